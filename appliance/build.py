@@ -1,0 +1,174 @@
+"""The composition root: makes every part from the configuration. No other file sees both."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from appliance import registry
+from appliance.config import AutoCamera, Choice, Config
+from appliance.environment import hushed
+from appliance.errors import BackendMissing
+from appliance.handoff import Slot
+from appliance.health import Health
+from appliance.loops import Capture, SinkLoop, Vision
+from appliance.manifest import Manifest, check_tensors
+from appliance.metrics import Metrics
+from appliance.notice import NOTICE
+from appliance.pipeline import Pipeline
+from appliance.ports import Camera, Engine
+from appliance.resources import models_dir
+from appliance.session import Session
+from appliance.sinks import Shared
+from appliance.sinks.lamps import LampSink
+from appliance.sinks.stream import Stream
+from appliance.values import Frame, Picture, Reading
+from appliance.viewers import Viewers
+from appliance.vision.blazeface import BlazeFace
+from appliance.vision.emotion import Classifier
+from appliance.vision.tracker import Tracker
+from appliance.web.app import create_app
+from appliance.web.server import Server
+from appliance.web.site import Site
+from appliance.workers import Worker
+
+log = logging.getLogger("appliance.build")
+
+AUTO_ORDER = ("csi", "usb", "demo")
+"""Which cameras `auto` looks for, the first one there wins."""
+
+LIMITS_S = {"capture": 15.0, "vision": 10.0, "sink-stream": 10.0, "sink-lamps": 10.0}
+"""How long one step of each worker may take; opening a camera is slow."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A pipeline and what runs it, in words."""
+
+    pipeline: Pipeline
+    classifier: Classifier
+    engine: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Appliance:
+    """All parts of a running appliance. Consumers are started before producers and stopped after them."""
+
+    server: Server
+    health: Health
+    frames: Slot[Frame]
+    readings: Slot[Reading]
+    jpegs: Slot[Picture]
+    producers: tuple[Worker, ...]
+    consumers: tuple[Worker, ...]
+    site: Site
+
+
+def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[str], None]) -> Appliance:
+    """Every part, connected, nothing started.
+
+    `stop` is set when the last frame of a clip was read; `failed` is told the reason when a worker dies.
+    """
+    choice = choose_camera(config)
+    camera: Camera = registry.load("camera", choice.backend)(choice.settings)
+    lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
+    reader = make_reader(config)
+    health = Health(choice.backend)
+    session = Session(NOTICE.version, needs_agreement=camera.needs_agreement)
+    frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
+    viewers = Viewers(config.web.max_viewers)
+    shared = Shared(health, session, viewers, jpegs)
+    site = Site(
+        health=health,
+        session=session,
+        viewers=viewers,
+        listeners=Viewers(config.web.max_viewers),
+        readings=readings,
+        jpegs=jpegs,
+        metrics=Metrics(health, viewers),
+        notice=NOTICE,
+        source=choice.backend,
+        engine=reader.engine,
+        camera_lamp=lamps.present,
+        open_to_network=config.access.open_to_network,
+        allowed_hosts=config.web.allowed_hosts,
+    )
+    capture = Capture(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
+    vision = Vision(reader.pipeline, session, frames, readings, health)
+    sinks = {"sink-stream": Stream(shared, quality=config.web.jpeg_quality), "sink-lamps": LampSink(shared, lamps)}
+
+    def worker(name: str, step: Callable[[], None], finish: Callable[[], None]) -> Worker:
+        return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
+
+    return Appliance(
+        # A picture and a WebSocket for each viewer, and room for short requests beside them.
+        server=Server(create_app(site), config.web.host, config.web.port, max_connections=2 * config.web.max_viewers + 8),
+        health=health,
+        frames=frames,
+        readings=readings,
+        jpegs=jpegs,
+        producers=(
+            worker("vision", vision.step, reader.pipeline.close),
+            worker("capture", capture.step, capture.close),
+        ),
+        consumers=tuple(
+            worker(name, SinkLoop(sink, readings, session).step, sink.close) for name, sink in sinks.items()
+        ),
+        site=site,
+    )
+
+
+def choose_camera(config: Config) -> Choice:
+    """The camera to use. `auto` looks for presence only, starts nothing, and says aloud which it took and why."""
+    if config.camera.backend != "auto":
+        return config.camera
+    assert isinstance(config.camera.settings, AutoCamera)
+    wanted = config.camera.settings.model_dump(exclude_unset=True)
+    reasons = []
+    for name in AUTO_ORDER:
+        if name == "demo" and config.installed:
+            break
+        try:
+            backend = registry.load("camera", name)
+        except BackendMissing as error:
+            reasons.append(f"no {name} ({error.reason})")
+            continue
+        presence = backend.present()
+        if presence.found:
+            log.info("camera: auto takes %s: %s%s", name, presence.why, "".join(f"; {each}" for each in reasons))
+            fields = backend.Settings.model_fields
+            return Choice(name, backend.Settings(**{k: v for k, v in wanted.items() if k in fields}))
+        reasons.append(f"no {name} ({presence.why})")
+    log.warning("camera: auto found none: %s; waiting for a usb camera", "; ".join(reasons))
+    return Choice("usb", registry.load("camera", "usb").Settings(**wanted))
+
+
+def make_reader(config: Config) -> Reader:
+    """Detector, classifier and tracker on their engines; raises `ModelError` for a model that does not fit."""
+    cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.
+    vision = config.vision
+    manifest = Manifest.load(Path(vision.models) if vision.models else models_dir())
+    detector_model = manifest.detector(vision.detector)
+    classifier_model = manifest.classifier(vision.classifier)
+    engines: list[Engine] = []
+    engine: dict[str, str] = {}
+    for model in (detector_model, classifier_model):
+        path = manifest.verified(model)
+        with hushed():
+            opened = registry.load("engine", config.engine.backend)(path, config.engine.settings)
+        check_tensors(str(path), model, opened.inputs, opened.outputs)
+        engines.append(opened)
+        engine[model.role] = f"{path.name}: {opened.description}"
+    classifier = Classifier(engines[1], classifier_model)
+    pipeline = Pipeline(
+        BlazeFace(engines[0], detector_model, threshold=vision.threshold),
+        classifier,
+        Tracker(smoothing_s=vision.smoothing_s, expiry_s=vision.expiry_s),
+        max_people=vision.max_people,
+    )
+    return Reader(pipeline, classifier, engine)

@@ -1,0 +1,1 @@
+"""Camera backends, each in its own file, loaded only through the registry."""

@@ -1,0 +1,128 @@
+"""The Raspberry Pi's own camera through picamera2, which is imported only when this backend is asked for."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib
+import logging
+import time
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from appliance.errors import BackendMissing, CameraLost
+from appliance.ports import Presence
+from appliance.values import Frame
+
+log = logging.getLogger("appliance.camera")
+
+
+class Settings(BaseModel):
+    """Settings of `camera.backend = "csi"`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    index: int = Field(0, ge=0, le=7, description="Which camera, as `rpicam-hello --list-cameras` counts them.")
+    width: int = Field(1280, ge=16, le=4608, description="Width of the picture, in pixels.")
+    height: int = Field(720, ge=16, le=2592, description="Height of the picture, in pixels.")
+    fps: float = Field(30.0, gt=0, le=240, description="Frames a second.")
+    hflip: bool = Field(False, description="Mirror the picture.")
+    vflip: bool = Field(False, description="Turn the picture upside down, for a camera mounted that way.")
+
+
+class Csi:
+    """One CSI camera. The picture is taken as picamera2's RGB888, which lies blue-green-red in memory."""
+
+    Settings = Settings
+    argument = "index"
+    needs_agreement = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._library = load_picamera2()
+        self._camera: Any = None
+        self._number = 0
+        self._opened = 0.0
+
+    @staticmethod
+    def present() -> Presence:
+        """Whether libcamera lists a camera; nothing is started."""
+        try:
+            found = load_picamera2().Picamera2.global_camera_info()
+        except BackendMissing as error:
+            return Presence(False, error.reason)
+        models = ", ".join(str(each.get("Model", "camera")) for each in found)
+        return Presence(bool(found), models or "libcamera lists no camera")
+
+    def open(self) -> None:
+        """Configure and start the camera."""
+        self.close()
+        wanted = self._settings
+        listed = len(self._library.Picamera2.global_camera_info())
+        if wanted.index >= listed:
+            raise CameraLost(f"camera.index = {wanted.index}: libcamera lists {listed} cameras; check the ribbon cable")
+        try:
+            camera = self._library.Picamera2(wanted.index)
+            self._camera = camera
+            configuration = camera.create_video_configuration(
+                main={"size": (wanted.width, wanted.height), "format": "RGB888"},
+                controls={"FrameRate": wanted.fps},
+                buffer_count=4,
+            )
+            if wanted.hflip or wanted.vflip:
+                configuration["transform"] = self._flip()
+            camera.configure(configuration)
+            camera.start()
+        except (RuntimeError, OSError, IndexError) as error:
+            self.close()
+            raise CameraLost(f"camera {wanted.index} cannot be started: {error}") from error
+        self._opened = time.monotonic()
+        size = camera.camera_configuration()["main"]["size"]
+        log.info("csi %d: asked for %dx%d, obtained %dx%d", wanted.index, wanted.width, wanted.height, *size)
+
+    def read(self, timeout: float) -> Frame:
+        """The next frame within `timeout` seconds; a camera that stopped delivering is lost."""
+        if self._camera is None:
+            raise CameraLost("the camera is not open")
+        try:
+            request = self._camera.capture_request(wait=timeout)
+        except (concurrent.futures.TimeoutError, RuntimeError, OSError) as error:
+            raise CameraLost(f"camera {self._settings.index} delivers no frames: {error or 'timeout'}") from error
+        try:
+            image = np.asarray(request.make_array("main"), np.uint8)
+        finally:
+            request.release()
+        now = time.monotonic()
+        frame = Frame(self._number, now, image, now - self._opened)
+        self._number += 1
+        return frame
+
+    def close(self) -> None:
+        """Stop the camera and let it go."""
+        if self._camera is None:
+            return
+        camera, self._camera = self._camera, None
+        try:
+            camera.stop()
+        except (RuntimeError, OSError) as error:
+            log.warning("csi %d: stopping failed: %s", self._settings.index, error)
+        finally:
+            camera.close()
+
+    def _flip(self) -> Any:
+        transform = importlib.import_module("libcamera").Transform
+        return transform(hflip=int(self._settings.hflip), vflip=int(self._settings.vflip))
+
+
+def load_picamera2() -> Any:
+    """The picamera2 package, or `BackendMissing` with the name of the distribution's package."""
+    try:
+        return importlib.import_module("picamera2")
+    except (ImportError, OSError) as error:
+        raise BackendMissing(
+            f"picamera2 cannot be loaded ({error}); on Raspberry Pi OS: sudo apt install python3-picamera2, "
+            "in an environment that sees the system's packages",
+            key="camera.backend",
+            value="csi",
+        ) from error

@@ -1,0 +1,157 @@
+"""A video file, a folder of pictures or a single picture played as a camera: the shipped fake."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from appliance.errors import CameraEnded, CameraError, CameraLost, ConfigError, PictureError
+from appliance.pictures import Clip, is_picture, list_pictures, read_picture
+from appliance.ports import Presence
+from appliance.resources import demo_clip
+from appliance.values import Frame, Image
+
+
+_PICTURES_FPS = 10.0
+
+
+class _Playing(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    loop: bool = Field(True, description="Begin again at the end; false ends the run there.")
+    realtime: bool = Field(True, description="Play at the clip's own rate; false as fast as frames are taken.")
+    fps: float = Field(
+        0.0, ge=0, le=240, description="Frames a second; 0 takes the clip's own rate, 10 for pictures."
+    )
+    needs_agreement: bool = Field(
+        False, description="Treat the clip as a camera that shows living people: closed until they agree."
+    )
+
+
+class Settings(_Playing):
+    """Settings of `camera.backend = "replay"`."""
+
+    path: str = Field(description="The video file, picture, or folder of pictures to play.")
+
+
+class DemoSettings(_Playing):
+    """Settings of `camera.backend = "demo"`, the clip that ships with the project."""
+
+
+class Replay:
+    """Plays files. A file that is taken away while it plays is a lost camera; put back, it plays again."""
+
+    Settings: type[BaseModel] = Settings
+    argument = "path"
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = Path(settings.path)
+        self.needs_agreement = settings.needs_agreement
+        self._settings = settings
+        self._source: Iterator[Image] | None = None
+        self._close_source: Callable[[], None] = _nothing
+        self._number = 0
+        self._rate = settings.fps
+        self._due = 0.0
+        try:
+            self._start()
+            self.close()
+        except (PictureError, CameraError) as error:
+            raise ConfigError(str(error), key="camera.path", value=settings.path) from error
+
+    @staticmethod
+    def present() -> Presence:
+        """A file is no device: it is never found by itself."""
+        return Presence(False, "plays a file that you name")
+
+    def open(self) -> None:
+        """Begin at the first frame."""
+        self.close()
+        try:
+            self._start()
+        except PictureError as error:
+            raise CameraLost(str(error)) from error
+
+    def read(self, timeout: float) -> Frame:
+        """The next frame, waiting for its time when played in real time."""
+        if self._source is None:
+            raise CameraLost(f"{self.path} is not open")
+        if not self.path.exists():
+            raise CameraLost(f"{self.path} is gone; put the file back")
+        image = self._next_image()
+        if self._settings.realtime:
+            self._wait_turn(timeout)
+        frame = Frame(self._number, time.monotonic(), image, self._number / self._rate)
+        self._number += 1
+        return frame
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._close_source()
+        self._source, self._close_source = None, _nothing
+
+    def _start(self) -> None:
+        self._source, rate, self._close_source = _open(self.path)
+        self._rate = self._settings.fps or rate
+        self._due = time.monotonic()
+
+    def _next_image(self) -> Image:
+        image = self._take()
+        if image is not None:
+            return image
+        if not self._settings.loop:
+            raise CameraEnded(f"{self.path} is over")
+        due = self._due
+        self.open()
+        self._due = due
+        image = self._take()
+        if image is None:
+            raise CameraLost(f"{self.path} has no frames any more; put the file back")
+        return image
+
+    def _take(self) -> Image | None:
+        assert self._source is not None
+        try:
+            return next(self._source, None)
+        except PictureError as error:
+            raise CameraLost(str(error)) from error
+
+    def _wait_turn(self, timeout: float) -> None:
+        wait = self._due - time.monotonic()
+        if wait < -1.0:  # Far behind: go on from now instead of rushing to catch up.
+            self._due = time.monotonic()
+        if wait > 0:
+            time.sleep(min(wait, timeout))
+        self._due += 1.0 / self._rate
+
+
+class Demo(Replay):
+    """The clip that ships with the project: two public-domain portraits, nobody living in the room."""
+
+    Settings: type[BaseModel] = DemoSettings
+    argument = ""
+
+    def __init__(self, settings: DemoSettings) -> None:
+        super().__init__(Settings(path=str(demo_clip()), **settings.model_dump()))
+
+    @staticmethod
+    def present() -> Presence:
+        """It ships with the project, so it is always there."""
+        return Presence(True, "the clip that ships with the project")
+
+
+def _open(path: Path) -> tuple[Iterator[Image], float, Callable[[], None]]:
+    """The frames of a file or folder, their rate, and how to let it go; raises `PictureError`."""
+    if path.is_dir():
+        return (read_picture(each) for each in list_pictures(path)), _PICTURES_FPS, _nothing
+    if is_picture(path) and path.is_file():
+        return iter([read_picture(path)]), _PICTURES_FPS, _nothing
+    clip = Clip(path)
+    return iter(clip), clip.fps, clip.close
+
+
+def _nothing() -> None:
+    """Nothing is open."""

@@ -1,0 +1,165 @@
+"""The command line. Heavy parts are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from appliance import __version__, environment
+from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
+
+if TYPE_CHECKING:
+    from appliance.config import Config
+
+PROGRAM = "interview-grader"
+
+_FAULT, _USER = 1, 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code of the contract: 0 done, 1 a fault, 2 the user must change something."""
+    environment.prepare()
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if options.debug else logging.INFO,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    if options.command not in ("run", "check"):
+        logging.getLogger("appliance").setLevel(logging.WARNING)
+    try:
+        return int(options.function(options))
+    except ApplianceError as error:
+        if options.debug:
+            raise
+        _complain(error)
+        return _USER if isinstance(error, (ConfigError, ModelError)) else _FAULT
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone, and Python would complain at exit
+        return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from appliance.daemon import Daemon
+
+    return Daemon(config).run(lambda url: print(f"Interview Grader is ready: open {url}", flush=True))
+
+
+def _analyze(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from appliance.build import make_reader
+    from appliance.offline import Options, analyze
+
+    wanted = Options(crops=options.crops, every=options.every, jsonl=options.jsonl)
+    progress = sys.stderr.isatty()
+    failed = analyze(options.paths, make_reader(config), wanted, sys.stdout, progress)
+    return _FAULT if failed else 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from appliance.build import choose_camera, make_reader
+
+    reader = make_reader(config)
+    camera = choose_camera(config)
+    for role, engine in reader.engine.items():
+        print(f"{role:<10} {engine}")
+    print(f"{'camera':<10} {camera.backend}")
+    print(f"{'lamps':<10} {config.lamps.backend}")
+    print(f"{'state in':<10} {config.state_dir}")
+    print("all is well")
+    return 0
+
+
+def _config(options: argparse.Namespace) -> int:
+    from appliance.report_config import lines
+
+    for line in lines(_load(options), changed=options.changed):
+        print(line)
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from appliance.bench import bench
+
+    return bench(_load(options), seconds=options.seconds)
+
+
+def _load(options: argparse.Namespace) -> Config:
+    from appliance import config
+
+    request = config.Request(
+        config=options.config,
+        data_dir=options.data_dir,
+        settings=options.set,
+        camera=getattr(options, "camera", None),
+        host=getattr(options, "host", None),
+        port=getattr(options, "port", None),
+    )
+    return config.load(request)
+
+
+def _complain(error: ApplianceError) -> None:
+    problems = error.problems if isinstance(error, ConfigErrors) else [error]
+    for problem in problems:
+        print(f"{PROGRAM}: {' '.join(str(problem).split())}", file=sys.stderr)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_USER, f"{PROGRAM}: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROGRAM, description="Reads facial expressions on the device and shows them on a live page.")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = _common()
+
+    run = commands.add_parser("run", parents=[common], help="read the camera and serve the live page")
+    run.add_argument("--camera", metavar="BACKEND[:ARG]", help="auto, csi, usb, replay:PATH or demo (default: auto)")
+    run.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    run.add_argument("--port", help="port to listen on, 0 for a free one (default: 8080)")
+    run.set_defaults(function=_run)
+
+    analyze = commands.add_parser("analyze", parents=[common], help="read pictures, folders of pictures, or videos")
+    analyze.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    analyze.add_argument("--crops", action="store_true", help="each picture is one face already cut out")
+    analyze.add_argument("--every", type=_positive, default=1, metavar="N", help="read every Nth frame of a video")
+    analyze.add_argument("--jsonl", action="store_true", help="write one JSON object a picture or frame")
+    analyze.set_defaults(function=_analyze)
+
+    check = commands.add_parser("check", parents=[common], help="validate configuration and models, and say what runs")
+    check.set_defaults(function=_check)
+
+    show = commands.add_parser("config", parents=[common], help="print the effective configuration and its origin")
+    show.add_argument("--changed", action="store_true", help="only what differs from the defaults")
+    show.set_defaults(function=_config)
+
+    bench = commands.add_parser("bench", parents=[common], help="measure speed and memory on this machine")
+    bench.add_argument("--seconds", type=_positive, default=20, metavar="N", help="length of the measurement")
+    bench.set_defaults(function=_bench)
+    return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, metavar="FILE", help="use FILE and the config.d/ beside it")
+    common.add_argument("--data-dir", type=Path, metavar="DIR", help="where state is kept")
+    common.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="set one value")
+    common.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
+    return common
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
+    return int(text)

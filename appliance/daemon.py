@@ -1,0 +1,129 @@
+"""The life of the daemon: start order, one tick a second, stop order, exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+
+from appliance.build import Appliance, make_appliance
+from appliance.config import Config
+from appliance.errors import WorkerStuck
+from appliance.notify import Notifier
+from appliance.workers import Worker
+
+log = logging.getLogger("appliance.daemon")
+
+TICK_S = 1.0
+STOP_S = 5.0
+"""Everything has ended within this time after the stop began, or is named as a laggard."""
+
+_REMIND_S = 600.0
+
+
+class Daemon:
+    """Runs one appliance until a signal, the end of its clip, or a fault."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stop = threading.Event()
+        self._faults: list[str] = []
+        self._notifier = Notifier()
+        self._appliance = make_appliance(config, stop=self._stop, failed=self._fail)
+
+    def run(self, announce: Callable[[str], None]) -> int:
+        """Start, serve, stop; returns the exit code. `announce` is given the address to open."""
+        appliance = self._appliance
+        appliance.server.bind()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        http = threading.Thread(target=self._serve, name="http", daemon=True)
+        try:
+            for worker in (*appliance.consumers, *appliance.producers):
+                worker.start()
+            http.start()
+            self._say_how()
+            announce(appliance.server.url)
+            self._notifier.ready(f"serving {appliance.server.url}")
+            self._watch()
+        finally:
+            self._stop_all(http)
+        return 1 if self._faults else 0
+
+    def _watch(self) -> None:
+        """Tick until the stop: feed the watchdog only while every worker moves."""
+        remind_at = time.monotonic() + _REMIND_S
+        while not self._stop.wait(TICK_S):
+            try:
+                self._appliance.health.check_beats()
+            except WorkerStuck as stuck:
+                self._fail(str(stuck))
+                return
+            self._notifier.alive()
+            if time.monotonic() >= remind_at:
+                self._warn_if_open()
+                remind_at += _REMIND_S
+
+    def _stop_all(self, http: threading.Thread) -> None:
+        """Events first, joins after, one deadline for all."""
+        appliance, deadline = self._appliance, time.monotonic() + STOP_S
+        self._notifier.stopping()
+        steps: list[Callable[[], object]] = [
+            appliance.jpegs.close,
+            *(worker.stop for worker in appliance.producers),
+            appliance.frames.close,
+            self._stop_server,
+            *(partial(self._join, worker, deadline) for worker in reversed(appliance.producers)),
+            appliance.readings.close,
+            *(partial(self._join, worker, deadline) for worker in appliance.consumers),
+            partial(http.join, 1.0),
+        ]
+        for step in steps:
+            try:
+                step()
+            except Exception:
+                # The second of two catch-alls of the program: a failing step does not keep the others from running.
+                log.exception("while stopping")
+        log.info("stopped")
+
+    def _stop_server(self) -> None:
+        for name in self._appliance.server.stop(2.0):
+            self._fail(f"{name} did not end in time")
+
+    def _join(self, worker: Worker, deadline: float) -> None:
+        if not worker.join(deadline - time.monotonic()):
+            self._fail(f"{worker.name} did not end within {STOP_S:g} s")
+
+    def _serve(self) -> None:
+        try:
+            self._appliance.server.serve()
+        finally:
+            if not self._stop.is_set():
+                self._fail("http ended by itself")
+
+    def _say_how(self) -> None:
+        site = self._appliance.site
+        for role, engine in site.engine.items():
+            log.info("%s: %s", role, engine)
+        if not site.camera_lamp:
+            log.warning("no camera lamp is configured: nothing but the page shows whether the camera is open")
+        self._warn_if_open()
+
+    def _warn_if_open(self) -> None:
+        if self._appliance.site.open_to_network:
+            log.warning("access.open_to_network is set: everyone on the network can see the page, without login")
+
+    def _fail(self, reason: str) -> None:
+        log.error("%s", reason)
+        self._faults.append(reason)
+        self._stop.set()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():  # asked a second time: at once
+            os._exit(1)
+        self._stop.set()

@@ -1,0 +1,114 @@
+"""TFLite models on the CPU, through whichever TFLite runtime is installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from appliance.errors import BackendMissing, EngineError, ModelError
+from appliance.values import Tensor, TensorSpec
+
+RUNTIMES = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+}
+"""Package to module, the preferred one first; tflite-runtime ends at Python 3.11 and needs numpy below 2."""
+
+
+class Settings(BaseModel):
+    """Settings of `engine.backend = "tflite"`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = Field(
+        "auto", description="Which TFLite runtime to load; auto takes ai-edge-litert where it is installed."
+    )
+    threads: int = Field(1, ge=1, le=16, description="Threads for one model. Two brought nothing on models this small.")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A TFLite runtime that is installed: package, version, and its interpreter class."""
+
+    package: str
+    version: str
+    interpreter: Any
+
+
+def load_runtime(wanted: str = "auto") -> Runtime:
+    """The runtime asked for, or the first that is installed; raises `BackendMissing` when there is none."""
+    faults = []
+    for package in RUNTIMES if wanted == "auto" else (wanted,):
+        try:
+            module = importlib.import_module(RUNTIMES[package])
+        except (ImportError, SystemError) as error:  # SystemError: tflite-runtime's answer to numpy 2
+            faults.append(f"{package}: {str(error).splitlines()[0]}")
+            continue
+        return Runtime(package, importlib.metadata.version(package.replace("-", "_")), module.Interpreter)
+    raise BackendMissing(
+        f"no TFLite runtime can be loaded ({'; '.join(faults)}); "
+        "install one: pip install 'interview-grader[litert]', or [tflite-runtime] on Python 3.11 and older",
+        key="engine.runtime",
+        value=wanted,
+    )
+
+
+class TFLite:
+    """One model in one interpreter. Not thread-safe: it belongs to the thread that uses it."""
+
+    Settings = Settings
+
+    def __init__(self, model: Path, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
+        runtime = load_runtime(settings.runtime)
+        self.description = f"{runtime.package} {runtime.version} on the CPU"
+        try:
+            self._interpreter = runtime.interpreter(model_path=str(model), num_threads=settings.threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{model}: {runtime.package} cannot load it: {_one_line(error)}") from error
+        self._inputs = self._interpreter.get_input_details()
+        self._outputs = self._interpreter.get_output_details()
+        self.inputs = tuple(_spec(detail) for detail in self._inputs)
+        self.outputs = tuple(_spec(detail) for detail in self._outputs)
+
+    def run(self, tensor: Tensor) -> list[Tensor]:
+        """The outputs for one input of exactly the shape and type in `inputs`."""
+        if self._interpreter is None:
+            raise EngineError("the engine is closed; open the model again")
+        expected = self.inputs[0]
+        if tensor.shape != expected.shape or tensor.dtype != np.dtype(expected.dtype):
+            raise EngineError(
+                f"input {tensor.dtype}{list(tensor.shape)}: expected {expected.dtype}{list(expected.shape)}"
+            )
+        try:
+            self._interpreter.set_tensor(self._inputs[0]["index"], tensor)
+            self._interpreter.invoke()
+            return [self._interpreter.get_tensor(detail["index"]) for detail in self._outputs]
+        except (ValueError, RuntimeError) as error:
+            raise EngineError(f"the TFLite runtime failed: {_one_line(error)}") from error
+
+    def close(self) -> None:
+        """Let the interpreter go."""
+        self._interpreter = None
+
+
+def _spec(detail: dict[str, Any]) -> TensorSpec:
+    scale, zero_point = detail["quantization"]
+    return TensorSpec(
+        name=str(detail["name"]),
+        shape=tuple(int(side) for side in detail["shape"]),
+        dtype=np.dtype(detail["dtype"]).name,
+        scale=float(scale),
+        zero_point=int(zero_point),
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,43 @@
+"""What must be said to the native libraries before they are loaded, and how to keep them quiet."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+MAX_PIXELS = 160_000_000
+"""Larger pictures are refused before they are decoded: one of this size needs half a gigabyte."""
+
+_FOR_OPENCV = {
+    "OPENCV_LOG_LEVEL": "OFF",
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
+    "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
+    "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "2",
+}
+
+
+def prepare() -> None:
+    """Set what OpenCV reads once, while it is loaded: limits, and no chatter on standard error."""
+    for name, value in _FOR_OPENCV.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keep native code's own lines off standard error: our one line must stand alone.
+
+    It silences the whole process meanwhile, so it is for moments with one thread: loading a model,
+    decoding a file of `analyze`.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)

@@ -1,0 +1,182 @@
+"""What each thread does, in the order in which a frame meets them: capture, vision, sinks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from appliance.errors import CameraEnded, CameraLost, LampError
+from appliance.handoff import Slot
+from appliance.health import Health
+from appliance.pipeline import Pipeline
+from appliance.ports import Camera, CameraLamp, Sink
+from appliance.session import Session
+from appliance.values import Frame, Reading
+
+log = logging.getLogger("appliance.loops")
+
+WAIT_S = 0.5
+"""Longest wait of a consumer for something new."""
+
+READ_S = 1.0
+"""Longest wait for a frame."""
+
+FROZEN_S = 10.0
+"""A camera that shows living people and gives the very same picture for so long is stuck: noise never repeats."""
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 15.0
+
+
+class Capture:
+    """Opens the camera while there is an agreement, publishes its frames, and opens it again when it is lost.
+
+    The lamp is lit before the camera opens and put out after it closed; without its lamp it stays closed.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        lamp: CameraLamp,
+        session: Session,
+        frames: Slot[Frame],
+        health: Health,
+        *,
+        ended: Callable[[], None],
+        pause: Callable[[float], object],
+    ) -> None:
+        """`ended` is called after the last frame of a clip; `pause` waits so many seconds, or until the stop."""
+        self._camera, self._lamp, self._session = camera, lamp, session
+        self._frames, self._health = frames, health
+        self._ended, self._pause = ended, pause
+        self._agreement = 0
+        self._open = False
+        self._retry_at = 0.0
+        self._pause_s = _FIRST_PAUSE_S
+        self._told: str | None = None
+        self._frozen = _Frozen()
+
+    def step(self) -> None:
+        """Wait for an agreement, open, or read one frame: each at most about a second."""
+        agreement = self._session.agreement
+        if agreement != self._agreement:
+            self.close()
+            self._agreement = agreement
+        if not agreement:
+            self._session.wait_live(READ_S)
+            return
+        wait = self._retry_at - time.monotonic()
+        if wait > 0:
+            self._pause(min(wait, READ_S))
+            return
+        try:
+            self._read(agreement)
+        except (CameraLost, LampError) as lost:
+            self._lose(str(lost))
+        except CameraEnded as end:
+            log.info("%s", end)
+            self.close()
+            self._ended()
+
+    def close(self) -> None:
+        """Close the camera, then put its lamp out; nothing captured stays visible."""
+        self._shut("closed")
+        self._told, self._retry_at, self._pause_s = None, 0.0, _FIRST_PAUSE_S
+
+    def _shut(self, state: str, reason: str | None = None) -> None:
+        self._camera.close()
+        self._lamp.camera_off()
+        self._open = False
+        self._frames.clear()
+        self._health.camera_is(state, reason)
+
+    def _read(self, agreement: int) -> None:
+        if not self._open:
+            self._lamp.camera_on()
+            self._open = True
+            self._frozen = _Frozen()
+            self._camera.open()
+        frame = replace(self._camera.read(READ_S), agreement=agreement)
+        if self._camera.needs_agreement:
+            self._frozen.check(frame)
+        if self._health.camera.state != "open":
+            self._found()
+        self._health.saw_frame(frame)
+        self._frames.put(frame)
+
+    def _found(self) -> None:
+        if self._told:
+            log.info("camera is back")
+        self._told, self._pause_s = None, _FIRST_PAUSE_S
+        self._health.camera_is("open")
+
+    def _lose(self, reason: str) -> None:
+        self._shut("lost", reason)
+        if reason != self._told:
+            log.warning("camera lost: %s; trying again", reason)
+            self._told = reason
+        self._retry_at = time.monotonic() + self._pause_s
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+
+
+class _Frozen:
+    """Notices a camera that repeats one picture, from a sample of its pixels."""
+
+    def __init__(self) -> None:
+        self._sample, self._since = b"", 0.0
+
+    def check(self, frame: Frame) -> None:
+        sample = frame.image[::31, ::29].tobytes()
+        if sample != self._sample:
+            self._sample, self._since = sample, frame.captured
+        elif frame.captured - self._since > FROZEN_S:
+            raise CameraLost(f"the very same picture for {FROZEN_S:g} s: the camera is frozen, or wholly covered")
+
+
+class Vision:
+    """Takes the newest frame, reads it, publishes the reading; frames of an ended agreement are dropped unread."""
+
+    def __init__(
+        self, pipeline: Pipeline, session: Session, frames: Slot[Frame], readings: Slot[Reading], health: Health
+    ) -> None:
+        self._pipeline, self._session = pipeline, session
+        self._frames, self._readings, self._health = frames, readings, health
+        self._seen = 0
+        self._agreement = 0
+
+    def step(self) -> None:
+        """One frame, or half a second without any."""
+        before = self._seen
+        frame, self._seen = self._frames.take(before, WAIT_S)
+        if not self._session.agreement:
+            self._readings.clear()
+        if frame is None or frame.agreement != self._session.agreement:
+            return
+        if frame.agreement != self._agreement:
+            self._pipeline.reset()
+            self._agreement, before = frame.agreement, self._seen - 1
+        began = time.monotonic()
+        reading = self._pipeline.read(frame, self._seen - before - 1)
+        stamps = reading.stamps
+        self._health.saw_reading(
+            reading.skipped, detect=stamps.detected - began, classify=stamps.classified - stamps.detected
+        )
+        if frame.agreement == self._session.agreement:
+            self._readings.put(reading)
+
+
+class SinkLoop:
+    """Hands each new reading to one sink, and tells it when none comes."""
+
+    def __init__(self, sink: Sink, readings: Slot[Reading], session: Session) -> None:
+        self._sink, self._readings, self._session = sink, readings, session
+        self._seen = 0
+
+    def step(self) -> None:
+        """One reading, or half a second of silence."""
+        reading, self._seen = self._readings.take(self._seen, WAIT_S)
+        if reading is None:
+            self._sink.idle()
+        elif reading.frame.agreement == self._session.agreement:
+            self._sink.take(reading)

@@ -1,0 +1,199 @@
+"""The manifest of the models: which file has which role, what it expects and gives, and its digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from appliance import toml
+from appliance.errors import ConfigError, ModelError
+from appliance.values import EMOTIONS, TensorSpec
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tensor(_Strict):
+    """One input or output of a model; a scale of 0 means that it is not quantised."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float = 0.0
+    zero_point: int = 0
+
+    def spec(self) -> TensorSpec:
+        """The same as the value that engines speak of."""
+        return TensorSpec(self.name, self.shape, self.dtype, self.scale, self.zero_point)
+
+
+class Source(_Strict):
+    """Where the file was taken from."""
+
+    package: str
+    version: str
+    file: str
+
+
+class Preprocessing(_Strict):
+    """How a picture becomes the input: channels, side in pixels, and the values of pixels 0 and 255.
+
+    Of a classifier also how a face is cut out; see `vision/align.py`.
+    """
+
+    colour: Literal["rgb", "grey"]
+    size: int = Field(gt=0)
+    range: tuple[float, float]
+    resize: Literal["letterbox", "stretch"] = "stretch"
+    margin: float = Field(1.0, gt=0, le=4)
+    lift: float = Field(0.0, ge=-1, le=1)
+
+
+class Decoding(_Strict):
+    """How a detector's raw outputs are read; see `vision/blazeface.py`."""
+
+    boxes: str
+    scores: str
+    raw_scale: float = Field(gt=0)
+    score_clip: float = Field(gt=0)
+    keypoints: tuple[str, ...]
+
+
+class AnchorLayer(_Strict):
+    """A square grid of `cells` by `cells` with `per_cell` anchors in each cell's centre."""
+
+    cells: int = Field(gt=0)
+    per_cell: int = Field(gt=0)
+
+
+class Anchors(_Strict):
+    """The anchor grids, in the order of the outputs."""
+
+    layers: tuple[AnchorLayer, ...]
+
+
+class _Model(_Strict):
+    file: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    licence: str
+    quantisation: str
+    source: Source
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    preprocessing: Preprocessing
+
+
+class DetectorModel(_Model):
+    """A face detector of the BlazeFace family."""
+
+    role: Literal["detector"]
+    decoding: Decoding
+    anchors: Anchors
+
+
+class ClassifierModel(_Model):
+    """A classifier of the seven expressions; `classes` is the order of its own output."""
+
+    role: Literal["classifier"]
+    classes: tuple[str, ...]
+    output: Literal["probabilities", "logits"]
+
+
+_AnyModel = Annotated[DetectorModel | ClassifierModel, Field(discriminator="role")]
+
+
+class _Defaults(_Strict):
+    detector: str
+    classifier: str
+
+
+class _Document(_Strict):
+    # `schema` would hide a method of BaseModel, hence the alias.
+    version: Literal[1] = Field(alias="schema")
+    defaults: _Defaults
+    models: dict[str, _AnyModel]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest and the folder its files lie in."""
+
+    folder: Path
+    document: _Document
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Read `manifest.toml` of a folder; raises `ModelError` naming everything that does not fit."""
+        path = folder / "manifest.toml"
+        try:
+            document = TypeAdapter(_Document).validate_python(toml.read(path))
+        except ConfigError as error:
+            raise ModelError(str(error)) from error
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ModelError(f"{path}: {faults}; correct the manifest") from error
+        return cls(folder, document)
+
+    def detector(self, name: str) -> DetectorModel:
+        """The detector of this name; an empty name is the manifest's default."""
+        model = self._find(name or self.document.defaults.detector, "detector")
+        assert isinstance(model, DetectorModel)
+        return model
+
+    def classifier(self, name: str) -> ClassifierModel:
+        """The classifier of this name; an empty name is the manifest's default."""
+        model = self._find(name or self.document.defaults.classifier, "classifier")
+        assert isinstance(model, ClassifierModel)
+        if sorted(model.classes) != sorted(EMOTIONS):
+            raise ModelError(f"{model.file}: classes {list(model.classes)}: expected {list(EMOTIONS)} in any order")
+        return model
+
+    def verified(self, model: _Model) -> Path:
+        """The path of the model's file after its digest was checked; raises `ModelError` if it differs."""
+        path = self.folder / model.file
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
+        if digest != model.sha256:
+            raise ModelError(
+                f"{path}: sha256 {digest[:12]}… differs from {model.sha256[:12]}… in the manifest: "
+                "the file was cut short or exchanged; restore it"
+            )
+        return path
+
+    def _find(self, name: str, role: str) -> DetectorModel | ClassifierModel:
+        model = self.document.models.get(name)
+        if model is None or model.role != role:
+            known = ", ".join(sorted(n for n, m in self.document.models.items() if m.role == role))
+            raise ModelError(f"{self.folder}/manifest.toml: no {role} {name!r}; there is: {known or 'none'}")
+        return model
+
+
+def check_tensors(
+    file: str, model: _Model, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> None:
+    """Raises `ModelError` when a loaded model's tensors are not those of its manifest, whatever their order."""
+    for kind, expected, found in (("input", model.inputs, inputs), ("output", model.outputs, outputs)):
+        wanted = {tensor.name: tensor.spec() for tensor in expected}
+        given = {spec.name: spec for spec in found}
+        if _comparable(wanted) != _comparable(given):
+            raise ModelError(
+                f"{file}: {kind}s {_shown(given)}: expected {_shown(wanted)} as the manifest says; "
+                "correct the manifest or take the model that belongs to it"
+            )
+
+
+def _comparable(specs: dict[str, TensorSpec]) -> dict[str, object]:
+    # Scales are float32 in the file: compare them as such, not digit by digit.
+    return {n: (s.shape, s.dtype, f"{s.scale:.6g}", s.zero_point) for n, s in specs.items()}
+
+
+def _shown(specs: dict[str, TensorSpec]) -> str:
+    return ", ".join(f"{s.name} {s.dtype}{list(s.shape)}" for s in specs.values()) or "none"

@@ -1,0 +1,62 @@
+"""Health as Prometheus metrics, through the official client library."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from appliance.health import Health
+from appliance.viewers import Viewers
+
+_COUNTERS = {
+    "frames": "Frames captured.",
+    "readings": "Frames that went through detector and classifier.",
+    "skipped": "Frames that were replaced by a newer one before they were read.",
+    "encoded": "JPEG pictures encoded.",
+}
+
+
+class HealthCollector:
+    """Asks `Health` at each scrape; nothing is kept twice."""
+
+    def __init__(self, health: Health, viewers: Viewers) -> None:
+        self._health, self._viewers, self._began = health, viewers, time.monotonic()
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics as they are now."""
+        health, age = self._health, self._health.frame_age()
+        yield _gauge("camera_fps", "Frames a second from the camera.", health.rate("camera"))
+        yield _gauge("process_fps", "Frames a second through detector and classifier.", health.rate("vision"))
+        yield _gauge("frame_age_seconds", "Age of the newest frame.", float("nan") if age is None else age)
+        yield _gauge("camera_open", "1 while the camera delivers.", float(health.camera.state == "open"))
+        yield _gauge("viewers", "Pictures being streamed.", self._viewers.count)
+        yield _gauge("uptime_seconds", "Seconds since the start.", time.monotonic() - self._began)
+        for name, text in _COUNTERS.items():
+            yield CounterMetricFamily(f"interview_grader_{name}", text, value=health.counts[name])
+        stages = CounterMetricFamily(
+            "interview_grader_stage_seconds", "Seconds spent in each stage of a reading.", labels=["stage"]
+        )
+        for stage, seconds in health.seconds.items():
+            stages.add_metric([stage], seconds)
+        yield stages
+
+
+class Metrics:
+    """One registry of this appliance; nothing global."""
+
+    def __init__(self, health: Health, viewers: Viewers) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(HealthCollector(health, viewers))
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self._registry)
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"interview_grader_{name}", text, value=value)

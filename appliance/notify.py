@@ -1,0 +1,33 @@
+"""Words to systemd: ready, alive, stopping. Silent where systemd or its Python package is absent."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import cast
+
+
+def _sender() -> Callable[[str], object]:
+    try:
+        return cast("Callable[[str], object]", importlib.import_module("systemd.daemon").notify)
+    except ImportError:
+        return lambda message: None
+
+
+class Notifier:
+    """Tells the service manager how we are; without one every call does nothing."""
+
+    def __init__(self) -> None:
+        self._send = _sender()
+
+    def ready(self, status: str) -> None:
+        """Start-up is finished; `status` is one line for `systemctl status`."""
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def alive(self) -> None:
+        """Every worker has made progress: feed the watchdog."""
+        self._send("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """The stop has begun."""
+        self._send("STOPPING=1")

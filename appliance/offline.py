@@ -1,0 +1,116 @@
+"""`analyze`: files in, readings out. Pictures are read alone; only a video is a sequence."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from appliance.build import Reader
+from appliance.environment import hushed
+from appliance.errors import PictureError
+from appliance.pictures import Clip, is_picture, list_pictures, read_picture
+from appliance.values import Box, Face, Frame, Image, Person, Reading, Stamps
+from appliance.wire import reading_json
+
+MISSING_FRAMES = 0.02
+"""A video that ends this share before the frames it promises was cut short; containers round their count."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How `analyze` was asked to work."""
+
+    crops: bool = False
+    every: int = 1
+    jsonl: bool = False
+
+
+def analyze(paths: Sequence[Path], reader: Reader, options: Options, out: TextIO, progress: bool) -> int:
+    """Read every input and write its readings to `out`; returns how many inputs failed, each named on standard error."""
+    failed = 0
+    inputs, broken = _expand(paths)
+    with tqdm(total=len(inputs), unit="file", disable=not progress, leave=False) as bar:
+        for fault in broken:
+            failed += _complain(fault)
+        for path in inputs:
+            try:
+                for reading in _readings(path, reader, options):
+                    _write(reading, str(path), options, out)
+            except PictureError as error:
+                failed += _complain(error)
+            bar.update()
+    return failed
+
+
+def _complain(error: PictureError) -> int:
+    tqdm.write(f"interview-grader: {error}", file=sys.stderr)
+    return 1
+
+
+def _expand(paths: Iterable[Path]) -> tuple[list[Path], list[PictureError]]:
+    inputs: list[Path] = []
+    broken: list[PictureError] = []
+    for path in paths:
+        try:
+            inputs += list_pictures(path) if path.is_dir() else [path]
+        except PictureError as error:
+            broken.append(error)
+        except OSError as error:
+            broken.append(PictureError(f"{path}: cannot be read ({error.strerror}); expected a folder of pictures"))
+    return inputs, broken
+
+
+def _readings(path: Path, reader: Reader, options: Options) -> Iterator[Reading]:
+    if is_picture(path):
+        with hushed():
+            image = read_picture(path)
+        yield _crop(image, reader) if options.crops else _single(image, reader)
+    elif options.crops:
+        raise PictureError(f"{path}: --crops takes pictures of one face each; expected a JPEG, PNG or the like")
+    else:
+        yield from _video(path, reader, options.every)
+
+
+def _single(image: Image, reader: Reader) -> Reading:
+    reader.pipeline.reset()
+    return reader.pipeline.read(Frame(0, 0.0, image))
+
+
+def _crop(image: Image, reader: Reader) -> Reading:
+    # The face was cut out by somebody else: no detector, so its score is 1 by definition.
+    frame = Frame(0, 0.0, image)
+    face = Face(Box(0.0, 0.0, float(frame.width), float(frame.height)), 1.0)
+    scores = reader.classifier.read_crop(image)
+    return Reading(frame, (Person(1, face, scores, scores),), Stamps(0.0, 0.0, 0.0))
+
+
+def _video(path: Path, reader: Reader, every: int) -> Iterator[Reading]:
+    reader.pipeline.reset()
+    with hushed():
+        clip = Clip(path)
+    number = -1
+    try:
+        for number, image in enumerate(clip):
+            if number % every == 0:
+                seconds = number / clip.fps
+                yield reader.pipeline.read(Frame(number, seconds, image, seconds))
+    finally:
+        clip.close()
+    if number < 0 or number + 1 < clip.frames * (1 - MISSING_FRAMES):
+        raise PictureError(f"{path}: ends after {number + 1} of {clip.frames} frames; expected a whole video")
+
+
+def _write(reading: Reading, source: str, options: Options, out: TextIO) -> None:
+    found = reading_json(reading, source)
+    if options.jsonl:
+        line = json.dumps(found)
+    else:
+        faces = ", ".join(f"{face['id']} {face['label']} {max(face['emotions'].values()):.2f}" for face in found["faces"])
+        line = f"{source} {found['time_s']:.2f} s: {faces or 'no face'}"
+    tqdm.write(line, file=out)

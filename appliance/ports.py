@@ -1,0 +1,80 @@
+"""The seams: what a camera, an engine and a sink must offer. Any class that fits is one; none inherits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from appliance.values import Frame, Reading, Tensor, TensorSpec
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Whether a kind of camera is there, and how we know, in words."""
+
+    found: bool
+    why: str
+
+
+class Camera(Protocol):
+    """A source of frames. Used by one thread only."""
+
+    needs_agreement: bool
+    """True when it shows living people: then it stays closed until they have agreed."""
+
+    def open(self) -> None:
+        """Start delivering; raises `CameraLost` when the device is not there. Works again after `close`."""
+
+    def read(self, timeout: float) -> Frame:
+        """The next frame within `timeout` seconds, numbers and stamps rising.
+
+        Raises `CameraLost` when none came in time or the device is gone, `CameraEnded` after the last
+        frame of a clip that is not looped.
+        """
+
+    def close(self) -> None:
+        """Stop and let the device go. May be called twice and before `open`."""
+
+
+class Engine(Protocol):
+    """Runs one model: tensor in, tensors out. Belongs to one thread."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the model expects."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the model gives."""
+
+    def run(self, tensor: Tensor) -> list[Tensor]:
+        """The outputs for one input, in the order of `outputs`: copies, never views into the runtime.
+
+        Raises `EngineError` for a tensor of another shape or type, with both stated.
+        """
+
+    def close(self) -> None:
+        """Let the model and its accelerator go. May be called twice."""
+
+
+class Sink(Protocol):
+    """Takes readings and does something with them. Called from one thread only."""
+
+    def take(self, reading: Reading) -> None:
+        """Use a new reading; must return soon."""
+
+    def idle(self) -> None:
+        """Nothing new came for half a second."""
+
+    def close(self) -> None:
+        """Flush and let go. May be called twice."""
+
+
+class CameraLamp(Protocol):
+    """The lamp that shows that the camera is open; `capture` itself switches it."""
+
+    def camera_on(self) -> None:
+        """Light it; raises `LampError` when it cannot be lit: then the camera stays closed."""
+
+    def camera_off(self) -> None:
+        """Put it out."""

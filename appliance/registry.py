@@ -1,0 +1,57 @@
+"""Every backend by name, and how to load one. The only file that knows where a backend lives."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+from typing import Any
+
+from appliance.errors import BackendMissing
+
+CAMERAS = {
+    "csi": "appliance.cameras.csi:Csi",
+    "usb": "appliance.cameras.usb:Usb",
+    "replay": "appliance.cameras.replay:Replay",
+    "demo": "appliance.cameras.replay:Demo",
+}
+ENGINES = {
+    "tflite": "appliance.engines.tflite:TFLite",
+    "replay": "appliance.engines.replay:Replay",
+}
+LAMPS = {
+    "none": "appliance.sinks.lamps:NoLamps",
+    "gpiozero": "appliance.sinks.lamps:GpioLamps",
+}
+KINDS = {"camera": CAMERAS, "engine": ENGINES, "lamps": LAMPS}
+
+
+def load(kind: str, name: str) -> Any:
+    """The class of a backend. Raises `BackendMissing` for an unknown name or an entry that cannot be imported.
+
+    Outsiders add backends through entry points in the group `interview_grader.<kind>`; they are looked up second.
+    """
+    target = KINDS[kind].get(name) or _from_outside(kind).get(name)
+    if target is None:
+        raise BackendMissing(_unknown(kind, name), key=f"{kind}.backend", value=name)
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise BackendMissing(f"needs a package that is missing: {error}", key=f"{kind}.backend", value=name) from error
+
+
+def names(kind: str) -> list[str]:
+    """The names of all backends of a kind, ours first."""
+    return [*KINDS[kind], *(name for name in _from_outside(kind) if name not in KINDS[kind])]
+
+
+def _from_outside(kind: str) -> dict[str, str]:
+    return {entry.name: entry.value for entry in entry_points(group=f"interview_grader.{kind}")}
+
+
+def _unknown(kind: str, name: str) -> str:
+    known = names(kind) + (["auto"] if kind == "camera" else [])
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} backend{meant} Known: {', '.join(sorted(known))}"

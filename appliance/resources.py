@@ -1,0 +1,18 @@
+"""Where the files that come with the project lie: in the installed package, or in the checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def models_dir() -> Path:
+    """The folder of the models, their manifest and the demo clip."""
+    installed = _PACKAGE / "_models"
+    return installed if installed.is_dir() else _PACKAGE.parent / "models"
+
+
+def demo_clip() -> Path:
+    """The clip that is played where there is no camera."""
+    return models_dir() / "demo" / "demo.mp4"

@@ -1,0 +1,78 @@
+"""Drawing onto a copy of a picture: boxes and labels of people, and the placeholder when there is no picture."""
+
+from __future__ import annotations
+
+import textwrap
+
+import cv2
+import numpy as np
+
+from appliance.palette import bgr
+from appliance.values import EMOTIONS, Image, Person
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_DARK, _LIGHT = (24, 20, 18), (245, 245, 245)
+
+
+def draw_people(image: Image, people: tuple[Person, ...]) -> Image:
+    """A copy of the picture with a box, a label in words and seven small bars for each person."""
+    canvas = image.copy()
+    unit = max(1.0, image.shape[0] / 480)
+    for person in people:
+        _draw_person(canvas, person, unit)
+    return canvas
+
+
+def placeholder(width: int, height: int, lines: list[str]) -> Image:
+    """A dark picture that says in words why there is none: the first line large, the others wrapped below it."""
+    canvas = np.empty((height, width, 3), np.uint8)
+    canvas[:] = _DARK
+    unit = height / 480
+    columns = max(16, int(width / (11 * unit)))
+    y = int(height * 0.40)
+    for index, line in enumerate(lines):
+        scale, thickness = (1.3, 3) if index == 0 else (0.6, 1)
+        for part in textwrap.wrap(line, columns if index else columns // 2) or [""]:
+            size, _ = cv2.getTextSize(part, _FONT, scale * unit, max(1, round(thickness * unit)))
+            at = ((width - size[0]) // 2, y)
+            cv2.putText(
+                canvas, part, at, _FONT, scale * unit, _LIGHT, max(1, round(thickness * unit)), cv2.LINE_AA
+            )
+            y += int(size[1] * 1.9)
+        y += int(10 * unit)
+    return canvas
+
+
+def _draw_person(canvas: Image, person: Person, unit: float) -> None:
+    colour = bgr(person.label)
+    box = person.face.box
+    corner = round(box.x), round(box.y)
+    cv2.rectangle(canvas, corner, (round(box.right), round(box.bottom)), colour, max(2, round(2 * unit)))
+    _draw_label(canvas, f"{person.id} {person.label} {person.smoothed.top:.2f}", corner, colour, unit)
+    _draw_bars(canvas, person, unit)
+
+
+def _draw_label(canvas: Image, text: str, corner: tuple[int, int], colour: tuple[int, int, int], unit: float) -> None:
+    scale, thickness = 0.5 * unit, max(1, round(unit))
+    (width, height), below = cv2.getTextSize(text, _FONT, scale, thickness)
+    pad = round(4 * unit)
+    x = int(np.clip(corner[0], 0, max(0, canvas.shape[1] - width - 2 * pad)))
+    y = max(corner[1], height + below + 2 * pad)
+    cv2.rectangle(canvas, (x, y - height - below - 2 * pad), (x + width + 2 * pad, y), colour, cv2.FILLED)
+    cv2.putText(canvas, text, (x + pad, y - below - pad), _FONT, scale, _ink(colour), thickness, cv2.LINE_AA)
+
+
+def _draw_bars(canvas: Image, person: Person, unit: float) -> None:
+    box = person.face.box
+    thick, gap = max(2, round(4 * unit)), max(1, round(2 * unit))
+    x, y = round(box.x), round(box.bottom) + 2 * gap
+    for name, value in zip(EMOTIONS, person.smoothed.values, strict=True):
+        end = x + max(1, round(box.width * value))
+        cv2.rectangle(canvas, (x, y), (end, y + thick - 1), bgr(name), cv2.FILLED)
+        y += thick + gap
+
+
+def _ink(background: tuple[int, int, int]) -> tuple[int, int, int]:
+    blue, green, red = background
+    # Relative luminance, roughly (ITU-R BT.601): dark words on light colours and the other way round.
+    return _DARK if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else _LIGHT

@@ -1,0 +1,162 @@
+"""Lamps through gpiozero: running, camera open, fault, and one RGB lamp for the expression; written on change only."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from appliance.errors import LampError
+from appliance.health import LampState, lamp_state
+from appliance.palette import rgb
+from appliance.sinks import Shared
+from appliance.values import Reading
+
+log = logging.getLogger("appliance.lamps")
+
+
+class NoSettings(BaseModel):
+    """`lamps.backend = "none"` has no settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Settings(BaseModel):
+    """Settings of `lamps.backend = "gpiozero"`. Pins are GPIO numbers; -1 leaves a lamp out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    factory: Literal["default", "lgpio", "rpigpio", "pigpio", "native", "mock"] = Field(
+        "default", description="gpiozero's pin factory; mock drives no hardware."
+    )
+    running: int = Field(17, ge=-1, le=64, description="Pin of the lamp that is lit while the appliance runs.")
+    camera: int = Field(27, ge=0, le=64, description="Pin of the lamp that is lit while the camera is open.")
+    fault: int = Field(22, ge=-1, le=64, description="Pin of the lamp that is lit while something is wrong.")
+    red: int = Field(16, ge=-1, le=64, description="Pin of the RGB lamp's red.")
+    green: int = Field(20, ge=-1, le=64, description="Pin of the RGB lamp's green.")
+    blue: int = Field(21, ge=-1, le=64, description="Pin of the RGB lamp's blue.")
+
+
+class NoLamps:
+    """No lamps: nothing is lit, and the page and the log say so."""
+
+    Settings: type[BaseModel] = NoSettings
+    present = False
+
+    def __init__(self, settings: NoSettings) -> None:
+        del settings
+
+    def camera_on(self) -> None:
+        """There is no camera lamp."""
+
+    def camera_off(self) -> None:
+        """There is no camera lamp."""
+
+    def show(self, state: LampState) -> None:
+        """There are no lamps."""
+
+    def close(self) -> None:
+        """There are no lamps."""
+
+
+class GpioLamps:
+    """Lamps on GPIO pins. Each pin is written only when its state changes."""
+
+    Settings: type[BaseModel] = Settings
+    present = True
+
+    def __init__(self, settings: Settings) -> None:
+        """Claims the pins; raises `LampError` when they cannot be had."""
+        # gpiozero looks for pins while it is imported, so it is imported only by those who want lamps.
+        import gpiozero
+
+        self._shown: dict[str, object] = {}
+        self._lamps: dict[str, Any] = {}
+        try:
+            factory = _make_factory(settings.factory)
+            for role in ("running", "camera", "fault"):
+                if (pin := getattr(settings, role)) >= 0:
+                    self._lamps[role] = gpiozero.LED(pin, pin_factory=factory)
+            if min(settings.red, settings.green, settings.blue) >= 0:
+                pins = settings.red, settings.green, settings.blue
+                self._lamps["colour"] = gpiozero.RGBLED(*pins, pin_factory=factory)
+        except (gpiozero.GPIOZeroError, ImportError, OSError, RuntimeError) as error:
+            self.close()
+            raise LampError(f"lamps: {type(error).__name__}: {error}; check lamps.factory and the pins") from error
+
+    def camera_on(self) -> None:
+        """Light the camera lamp; raises `LampError` when it stays dark."""
+        self._write("camera", True)
+
+    def camera_off(self) -> None:
+        """Put the camera lamp out."""
+        try:
+            self._write("camera", False)
+        except LampError as error:
+            log.error("%s", error)  # the camera is closed already: a lamp that stays lit is the safe side
+
+    def show(self, state: LampState) -> None:
+        """Running, fault and colour; the camera lamp belongs to `capture`."""
+        self._write("running", state.running)
+        self._write("fault", state.fault)
+        channels = (0, 0, 0) if state.colour is None else rgb(state.colour)
+        self._write("colour", tuple(channel / 255 for channel in channels))
+
+    def close(self) -> None:
+        """Everything out, pins given back. May be called twice."""
+        for lamp in self._lamps.values():
+            lamp.close()
+        self._lamps, self._shown = {}, {}
+
+    def _write(self, role: str, value: object) -> None:
+        lamp = self._lamps.get(role)
+        if lamp is None or self._shown.get(role) == value:
+            return
+        try:
+            lamp.value = value
+        except (OSError, RuntimeError, ValueError) as error:
+            raise LampError(f"the {role} lamp cannot be driven: {error}") from error
+        self._shown[role] = value
+
+
+class LampSink:
+    """Shows on the lamps how the appliance is and what the largest face in view expresses."""
+
+    def __init__(self, shared: Shared, lamps: NoLamps | GpioLamps) -> None:
+        self._shared, self._lamps = shared, lamps
+
+    def take(self, reading: Reading) -> None:
+        """The colour of the largest face."""
+        nearest = max(reading.people, key=lambda person: person.face.box.area, default=None)
+        self._show(nearest.label if nearest else None)
+
+    def idle(self) -> None:
+        """No face to show; fault if the camera is gone."""
+        self._show(None)
+
+    def close(self) -> None:
+        """Everything out."""
+        self._lamps.close()
+
+    def _show(self, label: str | None) -> None:
+        verdict, _ = self._shared.health.verdict(self._shared.session.state)
+        self._lamps.show(lamp_state(verdict, label))
+
+
+def _make_factory(name: str) -> Any:
+    if name == "default":
+        return None
+    if name == "mock":
+        from gpiozero.pins.mock import MockFactory, MockPWMPin
+
+        return MockFactory(pin_class=MockPWMPin)
+    import importlib
+
+    module, factory = {
+        "lgpio": ("lgpio", "LGPIOFactory"),
+        "rpigpio": ("rpigpio", "RPiGPIOFactory"),
+        "pigpio": ("pigpio", "PiGPIOFactory"),
+        "native": ("native", "NativeFactory"),
+    }[name]
+    return getattr(importlib.import_module(f"gpiozero.pins.{module}"), factory)()

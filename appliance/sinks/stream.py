@@ -1,0 +1,81 @@
+"""The picture for viewers: drawn on a copy, encoded once however many watch, not at all when nobody does."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+
+import cv2
+
+from appliance.errors import ApplianceError
+from appliance.sinks import Shared
+from appliance.sinks.drawing import draw_people, placeholder
+from appliance.values import Image, Picture, Reading
+from appliance.viewers import OVERLAY
+
+_PLACEHOLDER_EVERY_S = 1.0
+_DEFAULT_SIZE = 1280, 720
+
+
+class Stream:
+    """Publishes pictures to the `jpegs` slot."""
+
+    def __init__(self, shared: Shared, *, quality: int) -> None:
+        """`quality` is that of JPEG, 10 to 100."""
+        self._shared = shared
+        self._options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        self._size = _DEFAULT_SIZE
+        self._number = 0
+        self._last = 0.0
+
+    def take(self, reading: Reading) -> None:
+        """Encode what somebody watches."""
+        frame = reading.frame
+        self._size, self._number, self._last = (frame.width, frame.height), frame.number, time.monotonic()
+        wanted = self._shared.viewers.wanted()
+        if not wanted:
+            return
+        pictures = {
+            variant: draw_people(frame.image, reading.people) if variant == OVERLAY else frame.image
+            for variant in wanted
+        }
+        self._publish(Picture(frame.number, frame.captured, frame.agreement, True, self._encoded(pictures)))
+
+    def idle(self) -> None:
+        """Say why there is no picture, once a second, to those who wait for one."""
+        shared, now = self._shared, time.monotonic()
+        if not shared.session.agreement:
+            shared.jpegs.clear()
+            return
+        wanted = shared.viewers.wanted()
+        if not wanted or now - self._last < _PLACEHOLDER_EVERY_S:
+            return
+        self._last = now
+        image = placeholder(*self._size, self._explanation())
+        encoded = self._encode(image)
+        jpegs = dict.fromkeys(wanted, encoded)
+        self._publish(Picture(self._number, now, shared.session.agreement, False, jpegs))
+
+    def close(self) -> None:
+        """Nothing to flush; viewers are ended by closing the slot."""
+
+    def _publish(self, picture: Picture) -> None:
+        if picture.agreement == self._shared.session.agreement:
+            self._shared.jpegs.put(picture)
+
+    def _explanation(self) -> list[str]:
+        camera = self._shared.health.camera
+        if camera.state != "lost":
+            return ["NO LIVE VIDEO", "waiting for the first picture"]
+        since = datetime.fromtimestamp(camera.since, timezone.utc).astimezone()
+        return ["NO LIVE VIDEO", camera.reason or "camera lost", f"since {since:%H:%M:%S}, trying again"]
+
+    def _encoded(self, pictures: dict[str, Image]) -> dict[str, bytes]:
+        return {variant: self._encode(image) for variant, image in pictures.items()}
+
+    def _encode(self, image: Image) -> bytes:
+        done, data = cv2.imencode(".jpg", image, self._options)
+        if not done:
+            raise ApplianceError(f"a picture of {image.shape} cannot be encoded as JPEG")
+        self._shared.health.count("encoded", 1)
+        return data.tobytes()

@@ -1,0 +1,193 @@
+"""The values that walk through the appliance: frame, box, face, scores, person, reading. All frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+EMOTIONS = ("angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral")
+"""The seven expression classes, in the order used everywhere."""
+
+Image = NDArray[np.uint8]
+"""A picture: uint8, shape (height, width, 3), channels blue, green, red; or (height, width) when grey."""
+
+Tensor = NDArray[np.generic]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of the camera. Nobody edits its image: it is marked read-only.
+
+    `number` rises by one with each frame of a camera, `captured` is monotonic seconds, `time_s` is seconds
+    since the camera was opened (of a file: the position in it). `agreement` is the number of the
+    agreement under which it was taken (see `session`); a frame of an older one is not processed.
+    """
+
+    number: int
+    captured: float
+    image: Image
+    time_s: float = 0.0
+    agreement: int = 0
+
+    def __post_init__(self) -> None:
+        self.image.flags.writeable = False
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.image.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return int(self.image.shape[0])
+
+
+@dataclass(frozen=True)
+class Box:
+    """An upright rectangle in pixels of the source picture: left top corner and size. May reach over the edge."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        """The right edge."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        """The lower edge."""
+        return self.y + self.height
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """The middle, (x, y)."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    @property
+    def area(self) -> float:
+        """Width times height; 0 for a box without extent."""
+        return max(0.0, self.width) * max(0.0, self.height)
+
+    def intersection(self, other: Box) -> float:
+        """The area both boxes cover."""
+        across = min(self.right, other.right) - max(self.x, other.x)
+        down = min(self.bottom, other.bottom) - max(self.y, other.y)
+        return max(0.0, across) * max(0.0, down)
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union, 0 to 1."""
+        both = self.intersection(other)
+        union = self.area + other.area - both
+        return both / union if union > 0 else 0.0
+
+    def moved(self, dx: float, dy: float) -> Box:
+        """The same box somewhere else."""
+        return Box(self.x + dx, self.y + dy, self.width, self.height)
+
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face as the detector found it: box and keypoints in pixels of the source picture.
+
+    `keypoints`: the six of BlazeFace, each (x, y): the person's right eye, left eye, nose tip, mouth,
+    right ear, left ear. Empty when the face was given already cut out. `score` is the detector's, 0 to 1.
+    """
+
+    box: Box
+    score: float
+    keypoints: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Probabilities of the seven expressions in the order of `EMOTIONS`; they sum to 1."""
+
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, weights: NDArray[np.floating]) -> Scores:
+        """Scores from seven numbers that are not negative, scaled so that they sum to 1."""
+        total = float(weights.sum())
+        if weights.shape != (len(EMOTIONS),) or not np.isfinite(total) or total <= 0:
+            raise ValueError(f"scores {weights!r}: expected seven finite numbers with a positive sum")
+        return cls(tuple(float(value) / total for value in weights))
+
+    @property
+    def dominant(self) -> str:
+        """The name of the largest."""
+        return EMOTIONS[int(np.argmax(self.values))]
+
+    @property
+    def top(self) -> float:
+        """The largest value."""
+        return max(self.values)
+
+    def named(self) -> dict[str, float]:
+        """Name to value, in the order of `EMOTIONS`."""
+        return dict(zip(EMOTIONS, self.values, strict=True))
+
+
+@dataclass(frozen=True)
+class Person:
+    """A face that is followed over time: its number, its own scores of this frame, and its smoothed ones."""
+
+    id: int
+    face: Face
+    raw: Scores
+    smoothed: Scores
+
+    @property
+    def label(self) -> str:
+        """What the page shows for this person."""
+        return self.smoothed.dominant
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Monotonic seconds at which each stage of a reading was done; latency is a subtraction."""
+
+    captured: float
+    detected: float
+    classified: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read in one frame. `skipped` frames before it were never looked at."""
+
+    frame: Frame
+    people: tuple[Person, ...]
+    stamps: Stamps
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """What a model expects or gives: name, shape, numpy type name, and quantisation (scale 0: none)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float = 0.0
+    zero_point: int = 0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One encoded picture for viewers: with and without overlay, each only if somebody watches it."""
+
+    frame: int
+    captured: float
+    agreement: int
+    live: bool
+    jpegs: dict[str, bytes] = field(default_factory=dict)

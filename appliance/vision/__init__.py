@@ -1,0 +1,1 @@
+"""Pure perception: numpy in, values out; no I/O, no threads."""

@@ -1,0 +1,1 @@
+"""The page and its data: Flask blueprints and the one file that knows the WSGI server."""

@@ -1,0 +1,66 @@
+"""The Flask application: blueprints, checks before each request, headers after it, errors to status codes."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException
+
+from appliance.errors import StateConflict, TooManyViewers
+from appliance.web import live, policy, sessions, status
+from appliance.web.site import KEY, Site
+
+MAX_BODY_BYTES = 64 * 1024
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+_STATUS = {StateConflict: 409, TooManyViewers: 503}
+"""Our own errors as HTTP status; whatever is not here is a fault of ours: 500."""
+
+
+def create_app(site: Site) -> Flask:
+    """An application that serves this site."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the seven names keep their order
+    app.extensions[KEY] = site
+    for part in (live, sessions, status):
+        app.register_blueprint(part.blueprint)
+    app.before_request(policy.check_request)
+    app.after_request(_add_headers)
+    app.register_error_handler(HTTPException, _http_error)
+    for kind in _STATUS:
+        app.register_error_handler(kind, _our_error)
+    policy.require_policies(app)
+    return app
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    response = jsonify(error=error.description)
+    response.status_code = error.code or 500
+    if error.code == 405:
+        response.headers.extend(error.get_headers())
+    return response
+
+
+def _our_error(error: Exception) -> Response:
+    response = jsonify(error=str(error))
+    response.status_code = _STATUS[type(error)]
+    if response.status_code == 503:
+        response.headers["Retry-After"] = "5"
+    return response

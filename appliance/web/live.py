@@ -1,0 +1,163 @@
+"""The live page, its picture and its readings."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, render_template, request
+
+from appliance import __version__
+from appliance.errors import SlotClosed, StateConflict
+from appliance.values import EMOTIONS, Picture
+from appliance.viewers import BARE, OVERLAY
+from appliance.web import websocket
+from appliance.web.policy import VIEWER, is_operator, policy
+from appliance.web.site import Site, site
+
+blueprint = Blueprint("live", __name__)
+
+BOUNDARY = "frame"
+
+_WAIT_S = 1.0
+_SNAPSHOT_S = 3.0
+
+
+@blueprint.get("/")
+@policy(VIEWER)
+def page() -> str:
+    """The live page."""
+    here = site()
+    return render_template(
+        "live.html",
+        version=__version__,
+        notice=here.notice,
+        emotions=EMOTIONS,
+        open_to_network=here.open_to_network,
+        camera_lamp=here.camera_lamp,
+        needs_agreement=here.session.needs_agreement,
+        operator=is_operator(),
+    )
+
+
+@blueprint.get("/stream.mjpg")
+@policy(VIEWER)
+def stream() -> Response:
+    """The picture as it comes, until the viewer or the agreement ends; 409 while idle."""
+    pictures = Pictures(site(), _variant())
+    response = Response(_Parts(pictures), mimetype=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+@blueprint.get("/snapshot.jpg")
+@policy(VIEWER)
+def snapshot() -> Response:
+    """The newest picture; the one that says why there is none comes with 503."""
+    pictures = Pictures(site(), _variant())
+    try:
+        picture = pictures.next(_SNAPSHOT_S)
+    finally:
+        pictures.close()
+    if picture is None:
+        raise StateConflict("there is no picture: the camera was closed just now")
+    response = Response(picture.jpegs[pictures.variant], mimetype="image/jpeg", status=200 if picture.live else 503)
+    response.headers.update(_stamps(picture))
+    return response
+
+
+@websocket.route(blueprint, "/ws/live")
+@policy(VIEWER)
+def readings() -> Response:
+    """One JSON message a reading; whoever is slow gets the newest and misses the rest."""
+    here = site()
+
+    def talk(client: websocket.WebSocket) -> None:
+        with here.listeners.watching("readings"):
+            websocket.serve(client, _Newest(here))
+
+    here.listeners.check()
+    return websocket.websocket(request.environ, talk)
+
+
+class Pictures:
+    """One viewer's pictures: newest first, never an old one. Counts as a viewer until `close`."""
+
+    def __init__(self, here: Site, variant: str) -> None:
+        """Raises `StateConflict` while idle and `TooManyViewers` at the limit."""
+        if not here.session.agreement:
+            raise StateConflict("idle: the camera is closed until everyone in view has agreed; press Start on the page")
+        self.variant = variant
+        self._site = here
+        self._agreement = here.session.agreement
+        self._seen = here.jpegs.number
+        here.viewers.join(variant)
+        self._joined = True
+
+    def next(self, limit_s: float) -> Picture | None:
+        """The next picture of this variant; None when the agreement ended, the server stops or `limit_s` is over."""
+        end = time.monotonic() + limit_s
+        while self._agreement == self._site.session.agreement and time.monotonic() < end:
+            try:
+                picture, self._seen = self._site.jpegs.take(self._seen, _WAIT_S)
+            except SlotClosed:
+                return None
+            if picture is not None and picture.agreement == self._agreement and self.variant in picture.jpegs:
+                return picture
+        return None
+
+    def close(self) -> None:
+        """No viewer any more. May be called twice."""
+        if self._joined:
+            self._joined = False
+            self._site.viewers.leave(self.variant)
+
+
+class _Parts:
+    """The body of `/stream.mjpg`. A class, since a generator that never began is never closed."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+        self._begun = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        picture = self._pictures.next(float("inf"))
+        if picture is None:
+            raise StopIteration
+        jpeg = picture.jpegs[self._pictures.variant]
+        headers = {"Content-Type": "image/jpeg", "Content-Length": str(len(jpeg)), **_stamps(picture)}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        # The next boundary goes out with the picture: browsers show a part only when they see its end.
+        first = b"" if self._begun else f"--{BOUNDARY}\r\n".encode()
+        self._begun = True
+        return b"".join((first, head.encode(), b"\r\n", jpeg, f"\r\n--{BOUNDARY}\r\n".encode()))
+
+    def close(self) -> None:
+        self._pictures.close()
+
+
+class _Newest:
+    """The text for the next message of one WebSocket client."""
+
+    def __init__(self, here: Site) -> None:
+        self._site, self._seen = here, 0
+
+    def __call__(self) -> str | None:
+        reading, self._seen = self._site.readings.take(self._seen, 0.5)
+        if reading is None:
+            return None
+        newest = self._site.reading()
+        return None if newest is None else json.dumps(newest, separators=(",", ":"))
+
+
+def _variant() -> str:
+    return BARE if request.args.get("overlay") == "0" else OVERLAY
+
+
+def _stamps(picture: Picture) -> dict[str, str]:
+    captured = time.time() - (time.monotonic() - picture.captured)
+    return {"X-Frame-Number": str(picture.frame), "X-Timestamp": f"{captured:.6f}", "X-Live": str(int(picture.live))}

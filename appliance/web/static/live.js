@@ -1,0 +1,240 @@
+/* The live page: polls the state, follows it with picture and readings, and says in words what is the case.
+ *
+ * Names that tests and others may rely on:
+ *   body[data-view]        connecting | idle | live
+ *   #banner                permanent notice: open to the network (only then in the page)
+ *   #agreement             panel shown while idle; #start, #reload, #agreement-problem in it
+ *   #stage, #side          picture and people, hidden while idle; #stop stands in the page's header
+ *   #picture               <img> of /stream.mjpg; no src attribute while it is closed; .stale when old
+ *   #warning               one line over the picture; #warning-text says what, #warning-count the seconds
+ *   #people                the cards; .stale when the numbers are not of now; #empty, #empty-title when there are none
+ *   .person[data-id][data-label], .person .name, .label, .reason
+ *   .bar[data-emotion][data-value]   data-value: number with 3 decimals, "" when there is no reading
+ *   #status-session, #status-connection, #status-camera, #status-rate, #status-age, #status-viewers, #status-engine
+ *   #announce              polite live region: changed labels only, at most every 3 s
+ */
+
+import { Picture, Readings, pause } from "./links.js";
+import { People, setText } from "./people.js";
+
+const BEAT_MS = 250;
+const POLL_MS = 1000;
+const POLL_LIMIT_MS = 4000;
+const OLD_S = 2;
+const LIVE_STATES = ["live", "recording"];
+
+const byId = (id) => document.getElementById(id);
+const stop = byId("stop");      // null for viewers
+const start = byId("start");    // null for viewers
+
+let state = null;               // the newest /api/state, null before the first
+let connected = false;
+let failures = 0;
+let polling = 0;                 // polls under way
+let pollNumber = 0;              // of the newest one; an older one's answer no longer counts
+let pollAt = 0;
+let reopen = false;              // the picture's connection may be dead without the <img> knowing
+let clockOffset = 0;            // device clock minus ours, ms
+let heard = false;              // a reading has come since the session started
+let newest = null;              // reading waiting for the next animation frame
+
+const picture = new Picture(byId("picture"));
+const people = new People(byId("people"), byId("person-card"), byId("announce"));
+const readings = new Readings("/ws/live", {
+  onReading(reading) {
+    if (!newest) requestAnimationFrame(showNewest);
+    newest = reading;
+  },
+  onLost() {
+    // The server may have restarted between two polls.
+    pollAt = 0;
+    reopen = true;
+  },
+});
+
+function showNewest() {
+  const now = performance.now();
+  const reading = newest;
+  newest = null;
+  if (!isLive() || lost()) return;
+  heard = true;
+  people.show(reading.faces, now);
+  drawEmpty();
+}
+
+const isLive = () => state !== null && LIVE_STATES.includes(state.state);
+const lost = () => state?.camera.state === "lost";
+
+async function poll() {
+  const number = ++pollNumber;
+  let answer = null;
+  let told = null;
+  polling += 1;
+  try {
+    answer = await fetch("/api/state", { cache: "no-store", signal: AbortSignal.timeout(POLL_LIMIT_MS) });
+    if (answer.ok) told = await answer.json();
+  } catch {
+    // no connection, too slow, or not our JSON: told stays null
+  }
+  polling -= 1;
+  if (number !== pollNumber) return;
+  if (told) {
+    state = told;
+    clockOffset = (Date.parse(answer.headers.get("Date")) || Date.now()) - Date.now();
+    if (!connected || reopen) picture.reopen();
+    reopen = false;
+    failures = 0;
+  } else {
+    failures += 1;
+  }
+  connected = told !== null;
+  pollAt = performance.now() + (connected ? POLL_MS : pause(failures));
+  follow();
+}
+
+/** Bring picture, readings and panels to where the state says they should be. */
+function follow() {
+  const live = isLive();
+  if (state) document.body.dataset.view = live ? "live" : "idle";
+  byId("agreement").hidden = !state || live;
+  byId("stage").hidden = byId("side").hidden = state !== null && !live;
+  if (stop) stop.hidden = !live;
+  if (state) byId("frame").style.setProperty("--ratio", (state.camera.width / state.camera.height) || 16 / 9);
+  // Hidden pages cost the device nothing. A lost connection keeps the last frame, marked as old.
+  picture.want(live && !document.hidden);
+  readings.want(live && !document.hidden);
+  if (!live || document.hidden) heard = false;
+  if (!live || document.hidden || lost()) people.clear();
+  beat();
+}
+
+/** The only clock of the page. */
+function beat() {
+  if (document.hidden) return;
+  const now = performance.now();
+  if (!polling && now >= pollAt) poll();
+  picture.beat(now);
+  readings.beat(now);
+  const frozen = !connected || readings.silent(now);
+  if (frozen) people.hold(now);
+  byId("people").classList.toggle("stale", frozen);
+  people.beat(now);
+  drawStatus(now);
+  drawWarning(now);
+  drawEmpty();
+}
+
+const secondsUntil = (at, now) => Math.max(1, Math.ceil((at - now) / 1000));
+const clock = (unix) => new Date(unix * 1000).toLocaleTimeString();
+
+function mark(element, text, tone = "") {
+  setText(element, text);
+  element.classList.toggle("good", tone === "good");
+  element.classList.toggle("bad", tone === "bad");
+}
+
+function drawStatus(now) {
+  if (connected) mark(byId("status-connection"), "connected", "good");
+  else if (polling) mark(byId("status-connection"), failures ? "reconnecting" : "connecting", failures ? "bad" : "");
+  else mark(byId("status-connection"), `reconnecting in ${secondsUntil(pollAt, now)} s`, "bad");
+
+  const pill = byId("status-session");
+  const [word, tone] = sessionWords();
+  setText(pill, word);
+  pill.dataset.tone = tone;
+
+  if (!state) return;
+  const { camera, engine, viewers } = state;
+  const known = connected && camera.state === "open";
+  const size = camera.width && camera.height ? `${camera.width}\u00a0×\u00a0${camera.height}` : "open";
+  mark(byId("status-camera"), `${camera.backend}, ${known ? size : camera.state}`, lost() ? "bad" : "");
+  mark(byId("status-rate"), known && camera.fps !== null ? `${camera.fps.toFixed(1)} per second` : "–");
+  const old = isLive() && camera.age_s > OLD_S;
+  const age = camera.age_s === null || !connected ? "–" : `${camera.age_s.toFixed(camera.age_s < 1 ? 2 : 1)} s`;
+  mark(byId("status-age"), old && connected ? `${age}, old` : age, old ? "bad" : "");
+  mark(byId("status-viewers"), connected ? String(viewers) : "–");
+  mark(byId("status-engine"), [engine.detector, engine.classifier].filter(Boolean).join(" · ") || "–");
+}
+
+function sessionWords() {
+  if (!connected) return [failures ? "No connection" : "Connecting", failures ? "bad" : "off"];
+  if (lost()) return ["Camera lost", "bad"];
+  if (state.state === "recording") return ["Live, recording numbers", "on"];
+  return isLive() ? ["Live", "on"] : ["Camera off", "off"];
+}
+
+/** The worst thing that is the case, and its seconds; the seconds are not read aloud. */
+function trouble(now) {
+  if (!connected) return failures ? ["No connection to the device.", ""] : null;
+  if (!isLive()) return null;
+  const { camera } = state;
+  if (lost()) {
+    const seconds = Math.round((Date.now() + clockOffset) / 1000 - camera.since);
+    const since = camera.since ? ` Since ${clock(camera.since)}.` : "";
+    return [`Camera lost: ${camera.reason ?? "reason unknown"}.${since}`, camera.since ? `(${seconds} s)` : ""];
+  }
+  if (picture.problem === "busy") return ["Too many viewers,", `trying again in ${secondsUntil(picture.retryAt, now)} s`];
+  if (picture.problem) return ["The picture stopped,", `trying again in ${secondsUntil(picture.retryAt, now)} s`];
+  if (camera.age_s > OLD_S) return ["This picture is old.", `(${camera.age_s.toFixed(0)} s)`];
+  if (readings.silent(now)) return ["No new readings.", ""];
+  return null;
+}
+
+function drawWarning(now) {
+  const [text, count] = trouble(now) ?? ["", ""];
+  setText(byId("warning-text"), text);
+  setText(byId("warning-count"), count);
+  byId("warning").hidden = !text;
+  byId("picture").classList.toggle("stale", !connected || (isLive() && !lost() && state.camera.age_s > OLD_S));
+  byId("picture-waiting").hidden = picture.showing || text !== "";
+}
+
+function drawEmpty() {
+  byId("empty").hidden = people.count > 0;
+  const nobody = heard && connected && !lost();
+  setText(byId("empty-title"), nobody ? "Nobody in view" : lost() ? "No camera picture" : "Waiting for readings");
+  setText(byId("empty-hint"), nobody ? "A card appears here for each face the camera sees." : "");
+}
+
+/** POST, then follow at once instead of at the next poll. Returns the answer, or null without a connection. */
+async function post(path, body) {
+  const answer = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  }).catch(() => null);
+  await poll();
+  return answer;
+}
+
+async function press(button, path, body) {
+  const hadFocus = document.activeElement === button;
+  button.disabled = true;
+  const answer = await post(path, body);
+  button.disabled = false;
+  const other = button === start ? stop : start;
+  if (hadFocus) (answer?.ok ? other : button).focus();     // the keyboard stays where the work is
+  return answer;
+}
+
+start?.addEventListener("click", async () => {
+  setText(byId("agreement-problem"), "");
+  const answer = await press(start, "/api/session/start", { notice_version: document.body.dataset.noticeVersion, people: 1 });
+  if (answer?.ok || isLive()) return;
+  const changed = answer?.status === 409;
+  setText(byId("agreement-problem"), changed ? "The notice has changed. Reload the page and read it again."
+    : answer?.status === 403 ? "Only the operator may start."
+    : answer ? `The device could not start (${answer.status}).` : "The device does not answer.");
+  byId("reload").hidden = !changed;
+  start.hidden = changed;
+  if (changed) byId("reload").focus();
+});
+stop?.addEventListener("click", () => press(stop, "/api/session/stop", {}));
+byId("reload")?.addEventListener("click", () => location.reload());
+
+document.addEventListener("visibilitychange", () => {
+  pollAt = 0;
+  follow();
+});
+setInterval(beat, BEAT_MS);
+beat();

@@ -1,0 +1,158 @@
+/* One card per person: a label in words, a reason where there is no label, seven bars. */
+
+const GONE_MS = 1000;       // not in the readings for this long: fade
+const FADE_MS = 450;
+const ANNOUNCE_MS = 3000;
+
+const WORDS = { not_readable: "not readable", not_analysed: "not analysed" };
+const REASONS = {
+  small: "The face is too small in the picture.",
+  turned: "The face is turned away.",
+  blurred: "The face is blurred.",
+  dark: "It is too dark.",
+  bright: "It is too bright.",
+  covered: "The face is covered.",
+  not_agreed: "This person has not agreed.",
+};
+
+/** Write only what differs: most beats change nothing, and screen readers hear every write. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+class Card {
+  seenAt = 0;
+  label = "";
+
+  #face = null;
+  #rows;
+  #word;
+  #score;
+  #reason;
+  #bars;
+
+  constructor(template, id) {
+    this.id = id;
+    this.element = template.content.firstElementChild.cloneNode(true);
+    const find = (selector) => this.element.querySelector(selector);
+    this.element.dataset.id = id;
+    this.element.setAttribute("aria-label", `Person ${id}`);
+    find(".name").textContent = `Person ${id}`;
+    this.#word = find(".word");
+    this.#score = find(".score");
+    this.#reason = find(".reason");
+    this.#bars = find(".bars");
+    this.#rows = Array.from(this.element.querySelectorAll(".row"), (row) => ({
+      row,
+      bar: row.querySelector(".bar"),
+      fill: row.querySelector(".fill"),
+      value: row.querySelector(".value"),
+    }));
+  }
+
+  /** At the rate of the readings: bars and label. */
+  show(face, now) {
+    const fresh = !this.#face || face.label !== this.label;
+    this.#face = face;
+    this.seenAt = now;
+    this.label = face.label;
+    this.element.classList.remove("leaving");
+    this.element.dataset.label = face.label;
+    for (const { row, bar, fill } of this.#rows) {
+      const name = bar.dataset.emotion;
+      const value = face.emotions ? face.emotions[name] : 0;
+      bar.dataset.value = face.emotions ? value.toFixed(3) : "";
+      bar.setAttribute("aria-valuenow", value.toFixed(2));
+      fill.style.setProperty("--value", value);
+      row.classList.toggle("strongest", face.emotions !== null && name === face.dominant);
+    }
+    if (fresh) this.write();
+  }
+
+  /** At the rate of the beat: digits, which nobody can read at thirty a second. */
+  write() {
+    const { emotions, dominant, label, reason } = this.#face;
+    setText(this.#word, WORDS[label] ?? label);
+    setText(this.#score, emotions && label in emotions ? emotions[label].toFixed(2) : "");
+    let why = "";
+    if (label === "unsure") why = emotions ? `Closest to ${dominant}, ${emotions[dominant].toFixed(2)}.` : "";
+    else if (reason) why = REASONS[reason] ?? reason;
+    setText(this.#reason, why);
+    this.#reason.hidden = !why;
+    this.#bars.hidden = label === "not_analysed";
+    for (const { bar, value } of this.#rows) {
+      setText(value, emotions ? emotions[bar.dataset.emotion].toFixed(2) : "–");
+    }
+  }
+
+  get spoken() {
+    return `Person ${this.id}: ${WORDS[this.label] ?? this.label}.`;
+  }
+}
+
+export class People {
+  #list;
+  #template;
+  #announcer;
+  #cards = new Map();
+  #said = new Map();
+  #saidAt = -Infinity;
+
+  constructor(list, template, announcer) {
+    this.#list = list;
+    this.#template = template;
+    this.#announcer = announcer;
+  }
+
+  get count() {
+    return this.#cards.size;
+  }
+
+  show(faces, now) {
+    for (const face of faces) (this.#cards.get(face.id) ?? this.#add(face.id)).show(face, now);
+  }
+
+  beat(now) {
+    for (const [id, card] of this.#cards) {
+      const gone = now - card.seenAt;
+      if (gone > GONE_MS + FADE_MS) this.#remove(id);
+      else if (gone > GONE_MS) card.element.classList.add("leaving");
+      else card.write();
+    }
+    this.#announce(now);
+  }
+
+  /** Numbers stood still for a while (no readings): start counting absence from now. */
+  hold(now) {
+    for (const card of this.#cards.values()) card.seenAt = now;
+  }
+
+  clear() {
+    for (const id of [...this.#cards.keys()]) this.#remove(id);
+    setText(this.#announcer, "");
+  }
+
+  #add(id) {
+    const card = new Card(this.#template, id);
+    const after = [...this.#cards.values()].filter((other) => other.id > id).sort((a, b) => a.id - b.id)[0];
+    this.#list.insertBefore(card.element, after?.element ?? null);
+    this.#cards.set(id, card);
+    return card;
+  }
+
+  #remove(id) {
+    this.#cards.get(id).element.remove();
+    this.#cards.delete(id);
+    this.#said.delete(id);
+  }
+
+  /** Say which labels changed, together, and never more often than every three seconds. */
+  #announce(now) {
+    if (now - this.#saidAt < ANNOUNCE_MS) return;
+    const changed = [...this.#cards.values()].filter((card) => this.#said.get(card.id) !== card.label);
+    if (!changed.length) return;
+    for (const card of changed) this.#said.set(card.id, card.label);
+    this.#saidAt = now;
+    this.#announcer.textContent = changed.map((card) => card.spoken).join(" ");
+  }
+}

@@ -1,0 +1,33 @@
+"""How the device is: for scripts, for monitoring, for the page."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify
+
+from appliance.web.policy import PUBLIC, TOKEN, VIEWER, policy
+from appliance.web.site import site
+
+blueprint = Blueprint("status", __name__)
+
+
+@blueprint.get("/api/state")
+@policy(VIEWER)
+def state() -> Response:
+    """Session, camera, engines, viewers, and the newest reading."""
+    return jsonify(site().state())
+
+
+@blueprint.get("/healthz")
+@policy(PUBLIC)
+def healthz() -> tuple[Response, int]:
+    """200 while frames are fresh or the appliance is idle on purpose, else 503 with the reason."""
+    here = site()
+    verdict, reason = here.health.verdict(here.session.state)
+    return jsonify(status=verdict, reason=reason), 503 if verdict == "failing" else 200
+
+
+@blueprint.get("/metrics")
+@policy(TOKEN)
+def metrics() -> Response:
+    """Prometheus text."""
+    return Response(site().metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")

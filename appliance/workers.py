@@ -1,0 +1,64 @@
+"""One thread: a bounded step, repeated; it beats before each and reports how it ended."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from appliance.errors import SlotClosed
+from appliance.health import Health
+
+log = logging.getLogger("appliance.workers")
+
+
+class Worker:
+    """Runs `step` again and again until it is stopped or its slot is closed; any other exception ends the daemon."""
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], None],
+        *,
+        limit_s: float,
+        health: Health,
+        failed: Callable[[str], None],
+        finish: Callable[[], None] | None = None,
+    ) -> None:
+        """`limit_s`: longest time a step may take. `failed` is told why the worker died; `finish` always runs last."""
+        self.name = name
+        self._step, self._limit_s, self._finish = step, limit_s, finish
+        self._health, self._failed = health, failed
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first promise is made before the thread runs."""
+        self._health.beat(self.name, self._limit_s)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask for the end; the running step is the last."""
+        self._stop.set()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end; False when it did not come in time."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, timeout))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._health.beat(self.name, self._limit_s)
+                self._step()
+        except SlotClosed:
+            log.debug("%s: its slot was closed", self.name)
+        except Exception as error:
+            # The first of two catch-alls of the program: a dead part takes the process with it, loudly.
+            log.exception("%s died", self.name)
+            self._failed(f"{self.name} died: {type(error).__name__}: {error}")
+        finally:
+            if self._finish is not None:
+                self._finish()
+            self._health.forget(self.name)
