@@ -21,7 +21,7 @@ from appliance.manifest import Manifest, check_tensors
 from appliance.metrics import Metrics
 from appliance.notice import NOTICE
 from appliance.pipeline import Pipeline
-from appliance.ports import Camera, Engine
+from appliance.ports import Camera, Engine, Sink
 from appliance.resources import models_dir
 from appliance.session import Session
 from appliance.sinks import Shared
@@ -52,7 +52,8 @@ class Reader:
 
     pipeline: Pipeline
     classifier: Classifier
-    engine: dict[str, str]
+    engines: dict[str, Engine]
+    described: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -93,21 +94,26 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         metrics=Metrics(health, viewers),
         notice=NOTICE,
         source=choice.backend,
-        engine=reader.engine,
+        engine=reader.described,
         camera_lamp=lamps.present,
         open_to_network=config.access.open_to_network,
         allowed_hosts=config.web.allowed_hosts,
     )
     capture = Capture(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
     vision = Vision(reader.pipeline, session, frames, readings, health)
-    sinks = {"sink-stream": Stream(shared, quality=config.web.jpeg_quality), "sink-lamps": LampSink(shared, lamps)}
+    sinks: dict[str, Sink] = {
+        "sink-stream": Stream(shared, quality=config.web.jpeg_quality),
+        "sink-lamps": LampSink(shared, lamps),
+    }
 
     def worker(name: str, step: Callable[[], None], finish: Callable[[], None]) -> Worker:
         return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
 
     return Appliance(
         # A picture and a WebSocket for each viewer, and room for short requests beside them.
-        server=Server(create_app(site), config.web.host, config.web.port, max_connections=2 * config.web.max_viewers + 8),
+        server=Server(
+            create_app(site), config.web.host, config.web.port, max_connections=2 * config.web.max_viewers + 8
+        ),
         health=health,
         frames=frames,
         readings=readings,
@@ -124,7 +130,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
 
 
 def choose_camera(config: Config) -> Choice:
-    """The camera to use. `auto` looks for presence only, starts nothing, and says aloud which it took and why."""
+    """The camera to use. `auto` only looks what is there, and says aloud which it took and why."""
     if config.camera.backend != "auto":
         return config.camera
     assert isinstance(config.camera.settings, AutoCamera)
@@ -140,7 +146,9 @@ def choose_camera(config: Config) -> Choice:
             continue
         presence = backend.present()
         if presence.found:
-            log.info("camera: auto takes %s: %s%s", name, presence.why, "".join(f"; {each}" for each in reasons))
+            log.info(
+                "camera: auto takes %s: %s%s", name, presence.why, "".join(f"; {each}" for each in reasons)
+            )
             fields = backend.Settings.model_fields
             return Choice(name, backend.Settings(**{k: v for k, v in wanted.items() if k in fields}))
         reasons.append(f"no {name} ({presence.why})")
@@ -149,26 +157,26 @@ def choose_camera(config: Config) -> Choice:
 
 
 def make_reader(config: Config) -> Reader:
-    """Detector, classifier and tracker on their engines; raises `ModelError` for a model that does not fit."""
+    """Detector, classifier and tracker on their engines; raises `ModelError` for a model that is unfit."""
     cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.
     vision = config.vision
     manifest = Manifest.load(Path(vision.models) if vision.models else models_dir())
     detector_model = manifest.detector(vision.detector)
     classifier_model = manifest.classifier(vision.classifier)
-    engines: list[Engine] = []
-    engine: dict[str, str] = {}
+    engines: dict[str, Engine] = {}
+    described: dict[str, str] = {}
     for model in (detector_model, classifier_model):
         path = manifest.verified(model)
         with hushed():
             opened = registry.load("engine", config.engine.backend)(path, config.engine.settings)
         check_tensors(str(path), model, opened.inputs, opened.outputs)
-        engines.append(opened)
-        engine[model.role] = f"{path.name}: {opened.description}"
-    classifier = Classifier(engines[1], classifier_model)
+        engines[model.role] = opened
+        described[model.role] = f"{path.name}: {opened.description}"
+    classifier = Classifier(engines["classifier"], classifier_model)
     pipeline = Pipeline(
-        BlazeFace(engines[0], detector_model, threshold=vision.threshold),
+        BlazeFace(engines["detector"], detector_model, threshold=vision.threshold),
         classifier,
         Tracker(smoothing_s=vision.smoothing_s, expiry_s=vision.expiry_s),
         max_people=vision.max_people,
     )
-    return Reader(pipeline, classifier, engine)
+    return Reader(pipeline, classifier, engines, described)

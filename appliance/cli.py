@@ -20,7 +20,7 @@ _FAULT, _USER = 1, 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code of the contract: 0 done, 1 a fault, 2 the user must change something."""
+    """Run one command; returns 0 when done, 1 for a fault, 2 when the user must change something."""
     environment.prepare()
     options = _parser().parse_args(arguments)
     logging.basicConfig(
@@ -68,7 +68,7 @@ def _check(options: argparse.Namespace) -> int:
 
     reader = make_reader(config)
     camera = choose_camera(config)
-    for role, engine in reader.engine.items():
+    for role, engine in reader.described.items():
         print(f"{role:<10} {engine}")
     print(f"{'camera':<10} {camera.backend}")
     print(f"{'lamps':<10} {config.lamps.backend}")
@@ -88,13 +88,16 @@ def _config(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from appliance.bench import bench
 
-    return bench(_load(options), seconds=options.seconds)
+    passed_on = [word for text in options.set for word in ("--set", text)]
+    if options.config:
+        passed_on += ["--config", str(options.config)]
+    return bench(_load(options), seconds=options.seconds, arguments=passed_on)
 
 
 def _load(options: argparse.Namespace) -> Config:
-    from appliance import config
+    from appliance.config import Request, load
 
-    request = config.Request(
+    request = Request(
         config=options.config,
         data_dir=options.data_dir,
         settings=options.set,
@@ -102,7 +105,7 @@ def _load(options: argparse.Namespace) -> Config:
         host=getattr(options, "host", None),
         port=getattr(options, "port", None),
     )
-    return config.load(request)
+    return load(request)
 
 
 def _complain(error: ApplianceError) -> None:
@@ -118,29 +121,41 @@ class _Parser(argparse.ArgumentParser):
         self.exit(_USER, f"{PROGRAM}: {message}; see {self.prog} --help\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description="Reads facial expressions on the device and shows them on a live page.")
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog=PROGRAM, description="Reads facial expressions on the device and shows them on a live page."
+    )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = _common()
 
     run = commands.add_parser("run", parents=[common], help="read the camera and serve the live page")
-    run.add_argument("--camera", metavar="BACKEND[:ARG]", help="auto, csi, usb, replay:PATH or demo (default: auto)")
+    run.add_argument(
+        "--camera", metavar="BACKEND[:ARG]", help="auto, csi, usb, replay:PATH or demo (default: auto)"
+    )
     run.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     run.add_argument("--port", help="port to listen on, 0 for a free one (default: 8080)")
     run.set_defaults(function=_run)
 
-    analyze = commands.add_parser("analyze", parents=[common], help="read pictures, folders of pictures, or videos")
+    analyze = commands.add_parser(
+        "analyze", parents=[common], help="read pictures, folders of pictures, or videos"
+    )
     analyze.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     analyze.add_argument("--crops", action="store_true", help="each picture is one face already cut out")
-    analyze.add_argument("--every", type=_positive, default=1, metavar="N", help="read every Nth frame of a video")
+    analyze.add_argument(
+        "--every", type=_positive, default=1, metavar="N", help="read every Nth frame of a video"
+    )
     analyze.add_argument("--jsonl", action="store_true", help="write one JSON object a picture or frame")
     analyze.set_defaults(function=_analyze)
 
-    check = commands.add_parser("check", parents=[common], help="validate configuration and models, and say what runs")
+    check = commands.add_parser(
+        "check", parents=[common], help="validate configuration and models, and say what runs"
+    )
     check.set_defaults(function=_check)
 
-    show = commands.add_parser("config", parents=[common], help="print the effective configuration and its origin")
+    show = commands.add_parser(
+        "config", parents=[common], help="print the effective configuration and its origin"
+    )
     show.add_argument("--changed", action="store_true", help="only what differs from the defaults")
     show.set_defaults(function=_config)
 
@@ -150,11 +165,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _common() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+def _common() -> _Parser:
+    common = _Parser(add_help=False)
     common.add_argument("--config", type=Path, metavar="FILE", help="use FILE and the config.d/ beside it")
     common.add_argument("--data-dir", type=Path, metavar="DIR", help="where state is kept")
-    common.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="set one value")
+    common.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="set one value"
+    )
     common.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
     return common
 

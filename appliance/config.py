@@ -1,4 +1,4 @@
-"""Configuration: layers of TOML, environment and command line, made into typed settings, all problems at once."""
+"""Configuration: layers of TOML, environment and command line become typed settings, all problems at once."""
 
 from __future__ import annotations
 
@@ -40,16 +40,24 @@ class Vision(_Section):
     classifier: str = Field("", description="Name of the classifier in the manifest; empty: its default.")
     threshold: float = Field(0.5, gt=0, lt=1, description="A face needs at least this detector score.")
     max_people: int = Field(8, ge=1, le=32, description="Of more faces than this the largest are read.")
-    smoothing_s: float = Field(0.3, ge=0, le=5, description="Time constant of each person's smoothed scores, in s.")
-    expiry_s: float = Field(2.0, gt=0, le=30, description="A face unseen for longer loses its number, in seconds.")
+    smoothing_s: float = Field(
+        0.3, ge=0, le=5, description="Time constant of each person's smoothed scores, in s."
+    )
+    expiry_s: float = Field(
+        2.0, gt=0, le=30, description="A face unseen for longer loses its number, in seconds."
+    )
 
 
 class Web(_Section):
     """The page."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; other than loopback needs access.open_to_network.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; other than loopback needs access.open_to_network."
+    )
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    max_viewers: int = Field(8, ge=1, le=64, description="Pictures streamed at once; one more is answered 503.")
+    max_viewers: int = Field(
+        8, ge=1, le=64, description="Pictures streamed at once; one more is answered 503."
+    )
     jpeg_quality: int = Field(80, ge=10, le=100, description="JPEG quality of the pictures.")
     allowed_hosts: tuple[str, ...] = Field(
         (), description="Further names by which browsers may call this device (the Host header)."
@@ -60,11 +68,12 @@ class Access(_Section):
     """Who may see the page."""
 
     open_to_network: bool = Field(
-        False, description="Let everyone on the network see the page without login; needed for other addresses."
+        False,
+        description="Let everyone on the network see the page without login; needed for other addresses.",
     )
 
 
-PLAIN = {"vision": Vision, "web": Web, "access": Access}
+PLAIN: dict[str, type[BaseModel]] = {"vision": Vision, "web": Web, "access": Access}
 """Sections with one set of keys."""
 
 CHOICES = {"camera": "auto", "engine": "tflite", "lamps": "none"}
@@ -169,7 +178,9 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _layers(request: Request, environment: Mapping[str, str], state: Path, problems: _Problems) -> list[Layer]:
+def _layers(
+    request: Request, environment: Mapping[str, str], state: Path, problems: _Problems
+) -> list[Layer]:
     owner = request.config or OWNER_FILE
     files = [BOARD_FILE, owner, *sorted((owner.parent / "config.d").glob("*.toml")), state / "page.toml"]
     layers = []
@@ -189,7 +200,9 @@ def _file_layer(path: Path, problems: _Problems) -> Layer:
         return Layer(str(path), {})
     for name, table in tables.items():
         if not isinstance(table, dict):
-            problems.add(ConfigError("stands outside a section; write it below [section]", key=name, file=str(path)))
+            problems.add(
+                ConfigError("stands outside a section; write it below [section]", key=name, file=str(path))
+            )
     return Layer(str(path), {name: table for name, table in tables.items() if isinstance(table, dict)})
 
 
@@ -213,7 +226,9 @@ def _command_line_layer(request: Request, problems: _Problems) -> Layer:
         name, equals, value = text.partition("=")
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and key):
-            problems.add(ConfigError("expected SECTION.KEY=VALUE, as in --set web.port=8080", key="--set", value=text))
+            problems.add(
+                ConfigError("expected SECTION.KEY=VALUE, as in --set web.port=8080", key="--set", value=text)
+            )
         else:
             values.setdefault(section, {})[key] = toml.value(value)
     return Layer("command line", values)
@@ -242,7 +257,7 @@ def _wants(backend: str, key: str) -> str:
 
 
 def _merge(layers: Sequence[Layer], problems: _Problems) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Later layers win. One that names another backend starts that section anew: the keys are the backend's own."""
+    """Later layers win; one that names another backend starts the section anew: keys are the backend's."""
     merged: dict[str, dict[str, Any]] = {}
     origins: dict[str, str] = {}
     known = [*CHOICES, *PLAIN]
@@ -268,12 +283,21 @@ def _choose(
     rest = dict(table)
     backend = str(rest.pop("backend", default))
     try:
-        model = AutoCamera if backend == "auto" else registry.load(section, backend).Settings
+        model = _settings_of(section, backend)
     except BackendMissing as error:
-        problems.add(ConfigError(error.reason, key=error.key, value=error.value, file=_origin(origins, error.key)))
+        problems.add(
+            ConfigError(error.reason, key=error.key, value=error.value, file=_origin(origins, error.key))
+        )
         return None
     settings = _fill(section, model, rest, origins, problems)
     return None if settings is None else Choice(backend, settings)
+
+
+def _settings_of(section: str, backend: str) -> type[BaseModel]:
+    if section == "camera" and backend == "auto":
+        return AutoCamera
+    model: type[BaseModel] = registry.load(section, backend).Settings
+    return model
 
 
 def _fill(

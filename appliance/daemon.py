@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from types import FrameType
 
-from appliance.build import Appliance, make_appliance
+from appliance.build import make_appliance
 from appliance.config import Config
 from appliance.errors import WorkerStuck
 from appliance.notify import Notifier
@@ -87,7 +87,7 @@ class Daemon:
             try:
                 step()
             except Exception:
-                # The second of two catch-alls of the program: a failing step does not keep the others from running.
+                # The second of two catch-alls of the program: one failing step must not stop the walk.
                 log.exception("while stopping")
         log.info("stopped")
 
@@ -116,7 +116,9 @@ class Daemon:
 
     def _warn_if_open(self) -> None:
         if self._appliance.site.open_to_network:
-            log.warning("access.open_to_network is set: everyone on the network can see the page, without login")
+            log.warning(
+                "access.open_to_network is set: everyone on the network can see the page, without login"
+            )
 
     def _fail(self, reason: str) -> None:
         log.error("%s", reason)

@@ -75,7 +75,9 @@ class Health:
         for worker, (at, limit_s, stage) in beats.items():
             if now - at > limit_s:
                 during = f" in {stage}" if stage else ""
-                raise WorkerStuck(f"{worker} has not moved for {now - at:.1f} s{during} (limit {limit_s:g} s)")
+                raise WorkerStuck(
+                    f"{worker} has not moved for {now - at:.1f} s{during} (limit {limit_s:g} s)"
+                )
 
     # --- camera ---
 

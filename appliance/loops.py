@@ -24,13 +24,13 @@ READ_S = 1.0
 """Longest wait for a frame."""
 
 FROZEN_S = 10.0
-"""A camera that shows living people and gives the very same picture for so long is stuck: noise never repeats."""
+"""A real camera that gives the very same picture for so long is stuck: noise never repeats."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 15.0
 
 
 class Capture:
-    """Opens the camera while there is an agreement, publishes its frames, and opens it again when it is lost.
+    """Opens the camera while there is an agreement, publishes its frames, reopens it when it is lost.
 
     The lamp is lit before the camera opens and put out after it closed; without its lamp it stays closed.
     """
@@ -46,7 +46,7 @@ class Capture:
         ended: Callable[[], None],
         pause: Callable[[float], object],
     ) -> None:
-        """`ended` is called after the last frame of a clip; `pause` waits so many seconds, or until the stop."""
+        """`ended` is called after a clip's last frame; `pause` waits so many seconds or until the stop."""
         self._camera, self._lamp, self._session = camera, lamp, session
         self._frames, self._health = frames, health
         self._ended, self._pause = ended, pause
@@ -131,14 +131,21 @@ class _Frozen:
         if sample != self._sample:
             self._sample, self._since = sample, frame.captured
         elif frame.captured - self._since > FROZEN_S:
-            raise CameraLost(f"the very same picture for {FROZEN_S:g} s: the camera is frozen, or wholly covered")
+            raise CameraLost(
+                f"the very same picture for {FROZEN_S:g} s: the camera is frozen, or wholly covered"
+            )
 
 
 class Vision:
-    """Takes the newest frame, reads it, publishes the reading; frames of an ended agreement are dropped unread."""
+    """Takes the newest frame, reads it, publishes the reading; drops frames of an ended agreement unread."""
 
     def __init__(
-        self, pipeline: Pipeline, session: Session, frames: Slot[Frame], readings: Slot[Reading], health: Health
+        self,
+        pipeline: Pipeline,
+        session: Session,
+        frames: Slot[Frame],
+        readings: Slot[Reading],
+        health: Health,
     ) -> None:
         self._pipeline, self._session = pipeline, session
         self._frames, self._readings, self._health = frames, readings, health

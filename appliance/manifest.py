@@ -151,7 +151,9 @@ class Manifest:
         model = self._find(name or self.document.defaults.classifier, "classifier")
         assert isinstance(model, ClassifierModel)
         if sorted(model.classes) != sorted(EMOTIONS):
-            raise ModelError(f"{model.file}: classes {list(model.classes)}: expected {list(EMOTIONS)} in any order")
+            raise ModelError(
+                f"{model.file}: classes {list(model.classes)}: expected {list(EMOTIONS)} in any order"
+            )
         return model
 
     def verified(self, model: _Model) -> Path:
@@ -179,7 +181,7 @@ class Manifest:
 def check_tensors(
     file: str, model: _Model, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> None:
-    """Raises `ModelError` when a loaded model's tensors are not those of its manifest, whatever their order."""
+    """Raises `ModelError` when a loaded model's tensors, in any order, are not those of its manifest."""
     for kind, expected, found in (("input", model.inputs, inputs), ("output", model.outputs, outputs)):
         wanted = {tensor.name: tensor.spec() for tensor in expected}
         given = {spec.name: spec for spec in found}

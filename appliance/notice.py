@@ -20,8 +20,8 @@ NOTICE = Notice(
     paragraphs=(
         "This device looks at faces through its camera and reads facial expressions: angry, disgusted, fear, "
         "happy, sad, surprised and neutral. It does so on the device itself.",
-        "An expression is not a feeling. A smile or a frown can mean many things, and the reading is often wrong. "
-        "Nobody is graded, ranked or identified.",
+        "An expression is not a feeling. A smile or a frown can mean many things, and the reading is often "
+        "wrong. Nobody is graded, ranked or identified.",
         "Nothing is stored: pictures stay in memory for a moment and are gone. The picture and the readings "
         "are shown on this page to those who have it open.",
         "Start only when everyone in view of the camera has read this and agrees. "

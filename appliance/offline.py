@@ -32,7 +32,7 @@ class Options:
 
 
 def analyze(paths: Sequence[Path], reader: Reader, options: Options, out: TextIO, progress: bool) -> int:
-    """Read every input and write its readings to `out`; returns how many inputs failed, each named on standard error."""
+    """Read every input, write its readings to `out`; returns how many failed, each named on stderr."""
     failed = 0
     inputs, broken = _expand(paths)
     with tqdm(total=len(inputs), unit="file", disable=not progress, leave=False) as bar:
@@ -62,7 +62,9 @@ def _expand(paths: Iterable[Path]) -> tuple[list[Path], list[PictureError]]:
         except PictureError as error:
             broken.append(error)
         except OSError as error:
-            broken.append(PictureError(f"{path}: cannot be read ({error.strerror}); expected a folder of pictures"))
+            broken.append(
+                PictureError(f"{path}: cannot be read ({error.strerror}); expected a folder of pictures")
+            )
     return inputs, broken
 
 
@@ -72,7 +74,9 @@ def _readings(path: Path, reader: Reader, options: Options) -> Iterator[Reading]
             image = read_picture(path)
         yield _crop(image, reader) if options.crops else _single(image, reader)
     elif options.crops:
-        raise PictureError(f"{path}: --crops takes pictures of one face each; expected a JPEG, PNG or the like")
+        raise PictureError(
+            f"{path}: --crops takes pictures of one face each; expected a JPEG, PNG or the like"
+        )
     else:
         yield from _video(path, reader, options.every)
 
@@ -111,6 +115,8 @@ def _write(reading: Reading, source: str, options: Options, out: TextIO) -> None
     if options.jsonl:
         line = json.dumps(found)
     else:
-        faces = ", ".join(f"{face['id']} {face['label']} {max(face['emotions'].values()):.2f}" for face in found["faces"])
+        faces = ", ".join(
+            f"{face['id']} {face['label']} {max(face['emotions'].values()):.2f}" for face in found["faces"]
+        )
         line = f"{source} {found['time_s']:.2f} s: {faces or 'no face'}"
     tqdm.write(line, file=out)

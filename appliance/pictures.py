@@ -28,7 +28,9 @@ def list_pictures(folder: Path) -> list[Path]:
     """The pictures of a folder by name; raises `PictureError` when there are none."""
     found = sorted(path for path in folder.iterdir() if path.is_file() and is_picture(path))
     if not found:
-        raise PictureError(f"{folder}: no pictures in this folder; expected files like {', '.join(SUFFIXES[:4])}")
+        raise PictureError(
+            f"{folder}: no pictures in this folder; expected files like {', '.join(SUFFIXES[:4])}"
+        )
     return found
 
 
@@ -63,7 +65,9 @@ class Clip:
         """Opens the file; raises `PictureError` when it is missing, empty or not a video."""
         self.path = path
         if not path.is_file():
-            raise PictureError(f"{path}: there is no such file; expected a picture, a video or a folder of pictures")
+            raise PictureError(
+                f"{path}: there is no such file; expected a picture, a video or a folder of pictures"
+            )
         if not os.access(path, os.R_OK):
             raise PictureError(f"{path}: cannot be read (permission denied); expected a video")
         if path.stat().st_size == 0:

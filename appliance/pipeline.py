@@ -13,15 +13,17 @@ from appliance.vision.tracker import Tracker
 class Pipeline:
     """Frame in, reading out. Belongs to one thread, as its engines do."""
 
-    def __init__(self, detector: BlazeFace, classifier: Classifier, tracker: Tracker, *, max_people: int) -> None:
-        self._detector = detector
+    def __init__(
+        self, detector: BlazeFace, classifier: Classifier, tracker: Tracker, *, max_people: int
+    ) -> None:
+        self.detector = detector
         self._classifier = classifier
         self._tracker = tracker
         self._max_people = max_people
 
     def read(self, frame: Frame, skipped: int = 0) -> Reading:
         """Everybody in one frame; of more than `max_people` faces the largest are read."""
-        faces = self._detector.find(frame.image)
+        faces = self.detector.find(frame.image)
         faces = sorted(faces, key=lambda face: -face.box.area)[: self._max_people]
         detected = time.monotonic()
         scores = [self._classifier.read(frame.image, face) for face in faces]
@@ -34,5 +36,5 @@ class Pipeline:
 
     def close(self) -> None:
         """Let the engines go."""
-        self._detector.close()
+        self.detector.close()
         self._classifier.close()

@@ -27,9 +27,9 @@ KINDS = {"camera": CAMERAS, "engine": ENGINES, "lamps": LAMPS}
 
 
 def load(kind: str, name: str) -> Any:
-    """The class of a backend. Raises `BackendMissing` for an unknown name or an entry that cannot be imported.
+    """The class of a backend; raises `BackendMissing` for an unknown name or one that cannot be imported.
 
-    Outsiders add backends through entry points in the group `interview_grader.<kind>`; they are looked up second.
+    Other packages add backends by entry points in the group `interview_grader.<kind>`, looked up second.
     """
     target = KINDS[kind].get(name) or _from_outside(kind).get(name)
     if target is None:
@@ -38,7 +38,9 @@ def load(kind: str, name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except ImportError as error:
-        raise BackendMissing(f"needs a package that is missing: {error}", key=f"{kind}.backend", value=name) from error
+        raise BackendMissing(
+            f"needs a package that is missing: {error}", key=f"{kind}.backend", value=name
+        ) from error
 
 
 def names(kind: str) -> list[str]:

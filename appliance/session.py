@@ -32,7 +32,7 @@ class Session:
         return self._current
 
     def start(self, notice_version: str) -> None:
-        """People have read this version of the notice and agree. Raises `StateConflict` for another version."""
+        """People have read this version of the notice and agree; another version is a `StateConflict`."""
         if notice_version != self.notice_version:
             raise StateConflict(
                 f"notice version {notice_version!r}: expected {self.notice_version!r}; "

@@ -19,7 +19,9 @@ def read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror}); expected a TOML file", file=str(path)) from error
+        raise ConfigError(
+            f"cannot be read ({error.strerror}); expected a TOML file", file=str(path)
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError("is not UTF-8 text; expected a TOML file", file=str(path)) from error
     except tomllib.TOMLDecodeError as error:

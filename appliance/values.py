@@ -48,7 +48,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Box:
-    """An upright rectangle in pixels of the source picture: left top corner and size. May reach over the edge."""
+    """An upright rectangle in pixels of the source picture; it may reach over the edge."""
 
     x: float
     y: float

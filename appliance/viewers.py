@@ -24,7 +24,9 @@ class Viewers:
     def check(self) -> None:
         """Raises `TooManyViewers` when one more would be over the limit."""
         if self.count >= self._limit:
-            raise TooManyViewers(f"{self._limit} are watching already, the limit; close one, or try again soon")
+            raise TooManyViewers(
+                f"{self._limit} are watching already, the limit; close one, or try again soon"
+            )
 
     def join(self, variant: str) -> None:
         """One more viewer of a variant; raises `TooManyViewers` at the limit. Each join needs its `leave`."""

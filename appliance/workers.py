@@ -13,7 +13,7 @@ log = logging.getLogger("appliance.workers")
 
 
 class Worker:
-    """Runs `step` again and again until it is stopped or its slot is closed; any other exception ends the daemon."""
+    """Runs `step` until it is stopped or its slot is closed; any other exception ends the daemon."""
 
     def __init__(
         self,
@@ -25,7 +25,10 @@ class Worker:
         failed: Callable[[str], None],
         finish: Callable[[], None] | None = None,
     ) -> None:
-        """`limit_s`: longest time a step may take. `failed` is told why the worker died; `finish` always runs last."""
+        """A worker that is not started yet.
+
+        `limit_s`: longest time a step may take. `failed` is told why it died; `finish` always runs last.
+        """
         self.name = name
         self._step, self._limit_s, self._finish = step, limit_s, finish
         self._health, self._failed = health, failed

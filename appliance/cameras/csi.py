@@ -18,12 +18,14 @@ from appliance.values import Frame
 log = logging.getLogger("appliance.camera")
 
 
-class Settings(BaseModel):
+class CsiSettings(BaseModel):
     """Settings of `camera.backend = "csi"`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    index: int = Field(0, ge=0, le=7, description="Which camera, as `rpicam-hello --list-cameras` counts them.")
+    index: int = Field(
+        0, ge=0, le=7, description="Which camera, as `rpicam-hello --list-cameras` counts them."
+    )
     width: int = Field(1280, ge=16, le=4608, description="Width of the picture, in pixels.")
     height: int = Field(720, ge=16, le=2592, description="Height of the picture, in pixels.")
     fps: float = Field(30.0, gt=0, le=240, description="Frames a second.")
@@ -34,11 +36,11 @@ class Settings(BaseModel):
 class Csi:
     """One CSI camera. The picture is taken as picamera2's RGB888, which lies blue-green-red in memory."""
 
-    Settings = Settings
+    Settings = CsiSettings
     argument = "index"
     needs_agreement = True
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: CsiSettings) -> None:
         self._settings = settings
         self._library = load_picamera2()
         self._camera: Any = None
@@ -61,7 +63,9 @@ class Csi:
         wanted = self._settings
         listed = len(self._library.Picamera2.global_camera_info())
         if wanted.index >= listed:
-            raise CameraLost(f"camera.index = {wanted.index}: libcamera lists {listed} cameras; check the ribbon cable")
+            raise CameraLost(
+                f"camera.index = {wanted.index}: libcamera lists {listed} cameras; check the ribbon cable"
+            )
         try:
             camera = self._library.Picamera2(wanted.index)
             self._camera = camera
@@ -88,7 +92,9 @@ class Csi:
         try:
             request = self._camera.capture_request(wait=timeout)
         except (concurrent.futures.TimeoutError, RuntimeError, OSError) as error:
-            raise CameraLost(f"camera {self._settings.index} delivers no frames: {error or 'timeout'}") from error
+            raise CameraLost(
+                f"camera {self._settings.index} delivers no frames: {error or 'timeout'}"
+            ) from error
         try:
             image = np.asarray(request.make_array("main"), np.uint8)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,7 +15,6 @@ from appliance.ports import Presence
 from appliance.resources import demo_clip
 from appliance.values import Frame, Image
 
-
 _PICTURES_FPS = 10.0
 
 
@@ -22,7 +22,9 @@ class _Playing(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     loop: bool = Field(True, description="Begin again at the end; false ends the run there.")
-    realtime: bool = Field(True, description="Play at the clip's own rate; false as fast as frames are taken.")
+    realtime: bool = Field(
+        True, description="Play at the clip's own rate; false as fast as frames are taken."
+    )
     fps: float = Field(
         0.0, ge=0, le=240, description="Frames a second; 0 takes the clip's own rate, 10 for pictures."
     )
@@ -31,7 +33,7 @@ class _Playing(BaseModel):
     )
 
 
-class Settings(_Playing):
+class ReplaySettings(_Playing):
     """Settings of `camera.backend = "replay"`."""
 
     path: str = Field(description="The video file, picture, or folder of pictures to play.")
@@ -44,10 +46,10 @@ class DemoSettings(_Playing):
 class Replay:
     """Plays files. A file that is taken away while it plays is a lost camera; put back, it plays again."""
 
-    Settings: type[BaseModel] = Settings
+    Settings: ClassVar[type[BaseModel]] = ReplaySettings
     argument = "path"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ReplaySettings) -> None:
         self.path = Path(settings.path)
         self.needs_agreement = settings.needs_agreement
         self._settings = settings
@@ -131,11 +133,11 @@ class Replay:
 class Demo(Replay):
     """The clip that ships with the project: two public-domain portraits, nobody living in the room."""
 
-    Settings: type[BaseModel] = DemoSettings
+    Settings: ClassVar[type[BaseModel]] = DemoSettings
     argument = ""
 
     def __init__(self, settings: DemoSettings) -> None:
-        super().__init__(Settings(path=str(demo_clip()), **settings.model_dump()))
+        super().__init__(ReplaySettings(path=str(demo_clip()), **settings.model_dump()))
 
     @staticmethod
     def present() -> Presence:

@@ -1,4 +1,4 @@
-"""A USB camera (V4L2) through OpenCV: MJPG first, since uncompressed 720p does not fit through USB 2 at 30 fps."""
+"""A USB camera (V4L2) through OpenCV; MJPG first, since raw 720p at 30 fps does not fit through USB 2."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ _NOT_CAMERAS = ("bcm2835-isp", "bcm2835-codec", "unicam", "rp1-cfe", "pispbe", "
 """Drivers whose capture nodes are a Pi's own image pipeline; its camera is read with `csi`."""
 
 
-class Settings(BaseModel):
+class UsbSettings(BaseModel):
     """Settings of `camera.backend = "usb"`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    device: str = Field("", description="Device (/dev/video0, a by-id path) or its number; empty: the first found.")
+    device: str = Field(
+        "", description="Device (/dev/video0, a by-id path) or its number; empty: the first found."
+    )
     width: int = Field(1280, ge=16, le=7680, description="Width to ask for, in pixels.")
     height: int = Field(720, ge=16, le=4320, description="Height to ask for, in pixels.")
     fps: float = Field(30.0, gt=0, le=240, description="Frames a second to ask for.")
@@ -40,11 +42,11 @@ class Settings(BaseModel):
 class Usb:
     """One V4L2 device. What was asked for and what was obtained stands in the log."""
 
-    Settings = Settings
+    Settings = UsbSettings
     argument = "device"
     needs_agreement = True
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: UsbSettings) -> None:
         self._settings = settings
         self._capture: cv2.VideoCapture | None = None
         self._number = 0
@@ -98,7 +100,9 @@ class Usb:
         if named:
             path = Path(f"/dev/video{named}" if named.isdigit() else named)
             if not path.exists():
-                raise CameraLost(f"{path} is not there; plug the camera in, or name another with camera.device")
+                raise CameraLost(
+                    f"{path} is not there; plug the camera in, or name another with camera.device"
+                )
             return path
         devices = find_devices()
         if not devices:
@@ -109,7 +113,12 @@ class Usb:
         assert self._capture is not None
         width, height, fps, code = (
             self._capture.get(key)
-            for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS, cv2.CAP_PROP_FOURCC)
+            for key in (
+                cv2.CAP_PROP_FRAME_WIDTH,
+                cv2.CAP_PROP_FRAME_HEIGHT,
+                cv2.CAP_PROP_FPS,
+                cv2.CAP_PROP_FOURCC,
+            )
         )
         fourcc = int(code).to_bytes(4, "little", signed=True).decode("ascii", "replace")
         return f"{width:.0f}x{height:.0f} at {fps:g} fps, {fourcc}"
@@ -151,5 +160,5 @@ def _capture_card(path: Path) -> str | None:
     return answer.card.decode("utf-8", "replace") if is_camera else None
 
 
-def _shown(wanted: Settings) -> str:
+def _shown(wanted: UsbSettings) -> str:
     return f"{wanted.width}x{wanted.height} at {wanted.fps:g} fps, {wanted.fourcc}"

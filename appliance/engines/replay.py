@@ -13,7 +13,7 @@ from appliance.ports import Engine
 from appliance.values import Tensor, TensorSpec
 
 
-class Settings(BaseModel):
+class ReplaySettings(BaseModel):
     """The replay engine has no settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -22,9 +22,9 @@ class Settings(BaseModel):
 class Replay:
     """Answers with what a real engine answered, from a `.npz` made by `record`."""
 
-    Settings = Settings
+    Settings = ReplaySettings
 
-    def __init__(self, model: Path, settings: Settings | None = None) -> None:
+    def __init__(self, model: Path, settings: ReplaySettings | None = None) -> None:
         self.description = f"recorded answers of {model.name}"
         try:
             with np.load(model, allow_pickle=False) as stored:
@@ -32,7 +32,9 @@ class Replay:
             self.inputs = _specs(self._stored, "input")
             self.outputs = _specs(self._stored, "output")
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ModelError(f"{model}: expected a recording made by engines.replay.record: {error}") from error
+            raise ModelError(
+                f"{model}: expected a recording made by engines.replay.record: {error}"
+            ) from error
         self._closed = False
 
     def run(self, tensor: Tensor) -> list[Tensor]:

@@ -21,7 +21,7 @@ RUNTIMES = {
 """Package to module, the preferred one first; tflite-runtime ends at Python 3.11 and needs numpy below 2."""
 
 
-class Settings(BaseModel):
+class TFLiteSettings(BaseModel):
     """Settings of `engine.backend = "tflite"`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,7 +29,9 @@ class Settings(BaseModel):
     runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = Field(
         "auto", description="Which TFLite runtime to load; auto takes ai-edge-litert where it is installed."
     )
-    threads: int = Field(1, ge=1, le=16, description="Threads for one model. Two brought nothing on models this small.")
+    threads: int = Field(
+        1, ge=1, le=16, description="Threads for one model. Two brought nothing on models this small."
+    )
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,10 @@ def load_runtime(wanted: str = "auto") -> Runtime:
 class TFLite:
     """One model in one interpreter. Not thread-safe: it belongs to the thread that uses it."""
 
-    Settings = Settings
+    Settings = TFLiteSettings
 
-    def __init__(self, model: Path, settings: Settings | None = None) -> None:
-        settings = settings or Settings()
+    def __init__(self, model: Path, settings: TFLiteSettings | None = None) -> None:
+        settings = settings or TFLiteSettings()
         runtime = load_runtime(settings.runtime)
         self.description = f"{runtime.package} {runtime.version} on the CPU"
         try:

@@ -1,4 +1,4 @@
-"""Drawing onto a copy of a picture: boxes and labels of people, and the placeholder when there is no picture."""
+"""Drawing onto a copy of a picture: boxes and labels of people; and the placeholder when there is none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draw_people(image: Image, people: tuple[Person, ...]) -> Image:
 
 
 def placeholder(width: int, height: int, lines: list[str]) -> Image:
-    """A dark picture that says in words why there is none: the first line large, the others wrapped below it."""
+    """A dark picture that says why there is none: the first line large, the others wrapped below it."""
     canvas = np.empty((height, width, 3), np.uint8)
     canvas[:] = _DARK
     unit = height / 480
@@ -52,7 +52,9 @@ def _draw_person(canvas: Image, person: Person, unit: float) -> None:
     _draw_bars(canvas, person, unit)
 
 
-def _draw_label(canvas: Image, text: str, corner: tuple[int, int], colour: tuple[int, int, int], unit: float) -> None:
+def _draw_label(
+    canvas: Image, text: str, corner: tuple[int, int], colour: tuple[int, int, int], unit: float
+) -> None:
     scale, thickness = 0.5 * unit, max(1, round(unit))
     (width, height), below = cv2.getTextSize(text, _FONT, scale, thickness)
     pad = round(4 * unit)

@@ -1,9 +1,9 @@
-"""Lamps through gpiozero: running, camera open, fault, and one RGB lamp for the expression; written on change only."""
+"""Lamps through gpiozero: running, camera open, fault, and an RGB lamp; each written on change only."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,7 +22,7 @@ class NoSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Settings(BaseModel):
+class GpioSettings(BaseModel):
     """Settings of `lamps.backend = "gpiozero"`. Pins are GPIO numbers; -1 leaves a lamp out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,7 +30,9 @@ class Settings(BaseModel):
     factory: Literal["default", "lgpio", "rpigpio", "pigpio", "native", "mock"] = Field(
         "default", description="gpiozero's pin factory; mock drives no hardware."
     )
-    running: int = Field(17, ge=-1, le=64, description="Pin of the lamp that is lit while the appliance runs.")
+    running: int = Field(
+        17, ge=-1, le=64, description="Pin of the lamp that is lit while the appliance runs."
+    )
     camera: int = Field(27, ge=0, le=64, description="Pin of the lamp that is lit while the camera is open.")
     fault: int = Field(22, ge=-1, le=64, description="Pin of the lamp that is lit while something is wrong.")
     red: int = Field(16, ge=-1, le=64, description="Pin of the RGB lamp's red.")
@@ -41,7 +43,7 @@ class Settings(BaseModel):
 class NoLamps:
     """No lamps: nothing is lit, and the page and the log say so."""
 
-    Settings: type[BaseModel] = NoSettings
+    Settings: ClassVar[type[BaseModel]] = NoSettings
     present = False
 
     def __init__(self, settings: NoSettings) -> None:
@@ -63,10 +65,10 @@ class NoLamps:
 class GpioLamps:
     """Lamps on GPIO pins. Each pin is written only when its state changes."""
 
-    Settings: type[BaseModel] = Settings
+    Settings: ClassVar[type[BaseModel]] = GpioSettings
     present = True
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: GpioSettings) -> None:
         """Claims the pins; raises `LampError` when they cannot be had."""
         # gpiozero looks for pins while it is imported, so it is imported only by those who want lamps.
         import gpiozero
@@ -83,7 +85,9 @@ class GpioLamps:
                 self._lamps["colour"] = gpiozero.RGBLED(*pins, pin_factory=factory)
         except (gpiozero.GPIOZeroError, ImportError, OSError, RuntimeError) as error:
             self.close()
-            raise LampError(f"lamps: {type(error).__name__}: {error}; check lamps.factory and the pins") from error
+            raise LampError(
+                f"lamps: {type(error).__name__}: {error}; check lamps.factory and the pins"
+            ) from error
 
     def camera_on(self) -> None:
         """Light the camera lamp; raises `LampError` when it stays dark."""

@@ -38,13 +38,14 @@ def upright_crop(image: Image, face: Face, size: int, *, margin: float, lift: fl
     # The middle of a pixel is its coordinate plus a half.
     image, cx, cy, side = _averaged(image, cx, cy, side, size)
     turn = cv2.getRotationMatrix2D((cx - 0.5, cy - 0.5), roll, size / side)
-    turn[:, 2] += (size - 1) / 2 - np.array([cx - 0.5, cy - 0.5])
+    turn[0, 2] += size / 2 - cx
+    turn[1, 2] += size / 2 - cy
     crop = cv2.warpAffine(image, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(crop, np.uint8)
 
 
 def prepared(crop: Image, colour: str, size: int) -> Image:
-    """A picture that is one face, as `size` by `size` pixels in the channels a model wants (`grey` or `rgb`)."""
+    """A picture that is one face, as `size` by `size` pixels in the channels wanted (`grey` or `rgb`)."""
     method = cv2.INTER_AREA if min(crop.shape[:2]) > size else cv2.INTER_LINEAR
     square = np.asarray(cv2.resize(crop, (size, size), interpolation=method), np.uint8)
     flat = square.ndim == 2

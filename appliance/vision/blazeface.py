@@ -68,8 +68,9 @@ class BlazeFace:
         center, half, keypoints = raw[:, :1], raw[:, 1:2] / 2, raw[:, 2:]
         points = np.concatenate([center - half, center + half, keypoints], axis=1)
         points += self._anchors[sure, None, :]
-        points = (points * size - (placement.left, placement.top)) / placement.scale
-        return weighted_suppression(points, 1.0 / (1.0 + np.exp(-logits[sure])))
+        offset = np.array([placement.left, placement.top], np.float32)
+        points = (points * size - offset) / placement.scale
+        return weighted_suppression(points, (1.0 / (1.0 + np.exp(-logits[sure]))).astype(np.float32))
 
     def close(self) -> None:
         """Let the engine go."""
@@ -99,11 +100,11 @@ def letterbox(image: Image, size: int) -> tuple[Image, Placement]:
 
 
 def shrink(image: Image, to: tuple[int, int]) -> Image:
-    """The picture at `to` (width, height). Averaging every pixel of a large frame costs more than the detector."""
+    """The picture at `to` (width, height); averaging a whole large frame costs more than the detector."""
     width, height = to
     coarse = width * _COARSE, height * _COARSE
     if image.shape[1] > coarse[0] and image.shape[0] > coarse[1]:
-        image = cv2.resize(image, coarse, interpolation=cv2.INTER_LINEAR)
+        image = np.asarray(cv2.resize(image, coarse, interpolation=cv2.INTER_LINEAR), np.uint8)
     method = cv2.INTER_AREA if image.shape[1] > width else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, to, interpolation=method), np.uint8)
 

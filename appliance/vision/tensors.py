@@ -22,7 +22,7 @@ def quantised(values: Floats, spec: TensorSpec) -> Tensor:
         return values
     limits = np.iinfo(spec.dtype)
     stored = np.rint(values / spec.scale) + spec.zero_point
-    return np.clip(stored, limits.min, limits.max).astype(spec.dtype)
+    return np.asarray(np.clip(stored, limits.min, limits.max), spec.dtype)
 
 
 def dequantised(stored: Tensor, spec: TensorSpec) -> Floats:

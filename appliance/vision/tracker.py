@@ -1,4 +1,4 @@
-"""Who is who from frame to frame: overlap with where each person should be now, and their own smoothed scores.
+"""Who is who from frame to frame: where each person should be now, and their own smoothed scores.
 
 Faces are never recognised. A person keeps their number because their face moves on steadily: the tracker
 predicts each box with the speed it had (an alpha-beta filter) and pairs boxes and predictions by distance
@@ -64,7 +64,7 @@ class Tracker:
         self._last_id = 0
 
     def update(self, faces: Sequence[Face], scores: Sequence[Scores], now: float) -> tuple[Person, ...]:
-        """The people of this frame, in the order of their numbers; `now` is the frame's capture time in seconds."""
+        """The people of this frame by their numbers; `now` is the frame's capture time in seconds."""
         self._tracks = [track for track in self._tracks if now - track.seen <= self._expiry_s]
         people = []
         pairs = _pair([track.predicted(now) for track in self._tracks], [face.box for face in faces])
@@ -96,7 +96,7 @@ class Tracker:
 
 
 def _pair(expected: Sequence[Box], found: Sequence[Box]) -> dict[int, int]:
-    """Which found box belongs to which expected one: as many pairs as possible, at the least total distance."""
+    """Which found box belongs to which expected one: as many pairs as possible at the least distance."""
     if not found or not expected:
         return {}
     costs = np.array([[_distance(box, place) for place in expected] for box in found])

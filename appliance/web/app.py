@@ -22,7 +22,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-_STATUS = {StateConflict: 409, TooManyViewers: 503}
+_STATUS: dict[type[Exception], int] = {StateConflict: 409, TooManyViewers: 503}
 """Our own errors as HTTP status; whatever is not here is a fault of ours: 500."""
 
 

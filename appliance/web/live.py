@@ -62,7 +62,9 @@ def snapshot() -> Response:
         pictures.close()
     if picture is None:
         raise StateConflict("there is no picture: the camera was closed just now")
-    response = Response(picture.jpegs[pictures.variant], mimetype="image/jpeg", status=200 if picture.live else 503)
+    response = Response(
+        picture.jpegs[pictures.variant], mimetype="image/jpeg", status=200 if picture.live else 503
+    )
     response.headers.update(_stamps(picture))
     return response
 
@@ -87,7 +89,9 @@ class Pictures:
     def __init__(self, here: Site, variant: str) -> None:
         """Raises `StateConflict` while idle and `TooManyViewers` at the limit."""
         if not here.session.agreement:
-            raise StateConflict("idle: the camera is closed until everyone in view has agreed; press Start on the page")
+            raise StateConflict(
+                "idle: the camera is closed until everyone in view has agreed; press Start on the page"
+            )
         self.variant = variant
         self._site = here
         self._agreement = here.session.agreement
@@ -96,7 +100,7 @@ class Pictures:
         self._joined = True
 
     def next(self, limit_s: float) -> Picture | None:
-        """The next picture of this variant; None when the agreement ended, the server stops or `limit_s` is over."""
+        """The next picture; None when the agreement ended, the server stops, or `limit_s` is over."""
         end = time.monotonic() + limit_s
         while self._agreement == self._site.session.agreement and time.monotonic() < end:
             try:
@@ -160,4 +164,8 @@ def _variant() -> str:
 
 def _stamps(picture: Picture) -> dict[str, str]:
     captured = time.time() - (time.monotonic() - picture.captured)
-    return {"X-Frame-Number": str(picture.frame), "X-Timestamp": f"{captured:.6f}", "X-Live": str(int(picture.live))}
+    return {
+        "X-Frame-Number": str(picture.frame),
+        "X-Timestamp": f"{captured:.6f}",
+        "X-Live": str(int(picture.live)),
+    }

@@ -1,4 +1,4 @@
-"""Who may do what: each route declares its policy beside it, and every request is checked before its view runs."""
+"""Who may do what: each route declares its policy beside it; every request is checked before its view."""
 
 from __future__ import annotations
 
@@ -49,8 +49,13 @@ def require_policies(app: Flask) -> None:
 def check_request() -> None:
     """Before every view: the Host, the Origin, and the policy. Ends the request with 400 or 403."""
     if not _known_host(_hostname(f"//{request.host}")):
-        abort(400, f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts")
-    changes = request.method not in ("GET", "HEAD", "OPTIONS") or "websocket" in request.headers.get("Upgrade", "")
+        abort(
+            400,
+            f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
+        )
+    changes = request.method not in ("GET", "HEAD", "OPTIONS") or "websocket" in request.headers.get(
+        "Upgrade", ""
+    )
     if changes and not _same_origin():
         abort(403, "the request comes from a page of another site; open this device's own page")
     if request.endpoint is None:

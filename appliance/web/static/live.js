@@ -126,6 +126,7 @@ function beat() {
 
 const secondsUntil = (at, now) => Math.max(1, Math.ceil((at - now) / 1000));
 const clock = (unix) => new Date(unix * 1000).toLocaleTimeString();
+const duration = (seconds) => (seconds < 120 ? `${Math.max(0, seconds)} s` : `${Math.floor(seconds / 60)} min`);
 
 function mark(element, text, tone = "") {
   setText(element, text);
@@ -170,12 +171,12 @@ function trouble(now) {
   const { camera } = state;
   if (lost()) {
     const seconds = Math.round((Date.now() + clockOffset) / 1000 - camera.since);
-    const since = camera.since ? ` Since ${clock(camera.since)}.` : "";
-    return [`Camera lost: ${camera.reason ?? "reason unknown"}.${since}`, camera.since ? `(${seconds} s)` : ""];
+    const since = camera.since ? ` since ${clock(camera.since)}` : "";
+    return [`Camera lost${since}: ${camera.reason ?? "reason unknown"}`, camera.since ? `(for ${duration(seconds)})` : ""];
   }
   if (picture.problem === "busy") return ["Too many viewers,", `trying again in ${secondsUntil(picture.retryAt, now)} s`];
   if (picture.problem) return ["The picture stopped,", `trying again in ${secondsUntil(picture.retryAt, now)} s`];
-  if (camera.age_s > OLD_S) return ["This picture is old.", `(${camera.age_s.toFixed(0)} s)`];
+  if (camera.age_s > OLD_S) return ["This picture is old.", `(${duration(Math.round(camera.age_s))})`];
   if (readings.silent(now)) return ["No new readings.", ""];
   return null;
 }

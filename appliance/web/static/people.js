@@ -78,7 +78,6 @@ class Card {
     if (label === "unsure") why = emotions ? `Closest to ${dominant}, ${emotions[dominant].toFixed(2)}.` : "";
     else if (reason) why = REASONS[reason] ?? reason;
     setText(this.#reason, why);
-    this.#reason.hidden = !why;
     this.#bars.hidden = label === "not_analysed";
     for (const { bar, value } of this.#rows) {
       setText(value, emotions ? emotions[bar.dataset.emotion].toFixed(2) : "–");

@@ -1,0 +1,236 @@
+"""`bench`: what the whole daemon costs, against the bare sum of its parts, in one run on one machine."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+
+from appliance.build import Reader, make_reader
+from appliance.config import Config
+from appliance.errors import ApplianceError
+from appliance.pictures import Clip
+from appliance.ports import Engine
+from appliance.resources import demo_clip
+from appliance.sinks.drawing import draw_people
+from appliance.values import Frame
+
+WIDTH, HEIGHT = 1280, 720
+RATIO_LIMIT, MEMORY_LIMIT_MB, START_LIMIT_S = 1.5, 200.0, 3.0
+
+_WARM_UP_S = 3.0
+_CLIP_FRAMES = 150
+_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class DaemonCost:
+    """What the whole daemon was seen to cost, with one face and one viewer."""
+
+    frames: int
+    milliseconds: float
+    memory_mb: float
+    peak_mb: float
+    start_s: float
+
+
+def bench(config: Config, *, seconds: int, arguments: Sequence[str] = ()) -> int:
+    """Measure and print a Markdown table. `arguments` are passed on to the daemon measured."""
+    reader = make_reader(config)
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "one_face.mp4"
+        make_clip(reader, clip)
+        before = measure_parts(reader, clip, config.web.jpeg_quality)
+        daemon = measure_daemon(clip, seconds, arguments)
+        after = measure_parts(reader, clip, config.web.jpeg_quality)
+    parts = {name: (before[name] + after[name]) / 2 for name in before}
+    for line in table(parts, daemon, reader):
+        print(line)
+    return 0
+
+
+def make_clip(reader: Reader, path: Path) -> None:
+    """One face at 1280x720, cut from the demo clip: 150 frames at 30 a second."""
+    clip = Clip(demo_clip())
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (WIDTH, HEIGHT))
+    try:
+        for number, image in zip(range(_CLIP_FRAMES), clip, strict=False):
+            half = image[:, : image.shape[1] // 2]
+            canvas = np.concatenate([half, np.full_like(half, 90)], axis=1)
+            if number == 0 and len(reader.pipeline.read(Frame(0, 0.0, canvas)).people) != 1:
+                raise ApplianceError("the demo clip has not one face in its left half; restore it")
+            writer.write(canvas)
+    finally:
+        writer.release()
+        clip.close()
+
+
+def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
+    """Milliseconds of processor time a frame for each part alone; the five that are summed come first."""
+    clip = Clip(path)
+    decoded = _timed(lambda: list(clip), 1) / _CLIP_FRAMES
+    clip.close()
+    clip = Clip(path)
+    image = next(iter(clip)).copy()
+    clip.close()
+    detector, classifier = reader.pipeline.detector, reader.classifier
+    face = detector.find(image)[0]
+    reading = reader.pipeline.read(Frame(0, 0.0, image))
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return {
+        "decode": decoded,
+        "detector invoke": _timed(partial(_invoke, reader.engines["detector"])),
+        "classifier invoke": _timed(partial(_invoke, reader.engines["classifier"])),
+        "copy": _timed(image.copy),
+        "JPEG encode": _timed(lambda: cv2.imencode(".jpg", image, options)),
+        "find (with letterbox and decoding)": _timed(lambda: detector.find(image)),
+        "read (with alignment)": _timed(lambda: classifier.read(image, face)),
+        "draw": _timed(lambda: draw_people(image, reading.people)),
+    }
+
+
+def measure_daemon(clip: Path, seconds: int, arguments: Sequence[str]) -> DaemonCost:
+    """Run the real daemon on the clip with one viewer for `seconds`, and watch what it uses."""
+    with tempfile.TemporaryDirectory() as state, _daemon(clip, state, arguments) as (process, url, start_s):
+        with _viewer(url):
+            time.sleep(_WARM_UP_S)
+            used, frames = _processor_s(process.pid), _frames(url)
+            time.sleep(seconds)
+            used, frames = _processor_s(process.pid) - used, _frames(url) - frames
+        if not frames:
+            raise ApplianceError(
+                f"the daemon read no frame in {seconds} s; see the log of: interview-grader run"
+            )
+        memory, peak = _memory_mb(process.pid)
+    return DaemonCost(frames, 1000 * used / frames, memory, peak, start_s)
+
+
+def table(parts: dict[str, float], daemon: DaemonCost, reader: Reader) -> Iterator[str]:
+    """The figures as Markdown, with the machine named."""
+    summed = list(parts)[:5]
+    total = sum(parts[name] for name in summed)
+    yield f"Machine: {_machine()}; Python {platform.python_version()}, OpenCV {cv2.__version__}"
+    for role, engine in reader.described.items():
+        yield f"- {role}: {engine}"
+    yield ""
+    yield "| processor time a frame, 1280x720, one face, one viewer | ms |"
+    yield "|---|---|"
+    for name in summed:
+        yield f"| {name} | {parts[name]:.2f} |"
+    yield f"| **sum of the parts** | **{total:.2f}** |"
+    yield f"| **whole daemon** ({daemon.frames} frames) | **{daemon.milliseconds:.2f}** |"
+    yield f"| **ratio** (at most {RATIO_LIMIT}) | **{daemon.milliseconds / total:.2f}** |"
+    for name in list(parts)[5:]:
+        yield f"| beside it: {name} | {parts[name]:.2f} |"
+    yield ""
+    yield "| | measured | at most |"
+    yield "|---|---|---|"
+    memory = f"{daemon.memory_mb:.0f} MB (peak {daemon.peak_mb:.0f})"
+    yield f"| resident memory | {memory} | {MEMORY_LIMIT_MB:.0f} MB |"
+    yield f"| start to ready | {daemon.start_s:.2f} s | {START_LIMIT_S:.0f} s |"
+
+
+def _invoke(engine: Engine) -> None:
+    engine.run(np.zeros(engine.inputs[0].shape, engine.inputs[0].dtype))
+
+
+def _timed(call: Callable[[], object], repeats: int = 200) -> float:
+    """Processor time of one call in milliseconds: the best of a few rounds, the others were disturbed."""
+    if repeats > 1:
+        call()
+    rounds = []
+    for _ in range(_REPEATS if repeats > 1 else 1):
+        began = time.process_time()
+        for _ in range(repeats):
+            call()
+        rounds.append((time.process_time() - began) / repeats)
+    return 1000 * min(rounds)
+
+
+@contextmanager
+def _daemon(
+    clip: Path, state: str, arguments: Sequence[str]
+) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
+    command = [sys.executable, "-m", "appliance", "run", "--camera", f"replay:{clip}", "--port", "0"]
+    command += ["--data-dir", state, *arguments]
+    began = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            start_s = time.monotonic() - began
+            if "http" not in line:
+                raise ApplianceError("the daemon did not start; see the log of: interview-grader run")
+            yield process, line.split()[-1], start_s
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def _viewer(url: str) -> Iterator[None]:
+    """Somebody who watches the picture and reads all of it."""
+    done = threading.Event()
+    connection = _connect(url)
+    connection.request("GET", "/stream.mjpg")
+    response = connection.getresponse()
+
+    def watch() -> None:
+        while not done.is_set() and response.read(65536):
+            pass
+
+    thread = threading.Thread(target=watch, name="viewer")
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(5.0)
+        connection.close()
+
+
+def _connect(url: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+
+
+def _frames(url: str) -> int:
+    connection = _connect(url)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    finally:
+        connection.close()
+    lines = (line.split() for line in text.splitlines())
+    return int(next(float(line[1]) for line in lines if line[0] == "interview_grader_readings_total"))
+
+
+def _processor_s(pid: int) -> float:
+    # Fields 14 and 15 of /proc/PID/stat, user and system time in ticks; the name before them may hold spaces.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _memory_mb(pid: int) -> tuple[float, float]:
+    lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    found = {line[0]: int(line[1]) / 1024 for line in lines if line[0] in ("VmRSS:", "VmHWM:")}
+    return found["VmRSS:"], found["VmHWM:"]
+
+
+def _machine() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(("model name", "Model")):
+            return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores, {platform.machine()}"
+    return f"{platform.machine()}, {os.cpu_count()} cores"
