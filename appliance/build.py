@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 
 from appliance import registry
-from appliance.config import AutoCamera, Choice, Config
+from appliance.config import Choice, Config
 from appliance.environment import hushed
 from appliance.errors import BackendMissing
 from appliance.handoff import Slot
@@ -24,9 +24,8 @@ from appliance.pipeline import Pipeline
 from appliance.ports import Camera, Engine, Sink
 from appliance.resources import models_dir
 from appliance.session import Session
+from appliance.settings import AutoCamera
 from appliance.sinks import Shared
-from appliance.sinks.lamps import LampSink
-from appliance.sinks.stream import Stream
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
 from appliance.vision.blazeface import BlazeFace
@@ -101,9 +100,11 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     )
     capture = Capture(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
     vision = Vision(reader.pipeline, session, frames, readings, health)
+    stream = registry.load("sink", "stream")
+    lamp_sink = registry.load("sink", "lamps")
     sinks: dict[str, Sink] = {
-        "sink-stream": Stream(shared, quality=config.web.jpeg_quality),
-        "sink-lamps": LampSink(shared, lamps),
+        "sink-stream": stream(shared, quality=config.web.jpeg_quality),
+        "sink-lamps": lamp_sink(shared, lamps),
     }
 
     def worker(name: str, step: Callable[[], None], finish: Callable[[], None]) -> Worker:

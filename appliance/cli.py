@@ -95,7 +95,8 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> Config:
-    from appliance.config import Request, load
+    from appliance.config import load
+    from appliance.layers import Request
 
     request = Request(
         config=options.config,

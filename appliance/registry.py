@@ -19,11 +19,15 @@ ENGINES = {
     "tflite": "appliance.engines.tflite:TFLite",
     "replay": "appliance.engines.replay:Replay",
 }
+SINKS = {
+    "stream": "appliance.sinks.stream:Stream",
+    "lamps": "appliance.sinks.lamps:LampSink",
+}
 LAMPS = {
     "none": "appliance.sinks.lamps:NoLamps",
     "gpiozero": "appliance.sinks.lamps:GpioLamps",
 }
-KINDS = {"camera": CAMERAS, "engine": ENGINES, "lamps": LAMPS}
+KINDS = {"camera": CAMERAS, "engine": ENGINES, "sink": SINKS, "lamps": LAMPS}
 
 
 def load(kind: str, name: str) -> Any:

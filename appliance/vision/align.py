@@ -12,9 +12,6 @@ from appliance.values import Face, Image
 RIGHT_EYE, LEFT_EYE = 0, 1
 """Places of the person's own right and left eye among the keypoints."""
 
-_SHARP = 2.0
-"""More pixels than this for one of the crop are averaged first: sampling alone would alias."""
-
 
 def roll_of(face: Face) -> float:
     """How far the line of the eyes is turned, in degrees, clockwise positive; 0 without keypoints."""
@@ -35,12 +32,15 @@ def upright_crop(image: Image, face: Face, size: int, *, margin: float, lift: fl
     cx, cy = face.box.center
     cx += lift * side * math.sin(math.radians(roll))
     cy -= lift * side * math.cos(math.radians(roll))
-    # The middle of a pixel is its coordinate plus a half.
-    image, cx, cy, side = _averaged(image, cx, cy, side, size)
+    part, cx, cy = _neighbourhood(image, cx, cy, side, roll)
+    # Sampling alone would alias, averaging by an odd factor costs more than the classifier, halving nothing.
+    while side >= 2 * size and min(part.shape[:2]) >= 2:
+        part, cx, cy, side = _halved(part), cx / 2, cy / 2, side / 2
     turn = cv2.getRotationMatrix2D((cx - 0.5, cy - 0.5), roll, size / side)
+    # The middle of a pixel is its index plus a half.
     turn[0, 2] += size / 2 - cx
     turn[1, 2] += size / 2 - cy
-    crop = cv2.warpAffine(image, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    crop = cv2.warpAffine(part, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(crop, np.uint8)
 
 
@@ -54,22 +54,23 @@ def prepared(crop: Image, colour: str, size: int) -> Image:
     return np.asarray(cv2.cvtColor(square, cv2.COLOR_GRAY2RGB if flat else cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _averaged(
-    image: Image, cx: float, cy: float, side: float, size: int
-) -> tuple[Image, float, float, float]:
-    """The neighbourhood of the square, shrunk if the face is large; with the square's place in it."""
-    reach = side * 0.75  # half the diagonal of the square, and a little
+def _neighbourhood(
+    image: Image, cx: float, cy: float, side: float, roll: float
+) -> tuple[Image, float, float]:
+    """The part of the picture that the turned square covers, and the square's middle in it."""
+    turned = math.radians(roll)
+    reach = side / 2 * (abs(math.cos(turned)) + abs(math.sin(turned))) + 2
     height, width = image.shape[:2]
-    x0, x1 = (int(np.clip(v, 0, width)) for v in (cx - reach, cx + reach + 1))
-    y0, y1 = (int(np.clip(v, 0, height)) for v in (cy - reach, cy + reach + 1))
-    if x1 - x0 < 1 or y1 - y0 < 1:  # Wholly outside: the nearest edge pixel stands for it.
+    x0, x1 = (int(np.clip(x, 0, width)) for x in (cx - reach, cx + reach))
+    y0, y1 = (int(np.clip(y, 0, height)) for y in (cy - reach, cy + reach))
+    if x1 <= x0 or y1 <= y0:  # Wholly outside: the nearest edge pixel stands for it.
         x0, y0 = min(x0, width - 1), min(y0, height - 1)
         x1, y1 = x0 + 1, y0 + 1
-    part, cx, cy = image[y0:y1, x0:x1], cx - x0, cy - y0
-    shrink = side / (size * _SHARP)
-    if shrink > 1:
-        to = max(1, round(part.shape[1] / shrink)), max(1, round(part.shape[0] / shrink))
-        fx, fy = to[0] / part.shape[1], to[1] / part.shape[0]
-        part = np.asarray(cv2.resize(part, to, interpolation=cv2.INTER_AREA), np.uint8)
-        cx, cy, side = cx * fx, cy * fy, side * (fx + fy) / 2
-    return part, cx, cy, side
+    return image[y0:y1, x0:x1], cx - x0, cy - y0
+
+
+def _halved(image: Image) -> Image:
+    """Every two by two pixels averaged; an odd last row or column is left out."""
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    even = image[: 2 * height, : 2 * width]
+    return np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -49,7 +49,8 @@ class BlazeFace:
     def find(self, image: Image) -> list[Face]:
         """The faces in a blue-green-red picture, the surest first; boxes and keypoints in its pixels."""
         square, placement = letterbox(image, self._model.preprocessing.size)
-        values = from_pixels(square[:, :, ::-1], self._model.preprocessing.range, self._engine.inputs[0])
+        rgb = np.asarray(cv2.cvtColor(square, cv2.COLOR_BGR2RGB), np.uint8)
+        values = from_pixels(rgb, self._model.preprocessing.range, self._engine.inputs[0])
         outputs, specs = self._engine.run(values), self._engine.outputs
         return self.decode(
             dequantised(outputs[self._boxes_at], specs[self._boxes_at]),
@@ -60,17 +61,18 @@ class BlazeFace:
     def decode(self, raw_boxes: Floats, raw_scores: Floats, placement: Placement) -> list[Face]:
         """Faces from raw outputs: (1, anchors, 4 + 2 * keypoints) offsets and (1, anchors, 1) logits."""
         decoding, size = self._model.decoding, self._model.preprocessing.size
-        logits = np.clip(raw_scores.reshape(-1), -decoding.score_clip, decoding.score_clip)
+        logits = raw_scores.reshape(-1)
         sure = np.flatnonzero(logits >= math.log(self._threshold / (1.0 - self._threshold)))
         if not sure.size:
             return []
+        scores = 1.0 / (1.0 + np.exp(-np.minimum(logits[sure], decoding.score_clip)))
         raw = raw_boxes.reshape(len(self._anchors), -1, 2)[sure] / decoding.raw_scale
         center, half, keypoints = raw[:, :1], raw[:, 1:2] / 2, raw[:, 2:]
         points = np.concatenate([center - half, center + half, keypoints], axis=1)
         points += self._anchors[sure, None, :]
         offset = np.array([placement.left, placement.top], np.float32)
         points = (points * size - offset) / placement.scale
-        return weighted_suppression(points, (1.0 / (1.0 + np.exp(-logits[sure]))).astype(np.float32))
+        return weighted_suppression(points, scores.astype(np.float32))
 
     def close(self) -> None:
         """Let the engine go."""
@@ -120,7 +122,8 @@ def weighted_suppression(points: Floats, scores: Floats) -> list[Face]:
         same = _iou_with_first(points[left, 0], points[left, 1]) > SAME_FACE_IOU
         same[0] = True  # A degenerate box overlaps nothing, not even itself.
         group = left[same]
-        mean = np.average(points[group], axis=0, weights=scores[group])
+        weights = scores[group] / scores[group].sum()
+        mean = (points[group] * weights[:, None, None]).sum(axis=0)
         faces.append(_face(mean, float(scores[left[0]])))
         left = left[~same]
     return faces

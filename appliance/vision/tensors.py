@@ -10,9 +10,8 @@ from appliance.values import Floats, Image, Tensor, TensorSpec
 def from_pixels(image: Image, value_range: tuple[float, float], spec: TensorSpec) -> Tensor:
     """A picture as the input `spec` asks for: pixel 0 becomes the first of `value_range`, 255 the second."""
     low, high = value_range
-    values = image.astype(np.float32).reshape(spec.shape)
-    values *= (high - low) / 255.0
-    values += low
+    values = np.multiply(image, (high - low) / 255.0, dtype=np.float32).reshape(spec.shape)
+    values += np.float32(low)
     return quantised(values, spec)
 
 

@@ -268,6 +268,8 @@ class Server:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A ticket that arrives while another thread of the client writes makes threaded clients lose data.
+        context.num_tickets = 0
         try:
             context.load_cert_chain(*self._tls)
         except OSError as error:

@@ -64,6 +64,7 @@ function showNewest() {
 
 const isLive = () => state !== null && LIVE_STATES.includes(state.state);
 const lost = () => state?.camera.state === "lost";
+const old = () => isLive() && state.camera.age_s > OLD_S;
 
 async function poll() {
   const number = ++pollNumber;
@@ -115,7 +116,7 @@ function beat() {
   if (!polling && now >= pollAt) poll();
   picture.beat(now);
   readings.beat(now);
-  const frozen = !connected || readings.silent(now);
+  const frozen = !connected || old() || readings.silent(now);
   if (frozen) people.hold(now);
   byId("people").classList.toggle("stale", frozen);
   people.beat(now);
@@ -126,7 +127,7 @@ function beat() {
 
 const secondsUntil = (at, now) => Math.max(1, Math.ceil((at - now) / 1000));
 const clock = (unix) => new Date(unix * 1000).toLocaleTimeString();
-const duration = (seconds) => (seconds < 120 ? `${Math.max(0, seconds)} s` : `${Math.floor(seconds / 60)} min`);
+const duration = (seconds) => (seconds < 120 ? `${Math.max(0, seconds)}\u00a0s` : `${Math.floor(seconds / 60)} min`);
 
 function mark(element, text, tone = "") {
   setText(element, text);
@@ -137,7 +138,7 @@ function mark(element, text, tone = "") {
 function drawStatus(now) {
   if (connected) mark(byId("status-connection"), "connected", "good");
   else if (polling) mark(byId("status-connection"), failures ? "reconnecting" : "connecting", failures ? "bad" : "");
-  else mark(byId("status-connection"), `reconnecting in ${secondsUntil(pollAt, now)} s`, "bad");
+  else mark(byId("status-connection"), `reconnecting in ${secondsUntil(pollAt, now)}\u00a0s`, "bad");
 
   const pill = byId("status-session");
   const [word, tone] = sessionWords();
@@ -150,9 +151,8 @@ function drawStatus(now) {
   const size = camera.width && camera.height ? `${camera.width}\u00a0×\u00a0${camera.height}` : "open";
   mark(byId("status-camera"), `${camera.backend}, ${known ? size : camera.state}`, lost() ? "bad" : "");
   mark(byId("status-rate"), known && camera.fps !== null ? `${camera.fps.toFixed(1)} per second` : "–");
-  const old = isLive() && camera.age_s > OLD_S;
   const age = camera.age_s === null || !connected ? "–" : `${camera.age_s.toFixed(camera.age_s < 1 ? 2 : 1)} s`;
-  mark(byId("status-age"), old && connected ? `${age}, old` : age, old ? "bad" : "");
+  mark(byId("status-age"), connected && old() ? `${age}, old` : age, old() ? "bad" : "");
   mark(byId("status-viewers"), connected ? String(viewers) : "–");
   mark(byId("status-engine"), [engine.detector, engine.classifier].filter(Boolean).join(" · ") || "–");
 }
@@ -174,9 +174,9 @@ function trouble(now) {
     const since = camera.since ? ` since ${clock(camera.since)}` : "";
     return [`Camera lost${since}: ${camera.reason ?? "reason unknown"}`, camera.since ? `(for ${duration(seconds)})` : ""];
   }
-  if (picture.problem === "busy") return ["Too many viewers,", `trying again in ${secondsUntil(picture.retryAt, now)} s`];
-  if (picture.problem) return ["The picture stopped,", `trying again in ${secondsUntil(picture.retryAt, now)} s`];
-  if (camera.age_s > OLD_S) return ["This picture is old.", `(${duration(Math.round(camera.age_s))})`];
+  if (picture.problem === "busy") return ["Too many viewers,", `trying again in ${secondsUntil(picture.retryAt, now)}\u00a0s`];
+  if (picture.problem) return ["The picture stopped,", `trying again in ${secondsUntil(picture.retryAt, now)}\u00a0s`];
+  if (old()) return ["This picture is old.", `(${duration(Math.round(camera.age_s))})`];
   if (readings.silent(now)) return ["No new readings.", ""];
   return null;
 }
@@ -186,7 +186,7 @@ function drawWarning(now) {
   setText(byId("warning-text"), text);
   setText(byId("warning-count"), count);
   byId("warning").hidden = !text;
-  byId("picture").classList.toggle("stale", !connected || (isLive() && !lost() && state.camera.age_s > OLD_S));
+  byId("picture").classList.toggle("stale", !connected || (old() && !lost()));
   byId("picture-waiting").hidden = picture.showing || text !== "";
 }
 

@@ -6,13 +6,13 @@ const ANNOUNCE_MS = 3000;
 
 const WORDS = { not_readable: "not readable", not_analysed: "not analysed" };
 const REASONS = {
-  small: "The face is too small in the picture.",
-  turned: "The face is turned away.",
-  blurred: "The face is blurred.",
-  dark: "It is too dark.",
-  bright: "It is too bright.",
-  covered: "The face is covered.",
-  not_agreed: "This person has not agreed.",
+  small: "face too small",
+  turned: "face turned away",
+  blurred: "face blurred",
+  dark: "too dark",
+  bright: "too bright",
+  covered: "face covered",
+  not_agreed: "has not agreed",
 };
 
 /** Write only what differs: most beats change nothing, and screen readers hear every write. */
@@ -75,7 +75,7 @@ class Card {
     setText(this.#word, WORDS[label] ?? label);
     setText(this.#score, emotions && label in emotions ? emotions[label].toFixed(2) : "");
     let why = "";
-    if (label === "unsure") why = emotions ? `Closest to ${dominant}, ${emotions[dominant].toFixed(2)}.` : "";
+    if (label === "unsure") why = emotions ? `closest to ${dominant} ${emotions[dominant].toFixed(2)}` : "";
     else if (reason) why = REASONS[reason] ?? reason;
     setText(this.#reason, why);
     this.#bars.hidden = label === "not_analysed";

@@ -1,0 +1,22 @@
+# What a developer runs. Everything here is also reachable without make.
+.DEFAULT_GOAL := help
+.PHONY: help check test run bench models
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+check: ## lint, format, types, shell scripts (needs one ./setup.sh test before)
+	@tests/check.sh
+
+test: ## set up what the tests need, then check and run all of them
+	@./setup.sh test
+
+run: ## set up and start the appliance
+	@./setup.sh run
+
+bench: ## where the processor time goes, frame by frame
+	@.venv/bin/interview-grader bench
+
+models: ## make the model files and the demo clip again from their sources
+	.venv/bin/python models/build/fetch_models.py
+	.venv/bin/python models/build/make_demo_clip.py

@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# Makes the environment in .venv beside this file and runs or tests the appliance from it.
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+venv=$root/.venv
+camera_packages=/usr/lib/python3/dist-packages/picamera2
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+
+usage() {
+  cat <<'TEXT'
+usage: ./setup.sh run [options]      set up if needed, then start the appliance (options: see run --help)
+       ./setup.sh test [arguments]   set up what the tests need, then run the checks and pytest
+       sudo ./setup.sh install       install on a device (comes in a later release)
+TEXT
+}
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+fail() { # EXIT_CODE MESSAGE
+  say "$2"
+  exit "$1"
+}
+
+quietly() { # COMMAND...: its output is shown only if it fails
+  local output
+  output=$("$@" 2>&1) && return
+  printf '%s\n' "$output" >&2
+  return 1
+}
+
+# --- Packages of the distribution -----------------------------------------------------------------
+
+is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+apt_install() {
+  export DEBIAN_FRONTEND=noninteractive
+  local apt=(apt-get -qq -o DPkg::Lock::Timeout=500)
+  local install=("${apt[@]}" install -y --no-install-recommends "$@")
+  "${install[@]}" >/dev/null 2>&1 || { quietly "${apt[@]}" update && quietly "${install[@]}"; }
+}
+
+need_packages() { # WHAT_FOR PACKAGE...: installs what is missing, or says so in one line and fails
+  local purpose=$1 package missing=()
+  shift
+  for package in "$@"; do
+    is_installed "$package" || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    say "installing for $purpose: ${missing[*]}"
+    apt_install "${missing[@]}" && return
+  fi
+  say "missing for $purpose: sudo apt-get install ${missing[*]}"
+  return 1
+}
+
+# --- Python and its environment -------------------------------------------------------------------
+
+fits() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; }
+
+choose_python() {
+  local candidate
+  for candidate in /usr/bin/python3 python3 python3.{14..10}; do
+    if fits "$candidate"; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+make_venv() { # PYTHON
+  local options=()
+  if ! "$1" -c 'import ensurepip, venv' 2>/dev/null; then
+    if [ "$1" = /usr/bin/python3 ]; then
+      need_packages 'the environment' python3-venv || exit 2
+    else
+      fail 2 "$1 has no venv module: install python3-venv for that Python, or use the distribution's python3"
+    fi
+  fi
+  needs_system_packages "$1" && options=(--system-site-packages)
+  say "making .venv with $1 ($("$1" -V)) ${options[*]}"
+  rm -rf -- "$venv"
+  quietly "$1" -m venv "${options[@]}" -- "$venv" || fail 1 'the environment could not be made'
+}
+
+needs_system_packages() { [ -d "$camera_packages" ] && [ "$1" = /usr/bin/python3 ]; }
+
+# A moved environment still starts, but its scripts name the place where it was made.
+venv_works() { # PYTHON
+  [ -x "$venv/bin/python" ] && fits "$venv/bin/python" || return 1
+  "$venv/bin/python" -c 'import pip' 2>/dev/null && grep -qF "$venv/bin/python" "$venv/bin/pip" || return 1
+  ! needs_system_packages "$1" || grep -q 'include-system-site-packages = true' "$venv/pyvenv.cfg"
+}
+
+# --- Installing -----------------------------------------------------------------------------------
+
+# The distribution's camera packages are compiled for its own numpy.
+numpy_of_the_system() {
+  needs_system_packages /usr/bin/python3 || return 0
+  /usr/bin/python3 -c 'import numpy; print("numpy==" + numpy.__version__.split(".")[0] + ".*")' 2>/dev/null || true
+}
+
+pip_install() { # EXTRAS
+  local pins
+  mapfile -t pins < <(numpy_of_the_system)
+  (cd -- "$root" && "$venv/bin/python" -m pip install --quiet -e ".[$1]" "${pins[@]}" 2>&1)
+}
+
+install_runtime() { # EXTRAS_BESIDE_THE_RUNTIME
+  local output
+  say 'installing the appliance with ai-edge-litert (the first time takes a minute)'
+  output=$(pip_install "litert$1") && return
+  say "that failed ($(tail -n 1 <<<"$output")): trying tflite-runtime instead of ai-edge-litert"
+  output=$(pip_install "tflite-runtime$1") && return
+  printf '%s\n' "$output" >&2
+  fail 1 'the appliance could not be installed: see the lines above'
+}
+
+stamp() { # what an installation depends on
+  {
+    cat -- "$root/pyproject.toml" "$root/setup.sh"
+    "$venv/bin/python" -V
+    printf '%s\n' "$venv"
+    ls -d "$camera_packages" || true
+  } 2>/dev/null | sha256sum
+}
+
+is_ready() { # PURPOSE
+  [ -f "$venv/.ready-for-$1" ] && [ "$(stamp)" = "$(cat -- "$venv/.ready-for-$1")" ]
+}
+
+prepare() { # PURPOSE [EXTRAS]
+  local python
+  is_ready "$1" && return
+  python=$(choose_python) || { need_packages 'everything' python3 python3-venv && python=$(choose_python); } ||
+    fail 2 'no Python 3.10 to 3.14 found: install the distribution'"'"'s python3 and python3-venv'
+  venv_works "$python" || make_venv "$python"
+  rm -f -- "$venv"/.ready-for-*
+  install_runtime "${2:-}"
+  [ "$1" = run ] || install_systemd
+  stamp >"$venv/.ready-for-run"
+  stamp >"$venv/.ready-for-$1"
+}
+
+install_systemd() { # the tests cover it; without its headers everything else still runs
+  "$venv/bin/python" -c 'import systemd.daemon' 2>/dev/null && return
+  if need_packages 'systemd-python' gcc libsystemd-dev pkg-config python3-dev; then
+    say 'building systemd-python'
+    quietly pip_install systemd && return
+  fi
+  say 'going on without systemd-python: the service manager is told nothing'
+}
+
+# --- Commands -------------------------------------------------------------------------------------
+
+command_run() {
+  prepare run
+  exec "$venv/bin/interview-grader" run "$@"
+}
+
+command_test() {
+  prepare test ,test,dev
+  need_packages 'the tests' chromium fonts-dejavu-core shellcheck || true
+  cd -- "$root"
+  local checks=passed
+  tests/check.sh || checks=failed
+  CHECKS=$checks "$venv/bin/python" -m pytest "$@"
+  [ "$checks" = passed ]
+}
+
+case ${1:-} in
+  run) command_run "${@:2}" ;;
+  test) command_test "${@:2}" ;;
+  install) fail 2 'installing on a device comes in a later release; until then: ./setup.sh run' ;;
+  *)
+    usage >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Lint, format, types and shell scripts. Goes through all of them, then names those that failed.
+set -uo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
+
+failed=()
+check() { # NAME COMMAND...
+  printf 'check: %s\n' "$1"
+  "${@:2}" || failed+=("$1")
+}
+
+mapfile -t scripts < <(find setup.sh .ci/run tests provisioning -name '*.sh' -o -path .ci/run 2>/dev/null)
+
+check 'ruff' .venv/bin/python -m ruff check --quiet .
+check 'ruff format' .venv/bin/python -m ruff format --quiet --check .
+check 'mypy' .venv/bin/python -m mypy --strict appliance
+check 'shellcheck' shellcheck "${scripts[@]}"
+
+[ ${#failed[@]} -eq 0 ] && exit 0
+printf 'check: failed: %s\n' "$(IFS=,; printf '%s' "${failed[*]}")" >&2
+exit 1

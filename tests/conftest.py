@@ -1,0 +1,72 @@
+"""What every test shares: the skip list, the leak detector, and where models and clips lie."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance import resources
+from tests import machine
+
+pytest_plugins = ["pytester", "tests.skipcheck"]
+
+GRACE_S = 5.0
+
+# Threads that libraries start once and keep: by the module of their class, or by their name.
+LIBRARY_CLASSES = ("tqdm.", "playwright.", "pytest_timeout")
+LIBRARY_NAMES = ("asyncio_", "waitpid-")
+
+
+def threads_of_ours() -> set[threading.Thread]:
+    """Every living thread that no library keeps."""
+    return {
+        thread
+        for thread in threading.enumerate()
+        if not type(thread).__module__.startswith(LIBRARY_CLASSES)
+        and not thread.name.startswith(LIBRARY_NAMES)
+    }
+
+
+@pytest.fixture(autouse=True)
+def no_thread_survives() -> Iterator[None]:
+    """Fails a test that leaves a thread of ours alive."""
+    before = threads_of_ours()
+    yield
+    deadline = time.monotonic() + GRACE_S
+    for thread in threads_of_ours() - before:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if survivors := threads_of_ours() - before:
+        names = ", ".join(sorted(thread.name for thread in survivors))
+        pytest.fail(f"threads alive {GRACE_S:g} s after the test: {names}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """The folder of the model files and their manifest."""
+    return resources.models_dir()
+
+
+@pytest.fixture(scope="session")
+def demo_clip() -> Path:
+    """The clip that ships with the product: two faces, one smiling and one neutral."""
+    return resources.demo_clip()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Pictures and clips that are not ours to ship; a test that needs them skips where they are absent."""
+    folder = machine.shared_data()
+    if folder is None:
+        pytest.skip("no ../shared/data beside the checkout")
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The checks ran before the tests; their failure must not scroll away."""
+    if os.environ.get("CHECKS") == "failed":
+        terminalreporter.write_line("The checks before the tests failed: see the first lines.", red=True)

@@ -1,0 +1,40 @@
+"""What this machine has and has not: the conditions under which a test may skip."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@functools.cache
+def fallback_python() -> str | None:
+    """A Python that can make environments and that the fallback runtime has wheels for, if there is one."""
+    probe = "import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))"
+    for name in (sys.executable, "/usr/bin/python3", "python3.11", "python3.10"):
+        found = shutil.which(name)
+        if found and subprocess.run([found, "-c", probe], capture_output=True, check=False).returncode == 0:
+            return found
+    return None
+
+
+def shared_data() -> Path | None:
+    """The pictures and clips that lie beside some checkouts."""
+    folder = ROOT.parent / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+CONDITIONS: dict[str, Callable[[], bool]] = {
+    "ci": lambda: bool(os.environ.get("CI")),
+    "no-camera": lambda: not list(Path("/dev").glob("video*")),
+    "no-picamera2": lambda: importlib.util.find_spec("picamera2") is None,
+    "no-python3.11": lambda: fallback_python() is None,
+    "no-shared-data": lambda: shared_data() is None,
+}

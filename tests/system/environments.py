@@ -1,0 +1,50 @@
+"""Environments of their own, in which the tests of the packaging run the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+
+class Environment:
+    """A virtual environment and the command installed in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._bin = folder / "bin"
+
+    @classmethod
+    def make(cls, folder: Path, python: str, *requirements: str) -> Environment:
+        """A new environment with these requirements."""
+        _must([python, "-m", "venv", "--clear", str(folder)])
+        environment = cls(folder)
+        environment.pip("install", *requirements)
+        return environment
+
+    def pip(self, *arguments: str) -> None:
+        _must([str(self._bin / "python"), "-m", "pip", "--disable-pip-version-check", *arguments])
+
+    def command(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        """Run `interview-grader` with nothing of the tests' own environment in its way."""
+        return _run([str(self._bin / "interview-grader"), *arguments], cwd=cwd)
+
+    def reading(self, picture: Path) -> dict[str, Any]:
+        """What `analyze` reads in one picture."""
+        done = self.command("analyze", "--jsonl", str(picture), cwd=picture.parent)
+        assert done.returncode == 0, done.stderr
+        (line,) = done.stdout.splitlines()
+        return json.loads(line)
+
+
+def _run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500, check=False
+    )
+
+
+def _must(command: list[str]) -> None:
+    done = _run(command)
+    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"

@@ -1,0 +1,110 @@
+"""setup.sh: its answers to mistakes, and that it installs only when something changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.machine import ROOT
+
+
+def run(script: Path, *arguments: str, cwd: Path | str = "/") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [script, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["--help"], ["run-it"]])
+def test_an_unknown_command_shows_the_usage_and_exits_2(arguments):
+    done = run(ROOT / "setup.sh", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("usage: ./setup.sh run")
+
+
+def test_install_says_that_it_comes_later_and_exits_2():
+    done = run(ROOT / "setup.sh", "install")
+    assert done.returncode == 2
+    assert "later release" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_every_shell_script_is_clean():
+    scripts = [ROOT / ".ci" / "run", *ROOT.glob("*.sh"), *ROOT.glob("tests/**/*.sh")]
+    scripts += ROOT.glob("provisioning/**/*.sh")
+    done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("script", ["setup.sh", ".ci/run", "tests/check.sh"])
+def test_scripts_can_be_run(script):
+    assert os.access(ROOT / script, os.X_OK)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout whose environment notes the installations instead of making them."""
+    top = tmp_path / "a checkout"
+    binaries = top / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    for name in ("setup.sh", "pyproject.toml"):
+        shutil.copy(ROOT / name, top / name)
+    (top / ".venv" / "pyvenv.cfg").write_text("include-system-site-packages = true\n")
+    _write_script(
+        binaries / "python",
+        f'''if [ "$2" = pip ]; then
+          printf '%s\\n' "$*" >>"{top}/installations"
+          [ ! -e "{top}/broken" ] || {{ echo "ERROR: no network"; exit 1; }}
+        else
+          exec {sys.executable} "$@"
+        fi''',
+    )
+    _write_script(binaries / "pip", f'exec "{binaries}/python" -m pip "$@"')
+    _write_script(binaries / "interview-grader", 'printf "%s|" "$PWD" "$@"')
+    return top
+
+
+def _write_script(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def installations(checkout: Path) -> list[str]:
+    return (checkout / "installations").read_text().splitlines()
+
+
+def test_run_installs_once_and_hands_its_options_on(checkout, tmp_path):
+    for _ in range(2):
+        done = run(checkout / "setup.sh", "run", "--port", "80 80", cwd=tmp_path)
+        assert done.stdout == f"{tmp_path}|run|--port|80 80|", done.stderr
+        assert done.returncode == 0
+    assert len(installations(checkout)) == 1
+    assert ".[litert]" in installations(checkout)[0]
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "setup.sh"])
+def test_run_installs_again_when_what_it_depends_on_changed(checkout, name):
+    run(checkout / "setup.sh", "run")
+    with (checkout / name).open("a") as file:
+        file.write("# changed\n")
+    run(checkout / "setup.sh", "run")
+    assert len(installations(checkout)) == 2
+
+
+def test_a_failed_installation_falls_back_then_says_why_and_is_tried_again(checkout):
+    (checkout / "broken").touch()
+    done = run(checkout / "setup.sh", "run")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "ERROR: no network" in done.stderr
+    assert [".[litert]" in line for line in installations(checkout)] == [True, False]
+    assert ".[tflite-runtime]" in installations(checkout)[1]
+
+    (checkout / "broken").unlink()
+    assert run(checkout / "setup.sh", "run").returncode == 0
+    assert len(installations(checkout)) == 3
