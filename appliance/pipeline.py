@@ -24,7 +24,8 @@ class Pipeline:
     def read(self, frame: Frame, skipped: int = 0) -> Reading:
         """Everybody in one frame; of more than `max_people` faces the largest are read."""
         faces = self.detector.find(frame.image)
-        faces = sorted(faces, key=lambda face: -face.box.area)[: self._max_people]
+        largest = sorted(faces, key=lambda face: -face.box.area)[: self._max_people]
+        faces = sorted(largest, key=lambda face: face.box.x)  # newcomers are numbered from left to right
         detected = time.monotonic()
         scores = [self._classifier.read(frame.image, face) for face in faces]
         people = self._tracker.update(faces, scores, frame.captured)

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 
 from appliance.palette import bgr
-from appliance.values import EMOTIONS, Image, Person
+from appliance.values import Image, Person
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DARK, _LIGHT = (24, 20, 18), (245, 245, 245)
 
 
 def draw_people(image: Image, people: tuple[Person, ...]) -> Image:
-    """A copy of the picture with a box, a label in words and seven small bars for each person."""
+    """A copy of the picture with a box and a label in words for each person."""
     canvas = image.copy()
     unit = max(1.0, image.shape[0] / 480)
     for person in people:
@@ -49,7 +49,6 @@ def _draw_person(canvas: Image, person: Person, unit: float) -> None:
     corner = round(box.x), round(box.y)
     cv2.rectangle(canvas, corner, (round(box.right), round(box.bottom)), colour, max(2, round(2 * unit)))
     _draw_label(canvas, f"{person.id} {person.label} {person.smoothed.top:.2f}", corner, colour, unit)
-    _draw_bars(canvas, person, unit)
 
 
 def _draw_label(
@@ -62,16 +61,6 @@ def _draw_label(
     y = max(corner[1], height + below + 2 * pad)
     cv2.rectangle(canvas, (x, y - height - below - 2 * pad), (x + width + 2 * pad, y), colour, cv2.FILLED)
     cv2.putText(canvas, text, (x + pad, y - below - pad), _FONT, scale, _ink(colour), thickness, cv2.LINE_AA)
-
-
-def _draw_bars(canvas: Image, person: Person, unit: float) -> None:
-    box = person.face.box
-    thick, gap = max(2, round(4 * unit)), max(1, round(2 * unit))
-    x, y = round(box.x), round(box.bottom) + 2 * gap
-    for name, value in zip(EMOTIONS, person.smoothed.values, strict=True):
-        end = x + max(1, round(box.width * value))
-        cv2.rectangle(canvas, (x, y), (end, y + thick - 1), bgr(name), cv2.FILLED)
-        y += thick + gap
 
 
 def _ink(background: tuple[int, int, int]) -> tuple[int, int, int]:

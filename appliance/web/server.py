@@ -24,7 +24,7 @@ from cheroot.ssl import Adapter
 from cheroot.wsgi import Gateway_10
 
 from appliance.errors import ConfigError
-from appliance.web.websocket import CONNECTION, Connection, Wire
+from appliance.web.connection import CONNECTION, Connection, Wire
 
 BODY_S = 30.0  # a whole request body must have come by then
 BACKLOG = 64

@@ -24,11 +24,14 @@ LONGEST_MODULE = 300
 LEVELS: list[tuple[int, str]] = [
     (0, "cameras engines vision"),
     (0, "values errors notify palette resources environment"),
-    (1, "ports handoff health config registry store audit viewers manifest notice toml wire pictures settings layers"),
+    (
+        1,
+        "ports handoff health config registry store audit viewers manifest notice toml wire pictures settings layers",
+    ),
     (1, "vision.align vision.assignment vision.tensors vision.tracker vision.quality vision.movement"),
-    (1, "sinks.drawing web.server web.websocket"),
+    (1, "sinks.drawing web.connection web.server web.websocket"),
     (2, "vision.blazeface vision.emotion vision.search"),
-    (2, "engines.coral workers session report sinks metrics report_config"),
+    (2, "engines.coral workers session report sinks metrics report_config config_reference"),
     (1, "cameras.* engines.*"),
     (3, "pipeline button sinks.*"),
     (4, "loops web.* web"),
@@ -60,7 +63,7 @@ STATIC_IMPORTS_OF_BACKENDS: list[tuple[str, str]] = [
 LIBRARIES: dict[str, str] = {
     "numpy": "*",
     "cv2": "vision.* cameras.* sinks.* pictures build offline bench",
-    "pydantic": "settings config manifest registry build cameras.* engines.* sinks.* web.*",
+    "pydantic": "settings config config_reference manifest registry build cameras.* engines.* sinks.* web.*",
     "tomli": "toml",
     "cheroot": "web.server",
     "flask": "web.*",
