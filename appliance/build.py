@@ -172,7 +172,7 @@ def make_reader(config: Config) -> Reader:
             opened = registry.load("engine", config.engine.backend)(path, config.engine.settings)
         check_tensors(str(path), model, opened.inputs, opened.outputs)
         engines[model.role] = opened
-        described[model.role] = f"{path.name}: {opened.description}"
+        described[model.role] = f"{path.stem}, {opened.description}"
     classifier = Classifier(engines["classifier"], classifier_model)
     pipeline = Pipeline(
         BlazeFace(engines["detector"], detector_model, threshold=vision.threshold),

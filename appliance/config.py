@@ -126,13 +126,19 @@ def _fill(
     except ValidationError as error:
         for fault in error.errors():
             key = str(fault["loc"][0]) if fault["loc"] else ""
-            reason = fault["msg"][:1].lower() + fault["msg"][1:]
-            value = fault["input"] if fault["type"] != "missing" else None
-            if fault["type"] == "extra_forbidden":
-                reason = f"unknown key{nearest(key, model.model_fields)}"
             name = f"{section}.{key}"
+            value = None if fault["type"] == "missing" else fault["input"]
+            reason = _reason(fault["type"], fault["msg"], key, model)
             problems.append(ConfigError(reason, key=name, value=value, file=_origin(origins, name)))
         return None
+
+
+def _reason(kind: str, message: str, key: str, model: type[BaseModel]) -> str:
+    if kind == "extra_forbidden":
+        return f"unknown key{nearest(key, model.model_fields)}"
+    if kind == "missing":
+        return f"must be given: {model.model_fields[key].description}"
+    return message.replace("Input should be", "expected").replace("Value error, ", "")
 
 
 def _check_address(web: Web, access: Access, origins: Mapping[str, str], problems: list[ConfigError]) -> None:

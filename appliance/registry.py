@@ -59,5 +59,5 @@ def _from_outside(kind: str) -> dict[str, str]:
 def _unknown(kind: str, name: str) -> str:
     known = names(kind) + (["auto"] if kind == "camera" else [])
     near = difflib.get_close_matches(name, known, n=1)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} backend{meant} Known: {', '.join(sorted(known))}"
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {kind} backend; {meant}known: {', '.join(sorted(known))}"

@@ -34,6 +34,7 @@ def shared_data() -> Path | None:
 CONDITIONS: dict[str, Callable[[], bool]] = {
     "ci": lambda: bool(os.environ.get("CI")),
     "no-camera": lambda: not list(Path("/dev").glob("video*")),
+    "no-chromium-and-not-root": lambda: not Path("/usr/bin/chromium").exists() and os.geteuid() != 0,
     "no-picamera2": lambda: importlib.util.find_spec("picamera2") is None,
     "no-python3.11": lambda: fallback_python() is None,
     "no-shared-data": lambda: shared_data() is None,

@@ -69,7 +69,7 @@ class TFLite:
     def __init__(self, model: Path, settings: TFLiteSettings | None = None) -> None:
         settings = settings or TFLiteSettings()
         runtime = load_runtime(settings.runtime)
-        self.description = f"{runtime.package} {runtime.version} on the CPU"
+        self.description = f"{runtime.package} {runtime.version}"
         try:
             self._interpreter = runtime.interpreter(model_path=str(model), num_threads=settings.threads)
             self._interpreter.allocate_tensors()

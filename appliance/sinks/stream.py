@@ -26,12 +26,16 @@ class Stream:
         self._options = [cv2.IMWRITE_JPEG_QUALITY, quality]
         self._size = _DEFAULT_SIZE
         self._number = 0
-        self._last = 0.0
+        self._last_live = self._last_placeholder = 0.0
 
     def take(self, reading: Reading) -> None:
         """Encode what somebody watches."""
         frame = reading.frame
-        self._size, self._number, self._last = (frame.width, frame.height), frame.number, time.monotonic()
+        self._size, self._number, self._last_live = (
+            (frame.width, frame.height),
+            frame.number,
+            time.monotonic(),
+        )
         wanted = self._shared.viewers.wanted()
         if not wanted:
             return
@@ -48,9 +52,11 @@ class Stream:
             shared.jpegs.clear()
             return
         wanted = shared.viewers.wanted()
-        if not wanted or now - self._last < _PLACEHOLDER_EVERY_S:
+        # While the camera is open a short gap is no news; once it is lost the last face must go at once.
+        quiet_since = self._last_live if shared.health.camera.state == "open" else 0.0
+        if not wanted or now - max(quiet_since, self._last_placeholder) < _PLACEHOLDER_EVERY_S:
             return
-        self._last = now
+        self._last_placeholder = now
         image = placeholder(*self._size, self._explanation())
         encoded = self._encode(image)
         jpegs = dict.fromkeys(wanted, encoded)

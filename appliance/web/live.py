@@ -18,7 +18,7 @@ from appliance.web.site import Site, site
 
 blueprint = Blueprint("live", __name__)
 
-BOUNDARY = "frame"
+BOUNDARY = "interview-grader-picture"
 
 _WAIT_S = 1.0
 _SNAPSHOT_S = 3.0

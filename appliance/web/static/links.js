@@ -7,6 +7,7 @@
 /** Milliseconds to wait before try n: 1, 2, 3, 4, 5, 5, 5 … seconds. */
 export const pause = (tries) => Math.min(Math.max(tries, 1), 5) * 1000;
 
+const OPENING_MS = 8000;
 const FROZEN_MS = 4000;
 const FROZEN_MOST_MS = 60000;
 const SILENT_MS = 3000;
@@ -45,15 +46,19 @@ export class Picture {
   /** Ask for a new stream; the old frame stays until the first new one, so nothing flickers. */
   reopen() {
     if (!this.#wanted) return;
+    this.showing = false;
     this.retryAt = Infinity;
     this.#movedAt = performance.now();
     this.#img.src = `/stream.mjpg?t=${Date.now()}`;
   }
 
-  beat(now) {
+  /** `still`: the picture may stand still just now, it is the one that says why there is none. */
+  beat(now, still) {
     if (!this.#wanted) return;
     if (now >= this.retryAt) this.reopen();
+    else if (still) this.#movedAt = now;
     else if (this.showing) this.#watch(now);
+    else if (this.retryAt === Infinity && now - this.#movedAt > OPENING_MS) this.#failed();
   }
 
   /** A stream that died without an error keeps its last frame: see whether any pixel still moves.

@@ -30,10 +30,10 @@ const start = byId("start");    // null for viewers
 let state = null;               // the newest /api/state, null before the first
 let connected = false;
 let failures = 0;
-let polling = 0;                 // polls under way
-let pollNumber = 0;              // of the newest one; an older one's answer no longer counts
+let polling = 0;                // polls under way
+let pollNumber = 0;             // of the newest one; an older one's answer no longer counts
 let pollAt = 0;
-let reopen = false;              // the picture's connection may be dead without the <img> knowing
+let reopen = false;             // the picture's connection may be dead without the <img> knowing
 let clockOffset = 0;            // device clock minus ours, ms
 let heard = false;              // a reading has come since the session started
 let newest = null;              // reading waiting for the next animation frame
@@ -100,8 +100,9 @@ function follow() {
   byId("agreement").hidden = !state || live;
   byId("stage").hidden = byId("side").hidden = state !== null && !live;
   if (stop) stop.hidden = !live;
-  if (state) byId("frame").style.setProperty("--ratio", (state.camera.width / state.camera.height) || 16 / 9);
-  // Hidden pages cost the device nothing. A lost connection keeps the last frame, marked as old.
+  const { width, height } = state?.camera ?? {};
+  if (width && height) byId("frame").style.setProperty("--ratio", width / height);
+  // Hidden pages cost the device nothing. A lost connection changes nothing here: what is shown is marked as old.
   picture.want(live && !document.hidden);
   readings.want(live && !document.hidden);
   if (!live || document.hidden) heard = false;
@@ -114,11 +115,9 @@ function beat() {
   if (document.hidden) return;
   const now = performance.now();
   if (!polling && now >= pollAt) poll();
-  picture.beat(now);
+  picture.beat(now, lost());
   readings.beat(now);
-  const frozen = !connected || old() || readings.silent(now);
-  if (frozen) people.hold(now);
-  byId("people").classList.toggle("stale", frozen);
+  byId("people").classList.toggle("stale", !connected || old() || readings.silent(now));
   people.beat(now);
   drawStatus(now);
   drawWarning(now);
@@ -192,7 +191,7 @@ function drawWarning(now) {
 
 function drawEmpty() {
   byId("empty").hidden = people.count > 0;
-  const nobody = heard && connected && !lost();
+  const nobody = heard && connected && !lost() && !readings.silent(performance.now());
   setText(byId("empty-title"), nobody ? "Nobody in view" : lost() ? "No camera picture" : "Waiting for readings");
   setText(byId("empty-hint"), nobody ? "A card appears here for each face the camera sees." : "");
 }

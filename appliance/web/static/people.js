@@ -1,6 +1,6 @@
 /* One card per person: a label in words, a reason where there is no label, seven bars. */
 
-const GONE_MS = 1000;       // not in the readings for this long: fade
+const GONE_MS = 1000;       // for so long in no reading: fade
 const FADE_MS = 450;
 const ANNOUNCE_MS = 3000;
 
@@ -22,6 +22,7 @@ export function setText(element, text) {
 
 class Card {
   seenAt = 0;
+  leftAt = 0;             // when the fading began, 0 while the person is there
   label = "";
 
   #face = null;
@@ -55,6 +56,7 @@ class Card {
     const fresh = !this.#face || face.label !== this.label;
     this.#face = face;
     this.seenAt = now;
+    this.leftAt = 0;
     this.label = face.label;
     this.element.classList.remove("leaving");
     this.element.dataset.label = face.label;
@@ -87,6 +89,11 @@ class Card {
   get spoken() {
     return `Person ${this.id}: ${WORDS[this.label] ?? this.label}.`;
   }
+
+  leave(now) {
+    this.leftAt = now;
+    this.element.classList.add("leaving");
+  }
 }
 
 export class People {
@@ -94,6 +101,7 @@ export class People {
   #template;
   #announcer;
   #cards = new Map();
+  #heardAt = 0;
   #said = new Map();
   #saidAt = -Infinity;
 
@@ -108,22 +116,18 @@ export class People {
   }
 
   show(faces, now) {
+    this.#heardAt = now;
     for (const face of faces) (this.#cards.get(face.id) ?? this.#add(face.id)).show(face, now);
   }
 
+  /** Absence is counted by what readings say: when none come, nobody has left. */
   beat(now) {
     for (const [id, card] of this.#cards) {
-      const gone = now - card.seenAt;
-      if (gone > GONE_MS + FADE_MS) this.#remove(id);
-      else if (gone > GONE_MS) card.element.classList.add("leaving");
-      else card.write();
+      if (card.leftAt && now - card.leftAt > FADE_MS) this.#remove(id);
+      else if (!card.leftAt && this.#heardAt - card.seenAt > GONE_MS) card.leave(now);
+      else if (!card.leftAt) card.write();
     }
     this.#announce(now);
-  }
-
-  /** Numbers stood still for a while (no readings): start counting absence from now. */
-  hold(now) {
-    for (const card of this.#cards.values()) card.seenAt = now;
   }
 
   clear() {

@@ -1,0 +1,463 @@
+"""The live page in a real Chromium against the real daemon; scripted readings for what no clip can show."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
+
+from appliance.values import EMOTIONS
+
+WIDTHS = (360, 640, 768, 1024, 1280, 1920)
+TOLERANCE = 0.12
+WITHIN_S = 20.0
+
+# The picture as a handful of pixels; distinct ones are collected until it has surely moved.
+MOVES = """(wanted) => {
+  const image = document.getElementById('picture');
+  if (!image.getAttribute('src') || !image.naturalWidth) return false;
+  const small = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  small.drawImage(image, 0, 0, 24, 14);
+  window.samples = window.samples ?? new Set();
+  window.samples.add(small.getImageData(0, 0, 24, 14).data.join());
+  return window.samples.size >= wanted;
+}"""
+
+# Bars and state, read in one go; true once every bar is near what the device says at that moment.
+AGREES = """async (tolerance) => {
+  const state = await (await fetch('/api/state', { cache: 'no-store' })).json();
+  const faces = (state.reading?.faces ?? []).filter((face) => face.emotions);
+  return faces.length >= 2 && faces.every((face) => {
+    const bars = [...document.querySelectorAll(`.person[data-id="${face.id}"] .bar`)];
+    return bars.length === 7 && bars.every((bar) => bar.dataset.value !== ''
+      && Math.abs(Number(bar.dataset.value) - face.emotions[bar.dataset.emotion]) <= tolerance);
+  });
+}"""
+
+BARS_MOVE = """(wanted) => {
+  window.values = window.values ?? new Set();
+  window.values.add([...document.querySelectorAll('.bar')].map((bar) => bar.dataset.value).join());
+  return document.querySelector('.bar') !== null && window.values.size >= wanted;
+}"""
+
+# What sticks out of the window or out of its own box.
+SPILLS = """() => [...document.querySelectorAll('body *')].filter((element) => {
+  const box = element.getBoundingClientRect();
+  const hides = element.closest('.visually-hidden, .bar, .frame, svg, [hidden]');
+  const inline = getComputedStyle(element).display === 'inline';
+  const outside = box.right > innerWidth + 1 || box.left < -1;
+  const overfull = element.scrollWidth > element.clientWidth + 1;
+  return !hides && !inline && box.width > 0 && (outside || overfull);
+}).map((element) => `${element.tagName} ${element.id} ${element.className}`)"""
+
+Shoot = Callable[..., None]
+OpenPage = Callable[..., Page]
+
+
+def picture_moves(page: Page, samples: int = 6) -> None:
+    page.evaluate("window.samples = new Set()")
+    page.wait_for_function(MOVES, arg=samples)
+
+
+def shows_people(page: Page, count: int) -> None:
+    expect(page.locator("#people .person:not(.leaving)")).to_have_count(count)
+
+
+# --- the demo clip -------------------------------------------------------------------------------------
+
+
+def test_picture_changes(demo: Any, open_page: OpenPage) -> None:
+    picture_moves(open_page(demo.url))
+
+
+def test_bars_move_and_agree_with_the_state(demo: Any, open_page: OpenPage) -> None:
+    page = open_page(demo.url)
+    page.wait_for_function(BARS_MOVE, arg=5)
+    page.wait_for_function(AGREES, arg=TOLERANCE)
+
+
+def test_two_people_have_two_cards_with_their_own_expressions(demo: Any, open_page: OpenPage) -> None:
+    page = open_page(demo.url)
+    shows_people(page, 2)
+    happy = page.locator('.person[data-label="happy"]')
+    neutral = page.locator('.person[data-label="neutral"]')
+    expect(happy).to_have_count(1)
+    expect(neutral).to_have_count(1)
+    expect(happy.locator(".label")).to_have_text(re.compile("happy"))
+    expect(neutral.locator(".label")).to_have_text(re.compile("neutral"))
+    ids = page.locator(".person").evaluate_all("cards => cards.map((card) => Number(card.dataset.id))")
+    assert ids == sorted(ids)
+    assert page.locator(".person").first.locator(".bar").evaluate_all(
+        "bars => bars.map((bar) => bar.dataset.emotion)"
+    ) == list(EMOTIONS)
+
+
+def test_no_complaint_and_no_other_host(demo: Any, open_page: OpenPage, record: Any) -> None:
+    page = open_page(demo.url)
+    shows_people(page, 2)
+    picture_moves(page)
+    assert record.complaints == []
+    assert record.hosts == {demo.url.split("/")[2]}
+
+
+def test_status_strip_tells_how_the_device_is(demo: Any, open_page: OpenPage) -> None:
+    page = open_page(demo.url)
+    expect(page.locator("#status-connection")).to_have_text("connected")
+    expect(page.locator("#status-session")).to_have_text("Live")
+    expect(page.locator("#status-camera")).to_have_text(re.compile("demo, 1280\\s.\\s720"))
+    expect(page.locator("#status-rate")).to_have_text(re.compile("\\d+\\.\\d per second"))
+    expect(page.locator("#status-age")).to_have_text(re.compile("\\d+\\.\\d+ s"))
+    expect(page.locator("#status-engine")).to_contain_text("blazeface")
+    expect(page.locator("#warning")).to_be_hidden()
+    expect(page.get_by_text("expression read, not a feeling")).to_have_count(1)
+    expect(page.locator("#no-lamp")).to_be_visible()
+    expect(page.locator("#banner")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_fits_every_width(demo: Any, open_page: OpenPage, shoot: Shoot, width: int, scheme: str) -> None:
+    height = {360: 740, 640: 360, 768: 1024, 1024: 768}.get(width, width * 9 // 16)
+    page = open_page(demo.url, width, height, color_scheme=scheme)
+    shows_people(page, 2)
+    picture_moves(page, 2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(SPILLS) == []
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (max(ground) < 60) if scheme == "dark" else (min(ground) > 200)
+    shoot(page, f"demo-{width}-{scheme}", full_page=width < 1024)
+
+
+def test_speaks_to_assistive_technology(demo: Any, open_page: OpenPage) -> None:
+    page = open_page(demo.url)
+    shows_people(page, 2)
+    for role in ("banner", "main", "contentinfo"):
+        expect(page.get_by_role(role)).to_have_count(1)
+    for name in ("Picture", "People", "Status"):
+        expect(page.get_by_role("region", name=name)).to_be_visible()
+    assert page.locator("#picture").get_attribute("alt")
+    card = page.locator(".person").first
+    expect(card.get_by_role("meter")).to_have_count(7)
+    meter = card.get_by_role("meter", name="happy")
+    assert meter.get_attribute("aria-valuemin") == "0"
+    assert meter.get_attribute("aria-valuemax") == "1"
+    assert 0 <= float(meter.get_attribute("aria-valuenow") or "nan") <= 1
+    expect(page.locator("#announce")).to_have_attribute("aria-live", "polite")
+    expect(page.locator("#announce")).to_contain_text("happy")
+
+
+def test_reduced_motion_moves_bars_at_once(demo: Any, open_page: OpenPage) -> None:
+    page = open_page(demo.url, reduced_motion="reduce")
+    shows_people(page, 2)
+    duration = "bar => getComputedStyle(bar).transitionDuration"
+    assert page.locator(".fill").first.evaluate(duration) == "0s"
+    page = open_page(demo.url)
+    shows_people(page, 2)
+    assert page.locator(".fill").first.evaluate(duration) != "0s"
+
+
+def test_hidden_page_costs_the_device_nothing(daemon: Any, open_page: OpenPage) -> None:
+    page = open_page(daemon.start().url)
+    shows_people(page, 2)
+    picture_moves(page, 2)
+    hide = """(hidden) => {
+      Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    page.evaluate(hide, True)
+    expect(page.locator("#picture")).not_to_have_attribute("src", re.compile(".*"))
+    watched_by_nobody = "async () => (await (await fetch('/api/state')).json()).viewers === 0"
+    page.wait_for_function(watched_by_nobody)
+    page.evaluate(hide, False)
+    picture_moves(page, 2)
+    shows_people(page, 2)
+
+
+# --- agreement -----------------------------------------------------------------------------------------
+
+LIVING = ("--set", "camera.needs_agreement=true")
+
+
+def test_nothing_before_agreement_and_nothing_after_stop(
+    daemon: Any, open_page: OpenPage, record: Any, shoot: Shoot
+) -> None:
+    page = open_page(daemon.start(*LIVING).url)
+    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.get_by_role("heading", name="Before the camera starts")).to_be_visible()
+    expect(page.locator("#picture")).to_be_hidden()
+    expect(page.locator("#picture")).not_to_have_attribute("src", re.compile(".*"))
+    expect(page.locator("#stop")).to_be_hidden()
+    expect(page.locator("#status-session")).to_have_text("Camera off")
+    shoot(page, "agreement")
+
+    page.locator("#start").click()
+    expect(page.locator("#agreement")).to_be_hidden()
+    picture_moves(page)
+    shows_people(page, 2)
+    page.wait_for_function(AGREES, arg=TOLERANCE)
+    assert record.complaints == []
+
+    page.locator("#stop").click()
+    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator("#picture")).not_to_have_attribute("src", re.compile(".*"))
+    expect(page.locator(".person")).to_have_count(0)
+    assert daemon.state()["state"] == "idle"
+
+
+def test_keyboard_alone_starts_and_stops(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
+    page = open_page(daemon.start(*LIVING).url)
+    expect(page.locator("#start")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.locator("#start")).to_be_focused()
+    assert page.locator("#start").evaluate("button => getComputedStyle(button).outlineStyle") == "solid"
+    shoot(page, "keyboard-focus")
+    page.keyboard.press("Enter")
+    expect(page.locator("#stop")).to_be_focused()
+    picture_moves(page, 2)
+    page.keyboard.press("Space")
+    expect(page.locator("#start")).to_be_focused()
+    expect(page.locator("#agreement")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "scheme"), [(360, 740, "light"), (360, 740, "dark"), (1920, 1080, "light")]
+)
+def test_agreement_fits(
+    daemon: Any, open_page: OpenPage, shoot: Shoot, width: int, height: int, scheme: str
+) -> None:
+    page = open_page(daemon.start(*LIVING).url, width, height, color_scheme=scheme)
+    expect(page.locator("#start")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(SPILLS) == []
+    shoot(page, f"agreement-{width}-{scheme}", full_page=width < 1024)
+
+
+def test_changed_notice_must_be_read_again(daemon: Any, open_page: OpenPage) -> None:
+    page = open_page(daemon.start(*LIVING).url)
+    expect(page.locator("#start")).to_be_visible()
+    page.evaluate("document.body.dataset.noticeVersion = 'an older one'")
+    page.locator("#start").click()
+    expect(page.locator("#agreement-problem")).to_contain_text("notice has changed")
+    expect(page.locator("#reload")).to_be_focused()
+    assert daemon.state()["state"] == "idle"
+    page.locator("#reload").click()
+    page.locator("#start").click()
+    picture_moves(page, 2)
+
+
+def test_open_network_is_said_all_the_time(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
+    page = open_page(daemon.start(*LIVING, "--set", "access.open_to_network=true").url)
+    expect(page.locator("#banner")).to_contain_text(
+        "Anyone on this network can see this page. There is no login."
+    )
+    page.locator("#start").click()
+    picture_moves(page, 2)
+    expect(page.locator("#banner")).to_be_visible()
+    shoot(page, "open-network")
+
+
+# --- things that go wrong ------------------------------------------------------------------------------
+
+
+def test_server_killed_and_back(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
+    page = open_page(daemon.start().url)
+    shows_people(page, 2)
+    picture_moves(page, 2)
+    daemon.kill()
+    expect(page.locator("#status-connection")).to_contain_text("reconnecting")
+    expect(page.locator("#warning")).to_contain_text("No connection to the device")
+    expect(page.locator("#people")).to_contain_class("stale")
+    shoot(page, "reconnecting")
+    daemon.start()
+    expect(page.locator("#status-connection")).to_have_text("connected")
+    picture_moves(page)
+    shows_people(page, 2)
+    page.wait_for_function(AGREES, arg=TOLERANCE)
+    expect(page.locator("#warning")).to_be_hidden()
+
+
+def test_camera_lost_and_back(
+    daemon: Any, open_page: OpenPage, shoot: Shoot, demo_clip: Path, tmp_path: Path
+) -> None:
+    clip, away = tmp_path / "clip.mp4", tmp_path / "away.mp4"
+    shutil.copy(demo_clip, clip)
+    page = open_page(daemon.start(camera=f"replay:{clip}").url)
+    shows_people(page, 2)
+    clip.rename(away)
+    expect(page.locator("#warning-text")).to_contain_text("Camera lost since", timeout=30_000)
+    expect(page.locator("#status-session")).to_have_text("Camera lost")
+    expect(page.locator("#status-camera")).to_contain_text("lost")
+    expect(page.locator(".person")).to_have_count(0)
+    picture_moves(page, 2)  # from the last frame to the placeholder
+    shoot(page, "camera-lost")
+    away.rename(clip)
+    expect(page.locator("#warning")).to_be_hidden(timeout=30_000)
+    picture_moves(page)
+    shows_people(page, 2)
+
+
+def test_too_many_viewers_wait_their_turn(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
+    first = open_page(daemon.start("--set", "web.max_viewers=1").url)
+    picture_moves(first, 2)
+    second = open_page(daemon.url)
+    expect(second.locator("#warning")).to_contain_text("Too many viewers")
+    expect(second.locator("#warning-count")).to_have_text(re.compile("trying again in \\d\\ss"))
+    shoot(second, "too-many-viewers")
+    first.close()
+    picture_moves(second, 2)
+    expect(second.locator("#warning")).to_be_hidden()
+
+
+def test_stream_that_stands_still_is_opened_again(demo: Any, new_page: Callable[..., Page]) -> None:
+    page = new_page()
+    asked: list[str] = []
+
+    def stand_still(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 1:
+            route.continue_()
+            return
+        still = route.fetch(url=f"{demo.url}snapshot.jpg")
+        route.fulfill(status=200, content_type="image/jpeg", body=still.body())
+
+    page.route("**/stream.mjpg*", stand_still)
+    page.goto(demo.url, wait_until="commit")
+    picture_moves(page)
+    assert len(asked) == 2
+    assert asked[0] != asked[1]
+
+
+# --- scripted readings ---------------------------------------------------------------------------------
+
+
+class Script:
+    """Speaks in the place of the daemon's `/ws/live`, so that a test decides what is read."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self._socket: WebSocketRoute | None = None
+        self._frame = 0
+        page.route_web_socket("**/ws/live", self._opened)
+
+    def _opened(self, socket: WebSocketRoute) -> None:
+        self._socket = socket
+
+    def say(self, *faces: dict[str, Any]) -> None:
+        while self._socket is None:
+            self.page.wait_for_timeout(10)
+        self._frame += 1
+        reading = {"schema": 1, "source": "script", "frame": self._frame, "time_s": 0.0}
+        reading |= {"width": 1280, "height": 720, "faces": list(faces)}
+        self._socket.send(json.dumps(reading))
+
+    def repeat(self, *turns: list[dict[str, Any]], until: str) -> None:
+        """Read these turns again and again, twenty a second, until the page has come so far."""
+        deadline = time.monotonic() + WITHIN_S
+        for faces in itertools.cycle(turns):
+            if self.page.evaluate(until):
+                return
+            assert time.monotonic() < deadline, f"not within {WITHIN_S:g} s: {until}"
+            self.say(*faces)
+            self.page.wait_for_timeout(50)
+
+
+def face(number: int, label: str = "happy", reason: str | None = None, **scores: float) -> dict[str, Any]:
+    readable = label not in ("not_readable", "not_analysed")
+    emotions = dict.fromkeys(EMOTIONS, 0.0) | scores if readable else None
+    return {
+        "id": number,
+        "box": [100.0 * number, 100.0, 90.0, 90.0],
+        "score": 0.9,
+        "analysed": label != "not_analysed",
+        "readable": readable,
+        "reason": reason,
+        "emotions": emotions,
+        "emotions_raw": emotions,
+        "dominant": max(scores, key=scores.__getitem__) if readable else None,
+        "label": label,
+        "pose": None,
+        "movement": None,
+    }
+
+
+@pytest.fixture
+def script(demo: Any, new_page: Callable[..., Page]) -> Script:
+    page = new_page()
+    script = Script(page)
+    page.goto(demo.url, wait_until="commit")
+    return script
+
+
+def test_says_in_words_what_cannot_be_read(script: Script, shoot: Shoot) -> None:
+    page = script.page
+    script.say(
+        face(7, "happy", happy=0.62, sad=0.38),
+        face(2, "unsure", happy=0.35, sad=0.33, neutral=0.32),
+        face(4, "not_readable", "turned"),
+        face(3, "not_analysed", "not_agreed"),
+    )
+    shows_people(page, 4)
+    ids = page.locator(".person").evaluate_all("cards => cards.map((card) => card.dataset.id)")
+    assert ids == ["2", "3", "4", "7"]
+
+    def text(number: int, what: str) -> str:
+        return page.locator(f'.person[data-id="{number}"] {what}').inner_text().strip()
+
+    assert text(7, ".name") == "Person 7"
+    assert text(7, ".label") == "happy 0.62"
+    assert (text(2, ".label"), text(2, ".reason")) == ("unsure", "closest to happy 0.35")
+    assert (text(4, ".label"), text(4, ".reason")) == ("not readable", "face turned away")
+    assert (text(3, ".label"), text(3, ".reason")) == ("not analysed", "has not agreed")
+    bar = page.locator('.person[data-id="7"] .bar[data-emotion="happy"]')
+    expect(bar).to_have_attribute("data-value", "0.620")
+    expect(page.locator('.person[data-id="4"] .bar').first).to_have_attribute("data-value", "")
+    expect(page.locator('.person[data-id="3"] .bars')).to_be_hidden()
+    shoot(page, "labels")
+
+
+def test_people_who_leave_fade_and_nobody_is_said_kindly(script: Script) -> None:
+    page = script.page
+    script.say(face(1, happy=1.0), face(2, "sad", sad=1.0))
+    shows_people(page, 2)
+    keep = page.evaluate_handle("document.querySelector('.person[data-id=\"1\"]')")
+    script.repeat([face(1, happy=1.0)], until="document.querySelectorAll('.person').length === 1")
+    assert keep.evaluate("card => card.isConnected")
+    script.repeat([], until="document.querySelectorAll('.person').length === 0")
+    expect(page.get_by_text("Nobody in view")).to_be_visible()
+
+
+def test_silence_is_said(script: Script, shoot: Shoot) -> None:
+    page = script.page
+    script.say(face(1, happy=1.0))
+    shows_people(page, 1)
+    expect(page.locator("#warning")).to_contain_text("No new readings")
+    expect(page.locator("#people")).to_contain_class("stale")
+    shows_people(page, 1)
+    shoot(page, "no-new-readings")
+    script.say(face(1, happy=1.0))
+    expect(page.locator("#warning")).to_be_hidden()
+
+
+def test_announces_changed_labels_only_and_not_too_often(script: Script) -> None:
+    page = script.page
+    page.evaluate("""() => {
+      const announcer = document.getElementById('announce');
+      window.said = [];
+      new MutationObserver(() => window.said.push([performance.now(), announcer.textContent]))
+        .observe(announcer, { childList: true, characterData: true, subtree: true });
+    }""")
+    flickering = ("happy", "sad", "angry")
+    turns = [[face(1, label, **{label: 1.0}), face(2, "neutral", neutral=1.0)] for label in flickering]
+    script.repeat(*turns, until="window.said.length >= 3")
+    said = page.evaluate("window.said")
+    assert all(later[0] - earlier[0] >= 2900 for earlier, later in itertools.pairwise(said))
+    assert "Person 2: neutral." in said[0][1]
+    assert not any("Person 2" in text for _, text in said[1:])
