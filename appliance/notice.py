@@ -24,7 +24,6 @@ NOTICE = Notice(
         "wrong. Nobody is graded, ranked or identified.",
         "Nothing is stored: pictures stay in memory for a moment and are gone. The picture and the readings "
         "are shown on this page to those who have it open.",
-        "Start only when everyone in view of the camera has read this and agrees. "
         "Anyone may ask to stop at any time: Stop closes the camera at once.",
     ),
 )
