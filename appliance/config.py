@@ -62,8 +62,7 @@ def load(request: Request, environment: Mapping[str, str] | None = None) -> Conf
         settings[section] = _choose(section, default, merged.get(section, {}), origins, problems)
     for section, model in PLAIN.items():
         settings[section] = _fill(section, model, merged.get(section, {}), origins, problems)
-    if isinstance(settings["web"], Web) and isinstance(settings["access"], Access):
-        _check_address(settings["web"], settings["access"], origins, problems)
+    _check_address(merged, origins, problems)
     if problems:
         raise ConfigErrors(problems)
     return Config(**settings, state_dir=state, installed=BOARD_FILE.exists(), origins=origins)
@@ -141,15 +140,18 @@ def _reason(kind: str, message: str, key: str, model: type[BaseModel]) -> str:
     return message.replace("Input should be", "expected").replace("Value error, ", "")
 
 
-def _check_address(web: Web, access: Access, origins: Mapping[str, str], problems: list[ConfigError]) -> None:
-    if not is_loopback(web.host) and not access.open_to_network:
+def _check_address(
+    merged: Mapping[str, Mapping[str, Any]], origins: Mapping[str, str], problems: list[ConfigError]
+) -> None:
+    # From the values as they were set: another mistake beside them must not hide this one.
+    host = merged.get("web", {}).get("host", Web.model_fields["host"].default)
+    is_open = merged.get("access", {}).get("open_to_network") is True
+    if isinstance(host, str) and not is_loopback(host) and not is_open:
         reason = (
             "everyone on the network could see the page; expected a loopback address such as 127.0.0.1, "
             "or set access.open_to_network = true to allow just that"
         )
-        problems.append(
-            ConfigError(reason, key="web.host", value=web.host, file=_origin(origins, "web.host"))
-        )
+        problems.append(ConfigError(reason, key="web.host", value=host, file=_origin(origins, "web.host")))
 
 
 def _origin(origins: Mapping[str, str], key: str) -> str:

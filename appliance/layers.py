@@ -45,7 +45,7 @@ def read_layers(
     files = [BOARD_FILE, owner, *sorted((owner.parent / "config.d").glob("*.toml")), state / "page.toml"]
     layers = []
     for path in files:
-        if path.exists() or path == request.config:
+        if path == request.config or path.exists():
             layers.append(_file_layer(path, problems))
     layers.append(_environment_layer(environment))
     layers.append(_command_line_layer(request, problems))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from appliance import toml
 from appliance.errors import ConfigError, ModelError
@@ -88,6 +88,17 @@ class _Model(_Strict):
     outputs: tuple[Tensor, ...]
     preprocessing: Preprocessing
 
+    @model_validator(mode="after")
+    def _input_fits(self) -> _Model:
+        size, channels = self.preprocessing.size, 1 if self.preprocessing.colour == "grey" else 3
+        expected = (1, size, size, channels)
+        if [tensor.shape for tensor in self.inputs] != [expected]:
+            there = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in self.inputs)
+            raise ValueError(
+                f"inputs {there}: expected one of {list(expected)}, by preprocessing.size and colour"
+            )
+        return self
+
 
 class DetectorModel(_Model):
     """A face detector of the BlazeFace family."""
@@ -96,6 +107,19 @@ class DetectorModel(_Model):
     decoding: Decoding
     anchors: Anchors
 
+    @model_validator(mode="after")
+    def _outputs_fit(self) -> DetectorModel:
+        anchors = sum(layer.cells**2 * layer.per_cell for layer in self.anchors.layers)
+        values = 4 + 2 * len(self.decoding.keypoints)
+        found = {tensor.name: tensor.shape for tensor in self.outputs}
+        for role, shape in (("boxes", (1, anchors, values)), ("scores", (1, anchors, 1))):
+            name = getattr(self.decoding, role)
+            if found.get(name) != shape:
+                there = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in self.outputs)
+                wanted = f"decoding.{role}, {name!r}, to be {list(shape)}"
+                raise ValueError(f"outputs {there}: expected {wanted} by anchors and keypoints")
+        return self
+
 
 class ClassifierModel(_Model):
     """A classifier of the seven expressions; `classes` is the order of its own output."""
@@ -103,6 +127,14 @@ class ClassifierModel(_Model):
     role: Literal["classifier"]
     classes: tuple[str, ...]
     output: Literal["probabilities", "logits"]
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> ClassifierModel:
+        if sorted(self.classes) != sorted(EMOTIONS):
+            raise ValueError(f"classes {list(self.classes)}: expected {list(EMOTIONS)} in any order")
+        if [tensor.shape for tensor in self.outputs] != [(1, len(EMOTIONS))]:
+            raise ValueError(f"outputs: expected one of [1, {len(EMOTIONS)}]")
+        return self
 
 
 _AnyModel = Annotated[DetectorModel | ClassifierModel, Field(discriminator="role")]
@@ -150,10 +182,6 @@ class Manifest:
         """The classifier of this name; an empty name is the manifest's default."""
         model = self._find(name or self.document.defaults.classifier, "classifier")
         assert isinstance(model, ClassifierModel)
-        if sorted(model.classes) != sorted(EMOTIONS):
-            raise ModelError(
-                f"{model.file}: classes {list(model.classes)}: expected {list(EMOTIONS)} in any order"
-            )
         return model
 
     def verified(self, model: _Model) -> Path:

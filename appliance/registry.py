@@ -27,13 +27,15 @@ LAMPS = {
     "none": "appliance.sinks.lamps:NoLamps",
     "gpiozero": "appliance.sinks.lamps:GpioLamps",
 }
+# Groups of entry points, by kind; as in `interview_grader.cameras`.
+_GROUPS = {"camera": "cameras", "engine": "engines", "sink": "sinks", "lamps": "lamps"}
 KINDS = {"camera": CAMERAS, "engine": ENGINES, "sink": SINKS, "lamps": LAMPS}
 
 
 def load(kind: str, name: str) -> Any:
     """The class of a backend; raises `BackendMissing` for an unknown name or one that cannot be imported.
 
-    Other packages add backends by entry points in the group `interview_grader.<kind>`, looked up second.
+    Other packages add backends by entry points in groups like `interview_grader.cameras`, looked up second.
     """
     target = KINDS[kind].get(name) or _from_outside(kind).get(name)
     if target is None:
@@ -41,10 +43,8 @@ def load(kind: str, name: str) -> Any:
     module, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise BackendMissing(
-            f"needs a package that is missing: {error}", key=f"{kind}.backend", value=name
-        ) from error
+    except (ImportError, AttributeError) as error:
+        raise BackendMissing(f"cannot be loaded: {error}", key=f"{kind}.backend", value=name) from error
 
 
 def names(kind: str) -> list[str]:
@@ -53,7 +53,7 @@ def names(kind: str) -> list[str]:
 
 
 def _from_outside(kind: str) -> dict[str, str]:
-    return {entry.name: entry.value for entry in entry_points(group=f"interview_grader.{kind}")}
+    return {entry.name: entry.value for entry in entry_points(group=f"interview_grader.{_GROUPS[kind]}")}
 
 
 def _unknown(kind: str, name: str) -> str:

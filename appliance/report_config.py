@@ -24,5 +24,6 @@ def lines(config: Config, *, changed: bool) -> Iterator[str]:
 
 
 def _toml(value: Any) -> str:
-    # JSON's strings, numbers, booleans and lists are TOML's.
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    # JSON's strings, numbers, booleans and lists are TOML's, but for one character.
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")

@@ -24,7 +24,7 @@ def read(path: Path) -> dict[str, Any]:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError("is not UTF-8 text; expected a TOML file", file=str(path)) from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # the parser's own error is a ValueError
         raise ConfigError(f"is not valid TOML: {error}; correct that line", file=str(path)) from error
 
 
@@ -32,5 +32,5 @@ def value(text: str) -> Any:
     """A value in TOML syntax; whatever is not is taken as a plain string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text

@@ -52,16 +52,18 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            while not self._stop.is_set():
-                self._health.beat(self.name, self._limit_s)
-                self._step()
-        except SlotClosed:
-            log.debug("%s: its slot was closed", self.name)
+            try:
+                while not self._stop.is_set():
+                    self._health.beat(self.name, self._limit_s)
+                    self._step()
+            except SlotClosed:
+                log.debug("%s: its slot was closed", self.name)
+            finally:
+                if self._finish is not None:
+                    self._finish()
         except Exception as error:
             # The first of two catch-alls of the program: a dead part takes the process with it, loudly.
             log.exception("%s died", self.name)
             self._failed(f"{self.name} died: {type(error).__name__}: {error}")
         finally:
-            if self._finish is not None:
-                self._finish()
             self._health.forget(self.name)
