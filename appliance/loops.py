@@ -156,9 +156,11 @@ class Vision:
         """One frame, or half a second without any."""
         before = self._seen
         frame, self._seen = self._frames.take(before, WAIT_S)
-        if not self._session.agreement:
+        agreement = self._session.agreement
+        if not agreement:
             self._readings.clear()
-        if frame is None or frame.agreement != self._session.agreement:
+            return
+        if frame is None or frame.agreement != agreement:
             return
         if frame.agreement != self._agreement:
             self._pipeline.reset()
