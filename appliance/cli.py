@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from appliance import __version__, environment
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
+from appliance.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from appliance.config import Config
@@ -45,10 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    stop = stop_on_signals()  # before the heavy imports: a stop during the start is in good order too
     config = _load(options)
     from appliance.daemon import Daemon
 
-    return Daemon(config).run(lambda url: print(f"Interview Grader is ready: open {url}", flush=True))
+    return Daemon(config, stop).run(lambda url: print(f"Interview Grader is ready: open {url}", flush=True))
 
 
 def _analyze(options: argparse.Namespace) -> int:

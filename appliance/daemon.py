@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from types import FrameType
 
 from appliance.build import make_appliance
 from appliance.config import Config
@@ -29,9 +26,9 @@ _REMIND_S = 600.0
 class Daemon:
     """Runs one appliance until a signal, the end of its clip, or a fault."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._stop = threading.Event()
+    def __init__(self, config: Config, stop: threading.Event) -> None:
+        """`stop` is set by signals, by the end of a clip, and by a fault."""
+        self._stop = stop
         self._faults: list[str] = []
         self._notifier = Notifier()
         self._appliance = make_appliance(config, stop=self._stop, failed=self._fail)
@@ -40,8 +37,6 @@ class Daemon:
         """Start, serve, stop; returns the exit code. `announce` is given the address to open."""
         appliance = self._appliance
         appliance.server.bind()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
         http = threading.Thread(target=self._serve, name="http", daemon=True)
         try:
             for worker in (*appliance.consumers, *appliance.producers):
@@ -71,17 +66,19 @@ class Daemon:
 
     def _stop_all(self, http: threading.Thread) -> None:
         """Events first, joins after, one deadline for all."""
-        appliance, deadline = self._appliance, time.monotonic() + STOP_S
+        appliance, now = self._appliance, time.monotonic()
+        # A producer that hangs must not eat the time in which the consumers flush.
+        producers_by, all_by = now + 0.7 * STOP_S, now + 0.9 * STOP_S
         self._notifier.stopping()
         steps: list[Callable[[], object]] = [
             appliance.jpegs.close,
             *(worker.stop for worker in appliance.producers),
             appliance.frames.close,
             self._stop_server,
-            *(partial(self._join, worker, deadline) for worker in reversed(appliance.producers)),
+            *(partial(self._join, worker, producers_by) for worker in reversed(appliance.producers)),
             appliance.readings.close,
-            *(partial(self._join, worker, deadline) for worker in appliance.consumers),
-            partial(http.join, 1.0),
+            *(partial(self._join, worker, all_by) for worker in appliance.consumers),
+            partial(http.join, 0.5),
         ]
         for step in steps:
             try:
@@ -97,7 +94,7 @@ class Daemon:
 
     def _join(self, worker: Worker, deadline: float) -> None:
         if not worker.join(deadline - time.monotonic()):
-            self._fail(f"{worker.name} did not end within {STOP_S:g} s")
+            self._fail(f"{worker.name} did not end in time")
 
     def _serve(self) -> None:
         try:
@@ -123,9 +120,4 @@ class Daemon:
     def _fail(self, reason: str) -> None:
         log.error("%s", reason)
         self._faults.append(reason)
-        self._stop.set()
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._stop.is_set():  # asked a second time: at once
-            os._exit(1)
         self._stop.set()

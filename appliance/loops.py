@@ -54,7 +54,7 @@ class Capture:
         self._open = False
         self._retry_at = 0.0
         self._pause_s = _FIRST_PAUSE_S
-        self._told: str | None = None
+        self._told = False  # one line in the log for each outage
         self._frozen = _Frozen()
 
     def step(self) -> None:
@@ -82,7 +82,7 @@ class Capture:
     def close(self) -> None:
         """Close the camera, then put its lamp out; nothing captured stays visible."""
         self._shut("closed")
-        self._told, self._retry_at, self._pause_s = None, 0.0, _FIRST_PAUSE_S
+        self._told, self._retry_at, self._pause_s = False, 0.0, _FIRST_PAUSE_S
 
     def _shut(self, state: str, reason: str | None = None) -> None:
         self._camera.close()
@@ -108,14 +108,13 @@ class Capture:
     def _found(self) -> None:
         if self._told:
             log.info("camera is back")
-        self._told, self._pause_s = None, _FIRST_PAUSE_S
+        self._told, self._pause_s = False, _FIRST_PAUSE_S
         self._health.camera_is("open")
 
     def _lose(self, reason: str) -> None:
         self._shut("lost", reason)
-        if reason != self._told:
-            log.warning("camera lost: %s; trying again", reason)
-            self._told = reason
+        log.log(logging.DEBUG if self._told else logging.WARNING, "camera lost: %s; trying again", reason)
+        self._told = True
         self._retry_at = time.monotonic() + self._pause_s
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 

@@ -23,7 +23,7 @@ LONGEST_MODULE = 300
 # A module imports only modules of lower levels. Names are relative to the package; the first match counts.
 LEVELS: list[tuple[int, str]] = [
     (0, "cameras engines vision"),
-    (0, "values errors notify palette resources environment"),
+    (0, "values errors notify palette resources environment signals"),
     (
         1,
         "ports handoff health config registry store audit viewers manifest notice toml wire pictures settings layers",
