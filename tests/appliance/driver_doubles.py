@@ -1,0 +1,169 @@
+"""The product with doubles in its registry: `python -m tests.appliance.driver_doubles run ...`.
+
+The doubles go through the same path as the product's own backends. What they are asked to do is appended to a
+file, one word a line, so that a test can see the order of things across parts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from appliance import build, cli, registry
+from appliance.engines.tflite import TFLite
+from appliance.errors import CameraLost
+from appliance.health import LampState
+from appliance.pictures import Clip
+from appliance.ports import Presence
+from appliance.resources import demo_clip
+from appliance.values import Frame, Tensor
+
+LIMIT = "TEST_WORKER_LIMIT_S"
+"""Environment variable: how long one step of any worker may take."""
+
+FPS = 20.0
+MARK = 64
+"""Side of the square in the upper left corner whose grey says how often the camera was opened."""
+OPENING = 1000
+"""Frame numbers of the n-th opening begin at n times this."""
+
+
+def grey_of(opening: int) -> int:
+    """The mark of the n-th opening, counted from 1."""
+    return 40 * opening % 256
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    record: str = Field(description="File to which every call is appended.")
+
+
+class CameraSettings(_Settings):
+    hangs_after: int = -1
+    dies_after: int = -1
+
+
+def note(record: str, word: str) -> None:
+    """One line, written at once and whole."""
+    with Path(record).open("a", encoding="ascii") as file:
+        file.write(f"{word}\n")
+
+
+class Living:
+    """A camera that shows living people, as far as the product can know."""
+
+    Settings = CameraSettings
+    argument = "record"
+    needs_agreement = True
+
+    def __init__(self, settings: CameraSettings) -> None:
+        self._settings = settings
+        clip = Clip(demo_clip())
+        self._pictures = [image.copy() for image, _ in zip(clip, range(5), strict=False)]
+        clip.close()
+        self._openings = self._frames = 0
+        self._open = False
+
+    @staticmethod
+    def present() -> Presence:
+        return Presence(True, "a double")
+
+    def open(self) -> None:
+        note(self._settings.record, "open")
+        self._openings += 1
+        self._frames = 0
+        self._open = True
+
+    def read(self, timeout: float) -> Frame:
+        if not self._open:
+            raise CameraLost("not open")
+        if self._frames == self._settings.hangs_after:
+            note(self._settings.record, "hang")
+            time.sleep(3600)
+        if self._frames == self._settings.dies_after:
+            raise RuntimeError("the driver went away")
+        time.sleep(1 / FPS)
+        image = self._pictures[self._frames % len(self._pictures)].copy()
+        image[:MARK, :MARK] = grey_of(self._openings)
+        frame = Frame(OPENING * self._openings + self._frames, time.monotonic(), image, self._frames / FPS)
+        self._frames += 1
+        return frame
+
+    def close(self) -> None:
+        if self._open:
+            note(self._settings.record, "close")
+        self._open = False
+
+
+class Calm(Living):
+    """The same, of something that needs nobody's agreement."""
+
+    needs_agreement = False
+
+
+class EngineSettings(_Settings):
+    hangs_after: int = -1
+
+
+class Counting(TFLite):
+    """The real engine, which notes every inference."""
+
+    Settings = EngineSettings
+
+    def __init__(self, model: Path, settings: EngineSettings) -> None:
+        super().__init__(model)
+        self._note, self._runs = settings, 0
+
+    def run(self, tensor: Tensor) -> list[Tensor]:
+        note(self._note.record, "inference")
+        if self._runs == self._note.hangs_after:
+            time.sleep(3600)
+        self._runs += 1
+        return super().run(np.asarray(tensor))
+
+
+class Lamps:
+    """Lamps that note what they are told; the camera lamp only when it changes."""
+
+    Settings = _Settings
+    present = True
+
+    def __init__(self, settings: _Settings) -> None:
+        self._record = settings.record
+        self._lit = False
+
+    def camera_on(self) -> None:
+        if not self._lit:
+            note(self._record, "lamp-on")
+        self._lit = True
+
+    def camera_off(self) -> None:
+        if self._lit:
+            note(self._record, "lamp-off")
+        self._lit = False
+
+    def show(self, state: LampState) -> None:
+        """The other lamps are not this double's business."""
+
+    def close(self) -> None:
+        self.camera_off()
+
+
+def main() -> int:
+    here = "tests.appliance.driver_doubles"
+    registry.CAMERAS.update(living=f"{here}:Living", calm=f"{here}:Calm")
+    registry.ENGINES.update(counting=f"{here}:Counting")
+    registry.LAMPS.update(recording=f"{here}:Lamps")
+    if LIMIT in os.environ:
+        build.LIMITS_S = dict.fromkeys(build.LIMITS_S, float(os.environ[LIMIT]))
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""The reading and the state as the contract names them, checked key by key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+NAMES = ["angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral"]
+LABELS = [*NAMES, "unsure", "not_readable", "not_analysed"]
+READING = ["schema", "source", "frame", "time_s", "width", "height", "faces"]
+FACE = [
+    *("id", "box", "score", "analysed", "readable", "reason"),
+    *("emotions", "emotions_raw", "dominant", "label", "pose", "movement"),
+]
+STATE = ["schema", "state", "notice", "camera", "engine", "viewers", "reading"]
+CAMERA = ["backend", "state", "reason", "since", "frame", "age_s", "fps", "width", "height"]
+
+
+def check_reading(found: Any, *, source: str, size: tuple[int, int] | None = None) -> None:
+    """Fails unless this is exactly a reading of the contract."""
+    assert list(found) == READING, found
+    assert found["schema"] == 1
+    assert found["source"] == source
+    assert _is_count(found["frame"]), found["frame"]
+    assert _is_number(found["time_s"]) and found["time_s"] >= 0
+    assert _is_count(found["width"]) and _is_count(found["height"])
+    if size is not None:
+        assert (found["width"], found["height"]) == size
+    assert isinstance(found["faces"], list)
+    numbers = [face["id"] for face in found["faces"]]
+    assert len(set(numbers)) == len(numbers), numbers
+    for face in found["faces"]:
+        _check_face(face)
+
+
+def _check_face(face: Any) -> None:
+    assert list(face) == FACE, face
+    assert _is_count(face["id"]) and face["id"] >= 1
+    assert len(face["box"]) == 4 and all(_is_number(side) for side in face["box"])
+    assert face["box"][2] > 0 and face["box"][3] > 0
+    assert _is_number(face["score"]) and 0 < face["score"] <= 1
+    # Until quality and agreement per person exist, every face is analysed and readable.
+    assert face["analysed"] is True and face["readable"] is True and face["reason"] is None
+    for scores in (face["emotions"], face["emotions_raw"]):
+        assert list(scores) == NAMES
+        assert all(_is_number(value) and 0 <= value <= 1 for value in scores.values())
+        assert abs(sum(scores.values()) - 1) <= 0.001, scores
+    assert face["dominant"] in NAMES
+    assert face["emotions"][face["dominant"]] == max(face["emotions"].values())
+    assert face["label"] in LABELS
+    assert face["pose"] is None and face["movement"] is None
+
+
+def check_state(found: Any, *, backend: str) -> None:
+    """Fails unless this is exactly the body of `/api/state`."""
+    assert list(found) == STATE, found
+    assert found["schema"] == 1
+    assert found["state"] in ("idle", "aiming", "live", "recording")
+    assert list(found["notice"]) == ["version"] and isinstance(found["notice"]["version"], str)
+    camera = found["camera"]
+    assert list(camera) == CAMERA, camera
+    assert camera["backend"] == backend
+    assert camera["state"] in ("open", "closed", "lost")
+    assert camera["reason"] is None or isinstance(camera["reason"], str)
+    assert _is_number(camera["since"]) and _is_number(camera["fps"])
+    shown = (camera["frame"], camera["age_s"], camera["width"], camera["height"])
+    assert all(_is_number(value) for value in shown) or shown == (None,) * 4, camera
+    assert list(found["engine"]) == ["detector", "classifier"]
+    assert all(isinstance(value, str) and value for value in found["engine"].values())
+    assert _is_count(found["viewers"])
+    if found["reading"] is not None:
+        check_reading(found["reading"], source=backend)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

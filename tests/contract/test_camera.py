@@ -1,0 +1,550 @@
+"""What every camera promises, held over every backend of the registry; then what is special to each."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from appliance import registry
+from appliance.cameras import usb
+from appliance.errors import BackendMissing, CameraEnded, CameraLost, ConfigError
+from appliance.ports import Camera
+from appliance.values import Frame, Image
+from tests.doubles.capture import VideoCaptures, wants
+from tests.doubles.files import encoded
+from tests.doubles.scene import Scene
+
+TIMEOUT_S = 0.3
+SLACK_S = 2.0
+DOUBLES = Path(__file__).resolve().parents[1] / "doubles"
+
+
+@dataclass
+class Bench:
+    """A camera on the bench, and what a hand can do to it."""
+
+    camera: Camera
+    lives: bool = False
+    first: Callable[[], Image] | None = None
+    pull: Callable[[], None] | None = None
+    put_back: Callable[[], None] | None = None
+    scene: Scene | None = None
+
+    def read(self, count: int) -> list[Frame]:
+        return [self.camera.read(5.0) for _ in range(count)]
+
+
+Maker = Callable[["Workshop"], Bench]
+
+
+@dataclass
+class Workshop:
+    """What it takes to build a bench."""
+
+    folder: Path
+    clip: Path
+    patch: pytest.MonkeyPatch
+
+
+def made(backend: str, **settings: Any) -> Camera:
+    kind = registry.load("camera", backend)
+    camera: Camera = kind(kind.Settings(**settings))
+    return camera
+
+
+def replay_bench(camera: Camera, path: Path, first: Callable[[], Image]) -> Bench:
+    aside = path.with_name("taken away")
+    return Bench(
+        camera, first=first, pull=lambda: path.rename(aside), put_back=lambda: aside.rename(path) and None
+    )
+
+
+def clip_picture(path: Path) -> Image:
+    capture = cv2.VideoCapture(str(path))
+    done, image = capture.read()
+    capture.release()
+    assert done
+    return np.asarray(image, np.uint8)
+
+
+def replay_video(shop: Workshop) -> Bench:
+    path = shop.folder / "clip.mp4"
+    path.symlink_to(shop.clip)
+    return replay_bench(made("replay", path=str(path), realtime=False), path, lambda: clip_picture(shop.clip))
+
+
+def replay_folder(shop: Workshop) -> Bench:
+    path = shop.folder / "pictures"
+    path.mkdir()
+    for number in range(3):
+        (path / f"{number}.png").write_bytes(encoded(Scene().picture(number), ".png"))
+    return replay_bench(made("replay", path=str(path), realtime=False), path, lambda: Scene().picture(0))
+
+
+def replay_picture(shop: Workshop) -> Bench:
+    path = shop.folder / "one.png"
+    path.write_bytes(encoded(Scene().picture(0), ".png"))
+    return replay_bench(made("replay", path=str(path), realtime=False), path, lambda: Scene().picture(0))
+
+
+def demo(shop: Workshop) -> Bench:
+    path = shop.folder / "demo.mp4"
+    path.symlink_to(shop.clip)
+    shop.patch.setattr("appliance.cameras.replay.demo_clip", lambda: path)
+    return replay_bench(made("demo", realtime=False), path, lambda: clip_picture(shop.clip))
+
+
+def scene_bench(camera: Camera, scene: Scene, first: Image) -> Bench:
+    def plug(there: bool) -> None:
+        scene.plugged = there
+
+    return Bench(
+        camera,
+        lives=True,
+        first=lambda: first,
+        pull=lambda: plug(False),
+        put_back=lambda: plug(True),
+        scene=scene,
+    )
+
+
+def picamera2_double(patch: pytest.MonkeyPatch) -> ModuleType:
+    """The stand-in, freshly imported where the real package would be found."""
+    patch.syspath_prepend(DOUBLES)
+    for name in ("picamera2", "libcamera"):
+        patch.setitem(sys.modules, name, None)  # so that it is put back as it was
+        patch.delitem(sys.modules, name)
+    return importlib.import_module("picamera2")
+
+
+def csi(shop: Workshop) -> Bench:
+    scene = picamera2_double(shop.patch).scene
+    return scene_bench(made("csi", width=320, height=240), scene, scene.picture(0, 320, 240))
+
+
+def usb_double(shop: Workshop) -> Bench:
+    scene, device = Scene(), shop.folder / "video0"
+    device.touch()
+    shop.patch.setattr(cv2, "VideoCapture", VideoCaptures(scene, device))
+    shop.patch.setattr(usb, "find_devices", lambda: {device: "A camera"} if scene.plugged else {})
+    return scene_bench(made("usb", width=320, height=240), scene, scene.picture(0, 320, 240))
+
+
+def csi_device(shop: Workshop) -> Bench:
+    pytest.importorskip("picamera2", reason="picamera2 is not installed")
+    kind = registry.load("camera", "csi")
+    if not kind.present().found:
+        pytest.skip("no camera on the CSI port")
+    return Bench(made("csi"), lives=True)
+
+
+def usb_device(shop: Workshop) -> Bench:
+    if not usb.find_devices():
+        pytest.skip("no camera among /dev/video*")
+    return Bench(made("usb"), lives=True)
+
+
+BENCHES: dict[str, tuple[str, Maker]] = {
+    "replay-video": ("replay", replay_video),
+    "replay-folder": ("replay", replay_folder),
+    "replay-picture": ("replay", replay_picture),
+    "demo": ("demo", demo),
+    "csi-double": ("csi", csi),
+    "usb-double": ("usb", usb_double),
+    "csi-device": ("csi", csi_device),
+    "usb-device": ("usb", usb_device),
+}
+AT_HAND = [name for name in BENCHES if not name.endswith("-device")]
+"""Those whose plug a test can pull."""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, demo_clip: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    return Workshop(tmp_path, demo_clip, monkeypatch)
+
+
+@pytest.fixture(params=BENCHES)
+def bench(request: pytest.FixtureRequest, shop: Workshop) -> Iterator[Bench]:
+    _, maker = BENCHES[request.param]
+    with ExitStack() as after:
+        built = maker(shop)
+        after.callback(built.camera.close)
+        yield built
+
+
+at_hand = pytest.mark.parametrize("bench", AT_HAND, indirect=True)
+
+
+def test_every_camera_of_the_registry_is_held_to_the_contract() -> None:
+    assert {backend for backend, _ in BENCHES.values()} == set(registry.CAMERAS)
+
+
+# --- the promises ---
+
+
+def test_close_before_open_and_twice(bench: Bench) -> None:
+    bench.camera.close()
+    bench.camera.close()
+    bench.camera.open()
+    bench.camera.close()
+    bench.camera.close()
+
+
+def test_numbers_and_stamps_rise(bench: Bench) -> None:
+    before = time.monotonic()
+    bench.camera.open()
+    frames = bench.read(7)
+    for earlier, later in itertools.pairwise(frames):
+        assert later.number == earlier.number + 1
+        assert later.captured > earlier.captured
+        assert later.time_s > earlier.time_s
+    assert before <= frames[0].captured and frames[-1].captured <= time.monotonic()
+
+
+def test_pictures_are_colour_of_one_size_and_nobody_may_change_them(bench: Bench) -> None:
+    bench.camera.open()
+    frames = bench.read(3)
+    assert {frame.image.shape for frame in frames} == {(frames[0].height, frames[0].width, 3)}
+    for frame in frames:
+        assert frame.image.dtype == np.uint8 and not frame.image.flags.writeable
+
+
+@at_hand
+def test_channels_are_blue_green_red(bench: Bench) -> None:
+    assert bench.first is not None
+    expected = bench.first()
+    bench.camera.open()
+    (frame,) = bench.read(1)
+    assert frame.image.shape == expected.shape
+    assert np.abs(frame.image.astype(int) - expected).mean() < 3
+
+
+def test_a_frame_that_is_kept_stays_as_it_was(bench: Bench) -> None:
+    bench.camera.open()
+    (kept,) = bench.read(1)
+    copy = kept.image.copy()
+    bench.read(6)
+    assert np.array_equal(kept.image, copy)
+
+
+@pytest.mark.parametrize("bench", [name for name in AT_HAND if name != "replay-picture"], indirect=True)
+def test_each_picture_is_a_new_one(bench: Bench) -> None:
+    bench.camera.open()
+    assert all(not np.array_equal(a.image, b.image) for a, b in itertools.pairwise(bench.read(3)))
+
+
+def test_who_shows_living_people_needs_their_agreement(bench: Bench) -> None:
+    assert bench.camera.needs_agreement is bench.lives
+
+
+def test_before_open_and_after_close_there_is_nothing_to_read(bench: Bench) -> None:
+    with pytest.raises(CameraLost):
+        bench.camera.read(TIMEOUT_S)
+    bench.camera.open()
+    bench.camera.close()
+    with pytest.raises(CameraLost):
+        bench.camera.read(TIMEOUT_S)
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed before", "opened twice"])
+def test_open_works_again_and_numbers_go_on(bench: Bench, closed: bool) -> None:
+    bench.camera.open()
+    before = bench.read(3)
+    if closed:
+        bench.camera.close()
+    bench.camera.open()
+    after = bench.read(2)
+    assert after[0].number > before[-1].number and after[0].captured > before[-1].captured
+
+
+@at_hand
+def test_time_begins_anew_with_each_open(bench: Bench) -> None:
+    times = []
+    for _ in range(2):
+        bench.camera.open()
+        times.append([frame.time_s for frame in bench.read(10)])
+        bench.camera.close()
+    assert times[1][0] == pytest.approx(times[0][0], abs=0.2)
+
+
+@at_hand
+def test_unplugging_is_a_lost_camera_within_the_timeout(bench: Bench) -> None:
+    assert bench.pull is not None and bench.put_back is not None
+    bench.camera.open()
+    last = bench.read(2)[-1]
+    bench.pull()
+    began = time.monotonic()
+    with pytest.raises(CameraLost) as lost:
+        bench.camera.read(TIMEOUT_S)
+    assert time.monotonic() - began < TIMEOUT_S + SLACK_S
+    assert len(str(lost.value)) > 10
+    bench.camera.close()
+    with pytest.raises(CameraLost):
+        bench.camera.open()
+    bench.camera.close()
+    bench.put_back()
+    bench.camera.open()
+    assert bench.read(1)[0].number > last.number
+
+
+@pytest.mark.parametrize("bench", ["csi-double", "usb-double"], indirect=True)
+def test_a_camera_that_stops_delivering_is_lost_within_the_timeout(bench: Bench) -> None:
+    assert bench.scene is not None
+    bench.camera.open()
+    bench.read(2)
+    bench.scene.delivers = False
+    began = time.monotonic()
+    with pytest.raises(CameraLost, match="delivers no frames"):
+        bench.camera.read(TIMEOUT_S)
+    assert time.monotonic() - began < TIMEOUT_S + SLACK_S
+    bench.scene.delivers = True
+    bench.camera.open()
+    bench.read(1)
+
+
+@pytest.mark.parametrize("bench", ["csi-double", "usb-double"], indirect=True)
+def test_a_camera_that_another_program_uses_is_lost_until_it_is_free(bench: Bench) -> None:
+    assert bench.scene is not None
+    bench.scene.busy = True
+    with pytest.raises(CameraLost):
+        bench.camera.open()
+    bench.scene.busy = False
+    bench.camera.open()
+    bench.read(1)
+
+
+@at_hand
+def test_nothing_is_held_after_close(bench: Bench) -> None:
+    def held() -> int:
+        return len(os.listdir("/proc/self/fd")) + (bench.scene.open if bench.scene else 0)
+
+    before = held()
+    for _ in range(5):
+        bench.camera.open()
+        bench.read(2)
+        bench.camera.open()
+        bench.camera.close()
+    assert held() == before
+
+
+@pytest.mark.parametrize("bench", ["csi-double", "usb-double"], indirect=True)
+def test_looking_whether_it_is_there_starts_nothing(bench: Bench) -> None:
+    assert bench.scene is not None and bench.pull is not None
+    kind = type(bench.camera)
+    found = kind.present()  # type: ignore[attr-defined]
+    assert found.found and found.why
+    bench.pull()
+    found = kind.present()  # type: ignore[attr-defined]
+    assert not found.found and found.why
+    assert (bench.scene.started, bench.scene.open) == (0, 0)
+
+
+# --- files ---
+
+
+def test_a_folder_is_played_in_the_order_of_its_names(shop: Workshop) -> None:
+    camera = replay_folder(shop).camera
+    camera.open()
+    for number in (0, 1, 2, 0, 1):
+        assert np.array_equal(camera.read(1.0).image, Scene().picture(number))
+    camera.close()
+
+
+@pytest.mark.parametrize("kind", ["picture", "folder", "video"])
+def test_a_clip_that_is_not_looped_ends(shop: Workshop, kind: str) -> None:
+    if kind == "video":
+        path, frames = shop.folder / "short.avi", 5
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+        for number in range(frames):
+            writer.write(Scene().picture(number))
+        writer.release()
+    else:
+        bench = replay_picture(shop) if kind == "picture" else replay_folder(shop)
+        path, frames = bench.camera.path, 1 if kind == "picture" else 3  # type: ignore[attr-defined]
+    camera = made("replay", path=str(path), realtime=False, loop=False)
+    camera.open()
+    for number in range(frames):
+        assert camera.read(1.0).number == number
+    for _ in range(2):
+        with pytest.raises(CameraEnded, match=str(path)):
+            camera.read(1.0)
+    camera.open()
+    assert camera.read(1.0).number == frames, "opened again it begins anew"
+    camera.close()
+
+
+@pytest.mark.parametrize(("settings", "rate"), [({}, 30), ({"fps": 10}, 10)])
+def test_time_in_a_film_follows_its_rate(shop: Workshop, settings: dict[str, Any], rate: float) -> None:
+    camera = made("demo", realtime=False, **settings)
+    camera.open()
+    assert [camera.read(1.0).time_s for _ in range(4)] == pytest.approx([n / rate for n in range(4)])
+    camera.close()
+
+
+@pytest.mark.parametrize("fps", [50, 100])
+def test_in_real_time_frames_come_no_faster_than_their_rate(shop: Workshop, fps: int) -> None:
+    path = replay_folder(shop).camera.path  # type: ignore[attr-defined]
+    camera = made("replay", path=str(path), fps=fps)
+    camera.open()
+    began = camera.read(1.0).captured
+    for _ in range(10):
+        last = camera.read(1.0).captured
+    assert last - began >= 9.5 / fps
+    camera.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("missing.mp4", None, "no such file"),
+        ("text.mp4", b"hello\n" * 99, "not a video"),
+        ("empty.mp4", b"", "is empty"),
+        ("text.jpg", b"hello", "not a picture"),
+        ("folder", ..., "no pictures"),
+    ],
+)
+def test_what_can_never_be_played_is_a_mistake_of_the_user(
+    shop: Workshop, name: str, content: Any, named: str
+) -> None:
+    path = shop.folder / name
+    if content is ...:
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=named) as caught:
+        made("replay", path=str(path))
+    assert caught.value.key == "camera.path" and caught.value.value == str(path)
+
+
+def test_a_broken_picture_in_a_folder_is_a_lost_camera_with_its_name(shop: Workshop) -> None:
+    camera = replay_folder(shop).camera
+    (shop.folder / "pictures" / "1.png").write_bytes(b"spoilt")
+    camera.open()
+    camera.read(1.0)
+    with pytest.raises(CameraLost, match=r"1\.png"):
+        camera.read(1.0)
+    camera.close()
+
+
+def test_a_film_can_stand_in_for_living_people(shop: Workshop) -> None:
+    assert made("demo", needs_agreement=True).needs_agreement
+    assert not registry.load("camera", "replay").present().found, "a file is never found by itself"
+    assert registry.load("camera", "demo").present().found
+
+
+# --- csi ---
+
+
+def test_csi_asks_for_size_rate_and_turn(shop: Workshop) -> None:
+    library = picamera2_double(shop.patch)
+    camera = made("csi", width=640, height=480, fps=25, vflip=True)
+    camera.open()
+    (configuration,) = [camera._camera.configuration]  # type: ignore[attr-defined]
+    assert configuration["main"] == {"size": (640, 480), "format": "RGB888"}
+    assert configuration["controls"] == {"FrameRate": 25}
+    assert (configuration["transform"].hflip, configuration["transform"].vflip) == (0, 1)
+    camera.close()
+    assert library.scene.open == 0
+
+
+def test_csi_gives_every_buffer_back(shop: Workshop) -> None:
+    camera = csi(shop).camera
+    camera.open()
+    for _ in range(20):
+        camera.read(TIMEOUT_S)
+    camera.close()
+
+
+@pytest.mark.parametrize("index", [1, 7])
+def test_csi_names_an_index_that_is_not_there(shop: Workshop, index: int) -> None:
+    picamera2_double(shop.patch)
+    camera = made("csi", index=index)
+    with pytest.raises(CameraLost, match=rf"camera\.index = {index}.*1 camera"):
+        camera.open()
+
+
+def test_csi_does_not_take_a_webcam_that_libcamera_lists(shop: Workshop) -> None:
+    library = picamera2_double(shop.patch)
+    library.listed.append({"Model": "HD Webcam", "Id": "/base/scb/pcie@7d500000/usb@0,0-1.2:1.0-046d:0825"})
+    kind = registry.load("camera", "csi")
+    assert kind.present().why == "imx708"
+    camera = made("csi", index=0)
+    camera.open()
+    assert camera._camera.camera_num == 1, "the first that is no webcam, as rpicam-hello counts"
+    camera.close()
+    library.scene.plugged = False
+    assert not kind.present().found
+
+
+def test_csi_without_its_package_names_the_one_to_install(shop: Workshop) -> None:
+    shop.patch.setitem(sys.modules, "picamera2", None)
+    with pytest.raises(BackendMissing, match="sudo apt install python3-picamera2"):
+        made("csi")
+    found = registry.load("camera", "csi").present()
+    assert not found.found and "picamera2" in found.why
+
+
+# --- usb ---
+
+
+def test_usb_asks_for_mjpg_before_the_size(shop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
+    usb_double(shop)
+    camera = made("usb", width=800, height=600, fps=15)
+    with caplog.at_level("INFO"):
+        camera.open()
+    captures: Any = cv2.VideoCapture
+    asked = wants(captures.made[-1])
+    assert next(iter(asked)) == "FOURCC" and asked["FOURCC"] == cv2.VideoWriter.fourcc(*"MJPG")
+    assert (asked["FRAME_WIDTH"], asked["FRAME_HEIGHT"], asked["FPS"]) == (800, 600, 15)
+    assert any("obtained 800x600 at 15 fps, MJPG" in record.getMessage() for record in caplog.records)
+    camera.close()
+
+
+@pytest.mark.parametrize(
+    ("device", "path"), [("98", "/dev/video98"), ("/dev/v4l/by-id/x", "/dev/v4l/by-id/x")]
+)
+def test_usb_names_a_device_that_is_not_there(device: str, path: str) -> None:
+    with pytest.raises(CameraLost, match=f"{path} is not there"):
+        made("usb", device=device).open()
+
+
+def test_usb_takes_the_device_that_is_named(shop: Workshop) -> None:
+    usb_double(shop)
+    device = shop.folder / "video0"
+    camera = made("usb", device=str(device), width=64, height=48)
+    camera.open()
+    assert camera.read(1.0).width == 64
+    camera.close()
+    device.unlink()
+    with pytest.raises(CameraLost, match=str(device)):
+        camera.open()
+
+
+def test_usb_that_is_pulled_while_it_is_read_is_named(shop: Workshop) -> None:
+    usb_double(shop)
+    device = shop.folder / "video0"
+    camera = made("usb", device=str(device))
+    camera.open()
+    cv2.VideoCapture.scene.plugged = False  # type: ignore[attr-defined]
+    device.unlink()
+    with pytest.raises(CameraLost, match=str(device)):
+        camera.read(TIMEOUT_S)
+    camera.close()
+
+
+def test_only_capture_devices_are_found(tmp_path: Path) -> None:
+    for path in (Path("/dev/null"), tmp_path / "missing", tmp_path):
+        assert usb._capture_card(path) is None

@@ -1,0 +1,207 @@
+"""What every engine promises, held over every backend of the registry with both models."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance import registry
+from appliance.engines.replay import record
+from appliance.engines.tflite import TFLite, load_runtime
+from appliance.errors import BackendMissing, EngineError, ModelError
+from appliance.manifest import Manifest, check_tensors
+from appliance.ports import Engine
+from appliance.resources import models_dir
+from appliance.values import Tensor
+from tests.doubles.parts import in_threads
+
+MANIFEST = Manifest.load(models_dir())
+MODELS = [MANIFEST.detector(""), MANIFEST.classifier("")]
+
+
+@dataclass
+class Bench:
+    """One model, how to open it again, and inputs it can answer."""
+
+    model: object
+    open: Callable[[], Engine]
+    inputs: list[Tensor]
+
+
+def inputs_of(model: object) -> list[Tensor]:
+    random = np.random.default_rng(5)
+    (tensor,) = model.inputs  # type: ignore[attr-defined]
+    return [random.uniform(-1, 1, tensor.shape).astype(tensor.dtype) for _ in range(3)]
+
+
+def tflite(model: object, folder: Path) -> Bench:
+    path = MANIFEST.verified(model)  # type: ignore[arg-type]
+    return Bench(model, lambda: registry.load("engine", "tflite")(path), inputs_of(model))
+
+
+def replay(model: object, folder: Path) -> Bench:
+    path = folder / "recording.npz"
+    source = TFLite(MANIFEST.verified(model))  # type: ignore[arg-type]
+    inputs = inputs_of(model)
+    record(source, inputs, path)
+    source.close()
+    return Bench(model, lambda: registry.load("engine", "replay")(path), inputs)
+
+
+BENCHES = {"tflite": tflite, "replay": replay}
+
+
+@pytest.fixture(params=MODELS, ids=lambda model: model.role)
+def model(request: pytest.FixtureRequest) -> object:
+    return request.param
+
+
+@pytest.fixture(params=BENCHES)
+def bench(request: pytest.FixtureRequest, model: object, tmp_path: Path) -> Bench:
+    return BENCHES[request.param](model, tmp_path)
+
+
+@pytest.fixture
+def engine(bench: Bench) -> Iterator[Engine]:
+    opened = bench.open()
+    yield opened
+    opened.close()
+
+
+def test_every_engine_of_the_registry_is_held_to_the_contract() -> None:
+    assert set(BENCHES) == set(registry.ENGINES)
+
+
+def test_specs_are_those_of_the_manifest(bench: Bench, engine: Engine) -> None:
+    check_tensors("it", bench.model, engine.inputs, engine.outputs)  # type: ignore[arg-type]
+    assert engine.description  # type: ignore[attr-defined]
+
+
+def test_outputs_are_as_announced(bench: Bench, engine: Engine) -> None:
+    outputs = engine.run(bench.inputs[0])
+    assert [(output.shape, output.dtype.name) for output in outputs] == [
+        (spec.shape, spec.dtype) for spec in engine.outputs
+    ]
+
+
+def test_the_same_input_gives_the_same_output(bench: Bench, engine: Engine) -> None:
+    first = engine.run(bench.inputs[0])
+    other = engine.run(bench.inputs[1])
+    again = engine.run(bench.inputs[0].copy())
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_outputs_are_copies(bench: Bench, engine: Engine) -> None:
+    first = engine.run(bench.inputs[0])
+    kept = [output.copy() for output in first]
+    engine.run(bench.inputs[1])
+    assert all(np.array_equal(a, b) for a, b in zip(first, kept, strict=True)), "a view into the runtime"
+    for output in first:
+        output[:] = 0
+    again = engine.run(bench.inputs[0])
+    assert all(np.array_equal(a, b) for a, b in zip(again, kept, strict=True)), "written into the runtime"
+
+
+def test_the_input_is_left_as_it_was_even_when_it_may_not_be_written(bench: Bench, engine: Engine) -> None:
+    tensor = bench.inputs[0].copy()
+    tensor.flags.writeable = False
+    engine.run(tensor)
+    assert np.array_equal(tensor, bench.inputs[0])
+
+
+def test_an_input_that_lies_scattered_in_memory_is_the_same_input(bench: Bench, engine: Engine) -> None:
+    expected = engine.run(bench.inputs[0])
+    scattered = np.asfortranarray(bench.inputs[0])
+    assert not scattered.flags.c_contiguous or scattered.ndim < 2
+    found = engine.run(scattered)
+    assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize("wrong", ["shape", "flat", "type"])
+def test_another_shape_or_type_is_refused_with_both_named(bench: Bench, engine: Engine, wrong: str) -> None:
+    good = bench.inputs[0]
+    bad = {"shape": good[:, 1:], "flat": good.ravel(), "type": good.astype(np.float64)}[wrong]
+    with pytest.raises(EngineError) as refused:
+        engine.run(bad)
+    for tensor in (bad, good):
+        assert f"{tensor.dtype}{list(tensor.shape)}" in str(refused.value)
+    engine.run(good)
+
+
+def test_close_twice_and_then_nothing_runs(bench: Bench) -> None:
+    opened = bench.open()
+    opened.close()
+    opened.close()
+    with pytest.raises(EngineError, match="closed"):
+        opened.run(bench.inputs[0])
+
+
+def test_two_instances_work_side_by_side_in_two_threads(bench: Bench, engine: Engine) -> None:
+    expected = [engine.run(tensor) for tensor in bench.inputs]
+
+    def work() -> None:
+        own = bench.open()
+        for _ in range(5):
+            for tensor, wanted in zip(bench.inputs, expected, strict=True):
+                assert all(np.array_equal(a, b) for a, b in zip(own.run(tensor), wanted, strict=True))
+        own.close()
+
+    in_threads(work, work)
+
+
+@pytest.mark.parametrize("backend", sorted(registry.ENGINES))
+@pytest.mark.parametrize("content", [None, b"", b"no model at all", b"PK\x03\x04 cut short"])
+def test_a_file_that_is_no_model_is_a_model_error_with_its_name(
+    tmp_path: Path, backend: str, content: bytes | None
+) -> None:
+    path = tmp_path / "model.bin"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.bin"):
+        registry.load("engine", backend)(path)
+
+
+# --- replay ---
+
+
+def test_a_recording_cut_short(tmp_path: Path) -> None:
+    replay(MODELS[1], tmp_path)
+    path = tmp_path / "recording.npz"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ModelError, match=r"recording\.npz"):
+        registry.load("engine", "replay")(path)
+
+
+def test_a_file_of_one_array_is_no_recording(tmp_path: Path) -> None:
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(ModelError, match=r"array\.npy"):
+        registry.load("engine", "replay")(tmp_path / "array.npy")
+
+
+def test_what_was_not_recorded_is_said(tmp_path: Path) -> None:
+    bench = replay(MODELS[1], tmp_path)
+    with pytest.raises(EngineError, match="not in the recording"):
+        bench.open().run(bench.inputs[0] + np.float32(0.5))
+
+
+# --- tflite ---
+
+
+def test_the_runtime_names_itself() -> None:
+    runtime = load_runtime()
+    assert runtime.package in ("ai-edge-litert", "tflite-runtime") and runtime.version[0].isdigit()
+
+
+def test_a_runtime_that_is_not_installed_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tflite_runtime"):
+        monkeypatch.setitem(sys.modules, module, None)
+    for wanted in ("auto", "tflite-runtime"):
+        with pytest.raises(BackendMissing, match="pip install") as missing:
+            load_runtime(wanted)
+        assert (missing.value.key, missing.value.value) == ("engine.runtime", wanted)

@@ -1,0 +1,442 @@
+"""What every sink promises, held over every backend of the registry; then stream and lamps on their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import gpiozero
+import numpy as np
+import pytest
+from gpiozero.pins.mock import MockFactory, MockPWMPin
+
+from appliance import registry
+from appliance.errors import LampError
+from appliance.handoff import Slot
+from appliance.health import Health
+from appliance.palette import rgb
+from appliance.ports import Sink
+from appliance.session import Session
+from appliance.sinks import Shared
+from appliance.sinks.lamps import GpioLamps, GpioSettings, LampSink, NoLamps, NoSettings
+from appliance.sinks.stream import Stream
+from appliance.values import Image, Picture, Reading
+from appliance.viewers import BARE, OVERLAY, Viewers
+from tests.doubles.parts import face, frame, noise, person, reading, scores
+
+HAPPY, SAD = scores(happy=1), scores(sad=1)
+
+
+def make_shared(*, needs_agreement: bool = False) -> Shared:
+    return Shared(Health("usb"), Session("1", needs_agreement=needs_agreement), Viewers(8), Slot[Picture]())
+
+
+@pytest.fixture
+def shared() -> Shared:
+    return make_shared()
+
+
+@pytest.fixture
+def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockFactory]:
+    """gpiozero's own stand-in for the pins, where the lamps find it by default."""
+    factory = MockFactory(pin_class=MockPWMPin)
+    monkeypatch.setattr(gpiozero.Device, "pin_factory", factory)
+    yield factory
+    factory.reset()
+
+
+def seen(number: int = 1, *, happy: float = 0.0, sad: float = 0.0, image: Image | None = None) -> Reading:
+    """A reading with a happy and a sad face of these sizes."""
+    people = [
+        person(index, face(200.0 * index, 200, side), raw)
+        for index, (side, raw) in enumerate([(happy, HAPPY), (sad, SAD)], 1)
+        if side
+    ]
+    return reading(frame(number, time.monotonic(), noise(640, 480) if image is None else image), *people)
+
+
+@pytest.fixture
+def delivering(shared: Shared) -> Shared:
+    """A camera that is open and has just given a frame."""
+    shared.health.camera_is("open")
+    shared.health.saw_frame(frame(1, time.monotonic()))
+    return shared
+
+
+def stream(shared: Shared) -> Sink:
+    return Stream(shared, quality=80)
+
+
+def lamps(shared: Shared) -> Sink:
+    return LampSink(shared, GpioLamps(GpioSettings()))
+
+
+def no_lamps(shared: Shared) -> Sink:
+    return LampSink(shared, NoLamps(NoSettings()))
+
+
+SINKS: dict[str, tuple[str, Callable[[Shared], Sink]]] = {
+    "stream": ("stream", stream),
+    "lamps-gpiozero": ("lamps", lamps),
+    "lamps-none": ("lamps", no_lamps),
+}
+
+
+def test_every_sink_of_the_registry_is_held_to_the_contract() -> None:
+    assert {backend for backend, _ in SINKS.values()} == set(registry.SINKS)
+
+
+@pytest.mark.usefixtures("pins")
+@pytest.mark.parametrize("name", SINKS)
+class TestPromises:
+    """Called from one thread only: take, idle, close."""
+
+    def test_take_idle_close_and_close_again(self, name: str, shared: Shared) -> None:
+        sink = SINKS[name][1](shared)
+        with shared.viewers.watching(OVERLAY):
+            for happy in (0, 100):
+                sink.take(seen(happy=happy))
+                sink.idle()
+        sink.close()
+        sink.close()
+
+    def test_close_without_anything_before(self, name: str, shared: Shared) -> None:
+        SINKS[name][1](shared).close()
+
+    def test_the_frame_is_left_as_it_was(self, name: str, shared: Shared) -> None:
+        sink = SINKS[name][1](shared)
+        given = seen(happy=100, sad=80)
+        before = given.frame.image.copy()
+        with shared.viewers.watching(OVERLAY):
+            sink.take(given)
+        assert np.array_equal(given.frame.image, before)
+        sink.close()
+
+    @pytest.mark.parametrize("state", ["closed", "open", "lost"])
+    def test_silence_in_any_state(self, name: str, shared: Shared, state: str) -> None:
+        sink = SINKS[name][1](shared)
+        shared.health.camera_is(state, "unplugged")
+        with shared.viewers.watching(BARE):
+            sink.idle()
+        shared.session.stop()
+        sink.idle()
+        sink.close()
+
+
+# --- stream ---
+
+
+@dataclass
+class Clock:
+    """A clock that moves when it is told to."""
+
+    now: float = 5000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(time, "monotonic", made)
+    return made
+
+
+def decoded(data: bytes) -> Image:
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
+def newest(shared: Shared) -> Picture:
+    picture = shared.jpegs.newest()
+    assert picture is not None
+    return picture
+
+
+def test_without_viewers_nothing_is_drawn_or_encoded(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> Image:
+        raise AssertionError("drawn for nobody")
+
+    monkeypatch.setattr("appliance.sinks.stream.draw_people", forbidden)
+    sink = stream(shared)
+    for number in range(3):
+        sink.take(seen(number, happy=100))
+    sink.idle()
+    assert shared.health.counts["encoded"] == 0
+    assert shared.jpegs.number == 0
+
+
+@pytest.mark.parametrize(
+    ("watching", "encoded"),
+    [([OVERLAY], 1), ([OVERLAY, OVERLAY], 1), ([BARE, BARE, BARE], 1), ([OVERLAY, BARE, OVERLAY], 2)],
+)
+def test_one_encode_for_each_variant_however_many_watch(
+    shared: Shared, watching: list[str], encoded: int
+) -> None:
+    for variant in watching:
+        shared.viewers.join(variant)
+    sink = stream(shared)
+    sink.take(seen(7, happy=100))
+    assert shared.health.counts["encoded"] == encoded
+    assert shared.jpegs.number == 1
+    assert set(newest(shared).jpegs) == set(watching)
+
+
+def test_the_picture_carries_frame_stamp_and_agreement(shared: Shared) -> None:
+    given = seen(7, happy=100)
+    with shared.viewers.watching(BARE):
+        stream(shared).take(given)
+    picture = newest(shared)
+    assert (picture.frame, picture.captured, picture.agreement, picture.live) == (
+        7,
+        given.frame.captured,
+        1,
+        True,
+    )
+
+
+def test_bare_is_the_camera_and_overlay_has_boxes(shared: Shared) -> None:
+    flat = np.full((480, 640, 3), 90, np.uint8)
+    with shared.viewers.watching(BARE), shared.viewers.watching(OVERLAY):
+        stream(shared).take(seen(1, happy=200, image=flat))
+    bare, overlay = (decoded(newest(shared).jpegs[variant]) for variant in (BARE, OVERLAY))
+    assert bare.shape == overlay.shape == flat.shape
+    assert np.abs(bare.astype(int) - 90).max() <= 2
+    assert np.abs(overlay.astype(int) - 90).max() > 50
+
+
+def test_quality_is_what_was_asked_for(shared: Shared) -> None:
+    sizes = []
+    with shared.viewers.watching(BARE):
+        for quality in (20, 90):
+            Stream(shared, quality=quality).take(seen())
+            sizes.append(len(newest(shared).jpegs[BARE]))
+    assert sizes[0] < sizes[1] / 2
+
+
+def test_a_short_gap_while_the_camera_is_open_is_no_news(delivering: Shared, clock: Clock) -> None:
+    sink = stream(delivering)
+    with delivering.viewers.watching(BARE):
+        sink.take(seen(7))
+        clock.now += 0.5
+        sink.idle()
+        assert newest(delivering).live
+        clock.now += 0.6
+        sink.idle()
+        assert not newest(delivering).live
+
+
+def test_once_the_camera_is_lost_a_placeholder_comes_at_once_and_then_each_second(
+    delivering: Shared, clock: Clock
+) -> None:
+    sink = stream(delivering)
+    with delivering.viewers.watching(OVERLAY), delivering.viewers.watching(BARE):
+        sink.take(seen(7, happy=100))
+        delivering.health.camera_is("lost", "unplugged")
+        clock.now += 0.5
+        sink.idle()
+        picture = newest(delivering)
+        assert not picture.live and (picture.frame, picture.captured) == (7, clock.now)
+        assert set(picture.jpegs) == {OVERLAY, BARE}
+        assert decoded(picture.jpegs[OVERLAY]).shape == (480, 640, 3), "as large as the picture was"
+        number = delivering.jpegs.number
+        for half_seconds in range(1, 7):
+            clock.now += 0.5
+            sink.idle()
+            assert delivering.jpegs.number == number + half_seconds // 2
+
+
+def test_another_reason_is_another_placeholder(shared: Shared, clock: Clock) -> None:
+    sink, pictures = stream(shared), []
+    with shared.viewers.watching(BARE):
+        for reason in ("unplugged", "in use by another program"):
+            shared.health.camera_is("lost", reason)
+            clock.now += 2
+            sink.idle()
+            pictures.append(newest(shared).jpegs[BARE])
+    assert pictures[0] != pictures[1]
+
+
+def test_nothing_of_an_ended_agreement_is_published_or_kept() -> None:
+    shared = make_shared(needs_agreement=True)
+    shared.session.start("1")
+    sink = stream(shared)
+    with shared.viewers.watching(BARE):
+        sink.take(seen(1))
+        assert shared.jpegs.newest() is not None
+        shared.session.stop()
+        sink.take(seen(2))
+        assert shared.jpegs.number == 1
+        sink.idle()
+    assert shared.jpegs.newest() is None
+
+
+# --- lamps ---
+
+RUNNING, CAMERA, FAULT, RED, GREEN, BLUE = 17, 27, 22, 16, 20, 21
+
+
+def lit(pins: MockFactory, *numbers: int) -> tuple[float, ...]:
+    return tuple(pins.pin(number).state for number in numbers)
+
+
+def changes(pins: MockFactory, number: int) -> list[float]:
+    """Every state the pin ever had, one for each write that changed it."""
+    return [entry.state for entry in pins.pin(number).states]
+
+
+def test_the_colour_is_that_of_the_largest_face(delivering: Shared, pins: MockFactory) -> None:
+    sink = lamps(delivering)
+    sink.take(seen(happy=80, sad=120))
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb("sad")])
+    sink.take(seen(happy=120, sad=80))
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb("happy")])
+    sink.take(seen())
+    assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
+    assert lit(pins, RUNNING, FAULT) == (1, 0)
+    sink.close()
+
+
+def test_lamps_are_written_only_on_change(
+    delivering: Shared, pins: MockFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = lamps(delivering)
+    sink.take(seen(happy=100))
+    writes: list[int] = []
+    original = MockPWMPin._set_state
+    monkeypatch.setattr(
+        MockPWMPin, "_set_state", lambda pin, value: (writes.append(pin.info.name), original(pin, value))[1]
+    )
+    monkeypatch.setattr(MockPWMPin, "state", property(MockPWMPin._get_state, MockPWMPin._set_state))
+    for _ in range(5):
+        sink.take(seen(happy=100))
+    assert writes == []
+    sink.take(seen(sad=100))
+    assert writes, "a change is written"
+    assert changes(pins, RUNNING) == [0, 1]
+    assert changes(pins, FAULT) == [0]
+    sink.close()
+
+
+@pytest.mark.parametrize(("state", "running", "fault"), [("lost", 1, 1), ("open", 1, 1), ("closed", 1, 1)])
+def test_without_a_fresh_frame_the_fault_lamp_is_lit_and_no_colour(
+    shared: Shared, pins: MockFactory, state: str, running: int, fault: int
+) -> None:
+    sink = lamps(shared)
+    shared.health.camera_is(state, "unplugged" if state == "lost" else None)
+    sink.take(seen(happy=100))
+    assert lit(pins, RUNNING, FAULT) == (running, fault)
+    assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
+    sink.close()
+
+
+def test_idle_on_purpose_is_no_fault(pins: MockFactory) -> None:
+    shared = make_shared(needs_agreement=True)
+    sink = lamps(shared)
+    sink.idle()
+    assert lit(pins, RUNNING, FAULT, RED, GREEN, BLUE) == (1, 0, 0, 0, 0)
+    sink.close()
+
+
+def test_the_sink_never_touches_the_camera_lamp(delivering: Shared, pins: MockFactory) -> None:
+    bank = GpioLamps(GpioSettings())
+    sink = LampSink(delivering, bank)
+    sink.take(seen(happy=100))
+    sink.idle()
+    assert changes(pins, CAMERA) == [0]
+    bank.camera_on()
+    delivering.health.camera_is("lost", "unplugged")
+    sink.idle()
+    delivering.session.stop()
+    sink.idle()
+    assert changes(pins, CAMERA) == [0, 1]
+    bank.camera_off()
+    assert changes(pins, CAMERA) == [0, 1, 0]
+    sink.close()
+
+
+def test_a_sink_that_ends_while_the_camera_is_open_leaves_its_lamp_lit(
+    delivering: Shared, pins: MockFactory
+) -> None:
+    # It ends first when it dies; the camera is closed only after that, and its lamp must say so until then.
+    bank = GpioLamps(GpioSettings())
+    sink = LampSink(delivering, bank)
+    bank.camera_on()
+    sink.take(seen(happy=100))
+    sink.close()
+    assert lit(pins, RUNNING, FAULT, RED, GREEN, BLUE) == (0, 0, 0, 0, 0)
+    assert lit(pins, CAMERA) == (1,)
+    bank.camera_off()
+    assert lit(pins, CAMERA) == (0,)
+
+
+def test_a_camera_lamp_that_was_given_back_cannot_be_lit(pins: MockFactory) -> None:
+    bank = GpioLamps(GpioSettings())
+    bank.close()
+    bank.close()
+    bank.camera_off()
+    with pytest.raises(LampError):
+        bank.camera_on()
+
+
+def test_a_camera_lamp_that_cannot_be_driven_says_so(
+    pins: MockFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = GpioLamps(GpioSettings())
+
+    def broken(*_: object) -> None:
+        raise OSError("no such chip")
+
+    with monkeypatch.context() as spoilt:
+        spoilt.setattr(MockPWMPin, "state", property(MockPWMPin._get_state, broken))
+        with pytest.raises(LampError, match="camera lamp cannot be driven: no such chip"):
+            bank.camera_on()
+    bank.camera_on()
+    assert lit(pins, CAMERA) == (1,), "it was never lit, so it is written again"
+    bank.close()
+
+
+def test_everything_else_is_out_after_the_sink_closed(pins: MockFactory, delivering: Shared) -> None:
+    sink = lamps(delivering)
+    sink.take(seen(happy=100))
+    sink.close()
+    assert lit(pins, RUNNING, FAULT, RED, GREEN, BLUE) == (0, 0, 0, 0, 0)
+
+
+@pytest.mark.usefixtures("pins")
+def test_pins_are_given_back() -> None:
+    for _ in range(2):
+        GpioLamps(GpioSettings()).close()
+
+
+def test_lamps_that_are_not_there_are_left_out(delivering: Shared, pins: MockFactory) -> None:
+    sink = LampSink(delivering, GpioLamps(GpioSettings(running=-1, fault=-1, red=-1)))
+    sink.take(seen(happy=100))
+    assert set(pins.pins) == {pins.pin(CAMERA).info}
+    sink.close()
+
+
+@pytest.mark.usefixtures("pins")
+@pytest.mark.parametrize(
+    "settings",
+    [{"running": 27}, {"red": 17}, {"running": 64}],
+    ids=["twice", "twice in the colour", "no such pin"],
+)
+def test_pins_that_cannot_be_had(settings: dict[str, int]) -> None:
+    with pytest.raises(LampError, match=r"check lamps\.factory and the pins"):
+        GpioLamps(GpioSettings(**settings))
+    GpioLamps(GpioSettings()).close()  # nothing is held
+
+
+def test_the_mock_factory_can_be_chosen() -> None:
+    bank = GpioLamps(GpioSettings(factory="mock"))
+    bank.camera_on()
+    assert bank.present
+    bank.close()
+
+
+def test_a_factory_whose_package_is_missing() -> None:
+    with pytest.raises(LampError, match=r"lamps\.factory"):
+        GpioLamps(GpioSettings(factory="rpigpio"))

@@ -1,0 +1,68 @@
+"""A stand-in for OpenCV's capture of a V4L2 device, looking at a scene."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from appliance.values import Image
+from tests.doubles.scene import Scene
+
+
+class VideoCaptures:
+    """Takes the place of `cv2.VideoCapture`: makes captures of one device."""
+
+    def __init__(self, scene: Scene, device: Path) -> None:
+        self.scene, self.device = scene, device
+        self.made: list[VideoCapture] = []
+
+    def __call__(self, filename: str, backend: int) -> VideoCapture:
+        assert backend == cv2.CAP_V4L2
+        capture = VideoCapture(self.scene, filename == str(self.device))
+        self.made.append(capture)
+        return capture
+
+
+class VideoCapture:
+    """One capture. A device that has gone reads as nothing, as OpenCV has it."""
+
+    def __init__(self, scene: Scene, there: bool) -> None:
+        self._scene = scene
+        self._open = there and scene.plugged and not scene.busy and not scene.open
+        self.asked: list[tuple[int, float]] = []
+        self._size = [640, 480]
+        scene.open += self._open
+        scene.started += self._open
+
+    def isOpened(self) -> bool:
+        return self._open
+
+    def set(self, key: int, value: float) -> bool:
+        self.asked.append((key, value))
+        if key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT):
+            self._size[key - cv2.CAP_PROP_FRAME_WIDTH] = int(value)
+        return True
+
+    def get(self, key: int) -> float:
+        return dict(self.asked).get(key, 0.0)
+
+    def read(self) -> tuple[bool, Image | None]:
+        if not (self._open and self._scene.plugged and self._scene.delivers):
+            return False, None
+        return True, self._scene.next_picture(*self._size)
+
+    def release(self) -> None:
+        self._scene.open -= self._open
+        self._open = False
+
+
+def wants(capture: VideoCapture) -> dict[str, Any]:
+    """What was asked of it, by name."""
+    return {
+        name: value
+        for key, value in capture.asked
+        for name in ("FOURCC", "FRAME_WIDTH", "FRAME_HEIGHT", "FPS")
+        if key == getattr(cv2, f"CAP_PROP_{name}")
+    }

@@ -1,0 +1,32 @@
+"""What the camera doubles look at: pictures that differ from frame to frame, and a plug to pull."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from appliance.values import Image
+
+
+class Scene:
+    """A bench with one camera on it, shared by a test and the double it drives."""
+
+    def __init__(self) -> None:
+        self.plugged = True
+        self.delivers = True
+        self.busy = False
+        self.taken = 0
+        self.started = 0
+        self.open = 0
+
+    def picture(self, number: int, width: int = 64, height: int = 48) -> Image:
+        """The picture of a number: blue on the left, red on the right, a green bar that moves."""
+        image = np.zeros((48, 64, 3), np.uint8)
+        image[:, :32, 0] = 250
+        image[:, 32:, 2] = 250
+        image[(number * 3) % 44 :][:4, :, 1] = 200
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+    def next_picture(self, width: int, height: int) -> Image:
+        self.taken += 1
+        return self.picture(self.taken - 1, width, height)

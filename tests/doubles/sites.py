@@ -1,0 +1,33 @@
+"""A site for the web's tests, made of the real parts."""
+
+from __future__ import annotations
+
+from appliance.handoff import Slot
+from appliance.health import Health
+from appliance.metrics import Metrics
+from appliance.notice import NOTICE
+from appliance.session import Session
+from appliance.values import Picture, Reading
+from appliance.viewers import Viewers
+from appliance.web.site import Site
+
+
+def make_site(
+    *, needs_agreement: bool = True, open_to_network: bool = False, allowed_hosts: tuple[str, ...] = ()
+) -> Site:
+    health, viewers = Health("usb"), Viewers(2)
+    return Site(
+        health=health,
+        session=Session(NOTICE.version, needs_agreement=needs_agreement),
+        viewers=viewers,
+        listeners=Viewers(2),
+        readings=Slot[Reading](),
+        jpegs=Slot[Picture](),
+        metrics=Metrics(health, viewers),
+        notice=NOTICE,
+        source="usb",
+        engine={"detector": "a", "classifier": "b"},
+        camera_lamp=False,
+        open_to_network=open_to_network,
+        allowed_hosts=allowed_hosts,
+    )

@@ -1,0 +1,138 @@
+"""The slot: newest wins, readers keep their own cursors, nobody sleeps through an item."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.errors import SlotClosed
+from appliance.handoff import Slot
+from tests.doubles.parts import WITHIN_S, in_threads
+
+STEPS = st.lists(st.sampled_from(["put", "clear", "take a", "take b"]), max_size=40)
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_each_reader_gets_the_newest_once_and_knows_what_it_skipped(steps: list[str]) -> None:
+    slot: Slot[int] = Slot()
+    last, held = 0, False
+    cursor = {"a": 0, "b": 0}
+    seen = {"a": 0, "b": 0}
+    for step in steps:
+        if step == "put":
+            last, held = last + 1, True
+            slot.put(last)
+        elif step == "clear":
+            held = False
+            slot.clear()
+        else:
+            reader = step[-1]
+            before = cursor[reader]
+            item, cursor[reader] = slot.take(before, timeout=0)
+            assert item == (last if held and last > before else None)
+            if item is None:
+                assert cursor[reader] == before
+            else:
+                seen[reader] += 1 + cursor[reader] - before - 1
+                assert seen[reader] == item == cursor[reader], "taken and skipped make up all that was put"
+    assert slot.number == last
+    assert slot.newest() == (last if held else None)
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+def test_under_threads_items_rise_none_comes_twice_and_the_last_arrives(readers: int) -> None:
+    slot: Slot[int] = Slot()
+    count = 3000
+
+    def write() -> None:
+        for item in range(1, count + 1):
+            slot.put(item)
+
+    def read() -> None:
+        after = taken = skipped = 0
+        while after < count:
+            item, number = slot.take(after, WITHIN_S)
+            assert item is not None and item == number > after
+            taken, skipped, after = taken + 1, skipped + number - after - 1, number
+        assert taken + skipped == count
+
+    in_threads(*[read] * readers, write)
+
+
+def test_no_wake_up_is_lost() -> None:
+    there, back = Slot[int](), Slot[int]()
+    rounds = 2000
+
+    def ping() -> None:
+        for turn in range(1, rounds + 1):
+            there.put(turn)
+            assert back.take(turn - 1, WITHIN_S) == (turn, turn)
+
+    def pong() -> None:
+        for turn in range(1, rounds + 1):
+            assert there.take(turn - 1, WITHIN_S) == (turn, turn)
+            back.put(turn)
+
+    in_threads(ping, pong)
+
+
+@pytest.mark.parametrize("event", ["put", "close"])
+def test_every_waiter_wakes(event: str) -> None:
+    # Whether all three already wait is up to the scheduler; within so many rounds they do.
+    slots = [Slot[str]() for _ in range(300)]
+    together = threading.Barrier(4)
+
+    def wait() -> None:
+        for slot in slots:
+            together.wait(WITHIN_S)
+            if event == "put":
+                assert slot.take(0, timeout=60) == ("item", 1)
+            else:
+                with pytest.raises(SlotClosed):
+                    slot.take(0, timeout=60)
+
+    def wake() -> None:
+        for slot in slots:
+            together.wait(WITHIN_S)
+            slot.put("item") if event == "put" else slot.close()
+
+    in_threads(wait, wait, wait, wake)
+
+
+def test_close_may_come_twice_and_lasts() -> None:
+    slot: Slot[int] = Slot()
+    slot.close()
+    slot.close()
+    with pytest.raises(SlotClosed):
+        slot.take(0, timeout=60)
+
+
+def test_a_closed_slot_holds_nothing_and_takes_nothing() -> None:
+    slot: Slot[str] = Slot()
+    slot.put("kept")
+    slot.close()
+    slot.put("late")
+    assert slot.closed
+    assert slot.newest() is None
+
+
+def test_timeout_says_so_and_keeps_the_cursor() -> None:
+    slot: Slot[str] = Slot()
+    slot.put("old")
+    began = time.monotonic()
+    assert slot.take(after=1, timeout=0.05) == (None, 1)
+    assert time.monotonic() - began >= 0.05
+
+
+def test_a_reader_that_starts_now_sees_only_what_comes_later() -> None:
+    slot: Slot[str] = Slot()
+    slot.put("before")
+    start = slot.number
+    assert slot.take(start, timeout=0) == (None, start)
+    slot.put("after")
+    assert slot.take(start, timeout=0) == ("after", start + 1)

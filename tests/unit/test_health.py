@@ -1,0 +1,169 @@
+"""Beats, the camera's state, rates, and what follows from them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from appliance.errors import WorkerStuck
+from appliance.health import FRESH_S, Health, LampState, Rate, lamp_state
+from tests.doubles.parts import frame, in_threads, picture
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(time, "monotonic", made)
+    return made
+
+
+@pytest.fixture
+def health(clock: Clock) -> Health:
+    return Health("usb")
+
+
+def test_a_worker_within_its_limit_is_well(health: Health, clock: Clock) -> None:
+    health.beat("vision", 10.0)
+    clock.now += 10.0
+    health.check_beats()
+
+
+@pytest.mark.parametrize("stage", ["", "detect"])
+def test_a_hung_worker_is_named_with_its_time_and_stage(health: Health, clock: Clock, stage: str) -> None:
+    health.beat("capture", 15.0)
+    health.beat("vision", 10.0, stage)
+    clock.now += 12.5
+    with pytest.raises(WorkerStuck, match=r"^vision .*12\.5 s.*10 s") as caught:
+        health.check_beats()
+    assert stage in str(caught.value)
+
+
+def test_a_worker_that_has_ended_owes_nothing(health: Health, clock: Clock) -> None:
+    health.beat("vision", 10.0)
+    health.forget("vision")
+    health.forget("never there")
+    clock.now += 100.0
+    health.check_beats()
+
+
+def test_the_next_beat_renews_the_promise(health: Health, clock: Clock) -> None:
+    for _ in range(5):
+        health.beat("vision", 10.0)
+        clock.now += 9.0
+        health.check_beats()
+
+
+def test_since_moves_only_when_the_state_changes(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+    wall = Clock()
+    monkeypatch.setattr(time, "time", wall)
+    health.camera_is("lost", "unplugged")
+    first = health.camera.since
+    wall.now += 60
+    health.camera_is("lost", "still unplugged")
+    assert (health.camera.since, health.camera.reason) == (first, "still unplugged")
+    health.camera_is("open")
+    assert (health.camera.since, health.camera.reason) == (wall.now, None)
+
+
+@pytest.mark.parametrize("state", ["lost", "closed"])
+def test_without_an_open_camera_there_is_no_newest_frame(health: Health, clock: Clock, state: str) -> None:
+    health.camera_is("open")
+    health.saw_frame(frame(7, clock.now))
+    assert health.frame_age() == 0.0
+    health.camera_is(state)
+    assert health.frame_age() is None
+    shown = health.camera_json()
+    assert (shown["frame"], shown["age_s"], shown["width"], shown["height"]) == (None, None, None, None)
+
+
+def test_camera_as_json(health: Health, clock: Clock) -> None:
+    health.camera_is("open")
+    for number in range(11):
+        health.saw_frame(frame(number, clock.now, picture(1280, 720)))
+        clock.now += 0.1
+    shown = health.camera_json()
+    assert list(shown) == ["backend", "state", "reason", "since", "frame", "age_s", "fps", "width", "height"]
+    assert (shown["backend"], shown["state"], shown["frame"]) == ("usb", "open", 10)
+    assert (shown["width"], shown["height"], shown["fps"]) == (1280, 720, 10.0)
+    assert shown["age_s"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("session", "camera", "age", "verdict", "word"),
+    [
+        ("idle", "closed", None, "idle", None),
+        ("idle", "lost", None, "idle", None),
+        ("live", "closed", None, "failing", "no frame yet"),
+        ("live", "open", None, "failing", "no frame yet"),
+        ("live", "open", 0.0, "ok", None),
+        ("live", "open", FRESH_S - 0.01, "ok", None),
+        ("live", "open", FRESH_S, "failing", "2.0 s old"),
+        ("live", "lost", None, "failing", "unplugged"),
+    ],
+)
+def test_verdict(
+    health: Health, clock: Clock, session: str, camera: str, age: float | None, verdict: str, word: str | None
+) -> None:
+    health.camera_is(camera, "unplugged" if camera == "lost" else None)
+    if age is not None:
+        health.saw_frame(frame(1, clock.now))
+        clock.now += age
+    found, reason = health.verdict(session)
+    assert found == verdict
+    assert (reason is None) if word is None else (reason is not None and word in reason)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "label", "expected"),
+    [
+        ("ok", "happy", LampState(True, False, "happy")),
+        ("ok", None, LampState(True, False, None)),
+        ("idle", None, LampState(True, False, None)),
+        ("failing", "happy", LampState(True, True, None)),
+    ],
+)
+def test_lamps_follow_the_verdict(verdict: str, label: str | None, expected: LampState) -> None:
+    assert lamp_state(verdict, label) == expected
+
+
+@pytest.mark.parametrize("fps", [1.0, 5.0, 30.0, 240.0])
+def test_rate_is_events_a_second(fps: float) -> None:
+    rate = Rate()
+    for index in range(1, 1000):
+        rate.add(index / fps)
+    assert rate.value(999 / fps) == pytest.approx(fps)
+
+
+def test_rate_is_zero_without_recent_events() -> None:
+    rate = Rate(window_s=3.0)
+    assert rate.value(0.0) == 0.0
+    rate.add(1.0)
+    assert rate.value(1.0) == 0.0
+    rate.add(2.0)
+    assert rate.value(2.0) == 1.0
+    assert rate.value(6.0) == 0.0
+
+
+def test_counters_lose_nothing_under_threads() -> None:
+    health = Health("demo")
+
+    def count() -> None:
+        for _ in range(2000):
+            health.count("encoded", 1)
+            health.saw_reading(2, detect=0.5)
+
+    in_threads(count, count, count)
+    assert health.counts["encoded"] == 6000
+    assert (health.counts["readings"], health.counts["skipped"]) == (6000, 12000)
+    assert health.seconds["detect"] == pytest.approx(3000)

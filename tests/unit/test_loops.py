@@ -1,0 +1,477 @@
+"""What the threads do, step by step: lamp before camera, growing pauses, nothing of an ended agreement."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from appliance.errors import CameraEnded, CameraLost, SlotClosed
+from appliance.handoff import Slot
+from appliance.health import Health
+from appliance.loops import FROZEN_S, Capture, SinkLoop, Vision
+from appliance.session import Session
+from appliance.values import Frame, Reading
+from tests.doubles.parts import (
+    ScriptedCamera,
+    ScriptedLamp,
+    face,
+    frame,
+    in_threads,
+    noise,
+    person,
+    picture,
+    reading,
+    scores,
+)
+
+
+class Rig:
+    """A capture loop with doubles at both ends, and a clock that only its pauses move."""
+
+    def __init__(self, *, needs_agreement: bool = True) -> None:
+        self.diary: list[str] = []
+        self.camera = ScriptedCamera(self.diary, needs_agreement=needs_agreement)
+        self.lamp = ScriptedLamp(self.diary)
+        self.session = Session("1", needs_agreement=needs_agreement)
+        self.frames: Slot[Frame] = Slot()
+        self.health = Health("usb")
+        self.pauses: list[float] = []
+        self.ended = 0
+        self.now = 5000.0
+        self.capture = Capture(
+            self.camera,
+            self.lamp,
+            self.session,
+            self.frames,
+            self.health,
+            ended=self._end,
+            pause=self._pause,
+        )
+
+    def _end(self) -> None:
+        self.ended += 1
+
+    def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def agree(self) -> None:
+        self.session.start("1")
+
+    def until_it_tries_again(self) -> float:
+        """Step through one pause; returns how long it was."""
+        self.capture.step()  # the attempt that fails
+        before, opened = self.now, self.diary.count("lamp on")
+        while self.now - before < 100:
+            pauses = len(self.pauses)
+            self.capture.step()
+            if len(self.pauses) == pauses:
+                assert self.diary.count("lamp on") == opened + 1
+                return self.now - before
+        raise AssertionError("it never tried again")
+
+
+@pytest.fixture
+def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    made = Rig()
+    monkeypatch.setattr(time, "monotonic", lambda: made.now)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An idle capture step would wait a second for an agreement."""
+    monkeypatch.setattr("appliance.loops.READ_S", 0.01)
+    monkeypatch.setattr("appliance.loops.WAIT_S", 0.01)
+    yield
+
+
+# --- capture ---
+
+
+def test_without_an_agreement_the_camera_is_never_opened(rig: Rig) -> None:
+    for _ in range(5):
+        rig.capture.step()
+    assert "open" not in rig.diary and "lamp on" not in rig.diary
+    assert rig.frames.newest() is None
+    assert rig.health.camera.state == "closed"
+
+
+def test_the_lamp_is_lit_before_the_camera_opens_and_out_after_it_closed(rig: Rig) -> None:
+    rig.agree()
+    rig.capture.step()
+    assert rig.health.camera.state == "open"
+    rig.session.stop()
+    rig.capture.step()
+    assert [word for word in rig.diary if word != "close"] == ["lamp off", "lamp on", "open", "lamp off"]
+    assert rig.diary[-2:] == ["close", "lamp off"], "the camera is closed first"
+
+
+@pytest.mark.parametrize("already_open", [True, False])
+def test_a_stop_closes_the_camera_within_one_step_and_clears_the_frames(rig: Rig, already_open: bool) -> None:
+    rig.agree()
+    if already_open:
+        rig.capture.step()
+        assert rig.frames.newest() is not None
+    rig.session.stop()
+    rig.capture.step()
+    assert rig.frames.newest() is None
+    assert rig.health.camera.state == "closed" and rig.health.camera.reason is None
+    assert not rig.lamp.lit
+
+
+def test_frames_carry_the_number_of_their_agreement(rig: Rig) -> None:
+    numbers = []
+    for _ in range(2):
+        rig.agree()
+        rig.capture.step()
+        newest = rig.frames.newest()
+        assert newest is not None
+        numbers.append(newest.agreement)
+        rig.session.stop()
+        rig.capture.step()
+    assert numbers == [1, 2]
+
+
+def test_a_new_agreement_between_two_steps_opens_the_camera_anew(rig: Rig) -> None:
+    rig.agree()
+    rig.capture.step()
+    rig.session.stop()
+    rig.agree()
+    rig.capture.step()
+    assert rig.diary.count("open") == 2
+    newest = rig.frames.newest()
+    assert newest is not None and newest.agreement == 2
+
+
+def test_a_lamp_that_cannot_be_lit_keeps_the_camera_closed(rig: Rig) -> None:
+    rig.lamp.broken = True
+    rig.agree()
+    rig.capture.step()
+    assert "open" not in rig.diary
+    assert rig.health.camera.state == "lost"
+    assert "lamp cannot be driven" in (rig.health.camera.reason or "")
+    rig.lamp.broken = False
+    rig.until_it_tries_again()
+    assert rig.health.camera.state == "open"
+
+
+@pytest.mark.parametrize("where", ["open", "read"])
+def test_a_lost_camera_is_closed_dark_and_says_why(rig: Rig, where: str) -> None:
+    rig.agree()
+    rig.capture.step()
+    lost = CameraLost("/dev/video0 is gone")
+    rig.camera.fault = lost
+    rig.camera.open_fault = lost if where == "open" else None
+    rig.capture.step()
+    assert rig.diary[-2:] == ["close", "lamp off"]
+    assert (rig.health.camera.state, rig.health.camera.reason) == ("lost", "/dev/video0 is gone")
+    assert rig.frames.newest() is None, "no frozen face"
+
+
+def test_pauses_grow_from_one_second_to_fifteen_and_start_anew(rig: Rig) -> None:
+    rig.agree()
+    rig.camera.open_fault = CameraLost("not there")
+    # Every call ends in the next failing attempt, which is the first of the call that follows.
+    rig.capture.step()
+    waited = []
+    for _ in range(6):
+        before = rig.now
+        attempts = rig.diary.count("open")
+        while rig.diary.count("open") == attempts:
+            rig.capture.step()
+        waited.append(rig.now - before)
+    assert waited == pytest.approx([1, 2, 4, 8, 15, 15])
+    rig.camera.open_fault = None
+    rig.now += 15
+    rig.capture.step()
+    assert rig.health.camera.state == "open"
+    rig.camera.fault = CameraLost("gone again")
+    assert rig.until_it_tries_again() == pytest.approx(1)
+
+
+def test_no_single_pause_is_long(rig: Rig) -> None:
+    rig.agree()
+    rig.camera.open_fault = CameraLost("not there")
+    while rig.now < 5020:
+        rig.capture.step()
+    assert max(rig.pauses) <= 1.0, "a stop must not wait for the end of a long pause"
+
+
+def test_withdrawing_while_the_camera_is_lost_closes_it(rig: Rig) -> None:
+    rig.agree()
+    rig.camera.open_fault = CameraLost("not there")
+    rig.capture.step()
+    rig.session.stop()
+    rig.capture.step()
+    assert rig.health.camera.state == "closed"
+    rig.camera.open_fault = None
+    rig.agree()
+    rig.capture.step()
+    assert rig.health.camera.state == "open", "a new agreement does not wait for the old pause"
+
+
+def test_a_loss_is_told_once_however_long_it_lasts(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.agree()
+    rig.camera.open_fault = CameraLost("not there")
+    with caplog.at_level(logging.INFO, "appliance.loops"):
+        for _ in range(2):
+            rig.camera.open_fault = CameraLost("not there")
+            rig.camera.fault = rig.camera.open_fault
+            attempts = rig.diary.count("open")
+            while rig.diary.count("open") < attempts + 5:
+                rig.capture.step()
+            rig.camera.open_fault = rig.camera.fault = None
+            while rig.health.camera.state != "open":
+                rig.capture.step()
+    told = [record.getMessage().split(";")[0] for record in caplog.records]
+    assert told == ["camera lost: not there", "camera is back"] * 2
+
+
+def test_the_state_shows_the_latest_reason(rig: Rig) -> None:
+    rig.agree()
+    for reason in ("not there", "in use"):
+        rig.camera.open_fault = CameraLost(reason)
+        attempts = rig.diary.count("open")
+        while rig.diary.count("open") == attempts:
+            rig.capture.step()
+        assert rig.health.camera.reason == reason
+
+
+def test_the_end_of_a_clip_is_told_once_it_is_closed(rig: Rig) -> None:
+    rig.agree()
+    rig.camera.fault = CameraEnded("the clip is over")
+    rig.capture.step()
+    assert rig.ended == 1
+    assert rig.diary[-2:] == ["close", "lamp off"]
+    assert rig.health.camera.state == "closed"
+
+
+def frozen(rig: Rig, seconds: float, *, noisy: bool = False) -> None:
+    for index in range(int(seconds * 2)):
+        rig.now += 0.5
+        image = noise(64, 48, index if noisy else 0)
+        rig.camera.next = lambda number, image=image: frame(number, rig.now, image)  # type: ignore[misc]
+        rig.capture.step()
+
+
+def test_a_camera_that_repeats_one_picture_is_lost(rig: Rig) -> None:
+    rig.agree()
+    frozen(rig, FROZEN_S)
+    assert rig.health.camera.state == "open", "not yet"
+    frozen(rig, 1.0)
+    assert rig.health.camera.state == "lost"
+    assert "same picture" in (rig.health.camera.reason or "")
+    assert rig.frames.newest() is None
+
+
+def test_noise_shows_that_a_camera_lives(rig: Rig) -> None:
+    rig.agree()
+    frozen(rig, 3 * FROZEN_S, noisy=True)
+    assert rig.health.camera.state == "open" and rig.diary.count("open") == 1
+
+
+def test_a_picture_played_as_a_camera_may_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(needs_agreement=False)
+    monkeypatch.setattr(time, "monotonic", lambda: rig.now)
+    frozen(rig, 3 * FROZEN_S)
+    assert rig.health.camera.state == "open" and rig.diary.count("open") == 1
+
+
+def test_frames_are_counted_and_published(rig: Rig) -> None:
+    rig.agree()
+    for _ in range(3):
+        rig.capture.step()
+    assert rig.frames.number == 3
+    assert rig.health.counts["frames"] == 3
+
+
+def test_any_other_fault_is_not_hidden(rig: Rig) -> None:
+    rig.agree()
+    rig.camera.fault = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        rig.capture.step()
+
+
+# --- vision ---
+
+
+class PipelineDouble:
+    """Reads nobody, and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.read_frames: list[int] = []
+        self.skipped: list[int] = []
+        self.resets = 0
+        self.during: object = None
+
+    def read(self, of: Frame, skipped: int = 0) -> Reading:
+        self.read_frames.append(of.number)
+        self.skipped.append(skipped)
+        if callable(self.during):
+            self.during()
+        return reading(of, skipped=skipped)
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Eye:
+    """A vision loop between two slots."""
+
+    def __init__(self) -> None:
+        self.pipeline = PipelineDouble()
+        self.session = Session("1", needs_agreement=True)
+        self.frames: Slot[Frame] = Slot()
+        self.readings: Slot[Reading] = Slot()
+        self.health = Health("usb")
+        self.vision = Vision(self.pipeline, self.session, self.frames, self.readings, self.health)  # type: ignore[arg-type]
+
+    def see(self, number: int, agreement: int) -> None:
+        self.frames.put(frame(number, agreement=agreement))
+        self.vision.step()
+
+
+@pytest.fixture
+def eye() -> Eye:
+    return Eye()
+
+
+def test_each_frame_is_read_once(eye: Eye) -> None:
+    eye.session.start("1")
+    eye.see(1, 1)
+    eye.vision.step()
+    eye.see(2, 1)
+    assert eye.pipeline.read_frames == [1, 2]
+    assert eye.readings.number == 2
+
+
+def test_frames_that_were_never_looked_at_are_counted(eye: Eye) -> None:
+    eye.session.start("1")
+    eye.see(1, 1)
+    for number in (2, 3, 4):
+        eye.frames.put(frame(number, agreement=1))
+    eye.vision.step()
+    newest = eye.readings.newest()
+    assert newest is not None and (newest.frame.number, newest.skipped) == (4, 2)
+    assert eye.health.counts["skipped"] == 2 and eye.health.counts["readings"] == 2
+
+
+def test_without_an_agreement_nothing_is_read(eye: Eye) -> None:
+    eye.see(1, 0)
+    eye.see(2, 1)
+    assert eye.pipeline.read_frames == []
+    assert eye.readings.newest() is None
+
+
+def test_frames_of_an_older_agreement_are_dropped_unread(eye: Eye) -> None:
+    eye.session.start("1")
+    eye.session.stop()
+    eye.session.start("1")
+    eye.see(1, 1)
+    assert eye.pipeline.read_frames == []
+    eye.see(2, 2)
+    assert eye.pipeline.read_frames == [2]
+
+
+def test_everybody_is_forgotten_with_a_new_agreement(eye: Eye) -> None:
+    eye.session.start("1")
+    eye.see(1, 1)
+    eye.see(2, 1)
+    resets = eye.pipeline.resets
+    eye.session.stop()
+    for number in (3, 4, 5):
+        eye.frames.put(frame(number, agreement=1))
+    eye.session.start("1")
+    eye.see(6, 2)
+    assert eye.pipeline.resets == resets + 1
+    assert eye.pipeline.skipped[-1] == 0, "what was dropped belongs to the other agreement"
+
+
+def test_readings_are_gone_after_the_agreement_ended(eye: Eye) -> None:
+    eye.session.start("1")
+    eye.see(1, 1)
+    eye.session.stop()
+    eye.vision.step()
+    assert eye.readings.newest() is None
+
+
+def test_an_agreement_that_ends_during_a_reading_publishes_nothing(eye: Eye) -> None:
+    eye.session.start("1")
+    eye.pipeline.during = eye.session.stop
+    eye.see(1, 1)
+    assert eye.readings.newest() is None
+
+
+def test_vision_ends_with_its_slot(eye: Eye) -> None:
+    eye.frames.close()
+    with pytest.raises(SlotClosed):
+        eye.vision.step()
+
+
+# --- sinks ---
+
+
+class SinkDouble:
+    """Writes down what it was given."""
+
+    def __init__(self) -> None:
+        self.diary: list[object] = []
+
+    def take(self, of: Reading) -> None:
+        self.diary.append(of.frame.number)
+
+    def idle(self) -> None:
+        self.diary.append("idle")
+
+    def close(self) -> None:
+        """Nothing to flush."""
+
+
+def test_a_sink_gets_each_reading_once_and_is_told_of_silence() -> None:
+    session, readings, sink = Session("1", needs_agreement=False), Slot[Reading](), SinkDouble()
+    loop = SinkLoop(sink, readings, session)
+    loop.step()
+    readings.put(reading(frame(1)))
+    loop.step()
+    loop.step()
+    readings.put(reading(frame(2)))
+    readings.put(reading(frame(3)))
+    loop.step()
+    assert sink.diary == ["idle", 1, "idle", 3]
+
+
+def test_a_sink_gets_nothing_of_an_ended_agreement() -> None:
+    session, readings, sink = Session("1", needs_agreement=True), Slot[Reading](), SinkDouble()
+    loop = SinkLoop(sink, readings, session)
+    session.start("1")
+    session.stop()
+    readings.put(reading(frame(1, agreement=1), person(1, face(9, 9, 9), scores())))
+    loop.step()
+    assert 1 not in sink.diary
+
+
+def test_a_loop_ends_while_it_waits_when_its_slot_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.loops.WAIT_S", 60.0)
+    readings: Slot[Reading] = Slot()
+    loop = SinkLoop(SinkDouble(), readings, Session("1", needs_agreement=False))
+
+    def wait() -> None:
+        with pytest.raises(SlotClosed):
+            loop.step()
+
+    in_threads(wait, readings.close)
+
+
+def test_a_frame_is_read_only_when_it_is_published(rig: Rig) -> None:
+    rig.agree()
+    rig.camera.next = lambda number: frame(number, image=picture())
+    rig.capture.step()
+    newest = rig.frames.newest()
+    assert newest is not None and not newest.image.flags.writeable

@@ -1,0 +1,112 @@
+"""One frame through detector, aligner, classifier and tracker, with the real models on the demo clip."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from appliance.engines.tflite import TFLite
+from appliance.manifest import Manifest
+from appliance.pipeline import Pipeline
+from appliance.values import EMOTIONS, Frame, Image
+from appliance.vision.blazeface import BlazeFace
+from appliance.vision.emotion import Classifier
+from appliance.vision.tracker import Tracker
+from tests.doubles.parts import picture
+
+FRAMES = 30
+
+
+@pytest.fixture(scope="module")
+def clip(demo_clip: Path) -> list[Image]:
+    capture = cv2.VideoCapture(str(demo_clip))
+    images = [np.asarray(capture.read()[1], np.uint8) for _ in range(FRAMES)]
+    capture.release()
+    return images
+
+
+@pytest.fixture(params=[8])
+def pipeline(request: pytest.FixtureRequest, models_dir: Path) -> Iterator[Pipeline]:
+    manifest = Manifest.load(models_dir)
+    detector, classifier = manifest.detector(""), manifest.classifier("")
+    made = Pipeline(
+        BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5),
+        Classifier(TFLite(manifest.verified(classifier)), classifier),
+        Tracker(smoothing_s=0.3, expiry_s=2.0),
+        max_people=request.param,
+    )
+    yield made
+    made.close()
+
+
+def frame(image: Image, number: int = 0) -> Frame:
+    return Frame(number, time.monotonic(), image, number / 30)
+
+
+def test_two_faces_have_two_different_results(pipeline: Pipeline, clip: list[Image]) -> None:
+    reading = pipeline.read(frame(clip[0]))
+    assert len(reading.people) == 2
+    one, other = reading.people
+    assert one.face.box.iou(other.face.box) == 0.0
+    assert {one.raw.dominant, other.raw.dominant} == {"happy", "neutral"}
+    for person in reading.people:
+        assert sum(person.raw.values) == pytest.approx(1.0)
+        assert person.smoothed == person.raw, "nothing to smooth in the first frame"
+
+
+def test_everybody_keeps_number_and_expression_through_the_clip(
+    pipeline: Pipeline, clip: list[Image]
+) -> None:
+    dominant: dict[int, set[str]] = {}
+    for number, image in enumerate(clip):
+        taken = Frame(number, number / 30, image, number / 30)
+        for person in pipeline.read(taken).people:
+            dominant.setdefault(person.id, set()).add(person.label)
+    assert sorted(dominant) == [1, 2]
+    assert sorted(dominant.values(), key=sorted) == [{"happy"}, {"neutral"}]
+
+
+@pytest.mark.parametrize("pipeline", [1], indirect=True)
+def test_of_too_many_faces_the_largest_are_read(pipeline: Pipeline, clip: list[Image]) -> None:
+    image = clip[0].copy()
+    half = cv2.resize(image[:, :640], None, fx=0.6, fy=0.6)
+    image[:, :640] = 0
+    image[: half.shape[0], : half.shape[1]] = half  # the person on the left is small now
+    (only,) = pipeline.read(frame(image)).people
+    assert only.face.box.center[0] > 640
+
+
+def test_stamps_rise_and_skips_are_passed_on(pipeline: Pipeline, clip: list[Image]) -> None:
+    taken = frame(clip[0])
+    reading = pipeline.read(taken, skipped=3)
+    stamps = reading.stamps
+    assert stamps.captured == taken.captured <= stamps.detected <= stamps.classified <= time.monotonic()
+    assert reading.skipped == 3
+    assert reading.frame is taken
+
+
+def test_after_reset_numbers_begin_again(pipeline: Pipeline, clip: list[Image]) -> None:
+    pipeline.read(frame(clip[0]))
+    pipeline.reset()
+    mirrored = np.ascontiguousarray(clip[0][:, ::-1])
+    people = pipeline.read(frame(mirrored)).people
+    assert [person.id for person in people] == [1, 2]
+    assert all(person.smoothed == person.raw for person in people), "nothing carried over"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 999), (640, 480)])
+def test_a_picture_without_a_face_gives_a_reading_without_people(
+    pipeline: Pipeline, size: tuple[int, int]
+) -> None:
+    reading = pipeline.read(frame(picture(*size)))
+    assert reading.people == ()
+
+
+def test_names_are_ours(pipeline: Pipeline, clip: list[Image]) -> None:
+    people = pipeline.read(frame(clip[0])).people
+    assert all(person.label in EMOTIONS for person in people)

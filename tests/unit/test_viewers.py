@@ -1,0 +1,62 @@
+"""Who is watching, and no more than the limit."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.errors import TooManyViewers
+from appliance.viewers import BARE, OVERLAY, Viewers
+from tests.doubles.parts import in_threads
+
+
+def test_nobody_watches_at_first() -> None:
+    viewers = Viewers(2)
+    assert viewers.count == 0 and viewers.wanted() == []
+
+
+def test_only_what_is_watched_is_wanted() -> None:
+    viewers = Viewers(8)
+    with viewers.watching(OVERLAY), viewers.watching(OVERLAY):
+        assert viewers.wanted() == [OVERLAY]
+        with viewers.watching(BARE):
+            assert sorted(viewers.wanted()) == sorted([OVERLAY, BARE])
+            assert viewers.count == 3
+        assert viewers.wanted() == [OVERLAY]
+    assert viewers.wanted() == []
+
+
+def test_one_more_than_the_limit_is_refused_whatever_they_watch() -> None:
+    viewers = Viewers(2)
+    viewers.join(OVERLAY)
+    viewers.check()
+    viewers.join(BARE)
+    for refused in (viewers.check, lambda: viewers.join(OVERLAY)):
+        with pytest.raises(TooManyViewers, match="2 are watching already"):
+            refused()
+    assert viewers.count == 2
+    viewers.leave(BARE)
+    viewers.join(OVERLAY)
+
+
+def test_a_viewer_that_fails_has_left() -> None:
+    viewers = Viewers(1)
+    with pytest.raises(RuntimeError), viewers.watching(OVERLAY):
+        raise RuntimeError
+    assert viewers.count == 0
+
+
+def test_the_limit_holds_under_threads() -> None:
+    viewers = Viewers(3)
+    most: list[int] = []
+
+    def come_and_go() -> None:
+        for _ in range(500):
+            try:
+                with viewers.watching(OVERLAY):
+                    most.append(viewers.count)
+            except TooManyViewers:
+                pass
+
+    in_threads(*[come_and_go] * 6)
+    assert max(most) <= 3
+    assert viewers.count == 0
