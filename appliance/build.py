@@ -21,7 +21,7 @@ from appliance.manifest import Manifest, check_tensors
 from appliance.metrics import Metrics
 from appliance.notice import NOTICE
 from appliance.pipeline import Pipeline
-from appliance.ports import Camera, Engine, Sink
+from appliance.ports import Camera, Engine, Lamps, Sink
 from appliance.resources import models_dir
 from appliance.session import Session
 from appliance.settings import AutoCamera
@@ -67,6 +67,7 @@ class Appliance:
     producers: tuple[Worker, ...]
     consumers: tuple[Worker, ...]
     site: Site
+    lamps: Lamps
 
 
 def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[str], None]) -> Appliance:
@@ -76,7 +77,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     """
     choice = choose_camera(config)
     camera: Camera = registry.load("camera", choice.backend)(choice.settings)
-    lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
+    lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     reader = make_reader(config)
     health = Health(choice.backend)
     session = Session(NOTICE.version, needs_agreement=camera.needs_agreement)
@@ -127,6 +128,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
             worker(name, SinkLoop(sink, readings, session).step, sink.close) for name, sink in sinks.items()
         ),
         site=site,
+        lamps=lamps,
     )
 
 

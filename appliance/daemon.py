@@ -79,6 +79,7 @@ class Daemon:
             appliance.readings.close,
             *(partial(self._join, worker, all_by) for worker in appliance.consumers),
             partial(http.join, 0.5),
+            appliance.lamps.close,
         ]
         for step in steps:
             try:

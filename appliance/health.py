@@ -8,7 +8,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from appliance.errors import WorkerStuck
-from appliance.values import Frame
+from appliance.values import Frame, LampState
 
 FRESH_S = 2.0
 """A frame older than this is not live any more."""
@@ -88,6 +88,7 @@ class Health:
             self._camera = CameraStatus(self._camera.backend, state, reason, since)
             if state != "open":
                 self._frame = None
+                self._rates["camera"].stamps.clear()
 
     def saw_frame(self, frame: Frame) -> None:
         """A frame was captured."""
@@ -154,15 +155,6 @@ class Health:
         if age >= FRESH_S:
             return "failing", f"the newest frame is {age:.1f} s old"
         return "ok", None
-
-
-@dataclass(frozen=True)
-class LampState:
-    """Which role lamps are lit besides the camera's, and the colour shown (a label, or None for dark)."""
-
-    running: bool
-    fault: bool
-    colour: str | None
 
 
 def lamp_state(verdict: str, label: str | None) -> LampState:

@@ -105,9 +105,8 @@ def _camera_argument(text: str, problems: list[ConfigError]) -> dict[str, Any]:
         return values  # named again, as a problem, when the section is filled
     if not key or not argument:
         problems.append(ConfigError(_wants(backend, key), key="--camera", value=text))
-    else:
-        values[key] = argument
-    return values
+        return {}
+    return {**values, key: argument}
 
 
 def _wants(backend: str, key: str) -> str:

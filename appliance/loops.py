@@ -64,6 +64,7 @@ class Capture:
             self.close()
             self._agreement = agreement
         if not agreement:
+            self._look()
             self._session.wait_live(READ_S)
             return
         wait = self._retry_at - time.monotonic()
@@ -82,7 +83,7 @@ class Capture:
     def close(self) -> None:
         """Close the camera, then put its lamp out; nothing captured stays visible."""
         self._shut("closed")
-        self._told, self._retry_at, self._pause_s = False, 0.0, _FIRST_PAUSE_S
+        self._retry_at, self._pause_s = 0.0, _FIRST_PAUSE_S
 
     def _shut(self, state: str, reason: str | None = None) -> None:
         self._camera.close()
@@ -105,6 +106,14 @@ class Capture:
         self._health.saw_frame(frame)
         self._frames.put(frame)
 
+    def _look(self) -> None:
+        """While nobody has agreed: whether the device is there, without starting it."""
+        missing = self._camera.missing()
+        if missing:
+            self._tell(missing)
+        self._told = bool(missing)
+        self._health.camera_is("lost" if missing else "closed", missing)
+
     def _found(self) -> None:
         if self._told:
             log.info("camera is back")
@@ -113,10 +122,13 @@ class Capture:
 
     def _lose(self, reason: str) -> None:
         self._shut("lost", reason)
-        log.log(logging.DEBUG if self._told else logging.WARNING, "camera lost: %s; trying again", reason)
-        self._told = True
+        self._tell(reason)
         self._retry_at = time.monotonic() + self._pause_s
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _tell(self, reason: str) -> None:
+        log.log(logging.DEBUG if self._told else logging.WARNING, "camera lost: %s; trying again", reason)
+        self._told = True
 
 
 class _Frozen:
@@ -159,6 +171,8 @@ class Vision:
         if not agreement:
             self._readings.clear()
             return
+        if frame is None and self._health.camera.state != "open":
+            self._readings.clear()
         if frame is None or frame.agreement != agreement:
             return
         if frame.agreement != self._agreement:

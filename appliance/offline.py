@@ -18,9 +18,6 @@ from appliance.pictures import Clip, is_picture, list_pictures, read_picture
 from appliance.values import Box, Face, Frame, Image, Person, Reading, Stamps
 from appliance.wire import reading_json
 
-MISSING_FRAMES = 0.02
-"""A video that ends this share before the frames it promises was cut short; containers round their count."""
-
 
 @dataclass(frozen=True)
 class Options:
@@ -106,7 +103,7 @@ def _video(path: Path, reader: Reader, every: int) -> Iterator[Reading]:
                 yield reader.pipeline.read(Frame(number, seconds, image, seconds))
     finally:
         clip.close()
-    if number < 0 or number + 1 < clip.frames * (1 - MISSING_FRAMES):
+    if number < 0 or clip.is_cut_short(number + 1):
         raise PictureError(f"{path}: ends after {number + 1} of {clip.frames} frames; expected a whole video")
 
 

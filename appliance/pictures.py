@@ -17,6 +17,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", "
 """Files that are taken as pictures."""
 
 _DEFAULT_FPS = 25.0
+_MISSING_FRAMES = 0.02
 
 
 def is_picture(path: Path) -> bool:
@@ -72,6 +73,8 @@ class Clip:
             raise PictureError(f"{path}: cannot be read (permission denied); expected a video")
         if path.stat().st_size == 0:
             raise PictureError(f"{path}: is empty; expected a video")
+        if _is_text(path):  # the decoder would draw it, letter by letter, as a film
+            raise PictureError(f"{path}: is not a video but text; expected MP4, MKV, AVI or WebM")
         # One decoding thread: more of them cost memory and processor time, and frames come one at a time.
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
         if not self._capture.isOpened():
@@ -89,6 +92,10 @@ class Clip:
                 return
             yield np.asarray(image, np.uint8)
 
+    def is_cut_short(self, count: int) -> bool:
+        """Whether `count` frames are fewer than the file promises; containers round their number."""
+        return count < self.frames * (1 - _MISSING_FRAMES)
+
     def close(self) -> None:
         """Let the file go."""
         self._capture.release()
@@ -97,8 +104,25 @@ class Clip:
 def _cut_short(data: bytes) -> bool:
     # A decoder fills the missing part of a JPEG with grey and says nothing.
     if data.startswith(b"\xff\xd8"):
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")  # no end of image after the last scan
-    return data.startswith(b"\x89PNG") and b"IEND" not in data[-4096:]
+        return data.find(b"\xff\xd9", _first_scan(data)) < 0
+    return data.startswith(b"\x89PNG") and b"IEND" not in data
+
+
+def _first_scan(data: bytes) -> int:
+    """Where a JPEG's first scan begins: past all segments with a length, in which a thumbnail may hide."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return at
+
+
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(4096)
+    try:
+        return "\0" not in start.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def _limits() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from appliance.values import Frame, Reading, Tensor, TensorSpec
+from appliance.values import Frame, LampState, Reading, Tensor, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,9 @@ class Camera(Protocol):
 
     needs_agreement: bool
     """True when it shows living people: then it stays closed until they have agreed."""
+
+    def missing(self) -> str | None:
+        """Why the device is not there, found out without starting it; None when it is there."""
 
     def open(self) -> None:
         """Start delivering; raises `CameraLost` when the device is not there. Works again after `close`."""
@@ -78,3 +81,19 @@ class CameraLamp(Protocol):
 
     def camera_off(self) -> None:
         """Put it out."""
+
+
+class Lamps(CameraLamp, Protocol):
+    """The lamps of a device."""
+
+    present: bool
+    """False when there is none at all, so that page and log can say so."""
+
+    def show(self, state: LampState) -> None:
+        """Running, fault and colour, written on change only."""
+
+    def dark(self) -> None:
+        """All out but the camera lamp."""
+
+    def close(self) -> None:
+        """Everything out, for good. May be called twice."""

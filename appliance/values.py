@@ -191,3 +191,12 @@ class Picture:
     agreement: int
     live: bool
     jpegs: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LampState:
+    """Which role lamps are lit besides the camera's, and the colour shown (a label, or None for dark)."""
+
+    running: bool
+    fault: bool
+    colour: str | None

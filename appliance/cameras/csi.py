@@ -49,25 +49,31 @@ class Csi:
 
     @staticmethod
     def present() -> Presence:
-        """Whether libcamera lists a camera; nothing is started."""
+        """Whether libcamera lists a camera that is no webcam; nothing is started."""
         try:
-            found = load_picamera2().Picamera2.global_camera_info()
+            found = _listed(load_picamera2())
         except BackendMissing as error:
             return Presence(False, error.reason)
-        models = ", ".join(str(each.get("Model", "camera")) for each in found)
-        return Presence(bool(found), models or "libcamera lists no camera")
+        return Presence(bool(found), ", ".join(found.values()) or "libcamera lists no camera")
+
+    def missing(self) -> str | None:
+        """Why no such camera is listed."""
+        found = len(_listed(self._library))
+        if self._settings.index < found:
+            return None
+        return (
+            f"camera.index = {self._settings.index}: libcamera lists {found} cameras; check the ribbon cable"
+        )
 
     def open(self) -> None:
         """Configure and start the camera."""
         self.close()
         wanted = self._settings
-        listed = len(self._library.Picamera2.global_camera_info())
-        if wanted.index >= listed:
-            raise CameraLost(
-                f"camera.index = {wanted.index}: libcamera lists {listed} cameras; check the ribbon cable"
-            )
+        if missing := self.missing():
+            raise CameraLost(missing)
+        number = list(_listed(self._library))[wanted.index]
         try:
-            camera = self._library.Picamera2(wanted.index)
+            camera = self._library.Picamera2(number)
             self._camera = camera
             configuration = camera.create_video_configuration(
                 main={"size": (wanted.width, wanted.height), "format": "RGB888"},
@@ -119,6 +125,14 @@ class Csi:
     def _flip(self) -> Any:
         transform = importlib.import_module("libcamera").Transform
         return transform(hflip=int(self._settings.hflip), vflip=int(self._settings.vflip))
+
+
+def _listed(library: Any) -> dict[int, str]:
+    """libcamera's number and model of each camera; it lists webcams too, which belong to `usb`."""
+    found = enumerate(library.Picamera2.global_camera_info())
+    return {
+        n: str(each.get("Model", "camera")) for n, each in found if "/usb@" not in str(each.get("Id", ""))
+    }
 
 
 def load_picamera2() -> Any:

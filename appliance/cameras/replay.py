@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from appliance.pictures import Clip, is_picture, list_pictures, read_picture
 from appliance.ports import Presence
 from appliance.resources import demo_clip
 from appliance.values import Frame, Image
+
+log = logging.getLogger("appliance.camera")
 
 _PICTURES_FPS = 10.0
 
@@ -57,7 +60,7 @@ class Replay:
         self._close_source: Callable[[], None] = _nothing
         self._number = 0
         self._rate = settings.fps
-        self._due = 0.0
+        self._due, self._played = 0.0, 0
         try:
             self._start()
             self.close()
@@ -69,25 +72,26 @@ class Replay:
         """A file is no device: it is never found by itself."""
         return Presence(False, "plays a file that you name")
 
+    def missing(self) -> str | None:
+        """A file that was taken away is an unplugged camera."""
+        return None if self.path.exists() else f"{self.path} is gone; put the file back"
+
     def open(self) -> None:
         """Begin at the first frame."""
-        self.close()
-        try:
-            self._start()
-        except PictureError as error:
-            raise CameraLost(str(error)) from error
+        self._restart()
+        self._due, self._played = time.monotonic(), 0
 
     def read(self, timeout: float) -> Frame:
         """The next frame, waiting for its time when played in real time."""
         if self._source is None:
             raise CameraLost(f"{self.path} is not open")
-        if not self.path.exists():
-            raise CameraLost(f"{self.path} is gone; put the file back")
+        if gone := self.missing():
+            raise CameraLost(gone)
         image = self._next_image()
         if self._settings.realtime:
             self._wait_turn(timeout)
-        frame = Frame(self._number, time.monotonic(), image, self._number / self._rate)
-        self._number += 1
+        frame = Frame(self._number, time.monotonic(), image, self._played / self._rate)
+        self._number, self._played = self._number + 1, self._played + 1
         return frame
 
     def close(self) -> None:
@@ -95,10 +99,18 @@ class Replay:
         self._close_source()
         self._source, self._close_source = None, _nothing
 
+    def _restart(self) -> None:
+        self.close()
+        if gone := self.missing():
+            raise CameraLost(gone)
+        try:
+            self._start()
+        except PictureError as error:
+            raise CameraLost(str(error)) from error
+
     def _start(self) -> None:
         self._source, rate, self._close_source = _open(self.path)
         self._rate = self._settings.fps or rate
-        self._due = time.monotonic()
 
     def _next_image(self) -> Image:
         image = self._take()
@@ -106,9 +118,7 @@ class Replay:
             return image
         if not self._settings.loop:
             raise CameraEnded(f"{self.path} is over")
-        due = self._due
-        self.open()
-        self._due = due
+        self._restart()
         image = self._take()
         if image is None:
             raise CameraLost(f"{self.path} has no frames any more; put the file back")
@@ -152,7 +162,17 @@ def _open(path: Path) -> tuple[Iterator[Image], float, Callable[[], None]]:
     if is_picture(path) and path.is_file():
         return iter([read_picture(path)]), _PICTURES_FPS, _nothing
     clip = Clip(path)
-    return iter(clip), clip.fps, clip.close
+    return _whole(clip), clip.fps, clip.close
+
+
+def _whole(clip: Clip) -> Iterator[Image]:
+    """The frames of a clip; one that was cut short is played all the same, but not in silence."""
+    count = 0
+    for image in clip:
+        count += 1
+        yield image
+    if clip.is_cut_short(count):
+        log.warning("%s ends after %d of %d frames: it was cut short", clip.path, count, clip.frames)
 
 
 def _nothing() -> None:

@@ -60,6 +60,14 @@ class Usb:
             return Presence(True, ", ".join(f"{name} at {path}" for path, name in devices.items()))
         return Presence(False, "no V4L2 capture device among /dev/video*")
 
+    def missing(self) -> str | None:
+        """Why no such device is there."""
+        try:
+            self._device()
+        except CameraLost as lost:
+            return str(lost)
+        return None
+
     def open(self) -> None:
         """Start the device with the size and rate nearest to what was asked for."""
         self.close()

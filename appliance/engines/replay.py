@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,11 @@ class Replay:
     def __init__(self, model: Path, settings: ReplaySettings | None = None) -> None:
         self.description = f"recorded answers of {model.name}"
         try:
-            with np.load(model, allow_pickle=False) as stored:
-                self._stored = dict(stored)
+            with zipfile.ZipFile(model):  # anything else that numpy can load is no recording
+                self._stored = dict(np.load(model, allow_pickle=False))
             self.inputs = _specs(self._stored, "input")
             self.outputs = _specs(self._stored, "output")
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ModelError(
                 f"{model}: expected a recording made by engines.replay.record: {error}"
             ) from error

@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.errors import LampError
-from appliance.health import LampState, lamp_state
+from appliance.errors import ConfigError, LampError
+from appliance.health import lamp_state
 from appliance.palette import rgb
+from appliance.ports import Lamps
 from appliance.sinks import Shared
-from appliance.values import Reading
+from appliance.values import LampState, Reading
 
 log = logging.getLogger("appliance.lamps")
 
@@ -58,6 +59,9 @@ class NoLamps:
     def show(self, state: LampState) -> None:
         """There are no lamps."""
 
+    def dark(self) -> None:
+        """There are no lamps."""
+
     def close(self) -> None:
         """There are no lamps."""
 
@@ -69,7 +73,7 @@ class GpioLamps:
     present = True
 
     def __init__(self, settings: GpioSettings) -> None:
-        """Claims the pins; raises `LampError` when they cannot be had."""
+        """Claims the pins; raises `ConfigError` when they cannot be had."""
         # gpiozero looks for pins while it is imported, so it is imported only by those who want lamps.
         import gpiozero
 
@@ -85,8 +89,10 @@ class GpioLamps:
                 self._lamps["colour"] = gpiozero.RGBLED(*pins, pin_factory=factory)
         except (gpiozero.GPIOZeroError, ImportError, OSError, RuntimeError) as error:
             self.close()
-            raise LampError(
-                f"lamps: {type(error).__name__}: {error}; check lamps.factory and the pins"
+            raise ConfigError(
+                f"the lamps cannot be had: {type(error).__name__}: {error}; check lamps.factory and the pins",
+                key="lamps.backend",
+                value="gpiozero",
             ) from error
 
     def camera_on(self) -> None:
@@ -107,6 +113,10 @@ class GpioLamps:
         channels = (0, 0, 0) if state.colour is None else rgb(state.colour)
         self._write("colour", tuple(channel / 255 for channel in channels))
 
+    def dark(self) -> None:
+        """All out but the camera lamp."""
+        self.show(LampState(running=False, fault=False, colour=None))
+
     def close(self) -> None:
         """Everything out, pins given back. May be called twice."""
         for lamp in self._lamps.values():
@@ -115,6 +125,8 @@ class GpioLamps:
 
     def _write(self, role: str, value: object) -> None:
         lamp = self._lamps.get(role)
+        if lamp is None and role == "camera" and value:
+            raise LampError("the camera lamp was given back already; start the appliance again")
         if lamp is None or self._shown.get(role) == value:
             return
         try:
@@ -127,7 +139,7 @@ class GpioLamps:
 class LampSink:
     """Shows on the lamps how the appliance is and what the largest face in view expresses."""
 
-    def __init__(self, shared: Shared, lamps: NoLamps | GpioLamps) -> None:
+    def __init__(self, shared: Shared, lamps: Lamps) -> None:
         self._shared, self._lamps = shared, lamps
 
     def take(self, reading: Reading) -> None:
@@ -140,8 +152,8 @@ class LampSink:
         self._show(None)
 
     def close(self) -> None:
-        """Everything out."""
-        self._lamps.close()
+        """All out but the camera lamp, which stays lit until the camera is closed."""
+        self._lamps.dark()
 
     def _show(self, label: str | None) -> None:
         verdict, _ = self._shared.health.verdict(self._shared.session.state)

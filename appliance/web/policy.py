@@ -53,9 +53,8 @@ def check_request() -> None:
             400,
             f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
         )
-    changes = request.method not in ("GET", "HEAD", "OPTIONS") or "websocket" in request.headers.get(
-        "Upgrade", ""
-    )
+    upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
+    changes = upgrades or request.method not in ("GET", "HEAD", "OPTIONS")
     if changes and not _same_origin():
         abort(403, "the request comes from a page of another site; open this device's own page")
     if request.endpoint is None:

@@ -17,11 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from appliance import build, cli, registry
 from appliance.engines.tflite import TFLite
 from appliance.errors import CameraLost
-from appliance.health import LampState
 from appliance.pictures import Clip
 from appliance.ports import Presence
 from appliance.resources import demo_clip
-from appliance.values import Frame, Tensor
+from appliance.values import Frame, LampState, Tensor
 
 LIMIT = "TEST_WORKER_LIMIT_S"
 """Environment variable: how long one step of any worker may take."""
@@ -73,6 +72,9 @@ class Living:
     @staticmethod
     def present() -> Presence:
         return Presence(True, "a double")
+
+    def missing(self) -> str | None:
+        return None
 
     def open(self) -> None:
         note(self._settings.record, "open")
@@ -147,6 +149,9 @@ class Lamps:
         if self._lit:
             note(self._record, "lamp-off")
         self._lit = False
+
+    def dark(self) -> None:
+        """Only the camera lamp is recorded."""
 
     def show(self, state: LampState) -> None:
         """The other lamps are not this double's business."""

@@ -13,7 +13,7 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from appliance import registry
-from appliance.errors import LampError
+from appliance.errors import ConfigError, LampError
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.palette import rgb
@@ -425,7 +425,7 @@ def test_lamps_that_are_not_there_are_left_out(delivering: Shared, pins: MockFac
     ids=["twice", "twice in the colour", "no such pin"],
 )
 def test_pins_that_cannot_be_had(settings: dict[str, int]) -> None:
-    with pytest.raises(LampError, match=r"check lamps\.factory and the pins"):
+    with pytest.raises(ConfigError, match=r"check lamps\.factory and the pins"):
         GpioLamps(GpioSettings(**settings))
     GpioLamps(GpioSettings()).close()  # nothing is held
 
@@ -438,5 +438,5 @@ def test_the_mock_factory_can_be_chosen() -> None:
 
 
 def test_a_factory_whose_package_is_missing() -> None:
-    with pytest.raises(LampError, match=r"lamps\.factory"):
+    with pytest.raises(ConfigError, match=r"lamps\.factory"):
         GpioLamps(GpioSettings(factory="rpigpio"))

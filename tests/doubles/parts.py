@@ -86,6 +86,9 @@ class ScriptedCamera:
         self.next: Callable[[int], Frame] = lambda number: frame(number, float(number), noise(64, 48, number))
         self._number = 0
 
+    def missing(self) -> str | None:
+        return None
+
     def open(self) -> None:
         self.diary.append("open")
         if self.open_fault is not None:

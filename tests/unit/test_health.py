@@ -7,7 +7,8 @@ import time
 import pytest
 
 from appliance.errors import WorkerStuck
-from appliance.health import FRESH_S, Health, LampState, Rate, lamp_state
+from appliance.health import FRESH_S, Health, Rate, lamp_state
+from appliance.values import LampState
 from tests.doubles.parts import frame, in_threads, picture
 
 

@@ -24,10 +24,8 @@ LONGEST_MODULE = 300
 LEVELS: list[tuple[int, str]] = [
     (0, "cameras engines vision"),
     (0, "values errors notify palette resources environment signals"),
-    (
-        1,
-        "ports handoff health config registry store audit viewers manifest notice toml wire pictures settings layers",
-    ),
+    (1, "ports handoff health config registry store audit viewers manifest notice toml wire pictures"),
+    (1, "settings layers"),
     (1, "vision.align vision.assignment vision.tensors vision.tracker vision.quality vision.movement"),
     (1, "sinks.drawing web.connection web.server web.websocket"),
     (2, "vision.blazeface vision.emotion vision.search"),

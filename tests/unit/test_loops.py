@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -28,6 +28,14 @@ from tests.doubles.parts import (
 )
 
 
+class Impatient(Session):
+    """A session for which nobody waits: an idle step would take a second."""
+
+    def wait_live(self, timeout: float) -> bool:
+        assert 0 < timeout <= 1.0, "a stop must not wait for long"
+        return super().wait_live(0.0)
+
+
 class Rig:
     """A capture loop with doubles at both ends, and a clock that only its pauses move."""
 
@@ -35,7 +43,7 @@ class Rig:
         self.diary: list[str] = []
         self.camera = ScriptedCamera(self.diary, needs_agreement=needs_agreement)
         self.lamp = ScriptedLamp(self.diary)
-        self.session = Session("1", needs_agreement=needs_agreement)
+        self.session = Impatient("1", needs_agreement=needs_agreement)
         self.frames: Slot[Frame] = Slot()
         self.health = Health("usb")
         self.pauses: list[float] = []
@@ -61,17 +69,18 @@ class Rig:
     def agree(self) -> None:
         self.session.start("1")
 
-    def until_it_tries_again(self) -> float:
-        """Step through one pause; returns how long it was."""
-        self.capture.step()  # the attempt that fails
-        before, opened = self.now, self.diary.count("lamp on")
-        while self.now - before < 100:
-            pauses = len(self.pauses)
+    def step_until(self, reached: Callable[[], bool]) -> None:
+        for _ in range(500):
+            if reached():
+                return
             self.capture.step()
-            if len(self.pauses) == pauses:
-                assert self.diary.count("lamp on") == opened + 1
-                return self.now - before
-        raise AssertionError("it never tried again")
+        raise AssertionError("it never came to that")
+
+    def attempts(self, count: int) -> float:
+        """Step until the camera was opened so many times more; returns how long that took."""
+        began, before = self.now, self.diary.count("open")
+        self.step_until(lambda: self.diary.count("open") >= before + count)
+        return self.now - began
 
 
 @pytest.fixture
@@ -83,8 +92,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An idle capture step would wait a second for an agreement."""
-    monkeypatch.setattr("appliance.loops.READ_S", 0.01)
+    """A consumer's step without anything new would take half a second."""
     monkeypatch.setattr("appliance.loops.WAIT_S", 0.01)
     yield
 
@@ -155,7 +163,7 @@ def test_a_lamp_that_cannot_be_lit_keeps_the_camera_closed(rig: Rig) -> None:
     assert rig.health.camera.state == "lost"
     assert "lamp cannot be driven" in (rig.health.camera.reason or "")
     rig.lamp.broken = False
-    rig.until_it_tries_again()
+    rig.attempts(1)
     assert rig.health.camera.state == "open"
 
 
@@ -175,29 +183,19 @@ def test_a_lost_camera_is_closed_dark_and_says_why(rig: Rig, where: str) -> None
 def test_pauses_grow_from_one_second_to_fifteen_and_start_anew(rig: Rig) -> None:
     rig.agree()
     rig.camera.open_fault = CameraLost("not there")
-    # Every call ends in the next failing attempt, which is the first of the call that follows.
-    rig.capture.step()
-    waited = []
-    for _ in range(6):
-        before = rig.now
-        attempts = rig.diary.count("open")
-        while rig.diary.count("open") == attempts:
-            rig.capture.step()
-        waited.append(rig.now - before)
-    assert waited == pytest.approx([1, 2, 4, 8, 15, 15])
+    assert [rig.attempts(1) for _ in range(7)] == pytest.approx([0, 1, 2, 4, 8, 15, 15])
     rig.camera.open_fault = None
-    rig.now += 15
-    rig.capture.step()
+    assert rig.attempts(1) == pytest.approx(15)
     assert rig.health.camera.state == "open"
     rig.camera.fault = CameraLost("gone again")
-    assert rig.until_it_tries_again() == pytest.approx(1)
+    rig.capture.step()
+    assert rig.attempts(1) == pytest.approx(1)
 
 
 def test_no_single_pause_is_long(rig: Rig) -> None:
     rig.agree()
     rig.camera.open_fault = CameraLost("not there")
-    while rig.now < 5020:
-        rig.capture.step()
+    rig.attempts(6)
     assert max(rig.pauses) <= 1.0, "a stop must not wait for the end of a long pause"
 
 
@@ -221,12 +219,9 @@ def test_a_loss_is_told_once_however_long_it_lasts(rig: Rig, caplog: pytest.LogC
         for _ in range(2):
             rig.camera.open_fault = CameraLost("not there")
             rig.camera.fault = rig.camera.open_fault
-            attempts = rig.diary.count("open")
-            while rig.diary.count("open") < attempts + 5:
-                rig.capture.step()
+            rig.attempts(5)
             rig.camera.open_fault = rig.camera.fault = None
-            while rig.health.camera.state != "open":
-                rig.capture.step()
+            rig.step_until(lambda: rig.health.camera.state == "open")
     told = [record.getMessage().split(";")[0] for record in caplog.records]
     assert told == ["camera lost: not there", "camera is back"] * 2
 
@@ -235,9 +230,7 @@ def test_the_state_shows_the_latest_reason(rig: Rig) -> None:
     rig.agree()
     for reason in ("not there", "in use"):
         rig.camera.open_fault = CameraLost(reason)
-        attempts = rig.diary.count("open")
-        while rig.diary.count("open") == attempts:
-            rig.capture.step()
+        rig.attempts(1)
         assert rig.health.camera.reason == reason
 
 

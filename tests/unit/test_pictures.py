@@ -146,7 +146,7 @@ def test_a_progressive_jpeg_cut_short(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "named"),
-    [(b"", "is empty"), (b"this is no picture", "not a picture"), (b"\xff\xd8", "not a picture")],
+    [(b"", "is empty"), (b"this is no picture", "not a picture"), (b"\xff\xd8", "cut short")],
     ids=["empty", "text", "two bytes"],
 )
 def test_a_file_that_is_no_picture(tmp_path: Path, content: bytes, named: str) -> None:
