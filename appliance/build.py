@@ -159,6 +159,11 @@ def choose_camera(config: Config) -> Choice:
     return Choice("usb", registry.load("camera", "usb").Settings(**wanted))
 
 
+def check_lamps(config: Config) -> None:
+    """Raises `ConfigError` when the lamps could not be had. Claims no pin: a running daemon may hold them."""
+    registry.load("lamps", config.lamps.backend).check(config.lamps.settings)
+
+
 def make_reader(config: Config) -> Reader:
     """Detector, classifier and tracker on their engines; raises `ModelError` for a model that is unfit."""
     cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.

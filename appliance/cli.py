@@ -66,9 +66,10 @@ def _analyze(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     config = _load(options)
-    from appliance.build import choose_camera, make_reader
+    from appliance.build import check_lamps, choose_camera, make_reader
 
     reader = make_reader(config)
+    check_lamps(config)
     camera = choose_camera(config)
     for role, engine in reader.described.items():
         print(f"{role:<10} {engine}")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -50,6 +54,11 @@ class NoLamps:
     def __init__(self, settings: NoSettings) -> None:
         del settings
 
+    @staticmethod
+    def check(settings: NoSettings) -> None:
+        """There is nothing to check."""
+        del settings
+
     def camera_on(self) -> None:
         """There is no camera lamp."""
 
@@ -74,26 +83,31 @@ class GpioLamps:
 
     def __init__(self, settings: GpioSettings) -> None:
         """Claims the pins; raises `ConfigError` when they cannot be had."""
-        # gpiozero looks for pins while it is imported, so it is imported only by those who want lamps.
-        import gpiozero
-
         self._shown: dict[str, object] = {}
         self._lamps: dict[str, Any] = {}
         try:
-            factory = _make_factory(settings.factory)
-            for role in ("running", "camera", "fault"):
-                if (pin := getattr(settings, role)) >= 0:
-                    self._lamps[role] = gpiozero.LED(pin, pin_factory=factory)
-            if min(settings.red, settings.green, settings.blue) >= 0:
-                pins = settings.red, settings.green, settings.blue
-                self._lamps["colour"] = gpiozero.RGBLED(*pins, pin_factory=factory)
-        except (gpiozero.GPIOZeroError, ImportError, OSError, RuntimeError) as error:
+            with _told_in_one_line():
+                self._claim(settings)
+        except ConfigError:
             self.close()
-            raise ConfigError(
-                f"the lamps cannot be had: {type(error).__name__}: {error}; check lamps.factory and the pins",
-                key="lamps.backend",
-                value="gpiozero",
-            ) from error
+            raise
+
+    @staticmethod
+    def check(settings: GpioSettings) -> None:
+        """Whether lamps could be had, without claiming a pin; raises `ConfigError`."""
+        with _told_in_one_line():
+            _make_factory(settings.factory)
+
+    def _claim(self, settings: GpioSettings) -> None:
+        import gpiozero
+
+        factory = _make_factory(settings.factory)
+        for role in ("running", "camera", "fault"):
+            if (pin := getattr(settings, role)) >= 0:
+                self._lamps[role] = gpiozero.LED(pin, pin_factory=factory)
+        if min(settings.red, settings.green, settings.blue) >= 0:
+            pins = settings.red, settings.green, settings.blue
+            self._lamps["colour"] = gpiozero.RGBLED(*pins, pin_factory=factory)
 
     def camera_on(self) -> None:
         """Light the camera lamp; raises `LampError` when it stays dark."""
@@ -160,15 +174,35 @@ class LampSink:
         self._lamps.show(lamp_state(verdict, label))
 
 
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """gpiozero's many warnings and errors as one `ConfigError`; a fallback that works goes to the log."""
+    # gpiozero looks for pins while it is imported, so it is imported only by those who want lamps.
+    import gpiozero
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", gpiozero.PinFactoryFallback)
+        try:
+            yield
+        except (gpiozero.GPIOZeroError, ImportError, OSError, RuntimeError) as error:
+            raise ConfigError(
+                f"the lamps cannot be had: {type(error).__name__}: {error}; check lamps.factory and the pins",
+                key="lamps.backend",
+                value="gpiozero",
+            ) from error
+    for warning in heard:
+        log.warning("%s", warning.message)
+
+
 def _make_factory(name: str) -> Any:
+    import gpiozero
+    from gpiozero.pins.mock import MockFactory, MockPWMPin
+
     if name == "default":
-        return None
+        gpiozero.Device.ensure_pin_factory()
+        return gpiozero.Device.pin_factory
     if name == "mock":
-        from gpiozero.pins.mock import MockFactory, MockPWMPin
-
         return MockFactory(pin_class=MockPWMPin)
-    import importlib
-
     module, factory = {
         "lgpio": ("lgpio", "LGPIOFactory"),
         "rpigpio": ("rpigpio", "RPiGPIOFactory"),

@@ -327,6 +327,22 @@ def test_a_camera_that_another_program_uses_is_lost_until_it_is_free(bench: Benc
 
 
 @at_hand
+def test_what_is_missing_is_said_without_opening_it(bench: Bench) -> None:
+    assert bench.pull is not None and bench.put_back is not None
+    assert bench.camera.missing() is None
+    bench.pull()
+    assert bench.camera.missing()
+    bench.put_back()
+    assert bench.camera.missing() is None
+    if bench.scene:
+        assert (bench.scene.started, bench.scene.open) == (0, 0)
+    bench.camera.open()
+    bench.read(1)
+    assert bench.camera.missing() is None, "also while it is open"
+    bench.read(1)
+
+
+@at_hand
 def test_nothing_is_held_after_close(bench: Bench) -> None:
     def held() -> int:
         return len(os.listdir("/proc/self/fd")) + (bench.scene.open if bench.scene else 0)

@@ -83,11 +83,12 @@ class ScriptedCamera:
         self.diary = diary
         self.fault: Exception | None = None
         self.open_fault: Exception | None = None
+        self.absent: str | None = None
         self.next: Callable[[int], Frame] = lambda number: frame(number, float(number), noise(64, 48, number))
         self._number = 0
 
     def missing(self) -> str | None:
-        return None
+        return self.absent
 
     def open(self) -> None:
         self.diary.append("open")

@@ -89,7 +89,7 @@ def test_letterbox_keeps_the_shape_in_the_middle_of_black(
 @given(st.integers(40, 700), st.integers(40, 700), st.floats(0.1, 0.9), st.floats(0.1, 0.9))
 def test_letterbox_puts_a_spot_where_it_says(width: int, height: int, across: float, down: float) -> None:
     image = picture(width, height)
-    size = max(2, max(width, height) // 16)
+    size = min(max(2, max(width, height) // 16), width, height)
     x, y = int(across * (width - size)), int(down * (height - size))
     image[y : y + size, x : x + size] = 255
     square, placement = letterbox(image, 128)

@@ -312,9 +312,19 @@ def test_a_named_file_that_is_not_there(places: Places) -> None:
     assert problem.file == str(places.given) and "cannot be read" in problem.reason
 
 
-def test_a_path_that_the_system_refuses(places: Places) -> None:
-    (problem,) = places.problems(config=Path("/" + "x" * 300))
-    assert "cannot be read" in problem.reason
+REFUSED = Path("/" + "x" * 300)
+"""A path the system refuses to look up for anybody, as it refuses a closed folder to all but root."""
+
+
+@pytest.mark.parametrize(
+    "request_", [Request(config=REFUSED), Request(data_dir=REFUSED)], ids=["file", "state directory"]
+)
+@pytest.mark.usefixtures("places")
+def test_a_path_that_the_system_refuses(request_: Request) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        load(request_, {"XDG_STATE_HOME": "/nowhere"})
+    (problem,) = caught.value.problems
+    assert problem.file.startswith(str(REFUSED)) and "cannot be read" in problem.reason
 
 
 @pytest.mark.parametrize("value", ["[" * 20_000, "9" * 5_000], ids=["nested", "a number of 5000 digits"])

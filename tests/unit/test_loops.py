@@ -108,6 +108,21 @@ def test_without_an_agreement_the_camera_is_never_opened(rig: Rig) -> None:
     assert rig.health.camera.state == "closed"
 
 
+def test_while_idle_a_camera_that_is_not_there_is_told_once_and_not_opened(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.camera.absent = "no capture device"
+    with caplog.at_level(logging.INFO, "appliance.loops"):
+        for _ in range(5):
+            rig.capture.step()
+        assert (rig.health.camera.state, rig.health.camera.reason) == ("lost", "no capture device")
+        rig.camera.absent = None
+        rig.capture.step()
+    assert (rig.health.camera.state, rig.health.camera.reason) == ("closed", None)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "open" not in rig.diary and "lamp on" not in rig.diary
+
+
 def test_the_lamp_is_lit_before_the_camera_opens_and_out_after_it_closed(rig: Rig) -> None:
     rig.agree()
     rig.capture.step()
@@ -393,6 +408,17 @@ def test_readings_are_gone_after_the_agreement_ended(eye: Eye) -> None:
     eye.session.stop()
     eye.vision.step()
     assert eye.readings.newest() is None
+
+
+@pytest.mark.parametrize(("state", "kept"), [("lost", False), ("open", True)])
+def test_readings_of_a_camera_that_was_lost_are_gone(eye: Eye, state: str, kept: bool) -> None:
+    eye.session.start("1")
+    eye.health.camera_is("open")
+    eye.see(1, 1)
+    eye.frames.clear()
+    eye.health.camera_is(state)
+    eye.vision.step()
+    assert (eye.readings.newest() is not None) is kept
 
 
 def test_an_agreement_that_ends_during_a_reading_publishes_nothing(eye: Eye) -> None:

@@ -202,10 +202,25 @@ def test_a_video_says_its_rate_and_length(demo_clip: Path) -> None:
     [
         ("a.mp4", b"this is text\n" * 100, "is not a video"),
         ("a.txt", b"this is text\n" * 100, "is not a video"),
+        ("a.txt", ("a" + "\u00e4" * 5000).encode(), "is not a video"),
+        ("a.txt", ("Gr\u00fc\u00dfe\n" * 100).encode("latin-1"), "is not a video"),
+        ("a.txt", ("this is text\n" * 100).encode("utf-16"), "is not a video"),
+        ("a.txt", (("this is text\n" * 400)[:4095] + "\u00e4").encode() * 2, "is not a video"),
+        ("a.nfo", b"this is text\n" * 100, "is not a video"),
         ("a.mp4", b"", "is empty"),
         ("missing.mp4", None, "there is no such file"),
     ],
-    ids=["text named mp4", "text", "empty", "missing"],
+    ids=[
+        "text named mp4",
+        "text",
+        "UTF-8",
+        "Latin-1",
+        "UTF-16",
+        "UTF-8 cut within a letter",
+        "nfo",
+        "empty",
+        "missing",
+    ],
 )
 def test_a_file_that_is_no_video(tmp_path: Path, name: str, content: bytes | None, named: str) -> None:
     path = tmp_path / name
