@@ -76,7 +76,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     `stop` is set when the last frame of a clip was read; `failed` is told the reason when a worker dies.
     """
     choice = choose_camera(config)
-    camera: Camera = registry.load("camera", choice.backend)(choice.settings)
+    camera = make_camera(choice)
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     reader = make_reader(config)
     health = Health(choice.backend)
@@ -157,6 +157,12 @@ def choose_camera(config: Config) -> Choice:
         reasons.append(f"no {name} ({presence.why})")
     log.warning("camera: auto found none: %s; waiting for a usb camera", "; ".join(reasons))
     return Choice("usb", registry.load("camera", "usb").Settings(**wanted))
+
+
+def make_camera(choice: Choice) -> Camera:
+    """The camera of a choice; raises `ConfigError` for what can never be one, such as a text file."""
+    camera: Camera = registry.load("camera", choice.backend)(choice.settings)
+    return camera
 
 
 def check_lamps(config: Config) -> None:

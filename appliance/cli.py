@@ -66,14 +66,15 @@ def _analyze(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     config = _load(options)
-    from appliance.build import check_lamps, choose_camera, make_reader
+    from appliance.build import check_lamps, choose_camera, make_camera, make_reader
 
     reader = make_reader(config)
     check_lamps(config)
     camera = choose_camera(config)
+    missing = make_camera(camera).missing()
     for role, engine in reader.described.items():
         print(f"{role:<10} {engine}")
-    print(f"{'camera':<10} {camera.backend}")
+    print(f"{'camera':<10} {camera.backend}{f', not there now: {missing}' if missing else ''}")
     print(f"{'lamps':<10} {config.lamps.backend}")
     print(f"{'state in':<10} {config.state_dir}")
     print("all is well")

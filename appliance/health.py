@@ -126,6 +126,11 @@ class Health:
         with self._lock:
             self.counts[name] += amount
 
+    def totals(self) -> tuple[dict[str, int], dict[str, float]]:
+        """The counters, and the seconds spent in each stage, as they are now."""
+        with self._lock:
+            return dict(self.counts), dict(self.seconds)
+
     def camera_json(self) -> dict[str, object]:
         """The `camera` object of `/api/state`."""
         camera, age, rate = self.camera, self.frame_age(), self.rate("camera")

@@ -45,8 +45,11 @@ def read_layers(
     files = [BOARD_FILE, owner, *sorted((owner.parent / "config.d").glob("*.toml")), state / "page.toml"]
     layers = []
     for path in files:
-        if path == request.config or path.exists():
-            layers.append(_file_layer(path, problems))
+        try:
+            if path == request.config or path.exists():
+                layers.append(_file_layer(path, problems))
+        except OSError as error:
+            problems.append(ConfigError(f"cannot be read ({error.strerror})", file=str(path)))
     layers.append(_environment_layer(environment))
     layers.append(_command_line_layer(request, problems))
     return layers

@@ -20,13 +20,15 @@ log = logging.getLogger("appliance.loops")
 WAIT_S = 0.5
 """Longest wait of a consumer for something new."""
 
-READ_S = 1.0
-"""Longest wait for a frame."""
+READ_S = 2.0
+"""Longest wait for a frame; many cameras need more than a second for their first."""
 
 FROZEN_S = 10.0
 """A real camera that gives the very same picture for so long is stuck: noise never repeats."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 15.0
+_STEADY_S = 10.0  # a camera that delivers for so long is well: the next outage begins with the first pause
+_TICK_S = 1.0
 
 
 class Capture:
@@ -54,22 +56,23 @@ class Capture:
         self._open = False
         self._retry_at = 0.0
         self._pause_s = _FIRST_PAUSE_S
+        self._found_at = 0.0
         self._told = False  # one line in the log for each outage
         self._frozen = _Frozen()
 
     def step(self) -> None:
-        """Wait for an agreement, open, or read one frame: each at most about a second."""
+        """Wait for an agreement, open, or read one frame."""
         agreement = self._session.agreement
         if agreement != self._agreement:
             self.close()
             self._agreement = agreement
         if not agreement:
             self._look()
-            self._session.wait_live(READ_S)
+            self._session.wait_live(_TICK_S)
             return
         wait = self._retry_at - time.monotonic()
         if wait > 0:
-            self._pause(min(wait, READ_S))
+            self._pause(min(wait, _TICK_S))
             return
         try:
             self._read(agreement)
@@ -117,13 +120,16 @@ class Capture:
     def _found(self) -> None:
         if self._told:
             log.info("camera is back")
-        self._told, self._pause_s = False, _FIRST_PAUSE_S
+        self._told, self._found_at = False, time.monotonic()
         self._health.camera_is("open")
 
     def _lose(self, reason: str) -> None:
+        was_open, now = self._health.camera.state == "open", time.monotonic()
+        if was_open and now - self._found_at > _STEADY_S:
+            self._pause_s = _FIRST_PAUSE_S
         self._shut("lost", reason)
         self._tell(reason)
-        self._retry_at = time.monotonic() + self._pause_s
+        self._retry_at = now + self._pause_s
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
     def _tell(self, reason: str) -> None:

@@ -40,13 +40,14 @@ class HealthCollector:
         yield _gauge("camera_open", "1 while the camera delivers.", float(health.camera.state == "open"))
         yield _gauge("viewers", "Pictures being streamed.", self._viewers.count)
         yield _gauge("uptime_seconds", "Seconds since the start.", time.monotonic() - self._began)
+        counts, seconds = health.totals()
         for name, text in _COUNTERS.items():
-            yield CounterMetricFamily(f"interview_grader_{name}", text, value=health.counts[name])
+            yield CounterMetricFamily(f"interview_grader_{name}", text, value=counts.get(name, 0))
         stages = CounterMetricFamily(
             "interview_grader_stage_seconds", "Seconds spent in each stage of a reading.", labels=["stage"]
         )
-        for stage, seconds in health.seconds.items():
-            stages.add_metric([stage], seconds)
+        for stage, spent in seconds.items():
+            stages.add_metric([stage], spent)
         yield stages
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable
 from typing import cast
+
+
+log = logging.getLogger("appliance.notify")
 
 
 def _sender() -> Callable[[str], object]:
@@ -18,7 +22,7 @@ class Notifier:
     """Tells the service manager how we are; without one every call does nothing."""
 
     def __init__(self) -> None:
-        self._send = _sender()
+        self._notify = _sender()
 
     def ready(self, status: str) -> None:
         """Start-up is finished; `status` is one line for `systemctl status`."""
@@ -31,3 +35,9 @@ class Notifier:
     def stopping(self) -> None:
         """The stop has begun."""
         self._send("STOPPING=1")
+
+    def _send(self, message: str) -> None:
+        try:
+            self._notify(message)
+        except OSError as error:  # a socket that is named but not there is no reason to end
+            log.debug("the service manager cannot be told: %s", error)

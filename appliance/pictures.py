@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,8 +112,9 @@ def _cut_short(data: bytes) -> bool:
 def _first_scan(data: bytes) -> int:
     """Where a JPEG's first scan begins: past all segments with a length, in which a thumbnail may hide."""
     at = 2
-    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    while data[at : at + 1] == b"\xff" and (marker := data[at + 1 : at + 2]) != b"\xda":
+        is_fill = marker == b"\xff"
+        at += 1 if is_fill else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return at
 
 
@@ -120,7 +122,8 @@ def _is_text(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(4096)
     try:
-        return "\0" not in start.decode()
+        # Incremental: a letter of several bytes may lie across the end of what was read.
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:
         return False
 

@@ -19,6 +19,7 @@ from appliance.values import Frame, Image
 log = logging.getLogger("appliance.camera")
 
 _PICTURES_FPS = 10.0
+_SLOWEST_FPS = 0.5  # a slower camera would be taken for a lost one
 
 
 class _Playing(BaseModel):
@@ -110,7 +111,7 @@ class Replay:
 
     def _start(self) -> None:
         self._source, rate, self._close_source = _open(self.path)
-        self._rate = self._settings.fps or rate
+        self._rate = max(self._settings.fps or rate, _SLOWEST_FPS)
 
     def _next_image(self) -> Image:
         image = self._take()

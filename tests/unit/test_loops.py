@@ -195,16 +195,18 @@ def test_a_lost_camera_is_closed_dark_and_says_why(rig: Rig, where: str) -> None
     assert rig.frames.newest() is None, "no frozen face"
 
 
-def test_pauses_grow_from_one_second_to_fifteen_and_start_anew(rig: Rig) -> None:
+@pytest.mark.parametrize(("steady_s", "pause_s"), [(11.0, 1.0), (1.0, 15.0)], ids=["steady", "flapping"])
+def test_pauses_grow_until_the_camera_was_steady(rig: Rig, steady_s: float, pause_s: float) -> None:
     rig.agree()
     rig.camera.open_fault = CameraLost("not there")
     assert [rig.attempts(1) for _ in range(7)] == pytest.approx([0, 1, 2, 4, 8, 15, 15])
     rig.camera.open_fault = None
     assert rig.attempts(1) == pytest.approx(15)
     assert rig.health.camera.state == "open"
+    rig.now += steady_s
     rig.camera.fault = CameraLost("gone again")
     rig.capture.step()
-    assert rig.attempts(1) == pytest.approx(1)
+    assert rig.attempts(1) == pytest.approx(pause_s)
 
 
 def test_no_single_pause_is_long(rig: Rig) -> None:
