@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
-
 log = logging.getLogger("appliance.notify")
 
 
