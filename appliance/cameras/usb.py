@@ -28,7 +28,7 @@ _NOT_CAMERAS = ("bcm2835-isp", "bcm2835-codec", "unicam", "rp1-cfe", "pispbe", "
 class UsbSettings(BaseModel):
     """Settings of `camera.backend = "usb"`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     device: str = Field(
         "", description="Device (/dev/video0, a by-id path) or its number; empty: the first found."
