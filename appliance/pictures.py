@@ -18,7 +18,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", "
 """Files that are taken as pictures."""
 
 _DEFAULT_FPS = 25.0
-_MISSING_FRAMES = 0.02
+_MISSING_S, _MISSING_SHARE = 1.0, 0.05
 
 
 def is_picture(path: Path) -> bool:
@@ -94,8 +94,11 @@ class Clip:
             yield np.asarray(image, np.uint8)
 
     def is_cut_short(self, count: int) -> bool:
-        """Whether `count` frames are fewer than the file promises; containers round their number."""
-        return count < self.frames * (1 - _MISSING_FRAMES)
+        """Whether `count` frames are clearly fewer than the file promises.
+
+        Whole files miss a few: containers round, and an edit list may hide the first ones.
+        """
+        return self.frames - count > max(self.fps * _MISSING_S, self.frames * _MISSING_SHARE)
 
     def close(self) -> None:
         """Let the file go."""
