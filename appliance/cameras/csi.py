@@ -88,7 +88,11 @@ class Csi:
             self.close()
             raise CameraLost(f"camera {wanted.index} cannot be started: {error}") from error
         self._opened = time.monotonic()
-        size = camera.camera_configuration()["main"]["size"]
+        obtained = camera.camera_configuration()["main"]
+        if obtained["format"] != "RGB888":
+            self.close()
+            raise CameraLost(f"camera {wanted.index} gives {obtained['format']}, expected RGB888")
+        size = obtained["size"]
         log.info("csi %d: asked for %dx%d, obtained %dx%d", wanted.index, wanted.width, wanted.height, *size)
 
     def read(self, timeout: float) -> Frame:
@@ -99,7 +103,7 @@ class Csi:
             request = self._camera.capture_request(wait=timeout)
         except (concurrent.futures.TimeoutError, RuntimeError, OSError) as error:
             raise CameraLost(
-                f"camera {self._settings.index} delivers no frames: {error or 'timeout'}"
+                f"camera {self._settings.index} delivers no frames: {str(error) or 'timeout'}"
             ) from error
         try:
             image = np.asarray(request.make_array("main"), np.uint8)
@@ -116,11 +120,10 @@ class Csi:
             return
         camera, self._camera = self._camera, None
         try:
-            camera.stop()
-        except (RuntimeError, OSError) as error:
-            log.warning("csi %d: stopping failed: %s", self._settings.index, error)
-        finally:
+            # Not stop() first: behind a capture that timed out it would wait for ever; close() ends that.
             camera.close()
+        except (RuntimeError, OSError) as error:
+            log.warning("csi %d: closing failed: %s", self._settings.index, error)
 
     def _flip(self) -> Any:
         transform = importlib.import_module("libcamera").Transform

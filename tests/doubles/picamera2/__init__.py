@@ -72,6 +72,8 @@ class Picamera2:
             "transform": transform,
         }
 
+    _waiting = False
+
     def configure(self, camera_config: dict[str, Any]) -> None:
         assert not self._running
         self.configuration = camera_config
@@ -92,12 +94,14 @@ class Picamera2:
         assert isinstance(wait, float), "without a number of seconds it would wait for ever"
         if not (scene.plugged and scene.delivers) or len(self.lent) >= self.configuration["buffer_count"]:
             threading.Event().wait(wait)
+            self._waiting = True  # the job stays in the queue
             raise concurrent.futures.TimeoutError
         request = CompletedRequest(self, scene.next_picture(*self.configuration["main"]["size"]))
         self.lent.append(request)
         return request
 
     def stop(self) -> None:
+        assert not self._waiting, "behind a capture that timed out the real one waits for ever"
         self._running = False
         if not scene.plugged:
             raise RuntimeError("Failed to stop camera")
