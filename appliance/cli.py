@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ _FAULT, _USER = 1, 2
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns 0 when done, 1 for a fault, 2 when the user must change something."""
     environment.prepare()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.INFO,
@@ -43,6 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone, and Python would complain at exit
         return 0
+    except OSError as error:
+        if options.debug:
+            raise
+        print(f"{PROGRAM}: {error}; make room or correct the place and try again", file=sys.stderr)
+        return _FAULT
 
 
 def _run(options: argparse.Namespace) -> int:

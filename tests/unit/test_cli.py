@@ -206,3 +206,14 @@ def test_a_reader_that_goes_away_is_no_fault(demo_clip: Path) -> None:
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     ran = command("check", "--debug", "--set", "vision.detector=x", env=os.environ | {"HOME": str(tmp_path)})
     assert ran.returncode != 0 and "Traceback" in ran.stderr and "ModelError" in ran.stderr
+
+
+def test_a_full_disk_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "appliance", "config"]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "No space left on device" in line
