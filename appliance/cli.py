@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -35,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command not in ("run", "check"):
         logging.getLogger("appliance").setLevel(logging.WARNING)
     try:
-        return int(options.function(options))
+        code = int(options.function(options))
+        sys.stdout.flush()  # a full disk shows here, not after the end
+        return code
     except ApplianceError as error:
         if options.debug:
             raise
@@ -44,11 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone, and Python would complain at exit
+        _abandon_output()  # its reader has gone
         return 0
     except OSError as error:
         if options.debug:
             raise
+        _abandon_output()
         print(f"{PROGRAM}: {error}; make room or correct the place and try again", file=sys.stderr)
         return _FAULT
 
@@ -104,6 +109,12 @@ def _bench(options: argparse.Namespace) -> int:
     if options.config:
         passed_on += ["--config", str(options.config)]
     return bench(_load(options), seconds=options.seconds, arguments=passed_on)
+
+
+def _abandon_output() -> None:
+    """What is still buffered can go nowhere; Python would try again at the end, and complain."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _load(options: argparse.Namespace) -> Config:
