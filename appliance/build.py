@@ -20,7 +20,7 @@ from appliance.loops import Capture, SinkLoop, Vision
 from appliance.manifest import Manifest, check_tensors
 from appliance.metrics import Metrics
 from appliance.notice import NOTICE
-from appliance.pipeline import Pipeline
+from appliance.pipeline import Doubt, Pipeline
 from appliance.ports import Camera, Engine, Lamps, Sink
 from appliance.resources import models_dir
 from appliance.session import Session
@@ -30,6 +30,7 @@ from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
 from appliance.vision.blazeface import BlazeFace
 from appliance.vision.emotion import Classifier
+from appliance.vision.search import Search
 from appliance.vision.tracker import Tracker
 from appliance.web.app import create_app
 from appliance.web.server import Server
@@ -188,9 +189,10 @@ def make_reader(config: Config) -> Reader:
         described[model.role] = f"{path.stem}, {opened.description}"
     classifier = Classifier(engines["classifier"], classifier_model)
     pipeline = Pipeline(
-        BlazeFace(engines["detector"], detector_model, threshold=vision.threshold),
+        Search(BlazeFace(engines["detector"], detector_model, threshold=vision.threshold)),
         classifier,
-        Tracker(smoothing_s=vision.smoothing_s, expiry_s=vision.expiry_s),
+        Tracker(expiry_s=vision.expiry_s),
+        Doubt(smoothing_s=vision.smoothing_s, unsure_below=vision.unsure_below),
         max_people=vision.max_people,
     )
     return Reader(pipeline, classifier, engines, described)

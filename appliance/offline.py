@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -15,7 +15,7 @@ from appliance.build import Reader
 from appliance.environment import hushed
 from appliance.errors import PictureError
 from appliance.pictures import Clip, is_picture, list_pictures, read_picture
-from appliance.values import Box, Face, Frame, Image, Person, Reading, Stamps
+from appliance.values import Frame, Reading
 from appliance.wire import reading_json
 
 
@@ -69,26 +69,13 @@ def _readings(path: Path, reader: Reader, options: Options) -> Iterator[Reading]
     if is_picture(path):
         with hushed():
             image = read_picture(path)
-        yield _crop(image, reader) if options.crops else _single(image, reader)
+        yield reader.pipeline.read_crop(image) if options.crops else reader.pipeline.read_still(image)
     elif options.crops:
         raise PictureError(
             f"{path}: --crops takes pictures of one face each; expected a JPEG, PNG or the like"
         )
     else:
         yield from _video(path, reader, options.every)
-
-
-def _single(image: Image, reader: Reader) -> Reading:
-    reader.pipeline.reset()
-    return reader.pipeline.read(Frame(0, 0.0, image))
-
-
-def _crop(image: Image, reader: Reader) -> Reading:
-    # The face was cut out by somebody else: no detector, so its score is 1 by definition.
-    frame = Frame(0, 0.0, image)
-    face = Face(Box(0.0, 0.0, float(frame.width), float(frame.height)), 1.0)
-    scores = reader.classifier.read_crop(image)
-    return Reading(frame, (Person(1, face, scores, scores),), Stamps(0.0, 0.0, 0.0))
 
 
 def _video(path: Path, reader: Reader, every: int) -> Iterator[Reading]:
@@ -112,8 +99,12 @@ def _write(reading: Reading, source: str, options: Options, out: TextIO) -> None
     if options.jsonl:
         line = json.dumps(found)
     else:
-        faces = ", ".join(
-            f"{face['id']} {face['label']} {max(face['emotions'].values()):.2f}" for face in found["faces"]
-        )
+        faces = ", ".join(_in_words(face) for face in found["faces"])
         line = f"{source} {found['time_s']:.2f} s: {faces or 'no face'}"
     tqdm.write(line, file=out)
+
+
+def _in_words(face: dict[str, Any]) -> str:
+    if face["reason"]:
+        return f"{face['id']} {face['label']} ({face['reason']})"
+    return f"{face['id']} {face['label']} {max(face['emotions'].values()):.2f}"

@@ -1,41 +1,107 @@
-"""One frame through perception: detector, aligner, classifier, tracker. The product in a dozen lines."""
+"""One frame through perception: search, tracker, aligner, quality, classifier."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 
-from appliance.values import Frame, Reading, Stamps
-from appliance.vision.blazeface import BlazeFace
+from appliance.values import Box, Face, Frame, Image, Look, Person, Reading, Stamps
 from appliance.vision.emotion import Classifier
+from appliance.vision.movement import Mover
+from appliance.vision.pose import pose_of
+from appliance.vision.quality import Limits, unreadable
+from appliance.vision.search import Search
+from appliance.vision.smoothing import Smoother
 from appliance.vision.tracker import Tracker
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """How much is claimed: smoothing in seconds, the least top score, and what cannot be read."""
+
+    smoothing_s: float = 0.3
+    unsure_below: float = 0.0
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class _Followed:
+    """What is kept of one person from frame to frame."""
+
+    smoother: Smoother
+    mover: Mover
 
 
 class Pipeline:
     """Frame in, reading out. Belongs to one thread, as its engines do."""
 
     def __init__(
-        self, detector: BlazeFace, classifier: Classifier, tracker: Tracker, *, max_people: int
+        self, search: Search, classifier: Classifier, tracker: Tracker, doubt: Doubt, *, max_people: int
     ) -> None:
-        self.detector = detector
+        self._search = search
         self._classifier = classifier
         self._tracker = tracker
+        self._doubt = doubt
         self._max_people = max_people
+        self._followed: dict[int, _Followed] = {}
 
     def read(self, frame: Frame, skipped: int = 0) -> Reading:
-        """Everybody in one frame; of more than `max_people` faces the largest are read."""
-        faces = self.detector.find(frame.image)
-        largest = sorted(faces, key=lambda face: -face.box.area)[: self._max_people]
-        faces = sorted(largest, key=lambda face: face.box.x)  # newcomers are numbered from left to right
+        """Everybody in the next frame of a video; of more than `max_people` faces the largest are read."""
+        now = frame.captured
+        faces = self._chosen(self._search.find_next(frame.image, self._tracker.expected(now)))
+        numbers = self._tracker.update(faces, now)
         detected = time.monotonic()
-        scores = [self._classifier.read(frame.image, face) for face in faces]
-        people = self._tracker.update(faces, scores, frame.captured)
-        return Reading(frame, people, Stamps(frame.captured, detected, time.monotonic()), skipped)
+        self._followed = {number: self._followed.get(number) or self._new() for number in self._tracker.known}
+        people = [self._person(number, face, frame) for number, face in zip(numbers, faces, strict=True)]
+        people.sort(key=lambda person: person.id)
+        return Reading(frame, tuple(people), Stamps(now, detected, time.monotonic()), skipped)
+
+    def read_still(self, image: Image) -> Reading:
+        """Everybody in a picture that stands alone: all of it is searched, nothing is carried over."""
+        faces = self._chosen(self._search.find_all(image))
+        return self._alone(image, [(face, self._look(image, face)) for face in faces])
+
+    def read_crop(self, image: Image) -> Reading:
+        """The person in a picture that is one face already cut out: always scored, however bad it is."""
+        # Somebody else found the face: its score is 1 by definition.
+        face = Face(Box(0.0, 0.0, float(image.shape[1]), float(image.shape[0])), 1.0)
+        return self._alone(image, [(face, Look(self._classifier.read(image)))])
 
     def reset(self) -> None:
-        """Forget everybody: another picture, another film, another agreement."""
+        """Forget everybody: another film, another agreement."""
+        self._search.reset()
         self._tracker.reset()
+        self._followed = {}
 
     def close(self) -> None:
         """Let the engines go."""
-        self.detector.close()
+        self._search.close()
         self._classifier.close()
+
+    def _alone(self, image: Image, looks: list[tuple[Face, Look]]) -> Reading:
+        people = []
+        for number, (face, look) in enumerate(looks, 1):
+            smoothed, label = self._new().smoother.add(look, 0.0)
+            people.append(Person(number, face, look, smoothed, label))
+        return Reading(Frame(0, 0.0, image), tuple(people), Stamps(0.0, 0.0, 0.0))
+
+    def _chosen(self, faces: list[Face]) -> list[Face]:
+        largest = sorted(faces, key=lambda face: -face.box.area)[: self._max_people]
+        return sorted(largest, key=lambda face: face.box.x)  # newcomers are numbered from left to right
+
+    def _new(self) -> _Followed:
+        doubt = self._doubt
+        return _Followed(Smoother(smoothing_s=doubt.smoothing_s, unsure_below=doubt.unsure_below), Mover())
+
+    def _person(self, number: int, face: Face, frame: Frame) -> Person:
+        look, followed = self._look(frame.image, face), self._followed[number]
+        smoothed, label = followed.smoother.add(look, frame.captured)
+        movement = followed.mover.add(frame.image, face, look.pose, frame.captured)
+        return Person(number, face, look, smoothed, label, movement)
+
+    def _look(self, image: Image, face: Face) -> Look:
+        pose, crop = pose_of(face), self._classifier.crop(image, face)
+        reason = unreadable(face, pose, crop, self._doubt.limits)
+        if reason is not None:
+            return Look(None, reason, pose)
+        return Look(self._classifier.read(crop), None, pose)

@@ -31,6 +31,7 @@ class Vision(_Section):
     smoothing_s: float = Field(
         0.3, ge=0, le=5, description="Time constant of each person's smoothed scores, in s."
     )
+    unsure_below: float = Field(0.5, ge=0, le=1, description="With a smaller top score the label is unsure.")
     expiry_s: float = Field(
         2.0, gt=0, le=30, description="A face unseen for longer loses its number, in seconds."
     )

@@ -137,19 +137,62 @@ class Scores:
         return dict(zip(EMOTIONS, self.values, strict=True))
 
 
+UNSURE, NOT_READABLE, NOT_ANALYSED = "unsure", "not_readable", "not_analysed"
+"""Labels of a person besides the seven expressions."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a head points, in degrees as the picture shows it, 0 when it faces the camera with level eyes.
+
+    `yaw`: the nose towards the picture's right edge is positive; `pitch`: upwards is positive; `roll`:
+    clockwise is positive.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+
+
+@dataclass(frozen=True)
+class Movement:
+    """How a person moved within the last second.
+
+    `head`: mean speed of the head in face widths a second; `body`: picture change in the region under the
+    face, 0 to 1; `nods`, `shakes`: how many of each were counted.
+    """
+
+    head: float
+    body: float
+    nods: int
+    shakes: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """One face in one frame: either `scores` (calibrated, of this frame alone) or a `reason` for none.
+
+    A reason is one word: small, turned, blurred, dark, bright or covered.
+    """
+
+    scores: Scores | None
+    reason: str | None = None
+    pose: Pose | None = None
+
+
 @dataclass(frozen=True)
 class Person:
-    """A face that is followed over time: its number, its own scores of this frame, and its smoothed ones."""
+    """A face that is followed over time: its number, what it shows now, and what is claimed of it.
+
+    `smoothed` is None whenever `look.scores` is. `label`: one of the seven, `unsure` or `not_readable`.
+    """
 
     id: int
     face: Face
-    raw: Scores
-    smoothed: Scores
-
-    @property
-    def label(self) -> str:
-        """What the page shows for this person."""
-        return self.smoothed.dominant
+    look: Look
+    smoothed: Scores | None
+    label: str
+    movement: Movement | None = None
 
 
 @dataclass(frozen=True)

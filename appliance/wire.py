@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from appliance.values import Box, Person, Reading, Scores
+from appliance.values import NOT_ANALYSED, Box, Movement, Person, Pose, Reading, Scores
 
 SCHEMA = 1
 
@@ -24,19 +24,37 @@ def reading_json(reading: Reading, source: str) -> dict[str, Any]:
 
 
 def _face(person: Person) -> dict[str, Any]:
+    look, smoothed = person.look, person.smoothed
     return {
         "id": person.id,
         "box": _box(person.face.box),
         "score": round(person.face.score, 4),
-        "analysed": True,
-        "readable": True,
-        "reason": None,
-        "emotions": _scores(person.smoothed),
-        "emotions_raw": _scores(person.raw),
-        "dominant": person.smoothed.dominant,
+        "analysed": person.label != NOT_ANALYSED,
+        "readable": smoothed is not None,
+        "reason": look.reason,
+        "emotions": _scores(smoothed),
+        "emotions_raw": _scores(look.scores),
+        "dominant": smoothed.dominant if smoothed else None,
         "label": person.label,
-        "pose": None,
-        "movement": None,
+        "pose": _pose(look.pose),
+        "movement": _movement(person.movement),
+    }
+
+
+def _pose(pose: Pose | None) -> dict[str, float] | None:
+    if pose is None:
+        return None
+    return {"yaw": round(pose.yaw, 1), "pitch": round(pose.pitch, 1), "roll": round(pose.roll, 1)}
+
+
+def _movement(movement: Movement | None) -> dict[str, float] | None:
+    if movement is None:
+        return None
+    return {
+        "head": round(movement.head, 3),
+        "body": round(movement.body, 3),
+        "nods": movement.nods,
+        "shakes": movement.shakes,
     }
 
 
@@ -44,5 +62,7 @@ def _box(box: Box) -> list[float]:
     return [round(side, 1) for side in (box.x, box.y, box.width, box.height)]
 
 
-def _scores(scores: Scores) -> dict[str, float]:
+def _scores(scores: Scores | None) -> dict[str, float] | None:
+    if scores is None:
+        return None
     return {name: round(value, 4) for name, value in scores.named().items()}

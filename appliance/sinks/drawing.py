@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from appliance.palette import bgr
-from appliance.values import Image, Person
+from appliance.values import EMOTIONS, Image, Person
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DARK, _LIGHT = (24, 20, 18), (245, 245, 245)
@@ -48,7 +48,14 @@ def _draw_person(canvas: Image, person: Person, unit: float) -> None:
     box = person.face.box
     corner = round(box.x), round(box.y)
     cv2.rectangle(canvas, corner, (round(box.right), round(box.bottom)), colour, max(2, round(2 * unit)))
-    _draw_label(canvas, f"{person.id} {person.label} {person.smoothed.top:.2f}", corner, colour, unit)
+    _draw_label(canvas, _caption(person), corner, colour, unit)
+
+
+def _caption(person: Person) -> str:
+    words = f"{person.id} {person.label.replace('_', ' ')}"
+    if person.label in EMOTIONS and person.smoothed:
+        return f"{words} {person.smoothed.top:.2f}"
+    return f"{words}: {person.look.reason}" if person.look.reason else words
 
 
 def _draw_label(

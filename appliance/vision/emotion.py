@@ -19,12 +19,12 @@ class Classifier:
         self._model = model
         self._order = [model.classes.index(name) for name in EMOTIONS]
 
-    def read(self, image: Image, face: Face) -> Scores:
-        """The scores of a face found in a blue-green-red picture."""
+    def crop(self, image: Image, face: Face) -> Image:
+        """A face found in a blue-green-red picture, cut out as this model wants to see it."""
         pre = self._model.preprocessing
-        return self.read_crop(upright_crop(image, face, pre.size, margin=pre.margin, lift=pre.lift))
+        return upright_crop(image, face, pre.size, margin=pre.margin, lift=pre.lift)
 
-    def read_crop(self, crop: Image) -> Scores:
+    def read(self, crop: Image) -> Scores:
         """The scores of a picture of any size that is one face already cut out."""
         pre = self._model.preprocessing
         values = from_pixels(prepared(crop, pre.colour, pre.size), pre.range, self._engine.inputs[0])

@@ -1,4 +1,4 @@
-"""Who is who from frame to frame: where each person should be now, and their own smoothed scores.
+"""Who is who from frame to frame: where each person should be now.
 
 Faces are never recognised. A person keeps their number because their face moves on steadily: the tracker
 predicts each box with the speed it had (an alpha-beta filter) and pairs boxes and predictions by distance
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from appliance.values import Box, Face, Person, Scores
+from appliance.values import Box, Face
 from appliance.vision.assignment import IMPOSSIBLE, cheapest_pairs
 
 _ALPHA, _BETA = 0.7, 0.25
@@ -35,7 +35,6 @@ class _Track:
     box: Box
     seen: float
     speed: tuple[float, float] = (0.0, 0.0)
-    smoothed: Scores | None = None
 
     def predicted(self, now: float) -> Box:
         # The distance covered by a speed that fades out: v * tau * (1 - exp(-t / tau)).
@@ -55,44 +54,43 @@ class _Track:
 
 
 class Tracker:
-    """Gives every face a number that it keeps while in view, and smooths each person's scores over time."""
+    """Gives every face a number that it keeps while in view."""
 
-    def __init__(self, *, smoothing_s: float, expiry_s: float) -> None:
-        """`smoothing_s`: time constant of the mean; `expiry_s`: a face unseen for longer is gone."""
-        self._smoothing_s, self._expiry_s = smoothing_s, expiry_s
+    def __init__(self, *, expiry_s: float) -> None:
+        """`expiry_s`: a face unseen for longer is gone."""
+        self._expiry_s = expiry_s
         self._tracks: list[_Track] = []
         self._last_id = 0
 
-    def update(self, faces: Sequence[Face], scores: Sequence[Scores], now: float) -> tuple[Person, ...]:
-        """The people of this frame by their numbers; `now` is the frame's capture time in seconds."""
+    @property
+    def known(self) -> frozenset[int]:
+        """The numbers of everybody in view, or out of sight so briefly that they are waited for."""
+        return frozenset(track.id for track in self._tracks)
+
+    def expected(self, now: float) -> list[Box]:
+        """Where the faces of everybody known should be at `now`."""
+        return [track.predicted(now) for track in self._tracks if now - track.seen <= self._expiry_s]
+
+    def update(self, faces: Sequence[Face], now: float) -> list[int]:
+        """The number of each face, in their order; `now` is the frame's capture time in seconds."""
         self._tracks = [track for track in self._tracks if now - track.seen <= self._expiry_s]
-        people = []
-        pairs = _pair([track.predicted(now) for track in self._tracks], [face.box for face in faces])
         known = list(self._tracks)
-        for index, (face, raw) in enumerate(zip(faces, scores, strict=True)):
-            track = known[pairs[index]] if index in pairs else self._begin(face.box, now)
-            passed = now - track.seen
-            if index in pairs:
-                track.follow(face.box, now)
-            track.smoothed = self._smooth(track.smoothed, raw, passed)
-            people.append(Person(track.id, face, raw, track.smoothed))
-        return tuple(sorted(people, key=lambda person: person.id))
+        pairs = _pair([track.predicted(now) for track in known], [face.box for face in faces])
+        for index, track in pairs.items():
+            known[track].follow(faces[index].box, now)
+        return [
+            known[pairs[index]].id if index in pairs else self._begin(face.box, now)
+            for index, face in enumerate(faces)
+        ]
 
     def reset(self) -> None:
         """Forget everybody; numbers begin at 1 again."""
         self._tracks, self._last_id = [], 0
 
-    def _begin(self, box: Box, now: float) -> _Track:
+    def _begin(self, box: Box, now: float) -> int:
         self._last_id += 1
-        track = _Track(self._last_id, box, now)
-        self._tracks.append(track)
-        return track
-
-    def _smooth(self, before: Scores | None, raw: Scores, passed: float) -> Scores:
-        if before is None or self._smoothing_s <= 0:
-            return raw
-        share = 1.0 - math.exp(-passed / self._smoothing_s)
-        return Scores.of(np.asarray(before.values) * (1 - share) + np.asarray(raw.values) * share)
+        self._tracks.append(_Track(self._last_id, box, now))
+        return self._last_id
 
 
 def _pair(expected: Sequence[Box], found: Sequence[Box]) -> dict[int, int]:

@@ -14,6 +14,7 @@ from appliance.values import (
     Face,
     Frame,
     Image,
+    Look,
     Person,
     Reading,
     Scores,
@@ -50,7 +51,8 @@ def scores(**weights: float) -> Scores:
 
 
 def person(number: int, of: Face, raw: Scores, smoothed: Scores | None = None) -> Person:
-    return Person(number, of, raw, smoothed or raw)
+    named = smoothed or raw
+    return Person(number, of, Look(raw), named, named.dominant)
 
 
 def reading(of: Frame, *people: Person, skipped: int = 0) -> Reading:

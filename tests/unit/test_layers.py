@@ -27,6 +27,7 @@ LEVELS: list[tuple[int, str]] = [
     (1, "ports handoff health config registry store audit viewers manifest notice toml wire pictures"),
     (1, "settings layers"),
     (1, "vision.align vision.assignment vision.tensors vision.tracker vision.quality vision.movement"),
+    (1, "vision.pose vision.smoothing"),
     (1, "sinks.drawing web.connection web.server web.websocket"),
     (2, "vision.blazeface vision.emotion vision.search"),
     (2, "engines.coral workers session report sinks metrics report_config config_reference"),
@@ -46,6 +47,7 @@ PEERS: list[tuple[str, str]] = [
     ("manifest", "toml"),
     ("config layers", "registry settings layers toml"),
     ("vision.tracker", "vision.assignment"),
+    ("vision.search", "vision.blazeface"),
     ("sinks", "session"),
     ("web.*", "web.*"),
 ]

@@ -12,10 +12,11 @@ import pytest
 
 from appliance.engines.tflite import TFLite
 from appliance.manifest import Manifest
-from appliance.pipeline import Pipeline
+from appliance.pipeline import Doubt, Pipeline
 from appliance.values import EMOTIONS, Frame, Image
 from appliance.vision.blazeface import BlazeFace
 from appliance.vision.emotion import Classifier
+from appliance.vision.search import Search
 from appliance.vision.tracker import Tracker
 from tests.doubles.parts import picture
 
@@ -35,9 +36,10 @@ def pipeline(request: pytest.FixtureRequest, models_dir: Path) -> Iterator[Pipel
     manifest = Manifest.load(models_dir)
     detector, classifier = manifest.detector(""), manifest.classifier("")
     made = Pipeline(
-        BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5),
+        Search(BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5)),
         Classifier(TFLite(manifest.verified(classifier)), classifier),
-        Tracker(smoothing_s=0.3, expiry_s=2.0),
+        Tracker(expiry_s=2.0),
+        Doubt(smoothing_s=0.3),
         max_people=request.param,
     )
     yield made
@@ -53,10 +55,10 @@ def test_two_faces_have_two_different_results(pipeline: Pipeline, clip: list[Ima
     assert len(reading.people) == 2
     one, other = reading.people
     assert one.face.box.iou(other.face.box) == 0.0
-    assert {one.raw.dominant, other.raw.dominant} == {"happy", "neutral"}
+    assert {one.label, other.label} == {"happy", "neutral"}
     for person in reading.people:
-        assert sum(person.raw.values) == pytest.approx(1.0)
-        assert person.smoothed == person.raw, "nothing to smooth in the first frame"
+        assert person.look.scores and sum(person.look.scores.values) == pytest.approx(1.0)
+        assert person.smoothed == person.look.scores, "nothing to smooth in the first frame"
 
 
 def test_everybody_keeps_number_and_expression_through_the_clip(
@@ -96,7 +98,7 @@ def test_after_reset_numbers_begin_again(pipeline: Pipeline, clip: list[Image]) 
     mirrored = np.ascontiguousarray(clip[0][:, ::-1])
     people = pipeline.read(frame(mirrored)).people
     assert [person.id for person in people] == [1, 2]
-    assert all(person.smoothed == person.raw for person in people), "nothing carried over"
+    assert all(person.smoothed == person.look.scores for person in people), "nothing carried over"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 999), (640, 480)])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.values import EMOTIONS, Box, Face, Person, Scores
+from appliance.values import EMOTIONS, Box, Face, Look, Movement, Person, Pose, Scores
 from appliance.wire import reading_json
 from tests.doubles.parts import face, frame, person, picture, reading, scores
 
@@ -19,7 +19,9 @@ RAW, SMOOTHED = scores(happy=3, neutral=1), scores(happy=1, neutral=2)
 def test_a_reading_has_exactly_the_keys_of_the_contract() -> None:
     box = Face(Box(412.04, 88.46, 140.25, 141.0), 0.973219)
     taken = frame(12, 0.4, picture(1280, 720))
-    found = json.loads(json.dumps(reading_json(reading(taken, Person(1, box, RAW, SMOOTHED)), "a/b.mp4")))
+    found = json.loads(
+        json.dumps(reading_json(reading(taken, Person(1, box, Look(RAW), SMOOTHED, "neutral")), "a/b.mp4"))
+    )
     zero = dict.fromkeys(EMOTIONS, 0.0)
     assert found == {
         "schema": 1,
@@ -66,3 +68,14 @@ def test_rounding_keeps_the_sum_within_a_thousandth(weights: list[float], x: flo
     assert shown["emotions"][shown["dominant"]] == max(shown["emotions"].values())
     assert shown["box"][0] == pytest.approx(x, abs=0.051)
     assert 0 <= shown["score"] <= 1
+
+
+def test_a_face_that_cannot_be_read_claims_nothing() -> None:
+    look = Look(None, "turned", Pose(51.26, -3.0, 0.0))
+    found = Person(2, face(9, 9, 9), look, None, "not_readable", Movement(0.1234, 0.5, 1, 0))
+    (shown,) = reading_json(reading(frame(), found), "")["faces"]
+    assert shown["analysed"] and not shown["readable"] and shown["reason"] == "turned"
+    assert shown["emotions"] is shown["emotions_raw"] is shown["dominant"] is None
+    assert shown["label"] == "not_readable"
+    assert shown["pose"] == {"yaw": 51.3, "pitch": -3.0, "roll": 0.0}
+    assert shown["movement"] == {"head": 0.123, "body": 0.5, "nods": 1, "shakes": 0}
