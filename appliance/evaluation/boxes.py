@@ -1,4 +1,4 @@
-"""Pictures whose faces are marked with boxes: a CSV file, or JSON as COCO has it or with faces per picture."""
+"""Pictures whose faces are marked with boxes: a CSV file, COCO JSON, or JSON with faces per picture."""
 
 from __future__ import annotations
 
@@ -142,11 +142,10 @@ def _box(row: dict[str, str]) -> Box | None:
 
 
 def _from_json(path: Path) -> _Named:
+    text = read_text(path)
     try:
-        found = json.loads(read_text(path))
+        found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        if isinstance(error, ConfigError):
-            raise
         raise ConfigError(f"is not valid JSON: {error}; correct the file", file=str(path)) from error
     is_coco = isinstance(found, dict) and "annotations" in found
     try:

@@ -88,7 +88,7 @@ class Figures:
 
 
 def figures(truth: NDArray[np.int64], scores: NDArray[np.float64], unsure_below: float) -> Figures:
-    """All figures. `truth`: (n,), indices into `EMOTIONS`; `scores`: (n, 7), each row sums to 1; n may be 0."""
+    """All figures. `truth`: (n,), indices into `EMOTIONS`; `scores`: (n, 7), rows sum to 1; n may be 0."""
     said, top = scores.argmax(axis=1), scores.max(axis=1, initial=0.0)
     right = said == truth
     counts = np.zeros((len(EMOTIONS), len(EMOTIONS)), np.int64)

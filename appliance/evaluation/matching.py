@@ -123,9 +123,7 @@ def _fits(found: Box, marked: Box) -> bool:
 def _widths(faces: Sequence[tuple[Miss, bool]]) -> list[WidthRange]:
     ends: list[float | None] = [*EDGES[1:], None]
     return [
-        WidthRange(
-            low, high, _recall([hit for face, hit in faces if low <= face.share < (high or math.inf)])
-        )
+        WidthRange(low, high, _recall([hit for face, hit in faces if low <= face.share < (high or math.inf)]))
         for low, high in zip(EDGES, ends, strict=True)
     ]
 

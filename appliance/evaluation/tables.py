@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
@@ -48,7 +49,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, s
 
     Raises `ConfigError` when a column is missing, `ConfigErrors` when a row has too few or too many values.
     """
-    reader = csv.DictReader(read_text(path).splitlines(), skipinitialspace=True)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
     problems = Problems(path)
     rows = []
     try:

@@ -1,0 +1,99 @@
+"""Runs the models over a data set, picture by picture. Holds the reader, so it belongs to one thread."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from appliance.build import Reader
+from appliance.environment import hushed
+from appliance.errors import PictureError
+from appliance.evaluation.boxes import Scene
+from appliance.evaluation.datasets import Sample
+from appliance.evaluation.matching import Examined
+from appliance.pictures import read_picture
+from appliance.values import EMOTIONS, Box, Image, Person, Scores
+
+_Item = TypeVar("_Item", Sample, Scene)
+
+NO_FACE = "no face"
+"""Why a picture was not read when nobody was found in it; the other reasons are those of `Look`."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the model said about one picture; `box`: where the face is, None when it is the whole picture."""
+
+    sample: Sample
+    scores: Scores
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Every verdict, why pictures were not read and how often, and how many files could not be opened."""
+
+    verdicts: tuple[Verdict, ...]
+    not_read: dict[str, int]
+    failed: int
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """The labels as indices into `EMOTIONS`, shape (n,)."""
+        return np.array([EMOTIONS.index(each.sample.label) for each in self.verdicts], np.int64)
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """The scores, shape (n, 7)."""
+        return np.array([each.scores.values for each in self.verdicts], np.float64).reshape(-1, len(EMOTIONS))
+
+
+def judge(samples: Sequence[Sample], reader: Reader, *, whole: bool, progress: bool) -> Judged:
+    """Read every picture: as one face cut out, or with `whole` the largest face found in it."""
+    verdicts: list[Verdict] = []
+    not_read: Counter[str] = Counter()
+    opened = 0
+    for sample, image in _pictures(samples, progress):
+        opened += 1
+        person = _largest(image, reader) if whole else reader.pipeline.read_crop(image).people[0]
+        if person is None or person.look.scores is None:
+            not_read[(person and person.look.reason) or NO_FACE] += 1
+        else:
+            verdicts.append(Verdict(sample, person.look.scores, person.face.box if whole else None))
+    return Judged(tuple(verdicts), dict(sorted(not_read.items())), len(samples) - opened)
+
+
+def examine(scenes: Sequence[Scene], reader: Reader, *, progress: bool) -> tuple[list[Examined], int]:
+    """Look for faces in every picture; also how many files could not be opened."""
+    found = []
+    for scene, image in _pictures(scenes, progress):
+        people = reader.pipeline.read_still(image).people
+        boxes = tuple(person.face.box for person in sorted(people, key=lambda person: -person.face.score))
+        found.append(Examined(scene.name, int(image.shape[1]), scene.faces, boxes))
+    return found, len(scenes) - len(found)
+
+
+def _largest(image: Image, reader: Reader) -> Person | None:
+    people = reader.pipeline.read_still(image).people
+    return max(people, key=lambda person: person.face.box.area, default=None)
+
+
+def _pictures(items: Sequence[_Item], progress: bool) -> Iterator[tuple[_Item, Image]]:
+    """Each item with its picture; those that cannot be opened are named on standard error and left out."""
+    with tqdm(total=len(items), unit="picture", disable=not progress, leave=False) as bar:
+        for item in items:
+            try:
+                with hushed():
+                    image = read_picture(item.path)
+            except PictureError as error:
+                tqdm.write(f"interview-grader: {error}", file=sys.stderr)
+            else:
+                yield item, image
+            bar.update()
