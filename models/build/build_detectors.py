@@ -1,0 +1,190 @@
+"""Make the full-integer int8 detectors from the float ones.
+
+    python models/build/build_detectors.py                       # ranges_*.json -> models/*_int8.tflite
+    python models/build/build_detectors.py --calibrate --data DIR  # pictures -> ranges_*.json, then the same
+
+The first needs the float models, which `fetch_models.py` takes out of their package, and ai-edge-quantizer;
+it gives the same bytes every time. The second needs pictures with faces as well (see `scenes.py`), and
+PyTorch. After another calibration the manifest needs the new digests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fetch_models
+import numpy as np
+import quantise
+import scenes
+import tflite_graph as tg
+
+BUILD = Path(__file__).resolve().parent
+SEED = 3
+
+
+@dataclass(frozen=True)
+class Detector:
+    """One detector to be made.
+
+    `boxes` is the range of its box offsets, in pixels of the input of `side` pixels; `share` how much of
+    every other activation the first ranges keep; then the length of the tuning and its batches.
+    """
+
+    source: str
+    target: str
+    settings: str
+    side: int
+    boxes: tuple[float, float]
+    share: float
+    steps: int
+    batch: int
+
+
+DETECTORS = {
+    "blazeface-short-int8": Detector(
+        source="blazeface-short",
+        target="blazeface_short_int8.tflite",
+        settings="ranges_short.json",
+        side=128,
+        boxes=(-64.0, 128.0),
+        share=0.9998,
+        steps=600,
+        batch=8,
+    ),
+    "blazeface-full-int8": Detector(
+        source="blazeface-full",
+        target="blazeface_full_int8.tflite",
+        settings="ranges_full.json",
+        side=192,
+        boxes=(-64.0, 152.0),
+        share=0.99995,
+        steps=350,
+        batch=6,
+    ),
+}
+
+SCORES = (-5.0, 5.0)
+"""Logits: scores of 0.7 % to 99.3 % in 256 steps. Over black borders the float models give -30000."""
+
+PIXELS = (-1.0, 128 / 127)
+"""With -1 to 1 zero lies between two steps, and 41 of the 256 pixel values become one with a neighbour."""
+
+CALIBRATION_SCENES = 300
+TUNING_SCENES = 1500
+
+
+def first_settings(detector: Detector, model: bytes, inputs: np.ndarray) -> quantise.Settings:
+    """Ranges as they are measured, and those of input and heads as they must be."""
+    ranges = quantise.limits(quantise.measure(model, inputs), detector.share)
+    parsed = tg.read(model)
+    for output in tg.graph(parsed).outputs:
+        low, high = SCORES if is_score(parsed, output) else detector.boxes
+        quantise.set_range(ranges, tg.head(parsed, output), low, high)
+    quantise.set_range(ranges, [input_name(parsed)], *PIXELS)
+    return quantise.Settings(ranges)
+
+
+def calibrate(detector: Detector, model: bytes, data: Path, steps: int) -> quantise.Settings:
+    """Measure, then tune, on scenes of the calibration half of the pictures; 0 steps: as many as usual."""
+    import tune
+
+    chosen = [picture for picture in scenes.pictures(data) if picture.calibrates]
+    measured = scenes.make(chosen, detector.side, CALIBRATION_SCENES, SEED, rough=True)
+    settings = first_settings(detector, model, scenes.values(measured))
+    parsed = tg.read(model)
+    fixed = {input_name(parsed)}
+    for output in tg.graph(parsed).outputs:
+        fixed.update(tg.head(parsed, output))
+    many = scenes.make(chosen, detector.side, TUNING_SCENES, SEED + 1, rough=True)
+    drawn, loss = batches(many, detector.batch), loss_of(parsed, detector.boxes)
+    return tune.tune(model, settings, drawn, loss, fixed=fixed, steps=steps or detector.steps)
+
+
+def batches(made: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Endless draws of `size` scenes, as the float models take them."""
+    random = np.random.default_rng(SEED)
+    while True:
+        yield scenes.values(made[random.integers(0, len(made), size)])
+
+
+def loss_of(model: Any, limits: tuple[float, float]) -> Any:
+    """The difference between two answers where it matters: at faces, and at what looks like one."""
+    import torch
+    from torch.nn.functional import smooth_l1_loss
+
+    scores_first = is_score(model, tg.graph(model).outputs[0])
+
+    def loss(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> torch.Tensor:
+        scores, boxes = found if scores_first else found[::-1]
+        true_scores, true_boxes = wanted if scores_first else wanted[::-1]
+        true_scores, true_boxes = true_scores.clamp(*SCORES), true_boxes.clamp(*limits)
+        likely = torch.sigmoid(torch.maximum(true_scores, scores.detach()) + 1)
+        face = torch.sigmoid(true_scores) ** 2
+        score_error = smooth_l1_loss(scores, true_scores, reduction="none", beta=0.1)
+        box_error = smooth_l1_loss(boxes, true_boxes, reduction="none", beta=0.5).mean(dim=2, keepdim=True)
+        return (likely * score_error).sum() / likely.sum() + 0.1 * (face * box_error).sum() / face.sum()
+
+    return loss
+
+
+def is_score(model: Any, output: int) -> bool:
+    """Whether an output holds scores, one per anchor, and not boxes."""
+    return int(tg.graph(model).tensors[int(output)].shape[-1]) == 1
+
+
+def input_name(model: Any) -> str:
+    """The name of the only input."""
+    return tg.tensor_name(model, tg.graph(model).inputs[0])
+
+
+def source(models: Path, detector: Detector) -> bytes:
+    """The float model, verified and prepared."""
+    entry = fetch_models.manifest(models)[detector.source]
+    path = models / entry["file"]
+    fetch_models.check(entry, path)
+    return tg.prepare(path.read_bytes())
+
+
+def build(detector: Detector, models: Path) -> bytes:
+    """The int8 model from the float model and the settings beside this script."""
+    settings = quantise.Settings.load(BUILD / detector.settings)
+    return quantise.quantise(source(models, detector), settings)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 1 when a model differs from its digest."""
+    parser = argparse.ArgumentParser(description="Make the int8 detectors.")
+    parser.add_argument("names", nargs="*", default=list(DETECTORS), help="default: all of %(default)s")
+    parser.add_argument("--models", type=Path, default=fetch_models.MODELS, help="default: %(default)s")
+    parser.add_argument("--calibrate", action="store_true", help="measure and tune anew (needs --data)")
+    parser.add_argument("--data", type=Path, help="folder with facedet/ in it")
+    parser.add_argument("--steps", type=int, default=0, help="tune for this long; more is better")
+    options = parser.parse_args(arguments)
+    if unknown := sorted(set(options.names) - set(DETECTORS)):
+        parser.error(f"unknown: {', '.join(unknown)}")
+    if options.calibrate and options.data is None:
+        parser.error("--calibrate needs --data")
+    entries, differ = fetch_models.manifest(options.models), False
+    for name in options.names:
+        detector = DETECTORS[name]
+        if options.calibrate:
+            made = calibrate(detector, source(options.models, detector), options.data, options.steps)
+            made.save(BUILD / detector.settings)
+        content = build(detector, options.models)
+        fetch_models.write(options.models / detector.target, content)
+        digest = hashlib.sha256(content).hexdigest()
+        as_listed = entries.get(name, {}).get("sha256") == digest
+        differ = differ or not as_listed
+        note = "as in the manifest" if as_listed else "not that of the manifest"
+        print(f"{name}: {len(content)} bytes, sha256 {digest}, {note}")
+    return 1 if differ else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""From trained weights to the files that ship: float, int8, and what the manifest says of them.
+
+    python models/build/export_expression.py --data DATA --work WORK    # after train_expression.py
+    python models/build/export_expression.py                            # only int8 from float, the same bytes
+
+The first reads WORK/student.pt, mixes its two heads into one, writes `expression.tflite`, measures the ranges
+of its tensors on training faces, fits the calibration of the int8 model on the two thirds of the validation
+faces that choices may be made by, and prints the figures of the third that is kept out. The second needs
+neither pictures nor PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import quantise
+import tflite_graph as tg
+from ai_edge_litert.interpreter import Interpreter
+from fetch_models import MODELS, write
+
+BUILD = Path(__file__).resolve().parent
+FLOAT, INT8 = MODELS / "expression.tflite", MODELS / "expression_int8.tflite"
+RANGES = BUILD / "ranges_expression.json"
+
+POSED_WEIGHT = 0.25
+"""How much of the shipped head is the one that follows face-api: a little costs FER+ nothing and teaches posed
+anger, disgust and fear (see the model card)."""
+
+PIXELS = (-1.0, 128 / 127)
+"""With -1 to 1 zero lies between two steps, and 41 of the 256 pixel values become one with a neighbour."""
+
+SHARE = 0.9999
+"""How much of what a tensor holds its int8 range takes in."""
+
+
+def float_model(weights: Path, package: Path) -> bytes:
+    """The trained net as a .tflite file: face (1, 48, 48, 1) to `expression` (1, 7) and `covered` (1, 1)."""
+    import torch
+    from expression_data import SIDE
+    from expression_net import Shipped
+    from tflite_net import Net
+
+    net = Shipped(package)
+    net.load_state_dict(torch.load(weights, weights_only=True))
+
+    def convolved(x: int, layer: Any, stride: int, relu: bool) -> int:
+        kernel = layer.weight.detach().numpy().transpose(0, 2, 3, 1)
+        bias = layer.bias.detach().numpy()
+        return graph.conv(x, kernel, bias, stride=stride, padding="SAME", relu=relu)
+
+    graph = Net((1, SIDE, SIDE, 1), "face")
+    x = convolved(graph.input, net.stem, 2, relu=True)
+    for block in net.blocks:
+        y = convolved(x, block.first.conv, 2 if block.down else 1, relu=True)
+        y = convolved(y, block.second.conv, 1, relu=False)
+        if block.down:
+            x = graph.widen(graph.pool(x, "AVERAGE", 2, 2), graph.shape(y)[-1])
+        x = graph.add(x, y, relu=True)
+    features = graph.mean(x)
+    heads = {"expression": _mixed(net.people, net.posed), "covered": _layer(net.covered)}
+    return graph.finish({name: graph.dense(features, *layer) for name, layer in heads.items()})
+
+
+def int8_model() -> bytes:
+    """The int8 model from the float one and the stored ranges: the same bytes every time."""
+    return quantise.quantise(tg.prepare(FLOAT.read_bytes()), quantise.Settings.load(RANGES))
+
+
+def calibrate_ranges(data: Path) -> None:
+    """Measure the ranges of the float model's tensors on training faces as cameras show them."""
+    import torch
+    from expression_data import Camera, as_input, load_votes
+
+    votes = load_votes(data)
+    rows = np.random.default_rng(1).choice(votes.chosen, 600, replace=False)
+    seen, _ = Camera(torch.Generator().manual_seed(1))(votes.images[rows[:300]])
+    faces = torch.cat([seen, as_input(votes.images[rows[300:]])]).numpy().transpose(0, 2, 3, 1)
+    model = tg.prepare(FLOAT.read_bytes())
+    ranges = quantise.limits(quantise.measure(model, np.ascontiguousarray(faces)), SHARE)
+    quantise.set_range(ranges, ["face"], *PIXELS)
+    quantise.Settings(ranges).save(RANGES)
+
+
+def logits(content: bytes, faces: np.ndarray) -> dict[str, np.ndarray]:
+    """What each output says of grey faces (count, 48, 48), by name."""
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    (source,), outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    found: dict[str, list[np.ndarray]] = {detail["name"]: [] for detail in outputs}
+    for face in faces:
+        interpreter.set_tensor(source["index"], _stored(face / 127.5 - 1, source)[None, :, :, None])
+        interpreter.invoke()
+        for detail in outputs:
+            value = interpreter.get_tensor(detail["index"])[0].astype(np.float32)
+            scale, zero = detail["quantization"]
+            found[detail["name"]].append((value - zero) * scale if scale else value)
+    return {name.split(":")[0]: np.stack(values) for name, values in found.items()}
+
+
+def fitted(said: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:
+    """Temperature and offsets, (7,), that make logits (count, 7) the likeliest for classes (count,).
+
+    Offsets are held back towards zero: rare classes have few faces.
+    """
+    import torch
+
+    scores, wanted = torch.from_numpy(said), torch.from_numpy(truth.astype(np.int64))
+    heat, offsets = torch.zeros(1, requires_grad=True), torch.zeros(7, requires_grad=True)
+    search = torch.optim.LBFGS([heat, offsets], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        search.zero_grad()
+        value = torch.nn.functional.cross_entropy((scores + offsets) / heat.exp(), wanted)
+        value = value + 0.01 * (offsets**2).mean()
+        value.backward()
+        return value
+
+    search.step(loss)
+    return float(heat.exp()), offsets.detach().numpy()
+
+
+def figures(probabilities: np.ndarray, truth: np.ndarray) -> str:
+    """Accuracy, macro-F1 and expected calibration error in ten bins."""
+    from expression_data import accuracy_and_f1
+
+    top, said = probabilities.max(1), probabilities.argmax(1)
+    bins, error = np.minimum((top * 10).astype(int), 9), 0.0
+    for number in np.unique(bins):
+        here = bins == number
+        error += here.mean() * abs(top[here].mean() - np.mean(said[here] == truth[here]))
+    return "accuracy {:.4f} macro-F1 {:.4f}".format(*accuracy_and_f1(truth, said)) + f" ECE {error:.3f}"
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    """Probabilities along the last axis."""
+    powers = np.exp(values - values.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def report(data: Path) -> None:
+    """Fit the calibration, judge float and int8, and print what belongs into the manifest."""
+    from covered_faces import photographed
+    from expression_data import load_photographs, load_votes
+
+    votes, (faces, labels, kept) = load_votes(data), load_photographs(data)
+    files = {"float": FLOAT.read_bytes(), "int8": INT8.read_bytes()}
+    said = {name: logits(content, votes.images[votes.selection]) for name, content in files.items()}
+    heat, offsets = fitted(said["int8"]["expression"], votes.majority[votes.selection])
+    print(f"temperature = {heat:.4g}\noffsets = {[round(float(value), 3) for value in offsets]}")
+    sets = {
+        "FER+, selection": (votes.images[votes.selection], votes.majority[votes.selection]),
+        "FER+, kept out": (votes.images[votes.kept], votes.majority[votes.kept]),
+        "photographs, selection": (faces[~kept], labels[~kept]),
+        "photographs, kept out": (faces[kept], labels[kept]),
+    }
+    for title, (images, truth) in sets.items():
+        for name, content in files.items():
+            raw = logits(content, images)["expression"]
+            print(
+                f"{title}, {name}: {figures(softmax((raw + offsets) / heat), truth)}; plain {figures(softmax(raw), truth)}"
+            )
+    seen, covered, apart = photographed(data)
+    told = logits(files["int8"], seen[apart])["covered"][:, 0]
+    for limit in (0.5, 0.7, 0.8, 0.9):
+        over = told > np.log(limit / (1 - limit))
+        masks, bare = over[covered[apart] > 0].mean(), over[covered[apart] == 0].mean()
+        print(f"covered over {limit}: {masks:.3f} of masked faces, {bare:.3f} of bare ones")
+    for path in (FLOAT, INT8):
+        print(
+            f"{path.name}: {path.stat().st_size} bytes, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        )
+
+
+def _mixed(people: Any, posed: Any) -> tuple[np.ndarray, np.ndarray]:
+    """One linear layer whose probabilities are the two heads' geometric mean, weighted."""
+    parts = zip(_layer(people), _layer(posed), strict=True)
+    weights, bias = ((1 - POSED_WEIGHT) * one + POSED_WEIGHT * other for one, other in parts)
+    return weights, bias
+
+
+def _layer(layer: Any) -> tuple[np.ndarray, np.ndarray]:
+    return layer.weight.detach().numpy(), layer.bias.detach().numpy()
+
+
+def _stored(values: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    scale, zero = detail["quantization"]
+    if not scale:
+        return values.astype(np.float32)
+    return np.clip(np.rint(values / scale) + zero, -128, 127).astype(np.int8)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Write the expression model's files.")
+    parser.add_argument("--data", type=Path, help="folder of data sets")
+    parser.add_argument("--work", type=Path, help="folder of the training")
+    options = parser.parse_args(arguments)
+    if (options.data is None) != (options.work is None):
+        parser.error("--data and --work belong together")
+    if options.work:
+        from npm_package import FACE_API, unpacked
+
+        package = unpacked(FACE_API, options.work) / "model"
+        write(FLOAT, float_model(options.work / "student.pt", package))
+        calibrate_ranges(options.data)
+    write(INT8, int8_model())
+    if options.data:
+        report(options.data)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

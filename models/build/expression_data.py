@@ -1,0 +1,195 @@
+"""Faces to learn expressions from: FER2013 pictures with FER+ votes, changed as a camera would change them.
+
+Class order everywhere is the product's: angry, disgusted, fear, happy, sad, surprised, neutral.
+Grey faces are uint8 (count, 48, 48); what nets see is float32 (count, 1, 48, 48) in -1 to 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SIDE = 48
+TRAINING, PUBLIC_TEST = 0, 1
+VOTE_COLUMNS = (4, 5, 6, 1, 3, 2, 0)
+"""Where our classes stand among the FER+ votes: neutral, happiness, surprise, sadness, anger, ..."""
+CONTEMPT, UNKNOWN, NOT_A_FACE = 7, 8, 9
+
+SHARPNESS = 1.5
+"""Vote shares are raised to this power: the first class is what is asked for, the shares are noisy."""
+
+MOST_NOT_A_FACE = 5
+"""A picture that more of the ten voters called no face is left out."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Training faces with vote shares, and validation faces with the class most voters gave."""
+
+    images: np.ndarray
+    shares: np.ndarray
+    chosen: np.ndarray
+    """Rows to train on."""
+    valid: np.ndarray
+    """Rows of PublicTest with a majority, without near-duplicates of training pictures: two thirds to
+    choose by (`selection`), one third kept out of every choice (`kept`)."""
+    majority: np.ndarray
+    kept_out: np.ndarray
+
+    @property
+    def selection(self) -> np.ndarray:
+        """Rows to choose recipes, mixtures and calibration by."""
+        return self.valid[~self.kept_out]
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Rows that no choice was made by."""
+        return self.valid[self.kept_out]
+
+
+def load_votes(data: Path) -> Votes:
+    """FER2013 with FER+ votes from `emotion/fer_train_publictest.npz` of a data folder."""
+    table = np.load(data / "emotion" / "fer_train_publictest.npz")
+    votes, usage, majority = (
+        table["ferplus_votes"].astype(np.float32),
+        table["usage"],
+        table["ferplus_majority"],
+    )
+    shares = votes[:, VOTE_COLUMNS]
+    shares = np.where(shares <= 1, 0, shares)  # single votes are noise, as the makers of FER+ found
+    total = shares.sum(1)
+    usable = (total > 0) & (votes[:, NOT_A_FACE] <= MOST_NOT_A_FACE)
+    usable &= total >= votes[:, CONTEMPT] + votes[:, UNKNOWN]
+    again = table["near_dup_in_training"].astype(bool) | table["dup_in_training"].astype(bool)
+    valid = np.flatnonzero((usage == PUBLIC_TEST) & (majority >= 0) & (majority < CONTEMPT) & ~again)
+    shares = (shares / np.maximum(total, 1)[:, None]) ** SHARPNESS
+    shares /= np.maximum(shares.sum(1), 1e-6)[:, None]
+    return Votes(
+        table["images"],
+        shares.astype(np.float32),
+        np.flatnonzero((usage == TRAINING) & usable),
+        valid,
+        majority,
+        third(len(valid), seed=5),
+    )
+
+
+def load_photographs(data: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Other people's photographs, for judging only: faces, labels, and which third is kept out."""
+    table = np.load(data / "emotion" / "photographs_dev_112.npz")
+    faces = [cv2.resize(face, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for face in table["images"]]
+    return np.stack(faces), table["label"], third(len(faces), seed=6)
+
+
+def third(count: int, seed: int) -> np.ndarray:
+    """A mask over `count` rows that is true for a random third."""
+    mask = np.zeros(count, bool)
+    mask[np.random.default_rng(seed).permutation(count)[count * 2 // 3 :]] = True
+    return mask
+
+
+def as_input(faces: np.ndarray) -> Tensor:
+    """Grey faces as nets see them."""
+    return torch.from_numpy(faces).float()[:, None] / 127.5 - 1
+
+
+def accuracy_and_f1(truth: np.ndarray, said: np.ndarray) -> tuple[float, float]:
+    """Share of right answers, and the mean F1 of the classes that occur, of class numbers (count,)."""
+    scores = []
+    for number in np.unique(truth):
+        hits = np.sum((truth == number) & (said == number))
+        scores.append(2 * hits / max(1, np.sum(truth == number) + np.sum(said == number)))
+    return float(np.mean(truth == said)), float(np.mean(scores))
+
+
+class Camera:
+    """Changes faces at random as distance, light, lens, detector and things in the way would.
+
+    `strength` scales how far; 1 is what the nets are trained with.
+    """
+
+    def __init__(self, generator: torch.Generator, strength: float = 1.0) -> None:
+        self._random, self._strength = generator, strength
+        across = torch.linspace(-1, 1, SIDE)
+        self._down, self._across = torch.meshgrid(across, across, indexing="ij")
+
+    def __call__(self, faces: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The faces as input, and which of them have a patch cut out, (count,) bool."""
+        x = self._blurred(self._placed(as_input(faces)))
+        x = self._lit(x)
+        noisy = (self._uniform(len(x), 1, 1, 1) < 0.3) * self._uniform(len(x), 1, 1, 1) * 0.12
+        x = x + torch.randn(x.shape, generator=self._random) * noisy
+        x, cut = self._cut(x)
+        return x.clamp(-1, 1), cut
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self._random)
+
+    def _spread(self, count: int, width: float) -> Tensor:
+        """Uniform round zero, `width` wide."""
+        return (self._uniform(count) - 0.5) * width * self._strength
+
+    def _placed(self, x: Tensor) -> Tensor:
+        # Turned by up to 16 degrees, a quarter larger or smaller, shifted by a seventh: our detector's crops
+        # stray less, the pictures' own more.
+        count = len(x)
+        turn, scale = self._spread(count, 0.56), torch.exp(self._spread(count, 0.44))
+        flip = torch.where(self._uniform(count) < 0.5, -1.0, 1.0)
+        aspect, shear = torch.exp(self._spread(count, 0.16)), self._spread(count, 0.2)
+        cos, sin = torch.cos(turn) * scale, torch.sin(turn) * scale
+        matrix = torch.zeros(count, 2, 3)
+        matrix[:, 0, 0], matrix[:, 0, 1] = cos * flip * aspect, shear - sin * aspect
+        matrix[:, 1, 0], matrix[:, 1, 1] = sin * flip, cos
+        matrix[:, 0, 2], matrix[:, 1, 2] = self._spread(count, 0.28), self._spread(count, 0.28)
+        grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+    def _blurred(self, x: Tensor) -> Tensor:
+        # A fifth was smaller, down to 18 pixels; an eighth is out of focus. One size a batch: cheap.
+        order, part = torch.randperm(len(x), generator=self._random), len(x) // 8
+        for rows, (low, high), mode in (
+            (order[:part], (20, 40), "bilinear"),
+            (order[part : part + part // 2], (18, 30), "bicubic"),
+        ):
+            side = int(torch.randint(low, high, (1,), generator=self._random))
+            small = F.interpolate(x[rows], size=(side, side), mode="bilinear", antialias=True)
+            x[rows] = F.interpolate(small, size=(SIDE, SIDE), mode=mode)
+        sigma = 0.5 + 1.1 * float(self._uniform(1))
+        kernel = torch.exp(-(torch.arange(-3.0, 4.0) ** 2) / (2 * sigma**2))
+        kernel /= kernel.sum()
+        rows = order[2 * part : 3 * part]
+        padded = F.pad(x[rows], (3, 3, 3, 3), mode="replicate")
+        x[rows] = F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, 7)), kernel.view(1, 1, 7, 1))
+        return x
+
+    def _lit(self, x: Tensor) -> Tensor:
+        count, strength = len(x), self._strength
+        mean = x.mean((1, 2, 3), keepdim=True)
+        gamma = torch.exp((self._uniform(count, 1, 1, 1) - 0.5) * 0.9 * strength)
+        contrast = torch.exp((self._uniform(count, 1, 1, 1) - 0.55) * strength)
+        x = (x - mean) * contrast + mean + (self._uniform(count, 1, 1, 1) - 0.5) * 0.5 * strength
+        x = ((x.clamp(-1, 1) + 1) / 2).clamp_min(1e-4).pow(gamma) * 2 - 1
+        # A third has light from one side.
+        angle = self._uniform(count, 1, 1, 1) * 2 * torch.pi
+        slope = torch.cos(angle) * self._across + torch.sin(angle) * self._down
+        sided = (self._uniform(count, 1, 1, 1) < 0.35) * self._uniform(count, 1, 1, 1) * 0.4 * strength
+        return x + sided * slope
+
+    def _cut(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        count = len(x)
+        cut = self._uniform(count) < 0.4 * self._strength
+        places = torch.arange(float(SIDE))[None]
+
+        def inside() -> Tensor:
+            size, middle = 6 + 14 * self._uniform(count), SIDE * self._uniform(count)
+            return (places - middle[:, None]).abs() < size[:, None] / 2
+
+        patch = inside()[:, None, :, None] & inside()[:, None, None, :] & cut[:, None, None, None]
+        value = (self._uniform(count) * 2 - 1)[:, None, None, None]
+        return torch.where(patch, value, x), cut
