@@ -159,11 +159,11 @@ class Movement:
     """How a person moved within the last second.
 
     `head`: mean speed of the head in face widths a second; `body`: picture change in the region under the
-    face, 0 to 1; `nods`, `shakes`: how many of each were counted.
+    face, 0 to 1, None where that region lies outside the picture; `nods`, `shakes`: how many were completed.
     """
 
     head: float
-    body: float
+    body: float | None
     nods: int
     shakes: int
 

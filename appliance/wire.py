@@ -47,12 +47,12 @@ def _pose(pose: Pose | None) -> dict[str, float] | None:
     return {"yaw": round(pose.yaw, 1), "pitch": round(pose.pitch, 1), "roll": round(pose.roll, 1)}
 
 
-def _movement(movement: Movement | None) -> dict[str, float] | None:
+def _movement(movement: Movement | None) -> dict[str, float | None] | None:
     if movement is None:
         return None
     return {
         "head": round(movement.head, 3),
-        "body": round(movement.body, 3),
+        "body": None if movement.body is None else round(movement.body, 3),
         "nods": movement.nods,
         "shakes": movement.shakes,
     }
