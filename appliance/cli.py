@@ -26,6 +26,7 @@ _FAULT, _USER = 1, 2
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns 0 when done, 1 for a fault, 2 when the user must change something."""
     environment.prepare()
+    has_output = environment.open_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     options = _parser().parse_args(arguments)
@@ -37,6 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command not in ("run", "check"):
         logging.getLogger("appliance").setLevel(logging.WARNING)
     try:
+        if not has_output and options.command != "run":
+            raise ConfigError(
+                "standard output is closed; give this command a place to write to, or /dev/null"
+            )
         code = int(options.function(options))
         sys.stdout.flush()  # a full disk shows here, not after the end
         return code
@@ -59,11 +64,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    stop = stop_on_signals()  # before the heavy imports: a stop during the start is in good order too
-    config = _load(options)
-    from appliance.daemon import Daemon
+    with stop_on_signals() as stop:  # before the heavy imports: a stop during the start is in good order too
+        config = _load(options)
+        from appliance.daemon import Daemon
 
-    return Daemon(config, stop).run(lambda url: print(f"Interview Grader is ready: open {url}", flush=True))
+        return Daemon(config, stop).run(
+            lambda url: print(f"Interview Grader is ready: open {url}", flush=True)
+        )
 
 
 def _analyze(options: argparse.Namespace) -> int:
@@ -77,16 +84,26 @@ def _analyze(options: argparse.Namespace) -> int:
     return _FAULT if failed else 0
 
 
+def _evaluate(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from appliance.evaluation.command import Wanted, evaluate
+
+    names = ("path", "faces", "whole", "json", "html", "pictures")
+    wanted = Wanted(**{name: getattr(options, name) for name in names})
+    return _FAULT if evaluate(config, wanted, progress=sys.stderr.isatty()) else 0
+
+
 def _check(options: argparse.Namespace) -> int:
     config = _load(options)
-    from appliance.build import check_lamps, choose_camera, make_camera, make_reader
+    from appliance.build import check_lamps, choose_camera, make_camera
+    from appliance.report_models import model_lines
 
-    reader = make_reader(config)
+    models = model_lines(config)
     check_lamps(config)
     camera = choose_camera(config)
     missing = make_camera(camera).missing()
-    for role, engine in reader.described.items():
-        print(f"{role:<10} {engine}")
+    for line in models:
+        print(line)
     print(f"{'camera':<10} {camera.backend}{f', not there now: {missing}' if missing else ''}")
     print(f"{'lamps':<10} {config.lamps.backend}")
     print(f"{'state in':<10} {config.state_dir}")
@@ -172,6 +189,10 @@ def _parser() -> _Parser:
     analyze.add_argument("--jsonl", action="store_true", help="write one JSON object a picture or frame")
     analyze.set_defaults(function=_analyze)
 
+    _add_evaluate(
+        commands.add_parser("evaluate", parents=[common], help="judge the models on your own pictures")
+    )
+
     check = commands.add_parser(
         "check", parents=[common], help="validate configuration and models, and say what runs"
     )
@@ -187,6 +208,25 @@ def _parser() -> _Parser:
     bench.add_argument("--seconds", type=_positive, default=20, metavar="N", help="length of the measurement")
     bench.set_defaults(function=_bench)
     return parser
+
+
+def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.add_argument(
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="folder with a sub-folder for each expression, CSV or JSON file",
+    )
+    evaluate.add_argument("--faces", action="store_true", help="judge the detector on marked faces")
+    evaluate.add_argument(
+        "--whole", action="store_true", help="find the largest face first; else a picture is one face"
+    )
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures, - to standard output")
+    evaluate.add_argument("--html", type=Path, metavar="FILE", help="write a page with charts")
+    evaluate.add_argument(
+        "--no-pictures", dest="pictures", action="store_false", help="no pictures of people in the page"
+    )
+    evaluate.set_defaults(function=_evaluate)
 
 
 def _common() -> _Parser:

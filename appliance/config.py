@@ -74,16 +74,29 @@ def state_dir(wanted: Path | None, environment: Mapping[str, str]) -> Path:
         return wanted
     if service := environment.get("STATE_DIRECTORY"):
         return Path(service.split(":")[0])
-    base = environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    try:
+        base = environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError as error:
+        reason = (
+            "this user has no home folder; expected a place to keep state in, as in --data-dir /srv/grader"
+        )
+        raise ConfigError(reason, key="--data-dir") from error
     return Path(base) / "interview-grader"
 
 
 def is_loopback(host: str) -> bool:
     """Whether an address can be reached from this machine only."""
+    address = parse_address(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback
+
+
+def parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address in digits, None for a name. A socket for both families shows IPv4 as ::ffff:127.0.0.1."""
     try:
-        return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
-        return host.lower() == "localhost"
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _choose(
@@ -111,6 +124,15 @@ def _settings_of(section: str, backend: str) -> type[BaseModel]:
         return AutoCamera
     model: type[BaseModel] = registry.load(section, backend).Settings
     return model
+
+
+def narrowed(config: Config, section: str, model: type[BaseModel], table: Mapping[str, Any]) -> BaseModel:
+    """The settings of the backend chosen for a section; raises `ConfigErrors` where they do not fit."""
+    problems: list[ConfigError] = []
+    settings = _fill(section, model, table, config.origins, problems)
+    if settings is None:
+        raise ConfigErrors(problems)
+    return settings
 
 
 def _fill(

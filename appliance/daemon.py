@@ -78,7 +78,7 @@ class Daemon:
             *(partial(self._join, worker, producers_by) for worker in reversed(appliance.producers)),
             appliance.readings.close,
             *(partial(self._join, worker, all_by) for worker in appliance.consumers),
-            partial(http.join, 0.5),
+            partial(self._join_http, http),
             appliance.lamps.close,
         ]
         for step in steps:
@@ -92,6 +92,13 @@ class Daemon:
     def _stop_server(self) -> None:
         for name in self._appliance.server.stop(2.0):
             self._fail(f"{name} did not end in time")
+
+    def _join_http(self, http: threading.Thread) -> None:
+        if http.ident is None:
+            return  # a worker could not be started
+        http.join(0.5)
+        if http.is_alive():
+            self._fail("http did not end in time")
 
     def _join(self, worker: Worker, deadline: float) -> None:
         if not worker.join(deadline - time.monotonic()):

@@ -24,6 +24,25 @@ def prepare() -> None:
         os.environ.setdefault(name, value)
 
 
+def open_streams() -> bool:
+    """Give closed standard streams to the null device; says whether standard output was open.
+
+    Else the next file or connection would get the number of a closed stream, and with it what native code,
+    and Python itself, write there.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+    was_open = sys.stdout is not None
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8")
+    return was_open
+
+
 @contextmanager
 def hushed() -> Iterator[None]:
     """Keep native code's own lines off standard error: our one line must stand alone.

@@ -13,6 +13,9 @@ from appliance.values import Frame, LampState
 FRESH_S = 2.0
 """A frame older than this is not live any more."""
 
+STARTING_S = 8.0
+"""So long a camera may take for its first frame; no fault lamp meanwhile."""
+
 
 @dataclass(frozen=True)
 class CameraStatus:
@@ -148,15 +151,18 @@ class Health:
             "height": height,
         }
 
-    def verdict(self, session_state: str) -> tuple[str, str | None]:
-        """(`ok`, `idle` or `failing`, and why) for `/healthz`."""
+    def verdict(self, session_state: str, live_s: float) -> tuple[str, str | None]:
+        """(`ok`, `idle`, `starting` or `failing`, and why) for `/healthz`, `live_s` seconds after the start.
+
+        The reason is for everybody: the camera's own, which may name files and devices, is in `camera`.
+        """
         if session_state == "idle":
             return "idle", None
         camera, age = self.camera, self.frame_age()
         if camera.state == "lost":
-            return "failing", f"camera lost: {camera.reason}"
+            return "failing", "camera lost"
         if age is None:
-            return "failing", "no frame yet"
+            return "starting" if live_s < STARTING_S else "failing", "no frame yet"
         if age >= FRESH_S:
             return "failing", f"the newest frame is {age:.1f} s old"
         return "ok", None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from appliance.errors import CameraEnded, CameraLost, LampError
+from appliance.errors import CameraEnded, CameraLost, LampError, SlotClosed
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.pipeline import Pipeline
@@ -54,6 +54,7 @@ class Capture:
         self._ended, self._pause = ended, pause
         self._agreement = 0
         self._open = False
+        self._over = False
         self._retry_at = 0.0
         self._pause_s = _FIRST_PAUSE_S
         self._found_at = 0.0
@@ -61,7 +62,9 @@ class Capture:
         self._frozen = _Frozen()
 
     def step(self) -> None:
-        """Wait for an agreement, open, or read one frame."""
+        """Wait for an agreement, open, or read one frame. Raises `SlotClosed` once a clip is over."""
+        if self._over:
+            raise SlotClosed("the clip is over")
         agreement = self._session.agreement
         if agreement != self._agreement:
             self.close()
@@ -81,11 +84,13 @@ class Capture:
         except CameraEnded as end:
             log.info("%s", end)
             self.close()
+            self._over = True
             self._ended()
 
     def close(self) -> None:
         """Close the camera, then put its lamp out; nothing captured stays visible."""
         self._shut("closed")
+        self._camera.forget()
         self._retry_at, self._pause_s = 0.0, _FIRST_PAUSE_S
 
     def _shut(self, state: str, reason: str | None = None) -> None:

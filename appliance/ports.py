@@ -26,7 +26,10 @@ class Camera(Protocol):
         """Why the device is not there, found out without starting it; None when it is there."""
 
     def open(self) -> None:
-        """Start delivering; raises `CameraLost` when the device is not there. Works again after `close`."""
+        """Start delivering; raises `CameraLost` when the device is not there. Works again after `close`.
+
+        Once it was open, it opens that very device and no other, until `forget`.
+        """
 
     def read(self, timeout: float) -> Frame:
         """The next frame within `timeout` seconds, numbers and stamps rising.
@@ -37,6 +40,9 @@ class Camera(Protocol):
 
     def close(self) -> None:
         """Stop and let the device go. May be called twice and before `open`."""
+
+    def forget(self) -> None:
+        """The agreement ended: the next `open` may choose another device."""
 
 
 class Engine(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from appliance.errors import StateConflict
 
@@ -20,6 +21,7 @@ class Session:
         self._changed = threading.Condition()
         self._given = 0 if needs_agreement else 1
         self._current = self._given
+        self._started = time.monotonic()
 
     @property
     def state(self) -> str:
@@ -30,6 +32,11 @@ class Session:
     def agreement(self) -> int:
         """The number of the agreement in force, 0 while idle."""
         return self._current
+
+    @property
+    def live_s(self) -> float:
+        """Seconds since the agreement in force, or the last one, began."""
+        return time.monotonic() - self._started
 
     def start(self, notice_version: str) -> None:
         """People have read this version of the notice and agree; another version is a `StateConflict`."""
@@ -42,6 +49,7 @@ class Session:
             if not self._current:
                 self._given += 1
                 self._current = self._given
+                self._started = time.monotonic()
                 self._changed.notify_all()
 
     def stop(self) -> None:

@@ -5,18 +5,48 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
-def stop_on_signals() -> threading.Event:
-    """An event that the first signal sets; the handler does nothing more, a second signal ends at once."""
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that the first signal sets; a second one ends the process at once, whatever it is doing.
+
+    Not in a handler: one that sets the event while the main thread is inside its `wait` would wait for
+    itself. Python's own C code writes each signal into a pipe, and a thread that holds no lock reads it.
+    """
     stop = threading.Event()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    watcher = threading.Thread(target=_watch, args=(reader, stop), name="signals", daemon=True)
+    watcher.start()
+    pipe_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    handlers = {number: signal.signal(number, _noted) for number in _STOPS}
+    try:
+        yield stop
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(pipe_before)
+        os.close(writer)  # the end of the pipe is the end of its reader
+        watcher.join()
+        os.close(reader)
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+
+def _watch(reader: int, stop: threading.Event) -> None:
+    stopping = False
+    while number := os.read(reader, 1):
+        if number[0] not in _STOPS:
+            continue
+        if stopping:
             os._exit(1)
+        stopping = True
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
-    return stop
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    """Nothing is left to do; but without a handler Python would not write the signal into the pipe."""

@@ -6,6 +6,7 @@ import concurrent.futures
 import importlib
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,18 @@ class CsiSettings(BaseModel):
     )
     width: int = Field(1280, ge=16, le=4608, description="Width of the picture, in pixels.")
     height: int = Field(720, ge=16, le=2592, description="Height of the picture, in pixels.")
-    fps: float = Field(30.0, gt=0, le=240, description="Frames a second.")
+    fps: float = Field(30.0, ge=2, le=240, description="Frames a second.")
     hflip: bool = Field(False, description="Mirror the picture.")
     vflip: bool = Field(False, description="Turn the picture upside down, for a camera mounted that way.")
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """A camera as libcamera lists it: its number, its model, and the name that stays with it."""
+
+    number: int
+    model: str
+    name: str
 
 
 class Csi:
@@ -44,6 +54,7 @@ class Csi:
         self._settings = settings
         self._library = load_picamera2()
         self._camera: Any = None
+        self._kept: _Listing | None = None
         self._number = 0
         self._opened = 0.0
 
@@ -54,26 +65,25 @@ class Csi:
             found = _listed(load_picamera2())
         except BackendMissing as error:
             return Presence(False, error.reason)
-        return Presence(bool(found), ", ".join(found.values()) or "libcamera lists no camera")
+        except CameraLost as lost:
+            return Presence(False, str(lost))
+        return Presence(bool(found), ", ".join(each.model for each in found) or "libcamera lists no camera")
 
     def missing(self) -> str | None:
         """Why no such camera is listed."""
-        found = len(_listed(self._library))
-        if self._settings.index < found:
-            return None
-        return (
-            f"camera.index = {self._settings.index}: libcamera lists {found} cameras; check the ribbon cable"
-        )
+        try:
+            self._choose()
+        except CameraLost as lost:
+            return str(lost)
+        return None
 
     def open(self) -> None:
         """Configure and start the camera."""
         self.close()
         wanted = self._settings
-        if missing := self.missing():
-            raise CameraLost(missing)
-        number = list(_listed(self._library))[wanted.index]
+        chosen = self._choose()
         try:
-            camera = self._library.Picamera2(number)
+            camera = self._library.Picamera2(chosen.number)
             self._camera = camera
             configuration = camera.create_video_configuration(
                 main={"size": (wanted.width, wanted.height), "format": "RGB888"},
@@ -84,10 +94,10 @@ class Csi:
                 configuration["transform"] = self._flip()
             camera.configure(configuration)
             camera.start()
-        except (RuntimeError, OSError, IndexError) as error:
+        except (RuntimeError, OSError, LookupError, ValueError, ImportError) as error:
             self.close()
             raise CameraLost(f"camera {wanted.index} cannot be started: {error}") from error
-        self._opened = time.monotonic()
+        self._kept, self._opened = chosen, time.monotonic()
         obtained = camera.camera_configuration()["main"]
         if obtained["format"] != "RGB888":
             self.close()
@@ -125,24 +135,47 @@ class Csi:
         except (RuntimeError, OSError) as error:
             log.warning("csi %d: closing failed: %s", self._settings.index, error)
 
+    def forget(self) -> None:
+        """The agreement ended: another camera may have this index in the next one."""
+        self._kept = None
+
+    def _choose(self) -> _Listing:
+        found, index = _listed(self._library), self._settings.index
+        if self._kept is not None:
+            # People agreed to the camera they saw: another one must not take its place.
+            for each in found:
+                if each.name == self._kept.name:
+                    return each
+            raise CameraLost(f"camera {index} ({self._kept.model}) is not there; check the ribbon cable")
+        if index >= len(found):
+            raise CameraLost(
+                f"camera.index = {index}: libcamera lists {len(found)} cameras; check the ribbon cable"
+            )
+        return found[index]
+
     def _flip(self) -> Any:
         transform = importlib.import_module("libcamera").Transform
         return transform(hflip=int(self._settings.hflip), vflip=int(self._settings.vflip))
 
 
-def _listed(library: Any) -> dict[int, str]:
-    """libcamera's number and model of each camera; it lists webcams too, which belong to `usb`."""
-    found = enumerate(library.Picamera2.global_camera_info())
-    return {
-        n: str(each.get("Model", "camera")) for n, each in found if "/usb@" not in str(each.get("Id", ""))
-    }
+def _listed(library: Any) -> list[_Listing]:
+    """The cameras that libcamera lists, less the webcams, which belong to `usb`."""
+    try:
+        found = list(library.Picamera2.global_camera_info())
+    except Exception as error:  # whatever the vendor's code raises
+        raise CameraLost(f"libcamera cannot list its cameras: {error}") from error
+    listings = [
+        _Listing(number, str(each.get("Model", "camera")), str(each.get("Id", "")))
+        for number, each in enumerate(found)
+    ]
+    return [each for each in listings if "/usb@" not in each.name]
 
 
 def load_picamera2() -> Any:
     """The picamera2 package, or `BackendMissing` with the name of the distribution's package."""
     try:
         return importlib.import_module("picamera2")
-    except (ImportError, OSError) as error:
+    except Exception as error:  # not only ImportError: a package built for another numpy raises ValueError
         raise BackendMissing(
             f"picamera2 cannot be loaded ({error}); on Raspberry Pi OS: sudo apt install python3-picamera2, "
             "in an environment that sees the system's packages",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from appliance.errors import CameraEnded, CameraError, CameraLost, ConfigError, PictureError
+from appliance.errors import CameraEnded, CameraLost, ConfigError, PictureError
 from appliance.pictures import Clip, is_picture, list_pictures, read_picture
 from appliance.ports import Presence
 from appliance.resources import demo_clip
@@ -19,7 +20,7 @@ from appliance.values import Frame, Image
 log = logging.getLogger("appliance.camera")
 
 _PICTURES_FPS = 10.0
-_SLOWEST_FPS = 0.5  # a slower camera would be taken for a lost one
+_SLOWEST_FPS = 1.0  # a slower clip would be taken for a lost camera
 
 
 class _Playing(BaseModel):
@@ -30,11 +31,21 @@ class _Playing(BaseModel):
         True, description="Play at the clip's own rate; false as fast as frames are taken."
     )
     fps: float = Field(
-        0.0, ge=0, le=240, description="Frames a second; 0 takes the clip's own rate, 10 for pictures."
+        0.0,
+        ge=0,
+        le=240,
+        description="Frames a second, 2 at least; 0 takes the clip's own rate, 10 for pictures.",
     )
     needs_agreement: bool = Field(
         False, description="Treat the clip as a camera that shows living people: closed until they agree."
     )
+
+    @field_validator("fps")
+    @classmethod
+    def _not_too_slow(cls, fps: float) -> float:
+        if 0 < fps < 2:
+            raise ValueError("expected 0 or at least 2; a slower camera would be taken for a lost one")
+        return fps
 
 
 class ReplaySettings(_Playing):
@@ -62,10 +73,11 @@ class Replay:
         self._number = 0
         self._rate = settings.fps
         self._due, self._played = 0.0, 0
+        self._spoilt: set[Path] = set()
         try:
             self._start()
             self.close()
-        except (PictureError, CameraError) as error:
+        except CameraLost as error:
             raise ConfigError(str(error), key="camera.path", value=settings.path) from error
 
     @staticmethod
@@ -75,7 +87,10 @@ class Replay:
 
     def missing(self) -> str | None:
         """A file that was taken away is an unplugged camera."""
-        return None if self.path.exists() else f"{self.path} is gone; put the file back"
+        try:
+            return None if self.path.exists() else f"{self.path} is gone; put the file back"
+        except OSError as error:
+            return _unreadable(self.path, error)
 
     def open(self) -> None:
         """Begin at the first frame."""
@@ -95,6 +110,9 @@ class Replay:
         self._number, self._played = self._number + 1, self._played + 1
         return frame
 
+    def forget(self) -> None:
+        """It plays the file it was given, whatever people agree to."""
+
     def close(self) -> None:
         """Let the file go."""
         self._close_source()
@@ -104,13 +122,12 @@ class Replay:
         self.close()
         if gone := self.missing():
             raise CameraLost(gone)
-        try:
-            self._start()
-        except PictureError as error:
-            raise CameraLost(str(error)) from error
+        self._start()
 
     def _start(self) -> None:
-        self._source, rate, self._close_source = _open(self.path)
+        """Open what is to be played; raises `CameraLost`."""
+        with _lost(self.path):
+            self._source, rate, self._close_source = self._open()
         self._rate = max(self._settings.fps or rate, _SLOWEST_FPS)
 
     def _next_image(self) -> Image:
@@ -127,10 +144,28 @@ class Replay:
 
     def _take(self) -> Image | None:
         assert self._source is not None
-        try:
+        with _lost(self.path):
             return next(self._source, None)
-        except PictureError as error:
-            raise CameraLost(str(error)) from error
+
+    def _open(self) -> tuple[Iterator[Image], float, Callable[[], None]]:
+        """The frames of the file or folder, their rate, and how to let it go."""
+        path = self.path
+        if path.is_dir():
+            return self._pictures(list_pictures(path)), _PICTURES_FPS, _nothing
+        if is_picture(path) and path.is_file():
+            return iter([read_picture(path)]), _PICTURES_FPS, _nothing
+        clip = Clip(path)
+        return _whole(clip), clip.fps, clip.close
+
+    def _pictures(self, paths: list[Path]) -> Iterator[Image]:
+        """The pictures of a folder; a damaged one is left out, and told once."""
+        for path in paths:
+            try:
+                yield read_picture(path)
+            except PictureError as error:
+                level = logging.DEBUG if path in self._spoilt else logging.WARNING
+                log.log(level, "%s; it is left out", error)
+                self._spoilt.add(path)
 
     def _wait_turn(self, timeout: float) -> None:
         wait = self._due - time.monotonic()
@@ -156,14 +191,21 @@ class Demo(Replay):
         return Presence(True, "the clip that ships with the project")
 
 
-def _open(path: Path) -> tuple[Iterator[Image], float, Callable[[], None]]:
-    """The frames of a file or folder, their rate, and how to let it go; raises `PictureError`."""
-    if path.is_dir():
-        return (read_picture(each) for each in list_pictures(path)), _PICTURES_FPS, _nothing
-    if is_picture(path) and path.is_file():
-        return iter([read_picture(path)]), _PICTURES_FPS, _nothing
-    clip = Clip(path)
-    return _whole(clip), clip.fps, clip.close
+@contextmanager
+def _lost(path: Path) -> Iterator[None]:
+    """Whatever files can do to us, as a lost camera."""
+    try:
+        yield
+    except PictureError as error:
+        raise CameraLost(str(error)) from error
+    except OSError as error:
+        raise CameraLost(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    return (
+        f"{path}: cannot be read ({error.strerror or error}); expected a video, a picture or a folder of them"
+    )
 
 
 def _whole(clip: Clip) -> Iterator[Image]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import logging
 import os
+import re
+import struct
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,7 +23,11 @@ from appliance.values import Frame
 
 log = logging.getLogger("appliance.camera")
 
+DEVICES = Path("/dev")
+"""Where the kernel's video devices stand."""
+
 _VIDIOC_QUERYCAP = 0x80685600  # _IOR('V', 0, struct v4l2_capability), <linux/videodev2.h>
+_VIDIOC_REQBUFS = 0xC0145608  # _IOWR('V', 8, struct v4l2_requestbuffers)
 _CAP_VIDEO_CAPTURE = 0x00000001
 _NOT_CAMERAS = ("bcm2835-isp", "bcm2835-codec", "unicam", "rp1-cfe", "pispbe", "rpi-hevc-dec", "rpivid")
 """Drivers whose capture nodes are a Pi's own image pipeline; its camera is read with `csi`."""
@@ -35,8 +43,25 @@ class UsbSettings(BaseModel):
     )
     width: int = Field(1280, ge=16, le=7680, description="Width to ask for, in pixels.")
     height: int = Field(720, ge=16, le=4320, description="Height to ask for, in pixels.")
-    fps: float = Field(30.0, gt=0, le=240, description="Frames a second to ask for.")
+    fps: float = Field(30.0, ge=2, le=240, description="Frames a second to ask for.")
     fourcc: str = Field("MJPG", pattern="^[ -~]{4}$", description="Pixel format to ask for first.")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A V4L2 capture device: where it stands now, and by what it is known wherever it stands."""
+
+    path: Path
+    card: str
+    bus: str
+
+    def is_same(self, other: Device) -> bool:
+        """Whether it is the same camera, perhaps under another number."""
+        return (self.card, self.bus) == (other.card, other.bus)
+
+
+class Barred(CameraLost):
+    """A device that is there but that this process may not use."""
 
 
 class Usb:
@@ -49,21 +74,22 @@ class Usb:
     def __init__(self, settings: UsbSettings) -> None:
         self._settings = settings
         self._capture: cv2.VideoCapture | None = None
+        self._device: Device | None = None
         self._number = 0
         self._opened = 0.0
 
     @staticmethod
     def present() -> Presence:
         """Whether a V4L2 capture device answers; nothing is started."""
-        devices = find_devices()
+        devices, barred = find_devices()
         if devices:
-            return Presence(True, ", ".join(f"{name} at {path}" for path, name in devices.items()))
-        return Presence(False, "no V4L2 capture device among /dev/video*")
+            return Presence(True, ", ".join(f"{each.card} at {each.path}" for each in devices))
+        return Presence(False, str(barred or "no V4L2 capture device among /dev/video*"))
 
     def missing(self) -> str | None:
         """Why no such device is there."""
         try:
-            self._device()
+            self._choose()
         except CameraLost as lost:
             return str(lost)
         return None
@@ -71,27 +97,29 @@ class Usb:
     def open(self) -> None:
         """Start the device with the size and rate nearest to what was asked for."""
         self.close()
-        path = self._device()
+        device = self._choose()
+        path = device.path
         capture = cv2.VideoCapture(str(path), cv2.CAP_V4L2)
         if not capture.isOpened():
             capture.release()
-            raise CameraLost(f"{path} cannot be opened; is another program using it, may this user read it?")
+            reason = f"another program is using {path}" if _is_busy(path) else f"{path} cannot be opened"
+            raise CameraLost(f"{reason}; close what uses it, or name another with camera.device")
         wanted = self._settings
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*wanted.fourcc))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, wanted.width)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wanted.height)
         capture.set(cv2.CAP_PROP_FPS, wanted.fps)
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        self._capture, self._opened = capture, time.monotonic()
+        self._capture, self._device, self._opened = capture, device, time.monotonic()
         log.info("%s: asked for %s, obtained %s", path, _shown(wanted), self._obtained())
 
     def read(self, timeout: float) -> Frame:
         """The next frame; OpenCV itself waits 2 s at most, set before it was loaded."""
-        if self._capture is None:
+        if self._capture is None or self._device is None:
             raise CameraLost("the camera is not open")
         done, image = self._capture.read()
         if not done or image is None:
-            raise CameraLost(f"{self._device()} delivers no frames; was it unplugged?")
+            raise CameraLost(f"{self._device.path} delivers no frames; was it unplugged?")
         now = time.monotonic()
         frame = Frame(self._number, now, np.asarray(image, np.uint8), now - self._opened)
         self._number += 1
@@ -103,19 +131,20 @@ class Usb:
             self._capture.release()
             self._capture = None
 
-    def _device(self) -> Path:
-        named = self._settings.device
-        if named:
-            path = Path(f"/dev/video{named}" if named.isdigit() else named)
-            if not path.exists():
-                raise CameraLost(
-                    f"{path} is not there; plug the camera in, or name another with camera.device"
-                )
-            return path
-        devices = find_devices()
-        if not devices:
-            raise CameraLost("no V4L2 capture device among /dev/video*; plug the camera in")
-        return next(iter(devices))
+    def forget(self) -> None:
+        """The agreement ended: another device may be opened for the next one."""
+        self._device = None
+
+    def _choose(self) -> Device:
+        # People agreed to the camera they saw: another one must not take its place.
+        if self._device is not None:
+            return _again(self._device)
+        if named := self._settings.device:
+            return query(DEVICES / f"video{named}" if named.isdigit() else Path(named))
+        devices, barred = find_devices()
+        if devices:
+            return devices[0]
+        raise barred or CameraLost("no V4L2 capture device among /dev/video*; plug the camera in")
 
     def _obtained(self) -> str:
         assert self._capture is not None
@@ -132,10 +161,88 @@ class Usb:
         return f"{width:.0f}x{height:.0f} at {fps:g} fps, {fourcc}"
 
 
-def find_devices() -> dict[Path, str]:
-    """The V4L2 capture devices that are there, path to card name, asked with VIDIOC_QUERYCAP only."""
-    paths = sorted(Path("/dev").glob("video[0-9]*"), key=lambda path: int(path.name[5:]))
-    return {path: card for path in paths if (card := _capture_card(path)) is not None}
+def nodes() -> list[Path]:
+    """The paths of all V4L2 devices, whatever they are; udev's own names beside them are links to these."""
+    paths = (path for path in DEVICES.glob("video*") if re.fullmatch(r"video[0-9]+", path.name))
+    return sorted(paths, key=lambda path: int(path.name[5:]))
+
+
+def find_devices() -> tuple[list[Device], Barred | None]:
+    """The capture devices that are there, and why the first of those that may not be used may not."""
+    devices, barred = [], None
+    for path in nodes():
+        try:
+            devices.append(query(path))
+        except Barred as refusal:
+            barred = barred or refusal
+        except CameraLost:
+            continue  # no camera, or gone just now
+    return devices, barred
+
+
+def query(path: Path) -> Device:
+    """What stands at a path, asked with VIDIOC_QUERYCAP only; raises `CameraLost` when it is no camera."""
+    answer = _Capability()
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except OSError as error:
+        raise _refusal(path, error) from error
+    try:
+        fcntl.ioctl(handle, _VIDIOC_QUERYCAP, answer)
+    except OSError as error:
+        raise _not_a_camera(path) from error
+    finally:
+        os.close(handle)
+    if not answer.device_caps & _CAP_VIDEO_CAPTURE or _text(answer.driver) in _NOT_CAMERAS:
+        raise _not_a_camera(path)
+    return Device(path, _text(answer.card), _text(answer.bus_info))
+
+
+def _again(before: Device) -> Device:
+    """The same camera, where it stands now; at its old path, if it has several."""
+    same = [each for each in find_devices()[0] if each.is_same(before)]
+    if not same:
+        raise CameraLost(
+            f"{before.path} ({before.card}) is not there; plug it into the same socket again, "
+            "or press Stop before taking another camera"
+        )
+    return next((each for each in same if each.path == before.path), same[0])
+
+
+def _refusal(path: Path, error: OSError) -> CameraLost:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Barred(f"this user may not open {path} (is it in the group video?)")
+    if error.errno == errno.EBUSY:
+        return Barred(f"another program is using {path}")
+    if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR):
+        return CameraLost(f"{path} is not there; plug the camera in, or name another with camera.device")
+    if error.errno == errno.EISDIR:
+        return _not_a_camera(path)
+    return CameraLost(f"{path} cannot be opened: {error.strerror}; name another with camera.device")
+
+
+def _not_a_camera(path: Path) -> CameraLost:
+    return CameraLost(f"{path} is not a camera; name another with camera.device")
+
+
+def _is_busy(path: Path) -> bool:
+    """Whether another program streams from it: then even giving back no buffers at all fails."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    try:
+        # struct v4l2_requestbuffers: count 0, type capture, memory mapped
+        fcntl.ioctl(handle, _VIDIOC_REQBUFS, struct.pack("=5I", 0, 1, 1, 0, 0))
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    finally:
+        os.close(handle)
+    return False
+
+
+def _text(field: bytes) -> str:
+    return field.decode("utf-8", "replace")
 
 
 class _Capability(ctypes.Structure):
@@ -150,22 +257,6 @@ class _Capability(ctypes.Structure):
         ("device_caps", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32 * 3),
     )
-
-
-def _capture_card(path: Path) -> str | None:
-    answer = _Capability()
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        fcntl.ioctl(handle, _VIDIOC_QUERYCAP, answer)
-    except OSError:
-        return None
-    finally:
-        os.close(handle)
-    is_camera = answer.device_caps & _CAP_VIDEO_CAPTURE and answer.driver.decode() not in _NOT_CAMERAS
-    return answer.card.decode("utf-8", "replace") if is_camera else None
 
 
 def _shown(wanted: UsbSettings) -> str:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.errors import ConfigError, LampError
+from appliance.errors import BackendMissing, ConfigError, LampError
 from appliance.health import lamp_state
 from appliance.palette import rgb
 from appliance.ports import Lamps
@@ -99,8 +99,7 @@ class GpioLamps:
             _make_factory(settings.factory)
 
     def _claim(self, settings: GpioSettings) -> None:
-        import gpiozero
-
+        gpiozero = load_gpiozero()
         factory = _make_factory(settings.factory)
         for role in ("running", "camera", "fault"):
             if (pin := getattr(settings, role)) >= 0:
@@ -170,16 +169,15 @@ class LampSink:
         self._lamps.dark()
 
     def _show(self, label: str | None) -> None:
-        verdict, _ = self._shared.health.verdict(self._shared.session.state)
+        session = self._shared.session
+        verdict, _ = self._shared.health.verdict(session.state, session.live_s)
         self._lamps.show(lamp_state(verdict, label))
 
 
 @contextmanager
 def _told_in_one_line() -> Iterator[None]:
     """gpiozero's many warnings and errors as one `ConfigError`; a fallback that works goes to the log."""
-    # gpiozero looks for pins while it is imported, so it is imported only by those who want lamps.
-    import gpiozero
-
+    gpiozero = load_gpiozero()
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", gpiozero.PinFactoryFallback)
         try:
@@ -194,15 +192,26 @@ def _told_in_one_line() -> Iterator[None]:
         log.warning("%s", warning.message)
 
 
-def _make_factory(name: str) -> Any:
-    import gpiozero
-    from gpiozero.pins.mock import MockFactory, MockPWMPin
+def load_gpiozero() -> Any:
+    """The gpiozero package, or `BackendMissing`. It looks for pins when it is imported: only if wanted."""
+    try:
+        return importlib.import_module("gpiozero")
+    except Exception as error:  # not only ImportError: whatever the vendor's code raises
+        raise BackendMissing(
+            f'gpiozero cannot be loaded ({error}); install it, or set lamps.backend = "none"',
+            key="lamps.backend",
+            value="gpiozero",
+        ) from error
 
+
+def _make_factory(name: str) -> Any:
+    gpiozero = load_gpiozero()
     if name == "default":
         gpiozero.Device.ensure_pin_factory()
         return gpiozero.Device.pin_factory
     if name == "mock":
-        return MockFactory(pin_class=MockPWMPin)
+        mock = importlib.import_module("gpiozero.pins.mock")
+        return mock.MockFactory(pin_class=mock.MockPWMPin)
     module, factory = {
         "lgpio": ("lgpio", "LGPIOFactory"),
         "rpigpio": ("rpigpio", "RPiGPIOFactory"),

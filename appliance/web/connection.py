@@ -15,6 +15,9 @@ from time import monotonic
 CONNECTION = "appliance.connection"
 """Key in the WSGI environ under which a view finds its `Connection`."""
 
+MAX_BODY_BYTES = 64 * 1024
+"""The largest body of a request that is read at all."""
+
 SLICE_BYTES = 65536  # what a client must take within the send limit, so that a long export may take longer
 PATIENCE_S = 0.1  # for the farewell to a client that was late already
 
@@ -57,6 +60,23 @@ class Wire:
     def receive(self, wait_s: float) -> bytes | None:
         """What came: bytes, none if the client has closed; None if nothing came for `wait_s` seconds."""
         return self._take(SLICE_BYTES) if self._buffer else self._receive(wait_s)
+
+    def arrived(self, size: int, within_s: float = 0.0) -> bool:
+        """Whether `size` bytes are here or come within so many seconds; takes in what came."""
+        by = monotonic() + within_s
+        while len(self._buffer) < size and (received := self._receive(max(0.0, by - monotonic()))):
+            self._buffer += received
+        return len(self._buffer) >= size
+
+    def refuse(self, answer: bytes) -> None:
+        """Answer as far as that goes without waiting, and close: for a thread that must not wait."""
+        with suppress(OSError):
+            self.arrived(
+                SLICE_BYTES
+            )  # closing over unread bytes would be a reset, and the answer lost with it
+            self._socket.settimeout(0.0)
+            self._socket.send(answer)
+        self.close()
 
     def write(self, data: bytes) -> None:
         """Send all of it; the client is dropped if it does not take a slice within the limit."""

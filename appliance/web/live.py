@@ -20,6 +20,7 @@ blueprint = Blueprint("live", __name__)
 
 BOUNDARY = "interview-grader-picture"
 
+_SLICE_BYTES = 16_384
 _WAIT_S = 1.0
 _SNAPSHOT_S = 3.0
 
@@ -46,7 +47,7 @@ def page() -> str:
 def stream() -> Response:
     """The picture as it comes, until the viewer or the agreement ends; 409 while idle."""
     pictures = Pictures(site(), _variant())
-    response = Response(_Parts(pictures), mimetype=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+    response = Response(Parts(pictures), mimetype=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
@@ -74,13 +75,12 @@ def snapshot() -> Response:
 def readings() -> Response:
     """One JSON message a reading; whoever is slow gets the newest and misses the rest."""
     here = site()
-
-    def talk(client: websocket.WebSocket) -> None:
-        with here.listeners.watching("readings"):
-            websocket.serve(client, _Newest(here))
-
-    here.listeners.check()
-    return websocket.websocket(request.environ, talk)
+    newest = _Newest(here)
+    answer = websocket.websocket(request.environ, lambda client: websocket.serve(client, newest))
+    if answer.status_code == 101:
+        here.listeners.join("readings")
+        answer.call_on_close(lambda: here.listeners.leave("readings"))
+    return answer
 
 
 class Pictures:
@@ -102,14 +102,19 @@ class Pictures:
     def next(self, limit_s: float) -> Picture | None:
         """The next picture; None when the agreement ended, the server stops, or `limit_s` is over."""
         end = time.monotonic() + limit_s
-        while self._agreement == self._site.session.agreement and time.monotonic() < end:
+        while self.agreed and time.monotonic() < end:
             try:
                 picture, self._seen = self._site.jpegs.take(self._seen, _WAIT_S)
             except SlotClosed:
                 return None
             if picture is not None and picture.agreement == self._agreement and self.variant in picture.jpegs:
-                return picture
+                return picture if self.agreed else None  # it may have ended while we waited
         return None
+
+    @property
+    def agreed(self) -> bool:
+        """Whether the agreement under which this viewer came is still in force."""
+        return self._agreement == self._site.session.agreement
 
     def close(self) -> None:
         """No viewer any more. May be called twice."""
@@ -118,30 +123,38 @@ class Pictures:
             self._site.viewers.leave(self.variant)
 
 
-class _Parts:
+class Parts:
     """The body of `/stream.mjpg`. A class, since a generator that never began is never closed."""
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
-        self._begun = False
+        self._slices = self._cut()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        picture = self._pictures.next(float("inf"))
-        if picture is None:
-            raise StopIteration
-        jpeg = picture.jpegs[self._pictures.variant]
-        headers = {"Content-Type": "image/jpeg", "Content-Length": str(len(jpeg)), **_stamps(picture)}
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        # The next boundary goes out with the picture: browsers show a part only when they see its end.
-        first = b"" if self._begun else f"--{BOUNDARY}\r\n".encode()
-        self._begun = True
-        return b"".join((first, head.encode(), b"\r\n", jpeg, f"\r\n--{BOUNDARY}\r\n".encode()))
+        return next(self._slices)
 
     def close(self) -> None:
+        """The viewer has left. May be called twice."""
         self._pictures.close()
+
+    def _cut(self) -> Iterator[bytes]:
+        """The parts in slices, so that a slow viewer's picture ends in its middle when people say Stop."""
+        boundary = f"--{BOUNDARY}\r\n".encode()
+        first = boundary
+        while (picture := self._pictures.next(float("inf"))) is not None:
+            jpeg = picture.jpegs[self._pictures.variant]
+            headers = {"Content-Type": "image/jpeg", "Content-Length": str(len(jpeg)), **_stamps(picture)}
+            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            # The next boundary goes out with the picture: browsers show a part only when they see its end.
+            part = b"".join((first, head.encode(), b"\r\n", jpeg, b"\r\n", boundary))
+            for start in range(0, len(part), _SLICE_BYTES):
+                if not self._pictures.agreed:
+                    return
+                yield part[start : start + _SLICE_BYTES]
+            first = b""
 
 
 class _Newest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, abort, current_app, request
 
-from appliance.config import is_loopback
+from appliance.config import is_loopback, parse_address
 from appliance.web.site import site
 
 PUBLIC, VIEWER, OPERATOR, TOKEN = "public", "viewer", "operator", "token"
@@ -86,15 +85,7 @@ def _known_host(name: str | None) -> bool:
     if not site().open_to_network:
         return is_loopback(name)
     own = socket.gethostname().lower().partition(".")[0]
-    return _is_address(name) or name in (own, f"{own}.local", "interview-grader.local")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+    return parse_address(name) is not None or name in (own, f"{own}.local", "interview-grader.local")
 
 
 def _same_origin() -> bool:

@@ -15,6 +15,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -24,18 +25,23 @@ from cheroot.ssl import Adapter
 from cheroot.wsgi import Gateway_10
 
 from appliance.errors import ConfigError
-from appliance.web.connection import CONNECTION, Connection, Wire
+from appliance.web.connection import CONNECTION, MAX_BODY_BYTES, Connection, Wire
+from appliance.web.listener import listen
 
-BODY_S = 30.0  # a whole request body must have come by then
+BODY_S = 5.0  # a whole request body must have come by then
+REFUSED_BODY_S = (
+    0.2  # the rest of one that nobody reads: cut off at once, its sender might never see the answer
+)
 BACKLOG = 64
 WAITING = 256  # silent connections: each costs a descriptor and no thread
 GRACE_S = 1.0  # for answers under way when the server stops; a WebSocket notices within 0.5 s
 
-_PORT_FAULTS = {
-    errno.EADDRINUSE: "another program listens on this port already; stop it or choose another port",
-    errno.EACCES: "this port needs a privilege; choose one above 1023",
-}
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # some will come back
+
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 20\r\nConnection: close\r\n\r\ntoo busy, try again\n"
+)
 
 _log = logging.getLogger("appliance.web")
 
@@ -84,6 +90,14 @@ class _Request(HTTPRequest):
             self.simple_response("400 Bad Request", "Malformed Content-Length.")
             return False
         return True
+
+    def send_headers(self) -> None:
+        left = getattr(self.rfile, "remaining", 0)
+        unwanted = self.method in (b"GET", b"HEAD") or int(self.status[:3]) >= 400
+        # Cheroot would wait until the whole body of a refused request has come, however slowly it trickles.
+        if left and unwanted and not self.conn.socket.arrived(left, REFUSED_BODY_S):
+            self.close_connection = True
+        super().send_headers()
 
 
 class _HttpConnection(HTTPConnection):
@@ -144,6 +158,10 @@ class _Threads:
                     return self._server.put_conn(conn)  # to wait for its next request without a thread
         except OSError as error:  # cheroot could not even send its answer to a broken request
             _log.debug("a connection broke: %s", error)
+        with suppress(OSError):
+            conn.socket.arrived(
+                MAX_BODY_BYTES
+            )  # closing over unread bytes is a reset: the answer might be lost
         conn.close()
         return None
 
@@ -173,6 +191,7 @@ class _HttpServer(HTTPServer):
             self.requests.put(conn)
         except queue.Full:
             _log.warning("every http-N thread is busy: a connection was refused")
+            conn.socket.refuse(_BUSY)
             conn.close()
 
     def serve(self) -> None:
@@ -209,7 +228,7 @@ class Server:
         send_buffer_bytes: int = 65536,
         tls: tuple[str, str] | None = None,
         max_header_bytes: int = 65536,
-        max_body_bytes: int = 1 << 20,
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._app, self._host, self._port, self._tls = app, host, port, tls
         self._max_connections, self._send_timeout_s = max_connections, send_timeout_s
@@ -223,7 +242,7 @@ class Server:
         Raises `ConfigError` if the address cannot be had or the certificate cannot be read.
         """
         wires = _Wires(self._context(), self._send_timeout_s, self._send_buffer_bytes)
-        server = _HttpServer(self._app, self._listen(), self._max_connections)
+        server = _HttpServer(self._app, listen(self._host, self._port), self._max_connections)
         server.ssl_adapter, server.timeout = wires, self._send_timeout_s  # type: ignore[assignment]
         server.max_request_header_size = self._max_header_bytes
         server.max_request_body_size = self._max_body_bytes
@@ -276,13 +295,3 @@ class Server:
             reason = f"certificate and key cannot be used: {error}"
             raise ConfigError(reason, key="web.certificate", value=self._tls[0]) from error
         return context
-
-    def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        address = (self._host, self._port)
-        try:
-            return socket.create_server(address, family=family, dualstack_ipv6=self._host == "::")
-        except OSError as error:
-            if error.errno in _PORT_FAULTS:
-                raise ConfigError(_PORT_FAULTS[error.errno], key="web.port", value=self._port) from error
-            raise ConfigError(f"cannot listen there: {error}", key="web.host", value=self._host) from error

@@ -10,6 +10,8 @@ from appliance.web.site import site
 
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/session")
 
+_EXPECTED = 'expected JSON like {"notice_version": "…", "people": 1}'
+
 
 class StartRequest(BaseModel):
     """The body of `/api/session/start`."""
@@ -25,12 +27,14 @@ class StartRequest(BaseModel):
 def start() -> Response:
     """People have read this version of the notice and agree; another version is 409."""
     if not request.is_json:
-        abort(415, 'expected JSON, Content-Type application/json: {"notice_version": "…", "people": 1}')
+        abort(415, f"not Content-Type application/json; {_EXPECTED}")
     try:
         wanted = StartRequest.model_validate(request.get_json())
+    except RecursionError:
+        abort(400, f"the JSON is nested too deeply; {_EXPECTED}")
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        abort(400, f'{faults}; expected {{"notice_version": "…", "people": 1}}')
+        abort(400, f"{faults}; {_EXPECTED}")
     site().session.start(wanted.notice_version)
     return jsonify(state=site().session.state)
 

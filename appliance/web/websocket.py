@@ -171,11 +171,11 @@ class _Upgrade(Response):
         self._talk = talk
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        write = start_response("101 Switching Protocols", self.headers.to_wsgi_list())
-        write(b"")  # sends the head
         client = WebSocket(environ[CONNECTION])
         code = CloseCode.INTERNAL_ERROR
         try:
+            write = start_response("101 Switching Protocols", self.headers.to_wsgi_list())
+            write(b"")  # sends the head
             self._talk(client)
             code = CloseCode.GOING_AWAY
         except SlotClosed:

@@ -102,6 +102,9 @@ class Living:
             note(self._settings.record, "close")
         self._open = False
 
+    def forget(self) -> None:
+        """There is only this one."""
+
 
 class Calm(Living):
     """The same, of something that needs nobody's agreement."""

@@ -132,8 +132,6 @@ def test_body_that_is_too_large_is_refused_unread(demo: Daemon, size: int) -> No
         connection.putheader("Content-Type", "application/json")
         connection.putheader("Content-Length", str(size))
         connection.endheaders()
-        if size < 100_000:  # this one fits through, so that the application itself has to refuse it
-            connection.send(b" " * size)
         assert connection.getresponse().status == 413
     finally:
         connection.close()

@@ -26,6 +26,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from appliance.errors import CameraLost, ConfigError, SlotClosed
 from appliance.handoff import Slot
+from appliance.web.connection import MAX_BODY_BYTES
 from appliance.web.server import Server
 from appliance.web.websocket import WebSocket, route, serve, websocket
 
@@ -426,7 +427,7 @@ def test_fail__error_of_ours_is_logged_with_its_traceback(
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"Content-Length": str((1 << 20) + 1)}, 413),
+        ({"Content-Length": str(MAX_BODY_BYTES + 1)}, 413),
         ({"Content-Length": "-1"}, 400),
         ({"Transfer-Encoding": "chunked"}, 411),
         ({"X-Large": "x" * 65536}, 413),
@@ -441,7 +442,7 @@ def test_fail__request_over_a_limit(probe: Probe, headers: dict[str, str], statu
 
 def test_ok__largest_body_arrives(probe: Probe) -> None:
     with running(probe) as server:
-        assert fetch(server, "/size", method="POST", body=bytes(1 << 20)).status == 200
+        assert fetch(server, "/size", method="POST", body=bytes(MAX_BODY_BYTES)).status == 200
 
 
 def test_ok__one_connection_serves_several_requests(probe: Probe) -> None:
@@ -463,7 +464,10 @@ def test_ok__busy_connections_over_the_limit_are_refused_and_the_place_comes_bac
         with ask(server, "/wait", "Connection: close\r\n") as busy:
             assert probe.watching.wait(WITHIN_S)
             with ask(server, "/hello") as refused:
-                assert read_all(refused) == b""
+                answer = read_all(refused)
+                assert answer.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 5\r\n" in answer
+                length = int(answer.partition(b"Content-Length: ")[2].split()[0])
+                assert len(answer.partition(b"\r\n\r\n")[2]) == length
             probe.released.set()
             assert read_all(busy).endswith(b"waited")
         began = monotonic()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import itertools
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,13 +20,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from appliance import registry
 from appliance.cameras import usb
 from appliance.errors import BackendMissing, CameraEnded, CameraLost, ConfigError
 from appliance.ports import Camera
 from appliance.values import Frame, Image
-from tests.doubles.capture import VideoCaptures, wants
+from tests.doubles.capture import Sockets, VideoCaptures, wants
 from tests.doubles.files import encoded
 from tests.doubles.scene import Scene
 
@@ -139,8 +143,15 @@ def usb_double(shop: Workshop) -> Bench:
     scene, device = Scene(), shop.folder / "video0"
     device.touch()
     shop.patch.setattr(cv2, "VideoCapture", VideoCaptures(scene, device))
-    shop.patch.setattr(usb, "find_devices", lambda: {device: "A camera"} if scene.plugged else {})
+    shop.patch.setattr(usb, "nodes", lambda: [device] if scene.plugged else [])
+    shop.patch.setattr(usb, "query", partial(usb_answer, scene, device))
     return scene_bench(made("usb", width=320, height=240), scene, scene.picture(0, 320, 240))
+
+
+def usb_answer(scene: Scene, device: Path, asked: Path) -> usb.Device:
+    if asked != device or not (scene.plugged and device.exists()):
+        raise CameraLost(f"{asked} is not there")
+    return usb.Device(asked, "A camera", "usb-1")
 
 
 def csi_device(shop: Workshop) -> Bench:
@@ -152,7 +163,7 @@ def csi_device(shop: Workshop) -> Bench:
 
 
 def usb_device(shop: Workshop) -> Bench:
-    if not usb.find_devices():
+    if not usb.find_devices()[0]:
         pytest.skip("no camera among /dev/video*")
     return Bench(made("usb"), lives=True)
 
@@ -445,14 +456,63 @@ def test_what_can_never_be_played_is_a_mistake_of_the_user(
     assert caught.value.key == "camera.path" and caught.value.value == str(path)
 
 
-def test_a_broken_picture_in_a_folder_is_a_lost_camera_with_its_name(shop: Workshop) -> None:
+def test_a_broken_picture_in_a_folder_is_left_out_with_one_line(
+    shop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
     camera = replay_folder(shop).camera
     (shop.folder / "pictures" / "1.png").write_bytes(b"spoilt")
     camera.open()
-    camera.read(1.0)
-    with pytest.raises(CameraLost, match=r"1\.png"):
+    for number in (0, 2, 0, 2):
+        assert np.array_equal(camera.read(1.0).image, Scene().picture(number))
+    camera.close()
+    (told,) = caplog.records
+    assert told.levelname == "WARNING" and "1.png" in told.getMessage()
+
+
+def test_a_folder_with_nothing_but_broken_pictures_is_a_lost_camera(shop: Workshop) -> None:
+    camera = replay_folder(shop).camera
+    for path in (shop.folder / "pictures").iterdir():
+        path.write_bytes(b"spoilt")
+    camera.open()
+    with pytest.raises(CameraLost, match="no frames any more"):
         camera.read(1.0)
     camera.close()
+
+
+def closed(*_: object) -> Any:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.parametrize("call", ["iterdir", "is_dir", "read_bytes"])
+def test_a_folder_or_file_that_may_not_be_read_is_a_mistake_of_the_user(shop: Workshop, call: str) -> None:
+    bench = replay_picture(shop) if call == "read_bytes" else replay_folder(shop)
+    path = str(bench.camera.path)  # type: ignore[attr-defined]
+    shop.patch.setattr(Path, call, closed)
+    with pytest.raises(ConfigError, match=r"[Pp]ermission denied") as caught:
+        made("replay", path=path)
+    assert caught.value.key == "camera.path" and caught.value.value == path
+
+
+@pytest.mark.parametrize("call", ["exists", "iterdir"])
+def test_what_the_system_refuses_while_it_plays_is_a_lost_camera(shop: Workshop, call: str) -> None:
+    camera = replay_folder(shop).camera
+    camera.open()
+    with shop.patch.context() as patch:
+        patch.setattr(Path, call, closed)
+        with pytest.raises(CameraLost, match="Permission denied"):
+            for _ in range(4):
+                camera.read(1.0)
+        with pytest.raises(CameraLost, match="Permission denied"):
+            camera.open()
+    camera.open()
+    camera.close()
+
+
+@pytest.mark.parametrize("fps", [0.1, 1.9])
+def test_a_rate_so_slow_that_it_would_look_lost_is_refused(fps: float) -> None:
+    for backend in ("demo", "usb", "csi"):
+        with pytest.raises(ValidationError, match="2"):
+            registry.load("camera", backend).Settings(fps=fps)
 
 
 def test_a_film_can_stand_in_for_living_people(shop: Workshop) -> None:
@@ -513,6 +573,59 @@ def test_csi_without_its_package_names_the_one_to_install(shop: Workshop) -> Non
     assert not found.found and "picamera2" in found.why
 
 
+@pytest.mark.parametrize("fault", [ValueError("numpy.dtype size changed"), RuntimeError("no pipeline")])
+def test_csi_whose_package_breaks_while_it_is_imported_is_missing(shop: Workshop, fault: Exception) -> None:
+    (shop.folder / "picamera2.py").write_text(f"raise {fault!r}\n")
+    shop.patch.syspath_prepend(shop.folder)
+    shop.patch.delitem(sys.modules, "picamera2", raising=False)
+    with pytest.raises(BackendMissing, match=str(fault)):
+        made("csi")
+    found = registry.load("camera", "csi").present()
+    assert not found.found and str(fault) in found.why
+
+
+def test_csi_whose_cameras_cannot_be_listed_is_lost(shop: Workshop) -> None:
+    library = picamera2_double(shop.patch)
+    camera = made("csi")
+
+    def broken() -> list[dict[str, Any]]:
+        raise RuntimeError("cannot acquire the media device")
+
+    shop.patch.setattr(library.Picamera2, "global_camera_info", staticmethod(broken))
+    found = registry.load("camera", "csi").present()
+    assert not found.found and "cannot acquire" in found.why
+    assert "cannot acquire" in (camera.missing() or "")
+    with pytest.raises(CameraLost, match="cannot acquire"):
+        camera.open()
+
+
+def test_csi_that_vanishes_while_it_is_opened_is_lost(shop: Workshop) -> None:
+    library = picamera2_double(shop.patch)
+    listed = [[{"Model": "imx708", "Id": "/base/imx708"}], []]
+    shop.patch.setattr(library.Picamera2, "global_camera_info", staticmethod(lambda: listed.pop(0)))
+    with pytest.raises(CameraLost, match="camera 0"):
+        made("csi").open()
+
+
+def test_csi_never_takes_another_camera_while_an_agreement_lasts(shop: Workshop) -> None:
+    library = picamera2_double(shop.patch)
+    camera = made("csi")
+    camera.open()
+    camera.close()
+    library.listed.append({"Model": "imx219", "Id": "/base/soc/i2c0mux/i2c@0/imx219@10"})
+    camera.open()
+    assert camera._camera.camera_num == 1, "the same one, under another number"  # type: ignore[attr-defined]
+    camera.close()
+    library.scene.plugged = False
+    with pytest.raises(CameraLost, match=r"imx708.* is not there"):
+        camera.open()
+    camera.forget()
+    library.scene.plugged = True
+    camera.open()
+    assert camera._camera.camera_num == 0  # type: ignore[attr-defined]
+    camera.close()
+
+
 # --- usb ---
 
 
@@ -561,6 +674,145 @@ def test_usb_that_is_pulled_while_it_is_read_is_named(shop: Workshop) -> None:
     camera.close()
 
 
+FRONT, BACK = "/dev/video0", "/dev/video2"
+
+
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> Sockets:
+    made = Sockets()
+    monkeypatch.setattr(cv2, "VideoCapture", made.capture)
+    monkeypatch.setattr(usb, "query", made.query)
+    monkeypatch.setattr(usb, "nodes", lambda: sorted(made.at))
+    made.plug(FRONT, "interview", "usb-1")
+    made.plug(BACK, "office", "usb-2")
+    return made
+
+
+def opened_then_pulled(sockets: Sockets, **settings: Any) -> Camera:
+    camera = made("usb", **settings)
+    camera.open()
+    camera.read(TIMEOUT_S)
+    del sockets.at[Path(FRONT)]
+    with pytest.raises(CameraLost, match=f"^{FRONT} delivers no frames"):
+        camera.read(TIMEOUT_S)
+    camera.close()
+    return camera
+
+
+def test_usb_never_takes_another_camera_in_the_place_of_one_that_was_pulled(sockets: Sockets) -> None:
+    camera = opened_then_pulled(sockets)
+    for _ in range(2):
+        with pytest.raises(CameraLost, match=f"^{FRONT} .*interview.* is not there"):
+            camera.open()
+        camera.close()
+    assert set(sockets.opened) == {Path(FRONT)}, "nobody agreed to the other camera"
+    sockets.plug(FRONT, "interview", "usb-1")
+    camera.open()
+    camera.read(TIMEOUT_S)
+    camera.close()
+
+
+@pytest.mark.parametrize("device", ["", FRONT])
+def test_usb_knows_the_same_camera_by_another_number(sockets: Sockets, device: str) -> None:
+    camera = opened_then_pulled(sockets, device=device)
+    sockets.plug("/dev/video4", "interview", "usb-1")
+    camera.open()
+    camera.read(TIMEOUT_S)
+    assert sockets.opened[-1] == Path("/dev/video4")
+    camera.close()
+
+
+@pytest.mark.parametrize(("card", "bus"), [("office", "usb-1"), ("interview", "usb-3")])
+@pytest.mark.parametrize("device", ["", FRONT])
+def test_usb_does_not_take_another_camera_at_the_same_path(
+    sockets: Sockets, device: str, card: str, bus: str
+) -> None:
+    camera = opened_then_pulled(sockets, device=device)
+    sockets.plug(FRONT, card, bus)
+    with pytest.raises(CameraLost, match="is not there"):
+        camera.open()
+    assert sockets.opened == [Path(FRONT)]
+
+
+def test_usb_chooses_anew_once_the_agreement_ended(sockets: Sockets) -> None:
+    camera = opened_then_pulled(sockets)
+    camera.forget()
+    camera.open()
+    assert sockets.opened[-1] == Path(BACK)
+    camera.close()
+
+
+def test_usb_chooses_again_when_the_first_could_not_be_opened(sockets: Sockets) -> None:
+    camera = made("usb")
+    front = sockets.at.pop(Path(FRONT))
+    back = sockets.at.pop(Path(BACK))
+    with pytest.raises(CameraLost, match="no V4L2 capture device"):
+        camera.open()
+    sockets.at |= {front.path: front, back.path: back}
+    camera.open()
+    camera.close()
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "missing", "."])
+def test_what_is_no_camera_is_said_before_it_is_opened(tmp_path: Path, path: str) -> None:
+    camera = made("usb", device=str(tmp_path / path))
+    missing = camera.missing()
+    assert missing is not None and ("is not a camera" in missing) is (path != "missing")
+    with pytest.raises(CameraLost, match="is not"):
+        camera.open()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, r"this user may not open {} \(is it in the group video\?\)"),
+        (errno.EPERM, r"this user may not open {}"),
+        (errno.EBUSY, r"another program is using {}"),
+        (errno.ENODEV, r"{} is not there"),
+        (errno.EIO, r"{} cannot be opened: Input/output error"),
+    ],
+)
+def test_usb_says_why_a_device_cannot_be_opened(
+    shop: Workshop, tmp_path: Path, number: int, words: str
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "video0"
+    shop.patch.setattr(usb.os, "open", refused)
+    shop.patch.setattr(usb, "nodes", lambda: [path])
+    expected = words.format(path)
+    named = made("usb", device=str(path))
+    with pytest.raises(CameraLost, match=expected):
+        named.open()
+    assert re.match(expected, named.missing() or "")
+    if number in (errno.EACCES, errno.EPERM, errno.EBUSY):
+        found = registry.load("camera", "usb").present()
+        assert not found.found and re.match(expected, found.why)
+        assert re.match(expected, made("usb").missing() or "")
+        with pytest.raises(CameraLost, match=expected):
+            made("usb").open()
+
+
+def test_usb_that_streams_for_another_program_is_said(sockets: Sockets, shop: Workshop) -> None:
+    shop.patch.setattr(usb, "_is_busy", lambda path: True)
+    shop.patch.setattr("tests.doubles.capture.SocketCapture.isOpened", lambda self: False)
+    with pytest.raises(CameraLost, match=f"another program is using {FRONT}"):
+        made("usb").open()
+
+
+def test_nothing_else_below_dev_is_a_busy_camera() -> None:
+    assert not usb._is_busy(Path("/dev/null")) and not usb._is_busy(Path("/dev/nothing"))
+
+
+def test_only_numbered_devices_are_looked_at(shop: Workshop) -> None:
+    for name in ("video10", "video2", "video0-front", "video", "video1x", "vbi0"):
+        (shop.folder / name).touch()
+    shop.patch.setattr(usb, "DEVICES", shop.folder)
+    assert [path.name for path in usb.nodes()] == ["video2", "video10"]
+
+
 def test_only_capture_devices_are_found(tmp_path: Path) -> None:
     for path in (Path("/dev/null"), tmp_path / "missing", tmp_path):
-        assert usb._capture_card(path) is None
+        with pytest.raises(CameraLost):
+            usb.query(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from appliance import registry
-from appliance.errors import ConfigError, LampError
+from appliance.errors import BackendMissing, ConfigError, LampError
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.palette import rgb
@@ -24,7 +25,7 @@ from appliance.sinks.lamps import GpioLamps, GpioSettings, LampSink, NoLamps, No
 from appliance.sinks.stream import Stream
 from appliance.values import Image, Picture, Reading
 from appliance.viewers import BARE, OVERLAY, Viewers
-from tests.doubles.parts import face, frame, noise, person, reading, scores
+from tests.doubles.parts import face, frame, noise, person, reading, scores, watching
 
 HAPPY, SAD = scores(happy=1), scores(sad=1)
 
@@ -95,7 +96,7 @@ class TestPromises:
 
     def test_take_idle_close_and_close_again(self, name: str, shared: Shared) -> None:
         sink = SINKS[name][1](shared)
-        with shared.viewers.watching(OVERLAY):
+        with watching(shared.viewers, OVERLAY):
             for happy in (0, 100):
                 sink.take(seen(happy=happy))
                 sink.idle()
@@ -109,7 +110,7 @@ class TestPromises:
         sink = SINKS[name][1](shared)
         given = seen(happy=100, sad=80)
         before = given.frame.image.copy()
-        with shared.viewers.watching(OVERLAY):
+        with watching(shared.viewers, OVERLAY):
             sink.take(given)
         assert np.array_equal(given.frame.image, before)
         sink.close()
@@ -118,7 +119,7 @@ class TestPromises:
     def test_silence_in_any_state(self, name: str, shared: Shared, state: str) -> None:
         sink = SINKS[name][1](shared)
         shared.health.camera_is(state, "unplugged")
-        with shared.viewers.watching(BARE):
+        with watching(shared.viewers, BARE):
             sink.idle()
         shared.session.stop()
         sink.idle()
@@ -186,7 +187,7 @@ def test_one_encode_for_each_variant_however_many_watch(
 
 def test_the_picture_carries_frame_stamp_and_agreement(shared: Shared) -> None:
     given = seen(7, happy=100)
-    with shared.viewers.watching(BARE):
+    with watching(shared.viewers, BARE):
         stream(shared).take(given)
     picture = newest(shared)
     assert (picture.frame, picture.captured, picture.agreement, picture.live) == (
@@ -199,7 +200,7 @@ def test_the_picture_carries_frame_stamp_and_agreement(shared: Shared) -> None:
 
 def test_bare_is_the_camera_and_overlay_has_boxes(shared: Shared) -> None:
     flat = np.full((480, 640, 3), 90, np.uint8)
-    with shared.viewers.watching(BARE), shared.viewers.watching(OVERLAY):
+    with watching(shared.viewers, BARE), watching(shared.viewers, OVERLAY):
         stream(shared).take(seen(1, happy=200, image=flat))
     bare, overlay = (decoded(newest(shared).jpegs[variant]) for variant in (BARE, OVERLAY))
     assert bare.shape == overlay.shape == flat.shape
@@ -209,7 +210,7 @@ def test_bare_is_the_camera_and_overlay_has_boxes(shared: Shared) -> None:
 
 def test_quality_is_what_was_asked_for(shared: Shared) -> None:
     sizes = []
-    with shared.viewers.watching(BARE):
+    with watching(shared.viewers, BARE):
         for quality in (20, 90):
             Stream(shared, quality=quality).take(seen())
             sizes.append(len(newest(shared).jpegs[BARE]))
@@ -218,7 +219,7 @@ def test_quality_is_what_was_asked_for(shared: Shared) -> None:
 
 def test_a_short_gap_while_the_camera_is_open_is_no_news(delivering: Shared, clock: Clock) -> None:
     sink = stream(delivering)
-    with delivering.viewers.watching(BARE):
+    with watching(delivering.viewers, BARE):
         sink.take(seen(7))
         clock.now += 0.5
         sink.idle()
@@ -232,7 +233,7 @@ def test_once_the_camera_is_lost_a_placeholder_comes_at_once_and_then_each_secon
     delivering: Shared, clock: Clock
 ) -> None:
     sink = stream(delivering)
-    with delivering.viewers.watching(OVERLAY), delivering.viewers.watching(BARE):
+    with watching(delivering.viewers, OVERLAY), watching(delivering.viewers, BARE):
         sink.take(seen(7, happy=100))
         delivering.health.camera_is("lost", "unplugged")
         clock.now += 0.5
@@ -250,7 +251,7 @@ def test_once_the_camera_is_lost_a_placeholder_comes_at_once_and_then_each_secon
 
 def test_another_reason_is_another_placeholder(shared: Shared, clock: Clock) -> None:
     sink, pictures = stream(shared), []
-    with shared.viewers.watching(BARE):
+    with watching(shared.viewers, BARE):
         for reason in ("unplugged", "in use by another program"):
             shared.health.camera_is("lost", reason)
             clock.now += 2
@@ -263,7 +264,7 @@ def test_nothing_of_an_ended_agreement_is_published_or_kept() -> None:
     shared = make_shared(needs_agreement=True)
     shared.session.start("1")
     sink = stream(shared)
-    with shared.viewers.watching(BARE):
+    with watching(shared.viewers, BARE):
         sink.take(seen(1))
         assert shared.jpegs.newest() is not None
         shared.session.stop()
@@ -322,13 +323,29 @@ def test_lamps_are_written_only_on_change(
 
 @pytest.mark.parametrize(("state", "running", "fault"), [("lost", 1, 1), ("open", 1, 1), ("closed", 1, 1)])
 def test_without_a_fresh_frame_the_fault_lamp_is_lit_and_no_colour(
-    shared: Shared, pins: MockFactory, state: str, running: int, fault: int
+    shared: Shared,
+    pins: MockFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    running: int,
+    fault: int,
 ) -> None:
     sink = lamps(shared)
     shared.health.camera_is(state, "unplugged" if state == "lost" else None)
+    monkeypatch.setattr("appliance.health.STARTING_S", 0.0)
     sink.take(seen(happy=100))
     assert lit(pins, RUNNING, FAULT) == (running, fault)
     assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
+    sink.close()
+
+
+def test_the_first_seconds_after_a_start_are_no_fault(shared: Shared, pins: MockFactory) -> None:
+    sink = lamps(shared)
+    sink.idle()
+    assert lit(pins, RUNNING, FAULT) == (1, 0)
+    shared.health.camera_is("lost", "unplugged")
+    sink.idle()
+    assert lit(pins, RUNNING, FAULT) == (1, 1)
     sink.close()
 
 
@@ -440,3 +457,12 @@ def test_the_mock_factory_can_be_chosen() -> None:
 def test_a_factory_whose_package_is_missing() -> None:
     with pytest.raises(ConfigError, match=r"lamps\.factory"):
         GpioLamps(GpioSettings(factory="rpigpio"))
+
+
+@pytest.mark.parametrize("call", [GpioLamps, GpioLamps.check], ids=["start", "check"])
+def test_without_gpiozero_its_package_is_named(call: Callable[[GpioSettings], object]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "gpiozero", None)
+        with pytest.raises(BackendMissing, match="gpiozero") as caught:
+            call(GpioSettings())
+    assert caught.value.key == "lamps.backend"

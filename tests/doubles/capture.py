@@ -7,7 +7,10 @@ from typing import Any
 
 import cv2
 
+from appliance.cameras.usb import Device
+from appliance.errors import CameraLost
 from appliance.values import Image
+from tests.doubles.parts import noise
 from tests.doubles.scene import Scene
 
 
@@ -66,3 +69,48 @@ def wants(capture: VideoCapture) -> dict[str, Any]:
         for name in ("FOURCC", "FRAME_WIDTH", "FRAME_HEIGHT", "FPS")
         if key == getattr(cv2, f"CAP_PROP_{name}")
     }
+
+
+class Sockets:
+    """A machine with several USB sockets: which camera stands at which path just now, and what was opened."""
+
+    def __init__(self) -> None:
+        self.at: dict[Path, Device] = {}
+        self.opened: list[Path] = []
+
+    def plug(self, path: str, card: str, bus: str) -> None:
+        self.at[Path(path)] = Device(Path(path), card, bus)
+
+    def query(self, path: Path) -> Device:
+        if path not in self.at:
+            raise CameraLost(f"{path} is not there")
+        return self.at[path]
+
+    def capture(self, filename: str, backend: int) -> SocketCapture:
+        assert backend == cv2.CAP_V4L2
+        return SocketCapture(self, Path(filename))
+
+
+class SocketCapture:
+    """A capture of whatever camera stood there when it was opened."""
+
+    def __init__(self, sockets: Sockets, path: Path) -> None:
+        self._sockets, self._path = sockets, path
+        self._device = sockets.at.get(path)
+        sockets.opened.append(path)
+
+    def isOpened(self) -> bool:
+        return self._device is not None
+
+    def set(self, key: int, value: float) -> bool:
+        return True
+
+    def get(self, key: int) -> float:
+        return 0.0
+
+    def read(self) -> tuple[bool, Image | None]:
+        there = self._device is not None and self._sockets.at.get(self._path) is self._device
+        return there, noise(64, 48, len(self._sockets.opened)) if there else None
+
+    def release(self) -> None:
+        """Nothing is held."""

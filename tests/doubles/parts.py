@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from appliance.values import (
     Tensor,
     TensorSpec,
 )
+from appliance.viewers import Viewers
 
 WITHIN_S = 10.0
 """No test waits longer than this for another thread."""
@@ -86,6 +88,7 @@ class ScriptedCamera:
         self.fault: Exception | None = None
         self.open_fault: Exception | None = None
         self.absent: str | None = None
+        self.forgotten = 0
         self.next: Callable[[int], Frame] = lambda number: frame(number, float(number), noise(64, 48, number))
         self._number = 0
 
@@ -109,6 +112,9 @@ class ScriptedCamera:
     def close(self) -> None:
         self.diary.append("close")
 
+    def forget(self) -> None:
+        self.forgotten += 1
+
 
 class ScriptedLamp:
     """The camera lamp, in the same diary."""
@@ -127,6 +133,16 @@ class ScriptedLamp:
     def camera_off(self) -> None:
         self.diary.append("lamp off")
         self.lit = False
+
+
+@contextmanager
+def watching(viewers: Viewers, variant: str) -> Iterator[None]:
+    """A viewer for the length of a `with` block."""
+    viewers.join(variant)
+    try:
+        yield
+    finally:
+        viewers.leave(variant)
 
 
 def in_threads(*bodies: Callable[[], None]) -> None:

@@ -217,3 +217,49 @@ def test_a_full_disk_is_one_line() -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "No space left on device" in line
+
+
+def closing(redirection: str, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """The command with a stream closed, as a shell closes it."""
+    line = f'exec "$0" -m appliance "$@" {redirection}'
+    return subprocess.run(
+        ["sh", "-c", line, sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def test_a_closed_standard_output_is_one_line() -> None:
+    done = closing(">&-", "config")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("interview-grader: ") and "standard output is closed" in line
+
+
+def test_a_closed_standard_error_loses_nothing_else() -> None:
+    done = closing("2>&-", "config")
+    assert (done.returncode, done.stderr) == (0, "") and "[web]" in done.stdout
+    assert closing("2>&-", "config", "--set", "web.port=-1").returncode == 2
+
+
+def test_with_every_stream_closed_a_model_is_still_only_read(demo_clip: Path) -> None:
+    # A file that got the number of a closed stream would get what is written to that stream.
+    assert closing("<&- >&- 2>&-", "analyze", "--every", "100000", str(demo_clip)).returncode == 2
+    assert closing("<&- 2>&-", "check", "--set", "camera.backend=demo").returncode == 0
+
+
+def test_a_user_without_a_home_is_told_in_one_line() -> None:
+    kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_STATE_HOME")}
+    code = (
+        "import sys, pwd; pwd.getpwuid = lambda uid: {}[uid]; sys.argv[0] = 'x'\n"
+        "from appliance.cli import main; sys.exit(main(['config']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "--data-dir" in line

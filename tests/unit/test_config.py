@@ -145,6 +145,21 @@ def test_forms_of_set(places: Places, text: str, section: str, key: str, value: 
     assert getattr(getattr(places.load(settings=[text]), section), key) == value
 
 
+def test_names_are_compared_in_small_letters(places: Places) -> None:
+    found = places.load(settings=['web.allowed_hosts=["Grader.Example", "b_2.local"]'])
+    assert found.web.allowed_hosts == ("grader.example", "b_2.local")
+
+
+def test_a_user_without_a_home_is_told_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(ConfigError, match="--data-dir"):
+        state_dir(None, {})
+    assert state_dir(Path("/mine"), {}) == Path("/mine")
+
+
 def test_the_last_of_several_sets_wins(places: Places) -> None:
     assert places.load(settings=["web.port=1111", "web.port=2222"]).web.port == 2222
 
@@ -262,6 +277,10 @@ def test_an_unknown_name_like_no_other_is_answered_with_all(places: Places) -> N
         "vision.smoothing_s=-0.1",
         "vision.expiry_s=inf",
         "camera.fps=0",
+        "camera.fps=1.9",
+        'web.allowed_hosts=["http://grader.example"]',
+        'web.allowed_hosts=["grader.example:8080"]',
+        'web.allowed_hosts=["grader.example", ""]',
         "camera.width=[1]",
         "access.open_to_network=maybe",
         'web.allowed_hosts="one"',
@@ -389,14 +408,26 @@ def test_no_argument_ends_in_another_error(places: Places, setting: str, camera:
 # --- addresses ---
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "LOCALHOST"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "::ffff:127.0.0.1", "localhost", "LOCALHOST"]
+)
 def test_loopback_needs_nothing(places: Places, host: str) -> None:
     assert is_loopback(host)
     assert places.load(host=host).web.host == host
 
 
 @pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "192.168.1.5", "fe80::1%eth0", "example.org", "", "127.0.0.1.evil"]
+    "host",
+    [
+        "0.0.0.0",
+        "::",
+        "192.168.1.5",
+        "::ffff:192.168.1.5",
+        "fe80::1%eth0",
+        "example.org",
+        "",
+        "127.0.0.1.evil",
+    ],
 )
 def test_any_other_address_needs_a_word_for_it(places: Places, host: str) -> None:
     (problem,) = places.problems(host=host)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from appliance.errors import WorkerStuck
-from appliance.health import FRESH_S, Health, Rate, lamp_state
+from appliance.health import FRESH_S, STARTING_S, Health, Rate, lamp_state
 from appliance.values import LampState
 from tests.doubles.parts import frame, in_threads, picture
 
@@ -101,27 +101,36 @@ def test_camera_as_json(health: Health, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("session", "camera", "age", "verdict", "word"),
+    ("session", "live_s", "camera", "age", "verdict", "word"),
     [
-        ("idle", "closed", None, "idle", None),
-        ("idle", "lost", None, "idle", None),
-        ("live", "closed", None, "failing", "no frame yet"),
-        ("live", "open", None, "failing", "no frame yet"),
-        ("live", "open", 0.0, "ok", None),
-        ("live", "open", FRESH_S - 0.01, "ok", None),
-        ("live", "open", FRESH_S, "failing", "2.0 s old"),
-        ("live", "lost", None, "failing", "unplugged"),
+        ("idle", 99.0, "closed", None, "idle", None),
+        ("idle", 99.0, "lost", None, "idle", None),
+        ("live", 0.0, "closed", None, "starting", "no frame yet"),
+        ("live", STARTING_S - 0.01, "closed", None, "starting", "no frame yet"),
+        ("live", STARTING_S, "closed", None, "failing", "no frame yet"),
+        ("live", 99.0, "open", None, "failing", "no frame yet"),
+        ("live", 0.0, "open", 0.0, "ok", None),
+        ("live", 99.0, "open", FRESH_S - 0.01, "ok", None),
+        ("live", 3.0, "open", FRESH_S, "failing", "2.0 s old"),
+        ("live", 0.0, "lost", None, "failing", "camera lost"),
     ],
 )
 def test_verdict(
-    health: Health, clock: Clock, session: str, camera: str, age: float | None, verdict: str, word: str | None
+    health: Health,
+    clock: Clock,
+    session: str,
+    live_s: float,
+    camera: str,
+    age: float | None,
+    verdict: str,
+    word: str | None,
 ) -> None:
-    health.camera_is(camera, "unplugged" if camera == "lost" else None)
+    health.camera_is(camera, "/home/alice/bob.mp4 is gone" if camera == "lost" else None)
     if age is not None:
         health.saw_frame(frame(1, clock.now))
         clock.now += age
-    found, reason = health.verdict(session)
-    assert found == verdict
+    found, reason = health.verdict(session, live_s)
+    assert found == verdict and "bob" not in (reason or "")
     assert (reason is None) if word is None else (reason is not None and word in reason)
 
 
@@ -132,6 +141,7 @@ def test_verdict(
         ("ok", None, LampState(True, False, None)),
         ("idle", None, LampState(True, False, None)),
         ("failing", "happy", LampState(True, True, None)),
+        ("starting", "happy", LampState(True, False, None)),
     ],
 )
 def test_lamps_follow_the_verdict(verdict: str, label: str | None, expected: LampState) -> None:

@@ -260,6 +260,28 @@ def test_the_end_of_a_clip_is_told_once_it_is_closed(rig: Rig) -> None:
     assert rig.health.camera.state == "closed"
 
 
+def test_after_the_end_of_a_clip_nothing_is_opened_again(rig: Rig) -> None:
+    rig.agree()
+    rig.camera.fault = CameraEnded("the clip is over")
+    rig.capture.step()
+    for _ in range(3):
+        with pytest.raises(SlotClosed):
+            rig.capture.step()
+    assert (rig.ended, rig.diary.count("open"), rig.diary.count("lamp on")) == (1, 1, 1)
+
+
+def test_the_device_is_forgotten_with_the_agreement_and_not_with_a_loss(rig: Rig) -> None:
+    rig.agree()
+    rig.capture.step()
+    before = rig.camera.forgotten
+    rig.camera.fault = rig.camera.open_fault = CameraLost("gone")
+    rig.attempts(3)
+    assert rig.camera.forgotten == before, "people agreed to this one"
+    rig.session.stop()
+    rig.capture.step()
+    assert rig.camera.forgotten == before + 1
+
+
 def frozen(rig: Rig, seconds: float, *, noisy: bool = False) -> None:
     for index in range(int(seconds * 2)):
         rig.now += 0.5

@@ -161,6 +161,12 @@ def test_what_a_viewer_on_the_network_may_see(path: str, expected: int) -> None:
     assert status(app, "GET", path, client="192.168.1.7", Host="192.168.1.5") == expected
 
 
+def test_loopback_through_a_socket_of_both_families_is_loopback() -> None:
+    app = create_app(make_site(open_to_network=True))
+    assert status(app, "POST", "/api/session/start", client="::ffff:127.0.0.1") == 200
+    assert status(app, "POST", "/api/session/stop", client="::ffff:192.168.1.7", Host="192.168.1.5") == 403
+
+
 def test_a_forwarded_address_makes_nobody_operator() -> None:
     app = create_app(make_site(open_to_network=True))
     found = status(

@@ -115,7 +115,8 @@ export class Picture {
   }
 }
 
-/** The WebSocket of readings; `onReading` gets each message, `onLost` each end that we did not ask for. */
+/** The WebSocket of readings; `onReading` gets each message, `onLost` the end of one that had been open.
+ * One that was refused (too many listeners) says nothing about the connection of the picture. */
 export class Readings {
   #url;
   #onReading;
@@ -156,7 +157,11 @@ export class Readings {
 
   #open() {
     const socket = new WebSocket(this.#url);
+    let opened = false;
     this.#socket = socket;
+    socket.addEventListener("open", () => {
+      opened = true;
+    });
     socket.addEventListener("message", (event) => {
       if (socket !== this.#socket) return;
       this.#heardAt = performance.now();
@@ -167,7 +172,7 @@ export class Readings {
       if (socket !== this.#socket) return;   // closed by drop()
       this.#socket = null;
       this.#retryAt = performance.now() + pause(++this.#tries);
-      this.#onLost();
+      if (opened) this.#onLost();
     });
   }
 

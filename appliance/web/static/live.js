@@ -21,6 +21,7 @@ const BEAT_MS = 250;
 const POLL_MS = 1000;
 const POLL_LIMIT_MS = 4000;
 const OLD_S = 2;
+const FORGET_MS = 10_000;       // without a word from the device for so long, nobody's face stays on the screen
 const LIVE_STATES = ["live", "recording"];
 
 const byId = (id) => document.getElementById(id);
@@ -33,6 +34,7 @@ let failures = 0;
 let polling = 0;                // polls under way
 let pollNumber = 0;             // of the newest one; an older one's answer no longer counts
 let pollAt = 0;
+let answeredAt = 0;             // when the device last told its state
 let reopen = false;             // the picture's connection may be dead without the <img> knowing
 let clockOffset = 0;            // device clock minus ours, ms
 let heard = false;              // a reading has come since the session started
@@ -64,6 +66,7 @@ function showNewest() {
 
 const isLive = () => state !== null && LIVE_STATES.includes(state.state);
 const lost = () => state?.camera.state === "lost";
+const forgotten = () => !connected && performance.now() - answeredAt > FORGET_MS;
 const old = () => isLive() && state.camera.age_s > OLD_S;
 
 async function poll() {
@@ -81,6 +84,7 @@ async function poll() {
   if (number !== pollNumber) return;
   if (told) {
     state = told;
+    answeredAt = performance.now();
     clockOffset = (Date.parse(answer.headers.get("Date")) || Date.now()) - Date.now();
     if (!connected || reopen) picture.reopen();
     reopen = false;
@@ -102,12 +106,19 @@ function follow() {
   if (stop) stop.hidden = !live;
   const { width, height } = state?.camera ?? {};
   if (width && height) byId("frame").style.setProperty("--ratio", width / height);
-  // Hidden pages cost the device nothing. A lost connection changes nothing here: what is shown is marked as old.
-  picture.want(live && !document.hidden);
-  readings.want(live && !document.hidden);
-  if (!live || document.hidden) heard = false;
-  if (!live || document.hidden || lost()) people.clear();
+  // Hidden pages cost the device nothing. A short loss of connection changes nothing: what is shown is marked as old.
+  const seen = live && !document.hidden && !forgotten();
+  picture.want(seen);
+  readings.want(seen);
+  if (!seen) heard = false;
+  if (!seen || lost()) people.clear();
   beat();
+}
+
+function forget() {
+  picture.want(false);
+  readings.want(false);
+  people.clear();
 }
 
 /** The only clock of the page. */
@@ -115,6 +126,7 @@ function beat() {
   if (document.hidden) return;
   const now = performance.now();
   if (!polling && now >= pollAt) poll();
+  if (forgotten()) forget();
   picture.beat(now, lost());
   readings.beat(now);
   byId("people").classList.toggle("stale", !connected || old() || readings.silent(now));

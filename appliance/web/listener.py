@@ -1,0 +1,24 @@
+"""The listening socket, with every way in which a port or an address cannot be had in one line."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from appliance.errors import ConfigError
+
+_PORT_FAULTS = {
+    errno.EADDRINUSE: "another program listens on this port already; stop it or choose another port",
+    errno.EACCES: "this port needs a privilege; choose one above 1023",
+}
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that clients may connect to; raises `ConfigError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")
+    except OSError as error:
+        if error.errno in _PORT_FAULTS:
+            raise ConfigError(_PORT_FAULTS[error.errno], key="web.port", value=port) from error
+        raise ConfigError(f"cannot listen there: {error}", key="web.host", value=host) from error

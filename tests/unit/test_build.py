@@ -1,0 +1,70 @@
+"""Which camera `auto` takes, and that whatever it may be told fits every camera it may take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import annotated_types
+import pytest
+
+from appliance import build, config, layers, registry
+from appliance.config import load
+from appliance.layers import Request
+from appliance.ports import Presence
+from appliance.settings import AutoCamera
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (layers, config):
+        monkeypatch.setattr(module, "BOARD_FILE", tmp_path / "board.toml")
+    monkeypatch.setattr(layers, "OWNER_FILE", tmp_path / "etc" / "config.toml")
+
+
+def limits() -> list[tuple[str, Any]]:
+    """Each key of `auto` with its smallest and its largest value."""
+    return [
+        (key, getattr(limit, side))
+        for key, field in AutoCamera.model_fields.items()
+        for limit in field.metadata
+        for kind, side in ((annotated_types.Ge, "ge"), (annotated_types.Le, "le"))
+        if isinstance(limit, kind)
+    ]
+
+
+def test_every_key_of_auto_has_both_limits() -> None:
+    assert sorted(key for key, _ in limits()) == sorted([*AutoCamera.model_fields] * 2)
+
+
+@pytest.mark.parametrize(("key", "value"), limits())
+@pytest.mark.parametrize("backend", [*build.AUTO_ORDER, None])
+def test_what_auto_takes_fits_every_camera(
+    monkeypatch: pytest.MonkeyPatch, backend: str | None, key: str, value: Any
+) -> None:
+    for name in build.AUTO_ORDER:
+        presence = Presence(name == backend, "as the test says")
+        monkeypatch.setattr(
+            registry.load("camera", name), "present", staticmethod(lambda found=presence: found)
+        )
+    chosen = build.choose_camera(
+        load(Request(settings=[f"camera.{key}={value}"]), {"XDG_STATE_HOME": "/nowhere"})
+    )
+    assert chosen.backend == (backend or "usb")
+    assert getattr(chosen.settings, key, value) == value
+
+
+@pytest.mark.parametrize("backend", build.AUTO_ORDER)
+def test_a_camera_that_takes_less_is_a_mistake_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    for name in build.AUTO_ORDER:
+        presence = Presence(name == backend, "as the test says")
+        monkeypatch.setattr(
+            registry.load("camera", name), "present", staticmethod(lambda found=presence: found)
+        )
+    narrow = type("Narrow", (registry.load("camera", backend).Settings,), {"__annotations__": {"fps": int}})
+    monkeypatch.setattr(registry.load("camera", backend), "Settings", narrow)
+    wanted = load(Request(settings=["camera.fps=2.5"]), {"XDG_STATE_HOME": "/nowhere"})
+    with pytest.raises(config.ConfigErrors, match=r"camera\.fps = 2\.5"):
+        build.choose_camera(wanted)
