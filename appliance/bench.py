@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
+from appliance.bench_vision import measure_vision, vision_table
 from appliance.build import Reader, make_reader
 from appliance.config import Config
 from appliance.errors import ApplianceError
@@ -34,8 +35,10 @@ RATIO_LIMIT, MEMORY_LIMIT_MB, START_LIMIT_S = 1.5, 200.0, 3.0
 _WARM_UP_S = 3.0
 _CLIP_FRAMES = 150
 
-PARTS = ("decode", "detector invoke", "classifier invoke", "copy", "JPEG encode")
-"""What any program with this job must do to each frame."""
+
+def parts(reader: Reader) -> tuple[str, ...]:
+    """What any program with this job must do to each frame, with one run of each model."""
+    return ("decode", *(f"{role} invoke" for role in reader.engines), "copy", "JPEG encode")
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ def bench(config: Config, *, seconds: int, arguments: Sequence[str] = ()) -> int
         before = measure_parts(reader, clip, config.web.jpeg_quality)
         daemon = measure_daemon(clip, seconds, arguments)
         after = measure_parts(reader, clip, config.web.jpeg_quality)
-    parts = {name: (before[name] + after[name]) / 2 for name in before}
-    for line in table(parts, daemon, reader):
+        looking = [measure_vision(config, scene) for scene in (clip, demo_clip())]
+    bare = {name: (before[name] + after[name]) / 2 for name in before}
+    for line in (*table(bare, daemon, reader), "", *vision_table(looking)):
         print(line)
     return 0
 
@@ -87,7 +91,7 @@ def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
     are as cold for it as for the daemon.
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    spent = dict.fromkeys(PARTS, 0.0)
+    spent = dict.fromkeys(parts(reader), 0.0)
     clip = Clip(path)
     frames, count, due = iter(clip), 0, time.monotonic()
     while True:
@@ -96,15 +100,12 @@ def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
         if image is None:
             break
         marks = [began, time.process_time()]
-        for work in (
-            partial(_invoke, reader.engines["detector"]),
-            partial(_invoke, reader.engines["classifier"]),
-            image.copy,
-            partial(cv2.imencode, ".jpg", image, options),
-        ):
-            work()
+        work: list[Callable[[], object]] = [partial(_invoke, engine) for engine in reader.engines.values()]
+        work += [image.copy, partial(cv2.imencode, ".jpg", image, options)]
+        for step in work:
+            step()
             marks.append(time.process_time())
-        for name, start, end in zip(PARTS, marks, marks[1:], strict=False):
+        for name, start, end in zip(spent, marks, marks[1:], strict=False):
             spent[name] += end - start
         count, due = count + 1, due + 1 / clip.fps
         time.sleep(max(0.0, due - time.monotonic()))
@@ -128,16 +129,16 @@ def measure_daemon(clip: Path, seconds: int, arguments: Sequence[str]) -> Daemon
     return DaemonCost(frames, 1000 * used / frames, memory, peak, start_s)
 
 
-def table(parts: dict[str, float], daemon: DaemonCost, reader: Reader) -> Iterator[str]:
+def table(bare: dict[str, float], daemon: DaemonCost, reader: Reader) -> Iterator[str]:
     """The figures as Markdown, with the machine named."""
-    total = sum(parts.values())
+    total = sum(bare.values())
     yield f"Machine: {_machine()}; Python {platform.python_version()}, OpenCV {cv2.__version__}"
     for role, engine in reader.described.items():
         yield f"- {role}: {engine}"
     yield ""
     yield "| processor time a frame, 1280x720, one face, one viewer | ms |"
     yield "|---|---|"
-    for name, milliseconds in parts.items():
+    for name, milliseconds in bare.items():
         yield f"| {name} | {milliseconds:.2f} |"
     yield f"| **sum of the parts** | **{total:.2f}** |"
     yield f"| **whole daemon** ({daemon.frames} frames) | **{daemon.milliseconds:.2f}** |"

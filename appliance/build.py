@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 
 from appliance import registry
-from appliance.config import Choice, Config
+from appliance.config import Choice, Config, narrowed
 from appliance.environment import hushed
 from appliance.errors import BackendMissing
 from appliance.handoff import Slot
@@ -22,14 +22,16 @@ from appliance.metrics import Metrics
 from appliance.notice import NOTICE
 from appliance.pipeline import Doubt, Pipeline
 from appliance.ports import Camera, Engine, Lamps, Sink
-from appliance.resources import models_dir
+from appliance.resources import model_card, models_dir
 from appliance.session import Session
 from appliance.settings import AutoCamera
+from appliance.settings import Vision as VisionSettings
 from appliance.sinks import Shared
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
 from appliance.vision.blazeface import BlazeFace
 from appliance.vision.emotion import Classifier
+from appliance.vision.quality import Limits
 from appliance.vision.search import Search
 from appliance.vision.tracker import Tracker
 from appliance.web.app import create_app
@@ -99,6 +101,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         camera_lamp=lamps.present,
         open_to_network=config.access.open_to_network,
         allowed_hosts=config.web.allowed_hosts,
+        card=model_card(_models(config)),
     )
     capture = Capture(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
     vision = Vision(reader.pipeline, session, frames, readings, health)
@@ -154,10 +157,11 @@ def choose_camera(config: Config) -> Choice:
                 "camera: auto takes %s: %s%s", name, presence.why, "".join(f"; {each}" for each in reasons)
             )
             fields = backend.Settings.model_fields
-            return Choice(name, backend.Settings(**{k: v for k, v in wanted.items() if k in fields}))
+            known = {key: value for key, value in wanted.items() if key in fields}
+            return Choice(name, narrowed(config, "camera", backend.Settings, known))
         reasons.append(f"no {name} ({presence.why})")
     log.warning("camera: auto found none: %s; waiting for a usb camera", "; ".join(reasons))
-    return Choice("usb", registry.load("camera", "usb").Settings(**wanted))
+    return Choice("usb", narrowed(config, "camera", registry.load("camera", "usb").Settings, wanted))
 
 
 def make_camera(choice: Choice) -> Camera:
@@ -171,28 +175,60 @@ def check_lamps(config: Config) -> None:
     registry.load("lamps", config.lamps.backend).check(config.lamps.settings)
 
 
-def make_reader(config: Config) -> Reader:
-    """Detector, classifier and tracker on their engines; raises `ModelError` for a model that is unfit."""
+def _limits(vision: VisionSettings) -> Limits:
+    return Limits(
+        min_face_px=vision.min_face_px,
+        max_yaw=vision.max_yaw,
+        max_pitch=vision.max_pitch,
+        min_sharpness=vision.min_sharpness,
+        dark_below=vision.dark_below,
+        bright_above=vision.bright_above,
+        min_contrast=vision.min_contrast,
+        covered_above=vision.covered_above,
+    )
+
+
+def make_reader(
+    config: Config, watch: Callable[[str, Engine], Engine] = lambda role, engine: engine
+) -> Reader:
+    """Detectors, classifier and tracker on their engines; raises `ModelError` for a model that is unfit.
+
+    `watch` may put something between each engine and its user, by role.
+    """
     cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.
     vision = config.vision
-    manifest = Manifest.load(Path(vision.models) if vision.models else models_dir())
+    manifest = Manifest.load(_models(config))
     detector_model = manifest.detector(vision.detector)
+    verifier_model = manifest.verifier(vision.verifier)
     classifier_model = manifest.classifier(vision.classifier)
     engines: dict[str, Engine] = {}
     described: dict[str, str] = {}
-    for model in (detector_model, classifier_model):
+    wanted = {"detector": detector_model, "verifier": verifier_model, "classifier": classifier_model}
+    for role, model in wanted.items():
+        if model is None:
+            continue
         path = manifest.verified(model)
         with hushed():
             opened = registry.load("engine", config.engine.backend)(path, config.engine.settings)
         check_tensors(str(path), model, opened.inputs, opened.outputs)
-        engines[model.role] = opened
-        described[model.role] = f"{path.stem}, {opened.description}"
+        engines[role] = watch(role, opened)
+        described[role] = f"{path.stem}, {opened.description}"
     classifier = Classifier(engines["classifier"], classifier_model)
+    detector = BlazeFace(engines["detector"], detector_model, threshold=vision.threshold)
+    verifier = (
+        BlazeFace(engines["verifier"], verifier_model, threshold=vision.threshold) if verifier_model else None
+    )
+    search = Search(detector, verifier, limit=vision.max_people)
     pipeline = Pipeline(
-        Search(BlazeFace(engines["detector"], detector_model, threshold=vision.threshold)),
+        search,
         classifier,
         Tracker(expiry_s=vision.expiry_s),
-        Doubt(smoothing_s=vision.smoothing_s, unsure_below=vision.unsure_below),
+        Doubt(vision.smoothing_s, vision.unsure_below, _limits(vision)),
         max_people=vision.max_people,
     )
     return Reader(pipeline, classifier, engines, described)
+
+
+def _models(config: Config) -> Path:
+    """The folder of the models in use."""
+    return Path(config.vision.models) if config.vision.models else models_dir()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from appliance.values import Box, Face, Frame, Image, Look, Person, Reading, Stamps
+from appliance.vision.choice import chosen
 from appliance.vision.emotion import Classifier
 from appliance.vision.movement import Mover
 from appliance.vision.pose import pose_of
@@ -13,13 +15,14 @@ from appliance.vision.quality import Limits, unreadable
 from appliance.vision.search import Search
 from appliance.vision.smoothing import Smoother
 from appliance.vision.tracker import Tracker
+from appliance.vision.view import View, Views
 
 
 @dataclass(frozen=True)
 class Doubt:
     """How much is claimed: smoothing in seconds, the least top score, and what cannot be read."""
 
-    smoothing_s: float = 0.3
+    smoothing_s: float = 0.8
     unsure_below: float = 0.0
     limits: Limits = field(default_factory=Limits)
 
@@ -43,34 +46,40 @@ class Pipeline:
         self._tracker = tracker
         self._doubt = doubt
         self._max_people = max_people
+        self._views = Views()
         self._followed: dict[int, _Followed] = {}
 
     def read(self, frame: Frame, skipped: int = 0) -> Reading:
-        """Everybody in the next frame of a video; of more than `max_people` faces the largest are read."""
+        """Everybody in the next frame of a video; of more than `max_people` see `vision.choice`."""
         now = frame.captured
-        faces = self._chosen(self._search.find_next(frame.image, self._tracker.expected(now)))
+        expected = self._tracker.expected(now)
+        faces = self._chosen(self._search.find_next(frame.image, expected), expected)
         numbers = self._tracker.update(faces, now)
         detected = time.monotonic()
         self._followed = {number: self._followed.get(number) or self._new() for number in self._tracker.known}
-        people = [self._person(number, face, frame) for number, face in zip(numbers, faces, strict=True)]
+        view = self._views.see(frame.image, [face.box for face in faces], now)
+        people = [
+            self._person(number, face, frame, view) for number, face in zip(numbers, faces, strict=True)
+        ]
         people.sort(key=lambda person: person.id)
         return Reading(frame, tuple(people), Stamps(now, detected, time.monotonic()), skipped)
 
     def read_still(self, image: Image) -> Reading:
         """Everybody in a picture that stands alone: all of it is searched, nothing is carried over."""
-        faces = self._chosen(self._search.find_all(image))
-        return self._alone(image, [(face, self._look(image, face)) for face in faces])
+        faces = self._chosen(self._search.find_all(image), ())
+        return self._alone(image, [(face, self._look(image, face, self._doubt.limits)) for face in faces])
 
     def read_crop(self, image: Image) -> Reading:
         """The person in a picture that is one face already cut out: always scored, however bad it is."""
         # Somebody else found the face: its score is 1 by definition.
         face = Face(Box(0.0, 0.0, float(image.shape[1]), float(image.shape[0])), 1.0)
-        return self._alone(image, [(face, Look(self._classifier.read(image)))])
+        return self._alone(image, [(face, Look(self._classifier.read(image).scores))])
 
     def reset(self) -> None:
         """Forget everybody: another film, another agreement."""
         self._search.reset()
         self._tracker.reset()
+        self._views.reset()
         self._followed = {}
 
     def close(self) -> None:
@@ -85,23 +94,24 @@ class Pipeline:
             people.append(Person(number, face, look, smoothed, label))
         return Reading(Frame(0, 0.0, image), tuple(people), Stamps(0.0, 0.0, 0.0))
 
-    def _chosen(self, faces: list[Face]) -> list[Face]:
-        largest = sorted(faces, key=lambda face: -face.box.area)[: self._max_people]
-        return sorted(largest, key=lambda face: face.box.x)  # newcomers are numbered from left to right
+    def _chosen(self, faces: list[Face], followed: Sequence[Box]) -> list[Face]:
+        read = chosen(faces, followed, self._max_people)
+        return sorted(read, key=lambda face: face.box.x)  # newcomers are numbered from left to right
 
     def _new(self) -> _Followed:
         doubt = self._doubt
         return _Followed(Smoother(smoothing_s=doubt.smoothing_s, unsure_below=doubt.unsure_below), Mover())
 
-    def _person(self, number: int, face: Face, frame: Frame) -> Person:
-        look, followed = self._look(frame.image, face), self._followed[number]
+    def _person(self, number: int, face: Face, frame: Frame, view: View) -> Person:
+        followed = self._followed[number]
+        limits = self._doubt.limits
+        look = self._look(frame.image, face, limits.loosened() if followed.smoother.readable else limits)
         smoothed, label = followed.smoother.add(look, frame.captured)
-        movement = followed.mover.add(frame.image, face, look.pose, frame.captured)
+        movement = followed.mover.add(view, face, look.pose, frame.captured)
         return Person(number, face, look, smoothed, label, movement)
 
-    def _look(self, image: Image, face: Face) -> Look:
+    def _look(self, image: Image, face: Face, limits: Limits) -> Look:
         pose, crop = pose_of(face), self._classifier.crop(image, face)
-        reason = unreadable(face, pose, crop, self._doubt.limits)
-        if reason is not None:
-            return Look(None, reason, pose)
-        return Look(self._classifier.read(crop), None, pose)
+        read = self._classifier.read(crop)
+        reason = unreadable(face, pose, crop, limits, read.covered)
+        return Look(None if reason else read.scores, reason, pose)

@@ -5,7 +5,9 @@ Those of a backend stand in the backend's own file.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import re
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class _Section(BaseModel):
@@ -15,9 +17,10 @@ class _Section(BaseModel):
 class AutoCamera(_Section):
     """Settings of `camera.backend = "auto"`: csi, then usb, then the demo clip."""
 
-    width: int = Field(1280, ge=16, le=7680, description="Width to ask the camera for, in pixels.")
-    height: int = Field(720, ge=16, le=4320, description="Height to ask the camera for, in pixels.")
-    fps: float = Field(30.0, gt=0, le=240, description="Frames a second to ask the camera for.")
+    # Limits that every camera of its order takes: the narrowest of theirs.
+    width: int = Field(1280, ge=16, le=4608, description="Width to ask the camera for, in pixels.")
+    height: int = Field(720, ge=16, le=2592, description="Height to ask the camera for, in pixels.")
+    fps: float = Field(30.0, ge=2, le=240, description="Frames a second to ask the camera for.")
 
 
 class Vision(_Section):
@@ -25,13 +28,59 @@ class Vision(_Section):
 
     models: str = Field("", description="Folder with manifest.toml and models; empty: the ones that ship.")
     detector: str = Field("", description="Name of the detector in the manifest; empty: its default.")
-    classifier: str = Field("", description="Name of the classifier in the manifest; empty: its default.")
-    threshold: float = Field(0.5, gt=0, lt=1, description="A face needs at least this detector score.")
-    max_people: int = Field(8, ge=1, le=32, description="Of more faces than this the largest are read.")
-    smoothing_s: float = Field(
-        0.3, ge=0, le=5, description="Time constant of each person's smoothed scores, in s."
+    verifier: str = Field(
+        "", description="Name of the detector that takes a second, close look; empty: the manifest's default."
     )
-    unsure_below: float = Field(0.5, ge=0, le=1, description="With a smaller top score the label is unsure.")
+    classifier: str = Field("", description="Name of the classifier in the manifest; empty: its default.")
+    threshold: float = Field(
+        0.5, gt=0, lt=1, description="A face needs at least this mean score of three looks."
+    )
+    max_people: int = Field(
+        8,
+        ge=1,
+        le=32,
+        description="Of more faces than this the largest are read; a newcomer needs twice the area of"
+        " somebody who is followed to take their place.",
+    )
+    smoothing_s: float = Field(
+        0.8,
+        ge=0,
+        le=5,
+        description="A steady face's scores are a mean over this long, in s; a change is followed at once."
+        " 0: no smoothing.",
+    )
+    unsure_below: float = Field(0.7, ge=0, le=1, description="With a smaller top score the label is unsure.")
+    # The defaults of these limits, and of unsure_below, were measured: docs/quality.md says how.
+    min_face_px: float = Field(
+        19, ge=0, le=500, description="A face of fewer pixels across (the detector's box) is small."
+    )
+    max_yaw: float = Field(
+        40, gt=0, le=180, description="Beyond it to either side a face is turned, in degrees."
+    )
+    max_pitch: float = Field(
+        25, gt=0, le=180, description="Beyond it up or down a face is turned, in degrees."
+    )
+    min_sharpness: float = Field(
+        3.8, ge=0, le=20, description="A face with coarser detail is blurred, in cycles per face width."
+    )
+    dark_below: float = Field(
+        42, ge=0, le=255, description="A face is dark when three quarters of it are darker than this level."
+    )
+    bright_above: float = Field(
+        252,
+        ge=0,
+        le=255,
+        description="A face is bright when three quarters of it are brighter than this level.",
+    )
+    min_contrast: float = Field(
+        31, ge=0, le=255, description="A face with fewer levels between dark and bright is dark or bright."
+    )
+    covered_above: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="A face is covered when mouth or eyes are, with more than this probability.",
+    )
     expiry_s: float = Field(
         2.0, gt=0, le=30, description="A face unseen for longer loses its number, in seconds."
     )
@@ -51,6 +100,14 @@ class Web(_Section):
     allowed_hosts: tuple[str, ...] = Field(
         (), description="Further names by which browsers may call this device (the Host header)."
     )
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _bare_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", name):
+                raise ValueError(f"{name!r}: expected a name alone, as in grader.example: no scheme, no port")
+        return tuple(name.lower() for name in names)
 
 
 class Access(_Section):

@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from appliance.manifest import AnchorLayer, DetectorModel
 from appliance.ports import Engine
-from appliance.values import Box, Face, Floats, Image
-from appliance.vision.tensors import dequantised, from_pixels
-
-SAME_FACE_IOU = 0.3
-"""Boxes that overlap more than this are one face (the value of the published model)."""
+from appliance.values import Face, Floats, Image
+from appliance.vision.suppression import weighted_suppression
+from appliance.vision.tensors import dequantised, quantised
 
 _COARSE = 2
 """A picture is first sampled down to this many times the input, cheaply, and only then averaged."""
@@ -45,24 +45,37 @@ class BlazeFace:
         order = [spec.name for spec in engine.outputs]
         self._boxes_at = order.index(model.decoding.boxes)
         self._scores_at = order.index(model.decoding.scores)
+        # A pixel has 256 values: what the input stores for each is computed once.
+        low, high = model.preprocessing.range
+        levels = np.linspace(low, high, 256, dtype=np.float32)
+        self._stored: NDArray[Any] = quantised(levels, engine.inputs[0])
 
-    def find(self, image: Image) -> list[Face]:
+    @property
+    def threshold(self) -> float:
+        """The least score of a face, where a call does not say another."""
+        return self._threshold
+
+    def find(self, image: Image, threshold: float | None = None) -> list[Face]:
         """The faces in a blue-green-red picture, the surest first; boxes and keypoints in its pixels."""
         square, placement = letterbox(image, self._model.preprocessing.size)
-        rgb = np.asarray(cv2.cvtColor(square, cv2.COLOR_BGR2RGB), np.uint8)
-        values = from_pixels(rgb, self._model.preprocessing.range, self._engine.inputs[0])
+        rgb = cv2.cvtColor(square, cv2.COLOR_BGR2RGB)
+        values = cv2.LUT(rgb, self._stored).reshape(self._engine.inputs[0].shape)
         outputs, specs = self._engine.run(values), self._engine.outputs
         return self.decode(
             dequantised(outputs[self._boxes_at], specs[self._boxes_at]),
             dequantised(outputs[self._scores_at], specs[self._scores_at]),
             placement,
+            threshold,
         )
 
-    def decode(self, raw_boxes: Floats, raw_scores: Floats, placement: Placement) -> list[Face]:
+    def decode(
+        self, raw_boxes: Floats, raw_scores: Floats, placement: Placement, threshold: float | None = None
+    ) -> list[Face]:
         """Faces from raw outputs: (1, anchors, 4 + 2 * keypoints) offsets and (1, anchors, 1) logits."""
         decoding, size = self._model.decoding, self._model.preprocessing.size
         logits = raw_scores.reshape(-1)
-        sure = np.flatnonzero(logits >= math.log(self._threshold / (1.0 - self._threshold)))
+        least = self._threshold if threshold is None else threshold
+        sure = np.flatnonzero(logits >= math.log(least / (1.0 - least)))
         if not sure.size:
             return []
         scores = 1.0 / (1.0 + np.exp(-np.minimum(logits[sure], decoding.score_clip)))
@@ -109,34 +122,3 @@ def shrink(image: Image, to: tuple[int, int]) -> Image:
         image = np.asarray(cv2.resize(image, coarse, interpolation=cv2.INTER_LINEAR), np.uint8)
     method = cv2.INTER_AREA if image.shape[1] > width else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, to, interpolation=method), np.uint8)
-
-
-def weighted_suppression(points: Floats, scores: Floats) -> list[Face]:
-    """One face for each group of overlapping boxes: their mean weighted by score, with the best score.
-
-    `points` is (boxes, 2 + keypoints, 2): left top corner, right bottom corner, keypoints; `scores` (boxes,).
-    """
-    faces = []
-    left = np.argsort(-scores, kind="stable")
-    while left.size:
-        same = _iou_with_first(points[left, 0], points[left, 1]) > SAME_FACE_IOU
-        same[0] = True  # A degenerate box overlaps nothing, not even itself.
-        group = left[same]
-        weights = scores[group] / scores[group].sum()
-        mean = (points[group] * weights[:, None, None]).sum(axis=0)
-        faces.append(_face(mean, float(scores[left[0]])))
-        left = left[~same]
-    return faces
-
-
-def _iou_with_first(lt: Floats, rb: Floats) -> Floats:
-    across, down = np.maximum(np.minimum(rb, rb[0]) - np.maximum(lt, lt[0]), 0).T
-    areas = np.prod(np.maximum(rb - lt, 0), axis=1)
-    both = across * down
-    return np.asarray(both / np.maximum(areas + areas[0] - both, 1e-9), np.float32)
-
-
-def _face(points: Floats, score: float) -> Face:
-    (x, y), (right, bottom) = points[0].tolist(), points[1].tolist()
-    keypoints = tuple((float(px), float(py)) for px, py in points[2:])
-    return Face(Box(x, y, right - x, bottom - y), score, keypoints)

@@ -1,35 +1,138 @@
-"""One person's scores over time, and the label that is claimed of them."""
+"""One person's scores over time, and the label that is claimed of them.
+
+A steady face is averaged for long, a changed one is not: the scores are a mean since the last change. What
+counts as a change, and by how much a new label must lead, depends on how much this face's scores scatter from
+frame to frame anyway. Times are seconds of the frames, so that the frame rate does not matter.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
-from appliance.values import NOT_READABLE, UNSURE, Look, Scores
+from appliance.values import EMOTIONS, NOT_READABLE, UNSURE, Look, Scores
+
+Weights = NDArray[np.float64]
+
+GAP_S = 1.0
+"""After as long without scores, unreadable or out of view, the history starts anew."""
+
+_RECENT_S = 0.08
+"""Time constant of the short mean in which a change is seen, and of the scores right after one."""
+
+_HOLD_S = 0.1
+"""A label changes when another one is due for this long: one frame alone changes nothing."""
+
+_NOISE_S = 2.0
+"""Time constant of the scatter."""
+_NOISE_AT_FIRST, _NOISE_MOST = 0.07, 0.3
+"""Scatter of a face that was just met (a usual one; see docs/quality.md), and what one frame may add."""
+
+_CHANGE_NOISES, _CHANGE_LEAST, _CHANGE_MOST = 3.5, 0.2, 0.5
+"""The short mean has changed when it is so many scatters away, within these bounds (0 same, 1 disjoint)."""
+
+_LEAD_NOISES, _LEAD_LEAST, _LEAD_MOST = 1.5, 0.05, 0.2
+"""By how many scatters a new label must lead, within these bounds (probability)."""
 
 
 class Smoother:
     """Smooths the scores of one person and names them."""
 
     def __init__(self, *, smoothing_s: float, unsure_below: float) -> None:
-        """`smoothing_s`: time constant of the mean; `unsure_below`: the least top score that is claimed."""
+        """`smoothing_s`: how long a steady face is averaged; `unsure_below`: least top score claimed.
+
+        With `smoothing_s` 0 every frame stands alone, scores and label.
+        """
         self._smoothing_s, self._unsure_below = smoothing_s, unsure_below
-        self._smoothed: Scores | None = None
-        self._seen = 0.0
+        self._mean: Weights | None = None
+        self._recent: Weights = np.zeros(len(EMOTIONS))
+        self._last: Weights = np.zeros(len(EMOTIONS))
+        self._noise = _NOISE_AT_FIRST
+        self._seen = self._changed = 0.0
+        self._label: str | None = None
+        self._due_since: float | None = None
+        self._readable = False
+
+    @property
+    def readable(self) -> bool:
+        """Whether the newest look had scores."""
+        return self._readable
 
     def add(self, look: Look, now: float) -> tuple[Scores | None, str]:
-        """The smoothed scores and the label after one more look, taken at `now` seconds."""
+        """The smoothed scores and the label after one more look, taken at `now` seconds.
+
+        A frame that cannot be read says so, even if it is a single one: no scores are made up for it. Its
+        neighbours are joined over it, so the label before and after is the same.
+        """
+        self._readable = look.scores is not None
         if look.scores is None:
             return None, NOT_READABLE
-        self._smoothed = self._mean(look.scores, now - self._seen)
-        self._seen = now
-        sure = self._smoothed.top >= self._unsure_below
-        return self._smoothed, self._smoothed.dominant if sure else UNSURE
+        raw = np.asarray(look.scores.values, np.float64)
+        if self._mean is None or self._smoothing_s <= 0 or now - self._seen > GAP_S:
+            mean = self._start(raw, now)
+        else:
+            mean = self._follow(self._mean, raw, now)
+        self._mean, self._last, self._seen = mean, raw, now
+        smoothed = look.scores if mean is raw else Scores.of(mean)
+        return smoothed, self._named(smoothed, now)
 
-    def _mean(self, raw: Scores, passed: float) -> Scores:
-        before = self._smoothed
-        if before is None or self._smoothing_s <= 0:
-            return raw
-        share = 1.0 - math.exp(-passed / self._smoothing_s)
-        return Scores.of(np.asarray(before.values) * (1 - share) + np.asarray(raw.values) * share)
+    def _start(self, raw: Weights, now: float) -> Weights:
+        self._recent, self._noise = raw, _NOISE_AT_FIRST
+        self._changed, self._label = now, None
+        return raw
+
+    def _follow(self, mean: Weights, raw: Weights, now: float) -> Weights:
+        """The mean after one more frame: since the last change, but no longer than `smoothing_s`."""
+        passed = max(0.0, now - self._seen)
+        # Two frames of a still face differ by the scatter of both.
+        scatter = min(_apart(raw, self._last), _NOISE_MOST) / math.sqrt(2)
+        self._noise += _share(passed, _NOISE_S) * (scatter - self._noise)
+        recent = _share(passed, _RECENT_S)
+        self._recent = self._recent + recent * (raw - self._recent)
+        # The scatter of a mean over the last frames only: the more frames it holds, the smaller.
+        averaged = math.sqrt(recent / (2 - recent))
+        gate = min(max(_CHANGE_NOISES * averaged * self._noise, _CHANGE_LEAST), _CHANGE_MOST)
+        if _apart(self._recent, mean) > gate:
+            self._changed = now
+            return self._recent
+        since = min(max(now - self._changed, _RECENT_S), max(self._smoothing_s, _RECENT_S))
+        return mean + _share(passed, since) * (raw - mean)
+
+    def _named(self, smoothed: Scores, now: float) -> str:
+        """The label now: the one before, until another one has been due for a while."""
+        if self._label is None or self._smoothing_s <= 0:
+            self._label, self._due_since = self._plain(smoothed), None
+            return self._label
+        due = self._due(smoothed, self._label)
+        if due == self._label:
+            self._due_since = None
+        elif self._due_since is None:
+            self._due_since = now
+        elif now - self._due_since >= _HOLD_S - 1e-6:
+            self._label, self._due_since = due, None
+        return self._label
+
+    def _plain(self, smoothed: Scores) -> str:
+        return smoothed.dominant if smoothed.top >= self._unsure_below else UNSURE
+
+    def _due(self, smoothed: Scores, label: str) -> str:
+        """What the scores say, unless `label` is still as good but for the scatter."""
+        lead = min(max(_LEAD_NOISES * self._noise, _LEAD_LEAST), _LEAD_MOST)
+        if label == UNSURE:
+            return smoothed.dominant if smoothed.top >= self._unsure_below + lead / 2 else UNSURE
+        if smoothed.top < self._unsure_below - lead / 2:
+            return UNSURE
+        behind = smoothed.top - smoothed.values[EMOTIONS.index(label)]
+        return label if behind < lead else smoothed.dominant
+
+
+def _share(passed: float, time_constant: float) -> float:
+    """How much of a new value enters an exponential mean after `passed` seconds."""
+    return 1.0 - math.exp(-passed / time_constant)
+
+
+def _apart(one: Weights, other: Weights) -> float:
+    """How unlike two score vectors are: the probability that would have to move, 0 to 1."""
+    return float(np.abs(one - other).sum()) / 2

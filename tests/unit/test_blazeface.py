@@ -16,11 +16,11 @@ from appliance.engines.tflite import TFLite
 from appliance.manifest import DetectorModel, Manifest
 from appliance.resources import models_dir
 from appliance.values import Box, Face, Floats, Image, Tensor, TensorSpec
-from appliance.vision.blazeface import BlazeFace, Placement, letterbox, make_anchors, weighted_suppression
+from appliance.vision.blazeface import BlazeFace, Placement, letterbox, make_anchors
 from tests.doubles.parts import CannedEngine, noise, picture
 
 MANIFEST = Manifest.load(models_dir())
-MODEL = MANIFEST.detector("")
+MODEL = MANIFEST.detector("blazeface-short")
 INPUT = TensorSpec("input", (1, 128, 128, 3), "float32")
 BOXES = TensorSpec("regressors", (1, 896, 16), "float32")
 SCORES = TensorSpec("classificators", (1, 896, 1), "float32")
@@ -161,48 +161,21 @@ def test_scores_beyond_the_clip_are_still_probabilities() -> None:
     assert found.score == pytest.approx(1.0)
 
 
-def suppressed(*boxes: tuple[float, float, float, float, float]) -> list[Face]:
-    """Faces from (left, top, right, bottom, score)."""
-    points = np.array([[[b[0], b[1]], [b[2], b[3]], [b[0], b[3]]] for b in boxes], np.float32)
-    return weighted_suppression(points, np.array([b[4] for b in boxes], np.float32))
+def test_a_call_may_ask_for_less_sure_faces() -> None:
+    boxes, logits = raw((100, 0.0, [0, 0, 30, 30]))
+    found = detector(boxes, logits, threshold=0.8)
+    assert found.find(picture()) == []
+    assert len(found.find(picture(), 0.4)) == 1
 
 
-def test_near_boxes_merge_into_their_weighted_mean() -> None:
-    (found,) = suppressed((0, 0, 100, 100, 0.6), (10, 20, 110, 120, 0.9))
-    assert found.score == pytest.approx(0.9)
-    assert corners(found.box) == pytest.approx((6.0, 12.0, 106.0, 112.0), abs=1e-3)
-    assert found.keypoints == (pytest.approx((6.0, 112.0), abs=1e-3),)
-
-
-def test_separate_boxes_stay_and_the_surest_comes_first() -> None:
-    faces = suppressed((0, 0, 10, 10, 0.6), (20, 0, 30, 10, 0.9), (40, 0, 50, 10, 0.7))
-    assert [found.score for found in faces] == pytest.approx([0.9, 0.7, 0.6])
-    assert [found.box.x for found in faces] == pytest.approx([20, 40, 0])
-
-
-@pytest.mark.parametrize(("shift", "faces"), [(53, 1), (55, 2)], ids=["IoU 0.31", "IoU 0.29"])
-def test_boxes_are_one_face_above_an_overlap_of_0_3(shift: int, faces: int) -> None:
-    assert len(suppressed((0, 0, 100, 100, 0.9), (shift, 0, 100 + shift, 100, 0.8))) == faces
-
-
-@pytest.mark.parametrize(
-    "box", [(5, 5, 5, 5), (5, 5, 5, 9), (9, 9, 5, 5)], ids=["point", "line", "inside out"]
-)
-def test_a_degenerate_box_ends_and_takes_no_other_with_it(box: tuple[float, float, float, float]) -> None:
-    faces = suppressed((*box, 0.95), (0, 0, 20, 20, 0.9), (1, 0, 21, 20, 0.8))
-    assert [found.score for found in faces] == pytest.approx([0.95, 0.9])
-    assert faces[1].box.area > 300
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(*[st.floats(0, 100)] * 4, st.floats(0.01, 1)), max_size=12))
-def test_suppression_only_ever_averages(boxes: list[tuple[float, float, float, float, float]]) -> None:
-    points = np.array([b[:4] for b in boxes], np.float32).reshape(-1, 2, 2)
-    faces = weighted_suppression(points, np.array([b[4] for b in boxes], np.float32))
-    assert len(faces) <= len(boxes) and bool(faces) == bool(boxes)
-    assert [found.score for found in faces] == sorted((found.score for found in faces), reverse=True)
-    for found in faces:
-        assert all(points.min() - 1e-3 <= value <= points.max() + 1e-3 for value in corners(found.box))
+def test_every_pixel_value_reaches_the_model_as_its_range_says() -> None:
+    boxes, logits = raw()
+    made = detector(boxes, logits)
+    ramp = np.repeat(np.arange(128, dtype=np.uint8)[None, :, None] * 2, 128, axis=0).repeat(3, axis=2)
+    made.find(np.ascontiguousarray(ramp))
+    engine = made._engine
+    assert isinstance(engine, CannedEngine)
+    assert engine.given[0][0, 5, :, 1] == pytest.approx(np.arange(128) * 2 / 127.5 - 1, abs=1e-6)
 
 
 # --- the real model ---

@@ -21,7 +21,7 @@ from tests.doubles.parts import CannedEngine, noise, picture
 MANIFEST = Manifest.load(models_dir())
 MODEL = MANIFEST.classifier("")
 INPUT = TensorSpec("in", (1, 64, 64, 1), "float32")
-OUTPUT = TensorSpec("out", (1, 7), "float32")
+OUTPUT = TensorSpec(MODEL.scores, (1, 7), "float32")
 WEIGHTS = np.array([[1, 2, 3, 4, 5, 6, 7]], np.float32)
 
 
@@ -32,7 +32,7 @@ def model(**changed: object) -> ClassifierModel:
 @pytest.mark.parametrize("classes", [EMOTIONS, EMOTIONS[::-1], (*EMOTIONS[3:], *EMOTIONS[:3])])
 def test_scores_are_named_by_the_order_in_the_manifest(classes: tuple[str, ...]) -> None:
     engine = CannedEngine(INPUT, [(OUTPUT, WEIGHTS)])
-    read = Classifier(engine, model(classes=classes)).read_crop(picture())
+    read = Classifier(engine, model(classes=classes)).read(picture()).scores
     expected = dict(zip(classes, (WEIGHTS[0] / 28).tolist(), strict=True))
     assert read.named() == pytest.approx(expected)
     assert tuple(read.named()) == EMOTIONS
@@ -40,8 +40,8 @@ def test_scores_are_named_by_the_order_in_the_manifest(classes: tuple[str, ...])
 
 def test_logits_go_through_a_softmax_and_probabilities_do_not() -> None:
     engine = CannedEngine(INPUT, [(OUTPUT, WEIGHTS)])
-    plain = Classifier(engine, model(output="probabilities")).read_crop(picture())
-    logits = Classifier(engine, model(output="logits")).read_crop(picture())
+    plain = Classifier(engine, model(output="probabilities")).read(picture()).scores
+    logits = Classifier(engine, model(output="logits")).read(picture()).scores
     assert plain.values == pytest.approx((WEIGHTS[0] / 28).tolist())
     powers = np.exp(WEIGHTS[0].astype(float))
     assert logits.values == pytest.approx((powers / powers.sum()).tolist(), abs=1e-6)
@@ -49,7 +49,7 @@ def test_logits_go_through_a_softmax_and_probabilities_do_not() -> None:
 
 def test_rounding_below_zero_is_no_probability() -> None:
     answer = np.array([[-0.01, 0.5, 0.51, 0, 0, 0, 0]], np.float32)
-    read = Classifier(CannedEngine(INPUT, [(OUTPUT, answer)]), MODEL).read_crop(picture())
+    read = Classifier(CannedEngine(INPUT, [(OUTPUT, answer)]), MODEL).read(picture()).scores
     assert min(read.values) == 0.0
     assert sum(read.values) == pytest.approx(1.0)
 
@@ -58,9 +58,7 @@ def test_rounding_below_zero_is_no_probability() -> None:
 def test_pixels_fill_the_range_of_the_manifest(pixel: int, value: float) -> None:
     engine = CannedEngine(INPUT, [(OUTPUT, WEIGHTS)])
     preprocessing = MODEL.preprocessing.model_copy(update={"range": (-1.0, 1.0)})
-    Classifier(engine, MODEL.model_copy(update={"preprocessing": preprocessing})).read_crop(
-        picture(50, 50, pixel)
-    )
+    Classifier(engine, MODEL.model_copy(update={"preprocessing": preprocessing})).read(picture(50, 50, pixel))
     (given_tensor,) = engine.given
     assert given_tensor.shape == (1, 64, 64, 1) and given_tensor.dtype == np.float32
     assert given_tensor == pytest.approx(np.full((1, 64, 64, 1), value), abs=1e-6)
@@ -68,11 +66,11 @@ def test_pixels_fill_the_range_of_the_manifest(pixel: int, value: float) -> None
 
 def test_a_quantised_model_is_fed_and_read_in_its_own_numbers() -> None:
     inputs = TensorSpec("in", (1, 64, 64, 1), "int8", 2 / 255, 0)
-    outputs = TensorSpec("out", (1, 7), "int8", 1 / 256, -128)
+    outputs = TensorSpec(MODEL.scores, (1, 7), "int8", 1 / 256, -128)
     answer = np.full((1, 7), -128, np.int8)
     answer[0, 3] = 127
     engine = CannedEngine(inputs, [(outputs, answer)])
-    read = Classifier(engine, MODEL).read_crop(picture(64, 64, 255))
+    read = Classifier(engine, MODEL).read(picture(64, 64, 255)).scores
     assert engine.given[0].dtype == np.int8
     assert np.all(engine.given[0] == 127), (
         "1.0 is more than int8 holds here, and is cut off, not wrapped round"
@@ -117,15 +115,15 @@ def real() -> Iterator[Classifier]:
 @pytest.mark.parametrize("flat", [True, False], ids=["grey", "colour"])
 def test_a_crop_of_any_size_has_seven_scores(real: Classifier, size: tuple[int, int], flat: bool) -> None:
     image = noise(*size)
-    read = real.read_crop(image[:, :, 0] if flat else image)
+    read = real.read(image[:, :, 0] if flat else image).scores
     assert sum(read.values) == pytest.approx(1.0)
     assert all(0.0 <= value <= 1.0 for value in read.values)
 
 
 def test_a_grey_crop_reads_as_the_same_crop_in_three_channels(real: Classifier) -> None:
     grey = noise(80, 80)[:, :, 0]
-    assert real.read_crop(grey).values == pytest.approx(
-        real.read_crop(cv2.merge([grey] * 3)).values, abs=0.02
+    assert real.read(grey).scores.values == pytest.approx(
+        real.read(cv2.merge([grey] * 3)).scores.values, abs=0.02
     )
 
 

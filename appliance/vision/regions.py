@@ -1,0 +1,129 @@
+"""Which parts of a picture to look at: the whole, squares, tiles, and squares round a face. Pure geometry.
+
+A detector sees its input only (128 or 192 pixels): a face of 4 % of a picture's width is 8 pixels there, too
+few. Cut into parts, the same face is two to three times as large in the input.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from appliance.values import Box, Image
+
+TILES = (3, 2)
+"""Tiles along the longer and the shorter side; they overlap by `TILE_OVERLAP` of their own extent."""
+
+TILE_OVERLAP = 0.2
+"""At least as wide as the largest face that only a tile shows, so that no such face is cut by all of them."""
+
+SMALLEST_PART = 390
+"""Parts with a shorter side than this, in pixels, are not worth a look: what is small in them is a blur."""
+
+_SQUARE_OVERLAP = 0.1
+_MOST_SQUARES = 6
+
+_EDGE = 0.01
+"""A box is cut by an edge when it comes nearer to it than this share of the region's longer side."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a picture in whole pixels: from `left`, `top` to before `right`, `bottom`."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+        return self.bottom - self.top
+
+    def of(self, image: Image) -> Image:
+        """The pixels: a view, not a copy."""
+        return image[self.top : self.bottom, self.left : self.right]
+
+    def cuts(self, box: Box, size: tuple[int, int]) -> bool:
+        """Whether the box reaches an edge of this region that is no edge of the picture of `size`."""
+        near = _EDGE * max(self.width, self.height)
+        width, height = size
+        return (
+            (self.left > 0 and box.x < self.left + near)
+            or (self.top > 0 and box.y < self.top + near)
+            or (self.right < width and box.right > self.right - near)
+            or (self.bottom < height and box.bottom > self.bottom - near)
+        )
+
+    def holds(self, box: Box) -> bool:
+        """Whether all of the box lies within."""
+        inside_x = self.left <= box.x and box.right <= self.right
+        return inside_x and self.top <= box.y and box.bottom <= self.bottom
+
+
+def whole(size: tuple[int, int]) -> Region:
+    """All of a picture of `size` (width, height)."""
+    return Region(0, 0, size[0], size[1])
+
+
+def squares(size: tuple[int, int]) -> list[Region]:
+    """Squares of the shorter side along the longer one; none where they would be all of the picture."""
+    long, short = max(size), min(size)
+    if short < SMALLEST_PART or long < short * (1 + _SQUARE_OVERLAP):
+        return []
+    count = math.ceil((long / short - _SQUARE_OVERLAP) / (1 - _SQUARE_OVERLAP))
+    parts = _spread(long, short, min(count, _MOST_SQUARES))
+    return [_oriented(size, along, (0, short)) for along in parts]
+
+
+def tiles(size: tuple[int, int]) -> list[Region]:
+    """Three by two tiles, the three along the longer side; none in a small picture."""
+    long, short = max(size), min(size)
+    count_long, count_short = TILES
+    side_long, side_short = (
+        math.ceil(side / (count - (count - 1) * TILE_OVERLAP))
+        for side, count in ((long, count_long), (short, count_short))
+    )
+    if min(side_long, side_short) < SMALLEST_PART:
+        return []
+    return [
+        _oriented(size, along, across)
+        for across in _spread(short, side_short, count_short)
+        for along in _spread(long, side_long, count_long)
+    ]
+
+
+def all_regions(size: tuple[int, int]) -> list[Region]:
+    """Everything to look at in a picture of `size` (width, height), the largest parts first."""
+    return [whole(size), *squares(size), *tiles(size)]
+
+
+def square_round(box: Box, factor: float, size: tuple[int, int]) -> Region | None:
+    """A square `factor` times a box's larger side about its middle, cut off at the edges of the picture.
+
+    None when nothing of it lies within the picture.
+    """
+    half = max(box.width, box.height, 1.0) * factor / 2
+    cx, cy = box.center
+    left, right = (min(max(0, round(x)), size[0]) for x in (cx - half, cx + half))
+    top, bottom = (min(max(0, round(y)), size[1]) for y in (cy - half, cy + half))
+    return Region(left, top, right, bottom) if right > left and bottom > top else None
+
+
+def _spread(extent: int, side: int, count: int) -> list[tuple[int, int]]:
+    """`count` intervals of `side` pixels spread evenly over `extent`."""
+    last = extent - side
+    starts = [round(last * index / (count - 1)) for index in range(count)] if count > 1 else [0]
+    return [(start, start + side) for start in starts]
+
+
+def _oriented(size: tuple[int, int], along: tuple[int, int], across: tuple[int, int]) -> Region:
+    # `along` lies on the longer side, which is the height of a picture taken upright.
+    horizontal, vertical = (along, across) if size[0] >= size[1] else (across, along)
+    return Region(horizontal[0], vertical[0], horizontal[1], vertical[1])
