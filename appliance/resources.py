@@ -16,3 +16,14 @@ def models_dir() -> Path:
 def demo_clip() -> Path:
     """The clip that is played where there is no camera."""
     return models_dir() / "demo" / "demo.mp4"
+
+
+def model_card(models: Path) -> str:
+    """The card that lies beside the models, Markdown; says so where there is none."""
+    try:
+        return (models / "MODEL_CARD.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return (
+            "# No model card\n\nThe models in use came without a MODEL_CARD.md. "
+            "Nothing is known here about what they were made from or how good they are."
+        )

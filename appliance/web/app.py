@@ -6,10 +6,9 @@ from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
 from appliance.errors import StateConflict, TooManyViewers
-from appliance.web import live, policy, sessions, status
+from appliance.web import about, live, policy, sessions, status
+from appliance.web.connection import MAX_BODY_BYTES
 from appliance.web.site import KEY, Site
-
-MAX_BODY_BYTES = 64 * 1024
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -32,7 +31,7 @@ def create_app(site: Site) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the seven names keep their order
     app.extensions[KEY] = site
-    for part in (live, sessions, status):
+    for part in (about, live, sessions, status):
         app.register_blueprint(part.blueprint)
     app.before_request(policy.check_request)
     app.after_request(_add_headers)
@@ -53,8 +52,7 @@ def _add_headers(response: Response) -> Response:
 def _http_error(error: HTTPException) -> Response:
     response = jsonify(error=error.description)
     response.status_code = error.code or 500
-    if error.code == 405:
-        response.headers.extend(error.get_headers())
+    response.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
     return response
 
 

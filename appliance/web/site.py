@@ -36,6 +36,8 @@ class Site:
     camera_lamp: bool
     open_to_network: bool
     allowed_hosts: tuple[str, ...]
+    card: str = ""
+    """The model card of the models in use, Markdown."""
 
     def reading(self) -> dict[str, Any] | None:
         """The newest reading as JSON, if it belongs to the agreement in force."""

@@ -39,6 +39,7 @@ def test_every_route_declares_who_may_call_it() -> None:
         "/stream.mjpg": policy.VIEWER,
         "/snapshot.jpg": policy.VIEWER,
         "/ws/live": policy.VIEWER,
+        "/about": policy.VIEWER,
         "/api/state": policy.VIEWER,
         "/api/session/start": policy.OPERATOR,
         "/api/session/stop": policy.OPERATOR,

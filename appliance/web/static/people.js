@@ -1,4 +1,4 @@
-/* One card per person: a label in words, a reason where there is no label, seven bars. */
+/* One card per person: a label in words, a reason where there is no label, seven bars, a line on how it moves. */
 
 const GONE_MS = 1000;       // for so long in no reading: fade
 const FADE_MS = 450;
@@ -20,6 +20,28 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+const LEVEL_DEG = 5;        // turned by less is not worth a word
+
+const turn = (degrees, less, more) =>
+  Math.abs(degrees) < LEVEL_DEG ? [] : [`${Math.abs(degrees).toFixed(0)}° ${degrees < 0 ? less : more}`];
+
+/** Where a head is turned in the picture and how it moves, in words for what is seen, not for what it could mean. */
+function motion({ pose, movement }) {
+  const parts = [];
+  if (pose) {
+    const turns = [...turn(pose.yaw, "left", "right"), ...turn(pose.pitch, "down", "up")];
+    parts.push(turns.length ? `turned ${turns.join(", ")}` : "straight");
+  }
+  if (movement) {
+    const { head, body, nods, shakes } = movement;
+    parts.push(`head ${head.toFixed(1)}/s`);
+    if (body !== null) parts.push(`body ${body.toFixed(1)}`);
+    if (nods) parts.push(`nods ${nods}`);
+    if (shakes) parts.push(`shakes ${shakes}`);
+  }
+  return parts.join(" · ");
+}
+
 class Card {
   seenAt = 0;
   leftAt = 0;             // when the fading began, 0 while the person is there
@@ -31,6 +53,7 @@ class Card {
   #score;
   #reason;
   #bars;
+  #motion;
 
   constructor(template, id) {
     this.id = id;
@@ -43,6 +66,7 @@ class Card {
     this.#score = find(".score");
     this.#reason = find(".reason");
     this.#bars = find(".bars");
+    this.#motion = find(".motion");
     this.#rows = Array.from(this.element.querySelectorAll(".row"), (row) => ({
       row,
       bar: row.querySelector(".bar"),
@@ -84,6 +108,9 @@ class Card {
     for (const { bar, value } of this.#rows) {
       setText(value, emotions ? emotions[bar.dataset.emotion].toFixed(2) : "–");
     }
+    const moves = motion(this.#face);
+    setText(this.#motion, moves);
+    this.#motion.hidden = moves === "";
   }
 
   get spoken() {
