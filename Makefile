@@ -17,6 +17,17 @@ run: ## set up and start the appliance
 bench: ## where the processor time goes, frame by frame
 	@.venv/bin/interview-grader bench
 
-models: ## make the model files and the demo clip again from their sources
-	.venv/bin/python models/build/fetch_models.py
-	.venv/bin/python models/build/make_demo_clip.py
+models: ## make the model files and the demo clip again; DATA=folder and WORK=folder: train anew as well
+	python3 -m venv .venv-models
+	.venv-models/bin/pip install --quiet --editable '.[models]'
+	.venv-models/bin/python models/build/fetch_models.py
+ifdef DATA
+	.venv-models/bin/python models/build/build_detectors.py --calibrate --data $(DATA)
+	.venv-models/bin/python models/build/train_expression.py --data $(DATA) --work $(WORK)
+	.venv-models/bin/python models/build/export_expression.py --data $(DATA) --work $(WORK)
+else
+	.venv-models/bin/python models/build/build_detectors.py
+	.venv-models/bin/python models/build/export_expression.py
+endif
+	.venv-models/bin/python models/build/make_demo_clip.py
+	.venv-models/bin/python models/build/fetch_models.py --check

@@ -139,7 +139,7 @@ prepare() { # PURPOSE [EXTRAS]
   venv_works "$python" || make_venv "$python"
   rm -f -- "$venv"/.ready-for-*
   install_runtime "${2:-}"
-  [ "$1" = run ] || install_systemd
+  [ "$1" = run ] || { install_systemd && install_quantiser; }
   stamp >"$venv/.ready-for-run"
   stamp >"$venv/.ready-for-$1"
 }
@@ -151,6 +151,10 @@ install_systemd() { # the tests cover it; without its headers everything else st
     quietly pip_install systemd && return
   fi
   say 'going on without systemd-python: the service manager is told nothing'
+}
+
+install_quantiser() { # one test makes the int8 models again; without the tool it is skipped
+  quietly pip_install quantiser || say 'going on without ai-edge-quantizer: models are not made again'
 }
 
 # --- Commands -------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ from appliance.vision import pose  # noqa: E402
 from appliance.vision.align import prepared, upright_crop  # noqa: E402
 from appliance.vision.blazeface import BlazeFace  # noqa: E402
 from appliance.vision.emotion import Classifier  # noqa: E402
-from appliance.vision.quality import measured  # noqa: E402
+from appliance.vision.quality import attainable, measured  # noqa: E402
 
 RULE = 0.80
 SEED = 20
@@ -256,7 +256,9 @@ def of_crops(
                     faces.images, faces.labels, plain, faces.kept, strict=True
                 ):
                     crop = reader.crop(disturb(image, level, random))
-                    value = getattr(measured(crop), what)
+                    value = getattr(measured(crop), what) / (
+                        attainable(image.shape[0] / 1.3) if what == "sharpness" else 1.0
+                    )
                     answers.add(faces.name, value, _right(reader, crop, label), was, bool(kept))
     return answers
 
@@ -417,12 +419,13 @@ def refused(reader: Reader, sets: Sequence[Faces], limits: dict[str, float]) -> 
         for image, label in zip(faces.images, faces.labels, strict=True):
             crop, face = reader.crop(image), reader.found(in_picture(image, image.shape[0] / 1.3))
             rows.append((measured(crop), pose.pose_of(face) if face else None, _right(reader, crop, label)))
+        sharp = attainable(faces.images.shape[1] / 1.3)
         reasons = {
             "turned": [p is not None and _beyond(p, limits) for _, p, _ in rows],
             "dark": [m.upper < limits["dark_below"] for m, _, _ in rows],
             "bright": [m.lower > limits["bright_above"] for m, _, _ in rows],
             "flat": [m.contrast < limits["min_contrast"] for m, _, _ in rows],
-            "blurred": [m.sharpness < limits["min_sharpness"] for m, _, _ in rows],
+            "blurred": [m.sharpness < limits["min_sharpness"] * sharp for m, _, _ in rows],
         }
         right = np.array([row[2] for row in rows])
         found[faces.name] = {
@@ -577,7 +580,7 @@ def draw_coverage(table: dict, default: float, path: Path) -> None:
 
 def _svg(lines, across: str, up: str, *, rule=None, limit=None, lowest: float = 0.0) -> str:
     width, height, left, right, top, bottom = 640, 360, 60, 20, 20, 50
-    xs = [row[0] for line in lines for row in line[3]]
+    xs = [row[0] for line in lines for row in line[3]] + ([] if limit is None else [limit])
     x0, x1 = min(xs), max(xs)
     y0, y1 = lowest, max(1.05, *(row[1] for line in lines for row in line[3]))
 
@@ -601,16 +604,16 @@ def _svg(lines, across: str, up: str, *, rule=None, limit=None, lowest: float = 
     if rule is not None:
         _, y = at(x0, rule)
         out.append(f'<path d="M{left} {y:.1f}H{width - right}" stroke="#555555" stroke-dasharray="2 3"/>')
-    for value in (limit if isinstance(limit, (list, tuple)) else [limit]) if limit is not None else []:
-        x, _ = at(value, y0)
+    if limit is not None:
+        x, _ = at(limit, y0)
         out.append(f'<path d="M{x:.1f} {top}V{height - bottom}" stroke="#555555"/>')
-        out.append(f'<text x="{x + 4:.1f}" y="{top + 12}">limit {value:g}</text>')
+        out.append(f'<text x="{x + 4:.1f}" y="{top + 12}">limit {limit:g}</text>')
     for number, (name, colour, dashed, rows) in enumerate(lines):
         points = " ".join("{:.1f},{:.1f}".format(*at(row[0], row[1])) for row in rows)
         dash = ' stroke-dasharray="6 4"' if dashed else ""
         out.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
         y = height - bottom - 70 + 16 * number
-        x = left + 20 if (limit is None or _mean(limit) > (x0 + x1) / 2) else width - right - 200
+        x = left + 20 if (limit is None or limit > (x0 + x1) / 2) else width - right - 200
         out.append(f'<path d="M{x} {y - 4}h24" stroke="{colour}" stroke-width="2"{dash}/>')
         out.append(f'<text x="{x + 30}" y="{y}">{name}</text>')
     out.append(f'<text x="{(left + width) / 2}" y="{height - 10}" text-anchor="middle">{across}</text>')
@@ -619,10 +622,6 @@ def _svg(lines, across: str, up: str, *, rule=None, limit=None, lowest: float = 
         f' text-anchor="middle">{up}</text></svg>\n'
     )
     return "\n".join(out)
-
-
-def _mean(limit) -> float:
-    return float(np.mean(limit))
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -637,7 +636,7 @@ def _ticks(low: float, high: float) -> list[float]:
 def defaults(curves: dict[str, Curve]) -> dict[str, float]:
     """The limits as settings: each crossing, rounded to a plain number.
 
-    Where a curve never falls so low, the limit is what was measured last.
+    Where a curve never falls so low, the limit is where faces get too few to tell.
     """
 
     def of(name: str, last: float, step: float) -> float:
@@ -647,8 +646,8 @@ def defaults(curves: dict[str, Curve]) -> dict[str, float]:
 
     return {
         "min_face_px": of("size", 12, 1),
-        "max_yaw": of("yaw", 60, 5),
-        "max_pitch": min(of("pitch-up", 30, 5), of("pitch-down", 30, 5)),
+        "max_yaw": of("yaw", 40, 5),
+        "max_pitch": min(of("pitch-up", 25, 5), of("pitch-down", 25, 5)),
         "min_sharpness": of("blur", 1.5, 0.1),
         "dark_below": of("dark", 10, 2),
         "bright_above": of("bright", 250, 2),
@@ -690,7 +689,7 @@ def measure(reader: Reader, whole: Sequence[Faces], most: int, turns: int, data:
     for name, axis, sign in (("yaw", "yaw", 0), ("pitch-up", "pitch", 1), ("pitch-down", "pitch", -1)):
         side = {0: "to either side", 1: "up", -1: "down"}[sign]
         found = of_real_turns(reader, whole, axis, sign)
-        limits = edges if axis == "yaw" else (0, 5, 10, 15, 20, 45)
+        limits = edges if axis == "yaw" else (0, 5, 10, 15, 25, 45)
         curves.append(curve(name, f"{axis} that is read, degrees {side}", found, limits, good="low"))
     drawn, accuracy = [], {}
     for axis, angles in (("yaw", (10, 20, 30, 40, 50, 60)), ("pitch", (10, 20, 30, 40))):

@@ -61,7 +61,8 @@ class Recipe:
 
 
 TEACHER = Recipe(12, 4e-4, 1e-2)
-STUDENT = Recipe(20, 1.2e-3, 2e-2)
+STUDENT = (Recipe(14, 1.2e-3, 2e-2), Recipe(30, 1e-3, 2e-2))
+"""The student's rates rise and fall twice; the second time begins with what the first one gave."""
 
 
 class Run:
@@ -287,13 +288,15 @@ def main(arguments: list[str] | None = None) -> int:
     teacher = train(Run("teacher", Deep(package), TEACHER, steps, options.work), lessons, options.seed)
     told = follow_teacher(teacher, votes, options.work, options.seed)
 
-    student = Shipped(package)
-    if not (options.work / "student.checkpoint").exists():
+    student: nn.Module = Shipped(package)
+    if not (options.work / "student-1.checkpoint").exists():
         student.begin_from(teacher, as_input(votes.images[votes.chosen[:: len(votes.chosen) // 4096]]))
     lessons = Lessons(votes, (1 - TEACHER_SHARE) * shares + TEACHER_SHARE * told, posed, photographs)
-    run = Run("student", student, STUDENT, steps, options.work)
-    result = train(run, lessons, options.seed, Covering(votes, options.data))
-    torch.save(result.state_dict(), options.work / "student.pt")
+    covering = Covering(votes, options.data)
+    for number, recipe in enumerate(STUDENT, 1):
+        run = Run(f"student-{number}", copy.deepcopy(student), recipe, steps, options.work)
+        student = train(run, lessons, options.seed + number, covering)
+    torch.save(student.state_dict(), options.work / "student.pt")
     return 0
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 NAMES = ["angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral"]
 LABELS = [*NAMES, "unsure", "not_readable", "not_analysed"]
+REASONS = ["small", "turned", "blurred", "dark", "bright", "covered"]
 READING = ["schema", "source", "frame", "time_s", "width", "height", "faces"]
 FACE = [
     *("id", "box", "score", "analysed", "readable", "reason"),
@@ -38,16 +39,36 @@ def _check_face(face: Any) -> None:
     assert len(face["box"]) == 4 and all(_is_number(side) for side in face["box"])
     assert face["box"][2] > 0 and face["box"][3] > 0
     assert _is_number(face["score"]) and 0 < face["score"] <= 1
-    # Until quality and agreement per person exist, every face is analysed and readable.
-    assert face["analysed"] is True and face["readable"] is True and face["reason"] is None
+    assert face["analysed"] is True, "agreement per person does not exist yet"
+    assert face["label"] in LABELS
+    assert face["readable"] is (face["reason"] is None)
+    if face["readable"]:
+        _check_scores(face)
+    else:
+        assert face["reason"] in REASONS and face["label"] == "not_readable"
+        assert face["emotions"] is face["emotions_raw"] is face["dominant"] is None
+    if face["pose"] is not None:
+        assert list(face["pose"]) == ["yaw", "pitch", "roll"]
+        assert all(_is_number(value) and -180 <= value <= 180 for value in face["pose"].values())
+    if face["movement"] is not None:
+        _check_movement(face["movement"])
+
+
+def _check_scores(face: Any) -> None:
     for scores in (face["emotions"], face["emotions_raw"]):
         assert list(scores) == NAMES
         assert all(_is_number(value) and 0 <= value <= 1 for value in scores.values())
         assert abs(sum(scores.values()) - 1) <= 0.001, scores
     assert face["dominant"] in NAMES
     assert face["emotions"][face["dominant"]] == max(face["emotions"].values())
-    assert face["label"] in LABELS
-    assert face["pose"] is None and face["movement"] is None
+    assert face["label"] in (*NAMES, "unsure")
+
+
+def _check_movement(movement: Any) -> None:
+    assert list(movement) == ["head", "body", "nods", "shakes"]
+    assert _is_number(movement["head"]) and movement["head"] >= 0
+    assert movement["body"] is None or 0 <= movement["body"] <= 1
+    assert _is_count(movement["nods"]) and _is_count(movement["shakes"])
 
 
 def check_state(found: Any, *, backend: str) -> None:
@@ -64,7 +85,7 @@ def check_state(found: Any, *, backend: str) -> None:
     assert _is_number(camera["since"]) and _is_number(camera["fps"])
     shown = (camera["frame"], camera["age_s"], camera["width"], camera["height"])
     assert all(_is_number(value) for value in shown) or shown == (None,) * 4, camera
-    assert list(found["engine"]) == ["detector", "classifier"]
+    assert list(found["engine"]) == ["detector", "verifier", "classifier"]
     assert all(isinstance(value, str) and value for value in found["engine"].values())
     assert _is_count(found["viewers"])
     if found["reading"] is not None:

@@ -316,6 +316,46 @@ def test_too_many_viewers_wait_their_turn(daemon: Any, open_page: OpenPage, shoo
     expect(second.locator("#warning")).to_be_hidden()
 
 
+def test_readings_that_are_refused_leave_the_picture_alone(
+    daemon: Any, new_page: Callable[..., Page]
+) -> None:
+    daemon.start("--set", "web.max_viewers=2")
+    page = new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/stream.mjpg" in request.url else None)
+    # What a browser makes of a 503: a socket that closes without ever having been open.
+    page.add_init_script("""
+      window.WebSocket = class extends EventTarget {
+        constructor() { super(); window.tries = (window.tries ?? 0) + 1; setTimeout(() => this.fail(), 50); }
+        fail() { this.dispatchEvent(new Event('error')); this.dispatchEvent(new Event('close')); }
+        close() {}
+      };
+    """)
+    page.goto(daemon.url, wait_until="commit")
+    picture_moves(page)
+    page.wait_for_function("() => window.tries >= 4")
+    picture_moves(page)
+    assert len(asked) == 1, "the picture was healthy"
+
+
+def test_picture_is_gone_when_the_device_was_not_heard_for_long(
+    daemon: Any, open_page: OpenPage, shoot: Shoot
+) -> None:
+    page = open_page(daemon.start().url)
+    shows_people(page, 2)
+    picture_moves(page, 2)
+    daemon.kill()
+    expect(page.locator("#warning")).to_contain_text("No connection to the device")
+    shows_people(page, 2)
+    expect(page.locator(".person")).to_have_count(0, timeout=20_000)
+    expect(page.locator("#picture")).not_to_have_attribute("src", re.compile(".*"))
+    expect(page.locator("#warning")).to_contain_text("No connection to the device")
+    shoot(page, "not-heard-for-long")
+    daemon.start()
+    picture_moves(page)
+    shows_people(page, 2)
+
+
 def test_stream_that_stands_still_is_opened_again(demo: Any, new_page: Callable[..., Page]) -> None:
     page = new_page()
     asked: list[str] = []
@@ -421,6 +461,34 @@ def test_says_in_words_what_cannot_be_read(script: Script, shoot: Shoot) -> None
     expect(page.locator('.person[data-id="4"] .bar').first).to_have_attribute("data-value", "")
     expect(page.locator('.person[data-id="3"] .bars')).to_be_hidden()
     shoot(page, "labels")
+
+
+def test_says_how_a_head_is_turned_and_moves_in_numbers_only(script: Script, shoot: Shoot) -> None:
+    page = script.page
+    moves = {"head": 0.13, "body": 0.21, "nods": 1, "shakes": 0}
+    script.say(
+        face(1, happy=1.0) | {"pose": {"yaw": -12.2, "pitch": 3.0, "roll": 1.0}, "movement": moves},
+        face(2, happy=1.0) | {"pose": {"yaw": 6.0, "pitch": -8.0, "roll": 0.0}, "movement": None},
+        face(3, happy=1.0)
+        | {
+            "pose": {"yaw": 0.0, "pitch": 0.0, "roll": 0.0},
+            "movement": {"head": 0.0, "body": None, "nods": 0, "shakes": 2},
+        },
+        face(4, happy=1.0),
+    )
+    shows_people(page, 4)
+
+    def line(number: int) -> Any:
+        return page.locator(f'.person[data-id="{number}"] .motion')
+
+    expect(line(1)).to_have_text("turned 12° left · head 0.1/s · body 0.2 · nods 1")
+    expect(line(2)).to_have_text("turned 6° right, 8° down")
+    expect(line(3)).to_have_text("straight · head 0.0/s · shakes 2")
+    expect(line(4)).to_be_hidden()
+    assert line(1).evaluate("line => getComputedStyle(line).fontVariantNumeric") == "tabular-nums"
+    assert line(1).evaluate("line => line.closest('[aria-live], [role=status], [role=alert]')") is None
+    assert page.evaluate(SPILLS) == []
+    shoot(page, "movement")
 
 
 def test_people_who_leave_fade_and_nobody_is_said_kindly(script: Script) -> None:
