@@ -26,6 +26,8 @@ _KINDS: dict[str, type[DetectorModel] | type[ClassifierModel]] = {
     "detector": DetectorModel,
     "classifier": ClassifierModel,
 }
+_USES = {"detector": "detector", "verifier": "detector", "classifier": "classifier"}
+"""What models are used for, and the role that such a model has in the manifest."""
 _ROLES_INSIDE = {(2, role) for role in _KINDS}
 _REMEDIES = {"extra_forbidden": "correct its spelling or take it out", "missing": "add it"}
 
@@ -36,7 +38,7 @@ def model_lines(config: Config) -> list[str]:
     Raises the fault when there is one, and `ConfigErrors` with a line for each when there are several.
     """
     check = _Check(config)
-    lines = [line for role in _KINDS for line in check.lines(role)]
+    lines = [line for use in _USES for line in check.lines(use)]
     faults = {str(fault): fault for fault in check.faults}  # a missing runtime is a fault of both models
     if len(faults) == 1:
         raise check.faults[0]
@@ -64,10 +66,13 @@ class _Check:
         except ModelError as error:
             self.faults += _one_by_one(self._file, error)
 
-    def lines(self, role: str) -> list[str]:
-        """What is right about the model in use for a role; goes as far as the faults let it."""
+    def lines(self, use: str) -> list[str]:
+        """What is right about the model used for something; goes as far as the faults let it."""
+        role = _USES[use]
+        if use == "verifier" and not self._named(use):
+            return []  # the detector verifies
         try:
-            name, table = self._chosen(role)
+            name, table = self._chosen(use)
             path = self._verified(name, table)
             with hushed():
                 engine = registry.load("engine", self._config.engine.backend)(
@@ -84,7 +89,7 @@ class _Check:
             if faults or model is None:
                 return []
             return [
-                f"{role:<10} {name}: {path.name}, {engine.description}",
+                f"{use:<10} {name}: {path.name}, {engine.description}",
                 f"  digest   sha256 {model.sha256[:12]}… as the manifest says",
                 f"  tensors  {_specs(engine.inputs)} -> {_specs(engine.outputs)}, as the manifest says",
                 *([f"  classes  {', '.join(model.classes)}"] if isinstance(model, ClassifierModel) else []),
@@ -102,9 +107,11 @@ class _Check:
             return words
         return try_classifier(name, model, engine, self._frame, self._faces)
 
-    def _chosen(self, role: str) -> tuple[str, dict[str, Any]]:
-        models = _table(self._document.get("models"))
-        name = getattr(self._config.vision, role) or _table(self._document.get("defaults")).get(role)
+    def _named(self, use: str) -> object:
+        return getattr(self._config.vision, use) or _table(self._document.get("defaults")).get(use)
+
+    def _chosen(self, use: str) -> tuple[str, dict[str, Any]]:
+        models, role, name = _table(self._document.get("models")), _USES[use], self._named(use)
         if not isinstance(name, str):
             raise ModelError
         table = _table(models.get(name))

@@ -18,6 +18,7 @@ from appliance.manifest import Manifest, check_tensors
 from appliance.ports import Engine
 from appliance.resources import models_dir
 from appliance.values import Tensor
+from appliance.vision.tensors import quantised
 from tests.doubles.parts import in_threads
 
 MANIFEST = Manifest.load(models_dir())
@@ -36,7 +37,8 @@ class Bench:
 def inputs_of(model: object) -> list[Tensor]:
     random = np.random.default_rng(5)
     (tensor,) = model.inputs  # type: ignore[attr-defined]
-    return [random.uniform(-1, 1, tensor.shape).astype(tensor.dtype) for _ in range(3)]
+    reals = [random.uniform(-1, 1, tensor.shape).astype(np.float32) for _ in range(3)]
+    return [quantised(real, tensor.spec()) for real in reals]
 
 
 def tflite(model: object, folder: Path) -> Bench:
@@ -187,7 +189,7 @@ def test_a_file_of_one_array_is_no_recording(tmp_path: Path) -> None:
 def test_what_was_not_recorded_is_said(tmp_path: Path) -> None:
     bench = replay(MODELS[1], tmp_path)
     with pytest.raises(EngineError, match="not in the recording"):
-        bench.open().run(bench.inputs[0] + np.float32(0.5))
+        bench.open().run(bench.inputs[0] ^ np.int8(1))
 
 
 # --- tflite ---

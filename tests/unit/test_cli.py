@@ -130,7 +130,13 @@ def test_config_prints_what_was_set(capsys: pytest.CaptureFixture[str]) -> None:
 def test_check_says_what_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     ran = Ran(capsys, "check", "--set", "camera.backend=demo", "--data-dir", tmp_path / "here")
     assert ran.code == 0
-    for word in ("blazeface_full_int8", "blazeface_short_int8", "expression_int8", "demo", str(tmp_path / "here")):
+    for word in (
+        "blazeface_full_int8",
+        "blazeface_short_int8",
+        "expression_int8",
+        "demo",
+        str(tmp_path / "here"),
+    ):
         assert word in ran.out
     assert any(runtime in ran.out for runtime in ("ai-edge-litert", "tflite-runtime"))
     assert not (tmp_path / "here").exists(), "check changes nothing"

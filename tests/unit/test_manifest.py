@@ -48,7 +48,9 @@ def test_the_models_that_ship_fit(folder: Path) -> None:
     opened(folder)
 
 
-@pytest.mark.parametrize("name", ["blazeface_short.tflite", "emotion_fer.tflite"])
+@pytest.mark.parametrize(
+    "name", ["blazeface_full_int8.tflite", "blazeface_short_int8.tflite", "expression_int8.tflite"]
+)
 def test_a_file_cut_short(folder: Path, name: str) -> None:
     path = folder / name
     path.write_bytes(path.read_bytes()[:1000])
@@ -57,34 +59,32 @@ def test_a_file_cut_short(folder: Path, name: str) -> None:
 
 
 def test_a_file_exchanged_for_another_model(folder: Path) -> None:
-    shutil.copy(folder / "emotion_fer.tflite", folder / "blazeface_short.tflite")
-    text = refusal(folder)
-    found, expected = re.findall(r"\b([0-9a-f]{12})…", text)
-    assert found == "65e3961bb68f" and expected == "3bc182eb9f33", "found and expected digest are both named"
+    manifest = Manifest.load(folder)
+    one, other = manifest.classifier(""), manifest.detector("")
+    shutil.copy(folder / one.file, folder / other.file)
+    told = re.findall(r"\b([0-9a-f]{12})…", refusal(folder))
+    assert told == [one.sha256[:12], other.sha256[:12]], "found and expected digest are both named"
 
 
 def test_a_file_that_is_not_there(folder: Path) -> None:
-    (folder / "emotion_fer.tflite").unlink()
+    (folder / "expression_int8.tflite").unlink()
     text = refusal(folder)
-    assert "emotion_fer.tflite" in text and "cannot be read" in text and "restore" in text
+    assert "expression_int8.tflite" in text and "cannot be read" in text and "restore" in text
 
 
 def test_a_model_that_is_whole_but_no_model(folder: Path) -> None:
-    path = folder / "emotion_fer.tflite"
+    model = Manifest.load(folder).classifier("")
+    path = folder / model.file
     path.write_bytes(b"these are no weights")
-    edit(
-        folder,
-        "65e3961bb68f497bd02a8d075da8409364db90004edb80c0c6cb15647c4de559",
-        hashlib.sha256(path.read_bytes()).hexdigest(),
-    )
+    edit(folder, model.sha256, hashlib.sha256(path.read_bytes()).hexdigest())
     assert "cannot load it" in refusal(folder)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "found", "expected"),
     [
-        ('name = "Identity"', 'name = "out"', "Identity float32", "out float32"),
-        ('dtype = "float32"', 'dtype = "int8"', "input float32", "input int8"),
+        ('name = "face"', 'name = "image"', "face int8", "image int8"),
+        ('[1, 7]\ndtype = "int8"', '[1, 7]\ndtype = "uint8"', "expression int8", "expression uint8"),
     ],
     ids=["name", "type"],
 )
@@ -109,6 +109,11 @@ def test_tensors_that_differ_from_the_manifest(
         ('colour = "grey"', 'colour = "rgb"', "colour"),
         ('"surprised", "neutral"]', '"surprise", "neutral"]', "surprise"),
         ('"surprised", "neutral"]', '"surprised"]', "classes"),
+        ('covered = "covered"', 'covered = "hidden"', "hidden"),
+        ('covered = "covered"', "", "outputs"),
+        ("offsets = [", "offsets = [0.5, ", "calibration.offsets"),
+        ('output = "logits"', 'output = "probabilities"', "calibration"),
+        ("temperature = ", "temperature = -", "temperature"),
     ],
 )
 def test_a_manifest_that_contradicts_itself(folder: Path, old: str, new: str, named: str) -> None:
@@ -122,10 +127,10 @@ def test_a_manifest_that_contradicts_itself(folder: Path, old: str, new: str, na
         ("schema = 1", "schema = 2", "schema"),
         ("raw_scale = 128.0", "raw_scale = 0.0", "raw_scale"),
         ("raw_scale = 128.0", "", "raw_scale"),
-        ('licence = "MIT"', 'licence = "MIT"\nlicense = "MIT"', "license"),
+        ('licence = "Apache-2.0"', 'licence = "Apache-2.0"\nlicense = "MIT"', "license"),
         ('role = "classifier"', 'role = "oracle"', "role"),
         ("[defaults]", "[default]", "defaults"),
-        ('output = "probabilities"', 'output = "percent"', "output"),
+        ('output = "logits"', 'output = "percent"', "output"),
         ('sha256 = "3bc1', 'sha256 = "XYZ1', "sha256"),
         ("schema = 1", "schema = = 1", "not valid TOML"),
     ],
@@ -139,7 +144,7 @@ def test_a_broken_manifest_names_file_and_place(folder: Path, old: str, new: str
 
 def test_all_faults_of_a_manifest_are_told_at_once(folder: Path) -> None:
     edit(folder, "raw_scale = 128.0", "raw_scale = -1")
-    edit(folder, 'output = "probabilities"', 'output = "percent"')
+    edit(folder, 'output = "logits"', 'output = "percent"')
     text = refusal(folder)
     assert "raw_scale" in text and "output" in text
 
@@ -149,7 +154,7 @@ def test_a_folder_without_a_manifest(tmp_path: Path) -> None:
         Manifest.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["blazeface", "emotion-fer"], ids=["unknown", "of the other role"])
+@pytest.mark.parametrize("name", ["blazeface", "expression-int8"], ids=["unknown", "of the other role"])
 def test_a_detector_of_another_name(models_dir: Path, name: str) -> None:
     with pytest.raises(ModelError) as caught:
         Manifest.load(models_dir).detector(name)
@@ -158,12 +163,13 @@ def test_a_detector_of_another_name(models_dir: Path, name: str) -> None:
 
 def test_an_empty_name_is_the_default(models_dir: Path) -> None:
     manifest = Manifest.load(models_dir)
-    assert manifest.detector("") == manifest.detector("blazeface-short")
-    assert manifest.classifier("") == manifest.classifier("emotion-fer")
+    assert manifest.detector("") == manifest.detector("blazeface-full-int8")
+    assert manifest.verifier("") == manifest.detector("blazeface-short-int8")
+    assert manifest.classifier("") == manifest.classifier("expression-int8")
     assert sorted(manifest.classifier("").classes) == sorted(EMOTIONS)
 
 
 def test_the_order_of_tensors_in_the_file_does_not_matter(models_dir: Path) -> None:
-    model = Manifest.load(models_dir).detector("")
+    model = Manifest.load(models_dir).detector("blazeface-short")
     outputs = [tensor.spec() for tensor in model.outputs]
     check_tensors("a file", model, [tensor.spec() for tensor in model.inputs], outputs[::-1])
