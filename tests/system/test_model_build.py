@@ -135,6 +135,17 @@ def test_the_int8_detectors_are_made_again_byte_for_byte(models_dir: Path, tmp_p
         assert (tmp_path / file).read_bytes() == (models_dir / file).read_bytes()
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("quantiser")
+def test_the_int8_expression_model_is_made_again_byte_for_byte(models_dir: Path, tmp_path: Path) -> None:
+    shutil.copy(models_dir / "expression.tflite", tmp_path)
+    command = [sys.executable, str(BUILD / "export_expression.py"), "--models", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    made, shipped = tmp_path / "expression_int8.tflite", models_dir / "expression_int8.tflite"
+    assert made.read_bytes() == shipped.read_bytes()
+
+
 def test_every_model_that_ships_has_the_digest_of_the_manifest() -> None:
     command = [sys.executable, str(BUILD / "fetch_models.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
