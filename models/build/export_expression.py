@@ -27,11 +27,11 @@ BUILD = Path(__file__).resolve().parent
 FLOAT, INT8 = "expression.tflite", "expression_int8.tflite"
 RANGES = BUILD / "ranges_expression.json"
 
-POSED_WEIGHT = 0.3
+POSED_WEIGHT = 0.25
 """How much of the shipped head follows face-api. With fitted offsets it costs FER+ nothing, and it knows
 posed anger, disgust and fear."""
 
-PHOTOGRAPHS_WEIGHT = 0.3
+PHOTOGRAPHS_WEIGHT = 0.1
 """What a photograph counts for beside a FER2013 face when the calibration is fitted. With none, faces
 elsewhere are called neutral too often; with more, FER+ suffers."""
 

@@ -62,9 +62,13 @@ class Recipe:
 
 
 TEACHER = Recipe(12, 4e-4, 1e-2)
-STUDENT = (Recipe(14, 1.2e-3, 2e-2), Recipe(26, 1e-3, 2e-2, strength=0.7))
-"""The student's rates rise and fall twice; the second time begins with what the first one gave, and the faces
-are changed less: nearer to what it will see."""
+STUDENT = (
+    Recipe(14, 1.2e-3, 2e-2),
+    Recipe(26, 1e-3, 2e-2, strength=0.7),
+    Recipe(26, 8e-4, 2e-2, strength=0.7),
+)
+"""The student's rates rise and fall three times; each begins with what the one before gave. After the first the
+faces are changed less: nearer to what it will see."""
 
 
 class Run:
