@@ -49,31 +49,31 @@ class Vision(_Section):
         description="A steady face's scores are a mean over this long, in s; a change is followed at once."
         " 0: no smoothing.",
     )
-    unsure_below: float = Field(0.7, ge=0, le=1, description="With a smaller top score the label is unsure.")
+    unsure_below: float = Field(0.6, ge=0, le=1, description="With a smaller top score the label is unsure.")
     # The defaults of these limits, and of unsure_below, were measured: docs/quality.md says how.
     min_face_px: float = Field(
-        19, ge=0, le=500, description="A face of fewer pixels across (the detector's box) is small."
+        16.0, ge=0, le=500, description="A face of fewer pixels across (the detector's box) is small."
     )
     max_yaw: float = Field(
-        40, gt=0, le=180, description="Beyond it to either side a face is turned, in degrees."
+        40.0, gt=0, le=180, description="Beyond it to either side a face is turned, in degrees."
     )
     max_pitch: float = Field(
-        25, gt=0, le=180, description="Beyond it up or down a face is turned, in degrees."
+        25.0, gt=0, le=180, description="Beyond it up or down a face is turned, in degrees."
     )
     min_sharpness: float = Field(
-        3.8, ge=0, le=20, description="A face with coarser detail is blurred, in cycles per face width."
+        3.1, ge=0, le=20, description="A face with coarser detail is blurred, in cycles per face width."
     )
     dark_below: float = Field(
-        42, ge=0, le=255, description="A face is dark when three quarters of it are darker than this level."
+        36.0, ge=0, le=255, description="A face is dark when three quarters of it are darker than this level."
     )
     bright_above: float = Field(
-        252,
+        222.0,
         ge=0,
         le=255,
         description="A face is bright when three quarters of it are brighter than this level.",
     )
     min_contrast: float = Field(
-        31, ge=0, le=255, description="A face with fewer levels between dark and bright is dark or bright."
+        18.0, ge=0, le=255, description="A face with fewer levels between dark and bright is dark or bright."
     )
     covered_above: float = Field(
         0.5,

@@ -78,11 +78,11 @@ class Wire:
             self._socket.send(answer)
         self.close()
 
-    def write(self, data: bytes) -> None:
-        """Send all of it; the client is dropped if it does not take a slice within the limit."""
+    def write(self, data: bytes, within_s: float = math.inf) -> None:
+        """Send all of it; the client is dropped if it does not take a slice within the limit or `within_s`."""
         view = memoryview(data)
         for start in range(0, len(view), SLICE_BYTES):
-            self._send(view[start : start + SLICE_BYTES])
+            self._send(view[start : start + SLICE_BYTES], min(self._limit_s, within_s))
 
     def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
         """End the connection from any thread: whoever reads or writes on it wakes at once."""
@@ -118,8 +118,8 @@ class Wire:
         except OSError as error:
             raise ConnectionResetError(errno.ECONNRESET, f"while reading: {error}") from error
 
-    def _send(self, view: memoryview) -> None:
-        by = monotonic() + self._limit_s
+    def _send(self, view: memoryview, limit_s: float) -> None:
+        by = monotonic() + limit_s
         try:
             while view and (left_s := by - monotonic()) > 0:
                 self._socket.settimeout(left_s)
@@ -129,7 +129,7 @@ class Wire:
         except OSError as error:
             raise ConnectionResetError(errno.ECONNRESET, f"while writing: {error}") from error
         if view:
-            _log.info("a client that took nothing for %.1f s was dropped", self._limit_s)
+            _log.info("a client that took nothing for %.1f s was dropped", limit_s)
             raise ConnectionResetError(errno.ECONNRESET, "took too long to read")
 
 

@@ -7,6 +7,7 @@ after a ping that it does not answer or a message that it does not take.
 from __future__ import annotations
 
 import logging
+import math
 import socket
 from collections.abc import Callable, Iterable
 from time import monotonic
@@ -100,13 +101,17 @@ class WebSocket:
             self._protocol.send_ping(b"")
             self._flush()
 
+    def _left_s(self) -> float:
+        """How long the client may still take: what it owes an answer since does not start anew."""
+        return math.inf if self._answered else max(0.1, PONG_S - (monotonic() - self._pinged))
+
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():
             if self._gone:
                 return
             try:
                 # An empty item is the protocol's word for the end of our half of the connection.
-                self._wire.write(data) if data else self._wire.shutdown(socket.SHUT_WR)
+                self._wire.write(data, self._left_s()) if data else self._wire.shutdown(socket.SHUT_WR)
             except ConnectionError as error:
                 self._lose(str(error))
 

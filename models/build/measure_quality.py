@@ -39,7 +39,7 @@ from appliance.vision.blazeface import BlazeFace  # noqa: E402
 from appliance.vision.emotion import Classifier  # noqa: E402
 from appliance.vision.quality import attainable, measured  # noqa: E402
 
-RULE = 0.80
+RULE = 0.9
 SEED = 20
 NOISE = 2.5  # standard deviation of the sensor's noise in levels, as a small sensor has indoors
 FEWEST = 50  # a bin with fewer faces is not drawn
