@@ -79,7 +79,7 @@ class Wire:
         self.close()
 
     def write(self, data: bytes, within_s: float = math.inf) -> None:
-        """Send all of it; the client is dropped if it does not take a slice within the limit or `within_s`."""
+        """Send all of it; a client that does not take a slice within the limit, or `within_s`, is dropped."""
         view = memoryview(data)
         for start in range(0, len(view), SLICE_BYTES):
             self._send(view[start : start + SLICE_BYTES], min(self._limit_s, within_s))

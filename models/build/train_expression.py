@@ -67,8 +67,8 @@ STUDENT = (
     Recipe(26, 1e-3, 2e-2, strength=0.7),
     Recipe(26, 8e-4, 2e-2, strength=0.7),
 )
-"""The student's rates rise and fall three times; each begins with what the one before gave. After the first the
-faces are changed less: nearer to what it will see."""
+"""The student's rates rise and fall three times; each begins with what the one before gave. After the first
+the faces are changed less: nearer to what it will see."""
 
 
 class Run:
