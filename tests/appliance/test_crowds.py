@@ -21,7 +21,7 @@ from appliance.web.app import create_app
 from appliance.web.server import Server
 from appliance.web.site import Site
 from tests.appliance.driver import open_websocket, until
-from tests.doubles.sites import make_site
+from tests.doubles.sites import make_site, served
 
 VIEWERS = 8
 THREADS = 24
@@ -42,14 +42,8 @@ def server(site: Site) -> Iterator[Server]:
 @contextmanager
 def serving(site: Site) -> Iterator[Server]:
     server = Server(create_app(site), "127.0.0.1", 0, max_connections=THREADS)
-    server.bind()
-    listener = threading.Thread(target=server.serve, name="http")
-    listener.start()
-    try:
+    with served(server):
         yield server
-    finally:
-        assert server.stop(5.0) == []
-        listener.join(5.0)
 
 
 def test_of_a_rush_of_websockets_as_many_as_allowed_get_in(

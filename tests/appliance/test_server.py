@@ -29,6 +29,7 @@ from appliance.handoff import Slot
 from appliance.web.connection import MAX_BODY_BYTES
 from appliance.web.server import Server
 from appliance.web.websocket import WebSocket, route, serve, websocket
+from tests.doubles.sites import served
 
 PICTURE_BYTES = 80_000
 FPS = 50
@@ -153,15 +154,9 @@ def tls(request: pytest.FixtureRequest) -> Tls | None:
 def running(probe: Probe, **settings: object) -> Iterator[Server]:
     """The application served on a free port; checks at the end that no thread is left."""
     server = Server(probe.app, "127.0.0.1", 0, **{"max_connections": 8, **settings})  # type: ignore[arg-type]
-    server.bind()
-    listener = threading.Thread(target=server.serve, name="http")
-    listener.start()
-    try:
+    with served(server):
         yield server
-    finally:
-        assert server.stop(5.0) == []
-        listener.join(5.0)
-        assert http_threads() == []
+    assert http_threads() == []
 
 
 def http_threads() -> list[str]:

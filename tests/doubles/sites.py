@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.metrics import Metrics
@@ -9,6 +13,7 @@ from appliance.notice import NOTICE
 from appliance.session import Session
 from appliance.values import Picture, Reading
 from appliance.viewers import Viewers
+from appliance.web.server import Server
 from appliance.web.site import Site
 
 
@@ -31,3 +36,16 @@ def make_site(
         open_to_network=open_to_network,
         allowed_hosts=allowed_hosts,
     )
+
+
+@contextmanager
+def served(server: Server) -> Iterator[Server]:
+    """The server at work on a thread of its own; in the end it must have stopped in time."""
+    server.bind()
+    listener = threading.Thread(target=server.serve, name="http")
+    listener.start()
+    try:
+        yield server
+    finally:
+        assert server.stop(5.0) == []
+        listener.join(5.0)
