@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 
@@ -101,7 +100,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         camera_lamp=lamps.present,
         open_to_network=config.access.open_to_network,
         allowed_hosts=config.web.allowed_hosts,
-        card=model_card(_models(config)),
+        card=model_card(models_dir(config.vision.models)),
     )
     capture = Capture(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
     vision = Vision(reader.pipeline, session, frames, readings, health)
@@ -197,7 +196,7 @@ def make_reader(
     """
     cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.
     vision = config.vision
-    manifest = Manifest.load(_models(config))
+    manifest = Manifest.load(models_dir(vision.models))
     detector_model = manifest.detector(vision.detector)
     verifier_model = manifest.verifier(vision.verifier)
     classifier_model = manifest.classifier(vision.classifier)
@@ -227,8 +226,3 @@ def make_reader(
         max_people=vision.max_people,
     )
     return Reader(pipeline, classifier, engines, described)
-
-
-def _models(config: Config) -> Path:
-    """The folder of the models in use."""
-    return Path(config.vision.models) if config.vision.models else models_dir()

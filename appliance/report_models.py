@@ -52,7 +52,7 @@ class _Check:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._folder = Path(config.vision.models) if config.vision.models else models_dir()
+        self._folder = models_dir(config.vision.models)
         self._file = self._folder / "manifest.toml"
         self._faces: list[Face] = []
         self._frame = _demo_frame()

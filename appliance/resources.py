@@ -7,8 +7,10 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def models_dir() -> Path:
-    """The folder of the models, their manifest and the demo clip."""
+def models_dir(own: str = "") -> Path:
+    """The folder of the models and their manifest: one's own (`vision.models`), or the one that ships."""
+    if own:
+        return Path(own)
     installed = _PACKAGE / "_models"
     return installed if installed.is_dir() else _PACKAGE.parent / "models"
 

@@ -71,9 +71,8 @@ class Wire:
     def refuse(self, answer: bytes) -> None:
         """Answer as far as that goes without waiting, and close: for a thread that must not wait."""
         with suppress(OSError):
-            self.arrived(
-                SLICE_BYTES
-            )  # closing over unread bytes would be a reset, and the answer lost with it
+            # Closing over unread bytes would be a reset, and the answer lost with it.
+            self.arrived(SLICE_BYTES)
             self._socket.settimeout(0.0)
             self._socket.send(answer)
         self.close()
