@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 
 from appliance import registry
+from appliance.audit import AuditLog
 from appliance.config import Choice, Config, narrowed
 from appliance.environment import hushed
 from appliance.errors import BackendMissing
@@ -95,6 +96,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         jpegs=jpegs,
         metrics=Metrics(health, viewers),
         notice=NOTICE,
+        audit=AuditLog(config.state_dir),
         source=choice.backend,
         engine=reader.described,
         camera_lamp=lamps.present,

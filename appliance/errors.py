@@ -65,6 +65,10 @@ class LampError(ApplianceError, OSError):
     """A lamp that is configured cannot be driven. Without its lamp the camera stays closed."""
 
 
+class StoreError(ApplianceError, OSError):
+    """Something that must be kept cannot be written or read: a full disk, wrong rights, a damaged file."""
+
+
 class StateConflict(ApplianceError, RuntimeError):
     """The session is not in a state that allows this; HTTP 409."""
 

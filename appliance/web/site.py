@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from flask import current_app
 
+from appliance.audit import AuditLog
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.metrics import Metrics
@@ -31,6 +32,7 @@ class Site:
     jpegs: Slot[Picture]
     metrics: Metrics
     notice: Notice
+    audit: AuditLog
     source: str
     engine: dict[str, str]
     camera_lamp: bool

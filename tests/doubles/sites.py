@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from appliance.audit import AuditLog
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.metrics import Metrics
@@ -30,6 +33,7 @@ def make_site(
         jpegs=Slot[Picture](),
         metrics=Metrics(health, viewers),
         notice=NOTICE,
+        audit=AuditLog(Path(tempfile.mkdtemp())),
         source="usb",
         engine={"detector": "a", "classifier": "b"},
         camera_lamp=False,

@@ -19,6 +19,7 @@ KINDS = {
     "EngineError": RuntimeError,
     "PictureError": ValueError,
     "LampError": OSError,
+    "StoreError": OSError,
     "StateConflict": RuntimeError,
     "TooManyViewers": RuntimeError,
     "SlotClosed": RuntimeError,

@@ -1,0 +1,174 @@
+"""The audit log: who did what and when, append-only, each line chained to the one before by its hash.
+
+One JSON object a line in `audit.jsonl`: `n` (1 and rising), `time` (UTC), `event`, `who`, details, `hash`.
+The hash is the SHA-256 of the hash before and of the line without it. `audit.head` holds the number and the
+hash of the last line, so that lines cut off at the end are missed. It holds nothing that was read in a face.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from appliance.errors import StoreError
+
+EVENTS = {
+    "agreement": "people agreed to a notice: its version and hash, and how many",
+    "start": "analysis began",
+    "stop": "analysis ended",
+    "aiming": "somebody looked at the blurred preview before an agreement",
+    "record": "numbers began to be recorded",
+    "withdraw": "somebody withdrew: the session ended and its rows were erased",
+    "erase": "a session was erased",
+    "export": "a session was exported",
+    "backup": "a backup was made or restored",
+    "viewer": "somebody opened the picture",
+    "login": "somebody logged in",
+    "login_failed": "a login was refused",
+    "logout": "somebody logged out",
+    "access": "a password, an account or a token was made, changed or revoked",
+    "settings": "a setting was changed",
+    "update": "the software was updated or rolled back",
+    "storage": "records were swept, set aside, or could not be written",
+}
+"""Every event there is, and what it means."""
+
+_START = "0" * 64
+_TAIL_BYTES = 65536  # a line is far shorter
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` found: how many lines are sound, and the first fault, empty if there is none.
+
+    `torn` counts lines that a power cut left unfinished; the next entry says how many bytes they were.
+    """
+
+    lines: int
+    fault: str = ""
+    torn: int = 0
+
+
+class AuditLog:
+    """Appends events; safe between threads and between processes. The folder is made when needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self._head = folder / "audit.jsonl", folder / "audit.head"
+        self._lock = threading.Lock()
+
+    def append(self, event: str, who: str, **details: str | int | bool | None) -> None:
+        """Add one event and sync it to the disk; raises `StoreError` when it cannot be written.
+
+        `who`: "operator", "viewer", "loopback", "button", "timer", "shell", "link" or a name with its kind in
+        front, as in "token:backup". An event that is not in `EVENTS` is a `ValueError`.
+        """
+        if event not in EVENTS:
+            raise ValueError(f"event {event!r}: expected one of {', '.join(EVENTS)}")
+        try:
+            with self._lock, self._opened() as file:
+                last, torn = _last_line(file)
+                entry = {"n": last.get("n", 0) + 1, "time": _now(), "event": event, "who": who, **details}
+                if torn and not _parsed(torn):  # all of a line but its end is sound
+                    entry["after_torn_bytes"] = len(torn)
+                entry["hash"] = _chained(last.get("hash", _START), entry)
+                file.write(b"\n" * bool(torn) + _line(entry))
+                file.flush()
+                os.fsync(file.fileno())
+                self._write_head(entry)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: the audit log cannot be written ({error.strerror}); "
+                "make room or correct its rights"
+            ) from error
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Every sound line, oldest first; none if there is no log yet."""
+        if self.path.exists():
+            for line in self.path.read_bytes().splitlines():
+                entry = _parsed(line)
+                if entry:
+                    yield entry
+
+    def verify(self) -> Verdict:
+        """Whether every line is as it was written and none is missing."""
+        if not self.path.exists():
+            return Verdict(0, "the log is gone" if self._head.exists() else "")
+        before, number, torn, unfinished = _START, 0, 0, 0
+        for line in self.path.read_bytes().splitlines():
+            entry = _parsed(line)
+            if entry is None:
+                unfinished = len(line)
+                continue
+            told = entry.pop("hash")
+            if unfinished != entry.get("after_torn_bytes", 0):
+                return Verdict(
+                    number, f"after line {number}: a damaged line that no power cut explains", torn
+                )
+            if entry.get("n") != number + 1 or told != _chained(before, entry):
+                return Verdict(number, f"line {number + 1} was changed, or lines before it are missing", torn)
+            torn += bool(unfinished)
+            before, number, unfinished = told, number + 1, 0
+        return Verdict(number, self._missing(number, before), torn + bool(unfinished))
+
+    def _missing(self, number: int, last: str) -> str:
+        """What the head knows of lines that are not there; it may lag one behind after a power cut."""
+        if not self._head.exists():
+            return "" if number == 0 else "audit.head is gone: lines at the end may be missing"
+        head = _parsed(self._head.read_bytes()) or {}
+        if head.get("n", 0) > number:
+            return f"{head['n'] - number} lines are missing at the end"
+        return "" if head.get("n") != number or head["hash"] == last else "the last line was changed"
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+
+    def _write_head(self, entry: dict[str, Any]) -> None:
+        partial = self._head.with_suffix(".part")
+        partial.write_bytes(_line({"n": entry["n"], "hash": entry["hash"]}))
+        partial.replace(self._head)
+
+
+def _last_line(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
+    """The last sound line, {} if there is none, and what stands at the end without a line's end."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL_BYTES))
+    lines = file.read().split(b"\n")
+    for line in reversed(lines):
+        entry = _parsed(line)
+        if entry:
+            return entry, lines[-1]
+    return {}, lines[-1]
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("hash"), str) else None
+
+
+def _chained(before: str, entry: dict[str, Any]) -> str:
+    return hashlib.sha256(before.encode() + _line(entry)).hexdigest()
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,128 @@
+"""The audit log: it appends, chains, and notices whatever was done to it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from appliance.audit import AuditLog
+from appliance.errors import StoreError
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> AuditLog:
+    made = AuditLog(tmp_path / "state")
+    for number in range(5):
+        made.append("start", "operator", session=f"s{number}")
+    return made
+
+
+def test_entries_come_back_in_order_and_verify(log: AuditLog) -> None:
+    assert [entry["session"] for entry in log.entries()] == ["s0", "s1", "s2", "s3", "s4"]
+    assert [entry["n"] for entry in log.entries()] == [1, 2, 3, 4, 5]
+    verdict = log.verify()
+    assert (verdict.lines, verdict.fault, verdict.torn) == (5, "", 0)
+
+
+def test_no_log_yet_is_sound(tmp_path: Path) -> None:
+    assert AuditLog(tmp_path).verify().fault == ""
+    assert list(AuditLog(tmp_path).entries()) == []
+
+
+def test_only_its_owner_may_read_it(log: AuditLog) -> None:
+    assert log.path.stat().st_mode & 0o077 == 0
+
+
+def test_an_unknown_event_is_refused(log: AuditLog) -> None:
+    with pytest.raises(ValueError, match="expected one of agreement"):
+        log.append("verdict", "operator")
+
+
+def _changed(lines: list[str]) -> list[str]:
+    return [*lines[:2], lines[2].replace("s2", "s9"), *lines[3:]]
+
+
+def _rehashed(lines: list[str]) -> list[str]:
+    import hashlib
+
+    entry = json.loads(lines[2]) | {"session": "s9"}
+    del entry["hash"]
+    before = json.loads(lines[1])["hash"]
+    text = json.dumps(entry, sort_keys=True) + "\n"
+    entry["hash"] = hashlib.sha256((before + text).encode()).hexdigest()
+    return [*lines[:2], json.dumps(entry, sort_keys=True), *lines[3:]]
+
+
+@pytest.mark.parametrize(
+    ("tamper", "fault"),
+    [
+        (_changed, "line 3 was changed"),
+        (_rehashed, "line 4 was changed"),
+        (lambda lines: [*lines[:2], *lines[3:]], "line 3 was changed, or lines before it are missing"),
+        (lambda lines: lines[1:], "line 1 was changed, or lines before it are missing"),
+        (lambda lines: lines[:-2], "2 lines are missing at the end"),
+        (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "line 2 was changed"),
+        (lambda lines: [*lines[:2], "rubbish", *lines[2:]], "a damaged line"),
+        (lambda lines: [*lines, lines[-1]], "line 6 was changed"),
+        (lambda lines: [], "5 lines are missing at the end"),
+    ],
+)
+def test_whatever_is_done_to_it_is_noticed(
+    log: AuditLog, tamper: Callable[[list[str]], list[str]], fault: str
+) -> None:
+    lines = log.path.read_text(encoding="utf-8").splitlines()
+    log.path.write_text("".join(f"{line}\n" for line in tamper(lines)), encoding="utf-8")
+    assert fault in log.verify().fault
+
+
+def test_a_lost_file_or_head_is_noticed(log: AuditLog) -> None:
+    head = log.path.with_name("audit.head")
+    saved = head.read_bytes()
+    head.unlink()
+    assert "audit.head is gone" in log.verify().fault
+    head.write_bytes(saved)
+    log.path.unlink()
+    assert log.verify().fault == "the log is gone"
+
+
+@pytest.mark.parametrize("kept", [1, 20, -1])
+def test_a_line_that_a_power_cut_left_unfinished_is_told_and_the_chain_goes_on(
+    log: AuditLog, kept: int
+) -> None:
+    *whole, last = log.path.read_bytes().splitlines(keepends=True)
+    log.path.write_bytes(b"".join(whole) + last[:kept])
+    head = log.path.with_name("audit.head")
+    head.write_bytes(b'{"n": 4, "hash": "%s"}' % json.loads(whole[-1])["hash"].encode())
+    log.append("stop", "operator")
+    verdict = log.verify()
+    # All of a line but its end is sound.
+    assert (verdict.lines, verdict.fault, verdict.torn) == ((6, "", 0) if kept == -1 else (5, "", 1))
+
+
+def test_threads_and_processes_share_one_chain(log: AuditLog) -> None:
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_append_many, args=(log.path.parent,))
+    threads = [threading.Thread(target=_append_many, args=(log.path.parent,)) for _ in range(3)]
+    for each in (process, *threads):
+        each.start()
+    for each in (process, *threads):
+        each.join(60)
+    assert log.verify().lines == 5 + 4 * 20
+    assert log.verify().fault == ""
+
+
+def _append_many(folder: Path) -> None:
+    mine = AuditLog(folder)
+    for _ in range(20):
+        mine.append("viewer", "viewer")
+
+
+def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="the audit log cannot be written"):
+        AuditLog(tmp_path / "file").append("start", "operator")
