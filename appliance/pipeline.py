@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from appliance.values import Box, Face, Frame, Image, Look, Person, Reading, Stamps
 from appliance.vision.choice import chosen
-from appliance.vision.emotion import Classifier
+from appliance.vision.emotion import Classifier, both_ways
 from appliance.vision.movement import Mover
 from appliance.vision.pose import pose_of
 from appliance.vision.quality import Limits, unreadable
@@ -67,13 +67,15 @@ class Pipeline:
     def read_still(self, image: Image) -> Reading:
         """Everybody in a picture that stands alone: all of it is searched, nothing is carried over."""
         faces = self._chosen(self._search.find_all(image), ())
-        return self._alone(image, [(face, self._look(image, face, self._doubt.limits)) for face in faces])
+        return self._alone(
+            image, [(face, self._look(image, face, self._doubt.limits, still=True)) for face in faces]
+        )
 
     def read_crop(self, image: Image) -> Reading:
         """The person in a picture that is one face already cut out: always scored, however bad it is."""
         # Somebody else found the face: its score is 1 by definition.
         face = Face(Box(0.0, 0.0, float(image.shape[1]), float(image.shape[0])), 1.0)
-        return self._alone(image, [(face, Look(self._classifier.read(image).scores))])
+        return self._alone(image, [(face, Look(self._classifier.read(*both_ways(image)).scores))])
 
     def reset(self) -> None:
         """Forget everybody: another film, another agreement."""
@@ -110,8 +112,9 @@ class Pipeline:
         movement = followed.mover.add(view, face, look.pose, frame.captured)
         return Person(number, face, look, smoothed, label, movement)
 
-    def _look(self, image: Image, face: Face, limits: Limits) -> Look:
+    def _look(self, image: Image, face: Face, limits: Limits, *, still: bool = False) -> Look:
         pose, crop = pose_of(face), self._classifier.crop(image, face)
-        read = self._classifier.read(crop)
+        # A video's frames are averaged over time; a picture that stands alone is looked at in two ways.
+        read = self._classifier.read(*(both_ways(crop) if still else (crop,)))
         reason = unreadable(face, pose, crop, limits, read.covered)
         return Look(None if reason else read.scores, reason, pose)

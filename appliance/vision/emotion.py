@@ -45,14 +45,10 @@ class Classifier:
         pre = self._model.preprocessing
         return upright_crop(image, face, pre.size, margin=pre.margin, lift=pre.lift)
 
-    def read(self, crop: Image) -> Expression:
-        """What a picture of any size shows that is one face already cut out."""
-        pre = self._model.preprocessing
-        values = from_pixels(prepared(crop, pre.colour, pre.size), pre.range, self._engine.inputs[0])
-        outputs = [
-            dequantised(value, spec).reshape(-1)
-            for value, spec in zip(self._engine.run(values), self._engine.outputs, strict=True)
-        ]
+    def read(self, *views: Image) -> Expression:
+        """What one face shows that is already cut out: a picture of any size, or several that count alike."""
+        answers = zip(*map(self._answers, views), strict=True)
+        outputs = [np.asarray(np.mean(each, axis=0), np.float32) for each in answers]
         scores = Scores.of(self._probabilities(outputs[self._scores_at])[self._order])
         if self._covered_at is None:
             return Expression(scores)
@@ -62,10 +58,23 @@ class Classifier:
         """Let the engine go."""
         self._engine.close()
 
+    def _answers(self, crop: Image) -> list[Floats]:
+        pre = self._model.preprocessing
+        values = from_pixels(prepared(crop, pre.colour, pre.size), pre.range, self._engine.inputs[0])
+        return [
+            dequantised(value, spec).reshape(-1)
+            for value, spec in zip(self._engine.run(values), self._engine.outputs, strict=True)
+        ]
+
     def _probabilities(self, answer: Floats) -> Floats:
         if self._model.output == "probabilities":
             return np.maximum(answer, 0.0)
         return softmax((answer + self._offsets) / np.float32(self._model.calibration.temperature))
+
+
+def both_ways(crop: Image) -> tuple[Image, Image]:
+    """A face and its mirror image, which shows the same expression: together they are read more surely."""
+    return crop, np.ascontiguousarray(crop[:, ::-1])
 
 
 def softmax(logits: Floats) -> Floats:

@@ -15,7 +15,7 @@ from appliance.manifest import Manifest
 from appliance.resources import models_dir
 from appliance.values import EMOTIONS, Face, Image
 from appliance.vision.blazeface import BlazeFace
-from appliance.vision.emotion import Classifier
+from appliance.vision.emotion import Classifier, both_ways
 from tests.unit.test_detector_models import EDGE_TPU
 
 MANIFEST = Manifest.load(models_dir())
@@ -96,3 +96,15 @@ def test_a_bar_before_the_mouth_covers_it(
         hidden[top:bottom, left:right] = (225, 215, 205)
         int8 = pair[0]
         assert int8.read(int8.crop(hidden, face)).covered > 0.5
+
+
+def test_read_both_ways_a_face_and_its_mirror_image_show_the_same(
+    pair: tuple[Classifier, Classifier], found: tuple[Image, list[Face]]
+) -> None:
+    classifier, (image, faces) = pair[0], found
+    for face in faces:
+        crop = classifier.crop(image, face)
+        one, other = classifier.read(*both_ways(crop)), classifier.read(*both_ways(crop[:, ::-1]))
+        assert one.scores.values == pytest.approx(other.scores.values, abs=1e-6)
+        assert one.covered == pytest.approx(other.covered, abs=1e-6)
+        assert classifier.read(crop).scores != classifier.read(crop[:, ::-1]).scores
