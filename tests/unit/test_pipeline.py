@@ -112,3 +112,11 @@ def test_a_picture_without_a_face_gives_a_reading_without_people(
 def test_names_are_ours(pipeline: Pipeline, clip: list[Image]) -> None:
     people = pipeline.read(frame(clip[0])).people
     assert all(person.label in EMOTIONS for person in people)
+
+
+def test_a_still_picture_and_its_mirror_image_read_alike(pipeline: Pipeline, clip: list[Image]) -> None:
+    crop = clip[0][200:480, 240:520]
+    one, other = (pipeline.read_crop(np.ascontiguousarray(each)) for each in (crop, crop[:, ::-1]))
+    scores, mirrored = (reading.people[0].look.scores for reading in (one, other))
+    assert scores and mirrored
+    assert scores.values == pytest.approx(mirrored.values, abs=1e-6)
