@@ -27,6 +27,8 @@ from appliance.session import Session
 from appliance.settings import AutoCamera
 from appliance.settings import Vision as VisionSettings
 from appliance.sinks import Shared
+from appliance.store import Limits as StoreLimits
+from appliance.store import Store
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
 from appliance.vision.blazeface import BlazeFace
@@ -44,7 +46,7 @@ log = logging.getLogger("appliance.build")
 AUTO_ORDER = ("csi", "usb", "demo")
 """Which cameras `auto` looks for, the first one there wins."""
 
-LIMITS_S = {"capture": 15.0, "vision": 10.0, "sink-stream": 10.0, "sink-lamps": 10.0}
+LIMITS_S = {"capture": 15.0, "vision": 10.0, "sink-stream": 10.0, "sink-lamps": 10.0, "sink-recorder": 20.0}
 """How long one step of each worker may take; opening a camera is slow."""
 
 
@@ -71,6 +73,7 @@ class Appliance:
     consumers: tuple[Worker, ...]
     site: Site
     lamps: Lamps
+    store: Store
 
 
 def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[str], None]) -> Appliance:
@@ -87,6 +90,8 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
     shared = Shared(health, session, viewers, jpegs)
+    audit = AuditLog(config.state_dir)
+    store = make_store(config, audit)
     site = Site(
         health=health,
         session=session,
@@ -96,7 +101,8 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         jpegs=jpegs,
         metrics=Metrics(health, viewers),
         notice=NOTICE,
-        audit=AuditLog(config.state_dir),
+        audit=audit,
+        store=store,
         source=choice.backend,
         engine=reader.described,
         camera_lamp=lamps.present,
@@ -111,6 +117,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     sinks: dict[str, Sink] = {
         "sink-stream": stream(shared, quality=config.web.jpeg_quality),
         "sink-lamps": lamp_sink(shared, lamps),
+        "sink-recorder": registry.load("sink", "recorder")(shared, store),
     }
 
     def worker(name: str, step: Callable[[], None], finish: Callable[[], None]) -> Worker:
@@ -134,7 +141,14 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         ),
         site=site,
         lamps=lamps,
+        store=store,
     )
+
+
+def make_store(config: Config, audit: AuditLog) -> Store:
+    """The records. What is swept or set aside goes to the audit log."""
+    limits = StoreLimits(config.storage.keep_days, config.storage.min_free_mb)
+    return Store(config.state_dir, limits, told=lambda **details: audit.append("storage", "timer", **details))
 
 
 def choose_camera(config: Config) -> Choice:

@@ -79,6 +79,7 @@ class Daemon:
             appliance.readings.close,
             *(partial(self._join, worker, all_by) for worker in appliance.consumers),
             partial(self._join_http, http),
+            appliance.store.close,
             appliance.lamps.close,
         ]
         for step in steps:

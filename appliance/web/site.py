@@ -13,6 +13,7 @@ from appliance.health import Health
 from appliance.metrics import Metrics
 from appliance.notice import Notice
 from appliance.session import Session
+from appliance.store import Store
 from appliance.values import Picture, Reading
 from appliance.viewers import Viewers
 from appliance.wire import SCHEMA, reading_json
@@ -33,6 +34,7 @@ class Site:
     metrics: Metrics
     notice: Notice
     audit: AuditLog
+    store: Store
     source: str
     engine: dict[str, str]
     camera_lamp: bool
@@ -56,6 +58,7 @@ class Site:
             "notice": {"version": self.notice.version},
             "camera": self.health.camera_json(),
             "engine": self.engine,
+            "storage": {"state": self.store.status.state, "reason": self.store.status.reason},
             "viewers": self.viewers.count,
             "reading": self.reading(),
         }

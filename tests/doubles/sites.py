@@ -14,6 +14,7 @@ from appliance.health import Health
 from appliance.metrics import Metrics
 from appliance.notice import NOTICE
 from appliance.session import Session
+from appliance.store import Store
 from appliance.values import Picture, Reading
 from appliance.viewers import Viewers
 from appliance.web.server import Server
@@ -23,6 +24,7 @@ from appliance.web.site import Site
 def make_site(
     *, needs_agreement: bool = True, open_to_network: bool = False, allowed_hosts: tuple[str, ...] = ()
 ) -> Site:
+    folder = Path(tempfile.mkdtemp())
     health, viewers = Health("usb"), Viewers(2)
     return Site(
         health=health,
@@ -33,7 +35,8 @@ def make_site(
         jpegs=Slot[Picture](),
         metrics=Metrics(health, viewers),
         notice=NOTICE,
-        audit=AuditLog(Path(tempfile.mkdtemp())),
+        audit=AuditLog(folder),
+        store=Store(folder),
         source="usb",
         engine={"detector": "a", "classifier": "b"},
         camera_lamp=False,

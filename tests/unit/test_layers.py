@@ -24,7 +24,7 @@ LONGEST_MODULE = 300
 LEVELS: list[tuple[int, str]] = [
     (0, "cameras engines vision evaluation"),
     (0, "values errors notify palette resources environment signals"),
-    (1, "ports handoff health config registry store audit viewers manifest notice toml wire pictures"),
+    (1, "ports handoff health config registry store store.* audit viewers manifest notice toml wire pictures"),
     (1, "settings layers"),
     (1, "vision.align vision.assignment vision.tensors vision.tracker vision.quality vision.movement"),
     (1, "vision.history vision.camera_shift vision.view vision.nods vision.body"),
@@ -66,6 +66,7 @@ PEERS: list[tuple[str, str]] = [
     ("vision.looks vision.follow vision.search", "vision.blazeface vision.looks vision.follow"),
     ("sinks", "session"),
     ("web.*", "web.*"),
+    ("store store.*", "store.*"),
 ]
 
 # Backends are reached through the registry only, so that a missing vendor library hurts nobody else.
@@ -91,7 +92,9 @@ LIBRARIES: dict[str, str] = {
     "websockets": "web.websocket",
     "prometheus_client": "metrics",
     "systemd": "notify",
-    "sqlite3": "store",
+    "sqlite3": "store store.*",
+    "cryptography": "store.backup",
+    "reportlab": "report_pdf",
     "picamera2": "cameras.csi",
     "libcamera": "cameras.csi",
     "gpiozero": "sinks.lamps button",
