@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from appliance import __version__, environment
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
+from appliance.records_command import add_commands as add_records_commands
 from appliance.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -207,6 +208,8 @@ def _parser() -> _Parser:
     bench = commands.add_parser("bench", parents=[common], help="measure speed and memory on this machine")
     bench.add_argument("--seconds", type=_positive, default=20, metavar="N", help="length of the measurement")
     bench.set_defaults(function=_bench)
+
+    add_records_commands(commands, common, _load)
     return parser
 
 

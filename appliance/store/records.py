@@ -73,6 +73,11 @@ class Store:
         return self._held.path
 
     @property
+    def limits(self) -> Limits:
+        """How much is kept and for how long."""
+        return self._held.limits
+
+    @property
     def status(self) -> Status:
         """How the records are, for the page."""
         return self._held.status

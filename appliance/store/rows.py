@@ -16,8 +16,8 @@ class Second:
 
     `frames`: in which the person was seen; `scored`: how many of these are behind the seven means;
     `skipped`: frames of the camera that were never looked at; then not readable frames by reason. Box in
-    pixels, angles in degrees, None where there was none; `head` in face widths a second, `body` 0 to 1. `nods` and `shakes`:
-    completed within the second.
+    pixels, angles in degrees, None where there was none; `head` in face widths a second, `body` 0 to 1.
+    `nods` and `shakes`: completed within the second.
     """
 
     person: int
