@@ -55,19 +55,24 @@ class Copies:
 
         A damaged database is removed as a whole, and so is an export or a backup that holds one of them.
         """
-        try:
-            for path in self.databases():
-                if not _erased(path, ids):
-                    log.warning("%s is removed: a session was erased and it cannot be edited", path.name)
-                    database.remove(path)
-            for path in [*self._exports(), *self._known_backups()]:
-                if _holds(path, ids):
-                    log.warning("%s is removed: it holds a session that was erased", path.name)
-                    path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"a copy cannot be erased ({error}); correct its rights and erase again"
-            ) from error
+        faults = []
+        for path in [*self.databases(), *sorted({*self._exports(), *self._known_backups()})]:
+            try:
+                self._erase_in(path, ids)
+            except OSError as error:  # and the others all the same
+                faults.append(f"{path}: {error.strerror}")
+        if faults:
+            raise StoreError(f"not erased: {'; '.join(faults)}; correct their rights and erase again")
+
+    @staticmethod
+    def _erase_in(path: Path, ids: set[str]) -> None:
+        if path.suffix == ".db" and path.name.startswith("records."):
+            if not _erased(path, ids):
+                log.warning("%s is removed: a session was erased and it cannot be edited", path.name)
+                database.remove(path)
+        elif _holds(path, ids):
+            log.warning("%s is removed: it holds a session that was erased", path.name)
+            path.unlink(missing_ok=True)
 
     def note_backup(self, path: Path) -> None:
         """Remember where a backup was written, so that erasing reaches it; raises `OSError`."""
