@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import gpiozero
@@ -22,7 +24,9 @@ from appliance.ports import Sink
 from appliance.session import Session
 from appliance.sinks import Shared
 from appliance.sinks.lamps import GpioLamps, GpioSettings, LampSink, NoLamps, NoSettings
+from appliance.sinks.recorder import Recorder
 from appliance.sinks.stream import Stream
+from appliance.store import Store
 from appliance.values import Image, Picture, Reading
 from appliance.viewers import BARE, OVERLAY, Viewers
 from tests.doubles.parts import face, frame, noise, person, reading, scores, watching
@@ -78,10 +82,15 @@ def no_lamps(shared: Shared) -> Sink:
     return LampSink(shared, NoLamps(NoSettings()))
 
 
+def recorder(shared: Shared) -> Sink:
+    return Recorder(shared, Store(Path(tempfile.mkdtemp())))
+
+
 SINKS: dict[str, tuple[str, Callable[[Shared], Sink]]] = {
     "stream": ("stream", stream),
     "lamps-gpiozero": ("lamps", lamps),
     "lamps-none": ("lamps", no_lamps),
+    "recorder": ("recorder", recorder),
 }
 
 

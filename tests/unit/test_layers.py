@@ -44,8 +44,7 @@ LEVELS: list[tuple[int, str]] = [
     (10, "evaluation.command"),
     (2, "vision.blazeface vision.emotion vision.looks vision.follow vision.search"),
     (2, "timeline"),
-    (3, "report"),
-    (4, "report_pdf"),
+    (3, "report report_pdf"),
     (2, "engines.coral workers session sinks metrics report_config config_reference"),
     (1, "cameras.* engines.*"),
     (3, "trial"),
@@ -74,6 +73,7 @@ PEERS: list[tuple[str, str]] = [
     ("sinks", "session"),
     ("web.*", "web.*"),
     ("store store.*", "store.*"),
+    ("report_pdf", "report"),
 ]
 
 # Backends are reached through the registry only, so that a missing vendor library hurts nobody else.
