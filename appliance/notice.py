@@ -77,7 +77,10 @@ def read_notice(own: str = "") -> NoticeText:
     version, title = _text(tables, "version", path), _text(tables, "title", path)
     if not _VERSION.fullmatch(version):
         raise ConfigError(
-            "expected 1 to 20 letters, digits, dots or underscores", key="version", value=version, file=str(path)
+            "expected 1 to 20 letters, digits, dots or underscores",
+            key="version",
+            value=version,
+            file=str(path),
         )
     if unknown := sorted(set(tables) - _KEYS):
         raise ConfigError(f"unknown key; known: {', '.join(sorted(_KEYS))}", key=unknown[0], file=str(path))

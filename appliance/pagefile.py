@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import toml
-from appliance.errors import StoreError
+from appliance.errors import ConfigError, StoreError
 
 PAGE_FILE = "page.toml"
 
@@ -22,15 +22,17 @@ class PageFile:
         self._lock = threading.Lock()
 
     def put(self, section: str, values: Mapping[str, Any]) -> None:
-        """Set these keys of a section; raises `StoreError` when the file cannot be written.
+        """Set these keys of a section; raises `StoreError` when the file cannot be read or written.
 
-        Raises `ConfigError` when it is there and no TOML: nothing in it is thrown away.
+        One that is no TOML is left as it is: nothing in it is thrown away.
         """
         with self._lock:
-            tables = toml.read(self.path) if self.path.exists() else {}
-            tables[section] = {**tables.get(section, {}), **values}
             try:
+                tables = toml.read(self.path) if self.path.exists() else {}
+                tables[section] = {**tables.get(section, {}), **values}
                 self._replace(toml.text(tables).encode())
+            except ConfigError as error:
+                raise StoreError(str(error)) from error
             except OSError as error:
                 raise StoreError(
                     f"{self.path}: cannot be written ({error.strerror}); make room or correct its rights"

@@ -7,43 +7,21 @@ the log.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from appliance.audit import AuditLog
 from appliance.errors import StateConflict, StoreError
 from appliance.ports import Records
+from appliance.standing import AIM_S, AIMING, IDLE, LIVE, RECORDING, Standing, digest, new_sitting
 from appliance.terms import Terms
 from appliance.values import Agreed, Box, Sitting
 
 log = logging.getLogger("appliance.session")
-
-IDLE, AIMING, LIVE, RECORDING = "idle", "aiming", "live", "recording"
-
-AIM_S = 60.0
-"""The longest time for which the camera may be aimed, in seconds."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What is the case at one moment.
-
-    `number`: of the agreement or the aiming under which the camera is open, 0 while idle. `since`: monotonic
-    seconds of its beginning. `agreed`: what bounds the analysis, None where nobody living is seen. `token`
-    is the person's one-time link; only its hash is ever written down.
-    """
-
-    state: str = IDLE
-    number: int = 0
-    since: float = 0.0
-    agreed: Agreed | None = None
-    sitting: Sitting | None = None
-    token: str = ""
 
 
 class Session:
@@ -155,9 +133,11 @@ class Session:
                 return now
             begun = self._begun(people, seat)
             assert begun.sitting
-            told = {"session": begun.sitting.id, "people": people}
-            self._tell("agreement", who, version=notice.version, notice=notice.hash, **told)
-            self._tell("start", who, session=begun.sitting.id)
+            id = begun.sitting.id
+            self._tell(
+                "agreement", who, session=id, people=people, version=notice.version, notice=notice.hash
+            )
+            self._tell("start", who, session=id)
             self._become(begun)
             return begun
 
@@ -208,7 +188,9 @@ class Session:
             self._become(Standing(since=now.since))
             self._end_record(now)
             if now.state != IDLE:
-                self._tell_after("stop", who, session=now.sitting.id if now.sitting else None, state=now.state)
+                self._tell_after(
+                    "stop", who, session=now.sitting.id if now.sitting else None, state=now.state
+                )
 
     def withdraw(self, who: str, id: str | None = None) -> None:
         """End the session in force and erase everything of it; or erase the one with this id.
@@ -224,9 +206,13 @@ class Session:
                 self._become(Standing(since=now.since))
             id = id or current
             assert id
-            if self._records is not None:
-                self._records.erase(id)
-            self._tell_after("withdraw", who, session=id)
+            erased = False
+            try:
+                if self._records is not None:
+                    self._records.erase(id)
+                erased = True
+            finally:
+                self._tell_after("withdraw", who, session=id, erased=erased)
 
     def tick(self) -> None:
         """Once a second: an aiming whose time is over ends."""
@@ -238,32 +224,23 @@ class Session:
 
     def close(self) -> None:
         """The appliance stops: a recording ends in good order. May be called twice."""
-        if self.state != IDLE:
+        if self.needs_agreement or self.state == RECORDING:
             self.stop("shell")
 
     # --- the person's link ---
 
     def find_link(self, token: str) -> str | None:
         """The id of the sitting whose one-time link this is, the one in force or a recorded one."""
-        digest = _digest(token)
+        hash = digest(token)
         sitting = self.now.sitting
-        if sitting and secrets.compare_digest(sitting.link_hash, digest):
+        if sitting and secrets.compare_digest(sitting.link_hash, hash):
             return sitting.id
-        return self._records.find_link(digest) if self._records is not None else None
+        return self._records.find_link(hash) if self._records is not None else None
 
     # --- inside ---
 
     def _begun(self, people: int, seat: Box | None) -> Standing:
-        token, notice = secrets.token_urlsafe(16), self.terms.notice
-        sitting = Sitting(
-            id=secrets.token_hex(6),
-            started=time.time(),
-            people=people,
-            notice_version=notice.version,
-            notice_hash=notice.hash,
-            source=self._source,
-            link_hash=_digest(token),
-        )
+        sitting, token = new_sitting(people, self.terms.notice, self._source)
         self._given += 1
         agreed = Agreed(people, seat) if self.needs_agreement else None
         return Standing(LIVE, self._given, self._clock(), agreed, sitting, token)
@@ -311,7 +288,3 @@ class Session:
             self._tell(event, who, **details)
         except StoreError as error:
             log.error("%s by %s is missing in the audit log: %s", event, who, error)
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

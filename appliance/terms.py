@@ -87,4 +87,6 @@ class Terms:
     def _settle(self, region: str, purpose: str) -> _Settled:
         follows = ruling(region, purpose)
         mark = f"{region}-{purpose}".lower()
-        return _Settled(region, purpose, follows, self._text.filled(self._keep_days, follows.paragraphs, mark))
+        return _Settled(
+            region, purpose, follows, self._text.filled(self._keep_days, follows.paragraphs, mark)
+        )
