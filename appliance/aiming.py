@@ -1,4 +1,4 @@
-"""The picture for aiming the camera: coarse and blurred, so that it shows where people sit and not who they are."""
+"""The picture for aiming the camera: coarse and blurred, showing where people sit and not who they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The button: a short press starts or stops, holding it withdraws, and at power-up it opens a forgotten access.
+"""The button: a short press starts or stops, holding it withdraws; at power-up it resets a forgotten access.
 
 A short press while idle means "I have read the printed notice number N", whose number stands in the
 configuration; without one, or with an old one, the button starts nothing. It always stops.
@@ -31,7 +31,7 @@ _BOUNCE_S = 0.05
 
 
 class Pressed:
-    """What the button means, by how long it is held and what goes on meanwhile. Called by one thread at a time."""
+    """What the button means, by how long it is held and what goes on. Called by one thread at a time."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Button:
         self._reset = threading.Timer(RESET_S, presses.held)
         self._reset.daemon = True
         if self._button.is_pressed:
-            # There was no edge that gpiozero could have seen, so it does not count how long this one is held.
+            # gpiozero saw no edge, so it does not count how long this one is held.
             presses.pressed_at_power_up()
             self._reset.start()
 

@@ -18,7 +18,12 @@ WHO = "link"
 def page(token: str) -> Response:
     """What is kept of the session, and the button that withdraws; 404 for an unknown or erased one."""
     id = _known(token)
-    return _page(token=token, state=_state_of(id)) if id else _gone()
+    if id is None:
+        return _gone()
+    answer = _page(token=token, state=_state_of(id))
+    # Without any referrer a form's Origin is "null", which is refused; nothing leaves this device all the same.
+    answer.headers["Referrer-Policy"] = "same-origin"
+    return answer
 
 
 @blueprint.post("/<token>")

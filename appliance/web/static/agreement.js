@@ -60,6 +60,11 @@ export class Agreement {
     return !this.#ticks || [...this.#ticks.querySelectorAll("input")].every((tick) => tick.checked);
   }
 
+  /** Where the keyboard goes on while idle. */
+  get first() {
+    return this.#ticks?.querySelector("input") ?? byId("start");
+  }
+
   say(text) {
     setText(this.#problem, text);
   }

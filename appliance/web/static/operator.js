@@ -31,7 +31,7 @@ export class Operator {
     if (!this.#stop) return;
     this.#agreement = new Agreement(post);
     this.#start?.addEventListener("click", () => this.#begin());
-    this.#stop.addEventListener("click", () => this.#press(this.#stop, "/api/session/stop", {}, () => this.#start));
+    this.#stop.addEventListener("click", () => this.#press(this.#stop, "/api/session/stop", {}, () => this.#agreement.first));
     byId("reload")?.addEventListener("click", () => location.reload());
     byId("record").addEventListener("click", () => byId("record-dialog").showModal());
     byId("record-dialog").addEventListener("close", () => this.#record());
