@@ -113,8 +113,8 @@ class Button:
             )
         except (gpiozero.GPIOZeroError, ImportError, OSError, RuntimeError) as error:
             raise ConfigError(
-                f"the button cannot be had: {type(error).__name__}: {error}; check session.button_factory and "
-                "the pin",
+                f"the button cannot be had: {type(error).__name__}: {error}; check the pin and "
+                "session.button_factory",
                 key="session.button_pin",
                 value=pin,
             ) from error

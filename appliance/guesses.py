@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 TRIES = 20
-"""Wrong links that an address may try within `WINDOW_S`. Their tokens have 128 bits: this only keeps it quiet."""
+"""Wrong links that an address may try within `WINDOW_S`. They have 128 bits: this only keeps it quiet."""
 
 WINDOW_S = 60.0
 

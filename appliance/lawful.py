@@ -64,8 +64,8 @@ _EU = {
 _HIRING = (
     Paragraph(
         "Before an interview",
-        "An artificial intelligence may look at your expressions in this interview. You are told so before it "
-        "begins, and nothing is analysed unless you agree (Illinois: 820 ILCS 42/5).",
+        "An artificial intelligence may look at your expressions in this interview. You are told so before "
+        "it begins, and nothing is analysed unless you agree (Illinois: 820 ILCS 42/5).",
     ),
     Paragraph(
         "How it works",
@@ -75,8 +75,8 @@ _HIRING = (
     ),
     Paragraph(
         "Sharing and deletion",
-        "Nothing of it may be shared but with people whose expertise is needed to look at it (820 ILCS 42/10). "
-        f"If you ask, everything is deleted within {DELETE_DAYS} days, copies with others included "
+        "Nothing of it may be shared but with people whose expertise is needed to look at it "
+        f"(820 ILCS 42/10). If you ask, everything is deleted within {DELETE_DAYS} days, copies with others included "
         "(820 ILCS 42/15).",
     ),
 )

@@ -51,7 +51,7 @@ class NoticeText:
     paragraphs: tuple[Paragraph, ...]
 
     def filled(self, keep_days: int, more: tuple[Paragraph, ...] = (), mark: str = "") -> Notice:
-        """The notice for records that are kept `keep_days` days, with `more` paragraphs and `mark` for them."""
+        """The notice when records are kept `keep_days` days, with `more` paragraphs and `mark` for them."""
         own = tuple(
             Paragraph(each.heading, each.text.replace("{keep_days}", str(keep_days)))
             for each in self.paragraphs
@@ -95,7 +95,7 @@ def as_markdown(notice: Notice) -> str:
     lines = [f"# {notice.title}", ""]
     for paragraph in notice.paragraphs:
         lines += [f"## {paragraph.heading}", "", paragraph.text, ""]
-    return "\n".join([*lines, f"Notice version {notice.version}", ""])
+    return "\n".join([*lines, f"Notice version {notice.version}"])
 
 
 def _paragraphs(found: Any, path: Path) -> tuple[Paragraph, ...]:

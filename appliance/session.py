@@ -195,7 +195,7 @@ class Session:
     def withdraw(self, who: str, id: str | None = None) -> None:
         """End the session in force and erase everything of it; or erase the one with this id.
 
-        Raises `StateConflict` when none is in force and none was named, `StoreError` when it cannot be erased.
+        Raises `StateConflict` when none is in force and none was named, `StoreError` when it stays.
         """
         with self._changed:
             now = self.now

@@ -133,8 +133,8 @@ class SessionSettings(_Section):
     )
     printed_notice: str = Field(
         "",
-        description="Version of the notice that is printed beside the button; empty, or an old one: the button"
-        " starts nothing.",
+        description="Version of the notice printed beside the button; empty, or an old one: the button starts"
+        " nothing.",
     )
 
 

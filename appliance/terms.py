@@ -34,7 +34,7 @@ class Terms:
         fixed_by: str = "",
         keep: Callable[[str, str], None] = lambda region, purpose: None,
     ) -> None:
-        """`fixed_by`: where region or purpose were set by others than the page, which may not change them then.
+        """`fixed_by`: where others than the page set region or purpose; then the page may not change them.
 
         `keep` writes region and purpose down for the next start.
         """

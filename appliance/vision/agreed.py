@@ -1,9 +1,9 @@
 """Which of the faces in view belong to those who agreed: a place each, and no more places than people.
 
-Faces are not recognised, so a place is somebody who is followed. Whoever has one keeps it while followed, however
-large other faces grow. One who was lost from sight leaves the place to a face that turns up where they were; to
-others it is free only after a while, so that nobody walking by is read while somebody bends down. A free place goes
-to the largest face that has been in view steadily, in the seat region if there is one.
+Faces are not recognised, so a place is somebody who is followed. Whoever has one keeps it while followed,
+however large other faces grow. One who was lost from sight leaves the place to a face that turns up where they
+were; to others it is free only after a while, so that nobody walking by is read while somebody bends down. A
+free place goes to the largest face that has been in view steadily, in the seat region if there is one.
 """
 
 from __future__ import annotations
@@ -92,11 +92,11 @@ class Places:
         """Free places go to the largest who have been there steadily."""
         free = self.agreed.people - len(self._holders) - len(self._left)
         steady = [
-            (box.area, number)
+            (-box.area, number)
             for number, box in newcomers.items()
             if now - self._fit_since[number] >= STEADY_S
         ]
-        for _, number in sorted(steady, reverse=True)[: max(0, free)]:
+        for _, number in sorted(steady)[: max(0, free)]:
             self._holders[number] = newcomers[number]
 
     def _fits(self, box: Box, size: tuple[int, int], lean: float) -> bool:

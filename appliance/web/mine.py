@@ -21,7 +21,7 @@ def page(token: str) -> Response:
     if id is None:
         return _gone()
     answer = _page(token=token, state=_state_of(id))
-    # Without any referrer a form's Origin is "null", which is refused; nothing leaves this device all the same.
+    # With no referrer at all a form's Origin is "null", which is refused. Nothing leaves this device.
     answer.headers["Referrer-Policy"] = "same-origin"
     return answer
 

@@ -56,7 +56,7 @@ class Daemon:
         module: str = "appliance",
         lawful: tuple[str, str] | None = ("other", "practice"),
     ) -> Daemon:
-        """`module`: the product, or the product with doubles; `lawful`: region and purpose, None for unset."""
+        """`module`: the product, or it with doubles; `lawful`: region and purpose, None for unset."""
         command = [sys.executable, "-m", module, "run", "--camera", camera, "--port", str(self._port)]
         if lawful:
             command += ["--set", f"lawful.region={lawful[0]}", "--set", f"lawful.purpose={lawful[1]}"]

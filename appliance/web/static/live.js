@@ -172,8 +172,8 @@ function drawStatus(now) {
 function sessionWords() {
   if (!connected) return [failures ? "No connection" : "Connecting", failures ? "bad" : "off"];
   if (lost()) return ["Camera lost", "bad"];
-  if (state.state === "recording") return ["Recording numbers", "record"];
-  if (state.state === "aiming") return ["Aiming, nobody is read", "aim"];
+  if (state.state === "recording") return ["Recording", "record"];
+  if (state.state === "aiming") return ["Aiming", "aim"];
   return isLive() ? ["Live", "on"] : ["Camera off", "off"];
 }
 
