@@ -76,8 +76,8 @@ _HIRING = (
     Paragraph(
         "Sharing and deletion",
         "Nothing of it may be shared but with people whose expertise is needed to look at it "
-        f"(820 ILCS 42/10). If you ask, everything is deleted within {DELETE_DAYS} days, copies with others included "
-        "(820 ILCS 42/15).",
+        f"(820 ILCS 42/10). If you ask, everything is deleted within {DELETE_DAYS} days, copies with others "
+        "included (820 ILCS 42/15).",
     ),
 )
 

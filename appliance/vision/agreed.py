@@ -1,9 +1,9 @@
 """Which of the faces in view belong to those who agreed: a place each, and no more places than people.
 
 Faces are not recognised, so a place is somebody who is followed. Whoever has one keeps it while followed,
-however large other faces grow. One who was lost from sight leaves the place to a face that turns up where they
-were; to others it is free only after a while, so that nobody walking by is read while somebody bends down. A
-free place goes to the largest face that has been in view steadily, in the seat region if there is one.
+however large other faces grow. One who was lost from sight leaves the place to a face that turns up where
+they were; to others it is free only after a while, so that nobody walking by is read while somebody bends
+down. A free place goes to the largest face that was in view steadily, in the seat region if there is one.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from flask import Blueprint, Response, jsonify
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from appliance.errors import StateConflict
 from appliance.standing import AIM_S
@@ -17,22 +17,26 @@ from appliance.web.site import site
 
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/session")
 
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Seat = tuple[_Share, _Share, _Share, _Share]
 
 _LEAST = 0.02
 """A seat of less than this share of the picture, either way, is a slip of the hand."""
 
+_ROUNDING = 1e-3
+
 
 class _Seated(Body):
-    seat: tuple[Share, Share, Share, Share] | None = None
+    seat: _Seat | None = None
 
-    @model_validator(mode="after")
-    def _inside(self) -> _Seated:
-        if self.seat is not None:
-            x, y, width, height = self.seat
-            if min(width, height) < _LEAST or x + width > 1.0001 or y + height > 1.0001:
+    @field_validator("seat")
+    @classmethod
+    def _inside(cls, seat: _Seat | None) -> _Seat | None:
+        if seat is not None:
+            x, y, width, height = seat
+            if min(width, height) < _LEAST or max(x + width, y + height) > 1 + _ROUNDING:
                 raise ValueError("expected [x, y, width, height] within the picture, as shares of it")
-        return self
+        return seat
 
     @property
     def box(self) -> Box | None:

@@ -12,7 +12,6 @@ from gpiozero.pins import mock
 from appliance import button, gpio
 from appliance.button import HOLD_S, RESET_S, Button, Pressed
 from appliance.errors import ConfigError
-from appliance.session import Session
 from tests.doubles.agreements import MemoryRecords, make_session
 from tests.doubles.parts import WITHIN_S
 
@@ -131,11 +130,9 @@ class Pins:
         return Button(5, "mock", pressed)
 
     def reaches(self, state: str) -> bool:
-        done = threading.Event()
-        session: Session = self.session
+        session = self.session
         with session._changed:
-            done_in_time = session._changed.wait_for(lambda: session.state == state, WITHIN_S)
-        return done_in_time and not done.is_set()
+            return session._changed.wait_for(lambda: session.state == state, WITHIN_S)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from appliance.lawful import PURPOSES, REGIONS, ruling
 
 
 @pytest.mark.parametrize(
-    ("region", "purpose"), itertools.product(["", *REGIONS, "Mars"], ["", *PURPOSES, "fun"])
+    ("region", "purpose"), list(itertools.product(["", *REGIONS, "Mars"], ["", *PURPOSES, "fun"]))
 )
 def test_every_pair(region: str, purpose: str) -> None:
     follows = ruling(region, purpose)

@@ -1,7 +1,8 @@
-"""Idle, aiming, live, recording: nobody is looked at without having agreed, and who did what is written down."""
+"""Idle, aiming, live, recording: nobody is read without having agreed, and who did what is written down."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Callable
@@ -358,10 +359,8 @@ class AnySequence(RuleBasedStateMachine):
         self.ids: list[str] = []
 
     def _try(self, act: Callable[[], object]) -> None:
-        try:
+        with contextlib.suppress(StateConflict, StoreError):
             act()
-        except (StateConflict, StoreError):
-            pass
 
     @rule(version=st.sampled_from(["3", "2"]), people=st.integers(1, 3))
     def start(self, version: str, people: int) -> None:
