@@ -25,8 +25,8 @@ DENIALS = (
 )
 """A sentence with one of these may name what it denies. The law calls such a program by its name."""
 
-NOT_ABOUT_PEOPLE = re.compile(r'class="honest"|\.honest\b|side-head')
-"""Names in the code of the page."""
+NOT_ABOUT_PEOPLE = re.compile(r'class="honest"|most confident mistakes')
+"""A name in the code of the page, and what `evaluate` calls a model's mistakes."""
 
 
 def texts() -> list[Path]:
