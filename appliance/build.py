@@ -175,6 +175,12 @@ def make_button(config: Config, session: Session) -> Button | None:
     wanted = config.session
     if wanted.button_pin < 0:
         return None
+    if wanted.printed_notice != session.terms.notice.version:
+        log.warning(
+            "the button starts nothing: session.printed_notice is %r, the notice is %r; print /notice",
+            wanted.printed_notice,
+            session.terms.notice.version,
+        )
     pressed = Pressed(session, printed_notice=wanted.printed_notice, people=wanted.button_people)
     return Button(wanted.button_pin, wanted.button_factory, pressed)
 

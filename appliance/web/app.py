@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
-from appliance.errors import StateConflict, StoreError, TooManyViewers
+from appliance.errors import SlotClosed, StateConflict, StoreError, TooManyViewers
 from appliance.web import about, aiming, live, mine, policy, sessions, status, terms
 from appliance.web.connection import MAX_BODY_BYTES
 from appliance.web.site import KEY, Site
@@ -21,7 +21,12 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-_STATUS: dict[type[Exception], int] = {StateConflict: 409, TooManyViewers: 503, StoreError: 507}
+_STATUS: dict[type[Exception], int] = {
+    StateConflict: 409,
+    TooManyViewers: 503,
+    SlotClosed: 503,
+    StoreError: 507,
+}
 """Our own errors as HTTP status; whatever is not here is a fault of ours: 500."""
 
 
