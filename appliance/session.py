@@ -242,8 +242,11 @@ class Session:
     def _begun(self, people: int, seat: Box | None) -> Standing:
         sitting, token = new_sitting(people, self.terms.notice, self._source)
         self._given += 1
-        agreed = Agreed(people, seat) if self.needs_agreement else None
-        return Standing(LIVE, self._given, self._clock(), agreed, sitting, token)
+        if (
+            not self.needs_agreement
+        ):  # nobody living is seen: nothing bounds the analysis, and nobody withdraws
+            return Standing(LIVE, self._given, self._clock(), None, replace(sitting, link_hash=""))
+        return Standing(LIVE, self._given, self._clock(), Agreed(people, seat), sitting, token)
 
     def _become(self, standing: Standing) -> None:
         self._standing = standing

@@ -73,12 +73,12 @@ class MarkerRequest(Body):
 def start() -> Response:
     """People have read this version of the notice and agree; another version is 409.
 
-    The answer has the person's one-time link and its QR code.
+    The answer has the person's one-time link and its QR code, where people are seen.
     """
     wanted = body(StartRequest, '{"notice_version": "…", "people": 1}')
     here = site().session
     standing = here.start(wanted.notice_version, who(), wanted.people, wanted.box)
-    return jsonify(state=here.state, **link_of(standing.token))
+    return jsonify(state=here.state, **(link_of(standing.token) if standing.token else {}))
 
 
 @blueprint.post("/stop")
@@ -137,7 +137,7 @@ def link() -> Response:
     """The one-time link of the session in force and its QR code, once more; 409 when there is none."""
     token = site().session.now.token
     if not token:
-        raise StateConflict(f"{site().session.state}: there is no session; press Start first")
+        raise StateConflict(f"{site().session.state}: nobody has agreed now, so there is no link")
     return jsonify(link_of(token))
 
 

@@ -62,6 +62,7 @@ def test_living_people_are_asked_first() -> None:
 def test_a_film_shows_nobody_living() -> None:
     session = make_session("3", needs_agreement=False)
     assert (session.state, session.agreement, session.now.agreed) == ("live", 1, None)
+    assert session.now.sitting and (session.now.token, session.now.sitting.link_hash) == ("", "")
     assert re.fullmatch("[0-9a-f]{12}", session.id or "")
 
 
