@@ -41,7 +41,8 @@ def _known(token: str) -> str | None:
     address = request.remote_addr or ""
     guesses = site().guesses
     if wait_s := guesses.wait_s(address):
-        abort(Response("too many wrong links; wait a minute\n", 429, {"Retry-After": str(wait_s)}))
+        text = "too many wrong links; wait a minute\n"
+        abort(Response(text, 429, {"Retry-After": str(wait_s)}, mimetype="text/plain"))
     id = site().session.find_link(token)
     if id is None:
         guesses.wrong(address)

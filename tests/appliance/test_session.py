@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.appliance.driver import DOUBLES, Daemon, agreement, running, until
-from tests.appliance.driver_doubles import MARK
+from tests.appliance.driver_doubles import AIM, MARK
 from tests.appliance.driver_schema import check_state
 
 Living = tuple[Daemon, Callable[[], list[str]]]
@@ -114,6 +114,18 @@ def test_frames_of_the_aiming_are_never_read(living: Living) -> None:
     assert words.index("inference") > opened_again
     assert daemon.post("/api/session/aim", {}).status == 409
     assert daemon.request("/aim.jpg").status == 409
+
+
+def test_aiming_ends_by_itself(tmp_path: Path) -> None:
+    with running(tmp_path, *arguments(tmp_path), module=DOUBLES, environment={AIM: "1.5"}) as daemon:
+        daemon.post("/api/session/aim", {})
+        until(lambda: daemon.state()["state"] == "idle", 5, "idle")
+        until(lambda: (tmp_path / "record").read_text().split()[-2:] == ["close", "lamp-off"], 5, "dark")
+        until(lambda: len(audit(daemon)) == 2, 5, "the line of the timer")
+        assert [(entry["event"], entry["who"]) for entry in audit(daemon)] == [
+            ("aiming", "loopback"),
+            ("stop", "timer"),
+        ]
 
 
 # --- only those who agreed ---
@@ -299,6 +311,28 @@ def test_a_clip_needs_none_of_it(tmp_path: Path) -> None:
     with running(tmp_path, "--camera", "demo", lawful=None) as daemon:
         assert daemon.state()["state"] == "live"
         faces_until(daemon, lambda each: [face["analysed"] for face in each] == [True, True], "both")
+
+
+# --- the button ---
+
+
+def test_a_button_whose_printed_notice_is_old_is_said_and_given_back(tmp_path: Path) -> None:
+    pins = ("session.button_pin=5", "session.button_factory=mock", 'session.printed_notice="0"')
+    more = [part for text in pins for part in ("--set", text)]
+    with running(tmp_path, *arguments(tmp_path), *more, module=DOUBLES) as daemon:
+        assert daemon.log_lines("WARNING", "button", "'0'", "'1'")
+        assert daemon.state()["state"] == "idle"
+
+
+def test_a_button_that_cannot_be_had_is_a_mistake_in_one_line(tmp_path: Path) -> None:
+    more = ("--set", "session.button_pin=5", "--set", "session.button_factory=lgpio")
+    refused = Daemon(tmp_path, "--camera", "demo", *more, environment={})
+    try:
+        assert refused.wait(20) == 2
+        (line,) = refused.log_lines("interview-grader:")
+        assert "session.button_pin = 5" in line
+    finally:
+        refused.kill()
 
 
 # --- the notice ---

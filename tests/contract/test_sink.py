@@ -22,7 +22,7 @@ from appliance.ports import Sink
 from appliance.sinks import Shared
 from appliance.sinks.lamps import GpioLamps, GpioSettings, LampSink, NoLamps, NoSettings
 from appliance.sinks.stream import Stream
-from appliance.values import Image, Picture, Reading
+from appliance.values import NOT_ANALYSED, Image, Look, Person, Picture, Reading
 from appliance.viewers import BARE, OVERLAY, Viewers
 from tests.doubles.agreements import make_session
 from tests.doubles.parts import face, frame, noise, person, reading, scores, watching
@@ -299,6 +299,19 @@ def test_the_colour_is_that_of_the_largest_face(delivering: Shared, pins: MockFa
     sink.take(seen())
     assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
     assert lit(pins, RUNNING, FAULT) == (1, 0)
+    sink.close()
+
+
+def test_the_colour_is_never_that_of_somebody_who_has_not_agreed(
+    delivering: Shared, pins: MockFactory
+) -> None:
+    other = Person(9, face(60, 60, 110), Look(None, "not_agreed"), None, NOT_ANALYSED)
+    only_one = seen(happy=40)
+    sink = lamps(delivering)
+    sink.take(reading(only_one.frame, *only_one.people, other))
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb("happy")])
+    sink.take(reading(only_one.frame, other))
+    assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
     sink.close()
 
 
