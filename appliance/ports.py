@@ -120,5 +120,5 @@ class Records(Protocol):
     def erase(self, id: str) -> None:
         """Erase everything of it at once, journalled; harmless for an unknown id."""
 
-    def find_link(self, hash: str) -> str | None:
+    def find_link(self, link_hash: str) -> str | None:
         """The id of the sitting whose one-time link has this SHA-256; None once it is erased."""

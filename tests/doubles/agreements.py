@@ -54,6 +54,6 @@ class MemoryRecords:
             self.erased.append(id)
             self.kept.pop(id, None)
 
-    def find_link(self, hash: str) -> str | None:
+    def find_link(self, link_hash: str) -> str | None:
         with self._lock:
-            return next((id for id, sitting in self.kept.items() if sitting.link_hash == hash), None)
+            return next((id for id, sitting in self.kept.items() if sitting.link_hash == link_hash), None)
