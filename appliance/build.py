@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import cv2
 
 from appliance import registry
+from appliance.aiming import Aim
 from appliance.audit import AuditLog
+from appliance.button import Button, Pressed
 from appliance.config import Choice, Config, narrowed
 from appliance.environment import hushed
 from appliance.errors import BackendMissing
@@ -19,14 +21,16 @@ from appliance.health import Health
 from appliance.loops import Capture, SinkLoop, Vision
 from appliance.manifest import Manifest, check_tensors
 from appliance.metrics import Metrics
-from appliance.notice import NOTICE
+from appliance.notice import KEEP_DAYS, read_notice
+from appliance.pagefile import PageFile
 from appliance.pipeline import Doubt, Pipeline
-from appliance.ports import Camera, Engine, Lamps, Sink
+from appliance.ports import Camera, Engine, Lamps, Records, Sink
 from appliance.resources import model_card, models_dir
 from appliance.session import Session
 from appliance.settings import AutoCamera
 from appliance.settings import Vision as VisionSettings
 from appliance.sinks import Shared
+from appliance.terms import Terms
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
 from appliance.vision.blazeface import BlazeFace
@@ -71,6 +75,7 @@ class Appliance:
     consumers: tuple[Worker, ...]
     site: Site
     lamps: Lamps
+    button: Button | None
 
 
 def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[str], None]) -> Appliance:
@@ -83,7 +88,14 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     reader = make_reader(config)
     health = Health(choice.backend)
-    session = Session(NOTICE.version, needs_agreement=camera.needs_agreement)
+    audit = AuditLog(config.state_dir)
+    session = Session(
+        make_terms(config),
+        needs_agreement=camera.needs_agreement,
+        source=choice.backend,
+        records=make_records(config),
+        audit=audit,
+    )
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
     shared = Shared(health, session, viewers, jpegs)
@@ -95,8 +107,8 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         readings=readings,
         jpegs=jpegs,
         metrics=Metrics(health, viewers),
-        notice=NOTICE,
-        audit=AuditLog(config.state_dir),
+        aim=Aim(session, frames),
+        audit=audit,
         source=choice.backend,
         engine=reader.described,
         camera_lamp=lamps.present,
@@ -134,7 +146,43 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         ),
         site=site,
         lamps=lamps,
+        button=make_button(config, session),
     )
+
+
+def make_terms(config: Config) -> Terms:
+    """On what terms people agree; raises `ConfigError` for a notice that is none."""
+    page = PageFile(config.state_dir)
+    origins = (config.origins.get(key, "") for key in ("lawful.region", "lawful.purpose"))
+    return Terms(
+        read_notice(config.session.notice),
+        keep_days=getattr(getattr(config, "storage", None), "keep_days", KEEP_DAYS),
+        region=config.lawful.region,
+        purpose=config.lawful.purpose,
+        fixed_by=next((origin for origin in origins if origin and origin != str(page.path)), ""),
+        keep=lambda region, purpose: page.put("lawful", {"region": region, "purpose": purpose}),
+    )
+
+
+def make_records(config: Config) -> Records | None:
+    """Where sittings are recorded; None: nowhere, and Record is refused."""
+    del config
+    return None
+
+
+def make_button(config: Config, session: Session) -> Button | None:
+    """The button, if there is one; raises `ConfigError` when its pin cannot be had."""
+    wanted = config.session
+    if wanted.button_pin < 0:
+        return None
+    if wanted.printed_notice != session.terms.notice.version:
+        log.warning(
+            "the button starts nothing: session.printed_notice is %r, the notice is %r; print /notice",
+            wanted.printed_notice,
+            session.terms.notice.version,
+        )
+    pressed = Pressed(session, printed_notice=wanted.printed_notice, people=wanted.button_people)
+    return Button(wanted.button_pin, wanted.button_factory, pressed)
 
 
 def choose_camera(config: Config) -> Choice:

@@ -95,17 +95,20 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     config = _load(options)
-    from appliance.build import check_lamps, choose_camera, make_camera
+    from appliance.build import check_lamps, choose_camera, make_camera, make_terms
     from appliance.report_models import model_lines
 
     models = model_lines(config)
     check_lamps(config)
+    terms = make_terms(config)
     camera = choose_camera(config)
     missing = make_camera(camera).missing()
     for line in models:
         print(line)
     print(f"{'camera':<10} {camera.backend}{f', not there now: {missing}' if missing else ''}")
     print(f"{'lamps':<10} {config.lamps.backend}")
+    print(f"{'notice':<10} {terms.notice.version}")
+    print(f"{'used for':<10} {f'{terms.purpose}, {terms.region}' if terms.settled else 'not said yet'}")
     print(f"{'state in':<10} {config.state_dir}")
     print("all is well")
     return 0

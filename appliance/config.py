@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from appliance import registry
 from appliance.errors import BackendMissing, ConfigError, ConfigErrors
 from appliance.layers import BOARD_FILE, Request, merge, nearest, read_layers
-from appliance.settings import CHOICES, PLAIN, Access, AutoCamera, Vision, Web
+from appliance.settings import CHOICES, PLAIN, Access, AutoCamera, Lawful, SessionSettings, Vision, Web
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Config:
     vision: Vision
     web: Web
     access: Access
+    session: SessionSettings
+    lawful: Lawful
     state_dir: Path
     installed: bool
     origins: Mapping[str, str]

@@ -52,13 +52,14 @@ class Daemon:
 
     def _watch(self) -> None:
         """Tick until the stop: feed the watchdog only while every worker moves."""
-        remind_at = time.monotonic() + _REMIND_S
+        appliance, remind_at = self._appliance, time.monotonic() + _REMIND_S
         while not self._stop.wait(TICK_S):
             try:
-                self._appliance.health.check_beats()
+                appliance.health.check_beats()
             except WorkerStuck as stuck:
                 self._fail(str(stuck))
                 return
+            appliance.site.session.tick()
             self._notifier.alive()
             if time.monotonic() >= remind_at:
                 self._warn_if_open()
@@ -71,6 +72,7 @@ class Daemon:
         producers_by, all_by = now + 0.7 * STOP_S, now + 0.9 * STOP_S
         self._notifier.stopping()
         steps: list[Callable[[], object]] = [
+            *((appliance.button.close,) if appliance.button else ()),
             appliance.jpegs.close,
             *(worker.stop for worker in appliance.producers),
             appliance.frames.close,
@@ -79,6 +81,7 @@ class Daemon:
             appliance.readings.close,
             *(partial(self._join, worker, all_by) for worker in appliance.consumers),
             partial(self._join_http, http),
+            appliance.site.session.close,
             appliance.lamps.close,
         ]
         for step in steps:

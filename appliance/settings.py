@@ -6,6 +6,7 @@ Those of a backend stand in the backend's own file.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -119,7 +120,40 @@ class Access(_Section):
     )
 
 
-PLAIN: dict[str, type[BaseModel]] = {"vision": Vision, "web": Web, "access": Access}
+class SessionSettings(_Section):
+    """Agreement: the notice and the button."""
+
+    notice: str = Field("", description="File with the owner's own notice; empty: the one that ships.")
+    button_pin: int = Field(-1, ge=-1, le=64, description="Pin of the button, a GPIO number; -1: none.")
+    button_factory: Literal["default", "lgpio", "rpigpio", "pigpio", "native", "mock"] = Field(
+        "default", description="gpiozero's pin factory for the button; mock drives no hardware."
+    )
+    button_people: int = Field(
+        1, ge=1, le=32, description="How many people agree when the button starts a session."
+    )
+    printed_notice: str = Field(
+        "",
+        description="Version of the notice printed beside the button; empty, or an old one: the button starts"
+        " nothing.",
+    )
+
+
+class Lawful(_Section):
+    """Where the device stands and what it is used for. The page asks once; live is off until both are set."""
+
+    region: Literal["", "EU", "US", "other"] = Field("", description="Where the device stands.")
+    purpose: Literal["", "practice", "coaching", "research", "hiring"] = Field(
+        "", description="What it is used for; hiring is refused in the EU (AI Act, Article 5(1)(f))."
+    )
+
+
+PLAIN: dict[str, type[BaseModel]] = {
+    "vision": Vision,
+    "web": Web,
+    "access": Access,
+    "session": SessionSettings,
+    "lawful": Lawful,
+}
 """Sections with one set of keys."""
 
 CHOICES = {"camera": "auto", "engine": "tflite", "lamps": "none"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
-from appliance.errors import StateConflict, TooManyViewers
-from appliance.web import about, live, policy, sessions, status
+from appliance.errors import SlotClosed, StateConflict, StoreError, TooManyViewers
+from appliance.web import about, aiming, live, mine, policy, sessions, status, terms
 from appliance.web.connection import MAX_BODY_BYTES
 from appliance.web.site import KEY, Site
 
@@ -21,7 +21,12 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-_STATUS: dict[type[Exception], int] = {StateConflict: 409, TooManyViewers: 503}
+_STATUS: dict[type[Exception], int] = {
+    StateConflict: 409,
+    TooManyViewers: 503,
+    SlotClosed: 503,
+    StoreError: 507,
+}
 """Our own errors as HTTP status; whatever is not here is a fault of ours: 500."""
 
 
@@ -31,7 +36,7 @@ def create_app(site: Site) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the seven names keep their order
     app.extensions[KEY] = site
-    for part in (about, live, sessions, status):
+    for part in (about, aiming, live, mine, sessions, status, terms):
         app.register_blueprint(part.blueprint)
     app.before_request(policy.check_request)
     app.after_request(_add_headers)

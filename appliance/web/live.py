@@ -10,6 +10,7 @@ from flask import Blueprint, Response, render_template, request
 
 from appliance import __version__
 from appliance.errors import SlotClosed, StateConflict
+from appliance.lawful import PURPOSES, REGIONS
 from appliance.values import EMOTIONS, Picture
 from appliance.viewers import BARE, OVERLAY
 from appliance.web import websocket
@@ -39,6 +40,9 @@ def page() -> str:
         camera_lamp=here.camera_lamp,
         needs_agreement=here.session.needs_agreement,
         operator=is_operator(),
+        terms=here.terms,
+        regions=REGIONS,
+        purposes=PURPOSES,
     )
 
 

@@ -68,6 +68,11 @@ def is_operator() -> bool:
     return is_loopback(request.remote_addr or "")
 
 
+def who() -> str:
+    """Who makes the current request, for the audit log."""
+    return "loopback" if is_operator() else "viewer"
+
+
 def _hostname(url: str) -> str | None:
     try:
         return urlsplit(url).hostname

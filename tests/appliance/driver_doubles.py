@@ -14,16 +14,20 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance import build, cli, registry
+from appliance import build, cli, registry, session
 from appliance.engines.tflite import TFLite
 from appliance.errors import CameraLost
 from appliance.pictures import Clip
 from appliance.ports import Presence
 from appliance.resources import demo_clip
 from appliance.values import Frame, LampState, Tensor
+from tests.doubles.agreements import MemoryRecords
 
 LIMIT = "TEST_WORKER_LIMIT_S"
 """Environment variable: how long one step of any worker may take."""
+
+AIM = "TEST_AIM_S"
+"""Environment variable: how long the camera may be aimed."""
 
 FPS = 20.0
 MARK = 64
@@ -168,8 +172,11 @@ def main() -> int:
     registry.CAMERAS.update(living=f"{here}:Living", calm=f"{here}:Calm")
     registry.ENGINES.update(counting=f"{here}:Counting")
     registry.LAMPS.update(recording=f"{here}:Lamps")
+    build.make_records = lambda config: MemoryRecords()
     if LIMIT in os.environ:
         build.LIMITS_S = dict.fromkeys(build.LIMITS_S, float(os.environ[LIMIT]))
+    if AIM in os.environ:
+        session.AIM_S = float(os.environ[AIM])
     return cli.main()
 
 

@@ -8,32 +8,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.aiming import Aim
 from appliance.audit import AuditLog
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.metrics import Metrics
-from appliance.notice import NOTICE
+from appliance.notice import KEEP_DAYS, read_notice
 from appliance.session import Session
-from appliance.values import Picture, Reading
+from appliance.terms import Terms
+from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
 from appliance.web.server import Server
 from appliance.web.site import Site
+from tests.doubles.agreements import MemoryRecords
 
 
 def make_site(
-    *, needs_agreement: bool = True, open_to_network: bool = False, allowed_hosts: tuple[str, ...] = ()
+    *,
+    needs_agreement: bool = True,
+    open_to_network: bool = False,
+    allowed_hosts: tuple[str, ...] = (),
+    lawful: tuple[str, str] = ("other", "practice"),
+    frames: Slot[Frame] | None = None,
 ) -> Site:
+    """`lawful`: region and purpose. The records of its session are kept in memory."""
     health, viewers = Health("usb"), Viewers(2)
+    audit = AuditLog(Path(tempfile.mkdtemp()))
+    terms = Terms(read_notice(), keep_days=KEEP_DAYS, region=lawful[0], purpose=lawful[1])
+    session = Session(
+        terms, needs_agreement=needs_agreement, source="usb", records=MemoryRecords(), audit=audit
+    )
     return Site(
         health=health,
-        session=Session(NOTICE.version, needs_agreement=needs_agreement),
+        session=session,
         viewers=viewers,
         listeners=Viewers(2),
         readings=Slot[Reading](),
         jpegs=Slot[Picture](),
         metrics=Metrics(health, viewers),
-        notice=NOTICE,
-        audit=AuditLog(Path(tempfile.mkdtemp())),
+        aim=Aim(session, frames or Slot[Frame]()),
+        audit=audit,
         source="usb",
         engine={"detector": "a", "classifier": "b"},
         camera_lamp=False,

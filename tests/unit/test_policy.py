@@ -7,12 +7,11 @@ import socket
 import pytest
 from flask import Flask
 
-from appliance.notice import NOTICE
 from appliance.web import policy
 from appliance.web.app import create_app
 from tests.doubles.sites import make_site
 
-START = {"notice_version": NOTICE.version, "people": 1}
+START = {"notice_version": "1", "people": 1}
 HOME = "http://127.0.0.1:8080"
 
 
@@ -43,6 +42,16 @@ def test_every_route_declares_who_may_call_it() -> None:
         "/api/state": policy.VIEWER,
         "/api/session/start": policy.OPERATOR,
         "/api/session/stop": policy.OPERATOR,
+        "/api/session/aim": policy.OPERATOR,
+        "/api/session/seat": policy.OPERATOR,
+        "/api/session/record": policy.OPERATOR,
+        "/api/session/marker": policy.OPERATOR,
+        "/api/session/withdraw": policy.OPERATOR,
+        "/api/session/link": policy.OPERATOR,
+        "/api/lawful": policy.OPERATOR,
+        "/aim.jpg": policy.OPERATOR,
+        "/mine/<token>": policy.PUBLIC,
+        "/notice": policy.VIEWER,
         "/healthz": policy.PUBLIC,
         "/metrics": policy.TOKEN,
         "/static/<path:filename>": policy.PUBLIC,
