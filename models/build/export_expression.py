@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,9 @@ POSED_WEIGHT = 0.25
 """How much of the shipped head follows face-api. With fitted offsets it costs FER+ nothing, and it knows
 posed anger, disgust and fear."""
 
-PHOTOGRAPHS_WEIGHT, BALANCED_WEIGHT = 0.4, 0.2
-"""What photographs, and FER2013 faces counted as if every class were as frequent, count for beside FER2013
-faces when the offsets are fitted. With neither, faces elsewhere are called neutral too often and rare
-expressions are hardly ever named; with more, FER+ suffers."""
+PHOTOGRAPHS_WEIGHT = 0.4
+"""What all photographs count for beside all FER2013 faces when the offsets are fitted. With none, faces
+elsewhere are called neutral too often; with more, FER+ suffers."""
 
 PIXELS = (-1.0, 128 / 127)
 """With -1 to 1 zero lies between two steps, and 41 of the 256 pixel values become one with a neighbour."""
@@ -108,57 +106,41 @@ def logits(content: bytes, faces: np.ndarray) -> dict[str, np.ndarray]:
     return {name.split(":")[0]: np.stack(values) for name, values in found.items()}
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What a model says of faces, logits (count, 7), their classes (count,), and what each counts for."""
-
-    logits: np.ndarray
-    truth: np.ndarray
-    weights: np.ndarray
-
-    @classmethod
-    def alike(cls, logits: np.ndarray, truth: np.ndarray, total: float = 1.0) -> Judged:
-        """Every face counts alike, all together `total`."""
-        return cls(logits, truth, np.full(len(truth), total / len(truth)))
-
-    @classmethod
-    def balanced(cls, logits: np.ndarray, truth: np.ndarray, total: float = 1.0) -> Judged:
-        """Every class counts alike, all together `total`."""
-        counts = np.bincount(truth, minlength=7)
-        return cls(logits, truth, total / np.count_nonzero(counts) / counts[truth])
+Judged = tuple[np.ndarray, np.ndarray, float]
+"""Logits (count, 7), true classes (count,), and what all of these faces count for."""
 
 
-def fitted(for_offsets: list[Judged], for_heat: Judged) -> tuple[float, np.ndarray]:
-    """Offsets, (7,), and then a temperature, that make the true classes the likeliest.
+def fitted(people: Judged, others: Judged) -> tuple[float, np.ndarray]:
+    """Temperature and offsets, (7,): offsets that make the true classes of both sets the likeliest, and then
+    the temperature that does so for `people`.
 
     Offsets are held back towards zero: rare classes have few faces.
     """
-    offsets, _ = _likeliest(for_offsets, np.zeros(7), move_offsets=True)
-    _, heat = _likeliest([for_heat], offsets, move_offsets=False)
-    return heat, offsets
+    _, offsets = _likeliest([people, others], np.zeros(7), move_offsets=True)
+    return _likeliest([people], offsets, move_offsets=False)
 
 
-def _likeliest(sets: list[Judged], begin: np.ndarray, *, move_offsets: bool) -> tuple[np.ndarray, float]:
+def _likeliest(sets: list[Judged], begin: np.ndarray, *, move_offsets: bool) -> tuple[float, np.ndarray]:
     import torch
 
     offsets = torch.tensor(begin, dtype=torch.float32, requires_grad=move_offsets)
     heat = torch.zeros(1, requires_grad=True)
     moved = [heat, offsets] if move_offsets else [heat]
     search = torch.optim.LBFGS(moved, max_iter=200, line_search_fn="strong_wolfe")
+    parts = [(torch.from_numpy(x), torch.from_numpy(y.astype(np.int64)), weight) for x, y, weight in sets]
 
     def loss() -> torch.Tensor:
         search.zero_grad()
         value = 0.01 * (offsets**2).mean()
-        for each in sets:
-            scores = (torch.from_numpy(each.logits) + offsets) / heat.exp()
-            truth = torch.from_numpy(each.truth.astype(np.int64))
-            costs = torch.nn.functional.cross_entropy(scores, truth, reduction="none")
-            value = value + (torch.from_numpy(each.weights) * costs).sum()
+        for scores, wanted, weight in parts:
+            value = value + weight * torch.nn.functional.cross_entropy(
+                (scores + offsets) / heat.exp(), wanted
+            )
         value.backward()
         return value
 
     search.step(loss)
-    return offsets.detach().numpy(), float(heat.detach().exp())
+    return float(heat.detach().exp()), offsets.detach().numpy()
 
 
 def both_ways(content: bytes, faces: np.ndarray) -> np.ndarray:
@@ -205,8 +187,7 @@ def report(models: Path, data: Path) -> None:
     people, others = (
         (said["int8"][title], sets[title][1]) for title in ("FER+, choosing", "photographs, choosing")
     )
-    weighted = [Judged.balanced(*people, BALANCED_WEIGHT), Judged.alike(*others, PHOTOGRAPHS_WEIGHT)]
-    heat, offsets = fitted([Judged.alike(*people), *weighted], Judged.alike(*people))
+    heat, offsets = fitted((*people, 1.0), (*others, PHOTOGRAPHS_WEIGHT))
     print(f"temperature = {heat:.4g}\noffsets = {[round(float(value), 3) for value in offsets]}\n")
     print("| set | model | faces | accuracy | macro-F1 | calibration error | recall a class |")
     print("|---|---|---|---|---|---|---|")
