@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from flask import current_app
 
+from appliance.access.gate import Gate
 from appliance.audit import AuditLog
 from appliance.handoff import Slot
 from appliance.health import Health
@@ -33,6 +34,7 @@ class Site:
     metrics: Metrics
     notice: Notice
     audit: AuditLog
+    gate: Gate
     source: str
     engine: dict[str, str]
     camera_lamp: bool

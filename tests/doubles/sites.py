@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.access.gate import make_gate
+from appliance.access.passwords import Passwords
 from appliance.audit import AuditLog
 from appliance.handoff import Slot
 from appliance.health import Health
@@ -21,9 +23,21 @@ from appliance.web.site import Site
 
 
 def make_site(
-    *, needs_agreement: bool = True, open_to_network: bool = False, allowed_hosts: tuple[str, ...] = ()
+    *,
+    needs_agreement: bool = True,
+    open_to_network: bool = False,
+    allowed_hosts: tuple[str, ...] = (),
+    login: bool = False,
+    idle_minutes: float = 60,
+    requests_per_s: float = 1000,
 ) -> Site:
     health, viewers = Health("usb"), Viewers(2)
+    state = Path(tempfile.mkdtemp())
+    # Passwords cost next to nothing here: what they cost is passwords' own test's business.
+    cheap = Passwords(memory_kib=8, passes=1)
+    gate = make_gate(
+        state, login=login, idle_minutes=idle_minutes, requests_per_s=requests_per_s, passwords=cheap
+    )
     return Site(
         health=health,
         session=Session(NOTICE.version, needs_agreement=needs_agreement),
@@ -33,7 +47,8 @@ def make_site(
         jpegs=Slot[Picture](),
         metrics=Metrics(health, viewers),
         notice=NOTICE,
-        audit=AuditLog(Path(tempfile.mkdtemp())),
+        audit=AuditLog(state),
+        gate=gate,
         source="usb",
         engine={"detector": "a", "classifier": "b"},
         camera_lamp=False,
