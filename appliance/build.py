@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import cv2
 
 from appliance import registry
+from appliance.access.gate import Gate, make_gate
 from appliance.audit import AuditLog
-from appliance.config import Choice, Config, narrowed
+from appliance.config import Choice, Config, is_loopback, narrowed
 from appliance.environment import hushed
 from appliance.errors import BackendMissing
 from appliance.handoff import Slot
@@ -35,7 +36,8 @@ from appliance.vision.quality import Limits
 from appliance.vision.search import Search
 from appliance.vision.tracker import Tracker
 from appliance.web.app import create_app
-from appliance.web.server import Server
+from appliance.web.crowd import Crowd
+from appliance.web.server import Server, WsgiApp
 from appliance.web.site import Site
 from appliance.workers import Worker
 
@@ -97,6 +99,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         metrics=Metrics(health, viewers),
         notice=NOTICE,
         audit=AuditLog(config.state_dir),
+        gate=make_door(config),
         source=choice.backend,
         engine=reader.described,
         camera_lamp=lamps.present,
@@ -117,10 +120,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
 
     return Appliance(
-        # A picture and a WebSocket for each viewer, and room for short requests beside them.
-        server=Server(
-            create_app(site), config.web.host, config.web.port, max_connections=2 * config.web.max_viewers + 8
-        ),
+        server=make_server(config, create_app(site)),
         health=health,
         frames=frames,
         readings=readings,
@@ -135,6 +135,39 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         site=site,
         lamps=lamps,
     )
+
+
+def make_door(config: Config) -> Gate:
+    """What decides who comes in; raises `StoreError` when its secrets cannot be kept."""
+    return make_gate(
+        config.state_dir,
+        login=config.needs_login,
+        idle_minutes=config.access.idle_minutes,
+        requests_per_s=config.access.requests_per_s,
+    )
+
+
+def make_server(config: Config, app: WsgiApp) -> Server:
+    """The web server, with TLS where the network can reach it."""
+    return Server(
+        app,
+        config.web.host,
+        config.web.port,
+        # A picture and a WebSocket for each viewer, and room for short requests beside them.
+        max_connections=2 * config.web.max_viewers + 8,
+        tls=_certificate(config),
+        crowd=Crowd(config.access.connections_per_address, spared=is_loopback),
+    )
+
+
+def _certificate(config: Config) -> Callable[[], tuple[str, str]] | None:
+    if config.access.certificate:
+        return lambda: (config.access.certificate, config.access.key)
+    if not config.needs_login:
+        return None
+    from appliance.access.certificate import DeviceCertificate  # slow to load, and only needed here
+
+    return DeviceCertificate(config.state_dir).current
 
 
 def choose_camera(config: Config) -> Choice:

@@ -90,7 +90,9 @@ class Web(_Section):
     """The page."""
 
     host: str = Field(
-        "127.0.0.1", description="Address to listen on; other than loopback needs access.open_to_network."
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on; 0.0.0.0 for the network, which then needs TLS and login.",
     )
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     max_viewers: int = Field(
@@ -115,7 +117,23 @@ class Access(_Section):
 
     open_to_network: bool = Field(
         False,
-        description="Let everyone on the network see the page without login; needed for other addresses.",
+        description="Let everyone on the network see the page without login and TLS, instead of with both.",
+    )
+    certificate: str = Field(
+        "", description="PEM file of your own certificate with its chain; empty: the device makes its own."
+    )
+    key: str = Field("", description="PEM file of the key of access.certificate, without a passphrase.")
+    idle_minutes: float = Field(
+        60, ge=1, le=10080, description="A login that nobody used for so long has ended, in minutes."
+    )
+    requests_per_s: float = Field(
+        50, ge=5, le=1000, description="Requests a second from one address; more are answered 429."
+    )
+    connections_per_address: int = Field(
+        16,
+        ge=8,
+        le=256,
+        description="Connections that one address may hold; a page in a browser takes up to 7.",
     )
 
 

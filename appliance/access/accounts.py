@@ -66,7 +66,9 @@ class Accounts:
     def names(self) -> dict[str, str]:
         """Name and role of every account, the operator first."""
         accounts = self._file.read().accounts
-        return {name: accounts[name].role for name in sorted(accounts, key=lambda name: (name != OPERATOR, name))}
+        return {
+            name: accounts[name].role for name in sorted(accounts, key=lambda name: (name != OPERATOR, name))
+        }
 
     def new_first_code(self) -> str:
         """A code to set the operator's password with, once. One that was made before is void."""
@@ -113,7 +115,9 @@ class Accounts:
         kept = self._passwords.hashed(password)
         with self._file.changed() as book:
             if name in book.accounts or name == OPERATOR:
-                raise AccessError("there is such an account already; choose another name", key="name", value=name)
+                raise AccessError(
+                    "there is such an account already; choose another name", key="name", value=name
+                )
             if len(book.accounts) >= MOST_VIEWERS:
                 raise AccessError(f"{MOST_VIEWERS} accounts are the limit; remove one first")
             book.accounts[name] = _account("viewer", kept)

@@ -1,7 +1,7 @@
 """The device's own certificate: made at the first start, renewed in time, always with the same key.
 
-Nobody signs it: browsers ask once whether to trust it. The key never changes, so whoever pinned the public key
-keeps it through every renewal.
+Nobody signs it: browsers ask once whether to trust it. The key never changes, so whoever pinned the public
+key keeps it through every renewal.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class DeviceCertificate:
             pass
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"{self.key} cannot be read ({error}); delete it and a new one is made, which browsers must trust anew"
+                f"{self.key} cannot be read ({error}); delete it, and browsers must trust a new one"
             ) from error
         made = ec.generate_private_key(ec.SECP256R1())
         form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

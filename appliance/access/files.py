@@ -35,7 +35,9 @@ def write_private(path: Path, data: bytes) -> None:
             os.fsync(descriptor)
         partial.replace(path)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error.strerror}); make room or correct its rights") from error
+        raise StoreError(
+            f"{path} cannot be written ({error.strerror}); make room or correct its rights"
+        ) from error
 
 
 def key(path: Path) -> bytes:
@@ -51,7 +53,7 @@ def key(path: Path) -> bytes:
 
 
 class PrivateFile(Generic[Content]):
-    """One model in one JSON file, shared by threads and processes: read when it changed, written under a lock."""
+    """One model in one JSON file, for threads and processes: read when changed, written under a lock."""
 
     def __init__(self, path: Path, model: type[Content]) -> None:
         self.path, self._model = path, model
@@ -106,7 +108,9 @@ class PrivateFile(Generic[Content]):
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, PRIVATE)
         except OSError as error:
-            raise StoreError(f"{self.path}: cannot be locked ({error.strerror}); correct its rights") from error
+            raise StoreError(
+                f"{self.path}: cannot be locked ({error.strerror}); correct its rights"
+            ) from error
         with os.fdopen(descriptor, "rb"):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

@@ -55,7 +55,7 @@ class Tries:
         self._guessers: OrderedDict[str, _Guesser] = OrderedDict()
 
     def begin(self, address: str) -> None:
-        """Count a try as wrong before it is made, so that many at once gain nothing; `TooManyTries` too early."""
+        """Count a try as wrong before it is made: many at once gain nothing. Too early: `TooManyTries`."""
         now = self._clock()
         with self._lock:
             guesser = self._guessers.setdefault(network_of(address), _Guesser())
@@ -64,7 +64,8 @@ class Tries:
             wait_s = guesser.free_at() - now
             if wait_s > 0:
                 raise TooManyTries(
-                    f"too many wrong tries from this address; try again in {math.ceil(wait_s)} s", wait_s=wait_s
+                    f"too many wrong tries from this address; try again in {math.ceil(wait_s)} s",
+                    wait_s=wait_s,
                 )
             guesser.wrong, guesser.last = guesser.wrong + 1, now
             self._guessers.move_to_end(network_of(address))

@@ -22,7 +22,7 @@ PATIENCE_S = 3.0
 
 
 class Passwords:
-    """Hashes and checks. Only one thread at a time: guessing must cost neither memory nor the picture's rate."""
+    """Hashes and checks, one thread at a time: guessing must cost neither memory nor the picture's rate."""
 
     def __init__(self, memory_kib: int = MEMORY_KIB, passes: int = PASSES) -> None:
         self._hasher = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=1)

@@ -66,7 +66,9 @@ class Tokens:
         with self._file.changed() as book:
             if name in book.tokens:
                 raise AccessError(
-                    "there is such a token already; revoke it first or choose another name", key="name", value=name
+                    "there is such a token already; revoke it first or choose another name",
+                    key="name",
+                    value=name,
                 )
             if len(book.tokens) >= MOST_TOKENS:
                 raise AccessError(f"{MOST_TOKENS} tokens are the limit; revoke one first")

@@ -13,11 +13,15 @@ from appliance.errors import AccessError
 from appliance.web import policy as policies
 from appliance.web.audited import note
 from appliance.web.caller import caller
+from appliance.web.describe import HTML, Content, describe
 from appliance.web.login import begin
 from appliance.web.policy import policy
+from appliance.web.schemas import AccountForm, NameForm, PasswordForm, Problem
 from appliance.web.site import site
 
 blueprint = Blueprint("access", __name__, url_prefix="/access")
+
+_ANSWERS: dict[int, Content] = {303: None, 400: HTML, 413: Problem}
 
 _DONE = {
     "added": "The viewer can log in now.",
@@ -30,6 +34,7 @@ _DONE = {
 
 @blueprint.get("")
 @policy(policies.OPERATOR)
+@describe({200: HTML})
 def page() -> Response:
     """Accounts and tokens."""
     return _page()
@@ -37,6 +42,7 @@ def page() -> Response:
 
 @blueprint.post("/add")
 @policy(policies.OPERATOR)
+@describe(_ANSWERS, form=AccountForm)
 def add() -> Response:
     """Make a viewer: `name`, `password`."""
     return _done("added", lambda: site().gate.accounts.add_viewer(_field("name"), _field("password")))
@@ -44,6 +50,7 @@ def add() -> Response:
 
 @blueprint.post("/remove")
 @policy(policies.OPERATOR)
+@describe(_ANSWERS, form=NameForm)
 def remove() -> Response:
     """Remove the viewer `name`."""
     return _done("removed", lambda: site().gate.accounts.remove(_field("name")))
@@ -51,6 +58,7 @@ def remove() -> Response:
 
 @blueprint.post("/viewer-password")
 @policy(policies.OPERATOR)
+@describe(_ANSWERS, form=AccountForm)
 def viewer_password() -> Response:
     """Give the viewer `name` another `password`."""
 
@@ -64,8 +72,9 @@ def viewer_password() -> Response:
 
 @blueprint.post("/password")
 @policy(policies.OPERATOR)
+@describe(_ANSWERS, form=PasswordForm)
 def own_password() -> Response:
-    """The operator's own password: `current`, `password`, `repeat`. Ends every other login of the operator."""
+    """The operator's own password: `current`, `password`, `repeat`. Ends every other login of theirs."""
     gate, address = site().gate, request.remote_addr or ""
 
     def change() -> None:
@@ -83,6 +92,7 @@ def own_password() -> Response:
 
 @blueprint.post("/log-out-everywhere")
 @policy(policies.OPERATOR)
+@describe(_ANSWERS)
 def out() -> Response:
     """End every login of the operator but this one."""
     answer = _done("out", lambda: site().gate.accounts.end_logins(OPERATOR), OPERATOR)
@@ -91,6 +101,7 @@ def out() -> Response:
 
 @blueprint.post("/revoke")
 @policy(policies.OPERATOR)
+@describe(_ANSWERS, form=NameForm)
 def revoke() -> Response:
     """Revoke the token `name`."""
     return _done("revoked", lambda: site().gate.tokens.revoke(_field("name")))
@@ -104,7 +115,7 @@ def _field(name: str) -> str:
 
 
 def _done(what: str, change: Callable[[], None], name: str = "") -> Response:
-    """Make a change, write it to the audit log, and go back to the page; a fault is said on the page (400)."""
+    """Make a change, write it to the audit log, and go back to the page; it says what was wrong (400)."""
     try:
         change()
     except AccessError as error:

@@ -21,7 +21,7 @@ class Crowd:
         self._held: Counter[str] = Counter()
 
     def join(self, address: str) -> bool:
-        """One more connection of this address; False when it has its share already. Each True needs a `leave`."""
+        """One more connection of this address; False when it has its share. Each True needs a `leave`."""
         with self._lock:
             if self._limit is not None and self._held[address] >= self._limit and not self._spared(address):
                 return False

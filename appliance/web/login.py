@@ -13,7 +13,9 @@ from appliance.errors import AccessError, TooManyTries
 from appliance.web.audited import note
 from appliance.web.caller import LOGIN, caller
 from appliance.web.csrf import check_token
+from appliance.web.describe import HTML, describe
 from appliance.web.policy import PUBLIC, policy
+from appliance.web.schemas import LoginForm, NextQuery, Problem
 from appliance.web.site import site
 
 blueprint = Blueprint("login", __name__)
@@ -21,6 +23,7 @@ blueprint = Blueprint("login", __name__)
 
 @blueprint.get("/login")
 @policy(PUBLIC)
+@describe({200: HTML, 303: None}, query=NextQuery)
 def page() -> Response:
     """The form; whoever is let in already is sent on."""
     if caller().role:
@@ -30,13 +33,22 @@ def page() -> Response:
 
 @blueprint.post("/login")
 @policy(PUBLIC)
+@describe(
+    {303: None, 400: HTML, 401: HTML, 409: Problem, 413: Problem, 415: Problem, 429: HTML}, form=LoginForm
+)
 def enter() -> Response:
     """Name and password, or the first code and a new password. Wrong ones are 401, too many are 429."""
     if not site().gate.login:
-        abort(409, "there is no login here: only this device itself, or an open network, can reach this address")
+        abort(
+            409, "there is no login here: only this device itself, or an open network, can reach this address"
+        )
     if request.mimetype not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         abort(415, "expected a form with name and password, or with code, password and repeat")
-    address = request.remote_addr or ""
+    address, fields = request.remote_addr or "", request.form
+    if "code" in fields and fields.get("password", "") != fields.get("repeat", ""):
+        return _form(
+            "The two passwords are not the same.", 400
+        )  # before the code is looked at: it tells nothing
     try:
         site().gate.tries.begin(address)
         name = _first() if "code" in request.form else _known()
@@ -55,6 +67,7 @@ def enter() -> Response:
 
 @blueprint.get("/logout")
 @policy(PUBLIC)
+@describe({200: HTML, 303: None})
 def leaving() -> Response:
     """A page that asks, since a link alone must log nobody out."""
     if caller().kind != LOGIN:
@@ -64,6 +77,7 @@ def leaving() -> Response:
 
 @blueprint.post("/logout")
 @policy(PUBLIC)
+@describe({303: None})
 def leave() -> Response:
     """This login ends, here and for whoever has a copy of its cookie."""
     who = caller()
@@ -106,16 +120,21 @@ def _known() -> str:
         note("login", accounts.names()[name], name=name, address=request.remote_addr)
         return name
     # A name that is not known may be a password in the wrong field.
-    note("login_failed", "unknown", name=name if name in accounts.names() else None, address=request.remote_addr)
+    note(
+        "login_failed",
+        "unknown",
+        name=name if name in accounts.names() else None,
+        address=request.remote_addr,
+    )
     return ""
 
 
 def _first() -> str:
     code, password = request.form["code"], request.form.get("password", "")
-    if password != request.form.get("repeat", ""):
-        raise AccessError("the two passwords are not the same")
     if site().gate.accounts.claim(code, password):
-        note("access", OPERATOR, what="operator password set with the first code", address=request.remote_addr)
+        note(
+            "access", OPERATOR, what="operator password set with the first code", address=request.remote_addr
+        )
         note("login", OPERATOR, name=OPERATOR, address=request.remote_addr)
         return OPERATOR
     note("login_failed", "unknown", name="first code", address=request.remote_addr)
@@ -124,7 +143,7 @@ def _first() -> str:
 
 def _wrong() -> str:
     if "code" in request.form:
-        return "This is not the first code. The newest one stands in the device's log; each start makes a new one."
+        return "This is not the first code. Each start makes a new one; the newest stands last in the log."
     return "Name or password is wrong."
 
 

@@ -33,7 +33,7 @@ _ATTRIBUTE = "appliance_policy"
 def policy(name: str) -> Callable[[View], View]:
     """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR` or `TOKEN`.
 
-    A public view that changes something calls `csrf.check_token` itself, if its callers are known by a cookie.
+    A public view that changes something for a caller with a cookie calls `csrf.check_token` itself.
     """
 
     def declare(view: View) -> View:
@@ -101,7 +101,10 @@ def _refuse(who: Caller, needed: str) -> Response:
             return _to_login()
         raise _not_logged_in()
     if needed == TOKEN:
-        abort(403, "expected a token of role metrics or operator: interview-grader token create NAME --role metrics")
+        abort(
+            403,
+            "expected a token of role metrics or operator: interview-grader token create NAME --role metrics",
+        )
     if not site().gate.login:
         abort(403, "only the operator may do this, on the device itself (127.0.0.1)")
     abort(403, f"only the operator may do this; you are known as {who.who()}")
@@ -117,7 +120,9 @@ def _to_login() -> Response:
 def _not_logged_in() -> Unauthorized:
     return Unauthorized(
         "log in first: open /login, or send the header Authorization: Bearer TOKEN",
-        www_authenticate=WWWAuthenticate("bearer", {"realm": "interview-grader"}),  # no browser asks on its own
+        www_authenticate=WWWAuthenticate(
+            "bearer", {"realm": "interview-grader"}
+        ),  # no browser asks on its own
     )
 
 

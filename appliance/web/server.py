@@ -29,9 +29,7 @@ from appliance.web.listener import listen
 from appliance.web.tls import Pair, Tls
 
 BODY_S = 5.0  # a whole request body must have come by then
-REFUSED_BODY_S = (
-    0.2  # the rest of one that nobody reads: cut off at once, its sender might never see the answer
-)
+REFUSED_BODY_S = 0.2  # the rest of one that nobody reads: cut off at once, its answer might never be seen
 BACKLOG = 64
 WAITING = 256  # silent connections: each costs a descriptor and no thread
 GRACE_S = 1.0  # for answers under way when the server stops; a WebSocket notices within 0.5 s
@@ -109,7 +107,7 @@ class _HttpConnection(HTTPConnection):
         if self.counted:
             self.counted = False
             self.server.crowd.leave(self.remote_addr)
-        super().close()  # type: ignore[no-untyped-call]
+        super().close()
 
 
 class _Gateway(Gateway_10):
@@ -131,15 +129,13 @@ class _Threads:
         self._server = server
         self._places: list[tuple[threading.Thread, HTTPConnection] | None] = [None] * limit
 
-    def start(self) -> None:
-        """Nothing to do: a thread starts with its connection."""
+    def start(self) -> None: ...  # a thread starts with its connection
 
     def put(self, conn: HTTPConnection) -> None:
         for number, place in enumerate(self._places):
             if place is None or not place[0].is_alive():
-                thread = threading.Thread(
-                    target=self._attend, args=(conn,), name=f"http-{number + 1}", daemon=True
-                )
+                name = f"http-{number + 1}"
+                thread = threading.Thread(target=self._attend, args=(conn,), name=name, daemon=True)
                 self._places[number] = (thread, conn)
                 thread.start()
                 return
@@ -167,9 +163,7 @@ class _Threads:
         except OSError as error:  # cheroot could not even send its answer to a broken request
             _log.debug("a connection broke: %s", error)
         with suppress(OSError):
-            conn.socket.arrived(
-                MAX_BODY_BYTES
-            )  # closing over unread bytes is a reset: the answer might be lost
+            conn.socket.arrived(MAX_BODY_BYTES)  # closing over unread bytes is a reset: no answer arrives
         conn.close()
         return None
 
@@ -192,14 +186,12 @@ class _HttpServer(HTTPServer):
         self.socket = self._listener
         return self._listener
 
-    def process_conn(self, conn: HTTPConnection) -> None:
+    def process_conn(self, conn: _HttpConnection) -> None:
         if conn.last_used is None:
             conn.counted = self.crowd.join(conn.remote_addr)
             if not conn.counted:
                 _log.info("%s has too many connections: one more was refused", conn.remote_addr)
-                conn.socket.refuse(_BUSY)
-                conn.close()
-                return
+                return self._refuse(conn)
             if self.can_add_keepalive_connection:
                 self.put_conn(conn)  # new: it gets a thread with its first byte
                 return
@@ -207,8 +199,11 @@ class _HttpServer(HTTPServer):
             self.requests.put(conn)
         except queue.Full:
             _log.warning("every http-N thread is busy: a connection was refused")
-            conn.socket.refuse(_BUSY)
-            conn.close()
+            self._refuse(conn)
+
+    def _refuse(self, conn: HTTPConnection) -> None:
+        conn.socket.refuse(_BUSY)
+        conn.close()
 
     def serve(self) -> None:
         while self.ready:
@@ -249,8 +244,7 @@ class Server:
     ) -> None:
         """`tls` names the files of certificate and key, and is asked again now and then."""
         self._app, self._host, self._port = app, host, port
-        self._tls = None if tls is None else Tls(tls)
-        self._crowd = crowd or Crowd()
+        self._tls, self._crowd = Tls(tls) if tls else None, crowd or Crowd()
         self._max_connections, self._send_timeout_s = max_connections, send_timeout_s
         self._send_buffer_bytes = send_buffer_bytes
         self._max_header_bytes, self._max_body_bytes = max_header_bytes, max_body_bytes

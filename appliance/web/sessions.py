@@ -5,7 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, Response, abort, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from appliance.web.describe import describe
 from appliance.web.policy import OPERATOR, policy
+from appliance.web.schemas import Problem, SessionState
 from appliance.web.site import site
 
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/session")
@@ -24,6 +26,7 @@ class StartRequest(BaseModel):
 
 @blueprint.post("/start")
 @policy(OPERATOR)
+@describe({200: SessionState, 409: Problem, 413: Problem, 415: Problem}, body=StartRequest)
 def start() -> Response:
     """People have read this version of the notice and agree; another version is 409."""
     if not request.is_json:
@@ -41,6 +44,7 @@ def start() -> Response:
 
 @blueprint.post("/stop")
 @policy(OPERATOR)
+@describe({200: SessionState})
 def stop() -> Response:
     """The agreement ends and the camera closes."""
     site().session.stop()
