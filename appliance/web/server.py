@@ -92,7 +92,7 @@ class _Request(HTTPRequest):
 
     def send_headers(self) -> None:
         left = getattr(self.rfile, "remaining", 0)
-        unwanted = self.method in (b"GET", b"HEAD") or int(self.status[:3]) >= 400
+        unwanted = self.close_connection or self.method in (b"GET", b"HEAD") or int(self.status[:3]) >= 400
         # Cheroot would wait until the whole body of a refused request has come, however slowly it trickles.
         if left and unwanted and not self.conn.socket.arrived(left, REFUSED_BODY_S):
             self.close_connection = True
