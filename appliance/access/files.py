@@ -66,12 +66,14 @@ class PrivateFile(Generic[Content]):
         try:
             found = self.path.stat()
             stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
-            if stamp != self._stamp:
-                self._kept, self._stamp = self._parsed(self.path.read_bytes()), stamp
+            data = None if stamp == self._stamp else self.path.read_bytes()
         except FileNotFoundError:
             self._kept, self._stamp = self._model(), None
+            return self._kept
         except OSError as error:
             raise StoreError(f"{self.path} cannot be read ({error.strerror}); correct its rights") from error
+        if data is not None:
+            self._kept, self._stamp = self._parsed(data), stamp
         return self._kept
 
     @contextmanager

@@ -96,7 +96,12 @@ class Client:
             connection.request(method, path, body, {**own, **self.headers, **(headers or {})})
             answer = connection.getresponse()
             self._keep(answer.headers)
-            return Answer(answer.status, answer.headers, answer.read() if whole else b"")
+            found = Answer(answer.status, answer.headers, answer.read() if whole else b"")
+            if headers and "Upgrade" in headers and answer.status != 101:
+                answer.read()  # an opening that was refused cannot ask to be closed; a request after it can
+                connection.request("GET", "/healthz", headers={"Connection": "close"})
+                connection.getresponse().read()
+            return found
         finally:
             connection.close()
 
