@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Blueprint, Response, abort, make_response, redirect, render_template, request
+from flask import Blueprint, Response, make_response, redirect, render_template, request
 
 from appliance import __version__
 from appliance.access.accounts import OPERATOR
@@ -16,12 +16,12 @@ from appliance.web.caller import caller
 from appliance.web.describe import HTML, Content, describe
 from appliance.web.login import begin
 from appliance.web.policy import policy
-from appliance.web.schemas import AccountForm, NameForm, PasswordForm, Problem
+from appliance.web.schemas import AccountForm, NameForm, PasswordForm
 from appliance.web.site import site
 
 blueprint = Blueprint("access", __name__, url_prefix="/access")
 
-_ANSWERS: dict[int, Content] = {303: None, 400: HTML, 413: Problem}
+_ANSWERS: dict[int, Content] = {303: None, 400: HTML}
 
 _DONE = {
     "added": "The viewer can log in now.",
@@ -110,7 +110,7 @@ def revoke() -> Response:
 def _field(name: str) -> str:
     text = request.form.get(name)
     if text is None:
-        abort(400, f"the form lacks {name!r}; use the forms of /access")
+        raise AccessError(f"the form lacks {name!r}; use the forms of this page")
     return text.strip() if name == "name" else text
 
 

@@ -33,9 +33,7 @@ def page() -> Response:
 
 @blueprint.post("/login")
 @policy(PUBLIC)
-@describe(
-    {303: None, 400: HTML, 401: HTML, 409: Problem, 413: Problem, 415: Problem, 429: HTML}, form=LoginForm
-)
+@describe({303: None, 400: HTML, 401: HTML, 409: Problem, 415: Problem, 429: HTML}, form=LoginForm)
 def enter() -> Response:
     """Name and password, or the first code and a new password. Wrong ones are 401, too many are 429."""
     if not site().gate.login:

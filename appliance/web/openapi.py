@@ -29,13 +29,15 @@ _REFUSALS = {
 }
 """What every route may answer, beside its own."""
 
+_UNREAD = {411: "A body needs its Content-Length", 413: "The body or the head is too large"}
+"""What the server answers by itself, before anything is read."""
+
 _MEANING = {
     101: "WebSocket: one message a reading",
     200: "Done",
     303: "Look there",
     404: "There is none",
     409: "The state does not allow it",
-    413: "The body is too large",
     415: "Another type of content was expected",
     426: "Open it as a WebSocket",
     503: "Not now",
@@ -151,12 +153,14 @@ def _body(told: Description) -> dict[str, Any]:
 
 
 def _responses(told: Description) -> dict[str, Any]:
-    own = {
-        str(status): _response(_MEANING.get(status, "See there"), content)
-        for status, content in told.answers.items()
-    }
-    common = {str(status): _response(meaning, Problem) for status, meaning in _REFUSALS.items()}
-    return dict(sorted({**common, **own}.items()))
+    found = {str(status): _response(meaning, Problem) for status, meaning in _REFUSALS.items()}
+    found.update({str(status): _response(meaning, None) for status, meaning in _UNREAD.items()})
+    for status, content in told.answers.items():
+        own = _response(_MEANING.get(status, "See there"), content)
+        refusal = found.get(str(status), {})
+        # The view's own page, or the plain refusal that comes before the view.
+        found[str(status)] = {**own, "content": {**refusal.get("content", {}), **own.get("content", {})}}
+    return dict(sorted(found.items()))
 
 
 def _response(meaning: str, content: Content) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class StartRequest(BaseModel):
 
 @blueprint.post("/start")
 @policy(OPERATOR)
-@describe({200: SessionState, 409: Problem, 413: Problem, 415: Problem}, body=StartRequest)
+@describe({200: SessionState, 409: Problem, 415: Problem}, body=StartRequest)
 def start() -> Response:
     """People have read this version of the notice and agree; another version is 409."""
     if not request.is_json:
