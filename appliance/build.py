@@ -12,6 +12,7 @@ import cv2
 from appliance import registry
 from appliance.aiming import Aim
 from appliance.audit import AuditLog
+from appliance.build_web import make_door, make_server
 from appliance.button import Button, Pressed
 from appliance.config import Choice, Config, narrowed
 from appliance.environment import hushed
@@ -109,6 +110,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         metrics=Metrics(health, viewers),
         aim=Aim(session, frames),
         audit=audit,
+        gate=make_door(config),
         source=choice.backend,
         engine=reader.described,
         camera_lamp=lamps.present,
@@ -129,10 +131,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
 
     return Appliance(
-        # A picture and a WebSocket for each viewer, and room for short requests beside them.
-        server=Server(
-            create_app(site), config.web.host, config.web.port, max_connections=2 * config.web.max_viewers + 8
-        ),
+        server=make_server(config, create_app(site)),
         health=health,
         frames=frames,
         readings=readings,

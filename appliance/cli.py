@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from appliance import __version__, environment
+from appliance import __version__, access_cli, environment
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
 from appliance.signals import stop_on_signals
 
@@ -210,6 +210,8 @@ def _parser() -> _Parser:
     bench = commands.add_parser("bench", parents=[common], help="measure speed and memory on this machine")
     bench.add_argument("--seconds", type=_positive, default=20, metavar="N", help="length of the measurement")
     bench.set_defaults(function=_bench)
+
+    access_cli.add_commands(commands, common, _load)
     return parser
 
 

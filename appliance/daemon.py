@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from appliance.access.reset import say_first_code
 from appliance.build import make_appliance
 from appliance.config import Config
 from appliance.errors import WorkerStuck
 from appliance.notify import Notifier
+from appliance.web.listener import network_url
 from appliance.workers import Worker
 
 log = logging.getLogger("appliance.daemon")
@@ -121,6 +123,9 @@ class Daemon:
         if not site.camera_lamp:
             log.warning("no camera lamp is configured: nothing but the page shows whether the camera is open")
         self._warn_if_open()
+        if site.gate.login:
+            log.info("on the network: %s", network_url(self._appliance.server.url))
+            say_first_code(site.gate.accounts)
 
     def _warn_if_open(self) -> None:
         if self._appliance.site.open_to_network:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from appliance.web.describe import JPEG, describe
 from appliance.web.policy import OPERATOR, policy
+from appliance.web.schemas import Problem
 from appliance.web.site import site
 
 blueprint = Blueprint("aiming", __name__)
@@ -12,6 +14,7 @@ blueprint = Blueprint("aiming", __name__)
 
 @blueprint.get("/aim.jpg")
 @policy(OPERATOR)
+@describe({200: JPEG, 409: Problem, 503: Problem})
 def picture() -> Response:
     """The newest picture, coarse and blurred; 409 unless aiming, 503 while the camera has given none."""
     jpeg = site().aim.picture()

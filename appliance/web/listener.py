@@ -13,6 +13,11 @@ _PORT_FAULTS = {
 }
 
 
+def network_url(url: str) -> str:
+    """The address of the page for others on the network, from the one for this device itself."""
+    return url.replace("//localhost:", f"//{socket.gethostname().partition('.')[0].lower()}.local:")
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A socket that clients may connect to; raises `ConfigError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

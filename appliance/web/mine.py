@@ -5,7 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, Response, abort, make_response, render_template, request
 
 from appliance import __version__
+from appliance.web.describe import HTML, describe
 from appliance.web.policy import PUBLIC, policy
+from appliance.web.schemas import Problem
 from appliance.web.site import site
 
 blueprint = Blueprint("mine", __name__, url_prefix="/mine")
@@ -15,6 +17,7 @@ WHO = "link"
 
 @blueprint.get("/<token>")
 @policy(PUBLIC)
+@describe({200: HTML, 404: HTML})
 def page(token: str) -> Response:
     """What is kept of the session, and the button that withdraws; 404 for an unknown or erased one."""
     id = _known(token)
@@ -28,6 +31,7 @@ def page(token: str) -> Response:
 
 @blueprint.post("/<token>")
 @policy(PUBLIC)
+@describe({200: HTML, 404: HTML, 507: Problem})
 def withdraw(token: str) -> Response:
     """End the session if it still goes on, and erase everything recorded of it."""
     id = _known(token)

@@ -11,8 +11,10 @@ from appliance.errors import StateConflict
 from appliance.standing import AIM_S
 from appliance.values import Box
 from appliance.web.bodies import Body, body
+from appliance.web.describe import describe
 from appliance.web.links import link_of
 from appliance.web.policy import OPERATOR, policy, who
+from appliance.web.schemas import Aiming, Link, Problem, SessionState, Started
 from appliance.web.site import site
 
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/session")
@@ -70,6 +72,7 @@ class MarkerRequest(Body):
 
 @blueprint.post("/start")
 @policy(OPERATOR)
+@describe({200: Started, 409: Problem, 415: Problem, 507: Problem}, body=StartRequest)
 def start() -> Response:
     """People have read this version of the notice and agree; another version is 409.
 
@@ -83,6 +86,7 @@ def start() -> Response:
 
 @blueprint.post("/stop")
 @policy(OPERATOR)
+@describe({200: SessionState})
 def stop() -> Response:
     """Whatever goes on ends and the camera closes."""
     site().session.stop(who())
@@ -91,6 +95,7 @@ def stop() -> Response:
 
 @blueprint.post("/aim")
 @policy(OPERATOR)
+@describe({200: Aiming, 409: Problem, 507: Problem})
 def aim() -> Response:
     """The camera opens for a blurred preview, for a minute at most; 409 while live."""
     here = site().session
@@ -100,6 +105,7 @@ def aim() -> Response:
 
 @blueprint.post("/seat")
 @policy(OPERATOR)
+@describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=SeatRequest)
 def seat() -> Response:
     """Another place in the picture bounds the analysis, null for all of it; 409 unless live."""
     site().session.seat(body(SeatRequest, '{"seat": [0.2, 0.1, 0.5, 0.8]}').box, who())
@@ -108,6 +114,7 @@ def seat() -> Response:
 
 @blueprint.post("/record")
 @policy(OPERATOR)
+@describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=RecordRequest)
 def record() -> Response:
     """Numbers are recorded from now on; 409 unless live."""
     wanted = body(RecordRequest, '{"label": "", "note": ""}')
@@ -117,6 +124,7 @@ def record() -> Response:
 
 @blueprint.post("/marker")
 @policy(OPERATOR)
+@describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=MarkerRequest)
 def marker() -> Response:
     """Note some words in the record at this moment; 409 unless recording."""
     site().session.marker(body(MarkerRequest, '{"text": "question 2"}').text.strip())
@@ -125,6 +133,7 @@ def marker() -> Response:
 
 @blueprint.post("/withdraw")
 @policy(OPERATOR)
+@describe({200: SessionState, 409: Problem, 507: Problem})
 def withdraw() -> Response:
     """The session ends and everything recorded of it is erased; 409 when there is none."""
     site().session.withdraw(who())
@@ -133,6 +142,7 @@ def withdraw() -> Response:
 
 @blueprint.get("/link")
 @policy(OPERATOR)
+@describe({200: Link, 409: Problem})
 def link() -> Response:
     """The one-time link of the session in force and its QR code, once more; 409 when there is none."""
     token = site().session.now.token

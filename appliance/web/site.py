@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from flask import current_app
 
+from appliance.access.gate import Gate
 from appliance.aiming import Aim
 from appliance.audit import AuditLog
 from appliance.guesses import Guesses
@@ -36,6 +37,7 @@ class Site:
     metrics: Metrics
     aim: Aim
     audit: AuditLog
+    gate: Gate
     source: str
     engine: dict[str, str]
     camera_lamp: bool

@@ -10,8 +10,10 @@ from appliance import __version__
 from appliance.errors import StateConflict
 from appliance.standing import IDLE
 from appliance.web.bodies import Body, body
+from appliance.web.describe import HTML, describe
 from appliance.web.links import address_of, qr
 from appliance.web.policy import OPERATOR, VIEWER, policy, who
+from appliance.web.schemas import Problem, Settled
 from appliance.web.site import site
 
 blueprint = Blueprint("terms", __name__)
@@ -26,6 +28,7 @@ class LawfulRequest(Body):
 
 @blueprint.post("/api/lawful")
 @policy(OPERATOR)
+@describe({200: Settled, 409: Problem, 415: Problem, 507: Problem}, body=LawfulRequest)
 def lawful() -> Response:
     """Say where the device stands and what it is used for; in force at once and after the next start.
 
@@ -42,6 +45,7 @@ def lawful() -> Response:
 
 @blueprint.get("/notice")
 @policy(VIEWER)
+@describe({200: HTML})
 def notice() -> str:
     """The notice in force, to be printed, with the QR code of this device."""
     here = site()

@@ -153,6 +153,8 @@ def tls(request: pytest.FixtureRequest) -> Tls | None:
 @contextmanager
 def running(probe: Probe, **settings: object) -> Iterator[Server]:
     """The application served on a free port; checks at the end that no thread is left."""
+    if (pair := settings.pop("tls", None)) is not None:
+        settings["tls"] = lambda: pair
     server = Server(probe.app, "127.0.0.1", 0, **{"max_connections": 8, **settings})  # type: ignore[arg-type]
     with served(server):
         yield server

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.access.gate import make_gate
+from appliance.access.passwords import Passwords
 from appliance.aiming import Aim
 from appliance.audit import AuditLog
 from appliance.handoff import Slot
@@ -30,13 +32,22 @@ def make_site(
     allowed_hosts: tuple[str, ...] = (),
     lawful: tuple[str, str] = ("other", "practice"),
     frames: Slot[Frame] | None = None,
+    login: bool = False,
+    idle_minutes: float = 60,
+    requests_per_s: float = 1000,
 ) -> Site:
     """`lawful`: region and purpose. The records of its session are kept in memory."""
     health, viewers = Health("usb"), Viewers(2)
-    audit = AuditLog(Path(tempfile.mkdtemp()))
+    state = Path(tempfile.mkdtemp())
+    audit = AuditLog(state)
     terms = Terms(read_notice(), keep_days=KEEP_DAYS, region=lawful[0], purpose=lawful[1])
     session = Session(
         terms, needs_agreement=needs_agreement, source="usb", records=MemoryRecords(), audit=audit
+    )
+    # Passwords cost next to nothing here: what they cost is passwords' own test's business.
+    cheap = Passwords(memory_kib=8, passes=1)
+    gate = make_gate(
+        state, login=login, idle_minutes=idle_minutes, requests_per_s=requests_per_s, passwords=cheap
     )
     return Site(
         health=health,
@@ -48,6 +59,7 @@ def make_site(
         metrics=Metrics(health, viewers),
         aim=Aim(session, frames or Slot[Frame]()),
         audit=audit,
+        gate=gate,
         source="usb",
         engine={"detector": "a", "classifier": "b"},
         camera_lamp=False,

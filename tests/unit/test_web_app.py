@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from appliance.values import Picture
 from appliance.viewers import BARE
 from appliance.web.app import create_app
+from appliance.web.caller import LOOPBACK, Caller
 from appliance.web.live import Parts, Pictures
 from appliance.web.site import Site
 from tests.doubles.parts import WITHIN_S, frame
@@ -89,7 +90,7 @@ def picture(site: Site, jpeg: bytes = b"jpeg") -> Picture:
 
 def test_a_picture_that_comes_with_the_stop_is_handed_to_nobody(site: Site) -> None:
     site.session.start("1", "operator")
-    pictures, found = Pictures(site, BARE), []
+    pictures, found = Pictures(site, BARE, Caller(LOOPBACK, "operator")), []
     late = picture(site)
     waiting = threading.Thread(target=lambda: found.append(pictures.next(WITHIN_S)))
     waiting.start()
@@ -102,7 +103,7 @@ def test_a_picture_that_comes_with_the_stop_is_handed_to_nobody(site: Site) -> N
 
 def test_a_picture_under_way_ends_with_the_agreement(site: Site) -> None:
     site.session.start("1", "operator")
-    parts = Parts(Pictures(site, BARE))
+    parts = Parts(Pictures(site, BARE, Caller(LOOPBACK, "operator")))
     site.jpegs.put(picture(site, bytes(400_000)))
     sent = len(next(parts)) + len(next(parts))
     site.session.stop("operator")
@@ -114,7 +115,7 @@ def test_a_picture_under_way_ends_with_the_agreement(site: Site) -> None:
 
 def test_a_whole_picture_comes_in_slices_with_its_length_and_the_next_boundary(site: Site) -> None:
     site.session.start("1", "operator")
-    parts, body = Parts(Pictures(site, BARE)), b""
+    parts, body = Parts(Pictures(site, BARE, Caller(LOOPBACK, "operator"))), b""
     for _ in range(2):
         site.jpegs.put(picture(site, b"x" * 50_000))
         while not body.endswith(b"\r\n--interview-grader-picture\r\n"):

@@ -14,6 +14,7 @@
  *   #announce              polite live region: changed labels only, at most every 3 s
  */
 
+import { csrf, toLogin } from "./csrf.js";
 import { Picture, Readings, pause } from "./links.js";
 import { Operator } from "./operator.js";
 import { People, setText } from "./people.js";
@@ -76,6 +77,7 @@ async function poll() {
   polling += 1;
   try {
     answer = await fetch("/api/state", { cache: "no-store", signal: AbortSignal.timeout(POLL_LIMIT_MS) });
+    toLogin(answer);
     if (answer.ok) told = await answer.json();
   } catch {
     // no connection, too slow, or not our JSON: told stays null
@@ -214,7 +216,7 @@ function drawEmpty() {
 async function post(path, body) {
   const answer = await fetch(path, {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json", ...csrf() },
     body: JSON.stringify(body),
   }).catch(() => null);
   await poll();
