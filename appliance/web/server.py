@@ -255,10 +255,8 @@ class Server:
 
         Raises `ConfigError` if the address cannot be had or the certificate cannot be read.
         """
-        if self._tls is not None:
-            self._tls.context()
         wires = _Wires(self._tls, self._send_timeout_s, self._send_buffer_bytes)
-        listener = listen(self._host, self._port)
+        listener = listen(self._host, self._port, self._tls)
         server = _HttpServer(self._app, listener, self._max_connections, self._crowd)
         server.ssl_adapter, server.timeout = wires, self._send_timeout_s  # type: ignore[assignment]
         server.max_request_header_size = self._max_header_bytes
