@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import cv2
 
 from appliance import registry
+from appliance.access.reset import reset_access
 from appliance.aiming import Aim
 from appliance.audit import AuditLog
+from appliance.build_session import make_button, make_store, make_terms
 from appliance.build_web import make_door, make_server
-from appliance.button import Button, Pressed
+from appliance.button import Button
 from appliance.config import Choice, Config, narrowed
 from appliance.environment import hushed
 from appliance.errors import BackendMissing
@@ -22,16 +24,14 @@ from appliance.health import Health
 from appliance.loops import Capture, SinkLoop, Vision
 from appliance.manifest import Manifest, check_tensors
 from appliance.metrics import Metrics
-from appliance.notice import KEEP_DAYS, read_notice
-from appliance.pagefile import PageFile
 from appliance.pipeline import Doubt, Pipeline
-from appliance.ports import Camera, Engine, Lamps, Records, Sink
+from appliance.ports import Camera, Engine, Lamps, Sink
 from appliance.resources import model_card, models_dir
 from appliance.session import Session
 from appliance.settings import AutoCamera
 from appliance.settings import Vision as VisionSettings
 from appliance.sinks import Shared
-from appliance.terms import Terms
+from appliance.store import Store
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
 from appliance.vision.blazeface import BlazeFace
@@ -49,7 +49,7 @@ log = logging.getLogger("appliance.build")
 AUTO_ORDER = ("csi", "usb", "demo")
 """Which cameras `auto` looks for, the first one there wins."""
 
-LIMITS_S = {"capture": 15.0, "vision": 10.0, "sink-stream": 10.0, "sink-lamps": 10.0}
+LIMITS_S = {"capture": 15.0, "vision": 10.0, "sink-stream": 10.0, "sink-lamps": 10.0, "sink-recorder": 20.0}
 """How long one step of each worker may take; opening a camera is slow."""
 
 
@@ -77,6 +77,7 @@ class Appliance:
     site: Site
     lamps: Lamps
     button: Button | None
+    store: Store
 
 
 def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[str], None]) -> Appliance:
@@ -90,16 +91,19 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     reader = make_reader(config)
     health = Health(choice.backend)
     audit = AuditLog(config.state_dir)
+    store = make_store(config, audit)
     session = Session(
         make_terms(config),
         needs_agreement=camera.needs_agreement,
         source=choice.backend,
-        records=make_records(config),
+        records=store,
         audit=audit,
     )
+    store.on_stopped = lambda id, reason: session.stop_recording("timer")
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
     shared = Shared(health, session, viewers, jpegs)
+    gate = make_door(config)
     site = Site(
         health=health,
         session=session,
@@ -110,7 +114,8 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         metrics=Metrics(health, viewers),
         aim=Aim(session, frames),
         audit=audit,
-        gate=make_door(config),
+        gate=gate,
+        store=store,
         source=choice.backend,
         engine=reader.described,
         camera_lamp=lamps.present,
@@ -125,7 +130,11 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     sinks: dict[str, Sink] = {
         "sink-stream": stream(shared, quality=config.web.jpeg_quality),
         "sink-lamps": lamp_sink(shared, lamps),
+        "sink-recorder": registry.load("sink", "recorder")(shared, store),
     }
+
+    def reset() -> None:
+        reset_access(gate.accounts, audit, "button")
 
     def worker(name: str, step: Callable[[], None], finish: Callable[[], None]) -> Worker:
         return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
@@ -145,43 +154,9 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         ),
         site=site,
         lamps=lamps,
-        button=make_button(config, session),
+        button=make_button(config, session, reset),
+        store=store,
     )
-
-
-def make_terms(config: Config) -> Terms:
-    """On what terms people agree; raises `ConfigError` for a notice that is none."""
-    page = PageFile(config.state_dir)
-    origins = (config.origins.get(key, "") for key in ("lawful.region", "lawful.purpose"))
-    return Terms(
-        read_notice(config.session.notice),
-        keep_days=getattr(getattr(config, "storage", None), "keep_days", KEEP_DAYS),
-        region=config.lawful.region,
-        purpose=config.lawful.purpose,
-        fixed_by=next((origin for origin in origins if origin and origin != str(page.path)), ""),
-        keep=lambda region, purpose: page.put("lawful", {"region": region, "purpose": purpose}),
-    )
-
-
-def make_records(config: Config) -> Records | None:
-    """Where sittings are recorded; None: nowhere, and Record is refused."""
-    del config
-    return None
-
-
-def make_button(config: Config, session: Session) -> Button | None:
-    """The button, if there is one; raises `ConfigError` when its pin cannot be had."""
-    wanted = config.session
-    if wanted.button_pin < 0:
-        return None
-    if wanted.printed_notice != session.terms.notice.version:
-        log.warning(
-            "the button starts nothing: session.printed_notice is %r, the notice is %r; print /notice",
-            wanted.printed_notice,
-            session.terms.notice.version,
-        )
-    pressed = Pressed(session, printed_notice=wanted.printed_notice, people=wanted.button_people)
-    return Button(wanted.button_pin, wanted.button_factory, pressed)
 
 
 def choose_camera(config: Config) -> Choice:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from appliance import __version__, access_cli, environment
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
+from appliance.records_command import add_commands as add_records_commands
 from appliance.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     config = _load(options)
-    from appliance.build import check_lamps, choose_camera, make_camera, make_terms
+    from appliance.build import check_lamps, choose_camera, make_camera
+    from appliance.build_session import make_terms
     from appliance.report_models import model_lines
 
     models = model_lines(config)
@@ -212,6 +214,7 @@ def _parser() -> _Parser:
     bench.set_defaults(function=_bench)
 
     access_cli.add_commands(commands, common, _load)
+    add_records_commands(commands, common, _load)
     return parser
 
 

@@ -14,7 +14,17 @@ from pydantic import BaseModel, ValidationError
 from appliance import registry
 from appliance.errors import BackendMissing, ConfigError, ConfigErrors
 from appliance.layers import BOARD_FILE, Request, merge, nearest, read_layers
-from appliance.settings import CHOICES, PLAIN, Access, AutoCamera, Lawful, SessionSettings, Vision, Web
+from appliance.settings import (
+    CHOICES,
+    PLAIN,
+    Access,
+    AutoCamera,
+    Lawful,
+    SessionSettings,
+    Storage,
+    Vision,
+    Web,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class Config:
     access: Access
     session: SessionSettings
     lawful: Lawful
+    storage: Storage
     state_dir: Path
     installed: bool
     origins: Mapping[str, str]

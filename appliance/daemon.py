@@ -84,6 +84,7 @@ class Daemon:
             *(partial(self._join, worker, all_by) for worker in appliance.consumers),
             partial(self._join_http, http),
             appliance.site.session.close,
+            appliance.store.close,
             appliance.lamps.close,
         ]
         for step in steps:

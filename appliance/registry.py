@@ -22,6 +22,7 @@ ENGINES = {
 SINKS = {
     "stream": "appliance.sinks.stream:Stream",
     "lamps": "appliance.sinks.lamps:LampSink",
+    "recorder": "appliance.sinks.recorder:Recorder",
 }
 LAMPS = {
     "none": "appliance.sinks.lamps:NoLamps",

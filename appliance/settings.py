@@ -165,12 +165,25 @@ class Lawful(_Section):
     )
 
 
+class Storage(_Section):
+    """Records of sessions: numbers, never pictures."""
+
+    keep_days: int = Field(7, ge=1, le=30, description="Days after which a session is erased by itself.")
+    min_free_mb: int = Field(
+        200,
+        ge=0,
+        le=1_000_000,
+        description="Recording stops when the disk has less room than this, in millions of bytes.",
+    )
+
+
 PLAIN: dict[str, type[BaseModel]] = {
     "vision": Vision,
     "web": Web,
     "access": Access,
     "session": SessionSettings,
     "lawful": Lawful,
+    "storage": Storage,
 }
 """Sections with one set of keys."""
 

@@ -15,7 +15,20 @@ from appliance.errors import (
     TooManyTries,
     TooManyViewers,
 )
-from appliance.web import about, access, aiming, live, login, mine, openapi, policy, sessions, status, terms
+from appliance.web import (
+    about,
+    access,
+    aiming,
+    history,
+    live,
+    login,
+    mine,
+    openapi,
+    policy,
+    sessions,
+    status,
+    terms,
+)
 from appliance.web.caller import caller
 from appliance.web.connection import MAX_BODY_BYTES
 from appliance.web.csrf import form_token
@@ -51,7 +64,7 @@ def create_app(site: Site) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the seven names keep their order
     app.extensions[KEY] = site
-    for part in (about, access, aiming, live, login, mine, openapi, sessions, status, terms):
+    for part in (about, access, aiming, history, live, login, mine, openapi, sessions, status, terms):
         app.register_blueprint(part.blueprint)
     app.before_request(policy.check_request)
     app.after_request(login.renew)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 View = TypeVar("View", bound=Callable[..., object])
 
 JPEG, HTML, TEXT, MJPEG = "image/jpeg", "text/html", "text/plain", "multipart/x-mixed-replace"
+PDF = "application/pdf"
 """Media types of answers that are not JSON."""
 
 Content = type[BaseModel] | str | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -190,3 +190,19 @@ class Settled(Answer):
 
     refusal: str
     notice: NoticeVersion
+
+
+class Sessions(Answer):
+    """The recorded sessions, the newest first."""
+
+    sessions: list[dict[str, Any]]
+
+
+class Recorded(Answer):
+    """One recorded session, with every second."""
+
+
+class Erased(Answer):
+    """The id of the session that is gone."""
+
+    erased: str

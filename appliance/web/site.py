@@ -16,6 +16,7 @@ from appliance.health import Health
 from appliance.metrics import Metrics
 from appliance.notice import Notice
 from appliance.session import Session
+from appliance.store import Store
 from appliance.terms import Terms
 from appliance.values import Picture, Reading
 from appliance.viewers import Viewers
@@ -38,6 +39,7 @@ class Site:
     aim: Aim
     audit: AuditLog
     gate: Gate
+    store: Store
     source: str
     engine: dict[str, str]
     camera_lamp: bool
@@ -72,6 +74,7 @@ class Site:
             "notice": {"version": self.notice.version},
             "camera": self.health.camera_json(),
             "engine": self.engine,
+            "storage": {"state": self.store.status.state, "reason": self.store.status.reason},
             "viewers": self.viewers.count,
             "session": _session_json(self.session),
             "reading": self.reading(),

@@ -21,7 +21,6 @@ from appliance.pictures import Clip
 from appliance.ports import Presence
 from appliance.resources import demo_clip
 from appliance.values import Frame, LampState, Tensor
-from tests.doubles.agreements import MemoryRecords
 
 LIMIT = "TEST_WORKER_LIMIT_S"
 """Environment variable: how long one step of any worker may take."""
@@ -172,7 +171,6 @@ def main() -> int:
     registry.CAMERAS.update(living=f"{here}:Living", calm=f"{here}:Calm")
     registry.ENGINES.update(counting=f"{here}:Counting")
     registry.LAMPS.update(recording=f"{here}:Lamps")
-    build.make_records = lambda config: MemoryRecords()
     if LIMIT in os.environ:
         build.LIMITS_S = dict.fromkeys(build.LIMITS_S, float(os.environ[LIMIT]))
     if AIM in os.environ:

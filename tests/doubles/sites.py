@@ -17,6 +17,7 @@ from appliance.health import Health
 from appliance.metrics import Metrics
 from appliance.notice import KEEP_DAYS, read_notice
 from appliance.session import Session
+from appliance.store import Store
 from appliance.terms import Terms
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
@@ -60,6 +61,7 @@ def make_site(
         aim=Aim(session, frames or Slot[Frame]()),
         audit=audit,
         gate=gate,
+        store=Store(state),
         source="usb",
         engine={"detector": "a", "classifier": "b"},
         camera_lamp=False,

@@ -1,0 +1,212 @@
+"""The commands about records: `sessions`, `backup`, `restore` and `audit`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from appliance.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from appliance.audit import AuditLog
+    from appliance.config import Config
+    from appliance.store import Session, Store
+
+PASSPHRASE = "INTERVIEW_GRADER_PASSPHRASE"
+"""Environment variable for scripts. Never an argument: everybody on the machine could see it."""
+
+Load = Callable[[argparse.Namespace], "Config"]
+
+
+def add_commands(
+    commands: Any,
+    common: argparse.ArgumentParser,
+    load: Load,
+) -> None:
+    """Add the parsers; `load` makes the configuration from parsed arguments."""
+    sessions = commands.add_parser("sessions", help="list, show, export or erase what was recorded")
+    actions = sessions.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", parents=[common], help="all sessions, the newest first")
+    show = actions.add_parser("show", parents=[common], help="one session in a few lines")
+    export = actions.add_parser("export", parents=[common], help="one session as JSON, CSV or PDF")
+    erase = actions.add_parser("erase", parents=[common], help="erase one session, copies included")
+    for each in (show, export, erase):
+        each.add_argument("id", metavar="ID")
+    kinds = export.add_mutually_exclusive_group()
+    for kind in ("csv", "json", "pdf"):
+        kinds.add_argument(
+            f"--{kind}", dest="kind", action="store_const", const=kind, help=f"as {kind.upper()}"
+        )
+    export.add_argument("-o", dest="output", type=Path, metavar="FILE", help="write to FILE")
+    sessions.set_defaults(function=lambda options: _sessions(options, load(options)))
+
+    backup = commands.add_parser("backup", parents=[common], help="write all records into one sealed file")
+    restore = commands.add_parser("restore", parents=[common], help="take in the records of a backup")
+    for parser, work in ((backup, _backup), (restore, _restore)):
+        parser.add_argument("file", type=Path, metavar="FILE")
+        parser.add_argument(
+            "--passphrase-file",
+            type=Path,
+            metavar="FILE",
+            help=f"read the passphrase from the first line of FILE (else {PASSPHRASE}, else it is asked for)",
+        )
+        parser.set_defaults(function=lambda options, work=work: work(options, load(options)))
+
+    audit = commands.add_parser("audit", help="verify or show the audit log")
+    looks = audit.add_subparsers(dest="action", required=True, metavar="ACTION")
+    looks.add_parser("verify", parents=[common], help="whether every line is as it was written")
+    looks.add_parser("show", parents=[common], help="every line in words")
+    audit.set_defaults(function=lambda options: _audit(options, load(options)))
+
+
+@contextlib.contextmanager
+def _opened(config: Config) -> Iterator[tuple[Store, AuditLog]]:
+    from appliance.audit import AuditLog
+    from appliance.build_session import make_store
+
+    audit = AuditLog(config.state_dir)
+    store = make_store(config, audit)
+    try:
+        yield store, audit
+    finally:
+        store.close()
+
+
+def _sessions(options: argparse.Namespace, config: Config) -> int:
+    with _opened(config) as (store, audit):
+        if options.action == "list":
+            _list(store)
+            return 0
+        session = _known(store, options.id)
+        if options.action == "show":
+            _show(session)
+        elif options.action == "erase":
+            store.erase(options.id)
+            audit.append("erase", "shell", session=options.id)
+            print(f"erased {options.id}")
+        else:
+            _export(session, options, audit)
+    return 0
+
+
+def _list(store: Store) -> None:
+    from appliance.report import lasted, local
+
+    for kept in store.sessions():
+        until = f"erased {local(kept.expires)}" if kept.ended is not None else "being recorded"
+        print(f"{kept.id}  {local(kept.recorded)}  {lasted(kept.seconds):>6}  {until}  {kept.label}".rstrip())
+
+
+def _show(session: Session) -> None:
+    from appliance import timeline
+    from appliance.report import deletion, lasted, local
+
+    kept = session.kept
+    print(f"{kept.id}  {local(kept.recorded)}  {lasted(kept.seconds)} min  {kept.label}".rstrip())
+    for words in filter(None, (kept.note, f"notice version {kept.notice_version}", deletion(kept))):
+        print(words)
+    for person in timeline.persons(session):
+        figures = timeline.figures(timeline.of(session, person))
+        means = ", ".join(f"{name} {value:.2f}" for name, value in (figures.means or {}).items())
+        print(f"person {person}: {means or 'not readable'} ({figures.scored} of {figures.frames} frames)")
+    for marker in session.markers:
+        print(f"{lasted(int(marker.at))} {marker.text}")
+
+
+def _export(session: Session, options: argparse.Namespace, audit: AuditLog) -> None:
+    kind = options.kind or "json"
+    if options.output is None and kind == "pdf" and sys.stdout.isatty():
+        raise ConfigError("a PDF is not for the terminal; add -o FILE", key="sessions export")
+    content = _content(session, kind)
+    audit.append("export", "shell", session=session.kept.id, format=kind)
+    if options.output is not None:
+        options.output.write_bytes(content)
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+
+
+def _content(session: Session, kind: str) -> bytes:
+    from appliance.report import as_csv, as_json
+
+    if kind == "csv":
+        return as_csv(session).encode()
+    if kind == "json":
+        return json.dumps(as_json(session), indent=2, ensure_ascii=False).encode() + b"\n"
+    from appliance.report_pdf import as_pdf
+
+    return as_pdf(session)
+
+
+def _known(store: Store, id: str) -> Session:
+    session = store.session(id)
+    if session is None:
+        raise ConfigError("not a known session; `sessions list` shows those that are", key="ID", value=id)
+    return session
+
+
+def _backup(options: argparse.Namespace, config: Config) -> int:
+    if options.file.exists():
+        raise ConfigError("is there already; choose another name", key="FILE", value=str(options.file))
+    passphrase = _passphrase(options, twice=True)
+    with _opened(config) as (store, audit):
+        count = store.backup(options.file, passphrase)
+        audit.append("backup", "shell", action="made", sessions=count)
+    print(f"{count} sessions in {options.file}; erasing one of them here removes the file, where it is")
+    return 0
+
+
+def _restore(options: argparse.Namespace, config: Config) -> int:
+    if not options.file.is_file():
+        raise ConfigError("expected a backup file", key="FILE", value=str(options.file))
+    passphrase = _passphrase(options, twice=False)
+    with _opened(config) as (store, audit):
+        done = store.restore(options.file, passphrase)
+        audit.append("backup", "shell", action="restored", sessions=done.taken)
+    print(
+        f"{done.taken} sessions restored; {done.here} were here already, {done.erased} stay erased, "
+        f"{done.old} are older than storage.keep_days"
+    )
+    return 0
+
+
+def _passphrase(options: argparse.Namespace, *, twice: bool) -> str:
+    if options.passphrase_file is not None:
+        try:
+            lines = options.passphrase_file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot be read ({error})", key="--passphrase-file") from error
+        return str(lines[0]) if lines else ""
+    if PASSPHRASE in os.environ:
+        return os.environ[PASSPHRASE]
+    if not sys.stdin.isatty():
+        raise ConfigError(f"no passphrase: set {PASSPHRASE}, or give --passphrase-file FILE")
+    given = getpass.getpass("Passphrase: ")
+    if twice and getpass.getpass("Again: ") != given:
+        raise ConfigError("the two passphrases differ; try again")
+    return given
+
+
+def _audit(options: argparse.Namespace, config: Config) -> int:
+    from appliance.audit import AuditLog
+
+    log = AuditLog(config.state_dir)
+    if options.action == "show":
+        for entry in log.entries():
+            known = ("n", "time", "event", "who", "hash")
+            details = " ".join(f"{name}={value}" for name, value in entry.items() if name not in known)
+            print(f"{entry.get('time')}  {entry.get('event')}  {entry.get('who')}  {details}".rstrip())
+        return 0
+    verdict = log.verify()
+    if verdict.fault:
+        raise StoreError(f"{log.path}: {verdict.fault}; {verdict.lines} lines before it are sound")
+    torn = f", {verdict.torn} left unfinished by a power cut" if verdict.torn else ""
+    print(f"{verdict.lines} lines, all sound{torn}")
+    return 0

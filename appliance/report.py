@@ -1,0 +1,148 @@
+"""A session as JSON and CSV. Every export says under which notice, on how many frames, and until when."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+from appliance import timeline
+from appliance.store import Kept, Second, Session
+from appliance.store.rows import COLUMNS
+
+SCHEMA = 1
+
+NOT_FEELINGS = (
+    "An expression is not a feeling: a scowl often means something else than anger, and a smile is not "
+    "happiness. These numbers say what a face looked like to a small model, which is often wrong. They are "
+    "no verdict on anybody and no ground for a decision about anybody."
+)
+SAMPLING = (
+    "Each value is the mean of the calibrated values of one person within one second. 'scored' is how many "
+    "frames are behind it, 'frames' in how many the person was seen, 'skipped' how many frames of the camera "
+    "were never looked at. No pictures were kept."
+)
+
+_DIGITS = 4
+
+
+def listed(kept: Kept) -> dict[str, Any]:
+    """A session in a list, as JSON."""
+    return {
+        "id": kept.id,
+        "label": kept.label,
+        "note": kept.note,
+        "started": iso(kept.started),
+        "recorded": iso(kept.recorded),
+        "ended": iso(kept.ended),
+        "ending": kept.ending,
+        "clock_set": kept.clock_set,
+        "seconds": kept.seconds,
+        "people": kept.people,
+        "persons": kept.persons,
+        "source": kept.source,
+        "notice": {"version": kept.notice_version, "hash": kept.notice_hash},
+        "deleted_about": iso(kept.expires),
+    }
+
+
+def as_json(session: Session) -> dict[str, Any]:
+    """A session with everything that is kept of it."""
+    by_person = [timeline.of(session, person) for person in timeline.persons(session)]
+    return {
+        "schema": SCHEMA,
+        "about": NOT_FEELINGS,
+        "sampling": SAMPLING,
+        "deletion": deletion(session.kept),
+        "session": listed(session.kept),
+        "markers": [{"at": round(each.at, 3), "text": each.text} for each in session.markers],
+        "persons": [
+            {
+                **_rounded(asdict(timeline.figures(seconds))),
+                "timeline": [_second(each) for each in seconds],
+            }
+            for seconds in by_person
+        ],
+    }
+
+
+def as_csv(session: Session) -> str:
+    """One line a person and second, below lines that begin with # and say what it is."""
+    kept, out = session.kept, io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    facts = {
+        "session": kept.id,
+        "label": kept.label,
+        "note": kept.note,
+        "agreed": iso(kept.started),
+        "recorded": iso(kept.recorded),
+        "ended": iso(kept.ended),
+        "notice version": kept.notice_version,
+        "notice hash": kept.notice_hash,
+        "deletion": deletion(kept),
+        "sampling": SAMPLING,
+        "about": NOT_FEELINGS,
+    }
+    writer.writerows([f"# {name}", _plain(value)] for name, value in facts.items() if value)
+    writer.writerows(["# marker", f"{each.at:.1f}", _plain(each.text)] for each in session.markers)
+    writer.writerow(COLUMNS)
+    for second in session.seconds:
+        writer.writerow([_short(getattr(second, name)) for name in COLUMNS])
+    return out.getvalue()
+
+
+def deletion(kept: Kept) -> str:
+    """When the device erases the session, in words."""
+    if kept.expires is None:
+        return "It is still being recorded."
+    return f"The device erases this session by itself about {local(kept.expires)}; earlier when asked to."
+
+
+def iso(unix: float | None) -> str | None:
+    """Unix seconds as UTC in words that sort, None for None."""
+    if unix is None:
+        return None
+    return datetime.fromtimestamp(unix, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def local(unix: float | None) -> str:
+    """Unix seconds on the device's own clock, for people; - for None."""
+    if unix is None:
+        return "-"
+    return datetime.fromtimestamp(unix, timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def lasted(seconds: int) -> str:
+    """A length as minutes and seconds."""
+    return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+def _second(second: Second) -> dict[str, Any]:
+    return {
+        "second": second.second,
+        "emotions": _rounded(second.means) if second.means else None,
+        "frames": second.frames,
+        "scored": second.scored,
+        "skipped": second.skipped,
+        "not_readable": second.unreadable,
+        "box": [round(side, 1) for side in (second.x, second.y, second.width, second.height)],
+        "pose": _rounded({name: getattr(second, name) for name in ("yaw", "pitch", "roll")}),
+        "movement": _rounded({name: getattr(second, name) for name in ("head", "body", "nods", "shakes")}),
+    }
+
+
+def _rounded(table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _rounded(value) if isinstance(value, dict) else _short(value) for name, value in table.items()
+    }
+
+
+def _short(value: Any) -> Any:
+    return round(value, _DIGITS) if isinstance(value, float) else value
+
+
+def _plain(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

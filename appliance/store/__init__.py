@@ -1,0 +1,28 @@
+"""The records: numbers of sessions in one SQLite file, and nothing else. Only this package knows SQL.
+
+`records` is the store that others use; `holder` opens and sweeps its file; `database` knows SQLite.
+"""
+
+from __future__ import annotations
+
+from appliance.store.clocks import Clocks
+from appliance.store.copies import EXPORTS
+from appliance.store.limits import Limits, Status
+from appliance.store.records import ID, Store
+from appliance.store.rows import REASONS, Kept, Marker, Second, Session
+from appliance.store.transfer import Restored
+
+__all__ = [
+    "EXPORTS",
+    "ID",
+    "REASONS",
+    "Clocks",
+    "Kept",
+    "Limits",
+    "Marker",
+    "Restored",
+    "Second",
+    "Session",
+    "Status",
+    "Store",
+]

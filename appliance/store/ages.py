@@ -1,0 +1,67 @@
+"""What must outlive the database: the seconds lived, the age of the oldest row and of files beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+
+from appliance.store.clocks import Clocks, Lived
+
+log = logging.getLogger("appliance.store")
+
+
+class Ages:
+    """Kept in a small file, written as a whole; when it is lost the count begins at what the rows say."""
+
+    def __init__(self, path: Path, clocks: Clocks) -> None:
+        self._path, self._clocks = path, clocks
+        self._lived = Lived()
+        self._loaded = False
+        self.oldest: float | None = None
+        """Seconds lived at which the oldest row was written, None without any."""
+        self.files: dict[str, float] = {}
+        """File name to the seconds lived that count as its beginning."""
+
+    def load(self) -> None:
+        """Read the file, the first time only."""
+        if self._loaded:
+            return
+        self._loaded = True
+        try:
+            table = json.loads(self._path.read_bytes())
+            self._lived = Lived.parse(table)
+            self.files = {str(name): float(at) for name, at in dict(table.get("files", {})).items()}
+            self.oldest = None if table.get("oldest") is None else float(table["oldest"])
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            if os.path.lexists(self._path):
+                log.warning("%s cannot be read (%s): ages are counted anew", self._path, error)
+            self._lived = Lived.begin(self._clocks)
+
+    def at_least(self, floor: float) -> None:
+        """The count is never behind the newest row's seconds lived."""
+        self.load()
+        self._lived.lived = max(self._lived.lived, floor)
+
+    def now(self) -> float:
+        """Seconds lived up to now."""
+        self.load()
+        return self._lived.update(self._clocks)
+
+    def begun(self, name: str, at: float | None = None) -> float:
+        """When a file began, in seconds lived; one never seen before begins `at`, or now."""
+        if name not in self.files:
+            self.files[name] = self.now() if at is None else at
+        return self.files[name]
+
+    def save(self) -> None:
+        """Write it down; a full disk loses the last minutes of the count, nothing else."""
+        self.now()
+        table = {**self._lived.as_json(), "oldest": self.oldest, "files": self.files}
+        partial = self._path.with_suffix(".part")
+        try:
+            partial.write_text(json.dumps(table), encoding="utf-8")
+            partial.replace(self._path)
+        except OSError as error:
+            log.warning("%s cannot be written: %s", self._path, error)

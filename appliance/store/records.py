@@ -1,0 +1,263 @@
+"""The store: what the session, the recorder, the pages and the commands do with records."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import StateConflict, StoreError
+from appliance.store import backup, database, history, transfer
+from appliance.store.clocks import CLOCK_SET, Clocks
+from appliance.store.holder import Holder
+from appliance.store.limits import Limits, Status, free_mb
+from appliance.store.rows import COLUMNS, Kept, Second, Session
+from appliance.store.schema import MIGRATIONS, Migration
+from appliance.store.transfer import Restored
+from appliance.values import Sitting
+
+log = logging.getLogger("appliance.store")
+
+ID = re.compile(r"[0-9a-f]{12}")
+"""What an id looks like."""
+
+LONGEST_TEXT = 200
+"""Characters of a marker."""
+
+_BEGIN = (
+    "INSERT INTO sessions (id, started, recorded, clock_set, began_lived, people, notice_version,"
+    " notice_hash, source, link_hash, label, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET ended = NULL, ended_lived = NULL, ending = '',"
+    " label = excluded.label, note = excluded.note"
+)
+_ADD = (
+    f"INSERT OR IGNORE INTO seconds (session, {', '.join(COLUMNS)}) "
+    f"SELECT ?, {', '.join('?' * len(COLUMNS))} WHERE EXISTS "
+    "(SELECT 1 FROM sessions WHERE id = ? AND ended IS NULL)"
+)
+_END = "UPDATE sessions SET ended = recorded + ?, ended_lived = ?, ending = ? WHERE id = ? AND ended IS NULL"
+
+
+class Store:
+    """Keeps sessions in one SQLite file. Nothing is on the disk before the first recording begins.
+
+    Safe between threads; a command may use its own beside the running appliance.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits | None = None,
+        *,
+        clocks: Clocks | None = None,
+        room: Callable[[Path], float] = free_mb,
+        migrations: Sequence[Migration] = MIGRATIONS,
+        told: Callable[..., object] = lambda **details: None,
+    ) -> None:
+        """Nothing is opened yet. `room`: free megabytes at a path. `told`: what was swept or set aside."""
+        self._clocks = clocks or Clocks()
+        self._held = Holder(folder, limits or Limits(), self._clocks, room, migrations)
+        self._held.told = told
+        self._starts: dict[str, float] = {}
+        self.on_stopped: Callable[[str, str], object] = lambda id, reason: None
+        """Called with an id and a reason when recording had to stop; not under the store's lock."""
+
+    @property
+    def path(self) -> Path:
+        """Where the records lie."""
+        return self._held.path
+
+    @property
+    def limits(self) -> Limits:
+        """How much is kept and for how long."""
+        return self._held.limits
+
+    @property
+    def status(self) -> Status:
+        """How the records are, for the page."""
+        return self._held.status
+
+    # --- what the session calls ---
+
+    def begin(self, sitting: Sitting) -> None:
+        """Recording begins; raises `StoreError` when it cannot be kept: then nothing is recorded."""
+        held = self._held
+        with held.lock:
+            if lack := held.lack():
+                held.status = Status("full", lack)
+                raise StoreError(lack)
+            connection = held.opened(create=True)
+            if held.locked:
+                raise StoreError(held.locked)
+            if sitting.id in held.journal.ids():
+                raise StoreError(f"session {sitting.id} was erased; start a new one")
+            with held.writing(connection) as writer:
+                writer.execute(_BEGIN, self._values(sitting))
+            self._starts.setdefault(sitting.id, self._clocks.monotonic())
+            held.running.add(sitting.id)
+            held.calm()
+            held.ages.oldest = held.ages.now() if held.ages.oldest is None else held.ages.oldest
+            held.ages.save()
+
+    def end(self, id: str, ending: str = "stopped") -> None:
+        """Recording ends. Harmless for an id that is not recorded; never raises: stopping must work."""
+        held = self._held
+        with held.lock:
+            if id not in held.running:
+                return
+            held.running.discard(id)
+            elapsed = self._clocks.monotonic() - self._starts[id]
+            with suppress(StoreError):  # then it is closed within a minute, dated by its last row
+                with held.writing(held.opened()) as writer:
+                    writer.execute(_END, (elapsed, held.ages.now(), ending, id))
+                held.ages.save()
+
+    def mark(self, id: str, text: str) -> None:
+        """A marker now; raises `StateConflict` for an id that is not recorded, and `StoreError`."""
+        held = self._held
+        with held.lock:
+            if id not in held.running:
+                raise StateConflict("nothing is recorded: press Record first, then set a marker")
+            at = self._clocks.monotonic() - self._starts[id]
+            with held.writing(held.opened()) as writer:
+                writer.execute(
+                    "INSERT INTO markers (session, at, text) VALUES (?, ?, ?)", (id, at, text[:LONGEST_TEXT])
+                )
+
+    def erase(self, id: str) -> None:
+        """Everything of it is gone at once, also from copies and backups; harmless for an unknown id.
+
+        Raises `StoreError` when a part could not be reached: the running appliance tries again every minute.
+        """
+        held = self._held
+        with held.lock:
+            held.running.discard(id)
+            if ID.fullmatch(id) and (os.path.lexists(held.path) or held.copies.any()):
+                held.journal.begun({id}, self._clocks.wall())
+                held.wipe({id})
+
+    # --- what the recorder calls ---
+
+    def began(self, id: str) -> float | None:
+        """Monotonic seconds at which recording began; None for an id that is not recorded."""
+        with self._held.lock:
+            return self._starts[id] if id in self._held.running else None
+
+    def add(self, id: str, seconds: Iterable[Second]) -> None:
+        """Keep these seconds, in one transaction; those of an ended or erased session are dropped.
+
+        When they cannot be kept recording stops, and `on_stopped` is told.
+        """
+        held = self._held
+        with held.lock:
+            if id not in held.running:
+                return
+            reason = held.lack()
+            if reason:
+                held.status = Status("full", reason)
+            else:
+                reason = self._insert(id, seconds)
+            if reason:
+                log.error("recording stops: %s", reason)
+                status = held.status
+                self.end(id, "full")
+                held.status = status
+        if reason:
+            self.on_stopped(id, reason)
+
+    def tick(self) -> None:
+        """Upkeep that is due: opening at the start, sweeping by the hour. Call it often; it never raises."""
+        self._held.tick()
+
+    # --- what the pages and commands call ---
+
+    def sessions(self) -> list[Kept]:
+        """All sessions, the newest first; raises `StoreError`."""
+        return history.sessions(self.path, self._now()) if self._held.opened() else []
+
+    def session(self, id: str) -> Session | None:
+        """One session with its rows, None when there is none; raises `StoreError`."""
+        return history.session(self.path, id, self._now()) if self._held.opened() else None
+
+    def find_link(self, link_hash: str) -> str | None:
+        """The id of the session with this hash of a one-time link; raises `StoreError`."""
+        return history.find_link(self.path, link_hash) if self._held.opened() else None
+
+    def backup(self, to: Path, passphrase: str) -> int:
+        """Write all sessions into one sealed file; returns how many. Raises `StoreError`, `ConfigError`."""
+        held = self._held
+        if held.opened() is None:
+            raise StoreError(f"{self.path}: there are no records to back up")
+        with database.reading(self.path) as connection:
+            ids = transfer.ids_of(connection)
+            about = {"ids": ids, "made": self._clocks.wall(), "lived": held.ages.now()}
+            content = backup.seal(transfer.give_out(connection), about, passphrase)
+        partial = to.with_name(to.name + ".part")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        held.copies.note_backup(to)
+        partial.replace(to)
+        return len(ids)
+
+    def restore(self, file: Path, passphrase: str) -> Restored:
+        """Take in the sessions of a backup that are neither here nor erased; all or nothing.
+
+        Raises `ConfigError` for a wrong passphrase or a damaged file, and `StoreError`.
+        """
+        held = self._held
+        header, rows = backup.unseal(file.read_bytes(), passphrase, str(file))
+        with held.lock:
+            connection = held.opened(create=True)
+            if held.locked:
+                raise StoreError(held.locked)
+            now = held.ages.now()
+            off = max(0.0, self._clocks.wall() - header["made"])
+            with held.writing(connection) as writer:
+                done = transfer.take_in(
+                    writer,
+                    rows,
+                    held.journal.ids(),
+                    shift=now - header["lived"] - off,
+                    limit=now - held.limits.keep_s,
+                )
+            held.sweep()
+            return done
+
+    def close(self) -> None:
+        """End what is recorded, and let the file go. May be called twice."""
+        with self._held.lock:
+            for id in list(self._held.running):
+                self.end(id)
+            self._held.close()
+
+    # --- pieces ---
+
+    def _values(self, sitting: Sitting) -> tuple[Any, ...]:
+        wall, lived = self._clocks.wall(), self._held.ages.now()
+        words = (sitting.notice_version, sitting.notice_hash, sitting.source, sitting.link_hash)
+        return (
+            *(sitting.id, sitting.started, wall, int(wall >= CLOCK_SET), lived, sitting.people),
+            *(*words, sitting.label, sitting.note),
+        )
+
+    def _insert(self, id: str, seconds: Iterable[Second]) -> str:
+        """Returns why it could not be written, "" when it was."""
+        try:
+            with self._held.writing(self._held.opened()) as writer:
+                writer.executemany(_ADD, [(id, *astuple(second), id) for second in seconds])
+        except StoreError as error:
+            return str(error)
+        return ""
+
+    def _now(self) -> history.Now:
+        held = self._held
+        with held.lock:
+            return history.Now(held.ages.now(), self._clocks.wall(), held.limits.keep_s)
