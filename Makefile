@@ -1,6 +1,6 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check test run bench models
+.PHONY: help check test kills run bench models
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -10,6 +10,9 @@ check: ## lint, format, types, shell scripts (needs one ./setup.sh test before)
 
 test: ## set up what the tests need, then check and run all of them
 	@./setup.sh test
+
+kills: ## kill a recording 200 times and look what is left (needs one ./setup.sh test before)
+	@KILLS=200 .venv/bin/python -m pytest -q tests/appliance/test_power_cut.py
 
 run: ## set up and start the appliance
 	@./setup.sh run

@@ -34,7 +34,7 @@ class Ages:
             self._lived = Lived.parse(table)
             self.files = {str(name): float(at) for name, at in dict(table.get("files", {})).items()}
             self.oldest = None if table.get("oldest") is None else float(table["oldest"])
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             if os.path.lexists(self._path):
                 log.warning("%s cannot be read (%s): ages are counted anew", self._path, error)
             self._lived = Lived.begin(self._clocks)

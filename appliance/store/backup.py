@@ -83,7 +83,7 @@ def parse_header(content: bytes) -> dict[str, Any] | None:
             and all(isinstance(header[name], (int, float)) for name in ("made", "lived"))
             and b"\n" in content[len(MAGIC) :]
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return header if sound else None
 

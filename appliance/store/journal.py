@@ -64,7 +64,7 @@ class Journal:
         for line in lines:
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # what a power cut left unfinished
             if isinstance(entry, dict):
                 yield entry

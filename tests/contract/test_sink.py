@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import gpiozero
@@ -21,7 +23,9 @@ from appliance.palette import rgb
 from appliance.ports import Sink
 from appliance.sinks import Shared
 from appliance.sinks.lamps import GpioLamps, GpioSettings, LampSink, NoLamps, NoSettings
+from appliance.sinks.recorder import Recorder
 from appliance.sinks.stream import Stream
+from appliance.store import Store
 from appliance.values import NOT_ANALYSED, Image, Look, Person, Picture, Reading
 from appliance.viewers import BARE, OVERLAY, Viewers
 from tests.doubles.agreements import make_session
@@ -80,10 +84,15 @@ def no_lamps(shared: Shared) -> Sink:
     return LampSink(shared, NoLamps(NoSettings()))
 
 
+def recorder(shared: Shared) -> Sink:
+    return Recorder(shared, Store(Path(tempfile.mkdtemp())))
+
+
 SINKS: dict[str, tuple[str, Callable[[Shared], Sink]]] = {
     "stream": ("stream", stream),
     "lamps-gpiozero": ("lamps", lamps),
     "lamps-none": ("lamps", no_lamps),
+    "recorder": ("recorder", recorder),
 }
 
 

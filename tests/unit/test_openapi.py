@@ -22,7 +22,7 @@ DOCUMENT = document(APP)
 def routes(app: Flask) -> set[tuple[str, str]]:
     """Path and method of everything that can be called, from the URL map alone."""
     return {
-        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
+        (re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or {"GET"}) - {"HEAD", "OPTIONS"}
         if rule.endpoint != "static"

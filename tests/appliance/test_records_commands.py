@@ -1,0 +1,135 @@
+"""`sessions`, `backup`, `restore` and `audit` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from appliance.audit import AuditLog
+from appliance.records_command import PASSPHRASE
+from appliance.store import Store
+from tests.appliance.driver import command
+from tests.doubles.records import ID, OTHER, second, sitting
+
+WORDS = "correct horse battery"
+Run = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state folder with two sessions, of now: the commands run on the real clocks."""
+    store = Store(tmp_path / "state")
+    for id in (ID, OTHER):
+        store.begin(sitting(id, label=f"label of {id}"))
+        store.add(id, [second(0), second(1)])
+        store.mark(id, "question 2")
+        store.end(id)
+    store.close()
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def run(state: Path) -> Run:
+    def run_it(*words: str | Path, passphrase: str | None = None) -> CompletedProcess[str]:
+        environment = {} if passphrase is None else {PASSPHRASE: passphrase}
+        return command(*words, "--data-dir", state, environment=environment)
+
+    return run_it
+
+
+def complains(done: CompletedProcess[str], code: int, *words: str) -> None:
+    assert done.returncode == code, done
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_list_show_export_erase(run: Run, state: Path, tmp_path: Path) -> None:
+    listed = run("sessions", "list")
+    assert listed.returncode == 0, listed
+    assert sorted(line.split()[0] for line in listed.stdout.splitlines()) == [ID, OTHER]
+    shown = run("sessions", "show", ID).stdout
+    for words in (f"label of {ID}", "notice version 1", "happy 0.25", "question 2", "18 of 20 frames"):
+        assert words in shown
+    assert json.loads(run("sessions", "export", ID).stdout)["session"]["id"] == ID
+    assert "person,second,angry" in run("sessions", "export", ID, "--csv").stdout
+    assert run("sessions", "export", ID, "--pdf", "-o", tmp_path / "x.pdf").returncode == 0
+    assert (tmp_path / "x.pdf").read_bytes().startswith(b"%PDF-")
+    assert run("sessions", "erase", ID).returncode == 0
+    assert ID not in run("sessions", "list").stdout
+    complains(run("sessions", "show", ID), 2, ID, "sessions list")
+    events = [(entry["event"], entry["who"], entry["session"]) for entry in AuditLog(state).entries()]
+    assert events == [("export", "shell", ID)] * 3 + [("erase", "shell", ID)]
+
+
+def test_nothing_was_recorded(tmp_path: Path) -> None:
+    done = command("sessions", "list", "--data-dir", tmp_path / "none")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("sessions",), ("sessions", "show"), ("sessions", "rank", "x"), ("audit",), ("backup",)]
+)
+def test_a_command_that_is_not_whole(words: tuple[str, ...]) -> None:
+    complains(command(*words), 2, "--help")
+
+
+def test_backup_and_restore(run: Run, tmp_path: Path) -> None:
+    made = run("backup", tmp_path / "b", passphrase=WORDS)
+    assert made.returncode == 0, made
+    (tmp_path / "words").write_text(f"{WORDS}\n")
+    other = ("--data-dir", tmp_path / "other")
+    restored = command("restore", tmp_path / "b", "--passphrase-file", tmp_path / "words", *other)
+    assert restored.returncode == 0, restored
+    assert "2 sessions restored" in restored.stdout
+    assert ID in command("sessions", "list", *other).stdout
+    complains(run("backup", tmp_path / "b", passphrase=WORDS), 2, "another name")
+
+
+def test_a_wrong_passphrase_and_a_damaged_file(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "b"
+    run("backup", file, passphrase=WORDS)
+    complains(run("restore", file, passphrase="something else"), 2, "passphrase is wrong")
+    file.write_bytes(file.read_bytes()[:-10])
+    complains(run("restore", file, passphrase=WORDS), 2, "damaged")
+    file.write_bytes(b"x")
+    complains(run("restore", file, passphrase=WORDS), 2, "not a backup")
+    complains(run("restore", tmp_path / "nowhere", passphrase=WORDS), 2, "nowhere")
+    assert len(run("sessions", "list").stdout.splitlines()) == 2
+
+
+def test_a_passphrase_must_come_from_somewhere_and_be_long(run: Run, tmp_path: Path) -> None:
+    complains(run("backup", tmp_path / "b"), 2, PASSPHRASE)
+    complains(run("backup", tmp_path / "b", passphrase="short"), 2, "8 at least")
+    complains(run("backup", tmp_path / "b", "--passphrase-file", tmp_path / "none"), 2, "--passphrase-file")
+    complains(run("backup", tmp_path / "no" / "folder", passphrase=WORDS), 1, "No such file")
+    assert not (tmp_path / "b").exists()
+
+
+def test_damaged_records_are_said_and_the_next_command_works(run: Run, state: Path) -> None:
+    (state / "records.db").write_bytes(b"damaged" * 1000)
+    done = run("sessions", "list")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "set aside" in done.stderr
+    assert run("sessions", "list").stderr == ""
+
+
+def test_audit_verify_and_show(run: Run, state: Path) -> None:
+    run("sessions", "export", ID)
+    run("sessions", "erase", ID)
+    assert run("audit", "verify").stdout == "2 lines, all sound\n"
+    shown = run("audit", "show").stdout.splitlines()
+    assert len(shown) == 2
+    assert f"export  shell  session={ID} format=json" in shown[0]
+    log = state / "audit.jsonl"
+    log.write_text(log.read_text().replace("shell", "other", 1))
+    complains(run("audit", "verify"), 1, "line 1 was changed")
+
+
+def test_audit_of_nothing(tmp_path: Path) -> None:
+    assert command("audit", "verify", "--data-dir", tmp_path).stdout == "0 lines, all sound\n"

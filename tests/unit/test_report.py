@@ -1,0 +1,131 @@
+"""Exports: what each of them must say, figures and charts of a session."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+
+from appliance import timeline
+from appliance.report import NOT_FEELINGS, SAMPLING, as_csv, as_json
+from appliance.report_pdf import as_pdf
+from appliance.store import Kept, Marker, Session
+from appliance.values import EMOTIONS
+from tests.doubles.records import DAY_S, ID, NOW, second
+
+KEPT = Kept(
+    id=ID,
+    started=NOW,
+    recorded=NOW + 5,
+    ended=NOW + 65,
+    ending="stopped",
+    clock_set=True,
+    expires=NOW + 7 * DAY_S,
+    people=2,
+    persons=2,
+    seconds=60,
+    notice_version="4",
+    notice_hash="ab" * 32,
+    source="usb",
+    label="practice",
+    note="",
+)
+
+
+@pytest.fixture
+def session() -> Session:
+    first = [second(number, happy=number / 100) for number in range(60)]
+    other = [second(number, 2, scored=0, turned=10, happy=None) for number in range(10, 20)]
+    return Session(KEPT, (*first, *other), (Marker(12.5, "question 2"),))
+
+
+def test_json_says_everything(session: Session) -> None:
+    table = json.loads(json.dumps(as_json(session)))
+    assert table["about"] == NOT_FEELINGS
+    assert table["sampling"] == SAMPLING
+    assert table["session"]["notice"] == {"version": "4", "hash": "ab" * 32}
+    assert table["session"]["deleted_about"] == "2026-11-25T11:06:40Z"
+    assert table["markers"] == [{"at": 12.5, "text": "question 2"}]
+    first, other = table["persons"]
+    assert len(first["timeline"]) == 60
+    assert list(first["means"]) == list(EMOTIONS)
+    assert first["means"]["happy"] == pytest.approx(0.295)
+    assert first["timeline"][3]["scored"] == 9
+    assert other["means"] is None
+    assert other["timeline"][0]["emotions"] is None
+    assert other["timeline"][0]["not_readable"] == {"small": 1, "turned": 10}
+
+
+def test_csv_has_one_line_a_second_below_what_it_is(session: Session) -> None:
+    lines = list(csv.reader(as_csv(session).splitlines()))
+    facts = {line[0]: line[1:] for line in lines if line[0].startswith("#")}
+    assert facts["# notice version"] == ["4"]
+    assert facts["# about"] == [NOT_FEELINGS]
+    assert facts["# sampling"] == [SAMPLING]
+    assert "2026-11-25" in facts["# deletion"][0]
+    assert facts["# marker"] == ["12.5", "question 2"]
+    header, *rows = [line for line in lines if not line[0].startswith("#")]
+    assert len(rows) == 70
+    assert rows[3][header.index("happy")] == "0.03"
+    assert rows[3][header.index("scored")] == "9"
+    assert rows[65][header.index("happy")] == ""
+
+
+@pytest.mark.parametrize("label", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
+def test_no_spreadsheet_takes_a_label_for_a_formula(session: Session, label: str) -> None:
+    named = replace(session, kept=replace(KEPT, label=label), markers=(Marker(1.0, label),))
+    lines = list(csv.reader(as_csv(named).splitlines()))
+    assert ["# label", f"'{label}"] in lines
+    assert ["# marker", "1.0", f"'{label}"] in lines
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_nothing_is_summed_up_in_one_number(session: Session, kind: str) -> None:
+    text = json.dumps(as_json(session)) if kind == "json" else as_csv(session)
+    for word in ("total", "rank", "overall", "grade"):
+        assert word not in text.lower()
+
+
+def test_pdf_is_one_and_names_the_session(session: Session) -> None:
+    content = as_pdf(session)
+    assert content.startswith(b"%PDF-")
+    assert ID.encode() in content, "so that erasing finds an export of it"
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["<b>bold", "&amp; &", "日本語", "x" * 500, "a\nb", "", "\ud800"[:0] + "🙂", "<para><img src='x'/>"],
+)
+def test_pdf_takes_any_label(session: Session, label: str) -> None:
+    named = replace(session, kept=replace(KEPT, label=label, note=label), markers=(Marker(70.0, label),))
+    assert as_pdf(named).startswith(b"%PDF-")
+
+
+def test_pdf_of_nobody_and_of_no_time() -> None:
+    kept = replace(KEPT, persons=0, seconds=0, ended=None, expires=None, clock_set=False)
+    assert as_pdf(Session(kept, (), (Marker(0.0, "x"),))).startswith(b"%PDF-")
+
+
+def test_pieces_weigh_by_their_frames() -> None:
+    seconds = [second(0, happy=1.0, scored=1), second(1, happy=0.0, scored=3), second(2, scored=0)]
+    whole = timeline.pieces(seconds, 4, most=1)
+    assert [(each.start, each.length, each.scored) for each in whole] == [(0, 4, 4)]
+    assert whole[0].means is not None
+    assert whole[0].means["happy"] == 0.25
+    assert timeline.pieces(seconds, 4, most=4)[2].means is None
+
+
+@pytest.mark.parametrize("length", [1, 59, 240, 241, 3600, 86_400])
+def test_a_chart_has_few_pieces_however_long(length: int) -> None:
+    parts = timeline.pieces([second(number) for number in range(0, length, 7)], length)
+    assert len(parts) <= timeline.MOST_PIECES
+    for area in timeline.areas(parts, "happy", length, 600, 26):
+        assert all(0 <= x <= 600 and 0 <= y <= 26 for x, y in area)
+
+
+def test_a_gap_is_a_gap() -> None:
+    parts = timeline.pieces([second(0), second(1), second(3)], 4)
+    areas = timeline.areas(parts, "happy", 4, 400, 100)
+    assert [(area[0][0], area[-1][0]) for area in areas] == [(0, 200), (300, 400)]
