@@ -84,7 +84,7 @@ class AccessError(ConfigError):
 class TooManyTries(ApplianceError, RuntimeError):
     """Somebody guesses, or asks too often; HTTP 429 with Retry-After."""
 
-    def __init__(self, reason: str, *, wait_s: float) -> None:
+    def __init__(self, reason: str, *, wait_s: float = 1.0) -> None:
         self.wait_s = wait_s
         super().__init__(reason)
 

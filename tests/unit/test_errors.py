@@ -22,6 +22,8 @@ KINDS = {
     "StoreError": OSError,
     "StateConflict": RuntimeError,
     "TooManyViewers": RuntimeError,
+    "TooManyTries": RuntimeError,
+    "AccessError": ValueError,
     "SlotClosed": RuntimeError,
     "WorkerStuck": RuntimeError,
 }
