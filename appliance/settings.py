@@ -125,10 +125,10 @@ class Access(_Section):
     )
     key: str = Field("", description="PEM file of the key of access.certificate, without a passphrase.")
     idle_minutes: float = Field(
-        60, ge=1, le=10080, description="A login that nobody used for so long has ended, in minutes."
+        60.0, ge=1, le=10080, description="A login that nobody used for so long has ended, in minutes."
     )
     requests_per_s: float = Field(
-        50, ge=5, le=1000, description="Requests a second from one address; more are answered 429."
+        50.0, ge=5, le=1000, description="Requests a second from one address; more are answered 429."
     )
     connections_per_address: int = Field(
         16,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import secrets
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from appliance.access.files import PrivateFile
-from appliance.errors import AccessError
+from appliance.errors import AccessError, StoreError
 
 ROLES = ("viewer", "operator", "metrics")
 PREFIX = "ig_"  # so that a secret scanner knows one when it sees it
@@ -20,6 +21,8 @@ SECRET_BYTES = 32
 MOST_TOKENS = 100
 USED_EVERY_S = 3600.0
 """How exactly the date of the last use is known: a write for each request would wear the card out."""
+
+_log = logging.getLogger("appliance.access")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
@@ -103,9 +106,12 @@ class Tokens:
             if abs(now - max(used, self._noted.get(name, 0.0))) < USED_EVERY_S:
                 return
             self._noted[name] = now
-        with self._file.changed() as book:
-            if name in book.tokens:
-                book.tokens[name].used = now
+        try:
+            with self._file.changed() as book:
+                if name in book.tokens:
+                    book.tokens[name].used = now
+        except StoreError as error:  # a full disk is no reason to refuse a token
+            _log.warning("the last use of token %s was not noted: %s", name, error)
 
 
 def _digest(secret: str) -> str:

@@ -151,4 +151,6 @@ def _same_origin() -> bool:
     # Browsers send it with every such request from another site; programs need not.
     if origin is None:
         return request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
+    if origin == "null" and request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return True  # a form of our own page: since it sends no referrer, browsers hide the Origin too
     return origin.lower() == f"{request.scheme.replace('ws', 'http')}://{request.host}".lower()

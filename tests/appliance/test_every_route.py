@@ -265,7 +265,8 @@ def test_every_answer_has_its_headers(device: Device, route: Route) -> None:
     if answer.status == 101:
         return
     csp = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
-    assert csp["default-src"] == "'none'" and csp["frame-ancestors"] == "'self'"
+    assert csp["default-src"] == csp["script-src"] == csp["style-src"] == "'self'"
+    assert csp["frame-ancestors"] == "'self'"
     assert "unsafe" not in str(csp) and "http" not in str(csp)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"

@@ -158,7 +158,9 @@ def test_plain_http_gets_nothing_of_the_page(settled: tuple[Daemon, Client]) -> 
         with suppress(ConnectionError):
             while part := sock.recv(4096):
                 received += part
-    assert b"200 OK" not in received and b"schema" not in received
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400") and f"Content-Length: {len(body)}".encode() in head
+    assert b"https://" in body
 
 
 def test_own_files_are_used_and_changed_without_a_restart(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import threading
 import time
@@ -15,12 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from itsdangerous import URLSafeTimedSerializer
 
+from appliance.access import files
 from appliance.access.accounts import OPERATOR, Accounts
 from appliance.access.cookies import Cookies
 from appliance.access.files import key, write_private
 from appliance.access.passwords import Passwords
 from appliance.access.reset import reset_access, say_first_code
 from appliance.access.tokens import Tokens
+from appliance.access_cli import become_owner
 from appliance.audit import AuditLog
 from appliance.errors import AccessError, StoreError, TooManyTries
 
@@ -324,6 +327,38 @@ def test_the_last_use_is_written_at_most_once_an_hour(tmp_path: Path) -> None:
     for _ in range(5):
         tokens.find(secret)
     assert (tmp_path / "tokens.json").stat().st_ino == written
+
+
+def test_a_token_counts_also_where_its_use_cannot_be_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = Tokens(tmp_path)
+    secret = tokens.create("backup", "viewer")
+
+    def full(path: Path, data: bytes) -> None:
+        raise StoreError("no room")
+
+    monkeypatch.setattr(files, "write_private", full)
+    assert tokens.find(secret) == ("backup", "viewer")
+    assert "no room" in caplog.text
+
+
+# --- the shell ---
+
+
+def test_root_writes_as_the_owner_of_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 65534, 65534)
+    owner, became = tmp_path.stat(), []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "setegid", lambda group: became.append(("group", group)))
+    monkeypatch.setattr(os, "seteuid", lambda user: became.append(("user", user)))
+    become_owner(tmp_path)
+    assert became == [("group", owner.st_gid), ("user", owner.st_uid)]
+    become_owner(tmp_path / "nowhere")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    become_owner(tmp_path)
+    assert len(became) == 2
 
 
 # --- cookies ---

@@ -166,6 +166,14 @@ def test_a_browser_that_names_no_origin_is_judged_by_what_it_says_of_the_site(si
     assert status(app, "POST", "/api/session/stop", Sec_Fetch_Site="same-origin") == 200
 
 
+@pytest.mark.parametrize(
+    ("site", "expected"), [("same-origin", 200), ("same-site", 403), ("cross-site", 403), ("none", 403)]
+)
+def test_a_form_of_the_own_page_has_its_origin_hidden(site: str, expected: int) -> None:
+    app = create_app(make_site())
+    assert status(app, "POST", "/api/session/stop", Origin="null", Sec_Fetch_Site=site) == expected
+
+
 def test_a_program_needs_no_origin() -> None:
     assert status(create_app(make_site()), "POST", "/api/session/start") == 200
 
