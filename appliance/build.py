@@ -10,7 +10,12 @@ from dataclasses import dataclass
 import cv2
 
 from appliance import registry
+from appliance.access.reset import reset_access
+from appliance.aiming import Aim
 from appliance.audit import AuditLog
+from appliance.build_session import make_button, make_store, make_terms
+from appliance.build_web import make_door, make_server
+from appliance.button import Button
 from appliance.config import Choice, Config, narrowed
 from appliance.environment import hushed
 from appliance.errors import BackendMissing
@@ -19,7 +24,6 @@ from appliance.health import Health
 from appliance.loops import Capture, SinkLoop, Vision
 from appliance.manifest import Manifest, check_tensors
 from appliance.metrics import Metrics
-from appliance.notice import NOTICE
 from appliance.pipeline import Doubt, Pipeline
 from appliance.ports import Camera, Engine, Lamps, Sink
 from appliance.resources import model_card, models_dir
@@ -27,7 +31,6 @@ from appliance.session import Session
 from appliance.settings import AutoCamera
 from appliance.settings import Vision as VisionSettings
 from appliance.sinks import Shared
-from appliance.store import Limits as StoreLimits
 from appliance.store import Store
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
@@ -73,6 +76,7 @@ class Appliance:
     consumers: tuple[Worker, ...]
     site: Site
     lamps: Lamps
+    button: Button | None
     store: Store
 
 
@@ -86,12 +90,20 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     reader = make_reader(config)
     health = Health(choice.backend)
-    session = Session(NOTICE.version, needs_agreement=camera.needs_agreement)
+    audit = AuditLog(config.state_dir)
+    store = make_store(config, audit)
+    session = Session(
+        make_terms(config),
+        needs_agreement=camera.needs_agreement,
+        source=choice.backend,
+        records=store,
+        audit=audit,
+    )
+    store.on_stopped = lambda id, reason: session.stop_recording("timer")
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
     shared = Shared(health, session, viewers, jpegs)
-    audit = AuditLog(config.state_dir)
-    store = make_store(config, audit)
+    gate = make_door(config)
     site = Site(
         health=health,
         session=session,
@@ -100,8 +112,9 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         readings=readings,
         jpegs=jpegs,
         metrics=Metrics(health, viewers),
-        notice=NOTICE,
+        aim=Aim(session, frames),
         audit=audit,
+        gate=gate,
         store=store,
         source=choice.backend,
         engine=reader.described,
@@ -120,14 +133,14 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         "sink-recorder": registry.load("sink", "recorder")(shared, store),
     }
 
+    def reset() -> None:
+        reset_access(gate.accounts, audit, "button")
+
     def worker(name: str, step: Callable[[], None], finish: Callable[[], None]) -> Worker:
         return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
 
     return Appliance(
-        # A picture and a WebSocket for each viewer, and room for short requests beside them.
-        server=Server(
-            create_app(site), config.web.host, config.web.port, max_connections=2 * config.web.max_viewers + 8
-        ),
+        server=make_server(config, create_app(site)),
         health=health,
         frames=frames,
         readings=readings,
@@ -141,6 +154,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         ),
         site=site,
         lamps=lamps,
+        button=make_button(config, session, reset),
         store=store,
     )
 

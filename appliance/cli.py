@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from appliance import __version__, environment
+from appliance import __version__, access_cli, environment
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
 from appliance.records_command import add_commands as add_records_commands
 from appliance.signals import stop_on_signals
@@ -97,16 +97,20 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     config = _load(options)
     from appliance.build import check_lamps, choose_camera, make_camera
+    from appliance.build_session import make_terms
     from appliance.report_models import model_lines
 
     models = model_lines(config)
     check_lamps(config)
+    terms = make_terms(config)
     camera = choose_camera(config)
     missing = make_camera(camera).missing()
     for line in models:
         print(line)
     print(f"{'camera':<10} {camera.backend}{f', not there now: {missing}' if missing else ''}")
     print(f"{'lamps':<10} {config.lamps.backend}")
+    print(f"{'notice':<10} {terms.notice.version}")
+    print(f"{'used for':<10} {f'{terms.purpose}, {terms.region}' if terms.settled else 'not said yet'}")
     print(f"{'state in':<10} {config.state_dir}")
     print("all is well")
     return 0
@@ -209,6 +213,7 @@ def _parser() -> _Parser:
     bench.add_argument("--seconds", type=_positive, default=20, metavar="N", help="length of the measurement")
     bench.set_defaults(function=_bench)
 
+    access_cli.add_commands(commands, common, _load)
     add_records_commands(commands, common, _load)
     return parser
 

@@ -14,7 +14,17 @@ from pydantic import BaseModel, ValidationError
 from appliance import registry
 from appliance.errors import BackendMissing, ConfigError, ConfigErrors
 from appliance.layers import BOARD_FILE, Request, merge, nearest, read_layers
-from appliance.settings import CHOICES, PLAIN, Access, AutoCamera, Storage, Vision, Web
+from appliance.settings import (
+    CHOICES,
+    PLAIN,
+    Access,
+    AutoCamera,
+    Lawful,
+    SessionSettings,
+    Storage,
+    Vision,
+    Web,
+)
 
 
 @dataclass(frozen=True)
@@ -35,10 +45,17 @@ class Config:
     vision: Vision
     web: Web
     access: Access
+    session: SessionSettings
+    lawful: Lawful
     storage: Storage
     state_dir: Path
     installed: bool
     origins: Mapping[str, str]
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether clients on the network can reach the page, and then with TLS and login."""
+        return not is_loopback(self.web.host) and not self.access.open_to_network
 
     def effective(self) -> dict[str, dict[str, Any]]:
         """Section -> key -> value, defaults included."""
@@ -63,7 +80,7 @@ def load(request: Request, environment: Mapping[str, str] | None = None) -> Conf
         settings[section] = _choose(section, default, merged.get(section, {}), origins, problems)
     for section, model in PLAIN.items():
         settings[section] = _fill(section, model, merged.get(section, {}), origins, problems)
-    _check_address(merged, origins, problems)
+    _check_certificate(merged, origins, problems)
     if problems:
         raise ConfigErrors(problems)
     return Config(**settings, state_dir=state, installed=BOARD_FILE.exists(), origins=origins)
@@ -163,18 +180,15 @@ def _reason(kind: str, message: str, key: str, model: type[BaseModel]) -> str:
     return message.replace("Input should be", "expected").replace("Value error, ", "")
 
 
-def _check_address(
+def _check_certificate(
     merged: Mapping[str, Mapping[str, Any]], origins: Mapping[str, str], problems: list[ConfigError]
 ) -> None:
-    # From the values as they were set: another mistake beside them must not hide this one.
-    host = merged.get("web", {}).get("host", Web.model_fields["host"].default)
-    is_open = merged.get("access", {}).get("open_to_network") is True
-    if isinstance(host, str) and not is_loopback(host) and not is_open:
-        reason = (
-            "everyone on the network could see the page; expected a loopback address such as 127.0.0.1, "
-            "or set access.open_to_network = true to allow just that"
-        )
-        problems.append(ConfigError(reason, key="web.host", value=host, file=_origin(origins, "web.host")))
+    access = merged.get("access", {})
+    for name, other in (("certificate", "key"), ("key", "certificate")):
+        if access.get(name) and not access.get(other):
+            key = f"access.{name}"
+            reason = f"given without access.{other}; expected both files, or neither"
+            problems.append(ConfigError(reason, key=key, value=access[name], file=_origin(origins, key)))
 
 
 def _origin(origins: Mapping[str, str], key: str) -> str:

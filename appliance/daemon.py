@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from appliance.access.reset import say_first_code
 from appliance.build import make_appliance
 from appliance.config import Config
 from appliance.errors import WorkerStuck
 from appliance.notify import Notifier
+from appliance.web.listener import network_url
 from appliance.workers import Worker
 
 log = logging.getLogger("appliance.daemon")
@@ -52,13 +54,14 @@ class Daemon:
 
     def _watch(self) -> None:
         """Tick until the stop: feed the watchdog only while every worker moves."""
-        remind_at = time.monotonic() + _REMIND_S
+        appliance, remind_at = self._appliance, time.monotonic() + _REMIND_S
         while not self._stop.wait(TICK_S):
             try:
-                self._appliance.health.check_beats()
+                appliance.health.check_beats()
             except WorkerStuck as stuck:
                 self._fail(str(stuck))
                 return
+            appliance.site.session.tick()
             self._notifier.alive()
             if time.monotonic() >= remind_at:
                 self._warn_if_open()
@@ -71,6 +74,7 @@ class Daemon:
         producers_by, all_by = now + 0.7 * STOP_S, now + 0.9 * STOP_S
         self._notifier.stopping()
         steps: list[Callable[[], object]] = [
+            *((appliance.button.close,) if appliance.button else ()),
             appliance.jpegs.close,
             *(worker.stop for worker in appliance.producers),
             appliance.frames.close,
@@ -79,6 +83,7 @@ class Daemon:
             appliance.readings.close,
             *(partial(self._join, worker, all_by) for worker in appliance.consumers),
             partial(self._join_http, http),
+            appliance.site.session.close,
             appliance.store.close,
             appliance.lamps.close,
         ]
@@ -119,6 +124,9 @@ class Daemon:
         if not site.camera_lamp:
             log.warning("no camera lamp is configured: nothing but the page shows whether the camera is open")
         self._warn_if_open()
+        if site.gate.login:
+            log.info("on the network: %s", network_url(self._appliance.server.url))
+            say_first_code(site.gate.accounts)
 
     def _warn_if_open(self) -> None:
         if self._appliance.site.open_to_network:

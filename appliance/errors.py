@@ -77,6 +77,18 @@ class TooManyViewers(ApplianceError, RuntimeError):
     """The limit of viewers is reached; HTTP 503 with Retry-After."""
 
 
+class AccessError(ConfigError):
+    """A name, a password or a role that an account or a token cannot have; HTTP 400, exits with 2."""
+
+
+class TooManyTries(ApplianceError, RuntimeError):
+    """Somebody guesses, or asks too often; HTTP 429 with Retry-After."""
+
+    def __init__(self, reason: str, *, wait_s: float = 1.0) -> None:
+        self.wait_s = wait_s
+        super().__init__(reason)
+
+
 class SlotClosed(ApplianceError, RuntimeError):
     """The slot was closed: the normal end of a loop."""
 

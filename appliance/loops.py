@@ -32,7 +32,7 @@ _TICK_S = 1.0
 
 
 class Capture:
-    """Opens the camera while there is an agreement, publishes its frames, reopens it when it is lost.
+    """Opens the camera under an agreement or for aiming, publishes its frames, reopens it when it is lost.
 
     The lamp is lit before the camera opens and put out after it closed; without its lamp it stays closed.
     """
@@ -52,7 +52,7 @@ class Capture:
         self._camera, self._lamp, self._session = camera, lamp, session
         self._frames, self._health = frames, health
         self._ended, self._pause = ended, pause
-        self._agreement = 0
+        self._opening = 0
         self._open = False
         self._over = False
         self._retry_at = 0.0
@@ -65,11 +65,11 @@ class Capture:
         """Wait for an agreement, open, or read one frame. Raises `SlotClosed` once a clip is over."""
         if self._over:
             raise SlotClosed("the clip is over")
-        agreement = self._session.agreement
-        if agreement != self._agreement:
+        opening = self._session.opening
+        if opening != self._opening:
             self.close()
-            self._agreement = agreement
-        if not agreement:
+            self._opening = opening
+        if not opening:
             self._look()
             self._session.wait_live(_TICK_S)
             return
@@ -78,7 +78,7 @@ class Capture:
             self._pause(min(wait, _TICK_S))
             return
         try:
-            self._read(agreement)
+            self._read(opening)
         except (CameraLost, LampError) as lost:
             self._lose(str(lost))
         except CameraEnded as end:
@@ -100,13 +100,13 @@ class Capture:
         self._frames.clear()
         self._health.camera_is(state, reason)
 
-    def _read(self, agreement: int) -> None:
+    def _read(self, opening: int) -> None:
         if not self._open:
             self._lamp.camera_on()
             self._open = True
             self._frozen = _Frozen()
             self._camera.open()
-        frame = replace(self._camera.read(READ_S), agreement=agreement)
+        frame = replace(self._camera.read(READ_S), agreement=opening)
         if self._camera.needs_agreement:
             self._frozen.check(frame)
         if self._health.camera.state != "open":
@@ -159,7 +159,10 @@ class _Frozen:
 
 
 class Vision:
-    """Takes the newest frame, reads it, publishes the reading; drops frames of an ended agreement unread."""
+    """Takes the newest frame, reads it, publishes the reading.
+
+    Frames of an ended agreement, and those taken for aiming, are dropped unread.
+    """
 
     def __init__(
         self,
@@ -178,17 +181,18 @@ class Vision:
         """One frame, or half a second without any."""
         before = self._seen
         frame, self._seen = self._frames.take(before, WAIT_S)
-        agreement = self._session.agreement
-        if not agreement:
+        now = self._session.now
+        if now.sitting is None:
             self._readings.clear()
             return
         if frame is None and self._health.camera.state != "open":
             self._readings.clear()
-        if frame is None or frame.agreement != agreement:
+        if frame is None or frame.agreement != now.number:
             return
         if frame.agreement != self._agreement:
             self._pipeline.reset()
             self._agreement, before = frame.agreement, self._seen - 1
+        self._pipeline.bound(now.agreed)
         began = time.monotonic()
         reading = self._pipeline.read(frame, self._seen - before - 1)
         stamps = reading.stamps

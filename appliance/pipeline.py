@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from appliance.values import Box, Face, Frame, Image, Look, Person, Reading, Stamps
+from appliance.values import NOT_ANALYSED, Agreed, Box, Face, Frame, Image, Look, Person, Reading, Stamps
+from appliance.vision.agreed import Places
 from appliance.vision.choice import chosen
 from appliance.vision.emotion import Classifier, both_ways
 from appliance.vision.movement import Mover
@@ -35,6 +36,10 @@ class _Followed:
     mover: Mover
 
 
+NOT_AGREED = Look(None, "not_agreed")
+"""The look of a face that nobody looked at."""
+
+
 class Pipeline:
     """Frame in, reading out. Belongs to one thread, as its engines do."""
 
@@ -48,6 +53,12 @@ class Pipeline:
         self._max_people = max_people
         self._views = Views()
         self._followed: dict[int, _Followed] = {}
+        self._places: Places | None = None
+
+    def bound(self, agreed: Agreed | None) -> None:
+        """From the next frame on only those who agreed are analysed; None: everybody."""
+        if agreed != (self._places and self._places.agreed):
+            self._places = Places(agreed) if agreed else None
 
     def read(self, frame: Frame, skipped: int = 0) -> Reading:
         """Everybody in the next frame of a video; of more than `max_people` see `vision.choice`."""
@@ -58,10 +69,14 @@ class Pipeline:
         detected = time.monotonic()
         self._followed = {number: self._followed.get(number) or self._new() for number in self._tracker.known}
         view = self._views.see(frame.image, [face.box for face in faces], now)
+        found = dict(zip(numbers, faces, strict=True))
+        analysed = self._with_places(found, frame)
         people = [
-            self._person(number, face, frame, view) for number, face in zip(numbers, faces, strict=True)
+            self._person(number, face, frame, view)
+            if number in analysed
+            else Person(number, face, NOT_AGREED, None, NOT_ANALYSED)
+            for number, face in sorted(found.items())
         ]
-        people.sort(key=lambda person: person.id)
         return Reading(frame, tuple(people), Stamps(now, detected, time.monotonic()), skipped)
 
     def read_still(self, image: Image) -> Reading:
@@ -83,6 +98,7 @@ class Pipeline:
         self._tracker.reset()
         self._views.reset()
         self._followed = {}
+        self._places = Places(self._places.agreed) if self._places else None
 
     def close(self) -> None:
         """Let the engines go."""
@@ -99,6 +115,14 @@ class Pipeline:
     def _chosen(self, faces: list[Face], followed: Sequence[Box]) -> list[Face]:
         read = chosen(faces, followed, self._max_people)
         return sorted(read, key=lambda face: face.box.x)  # newcomers are numbered from left to right
+
+    def _with_places(self, found: dict[int, Face], frame: Frame) -> frozenset[int]:
+        """The numbers of those who may be analysed."""
+        if self._places is None:
+            return frozenset(found)
+        boxes = {number: face.box for number, face in found.items()}
+        size = frame.width, frame.height
+        return self._places.take(boxes, self._tracker.known, size, frame.captured)
 
     def _new(self) -> _Followed:
         doubt = self._doubt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from appliance.values import Frame, LampState, Reading, Tensor, TensorSpec
+from appliance.values import Frame, LampState, Reading, Sitting, Tensor, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -103,3 +103,22 @@ class Lamps(CameraLamp, Protocol):
 
     def close(self) -> None:
         """Everything out, for good. May be called twice."""
+
+
+class Records(Protocol):
+    """Where sittings are recorded. Called from any thread."""
+
+    def begin(self, sitting: Sitting) -> None:
+        """Recording begins; raises `StoreError` when there is no room: then the state stays live."""
+
+    def end(self, id: str) -> None:
+        """Recording ends, in good order."""
+
+    def mark(self, id: str, text: str) -> None:
+        """A marker, now."""
+
+    def erase(self, id: str) -> None:
+        """Erase everything of it at once, journalled; harmless for an unknown id."""
+
+    def find_link(self, link_hash: str) -> str | None:
+        """The id of the sitting whose one-time link has this SHA-256; None once it is erased."""

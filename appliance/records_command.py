@@ -69,7 +69,7 @@ def add_commands(
 @contextlib.contextmanager
 def _opened(config: Config) -> Iterator[tuple[Store, AuditLog]]:
     from appliance.audit import AuditLog
-    from appliance.build import make_store
+    from appliance.build_session import make_store
 
     audit = AuditLog(config.state_dir)
     store = make_store(config, audit)

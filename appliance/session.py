@@ -1,64 +1,293 @@
-"""The session state: idle or live. It decides whether the camera may be open at all."""
+"""The session state: idle, aiming, live or recording. It decides whether the camera may be open at all.
+
+Page, button, API and timer all go through here. Every transition is in the audit log with who made it; what
+lets something begin is written there first, and what cannot be written does not begin. Ending never waits for
+the log.
+"""
 
 from __future__ import annotations
 
+import logging
+import secrets
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 
-from appliance.errors import StateConflict
+from appliance.audit import AuditLog
+from appliance.errors import StateConflict, StoreError
+from appliance.ports import Records
+from appliance.standing import AIM_S, AIMING, IDLE, LIVE, RECORDING, Standing, digest, new_sitting
+from appliance.terms import Terms
+from appliance.values import Agreed, Box, Sitting
+
+log = logging.getLogger("appliance.session")
 
 
 class Session:
     """Idle until people have agreed to the notice; a source that shows nobody living starts live.
 
-    Every agreement has a number, 1 and rising; 0 means that nobody has agreed. Frames carry the number
-    under which they were taken, so that none survives the end of its agreement anywhere on its way.
+    Every agreement, and every aiming, has a number, 1 and rising; 0 means that the camera is closed. Frames
+    carry the number under which they were taken, so that none survives the end of its agreement anywhere on
+    its way, and none that was taken for aiming is ever read.
     """
 
-    def __init__(self, notice_version: str, *, needs_agreement: bool) -> None:
-        self.notice_version = notice_version
+    def __init__(
+        self,
+        terms: Terms,
+        *,
+        needs_agreement: bool,
+        source: str = "",
+        records: Records | None = None,
+        audit: AuditLog | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`source`: the camera's name, for the records. Without `records` nothing can be recorded."""
+        self.terms = terms
         self.needs_agreement = needs_agreement
+        self._source, self._records, self._audit, self._clock = source, records, audit, clock
         self._changed = threading.Condition()
-        self._given = 0 if needs_agreement else 1
-        self._current = self._given
-        self._started = time.monotonic()
+        self._given = 0
+        self._standing = Standing() if needs_agreement else self._begun(0, None)
+
+    # --- what is the case ---
+
+    @property
+    def now(self) -> Standing:
+        """Everything at once, so that state, number and bounds belong together."""
+        standing = self._standing
+        return Standing() if self._is_over(standing) else standing
 
     @property
     def state(self) -> str:
-        """`idle` or `live`."""
-        return "live" if self._current else "idle"
+        """`idle`, `aiming`, `live` or `recording`."""
+        return self.now.state
 
     @property
     def agreement(self) -> int:
-        """The number of the agreement in force, 0 while idle."""
-        return self._current
+        """The number of the agreement in force, 0 while idle or aiming."""
+        return self.now.number if self.now.sitting else 0
+
+    @property
+    def opening(self) -> int:
+        """The number under which the camera may be open: of an agreement or of an aiming, 0 for none."""
+        return self.now.number
+
+    @property
+    def id(self) -> str | None:
+        """The id of the sitting, 12 hexadecimal digits; None while idle or aiming."""
+        sitting = self.now.sitting
+        return sitting.id if sitting else None
 
     @property
     def live_s(self) -> float:
-        """Seconds since the agreement in force, or the last one, began."""
-        return time.monotonic() - self._started
+        """Seconds since the agreement or aiming in force, or the last one, began."""
+        return self._clock() - self._standing.since
 
-    def start(self, notice_version: str) -> None:
-        """People have read this version of the notice and agree; another version is a `StateConflict`."""
-        if notice_version != self.notice_version:
-            raise StateConflict(
-                f"notice version {notice_version!r}: expected {self.notice_version!r}; "
-                "reload the page and read the notice that is in force now"
-            )
-        with self._changed:
-            if not self._current:
-                self._given += 1
-                self._current = self._given
-                self._started = time.monotonic()
-                self._changed.notify_all()
-
-    def stop(self) -> None:
-        """The agreement ends here; harmless when idle."""
-        with self._changed:
-            self._current = 0
-            self._changed.notify_all()
+    @property
+    def aiming_s(self) -> float | None:
+        """Seconds that are left for aiming, None when nobody aims."""
+        standing = self.now
+        return None if standing.state != AIMING else standing.since + AIM_S - self._clock()
 
     def wait_live(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for an agreement; says whether there is one."""
+        """Wait up to `timeout` seconds until the camera may be open; says whether it may."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._current > 0, timeout)
+            return self._changed.wait_for(lambda: self.opening > 0, timeout)
+
+    # --- transitions ---
+
+    def aim(self, who: str) -> None:
+        """The camera opens for a blurred preview, `AIM_S` at most; harmless while aiming."""
+        with self._changed:
+            self._refuse_unlawful()
+            state = self.state
+            if state in (LIVE, RECORDING):
+                raise StateConflict(f"{state}: the camera is aimed before people agree; press Stop first")
+            if state == IDLE:
+                self._tell("aiming", who, seconds=int(AIM_S))
+                self._given += 1
+                self._become(Standing(AIMING, self._given, self._clock()))
+
+    def start(self, notice_version: str, who: str, people: int = 1, seat: Box | None = None) -> Standing:
+        """So many people have read this version of the notice and agree; returns what is the case then.
+
+        Raises `StateConflict` for another version, where the law or nobody has allowed it, and while live for
+        another number of people. The same agreement once more goes on.
+        """
+        with self._changed:
+            notice = self.terms.notice
+            if notice_version != notice.version:
+                raise StateConflict(
+                    f"notice version {notice_version!r}: expected {notice.version!r}; "
+                    "reload the page and read the notice that is in force now"
+                )
+            self._refuse_unlawful()
+            now = self.now
+            if now.sitting:
+                if self.needs_agreement and now.sitting.people != people:
+                    raise StateConflict(
+                        f"{people} people agree, but {now.sitting.people} did at the start; press Stop, and "
+                        "start again with everybody who agrees"
+                    )
+                return now
+            begun = self._begun(people, seat)
+            assert begun.sitting
+            id = begun.sitting.id
+            self._tell(
+                "agreement", who, session=id, people=people, version=notice.version, notice=notice.hash
+            )
+            self._tell("start", who, session=id)
+            self._become(begun)
+            return begun
+
+    def seat(self, place: Box | None, who: str) -> None:
+        """Another place, in shares of the picture, bounds the analysis; None for all of the picture."""
+        with self._changed:
+            now = self._sitting_now("place")
+            if now.agreed and now.agreed.seat != place:
+                self._tell("settings", who, session=self.id, seat="drawn" if place else "none")
+                self._become(replace(now, agreed=replace(now.agreed, seat=place)))
+
+    def record(self, label: str, note: str, who: str) -> None:
+        """Numbers are recorded from now on; raises `StoreError`, and stays live, when they cannot be."""
+        with self._changed:
+            now = self._sitting_now("record")
+            if now.state == RECORDING:
+                raise StateConflict("recording already; press Stop to end it")
+            records, sitting = self._kept(), replace(self._sitting(now), label=label, note=note)
+            records.begin(sitting)
+            try:
+                self._tell("record", who, session=sitting.id)
+            except StoreError:
+                records.end(sitting.id)
+                raise
+            self._become(replace(now, state=RECORDING, sitting=sitting))
+
+    def stop_recording(self, who: str) -> None:
+        """Recording ends and live goes on, as when the disk is full; harmless when nothing is recorded."""
+        with self._changed:
+            now = self.now
+            if now.state == RECORDING:
+                self._become(replace(now, state=LIVE))
+                self._end_record(now)
+                self._tell_after("stop", who, session=self.id, recording=True)
+
+    def marker(self, text: str) -> None:
+        """Note `text` in the record at this moment; `StateConflict` unless recording."""
+        with self._changed:
+            now = self.now
+            if now.state != RECORDING:
+                raise StateConflict(f"{now.state}: a marker belongs to a recording; press Record first")
+            self._kept().mark(self._sitting(now).id, text)
+
+    def stop(self, who: str) -> None:
+        """Whatever goes on ends here: the camera closes; harmless when idle."""
+        with self._changed:
+            now = self.now
+            self._become(Standing(since=now.since))
+            self._end_record(now)
+            if now.state != IDLE:
+                self._tell_after(
+                    "stop", who, session=now.sitting.id if now.sitting else None, state=now.state
+                )
+
+    def withdraw(self, who: str, id: str | None = None) -> None:
+        """End the session in force and erase everything of it; or erase the one with this id.
+
+        Raises `StateConflict` when none is in force and none was named, `StoreError` when it stays.
+        """
+        with self._changed:
+            now = self.now
+            current = now.sitting.id if now.sitting else None
+            if id is None and current is None:
+                raise StateConflict(f"{now.state}: there is no session to withdraw from")
+            if id in (None, current):
+                self._become(Standing(since=now.since))
+            id = id or current
+            assert id
+            erased = False
+            try:
+                if self._records is not None:
+                    self._records.erase(id)
+                erased = True
+            finally:
+                self._tell_after("withdraw", who, session=id, erased=erased)
+
+    def tick(self) -> None:
+        """Once a second: an aiming whose time is over ends."""
+        with self._changed:
+            standing = self._standing
+            if self._is_over(standing):
+                self._become(Standing(since=standing.since))
+                self._tell_after("stop", "timer", state=AIMING)
+
+    def close(self) -> None:
+        """The appliance stops: a recording ends in good order. May be called twice."""
+        if self.needs_agreement or self.state == RECORDING:
+            self.stop("shell")
+
+    # --- the person's link ---
+
+    def find_link(self, token: str) -> str | None:
+        """The id of the sitting whose one-time link this is, the one in force or a recorded one."""
+        hash = digest(token)
+        sitting = self.now.sitting
+        if sitting and secrets.compare_digest(sitting.link_hash, hash):
+            return sitting.id
+        return self._records.find_link(hash) if self._records is not None else None
+
+    # --- inside ---
+
+    def _begun(self, people: int, seat: Box | None) -> Standing:
+        sitting, token = new_sitting(people, self.terms.notice, self._source)
+        self._given += 1
+        if (
+            not self.needs_agreement
+        ):  # nobody living is seen: nothing bounds the analysis, and nobody withdraws
+            return Standing(LIVE, self._given, self._clock(), None, replace(sitting, link_hash=""))
+        return Standing(LIVE, self._given, self._clock(), Agreed(people, seat), sitting, token)
+
+    def _become(self, standing: Standing) -> None:
+        self._standing = standing
+        self._changed.notify_all()
+
+    def _is_over(self, standing: Standing) -> bool:
+        return standing.state == AIMING and self._clock() - standing.since >= AIM_S
+
+    def _refuse_unlawful(self) -> None:
+        if self.needs_agreement and self.terms.refusal:
+            raise StateConflict(self.terms.refusal)
+
+    def _sitting_now(self, wanted: str) -> Standing:
+        now = self.now
+        if now.sitting is None:
+            raise StateConflict(f"{now.state}: there is nothing to {wanted}; press Start first")
+        return now
+
+    @staticmethod
+    def _sitting(standing: Standing) -> Sitting:
+        assert standing.sitting
+        return standing.sitting
+
+    def _kept(self) -> Records:
+        if self._records is None:
+            raise StoreError("nothing can be recorded: this appliance was built without a store")
+        return self._records
+
+    def _end_record(self, before: Standing) -> None:
+        if before.state == RECORDING:
+            try:
+                self._kept().end(self._sitting(before).id)
+            except StoreError as error:
+                log.error("%s", error)  # the session has ended all the same; the next start closes the record
+
+    def _tell(self, event: str, who: str, **details: str | int | bool | None) -> None:
+        if self._audit is not None:
+            self._audit.append(event, who, **details)
+
+    def _tell_after(self, event: str, who: str, **details: str | int | bool | None) -> None:
+        try:
+            self._tell(event, who, **details)
+        except StoreError as error:
+            log.error("%s by %s is missing in the audit log: %s", event, who, error)

@@ -6,6 +6,7 @@ Those of a backend stand in the backend's own file.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -49,10 +50,10 @@ class Vision(_Section):
         description="A steady face's scores are a mean over this long, in s; a change is followed at once."
         " 0: no smoothing.",
     )
-    unsure_below: float = Field(0.6, ge=0, le=1, description="With a smaller top score the label is unsure.")
+    unsure_below: float = Field(0.55, ge=0, le=1, description="With a smaller top score the label is unsure.")
     # The defaults of these limits, and of unsure_below, were measured: docs/quality.md says how.
     min_face_px: float = Field(
-        16.0, ge=0, le=500, description="A face of fewer pixels across (the detector's box) is small."
+        13.0, ge=0, le=500, description="A face of fewer pixels across (the detector's box) is small."
     )
     max_yaw: float = Field(
         40.0, gt=0, le=180, description="Beyond it to either side a face is turned, in degrees."
@@ -61,13 +62,13 @@ class Vision(_Section):
         25.0, gt=0, le=180, description="Beyond it up or down a face is turned, in degrees."
     )
     min_sharpness: float = Field(
-        3.1, ge=0, le=20, description="A face with coarser detail is blurred, in cycles per face width."
+        3.0, ge=0, le=20, description="A face with coarser detail is blurred, in cycles per face width."
     )
     dark_below: float = Field(
         36.0, ge=0, le=255, description="A face is dark when three quarters of it are darker than this level."
     )
     bright_above: float = Field(
-        222.0,
+        202.0,
         ge=0,
         le=255,
         description="A face is bright when three quarters of it are brighter than this level.",
@@ -90,7 +91,9 @@ class Web(_Section):
     """The page."""
 
     host: str = Field(
-        "127.0.0.1", description="Address to listen on; other than loopback needs access.open_to_network."
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on; 0.0.0.0 for the network, which then needs TLS and login.",
     )
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     max_viewers: int = Field(
@@ -115,7 +118,50 @@ class Access(_Section):
 
     open_to_network: bool = Field(
         False,
-        description="Let everyone on the network see the page without login; needed for other addresses.",
+        description="Let everyone on the network see the page without login and TLS, instead of with both.",
+    )
+    certificate: str = Field(
+        "", description="PEM file of your own certificate with its chain; empty: the device makes its own."
+    )
+    key: str = Field("", description="PEM file of the key of access.certificate, without a passphrase.")
+    idle_minutes: float = Field(
+        60.0, ge=1, le=10080, description="A login that nobody used for so long has ended, in minutes."
+    )
+    requests_per_s: float = Field(
+        50.0, ge=5, le=1000, description="Requests a second from one address; more are answered 429."
+    )
+    connections_per_address: int = Field(
+        16,
+        ge=8,
+        le=256,
+        description="Connections that one address may hold; a page in a browser takes up to 7.",
+    )
+
+
+class SessionSettings(_Section):
+    """Agreement: the notice and the button."""
+
+    notice: str = Field("", description="File with the owner's own notice; empty: the one that ships.")
+    button_pin: int = Field(-1, ge=-1, le=64, description="Pin of the button, a GPIO number; -1: none.")
+    button_factory: Literal["default", "lgpio", "rpigpio", "pigpio", "native", "mock"] = Field(
+        "default", description="gpiozero's pin factory for the button; mock drives no hardware."
+    )
+    button_people: int = Field(
+        1, ge=1, le=32, description="How many people agree when the button starts a session."
+    )
+    printed_notice: str = Field(
+        "",
+        description="Version of the notice printed beside the button; empty, or an old one: the button starts"
+        " nothing.",
+    )
+
+
+class Lawful(_Section):
+    """Where the device stands and what it is used for. The page asks once; live is off until both are set."""
+
+    region: Literal["", "EU", "US", "other"] = Field("", description="Where the device stands.")
+    purpose: Literal["", "practice", "coaching", "research", "hiring"] = Field(
+        "", description="What it is used for; hiring is refused in the EU (AI Act, Article 5(1)(f))."
     )
 
 
@@ -131,7 +177,14 @@ class Storage(_Section):
     )
 
 
-PLAIN: dict[str, type[BaseModel]] = {"vision": Vision, "web": Web, "access": Access, "storage": Storage}
+PLAIN: dict[str, type[BaseModel]] = {
+    "vision": Vision,
+    "web": Web,
+    "access": Access,
+    "session": SessionSettings,
+    "lawful": Lawful,
+    "storage": Storage,
+}
 """Sections with one set of keys."""
 
 CHOICES = {"camera": "auto", "engine": "tflite", "lamps": "none"}

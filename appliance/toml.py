@@ -1,10 +1,12 @@
-"""Reading TOML files and values, with errors that name file and place."""
+"""Reading TOML files and values, with errors that name file and place; and making TOML of tables."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from appliance.errors import ConfigError
 
@@ -34,3 +36,8 @@ def value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         return text
+
+
+def text(tables: dict[str, Any]) -> str:
+    """These tables as the text of a TOML file."""
+    return tomli_w.dumps(tables)

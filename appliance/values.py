@@ -172,7 +172,7 @@ class Movement:
 class Look:
     """One face in one frame: either `scores` (calibrated, of this frame alone) or a `reason` for none.
 
-    A reason is one word: small, turned, blurred, dark, bright or covered.
+    A reason is one word: small, turned, blurred, dark, bright or covered; not_agreed: nobody looked.
     """
 
     scores: Scores | None
@@ -184,7 +184,8 @@ class Look:
 class Person:
     """A face that is followed over time: its number, what it shows now, and what is claimed of it.
 
-    `smoothed` is None whenever `look.scores` is. `label`: one of the seven, `unsure` or `not_readable`.
+    `smoothed` is None whenever `look.scores` is. `label`: one of the seven, `unsure`, `not_readable` or
+    `not_analysed`.
     """
 
     id: int
@@ -212,6 +213,35 @@ class Reading:
     people: tuple[Person, ...]
     stamps: Stamps
     skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What bounds the analysis: how many people agreed, and where they sit.
+
+    `seat` is in shares of the picture, 0 to 1; None when no place was drawn.
+    """
+
+    people: int
+    seat: Box | None = None
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """One agreement: from Start to Stop. Times are Unix seconds.
+
+    `link_hash` is the SHA-256 of the person's one-time link.
+    """
+
+    id: str
+    started: float
+    people: int
+    notice_version: str
+    notice_hash: str
+    source: str
+    link_hash: str = ""
+    label: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)

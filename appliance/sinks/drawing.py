@@ -55,7 +55,7 @@ def _caption(person: Person) -> str:
     words = f"{person.id} {person.label.replace('_', ' ')}"
     if person.label in EMOTIONS and person.smoothed:
         return f"{words} {person.smoothed.top:.2f}"
-    return f"{words}: {person.look.reason}" if person.look.reason else words
+    return f"{words}: {person.look.reason.replace('_', ' ')}" if person.look.reason else words
 
 
 def _draw_label(

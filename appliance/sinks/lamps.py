@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.errors import BackendMissing, ConfigError, LampError
+from appliance.errors import ConfigError, LampError
+from appliance.gpio import Factory, load_gpiozero, make_factory
 from appliance.health import lamp_state
 from appliance.palette import rgb
 from appliance.ports import Lamps
 from appliance.sinks import Shared
-from appliance.values import LampState, Reading
+from appliance.values import NOT_ANALYSED, LampState, Reading
 
 log = logging.getLogger("appliance.lamps")
 
@@ -32,9 +32,7 @@ class GpioSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    factory: Literal["default", "lgpio", "rpigpio", "pigpio", "native", "mock"] = Field(
-        "default", description="gpiozero's pin factory; mock drives no hardware."
-    )
+    factory: Factory = Field("default", description="gpiozero's pin factory; mock drives no hardware.")
     running: int = Field(
         17, ge=-1, le=64, description="Pin of the lamp that is lit while the appliance runs."
     )
@@ -96,11 +94,11 @@ class GpioLamps:
     def check(settings: GpioSettings) -> None:
         """Whether lamps could be had, without claiming a pin; raises `ConfigError`."""
         with _told_in_one_line():
-            _make_factory(settings.factory)
+            make_factory(settings.factory)
 
     def _claim(self, settings: GpioSettings) -> None:
         gpiozero = load_gpiozero()
-        factory = _make_factory(settings.factory)
+        factory = make_factory(settings.factory)
         for role in ("running", "camera", "fault"):
             if (pin := getattr(settings, role)) >= 0:
                 self._lamps[role] = gpiozero.LED(pin, pin_factory=factory)
@@ -156,8 +154,9 @@ class LampSink:
         self._shared, self._lamps = shared, lamps
 
     def take(self, reading: Reading) -> None:
-        """The colour of the largest face."""
-        nearest = max(reading.people, key=lambda person: person.face.box.area, default=None)
+        """The colour of the largest face that is analysed."""
+        read = [person for person in reading.people if person.label != NOT_ANALYSED]
+        nearest = max(read, key=lambda person: person.face.box.area, default=None)
         self._show(nearest.label if nearest else None)
 
     def idle(self) -> None:
@@ -190,32 +189,3 @@ def _told_in_one_line() -> Iterator[None]:
             ) from error
     for warning in heard:
         log.warning("%s", warning.message)
-
-
-def load_gpiozero() -> Any:
-    """The gpiozero package, or `BackendMissing`. It looks for pins when it is imported: only if wanted."""
-    try:
-        return importlib.import_module("gpiozero")
-    except Exception as error:  # not only ImportError: whatever the vendor's code raises
-        raise BackendMissing(
-            f'gpiozero cannot be loaded ({error}); install it, or set lamps.backend = "none"',
-            key="lamps.backend",
-            value="gpiozero",
-        ) from error
-
-
-def _make_factory(name: str) -> Any:
-    gpiozero = load_gpiozero()
-    if name == "default":
-        gpiozero.Device.ensure_pin_factory()
-        return gpiozero.Device.pin_factory
-    if name == "mock":
-        mock = importlib.import_module("gpiozero.pins.mock")
-        return mock.MockFactory(pin_class=mock.MockPWMPin)
-    module, factory = {
-        "lgpio": ("lgpio", "LGPIOFactory"),
-        "rpigpio": ("rpigpio", "RPiGPIOFactory"),
-        "pigpio": ("pigpio", "PiGPIOFactory"),
-        "native": ("native", "NativeFactory"),
-    }[name]
-    return getattr(importlib.import_module(f"gpiozero.pins.{module}"), factory)()

@@ -7,6 +7,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from appliance import __version__
+from appliance.web.describe import HTML, describe
 from appliance.web.policy import VIEWER, policy
 from appliance.web.site import site
 
@@ -18,6 +19,7 @@ _MARKDOWN = MarkdownIt("js-default")
 
 @blueprint.get("/about")
 @policy(VIEWER)
+@describe({200: HTML})
 def page() -> str:
     """The model card of the models in use."""
     here = site()

@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
+import math
+
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
-from appliance.errors import StateConflict, StoreError, TooManyViewers
-from appliance.web import about, history, live, policy, sessions, status
+from appliance.errors import (
+    AccessError,
+    SlotClosed,
+    StateConflict,
+    StoreError,
+    TooManyTries,
+    TooManyViewers,
+)
+from appliance.web import (
+    about,
+    access,
+    aiming,
+    history,
+    live,
+    login,
+    mine,
+    openapi,
+    policy,
+    sessions,
+    status,
+    terms,
+)
+from appliance.web.caller import caller
 from appliance.web.connection import MAX_BODY_BYTES
+from appliance.web.csrf import form_token
 from appliance.web.site import KEY, Site
 
 _HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors 'self'"
+        "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
 
-_STATUS: dict[type[Exception], int] = {StateConflict: 409, TooManyViewers: 503, StoreError: 507}
+_STATUS: dict[type[Exception], int] = {
+    AccessError: 400,
+    StateConflict: 409,
+    TooManyTries: 429,
+    TooManyViewers: 503,
+    SlotClosed: 503,
+    StoreError: 507,
+}
 """Our own errors as HTTP status; whatever is not here is a fault of ours: 500."""
 
 
@@ -31,10 +64,12 @@ def create_app(site: Site) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the seven names keep their order
     app.extensions[KEY] = site
-    for part in (about, history, live, sessions, status):
+    for part in (about, access, aiming, history, live, login, mine, openapi, sessions, status, terms):
         app.register_blueprint(part.blueprint)
     app.before_request(policy.check_request)
+    app.after_request(login.renew)
     app.after_request(_add_headers)
+    app.context_processor(lambda: {"caller": caller(), "csrf_token": form_token()})
     app.register_error_handler(HTTPException, _http_error)
     for kind in _STATUS:
         app.register_error_handler(kind, _our_error)
@@ -59,6 +94,8 @@ def _http_error(error: HTTPException) -> Response:
 def _our_error(error: Exception) -> Response:
     response = jsonify(error=str(error))
     response.status_code = _STATUS[type(error)]
-    if response.status_code == 503:
+    if isinstance(error, TooManyTries):
+        response.headers["Retry-After"] = str(math.ceil(error.wait_s))
+    elif response.status_code == 503:
         response.headers["Retry-After"] = "5"
     return response

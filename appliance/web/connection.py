@@ -21,6 +21,12 @@ MAX_BODY_BYTES = 64 * 1024
 SLICE_BYTES = 65536  # what a client must take within the send limit, so that a long export may take longer
 PATIENCE_S = 0.1  # for the farewell to a client that was late already
 
+_SPEAKS_TLS = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 58\r\nConnection: close\r\n\r\n"
+    b"This page is encrypted: its address begins with https://.\n"
+)
+"""To a client that speaks plain HTTP where TLS is spoken."""
+
 _log = logging.getLogger("appliance.web")
 
 
@@ -114,6 +120,11 @@ class Wire:
             return self._socket.recv(SLICE_BYTES)
         except (BlockingIOError, TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
+        except ssl.SSLError as error:
+            if error.reason == "HTTP_REQUEST":
+                with suppress(OSError):
+                    socket.socket.send(self._socket, _SPEAKS_TLS)  # past TLS, which there is none of
+            raise ConnectionResetError(errno.ECONNRESET, f"while reading: {error}") from error
         except OSError as error:
             raise ConnectionResetError(errno.ECONNRESET, f"while reading: {error}") from error
 

@@ -9,7 +9,9 @@ from appliance.errors import StateConflict
 from appliance.report import NOT_FEELINGS, SAMPLING, as_csv, as_json, deletion, lasted, listed, local
 from appliance.store import ID, Session
 from appliance.values import EMOTIONS
+from appliance.web.describe import HTML, PDF, describe
 from appliance.web.policy import OPERATOR, policy, who
+from appliance.web.schemas import Erased, Problem, Recorded, Sessions
 from appliance.web.site import site
 
 blueprint = Blueprint("history", __name__)
@@ -22,6 +24,7 @@ _TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json", "pdf": "
 
 @blueprint.get("/sessions")
 @policy(OPERATOR)
+@describe({200: HTML})
 def page() -> str:
     """The list of sessions."""
     here = site()
@@ -38,6 +41,7 @@ def page() -> str:
 
 @blueprint.get("/api/sessions")
 @policy(OPERATOR)
+@describe({200: Sessions, 507: Problem})
 def sessions() -> Response:
     """The same as JSON, the newest first."""
     return jsonify(sessions=[listed(kept) for kept in site().store.sessions()])
@@ -45,6 +49,7 @@ def sessions() -> Response:
 
 @blueprint.get("/sessions/<id>")
 @policy(OPERATOR)
+@describe({200: HTML, 404: Problem})
 def session_page(id: str) -> str:
     """One session: facts, figures, and a chart of time for each person."""
     session = _known(id)
@@ -66,6 +71,7 @@ def session_page(id: str) -> str:
 
 @blueprint.get("/api/sessions/<id>")
 @policy(OPERATOR)
+@describe({200: Recorded, 404: Problem})
 def session(id: str) -> Response:
     """The same as JSON, with every second."""
     return jsonify(as_json(_known(id)))
@@ -73,18 +79,17 @@ def session(id: str) -> Response:
 
 @blueprint.get("/sessions/<id>/export.<any(csv, json, pdf):kind>")
 @policy(OPERATOR)
+@describe({200: PDF, 404: Problem})
 def export(id: str, kind: str) -> Response:
     """A file to keep."""
     session = _known(id)
-    content = exported(session, kind)
     site().audit.append("export", who(), session=id, format=kind)
-    response = Response(content, content_type=_TYPES[kind])
-    response.headers["Content-Disposition"] = f'attachment; filename="session-{id}.{kind}"'
-    return response
+    return download(session, kind)
 
 
 @blueprint.post("/sessions/<id>/erase")
 @policy(OPERATOR)
+@describe({200: Erased, 404: Problem, 409: Problem, 507: Problem})
 def erase(id: str) -> Response:
     """Everything of the session is gone, copies included; 409 while it is recorded."""
     here = site()
@@ -95,8 +100,15 @@ def erase(id: str) -> Response:
     return jsonify(erased=id)
 
 
+def download(session: Session, kind: str) -> Response:
+    """A session as a file; also for whoever gets their own copy by a link."""
+    response = Response(exported(session, kind), content_type=_TYPES[kind])
+    response.headers["Content-Disposition"] = f'attachment; filename="session-{session.kept.id}.{kind}"'
+    return response
+
+
 def exported(session: Session, kind: str) -> bytes:
-    """A session in one of the formats; also for whoever gets a copy by a link."""
+    """A session in one of the formats."""
     if kind == "csv":
         return as_csv(session).encode()
     if kind == "json":

@@ -6,6 +6,7 @@ import errno
 import socket
 
 from appliance.errors import ConfigError
+from appliance.web.tls import Tls
 
 _PORT_FAULTS = {
     errno.EADDRINUSE: "another program listens on this port already; stop it or choose another port",
@@ -13,12 +14,24 @@ _PORT_FAULTS = {
 }
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that clients may connect to; raises `ConfigError`."""
+def network_url(url: str) -> str:
+    """The address of the page for others on the network, from the one for this device itself."""
+    return url.replace("//localhost:", f"//{socket.gethostname().partition('.')[0].lower()}.local:")
+
+
+def listen(host: str, port: int, tls: Tls | None = None) -> socket.socket:
+    """A socket that clients may connect to; with TLS, a certificate comes with it. Raises `ConfigError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")
+        listener = socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")
     except OSError as error:
         if error.errno in _PORT_FAULTS:
             raise ConfigError(_PORT_FAULTS[error.errno], key="web.port", value=port) from error
         raise ConfigError(f"cannot listen there: {error}", key="web.host", value=host) from error
+    try:
+        if tls is not None:
+            tls.context()
+    except ConfigError:
+        listener.close()
+        raise
+    return listener

@@ -10,10 +10,16 @@ from flask import Blueprint, Response, render_template, request
 
 from appliance import __version__
 from appliance.errors import SlotClosed, StateConflict
+from appliance.lawful import PURPOSES, REGIONS
 from appliance.values import EMOTIONS, Picture
 from appliance.viewers import BARE, OVERLAY
 from appliance.web import websocket
+from appliance.web.audited import note
+from appliance.web.caller import Caller, caller
+from appliance.web.describe import HTML, JPEG, MJPEG, describe
 from appliance.web.policy import VIEWER, is_operator, policy
+from appliance.web.schemas import OverlayQuery, Problem
+from appliance.web.schemas import Reading as ReadingMessage
 from appliance.web.site import Site, site
 
 blueprint = Blueprint("live", __name__)
@@ -27,6 +33,7 @@ _SNAPSHOT_S = 3.0
 
 @blueprint.get("/")
 @policy(VIEWER)
+@describe({200: HTML})
 def page() -> str:
     """The live page."""
     here = site()
@@ -39,14 +46,19 @@ def page() -> str:
         camera_lamp=here.camera_lamp,
         needs_agreement=here.session.needs_agreement,
         operator=is_operator(),
+        terms=here.terms,
+        regions=REGIONS,
+        purposes=PURPOSES,
     )
 
 
 @blueprint.get("/stream.mjpg")
 @policy(VIEWER)
+@describe({200: MJPEG, 409: Problem, 503: Problem}, query=OverlayQuery)
 def stream() -> Response:
     """The picture as it comes, until the viewer or the agreement ends; 409 while idle."""
-    pictures = Pictures(site(), _variant())
+    pictures = Pictures(site(), _variant(), caller())
+    note("viewer", what="picture", address=request.remote_addr)
     response = Response(Parts(pictures), mimetype=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
     response.headers["X-Accel-Buffering"] = "no"
     return response
@@ -54,9 +66,10 @@ def stream() -> Response:
 
 @blueprint.get("/snapshot.jpg")
 @policy(VIEWER)
+@describe({200: JPEG, 409: Problem, 503: JPEG}, query=OverlayQuery)
 def snapshot() -> Response:
     """The newest picture; the one that says why there is none comes with 503."""
-    pictures = Pictures(site(), _variant())
+    pictures = Pictures(site(), _variant(), caller())
     try:
         picture = pictures.next(_SNAPSHOT_S)
     finally:
@@ -72,13 +85,15 @@ def snapshot() -> Response:
 
 @websocket.route(blueprint, "/ws/live")
 @policy(VIEWER)
+@describe({101: None, 400: None, 426: None, 503: Problem}, messages=ReadingMessage)
 def readings() -> Response:
     """One JSON message a reading; whoever is slow gets the newest and misses the rest."""
     here = site()
-    newest = _Newest(here)
+    newest = _Newest(here, caller())
     answer = websocket.websocket(request.environ, lambda client: websocket.serve(client, newest))
     if answer.status_code == 101:
         here.listeners.join("readings")
+        note("viewer", what="readings", address=request.remote_addr)
         answer.call_on_close(lambda: here.listeners.leave("readings"))
     return answer
 
@@ -86,14 +101,14 @@ def readings() -> Response:
 class Pictures:
     """One viewer's pictures: newest first, never an old one. Counts as a viewer until `close`."""
 
-    def __init__(self, here: Site, variant: str) -> None:
+    def __init__(self, here: Site, variant: str, viewer: Caller) -> None:
         """Raises `StateConflict` while idle and `TooManyViewers` at the limit."""
         if not here.session.agreement:
             raise StateConflict(
                 "idle: the camera is closed until everyone in view has agreed; press Start on the page"
             )
         self.variant = variant
-        self._site = here
+        self._site, self._viewer = here, viewer
         self._agreement = here.session.agreement
         self._seen = here.jpegs.number
         here.viewers.join(variant)
@@ -113,8 +128,8 @@ class Pictures:
 
     @property
     def agreed(self) -> bool:
-        """Whether the agreement under which this viewer came is still in force."""
-        return self._agreement == self._site.session.agreement
+        """Whether the agreement under which this viewer came is in force, and the viewer still welcome."""
+        return self._agreement == self._site.session.agreement and self._viewer.is_welcome(self._site)
 
     def close(self) -> None:
         """No viewer any more. May be called twice."""
@@ -160,10 +175,12 @@ class Parts:
 class _Newest:
     """The text for the next message of one WebSocket client."""
 
-    def __init__(self, here: Site) -> None:
-        self._site, self._seen = here, 0
+    def __init__(self, here: Site, viewer: Caller) -> None:
+        self._site, self._viewer, self._seen = here, viewer, 0
 
     def __call__(self) -> str | None:
+        if not self._viewer.is_welcome(self._site):
+            raise SlotClosed("the login has ended")
         reading, self._seen = self._site.readings.take(self._seen, 0.5)
         if reading is None:
             return None

@@ -5,14 +5,25 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from flask import Flask, abort, current_app, request
+from flask import Flask, Response, abort, current_app, redirect, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized
 
 from appliance.config import is_loopback, parse_address
-from appliance.web.site import site
+from appliance.web.caller import NOBODY, Caller, caller, is_near
+from appliance.web.csrf import check_token
+from appliance.web.site import Site, site
 
 PUBLIC, VIEWER, OPERATOR, TOKEN = "public", "viewer", "operator", "token"
+
+ALLOWED = {
+    VIEWER: ("viewer", "operator"),
+    OPERATOR: ("operator",),
+    TOKEN: ("metrics", "operator"),
+}
+"""Which roles a policy lets in. On the device itself everybody is operator."""
 
 View = TypeVar("View", bound=Callable[..., object])
 
@@ -20,7 +31,10 @@ _ATTRIBUTE = "appliance_policy"
 
 
 def policy(name: str) -> Callable[[View], View]:
-    """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR` or `TOKEN`."""
+    """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR` or `TOKEN`.
+
+    A public view that changes something for a caller with a cookie calls `csrf.check_token` itself.
+    """
 
     def declare(view: View) -> View:
         setattr(view, _ATTRIBUTE, name)
@@ -45,27 +59,71 @@ def require_policies(app: Flask) -> None:
         policy_of(app, rule.endpoint)
 
 
-def check_request() -> None:
-    """Before every view: the Host, the Origin, and the policy. Ends the request with 400 or 403."""
-    if not _known_host(_hostname(f"//{request.host}")):
+def check_request() -> Response | None:
+    """Before every view: Host, rate, Origin, policy, the page's token. Ends the request with 400 to 429."""
+    here = site()
+    if not _known_host(_hostname(f"//{request.host}"), here):
         abort(
             400,
             f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
         )
+    if not is_near(request):
+        here.gate.rates.take(request.remote_addr or "")
     upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
     changes = upgrades or request.method not in ("GET", "HEAD", "OPTIONS")
     if changes and not _same_origin():
         abort(403, "the request comes from a page of another site; open this device's own page")
     if request.endpoint is None:
-        return
+        return None
     needed = policy_of(current_app, request.endpoint)
-    if needed in (OPERATOR, TOKEN) and not is_operator():
-        abort(403, "only the operator may do this, on the device itself (127.0.0.1)")
+    if needed == PUBLIC:
+        return None
+    who = caller()
+    if who.role not in ALLOWED[needed]:
+        return _refuse(who, needed)
+    check_token()
+    return None
 
 
 def is_operator() -> bool:
-    """On loopback everybody is operator; without login everybody else is a viewer."""
-    return is_loopback(request.remote_addr or "")
+    """Whether the caller may do everything: on the device itself, or logged in as operator."""
+    return caller().role == "operator"
+
+
+def who() -> str:
+    """The caller as the audit log writes it: loopback, operator, viewer or token:NAME."""
+    return caller().who()
+
+
+def _refuse(who: Caller, needed: str) -> Response:
+    if who.kind == NOBODY:
+        if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+            return _to_login()
+        raise _not_logged_in()
+    if needed == TOKEN:
+        abort(
+            403,
+            "expected a token of role metrics or operator: interview-grader token create NAME --role metrics",
+        )
+    if not site().gate.login:
+        abort(403, "only the operator may do this, on the device itself (127.0.0.1)")
+    abort(403, f"only the operator may do this; you are known as {who.who()}")
+
+
+def _to_login() -> Response:
+    wanted = urlencode({"next": request.full_path.rstrip("?")})
+    answer = redirect(f"/login?{wanted}" if request.path != "/" else "/login", 303)
+    assert isinstance(answer, Response)
+    return answer
+
+
+def _not_logged_in() -> Unauthorized:
+    return Unauthorized(
+        "log in first: open /login, or send the header Authorization: Bearer TOKEN",
+        www_authenticate=WWWAuthenticate(
+            "bearer", {"realm": "interview-grader"}
+        ),  # no browser asks on its own
+    )
 
 
 def who() -> str:
@@ -80,14 +138,14 @@ def _hostname(url: str) -> str | None:
         return None
 
 
-def _known_host(name: str | None) -> bool:
+def _known_host(name: str | None, here: Site) -> bool:
     # DNS rebinding needs a name of the attacker's; an address in digits is none. Off loopback the
     # device is also called by its own names.
     if name is None:
         return False
-    if name == "localhost" or name in site().allowed_hosts:
+    if name == "localhost" or name in here.allowed_hosts:
         return True
-    if not site().open_to_network:
+    if not (here.open_to_network or here.gate.login):
         return is_loopback(name)
     own = socket.gethostname().lower().partition(".")[0]
     return parse_address(name) is not None or name in (own, f"{own}.local", "interview-grader.local")
@@ -98,4 +156,6 @@ def _same_origin() -> bool:
     # Browsers send it with every such request from another site; programs need not.
     if origin is None:
         return request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
+    if origin == "null" and request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return True  # a form of our own page: since it sends no referrer, browsers hide the Origin too
     return origin.lower() == f"{request.scheme.replace('ws', 'http')}://{request.host}".lower()

@@ -12,7 +12,6 @@ import logging
 import os
 import queue
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -24,14 +23,13 @@ from cheroot.server import HTTPConnection, HTTPRequest, HTTPServer
 from cheroot.ssl import Adapter
 from cheroot.wsgi import Gateway_10
 
-from appliance.errors import ConfigError
 from appliance.web.connection import CONNECTION, MAX_BODY_BYTES, Connection, Wire
+from appliance.web.crowd import Crowd
 from appliance.web.listener import listen
+from appliance.web.tls import Pair, Tls
 
 BODY_S = 5.0  # a whole request body must have come by then
-REFUSED_BODY_S = (
-    0.2  # the rest of one that nobody reads: cut off at once, its sender might never see the answer
-)
+REFUSED_BODY_S = 0.2  # the rest of one that nobody reads: cut off at once, its answer might never be seen
 BACKLOG = 64
 WAITING = 256  # silent connections: each costs a descriptor and no thread
 GRACE_S = 1.0  # for answers under way when the server stops; a WebSocket notices within 0.5 s
@@ -49,8 +47,8 @@ _log = logging.getLogger("appliance.web")
 class _Wires(Adapter):
     """Cheroot's seam for TLS, used for plain connections too: both become a `Wire`."""
 
-    def __init__(self, context: ssl.SSLContext | None, limit_s: float, buffer_bytes: int) -> None:
-        self.context, self._limit_s, self._buffer_bytes = context, limit_s, buffer_bytes
+    def __init__(self, tls: Tls | None, limit_s: float, buffer_bytes: int) -> None:
+        self._tls, self._limit_s, self._buffer_bytes = tls, limit_s, buffer_bytes
 
     def bind(self, sock: socket.socket) -> socket.socket:
         return sock
@@ -59,16 +57,17 @@ class _Wires(Adapter):
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._buffer_bytes)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.context is not None:
+            if self._tls is not None:
                 # The handshake comes with the first read, in the connection's own thread, under its limit.
-                sock = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+                context = self._tls.context()
+                sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         except OSError as error:
             sock.close()
             raise FatalSSLAlert(str(error)) from error
         return Wire(sock, self._limit_s), self.get_environ()
 
     def get_environ(self) -> dict[str, Any]:
-        return {"wsgi.url_scheme": "http" if self.context is None else "https"}
+        return {"wsgi.url_scheme": "http" if self._tls is None else "https"}
 
     def makefile(self, sock: Wire, mode: str = "r", bufsize: int = -1) -> Wire:
         return sock
@@ -93,7 +92,7 @@ class _Request(HTTPRequest):
 
     def send_headers(self) -> None:
         left = getattr(self.rfile, "remaining", 0)
-        unwanted = self.method in (b"GET", b"HEAD") or int(self.status[:3]) >= 400
+        unwanted = self.close_connection or self.method in (b"GET", b"HEAD") or int(self.status[:3]) >= 400
         # Cheroot would wait until the whole body of a refused request has come, however slowly it trickles.
         if left and unwanted and not self.conn.socket.arrived(left, REFUSED_BODY_S):
             self.close_connection = True
@@ -102,6 +101,13 @@ class _Request(HTTPRequest):
 
 class _HttpConnection(HTTPConnection):
     RequestHandlerClass = _Request
+    counted = False
+
+    def close(self) -> None:
+        if self.counted:
+            self.counted = False
+            self.server.crowd.leave(self.remote_addr)
+        super().close()
 
 
 class _Gateway(Gateway_10):
@@ -123,15 +129,13 @@ class _Threads:
         self._server = server
         self._places: list[tuple[threading.Thread, HTTPConnection] | None] = [None] * limit
 
-    def start(self) -> None:
-        """Nothing to do: a thread starts with its connection."""
+    def start(self) -> None: ...  # a thread starts with its connection
 
     def put(self, conn: HTTPConnection) -> None:
         for number, place in enumerate(self._places):
             if place is None or not place[0].is_alive():
-                thread = threading.Thread(
-                    target=self._attend, args=(conn,), name=f"http-{number + 1}", daemon=True
-                )
+                name = f"http-{number + 1}"
+                thread = threading.Thread(target=self._attend, args=(conn,), name=name, daemon=True)
                 self._places[number] = (thread, conn)
                 thread.start()
                 return
@@ -159,9 +163,7 @@ class _Threads:
         except OSError as error:  # cheroot could not even send its answer to a broken request
             _log.debug("a connection broke: %s", error)
         with suppress(OSError):
-            conn.socket.arrived(
-                MAX_BODY_BYTES
-            )  # closing over unread bytes is a reset: the answer might be lost
+            conn.socket.arrived(MAX_BODY_BYTES)  # closing over unread bytes is a reset: no answer arrives
         conn.close()
         return None
 
@@ -171,7 +173,8 @@ class _HttpServer(HTTPServer):
     expiration_interval = 0.2  # seconds; also how long a stop waits for the listener
     _connections: Any
 
-    def __init__(self, app: WsgiApp, listener: socket.socket, limit: int) -> None:
+    def __init__(self, app: WsgiApp, listener: socket.socket, limit: int, crowd: Crowd) -> None:
+        self.crowd = crowd
         super().__init__(listener.getsockname()[:2], _Gateway, server_name="interview-grader")
         self.wsgi_app, self._listener = app, listener
         self.software = self.server_name
@@ -183,16 +186,24 @@ class _HttpServer(HTTPServer):
         self.socket = self._listener
         return self._listener
 
-    def process_conn(self, conn: HTTPConnection) -> None:
-        if conn.last_used is None and self.can_add_keepalive_connection:
-            self.put_conn(conn)  # new: it gets a thread with its first byte
-            return
+    def process_conn(self, conn: _HttpConnection) -> None:
+        if conn.last_used is None:
+            conn.counted = self.crowd.join(conn.remote_addr)
+            if not conn.counted:
+                _log.info("%s has too many connections: one more was refused", conn.remote_addr)
+                return self._refuse(conn)
+            if self.can_add_keepalive_connection:
+                self.put_conn(conn)  # new: it gets a thread with its first byte
+                return
         try:
             self.requests.put(conn)
         except queue.Full:
             _log.warning("every http-N thread is busy: a connection was refused")
-            conn.socket.refuse(_BUSY)
-            conn.close()
+            self._refuse(conn)
+
+    def _refuse(self, conn: HTTPConnection) -> None:
+        conn.socket.refuse(_BUSY)
+        conn.close()
 
     def serve(self) -> None:
         while self.ready:
@@ -226,11 +237,14 @@ class Server:
         max_connections: int,
         send_timeout_s: float = 4.0,
         send_buffer_bytes: int = 65536,
-        tls: tuple[str, str] | None = None,
-        max_header_bytes: int = 65536,
+        tls: Callable[[], Pair] | None = None,
+        max_header_bytes: int = 16384,
         max_body_bytes: int = MAX_BODY_BYTES,
+        crowd: Crowd | None = None,
     ) -> None:
-        self._app, self._host, self._port, self._tls = app, host, port, tls
+        """`tls` names the files of certificate and key, and is asked again now and then."""
+        self._app, self._host, self._port = app, host, port
+        self._tls, self._crowd = Tls(tls) if tls else None, crowd or Crowd()
         self._max_connections, self._send_timeout_s = max_connections, send_timeout_s
         self._send_buffer_bytes = send_buffer_bytes
         self._max_header_bytes, self._max_body_bytes = max_header_bytes, max_body_bytes
@@ -241,8 +255,9 @@ class Server:
 
         Raises `ConfigError` if the address cannot be had or the certificate cannot be read.
         """
-        wires = _Wires(self._context(), self._send_timeout_s, self._send_buffer_bytes)
-        server = _HttpServer(self._app, listen(self._host, self._port), self._max_connections)
+        wires = _Wires(self._tls, self._send_timeout_s, self._send_buffer_bytes)
+        listener = listen(self._host, self._port, self._tls)
+        server = _HttpServer(self._app, listener, self._max_connections, self._crowd)
         server.ssl_adapter, server.timeout = wires, self._send_timeout_s  # type: ignore[assignment]
         server.max_request_header_size = self._max_header_bytes
         server.max_request_body_size = self._max_body_bytes
@@ -281,17 +296,3 @@ class Server:
         self._server.shutdown_timeout = threads_s  # type: ignore[assignment]
         self._server.stop()
         return [thread.name for thread, _conn in self._server.requests.busy()]
-
-    def _context(self) -> ssl.SSLContext | None:
-        if self._tls is None:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # A ticket that arrives while another thread of the client writes makes threaded clients lose data.
-        context.num_tickets = 0
-        try:
-            context.load_cert_chain(*self._tls)
-        except OSError as error:
-            reason = f"certificate and key cannot be used: {error}"
-            raise ConfigError(reason, key="web.certificate", value=self._tls[0]) from error
-        return context

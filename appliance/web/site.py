@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from flask import current_app
 
+from appliance.access.gate import Gate
+from appliance.aiming import Aim
 from appliance.audit import AuditLog
+from appliance.guesses import Guesses
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.metrics import Metrics
 from appliance.notice import Notice
 from appliance.session import Session
 from appliance.store import Store
+from appliance.terms import Terms
 from appliance.values import Picture, Reading
 from appliance.viewers import Viewers
 from appliance.wire import SCHEMA, reading_json
@@ -32,16 +36,28 @@ class Site:
     readings: Slot[Reading]
     jpegs: Slot[Picture]
     metrics: Metrics
-    notice: Notice
+    aim: Aim
     audit: AuditLog
+    gate: Gate
     store: Store
     source: str
     engine: dict[str, str]
     camera_lamp: bool
     open_to_network: bool
     allowed_hosts: tuple[str, ...]
+    guesses: Guesses = field(default_factory=Guesses)
     card: str = ""
     """The model card of the models in use, Markdown."""
+
+    @property
+    def terms(self) -> Terms:
+        """Region, purpose, and what follows."""
+        return self.session.terms
+
+    @property
+    def notice(self) -> Notice:
+        """The notice in force."""
+        return self.terms.notice
 
     def reading(self) -> dict[str, Any] | None:
         """The newest reading as JSON, if it belongs to the agreement in force."""
@@ -60,6 +76,7 @@ class Site:
             "engine": self.engine,
             "storage": {"state": self.store.status.state, "reason": self.store.status.reason},
             "viewers": self.viewers.count,
+            "session": _session_json(self.session),
             "reading": self.reading(),
         }
 
@@ -67,3 +84,21 @@ class Site:
 def site() -> Site:
     """The site of the current request."""
     return cast(Site, current_app.extensions[KEY])
+
+
+def _session_json(session: Session) -> dict[str, Any] | None:
+    """What `/api/state` says of an agreement or an aiming, None while idle.
+
+    `people` agreed (None where nobody living is seen), the `seat` as shares of the picture, and the seconds
+    that are left for aiming.
+    """
+    now, left = session.now, session.aiming_s
+    if not now.number:
+        return None
+    agreed = now.agreed
+    seat = agreed.seat if agreed else None
+    return {
+        "people": agreed.people if agreed else None,
+        "seat": [round(side, 4) for side in (seat.x, seat.y, seat.width, seat.height)] if seat else None,
+        "aiming_s": None if left is None else round(left, 1),
+    }

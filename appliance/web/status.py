@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from appliance.web.describe import TEXT, describe
 from appliance.web.policy import PUBLIC, TOKEN, VIEWER, policy
+from appliance.web.schemas import Health, State
 from appliance.web.site import site
 
 blueprint = Blueprint("status", __name__)
@@ -12,6 +14,7 @@ blueprint = Blueprint("status", __name__)
 
 @blueprint.get("/api/state")
 @policy(VIEWER)
+@describe({200: State})
 def state() -> Response:
     """Session, camera, engines, viewers, and the newest reading."""
     return jsonify(site().state())
@@ -19,6 +22,7 @@ def state() -> Response:
 
 @blueprint.get("/healthz")
 @policy(PUBLIC)
+@describe({200: Health, 503: Health})
 def healthz() -> tuple[Response, int]:
     """200 while frames are fresh or the appliance is idle on purpose, else 503 with the reason."""
     here = site()
@@ -28,6 +32,7 @@ def healthz() -> tuple[Response, int]:
 
 @blueprint.get("/metrics")
 @policy(TOKEN)
+@describe({200: TEXT})
 def metrics() -> Response:
     """Prometheus text."""
     return Response(site().metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -2,10 +2,12 @@
 
     python models/build/build_detectors.py                       # ranges_*.json -> models/*_int8.tflite
     python models/build/build_detectors.py --calibrate --data DIR  # pictures -> ranges_*.json, then the same
+    python models/build/build_detectors.py --refine --data DIR     # go on from ranges_*.json in smaller steps
 
 The first needs the float models, which `fetch_models.py` takes out of their package, and ai-edge-quantizer;
 it gives the same bytes every time. The second needs pictures with faces as well (see `scenes.py`), and
-PyTorch. After another calibration the manifest needs the new digests.
+PyTorch with a C++ compiler. After another calibration the manifest needs the new digests. The models that
+ship were calibrated and then refined once.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import equalise
 import fetch_models
 import numpy as np
 import quantise
@@ -54,8 +57,8 @@ DETECTORS = {
         side=128,
         boxes=(-64.0, 128.0),
         share=0.9998,
-        steps=600,
-        batch=8,
+        steps=4000,
+        batch=16,
     ),
     "blazeface-full-int8": Detector(
         source="blazeface-full",
@@ -64,57 +67,114 @@ DETECTORS = {
         side=192,
         boxes=(-64.0, 152.0),
         share=0.99995,
-        steps=350,
-        batch=6,
+        steps=2000,
+        batch=8,
     ),
 }
 
-SCORES = (-5.0, 5.0)
-"""Logits: scores of 0.7 % to 99.3 % in 256 steps. Over black borders the float models give -30000."""
+SCORES = (-4.0, 4.0)
+"""Logits: scores of 1.8 % to 98.2 % in 256 steps. Over black borders the float models give -30000."""
+
+SCORE_STEP = (SCORES[1] - SCORES[0]) / 255
+
+LOUDER = 0.5
+"""How much of its factor (as a power) a tensor gets that only a 1x1 convolution reads.
+
+The factors of other tensors cost nothing. There the weights of a filter share one scale, and those of loud
+channels would be rounded to few values.
+"""
+
+REFINING = 4e-4
+"""The rate of refining, where calibrating has `tune.tune`'s own."""
 
 PIXELS = (-1.0, 128 / 127)
 """With -1 to 1 zero lies between two steps, and 41 of the 256 pixel values become one with a neighbour."""
 
-CALIBRATION_SCENES = 300
-TUNING_SCENES = 1500
+CALIBRATION_SCENES = 120
+TUNING_SCENES = 6000
+TUNING_NOISE = 6
 
 
 def first_settings(detector: Detector, model: bytes, inputs: np.ndarray) -> quantise.Settings:
-    """Ranges as they are measured, and those of input and heads as they must be."""
-    ranges = quantise.limits(quantise.measure(model, inputs), detector.share)
+    """Factors and ranges as they are measured, and the ranges of input and heads as they must be."""
+    factors = equalise.find(model, equalise.peaks(model, inputs, detector.share))
+    for name in depthwise(tg.read(model)):
+        factors[name] = np.rint(factors[name] * LOUDER).astype(np.int8)
     parsed = tg.read(model)
+    measured = quantise.measure(equalise.applied(model, factors), inputs)
+    ranges = quantise.limits(measured, detector.share)
     for output in tg.graph(parsed).outputs:
         low, high = SCORES if is_score(parsed, output) else detector.boxes
         quantise.set_range(ranges, tg.head(parsed, output), low, high)
     quantise.set_range(ranges, [input_name(parsed)], *PIXELS)
-    return quantise.Settings(ranges)
+    return quantise.Settings(ranges, factors=factors)
+
+
+def depthwise(model: Any) -> list[str]:
+    """The tensors that a depthwise convolution makes: 1x1 convolutions read them."""
+    made = (op for op in tg.graph(model).operators if tg.code(model, op) == tg.OPERATOR.DEPTHWISE_CONV_2D)
+    return [tg.tensor_name(model, operator.outputs[0]) for operator in made]
 
 
 def calibrate(detector: Detector, model: bytes, data: Path, steps: int) -> quantise.Settings:
     """Measure, then tune, on scenes of the calibration half of the pictures; 0 steps: as many as usual."""
+    chosen = calibrating(data)
+    settings = first_settings(detector, model, scenes.values(mixed(chosen, detector, CALIBRATION_SCENES)))
+    return tuned(detector, model, settings, data, steps)
+
+
+def refine(detector: Detector, model: bytes, data: Path, steps: int) -> quantise.Settings:
+    """Go on with the tuning of the settings that are there."""
+    before = quantise.Settings.load(BUILD / detector.settings)
+    return tuned(detector, model, before, data, steps, rate=REFINING)
+
+
+def tuned(
+    detector: Detector, model: bytes, settings: quantise.Settings, data: Path, steps: int, **rate: float
+) -> quantise.Settings:
+    """The settings after tuning."""
     import tune
 
-    chosen = [picture for picture in scenes.pictures(data) if picture.calibrates]
-    measured = scenes.make(chosen, detector.side, CALIBRATION_SCENES, SEED, rough=True)
-    settings = first_settings(detector, model, scenes.values(measured))
     parsed = tg.read(model)
     fixed = {input_name(parsed)}
     for output in tg.graph(parsed).outputs:
         fixed.update(tg.head(parsed, output))
-    many = scenes.make(chosen, detector.side, TUNING_SCENES, SEED + 1, rough=True)
-    drawn, loss = batches(many, detector.batch), loss_of(parsed, detector.boxes)
-    return tune.tune(model, settings, drawn, loss, fixed=fixed, steps=steps or detector.steps)
+    drawn = batches(mixed(calibrating(data), detector, TUNING_SCENES), detector.batch)
+    loss = loss_of(parsed, detector.boxes)
+    return tune.tune(model, settings, drawn, loss, fixed=fixed, steps=steps or detector.steps, **rate)
+
+
+def calibrating(data: Path) -> list[scenes.Picture]:
+    """The pictures for calibration."""
+    return [picture for picture in scenes.pictures(data) if picture.calibrates]
+
+
+def mixed(chosen: list[scenes.Picture], detector: Detector, count: int) -> np.ndarray:
+    """Scenes, half of them rough."""
+    halves = [
+        scenes.make(chosen, detector.side, count // 2, SEED + rough, rough=rough) for rough in (False, True)
+    ]
+    return np.concatenate(halves)
 
 
 def batches(made: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Endless draws of `size` scenes, as the float models take them."""
+    """Endless draws of `size` scenes, as the float models take them; half of them get noise."""
     random = np.random.default_rng(SEED)
     while True:
-        yield scenes.values(made[random.integers(0, len(made), size)])
+        drawn = made[random.integers(0, len(made), size)].astype(np.float32)
+        half = drawn[::2]
+        lit = half.any(axis=3, keepdims=True)  # the black round a picture stays black
+        level = random.uniform(0, TUNING_NOISE, (len(half), 1, 1, 1))
+        half += lit * level * random.standard_normal(half.shape, np.float32)
+        yield scenes.values(np.clip(np.rint(drawn), 0, 255))
 
 
 def loss_of(model: Any, limits: tuple[float, float]) -> Any:
-    """The difference between two answers where it matters: at faces, and at what looks like one."""
+    """The difference between two answers where it matters: at faces, at what looks like one, and near 0.5.
+
+    Scores shall lie half a step low. Rounded to the nearest step they are then 0.5 or more just where the
+    float score is.
+    """
     import torch
     from torch.nn.functional import smooth_l1_loss
 
@@ -126,9 +186,12 @@ def loss_of(model: Any, limits: tuple[float, float]) -> Any:
         true_scores, true_boxes = true_scores.clamp(*SCORES), true_boxes.clamp(*limits)
         likely = torch.sigmoid(torch.maximum(true_scores, scores.detach()) + 1)
         face = torch.sigmoid(true_scores) ** 2
-        score_error = smooth_l1_loss(scores, true_scores, reduction="none", beta=0.1)
+        near = torch.exp(-(torch.minimum(true_scores.abs(), scores.detach().abs()) ** 2))
+        wanted_scores = (true_scores - SCORE_STEP / 2).clamp(*SCORES)
+        score_error = smooth_l1_loss(scores, wanted_scores, reduction="none", beta=0.1)
         box_error = smooth_l1_loss(boxes, true_boxes, reduction="none", beta=0.5).mean(dim=2, keepdim=True)
-        return (likely * score_error).sum() / likely.sum() + 0.1 * (face * box_error).sum() / face.sum()
+        parts = ((0.5, likely, score_error), (1, near, score_error), (0.1, face, box_error))
+        return sum(share * (weight * error).sum() / weight.sum() for share, weight, error in parts)
 
     return loss
 
@@ -163,19 +226,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", default=list(DETECTORS), help="default: all of %(default)s")
     parser.add_argument("--models", type=Path, default=fetch_models.MODELS, help="default: %(default)s")
     parser.add_argument("--calibrate", action="store_true", help="measure and tune anew (needs --data)")
+    parser.add_argument("--refine", action="store_true", help="tune on from what is there (needs --data)")
     parser.add_argument("--data", type=Path, help="folder with facedet/ in it")
     parser.add_argument("--steps", type=int, default=0, help="tune for this long; more is better")
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.names) - set(DETECTORS)):
         parser.error(f"unknown: {', '.join(unknown)}")
-    if options.calibrate and options.data is None:
-        parser.error("--calibrate needs --data")
+    if (options.calibrate or options.refine) and options.data is None:
+        parser.error("--calibrate and --refine need --data")
     entries, differ = fetch_models.manifest(options.models), False
     for name in options.names:
         detector = DETECTORS[name]
-        if options.calibrate:
-            made = calibrate(detector, source(options.models, detector), options.data, options.steps)
-            made.save(BUILD / detector.settings)
+        for chosen, learn in ((options.calibrate, calibrate), (options.refine, refine)):
+            if chosen:
+                made = learn(detector, source(options.models, detector), options.data, options.steps)
+                made.save(BUILD / detector.settings)
         content = build(detector, options.models)
         fetch_models.write(options.models / detector.target, content)
         digest = hashlib.sha256(content).hexdigest()

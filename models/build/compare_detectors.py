@@ -1,6 +1,8 @@
 """Compare the int8 detectors with the float ones they were made from, on pictures neither was tuned with.
 
-    python models/build/compare_detectors.py --data DIR
+    python models/build/compare_detectors.py --data DIR              # scenes, every face size alike often
+    python models/build/compare_detectors.py --data DIR --rough      # the same with bad light and noise
+    python models/build/compare_detectors.py --data DIR --natural    # what the appliance gives them
 
 The scenes are made from the half of the pictures that `build_detectors.py` does not calibrate with. Both
 detectors answer at a score of 0.5; a box counts as kept when one of the other detector overlaps it by half
@@ -13,17 +15,18 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import natural
 import numpy as np
 import scenes
 
 from appliance.engines.tflite import TFLite
-from appliance.manifest import DetectorModel, Manifest
-from appliance.values import Face
+from appliance.manifest import Manifest
+from appliance.values import Face, Image
 from appliance.vision.blazeface import BlazeFace
 
 MODELS = Path(__file__).resolve().parents[1]
@@ -71,6 +74,18 @@ class Tally:
                 self.extra += 1
                 self.sure_extra += face.score >= SURE
 
+    def take(self, other: Tally) -> None:
+        """Add the counts of boxes of another tally."""
+        for name in ("boxes", "kept", "sure", "sure_kept", "extra", "sure_extra"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def short(self) -> str:
+        """Boxes, kept and extra, in one line."""
+        if not self.boxes:
+            return f"0 boxes, {self.extra} extra"
+        kept, extra = self.kept / self.boxes, self.extra / self.boxes
+        return f"{self.boxes}, {kept:.2%} ({self.boxes - self.kept} lost), {extra:.2%} ({self.extra})"
+
     def lines(self) -> Iterator[str]:
         """The result in words and figures."""
         yield f"boxes of the float detector: {self.boxes}, of them at {SURE} or more: {self.sure}"
@@ -82,19 +97,19 @@ class Tally:
             yield f"width {low:.0%} to {high:.0%} of the square: {kept} of {boxes} kept"
 
 
-def compare(manifest: Manifest, pair: tuple[str, str], data: Path, count: int) -> Tally:
-    """Let both detectors of a pair search the same scenes."""
-    model = manifest.detector(pair[0])
-    side = model.preprocessing.size
-    images = scenes.make(judging(data), side, count, SEED, rough=False)
-    answers = []
-    for name in pair:
-        with detector(manifest, manifest.detector(name)) as opened:
-            answers.append([opened.find(image) for image in images])
-    tally = Tally()
-    for wanted, found in zip(*answers, strict=True):
-        tally.add(wanted, found, side)
+def compare(manifest: Manifest, pair: tuple[str, str], images: Iterable[Image]) -> Tally:
+    """Let both detectors of a pair search the same pictures."""
+    side, tally = manifest.detector(pair[0]).preprocessing.size, Tally()
+    with detector(manifest, pair[0]) as wanted, detector(manifest, pair[1]) as found:
+        for image in images:
+            tally.add(wanted.find(image), found.find(image), side)
     return tally
+
+
+def made_scenes(data: Path, side: int, count: int, rough: bool) -> Iterator[Image]:
+    """Scenes of the pictures that are not for calibration; `rough` ones without the blank twentieth."""
+    made = scenes.make(judging(data), side, count, SEED, rough=rough)
+    return (image for index, image in enumerate(made) if not rough or index % 20 != 19)
 
 
 def judging(data: Path) -> list[scenes.Picture]:
@@ -103,8 +118,9 @@ def judging(data: Path) -> list[scenes.Picture]:
 
 
 @contextmanager
-def detector(manifest: Manifest, model: DetectorModel) -> Iterator[BlazeFace]:
+def detector(manifest: Manifest, name: str) -> Iterator[BlazeFace]:
     """A detector as the appliance opens it."""
+    model = manifest.detector(name)
     made = BlazeFace(TFLite(manifest.verified(model)), model, threshold=THRESHOLD)
     try:
         yield made
@@ -131,14 +147,33 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, default=MODELS, help="default: %(default)s")
     parser.add_argument("--data", type=Path, required=True, help="folder with facedet/ in it")
     parser.add_argument("--scenes", type=int, default=600, help="default: %(default)s")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--rough", action="store_true", help="scenes in bad light and with noise")
+    kind.add_argument("--natural", action="store_true", help="whole pictures, closer looks, rooms and video")
     options = parser.parse_args(arguments)
     manifest = Manifest.load(options.models)
     for pair in PAIRS:
-        print(f"{pair[1]} against {pair[0]}, {options.scenes} scenes")
-        for line in compare(manifest, pair, options.data, options.scenes).lines():
+        if options.natural:
+            _print_natural(manifest, pair, options.data)
+            continue
+        print(f"{pair[1]} against {pair[0]}, {options.scenes} scenes{', rough' if options.rough else ''}")
+        side = manifest.detector(pair[0]).preprocessing.size
+        images = made_scenes(options.data, side, options.scenes, options.rough)
+        for line in compare(manifest, pair, images).lines():
             print(f"  {line}")
         print("  " + ", ".join(f"{name}: {milliseconds(manifest, name):.2f} ms" for name in pair))
     return 0
+
+
+def _print_natural(manifest: Manifest, pair: tuple[str, str], data: Path) -> None:
+    """One line for each kind of natural pictures, and one for all of them."""
+    full, total = pair[0] == "blazeface-full", Tally()
+    print(f"{pair[1]} against {pair[0]}: boxes, kept, extra")
+    for kind, images in natural.kinds(judging(data), data / "videos", full=full):
+        tally = compare(manifest, pair, images)
+        total.take(tally)
+        print(f"  {kind}: {tally.short()}")
+    print(f"  all: {total.short()}")
 
 
 def _nearest(face: Face, others: Sequence[Face]) -> Face | None:

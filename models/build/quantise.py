@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import equalise
 import numpy as np
 import tflite_graph as tg
 from ai_edge_litert.interpreter import Interpreter
@@ -39,13 +40,15 @@ CHANNEL_AXIS = {tg.OPERATOR.CONV_2D: 0, tg.OPERATOR.DEPTHWISE_CONV_2D: 3}
 class Settings:
     """All that quantising needs beside the float model.
 
-    `biases` replace the float model's; `moves` say how many steps of int8 a weight lies beside the nearest
-    one (int8 arrays in the weights' own shape). Both by tensor, both may be empty.
+    `factors` make channels louder (see `equalise.py`) before anything else. `biases` replace the float
+    model's; `moves` say how many steps of int8 a weight lies beside the nearest one (int8 arrays in the
+    weights' own shape). All three by tensor, all may be empty.
     """
 
     ranges: Ranges
     biases: dict[str, np.ndarray] = field(default_factory=dict)
     moves: dict[str, np.ndarray] = field(default_factory=dict)
+    factors: equalise.Factors = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write them as JSON, one tensor a line; numbers with six digits, moves packed."""
@@ -53,6 +56,7 @@ class Settings:
             "ranges": {name: [_short(low), _short(high)] for name, (low, high) in self.ranges.items()},
             "biases": {name: [_short(x) for x in value.tolist()] for name, value in self.biases.items()},
             "moves": {name: _packed(value) for name, value in self.moves.items()},
+            "factors": {name: _packed(value) for name, value in self.factors.items()},
         }
         lines = [f"{json.dumps(part)}: {{\n{_lines(content)}\n}}" for part, content in parts.items()]
         path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
@@ -65,6 +69,7 @@ class Settings:
             {name: (low, high) for name, (low, high) in parts["ranges"].items()},
             {name: np.array(value, np.float32) for name, value in parts["biases"].items()},
             {name: _unpacked(value) for name, value in parts["moves"].items()},
+            {name: _unpacked(value) for name, value in parts.get("factors", {}).items()},
         )
 
 
@@ -134,8 +139,8 @@ def steps(weights: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def applied(model: bytes, settings: Settings) -> bytes:
-    """The float model with the biases of `settings`, and the weights that have moves at their int8 places."""
-    parsed = tg.read(model)
+    """The float model with factors and biases of `settings`; weights that have moves at their int8 places."""
+    parsed = tg.read(equalise.applied(model, settings.factors))
     for operator in tg.graph(parsed).operators:
         axis = CHANNEL_AXIS.get(tg.code(parsed, operator))
         if axis is None:

@@ -10,6 +10,8 @@ units (AMX) about one.
 1. `teacher`: the whole face recognition net (see expression_net.py), fine-tuned on the FER+ votes.
 2. `student`: the net that ships. Its first layer is fitted to stand for the teacher's first two, its blocks
    are the teacher's, and it learns from the votes and from what the teacher makes of each training face.
+3. Its last round learns from what it made of each face and its mirror image itself, and faces are laid over
+   each other.
 
 Both have a second head that follows face-api's expression model, the student a third that tells covered
 faces. Everything random comes from one seed; sums in another order (other processors, other thread counts)
@@ -24,7 +26,7 @@ import copy
 import csv
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import covered_faces
@@ -44,11 +46,16 @@ POSED_SHARE, COVERED_SHARE = 0.3, 0.3
 """What the second and third head count for in the loss."""
 TEACHER_SHARE = 0.6
 """How much of the student's target is the teacher's answer; the rest are the votes."""
+ITSELF_SHARE = 0.5
+"""The same in its last round, when it is its own teacher."""
 COVERED_EVERY = 4
 """One in so many faces of a student's batch is there to learn covering by."""
+MIXED = 0.4
+"""How two faces are laid over each other (Zhang and others 2018, "mixup"): in shares drawn from a beta
+distribution with this parameter at both ends."""
 AVERAGING = 0.998
 """How slowly the averaged weights, which are the result, follow the trained ones, per step."""
-TEACHER_VIEWS = 4
+VIEWS = 4
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ class Recipe:
     rate: float
     decay: float
     strength: float = 1.0
+    mixed: float = 0.0
+    """The share of batches in which faces are laid over each other."""
 
 
 TEACHER = Recipe(12, 4e-4, 1e-2)
@@ -66,8 +75,9 @@ STUDENT = (
     Recipe(14, 1.2e-3, 2e-2),
     Recipe(26, 1e-3, 2e-2, strength=0.7),
     Recipe(26, 8e-4, 2e-2, strength=0.7),
+    Recipe(26, 1e-3, 2e-2, strength=0.8, mixed=0.5),
 )
-"""The student's rates rise and fall three times; each begins with what the one before gave. After the first
+"""The student's rates rise and fall four times; each begins with what the one before gave. After the first
 the faces are changed less: nearer to what it will see."""
 
 
@@ -158,7 +168,10 @@ def train(run: Run, lessons: Lessons, seed: int, covering: Covering | None = Non
         bar = tqdm(lessons.epoch(random), f"{run.name} {run.epoch + 1}/{run.recipe.epochs}", run.steps)
         for rows in bar:
             x, _ = camera(lessons.votes.images[rows])
-            loss = _loss(run.net, x, lessons.people[rows], lessons.posed[rows])
+            batch = x, lessons.people[rows], lessons.posed[rows]
+            if random.random() < run.recipe.mixed:
+                batch = mixed(batch, random)
+            loss = _loss(run.net, *batch)
             if covering:
                 loss = loss + COVERED_SHARE * covering.loss(run.net, camera, random)
             run.step(loss)
@@ -216,6 +229,16 @@ def _loss(net: nn.Module, x: Tensor, people: Tensor, posed: Tensor) -> Tensor:
     return one + POSED_SHARE * other
 
 
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+def mixed(batch: Batch, random: np.random.Generator) -> Batch:
+    """Every face laid over another of the batch, and what is to be said of them in the same shares."""
+    share, others = float(random.beta(MIXED, MIXED)), torch.from_numpy(random.permutation(len(batch[0])))
+    x, people, posed = (share * part + (1 - share) * part[others] for part in batch)
+    return x, people, posed
+
+
 def answers(net: nn.Module, faces: np.ndarray) -> list[Tensor]:
     """What every head says of grey faces: logits, each (count, ...)."""
     net.eval()
@@ -257,22 +280,28 @@ def follow_posed(package: Path, votes: Votes, work: Path) -> Tensor:
     return torch.from_numpy(np.load(file))
 
 
-def follow_teacher(net: nn.Module, votes: Votes, work: Path, seed: int) -> Tensor:
-    """What the teacher makes of every training face, the mean over mildly changed views; kept on disk."""
-    file = work / "teacher.npy"
+def follow(net: nn.Module, votes: Votes, file: Path, seed: int) -> Tensor:
+    """What a net makes of every training face, (rows, 7): the mean over mildly changed views, each with its
+    mirror image; kept in `file`."""
     if not file.exists():
-        net.eval()
         camera = Camera(torch.Generator().manual_seed(seed), strength=0.5)
         found = np.zeros((len(votes.images), 7), np.float32)
-        for start in tqdm(range(0, len(votes.chosen), BATCH), "teacher's answers"):
+        for start in tqdm(range(0, len(votes.chosen), BATCH), file.stem):
             rows = votes.chosen[start : start + BATCH]
-            for _ in range(TEACHER_VIEWS):
-                x, _ = camera(votes.images[rows])
-                with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                    said = net(x.contiguous(memory_format=torch.channels_last))[0]
-                found[rows] += F.softmax(said.float(), 1).numpy() / TEACHER_VIEWS
+            for _ in range(VIEWS):
+                found[rows] += _mirrored(net, camera(votes.images[rows])[0]).numpy() / VIEWS
         np.save(file, found)
     return torch.from_numpy(np.load(file))
+
+
+@torch.no_grad()
+def _mirrored(net: nn.Module, x: Tensor) -> Tensor:
+    """The probabilities of faces read together with their mirror images."""
+    net.eval()
+    both = torch.cat([x, x.flip(3)]).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = net(both)[0].float()
+    return F.softmax(sum(logits.chunk(2)) / 2, 1)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -293,14 +322,17 @@ def main(arguments: list[str] | None = None) -> int:
 
     lessons = Lessons(votes, shares, posed, photographs)
     teacher = train(Run("teacher", Deep(package), TEACHER, steps, options.work), lessons, options.seed)
-    told = follow_teacher(teacher, votes, options.work, options.seed)
+    told = follow(teacher, votes, options.work / "teacher.npy", options.seed)
 
     student: nn.Module = Shipped(package)
     if not (options.work / "student-1.checkpoint").exists():
         student.begin_from(teacher, as_input(votes.images[votes.chosen[:: len(votes.chosen) // 4096]]))
-    lessons = Lessons(votes, (1 - TEACHER_SHARE) * shares + TEACHER_SHARE * told, posed, photographs)
+    lessons = Lessons(votes, torch.lerp(shares, told, TEACHER_SHARE), posed, photographs)
     covering = Covering(votes, options.data)
     for number, recipe in enumerate(STUDENT, 1):
+        if number == len(STUDENT):
+            told = follow(student, votes, options.work / "itself.npy", options.seed)
+            lessons = replace(lessons, people=torch.lerp(shares, told, ITSELF_SHARE))
         run = Run(f"student-{number}", copy.deepcopy(student), recipe, steps, options.work)
         student = train(run, lessons, options.seed + number, covering)
     torch.save(student.state_dict(), options.work / "student.pt")

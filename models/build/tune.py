@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import equalise
 import numpy as np
 import tflite_graph as tg
 import torch
@@ -27,6 +28,41 @@ COPYING |= {tg.OPERATOR.RESHAPE, tg.OPERATOR.CONCATENATION}
 TO_TORCH = {tg.OPERATOR.CONV_2D: (0, 3, 1, 2), tg.OPERATOR.DEPTHWISE_CONV_2D: (3, 0, 1, 2)}
 FROM_TORCH = {tg.OPERATOR.CONV_2D: (0, 2, 3, 1), tg.OPERATOR.DEPTHWISE_CONV_2D: (1, 2, 3, 0)}
 """Axes of weights: a .tflite file's to (out, in, height, width), and back."""
+
+
+@torch.compile(dynamic=True)
+def _rounded(value: torch.Tensor, scale: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+    return torch.clamp(torch.round(value / scale), first, first + 255) * scale
+
+
+@torch.compile(dynamic=True)
+def _gradients(value: torch.Tensor, given: torch.Tensor, scale: torch.Tensor, first: torch.Tensor) -> Any:
+    steps = torch.round(value / scale)
+    above, below = steps > first + 255, steps < first
+    passed = torch.where(above | below, 0.0, given)
+    length = ((steps * scale - value) * passed).sum() / (255 * scale)
+    at_low, at_high = torch.where(below, given, 0.0).sum(), torch.where(above, given, 0.0).sum()
+    return passed, at_low - length, at_high + length
+
+
+class _Round(torch.autograd.Function):
+    """A tensor as int8 of the range (low, high) holds it; compiled, it takes a third of the time.
+
+    Rounding passes gradients on; what was cut off moves the end that cut it, the rest the length of a step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+        scale = (high - low) / 255
+        first = torch.round(low / scale)
+        ctx.save_for_backward(value, scale, first)
+        return _as(value, _rounded(_flat(value), scale, first))
+
+    @staticmethod
+    def backward(ctx: Any, given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        value, scale, first = ctx.saved_tensors
+        passed, low, high = _gradients(_flat(value), _flat(given), scale, first)
+        return _as(value, passed), low, high
 
 
 class Graph(torch.nn.Module):
@@ -50,6 +86,7 @@ class Graph(torch.nn.Module):
     def forward(self, inputs: torch.Tensor, *, rounded: bool) -> list[torch.Tensor]:
         """The outputs for (count, channels, side, side); `rounded`: as int8 would compute them."""
         start = int(self.part.inputs[0])
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         values: Tensors = {start: self._round(start, inputs) if rounded else inputs}
         for operator in self.part.operators:
             made = int(operator.outputs[0])
@@ -83,7 +120,19 @@ class Graph(torch.nn.Module):
                 ranges[self.name(operator.outputs[0])] = ranges[self.name(operator.inputs[0])]
         biases = {self.name(int(key)): value.detach().numpy() for key, value in self.biases.items()}
         moves = {self.name(operator.inputs[1]): self._moves(operator) for operator in self.convolutions}
-        return Settings(ranges, biases, moves)
+        return Settings(ranges, biases, moves, before.factors)
+
+    def take(self, before: Settings) -> None:
+        """Go on from what an earlier tuning of this model learned."""
+        for key, value in self.limits.items():
+            value.data = torch.tensor(before.ranges[self.name(int(key))], dtype=torch.float32)
+        for key, value in self.biases.items():
+            value.data = torch.from_numpy(before.biases[self.name(int(key))].copy())
+        for operator in self.convolutions:
+            index, order = int(operator.inputs[1]), FROM_TORCH[tg.code(self.model, operator)]
+            nearest = torch.round(self.weights[index] / self.scales[index]).permute(order)
+            moved = nearest + torch.from_numpy(before.moves[self.name(index)].reshape(nearest.shape).copy())
+            self.steps[str(index)].data = moved.permute(TO_TORCH[tg.code(self.model, operator)])
 
     def _moves(self, operator: Any) -> np.ndarray:
         index = int(operator.inputs[1])
@@ -99,11 +148,7 @@ class Graph(torch.nn.Module):
         return self._constant(operator.inputs[1]).permute(order).contiguous()
 
     def _round(self, index: int, value: torch.Tensor) -> torch.Tensor:
-        low, high = self.limits[str(index)]
-        scale = (high - low) / 255
-        shift = torch.round(low / scale)
-        steps = torch.clamp(value / scale - shift, 0, 255)
-        return (_passing(steps) + shift) * scale
+        return _Round.apply(value, *self.limits[str(index)])  # type: ignore[no-any-return]
 
     def _run(self, operator: Any, values: Tensors, rounded: bool) -> torch.Tensor:
         code, options = tg.code(self.model, operator), operator.builtinOptions
@@ -150,21 +195,24 @@ def tune(
     *,
     fixed: set[str],
     steps: int,
-    rate: float = 2e-3,
+    rate: float = 1.5e-3,
 ) -> Settings:
     """Tune on `steps` batches, each (count, side, side, channels); the ranges of `fixed` tensors stay.
 
     A range moves by `rate` of its size in a step, a bias by `rate` of the spread of its layer's biases, a
-    weight by ten times `rate` of a step of int8; falling to nothing at the end.
+    weight by twenty times `rate` of a step of int8; falling to nothing at the end. If `settings` were tuned
+    before, that goes on.
     """
-    graph = Graph(content, settings)
+    graph = Graph(equalise.applied(content, settings.factors), settings)
+    if settings.moves:
+        graph.take(settings)
     floors = {key: float(value[0]) for key, value in graph.limits.items()}
     free = [value for key, value in graph.limits.items() if graph.name(int(key)) not in fixed]
     groups = [{"params": [value], "lr": rate * float(value.detach().abs().max())} for value in free]
     spreads = [(value, float(value.detach().std(correction=0))) for value in graph.biases.values()]
     groups += [{"params": [value], "lr": rate * (spread + 1e-3)} for value, spread in spreads]
-    groups += [{"params": list(graph.steps.values()), "lr": 10 * rate}]
-    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
+    groups += [{"params": list(graph.steps.values()), "lr": 20 * rate}]
+    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.995))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
         inputs = torch.from_numpy(next(batches)).permute(0, 3, 1, 2)
@@ -179,6 +227,18 @@ def tune(
         if step % 50 == 0:
             print(f"  step {step} of {steps}: {float(error.detach()):.4f}", flush=True)
     return graph.settings(settings)
+
+
+def _flat(value: torch.Tensor) -> torch.Tensor:
+    return value.permute(0, 2, 3, 1).reshape(-1) if value.dim() == 4 else value.reshape(-1)
+
+
+def _as(value: torch.Tensor, flat: torch.Tensor) -> torch.Tensor:
+    """The reverse of `_flat`."""
+    if value.dim() != 4:
+        return flat.reshape(value.shape)
+    count, channels, height, width = value.shape
+    return flat.reshape(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _passing(steps: torch.Tensor) -> torch.Tensor:

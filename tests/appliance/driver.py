@@ -30,6 +30,9 @@ PRODUCT = "appliance"
 DOUBLES = "tests.appliance.driver_doubles"
 """The product's command line with the doubles in its registry; see that module."""
 
+LAWFUL = ("other", "practice")
+"""Region and purpose of a daemon under test, as if somebody had been asked already."""
+
 READY_S = 30.0
 """How long a start may take on a busy machine; the product's own promise has a test of its own."""
 STOP_S = 5.0
@@ -96,12 +99,20 @@ class Daemon:
     """A running `interview-grader run` on a free port."""
 
     def __init__(
-        self, folder: Path, *arguments: str, module: str = PRODUCT, environment: dict[str, str]
+        self,
+        folder: Path,
+        *arguments: str,
+        module: str = PRODUCT,
+        environment: dict[str, str],
+        lawful: tuple[str, str] | None = LAWFUL,
     ) -> None:
+        """`lawful`: region and purpose, None when nobody has said yet."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._out, self._log = folder / "out", folder / "log"
         port = [] if "--port" in arguments else ["--port", "0"]
+        if lawful:
+            port += ["--set", f"lawful.region={lawful[0]}", "--set", f"lawful.purpose={lawful[1]}"]
         with self._out.open("wb") as out, self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", module, "run", *port, "--data-dir", str(folder / "state"), *arguments],
@@ -180,9 +191,9 @@ class Daemon:
         headers = {} if content is None else {"Content-Type": "application/json"}
         return self.request(path, "POST", body=body, headers={**headers, **more.pop("headers", {})}, **more)
 
-    def start_session(self) -> Answer:
-        """Agree to the notice that is in force."""
-        return self.post("/api/session/start", agreement(self.state()["notice"]["version"]))
+    def start_session(self, **more: object) -> Answer:
+        """Agree to the notice that is in force; `people` and `seat` as given."""
+        return self.post("/api/session/start", agreement(self.state()["notice"]["version"]) | more)
 
     def stop_session(self) -> Answer:
         return self.post("/api/session/stop")
@@ -238,12 +249,13 @@ def running(
     module: str = PRODUCT,
     environment: dict[str, str] | None = None,
     ends_with: int | None = 0,
+    lawful: tuple[str, str] | None = LAWFUL,
 ) -> Iterator[Daemon]:
     """A daemon that is ready; afterwards SIGTERM ends it within 5 s with exit 0.
 
     `ends_with=None`: the test ends it itself.
     """
-    daemon = Daemon(folder, *arguments, module=module, environment=environment or {})
+    daemon = Daemon(folder, *arguments, module=module, environment=environment or {}, lawful=lawful)
     try:
         daemon.wait_ready()
         yield daemon

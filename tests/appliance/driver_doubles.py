@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance import build, cli, registry
+from appliance import build, cli, registry, session
 from appliance.engines.tflite import TFLite
 from appliance.errors import CameraLost
 from appliance.pictures import Clip
@@ -24,6 +24,9 @@ from appliance.values import Frame, LampState, Tensor
 
 LIMIT = "TEST_WORKER_LIMIT_S"
 """Environment variable: how long one step of any worker may take."""
+
+AIM = "TEST_AIM_S"
+"""Environment variable: how long the camera may be aimed."""
 
 FPS = 20.0
 MARK = 64
@@ -170,6 +173,8 @@ def main() -> int:
     registry.LAMPS.update(recording=f"{here}:Lamps")
     if LIMIT in os.environ:
         build.LIMITS_S = dict.fromkeys(build.LIMITS_S, float(os.environ[LIMIT]))
+    if AIM in os.environ:
+        session.AIM_S = float(os.environ[AIM])
     return cli.main()
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 NAMES = ["angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral"]
 LABELS = [*NAMES, "unsure", "not_readable", "not_analysed"]
-REASONS = ["small", "turned", "blurred", "dark", "bright", "covered"]
+REASONS = ["small", "turned", "blurred", "dark", "bright", "covered", "not_agreed"]
 READING = ["schema", "source", "frame", "time_s", "width", "height", "faces"]
 FACE = [
     *("id", "box", "score", "analysed", "readable", "reason"),
     *("emotions", "emotions_raw", "dominant", "label", "pose", "movement"),
 ]
-STATE = ["schema", "state", "notice", "camera", "engine", "viewers", "reading"]
+STATE = ["schema", "state", "notice", "camera", "engine", "viewers", "session", "reading"]
+SESSION = ["people", "seat", "aiming_s"]
 CAMERA = ["backend", "state", "reason", "since", "frame", "age_s", "fps", "width", "height"]
 
 
@@ -39,13 +40,13 @@ def _check_face(face: Any) -> None:
     assert len(face["box"]) == 4 and all(_is_number(side) for side in face["box"])
     assert face["box"][2] > 0 and face["box"][3] > 0
     assert _is_number(face["score"]) and 0 < face["score"] <= 1
-    assert face["analysed"] is True, "agreement per person does not exist yet"
+    assert face["analysed"] is (face["reason"] != "not_agreed") is (face["label"] != "not_analysed")
     assert face["label"] in LABELS
     assert face["readable"] is (face["reason"] is None)
     if face["readable"]:
         _check_scores(face)
     else:
-        assert face["reason"] in REASONS and face["label"] == "not_readable"
+        assert face["reason"] in REASONS and face["label"] in ("not_readable", "not_analysed")
         assert face["emotions"] is face["emotions_raw"] is face["dominant"] is None
     if face["pose"] is not None:
         assert list(face["pose"]) == ["yaw", "pitch", "roll"]
@@ -88,6 +89,9 @@ def check_state(found: Any, *, backend: str) -> None:
     assert list(found["engine"]) == ["detector", "verifier", "classifier"]
     assert all(isinstance(value, str) and value for value in found["engine"].values())
     assert _is_count(found["viewers"])
+    if found["session"] is not None:
+        assert list(found["session"]) == SESSION
+    assert (found["session"] is None) is (found["state"] == "idle")
     if found["reading"] is not None:
         check_reading(found["reading"], source=backend)
 

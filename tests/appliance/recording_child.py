@@ -1,6 +1,7 @@
 """Records without end into a folder and says each second that is on the disk: for tests that kill it.
 
-`python -m tests.appliance.recording_child FOLDER ID [LIMIT]`; LIMIT: the largest file in bytes, as on a full disk.
+`python -m tests.appliance.recording_child FOLDER ID [LIMIT]`:
+LIMIT is the largest file in bytes, as on a full disk.
 """
 
 from __future__ import annotations

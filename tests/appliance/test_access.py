@@ -138,23 +138,16 @@ def test_body_that_is_too_large_is_refused_unread(demo: Daemon, size: int) -> No
     assert demo.request("/healthz").status == 200
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "interview-grader.local"])
-def test_address_beyond_loopback_is_refused(host: str, tmp_path: Path) -> None:
-    refused = command("run", "--camera", "demo", "--host", host, "--port", "0", "--data-dir", tmp_path)
-    assert refused.returncode == 2
-    assert refused.stdout == ""
-    (line,) = refused.stderr.splitlines()
-    assert host in line and "127.0.0.1" in line and "access.open_to_network" in line
-
-
-def test_address_that_is_not_ours_is_refused(tmp_path: Path) -> None:
-    opened = ("--set", "access.open_to_network=true")
+@pytest.mark.parametrize("host", ["192.0.2.1", "nothing.invalid"])
+@pytest.mark.parametrize("opened", ["true", "false"])
+def test_address_that_is_not_ours_is_refused(tmp_path: Path, host: str, opened: str) -> None:
     refused = command(
-        *("run", "--camera", "demo", "--host", "192.0.2.1", "--port", "0"), *opened, "--data-dir", tmp_path
+        *("run", "--camera", "demo", "--host", host, "--port", "0", "--data-dir", tmp_path),
+        *("--set", f"access.open_to_network={opened}"),
     )
-    assert refused.returncode == 2
+    assert (refused.returncode, refused.stdout) == (2, "")
     (line,) = refused.stderr.splitlines()
-    assert "192.0.2.1" in line and "listen" in line
+    assert host in line and "listen" in line
 
 
 @pytest.fixture(scope="module")

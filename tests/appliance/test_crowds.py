@@ -14,7 +14,6 @@ from time import monotonic
 
 import pytest
 
-from appliance.notice import NOTICE
 from appliance.values import Picture
 from appliance.viewers import OVERLAY, Viewers
 from appliance.web.app import create_app
@@ -114,7 +113,7 @@ def test_an_unread_body_that_has_come_costs_no_connection(server: Server) -> Non
 
 
 def test_a_slow_viewer_gets_next_to_nothing_after_the_stop(server: Server, site: Site) -> None:
-    site.session.start(NOTICE.version)
+    site.session.start("1", "operator")
     with socket.socket() as viewer:
         viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         viewer.connect(("127.0.0.1", server.port))
@@ -125,7 +124,7 @@ def test_a_slow_viewer_gets_next_to_nothing_after_the_stop(server: Server, site:
         site.jpegs.put(Picture(1, monotonic(), agreement, True, {OVERLAY: os.urandom(2_000_000)}))
         before = len(viewer.recv(1000))
         time.sleep(0.3)  # the buffers between us fill
-        site.session.stop()
+        site.session.stop("operator")
         after = 0
         while data := received(viewer):
             after += len(data)

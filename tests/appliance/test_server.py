@@ -14,7 +14,7 @@ import ssl
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
@@ -27,6 +27,7 @@ from websockets.sync.client import ClientConnection, connect
 from appliance.errors import CameraLost, ConfigError, SlotClosed
 from appliance.handoff import Slot
 from appliance.web.connection import MAX_BODY_BYTES
+from appliance.web.crowd import Crowd
 from appliance.web.server import Server
 from appliance.web.websocket import WebSocket, route, serve, websocket
 from tests.doubles.sites import served
@@ -153,6 +154,8 @@ def tls(request: pytest.FixtureRequest) -> Tls | None:
 @contextmanager
 def running(probe: Probe, **settings: object) -> Iterator[Server]:
     """The application served on a free port; checks at the end that no thread is left."""
+    if (pair := settings.pop("tls", None)) is not None:
+        settings["tls"] = lambda: pair
     server = Server(probe.app, "127.0.0.1", 0, **{"max_connections": 8, **settings})  # type: ignore[arg-type]
     with served(server):
         yield server
@@ -470,6 +473,27 @@ def test_ok__busy_connections_over_the_limit_are_refused_and_the_place_comes_bac
             assert monotonic() - began < WITHIN_S
 
 
+def test_ok__one_address_holds_no_more_than_its_share(probe: Probe, tls: Tls | None) -> None:
+    crowd = Crowd(3)
+    with running(probe, tls=tls, max_connections=4, crowd=crowd) as server:
+        with ExitStack() as silent:
+            held = [silent.enter_context(dial(server, encrypt=False)) for _ in range(3)]
+            wait_until(lambda: crowd.held("127.0.0.1") == 3)
+            with dial(server, encrypt=False) as one_more:
+                assert b"200 OK" not in read_all(one_more)
+            assert crowd.held("127.0.0.1") == 3
+            held[0].close()
+            wait_until(lambda: crowd.held("127.0.0.1") == 2)
+            assert answers(server)
+        wait_until(lambda: crowd.held("127.0.0.1") == 0)
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    began = monotonic()
+    while not done():
+        assert monotonic() - began < WITHIN_S
+
+
 # Start and stop
 
 
@@ -523,7 +547,7 @@ def test_fail__address_of_another_machine(probe: Probe) -> None:
 def test_fail__certificate_that_cannot_be_read(probe: Probe, tmp_path: Path) -> None:
     missing = str(tmp_path / "cert.pem")
     with pytest.raises(ConfigError) as refused:
-        Server(probe.app, "127.0.0.1", 0, max_connections=1, tls=(missing, missing)).bind()
+        Server(probe.app, "127.0.0.1", 0, max_connections=1, tls=lambda: (missing, missing)).bind()
     assert refused.value.value == missing
 
 

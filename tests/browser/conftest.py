@@ -49,8 +49,17 @@ class Daemon:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}/"
 
-    def start(self, *arguments: str, camera: str = "demo") -> Daemon:
-        command = [sys.executable, "-m", "appliance", "run", "--camera", camera, "--port", str(self._port)]
+    def start(
+        self,
+        *arguments: str,
+        camera: str = "demo",
+        module: str = "appliance",
+        lawful: tuple[str, str] | None = ("other", "practice"),
+    ) -> Daemon:
+        """`module`: the product, or it with doubles; `lawful`: region and purpose, None for unset."""
+        command = [sys.executable, "-m", module, "run", "--camera", camera, "--port", str(self._port)]
+        if lawful:
+            command += ["--set", f"lawful.region={lawful[0]}", "--set", f"lawful.purpose={lawful[1]}"]
         command += ["--data-dir", str(self._data_dir), *arguments]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log)

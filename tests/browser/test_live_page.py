@@ -67,6 +67,13 @@ def picture_moves(page: Page, samples: int = 6) -> None:
     page.wait_for_function(MOVES, arg=samples)
 
 
+def agree_and_start(page: Page) -> None:
+    expect(page.locator("#agreement")).to_be_visible()
+    for tick in page.locator("#ticks input").all():
+        tick.check()
+    page.locator("#start").click()
+
+
 def shows_people(page: Page, count: int) -> None:
     expect(page.locator("#people .person:not(.leaving)")).to_have_count(count)
 
@@ -198,7 +205,7 @@ def test_nothing_before_agreement_and_nothing_after_stop(
     expect(page.locator("#status-session")).to_have_text("Camera off")
     shoot(page, "agreement")
 
-    page.locator("#start").click()
+    agree_and_start(page)
     expect(page.locator("#agreement")).to_be_hidden()
     picture_moves(page)
     shows_people(page, 2)
@@ -215,6 +222,10 @@ def test_nothing_before_agreement_and_nothing_after_stop(
 def test_keyboard_alone_starts_and_stops(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
     page = open_page(daemon.start(*LIVING).url)
     expect(page.locator("#start")).to_be_visible()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    expect(page.locator("#ticks input")).to_be_focused()
+    page.keyboard.press("Space")
     page.keyboard.press("Tab")
     expect(page.locator("#start")).to_be_focused()
     assert page.locator("#start").evaluate("button => getComputedStyle(button).outlineStyle") == "solid"
@@ -223,7 +234,8 @@ def test_keyboard_alone_starts_and_stops(daemon: Any, open_page: OpenPage, shoot
     expect(page.locator("#stop")).to_be_focused()
     picture_moves(page, 2)
     page.keyboard.press("Space")
-    expect(page.locator("#start")).to_be_focused()
+    expect(page.locator("#ticks input")).to_be_focused()
+    expect(page.locator("#start")).to_be_disabled()
     expect(page.locator("#agreement")).to_be_visible()
 
 
@@ -244,12 +256,12 @@ def test_changed_notice_must_be_read_again(daemon: Any, open_page: OpenPage) -> 
     page = open_page(daemon.start(*LIVING).url)
     expect(page.locator("#start")).to_be_visible()
     page.evaluate("document.body.dataset.noticeVersion = 'an older one'")
-    page.locator("#start").click()
+    agree_and_start(page)
     expect(page.locator("#agreement-problem")).to_contain_text("notice has changed")
     expect(page.locator("#reload")).to_be_focused()
     assert daemon.state()["state"] == "idle"
     page.locator("#reload").click()
-    page.locator("#start").click()
+    agree_and_start(page)
     picture_moves(page, 2)
 
 
@@ -258,7 +270,7 @@ def test_open_network_is_said_all_the_time(daemon: Any, open_page: OpenPage, sho
     expect(page.locator("#banner")).to_contain_text(
         "Anyone on this network can see this page. There is no login."
     )
-    page.locator("#start").click()
+    agree_and_start(page)
     picture_moves(page, 2)
     expect(page.locator("#banner")).to_be_visible()
     shoot(page, "open-network")

@@ -21,21 +21,23 @@ from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.palette import rgb
 from appliance.ports import Sink
-from appliance.session import Session
 from appliance.sinks import Shared
 from appliance.sinks.lamps import GpioLamps, GpioSettings, LampSink, NoLamps, NoSettings
 from appliance.sinks.recorder import Recorder
 from appliance.sinks.stream import Stream
 from appliance.store import Store
-from appliance.values import Image, Picture, Reading
+from appliance.values import NOT_ANALYSED, Image, Look, Person, Picture, Reading
 from appliance.viewers import BARE, OVERLAY, Viewers
+from tests.doubles.agreements import make_session
 from tests.doubles.parts import face, frame, noise, person, reading, scores, watching
 
 HAPPY, SAD = scores(happy=1), scores(sad=1)
 
 
 def make_shared(*, needs_agreement: bool = False) -> Shared:
-    return Shared(Health("usb"), Session("1", needs_agreement=needs_agreement), Viewers(8), Slot[Picture]())
+    return Shared(
+        Health("usb"), make_session("1", needs_agreement=needs_agreement), Viewers(8), Slot[Picture]()
+    )
 
 
 @pytest.fixture
@@ -130,7 +132,7 @@ class TestPromises:
         shared.health.camera_is(state, "unplugged")
         with watching(shared.viewers, BARE):
             sink.idle()
-        shared.session.stop()
+        shared.session.stop("operator")
         sink.idle()
         sink.close()
 
@@ -271,12 +273,12 @@ def test_another_reason_is_another_placeholder(shared: Shared, clock: Clock) -> 
 
 def test_nothing_of_an_ended_agreement_is_published_or_kept() -> None:
     shared = make_shared(needs_agreement=True)
-    shared.session.start("1")
+    shared.session.start("1", "operator")
     sink = stream(shared)
     with watching(shared.viewers, BARE):
         sink.take(seen(1))
         assert shared.jpegs.newest() is not None
-        shared.session.stop()
+        shared.session.stop("operator")
         sink.take(seen(2))
         assert shared.jpegs.number == 1
         sink.idle()
@@ -306,6 +308,19 @@ def test_the_colour_is_that_of_the_largest_face(delivering: Shared, pins: MockFa
     sink.take(seen())
     assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
     assert lit(pins, RUNNING, FAULT) == (1, 0)
+    sink.close()
+
+
+def test_the_colour_is_never_that_of_somebody_who_has_not_agreed(
+    delivering: Shared, pins: MockFactory
+) -> None:
+    other = Person(9, face(60, 60, 110), Look(None, "not_agreed"), None, NOT_ANALYSED)
+    only_one = seen(happy=40)
+    sink = lamps(delivering)
+    sink.take(reading(only_one.frame, *only_one.people, other))
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb("happy")])
+    sink.take(reading(only_one.frame, other))
+    assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
     sink.close()
 
 
@@ -375,7 +390,7 @@ def test_the_sink_never_touches_the_camera_lamp(delivering: Shared, pins: MockFa
     bank.camera_on()
     delivering.health.camera_is("lost", "unplugged")
     sink.idle()
-    delivering.session.stop()
+    delivering.session.stop("operator")
     sink.idle()
     assert changes(pins, CAMERA) == [0, 1]
     bank.camera_off()

@@ -8,35 +8,60 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.access.gate import make_gate
+from appliance.access.passwords import Passwords
+from appliance.aiming import Aim
 from appliance.audit import AuditLog
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.metrics import Metrics
-from appliance.notice import NOTICE
+from appliance.notice import KEEP_DAYS, read_notice
 from appliance.session import Session
 from appliance.store import Store
-from appliance.values import Picture, Reading
+from appliance.terms import Terms
+from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
 from appliance.web.server import Server
 from appliance.web.site import Site
+from tests.doubles.agreements import MemoryRecords
 
 
 def make_site(
-    *, needs_agreement: bool = True, open_to_network: bool = False, allowed_hosts: tuple[str, ...] = ()
+    *,
+    needs_agreement: bool = True,
+    open_to_network: bool = False,
+    allowed_hosts: tuple[str, ...] = (),
+    lawful: tuple[str, str] = ("other", "practice"),
+    frames: Slot[Frame] | None = None,
+    login: bool = False,
+    idle_minutes: float = 60,
+    requests_per_s: float = 1000,
 ) -> Site:
-    folder = Path(tempfile.mkdtemp())
+    """`lawful`: region and purpose. The records of its session are kept in memory."""
     health, viewers = Health("usb"), Viewers(2)
+    state = Path(tempfile.mkdtemp())
+    audit = AuditLog(state)
+    terms = Terms(read_notice(), keep_days=KEEP_DAYS, region=lawful[0], purpose=lawful[1])
+    session = Session(
+        terms, needs_agreement=needs_agreement, source="usb", records=MemoryRecords(), audit=audit
+    )
+    # Passwords cost next to nothing here: what they cost is passwords' own test's business.
+    cheap = Passwords(memory_kib=8, passes=1)
+    gate = make_gate(
+        state, login=login, idle_minutes=idle_minutes, requests_per_s=requests_per_s, passwords=cheap
+    )
     return Site(
         health=health,
-        session=Session(NOTICE.version, needs_agreement=needs_agreement),
+        session=session,
         viewers=viewers,
         listeners=Viewers(2),
         readings=Slot[Reading](),
         jpegs=Slot[Picture](),
         metrics=Metrics(health, viewers),
-        notice=NOTICE,
-        audit=AuditLog(folder),
-        store=Store(folder),
+        aim=Aim(session, frames or Slot[Frame]()),
+        audit=audit,
+        gate=gate,
+        store=Store(state),
         source="usb",
         engine={"detector": "a", "classifier": "b"},
         camera_lamp=False,

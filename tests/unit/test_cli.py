@@ -78,7 +78,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
         ["run", "--camera", "nosuch"],
         ["run", "--camera", "demo:x"],
         ["run", "--camera", "replay:/nowhere/clip.mp4"],
-        ["run", "--host", "0.0.0.0"],
+        ["run", "--host", ""],
         ["run", "--port", "many"],
         ["check", "--set", "vision.models=/nowhere"],
         ["check", "--set", "vision.detector=nosuch"],

@@ -232,9 +232,9 @@ def test_all_problems_are_told_at_once_each_with_its_place(places: Places) -> No
     assert all(problem.reason for problem in problems)
 
 
-def test_an_address_is_checked_beside_another_mistake_in_its_section(places: Places) -> None:
-    keys = {problem.key for problem in places.problems(settings=["web.host=0.0.0.0", "web.port=-1"])}
-    assert keys == {"web.host", "web.port"}
+def test_a_lacking_key_is_told_beside_another_mistake_in_its_section(places: Places) -> None:
+    found = places.problems(settings=["access.certificate=/a.pem", "access.idle_minutes=0"])
+    assert {problem.key for problem in found} == {"access.certificate", "access.idle_minutes"}
 
 
 @pytest.mark.parametrize(
@@ -413,6 +413,7 @@ def test_no_argument_ends_in_another_error(places: Places, setting: str, camera:
 )
 def test_loopback_needs_nothing(places: Places, host: str) -> None:
     assert is_loopback(host)
+    assert not places.load(host=host).needs_login
     assert places.load(host=host).web.host == host
 
 
@@ -425,12 +426,20 @@ def test_loopback_needs_nothing(places: Places, host: str) -> None:
         "::ffff:192.168.1.5",
         "fe80::1%eth0",
         "example.org",
-        "",
         "127.0.0.1.evil",
     ],
 )
-def test_any_other_address_needs_a_word_for_it(places: Places, host: str) -> None:
-    (problem,) = places.problems(host=host)
-    assert (problem.key, problem.value, problem.file) == ("web.host", host, "command line")
-    assert "access.open_to_network" in problem.reason and "127.0.0.1" in problem.reason
-    assert places.load(host=host, settings=["access.open_to_network=true"]).access.open_to_network
+def test_any_other_address_needs_a_login(places: Places, host: str) -> None:
+    assert places.load(host=host).needs_login
+    assert not places.load(host=host, settings=["access.open_to_network=true"]).needs_login
+
+
+def test_no_address_is_none(places: Places) -> None:
+    (problem,) = places.problems(host="")
+    assert problem.key == "web.host"
+
+
+@pytest.mark.parametrize(("given", "lacks"), [("certificate", "key"), ("key", "certificate")])
+def test_a_certificate_and_its_key_come_together(places: Places, given: str, lacks: str) -> None:
+    (problem,) = places.problems(settings=[f"access.{given}=/etc/a.pem"])
+    assert problem.key == f"access.{given}" and f"access.{lacks}" in problem.reason

@@ -22,6 +22,8 @@ KINDS = {
     "StoreError": OSError,
     "StateConflict": RuntimeError,
     "TooManyViewers": RuntimeError,
+    "AccessError": ValueError,
+    "TooManyTries": RuntimeError,
     "SlotClosed": RuntimeError,
     "WorkerStuck": RuntimeError,
 }

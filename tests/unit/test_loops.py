@@ -13,7 +13,8 @@ from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.loops import FROZEN_S, Capture, SinkLoop, Vision
 from appliance.session import Session
-from appliance.values import Frame, Reading
+from appliance.values import Agreed, Frame, Reading
+from tests.doubles.agreements import make_session, make_terms
 from tests.doubles.parts import (
     ScriptedCamera,
     ScriptedLamp,
@@ -43,7 +44,7 @@ class Rig:
         self.diary: list[str] = []
         self.camera = ScriptedCamera(self.diary, needs_agreement=needs_agreement)
         self.lamp = ScriptedLamp(self.diary)
-        self.session = Impatient("1", needs_agreement=needs_agreement)
+        self.session = Impatient(make_terms("1"), needs_agreement=needs_agreement)
         self.frames: Slot[Frame] = Slot()
         self.health = Health("usb")
         self.pauses: list[float] = []
@@ -67,7 +68,7 @@ class Rig:
         self.now += seconds
 
     def agree(self) -> None:
-        self.session.start("1")
+        self.session.start("1", "operator")
 
     def step_until(self, reached: Callable[[], bool]) -> None:
         for _ in range(500):
@@ -127,7 +128,7 @@ def test_the_lamp_is_lit_before_the_camera_opens_and_out_after_it_closed(rig: Ri
     rig.agree()
     rig.capture.step()
     assert rig.health.camera.state == "open"
-    rig.session.stop()
+    rig.session.stop("operator")
     rig.capture.step()
     assert [word for word in rig.diary if word != "close"] == ["lamp off", "lamp on", "open", "lamp off"]
     assert rig.diary[-2:] == ["close", "lamp off"], "the camera is closed first"
@@ -139,7 +140,7 @@ def test_a_stop_closes_the_camera_within_one_step_and_clears_the_frames(rig: Rig
     if already_open:
         rig.capture.step()
         assert rig.frames.newest() is not None
-    rig.session.stop()
+    rig.session.stop("operator")
     rig.capture.step()
     assert rig.frames.newest() is None
     assert rig.health.camera.state == "closed" and rig.health.camera.reason is None
@@ -154,7 +155,7 @@ def test_frames_carry_the_number_of_their_agreement(rig: Rig) -> None:
         newest = rig.frames.newest()
         assert newest is not None
         numbers.append(newest.agreement)
-        rig.session.stop()
+        rig.session.stop("operator")
         rig.capture.step()
     assert numbers == [1, 2]
 
@@ -162,7 +163,7 @@ def test_frames_carry_the_number_of_their_agreement(rig: Rig) -> None:
 def test_a_new_agreement_between_two_steps_opens_the_camera_anew(rig: Rig) -> None:
     rig.agree()
     rig.capture.step()
-    rig.session.stop()
+    rig.session.stop("operator")
     rig.agree()
     rig.capture.step()
     assert rig.diary.count("open") == 2
@@ -220,7 +221,7 @@ def test_withdrawing_while_the_camera_is_lost_closes_it(rig: Rig) -> None:
     rig.agree()
     rig.camera.open_fault = CameraLost("not there")
     rig.capture.step()
-    rig.session.stop()
+    rig.session.stop("operator")
     rig.capture.step()
     assert rig.health.camera.state == "closed"
     rig.camera.open_fault = None
@@ -277,7 +278,7 @@ def test_the_device_is_forgotten_with_the_agreement_and_not_with_a_loss(rig: Rig
     rig.camera.fault = rig.camera.open_fault = CameraLost("gone")
     rig.attempts(3)
     assert rig.camera.forgotten == before, "people agreed to this one"
-    rig.session.stop()
+    rig.session.stop("operator")
     rig.capture.step()
     assert rig.camera.forgotten == before + 1
 
@@ -350,6 +351,9 @@ class PipelineDouble:
     def reset(self) -> None:
         self.resets += 1
 
+    def bound(self, agreed: Agreed | None) -> None:
+        self.agreed = agreed
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -359,7 +363,7 @@ class Eye:
 
     def __init__(self) -> None:
         self.pipeline = PipelineDouble()
-        self.session = Session("1", needs_agreement=True)
+        self.session = make_session("1", needs_agreement=True)
         self.frames: Slot[Frame] = Slot()
         self.readings: Slot[Reading] = Slot()
         self.health = Health("usb")
@@ -376,7 +380,7 @@ def eye() -> Eye:
 
 
 def test_each_frame_is_read_once(eye: Eye) -> None:
-    eye.session.start("1")
+    eye.session.start("1", "operator")
     eye.see(1, 1)
     eye.vision.step()
     eye.see(2, 1)
@@ -385,7 +389,7 @@ def test_each_frame_is_read_once(eye: Eye) -> None:
 
 
 def test_frames_that_were_never_looked_at_are_counted(eye: Eye) -> None:
-    eye.session.start("1")
+    eye.session.start("1", "operator")
     eye.see(1, 1)
     for number in (2, 3, 4):
         eye.frames.put(frame(number, agreement=1))
@@ -403,9 +407,9 @@ def test_without_an_agreement_nothing_is_read(eye: Eye) -> None:
 
 
 def test_frames_of_an_older_agreement_are_dropped_unread(eye: Eye) -> None:
-    eye.session.start("1")
-    eye.session.stop()
-    eye.session.start("1")
+    eye.session.start("1", "operator")
+    eye.session.stop("operator")
+    eye.session.start("1", "operator")
     eye.see(1, 1)
     assert eye.pipeline.read_frames == []
     eye.see(2, 2)
@@ -413,30 +417,30 @@ def test_frames_of_an_older_agreement_are_dropped_unread(eye: Eye) -> None:
 
 
 def test_everybody_is_forgotten_with_a_new_agreement(eye: Eye) -> None:
-    eye.session.start("1")
+    eye.session.start("1", "operator")
     eye.see(1, 1)
     eye.see(2, 1)
     resets = eye.pipeline.resets
-    eye.session.stop()
+    eye.session.stop("operator")
     for number in (3, 4, 5):
         eye.frames.put(frame(number, agreement=1))
-    eye.session.start("1")
+    eye.session.start("1", "operator")
     eye.see(6, 2)
     assert eye.pipeline.resets == resets + 1
     assert eye.pipeline.skipped[-1] == 0, "what was dropped belongs to the other agreement"
 
 
 def test_readings_are_gone_after_the_agreement_ended(eye: Eye) -> None:
-    eye.session.start("1")
+    eye.session.start("1", "operator")
     eye.see(1, 1)
-    eye.session.stop()
+    eye.session.stop("operator")
     eye.vision.step()
     assert eye.readings.newest() is None
 
 
 @pytest.mark.parametrize(("state", "kept"), [("lost", False), ("open", True)])
 def test_readings_of_a_camera_that_was_lost_are_gone(eye: Eye, state: str, kept: bool) -> None:
-    eye.session.start("1")
+    eye.session.start("1", "operator")
     eye.health.camera_is("open")
     eye.see(1, 1)
     eye.frames.clear()
@@ -446,8 +450,8 @@ def test_readings_of_a_camera_that_was_lost_are_gone(eye: Eye, state: str, kept:
 
 
 def test_an_agreement_that_ends_during_a_reading_publishes_nothing(eye: Eye) -> None:
-    eye.session.start("1")
-    eye.pipeline.during = eye.session.stop
+    eye.session.start("1", "operator")
+    eye.pipeline.during = lambda: eye.session.stop("operator")
     eye.see(1, 1)
     assert eye.readings.newest() is None
 
@@ -478,7 +482,7 @@ class SinkDouble:
 
 
 def test_a_sink_gets_each_reading_once_and_is_told_of_silence() -> None:
-    session, readings, sink = Session("1", needs_agreement=False), Slot[Reading](), SinkDouble()
+    session, readings, sink = make_session("1", needs_agreement=False), Slot[Reading](), SinkDouble()
     loop = SinkLoop(sink, readings, session)
     loop.step()
     readings.put(reading(frame(1)))
@@ -491,10 +495,10 @@ def test_a_sink_gets_each_reading_once_and_is_told_of_silence() -> None:
 
 
 def test_a_sink_gets_nothing_of_an_ended_agreement() -> None:
-    session, readings, sink = Session("1", needs_agreement=True), Slot[Reading](), SinkDouble()
+    session, readings, sink = make_session("1", needs_agreement=True), Slot[Reading](), SinkDouble()
     loop = SinkLoop(sink, readings, session)
-    session.start("1")
-    session.stop()
+    session.start("1", "operator")
+    session.stop("operator")
     readings.put(reading(frame(1, agreement=1), person(1, face(9, 9, 9), scores())))
     loop.step()
     assert 1 not in sink.diary
@@ -503,7 +507,7 @@ def test_a_sink_gets_nothing_of_an_ended_agreement() -> None:
 def test_a_loop_ends_while_it_waits_when_its_slot_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.loops.WAIT_S", 60.0)
     readings: Slot[Reading] = Slot()
-    loop = SinkLoop(SinkDouble(), readings, Session("1", needs_agreement=False))
+    loop = SinkLoop(SinkDouble(), readings, make_session("1", needs_agreement=False))
 
     def wait() -> None:
         with pytest.raises(SlotClosed):

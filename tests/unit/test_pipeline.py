@@ -12,8 +12,8 @@ import pytest
 
 from appliance.engines.tflite import TFLite
 from appliance.manifest import Manifest
-from appliance.pipeline import Doubt, Pipeline
-from appliance.values import EMOTIONS, Frame, Image
+from appliance.pipeline import NOT_AGREED, Doubt, Pipeline
+from appliance.values import EMOTIONS, NOT_ANALYSED, Agreed, Box, Frame, Image, Tensor
 from appliance.vision.blazeface import BlazeFace
 from appliance.vision.emotion import Classifier
 from appliance.vision.search import Search
@@ -107,6 +107,71 @@ def test_a_picture_without_a_face_gives_a_reading_without_people(
 ) -> None:
     reading = pipeline.read(frame(picture(*size)))
     assert reading.people == ()
+
+
+class Counted(TFLite):
+    """The real engine, which counts its runs."""
+
+    runs = 0
+
+    def run(self, tensor: Tensor) -> list[Tensor]:
+        self.runs += 1
+        return super().run(tensor)
+
+
+def film(clip: list[Image], seconds: float = 1.0) -> list[Frame]:
+    return [
+        Frame(number, number / 15, clip[number % len(clip)], number / 15)
+        for number in range(int(15 * seconds))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("agreed", "label"),
+    [
+        (Agreed(1, Box(0.0, 0.0, 0.5, 1.0)), "happy"),  # who sits on the left
+        (Agreed(1, Box(0.5, 0.0, 0.5, 1.0)), "neutral"),
+        (Agreed(1), None),
+    ],
+)
+def test_of_two_people_one_agreed_and_the_classifier_is_never_called_for_the_other(
+    models_dir: Path, clip: list[Image], agreed: Agreed, label: str | None
+) -> None:
+    manifest = Manifest.load(models_dir)
+    detector, classifier = manifest.detector(""), manifest.classifier("")
+    engine = Counted(manifest.verified(classifier))
+    pipeline = Pipeline(
+        Search(BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5)),
+        Classifier(engine, classifier),
+        Tracker(expiry_s=2.0),
+        Doubt(smoothing_s=0.3),
+        max_people=8,
+    )
+    try:
+        pipeline.bound(agreed)
+        analysed = 0
+        for taken in film(clip):
+            people = pipeline.read(taken).people
+            assert len(people) == 2
+            read = [person for person in people if person.label != NOT_ANALYSED]
+            assert len(read) <= 1
+            analysed += len(read)
+            assert engine.runs == analysed, "once for each face that is read, never for another"
+            for person in people:
+                if person not in read:
+                    assert (person.look, person.smoothed, person.movement) == (NOT_AGREED, None, None)
+        assert analysed > 5
+        assert label is None or read[0].label == label
+        pipeline.bound(None)
+        assert len([person for person in pipeline.read(film(clip, 2)[-1]).people if person.smoothed]) == 2
+    finally:
+        pipeline.close()
+
+
+def test_nobody_is_read_where_nobody_has_a_seat(pipeline: Pipeline, clip: list[Image]) -> None:
+    pipeline.bound(Agreed(2, Box(0.0, 0.0, 0.1, 0.1)))
+    for taken in film(clip):
+        assert all(person.label == NOT_ANALYSED for person in pipeline.read(taken).people)
 
 
 def test_names_are_ours(pipeline: Pipeline, clip: list[Image]) -> None:

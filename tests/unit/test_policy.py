@@ -7,12 +7,11 @@ import socket
 import pytest
 from flask import Flask
 
-from appliance.notice import NOTICE
 from appliance.web import policy
 from appliance.web.app import create_app
 from tests.doubles.sites import make_site
 
-START = {"notice_version": NOTICE.version, "people": 1}
+START = {"notice_version": "1", "people": 1}
 HOME = "http://127.0.0.1:8080"
 
 
@@ -43,7 +42,34 @@ def test_every_route_declares_who_may_call_it() -> None:
         "/api/state": policy.VIEWER,
         "/api/session/start": policy.OPERATOR,
         "/api/session/stop": policy.OPERATOR,
+        "/api/session/aim": policy.OPERATOR,
+        "/api/session/seat": policy.OPERATOR,
+        "/api/session/record": policy.OPERATOR,
+        "/api/session/marker": policy.OPERATOR,
+        "/api/session/withdraw": policy.OPERATOR,
+        "/api/session/link": policy.OPERATOR,
+        "/api/lawful": policy.OPERATOR,
+        "/aim.jpg": policy.OPERATOR,
+        "/mine/<token>": policy.PUBLIC,
+        "/mine/<token>/copy.<any(csv, json, pdf):kind>": policy.PUBLIC,
+        "/sessions": policy.OPERATOR,
+        "/sessions/<id>": policy.OPERATOR,
+        "/sessions/<id>/export.<any(csv, json, pdf):kind>": policy.OPERATOR,
+        "/sessions/<id>/erase": policy.OPERATOR,
+        "/api/sessions": policy.OPERATOR,
+        "/api/sessions/<id>": policy.OPERATOR,
+        "/notice": policy.VIEWER,
         "/healthz": policy.PUBLIC,
+        "/login": policy.PUBLIC,
+        "/logout": policy.PUBLIC,
+        "/access": policy.OPERATOR,
+        "/access/add": policy.OPERATOR,
+        "/access/remove": policy.OPERATOR,
+        "/access/viewer-password": policy.OPERATOR,
+        "/access/password": policy.OPERATOR,
+        "/access/log-out-everywhere": policy.OPERATOR,
+        "/access/revoke": policy.OPERATOR,
+        "/api/openapi.json": policy.VIEWER,
         "/metrics": policy.TOKEN,
         "/static/<path:filename>": policy.PUBLIC,
     }
@@ -138,6 +164,14 @@ def test_a_browser_that_names_no_origin_is_judged_by_what_it_says_of_the_site(si
     app = create_app(make_site())
     assert status(app, "POST", "/api/session/stop", Sec_Fetch_Site=site) == 403
     assert status(app, "POST", "/api/session/stop", Sec_Fetch_Site="same-origin") == 200
+
+
+@pytest.mark.parametrize(
+    ("site", "expected"), [("same-origin", 200), ("same-site", 403), ("cross-site", 403), ("none", 403)]
+)
+def test_a_form_of_the_own_page_has_its_origin_hidden(site: str, expected: int) -> None:
+    app = create_app(make_site())
+    assert status(app, "POST", "/api/session/stop", Origin="null", Sec_Fetch_Site=site) == expected
 
 
 def test_a_program_needs_no_origin() -> None:

@@ -8,10 +8,10 @@ import time
 import pytest
 from flask.testing import FlaskClient
 
-from appliance.notice import NOTICE
 from appliance.values import Picture
 from appliance.viewers import BARE
 from appliance.web.app import create_app
+from appliance.web.caller import LOOPBACK, Caller
 from appliance.web.live import Parts, Pictures
 from appliance.web.site import Site
 from tests.doubles.parts import WITHIN_S, frame
@@ -65,7 +65,7 @@ def test_json_nested_without_end_is_refused(client: FlaskClient, body: bytes) ->
 
 
 def test_the_public_health_names_no_path(site: Site, client: FlaskClient) -> None:
-    site.session.start(NOTICE.version)
+    site.session.start("1", "operator")
     site.health.camera_is("lost", "/home/alice/interviews/bob.mp4 is gone")
     health = client.get("/healthz")
     assert (health.status_code, health.json) == (503, {"status": "failing", "reason": "camera lost"})
@@ -73,7 +73,7 @@ def test_the_public_health_names_no_path(site: Site, client: FlaskClient) -> Non
 
 
 def test_a_start_is_neither_well_nor_a_fault(site: Site, client: FlaskClient) -> None:
-    site.session.start(NOTICE.version)
+    site.session.start("1", "operator")
     health = client.get("/healthz")
     assert (health.status_code, health.json["status"]) == (503, "starting")
     site.health.camera_is("open")
@@ -89,12 +89,12 @@ def picture(site: Site, jpeg: bytes = b"jpeg") -> Picture:
 
 
 def test_a_picture_that_comes_with_the_stop_is_handed_to_nobody(site: Site) -> None:
-    site.session.start(NOTICE.version)
-    pictures, found = Pictures(site, BARE), []
+    site.session.start("1", "operator")
+    pictures, found = Pictures(site, BARE, Caller(LOOPBACK, "operator")), []
     late = picture(site)
     waiting = threading.Thread(target=lambda: found.append(pictures.next(WITHIN_S)))
     waiting.start()
-    site.session.stop()
+    site.session.stop("operator")
     site.jpegs.put(late)
     waiting.join(WITHIN_S)
     pictures.close()
@@ -102,11 +102,11 @@ def test_a_picture_that_comes_with_the_stop_is_handed_to_nobody(site: Site) -> N
 
 
 def test_a_picture_under_way_ends_with_the_agreement(site: Site) -> None:
-    site.session.start(NOTICE.version)
-    parts = Parts(Pictures(site, BARE))
+    site.session.start("1", "operator")
+    parts = Parts(Pictures(site, BARE, Caller(LOOPBACK, "operator")))
     site.jpegs.put(picture(site, bytes(400_000)))
     sent = len(next(parts)) + len(next(parts))
-    site.session.stop()
+    site.session.stop("operator")
     sent += sum(map(len, parts))
     parts.close()
     assert 0 < sent < 100_000
@@ -114,8 +114,8 @@ def test_a_picture_under_way_ends_with_the_agreement(site: Site) -> None:
 
 
 def test_a_whole_picture_comes_in_slices_with_its_length_and_the_next_boundary(site: Site) -> None:
-    site.session.start(NOTICE.version)
-    parts, body = Parts(Pictures(site, BARE)), b""
+    site.session.start("1", "operator")
+    parts, body = Parts(Pictures(site, BARE, Caller(LOOPBACK, "operator"))), b""
     for _ in range(2):
         site.jpegs.put(picture(site, b"x" * 50_000))
         while not body.endswith(b"\r\n--interview-grader-picture\r\n"):

@@ -3,6 +3,8 @@
  * Names that tests and others may rely on: #erase, #sure with #really and #keep, #problem.
  */
 
+import { csrf } from "./csrf.js";
+
 const byId = (id) => document.getElementById(id);
 const erase = byId("erase");
 
@@ -17,7 +19,7 @@ byId("keep").addEventListener("click", () => ask(false));
 
 byId("really").addEventListener("click", async () => {
   byId("really").disabled = true;
-  const answer = await fetch(erase.dataset.action, { method: "POST" }).catch(() => null);
+  const answer = await fetch(erase.dataset.action, { method: "POST", headers: csrf() }).catch(() => null);
   if (answer?.ok || answer?.status === 404) {
     location.replace(erase.dataset.after);
     return;

@@ -3,8 +3,8 @@
  * Names that tests and others may rely on:
  *   body[data-view]        connecting | idle | live
  *   #banner                permanent notice: open to the network (only then in the page)
- *   #agreement             panel shown while idle; #start, #reload, #agreement-problem in it
- *   #stage, #side          picture and people, hidden while idle; #stop stands in the page's header
+ *   #agreement             panel shown while idle or aiming; #reload, #agreement-problem in it (agreement.js)
+ *   #stage, #side          picture and people, hidden while idle; what operators do: operator.js
  *   #picture               <img> of /stream.mjpg; no src attribute while it is closed; .stale when old
  *   #warning               one line over the picture; #warning-text says what, #warning-count the seconds
  *   #people                the cards; .stale when the numbers are not of now; #empty, #empty-title when there are none
@@ -14,7 +14,9 @@
  *   #announce              polite live region: changed labels only, at most every 3 s
  */
 
+import { csrf, toLogin } from "./csrf.js";
 import { Picture, Readings, pause } from "./links.js";
+import { Operator } from "./operator.js";
 import { People, setText } from "./people.js";
 
 const BEAT_MS = 250;
@@ -25,8 +27,6 @@ const FORGET_MS = 10_000;       // without a word from the device for so long, n
 const LIVE_STATES = ["live", "recording"];
 
 const byId = (id) => document.getElementById(id);
-const stop = byId("stop");      // null for viewers
-const start = byId("start");    // null for viewers
 
 let state = null;               // the newest /api/state, null before the first
 let connected = false;
@@ -41,6 +41,7 @@ let heard = false;              // a reading has come since the session started
 let newest = null;              // reading waiting for the next animation frame
 
 const picture = new Picture(byId("picture"));
+const operator = new Operator(post);
 const people = new People(byId("people"), byId("person-card"), byId("announce"));
 const readings = new Readings("/ws/live", {
   onReading(reading) {
@@ -76,6 +77,7 @@ async function poll() {
   polling += 1;
   try {
     answer = await fetch("/api/state", { cache: "no-store", signal: AbortSignal.timeout(POLL_LIMIT_MS) });
+    toLogin(answer);
     if (answer.ok) told = await answer.json();
   } catch {
     // no connection, too slow, or not our JSON: told stays null
@@ -103,7 +105,7 @@ function follow() {
   if (state) document.body.dataset.view = live ? "live" : "idle";
   byId("agreement").hidden = !state || live;
   byId("stage").hidden = byId("side").hidden = state !== null && !live;
-  if (stop) stop.hidden = !live;
+  if (state) operator.follow(state);
   const { width, height } = state?.camera ?? {};
   if (width && height) byId("frame").style.setProperty("--ratio", width / height);
   // Hidden pages cost the device nothing. A short loss of connection changes nothing: what is shown is marked as old.
@@ -134,6 +136,7 @@ function beat() {
   drawStatus(now);
   drawWarning(now);
   drawEmpty();
+  operator.beat(now);
 }
 
 const secondsUntil = (at, now) => Math.max(1, Math.ceil((at - now) / 1000));
@@ -171,7 +174,8 @@ function drawStatus(now) {
 function sessionWords() {
   if (!connected) return [failures ? "No connection" : "Connecting", failures ? "bad" : "off"];
   if (lost()) return ["Camera lost", "bad"];
-  if (state.state === "recording") return ["Live, recording numbers", "on"];
+  if (state.state === "recording") return ["Recording", "record"];
+  if (state.state === "aiming") return ["Aiming", "aim"];
   return isLive() ? ["Live", "on"] : ["Camera off", "off"];
 }
 
@@ -213,37 +217,12 @@ function drawEmpty() {
 async function post(path, body) {
   const answer = await fetch(path, {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json", ...csrf() },
     body: JSON.stringify(body),
   }).catch(() => null);
   await poll();
   return answer;
 }
-
-async function press(button, path, body) {
-  const hadFocus = document.activeElement === button;
-  button.disabled = true;
-  const answer = await post(path, body);
-  button.disabled = false;
-  const other = button === start ? stop : start;
-  if (hadFocus) (answer?.ok ? other : button).focus();     // the keyboard stays where the work is
-  return answer;
-}
-
-start?.addEventListener("click", async () => {
-  setText(byId("agreement-problem"), "");
-  const answer = await press(start, "/api/session/start", { notice_version: document.body.dataset.noticeVersion, people: 1 });
-  if (answer?.ok || isLive()) return;
-  const changed = answer?.status === 409;
-  setText(byId("agreement-problem"), changed ? "The notice has changed. Reload the page and read it again."
-    : answer?.status === 403 ? "Only the operator may start."
-    : answer ? `The device could not start (${answer.status}).` : "The device does not answer.");
-  byId("reload").hidden = !changed;
-  start.hidden = changed;
-  if (changed) byId("reload").focus();
-});
-stop?.addEventListener("click", () => press(stop, "/api/session/stop", {}));
-byId("reload")?.addEventListener("click", () => location.reload());
 
 document.addEventListener("visibilitychange", () => {
   pollAt = 0;

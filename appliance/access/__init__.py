@@ -1,0 +1,1 @@
+"""Who may come in: accounts, passwords, cookies, tokens, limits and the device's own certificate."""

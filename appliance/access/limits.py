@@ -1,0 +1,102 @@
+"""Limits per address: how often somebody may guess, and how many requests a second are answered."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appliance.errors import TooManyTries
+
+FREE_TRIES = 5
+"""So many wrong tries are free."""
+
+LONGEST_S = 60.0
+"""The pause never grows beyond this: who shares an address with somebody who guesses still gets in."""
+
+FORGET_S = 900.0
+MOST_ADDRESSES = 4096
+
+_IPV6_NETWORK = 64  # one household has all of these addresses
+
+
+def network_of(address: str) -> str:
+    """What counts as one address: an IPv4 address, or a /64 of IPv6."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = getattr(found, "ipv4_mapped", None)
+    if found.version == 4 or mapped:
+        return str(mapped or found)
+    return str(ipaddress.ip_network(f"{found}/{_IPV6_NETWORK}", strict=False))
+
+
+@dataclass
+class _Guesser:
+    wrong: int = 0
+    last: float = 0.0
+
+    def free_at(self) -> float:
+        """When the next try may come, on the monotonic clock."""
+        over = self.wrong - FREE_TRIES
+        return self.last + (min(LONGEST_S, 2.0**over) if over >= 0 else 0.0)
+
+
+class Tries:
+    """Wrong tries slow their address down: after five, 1, 2, 4 … 60 s to the next. Others are not touched."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._guessers: OrderedDict[str, _Guesser] = OrderedDict()
+
+    def begin(self, address: str) -> None:
+        """Count a try as wrong before it is made: many at once gain nothing. Too early: `TooManyTries`."""
+        now = self._clock()
+        with self._lock:
+            guesser = self._guessers.setdefault(network_of(address), _Guesser())
+            if now - guesser.last > FORGET_S:
+                guesser.wrong = 0
+            wait_s = guesser.free_at() - now
+            if wait_s > 0:
+                raise TooManyTries(
+                    f"too many wrong tries from this address; try again in {math.ceil(wait_s)} s",
+                    wait_s=wait_s,
+                )
+            guesser.wrong, guesser.last = guesser.wrong + 1, now
+            self._guessers.move_to_end(network_of(address))
+            while len(self._guessers) > MOST_ADDRESSES:
+                self._guessers.popitem(last=False)
+
+    def succeeded(self, address: str) -> None:
+        """The try was right: this address begins anew."""
+        with self._lock:
+            self._guessers.pop(network_of(address), None)
+
+
+class Rates:
+    """A bucket of requests per address that fills again: bursts are fine, floods are not."""
+
+    def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_s, self._room = per_s, 4 * per_s
+        self._clock, self._lock = clock, threading.Lock()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, address: str) -> None:
+        """One request of this address; raises `TooManyTries` when its bucket is empty."""
+        now, network = self._clock(), network_of(address)
+        with self._lock:
+            left, since = self._buckets.pop(network, (self._room, now))
+            left = min(self._room, left + (now - since) * self._per_s)
+            self._buckets[network] = (left - 1.0 if left >= 1.0 else left, now)
+            if len(self._buckets) > MOST_ADDRESSES:
+                self._buckets.popitem(last=False)
+        if left < 1.0:
+            raise TooManyTries(
+                f"more than {self._per_s:g} requests a second from this address; ask less often",
+                wait_s=(1.0 - left) / self._per_s,
+            )

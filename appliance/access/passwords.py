@@ -1,0 +1,59 @@
+"""Passwords: argon2id, one at a time, and the same work for a name that does not exist."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from appliance.errors import AccessError, TooManyTries
+
+SHORTEST, LONGEST = 10, 256
+"""Characters of a password. Length is what counts; nothing else is asked for."""
+
+MEMORY_KIB, PASSES = 19 * 1024, 2
+"""About 40 ms on a PC and 150 ms on a small board; 19 MiB do not hurt a board of 1 GB."""
+
+PATIENCE_S = 3.0
+"""How long a try waits for the one before it."""
+
+
+class Passwords:
+    """Hashes and checks, one thread at a time: guessing must cost neither memory nor the picture's rate."""
+
+    def __init__(self, memory_kib: int = MEMORY_KIB, passes: int = PASSES) -> None:
+        self._hasher = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=1)
+        self._turn = threading.Lock()
+        self._nobody = ""
+
+    def hashed(self, password: str) -> str:
+        """The hash to keep; raises `AccessError` for a password that is too short or too long."""
+        if not SHORTEST <= len(password) <= LONGEST:
+            raise AccessError(
+                f"a password of {len(password)} characters: expected {SHORTEST} to {LONGEST}; "
+                "a few words in a row are easy to keep in mind"
+            )
+        with self._my_turn():
+            return self._hasher.hash(password)
+
+    def fits(self, kept: str | None, password: str) -> bool:
+        """Whether a password belongs to a kept hash; None for a name that is not known costs the same."""
+        with self._my_turn():
+            if kept is None and not self._nobody:
+                self._nobody = self._hasher.hash("a password that nobody has")
+            try:
+                return self._hasher.verify(kept or self._nobody, password[:LONGEST]) and kept is not None
+            except (VerificationError, InvalidHashError):
+                return False
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        if not self._turn.acquire(timeout=PATIENCE_S):
+            raise TooManyTries("too many logins at this moment; try again shortly", wait_s=PATIENCE_S)
+        try:
+            yield
+        finally:
+            self._turn.release()

@@ -1,0 +1,57 @@
+"""The part of the composition root that makes what people agree to, their button, and the records."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from appliance.audit import AuditLog
+from appliance.button import Button, Pressed
+from appliance.config import Config
+from appliance.notice import read_notice
+from appliance.pagefile import PageFile
+from appliance.session import Session
+from appliance.store import Limits, Store
+from appliance.terms import Terms
+
+log = logging.getLogger("appliance.build")
+
+
+def make_terms(config: Config) -> Terms:
+    """On what terms people agree; raises `ConfigError` for a notice that is none."""
+    page = PageFile(config.state_dir)
+    origins = (config.origins.get(key, "") for key in ("lawful.region", "lawful.purpose"))
+    return Terms(
+        read_notice(config.session.notice),
+        keep_days=config.storage.keep_days,
+        region=config.lawful.region,
+        purpose=config.lawful.purpose,
+        fixed_by=next((origin for origin in origins if origin and origin != str(page.path)), ""),
+        keep=lambda region, purpose: page.put("lawful", {"region": region, "purpose": purpose}),
+    )
+
+
+def make_store(config: Config, audit: AuditLog) -> Store:
+    """The records. What is swept or set aside goes to the audit log."""
+    limits = Limits(config.storage.keep_days, config.storage.min_free_mb)
+    return Store(config.state_dir, limits, told=lambda **details: audit.append("storage", "timer", **details))
+
+
+def make_button(config: Config, session: Session, reset_access: Callable[[], None]) -> Button | None:
+    """The button, if there is one; raises `ConfigError` when its pin cannot be had."""
+    wanted = config.session
+    if wanted.button_pin < 0:
+        return None
+    if wanted.printed_notice != session.terms.notice.version:
+        log.warning(
+            "the button starts nothing: session.printed_notice is %r, the notice is %r; print /notice",
+            wanted.printed_notice,
+            session.terms.notice.version,
+        )
+    pressed = Pressed(
+        session,
+        printed_notice=wanted.printed_notice,
+        people=wanted.button_people,
+        reset_access=reset_access,
+    )
+    return Button(wanted.button_pin, wanted.button_factory, pressed)

@@ -1,0 +1,48 @@
+"""`page.toml` in the state directory: the settings that the page may change."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from appliance import toml
+from appliance.errors import ConfigError, StoreError
+
+PAGE_FILE = "page.toml"
+
+
+class PageFile:
+    """Writes single settings, whole or not at all, and leaves the others as they are."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / PAGE_FILE
+        self._lock = threading.Lock()
+
+    def put(self, section: str, values: Mapping[str, Any]) -> None:
+        """Set these keys of a section; raises `StoreError` when the file cannot be read or written.
+
+        One that is no TOML is left as it is: nothing in it is thrown away.
+        """
+        with self._lock:
+            try:
+                tables = toml.read(self.path) if self.path.exists() else {}
+                tables[section] = {**tables.get(section, {}), **values}
+                self._replace(toml.text(tables).encode())
+            except ConfigError as error:
+                raise StoreError(str(error)) from error
+            except OSError as error:
+                raise StoreError(
+                    f"{self.path}: cannot be written ({error.strerror}); make room or correct its rights"
+                ) from error
+
+    def _replace(self, content: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".part")
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.path)

@@ -1,0 +1,92 @@
+"""On what terms people agree: the region, the purpose, what follows from them, and the notice in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appliance.errors import StateConflict
+from appliance.lawful import Ruling, ruling
+from appliance.notice import Notice, NoticeText
+
+
+@dataclass(frozen=True)
+class _Settled:
+    region: str
+    purpose: str
+    ruling: Ruling
+    notice: Notice
+
+
+class Terms:
+    """Region and purpose are settled once; until then `refusal` says why nothing may start.
+
+    All methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        text: NoticeText,
+        *,
+        keep_days: int,
+        region: str = "",
+        purpose: str = "",
+        fixed_by: str = "",
+        keep: Callable[[str, str], None] = lambda region, purpose: None,
+    ) -> None:
+        """`fixed_by`: where others than the page set region or purpose; then the page may not change them.
+
+        `keep` writes region and purpose down for the next start.
+        """
+        self._text, self._keep_days = text, keep_days
+        self._fixed_by, self._keep = fixed_by, keep
+        self._settled = self._settle(region, purpose)
+
+    @property
+    def region(self) -> str:
+        """A region of `lawful.REGIONS`, "" while unset."""
+        return self._settled.region
+
+    @property
+    def purpose(self) -> str:
+        """A purpose of `lawful.PURPOSES`, "" while unset."""
+        return self._settled.purpose
+
+    @property
+    def settled(self) -> bool:
+        """Whether somebody has said both."""
+        return bool(self.region and self.purpose)
+
+    @property
+    def fixed_by(self) -> str:
+        """The place outside the page that sets them, "" when the page may."""
+        return self._fixed_by
+
+    @property
+    def notice(self) -> Notice:
+        """The notice in force."""
+        return self._settled.notice
+
+    @property
+    def refusal(self) -> str:
+        """Why nobody living may be analysed, "" when they may."""
+        return self._settled.ruling.refusal
+
+    @property
+    def delete_days(self) -> int | None:
+        """Within how many days after a request exports must be deleted, None where no law says so."""
+        return self._settled.ruling.delete_days
+
+    def settle(self, region: str, purpose: str) -> None:
+        """Set both and keep them; `StateConflict` where they are set in another place, which would win."""
+        if self._fixed_by:
+            raise StateConflict(f"region and purpose are set in {self._fixed_by}; change them there")
+        self._keep(region, purpose)
+        self._settled = self._settle(region, purpose)
+
+    def _settle(self, region: str, purpose: str) -> _Settled:
+        follows = ruling(region, purpose)
+        mark = f"{region}-{purpose}".lower()
+        return _Settled(
+            region, purpose, follows, self._text.filled(self._keep_days, follows.paragraphs, mark)
+        )

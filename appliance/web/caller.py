@@ -1,0 +1,79 @@
+"""Who makes a request: somebody on the device itself, a login, a token, or nobody known."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from flask import Request, g, request
+
+from appliance.access.cookies import NAME, Login
+from appliance.config import is_loopback
+from appliance.errors import StoreError
+from appliance.web.site import Site, site
+
+LOOPBACK, LOGIN, TOKEN, OPEN, NOBODY = "loopback", "login", "token", "open", "nobody"
+"""How a caller is known."""
+
+_FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
+
+_log = logging.getLogger("appliance.web")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls. `role`: operator, viewer, metrics, or empty; `name`: of the account or the token."""
+
+    kind: str
+    role: str = ""
+    name: str = ""
+    login: Login | None = None
+
+    def who(self) -> str:
+        """As the audit log writes it."""
+        if self.kind == TOKEN:
+            return f"token:{self.name}"
+        return "loopback" if self.kind == LOOPBACK else self.role or "viewer"
+
+    def is_welcome(self, here: Site) -> bool:
+        """Whether the role is still theirs: not logged out, removed or revoked meanwhile."""
+        try:
+            if self.kind == TOKEN:
+                return here.gate.tokens.role_of(self.name) == self.role
+            if self.login is not None:
+                return here.gate.accounts.role_of(self.name, self.login.epoch, self.login.id) == self.role
+        except StoreError as error:
+            _log.error("%s", error)
+            return False
+        return self.kind != NOBODY
+
+
+def caller() -> Caller:
+    """Who makes the current request."""
+    if "caller" not in g:
+        g.caller = _identify(request, site())
+    known: Caller = g.caller
+    return known
+
+
+def is_near(asked: Request) -> bool:
+    """Whether a request comes from this device itself. What a proxy on it passes on does not."""
+    forwarded = any(name in asked.headers for name in _FORWARDED)
+    return is_loopback(asked.remote_addr or "") and not forwarded
+
+
+def _identify(asked: Request, here: Site) -> Caller:
+    near = is_near(asked)
+    scheme, _, secret = asked.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and (near or here.gate.login):
+        found = here.gate.tokens.find(secret.strip())
+        return Caller(TOKEN, role=found[1], name=found[0]) if found else Caller(NOBODY)
+    if near:
+        return Caller(LOOPBACK, role="operator")
+    if not here.gate.login:
+        return Caller(OPEN, role="viewer")
+    login = here.gate.cookies.read(asked.cookies.get(NAME, ""))
+    role = here.gate.accounts.role_of(login.name, login.epoch, login.id) if login else ""
+    if not (login and role):
+        return Caller(NOBODY)
+    return Caller(LOGIN, role=role, name=login.name, login=login)

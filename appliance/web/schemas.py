@@ -1,0 +1,208 @@
+"""The bodies of requests and answers as models: what the outer contract names, for /api/openapi.json."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Answer(BaseModel):
+    """An answer; further keys may be added to it later."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Problem(Answer):
+    """Why something was refused, and what to do."""
+
+    error: str
+
+
+class Emotions(Answer):
+    """Calibrated probabilities, which sum to 1."""
+
+    angry: float = Field(ge=0, le=1)
+    disgusted: float = Field(ge=0, le=1)
+    fear: float = Field(ge=0, le=1)
+    happy: float = Field(ge=0, le=1)
+    sad: float = Field(ge=0, le=1)
+    surprised: float = Field(ge=0, le=1)
+    neutral: float = Field(ge=0, le=1)
+
+
+class Pose(Answer):
+    """Where the head is turned, in degrees."""
+
+    yaw: float
+    pitch: float
+    roll: float
+
+
+class Movement(Answer):
+    """How somebody moves; docs/movement.md defines the numbers."""
+
+    head: float
+    body: float | None
+    nods: int
+    shakes: int
+
+
+class Face(Answer):
+    """One face of a reading. Scores are null when it is not readable or not analysed; `reason` says why."""
+
+    id: int
+    box: list[float] = Field(min_length=4, max_length=4, description="x, y, width, height in pixels")
+    score: float
+    analysed: bool
+    readable: bool
+    reason: str | None
+    emotions: Emotions | None
+    emotions_raw: Emotions | None
+    dominant: str | None
+    label: str
+    pose: Pose | None
+    movement: Movement | None
+
+
+class Reading(Answer):
+    """What was read in one frame."""
+
+    schema_: int = Field(alias="schema")
+    source: str
+    frame: int
+    time_s: float
+    width: int
+    height: int
+    faces: list[Face]
+
+
+class NoticeVersion(Answer):
+    """The notice in force."""
+
+    version: str
+
+
+class Camera(Answer):
+    """The camera; `since` in Unix seconds, the rest null before the first frame."""
+
+    backend: str
+    state: Literal["open", "closed", "lost"]
+    reason: str | None
+    since: float
+    frame: int | None
+    age_s: float | None
+    fps: float | None
+    width: int | None
+    height: int | None
+
+
+class State(Answer):
+    """The whole state, with the newest reading."""
+
+    schema_: int = Field(alias="schema")
+    state: Literal["idle", "aiming", "live", "recording"]
+    notice: NoticeVersion
+    camera: Camera
+    engine: dict[str, str]
+    viewers: int
+    reading: Reading | None
+
+
+class SessionState(Answer):
+    """The session state after the request."""
+
+    state: Literal["idle", "aiming", "live", "recording"]
+
+
+class Health(Answer):
+    """Whether all is well; nothing personal."""
+
+    status: str
+    reason: str | None
+
+
+class OverlayQuery(BaseModel):
+    """Which picture: with boxes and labels, or `overlay=0`."""
+
+    overlay: Literal["0", "1"] = "1"
+
+
+class LoginForm(BaseModel):
+    """Name and password; or the first code, with the new password twice."""
+
+    name: str | None = None
+    password: str
+    code: str | None = None
+    repeat: str | None = None
+    next: str | None = None
+
+
+class NextQuery(BaseModel):
+    """Where to go afterwards."""
+
+    next: str | None = None
+
+
+class NameForm(BaseModel):
+    """An account or a token by name."""
+
+    name: str
+
+
+class AccountForm(BaseModel):
+    """An account by name, and its new password."""
+
+    name: str
+    password: str
+
+
+class PasswordForm(BaseModel):
+    """The operator's own new password."""
+
+    current: str
+    password: str
+    repeat: str
+
+
+class Link(Answer):
+    """The person's one-time link, and its QR code as the address of an image."""
+
+    link: str
+    qr: str
+
+
+class Started(SessionState):
+    """The session state, and where people are seen the person's one-time link."""
+
+    link: str | None = None
+    qr: str | None = None
+
+
+class Aiming(SessionState):
+    """The session state, and how long the preview stays open, in seconds."""
+
+    seconds: int
+
+
+class Settled(Answer):
+    """Why analysis stays off, empty when it may begin, and the notice that is in force now."""
+
+    refusal: str
+    notice: NoticeVersion
+
+
+class Sessions(Answer):
+    """The recorded sessions, the newest first."""
+
+    sessions: list[dict[str, Any]]
+
+
+class Recorded(Answer):
+    """One recorded session, with every second."""
+
+
+class Erased(Answer):
+    """The id of the session that is gone."""
+
+    erased: str

@@ -1,0 +1,9 @@
+/* What every POST carries: the token of this page, which another site's page cannot know. */
+
+/** Headers for fetch: `{ method: "POST", headers: { ...csrf() } }`. */
+export const csrf = () => ({ "X-CSRF-Token": document.querySelector("meta[name=csrf-token]")?.content ?? "" });
+
+/** A 401 means that the login is over: go and log in, and come back here. */
+export function toLogin(answer) {
+  if (answer?.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+}

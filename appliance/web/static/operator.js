@@ -1,0 +1,185 @@
+/* What an operator does: start, stop, record, mark, withdraw, draw the seat, show the person's link.
+ *
+ * Names that tests and others may rely on:
+ *   #start, #stop          #record opens #record-dialog (#record-label, #record-note, #record-start)
+ *   #marker, #marker-text  while recording; key M sends it from anywhere outside a field
+ *   #withdraw              opens #withdraw-dialog (#withdraw-sure)
+ *   #draw-seat             toggles drawing over the picture; #live-seat the rectangle
+ *   #link                  the card with #link-qr and #link-address; #link-done, #show-link
+ *   .toast                 what was just done
+ */
+
+import { Agreement } from "./agreement.js";
+import { setText } from "./people.js";
+import { SeatDrawing, showSeat } from "./seat.js";
+import { toast } from "./toasts.js";
+
+const byId = (id) => document.getElementById(id);
+const IDLE = ["idle", "aiming"];
+
+export class Operator {
+  #post;
+  #agreement;
+  #state = null;
+  #drawing = null;
+  #start = byId("start");
+  #stop = byId("stop");       // null for viewers
+
+  /** `post(path, body)` sends JSON and brings the newest state; null without a connection. */
+  constructor(post) {
+    this.#post = post;
+    if (!this.#stop) return;
+    this.#agreement = new Agreement(post);
+    this.#start?.addEventListener("click", () => this.#begin());
+    this.#stop.addEventListener("click", () => this.#press(this.#stop, "/api/session/stop", {}, () => this.#agreement.first));
+    byId("reload")?.addEventListener("click", () => location.reload());
+    byId("record").addEventListener("click", () => byId("record-dialog").showModal());
+    byId("record-dialog").addEventListener("close", () => this.#record());
+    byId("withdraw").addEventListener("click", () => byId("withdraw-dialog").showModal());
+    byId("withdraw-dialog").addEventListener("close", () => this.#withdraw());
+    byId("marker").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#mark();
+    });
+    document.addEventListener("keydown", (event) => this.#key(event));
+    this.#setUpSeatAndLink();
+  }
+
+  follow(state) {
+    if (!this.#stop) return;
+    const before = this.#state;
+    this.#state = state;
+    const idle = IDLE.includes(state.state);
+    this.#stop.hidden = idle;
+    byId("record").hidden = state.state === "recording";
+    byId("marker").hidden = state.state !== "recording";
+    if (!this.#drawing?.enabled) showSeat(byId("live-seat"), state.session?.seat);
+    this.#agreement.follow(state);
+    if (!idle || !before || IDLE.includes(before.state)) return;
+    this.#draw(false);
+    this.#hideLink();
+    this.#agreement.forget();
+    setText(byId("marker-text"), "");
+    byId("marker-text").value = "question 1";
+  }
+
+  beat(now) {
+    this.#agreement?.beat(now);
+  }
+
+  async #begin() {
+    this.#agreement.say("");
+    const body = { notice_version: document.body.dataset.noticeVersion, ...this.#agreement.body };
+    const answer = await this.#press(this.#start, "/api/session/start", body, () => this.#stop);
+    if (answer?.ok) {
+      this.#showLink(await answer.json());
+      return;
+    }
+    if (this.#state && !IDLE.includes(this.#state.state)) return;
+    const changed = this.#state?.notice.version !== document.body.dataset.noticeVersion;
+    this.#agreement.say(changed ? "The notice has changed. Reload the page and read it again."
+      : answer?.status === 403 ? "Only the operator may start."
+      : answer?.status === 409 ? (await answer.json()).error
+      : answer ? `The device could not start (${answer.status}).` : "The device does not answer.");
+    byId("reload").hidden = !changed;
+    this.#start.hidden = changed;
+    if (changed) byId("reload").focus();
+  }
+
+  /** POST; the keyboard stays where the work is. */
+  async #press(button, path, body, next) {
+    const hadFocus = document.activeElement === button;
+    button.disabled = true;
+    const answer = await this.#post(path, body);
+    button.disabled = button === this.#start && !this.#agreement.agreed;
+    if (hadFocus) ((answer?.ok && next()) || button).focus();
+    return answer;
+  }
+
+  async #tell(path, body, done) {
+    const answer = await this.#post(path, body);
+    if (answer?.ok) toast(done);
+    else toast(answer ? (await answer.json()).error : "The device does not answer.", "bad");
+    return answer?.ok ?? false;
+  }
+
+  #record() {
+    const dialog = byId("record-dialog");
+    if (dialog.returnValue !== "record") return;
+    dialog.returnValue = "";
+    const body = { label: byId("record-label").value, note: byId("record-note").value };
+    this.#tell("/api/session/record", body, "Recording numbers");
+  }
+
+  #withdraw() {
+    const dialog = byId("withdraw-dialog");
+    if (dialog.returnValue !== "withdraw") return;
+    dialog.returnValue = "";
+    this.#tell("/api/session/withdraw", {}, "Withdrawn: everything recorded is erased");
+  }
+
+  async #mark() {
+    const field = byId("marker-text");
+    const text = field.value.trim();
+    if (!text || !(await this.#tell("/api/session/marker", { text }, `Marked: ${text}`))) return;
+    field.value = text.replace(/\d+$/, (digits) => String(Number(digits) + 1));
+  }
+
+  #key(event) {
+    const typing = event.target.closest("input, textarea, select, dialog");
+    if (event.key.toLowerCase() !== "m" || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (typing || this.#state?.state !== "recording") return;
+    event.preventDefault();
+    this.#mark();
+  }
+
+  // --- seat and link: only where people agree ---
+
+  #setUpSeatAndLink() {
+    if (!byId("draw-seat")) return;
+    this.#drawing = new SeatDrawing(byId("frame"), byId("live-seat"), async (seat) => {
+      this.#draw(false);
+      const done = seat ? "Only faces in the seat are read" : "No seat: all of the picture counts";
+      await this.#tell("/api/session/seat", { seat }, done);
+    });
+    byId("draw-seat").addEventListener("click", () => this.#draw(!this.#drawing.enabled));
+    byId("show-link").addEventListener("click", () => this.#toggleLink());
+    byId("link-done").addEventListener("click", () => this.#hideLink());
+  }
+
+  #draw(enabled) {
+    if (!this.#drawing) return;
+    this.#drawing.enabled = enabled;
+    byId("frame").classList.toggle("drawable", enabled);
+    byId("draw-seat").setAttribute("aria-pressed", String(enabled));
+    if (enabled) toast("Drag over the picture; a click takes the seat away");
+  }
+
+  async #toggleLink() {
+    if (!byId("link").hidden) {
+      this.#hideLink();
+      return;
+    }
+    const answer = await fetch("/api/session/link", { cache: "no-store" }).catch(() => null);
+    if (answer?.ok) this.#showLink(await answer.json());
+    else toast("The link cannot be had now.", "bad");
+  }
+
+  #showLink({ link, qr }) {
+    if (!byId("link")) return;
+    const address = byId("link-address");
+    byId("link-qr").src = qr;
+    address.href = link;
+    address.textContent = link.replace(/^https?:\/\//, "");
+    byId("link-here").hidden = !/^(localhost|127\.|\[::1\])/.test(new URL(link).hostname);
+    byId("link").hidden = false;
+  }
+
+  #hideLink() {
+    if (!byId("link")) return;
+    byId("link").hidden = true;
+    byId("link-qr").removeAttribute("src");
+    byId("link-address").removeAttribute("href");
+    setText(byId("link-address"), "");
+  }
+}

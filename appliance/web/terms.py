@@ -1,0 +1,55 @@
+"""The terms: the notice as a page to print, and region and purpose, which the page asks for once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from flask import Blueprint, Response, jsonify, render_template
+
+from appliance import __version__
+from appliance.errors import StateConflict
+from appliance.standing import IDLE
+from appliance.web.bodies import Body, body
+from appliance.web.describe import HTML, describe
+from appliance.web.links import address_of, qr
+from appliance.web.policy import OPERATOR, VIEWER, policy, who
+from appliance.web.schemas import Problem, Settled
+from appliance.web.site import site
+
+blueprint = Blueprint("terms", __name__)
+
+
+class LawfulRequest(Body):
+    """The body of `/api/lawful`."""
+
+    region: Literal["EU", "US", "other"]
+    purpose: Literal["practice", "coaching", "research", "hiring"]
+
+
+@blueprint.post("/api/lawful")
+@policy(OPERATOR)
+@describe({200: Settled, 409: Problem, 415: Problem, 507: Problem}, body=LawfulRequest)
+def lawful() -> Response:
+    """Say where the device stands and what it is used for; in force at once and after the next start.
+
+    409 while a session goes on, and where both are set in the configuration.
+    """
+    wanted = body(LawfulRequest, '{"region": "EU", "purpose": "practice"}')
+    here = site()
+    if here.session.state != IDLE:
+        raise StateConflict(f"{here.session.state}: people agreed on other terms; press Stop first")
+    here.terms.settle(wanted.region, wanted.purpose)
+    here.audit.append("settings", who(), region=wanted.region, purpose=wanted.purpose)
+    return jsonify(refusal=here.terms.refusal, notice={"version": here.notice.version})
+
+
+@blueprint.get("/notice")
+@policy(VIEWER)
+@describe({200: HTML})
+def notice() -> str:
+    """The notice in force, to be printed, with the QR code of this device."""
+    here = site()
+    address = address_of("/")
+    return render_template(
+        "notice.html", version=__version__, notice=here.notice, address=address, qr=qr(address)
+    )

@@ -1,0 +1,120 @@
+"""Pictures as the appliance gives them to its detectors, for comparing two of these.
+
+Four kinds: whole pictures; closer looks, squares round a face; rooms with one person in them, whole and (for
+the full range) in tiles; and frames of films. Everything is the same for the same folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from scenes import Picture
+
+from appliance.values import Box, Image
+from appliance.vision import regions
+
+SEED = 7
+NOISE = 2.5
+"""Standard deviation of a camera's noise, in levels of 255."""
+
+WIDTH, HEIGHT = 1280, 720
+SHARES = (0.20, 0.10)
+"""Width of a face in a room, as a share of the picture's."""
+
+SMALLEST, LARGE = 16, 45
+"""Faces to look closer at, and to put into a room, have at least this width in pixels."""
+
+LOOKS = {False: (1.6, 2.0), True: (2.5, 4.0)}
+"""Sides of closer looks in face widths; by whether the full range looks."""
+
+FRAMES = 10
+"""Of a film every such frame is taken."""
+
+
+def kinds(pictures: list[Picture], films: Path, *, full: bool) -> Iterator[tuple[str, Iterable[Image]]]:
+    """Each kind's name and its pictures; `full`: those that the full-range detector is given."""
+    yield "whole pictures", (_read(picture) for picture in pictures)
+    yield "whole pictures, mirrored", (_read(picture)[:, ::-1] for picture in pictures)
+    yield "whole pictures, camera noise", _noisy(_read(picture) for picture in pictures)
+    yield "closer looks", closer_looks(pictures, LOOKS[full])
+    for share in SHARES:
+        yield f"rooms, face of {share:.0%}", (room[0] for room in rooms(pictures, share))
+        if full:
+            yield f"tiles of rooms, face of {share:.0%}", _tiles(rooms(pictures, share))
+    for film in sorted(films.glob("*.mp4")):
+        yield f"film {film.stem}", frames(film)
+
+
+def closer_looks(pictures: list[Picture], factors: tuple[float, ...]) -> Iterator[Image]:
+    """Squares round every face that is large enough, cut off at the picture's edges."""
+    for picture in pictures:
+        image = _read(picture)
+        for face in picture.faces:
+            for factor in factors if face[2] >= SMALLEST else ():
+                part = regions.square_round(Box(*face), factor, (image.shape[1], image.shape[0]))
+                if part is not None:
+                    yield part.of(image)
+
+
+def rooms(pictures: list[Picture], share: float) -> Iterator[tuple[Image, Box]]:
+    """Every picture of one person twice: blurred to a room, with the sharp person somewhere in it."""
+    random = np.random.default_rng(SEED)
+    for picture in pictures:
+        x, y, width, height = picture.faces[0]
+        if len(picture.faces) == 1 and width > LARGE and min(x, y) > 10:
+            image, box = _read(picture), Box(x, y, width, height)
+            yield _room(image, box, share, random)
+            yield _room(image, box, share, random)
+
+
+def frames(film: Path) -> Iterator[Image]:
+    """Every tenth frame of a film."""
+    capture, index = cv2.VideoCapture(str(film)), 0
+    while capture.grab():
+        if index % FRAMES == 0:
+            yield np.asarray(capture.retrieve()[1], np.uint8)
+        index += 1
+    capture.release()
+
+
+def _room(image: Image, face: Box, share: float, random: np.random.Generator) -> tuple[Image, Box]:
+    scale = share * WIDTH / face.width
+    left, top = max(0, int(face.x - 1.2 * face.width)), max(0, int(face.y - 1.2 * face.height))
+    person = image[top : int(face.y + 3.5 * face.height), left : int(face.x + 2.2 * face.width)]
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    person = cv2.resize(person, None, fx=scale, fy=scale, interpolation=method)
+    blurred = cv2.GaussianBlur(cv2.resize(image, (160, 90)), (0, 0), 14)
+    room = cv2.resize(blurred, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    at = random.uniform((0.12, 0.2), (0.88, 0.7)) * (WIDTH, HEIGHT)
+    x, y = (at - scale * (np.array(face.center) - (left, top))).astype(int)
+    shift = np.array([[1, 0, x], [0, 1, y]], np.float32)
+    edge = max(2, int(0.06 * min(person.shape[:2])))
+    mask = np.zeros(person.shape[:2], np.float32)
+    mask[edge:-edge, edge:-edge] = 1
+    mask = cv2.warpAffine(cv2.GaussianBlur(mask, (0, 0), edge / 2), shift, (WIDTH, HEIGHT))[..., None]
+    room += mask * (cv2.warpAffine(person, shift, (WIDTH, HEIGHT)) - room)
+    room = np.clip(room + random.normal(0, NOISE, room.shape), 0, 255).astype(np.uint8)
+    return room, Box(
+        x + scale * (face.x - left), y + scale * (face.y - top), scale * face.width, scale * face.height
+    )
+
+
+def _tiles(made: Iterable[tuple[Image, Box]]) -> Iterator[Image]:
+    """The tiles in which a part of the person's face is."""
+    for image, box in made:
+        for tile in regions.tiles((WIDTH, HEIGHT)):
+            if tile.left < box.right and box.x < tile.right and tile.top < box.bottom and box.y < tile.bottom:
+                yield tile.of(image)
+
+
+def _noisy(images: Iterable[Image]) -> Iterator[Image]:
+    random = np.random.default_rng(SEED)
+    for image in images:
+        yield np.clip(image + random.normal(0, NOISE, image.shape), 0, 255).astype(np.uint8)
+
+
+def _read(picture: Picture) -> Image:
+    return np.asarray(cv2.imread(str(picture.path), cv2.IMREAD_COLOR), np.uint8)

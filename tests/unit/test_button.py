@@ -1,0 +1,187 @@
+"""The button: what short and long presses mean, with gpiozero's own mock pins where pins matter."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from gpiozero.pins import mock
+
+from appliance import button, gpio
+from appliance.button import HOLD_S, RESET_S, Button, Pressed
+from appliance.errors import ConfigError
+from tests.doubles.agreements import MemoryRecords, make_session
+from tests.doubles.parts import WITHIN_S
+
+
+class Rig:
+    """Presses with a clock that the test moves."""
+
+    def __init__(self, printed: str = "3", people: int = 1) -> None:
+        self.now = 100.0
+        self.resets = 0
+        self.session = make_session("3", records=MemoryRecords())
+        self.pressed = Pressed(
+            self.session,
+            printed_notice=printed,
+            people=people,
+            reset_access=self._reset,
+            clock=lambda: self.now,
+        )
+
+    def _reset(self) -> None:
+        self.resets += 1
+
+    def press(self, seconds: float) -> None:
+        self.pressed.pressed()
+        self._hold(seconds)
+
+    def press_at_power_up(self, seconds: float) -> None:
+        self.pressed.pressed_at_power_up()
+        self._hold(seconds)
+
+    def _hold(self, seconds: float) -> None:
+        down, self.now = self.now, self.now + seconds
+        end = self.now
+        for at in (HOLD_S, RESET_S):
+            if seconds >= at:
+                self.now = down + at
+                self.pressed.held()
+        self.now = end
+        self.pressed.released()
+
+
+def test_a_short_press_means_that_the_printed_notice_was_read() -> None:
+    rig = Rig(people=2)
+    rig.press(0.2)
+    assert rig.session.state == "live"
+    agreed = rig.session.now.agreed
+    assert agreed is not None and agreed.people == 2
+    rig.press(0.2)
+    assert rig.session.state == "idle"
+
+
+@pytest.mark.parametrize("printed", ["", "2"])
+def test_without_the_right_printed_notice_it_starts_nothing(
+    printed: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(printed)
+    rig.press(0.2)
+    assert rig.session.state == "idle"
+    assert "notice" in caplog.text
+    rig.session.start("3", "operator")
+    rig.press(0.2)
+    assert rig.session.state == "idle", "it always stops"
+
+
+def test_holding_withdraws_as_soon_as_the_time_is_reached() -> None:
+    rig = Rig()
+    rig.press(0.2)
+    rig.session.record("", "", "operator")
+    id = rig.session.id
+    rig.pressed.pressed()
+    rig.now += HOLD_S
+    rig.pressed.held()
+    assert rig.session.state == "idle"
+    records = rig.session._records
+    assert isinstance(records, MemoryRecords) and records.erased == [id]
+    rig.now += 1
+    rig.pressed.released()
+    assert rig.session.state == "idle", "letting go starts nothing"
+
+
+@pytest.mark.parametrize("seconds", [HOLD_S, 8.0, 20.0])
+def test_a_long_press_while_idle_does_nothing(seconds: float) -> None:
+    rig = Rig()
+    rig.press(seconds)
+    assert (rig.session.state, rig.resets) == ("idle", 0)
+
+
+def test_holding_while_aiming_ends_it() -> None:
+    rig = Rig()
+    rig.session.aim("operator")
+    rig.press(HOLD_S)
+    assert rig.session.state == "idle"
+
+
+@pytest.mark.parametrize(("seconds", "resets"), [(1.0, 0), (14.0, 0), (RESET_S, 1), (60.0, 1)])
+def test_held_from_power_up_it_resets_the_access_and_nothing_else(seconds: float, resets: int) -> None:
+    rig = Rig()
+    rig.press_at_power_up(seconds)
+    assert (rig.session.state, rig.resets) == ("idle", resets)
+    rig.press(0.2)
+    assert rig.session.state == "live", "the next press is an ordinary one"
+
+
+# --- on pins ---
+
+
+class Pins:
+    def __init__(self) -> None:
+        self.factory: Any = mock.MockFactory()
+        self.pin = self.factory.pin("GPIO5")
+        self.session = make_session("3", records=MemoryRecords())
+        self.reset = threading.Event()
+
+    def button(self) -> Button:
+        pressed = Pressed(self.session, printed_notice="3", people=1, reset_access=self.reset.set)
+        return Button(5, "mock", pressed)
+
+    def reaches(self, state: str) -> bool:
+        session = self.session
+        with session._changed:
+            return session._changed.wait_for(lambda: session.state == state, WITHIN_S)
+
+
+@pytest.fixture
+def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pins]:
+    made = Pins()
+    monkeypatch.setattr(button, "make_factory", lambda name: made.factory)
+    monkeypatch.setattr(button, "HOLD_S", 0.3)
+    yield made
+    made.factory.close()
+
+
+def test_a_pin_starts_stops_and_withdraws(pins: Pins) -> None:
+    made = pins.button()
+    try:
+        pins.pin.drive_low()
+        pins.pin.drive_high()
+        assert pins.reaches("live")
+        pins.pin.drive_low()
+        pins.pin.drive_high()
+        assert pins.reaches("idle")
+        pins.pin.drive_low()
+        pins.pin.drive_high()
+        assert pins.reaches("live")
+        pins.pin.drive_low()
+        assert pins.reaches("idle"), "held"
+        records = pins.session._records
+        assert isinstance(records, MemoryRecords) and len(records.erased) == 1
+        pins.pin.drive_high()
+        assert pins.session.state == "idle"
+    finally:
+        made.close()
+        made.close()
+
+
+def test_a_pin_that_is_down_at_power_up_resets_the_access(
+    pins: Pins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(button, "RESET_S", 0.3)
+    # gpiozero's mock lets a pin go up when it is claimed; a real one stays where the finger holds it.
+    monkeypatch.setattr(type(pins.pin), "_set_pull", lambda pin, pull: pin.drive_low())
+    made = pins.button()
+    try:
+        assert pins.reset.wait(WITHIN_S)
+        assert pins.session.state == "idle"
+    finally:
+        made.close()
+
+
+def test_a_pin_that_cannot_be_had_is_a_mistake_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(button, "make_factory", lambda name: gpio.make_factory("lgpio"))
+    with pytest.raises(ConfigError, match=r"session\.button_pin = 5"):
+        Button(5, "lgpio", Rig().pressed)

@@ -1,0 +1,134 @@
+"""Wrong tries and floods: who is slowed down, by how much, and who is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.access.limits import FREE_TRIES, LONGEST_S, MOST_ADDRESSES, Rates, Tries, network_of
+from appliance.errors import TooManyTries
+from appliance.web.crowd import Crowd
+
+HERE, THERE = "192.0.2.7", "192.0.2.8"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def wait_of(tries: Tries, address: str = HERE) -> float:
+    """How long the next try must wait; a free one is made."""
+    try:
+        tries.begin(address)
+    except TooManyTries as error:
+        return error.wait_s
+    return 0.0
+
+
+def test_five_wrong_tries_are_free_and_then_the_pauses_double() -> None:
+    clock = Clock()
+    tries, waits = Tries(clock), []
+    for _ in range(FREE_TRIES):
+        assert wait_of(tries) == 0
+    for _ in range(9):
+        waits.append(wait_of(tries))
+        clock.now += waits[-1]
+        assert wait_of(tries) == 0
+    assert waits == [1, 2, 4, 8, 16, 32, LONGEST_S, LONGEST_S, LONGEST_S]
+
+
+def test_a_refused_try_makes_the_pause_no_longer() -> None:
+    clock = Clock()
+    tries = Tries(clock)
+    for _ in range(FREE_TRIES):
+        tries.begin(HERE)
+    assert [wait_of(tries) for _ in range(3)] == [1, 1, 1]
+    clock.now += 1
+    assert wait_of(tries) == 0
+
+
+def test_other_addresses_are_not_slowed_down() -> None:
+    tries = Tries(Clock())
+    for _ in range(FREE_TRIES):
+        tries.begin(HERE)
+    assert wait_of(tries) > 0 and wait_of(tries, THERE) == 0
+
+
+def test_a_right_try_and_a_quiet_quarter_of_an_hour_begin_anew() -> None:
+    clock = Clock()
+    tries = Tries(clock)
+    for forget in (lambda: tries.succeeded(HERE), lambda: setattr(clock, "now", clock.now + 901)):
+        for _ in range(FREE_TRIES):
+            tries.begin(HERE)
+        assert wait_of(tries) > 0
+        forget()
+        assert wait_of(tries) == 0
+        tries.succeeded(HERE)
+
+
+def test_memory_is_bounded() -> None:
+    tries, rates = Tries(Clock()), Rates(10, Clock())
+    for number in range(MOST_ADDRESSES + 50):
+        address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+        tries.begin(address)
+        rates.take(address)
+    assert len(tries._guessers) == len(rates._buckets) == MOST_ADDRESSES
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("not one", "not one"),
+    ],
+)
+def test_what_counts_as_one_address(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_a_burst_is_fine_and_a_flood_is_not() -> None:
+    clock = Clock()
+    rates = Rates(10, clock)
+    for _ in range(40):
+        rates.take(HERE)
+    with pytest.raises(TooManyTries) as refused:
+        rates.take(HERE)
+    assert 0 < refused.value.wait_s <= 0.1
+    rates.take(THERE)
+    clock.now += 1
+    for _ in range(10):
+        rates.take(HERE)
+    with pytest.raises(TooManyTries):
+        rates.take(HERE)
+
+
+def test_whoever_floods_on_still_gets_their_share() -> None:
+    clock = Clock()
+    rates, served = Rates(10, clock), 0
+    for _ in range(4000):
+        clock.now += 0.005
+        try:
+            rates.take(HERE)
+            served += 1
+        except TooManyTries:
+            pass
+    assert 230 <= served <= 245  # 20 s at 10 a second, and the burst
+
+
+def test_an_address_holds_no_more_than_its_share() -> None:
+    crowd = Crowd(2, spared=lambda address: address == "127.0.0.1")
+    assert [crowd.join(HERE) for _ in range(3)] == [True, True, False]
+    assert crowd.join(THERE)
+    assert all(crowd.join("127.0.0.1") for _ in range(10))
+    crowd.leave(HERE)
+    assert crowd.join(HERE) and crowd.held(HERE) == 2
+    crowd.leave(HERE)
+    crowd.leave(HERE)
+    assert crowd.held(HERE) == 0

@@ -1,0 +1,77 @@
+"""Region and purpose are settled once, take effect at once, and after the next start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from appliance import build, layers, toml
+from appliance.config import load
+from appliance.errors import StateConflict, StoreError
+from appliance.layers import Request
+from appliance.pagefile import PageFile
+from tests.doubles.agreements import make_terms
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "BOARD_FILE", tmp_path / "board.toml")
+    monkeypatch.setattr(layers, "OWNER_FILE", tmp_path / "etc" / "config.toml")
+
+
+def test_unset_is_refused_and_settling_takes_effect_at_once() -> None:
+    kept: list[tuple[str, str]] = []
+    terms = make_terms(region="", purpose="", keep=lambda region, purpose: kept.append((region, purpose)))
+    assert terms.refusal and not terms.settled
+    terms.settle("EU", "hiring")
+    assert "Article 5(1)(f)" in terms.refusal
+    terms.settle("US", "hiring")
+    assert (terms.refusal, terms.notice.version, terms.delete_days) == ("", "1-us-hiring", 30)
+    assert "820 ILCS 42" in " ".join(each.text for each in terms.notice.paragraphs)
+    assert kept == [("EU", "hiring"), ("US", "hiring")]
+
+
+def test_what_is_set_elsewhere_is_changed_there() -> None:
+    terms = make_terms(region="EU", purpose="practice", fixed_by="/etc/x.toml")
+    with pytest.raises(StateConflict, match=r"/etc/x\.toml"):
+        terms.settle("US", "hiring")
+    assert terms.region == "EU"
+
+
+def test_the_page_file_is_read_at_the_next_start(tmp_path: Path) -> None:
+    def terms(*more: str) -> object:
+        return build.make_terms(load(Request(data_dir=tmp_path, settings=more), {}))
+
+    first = terms()
+    first.settle("US", "research")  # type: ignore[attr-defined]
+    again = terms()
+    assert (again.region, again.purpose, again.fixed_by) == ("US", "research", "")  # type: ignore[attr-defined]
+    fixed = terms("lawful.region=EU")
+    assert (fixed.region, fixed.fixed_by) == ("EU", "command line")  # type: ignore[attr-defined]
+
+
+def test_other_settings_of_the_page_stay(tmp_path: Path) -> None:
+    page = PageFile(tmp_path / "state")
+    page.put("web", {"max_viewers": 3})
+    page.put("lawful", {"region": "EU"})
+    page.put("lawful", {"purpose": "practice"})
+    assert toml.read(page.path) == {
+        "web": {"max_viewers": 3},
+        "lawful": {"region": "EU", "purpose": "practice"},
+    }
+    assert [each.name for each in page.path.parent.iterdir()] == ["page.toml"]
+
+
+def test_a_page_file_that_is_broken_is_left_alone(tmp_path: Path) -> None:
+    page = PageFile(tmp_path)
+    page.path.write_text("lawful = [")
+    with pytest.raises(StoreError, match="TOML"):
+        page.put("lawful", {"region": "EU"})
+    assert page.path.read_text() == "lawful = ["
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be written"):
+        PageFile(tmp_path / "file").put("lawful", {"region": "EU"})
