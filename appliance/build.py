@@ -159,12 +159,6 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     )
 
 
-def make_store(config: Config, audit: AuditLog) -> Store:
-    """The records. What is swept or set aside goes to the audit log."""
-    limits = StoreLimits(config.storage.keep_days, config.storage.min_free_mb)
-    return Store(config.state_dir, limits, told=lambda **details: audit.append("storage", "timer", **details))
-
-
 def choose_camera(config: Config) -> Choice:
     """The camera to use. `auto` only looks what is there, and says aloud which it took and why."""
     if config.camera.backend != "auto":

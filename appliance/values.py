@@ -273,21 +273,3 @@ class LampState:
     running: bool
     fault: bool
     colour: str | None
-
-
-@dataclass(frozen=True)
-class Sitting:
-    """One agreement: from Start to Stop. Times are Unix seconds.
-
-    `link_hash` is the SHA-256 of the person's one-time link.
-    """
-
-    id: str
-    started: float
-    people: int
-    notice_version: str
-    notice_hash: str
-    source: str
-    link_hash: str = ""
-    label: str = ""
-    note: str = ""

@@ -126,11 +126,6 @@ def _not_logged_in() -> Unauthorized:
     )
 
 
-def who() -> str:
-    """Who makes the current request, for the audit log."""
-    return "loopback" if is_operator() else "viewer"
-
-
 def _hostname(url: str) -> str | None:
     try:
         return urlsplit(url).hostname
