@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.appliance.driver import Daemon, running, until
+from tests.appliance.driver import DOUBLES, Daemon, running, until
+from tests.appliance.test_session import arguments as living_camera
 from tests.machine import can_trace
 
 WATCH_S = float(os.environ.get("WATCH_S", "6"))
@@ -139,6 +141,20 @@ def test_without_room_recording_is_refused_and_live_goes_on(tmp_path: Path) -> N
         state = daemon.state()
         assert (state["state"], state["storage"]["state"]) == ("live", "full")
         assert not (state_folder(tmp_path) / "records.db").exists()
+
+
+def test_the_person_gets_an_own_copy_by_the_link_until_it_is_erased(tmp_path: Path) -> None:
+    with running(tmp_path, *living_camera(tmp_path), module=DOUBLES) as daemon:
+        link = urlsplit(daemon.start_session().json()["link"]).path
+        assert daemon.request(f"{link}/copy.json").status == 404, "nothing is recorded yet"
+        id = record(daemon, 1, label="mine")
+        daemon.stop_session()
+        assert daemon.request(f"{link}/copy.json").json()["session"]["id"] == id
+        assert daemon.request(f"{link}/copy.pdf").body.startswith(b"%PDF-")
+        withdrawn = daemon.post(link, headers={"Origin": f"http://127.0.0.1:{daemon.port}"})
+        assert withdrawn.status == 200
+        assert daemon.request(f"{link}/copy.csv").status == 404
+        assert sessions(daemon) == []
 
 
 # --- what reaches the disk ---
