@@ -1,6 +1,6 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check test kills run bench models
+.PHONY: help check test kills watch run bench models
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -13,6 +13,9 @@ test: ## set up what the tests need, then check and run all of them
 
 kills: ## kill a recording 200 times and look what is left (needs one ./setup.sh test before)
 	@KILLS=200 .venv/bin/python -m pytest -q tests/appliance/test_power_cut.py
+
+watch: ## watch every write for ten minutes, live and recording: no picture may be among them
+	@WATCH_S=300 .venv/bin/python -m pytest -q tests/appliance/test_records.py -k picture
 
 run: ## set up and start the appliance
 	@./setup.sh run

@@ -167,7 +167,7 @@ command_run() {
 
 command_test() {
   prepare test ,test,dev
-  need_packages 'the tests' chromium fonts-dejavu-core shellcheck || true
+  need_packages 'the tests' chromium fonts-dejavu-core shellcheck strace || true
   cd -- "$root"
   local checks=passed
   tests/check.sh || checks=failed

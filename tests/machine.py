@@ -31,6 +31,21 @@ def shared_data() -> Path | None:
     return folder if folder.is_dir() else None
 
 
+@functools.cache
+def can_trace() -> bool:
+    """Whether strace is here and may watch another process."""
+    sleeper = subprocess.Popen(["sleep", "30"])
+    try:
+        command = ["timeout", "--signal=INT", "1", "strace", "-o", "/dev/null", "-p", str(sleeper.pid)]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        return shutil.which("strace") is not None and "attached" in found.stderr
+    except OSError:
+        return False
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
 CONDITIONS: dict[str, Callable[[], bool]] = {
     "ci": lambda: bool(os.environ.get("CI")),
     "no-ai-edge-litert": lambda: importlib.util.find_spec("ai_edge_litert") is None,
@@ -39,5 +54,6 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-chromium-and-not-root": lambda: not Path("/usr/bin/chromium").exists() and os.geteuid() != 0,
     "no-picamera2": lambda: importlib.util.find_spec("picamera2") is None,
     "no-python3.11": lambda: fallback_python() is None,
+    "no-strace": lambda: not can_trace(),
     "no-shared-data": lambda: shared_data() is None,
 }

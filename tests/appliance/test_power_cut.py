@@ -17,7 +17,7 @@ from appliance.store import Store
 from tests.appliance.driver import clean_environment
 from tests.machine import ROOT
 
-KILLS = int(os.environ.get("KILLS", "15"))
+KILLS = int(os.environ.get("KILLS", "50"))
 LIMIT_S = 30.0
 
 

@@ -125,7 +125,7 @@ def test_audit_verify_and_show(run: Run, state: Path) -> None:
     assert run("audit", "verify").stdout == "2 lines, all sound\n"
     shown = run("audit", "show").stdout.splitlines()
     assert len(shown) == 2
-    assert f"export  shell  session={ID} format=json" in shown[0]
+    assert f"export  shell  format=json session={ID}" in shown[0]
     log = state / "audit.jsonl"
     log.write_text(log.read_text().replace("shell", "other", 1))
     complains(run("audit", "verify"), 1, "line 1 was changed")
