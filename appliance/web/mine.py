@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, abort, make_response, render_template, request
 
 from appliance import __version__
+from appliance.errors import TooManyTries
 from appliance.web.describe import HTML, PDF, describe
 from appliance.web.history import download
 from appliance.web.policy import PUBLIC, policy
@@ -44,13 +45,16 @@ def withdraw(token: str) -> Response:
 
 @blueprint.get("/<token>/copy.<any(csv, json, pdf):kind>")
 @policy(PUBLIC)
-@describe({200: PDF, 404: HTML})
+@describe({200: PDF, 404: Problem})
 def copy(token: str, kind: str) -> Response:
     """The person's own copy of what was recorded; 404 for an unknown or erased link, or if nothing was."""
     id = _known(token)
     session = site().store.session(id) if id else None
     if session is None:
-        return _gone()
+        abort(
+            404,
+            "nothing is kept here: it was erased already, nothing was recorded, or the link is incomplete",
+        )
     site().audit.append("export", WHO, session=session.kept.id, format=kind)
     return download(session, kind)
 
@@ -59,8 +63,7 @@ def _known(token: str) -> str | None:
     address = request.remote_addr or ""
     guesses = site().guesses
     if wait_s := guesses.wait_s(address):
-        text = "too many wrong links; wait a minute\n"
-        abort(Response(text, 429, {"Retry-After": str(wait_s)}, mimetype="text/plain"))
+        raise TooManyTries("too many wrong links; wait a minute and try again", wait_s=wait_s)
     id = site().session.find_link(token)
     if id is None:
         guesses.wrong(address)
