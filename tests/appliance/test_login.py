@@ -13,7 +13,6 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from appliance.notice import NOTICE
 from appliance.values import Picture
 from appliance.viewers import OVERLAY
 from appliance.web.app import create_app
@@ -239,7 +238,7 @@ def test_the_operator_makes_a_viewer_who_watches_and_no_more(settled: Device) ->
     assert bert.request("/").status == 200
     assert 'id="start"' not in bert.request("/").text and 'id="start"' in operator.request("/").text
     assert bert.request("/access").status == 403
-    start = {"notice_version": NOTICE.version}
+    start = {"notice_version": "1", "people": 1}
     assert bert.post_json("/api/session/start", start, {"X-CSRF-Token": bert.token()}).status == 403
     assert operator.post_json("/api/session/start", start, {"X-CSRF-Token": operator.token()}).status == 200
 
@@ -303,7 +302,7 @@ def test_a_page_leads_to_the_login_and_back(settled: Device) -> None:
 
 
 def test_a_stream_ends_with_its_login(settled: Device) -> None:
-    settled.site.session.start(NOTICE.version)
+    settled.site.session.start("1", "operator")
     client = settled.logged_in("anna", VIEWER)
     connection = client.connect()
     try:
@@ -326,7 +325,7 @@ def put_picture(site: Site, number: int) -> None:
 
 
 def test_readings_end_with_their_token(settled: Device) -> None:
-    settled.site.session.start(NOTICE.version)
+    settled.site.session.start("1", "operator")
     secret = settled.site.gate.tokens.create("watch", "viewer")
     client = settled.client()
     with (
@@ -371,7 +370,7 @@ def test_accounts_that_cannot_be_read_let_nobody_in(settled: Device) -> None:
     client = settled.logged_in()
     (settled.site.audit.path.parent / "accounts.json").write_text("{")
     for answer in (client.request("/api/state"), settled.client().log_in("operator", OPERATOR)):
-        assert answer.status == 503
+        assert answer.status == 507
         assert "access reset" in answer.json()["error"]
 
 
