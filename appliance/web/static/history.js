@@ -15,6 +15,7 @@ function ask(sure) {
 }
 
 erase.addEventListener("click", () => ask(true));
+erase.disabled = false;                      // a click before this line would be lost
 byId("keep").addEventListener("click", () => ask(false));
 
 byId("really").addEventListener("click", async () => {
