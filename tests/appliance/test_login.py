@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from appliance.values import Picture
 from appliance.viewers import OVERLAY
 from appliance.web.app import create_app
 from appliance.web.site import Site
+from tests.appliance.driver import until
 from tests.doubles.far import COOKIE, FAR, WITHIN_S, Client, served_far
 from tests.doubles.sites import make_site
 
@@ -301,27 +304,39 @@ def test_a_page_leads_to_the_login_and_back(settled: Device) -> None:
 # --- what is under way ends with the login ---
 
 
+@contextmanager
+def pictures(site: Site) -> Iterator[None]:
+    """One after the other, until the end of the block."""
+    over = threading.Event()
+
+    def feed() -> None:
+        number = 0
+        while not over.wait(0.02):
+            number += 1
+            agreement = site.session.agreement
+            site.jpegs.put(Picture(number, time.monotonic(), agreement, True, {OVERLAY: b"jpeg" * 100}))
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        yield
+    finally:
+        over.set()
+        feeder.join()
+
+
 def test_a_stream_ends_with_its_login(settled: Device) -> None:
     settled.site.session.start("1", "operator")
     client = settled.logged_in("anna", VIEWER)
     connection = client.connect()
-    try:
+    with closing(connection), pictures(settled.site):
         connection.request("GET", "/stream.mjpg", headers={"Cookie": f"{COOKIE}={client.cookie}"})
-        put_picture(settled.site, 1)
         answer = connection.getresponse()
         assert answer.status == 200 and answer.readline()
         assert ("viewer", "viewer") in settled.events()
         settled.site.gate.accounts.remove("anna")
-        for number in range(2, 4):
-            put_picture(settled.site, number)
         answer.read()  # to its end
-    finally:
-        connection.close()
-    assert settled.site.viewers.count == 0
-
-
-def put_picture(site: Site, number: int) -> None:
-    site.jpegs.put(Picture(number, time.monotonic(), site.session.agreement, True, {OVERLAY: b"jpeg" * 100}))
+    until(lambda: settled.site.viewers.count == 0, WITHIN_S, "the viewer is counted no more")
 
 
 def test_readings_end_with_their_token(settled: Device) -> None:
