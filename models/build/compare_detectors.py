@@ -80,11 +80,13 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def short(self) -> str:
-        """Boxes, kept and extra, in one line."""
+        """Boxes, kept and extra, of all boxes and of the sure ones, in one line."""
         if not self.boxes:
-            return f"0 boxes, {self.extra} extra"
+            return f"0, {self.extra} extra"
         kept, extra = self.kept / self.boxes, self.extra / self.boxes
-        return f"{self.boxes}, {kept:.2%} ({self.boxes - self.kept} lost), {extra:.2%} ({self.extra})"
+        sure = f"{self.sure}, {self.sure - self.sure_kept} lost, {self.sure_extra} extra"
+        lost = self.boxes - self.kept
+        return f"{self.boxes}, {kept:.2%} ({lost} lost), {extra:.2%} ({self.extra}); sure: {sure}"
 
     def lines(self) -> Iterator[str]:
         """The result in words and figures."""
