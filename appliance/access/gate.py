@@ -23,6 +23,8 @@ class Gate:
     tokens: Tokens
     cookies: Cookies
     tries: Tries
+    links: Tries
+    """The same for one-time links. They have 128 bits: this only keeps it quiet."""
     rates: Rates
 
 
@@ -43,5 +45,6 @@ def make_gate(
         tokens=Tokens(folder),
         cookies=Cookies(secret, 60 * idle_minutes),
         tries=Tries(),
+        links=Tries(),
         rates=Rates(requests_per_s),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
-
 from flask import abort, request
 
 from appliance.web.caller import LOOPBACK, TOKEN, caller
@@ -16,9 +14,12 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 def form_token() -> str:
-    """The token for the forms and scripts of the page that is being made, bound to its reader's login."""
-    login = caller().login
-    return site().gate.cookies.form_token(login.id if login else LOOPBACK)
+    """The token for the forms and scripts of the page that is being made, bound to its reader's login.
+
+    Empty for whoever is not known: that of the device itself must not be read from the network.
+    """
+    reader = _reader()
+    return site().gate.cookies.form_token(reader) if reader else ""
 
 
 def check_token() -> None:
@@ -26,12 +27,18 @@ def check_token() -> None:
     who = caller()
     if request.method in _SAFE or who.kind == TOKEN:
         return  # no browser adds a bearer token by itself
-    given = request.headers.get(HEADER) or request.form.get(FIELD, "")
-    if hmac.compare_digest(given.encode(), form_token().encode()):
+    given, reader = request.headers.get(HEADER) or request.form.get(FIELD, ""), _reader()
+    if reader and site().gate.cookies.is_form_token(reader, given):
         return
     if who.login is None and (_is_program() or _needs_preflight()):
         return
     abort(403, "the request does not carry this page's token; reload the page and try again")
+
+
+def _reader() -> str:
+    """What a token is bound to: a login, or the device itself; empty for anybody else."""
+    who = caller()
+    return who.login.id if who.login else LOOPBACK if who.kind == LOOPBACK else ""
 
 
 def _is_program() -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from flask import Blueprint, Response, abort, make_response, render_template, request
 
 from appliance import __version__
-from appliance.errors import TooManyTries
 from appliance.web.describe import HTML, PDF, describe
 from appliance.web.history import download
 from appliance.web.policy import PUBLIC, policy
@@ -61,12 +60,10 @@ def copy(token: str, kind: str) -> Response:
 
 def _known(token: str) -> str | None:
     address = request.remote_addr or ""
-    guesses = site().guesses
-    if wait_s := guesses.wait_s(address):
-        raise TooManyTries("too many wrong links; wait a minute and try again", wait_s=wait_s)
+    site().gate.links.begin(address)
     id = site().session.find_link(token)
-    if id is None:
-        guesses.wrong(address)
+    if id is not None:
+        site().gate.links.succeeded(address)
     return id
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from flask import current_app
@@ -10,7 +10,6 @@ from flask import current_app
 from appliance.access.gate import Gate
 from appliance.aiming import Aim
 from appliance.audit import AuditLog
-from appliance.guesses import Guesses
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.metrics import Metrics
@@ -45,7 +44,6 @@ class Site:
     camera_lamp: bool
     open_to_network: bool
     allowed_hosts: tuple[str, ...]
-    guesses: Guesses = field(default_factory=Guesses)
     card: str = ""
     """The model card of the models in use, Markdown."""
 
