@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from appliance import __version__, access_cli, environment
+from appliance import __version__, access_command, environment
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
 from appliance.records_command import add_commands as add_records_commands
 from appliance.signals import stop_on_signals
@@ -213,7 +213,7 @@ def _parser() -> _Parser:
     bench.add_argument("--seconds", type=_positive, default=20, metavar="N", help="length of the measurement")
     bench.set_defaults(function=_bench)
 
-    access_cli.add_commands(commands, common, _load)
+    access_command.add_commands(commands, common, _load)
     add_records_commands(commands, common, _load)
     return parser
 

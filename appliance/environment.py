@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 MAX_PIXELS = 160_000_000
 """Larger pictures are refused before they are decoded: one of this size needs half a gigabyte."""
@@ -60,3 +61,19 @@ def hushed() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(nowhere)
         os.close(kept)
+
+
+@contextmanager
+def as_owner(folder: Path) -> Iterator[None]:
+    """As root, go on as the owner of a state directory: the service must be able to read what is written."""
+    if os.geteuid() != 0 or not folder.exists() or folder.stat().st_uid == 0:
+        yield
+        return
+    owner, group = folder.stat(), os.getegid()
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import getpass
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from appliance.environment import as_owner
 from appliance.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def add_commands(
     erase = actions.add_parser("erase", parents=[common], help="erase one session, copies included")
     for each in (show, export, erase):
         each.add_argument("id", metavar="ID")
+    export.set_defaults(kind="json")
     kinds = export.add_mutually_exclusive_group()
     for kind in ("csv", "json", "pdf"):
         kinds.add_argument(
@@ -71,15 +72,18 @@ def _opened(config: Config) -> Iterator[tuple[Store, AuditLog]]:
     from appliance.audit import AuditLog
     from appliance.build_session import make_store
 
-    audit = AuditLog(config.state_dir)
-    store = make_store(config, audit)
-    try:
-        yield store, audit
-    finally:
-        store.close()
+    with as_owner(config.state_dir):
+        audit = AuditLog(config.state_dir)
+        store = make_store(config, audit)
+        try:
+            yield store, audit
+        finally:
+            store.close()
 
 
 def _sessions(options: argparse.Namespace, config: Config) -> int:
+    if options.action == "export" and options.kind == "pdf" and not options.output and sys.stdout.isatty():
+        raise ConfigError("a PDF is not for the terminal; add -o FILE", key="sessions export")
     with _opened(config) as (store, audit):
         if options.action == "list":
             _list(store)
@@ -92,7 +96,9 @@ def _sessions(options: argparse.Namespace, config: Config) -> int:
             audit.append("erase", "shell", session=options.id)
             print(f"erased {options.id}")
         else:
-            _export(session, options, audit)
+            audit.append("export", "shell", session=session.kept.id, format=options.kind)
+    if options.action == "export":  # by whoever called: the file is theirs
+        _export(session, options)
     return 0
 
 
@@ -120,29 +126,15 @@ def _show(session: Session) -> None:
         print(f"{lasted(int(marker.at))} {marker.text}")
 
 
-def _export(session: Session, options: argparse.Namespace, audit: AuditLog) -> None:
-    kind = options.kind or "json"
-    if options.output is None and kind == "pdf" and sys.stdout.isatty():
-        raise ConfigError("a PDF is not for the terminal; add -o FILE", key="sessions export")
-    content = _content(session, kind)
-    audit.append("export", "shell", session=session.kept.id, format=kind)
+def _export(session: Session, options: argparse.Namespace) -> None:
+    from appliance.export import exported
+
+    content = exported(session, options.kind)
     if options.output is not None:
         options.output.write_bytes(content)
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
-
-
-def _content(session: Session, kind: str) -> bytes:
-    from appliance.report import as_csv, as_json
-
-    if kind == "csv":
-        return as_csv(session).encode()
-    if kind == "json":
-        return json.dumps(as_json(session), indent=2, ensure_ascii=False).encode() + b"\n"
-    from appliance.report_pdf import as_pdf
-
-    return as_pdf(session)
 
 
 def _known(store: Store, id: str) -> Session:

@@ -6,7 +6,8 @@ from flask import Blueprint, Response, abort, jsonify, render_template
 
 from appliance import __version__, timeline
 from appliance.errors import StateConflict
-from appliance.report import NOT_FEELINGS, SAMPLING, as_csv, as_json, deletion, lasted, listed, local
+from appliance.export import exported
+from appliance.report import NOT_FEELINGS, SAMPLING, as_json, deletion, lasted, listed, local
 from appliance.store import ID, Session
 from appliance.values import EMOTIONS
 from appliance.web.describe import HTML, PDF, describe
@@ -105,17 +106,6 @@ def download(session: Session, kind: str) -> Response:
     response = Response(exported(session, kind), content_type=_TYPES[kind])
     response.headers["Content-Disposition"] = f'attachment; filename="session-{session.kept.id}.{kind}"'
     return response
-
-
-def exported(session: Session, kind: str) -> bytes:
-    """A session in one of the formats."""
-    if kind == "csv":
-        return as_csv(session).encode()
-    if kind == "json":
-        return jsonify(as_json(session)).get_data()
-    from appliance.report_pdf import as_pdf  # heavy, and few ask for it
-
-    return as_pdf(session)
 
 
 def _known(id: str) -> Session:

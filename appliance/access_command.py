@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from appliance.environment import as_owner
 from appliance.errors import AccessError
 
 if TYPE_CHECKING:
@@ -61,19 +61,12 @@ def _action(
 
     def run(options: argparse.Namespace) -> int:
         folder = load(options).state_dir
-        become_owner(folder)
-        do(options, folder)
+        with as_owner(folder):
+            do(options, folder)
         return 0
 
     parser.set_defaults(function=run)
     return parser
-
-
-def become_owner(folder: Path) -> None:
-    """As root, go on as the owner of the state directory: the service must be able to read the files."""
-    if os.geteuid() == 0 and folder.exists() and (owner := folder.stat()).st_uid != 0:
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)
 
 
 def _list(options: argparse.Namespace, folder: Path) -> None:
