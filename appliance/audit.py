@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from appliance.errors import StoreError
+from appliance.files import PRIVATE, write_private
 
 EVENTS = {
     "agreement": "people agreed to a notice: its version and hash, and how many",
@@ -83,7 +84,9 @@ class AuditLog:
                 file.write(b"\n" * bool(torn) + _line(entry))
                 file.flush()
                 os.fsync(file.fileno())
-                self._write_head(entry)
+                write_private(self._head, _line({"n": entry["n"], "hash": entry["hash"]}))
+        except StoreError:
+            raise
         except OSError as error:
             raise StoreError(
                 f"{self.path}: the audit log cannot be written ({error.strerror}); "
@@ -131,15 +134,10 @@ class AuditLog:
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
         with os.fdopen(descriptor, "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file
-
-    def _write_head(self, entry: dict[str, Any]) -> None:
-        partial = self._head.with_suffix(".part")
-        partial.write_bytes(_line({"n": entry["n"], "hash": entry["hash"]}))
-        partial.replace(self._head)
 
 
 def _last_line(file: BinaryIO) -> tuple[dict[str, Any], bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from appliance import toml
 from appliance.errors import ConfigError, StoreError
+from appliance.files import write_private
 
 PAGE_FILE = "page.toml"
 
@@ -30,19 +30,11 @@ class PageFile:
             try:
                 tables = toml.read(self.path) if self.path.exists() else {}
                 tables[section] = {**tables.get(section, {}), **values}
-                self._replace(toml.text(tables).encode())
+                content = toml.text(tables).encode()
             except ConfigError as error:
                 raise StoreError(str(error)) from error
             except OSError as error:
                 raise StoreError(
-                    f"{self.path}: cannot be written ({error.strerror}); make room or correct its rights"
+                    f"{self.path}: cannot be read ({error.strerror}); correct its rights"
                 ) from error
-
-    def _replace(self, content: bytes) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".part")
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path)
+            write_private(self.path, content)

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from appliance.access.files import write_private
 from appliance.errors import StoreError
+from appliance.files import write_private
 
 VALID = timedelta(days=825)
 """Apple's devices refuse longer ones."""

@@ -7,6 +7,8 @@ import logging
 import os
 from pathlib import Path
 
+from appliance.errors import StoreError
+from appliance.files import write_private
 from appliance.store.clocks import Clocks, Lived
 
 log = logging.getLogger("appliance.store")
@@ -59,9 +61,7 @@ class Ages:
         """Write it down; a full disk loses the last minutes of the count, nothing else."""
         self.now()
         table = {**self._lived.as_json(), "oldest": self.oldest, "files": self.files}
-        partial = self._path.with_suffix(".part")
         try:
-            partial.write_text(json.dumps(table), encoding="utf-8")
-            partial.replace(self._path)
-        except OSError as error:
-            log.warning("%s cannot be written: %s", self._path, error)
+            write_private(self._path, json.dumps(table).encode())
+        except StoreError as error:
+            log.warning("%s", error)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import StateConflict, StoreError
+from appliance.files import write_private
 from appliance.store import backup, database, history, transfer
 from appliance.store.clocks import CLOCK_SET, Clocks
 from appliance.store.holder import Holder
@@ -197,14 +198,12 @@ class Store:
             ids = transfer.ids_of(connection)
             about = {"ids": ids, "made": self._clocks.wall(), "lived": held.ages.now()}
             content = backup.seal(transfer.give_out(connection), about, passphrase)
-        partial = to.with_name(to.name + ".part")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        held.copies.note_backup(to)
-        partial.replace(to)
+        if (
+            not to.parent.is_dir()
+        ):  # a stick that is not mounted: a folder made in its place would fool everybody
+            raise StoreError(f"{to}: there is no folder {to.parent}; expected one that exists")
+        held.copies.note_backup(to)  # before it is there: erasing must never miss one
+        write_private(to, content)
         return len(ids)
 
     def restore(self, file: Path, passphrase: str) -> Restored:

@@ -39,10 +39,10 @@ RECORDS = {
         "records.db-shm",
         "records.lock",
         "records.age.json",
-        "records.age.part",
+        "records.age.json.part",
     ),
     "records.db-journal",  # for the moment in which the file is made
-    *("audit.jsonl", "audit.head", "audit.part", "erasures.jsonl"),
+    *("audit.jsonl", "audit.head", "audit.head.part", "erasures.jsonl"),
 }
 
 

@@ -1,0 +1,28 @@
+"""Small files written whole or not at all, for their owner only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from appliance.errors import StoreError
+
+PRIVATE = 0o600
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file at once, synced to the disk, with rights for its owner alone; raises `StoreError`."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, PRIVATE)  # one left behind by a power cut may have had other rights
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written ({error.strerror}); make room or correct its rights"
+        ) from error
