@@ -6,11 +6,15 @@ Plain rules from published texts, not legal advice; docs/privacy.md has the sour
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-REGIONS = {"EU": "the European Union", "US": "the United States", "other": "elsewhere"}
+Region = Literal["EU", "US", "other"]
+Purpose = Literal["practice", "coaching", "research", "hiring"]
+
+REGIONS: dict[Region, str] = {"EU": "the European Union", "US": "the United States", "other": "elsewhere"}
 """Where the device stands, in words."""
 
-PURPOSES = {
+PURPOSES: dict[Purpose, str] = {
     "practice": "practice: the results belong to the person who practises",
     "coaching": "coaching: a coach sees them together with the person",
     "research": "research with people who volunteer",

@@ -10,6 +10,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from appliance.gpio import Factory
+from appliance.lawful import Purpose, Region
+from appliance.notice import KEEP_DAYS
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -143,7 +147,7 @@ class SessionSettings(_Section):
 
     notice: str = Field("", description="File with the owner's own notice; empty: the one that ships.")
     button_pin: int = Field(-1, ge=-1, le=64, description="Pin of the button, a GPIO number; -1: none.")
-    button_factory: Literal["default", "lgpio", "rpigpio", "pigpio", "native", "mock"] = Field(
+    button_factory: Factory = Field(
         "default", description="gpiozero's pin factory for the button; mock drives no hardware."
     )
     button_people: int = Field(
@@ -159,8 +163,8 @@ class SessionSettings(_Section):
 class Lawful(_Section):
     """Where the device stands and what it is used for. The page asks once; live is off until both are set."""
 
-    region: Literal["", "EU", "US", "other"] = Field("", description="Where the device stands.")
-    purpose: Literal["", "practice", "coaching", "research", "hiring"] = Field(
+    region: Literal["", Region] = Field("", description="Where the device stands.")
+    purpose: Literal["", Purpose] = Field(
         "", description="What it is used for; hiring is refused in the EU (AI Act, Article 5(1)(f))."
     )
 
@@ -168,7 +172,9 @@ class Lawful(_Section):
 class Storage(_Section):
     """Records of sessions: numbers, never pictures."""
 
-    keep_days: int = Field(7, ge=1, le=30, description="Days after which a session is erased by itself.")
+    keep_days: int = Field(
+        KEEP_DAYS, ge=1, le=30, description="Days after which a session is erased by itself."
+    )
     min_free_mb: int = Field(
         200,
         ge=0,

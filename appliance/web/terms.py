@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from flask import Blueprint, Response, jsonify, render_template
 
 from appliance import __version__
 from appliance.errors import StateConflict
+from appliance.lawful import Purpose, Region
 from appliance.standing import IDLE
 from appliance.web.bodies import Body, body
 from appliance.web.describe import HTML, describe
@@ -22,8 +21,8 @@ blueprint = Blueprint("terms", __name__)
 class LawfulRequest(Body):
     """The body of `/api/lawful`."""
 
-    region: Literal["EU", "US", "other"]
-    purpose: Literal["practice", "coaching", "research", "hiring"]
+    region: Region
+    purpose: Purpose
 
 
 @blueprint.post("/api/lawful")
