@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance.driver import Daemon, running
+from tests.appliance.driver import DOUBLES, Daemon, running
+from tests.appliance.driver_doubles import Noting, noting
 
 
 @pytest.fixture(scope="module")
@@ -16,3 +17,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folder: Path = tmp_path_factory.mktemp("demo")
     with running(folder, "--camera", "demo") as daemon:
         yield daemon
+
+
+@pytest.fixture
+def living(tmp_path: Path) -> Iterator[Noting]:
+    """On a camera that shows living people: the daemon, and what its camera, engines and lamp noted."""
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES) as daemon:
+        yield daemon, lambda: (tmp_path / "record").read_text().split()

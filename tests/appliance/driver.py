@@ -94,6 +94,10 @@ class Answer:
     def json(self) -> Any:
         return json.loads(self.body)
 
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
 
 class Daemon:
     """A running `interview-grader run` on a free port."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from appliance.pictures import Clip
 from appliance.ports import Presence
 from appliance.resources import demo_clip
 from appliance.values import Frame, LampState, Tensor
+from tests.appliance.driver import Daemon
 
 LIMIT = "TEST_WORKER_LIMIT_S"
 """Environment variable: how long one step of any worker may take."""
@@ -164,6 +166,21 @@ class Lamps:
 
     def close(self) -> None:
         self.camera_off()
+
+
+Noting = tuple[Daemon, Callable[[], list[str]]]
+"""A daemon whose parts note what they are asked to do, and what they noted so far."""
+
+
+def noting(folder: Path) -> list[str]:
+    """Arguments for a camera that shows living people, an engine and lamps, which all note into a file."""
+    record = folder / "record"
+    record.touch()
+    settings = (
+        *("engine.backend=counting", f"engine.record={record}"),
+        *("lamps.backend=recording", f"lamps.record={record}"),
+    )
+    return ["--camera", f"living:{record}", *(part for text in settings for part in ("--set", text))]
 
 
 def main() -> int:

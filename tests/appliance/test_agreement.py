@@ -5,35 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.appliance.driver import DOUBLES, Answer, Daemon, agreement, running, until
-from tests.appliance.driver_doubles import MARK, OPENING, grey_of
+from tests.appliance.driver_doubles import MARK, OPENING, Noting, grey_of, noting
 from tests.appliance.driver_schema import check_state
-
-Living = tuple[Daemon, Callable[[], list[str]]]
-"""A daemon whose parts note what they are asked to do, and what they noted so far."""
-
-
-def arguments(folder: Path) -> list[str]:
-    record = folder / "record"
-    record.touch()
-    settings = (
-        *("engine.backend=counting", f"engine.record={record}"),
-        *("lamps.backend=recording", f"lamps.record={record}"),
-    )
-    return ["--camera", f"living:{record}", *(part for text in settings for part in ("--set", text))]
-
-
-@pytest.fixture
-def living(tmp_path: Path) -> Iterator[Living]:
-    """On a camera that shows living people."""
-    with running(tmp_path, *arguments(tmp_path), module=DOUBLES) as daemon:
-        yield daemon, lambda: (tmp_path / "record").read_text().split()
 
 
 @pytest.fixture
@@ -43,7 +23,7 @@ def asking_demo(tmp_path: Path) -> Iterator[Daemon]:
         yield daemon
 
 
-def test_nothing_is_seen_before_start(living: Living) -> None:
+def test_nothing_is_seen_before_start(living: Noting) -> None:
     daemon, noted = living
     check_idle(daemon, "living")
     assert noted() == []
@@ -129,7 +109,7 @@ def test_page_shows_the_notice_and_start(idle: Daemon) -> None:
     assert "expression is not a feeling" in page
 
 
-def test_start_lights_the_lamp_then_opens_and_stop_closes_then_puts_it_out(living: Living) -> None:
+def test_start_lights_the_lamp_then_opens_and_stop_closes_then_puts_it_out(living: Noting) -> None:
     daemon, noted = living
     assert daemon.start_session().status == 200
     with daemon.stream() as stream, daemon.live() as client:
@@ -152,7 +132,7 @@ def test_start_lights_the_lamp_then_opens_and_stop_closes_then_puts_it_out(livin
     assert steps(noted()) == ["lamp-on", "open", "close", "lamp-off"]
 
 
-def test_start_twice_is_one_session(living: Living) -> None:
+def test_start_twice_is_one_session(living: Noting) -> None:
     daemon, noted = living
     for _ in range(2):
         assert daemon.start_session().status == 200
@@ -164,7 +144,7 @@ def test_start_twice_is_one_session(living: Living) -> None:
     until(lambda: steps(noted())[2:] == ["close", "lamp-off"], 5, "closed once")
 
 
-def test_nothing_of_an_ended_session_is_shown_in_the_next(living: Living) -> None:
+def test_nothing_of_an_ended_session_is_shown_in_the_next(living: Noting) -> None:
     daemon, _ = living
     assert daemon.start_session().status == 200
     for opening in (1, 2, 3):
@@ -184,7 +164,7 @@ def test_nothing_of_an_ended_session_is_shown_in_the_next(living: Living) -> Non
             assert newer["faces"][0]["id"] == 1  # nobody is remembered
 
 
-def test_readings_after_stop_and_start_are_only_new_ones(living: Living) -> None:
+def test_readings_after_stop_and_start_are_only_new_ones(living: Noting) -> None:
     daemon, _ = living
     assert daemon.start_session().status == 200
     until(lambda: daemon.state()["reading"], 10, "a reading")
@@ -195,7 +175,7 @@ def test_readings_after_stop_and_start_are_only_new_ones(living: Living) -> None
         assert json.loads(client.recv(10))["frame"] // OPENING == 2
 
 
-def test_stop_ends_a_snapshot_that_waits(living: Living) -> None:
+def test_stop_ends_a_snapshot_that_waits(living: Noting) -> None:
     daemon, _ = living
     answers: list[Answer] = []
     assert daemon.start_session().status == 200
@@ -213,13 +193,13 @@ def test_stop_ends_a_snapshot_that_waits(living: Living) -> None:
 
 
 def test_agreement_is_not_carried_over_a_restart(tmp_path: Path) -> None:
-    with running(tmp_path, *arguments(tmp_path), module=DOUBLES) as daemon:
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES) as daemon:
         assert daemon.start_session().status == 200
         until(lambda: daemon.state()["reading"], 10, "a reading")
     record = tmp_path / "record"
     assert steps(record.read_text().split()) == ["lamp-on", "open", "close", "lamp-off"]
     record.write_text("")
-    with running(tmp_path, *arguments(tmp_path), module=DOUBLES) as daemon:
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES) as daemon:
         check_idle(daemon, "living")
     assert record.read_text() == ""
 

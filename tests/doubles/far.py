@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from appliance.access.certificate import DeviceCertificate
 from appliance.web.server import Server, WsgiApp
+from tests.appliance.driver import Answer
 from tests.doubles.sites import served
 
 FAR = "192.0.2.77"
@@ -41,22 +42,6 @@ def served_far(app: WsgiApp, folder: Path, *, address: str = FAR, **settings: An
     server = Server(from_far(app, address), "127.0.0.1", 0, tls=DeviceCertificate(folder).current, **settings)
     with served(server):
         yield server
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A response, read to its end or, for one without end, to its head."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def text(self) -> str:
-        return self.body.decode()
 
 
 @dataclass

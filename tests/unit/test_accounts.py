@@ -19,13 +19,14 @@ from itsdangerous import URLSafeTimedSerializer
 from appliance.access import files
 from appliance.access.accounts import OPERATOR, Accounts
 from appliance.access.cookies import Cookies
-from appliance.access.files import key, write_private
+from appliance.access.files import key
 from appliance.access.passwords import Passwords
 from appliance.access.reset import reset_access, say_first_code
 from appliance.access.tokens import Tokens
-from appliance.access_cli import become_owner
 from appliance.audit import AuditLog
+from appliance.environment import as_owner
 from appliance.errors import AccessError, StoreError, TooManyTries
+from appliance.files import write_private
 
 GOOD, OTHER = "a long enough password", "quite another password"
 
@@ -353,12 +354,16 @@ def test_root_writes_as_the_owner_of_the_state(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "setegid", lambda group: became.append(("group", group)))
     monkeypatch.setattr(os, "seteuid", lambda user: became.append(("user", user)))
-    become_owner(tmp_path)
-    assert became == [("group", owner.st_gid), ("user", owner.st_uid)]
-    become_owner(tmp_path / "nowhere")
+    group = os.getegid()
+    with as_owner(tmp_path):
+        assert became == [("group", owner.st_gid), ("user", owner.st_uid)]
+    assert became[2:] == [("user", 0), ("group", group)], "what comes after is the caller's own again"
+    with as_owner(tmp_path / "nowhere"):
+        pass
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    become_owner(tmp_path)
-    assert len(became) == 2
+    with as_owner(tmp_path):
+        pass
+    assert len(became) == 4
 
 
 # --- cookies ---

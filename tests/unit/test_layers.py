@@ -23,7 +23,7 @@ LONGEST_MODULE = 300
 # A module imports only modules of lower levels. Names are relative to the package; the first match counts.
 LEVELS: list[tuple[int, str]] = [
     (0, "cameras engines vision evaluation"),
-    (0, "values errors notify palette resources environment signals lawful guesses"),
+    (0, "values errors notify palette resources environment signals lawful files"),
     (
         1,
         "ports handoff health config registry store store.* audit viewers manifest notice toml wire pictures",
@@ -47,7 +47,7 @@ LEVELS: list[tuple[int, str]] = [
     (10, "evaluation.command"),
     (2, "vision.blazeface vision.emotion vision.looks vision.follow vision.search"),
     (2, "terms timeline"),
-    (3, "report report_pdf"),
+    (3, "report report_pdf export"),
     (2, "engines.coral workers session sinks metrics report_config config_reference"),
     (1, "cameras.* engines.*"),
     (3, "trial aiming"),
@@ -57,7 +57,7 @@ LEVELS: list[tuple[int, str]] = [
     (5, "build build_web build_session"),
     (10, "records_command"),
     (6, "daemon offline bench bench_vision"),
-    (10, "access_cli"),
+    (10, "access_command"),
     (11, "cli"),
     (12, "__main__"),
 ]
@@ -73,7 +73,9 @@ PEERS: list[tuple[str, str]] = [
     ("vision.nods vision.body vision.movement", "vision.history vision.view vision.nods vision.body"),
     ("bench", "bench_vision"),
     ("build", "build_web build_session"),
-    ("report_pdf", "report"),
+    ("report_pdf export", "report report_pdf"),
+    ("files", "errors"),
+    ("settings", "gpio notice"),
     ("vision.choice", "vision.suppression"),
     ("vision.looks vision.follow vision.search", "vision.blazeface vision.looks vision.follow"),
     ("sinks", "session"),
