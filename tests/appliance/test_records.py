@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.appliance.driver import DOUBLES, Daemon, running, until
-from tests.appliance.test_session import arguments as living_camera
+from tests.appliance.driver_doubles import noting
 from tests.machine import can_trace
 
 WATCH_S = float(os.environ.get("WATCH_S", "6"))
@@ -144,7 +144,7 @@ def test_without_room_recording_is_refused_and_live_goes_on(tmp_path: Path) -> N
 
 
 def test_the_person_gets_an_own_copy_by_the_link_until_it_is_erased(tmp_path: Path) -> None:
-    with running(tmp_path, *living_camera(tmp_path), module=DOUBLES) as daemon:
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES) as daemon:
         link = urlsplit(daemon.start_session().json()["link"]).path
         assert daemon.request(f"{link}/copy.json").status == 404, "nothing is recorded yet"
         id = record(daemon, 1, label="mine")
