@@ -54,7 +54,7 @@ class Vision(_Section):
         description="A steady face's scores are a mean over this long, in s; a change is followed at once."
         " 0: no smoothing.",
     )
-    unsure_below: float = Field(0.55, ge=0, le=1, description="With a smaller top score the label is unsure.")
+    unsure_below: float = Field(0.5, ge=0, le=1, description="With a smaller top score the label is unsure.")
     # The defaults of these limits, and of unsure_below, were measured: docs/quality.md says how.
     min_face_px: float = Field(
         13.0, ge=0, le=500, description="A face of fewer pixels across (the detector's box) is small."
@@ -66,7 +66,7 @@ class Vision(_Section):
         25.0, gt=0, le=180, description="Beyond it up or down a face is turned, in degrees."
     )
     min_sharpness: float = Field(
-        3.0, ge=0, le=20, description="A face with coarser detail is blurred, in cycles per face width."
+        3.1, ge=0, le=20, description="A face with coarser detail is blurred, in cycles per face width."
     )
     dark_below: float = Field(
         36.0, ge=0, le=255, description="A face is dark when three quarters of it are darker than this level."
@@ -78,7 +78,7 @@ class Vision(_Section):
         description="A face is bright when three quarters of it are brighter than this level.",
     )
     min_contrast: float = Field(
-        18.0, ge=0, le=255, description="A face with fewer levels between dark and bright is dark or bright."
+        19.0, ge=0, le=255, description="A face with fewer levels between dark and bright is dark or bright."
     )
     covered_above: float = Field(
         0.5,
