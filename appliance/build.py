@@ -14,7 +14,7 @@ from appliance.access.reset import reset_access
 from appliance.aiming import Aim
 from appliance.audit import AuditLog
 from appliance.build_session import make_button, make_store, make_terms
-from appliance.build_web import make_door, make_server
+from appliance.build_web import make_door, make_servers
 from appliance.button import Button
 from appliance.config import Choice, Config, narrowed
 from appliance.environment import hushed
@@ -67,7 +67,8 @@ class Reader:
 class Appliance:
     """All parts of a running appliance. Consumers are started before producers and stopped after them."""
 
-    server: Server
+    servers: tuple[Server, ...]
+    """That of the page, and the one that sends on to it, if there is one."""
     health: Health
     frames: Slot[Frame]
     readings: Slot[Reading]
@@ -140,7 +141,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
 
     return Appliance(
-        server=make_server(config, create_app(site)),
+        servers=make_servers(config, create_app(site), gate),
         health=health,
         frames=frames,
         readings=readings,

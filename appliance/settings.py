@@ -100,6 +100,12 @@ class Web(_Section):
         description="Address to listen on; 0.0.0.0 for the network, which then needs TLS and login.",
     )
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    redirect_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which browsers are only sent on to the page, where that is encrypted; 0: none.",
+    )
     max_viewers: int = Field(
         8, ge=1, le=64, description="Pictures streamed at once; one more is answered 503."
     )
