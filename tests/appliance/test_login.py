@@ -339,6 +339,33 @@ def test_a_stream_ends_with_its_login(settled: Device) -> None:
     until(lambda: settled.site.viewers.count == 0, WITHIN_S, "the viewer is counted no more")
 
 
+def test_what_is_open_ends_when_nobody_used_its_login(tmp_path: Path) -> None:
+    site = make_site(login=True, idle_minutes=2 / 60)
+    assert site.gate.accounts.claim(site.gate.accounts.new_first_code(), OPERATOR)
+    with served_far(create_app(site), tmp_path) as server, pictures(site):
+        site.session.start("1", "operator")
+        client = Client(server.port, tmp_path)
+        assert client.log_in("operator", OPERATOR).status == 303
+        cookie = {"Cookie": f"{COOKIE}={client.cookie}"}
+        with (
+            closing(client.connect()) as connection,
+            socket.create_connection(("127.0.0.1", server.port), WITHIN_S) as sock,
+            connect(
+                f"wss://127.0.0.1:{server.port}/ws/live",
+                sock=sock,
+                ssl=client.context(),
+                additional_headers=cookie,
+            ) as listening,
+        ):
+            connection.request("GET", "/stream.mjpg", headers=cookie)
+            answer = connection.getresponse()
+            assert answer.status == 200
+            until(lambda: not answer.readline(), 3 * WITHIN_S, "the stream ends")
+            with pytest.raises(ConnectionClosed):
+                listening.recv(WITHIN_S)
+    assert site.session.state == "live"
+
+
 def test_readings_end_with_their_token(settled: Device) -> None:
     settled.site.session.start("1", "operator")
     secret = settled.site.gate.tokens.create("watch", "viewer")

@@ -29,7 +29,7 @@ LEVELS: list[tuple[int, str]] = [
         "ports handoff health config registry store store.* audit viewers manifest notice toml wire pictures",
     ),
     (1, "settings layers pagefile gpio standing"),
-    (1, "access access.files access.passwords access.cookies access.limits"),
+    (1, "access access.files access.passwords access.cookies access.limits access.uses"),
     (2, "access.accounts access.tokens access.certificate"),
     (3, "access.gate access.reset"),
     (1, "vision.align vision.assignment vision.tensors vision.tracker vision.quality vision.movement"),
