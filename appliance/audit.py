@@ -23,7 +23,7 @@ from appliance.errors import StoreError
 from appliance.files import PRIVATE, write_private
 
 EVENTS = {
-    "agreement": "people agreed to a notice: its version and hash, and how many",
+    "agreement": "people agreed to a notice: its version and hash, and how many; or, with `again`, are back",
     "start": "analysis began",
     "stop": "analysis ended",
     "aiming": "somebody looked at the blurred preview before an agreement",

@@ -149,6 +149,15 @@ class Session:
                 self._tell("settings", who, session=self.id, seat="drawn" if place else "none")
                 self._become(replace(now, agreed=replace(now.agreed, seat=place)))
 
+    def again(self, who: str) -> None:
+        """Those in view now are those who agreed: whoever was out of sight for long is read again."""
+        with self._changed:
+            now = self._sitting_now("read again")
+            if now.agreed:
+                agreed = replace(now.agreed, again=now.agreed.again + 1)
+                self._tell("agreement", who, session=self.id, people=agreed.people, again=agreed.again)
+                self._become(replace(now, agreed=agreed))
+
     def record(self, label: str, note: str, who: str) -> None:
         """Numbers are recorded from now on; raises `StoreError`, and stays live, when they cannot be."""
         with self._changed:

@@ -36,7 +36,7 @@ class Caller:
         return "loopback" if self.kind == LOOPBACK else self.role or "viewer"
 
     def is_welcome(self, here: Site) -> bool:
-        """Whether the role is still theirs: not logged out, removed or revoked meanwhile, nor unused for long."""
+        """Whether the role is still theirs: not logged out, removed, revoked, or unused for long."""
         try:
             if self.kind == TOKEN:
                 return here.gate.tokens.role_of(self.name) == self.role

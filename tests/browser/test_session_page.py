@@ -128,6 +128,23 @@ def test_of_two_people_one_agreed(living: Any, open_page: OpenPage, shoot: Shoot
     shoot(page, "session-one-agreed")
 
 
+def test_fewer_are_read_than_agreed(living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path) -> None:
+    page = open_page(living.url)
+    page.locator("#more").click()
+    agree_and_start(page)
+    shows_people(page, 2)
+    expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(0)
+    expect(page.locator("#away")).to_be_hidden()
+    page.locator("#draw-seat").click()
+    drag(page, "#frame", (0.03, 0.03, 0.45, 0.9))  # one of the two sits elsewhere now
+    expect(page.locator("#away")).to_be_visible()
+    shoot(page, "session-away")
+    page.locator("#again").click()
+    expect(page.locator("#away")).to_be_hidden()
+    expect(page.locator(".toast", has_text="read again")).to_be_visible()
+    assert [entry.get("again") for entry in audit(tmp_path) if entry["event"] == "agreement"] == [None, 1]
+
+
 def drag(page: Page, frame: str, seat: tuple[float, float, float, float]) -> None:
     page.locator(frame).scroll_into_view_if_needed()
     box = page.locator(frame).bounding_box()

@@ -156,6 +156,27 @@ def test_ending_never_waits_for_the_log(rig: Rig) -> None:
     assert rig.session.state == "idle"
 
 
+def test_whoever_was_away_is_read_again_when_somebody_says_so(rig: Rig) -> None:
+    with pytest.raises(StateConflict, match="press Start"):
+        rig.session.again("operator")
+    rig.session.start("3", "operator", 2, Box(0.1, 0.2, 0.3, 0.4))
+    rig.session.again("operator")
+    rig.session.again("operator")
+    assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), again=2)
+    assert rig.diary.told[2:] == [("agreement", "operator")] * 2
+    assert rig.diary.details[-1] == {"session": rig.session.id, "people": 2, "again": 2}
+    rig.diary.full = True
+    with pytest.raises(StoreError):
+        rig.session.again("operator")
+    assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), again=2)
+
+
+def test_in_a_film_nobody_comes_back() -> None:
+    session = make_session("3", needs_agreement=False)
+    session.again("operator")
+    assert session.now.agreed is None
+
+
 # --- aiming ---
 
 
