@@ -32,7 +32,7 @@ EVENTS = {
     "erase": "a session was erased",
     "export": "a session was exported",
     "backup": "a backup was made or restored",
-    "viewer": "somebody opened the picture",
+    "viewer": "somebody saw the picture or the readings of a session, once for each",
     "login": "somebody logged in",
     "login_failed": "a login was refused",
     "logout": "somebody logged out",

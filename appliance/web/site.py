@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from flask import current_app
@@ -18,7 +18,7 @@ from appliance.session import Session
 from appliance.store import Store
 from appliance.terms import Terms
 from appliance.values import Picture, Reading
-from appliance.viewers import Viewers
+from appliance.viewers import Seen, Viewers
 from appliance.wire import SCHEMA, reading_json
 
 KEY = "appliance.site"
@@ -46,6 +46,7 @@ class Site:
     allowed_hosts: tuple[str, ...]
     card: str = ""
     """The model card of the models in use, Markdown."""
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def terms(self) -> Terms:

@@ -202,6 +202,33 @@ def test_aiming_ends_by_itself_and_pressing_again_does_not_lengthen_it(rig: Rig)
     assert rig.diary.told == [("aiming", "operator"), ("stop", "timer")]
 
 
+def test_aiming_again_and_again_is_no_endless_preview(rig: Rig) -> None:
+    rig.session.aim("operator")
+    rig.now += 20
+    rig.session.stop("operator")
+    rig.now += 30
+    rig.session.aim("operator")
+    assert rig.session.aiming_s == AIM_S - 20
+    assert rig.diary.details[-1] == {"seconds": AIM_S - 20}
+    rig.now += AIM_S
+    for _ in range(3):
+        with pytest.raises(StateConflict, match="again in 190 s"):
+            rig.session.aim("operator")
+    assert rig.session.state == "idle"
+    rig.now += 190
+    rig.session.aim("operator")
+    assert rig.session.aiming_s == AIM_S
+
+
+def test_after_people_agreed_the_camera_may_be_aimed_for_the_next(rig: Rig) -> None:
+    rig.session.aim("operator")
+    rig.now += AIM_S
+    rig.session.start("3", "operator")
+    rig.session.stop("operator")
+    rig.session.aim("operator")
+    assert rig.session.aiming_s == AIM_S
+
+
 def test_nobody_aims_while_people_are_read(rig: Rig) -> None:
     rig.session.start("3", "operator")
     with pytest.raises(StateConflict, match="live"):
@@ -228,6 +255,22 @@ def test_what_the_law_or_nobody_allows_stays_off(region: str, purpose: str) -> N
         assert str(caught.value) == terms.refusal
     assert session.state == "idle"
     Session(terms, needs_agreement=False).start("3", "operator")  # a film shows nobody living
+
+
+def test_region_and_purpose_are_settled_while_nothing_goes_on(rig: Rig) -> None:
+    rig.session.start("3", "operator")
+    with pytest.raises(StateConflict, match="press Stop"):
+        rig.session.settle("EU", "hiring", "operator")
+    rig.session.stop("operator")
+    rig.diary.full = True
+    with pytest.raises(StoreError):
+        rig.session.settle("EU", "hiring", "operator")
+    rig.diary.full = False
+    assert rig.session.terms.refusal == ""
+    rig.session.settle("EU", "hiring", "operator")
+    assert rig.diary.told[-1] == ("settings", "operator")
+    with pytest.raises(StateConflict, match="Article 5"):
+        rig.session.start(rig.session.terms.notice.version, "operator")
 
 
 # --- recording ---
