@@ -18,6 +18,11 @@ class _Settled:
     notice: Notice
 
 
+def is_for_hiring(version: str) -> bool:
+    """Whether the notice that people agreed to, by its version, carried the points for hiring."""
+    return "hiring" in version.split("-")
+
+
 class Terms:
     """Region and purpose are settled once; until then `refusal` says why nothing may start.
 
@@ -71,11 +76,6 @@ class Terms:
     def refusal(self) -> str:
         """Why nobody living may be analysed, "" when they may."""
         return self._settled.ruling.refusal
-
-    @property
-    def delete_days(self) -> int | None:
-        """Within how many days after a request exports must be deleted, None where no law says so."""
-        return self._settled.ruling.delete_days
 
     def read(self, version: str) -> Notice:
         """The notice in force, which somebody says to have read; `StateConflict` if they read another one."""

@@ -106,6 +106,13 @@ def test_withdraw_on_the_page_asks_once_and_ends_the_session(
     agree_and_start(page)
     picture_moves(page, 2)
     page.locator("#withdraw").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()  # the harmless one
+    page.keyboard.press("Enter")
+    page.locator("#withdraw").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#withdraw")).to_be_focused()
+    assert living.state()["state"] == "live"
+    page.locator("#withdraw").click()
     shoot(page, "session-withdraw-dialog")
     page.get_by_role("button", name="Cancel").click()
     assert living.state()["state"] == "live"
