@@ -37,7 +37,7 @@ EVENTS = {
     "login_failed": "a login was refused",
     "logout": "somebody logged out",
     "access": "a password, an account or a token was made, changed or revoked",
-    "settings": "a setting was changed",
+    "settings": "a setting was changed, on the page or before this start",
     "update": "the software was updated or rolled back",
     "storage": "records were swept, set aside, or could not be written",
 }

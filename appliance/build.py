@@ -16,6 +16,7 @@ from appliance.audit import AuditLog
 from appliance.build_session import make_button, make_store, make_terms
 from appliance.build_web import make_door, make_servers
 from appliance.button import Button
+from appliance.changes import note_changes
 from appliance.config import Choice, Config, narrowed
 from appliance.environment import hushed
 from appliance.errors import BackendMissing
@@ -92,6 +93,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     reader = make_reader(config)
     health = Health(choice.backend)
     audit = AuditLog(config.state_dir)
+    note_changes(config.effective(), config.state_dir, audit)
     store = make_store(config, audit)
     session = Session(
         make_terms(config),

@@ -28,7 +28,7 @@ LEVELS: list[tuple[int, str]] = [
         1,
         "ports handoff health config registry store store.* audit viewers manifest notice toml wire pictures",
     ),
-    (1, "settings layers pagefile gpio standing diary"),
+    (1, "settings layers pagefile gpio standing diary changes"),
     (1, "access access.files access.passwords access.cookies access.limits access.uses"),
     (2, "access.accounts access.tokens access.certificate"),
     (3, "access.gate access.reset"),
@@ -81,7 +81,7 @@ PEERS: list[tuple[str, str]] = [
     ("sinks", "session"),
     ("session", "terms"),
     ("notice pagefile", "toml"),
-    ("standing diary", "notice audit"),
+    ("standing diary changes", "notice audit"),
     ("web.*", "web.*"),
     ("store store.*", "store.*"),
 ]
