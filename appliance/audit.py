@@ -2,7 +2,8 @@
 
 One JSON object a line in `audit.jsonl`: `n` (1 and rising), `time` (UTC), `event`, `who`, details, `hash`.
 The hash is the SHA-256 of the hash before and of the line without it. `audit.head` holds the number and the
-hash of the last line, so that lines cut off at the end are missed. It holds nothing that was read in a face.
+hash of the last line, so that lines cut off at the end are missed, also after others were added: the next one
+says then how many were `lost`. It holds nothing that was read in a face.
 """
 
 from __future__ import annotations
@@ -51,12 +52,14 @@ _TAIL_BYTES = 65536  # a line is far shorter
 class Verdict:
     """What `verify` found: how many lines are sound, and the first fault, empty if there is none.
 
-    `torn` counts lines that a power cut left unfinished; the next entry says how many bytes they were.
+    `torn` counts lines that a power cut left unfinished; the next entry says how many bytes they were. `last`
+    is the hash of the last line: whoever keeps it elsewhere can tell that everything up to it is still there.
     """
 
     lines: int
     fault: str = ""
     torn: int = 0
+    last: str = ""
 
 
 class AuditLog:
@@ -80,6 +83,8 @@ class AuditLog:
                 entry = {"n": last.get("n", 0) + 1, "time": _now(), "event": event, "who": who, **details}
                 if torn and not _parsed(torn):  # all of a line but its end is sound
                     entry["after_torn_bytes"] = len(torn)
+                if lost := self._lost(last):
+                    entry["lost"] = lost
                 entry["hash"] = _chained(last.get("hash", _START), entry)
                 file.write(b"\n" * bool(torn) + _line(entry))
                 file.flush()
@@ -118,9 +123,12 @@ class AuditLog:
                 )
             if entry.get("n") != number + 1 or told != _chained(before, entry):
                 return Verdict(number, f"line {number + 1} was changed, or lines before it are missing", torn)
+            if entry.get("lost"):
+                return Verdict(number, f"{entry['lost']} lines before line {number + 1} are missing", torn)
             torn += bool(unfinished)
             before, number, unfinished = told, number + 1, 0
-        return Verdict(number, self._missing(number, before), torn + bool(unfinished))
+        last = before if number else ""
+        return Verdict(number, self._missing(number, before), torn + bool(unfinished), last)
 
     def _missing(self, number: int, last: str) -> str:
         """What the head knows of lines that are not there; it may lag one behind after a power cut."""
@@ -130,6 +138,17 @@ class AuditLog:
         if head.get("n", 0) > number:
             return f"{head['n'] - number} lines are missing at the end"
         return "" if head.get("n") != number or head["hash"] == last else "the last line was changed"
+
+    def _lost(self, last: dict[str, Any]) -> int:
+        """How many lines the head knows of that went before the next one is written; 1 for another end."""
+        try:
+            head = _parsed(self._head.read_bytes()) or {}
+        except FileNotFoundError:
+            return 0
+        number = head.get("n", 0)
+        missing = (number if isinstance(number, int) else 0) - last.get("n", 0)
+        other = missing == 0 and bool(last) and head.get("hash") != last.get("hash")
+        return 1 if other else max(0, missing)
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
