@@ -80,7 +80,7 @@ class AuditLog:
         try:
             with self._lock, self._opened() as file:
                 last, torn = _last_line(file)
-                entry = {"n": last.get("n", 0) + 1, "time": _now(), "event": event, "who": who, **details}
+                entry = {"n": _number(last) + 1, "time": _now(), "event": event, "who": who, **details}
                 if torn and not _parsed(torn):  # all of a line but its end is sound
                     entry["after_torn_bytes"] = len(torn)
                 if lost := self._lost(last):
@@ -132,23 +132,28 @@ class AuditLog:
 
     def _missing(self, number: int, last: str) -> str:
         """What the head knows of lines that are not there; it may lag one behind after a power cut."""
-        if not self._head.exists():
+        head = self._known_head()
+        if head is None:
             return "" if number == 0 else "audit.head is gone: lines at the end may be missing"
-        head = _parsed(self._head.read_bytes()) or {}
-        if head.get("n", 0) > number:
-            return f"{head['n'] - number} lines are missing at the end"
-        return "" if head.get("n") != number or head["hash"] == last else "the last line was changed"
+        if _number(head) > number:
+            return f"{_number(head) - number} lines are missing at the end"
+        return "" if _number(head) != number or head["hash"] == last else "the last line was changed"
 
-    def _lost(self, last: dict[str, Any]) -> int:
-        """How many lines the head knows of that went before the next one is written; 1 for another end."""
-        try:
-            head = _parsed(self._head.read_bytes()) or {}
-        except FileNotFoundError:
-            return 0
-        number = head.get("n", 0)
-        missing = (number if isinstance(number, int) else 0) - last.get("n", 0)
-        other = missing == 0 and bool(last) and head.get("hash") != last.get("hash")
+    def _lost(self, last: dict[str, Any]) -> int | str:
+        """How many lines went before the next one is written, as far as the head knows; 0 for none."""
+        head = self._known_head()
+        if head is None:  # a power cut may leave the very first line without one
+            return "some" if _number(last) > 1 else 0
+        missing = _number(head) - _number(last)
+        other = missing == 0 and bool(last) and head["hash"] != last["hash"]
         return 1 if other else max(0, missing)
+
+    def _known_head(self) -> dict[str, Any] | None:
+        """Number and hash of the last line that was written; None without, or when it is no head."""
+        try:
+            return _parsed(self._head.read_bytes())
+        except FileNotFoundError:
+            return None
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
@@ -177,6 +182,11 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return entry if isinstance(entry, dict) and isinstance(entry.get("hash"), str) else None
+
+
+def _number(entry: dict[str, Any]) -> int:
+    found = entry.get("n", 0)
+    return found if isinstance(found, int) else 0
 
 
 def _chained(before: str, entry: dict[str, Any]) -> str:

@@ -108,6 +108,14 @@ def test_another_end_is_missed_also_after_the_log_went_on(log: AuditLog) -> None
     assert "missing" in log.verify().fault
 
 
+@pytest.mark.parametrize("content", [b"", b"rubbish", b'{"n": 5, "hash": "y"}', b"{}"])
+def test_a_head_that_was_written_over_stops_nothing(log: AuditLog, content: bytes) -> None:
+    log.path.with_name("audit.head").write_bytes(content)
+    assert log.verify().fault
+    log.append("stop", "operator")
+    assert log.verify().fault
+
+
 def test_the_last_line_can_be_written_down_elsewhere(log: AuditLog) -> None:
     verdict = log.verify()
     assert verdict.last == json.loads(log.path.read_text().splitlines()[-1])["hash"]
