@@ -22,7 +22,17 @@ def write_private(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(descriptor)
         partial.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written ({error.strerror}); make room or correct its rights"
         ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """What was made, renamed or removed in it stays so after a power cut; raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from appliance.errors import StoreError
+from appliance.files import sync_folder
 from appliance.store import database
 from appliance.store.backup import ids_in
 
@@ -73,6 +74,7 @@ class Copies:
         elif _holds(path, ids):
             log.warning("%s is removed: it holds a session that was erased", path.name)
             path.unlink(missing_ok=True)
+            sync_folder(path.parent)
 
     def note_backup(self, path: Path) -> None:
         """Remember where a backup was written, so that erasing reaches it; raises `OSError`."""
