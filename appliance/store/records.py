@@ -196,13 +196,14 @@ class Store:
             raise StoreError(f"{self.path}: there are no records to back up")
         with database.reading(self.path) as connection:
             ids = transfer.ids_of(connection)
-            about = {"ids": ids, "made": self._clocks.wall(), "lived": held.ages.now()}
+            made = self._clocks.wall()
+            about = {"ids": ids, "made": made, "lived": held.ages.now()}
             content = backup.seal(transfer.give_out(connection), about, passphrase)
         if (
             not to.parent.is_dir()
         ):  # a stick that is not mounted: a folder made in its place would fool everybody
             raise StoreError(f"{to}: there is no folder {to.parent}; expected one that exists")
-        held.copies.note_backup(to)  # before it is there: erasing must never miss one
+        held.copies.note_backup(to, made)  # before it is there: erasing must never miss one
         write_private(to, content)
         return len(ids)
 

@@ -306,6 +306,34 @@ def test_a_backup_outside_that_holds_it_goes_as_well(store: Store, tmp_path: Pat
     assert not (tmp_path / "mine").exists()
 
 
+def test_a_backup_outside_goes_when_all_in_it_is_too_old(store: Store, tmp_path: Path, time: Time) -> None:
+    record(store, time, ID)
+    store.backup(tmp_path / "mine", "correct horse")
+    store.backup(tmp_path / "cut", "correct horse")
+    (tmp_path / "cut").rename(tmp_path / "cut.part")
+    store.tick()
+    sweep(store, time, 6 * DAY_S)
+    assert (tmp_path / "mine").exists()
+    sweep(store, time, DAY_S + 7200)
+    assert not (tmp_path / "mine").exists() and not (tmp_path / "cut.part").exists()
+
+
+def test_what_lies_in_the_place_of_a_backup_by_now_is_not_ours(
+    store: Store, tmp_path: Path, time: Time
+) -> None:
+    record(store, time, ID)
+    store.backup(tmp_path / "mine", "correct horse")
+    other = make_store(tmp_path / "other", time)
+    time.passes(5)
+    record(other, time, OTHER)
+    other.backup(tmp_path / "theirs", "correct horse")
+    other.close()
+    (tmp_path / "theirs").replace(tmp_path / "mine")
+    store.tick()
+    sweep(store, time, 8 * DAY_S)
+    assert (tmp_path / "mine").exists()
+
+
 @pytest.mark.parametrize("id", ["", "x", "../../etc", "0123456789AB", "0123456789ab0", "' OR 1=1"])
 def test_an_id_that_is_none_is_harmless(store: Store, time: Time, id: str) -> None:
     record(store, time, OTHER)
