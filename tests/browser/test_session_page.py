@@ -189,6 +189,32 @@ def test_aiming_shows_a_blurred_picture_and_the_seat_drawn_there_bounds_the_anal
     assert [entry["event"] for entry in audit(tmp_path)] == ["aiming", "agreement", "start", "settings"]
 
 
+def test_the_seat_is_drawn_without_a_mouse(
+    living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path
+) -> None:
+    page = open_page(living.url)
+    page.locator("#more").click()
+    agree_and_start(page)
+    shows_people(page, 2)
+    page.locator("#draw-seat").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#frame")).to_be_focused()
+    for key in ["ArrowLeft"] * 9 + ["Shift+ArrowLeft"]:
+        page.keyboard.press(key)
+    shoot(page, "session-seat-by-keyboard")
+    page.keyboard.press("Enter")
+    expect(page.locator("#draw-seat")).to_be_focused()
+    expect(page.locator("#draw-seat")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator(".toast", has_text="Only faces in the seat")).to_be_visible()
+    assert living.state()["session"]["seat"] == [0.0, 0.1, 0.45, 0.8]
+    expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Delete")
+    expect(page.locator(".toast", has_text="No seat")).to_be_visible()
+    expect(page.locator("#live-seat")).to_be_hidden()
+    assert living.state()["session"]["seat"] is None
+
+
 def test_region_and_purpose_are_asked_for_once(
     daemon: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path
 ) -> None:

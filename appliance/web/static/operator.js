@@ -152,7 +152,9 @@ export class Operator {
   #setUpSeatAndLink() {
     if (!byId("draw-seat")) return;
     this.#drawing = new SeatDrawing(byId("frame"), byId("live-seat"), async (seat) => {
+      const keyboard = document.activeElement === byId("frame");
       this.#draw(false);
+      if (keyboard) byId("draw-seat").focus();
       const done = seat ? "Only faces in the seat are read" : "No seat: all of the picture counts";
       await this.#tell("/api/session/seat", { seat }, done);
     });
@@ -171,7 +173,9 @@ export class Operator {
     this.#drawing.enabled = enabled;
     byId("frame").classList.toggle("drawable", enabled);
     byId("draw-seat").setAttribute("aria-pressed", String(enabled));
-    if (enabled) toast("Drag over the picture; a click takes the seat away");
+    if (!enabled) return;
+    byId("frame").focus();
+    toast("Drag over the picture, a click takes the seat away; or use the arrow keys and Enter");
   }
 
   async #toggleLink() {
