@@ -101,6 +101,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         source=choice.backend,
         records=store,
         audit=audit,
+        longest_s=3600 * config.session.longest_hours,
     )
     store.on_stopped = lambda id, reason: session.stop_recording("timer")
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()

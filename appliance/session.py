@@ -8,6 +8,7 @@ the log.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 import time
@@ -20,7 +21,7 @@ from appliance.errors import StateConflict, StoreError
 from appliance.ports import Records
 from appliance.standing import AIMING, IDLE, LIVE, RECORDING, AimTime, Standing, digest, new_sitting
 from appliance.terms import Terms
-from appliance.values import Agreed, Box, Sitting
+from appliance.values import Agreed, Box
 
 log = logging.getLogger("appliance.session")
 
@@ -42,11 +43,15 @@ class Session:
         records: Records | None = None,
         audit: AuditLog | None = None,
         clock: Callable[[], float] = time.monotonic,
+        longest_s: float = math.inf,
     ) -> None:
-        """`source`: the camera's name, for the records. Without `records` nothing can be recorded."""
+        """`source`: the camera's name, for the records. Without `records` nothing can be recorded.
+
+        After `longest_s` seconds an agreement ends by itself.
+        """
         self.terms = terms
         self.needs_agreement = needs_agreement
-        self._source, self._records, self._clock = source, records, clock
+        self._source, self._records, self._clock, self._longest_s = source, records, clock, longest_s
         self._diary, self._aim_time = Diary(audit), AimTime()
         self._changed = threading.Condition()
         self._given = 0
@@ -78,8 +83,7 @@ class Session:
     @property
     def id(self) -> str | None:
         """The id of the sitting, 12 hexadecimal digits; None while idle or aiming."""
-        sitting = self.now.sitting
-        return sitting.id if sitting else None
+        return self.now.id
 
     @property
     def live_s(self) -> float:
@@ -120,6 +124,7 @@ class Session:
         another number of people. The same agreement once more goes on.
         """
         with self._changed:
+            self.tick()
             notice = self.terms.read(notice_version)
             self._refuse_unlawful()
             now = self.now
@@ -173,7 +178,8 @@ class Session:
             now = self._sitting_now("record")
             if now.state == RECORDING:
                 raise StateConflict("recording already; press Stop to end it")
-            records, sitting = self._kept(), replace(self._sitting(now), label=label, note=note)
+            assert now.sitting
+            records, sitting = self._kept(), replace(now.sitting, label=label, note=note)
             records.begin(sitting)
             try:
                 self._diary.before("record", who, session=sitting.id)
@@ -197,18 +203,13 @@ class Session:
             now = self.now
             if now.state != RECORDING:
                 raise StateConflict(f"{now.state}: a marker belongs to a recording; press Record first")
-            self._kept().mark(self._sitting(now).id, text)
+            self._kept().mark(str(now.id), text)
 
     def stop(self, who: str) -> None:
         """Whatever goes on ends here: the camera closes; harmless when idle."""
         with self._changed:
-            now = self.now
-            self._become(Standing(since=now.since))
-            self._end_record(now)
-            if now.state != IDLE:
-                self._diary.after(
-                    "stop", who, session=now.sitting.id if now.sitting else None, state=now.state
-                )
+            self.tick()
+            self._end(self.now, who)
 
     def withdraw(self, who: str, id: str | None = None) -> None:
         """End the session in force and erase everything of it; or erase the one with this id.
@@ -216,8 +217,9 @@ class Session:
         Raises `StateConflict` when none is in force and none was named, `StoreError` when it stays.
         """
         with self._changed:
+            self.tick()
             now = self.now
-            current = now.sitting.id if now.sitting else None
+            current = now.id
             if id is None and current is None:
                 raise StateConflict(f"{now.state}: there is no session to withdraw from")
             if id in (None, current):
@@ -233,12 +235,10 @@ class Session:
                 self._diary.after("withdraw", who, session=id, erased=erased)
 
     def tick(self) -> None:
-        """Once a second: an aiming whose time is over ends."""
+        """Once a second: what ends by itself, an aiming or an agreement that nobody ended, ends."""
         with self._changed:
-            standing = self._standing
-            if self._is_over(standing):
-                self._become(Standing(since=standing.since))
-                self._diary.after("stop", "timer", state=AIMING)
+            if self._is_over(self._standing):
+                self._end(self._standing, "timer")
 
     def close(self) -> None:
         """The appliance stops: a recording ends in good order. May be called twice."""
@@ -253,15 +253,19 @@ class Session:
             return sitting.id
         return self._records.find_link(hash) if self._records is not None else None
 
-    # --- inside ---
-
     def _begun(self, people: int, seat: Box | None) -> Standing:
         sitting, token = new_sitting(people, self.terms.notice, self._source)
         self._given += 1
         if not self.needs_agreement:  # nobody living is seen: nothing bounds it, and nobody withdraws
             return Standing(LIVE, self._given, self._clock(), sitting=replace(sitting, link_hash=""))
-        agreed = Agreed(people, seat)
-        return Standing(LIVE, self._given, self._clock(), agreed=agreed, sitting=sitting, token=token)
+        now, agreed = self._clock(), Agreed(people, seat)
+        return Standing(LIVE, self._given, now, now + self._longest_s, agreed, sitting, token)
+
+    def _end(self, standing: Standing, who: str) -> None:
+        self._become(Standing(since=standing.since))
+        self._end_record(standing)
+        if standing.state != IDLE:
+            self._diary.after("stop", who, session=standing.id, state=standing.state)
 
     def _become(self, standing: Standing) -> None:
         if self._standing.state == AIMING:
@@ -282,11 +286,6 @@ class Session:
             raise StateConflict(f"{now.state}: there is nothing to {wanted}; press Start first")
         return now
 
-    @staticmethod
-    def _sitting(standing: Standing) -> Sitting:
-        assert standing.sitting
-        return standing.sitting
-
     def _kept(self) -> Records:
         if self._records is None:
             raise StoreError("nothing can be recorded: this appliance was built without a store")
@@ -295,6 +294,6 @@ class Session:
     def _end_record(self, before: Standing) -> None:
         if before.state == RECORDING:
             try:
-                self._kept().end(self._sitting(before).id)
+                self._kept().end(str(before.id))
             except StoreError as error:
                 log.error("%s", error)  # the session has ended all the same; the next start closes the record

@@ -152,6 +152,12 @@ class SessionSettings(_Section):
     """Agreement: the notice and the button."""
 
     notice: str = Field("", description="File with the owner's own notice; empty: the one that ships.")
+    longest_hours: float = Field(
+        12.0,
+        ge=0.1,
+        le=24,
+        description="An agreement that nobody ended has ended after so long, in hours.",
+    )
     button_pin: int = Field(-1, ge=-1, le=64, description="Pin of the button, a GPIO number; -1: none.")
     button_factory: Factory = Field(
         "default", description="gpiozero's pin factory for the button; mock drives no hardware."

@@ -41,6 +41,11 @@ class Standing:
     sitting: Sitting | None = None
     token: str = ""
 
+    @property
+    def id(self) -> str | None:
+        """The id of the sitting, None while idle or aiming."""
+        return self.sitting.id if self.sitting else None
+
 
 class AimTime:
     """How long the camera may still be aimed: `AIM_S` within `AIM_EVERY_S`. Times are monotonic seconds."""

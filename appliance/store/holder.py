@@ -26,7 +26,7 @@ log = logging.getLogger("appliance.store")
 
 LOOK_EVERY_S, SAVE_EVERY_S, SWEEP_EVERY_S = 60.0, 600.0, 3600.0
 
-_OLDEST = "SELECT min(coalesce(ended_lived, began_lived)) FROM sessions"
+_OLDEST = "SELECT min(began_lived) FROM sessions"
 _NEWEST = "SELECT max(max(began_lived, coalesce(ended_lived, 0))) FROM sessions"
 
 
@@ -247,7 +247,7 @@ class Holder:
     def _sweep_rows(self, limit: float) -> int:
         assert self._connection is not None
         try:
-            query = "SELECT id FROM sessions WHERE ended_lived <= ?"
+            query = "SELECT id FROM sessions WHERE ended IS NOT NULL AND began_lived <= ?"
             old = {row[0] for row in self._connection.execute(query, (limit,))}
             self._delete(self._connection, old)
             self.ages.oldest = self._connection.execute(_OLDEST).fetchone()[0]

@@ -142,9 +142,7 @@ class Opener:
             raise StoreError(
                 f"{path}: the records cannot be copied before a change ({error}); make room"
             ) from error
-        oldest = connection.execute(
-            "SELECT min(coalesce(ended_lived, began_lived)) FROM sessions"
-        ).fetchone()[0]
+        oldest = connection.execute("SELECT min(began_lived) FROM sessions").fetchone()[0]
         self.ages.begun(path.name, oldest)
         self.ages.save()
         return path

@@ -235,9 +235,37 @@ def test_nobody_aims_while_people_are_read(rig: Rig) -> None:
         rig.session.aim("operator")
 
 
-def test_live_does_not_end_by_time(rig: Rig) -> None:
+def test_live_does_not_end_with_the_time_for_aiming(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.now += 100 * AIM_S
+    rig.session.tick()
+    assert rig.session.state == "live"
+
+
+@pytest.mark.parametrize("ticked", [True, False])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_an_agreement_that_nobody_ended_ends_by_itself(ticked: bool, recorded: bool) -> None:
+    rig = Rig(longest_s=3600.0)
+    rig.session.start("3", "operator")
+    id = rig.session.id
+    if recorded:
+        rig.session.record("", "", "operator")
+    rig.now += 3599
+    rig.session.tick()
+    assert rig.session.state == ("recording" if recorded else "live")
+    rig.now += 1
+    assert (rig.session.state, rig.session.agreement, rig.session.id) == ("idle", 0, None)
+    if ticked:
+        rig.session.tick()
+    rig.session.start("3", "operator")
+    assert rig.session.agreement == 2
+    assert rig.records.ended == ([id] if recorded else [])
+    assert ("stop", "timer") in rig.diary.told
+
+
+def test_a_film_does_not_end_by_itself() -> None:
+    rig = Rig(longest_s=3600.0, needs_agreement=False)
+    rig.now += 10 * 3600
     rig.session.tick()
     assert rig.session.state == "live"
 

@@ -432,6 +432,19 @@ def test_a_device_that_was_off_erases_what_became_too_old(store: Store, folder: 
     store.close()
 
 
+def test_no_number_is_older_than_its_days_however_long_the_session_was(
+    store: Store, folder: Path, time: Time
+) -> None:
+    record(store, time, ID, end=False)
+    for _ in range(20):
+        time.passes(3600)
+    store.end(ID)
+    sweep(store, time, 7 * DAY_S - 21 * 3600)
+    assert len(store.sessions()) == 1
+    sweep(store, time, 2 * 3600)
+    assert store.sessions() == []
+
+
 def test_copies_and_exports_go_too(store: Store, folder: Path, time: Time) -> None:
     leave_traces(store, folder, time)
     store.tick()
