@@ -36,10 +36,10 @@ _BEGIN = (
     " ON CONFLICT (id) DO UPDATE SET ended = NULL, ended_lived = NULL, ending = '',"
     " label = excluded.label, note = excluded.note"
 )
+_IS_OPEN = "SELECT 1 FROM sessions WHERE id = ? AND ended IS NULL"
 _ADD = (
     f"INSERT OR IGNORE INTO seconds (session, {', '.join(COLUMNS)}) "
-    f"SELECT ?, {', '.join('?' * len(COLUMNS))} WHERE EXISTS "
-    "(SELECT 1 FROM sessions WHERE id = ? AND ended IS NULL)"
+    f"SELECT ?, {', '.join('?' * len(COLUMNS))} WHERE EXISTS ({_IS_OPEN})"
 )
 _END = "UPDATE sessions SET ended = recorded + ?, ended_lived = ?, ending = ? WHERE id = ? AND ended IS NULL"
 
@@ -253,9 +253,10 @@ class Store:
         try:
             with self._held.writing(self._held.opened()) as writer:
                 writer.executemany(_ADD, [(id, *astuple(second), id) for second in seconds])
+                going = writer.execute(_IS_OPEN, (id,)).fetchone()
         except StoreError as error:
             return str(error)
-        return ""
+        return "" if going else f"session {id} was erased by another process"
 
     def _now(self) -> history.Now:
         held = self._held

@@ -138,14 +138,16 @@ def test_what_comes_after_the_end_is_dropped(store: Store, time: Time) -> None:
         store.mark(ID, "late")
 
 
-def test_what_comes_after_an_erasure_by_another_process_is_dropped(
-    store: Store, folder: Path, time: Time
-) -> None:
+def test_an_erasure_by_another_process_ends_the_recording(store: Store, folder: Path, time: Time) -> None:
+    stopped: list[tuple[str, str]] = []
+    store.on_stopped = lambda id, reason: stopped.append((id, reason))
     record(store, time, end=False)
     with closing(make_store(folder, time)) as command:
         command.erase(ID)
     store.add(ID, [second(9)])
-    assert store.session(ID) is None
+    store.add(ID, [second(10)])
+    assert stopped == [(ID, f"session {ID} was erased by another process")]
+    assert (store.session(ID), store.began(ID)) == (None, None)
     assert store.status.state == "ok"
 
 
