@@ -1,4 +1,4 @@
-"""Signatures by OpenSSH: `ssh-keygen -Y`. Who may sign: a file in its format allowed_signers, ssh-keygen(1)."""
+"""Signatures by OpenSSH: `ssh-keygen -Y`. Who may sign stands in a file of allowed_signers, ssh-keygen(1)."""
 
 from __future__ import annotations
 
