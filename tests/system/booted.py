@@ -211,7 +211,7 @@ class Booted:
         for name in ("upper", "work", "root"):
             (self._folder / name).mkdir()
         lower = ":".join(str(layer) for layer in reversed(self._layers))
-        options = f"lowerdir={lower},upperdir={self._folder}/upper,workdir={self._folder}/work"
+        options = f"lowerdir={lower},upperdir={self._folder}/upper,workdir={self._folder}/work,volatile"
         _must(["mount", "-t", "overlay", "overlay", "-o", options, str(self._folder / "root")])
 
     def _connect(self) -> None:
