@@ -1,7 +1,7 @@
 """`setup.sh install` on a device that is really booted, and the service in its sandbox.
 
-The tests of one suite share a device and go from top to bottom: bare, installed, at work, removed. A
-container has no camera, so the service plays the demo clip; a camera and pins are for the tests in a virtual machine.
+The tests of one suite share a device and go from top to bottom: bare, installed, at work, removed. A container
+has no camera: the service plays the demo clip. A camera and pins are for the tests in a virtual machine.
 """
 
 from __future__ import annotations
@@ -143,8 +143,7 @@ def test_the_service_has_no_more_rights_than_it_needs(device: Booted) -> None:
         assert "Overall exposure level" in score
     verdict = device.run("systemd-analyze", "verify", f"/etc/systemd/system/{UNIT}")
     assert "interview-grader" not in verdict.stderr
-    status = device.path(f"/proc/{show(device, 'MainPID')}/status")
-    text = device.run("cat", str(Path("/", *status.parts[-3:]))).stdout
+    text = device.run("cat", f"/proc/{show(device, 'MainPID')}/status").stdout
     values = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
     assert values["NoNewPrivs"] == "1" and values["Seccomp"] == "2"
     only_ports = 1 << 10  # CAP_NET_BIND_SERVICE
@@ -191,8 +190,11 @@ def test_a_killed_process_comes_back(device: Booted) -> None:
 def test_a_mistake_of_the_owner_is_said_once_and_does_not_loop(
     device: Booted, fault: str, words: str
 ) -> None:
-    blocker = "import socket, time; socket.create_server(('0.0.0.0', 22222)).listen(); time.sleep(600)"
+    blocker = "import socket, time; held = socket.create_server(('0.0.0.0', 22222)); time.sleep(600)"
     device.run("systemd-run", "--quiet", "--unit=blocker", "python3", "-c", blocker)
+    wait_for(
+        lambda: ":22222" in device.says("ss", "--listening", "--tcp", "--numeric"), 20, lambda: "no blocker"
+    )
     wish = device.path("/etc/interview-grader/config.d/wrong.toml")
     wish.write_text(fault)
     try:
