@@ -1,7 +1,7 @@
 """`setup.sh install` on a device that is really booted, and the service in its sandbox.
 
-The tests of one suite share a device and go from top to bottom: bare, installed, at work, removed. A container
-has no camera: the service plays the demo clip. A camera and pins are for the tests in a virtual machine.
+The tests of one suite share a device and go from top to bottom: bare, installed, at work, removed.
+A container has no camera: the service plays the demo clip. Camera and pins are tested in a virtual machine.
 """
 
 from __future__ import annotations
