@@ -106,6 +106,7 @@ class Installation:
 
     def _accounts_do(self) -> None:
         accounts.make(self._source.sysusers, self._record)
+        accounts.give(self._places.state, USER)
         service.reload()
         keep_signers(self._options, self._places, self._source)
 
