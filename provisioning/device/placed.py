@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from device import board, service
+from device import board
 from device.places import Places
 
 UNITS = "etc/systemd/system"
@@ -89,11 +89,11 @@ def all_files(places: Places, board: str, release: Path) -> list[Copy | Link]:
 
 
 def place_all(places: Places) -> None:
-    """After another release became the current one: its units and its other files of the system."""
-    for file in all_files(places, board.find_board().name, places.current):
-        if not file.is_there():
-            file.place()
-    service.reload()
+    """As the current release has them; nothing where none is installed."""
+    if places.current.exists():
+        for file in all_files(places, board.find_board().name, places.current):
+            if not file.is_there():
+                file.place()
 
 
 def remove_all(places: Places) -> None:
