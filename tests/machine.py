@@ -46,8 +46,16 @@ def can_trace() -> bool:
         sleeper.wait()
 
 
+def boots_nothing() -> bool:
+    """Whether a whole device can not be booted in a container here."""
+    from tests.system.booted import lacking
+
+    return bool(lacking())
+
+
 CONDITIONS: dict[str, Callable[[], bool]] = {
     "ci": lambda: bool(os.environ.get("CI")),
+    "boots-nothing": boots_nothing,
     "no-ai-edge-litert": lambda: importlib.util.find_spec("ai_edge_litert") is None,
     "no-ai-edge-quantizer": lambda: importlib.util.find_spec("ai_edge_quantizer") is None,
     "no-camera": lambda: not list(Path("/dev").glob("video*")),

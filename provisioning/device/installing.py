@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from device import accounts, board, extras, hostname, packages, placed, removing, service, telling
 from device.faults import DeviceError, Refused
@@ -182,8 +183,15 @@ def _install(options: argparse.Namespace, places: Places) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Make this board a device; again, to mend it.")
+class _Parser(argparse.ArgumentParser):
+    """Says a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{PROGRAM}: {message}; see {PROGRAM} --help\n")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog=PROGRAM, description="Make this board a device; again, to mend it.")
     parser.add_argument("--check", action="store_true", help="only say what would change")
     parser.add_argument("--uninstall", action="store_true", help="remove everything but the owner's data")
     parser.add_argument(

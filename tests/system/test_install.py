@@ -6,8 +6,11 @@ A container has no camera: the service plays the demo clip. Camera and pins are 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +23,9 @@ pytestmark = pytest.mark.timeout(600)
 SETUP = "/share/checkout/setup.sh"
 INSTALL = (SETUP, "install", "--offline", "/share/bundle", "--signers", "/share/signers")
 UNIT = "interview-grader.service"
+WATCH_S = int(os.environ.get("WATCH_S", "15"))
+"""How long writes are watched, live and idle each: `make wear` takes five minutes."""
+
 DEMO = '[camera]\nbackend = "demo"\n'
 
 
@@ -252,6 +258,42 @@ def test_it_starts_with_the_device(device: Booted) -> None:
     assert device.says("hostname") == "interview-grader"
     assert device.says("systemctl", "is-active", "interview-grader-retention.timer") == "active"
     assert device.path("/var/lib/interview-grader/tls-certificate.pem").read_text() == certificate
+
+
+@on_one_suite
+@pytest.mark.parametrize("wish", [DEMO, f"{DEMO}needs_agreement = true\n"], ids=["live", "idle"])
+def test_nothing_is_written_to_the_card_while_it_works(device: Booted, wish: str) -> None:
+    device.path("/etc/interview-grader/config.d/test.toml").write_text(wish)
+    device.run("systemctl", "restart", UNIT)
+    wait_until_healthy(device)
+    time.sleep(3)  # the log's last lines about the start
+    before = files(device)
+    time.sleep(WATCH_S)  # nobody logs in meanwhile: any command would leave lines in the log
+    after = files(device)
+    assert {path for path in after if before.get(path) != after[path]} | before.keys() - after.keys() == set()
+    device.path("/etc/interview-grader/config.d/test.toml").write_text(DEMO)
+
+
+def files(device: Booted) -> dict[str, tuple[int, int]]:
+    """Every file on the device's card, with when it was written last and its size."""
+    found = {}
+    for folder, _, names in os.walk(device.path("/")):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(os.path.join(folder, name))
+                found[os.path.join(folder, name)] = status.st_mtime_ns, status.st_size
+    return found
+
+
+@on_one_suite
+def test_it_works_on_a_root_that_is_read_only(device: Booted) -> None:
+    device.shut_down()
+    device.power_on(read_only=True, writable=["/var/lib/interview-grader"])
+    assert device.run("touch", "/etc/written", check=False).returncode != 0
+    wait_until_healthy(device)
+    device.shut_down()
+    device.power_on()
+    wait_until_healthy(device)
 
 
 # --- Removed ---

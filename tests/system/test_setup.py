@@ -27,10 +27,13 @@ def test_an_unknown_command_shows_the_usage_and_exits_2(arguments):
     assert done.stderr.startswith("usage: ./setup.sh run")
 
 
-def test_install_says_that_it_comes_later_and_exits_2():
-    done = run(ROOT / "setup.sh", "install")
+@pytest.mark.parametrize(
+    "arguments", [["--chekc"], ["--offline"], ["--offline", "/nowhere"], ["--name", "a b"]]
+)
+def test_a_mistake_with_install_is_told_in_one_line_and_exits_2(arguments):
+    done = run(ROOT / "setup.sh", "install", *arguments, "--check")
     assert done.returncode == 2
-    assert "later release" in done.stderr
+    assert done.stderr.startswith("setup.sh install: ")
     assert done.stderr.count("\n") == 1
 
 
