@@ -24,7 +24,7 @@ _COPIES = {
     "etc/udev/rules.d/70-interview-grader.rules": "systemd/interview-grader.rules",
 }
 _COMMANDS = {
-    "usr/local/bin/interview-grader": "venv/bin/interview-grader",
+    "usr/local/bin/interview-grader": "provisioning/command",
     "usr/local/sbin/interview-grader-update": "provisioning/update",
 }
 
