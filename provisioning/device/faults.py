@@ -20,6 +20,12 @@ class BundleError(DeviceError):
     code = USER
 
 
+class Refused(DeviceError):
+    """The user must change something first: nothing was changed."""
+
+    code = USER
+
+
 class ReleaseError(DeviceError):
     """A release could not be installed or switched to."""
 
