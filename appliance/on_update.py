@@ -1,7 +1,7 @@
 """What the updater asks of a version, with that version's own code: `python -m appliance.on_update`.
 
-`try` reads the demo clip through all engines and migrates a copy of the records; `fit` makes records that a newer
-version had readable again; `note` writes down how an update ended. Run as the user of the service.
+`try` reads the demo clip through all engines and migrates a copy of the records; `fit` makes records that a
+newer version had readable again; `note` writes down how an update ended. Run as the user of the service.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def _try(config: Config, options: argparse.Namespace) -> str:
 def _read_demo(config: Config) -> str:
     """Faces found and expressions read in the demo clip; raises `ModelError` when there are none."""
     out = io.StringIO()
-    failed = analyze([demo_clip()], make_reader(config), Options(every=_EVERY, jsonl=True), out, progress=False)
+    failed = analyze(
+        [demo_clip()], make_reader(config), Options(every=_EVERY, jsonl=True), out, progress=False
+    )
     frames = [json.loads(line) for line in out.getvalue().splitlines()]
     faces = [face for frame in frames for face in frame["faces"]]
     read = [face for face in faces if face["emotions"]]

@@ -14,7 +14,7 @@ OUTCOMES = ("updated", "rolled back", "failed", "interrupted")
 
 @dataclass(frozen=True)
 class LastUpdate:
-    """`version` runs since then; `wanted` is the one that was to run. `time`: UTC. `reason`: why it failed."""
+    """`version` runs since then, `wanted` was to run. `time`: UTC. `reason`: why it failed."""
 
     version: str
     wanted: str

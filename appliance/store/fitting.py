@@ -1,4 +1,4 @@
-"""Records and versions: a new version tries its migrations on a copy, an older one takes back what it can read.
+"""Records and versions: a new one tries its migrations on a copy, an older one takes back what it can.
 
 See docs/decisions/0032-records-and-updates.md.
 """
@@ -44,7 +44,10 @@ def try_migration(folder: Path) -> str:
                 raise StoreError(f"{path}: cannot be copied ({error}); make room or try again") from error
             return f"they are damaged ({error}): the next start sets them aside, as any start would"
         except OSError as error:
-            raise StoreError(f"{trial}: the records cannot be copied ({error.strerror}); make room") from error
+            raise StoreError(
+                f"{trial}: the records cannot be copied ({error.strerror}); make room"
+            ) from error
+        fitted = fit(Path(trial)) if have > _NEWEST else ""
         store = Store(Path(trial))
         try:
             count = len(store.sessions())
@@ -52,7 +55,7 @@ def try_migration(folder: Path) -> str:
                 raise StoreError(str(store.status.reason))
         finally:
             store.close()
-    return f"{count} sessions, schema {have}" + (f" to {_NEWEST}" if have != _NEWEST else "")
+    return fitted or f"{count} sessions, schema {have}" + (f" to {_NEWEST}" if have != _NEWEST else "")
 
 
 def fit(folder: Path, clocks: Clocks | None = None) -> str:
@@ -77,7 +80,9 @@ def fit(folder: Path, clocks: Clocks | None = None) -> str:
             return ""  # the next start sets it aside
         raise StoreError(f"{path}: cannot be made to fit ({error}); make room and try again") from error
     except OSError as error:
-        raise StoreError(f"{path}: cannot be made to fit ({error.strerror}); make room and try again") from error
+        raise StoreError(
+            f"{path}: cannot be made to fit ({error.strerror}); make room and try again"
+        ) from error
     finally:
         owner.release()
 
@@ -115,14 +120,13 @@ def _fitted(path: Path, newer: sqlite3.Connection, clocks: Clocks) -> str:
 
 def _taken_back(newer: sqlite3.Connection, fresh: Path, erased: set[str], wall: float) -> str:
     """Every row, with the columns that this version knows."""
-    with _opened(fresh, wall) as older:
-        with database.transaction(older):
-            rows = transfer.give_out(newer)
-            done = transfer.take_in(older, rows, erased, shift=0.0, limit=float("-inf"))
-            older.executemany(
-                "INSERT OR IGNORE INTO erasures VALUES (?, ?)",
-                [(row["id"], row["at"]) for row in newer.execute("SELECT id, at FROM erasures")],
-            )
+    with _opened(fresh, wall) as older, database.transaction(older):
+        rows = transfer.give_out(newer)
+        done = transfer.take_in(older, rows, erased, shift=0.0, limit=float("-inf"))
+        older.executemany(
+            "INSERT OR IGNORE INTO erasures VALUES (?, ?)",
+            [(row["id"], row["at"]) for row in newer.execute("SELECT id, at FROM erasures")],
+        )
     return f"{done.taken} sessions of a newer version were taken back to schema {_NEWEST}"
 
 

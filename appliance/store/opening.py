@@ -147,4 +147,3 @@ class Opener:
         self.ages.begun(path.name, oldest)
         self.ages.save()
         return path
-

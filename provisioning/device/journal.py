@@ -13,9 +13,9 @@ from device.releases import sync
 
 @dataclass(frozen=True)
 class Change:
-    """From one version to another. `step`: the one that was begun last; `undo`: why it is taken back, "" if not.
+    """From one version to another. `kind`: "update" or "rollback"; `step`: the one that was begun last.
 
-    `kind`: "update" or "rollback"; `added`: the release came with this change and goes if it is taken back.
+    `undo`: why it is taken back, "" if not; `added`: the release came with it and goes if it is taken back.
     """
 
     kind: str
@@ -39,7 +39,9 @@ class Journal:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:
-            raise ReleaseError(f"{self._path}: cannot be read ({error}); remove it and update again") from error
+            raise ReleaseError(
+                f"{self._path}: cannot be read ({error}); remove it and update again"
+            ) from error
 
     def write(self, change: Change, **changes: str | bool) -> Change:
         """Keep a change with these new values; raises `ReleaseError`."""

@@ -1,7 +1,7 @@
 """Changing the running version: every step in order, and how each is taken back.
 
-The link `current` is the only thing that decides what starts, and it is replaced at once. Until `confirm` has found
-the new version healthy, whatever interrupts the change takes it back: see docs/decisions/0031-updates.md.
+The link `current` alone decides what starts, and it is replaced at once. Until `confirm` has found the new
+version healthy, whatever interrupts the change takes it back: see docs/decisions/0031-updates.md.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +37,7 @@ _BYTECODE = 1.2  # an environment with its compiled files, against its wheels un
 
 @dataclass(frozen=True)
 class Device:
-    """What is updated. `user`: who runs the service, "" for oneself; seconds to become healthy and to stay so."""
+    """What is updated. `user`: who runs the service, "" for oneself; seconds to get and to stay healthy."""
 
     releases: Releases
     state: Path
@@ -60,7 +59,7 @@ class Updater:
         self._say, self._entered = say, entered
 
     def update(self, path: Path, *, now: bool) -> str:
-        """Install a bundle and run it; returns what was done. Raises `DeviceError`, and then all is as before."""
+        """Install a bundle and run it; returns what was done. Raises `DeviceError`: then all is as before."""
         self.recover()
         current = self._current()
         release = bundle.verify(path, self._device.signers)
@@ -80,7 +79,7 @@ class Updater:
         return f"updated from {current} to {release.version}"
 
     def roll_back(self, version: str, *, now: bool) -> str:
-        """Run another installed release, "" for the one before; returns what was done. Raises `DeviceError`."""
+        """Run another installed release, "" for the one before; returns what was done, or `DeviceError`."""
         self.recover()
         current = self._current()
         change = Change("rollback", current, version or self._before(current))
@@ -93,7 +92,7 @@ class Updater:
         return f"rolled back from {current} to {change.new}"
 
     def recover(self, *, boot: bool = False) -> str:
-        """Finish or take back what was interrupted; returns what was done. `boot`: the service is not started."""
+        """Finish or take back what was interrupted; returns what was done. `boot`: starts no service."""
         change = self._journal.read()
         if change is None:
             self._sweep()
@@ -129,7 +128,9 @@ class Updater:
         if release.arch != machine:
             raise BundleError(f"{path}: made for {release.arch}, this device is {machine}; make one for it")
         if release.python != python:
-            raise BundleError(f"{path}: made for Python {release.python}, this device has {python}; make one for it")
+            raise BundleError(
+                f"{path}: made for Python {release.python}, this device has {python}; make one for it"
+            )
         if order(release.version) <= order(current):
             raise BundleError(
                 f"{path}: {release.version} is not newer than {current}, which runs; to go back: rollback"
@@ -189,7 +190,7 @@ class Updater:
     # --- taking it back ---
 
     @contextlib.contextmanager
-    def _undone_on_fault(self, change: Change):  # type: ignore[no-untyped-def]  # an Iterator[None]
+    def _undone_on_fault(self, change: Change) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
@@ -200,36 +201,32 @@ class Updater:
             raise Taken(f"{reason}; {change.old} runs as before", code) from error
 
     def _undo(self, change: Change, reason: str, outcome: str, *, boot: bool) -> None:
+        """Every part is tried, whatever becomes of the others: above all the link must lead back."""
         self._say(f"taking it back: {reason}")
-        change = self._journal.write(change, undo=reason)
-        touched = change.step in STEPS[STEPS.index("stop") :]
-        if touched:
-            self._enter("undo-stop")
+        with contextlib.suppress(DeviceError):  # a full disk is a reason to go on
+            change = self._journal.write(change, undo=reason)
+        faults = [reason]
+        if change.step in STEPS[STEPS.index("stop") :]:
             if not boot:
-                service.stop()
-            self._enter("undo-records")
-            try:
-                self._fit(change.old)
-            except DeviceError as error:  # the old version reads what it can, and says so itself
-                reason += f"; and the records: {error}"
-            self._enter("undo-switch")
-            self._releases.switch(change.old)
-            self._enter("undo-start")
+                self._back("undo-stop", faults, service.stop)
+            self._back("undo-records", faults, lambda: self._fit(change.old))
+            self._back("undo-switch", faults, lambda: self._releases.switch(change.old))
             if not boot:
-                try:
-                    service.start()
-                except DeviceError as error:
-                    reason += f"; and {change.old} does not start: {error}"
-        self._enter("undo-tidy")
+                self._back("undo-start", faults, service.start)
+        self._entered("undo-tidy")
         shutil.rmtree(self._incoming, ignore_errors=True)
         if change.added:
             self._releases.remove(change.new)
-        self._note(change.old, change, outcome, reason)
+        self._note(change.old, change, outcome, "; ".join(faults))
         self._journal.clear()
 
-    def _enter(self, step: str) -> None:
-        self._say(step)
+    def _back(self, step: str, faults: list[str], part: Callable[[], object]) -> None:
         self._entered(step)
+        try:
+            part()
+        except DeviceError as error:
+            faults.append(str(error))
+            self._say(str(error))
 
     def _sweep(self) -> None:
         shutil.rmtree(self._incoming, ignore_errors=True)
@@ -252,8 +249,14 @@ class Updater:
         command = [*who, str(self._releases.path(version) / program), *arguments]
         try:
             done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, errors="replace", cwd="/",
-                timeout=_TRY_S, check=False,
+                command,
+                env=environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                cwd="/",
+                timeout=_TRY_S,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise DeviceError(f"{program} of {version}: {error}") from error
