@@ -137,11 +137,11 @@ def refuse_while_live() -> None:
     if not address() or ask("/healthz").get("status") == "idle":
         return
     answer = ask("/api/state")
-    camera = answer.get("camera")
-    backend = camera.get("backend") if isinstance(camera, dict) else ""
+    session = answer.get("session")
+    nobody = isinstance(session, dict) and session.get("people") is None  # a clip, which shows nobody living
     # Where it cannot be reached by loopback it tells nobody without a login: then it may be live.
     state = answer.get("state") or "perhaps live"
-    if state != "idle" and backend not in ("demo", "replay"):
+    if state not in ("live", "recording") or not nobody:
         raise Refused(f"a session is {state}; press Stop on the page and try again, or add --now")
 
 
