@@ -245,7 +245,8 @@ class Updater:
     def _ask(self, version: str, program: str, *arguments: str) -> str:
         """Run a program of a release as the service's user; returns the last line it printed."""
         who = ["runuser", "-u", self._device.user, "--"] if self._device.user else []
-        environment = {**os.environ, "STATE_DIRECTORY": str(self._device.state), "LC_ALL": "C.UTF-8"}
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        environment = {**own, "STATE_DIRECTORY": str(self._device.state), "LC_ALL": "C.UTF-8"}
         command = [*who, str(self._releases.path(version) / program), *arguments]
         try:
             done = subprocess.run(

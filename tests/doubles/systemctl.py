@@ -86,9 +86,10 @@ class Service:
             listener.bind(address)
             listener.settimeout(0.2)
             program = self._root / "current" / "venv" / "bin" / "interview-grader"
+            own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
             daemon = subprocess.Popen(
                 [str(program), "run"],
-                env={**os.environ, "NOTIFY_SOCKET": address, "STATE_DIRECTORY": str(self._state)},
+                env={**own, "NOTIFY_SOCKET": address, "STATE_DIRECTORY": str(self._state)},
                 stdout=log,
                 stderr=log,
             )

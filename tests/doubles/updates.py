@@ -141,17 +141,17 @@ class Device:
 
     # --- the whole of it ---
 
-    def keep(self) -> None:
+    def keep(self, what: str) -> None:
         """Remember how its files are now."""
         for name in ("root", "state"):
-            shutil.copytree(getattr(self, name), self._kept / name, symlinks=True)
+            shutil.copytree(getattr(self, name), self._kept / what / name, symlinks=True)
 
-    def put_back(self) -> None:
+    def put_back(self, what: str) -> None:
         """The files are as they were, and nothing runs."""
         self.stop()
         for name in ("root", "state"):
             shutil.rmtree(getattr(self, name))
-            shutil.copytree(self._kept / name, getattr(self, name), symlinks=True)
+            shutil.copytree(self._kept / what / name, getattr(self, name), symlinks=True)
 
 
 def _free_port() -> int:
