@@ -27,7 +27,7 @@ class Fields(logging.Filter):
 
 
 def handlers(environment: Mapping[str, str]) -> list[logging.Handler]:
-    """To the journal if standard error is its and systemd's Python package is here, else to standard error."""
+    """The journal if standard error is its and systemd's Python package is here, else standard error."""
     if _is_journal(environment):
         try:
             journal = importlib.import_module("systemd.journal")
@@ -36,6 +36,7 @@ def handlers(environment: Mapping[str, str]) -> list[logging.Handler]:
         else:
             handler: logging.Handler = journal.JournalHandler(SYSLOG_IDENTIFIER=_IDENTIFIER)
             handler.addFilter(Fields())
+            handler.setFormatter(logging.Formatter("%(message)s"))  # the rest has fields of its own
             return [handler]
     plain = logging.StreamHandler(sys.stderr)
     plain.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import pwd
+import shutil
 from pathlib import Path
 
 from device.record import Record
@@ -37,6 +38,13 @@ def remove(user: str, record: Record) -> None:
     for group in (user, *record.get("groups").split()):
         if _members(group) == []:
             attempt("groupdel", group)
+
+
+def give(folder: Path, user: str) -> None:
+    """Make everything in a folder a user's own. What an uninstall left belongs to root."""
+    if folder.is_dir() and folder.owner() != user:
+        for path in (folder, *folder.rglob("*")):
+            shutil.chown(path, user, user)
 
 
 def _lines(sysusers: Path) -> list[tuple[str, str, str]]:

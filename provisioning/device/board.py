@@ -29,7 +29,7 @@ def find_board(root: Path = Path("/")) -> Board:
         return Board("raspberry-pi", model)
     if (root / "etc/nv_tegra_release").exists() or "Jetson" in model:
         return Board("jetson", model or "NVIDIA Jetson")
-    return Board("pc", model or f"{platform.machine()} computer")
+    return Board("pc", model or platform.machine())
 
 
 def _model(root: Path) -> str:

@@ -23,13 +23,13 @@ ANNOUNCEMENT = """<?xml version="1.0" standalone="no"?>
 """
 
 NETWORKS = """\
-# Written by setup.sh install --allow: networks beyond the private ones that the device may talk with. To take one
-# away, remove its line, then: sudo systemctl daemon-reload && sudo systemctl restart interview-grader
+# Written by setup.sh install --allow: networks beyond the private ones that the device may talk with. To
+# take one away, remove its line, then: sudo systemctl daemon-reload; sudo systemctl restart interview-grader
 [Service]
 """
 
 VOLATILE = """\
-# Written by setup.sh install --volatile-log: the log stays in memory and is gone after a restart.
+# Written by setup.sh install --volatile-log: the log is in memory, and gone after a restart.
 [Journal]
 Storage=volatile
 RuntimeMaxUse=32M

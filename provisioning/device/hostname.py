@@ -8,7 +8,7 @@ from pathlib import Path
 
 from device.faults import Refused
 from device.record import Record
-from device.shell import run
+from device.shell import attempt, run
 
 NAME = "interview-grader"
 DEFAULTS = ("raspberrypi", "debian", "ubuntu", "localhost", "jetson", "nvidia-desktop", "tegra-ubuntu")
@@ -33,6 +33,7 @@ def rename(name: str, record: Record, hosts: Path = Path("/etc/hosts")) -> None:
     before = present_name()
     record.keep("name", before)
     run("hostnamectl", "set-hostname", name)
+    attempt("systemctl", "try-restart", "avahi-daemon.service")
     lines = hosts.read_text(encoding="utf-8").splitlines() if hosts.exists() else []
     text = "\n".join(re.sub(rf"(?<=\s){re.escape(before)}(?=\s|$)", name, line) for line in lines)
     if hosts.exists() and text != "\n".join(lines):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device import accounts, board, extras, hostname, links, packages, removing, service, telling
+from device import accounts, board, extras, hostname, packages, placed, removing, service, telling
 from device.faults import DeviceError, Refused
 from device.places import USER, Places
 from device.record import Record
@@ -52,7 +52,7 @@ class Installation:
         steps = [
             Step(self._packages_todo, self._packages_do),
             Step(self._source.todo, self._release_do),
-            Step(self._links_todo, self._links_do),
+            Step(self._files_todo, self._files_do),
             Step(self._accounts_todo, self._accounts_do),
             self._written(extras.announcement(self._places), "the announcement on the network"),
             Step(self._name_todo, lambda: hostname.rename(self._name, self._record)),
@@ -79,22 +79,23 @@ class Installation:
     def _packages_do(self) -> None:
         packages.install(self._packages()[0])
 
-    # --- release, links, accounts ---
+    # --- release, files, accounts ---
 
     def _release_do(self) -> None:
         self._places.opt.mkdir(parents=True, exist_ok=True)
         self._source.install()
 
-    def _links_todo(self) -> str:
-        lacking = [link for link in self._links() if not link.is_there()]
+    def _files(self) -> list[placed.Copy | placed.Link]:
+        return placed.all_files(self._places, self._board.name, self._source.folder)
+
+    def _files_todo(self) -> str:
+        lacking = [file for file in self._files() if not file.is_there()]
         return f"{len(lacking)} files of the system, such as {lacking[0].path}" if lacking else ""
 
-    def _links(self) -> list[links.Link]:
-        return links.all_links(self._places, self._board.name)
-
-    def _links_do(self) -> None:
-        for link in self._links():
-            link.make()
+    def _files_do(self) -> None:
+        for file in self._files():
+            if not file.is_there():
+                file.place()
 
     def _accounts_todo(self) -> str:
         lacking = accounts.lacking(self._source.sysusers)
@@ -105,6 +106,7 @@ class Installation:
 
     def _accounts_do(self) -> None:
         accounts.make(self._source.sysusers, self._record)
+        accounts.give(self._places.state, USER)
         service.reload()
         keep_signers(self._options, self._places, self._source)
 
@@ -169,7 +171,7 @@ def _install(options: argparse.Namespace, places: Places) -> int:
     found = board.find_board()
     if reasons := board.objections(places.opt):
         raise Refused("; ".join(reasons))
-    telling.say(f"this is a {found.model}: {found.name}")
+    telling.say(f"the board: {found.name} ({found.model})")
     with source_of(options, places) as source:
         changed = Installation(options, places, source, found).run()
     if options.check:

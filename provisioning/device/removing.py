@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from device import accounts, extras, hostname, links, service
+from device import accounts, extras, hostname, placed, service
 from device.faults import Refused
 from device.places import USER, Places
 from device.record import Record
@@ -27,8 +27,8 @@ def uninstall(places: Places, *, check: bool) -> None:
         return
     record = Record(places.record)
     service.disable()
-    links.remove_links(places)
     extras.remove_all(places)
+    placed.remove_all(places)
     hostname.put_back(record)
     accounts.remove(USER, record)
     _give_to_root(places)

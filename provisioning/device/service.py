@@ -9,8 +9,9 @@ import time
 import urllib.error
 import urllib.request
 
+from device import placed
 from device.faults import DeviceError, Refused
-from device.places import SERVICE, TIMER
+from device.places import SERVICE, TIMER, Places
 from device.shell import attempt, run, succeeds
 
 READY_S = 60.0
@@ -43,7 +44,8 @@ def disable() -> None:
 
 
 def reload() -> None:
-    """Units, users, folders and device rules as the current release has them."""
+    """Units, users, folders and device rules as the current release has them, also after it was changed."""
+    placed.place_all(Places())
     run("systemctl", "daemon-reload")
     run("systemd-tmpfiles", "--create", "interview-grader.conf")
     if succeeds("udevadm", "control", "--reload"):  # in a container there is no udev
