@@ -11,7 +11,7 @@ import urllib.request
 
 from device import placed
 from device.faults import DeviceError, Refused
-from device.places import SERVICE, TIMER, Places
+from device.places import RECOVER, SERVICE, TIMER, Places
 from device.shell import attempt, run, succeeds
 
 READY_S = 60.0
@@ -23,8 +23,8 @@ def show(key: str, unit: str = SERVICE) -> str:
 
 
 def is_enabled() -> bool:
-    """Whether service and timer start with the system."""
-    return all(succeeds("systemctl", "--quiet", "is-enabled", unit) for unit in (SERVICE, TIMER))
+    """Whether service and timer start with the system, and what finishes an update before them."""
+    return all(succeeds("systemctl", "--quiet", "is-enabled", unit) for unit in (SERVICE, TIMER, RECOVER))
 
 
 def is_active() -> bool:
@@ -33,13 +33,13 @@ def is_active() -> bool:
 
 
 def enable() -> None:
-    """Start both with the system."""
-    run("systemctl", "--quiet", "enable", SERVICE, TIMER)
+    """Start them with the system."""
+    run("systemctl", "--quiet", "enable", SERVICE, TIMER, RECOVER)
 
 
 def disable() -> None:
     """Stop both now, and do not start them with the system."""
-    attempt("systemctl", "--quiet", "disable", "--now", TIMER, SERVICE)
+    attempt("systemctl", "--quiet", "disable", "--now", TIMER, SERVICE, RECOVER)
     attempt("systemctl", "reset-failed", SERVICE)
 
 
@@ -67,8 +67,7 @@ def stop() -> None:
 
 
 def start() -> None:
-    """Start it as the current release has it, and wait until it is ready; raises `DeviceError`."""
-    reload()
+    """Start it and wait until it is ready; raises `DeviceError`."""
     attempt("systemctl", "reset-failed", SERVICE)
     if attempt("systemctl", "start", SERVICE).returncode:
         raise DeviceError(f"the service does not start: {last_words()}")

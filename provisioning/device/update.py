@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from device import service
 from device.faults import USER, DeviceError, Refused
 from device.places import Places
 from device.releases import Releases
 from device.updating import Device, Updater
 
 PROGRAM = "interview-grader-update"
-COMMANDS = ("install", "rollback", "list", "prune", "recover")
+COMMANDS = ("install", "rollback", "list", "prune", "recover", "place")
 _ORPHANS_S = 60.0
 
 
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str]) -> int:
             return _list(_device().releases)
         if os.geteuid() != 0:
             raise Refused("only root may change what runs; put sudo in front")
+        if options.command == "place":  # asked for by the updater, of the release it switches to
+            service.reload()
+            return 0
         _prepare(Places().opt)
         say(_run(Updater(_device(), say), options))
         return 0
@@ -121,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     rollback.add_argument("version", nargs="?", default="", metavar="VERSION")
     commands.add_parser("list", help="the releases that are here; a star marks the one in use")
     commands.add_parser("prune", help="remove all releases but the one in use and one other")
+    commands.add_parser("place")
     recover = commands.add_parser("recover", help="finish or take back what was interrupted")
     recover.add_argument("--boot", action="store_true", help="before the service is started")
     return parser

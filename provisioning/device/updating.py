@@ -20,6 +20,7 @@ from device.faults import BundleError, DeviceError, Refused, told
 from device.journal import Change, Journal
 from device.places import USER
 from device.releases import Releases, order
+from device.shell import run
 
 STEPS = ("unpack", "install", "try", "stop", "records", "switch", "start", "confirm", "tidy")
 """What an update does after the bundle was verified; a rollback begins with `try`."""
@@ -166,7 +167,7 @@ class Updater:
         self._step(change, "switch", f"switching to {new}")
         self._releases.switch(new)
         self._step(change, "start", f"starting {new}")
-        service.start()
+        self._start(new)
         self._step(change, "confirm", f"waiting until {new} is healthy")
         service.wait_steady(self._device.healthy_s, self._device.steady_s)
         self._step(change, "tidy", "tidying up")
@@ -179,6 +180,13 @@ class Updater:
     def _fit(self, version: str) -> None:
         if words := self._ask(version, "venv/bin/python", "-m", "appliance.on_update", "fit"):
             self._say(words)
+
+    def _start(self, version: str, *, boot: bool = False) -> None:
+        """The system's files as this release has them, by its own code, and the service."""
+        python = str(self._releases.path(version) / "venv" / "bin" / "python")
+        run(python, "-I", str(self._releases.path(version) / "provisioning" / "update"), "place")
+        if not boot:
+            service.start()
 
     def _tidy(self, change: Change) -> None:
         outcome = "updated" if change.kind == "update" else "rolled back"
@@ -211,8 +219,7 @@ class Updater:
                 self._back("undo-stop", faults, service.stop)
             self._back("undo-records", faults, lambda: self._fit(change.old))
             self._back("undo-switch", faults, lambda: self._releases.switch(change.old))
-            if not boot:
-                self._back("undo-start", faults, service.start)
+            self._back("undo-start", faults, lambda: self._start(change.old, boot=boot))
         self._entered("undo-tidy")
         shutil.rmtree(self._incoming, ignore_errors=True)
         if change.added:
