@@ -123,6 +123,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         camera_lamp=lamps.present,
         open_to_network=config.access.open_to_network,
         allowed_hosts=config.web.allowed_hosts,
+        state_dir=config.state_dir,
         card=model_card(models_dir(config.vision.models)),
     )
     capture = Capture(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)

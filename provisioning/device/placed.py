@@ -19,6 +19,7 @@ _COPIES = {
     f"{UNITS}/interview-grader.service": "systemd/interview-grader.service",
     f"{UNITS}/interview-grader-retention.service": "systemd/interview-grader-retention.service",
     f"{UNITS}/interview-grader-retention.timer": "systemd/interview-grader-retention.timer",
+    f"{UNITS}/interview-grader-recover.service": "systemd/interview-grader-recover.service",
     "etc/sysusers.d/interview-grader.conf": "systemd/interview-grader.sysusers",
     "etc/tmpfiles.d/interview-grader.conf": "systemd/interview-grader.tmpfiles",
     "etc/udev/rules.d/70-interview-grader.rules": "systemd/interview-grader.rules",
