@@ -111,6 +111,8 @@ def last_words() -> str:
 
 def address() -> str:
     """The address that it has for this device itself, as its status line says; "" while it is not ready."""
+    if not succeeds("systemctl", "--quiet", "is-active", SERVICE):
+        return ""  # the line of its last life may still be there
     found = re.search(r"https?://[^/ ]+:\d+", show("StatusText"))
     return found.group() if found else ""
 

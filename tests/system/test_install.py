@@ -322,8 +322,20 @@ def test_removing_leaves_the_owners_data_and_nothing_else(device: Booted) -> Non
 
 
 @on_one_suite
-def test_installed_again_it_is_the_same_device(device: Booted) -> None:
+def test_a_flashed_card_installs_itself_and_takes_up_what_was_there(device: Booted) -> None:
     certificate = device.path("/var/lib/interview-grader/tls-certificate.pem").read_text()
-    device.run(*INSTALL)
+    card = device.path("/boot/firmware/interview-grader")
+    card.mkdir(parents=True)
+    (card / "release.bundle").symlink_to("/share/bundle")
+    (card / "release_signers").write_text("")
+    command = ("sh", "/boot/firmware/interview-grader/first-boot")
+    device.run("cp", "/share/checkout/provisioning/image/first-boot", "/boot/firmware/interview-grader")
+    refused = device.run(*command, check=False)
+    assert refused.returncode == 2 and "is not signed by a key of" in refused.stdout
+    assert not device.path("/opt/interview-grader").exists()
+
+    device.run("cp", "/share/signers", "/boot/firmware/interview-grader/release_signers")
+    assert "https://interview-grader.local/" in device.run(*command).stdout
     wait_until_healthy(device)
     assert device.path("/var/lib/interview-grader/tls-certificate.pem").read_text() == certificate
+    assert "installed already" in device.run(*command).stdout
