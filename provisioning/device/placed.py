@@ -20,6 +20,8 @@ _COPIES = {
     f"{UNITS}/interview-grader-retention.service": "systemd/interview-grader-retention.service",
     f"{UNITS}/interview-grader-retention.timer": "systemd/interview-grader-retention.timer",
     f"{UNITS}/interview-grader-recover.service": "systemd/interview-grader-recover.service",
+    f"{UNITS}/interview-grader-look.service": "systemd/interview-grader-look.service",
+    f"{UNITS}/interview-grader-look.timer": "systemd/interview-grader-look.timer",
     "etc/sysusers.d/interview-grader.conf": "systemd/interview-grader.sysusers",
     "etc/tmpfiles.d/interview-grader.conf": "systemd/interview-grader.tmpfiles",
     "etc/udev/rules.d/70-interview-grader.rules": "systemd/interview-grader.rules",

@@ -11,7 +11,7 @@ import urllib.request
 
 from device import placed
 from device.faults import DeviceError, Refused
-from device.places import RECOVER, SERVICE, TIMER, Places
+from device.places import LOOK, RECOVER, SERVICE, TIMER, Places
 from device.shell import attempt, run, succeeds
 
 READY_S = 60.0
@@ -39,7 +39,7 @@ def enable() -> None:
 
 def disable() -> None:
     """Stop both now, and do not start them with the system."""
-    attempt("systemctl", "--quiet", "disable", "--now", TIMER, SERVICE, RECOVER)
+    attempt("systemctl", "--quiet", "disable", "--now", TIMER, LOOK, SERVICE, RECOVER)
     attempt("systemctl", "reset-failed", SERVICE)
 
 
