@@ -114,6 +114,25 @@ def test_a_second_run_changes_nothing_and_says_so(device: Booted) -> None:
     assert show(device, "ExecMainStartTimestampMonotonic") == started
 
 
+@on_one_suite
+def test_what_the_owner_asks_for_is_done_and_stays(device: Booted) -> None:
+    refused = device.run(*INSTALL, "--allow", "203.0.113.7/24", check=False)
+    assert refused.returncode == 2 and "expected a network such as" in refused.stderr
+    device.run(*INSTALL, "--allow", "203.0.113.0/24", "--volatile-log")
+    assert "203.0.113.0/24" in show(device, "IPAddressAllow") and "10.0.0.0/8" in show(
+        device, "IPAddressAllow"
+    )
+    assert "/run/log/journal" in device.run("journalctl", "--header").stdout
+    assert device.run(*INSTALL).stdout.splitlines()[-1].startswith("install: nothing was changed")
+    assert "203.0.113.0/24" in show(device, "IPAddressAllow")
+
+
+def test_commands_look_at_the_services_state(device: Booted) -> None:
+    said = device.run("interview-grader", "check").stdout
+    assert "/var/lib/interview-grader" in said and said.splitlines()[-1] == "all is well"
+    assert "the operator has no password yet" in device.run("interview-grader", "access", "list").stdout
+
+
 # --- At work ---
 
 
@@ -243,6 +262,19 @@ def test_the_installer_says_a_mistake_of_the_owner(device: Booted) -> None:
     wish.unlink()
     device.run(*INSTALL)
     wait_until_healthy(device)
+
+
+@on_one_suite
+def test_a_newer_release_is_looked_for_only_when_wished(device: Booted) -> None:
+    look = "interview-grader-look"
+    assert device.says("systemctl", "is-enabled", f"{look}.timer") == "disabled"
+    stick = device.path("/srv/stick")
+    stick.mkdir()
+    (stick / "interview-grader-99.0.0-x86_64-py3.11.bundle").touch()
+    device.path("/etc/interview-grader/update-from").write_text("/srv/stick\n")
+    device.run("systemctl", "start", f"{look}.service")
+    assert "release 99.0.0 is at /srv/stick" in device.journal("-u", f"{look}.service")
+    device.path("/etc/interview-grader/update-from").unlink()
 
 
 @on_one_suite
