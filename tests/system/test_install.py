@@ -310,6 +310,9 @@ def test_nothing_is_written_to_the_card_while_it_works(device: Booted, wish: str
     time.sleep(WATCH_S)  # nobody logs in meanwhile: any command would leave lines in the log
     after = files(device)
     assert {path for path in after if before.get(path) != after[path]} | before.keys() - after.keys() == set()
+    device.run("touch", "/var/lib/interview-grader/accounts.lock")
+    touched = {path for path, _ in files(device).items() - after.items()}
+    assert any(path.endswith("accounts.lock") for path in touched), "else nothing would have been noticed"
     device.path("/etc/interview-grader/config.d/test.toml").write_text(DEMO)
 
 
