@@ -118,7 +118,8 @@ def test_a_second_run_changes_nothing_and_says_so(device: Booted) -> None:
 def test_what_the_owner_asks_for_is_done_and_stays(device: Booted) -> None:
     refused = device.run(*INSTALL, "--allow", "203.0.113.7/24", check=False)
     assert refused.returncode == 2 and "expected a network such as" in refused.stderr
-    device.run(*INSTALL, "--allow", "203.0.113.0/24", "--volatile-log")
+    careful = 'umask 077; exec "$@"'
+    device.run("sh", "-c", careful, "sh", *INSTALL, "--allow", "203.0.113.0/24", "--volatile-log")
     assert "203.0.113.0/24" in show(device, "IPAddressAllow") and "10.0.0.0/8" in show(
         device, "IPAddressAllow"
     )
@@ -187,6 +188,12 @@ def test_the_service_has_no_more_rights_than_it_needs(device: Booted) -> None:
     assert {int(values[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {only_ports}
     user = device.says("id", "-u", "interview-grader")
     assert set(values["Uid"].split()) == {user} != {"0"}
+
+
+@pytest.mark.parametrize("device", ["trixie"], indirect=True)  # bookworm's udevadm cannot verify
+def test_the_device_rules_are_sound(device: Booted) -> None:
+    verdict = device.run("udevadm", "verify", "/etc/udev/rules.d/70-interview-grader.rules").stdout
+    assert "Success: 1, Fail: 0" in " ".join(verdict.split())
 
 
 @on_one_suite
