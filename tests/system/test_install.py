@@ -94,7 +94,8 @@ def test_a_bundle_of_a_stranger_is_refused(device: Booted) -> None:
 
 
 def test_it_installs_without_the_network_and_tells_how_to_go_on(device: Booted) -> None:
-    said = device.run(*INSTALL).stdout
+    careful = ("sh", "-c", 'umask 077; exec "$@"', "sh")  # what root's shell has on some systems
+    said = device.run(*careful, *INSTALL).stdout
     assert "https://interview-grader.local/" in said
     assert re.search(r"first code +\S{4}-\S{4}-\S{4} ", said)
     assert re.search(r"certificate +SHA-256 ([0-9A-F]{2}:){31}", said)
@@ -118,8 +119,7 @@ def test_a_second_run_changes_nothing_and_says_so(device: Booted) -> None:
 def test_what_the_owner_asks_for_is_done_and_stays(device: Booted) -> None:
     refused = device.run(*INSTALL, "--allow", "203.0.113.7/24", check=False)
     assert refused.returncode == 2 and "expected a network such as" in refused.stderr
-    careful = 'umask 077; exec "$@"'
-    device.run("sh", "-c", careful, "sh", *INSTALL, "--allow", "203.0.113.0/24", "--volatile-log")
+    device.run(*INSTALL, "--allow", "203.0.113.0/24", "--volatile-log")
     assert "203.0.113.0/24" in show(device, "IPAddressAllow") and "10.0.0.0/8" in show(
         device, "IPAddressAllow"
     )
@@ -193,7 +193,7 @@ def test_the_service_has_no_more_rights_than_it_needs(device: Booted) -> None:
 @pytest.mark.parametrize("device", ["trixie"], indirect=True)  # bookworm's udevadm cannot verify
 def test_the_device_rules_are_sound(device: Booted) -> None:
     verdict = device.run("udevadm", "verify", "/etc/udev/rules.d/70-interview-grader.rules").stdout
-    assert "Success: 1, Fail: 0" in " ".join(verdict.split())
+    assert "Success: 1 Fail: 0" in " ".join(verdict.split())
 
 
 @on_one_suite
