@@ -1,6 +1,6 @@
 """Updates of a device that is really booted: good, bad, power lost in the middle, from a laptop over ssh.
 
-The device runs a whole bundle; the newer releases are small ones that borrow its libraries, and so are installed
+The device runs a whole bundle; the newer releases are small ones that borrow its libraries, and are installed
 in seconds. The tests go from top to bottom on one device.
 """
 
