@@ -75,7 +75,7 @@ MIGRATES_BADLY: Edits = {
     "store/schema.py": replaced(
         'MIGRATIONS: tuple[Migration, ...] = (Migration(1, "first tables", first_tables),)',
         "def second_step(connection: sqlite3.Connection) -> None:\n"
-        '    connection.execute("ALTER TABLE nothing ADD COLUMN room TEXT")\n\n\n'
+        '    connection.execute("ALTER TABLE absent ADD COLUMN room TEXT")\n\n\n'
         "MIGRATIONS: tuple[Migration, ...] = (\n"
         '    Migration(1, "first tables", first_tables), Migration(2, "rooms", second_step)\n)',
     )

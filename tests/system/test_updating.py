@@ -287,7 +287,7 @@ def test_nothing_is_updated_while_a_session_is_live_unless_told(device, new, fol
     [
         (variants.UNFIT, "0.3.0 is unfit: interview-grader: it is a test"),
         (variants.BLIND, "0.3.0 is unfit: "),
-        (variants.MIGRATES_BADLY, "could not be brought to schema 2 (no such table: nothing)"),
+        (variants.MIGRATES_BADLY, "could not be brought to schema 2 (no such table: absent)"),
         (variants.CRASHES, "the service does not start: "),
         ({**variants.MIGRATES, **variants.UNHEALTHY}, "not healthy within 15 s: /healthz: it is a test"),
     ],
