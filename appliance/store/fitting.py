@@ -75,6 +75,8 @@ def fit(folder: Path, clocks: Clocks | None = None) -> str:
                 return ""
             database.truncate_log(newer)
             return _fitted(path, newer, clocks or Clocks())
+    except StoreError:
+        raise
     except sqlite3.Error as error:
         if database.is_damage(error):
             return ""  # the next start sets it aside

@@ -17,6 +17,8 @@ from tests.machine import ROOT
 
 PYTHON = f"{platform.python_version_tuple()[0]}.{platform.python_version_tuple()[1]}"
 ARCH = platform.machine()
+OWN = sysconfig.get_path("purelib")
+"""Where the libraries of the tests are."""
 
 Edits = Mapping[str, Callable[[str], str]]
 """File of the appliance -> what becomes of its text."""
@@ -73,7 +75,7 @@ MIGRATES_BADLY: Edits = {
     "store/schema.py": replaced(
         'MIGRATIONS: tuple[Migration, ...] = (Migration(1, "first tables", first_tables),)',
         "def second_step(connection: sqlite3.Connection) -> None:\n"
-        '    connection.execute("ALTER TABLE nothing ADD COLUMN room TEXT")\n\n\n'
+        '    connection.execute("ALTER TABLE absent ADD COLUMN room TEXT")\n\n\n'
         "MIGRATIONS: tuple[Migration, ...] = (\n"
         '    Migration(1, "first tables", first_tables), Migration(2, "rooms", second_step)\n)',
     )
@@ -88,8 +90,13 @@ def make_key(folder: Path, name: str = "key") -> Path:
     return key
 
 
-def make_bundle(folder: Path, key: Path, version: str, edits: Edits | None = None, **more: str) -> Path:
-    """A bundle of this checkout as `version`, with edits. `more`: another `arch` or `python`."""
+def make_bundle(
+    folder: Path, key: Path, version: str, edits: Edits | None = None, libraries: str = OWN, **more: str
+) -> Path:
+    """A bundle of this checkout as `version`, with edits.
+
+    `libraries`: the folder on the device where those that it imports are; `more`: another `arch` or `python`.
+    """
     work = folder / f"work-{version}"
     shutil.rmtree(work, ignore_errors=True)
     checkout, wheels = work / "checkout", work / "wheels"
@@ -99,13 +106,13 @@ def make_bundle(folder: Path, key: Path, version: str, edits: Edits | None = Non
     shutil.copy(ROOT / "setup.sh", checkout / "setup.sh")
     (checkout / "appliance").mkdir()
     (checkout / "appliance" / "__init__.py").write_text(f'__version__ = "{version}"\n')
-    appliance_wheel(wheels, version, edits or {})
+    appliance_wheel(wheels, version, edits or {}, libraries)
     return bundle.build(checkout, folder, wheels=wheels, key=key, **{"arch": ARCH, "python": PYTHON, **more})
 
 
-def appliance_wheel(folder: Path, version: str, edits: Edits) -> Path:
-    """The appliance and its models, with a .pth file that leads to the libraries of the tests."""
-    files: dict[str, bytes] = {"libraries.pth": f"{sysconfig.get_path('purelib')}\n".encode()}
+def appliance_wheel(folder: Path, version: str, edits: Edits, libraries: str) -> Path:
+    """The appliance and its models, with a .pth file that leads to its libraries."""
+    files: dict[str, bytes] = {"libraries.pth": f"{libraries}\n".encode()}
     left = {"__init__.py": replaced('__version__ = "', f'__version__ = "{version}"\n_BEFORE = "'), **edits}
     for path in sorted((ROOT / "appliance").rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:

@@ -28,7 +28,7 @@ NAME = "raspberrypi"
 
 _PACKAGES = (
     "systemd systemd-sysv dbus udev kmod procps iproute2 python3 python3-venv python3-systemd openssh-client "
-    "avahi-daemon polkitd"
+    "avahi-daemon polkitd openssh-server sudo"
 )
 _UNWANTED = (
     "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer "

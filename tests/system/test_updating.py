@@ -6,9 +6,11 @@ Real bundles, keys, environments and records; systemctl is a stand-in, which sta
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -124,6 +126,15 @@ def ids(state: Path) -> set[str]:
         store.close()
 
 
+def has(path: Path, id: str) -> bool:
+    """Whether a file of records has a row of a session."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return any(
+            connection.execute(f"SELECT count(*) FROM {table} WHERE {column} = ?", (id,)).fetchone()[0]
+            for table, column in (("sessions", "id"), ("seconds", "session"), ("markers", "session"))
+        )
+
+
 def said_once(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
     """It ended with this code, and one line that has these words."""
     assert done.returncode == code, done.stdout + done.stderr
@@ -157,7 +168,9 @@ def test_an_update_and_back_with_records_in_between(device, new):
     assert device.runs() == OLD and device.is_healthy()
     device.stop()
     assert ids(device.state) == {OTHER, THIRD}
-    assert not [path for path in device.state.glob("records*") if ID.encode() in path.read_bytes()]
+    files = [*device.state.glob("records*.db")]
+    assert len(files) == 3 and not [path for path in files if has(path, ID)]
+    assert all(has(path, OTHER) for path in files)
     told = [entry for entry in AuditLog(device.state).entries() if entry["event"] == "update"]
     assert [(each["outcome"], each["version"]) for each in told] == [("updated", NEW), ("rolled back", OLD)]
     assert AuditLog(device.state).verify().fault == ""
@@ -274,7 +287,7 @@ def test_nothing_is_updated_while_a_session_is_live_unless_told(device, new, fol
     [
         (variants.UNFIT, "0.3.0 is unfit: interview-grader: it is a test"),
         (variants.BLIND, "0.3.0 is unfit: "),
-        (variants.MIGRATES_BADLY, "could not be brought to schema 2 (no such table: nothing)"),
+        (variants.MIGRATES_BADLY, "could not be brought to schema 2 (no such table: absent)"),
         (variants.CRASHES, "the service does not start: "),
         ({**variants.MIGRATES, **variants.UNHEALTHY}, "not healthy within 15 s: /healthz: it is a test"),
     ],
