@@ -132,6 +132,10 @@ def test_commands_look_at_the_services_state(device: Booted) -> None:
     said = device.run("interview-grader", "check").stdout
     assert "/var/lib/interview-grader" in said and said.splitlines()[-1] == "all is well"
     assert "the operator has no password yet" in device.run("interview-grader", "access", "list").stdout
+    stranger = ("setpriv", "--reuid=nobody", "--clear-groups", "interview-grader")
+    refused = device.run(*stranger, "sessions", "list", check=False)
+    assert refused.returncode == 2 and "put sudo in front" in refused.stderr
+    assert device.run(*stranger, "--version").stdout
 
 
 # --- At work ---
