@@ -1,6 +1,6 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check test kills watch run bench models
+.PHONY: help check test release kills watch wear run bench models
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -17,11 +17,17 @@ kills: ## kill a recording 200 times and look what is left (needs one ./setup.sh
 watch: ## watch every write for ten minutes, live and recording: no picture may be among them
 	@WATCH_S=300 .venv/bin/python -m pytest -q tests/appliance/test_records.py -k picture
 
+wear: ## boot a device and watch its card for five minutes, live and idle: nothing may be written (as root)
+	@WATCH_S=300 .venv/bin/python -m pytest -q --timeout 1200 tests/system/test_install.py -k 'bookworm and not mistake'
+
 run: ## set up and start the appliance
 	@./setup.sh run
 
 bench: ## where the processor time goes, frame by frame
 	@.venv/bin/interview-grader bench
+
+release: ## make a signed release bundle in dist/ (needs one ./setup.sh test before; ARGS="--arch aarch64 --python 3.13")
+	@.venv/bin/python provisioning/release $(ARGS)
 
 models: ## make the model files and the demo clip again; DATA=folder and WORK=folder: train anew as well
 	python3 -m venv .venv-models

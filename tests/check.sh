@@ -9,11 +9,12 @@ check() { # NAME COMMAND...
   "${@:2}" || failed+=("$1")
 }
 
-mapfile -t scripts < <(find setup.sh .ci/run tests provisioning -name '*.sh' -o -path .ci/run 2>/dev/null)
+mapfile -t scripts < <(grep -rlE '^#!(/bin/sh|/usr/bin/env bash)' setup.sh .ci tests provisioning --exclude='*.py')
 
 check 'ruff' .venv/bin/python -m ruff check --quiet .
 check 'ruff format' .venv/bin/python -m ruff format --quiet --check .
 check 'mypy' .venv/bin/python -m mypy --strict appliance
+check 'mypy of provisioning' env MYPYPATH=provisioning .venv/bin/python -m mypy --strict provisioning/device
 check 'shellcheck' shellcheck "${scripts[@]}"
 
 [ ${#failed[@]} -eq 0 ] && exit 0

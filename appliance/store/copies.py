@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from appliance.errors import StoreError
@@ -114,6 +115,11 @@ class Copies:
 
     def _exports(self) -> list[Path]:
         return sorted(path for path in (self._folder / EXPORTS).rglob("*") if path.is_file())
+
+
+def stamp(wall: float) -> str:
+    """A time in Unix seconds as names of files have it."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(wall))
 
 
 def _erased(path: Path, ids: set[str]) -> bool:

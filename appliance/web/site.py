@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from flask import current_app
@@ -44,6 +45,8 @@ class Site:
     camera_lamp: bool
     open_to_network: bool
     allowed_hosts: tuple[str, ...]
+    state_dir: Path
+    """Where what the updater tells lies."""
     card: str = ""
     """The model card of the models in use, Markdown."""
     seen: Seen = field(default_factory=Seen)

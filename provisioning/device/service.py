@@ -1,0 +1,165 @@
+"""The service as systemd and the network see it: enabled, started, ready, and what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import time
+import urllib.error
+import urllib.request
+
+from device import placed
+from device.faults import DeviceError, Refused
+from device.places import LOOK, RECOVER, SERVICE, TIMER, Places
+from device.shell import attempt, run, succeeds
+
+READY_S = 60.0
+
+
+def show(key: str, unit: str = SERVICE) -> str:
+    """A property of the unit as `systemctl show` gives it."""
+    return attempt("systemctl", "show", "--value", "-p", key, unit).stdout.strip()
+
+
+def is_enabled() -> bool:
+    """Whether service and timer start with the system, and what finishes an update before them."""
+    return all(succeeds("systemctl", "--quiet", "is-enabled", unit) for unit in (SERVICE, TIMER, RECOVER))
+
+
+def is_active() -> bool:
+    """Whether service and timer run."""
+    return all(succeeds("systemctl", "--quiet", "is-active", unit) for unit in (SERVICE, TIMER))
+
+
+def enable() -> None:
+    """Start them with the system."""
+    run("systemctl", "--quiet", "enable", SERVICE, TIMER, RECOVER)
+
+
+def disable() -> None:
+    """Stop both now, and do not start them with the system."""
+    attempt("systemctl", "--quiet", "disable", "--now", TIMER, LOOK, SERVICE, RECOVER)
+    attempt("systemctl", "reset-failed", SERVICE)
+
+
+def reload() -> None:
+    """Units, users, folders and device rules as the current release has them, also after it was changed."""
+    placed.place_all(Places())
+    run("systemctl", "daemon-reload")
+    run("systemd-tmpfiles", "--create", "interview-grader.conf")
+    if succeeds("udevadm", "control", "--reload"):  # in a container there is no udev
+        attempt("udevadm", "trigger", "--subsystem-match=video4linux", "--subsystem-match=gpio")
+        attempt("udevadm", "trigger", "--subsystem-match=usb")
+
+
+def restart() -> None:
+    """Start it anew and wait until it says that it is ready; raises `DeviceError` with what it said."""
+    attempt("systemctl", "reset-failed", SERVICE)
+    run("systemctl", "start", TIMER)
+    if attempt("systemctl", "restart", SERVICE).returncode:
+        raise DeviceError(f"the service does not start: {last_words()}")
+
+
+def stop() -> None:
+    """Stop it and wait until it has ended; raises `DeviceError`."""
+    run("systemctl", "stop", SERVICE)
+
+
+def start() -> None:
+    """Start it and wait until it is ready; raises `DeviceError`."""
+    attempt("systemctl", "reset-failed", SERVICE)
+    if attempt("systemctl", "start", SERVICE).returncode:
+        raise DeviceError(f"the service does not start: {last_words()}")
+
+
+def wait_steady(healthy_s: float, steady_s: float) -> None:
+    """Until one process has been healthy for `steady_s`; raises `DeviceError` if that takes `healthy_s`."""
+    began = since = time.monotonic()
+    before = ""
+    while True:
+        process, fault, now = show("MainPID"), _fault(), time.monotonic()
+        if fault or process != before:
+            since, before = now, process
+        if not fault and now - since >= steady_s:
+            return
+        if now - began >= healthy_s + steady_s:
+            raise DeviceError(f"not healthy within {healthy_s:.0f} s: {fault or 'it starts again and again'}")
+        time.sleep(0.5)
+
+
+def _fault() -> str:
+    """What keeps it from being healthy, "" if nothing does."""
+    try:
+        health = ask("/healthz")
+        if health.get("status") not in ("ok", "idle"):
+            return f"/healthz: {health.get('reason') or health}"
+        storage = ask("/api/state").get("storage")
+    except DeviceError as error:
+        return str(error)
+    read_only = isinstance(storage, dict) and storage.get("state") == "read_only"
+    return str(storage["reason"]) if isinstance(storage, dict) and read_only else ""
+
+
+def last_words() -> str:
+    """The last line that the service itself wrote to the journal."""
+    said = attempt(
+        "journalctl", "-u", SERVICE, "-t", "interview-grader", "-n", "1", "-o", "cat", "--no-pager"
+    )
+    return said.stdout.strip() or f"see journalctl -u {SERVICE}"
+
+
+def address() -> str:
+    """The address that it has for this device itself, as its status line says; "" while it is not ready."""
+    if not succeeds("systemctl", "--quiet", "is-active", SERVICE):
+        return ""  # the line of its last life may still be there
+    found = re.search(r"https?://[^/ ]+:\d+", show("StatusText"))
+    return found.group() if found else ""
+
+
+def port() -> int:
+    """The port it serves; 0 while it is not ready."""
+    return int(address().rpartition(":")[2] or 0)
+
+
+def wait_healthy() -> str:
+    """What /healthz says: "ok", or why there is no picture yet; raises `DeviceError` when nobody answers."""
+    deadline = time.monotonic() + READY_S
+    while True:
+        try:
+            answer = ask("/healthz")
+            return "ok" if answer.get("status") == "ok" else str(answer.get("reason"))
+        except DeviceError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.5)
+
+
+def refuse_while_live() -> None:
+    """Raises `Refused` while somebody is being read: a restart would end that."""
+    if not address() or ask("/healthz").get("status") == "idle":
+        return
+    answer = ask("/api/state")
+    session = answer.get("session")
+    nobody = isinstance(session, dict) and session.get("people") is None  # a clip, which shows nobody living
+    # Where it cannot be reached by loopback it tells nobody without a login: then it may be live.
+    state = answer.get("state") or "perhaps live"
+    if state not in ("live", "recording") or not nobody:
+        raise Refused(f"a session is {state}; press Stop on the page and try again, or add --now")
+
+
+def ask(path: str) -> dict[str, object]:
+    """What the service answers on this device itself, whatever its status; raises `DeviceError`."""
+    own = address()
+    if not own:
+        raise DeviceError(f"the service is not ready: {last_words()}")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is this device: nobody in between
+    ways = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    try:
+        with urllib.request.build_opener(*ways).open(own + path, timeout=5) as got:
+            return dict(json.load(got))
+    except urllib.error.HTTPError as error:
+        return dict(json.load(error))
+    except (OSError, ValueError) as error:
+        raise DeviceError(f"{own}{path} does not answer: {error}") from error

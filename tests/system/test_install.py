@@ -1,0 +1,387 @@
+"""`setup.sh install` on a device that is really booted, and the service in its sandbox.
+
+The tests of one suite share a device and go from top to bottom: bare, installed, at work, removed.
+A container has no camera: the service plays the demo clip. Camera and pins are tested in a virtual machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.booted import DEVICE, NAME, Booted, base_system, wait_for
+
+pytestmark = pytest.mark.timeout(600)
+
+SETUP = "/share/checkout/setup.sh"
+INSTALL = (SETUP, "install", "--offline", "/share/bundle", "--signers", "/share/signers")
+UNIT = "interview-grader.service"
+WATCH_S = int(os.environ.get("WATCH_S", "15"))
+"""How long writes are watched, live and idle each: `make wear` takes five minutes."""
+
+DEMO = '[camera]\nbackend = "demo"\n'
+
+
+@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+def device(request: pytest.FixtureRequest, share: Callable[[str], Path]) -> Iterator[Booted]:
+    """A fresh Debian, just switched on, with its owner's wish for the demo clip."""
+    shared = share(request.param)
+    with Booted([base_system(request.param)], shared) as booted:
+        wish = booted.path("/etc/interview-grader/config.d/test.toml")
+        wish.parent.mkdir(parents=True)
+        wish.write_text(DEMO)
+        yield booted
+
+
+on_one_suite = pytest.mark.parametrize("device", ["bookworm"], indirect=True)
+"""For what is the same on every suite."""
+
+
+def show(device: Booted, key: str) -> str:
+    return device.says("systemctl", "show", "--value", "-p", key, UNIT)
+
+
+def healthy(device: Booted) -> bool:
+    got = device.viewer("curl", "-sk", "--max-time", "5", "-w", "%{http_code}", f"https://{DEVICE}/healthz")
+    return got.stdout.endswith("200")
+
+
+def restart(device: Booted) -> subprocess.CompletedProcess[str]:
+    """Start it anew, however often that was done in the last minutes."""
+    device.run("systemctl", "reset-failed", UNIT, check=False)
+    return device.run("systemctl", "restart", UNIT, check=False)
+
+
+def wait_until_healthy(device: Booted, seconds: float = 60) -> None:
+    wait_for(
+        lambda: healthy(device), seconds, lambda: f"not healthy:\n{device.journal('-u', UNIT, '-n', '40')}"
+    )
+
+
+def owned(device: Booted) -> set[str]:
+    """Every file of the device that bears the product's name."""
+    found = device.says("find", "/etc", "/opt", "/usr", "/var/lib", "-name", "*interview*grader*")
+    return set(found.split())
+
+
+# --- A bare device ---
+
+
+def test_check_says_what_would_change_and_changes_nothing(device: Booted) -> None:
+    before = owned(device)
+    said = device.run(*INSTALL, "--check").stdout
+    assert "would change: release" in said and "user interview-grader" in said
+    assert said.splitlines()[-1] == "install: nothing was changed"
+    assert owned(device) == before
+    assert device.says("hostname") == NAME
+
+
+@on_one_suite
+def test_a_bundle_of_a_stranger_is_refused(device: Booted) -> None:
+    device.path("/root/nobody").write_text("")
+    done = device.run(*INSTALL[:-1], "/root/nobody", check=False)
+    assert done.returncode == 2 and "signed by a key that this device does not know" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not device.path("/opt/interview-grader").exists()
+
+
+def test_it_installs_without_the_network_and_tells_how_to_go_on(device: Booted) -> None:
+    careful = ("sh", "-c", 'umask 077; exec "$@"', "sh")  # what root's shell has on some systems
+    said = device.run(*careful, *INSTALL).stdout
+    assert "https://interview-grader.local/" in said
+    assert re.search(r"first code +\S{4}-\S{4}-\S{4} ", said)
+    assert re.search(r"certificate +SHA-256 ([0-9A-F]{2}:){31}", said)
+    assert "lamps        none on this board" in said
+    assert device.says("hostname") == "interview-grader"
+    assert device.says("systemctl", "is-enabled", UNIT) == "enabled"
+    assert device.says("systemctl", "--failed", "--no-legend") == ""
+
+
+def test_a_second_run_changes_nothing_and_says_so(device: Booted) -> None:
+    started = show(device, "ExecMainStartTimestampMonotonic")
+    for arguments in (INSTALL, ("/opt/interview-grader/current/setup.sh", "install")):
+        said = device.run(*arguments).stdout
+        assert said.splitlines()[-1] == "install: nothing was changed: everything was as it should be"
+        assert "first code" in said
+    assert device.run(*INSTALL, "--check").stdout.splitlines()[-1] == "install: nothing would change"
+    assert show(device, "ExecMainStartTimestampMonotonic") == started
+
+
+@on_one_suite
+def test_what_the_owner_asks_for_is_done_and_stays(device: Booted) -> None:
+    refused = device.run(*INSTALL, "--allow", "203.0.113.7/24", check=False)
+    assert refused.returncode == 2 and "expected a network such as" in refused.stderr
+    device.run(*INSTALL, "--allow", "203.0.113.0/24", "--volatile-log")
+    assert "203.0.113.0/24" in show(device, "IPAddressAllow") and "10.0.0.0/8" in show(
+        device, "IPAddressAllow"
+    )
+    assert "/run/log/journal" in device.run("journalctl", "--header").stdout
+    assert device.run(*INSTALL).stdout.splitlines()[-1].startswith("install: nothing was changed")
+    assert "203.0.113.0/24" in show(device, "IPAddressAllow")
+
+
+def test_commands_look_at_the_services_state(device: Booted) -> None:
+    said = device.run("interview-grader", "check").stdout
+    assert "/var/lib/interview-grader" in said and said.splitlines()[-1] == "all is well"
+    assert "the operator has no password yet" in device.run("interview-grader", "access", "list").stdout
+    stranger = ("setpriv", "--reuid=nobody", "--clear-groups", "interview-grader")
+    refused = device.run(*stranger, "sessions", "list", check=False)
+    assert refused.returncode == 2 and "put sudo in front" in refused.stderr
+    assert device.run(*stranger, "--version").stdout
+
+
+# --- At work ---
+
+
+def test_the_page_opens_on_another_host_over_tls(device: Booted) -> None:
+    wait_until_healthy(device)
+    certificate = device.path("/var/lib/interview-grader/tls-certificate.pem")
+    name = ["--resolve", f"interview-grader.local:443:{DEVICE}", "--cacert", str(certificate)]
+    browser = ["-sSL", "--max-time", "10", "-H", "Accept: text/html"]
+    page = device.viewer("curl", *browser, *name, "https://interview-grader.local/").stdout
+    assert "<title>" in page and "first code" in page
+    state = device.viewer("curl", "-sk", f"https://{DEVICE}/api/state").stdout
+    assert "camera" not in state, "nobody sees the state without a login"
+
+
+def test_the_name_is_announced(device: Booted) -> None:
+    query = Path(__file__).with_name("ask_mdns.py")
+    found: list[str] = []
+
+    def announced() -> bool:
+        found[:] = device.viewer("python3", str(query), "interview-grader.local").stdout.split()
+        return DEVICE in found
+
+    wait_for(announced, 20, lambda: f"interview-grader.local: {found}")
+
+
+def test_both_engines_read_the_clip_inside_the_sandbox(device: Booted) -> None:
+    def read() -> bool:
+        state = json.loads(device.says("python3", "-c", ASK.format(path="/api/state")))
+        people = (state["reading"] or {}).get("faces", [])
+        return any(person["emotions"] for person in people)
+
+    wait_for(read, 60, lambda: device.journal("-u", UNIT, "-n", "40"))
+
+
+ASK = """
+import ssl, urllib.request
+context = ssl._create_unverified_context()
+print(urllib.request.urlopen("https://127.0.0.1{path}", context=context).read().decode())
+"""
+
+
+def test_the_service_has_no_more_rights_than_it_needs(device: Booted) -> None:
+    for unit in (UNIT, "interview-grader-retention.service"):
+        score = device.run("systemd-analyze", "security", "--no-pager", "--threshold=15", unit).stdout
+        assert "Overall exposure level" in score
+    verdict = device.run("systemd-analyze", "verify", f"/etc/systemd/system/{UNIT}")
+    assert "interview-grader" not in verdict.stderr
+    text = device.run("cat", f"/proc/{show(device, 'MainPID')}/status").stdout
+    values = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    assert values["NoNewPrivs"] == "1" and values["Seccomp"] == "2"
+    only_ports = 1 << 10  # CAP_NET_BIND_SERVICE
+    assert {int(values[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {only_ports}
+    user = device.says("id", "-u", "interview-grader")
+    assert set(values["Uid"].split()) == {user} != {"0"}
+
+
+@pytest.mark.parametrize("device", ["trixie"], indirect=True)  # bookworm's udevadm cannot verify
+def test_the_device_rules_are_sound(device: Booted) -> None:
+    verdict = device.run("udevadm", "verify", "/etc/udev/rules.d/70-interview-grader.rules").stdout
+    assert "Success: 1 Fail: 0" in " ".join(verdict.split())
+
+
+@on_one_suite
+def test_its_log_has_fields(device: Booted) -> None:
+    lines = device.says("journalctl", "-u", UNIT, "-t", "interview-grader", "-o", "json", "--no-pager")
+    entries = [json.loads(line) for line in lines.splitlines()]
+    assert {entry.get("CAMERA") for entry in entries} >= {"demo"}
+    assert {"MainThread"} <= {entry.get("WORKER") for entry in entries}
+    assert all(entry["SYSLOG_IDENTIFIER"] == "interview-grader" for entry in entries)
+
+
+def test_a_stopped_process_is_found_by_the_watchdog_and_comes_back(device: Booted) -> None:
+    before, restarts = show(device, "MainPID"), int(show(device, "NRestarts"))
+    device.run("kill", "-STOP", before)
+    wait_for(
+        lambda: int(show(device, "NRestarts")) > restarts, 60, lambda: device.journal("-u", UNIT, "-n", "20")
+    )
+    wait_until_healthy(device)
+    assert show(device, "MainPID") != before
+    assert "Watchdog timeout" in device.journal("-u", UNIT, "-n", "60")
+
+
+@on_one_suite
+def test_a_killed_process_comes_back(device: Booted) -> None:
+    before = show(device, "MainPID")
+    device.run("kill", "-KILL", before)
+    wait_for(lambda: show(device, "MainPID") not in ("0", before), 60, lambda: device.journal("-u", UNIT))
+    wait_until_healthy(device)
+
+
+@on_one_suite
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("[web]\nprot = 80\n", "unknown key; did you mean 'port'?"),
+        ('[vision]\nmodels = "/nowhere"\n', "/nowhere"),
+        ("[web]\nport = 22222\n", "another program listens on this port already"),
+    ],
+    ids=["a setting", "a model", "a port"],
+)
+def test_a_mistake_of_the_owner_is_said_once_and_does_not_loop(
+    device: Booted, fault: str, words: str
+) -> None:
+    blocker = "import socket, time; held = socket.create_server(('0.0.0.0', 22222)); time.sleep(600)"
+    device.run("systemd-run", "--quiet", "--unit=blocker", "python3", "-c", blocker)
+    wait_for(
+        lambda: ":22222" in device.says("ss", "--listening", "--tcp", "--numeric"), 20, lambda: "no blocker"
+    )
+    wish = device.path("/etc/interview-grader/config.d/wrong.toml")
+    wish.write_text(fault)
+    try:
+        assert restart(device).returncode != 0
+        assert show(device, "ActiveState") == "failed"
+        assert show(device, "ExecMainStatus") == "2"
+        assert show(device, "NRestarts") == "0"
+        said = device.journal("-u", UNIT, f"_SYSTEMD_INVOCATION_ID={show(device, 'InvocationID')}")
+        assert words in said and "Traceback" not in said
+    finally:
+        wish.unlink()
+        device.run("systemctl", "stop", "blocker")
+    assert restart(device).returncode == 0
+    wait_until_healthy(device)
+
+
+@on_one_suite
+def test_the_installer_says_a_mistake_of_the_owner(device: Booted) -> None:
+    wish = device.path("/etc/interview-grader/config.d/wrong.toml")
+    wish.write_text("[web]\nprot = 80\n")
+    device.run("systemctl", "stop", UNIT)
+    refused = device.run(*INSTALL, check=False)
+    assert refused.returncode == 2 and "unknown key; did you mean 'port'?" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    wish.unlink()
+    device.run(*INSTALL)
+    wait_until_healthy(device)
+
+
+@on_one_suite
+def test_a_newer_release_is_looked_for_only_when_wished(device: Booted) -> None:
+    look = "interview-grader-look"
+    assert device.says("systemctl", "is-enabled", f"{look}.timer") == "disabled"
+    stick = device.path("/srv/stick")
+    stick.mkdir()
+    (stick / "interview-grader-99.0.0-x86_64-py3.11.bundle").touch()
+    device.path("/etc/interview-grader/update-from").write_text("/srv/stick\n")
+    device.run("systemctl", "start", f"{look}.service")
+    assert "release 99.0.0 is at /srv/stick" in device.journal("-u", f"{look}.service")
+    device.path("/etc/interview-grader/update-from").unlink()
+
+
+@on_one_suite
+def test_what_is_too_old_goes_also_while_it_is_not_running(device: Booted) -> None:
+    retention = "interview-grader-retention.service"
+    device.run("systemctl", "start", retention)
+    assert "exec-condition" in device.journal("-u", retention)
+    device.run("systemctl", "stop", UNIT)
+    device.run("systemctl", "start", retention)
+    assert device.says("systemctl", "show", "--value", "-p", "ExecMainStatus", retention) == "0"
+    assert "Finished" in device.journal("-u", retention)
+    assert restart(device).returncode == 0
+    wait_until_healthy(device)
+
+
+def test_it_starts_with_the_device(device: Booted) -> None:
+    certificate = device.path("/var/lib/interview-grader/tls-certificate.pem").read_text()
+    device.reboot()
+    wait_until_healthy(device)
+    assert device.says("hostname") == "interview-grader"
+    assert device.says("systemctl", "is-active", "interview-grader-retention.timer") == "active"
+    assert device.path("/var/lib/interview-grader/tls-certificate.pem").read_text() == certificate
+
+
+@on_one_suite
+@pytest.mark.parametrize("wish", [DEMO, f"{DEMO}needs_agreement = true\n"], ids=["live", "idle"])
+def test_nothing_is_written_to_the_card_while_it_works(device: Booted, wish: str) -> None:
+    device.path("/etc/interview-grader/config.d/test.toml").write_text(wish)
+    assert restart(device).returncode == 0
+    wait_until_healthy(device)
+    time.sleep(3)  # the log's last lines about the start
+    before = files(device)
+    time.sleep(WATCH_S)  # nobody logs in meanwhile: any command would leave lines in the log
+    after = files(device)
+    assert {path for path in after if before.get(path) != after[path]} | before.keys() - after.keys() == set()
+    device.run("touch", "/var/lib/interview-grader/accounts.lock")
+    touched = {path for path, _ in files(device).items() - after.items()}
+    assert any(path.endswith("accounts.lock") for path in touched), "else nothing would have been noticed"
+    device.path("/etc/interview-grader/config.d/test.toml").write_text(DEMO)
+
+
+def files(device: Booted) -> dict[str, tuple[int, int]]:
+    """Every file on the device's card, with when it was written last and its size."""
+    found = {}
+    for folder, _, names in os.walk(device.path("/")):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(os.path.join(folder, name))
+                found[os.path.join(folder, name)] = status.st_mtime_ns, status.st_size
+    return found
+
+
+@on_one_suite
+def test_it_works_on_a_root_that_is_read_only(device: Booted) -> None:
+    device.shut_down()
+    device.power_on(read_only=True, writable=["/var/lib/interview-grader"])
+    assert device.run("touch", "/etc/written", check=False).returncode != 0
+    wait_until_healthy(device)
+    device.shut_down()
+    device.power_on()
+    wait_until_healthy(device)
+
+
+# --- Removed ---
+
+
+def test_removing_leaves_the_owners_data_and_nothing_else(device: Booted) -> None:
+    said = device.run("/opt/interview-grader/current/setup.sh", "install", "--uninstall").stdout
+    assert "/etc/interview-grader and /var/lib/interview-grader" in said
+    assert owned(device) == {"/etc/interview-grader", "/var/lib/interview-grader"}
+    assert device.path("/etc/interview-grader/config.d/test.toml").read_text() == DEMO
+    assert device.path("/var/lib/interview-grader").stat().st_mode & 0o777 == 0o700
+    assert device.path("/var/lib/interview-grader").stat().st_uid == 0
+    for kind in ("passwd", "group"):
+        assert "interview-grader" not in device.says("getent", kind)
+    assert "gpio" not in device.says("getent", "group")
+    assert device.says("hostname") == NAME
+    assert UNIT not in device.says("systemctl", "list-unit-files", "--no-legend")
+    assert device.viewer("curl", "-sk", "--max-time", "3", f"https://{DEVICE}/").returncode != 0
+
+
+@on_one_suite
+def test_a_flashed_card_installs_itself_and_takes_up_what_was_there(device: Booted) -> None:
+    certificate = device.path("/var/lib/interview-grader/tls-certificate.pem").read_text()
+    card = device.path("/boot/firmware/interview-grader")
+    card.mkdir(parents=True)
+    (card / "release.bundle").symlink_to("/share/bundle")
+    (card / "release_signers").write_text("")
+    command = ("sh", "/boot/firmware/interview-grader/first-boot")
+    device.run("cp", "/share/checkout/provisioning/image/first-boot", "/boot/firmware/interview-grader")
+    refused = device.run(*command, check=False)
+    assert refused.returncode == 2 and "is not signed by a key of" in refused.stdout
+    assert not device.path("/opt/interview-grader").exists()
+
+    device.run("cp", "/share/signers", "/boot/firmware/interview-grader/release_signers")
+    assert "https://interview-grader.local/" in device.run(*command).stdout
+    wait_until_healthy(device)
+    assert device.path("/var/lib/interview-grader/tls-certificate.pem").read_text() == certificate
+    assert "installed already" in device.run(*command).stdout
