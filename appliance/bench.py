@@ -133,7 +133,7 @@ def table(bare: dict[str, float], daemon: DaemonCost, reader: Reader) -> Iterato
     """The figures as Markdown, with the machine named."""
     total = sum(bare.values())
     yield f"Machine: {_machine()}; Python {platform.python_version()}, OpenCV {cv2.__version__}"
-    for role, engine in reader.described.items():
+    for role, engine in reader.described().items():
         yield f"- {role}: {engine}"
     yield ""
     yield "| processor time a frame, 1280x720, one face, one viewer | ms |"

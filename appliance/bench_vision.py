@@ -33,6 +33,11 @@ class _Counted:
         self.runs = 0
 
     @property
+    def description(self) -> str:
+        """Of the engine watched."""
+        return self._engine.description
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """Of the engine watched."""
         return self._engine.inputs

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 import cv2
 
 from appliance import registry
+from appliance.accelerator import Accelerator
 from appliance.access.reset import reset_access
 from appliance.aiming import Aim
 from appliance.audit import AuditLog
+from appliance.build_engine import make_engines
 from appliance.build_session import make_button, make_store, make_terms
 from appliance.build_web import make_door, make_servers
 from appliance.button import Button
 from appliance.changes import note_changes
 from appliance.config import Choice, Config, narrowed
-from appliance.environment import hushed
 from appliance.errors import BackendMissing
 from appliance.handoff import Slot
 from appliance.health import Health
@@ -62,7 +63,12 @@ class Reader:
     pipeline: Pipeline
     classifier: Classifier
     engines: dict[str, Engine]
-    described: dict[str, str]
+    names: dict[str, str]
+    accelerator: Accelerator | None
+
+    def described(self) -> dict[str, str]:
+        """Role -> model, and what runs it now."""
+        return {role: f"{name}, {self.engines[role].description}" for role, name in self.names.items()}
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ class Appliance:
     lamps: Lamps
     button: Button | None
     store: Store
+    accelerator: Accelerator | None
 
 
 def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[str], None]) -> Appliance:
@@ -92,8 +99,8 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     name_camera(choice.backend)
     camera = make_camera(choice)
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
-    reader = make_reader(config)
     health = Health(choice.backend)
+    reader = make_reader(config, health=health)
     audit = AuditLog(config.state_dir)
     note_changes(config.effective(), config.state_dir, audit)
     store = make_store(config, audit)
@@ -163,6 +170,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         lamps=lamps,
         button=make_button(config, session, reset),
         store=store,
+        accelerator=reader.accelerator,
     )
 
 
@@ -219,11 +227,14 @@ def _limits(vision: VisionSettings) -> Limits:
 
 
 def make_reader(
-    config: Config, watch: Callable[[str, Engine], Engine] = lambda role, engine: engine
+    config: Config,
+    watch: Callable[[str, Engine], Engine] = lambda role, engine: engine,
+    health: Health | None = None,
 ) -> Reader:
     """Detectors, classifier and tracker on their engines; raises `ModelError` for a model that is unfit.
 
-    `watch` may put something between each engine and its user, by role.
+    `watch` may put something between each engine and its user, by role. `health` is told of calls to an
+    accelerator, so that one that hangs is noticed.
     """
     cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.
     vision = config.vision
@@ -231,18 +242,18 @@ def make_reader(
     detector_model = manifest.detector(vision.detector)
     verifier_model = manifest.verifier(vision.verifier)
     classifier_model = manifest.classifier(vision.classifier)
+    opener = make_engines(config, health)
     engines: dict[str, Engine] = {}
-    described: dict[str, str] = {}
+    names: dict[str, str] = {}
     wanted = {"detector": detector_model, "verifier": verifier_model, "classifier": classifier_model}
     for role, model in wanted.items():
         if model is None:
             continue
         path = manifest.verified(model)
-        with hushed():
-            opened = registry.load("engine", config.engine.backend)(path, config.engine.settings)
+        opened = opener.open(path)
         check_tensors(str(path), model, opened.inputs, opened.outputs)
         engines[role] = watch(role, opened)
-        described[role] = f"{path.stem}, {opened.description}"
+        names[role] = path.stem
     classifier = Classifier(engines["classifier"], classifier_model)
     detector = BlazeFace(engines["detector"], detector_model, threshold=vision.threshold)
     verifier = (
@@ -256,4 +267,4 @@ def make_reader(
         Doubt(vision.smoothing_s, vision.unsure_below, _limits(vision)),
         max_people=vision.max_people,
     )
-    return Reader(pipeline, classifier, engines, described)
+    return Reader(pipeline, classifier, engines, names, opener.accelerator)

@@ -65,6 +65,8 @@ class Daemon:
             try:
                 appliance.health.check_beats()
             except WorkerStuck as stuck:
+                if appliance.accelerator:
+                    appliance.accelerator.blame()
                 self._fail(str(stuck))
                 return
             appliance.site.session.tick()
@@ -129,7 +131,7 @@ class Daemon:
 
     def _say_how(self) -> None:
         site = self._appliance.site
-        for role, engine in site.engine.items():
+        for role, engine in site.engine().items():
             log.info("%s: %s", role, engine)
         if not site.camera_lamp:
             log.warning("no camera lamp is configured: nothing but the page shows whether the camera is open")

@@ -49,6 +49,10 @@ class Engine(Protocol):
     """Runs one model: tensor in, tensors out. Belongs to one thread."""
 
     @property
+    def description(self) -> str:
+        """What runs it, for page and log."""
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """What the model expects."""
 

@@ -17,6 +17,7 @@ CAMERAS = {
 }
 ENGINES = {
     "tflite": "appliance.engines.tflite:TFLite",
+    "coral": "appliance.engines.coral:Coral",
     "replay": "appliance.engines.replay:Replay",
 }
 SINKS = {

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from appliance import registry, toml
+from appliance import toml
+from appliance.build_engine import make_engines
 from appliance.config import Config
 from appliance.environment import hushed
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, EngineError, ModelError
@@ -51,7 +52,7 @@ class _Check:
     """One look at a folder of models. What is not right is collected in `faults`."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self._config, self._engines = config, make_engines(config)
         self._folder = models_dir(config.vision.models)
         self._file = self._folder / "manifest.toml"
         self._faces: list[Face] = []
@@ -74,10 +75,7 @@ class _Check:
         try:
             name, table = self._chosen(use)
             path = self._verified(name, table)
-            with hushed():
-                engine = registry.load("engine", self._config.engine.backend)(
-                    path, self._config.engine.settings
-                )
+            engine = self._engines.open(path)
         except ApplianceError as error:
             if error.args:  # without any it was said when the manifest was read
                 self.faults.append(error)

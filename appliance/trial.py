@@ -31,7 +31,7 @@ class _Recorded:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.inputs, self.outputs = engine.inputs, engine.outputs
+        self.description, self.inputs, self.outputs = engine.description, engine.inputs, engine.outputs
         self.last: list[Tensor] = []
 
     def run(self, tensor: Tensor) -> list[Tensor]:

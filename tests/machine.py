@@ -74,6 +74,7 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-picamera2": lambda: importlib.util.find_spec("picamera2") is None,
     "no-python3.11": lambda: fallback_python() is None,
     "no-right-to-mount": lambda: not can_mount(),
+    "no-gcc": lambda: shutil.which("gcc") is None,
     "no-strace": lambda: not can_trace(),
     "no-shared-data": lambda: shared_data() is None,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,11 +37,12 @@ class TFLiteSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Runtime:
-    """A TFLite runtime that is installed: package, version, and its interpreter class."""
+    """A TFLite runtime that is installed: package, version, its interpreter class, how it loads delegates."""
 
     package: str
     version: str
     interpreter: Any
+    load_delegate: Callable[[str, dict[str, str]], Any]
 
 
 def load_runtime(wanted: str = "auto") -> Runtime:
@@ -52,7 +54,8 @@ def load_runtime(wanted: str = "auto") -> Runtime:
         except (ImportError, SystemError) as error:  # SystemError: tflite-runtime's answer to numpy 2
             faults.append(f"{package}: {str(error).splitlines()[0]}")
             continue
-        return Runtime(package, importlib.metadata.version(package.replace("-", "_")), module.Interpreter)
+        version = importlib.metadata.version(package.replace("-", "_"))
+        return Runtime(package, version, module.Interpreter, module.load_delegate)
     raise BackendMissing(
         f"no TFLite runtime can be loaded ({'; '.join(faults)}); "
         "install one: pip install 'interview-grader[litert]', or [tflite-runtime] on Python 3.11 and older",
@@ -66,12 +69,17 @@ class TFLite:
 
     Settings = TFLiteSettings
 
-    def __init__(self, model: Path, settings: TFLiteSettings | None = None) -> None:
+    def __init__(
+        self, model: Path, settings: TFLiteSettings | None = None, delegates: Sequence[Any] = ()
+    ) -> None:
+        """`delegates` take what they can of the graph; the CPU computes the rest."""
         settings = settings or TFLiteSettings()
         runtime = load_runtime(settings.runtime)
         self.description = f"{runtime.package} {runtime.version}"
         try:
-            self._interpreter = runtime.interpreter(model_path=str(model), num_threads=settings.threads)
+            self._interpreter = runtime.interpreter(
+                model_path=str(model), num_threads=settings.threads, experimental_delegates=list(delegates)
+            )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{model}: {runtime.package} cannot load it: {_one_line(error)}") from error

@@ -97,7 +97,8 @@ def _judge_faces(config: Config, wanted: Wanted, progress: bool) -> tuple[Report
 
 
 def _origin(wanted: Wanted, reader: Reader, roles: tuple[str, ...]) -> Origin:
-    return Origin(str(wanted.path), {role: reader.described[role] for role in roles})
+    described = reader.described()
+    return Origin(str(wanted.path), {role: described[role] for role in roles})
 
 
 def _check(wanted: Wanted) -> None:

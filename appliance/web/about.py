@@ -28,6 +28,6 @@ def page() -> str:
         "about.html",
         version=__version__,
         updated=last.words() if last else "never",
-        engine=here.engine,
+        engine=here.engine(),
         card=Markup(_MARKDOWN.render(here.card)),
     )

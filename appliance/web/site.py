@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -41,7 +42,7 @@ class Site:
     gate: Gate
     store: Store
     source: str
-    engine: dict[str, str]
+    engine: Callable[[], dict[str, str]]
     camera_lamp: bool
     open_to_network: bool
     allowed_hosts: tuple[str, ...]
@@ -75,7 +76,7 @@ class Site:
             "state": self.session.state,
             "notice": {"version": self.notice.version},
             "camera": self.health.camera_json(),
-            "engine": self.engine,
+            "engine": self.engine(),
             "storage": {"state": self.store.status.state, "reason": self.store.status.reason},
             "viewers": self.viewers.count,
             "session": _session_json(self.session),

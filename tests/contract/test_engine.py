@@ -19,6 +19,7 @@ from appliance.ports import Engine
 from appliance.resources import models_dir
 from appliance.values import Tensor
 from appliance.vision.tensors import quantised
+from tests.doubles import edgetpu
 from tests.doubles.parts import in_threads
 
 MANIFEST = Manifest.load(models_dir())
@@ -55,7 +56,14 @@ def replay(model: object, folder: Path) -> Bench:
     return Bench(model, lambda: registry.load("engine", "replay")(path), inputs)
 
 
-BENCHES = {"tflite": tflite, "replay": replay}
+def coral(model: object, folder: Path) -> Bench:
+    path = MANIFEST.verified(model)  # type: ignore[arg-type]
+    stick = edgetpu.Stick(folder, path)
+    backend = registry.load("engine", "coral")
+    return Bench(model, lambda: backend(path, backend.Settings(**stick.settings)), inputs_of(model))
+
+
+BENCHES = {"tflite": tflite, "replay": replay, "coral": coral}
 
 
 @pytest.fixture(params=MODELS, ids=lambda model: model.role)

@@ -64,7 +64,7 @@ def make_site(
         store=Store(state),
         source="usb",
         state_dir=state,
-        engine={"detector": "a", "classifier": "b"},
+        engine=lambda: {"detector": "a", "classifier": "b"},
         camera_lamp=False,
         open_to_network=open_to_network,
         allowed_hosts=allowed_hosts,

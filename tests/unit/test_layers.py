@@ -48,12 +48,14 @@ LEVELS: list[tuple[int, str]] = [
     (2, "vision.blazeface vision.emotion vision.looks vision.follow vision.search"),
     (2, "terms timeline"),
     (3, "report report_pdf export"),
+    (2, "accelerator probe"),
     (2, "engines.coral workers session sinks metrics report_config config_reference"),
     (1, "cameras.* engines.*"),
     (3, "trial aiming"),
-    (4, "report_models"),
+    (5, "report_models"),
     (3, "pipeline button sinks.*"),
     (4, "loops web.* web"),
+    (4, "build_engine"),
     (5, "build build_web build_session"),
     (10, "records_command"),
     (6, "daemon offline bench bench_vision lamps_out"),
@@ -97,8 +99,8 @@ STATIC_IMPORTS_OF_BACKENDS: list[tuple[str, str]] = [
 LIBRARIES: dict[str, str] = {
     "numpy": "*",
     "cv2": "vision.* cameras.* sinks.* pictures aiming build offline bench evaluation.thumbnails",
-    "pydantic": "settings config config_reference manifest registry build cameras.* engines.* sinks.* web.*"
-    " evaluation.boxes report_models access.files access.accounts access.tokens",
+    "pydantic": "settings config config_reference manifest registry build build_engine cameras.* engines.*"
+    " sinks.* web.* evaluation.boxes report_models access.files access.accounts access.tokens",
     "argon2": "access.passwords",
     "cryptography": "access.certificate store.backup",
     "itsdangerous": "access.cookies",

@@ -1,0 +1,188 @@
+"""An accelerator that can vanish or hang: the CPU takes over, and it is taken back only after a probe.
+
+The probe is a process of its own (`appliance.probe`), since a stick that hangs would hang whoever asks it.
+That it is not to be trusted is kept in a file, so that the next start takes the CPU as well.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance.errors import EngineError, StoreError
+from appliance.files import write_private
+from appliance.health import Health
+from appliance.ports import Engine
+from appliance.values import Tensor
+
+log = logging.getLogger("appliance.accelerator")
+
+CALL_S = 1.0
+"""A call that takes longer hangs. With the daemon's tick of a second it is named within two."""
+
+_PROBE_S = 20.0
+"""A probe that takes longer hangs as well."""
+
+
+class Accelerator:
+    """Whether the accelerator may be used. It belongs to the thread that reads, but for `blame`."""
+
+    def __init__(
+        self, name: str, marker: Path | None, health: Health | None, *, probe: Sequence[str], every_s: float
+    ) -> None:
+        """`marker`: the file that says that it failed, None to keep nothing; `probe`: the command that tries
+        it every `every_s` seconds while it is not used.
+        """
+        self.name = name
+        self._marker, self._health = marker, health
+        self._command, self._every_s = probe, every_s
+        self._probe: subprocess.Popen[bytes] | None = None
+        self._next = time.monotonic() + every_s
+        self._calling_since: float | None = None
+        self.fault = self._kept()
+        """Why it is not used; "" while it is."""
+        if self.fault:
+            log.warning("%s failed before (%s): the CPU is used until a probe succeeds", name, self.fault)
+
+    def lost(self, reason: str) -> None:
+        """It failed; the CPU is used from now on."""
+        if not self.fault:
+            log.error("%s failed: %s; the CPU is used from now on", self.name, reason)
+            self._distrust(reason)
+        self._next = time.monotonic() + self._every_s
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Around each call: one that hangs ends the daemon, which names it."""
+        self._calling_since = time.monotonic()
+        if self._health:
+            self._health.beat(self.name, CALL_S, "a call")
+        try:
+            yield
+        finally:
+            self._calling_since = None
+            if self._health:
+                self._health.forget(self.name)
+
+    def blame(self) -> None:
+        """Something hangs: if it is a call, the next start takes the CPU. May be called from any thread."""
+        since = self._calling_since
+        if since is not None and time.monotonic() - since > CALL_S:
+            self._distrust("a call hung")
+
+    def tried_again(self) -> bool:
+        """Whether it may be used (again); starts a probe now and then, and never waits for one."""
+        if not self.fault:
+            return True
+        now = time.monotonic()
+        if self._probe is None:
+            if now >= self._next:
+                nowhere = subprocess.DEVNULL
+                self._probe = subprocess.Popen(self._command, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+                self._next = now + _PROBE_S
+            return False
+        code = self._probe.poll()
+        if code is None and now < self._next:
+            return False
+        self._end_probe()
+        self._next = now + self._every_s
+        if code != 0:
+            return False
+        log.warning("%s is back", self.name)
+        self.fault = ""
+        if self._marker:
+            self._marker.unlink(missing_ok=True)
+        return True
+
+    def close(self) -> None:
+        """End a probe that is under way. May be called twice."""
+        self._end_probe()
+
+    def _end_probe(self) -> None:
+        if self._probe is not None:
+            self._probe.kill()
+            self._probe.wait()
+            self._probe = None
+
+    def _kept(self) -> str:
+        if self._marker is None:
+            return ""
+        try:
+            return str(json.loads(self._marker.read_bytes())["fault"])
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"{self._marker} cannot be read"
+
+    def _distrust(self, reason: str) -> None:
+        self.fault = reason
+        if self._marker is None:
+            return
+        try:
+            write_private(self._marker, json.dumps({"fault": reason}).encode())
+        except StoreError as error:  # known for this run at least
+            log.error("%s", error)
+
+
+class Accelerated:
+    """One model on the accelerator while it may be used, on the CPU otherwise. Belongs to one thread."""
+
+    def __init__(
+        self, accelerator: Accelerator, fast: Callable[[], Engine], cpu: Callable[[], Engine]
+    ) -> None:
+        """`fast` and `cpu` open the model. Raises what they raise, but no `EngineError` of `fast`."""
+        self._accelerator, self._open = accelerator, fast
+        self._cpu = cpu()
+        self.inputs, self.outputs = self._cpu.inputs, self._cpu.outputs
+        self._fast = None if accelerator.fault else self._opened()
+
+    @property
+    def description(self) -> str:
+        """What runs it now, and if it is the CPU, why."""
+        if self._fast is not None and not self._accelerator.fault:
+            return self._fast.description
+        return f"{self._cpu.description} instead of {self._accelerator.name}: {self._accelerator.fault}"
+
+    def run(self, tensor: Tensor) -> list[Tensor]:
+        """The outputs for one input; a fault of the accelerator costs nothing but time."""
+        spec = self.inputs[0]
+        fits = tensor.shape == spec.shape and tensor.dtype.name == spec.dtype
+        fast = self._usable() if fits else None  # what does not fit is refused by the CPU
+        if fast is not None:
+            try:
+                with self._accelerator.watched():
+                    return fast.run(tensor)
+            except EngineError as error:
+                self._accelerator.lost(str(error))
+                self._let_go()
+        return self._cpu.run(tensor)
+
+    def close(self) -> None:
+        """Let both go. May be called twice."""
+        self._let_go()
+        self._cpu.close()
+        self._accelerator.close()
+
+    def _usable(self) -> Engine | None:
+        if not self._accelerator.tried_again():
+            self._let_go()
+        elif self._fast is None:
+            self._fast = self._opened()
+        return self._fast
+
+    def _opened(self) -> Engine | None:
+        try:
+            return self._open()
+        except EngineError as error:
+            self._accelerator.lost(str(error))
+            return None
+
+    def _let_go(self) -> None:
+        if self._fast is not None:
+            self._fast.close()
+            self._fast = None
