@@ -1,6 +1,7 @@
-"""Settings that changed in files, environment or command line since the last start: into the audit log.
+"""What changed since the last start, the version or settings: into the audit log.
 
-What the page changes is written there at once; the rest is only seen by the next start, here.
+What the page changes is written there at once; files, environment, command line and updates are only seen by
+the next start, here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from appliance import __version__
 from appliance.audit import AuditLog
 from appliance.errors import StoreError
 from appliance.files import write_private
@@ -18,35 +20,49 @@ from appliance.files import write_private
 log = logging.getLogger("appliance.changes")
 
 WHO = "configuration"
-NAME = "settings.json"
-"""File in the state directory with the settings of the last start."""
+NAME = "last-start.json"
+"""File in the state directory with version and settings of the last start."""
 
 
-def note_changes(effective: Mapping[str, Mapping[str, Any]], folder: Path, audit: AuditLog) -> None:
-    """Compare the settings in force, by section and key, with those of the last start; names only are told.
+def note_changes(
+    effective: Mapping[str, Mapping[str, Any]], folder: Path, audit: AuditLog, version: str = __version__
+) -> None:
+    """Compare version and settings, by section and key, with those of the last start.
 
-    A state directory that cannot be written is not this function's business: it is only logged.
+    Of settings only names are told. A state directory that cannot be written is not this function's business:
+    it is only logged.
     """
-    now = {
+    settings = {
         f"{section}.{key}": json.loads(json.dumps(value))
         for section, table in effective.items()
         for key, value in table.items()
     }
-    before = _last(folder / NAME)
-    changed = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key))
-    if not changed:
+    now, before = {"version": version, "settings": settings}, _last(folder / NAME)
+    if now == before:
         return
     try:
         if before:
-            audit.append("settings", WHO, changed=", ".join(changed))
+            _tell(before, now, audit)
         write_private(folder / NAME, json.dumps(now, indent=1, sort_keys=True).encode() + b"\n")
     except StoreError as error:
-        log.error("changed settings (%s) are missing in the audit log: %s", ", ".join(changed), error)
+        log.error("what changed since the last start is missing in the audit log: %s", error)
+
+
+def _tell(before: dict[str, Any], now: dict[str, Any], audit: AuditLog) -> None:
+    if before["version"] != now["version"]:
+        audit.append("update", WHO, before=str(before["version"]), now=now["version"])
+    was, new = before["settings"], now["settings"]
+    changed = sorted(key for key in new.keys() & was.keys() if new[key] != was[key])
+    if before["version"] == now["version"]:  # else another version has other settings
+        changed = sorted({*changed, *(new.keys() ^ was.keys())})
+    if changed:
+        audit.append("settings", WHO, changed=", ".join(changed))
 
 
 def _last(path: Path) -> dict[str, Any]:
     try:
         table = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        sound = isinstance(table["settings"], dict) and "version" in table
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return {}
-    return table if isinstance(table, dict) else {}
+    return dict(table) if sound else {}

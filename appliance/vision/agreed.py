@@ -31,12 +31,11 @@ _LEAN = 0.15
 
 @dataclass
 class _Left:
-    """A place whose holder is out of sight: who, where and when they were seen last, and gone since when."""
+    """A place whose holder is out of sight: who, and where and when they were seen last."""
 
     number: int
     box: Box
     seen: float
-    since: float
 
 
 class Places:
@@ -76,10 +75,10 @@ class Places:
         for number, (box, seen) in list(self._holders.items()):
             if number not in known or (number in faces and not self._fits(faces[number], size, _LEAN)):
                 del self._holders[number]
-                self._left.append(_Left(number, box, seen, now))
+                self._left.append(_Left(number, box, seen))
             elif number in faces:
                 self._holders[number] = faces[number], now
-        self._left = [place for place in self._left if now - place.since < KEPT_S]
+        self._left = [place for place in self._left if now - place.seen < KEPT_S]
 
     def _return(self, newcomers: dict[int, Box], now: float) -> None:
         """A face that turns up where somebody was lost goes on in their place, the nearest first."""

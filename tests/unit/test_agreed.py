@@ -86,6 +86,13 @@ def test_who_was_away_for_long_is_read_again_when_the_operator_says_so() -> None
     assert room.see({5: box(300)}, 1.0) == {5}
 
 
+def test_after_the_camera_was_away_for_long_nobody_is_taken_for_who_sat_there() -> None:
+    room = Room(1)
+    room.see({1: box(300)}, 1.0)
+    room.now += 60
+    assert room.see({2: box(300)}, 3.0) == set()
+
+
 def test_a_bystander_in_view_all_the_while_is_not_who_comes_back() -> None:
     room = Room(1)
     room.see({1: box(300), 2: box(700)}, 1.0)
