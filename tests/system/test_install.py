@@ -148,6 +148,10 @@ def test_the_page_opens_on_another_host_over_tls(device: Booted) -> None:
     browser = ["-sSL", "--max-time", "10", "-H", "Accept: text/html"]
     page = device.viewer("curl", *browser, *name, "https://interview-grader.local/").stdout
     assert "<title>" in page and "first code" in page
+    sent_on = device.viewer(
+        "curl", "-s", "-w", "%{redirect_url}", "-o", "/dev/null", f"http://{DEVICE}/"
+    ).stdout
+    assert sent_on.startswith(f"https://{DEVICE}")
     state = device.viewer("curl", "-sk", f"https://{DEVICE}/api/state").stdout
     assert "camera" not in state, "nobody sees the state without a login"
 

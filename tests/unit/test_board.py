@@ -66,7 +66,8 @@ def test_every_board_has_its_files(board: str) -> None:
     assert packages["python3-systemd"].needed and not packages["avahi-daemon"].needed
     assert all(package.purpose for package in packages.values())
     config = load(Request(config=BOARDS / f"{board}.toml"), {})
-    assert (config.web.host, config.web.port, config.needs_login) == ("0.0.0.0", 443, True)
+    web = config.web
+    assert (web.host, web.port, web.redirect_port, config.needs_login) == ("0.0.0.0", 443, 80, True)
 
 
 def test_only_a_board_with_pins_has_lamps() -> None:
