@@ -1,6 +1,6 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check test kills watch system-vm run bench models
+.PHONY: help check test release kills watch system-vm run bench models
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ run: ## set up and start the appliance
 
 bench: ## where the processor time goes, frame by frame
 	@.venv/bin/interview-grader bench
+
+release: ## make a signed release bundle in dist/ (needs one ./setup.sh test before; ARGS="--arch aarch64 --python 3.13")
+	@.venv/bin/python provisioning/release $(ARGS)
 
 models: ## make the model files and the demo clip again; DATA=folder and WORK=folder: train anew as well
 	python3 -m venv .venv-models

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the environment in .venv beside this file and runs or tests the appliance from it.
+# Makes the environment in .venv beside this file and runs or tests the appliance from it; installs it on a device.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -11,7 +11,7 @@ usage() {
   cat <<'TEXT'
 usage: ./setup.sh run [options]      set up if needed, then start the appliance (options: see run --help)
        ./setup.sh test [arguments]   set up what the tests need, then run the checks and pytest
-       sudo ./setup.sh install       install on a device (comes in a later release)
+       sudo ./setup.sh install       make this board a device; --check, --uninstall, --offline BUNDLE: see --help
 TEXT
 }
 
@@ -175,10 +175,16 @@ command_test() {
   [ "$checks" = passed ]
 }
 
+command_install() {
+  local python
+  python=$(choose_python) || fail 2 'no Python 3.10 to 3.14 found: install a newer release of the operating system'
+  exec "$python" "$root/provisioning/install" "$@"
+}
+
 case ${1:-} in
   run) command_run "${@:2}" ;;
   test) command_test "${@:2}" ;;
-  install) fail 2 'installing on a device comes in a later release; until then: ./setup.sh run' ;;
+  install) command_install "${@:2}" ;;
   *)
     usage >&2
     exit 2

@@ -21,6 +21,7 @@ from appliance.environment import hushed
 from appliance.errors import BackendMissing
 from appliance.handoff import Slot
 from appliance.health import Health
+from appliance.journal import name_camera
 from appliance.loops import Capture, SinkLoop, Vision
 from appliance.manifest import Manifest, check_tensors
 from appliance.metrics import Metrics
@@ -86,6 +87,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     `stop` is set when the last frame of a clip was read; `failed` is told the reason when a worker dies.
     """
     choice = choose_camera(config)
+    name_camera(choice.backend)
     camera = make_camera(choice)
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     reader = make_reader(config)

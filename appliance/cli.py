@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from appliance import __version__, access_command, environment
+from appliance import __version__, access_command, environment, journal
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
 from appliance.records_command import add_commands as add_records_commands
 from appliance.signals import stop_on_signals
@@ -33,8 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.INFO,
-        format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
+        handlers=journal.handlers(os.environ),
     )
     if options.command not in ("run", "check"):
         logging.getLogger("appliance").setLevel(logging.WARNING)

@@ -14,6 +14,7 @@ mapfile -t scripts < <(find setup.sh .ci/run tests provisioning -name '*.sh' -o 
 check 'ruff' .venv/bin/python -m ruff check --quiet .
 check 'ruff format' .venv/bin/python -m ruff format --quiet --check .
 check 'mypy' .venv/bin/python -m mypy --strict appliance
+check 'mypy of provisioning' env MYPYPATH=provisioning .venv/bin/python -m mypy --strict provisioning/device
 check 'shellcheck' shellcheck "${scripts[@]}"
 
 [ ${#failed[@]} -eq 0 ] && exit 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -43,6 +44,16 @@ def no_thread_survives() -> Iterator[None]:
     if survivors := threads_of_ours() - before:
         names = ", ".join(sorted(thread.name for thread in survivors))
         pytest.fail(f"threads alive {GRACE_S:g} s after the test: {names}", pytrace=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests and their programs leave in the temporary folder goes when pytest tidies up."""
+    folder = str(tmp_path_factory.mktemp("temporary"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.fixture(scope="session")

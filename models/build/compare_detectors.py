@@ -3,6 +3,7 @@
     python models/build/compare_detectors.py --data DIR              # scenes, every face size alike often
     python models/build/compare_detectors.py --data DIR --rough      # the same with bad light and noise
     python models/build/compare_detectors.py --data DIR --natural    # what the appliance gives them
+    python models/build/compare_detectors.py --data DIR --search     # what both together see
 
 The scenes are made from the half of the pictures that `build_detectors.py` does not calibrate with. Both
 detectors answer at a score of 0.5; a box counts as kept when one of the other detector overlaps it by half
@@ -28,6 +29,7 @@ from appliance.engines.tflite import TFLite
 from appliance.manifest import Manifest
 from appliance.values import Face, Image
 from appliance.vision.blazeface import BlazeFace
+from appliance.vision.search import Search
 
 MODELS = Path(__file__).resolve().parents[1]
 PAIRS = (("blazeface-short", "blazeface-short-int8"), ("blazeface-full", "blazeface-full-int8"))
@@ -108,6 +110,22 @@ def compare(manifest: Manifest, pair: tuple[str, str], images: Iterable[Image]) 
     return tally
 
 
+def compare_search(manifest: Manifest, images: Iterable[Image]) -> Tally:
+    """Let the whole search of a still picture run with the float detectors and with the int8 ones."""
+    (short, short_int8), (full, full_int8) = PAIRS
+    tally = Tally()
+    with (
+        detector(manifest, full) as full_range,
+        detector(manifest, short) as short_range,
+        detector(manifest, full_int8) as full_range_int8,
+        detector(manifest, short_int8) as short_range_int8,
+    ):
+        wanted, found = Search(full_range, short_range), Search(full_range_int8, short_range_int8)
+        for image in images:
+            tally.add(wanted.find_all(image), found.find_all(image), max(image.shape[:2]))
+    return tally
+
+
 def made_scenes(data: Path, side: int, count: int, rough: bool) -> Iterator[Image]:
     """Scenes of the pictures that are not for calibration; `rough` ones without the blank twentieth."""
     made = scenes.make(judging(data), side, count, SEED, rough=rough)
@@ -151,9 +169,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scenes", type=int, default=600, help="default: %(default)s")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--rough", action="store_true", help="scenes in bad light and with noise")
+    kind.add_argument("--search", action="store_true", help="the whole search in pictures, rooms and video")
     kind.add_argument("--natural", action="store_true", help="whole pictures, closer looks, rooms and video")
     options = parser.parse_args(arguments)
     manifest = Manifest.load(options.models)
+    if options.search:
+        _print_search(manifest, options.data)
+        return 0
     for pair in PAIRS:
         if options.natural:
             _print_natural(manifest, pair, options.data)
@@ -175,6 +197,18 @@ def _print_natural(manifest: Manifest, pair: tuple[str, str], data: Path) -> Non
         tally = compare(manifest, pair, images)
         total.take(tally)
         print(f"  {kind}: {tally.short()}")
+    print(f"  all: {total.short()}")
+
+
+def _print_search(manifest: Manifest, data: Path) -> None:
+    """The same lines for the whole search; closer looks are its own affair and left out."""
+    total = Tally()
+    print("search with int8 detectors against search with float ones: faces, kept, extra")
+    for kind, images in natural.kinds(judging(data), data / "videos", full=False):
+        if kind != "closer looks":
+            tally = compare_search(manifest, images)
+            total.take(tally)
+            print(f"  {kind}: {tally.short()}", flush=True)
     print(f"  all: {total.short()}")
 
 

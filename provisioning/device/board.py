@@ -1,0 +1,81 @@
+"""Which board and system this is, and why the appliance cannot be installed on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+MACHINES = ("x86_64", "aarch64")
+NEEDS_MB = 1500
+"""Two releases (about 450 MB each) and a bundle, unpacked."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """A kind of board; `name` is that of its files in provisioning/boards."""
+
+    name: str
+    model: str
+
+
+def find_board(root: Path = Path("/")) -> Board:
+    """The board by what its firmware says; anything unknown is a PC."""
+    model = _model(root)
+    if model.startswith("Raspberry Pi"):
+        return Board("raspberry-pi", model)
+    if (root / "etc/nv_tegra_release").exists() or "Jetson" in model:
+        return Board("jetson", model or "NVIDIA Jetson")
+    return Board("pc", model or platform.machine())
+
+
+def _model(root: Path) -> str:
+    for path in ("proc/device-tree/model", "sys/firmware/devicetree/base/model"):
+        try:
+            return (root / path).read_bytes().rstrip(b"\0").decode(errors="replace").strip()
+        except OSError:
+            continue
+    return ""
+
+
+def objections(
+    opt: Path,
+    *,
+    version: tuple[int, int] = (sys.version_info[0], sys.version_info[1]),
+    bits: int = 64 if sys.maxsize > 2**32 else 32,
+    machine: str = platform.machine(),
+    free_mb: int | None = None,
+    systemd: bool | None = None,
+) -> list[str]:
+    """Why nothing can be installed here, one line each; the arguments are this system's own unless given.
+
+    `opt`: where the releases will lie. `free_mb`: None measures it. `bits`: of the system's programs, which
+    on a Raspberry Pi can be 32 below a 64-bit kernel.
+    """
+    found = []
+    if bits != 64:
+        found.append("this system is 32-bit; install the 64-bit image of the operating system")
+    if machine not in MACHINES:
+        found.append(f"there are no packages for {machine}; expected {' or '.join(MACHINES)}")
+    if version < (3, 10):
+        found.append(
+            f"Python {version[0]}.{version[1]} is too old, expected 3.10 or newer; "
+            "install a newer release of the operating system"
+        )
+    free = _free_mb(opt) if free_mb is None else free_mb
+    if free < NEEDS_MB:
+        found.append(f"{opt} has {free} MB left, expected {NEEDS_MB}; make room or use a larger card")
+    if not (Path("/run/systemd/system").is_dir() if systemd is None else systemd):
+        found.append("this system was not started by systemd; expected one that is, such as Debian")
+    if os.path.ismount(opt):
+        found.append(f"{opt} is a file system of its own, and units must be readable before it is mounted")
+    return found
+
+
+def _free_mb(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free // 1_000_000

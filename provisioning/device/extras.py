@@ -1,0 +1,91 @@
+"""Small files that are written, not linked: what the owner asked for, and what avahi announces."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.faults import Refused
+from device.places import Places
+
+ANNOUNCEMENT = """<?xml version="1.0" standalone="no"?>
+<!DOCTYPE service-group SYSTEM "avahi-service.dtd">
+<!-- Written by the installer of Interview Grader. -->
+<service-group>
+  <name replace-wildcards="yes">Interview Grader on %h</name>
+  <service>
+    <type>_https._tcp</type>
+    <port>443</port>
+  </service>
+</service-group>
+"""
+
+NETWORKS = """\
+# Written by setup.sh install --allow: networks beyond the private ones that the device may talk with. To
+# take one away, remove its line, then: sudo systemctl daemon-reload; sudo systemctl restart interview-grader
+[Service]
+"""
+
+VOLATILE = """\
+# Written by setup.sh install --volatile-log: the log is in memory, and gone after a restart.
+[Journal]
+Storage=volatile
+RuntimeMaxUse=32M
+"""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file with exactly this text."""
+
+    path: Path
+    text: str
+
+    def is_there(self) -> bool:
+        """Whether it is, with this text."""
+        try:
+            return self.path.read_text(encoding="utf-8") == self.text
+        except OSError:
+            return False
+
+    def make(self) -> None:
+        """Write it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f".{self.path.name}.new")
+        partial.write_text(self.text, encoding="utf-8")
+        partial.replace(self.path)
+
+
+def announcement(places: Places) -> Written:
+    """What avahi tells the network."""
+    return Written(places.root / "etc/avahi/services/interview-grader.service", ANNOUNCEMENT)
+
+
+def networks(places: Places, allowed: Sequence[str]) -> Written:
+    """The drop-in for further networks, those allowed before included; raises `Refused`."""
+    path = places.drop_ins / "networks.conf"
+    known = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = [line for line in known if line.startswith("IPAddressAllow=")]
+    for text in allowed:
+        try:
+            line = f"IPAddressAllow={ipaddress.ip_network(text)}"
+        except ValueError as error:
+            raise Refused(f"--allow {text}: {error}; expected a network such as 203.0.113.0/24") from error
+        lines += [line] if line not in lines else []
+    return Written(path, NETWORKS + "".join(f"{line}\n" for line in lines))
+
+
+def volatile_log(places: Places) -> Written:
+    """The log in memory only."""
+    return Written(places.root / "etc/systemd/journald.conf.d/interview-grader.conf", VOLATILE)
+
+
+def remove_all(places: Places) -> None:
+    """Remove each of them; folders that are empty then too."""
+    for written in (announcement(places), networks(places, []), volatile_log(places)):
+        written.path.unlink(missing_ok=True)
+    for folder in (places.drop_ins, places.root / "etc/systemd/journald.conf.d"):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

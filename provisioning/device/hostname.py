@@ -1,0 +1,47 @@
+"""The device's name on the network: NAME.local, told by avahi."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+from device.faults import Refused
+from device.record import Record
+from device.shell import attempt, run
+
+NAME = "interview-grader"
+DEFAULTS = ("raspberrypi", "debian", "ubuntu", "localhost", "jetson", "nvidia-desktop", "tegra-ubuntu")
+"""Names that an operating system comes with; one that the owner chose stays."""
+
+
+def wanted_name(asked: str | None) -> str:
+    """The name the device is to have; raises `Refused` for one that cannot be a name."""
+    if asked and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", asked):
+        raise Refused(f"--name {asked}: expected up to 63 of a-z, 0-9 and -, such as {NAME}")
+    now = present_name()
+    return asked or (NAME if now in DEFAULTS else now)
+
+
+def present_name() -> str:
+    """The name the device has, without a domain."""
+    return socket.gethostname().partition(".")[0].lower()
+
+
+def rename(name: str, record: Record, hosts: Path = Path("/etc/hosts")) -> None:
+    """Give the device another name, and keep the one it had."""
+    before = present_name()
+    record.keep("name", before)
+    run("hostnamectl", "set-hostname", name)
+    attempt("systemctl", "try-restart", "avahi-daemon.service")
+    lines = hosts.read_text(encoding="utf-8").splitlines() if hosts.exists() else []
+    text = "\n".join(re.sub(rf"(?<=\s){re.escape(before)}(?=\s|$)", name, line) for line in lines)
+    if hosts.exists() and text != "\n".join(lines):
+        hosts.write_text(text + "\n", encoding="utf-8")
+
+
+def put_back(record: Record) -> None:
+    """The name from before, unless somebody has given another one since."""
+    before = record.get("name")
+    if before and present_name() == NAME:
+        rename(before, record)

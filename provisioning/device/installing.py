@@ -1,0 +1,204 @@
+"""`setup.sh install`: what an installed device has, step by step. A step without work changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from device import accounts, board, extras, hostname, packages, placed, removing, service, telling
+from device.faults import DeviceError, Refused
+from device.places import USER, Places
+from device.record import Record
+from device.shell import attempt
+from device.source import Source, keep_signers, source_of
+
+PROGRAM = "setup.sh install"
+
+
+@dataclass(frozen=True)
+class Step:
+    """`todo` says in words what would change, "" if nothing would; `do` changes it."""
+
+    todo: Callable[[], str]
+    do: Callable[[], None]
+
+
+class Installation:
+    """The steps on one device."""
+
+    def __init__(
+        self, options: argparse.Namespace, places: Places, source: Source, found: board.Board
+    ) -> None:
+        self._options, self._places, self._source, self._board = options, places, source, found
+        self._record = Record(places.record)
+        self._name = hostname.wanted_name(options.name)
+        self._network = extras.networks(places, options.allow)
+        self._changed: list[str] = []
+
+    def run(self) -> list[str]:
+        """Do every step that has something to do; returns what was changed."""
+        for step in self._steps():
+            if words := step.todo():
+                self._changed.append(words)
+                telling.say(f"would change: {words}" if self._options.check else words)
+                if not self._options.check:
+                    step.do()
+        return self._changed
+
+    def _steps(self) -> list[Step]:
+        steps = [
+            Step(self._packages_todo, self._packages_do),
+            Step(self._source.todo, self._release_do),
+            Step(self._files_todo, self._files_do),
+            Step(self._accounts_todo, self._accounts_do),
+            self._written(extras.announcement(self._places), "the announcement on the network"),
+            Step(self._name_todo, lambda: hostname.rename(self._name, self._record)),
+        ]
+        if self._options.allow:
+            steps.append(self._written(self._network, f"networks allowed: {' '.join(self._options.allow)}"))
+        if self._options.volatile_log:
+            steps.append(Step(self._volatile_todo, self._volatile_do))
+        return [*steps, Step(self._service_todo, self._service_do)]
+
+    # --- packages ---
+
+    def _packages(self) -> tuple[list[packages.Package], list[packages.Package]]:
+        wanted = packages.read_packages(self._source.boards, self._board.name)
+        return packages.to_be_had(packages.missing(wanted), offline=self._source.offline)
+
+    def _packages_todo(self) -> str:
+        to_install, absent = self._packages()
+        packages.refuse_without(absent)
+        for each in absent:
+            telling.say(f"goes without {each.name}: {each.purpose}")
+        return f"packages: {' '.join(each.name for each in to_install)}" if to_install else ""
+
+    def _packages_do(self) -> None:
+        packages.install(self._packages()[0])
+
+    # --- release, files, accounts ---
+
+    def _release_do(self) -> None:
+        self._places.opt.mkdir(parents=True, exist_ok=True)
+        self._source.install()
+
+    def _files(self) -> list[placed.Copy | placed.Link]:
+        return placed.all_files(self._places, self._board.name, self._source.folder)
+
+    def _files_todo(self) -> str:
+        lacking = [file for file in self._files() if not file.is_there()]
+        return f"{len(lacking)} files of the system, such as {lacking[0].path}" if lacking else ""
+
+    def _files_do(self) -> None:
+        for file in self._files():
+            if not file.is_there():
+                file.place()
+
+    def _accounts_todo(self) -> str:
+        lacking = accounts.lacking(self._source.sysusers)
+        folders = [
+            each for each in (self._places.config, self._places.config / "secrets") if not each.is_dir()
+        ]
+        return ", ".join([*lacking, *(f"folder {each}" for each in folders)])
+
+    def _accounts_do(self) -> None:
+        accounts.make(self._source.sysusers, self._record)
+        accounts.give(self._places.state, USER)
+        service.reload()
+        keep_signers(self._options, self._places, self._source)
+
+    # --- what is written ---
+
+    @staticmethod
+    def _written(file: extras.Written, words: str) -> Step:
+        return Step(lambda: "" if file.is_there() else words, file.make)
+
+    def _name_todo(self) -> str:
+        now = hostname.present_name()
+        return "" if now == self._name else f"the device's name: {self._name}, was {now}"
+
+    def _volatile_todo(self) -> str:
+        return "" if extras.volatile_log(self._places).is_there() else "the log in memory only"
+
+    def _volatile_do(self) -> None:
+        extras.volatile_log(self._places).make()
+        attempt("systemctl", "restart", "systemd-journald")
+
+    # --- the service ---
+
+    def _service_todo(self) -> str:
+        if self._changed or not service.is_active() or not service.is_enabled():
+            return "the service: checked, enabled, started"
+        return ""
+
+    def _service_do(self) -> None:
+        service.reload()
+        if not self._options.now:
+            service.refuse_while_live()
+        self._check()
+        service.enable()
+        service.restart()
+
+    def _check(self) -> None:
+        """As the service itself, before it is started; a mistake in the owner's settings is told here."""
+        state = self._places.state
+        command = ("runuser", "-u", USER, "--", "env", f"STATE_DIRECTORY={state}")
+        done = attempt(*command, str(self._places.current / "venv/bin/interview-grader"), "check")
+        if done.returncode:
+            said = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-1]
+            raise Refused(f"installed, but the check fails, so the service is not started: {said}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the installer; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    places = Places()
+    try:
+        if options.uninstall:
+            removing.uninstall(places, check=options.check)
+            return 0
+        return _install(options, places)
+    except DeviceError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return error.code
+
+
+def _install(options: argparse.Namespace, places: Places) -> int:
+    removing.need_root()
+    found = board.find_board()
+    if reasons := board.objections(places.opt):
+        raise Refused("; ".join(reasons))
+    telling.say(f"the board: {found.name} ({found.model})")
+    with source_of(options, places) as source:
+        changed = Installation(options, places, source, found).run()
+    if options.check:
+        telling.say("nothing was changed" if changed else "nothing would change")
+        return 0
+    telling.tell_ready(places, service.wait_healthy())
+    telling.say("done" if changed else "nothing was changed: everything was as it should be")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Make this board a device; again, to mend it.")
+    parser.add_argument("--check", action="store_true", help="only say what would change")
+    parser.add_argument("--uninstall", action="store_true", help="remove everything but the owner's data")
+    parser.add_argument(
+        "--offline", type=Path, metavar="BUNDLE", help="from this bundle, without the network"
+    )
+    parser.add_argument(
+        "--signers",
+        type=Path,
+        metavar="FILE",
+        help="whose bundles this device takes (default: the project's)",
+    )
+    parser.add_argument("--name", metavar="NAME", help="the device's name: NAME.local on the network")
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="NETWORK", help="a further network, as 203.0.113.0/24"
+    )
+    parser.add_argument("--volatile-log", action="store_true", help="keep the log in memory, spare the card")
+    parser.add_argument("--now", action="store_true", help="also while a session is live or recording")
+    return parser

@@ -1,0 +1,106 @@
+"""Files of the system that come with a release: copies of what it brings, and links to its commands.
+
+Copies, not links into the release: `systemctl enable` would follow a link, and pin the release of that day.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from device import board
+from device.places import Places
+
+UNITS = "etc/systemd/system"
+_BOARD_FILE = "usr/lib/interview-grader/board.toml"
+_BOARD_UNIT = f"{UNITS}/interview-grader.service.d/board.conf"
+_COPIES = {
+    f"{UNITS}/interview-grader.service": "systemd/interview-grader.service",
+    f"{UNITS}/interview-grader-retention.service": "systemd/interview-grader-retention.service",
+    f"{UNITS}/interview-grader-retention.timer": "systemd/interview-grader-retention.timer",
+    "etc/sysusers.d/interview-grader.conf": "systemd/interview-grader.sysusers",
+    "etc/tmpfiles.d/interview-grader.conf": "systemd/interview-grader.tmpfiles",
+    "etc/udev/rules.d/70-interview-grader.rules": "systemd/interview-grader.rules",
+}
+_COMMANDS = {
+    "usr/local/bin/interview-grader": "venv/bin/interview-grader",
+    "usr/local/sbin/interview-grader-update": "provisioning/update",
+}
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A file at `path` with what is in `source`; without a source there is to be none."""
+
+    path: Path
+    source: Path | None
+
+    def is_there(self) -> bool:
+        """Whether it is as it should be."""
+        if self.source is None:
+            return not self.path.exists()
+        try:
+            return not self.path.is_symlink() and self.path.read_bytes() == self.source.read_bytes()
+        except FileNotFoundError:
+            return False
+
+    def place(self) -> None:
+        """Put it there whole, in place of whatever stood there."""
+        if self.source is None:
+            self.path.unlink(missing_ok=True)
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f".{self.path.name}.new")
+        partial.write_bytes(self.source.read_bytes())
+        partial.chmod(0o644)
+        partial.replace(self.path)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link at `path` that names `target`, through `current`: it never has to change again."""
+
+    path: Path
+    target: Path
+
+    def is_there(self) -> bool:
+        """Whether it is as it should be."""
+        return self.path.is_symlink() and os.readlink(self.path) == str(self.target)
+
+    def place(self) -> None:
+        """Put it there, in place of whatever stood there."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f".{self.path.name}.new")
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(self.target)
+        partial.replace(self.path)
+
+
+def all_files(places: Places, board: str, release: Path) -> list[Copy | Link]:
+    """Every file of a device of this kind of board, as this release has it."""
+    boards = release / "provisioning/boards"
+    unit = boards / f"{board}.conf"
+    copies = [Copy(places.root / path, release / source) for path, source in _COPIES.items()]
+    copies.append(Copy(places.root / _BOARD_FILE, boards / f"{board}.toml"))
+    copies.append(Copy(places.root / _BOARD_UNIT, unit if unit.exists() else None))
+    links = [Link(places.root / path, places.current / target) for path, target in _COMMANDS.items()]
+    return [*copies, *links]
+
+
+def place_all(places: Places) -> None:
+    """As the current release has them; nothing where none is installed."""
+    if places.current.exists():
+        for file in all_files(places, board.find_board().name, places.current):
+            if not file.is_there():
+                file.place()
+
+
+def remove_all(places: Places) -> None:
+    """Remove every one, and the folders of our own that are empty then."""
+    for name in (*_COPIES, *_COMMANDS, _BOARD_FILE, _BOARD_UNIT):
+        (places.root / name).unlink(missing_ok=True)
+    for folder in (_BOARD_FILE, _BOARD_UNIT):
+        parent = (places.root / folder).parent
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()

@@ -1,0 +1,47 @@
+"""Where everything of the device lies. `root` is another folder only in tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+USER = "interview-grader"
+SERVICE = "interview-grader.service"
+TIMER = "interview-grader-retention.timer"
+
+
+@dataclass(frozen=True)
+class Places:
+    """The paths of an installed device."""
+
+    root: Path = Path("/")
+
+    @property
+    def opt(self) -> Path:
+        """The releases, and which one is current."""
+        return self.root / "opt/interview-grader"
+
+    @property
+    def current(self) -> Path:
+        """The release in use: a link."""
+        return self.opt / "current"
+
+    @property
+    def record(self) -> Path:
+        """What the installer changed that is not its own, to be put back by --uninstall."""
+        return self.opt / "installed.json"
+
+    @property
+    def config(self) -> Path:
+        """The owner's settings."""
+        return self.root / "etc/interview-grader"
+
+    @property
+    def state(self) -> Path:
+        """The owner's records, accounts and keys."""
+        return self.root / "var/lib/interview-grader"
+
+    @property
+    def drop_ins(self) -> Path:
+        """What this device adds to the unit."""
+        return self.root / "etc/systemd/system/interview-grader.service.d"

@@ -1,0 +1,51 @@
+"""What the installer says to its user."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from device import hostname, service
+from device.places import SERVICE, Places
+from device.shell import attempt
+
+LAMPS = """lamps        running: it works. camera: the camera is open. fault: something is wrong; what its
+             blinking means stands in docs/lamps.md"""
+
+
+def say(words: str) -> None:
+    """One line of progress."""
+    print(f"install: {words}", flush=True)
+
+
+def tell_ready(places: Places, health: str) -> None:
+    """The address, the first code, the lamps' meaning."""
+    command = str(places.current / "venv/bin/interview-grader")
+    state = f"STATE_DIRECTORY={places.state}"
+    access = attempt("env", state, command, "access", "list").stdout
+    lines = [f"address      https://{hostname.present_name()}.local{_port()}/"]
+    if "no password yet" in access and (code := _first_code()):
+        lines.append(f"first code   {code}   type it there and set the operator's password")
+    if found := re.search(r"SHA-256: (\S+)", access):
+        lines.append(f"certificate  SHA-256 {found.group(1)}")
+    lines.append(f"health       {health}")
+    lines.append(LAMPS if _has_lamps(places) else "lamps        none on this board")
+    print("\n" + "\n".join(f"  {line}" for line in lines) + "\n", flush=True)
+
+
+def _port() -> str:
+    port = service.port()
+    return "" if port in (0, 443) else f":{port}"
+
+
+def _first_code() -> str:
+    since = f"_SYSTEMD_INVOCATION_ID={service.show('InvocationID')}"
+    said = attempt("journalctl", "-u", SERVICE, "-o", "cat", "--no-pager", since).stdout
+    codes = re.findall(r"FIRST CODE (\S+?):", said)
+    return codes[-1] if codes else ""
+
+
+def _has_lamps(places: Places) -> bool:
+    command = Path(places.current / "venv/bin/interview-grader")
+    shown = attempt("env", f"STATE_DIRECTORY={places.state}", str(command), "config").stdout
+    return bool(re.search(r"lamps\.backend\s*=?\s*\"?(?!none)\w", shown))

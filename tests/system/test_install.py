@@ -1,0 +1,280 @@
+"""`setup.sh install` on a device that is really booted, and the service in its sandbox.
+
+The tests of one suite share a device and go from top to bottom: bare, installed, at work, removed.
+A container has no camera: the service plays the demo clip. Camera and pins are tested in a virtual machine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.booted import DEVICE, NAME, Booted, base_system, wait_for
+
+pytestmark = pytest.mark.timeout(600)
+
+SETUP = "/share/checkout/setup.sh"
+INSTALL = (SETUP, "install", "--offline", "/share/bundle", "--signers", "/share/signers")
+UNIT = "interview-grader.service"
+DEMO = '[camera]\nbackend = "demo"\n'
+
+
+@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+def device(request: pytest.FixtureRequest, share: Callable[[str], Path]) -> Iterator[Booted]:
+    """A fresh Debian, just switched on, with its owner's wish for the demo clip."""
+    shared = share(request.param)
+    with Booted([base_system(request.param)], shared) as booted:
+        wish = booted.path("/etc/interview-grader/config.d/test.toml")
+        wish.parent.mkdir(parents=True)
+        wish.write_text(DEMO)
+        yield booted
+
+
+on_one_suite = pytest.mark.parametrize("device", ["bookworm"], indirect=True)
+"""For what is the same on every suite."""
+
+
+def show(device: Booted, key: str) -> str:
+    return device.says("systemctl", "show", "--value", "-p", key, UNIT)
+
+
+def healthy(device: Booted) -> bool:
+    got = device.viewer("curl", "-sk", "--max-time", "5", "-w", "%{http_code}", f"https://{DEVICE}/healthz")
+    return got.stdout.endswith("200")
+
+
+def wait_until_healthy(device: Booted, seconds: float = 60) -> None:
+    wait_for(
+        lambda: healthy(device), seconds, lambda: f"not healthy:\n{device.journal('-u', UNIT, '-n', '40')}"
+    )
+
+
+def owned(device: Booted) -> set[str]:
+    """Every file of the device that bears the product's name."""
+    found = device.says("find", "/etc", "/opt", "/usr", "/var/lib", "-name", "*interview*grader*")
+    return set(found.split())
+
+
+# --- A bare device ---
+
+
+def test_check_says_what_would_change_and_changes_nothing(device: Booted) -> None:
+    before = owned(device)
+    said = device.run(*INSTALL, "--check").stdout
+    assert "would change: release" in said and "user interview-grader" in said
+    assert said.splitlines()[-1] == "install: nothing was changed"
+    assert owned(device) == before
+    assert device.says("hostname") == NAME
+
+
+@on_one_suite
+def test_a_bundle_of_a_stranger_is_refused(device: Booted) -> None:
+    device.path("/root/nobody").write_text("")
+    done = device.run(*INSTALL[:-1], "/root/nobody", check=False)
+    assert done.returncode == 2 and "signed by a key that this device does not know" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not device.path("/opt/interview-grader").exists()
+
+
+def test_it_installs_without_the_network_and_tells_how_to_go_on(device: Booted) -> None:
+    said = device.run(*INSTALL).stdout
+    assert "https://interview-grader.local/" in said
+    assert re.search(r"first code +\S{4}-\S{4}-\S{4} ", said)
+    assert re.search(r"certificate +SHA-256 ([0-9A-F]{2}:){31}", said)
+    assert "lamps        none on this board" in said
+    assert device.says("hostname") == "interview-grader"
+    assert device.says("systemctl", "is-enabled", UNIT) == "enabled"
+    assert device.says("systemctl", "--failed", "--no-legend") == ""
+
+
+def test_a_second_run_changes_nothing_and_says_so(device: Booted) -> None:
+    started = show(device, "ExecMainStartTimestampMonotonic")
+    for arguments in (INSTALL, ("/opt/interview-grader/current/setup.sh", "install")):
+        said = device.run(*arguments).stdout
+        assert said.splitlines()[-1] == "install: nothing was changed: everything was as it should be"
+        assert "first code" in said
+    assert device.run(*INSTALL, "--check").stdout.splitlines()[-1] == "install: nothing would change"
+    assert show(device, "ExecMainStartTimestampMonotonic") == started
+
+
+# --- At work ---
+
+
+def test_the_page_opens_on_another_host_over_tls(device: Booted) -> None:
+    wait_until_healthy(device)
+    certificate = device.path("/var/lib/interview-grader/tls-certificate.pem")
+    name = ["--resolve", f"interview-grader.local:443:{DEVICE}", "--cacert", str(certificate)]
+    browser = ["-sSL", "--max-time", "10", "-H", "Accept: text/html"]
+    page = device.viewer("curl", *browser, *name, "https://interview-grader.local/").stdout
+    assert "<title>" in page and "first code" in page
+    state = device.viewer("curl", "-sk", f"https://{DEVICE}/api/state").stdout
+    assert "camera" not in state, "nobody sees the state without a login"
+
+
+def test_the_name_is_announced(device: Booted) -> None:
+    query = Path(__file__).with_name("ask_mdns.py")
+    found: list[str] = []
+
+    def announced() -> bool:
+        found[:] = device.viewer("python3", str(query), "interview-grader.local").stdout.split()
+        return DEVICE in found
+
+    wait_for(announced, 20, lambda: f"interview-grader.local: {found}")
+
+
+def test_both_engines_read_the_clip_inside_the_sandbox(device: Booted) -> None:
+    def read() -> bool:
+        state = json.loads(device.says("python3", "-c", ASK.format(path="/api/state")))
+        people = (state["reading"] or {}).get("faces", [])
+        return any(person["emotions"] for person in people)
+
+    wait_for(read, 60, lambda: device.journal("-u", UNIT, "-n", "40"))
+
+
+ASK = """
+import ssl, urllib.request
+context = ssl._create_unverified_context()
+print(urllib.request.urlopen("https://127.0.0.1{path}", context=context).read().decode())
+"""
+
+
+def test_the_service_has_no_more_rights_than_it_needs(device: Booted) -> None:
+    for unit in (UNIT, "interview-grader-retention.service"):
+        score = device.run("systemd-analyze", "security", "--no-pager", "--threshold=15", unit).stdout
+        assert "Overall exposure level" in score
+    verdict = device.run("systemd-analyze", "verify", f"/etc/systemd/system/{UNIT}")
+    assert "interview-grader" not in verdict.stderr
+    text = device.run("cat", f"/proc/{show(device, 'MainPID')}/status").stdout
+    values = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    assert values["NoNewPrivs"] == "1" and values["Seccomp"] == "2"
+    only_ports = 1 << 10  # CAP_NET_BIND_SERVICE
+    assert {int(values[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {only_ports}
+    user = device.says("id", "-u", "interview-grader")
+    assert set(values["Uid"].split()) == {user} != {"0"}
+
+
+@on_one_suite
+def test_its_log_has_fields(device: Booted) -> None:
+    lines = device.says("journalctl", "-u", UNIT, "-t", "interview-grader", "-o", "json", "--no-pager")
+    entries = [json.loads(line) for line in lines.splitlines()]
+    assert {entry.get("CAMERA") for entry in entries} >= {"demo"}
+    assert {"MainThread"} <= {entry.get("WORKER") for entry in entries}
+    assert all(entry["SYSLOG_IDENTIFIER"] == "interview-grader" for entry in entries)
+
+
+def test_a_stopped_process_is_found_by_the_watchdog_and_comes_back(device: Booted) -> None:
+    before, restarts = show(device, "MainPID"), int(show(device, "NRestarts"))
+    device.run("kill", "-STOP", before)
+    wait_for(
+        lambda: int(show(device, "NRestarts")) > restarts, 60, lambda: device.journal("-u", UNIT, "-n", "20")
+    )
+    wait_until_healthy(device)
+    assert show(device, "MainPID") != before
+    assert "Watchdog timeout" in device.journal("-u", UNIT, "-n", "60")
+
+
+@on_one_suite
+def test_a_killed_process_comes_back(device: Booted) -> None:
+    before = show(device, "MainPID")
+    device.run("kill", "-KILL", before)
+    wait_for(lambda: show(device, "MainPID") not in ("0", before), 60, lambda: device.journal("-u", UNIT))
+    wait_until_healthy(device)
+
+
+@on_one_suite
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("[web]\nprot = 80\n", "unknown key; did you mean 'port'?"),
+        ('[vision]\nmodels = "/nowhere"\n', "/nowhere"),
+        ("[web]\nport = 22222\n", "another program listens on this port already"),
+    ],
+    ids=["a setting", "a model", "a port"],
+)
+def test_a_mistake_of_the_owner_is_said_once_and_does_not_loop(
+    device: Booted, fault: str, words: str
+) -> None:
+    blocker = "import socket, time; held = socket.create_server(('0.0.0.0', 22222)); time.sleep(600)"
+    device.run("systemd-run", "--quiet", "--unit=blocker", "python3", "-c", blocker)
+    wait_for(
+        lambda: ":22222" in device.says("ss", "--listening", "--tcp", "--numeric"), 20, lambda: "no blocker"
+    )
+    wish = device.path("/etc/interview-grader/config.d/wrong.toml")
+    wish.write_text(fault)
+    try:
+        assert device.run("systemctl", "restart", UNIT, check=False).returncode != 0
+        assert show(device, "ActiveState") == "failed"
+        assert show(device, "ExecMainStatus") == "2"
+        assert show(device, "NRestarts") == "0"
+        said = device.journal("-u", UNIT, f"_SYSTEMD_INVOCATION_ID={show(device, 'InvocationID')}")
+        assert words in said and "Traceback" not in said
+    finally:
+        wish.unlink()
+        device.run("systemctl", "stop", "blocker")
+    device.run("systemctl", "restart", UNIT)
+    wait_until_healthy(device)
+
+
+@on_one_suite
+def test_the_installer_says_a_mistake_of_the_owner(device: Booted) -> None:
+    wish = device.path("/etc/interview-grader/config.d/wrong.toml")
+    wish.write_text("[web]\nprot = 80\n")
+    device.run("systemctl", "stop", UNIT)
+    refused = device.run(*INSTALL, check=False)
+    assert refused.returncode == 2 and "unknown key; did you mean 'port'?" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    wish.unlink()
+    device.run(*INSTALL)
+    wait_until_healthy(device)
+
+
+@on_one_suite
+def test_what_is_too_old_goes_also_while_it_is_not_running(device: Booted) -> None:
+    retention = "interview-grader-retention.service"
+    device.run("systemctl", "start", retention)
+    assert "exec-condition" in device.journal("-u", retention)
+    device.run("systemctl", "stop", UNIT)
+    device.run("systemctl", "start", retention)
+    assert device.says("systemctl", "show", "--value", "-p", "ExecMainStatus", retention) == "0"
+    assert "Finished" in device.journal("-u", retention)
+    device.run("systemctl", "start", UNIT)
+    wait_until_healthy(device)
+
+
+def test_it_starts_with_the_device(device: Booted) -> None:
+    certificate = device.path("/var/lib/interview-grader/tls-certificate.pem").read_text()
+    device.reboot()
+    wait_until_healthy(device)
+    assert device.says("hostname") == "interview-grader"
+    assert device.says("systemctl", "is-active", "interview-grader-retention.timer") == "active"
+    assert device.path("/var/lib/interview-grader/tls-certificate.pem").read_text() == certificate
+
+
+# --- Removed ---
+
+
+def test_removing_leaves_the_owners_data_and_nothing_else(device: Booted) -> None:
+    said = device.run("/opt/interview-grader/current/setup.sh", "install", "--uninstall").stdout
+    assert "/etc/interview-grader and /var/lib/interview-grader" in said
+    assert owned(device) == {"/etc/interview-grader", "/var/lib/interview-grader"}
+    assert device.path("/etc/interview-grader/config.d/test.toml").read_text() == DEMO
+    assert device.path("/var/lib/interview-grader").stat().st_mode & 0o777 == 0o700
+    assert device.path("/var/lib/interview-grader").stat().st_uid == 0
+    for kind in ("passwd", "group"):
+        assert "interview-grader" not in device.says("getent", kind)
+    assert "gpio" not in device.says("getent", "group")
+    assert device.says("hostname") == NAME
+    assert UNIT not in device.says("systemctl", "list-unit-files", "--no-legend")
+    assert device.viewer("curl", "-sk", "--max-time", "3", f"https://{DEVICE}/").returncode != 0
+
+
+@on_one_suite
+def test_installed_again_it_is_the_same_device(device: Booted) -> None:
+    certificate = device.path("/var/lib/interview-grader/tls-certificate.pem").read_text()
+    device.run(*INSTALL)
+    wait_until_healthy(device)
+    assert device.path("/var/lib/interview-grader/tls-certificate.pem").read_text() == certificate
