@@ -168,6 +168,7 @@ command_run() {
 command_test() {
   prepare test ,test,dev
   need_packages 'the tests' chromium fonts-dejavu-core shellcheck strace || true
+  need_packages 'the container' buildah mmdebstrap || true
   cd -- "$root"
   local checks=passed
   tests/check.sh || checks=failed

@@ -9,7 +9,7 @@ import pytest
 
 from tests.system_vm.guest import Guest, until
 from tests.system_vm.image import Image
-from tests.system_vm.product import STATE, Daemon, command, mount_product
+from tests.system_vm.product import STATE, command, mount_product, start_daemon
 
 DRIVER = "/sys/bus/platform/drivers/vivid"
 LIMIT_S = 180.0
@@ -31,8 +31,7 @@ def test_the_check_finds_it_without_starting_it(guest: Guest) -> None:
 
 
 def test_frames_come_after_the_agreement_and_again_after_it_was_pulled(guest: Guest) -> None:
-    daemon = Daemon(guest, "--camera", "usb", "--set", "camera.width=640", "--set", "camera.height=360")
-    daemon.start()
+    daemon = start_daemon(guest, "--camera usb --set camera.width=640 --set camera.height=360")
     assert daemon.get("/api/state")["state"] == "idle"
     assert daemon.get("/api/state")["camera"]["state"] == "closed"
     opened = guest.run("ls -l /proc/[0-9]*/fd 2>/dev/null | grep /dev/video || true")
@@ -54,4 +53,3 @@ def test_frames_come_after_the_agreement_and_again_after_it_was_pulled(guest: Gu
     until(lambda: daemon.request("/healthz")[0] == 200, LIMIT_S, "healthy again")
     daemon.post("/api/session/stop")
     daemon.wait_camera("closed", LIMIT_S)
-    print(daemon.log())
