@@ -2,7 +2,8 @@
 
 One JSON object a line in `audit.jsonl`: `n` (1 and rising), `time` (UTC), `event`, `who`, details, `hash`.
 The hash is the SHA-256 of the hash before and of the line without it. `audit.head` holds the number and the
-hash of the last line, so that lines cut off at the end are missed. It holds nothing that was read in a face.
+hash of the last line, so that lines cut off at the end are missed, also after others were added: the next one
+says then how many were `lost`. It holds nothing that was read in a face.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from appliance.errors import StoreError
 from appliance.files import PRIVATE, write_private
 
 EVENTS = {
-    "agreement": "people agreed to a notice: its version and hash, and how many",
+    "agreement": "people agreed to a notice: its version and hash, and how many; or, with `again`, are back",
     "start": "analysis began",
     "stop": "analysis ended",
     "aiming": "somebody looked at the blurred preview before an agreement",
@@ -32,12 +33,12 @@ EVENTS = {
     "erase": "a session was erased",
     "export": "a session was exported",
     "backup": "a backup was made or restored",
-    "viewer": "somebody opened the picture",
+    "viewer": "somebody saw the picture or the readings of a session, once for each",
     "login": "somebody logged in",
     "login_failed": "a login was refused",
     "logout": "somebody logged out",
     "access": "a password, an account or a token was made, changed or revoked",
-    "settings": "a setting was changed",
+    "settings": "a setting was changed, on the page or before this start",
     "update": "the software was updated or rolled back",
     "storage": "records were swept, set aside, or could not be written",
 }
@@ -51,12 +52,14 @@ _TAIL_BYTES = 65536  # a line is far shorter
 class Verdict:
     """What `verify` found: how many lines are sound, and the first fault, empty if there is none.
 
-    `torn` counts lines that a power cut left unfinished; the next entry says how many bytes they were.
+    `torn` counts lines that a power cut left unfinished; the next entry says how many bytes they were. `last`
+    is the hash of the last line: whoever keeps it elsewhere can tell that everything up to it is still there.
     """
 
     lines: int
     fault: str = ""
     torn: int = 0
+    last: str = ""
 
 
 class AuditLog:
@@ -77,9 +80,11 @@ class AuditLog:
         try:
             with self._lock, self._opened() as file:
                 last, torn = _last_line(file)
-                entry = {"n": last.get("n", 0) + 1, "time": _now(), "event": event, "who": who, **details}
+                entry = {"n": _number(last) + 1, "time": _now(), "event": event, "who": who, **details}
                 if torn and not _parsed(torn):  # all of a line but its end is sound
                     entry["after_torn_bytes"] = len(torn)
+                if lost := self._lost(last):
+                    entry["lost"] = lost
                 entry["hash"] = _chained(last.get("hash", _START), entry)
                 file.write(b"\n" * bool(torn) + _line(entry))
                 file.flush()
@@ -118,18 +123,37 @@ class AuditLog:
                 )
             if entry.get("n") != number + 1 or told != _chained(before, entry):
                 return Verdict(number, f"line {number + 1} was changed, or lines before it are missing", torn)
+            if entry.get("lost"):
+                return Verdict(number, f"{entry['lost']} lines before line {number + 1} are missing", torn)
             torn += bool(unfinished)
             before, number, unfinished = told, number + 1, 0
-        return Verdict(number, self._missing(number, before), torn + bool(unfinished))
+        last = before if number else ""
+        return Verdict(number, self._missing(number, before), torn + bool(unfinished), last)
 
     def _missing(self, number: int, last: str) -> str:
         """What the head knows of lines that are not there; it may lag one behind after a power cut."""
-        if not self._head.exists():
+        head = self._known_head()
+        if head is None:
             return "" if number == 0 else "audit.head is gone: lines at the end may be missing"
-        head = _parsed(self._head.read_bytes()) or {}
-        if head.get("n", 0) > number:
-            return f"{head['n'] - number} lines are missing at the end"
-        return "" if head.get("n") != number or head["hash"] == last else "the last line was changed"
+        if _number(head) > number:
+            return f"{_number(head) - number} lines are missing at the end"
+        return "" if _number(head) != number or head["hash"] == last else "the last line was changed"
+
+    def _lost(self, last: dict[str, Any]) -> int | str:
+        """How many lines went before the next one is written, as far as the head knows; 0 for none."""
+        head = self._known_head()
+        if head is None:  # a power cut may leave the very first line without one
+            return "some" if _number(last) > 1 else 0
+        missing = _number(head) - _number(last)
+        other = missing == 0 and bool(last) and head["hash"] != last["hash"]
+        return 1 if other else max(0, missing)
+
+    def _known_head(self) -> dict[str, Any] | None:
+        """Number and hash of the last line that was written; None without, or when it is no head."""
+        try:
+            return _parsed(self._head.read_bytes())
+        except FileNotFoundError:
+            return None
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
@@ -158,6 +182,11 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return entry if isinstance(entry, dict) and isinstance(entry.get("hash"), str) else None
+
+
+def _number(entry: dict[str, Any]) -> int:
+    found = entry.get("n", 0)
+    return found if isinstance(found, int) else 0
 
 
 def _chained(before: str, entry: dict[str, Any]) -> str:

@@ -14,8 +14,9 @@ from appliance.access.reset import reset_access
 from appliance.aiming import Aim
 from appliance.audit import AuditLog
 from appliance.build_session import make_button, make_store, make_terms
-from appliance.build_web import make_door, make_server
+from appliance.build_web import make_door, make_servers
 from appliance.button import Button
+from appliance.changes import note_changes
 from appliance.config import Choice, Config, narrowed
 from appliance.environment import hushed
 from appliance.errors import BackendMissing
@@ -68,7 +69,8 @@ class Reader:
 class Appliance:
     """All parts of a running appliance. Consumers are started before producers and stopped after them."""
 
-    server: Server
+    servers: tuple[Server, ...]
+    """That of the page, and the one that sends on to it, if there is one."""
     health: Health
     frames: Slot[Frame]
     readings: Slot[Reading]
@@ -93,6 +95,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     reader = make_reader(config)
     health = Health(choice.backend)
     audit = AuditLog(config.state_dir)
+    note_changes(config.effective(), config.state_dir, audit)
     store = make_store(config, audit)
     session = Session(
         make_terms(config),
@@ -100,6 +103,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         source=choice.backend,
         records=store,
         audit=audit,
+        longest_s=3600 * config.session.longest_hours,
     )
     store.on_stopped = lambda id, reason: session.stop_recording("timer")
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
@@ -123,6 +127,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         camera_lamp=lamps.present,
         open_to_network=config.access.open_to_network,
         allowed_hosts=config.web.allowed_hosts,
+        state_dir=config.state_dir,
         card=model_card(models_dir(config.vision.models)),
     )
     capture = Capture(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
@@ -142,7 +147,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
 
     return Appliance(
-        server=make_server(config, create_app(site)),
+        servers=make_servers(config, create_app(site), gate),
         health=health,
         frames=frames,
         readings=readings,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from appliance.access.gate import Gate, make_gate
 from appliance.config import Config, is_loopback
 from appliance.web.crowd import Crowd
+from appliance.web.redirect import Redirect
 from appliance.web.server import Server, WsgiApp
+
+log = logging.getLogger("appliance.build")
+
+REDIRECTS = 4
+"""Threads of the second port: each is needed for a moment."""
 
 
 def make_door(config: Config) -> Gate:
@@ -20,17 +27,37 @@ def make_door(config: Config) -> Gate:
     )
 
 
-def make_server(config: Config, app: WsgiApp) -> Server:
-    """The web server, with TLS where the network can reach it."""
-    return Server(
+def make_servers(config: Config, app: WsgiApp, gate: Gate) -> tuple[Server, ...]:
+    """The web server, with TLS where the network can reach it; after it the one that only sends on to it."""
+    certificate = _certificate(config)
+    crowd = Crowd(config.access.connections_per_address, spared=is_loopback)
+    page = Server(
         app,
         config.web.host,
         config.web.port,
         # A picture and a WebSocket for each viewer, and room for short requests beside them.
         max_connections=2 * config.web.max_viewers + 8,
-        tls=_certificate(config),
-        crowd=Crowd(config.access.connections_per_address, spared=is_loopback),
+        tls=certificate,
+        crowd=crowd,
     )
+    if not config.web.redirect_port:
+        return (page,)
+    if certificate is None:
+        log.warning("web.redirect_port is not used: the page is not encrypted, there is nothing to send to")
+        return (page,)
+    redirect = Redirect(
+        lambda: page.port, config.web.allowed_hosts, gate.rates, network=not is_loopback(config.web.host)
+    )
+    second = Server(
+        redirect,
+        config.web.host,
+        config.web.redirect_port,
+        max_connections=REDIRECTS,
+        crowd=crowd,
+        name="redirect",
+        setting="web.redirect_port",
+    )
+    return page, second
 
 
 def _certificate(config: Config) -> Callable[[], tuple[str, str]] | None:

@@ -14,6 +14,7 @@ from appliance.config import Config
 from appliance.errors import WorkerStuck
 from appliance.notify import Notifier
 from appliance.web.listener import network_url
+from appliance.web.server import Server
 from appliance.workers import Worker
 
 log = logging.getLogger("appliance.daemon")
@@ -22,7 +23,7 @@ TICK_S = 1.0
 STOP_S = 5.0
 """Everything has ended within this time after the stop began, or is named as a laggard."""
 
-_REMIND_S = 600.0
+_SERVERS_S, _REMIND_S = 2.0, 600.0
 
 
 class Daemon:
@@ -38,18 +39,23 @@ class Daemon:
     def run(self, announce: Callable[[str], None]) -> int:
         """Start, serve, stop; returns the exit code. `announce` is given the address to open."""
         appliance = self._appliance
-        appliance.server.bind()
-        http = threading.Thread(target=self._serve, name="http", daemon=True)
+        for server in appliance.servers:
+            server.bind()
+        listeners = [
+            threading.Thread(target=self._serve, args=(server,), name=server.name, daemon=True)
+            for server in appliance.servers
+        ]
         try:
             for worker in (*appliance.consumers, *appliance.producers):
                 worker.start()
-            http.start()
+            for listener in listeners:
+                listener.start()
             self._say_how()
-            announce(appliance.server.url)
-            self._notifier.ready(f"serving {appliance.server.url}")
+            announce(self._url)
+            self._notifier.ready(f"serving {self._url}")
             self._watch()
         finally:
-            self._stop_all(http)
+            self._stop_all(listeners)
         return 1 if self._faults else 0
 
     def _watch(self) -> None:
@@ -67,7 +73,7 @@ class Daemon:
                 self._warn_if_open()
                 remind_at += _REMIND_S
 
-    def _stop_all(self, http: threading.Thread) -> None:
+    def _stop_all(self, listeners: list[threading.Thread]) -> None:
         """Events first, joins after, one deadline for all."""
         appliance, now = self._appliance, time.monotonic()
         # A producer that hangs must not eat the time in which the consumers flush.
@@ -78,11 +84,11 @@ class Daemon:
             appliance.jpegs.close,
             *(worker.stop for worker in appliance.producers),
             appliance.frames.close,
-            self._stop_server,
+            *(partial(self._stop_server, server) for server in appliance.servers),
             *(partial(self._join, worker, producers_by) for worker in reversed(appliance.producers)),
             appliance.readings.close,
             *(partial(self._join, worker, all_by) for worker in appliance.consumers),
-            partial(self._join_http, http),
+            *(partial(self._join_listener, listener) for listener in listeners),
             appliance.site.session.close,
             appliance.store.close,
             appliance.lamps.close,
@@ -95,27 +101,31 @@ class Daemon:
                 log.exception("while stopping")
         log.info("stopped")
 
-    def _stop_server(self) -> None:
-        for name in self._appliance.server.stop(2.0):
+    @property
+    def _url(self) -> str:
+        return self._appliance.servers[0].url
+
+    def _stop_server(self, server: Server) -> None:
+        for name in server.stop(_SERVERS_S / len(self._appliance.servers)):
             self._fail(f"{name} did not end in time")
 
-    def _join_http(self, http: threading.Thread) -> None:
-        if http.ident is None:
+    def _join_listener(self, listener: threading.Thread) -> None:
+        if listener.ident is None:
             return  # a worker could not be started
-        http.join(0.5)
-        if http.is_alive():
-            self._fail("http did not end in time")
+        listener.join(0.5)
+        if listener.is_alive():
+            self._fail(f"{listener.name} did not end in time")
 
     def _join(self, worker: Worker, deadline: float) -> None:
         if not worker.join(deadline - time.monotonic()):
             self._fail(f"{worker.name} did not end in time")
 
-    def _serve(self) -> None:
+    def _serve(self, server: Server) -> None:
         try:
-            self._appliance.server.serve()
+            server.serve()
         finally:
             if not self._stop.is_set():
-                self._fail("http ended by itself")
+                self._fail(f"{server.name} ended by itself")
 
     def _say_how(self) -> None:
         site = self._appliance.site
@@ -125,7 +135,7 @@ class Daemon:
             log.warning("no camera lamp is configured: nothing but the page shows whether the camera is open")
         self._warn_if_open()
         if site.gate.login:
-            log.info("on the network: %s", network_url(self._appliance.server.url))
+            log.info("on the network: %s", network_url(self._url))
             say_first_code(site.gate.accounts)
 
     def _warn_if_open(self) -> None:

@@ -9,7 +9,7 @@ import sys
 
 from appliance import environment, registry
 from appliance.config import load
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, ConfigErrors
 from appliance.layers import Request
 
 
@@ -19,6 +19,8 @@ def main() -> int:
     try:
         lamps = load(Request()).lamps
         registry.load("lamps", lamps.backend)(lamps.settings).close()
+    except ConfigErrors:
+        pass  # with such settings it does not start, and has said so itself
     except ApplianceError as error:
         print(f"the lamps may still be lit: {error}", file=sys.stderr)
         return 1

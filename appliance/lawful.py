@@ -48,13 +48,11 @@ class Paragraph:
 class Ruling:
     """What follows from a region and a purpose.
 
-    `refusal` says why nothing may be analysed, empty when it may. `delete_days`: exports must be deleted
-    within so many days after a request, None where no law says so.
+    `refusal` says why nothing may be analysed, empty when it may.
     """
 
     refusal: str = ""
     paragraphs: tuple[Paragraph, ...] = ()
-    delete_days: int | None = None
 
 
 _EU = {
@@ -91,7 +89,7 @@ def ruling(region: str, purpose: str) -> Ruling:
     if region not in REGIONS or purpose not in PURPOSES:
         return Ruling(_NOT_SET)
     if purpose == "hiring":
-        return Ruling(_BANNED) if region == "EU" else Ruling("", _HIRING, DELETE_DAYS)
+        return Ruling(_BANNED) if region == "EU" else Ruling("", _HIRING)
     if region == "EU":
         return Ruling("", (Paragraph("What it may be used for", _EU[purpose]),))
     return Ruling()

@@ -200,5 +200,6 @@ def _audit(options: argparse.Namespace, config: Config) -> int:
     if verdict.fault:
         raise StoreError(f"{log.path}: {verdict.fault}; {verdict.lines} lines before it are sound")
     torn = f", {verdict.torn} left unfinished by a power cut" if verdict.torn else ""
-    print(f"{verdict.lines} lines, all sound{torn}")
+    last = f"; the last one is {verdict.last}" if verdict.last else ""
+    print(f"{verdict.lines} lines, all sound{torn}{last}")
     return 0

@@ -9,8 +9,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from appliance import timeline
+from appliance.lawful import DELETE_DAYS
 from appliance.store import Kept, Second, Session
 from appliance.store.rows import COLUMNS
+from appliance.terms import is_for_hiring
 
 SCHEMA = 1
 
@@ -45,6 +47,7 @@ def listed(kept: Kept) -> dict[str, Any]:
         "source": kept.source,
         "notice": {"version": kept.notice_version, "hash": kept.notice_hash},
         "deleted_about": iso(kept.expires),
+        "delete_copies_by": delete_copies_by(kept),
     }
 
 
@@ -97,7 +100,22 @@ def deletion(kept: Kept) -> str:
     """When the device erases the session, in words."""
     if kept.expires is None:
         return "It is still being recorded."
-    return f"The device erases this session by itself about {local(kept.expires)}; earlier when asked to."
+    erased = f"The device erases this session by itself about {local(kept.expires)}; earlier when asked to."
+    if not is_for_hiring(kept.notice_version):
+        return erased
+    by = delete_copies_by(kept)
+    when = f"by {by}" if by else f"within {DELETE_DAYS} days after the session"
+    return f"{erased} Every copy, this one included, is to be deleted {when}: hiring, 820 ILCS 42/15."
+
+
+def delete_copies_by(kept: Kept) -> str | None:
+    """The day by which exports of a session for hiring are to be deleted: as if asked for at its end.
+
+    None where no law says so, while it is recorded, and where the device's clock was never set.
+    """
+    if kept.ended is None or not kept.clock_set or not is_for_hiring(kept.notice_version):
+        return None
+    return local(kept.ended + DELETE_DAYS * 86_400)[:10]
 
 
 def iso(unix: float | None) -> str | None:

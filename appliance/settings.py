@@ -54,7 +54,7 @@ class Vision(_Section):
         description="A steady face's scores are a mean over this long, in s; a change is followed at once."
         " 0: no smoothing.",
     )
-    unsure_below: float = Field(0.55, ge=0, le=1, description="With a smaller top score the label is unsure.")
+    unsure_below: float = Field(0.5, ge=0, le=1, description="With a smaller top score the label is unsure.")
     # The defaults of these limits, and of unsure_below, were measured: docs/quality.md says how.
     min_face_px: float = Field(
         13.0, ge=0, le=500, description="A face of fewer pixels across (the detector's box) is small."
@@ -66,7 +66,7 @@ class Vision(_Section):
         25.0, gt=0, le=180, description="Beyond it up or down a face is turned, in degrees."
     )
     min_sharpness: float = Field(
-        3.0, ge=0, le=20, description="A face with coarser detail is blurred, in cycles per face width."
+        3.1, ge=0, le=20, description="A face with coarser detail is blurred, in cycles per face width."
     )
     dark_below: float = Field(
         36.0, ge=0, le=255, description="A face is dark when three quarters of it are darker than this level."
@@ -78,7 +78,7 @@ class Vision(_Section):
         description="A face is bright when three quarters of it are brighter than this level.",
     )
     min_contrast: float = Field(
-        18.0, ge=0, le=255, description="A face with fewer levels between dark and bright is dark or bright."
+        19.0, ge=0, le=255, description="A face with fewer levels between dark and bright is dark or bright."
     )
     covered_above: float = Field(
         0.5,
@@ -100,6 +100,12 @@ class Web(_Section):
         description="Address to listen on; 0.0.0.0 for the network, which then needs TLS and login.",
     )
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    redirect_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which browsers are only sent on to the page, where that is encrypted; 0: none.",
+    )
     max_viewers: int = Field(
         8, ge=1, le=64, description="Pictures streamed at once; one more is answered 503."
     )
@@ -146,6 +152,12 @@ class SessionSettings(_Section):
     """Agreement: the notice and the button."""
 
     notice: str = Field("", description="File with the owner's own notice; empty: the one that ships.")
+    longest_hours: float = Field(
+        12.0,
+        ge=0.1,
+        le=24,
+        description="An agreement that nobody ended has ended after so long, in hours.",
+    )
     button_pin: int = Field(-1, ge=-1, le=64, description="Pin of the button, a GPIO number; -1: none.")
     button_factory: Factory = Field(
         "default", description="gpiozero's pin factory for the button; mock drives no hardware."

@@ -18,6 +18,11 @@ class _Settled:
     notice: Notice
 
 
+def is_for_hiring(version: str) -> bool:
+    """Whether the notice that people agreed to, by its version, carried the points for hiring."""
+    return "hiring" in version.split("-")
+
+
 class Terms:
     """Region and purpose are settled once; until then `refusal` says why nothing may start.
 
@@ -72,15 +77,24 @@ class Terms:
         """Why nobody living may be analysed, "" when they may."""
         return self._settled.ruling.refusal
 
-    @property
-    def delete_days(self) -> int | None:
-        """Within how many days after a request exports must be deleted, None where no law says so."""
-        return self._settled.ruling.delete_days
+    def read(self, version: str) -> Notice:
+        """The notice in force, which somebody says to have read; `StateConflict` if they read another one."""
+        notice = self.notice
+        if version != notice.version:
+            raise StateConflict(
+                f"notice version {version!r}: expected {notice.version!r}; "
+                "reload the page and read the notice that is in force now"
+            )
+        return notice
+
+    def refuse_if_fixed(self) -> None:
+        """Raises `StateConflict` where both are set in another place, which would win."""
+        if self._fixed_by:
+            raise StateConflict(f"region and purpose are set in {self._fixed_by}; change them there")
 
     def settle(self, region: str, purpose: str) -> None:
         """Set both and keep them; `StateConflict` where they are set in another place, which would win."""
-        if self._fixed_by:
-            raise StateConflict(f"region and purpose are set in {self._fixed_by}; change them there")
+        self.refuse_if_fixed()
         self._keep(region, purpose)
         self._settled = self._settle(region, purpose)
 

@@ -219,11 +219,13 @@ class Reading:
 class Agreed:
     """What bounds the analysis: how many people agreed, and where they sit.
 
-    `seat` is in shares of the picture, 0 to 1; None when no place was drawn.
+    `seat` is in shares of the picture, 0 to 1; None when no place was drawn. `again`: how often somebody
+    said that those in view now are those who agreed.
     """
 
     people: int
     seat: Box | None = None
+    again: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Who is watching: how many viewers of which picture, and no more than the limit."""
+"""Who is watching: how many viewers of which picture, no more than the limit, and who saw which session."""
 
 from __future__ import annotations
 
@@ -43,3 +43,25 @@ class Viewers:
         """How many are watching."""
         with self._lock:
             return sum(self._watching.values())
+
+
+class Seen:
+    """Who saw something of the agreement in force: each is news once, however often they ask or come back."""
+
+    MOST = 4096
+    """More at once are told again rather than remembered without end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._agreement = 0
+        self._viewers: set[tuple[str, ...]] = set()
+
+    def is_new(self, agreement: int, *viewer: str) -> bool:
+        """Whether this viewer, by words that name them, had seen nothing of this agreement before."""
+        with self._lock:
+            if agreement != self._agreement or len(self._viewers) >= self.MOST:
+                self._agreement, self._viewers = agreement, set()
+            if viewer in self._viewers:
+                return False
+            self._viewers.add(viewer)
+            return True

@@ -9,7 +9,7 @@ check() { # NAME COMMAND...
   "${@:2}" || failed+=("$1")
 }
 
-mapfile -t scripts < <(find setup.sh .ci/run tests provisioning -name '*.sh' -o -path .ci/run 2>/dev/null)
+mapfile -t scripts < <(grep -rlE '^#!(/bin/sh|/usr/bin/env bash)' setup.sh .ci tests provisioning --exclude='*.py')
 
 check 'ruff' .venv/bin/python -m ruff check --quiet .
 check 'ruff format' .venv/bin/python -m ruff format --quiet --check .

@@ -46,8 +46,27 @@ def can_trace() -> bool:
         sleeper.wait()
 
 
+def boots_nothing() -> bool:
+    """Whether a whole device can not be booted in a container here."""
+    from tests.system.booted import lacking
+
+    return bool(lacking())
+
+
+@functools.cache
+def can_mount() -> bool:
+    """Whether file systems may be mounted here."""
+    command = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return (
+        os.geteuid() == 0
+        and shutil.which("unshare") is not None
+        and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
+
+
 CONDITIONS: dict[str, Callable[[], bool]] = {
     "ci": lambda: bool(os.environ.get("CI")),
+    "boots-nothing": boots_nothing,
     "no-ai-edge-litert": lambda: importlib.util.find_spec("ai_edge_litert") is None,
     "no-ai-edge-quantizer": lambda: importlib.util.find_spec("ai_edge_quantizer") is None,
     "no-camera": lambda: not list(Path("/dev").glob("video*")),
@@ -55,6 +74,7 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-chromium-and-not-root": lambda: not Path("/usr/bin/chromium").exists() and os.geteuid() != 0,
     "no-picamera2": lambda: importlib.util.find_spec("picamera2") is None,
     "no-python3.11": lambda: fallback_python() is None,
+    "no-right-to-mount": lambda: not can_mount(),
     "no-strace": lambda: not can_trace(),
     "no-shared-data": lambda: shared_data() is None,
 }

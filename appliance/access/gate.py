@@ -12,6 +12,7 @@ from appliance.access.files import key
 from appliance.access.limits import Rates, Tries
 from appliance.access.passwords import Passwords
 from appliance.access.tokens import Tokens
+from appliance.access.uses import Uses
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Gate:
     links: Tries
     """The same for one-time links. They have 128 bits: this only keeps it quiet."""
     rates: Rates
+    uses: Uses
 
 
 def make_gate(
@@ -47,4 +49,5 @@ def make_gate(
         tries=Tries(),
         links=Tries(),
         rates=Rates(requests_per_s),
+        uses=Uses(60 * idle_minutes),
     )

@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from appliance.errors import TooManyTries
 
@@ -22,10 +23,14 @@ FORGET_S = 900.0
 MOST_ADDRESSES = 4096
 
 _IPV6_NETWORK = 64  # one household has all of these addresses
+_OWN_IPV6 = Path("/proc/net/if_inet6")
 
 
 def network_of(address: str) -> str:
-    """What counts as one address: an IPv4 address, or a /64 of IPv6."""
+    """What counts as one address: an IPv4 address, a /64 of IPv6 elsewhere, an IPv6 address on our own link.
+
+    On our own link the owner and whoever guesses have their addresses in the same /64.
+    """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -33,7 +38,18 @@ def network_of(address: str) -> str:
     mapped = getattr(found, "ipv4_mapped", None)
     if found.version == 4 or mapped:
         return str(mapped or found)
-    return str(ipaddress.ip_network(f"{found}/{_IPV6_NETWORK}", strict=False))
+    network = ipaddress.ip_network(f"{found}/{_IPV6_NETWORK}", strict=False)
+    return str(found if found.is_link_local or network in _own_networks() else network)
+
+
+def _own_networks() -> set[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """The networks of this device's own IPv6 addresses, which the kernel lists in hexadecimal."""
+    try:
+        lines = _OWN_IPV6.read_text(encoding="ascii").splitlines()
+        own = [ipaddress.IPv6Address(int(line.split()[0], 16)) for line in lines if line.strip()]
+    except (OSError, ValueError):
+        return set()
+    return {ipaddress.ip_network(f"{each}/{_IPV6_NETWORK}", strict=False) for each in own}
 
 
 @dataclass

@@ -88,11 +88,10 @@ def parse_header(content: bytes) -> dict[str, Any] | None:
     return header if sound else None
 
 
-def ids_in(path: Path) -> set[str] | None:
-    """The ids that a backup file lists in its header; None for any other file. Raises `OSError`."""
+def header_of(path: Path) -> dict[str, Any] | None:
+    """The plain header of a backup file; None for any other file. Raises `OSError`."""
     with path.open("rb") as file:
-        header = parse_header(file.read(len(MAGIC)) + file.readline(_LONGEST_HEADER))
-    return None if header is None else {str(each) for each in header["ids"]}
+        return parse_header(file.read(len(MAGIC)) + file.readline(_LONGEST_HEADER))
 
 
 def _rows(packed: bytes, name: str) -> Iterator[Row]:

@@ -7,11 +7,13 @@ import json
 import logging
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from appliance.errors import StoreError
+from appliance.files import partial_of, sync_folder
 from appliance.store import database
-from appliance.store.backup import ids_in
+from appliance.store.backup import header_of
 
 log = logging.getLogger("appliance.store")
 
@@ -73,24 +75,51 @@ class Copies:
         elif _holds(path, ids):
             log.warning("%s is removed: it holds a session that was erased", path.name)
             path.unlink(missing_ok=True)
+            sync_folder(path.parent)
 
-    def note_backup(self, path: Path) -> None:
-        """Remember where a backup was written, so that erasing reaches it; raises `OSError`."""
-        line = json.dumps({"path": str(path.absolute())}) + "\n"
+    def note_backup(self, path: Path, made: float) -> None:
+        """Remember where a backup is written, and the second it says, so that erasing and sweeping reach it.
+
+        Raises `OSError`.
+        """
+        line = json.dumps({"path": str(path.absolute()), "made": made}) + "\n"
         descriptor = os.open(self._backups, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(line)
 
+    def old_backups(self, limit: float) -> list[Path]:
+        """Backups of ours, wherever they lie, of this second lived or before: all in them is too old."""
+        old = []
+        for path, made in self._noted().items():
+            with contextlib.suppress(OSError):
+                header = header_of(path)
+                # Another file may lie there by now, of another device, whose seconds are others.
+                if header is not None and header["made"] in made and header["lived"] <= limit:
+                    old.append(path)
+        return old
+
     def _known_backups(self) -> list[Path]:
-        paths = []
+        return sorted(self._noted())
+
+    def _noted(self) -> dict[Path, set[float]]:
+        """Where backups were written and still lie, and when they were made."""
+        noted: dict[Path, set[float]] = {}
         with contextlib.suppress(OSError):
             for line in self._backups.read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):
-                    paths.append(Path(json.loads(line)["path"]))
-        return sorted({path for path in paths if path.is_file()})
+                    entry = json.loads(line)
+                    path = Path(entry["path"])
+                    for each in (path, partial_of(path)):  # a power cut may have left only a part of it
+                        noted.setdefault(each, set()).add(float(entry.get("made", -1.0)))
+        return {path: made for path, made in noted.items() if path.is_file()}
 
     def _exports(self) -> list[Path]:
         return sorted(path for path in (self._folder / EXPORTS).rglob("*") if path.is_file())
+
+
+def stamp(wall: float) -> str:
+    """A time in Unix seconds as names of files have it."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(wall))
 
 
 def _erased(path: Path, ids: set[str]) -> bool:
@@ -108,8 +137,8 @@ def _erased(path: Path, ids: set[str]) -> bool:
 
 
 def _holds(path: Path, ids: set[str]) -> bool:
-    listed = ids_in(path)
-    if listed is not None:
-        return bool(listed & ids)
+    header = header_of(path)
+    if header is not None:
+        return not ids.isdisjoint(map(str, header["ids"]))
     content = path.read_bytes()
     return any(each in path.name or each.encode() in content for each in ids)

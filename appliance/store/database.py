@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from appliance.files import sync_folder
 from appliance.store.rows import COLUMNS
 
 BUSY_S = 5.0
@@ -129,6 +130,8 @@ def remove(path: Path) -> None:
     """A database and its companions, or whatever lies in their place, are gone; raises `OSError`."""
     for suffix in (*COMPANIONS, ""):
         _remove_one(path.with_name(path.name + suffix))
+    with contextlib.suppress(FileNotFoundError):
+        sync_folder(path.parent)
 
 
 def _remove_one(path: Path) -> None:

@@ -67,7 +67,6 @@ def find_link(path: Path, link_hash: str) -> str | None:
 
 
 def _kept(row: sqlite3.Row, now: Now) -> Kept:
-    ended = row["ended_lived"]
     return Kept(
         id=row["id"],
         started=row["started"],
@@ -75,7 +74,7 @@ def _kept(row: sqlite3.Row, now: Now) -> Kept:
         ended=row["ended"],
         ending=row["ending"],
         clock_set=bool(row["clock_set"]),
-        expires=None if ended is None else now.wall + now.keep_s - (now.lived - ended),
+        expires=None if row["ended"] is None else now.wall + now.keep_s - (now.lived - row["began_lived"]),
         people=row["people"],
         persons=row["persons"],
         seconds=row["length"],

@@ -26,7 +26,7 @@ log = logging.getLogger("appliance.store")
 
 LOOK_EVERY_S, SAVE_EVERY_S, SWEEP_EVERY_S = 60.0, 600.0, 3600.0
 
-_OLDEST = "SELECT min(coalesce(ended_lived, began_lived)) FROM sessions"
+_OLDEST = "SELECT min(began_lived) FROM sessions"
 _NEWEST = "SELECT max(max(began_lived, coalesce(ended_lived, 0))) FROM sessions"
 
 
@@ -181,7 +181,7 @@ class Holder:
         with self.lock:
             first, self._due["look"] = not self._due["look"], now + LOOK_EVERY_S
             try:
-                if self.opened() is None and not self.copies.all():
+                if self.opened() is None and not self.copies.any():
                     return
                 if first:
                     self._due["save"] = now + SAVE_EVERY_S
@@ -229,21 +229,25 @@ class Holder:
             names = {str(path.relative_to(self.folder)): path for path in self.copies.all()}
             self.ages.files = {name: at for name, at in self.ages.files.items() if name in names}
             old = [path for name, path in names.items() if self.ages.begun(name) <= limit]
-            for path in old:
+            backups = [path for path in self.copies.old_backups(limit) if path not in old]
+            for path in [*old, *backups]:
                 try:
-                    database.remove(path)
+                    if path in backups:
+                        path.unlink()
+                    else:
+                        database.remove(path)
                 except OSError as error:
                     log.error("%s is too old and cannot be removed: %s", path, error)
             self.ages.save()
-            if rows or old:
-                self._tell(what="swept", sessions=rows, files=len(old))
+            if rows or old or backups:
+                self._tell(what="swept", sessions=rows, files=len(old) + len(backups))
             if old and self.status.state == "set_aside":
                 self.calm()
 
     def _sweep_rows(self, limit: float) -> int:
         assert self._connection is not None
         try:
-            query = "SELECT id FROM sessions WHERE ended_lived <= ?"
+            query = "SELECT id FROM sessions WHERE ended IS NOT NULL AND began_lived <= ?"
             old = {row[0] for row in self._connection.execute(query, (limit,))}
             self._delete(self._connection, old)
             self.ages.oldest = self._connection.execute(_OLDEST).fetchone()[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import StoreError
+from appliance.files import sync_folder
 
 
 class Journal:
@@ -50,6 +51,7 @@ class Journal:
                 file.write(b"\n" + lines.encode())  # the line before may be unfinished
                 file.flush()
                 os.fsync(file.fileno())
+            sync_folder(self._path.parent)  # the file may be new
         except OSError as error:
             raise StoreError(
                 f"{self._path}: an erasure cannot be written down ({error.strerror}); make room or correct "

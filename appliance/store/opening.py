@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from appliance.errors import StoreError
 from appliance.store import database
 from appliance.store.ages import Ages
-from appliance.store.copies import Copies
+from appliance.store.copies import Copies, stamp
 from appliance.store.schema import Migration, migrate, version_of
 
 
@@ -70,7 +69,7 @@ class Opener:
 
     def set_aside(self, wall: float) -> Path:
         """Rename what lies there, and count its age from its oldest row; raises `StoreError`."""
-        aside = self.copies.name("damaged", _stamp(wall))
+        aside = self.copies.name("damaged", stamp(wall))
         try:
             database.move(self.path, aside)
         except OSError as error:
@@ -133,7 +132,7 @@ class Opener:
         return ""
 
     def _copied(self, connection: sqlite3.Connection, have: int, wall: float) -> Path:
-        path = self.copies.name(f"before-{have + 1}", _stamp(wall))
+        path = self.copies.name(f"before-{have + 1}", stamp(wall))
         try:
             database.copy(connection, path)
         except (sqlite3.Error, OSError) as error:
@@ -142,13 +141,7 @@ class Opener:
             raise StoreError(
                 f"{path}: the records cannot be copied before a change ({error}); make room"
             ) from error
-        oldest = connection.execute(
-            "SELECT min(coalesce(ended_lived, began_lived)) FROM sessions"
-        ).fetchone()[0]
+        oldest = connection.execute("SELECT min(began_lived) FROM sessions").fetchone()[0]
         self.ages.begun(path.name, oldest)
         self.ages.save()
         return path
-
-
-def _stamp(wall: float) -> str:
-    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(wall))

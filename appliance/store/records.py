@@ -36,10 +36,10 @@ _BEGIN = (
     " ON CONFLICT (id) DO UPDATE SET ended = NULL, ended_lived = NULL, ending = '',"
     " label = excluded.label, note = excluded.note"
 )
+_IS_OPEN = "SELECT 1 FROM sessions WHERE id = ? AND ended IS NULL"
 _ADD = (
     f"INSERT OR IGNORE INTO seconds (session, {', '.join(COLUMNS)}) "
-    f"SELECT ?, {', '.join('?' * len(COLUMNS))} WHERE EXISTS "
-    "(SELECT 1 FROM sessions WHERE id = ? AND ended IS NULL)"
+    f"SELECT ?, {', '.join('?' * len(COLUMNS))} WHERE EXISTS ({_IS_OPEN})"
 )
 _END = "UPDATE sessions SET ended = recorded + ?, ended_lived = ?, ending = ? WHERE id = ? AND ended IS NULL"
 
@@ -196,13 +196,14 @@ class Store:
             raise StoreError(f"{self.path}: there are no records to back up")
         with database.reading(self.path) as connection:
             ids = transfer.ids_of(connection)
-            about = {"ids": ids, "made": self._clocks.wall(), "lived": held.ages.now()}
+            made = self._clocks.wall()
+            about = {"ids": ids, "made": made, "lived": held.ages.now()}
             content = backup.seal(transfer.give_out(connection), about, passphrase)
         if (
             not to.parent.is_dir()
         ):  # a stick that is not mounted: a folder made in its place would fool everybody
             raise StoreError(f"{to}: there is no folder {to.parent}; expected one that exists")
-        held.copies.note_backup(to)  # before it is there: erasing must never miss one
+        held.copies.note_backup(to, made)  # before it is there: erasing must never miss one
         write_private(to, content)
         return len(ids)
 
@@ -252,9 +253,10 @@ class Store:
         try:
             with self._held.writing(self._held.opened()) as writer:
                 writer.executemany(_ADD, [(id, *astuple(second), id) for second in seconds])
+                going = writer.execute(_IS_OPEN, (id,)).fetchone()
         except StoreError as error:
             return str(error)
-        return ""
+        return "" if going else f"session {id} was erased by another process"
 
     def _now(self) -> history.Now:
         held = self._held

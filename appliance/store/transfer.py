@@ -39,7 +39,7 @@ def take_in(
 ) -> Restored:
     """Insert what is neither here nor `erased`, its ages moved by `shift` seconds lived.
 
-    A session that ended before `limit` is not taken in. Call it within a transaction.
+    A session that began before `limit` is not taken in. Call it within a transaction.
     """
     here = set(ids_of(connection))
     counts = {"taken": 0, "here": 0, "erased": 0, "old": 0}
@@ -49,7 +49,7 @@ def take_in(
             id, ended = row["id"], row["ended_lived"]
             row["began_lived"] += shift
             row["ended_lived"] = None if ended is None else ended + shift
-            old = (row["ended_lived"] or row["began_lived"]) <= limit
+            old = row["began_lived"] <= limit
             fate = "erased" if id in erased else "here" if id in here else "old" if old else "taken"
             counts[fate] += 1
             if fate == "taken":

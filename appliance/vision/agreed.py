@@ -1,9 +1,10 @@
 """Which of the faces in view belong to those who agreed: a place each, and no more places than people.
 
-Faces are not recognised, so a place is somebody who is followed. Whoever has one keeps it while followed,
-however large other faces grow. One who was lost from sight leaves the place to a face that turns up where
-they were; to others it is free only after a while, so that nobody walking by is read while somebody bends
-down. A free place goes to the largest face that was in view steadily, in the seat region if there is one.
+Faces are not recognised, so a place is somebody who is followed. A place that nobody had yet goes to the
+largest face that was in view steadily, in the seat region if there is one. Whoever has one keeps it while
+followed, however large other faces grow. One who was lost from sight leaves it for a short while to a face
+that turns up anew where they were. After that it is nobody's: whoever comes then, the same person or
+another, is not read until the operator says that they agreed, which makes new `Places`.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ _LEAN = 0.15
 
 @dataclass
 class _Left:
-    """A place whose holder is out of sight: where they were, and since when."""
+    """A place whose holder is out of sight: who, where and when they were seen last, and gone since when."""
 
+    number: int
     box: Box
+    seen: float
     since: float
 
 
@@ -41,9 +44,11 @@ class Places:
 
     def __init__(self, agreed: Agreed) -> None:
         self.agreed = agreed
-        self._holders: dict[int, Box] = {}
+        self._unused = agreed.people
+        self._holders: dict[int, tuple[Box, float]] = {}
         self._left: list[_Left] = []
         self._fit_since: dict[int, float] = {}
+        self._in_view_since: dict[int, float] = {}
 
     def take(
         self, faces: Mapping[int, Box], known: frozenset[int], size: tuple[int, int], now: float
@@ -54,10 +59,13 @@ class Places:
         for them; `size`: width and height of the picture in pixels; `now`: seconds.
         """
         self._part(faces, known, size, now)
+        self._in_view_since = {
+            number: self._in_view_since.get(number, now) for number in faces.keys() | known
+        }
         fit = {number: box for number, box in faces.items() if self._fits(box, size, 0.0)}
         self._fit_since = {number: self._fit_since.get(number, now) for number in fit}
         newcomers = {number: box for number, box in fit.items() if number not in self._holders}
-        self._return(newcomers)
+        self._return(newcomers, now)
         self._give(newcomers, now)
         return frozenset(number for number in faces if number in self._holders)
 
@@ -65,39 +73,43 @@ class Places:
         self, faces: Mapping[int, Box], known: frozenset[int], size: tuple[int, int], now: float
     ) -> None:
         """Those who are gone, or out of the seat region, leave their place behind."""
-        for number, box in list(self._holders.items()):
+        for number, (box, seen) in list(self._holders.items()):
             if number not in known or (number in faces and not self._fits(faces[number], size, _LEAN)):
                 del self._holders[number]
-                self._left.append(_Left(box, now))
+                self._left.append(_Left(number, box, seen, now))
             elif number in faces:
-                self._holders[number] = faces[number]
+                self._holders[number] = faces[number], now
         self._left = [place for place in self._left if now - place.since < KEPT_S]
 
-    def _return(self, newcomers: dict[int, Box]) -> None:
-        """A face where somebody was lost from sight goes on in their place, the nearest first."""
+    def _return(self, newcomers: dict[int, Box], now: float) -> None:
+        """A face that turns up where somebody was lost goes on in their place, the nearest first."""
         pairs = sorted(
             (apart, number, index)
             for number, box in newcomers.items()
             for index, place in enumerate(self._left)
-            if (apart := _widths_apart(place.box, box)) <= _NEAR
+            if (apart := _widths_apart(place.box, box)) <= _NEAR and self._may_be(number, place)
         )
         taken: set[int] = set()
         for _, number, index in pairs:
             if number in newcomers and index not in taken:
-                self._holders[number] = newcomers.pop(number)
+                self._holders[number] = newcomers.pop(number), now
                 taken.add(index)
         self._left = [place for index, place in enumerate(self._left) if index not in taken]
 
+    def _may_be(self, number: int, place: _Left) -> bool:
+        """Whoever was in view beside the one who is lost is somebody else."""
+        return number == place.number or self._in_view_since[number] > place.seen
+
     def _give(self, newcomers: Mapping[int, Box], now: float) -> None:
-        """Free places go to the largest who have been there steadily."""
-        free = self.agreed.people - len(self._holders) - len(self._left)
+        """Places that nobody had yet go to the largest who have been there steadily."""
         steady = [
             (-box.area, number)
             for number, box in newcomers.items()
             if now - self._fit_since[number] >= STEADY_S
         ]
-        for _, number in sorted(steady)[: max(0, free)]:
-            self._holders[number] = newcomers[number]
+        for _, number in sorted(steady)[: self._unused]:
+            self._holders[number] = newcomers[number], now
+            self._unused -= 1
 
     def _fits(self, box: Box, size: tuple[int, int], lean: float) -> bool:
         """Whether the middle of a face is in the seat region, widened by `lean` of its size on each side."""

@@ -6,7 +6,7 @@ from flask import Blueprint, render_template
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from appliance import __version__
+from appliance import __version__, updated
 from appliance.web.describe import HTML, describe
 from appliance.web.policy import VIEWER, policy
 from appliance.web.site import site
@@ -23,6 +23,11 @@ _MARKDOWN = MarkdownIt("js-default")
 def page() -> str:
     """The model card of the models in use."""
     here = site()
+    last = updated.read(here.state_dir)
     return render_template(
-        "about.html", version=__version__, engine=here.engine, card=Markup(_MARKDOWN.render(here.card))
+        "about.html",
+        version=__version__,
+        updated=last.words() if last else "never",
+        engine=here.engine,
+        card=Markup(_MARKDOWN.render(here.card)),
     )

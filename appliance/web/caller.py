@@ -36,11 +36,13 @@ class Caller:
         return "loopback" if self.kind == LOOPBACK else self.role or "viewer"
 
     def is_welcome(self, here: Site) -> bool:
-        """Whether the role is still theirs: not logged out, removed or revoked meanwhile."""
+        """Whether the role is still theirs: not logged out, removed, revoked, or unused for long."""
         try:
             if self.kind == TOKEN:
                 return here.gate.tokens.role_of(self.name) == self.role
             if self.login is not None:
+                if here.gate.uses.is_idle(self.login.id):
+                    return False
                 return here.gate.accounts.role_of(self.name, self.login.epoch, self.login.id) == self.role
         except StoreError as error:
             _log.error("%s", error)
@@ -76,4 +78,5 @@ def _identify(asked: Request, here: Site) -> Caller:
     role = here.gate.accounts.role_of(login.name, login.epoch, login.id) if login else ""
     if not (login and role):
         return Caller(NOBODY)
+    here.gate.uses.note(login.id)
     return Caller(LOGIN, role=role, name=login.name, login=login)

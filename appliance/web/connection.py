@@ -21,6 +21,12 @@ MAX_BODY_BYTES = 64 * 1024
 SLICE_BYTES = 65536  # what a client must take within the send limit, so that a long export may take longer
 PATIENCE_S = 0.1  # for the farewell to a client that was late already
 
+BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 20\r\nConnection: close\r\n\r\ntoo busy, try again\n"
+)
+"""To a client for whom there is no thread, or who holds too many connections."""
+
 _SPEAKS_TLS = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 58\r\nConnection: close\r\n\r\n"
     b"This page is encrypted: its address begins with https://.\n"

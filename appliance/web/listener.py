@@ -19,14 +19,17 @@ def network_url(url: str) -> str:
     return url.replace("//localhost:", f"//{socket.gethostname().partition('.')[0].lower()}.local:")
 
 
-def listen(host: str, port: int, tls: Tls | None = None) -> socket.socket:
-    """A socket that clients may connect to; with TLS, a certificate comes with it. Raises `ConfigError`."""
+def listen(host: str, port: int, tls: Tls | None = None, setting: str = "web.port") -> socket.socket:
+    """A socket that clients may connect to; with TLS, a certificate comes with it. Raises `ConfigError`.
+
+    `setting`: the one that a port is to be blamed on.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")
     except OSError as error:
         if error.errno in _PORT_FAULTS:
-            raise ConfigError(_PORT_FAULTS[error.errno], key="web.port", value=port) from error
+            raise ConfigError(_PORT_FAULTS[error.errno], key=setting, value=port) from error
         raise ConfigError(f"cannot listen there: {error}", key="web.host", value=host) from error
     try:
         if tls is not None:

@@ -14,7 +14,7 @@ from appliance.lawful import PURPOSES, REGIONS
 from appliance.values import EMOTIONS, Picture
 from appliance.viewers import BARE, OVERLAY
 from appliance.web import websocket
-from appliance.web.audited import note
+from appliance.web.audited import Watch
 from appliance.web.caller import Caller, caller
 from appliance.web.describe import HTML, JPEG, MJPEG, describe
 from appliance.web.policy import VIEWER, is_operator, policy
@@ -58,7 +58,7 @@ def page() -> str:
 def stream() -> Response:
     """The picture as it comes, until the viewer or the agreement ends; 409 while idle."""
     pictures = Pictures(site(), _variant(), caller())
-    note("viewer", what="picture", address=request.remote_addr)
+    Watch("picture").saw()
     response = Response(Parts(pictures), mimetype=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
     response.headers["X-Accel-Buffering"] = "no"
     return response
@@ -76,6 +76,7 @@ def snapshot() -> Response:
         pictures.close()
     if picture is None:
         raise StateConflict("there is no picture: the camera was closed just now")
+    Watch("picture").saw()
     response = Response(
         picture.jpegs[pictures.variant], mimetype="image/jpeg", status=200 if picture.live else 503
     )
@@ -89,11 +90,12 @@ def snapshot() -> Response:
 def readings() -> Response:
     """One JSON message a reading; whoever is slow gets the newest and misses the rest."""
     here = site()
-    newest = _Newest(here, caller())
+    watch = Watch("readings")
+    newest = _Newest(here, caller(), watch)
     answer = websocket.websocket(request.environ, lambda client: websocket.serve(client, newest))
     if answer.status_code == 101:
         here.listeners.join("readings")
-        note("viewer", what="readings", address=request.remote_addr)
+        watch.saw()
         answer.call_on_close(lambda: here.listeners.leave("readings"))
     return answer
 
@@ -175,8 +177,8 @@ class Parts:
 class _Newest:
     """The text for the next message of one WebSocket client."""
 
-    def __init__(self, here: Site, viewer: Caller) -> None:
-        self._site, self._viewer, self._seen = here, viewer, 0
+    def __init__(self, here: Site, viewer: Caller, watch: Watch) -> None:
+        self._site, self._viewer, self._watch, self._seen = here, viewer, watch, 0
 
     def __call__(self) -> str | None:
         if not self._viewer.is_welcome(self._site):
@@ -185,7 +187,10 @@ class _Newest:
         if reading is None:
             return None
         newest = self._site.reading()
-        return None if newest is None else json.dumps(newest, separators=(",", ":"))
+        if newest is None:
+            return None
+        self._watch.saw()  # whoever came while idle sees this session too
+        return json.dumps(newest, separators=(",", ":"))
 
 
 def _variant() -> str:

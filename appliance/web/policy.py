@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from flask import Flask, Response, abort, current_app, redirect, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
-from appliance.config import is_loopback, parse_address
 from appliance.web.caller import NOBODY, Caller, caller, is_near
 from appliance.web.csrf import check_token
-from appliance.web.site import Site, site
+from appliance.web.hosts import is_own, name_in
+from appliance.web.site import site
 
 PUBLIC, VIEWER, OPERATOR, TOKEN = "public", "viewer", "operator", "token"
 
@@ -62,7 +61,8 @@ def require_policies(app: Flask) -> None:
 def check_request() -> Response | None:
     """Before every view: Host, rate, Origin, policy, the page's token. Ends the request with 400 to 429."""
     here = site()
-    if not _known_host(_hostname(f"//{request.host}"), here):
+    network = here.open_to_network or here.gate.login
+    if not is_own(name_in(request.host), here.allowed_hosts, network=network):
         abort(
             400,
             f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
@@ -124,26 +124,6 @@ def _not_logged_in() -> Unauthorized:
             "bearer", {"realm": "interview-grader"}
         ),  # no browser asks on its own
     )
-
-
-def _hostname(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
-
-
-def _known_host(name: str | None, here: Site) -> bool:
-    # DNS rebinding needs a name of the attacker's; an address in digits is none. Off loopback the
-    # device is also called by its own names.
-    if name is None:
-        return False
-    if name == "localhost" or name in here.allowed_hosts:
-        return True
-    if not (here.open_to_network or here.gate.login):
-        return is_loopback(name)
-    own = socket.gethostname().lower().partition(".")[0]
-    return parse_address(name) is not None or name in (own, f"{own}.local", "interview-grader.local")
 
 
 def _same_origin() -> bool:

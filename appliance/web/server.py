@@ -23,7 +23,7 @@ from cheroot.server import HTTPConnection, HTTPRequest, HTTPServer
 from cheroot.ssl import Adapter
 from cheroot.wsgi import Gateway_10
 
-from appliance.web.connection import CONNECTION, MAX_BODY_BYTES, Connection, Wire
+from appliance.web.connection import BUSY, CONNECTION, MAX_BODY_BYTES, Connection, Wire
 from appliance.web.crowd import Crowd
 from appliance.web.listener import listen
 from appliance.web.tls import Pair, Tls
@@ -35,11 +35,6 @@ WAITING = 256  # silent connections: each costs a descriptor and no thread
 GRACE_S = 1.0  # for answers under way when the server stops; a WebSocket notices within 0.5 s
 
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # some will come back
-
-_BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: 20\r\nConnection: close\r\n\r\ntoo busy, try again\n"
-)
 
 _log = logging.getLogger("appliance.web")
 
@@ -125,8 +120,8 @@ class _Gateway(Gateway_10):
 class _Threads:
     """Cheroot's thread pool, by the interface it documents: `http-1` to `http-<limit>`, made when needed."""
 
-    def __init__(self, server: _HttpServer, limit: int) -> None:
-        self._server = server
+    def __init__(self, server: _HttpServer, limit: int, name: str) -> None:
+        self._server, self._name = server, name
         self._places: list[tuple[threading.Thread, HTTPConnection] | None] = [None] * limit
 
     def start(self) -> None: ...  # a thread starts with its connection
@@ -134,7 +129,7 @@ class _Threads:
     def put(self, conn: HTTPConnection) -> None:
         for number, place in enumerate(self._places):
             if place is None or not place[0].is_alive():
-                name = f"http-{number + 1}"
+                name = f"{self._name}-{number + 1}"
                 thread = threading.Thread(target=self._attend, args=(conn,), name=name, daemon=True)
                 self._places[number] = (thread, conn)
                 thread.start()
@@ -173,13 +168,13 @@ class _HttpServer(HTTPServer):
     expiration_interval = 0.2  # seconds; also how long a stop waits for the listener
     _connections: Any
 
-    def __init__(self, app: WsgiApp, listener: socket.socket, limit: int, crowd: Crowd) -> None:
+    def __init__(self, app: WsgiApp, listener: socket.socket, limit: int, crowd: Crowd, name: str) -> None:
         self.crowd = crowd
         super().__init__(listener.getsockname()[:2], _Gateway, server_name="interview-grader")
         self.wsgi_app, self._listener = app, listener
         self.software = self.server_name
         self.request_queue_size, self.keep_alive_conn_limit = BACKLOG, WAITING
-        self.requests = _Threads(self, limit)
+        self.requests = _Threads(self, limit, name)
         self.stopping = threading.Event()
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
@@ -202,7 +197,7 @@ class _HttpServer(HTTPServer):
             self._refuse(conn)
 
     def _refuse(self, conn: HTTPConnection) -> None:
-        conn.socket.refuse(_BUSY)
+        conn.socket.refuse(BUSY)
         conn.close()
 
     def serve(self) -> None:
@@ -241,8 +236,12 @@ class Server:
         max_header_bytes: int = 16384,
         max_body_bytes: int = MAX_BODY_BYTES,
         crowd: Crowd | None = None,
+        name: str = "http",
+        setting: str = "web.port",
     ) -> None:
-        """`tls` names the files of certificate and key, and is asked again now and then."""
+        """`tls` names the files of certificate and key, and is asked again now and then. `name` is that of
+        its threads, `setting` that of its port."""
+        self.name, self._setting = name, setting
         self._app, self._host, self._port = app, host, port
         self._tls, self._crowd = Tls(tls) if tls else None, crowd or Crowd()
         self._max_connections, self._send_timeout_s = max_connections, send_timeout_s
@@ -256,8 +255,8 @@ class Server:
         Raises `ConfigError` if the address cannot be had or the certificate cannot be read.
         """
         wires = _Wires(self._tls, self._send_timeout_s, self._send_buffer_bytes)
-        listener = listen(self._host, self._port, self._tls)
-        server = _HttpServer(self._app, listener, self._max_connections, self._crowd)
+        listener = listen(self._host, self._port, self._tls, self._setting)
+        server = _HttpServer(self._app, listener, self._max_connections, self._crowd, self.name)
         server.ssl_adapter, server.timeout = wires, self._send_timeout_s  # type: ignore[assignment]
         server.max_request_header_size = self._max_header_bytes
         server.max_request_body_size = self._max_body_bytes

@@ -112,6 +112,15 @@ def seat() -> Response:
     return _state()
 
 
+@blueprint.post("/again")
+@policy(OPERATOR)
+@describe({200: SessionState, 409: Problem, 507: Problem})
+def again() -> Response:
+    """Those in view now are those who agreed: whoever was away for long is read again; 409 unless live."""
+    site().session.again(who())
+    return _state()
+
+
 @blueprint.post("/record")
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=RecordRequest)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from flask import current_app
@@ -18,7 +19,7 @@ from appliance.session import Session
 from appliance.store import Store
 from appliance.terms import Terms
 from appliance.values import Picture, Reading
-from appliance.viewers import Viewers
+from appliance.viewers import Seen, Viewers
 from appliance.wire import SCHEMA, reading_json
 
 KEY = "appliance.site"
@@ -44,8 +45,11 @@ class Site:
     camera_lamp: bool
     open_to_network: bool
     allowed_hosts: tuple[str, ...]
+    state_dir: Path
+    """Where what the updater tells lies."""
     card: str = ""
     """The model card of the models in use, Markdown."""
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def terms(self) -> Terms:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from appliance.web.audited import Watch
 from appliance.web.describe import TEXT, describe
 from appliance.web.policy import PUBLIC, TOKEN, VIEWER, policy
 from appliance.web.schemas import Health, State
@@ -17,7 +18,10 @@ blueprint = Blueprint("status", __name__)
 @describe({200: State})
 def state() -> Response:
     """Session, camera, engines, viewers, and the newest reading."""
-    return jsonify(site().state())
+    told = site().state()
+    if told["reading"] is not None:
+        Watch("readings").saw()
+    return jsonify(told)
 
 
 @blueprint.get("/healthz")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, render_template
 
 from appliance import __version__
-from appliance.errors import StateConflict
 from appliance.lawful import Purpose, Region
-from appliance.standing import IDLE
 from appliance.web.bodies import Body, body
 from appliance.web.describe import HTML, describe
 from appliance.web.links import address_of, qr
@@ -35,10 +33,7 @@ def lawful() -> Response:
     """
     wanted = body(LawfulRequest, '{"region": "EU", "purpose": "practice"}')
     here = site()
-    if here.session.state != IDLE:
-        raise StateConflict(f"{here.session.state}: people agreed on other terms; press Stop first")
-    here.terms.settle(wanted.region, wanted.purpose)
-    here.audit.append("settings", who(), region=wanted.region, purpose=wanted.purpose)
+    here.session.settle(wanted.region, wanted.purpose, who())
     return jsonify(refusal=here.terms.refusal, notice={"version": here.notice.version})
 
 

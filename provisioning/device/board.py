@@ -48,6 +48,7 @@ def objections(
     bits: int = 64 if sys.maxsize > 2**32 else 32,
     machine: str = platform.machine(),
     free_mb: int | None = None,
+    needs_mb: int = NEEDS_MB,
     systemd: bool | None = None,
 ) -> list[str]:
     """Why nothing can be installed here, one line each; the arguments are this system's own unless given.
@@ -66,8 +67,8 @@ def objections(
             "install a newer release of the operating system"
         )
     free = _free_mb(opt) if free_mb is None else free_mb
-    if free < NEEDS_MB:
-        found.append(f"{opt} has {free} MB left, expected {NEEDS_MB}; make room or use a larger card")
+    if free < needs_mb:
+        found.append(f"{opt} has {free} MB left, expected {needs_mb}; make room or use a larger card")
     if not (Path("/run/systemd/system").is_dir() if systemd is None else systemd):
         found.append("this system was not started by systemd; expected one that is, such as Debian")
     if os.path.ismount(opt):

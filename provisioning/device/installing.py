@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from device import accounts, board, extras, hostname, packages, placed, removing, service, telling
 from device.faults import DeviceError, Refused
@@ -16,6 +18,8 @@ from device.shell import attempt
 from device.source import Source, keep_signers, source_of
 
 PROGRAM = "setup.sh install"
+_MENDING_MB = 50
+"""Room that is enough where a release is installed already."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the installer; returns the exit code."""
     options = _parser().parse_args(arguments)
     places = Places()
+    os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to
     try:
         if options.uninstall:
             removing.uninstall(places, check=options.check)
@@ -169,7 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _install(options: argparse.Namespace, places: Places) -> int:
     removing.need_root()
     found = board.find_board()
-    if reasons := board.objections(places.opt):
+    needs_mb = _MENDING_MB if places.current.exists() else board.NEEDS_MB
+    if reasons := board.objections(places.opt, needs_mb=needs_mb):
         raise Refused("; ".join(reasons))
     telling.say(f"the board: {found.name} ({found.model})")
     with source_of(options, places) as source:
@@ -182,8 +188,15 @@ def _install(options: argparse.Namespace, places: Places) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Make this board a device; again, to mend it.")
+class _Parser(argparse.ArgumentParser):
+    """Says a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{PROGRAM}: {message}; see {PROGRAM} --help\n")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog=PROGRAM, description="Make this board a device; again, to mend it.")
     parser.add_argument("--check", action="store_true", help="only say what would change")
     parser.add_argument("--uninstall", action="store_true", help="remove everything but the owner's data")
     parser.add_argument(

@@ -19,12 +19,15 @@ _COPIES = {
     f"{UNITS}/interview-grader.service": "systemd/interview-grader.service",
     f"{UNITS}/interview-grader-retention.service": "systemd/interview-grader-retention.service",
     f"{UNITS}/interview-grader-retention.timer": "systemd/interview-grader-retention.timer",
+    f"{UNITS}/interview-grader-recover.service": "systemd/interview-grader-recover.service",
+    f"{UNITS}/interview-grader-look.service": "systemd/interview-grader-look.service",
+    f"{UNITS}/interview-grader-look.timer": "systemd/interview-grader-look.timer",
     "etc/sysusers.d/interview-grader.conf": "systemd/interview-grader.sysusers",
     "etc/tmpfiles.d/interview-grader.conf": "systemd/interview-grader.tmpfiles",
     "etc/udev/rules.d/70-interview-grader.rules": "systemd/interview-grader.rules",
 }
 _COMMANDS = {
-    "usr/local/bin/interview-grader": "venv/bin/interview-grader",
+    "usr/local/bin/interview-grader": "provisioning/command",
     "usr/local/sbin/interview-grader-update": "provisioning/update",
 }
 

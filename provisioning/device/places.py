@@ -8,6 +8,8 @@ from pathlib import Path
 USER = "interview-grader"
 SERVICE = "interview-grader.service"
 TIMER = "interview-grader-retention.timer"
+LOOK = "interview-grader-look.timer"
+RECOVER = "interview-grader-recover.service"
 
 
 @dataclass(frozen=True)

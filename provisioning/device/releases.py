@@ -6,7 +6,6 @@ A release is whole when it has its `release.json`, which is written last; whatev
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -51,6 +50,10 @@ class Releases:
     def command(self, version: str) -> Path:
         """The program of a release."""
         return self.path(version) / COMMAND
+
+    def python_version(self) -> str:
+        """Of the Python that makes the environments, as in "3.11"."""
+        return _about(self._python)[1]
 
     def current(self) -> str | None:
         """The version that `current` leads to, None if there is none."""
@@ -276,15 +279,15 @@ def _sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _about(python: str) -> tuple[str, str]:
+    """Machine and version of a Python, as a bundle has them."""
+    program = "import platform, sys; print(platform.machine(), '%d.%d' % sys.version_info[:2])"
+    machine, version = _run([python, "-I", "-c", program]).stdout.split()
+    return machine, version
+
+
 def _of_checkout(checkout: Path, python: str) -> Release:
-    done = _run(
-        [
-            python,
-            "-c",
-            "import json, platform, sys; print(json.dumps([platform.machine(), sys.version_info[:2]]))",
-        ]
-    )
-    arch, (major, minor) = json.loads(done.stdout)
+    arch, version = _about(python)
     digest = hashlib.sha256()
     parts = ("appliance", "models", *FOLDERS, "pyproject.toml", "setup.sh")
     for path in (found for part in parts for found in _files(checkout / part)):
@@ -292,9 +295,7 @@ def _of_checkout(checkout: Path, python: str) -> Release:
             f"{path.relative_to(checkout)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
         )
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Release(
-        version_in(checkout), arch, f"{major}.{minor}", created, 0, {"checkout": digest.hexdigest()}
-    )
+    return Release(version_in(checkout), arch, version, created, 0, {"checkout": digest.hexdigest()})
 
 
 def _files(path: Path) -> list[Path]:

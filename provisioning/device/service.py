@@ -11,7 +11,7 @@ import urllib.request
 
 from device import placed
 from device.faults import DeviceError, Refused
-from device.places import SERVICE, TIMER, Places
+from device.places import LOOK, RECOVER, SERVICE, TIMER, Places
 from device.shell import attempt, run, succeeds
 
 READY_S = 60.0
@@ -23,8 +23,8 @@ def show(key: str, unit: str = SERVICE) -> str:
 
 
 def is_enabled() -> bool:
-    """Whether service and timer start with the system."""
-    return all(succeeds("systemctl", "--quiet", "is-enabled", unit) for unit in (SERVICE, TIMER))
+    """Whether service and timer start with the system, and what finishes an update before them."""
+    return all(succeeds("systemctl", "--quiet", "is-enabled", unit) for unit in (SERVICE, TIMER, RECOVER))
 
 
 def is_active() -> bool:
@@ -33,13 +33,13 @@ def is_active() -> bool:
 
 
 def enable() -> None:
-    """Start both with the system."""
-    run("systemctl", "--quiet", "enable", SERVICE, TIMER)
+    """Start them with the system."""
+    run("systemctl", "--quiet", "enable", SERVICE, TIMER, RECOVER)
 
 
 def disable() -> None:
     """Stop both now, and do not start them with the system."""
-    attempt("systemctl", "--quiet", "disable", "--now", TIMER, SERVICE)
+    attempt("systemctl", "--quiet", "disable", "--now", TIMER, LOOK, SERVICE, RECOVER)
     attempt("systemctl", "reset-failed", SERVICE)
 
 
@@ -61,6 +61,46 @@ def restart() -> None:
         raise DeviceError(f"the service does not start: {last_words()}")
 
 
+def stop() -> None:
+    """Stop it and wait until it has ended; raises `DeviceError`."""
+    run("systemctl", "stop", SERVICE)
+
+
+def start() -> None:
+    """Start it and wait until it is ready; raises `DeviceError`."""
+    attempt("systemctl", "reset-failed", SERVICE)
+    if attempt("systemctl", "start", SERVICE).returncode:
+        raise DeviceError(f"the service does not start: {last_words()}")
+
+
+def wait_steady(healthy_s: float, steady_s: float) -> None:
+    """Until one process has been healthy for `steady_s`; raises `DeviceError` if that takes `healthy_s`."""
+    began = since = time.monotonic()
+    before = ""
+    while True:
+        process, fault, now = show("MainPID"), _fault(), time.monotonic()
+        if fault or process != before:
+            since, before = now, process
+        if not fault and now - since >= steady_s:
+            return
+        if now - began >= healthy_s + steady_s:
+            raise DeviceError(f"not healthy within {healthy_s:.0f} s: {fault or 'it starts again and again'}")
+        time.sleep(0.5)
+
+
+def _fault() -> str:
+    """What keeps it from being healthy, "" if nothing does."""
+    try:
+        health = ask("/healthz")
+        if health.get("status") not in ("ok", "idle"):
+            return f"/healthz: {health.get('reason') or health}"
+        storage = ask("/api/state").get("storage")
+    except DeviceError as error:
+        return str(error)
+    read_only = isinstance(storage, dict) and storage.get("state") == "read_only"
+    return str(storage["reason"]) if isinstance(storage, dict) and read_only else ""
+
+
 def last_words() -> str:
     """The last line that the service itself wrote to the journal."""
     said = attempt(
@@ -69,10 +109,17 @@ def last_words() -> str:
     return said.stdout.strip() or f"see journalctl -u {SERVICE}"
 
 
+def address() -> str:
+    """The address that it has for this device itself, as its status line says; "" while it is not ready."""
+    if not succeeds("systemctl", "--quiet", "is-active", SERVICE):
+        return ""  # the line of its last life may still be there
+    found = re.search(r"https?://[^/ ]+:\d+", show("StatusText"))
+    return found.group() if found else ""
+
+
 def port() -> int:
-    """The port it serves, as its status line says; 0 while it is not ready."""
-    found = re.search(r"https?://[^/ ]+:(\d+)", show("StatusText"))
-    return int(found.group(1)) if found else 0
+    """The port it serves; 0 while it is not ready."""
+    return int(address().rpartition(":")[2] or 0)
 
 
 def wait_healthy() -> str:
@@ -90,26 +137,29 @@ def wait_healthy() -> str:
 
 def refuse_while_live() -> None:
     """Raises `Refused` while somebody is being read: a restart would end that."""
-    if not port():
+    if not address() or ask("/healthz").get("status") == "idle":
         return
     answer = ask("/api/state")
-    camera = answer.get("camera")
-    backend = camera.get("backend") if isinstance(camera, dict) else ""
-    if answer.get("state") in ("live", "recording") and backend not in ("demo", "replay"):
-        raise Refused(f"a session is {answer['state']}; press Stop on the page and try again, or add --now")
+    session = answer.get("session")
+    nobody = isinstance(session, dict) and session.get("people") is None  # a clip, which shows nobody living
+    # Where it cannot be reached by loopback it tells nobody without a login: then it may be live.
+    state = answer.get("state") or "perhaps live"
+    if state not in ("live", "recording") or not nobody:
+        raise Refused(f"a session is {state}; press Stop on the page and try again, or add --now")
 
 
 def ask(path: str) -> dict[str, object]:
     """What the service answers on this device itself, whatever its status; raises `DeviceError`."""
-    number = port()
-    if not number:
+    own = address()
+    if not own:
         raise DeviceError(f"the service is not ready: {last_words()}")
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is this device: nobody in between
+    ways = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
-        with urllib.request.urlopen(f"https://127.0.0.1:{number}{path}", timeout=5, context=context) as got:
+        with urllib.request.build_opener(*ways).open(own + path, timeout=5) as got:
             return dict(json.load(got))
     except urllib.error.HTTPError as error:
         return dict(json.load(error))
     except (OSError, ValueError) as error:
-        raise DeviceError(f"https://127.0.0.1:{number}{path} does not answer: {error}") from error
+        raise DeviceError(f"{own}{path} does not answer: {error}") from error

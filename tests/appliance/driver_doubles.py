@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance import build, cli, registry, session
+from appliance import build, cli, registry, standing
 from appliance.engines.tflite import TFLite
 from appliance.errors import CameraLost
 from appliance.pictures import Clip
@@ -191,7 +191,7 @@ def main() -> int:
     if LIMIT in os.environ:
         build.LIMITS_S = dict.fromkeys(build.LIMITS_S, float(os.environ[LIMIT]))
     if AIM in os.environ:
-        session.AIM_S = float(os.environ[AIM])
+        standing.AIM_S = float(os.environ[AIM])
     return cli.main()
 
 

@@ -8,19 +8,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from appliance.values import Picture
+from appliance.values import Picture, Reading, Stamps
 from appliance.viewers import OVERLAY
 from appliance.web.app import create_app
 from appliance.web.site import Site
 from tests.appliance.driver import until
 from tests.doubles.far import COOKIE, FAR, WITHIN_S, Client, served_far
+from tests.doubles.parts import frame
 from tests.doubles.sites import make_site
 
 OPERATOR, VIEWER, NEW = "a long enough password", "another good password", "a third one, also good"
@@ -339,6 +340,33 @@ def test_a_stream_ends_with_its_login(settled: Device) -> None:
     until(lambda: settled.site.viewers.count == 0, WITHIN_S, "the viewer is counted no more")
 
 
+def test_what_is_open_ends_when_nobody_used_its_login(tmp_path: Path) -> None:
+    site = make_site(login=True, idle_minutes=2 / 60)
+    assert site.gate.accounts.claim(site.gate.accounts.new_first_code(), OPERATOR)
+    with served_far(create_app(site), tmp_path) as server, pictures(site):
+        site.session.start("1", "operator")
+        client = Client(server.port, tmp_path)
+        assert client.log_in("operator", OPERATOR).status == 303
+        cookie = {"Cookie": f"{COOKIE}={client.cookie}"}
+        with (
+            closing(client.connect()) as connection,
+            socket.create_connection(("127.0.0.1", server.port), WITHIN_S) as sock,
+            connect(
+                f"wss://127.0.0.1:{server.port}/ws/live",
+                sock=sock,
+                ssl=client.context(),
+                additional_headers=cookie,
+            ) as listening,
+        ):
+            connection.request("GET", "/stream.mjpg", headers=cookie)
+            answer = connection.getresponse()
+            assert answer.status == 200
+            until(lambda: not answer.readline(), 3 * WITHIN_S, "the stream ends")
+            with pytest.raises(ConnectionClosed):
+                listening.recv(WITHIN_S)
+    assert site.session.state == "live"
+
+
 def test_readings_end_with_their_token(settled: Device) -> None:
     settled.site.session.start("1", "operator")
     secret = settled.site.gate.tokens.create("watch", "viewer")
@@ -356,6 +384,39 @@ def test_readings_end_with_their_token(settled: Device) -> None:
         with pytest.raises(ConnectionClosed):
             listening.recv(WITHIN_S)
     assert ("viewer", "token:watch") in settled.events()
+
+
+# --- who saw what ---
+
+
+def test_every_way_to_see_a_session_is_in_the_audit_log_once(settled: Device) -> None:
+    site = settled.site
+    ids = []
+    for _ in range(2):
+        site.session.start("1", "operator")
+        ids.append(site.session.id)
+        anna, watch = settled.logged_in("anna", VIEWER), settled.logged_in()
+        with pictures(site):
+            for _ in range(3):
+                assert anna.request("/snapshot.jpg").status == 200
+        taken = replace(frame(1, time.monotonic()), agreement=site.session.agreement)
+        site.readings.put(Reading(taken, (), Stamps(0.0, 0.0, 0.0)))
+        for _ in range(3):
+            assert watch.request("/api/state").json()["reading"] is not None
+        site.readings.clear()
+        site.session.stop("operator")
+        assert watch.request("/snapshot.jpg").status == 409
+        assert watch.request("/api/state").json()["reading"] is None
+    seen = [
+        (entry["session"], entry["what"], entry["who"], entry.get("name"), entry["address"])
+        for entry in site.audit.entries()
+        if entry["event"] == "viewer"
+    ]
+    assert seen == [
+        (id, *each)
+        for id in ids
+        for each in (("picture", "viewer", "anna", FAR), ("readings", "operator", None, FAR))
+    ]
 
 
 # --- limits ---

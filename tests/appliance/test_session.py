@@ -128,6 +128,17 @@ def test_of_two_people_one_agreed(living: Noting) -> None:
     assert "inference" in noted()
 
 
+def test_the_operator_says_that_those_who_agreed_are_back(living: Noting) -> None:
+    daemon, _ = living
+    assert daemon.post("/api/session/again", {}).status == 409
+    assert daemon.start_session(people=1).status == 200
+    faces_until(daemon, lambda each: any(face["analysed"] for face in each), "somebody read")
+    assert daemon.post("/api/session/again", {}).json() == {"state": "live"}
+    faces_until(daemon, lambda each: sum(face["analysed"] for face in each) == 1, "one is read, as agreed")
+    last = audit(daemon)[-2 if audit(daemon)[-1]["event"] == "viewer" else -1]
+    assert (last["event"], last["people"], last["again"]) == ("agreement", 1, 1)
+
+
 def test_two_people_who_both_agreed(living: Noting) -> None:
     daemon, _ = living
     assert daemon.start_session(people=2).status == 200

@@ -106,6 +106,13 @@ def test_withdraw_on_the_page_asks_once_and_ends_the_session(
     agree_and_start(page)
     picture_moves(page, 2)
     page.locator("#withdraw").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()  # the harmless one
+    page.keyboard.press("Enter")
+    page.locator("#withdraw").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#withdraw")).to_be_focused()
+    assert living.state()["state"] == "live"
+    page.locator("#withdraw").click()
     shoot(page, "session-withdraw-dialog")
     page.get_by_role("button", name="Cancel").click()
     assert living.state()["state"] == "live"
@@ -126,6 +133,23 @@ def test_of_two_people_one_agreed(living: Any, open_page: OpenPage, shoot: Shoot
     expect(other.locator(".bars")).to_be_hidden()
     expect(page.locator('.person:not([data-label="not_analysed"]) .bar')).to_have_count(7)
     shoot(page, "session-one-agreed")
+
+
+def test_fewer_are_read_than_agreed(living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path) -> None:
+    page = open_page(living.url)
+    page.locator("#more").click()
+    agree_and_start(page)
+    shows_people(page, 2)
+    expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(0)
+    expect(page.locator("#away")).to_be_hidden()
+    page.locator("#draw-seat").click()
+    drag(page, "#frame", (0.03, 0.03, 0.45, 0.9))  # one of the two sits elsewhere now
+    expect(page.locator("#away")).to_be_visible()
+    shoot(page, "session-away")
+    page.locator("#again").click()
+    expect(page.locator("#away")).to_be_hidden()
+    expect(page.locator(".toast", has_text="read again")).to_be_visible()
+    assert [entry.get("again") for entry in audit(tmp_path) if entry["event"] == "agreement"] == [None, 1]
 
 
 def drag(page: Page, frame: str, seat: tuple[float, float, float, float]) -> None:
@@ -163,6 +187,32 @@ def test_aiming_shows_a_blurred_picture_and_the_seat_drawn_there_bounds_the_anal
     expect(page.locator('.person[data-label="happy"]')).to_have_count(1)
     expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
     assert [entry["event"] for entry in audit(tmp_path)] == ["aiming", "agreement", "start", "settings"]
+
+
+def test_the_seat_is_drawn_without_a_mouse(
+    living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path
+) -> None:
+    page = open_page(living.url)
+    page.locator("#more").click()
+    agree_and_start(page)
+    shows_people(page, 2)
+    page.locator("#draw-seat").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#frame")).to_be_focused()
+    for key in ["ArrowLeft"] * 9 + ["Shift+ArrowLeft"]:
+        page.keyboard.press(key)
+    shoot(page, "session-seat-by-keyboard")
+    page.keyboard.press("Enter")
+    expect(page.locator("#draw-seat")).to_be_focused()
+    expect(page.locator("#draw-seat")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator(".toast", has_text="Only faces in the seat")).to_be_visible()
+    assert living.state()["session"]["seat"] == [0.0, 0.1, 0.45, 0.8]
+    expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Delete")
+    expect(page.locator(".toast", has_text="No seat")).to_be_visible()
+    expect(page.locator("#live-seat")).to_be_hidden()
+    assert living.state()["session"]["seat"] is None
 
 
 def test_region_and_purpose_are_asked_for_once(

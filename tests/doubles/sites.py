@@ -63,6 +63,7 @@ def make_site(
         gate=gate,
         store=Store(state),
         source="usb",
+        state_dir=state,
         engine={"detector": "a", "classifier": "b"},
         camera_lamp=False,
         open_to_network=open_to_network,

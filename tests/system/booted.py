@@ -28,7 +28,7 @@ NAME = "raspberrypi"
 
 _PACKAGES = (
     "systemd systemd-sysv dbus udev kmod procps iproute2 python3 python3-venv python3-systemd openssh-client "
-    "avahi-daemon polkitd"
+    "avahi-daemon polkitd openssh-server sudo"
 )
 _UNWANTED = (
     "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer "
@@ -51,7 +51,11 @@ def lacking() -> str:
     if os.geteuid() != 0:
         return "not root"
     absent = [package for command, package in TOOLS.items() if shutil.which(command) is None]
-    return f"not installed: {' '.join(absent)}" if absent else ""
+    if absent:
+        return f"not installed: {' '.join(absent)}"
+    return (
+        "" if _run(["unshare", "--mount", "--net", "true"]).returncode == 0 else "this root may not unshare"
+    )
 
 
 def base_system(suite: str) -> Path:
@@ -121,11 +125,18 @@ class Booted:
         finally:
             self._clean_up()
 
-    def power_on(self) -> None:
-        """Start it and wait until systemd has started everything."""
+    def power_on(self, *, read_only: bool = False, writable: Sequence[str] = ()) -> None:
+        """Start it and wait until systemd has started everything.
+
+        `read_only`: nothing can be written but in memory, as on a card behind an overlay, and in the folders
+        `writable`.
+        """
         command = ["systemd-nspawn", "--quiet", "-D", str(self._folder / "root"), f"--machine={self._lan}"]
         command += ["--register=no", "--keep-unit", "--link-journal=no", "--boot"]
         command += [f"--network-namespace-path=/run/netns/{self._lan}d", f"--bind-ro={self._shared}:/share"]
+        if read_only:
+            command += ["--read-only", *(f"--tmpfs={folder}" for folder in ("/tmp", "/var/tmp", "/var/log"))]
+        command += [f"--bind={self.path(folder)}:{folder}" for folder in writable]
         with self._console.open("ab") as console:
             self._machine = subprocess.Popen(
                 [*command, "--console=pipe"], stdin=subprocess.DEVNULL, stdout=console, stderr=console

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import subprocess
@@ -61,7 +62,8 @@ def _gathered(python: str) -> Path:
             wheels.mkdir()
             places = f"Path({str(ROOT)!r}), Path({str(wheels)!r})"
             _provisioning(f"wheels.gather({places}, arch={_MACHINE!r}, python={python!r})")
-            wheels.rename(kept)
+            with contextlib.suppress(OSError):  # another run was faster
+                wheels.rename(kept)
     return kept
 
 

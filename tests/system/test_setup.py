@@ -27,21 +27,33 @@ def test_an_unknown_command_shows_the_usage_and_exits_2(arguments):
     assert done.stderr.startswith("usage: ./setup.sh run")
 
 
-def test_install_says_that_it_comes_later_and_exits_2():
-    done = run(ROOT / "setup.sh", "install")
+@pytest.mark.parametrize(
+    "arguments", [["--chekc"], ["--offline"], ["--offline", "/nowhere"], ["--name", "a b"]]
+)
+def test_a_mistake_with_install_is_told_in_one_line_and_exits_2(arguments):
+    done = run(ROOT / "setup.sh", "install", *arguments, "--check")
     assert done.returncode == 2
-    assert "later release" in done.stderr
+    assert done.stderr.startswith("setup.sh install: ")
     assert done.stderr.count("\n") == 1
 
 
 def test_every_shell_script_is_clean():
-    scripts = [ROOT / ".ci" / "run", *ROOT.glob("*.sh"), *ROOT.glob("tests/**/*.sh")]
-    scripts += ROOT.glob("provisioning/**/*.sh")
+    folders = (ROOT / name for name in (".ci", "tests", "provisioning"))
+    files = [ROOT / "setup.sh", *(path for folder in folders for path in folder.rglob("*") if path.is_file())]
+    scripts = [path for path in files if path.suffix in ("", ".sh") and _is_shell(path)]
+    assert ROOT / "provisioning/image/first-boot" in scripts
     done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("script", ["setup.sh", ".ci/run", "tests/check.sh"])
+def _is_shell(path: Path) -> bool:
+    first = path.read_bytes().partition(b"\n")[0]
+    return first in (b"#!/bin/sh", b"#!/usr/bin/env bash")
+
+
+@pytest.mark.parametrize(
+    "script", ["setup.sh", ".ci/run", "tests/check.sh", "provisioning/install", "provisioning/command"]
+)
 def test_scripts_can_be_run(script):
     assert os.access(ROOT / script, os.X_OK)
 

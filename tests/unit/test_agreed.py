@@ -44,6 +44,12 @@ def test_nobody_is_read_before_they_were_there_steadily() -> None:
     assert room.see({1: box(300)}, 0.3) == {1}
 
 
+def test_a_place_that_nobody_had_yet_waits_for_whoever_comes() -> None:
+    room = Room(2)
+    assert room.see({1: box(300)}, 60.0) == {1}
+    assert room.see({1: box(300), 2: box(700)}, 1.0) == {1, 2}
+
+
 def test_whoever_has_a_place_keeps_it_however_large_others_grow() -> None:
     room = Room(1)
     assert room.see({1: box(300, 80)}, 1.0) == {1}
@@ -64,10 +70,34 @@ def test_lost_by_the_tracker_and_back_where_they_were() -> None:
     assert room.see({2: box(700, 60), 5: box(340)}) == {5}
 
 
-def test_after_a_while_a_free_place_goes_to_somebody_else() -> None:
+def test_however_long_a_bystander_stays_the_place_of_who_left_is_not_theirs() -> None:
     room = Room(1)
     room.see({1: box(300), 2: box(700, 60)}, 1.0)
-    assert room.see({2: box(700, 60)}, KEPT_S + 1) == {2}
+    assert room.see({2: box(700, 60)}, 20 * KEPT_S) == set()
+    assert room.see({2: box(300), 3: box(600)}, 20 * KEPT_S) == set()
+
+
+def test_who_was_away_for_long_is_read_again_when_the_operator_says_so() -> None:
+    room = Room(1)
+    room.see({1: box(300)}, 1.0)
+    room.see({}, KEPT_S + 1)
+    assert room.see({5: box(300)}, 3.0) == set()
+    room.places = Places(Agreed(1, again=1))
+    assert room.see({5: box(300)}, 1.0) == {5}
+
+
+def test_a_bystander_in_view_all_the_while_is_not_who_comes_back() -> None:
+    room = Room(1)
+    room.see({1: box(300), 2: box(700)}, 1.0)
+    assert room.see({2: box(700)}, 1.0, known=(1,)) == set()
+    assert room.see({2: box(320)}, 3.0) == set(), "they lean over where the other one was"
+    assert room.see({2: box(320), 6: box(290)}) == {6}
+
+
+def test_one_of_two_left_and_the_other_goes_on() -> None:
+    room = Room(2)
+    assert room.see({1: box(200), 2: box(700)}, 1.0) == {1, 2}
+    assert room.see({2: box(700), 3: box(450, 250)}, KEPT_S + 5) == {2}
 
 
 def test_a_face_of_another_size_is_not_who_was_there() -> None:

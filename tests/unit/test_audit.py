@@ -80,6 +80,47 @@ def test_whatever_is_done_to_it_is_noticed(
     assert fault in log.verify().fault
 
 
+@pytest.mark.parametrize("cut", [1, 2, 5])
+def test_lines_cut_off_are_missed_also_after_the_log_went_on(log: AuditLog, cut: int) -> None:
+    lines = log.path.read_text(encoding="utf-8").splitlines(keepends=True)
+    log.path.write_text("".join(lines[:-cut]), encoding="utf-8")
+    for _ in range(3):
+        log.append("stop", "operator")
+    assert f"{cut} lines before line {6 - cut} are missing" in log.verify().fault
+
+
+def test_a_log_that_was_put_away_is_missed_also_after_it_was_begun_anew(log: AuditLog) -> None:
+    log.path.unlink()
+    log.append("stop", "operator")
+    assert "5 lines before line 1 are missing" in log.verify().fault
+
+
+def test_another_end_is_missed_also_after_the_log_went_on(log: AuditLog) -> None:
+    lines = log.path.read_text(encoding="utf-8").splitlines(keepends=True)
+    log.path.write_text("".join(lines[:-1]), encoding="utf-8")
+    head = log.path.with_name("audit.head")
+    saved = head.read_bytes()
+    log.append("stop", "somebody")
+    (last,) = log.path.read_text(encoding="utf-8").splitlines(keepends=True)[-1:]
+    assert json.loads(last)["lost"] == 1
+    head.write_bytes(saved)
+    log.append("stop", "operator")
+    assert "missing" in log.verify().fault
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", b'{"n": 5, "hash": "y"}', b"{}"])
+def test_a_head_that_was_written_over_stops_nothing(log: AuditLog, content: bytes) -> None:
+    log.path.with_name("audit.head").write_bytes(content)
+    assert log.verify().fault
+    log.append("stop", "operator")
+    assert log.verify().fault
+
+
+def test_the_last_line_can_be_written_down_elsewhere(log: AuditLog) -> None:
+    verdict = log.verify()
+    assert verdict.last == json.loads(log.path.read_text().splitlines()[-1])["hash"]
+
+
 def test_a_lost_file_or_head_is_noticed(log: AuditLog) -> None:
     head = log.path.with_name("audit.head")
     saved = head.read_bytes()

@@ -32,7 +32,7 @@ def test_a_listener_that_does_not_end_is_named(
         stuck.set()
         released.wait(30)
 
-    monkeypatch.setattr(daemon._appliance.server, "serve", serve)
+    monkeypatch.setattr(daemon._appliance.servers[0], "serve", serve)
 
     def announce(url: str) -> None:
         assert stuck.wait(10)

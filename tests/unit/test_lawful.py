@@ -22,7 +22,6 @@ def test_every_pair(region: str, purpose: str) -> None:
     else:
         assert follows.refusal == ""
         assert ("820 ILCS 42" in text) is (purpose == "hiring")
-        assert (follows.delete_days == 30) is (purpose == "hiring")
         assert bool(text) is (purpose == "hiring" or region == "EU")
 
 

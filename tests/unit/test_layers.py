@@ -28,8 +28,8 @@ LEVELS: list[tuple[int, str]] = [
         1,
         "ports handoff health config registry store store.* audit viewers manifest notice toml wire pictures",
     ),
-    (1, "settings layers pagefile gpio standing"),
-    (1, "access access.files access.passwords access.cookies access.limits"),
+    (1, "settings layers pagefile gpio standing diary changes updated"),
+    (1, "access access.files access.passwords access.cookies access.limits access.uses"),
     (2, "access.accounts access.tokens access.certificate"),
     (3, "access.gate access.reset"),
     (1, "vision.align vision.assignment vision.tensors vision.tracker vision.quality vision.movement"),
@@ -57,7 +57,7 @@ LEVELS: list[tuple[int, str]] = [
     (5, "build build_web build_session"),
     (10, "records_command"),
     (6, "daemon offline bench bench_vision lamps_out"),
-    (10, "access_command"),
+    (10, "access_command on_update"),
     (11, "cli"),
     (12, "__main__"),
 ]
@@ -81,7 +81,7 @@ PEERS: list[tuple[str, str]] = [
     ("sinks", "session"),
     ("session", "terms"),
     ("notice pagefile", "toml"),
-    ("standing", "notice"),
+    ("standing diary changes", "notice audit"),
     ("web.*", "web.*"),
     ("store store.*", "store.*"),
 ]

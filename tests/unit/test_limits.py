@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from appliance.access import limits
 from appliance.access.limits import FREE_TRIES, LONGEST_S, MOST_ADDRESSES, Rates, Tries, network_of
 from appliance.errors import TooManyTries
 from appliance.web.crowd import Crowd
@@ -78,18 +81,36 @@ def test_memory_is_bounded() -> None:
     assert len(tries._guessers) == len(rates._buckets) == MOST_ADDRESSES
 
 
+def test_a_guesser_on_the_own_link_does_not_lock_out_the_owner_beside_them() -> None:
+    tries = Tries(clock=lambda: 100.0)
+    for _ in range(FREE_TRIES):
+        tries.begin("fe80::bad%eth0")
+    with pytest.raises(TooManyTries):
+        tries.begin("fe80::bad%eth0")
+    tries.begin("fe80::900d%eth0")
+
+
 @pytest.mark.parametrize(
     ("address", "network"),
     [
         ("192.0.2.7", "192.0.2.7"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::1", "::/64"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("::1", "::1"),
+        ("2001:db8:9:9::7", "2001:db8:9:9::7"),  # the device has an address in this network itself
         ("not one", "not one"),
     ],
 )
-def test_what_counts_as_one_address(address: str, network: str) -> None:
+def test_what_counts_as_one_address(
+    address: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = tmp_path / "if_inet6"
+    listed.write_text(
+        "00000000000000000000000000000001 01 80 10 80       lo\n"
+        "20010db8000900090000000000000001 02 40 00 80     eth0\n"
+    )
+    monkeypatch.setattr(limits, "_OWN_IPV6", listed)
     assert network_of(address) == network
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -166,6 +167,27 @@ def test_of_two_people_one_agreed_and_the_classifier_is_never_called_for_the_oth
         assert len([person for person in pipeline.read(film(clip, 2)[-1]).people if person.smoothed]) == 2
     finally:
         pipeline.close()
+
+
+def test_whoever_comes_when_the_one_who_agreed_is_away_is_not_read_until_somebody_says_so(
+    pipeline: Pipeline, clip: list[Image]
+) -> None:
+    left = Agreed(1, Box(0.0, 0.0, 0.5, 1.0))
+    pipeline.bound(left)
+    first = film(clip)
+    assert any(person.smoothed for taken in first for person in pipeline.read(taken).people)
+    later = first[-1].captured + 15.0
+    for number in range(30):
+        pipeline.read(Frame(100 + number, first[-1].captured + number / 2, np.zeros_like(clip[0])))
+    labels = [
+        {person.label for person in pipeline.read(replace(each, captured=later + each.captured)).people}
+        for each in film(clip, 3.0)
+    ]
+    assert labels[-1] == {NOT_ANALYSED} and set().union(*labels) == {NOT_ANALYSED}
+    pipeline.bound(replace(left, again=1))
+    seen = [pipeline.read(replace(each, captured=later + 4.0 + each.captured)).people for each in film(clip)]
+    by_place = sorted(seen[-1], key=lambda person: person.face.box.x)
+    assert [person.label != NOT_ANALYSED for person in by_place] == [True, False]
 
 
 def test_nobody_is_read_where_nobody_has_a_seat(pipeline: Pipeline, clip: list[Image]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from appliance import timeline
-from appliance.report import NOT_FEELINGS, SAMPLING, as_csv, as_json
+from appliance.report import NOT_FEELINGS, SAMPLING, as_csv, as_json, deletion, local
 from appliance.report_pdf import as_pdf
 from appliance.store import Kept, Marker, Session
 from appliance.values import EMOTIONS
@@ -39,6 +39,31 @@ def session() -> Session:
     first = [second(number, happy=number / 100) for number in range(60)]
     other = [second(number, 2, scored=0, turned=10, happy=None) for number in range(10, 20)]
     return Session(KEPT, (*first, *other), (Marker(12.5, "question 2"),))
+
+
+@pytest.mark.parametrize(
+    ("version", "hiring"),
+    [
+        ("1-us-hiring", True),
+        ("1-other-hiring-14d", True),
+        ("2-abc123-us-hiring", True),
+        ("1", False),
+        ("1-eu-practice", False),
+        ("1-30d", False),
+    ],
+)
+def test_exports_for_hiring_carry_the_day_by_which_they_must_be_gone(
+    session: Session, version: str, hiring: bool
+) -> None:
+    session = replace(session, kept=replace(session.kept, notice_version=version))
+    by = local(session.kept.ended + 30 * DAY_S)[:10] if session.kept.ended else ""
+    table = as_json(session)
+    assert table["session"]["delete_copies_by"] == (by if hiring else None)
+    for words in (table["deletion"], as_csv(session)):
+        assert (f"to be deleted by {by}" in words) is hiring
+        assert ("820 ILCS 42" in words) is hiring
+    unset = replace(session.kept, notice_version=version, clock_set=False)
+    assert ("within 30 days" in deletion(unset)) is hiring
 
 
 def test_json_says_everything(session: Session) -> None:

@@ -156,6 +156,27 @@ def test_ending_never_waits_for_the_log(rig: Rig) -> None:
     assert rig.session.state == "idle"
 
 
+def test_whoever_was_away_is_read_again_when_somebody_says_so(rig: Rig) -> None:
+    with pytest.raises(StateConflict, match="press Start"):
+        rig.session.again("operator")
+    rig.session.start("3", "operator", 2, Box(0.1, 0.2, 0.3, 0.4))
+    rig.session.again("operator")
+    rig.session.again("operator")
+    assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), again=2)
+    assert rig.diary.told[2:] == [("agreement", "operator")] * 2
+    assert rig.diary.details[-1] == {"session": rig.session.id, "people": 2, "again": 2}
+    rig.diary.full = True
+    with pytest.raises(StoreError):
+        rig.session.again("operator")
+    assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), again=2)
+
+
+def test_in_a_film_nobody_comes_back() -> None:
+    session = make_session("3", needs_agreement=False)
+    session.again("operator")
+    assert session.now.agreed is None
+
+
 # --- aiming ---
 
 
@@ -181,15 +202,70 @@ def test_aiming_ends_by_itself_and_pressing_again_does_not_lengthen_it(rig: Rig)
     assert rig.diary.told == [("aiming", "operator"), ("stop", "timer")]
 
 
+def test_aiming_again_and_again_is_no_endless_preview(rig: Rig) -> None:
+    rig.session.aim("operator")
+    rig.now += 20
+    rig.session.stop("operator")
+    rig.now += 30
+    rig.session.aim("operator")
+    assert rig.session.aiming_s == AIM_S - 20
+    assert rig.diary.details[-1] == {"seconds": AIM_S - 20}
+    rig.now += AIM_S
+    for _ in range(3):
+        with pytest.raises(StateConflict, match="again in 190 s"):
+            rig.session.aim("operator")
+    assert rig.session.state == "idle"
+    rig.now += 190
+    rig.session.aim("operator")
+    assert rig.session.aiming_s == AIM_S
+
+
+def test_after_people_agreed_the_camera_may_be_aimed_for_the_next(rig: Rig) -> None:
+    rig.session.aim("operator")
+    rig.now += AIM_S
+    rig.session.start("3", "operator")
+    rig.session.stop("operator")
+    rig.session.aim("operator")
+    assert rig.session.aiming_s == AIM_S
+
+
 def test_nobody_aims_while_people_are_read(rig: Rig) -> None:
     rig.session.start("3", "operator")
     with pytest.raises(StateConflict, match="live"):
         rig.session.aim("operator")
 
 
-def test_live_does_not_end_by_time(rig: Rig) -> None:
+def test_live_does_not_end_with_the_time_for_aiming(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.now += 100 * AIM_S
+    rig.session.tick()
+    assert rig.session.state == "live"
+
+
+@pytest.mark.parametrize("ticked", [True, False])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_an_agreement_that_nobody_ended_ends_by_itself(ticked: bool, recorded: bool) -> None:
+    rig = Rig(longest_s=3600.0)
+    rig.session.start("3", "operator")
+    id = rig.session.id
+    if recorded:
+        rig.session.record("", "", "operator")
+    rig.now += 3599
+    rig.session.tick()
+    assert rig.session.state == ("recording" if recorded else "live")
+    rig.now += 1
+    assert (rig.session.state, rig.session.agreement, rig.session.id) == ("idle", 0, None)
+    if ticked:
+        rig.session.tick()
+    rig.session.start("3", "operator")
+    assert rig.session.agreement == 2
+    assert rig.records.ended == ([id] if recorded else [])
+    assert ("stop", "timer") in rig.diary.told
+
+
+def test_a_film_does_not_end_by_itself() -> None:
+    rig = Rig(longest_s=3600.0, needs_agreement=False)
+    rig.now += 10 * 3600
     rig.session.tick()
     assert rig.session.state == "live"
 
@@ -207,6 +283,22 @@ def test_what_the_law_or_nobody_allows_stays_off(region: str, purpose: str) -> N
         assert str(caught.value) == terms.refusal
     assert session.state == "idle"
     Session(terms, needs_agreement=False).start("3", "operator")  # a film shows nobody living
+
+
+def test_region_and_purpose_are_settled_while_nothing_goes_on(rig: Rig) -> None:
+    rig.session.start("3", "operator")
+    with pytest.raises(StateConflict, match="press Stop"):
+        rig.session.settle("EU", "hiring", "operator")
+    rig.session.stop("operator")
+    rig.diary.full = True
+    with pytest.raises(StoreError):
+        rig.session.settle("EU", "hiring", "operator")
+    rig.diary.full = False
+    assert rig.session.terms.refusal == ""
+    rig.session.settle("EU", "hiring", "operator")
+    assert rig.diary.told[-1] == ("settings", "operator")
+    with pytest.raises(StateConflict, match="Article 5"):
+        rig.session.start(rig.session.terms.notice.version, "operator")
 
 
 # --- recording ---

@@ -138,14 +138,16 @@ def test_what_comes_after_the_end_is_dropped(store: Store, time: Time) -> None:
         store.mark(ID, "late")
 
 
-def test_what_comes_after_an_erasure_by_another_process_is_dropped(
-    store: Store, folder: Path, time: Time
-) -> None:
+def test_an_erasure_by_another_process_ends_the_recording(store: Store, folder: Path, time: Time) -> None:
+    stopped: list[tuple[str, str]] = []
+    store.on_stopped = lambda id, reason: stopped.append((id, reason))
     record(store, time, end=False)
     with closing(make_store(folder, time)) as command:
         command.erase(ID)
     store.add(ID, [second(9)])
-    assert store.session(ID) is None
+    store.add(ID, [second(10)])
+    assert stopped == [(ID, f"session {ID} was erased by another process")]
+    assert (store.session(ID), store.began(ID)) == (None, None)
     assert store.status.state == "ok"
 
 
@@ -306,6 +308,34 @@ def test_a_backup_outside_that_holds_it_goes_as_well(store: Store, tmp_path: Pat
     assert not (tmp_path / "mine").exists()
 
 
+def test_a_backup_outside_goes_when_all_in_it_is_too_old(store: Store, tmp_path: Path, time: Time) -> None:
+    record(store, time, ID)
+    store.backup(tmp_path / "mine", "correct horse")
+    store.backup(tmp_path / "cut", "correct horse")
+    (tmp_path / "cut").rename(tmp_path / "cut.part")
+    store.tick()
+    sweep(store, time, 6 * DAY_S)
+    assert (tmp_path / "mine").exists()
+    sweep(store, time, DAY_S + 7200)
+    assert not (tmp_path / "mine").exists() and not (tmp_path / "cut.part").exists()
+
+
+def test_what_lies_in_the_place_of_a_backup_by_now_is_not_ours(
+    store: Store, tmp_path: Path, time: Time
+) -> None:
+    record(store, time, ID)
+    store.backup(tmp_path / "mine", "correct horse")
+    other = make_store(tmp_path / "other", time)
+    time.passes(5)
+    record(other, time, OTHER)
+    other.backup(tmp_path / "theirs", "correct horse")
+    other.close()
+    (tmp_path / "theirs").replace(tmp_path / "mine")
+    store.tick()
+    sweep(store, time, 8 * DAY_S)
+    assert (tmp_path / "mine").exists()
+
+
 @pytest.mark.parametrize("id", ["", "x", "../../etc", "0123456789AB", "0123456789ab0", "' OR 1=1"])
 def test_an_id_that_is_none_is_harmless(store: Store, time: Time, id: str) -> None:
     record(store, time, OTHER)
@@ -402,6 +432,19 @@ def test_a_device_that_was_off_erases_what_became_too_old(store: Store, folder: 
     sweep(store, time, 8 * 3600)
     assert store.sessions() == []
     store.close()
+
+
+def test_no_number_is_older_than_its_days_however_long_the_session_was(
+    store: Store, folder: Path, time: Time
+) -> None:
+    record(store, time, ID, end=False)
+    for _ in range(20):
+        time.passes(3600)
+    store.end(ID)
+    sweep(store, time, 7 * DAY_S - 21 * 3600)
+    assert len(store.sessions()) == 1
+    sweep(store, time, 2 * 3600)
+    assert store.sessions() == []
 
 
 def test_copies_and_exports_go_too(store: Store, folder: Path, time: Time) -> None:

@@ -27,7 +27,7 @@ def test_unset_is_refused_and_settling_takes_effect_at_once() -> None:
     terms.settle("EU", "hiring")
     assert "Article 5(1)(f)" in terms.refusal
     terms.settle("US", "hiring")
-    assert (terms.refusal, terms.notice.version, terms.delete_days) == ("", "1-us-hiring", 30)
+    assert (terms.refusal, terms.notice.version) == ("", "1-us-hiring")
     assert "820 ILCS 42" in " ".join(each.text for each in terms.notice.paragraphs)
     assert kept == [("EU", "hiring"), ("US", "hiring")]
 

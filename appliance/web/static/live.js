@@ -62,6 +62,7 @@ function showNewest() {
   if (!isLive() || lost()) return;
   heard = true;
   people.show(reading.faces, now);
+  operator.see(reading.faces, now);
   drawEmpty();
 }
 

@@ -6,6 +6,7 @@
  *   #withdraw              opens #withdraw-dialog (#withdraw-sure)
  *   #draw-seat             toggles drawing over the picture; #live-seat the rectangle
  *   #link                  the card with #link-qr and #link-address; #link-done, #show-link
+ *   #away, #again          fewer are read than agreed, and who is there is one of them
  *   .toast                 what was just done
  */
 
@@ -16,12 +17,14 @@ import { toast } from "./toasts.js";
 
 const byId = (id) => document.getElementById(id);
 const IDLE = ["idle", "aiming"];
+const AWAY_MS = 3000;       // who looks aside for a moment is not away
 
 export class Operator {
   #post;
   #agreement;
   #state = null;
   #drawing = null;
+  #completeAt = 0;
   #start = byId("start");
   #stop = byId("stop");       // null for viewers
 
@@ -55,6 +58,7 @@ export class Operator {
     byId("marker").hidden = state.state !== "recording";
     if (!this.#drawing?.enabled) showSeat(byId("live-seat"), state.session?.seat);
     this.#agreement.follow(state);
+    if (idle) this.see([], performance.now());
     if (!idle || !before || IDLE.includes(before.state)) return;
     this.#draw(false);
     this.#hideLink();
@@ -65,6 +69,16 @@ export class Operator {
 
   beat(now) {
     this.#agreement?.beat(now);
+  }
+
+  /** Whoever was out of sight for long is read again only when the operator says that it is them. */
+  see(faces, now) {
+    const away = byId("away");
+    if (!away) return;
+    const people = this.#state?.session?.people ?? 0;
+    const unread = faces.some((face) => face.reason === "not_agreed");
+    if (!unread || faces.filter((face) => face.analysed).length >= people) this.#completeAt = now;
+    away.hidden = now - this.#completeAt < AWAY_MS;
   }
 
   async #begin() {
@@ -138,9 +152,16 @@ export class Operator {
   #setUpSeatAndLink() {
     if (!byId("draw-seat")) return;
     this.#drawing = new SeatDrawing(byId("frame"), byId("live-seat"), async (seat) => {
+      const keyboard = document.activeElement === byId("frame");
       this.#draw(false);
+      if (keyboard) byId("draw-seat").focus();
       const done = seat ? "Only faces in the seat are read" : "No seat: all of the picture counts";
       await this.#tell("/api/session/seat", { seat }, done);
+    });
+    byId("again").addEventListener("click", () => {
+      this.#completeAt = performance.now();
+      byId("away").hidden = true;
+      this.#tell("/api/session/again", {}, "Those in view are read again, as many as agreed");
     });
     byId("draw-seat").addEventListener("click", () => this.#draw(!this.#drawing.enabled));
     byId("show-link").addEventListener("click", () => this.#toggleLink());
@@ -152,7 +173,9 @@ export class Operator {
     this.#drawing.enabled = enabled;
     byId("frame").classList.toggle("drawable", enabled);
     byId("draw-seat").setAttribute("aria-pressed", String(enabled));
-    if (enabled) toast("Drag over the picture; a click takes the seat away");
+    if (!enabled) return;
+    byId("frame").focus();
+    toast("Drag over the picture, a click takes the seat away; or use the arrow keys and Enter");
   }
 
   async #toggleLink() {

@@ -1,6 +1,10 @@
 /* The seat of those who agreed: a rectangle drawn over a picture, in shares of it (0 to 1). */
 
 const LEAST = 0.03;     // smaller than this is a slip: it takes the seat away
+const STEP = 0.05;      // by which an arrow key moves it
+const FIRST = [0.25, 0.1, 0.5, 0.8];
+const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
+const HELP = "Seat: the arrow keys move a rectangle, with Shift they change its size; Enter takes it, Delete takes the seat away";
 
 const within = (value) => Math.min(1, Math.max(0, value));
 
@@ -11,14 +15,25 @@ export function showSeat(element, seat) {
   ["--x", "--y", "--w", "--h"].forEach((name, index) => element.style.setProperty(name, seat[index]));
 }
 
-/** Lets people drag a rectangle over `frame`; calls `done` with [x, y, width, height], or null for none. */
-export class SeatDrawing {
-  enabled = false;
+/** A rectangle moved by an arrow key, or with Shift made larger or smaller; always within the picture. */
+function moved([x, y, width, height], [right, down], sizing) {
+  const round = (share) => Math.round(share * 10_000) / 10_000;
+  if (sizing) {
+    const size = (now, by, from) => Math.min(1 - from, Math.max(2 * LEAST, now + by));
+    return [x, y, size(width, right, x), size(height, down, y)].map(round);
+  }
+  return [Math.min(1 - width, within(x + right)), Math.min(1 - height, within(y + down)), width, height].map(round);
+}
 
+/** Lets people drag a rectangle over `frame`, or move one with the keyboard; calls `done` with
+ * [x, y, width, height], or null for none. */
+export class SeatDrawing {
+  #enabled = false;
   #frame;
   #element;
   #done;
   #from = null;
+  #keyed = null;          // what the keyboard has made of it, until Enter
 
   constructor(frame, element, done) {
     this.#frame = frame;
@@ -28,6 +43,44 @@ export class SeatDrawing {
     frame.addEventListener("pointermove", (event) => this.#from && showSeat(this.#element, this.#seat(event)));
     frame.addEventListener("pointerup", (event) => this.#end(event));
     frame.addEventListener("pointercancel", () => { this.#from = null; });
+    frame.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  get enabled() {
+    return this.#enabled;
+  }
+
+  set enabled(enabled) {
+    if (enabled === this.#enabled) return;
+    this.#enabled = enabled;
+    this.#keyed = null;
+    if (enabled) {
+      this.#frame.tabIndex = 0;
+      this.#frame.setAttribute("aria-label", HELP);
+    } else {
+      this.#frame.removeAttribute("tabindex");
+      this.#frame.removeAttribute("aria-label");
+    }
+  }
+
+  #key(event) {
+    if (!this.enabled) return;
+    if (event.key in ARROWS) {
+      this.#keyed = this.#keyed ? moved(this.#keyed, ARROWS[event.key], event.shiftKey) : FIRST;
+      showSeat(this.#element, this.#keyed);
+    } else if (event.key === "Enter" && this.#keyed) {
+      this.#finish(this.#keyed);
+    } else if (event.key === "Delete" || event.key === "Backspace") {
+      this.#finish(null);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+
+  #finish(seat) {
+    this.#keyed = null;
+    this.#done(seat);
   }
 
   #begin(event) {

@@ -1,0 +1,97 @@
+"""What the updater asks of a version, with that version's own code: `python -m appliance.on_update`.
+
+`try` reads the demo clip through all engines and migrates a copy of the records; `fit` makes records that a
+newer version had readable again; `note` writes down how an update ended. Run as the user of the service.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import sys
+from datetime import datetime, timezone
+
+from appliance import environment, updated
+from appliance.audit import AuditLog
+from appliance.build import make_reader
+from appliance.config import Config, load
+from appliance.errors import ApplianceError, ModelError
+from appliance.layers import Request
+from appliance.offline import Options, analyze
+from appliance.resources import demo_clip
+from appliance.store.fitting import fit, try_migration
+
+_EVERY = 5
+"""Of the demo clip's frames; a board reads them all in seconds."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns 0 when done, 1 with one line on standard error when not."""
+    environment.prepare()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    options = _parser().parse_args(arguments)
+    try:
+        print(options.function(load(Request()), options))
+        return 0
+    except (ApplianceError, OSError) as error:
+        print(f"interview-grader: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+def _try(config: Config, options: argparse.Namespace) -> str:
+    return f"demo clip: {_read_demo(config)}; records: {try_migration(config.state_dir)}"
+
+
+def _read_demo(config: Config) -> str:
+    """Faces found and expressions read in the demo clip; raises `ModelError` when there are none."""
+    out = io.StringIO()
+    failed = analyze(
+        [demo_clip()], make_reader(config), Options(every=_EVERY, jsonl=True), out, progress=False
+    )
+    frames = [json.loads(line) for line in out.getvalue().splitlines()]
+    faces = [face for frame in frames for face in frame["faces"]]
+    read = [face for face in faces if face["emotions"]]
+    if failed or not read:
+        raise ModelError(
+            f"{demo_clip()}: {len(frames)} frames, {len(faces)} faces, {len(read)} expressions: expected some"
+        )
+    return f"{len(frames)} frames, {len(faces)} faces, {len(read)} expressions"
+
+
+def _fit(config: Config, options: argparse.Namespace) -> str:
+    return fit(config.state_dir)
+
+
+def _note(config: Config, options: argparse.Namespace) -> str:
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    last = updated.LastUpdate(options.version, options.wanted, options.outcome, now, options.reason)
+    updated.keep(config.state_dir, last)
+    AuditLog(config.state_dir).append(
+        "update",
+        "shell",
+        outcome=last.outcome,
+        version=last.version,
+        wanted=last.wanted,
+        reason=last.reason or None,
+    )
+    return last.words()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m appliance.on_update")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("try").set_defaults(function=_try)
+    commands.add_parser("fit").set_defaults(function=_fit)
+    note = commands.add_parser("note")
+    for name in ("version", "wanted"):
+        note.add_argument(f"--{name}", required=True)
+    note.add_argument("--outcome", choices=updated.OUTCOMES, required=True)
+    note.add_argument("--reason", default="")
+    note.set_defaults(function=_note)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""Records and versions: a new one tries its migrations on a copy, an older one takes back what it can.
+
+See docs/decisions/0032-records-and-updates.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from appliance.errors import StoreError
+from appliance.store import database, transfer
+from appliance.store.ages import Ages
+from appliance.store.clocks import Clocks
+from appliance.store.copies import Copies, stamp
+from appliance.store.journal import Journal
+from appliance.store.owner import Owner
+from appliance.store.records import Store
+from appliance.store.schema import MIGRATIONS, migrate, version_of
+
+RECORDS = "records.db"
+_BESIDE = ("erasures.jsonl", "records.age.json")
+_NEWEST = MIGRATIONS[-1].number
+
+
+def try_migration(folder: Path) -> str:
+    """Migrate a copy of the records in `folder`, erasures included, and throw it away; in words how it went.
+
+    Works beside a running appliance and changes nothing. Raises `StoreError` when the real ones would fail.
+    """
+    path = folder / RECORDS
+    if not path.exists():
+        return "there are none yet"
+    with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as trial:
+        try:
+            have = _copied(path, Path(trial))
+        except sqlite3.DatabaseError as error:
+            if not database.is_damage(error):
+                raise StoreError(f"{path}: cannot be copied ({error}); make room or try again") from error
+            return f"they are damaged ({error}): the next start sets them aside, as any start would"
+        except OSError as error:
+            raise StoreError(
+                f"{trial}: the records cannot be copied ({error.strerror}); make room"
+            ) from error
+        fitted = fit(Path(trial)) if have > _NEWEST else ""
+        store = Store(Path(trial))
+        try:
+            count = len(store.sessions())
+            if store.status.state == "read_only":
+                raise StoreError(str(store.status.reason))
+        finally:
+            store.close()
+    return fitted or f"{count} sessions, schema {have}" + (f" to {_NEWEST}" if have != _NEWEST else "")
+
+
+def fit(folder: Path, clocks: Clocks | None = None) -> str:
+    """Make records of a newer version readable by this one, while no appliance runs; in words what was done.
+
+    The newer file stays beside as a copy, which retention and erasing reach; nothing erased comes back.
+    "" when they fit already. Raises `StoreError`. May be interrupted and called again.
+    """
+    path, owner = folder / RECORDS, Owner(folder / "records.lock")
+    if not path.exists():
+        return ""
+    try:
+        if not owner.claim():
+            raise StoreError(f"{path}: an appliance or a command has it open; stop that one first")
+        with contextlib.closing(database.connect(path)) as newer:
+            if version_of(newer) <= _NEWEST:
+                return ""
+            database.truncate_log(newer)
+            return _fitted(path, newer, clocks or Clocks())
+    except StoreError:
+        raise
+    except sqlite3.Error as error:
+        if database.is_damage(error):
+            return ""  # the next start sets it aside
+        raise StoreError(f"{path}: cannot be made to fit ({error}); make room and try again") from error
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be made to fit ({error.strerror}); make room and try again"
+        ) from error
+    finally:
+        owner.release()
+
+
+def _copied(path: Path, into: Path) -> int:
+    """Copy records and what lies beside them; returns the schema they have."""
+    with database.reading(path) as connection:
+        database.copy(connection, into / RECORDS)
+        have = version_of(connection)
+    for name in _BESIDE:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(path.with_name(name), into / name)
+    return have
+
+
+def _fitted(path: Path, newer: sqlite3.Connection, clocks: Clocks) -> str:
+    copies, ages = Copies(path.parent), Ages(path.with_name("records.age.json"), clocks)
+    erased = Journal(path.with_name("erasures.jsonl")).ids()
+    fresh = path.with_name("records.fitting.db")
+    database.remove(fresh)
+    newer.row_factory = sqlite3.Row
+    try:
+        told = _taken_back(newer, fresh, erased, clocks.wall())
+    except sqlite3.Error as error:
+        database.remove(fresh)
+        told = _from_copy(copies, fresh, erased, clocks.wall(), str(error))
+    aside = copies.name("before-rollback", stamp(clocks.wall()))
+    newer.close()
+    os.link(path, aside)  # the name `records.db` never leads to nothing
+    ages.begun(aside.name, ages.oldest)
+    ages.save()
+    fresh.replace(path)
+    return f"{told}; what the newer version had stays in {aside.name} until retention has swept it"
+
+
+def _taken_back(newer: sqlite3.Connection, fresh: Path, erased: set[str], wall: float) -> str:
+    """Every row, with the columns that this version knows."""
+    with _opened(fresh, wall) as older, database.transaction(older):
+        rows = transfer.give_out(newer)
+        done = transfer.take_in(older, rows, erased, shift=0.0, limit=float("-inf"))
+        older.executemany(
+            "INSERT OR IGNORE INTO erasures VALUES (?, ?)",
+            [(row["id"], row["at"]) for row in newer.execute("SELECT id, at FROM erasures")],
+        )
+    return f"{done.taken} sessions of a newer version were taken back to schema {_NEWEST}"
+
+
+def _from_copy(copies: Copies, fresh: Path, erased: set[str], wall: float, reason: str) -> str:
+    """The newest copy made before a migration that this version can read; without one, empty records."""
+    for copy in reversed(copies.databases()):
+        try:
+            with database.reading(copy) as source:
+                if version_of(source) > _NEWEST:
+                    continue
+                database.copy(source, fresh)
+        except sqlite3.Error:
+            database.remove(fresh)
+            continue
+        with _opened(fresh, wall) as older, database.transaction(older):
+            for table, column in database.BY_SESSION:
+                older.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(each,) for each in erased])
+        return f"the records are those of {copy.name}, since this version cannot read newer ones ({reason})"
+    with _opened(fresh, wall):
+        return f"the records begin anew, since this version cannot read newer ones ({reason})"
+
+
+@contextlib.contextmanager
+def _opened(path: Path, wall: float) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(database.connect(path)) as connection:
+        migrate(connection, wall)
+        yield connection
+        database.truncate_log(connection)

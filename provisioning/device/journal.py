@@ -1,0 +1,64 @@
+"""The updater's memory across a kill or a power cut: what it changes, and how far it has come."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from device.faults import ReleaseError, because
+from device.releases import sync
+
+
+@dataclass(frozen=True)
+class Change:
+    """From one version to another. `kind`: "update" or "rollback"; `step`: the one that was begun last.
+
+    `undo`: why it is taken back, "" if not; `added`: the release came with it and goes if it is taken back.
+    """
+
+    kind: str
+    old: str
+    new: str
+    step: str = ""
+    undo: str = ""
+    added: bool = False
+
+
+class Journal:
+    """One small file, there only while something is being changed; on the disk before anything is done."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Change | None:
+        """What was begun and not ended; None if nothing was, or if not even that was written whole."""
+        try:
+            return Change(**json.loads(self._path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise ReleaseError(
+                f"{self._path}: cannot be read ({error}); remove it and update again"
+            ) from error
+
+    def write(self, change: Change, **changes: str | bool) -> Change:
+        """Keep a change with these new values; raises `ReleaseError`."""
+        change = replace(change, **changes)  # type: ignore[arg-type]  # names and kinds are those of Change
+        partial = self._path.with_name(self._path.name + ".part")
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                json.dump(asdict(change), file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self._path)
+            sync(self._path.parent)
+        except OSError as error:
+            raise ReleaseError(f"{self._path}: cannot be written: {because(error)}") from error
+        return change
+
+    def clear(self) -> None:
+        """Nothing is being changed any more."""
+        self._path.unlink(missing_ok=True)
+        sync(self._path.parent)

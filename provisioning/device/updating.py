@@ -1,0 +1,281 @@
+"""Changing the running version: every step in order, and how each is taken back.
+
+The link `current` alone decides what starts, and it is replaced at once. Until `confirm` has found the new
+version healthy, whatever interrupts the change takes it back: see docs/decisions/0031-updates.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from device import bundle, service
+from device.faults import BundleError, DeviceError, Refused, told
+from device.journal import Change, Journal
+from device.places import USER
+from device.releases import Releases, order
+from device.shell import run
+
+STEPS = ("unpack", "install", "try", "stop", "records", "switch", "start", "confirm", "tidy")
+"""What an update does after the bundle was verified; a rollback begins with `try`."""
+
+UNDO_STEPS = ("undo-stop", "undo-records", "undo-switch", "undo-start", "undo-tidy")
+"""What taking it back does."""
+
+KEEP = 2
+"""Releases that stay: the one in use and the one before."""
+
+_TRY_S = 600.0
+_ROOM = 50_000_000  # bytes beside what the release takes
+_BYTECODE = 1.2  # an environment with its compiled files, against its wheels unpacked
+
+
+@dataclass(frozen=True)
+class Device:
+    """What is updated. `user`: who runs the service, "" for oneself; seconds to get and to stay healthy."""
+
+    releases: Releases
+    state: Path
+    signers: Path
+    user: str = USER
+    healthy_s: float = 60.0
+    steady_s: float = 5.0
+
+
+class Updater:
+    """One change at a time; the caller holds the lock. `entered` is told each step before it is done."""
+
+    def __init__(
+        self, device: Device, say: Callable[[str], None], entered: Callable[[str], None] = lambda step: None
+    ) -> None:
+        self._device, self._releases = device, device.releases
+        self._journal = Journal(device.releases.root / "changing.json")
+        self._incoming = device.releases.root / "incoming"
+        self._say, self._entered = say, entered
+
+    def update(self, path: Path, *, now: bool) -> str:
+        """Install a bundle and run it; returns what was done. Raises `DeviceError`: then all is as before."""
+        self.recover()
+        current = self._current()
+        release = bundle.verify(path, self._device.signers)
+        if release.version == current and self._releases.note(current).files == release.files:
+            return f"{current} runs already; nothing was changed"
+        self._accept(release, current, path)
+        self._refuse_while_live(now)
+        change = Change("update", current, release.version, added=release.version not in self._releases.all())
+        with self._undone_on_fault(change):
+            self._step(change, "unpack", "unpacking")
+            shutil.rmtree(self._incoming, ignore_errors=True)
+            bundle.unpack(path, self._device.signers, self._incoming)
+            self._step(change, "install", "making its environment")
+            self._releases.add(self._incoming)
+            shutil.rmtree(self._incoming, ignore_errors=True)
+            self._change(change, now=now)
+        return f"updated from {current} to {release.version}"
+
+    def roll_back(self, version: str, *, now: bool) -> str:
+        """Run another installed release, "" for the one before; returns what was done, or `DeviceError`."""
+        self.recover()
+        current = self._current()
+        change = Change("rollback", current, version or self._before(current))
+        if change.new == current:
+            return f"{current} runs already; nothing was changed"
+        self._releases.note(change.new)
+        self._refuse_while_live(now)
+        with self._undone_on_fault(change):
+            self._change(change, now=now)
+        return f"rolled back from {current} to {change.new}"
+
+    def recover(self, *, boot: bool = False) -> str:
+        """Finish or take back what was interrupted; returns what was done. `boot`: starts no service."""
+        change = self._journal.read()
+        if change is None:
+            self._sweep()
+            return "nothing was interrupted"
+        if change.step == "tidy" and not change.undo:
+            self._tidy(change)
+            return f"finished: {change.new} runs"
+        reason = change.undo or f"it was interrupted at step {change.step!r}"
+        self._undo(change, reason, "interrupted", boot=boot)
+        return f"taken back: {reason}; {change.old} runs"
+
+    def prune(self) -> list[str]:
+        """Remove all releases but the one in use and the newest other one; returns which went."""
+        self.recover()
+        return self._releases.prune(KEEP)
+
+    # --- before anything is changed ---
+
+    def _current(self) -> str:
+        current = self._releases.current()
+        if current is None:
+            raise Refused(f"{self._releases.link}: nothing is installed; sudo ./setup.sh install")
+        return current
+
+    def _before(self, current: str) -> str:
+        older = [version for version in self._releases.all() if order(version) < order(current)]
+        if not older:
+            raise Refused(f"no release older than {current} is here; `list` shows those that are")
+        return older[-1]
+
+    def _accept(self, release: bundle.Release, current: str, path: Path) -> None:
+        machine, python = platform.machine(), self._releases.python_version()
+        if release.arch != machine:
+            raise BundleError(f"{path}: made for {release.arch}, this device is {machine}; make one for it")
+        if release.python != python:
+            raise BundleError(
+                f"{path}: made for Python {release.python}, this device has {python}; make one for it"
+            )
+        if order(release.version) <= order(current):
+            raise BundleError(
+                f"{path}: {release.version} is not newer than {current}, which runs; to go back: rollback"
+            )
+        needed = int(2 * path.stat().st_size + _BYTECODE * release.installed_bytes + _ROOM)
+        free = shutil.disk_usage(self._releases.root).free
+        if free < needed:
+            raise BundleError(
+                f"{self._releases.root}: {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; "
+                "make room, as with `prune`"
+            )
+
+    def _refuse_while_live(self, now: bool) -> None:
+        if not now:
+            service.refuse_while_live()
+
+    # --- the steps ---
+
+    def _step(self, change: Change, step: str, words: str) -> None:
+        self._journal.write(change, step=step)
+        self._say(words)
+        self._entered(step)
+
+    def _change(self, change: Change, *, now: bool) -> None:
+        old, new = change.old, change.new
+        self._step(change, "try", f"trying {new}: configuration, models, demo clip, a copy of the records")
+        self._say(self._try(new))
+        self._refuse_while_live(now)
+        self._step(change, "stop", f"stopping {old}")
+        service.stop()
+        self._step(change, "records", "the records")
+        self._fit(new)
+        self._step(change, "switch", f"switching to {new}")
+        self._releases.switch(new)
+        self._step(change, "start", f"starting {new}")
+        self._start(new)
+        self._step(change, "confirm", f"waiting until {new} is healthy")
+        service.wait_steady(self._device.healthy_s, self._device.steady_s)
+        self._step(change, "tidy", "tidying up")
+        self._tidy(change)
+
+    def _try(self, version: str) -> str:
+        self._ask(version, "venv/bin/interview-grader", "check")
+        return self._ask(version, "venv/bin/python", "-m", "appliance.on_update", "try")
+
+    def _fit(self, version: str) -> None:
+        if words := self._ask(version, "venv/bin/python", "-m", "appliance.on_update", "fit"):
+            self._say(words)
+
+    def _start(self, version: str, *, boot: bool = False) -> None:
+        """The system's files as this release has them, by its own code, and the service."""
+        python = str(self._releases.path(version) / "venv" / "bin" / "python")
+        run(python, "-I", str(self._releases.path(version) / "provisioning" / "update"), "place")
+        if not boot:
+            service.start()
+
+    def _tidy(self, change: Change) -> None:
+        outcome = "updated" if change.kind == "update" else "rolled back"
+        self._note(change.new, change, outcome, "")
+        self._releases.prune(KEEP, spare=[change.old])
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        self._journal.clear()
+
+    # --- taking it back ---
+
+    @contextlib.contextmanager
+    def _undone_on_fault(self, change: Change) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            reason = str(error) or f"it was interrupted ({type(error).__name__})"
+            begun = self._journal.read() or change
+            self._undo(begun, reason, "failed", boot=False)
+            code = error.code if isinstance(error, DeviceError) else DeviceError.code
+            raise Taken(f"{reason}; {change.old} runs as before", code) from error
+
+    def _undo(self, change: Change, reason: str, outcome: str, *, boot: bool) -> None:
+        """Every part is tried, whatever becomes of the others: above all the link must lead back."""
+        self._say(f"taking it back: {reason}")
+        with contextlib.suppress(DeviceError):  # a full disk is a reason to go on
+            change = self._journal.write(change, undo=reason)
+        faults = [reason]
+        if change.step in STEPS[STEPS.index("stop") :]:
+            if not boot:
+                self._back("undo-stop", faults, service.stop)
+            self._back("undo-records", faults, lambda: self._fit(change.old))
+            self._back("undo-switch", faults, lambda: self._releases.switch(change.old))
+            self._back("undo-start", faults, lambda: self._start(change.old, boot=boot))
+        self._entered("undo-tidy")
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        if change.added:
+            self._releases.remove(change.new)
+        self._note(change.old, change, outcome, "; ".join(faults))
+        self._journal.clear()
+
+    def _back(self, step: str, faults: list[str], part: Callable[[], object]) -> None:
+        self._entered(step)
+        try:
+            part()
+        except DeviceError as error:
+            faults.append(str(error))
+            self._say(str(error))
+
+    def _sweep(self) -> None:
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        self._releases.sweep()
+
+    # --- what a version does itself ---
+
+    def _note(self, version: str, change: Change, outcome: str, reason: str) -> None:
+        """For the page and the audit log; that it cannot be written must not stop anything."""
+        words = ("--version", version, "--wanted", change.new, "--outcome", outcome, "--reason", reason)
+        try:
+            self._ask(version, "venv/bin/python", "-m", "appliance.on_update", "note", *words)
+        except DeviceError as error:
+            self._say(f"not written down: {error}")
+
+    def _ask(self, version: str, program: str, *arguments: str) -> str:
+        """Run a program of a release as the service's user; returns the last line it printed."""
+        who = ["runuser", "-u", self._device.user, "--"] if self._device.user else []
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        environment = {**own, "STATE_DIRECTORY": str(self._device.state), "LC_ALL": "C.UTF-8"}
+        command = [*who, str(self._releases.path(version) / program), *arguments]
+        try:
+            done = subprocess.run(
+                command,
+                env=environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                cwd="/",
+                timeout=_TRY_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise DeviceError(f"{program} of {version}: {error}") from error
+        if done.returncode != 0:
+            raise DeviceError(f"{version} is unfit: {told(done.stderr or done.stdout)}")
+        return done.stdout.strip().rpartition("\n")[2]
+
+
+class Taken(DeviceError):
+    """The change was taken back; the device is as it was."""
+
+    def __init__(self, words: str, code: int) -> None:
+        super().__init__(words)
+        self.code = code

@@ -1,0 +1,151 @@
+"""Real bundles that install in seconds: the appliance's wheel made by hand, with the tests' own libraries."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import platform
+import shutil
+import sysconfig
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from device import bundle, signing
+
+from tests.machine import ROOT
+
+PYTHON = f"{platform.python_version_tuple()[0]}.{platform.python_version_tuple()[1]}"
+ARCH = platform.machine()
+OWN = sysconfig.get_path("purelib")
+"""Where the libraries of the tests are."""
+
+Edits = Mapping[str, Callable[[str], str]]
+"""File of the appliance -> what becomes of its text."""
+
+
+def replaced(old: str, new: str) -> Callable[[str], str]:
+    """An edit of one place, which must be there."""
+
+    def edit(text: str) -> str:
+        assert text.count(old) >= 1, f"{old!r} is not there to be replaced"
+        return text.replace(old, new, 1)
+
+    return edit
+
+
+UNHEALTHY: Edits = {
+    "health.py": replaced(
+        '        if session_state == "idle":\n',
+        '        if session_state:\n            return "failing", "it is a test"\n'
+        '        if session_state == "idle":\n',
+    )
+}
+"""A version that starts, and says of itself that it is not well."""
+
+CRASHES: Edits = {
+    "daemon.py": replaced("        appliance.server.bind()\n", '        raise OSError("it is a test")\n')
+}
+"""A version that passes every check and ends as soon as it is started."""
+
+UNFIT: Edits = {
+    "report_models.py": replaced("    check = _Check(config)\n", '    raise ModelError("it is a test")\n')
+}
+"""A version whose `check` finds a fault."""
+
+BLIND: Edits = {
+    "offline.py": replaced(
+        "            _write(reading,", "            assert reading is None\n                _write(reading,"
+    )
+}
+"""A version that cannot read the demo clip."""
+
+MIGRATES: Edits = {
+    "store/schema.py": replaced(
+        'MIGRATIONS: tuple[Migration, ...] = (Migration(1, "first tables", first_tables),)',
+        "def second_step(connection: sqlite3.Connection) -> None:\n"
+        "    connection.execute(\"ALTER TABLE sessions ADD COLUMN room TEXT NOT NULL DEFAULT ''\")\n\n\n"
+        "MIGRATIONS: tuple[Migration, ...] = (\n"
+        '    Migration(1, "first tables", first_tables), Migration(2, "rooms", second_step)\n)',
+    )
+}
+"""A version with one more migration."""
+
+MIGRATES_BADLY: Edits = {
+    "store/schema.py": replaced(
+        'MIGRATIONS: tuple[Migration, ...] = (Migration(1, "first tables", first_tables),)',
+        "def second_step(connection: sqlite3.Connection) -> None:\n"
+        '    connection.execute("ALTER TABLE absent ADD COLUMN room TEXT")\n\n\n'
+        "MIGRATIONS: tuple[Migration, ...] = (\n"
+        '    Migration(1, "first tables", first_tables), Migration(2, "rooms", second_step)\n)',
+    )
+}
+"""A version whose migration fails."""
+
+
+def make_key(folder: Path, name: str = "key") -> Path:
+    """A private key to sign with."""
+    key = folder / name
+    signing.make_key(key)
+    return key
+
+
+def make_bundle(
+    folder: Path, key: Path, version: str, edits: Edits | None = None, libraries: str = OWN, **more: str
+) -> Path:
+    """A bundle of this checkout as `version`, with edits.
+
+    `libraries`: the folder on the device where those that it imports are; `more`: another `arch` or `python`.
+    """
+    work = folder / f"work-{version}"
+    shutil.rmtree(work, ignore_errors=True)
+    checkout, wheels = work / "checkout", work / "wheels"
+    wheels.mkdir(parents=True)
+    for name in ("provisioning", "systemd"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "setup.sh", checkout / "setup.sh")
+    (checkout / "appliance").mkdir()
+    (checkout / "appliance" / "__init__.py").write_text(f'__version__ = "{version}"\n')
+    appliance_wheel(wheels, version, edits or {}, libraries)
+    return bundle.build(checkout, folder, wheels=wheels, key=key, **{"arch": ARCH, "python": PYTHON, **more})
+
+
+def appliance_wheel(folder: Path, version: str, edits: Edits, libraries: str) -> Path:
+    """The appliance and its models, with a .pth file that leads to its libraries."""
+    files: dict[str, bytes] = {"libraries.pth": f"{libraries}\n".encode()}
+    left = {"__init__.py": replaced('__version__ = "', f'__version__ = "{version}"\n_BEFORE = "'), **edits}
+    for path in sorted((ROOT / "appliance").rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            name = path.relative_to(ROOT / "appliance").as_posix()
+            edit = left.pop(name, None)
+            files[f"appliance/{name}"] = edit(path.read_text()).encode() if edit else path.read_bytes()
+    assert not left, left
+    for path in sorted((ROOT / "models").rglob("*")):
+        if path.is_file() and "build" not in path.relative_to(ROOT / "models").parts:
+            files[f"appliance/_models/{path.relative_to(ROOT / 'models')}"] = path.read_bytes()
+    return small_wheel(
+        folder, "interview_grader", version, files, command="interview-grader = appliance.cli:main"
+    )
+
+
+def small_wheel(folder: Path, name: str, version: str, files: Mapping[str, bytes], command: str = "") -> Path:
+    """A wheel of these files that needs nothing; `command`: a console script, as entry points have it."""
+    info = f"{name}-{version}.dist-info"
+    told = {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    if command:
+        told[f"{info}/entry_points.txt"] = f"[console_scripts]\n{command}\n".encode()
+    content = {**files, **told}
+    record = [f"{each},sha256={_digest(data)},{len(data)}" for each, data in content.items()]
+    content[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for each, data in content.items():
+            archive.writestr(zipfile.ZipInfo(each), data)  # with a fixed date: the same bytes each time
+    return path
+
+
+def _digest(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")

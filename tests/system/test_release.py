@@ -1,0 +1,91 @@
+"""`provisioning/release` and what comes of it, with the real wheels; pip and a network are needed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from device import bundle
+from device.releases import Releases
+
+import appliance
+from tests.machine import ROOT
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def release(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "provisioning" / "release"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def says(releases: Releases, version: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [releases.command(version), *arguments], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_bundle_of_this_checkout_is_installed_without_the_network(tmp_path, monkeypatch):
+    done = release("--key", tmp_path / "new" / "key", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "keep a copy in a safe place" in done.stdout
+    (path,) = tmp_path.glob("*.bundle")
+    signers = tmp_path / "signers"
+    signers.write_text(done.stdout.rpartition("need this line: ")[2])
+    told = bundle.unpack(path, signers, tmp_path / "unpacked")
+    assert told.version == appliance.__version__
+
+    for name in ("http_proxy", "https_proxy", "PIP_INDEX_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    releases = Releases(tmp_path / "opt", python=sys.executable, system_packages=False)
+    version = releases.add(tmp_path / "unpacked")
+    assert says(releases, version, "--version") == f"interview-grader {appliance.__version__}\n"
+    assert "all is well" in says(releases, version, "check", "--data-dir", str(tmp_path / "state"))
+
+
+def test_a_bundle_for_another_board_has_what_only_that_one_needs(tmp_path):
+    done = release("--key", tmp_path / "key", "--out", tmp_path, "--arch", "aarch64", "--python", "3.10")
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*-aarch64-py3.10.bundle")
+    signers = tmp_path / "signers"
+    signers.write_text(done.stdout.rpartition("need this line: ")[2])
+    wheels = [Path(name).name for name in bundle.verify(path, signers).files if name.endswith(".whl")]
+    packages = {name.split("-")[0]: name for name in wheels}
+    assert "aarch64" in packages["numpy"] and packages["numpy"].startswith("numpy-1.")
+    assert "tomli" in packages, "Python 3.10 has no tomllib"
+    assert not [name for name in wheels if "x86_64" in name or "cp311-cp311" in name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--python", "2.7"], "Python 2.7: expected one of 3.10"),
+        (["--key", "/etc/passwd"], "/etc/passwd: cannot"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(tmp_path, arguments, words):
+    done = release("--out", tmp_path, "--key", tmp_path / "key", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_checkout_is_installed_with_the_network(tmp_path):
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in ("appliance", "models", "provisioning", "systemd"):
+        ignored = shutil.ignore_patterns("__pycache__", "build")
+        shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
+    for name in ("pyproject.toml", "setup.sh", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout / name)
+    releases = Releases(tmp_path / "opt", python=sys.executable, system_packages=False)
+    version = releases.add_online(checkout)
+    assert version == appliance.__version__
+    assert says(releases, version, "--version") == f"interview-grader {version}\n"
+    before = releases.command(version).stat().st_mtime_ns
+    assert releases.add_online(checkout) == version
+    assert releases.command(version).stat().st_mtime_ns == before

@@ -1,0 +1,155 @@
+"""Updates of a device that is really booted: good, bad, power lost in the middle, from a laptop over ssh.
+
+The device runs a whole bundle; the newer releases are small ones that borrow its libraries, and are installed
+in seconds. The tests go from top to bottom on one device.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import appliance
+from tests.doubles import releases as variants
+from tests.machine import ROOT
+from tests.system.booted import DEVICE, Booted, base_system, wait_for
+from tests.system.bundles import PYTHONS
+
+pytestmark = pytest.mark.timeout(600)
+
+SUITE = "bookworm"
+OLD, NEW, BAD = appliance.__version__, "9.1.0", "9.2.0"
+UNIT = "interview-grader.service"
+UPDATE = "/usr/local/sbin/interview-grader-update"
+OPT, STATE = "/opt/interview-grader", "/var/lib/interview-grader"
+
+ASK = """
+import ssl, urllib.request
+context = ssl._create_unverified_context()
+print(urllib.request.urlopen("https://127.0.0.1{path}", context=context).read().decode())
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(share: Callable[[str], Path]) -> Path:
+    """What the device sees as /share: its own bundle, and newer ones."""
+    folder = share(SUITE)
+    python = PYTHONS[SUITE]
+    libraries = f"{OPT}/releases/{OLD}/venv/lib/python{python}/site-packages"
+    for version, edits in ((NEW, variants.MIGRATES), (BAD, variants.CRASHES)):
+        made = variants.make_bundle(folder, folder / "key", version, edits, libraries, python=python)
+        made.rename(folder / version)
+    stranger = variants.make_key(folder, "stranger")
+    variants.make_bundle(folder, stranger, NEW, {}, libraries, python=python).rename(folder / "strange")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def device(shared: Path) -> Iterator[Booted]:
+    """An installed device that plays the demo clip."""
+    with Booted([base_system(SUITE)], shared) as booted:
+        wish = booted.path("/etc/interview-grader/config.d/test.toml")
+        wish.parent.mkdir(parents=True)
+        wish.write_text('[camera]\nbackend = "demo"\n')
+        booted.run(
+            "/share/checkout/setup.sh", "install", "--offline", "/share/bundle", "--signers", "/share/signers"
+        )
+        yield booted
+
+
+def runs(device: Booted) -> str:
+    """The version that answers, once one does."""
+    pages: list[str] = []
+
+    def answers() -> bool:
+        pages.append(device.says("python3", "-c", ASK.format(path="/about")))
+        return "<p>Version " in pages[-1]
+
+    wait_for(answers, 60, lambda: device.journal("-u", UNIT, "-n", "40"))
+    return pages[-1].rpartition("<p>Version ")[2].partition("<")[0]
+
+
+def outcome(device: Booted) -> dict[str, str]:
+    return dict(json.loads(device.path(f"{STATE}/update.json").read_text()))
+
+
+def test_a_bundle_that_a_stranger_signed_changes_nothing(device: Booted) -> None:
+    before = device.says("find", OPT, "-newer", f"{OPT}/current")
+    done = device.run(UPDATE, "/share/strange", check=False)
+    assert done.returncode == 2 and "a key that this device does not know" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert device.says("find", OPT, "-newer", f"{OPT}/current") in (
+        before,
+        f"{before}\n{OPT}/update.lock".strip(),
+    )
+    assert runs(device) == OLD
+
+
+def test_a_good_version_is_taken_from_a_laptop(device: Booted, shared: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    authorized = device.path("/root/.ssh/authorized_keys")
+    authorized.parent.mkdir(mode=0o700)
+    authorized.write_text(key.with_suffix(".pub").read_text())
+    options = f"-i {key} -o StrictHostKeyChecking=no -o UserKnownHostsFile={tmp_path}/known -o BatchMode=yes"
+    for name in ("ssh", "scp"):
+        (tmp_path / name).write_text(f'#!/bin/sh\nexec /usr/bin/{name} -q {options} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    push = [str(ROOT / "provisioning" / "push"), f"root@{DEVICE}", str(shared / NEW)]
+    done = device.viewer("env", f"PATH={tmp_path}:{os.environ['PATH']}", *push)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"updated from {OLD} to {NEW}" in done.stdout
+    assert runs(device) == NEW
+    assert outcome(device)["outcome"] == "updated"
+    assert device.says("ls", "/var/tmp").count("interview-grader-") == 0
+    told = device.run(f"{OPT}/current/venv/bin/interview-grader", "audit", "show", "--data-dir", STATE).stdout
+    assert f"outcome=updated version={NEW}" in told
+
+
+def test_back_to_the_version_before(device: Booted) -> None:
+    said = device.run(UPDATE, "rollback").stdout
+    assert f"rolled back from {NEW} to {OLD}" in said
+    assert runs(device) == OLD
+    assert f"* {OLD}" in device.run(UPDATE, "list").stdout
+
+
+def test_a_version_that_does_not_start_is_taken_back(device: Booted) -> None:
+    done = device.run(UPDATE, f"/share/{BAD}", check=False)
+    assert done.returncode == 1 and f"{OLD} runs as before" in done.stderr, done.stderr
+    assert runs(device) == OLD
+    assert outcome(device)["outcome"] == "failed" and "does not start" in outcome(device)["reason"]
+    assert BAD not in device.run(UPDATE, "list").stdout
+    assert device.says("systemctl", "--failed", "--no-legend") == ""
+
+
+@pytest.mark.parametrize("step", ["install", "confirm"])
+def test_power_lost_in_the_middle(device: Booted, step: str) -> None:
+    changing = device.path(f"{OPT}/changing.json")
+    device.run("rm", "-rf", f"{OPT}/releases/{NEW}")  # it is made anew
+    device.run("systemd-run", "--unit=updating", "--collect", UPDATE, f"/share/{NEW}")
+
+    def begun() -> bool:
+        try:
+            return str(json.loads(changing.read_text())["step"]) == step
+        except (OSError, ValueError):
+            return False
+
+    wait_for(begun, 120, lambda: device.journal("-u", "updating"))
+    device.cut_power()
+    device.power_on()
+    assert runs(device) == OLD
+    assert not changing.exists()
+    told = outcome(device)
+    assert (told["version"], told["outcome"]) == (OLD, "interrupted")
+    assert step in told["reason"]
+    assert "taken back" in device.journal("-t", "interview-grader-update", "-b")
+
+
+def test_after_all_that_the_good_version_is_taken(device: Booted) -> None:
+    device.run(UPDATE, f"/share/{NEW}")
+    assert runs(device) == NEW

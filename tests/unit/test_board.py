@@ -1,0 +1,77 @@
+"""Which board it is, what is refused, and the files that boards have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from device.board import Board, find_board, objections
+from device.packages import read_packages
+
+from appliance.config import load
+from appliance.layers import Request
+from tests.machine import ROOT
+
+BOARDS = ROOT / "provisioning/boards"
+FITS = {"version": (3, 11), "bits": 64, "machine": "aarch64", "free_mb": 9000, "systemd": True}
+
+
+@pytest.mark.parametrize(
+    ("model", "board"),
+    [
+        ("Raspberry Pi 5 Model B Rev 1.0\0", "raspberry-pi"),
+        ("Raspberry Pi 4 Model B Rev 1.5\0", "raspberry-pi"),
+        ("NVIDIA Jetson Orin Nano Developer Kit\0", "jetson"),
+        ("Firefly RK3399 Board\0", "pc"),
+    ],
+)
+def test_a_board_is_known_by_its_firmware(tmp_path: Path, model: str, board: str) -> None:
+    (tmp_path / "proc/device-tree").mkdir(parents=True)
+    (tmp_path / "proc/device-tree/model").write_bytes(model.encode())
+    assert find_board(tmp_path) == Board(board, model.rstrip("\0"))
+
+
+def test_a_jetson_is_known_by_its_release_too(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/nv_tegra_release").write_text("# R36 (release), REVISION: 4.0\n")
+    assert find_board(tmp_path).name == "jetson"
+
+
+def test_a_computer_without_a_device_tree_is_a_pc(tmp_path: Path) -> None:
+    assert find_board(tmp_path).name == "pc"
+
+
+def test_a_board_that_fits_is_not_refused(tmp_path: Path) -> None:
+    assert objections(tmp_path, **FITS) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"bits": 32}, "32-bit"),
+        ({"machine": "armv7l"}, "armv7l"),
+        ({"version": (3, 9)}, "Python 3.9 is too old, expected 3.10"),
+        ({"free_mb": 300}, "300 MB left, expected"),
+        ({"systemd": False}, "not started by systemd"),
+    ],
+)
+def test_what_cannot_work_is_refused(tmp_path: Path, fault: dict[str, object], words: str) -> None:
+    (said,) = objections(tmp_path, **{**FITS, **fault})
+    assert words in said and "\n" not in said
+
+
+@pytest.mark.parametrize("board", ["pc", "raspberry-pi", "jetson"])
+def test_every_board_has_its_files(board: str) -> None:
+    packages = {package.name: package for package in read_packages(BOARDS, board)}
+    assert packages["python3-systemd"].needed and not packages["avahi-daemon"].needed
+    assert all(package.purpose for package in packages.values())
+    config = load(Request(config=BOARDS / f"{board}.toml"), {})
+    assert (config.web.host, config.web.port, config.needs_login) == ("0.0.0.0", 443, True)
+
+
+def test_only_a_board_with_pins_has_lamps() -> None:
+    lamps = {
+        board: load(Request(config=BOARDS / f"{board}.toml"), {}).lamps.backend
+        for board in ("pc", "raspberry-pi")
+    }
+    assert lamps == {"pc": "none", "raspberry-pi": "gpiozero"}
