@@ -168,6 +168,7 @@ command_run() {
 command_test() {
   prepare test ,test,dev
   need_packages 'the tests' chromium fonts-dejavu-core gcc libc6-dev shellcheck strace || true
+  need_packages 'the container' buildah mmdebstrap || true
   need_packages 'booting a device' mmdebstrap systemd-container iproute2 curl openssh-client || true
   cd -- "$root"
   local checks=passed

@@ -70,6 +70,7 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-ai-edge-litert": lambda: importlib.util.find_spec("ai_edge_litert") is None,
     "no-ai-edge-quantizer": lambda: importlib.util.find_spec("ai_edge_quantizer") is None,
     "no-camera": lambda: not list(Path("/dev").glob("video*")),
+    "no-buildah": lambda: os.geteuid() != 0 or not all(map(shutil.which, ("buildah", "mmdebstrap"))),
     "no-chromium-and-not-root": lambda: not Path("/usr/bin/chromium").exists() and os.geteuid() != 0,
     "no-picamera2": lambda: importlib.util.find_spec("picamera2") is None,
     "no-python3.11": lambda: fallback_python() is None,

@@ -1,0 +1,84 @@
+"""A drive with a write cache that a power cut empties: a plugin for nbdkit, which serves it to the machine.
+
+`nbdkit python drive.py image=FILE seed=N told=FILE`. What is written lies in this process's memory only, as
+in the memory of a drive, until the machine asks for a flush. Meanwhile sectors reach the image by chance and
+in any order, as a drive writes them when it has time. SIGKILL is the power cut: what is in the cache then is
+gone; `told` says how many sectors that is. Runs in nbdkit's own Python, with the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+import nbdkit
+
+API_VERSION = 2
+SECTOR = 512
+SHARE = 0.05
+"""Which share of the cached sectors reaches the image with each write."""
+
+settings: dict[str, str] = {}
+cached: dict[int, bytes] = {}
+chance = random.Random()
+
+
+def config(key: str, value: str) -> None:
+    settings[key] = value
+
+
+def get_ready() -> None:
+    chance.seed(int(settings["seed"]))
+
+
+def open(readonly: bool) -> Any:
+    return os.open(settings["image"], os.O_RDWR), os.open(settings["told"], os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def get_size(handle: Any) -> int:
+    return os.fstat(handle[0]).st_size
+
+
+def can_multi_conn(handle: Any) -> bool:
+    return True
+
+
+def can_fua(handle: Any) -> int:
+    return int(nbdkit.FUA_EMULATE)
+
+
+def block_size(handle: Any) -> tuple[int, int, int]:
+    return SECTOR, 4096, 0xFFFFFFFF
+
+
+def pread(handle: Any, buffer: Any, offset: int, flags: int) -> None:
+    """The newest of every sector, cached or not."""
+    buffer[:] = os.pread(handle[0], len(buffer), offset)
+    first = offset // SECTOR
+    for number in range(len(buffer) // SECTOR):
+        newer = cached.get(first + number)
+        if newer is not None:
+            buffer[number * SECTOR : (number + 1) * SECTOR] = newer
+
+
+def pwrite(handle: Any, buffer: Any, offset: int, flags: int) -> None:
+    """Into the cache; then a few sectors of it, any, to the image."""
+    data, first = bytes(buffer), offset // SECTOR
+    for number in range(len(data) // SECTOR):
+        cached[first + number] = data[number * SECTOR : (number + 1) * SECTOR]
+    for sector in chance.sample(sorted(cached), int(len(cached) * SHARE)):
+        os.pwrite(handle[0], cached.pop(sector), sector * SECTOR)
+    _tell(handle)
+
+
+def flush(handle: Any, flags: int) -> None:
+    """All of the cache to the image. From here on a power cut loses none of it."""
+    for sector in sorted(cached):
+        os.pwrite(handle[0], cached[sector], sector * SECTOR)
+    cached.clear()
+    _tell(handle)
+
+
+def _tell(handle: Any) -> None:
+    os.pwrite(handle[1], b"%12d" % len(cached), 0)

@@ -1,0 +1,134 @@
+"""The product in the machine: its files on a disk, its daemon as a unit, its HTTP from here."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import ssl
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from tests.machine import ROOT
+from tests.system_vm.guest import Guest, until
+
+STATE = "/var/lib/interview-grader"
+_PORT = 8080
+_PYTHON = "PYTHONPATH=/opt/product:/opt/site"
+
+
+CLIP = "/opt/product/clip.mp4"
+"""The demo clip, small and slow enough for an emulated processor."""
+_WIDTH, _HEIGHT, _EVERY = 426, 240, 6
+
+
+def product_folder(into: Path) -> Path:
+    """The checkout's code and models, as they are, and `CLIP`."""
+    ignored = shutil.ignore_patterns("__pycache__", "build")
+    for name in ("appliance", "models"):
+        shutil.copytree(ROOT / name, into / name, ignore=ignored)
+    _small_clip(into / "models/demo/demo.mp4", into / Path(CLIP).name)
+    return into
+
+
+def _small_clip(source: Path, into: Path) -> None:
+    frames = cv2.VideoCapture(str(source))
+    rate = frames.get(cv2.CAP_PROP_FPS) / _EVERY
+    clip = cv2.VideoWriter(str(into), cv2.VideoWriter.fourcc(*"mp4v"), rate, (_WIDTH, _HEIGHT))
+    number = 0
+    while (found := frames.read())[0]:
+        if number % _EVERY == 0:
+            clip.write(cv2.resize(found[1], (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA))
+        number += 1
+    clip.release()
+    frames.release()
+
+
+def command(*words: str) -> str:
+    """A shell line that runs the product's command in the machine, from its disk /dev/vdb."""
+    return f"{_PYTHON} python3 -m appliance {' '.join(words)}"
+
+
+def mount_product() -> str:
+    """A shell line that makes the product's files appear."""
+    return "mkdir -p /opt/product && mount -o ro /dev/vdb /opt/product"
+
+
+def start_daemon(guest: Guest, *arguments: str) -> Daemon:
+    """Start `run` as a unit that notifies systemd; returns when it is ready."""
+    lawful = "--set lawful.region=other --set lawful.purpose=practice"
+    run = f"python3 -m appliance run {lawful} --data-dir {STATE} {' '.join(arguments)}"
+    unit = "systemd-run --quiet --unit=grader --service-type=notify -p TimeoutStartSec=180"
+    guest.run(f"{unit} -E {_PYTHON} {run} || {{ journalctl -u grader --no-pager; exit 1; }}")
+    return Daemon(guest, _PORT)
+
+
+class Daemon:
+    """The running daemon, asked over HTTP from the machine's own loopback, where nobody logs in."""
+
+    def __init__(self, guest: Guest, port: int, *, tls: bool = False) -> None:
+        self._guest, self._here, self._tls = guest, guest.forward(port), tls
+        self.heard = 0.0
+        """Unix seconds of the machine's clock, from its last answer."""
+
+    def request(self, path: str, method: str = "GET", content: object = None) -> tuple[int, bytes]:
+        """Status and body."""
+        connection = self._connection()
+        try:
+            body = None if content is None else json.dumps(content)
+            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            answer = connection.getresponse()
+            content_read = answer.read()
+            self.heard = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+            return answer.status, content_read
+        except OSError as error:
+            log = self._guest.run("journalctl --no-pager -o cat -n 40", check=False)
+            raise AssertionError(f"{method} {path}: {error!r}; the machine's log:\n{log}") from error
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if not self._tls:
+            return http.client.HTTPConnection("127.0.0.1", self._here, timeout=30)
+        trusting = ssl.create_default_context()  # the device signs its certificate itself
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection("127.0.0.1", self._here, timeout=30, context=trusting)
+
+    def get(self, path: str) -> Any:
+        """The JSON that a path answers with."""
+        status, body = self.request(path)
+        assert status == 200, (path, status, body)
+        return json.loads(body)
+
+    def post(self, path: str, content: object = None) -> None:
+        """POST what must succeed."""
+        status, body = self.request(path, "POST", content)
+        assert status == 200, (path, status, body)
+
+    def agree(self) -> None:
+        """Start as an operator does whom one person has told that they agree to the notice."""
+        version = self.get("/api/state")["notice"]["version"]
+        self.post("/api/session/start", {"notice_version": version, "people": 1})
+
+    def frame(self) -> int:
+        """The camera's newest frame's number."""
+        return int(self.get("/api/state")["camera"]["frame"] or 0)
+
+    def wait_camera(self, state: str, limit_s: float) -> None:
+        """Until the camera's state is this one."""
+
+        def reached() -> bool:
+            return bool(self.get("/api/state")["camera"]["state"] == state)
+
+        until(reached, limit_s, f"the camera is {state}")
+
+    def wait_frames(self, count: int, limit_s: float) -> None:
+        """Until so many more frames have come."""
+        first, end = self.frame(), time.monotonic() + limit_s
+        while self.frame() < first + count:
+            assert time.monotonic() < end, f"no {count} frames within {limit_s:g} s"
+            time.sleep(0.2)

@@ -1,0 +1,55 @@
+"""The kernel's virtual camera, read by the `usb` backend: frames, pulled, and plugged in again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system_vm.guest import Guest, until
+from tests.system_vm.image import Image
+from tests.system_vm.product import STATE, command, mount_product, start_daemon
+
+DRIVER = "/sys/bus/platform/drivers/vivid"
+LIMIT_S = 180.0
+
+pytestmark = pytest.mark.timeout(1500)
+
+
+@pytest.fixture(scope="module")
+def guest(image: Image, product_disk: Path) -> Iterator[Guest]:
+    with Guest(image, [product_disk]) as one:
+        one.power_on()
+        one.run(f"{mount_product()} && mkdir -p {STATE} && modprobe vivid n_devs=1 && udevadm settle")
+        yield one
+
+
+def test_the_check_finds_it_without_starting_it(guest: Guest) -> None:
+    told = guest.run(command("check", "--camera", "usb", "--data-dir", STATE) + " 2>&1", check=False)
+    assert "vivid at /dev/video" in told, told
+
+
+def test_frames_come_after_the_agreement_and_again_after_it_was_pulled(guest: Guest) -> None:
+    daemon = start_daemon(guest, "--camera usb --set camera.width=640 --set camera.height=360")
+    assert daemon.get("/api/state")["state"] == "idle"
+    assert daemon.get("/api/state")["camera"]["state"] == "closed"
+    opened = guest.run("ls -l /proc/[0-9]*/fd 2>/dev/null | grep /dev/video || true")
+    assert opened == "", "nobody has agreed: nobody may hold the camera open"
+    daemon.agree()
+    daemon.wait_camera("open", LIMIT_S)
+    daemon.wait_frames(5, LIMIT_S)
+    status, picture = daemon.request("/snapshot.jpg")
+    assert status == 200
+    assert picture[:2] == b"\xff\xd8"
+
+    guest.run(f"echo vivid.0 >{DRIVER}/unbind")
+    daemon.wait_camera("lost", LIMIT_S)
+    assert daemon.request("/healthz")[0] == 503
+
+    guest.run(f"echo vivid.0 >{DRIVER}/bind && udevadm settle")
+    daemon.wait_camera("open", LIMIT_S)
+    daemon.wait_frames(5, LIMIT_S)
+    until(lambda: daemon.request("/healthz")[0] == 200, LIMIT_S, "healthy again")
+    daemon.post("/api/session/stop")
+    daemon.wait_camera("closed", LIMIT_S)
