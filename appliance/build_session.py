@@ -10,6 +10,7 @@ from appliance.button import Button, Pressed
 from appliance.config import Config
 from appliance.notice import read_notice
 from appliance.pagefile import PageFile
+from appliance.poweroff import power_off
 from appliance.session import Session
 from appliance.store import Limits, Store
 from appliance.terms import Terms
@@ -53,5 +54,6 @@ def make_button(config: Config, session: Session, reset_access: Callable[[], Non
         printed_notice=wanted.printed_notice,
         people=wanted.button_people,
         reset_access=reset_access,
+        power_off=power_off,
     )
     return Button(wanted.button_pin, wanted.button_factory, pressed)

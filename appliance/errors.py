@@ -65,6 +65,10 @@ class LampError(ApplianceError, OSError):
     """A lamp that is configured cannot be driven. Without its lamp the camera stays closed."""
 
 
+class PowerError(ApplianceError, OSError):
+    """The system did not let the device be switched off."""
+
+
 class StoreError(ApplianceError, OSError):
     """Something that must be kept cannot be written or read: a full disk, wrong rights, a damaged file."""
 

@@ -25,6 +25,8 @@ _COPIES = {
     "etc/sysusers.d/interview-grader.conf": "systemd/interview-grader.sysusers",
     "etc/tmpfiles.d/interview-grader.conf": "systemd/interview-grader.tmpfiles",
     "etc/udev/rules.d/70-interview-grader.rules": "systemd/interview-grader.rules",
+    "etc/polkit-1/rules.d/50-interview-grader.rules": "systemd/interview-grader.polkit",
+    "etc/polkit-1/localauthority/50-local.d/interview-grader.pkla": "systemd/interview-grader.pkla",
 }
 _COMMANDS = {
     "usr/local/bin/interview-grader": "provisioning/command",

@@ -159,8 +159,12 @@ class Booted:
 
     def shut_down(self, how: str = "poweroff") -> None:
         """Stop it in good order: `poweroff` or `reboot`."""
-        assert self._machine is not None
         self._enter("systemctl", how, "--no-block")
+        self.wait_off()
+
+    def wait_off(self) -> None:
+        """Until something on the device itself has stopped it in good order."""
+        assert self._machine is not None
         self._machine.wait(timeout=_STOP_S)
         self._leader = 0
 

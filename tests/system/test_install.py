@@ -314,6 +314,26 @@ def test_it_starts_with_the_device(device: Booted) -> None:
     assert device.path("/var/lib/interview-grader/tls-certificate.pem").read_text() == certificate
 
 
+def test_the_service_may_switch_the_device_off_and_nobody_else(device: Booted) -> None:
+    call = ("busctl", "call", "org.freedesktop.login1", "/org/freedesktop/login1")
+    call += ("org.freedesktop.login1.Manager", "PowerOff", "b", "false")
+    refused = device.run("runuser", "-u", "nobody", "--", *call, check=False)
+    assert refused.returncode != 0 and "authentication required" in refused.stderr
+    # What the button calls, in the very sandbox of the service; /run is empty again when the device starts.
+    python = "/opt/interview-grader/current/venv/bin/python"
+    drop_in = "/run/systemd/system/interview-grader.service.d/off.conf"
+    instead = f"ExecStart={python} -c 'from appliance.poweroff import power_off; power_off()'"
+    lines = "[Service]\nType=exec\nRestart=no\nExecStart=\n" + instead + "\n"
+    device.run(
+        "sh", "-c", f"mkdir -p {Path(drop_in).parent} && printf '%s' \"$LINES\" > {drop_in}", LINES=lines
+    )
+    device.run("systemctl", "daemon-reload")
+    restart(device)
+    device.wait_off()
+    device.power_on()
+    wait_until_healthy(device)
+
+
 @on_one_suite
 @pytest.mark.parametrize("wish", [DEMO, f"{DEMO}needs_agreement = true\n"], ids=["live", "idle"])
 def test_nothing_is_written_to_the_card_while_it_works(device: Booted, wish: str) -> None:

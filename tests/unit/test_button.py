@@ -10,8 +10,8 @@ import pytest
 from gpiozero.pins import mock
 
 from appliance import button, gpio
-from appliance.button import HOLD_S, RESET_S, Button, Pressed
-from appliance.errors import ConfigError
+from appliance.button import HOLD_S, OFF_S, RESET_S, Button, Pressed
+from appliance.errors import ConfigError, PowerError
 from tests.doubles.agreements import MemoryRecords, make_session
 from tests.doubles.parts import WITHIN_S
 
@@ -21,35 +21,41 @@ class Rig:
 
     def __init__(self, printed: str = "3", people: int = 1) -> None:
         self.now = 100.0
-        self.resets = 0
+        self.resets = self.offs = 0
         self.session = make_session("3", records=MemoryRecords())
         self.pressed = Pressed(
             self.session,
             printed_notice=printed,
             people=people,
             reset_access=self._reset,
+            power_off=self._off,
             clock=lambda: self.now,
         )
 
     def _reset(self) -> None:
         self.resets += 1
 
+    def _off(self) -> None:
+        self.offs += 1
+
     def press(self, seconds: float) -> None:
         self.pressed.pressed()
         self._hold(seconds)
 
     def press_at_power_up(self, seconds: float) -> None:
-        self.pressed.pressed_at_power_up()
+        self.pressed.pressed(at_power_up=True)
         self._hold(seconds)
 
-    def _hold(self, seconds: float) -> None:
-        down, self.now = self.now, self.now + seconds
-        end = self.now
-        for at in (HOLD_S, RESET_S):
-            if seconds >= at:
-                self.now = down + at
+    def hold_until(self, since: float, seconds: float) -> None:
+        """Still down, looked at whenever it may be; since when it is down."""
+        for at in (HOLD_S, OFF_S, RESET_S):
+            if self.now - since < at <= seconds:
+                self.now = since + at
                 self.pressed.held()
-        self.now = end
+        self.now = since + seconds
+
+    def _hold(self, seconds: float) -> None:
+        self.hold_until(self.now, seconds)
         self.pressed.released()
 
 
@@ -92,11 +98,91 @@ def test_holding_withdraws_as_soon_as_the_time_is_reached() -> None:
     assert rig.session.state == "idle", "letting go starts nothing"
 
 
-@pytest.mark.parametrize("seconds", [HOLD_S, 8.0, 20.0])
-def test_a_long_press_while_idle_does_nothing(seconds: float) -> None:
+@pytest.mark.parametrize(("seconds", "offs"), [(HOLD_S, 0), (OFF_S - 0.1, 0), (OFF_S, 1), (60.0, 1)])
+def test_holding_from_idle_on_switches_the_device_off_once(seconds: float, offs: int) -> None:
     rig = Rig()
     rig.press(seconds)
-    assert (rig.session.state, rig.resets) == ("idle", 0)
+    assert (rig.session.state, rig.offs, rig.resets) == ("idle", offs, 0)
+
+
+def test_it_is_switched_off_when_the_time_is_reached_and_not_when_the_button_is_let_go() -> None:
+    rig = Rig()
+    rig.pressed.pressed()
+    rig.hold_until(rig.now, OFF_S)
+    assert rig.offs == 1
+    rig.pressed.released()
+    assert (rig.offs, rig.session.state) == (1, "idle")
+
+
+@pytest.mark.parametrize("state", ["aiming", "live", "recording"])
+def test_a_hold_while_something_goes_on_ends_it_and_does_nothing_more(state: str) -> None:
+    rig = Rig()
+    if state == "aiming":
+        rig.session.aim("operator")
+    else:
+        rig.session.start("3", "operator")
+    if state == "recording":
+        rig.session.record("", "", "operator")
+    rig.press(60.0)
+    assert (rig.session.state, rig.offs, rig.resets) == ("idle", 0, 0)
+
+
+def test_a_session_that_begins_while_the_button_is_held_is_neither_withdrawn_nor_switched_off() -> None:
+    rig = Rig()
+    rig.pressed.pressed()
+    down = rig.now
+    rig.hold_until(down, 5.0)
+    rig.session.start("3", "operator")
+    rig.hold_until(down, 60.0)
+    rig.pressed.released()
+    assert (rig.session.state, rig.offs) == ("live", 0)
+
+
+def test_a_session_that_ends_while_the_button_is_held_is_the_end_of_what_it_means() -> None:
+    rig = Rig()
+    rig.session.start("3", "operator")
+    rig.pressed.pressed()
+    down = rig.now
+    rig.hold_until(down, 1.0)
+    rig.session.stop("operator")
+    rig.hold_until(down, 5.0)
+    rig.session.start("3", "operator")  # somebody else's, whom the hold does not mean
+    rig.hold_until(down, 60.0)
+    assert (rig.session.state, rig.offs) == ("live", 0)
+
+
+def test_a_time_that_is_reached_just_after_the_button_was_let_go_does_nothing() -> None:
+    rig = Rig()
+    rig.press(0.2)
+    rig.press(2.99)
+    rig.session.start("3", "operator")
+    rig.now += 0.02
+    rig.pressed.held()
+    rig.now += 60
+    rig.pressed.held()
+    assert (rig.session.state, rig.offs) == ("live", 0)
+
+
+def test_a_press_that_was_meant_to_stop_starts_nothing() -> None:
+    rig = Rig()
+    rig.session.start("3", "operator")
+    rig.pressed.pressed()
+    rig.session.stop("operator")  # by the page, at the same moment
+    rig.pressed.released()
+    assert rig.session.state == "idle"
+
+
+def test_where_it_cannot_be_switched_off_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+
+    def refused() -> None:
+        raise PowerError("logind does not switch the device off: not authorized")
+
+    rig.pressed._power_off = refused
+    rig.press(OFF_S)
+    assert "the button could not switch off: logind does not" in caplog.text
+    rig.press(0.2)
+    assert rig.session.state == "live", "it works as before"
 
 
 def test_holding_while_aiming_ends_it() -> None:
@@ -110,7 +196,7 @@ def test_holding_while_aiming_ends_it() -> None:
 def test_held_from_power_up_it_resets_the_access_and_nothing_else(seconds: float, resets: int) -> None:
     rig = Rig()
     rig.press_at_power_up(seconds)
-    assert (rig.session.state, rig.resets) == ("idle", resets)
+    assert (rig.session.state, rig.resets, rig.offs) == ("idle", resets, 0)
     rig.press(0.2)
     assert rig.session.state == "live", "the next press is an ordinary one"
 
@@ -123,10 +209,12 @@ class Pins:
         self.factory: Any = mock.MockFactory()
         self.pin = self.factory.pin("GPIO5")
         self.session = make_session("3", records=MemoryRecords())
-        self.reset = threading.Event()
+        self.reset, self.off = threading.Event(), threading.Event()
 
     def button(self) -> Button:
-        pressed = Pressed(self.session, printed_notice="3", people=1, reset_access=self.reset.set)
+        pressed = Pressed(
+            self.session, printed_notice="3", people=1, reset_access=self.reset.set, power_off=self.off.set
+        )
         return Button(5, "mock", pressed)
 
     def reaches(self, state: str) -> bool:
@@ -140,6 +228,7 @@ def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pins]:
     made = Pins()
     monkeypatch.setattr(button, "make_factory", lambda name: made.factory)
     monkeypatch.setattr(button, "HOLD_S", 0.3)
+    monkeypatch.setattr(button, "OFF_S", 0.8)
     yield made
     made.factory.close()
 
@@ -167,6 +256,33 @@ def test_a_pin_starts_stops_and_withdraws(pins: Pins) -> None:
         made.close()
 
 
+def test_a_pin_that_is_held_switches_the_device_off(pins: Pins) -> None:
+    made = pins.button()
+    try:
+        pins.pin.drive_low()
+        assert pins.off.wait(WITHIN_S)
+        pins.pin.drive_high()
+        assert pins.session.state == "idle"
+    finally:
+        made.close()
+
+
+def test_a_pin_that_was_let_go_in_time_does_not(pins: Pins) -> None:
+    made = pins.button()
+    try:
+        pins.pin.drive_low()
+        pins.pin.drive_high()
+        assert pins.reaches("live")
+        timers = list(made._timers)
+        assert len(timers) == 2
+        for timer in timers:
+            timer.join(WITHIN_S)
+            assert not timer.is_alive()
+        assert pins.session.state == "live" and not pins.off.is_set()
+    finally:
+        made.close()
+
+
 def test_a_pin_that_is_down_at_power_up_resets_the_access(
     pins: Pins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +292,7 @@ def test_a_pin_that_is_down_at_power_up_resets_the_access(
     made = pins.button()
     try:
         assert pins.reset.wait(WITHIN_S)
-        assert pins.session.state == "idle"
+        assert pins.session.state == "idle" and not pins.off.is_set()
     finally:
         made.close()
 

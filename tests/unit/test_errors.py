@@ -19,6 +19,7 @@ KINDS = {
     "EngineError": RuntimeError,
     "PictureError": ValueError,
     "LampError": OSError,
+    "PowerError": OSError,
     "StoreError": OSError,
     "StateConflict": RuntimeError,
     "TooManyViewers": RuntimeError,
