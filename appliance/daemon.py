@@ -41,6 +41,7 @@ class Daemon:
         appliance.server.bind()
         http = threading.Thread(target=self._serve, name="http", daemon=True)
         try:
+            appliance.lamps.test(self._stop.wait)  # while no worker is there that could open the camera
             for worker in (*appliance.consumers, *appliance.producers):
                 worker.start()
             http.start()
