@@ -129,7 +129,7 @@ class Button:
                 bounce_time=None if factory == "mock" else _BOUNCE_S,
                 pin_factory=make_factory(factory),
             )
-        except (gpiozero.GPIOZeroError, ImportError, OSError, RuntimeError) as error:
+        except Exception as error:  # whatever the vendors' code raises: lgpio's is no more than that
             raise ConfigError(
                 f"the button cannot be had: {type(error).__name__}: {error}; check the pin and "
                 "session.button_factory",

@@ -46,6 +46,7 @@ class Daemon:
             for server in appliance.servers
         ]
         try:
+            appliance.lamps.test(self._stop.wait)  # while no worker is there that could open the camera
             for worker in (*appliance.consumers, *appliance.producers):
                 worker.start()
             for listener in listeners:

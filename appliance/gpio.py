@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from appliance.errors import BackendMissing
@@ -29,7 +34,8 @@ def make_factory(name: str) -> Any:
     """A pin factory by name; raises what gpiozero raises."""
     gpiozero = load_gpiozero()
     if name == "default":
-        gpiozero.Device.ensure_pin_factory()
+        with _where_files_may_be_made():
+            gpiozero.Device.ensure_pin_factory()
         return gpiozero.Device.pin_factory
     if name == "mock":
         mock = importlib.import_module("gpiozero.pins.mock")
@@ -40,4 +46,27 @@ def make_factory(name: str) -> Any:
         "pigpio": ("pigpio", "PiGPIOFactory"),
         "native": ("native", "NativeFactory"),
     }[name]
-    return getattr(importlib.import_module(f"gpiozero.pins.{module}"), factory)()
+    with _where_files_may_be_made():
+        return getattr(importlib.import_module(f"gpiozero.pins.{module}"), factory)()
+
+
+@contextmanager
+def _where_files_may_be_made() -> Iterator[None]:
+    """lgpio, when it is imported, makes a pipe in the working directory, and needs its name no longer.
+
+    A service's working directory cannot be written to (gpiozero issue 1106, lg issue 22). `LG_WD` is lgpio's
+    own setting: whoever set it has seen to this.
+    """
+    if "lgpio" in sys.modules or "LG_WD" in os.environ:
+        yield
+        return
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory(prefix="lgpio-") as folder:
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            try:
+                os.chdir(before)
+            except OSError:  # another user's folder, from which `runuser` came
+                os.chdir("/")

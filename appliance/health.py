@@ -8,7 +8,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from appliance.errors import WorkerStuck
-from appliance.values import Frame, LampState
+from appliance.values import Frame
 
 FRESH_S = 2.0
 """A frame older than this is not live any more."""
@@ -19,12 +19,16 @@ STARTING_S = 8.0
 
 @dataclass(frozen=True)
 class CameraStatus:
-    """The camera's state (`open`, `closed`, `lost`), why, and since when (Unix seconds)."""
+    """The camera's state (`open`, `closed`, `lost`), why, and since when (Unix seconds).
+
+    `lamp_failed`: it is kept closed because its lamp cannot be lit.
+    """
 
     backend: str
     state: str = "closed"
     reason: str | None = None
     since: float = 0.0
+    lamp_failed: bool = False
 
 
 @dataclass
@@ -54,6 +58,7 @@ class Health:
         self._beats: dict[str, tuple[float, float, str]] = {}
         self._camera = CameraStatus(backend, since=time.time())
         self._frame: tuple[int, float, int, int] | None = None
+        self._records = "ok"
         self._rates = {"camera": Rate(), "vision": Rate()}
         self.counts: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
@@ -84,11 +89,11 @@ class Health:
 
     # --- camera ---
 
-    def camera_is(self, state: str, reason: str | None = None) -> None:
+    def camera_is(self, state: str, reason: str | None = None, *, lamp_failed: bool = False) -> None:
         """The camera changed its state; `since` moves only when the state really changes."""
         with self._lock:
             since = self._camera.since if state == self._camera.state else time.time()
-            self._camera = CameraStatus(self._camera.backend, state, reason, since)
+            self._camera = CameraStatus(self._camera.backend, state, reason, since, lamp_failed)
             if state != "open":
                 self._frame = None
                 self._rates["camera"].stamps.clear()
@@ -113,6 +118,15 @@ class Health:
         """The camera's state now."""
         with self._lock:
             return self._camera
+
+    def records_are(self, state: str) -> None:
+        """How the records are: the state of the store's `Status`."""
+        self._records = state
+
+    @property
+    def records(self) -> str:
+        """How the records are now: `ok`, `full`, `failed`, `read_only` or `set_aside`."""
+        return self._records
 
     def frame_age(self) -> float | None:
         """Seconds since the newest frame was captured; None when there is none."""
@@ -166,8 +180,3 @@ class Health:
         if age >= FRESH_S:
             return "failing", f"the newest frame is {age:.1f} s old"
         return "ok", None
-
-
-def lamp_state(verdict: str, label: str | None) -> LampState:
-    """The lamps for a verdict of `Health` and the label of the largest face in view."""
-    return LampState(running=True, fault=verdict == "failing", colour=label if verdict == "ok" else None)

@@ -80,7 +80,7 @@ class Capture:
         try:
             self._read(opening)
         except (CameraLost, LampError) as lost:
-            self._lose(str(lost))
+            self._lose(str(lost), lamp_failed=isinstance(lost, LampError))
         except CameraEnded as end:
             log.info("%s", end)
             self.close()
@@ -93,12 +93,12 @@ class Capture:
         self._camera.forget()
         self._retry_at, self._pause_s = 0.0, _FIRST_PAUSE_S
 
-    def _shut(self, state: str, reason: str | None = None) -> None:
+    def _shut(self, state: str, reason: str | None = None, *, lamp_failed: bool = False) -> None:
         self._camera.close()
         self._lamp.camera_off()
         self._open = False
         self._frames.clear()
-        self._health.camera_is(state, reason)
+        self._health.camera_is(state, reason, lamp_failed=lamp_failed)
 
     def _read(self, opening: int) -> None:
         if not self._open:
@@ -128,11 +128,11 @@ class Capture:
         self._told, self._found_at = False, time.monotonic()
         self._health.camera_is("open")
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: str, *, lamp_failed: bool) -> None:
         was_open, now = self._health.camera.state == "open", time.monotonic()
         if was_open and now - self._found_at > _STEADY_S:
             self._pause_s = _FIRST_PAUSE_S
-        self._shut("lost", reason)
+        self._shut("lost", reason, lamp_failed=lamp_failed)
         self._tell(reason)
         self._retry_at = now + self._pause_s
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -101,6 +102,9 @@ class Lamps(CameraLamp, Protocol):
 
     def show(self, state: LampState) -> None:
         """Running, fault and colour, written on change only."""
+
+    def test(self, pause: Callable[[float], object]) -> None:
+        """Light each for a moment, one after the other, the camera's too; before the camera may be opened."""
 
     def dark(self) -> None:
         """All out but the camera lamp."""

@@ -28,6 +28,7 @@ SINKS = {
 LAMPS = {
     "none": "appliance.sinks.lamps:NoLamps",
     "gpiozero": "appliance.sinks.lamps:GpioLamps",
+    "jetson": "appliance.sinks.jetson:JetsonLamps",
 }
 # Groups of entry points, by kind; as in `interview_grader.cameras`.
 _GROUPS = {"camera": "cameras", "engine": "engines", "sink": "sinks", "lamps": "lamps"}

@@ -270,8 +270,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class LampState:
-    """Which role lamps are lit besides the camera's, and the colour shown (a label, or None for dark)."""
+    """The lamps besides the camera's: `fault_blinks` in a row, `colour` a label; 0 and None are dark."""
 
     running: bool
-    fault: bool
+    fault_blinks: int
     colour: str | None

@@ -1,21 +1,21 @@
-"""Lamps through gpiozero: running, camera open, fault, and an RGB lamp; each written on change only."""
+"""Lamps through gpiozero, none, and the sink that shows on them how the appliance is."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.errors import ConfigError, LampError
+from appliance.errors import ConfigError
+from appliance.faults import condition, lamp_state
 from appliance.gpio import Factory, load_gpiozero, make_factory
-from appliance.health import lamp_state
-from appliance.palette import rgb
 from appliance.ports import Lamps
 from appliance.sinks import Shared
+from appliance.sinks.bank import Bank
 from appliance.values import NOT_ANALYSED, LampState, Reading
 
 log = logging.getLogger("appliance.lamps")
@@ -37,7 +37,7 @@ class GpioSettings(BaseModel):
         17, ge=-1, le=64, description="Pin of the lamp that is lit while the appliance runs."
     )
     camera: int = Field(27, ge=0, le=64, description="Pin of the lamp that is lit while the camera is open.")
-    fault: int = Field(22, ge=-1, le=64, description="Pin of the lamp that is lit while something is wrong.")
+    fault: int = Field(22, ge=-1, le=64, description="Pin of the lamp that blinks a fault.")
     red: int = Field(16, ge=-1, le=64, description="Pin of the RGB lamp's red.")
     green: int = Field(20, ge=-1, le=64, description="Pin of the RGB lamp's green.")
     blue: int = Field(21, ge=-1, le=64, description="Pin of the RGB lamp's blue.")
@@ -69,20 +69,21 @@ class NoLamps:
     def dark(self) -> None:
         """There are no lamps."""
 
+    def test(self, pause: Callable[[float], object]) -> None:
+        """There are no lamps."""
+
     def close(self) -> None:
         """There are no lamps."""
 
 
-class GpioLamps:
-    """Lamps on GPIO pins. Each pin is written only when its state changes."""
+class GpioLamps(Bank):
+    """Lamps on the pins of a Raspberry Pi."""
 
     Settings: ClassVar[type[BaseModel]] = GpioSettings
-    present = True
 
     def __init__(self, settings: GpioSettings) -> None:
         """Claims the pins; raises `ConfigError` when they cannot be had."""
-        self._shown: dict[str, object] = {}
-        self._lamps: dict[str, Any] = {}
+        super().__init__()
         try:
             with _told_in_one_line():
                 self._claim(settings)
@@ -106,46 +107,6 @@ class GpioLamps:
             pins = settings.red, settings.green, settings.blue
             self._lamps["colour"] = gpiozero.RGBLED(*pins, pin_factory=factory)
 
-    def camera_on(self) -> None:
-        """Light the camera lamp; raises `LampError` when it stays dark."""
-        self._write("camera", True)
-
-    def camera_off(self) -> None:
-        """Put the camera lamp out."""
-        try:
-            self._write("camera", False)
-        except LampError as error:
-            log.error("%s", error)  # the camera is closed already: a lamp that stays lit is the safe side
-
-    def show(self, state: LampState) -> None:
-        """Running, fault and colour; the camera lamp belongs to `capture`."""
-        self._write("running", state.running)
-        self._write("fault", state.fault)
-        channels = (0, 0, 0) if state.colour is None else rgb(state.colour)
-        self._write("colour", tuple(channel / 255 for channel in channels))
-
-    def dark(self) -> None:
-        """All out but the camera lamp."""
-        self.show(LampState(running=False, fault=False, colour=None))
-
-    def close(self) -> None:
-        """Everything out, pins given back. May be called twice."""
-        for lamp in self._lamps.values():
-            lamp.close()
-        self._lamps, self._shown = {}, {}
-
-    def _write(self, role: str, value: object) -> None:
-        lamp = self._lamps.get(role)
-        if lamp is None and role == "camera" and value:
-            raise LampError("the camera lamp was given back already; start the appliance again")
-        if lamp is None or self._shown.get(role) == value:
-            return
-        try:
-            lamp.value = value
-        except (OSError, RuntimeError, ValueError) as error:
-            raise LampError(f"the {role} lamp cannot be driven: {error}") from error
-        self._shown[role] = value
-
 
 class LampSink:
     """Shows on the lamps how the appliance is and what the largest face in view expresses."""
@@ -160,7 +121,7 @@ class LampSink:
         self._show(nearest.label if nearest else None)
 
     def idle(self) -> None:
-        """No face to show; fault if the camera is gone."""
+        """No face to show."""
         self._show(None)
 
     def close(self) -> None:
@@ -169,8 +130,7 @@ class LampSink:
 
     def _show(self, label: str | None) -> None:
         session = self._shared.session
-        verdict, _ = self._shared.health.verdict(session.state, session.live_s)
-        self._lamps.show(lamp_state(verdict, label))
+        self._lamps.show(lamp_state(condition(self._shared.health, session.state, session.live_s), label))
 
 
 @contextmanager
@@ -181,7 +141,9 @@ def _told_in_one_line() -> Iterator[None]:
         warnings.simplefilter("always", gpiozero.PinFactoryFallback)
         try:
             yield
-        except (gpiozero.GPIOZeroError, ImportError, OSError, RuntimeError) as error:
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever the vendors' code raises: lgpio's is no more than that
             raise ConfigError(
                 f"the lamps cannot be had: {type(error).__name__}: {error}; check lamps.factory and the pins",
                 key="lamps.backend",

@@ -31,7 +31,7 @@ class Recorder:
 
     def __init__(self, shared: Shared, store: Store, session: _Session | None = None) -> None:
         """`session`: the one of `shared` unless told otherwise."""
-        self._store = store
+        self._store, self._health = store, shared.health
         self._session: Any = session or shared.session
         self._id: str | None = None
         self._began = 0.0
@@ -47,17 +47,21 @@ class Recorder:
                 self._second = second
             if second == self._second and reading.frame.captured >= self._began:
                 self._count(reading)
-        self._store.tick()
+        self._upkeep()
 
     def idle(self) -> None:
         """Nothing came for a while: hand over what is finished."""
         if self._follow() and time.monotonic() - self._began > self._second + 1 + LATE_S:
             self._flush()
-        self._store.tick()
+        self._upkeep()
 
     def close(self) -> None:
         """Hand over what there is. May be called twice."""
         self._flush()
+
+    def _upkeep(self) -> None:
+        self._store.tick()
+        self._health.records_are(self._store.status.state)
 
     def _follow(self) -> bool:
         """Whether a session is recorded now; the rest of one that ended is handed over first."""

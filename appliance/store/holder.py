@@ -182,6 +182,8 @@ class Holder:
             first, self._due["look"] = not self._due["look"], now + LOOK_EVERY_S
             try:
                 if self.opened() is None and not self.copies.any():
+                    if self.status.state == "full" and not self.lack():
+                        self.calm()
                     return
                 if first:
                     self._due["save"] = now + SAVE_EVERY_S

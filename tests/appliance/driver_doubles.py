@@ -161,6 +161,9 @@ class Lamps:
     def dark(self) -> None:
         """Only the camera lamp is recorded."""
 
+    def test(self, pause: Callable[[float], object]) -> None:
+        """Before anything else: nothing that is recorded."""
+
     def show(self, state: LampState) -> None:
         """The other lamps are not this double's business."""
 

@@ -346,7 +346,7 @@ def test_lamps_are_written_only_on_change(
 
 
 @pytest.mark.parametrize(("state", "running", "fault"), [("lost", 1, 1), ("open", 1, 1), ("closed", 1, 1)])
-def test_without_a_fresh_frame_the_fault_lamp_is_lit_and_no_colour(
+def test_without_a_fresh_frame_the_fault_lamp_blinks_and_no_colour_is_shown(
     shared: Shared,
     pins: MockFactory,
     monkeypatch: pytest.MonkeyPatch,

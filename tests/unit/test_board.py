@@ -73,6 +73,13 @@ def test_every_board_has_its_files(board: str) -> None:
 def test_only_a_board_with_pins_has_lamps() -> None:
     lamps = {
         board: load(Request(config=BOARDS / f"{board}.toml"), {}).lamps.backend
-        for board in ("pc", "raspberry-pi")
+        for board in ("pc", "raspberry-pi", "jetson")
     }
-    assert lamps == {"pc": "none", "raspberry-pi": "gpiozero"}
+    assert lamps == {"pc": "none", "raspberry-pi": "gpiozero", "jetson": "jetson"}
+
+
+def test_the_pins_of_a_raspberry_pi_are_had_through_lgpio() -> None:
+    config = load(Request(config=BOARDS / "raspberry-pi.toml"), {})
+    lamps = config.lamps.settings.model_dump()
+    assert (lamps["factory"], config.session.button_factory) == ("lgpio", "lgpio")
+    assert config.session.button_pin == -1, "none until the owner says where it is"

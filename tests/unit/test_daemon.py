@@ -43,3 +43,17 @@ def test_a_listener_that_does_not_end_is_named(
     released.set()
     assert code == 1
     assert [record.getMessage() for record in caplog.records] == ["http did not end in time"]
+
+
+def test_the_lamps_are_tested_while_nobody_could_open_the_camera(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appliance, seen = daemon._appliance, []
+
+    def test(pause: object) -> None:
+        assert pause == daemon._stop.wait, "a stop cuts it short"
+        seen.extend(worker._thread.ident for worker in (*appliance.producers, *appliance.consumers))
+
+    monkeypatch.setattr(appliance.lamps, "test", test)
+    assert daemon.run(lambda url: daemon._stop.set()) == 0
+    assert seen == [None] * 5, "no worker has begun"

@@ -7,8 +7,7 @@ import time
 import pytest
 
 from appliance.errors import WorkerStuck
-from appliance.health import FRESH_S, STARTING_S, Health, Rate, lamp_state
-from appliance.values import LampState
+from appliance.health import FRESH_S, STARTING_S, Health, Rate
 from tests.doubles.parts import frame, in_threads, picture
 
 
@@ -132,20 +131,6 @@ def test_verdict(
     found, reason = health.verdict(session, live_s)
     assert found == verdict and "bob" not in (reason or "")
     assert (reason is None) if word is None else (reason is not None and word in reason)
-
-
-@pytest.mark.parametrize(
-    ("verdict", "label", "expected"),
-    [
-        ("ok", "happy", LampState(True, False, "happy")),
-        ("ok", None, LampState(True, False, None)),
-        ("idle", None, LampState(True, False, None)),
-        ("failing", "happy", LampState(True, True, None)),
-        ("starting", "happy", LampState(True, False, None)),
-    ],
-)
-def test_lamps_follow_the_verdict(verdict: str, label: str | None, expected: LampState) -> None:
-    assert lamp_state(verdict, label) == expected
 
 
 @pytest.mark.parametrize("fps", [1.0, 5.0, 30.0, 240.0])

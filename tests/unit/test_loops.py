@@ -178,9 +178,10 @@ def test_a_lamp_that_cannot_be_lit_keeps_the_camera_closed(rig: Rig) -> None:
     assert "open" not in rig.diary
     assert rig.health.camera.state == "lost"
     assert "lamp cannot be driven" in (rig.health.camera.reason or "")
+    assert rig.health.camera.lamp_failed
     rig.lamp.broken = False
     rig.attempts(1)
-    assert rig.health.camera.state == "open"
+    assert (rig.health.camera.state, rig.health.camera.lamp_failed) == ("open", False)
 
 
 @pytest.mark.parametrize("where", ["open", "read"])

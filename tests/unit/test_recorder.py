@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.errors import StoreError
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.sinks import Shared
@@ -81,6 +82,22 @@ def test_while_live_nothing_is_written(
     recorder.idle()
     recorder.close()
     assert not store.path.parent.exists()
+
+
+def test_the_health_is_told_how_the_records_are(tmp_path: Path, clock: Time, session: Session) -> None:
+    free = 100.0
+    store = make_store(tmp_path / "small", clock, room=lambda path: free)
+    health = Health("usb")
+    recorder = Recorder(Shared(health, session, Viewers(1), Slot[Picture]()), store)  # type: ignore[arg-type]
+    with pytest.raises(StoreError):
+        store.begin(sitting())
+    recorder.idle()
+    assert health.records == "full"
+    free = 1e6
+    clock.passes(61)
+    recorder.take(at(clock))
+    assert health.records == "ok"
+    store.close()
 
 
 def test_means_of_a_second_with_what_is_behind_them(

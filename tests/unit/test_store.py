@@ -490,6 +490,23 @@ def test_without_room_nothing_begins(folder: Path, time: Time) -> None:
     store.close()
 
 
+def test_room_is_noticed_also_before_there_are_any_records(folder: Path, time: Time) -> None:
+    free = 150.0
+    store = make_store(folder, time, room=lambda path: free)
+    store.tick()
+    with pytest.raises(StoreError):
+        store.begin(sitting())
+    time.passes(61)
+    store.tick()
+    assert store.status.state == "full"
+    free = 300.0
+    time.passes(61)
+    store.tick()
+    assert store.status.state == "ok"
+    assert not store.path.exists()
+    store.close()
+
+
 def test_recording_stops_when_the_room_goes_and_begins_again_with_it(folder: Path, time: Time) -> None:
     free = 300.0
     store = make_store(folder, time, room=lambda path: free)

@@ -1,0 +1,73 @@
+"""A stand-in for Jetson.GPIO 2.1.13 with its calls, its constants and what it refuses; it drives nothing.
+
+Pins are those of the 40-pin header of a Jetson Orin Nano. A test looks at `levels`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+LOW, HIGH = 0, 1
+OUT, IN = 0, 1
+BOARD, BCM = 10, 11
+
+_HEADER = (7, 11, 12, 13, 15, 16, 18, 19, 21, 22, 23, 24, 26, 29, 31, 32, 33, 35, 36, 37, 38, 40)
+
+levels: dict[int, int] = {}
+"""The level of each pin that was claimed."""
+
+claimed: list[int] = []
+"""Every pin that was claimed, in order."""
+
+_set: dict[str, int | bool] = {}
+
+
+def forget() -> None:
+    """As freshly imported."""
+    levels.clear()
+    claimed.clear()
+    _set.clear()
+
+
+def setwarnings(state: bool) -> None:
+    _set["warnings"] = bool(state)
+
+
+def setmode(mode: int) -> None:
+    if _set.get("mode", mode) != mode:
+        raise ValueError("A different mode has already been set!")
+    if mode not in (BOARD, BCM):
+        raise ValueError("An invalid mode was passed to setmode()!")
+    _set["mode"] = mode
+
+
+def setup(channels: int | Sequence[int], direction: int, initial: int | None = None) -> None:
+    for channel in _known(channels):
+        if channel in levels:
+            raise AssertionError("the real one calls its cleanup here, which closes files of others")
+        levels[channel] = HIGH if initial is None else initial
+        claimed.append(channel)
+        if _set.get("warnings", True):
+            warnings.warn("Could not open /dev/mem for pinmux check.", stacklevel=2)
+
+
+def output(channels: int | Sequence[int], values: int) -> None:
+    for channel in _known(channels):
+        if channel not in levels:
+            raise RuntimeError("The GPIO channel has not been set up as an OUTPUT")
+        levels[channel] = values
+
+
+def cleanup(channel: int | None = None) -> None:
+    raise AssertionError("the real one closes the chip's file once for each pin, by then another's")
+
+
+def _known(channels: int | Sequence[int]) -> list[int]:
+    if "mode" not in _set:
+        raise RuntimeError("Please set pin numbering mode using GPIO.setmode(GPIO.BOARD)")
+    wanted = [channels] if isinstance(channels, int) else list(channels)
+    for channel in wanted:
+        if channel not in _HEADER:
+            raise ValueError(f"Channel {channel} is invalid")
+    return wanted
