@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from device import accounts, board, extras, hostname, packages, placed, removing, service, telling
-from device.faults import DeviceError, Refused
+from device.faults import FAULT, DeviceError, Refused
 from device.places import USER, Places
 from device.record import Record
 from device.shell import attempt
@@ -75,6 +75,10 @@ class Installation:
 
     def _packages_todo(self) -> str:
         to_install, absent = self._packages()
+        changing = not (self._options.check or self._source.offline)
+        if changing and (any(each.needed for each in absent) or not packages.has_lists()):
+            packages.update_lists()
+            to_install, absent = self._packages()
         packages.refuse_without(absent)
         for each in absent:
             telling.say(f"goes without {each.name}: {each.purpose}")
@@ -169,6 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DeviceError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return error.code
+    except OSError as error:
+        print(f"{PROGRAM}: {error}; correct that and run it again", file=sys.stderr)
+        return FAULT
 
 
 def _install(options: argparse.Namespace, places: Places) -> int:
