@@ -23,7 +23,7 @@ from appliance.offline import Options, analyze
 from appliance.resources import demo_clip
 from appliance.store.fitting import fit, try_migration
 
-_EVERY = 5
+_EVERY = 10
 """Of the demo clip's frames; a board reads them all in seconds."""
 
 
@@ -68,14 +68,10 @@ def _note(config: Config, options: argparse.Namespace) -> str:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     last = updated.LastUpdate(options.version, options.wanted, options.outcome, now, options.reason)
     updated.keep(config.state_dir, last)
-    AuditLog(config.state_dir).append(
-        "update",
-        "shell",
-        outcome=last.outcome,
-        version=last.version,
-        wanted=last.wanted,
-        reason=last.reason or None,
-    )
+    details = {"outcome": last.outcome, "version": last.version, "wanted": last.wanted}
+    if last.reason:
+        details["reason"] = last.reason
+    AuditLog(config.state_dir).append("update", "shell", **details)
     return last.words()
 
 

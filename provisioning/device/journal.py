@@ -33,9 +33,11 @@ class Journal:
         self._path = path
 
     def read(self) -> Change | None:
-        """What was begun and not ended; None if nothing was, or if not even that was written whole."""
+        """What was begun and not ended, None if nothing was; raises `ReleaseError`."""
         try:
-            return Change(**json.loads(self._path.read_text(encoding="utf-8")))
+            told = json.loads(self._path.read_text(encoding="utf-8"))
+            # Another version may have written it: it may know more than this one.
+            return Change(**{name: told[name] for name in Change.__dataclass_fields__ if name in told})
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:

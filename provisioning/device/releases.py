@@ -150,9 +150,9 @@ class Releases:
         return gone
 
     def sweep(self) -> None:
-        """Remove what half-made releases have left."""
+        """Remove what half-made releases have left; never what `current` leads to, whole or not."""
         for path in self.folder.glob("*"):
-            if not self._is_whole(path.name):
+            if not self._is_whole(path.name) and path.resolve() != self.link.resolve():
                 shutil.rmtree(path, ignore_errors=True)
 
     def _is_whole(self, version: str) -> bool:

@@ -22,7 +22,7 @@ def main(root: Path, state: Path, signers: Path, kill_at: str, command: str, *re
             os.kill(os.getpid(), signal.SIGKILL)
 
     python = os.path.realpath(root / "current" / "venv" / "bin" / "python")
-    device = Device(Releases(root, python=python), state, signers, user="", healthy_s=15.0, steady_s=1.0)
+    device = Device(Releases(root, python=python), state, signers, user="", healthy_s=8.0, steady_s=0.5)
     try:
         update._prepare(root)
         updater = Updater(device, update.say, entered)

@@ -120,6 +120,16 @@ def test_sweeping_removes_the_half_made_and_nothing_else(two):
     assert sorted(path.name for path in two.folder.iterdir()) == ["1.0.0", "1.1.0"]
 
 
+def test_sweeping_leaves_the_release_in_use_even_if_it_is_damaged(two):
+    two.switch("1.0.0")
+    note = two.path("1.0.0") / bundle.NOTE
+    kept = note.read_bytes()
+    note.unlink()
+    two.sweep()
+    assert two.command("1.0.0").exists()
+    note.write_bytes(kept)
+
+
 @pytest.mark.parametrize("missing", ["ai_edge_litert", "cv2"])
 def test_a_release_whose_libraries_cannot_be_loaded_is_not_made(releases, tmp_path, missing):
     with pytest.raises(ReleaseError, match=r"cannot be loaded|can be imported") as told:

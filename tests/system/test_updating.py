@@ -289,7 +289,7 @@ def test_nothing_is_updated_while_a_session_is_live_unless_told(device, new, fol
         (variants.BLIND, "0.3.0 is unfit: "),
         (variants.MIGRATES_BADLY, "could not be brought to schema 2 (no such table: absent)"),
         (variants.CRASHES, "the service does not start: "),
-        ({**variants.MIGRATES, **variants.UNHEALTHY}, "not healthy within 15 s: /healthz: it is a test"),
+        ({**variants.MIGRATES, **variants.UNHEALTHY}, "not healthy within 8 s: /healthz: it is a test"),
     ],
     ids=["unfit", "blind", "migrates badly", "crashes", "unhealthy"],
 )
@@ -353,7 +353,7 @@ def test_every_step_there_is_was_killed():
 
 
 def test_killed_in_the_middle_then_simply_run_again(device, new):
-    for seconds in (1.5, 3.0, 6.0):
+    for seconds in (2.0, 5.0):
         device.killed_after(new, seconds)
         assert device.runs() == OLD
     done = device.update(new)
