@@ -195,6 +195,9 @@ def test_the_service_has_no_more_rights_than_it_needs(device: Booted) -> None:
     assert values["NoNewPrivs"] == "1" and values["Seccomp"] == "2"
     only_ports = 1 << 10  # CAP_NET_BIND_SERVICE
     assert {int(values[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {only_ports}
+    there = device.says("readlink", f"/proc/{show(device, 'MainPID')}/cwd")
+    assert there == "/run/interview-grader", "lgpio can only be loaded where it may write"
+    assert device.says("stat", "--format=%U %a", there) == "interview-grader 755"
     user = device.says("id", "-u", "interview-grader")
     assert set(values["Uid"].split()) == {user} != {"0"}
 
