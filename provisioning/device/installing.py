@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from device import accounts, board, extras, hostname, packages, placed, removing, service, telling
-from device.faults import DeviceError, Refused
+from device.faults import FAULT, DeviceError, Refused
 from device.places import USER, Places
 from device.record import Record
 from device.shell import attempt
@@ -75,6 +77,10 @@ class Installation:
 
     def _packages_todo(self) -> str:
         to_install, absent = self._packages()
+        changing = not (self._options.check or self._source.offline)
+        if changing and (any(each.needed for each in absent) or not packages.has_lists()):
+            packages.update_lists()
+            to_install, absent = self._packages()
         packages.refuse_without(absent)
         for each in absent:
             telling.say(f"goes without {each.name}: {each.purpose}")
@@ -148,9 +154,11 @@ class Installation:
 
     def _check(self) -> None:
         """As the service itself, before it is started; a mistake in the owner's settings is told here."""
-        state = self._places.state
-        command = ("runuser", "-u", USER, "--", "env", f"STATE_DIRECTORY={state}")
-        done = attempt(*command, str(self._places.current / "venv/bin/interview-grader"), "check")
+        command = str(self._places.current / "venv/bin/interview-grader")
+        with tempfile.TemporaryDirectory() as folder:  # lgpio must be able to write where it is loaded
+            shutil.chown(folder, USER)
+            environment = ("env", f"--chdir={folder}", f"STATE_DIRECTORY={self._places.state}")
+            done = attempt("runuser", "-u", USER, "--", *environment, command, "check")
         if done.returncode:
             said = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-1]
             raise Refused(f"installed, but the check fails, so the service is not started: {said}")
@@ -169,6 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DeviceError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return error.code
+    except OSError as error:
+        print(f"{PROGRAM}: {error}; correct that and run it again", file=sys.stderr)
+        return FAULT
 
 
 def _install(options: argparse.Namespace, places: Places) -> int:

@@ -51,9 +51,14 @@ def refuse_without(packages: Sequence[Package]) -> None:
         )
 
 
+def has_lists(folder: Path = Path("/var/lib/apt/lists")) -> bool:
+    """Whether this system has ever asked its distribution which packages there are."""
+    return any(folder.glob("*_Packages*"))
+
+
 def update_lists() -> None:
-    """Ask the distribution which packages there are; raises `DeviceError`."""
-    run(*_APT, "update")
+    """Ask the distribution which packages there are; without the network what is known stays."""
+    attempt(*_APT, "update")
 
 
 def install(packages: Sequence[Package]) -> None:

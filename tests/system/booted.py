@@ -129,19 +129,25 @@ class Booted:
         """Start it and wait until systemd has started everything.
 
         `read_only`: nothing can be written but in memory, as on a card behind an overlay, and in the folders
-        `writable`.
+        `writable`, copies of which are mounted there.
         """
         command = ["systemd-nspawn", "--quiet", "-D", str(self._folder / "root"), f"--machine={self._lan}"]
         command += ["--register=no", "--keep-unit", "--link-journal=no", "--boot"]
         command += [f"--network-namespace-path=/run/netns/{self._lan}d", f"--bind-ro={self._shared}:/share"]
         if read_only:
             command += ["--read-only", *(f"--tmpfs={folder}" for folder in ("/tmp", "/var/tmp", "/var/log"))]
-        command += [f"--bind={self.path(folder)}:{folder}" for folder in writable]
+        command += [f"--bind={self._copied(folder)}:{folder}" for folder in writable]
         with self._console.open("ab") as console:
             self._machine = subprocess.Popen(
                 [*command, "--console=pipe"], stdin=subprocess.DEVNULL, stdout=console, stderr=console
             )
         wait_for(self._is_up, _BOOT_S, lambda: f"systemd did not come up:\n{self.console()}")
+
+    def _copied(self, folder: str) -> Path:
+        """A copy that is no part of the root, which is made read-only with all that lies in it."""
+        copy = Path(tempfile.mkdtemp(dir=self._folder, prefix="writable-"))
+        _must(["cp", "--archive", "--no-target-directory", str(self.path(folder)), str(copy)])
+        return copy
 
     def _is_up(self) -> bool:
         assert self._machine is not None

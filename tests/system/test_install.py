@@ -61,9 +61,10 @@ def restart(device: Booted) -> subprocess.CompletedProcess[str]:
 
 
 def wait_until_healthy(device: Booted, seconds: float = 60) -> None:
-    wait_for(
-        lambda: healthy(device), seconds, lambda: f"not healthy:\n{device.journal('-u', UNIT, '-n', '40')}"
-    )
+    def up() -> bool:
+        return healthy(device) and show(device, "ActiveState") == "active"  # it has said that it is ready
+
+    wait_for(up, seconds, lambda: f"not healthy:\n{device.journal('-u', UNIT, '-n', '40')}")
 
 
 def owned(device: Booted) -> set[str]:
@@ -194,6 +195,9 @@ def test_the_service_has_no_more_rights_than_it_needs(device: Booted) -> None:
     assert values["NoNewPrivs"] == "1" and values["Seccomp"] == "2"
     only_ports = 1 << 10  # CAP_NET_BIND_SERVICE
     assert {int(values[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {only_ports}
+    there = device.says("readlink", f"/proc/{show(device, 'MainPID')}/cwd")
+    assert there == "/run/interview-grader", "lgpio can only be loaded where it may write"
+    assert device.says("stat", "--format=%U %a", there) == "interview-grader 755"
     user = device.says("id", "-u", "interview-grader")
     assert set(values["Uid"].split()) == {user} != {"0"}
 
@@ -366,8 +370,12 @@ def files(device: Booted) -> dict[str, tuple[int, int]]:
 def test_it_works_on_a_root_that_is_read_only(device: Booted) -> None:
     device.shut_down()
     device.power_on(read_only=True, writable=["/var/lib/interview-grader"])
-    assert device.run("touch", "/etc/written", check=False).returncode != 0
     wait_until_healthy(device)
+    refused = device.run(
+        "/opt/interview-grader/current/setup.sh", "install", "--name", "another", check=False
+    )
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1, refused.stderr
+    assert device.run("touch", "/etc/written", check=False).returncode != 0
     device.shut_down()
     device.power_on()
     wait_until_healthy(device)
