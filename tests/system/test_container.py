@@ -52,7 +52,7 @@ class Builder:
 
     def run(self, *words: str, limit_s: float = 800, check: bool = True) -> str:
         """What it writes."""
-        where = ["--storage-driver=vfs", f"--root={self.folder}/root", f"--runroot={self.folder}/run"]
+        where = [f"--root={self.folder}/root", f"--runroot={self.folder}/run"]
         command = ["nice", "buildah", *where, *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
         if check:

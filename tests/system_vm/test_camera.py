@@ -9,7 +9,7 @@ import pytest
 
 from tests.system_vm.guest import Guest, until
 from tests.system_vm.image import Image
-from tests.system_vm.product import STATE, command, mount_product, start_daemon
+from tests.system_vm.product import BARE, STATE, command, start_daemon
 
 DRIVER = "/sys/bus/platform/drivers/vivid"
 LIMIT_S = 180.0
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.timeout(1500)
 
 @pytest.fixture(scope="module")
 def guest(image: Image, product_disk: Path) -> Iterator[Guest]:
-    with Guest(image, [product_disk]) as one:
+    with Guest(image, [product_disk], start=BARE) as one:
         one.power_on()
-        one.run(f"{mount_product()} && mkdir -p {STATE} && modprobe vivid n_devs=1 && udevadm settle")
+        one.run("modprobe vivid n_devs=1")
         yield one
 
 
@@ -47,7 +47,7 @@ def test_frames_come_after_the_agreement_and_again_after_it_was_pulled(guest: Gu
     daemon.wait_camera("lost", LIMIT_S)
     assert daemon.request("/healthz")[0] == 503
 
-    guest.run(f"echo vivid.0 >{DRIVER}/bind && udevadm settle")
+    guest.run(f"echo vivid.0 >{DRIVER}/bind")
     daemon.wait_camera("open", LIMIT_S)
     daemon.wait_frames(5, LIMIT_S)
     until(lambda: daemon.request("/healthz")[0] == 200, LIMIT_S, "healthy again")
