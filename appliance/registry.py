@@ -12,6 +12,7 @@ from appliance.errors import BackendMissing
 CAMERAS = {
     "csi": "appliance.cameras.csi:Csi",
     "usb": "appliance.cameras.usb:Usb",
+    "jetson": "appliance.cameras.jetson:Jetson",
     "replay": "appliance.cameras.replay:Replay",
     "demo": "appliance.cameras.replay:Demo",
 }

@@ -32,6 +32,13 @@ def shared_data() -> Path | None:
 
 
 @functools.cache
+def has_gstreamer() -> bool:
+    """Whether the distribution's PyGObject and GStreamer fit this Python."""
+    there = "import sys; sys.path.append('/usr/lib/python3/dist-packages')"
+    words = f"{there}; import gi; gi.require_version('GstApp', '1.0')"
+    return subprocess.run([sys.executable, "-c", words], capture_output=True, check=False).returncode == 0
+
+
 def can_trace() -> bool:
     """Whether strace is here and may watch another process."""
     sleeper = subprocess.Popen(["sleep", "30"])
@@ -75,6 +82,7 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-picamera2": lambda: importlib.util.find_spec("picamera2") is None,
     "no-python3.11": lambda: fallback_python() is None,
     "no-right-to-mount": lambda: not can_mount(),
+    "no-gstreamer-for-this-python": lambda: not has_gstreamer(),
     "no-gcc": lambda: shutil.which("gcc") is None,
     "no-strace": lambda: not can_trace(),
     "no-shared-data": lambda: shared_data() is None,

@@ -27,6 +27,7 @@ from appliance.cameras import usb
 from appliance.errors import BackendMissing, CameraEnded, CameraLost, ConfigError
 from appliance.ports import Camera
 from appliance.values import Frame, Image
+from tests.doubles import gstreamer
 from tests.doubles.capture import Sockets, VideoCaptures, wants
 from tests.doubles.files import encoded
 from tests.doubles.scene import Scene
@@ -154,6 +155,17 @@ def usb_answer(scene: Scene, device: Path, asked: Path) -> usb.Device:
     return usb.Device(asked, "A camera", "usb-1")
 
 
+def jetson(shop: Workshop) -> Bench:
+    source = gstreamer.Source(shop.patch)
+    return Bench(
+        made("jetson", source=source.words),
+        lives=True,
+        first=source.first,
+        pull=source.stop,
+        put_back=source.start,
+    )
+
+
 def csi_device(shop: Workshop) -> Bench:
     pytest.importorskip("picamera2", reason="picamera2 is not installed")
     kind = registry.load("camera", "csi")
@@ -175,6 +187,7 @@ BENCHES: dict[str, tuple[str, Maker]] = {
     "demo": ("demo", demo),
     "csi-double": ("csi", csi),
     "usb-double": ("usb", usb_double),
+    "jetson-other-source": ("jetson", jetson),
     "csi-device": ("csi", csi_device),
     "usb-device": ("usb", usb_device),
 }
@@ -337,7 +350,8 @@ def test_a_camera_that_another_program_uses_is_lost_until_it_is_free(bench: Benc
     bench.read(1)
 
 
-@at_hand
+# Whether a source of the owner's own is there cannot be told without opening it.
+@pytest.mark.parametrize("bench", [name for name in AT_HAND if name != "jetson-other-source"], indirect=True)
 def test_what_is_missing_is_said_without_opening_it(bench: Bench) -> None:
     assert bench.pull is not None and bench.put_back is not None
     assert bench.camera.missing() is None
@@ -816,3 +830,57 @@ def test_only_capture_devices_are_found(tmp_path: Path) -> None:
     for path in (Path("/dev/null"), tmp_path / "missing", tmp_path):
         with pytest.raises(CameraLost):
             usb.query(path)
+
+
+# --- jetson ---
+
+
+def test_without_a_jetson_the_sensor_is_lost_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    gstreamer.gst(monkeypatch)
+    camera = made("jetson")
+    assert "no Jetson" in (camera.missing() or "")
+    with pytest.raises(CameraLost, match="no Jetson"):
+        camera.open()
+    assert not registry.load("camera", "jetson").present().found
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("nothingsrc", "camera.source"), ("filesrc location=/nowhere ! decodebin", "No such file|GStreamer")],
+)
+def test_a_source_that_cannot_be_is_lost_with_gstreamers_reason(
+    monkeypatch: pytest.MonkeyPatch, source: str, words: str
+) -> None:
+    gstreamer.gst(monkeypatch)
+    with pytest.raises(CameraLost, match=words):
+        made("jetson", source=source).open()
+
+
+def test_a_file_is_a_source_and_its_end_is_said(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    gstreamer.gst(monkeypatch)
+    folder = shop.folder / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(encoded(Scene().picture(number), ".png"))
+    source = f"multifilesrc location={folder}/%d.png caps=image/png,framerate=30/1 ! pngdec"
+    camera = made("jetson", source=source)
+    camera.open()
+    assert camera.read(5.0).image.shape == Scene().picture(0).shape
+    with pytest.raises(CameraLost, match="no frames any more"):
+        for _ in range(4):
+            camera.read(1.0)
+    camera.close()
+
+
+def test_the_sensors_pipeline_is_the_documented_one() -> None:
+    from appliance.cameras.jetson import JetsonSettings, pipeline_of
+
+    words = pipeline_of(JetsonSettings(sensor=1))
+    assert words.startswith("nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),width=1280,height=720,")
+    assert "nvvidconv" in words and words.endswith("max-buffers=1 drop=true sync=false")
+
+
+def test_without_gstreamer_it_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gi", None)
+    with pytest.raises(BackendMissing, match="python3-gi"):
+        made("jetson")

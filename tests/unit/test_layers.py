@@ -120,6 +120,7 @@ LIBRARIES: dict[str, str] = {
     "reportlab": "report_pdf",
     "picamera2": "cameras.csi",
     "libcamera": "cameras.csi",
+    "gi": "cameras.jetson",
     "gpiozero": "gpio",
     "Jetson": "sinks.jetson",
     "colorzero": "sinks.lamps",

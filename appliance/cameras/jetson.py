@@ -1,0 +1,172 @@
+"""A Jetson's ribbon camera through GStreamer: nvarguscamerasrc into an appsink, read with PyGObject.
+
+The opencv-python-headless wheel has no GStreamer, so this goes past OpenCV. Written against
+https://docs.nvidia.com/jetson/archives/r36.4/DeveloperGuide/SD/CameraDevelopment.html; it has not run on a
+Jetson: the tests put another source into the same pipeline.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from appliance.errors import BackendMissing, CameraLost
+from appliance.ports import Presence
+from appliance.values import Frame, Image
+
+log = logging.getLogger("appliance.camera")
+
+SENSOR = "nvarguscamerasrc"
+DEVICES = Path("/dev")
+_OPEN_S = 5.0
+_MESSAGES_S = 0.2
+
+
+class JetsonSettings(BaseModel):
+    """Settings of `camera.backend = "jetson"`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sensor: int = Field(0, ge=0, le=15, description="Number of the sensor (sensor-id).")
+    width: int = Field(1280, ge=16, le=7680, description="Width to ask for, in pixels.")
+    height: int = Field(720, ge=16, le=4320, description="Height to ask for, in pixels.")
+    fps: int = Field(30, ge=2, le=240, description="Frames a second to ask for.")
+    source: str = Field(
+        "", description="GStreamer elements that give the picture instead of the sensor; empty: the sensor."
+    )
+
+
+class Jetson:
+    """One sensor. What the pipeline is stands in the log."""
+
+    Settings = JetsonSettings
+    argument = "sensor"
+    needs_agreement = True
+
+    def __init__(self, settings: JetsonSettings) -> None:
+        self._settings = settings
+        self._gst = _gstreamer()
+        self._pipeline: Any = None
+        self._sink: Any = None
+        self._number = 0
+        self._opened = 0.0
+
+    @staticmethod
+    def present() -> Presence:
+        """Whether there is a sensor, as far as can be told without starting it."""
+        reason = _no_sensor(_gstreamer())
+        return Presence(not reason, reason or "a sensor")
+
+    def missing(self) -> str | None:
+        """Why no sensor is there."""
+        return None if self._settings.source else _no_sensor(self._gst)
+
+    def open(self) -> None:
+        """Start the pipeline; raises `CameraLost` with GStreamer's reason."""
+        self.close()
+        if reason := self.missing():
+            raise CameraLost(reason)
+        words = pipeline_of(self._settings)
+        try:
+            self._pipeline = self._gst.parse_launch(words)
+        except Exception as error:  # GLib.Error, known only once gi is imported
+            raise CameraLost(f"GStreamer cannot make the pipeline: {error}; correct camera.source") from error
+        self._sink = self._pipeline.get_by_name("sink")
+        self._pipeline.set_state(self._gst.State.PLAYING)
+        outcome, _, _ = self._pipeline.get_state(int(_OPEN_S * self._gst.SECOND))
+        if outcome == self._gst.StateChangeReturn.FAILURE:
+            reason = self._complaint() or "the sensor cannot be started; is another program using it?"
+            self.close()
+            raise CameraLost(reason)
+        self._opened = time.monotonic()
+        log.info("jetson: %s", words)
+
+    def read(self, timeout: float) -> Frame:
+        """The next frame, blue-green-red."""
+        if self._sink is None:
+            raise CameraLost("the camera is not open")
+        sample = self._sink.try_pull_sample(int(timeout * self._gst.SECOND))
+        if sample is None:
+            raise CameraLost(self._complaint() or "the sensor delivers no frames; is its ribbon in place?")
+        now = time.monotonic()
+        frame = Frame(self._number, now, self._picture(sample), now - self._opened)
+        self._number += 1
+        return frame
+
+    def close(self) -> None:
+        """Stop the pipeline and let the sensor go."""
+        if self._pipeline is not None:
+            self._pipeline.set_state(self._gst.State.NULL)
+        self._pipeline = self._sink = None
+
+    def forget(self) -> None:
+        """There is one sensor of a number: nothing to forget."""
+
+    def _picture(self, sample: Any) -> Image:
+        layout, buffer = sample.get_caps().get_structure(0), sample.get_buffer()
+        width, height = layout.get_value("width"), layout.get_value("height")
+        done, memory = buffer.map(self._gst.MapFlags.READ)
+        if not done:
+            raise CameraLost("GStreamer gives a picture that cannot be read")
+        try:
+            rows = np.frombuffer(memory.data, np.uint8).reshape(
+                height, -1
+            )  # rows end at multiples of 4 bytes
+            return rows[:, : 3 * width].reshape(height, width, 3).copy()
+        finally:
+            buffer.unmap(memory)
+
+    def _complaint(self) -> str:
+        """What the pipeline says is wrong; "" if nothing."""
+        kinds = self._gst.MessageType.ERROR | self._gst.MessageType.EOS
+        message = self._pipeline.get_bus().timed_pop_filtered(int(_MESSAGES_S * self._gst.SECOND), kinds)
+        if message is None:
+            return ""
+        if message.type == self._gst.MessageType.EOS:
+            return "the source delivers no frames any more"
+        error, _ = message.parse_error()
+        return f"GStreamer: {error.message}"
+
+
+def pipeline_of(settings: JetsonSettings) -> str:
+    """The pipeline in GStreamer's words. A full appsink drops the oldest: frames are never stale."""
+    size = f"width={settings.width},height={settings.height},framerate={settings.fps}/1"
+    sensor = (
+        f"{SENSOR} sensor-id={settings.sensor} ! video/x-raw(memory:NVMM),{size},format=NV12"
+        " ! nvvidconv ! video/x-raw,format=BGRx"
+    )
+    sink = "appsink name=sink max-buffers=1 drop=true sync=false"
+    return f"{settings.source or sensor} ! videoconvert ! video/x-raw,format=BGR ! {sink}"
+
+
+def _gstreamer() -> Any:
+    """GStreamer, ready to use; raises `BackendMissing`."""
+    try:
+        gi = importlib.import_module("gi")
+        gi.require_version("Gst", "1.0")
+        gi.require_version("GstApp", "1.0")
+        gst = importlib.import_module("gi.repository.Gst")
+        importlib.import_module("gi.repository.GstApp")  # gives the appsink its methods
+    except (ImportError, ValueError) as error:
+        raise BackendMissing(
+            f"GStreamer for Python is not there ({error}); sudo apt-get install python3-gi"
+            " gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good",
+            key="camera.backend",
+            value="jetson",
+        ) from error
+    gst.init(None)
+    return gst
+
+
+def _no_sensor(gst: Any) -> str | None:
+    if gst.ElementFactory.find(SENSOR) is None:
+        return f"GStreamer has no {SENSOR}: this is no Jetson, or its multimedia packages are not installed"
+    if not any(DEVICES.glob("video*")):
+        return "no sensor among /dev/video*; put its ribbon in and set it up with jetson-io"
+    return None
