@@ -44,7 +44,10 @@ UNHEALTHY: Edits = {
 """A version that starts, and says of itself that it is not well."""
 
 CRASHES: Edits = {
-    "daemon.py": replaced("        appliance.server.bind()\n", '        raise OSError("it is a test")\n')
+    "cli.py": replaced(
+        "        return Daemon(config, stop).run(\n",
+        '        raise OSError("it is a test")\n        return Daemon(config, stop).run(\n',
+    )
 }
 """A version that passes every check and ends as soon as it is started."""
 
