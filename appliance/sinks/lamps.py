@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.errors import ConfigError
+from appliance.errors import ConfigError, LampError
 from appliance.faults import condition, lamp_state
 from appliance.gpio import Factory, load_gpiozero, make_factory
 from appliance.ports import Lamps
@@ -113,6 +113,7 @@ class LampSink:
 
     def __init__(self, shared: Shared, lamps: Lamps) -> None:
         self._shared, self._lamps = shared, lamps
+        self._told = ""
 
     def take(self, reading: Reading) -> None:
         """The colour of the largest face that is analysed."""
@@ -126,11 +127,22 @@ class LampSink:
 
     def close(self) -> None:
         """All out but the camera lamp, which stays lit until the camera is closed."""
-        self._lamps.dark()
+        self._try(self._lamps.dark)
 
     def _show(self, label: str | None) -> None:
         session = self._shared.session
-        self._lamps.show(lamp_state(condition(self._shared.health, session.state, session.live_s), label))
+        state = lamp_state(condition(self._shared.health, session.state, session.live_s), label)
+        self._try(lambda: self._lamps.show(state))
+
+    def _try(self, action: Callable[[], None]) -> None:
+        """What no lamp shows the page still does: a broken one is named once and ends nothing."""
+        try:
+            action()
+            self._told = ""
+        except LampError as error:
+            if str(error) != self._told:
+                log.error("%s", error)
+            self._told = str(error)
 
 
 @contextmanager

@@ -25,9 +25,12 @@ _COPIES = {
     "etc/sysusers.d/interview-grader.conf": "systemd/interview-grader.sysusers",
     "etc/tmpfiles.d/interview-grader.conf": "systemd/interview-grader.tmpfiles",
     "etc/udev/rules.d/70-interview-grader.rules": "systemd/interview-grader.rules",
+}
+_POLKIT = {
     "etc/polkit-1/rules.d/50-interview-grader.rules": "systemd/interview-grader.polkit",
     "etc/polkit-1/localauthority/50-local.d/interview-grader.pkla": "systemd/interview-grader.pkla",
 }
+"""Each only where polkit has made its folder: one is for new versions, the other for those before 0.106."""
 _COMMANDS = {
     "usr/local/bin/interview-grader": "provisioning/command",
     "usr/local/sbin/interview-grader-update": "provisioning/update",
@@ -87,6 +90,9 @@ def all_files(places: Places, board: str, release: Path) -> list[Copy | Link]:
     boards = release / "provisioning/boards"
     unit = boards / f"{board}.conf"
     copies = [Copy(places.root / path, release / source) for path, source in _COPIES.items()]
+    for path, source in _POLKIT.items():
+        there = (places.root / path).parent.is_dir()
+        copies.append(Copy(places.root / path, release / source if there else None))
     copies.append(Copy(places.root / _BOARD_FILE, boards / f"{board}.toml"))
     copies.append(Copy(places.root / _BOARD_UNIT, unit if unit.exists() else None))
     links = [Link(places.root / path, places.current / target) for path, target in _COMMANDS.items()]
@@ -103,7 +109,7 @@ def place_all(places: Places) -> None:
 
 def remove_all(places: Places) -> None:
     """Remove every one, and the folders of our own that are empty then."""
-    for name in (*_COPIES, *_COMMANDS, _BOARD_FILE, _BOARD_UNIT):
+    for name in (*_COPIES, *_POLKIT, *_COMMANDS, _BOARD_FILE, _BOARD_UNIT):
         (places.root / name).unlink(missing_ok=True)
     for folder in (_BOARD_FILE, _BOARD_UNIT):
         parent = (places.root / folder).parent

@@ -439,6 +439,25 @@ def test_a_camera_lamp_that_cannot_be_driven_says_so(
     bank.close()
 
 
+def test_a_broken_lamp_is_named_once_and_ends_nothing(
+    delivering: Shared, pins: MockFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = lamps(delivering)
+
+    def broken(*_: object) -> None:
+        raise OSError("no such chip")
+
+    with monkeypatch.context() as spoilt:
+        spoilt.setattr(MockPWMPin, "state", property(MockPWMPin._get_state, broken))
+        for _ in range(3):
+            sink.take(seen(happy=100))
+        sink.close()
+    assert caplog.messages == ["the running lamp cannot be driven: no such chip"]
+    sink.take(seen(happy=100))
+    assert lit(pins, RUNNING) == (1,)
+    sink.close()
+
+
 def test_everything_else_is_out_after_the_sink_closed(pins: MockFactory, delivering: Shared) -> None:
     sink = lamps(delivering)
     sink.take(seen(happy=100))

@@ -323,10 +323,12 @@ def test_the_service_may_switch_the_device_off_and_nobody_else(device: Booted) -
     call += ("org.freedesktop.login1.Manager", "PowerOff", "b", "false")
     refused = device.run("runuser", "-u", "nobody", "--", *call, check=False)
     assert refused.returncode != 0 and "authentication required" in refused.stderr
-    # What the button calls, in the very sandbox of the service; /run is empty again when the device starts.
+    # In the very sandbox of the service: a pipe, as lgpio makes one, then what the button calls.
+    # /run is empty again when the device starts.
     python = "/opt/interview-grader/current/venv/bin/python"
     drop_in = "/run/systemd/system/interview-grader.service.d/off.conf"
-    instead = f"ExecStart={python} -c 'from appliance.poweroff import power_off; power_off()'"
+    pipe = 'import os, tempfile; os.mkfifo(tempfile.mkdtemp() + "/pipe")'
+    instead = f"ExecStart={python} -c '{pipe}; from appliance.poweroff import power_off; power_off()'"
     lines = "[Service]\nType=exec\nRestart=no\nExecStart=\n" + instead + "\n"
     device.run(
         "sh", "-c", f"mkdir -p {Path(drop_in).parent} && printf '%s' \"$LINES\" > {drop_in}", LINES=lines

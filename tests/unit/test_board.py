@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from device.board import Board, find_board, objections
 from device.packages import read_packages
+from device.placed import all_files, remove_all
+from device.places import Places
 
 from appliance.config import load
 from appliance.layers import Request
@@ -83,3 +85,29 @@ def test_the_pins_of_a_raspberry_pi_are_had_through_lgpio() -> None:
     lamps = config.lamps.settings.model_dump()
     assert (lamps["factory"], config.session.button_factory) == ("lgpio", "lgpio")
     assert config.session.button_pin == -1, "none until the owner says where it is"
+
+
+@pytest.mark.parametrize(
+    ("folder", "placed"),
+    [
+        ("rules.d", "rules.d/50-interview-grader.rules"),
+        ("localauthority/50-local.d", "localauthority/50-local.d/interview-grader.pkla"),
+        (None, None),
+    ],
+    ids=["polkit", "polkit before 0.106", "no polkit"],
+)
+def test_the_button_may_switch_off_by_the_rule_that_polkit_reads(
+    tmp_path: Path, folder: str | None, placed: str | None
+) -> None:
+    polkit, places = tmp_path / "etc/polkit-1", Places(tmp_path)
+    if folder:
+        (polkit / folder).mkdir(parents=True)
+    files = [file for file in all_files(places, "pc", ROOT) if "polkit" in str(file.path)]
+    for file in files:
+        if not file.is_there():
+            file.place()
+    assert [path for path in polkit.rglob("*") if path.is_file()] == ([polkit / placed] if placed else [])
+    if placed:
+        assert "org.freedesktop.login1.power-off" in (polkit / placed).read_text()
+    remove_all(places)
+    assert not [path for path in polkit.rglob("*") if path.is_file()]
