@@ -75,7 +75,7 @@ class Tokens:
                 )
             if len(book.tokens) >= MOST_TOKENS:
                 raise AccessError(f"{MOST_TOKENS} tokens are the limit; revoke one first")
-            book.tokens[name] = Token(digest=_digest(secret), role=role, made=time.time())
+            book.tokens[name] = Token(digest=digest_of(secret), role=role, made=time.time())
         return secret
 
     def revoke(self, name: str) -> None:
@@ -88,17 +88,17 @@ class Tokens:
     def find(self, secret: str) -> tuple[str, str] | None:
         """Name and role of a token that was shown, None for any other text."""
         # 256 random bits behind a hash: how long the search takes tells nothing of use.
-        digest = _digest(secret)
+        digest = digest_of(secret)
         for name, token in self._file.read().tokens.items():
             if token.digest == digest:
                 self._note_use(name, token.used)
                 return name, token.role
         return None
 
-    def role_of(self, name: str) -> str:
-        """The role of a token by its name, empty when it was revoked."""
+    def role_of(self, name: str, digest: str) -> str:
+        """The role of a token by name and digest, empty when it was revoked, though another took its name."""
         token = self._file.read().tokens.get(name)
-        return token.role if token else ""
+        return token.role if token and token.digest == digest else ""
 
     def _note_use(self, name: str, used: float) -> None:
         now = time.time()
@@ -114,5 +114,6 @@ class Tokens:
             _log.warning("the last use of token %s was not noted: %s", name, error)
 
 
-def _digest(secret: str) -> str:
+def digest_of(secret: str) -> str:
+    """By which a token is known without being kept: its SHA-256, hexadecimal."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from flask import Request, g, request
 
 from appliance.access.cookies import NAME, Login
+from appliance.access.tokens import digest_of
 from appliance.config import is_loopback
 from appliance.errors import StoreError
 from appliance.web.site import Site, site
@@ -22,12 +23,16 @@ _log = logging.getLogger("appliance.web")
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls. `role`: operator, viewer, metrics, or empty; `name`: of the account or the token."""
+    """Who calls. `role`: operator, viewer, metrics, or empty; `name`: of the account or the token.
+
+    `digest`: of the token, empty for others.
+    """
 
     kind: str
     role: str = ""
     name: str = ""
     login: Login | None = None
+    digest: str = ""
 
     def who(self) -> str:
         """As the audit log writes it."""
@@ -39,7 +44,7 @@ class Caller:
         """Whether the role is still theirs: not logged out, removed, revoked, or unused for long."""
         try:
             if self.kind == TOKEN:
-                return here.gate.tokens.role_of(self.name) == self.role
+                return here.gate.tokens.role_of(self.name, self.digest) == self.role
             if self.login is not None:
                 if here.gate.uses.is_idle(self.login.id):
                     return False
@@ -68,8 +73,9 @@ def _identify(asked: Request, here: Site) -> Caller:
     near = is_near(asked)
     scheme, _, secret = asked.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and (near or here.gate.login):
-        found = here.gate.tokens.find(secret.strip())
-        return Caller(TOKEN, role=found[1], name=found[0]) if found else Caller(NOBODY)
+        secret = secret.strip()
+        found = here.gate.tokens.find(secret)
+        return Caller(TOKEN, found[1], found[0], digest=digest_of(secret)) if found else Caller(NOBODY)
     if near:
         return Caller(LOOPBACK, role="operator")
     if not here.gate.login:

@@ -381,6 +381,7 @@ def test_readings_end_with_their_token(settled: Device) -> None:
         ) as listening,
     ):
         settled.site.gate.tokens.revoke("watch")
+        settled.site.gate.tokens.create("watch", "viewer")  # another one, which is not theirs
         with pytest.raises(ConnectionClosed):
             listening.recv(WITHIN_S)
     assert ("viewer", "token:watch") in settled.events()
