@@ -1,9 +1,9 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check test release kills watch wear system-vm run bench models
+.PHONY: help check test release kills watch wear system-vm system-arm64 run bench models
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 check: ## lint, format, types, shell scripts (needs one ./setup.sh test before)
 	@tests/check.sh
@@ -19,6 +19,9 @@ watch: ## watch every write for ten minutes, live and recording: no picture may 
 
 system-vm: ## a whole system in a virtual machine: power cuts, a kernel camera, limits (root; up to an hour)
 	@SYSTEM_VM=1 .venv/bin/python -m pytest -q -s tests/system_vm
+
+system-arm64: ## the tests on the emulated processors of the boards, with both TFLite runtimes (as root)
+	@ARM64_SUITES="trixie bookworm" .venv/bin/python -m pytest -q tests/system/test_arm64.py
 
 wear: ## boot a device and watch its card for five minutes, live and idle: nothing may be written (as root)
 	@WATCH_S=300 .venv/bin/python -m pytest -q --timeout 1200 tests/system/test_install.py -k 'bookworm and not mistake'

@@ -172,6 +172,7 @@ command_test() {
     gstreamer1.0-plugins-good || true
   need_packages 'the container' buildah mmdebstrap || true
   need_packages 'booting a device' mmdebstrap systemd-container iproute2 curl openssh-client || true
+  need_packages 'the processor of the boards' mmdebstrap qemu-user-static || true
   cd -- "$root"
   local checks=passed
   tests/check.sh || checks=failed

@@ -60,6 +60,13 @@ def boots_nothing() -> bool:
     return bool(lacking())
 
 
+def runs_no_arm64() -> bool:
+    """Whether programs for arm64 can not be run here."""
+    from tests.system.arm64 import lacking
+
+    return bool(lacking())
+
+
 @functools.cache
 def can_mount() -> bool:
     """Whether file systems may be mounted here."""
@@ -74,6 +81,7 @@ def can_mount() -> bool:
 CONDITIONS: dict[str, Callable[[], bool]] = {
     "ci": lambda: bool(os.environ.get("CI")),
     "boots-nothing": boots_nothing,
+    "runs-no-arm64": runs_no_arm64,
     "no-ai-edge-litert": lambda: importlib.util.find_spec("ai_edge_litert") is None,
     "no-ai-edge-quantizer": lambda: importlib.util.find_spec("ai_edge_quantizer") is None,
     "no-camera": lambda: not list(Path("/dev").glob("video*")),

@@ -74,7 +74,7 @@ def base_system(suite: str) -> Path:
 def _make_system(suite: str, into: Path) -> None:
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(_PACKAGES.split())}"]
     command += ['--aptopt=APT::Install-Recommends "false"', "--dpkgopt=path-exclude=/usr/share/man/*"]
-    command += ["--dpkgopt=path-exclude=/usr/share/doc/*", suite, str(into), _mirror()]
+    command += ["--dpkgopt=path-exclude=/usr/share/doc/*", suite, str(into), mirror()]
     _must(command)
     units = into / "etc/systemd/system"
     for unit in _UNWANTED.split():
@@ -84,7 +84,7 @@ def _make_system(suite: str, into: Path) -> None:
     (into / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {NAME}\n")
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Where this machine's apt gets its packages from."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
     found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()

@@ -29,7 +29,7 @@ def make_bundle(suite: str, into: Path) -> Path:
         (into / "signers").write_text(line)
     with tempfile.TemporaryDirectory() as folder:
         wheels = Path(folder, "wheels")
-        shutil.copytree(_gathered(PYTHONS[suite]), wheels)
+        shutil.copytree(gathered(PYTHONS[suite]), wheels)
         for old in wheels.glob("interview_grader-*.whl"):
             old.unlink()
         _must(
@@ -50,18 +50,18 @@ def make_bundle(suite: str, into: Path) -> Path:
     return Path(made.strip())
 
 
-def _gathered(python: str) -> Path:
-    """A folder with every wheel that this checkout needs, made anew when its requirements change."""
+def gathered(python: str, machine: str = _MACHINE) -> Path:
+    """A folder with every wheel that this checkout needs there, made anew when its requirements change."""
     depends = [ROOT / "pyproject.toml", ROOT / "provisioning/device/wheels.py"]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in depends)).hexdigest()[:12]
-    kept = cache() / f"wheels-{python}-{digest}"
+    kept = cache() / f"wheels-{python}-{machine}-{digest}"
     if not kept.exists():
         cache().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache(), prefix="making-") as folder:
             wheels = Path(folder, "wheels")
             wheels.mkdir()
             places = f"Path({str(ROOT)!r}), Path({str(wheels)!r})"
-            _provisioning(f"wheels.gather({places}, arch={_MACHINE!r}, python={python!r})")
+            _provisioning(f"wheels.gather({places}, arch={machine!r}, python={python!r})")
             with contextlib.suppress(OSError):  # another run was faster
                 wheels.rename(kept)
     return kept
