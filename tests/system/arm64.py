@@ -28,8 +28,8 @@ QEMU = "qemu-aarch64-static"
 """Debian's package: qemu-user-static."""
 
 CPUS = {"Raspberry Pi 4": "cortex-a72", "Raspberry Pi 5": "cortex-a76"}
-"""Board -> its processor. Never qemu's own default: it offers SVE, which no board has, and with qemu 7.2 the
-SVE kernels of numpy's OpenBLAS multiply wrongly."""
+"""Board -> its processor. Never qemu's own default, which no board has: with qemu 7.2 numpy multiplied by a
+transposed matrix wrongly on it, and rightly on these."""
 
 _MACHINE = "aarch64"
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
