@@ -111,3 +111,23 @@ def test_every_model_in_use_is_tried_here() -> None:
     manifest = Manifest.load(models_dir())
     chosen = (manifest.detector(""), manifest.verifier(""), manifest.classifier(""))
     assert {manifest.verified(model).stem for model in chosen if model} == set(MODELS)
+
+
+def test_engines_are_measured_and_auto_takes_the_fastest_that_agrees(tmp_path: Path, stick: Stick) -> None:
+    state = tmp_path / "state"
+    wanted = ["--data-dir", str(state), "--set", "engine.backend=auto"]
+    for key, value in stick.settings.items():
+        wanted += ["--set", f"engine.{key}={value}"]
+    done = command("bench", "--engines", *wanted, environment=stick.environment, limit_s=110)
+    assert done.returncode == 0, done.stderr
+    ranking = json.loads((state / "engines.json").read_text())
+    measured = {each["name"]: each for each in ranking["engines"]}
+    assert all(measured[name]["ms"] > 0 for name in ("cpu-int8", "cpu-float", "coral"))
+    assert measured["cpu-int8"]["agrees"] and measured["coral"]["agrees"], done.stdout
+    best = min((each for each in measured.values() if each["agrees"]), key=lambda each: each["ms"])
+    assert f"engine.backend = auto takes {best['name']}" in done.stdout
+    measured["coral"]["ms"] = 0.001  # the double is no faster than what it stands before
+    (state / "engines.json").write_text(json.dumps(ranking))
+    done = command("check", *wanted, environment=stick.environment)
+    assert done.returncode == 0 and "engine     auto: fastest that agrees" in done.stdout, done.stdout
+    assert "blazeface_full_int8.tflite, Edge TPU through" in done.stdout
