@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from appliance.manifest import Manifest
 from appliance.resources import models_dir
-from tests.appliance.driver import Daemon, command, running, until
+from tests.appliance.driver import Daemon, clean_environment, command, running, until
 from tests.doubles.edgetpu import Stick
+from tests.machine import ROOT
 
 MODELS = ("blazeface_full_int8", "blazeface_short_int8", "expression_int8")
 
@@ -67,6 +70,27 @@ def test_a_call_that_hangs_is_named_and_the_next_start_takes_the_cpu(tmp_path: P
         wait_for_faces(daemon)
         assert engines(daemon).count("instead of coral: a call hung") == 3
         assert daemon.log_lines("WARNING", "coral failed before")
+
+
+def test_opening_that_hangs_ends_the_process_and_the_next_start_takes_the_cpu(
+    tmp_path: Path, stick: Stick
+) -> None:
+    stick.is_now("stuck")
+    program = "import appliance.accelerator as a; a.OPEN_S = 1; from appliance.cli import main; main()"
+    ways = ["--port", "0", "--data-dir", str(tmp_path / "d/state")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", *ways, *arguments(stick)],
+        env=clean_environment(stick.environment),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1 and "Timeout" in done.stderr and "coral.py" in done.stderr, done.stderr
+    with running(tmp_path / "d", *arguments(stick), environment=stick.environment) as daemon:
+        wait_for_faces(daemon)
+        assert engines(daemon).count("instead of coral: opening it hung") == 3
 
 
 def test_a_probe_that_hangs_does_not_bring_the_stick_back(tmp_path: Path, stick: Stick) -> None:
