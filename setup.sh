@@ -155,7 +155,7 @@ install_systemd() { # the tests cover it; without its headers everything else st
 
 install_quantiser() { # one test makes the int8 models again; without the tool it is skipped
   "$venv/bin/python" -c 'import ai_edge_litert' 2>/dev/null || return 0 # it would bring the other runtime in
-  quietly pip_install quantiser || say 'going on without ai-edge-quantizer: models are not made again'
+  quietly pip_install quantiser,onnx || say 'going on without ai-edge-quantizer and onnx: models are not made again'
 }
 
 # --- Commands -------------------------------------------------------------------------------------

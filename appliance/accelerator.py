@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.environment import native_limit
 from appliance.errors import EngineError, StoreError
 from appliance.files import write_private
 from appliance.health import Health
@@ -24,6 +25,9 @@ log = logging.getLogger("appliance.accelerator")
 
 CALL_S = 1.0
 """A call that takes longer hangs. With the daemon's tick of a second it is named within two."""
+
+OPEN_S = 20.0
+"""Opening that takes longer hangs: a stick just plugged in is first given its firmware."""
 
 _PROBE_S = 20.0
 """A probe that takes longer hangs as well."""
@@ -68,6 +72,17 @@ class Accelerator:
             self._calling_since = None
             if self._health:
                 self._health.forget(self.name)
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """Around opening, which keeps Python's lock: if it hangs the process ends; the next start knows."""
+        self._keep("opening it hung")
+        try:
+            with native_limit(OPEN_S):
+                yield
+        finally:
+            if self._marker:
+                self._marker.unlink(missing_ok=True)
 
     def blame(self) -> None:
         """Something hangs: if it is a call, the next start takes the CPU. May be called from any thread."""
@@ -121,6 +136,9 @@ class Accelerator:
 
     def _distrust(self, reason: str) -> None:
         self.fault = reason
+        self._keep(reason)
+
+    def _keep(self, reason: str) -> None:
         if self._marker is None:
             return
         try:
@@ -177,7 +195,8 @@ class Accelerated:
 
     def _opened(self) -> Engine | None:
         try:
-            return self._open()
+            with self._accelerator.opening():
+                return self._open()
         except EngineError as error:
             self._accelerator.lost(str(error))
             return None

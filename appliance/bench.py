@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
+from appliance import board
 from appliance.bench_vision import measure_vision, vision_table
 from appliance.build import Reader, make_reader
 from appliance.config import Config
@@ -132,7 +132,7 @@ def measure_daemon(clip: Path, seconds: int, arguments: Sequence[str]) -> Daemon
 def table(bare: dict[str, float], daemon: DaemonCost, reader: Reader) -> Iterator[str]:
     """The figures as Markdown, with the machine named."""
     total = sum(bare.values())
-    yield f"Machine: {_machine()}; Python {platform.python_version()}, OpenCV {cv2.__version__}"
+    yield f"Machine: {board.name()}; {board.libraries()}"
     for role, engine in reader.described().items():
         yield f"- {role}: {engine}"
     yield ""
@@ -221,10 +221,3 @@ def _memory_mb(pid: int) -> tuple[float, float]:
     lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     found = {line[0]: int(line[1]) / 1024 for line in lines if line[0] in ("VmRSS:", "VmHWM:")}
     return found["VmRSS:"], found["VmHWM:"]
-
-
-def _machine() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith(("model name", "Model")):
-            return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores, {platform.machine()}"
-    return f"{platform.machine()}, {os.cpu_count()} cores"

@@ -14,7 +14,7 @@ from appliance.accelerator import Accelerator
 from appliance.access.reset import reset_access
 from appliance.aiming import Aim
 from appliance.audit import AuditLog
-from appliance.build_engine import make_engines
+from appliance.build_engine import Engines, make_engines
 from appliance.build_session import make_button, make_store, make_terms
 from appliance.build_web import make_door, make_servers
 from appliance.button import Button
@@ -64,11 +64,13 @@ class Reader:
     classifier: Classifier
     engines: dict[str, Engine]
     names: dict[str, str]
+    why: str
     accelerator: Accelerator | None
 
     def described(self) -> dict[str, str]:
-        """Role -> model, and what runs it now."""
-        return {role: f"{name}, {self.engines[role].description}" for role, name in self.names.items()}
+        """Role -> model, and what runs it now; where the owner did not choose the engine, also why."""
+        found = {role: f"{name}, {self.engines[role].description}" for role, name in self.names.items()}
+        return {**found, "choice": self.why} if self.why else found
 
 
 @dataclass(frozen=True)
@@ -230,6 +232,7 @@ def make_reader(
     config: Config,
     watch: Callable[[str, Engine], Engine] = lambda role, engine: engine,
     health: Health | None = None,
+    opener: Engines | None = None,
 ) -> Reader:
     """Detectors, classifier and tracker on their engines; raises `ModelError` for a model that is unfit.
 
@@ -242,7 +245,11 @@ def make_reader(
     detector_model = manifest.detector(vision.detector)
     verifier_model = manifest.verifier(vision.verifier)
     classifier_model = manifest.classifier(vision.classifier)
-    opener = make_engines(config, health)
+    opener = opener or make_engines(config, health)
+    if opener.chosen.float_models:
+        detector_model = manifest.original(detector_model)
+        verifier_model = verifier_model and manifest.original(verifier_model)
+        classifier_model = manifest.original(classifier_model)
     engines: dict[str, Engine] = {}
     names: dict[str, str] = {}
     wanted = {"detector": detector_model, "verifier": verifier_model, "classifier": classifier_model}
@@ -267,4 +274,4 @@ def make_reader(
         Doubt(vision.smoothing_s, vision.unsure_below, _limits(vision)),
         max_people=vision.max_people,
     )
-    return Reader(pipeline, classifier, engines, names, opener.accelerator)
+    return Reader(pipeline, classifier, engines, names, opener.chosen.why, opener.accelerator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import logging
 import os
 import sys
@@ -124,12 +125,24 @@ def _config(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from appliance.bench import bench
-
+    config = _load(options)
     passed_on = [word for text in options.set for word in ("--set", text)]
     if options.config:
         passed_on += ["--config", str(options.config)]
-    return bench(_load(options), seconds=options.seconds, arguments=passed_on)
+    with_state = [*passed_on, "--data-dir", str(config.state_dir)]
+    if options.one:
+        from appliance.bench_engines import measure_one
+
+        print(json.dumps(measure_one(config, options.one)))
+        return 0
+    from appliance import bench_report
+    from appliance.bench import bench
+
+    if options.engines:
+        return bench_report.engines(config, with_state)
+    if options.report:
+        return bench_report.report(config, seconds=options.seconds, arguments=with_state, passed_on=passed_on)
+    return bench(config, seconds=options.seconds, arguments=passed_on)
 
 
 def _abandon_output() -> None:
@@ -210,6 +223,11 @@ def _parser() -> _Parser:
 
     bench = commands.add_parser("bench", parents=[common], help="measure speed and memory on this machine")
     bench.add_argument("--seconds", type=_positive, default=20, metavar="N", help="length of the measurement")
+    bench.add_argument(
+        "--engines", action="store_true", help="measure every engine that is there, for engine.backend = auto"
+    )
+    bench.add_argument("--report", action="store_true", help="everything, as a table that you can send in")
+    bench.add_argument("--one", help=argparse.SUPPRESS)  # what a process of --engines is given
     bench.set_defaults(function=_bench)
 
     access_command.add_commands(commands, common, _load)

@@ -15,10 +15,10 @@ from appliance import registry
 from appliance.errors import BackendMissing, ConfigError, ConfigErrors
 from appliance.layers import BOARD_FILE, Request, merge, nearest, read_layers
 from appliance.settings import (
+    AUTO,
     CHOICES,
     PLAIN,
     Access,
-    AutoCamera,
     Lawful,
     SessionSettings,
     Storage,
@@ -138,8 +138,8 @@ def _choose(
 
 
 def _settings_of(section: str, backend: str) -> type[BaseModel]:
-    if section == "camera" and backend == "auto":
-        return AutoCamera
+    if backend == "auto" and section in AUTO:
+        return AUTO[section]
     model: type[BaseModel] = registry.load(section, backend).Settings
     return model
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from appliance import registry
-from appliance.settings import CHOICES, PLAIN, AutoCamera
+from appliance.settings import AUTO, CHOICES, PLAIN
 
 _INTRODUCTION = """\
 # Configuration
@@ -47,12 +47,12 @@ def pages() -> Iterator[str]:
 
 
 def _backends(section: str) -> list[str]:
-    return (["auto"] if section == "camera" else []) + list(registry.KINDS[section])
+    return (["auto"] if section in AUTO else []) + list(registry.KINDS[section])
 
 
 def _settings(section: str, name: str) -> type[BaseModel]:
     if name == "auto":
-        return AutoCamera
+        return AUTO[section]
     model: type[BaseModel] = registry.load(section, name).Settings
     return model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,21 @@ def open_streams() -> bool:
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8")
     return was_open
+
+
+@contextmanager
+def native_limit(seconds: float) -> Iterator[None]:
+    """End the process with 1, and say where every thread stood, when this takes longer than `seconds`.
+
+    For vendors' calls that keep Python's lock: while one hangs, no thread of ours can notice it.
+    """
+    loud = os.dup(2)  # also heard while it is hushed
+    faulthandler.dump_traceback_later(seconds, exit=True, file=loud)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        os.close(loud)
 
 
 @contextmanager

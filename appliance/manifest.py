@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -79,12 +79,15 @@ class Anchors(_Strict):
 
 
 class _Model(_Strict):
+    """What all models have; `original` names the float model of this manifest that one was quantised from."""
+
     file: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     licence: str
     quantisation: str
     source: Source
     built_by: str = ""
+    original: str = ""
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     preprocessing: Preprocessing
@@ -171,6 +174,8 @@ class ClassifierModel(_Model):
         return self
 
 
+AnyModel = TypeVar("AnyModel", DetectorModel, ClassifierModel)
+
 _AnyModel = Annotated[DetectorModel | ClassifierModel, Field(discriminator="role")]
 
 
@@ -223,6 +228,10 @@ class Manifest:
         model = self._find(name or self.document.defaults.classifier, "classifier")
         assert isinstance(model, ClassifierModel)
         return model
+
+    def original(self, model: AnyModel) -> AnyModel:
+        """The float model that a model was quantised from; itself where there is none."""
+        return cast(AnyModel, self._find(model.original, model.role)) if model.original else model
 
     def verified(self, model: _Model) -> Path:
         """The path of the model's file after its digest was checked; raises `ModelError` if it differs."""

@@ -19,6 +19,7 @@ CAMERAS = {
 ENGINES = {
     "tflite": "appliance.engines.tflite:TFLite",
     "coral": "appliance.engines.coral:Coral",
+    "tensorrt": "appliance.engines.tensorrt:TensorRT",
     "replay": "appliance.engines.replay:Replay",
 }
 SINKS = {
@@ -61,7 +62,7 @@ def _from_outside(kind: str) -> dict[str, str]:
 
 
 def _unknown(kind: str, name: str) -> str:
-    known = names(kind) + (["auto"] if kind == "camera" else [])
+    known = names(kind) + (["auto"] if kind in ("camera", "engine") else [])
     near = difflib.get_close_matches(name, known, n=1)
     meant = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {kind} backend; {meant}known: {', '.join(sorted(known))}"

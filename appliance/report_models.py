@@ -40,6 +40,8 @@ def model_lines(config: Config) -> list[str]:
     """
     check = _Check(config)
     lines = [line for use in _USES for line in check.lines(use)]
+    if check.why:
+        lines.append(f"{'engine':<10} {check.why}")
     faults = {str(fault): fault for fault in check.faults}  # a missing runtime is a fault of both models
     if len(faults) == 1:
         raise check.faults[0]
@@ -66,6 +68,11 @@ class _Check:
             Manifest.load(self._folder)
         except ModelError as error:
             self.faults += _one_by_one(self._file, error)
+
+    @property
+    def why(self) -> str:
+        """Why this engine runs; empty where the owner named it."""
+        return self._engines.chosen.why
 
     def lines(self, use: str) -> list[str]:
         """What is right about the model used for something; goes as far as the faults let it."""
@@ -113,6 +120,9 @@ class _Check:
         if not isinstance(name, str):
             raise ModelError
         table = _table(models.get(name))
+        if self._engines.chosen.float_models and isinstance(table.get("original"), str):
+            name = str(table["original"])
+            table = _table(models.get(name))
         if table.get("role") != role:
             known = ", ".join(sorted(key for key, each in models.items() if _table(each).get("role") == role))
             raise ModelError(f"{self._file}: no {role} {name!r}; there is: {known or 'none'}")

@@ -28,6 +28,25 @@ class AutoCamera(_Section):
     fps: float = Field(30.0, ge=2, le=240, description="Frames a second to ask the camera for.")
 
 
+class AutoEngine(_Section):
+    """Settings of `engine.backend = "auto"`: those of the engine taken that are not its defaults."""
+
+    threads: int = Field(1, ge=1, le=16, description="Threads for one model on the CPU.")
+    library: str = Field("libedgetpu.so.1", min_length=1, description="The Edge TPU's library, as for coral.")
+    device: str = Field("usb", description="Which Edge TPU, as for coral.")
+    compiled: str = Field(
+        "/var/lib/interview-grader/edgetpu",
+        description="Folder of models compiled for the Edge TPU, as for coral.",
+    )
+    onnx: str = Field(
+        "/var/lib/interview-grader/onnx", description="Folder with the models as ONNX, as for tensorrt."
+    )
+    plans: str = Field(
+        "/var/lib/interview-grader/tensorrt",
+        description="Folder in which the engines that TensorRT built are kept, as for tensorrt.",
+    )
+
+
 class Vision(_Section):
     """What is read and how."""
 
@@ -204,6 +223,9 @@ PLAIN: dict[str, type[BaseModel]] = {
     "storage": Storage,
 }
 """Sections with one set of keys."""
+
+AUTO: dict[str, type[BaseModel]] = {"camera": AutoCamera, "engine": AutoEngine}
+"""Sections whose backend may be `auto`, and its settings."""
 
 CHOICES = {"camera": "auto", "engine": "tflite", "lamps": "none"}
 """Sections whose keys belong to the backend they name, and the default backend."""

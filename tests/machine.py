@@ -84,6 +84,10 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "runs-no-arm64": runs_no_arm64,
     "no-ai-edge-litert": lambda: importlib.util.find_spec("ai_edge_litert") is None,
     "no-ai-edge-quantizer": lambda: importlib.util.find_spec("ai_edge_quantizer") is None,
+    "edgetpu-compiler": lambda: shutil.which("edgetpu_compiler") is not None,
+    "no-exporter": lambda: any(
+        importlib.util.find_spec(name) is None for name in ("onnx", "ai_edge_litert", "ai_edge_quantizer")
+    ),
     "no-camera": lambda: not list(Path("/dev").glob("video*")),
     "no-buildah": lambda: os.geteuid() != 0 or not all(map(shutil.which, ("buildah", "mmdebstrap"))),
     "no-chromium-and-not-root": lambda: not Path("/usr/bin/chromium").exists() and os.geteuid() != 0,

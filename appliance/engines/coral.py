@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from appliance.derived import LISTING, find_derived
 from appliance.engines.tflite import TFLite, TFLiteSettings, load_runtime
 from appliance.errors import BackendMissing, EngineError, ModelError
 
@@ -54,6 +55,8 @@ class Coral(TFLite):
         compiled = Path(settings.compiled) / f"{model.stem}_edgetpu.tflite"
         if not compiled.is_file():
             raise ModelError(f"{compiled}: no such file; compile {model.name} as docs/accelerators.md says")
+        if (compiled.parent / LISTING).exists():  # made by models/build/compile_edgetpu.py
+            find_derived(model, compiled.parent, compiled.name)
         _need(settings.library)
         runtime = load_runtime(settings.runtime)
         options = {"device": settings.device} if settings.device else {}

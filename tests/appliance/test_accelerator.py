@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from appliance.manifest import Manifest
 from appliance.resources import models_dir
-from tests.appliance.driver import Daemon, command, running, until
+from tests.appliance.driver import Daemon, clean_environment, command, running, until
 from tests.doubles.edgetpu import Stick
+from tests.machine import ROOT
 
 MODELS = ("blazeface_full_int8", "blazeface_short_int8", "expression_int8")
 
@@ -69,6 +72,27 @@ def test_a_call_that_hangs_is_named_and_the_next_start_takes_the_cpu(tmp_path: P
         assert daemon.log_lines("WARNING", "coral failed before")
 
 
+def test_opening_that_hangs_ends_the_process_and_the_next_start_takes_the_cpu(
+    tmp_path: Path, stick: Stick
+) -> None:
+    stick.is_now("stuck")
+    program = "import appliance.accelerator as a; a.OPEN_S = 1; from appliance.cli import main; main()"
+    ways = ["--port", "0", "--data-dir", str(tmp_path / "d/state")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", *ways, *arguments(stick)],
+        env=clean_environment(stick.environment),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1 and "Timeout" in done.stderr and "coral.py" in done.stderr, done.stderr
+    with running(tmp_path / "d", *arguments(stick), environment=stick.environment) as daemon:
+        wait_for_faces(daemon)
+        assert engines(daemon).count("instead of coral: opening it hung") == 3
+
+
 def test_a_probe_that_hangs_does_not_bring_the_stick_back(tmp_path: Path, stick: Stick) -> None:
     stick.is_now("absent")
     with running(tmp_path / "d", *arguments(stick, probe_s=1), environment=stick.environment) as daemon:
@@ -111,3 +135,23 @@ def test_every_model_in_use_is_tried_here() -> None:
     manifest = Manifest.load(models_dir())
     chosen = (manifest.detector(""), manifest.verifier(""), manifest.classifier(""))
     assert {manifest.verified(model).stem for model in chosen if model} == set(MODELS)
+
+
+def test_engines_are_measured_and_auto_takes_the_fastest_that_agrees(tmp_path: Path, stick: Stick) -> None:
+    state = tmp_path / "state"
+    wanted = ["--data-dir", str(state), "--set", "engine.backend=auto"]
+    for key, value in stick.settings.items():
+        wanted += ["--set", f"engine.{key}={value}"]
+    done = command("bench", "--engines", *wanted, environment=stick.environment, limit_s=110)
+    assert done.returncode == 0, done.stderr
+    ranking = json.loads((state / "engines.json").read_text())
+    measured = {each["name"]: each for each in ranking["engines"]}
+    assert all(measured[name]["ms"] > 0 for name in ("cpu-int8", "cpu-float", "coral"))
+    assert measured["cpu-int8"]["agrees"] and measured["coral"]["agrees"], done.stdout
+    best = min((each for each in measured.values() if each["agrees"]), key=lambda each: each["ms"])
+    assert f"engine.backend = auto takes {best['name']}" in done.stdout
+    measured["coral"]["ms"] = 0.001  # the double is no faster than what it stands before
+    (state / "engines.json").write_text(json.dumps(ranking))
+    done = command("check", *wanted, environment=stick.environment)
+    assert done.returncode == 0 and "engine     auto: fastest that agrees" in done.stdout, done.stdout
+    assert "blazeface_full_int8.tflite, Edge TPU through" in done.stdout

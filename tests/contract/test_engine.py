@@ -19,7 +19,7 @@ from appliance.ports import Engine
 from appliance.resources import models_dir
 from appliance.values import Tensor
 from appliance.vision.tensors import quantised
-from tests.doubles import edgetpu
+from tests.doubles import edgetpu, gpu
 from tests.doubles.parts import in_threads
 
 MANIFEST = Manifest.load(models_dir())
@@ -63,7 +63,15 @@ def coral(model: object, folder: Path) -> Bench:
     return Bench(model, lambda: backend(path, backend.Settings(**stick.settings)), inputs_of(model))
 
 
-BENCHES = {"tflite": tflite, "replay": replay, "coral": coral}
+def tensorrt(model: object, folder: Path) -> Bench:
+    original = MANIFEST.original(model)  # type: ignore[type-var]
+    path, kind = MANIFEST.verified(original), registry.load("engine", "tensorrt")  # type: ignore[arg-type]
+    settings = kind.Settings(**gpu.exported(folder, [path]))
+    kind.build(path, settings)
+    return Bench(original, lambda: kind(path, settings), inputs_of(original))
+
+
+BENCHES = {"tflite": tflite, "replay": replay, "coral": coral, "tensorrt": tensorrt}
 
 
 @pytest.fixture(params=MODELS, ids=lambda model: model.role)
@@ -72,7 +80,10 @@ def model(request: pytest.FixtureRequest) -> object:
 
 
 @pytest.fixture(params=BENCHES)
-def bench(request: pytest.FixtureRequest, model: object, tmp_path: Path) -> Bench:
+def bench(
+    request: pytest.FixtureRequest, model: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Bench:
+    gpu.install(monkeypatch)
     return BENCHES[request.param](model, tmp_path)
 
 

@@ -1,7 +1,7 @@
 /* Stands in for libedgetpu: a real external TFLite delegate, loaded as that one is.
  *
  * It takes the last node of the graph and computes it with the kernel that was there, so answers are right. What
- * happens else is said by the file that EDGETPU_DOUBLE names, read at every call: "absent" (no stick is found),
+ * happens else is said by the file that EDGETPU_DOUBLE names, read at every call: "absent" (no stick is found), "stuck" (it is never opened),
  * "vanish" (a call fails), "hang" (a call never ends); anything else, or no file: all is well.
  *
  * Only what is used of TensorFlow Lite's C interface (tensorflow/lite/core/c/common.h) is declared, in its order.
@@ -121,6 +121,7 @@ Delegate *tflite_plugin_create_delegate(char **keys, char **values, size_t count
       return NULL;
     }
   }
+  while (mood_is("stuck")) usleep(20000);
   if (mood_is("absent")) return NULL;
   Delegate *delegate = calloc(1, sizeof *delegate);
   delegate->data = calloc(1, sizeof(Taken));

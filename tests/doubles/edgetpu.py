@@ -38,7 +38,7 @@ class Stick:
         return [part for key, value in chosen.items() for part in ("--set", f"engine.{key}='{value}'")]
 
     def is_now(self, mood: str) -> None:
-        """`absent`, `vanish`, `hang`, or anything else: well."""
+        """`absent`, `stuck`, `vanish`, `hang`, or anything else: well."""
         partial = self.mood_file.with_suffix(".part")
         partial.write_text(mood)
         partial.replace(self.mood_file)

@@ -1,0 +1,123 @@
+"""Which engine `auto` takes: what was measured to be the fastest that agrees, and the CPU in every doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from appliance import config, layers
+from appliance.build import make_reader
+from appliance.build_engine import choose_engine, models_in_use
+from appliance.config import Config, load
+from appliance.errors import ConfigErrors
+from appliance.layers import Request
+from appliance.ranking import FILE, Measured, Ranking
+from appliance.ranking import load as load_ranking
+
+CPU = Measured("cpu-int8", "tflite", False, {}, 5.0, True, "")
+FLOAT = Measured("cpu-float", "tflite", True, {}, 4.0, True, "")
+CORAL = Measured("coral", "coral", False, {}, 3.0, True, "")
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (layers, config):
+        monkeypatch.setattr(module, "BOARD_FILE", tmp_path / "board.toml")
+    monkeypatch.setattr(layers, "OWNER_FILE", tmp_path / "etc" / "config.toml")
+
+
+def configured(folder: Path, *settings: str, backend: str = "auto") -> Config:
+    return load(Request(settings=[f"engine.backend={backend}", *settings], data_dir=folder), {})
+
+
+def ranked(folder: Path, *engines: Measured, models: str = "") -> Ranking:
+    ranking = Ranking("a board", "2026-11-25", models or models_in_use(configured(folder)), engines)
+    ranking.save(folder)
+    return ranking
+
+
+def test_a_ranking_is_read_as_it_was_written(tmp_path: Path) -> None:
+    slow = replace(CORAL, ms=None, agrees=False, note="no stick", settings={"device": "usb"})
+    assert load_ranking(tmp_path) == "nothing was measured yet"
+    written = ranked(tmp_path, CPU, slow)
+    assert load_ranking(tmp_path) == written
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"engines": 3}', '{"machine":"","date":"","models":""}']
+)
+def test_a_damaged_ranking_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / FILE).write_text(content)
+    found = load_ranking(tmp_path)
+    assert isinstance(found, str) and FILE in found
+    assert choose_engine(configured(tmp_path)).choice.backend == "tflite"
+
+
+@pytest.mark.parametrize(
+    ("engines", "best"),
+    [
+        ([CPU], CPU),
+        ([CPU, FLOAT, CORAL], CORAL),
+        ([CPU, FLOAT, replace(CORAL, agrees=False)], FLOAT),
+        ([CPU, replace(CORAL, ms=None)], CPU),
+        ([replace(CPU, agrees=False)], None),
+        ([], None),
+    ],
+)
+def test_the_best_is_the_fastest_that_agrees(engines: Sequence[Measured], best: Measured | None) -> None:
+    assert Ranking("", "", "", tuple(engines)).best == best
+
+
+def test_auto_takes_the_best_and_says_why(tmp_path: Path) -> None:
+    ranked(tmp_path, CPU, CORAL)
+    chosen = choose_engine(configured(tmp_path, "engine.library=libmine.so", "engine.threads=2"))
+    assert chosen.choice.backend == "coral" and not chosen.float_models
+    assert chosen.choice.settings.library == "libmine.so" and chosen.choice.settings.threads == 2  # type: ignore[attr-defined]
+    assert chosen.why == "auto: fastest that agrees with the CPU: 3.0 ms a look, measured 2026-11-25"
+
+
+def test_without_a_ranking_it_is_the_cpu(tmp_path: Path) -> None:
+    chosen = choose_engine(configured(tmp_path))
+    assert (chosen.choice.backend, chosen.float_models) == ("tflite", False)
+    assert chosen.why.startswith("auto: the CPU, since nothing was measured yet; measure with")
+
+
+def test_a_ranking_of_other_models_does_not_count(tmp_path: Path) -> None:
+    ranked(tmp_path, CPU, CORAL, models="others")
+    chosen = choose_engine(configured(tmp_path))
+    assert chosen.choice.backend == "tflite" and "other models were measured" in chosen.why
+
+
+def test_an_engine_that_is_known_no_more_leaves_the_cpu(tmp_path: Path) -> None:
+    ranked(tmp_path, CPU, Measured("gone", "gone", False, {}, 1.0, True, ""))
+    chosen = choose_engine(configured(tmp_path))
+    assert chosen.choice.backend == "tflite" and "gone was fastest but cannot be had" in chosen.why
+
+
+def test_float_models_are_taken_where_they_were_faster(tmp_path: Path) -> None:
+    ranked(tmp_path, CPU, FLOAT)
+    reader = make_reader(configured(tmp_path))
+    assert set(reader.names.values()) == {"blazeface_full", "blazeface_short", "expression"}
+    assert "auto: fastest" in reader.described()["choice"]
+    reader.pipeline.close()
+
+
+def test_what_became_of_the_best_does_not_keep_auto_from_starting(tmp_path: Path) -> None:
+    ranked(tmp_path, CPU, CORAL)  # and there is neither a library nor a compiled model
+    reader = make_reader(configured(tmp_path))
+    assert "instead of coral" in reader.described()["detector"]
+    reader.pipeline.close()
+
+
+def test_an_engine_that_is_named_is_taken_whatever_was_measured(tmp_path: Path) -> None:
+    ranked(tmp_path, CPU, CORAL)
+    chosen = choose_engine(configured(tmp_path, backend="tflite"))
+    assert (chosen.choice.backend, chosen.why) == ("tflite", "")
+
+
+def test_a_key_that_no_engine_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors, match=r"engine\.treads.*threads"):
+        configured(tmp_path, "engine.treads=2")
