@@ -100,7 +100,7 @@ class Pressed:
             log.warning("the button starts nothing: session.printed_notice names no printed notice")
 
     def _switch_off(self) -> None:
-        log.warning("held for %g s: the device is switched off", OFF_S)
+        log.warning("held for %g s: switching the device off", OFF_S)
         self._power_off()
 
     def _withdraw(self) -> None:
