@@ -48,10 +48,21 @@ class Accelerator:
         self._probe: subprocess.Popen[bytes] | None = None
         self._next = time.monotonic() + every_s
         self._calling_since: float | None = None
+        self._fault = ""
         self.fault = self._kept()
-        """Why it is not used; "" while it is."""
         if self.fault:
             log.warning("%s failed before (%s): the CPU is used until a probe succeeds", name, self.fault)
+
+    @property
+    def fault(self) -> str:
+        """Why it is not used; "" while it is."""
+        return self._fault
+
+    @fault.setter
+    def fault(self, reason: str) -> None:
+        self._fault = reason
+        if self._health:
+            self._health.accelerator_failed = bool(reason)
 
     def lost(self, reason: str) -> None:
         """It failed; the CPU is used from now on."""

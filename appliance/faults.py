@@ -14,12 +14,13 @@ from appliance.values import LampState
 
 @dataclass(frozen=True)
 class Condition:
-    """All that the lamps depend on: the verdict of `Health`, the camera, and the state of the records."""
+    """All that the lamps depend on: the verdict of `Health`, the camera, records and accelerator."""
 
     verdict: str
     camera: str = "closed"
     lamp_failed: bool = False
     records: str = "ok"
+    accelerator_failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,12 @@ FAULTS = (
         "restore a backup; it blinks until the file set aside is too old and removed",
         lambda now: now.records == "set_aside",
     ),
+    Fault(
+        6,
+        "the accelerator failed: the CPU reads instead",
+        "plug it in again; it is tried again by itself, the page /about says why it is not used",
+        lambda now: now.accelerator_failed,
+    ),
 )
 """The fewest blinks first: of several faults the first is shown."""
 
@@ -71,7 +78,13 @@ def condition(health: Health, session_state: str, live_s: float) -> Condition:
     """How the appliance is now, `live_s` seconds after the session began."""
     verdict, _ = health.verdict(session_state, live_s)
     camera = health.camera
-    return Condition(verdict, camera.state, camera.lamp_failed, health.records)
+    return Condition(
+        verdict,
+        camera.state,
+        camera.lamp_failed,
+        health.records,
+        accelerator_failed=health.accelerator_failed,
+    )
 
 
 def fault_of(now: Condition) -> Fault | None:

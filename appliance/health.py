@@ -59,6 +59,8 @@ class Health:
         self._camera = CameraStatus(backend, since=time.time())
         self._frame: tuple[int, float, int, int] | None = None
         self._records = "ok"
+        self.accelerator_failed = False
+        """Whether the CPU reads because the accelerator failed."""
         self._rates = {"camera": Rate(), "vision": Rate()}
         self.counts: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()

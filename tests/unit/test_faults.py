@@ -13,7 +13,7 @@ from appliance.values import LampState
 from tests.doubles.parts import frame
 from tests.machine import ROOT
 
-CAMERA, LAMP, FULL, WRITING, DAMAGED = 1, 2, 3, 4, 5
+CAMERA, LAMP, FULL, WRITING, DAMAGED, ACCELERATOR = 1, 2, 3, 4, 5, 6
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,8 @@ CAMERA, LAMP, FULL, WRITING, DAMAGED = 1, 2, 3, 4, 5
         (Condition("ok", "open", records="failed"), WRITING),
         (Condition("ok", "open", records="read_only"), WRITING),
         (Condition("ok", "open", records="set_aside"), DAMAGED),
+        (Condition("ok", "open", accelerator_failed=True), ACCELERATOR),
+        (Condition("ok", "open", records="full", accelerator_failed=True), FULL),
         (Condition("failing", "lost", records="full"), CAMERA),
         (Condition("failing", "lost", lamp_failed=True, records="set_aside"), LAMP),
     ],
@@ -54,6 +56,9 @@ def test_they_depend_on_the_health_and_nothing_else() -> None:
     health.camera_is("open")
     health.saw_frame(frame(1, time.monotonic()))
     assert condition(health, "live", 1.0) == Condition("ok", "open")
+    health.accelerator_failed = True
+    assert condition(health, "live", 1.0) == Condition("ok", "open", accelerator_failed=True)
+    health.accelerator_failed = False
     health.records_are("full")
     health.camera_is("lost", "no such pin", lamp_failed=True)
     assert condition(health, "live", 1.0) == Condition("failing", "lost", True, "full")
