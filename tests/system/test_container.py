@@ -31,7 +31,7 @@ TOOLS = ("buildah", "mmdebstrap")
 REGISTRY = "docker.io/library/debian:trixie-slim"
 BASE = "localhost/interview-grader-base"
 IMAGE = "localhost/interview-grader"
-READY_S = 60.0
+READY_S, STOP_S = 60.0, 10.0
 DEBIAN = ("mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", "trixie")
 
 pytestmark = [
@@ -151,8 +151,7 @@ class Container:
         script = " && ".join(mounts) + f' && exec chroot {root} setpriv "$@"'
         who = ["--reuid=8443", "--regid=8443", "--groups=44", "--no-new-privs", "--bounding-set=-all"]
         environment = ["--inh-caps=-all", "env", "-i", *self.config["Env"]]
-        return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-euc", script, "_", *who,
-                *environment, *words]  # fmt: skip
+        return ["unshare", "--mount", "bash", "-euc", script, "_", *who, *environment, *words]
 
 
 @pytest.fixture
@@ -194,7 +193,7 @@ def test_it_answers_healthy_with_a_read_only_root(container: Container, tmp_path
         owner = {each.stat().st_uid for each in container.state.rglob("*")}
         assert owner == {8443}
     finally:
-        daemon.send_signal(signal.SIGKILL)
-        daemon.wait()
+        daemon.send_signal(signal.Signals[config["StopSignal"]])
+        assert daemon.wait(STOP_S) == 0, log.read_text()
     done = subprocess.run(container.command(*check), capture_output=True, text=True, check=False)
     assert done.returncode != 0, "a daemon that is gone is not healthy"

@@ -100,6 +100,10 @@ class Drive:
         assert self._server is not None
         self._server.kill()
         self._server.wait()
+        return self.holds()
+
+    def holds(self) -> int:
+        """How many sectors it has taken and not written yet."""
         return int((self._folder / "told").read_text() or 0)
 
 
