@@ -46,7 +46,7 @@ def test_the_drive_loses_what_it_was_not_told_to_flush(tmp_path: Path) -> None:
     assert 0 < kept < 128, "some by chance, not all"
 
 
-@pytest.mark.timeout(600 + 300 * CUTS)
+@pytest.mark.timeout(900 + 600 * CUTS)
 def test_the_power_goes_while_recording(image: Image, product_disk: Path, tmp_path: Path) -> None:
     chance = random.Random(5)
     (tmp_path / "empty").mkdir()
