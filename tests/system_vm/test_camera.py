@@ -9,7 +9,7 @@ import pytest
 
 from tests.system_vm.guest import Guest, until
 from tests.system_vm.image import Image
-from tests.system_vm.product import BARE, STATE, command, start_daemon
+from tests.system_vm.product import BARE, start_daemon
 
 DRIVER = "/sys/bus/platform/drivers/vivid"
 LIMIT_S = 600.0
@@ -25,11 +25,6 @@ def guest(image: Image, product_disk: Path) -> Iterator[Guest]:
         yield one
 
 
-def test_the_check_finds_it_without_starting_it(guest: Guest) -> None:
-    told = guest.run(command("check", "--camera", "usb", "--data-dir", STATE) + " 2>&1", check=False)
-    assert "vivid at /dev/video" in told, told
-
-
 def test_frames_come_after_the_agreement_and_again_after_it_was_pulled(guest: Guest) -> None:
     daemon = start_daemon(guest, "--camera usb --set camera.width=640 --set camera.height=360")
     assert daemon.get("/api/state")["state"] == "idle"
@@ -39,9 +34,9 @@ def test_frames_come_after_the_agreement_and_again_after_it_was_pulled(guest: Gu
     daemon.agree()
     daemon.wait_camera("open", LIMIT_S)
     daemon.wait_frames(5, LIMIT_S)
-    status, picture = daemon.request("/snapshot.jpg")
-    assert status == 200
-    assert picture[:2] == b"\xff\xd8"
+    # The first one asked for is drawn for whoever asks, and may take longer than they wait.
+    until(lambda: daemon.request("/snapshot.jpg")[0] == 200, LIMIT_S, "a picture")
+    assert daemon.request("/snapshot.jpg")[1][:2] == b"\xff\xd8"
 
     guest.run(f"echo vivid.0 >{DRIVER}/unbind")
     daemon.wait_camera("lost", LIMIT_S)
