@@ -123,12 +123,12 @@ def port() -> int:
 
 
 def wait_healthy() -> str:
-    """What /healthz says: "ok", or why there is no picture yet; raises `DeviceError` when nobody answers."""
+    """What /healthz says: "ok", "idle", or why there is no picture; raises `DeviceError` when nobody answers."""
     deadline = time.monotonic() + READY_S
     while True:
         try:
             answer = ask("/healthz")
-            return "ok" if answer.get("status") == "ok" else str(answer.get("reason"))
+            return str(answer.get("reason") or answer.get("status"))
         except DeviceError:
             if time.monotonic() >= deadline:
                 raise
