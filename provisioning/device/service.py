@@ -123,7 +123,7 @@ def port() -> int:
 
 
 def wait_healthy() -> str:
-    """What /healthz says: "ok", "idle", or why there is no picture; raises `DeviceError` when nobody answers."""
+    """What /healthz says: "ok", "idle", or why there is no picture; `DeviceError` when nobody answers."""
     deadline = time.monotonic() + READY_S
     while True:
         try:
