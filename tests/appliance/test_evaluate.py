@@ -268,8 +268,10 @@ def test_ctrl_c_ends_it_in_silence(crops: Path, tmp_path: Path) -> None:
         os.link(source, crops / "neutral" / f"{number}.png")
     (crops / "Happiness" / "!.png").write_bytes(b"")  # the first one: its line says that the work began
     page = tmp_path / "page.html"
+    command = [sys.executable, "-m", "appliance", "evaluate"]
     with subprocess.Popen(
-        [sys.executable, "-m", "appliance", "evaluate", str(crops), "--html", str(page)],
+        # Tests in the background are told to ignore it, and what they start inherits that.
+        ["env", "--default-signal=INT", *command, str(crops), "--html", str(page)],
         cwd=ROOT,
         env=clean_environment(),
         stdout=subprocess.PIPE,

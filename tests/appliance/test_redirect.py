@@ -107,7 +107,7 @@ def test_on_443_the_target_has_no_port() -> None:
 
 def test_a_flood_is_told_to_wait() -> None:
     app = Redirect(lambda: 443, (), Rates(0.25))
-    with served(Server(app, "127.0.0.1", 0, max_connections=1, name="redirect")) as server:
+    with served(Server(app, "127.0.0.1", 0, max_connections=4, name="redirect")) as server:
         seen = [ask(server.port, "GET / HTTP/1.1\nHost: localhost\nConnection: close")[:2] for _ in range(2)]
     assert [status for status, _ in seen] == [308, 429]
     assert int(seen[1][1]["retry-after"]) >= 1
