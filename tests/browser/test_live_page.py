@@ -528,6 +528,7 @@ def test_silence_is_said(script: Script, shoot: Shoot) -> None:
 
 def test_announces_changed_labels_only_and_not_too_often(script: Script) -> None:
     page = script.page
+    page.wait_for_selector("#announce", state="attached")  # the page was only begun
     page.evaluate("""() => {
       const announcer = document.getElementById('announce');
       window.said = [];
