@@ -85,6 +85,7 @@ def _prepare(root: Path) -> None:
     """Take the lock, and outlive the terminal: a connection that breaks must not stop half-way."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminated)
+    os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to
     if not root.is_dir():
         raise Refused(f"{root}: nothing is installed; sudo ./setup.sh install")
     # The lock is the standard input: what we start inherits it, so that after a kill nobody begins before the

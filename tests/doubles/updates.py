@@ -117,6 +117,7 @@ class Device:
             "stderr": subprocess.PIPE,
             "text": True,
             "cwd": ROOT,
+            "umask": 0o077,  # what root's shell has on some systems
         }
 
     def _environment(self) -> dict[str, str]:

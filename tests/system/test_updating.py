@@ -155,6 +155,9 @@ def test_an_update_and_back_with_records_in_between(device, new):
     assert device.outcome().items() >= {"version": NEW, "wanted": NEW, "outcome": "updated"}.items()
     assert f"updated to {NEW}, " in device.ask("/about")
     assert device.releases.all() == [OLD, NEW] and device.left_over() == []
+    made = device.releases.path(NEW)
+    installed = [made, made / "provisioning", *made.glob("venv/lib/python*/site-packages/appliance")]
+    assert {path.stat().st_mode & 0o777 for path in installed} == {0o755}, "the service's user must read it"
 
     # What the newer version records stays, what is withdrawn meanwhile does not come back.
     python = device.releases.path(NEW) / "venv" / "bin" / "python"
