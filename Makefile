@@ -15,7 +15,7 @@ kills: ## kill a recording 200 times and look what is left (needs one ./setup.sh
 	@KILLS=200 .venv/bin/python -m pytest -q tests/appliance/test_power_cut.py
 
 watch: ## watch every write for ten minutes, live and recording: no picture may be among them
-	@LONG=1 WATCH_S=300 .venv/bin/python -m pytest -q tests/appliance/test_records.py -k picture
+	@WATCH_S=300 .venv/bin/python -m pytest -q tests/appliance/test_records.py -k picture
 
 system: ## the tests of whole devices, the long ones too (as root, half an hour)
 	@LONG=1 .venv/bin/python -m pytest -q tests/system
@@ -27,7 +27,7 @@ system-arm64: ## the tests on the emulated processors of the boards, with both T
 	@LONG=1 ARM64_SUITES="trixie bookworm" .venv/bin/python -m pytest -q tests/system/test_arm64.py
 
 wear: ## boot a device and watch its card for five minutes, live and idle: nothing may be written (as root)
-	@WATCH_S=300 .venv/bin/python -m pytest -q --timeout 1200 tests/system/test_install.py -k 'bookworm and not mistake'
+	@LONG=1 WATCH_S=300 .venv/bin/python -m pytest -q --timeout 1200 tests/system/test_install.py -k 'bookworm and not mistake'
 
 run: ## set up and start the appliance
 	@./setup.sh run
