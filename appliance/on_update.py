@@ -68,10 +68,9 @@ def _note(config: Config, options: argparse.Namespace) -> str:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     last = updated.LastUpdate(options.version, options.wanted, options.outcome, now, options.reason)
     updated.keep(config.state_dir, last)
-    details = {"outcome": last.outcome, "version": last.version, "wanted": last.wanted}
-    if last.reason:
-        details["reason"] = last.reason
-    AuditLog(config.state_dir).append("update", "shell", **details)
+    if not last.worked:  # another version tells its start itself, however it got there
+        details = {"outcome": last.outcome, "wanted": last.wanted, "reason": last.reason}
+        AuditLog(config.state_dir).append("update", "shell", **details)
     return last.words()
 
 

@@ -22,10 +22,15 @@ class LastUpdate:
     time: str
     reason: str = ""
 
+    @property
+    def worked(self) -> bool:
+        """Whether the version changed."""
+        return self.outcome in OUTCOMES[:2]
+
     def words(self) -> str:
         """One line for the page."""
         day = self.time.replace("T", " ")[:16]
-        if self.outcome in OUTCOMES[:2]:
+        if self.worked:
             return f"{self.outcome} to {self.version}, {day} UTC"
         return f"to {self.wanted}, {day} UTC: {self.outcome}, {self.version} runs on ({self.reason})"
 

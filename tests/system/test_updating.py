@@ -146,6 +146,10 @@ def said_once(done: subprocess.CompletedProcess[str], code: int, *words: str) ->
 # --- good -----------------------------------------------------------------------------------------
 
 
+def updates_in_audit(device):
+    return [entry for entry in AuditLog(device.state).entries() if entry["event"] == "update"]
+
+
 def test_an_update_and_back_with_records_in_between(device, new):
     done = device.update(new)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -174,9 +178,8 @@ def test_an_update_and_back_with_records_in_between(device, new):
     files = [*device.state.glob("records*.db")]
     assert len(files) == 3 and not [path for path in files if has(path, ID)]
     assert all(has(path, OTHER) for path in files)
-    entries = [entry for entry in AuditLog(device.state).entries() if entry["event"] == "update"]
-    told = [entry for entry in entries if entry["who"] == "shell"]  # the starts after it tell it as well
-    assert [(each["outcome"], each["version"]) for each in told] == [("updated", NEW), ("rolled back", OLD)]
+    told = updates_in_audit(device)
+    assert [(each["before"], each["now"]) for each in told] == [(OLD, NEW), (NEW, OLD)]
     assert AuditLog(device.state).verify().fault == ""
 
 
@@ -306,6 +309,8 @@ def test_a_bad_version_is_taken_back(device, key, tmp_path, edits, words):
     assert words.partition(": ")[2] in told["reason"]
     assert f"{BAD}, " in device.ask("/about") and "failed" in device.ask("/about")
     device.stop()
+    failed = updates_in_audit(device)[-1]
+    assert (failed["outcome"], failed["wanted"], failed["reason"]) == ("failed", BAD, told["reason"])
     assert ids(device.state) == {ID, OTHER}
 
 
