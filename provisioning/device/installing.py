@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,10 +153,8 @@ class Installation:
     def _check(self) -> None:
         """As the service itself, before it is started; a mistake in the owner's settings is told here."""
         command = str(self._places.current / "venv/bin/interview-grader")
-        with tempfile.TemporaryDirectory() as folder:  # lgpio must be able to write where it is loaded
-            shutil.chown(folder, USER)
-            environment = ("env", f"--chdir={folder}", f"STATE_DIRECTORY={self._places.state}")
-            done = attempt("runuser", "-u", USER, "--", *environment, command, "check")
+        environment = ("env", "--chdir=/", f"STATE_DIRECTORY={self._places.state}")
+        done = attempt("runuser", "-u", USER, "--", *environment, command, "check")
         if done.returncode:
             said = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-1]
             raise Refused(f"installed, but the check fails, so the service is not started: {said}")

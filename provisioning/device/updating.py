@@ -11,7 +11,6 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -257,19 +256,16 @@ class Updater:
         environment = {**own, "STATE_DIRECTORY": str(self._device.state), "LC_ALL": "C.UTF-8"}
         command = [*who, str(self._releases.path(version) / program), *arguments]
         try:
-            with tempfile.TemporaryDirectory() as folder:  # lgpio must be able to write where it is loaded
-                if who:
-                    shutil.chown(folder, self._device.user)
-                done = subprocess.run(
-                    command,
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    errors="replace",
-                    cwd=folder,
-                    timeout=_TRY_S,
-                    check=False,
-                )
+            done = subprocess.run(
+                command,
+                env=environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                cwd="/",
+                timeout=_TRY_S,
+                check=False,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise DeviceError(f"{program} of {version}: {error}") from error
         if done.returncode != 0:
