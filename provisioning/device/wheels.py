@@ -26,10 +26,8 @@ def gather(checkout: Path, into: Path, *, arch: str, python: str) -> str:
     """
     if python not in GLIBC:
         raise BundleError(f"Python {python}: expected one of {', '.join(GLIBC)}")
-    _pip("wheel", "--quiet", "--no-deps", "--wheel-dir", str(into), str(checkout))
-    (own,) = into.glob("interview_grader-*.whl")
-    where = [f"--platform=manylinux_2_{minor}_{arch}" for minor in range(GLIBC[python], 4, -1)]
-    where += [f"--platform=manylinux2014_{arch}", f"--python-version={python}", "--implementation=cp"]
+    own = make_wheel(checkout, into)
+    where = platform_options(arch, python)
     pins = [f"numpy=={NUMPY[python]}.*"] if python in NUMPY else []
     failures = []
     for extra in RUNTIMES:
@@ -43,6 +41,20 @@ def gather(checkout: Path, into: Path, *, arch: str, python: str) -> str:
                 if wheel != own:
                     wheel.unlink()
     raise BundleError("; ".join(failures))
+
+
+def make_wheel(checkout: Path, into: Path) -> Path:
+    """The appliance's own wheel, made into a folder that has none yet; raises `BundleError`."""
+    _pip("wheel", "--quiet", "--no-deps", "--wheel-dir", str(into), str(checkout))
+    (own,) = into.glob("interview_grader-*.whl")
+    return own
+
+
+def platform_options(arch: str, python: str) -> list[str]:
+    """What tells pip to choose wheels for this machine and Python instead of its own."""
+    platforms = [f"manylinux_2_{minor}_{arch}" for minor in range(GLIBC[python], 4, -1)]
+    named = [f"--platform={each}" for each in (*platforms, f"manylinux2014_{arch}")]
+    return [*named, f"--python-version={python}", "--implementation=cp"]
 
 
 def _download(into: Path, where: list[str], requirements: list[str]) -> None:

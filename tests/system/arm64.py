@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from device.wheels import GLIBC
+from device.wheels import platform_options
 
 from tests.machine import ROOT
 from tests.system.booted import cache, mirror
@@ -123,8 +123,7 @@ def _unpack_wheels(wheels: list[Path], python: str, into: Path) -> None:
         "--only-binary=:all:",
         "--ignore-requires-python",
     ]
-    where = [f"--platform=manylinux_2_{minor}_{_MACHINE}" for minor in range(GLIBC[python], 4, -1)]
-    where += [f"--platform=manylinux2014_{_MACHINE}", f"--python-version={python}", "--implementation=cp"]
+    where = platform_options(_MACHINE, python)
     _must(*_PIP, "install", *options, *where, f"--target={into}", *map(str, wheels))
 
 

@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from device.wheels import make_wheel
+
 from tests.machine import ROOT
 from tests.system.booted import cache
 
@@ -32,17 +34,7 @@ def make_bundle(suite: str, into: Path) -> Path:
         shutil.copytree(gathered(PYTHONS[suite]), wheels)
         for old in wheels.glob("interview_grader-*.whl"):
             old.unlink()
-        _must(
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--wheel-dir",
-            str(wheels),
-            str(ROOT),
-        )
+        make_wheel(ROOT, wheels)
         made = _provisioning(
             f"print(bundle.build(Path({str(ROOT)!r}), Path({str(into)!r}), arch={_MACHINE!r}, "
             f"python={PYTHONS[suite]!r}, wheels=Path({str(wheels)!r}), key=Path({str(key)!r})))"

@@ -15,7 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from device.wheels import platform_options
+
 from tests.machine import ROOT
+from tests.system.booted import mirror
 
 try:
     import tomllib
@@ -23,9 +26,6 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 SUITE, PYTHON = "trixie", "3.13"
-PLATFORMS = [*(f"manylinux_2_{minor}_x86_64" for minor in range(5, 42)), "manylinux2014_x86_64"]
-"""The wheels that fit: pip takes the names literally where another system is meant."""
-
 PACKAGES = (
     "systemd systemd-sysv dbus udev kmod procps iproute2 python3 python3-venv python3-systemd openssh-client "
     "openssh-server avahi-daemon polkitd ca-certificates e2fsprogs tcpdump v4l-utils zstd initramfs-tools "
@@ -103,9 +103,6 @@ def _make(tree: Path, into: Path) -> None:
 
 
 def _debian(tree: Path) -> None:
-    lists = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
-    found = subprocess.run(lists, capture_output=True, text=True, check=False).stdout.split()
-    mirror = next((each for each in found if "security" not in each), "http://deb.debian.org/debian")
     # Only the modules that the machine starts with: smaller and faster than all of them.
     settings = "MODULES=list\\nCOMPRESS=zstd\\n"
     modules = START_MODULES.replace("\n", "\\n")
@@ -116,7 +113,7 @@ def _debian(tree: Path) -> None:
     options = ['--aptopt=APT::Install-Recommends "false"', f"--setup-hook={hook}"]
     options += [f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in ("doc", "man", "locale")]
     include = f"--include={','.join(PACKAGES.split())}"
-    must("mmdebstrap", "--quiet", "--variant=minbase", include, *options, SUITE, tree, mirror)
+    must("mmdebstrap", "--quiet", "--variant=minbase", include, *options, SUITE, tree, mirror())
 
 
 def _settle(tree: Path, key: str) -> None:
@@ -138,8 +135,7 @@ def _settle(tree: Path, key: str) -> None:
 
 
 def _site(into: Path) -> None:
-    wanted = ["--target", str(into), "--python-version", PYTHON, "--only-binary=:all:"]
-    wanted += [f"--platform={each}" for each in PLATFORMS]
+    wanted = ["--target", str(into), "--only-binary=:all:", *platform_options("x86_64", PYTHON)]
     must(sys.executable, "-m", "pip", "install", "--quiet", *wanted, *dependencies())
 
 
