@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import config, layers
+from appliance import config, layers, registry
 from appliance.build import make_reader
 from appliance.build_engine import choose_engine, models_in_use
 from appliance.config import Config, load
@@ -16,6 +16,7 @@ from appliance.errors import ConfigErrors
 from appliance.layers import Request
 from appliance.ranking import FILE, Measured, Ranking
 from appliance.ranking import load as load_ranking
+from appliance.settings import AutoEngine
 
 CPU = Measured("cpu-int8", "tflite", False, {}, 5.0, True, "")
 FLOAT = Measured("cpu-float", "tflite", True, {}, 4.0, True, "")
@@ -121,3 +122,13 @@ def test_an_engine_that_is_named_is_taken_whatever_was_measured(tmp_path: Path) 
 def test_a_key_that_no_engine_knows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigErrors, match=r"engine\.treads.*threads"):
         configured(tmp_path, "engine.treads=2")
+
+
+def test_auto_hands_every_engine_its_own_defaults() -> None:
+    ours, taken = AutoEngine.model_fields, set()
+    for backend in ("tflite", "coral", "tensorrt"):
+        theirs = registry.load("engine", backend).Settings.model_fields
+        for key in ours.keys() & theirs.keys():
+            assert ours[key].default == theirs[key].default, f"{backend}: {key}"
+            taken.add(key)
+    assert taken == ours.keys(), "settings that no engine takes"
