@@ -17,17 +17,17 @@ kills: ## kill a recording 200 times and look what is left (needs one ./setup.sh
 watch: ## watch every write for ten minutes, live and recording: no picture may be among them
 	@WATCH_S=300 .venv/bin/python -m pytest -q tests/appliance/test_records.py -k picture
 
-system: ## the tests of whole devices, the long ones too (as root, half an hour)
-	@LONG=1 .venv/bin/python -m pytest -q tests/system
+system: ## the tests of whole devices alone (as root)
+	@.venv/bin/python -m pytest -q tests/system
 
 system-vm: ## a whole system in a virtual machine: power cuts, a kernel camera, limits (root; up to an hour)
 	@SYSTEM_VM=1 .venv/bin/python -m pytest -q -s tests/system_vm
 
 system-arm64: ## the tests on the emulated processors of the boards, with both TFLite runtimes (as root)
-	@LONG=1 ARM64_SUITES="trixie bookworm" .venv/bin/python -m pytest -q tests/system/test_arm64.py
+	@ARM64_SUITES="trixie bookworm" .venv/bin/python -m pytest -q tests/system/test_arm64.py
 
 wear: ## boot a device and watch its card for five minutes, live and idle: nothing may be written (as root)
-	@LONG=1 WATCH_S=300 .venv/bin/python -m pytest -q --timeout 1200 tests/system/test_install.py -k 'bookworm and not mistake'
+	@WATCH_S=300 .venv/bin/python -m pytest -q --timeout 1200 tests/system/test_install.py -k 'bookworm and not mistake'
 
 run: ## set up and start the appliance
 	@./setup.sh run

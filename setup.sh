@@ -176,7 +176,8 @@ command_test() {
   cd -- "$root"
   local checks=passed
   tests/check.sh || checks=failed
-  CHECKS=$checks "$venv/bin/python" -m pytest "$@"
+  # Two processes: half of the time is spent waiting for devices to boot. More would starve each other's daemons.
+  CHECKS=$checks "$venv/bin/python" -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"
   [ "$checks" = passed ]
 }
 

@@ -77,6 +77,11 @@ def shared_data() -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole devices first: they take longest, and two processes share the work file by file."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/system/"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The checks ran before the tests; their failure must not scroll away."""
     if os.environ.get("CHECKS") == "failed":
