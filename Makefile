@@ -38,13 +38,13 @@ bench: ## where the processor time goes, frame by frame
 release: ## make a signed release bundle in dist/ (needs one ./setup.sh test before; ARGS="--arch aarch64 --python 3.13")
 	@.venv/bin/python provisioning/release $(ARGS)
 
-models: ## make the model files and the demo clip again; DATA=folder and WORK=folder: train anew as well
+models: ## make the model files and the demo clip again; DATA=folder and WORK=folder: train anew as well (a night; QUICK=1: a trial)
 	python3 -m venv .venv-models
 	.venv-models/bin/pip install --quiet --editable '.[models]'
 	.venv-models/bin/python models/build/fetch_models.py
 ifdef DATA
-	.venv-models/bin/python models/build/build_detectors.py --calibrate --data $(DATA)
-	.venv-models/bin/python models/build/train_expression.py --data $(DATA) --work $(WORK)
+	.venv-models/bin/python models/build/build_detectors.py --calibrate --data $(DATA) $(if $(QUICK),--steps 20)
+	.venv-models/bin/python models/build/train_expression.py --data $(DATA) --work $(WORK) $(if $(QUICK),--quick)
 	.venv-models/bin/python models/build/export_expression.py --data $(DATA) --work $(WORK)
 else
 	.venv-models/bin/python models/build/build_detectors.py

@@ -5,14 +5,13 @@
 
 The first reads WORK/student.pt, mixes its two heads into one, writes `expression.tflite`, measures the ranges
 of its tensors on training faces, fits the calibration of the int8 model on the two thirds of the validation
-faces that choices may be made by, and prints the figures of the third that is kept out. The second needs
-neither pictures nor PyTorch.
+faces that choices may be made by, prints the figures of the third that is kept out, and enters both models
+into the manifest. The second needs neither pictures nor PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 import quantise
 import tflite_graph as tg
 from ai_edge_litert.interpreter import Interpreter
+from enter_manifest import Calibration, enter
 from fetch_models import MODELS, write
 
 BUILD = Path(__file__).resolve().parent
@@ -178,8 +178,8 @@ def softmax(values: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-def report(models: Path, data: Path) -> None:
-    """Fit the calibration, judge float and int8, and print what belongs into the manifest."""
+def report(models: Path, data: Path) -> Calibration:
+    """Fit the calibration, judge float and int8, and print the figures; the calibration."""
     from covered_faces import photographed
     from expression_data import load_photographs, load_votes
 
@@ -212,9 +212,7 @@ def report(models: Path, data: Path) -> None:
         over = told > np.log(limit / (1 - limit))
         masks, bare = over[covered[apart] > 0].mean(), over[covered[apart] == 0].mean()
         print(f"covered over {limit}: {masks:.3f} of masked faces, {bare:.3f} of bare ones")
-    for path in (models / FLOAT, models / INT8):
-        content = path.read_bytes()
-        print(f"{path.name}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
+    return Calibration(heat, [float(value) for value in offsets])
 
 
 def _mixed(people: Any, posed: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -252,7 +250,9 @@ def main(arguments: list[str] | None = None) -> int:
         calibrate_ranges(options.models, options.data)
     write(options.models / INT8, int8_model(options.models))
     if options.data:
-        report(options.models, options.data)
+        calibration = report(options.models, options.data)
+        for name in ("expression", "expression-int8"):
+            enter(options.models, name, calibration)
     return 0
 
 

@@ -10,10 +10,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from device.wheels import make_wheel
+from device.wheels import RUNTIMES, make_wheel
 
 from tests.machine import ROOT
 from tests.system.booted import cache
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
 
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """Suite -> its Python."""
@@ -44,8 +49,10 @@ def make_bundle(suite: str, into: Path) -> Path:
 
 def gathered(python: str, machine: str = _MACHINE) -> Path:
     """A folder with every wheel that this checkout needs there, made anew when its requirements change."""
-    depends = [ROOT / "pyproject.toml", ROOT / "provisioning/device/wheels.py"]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in depends)).hexdigest()[:12]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needs = [project["dependencies"], *(project["optional-dependencies"][each] for each in RUNTIMES)]
+    how = (ROOT / "provisioning/device/wheels.py").read_bytes()
+    digest = hashlib.sha256(repr(needs).encode() + how).hexdigest()[:12]
     kept = cache() / f"wheels-{python}-{machine}-{digest}"
     if not kept.exists():
         cache().mkdir(parents=True, exist_ok=True)

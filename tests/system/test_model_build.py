@@ -150,3 +150,28 @@ def test_every_model_that_ships_has_the_digest_of_the_manifest() -> None:
     command = [sys.executable, str(BUILD / "fetch_models.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_model_made_anew_is_entered_into_the_manifest(
+    models_dir: Path, graph: ModuleType, quantiser: None, tmp_path: Path
+) -> None:
+    entries = importlib.import_module("enter_manifest")
+    true = (models_dir / "manifest.toml").read_text("utf-8")
+    name, file = "expression-int8", "expression_int8.tflite"
+    shutil.copy(models_dir / file, tmp_path)
+    spoilt = true
+    for told in (
+        Manifest.load(models_dir).document.models[name].sha256,
+        "scale = 0.0464631766\nzero_point = 7\n",
+        "temperature = 0.5773",
+    ):
+        assert told in spoilt
+        spoilt = spoilt.replace(told, "".join("1" if each in "023456789" else each for each in told))
+    (tmp_path / "manifest.toml").write_text(spoilt, "utf-8")
+    calibration = Manifest.load(models_dir).document.models[name].calibration
+    entries.enter(tmp_path, name, entries.Calibration(0.57731, calibration.offsets))
+    entered = (tmp_path / "manifest.toml").read_text("utf-8")
+    # The float model's entry has the same calibration; nothing of it was asked for.
+    head, _, tail = entered.partition("[models.expression]\n")
+    assert head == true.partition("[models.expression]\n")[0]
+    assert "temperature = 1.1111" in tail

@@ -1,0 +1,51 @@
+"""Enter a model made anew into `manifest.toml`: its digest, how its tensors are stored, its calibration.
+
+Everything else in the manifest, comments too, stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from ai_edge_litert.interpreter import Interpreter
+from fetch_models import write
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From a classifier's logits to its probabilities: softmax((logits + offsets) / temperature)."""
+
+    temperature: float
+    offsets: Sequence[float]
+
+
+def enter(models: Path, name: str, calibration: Calibration | None = None) -> None:
+    """Make the entry `name` of a folder's manifest tell what its file is now; KeyError if there is none."""
+    path = models / "manifest.toml"
+    document = tomlkit.parse(path.read_text("utf-8"))
+    entry: Any = document["models"][name]  # type: ignore[index]
+    content = (models / entry["file"]).read_bytes()
+    entry["sha256"] = hashlib.sha256(content).hexdigest()
+    stored = _stored(content)
+    for tensor in (*entry["inputs"], *entry["outputs"]):
+        if "scale" in tensor:
+            # Nine digits tell any two float32 apart.
+            scale, zero_point = stored[tensor["name"]]
+            tensor["scale"], tensor["zero_point"] = float(f"{scale:.9g}"), zero_point
+    if calibration:
+        entry["calibration"]["temperature"] = float(f"{calibration.temperature:.4g}")
+        entry["calibration"]["offsets"] = [round(float(offset), 3) for offset in calibration.offsets]
+    write(path, tomlkit.dumps(document).encode())
+
+
+def _stored(content: bytes) -> dict[str, tuple[float, int]]:
+    """Scale and zero point of each input and output, by name."""
+    model = Interpreter(model_content=content, num_threads=1)
+    model.allocate_tensors()
+    details = (*model.get_input_details(), *model.get_output_details())
+    return {detail["name"].split(":")[0]: detail["quantization"] for detail in details}
