@@ -130,7 +130,8 @@ def test_viewer_who_stops_reading_is_dropped_and_costs_the_others_nothing(few: D
         grown = few.resident_bytes() - memory
         rate = (len(watcher.read_at) - before) / took
         camera_rate = few.metrics()["interview_grader_process_fps"]
-    assert grown < 5e6, f"{grown / 1e6:.1f} MB"
+    # Ten seconds of pictures for both would be 20 MB; what the allocator keeps varies by some.
+    assert grown < 1e7, f"{grown / 1e6:.1f} MB"
     assert rate > 0.6 * camera_rate, (rate, camera_rate)
     assert watcher.longest_gap() < 1.5
     assert few.process.poll() is None
