@@ -39,6 +39,7 @@ release: ## make a signed release bundle in dist/ (needs one ./setup.sh test bef
 	@.venv/bin/python provisioning/release $(ARGS)
 
 models: ## make the model files and the demo clip again; DATA=folder and WORK=folder: train anew as well (a night; QUICK=1: a trial)
+	@command -v npm >/dev/null && command -v ffmpeg >/dev/null || { echo 'make models needs npm and ffmpeg: sudo apt-get install npm ffmpeg' >&2; exit 2; }
 	python3 -m venv .venv-models
 	.venv-models/bin/pip install --quiet --editable '.[models]'
 	.venv-models/bin/python models/build/fetch_models.py
