@@ -27,7 +27,7 @@ def lacking(sysusers: Path) -> list[str]:
 def make(sysusers: Path, record: Record) -> None:
     """Make what is lacking, and keep which groups were."""
     made = [name for kind, name, _ in _lines(sysusers) if kind == "g" and _members(name) is None]
-    record.keep("groups", " ".join(made))
+    record.put("groups", " ".join([*record.get("groups").split(), *made]))
     run("systemd-sysusers", str(sysusers))
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from device import accounts, board, extras, hostname, packages, placed, removing, service, telling
+from device import accounts, board, extras, hostname, lock, packages, placed, removing, service, telling
 from device.faults import FAULT, DeviceError, Refused
+from device.journal import CHANGING
 from device.places import USER, Places
 from device.record import Record
 from device.shell import attempt
@@ -97,13 +98,12 @@ class Installation:
         return placed.all_files(self._places, self._board.name, self._source.folder)
 
     def _files_todo(self) -> str:
-        lacking = [file for file in self._files() if not file.is_there()]
-        return f"{len(lacking)} files of the system, such as {lacking[0].path}" if lacking else ""
+        files = self._files()
+        wrong = [file.path for file in files if not file.is_there()] + placed.stale(self._places, files)
+        return f"{len(wrong)} files of the system, such as {wrong[0]}" if wrong else ""
 
     def _files_do(self) -> None:
-        for file in self._files():
-            if not file.is_there():
-                file.place()
+        placed.place(self._places, self._files())
 
     def _accounts_todo(self) -> str:
         lacking = accounts.lacking(self._source.sysusers)
@@ -167,6 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to
     try:
         if options.uninstall:
+            removing.need_root()
+            _alone(places)
             removing.uninstall(places, check=options.check)
             return 0
         return _install(options, places)
@@ -180,6 +182,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _install(options: argparse.Namespace, places: Places) -> int:
     removing.need_root()
+    if not options.check:
+        _alone(places)
+    if (places.opt / CHANGING).exists():
+        raise Refused("an update was interrupted: sudo interview-grader-update recover, then again")
     found = board.find_board()
     needs_mb = _MENDING_MB if places.current.exists() else board.NEEDS_MB
     if reasons := board.objections(places.opt, needs_mb=needs_mb):
@@ -193,6 +199,12 @@ def _install(options: argparse.Namespace, places: Places) -> int:
     telling.tell_ready(places, service.wait_healthy())
     telling.say("done" if changed else "nothing was changed: everything was as it should be")
     return 0
+
+
+def _alone(places: Places) -> None:
+    """Nobody else changes the device until this has ended."""
+    places.opt.mkdir(parents=True, exist_ok=True)
+    lock.hold(places.opt)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -10,6 +10,9 @@ from pathlib import Path
 from device.faults import ReleaseError, because
 from device.releases import sync
 
+CHANGING = "changing.json"
+"""The file's name, beside the releases."""
+
 
 @dataclass(frozen=True)
 class Change:

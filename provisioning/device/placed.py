@@ -6,13 +6,17 @@ Copies, not links into the release: `systemctl enable` would follow a link, and 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device import board
 from device.places import Places
+from device.record import Record
 
 UNITS = "etc/systemd/system"
+_PLACED = "placed"
+"""The key of the record under which the paths are kept that a release has placed."""
+
 _BOARD_FILE = "usr/lib/interview-grader/board.toml"
 _BOARD_UNIT = f"{UNITS}/interview-grader.service.d/board.conf"
 _COPIES = {
@@ -44,6 +48,10 @@ class Copy:
     path: Path
     source: Path | None
 
+    def is_wanted(self) -> bool:
+        """Whether there is to be one."""
+        return self.source is not None
+
     def is_there(self) -> bool:
         """Whether it is as it should be."""
         if self.source is None:
@@ -72,6 +80,10 @@ class Link:
     path: Path
     target: Path
 
+    def is_wanted(self) -> bool:
+        """Always."""
+        return True
+
     def is_there(self) -> bool:
         """Whether it is as it should be."""
         return self.path.is_symlink() and os.readlink(self.path) == str(self.target)
@@ -99,17 +111,40 @@ def all_files(places: Places, board: str, release: Path) -> list[Copy | Link]:
     return [*copies, *links]
 
 
-def place_all(places: Places) -> None:
-    """As the current release has them; nothing where none is installed."""
-    if places.current.exists():
-        for file in all_files(places, board.find_board().name, places.current):
-            if not file.is_there():
-                file.place()
+def stale(places: Places, files: Sequence[Copy | Link]) -> list[Path]:
+    """What another release has placed that is not among these files."""
+    kept = Record(places.record).get(_PLACED).split()
+    return sorted({places.root / name for name in kept} - {file.path for file in files if file.is_wanted()})
+
+
+def place(places: Places, files: Sequence[Copy | Link]) -> list[Path]:
+    """Have exactly these; returns those that were not there in any form.
+
+    What is placed is written down before, so that nothing is forgotten by which other release ever.
+    """
+    record, old = Record(places.record), stale(places, files)
+    names = [str(file.path.relative_to(places.root)) for file in files if file.is_wanted()]
+    record.put(_PLACED, " ".join([*names, *(str(path.relative_to(places.root)) for path in old)]))
+    new = [file.path for file in files if file.is_wanted() and not os.path.lexists(file.path)]
+    for file in files:
+        if not file.is_there():
+            file.place()
+    for path in old:
+        path.unlink(missing_ok=True)
+    record.put(_PLACED, " ".join(names))
+    return new
 
 
 def remove_all(places: Places) -> None:
     """Remove every one, and the folders of our own that are empty then."""
-    for name in (*_COPIES, *_POLKIT, *_COMMANDS, _BOARD_FILE, _BOARD_UNIT):
+    for name in (
+        *Record(places.record).get(_PLACED).split(),
+        *_COPIES,
+        *_POLKIT,
+        *_COMMANDS,
+        _BOARD_FILE,
+        _BOARD_UNIT,
+    ):
         (places.root / name).unlink(missing_ok=True)
     for folder in (_BOARD_FILE, _BOARD_UNIT):
         parent = (places.root / folder).parent

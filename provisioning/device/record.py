@@ -7,26 +7,28 @@ from pathlib import Path
 
 
 class Record:
-    """A small JSON file: the groups that were made, the name the device had."""
+    """A small JSON file: the groups that were made, the name the device had, the files that were placed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def get(self, key: str) -> str:
         """What was kept under a key, "" if nothing was."""
-        try:
-            return str(json.loads(self._path.read_text(encoding="utf-8")).get(key, ""))
-        except (OSError, ValueError):
-            return ""
+        return self._all().get(key, "")
 
     def keep(self, key: str, value: str) -> None:
         """Keep the first value that is told; a later one is not how it was at the beginning."""
-        try:
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            kept = {}
-        if key in kept:
-            return
+        if key not in self._all():
+            self.put(key, value)
+
+    def put(self, key: str, value: str) -> None:
+        """Keep this value, in place of another."""
         partial = self._path.with_name(self._path.name + ".part")
-        partial.write_text(json.dumps({**kept, key: value}, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps({**self._all(), key: value}, indent=1) + "\n", encoding="utf-8")
         partial.replace(self._path)
+
+    def _all(self) -> dict[str, str]:
+        try:
+            return dict(json.loads(self._path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}

@@ -8,10 +8,10 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 
-from device import placed
 from device.faults import DeviceError, Refused
-from device.places import LOOK, RECOVER, SERVICE, TIMER, Places
+from device.places import LOOK, RECOVER, SERVICE, STARTED, TIMER
 from device.shell import attempt, run, succeeds
 
 READY_S = 60.0
@@ -24,7 +24,7 @@ def show(key: str, unit: str = SERVICE) -> str:
 
 def is_enabled() -> bool:
     """Whether service and timer start with the system, and what finishes an update before them."""
-    return all(succeeds("systemctl", "--quiet", "is-enabled", unit) for unit in (SERVICE, TIMER, RECOVER))
+    return all(succeeds("systemctl", "--quiet", "is-enabled", unit) for unit in STARTED)
 
 
 def is_active() -> bool:
@@ -32,9 +32,9 @@ def is_active() -> bool:
     return all(succeeds("systemctl", "--quiet", "is-active", unit) for unit in (SERVICE, TIMER))
 
 
-def enable() -> None:
+def enable(units: Sequence[str] = STARTED) -> None:
     """Start them with the system."""
-    run("systemctl", "--quiet", "enable", SERVICE, TIMER, RECOVER)
+    run("systemctl", "--quiet", "enable", *units)
 
 
 def disable() -> None:
@@ -44,8 +44,7 @@ def disable() -> None:
 
 
 def reload() -> None:
-    """Units, users, folders and device rules as the current release has them, also after it was changed."""
-    placed.place_all(Places())
+    """Have units, folders and device rules in force as their files are now."""
     run("systemctl", "daemon-reload")
     run("systemd-tmpfiles", "--create", "interview-grader.conf")
     if succeeds("udevadm", "control", "--reload"):  # in a container there is no udev

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from device import service
+from device import lock, placing
 from device.faults import USER, DeviceError, Refused
 from device.places import Places
 from device.releases import Releases
 from device.updating import Device, Updater
 
 PROGRAM = "interview-grader-update"
-COMMANDS = ("install", "rollback", "list", "prune", "recover", "place")
-_ORPHANS_S = 60.0
+COMMANDS = ("install", "rollback", "list", "prune", "recover", "place", "lacking")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,8 +32,11 @@ def main(arguments: Sequence[str]) -> int:
             return _list(_device().releases)
         if os.geteuid() != 0:
             raise Refused("only root may change what runs; put sudo in front")
-        if options.command == "place":  # asked for by the updater, of the release it switches to
-            service.reload()
+        if options.command == "place":  # this and the next: asked by the updater, of another release
+            placing.place(Places())
+            return 0
+        if options.command == "lacking":
+            print(" ".join(placing.lacking()))
             return 0
         _prepare(Places().opt)
         say(_run(Updater(_device(), say), options))
@@ -88,20 +88,7 @@ def _prepare(root: Path) -> None:
     os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to
     if not root.is_dir():
         raise Refused(f"{root}: nothing is installed; sudo ./setup.sh install")
-    # The lock is the standard input: what we start inherits it, so that after a kill nobody begins before the
-    # last of them has ended.
-    descriptor = os.open(root / "update.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.dup2(descriptor, 0)
-    os.close(descriptor)
-    deadline = time.monotonic() + _ORPHANS_S
-    while True:
-        try:
-            fcntl.flock(0, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise Refused("another update is at work; wait until it has ended") from None
-        time.sleep(0.2)
+    lock.hold(root)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
@@ -127,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="the releases that are here; a star marks the one in use")
     commands.add_parser("prune", help="remove all releases but the one in use and one other")
     commands.add_parser("place")
+    commands.add_parser("lacking")
     recover = commands.add_parser("recover", help="finish or take back what was interrupted")
     recover.add_argument("--boot", action="store_true", help="before the service is started")
     return parser

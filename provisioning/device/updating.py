@@ -17,7 +17,7 @@ from pathlib import Path
 
 from device import bundle, service
 from device.faults import BundleError, DeviceError, Refused, told
-from device.journal import Change, Journal
+from device.journal import CHANGING, Change, Journal
 from device.places import USER
 from device.releases import Releases, order
 from device.shell import run
@@ -55,7 +55,7 @@ class Updater:
         self, device: Device, say: Callable[[str], None], entered: Callable[[str], None] = lambda step: None
     ) -> None:
         self._device, self._releases = device, device.releases
-        self._journal = Journal(device.releases.root / "changing.json")
+        self._journal = Journal(device.releases.root / CHANGING)
         self._incoming = device.releases.root / "incoming"
         self._say, self._entered = say, entered
 
@@ -174,6 +174,8 @@ class Updater:
         self._tidy(change)
 
     def _try(self, version: str) -> str:
+        if lacking := self._of(version, "lacking").strip():
+            raise Refused(f"{version} needs packages: sudo apt-get install {lacking}; then update again")
         self._ask(version, "venv/bin/interview-grader", "check")
         return self._ask(version, "venv/bin/python", "-m", "appliance.on_update", "try")
 
@@ -183,10 +185,14 @@ class Updater:
 
     def _start(self, version: str, *, boot: bool = False) -> None:
         """The system's files as this release has them, by its own code, and the service."""
-        python = str(self._releases.path(version) / "venv" / "bin" / "python")
-        run(python, "-I", str(self._releases.path(version) / "provisioning" / "update"), "place")
+        self._of(version, "place")
         if not boot:
             service.start()
+
+    def _of(self, version: str, command: str) -> str:
+        """Have a release do something as root by its own code; returns what it printed."""
+        place = self._releases.path(version)
+        return run(str(place / "venv/bin/python"), "-I", str(place / "provisioning/update"), command)
 
     def _tidy(self, change: Change) -> None:
         outcome = "updated" if change.kind == "update" else "rolled back"

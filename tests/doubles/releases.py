@@ -93,10 +93,34 @@ def make_key(folder: Path, name: str = "key") -> Path:
     return key
 
 
+NEW_SYSTEM: Edits = {
+    "systemd/interview-grader-extra.service": lambda _: "[Service]\nType=oneshot\nExecStart=true\n",
+    "systemd/interview-grader-extra.timer": lambda _: (
+        "[Timer]\nOnCalendar=yearly\n[Install]\nWantedBy=timers.target\n"
+    ),
+    "systemd/interview-grader.sysusers": lambda text: f"g igextra -\n{text}m interview-grader igextra\n",
+    "systemd/interview-grader.service": replaced("Description=", "Description=Renewed "),
+    "provisioning/device/placed.py": replaced(
+        "_COPIES = {\n",
+        "_COPIES = {\n"
+        '    f"{UNITS}/interview-grader-extra.service": "systemd/interview-grader-extra.service",\n'
+        '    f"{UNITS}/interview-grader-extra.timer": "systemd/interview-grader-extra.timer",\n',
+    ),
+    "provisioning/device/places.py": replaced("STARTED = (", 'STARTED = ("interview-grader-extra.timer", '),
+}
+"""A version with another unit, another group, and a unit that is not what it was."""
+
+
 def make_bundle(
-    folder: Path, key: Path, version: str, edits: Edits | None = None, libraries: str = OWN, **more: str
+    folder: Path,
+    key: Path,
+    version: str,
+    edits: Edits | None = None,
+    libraries: str = OWN,
+    system: Edits | None = None,
+    **more: str,
 ) -> Path:
-    """A bundle of this checkout as `version`, with edits.
+    """A bundle of this checkout as `version`, with edits of the appliance and of its files for the system.
 
     `libraries`: the folder on the device where those that it imports are; `more`: another `arch` or `python`.
     """
@@ -107,6 +131,9 @@ def make_bundle(
     for name in ("provisioning", "systemd"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "setup.sh", checkout / "setup.sh")
+    for name, edit in (system or {}).items():
+        path = checkout / name
+        path.write_text(edit(path.read_text() if path.exists() else ""))
     (checkout / "appliance").mkdir()
     (checkout / "appliance" / "__init__.py").write_text(f'__version__ = "{version}"\n')
     appliance_wheel(wheels, version, edits or {}, libraries)

@@ -19,7 +19,8 @@ START_S, STOP_S = 40.0, 12.0
 
 
 def make_tools(folder: Path, root: Path, state: Path) -> None:
-    """`systemctl`, `systemd-tmpfiles`, `udevadm` and `journalctl` for the device in `root`."""
+    """`systemctl` and its fellows for the device in `root`, and a `dpkg-query` that has every package but
+    those named in the file `absent`."""
     folder.mkdir()
     about = f"{root} {state} {folder}"
     tools = {
@@ -27,6 +28,7 @@ def make_tools(folder: Path, root: Path, state: Path) -> None:
         "systemd-tmpfiles": "exit 0",
         "udevadm": "exit 1",
         "journalctl": f"tail -n 1 {folder}/log",
+        "dpkg-query": f'for name; do :; done; grep -qsxF "$name" {folder}/absent || printf installed',
     }
     for name, line in tools.items():
         (folder / name).write_text(f"#!/bin/sh\n{line}\n")

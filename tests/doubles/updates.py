@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,14 @@ class Device:
     def log(self) -> str:
         path = self._tools / "log"
         return path.read_text() if path.exists() else ""
+
+    @contextlib.contextmanager
+    def lacking(self, package: str) -> Iterator[None]:
+        """The system without a package."""
+        absent = self._tools / "absent"
+        absent.write_text(f"{package}\n")
+        yield
+        absent.unlink()
 
     # --- the updater ---
 

@@ -41,8 +41,9 @@ def shared(share: Callable[[str], Path]) -> Path:
     folder = share(SUITE)
     python = PYTHONS[SUITE]
     libraries = f"{OPT}/releases/{OLD}/venv/lib/python{python}/site-packages"
+    more = {"system": variants.NEW_SYSTEM, "python": python}
     for version, edits in ((NEW, variants.MIGRATES), (BAD, variants.CRASHES)):
-        made = variants.make_bundle(folder, folder / "key", version, edits, libraries, python=python)
+        made = variants.make_bundle(folder, folder / "key", version, edits, libraries, **more)
         made.rename(folder / version)
     stranger = variants.make_key(folder, "stranger")
     variants.make_bundle(folder, stranger, NEW, {}, libraries, python=python).rename(folder / "strange")
@@ -74,6 +75,19 @@ def runs(device: Booted) -> str:
     return pages[-1].rpartition("<p>Version ")[2].partition("<")[0]
 
 
+def system_of(device: Booted) -> dict[str, str]:
+    """What a release has brought to the system."""
+    return {
+        "service": device.says("systemctl", "show", "--value", "-p", "Description", UNIT).partition(" ")[0],
+        "timer": device.says("systemctl", "is-enabled", "interview-grader-extra.timer") or "absent",
+        "runs": device.says("systemctl", "is-active", "interview-grader-extra.timer"),
+        "groups": str("igextra" in device.says("id", "-nG", "interview-grader").split()),
+    }
+
+
+BEFORE = {"service": "Interview", "timer": "absent", "runs": "inactive", "groups": "False"}
+
+
 def outcome(device: Booted) -> dict[str, str]:
     return dict(json.loads(device.path(f"{STATE}/update.json").read_text()))
 
@@ -99,6 +113,8 @@ def test_a_version_that_does_not_start_is_taken_back(device: Booted) -> None:
     assert runs(device) == OLD
     assert outcome(device)["outcome"] == "failed" and "does not start" in outcome(device)["reason"]
     assert BAD not in device.run(UPDATE, "list").stdout
+    # The group stays: it harms nobody, and what it owns would be nobody's.
+    assert system_of(device) == {**BEFORE, "groups": "True"}
     assert device.says("systemctl", "--failed", "--no-legend") == ""
 
 
@@ -140,9 +156,11 @@ def test_a_good_version_is_taken_from_a_laptop(device: Booted, shared: Path, tmp
     assert f"updated from {OLD} to {NEW}" in done.stdout
     assert runs(device) == NEW
     assert outcome(device)["outcome"] == "updated"
+    after = {"service": "Renewed", "timer": "enabled", "runs": "active", "groups": "True"}
+    assert system_of(device) == after
     assert device.says("ls", "/var/tmp").count("interview-grader-") == 0
     told = device.run(f"{OPT}/current/venv/bin/interview-grader", "audit", "show", "--data-dir", STATE).stdout
-    assert f"outcome=updated version={NEW}" in told
+    assert f"before={OLD} now={NEW}" in told
 
 
 def test_back_to_the_version_before(device: Booted) -> None:
@@ -150,3 +168,20 @@ def test_back_to_the_version_before(device: Booted) -> None:
     assert f"rolled back from {NEW} to {OLD}" in said
     assert runs(device) == OLD
     assert f"* {OLD}" in device.run(UPDATE, "list").stdout
+    assert system_of(device) == {**BEFORE, "groups": "True"}
+    assert not device.path("/etc/systemd/system/interview-grader-extra.timer").exists()
+    installed = device.run("/share/checkout/setup.sh", "install", "--offline", "/share/bundle").stdout
+    assert "nothing was changed" in installed, installed
+
+
+def test_the_installer_waits_for_an_update_and_refuses_where_one_was_cut_off(device: Booted) -> None:
+    install = ("/share/checkout/setup.sh", "install", "--offline", "/share/bundle")
+    device.run("systemd-run", "--quiet", "--unit=holder", "flock", f"{OPT}/update.lock", "sleep", "5")
+    device.run(*install)
+    assert device.says("systemctl", "is-active", "holder") == "inactive"
+    cut_off = device.path(f"{OPT}/changing.json")
+    cut_off.write_text("{}")
+    done = device.run(*install, check=False)
+    cut_off.unlink()
+    assert done.returncode == 2 and "interview-grader-update recover" in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1

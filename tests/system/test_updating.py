@@ -286,6 +286,14 @@ def test_nothing_is_updated_while_a_session_is_live_unless_told(device, new, fol
             device.settings.pop(name, None)
 
 
+def test_a_version_that_needs_a_package_that_is_not_installed(device, new):
+    with device.lacking("openssh-client"):
+        words = "0.2.0 needs packages: sudo apt-get install openssh-client"
+        said_once(device.update(new), 2, words, f"{OLD} runs as before")
+    assert device.runs() == OLD and device.is_healthy()
+    assert device.releases.all() == [OLD] and device.left_over() == []
+
+
 # --- bad: everything is as before -----------------------------------------------------------------
 
 
@@ -371,12 +379,12 @@ def test_killed_in_the_middle_then_simply_run_again(device, new):
 
 
 def test_two_updates_at_once(device):
-    program = "import sys; from pathlib import Path; from device import update; update._ORPHANS_S = 0.3; "
+    program = "import sys; from pathlib import Path; from device import lock, update; lock.WAIT_S = 0.3; "
     program += "update._prepare(Path(sys.argv[1])); print('at work', flush=True); import time; time.sleep(30)"
     command = [sys.executable, "-c", program, str(device.root)]
     environment = {**os.environ, "PYTHONPATH": str(variants.ROOT / "provisioning")}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None and first.stdout.readline() == "at work\n"
         second_one = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert "another update is at work" in second_one.stderr
+        assert "another update or installation is at work" in second_one.stderr
         first.kill()

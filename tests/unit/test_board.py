@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from device.board import Board, find_board, objections
 from device.packages import read_packages
-from device.placed import all_files, remove_all
+from device.placed import Copy, all_files, place, remove_all, stale
 from device.places import Places
 
 from appliance.config import load
@@ -111,3 +111,25 @@ def test_the_button_may_switch_off_by_the_rule_that_polkit_reads(
         assert "org.freedesktop.login1.power-off" in (polkit / placed).read_text()
     remove_all(places)
     assert not [path for path in polkit.rglob("*") if path.is_file()]
+
+
+def test_what_another_release_placed_goes_and_the_owner_s_files_stay(tmp_path: Path) -> None:
+    places, units = Places(tmp_path), tmp_path / "etc/systemd/system"
+    places.opt.mkdir(parents=True)
+    units.mkdir(parents=True)
+    (units / "interview-grader-backup.service").write_text("the owner's own")
+    files = all_files(places, "pc", ROOT)
+    extra = Copy(units / "interview-grader-extra.timer", ROOT / "systemd/interview-grader-look.timer")
+    came = place(places, [*files, extra])
+    assert extra.path in came and extra.is_there() and stale(places, [*files, extra]) == []
+    assert place(places, [*files, extra]) == []
+
+    assert stale(places, files) == [extra.path]
+    assert place(places, files) == []
+    assert not extra.path.exists() and all(file.is_there() for file in files)
+    assert (units / "interview-grader-backup.service").read_text() == "the owner's own"
+
+    place(places, [*files, extra])
+    remove_all(places)
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()]
+    assert sorted(left) == ["installed.json", "interview-grader-backup.service"]

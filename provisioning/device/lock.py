@@ -1,0 +1,33 @@
+"""One change of the device at a time: an installation, an update, or the way back."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from device.faults import Refused
+
+WAIT_S = 60.0
+
+
+def hold(root: Path) -> None:
+    """Hold the lock of the device in `root` until this process and all it starts have ended.
+
+    Waits for another holder, and raises `Refused` after `WAIT_S`.
+    """
+    # The lock is the standard input: what we start inherits it, so that after a kill nobody begins before the
+    # last of them has ended.
+    descriptor = os.open(root / "update.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.dup2(descriptor, 0)
+    os.close(descriptor)
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            fcntl.flock(0, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise Refused("another update or installation is at work; wait until it has ended") from None
+        time.sleep(0.2)

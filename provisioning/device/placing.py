@@ -1,0 +1,42 @@
+"""What a release does to the system around it, by its own code, when it is switched to.
+
+The files of another release that this one has not are removed, so the way back leads to the same system.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from device import accounts, board, packages, placed, service
+from device.places import STARTED, Places
+from device.record import Record
+from device.shell import attempt
+
+HERE = Path(__file__).resolve().parent.parent.parent
+"""The release that this file belongs to."""
+
+
+def place(places: Places) -> None:
+    """Have the files, users, folders, device rules and units of the current release; nothing without one.
+
+    A unit that starts with the system is enabled when it comes; one that the owner has disabled stays so.
+    """
+    if not places.current.exists():
+        return
+    files = placed.all_files(places, board.find_board().name, places.current)
+    accounts.make(places.current / "systemd/interview-grader.sysusers", Record(places.record))
+    for path in placed.stale(places, files):
+        if path.parent == places.root / placed.UNITS:
+            attempt("systemctl", "--quiet", "disable", "--now", path.name)
+    came = {path.name for path in placed.place(places, files)}
+    service.reload()
+    if units := [unit for unit in STARTED if unit in came]:
+        service.enable(units)
+        for unit in (each for each in units if each.endswith(".timer")):
+            attempt("systemctl", "start", "--no-block", unit)
+
+
+def lacking(release: Path = HERE) -> list[str]:
+    """The packages without which nothing of this release works, and that are not installed."""
+    wanted = packages.read_packages(release / "provisioning/boards", board.find_board().name)
+    return [each.name for each in packages.missing(wanted) if each.needed]
