@@ -32,6 +32,10 @@ OPEN_S = 20.0
 _PROBE_S = 20.0
 """A probe that takes longer hangs as well."""
 
+_LONGEST_PAUSE_S = 3600.0
+_TRUSTED_S = 3600.0
+"""Taken back for so long, its faults are forgotten."""
+
 
 class Accelerator:
     """Whether the accelerator may be used. It belongs to the thread that reads, but for `blame`."""
@@ -40,18 +44,25 @@ class Accelerator:
         self, name: str, marker: Path | None, health: Health | None, *, probe: Sequence[str], every_s: float
     ) -> None:
         """`marker`: the file that says that it failed, None to keep nothing; `probe`: the command that tries
-        it every `every_s` seconds while it is not used.
+        it `every_s` seconds after a fault, and after twice as long each time that it had been taken back: a
+        stick may pass every probe and fail in use.
         """
         self.name = name
         self._marker, self._health = marker, health
         self._command, self._every_s = probe, every_s
         self._probe: subprocess.Popen[bytes] | None = None
-        self._next = time.monotonic() + every_s
         self._calling_since: float | None = None
+        self._back_since = time.monotonic()
         self._fault = ""
-        self.fault = self._kept()
+        self.fault, self._faults = self._kept()
+        self._next = time.monotonic() + self.pause_s
         if self.fault:
-            log.warning("%s failed before (%s): the CPU is used until a probe succeeds", name, self.fault)
+            log.warning(
+                "%s failed before (%s): the CPU is used until a probe succeeds, in %.0f s",
+                name,
+                self.fault,
+                self.pause_s,
+            )
 
     @property
     def fault(self) -> str:
@@ -64,12 +75,17 @@ class Accelerator:
         if self._health:
             self._health.accelerator_failed = bool(reason)
 
+    @property
+    def pause_s(self) -> float:
+        """How long it is left alone before it is tried again."""
+        return max(self._every_s, min(self._every_s * 2.0 ** (self._faults - 1), _LONGEST_PAUSE_S))
+
     def lost(self, reason: str) -> None:
         """It failed; the CPU is used from now on."""
         if not self.fault:
             log.error("%s failed: %s; the CPU is used from now on", self.name, reason)
             self._distrust(reason)
-        self._next = time.monotonic() + self._every_s
+        self._next = time.monotonic() + self.pause_s
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -87,13 +103,12 @@ class Accelerator:
     @contextmanager
     def opening(self) -> Iterator[None]:
         """Around opening, which keeps Python's lock: if it hangs the process ends; the next start knows."""
-        self._keep("opening it hung")
+        self._keep("opening it hung", self._faults + 1)
         try:
             with native_limit(OPEN_S):
                 yield
         finally:
-            if self._marker:
-                self._marker.unlink(missing_ok=True)
+            self._keep("", self._faults)
 
     def blame(self) -> None:
         """Something hangs: if it is a call, the next start takes the CPU. May be called from any thread."""
@@ -103,9 +118,12 @@ class Accelerator:
 
     def tried_again(self) -> bool:
         """Whether it may be used (again); starts a probe now and then, and never waits for one."""
-        if not self.fault:
-            return True
         now = time.monotonic()
+        if not self.fault:
+            if self._faults and now - self._back_since > _TRUSTED_S:
+                self._faults = 0
+                self._keep("", 0)
+            return True
         if self._probe is None:
             if now >= self._next:
                 nowhere = subprocess.DEVNULL
@@ -116,13 +134,12 @@ class Accelerator:
         if code is None and now < self._next:
             return False
         self._end_probe()
-        self._next = now + self._every_s
+        self._next = now + self.pause_s
         if code != 0:
             return False
         log.warning("%s is back", self.name)
-        self.fault = ""
-        if self._marker:
-            self._marker.unlink(missing_ok=True)
+        self.fault, self._back_since = "", now
+        self._keep("", self._faults)
         return True
 
     def close(self) -> None:
@@ -135,26 +152,32 @@ class Accelerator:
             self._probe.wait()
             self._probe = None
 
-    def _kept(self) -> str:
+    def _kept(self) -> tuple[str, int]:
+        """Its fault, and how often it failed of late."""
         if self._marker is None:
-            return ""
+            return "", 0
         try:
-            return str(json.loads(self._marker.read_bytes())["fault"])
+            told = json.loads(self._marker.read_bytes())
+            return str(told["fault"]), int(told["faults"])
         except FileNotFoundError:
-            return ""
+            return "", 0
         except (OSError, ValueError, KeyError, TypeError):
-            return f"{self._marker} cannot be read"
+            return f"{self._marker} cannot be read", 1
 
     def _distrust(self, reason: str) -> None:
         self.fault = reason
-        self._keep(reason)
+        self._faults += 1
+        self._keep(reason, self._faults)
 
-    def _keep(self, reason: str) -> None:
+    def _keep(self, fault: str, faults: int) -> None:
         if self._marker is None:
             return
         try:
-            write_private(self._marker, json.dumps({"fault": reason}).encode())
-        except StoreError as error:  # known for this run at least
+            if faults:
+                write_private(self._marker, json.dumps({"fault": fault, "faults": faults}).encode())
+            else:
+                self._marker.unlink(missing_ok=True)
+        except (StoreError, OSError) as error:  # known for this run at least
             log.error("%s", error)
 
 

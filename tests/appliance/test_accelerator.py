@@ -56,7 +56,7 @@ def test_a_stick_that_vanishes_costs_nothing_and_comes_back_after_a_probe(
         stick.is_now("well")
         until(lambda: engines(daemon).count("Edge TPU through") == 3, 30, "the stick")
         assert daemon.log_lines("coral is back")
-        assert not (daemon.folder / "state/accelerator.json").exists()
+        assert json.loads((daemon.folder / "state/accelerator.json").read_text())["fault"] == ""
 
 
 def test_a_call_that_hangs_is_named_and_the_next_start_takes_the_cpu(tmp_path: Path, stick: Stick) -> None:

@@ -26,9 +26,9 @@ class Environment:
     def pip(self, *arguments: str) -> None:
         _must([str(self._bin / "python"), "-m", "pip", "--disable-pip-version-check", *arguments])
 
-    def command(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run `interview-grader` with nothing of the tests' own environment in its way."""
-        return _run([str(self._bin / "interview-grader"), *arguments], cwd=cwd)
+    def command(self, *arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run `interview-grader` with these variables, and nothing of the tests' own environment in its way."""
+        return _run([str(self._bin / "interview-grader"), *arguments], cwd=cwd, **more)
 
     def reading(self, picture: Path) -> dict[str, Any]:
         """What `analyze` reads in one picture."""
@@ -38,8 +38,8 @@ class Environment:
         return json.loads(line)
 
 
-def _run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+def _run(command: list[str], cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | more
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500, check=False
     )

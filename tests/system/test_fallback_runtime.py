@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from tests.doubles.edgetpu import Stick
 from tests.machine import ROOT, fallback_python
 from tests.system.environments import Environment
 
@@ -69,3 +70,15 @@ def test_both_runtimes_read_the_same(fallback, picture):
         twin = max(found, key=lambda other: overlap(face["box"], other["box"]))
         assert overlap(face["box"], twin["box"]) > 0.9
         assert twin["dominant"] == face["dominant"]
+
+
+def test_a_delegate_goes_through_it_too(fallback, models_dir, tmp_path):
+    stick = Stick(tmp_path, *models_dir.glob("*_int8.tflite"))
+    arguments = ["check", *stick.arguments]
+    done = fallback.command(*arguments, cwd=tmp_path, **stick.environment)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout + done.stderr
+    assert told.count("Edge TPU through tflite-runtime 2.14.0") == 3, told
+    stick.is_now("absent")
+    told = fallback.command(*arguments, cwd=tmp_path, **stick.environment)
+    assert "no Edge TPU answers at usb" in told.stdout + told.stderr
