@@ -27,7 +27,7 @@ class Environment:
         _must([str(self._bin / "python"), "-m", "pip", "--disable-pip-version-check", *arguments])
 
     def command(self, *arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
-        """Run `interview-grader` with these variables, and nothing of the tests' own environment in its way."""
+        """Run `interview-grader` with these variables, and nothing else of the tests' own environment."""
         return _run([str(self._bin / "interview-grader"), *arguments], cwd=cwd, **more)
 
     def reading(self, picture: Path) -> dict[str, Any]:
