@@ -22,6 +22,7 @@ from appliance.agreement import Face, difference, faces_of
 from appliance.build import make_reader
 from appliance.build_engine import CPU, Chosen, Engines, fitted, models_in_use
 from appliance.config import Config
+from appliance.engines_there import what_is_there
 from appliance.environment import as_owner
 from appliance.errors import ApplianceError, ConfigError
 from appliance.manifest import Manifest
@@ -63,7 +64,9 @@ def rank(config: Config, arguments: Sequence[str]) -> Ranking:
     if isinstance(reference, str):
         raise ApplianceError(f"the CPU itself cannot be measured: {reference}; see: interview-grader check")
     measured = tuple(_judged(each, result, reference) for each, result in found)
-    ranking = Ranking(board.name(), time.strftime("%Y-%m-%d"), models_in_use(config), measured)
+    ranking = Ranking(
+        board.name(), time.strftime("%Y-%m-%d"), models_in_use(config), measured, what_is_there(config)
+    )
     with as_owner(config.state_dir):
         ranking.save(config.state_dir)
     return ranking

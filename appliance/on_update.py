@@ -1,7 +1,8 @@
 """What the updater asks of a version, with that version's own code: `python -m appliance.on_update`.
 
 `try` reads the demo clip through all engines and migrates a copy of the records; `fit` makes records that a
-newer version had readable again; `note` writes down how an update ended. Run as the user of the service.
+newer version had readable again; `note` writes down how an update ended. `unmeasured` and `measure` are for
+the engines, where `auto` chooses among them; the installer asks for them too. Run as the user of the service.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from datetime import datetime, timezone
 
 from appliance import environment, updated
 from appliance.audit import AuditLog
+from appliance.bench_engines import rank
 from appliance.build import make_reader
 from appliance.config import Config, load
+from appliance.engines_there import unmeasured
 from appliance.errors import ApplianceError, ModelError
 from appliance.layers import Request
 from appliance.offline import Options, analyze
@@ -74,11 +77,25 @@ def _note(config: Config, options: argparse.Namespace) -> str:
     return last.words()
 
 
+def _unmeasured(config: Config, options: argparse.Namespace) -> str:
+    return unmeasured(config)
+
+
+def _measure(config: Config, options: argparse.Namespace) -> str:
+    if not unmeasured(config):
+        return ""
+    found = rank(config, ["--data-dir", str(config.state_dir)])
+    told = [f"{each.name} {each.ms:.1f} ms" for each in found.engines if each.ms is not None]
+    return f"engines: {', '.join(told)}; auto takes {found.best.name if found.best else 'the CPU'}"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m appliance.on_update")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("try").set_defaults(function=_try)
     commands.add_parser("fit").set_defaults(function=_fit)
+    commands.add_parser("unmeasured").set_defaults(function=_unmeasured)
+    commands.add_parser("measure").set_defaults(function=_measure)
     note = commands.add_parser("note")
     for name in ("version", "wanted"):
         note.add_argument(f"--{name}", required=True)

@@ -31,12 +31,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What was measured, on which machine, with which models: `models` is their digest."""
+    """What was measured, on which machine, with which models: `models` is their digest.
+
+    `there`: runtime and accelerators as they were then.
+    """
 
     machine: str
     date: str
     models: str
     engines: tuple[Measured, ...]
+    there: str = ""
 
     @property
     def best(self) -> Measured | None:
@@ -58,6 +62,7 @@ def load(folder: Path) -> Ranking | str:
             str(found["date"]),
             str(found["models"]),
             tuple(_measured(each) for each in found["engines"]),
+            str(found.get("there", "")),
         )
     except FileNotFoundError:
         return "nothing was measured yet"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from appliance.derived import LISTING, find_derived
+from appliance.derived import LISTING, digest, find_derived
 from appliance.engines.tflite import TFLite, TFLiteSettings, load_runtime
 from appliance.errors import BackendMissing, EngineError, ModelError
 
@@ -67,6 +67,12 @@ class Coral(TFLite):
             raise EngineError(f"no Edge TPU answers at {where}: plug it in (again)") from error
         super().__init__(compiled, settings, [delegate])
         self.description = f"Edge TPU through {self.description}"
+
+    @staticmethod
+    def there(settings: CoralSettings) -> str:
+        """What is installed for it; touches no stick. Raises `BackendMissing` or `ModelError`."""
+        _need(settings.library)
+        return digest(Path(settings.compiled) / LISTING)[:12]
 
 
 def _need(library: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.derived import digest, find_derived
+from appliance.derived import LISTING, digest, find_derived
 from appliance.errors import BackendMissing, EngineError, ModelError
 from appliance.files import write_private
 from appliance.values import Tensor, TensorSpec
@@ -101,6 +101,11 @@ class TensorRT:
         if not plan.exists():
             write_private(plan, _built(library, onnx, settings))
         return plan
+
+    @staticmethod
+    def there(settings: TensorRTSettings) -> str:
+        """What is installed for it; raises `BackendMissing` or `ModelError`."""
+        return f"{load_tensorrt().__version__} {digest(Path(settings.onnx) / LISTING)[:12]}"
 
     def run(self, tensor: Tensor) -> list[Tensor]:
         """The outputs for one input of exactly the shape and type in `inputs`."""

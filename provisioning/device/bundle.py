@@ -1,7 +1,8 @@
 """A release bundle: one file, a tar of a signature and a payload. Nothing unverified is looked into.
 
 The payload is a tar.gz: first `release.json`, which names every other file with its SHA-256, then exactly
-those: `setup.sh`, `systemd/`, `provisioning/`, and `wheels/` with `requirements.txt`, a hash for each wheel.
+those: `setup.sh`, `systemd/`, `provisioning/`, perhaps `onnx/`, and `wheels/` with `requirements.txt`, a hash
+for each wheel.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ SIGNATURE, PAYLOAD = "payload.tar.gz.sig", "payload.tar.gz"
 """The two members of a bundle, in this order."""
 
 NOTE = "release.json"
-FOLDERS = ("systemd", "provisioning")
+FOLDERS = ("systemd", "provisioning", "onnx")
+"""The last only where it was made: the models for the TensorRT of a Jetson."""
+
 WHEELS, REQUIREMENTS = "wheels", "requirements.txt"
 SIGNERS = "provisioning/release_signers"
 """Public keys of those who may sign, for a device that is installed from this bundle."""

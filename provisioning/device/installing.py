@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,11 @@ class Installation:
             steps.append(self._written(self._network, f"networks allowed: {' '.join(self._options.allow)}"))
         if self._options.volatile_log:
             steps.append(Step(self._volatile_todo, self._volatile_do))
-        return [*steps, Step(self._service_todo, self._service_do)]
+        return [
+            *steps,
+            Step(self._engines_todo, self._engines_do),
+            Step(self._service_todo, self._service_do),
+        ]
 
     # --- packages ---
 
@@ -114,6 +119,7 @@ class Installation:
 
     def _accounts_do(self) -> None:
         accounts.make(self._source.sysusers, self._record)
+        self._places.state.mkdir(mode=0o700, parents=True, exist_ok=True)  # before the service's first start
         accounts.give(self._places.state, USER)
         service.reload()
         keep_signers(self._options, self._places, self._source)
@@ -135,6 +141,29 @@ class Installation:
         extras.volatile_log(self._places).make()
         attempt("systemctl", "restart", "systemd-journald")
 
+    # --- the engines ---
+
+    def _engines_todo(self) -> str:
+        if self._options.check and self._changed:
+            return ""  # nobody can ask a release that is not here yet
+        due = self._ask_release("-m", "appliance.on_update", "unmeasured").stdout.strip()
+        return f"the engines: measured, as {due}" if due else ""
+
+    def _engines_do(self) -> None:
+        """With the service stopped: an accelerator has one user at a time. It can go without."""
+        if service.is_active():
+            self._refuse_while_live()
+            service.stop()
+        done = self._ask_release("-m", "appliance.on_update", "measure")
+        said = (done.stdout.strip() or done.stderr.strip() or "nothing was said").splitlines()[-1]
+        telling.say(said if done.returncode == 0 else f"not measured, so the CPU is taken: {said}")
+
+    def _ask_release(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python of the current release as the service's user, with the service's state."""
+        python = str(self._places.current / "venv/bin/python")
+        environment = ("env", "--chdir=/", f"STATE_DIRECTORY={self._places.state}")
+        return attempt("runuser", "-u", USER, "--", *environment, python, *arguments)
+
     # --- the service ---
 
     def _service_todo(self) -> str:
@@ -144,17 +173,18 @@ class Installation:
 
     def _service_do(self) -> None:
         service.reload()
-        if not self._options.now:
-            service.refuse_while_live()
+        self._refuse_while_live()
         self._check()
         service.enable()
         service.restart()
 
+    def _refuse_while_live(self) -> None:
+        if not self._options.now:
+            service.refuse_while_live()
+
     def _check(self) -> None:
         """As the service itself, before it is started; a mistake in the owner's settings is told here."""
-        command = str(self._places.current / "venv/bin/interview-grader")
-        environment = ("env", "--chdir=/", f"STATE_DIRECTORY={self._places.state}")
-        done = attempt("runuser", "-u", USER, "--", *environment, command, "check")
+        done = self._ask_release("-m", "appliance", "check")
         if done.returncode:
             said = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-1]
             raise Refused(f"installed, but the check fails, so the service is not started: {said}")
@@ -202,9 +232,9 @@ def _install(options: argparse.Namespace, places: Places) -> int:
 
 
 def _alone(places: Places) -> None:
-    """Nobody else changes the device until this has ended."""
-    places.opt.mkdir(parents=True, exist_ok=True)
-    lock.hold(places.opt)
+    """Nobody else changes what is installed until this has ended."""
+    if places.opt.is_dir():
+        lock.hold(places.opt)
 
 
 class _Parser(argparse.ArgumentParser):

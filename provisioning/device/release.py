@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import platform
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from device import bundle, signing, wheels
-from device.faults import DeviceError
+from device.faults import DeviceError, told
 
 KEY = Path("~/.config/interview-grader/release_key")
 """Made at the first release if it is not there. Whoever has it can install software on the devices."""
@@ -49,9 +50,22 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         print(f"release: gathering wheels for {options.arch}, Python {options.python}")
         runtime = wheels.gather(checkout, Path(folder), arch=options.arch, python=options.python)
+        if (options.arch, options.python) == wheels.JETSON:
+            _export(checkout)
         made = bundle.build(
             checkout, options.out, arch=options.arch, python=options.python, wheels=Path(folder), key=key
         )
     print(f"release: {made} ({made.stat().st_size / 1e6:.0f} MB, with {runtime})")
     print(f"release: signed; devices that should take it need this line: {signing.public_line(key).strip()}")
     return 0
+
+
+def _export(checkout: Path) -> None:
+    """The models as ONNX in the checkout, where they become a part of the bundle."""
+    command = [sys.executable, str(checkout / "models/build/export_onnx.py"), "--out", str(checkout / "onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = told(done.stderr)
+        print(f"release: goes without models for TensorRT ({said}); pip install -e '.[onnx,quantiser]' first")
+    else:
+        print("release: exported the models for TensorRT")

@@ -31,7 +31,7 @@ UNDO_STEPS = ("undo-stop", "undo-records", "undo-switch", "undo-start", "undo-ti
 KEEP = 2
 """Releases that stay: the one in use and the one before."""
 
-_TRY_S = 600.0
+_ASK_S = 7200.0  # the engines of TensorRT are built in it, which takes minutes each
 _ROOM = 50_000_000  # bytes beside what the release takes
 _BYTECODE = 1.2  # an environment with its compiled files, against its wheels unpacked
 
@@ -162,6 +162,7 @@ class Updater:
         self._refuse_while_live(now)
         self._step(change, "stop", f"stopping {old}")
         service.stop()
+        self._measure(new)
         self._step(change, "records", "the records")
         self._fit(new)
         self._step(change, "switch", f"switching to {new}")
@@ -178,6 +179,14 @@ class Updater:
             raise Refused(f"{version} needs packages: sudo apt-get install {lacking}; then update again")
         self._ask(version, "venv/bin/interview-grader", "check")
         return self._ask(version, "venv/bin/python", "-m", "appliance.on_update", "try")
+
+    def _measure(self, version: str) -> None:
+        """The engines, where other models or accelerators are there now; the CPU does it all in any case."""
+        try:
+            if words := self._ask(version, "venv/bin/python", "-m", "appliance.on_update", "measure"):
+                self._say(words)
+        except DeviceError as error:
+            self._say(f"the engines were not measured: {error}")
 
     def _fit(self, version: str) -> None:
         if words := self._ask(version, "venv/bin/python", "-m", "appliance.on_update", "fit"):
@@ -269,7 +278,7 @@ class Updater:
                 text=True,
                 errors="replace",
                 cwd="/",
-                timeout=_TRY_S,
+                timeout=_ASK_S,
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:

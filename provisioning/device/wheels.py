@@ -15,6 +15,12 @@ GLIBC = {"3.10": 35, "3.11": 36, "3.12": 39, "3.13": 41, "3.14": 41}
 NUMPY = {"3.10": "1", "3.11": "1", "3.12": "1", "3.13": "2"}
 """Python -> major version of that system's numpy, for which its camera packages are compiled."""
 
+JETSON = ("aarch64", "3.10")
+"""Machine and Python of JetPack 6."""
+
+_FOR_JETSON = "cuda-python>=12.6,<13"
+"""What TensorRT's own package, which JetPack brings, does not: copying to and from the GPU."""
+
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
 
 
@@ -33,6 +39,8 @@ def gather(checkout: Path, into: Path, *, arch: str, python: str) -> str:
     for extra in RUNTIMES:
         try:
             _download(into, where, [f"{own}[{extra}]", *pins])
+            if (arch, python) == JETSON:
+                _download(into, where, [_FOR_JETSON, *pins])
             _add_missing(into, where, pins, python, arch, extra)
             return extra
         except BundleError as error:

@@ -101,6 +101,8 @@ def test_it_installs_without_the_network_and_tells_how_to_go_on(device: Booted) 
     assert re.search(r"first code +\S{4}-\S{4}-\S{4} ", said)
     assert re.search(r"certificate +SHA-256 ([0-9A-F]{2}:){31}", said)
     assert "lamps        none on this board" in said
+    assert re.search(r"engines: cpu-int8 \S+ ms, cpu-float \S+ ms; auto takes cpu-", said)
+    assert device.path("/var/lib/interview-grader/engines.json").owner() != "root"
     assert device.says("hostname") == "interview-grader"
     assert device.says("systemctl", "is-enabled", UNIT) == "enabled"
     assert device.says("systemctl", "--failed", "--no-legend") == ""
@@ -132,6 +134,7 @@ def test_what_the_owner_asks_for_is_done_and_stays(device: Booted) -> None:
 def test_commands_look_at_the_services_state(device: Booted) -> None:
     said = device.run("interview-grader", "check").stdout
     assert "/var/lib/interview-grader" in said and said.splitlines()[-1] == "all is well"
+    assert "auto: fastest that agrees with the CPU" in said
     assert "the operator has no password yet" in device.run("interview-grader", "access", "list").stdout
     stranger = ("setpriv", "--reuid=nobody", "--clear-groups", "interview-grader")
     refused = device.run(*stranger, "sessions", "list", check=False)

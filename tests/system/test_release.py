@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -54,10 +55,17 @@ def test_a_bundle_for_another_board_has_what_only_that_one_needs(tmp_path):
     (path,) = tmp_path.glob("*-aarch64-py3.10.bundle")
     signers = tmp_path / "signers"
     signers.write_text(done.stdout.rpartition("need this line: ")[2])
-    wheels = [Path(name).name for name in bundle.verify(path, signers).files if name.endswith(".whl")]
+    files = bundle.verify(path, signers).files
+    wheels = [Path(name).name for name in files if name.endswith(".whl")]
     packages = {name.split("-")[0]: name for name in wheels}
     assert "aarch64" in packages["numpy"] and packages["numpy"].startswith("numpy-1.")
     assert "tomli" in packages, "Python 3.10 has no tomllib"
+    assert "aarch64" in packages["cuda_bindings"], "a Jetson's GPU"
+    if importlib.util.find_spec("onnx"):
+        made = {f"onnx/{path.name}" for path in (ROOT / "onnx").iterdir()}
+        assert {"onnx/compiled.json", "onnx/expression.onnx"} <= made <= files.keys()
+    else:
+        assert "goes without models for TensorRT" in done.stdout
     assert not [name for name in wheels if "x86_64" in name or "cp311-cp311" in name]
 
 

@@ -12,6 +12,8 @@ from appliance import config, layers, registry
 from appliance.build import make_reader
 from appliance.build_engine import choose_engine, models_in_use
 from appliance.config import Config, load
+from appliance.engines.coral import Coral
+from appliance.engines_there import unmeasured, what_is_there
 from appliance.errors import ConfigErrors
 from appliance.layers import Request
 from appliance.ranking import FILE, Measured, Ranking
@@ -132,3 +134,30 @@ def test_auto_hands_every_engine_its_own_defaults() -> None:
             assert ours[key].default == theirs[key].default, f"{backend}: {key}"
             taken.add(key)
     assert taken == ours.keys(), "settings that no engine takes"
+
+
+def test_measuring_is_due_when_something_else_is_there(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    assert unmeasured(config) == "nothing was measured yet"
+    now = what_is_there(config)
+    for there, models, due in (
+        (now, models_in_use(config), ""),
+        (now, "others", "other models were measured than those in use"),
+        ("an older runtime", models_in_use(config), f"measured was an older runtime, and here is {now}"),
+    ):
+        Ranking("a board", "2026-11-25", models, (CPU,), there).save(tmp_path)
+        assert unmeasured(config) == due
+
+
+def test_measuring_is_never_due_where_the_owner_chose(tmp_path: Path) -> None:
+    assert unmeasured(configured(tmp_path, backend="tflite")) == ""
+
+
+def test_what_is_there_names_accelerators_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path)
+    runtime = what_is_there(config)
+    assert "coral" not in runtime and "tensorrt" not in runtime
+    monkeypatch.setattr(Coral, "there", staticmethod(lambda settings: "abc"))
+    assert what_is_there(config) == f"{runtime}, coral abc"
