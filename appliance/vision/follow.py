@@ -246,7 +246,7 @@ class _Cuts:
 
 
 def _apart(one: Image, other: Image) -> float:
-    return float(np.abs(one.astype(np.int16) - other).mean())
+    return float(cv2.norm(one, other, cv2.NORM_L1)) / one.size
 
 
 def _in_turn(size: tuple[int, int]) -> list[Region]:
