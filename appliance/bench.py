@@ -36,7 +36,7 @@ RATIO_LIMIT, MEMORY_LIMIT_MB, START_LIMIT_S = 1.5, 200.0, 3.0
 ROUNDS = 4
 """Daemon and bare parts take turns so often: a machine that others use is now slower, now faster."""
 
-_WARM_UP_S = 3.0
+_WARM_UP_S = 2.0
 _CLIP_FRAMES = 150
 
 
