@@ -222,7 +222,7 @@ def _parser() -> _Parser:
     show.set_defaults(function=_config)
 
     bench = commands.add_parser("bench", parents=[common], help="measure speed and memory on this machine")
-    bench.add_argument("--seconds", type=_positive, default=20, metavar="N", help="length of the measurement")
+    bench.add_argument("--seconds", type=_positive, default=20, metavar="N", help="of the daemon, in all")
     bench.add_argument(
         "--engines", action="store_true", help="measure every engine that is there, for engine.backend = auto"
     )

@@ -64,7 +64,7 @@ class Pipeline:
         """Everybody in the next frame of a video; of more than `max_people` see `vision.choice`."""
         now = frame.captured
         expected = self._tracker.expected(now)
-        faces = self._chosen(self._search.find_next(frame.image, expected), expected)
+        faces = self._chosen(self._search.find_next(frame.image, expected, now), expected)
         numbers = self._tracker.update(faces, now)
         detected = time.monotonic()
         self._followed = {number: self._followed.get(number) or self._new() for number in self._tracker.known}

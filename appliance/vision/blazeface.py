@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from appliance.manifest import AnchorLayer, DetectorModel
 from appliance.ports import Engine
-from appliance.values import Face, Floats, Image
+from appliance.values import Face, Floats, Image, Tensor
 from appliance.vision.suppression import weighted_suppression
-from appliance.vision.tensors import dequantised, quantised
+from appliance.vision.tensors import Pixels, dequantised
 
 _COARSE = 2
 """A picture is first sampled down to this many times the input, cheaply, and only then averaged."""
@@ -45,10 +43,7 @@ class BlazeFace:
         order = [spec.name for spec in engine.outputs]
         self._boxes_at = order.index(model.decoding.boxes)
         self._scores_at = order.index(model.decoding.scores)
-        # A pixel has 256 values: what the input stores for each is computed once.
-        low, high = model.preprocessing.range
-        levels = np.linspace(low, high, 256, dtype=np.float32)
-        self._stored: NDArray[Any] = quantised(levels, engine.inputs[0])
+        self._pixels = Pixels(model.preprocessing.range, engine.inputs[0])
 
     @property
     def threshold(self) -> float:
@@ -59,33 +54,28 @@ class BlazeFace:
         """The faces in a blue-green-red picture, the surest first; boxes and keypoints in its pixels."""
         square, placement = letterbox(image, self._model.preprocessing.size)
         rgb = cv2.cvtColor(square, cv2.COLOR_BGR2RGB)
-        values = cv2.LUT(rgb, self._stored).reshape(self._engine.inputs[0].shape)
-        outputs, specs = self._engine.run(values), self._engine.outputs
-        return self.decode(
-            dequantised(outputs[self._boxes_at], specs[self._boxes_at]),
-            dequantised(outputs[self._scores_at], specs[self._scores_at]),
-            placement,
-            threshold,
-        )
+        outputs = self._engine.run(self._pixels.stored(np.asarray(rgb, np.uint8)))
+        return self.decode(outputs[self._boxes_at], outputs[self._scores_at], placement, threshold)
 
     def decode(
-        self, raw_boxes: Floats, raw_scores: Floats, placement: Placement, threshold: float | None = None
+        self, boxes: Tensor, scores: Tensor, placement: Placement, threshold: float | None = None
     ) -> list[Face]:
-        """Faces from raw outputs: (1, anchors, 4 + 2 * keypoints) offsets and (1, anchors, 1) logits."""
-        decoding, size = self._model.decoding, self._model.preprocessing.size
-        logits = raw_scores.reshape(-1)
+        """Faces from outputs as stored: (1, anchors, 4 + 2 * keypoints) offsets, (1, anchors, 1) logits."""
+        decoding, size, specs = self._model.decoding, self._model.preprocessing.size, self._engine.outputs
+        logits = dequantised(scores.reshape(-1), specs[self._scores_at])
         least = self._threshold if threshold is None else threshold
         sure = np.flatnonzero(logits >= math.log(least / (1.0 - least)))
         if not sure.size:
             return []
-        scores = 1.0 / (1.0 + np.exp(-np.minimum(logits[sure], decoding.score_clip)))
-        raw = raw_boxes.reshape(len(self._anchors), -1, 2)[sure] / decoding.raw_scale
+        found = 1.0 / (1.0 + np.exp(-np.minimum(logits[sure], decoding.score_clip)))
+        stored = boxes.reshape(len(self._anchors), -1, 2)[sure]
+        raw = dequantised(stored, specs[self._boxes_at]) / decoding.raw_scale
         center, half, keypoints = raw[:, :1], raw[:, 1:2] / 2, raw[:, 2:]
         points = np.concatenate([center - half, center + half, keypoints], axis=1)
         points += self._anchors[sure, None, :]
         offset = np.array([placement.left, placement.top], np.float32)
         points = (points * size - offset) / placement.scale
-        return weighted_suppression(points, scores.astype(np.float32))
+        return weighted_suppression(points, found.astype(np.float32))
 
     def close(self) -> None:
         """Let the engine go."""

@@ -7,6 +7,7 @@ the background must agree, so that nobody who moves is taken for a camera that d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 import cv2
 import numpy as np
@@ -54,7 +55,7 @@ def camera_shift(before: Floats, now: Floats, faces: Sequence[Box]) -> tuple[flo
     unmoved, energy = _blocks((new - old) ** 2 * seen), _blocks(new**2 * seen)
     coverage = _blocks(seen)
     voices = (coverage >= _LEAST_SEEN) & (energy >= _LEAST_DETAIL * coverage)
-    if voices.sum() < _LEAST_VOICES or np.median(unmoved[voices] / energy[voices]) < _CALM**2 * 2:
+    if voices.sum() < _LEAST_VOICES or median((unmoved[voices] / energy[voices]).tolist()) < _CALM**2 * 2:
         return 0.0, 0.0
     dx, dy = _refined(old, new, seen, _coarse(old, new, seen))
     if max(abs(dx), abs(dy)) * _HALF < _LEAST_PX or abs(dx) > _MOST * width or abs(dy) > _MOST * height:
@@ -103,13 +104,15 @@ def _refined(old: Floats, new: Floats, seen: Floats, shift: tuple[float, float])
     dx, dy = shift
     for _ in range(_STEPS):
         moved = _shifted(old, dx, dy)
-        across = cv2.Sobel(moved, cv2.CV_32F, 1, 0, ksize=1, scale=0.5) * seen
-        down = cv2.Sobel(moved, cv2.CV_32F, 0, 1, ksize=1, scale=0.5) * seen
-        error = new - moved
-        slopes = np.array([[(across * across).sum(), (across * down).sum()], [0.0, (down * down).sum()]])
-        slopes[1, 0] = slopes[0, 1]
-        if np.linalg.det(slopes) <= 1e-6:
+        across = (cv2.Sobel(moved, cv2.CV_32F, 1, 0, ksize=1, scale=0.5) * seen).ravel()
+        down = (cv2.Sobel(moved, cv2.CV_32F, 0, 1, ksize=1, scale=0.5) * seen).ravel()
+        error = (new - moved).ravel()
+        xx, xy, yy = float(across @ across), float(across @ down), float(down @ down)
+        wrong_x, wrong_y = float(across @ error), float(down @ error)
+        # Two equations with two unknowns, solved by Cramer's rule.
+        determinant = xx * yy - xy * xy
+        if determinant <= 1e-6:
             break
-        step = np.linalg.solve(slopes, np.array([(across * error).sum(), (down * error).sum()]))
-        dx, dy = dx - float(step[0]), dy - float(step[1])
+        dx -= (yy * wrong_x - xy * wrong_y) / determinant
+        dy -= (xx * wrong_y - xy * wrong_x) / determinant
     return dx, dy

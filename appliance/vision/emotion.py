@@ -11,7 +11,7 @@ from appliance.manifest import ClassifierModel
 from appliance.ports import Engine
 from appliance.values import EMOTIONS, Face, Floats, Image, Scores
 from appliance.vision.align import prepared, upright_crop
-from appliance.vision.tensors import dequantised, from_pixels
+from appliance.vision.tensors import Pixels, dequantised
 
 _LOGIT_LIMIT = 60.0
 """Beyond it a probability is 0 or 1 in float32 anyway, and its exponential overflows."""
@@ -34,6 +34,7 @@ class Classifier:
     def __init__(self, engine: Engine, model: ClassifierModel) -> None:
         self._engine = engine
         self._model = model
+        self._pixels = Pixels(model.preprocessing.range, engine.inputs[0])
         self._order = [model.classes.index(name) for name in EMOTIONS]
         self._offsets = np.array(model.calibration.offsets or [0.0] * len(EMOTIONS), np.float32)
         names = [spec.name for spec in engine.outputs]
@@ -60,7 +61,7 @@ class Classifier:
 
     def _answers(self, crop: Image) -> list[Floats]:
         pre = self._model.preprocessing
-        values = from_pixels(prepared(crop, pre.colour, pre.size), pre.range, self._engine.inputs[0])
+        values = self._pixels.stored(prepared(crop, pre.colour, pre.size))
         return [
             dequantised(value, spec).reshape(-1)
             for value, spec in zip(self._engine.run(values), self._engine.outputs, strict=True)

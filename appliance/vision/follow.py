@@ -18,6 +18,7 @@ from appliance.values import Box, Face, Image
 from appliance.vision.choice import chosen
 from appliance.vision.known import SHOW, Candidate, Known, Rejected, belongs, distance, matched
 from appliance.vision.looks import Looks, agreed, mean_score
+from appliance.vision.pace import Pace
 from appliance.vision.regions import Region, squares, tiles, whole
 from appliance.vision.suppression import same_face
 
@@ -26,6 +27,9 @@ _MOST_BETWEEN_SCANS = 2
 
 _REST_EVERY = 3
 """While somebody is known one frame in so many goes without a scan when nothing is urgent: a scan is dear."""
+
+_SCANS_PER_S = 10.0
+"""Nor are there more scans a second then: at 30 frames a second as many as at 15, and newcomers as soon."""
 
 _MOST_CANDIDATES = 4
 _REST = 12
@@ -62,6 +66,7 @@ class Follow:
         self._unscanned = 0
         self._frame = 0
         self._cuts = _Cuts()
+        self._pace = Pace(_SCANS_PER_S)
 
     def begin(self, image: Image, faces: Sequence[Face]) -> list[Face]:
         """Take over what was found in the first frame."""
@@ -69,8 +74,9 @@ class Follow:
         self._known = [Known(face, face.score, face.score) for face in chosen(faces, (), self._limit)]
         return list(faces)
 
-    def next(self, image: Image, expected: Sequence[Box]) -> list[Face]:
-        """The faces in the next frame; `expected`: where those shown in the last seconds should be."""
+    def next(self, image: Image, expected: Sequence[Box], now: float) -> list[Face]:
+        """The faces in the frame taken at `now`; `expected`: where those seen lately should be."""
+        self._pace.tell(now)
         self._expect(expected)
         is_cut = self._cuts.seen(image)
         for person in self._known:
@@ -166,7 +172,9 @@ class Follow:
             return
         else:
             self._unscanned = 0
-            self._scan(image)
+            if self._pace.due or not self._known:
+                self._scan(image)
+                self._pace.done()
 
     def _urgent(self) -> Callable[[Image], None] | None:
         for person in self._known:
@@ -246,7 +254,7 @@ class _Cuts:
 
 
 def _apart(one: Image, other: Image) -> float:
-    return float(np.abs(one.astype(np.int16) - other).mean())
+    return float(cv2.norm(one, other, cv2.NORM_L1)) / one.size
 
 
 def _in_turn(size: tuple[int, int]) -> list[Region]:

@@ -13,6 +13,9 @@ Series = NDArray[np.float64]
 _LOW_THIRD = 0.4307
 """A third of all normally distributed numbers lie within so many standard deviations."""
 
+_ROOM = 256
+"""Rows for which there is room at once: copying all of them for each new one would cost more."""
+
 _ENOUGH = 8
 """From fewer bends nothing is said of the noise."""
 
@@ -22,23 +25,41 @@ class History:
 
     def __init__(self, columns: int, span_s: float) -> None:
         self._span_s = span_s
-        self.times: Series = np.empty(0)
-        self.values: Series = np.empty((0, columns))
+        self._rows: Series = np.empty((_ROOM, 1 + columns))  # the times are the first column
+        self._first = self._end = 0
+
+    @property
+    def times(self) -> Series:
+        """When the rows were taken, shape (rows,)."""
+        return self._rows[self._first : self._end, 0]
+
+    @property
+    def values(self) -> Series:
+        """The rows, shape (rows, columns)."""
+        return self._rows[self._first : self._end, 1:]
 
     def add(self, now: float, *row: float) -> None:
         """One more row, taken at `now`."""
-        old = int(np.searchsorted(self.times, now - self._span_s))
-        self.times = np.append(self.times[old:], now)
-        self.values = np.vstack([self.values[old:], row])
+        rows = self._rows
+        while self._first < self._end and rows[self._first, 0] < now - self._span_s:
+            self._first += 1
+        if self._end == len(rows):
+            kept = rows[self._first :]
+            self._rows = rows = np.empty((len(kept) + _ROOM, rows.shape[1]))
+            self._first, self._end = 0, len(kept)
+            rows[: self._end] = kept
+        rows[self._end] = now, *row
+        self._end += 1
 
     def clear(self) -> None:
         """Begin anew."""
-        self.times, self.values = self.times[:0], self.values[:0]
+        self._first = self._end
 
     @property
     def lasted(self) -> float:
         """The seconds from the oldest row to the newest."""
-        return float(self.times[-1] - self.times[0]) if len(self.times) else 0.0
+        times = self.times
+        return float(times[-1] - times[0]) if len(times) else 0.0
 
 
 def jitter(values: Series, unknown: float) -> float:

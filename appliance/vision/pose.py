@@ -8,6 +8,7 @@ pair of rows nearest to it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ _CENTRED = MEAN_FACE - MEAN_FACE.mean(axis=0)
 _TO_CAMERA: Matrix = _CENTRED @ np.linalg.inv(_CENTRED.T @ _CENTRED)
 
 _LEAST_PX = 1e-3
-"""A face narrower than about this has no pose."""
+"""A face narrower than about this has no pose, nor has one whose keypoints lie on one line."""
 
 
 def pose_of(face: Face) -> Pose | None:
@@ -50,19 +51,23 @@ def pose_of(face: Face) -> Pose | None:
     """
     if len(face.keypoints) != len(MEAN_FACE):
         return None
-    camera = np.asarray(face.keypoints, np.float64).T @ _TO_CAMERA
-    if not np.abs(camera).max() > _LEAST_PX:  # not a number either
+    x, y = (np.asarray(face.keypoints, np.float64).T @ _TO_CAMERA).tolist()
+    area = math.hypot(x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0])
+    if not area > _LEAST_PX**2:  # not a number either
         return None
-    left, _, right = np.linalg.svd(camera, full_matrices=False)
-    across, down = left @ right
+    # The nearest orthonormal rows are (C C^T)^(-1/2) C; of two rows that root is known in closed form.
+    xx, xy, yy = (sum(p * q for p, q in zip(*pair, strict=True)) for pair in ((x, x), (x, y), (y, y)))
+    scale = area * math.sqrt(xx + yy + 2 * area)
+    across = [((yy + area) * p - xy * q) / scale for p, q in zip(x, y, strict=True)]
+    down = [((xx + area) * q - xy * p) / scale for p, q in zip(x, y, strict=True)]
     return _angles(across, down)
 
 
-def _angles(across: Matrix, down: Matrix) -> Pose:
+def _angles(across: Sequence[float], down: Sequence[float]) -> Pose:
     """The angles of a turn given by its first two rows, taken apart as yaw, then pitch, then roll."""
-    towards = np.array([across[2], down[2], across[0] * down[1] - across[1] * down[0]])
-    yaw = math.atan2(towards[0], towards[2])
-    pitch = math.atan2(-towards[1], math.hypot(towards[0], towards[2]))
+    right, lower, near = across[2], down[2], across[0] * down[1] - across[1] * down[0]
+    yaw = math.atan2(right, near)
+    pitch = math.atan2(-lower, math.hypot(right, near))
     # The head's own x and y axis, seen along where the nose points: their height there is that of `down`.
     roll = math.atan2(down[0], down[1])
     return Pose(math.degrees(yaw), math.degrees(pitch), math.degrees(roll))

@@ -25,13 +25,13 @@ class Search:
         """Every face in a picture that is looked at once, the surest first."""
         return self._all(image, None)
 
-    def find_next(self, image: Image, expected: Sequence[Box]) -> list[Face]:
-        """The faces in the next frame of a video; `expected`: where those known should be."""
+    def find_next(self, image: Image, expected: Sequence[Box], now: float) -> list[Face]:
+        """The faces in a video's next frame, taken at `now`; `expected`: where those known should be."""
         size = int(image.shape[1]), int(image.shape[0])
         if self._follow is None or self._follow.size != size:
             self._follow = Follow(self._looks, size, self._limit)
             return self._follow.begin(image, self._all(image, self._limit))
-        return self._follow.next(image, expected)
+        return self._follow.next(image, expected, now)
 
     def reset(self) -> None:
         """Forget what was seen: another picture, another film, another agreement."""

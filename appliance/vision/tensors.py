@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from appliance.values import Floats, Image, Tensor, TensorSpec
 
 
-def from_pixels(image: Image, value_range: tuple[float, float], spec: TensorSpec) -> Tensor:
-    """A picture as the input `spec` asks for: pixel 0 becomes the first of `value_range`, 255 the second."""
-    low, high = value_range
-    values = np.multiply(image, (high - low) / 255.0, dtype=np.float32).reshape(spec.shape)
-    values += np.float32(low)
-    return quantised(values, spec)
+class Pixels:
+    """Makes pictures the input that `spec` asks for: pixel 0 is the first of the range, 255 the second."""
+
+    def __init__(self, value_range: tuple[float, float], spec: TensorSpec) -> None:
+        low, high = value_range
+        # A pixel has 256 values: what the input stores for each is computed once.
+        self._stored: NDArray[Any] = quantised(np.linspace(low, high, 256, dtype=np.float32), spec)
+        self._shape = spec.shape
+
+    def stored(self, image: Image) -> Tensor:
+        """The input for a picture that has its size and channels already."""
+        return cv2.LUT(image, self._stored).reshape(self._shape)
 
 
 def quantised(values: Floats, spec: TensorSpec) -> Tensor:

@@ -11,8 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from appliance.values import Box, Face
 from appliance.vision.assignment import IMPOSSIBLE, cheapest_pairs
 
@@ -97,8 +95,7 @@ def _pair(expected: Sequence[Box], found: Sequence[Box]) -> dict[int, int]:
     """Which found box belongs to which expected one: as many pairs as possible at the least distance."""
     if not found or not expected:
         return {}
-    costs = np.array([[_distance(box, place) for place in expected] for box in found])
-    return dict(cheapest_pairs(costs))
+    return dict(cheapest_pairs([[_distance(box, place) for place in expected] for box in found]))
 
 
 def _distance(box: Box, place: Box) -> float:

@@ -17,7 +17,7 @@ import pytest
 
 from appliance.manifest import DetectorModel, Manifest
 from appliance.values import Tensor
-from appliance.vision.tensors import from_pixels
+from appliance.vision.tensors import Pixels
 from tests.machine import ROOT
 from tests.system import arm64
 from tests.system.answers import answers
@@ -82,7 +82,7 @@ def _fitting(crop: Tensor, model: Any) -> Tensor:
     size = model.preprocessing.size
     colour = cv2.COLOR_BGR2GRAY if model.preprocessing.colour == "grey" else cv2.COLOR_BGR2RGB
     pixels = cv2.resize(cv2.cvtColor(crop, colour), (size, size), interpolation=cv2.INTER_AREA)
-    return from_pixels(pixels, model.preprocessing.range, model.inputs[0].spec())
+    return Pixels(model.preprocessing.range, model.inputs[0].spec()).stored(pixels)
 
 
 @pytest.fixture(scope="module", params=SUITES)

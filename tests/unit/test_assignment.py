@@ -37,7 +37,7 @@ def best(costs: NDArray[np.float64]) -> tuple[int, float]:
 @settings(deadline=None)
 @given(matrices())
 def test_as_many_pairs_as_possible_at_the_least_total(costs: NDArray[np.float64]) -> None:
-    pairs = cheapest_pairs(costs)
+    pairs = cheapest_pairs(costs.tolist())
     rows, columns = [row for row, _ in pairs], [column for _, column in pairs]
     assert len(set(rows)) == len(rows) and len(set(columns)) == len(columns)
     assert all(costs[pair] < IMPOSSIBLE for pair in pairs)
@@ -47,9 +47,9 @@ def test_as_many_pairs_as_possible_at_the_least_total(costs: NDArray[np.float64]
 
 
 def test_the_greedy_choice_is_not_taken() -> None:
-    assert cheapest_pairs(np.array([[0.1, 0.2], [0.2, 0.9]])) == [(0, 1), (1, 0)]
+    assert cheapest_pairs([[0.1, 0.2], [0.2, 0.9]]) == [(0, 1), (1, 0)]
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (4, 1), (3, 3)])
 def test_nothing_is_paired_where_nothing_fits(shape: tuple[int, int]) -> None:
-    assert cheapest_pairs(np.full(shape, IMPOSSIBLE)) == []
+    assert cheapest_pairs(np.full(shape, IMPOSSIBLE).tolist()) == []

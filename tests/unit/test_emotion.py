@@ -15,7 +15,7 @@ from appliance.manifest import ClassifierModel, Manifest
 from appliance.resources import models_dir
 from appliance.values import EMOTIONS, Box, Face, Scores, TensorSpec
 from appliance.vision.emotion import Classifier, softmax
-from appliance.vision.tensors import dequantised, from_pixels, quantised
+from appliance.vision.tensors import Pixels, dequantised, quantised
 from tests.doubles.parts import CannedEngine, noise, picture
 
 MANIFEST = Manifest.load(models_dir())
@@ -127,7 +127,7 @@ def test_quantising_there_and_back_is_off_by_half_a_step(values: list[float]) ->
 def test_a_plain_tensor_is_not_scaled() -> None:
     spec = TensorSpec("t", (1, 2, 2, 1), "float32")
     image = np.array([[0, 255], [51, 102]], np.uint8)
-    assert from_pixels(image, (0.0, 1.0), spec).ravel() == pytest.approx([0, 1, 0.2, 0.4])
+    assert Pixels((0.0, 1.0), spec).stored(image).ravel() == pytest.approx([0, 1, 0.2, 0.4])
     assert dequantised(np.array([3.0]), spec) == pytest.approx([3.0])
 
 

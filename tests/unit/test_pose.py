@@ -99,7 +99,15 @@ def test_keypoints_off_by_a_fiftieth_of_the_face_move_it_by_a_few_degrees() -> N
 
 
 @pytest.mark.parametrize(
-    "keypoints", [(), ((1.0, 1.0),) * 6, ((1.0, 2.0), (3.0, 2.0)), ((float("nan"), 0.0),) * 6]
+    "keypoints",
+    [
+        (),
+        ((1.0, 1.0),) * 6,
+        ((1.0, 2.0), (3.0, 2.0)),
+        ((float("nan"), 0.0),) * 6,
+        tuple((float(x), 2.0 * x) for x in (0, 10, 5, 5, -4, 14)),
+    ],
+    ids=["none", "one place", "two", "no numbers", "one line"],
 )
 def test_without_six_points_apart_there_is_no_pose(keypoints: tuple[tuple[float, float], ...]) -> None:
     assert pose_of(Face(Box(0, 0, 10, 10), 1.0, keypoints)) is None

@@ -110,13 +110,13 @@ def people(eyes: Eyes, first_picture: Image) -> list[Cutout]:
     return people_of(first_picture, eyes.search.find_all)
 
 
-def watch(eyes: Eyes, film: Iterator[Shot] | chain[Shot]) -> list[Seen]:
-    """The whole film through search and tracker, at `FPS`."""
+def watch(eyes: Eyes, film: Iterator[Shot] | chain[Shot], fps: float = FPS) -> list[Seen]:
+    """The whole film through search and tracker, at `fps`."""
     eyes.search.reset()
     tracker, seen = Tracker(expiry_s=EXPIRY_S), []
     for number, shot in enumerate(film):
-        now, before = number / FPS, eyes.runs
-        faces = eyes.search.find_next(shot.image, tracker.expected(now))
+        now, before = number / fps, eyes.runs
+        faces = eyes.search.find_next(shot.image, tracker.expected(now), now)
         numbers = tracker.update(faces, now)
         seen.append(Seen(shot, dict(zip(numbers, faces, strict=True)), eyes.runs - before))
     return seen
@@ -186,8 +186,9 @@ def test_a_picture_of_any_size_can_be_searched(eyes: Eyes, size: tuple[int, int]
     image = noise(*size)
     assert all(isinstance(face, Face) for face in eyes.search.find_all(image))
     eyes.search.reset()
-    for _ in range(3):
-        assert all(isinstance(face, Face) for face in eyes.search.find_next(image, [Box(0, 0, 5, 5)]))
+    for number in range(3):
+        faces = eyes.search.find_next(image, [Box(0, 0, 5, 5)], number / FPS)
+        assert all(isinstance(face, Face) for face in faces)
 
 
 def test_without_a_verifier_the_detector_looks_twice(
@@ -216,10 +217,11 @@ def test_each_further_person_costs_at_most_one_more_run(eyes: Eyes, people: list
     assert mean_runs(seen) <= 3.05
 
 
+@pytest.mark.parametrize("fps", [FPS, 2 * FPS])
 @pytest.mark.parametrize("known", [True, False], ids=["beside somebody", "in an empty room"])
 @pytest.mark.parametrize("place", [(0.06, 0.2), (0.93, 0.8), (0.5, 0.15), (0.35, 0.6)])
 def test_a_newcomer_is_found_within_a_second(
-    eyes: Eyes, people: list[Cutout], place: tuple[float, float], known: bool
+    eyes: Eyes, people: list[Cutout], place: tuple[float, float], known: bool, fps: int
 ) -> None:
     first = [Standing(people[1], 0.1, 0.7, 0.4)] if known else []
     enter = 12
@@ -227,11 +229,22 @@ def test_a_newcomer_is_found_within_a_second(
     def script(number: int) -> list[Standing]:
         return first + ([Standing(people[0], 0.04, *place)] if number >= enter else [])
 
-    seen = watch(eyes, Room(11).film(enter + FPS + 1, script))
+    seen = watch(eyes, Room(11).film(enter + fps + 1, script), fps)
     late = [frame.who(frame.shot.faces[-1]) is not None for frame in seen[enter:]].index(True)
-    assert late <= FPS
+    assert late <= fps
     assert mean_runs(seen[: enter + 1]) <= 2.05
     assert max(frame.runs for frame in seen[1:]) <= (3 if known else 2)
+
+
+def test_a_faster_camera_costs_no_more_scans_a_second(eyes: Eyes, people: list[Cutout]) -> None:
+    """A second of film at 15 and at 30 frames: each further frame costs the one look at the person known."""
+
+    def spent(fps: int) -> int:
+        seen = watch(eyes, Room(2).film(2 * fps + 1, lambda _: [Standing(people[0], 0.1, 0.4)]), fps)
+        return sum(frame.runs for frame in seen[1:])
+
+    slow, fast = spent(FPS), spent(2 * FPS)
+    assert fast - slow <= 2 * FPS + 8, "second opinions come by the frame, and two scans are saved at first"
 
 
 def test_who_turns_away_and_back_keeps_the_number(eyes: Eyes, people: list[Cutout]) -> None:
@@ -294,11 +307,11 @@ def test_no_more_are_followed_than_are_read(
         BlazeFace(engine, model, threshold=0.5) for engine, model in zip(engines, models, strict=True)
     )
     search = Search(one, other, limit=1)
-    faces = search.find_next(first_picture, [])
+    faces = search.find_next(first_picture, [], 0.0)
     largest = max(faces, key=lambda face: face.box.area)
-    for _ in range(12):
+    for number in range(1, 13):
         before = sum(engine.runs for engine in engines)
-        found = search.find_next(first_picture, [largest.box])
+        found = search.find_next(first_picture, [largest.box], number / FPS)
         assert any(face.box.iou(largest.box) > 0.5 for face in found)
         assert sum(engine.runs for engine in engines) - before <= 3
     search.close()
@@ -313,12 +326,12 @@ def test_the_first_frame_is_searched_all_over_but_in_bounds(eyes: Eyes, people: 
 
 def test_reset_forgets_and_a_frame_of_another_size_begins_anew(eyes: Eyes, first_picture: Image) -> None:
     eyes.search.reset()
-    assert len(eyes.search.find_next(first_picture, [])) == 2
+    assert len(eyes.search.find_next(first_picture, [], 0.0)) == 2
     before = eyes.runs
-    assert len(eyes.search.find_next(first_picture[:, : first_picture.shape[1] // 2], [])) == 1
+    assert len(eyes.search.find_next(first_picture[:, : first_picture.shape[1] // 2], [], 0.1)) == 1
     assert eyes.runs - before > 2
     eyes.search.reset()
-    assert eyes.search.find_next(picture(1280, 720, 90), []) == []
+    assert eyes.search.find_next(picture(1280, 720, 90), [], 0.2) == []
 
 
 def longest_run(flags: Sequence[bool]) -> int:
