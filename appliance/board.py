@@ -49,10 +49,10 @@ def memory_mb() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
 
 
-def temperature() -> float | None:
+def temperature(sys: Path = Path("/sys")) -> float | None:
     """The hottest thermal zone, in degrees Celsius; None where none is told."""
     found = []
-    for zone in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
+    for zone in (sys / "class/thermal").glob("thermal_zone*/temp"):
         with contextlib.suppress(OSError, ValueError):
             found.append(int(zone.read_text(encoding="ascii")) / 1000)
     return max(found, default=None)

@@ -13,6 +13,7 @@ from appliance.build import make_appliance
 from appliance.config import Config
 from appliance.errors import WorkerStuck
 from appliance.notify import Notifier
+from appliance.strain import Strain
 from appliance.web.listener import network_url
 from appliance.web.server import Server
 from appliance.workers import Worker
@@ -34,6 +35,7 @@ class Daemon:
         self._stop = stop
         self._faults: list[str] = []
         self._notifier = Notifier()
+        self._strain = Strain()
         self._appliance = make_appliance(config, stop=self._stop, failed=self._fail)
 
     def run(self, announce: Callable[[str], None]) -> int:
@@ -71,6 +73,7 @@ class Daemon:
                 self._fail(str(stuck))
                 return
             appliance.site.session.tick()
+            appliance.health.strain = self._strain.look()
             self._notifier.alive()
             if time.monotonic() >= remind_at:
                 self._warn_if_open()

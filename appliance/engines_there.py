@@ -9,10 +9,9 @@ from typing import Any
 from appliance import ranking, registry
 from appliance.build_engine import CPU, fitted, models_in_use
 from appliance.config import Config
-from appliance.engines.tflite import load_runtime
 from appliance.errors import ApplianceError
 
-ACCELERATORS = ("coral", "tensorrt")
+BACKENDS = (CPU, "coral", "tensorrt")
 
 
 def unmeasured(config: Config) -> str:
@@ -35,10 +34,7 @@ def what_is_there(config: Config) -> str:
 
 
 def _parts(config: Config) -> Iterator[str]:
-    cpu: Any = fitted(config, CPU, {}).settings
-    runtime = load_runtime(cpu.runtime)
-    yield f"{runtime.package} {runtime.version}"
-    for backend in ACCELERATORS:
+    for backend in BACKENDS:
         kind: Any = registry.load("engine", backend)
         with contextlib.suppress(ApplianceError):
             yield f"{backend} {kind.there(fitted(config, backend, {}).settings)}"

@@ -14,13 +14,14 @@ from appliance.values import LampState
 
 @dataclass(frozen=True)
 class Condition:
-    """All that the lamps depend on: the verdict of `Health`, the camera, records and accelerator."""
+    """All that the lamps depend on: the verdict of `Health`, the camera, records, accelerator and board."""
 
     verdict: str
     camera: str = "closed"
     lamp_failed: bool = False
     records: str = "ok"
     accelerator_failed: bool = False
+    strained: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ FAULTS = (
         "plug it in again; it is tried again by itself, the page /about says why it is not used",
         lambda now: now.accelerator_failed,
     ),
+    Fault(
+        7,
+        "the board is too hot or gets too little power, and works slower",
+        "the page and the log say which; give it air or a fan, or the board's own power supply",
+        lambda now: now.strained,
+    ),
 )
 """The fewest blinks first: of several faults the first is shown."""
 
@@ -84,6 +91,7 @@ def condition(health: Health, session_state: str, live_s: float) -> Condition:
         camera.lamp_failed,
         health.records,
         accelerator_failed=health.accelerator_failed,
+        strained=bool(health.strain),
     )
 
 

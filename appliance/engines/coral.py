@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -69,7 +70,7 @@ class Coral(TFLite):
         self.description = f"Edge TPU through {self.description}"
 
     @staticmethod
-    def there(settings: CoralSettings) -> str:
+    def there(settings: Any) -> str:
         """What is installed for it; touches no stick. Raises `BackendMissing` or `ModelError`."""
         _need(settings.library)
         return digest(Path(settings.compiled) / LISTING)[:12]

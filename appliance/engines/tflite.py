@@ -88,6 +88,12 @@ class TFLite:
         self.inputs = tuple(_spec(detail) for detail in self._inputs)
         self.outputs = tuple(_spec(detail) for detail in self._outputs)
 
+    @staticmethod
+    def there(settings: Any) -> str:
+        """What is installed for it; raises `BackendMissing`."""
+        runtime = load_runtime(settings.runtime)
+        return f"{runtime.package} {runtime.version}"
+
     def run(self, tensor: Tensor) -> list[Tensor]:
         """The outputs for one input of exactly the shape and type in `inputs`."""
         if self._interpreter is None:

@@ -78,6 +78,7 @@ class Site:
             "camera": self.health.camera_json(),
             "engine": self.engine(),
             "storage": {"state": self.store.status.state, "reason": self.store.status.reason},
+            "board": {"strain": self.health.strain or None},
             "viewers": self.viewers.count,
             "session": _session_json(self.session),
             "reading": self.reading(),

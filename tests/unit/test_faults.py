@@ -13,7 +13,7 @@ from appliance.values import LampState
 from tests.doubles.parts import frame
 from tests.machine import ROOT
 
-CAMERA, LAMP, FULL, WRITING, DAMAGED, ACCELERATOR = 1, 2, 3, 4, 5, 6
+CAMERA, LAMP, FULL, WRITING, DAMAGED, ACCELERATOR, STRAINED = 1, 2, 3, 4, 5, 6, 7
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,8 @@ CAMERA, LAMP, FULL, WRITING, DAMAGED, ACCELERATOR = 1, 2, 3, 4, 5, 6
         (Condition("ok", "open", records="set_aside"), DAMAGED),
         (Condition("ok", "open", accelerator_failed=True), ACCELERATOR),
         (Condition("ok", "open", records="full", accelerator_failed=True), FULL),
+        (Condition("idle", strained=True), STRAINED),
+        (Condition("ok", "open", accelerator_failed=True, strained=True), ACCELERATOR),
         (Condition("failing", "lost", records="full"), CAMERA),
         (Condition("failing", "lost", lamp_failed=True, records="set_aside"), LAMP),
     ],
@@ -58,7 +60,9 @@ def test_they_depend_on_the_health_and_nothing_else() -> None:
     assert condition(health, "live", 1.0) == Condition("ok", "open")
     health.accelerator_failed = True
     assert condition(health, "live", 1.0) == Condition("ok", "open", accelerator_failed=True)
-    health.accelerator_failed = False
+    health.accelerator_failed, health.strain = False, "it is too hot"
+    assert condition(health, "live", 1.0) == Condition("ok", "open", strained=True)
+    health.strain = ""
     health.records_are("full")
     health.camera_is("lost", "no such pin", lamp_failed=True)
     assert condition(health, "live", 1.0) == Condition("failing", "lost", True, "full")
