@@ -16,6 +16,7 @@ from typing import Any
 
 from appliance.errors import ApplianceError, ConfigError
 from appliance.gpio import load_gpiozero, make_factory
+from appliance.jetson_gpio import Contact
 from appliance.session import Session
 from appliance.standing import IDLE
 
@@ -118,24 +119,11 @@ class Pressed:
 
 
 class Button:
-    """A button on a GPIO pin, between the pin and ground."""
+    """A button on a pin, between the pin and ground."""
 
     def __init__(self, pin: int, factory: str, presses: Pressed) -> None:
         """Claims the pin; raises `ConfigError` when it cannot be had."""
-        gpiozero = load_gpiozero("session.button_pin", str(pin))
-        try:
-            self._button: Any = gpiozero.Button(
-                pin,
-                bounce_time=None if factory == "mock" else _BOUNCE_S,
-                pin_factory=make_factory(factory),
-            )
-        except Exception as error:  # whatever the vendors' code raises: lgpio's is no more than that
-            raise ConfigError(
-                f"the button cannot be had: {type(error).__name__}: {error}; check the pin and "
-                "session.button_factory",
-                key="session.button_pin",
-                value=pin,
-            ) from error
+        self._button: Any = Contact(pin) if factory == "jetson" else _on_gpiozero(pin, factory)
         self._presses = presses
         self._timers: list[threading.Timer] = []
         self._button.when_pressed = self._pressed
@@ -167,3 +155,20 @@ class Button:
     def _forget(self) -> None:
         for timer in self._timers:
             timer.cancel()
+
+
+def _on_gpiozero(pin: int, factory: str) -> Any:
+    gpiozero = load_gpiozero("session.button_pin", str(pin))
+    try:
+        return gpiozero.Button(
+            pin,
+            bounce_time=None if factory == "mock" else _BOUNCE_S,
+            pin_factory=make_factory(factory),
+        )
+    except Exception as error:  # whatever the vendors' code raises: lgpio's is no more than that
+        raise ConfigError(
+            f"the button cannot be had: {type(error).__name__}: {error}; check the pin and "
+            "session.button_factory",
+            key="session.button_pin",
+            value=pin,
+        ) from error

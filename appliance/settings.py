@@ -177,9 +177,15 @@ class SessionSettings(_Section):
         le=24,
         description="An agreement that nobody ended has ended after so long, in hours.",
     )
-    button_pin: int = Field(-1, ge=-1, le=64, description="Pin of the button, a GPIO number; -1: none.")
-    button_factory: Factory = Field(
-        "default", description="gpiozero's pin factory for the button; mock drives no hardware."
+    button_pin: int = Field(
+        -1,
+        ge=-1,
+        le=64,
+        description="Pin of the button: a GPIO number, on a Jetson one of the header; -1: none.",
+    )
+    button_factory: Literal[Factory, "jetson"] = Field(
+        "default",
+        description="gpiozero's pin factory for the button, or jetson: Jetson.GPIO; mock drives no hardware.",
     )
     button_people: int = Field(
         1, ge=1, le=32, description="How many people agree when the button starts a session."

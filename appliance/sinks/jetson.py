@@ -5,15 +5,17 @@ Written against version 2.1.13 of it (`setmode`, `setwarnings`, `setup`, `output
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.errors import BackendMissing, ConfigError
+from appliance.errors import ConfigError
+from appliance.jetson_gpio import load_jetson, unfit
 from appliance.palette import plain
 from appliance.sinks.bank import Bank
+
+_LAMPS = "the lamps", "lamps.backend", "jetson"
 
 
 class JetsonSettings(BaseModel):
@@ -47,19 +49,17 @@ class JetsonLamps(Bank):
         if min(colour := (settings.red, settings.green, settings.blue)) >= 0:
             pins["colour"] = colour
         _refuse_twice(pins)
-        gpio = _load()
+        gpio = load_jetson(*_LAMPS)
         try:
-            gpio.setwarnings(False)  # it warns of every pin that it may not read /dev/mem to look it up
-            gpio.setmode(gpio.BOARD)
             self._lamps = {role: _Lamp(gpio, numbers) for role, numbers in pins.items()}
         except Exception as error:  # whatever the vendor's code raises
-            raise _unfit(error) from error
+            raise unfit(error, *_LAMPS) from error
 
     @staticmethod
     def check(settings: JetsonSettings) -> None:
         """Whether lamps could be had, without claiming a pin; raises `ConfigError`."""
         del settings
-        _load()
+        load_jetson(*_LAMPS)
 
     @staticmethod
     def _colour(label: str) -> tuple[float, float, float]:
@@ -94,26 +94,3 @@ def _refuse_twice(pins: dict[str, tuple[int, ...]]) -> None:
             key="lamps.backend",
             value="jetson",
         )
-
-
-def _load() -> Any:
-    try:
-        return importlib.import_module("Jetson.GPIO")
-    except ImportError as error:
-        raise BackendMissing(
-            f"Jetson.GPIO cannot be loaded ({error}); sudo apt install python3-jetson-gpio, or set "
-            'lamps.backend = "none"',
-            key="lamps.backend",
-            value="jetson",
-        ) from error
-    except Exception as error:  # on another computer, and without the right to use the pins
-        raise _unfit(error) from error
-
-
-def _unfit(error: Exception) -> ConfigError:
-    return ConfigError(
-        f"the lamps cannot be had: {type(error).__name__}: {error}; check the pins, and that this is a "
-        "Jetson and its user in the group gpio",
-        key="lamps.backend",
-        value="jetson",
-    )

@@ -1,9 +1,11 @@
-"""The button: what short and long presses mean, with gpiozero's own mock pins where pins matter."""
+"""The button: what short and long presses mean; on gpiozero's mock pins and a double of Jetson.GPIO."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 import threading
-from collections.abc import Iterator
+import time
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ from gpiozero.pins import mock
 from appliance import button, gpio
 from appliance.button import HOLD_S, OFF_S, RESET_S, Button, Pressed
 from appliance.errors import ConfigError, PowerError
+from appliance.jetson_gpio import Contact
 from tests.doubles.agreements import MemoryRecords, make_session
 from tests.doubles.parts import WITHIN_S
+from tests.machine import ROOT
 
 
 class Rig:
@@ -205,9 +209,12 @@ def test_held_from_power_up_it_resets_the_access_and_nothing_else(seconds: float
 
 
 class Pins:
-    def __init__(self) -> None:
-        self.factory: Any = mock.MockFactory()
-        self.pin = self.factory.pin("GPIO5")
+    """A button on pin 16, of gpiozero or of Jetson.GPIO: the same holds for both."""
+
+    PIN = 16
+
+    def __init__(self, factory: str) -> None:
+        self.factory = factory
         self.session = make_session("3", records=MemoryRecords())
         self.reset, self.off = threading.Event(), threading.Event()
 
@@ -215,7 +222,23 @@ class Pins:
         pressed = Pressed(
             self.session, printed_notice="3", people=1, reset_access=self.reset.set, power_off=self.off.set
         )
-        return Button(5, "mock", pressed)
+        return Button(self.PIN, self.factory, pressed)
+
+    def down(self) -> None:
+        raise NotImplementedError
+
+    def up(self) -> None:
+        raise NotImplementedError
+
+    def down_before_it_is_claimed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        raise NotImplementedError
+
+    def press(self) -> None:
+        """As short as a finger can."""
+        self.down()
+        time.sleep(0.1)
+        self.up()
+        time.sleep(0.1)
 
     def reaches(self, state: str) -> bool:
         session = self.session
@@ -223,33 +246,64 @@ class Pins:
             return session._changed.wait_for(lambda: session.state == state, WITHIN_S)
 
 
-@pytest.fixture
-def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pins]:
-    made = Pins()
-    monkeypatch.setattr(button, "make_factory", lambda name: made.factory)
-    monkeypatch.setattr(button, "HOLD_S", 0.3)
-    monkeypatch.setattr(button, "OFF_S", 0.8)
-    yield made
-    made.factory.close()
+class GpiozeroPins(Pins):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__("mock")
+        self._made: Any = mock.MockFactory()
+        self._pin = self._made.pin(f"GPIO{self.PIN}")
+        monkeypatch.setattr(button, "make_factory", lambda name: self._made)
+
+    def down(self) -> None:
+        self._pin.drive_low()
+
+    def up(self) -> None:
+        self._pin.drive_high()
+
+    def down_before_it_is_claimed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # gpiozero's mock lets a pin go up when it is claimed; a real one stays where the finger holds it.
+        monkeypatch.setattr(type(self._pin), "_set_pull", lambda pin, pull: pin.drive_low())
+
+
+class JetsonPins(Pins):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__("jetson")
+        monkeypatch.syspath_prepend(str(ROOT / "tests/doubles/jetson"))
+        for name in ("Jetson.GPIO", "Jetson"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        self._gpio = importlib.import_module("Jetson.GPIO")
+        self._gpio.forget()
+
+    def down(self) -> None:
+        self._gpio.outside[self.PIN] = self._gpio.LOW
+
+    def up(self) -> None:
+        self._gpio.outside[self.PIN] = self._gpio.HIGH
+
+    def down_before_it_is_claimed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.down()
+
+
+@pytest.fixture(params=[GpiozeroPins, JetsonPins], ids=["gpiozero", "jetson"])
+def pins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pins:
+    monkeypatch.setattr(button, "HOLD_S", 0.5)
+    monkeypatch.setattr(button, "OFF_S", 1.0)
+    return request.param(monkeypatch)
 
 
 def test_a_pin_starts_stops_and_withdraws(pins: Pins) -> None:
     made = pins.button()
     try:
-        pins.pin.drive_low()
-        pins.pin.drive_high()
+        pins.press()
         assert pins.reaches("live")
-        pins.pin.drive_low()
-        pins.pin.drive_high()
+        pins.press()
         assert pins.reaches("idle")
-        pins.pin.drive_low()
-        pins.pin.drive_high()
+        pins.press()
         assert pins.reaches("live")
-        pins.pin.drive_low()
+        pins.down()
         assert pins.reaches("idle"), "held"
         records = pins.session._records
         assert isinstance(records, MemoryRecords) and len(records.erased) == 1
-        pins.pin.drive_high()
+        pins.up()
         assert pins.session.state == "idle"
     finally:
         made.close()
@@ -259,9 +313,9 @@ def test_a_pin_starts_stops_and_withdraws(pins: Pins) -> None:
 def test_a_pin_that_is_held_switches_the_device_off(pins: Pins) -> None:
     made = pins.button()
     try:
-        pins.pin.drive_low()
+        pins.down()
         assert pins.off.wait(WITHIN_S)
-        pins.pin.drive_high()
+        pins.up()
         assert pins.session.state == "idle"
     finally:
         made.close()
@@ -270,8 +324,7 @@ def test_a_pin_that_is_held_switches_the_device_off(pins: Pins) -> None:
 def test_a_pin_that_was_let_go_in_time_does_not(pins: Pins) -> None:
     made = pins.button()
     try:
-        pins.pin.drive_low()
-        pins.pin.drive_high()
+        pins.press()
         assert pins.reaches("live")
         timers = list(made._timers)
         assert len(timers) == 2
@@ -287,8 +340,7 @@ def test_a_pin_that_is_down_at_power_up_resets_the_access(
     pins: Pins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(button, "RESET_S", 0.3)
-    # gpiozero's mock lets a pin go up when it is claimed; a real one stays where the finger holds it.
-    monkeypatch.setattr(type(pins.pin), "_set_pull", lambda pin, pull: pin.drive_low())
+    pins.down_before_it_is_claimed(monkeypatch)
     made = pins.button()
     try:
         assert pins.reset.wait(WITHIN_S)
@@ -301,3 +353,34 @@ def test_a_pin_that_cannot_be_had_is_a_mistake_in_one_line(monkeypatch: pytest.M
     monkeypatch.setattr(button, "make_factory", lambda name: gpio.make_factory("lgpio"))
     with pytest.raises(ConfigError, match=r"session\.button_pin = 5"):
         Button(5, "lgpio", Rig().pressed)
+
+
+def test_without_jetson_gpio_it_is_a_mistake_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "Jetson.GPIO", None)
+    with pytest.raises(ConfigError, match=r"python3-jetson-gpio, or leave out the button"):
+        Button(36, "jetson", Rig().pressed)
+
+
+def test_a_pin_that_the_header_has_not_is_a_mistake_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    JetsonPins(monkeypatch)
+    with pytest.raises(ConfigError, match=r"the button cannot be had: ValueError: Channel 5 is invalid"):
+        Button(5, "jetson", Rig().pressed)
+
+
+def test_a_jetson_s_contact_that_bounces_is_one_press(monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = JetsonPins(monkeypatch)
+    levels, all_read = [1, 0, 1, 0, 1, 0, 0, 1, 0, 0], threading.Event()
+
+    def read(pin: int) -> int:
+        if len(levels) > 1:
+            return levels.pop(0)
+        all_read.set()
+        return levels[0]
+
+    monkeypatch.setattr(pins._gpio, "input", read)
+    contact, heard = Contact(36), []
+    contact.when_pressed = lambda: heard.append("down")
+    contact.when_released = lambda: heard.append("up")
+    assert all_read.wait(WITHIN_S)
+    contact.close()
+    assert heard == ["down"]

@@ -20,6 +20,10 @@ levels: dict[int, int] = {}
 claimed: list[int] = []
 """Every pin that was claimed, in order."""
 
+outside: dict[int, int] = {}
+"""What a test puts onto an input; high where it does not."""
+
+_inputs: set[int] = set()
 _set: dict[str, int | bool] = {}
 
 
@@ -27,6 +31,8 @@ def forget() -> None:
     """As freshly imported."""
     levels.clear()
     claimed.clear()
+    outside.clear()
+    _inputs.clear()
     _set.clear()
 
 
@@ -46,7 +52,11 @@ def setup(channels: int | Sequence[int], direction: int, initial: int | None = N
     for channel in _known(channels):
         if channel in levels:
             raise AssertionError("the real one calls its cleanup here, which closes files of others")
-        levels[channel] = HIGH if initial is None else initial
+        if direction == IN:
+            _inputs.add(channel)
+        # An input is as the wire outside makes it: high by its resistor, or what a finger has put there.
+        driven = HIGH if initial is None else initial
+        levels[channel] = outside.get(channel, HIGH) if direction == IN else driven
         claimed.append(channel)
         if _set.get("warnings", True):
             warnings.warn("Could not open /dev/mem for pinmux check.", stacklevel=2)
@@ -54,9 +64,16 @@ def setup(channels: int | Sequence[int], direction: int, initial: int | None = N
 
 def output(channels: int | Sequence[int], values: int) -> None:
     for channel in _known(channels):
-        if channel not in levels:
+        if channel not in levels or channel in _inputs:
             raise RuntimeError("The GPIO channel has not been set up as an OUTPUT")
         levels[channel] = values
+
+
+def input(channel: int) -> int:
+    (known,) = _known(channel)
+    if known not in levels:
+        raise RuntimeError("You must setup() the GPIO channel first")
+    return outside.get(known, HIGH) if known in _inputs else levels[known]
 
 
 def cleanup(channel: int | None = None) -> None:

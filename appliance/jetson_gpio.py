@@ -1,0 +1,86 @@
+"""NVIDIA's Jetson.GPIO: loaded only when wanted, and a button on one of its pins.
+
+Written against version 2.1.13 of it (`setmode`, `setwarnings`, `setup`, `input`); not yet run on a Jetson.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from appliance.errors import BackendMissing, ConfigError
+
+_EVERY_S = 0.02
+_STEADY = 2
+"""So many looks must agree: contacts bounce for some milliseconds."""
+
+
+def load_jetson(what: str, key: str, value: str | int) -> Any:
+    """Jetson.GPIO, told to count pins as on the header; raises `ConfigError`.
+
+    `what` cannot be had without it; `key` and `value`: the setting that wants it.
+    """
+    try:
+        gpio = importlib.import_module("Jetson.GPIO")
+        gpio.setwarnings(False)  # it warns of every pin that it may not read /dev/mem to look it up
+        gpio.setmode(gpio.BOARD)
+        return gpio
+    except ImportError as error:
+        raise BackendMissing(
+            f"Jetson.GPIO cannot be loaded ({error}); apt install python3-jetson-gpio, or leave out {what}",
+            key=key,
+            value=value,
+        ) from error
+    except Exception as error:  # on another computer, and without the right to use the pins
+        raise unfit(error, what, key, value) from error
+
+
+def unfit(error: Exception, what: str, key: str, value: str | int) -> ConfigError:
+    """Whatever the vendor's code raised, in one line."""
+    return ConfigError(
+        f"{what} cannot be had: {type(error).__name__}: {error}; check the pins, and that this is a "
+        "Jetson and its user in the group gpio",
+        key=key,
+        value=value,
+    )
+
+
+class Contact:
+    """A button between a header pin and ground, with a resistor from the pin to 3.3 V: Jetson.GPIO sets none.
+
+    Has what `Button` uses of gpiozero's: `is_pressed`, `when_pressed`, `when_released`, `close`. It looks
+    fifty times a second: the package's own edges come from a thread of its own that nothing ends.
+    """
+
+    def __init__(self, pin: int) -> None:
+        """Claims the pin; raises `ConfigError` when it cannot be had."""
+        setting = "session.button_pin"
+        self._gpio, self._pin = load_jetson("the button", setting, pin), pin
+        try:
+            self._gpio.setup(pin, self._gpio.IN)
+            self.is_pressed = self._is_down()
+        except Exception as error:  # whatever the vendor's code raises
+            raise unfit(error, "the button", setting, pin) from error
+        self.when_pressed: Callable[[], None] = lambda: None
+        self.when_released: Callable[[], None] = lambda: None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="button", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Look no more. The pin goes back when the process ends. May be called twice."""
+        self._stop.set()
+        self._thread.join()
+
+    def _is_down(self) -> bool:
+        return bool(self._gpio.input(self._pin) == self._gpio.LOW)
+
+    def _watch(self) -> None:
+        other = 0
+        while not self._stop.wait(_EVERY_S):
+            other = other + 1 if self._is_down() != self.is_pressed else 0
+            if other == _STEADY:
+                self.is_pressed, other = not self.is_pressed, 0
+                (self.when_pressed if self.is_pressed else self.when_released)()
