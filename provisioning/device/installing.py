@@ -57,6 +57,7 @@ class Installation:
     def _steps(self) -> list[Step]:
         steps = [
             Step(self._packages_todo, self._packages_do),
+            Step(self._package_files_todo, self._package_files_do),
             Step(self._source.todo, self._release_do),
             Step(self._files_todo, self._files_do),
             Step(self._accounts_todo, self._accounts_do),
@@ -92,6 +93,13 @@ class Installation:
 
     def _packages_do(self) -> None:
         packages.install(self._packages()[0])
+
+    def _package_files_todo(self) -> str:
+        files = packages.to_install(self._options.package)
+        return f"package files: {' '.join(path.name for path in files)}" if files else ""
+
+    def _package_files_do(self) -> None:
+        packages.install_files(packages.to_install(self._options.package))
 
     # --- release, files, accounts ---
 
@@ -256,6 +264,14 @@ def _parser() -> _Parser:
         type=Path,
         metavar="FILE",
         help="whose bundles this device takes (default: the project's)",
+    )
+    parser.add_argument(
+        "--package",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a .deb file that the distribution does not have, as libedgetpu1-std",
     )
     parser.add_argument("--name", metavar="NAME", help="the device's name: NAME.local on the network")
     parser.add_argument(

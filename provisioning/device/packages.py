@@ -69,5 +69,24 @@ def install(packages: Sequence[Package]) -> None:
         run(*command)
 
 
+def to_install(files: Sequence[Path]) -> list[Path]:
+    """Those package files whose package is not installed in this version; raises `Refused` for others."""
+    return [path for path in files if not _is_installed_from(path)]
+
+
+def install_files(files: Sequence[Path]) -> None:
+    """Install these packages; what they need must be there or to be had. Raises `DeviceError`."""
+    run(*_APT, "install", "-y", "--no-install-recommends", *(str(path.resolve()) for path in files))
+
+
+def _is_installed_from(path: Path) -> bool:
+    told = attempt("dpkg-deb", "--show", "--showformat", "${Package} ${Version}", str(path))
+    if told.returncode:
+        raise Refused(f"{path}: not a package of the distribution's kind; give a .deb file for this board")
+    name, version = told.stdout.split()
+    wanted = f"installed {version}"
+    return attempt("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name).stdout == wanted
+
+
 def _installed(name: str) -> bool:
     return attempt("dpkg-query", "-W", "-f", "${db:Status-Status}", name).stdout == "installed"

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.derived import LISTING, digest
+from tests.doubles.edgetpu import Stick, library
 from tests.system.booted import DEVICE, NAME, Booted, base_system, wait_for
 
 pytestmark = pytest.mark.timeout(600)
@@ -185,6 +188,53 @@ import ssl, urllib.request
 context = ssl._create_unverified_context()
 print(urllib.request.urlopen("https://127.0.0.1{path}", context=context).read().decode())
 """
+
+
+@on_one_suite
+def test_a_library_from_a_file_is_installed_and_its_engine_measured(device: Booted, coral: Path) -> None:
+    """A package with a delegate of ours in the Edge TPU library's place, and models as if compiled for it."""
+    models = device.path("/var/lib/interview-grader/edgetpu")
+    shutil.copytree(coral / "compiled", models)
+    shutil.copy2(coral / "edgetpu.deb", device.path("/root"))
+    said = device.run(*INSTALL, "--package", "/root/edgetpu.deb").stdout
+    assert "package files: edgetpu.deb" in said
+    assert re.search(r"measured, as measured was tflite .*, and here is .*coral [0-9a-f]{12}", said), said
+    assert re.search(r"engines: .*coral [0-9.]+ ms", said), said
+    assert (
+        device.run(*INSTALL, "--package", "/root/edgetpu.deb")
+        .stdout.splitlines()[-1]
+        .startswith("install: nothing was changed")
+    )
+    refused = device.run(*INSTALL, "--package", "/share/signers", check=False)
+    assert refused.returncode == 2 and "not a package" in refused.stderr
+    device.run("dpkg", "--purge", "libedgetpu1-std")
+    shutil.rmtree(models)
+    assert "engines: cpu-int8" in device.run(*INSTALL).stdout
+    wait_until_healthy(device)
+
+
+@pytest.fixture(scope="module")
+def coral(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Path:
+    """`edgetpu.deb`, and `compiled/` with its list."""
+    folder = tmp_path_factory.mktemp("coral")
+    models = sorted(models_dir.glob("*_int8.tflite"))
+    Stick(folder, *models)
+    listing = {
+        f"{model.stem}_edgetpu.tflite": dict.fromkeys(("sha256", "from"), digest(model)) for model in models
+    }
+    (folder / "compiled" / LISTING).write_text(json.dumps(listing))
+    for path in (folder / "compiled").iterdir():
+        path.chmod(0o644)
+    package = folder / "package"
+    (package / "DEBIAN").mkdir(parents=True)
+    (package / "usr/lib").mkdir(parents=True)
+    shutil.copy2(library(), package / "usr/lib/libedgetpu.so.1")
+    (package / "DEBIAN/control").write_text(
+        "Package: libedgetpu1-std\nVersion: 0\nArchitecture: all\nMaintainer: nobody\nDescription: a double\n"
+    )
+    command = ["dpkg-deb", "--build", "--root-owner-group", str(package), str(folder / "edgetpu.deb")]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
 
 
 def test_the_service_has_no_more_rights_than_it_needs(device: Booted) -> None:
