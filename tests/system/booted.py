@@ -58,21 +58,22 @@ def lacking() -> str:
     )
 
 
-def base_system(suite: str) -> Path:
-    """The files of a fresh Debian of this suite, made if they are not in the cache."""
-    recipe = hashlib.sha256(f"{suite} {_PACKAGES} {_UNWANTED} {NAME}".encode()).hexdigest()[:12]
+def base_system(suite: str, *more: str) -> Path:
+    """The files of a fresh Debian of this suite with `more` packages, made if they are not in the cache."""
+    packages = " ".join((_PACKAGES, *more))
+    recipe = hashlib.sha256(f"{suite} {packages} {_UNWANTED} {NAME}".encode()).hexdigest()[:12]
     made = cache() / f"{suite}-{recipe}"
     if not made.exists():
         cache().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache(), prefix="making-") as folder:
-            _make_system(suite, Path(folder, "system"))
+            _make_system(suite, packages, Path(folder, "system"))
             with contextlib.suppress(OSError):  # another run was faster
                 Path(folder, "system").rename(made)
     return made
 
 
-def _make_system(suite: str, into: Path) -> None:
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(_PACKAGES.split())}"]
+def _make_system(suite: str, packages: str, into: Path) -> None:
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages.split())}"]
     command += ['--aptopt=APT::Install-Recommends "false"', "--dpkgopt=path-exclude=/usr/share/man/*"]
     command += ["--dpkgopt=path-exclude=/usr/share/doc/*", suite, str(into), mirror()]
     _must(command)
