@@ -30,7 +30,7 @@ backend = "tflite"
 region = "other"
 purpose = "practice"
 """
-"""With an engine of the owner's choice: to measure them all would take an emulated processor half an hour."""
+"""With an engine of the owner's choice: measuring them all takes an emulated processor too long."""
 
 OUTSIDE = "198.51.100.7"
 """An address of nobody (RFC 5737), beyond every local network."""
