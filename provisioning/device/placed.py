@@ -120,7 +120,7 @@ def stale(places: Places, files: Sequence[Copy | Link]) -> list[Path]:
 def place(places: Places, files: Sequence[Copy | Link]) -> list[Path]:
     """Have exactly these; returns those that were not there in any form.
 
-    What is placed is written down before, so that nothing is forgotten by which other release ever.
+    What is placed is written down before it is, so that whichever release comes next knows of it.
     """
     record, old = Record(places.record), stale(places, files)
     names = [str(file.path.relative_to(places.root)) for file in files if file.is_wanted()]
