@@ -12,7 +12,7 @@ FACE = [
     *("id", "box", "score", "analysed", "readable", "reason"),
     *("emotions", "emotions_raw", "dominant", "label", "pose", "movement"),
 ]
-STATE = ["schema", "state", "notice", "camera", "engine", "storage", "viewers", "session", "reading"]
+STATE = ["schema", "state", "notice", "camera", "engine", "storage", "board", "viewers", "session", "reading"]
 SESSION = ["people", "seat", "aiming_s"]
 CAMERA = ["backend", "state", "reason", "since", "frame", "age_s", "fps", "width", "height"]
 
