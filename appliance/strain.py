@@ -21,6 +21,9 @@ EVERY_S = 5.0
 _BEGINS, _ENDS = 2, 6
 """Answers in a row after which a strain is told, and after which it is over: it must not flap."""
 
+HEAT, POWER = "too hot", "too little power"
+_REMEDY = {False: "give it air or a fan", True: "use the board's own power supply and a short cable"}
+
 _UNDER_VOLTAGE, _SLOWED = 0x1, 0xE
 _SLOWING = ("cpufreq", "thermal-cpufreq", "Processor", "cpu-throttle-alert", "gpu-throttle-alert")
 """How the types of cooling devices begin that slow something down; a fan is none."""
@@ -46,7 +49,7 @@ class Strain:
         self._seen = seen
         if seen and (self.reason or self._same >= _BEGINS):
             if not self.reason:
-                log.warning("the board is strained: %s", seen)
+                log.warning("the board works slower: %s; %s", seen, _REMEDY[seen.startswith(POWER)])
             self.reason = seen
         elif self.reason and not seen and self._same >= _ENDS:
             log.warning("the board is well again")
@@ -56,11 +59,11 @@ class Strain:
     def _asked(self) -> str:
         bits = self._firmware()
         if bits & _UNDER_VOLTAGE:
-            return "it gets too little power; use the board's own power supply and a short cable"
+            return POWER
         if bits & _SLOWED or self._is_cooled():
             degrees = board.temperature(self._sys)
             told = "" if degrees is None else f" ({degrees:.0f} °C)"
-            return f"it is too hot{told} and works slower; give it air or a fan"
+            return f"{HEAT}{told}"
         return ""
 
     def _firmware(self) -> int:

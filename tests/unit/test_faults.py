@@ -60,7 +60,7 @@ def test_they_depend_on_the_health_and_nothing_else() -> None:
     assert condition(health, "live", 1.0) == Condition("ok", "open")
     health.accelerator_failed = True
     assert condition(health, "live", 1.0) == Condition("ok", "open", accelerator_failed=True)
-    health.accelerator_failed, health.strain = False, "it is too hot"
+    health.accelerator_failed, health.strain = False, "too hot"
     assert condition(health, "live", 1.0) == Condition("ok", "open", strained=True)
     health.strain = ""
     health.records_are("full")

@@ -99,7 +99,7 @@ def test_it_does_not_flap(here: Board, caplog: pytest.LogCaptureFixture) -> None
     here.firmware("0")
     assert here.asked(6) == ""
     assert [record.message for record in caplog.records] == [
-        "the board is strained: it is too hot (83 °C) and works slower; give it air or a fan",
+        "the board works slower: too hot (83 °C); give it air or a fan",
         "the board is well again",
     ]
 

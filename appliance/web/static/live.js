@@ -195,7 +195,7 @@ function trouble(now) {
   if (old()) return ["This picture is old.", `(${duration(Math.round(camera.age_s))})`];
   if (readings.silent(now)) return ["No new readings.", ""];
   if (["full", "failed"].includes(state.storage?.state)) return [`Nothing is recorded: ${state.storage.reason}`, ""];
-  if (state.board?.strain) return [`The board is strained: ${state.board.strain}.`, ""];
+  if (state.board?.strain) return [`The board works slower: ${state.board.strain}.`, ""];
   return null;
 }
 
