@@ -8,6 +8,7 @@ from collections.abc import Callable
 from appliance.audit import AuditLog
 from appliance.button import Button, Pressed
 from appliance.config import Config
+from appliance.errors import ConfigError
 from appliance.notice import read_notice
 from appliance.pagefile import PageFile
 from appliance.poweroff import power_off
@@ -43,6 +44,7 @@ def make_button(config: Config, session: Session, reset_access: Callable[[], Non
     wanted = config.session
     if wanted.button_pin < 0:
         return None
+    _refuse_pin_of_a_lamp(config)
     if wanted.printed_notice != session.terms.notice.version:
         log.warning(
             "the button starts nothing: session.printed_notice is %r, the notice is %r; print /notice",
@@ -57,3 +59,16 @@ def make_button(config: Config, session: Session, reset_access: Callable[[], Non
         power_off=power_off,
     )
     return Button(wanted.button_pin, wanted.button_factory, pressed)
+
+
+def _refuse_pin_of_a_lamp(config: Config) -> None:
+    # Jetson.GPIO would make the lamp's pin an input without a word; lgpio says that the pin is busy.
+    pin, lamps = config.session.button_pin, config.lamps
+    if lamps.backend == config.session.button_factory == "jetson":
+        for lamp, taken in lamps.settings.model_dump().items():
+            if taken == pin:
+                raise ConfigError(
+                    f"header pin {pin} is that of lamps.{lamp} already; give the button another",
+                    key="session.button_pin",
+                    value=pin,
+                )

@@ -6,11 +6,14 @@ Written against version 2.1.13 of it (`setmode`, `setwarnings`, `setup`, `input`
 from __future__ import annotations
 
 import importlib
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from appliance.errors import BackendMissing, ConfigError
+
+log = logging.getLogger("appliance.button")
 
 _EVERY_S = 0.02
 _STEADY = 2
@@ -78,9 +81,17 @@ class Contact:
         return bool(self._gpio.input(self._pin) == self._gpio.LOW)
 
     def _watch(self) -> None:
-        other = 0
+        other, told = 0, ""
         while not self._stop.wait(_EVERY_S):
-            other = other + 1 if self._is_down() != self.is_pressed else 0
+            try:
+                down = self._is_down()
+            except Exception as error:  # whatever the vendor's code raises: named once, and tried again
+                if str(error) != told:
+                    log.error("the button on header pin %d cannot be read: %s", self._pin, error)
+                told = str(error)
+                continue
+            told = ""
+            other = other + 1 if down != self.is_pressed else 0
             if other == _STEADY:
                 self.is_pressed, other = not self.is_pressed, 0
                 (self.when_pressed if self.is_pressed else self.when_released)()

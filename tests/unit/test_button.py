@@ -12,9 +12,12 @@ import pytest
 from gpiozero.pins import mock
 
 from appliance import button, gpio
+from appliance.build_session import make_button
 from appliance.button import HOLD_S, OFF_S, RESET_S, Button, Pressed
+from appliance.config import load
 from appliance.errors import ConfigError, PowerError
 from appliance.jetson_gpio import Contact
+from appliance.layers import Request
 from tests.doubles.agreements import MemoryRecords, make_session
 from tests.doubles.parts import WITHIN_S
 from tests.machine import ROOT
@@ -384,3 +387,35 @@ def test_a_jetson_s_contact_that_bounces_is_one_press(monkeypatch: pytest.Monkey
     assert all_read.wait(WITHIN_S)
     contact.close()
     assert heard == ["down"]
+
+
+def test_a_jetson_s_pin_that_cannot_be_read_is_named_once_and_read_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pins = JetsonPins(monkeypatch)
+    levels, heard = [1, None, None, None, 1, 0, 0], threading.Event()
+
+    def read(pin: int) -> int:
+        level = levels.pop(0) if levels else 0
+        if level is None:
+            raise OSError("no such line")
+        return level
+
+    monkeypatch.setattr(pins._gpio, "input", read)
+    contact = Contact(36)
+    contact.when_pressed = heard.set
+    assert heard.wait(WITHIN_S)
+    contact.close()
+    told = [record.message for record in caplog.records]
+    assert told == ["the button on header pin 36 cannot be read: no such line"]
+
+
+def test_a_jetson_s_button_does_not_take_the_pin_of_a_lamp(monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = JetsonPins(monkeypatch)
+    settings = {"lamps": {"backend": "jetson"}, "session": {"button_factory": "jetson", "button_pin": 31}}
+    for section, values in settings.items():
+        for key, value in values.items():
+            monkeypatch.setenv(f"INTERVIEW_GRADER__{section.upper()}__{key.upper()}", str(value))
+    with pytest.raises(ConfigError, match=r"header pin 31 is that of lamps\.camera already"):
+        make_button(load(Request()), pins.session, lambda: None)
+    assert pins._gpio.claimed == [], "nothing was claimed"
