@@ -91,6 +91,11 @@ class Pressed:
                 begins = self._from_idle and self._session.state == IDLE
                 self._try("start" if begins else "stop", self._start if begins else self._stop)
 
+    def lost(self) -> None:
+        """Nobody knows any more whether it is down: nothing comes of this press."""
+        with self._lock:
+            self._down = None
+
     def _stop(self) -> None:
         self._session.stop(WHO)
 
@@ -128,6 +133,8 @@ class Button:
         self._timers: list[threading.Timer] = []
         self._button.when_pressed = self._pressed
         self._button.when_released = self._released
+        if isinstance(self._button, Contact):
+            self._button.when_lost = self._lost
         if self._button.is_pressed:  # gpiozero saw no edge, so it calls nobody
             presses.pressed(at_power_up=True)
             self._look_after(RESET_S)
@@ -144,6 +151,10 @@ class Button:
     def _released(self) -> None:
         self._forget()
         self._presses.released()
+
+    def _lost(self) -> None:
+        self._forget()
+        self._presses.lost()
 
     def _look_after(self, *seconds: float) -> None:
         self._forget()

@@ -53,8 +53,9 @@ def unfit(error: Exception, what: str, key: str, value: str | int) -> ConfigErro
 class Contact:
     """A button between a header pin and ground, with a resistor from the pin to 3.3 V: Jetson.GPIO sets none.
 
-    Has what `Button` uses of gpiozero's: `is_pressed`, `when_pressed`, `when_released`, `close`. It looks
-    fifty times a second: the package's own edges come from a thread of its own that nothing ends.
+    Has what `Button` uses of gpiozero's: `is_pressed`, `when_pressed`, `when_released`, `close`; and
+    `when_lost`, called when the pin cannot be read any more while the button is down. It looks fifty times a
+    second: the package's own edges come from a thread of its own that nothing ends.
     """
 
     def __init__(self, pin: int) -> None:
@@ -68,6 +69,7 @@ class Contact:
             raise unfit(error, "the button", setting, pin) from error
         self.when_pressed: Callable[[], None] = lambda: None
         self.when_released: Callable[[], None] = lambda: None
+        self.when_lost: Callable[[], None] = lambda: None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="button", daemon=True)
         self._thread.start()
@@ -89,6 +91,9 @@ class Contact:
                 if str(error) != told:
                     log.error("the button on header pin %d cannot be read: %s", self._pin, error)
                 told = str(error)
+                if self.is_pressed:  # nobody knows how long it stays down: nothing may come of it
+                    self.is_pressed, other = False, 0
+                    self.when_lost()
                 continue
             told = ""
             other = other + 1 if down != self.is_pressed else 0

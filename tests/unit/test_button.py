@@ -410,6 +410,35 @@ def test_a_jetson_s_pin_that_cannot_be_read_is_named_once_and_read_again(
     assert told == ["the button on header pin 36 cannot be read: no such line"]
 
 
+def test_nothing_comes_of_a_press_whose_pin_cannot_be_read_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(button, "OFF_S", 0.5)
+    monkeypatch.setattr(button, "HOLD_S", 0.3)
+    pins, broken, told = JetsonPins(monkeypatch), threading.Event(), threading.Event()
+    real = pins._gpio.input
+
+    def read(pin: int) -> int:
+        if broken.is_set():
+            told.set()
+            raise OSError("no such line")
+        return int(real(pin))
+
+    monkeypatch.setattr(pins._gpio, "input", read)
+    made = pins.button()
+    try:
+        pins.down()
+        deadline = time.monotonic() + WITHIN_S
+        while not made._timers and time.monotonic() < deadline:
+            time.sleep(0.01)
+        timers = list(made._timers)
+        broken.set()
+        assert timers and told.wait(WITHIN_S)
+        for timer in timers:
+            timer.join(WITHIN_S)
+        assert pins.session.state == "idle" and not pins.off.is_set()
+    finally:
+        made.close()
+
+
 def test_a_jetson_s_button_does_not_take_the_pin_of_a_lamp(monkeypatch: pytest.MonkeyPatch) -> None:
     pins = JetsonPins(monkeypatch)
     settings = {"lamps": {"backend": "jetson"}, "session": {"button_factory": "jetson", "button_pin": 31}}
