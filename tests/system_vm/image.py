@@ -56,14 +56,15 @@ def cache() -> Path:
     return Path(base) / "interview-grader-tests"
 
 
-def base_image() -> Image:
-    """The image, made if it is not in the cache (some minutes)."""
-    recipe = json.dumps([SUITE, PACKAGES, UNWANTED, START_MODULES, SIZE, NETWORK, dependencies()])
+def base_image(*more: str) -> Image:
+    """The image with `more` packages, made if it is not in the cache (some minutes)."""
+    packages = " ".join((PACKAGES, *more))
+    recipe = json.dumps([SUITE, packages, UNWANTED, START_MODULES, SIZE, NETWORK, dependencies()])
     made = cache() / f"vm-{SUITE}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if not made.exists():
         cache().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache(), prefix="making-vm-") as folder:
-            _make(Path(folder, "tree"), Path(folder, "image"))
+            _make(packages, Path(folder, "tree"), Path(folder, "image"))
             Path(folder, "image").rename(made)
     return Image(made)
 
@@ -89,10 +90,10 @@ def must(*command: str | Path) -> None:
         raise RuntimeError(f"{command[0]}: {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
 
 
-def _make(tree: Path, into: Path) -> None:
+def _make(packages: str, tree: Path, into: Path) -> None:
     into.mkdir()
     image = Image(into)
-    _debian(tree)
+    _debian(packages, tree)
     must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", image.key)
     _settle(tree, image.key.with_suffix(".pub").read_text())
     _site(tree / "opt/site")
@@ -102,7 +103,7 @@ def _make(tree: Path, into: Path) -> None:
     disk_of(tree, image.disk, SIZE)
 
 
-def _debian(tree: Path) -> None:
+def _debian(packages: str, tree: Path) -> None:
     # Only the modules that the machine starts with: smaller and faster than all of them.
     settings = "MODULES=list\\nCOMPRESS=zstd\\n"
     modules = START_MODULES.replace("\n", "\\n")
@@ -112,7 +113,7 @@ def _debian(tree: Path) -> None:
     )
     options = ['--aptopt=APT::Install-Recommends "false"', f"--setup-hook={hook}"]
     options += [f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in ("doc", "man", "locale")]
-    include = f"--include={','.join(PACKAGES.split())}"
+    include = f"--include={','.join(packages.split())}"
     must("mmdebstrap", "--quiet", "--variant=minbase", include, *options, SUITE, tree, mirror())
 
 
