@@ -25,6 +25,7 @@ def test_a_flashed_card_installs_itself_by_cloud_init(share: Callable[[str], Pat
     shutil.copy2(shared / "bundle", boot / "interview-grader.bundle")
     shutil.copy2(shared / "signers", boot / "release_signers")
     shutil.copy2(ROOT / "provisioning/image/first-boot", boot)
+    shutil.copy2(ROOT / "provisioning/image/comitup.conf", boot)
     shutil.copy2(ROOT / "provisioning/image/user-data", seed)
     (seed / "meta-data").write_text("instance-id: a-card\n")
 
@@ -39,6 +40,8 @@ def test_a_flashed_card_installs_itself_by_cloud_init(share: Callable[[str], Pat
         assert device.says("cloud-init", "status", "--wait").endswith("status: done")
         assert "https://interview-grader.local/" in log() and "first code" in log(), log()
         assert device.says("hostname") == "interview-grader"
+        assert "comitup is not installed, so there is no hotspot" in log()
+        assert device.path("/etc/comitup.conf").stat().st_mode & 0o777 == 0o600, "it has a password"
 
         device.reboot()
         wait_for(is_active, 60, lambda: device.journal("-u", UNIT))
