@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "tests" / "output"
@@ -32,8 +32,13 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+PATIENCE_MS = 15_000
+"""Nothing is asked to be quicker: only a page that hangs shall fail."""
+
 READY_S = 30.0
 STOP_S = 10.0
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class Daemon:
@@ -168,7 +173,7 @@ def new_page(browser: Browser, record: Record) -> Iterator[Callable[..., Page]]:
 
     def make(width: int = 1280, height: int = 720, **options: Any) -> Page:
         page = browser.new_page(viewport={"width": width, "height": height}, **options)
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         record.watch(page)
         pages.append(page)
         return page
