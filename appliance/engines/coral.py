@@ -16,6 +16,11 @@ from appliance.derived import LISTING, digest, find_derived
 from appliance.engines.tflite import TFLite, TFLiteSettings, load_runtime
 from appliance.errors import BackendMissing, EngineError, ModelError
 
+SYS = Path("/sys")
+_ON_USB = {("1a6e", "089a"), ("18d1", "9302")}
+"""Before and after its firmware was loaded, as in systemd/interview-grader.rules."""
+_ON_PCI = {("0x1ac1", "0x089a")}
+
 
 class CoralSettings(TFLiteSettings):
     """Settings of `engine.backend = "coral"`."""
@@ -71,9 +76,27 @@ class Coral(TFLite):
 
     @staticmethod
     def there(settings: Any) -> str:
-        """What is installed for it; touches no stick. Raises `BackendMissing` or `ModelError`."""
+        """What is there for it, without a stick being touched; raises `BackendMissing` or `ModelError`."""
         _need(settings.library)
-        return digest(Path(settings.compiled) / LISTING)[:12]
+        compiled = digest(Path(settings.compiled) / LISTING)[:12]
+        return f"{compiled} {'plugged in' if _is_plugged_in() else 'not plugged in'}"
+
+
+def _is_plugged_in() -> bool:
+    """Whether the kernel sees an Edge TPU, on USB or on PCI."""
+    usb = (SYS / "bus/usb/devices").glob("*/idVendor")
+    pci = (SYS / "bus/pci/devices").glob("*/vendor")
+    return any(_ids(path, "idProduct") in _ON_USB for path in usb) or any(
+        _ids(path, "device") in _ON_PCI for path in pci
+    )
+
+
+def _ids(vendor: Path, product: str) -> tuple[str, str]:
+    try:
+        found = (path.read_text(encoding="ascii").strip() for path in (vendor, vendor.with_name(product)))
+        return next(found), next(found)
+    except OSError:  # pulled just now
+        return "", ""
 
 
 def _need(library: str) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.accelerator import CALL_S
+from appliance.daemon import TICK_S
 from appliance.manifest import Manifest
 from appliance.resources import models_dir
 from tests.appliance.driver import Daemon, clean_environment, command, running, until
@@ -64,6 +66,8 @@ def test_a_call_that_hangs_is_named_and_the_next_start_takes_the_cpu(tmp_path: P
     with running(folder, *arguments(stick), environment=environment, ends_with=None) as daemon:
         wait_for_faces(daemon)
         stick.is_now("hang")
+        assert CALL_S + TICK_S <= 2, "named within two seconds"
+        until(lambda: bool(daemon.log_lines("ERROR", "coral has not moved")), 2 + 5, "the name of what hangs")
         assert daemon.wait(20) == 1
         assert daemon.log_lines("ERROR", "coral has not moved", "in a call")
     with running(folder, *arguments(stick), environment=environment) as daemon:

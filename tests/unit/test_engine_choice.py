@@ -12,6 +12,7 @@ from appliance import config, layers, registry
 from appliance.build import make_reader
 from appliance.build_engine import choose_engine, models_in_use
 from appliance.config import Config, load
+from appliance.engines import coral
 from appliance.engines.coral import Coral
 from appliance.engines_there import unmeasured, what_is_there
 from appliance.errors import ConfigErrors
@@ -161,3 +162,27 @@ def test_what_is_there_names_accelerators_as_they_are(
     assert "coral" not in runtime and "tensorrt" not in runtime
     monkeypatch.setattr(Coral, "there", staticmethod(lambda settings: "abc"))
     assert what_is_there(config) == f"{runtime}, coral abc"
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({}, "not plugged in"),
+        ({"usb/devices/1-1/idVendor": "18d1", "usb/devices/1-1/idProduct": "9302"}, "plugged in"),
+        ({"usb/devices/1-1/idVendor": "1a6e", "usb/devices/1-1/idProduct": "089a"}, "plugged in"),
+        ({"usb/devices/1-1/idVendor": "18d1", "usb/devices/1-1/idProduct": "4ee7"}, "not plugged in"),
+        ({"usb/devices/1-1/idVendor": "18d1"}, "not plugged in"),
+        ({"pci/devices/0/vendor": "0x1ac1", "pci/devices/0/device": "0x089a"}, "plugged in"),
+    ],
+)
+def test_a_stick_that_is_plugged_in_later_is_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], told: str
+) -> None:
+    monkeypatch.setattr(coral, "SYS", tmp_path)
+    for name, text in files.items():
+        path = tmp_path / "bus" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    (tmp_path / "compiled.json").write_text("{}")
+    settings = coral.CoralSettings(library="libc.so.6", compiled=str(tmp_path))
+    assert Coral.there(settings).partition(" ")[2] == told
