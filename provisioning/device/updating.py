@@ -31,7 +31,8 @@ UNDO_STEPS = ("undo-stop", "undo-records", "undo-switch", "undo-start", "undo-ti
 KEEP = 2
 """Releases that stay: the one in use and the one before."""
 
-_ASK_S = 7200.0  # the engines of TensorRT are built in it, which takes minutes each
+_TRY_S = 600.0
+_MEASURE_S = 7200.0  # TensorRT's engines are built in it, which takes minutes each
 _ROOM = 50_000_000  # bytes beside what the release takes
 _BYTECODE = 1.2  # an environment with its compiled files, against its wheels unpacked
 
@@ -183,7 +184,8 @@ class Updater:
     def _measure(self, version: str) -> None:
         """The engines, where other models or accelerators are there now; the CPU does it all in any case."""
         try:
-            if words := self._ask(version, "venv/bin/python", "-m", "appliance.on_update", "measure"):
+            command = ("venv/bin/python", "-m", "appliance.on_update", "measure")
+            if words := self._ask(version, *command, limit_s=_MEASURE_S):
                 self._say(words)
         except DeviceError as error:
             self._say(f"the engines were not measured: {error}")
@@ -264,7 +266,7 @@ class Updater:
         except DeviceError as error:
             self._say(f"not written down: {error}")
 
-    def _ask(self, version: str, program: str, *arguments: str) -> str:
+    def _ask(self, version: str, program: str, *arguments: str, limit_s: float = _TRY_S) -> str:
         """Run a program of a release as the service's user; returns the last line it printed."""
         who = ["runuser", "-u", self._device.user, "--"] if self._device.user else []
         own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -278,7 +280,7 @@ class Updater:
                 text=True,
                 errors="replace",
                 cwd="/",
-                timeout=_ASK_S,
+                timeout=limit_s,
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
