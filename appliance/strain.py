@@ -22,7 +22,6 @@ _BEGINS, _ENDS = 2, 6
 """Answers in a row after which a strain is told, and after which it is over: it must not flap."""
 
 HEAT, POWER = "too hot", "too little power"
-_REMEDY = {False: "give it air or a fan", True: "use the board's own power supply and a short cable"}
 
 _UNDER_VOLTAGE, _SLOWED = 0x1, 0xE
 _SLOWING = ("cpufreq", "thermal-cpufreq", "Processor", "cpu-throttle-alert", "gpu-throttle-alert")
@@ -49,7 +48,10 @@ class Strain:
         self._seen = seen
         if seen and (self.reason or self._same >= _BEGINS):
             if not self.reason:
-                log.warning("the board works slower: %s; %s", seen, _REMEDY[seen.startswith(POWER)])
+                remedy = (
+                    "use its own power supply, a short cable" if seen == POWER else "give it air or a fan"
+                )
+                log.warning("the board works slower: %s; %s", seen, remedy)
             self.reason = seen
         elif self.reason and not seen and self._same >= _ENDS:
             log.warning("the board is well again")

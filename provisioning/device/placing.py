@@ -11,9 +11,7 @@ from device import accounts, board, packages, placed, service
 from device.places import STARTED, Places
 from device.record import Record
 from device.shell import attempt
-
-HERE = Path(__file__).resolve().parent.parent.parent
-"""The release that this file belongs to."""
+from device.source import HERE
 
 
 def place(places: Places) -> None:

@@ -6,6 +6,7 @@ import importlib
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from typing import Any
 
 import pytest
@@ -211,7 +212,7 @@ def test_held_from_power_up_it_resets_the_access_and_nothing_else(seconds: float
 # --- on pins ---
 
 
-class Pins:
+class Pins(ABC):
     """A button on pin 16, of gpiozero or of Jetson.GPIO: the same holds for both."""
 
     PIN = 16
@@ -227,14 +228,17 @@ class Pins:
         )
         return Button(self.PIN, self.factory, pressed)
 
+    @abstractmethod
     def down(self) -> None:
-        raise NotImplementedError
+        """The finger pulls the pin to ground."""
 
+    @abstractmethod
     def up(self) -> None:
-        raise NotImplementedError
+        """The finger lets go."""
 
+    @abstractmethod
     def down_before_it_is_claimed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        raise NotImplementedError
+        """Held already when the appliance starts."""
 
     def press(self) -> None:
         """As short as a finger can."""
