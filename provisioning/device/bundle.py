@@ -31,8 +31,9 @@ SIGNATURE, PAYLOAD = "payload.tar.gz.sig", "payload.tar.gz"
 """The two members of a bundle, in this order."""
 
 NOTE = "release.json"
-FOLDERS = ("systemd", "provisioning", "onnx")
-"""The last only where it was made: the models for the TensorRT of a Jetson."""
+FOLDERS = ("systemd", "provisioning")
+ONNX = "onnx"
+"""A folder of a Jetson's release: the models from which its TensorRT builds engines."""
 
 WHEELS, REQUIREMENTS = "wheels", "requirements.txt"
 SIGNERS = "provisioning/release_signers"
@@ -81,12 +82,17 @@ class Release:
         return json.dumps(asdict(self), indent=1, sort_keys=True).encode() + b"\n"
 
 
-def build(checkout: Path, out: Path, *, arch: str, python: str, wheels: Path, key: Path) -> Path:
+def build(
+    checkout: Path, out: Path, *, arch: str, python: str, wheels: Path, key: Path, onnx: Path | None = None
+) -> Path:
     """Write `interview-grader-VERSION-ARCH-pyPYTHON.bundle` into folder `out`; raises `BundleError`.
 
-    `arch` as `uname -m` says, `python` as in "3.11"; `wheels`: the folder that `wheels.gather` filled.
+    `arch` as `uname -m` says, `python` as in "3.11"; `wheels`: the folder `wheels.gather` filled; `onnx`:
+    one of models for TensorRT.
     """
     contents = _contents(checkout, wheels, key)
+    for path in sorted(onnx.iterdir()) if onnx else ():
+        contents[f"{ONNX}/{path.name}"] = path.read_bytes(), False
     version = version_in(checkout)
     release = Release(
         version,
@@ -288,7 +294,7 @@ def _unpacked(payload: BinaryIO, into: Path) -> Release:
 def _is_ours(name: str) -> bool:
     """No way out of the folder, and nothing beside the parts that we know."""
     parts = PurePosixPath(name).parts
-    return "/".join(parts) == name and ".." not in parts and parts[0] in ("setup.sh", WHEELS, *FOLDERS)
+    return "/".join(parts) == name and ".." not in parts and parts[0] in ("setup.sh", WHEELS, ONNX, *FOLDERS)
 
 
 def _write(path: Path, content: IO[bytes], *, runs: bool) -> str:

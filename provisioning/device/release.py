@@ -47,25 +47,29 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
     if not key.exists():
         signing.make_key(key)
         print(f"release: made {key}: keep a copy in a safe place; devices take releases signed with it")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as models:
         print(f"release: gathering wheels for {options.arch}, Python {options.python}")
         runtime = wheels.gather(checkout, Path(folder), arch=options.arch, python=options.python)
-        if (options.arch, options.python) == wheels.JETSON:
-            _export(checkout)
+        jetson = (options.arch, options.python) == wheels.JETSON
         made = bundle.build(
-            checkout, options.out, arch=options.arch, python=options.python, wheels=Path(folder), key=key
+            checkout,
+            options.out,
+            arch=options.arch,
+            python=options.python,
+            wheels=Path(folder),
+            key=key,
+            onnx=Path(models) if jetson and _exported(checkout, Path(models)) else None,
         )
     print(f"release: {made} ({made.stat().st_size / 1e6:.0f} MB, with {runtime})")
     print(f"release: signed; devices that should take it need this line: {signing.public_line(key).strip()}")
     return 0
 
 
-def _export(checkout: Path) -> None:
-    """The models as ONNX in the checkout, where they become a part of the bundle."""
-    command = [sys.executable, str(checkout / "models/build/export_onnx.py"), "--out", str(checkout / "onnx")]
+def _exported(checkout: Path, into: Path) -> bool:
+    """Whether the models could be written as ONNX into a folder; without them the CPU does it all."""
+    command = [sys.executable, str(checkout / "models/build/export_onnx.py"), "--out", str(into)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = told(done.stderr)
         print(f"release: goes without models for TensorRT ({said}); pip install -e '.[onnx,quantiser]' first")
-    else:
-        print("release: exported the models for TensorRT")
+    return done.returncode == 0

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from device.bundle import FOLDERS, NOTE, REQUIREMENTS, WHEELS, Release, version_in
+from device.bundle import FOLDERS, NOTE, ONNX, REQUIREMENTS, WHEELS, Release, version_in
 from device.faults import ReleaseError, because, told
 
 ROOT = Path("/opt/interview-grader")
@@ -184,7 +184,7 @@ class Releases:
         """Copy the rest beside the environment, try it, and write the file that makes the release whole."""
         place = self.path(release.version)
         shutil.copy2(source / "setup.sh", place / "setup.sh")
-        for name in FOLDERS:
+        for name in (*FOLDERS, ONNX):
             if (source / name).is_dir():
                 shutil.copytree(source / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
         self._try(place)
@@ -289,7 +289,7 @@ def _about(python: str) -> tuple[str, str]:
 def _of_checkout(checkout: Path, python: str) -> Release:
     arch, version = _about(python)
     digest = hashlib.sha256()
-    parts = ("appliance", "models", *FOLDERS, "pyproject.toml", "setup.sh")
+    parts = ("appliance", "models", *FOLDERS, ONNX, "pyproject.toml", "setup.sh")
     for path in (found for part in parts for found in _files(checkout / part)):
         digest.update(
             f"{path.relative_to(checkout)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
