@@ -107,7 +107,7 @@ def _unpack_system(suite: str, into: Path) -> None:
     ]
     # Where base-files is older than trixie's, /lib and the like are made links by other means.
     hooks = ["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"] if suite == "bookworm" else []
-    _must(*command, *hooks, "--dpkgopt=path-exclude=/usr/share/man/*", suite, str(into), mirror())
+    _must(*command, *hooks, "--dpkgopt=path-exclude=/usr/share/man/*", suite, str(into), *mirror())
     for folder in ("proc", "mnt", "opt/site"):
         (into / folder).mkdir(parents=True, exist_ok=True)
     (into / "opt/qemu").touch()

@@ -75,7 +75,7 @@ def base_system(suite: str, *more: str) -> Path:
 def _make_system(suite: str, packages: str, into: Path) -> None:
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages.split())}"]
     command += ['--aptopt=APT::Install-Recommends "false"', "--dpkgopt=path-exclude=/usr/share/man/*"]
-    command += ["--dpkgopt=path-exclude=/usr/share/doc/*", suite, str(into), mirror()]
+    command += ["--dpkgopt=path-exclude=/usr/share/doc/*", suite, str(into), *mirror()]
     _must(command)
     units = into / "etc/systemd/system"
     for unit in _UNWANTED.split():
@@ -85,11 +85,11 @@ def _make_system(suite: str, packages: str, into: Path) -> None:
     (into / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {NAME}\n")
 
 
-def mirror() -> str:
-    """Where this machine's apt gets its packages from."""
+def mirror() -> list[str]:
+    """An argument for mmdebstrap: where this machine's apt gets its packages from; none, if it does not say."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
     found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
-    return next((each for each in found if "security" not in each), "http://deb.debian.org/debian")
+    return [each for each in found if "security" not in each][:1]
 
 
 class Booted:

@@ -114,7 +114,7 @@ def _debian(packages: str, tree: Path) -> None:
     options = ['--aptopt=APT::Install-Recommends "false"', f"--setup-hook={hook}"]
     options += [f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in ("doc", "man", "locale")]
     include = f"--include={','.join(packages.split())}"
-    must("mmdebstrap", "--quiet", "--variant=minbase", include, *options, SUITE, tree, mirror())
+    must("mmdebstrap", "--quiet", "--variant=minbase", include, *options, SUITE, tree, *mirror())
 
 
 def _settle(tree: Path, key: str) -> None:
