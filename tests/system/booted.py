@@ -86,7 +86,7 @@ def _make_system(suite: str, packages: str, into: Path) -> None:
 
 
 def mirror() -> list[str]:
-    """An argument for mmdebstrap: where this machine's apt gets its packages from; none, if it does not say."""
+    """An argument for mmdebstrap: where the apt of this machine gets packages; none, if it does not say."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
     found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
     return [each for each in found if "security" not in each][:1]
