@@ -86,6 +86,21 @@ def load(request: Request, environment: Mapping[str, str] | None = None) -> Conf
     return Config(**settings, state_dir=state, installed=BOARD_FILE.exists(), origins=origins)
 
 
+def load_lamps(request: Request) -> Choice:
+    """The lamps alone: a mistake in another section keeps nobody from having them.
+
+    Raises `ConfigErrors` about their own settings, and when a file cannot be read: it may say other pins.
+    """
+    problems: list[ConfigError] = []
+    elsewhere: list[ConfigError] = []
+    layers = read_layers(request, os.environ, state_dir(request.data_dir, os.environ), problems)
+    merged, origins = merge(layers, elsewhere)
+    lamps = _choose("lamps", CHOICES["lamps"], merged.get("lamps", {}), origins, problems)
+    if lamps is None or problems:
+        raise ConfigErrors(problems)
+    return lamps
+
+
 def state_dir(wanted: Path | None, environment: Mapping[str, str]) -> Path:
     """Where state is kept: as wanted, as the service manager says, or in the user's own state folder."""
     if wanted:

@@ -80,6 +80,13 @@ FAULTS = (
 )
 """The fewest blinks first: of several faults the first is shown."""
 
+GAVE_UP = Fault(
+    8,
+    "it does not run, and is not started again by itself",
+    "`journalctl -u interview-grader` says why; correct it, then `sudo systemctl restart interview-grader`",
+    lambda now: False,  # whoever runs has not given up: `appliance.gave_up` shows it in its place
+)
+
 
 def condition(health: Health, session_state: str, live_s: float) -> Condition:
     """How the appliance is now, `live_s` seconds after the session began."""

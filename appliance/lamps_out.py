@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from appliance import environment, registry
-from appliance.config import load
+from appliance.config import load_lamps
 from appliance.errors import ApplianceError, ConfigErrors
 from appliance.layers import Request
 
@@ -17,10 +17,10 @@ def main() -> int:
     """Claim every configured pin, drive it low, give it back."""
     environment.prepare()
     try:
-        lamps = load(Request()).lamps
+        lamps = load_lamps(Request())
         registry.load("lamps", lamps.backend)(lamps.settings).close()
     except ConfigErrors:
-        pass  # with such settings it does not start, and has said so itself
+        pass  # with such lamps it does not start, and has said so itself
     except ApplianceError as error:
         print(f"the lamps may still be lit: {error}", file=sys.stderr)
         return 1

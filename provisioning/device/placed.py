@@ -24,6 +24,7 @@ _COPIES = {
     f"{UNITS}/interview-grader-retention.service": "systemd/interview-grader-retention.service",
     f"{UNITS}/interview-grader-retention.timer": "systemd/interview-grader-retention.timer",
     f"{UNITS}/interview-grader-recover.service": "systemd/interview-grader-recover.service",
+    f"{UNITS}/interview-grader-gave-up.service": "systemd/interview-grader-gave-up.service",
     f"{UNITS}/interview-grader-look.service": "systemd/interview-grader-look.service",
     f"{UNITS}/interview-grader-look.timer": "systemd/interview-grader-look.timer",
     "etc/sysusers.d/interview-grader.conf": "systemd/interview-grader.sysusers",

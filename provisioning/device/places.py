@@ -10,6 +10,7 @@ SERVICE = "interview-grader.service"
 TIMER = "interview-grader-retention.timer"
 LOOK = "interview-grader-look.timer"
 RECOVER = "interview-grader-recover.service"
+GAVE_UP = "interview-grader-gave-up.service"
 STARTED = (SERVICE, TIMER, RECOVER)
 """What starts with the system; the timer that looks for updates is the owner's to enable."""
 

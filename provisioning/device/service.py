@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Sequence
 
 from device.faults import DeviceError, Refused
-from device.places import LOOK, RECOVER, SERVICE, STARTED, TIMER
+from device.places import GAVE_UP, LOOK, RECOVER, SERVICE, STARTED, TIMER
 from device.shell import attempt, run, succeeds
 
 READY_S = 60.0
@@ -38,8 +38,9 @@ def enable(units: Sequence[str] = STARTED) -> None:
 
 
 def disable() -> None:
-    """Stop both now, and do not start them with the system."""
+    """Stop all of it now, and do not start it with the system."""
     attempt("systemctl", "--quiet", "disable", "--now", TIMER, LOOK, SERVICE, RECOVER)
+    attempt("systemctl", "stop", GAVE_UP)
     attempt("systemctl", "reset-failed", SERVICE)
 
 

@@ -59,7 +59,7 @@ LEVELS: list[tuple[int, str]] = [
     (4, "build_engine"),
     (5, "build build_web build_session engines_there"),
     (10, "records_command"),
-    (6, "daemon offline bench bench_vision bench_engines lamps_out"),
+    (6, "daemon offline bench bench_vision bench_engines lamps_out gave_up"),
     (7, "bench_report"),
     (10, "access_command on_update"),
     (11, "cli"),
