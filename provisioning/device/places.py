@@ -7,6 +7,7 @@ from pathlib import Path
 
 USER = "interview-grader"
 SERVICE = "interview-grader.service"
+RETENTION = "interview-grader-retention.service"
 TIMER = "interview-grader-retention.timer"
 LOOK = "interview-grader-look.timer"
 RECOVER = "interview-grader-recover.service"

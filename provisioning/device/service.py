@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Sequence
 
 from device.faults import DeviceError, Refused
-from device.places import GAVE_UP, LOOK, RECOVER, SERVICE, STARTED, TIMER
+from device.places import GAVE_UP, LOOK, RECOVER, RETENTION, SERVICE, STARTED, TIMER
 from device.shell import attempt, run, succeeds
 
 READY_S = 60.0
@@ -62,7 +62,8 @@ def restart() -> None:
 
 
 def stop() -> None:
-    """Stop it and wait until it has ended; raises `DeviceError`."""
+    """Stop it, and whoever has the records open in its place; raises `DeviceError`."""
+    attempt("systemctl", "stop", RETENTION)
     run("systemctl", "stop", SERVICE)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from device.shell import run
 STEPS = ("unpack", "install", "try", "stop", "records", "switch", "start", "confirm", "tidy")
 """What an update does after the bundle was verified; a rollback begins with `try`."""
 
-UNDO_STEPS = ("undo-stop", "undo-records", "undo-switch", "undo-start", "undo-tidy")
+UNDO_STEPS = ("undo-stop", "undo-records", "undo-switch", "undo-place", "undo-start", "undo-tidy")
 """What taking it back does."""
 
 KEEP = 2
@@ -62,7 +63,7 @@ class Updater:
 
     def update(self, path: Path, *, now: bool) -> str:
         """Install a bundle and run it; returns what was done. Raises `DeviceError`: then all is as before."""
-        self.recover()
+        self._recover()
         current = self._current()
         release = bundle.verify(path, self._device.signers)
         if release.version == current and self._releases.note(current).files == release.files:
@@ -82,7 +83,7 @@ class Updater:
 
     def roll_back(self, version: str, *, now: bool) -> str:
         """Run another installed release, "" for the one before; returns what was done, or `DeviceError`."""
-        self.recover()
+        self._recover()
         current = self._current()
         change = Change("rollback", current, version or self._before(current))
         if change.new == current:
@@ -94,22 +95,32 @@ class Updater:
         return f"rolled back from {current} to {change.new}"
 
     def recover(self, *, boot: bool = False) -> str:
-        """Finish or take back what was interrupted; returns what was done. `boot`: starts no service."""
-        change = self._journal.read()
-        if change is None:
-            self._sweep()
-            return "nothing was interrupted"
-        if change.step == "tidy" and not change.undo:
-            self._tidy(change)
-            return f"finished: {change.new} runs"
-        reason = change.undo or f"it was interrupted at step {change.step!r}"
-        self._undo(change, reason, "interrupted", boot=boot)
-        return f"taken back: {reason}; {change.old} runs"
+        """Finish or take back what was interrupted; returns what was done. `boot`: starts no service.
+
+        Raises `DeviceError` when a part could not be taken back; it is tried again the next time.
+        """
+        words, faults = self._recover(boot=boot)
+        if faults:
+            raise DeviceError(words)
+        return words
 
     def prune(self) -> list[str]:
         """Remove all releases but the one in use and the newest other one; returns which went."""
-        self.recover()
+        self.recover()  # as long as that fails, no release goes that it may need
         return self._releases.prune(KEEP)
+
+    def _recover(self, *, boot: bool = False) -> tuple[str, list[str]]:
+        """What was done, and what could not be; that stops no better version from being installed."""
+        change = self._journal.read()
+        if change is None:
+            self._sweep()
+            return "nothing was interrupted", []
+        if change.step == "tidy" and not change.undo:
+            self._tidy(change)
+            return f"finished: {change.new} runs", []
+        reason = change.undo or f"it was interrupted at step {change.step!r}"
+        faults = self._undo(change, reason, "interrupted", boot=boot)
+        return f"taken back: {_ended(reason, faults, f'{change.old} runs')}", faults
 
     # --- before anything is changed ---
 
@@ -169,7 +180,8 @@ class Updater:
         self._step(change, "switch", f"switching to {new}")
         self._releases.switch(new)
         self._step(change, "start", f"starting {new}")
-        self._start(new)
+        self._of(new, "place")
+        service.start()
         self._step(change, "confirm", f"waiting until {new} is healthy")
         service.wait_steady(self._device.healthy_s, self._device.steady_s)
         self._step(change, "tidy", "tidying up")
@@ -194,12 +206,6 @@ class Updater:
         if words := self._ask(version, "venv/bin/python", "-m", "appliance.on_update", "fit"):
             self._say(words)
 
-    def _start(self, version: str, *, boot: bool = False) -> None:
-        """The system's files as this release has them, by its own code, and the service."""
-        self._of(version, "place")
-        if not boot:
-            service.start()
-
     def _of(self, version: str, command: str) -> str:
         """Have a release do something as root by its own code; returns what it printed."""
         place = self._releases.path(version)
@@ -221,28 +227,38 @@ class Updater:
         except BaseException as error:
             reason = str(error) or f"it was interrupted ({type(error).__name__})"
             begun = self._journal.read() or change
-            self._undo(begun, reason, "failed", boot=False)
+            faults = self._undo(begun, reason, "failed", boot=False)
             code = error.code if isinstance(error, DeviceError) else DeviceError.code
-            raise Taken(f"{reason}; {change.old} runs as before", code) from error
+            raise Taken(_ended(reason, faults, f"{change.old} runs as before"), code) from error
 
-    def _undo(self, change: Change, reason: str, outcome: str, *, boot: bool) -> None:
-        """Every part is tried, whatever becomes of the others: above all the link must lead back."""
+    def _undo(self, change: Change, reason: str, outcome: str, *, boot: bool) -> list[str]:
+        """Every part is tried, whatever becomes of the others: above all the link must lead back.
+
+        Returns what failed; then the journal stays, and whoever finds it does it all again.
+        """
         self._say(f"taking it back: {reason}")
         with contextlib.suppress(DeviceError):  # a full disk is a reason to go on
             change = self._journal.write(change, undo=reason)
-        faults = [reason]
-        if change.step in STEPS[STEPS.index("stop") :]:
-            if not boot:
-                self._back("undo-stop", faults, service.stop)
-            self._back("undo-records", faults, lambda: self._fit(change.old))
-            self._back("undo-switch", faults, lambda: self._releases.switch(change.old))
-            self._back("undo-start", faults, lambda: self._start(change.old, boot=boot))
-        self._entered("undo-tidy")
+        faults: list[str] = []
+        with _undisturbed():
+            if change.step in STEPS[STEPS.index("stop") :]:
+                if not boot:
+                    self._back("undo-stop", faults, service.stop)
+                self._back("undo-records", faults, lambda: self._fit(change.old))
+                self._back("undo-switch", faults, lambda: self._releases.switch(change.old))
+                self._back("undo-place", faults, lambda: self._of(change.old, "place"))
+                if not boot:
+                    self._back("undo-start", faults, service.start)
+            self._back("undo-tidy", faults, lambda: self._remove_new(change))
+            self._note(change.old, change, outcome, "; ".join([reason, *faults]))
+            if not faults:
+                self._journal.clear()
+        return faults
+
+    def _remove_new(self, change: Change) -> None:
         shutil.rmtree(self._incoming, ignore_errors=True)
         if change.added:
             self._releases.remove(change.new)
-        self._note(change.old, change, outcome, "; ".join(faults))
-        self._journal.clear()
 
     def _back(self, step: str, faults: list[str], part: Callable[[], object]) -> None:
         self._entered(step)
@@ -290,8 +306,29 @@ class Updater:
         return done.stdout.strip().rpartition("\n")[2]
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Neither this process nor what it starts heeds a shutdown or Ctrl-C: half taken back is no version.
+
+    A shutdown that cannot wait kills it, and then the journal is there.
+    """
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _ended(reason: str, faults: list[str], well: str) -> str:
+    if not faults:
+        return f"{reason}; {well}"
+    again = "tried again at the next boot, or by: sudo interview-grader-update recover"
+    return f"{reason}; not all of it could be taken back ({'; '.join(faults)}), which is {again}"
+
+
 class Taken(DeviceError):
-    """The change was taken back; the device is as it was."""
+    """The change was taken back; the device is as it was, but for what the words say."""
 
     def __init__(self, words: str, code: int) -> None:
         super().__init__(words)

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.timeout(600)
 SUITE = "bookworm"
 OLD, NEW, BAD = appliance.__version__, "9.1.0", "9.2.0"
 UNIT = "interview-grader.service"
+RETENTION = "interview-grader-retention.service"
 UPDATE = "/usr/local/sbin/interview-grader-update"
 OPT, STATE = "/opt/interview-grader", "/var/lib/interview-grader"
 
@@ -182,6 +183,9 @@ def test_the_installer_waits_for_an_update_and_refuses_where_one_was_cut_off(dev
     cut_off = device.path(f"{OPT}/changing.json")
     cut_off.write_text("{}")
     done = device.run(*install, check=False)
+    device.run("systemctl", "start", RETENTION)
+    swept = device.says("systemctl", "show", "--value", "-p", "ConditionResult", RETENTION)
     cut_off.unlink()
+    assert swept == "no", "an update has the records to itself"
     assert done.returncode == 2 and "interview-grader-update recover" in done.stderr, done.stderr
     assert done.stderr.count("\n") == 1

@@ -322,6 +322,50 @@ def test_a_bad_version_is_taken_back(device, key, tmp_path, edits, words):
     assert ids(device.state) == {ID, OTHER}
 
 
+# --- taken back, with faults on the way ------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def places_with(device: Device, line: str) -> Iterator[None]:
+    """What the old release places the system's files with is this line of Python."""
+    program = device.releases.path(OLD) / "provisioning" / "update"
+    kept = program.read_text()
+    program.write_text(f"import os, signal, sys\n{line}\n")
+    yield
+    program.write_text(kept)
+
+
+def test_what_could_not_be_taken_back_is_tried_again_at_the_next_boot(device, bad):
+    """A shutdown, for one, kills what the updater has started, and not only the updater."""
+    with places_with(device, "sys.exit('it is a test')"):
+        said_once(device.update(bad), 1, "does not start", "it is a test", "at the next boot")
+        assert device.runs() == OLD and device.is_healthy(), "the other parts were done all the same"
+        assert device.left_over() == ["changing.json"]
+        said_once(device.updater("recover"), 1, "it is a test", "at the next boot")
+        said_once(device.updater("prune"), 1, "it is a test")
+    device.stop()
+    assert device.updater("recover", "--boot").returncode == 0
+    assert device.releases.current() == OLD and device.releases.all() == [OLD]
+    assert device.left_over() == []
+
+
+def test_what_could_not_be_taken_back_stops_no_better_version(device, bad, new):
+    with places_with(device, "sys.exit('it is a test')"):
+        said_once(device.update(bad), 1, "it is a test")
+        done = device.update(new)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert device.runs() == NEW and device.left_over() == []
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_told_to_stop_while_taking_back(device, bad, number):
+    """A shutdown, or Ctrl-C once more: half taken back would be neither version."""
+    with places_with(device, f"os.kill(os.getppid(), signal.{number})"):
+        said_once(device.update(bad), 1, "does not start", f"{OLD} runs as before")
+    assert device.runs() == OLD and device.is_healthy()
+    assert device.left_over() == []
+
+
 # --- killed ---------------------------------------------------------------------------------------
 
 KILLS = [(step, NEW, "new") for step in STEPS] + [(step, BAD, "bad") for step in UNDO_STEPS]
