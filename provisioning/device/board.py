@@ -13,6 +13,11 @@ MACHINES = ("x86_64", "aarch64")
 NEEDS_MB = 1500
 """Two releases (about 450 MB each) and a bundle, unpacked."""
 
+FORGETS = (
+    "the root is an overlay in memory, so that all would be gone after a restart, but not what it did to the "
+    "records; switch the overlay off first (sudo raspi-config) and restart"
+)
+
 
 @dataclass(frozen=True)
 class Board:
@@ -41,6 +46,17 @@ def _model(root: Path) -> str:
     return ""
 
 
+def forgets(proc: Path = Path("/proc")) -> bool:
+    """Whether what is written to the root lasts until the next restart only: an overlay in memory.
+
+    raspi-config's is known by the kernel's command line, Debian's overlayroot by the name it mounts.
+    """
+    mounts = [line.split() for line in (proc / "mounts").read_text(encoding="utf-8").splitlines()]
+    roots = [source for source, place, kind, *_ in mounts if (place, kind) == ("/", "overlay")]
+    words = (proc / "cmdline").read_text(encoding="utf-8").split()
+    return bool(roots) and (roots[-1] == "overlayroot" or "boot=overlay" in words)
+
+
 def objections(
     opt: Path,
     *,
@@ -50,6 +66,7 @@ def objections(
     free_mb: int | None = None,
     needs_mb: int = NEEDS_MB,
     systemd: bool | None = None,
+    proc: Path = Path("/proc"),
 ) -> list[str]:
     """Why nothing can be installed here, one line each; the arguments are this system's own unless given.
 
@@ -71,6 +88,8 @@ def objections(
         found.append(f"{opt} has {free} MB left, expected {needs_mb}; make room or use a larger card")
     if not (Path("/run/systemd/system").is_dir() if systemd is None else systemd):
         found.append("this system was not started by systemd; expected one that is, such as Debian")
+    if forgets(proc):
+        found.append(FORGETS)
     if os.path.ismount(opt):
         found.append(f"{opt} is a file system of its own, and units must be readable before it is mounted")
     return found

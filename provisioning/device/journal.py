@@ -18,7 +18,8 @@ CHANGING = "changing.json"
 class Change:
     """From one version to another. `kind`: "update" or "rollback"; `step`: the one that was begun last.
 
-    `undo`: why it is taken back, "" if not; `added`: the release came with it and goes if it is taken back.
+    `undo`: why it is taken back, "" if not; `outcome`: as what that is told. `added`: the release came with
+    it and goes if it is taken back.
     """
 
     kind: str
@@ -26,6 +27,7 @@ class Change:
     new: str
     step: str = ""
     undo: str = ""
+    outcome: str = ""
     added: bool = False
 
 

@@ -9,12 +9,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from pathlib import Path
 
 from device.faults import DeviceError, Refused
 from device.places import GAVE_UP, LOOK, RECOVER, RETENTION, SERVICE, STARTED, TIMER
 from device.shell import attempt, run, succeeds
 
 READY_S = 60.0
+TAKE_BACK = "interview-grader-take-back"
 
 
 def show(key: str, unit: str = SERVICE) -> str:
@@ -67,6 +69,13 @@ def stop() -> None:
     run("systemctl", "stop", SERVICE)
 
 
+def watch(release: Path) -> None:
+    """Have systemd take the change back, by that release's code, if the updater is killed meanwhile."""
+    program = (str(release / "venv/bin/python"), "-I", str(release / "provisioning/update"))
+    # One that still waits for an earlier change serves this one too.
+    attempt("systemd-run", "--quiet", "--collect", f"--unit={TAKE_BACK}", *program, "recover", "--wait")
+
+
 def start() -> None:
     """Start it and wait until it is ready; raises `DeviceError`."""
     attempt("systemctl", "reset-failed", SERVICE)
@@ -98,8 +107,9 @@ def _fault() -> str:
         storage = ask("/api/state").get("storage")
     except DeviceError as error:
         return str(error)
-    read_only = isinstance(storage, dict) and storage.get("state") == "read_only"
-    return str(storage["reason"]) if isinstance(storage, dict) and read_only else ""
+    if isinstance(storage, dict) and storage.get("state") in ("read_only", "failed"):
+        return str(storage.get("reason"))
+    return ""
 
 
 def last_words() -> str:
@@ -158,9 +168,11 @@ def ask(path: str) -> dict[str, object]:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is this device: nobody in between
     ways = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
-        with urllib.request.build_opener(*ways).open(own + path, timeout=5) as got:
-            return dict(json.load(got))
-    except urllib.error.HTTPError as error:
-        return dict(json.load(error))
+        try:
+            answer = urllib.request.build_opener(*ways).open(own + path, timeout=5)
+        except urllib.error.HTTPError as error:
+            answer = error  # an answer all the same
+        with answer:
+            return dict(json.load(answer))
     except (OSError, ValueError) as error:
-        raise DeviceError(f"{own}{path} does not answer: {error}") from error
+        raise DeviceError(f"{own}{path} does not answer as expected: {error}") from error

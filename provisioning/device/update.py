@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from device import lock, placing
+from device import board, lock, placing
 from device.faults import USER, DeviceError, Refused
 from device.places import Places
 from device.releases import Releases
@@ -38,12 +38,17 @@ def main(arguments: Sequence[str]) -> int:
         if options.command == "lacking":
             print(" ".join(placing.lacking()))
             return 0
-        _prepare(Places().opt)
+        _prepare(Places().opt, None if getattr(options, "wait", False) else lock.WAIT_S)
+        if options.command in ("install", "rollback") and board.forgets():
+            raise Refused(board.FORGETS)
         say(_run(Updater(_device(), say), options))
         return 0
     except DeviceError as error:
         print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
         return error.code
+    except KeyboardInterrupt as error:
+        print(f"{PROGRAM}: {error or 'it was interrupted'}; nothing was changed", file=sys.stderr)
+        return DeviceError.code
     except OSError as error:
         print(f"{PROGRAM}: {error}; make room or correct the place and try again", file=sys.stderr)
         return DeviceError.code
@@ -81,18 +86,18 @@ def _list(releases: Releases) -> int:
     return 0
 
 
-def _prepare(root: Path) -> None:
+def _prepare(root: Path, wait_s: float | None) -> None:
     """Take the lock, and outlive the terminal: a connection that breaks must not stop half-way."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminated)
     os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to
     if not root.is_dir():
         raise Refused(f"{root}: nothing is installed; sudo ./setup.sh install")
-    lock.hold(root)
+    lock.hold(root, wait_s)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    raise DeviceError("it was told to stop")
+    raise KeyboardInterrupt("it was told to stop")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -116,5 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("place")
     commands.add_parser("lacking")
     recover = commands.add_parser("recover", help="finish or take back what was interrupted")
-    recover.add_argument("--boot", action="store_true", help="before the service is started")
+    when = recover.add_mutually_exclusive_group()
+    when.add_argument("--boot", action="store_true", help="before the service is started")
+    when.add_argument("--wait", action="store_true", help="as soon as whoever is at work has ended")
     return parser

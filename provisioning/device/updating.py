@@ -74,7 +74,8 @@ class Updater:
         with self._undone_on_fault(change):
             self._step(change, "unpack", "unpacking")
             shutil.rmtree(self._incoming, ignore_errors=True)
-            bundle.unpack(path, self._device.signers, self._incoming)
+            if bundle.unpack(path, self._device.signers, self._incoming) != release:
+                raise BundleError(f"{path}: was exchanged meanwhile; copy it where only root can write")
             self._step(change, "install", "making its environment")
             self._releases.add(self._incoming)
             shutil.rmtree(self._incoming, ignore_errors=True)
@@ -173,6 +174,7 @@ class Updater:
         self._say(self._try(new))
         self._refuse_while_live(now)
         self._step(change, "stop", f"stopping {old}")
+        service.watch(self._releases.path(old))
         service.stop()
         self._measure(new)
         self._step(change, "records", "the records")
@@ -227,6 +229,10 @@ class Updater:
         except BaseException as error:
             reason = str(error) or f"it was interrupted ({type(error).__name__})"
             begun = self._journal.read() or change
+            if begun.step == "tidy":
+                raise DeviceError(
+                    f"{reason}; {change.new} runs, the rest is done at the next boot"
+                ) from error
             faults = self._undo(begun, reason, "failed", boot=False)
             code = error.code if isinstance(error, DeviceError) else DeviceError.code
             raise Taken(_ended(reason, faults, f"{change.old} runs as before"), code) from error
@@ -238,7 +244,7 @@ class Updater:
         """
         self._say(f"taking it back: {reason}")
         with contextlib.suppress(DeviceError):  # a full disk is a reason to go on
-            change = self._journal.write(change, undo=reason)
+            change = self._journal.write(change, undo=reason, outcome=change.outcome or outcome)
         faults: list[str] = []
         with _undisturbed():
             if change.step in STEPS[STEPS.index("stop") :]:
@@ -250,7 +256,7 @@ class Updater:
                 if not boot:
                     self._back("undo-start", faults, service.start)
             self._back("undo-tidy", faults, lambda: self._remove_new(change))
-            self._note(change.old, change, outcome, "; ".join([reason, *faults]))
+            self._note(change.old, change, change.outcome or outcome, "; ".join([reason, *faults]))
             if not faults:
                 self._journal.clear()
         return faults

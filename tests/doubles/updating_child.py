@@ -1,4 +1,4 @@
-"""An update in a process of its own, which may be killed as soon as it enters a step.
+"""An update in a process of its own, which may be killed as soon as it enters a step: STEP, or STEP:SIGTERM.
 
 usage: ROOT STATE SIGNERS KILL_AT update BUNDLE [--now] | rollback VERSION | recover [--boot]
 """
@@ -17,14 +17,16 @@ from device.updating import Device, Updater
 
 
 def main(root: Path, state: Path, signers: Path, kill_at: str, command: str, *rest: str) -> int:
+    at, _, number = kill_at.partition(":")
+
     def entered(step: str) -> None:
-        if step == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if step == at:
+            os.kill(os.getpid(), signal.Signals[number or "SIGKILL"])
 
     python = os.path.realpath(root / "current" / "venv" / "bin" / "python")
     device = Device(Releases(root, python=python), state, signers, user="", healthy_s=8.0, steady_s=0.5)
     try:
-        update._prepare(root)
+        update._prepare(root, 60.0)
         updater = Updater(device, update.say, entered)
         if command == "update":
             print(updater.update(Path(rest[0]), now="--now" in rest))

@@ -89,6 +89,14 @@ def system_of(device: Booted) -> dict[str, str]:
 BEFORE = {"service": "Interview", "timer": "absent", "runs": "inactive", "groups": "False"}
 
 
+def step_of(device: Booted) -> str:
+    """The step that a change has come to, "" when nothing is being changed."""
+    try:
+        return str(json.loads(device.path(f"{OPT}/changing.json").read_text())["step"])
+    except (OSError, ValueError):
+        return ""
+
+
 def outcome(device: Booted) -> dict[str, str]:
     return dict(json.loads(device.path(f"{STATE}/update.json").read_text()))
 
@@ -121,24 +129,31 @@ def test_a_version_that_does_not_start_is_taken_back(device: Booted) -> None:
 
 @pytest.mark.parametrize("step", ["install", "confirm"])
 def test_power_lost_in_the_middle(device: Booted, step: str) -> None:
-    changing = device.path(f"{OPT}/changing.json")
     device.run("systemd-run", "--unit=updating", "--collect", UPDATE, f"/share/{NEW}")
-
-    def begun() -> bool:
-        try:
-            return str(json.loads(changing.read_text())["step"]) == step
-        except (OSError, ValueError):
-            return False
-
-    wait_for(begun, 120, lambda: device.journal("-u", "updating"))
+    wait_for(lambda: step_of(device) == step, 120, lambda: device.journal("-u", "updating"))
     device.cut_power()
     device.power_on()
     assert runs(device) == OLD
-    assert not changing.exists()
+    assert step_of(device) == ""
     told = outcome(device)
     assert (told["version"], told["outcome"]) == (OLD, "interrupted")
     assert step in told["reason"] and NEW not in device.run(UPDATE, "list").stdout
     assert "taken back" in device.journal("-t", "interview-grader-update", "-b")
+
+
+def test_a_killed_updater_leaves_no_device_without_a_service(device: Booted) -> None:
+    """Out of memory, say, and nobody there to restart the device."""
+    device.run("systemd-run", "--unit=updating", "--collect", UPDATE, f"/share/{NEW}")
+    wait_for(
+        lambda: step_of(device) in ("switch", "start", "confirm"),
+        120,
+        lambda: device.journal("-u", "updating"),
+    )
+    device.run("systemctl", "kill", "--signal=KILL", "updating")
+    wait_for(lambda: not step_of(device), 120, lambda: device.journal("-u", "interview-grader-take-back"))
+    assert runs(device) == OLD
+    assert (outcome(device)["version"], outcome(device)["outcome"]) == (OLD, "interrupted")
+    wait_for(lambda: "take-back" not in device.says("systemctl", "list-units"), 20, lambda: "it stays")
 
 
 def test_a_good_version_is_taken_from_a_laptop(device: Booted, shared: Path, tmp_path: Path) -> None:

@@ -366,8 +366,21 @@ def test_told_to_stop_while_taking_back(device, bad, number):
     assert device.left_over() == []
 
 
+@pytest.mark.parametrize(("step", "runs"), [("try", OLD), ("stop", OLD), ("confirm", OLD), ("tidy", NEW)])
+def test_told_to_stop_at_a_step(prepared, new, step, runs):
+    device = prepared
+    device.put_back("prepared")
+    device.start()
+    said_once(device.update(new, kill_at=f"{step}:SIGTERM"), 1, "it was told to stop", f"; {runs} runs")
+    assert device.runs() == runs and device.is_healthy()
+    assert device.updater("recover").returncode == 0
+    assert device.runs() == runs and device.left_over() == []
+    device.stop()
+
+
 # --- killed ---------------------------------------------------------------------------------------
 
+OUTCOMES = {NEW: "interrupted", BAD: "failed"}
 KILLS = [(step, NEW, "new") for step in STEPS] + [(step, BAD, "bad") for step in UNDO_STEPS]
 
 
@@ -398,7 +411,7 @@ def test_power_lost_at_a_step(prepared, new, bad, step, wanted, which):
     runs = wanted if step == "tidy" else OLD
     assert device.runs() == runs and device.is_healthy()
     assert device.outcome()["version"] == runs
-    assert device.outcome()["outcome"] == ("updated" if step == "tidy" else "interrupted")
+    assert device.outcome()["outcome"] == ("updated" if step == "tidy" else OUTCOMES[wanted])
     assert device.left_over() == []
     device.stop()
     if runs == OLD:
@@ -423,8 +436,10 @@ def test_killed_in_the_middle_then_simply_run_again(device, new):
 
 
 def test_two_updates_at_once(device):
-    program = "import sys; from pathlib import Path; from device import lock, update; lock.WAIT_S = 0.3; "
-    program += "update._prepare(Path(sys.argv[1])); print('at work', flush=True); import time; time.sleep(30)"
+    program = "import sys; from pathlib import Path; from device import update; "
+    program += (
+        "update._prepare(Path(sys.argv[1]), 0.3); print('at work', flush=True); import time; time.sleep(30)"
+    )
     command = [sys.executable, "-c", program, str(device.root)]
     environment = {**os.environ, "PYTHONPATH": str(variants.ROOT / "provisioning")}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as first:

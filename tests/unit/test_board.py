@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from device.board import Board, find_board, objections
+from device.board import FORGETS, Board, find_board, forgets, objections
 from device.packages import read_packages
 from device.placed import Copy, all_files, place, remove_all, stale
 from device.places import Places
@@ -60,6 +60,25 @@ def test_a_board_that_fits_is_not_refused(tmp_path: Path) -> None:
 def test_what_cannot_work_is_refused(tmp_path: Path, fault: dict[str, object], words: str) -> None:
     (said,) = objections(tmp_path, **{**FITS, **fault})
     assert words in said and "\n" not in said
+
+
+ROOT_OF = {
+    "a card": ("/dev/mmcblk0p2 / ext4 rw,noatime 0 0", "root=PARTUUID=1 rootwait"),
+    "a container": ("overlay / overlay rw,lowerdir=/a,upperdir=/b,workdir=/c 0 0", "quiet"),
+    "raspi-config's": ("overlay / overlay rw,lowerdir=/lower,upperdir=/upper 0 0", "boot=overlay rootwait"),
+    "overlayroot's": ("overlayroot / overlay rw,lowerdir=/media/root-ro 0 0", "root=PARTUUID=1"),
+    "switched off": ("/dev/mmcblk0p2 / ext4 rw 0 0\noverlay /srv/1 overlay rw 0 0", "boot=overlay"),
+}
+
+
+@pytest.mark.parametrize("root", ROOT_OF)
+def test_nothing_is_installed_where_it_would_be_forgotten(tmp_path: Path, root: str) -> None:
+    mounts, cmdline = ROOT_OF[root]
+    (tmp_path / "mounts").write_text(f"proc /proc proc rw 0 0\n{mounts}\n")
+    (tmp_path / "cmdline").write_text(cmdline + "\n")
+    assert forgets(tmp_path) == (root in ("raspi-config's", "overlayroot's"))
+    said = objections(tmp_path, **FITS, proc=tmp_path)
+    assert said == ([FORGETS] if forgets(tmp_path) else [])
 
 
 @pytest.mark.parametrize("board", ["pc", "raspberry-pi", "jetson"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -183,7 +184,19 @@ def test_interrupted_it_is_done_again(tmp_path, monkeypatch, place):
     assert ids(tmp_path, time) == {ID}
 
 
-def test_records_in_use_are_left_alone(tmp_path):
+def test_records_that_are_looked_at_for_a_moment_are_waited_for(tmp_path):
+    time = recorded(tmp_path, ID)
+    migrated(tmp_path, NEWER)
+    newer = make_store(tmp_path, time, migrations=NEWER)
+    newer.sessions()
+    later = threading.Timer(0.5, newer.close)
+    later.start()
+    assert "were taken back" in fit(tmp_path, time.clocks())
+    later.join()
+
+
+def test_records_in_use_are_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "WAIT_S", 0.2)
     time = recorded(tmp_path, ID)
     migrated(tmp_path, NEWER)
     newer = make_store(tmp_path, time, migrations=NEWER)
