@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import grp
+import os
 import pwd
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from device.record import Record
 from device.shell import attempt, run
 
 
-def lacking(sysusers: Path) -> list[str]:
-    """Which users, groups and memberships of the file are not there, in words."""
+def lacking(sysusers: Sequence[Path]) -> list[str]:
+    """Which users, groups and memberships of these files are not there, in words."""
     found = []
     for kind, name, group in _lines(sysusers):
         if kind == "g" and _members(name) is None:
@@ -24,11 +25,11 @@ def lacking(sysusers: Path) -> list[str]:
     return found
 
 
-def make(sysusers: Path, record: Record) -> None:
+def make(sysusers: Sequence[Path], record: Record) -> None:
     """Make what is lacking, and keep which groups were."""
     made = [name for kind, name, _ in _lines(sysusers) if kind == "g" and _members(name) is None]
     record.put("groups", " ".join([*record.get("groups").split(), *made]))
-    run("systemd-sysusers", str(sysusers))
+    run("systemd-sysusers", *map(str, sysusers))
 
 
 def remove(user: str, record: Record) -> None:
@@ -40,15 +41,26 @@ def remove(user: str, record: Record) -> None:
             attempt("groupdel", group)
 
 
-def give(folder: Path, user: str) -> None:
-    """Make everything in a folder a user's own. What an uninstall left belongs to root."""
-    if folder.is_dir() and folder.owner() != user:
-        for path in (folder, *folder.rglob("*")):
-            shutil.chown(path, user, user)
+def owns(user: str, folder: Path) -> bool:
+    """Whether a folder is there and belongs to a user, as `give` makes it."""
+    return _is_user(user) and folder.is_dir() and folder.stat().st_uid == pwd.getpwnam(user).pw_uid
 
 
-def _lines(sysusers: Path) -> list[tuple[str, str, str]]:
-    words = [line.split() for line in sysusers.read_text(encoding="utf-8").splitlines()]
+def give(folder: Path, uid: int, gid: int) -> None:
+    """Make a folder with all that is in it somebody's own: the service's, or after it root's.
+
+    The folder itself comes last, so that whoever finds it done finds all of it done. No link is followed: who
+    wrote one there may have meant another file than his own.
+    """
+    for top, folders, files in os.walk(folder, topdown=False):
+        for name in (*folders, *files):
+            os.lchown(os.path.join(top, name), uid, gid)
+    os.lchown(folder, uid, gid)
+
+
+def _lines(sysusers: Sequence[Path]) -> list[tuple[str, str, str]]:
+    texts = [path.read_text(encoding="utf-8") for path in sysusers]
+    words = [line.split() for text in texts for line in text.splitlines()]
     return [(line[0], line[1], line[2]) for line in words if line and not line[0].startswith("#")]
 
 

@@ -32,6 +32,7 @@ def rename(name: str, record: Record, hosts: Path = Path("/etc/hosts")) -> None:
     """Give the device another name, and keep the one it had."""
     before = present_name()
     record.keep("name", before)
+    record.put("given name", name)
     run("hostnamectl", "set-hostname", name)
     attempt("systemctl", "try-restart", "avahi-daemon.service")
     lines = hosts.read_text(encoding="utf-8").splitlines() if hosts.exists() else []
@@ -43,5 +44,5 @@ def rename(name: str, record: Record, hosts: Path = Path("/etc/hosts")) -> None:
 def put_back(record: Record) -> None:
     """The name from before, unless somebody has given another one since."""
     before = record.get("name")
-    if before and present_name() == NAME:
+    if before and present_name() == record.get("given name"):
         rename(before, record)

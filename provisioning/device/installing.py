@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from device.journal import CHANGING
 from device.places import USER, Places
 from device.record import Record
 from device.shell import attempt
-from device.source import Source, keep_signers, source_of
+from device.source import Source, signers_of, source_of
 
 PROGRAM = "setup.sh install"
 _MENDING_MB = 50
@@ -42,6 +43,7 @@ class Installation:
         self._record = Record(places.record)
         self._name = hostname.wanted_name(options.name)
         self._network = extras.networks(places, options.allow)
+        self._signers = signers_of(options, places, source)
         self._changed: list[str] = []
 
     def run(self) -> list[str]:
@@ -61,6 +63,7 @@ class Installation:
             Step(self._source.todo, self._release_do),
             Step(self._files_todo, self._files_do),
             Step(self._accounts_todo, self._accounts_do),
+            *([self._written(self._signers, "whose releases it takes")] if self._signers else []),
             self._written(extras.announcement(self._places), "the announcement on the network"),
             Step(self._name_todo, lambda: hostname.rename(self._name, self._record)),
         ]
@@ -119,18 +122,24 @@ class Installation:
         placed.place(self._places, self._files())
 
     def _accounts_todo(self) -> str:
-        lacking = accounts.lacking(self._source.sysusers)
+        lacking = accounts.lacking(self._sysusers())
         folders = [
             each for each in (self._places.config, self._places.config / "secrets") if not each.is_dir()
         ]
+        if not accounts.owns(USER, self._places.state):
+            folders.append(self._places.state)
         return ", ".join([*lacking, *(f"folder {each}" for each in folders)])
 
     def _accounts_do(self) -> None:
-        accounts.make(self._source.sysusers, self._record)
+        accounts.make(self._sysusers(), self._record)
         self._places.state.mkdir(mode=0o700, parents=True, exist_ok=True)  # before the service's first start
-        accounts.give(self._places.state, USER)
+        if not accounts.owns(USER, self._places.state):
+            user = pwd.getpwnam(USER)
+            accounts.give(self._places.state, user.pw_uid, user.pw_gid)
         service.reload()
-        keep_signers(self._options, self._places, self._source)
+
+    def _sysusers(self) -> list[Path]:
+        return placed.sysusers(self._source.folder, self._board.name)
 
     # --- what is written ---
 
@@ -159,7 +168,7 @@ class Installation:
 
     def _engines_do(self) -> None:
         """With the service stopped: an accelerator has one user at a time. It can go without."""
-        if service.is_active():
+        if service.show("ActiveState") not in ("inactive", "failed"):
             self._refuse_while_live()
             service.stop()
         done = self._ask_release("-m", "appliance.on_update", "measure")
@@ -234,6 +243,7 @@ def _install(options: argparse.Namespace, places: Places) -> int:
     if options.check:
         telling.say("nothing was changed" if changed else "nothing would change")
         return 0
+    os.sync()  # what was done outlives a power cut from here on
     telling.tell_ready(places, service.wait_healthy())
     telling.say("done" if changed else "nothing was changed: everything was as it should be")
     return 0

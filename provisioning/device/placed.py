@@ -19,6 +19,7 @@ _PLACED = "placed"
 
 _BOARD_FILE = "usr/lib/interview-grader/board.toml"
 _BOARD_UNIT = f"{UNITS}/interview-grader.service.d/board.conf"
+_BOARD_USERS = "etc/sysusers.d/interview-grader-board.conf"
 _COPIES = {
     f"{UNITS}/interview-grader.service": "systemd/interview-grader.service",
     f"{UNITS}/interview-grader-retention.service": "systemd/interview-grader-retention.service",
@@ -98,6 +99,12 @@ class Link:
         partial.replace(self.path)
 
 
+def sysusers(release: Path, board: str) -> list[Path]:
+    """The lists of users and groups of a release: for every board, and for this kind."""
+    own = release / "provisioning/boards" / f"{board}.sysusers"
+    return [release / "systemd/interview-grader.sysusers", *([own] if own.exists() else [])]
+
+
 def all_files(places: Places, board: str, release: Path) -> list[Copy | Link]:
     """Every file of a device of this kind of board, as this release has it."""
     boards = release / "provisioning/boards"
@@ -108,6 +115,8 @@ def all_files(places: Places, board: str, release: Path) -> list[Copy | Link]:
         copies.append(Copy(places.root / path, release / source if there else None))
     copies.append(Copy(places.root / _BOARD_FILE, boards / f"{board}.toml"))
     copies.append(Copy(places.root / _BOARD_UNIT, unit if unit.exists() else None))
+    users = sysusers(release, board)[1:]
+    copies.append(Copy(places.root / _BOARD_USERS, users[0] if users else None))
     links = [Link(places.root / path, places.current / target) for path, target in _COMMANDS.items()]
     return [*copies, *links]
 
@@ -132,6 +141,7 @@ def place(places: Places, files: Sequence[Copy | Link]) -> list[Path]:
             file.place()
     for path in old:
         path.unlink(missing_ok=True)
+    os.sync()  # else a power cut could leave a new file without its content, which is no unit at all
     record.put(_PLACED, " ".join(names))
     return new
 
@@ -145,6 +155,7 @@ def remove_all(places: Places) -> None:
         *_COMMANDS,
         _BOARD_FILE,
         _BOARD_UNIT,
+        _BOARD_USERS,
     ):
         (places.root / name).unlink(missing_ok=True)
     for folder in (_BOARD_FILE, _BOARD_UNIT):

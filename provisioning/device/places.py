@@ -33,6 +33,16 @@ class Places:
         return self.opt / "current"
 
     @property
+    def unpacking(self) -> Path:
+        """Where the installer unpacks a bundle; what a cut left there goes with the next installation."""
+        return self.opt.with_name("interview-grader.unpacking")
+
+    @property
+    def signers(self) -> Path:
+        """Whose releases the device takes."""
+        return self.config / "release_signers"
+
+    @property
     def record(self) -> Path:
         """What the installer changed that is not its own, to be put back by --uninstall."""
         return self.opt / "installed.json"

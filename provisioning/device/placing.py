@@ -21,8 +21,9 @@ def place(places: Places) -> None:
     """
     if not places.current.exists():
         return
-    files = placed.all_files(places, board.find_board().name, places.current)
-    accounts.make(places.current / "systemd/interview-grader.sysusers", Record(places.record))
+    kind = board.find_board().name
+    files = placed.all_files(places, kind, places.current)
+    accounts.make(placed.sysusers(places.current, kind), Record(places.record))
     for path in placed.stale(places, files):
         if path.parent == places.root / placed.UNITS:
             attempt("systemctl", "--quiet", "disable", "--now", path.name)

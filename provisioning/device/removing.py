@@ -31,19 +31,14 @@ def uninstall(places: Places, *, check: bool) -> None:
     placed.remove_all(places)
     hostname.put_back(record)
     accounts.remove(USER, record)
-    _give_to_root(places)
-    shutil.rmtree(places.opt, ignore_errors=True)
+    for folder in (places.state, places.config / "secrets"):
+        if folder.is_dir():  # the number of the user that owned it may be given to another one
+            accounts.give(folder, 0, 0)
+    for folder in (places.opt, places.unpacking):
+        shutil.rmtree(folder, ignore_errors=True)
     attempt("systemctl", "daemon-reload")
     if succeeds("udevadm", "control", "--reload"):
         attempt("udevadm", "trigger", "--subsystem-match=usb")
     print(f"uninstall: done; your data was kept: {' and '.join(kept) or 'there was none'}")
     if kept:
         print(f"uninstall: to erase it too: sudo rm -r {' '.join(kept)}")
-
-
-def _give_to_root(places: Places) -> None:
-    """The number of the user that owned the data may be given to another one; a new service takes it back."""
-    for top in (places.state, places.config / "secrets"):
-        for folder, _, files in os.walk(top):
-            for path in (folder, *(os.path.join(folder, name) for name in files)):
-                os.lchown(path, 0, 0)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from device import bundle
+from device.extras import Written
 from device.faults import Refused
 from device.places import Places
 from device.releases import Releases
 
 HERE = Path(__file__).resolve().parent.parent.parent
 """The checkout, the unpacked bundle, or the installed release that this file belongs to."""
+
+_SIGNERS = "provisioning/release_signers"
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,6 @@ class Source:
     def boards(self) -> Path:
         """The files of the boards."""
         return self.folder / "provisioning/boards"
-
-    @property
-    def sysusers(self) -> Path:
-        """The list of users and groups."""
-        return self.folder / "systemd/interview-grader.sysusers"
 
     def todo(self) -> str:
         """What would change."""
@@ -59,42 +56,40 @@ def source_of(options: argparse.Namespace, places: Places) -> Iterator[Source]:
         _refuse_another(now, source.version, "make release, then interview-grader-update BUNDLE")
         yield source
         return
-    signers = _signers(options, places)
+    signers = options.signers or (places.signers if places.signers.exists() else HERE / _SIGNERS)
     version = bundle.verify(options.offline, signers).version
     _refuse_another(now, version, f"sudo interview-grader-update {options.offline}")
-    with tempfile.TemporaryDirectory(prefix="interview-grader-", dir=_existing(places.opt)) as folder:
-        unpacked = Path(folder, "release")
+    unpacked = places.unpacking
+    shutil.rmtree(unpacked, ignore_errors=True)
+    try:
         bundle.unpack(options.offline, signers, unpacked)
         yield Source(version, unpacked, True, releases, lambda: releases.add(unpacked))
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
 
 
-def keep_signers(options: argparse.Namespace, places: Places, source: Source) -> None:
-    """Whose updates the device takes: as asked, or as the release says. The owner's file stays."""
-    kept = places.config / "release_signers"
-    given = options.signers or source.folder / "provisioning/release_signers"
-    if given.exists() and (options.signers or not kept.exists()):
-        shutil.copyfile(given, kept)
+def signers_of(options: argparse.Namespace, places: Places, source: Source) -> Written | None:
+    """Whose updates the device takes: as asked, else the owner's file as it is, else as the release says.
+
+    None when nobody says; raises `Refused` for a file that is not there.
+    """
+    given = options.signers or (None if places.signers.exists() else source.folder / _SIGNERS)
+    try:
+        return Written(places.signers, given.read_text(encoding="utf-8")) if given else None
+    except (OSError, UnicodeDecodeError) as error:
+        if options.signers is None:
+            return None
+        raise Refused(f"--signers {given}: cannot be read ({error}); give the file of public keys") from error
 
 
 def _checkout(releases: Releases, now: str | None) -> Source:
-    if (HERE / "release.json").exists() and now:  # mending with the installer of the installed release
+    if now and releases.link.resolve() == HERE:  # mending with the installer of the installed release
         return Source(now, HERE, True, releases, lambda: now)
+    if (HERE / bundle.NOTE).exists():
+        raise Refused(f"{HERE} is an unpacked bundle; install it by --offline BUNDLE, which is verified")
     return Source(bundle.version_in(HERE), HERE, False, releases, lambda: releases.add_online(HERE))
-
-
-def _signers(options: argparse.Namespace, places: Places) -> Path:
-    """The owner's own; else those of the device; else those that came with this installer."""
-    kept = places.config / "release_signers"
-    found = options.signers or (kept if kept.exists() else HERE / "provisioning/release_signers")
-    return Path(found)
 
 
 def _refuse_another(now: str | None, version: str, instead: str) -> None:
     if now and now != version:
         raise Refused(f"release {now} is installed and this is {version}; to change it: {instead}")
-
-
-def _existing(folder: Path) -> Path:
-    while not folder.is_dir():
-        folder = folder.parent
-    return folder

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from device import hostname, service
-from device.places import SERVICE, Places
+from device.places import SERVICE, USER, Places
 from device.shell import attempt
 
 LAMPS = """lamps        running: it works. camera: the camera is open. fault: something is wrong; what its
@@ -20,9 +19,7 @@ def say(words: str) -> None:
 
 def tell_ready(places: Places, health: str) -> None:
     """The address, the first code, the lamps' meaning."""
-    command = str(places.current / "venv/bin/interview-grader")
-    state = f"STATE_DIRECTORY={places.state}"
-    access = attempt("env", state, command, "access", "list").stdout
+    access = _ask(places, "access", "list")
     lines = [f"address      https://{hostname.present_name()}.local{_port()}/"]
     if "no password yet" in access and (code := _first_code()):
         lines.append(f"first code   {code}   type it there and set the operator's password")
@@ -30,6 +27,8 @@ def tell_ready(places: Places, health: str) -> None:
         lines.append(f"certificate  SHA-256 {found.group(1)}")
     lines.append(f"health       {health}")
     lines.append(LAMPS if _has_lamps(places) else "lamps        none on this board")
+    if not places.signers.exists():
+        lines.append("updates      none are taken: no key is known yet; setup.sh install --signers FILE")
     print("\n" + "\n".join(f"  {line}" for line in lines) + "\n", flush=True)
 
 
@@ -46,6 +45,11 @@ def _first_code() -> str:
 
 
 def _has_lamps(places: Places) -> bool:
-    command = Path(places.current / "venv/bin/interview-grader")
-    shown = attempt("env", f"STATE_DIRECTORY={places.state}", str(command), "config").stdout
-    return bool(re.search(r"lamps\.backend\s*=?\s*\"?(?!none)\w", shown))
+    return not re.search(r'^\[lamps\]\nbackend = "none"', _ask(places, "config"), re.MULTILINE)
+
+
+def _ask(places: Places, *arguments: str) -> str:
+    """What the release in use answers, as the service's user."""
+    environment = ("env", "--chdir=/", f"STATE_DIRECTORY={places.state}")
+    command = str(places.current / "venv/bin/interview-grader")
+    return attempt("runuser", "-u", USER, "--", *environment, command, *arguments).stdout

@@ -25,7 +25,8 @@ def test_a_flashed_card_installs_itself_by_cloud_init(share: Callable[[str], Pat
     shutil.copy2(shared / "bundle", boot / "interview-grader.bundle")
     shutil.copy2(shared / "signers", boot / "release_signers")
     shutil.copy2(ROOT / "provisioning/image/first-boot", boot)
-    shutil.copy2(ROOT / "provisioning/image/comitup.conf", boot)
+    settings = (ROOT / "provisioning/image/comitup.conf").read_text()
+    (boot / "comitup.conf").write_text(settings.replace("change-me-before-use", "of the owner's own"))
     shutil.copy2(ROOT / "provisioning/image/user-data", seed)
     (seed / "meta-data").write_text("instance-id: a-card\n")
 

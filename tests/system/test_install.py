@@ -20,6 +20,7 @@ import pytest
 
 from appliance.derived import LISTING, digest
 from tests.doubles.edgetpu import Stick, library
+from tests.machine import ROOT
 from tests.system.booted import DEVICE, NAME, Booted, base_system, wait_for
 
 pytestmark = pytest.mark.timeout(600)
@@ -33,6 +34,14 @@ WATCH_S = int(os.environ.get("WATCH_S", "15"))
 DEMO = '[camera]\nbackend = "demo"\n'
 LAMPS = '[lamps]\nbackend = "gpiozero"\nfactory = "mock"\n'
 GAVE_UP = "interview-grader-gave-up.service"
+EVIL = """
+#include <stdio.h>
+#include <unistd.h>
+__attribute__((constructor)) static void loaded(void) {
+  FILE *file = fopen("/var/tmp/loaded-by", "w");
+  if (file) fprintf(file, "%d", (int)getuid()), fclose(file);
+}
+"""
 
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])
@@ -85,6 +94,11 @@ def owned(device: Booted) -> set[str]:
     """Every file of the device that bears the product's name."""
     found = device.says("find", "/etc", "/opt", "/usr", "/var/lib", "-name", "*interview*grader*")
     return set(found.split())
+
+
+def foreign(device: Booted) -> str:
+    """What of the state does not belong to the service."""
+    return device.says("find", "/var/lib/interview-grader", "!", "-user", "interview-grader")
 
 
 # --- A bare device ---
@@ -154,6 +168,30 @@ def test_commands_look_at_the_services_state(device: Booted) -> None:
     refused = device.run(*stranger, "sessions", "list", check=False)
     assert refused.returncode == 2 and "put sudo in front" in refused.stderr
     assert device.run(*stranger, "--version").stdout
+
+
+@on_one_suite
+def test_nothing_that_the_service_could_have_chosen_is_loaded_by_root(device: Booted, tmp_path: Path) -> None:
+    """The service may write its state; `sudo interview-grader check` must give it no way to become root."""
+    (tmp_path / "evil.c").write_text(EVIL)
+    library = device.path("/srv/evil.so")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "evil.c")], check=True)
+    page, told = device.path("/var/lib/interview-grader/page.toml"), device.path("/var/tmp/loaded-by")
+    page.write_text('[engine]\nbackend = "coral"\nlibrary = "/srv/evil.so"\ncompiled = "/srv/compiled"\n')
+    compiled = device.path("/srv/compiled")
+    compiled.mkdir()
+    for model in ("blazeface_full_int8", "blazeface_short_int8", "expression_int8"):
+        (compiled / f"{model}_edgetpu.tflite").touch()
+    page.chmod(0o644)
+    user = device.says("id", "-u", "interview-grader")
+    try:
+        for command in ("check", "bench"):
+            done = device.run("env", "--chdir=/root", "interview-grader", command, check=False)
+            assert told.exists(), f"it was not even loaded: {done.stdout}{done.stderr}"
+            assert told.read_text() == user, command
+            told.unlink()
+    finally:
+        page.unlink()
 
 
 # --- At work ---
@@ -274,6 +312,22 @@ def test_the_service_has_no_more_rights_than_it_needs(device: Booted) -> None:
     assert set(values["Uid"].split()) == {user} != {"0"}
 
 
+@pytest.mark.parametrize("board", ["pc", "raspberry-pi", "jetson"])
+@on_one_suite
+def test_no_board_loosens_the_sandbox(device: Booted, board: str) -> None:
+    units = device.path(f"/srv/{board}/etc/systemd/system")
+    units.mkdir(parents=True)
+    shutil.copy2(device.path(f"/etc/systemd/system/{UNIT}"), units)
+    own = ROOT / f"provisioning/boards/{board}.conf"
+    assert own.exists() == (board == "jetson")
+    if own.exists():
+        (units / f"{UNIT}.d").mkdir()
+        shutil.copy2(own, units / f"{UNIT}.d/board.conf")
+    command = ("systemd-analyze", "security", "--no-pager", f"--root=/srv/{board}", "--offline=yes")
+    score = device.run(*command, "--threshold=15", UNIT).stdout
+    assert "Overall exposure level" in score
+
+
 @pytest.mark.parametrize("device", ["trixie"], indirect=True)  # bookworm's udevadm cannot verify
 def test_the_device_rules_are_sound(device: Booted) -> None:
     verdict = device.run("udevadm", "verify", "/etc/udev/rules.d/70-interview-grader.rules").stdout
@@ -373,8 +427,10 @@ def test_the_installer_says_a_mistake_of_the_owner(device: Booted) -> None:
     refused = device.run(*INSTALL, check=False)
     assert refused.returncode == 2 and "unknown key; did you mean 'port'?" in refused.stderr
     assert refused.stderr.count("\n") == 1
+    wish.write_text(LAMPS)
+    assert "lamps        running: it works. camera: the camera is open." in device.run(*INSTALL).stdout
     wish.unlink()
-    device.run(*INSTALL)
+    assert restart(device).returncode == 0
     wait_until_healthy(device)
 
 
@@ -509,8 +565,30 @@ def test_a_flashed_card_installs_itself_and_takes_up_what_was_there(device: Boot
     assert refused.returncode == 2 and "is not signed by a key of" in refused.stdout
     assert not device.path("/opt/interview-grader").exists()
 
+    state = device.path("/var/lib/interview-grader")
+    (state / "link").symlink_to("/etc/shadow")
+    (state / "gone").symlink_to("/nowhere")
+    device.run("chown", "--recursive", "--no-dereference", "4711:4711", "/var/lib/interview-grader")
     device.run("cp", "/share/signers", "/boot/firmware/interview-grader/release_signers")
     assert "https://interview-grader.local/" in device.run(*command).stdout
     wait_until_healthy(device)
-    assert device.path("/var/lib/interview-grader/tls-certificate.pem").read_text() == certificate
+    assert (state / "tls-certificate.pem").read_text() == certificate
+    assert foreign(device) == ""
+    assert device.says("stat", "--format=%U", "/etc/shadow") == "root", "a link leads elsewhere"
     assert "installed already" in device.run(*command).stdout
+
+
+@on_one_suite
+def test_an_installation_that_was_cut_off_is_finished_by_the_next(device: Booted) -> None:
+    """As it is when the power goes after the user was made, and before what follows."""
+    device.run("systemctl", "disable", "--now", UNIT)
+    device.run("chown", "--recursive", "root:root", "/var/lib/interview-grader")
+    device.run("rm", "/etc/interview-grader/release_signers")
+    device.run("mkdir", "-p", "/opt/interview-grader.unpacking/release")
+    said = device.run("sh", "/boot/firmware/interview-grader/first-boot").stdout
+    assert "folder /var/lib/interview-grader" in said and "whose releases it takes" in said
+    wait_until_healthy(device)
+    assert foreign(device) == ""
+    assert device.run("cmp", "/share/signers", "/etc/interview-grader/release_signers").returncode == 0
+    assert device.says("systemctl", "is-enabled", UNIT) == "enabled"
+    assert device.says("ls", "/opt") == "interview-grader"
