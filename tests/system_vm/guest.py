@@ -180,6 +180,12 @@ class Guest:
             os.kill(self._qemu.pid, signal.SIGKILL)
             self._qemu.wait()
 
+    def wait_off(self, limit_s: float) -> None:
+        """Until it has switched itself off in good order."""
+        assert self._qemu is not None
+        self._qemu.wait(timeout=limit_s)
+        assert self._qemu.returncode == 0, self.console()
+
     # --- what is done on it ---
 
     def run(self, script: str, *, check: bool = True, limit_s: float = COMMAND_S, stdin: str = "") -> str:

@@ -6,32 +6,16 @@ with the unit that `setup.sh install` puts there from a signed bundle. The tests
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from tests.machine import ROOT
-from tests.system.bundles import make_bundle
 from tests.system_vm.guest import Guest, until
-from tests.system_vm.image import SUITE, Image, disk_of
+from tests.system_vm.image import Image
+from tests.system_vm.installed import UNIT, bundle_disk, install, prepare
 from tests.system_vm.product import Daemon
 
-UNIT = "interview-grader.service"
 GROUP = f"/sys/fs/cgroup/system.slice/{UNIT}"
-INSTALL = "/share/checkout/setup.sh install --offline /share/bundle --signers /share/signers"
-WISH = """[camera]
-backend = "usb"
-width = 640
-height = 360
-[engine]
-backend = "tflite"
-[lawful]
-region = "other"
-purpose = "practice"
-"""
-"""With an engine of the owner's choice: measuring them all takes an emulated processor too long."""
-
 OUTSIDE = "198.51.100.7"
 """An address of nobody (RFC 5737), beyond every local network."""
 LIMIT_S = 900.0
@@ -42,19 +26,9 @@ pytestmark = pytest.mark.timeout(7200)
 @pytest.fixture(scope="module")
 def guest(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """A machine with a camera and a bundle; every packet is captured from before the installation on."""
-    folder = tmp_path_factory.mktemp("share")
-    make_bundle(SUITE, folder).rename(folder / "bundle")
-    for name in ("provisioning", "systemd"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, folder / "checkout" / name, ignore=ignored)
-    shutil.copy2(ROOT / "setup.sh", folder / "checkout")
-    disk = folder.with_suffix(".img")
-    disk_of(folder, disk, "1G")
+    disk = bundle_disk(tmp_path_factory.mktemp("share"))
     with Guest(image, [disk], memory="2048") as one:
-        one.power_on()
-        one.run("mkdir -p /share /etc/interview-grader/config.d && mount -o ro /dev/vdb /share")
-        one.run("cat >/etc/interview-grader/config.d/test.toml", stdin=WISH)
-        one.run("modprobe vivid n_devs=1 && udevadm settle")
+        prepare(one)
         one.run("systemd-run --quiet --unit=capture tcpdump -i eth0 -U -w /run/packets")
         yield one
     disk.unlink()
@@ -63,7 +37,7 @@ def guest(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gu
 @pytest.fixture(scope="module")
 def daemon(guest: Guest) -> Daemon:
     """The installed service."""
-    print(guest.run(INSTALL + " 2>&1", limit_s=3600))
+    print(install(guest))
     return Daemon(guest, 443, tls=True)
 
 
