@@ -1,0 +1,129 @@
+"""The power goes while a device is updated: the old or the new version starts, whole, and never neither.
+
+The device lies on a drive that loses what it was not told to flush, so that files are missing which a program
+has written: a container that is cut off keeps them. The newer release is small and borrows libraries.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import appliance
+from tests.doubles import releases as variants
+from tests.system_vm.guest import Drive, Guest, until
+from tests.system_vm.image import PYTHON, Image, must
+from tests.system_vm.installed import UNIT, WISH, as_disk, install, prepare, put_bundle
+from tests.system_vm.product import Daemon
+
+OLD, NEW = appliance.__version__, "9.1.0"
+OPT = "/opt/interview-grader"
+UPDATE = "/usr/local/sbin/interview-grader-update"
+LIMIT_S = 1500.0
+
+STEPS = ("unpack", "install", "try", "stop", "records", "switch", "start", "confirm", "tidy", "done")
+CUTS = ("install", "stop", "records", "switch", "start", "confirm", "tidy", "done")
+"""Where the power goes, one after the other. From `tidy` on the other version is the one that stays."""
+
+_WATCH = """
+import json, sys, time
+
+steps, wanted = sys.argv[2:], sys.argv[1]
+began = False
+while True:
+    try:
+        step = json.load(open("/opt/interview-grader/changing.json"))["step"]
+        began = True
+    except (OSError, ValueError):
+        step = "done" if began else "unpack"
+    if steps.index(step) >= steps.index(wanted):
+        print(f"waiting for {wanted}, has come to {step}", file=open("/dev/ttyS0", "w"), flush=True)
+        sys.exit()
+    time.sleep(0.01)
+"""
+"""Says on the serial line when the updater has come to a step; "done" when it has no more to do."""
+
+_AS_RELEASED = f"""
+import sys
+
+sys.path.insert(0, "{OPT}/current/provisioning")
+from device import board, placed
+from device.places import Places
+
+places = Places()
+files = placed.all_files(places, board.find_board().name, places.current)
+print(*(file.path for file in files if not file.is_there()), *placed.stale(places, files))
+"""
+"""What of the system's files is not as the release in use has it."""
+
+pytestmark = pytest.mark.timeout(3 * 3600)
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Iterator[Path]:
+    """A disk with the old release and the newer one."""
+    folder = tmp_path / "share"
+    folder.mkdir()
+    put_bundle(folder)
+    libraries = f"{OPT}/releases/{OLD}/venv/lib/python{PYTHON}/site-packages"
+    more = {"system": variants.NEW_SYSTEM, "python": PYTHON}
+    made = variants.make_bundle(tmp_path, folder / "key", NEW, variants.MIGRATES, libraries, **more)
+    made.rename(folder / NEW)
+    disk = as_disk(folder)
+    yield disk
+    disk.unlink()
+
+
+def test_the_power_goes_while_it_is_updated(image: Image, share: Path, tmp_path: Path) -> None:
+    chance = random.Random(7)
+    disk = tmp_path / "root.img"
+    must("cp", "--sparse=always", image.disk, disk)
+    runs, lost = OLD, []
+    with Drive(disk, tmp_path) as drive, Guest(image, [share], root=drive, memory="2048") as guest:
+        drive.power_on(seed=0)
+        prepare(guest, WISH.replace('"usb"', '"demo"'))
+        print(install(guest))
+        guest.run("sync")
+        for number, wanted in enumerate(CUTS):
+            step = update_until(guest, wanted, back=runs == NEW)
+            time.sleep(chance.uniform(0, 1))
+            lost.append(drive.cut_power())
+            guest.cut_power()
+            print(f"cut at {step}, sectors lost: {lost[-1]}", flush=True)
+            runs = NEW if (runs == NEW) != (step in ("tidy", "done")) else OLD
+            drive.power_on(seed=number + 1)
+            guest.power_on()
+            judge(guest, runs)
+    assert any(lost), "no cut hit the drive while it held anything back"
+
+
+def update_until(guest: Guest, wanted: str, *, back: bool) -> str:
+    """Begin an update, or the way back, and wait until it has come to a step; which one that is."""
+    guest.run("mkdir -p /share && mountpoint -q /share || mount -o ro /dev/vdb /share")
+    guest.run("cat >/run/watch.py", stdin=_WATCH)
+    guest.run(f"systemd-run --quiet --collect --unit=watch python3 /run/watch.py {wanted} {' '.join(STEPS)}")
+    what = "rollback" if back else f"/share/{NEW}"
+    guest.run(f"systemd-run --quiet --collect --unit=updating {UPDATE} {what}")
+
+    def told() -> list[str]:
+        return re.findall(rf"waiting for {wanted}, has come to (\w+)\r?\n", guest.console())
+
+    return until(told, LIMIT_S, f"the updater comes to {wanted}")[0]
+
+
+def judge(guest: Guest, runs: str) -> None:
+    """That version answers, nothing is left of a change, and the system's files are that version's."""
+    until(lambda: guest.run(f"systemctl is-active {UNIT}", check=False) == "active", LIMIT_S, "it is active")
+    assert guest.run(f"readlink {OPT}/current") == f"releases/{runs}"
+    assert guest.run("interview-grader --version").endswith(runs)
+    assert Daemon(guest, 443, tls=True).get("/healthz")["status"] in ("ok", "idle")
+    assert guest.run(f"ls {OPT}/changing.json", check=False) == ""
+    assert guest.run("python3 -B -", stdin=_AS_RELEASED) == ""
+    listed = guest.run(f"{UPDATE} list")
+    assert f"* {runs}" in listed
+    assert guest.run("systemctl --failed --no-legend") == ""
