@@ -83,7 +83,8 @@ FAULTS = (
 GAVE_UP = Fault(
     8,
     "it does not run, and is not started again by itself",
-    "`journalctl -u interview-grader` says why; correct it, then `sudo systemctl restart interview-grader`",
+    "`journalctl -u interview-grader` says why; correct it, then "
+    "`sudo systemctl reset-failed interview-grader` and `sudo systemctl restart interview-grader`",
     lambda now: False,  # whoever runs has not given up: `appliance.gave_up` shows it in its place
 )
 
