@@ -14,7 +14,7 @@ NEEDS_MB = 1500
 """Two releases (about 450 MB each) and a bundle, unpacked."""
 
 FORGETS = (
-    "the root is an overlay in memory, so that all would be gone after a restart, but not what it did to the "
+    "the root is an overlay: what is written there may be gone after a restart, but not what it did to the "
     "records; switch the overlay off first (sudo raspi-config) and restart"
 )
 

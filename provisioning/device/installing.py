@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ from device.faults import FAULT, DeviceError, Refused
 from device.journal import CHANGING
 from device.places import USER, Places
 from device.record import Record
-from device.shell import attempt
+from device.releases import Releases
+from device.shell import as_user, attempt
 from device.source import Source, signers_of, source_of
 
 PROGRAM = "setup.sh install"
@@ -178,8 +180,7 @@ class Installation:
     def _ask_release(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Python of the current release as the service's user, with the service's state."""
         python = str(self._places.current / "venv/bin/python")
-        environment = ("env", "--chdir=/", f"STATE_DIRECTORY={self._places.state}")
-        return attempt("runuser", "-u", USER, "--", *environment, python, *arguments)
+        return attempt(*as_user(USER, self._places.state), python, *arguments)
 
     # --- the service ---
 
@@ -192,6 +193,7 @@ class Installation:
         service.reload()
         self._refuse_while_live()
         self._check()
+        os.sync()  # where the service is enabled all of it is there, also after a power cut
         service.enable()
         service.restart()
 
@@ -229,10 +231,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _install(options: argparse.Namespace, places: Places) -> int:
     removing.need_root()
-    if not options.check:
-        _alone(places)
+    _alone(places)
     if (places.opt / CHANGING).exists():
         raise Refused("an update was interrupted: sudo interview-grader-update recover, then again")
+    if not options.check:
+        shutil.rmtree(places.unpacking, ignore_errors=True)  # or it would count as room that is taken
+        Releases(places.opt).sweep()
     found = board.find_board()
     needs_mb = _MENDING_MB if places.current.exists() else board.NEEDS_MB
     if reasons := board.objections(places.opt, needs_mb=needs_mb):
@@ -243,7 +247,6 @@ def _install(options: argparse.Namespace, places: Places) -> int:
     if options.check:
         telling.say("nothing was changed" if changed else "nothing would change")
         return 0
-    os.sync()  # what was done outlives a power cut from here on
     telling.tell_ready(places, service.wait_healthy())
     telling.say("done" if changed else "nothing was changed: everything was as it should be")
     return 0
@@ -251,8 +254,7 @@ def _install(options: argparse.Namespace, places: Places) -> int:
 
 def _alone(places: Places) -> None:
     """Nobody else changes what is installed until this has ended."""
-    if places.opt.is_dir():
-        lock.hold(places.opt)
+    lock.hold(places.opt / lock.NAME if places.opt.is_dir() else places.root / "run" / f"{USER}-{lock.NAME}")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -9,20 +9,24 @@ from pathlib import Path
 
 from device.faults import Refused
 
+NAME = "update.lock"
 WAIT_S = 60.0
 
 
-def hold(root: Path, wait_s: float | None = WAIT_S) -> None:
-    """Hold the lock of the device in `root` until this process and all it starts have ended.
+def hold(file: Path, wait_s: float | None = WAIT_S) -> None:
+    """Hold the lock `file` until this process and all it starts have ended.
 
     Waits for another holder, and raises `Refused` after `wait_s` seconds; None: however long that takes.
     """
     # The lock is the standard input: what we start inherits it, so that after a kill nobody begins before the
     # last of them has ended.
-    descriptor = os.open(root / "update.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     os.dup2(descriptor, 0)
     os.close(descriptor)
-    deadline = time.monotonic() + (float("inf") if wait_s is None else wait_s)
+    if wait_s is None:
+        fcntl.flock(0, fcntl.LOCK_EX)  # the first in the queue
+        return
+    deadline = time.monotonic() + wait_s
     while True:
         try:
             fcntl.flock(0, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -42,8 +42,10 @@ def enable(units: Sequence[str] = STARTED) -> None:
 def disable() -> None:
     """Stop all of it now, and do not start it with the system."""
     attempt("systemctl", "--quiet", "disable", "--now", TIMER, LOOK, SERVICE, RECOVER)
-    attempt("systemctl", "stop", GAVE_UP)
-    attempt("systemctl", "reset-failed", SERVICE)
+    others = (GAVE_UP, RETENTION, f"{TAKE_BACK}.service")
+    attempt("systemctl", "stop", *others)
+    for unit in (SERVICE, *others):
+        attempt("systemctl", "reset-failed", unit)
 
 
 def reload() -> None:
@@ -74,6 +76,11 @@ def watch(release: Path) -> None:
     program = (str(release / "venv/bin/python"), "-I", str(release / "provisioning/update"))
     # One that still waits for an earlier change serves this one too.
     attempt("systemd-run", "--quiet", "--collect", f"--unit={TAKE_BACK}", *program, "recover", "--wait")
+
+
+def unwatch() -> None:
+    """Nobody need wait for that any more."""
+    attempt("systemctl", "stop", f"{TAKE_BACK}.service")
 
 
 def start() -> None:

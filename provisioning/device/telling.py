@@ -6,7 +6,7 @@ import re
 
 from device import hostname, service
 from device.places import SERVICE, USER, Places
-from device.shell import attempt
+from device.shell import as_user, attempt
 
 LAMPS = """lamps        running: it works. camera: the camera is open. fault: something is wrong; what its
              blinking means stands in docs/lamps.md"""
@@ -50,6 +50,5 @@ def _has_lamps(places: Places) -> bool:
 
 def _ask(places: Places, *arguments: str) -> str:
     """What the release in use answers, as the service's user."""
-    environment = ("env", "--chdir=/", f"STATE_DIRECTORY={places.state}")
     command = str(places.current / "venv/bin/interview-grader")
-    return attempt("runuser", "-u", USER, "--", *environment, command, *arguments).stdout
+    return attempt(*as_user(USER, places.state), command, *arguments).stdout

@@ -22,7 +22,7 @@ COMMANDS = ("install", "rollback", "list", "prune", "recover", "place", "lacking
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code: 0 done, 1 a fault and all is as before, 2 refused."""
+    """Returns the exit code: 0 done, 1 a fault and the line says what runs, 2 refused."""
     words = list(arguments)
     if words and words[0] not in COMMANDS and not words[0].startswith("-"):
         words.insert(0, "install")  # a bundle
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
         return error.code
     except KeyboardInterrupt as error:
-        print(f"{PROGRAM}: {error or 'it was interrupted'}; nothing was changed", file=sys.stderr)
+        print(f"{PROGRAM}: {error or 'it was interrupted'}", file=sys.stderr)
         return DeviceError.code
     except OSError as error:
         print(f"{PROGRAM}: {error}; make room or correct the place and try again", file=sys.stderr)
@@ -93,7 +93,7 @@ def _prepare(root: Path, wait_s: float | None) -> None:
     os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to
     if not root.is_dir():
         raise Refused(f"{root}: nothing is installed; sudo ./setup.sh install")
-    lock.hold(root, wait_s)
+    lock.hold(root / lock.NAME, wait_s)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

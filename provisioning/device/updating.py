@@ -21,7 +21,7 @@ from device.faults import BundleError, DeviceError, Refused, told
 from device.journal import CHANGING, Change, Journal
 from device.places import USER
 from device.releases import Releases, order
-from device.shell import run
+from device.shell import as_user, run
 
 STEPS = ("unpack", "install", "try", "stop", "records", "switch", "start", "confirm", "tidy")
 """What an update does after the bundle was verified; a rollback begins with `try`."""
@@ -187,7 +187,8 @@ class Updater:
         self._step(change, "confirm", f"waiting until {new} is healthy")
         service.wait_steady(self._device.healthy_s, self._device.steady_s)
         self._step(change, "tidy", "tidying up")
-        self._tidy(change)
+        with _undisturbed():
+            self._tidy(change)
 
     def _try(self, version: str) -> str:
         if lacking := self._of(version, "lacking").strip():
@@ -227,15 +228,20 @@ class Updater:
         try:
             yield
         except BaseException as error:
-            reason = str(error) or f"it was interrupted ({type(error).__name__})"
-            begun = self._journal.read() or change
-            if begun.step == "tidy":
-                raise DeviceError(
-                    f"{reason}; {change.new} runs, the rest is done at the next boot"
-                ) from error
-            faults = self._undo(begun, reason, "failed", boot=False)
-            code = error.code if isinstance(error, DeviceError) else DeviceError.code
-            raise Taken(_ended(reason, faults, f"{change.old} runs as before"), code) from error
+            with _undisturbed():
+                self._take_back(change, error)
+        finally:
+            service.unwatch()
+
+    def _take_back(self, change: Change, error: BaseException) -> None:
+        """Undo what was begun, and raise `DeviceError` with what came of that."""
+        reason = str(error) or f"it was interrupted ({type(error).__name__})"
+        begun = self._journal.read()
+        if begun and begun.step == "tidy":
+            raise DeviceError(f"{reason}; {change.new} runs, the rest is done at the next boot") from error
+        faults = self._undo(begun, reason, "failed", boot=False) if begun else []
+        code = error.code if isinstance(error, DeviceError) else DeviceError.code
+        raise Taken(_ended(reason, faults, f"{change.old} runs as before"), code) from error
 
     def _undo(self, change: Change, reason: str, outcome: str, *, boot: bool) -> list[str]:
         """Every part is tried, whatever becomes of the others: above all the link must lead back.
@@ -290,7 +296,7 @@ class Updater:
 
     def _ask(self, version: str, program: str, *arguments: str, limit_s: float = _TRY_S) -> str:
         """Run a program of a release as the service's user; returns the last line it printed."""
-        who = ["runuser", "-u", self._device.user, "--"] if self._device.user else []
+        who = as_user(self._device.user, self._device.state) if self._device.user else []
         own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         environment = {**own, "STATE_DIRECTORY": str(self._device.state), "LC_ALL": "C.UTF-8"}
         command = [*who, str(self._releases.path(version) / program), *arguments]

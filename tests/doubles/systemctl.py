@@ -48,7 +48,7 @@ class Service:
         command, *rest = [word for word in words if word not in ("--quiet", "--value", "-p")]
         if command == "start":
             return self._start()
-        if command == "stop":
+        if command == "stop" and rest in ([], ["interview-grader.service"]):
             return self._stop()
         if command == "show":
             told = {"MainPID": str(self._pid()), "StatusText": self._told().get("text", "")}
