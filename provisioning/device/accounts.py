@@ -35,6 +35,7 @@ def make(sysusers: Sequence[Path], record: Record) -> None:
 def remove(user: str, record: Record) -> None:
     """Remove the user, its group, and the groups that were made for it and have no other members."""
     if _is_user(user):
+        attempt("pkill", "-KILL", "-u", user)  # a command that somebody still has open as the service's user
         run("userdel", user)
     for group in (user, *record.get("groups").split()):
         if _members(group) == []:

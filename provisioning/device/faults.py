@@ -38,6 +38,7 @@ def because(error: OSError) -> str:
 
 
 def told(output: str) -> str:
-    """The last line a program printed that says something."""
+    """The last line a program printed that says something; pip's ends with advice: its last error."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return (errors or lines or ["it said nothing"])[-1]

@@ -220,7 +220,7 @@ class Releases:
                 return
             except ReleaseError as error:
                 failures.append(f"with {extra}: {error}")
-        raise ReleaseError("; ".join(failures))
+        raise ReleaseError(f"{'; '.join(failures)}; without the network: setup.sh install --offline BUNDLE")
 
     def _numpy_of_the_system(self) -> str:
         """Its major version, if the environment sees the distribution's packages and numpy is one of them."""

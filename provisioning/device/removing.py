@@ -33,6 +33,7 @@ def uninstall(places: Places, *, check: bool) -> None:
     accounts.remove(USER, record)
     for folder in (places.state, places.config / "secrets"):
         if folder.is_dir():  # the number of the user that owned it may be given to another one
+            os.lchown(folder, 0, 0)  # first, so that whoever installs after a cut takes all of it back
             accounts.give(folder, 0, 0)
     for folder in (places.opt, places.unpacking):
         shutil.rmtree(folder, ignore_errors=True)

@@ -86,7 +86,9 @@ def _checkout(releases: Releases, now: str | None) -> Source:
     if now and releases.link.resolve() == HERE:  # mending with the installer of the installed release
         return Source(now, HERE, True, releases, lambda: now)
     if (HERE / bundle.NOTE).exists():
-        raise Refused(f"{HERE} is an unpacked bundle; install it by --offline BUNDLE, which is verified")
+        raise Refused(
+            f"{HERE} is no checkout and not what is installed; give --offline BUNDLE, which is verified"
+        )
     return Source(bundle.version_in(HERE), HERE, False, releases, lambda: releases.add_online(HERE))
 
 
