@@ -314,7 +314,7 @@ class Stream:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         sock.settimeout(limit_s)
         self._connection = http.client.HTTPConnection(address, port)
-        self._connection.sock = sock
+        self._connection.sock = self._socket = sock
         try:
             sock.connect((address, port))
             self._connection.request("GET", path)
@@ -324,6 +324,10 @@ class Stream:
             raise
         self.status = self.response.status
         self._boundary = b"--" + (self.response.headers.get_param("boundary") or "").encode()
+
+    def holds_bytes(self) -> int:
+        """How much the viewer's own kernel may hold unread; it grows with what was read before."""
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def __enter__(self) -> Stream:
         return self

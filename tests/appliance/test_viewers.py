@@ -149,8 +149,9 @@ def test_viewer_who_pauses_gets_a_fresh_picture_soon(few: Daemon, receive_bytes:
                 break
             old.append(part)
         stale = sum(len(part.jpeg) for part in old)
-        # What lay in the buffers of the two kernels: about 290 kB, three pictures, on a development PC.
-        assert stale <= 1_000_000, f"{stale} bytes in {len(old)} pictures"
+        # What lay in the buffers of the two kernels: about 290 kB, three pictures, on a development PC. The
+        # viewer's own grows while it reads, and is none of the server's.
+        assert stale <= 1_000_000 + stream.holds_bytes(), f"{stale} bytes in {len(old)} pictures"
         assert part.read_at - resumed < 1.0
         assert all(each.live for each in stream.take(3))
 
