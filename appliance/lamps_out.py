@@ -6,23 +6,37 @@ A board may keep a pin as it was when its program was killed. The service manage
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from appliance import environment, registry
 from appliance.config import load_lamps
 from appliance.errors import ApplianceError, ConfigErrors
 from appliance.layers import Request
+from appliance.ports import Lamps
 
 
 def main() -> int:
     """Claim every configured pin, drive it low, give it back."""
+    return with_lamps(lambda lamps: None, "the lamps may still be lit")
+
+
+def with_lamps(use: Callable[[Lamps], None], otherwise: str) -> int:
+    """Use the lamps while the appliance does not run, then put them out and give them back; the exit code.
+
+    `otherwise`: what follows when they cannot be had.
+    """
     environment.prepare()
     try:
-        lamps = load_lamps(Request())
-        registry.load("lamps", lamps.backend)(lamps.settings).close()
+        choice = load_lamps(Request())
+        lamps = registry.load("lamps", choice.backend)(choice.settings)
+        try:
+            use(lamps)
+        finally:
+            lamps.close()
     except ConfigErrors:
         pass  # with such lamps it does not start, and has said so itself
     except ApplianceError as error:
-        print(f"the lamps may still be lit: {error}", file=sys.stderr)
+        print(f"{otherwise}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -76,7 +76,7 @@ PEERS: list[tuple[str, str]] = [
     ("vision.tracker", "vision.assignment"),
     ("vision.view", "vision.camera_shift"),
     ("vision.nods vision.body vision.movement", "vision.history vision.view vision.nods vision.body"),
-    ("bench", "bench_vision"),
+    ("bench gave_up", "bench_vision lamps_out"),
     ("build", "build_web build_session"),
     ("report_pdf export", "report report_pdf"),
     ("files poweroff", "errors"),
