@@ -98,7 +98,7 @@ def _make(release: str, folder: Path) -> None:
     options = ["--quiet", "--variant=minbase", "--format=null", '--aptopt=APT::Install-Recommends "false"']
     options += [f"--include={','.join(_BUILT_WITH.split())},linux-headers-{release}"]
     options += [f"--customize-hook={hook}" for hook in hooks]
-    must("mmdebstrap", *options, SUITE, "-", mirror())
+    must("mmdebstrap", *options, SUITE, "-", *mirror())
 
 
 class Pins:
