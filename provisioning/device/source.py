@@ -18,8 +18,6 @@ from device.releases import Releases
 HERE = Path(__file__).resolve().parent.parent.parent
 """The checkout, the unpacked bundle, or the installed release that this file belongs to."""
 
-_SIGNERS = "provisioning/release_signers"
-
 
 @dataclass(frozen=True)
 class Source:
@@ -56,7 +54,7 @@ def source_of(options: argparse.Namespace, places: Places) -> Iterator[Source]:
         _refuse_another(now, source.version, "make release, then interview-grader-update BUNDLE")
         yield source
         return
-    signers = options.signers or (places.signers if places.signers.exists() else HERE / _SIGNERS)
+    signers = options.signers or (places.signers if places.signers.exists() else HERE / bundle.SIGNERS)
     version = bundle.verify(options.offline, signers).version
     _refuse_another(now, version, f"sudo interview-grader-update {options.offline}")
     unpacked = places.unpacking
@@ -73,7 +71,7 @@ def signers_of(options: argparse.Namespace, places: Places, source: Source) -> W
 
     None when nobody says; raises `Refused` for a file that is not there.
     """
-    given = options.signers or (None if places.signers.exists() else source.folder / _SIGNERS)
+    given = options.signers or (None if places.signers.exists() else source.folder / bundle.SIGNERS)
     try:
         return Written(places.signers, given.read_text(encoding="utf-8")) if given else None
     except (OSError, UnicodeDecodeError) as error:
