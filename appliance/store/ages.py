@@ -27,7 +27,7 @@ class Ages:
         """File name to the seconds lived that count as its beginning."""
 
     def load(self) -> None:
-        """Read the file, the first time only."""
+        """Read the file, unless that was done already."""
         if self._loaded:
             return
         self._loaded = True
@@ -40,6 +40,10 @@ class Ages:
             if os.path.lexists(self._path):
                 log.warning("%s cannot be read (%s): ages are counted anew", self._path, error)
             self._lived = Lived.begin(self._clocks)
+
+    def forget(self) -> None:
+        """Read the file anew when it is needed next: another process may write it meanwhile."""
+        self._loaded = False
 
     def at_least(self, floor: float) -> None:
         """The count is never behind the newest row's seconds lived."""

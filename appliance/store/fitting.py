@@ -10,7 +10,6 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from appliance.store.schema import MIGRATIONS, migrate, version_of
 
 RECORDS = "records.db"
 _BESIDE = ("erasures.jsonl", "records.age.json")
-WAIT_S = 5.0
 _NEWEST = MIGRATIONS[-1].number
 
 
@@ -70,7 +68,7 @@ def fit(folder: Path, clocks: Clocks | None = None) -> str:
     if not path.exists():
         return ""
     try:
-        if not _claimed(owner):
+        if not owner.claim_soon():
             raise StoreError(f"{path}: an appliance or a command has it open; stop that one first")
         with contextlib.closing(database.connect(path)) as newer:
             if version_of(newer) <= _NEWEST:
@@ -89,16 +87,6 @@ def fit(folder: Path, clocks: Clocks | None = None) -> str:
         ) from error
     finally:
         owner.release()
-
-
-def _claimed(owner: Owner) -> bool:
-    """A command that only looks has it open for a moment."""
-    deadline = time.monotonic() + WAIT_S
-    while not owner.claim():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def _copied(path: Path, into: Path) -> int:

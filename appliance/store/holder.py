@@ -79,7 +79,8 @@ class Holder:
     def _open(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            owner = self._owner.claim()
+            there = os.path.lexists(self.path)  # if not, whoever has it looks after other files for a moment
+            owner = self._owner.claim() if there else self._owner.claim_soon()
             self.ages.load()
             opened = self._opener.open(self.clocks.wall()) if owner else self._opener.open_beside()
         except (OSError, StoreError) as error:
@@ -211,6 +212,9 @@ class Holder:
         if now >= self._due["save"]:
             self._due["save"] = now + SAVE_EVERY_S
             self.ages.save()
+        if connection is None:
+            self.ages.forget()
+            self._owner.release()  # a command may begin the records, as `restore` does
 
     def close_orphans(self, ending: str) -> None:
         """End sessions that nobody records, dated by their last row."""

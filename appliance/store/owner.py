@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
+
+WAIT_S = 5.0
+"""How long `claim_soon` waits; whoever only looks at the records has them for a moment."""
 
 
 class Owner:
@@ -29,6 +33,15 @@ class Owner:
                 os.close(descriptor)
                 return False
             self._descriptor = descriptor
+        return True
+
+    def claim_soon(self) -> bool:
+        """As `claim`, and waits a moment for an owner who is about to let it go."""
+        deadline = time.monotonic() + WAIT_S
+        while not self.claim():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
         return True
 
     def release(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import ConfigError, StoreError
-from appliance.store import Restored, Store, backup
+from appliance.store import EXPORTS, Restored, Store, backup
+from appliance.store.owner import Owner
 from tests.doubles.records import DAY_S, ID, NOW, OTHER, Time, make_store, record, second, sitting
 
 WORDS = "correct horse battery"
@@ -44,6 +46,36 @@ def test_it_comes_back_on_another_device(store: Store, file: Path, tmp_path: Pat
     with closing(make_store(tmp_path / "other", time)) as other:
         assert other.restore(file, WORDS) == Restored(taken=2)
         assert [other.session(id) for id in (ID, OTHER)] == before
+
+
+def test_it_comes_back_while_an_appliance_runs_that_has_no_records_yet(
+    file: Path, tmp_path: Path, time: Time
+) -> None:
+    exports = tmp_path / "other" / EXPORTS
+    exports.mkdir(parents=True)
+    file.rename(exports / file.name)
+    with closing(make_store(tmp_path / "other", time)) as appliance:
+        appliance.tick()  # the backup itself is something that it looks after
+        with closing(make_store(tmp_path / "other", time)) as command:
+            assert command.restore(exports / file.name, WORDS) == Restored(taken=2)
+        assert len(appliance.sessions()) == 2
+        time.passes(61)
+        appliance.tick()
+        assert record(appliance, time, "dddddddddddd") is None
+        assert len(appliance.sessions()) == 3
+
+
+def test_it_waits_a_moment_for_whoever_looks_after_files_without_records(
+    file: Path, tmp_path: Path, time: Time
+) -> None:
+    (tmp_path / "other").mkdir()
+    appliance = Owner(tmp_path / "other" / "records.lock")
+    assert appliance.claim()
+    soon = threading.Timer(0.5, appliance.release)
+    soon.start()
+    with closing(make_store(tmp_path / "other", time)) as command:
+        assert command.restore(file, WORDS) == Restored(taken=2)
+    soon.join()
 
 
 def test_it_cannot_be_read_without_the_passphrase(file: Path) -> None:

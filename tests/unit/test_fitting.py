@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import StoreError
-from appliance.store import fitting, schema
+from appliance.store import fitting, owner, schema
 from appliance.store.fitting import fit, try_migration
 from appliance.store.schema import MIGRATIONS, Migration
 from tests.doubles.records import ID, OTHER, Time, make_store, record
@@ -196,7 +196,7 @@ def test_records_that_are_looked_at_for_a_moment_are_waited_for(tmp_path):
 
 
 def test_records_in_use_are_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "WAIT_S", 0.2)
+    monkeypatch.setattr(owner, "WAIT_S", 0.2)
     time = recorded(tmp_path, ID)
     migrated(tmp_path, NEWER)
     newer = make_store(tmp_path, time, migrations=NEWER)
