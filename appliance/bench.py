@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,16 +16,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import TextIO
 from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
-from appliance import board
+from appliance import board, ranking
 from appliance.bench_vision import measure_vision, vision_table
 from appliance.build import Reader, make_reader
+from appliance.build_engine import MARKER
 from appliance.config import Config
 from appliance.errors import ApplianceError
+from appliance.pagefile import PAGE_FILE
 from appliance.pictures import Clip
 from appliance.ports import Engine
 from appliance.resources import demo_clip
@@ -38,6 +42,15 @@ ROUNDS = 4
 
 _WARM_UP_S = 2.0
 _CLIP_FRAMES = 150
+
+_ALONE = (
+    "web.host=127.0.0.1",
+    "web.port=0",
+    "web.redirect_port=0",
+    "lamps.backend=none",
+    "session.button_pin=-1",
+)
+"""Settings of the daemon that is measured: what else they would be, the device itself may be using."""
 
 
 def parts(reader: Reader) -> tuple[str, ...]:
@@ -58,19 +71,35 @@ class DaemonCost:
 
 def bench(config: Config, *, seconds: int, arguments: Sequence[str] = ()) -> int:
     """Measure and print a Markdown table: `seconds` of the daemon, to which `arguments` are passed on."""
-    reader = make_reader(config)
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "one_face.mp4"
-        make_clip(reader, clip)
-        bare = [measure_parts(reader, clip, config.web.jpeg_quality)]
+        with _reader(config) as reader:
+            make_clip(reader, clip)
+            described = reader.described()
+        bare = [_measure_bare(config, clip)]
         daemon = []
         for _ in range(ROUNDS):
-            daemon.append(measure_daemon(clip, seconds / ROUNDS, arguments))
-            bare.append(measure_parts(reader, clip, config.web.jpeg_quality))
+            daemon.append(measure_daemon(clip, seconds / ROUNDS, arguments, config.state_dir))
+            bare.append(_measure_bare(config, clip))
         looking = [measure_vision(config, scene) for scene in (clip, demo_clip())]
-    for line in (*table(bare, daemon, reader), "", *vision_table(looking)):
+    for line in (*table(bare, daemon, described), "", *vision_table(looking)):
         print(line)
     return 0
+
+
+@contextmanager
+def _reader(config: Config) -> Iterator[Reader]:
+    """An accelerator has one user at a time: it is let go before the daemon is measured."""
+    reader = make_reader(config)
+    try:
+        yield reader
+    finally:
+        reader.pipeline.close()
+
+
+def _measure_bare(config: Config, clip: Path) -> dict[str, float]:
+    with _reader(config) as reader:
+        return measure_parts(reader, clip, config.web.jpeg_quality)
 
 
 def make_clip(reader: Reader, path: Path) -> None:
@@ -118,9 +147,12 @@ def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
     return {name: 1000 * seconds / count for name, seconds in spent.items()}
 
 
-def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str]) -> DaemonCost:
-    """Run the real daemon on the clip with one viewer for `seconds`, and watch what it uses."""
-    with tempfile.TemporaryDirectory() as state, _daemon(clip, state, arguments) as (process, url, start_s):
+def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str], state: Path) -> DaemonCost:
+    """Run the real daemon on the clip with one viewer for `seconds`, and watch what it uses.
+
+    `state`: the appliance's own folder, of which it gets copies of what says how to read.
+    """
+    with _copied(state) as own, _daemon(clip, own, arguments) as (process, url, start_s):
         with _viewer(url):
             time.sleep(_WARM_UP_S)
             used, frames = _processor_s(process.pid), _frames(url)
@@ -134,17 +166,29 @@ def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str]) -> Daem
     return DaemonCost(frames, 1000 * used / frames, memory, peak, start_s)
 
 
+@contextmanager
+def _copied(state: Path) -> Iterator[Path]:
+    """A folder with the settings of the page and what is known of the engines."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (PAGE_FILE, ranking.FILE, MARKER):
+            if (state / name).exists():
+                shutil.copyfile(state / name, Path(folder, name))
+        yield Path(folder)
+
+
 def ratios(bare: Sequence[float], daemon: Sequence[float]) -> list[float]:
     """Each run of the daemon against the mean of the bare runs right before and right after it."""
     return [2 * cost / (before + after) for cost, before, after in zip(daemon, bare, bare[1:], strict=False)]
 
 
-def table(bare: Sequence[dict[str, float]], daemon: Sequence[DaemonCost], reader: Reader) -> Iterator[str]:
+def table(
+    bare: Sequence[dict[str, float]], daemon: Sequence[DaemonCost], engines: dict[str, str]
+) -> Iterator[str]:
     """The medians of the rounds as Markdown, with the machine named; `bare` has one run more."""
     totals, costs = [sum(each.values()) for each in bare], [each.milliseconds for each in daemon]
     found = ratios(totals, costs)
     yield f"Machine: {board.name()}; {board.libraries()}"
-    for role, engine in reader.described().items():
+    for role, engine in engines.items():
         yield f"- {role}: {engine}"
     yield ""
     yield "| processor time a frame, 1280x720, one face, one viewer | ms |"
@@ -174,21 +218,32 @@ def _invoke(engine: Engine) -> None:
 
 @contextmanager
 def _daemon(
-    clip: Path, state: str, arguments: Sequence[str]
+    clip: Path, state: Path, arguments: Sequence[str]
 ) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
-    command = [sys.executable, "-m", "appliance", "run", "--camera", f"replay:{clip}", "--port", "0"]
-    command += ["--data-dir", state, *arguments]
+    command = [sys.executable, "-m", "appliance", "run", "--camera", f"replay:{clip}"]
+    command += ["--data-dir", str(state), *arguments, *(word for text in _ALONE for word in ("--set", text))]
     began = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
         assert process.stdout is not None
         try:
             line = process.stdout.readline()
             start_s = time.monotonic() - began
             if "http" not in line:
-                raise ApplianceError("the daemon did not start; see the log of: interview-grader run")
+                raise ApplianceError(f"the daemon did not start: {_last_line(log)}")
             yield process, line.split()[-1], start_s
         finally:
             process.terminate()
+
+
+def _last_line(log: TextIO) -> str:
+    log.seek(0)
+    said = log.read().strip().splitlines()
+    return (
+        said[-1].removeprefix("interview-grader: ") if said else "it says nothing; see interview-grader run"
+    )
 
 
 @contextmanager

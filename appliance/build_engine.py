@@ -23,6 +23,9 @@ from appliance.resources import models_dir
 CPU = "tflite"
 """What runs everywhere, and behind every accelerator."""
 
+MARKER = "accelerator.json"
+"""The file of the state directory in which the daemon keeps what it learnt of an accelerator."""
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -86,7 +89,7 @@ class Engines:
 
 def make_engines(config: Config, health: Health | None = None, chosen: Chosen | None = None) -> Engines:
     """`health`: the daemon's, which watches calls; only the daemon keeps what it learnt of an accelerator."""
-    marker = config.state_dir / "accelerator.json" if health else None
+    marker = config.state_dir / MARKER if health else None
     return Engines(chosen or choose_engine(config), marker, health)
 
 

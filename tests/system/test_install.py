@@ -288,6 +288,14 @@ def coral(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Path:
     return folder
 
 
+@on_one_suite
+def test_an_owner_can_measure_the_device_while_it_works(device: Booted) -> None:
+    wait_until_healthy(device)
+    said = device.run("interview-grader", "bench", "--report", "--seconds", "4").stdout
+    assert "| **cpu-int8** |" in said and "| **whole daemon** (" in said and "\nTemperature: " in said
+    assert healthy(device)
+
+
 def test_the_service_has_no_more_rights_than_it_needs(device: Booted) -> None:
     for unit in (UNIT, "interview-grader-retention.service", GAVE_UP):
         score = device.run("systemd-analyze", "security", "--no-pager", "--threshold=15", unit).stdout

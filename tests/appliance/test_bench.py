@@ -1,0 +1,34 @@
+"""The daemon that `bench` measures reads as the appliance does, and takes nothing that it has."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from appliance.bench import measure_daemon
+from appliance.errors import ApplianceError
+from appliance.resources import demo_clip
+
+
+def test_a_daemon_as_installed_is_measured_beside_the_one_that_runs(tmp_path: Path) -> None:
+    """Its ports are taken, its page is encrypted, and its pins are those of the lamps."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = tmp_path / "config.toml"
+        config.write_text(
+            f'[web]\nhost = "0.0.0.0"\nport = {port}\nredirect_port = {port}\n'
+            '[lamps]\nbackend = "gpiozero"\nfactory = "native"\n'
+            '[session]\nbutton_pin = 5\nbutton_factory = "native"\nprinted_notice = "1"\n'
+        )
+        (tmp_path / "state").mkdir()
+        cost = measure_daemon(demo_clip(), 1, ["--config", str(config)], tmp_path / "state")
+    assert cost.frames > 0
+    assert list((tmp_path / "state").iterdir()) == [], "nothing of it stays"
+
+
+def test_it_has_what_the_page_and_the_installer_have_set(tmp_path: Path) -> None:
+    (tmp_path / "page.toml").write_text('[vision]\nmodels = "/nowhere"\n')
+    with pytest.raises(ApplianceError, match=r"did not start: .*/nowhere"):
+        measure_daemon(demo_clip(), 1, [], tmp_path)
