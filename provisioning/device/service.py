@@ -154,10 +154,15 @@ def wait_healthy() -> str:
 
 
 def refuse_while_live() -> None:
-    """Raises `Refused` while somebody is being read: a restart would end that."""
-    if not address() or ask("/healthz").get("status") == "idle":
-        return
-    answer = ask("/api/state")
+    """Raises `Refused` while somebody is being read, or may be: a restart would end that."""
+    try:
+        if not address() or ask("/healthz").get("status") == "idle":
+            return
+        answer = ask("/api/state")
+    except DeviceError as error:
+        if not address():
+            return  # it has ended meanwhile
+        raise Refused(f"{error}; a session is perhaps live: try again, or add --now") from error
     session = answer.get("session")
     nobody = isinstance(session, dict) and session.get("people") is None  # a clip, which shows nobody living
     # Where it cannot be reached by loopback it tells nobody without a login: then it may be live.

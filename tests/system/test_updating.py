@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -284,6 +285,16 @@ def test_nothing_is_updated_while_a_session_is_live_unless_told(device, new, fol
     finally:
         for name in ("CAMERA__PATH", "CAMERA__NEEDS_AGREEMENT", "LAWFUL__REGION", "LAWFUL__PURPOSE"):
             device.settings.pop(name, None)
+
+
+def test_a_service_that_does_not_answer_may_be_live(device, new):
+    process = int(device.systemctl("show", "--value", "-p", "MainPID", "interview-grader.service"))
+    os.kill(process, signal.SIGSTOP)
+    try:
+        said_once(device.update(new), 2, "does not answer", "perhaps live", "--now")
+    finally:
+        os.kill(process, signal.SIGCONT)
+    assert device.runs() == OLD
 
 
 def test_a_version_that_needs_a_package_that_is_not_installed(device, new):
