@@ -43,8 +43,11 @@ def remove(user: str, record: Record) -> None:
 
 
 def owns(user: str, folder: Path) -> bool:
-    """Whether a folder is there and belongs to a user, as `give` makes it."""
-    return _is_user(user) and folder.is_dir() and folder.stat().st_uid == pwd.getpwnam(user).pw_uid
+    """Whether a folder is there and belongs to a user, as `give` makes it, who may do all in it."""
+    if not (_is_user(user) and folder.is_dir()):
+        return False
+    status = folder.stat()
+    return status.st_uid == pwd.getpwnam(user).pw_uid and status.st_mode & 0o700 == 0o700
 
 
 def give(folder: Path, uid: int, gid: int) -> None:

@@ -135,6 +135,7 @@ class Installation:
     def _accounts_do(self) -> None:
         accounts.make(self._sysusers(), self._record)
         self._places.state.mkdir(mode=0o700, parents=True, exist_ok=True)  # before the service's first start
+        self._places.state.chmod(0o700)
         if not accounts.owns(USER, self._places.state):
             user = pwd.getpwnam(USER)
             accounts.give(self._places.state, user.pw_uid, user.pw_gid)
@@ -166,7 +167,7 @@ class Installation:
         if self._options.check and self._changed:
             return ""  # nobody can ask a release that is not here yet
         due = self._ask_release("-m", "appliance.on_update", "unmeasured").stdout.strip()
-        return f"the engines: measured, as {due}" if due else ""
+        return f"the engines: measure, as {due}" if due else ""
 
     def _engines_do(self) -> None:
         """With the service stopped: an accelerator has one user at a time. It can go without."""
@@ -186,7 +187,7 @@ class Installation:
 
     def _service_todo(self) -> str:
         if self._changed or not service.is_active() or not service.is_enabled():
-            return "the service: checked, enabled, started"
+            return "the service: check, enable, start"
         return ""
 
     def _service_do(self) -> None:

@@ -171,6 +171,14 @@ def test_commands_look_at_the_services_state(device: Booted) -> None:
 
 
 @on_one_suite
+def test_a_state_that_the_service_may_not_enter_is_mended(device: Booted) -> None:
+    device.run("chmod", "000", "/var/lib/interview-grader")
+    said = device.run(*INSTALL).stdout
+    assert "folder /var/lib/interview-grader" in said and said.splitlines()[-1] == "install: done"
+    assert device.says("stat", "--format=%U %a", "/var/lib/interview-grader") == "interview-grader 700"
+
+
+@on_one_suite
 def test_nothing_that_the_service_could_have_chosen_is_loaded_by_root(device: Booted, tmp_path: Path) -> None:
     """The service may write its state; `sudo interview-grader check` must give it no way to become root."""
     (tmp_path / "evil.c").write_text(EVIL)
@@ -248,7 +256,7 @@ def test_a_library_from_a_file_is_installed_and_its_engine_measured(device: Boot
     said = device.run(*INSTALL, "--package", "/root/edgetpu.deb").stdout
     assert "package files: edgetpu.deb" in said
     assert re.search(
-        r"measured, as measured was tflite .*, and here is .*coral [0-9a-f]{12} not plugged", said
+        r"measure, as measured was tflite .*, and here is .*coral [0-9a-f]{12} not plugged", said
     ), said
     assert re.search(r"engines: .*coral [0-9.]+ ms", said), said
     assert (
