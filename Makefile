@@ -20,7 +20,7 @@ watch: ## watch every write for ten minutes, live and recording: no picture may 
 system: ## the tests of whole devices alone (as root)
 	@.venv/bin/python -m pytest -q tests/system
 
-system-vm: ## a whole system in a virtual machine: power cuts, a kernel camera, limits (root; up to an hour)
+system-vm: ## a whole system in a virtual machine: power cuts, a kernel camera, limits (root; an hour or more)
 	@SYSTEM_VM=1 .venv/bin/python -m pytest -q -s tests/system_vm
 
 system-arm64: ## the tests on the emulated processors of the boards, with both TFLite runtimes (as root)

@@ -110,13 +110,21 @@ class Drive:
 class Guest:
     """One machine. `disks`: further ones, /dev/vdb and so on; images are read-only, a `Drive` is written.
 
+    `root`: the drive with its root file system, which stays; without one each start has the image's as new.
     `start`: the program that is process 1, with its arguments; "" for systemd.
     """
 
     def __init__(
-        self, image: Image, disks: list[Path | Drive], *, start: str = "", memory: str = "1536"
+        self,
+        image: Image,
+        disks: list[Path | Drive],
+        *,
+        root: Drive | None = None,
+        start: str = "",
+        memory: str = "1536",
     ) -> None:
         self._image, self._disks, self._start, self._memory = image, disks, start, memory
+        self._root = root
         self._folder = Path(tempfile.mkdtemp(prefix="vm-"))
         self._console = self._folder / "console.log"
         self._qemu: subprocess.Popen[bytes] | None = None
@@ -134,14 +142,11 @@ class Guest:
     # --- power ---
 
     def power_on(self) -> None:
-        """Start it with a fresh root disk and wait until it takes commands."""
-        root = self._folder / "root.qcow2"
-        root.unlink(missing_ok=True)
-        must("qemu-img", "create", "-q", "-f", "qcow2", "-b", self._image.disk, "-F", "raw", root)
+        """Start it and wait until it takes commands."""
         self._port = free_port()
         with self._console.open("ab") as console:
             self._qemu = subprocess.Popen(
-                self._command(root),
+                self._command(),
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -149,7 +154,7 @@ class Guest:
             )
         until(self._answers, BOOT_S, "the machine takes commands")
 
-    def _command(self, root: Path) -> list[str]:
+    def _command(self) -> list[str]:
         command = ["nice", "-n", "4", "qemu-system-x86_64", "-M", "q35", *ACCELERATION[ACCEL]]
         command += ["-m", self._memory, "-nographic", "-nodefaults", "-no-reboot"]
         command += ["-serial", "stdio", "-kernel", str(self._image.kernel)]
@@ -158,14 +163,26 @@ class Guest:
         command += [kernel + (self._start and f" init={self._start}")]
         command += ["-nic", f"user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{self._port}-:22"]
         command += ["-device", "virtio-rng-pci"]
-        command += ["-drive", f"file={root},if=virtio,format=qcow2,cache=unsafe"]
-        for disk in self._disks:
-            # writeback: the machine sees a drive with a write cache, and its flushes are passed on.
-            where = f"{disk},readonly=on"
-            if isinstance(disk, Drive):
-                where = f"nbd:unix:{disk.socket},cache=writeback"
-            command += ["-drive", f"file={where},if=virtio,format=raw"]
+        for what in (
+            self._written(self._root) if self._root else self._as_new(),
+            *map(self._shown, self._disks),
+        ):
+            command += ["-drive", f"file={what},if=virtio"]
         return command
+
+    def _as_new(self) -> str:
+        root = self._folder / "root.qcow2"
+        root.unlink(missing_ok=True)
+        must("qemu-img", "create", "-q", "-f", "qcow2", "-b", self._image.disk, "-F", "raw", root)
+        return f"{root},format=qcow2,cache=unsafe"
+
+    def _shown(self, disk: Path | Drive) -> str:
+        return self._written(disk) if isinstance(disk, Drive) else f"{disk},format=raw,readonly=on"
+
+    @staticmethod
+    def _written(drive: Drive) -> str:
+        """writeback: the machine sees a drive with a write cache, and its flushes are passed on."""
+        return f"nbd:unix:{drive.socket},format=raw,cache=writeback"
 
     def _answers(self) -> bool:
         assert self._qemu is not None

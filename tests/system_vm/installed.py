@@ -30,21 +30,31 @@ _INSTALL = "/share/checkout/setup.sh install --offline /share/bundle --signers /
 
 def bundle_disk(folder: Path) -> Path:
     """A disk with a bundle of this checkout, what installs it, and all else that is in `folder`."""
+    put_bundle(folder)
+    return as_disk(folder)
+
+
+def put_bundle(folder: Path) -> None:
+    """Put into `folder` a bundle of this checkout, its key and signers, and what installs it."""
     make_bundle(SUITE, folder).rename(folder / "bundle")
     for name in ("provisioning", "systemd"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / "checkout" / name, ignore=ignored)
     shutil.copy2(ROOT / "setup.sh", folder / "checkout")
+
+
+def as_disk(folder: Path) -> Path:
+    """A disk with what is in `folder`."""
     disk = folder.with_suffix(".img")
     disk_of(folder, disk, "1G")
     return disk
 
 
-def prepare(guest: Guest) -> None:
+def prepare(guest: Guest, wish: str = WISH) -> None:
     """Switch the machine on, with that disk as /share, a camera, and the owner's settings."""
     guest.power_on()
     guest.run(f"mkdir -p /share {OWNERS} && mount -o ro /dev/vdb /share")
-    guest.run(f"cat >{OWNERS}/test.toml", stdin=WISH)
+    guest.run(f"cat >{OWNERS}/test.toml", stdin=wish)
     guest.run("modprobe vivid n_devs=1 && udevadm settle")
 
 

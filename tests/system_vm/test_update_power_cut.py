@@ -1,0 +1,150 @@
+"""The power goes while a device is updated: the old or the new version starts, whole, and never neither.
+
+Its memory is lost, and its drive loses what it was not told to flush: files are missing which a program has
+written. A container that is cut off keeps them. The newer release is small and borrows libraries.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import appliance
+from tests.doubles import releases as variants
+from tests.system_vm.guest import Drive, Guest, until
+from tests.system_vm.image import PYTHON, Image, must
+from tests.system_vm.installed import UNIT, as_disk, install, prepare, put_bundle
+from tests.system_vm.product import Daemon
+
+OLD, NEW = appliance.__version__, "9.1.0"
+OPT = "/opt/interview-grader"
+WISH = """[camera]
+backend = "demo"
+needs_agreement = true
+[engine]
+backend = "tflite"
+"""
+"""Idle: an emulated processor takes longer for a picture of the demo clip than a worker may."""
+
+UPDATE = "/usr/local/sbin/interview-grader-update"
+LIMIT_S = 1800.0
+
+CUTS = tuple(os.environ.get("UPDATE_CUTS", "install start confirm done").split())
+"""At which of the updater's steps the power goes, one after the other; "done": after the last one."""
+_WITHIN_S = {"install": 20.0}
+"""So long after it has begun at most: what lasts may be cut off in its midst."""
+
+STAYS = ("tidy", "done")
+"""From here on the newer version is the one that stays."""
+
+EDITS = {**variants.MIGRATES, "on_update.py": variants.replaced("_EVERY = 10\n", "_EVERY = 1000\n")}
+"""One frame of the demo clip: an emulated processor would read it all for longer than an updater waits."""
+
+_WATCH = f"""
+import json, subprocess, sys, time
+
+wanted, bundle = sys.argv[1:]
+line = open("/dev/ttyS0", "w")
+updater = subprocess.Popen(["{UPDATE}", bundle], stdout=line, stderr=line)
+step = ""
+while step != wanted and updater.poll() is None:
+    time.sleep(0.01)
+    try:
+        step = json.load(open("{OPT}/changing.json"))["step"]
+    except (OSError, ValueError):
+        pass
+print(f"cut for {{wanted}} at {{step}}, exit code {{updater.poll()}}", file=line, flush=True)
+updater.wait()
+"""
+"""Updates, and says on the serial line when the updater has come to a step, or has ended."""
+
+_AS_RELEASED = f"""
+import sys
+
+sys.path.insert(0, "{OPT}/current/provisioning")
+from device import board, placed
+from device.places import Places
+
+places = Places()
+files = placed.all_files(places, board.find_board().name, places.current)
+print(*(file.path for file in files if not file.is_there()), *placed.stale(places, files))
+"""
+"""What of the system's files is not as the release in use has it."""
+
+pytestmark = pytest.mark.timeout(3 * 3600)
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Iterator[Path]:
+    """A disk with the old release and the newer one."""
+    folder = tmp_path / "share"
+    folder.mkdir()
+    put_bundle(folder)
+    libraries = f"{OPT}/releases/{OLD}/venv/lib/python{PYTHON}/site-packages"
+    more = {"system": variants.NEW_SYSTEM, "python": PYTHON}
+    made = variants.make_bundle(tmp_path, folder / "key", NEW, EDITS, libraries, **more)
+    made.rename(folder / NEW)
+    disk = as_disk(folder)
+    yield disk
+    disk.unlink()
+
+
+def test_the_power_goes_while_it_is_updated(image: Image, share: Path, tmp_path: Path) -> None:
+    chance = random.Random(7)
+    disk = tmp_path / "root.img"
+    must("cp", "--sparse=always", image.disk, disk)
+    with Drive(disk, tmp_path) as drive, Guest(image, [share], root=drive, memory="2048") as guest:
+        drive.power_on(seed=0)
+        prepare(guest, WISH)
+        print(install(guest))
+        guest.run("sync")
+        for number, wanted in enumerate(CUTS):
+            step = update_until(guest, wanted)
+            time.sleep(chance.uniform(0, _WITHIN_S.get(step, 1.0)))
+            wait_for_a_write(drive, 2.0)
+            lost = drive.cut_power()
+            guest.cut_power()
+            print(f"cut at {step}, beside its memory the drive lost {lost} sectors", flush=True)
+            drive.power_on(seed=number + 1)
+            guest.power_on()
+            judge(guest, NEW if step in STAYS else OLD)
+
+
+def wait_for_a_write(drive: Drive, limit_s: float) -> None:
+    """Until the drive holds something back; it may have nothing to."""
+    end = time.monotonic() + limit_s
+    while not drive.holds() and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def update_until(guest: Guest, wanted: str) -> str:
+    """Begin the update, and wait until it has come to a step or has ended; its step then."""
+    guest.run("mkdir -p /share && mountpoint -q /share || mount -o ro /dev/vdb /share")
+    guest.run("cat >/run/watch.py", stdin=_WATCH)
+    guest.run(f"systemd-run --quiet --unit=updating python3 /run/watch.py {wanted} /share/{NEW}")
+
+    def told() -> list[tuple[str, str]]:
+        return re.findall(rf"cut for {wanted} at (\w*), exit code (\w+)\r?\n", guest.console())
+
+    step, code = until(told, LIMIT_S, f"the updater comes to {wanted}")[0]
+    assert code == ("0" if wanted == "done" else "None"), guest.console()[-2000:]
+    return "done" if wanted == "done" else step
+
+
+def judge(guest: Guest, runs: str) -> None:
+    """That version answers, nothing is left of a change, and the system's files are that version's."""
+    until(lambda: guest.run(f"systemctl is-active {UNIT}", check=False) == "active", LIMIT_S, "it is active")
+    assert guest.run(f"readlink {OPT}/current") == f"releases/{runs}"
+    assert guest.run("interview-grader --version").endswith(runs)
+    assert Daemon(guest, 443, tls=True).get("/healthz")["status"] in ("ok", "idle")
+    assert guest.run(f"ls {OPT}/changing.json", check=False) == ""
+    assert guest.run("python3 -B -", stdin=_AS_RELEASED) == ""
+    listed = guest.run(f"{UPDATE} list")
+    assert f"* {runs}" in listed
+    assert guest.run("systemctl --failed --no-legend") == ""
