@@ -8,29 +8,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from appliance.environment import as_owner
 from appliance.errors import AccessError
 
-if TYPE_CHECKING:
-    from appliance.config import Config
-
-Load = Callable[[argparse.Namespace], "Config"]
+Find = Callable[[argparse.Namespace], Path]
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"  # it has no public name
 
 _ROLES = ("viewer", "operator", "metrics")
 
 
-def add_commands(commands: Commands, common: argparse.ArgumentParser, load: Load) -> None:
-    """Add `access` and `token`; `load` makes the configuration of the options."""
+def add_commands(commands: Commands, common: argparse.ArgumentParser, find: Find) -> None:
+    """Add `access` and `token`; `find`: where state is kept."""
     access = commands.add_parser("access", help="list accounts, add or remove viewers, reset the operator")
     actions = access.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     def action(
         name: str, do: Callable[[argparse.Namespace, Path], None], help: str
     ) -> argparse.ArgumentParser:
-        return _action(actions, common, load, name, do, help)
+        return _action(actions, common, find, name, do, help)
 
     action("list", _list, "every account, and the certificate's fingerprint")
     for name, do, help in (
@@ -52,7 +49,7 @@ def add_commands(commands: Commands, common: argparse.ArgumentParser, load: Load
 def _action(
     actions: Commands,
     common: argparse.ArgumentParser,
-    load: Load,
+    find: Find,
     name: str,
     do: Callable[[argparse.Namespace, Path], None],
     help: str,
@@ -60,7 +57,7 @@ def _action(
     parser: argparse.ArgumentParser = actions.add_parser(name, parents=[common], help=help)
 
     def run(options: argparse.Namespace) -> int:
-        folder = load(options).state_dir
+        folder = find(options)
         with as_owner(folder):
             do(options, folder)
         return 0

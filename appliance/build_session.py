@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from appliance.audit import AuditLog
 from appliance.button import Button, Pressed
-from appliance.config import Config
+from appliance.config import Config, Keeping
 from appliance.errors import ConfigError
 from appliance.notice import read_notice
 from appliance.pagefile import PageFile
@@ -33,7 +33,7 @@ def make_terms(config: Config) -> Terms:
     )
 
 
-def make_store(config: Config, audit: AuditLog) -> Store:
+def make_store(config: Config | Keeping, audit: AuditLog) -> Store:
     """The records. What is swept or set aside goes to the audit log."""
     limits = Limits(config.storage.keep_days, config.storage.min_free_mb)
     return Store(config.state_dir, limits, told=lambda **details: audit.append("storage", "timer", **details))

@@ -18,7 +18,8 @@ from appliance.records_command import add_commands as add_records_commands
 from appliance.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from appliance.config import Config
+    from appliance.config import Config, Keeping
+    from appliance.layers import Request
 
 PROGRAM = "interview-grader"
 
@@ -153,9 +154,26 @@ def _abandon_output() -> None:
 
 def _load(options: argparse.Namespace) -> Config:
     from appliance.config import load
+
+    return load(_request(options))
+
+
+def _keeping(options: argparse.Namespace) -> Keeping:
+    from appliance.config import load_keeping
+
+    return load_keeping(_request(options))
+
+
+def _state_dir(options: argparse.Namespace) -> Path:
+    from appliance.config import state_dir
+
+    return state_dir(options.data_dir, os.environ)
+
+
+def _request(options: argparse.Namespace) -> Request:
     from appliance.layers import Request
 
-    request = Request(
+    return Request(
         config=options.config,
         data_dir=options.data_dir,
         settings=options.set,
@@ -163,7 +181,6 @@ def _load(options: argparse.Namespace) -> Config:
         host=getattr(options, "host", None),
         port=getattr(options, "port", None),
     )
-    return load(request)
 
 
 def _complain(error: ApplianceError) -> None:
@@ -230,8 +247,8 @@ def _parser() -> _Parser:
     bench.add_argument("--one", help=argparse.SUPPRESS)  # what a process of --engines is given
     bench.set_defaults(function=_bench)
 
-    access_command.add_commands(commands, common, _load)
-    add_records_commands(commands, common, _load)
+    access_command.add_commands(commands, common, _state_dir)
+    add_records_commands(commands, common, _keeping)
     return parser
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from appliance.layers import BOARD_FILE, Request, merge, nearest, read_layers
 from appliance.settings import (
     AUTO,
     CHOICES,
+    LONGEST_DAYS,
     PLAIN,
     Access,
     Lawful,
@@ -25,6 +27,8 @@ from appliance.settings import (
     Vision,
     Web,
 )
+
+log = logging.getLogger("appliance.config")
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,34 @@ def load_lamps(request: Request) -> Choice:
     if lamps is None or problems:
         raise ConfigErrors(problems)
     return lamps
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What is needed to look after the records. `installed`: it is a device, with a service of its own."""
+
+    storage: Storage
+    state_dir: Path
+    installed: bool
+
+
+def load_keeping(request: Request) -> Keeping:
+    """How records are kept: no mistake in the settings keeps anybody, or the timer, from erasing.
+
+    Where they cannot be read, or `[storage]` is faulty, the owner may have meant any number of days: then too
+    old is what is older than anything may be. Raises `ConfigErrors` about the command line.
+    """
+    found: list[ConfigError] = []
+    state = state_dir(request.data_dir, os.environ)
+    merged, origins = merge(read_layers(request, os.environ, state, found), [])
+    storage = _fill("storage", Storage, merged.get("storage", {}), origins, found)
+    asked = [each for each in found if each.file in ("", "command line", str(request.config))]
+    if asked:
+        raise ConfigErrors(asked)
+    if found or not isinstance(storage, Storage):
+        storage = Storage(keep_days=LONGEST_DAYS)
+        log.warning("%s; until then %d days count as too old", found[0], LONGEST_DAYS)
+    return Keeping(storage, state, BOARD_FILE.exists())
 
 
 def state_dir(wanted: Path | None, environment: Mapping[str, str]) -> Path:

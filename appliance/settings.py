@@ -206,11 +206,15 @@ class Lawful(_Section):
     )
 
 
+LONGEST_DAYS = 30
+"""Nothing that was recorded is kept longer, whatever is set."""
+
+
 class Storage(_Section):
     """Records of sessions: numbers, never pictures."""
 
     keep_days: int = Field(
-        KEEP_DAYS, ge=1, le=30, description="Days after which a session is erased by itself."
+        KEEP_DAYS, ge=1, le=LONGEST_DAYS, description="Days after which a session is erased by itself."
     )
     min_free_mb: int = Field(
         200,

@@ -66,6 +66,35 @@ def test_list_show_export_erase(run: Run, state: Path, tmp_path: Path) -> None:
     assert events == [("export", "shell", ID)] * 3 + [("erase", "shell", ID)]
 
 
+@pytest.mark.parametrize("fault", ["[web]\nprot = 80\n", "[webb]\nport = 80\n", '[lamps]\nbackend = "x"\n'])
+def test_a_mistake_in_another_section_stops_no_erasing(
+    run: Run, state: Path, tmp_path: Path, fault: str
+) -> None:
+    """The timer of retention is such a command, and the appliance is down for the same mistake."""
+    (state / "page.toml").write_text(fault)
+    complains(run("check"), 2, "page.toml")
+    for words in (("sessions", "list"), ("audit", "verify"), ("access", "list"), ("token", "list")):
+        done = run(*words)
+        assert (done.returncode, done.stderr) == (0, ""), done
+    assert run("backup", tmp_path / "b", passphrase=WORDS).returncode == 0
+    assert run("restore", tmp_path / "b", passphrase=WORDS).returncode == 0
+
+
+@pytest.mark.parametrize("fault", ["[storage\nkeep_days = 20\n", "[storage]\nkeep_days = 0\n"])
+def test_settings_that_do_not_say_how_long_erase_nothing_too_early(run: Run, state: Path, fault: str) -> None:
+    (state / "page.toml").write_text(fault)
+    done = run("sessions", "list")
+    assert done.returncode == 0 and ID in done.stdout
+    assert "page.toml" in done.stderr and "until then 30 days count as too old" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_mistake_of_the_command_line(run: Run, state: Path) -> None:
+    complains(run("sessions", "list", "--set", "keep_days"), 2, "--set")
+    complains(run("sessions", "list", "--set", "storage.keep_days=0"), 2, "storage.keep_days")
+    complains(run("sessions", "list", "--config", state / "none.toml"), 2, "none.toml")
+
+
 def test_nothing_was_recorded(tmp_path: Path) -> None:
     done = command("sessions", "list", "--data-dir", tmp_path / "none")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
