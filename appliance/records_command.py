@@ -16,13 +16,13 @@ from appliance.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from appliance.audit import AuditLog
-    from appliance.config import Config
+    from appliance.config import Keeping
     from appliance.store import Session, Store
 
 PASSPHRASE = "INTERVIEW_GRADER_PASSPHRASE"
 """Environment variable for scripts. Never an argument: everybody on the machine could see it."""
 
-Load = Callable[[argparse.Namespace], "Config"]
+Load = Callable[[argparse.Namespace], "Keeping"]
 
 
 def add_commands(
@@ -30,7 +30,7 @@ def add_commands(
     common: argparse.ArgumentParser,
     load: Load,
 ) -> None:
-    """Add the parsers; `load` makes the configuration from parsed arguments."""
+    """Add the parsers; `load` finds from parsed arguments where and how records are kept."""
     sessions = commands.add_parser("sessions", help="list, show, export or erase what was recorded")
     actions = sessions.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", parents=[common], help="all sessions, the newest first")
@@ -68,7 +68,7 @@ def add_commands(
 
 
 @contextlib.contextmanager
-def _opened(config: Config) -> Iterator[tuple[Store, AuditLog]]:
+def _opened(config: Keeping) -> Iterator[tuple[Store, AuditLog]]:
     from appliance.audit import AuditLog
     from appliance.build_session import make_store
 
@@ -81,7 +81,7 @@ def _opened(config: Config) -> Iterator[tuple[Store, AuditLog]]:
             store.close()
 
 
-def _sessions(options: argparse.Namespace, config: Config) -> int:
+def _sessions(options: argparse.Namespace, config: Keeping) -> int:
     if options.action == "export" and options.kind == "pdf" and not options.output and sys.stdout.isatty():
         raise ConfigError("a PDF is not for the terminal; add -o FILE", key="sessions export")
     with _opened(config) as (store, audit):
@@ -144,18 +144,26 @@ def _known(store: Store, id: str) -> Session:
     return session
 
 
-def _backup(options: argparse.Namespace, config: Config) -> int:
+def _backup(options: argparse.Namespace, config: Keeping) -> int:
     if options.file.exists():
         raise ConfigError("is there already; choose another name", key="FILE", value=str(options.file))
     passphrase = _passphrase(options, twice=True)
+    # A device's service is shut in: it removes nothing that lies elsewhere.
+    within = not config.installed or config.state_dir.resolve() in options.file.resolve().parents
     with _opened(config) as (store, audit):
-        count = store.backup(options.file, passphrase)
+        count = store.backup(options.file, passphrase, followed=within)
         audit.append("backup", "shell", action="made", sessions=count)
-    print(f"{count} sessions in {options.file}; erasing one of them here removes the file, where it is")
+    fate = (
+        "erasing one of them here removes the file, where it is"
+        if within
+        else f"that is yours to remove, also when one of them is erased here: outside of {config.state_dir} "
+        "the service cannot"
+    )
+    print(f"{count} sessions in {options.file}; {fate}")
     return 0
 
 
-def _restore(options: argparse.Namespace, config: Config) -> int:
+def _restore(options: argparse.Namespace, config: Keeping) -> int:
     if not options.file.is_file():
         raise ConfigError("expected a backup file", key="FILE", value=str(options.file))
     passphrase = _passphrase(options, twice=False)
@@ -186,7 +194,7 @@ def _passphrase(options: argparse.Namespace, *, twice: bool) -> str:
     return given
 
 
-def _audit(options: argparse.Namespace, config: Config) -> int:
+def _audit(options: argparse.Namespace, config: Keeping) -> int:
     from appliance.audit import AuditLog
 
     log = AuditLog(config.state_dir)

@@ -73,9 +73,9 @@ class Copies:
                 log.warning("%s is removed: a session was erased and it cannot be edited", path.name)
                 database.remove(path)
         elif _holds(path, ids):
-            log.warning("%s is removed: it holds a session that was erased", path.name)
             path.unlink(missing_ok=True)
             sync_folder(path.parent)
+            log.warning("%s is removed: it holds a session that was erased", path.name)
 
     def note_backup(self, path: Path, made: float) -> None:
         """Remember where a backup is written, and the second it says, so that erasing and sweeping reach it.
@@ -111,7 +111,8 @@ class Copies:
                     path = Path(entry["path"])
                     for each in (path, partial_of(path)):  # a power cut may have left only a part of it
                         noted.setdefault(each, set()).add(float(entry.get("made", -1.0)))
-        return {path: made for path, made in noted.items() if path.is_file()}
+        # False also where we may not look: a sandbox hides other places, and Path.is_file raises there.
+        return {path: made for path, made in noted.items() if os.path.isfile(path)}
 
     def _exports(self) -> list[Path]:
         return sorted(path for path in (self._folder / EXPORTS).rglob("*") if path.is_file())

@@ -204,8 +204,6 @@ class Holder:
             self.close_orphans("full")
         if self.status.state in ("full", "failed") and not self.lack():
             self.calm()
-        if left := self.journal.unfinished():
-            self.wipe(left)
         if now >= self._due["sweep"]:
             self._due["sweep"] = now + SWEEP_EVERY_S
             self.sweep()
@@ -215,6 +213,8 @@ class Holder:
         if connection is None:
             self.ages.forget()
             self._owner.release()  # a command may begin the records, as `restore` does
+        if left := self.journal.unfinished():  # last: a copy that cannot be reached must stop nothing else
+            self.wipe(left)
 
     def close_orphans(self, ending: str) -> None:
         """End sessions that nobody records, dated by their last row."""

@@ -189,8 +189,11 @@ class Store:
         """The id of the session with this hash of a one-time link; raises `StoreError`."""
         return history.find_link(self.path, link_hash) if self._held.opened() else None
 
-    def backup(self, to: Path, passphrase: str) -> int:
-        """Write all sessions into one sealed file; returns how many. Raises `StoreError`, `ConfigError`."""
+    def backup(self, to: Path, passphrase: str, *, followed: bool = True) -> int:
+        """Write all sessions into one sealed file; returns how many. Raises `StoreError`, `ConfigError`.
+
+        `followed`: it is removed, where it lies, when a session in it is erased and when it is too old.
+        """
         held = self._held
         if held.opened() is None:
             raise StoreError(f"{self.path}: there are no records to back up")
@@ -203,7 +206,8 @@ class Store:
             not to.parent.is_dir()
         ):  # a stick that is not mounted: a folder made in its place would fool everybody
             raise StoreError(f"{to}: there is no folder {to.parent}; expected one that exists")
-        held.copies.note_backup(to, made)  # before it is there: erasing must never miss one
+        if followed:
+            held.copies.note_backup(to, made)  # before it is there: erasing must never miss one
         write_private(to, content)
         return len(ids)
 

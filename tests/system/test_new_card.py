@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.records_command import PASSPHRASE
 from tests.machine import ROOT
 from tests.system.booted import Booted, base_system, wait_for
 
@@ -79,8 +80,22 @@ def test_the_records_of_a_card_go_on_another(device: Booted) -> None:
     [session] = ask(device, "/api/sessions")["sessions"]
     assert session["id"] in listed, "the page shows it, without a restart"
     assert device.says("find", STATE, "!", "-user", "interview-grader") == ""
+    backup_elsewhere(device)
+    ask(device, f"/sessions/{session['id']}/erase", {})
+    assert device.path("/srv/out/mine").exists(), "as it said"
+    assert not device.path(f"{STATE}/exports/records.backup").exists()
+    assert ask(device, "/api/sessions")["sessions"] == []
     assert device.run("interview-grader", "audit", "verify").returncode == 0
     assert "action=restored" in device.says("interview-grader", "audit", "show")
+
+
+def backup_elsewhere(device: Booted) -> None:
+    """In a home, which the service's user may not write to, and where it may, but the service cannot."""
+    device.run("install", "-d", "-o", "interview-grader", "/srv/out")
+    refused = device.run("interview-grader", "backup", "/root/mine", check=False, **{PASSPHRASE: WORDS})
+    assert refused.returncode == 1 and "cannot be written" in refused.stderr
+    done = device.run("interview-grader", "backup", "/srv/out/mine", **{PASSPHRASE: WORDS})
+    assert "that is yours to remove" in done.stdout
 
 
 def become_a_new_card(device: Booted) -> None:

@@ -308,6 +308,41 @@ def test_a_backup_outside_that_holds_it_goes_as_well(store: Store, tmp_path: Pat
     assert not (tmp_path / "mine").exists()
 
 
+def test_a_backup_in_a_place_that_cannot_even_be_looked_at_stops_nothing(
+    store: Store, folder: Path, tmp_path: Path, time: Time
+) -> None:
+    """As a home is for the service, in its sandbox."""
+    record(store, time)
+    (folder / EXPORTS).mkdir()
+    (folder / EXPORTS / "one.csv").write_text(f"# session,{ID}\n")
+    with pytest.raises(StoreError, match="cannot be written"):
+        store.backup(tmp_path / ("x" * 300), "correct horse")
+    again = reopened(store, folder, time)
+    assert len(again.sessions()) == 1
+    again.erase(ID)
+    assert again.sessions() == [] and list((folder / EXPORTS).iterdir()) == []
+    again.close()
+
+
+def test_a_copy_that_cannot_be_removed_does_not_stop_the_sweep(
+    store: Store, folder: Path, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(store, time)
+    record(store, time, OTHER)
+    (folder / EXPORTS).mkdir()
+    store.backup(folder / EXPORTS / "all.backup", "correct horse")
+
+    def refuses(path: Path, **more: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuses)
+        with pytest.raises(StoreError, match="Read-only"):
+            store.erase(ID)
+        sweep(store, time, 8 * DAY_S)
+        assert store.sessions() == [], "the other one was too old"
+
+
 def test_a_backup_outside_goes_when_all_in_it_is_too_old(store: Store, tmp_path: Path, time: Time) -> None:
     record(store, time, ID)
     store.backup(tmp_path / "mine", "correct horse")
