@@ -6,7 +6,6 @@ import http.client
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,6 +26,7 @@ from appliance.bench_vision import measure_vision, vision_table
 from appliance.build import Reader, make_reader
 from appliance.build_engine import MARKER
 from appliance.config import Config
+from appliance.environment import itself
 from appliance.errors import ApplianceError
 from appliance.pagefile import PAGE_FILE
 from appliance.pictures import Clip
@@ -47,6 +47,8 @@ _ALONE = (
     "web.host=127.0.0.1",
     "web.port=0",
     "web.redirect_port=0",
+    "access.certificate=",
+    "access.key=",
     "lamps.backend=none",
     "session.button_pin=-1",
 )
@@ -220,7 +222,7 @@ def _invoke(engine: Engine) -> None:
 def _daemon(
     clip: Path, state: Path, arguments: Sequence[str]
 ) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
-    command = [sys.executable, "-m", "appliance", "run", "--camera", f"replay:{clip}"]
+    command = itself("appliance", "run", "--camera", f"replay:{clip}")
     command += ["--data-dir", str(state), *arguments, *(word for text in _ALONE for word in ("--set", text))]
     began = time.monotonic()
     with (

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from appliance.build import make_reader
 from appliance.build_engine import CPU, Chosen, Engines, fitted, models_in_use
 from appliance.config import Config
 from appliance.engines_there import what_is_there
-from appliance.environment import as_owner
+from appliance.environment import as_owner, itself
 from appliance.errors import ApplianceError, ConfigError
 from appliance.manifest import Manifest
 from appliance.pictures import Clip
@@ -58,15 +57,20 @@ CANDIDATES = (
 
 
 def rank(config: Config, arguments: Sequence[str]) -> Ranking:
-    """Measure every engine and keep the ranking; `arguments` are passed on to the processes that measure."""
+    """Measure every engine; `arguments` are passed on to the processes that measure."""
     found = [_measure(each, arguments) for each in _candidates(config)]
     reference = found[0][1]
     if isinstance(reference, str):
         raise ApplianceError(f"the CPU itself cannot be measured: {reference}; see: interview-grader check")
     measured = tuple(_judged(each, result, reference) for each, result in found)
-    ranking = Ranking(
+    return Ranking(
         board.name(), time.strftime("%Y-%m-%d"), models_in_use(config), measured, what_is_there(config)
     )
+
+
+def rank_and_keep(config: Config, arguments: Sequence[str]) -> Ranking:
+    """As `rank`; from then on `auto` goes by it."""
+    ranking = rank(config, arguments)
     with as_owner(config.state_dir):
         ranking.save(config.state_dir)
     return ranking
@@ -108,7 +112,7 @@ def _candidates(config: Config) -> Iterator[Candidate]:
 
 
 def _measure(candidate: Candidate, arguments: Sequence[str]) -> tuple[Candidate, dict[str, Any] | str]:
-    command = [sys.executable, "-m", "appliance", "bench", "--one", candidate.name, *arguments]
+    command = itself("appliance", "bench", "--one", candidate.name, *arguments)
     builds = hasattr(registry.load("engine", candidate.backend), "build")
     try:
         done = subprocess.run(

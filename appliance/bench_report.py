@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Sequence
 
 from appliance import __version__, board
 from appliance.bench import bench
-from appliance.bench_engines import engines_table, rank
+from appliance.bench_engines import engines_table, rank, rank_and_keep
 from appliance.config import Config
+from appliance.errors import ConfigError
+
+_SERVICE = "interview-grader"
 
 
 def engines(config: Config, arguments: Sequence[str]) -> int:
     """Measure every engine, keep the ranking, and print it."""
-    ranking = rank(config, arguments)
+    if config.installed and _runs():
+        raise ConfigError(
+            "the service is at work, and an accelerator has one user at a time: sudo systemctl stop "
+            f"{_SERVICE}, measure, and start it again",
+            key="bench --engines",
+        )
+    ranking = rank_and_keep(config, arguments)
     for line in engines_table(ranking):
         print(line)
     print(f"\nengine.backend = auto takes {ranking.best.name if ranking.best else 'the CPU'}")
@@ -20,7 +30,7 @@ def engines(config: Config, arguments: Sequence[str]) -> int:
 
 
 def report(config: Config, *, seconds: int, arguments: Sequence[str], passed_on: Sequence[str]) -> int:
-    """Everything about this machine that `docs/performance.md` has a place for."""
+    """Everything about this machine that `docs/performance.md` has a place for; changes nothing."""
     before = board.temperature()
     for line in _machine():
         print(line)
@@ -31,6 +41,14 @@ def report(config: Config, *, seconds: int, arguments: Sequence[str], passed_on:
     bench(config, seconds=seconds, arguments=passed_on)
     print(f"\nTemperature: {_degrees(before)} before, {_degrees(board.temperature())} after.")
     return 0
+
+
+def _runs() -> bool:
+    command = ["systemctl", "--quiet", "is-active", _SERVICE]
+    try:
+        return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
+    except OSError:
+        return False  # a container has none
 
 
 def _machine() -> Iterator[str]:

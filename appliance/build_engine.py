@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import BaseModel
 from appliance import ranking, registry
 from appliance.accelerator import Accelerated, Accelerator
 from appliance.config import Choice, Config, narrowed
-from appliance.environment import hushed
+from appliance.environment import hushed, itself
 from appliance.errors import BackendMissing, ConfigErrors, EngineError, ModelError
 from appliance.health import Health
 from appliance.manifest import Manifest
@@ -82,7 +81,7 @@ class Engines:
             name,
             self.marker,
             self.health,
-            probe=[sys.executable, "-m", "appliance.probe", name, str(path), settings.model_dump_json()],
+            probe=itself("appliance.probe", name, str(path), settings.model_dump_json()),
             every_s=settings.probe_s,
         )
 

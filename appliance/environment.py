@@ -20,6 +20,17 @@ _FOR_OPENCV = {
 }
 
 
+_MODULE = (
+    "import runpy, sys; sys.path[:] = filter(None, sys.path); del sys.argv[0];"
+    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+)
+
+
+def itself(module: str, *words: str) -> list[str]:
+    """A command that runs a module of ours: this one, and not what lies in the folder where that is typed."""
+    return [sys.executable, "-c", _MODULE, module, *words]
+
+
 def prepare() -> None:
     """Set what OpenCV reads once, while it is loaded: limits, and no chatter on standard error."""
     for name, value in _FOR_OPENCV.items():

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 
 from appliance import environment, updated
 from appliance.audit import AuditLog
-from appliance.bench_engines import rank
+from appliance.bench_engines import rank_and_keep
 from appliance.build import make_reader
 from appliance.config import Config, load
 from appliance.engines_there import unmeasured
@@ -84,7 +84,7 @@ def _unmeasured(config: Config, options: argparse.Namespace) -> str:
 def _measure(config: Config, options: argparse.Namespace) -> str:
     if not unmeasured(config):
         return ""
-    found = rank(config, ["--data-dir", str(config.state_dir)])
+    found = rank_and_keep(config, ["--data-dir", str(config.state_dir)])
     told = [f"{each.name} {each.ms:.1f} ms" for each in found.engines if each.ms is not None]
     return f"engines: {', '.join(told)}; auto takes {found.best.name if found.best else 'the CPU'}"
 

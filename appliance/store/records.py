@@ -223,7 +223,9 @@ class Store:
             if held.locked:
                 raise StoreError(held.locked)
             now = held.ages.now()
-            off = max(0.0, self._clocks.wall() - header["made"])
+            made = header["made"]
+            # Made by a clock that was never set: nobody knows how long ago.
+            off = max(0.0, self._clocks.wall() - made) if made >= CLOCK_SET else 0.0
             with held.writing(connection) as writer:
                 done = transfer.take_in(
                     writer,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from appliance.bench import measure_daemon
+from appliance.environment import itself
 from appliance.errors import ApplianceError
 from appliance.resources import demo_clip
 
@@ -19,6 +21,7 @@ def test_a_daemon_as_installed_is_measured_beside_the_one_that_runs(tmp_path: Pa
         config = tmp_path / "config.toml"
         config.write_text(
             f'[web]\nhost = "0.0.0.0"\nport = {port}\nredirect_port = {port}\n'
+            '[access]\ncertificate = "/dev/null"\nkey = "/dev/null"\n'
             '[lamps]\nbackend = "gpiozero"\nfactory = "native"\n'
             '[session]\nbutton_pin = 5\nbutton_factory = "native"\nprinted_notice = "1"\n'
         )
@@ -26,6 +29,15 @@ def test_a_daemon_as_installed_is_measured_beside_the_one_that_runs(tmp_path: Pa
         cost = measure_daemon(demo_clip(), 1, ["--config", str(config)], tmp_path / "state")
     assert cost.frames > 0
     assert list((tmp_path / "state").iterdir()) == [], "nothing of it stays"
+
+
+def test_it_runs_nothing_that_lies_where_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "appliance").mkdir()
+    (tmp_path / "appliance" / "__init__.py").write_text("raise SystemExit('another one')\n")
+    monkeypatch.chdir(tmp_path)
+    assert measure_daemon(demo_clip(), 1, [], tmp_path).frames > 0
+    done = subprocess.run(itself("appliance", "--version"), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("interview-grader ")
 
 
 def test_it_has_what_the_page_and_the_installer_have_set(tmp_path: Path) -> None:

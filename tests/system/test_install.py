@@ -301,6 +301,8 @@ def test_an_owner_can_measure_the_device_while_it_works(device: Booted) -> None:
     wait_until_healthy(device)
     said = device.run("interview-grader", "bench", "--report", "--seconds", "4").stdout
     assert "| **cpu-int8** |" in said and "| **whole daemon** (" in said and "\nTemperature: " in said
+    refused = device.run("interview-grader", "bench", "--engines", check=False)
+    assert refused.returncode == 2 and "the service is at work" in refused.stderr
     assert healthy(device)
 
 

@@ -165,6 +165,15 @@ def test_ages_go_on_on_another_device(file: Path, tmp_path: Path, time: Time) ->
         assert expires == pytest.approx(NOW + 7 * DAY_S, abs=10)
 
 
+def test_a_backup_by_a_clock_that_was_never_set_is_taken_in(tmp_path: Path) -> None:
+    never_set = Time(wall=1000.0)
+    with closing(make_store(tmp_path / "state", never_set)) as store:
+        record(store, never_set)
+        store.backup(tmp_path / "b", WORDS)
+    with closing(make_store(tmp_path / "other", Time())) as other:
+        assert other.restore(tmp_path / "b", WORDS) == Restored(taken=1)
+
+
 def test_a_session_that_was_being_recorded_is_closed(store: Store, tmp_path: Path, time: Time) -> None:
     third = "cccccccccccc"
     record(store, time, third, seconds=5, end=False)
