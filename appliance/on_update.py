@@ -24,7 +24,7 @@ from appliance.errors import ApplianceError, ModelError
 from appliance.layers import Request
 from appliance.offline import Options, analyze
 from appliance.resources import demo_clip
-from appliance.store.fitting import fit, try_migration
+from appliance.store.fitting import fit, forget_trials, try_migration
 
 _EVERY = 10
 """Of the demo clip's frames; a board reads them all in seconds."""
@@ -68,6 +68,7 @@ def _fit(config: Config, options: argparse.Namespace) -> str:
 
 
 def _note(config: Config, options: argparse.Namespace) -> str:
+    forget_trials(config.state_dir)
     now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     last = updated.LastUpdate(options.version, options.wanted, options.outcome, now, options.reason)
     updated.keep(config.state_dir, last)

@@ -24,6 +24,7 @@ from appliance.store.records import Store
 from appliance.store.schema import MIGRATIONS, migrate, version_of
 
 RECORDS = "records.db"
+_TRIAL = "trial-"
 _BESIDE = ("erasures.jsonl", "records.age.json")
 _NEWEST = MIGRATIONS[-1].number
 
@@ -34,9 +35,10 @@ def try_migration(folder: Path) -> str:
     Works beside a running appliance and changes nothing. Raises `StoreError` when the real ones would fail.
     """
     path = folder / RECORDS
+    forget_trials(folder)
     if not path.exists():
         return "there are none yet"
-    with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as trial:
+    with tempfile.TemporaryDirectory(prefix=_TRIAL, dir=folder) as trial:
         try:
             have = _copied(path, Path(trial))
         except sqlite3.DatabaseError as error:
@@ -56,6 +58,12 @@ def try_migration(folder: Path) -> str:
         finally:
             store.close()
     return fitted or f"{count} sessions, schema {have}" + (f" to {_NEWEST}" if have != _NEWEST else "")
+
+
+def forget_trials(folder: Path) -> None:
+    """Remove the copies of trials that a power cut ended: nothing else would ever erase what is in them."""
+    for path in folder.glob(f"{_TRIAL}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def fit(folder: Path, clocks: Clocks | None = None) -> str:

@@ -79,6 +79,15 @@ def test_a_trial_changes_nothing_and_replays_erasures(tmp_path):
     assert not list(tmp_path.glob("trial-*"))
 
 
+def test_what_a_power_cut_left_of_a_trial_goes(tmp_path):
+    """It is a copy of all records, which nothing else would erase."""
+    for again in (lambda: try_migration(tmp_path), lambda: fitting.forget_trials(tmp_path)):
+        (tmp_path / "trial-x").mkdir()
+        (tmp_path / "trial-x" / "records.db").write_text("numbers of people")
+        again()
+        assert not (tmp_path / "trial-x").exists()
+
+
 def test_a_trial_beside_somebody_who_records(tmp_path):
     time = Time()
     store = make_store(tmp_path, time)
