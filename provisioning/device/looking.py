@@ -18,6 +18,8 @@ from device.releases import Releases, order
 
 PROGRAM = "interview-grader-look"
 _BUNDLE = re.compile(rf"interview-grader-({VERSION.pattern})-[a-z0-9_]+-py3\.\d+\.bundle")
+_HIDDEN = ("home", "root", "run/user", "tmp", "var/tmp")
+"""What systemd hides from services such as this one."""
 _TIMEOUT_S, _MAX_BYTES = 30, 1000
 
 
@@ -34,7 +36,7 @@ def main(places: Places | None = None) -> int:
 
 def look(places: Places) -> str:
     """What there is, in words; raises `DeviceError`."""
-    place = _place(places.config / "update-from")
+    place = _place(places)
     found = [match for name in _names(place) if (match := _BUNDLE.fullmatch(name))]
     if not found:
         return f"no bundle is named at {place}"
@@ -46,7 +48,8 @@ def look(places: Places) -> str:
     return f"release {version} is at {place}, {now} is installed: interview-grader-update {name}"
 
 
-def _place(path: Path) -> str:
+def _place(places: Places) -> str:
+    path = places.config / "update-from"
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
@@ -54,6 +57,9 @@ def _place(path: Path) -> str:
     place = lines[0].strip()
     if not place.startswith(("https://", "/")):
         raise Refused(f"{path}: {place!r}: expected a folder or an https address")
+    if any(Path(place).is_relative_to(places.root / each) for each in _HIDDEN):
+        reason = "homes and temporary folders are hidden from it; take one such as /srv/releases"
+        raise Refused(f"{path}: {place}: {reason}")
     return place
 
 

@@ -102,3 +102,14 @@ def test_a_place_that_is_gone_is_a_fault(places: Places, capsys: pytest.CaptureF
     look_at(places, "/nowhere/at/all")
     assert looking.main(places) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["home/pi/releases", "tmp/releases"])
+def test_a_place_that_is_hidden_from_it_is_named(
+    places: Places, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    (places.root / place).mkdir(parents=True)
+    (places.root / place / bundle("9.0.0")).touch()
+    look_at(places, str(places.root / place))
+    assert looking.main(places) == 2
+    assert "hidden from it" in capsys.readouterr().err
