@@ -38,9 +38,7 @@ class AutoEngine(_Section):
         "/var/lib/interview-grader/edgetpu",
         description="Folder of models compiled for the Edge TPU, as for coral.",
     )
-    onnx: str = Field(
-        "/var/lib/interview-grader/onnx", description="Folder with the models as ONNX, as for tensorrt."
-    )
+    onnx: str = Field("", description="Folder with the models as ONNX, as for tensorrt.")
     plans: str = Field(
         "/var/lib/interview-grader/tensorrt",
         description="Folder in which the engines that TensorRT built are kept, as for tensorrt.",

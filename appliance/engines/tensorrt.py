@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,8 +31,8 @@ class TensorRTSettings(BaseModel):
 
     precision: Literal["fp16", "int8"] = Field("fp16", description="Arithmetic on the GPU.")
     onnx: str = Field(
-        "/var/lib/interview-grader/onnx",
-        description="Folder with the models as ONNX and their list, compiled.json.",
+        "",
+        description="Folder with the models as ONNX and compiled.json; empty: the release's own.",
     )
     plans: str = Field(
         "/var/lib/interview-grader/tensorrt",
@@ -105,7 +106,7 @@ class TensorRT:
     @staticmethod
     def there(settings: TensorRTSettings) -> str:
         """What is installed for it; raises `BackendMissing` or `ModelError`."""
-        return f"{load_tensorrt().__version__} {digest(Path(settings.onnx) / LISTING)[:12]}"
+        return f"{load_tensorrt().__version__} {digest(_folder(settings) / LISTING)[:12]}"
 
     def run(self, tensor: Tensor) -> list[Tensor]:
         """The outputs for one input of exactly the shape and type in `inputs`."""
@@ -171,9 +172,14 @@ def plan_path(onnx: Path, settings: TensorRTSettings, version: str) -> Path:
     return Path(settings.plans) / f"{onnx.stem}-{settings.precision}-{digest(onnx)[:16]}-trt{version}.plan"
 
 
+def _folder(settings: TensorRTSettings) -> Path:
+    """Where a release brings them: its own, so that another version looks at those of its own models."""
+    return Path(settings.onnx) if settings.onnx else Path(sys.prefix).parent / "onnx"
+
+
 def _onnx(model: Path, settings: TensorRTSettings) -> Path:
     suffix = "_int8" if settings.precision == "int8" else ""
-    return find_derived(model, Path(settings.onnx), f"{model.stem}{suffix}.onnx")
+    return find_derived(model, _folder(settings), f"{model.stem}{suffix}.onnx")
 
 
 def _built(library: Any, onnx: Path, settings: TensorRTSettings) -> bytes:

@@ -47,6 +47,16 @@ def test_an_engine_is_built_once_and_answers(
     assert not nvidia[1].memory and not nvidia[1].streams, "nothing of the GPU's is held"
 
 
+def test_a_release_brings_its_own_models(
+    nvidia: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside its environment: an update tries those of its own models, not those of the release in use."""
+    exported = gpu.exported(tmp_path, [MODEL])
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    assert exported["onnx"] == str(tmp_path / "onnx")
+    assert TensorRT.build(MODEL, TensorRTSettings(plans=exported["plans"])).exists()
+
+
 @pytest.mark.parametrize("change", ["version", "model", "precision"])
 def test_another_version_model_or_arithmetic_needs_another_engine(
     nvidia: tuple[Any, Any], settings: dict[str, str], change: str, monkeypatch: pytest.MonkeyPatch
