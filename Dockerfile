@@ -4,7 +4,7 @@ ARG BASE=docker.io/library/debian:trixie-slim
 FROM ${BASE}
 
 RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates python3 python3-venv \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates fonts-dejavu-core python3 python3-venv \
  && rm -rf /var/lib/apt/lists/*
 
 # The same numbers in every image: who owns the volume does not change with an update.
