@@ -10,6 +10,7 @@ from appliance.config import Config, is_loopback
 from appliance.web.crowd import Crowd
 from appliance.web.redirect import Redirect
 from appliance.web.server import Server, WsgiApp
+from appliance.web.tls import Tls
 
 log = logging.getLogger("appliance.build")
 
@@ -58,6 +59,12 @@ def make_servers(config: Config, app: WsgiApp, gate: Gate) -> tuple[Server, ...]
         setting="web.redirect_port",
     )
     return page, second
+
+
+def check_certificate(config: Config) -> None:
+    """Raises `ConfigError` when the owner's own certificate cannot be used."""
+    if config.access.certificate:
+        Tls(lambda: (config.access.certificate, config.access.key)).context()
 
 
 def _certificate(config: Config) -> Callable[[], tuple[str, str]] | None:

@@ -99,10 +99,14 @@ def _check(options: argparse.Namespace) -> int:
     config = _load(options)
     from appliance.build import check_lamps, choose_camera, make_camera
     from appliance.build_session import make_terms
+    from appliance.build_web import check_certificate
+    from appliance.config import check_places
     from appliance.report_models import model_lines
 
     models = model_lines(config)
     check_lamps(config)
+    check_certificate(config)
+    check_places(config)
     terms = make_terms(config)
     camera = choose_camera(config)
     missing = make_camera(camera).missing()

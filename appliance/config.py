@@ -30,6 +30,9 @@ from appliance.settings import (
 
 log = logging.getLogger("appliance.config")
 
+HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+"""ProtectHome= and PrivateTmp= of systemd/interview-grader.service."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -103,6 +106,22 @@ def load_lamps(request: Request) -> Choice:
     if lamps is None or problems:
         raise ConfigErrors(problems)
     return lamps
+
+
+def check_places(config: Config) -> None:
+    """Raises `ConfigErrors` about files that the sandbox of a device's service hides from it."""
+    if not config.installed:
+        return
+    table = config.effective()
+    given = [(f"{name}.{key}", value) for name, keys in table.items() for key, value in keys.items()]
+    reason = f"hidden from the service, as all of {', '.join(HIDDEN)}; put it below /etc/interview-grader"
+    problems = [
+        ConfigError(reason, key=key, value=value, file=_origin(config.origins, key))
+        for key, value in given
+        if isinstance(value, str) and any(Path(value).is_relative_to(each) for each in HIDDEN)
+    ]
+    if problems:
+        raise ConfigErrors(problems)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Coral(TFLite):
         if not model.is_file():
             raise ModelError(f"{model}: no such file; restore it")
         compiled = Path(settings.compiled) / f"{model.stem}_edgetpu.tflite"
-        if not compiled.is_file():
+        if not _is_file(compiled):
             raise ModelError(f"{compiled}: no such file; compile {model.name} as docs/accelerators.md says")
         if (compiled.parent / LISTING).exists():  # made by models/build/compile_edgetpu.py
             find_derived(model, compiled.parent, compiled.name)
@@ -80,6 +80,14 @@ class Coral(TFLite):
         _need(settings.library)
         compiled = digest(Path(settings.compiled) / LISTING)[:12]
         return f"{compiled} {'plugged in' if _is_plugged_in() else 'not plugged in'}"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        remedy = "take the CPU with --set engine.backend=tflite, or put sudo in front"
+        raise ModelError(f"{path}: cannot be looked at ({error.strerror}); {remedy}") from error
 
 
 def _is_plugged_in() -> bool:

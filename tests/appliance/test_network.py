@@ -306,9 +306,10 @@ def test_a_key_alone_is_a_mistake(tmp_path: Path) -> None:
     assert found.returncode == 2 and "access.certificate" in found.stderr
 
 
-def test_files_that_are_not_there_are_a_mistake(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("run", "--camera", "demo", "--port", "0"), ("check",)])
+def test_files_that_are_not_there_are_a_mistake(tmp_path: Path, words: tuple[str, ...]) -> None:
     files = ("--set", "access.certificate=/c.pem", "--set", "access.key=/k.pem")
-    found = command("run", "--camera", "demo", "--port", "0", "--data-dir", tmp_path, *files)
+    found = command(*words, "--data-dir", tmp_path, *files)
     assert found.returncode == 2
     (line,) = [line for line in found.stderr.splitlines() if line.startswith("interview-grader:")]
     assert "/c.pem" in line and "No such file" in line

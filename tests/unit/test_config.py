@@ -443,3 +443,15 @@ def test_no_address_is_none(places: Places) -> None:
 def test_a_certificate_and_its_key_come_together(places: Places, given: str, lacks: str) -> None:
     (problem,) = places.problems(settings=[f"access.{given}=/etc/a.pem"])
     assert problem.key == f"access.{given}" and f"access.{lacks}" in problem.reason
+
+
+def test_a_device_is_told_which_files_its_service_could_not_see(places: Places) -> None:
+    places.owner.write_text(
+        '[vision]\nmodels = "/home/pi/models"\n[access]\ncertificate = "/tmp/c"\nkey = "/etc/k"\n'
+    )
+    config.check_places(places.load())  # nobody is shut in
+    places.board.touch()
+    with pytest.raises(ConfigErrors) as caught:
+        config.check_places(places.load())
+    assert [each.key for each in caught.value.problems] == ["vision.models", "access.certificate"]
+    assert {each.file for each in caught.value.problems} == {str(places.owner)}
