@@ -25,7 +25,7 @@ purpose = "practice"
 """
 """With an engine of the owner's choice: measuring them all takes an emulated processor too long."""
 
-_INSTALL = "/share/checkout/setup.sh install --offline /share/bundle --signers /share/signers"
+INSTALL = "/share/checkout/setup.sh install --offline /share/bundle --signers /share/signers"
 
 
 def bundle_disk(folder: Path) -> Path:
@@ -60,4 +60,4 @@ def prepare(guest: Guest, wish: str = WISH) -> None:
 
 def install(guest: Guest) -> str:
     """Run the installer; what it said."""
-    return guest.run(f"{_INSTALL} 2>&1", limit_s=3600)
+    return guest.run(f"{INSTALL} 2>&1", limit_s=3600)

@@ -1,4 +1,4 @@
-"""The power goes while a device is updated: the old or the new version starts, whole, and never neither.
+"""The power goes while a device is installed and updated: what starts then is whole, and never nothing.
 
 Its memory is lost, and its drive loses what it was not told to flush: files are missing which a program has
 written. A container that is cut off keeps them. The newer release is small and borrows libraries.
@@ -19,7 +19,7 @@ import appliance
 from tests.doubles import releases as variants
 from tests.system_vm.guest import Drive, Guest, until
 from tests.system_vm.image import PYTHON, Image, must
-from tests.system_vm.installed import UNIT, as_disk, install, prepare, put_bundle
+from tests.system_vm.installed import INSTALL, UNIT, as_disk, install, prepare, put_bundle
 from tests.system_vm.product import Daemon
 
 OLD, NEW = appliance.__version__, "9.1.0"
@@ -37,8 +37,8 @@ LIMIT_S = 1800.0
 
 CUTS = tuple(os.environ.get("UPDATE_CUTS", "install start confirm done").split())
 """At which of the updater's steps the power goes, one after the other; "done": after the last one."""
-_WITHIN_S = {"install": 20.0}
-"""So long after it has begun at most: what lasts may be cut off in its midst."""
+_AFTER_S = {"installation": (30.0, 150.0), "install": (0.0, 20.0)}
+"""So long after it has begun: what lasts is cut off in its midst. Emulated, an installation takes four minutes."""
 
 STAYS = ("tidy", "done")
 """From here on the newer version is the one that stays."""
@@ -95,32 +95,36 @@ def share(tmp_path: Path) -> Iterator[Path]:
     disk.unlink()
 
 
-def test_the_power_goes_while_it_is_updated(image: Image, share: Path, tmp_path: Path) -> None:
+def test_the_power_goes_while_it_is_installed_and_updated(image: Image, share: Path, tmp_path: Path) -> None:
     chance = random.Random(7)
     disk = tmp_path / "root.img"
     must("cp", "--sparse=always", image.disk, disk)
     with Drive(disk, tmp_path) as drive, Guest(image, [share], root=drive, memory="2048") as guest:
         drive.power_on(seed=0)
         prepare(guest, WISH)
-        print(install(guest))
+        guest.run(f"systemd-run --quiet {INSTALL}")
+        cut(drive, guest, "installation", chance)
+        drive.power_on(seed=1)
+        prepare(guest, WISH)
+        assert install(guest).endswith(("install: done", "as it should be")), "it is finished, or begun again"
         guest.run("sync")
         for number, wanted in enumerate(CUTS):
             step = update_until(guest, wanted)
-            time.sleep(chance.uniform(0, _WITHIN_S.get(step, 1.0)))
-            wait_for_a_write(drive, 2.0)
-            lost = drive.cut_power()
-            guest.cut_power()
-            print(f"cut at {step}, beside its memory the drive lost {lost} sectors", flush=True)
-            drive.power_on(seed=number + 1)
+            cut(drive, guest, step, chance)
+            drive.power_on(seed=number + 2)
             guest.power_on()
             judge(guest, NEW if step in STAYS else OLD)
 
 
-def wait_for_a_write(drive: Drive, limit_s: float) -> None:
-    """Until the drive holds something back; it may have nothing to."""
-    end = time.monotonic() + limit_s
+def cut(drive: Drive, guest: Guest, step: str, chance: random.Random) -> None:
+    """At the next moment at which the drive holds something back, if there is one soon."""
+    time.sleep(chance.uniform(*_AFTER_S.get(step, (0.0, 1.0))))
+    end = time.monotonic() + 2.0
     while not drive.holds() and time.monotonic() < end:
         time.sleep(0.001)
+    lost = drive.cut_power()
+    guest.cut_power()
+    print(f"cut at {step}, beside its memory the drive lost {lost} sectors", flush=True)
 
 
 def update_until(guest: Guest, wanted: str) -> str:
