@@ -38,7 +38,7 @@ LIMIT_S = 1800.0
 CUTS = tuple(os.environ.get("UPDATE_CUTS", "install start confirm done").split())
 """At which of the updater's steps the power goes, one after the other; "done": after the last one."""
 _AFTER_S = {"installation": (30.0, 150.0), "install": (0.0, 20.0)}
-"""So long after it has begun: what lasts is cut off in its midst. Emulated, an installation takes four minutes."""
+"""So long after it has begun: what lasts is cut off in its midst. Emulated, the first takes four minutes."""
 
 STAYS = ("tidy", "done")
 """From here on the newer version is the one that stays."""
