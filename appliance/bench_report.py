@@ -5,18 +5,20 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Sequence
 
-from appliance import __version__, board
+from appliance import __version__, board, ranking
 from appliance.bench import bench
 from appliance.bench_engines import engines_table, rank, rank_and_keep
+from appliance.build_engine import models_in_use
 from appliance.config import Config
 from appliance.errors import ConfigError
+from appliance.ranking import Ranking
 
 _SERVICE = "interview-grader"
 
 
 def engines(config: Config, arguments: Sequence[str]) -> int:
     """Measure every engine, keep the ranking, and print it."""
-    if config.installed and _runs():
+    if config.shut_in and _runs():
         raise ConfigError(
             "the service is at work, and an accelerator has one user at a time: sudo systemctl stop "
             f"{_SERVICE}, measure, and start it again",
@@ -30,17 +32,25 @@ def engines(config: Config, arguments: Sequence[str]) -> int:
 
 
 def report(config: Config, *, seconds: int, arguments: Sequence[str], passed_on: Sequence[str]) -> int:
-    """Everything about this machine that `docs/performance.md` has a place for; changes nothing."""
+    """Everything about this machine that `docs/performance.md` has a place for; nothing is kept."""
     before = board.temperature()
     for line in _machine():
         print(line)
     print()
-    for line in engines_table(rank(config, arguments)):
+    for line in engines_table(_ranking(config, arguments)):
         print(line)
     print()
     bench(config, seconds=seconds, arguments=passed_on)
     print(f"\nTemperature: {_degrees(before)} before, {_degrees(board.temperature())} after.")
     return 0
+
+
+def _ranking(config: Config, arguments: Sequence[str]) -> Ranking:
+    """The one that was kept, if it is of these models: beside a service nobody else has the accelerator."""
+    kept = ranking.load(config.state_dir)
+    if isinstance(kept, str) or kept.models != models_in_use(config):
+        return rank(config, arguments)
+    return kept
 
 
 def _runs() -> bool:

@@ -103,10 +103,10 @@ def _check(options: argparse.Namespace) -> int:
     from appliance.config import check_places
     from appliance.report_models import model_lines
 
+    check_places(config)
     models = model_lines(config)
     check_lamps(config)
     check_certificate(config)
-    check_places(config)
     terms = make_terms(config)
     camera = choose_camera(config)
     missing = make_camera(camera).missing()

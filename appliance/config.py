@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,10 +27,10 @@ from appliance.settings import (
     Web,
 )
 
-log = logging.getLogger("appliance.config")
-
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 """ProtectHome= and PrivateTmp= of systemd/interview-grader.service."""
+_NEEDED = ("vision.models", "access.certificate", "access.key", "session.notice", "camera.path")
+SERVICE_STATE = Path("/var/lib/interview-grader")
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,11 @@ class Config:
     def needs_login(self) -> bool:
         """Whether clients on the network can reach the page, and then with TLS and login."""
         return not is_loopback(self.web.host) and not self.access.open_to_network
+
+    @property
+    def shut_in(self) -> bool:
+        """Whether it is the configuration of a device's service, whose sandbox shows it little."""
+        return _shut_in(self.state_dir)
 
     def effective(self) -> dict[str, dict[str, Any]]:
         """Section -> key -> value, defaults included."""
@@ -109,16 +113,14 @@ def load_lamps(request: Request) -> Choice:
 
 
 def check_places(config: Config) -> None:
-    """Raises `ConfigErrors` about files that the sandbox of a device's service hides from it."""
-    if not config.installed:
-        return
-    table = config.effective()
-    given = [(f"{name}.{key}", value) for name, keys in table.items() for key, value in keys.items()]
+    """Raises `ConfigErrors` about files that a device's service needs and does not see from its sandbox."""
+    table = config.effective() if config.shut_in else {}
+    given = {f"{name}.{key}": value for name, keys in table.items() for key, value in keys.items()}
     reason = f"hidden from the service, as all of {', '.join(HIDDEN)}; put it below /etc/interview-grader"
     problems = [
         ConfigError(reason, key=key, value=value, file=_origin(config.origins, key))
-        for key, value in given
-        if isinstance(value, str) and any(Path(value).is_relative_to(each) for each in HIDDEN)
+        for key, value in given.items()
+        if key in _NEEDED and value and any(Path(value).is_relative_to(each) for each in HIDDEN)
     ]
     if problems:
         raise ConfigErrors(problems)
@@ -126,30 +128,46 @@ def check_places(config: Config) -> None:
 
 @dataclass(frozen=True)
 class Keeping:
-    """What is needed to look after the records. `installed`: it is a device, with a service of its own."""
+    """What is needed to look after the records. `shut_in`: they are those of a device's service.
+
+    `doubt`: why nobody knows how long the owner wants them kept, "" when it is known.
+    """
 
     storage: Storage
     state_dir: Path
-    installed: bool
+    shut_in: bool
+    doubt: str = ""
 
 
 def load_keeping(request: Request) -> Keeping:
     """How records are kept: no mistake in the settings keeps anybody, or the timer, from erasing.
 
-    Where they cannot be read, or `[storage]` is faulty, the owner may have meant any number of days: then too
-    old is what is older than anything may be. Raises `ConfigErrors` about the command line.
+    Where it cannot be told how many days the owner meant, it is as many as there may be. Raises
+    `ConfigErrors` about the command line.
     """
-    found: list[ConfigError] = []
+    problems: list[ConfigError] = []
     state = state_dir(request.data_dir, os.environ)
-    merged, origins = merge(read_layers(request, os.environ, state, found), [])
-    storage = _fill("storage", Storage, merged.get("storage", {}), origins, found)
-    asked = [each for each in found if each.file in ("", "command line", str(request.config))]
+    layers = read_layers(request, os.environ, state, problems)
+    unread = bool(problems)
+    merged, origins = merge(layers, problems)
+    table = merged.get("storage", {})
+    storage = _fill("storage", Storage, table, origins, problems)
+    asked = [each for each in problems if each.file in ("", "command line", str(request.config))]
     if asked:
         raise ConfigErrors(asked)
-    if found or not isinstance(storage, Storage):
-        storage = Storage(keep_days=LONGEST_DAYS)
-        log.warning("%s; until then %d days count as too old", found[0], LONGEST_DAYS)
-    return Keeping(storage, state, BOARD_FILE.exists())
+    said = "keep_days" in table and not any(each.key == "storage.keep_days" for each in problems)
+    misplaced = [name for name, keys in merged.items() if name != "storage" and "keep_days" in keys]
+    problems += [ConfigError("belongs in [storage]", key=f"{name}.keep_days") for name in misplaced]
+    if not problems and isinstance(storage, Storage):
+        return Keeping(storage, state, _shut_in(state))
+    if said and not unread:
+        return Keeping(Storage(keep_days=table["keep_days"]), state, _shut_in(state))
+    return Keeping(Storage(keep_days=LONGEST_DAYS), state, _shut_in(state), str(problems[0]))
+
+
+def _shut_in(state: Path) -> bool:
+    """Whether state is that of a device's service, whose sandbox shows it little else."""
+    return BOARD_FILE.exists() and state == SERVICE_STATE
 
 
 def state_dir(wanted: Path | None, environment: Mapping[str, str]) -> Path:

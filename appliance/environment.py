@@ -21,7 +21,7 @@ _FOR_OPENCV = {
 
 
 _MODULE = (
-    "import runpy, sys; sys.path[:] = filter(None, sys.path); del sys.argv[0];"
+    "import sys; sys.path[:] = filter(None, sys.path); del sys.argv[0]; import runpy;"
     "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 )
 

@@ -11,6 +11,7 @@ import argparse
 import io
 import json
 import logging
+import os
 import sys
 from datetime import datetime, timezone
 
@@ -18,7 +19,7 @@ from appliance import environment, updated
 from appliance.audit import AuditLog
 from appliance.bench_engines import rank_and_keep
 from appliance.build import make_reader
-from appliance.config import Config, load
+from appliance.config import Config, load, state_dir
 from appliance.engines_there import unmeasured
 from appliance.errors import ApplianceError, ModelError
 from appliance.layers import Request
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     options = _parser().parse_args(arguments)
     try:
+        forget_trials(state_dir(None, os.environ))
         print(options.function(load(Request()), options))
         return 0
     except (ApplianceError, OSError) as error:
@@ -68,7 +70,6 @@ def _fit(config: Config, options: argparse.Namespace) -> str:
 
 
 def _note(config: Config, options: argparse.Namespace) -> str:
-    forget_trials(config.state_dir)
     now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     last = updated.LastUpdate(options.version, options.wanted, options.outcome, now, options.reason)
     updated.keep(config.state_dir, last)

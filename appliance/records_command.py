@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import getpass
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from appliance.audit import AuditLog
     from appliance.config import Keeping
     from appliance.store import Session, Store
+
+log = logging.getLogger("appliance.records")
 
 PASSPHRASE = "INTERVIEW_GRADER_PASSPHRASE"
 """Environment variable for scripts. Never an argument: everybody on the machine could see it."""
@@ -72,6 +75,9 @@ def _opened(config: Keeping) -> Iterator[tuple[Store, AuditLog]]:
     from appliance.audit import AuditLog
     from appliance.build_session import make_store
 
+    if config.doubt:
+        days = config.storage.keep_days
+        log.warning("%s; until that is corrected %d days count as too old", config.doubt, days)
     with as_owner(config.state_dir):
         audit = AuditLog(config.state_dir)
         store = make_store(config, audit)
@@ -149,7 +155,7 @@ def _backup(options: argparse.Namespace, config: Keeping) -> int:
         raise ConfigError("is there already; choose another name", key="FILE", value=str(options.file))
     passphrase = _passphrase(options, twice=True)
     # A device's service is shut in: it removes nothing that lies elsewhere.
-    within = not config.installed or config.state_dir.resolve() in options.file.resolve().parents
+    within = not config.shut_in or config.state_dir.resolve() in options.file.resolve().parents
     with _opened(config) as (store, audit):
         count = store.backup(options.file, passphrase, followed=within)
         audit.append("backup", "shell", action="made", sessions=count)
@@ -166,6 +172,8 @@ def _backup(options: argparse.Namespace, config: Keeping) -> int:
 def _restore(options: argparse.Namespace, config: Keeping) -> int:
     if not options.file.is_file():
         raise ConfigError("expected a backup file", key="FILE", value=str(options.file))
+    if config.doubt:
+        raise ConfigError(f"{config.doubt}; it says what is too old to be restored: correct it first")
     passphrase = _passphrase(options, twice=False)
     with _opened(config) as (store, audit):
         done = store.restore(options.file, passphrase)

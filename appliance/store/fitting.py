@@ -6,6 +6,7 @@ See docs/decisions/0032-records-and-updates.md.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import sqlite3
@@ -22,6 +23,8 @@ from appliance.store.journal import Journal
 from appliance.store.owner import Owner
 from appliance.store.records import Store
 from appliance.store.schema import MIGRATIONS, migrate, version_of
+
+log = logging.getLogger("appliance.store")
 
 RECORDS = "records.db"
 _TRIAL = "trial-"
@@ -64,6 +67,8 @@ def forget_trials(folder: Path) -> None:
     """Remove the copies of trials that a power cut ended: nothing else would ever erase what is in them."""
     for path in folder.glob(f"{_TRIAL}*"):
         shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            log.error("%s is a copy of records and cannot be removed; remove it", path)
 
 
 def fit(folder: Path, clocks: Clocks | None = None) -> str:

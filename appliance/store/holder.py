@@ -79,6 +79,8 @@ class Holder:
     def _open(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if not self._owner.held:
+                self.ages.forget()  # whoever had it may have written there
             there = os.path.lexists(self.path)  # if not, whoever has it looks after other files for a moment
             owner = self._owner.claim() if there else self._owner.claim_soon()
             self.ages.load()
@@ -211,7 +213,6 @@ class Holder:
             self._due["save"] = now + SAVE_EVERY_S
             self.ages.save()
         if connection is None:
-            self.ages.forget()
             self._owner.release()  # a command may begin the records, as `restore` does
         if left := self.journal.unfinished():  # last: a copy that cannot be reached must stop nothing else
             self.wipe(left)

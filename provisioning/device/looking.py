@@ -58,7 +58,7 @@ def _place(places: Places) -> str:
     if not place.startswith(("https://", "/")):
         raise Refused(f"{path}: {place!r}: expected a folder or an https address")
     if any(Path(place).is_relative_to(places.root / each) for each in _HIDDEN):
-        reason = "homes and temporary folders are hidden from it; take one such as /srv/releases"
+        reason = "hidden from the service that looks, as all homes; take another, such as /srv/releases"
         raise Refused(f"{path}: {place}: {reason}")
     return place
 

@@ -54,7 +54,7 @@ def reload() -> None:
     run("systemd-tmpfiles", "--create", "interview-grader.conf")
     if succeeds("udevadm", "control", "--reload"):  # in a container there is no udev
         attempt("udevadm", "trigger", "--subsystem-match=video4linux", "--subsystem-match=gpio")
-        attempt("udevadm", "trigger", "--subsystem-match=usb")
+        attempt("udevadm", "trigger", "--subsystem-match=usb", "--subsystem-match=apex")
 
 
 def restart() -> None:

@@ -34,6 +34,8 @@ def test_a_daemon_as_installed_is_measured_beside_the_one_that_runs(tmp_path: Pa
 def test_it_runs_nothing_that_lies_where_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "appliance").mkdir()
     (tmp_path / "appliance" / "__init__.py").write_text("raise SystemExit('another one')\n")
+    for name in ("importlib", "contextlib", "types"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('another one')\n")
     monkeypatch.chdir(tmp_path)
     assert measure_daemon(demo_clip(), 1, [], tmp_path).frames > 0
     done = subprocess.run(itself("appliance", "--version"), capture_output=True, text=True, check=False)

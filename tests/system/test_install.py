@@ -406,7 +406,7 @@ def test_a_mistake_of_the_owner_is_said_once_and_does_not_loop(
         device.run("systemctl", "start", "interview-grader-retention.service")  # erasing goes on
         typed = device.run("interview-grader", "run", check=False)
         assert typed.returncode == 2 and words in typed.stderr, "not that the pins are taken"
-        assert show(device, "ActiveState", GAVE_UP) == "inactive"
+        wait_until_blinked(device)
     finally:
         wish.unlink()
         device.run("systemctl", "stop", "blocker")

@@ -445,12 +445,16 @@ def test_a_certificate_and_its_key_come_together(places: Places, given: str, lac
     assert problem.key == f"access.{given}" and f"access.{lacks}" in problem.reason
 
 
-def test_a_device_is_told_which_files_its_service_could_not_see(places: Places) -> None:
+def test_a_device_is_told_which_files_its_service_could_not_see(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
     places.owner.write_text(
         '[vision]\nmodels = "/home/pi/models"\n[access]\ncertificate = "/tmp/c"\nkey = "/etc/k"\n'
     )
     config.check_places(places.load())  # nobody is shut in
     places.board.touch()
+    config.check_places(places.load())  # nor is a checkout on a device
+    monkeypatch.setattr(config, "SERVICE_STATE", places.state)
     with pytest.raises(ConfigErrors) as caught:
         config.check_places(places.load())
     assert [each.key for each in caught.value.problems] == ["vision.models", "access.certificate"]

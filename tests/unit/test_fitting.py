@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance import on_update
 from appliance.errors import StoreError
 from appliance.store import fitting, owner, schema
 from appliance.store.fitting import fit, try_migration
@@ -79,9 +80,11 @@ def test_a_trial_changes_nothing_and_replays_erasures(tmp_path):
     assert not list(tmp_path.glob("trial-*"))
 
 
-def test_what_a_power_cut_left_of_a_trial_goes(tmp_path):
+def test_what_a_power_cut_left_of_a_trial_goes(tmp_path, monkeypatch):
     """It is a copy of all records, which nothing else would erase."""
-    for again in (lambda: try_migration(tmp_path), lambda: fitting.forget_trials(tmp_path)):
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    (tmp_path / "page.toml").write_text("[web]\nprot = 80\n")  # settings that are faulty now
+    for again in (lambda: try_migration(tmp_path), lambda: on_update.main(["fit"])):
         (tmp_path / "trial-x").mkdir()
         (tmp_path / "trial-x" / "records.db").write_text("numbers of people")
         again()

@@ -112,4 +112,4 @@ def test_a_place_that_is_hidden_from_it_is_named(
     (places.root / place / bundle("9.0.0")).touch()
     look_at(places, str(places.root / place))
     assert looking.main(places) == 2
-    assert "hidden from it" in capsys.readouterr().err
+    assert "hidden from the service that looks" in capsys.readouterr().err
