@@ -203,6 +203,13 @@ class Booted:
         """Run a command on the other host of the LAN."""
         return _run(["ip", "netns", "exec", f"{self._lan}v", *command])
 
+    def viewers(self, program: str) -> Path:
+        """A program of this PC as one that runs on the other host of the LAN."""
+        wrapper = self._folder / Path(program).name
+        wrapper.write_text(f'#!/bin/sh\nexec ip netns exec {self._lan}v {program} "$@"\n')
+        wrapper.chmod(0o755)
+        return wrapper
+
     def path(self, inside: str) -> Path:
         """A file of the device as this host sees it."""
         return self._folder / "root" / inside.lstrip("/")

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from appliance.derived import LISTING, digest
 from tests.doubles.edgetpu import Stick, library
@@ -33,6 +34,7 @@ WATCH_S = int(os.environ.get("WATCH_S", "15"))
 
 DEMO = '[camera]\nbackend = "demo"\n'
 LAMPS = '[lamps]\nbackend = "gpiozero"\nfactory = "mock"\n'
+CHROMIUM, PASSWORD = "/usr/bin/chromium", "a long enough password"
 GAVE_UP = "interview-grader-gave-up.service"
 EVIL = """
 #include <stdio.h>
@@ -238,6 +240,28 @@ def test_both_engines_read_the_clip_inside_the_sandbox(device: Booted) -> None:
         return any(person["emotions"] for person in people)
 
     wait_for(read, 60, lambda: device.journal("-u", UNIT, "-n", "40"))
+
+
+def test_a_browser_of_the_lan_sets_the_password_and_sees_people(device: Booted) -> None:
+    [*_, code] = re.findall(r"FIRST CODE (\S+):", device.journal("-u", UNIT))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=device.viewers(CHROMIUM), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(ignore_https_errors=True)
+        page.goto(f"https://{DEVICE}/")
+        page.get_by_label("First code").fill(code)
+        page.get_by_label("New password for the operator").fill(PASSWORD)
+        page.get_by_label("The same once more").fill(PASSWORD)
+        page.get_by_role("button", name="Set the password").click()
+        expect(page.locator("body")).to_have_attribute("data-view", "live", timeout=20_000)
+        page.wait_for_function("() => document.getElementById('picture').naturalWidth > 0")
+        expect(page.locator(".person .bar").first).to_be_visible(timeout=20_000)
+        page.locator("#stop").click()
+        expect(page.locator("body")).to_have_attribute("data-view", "idle")
+        page.locator("#start").click()
+        expect(page.locator("body")).to_have_attribute("data-view", "live")
+        browser.close()
 
 
 ASK = """

@@ -80,6 +80,10 @@ def test_the_records_of_a_card_go_on_another(device: Booted) -> None:
     [session] = ask(device, "/api/sessions")["sessions"]
     assert session["id"] in listed, "the page shows it, without a restart"
     assert device.says("find", STATE, "!", "-user", "interview-grader") == ""
+    for kind, beginning in (("pdf", "%PDF-"), ("csv", "#"), ("json", "{")):
+        fetch = ASK.replace(".decode()", ".decode('latin-1')")
+        made = device.says("python3", "-c", fetch, f"/sessions/{session['id']}/export.{kind}")
+        assert made.startswith(beginning)
     backup_elsewhere(device)
     ask(device, f"/sessions/{session['id']}/erase", {})
     assert device.path("/srv/out/mine").exists(), "as it said"
