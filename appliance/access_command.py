@@ -20,7 +20,7 @@ _ROLES = ("viewer", "operator", "metrics")
 
 
 def add_commands(commands: Commands, common: argparse.ArgumentParser, find: Find) -> None:
-    """Add `access` and `token`; `find`: where state is kept."""
+    """Add `access` and `token`; `find` says of parsed arguments where state is kept."""
     access = commands.add_parser("access", help="list accounts, add or remove viewers, reset the operator")
     actions = access.add_subparsers(dest="action", required=True, metavar="ACTION")
 

@@ -242,10 +242,8 @@ def _daemon(
 
 def _last_line(log: TextIO) -> str:
     log.seek(0)
-    said = log.read().strip().splitlines()
-    return (
-        said[-1].removeprefix("interview-grader: ") if said else "it says nothing; see interview-grader run"
-    )
+    *_, last = ["it says nothing; see interview-grader run", *log.read().strip().splitlines()]
+    return last.removeprefix("interview-grader: ")
 
 
 @contextmanager

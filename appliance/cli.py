@@ -251,7 +251,7 @@ def _parser() -> _Parser:
     bench.add_argument("--one", help=argparse.SUPPRESS)  # what a process of --engines is given
     bench.set_defaults(function=_bench)
 
-    access_command.add_commands(commands, common, _state_dir)
+    access_command.add_commands(commands, _place(), _state_dir)
     add_records_commands(commands, common, _keeping)
     return parser
 
@@ -275,14 +275,20 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.set_defaults(function=_evaluate)
 
 
+def _place() -> _Parser:
+    """The options of commands that need no settings."""
+    place = _Parser(add_help=False)
+    place.add_argument("--data-dir", type=Path, metavar="DIR", help="where state is kept")
+    place.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
+    return place
+
+
 def _common() -> _Parser:
-    common = _Parser(add_help=False)
+    common = _Parser(add_help=False, parents=[_place()])
     common.add_argument("--config", type=Path, metavar="FILE", help="use FILE and the config.d/ beside it")
-    common.add_argument("--data-dir", type=Path, metavar="DIR", help="where state is kept")
     common.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="set one value"
     )
-    common.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
     return common
 
 
