@@ -1,6 +1,6 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check test release kills watch wear system system-vm system-arm64 run bench models
+.PHONY: help check test release kills soak watch wear system system-vm system-arm64 run bench models
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -13,6 +13,9 @@ test: ## set up what the tests need, then check and run all of them
 
 kills: ## kill a recording 200 times and look what is left (needs one ./setup.sh test before)
 	@KILLS=200 .venv/bin/python -m pytest -q tests/appliance/test_power_cut.py
+
+soak: ## two hours of viewers and sessions: memory, threads and descriptors must stay flat (ARGS="--seconds 600")
+	@.venv/bin/python -m tests.soak $(ARGS)
 
 watch: ## watch every write for ten minutes, live and recording: no picture may be among them
 	@WATCH_S=300 .venv/bin/python -m pytest -q tests/appliance/test_records.py -k picture
