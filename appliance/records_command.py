@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance.environment import as_owner
-from appliance.errors import ConfigError, StoreError
+from appliance.errors import ConfigError, StateConflict, StoreError
 
 if TYPE_CHECKING:
     from appliance.audit import AuditLog
@@ -98,7 +98,10 @@ def _sessions(options: argparse.Namespace, config: Keeping) -> int:
         if options.action == "show":
             _show(session)
         elif options.action == "erase":
-            store.erase(options.id)
+            try:
+                store.erase(options.id)
+            except StateConflict as error:
+                raise ConfigError(str(error), key="ID", value=options.id) from error
             audit.append("erase", "shell", session=options.id)
             print(f"erased {options.id}")
         else:

@@ -7,11 +7,11 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import StoreError
+from appliance.errors import ApplianceError, StoreError
 from appliance.store import database
 from appliance.store.ages import Ages
 from appliance.store.clocks import Clocks
@@ -21,6 +21,7 @@ from appliance.store.limits import Limits, Status
 from appliance.store.opening import Opener
 from appliance.store.owner import Owner
 from appliance.store.schema import CLOSE_BY_LAST_ROW, Migration
+from appliance.store.transfer import forget_rehearsals
 
 log = logging.getLogger("appliance.store")
 
@@ -28,6 +29,14 @@ LOOK_EVERY_S, SAVE_EVERY_S, SWEEP_EVERY_S = 60.0, 600.0, 3600.0
 
 _OLDEST = "SELECT min(began_lived) FROM sessions"
 _NEWEST = "SELECT max(max(began_lived, coalesce(ended_lived, 0))) FROM sessions"
+_NOT_AFTER = (
+    "UPDATE sessions SET began_lived = min(began_lived, :now), ended_lived = min(ended_lived, :now)"
+    " WHERE began_lived > :now OR ended_lived > :now"
+)
+
+GONE = (
+    "the state directory was removed or replaced while it was in use; records go on in the one that is there"
+)
 
 
 class Holder:
@@ -55,6 +64,8 @@ class Holder:
         self._opener = Opener(self.path, self.copies, self.ages, migrations)
         self._owner = Owner(folder / "records.lock")
         self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._replacing = False
         self._due = {"look": 0.0, "save": 0.0, "sweep": 0.0}
 
     # --- open and close ---
@@ -62,19 +73,48 @@ class Holder:
     def opened(self, *, create: bool = False) -> sqlite3.Connection | None:
         """The connection, opened when needed; None while there is no file. Raises `StoreError`."""
         with self.lock:
+            gone = self._connection is not None and self._is_gone()
+            if gone:
+                self._let_go_of_gone()
             if self._connection is None and (create or os.path.lexists(self.path)):
                 self._open()
+            if gone:
+                self.status = Status("failed", GONE)
             return self._connection
 
     def close(self) -> None:
         """Let the file go. May be called twice."""
         with self.lock:
-            if self._connection is not None:
-                if self._owner.held:
-                    self.ages.save()
-                self._connection.close()
-            self._connection = None
+            if self._connection is not None and self._owner.held:
+                self.ages.save()
+            self._close_connection()
             self._owner.release()
+
+    def _close_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except database.FAULTS as error:
+                log.error("%s: %s", self.path, database.said(error))
+
+    def _is_gone(self) -> bool:
+        """Whether another file, or none, lies where the open one did."""
+        try:
+            return database.identity(self.path) != self._identity
+        except OSError:  # we may not look there now; that says nothing about the file
+            return False
+
+    def _let_go_of_gone(self) -> None:
+        """The state directory was removed or replaced: neither its file nor its lock mean anything now."""
+        log.error("%s: %s", self.path, GONE)
+        lived = self.ages.now()
+        self._close_connection()
+        self._owner.release()
+        self.running.clear()
+        self.ages.forget()
+        self.ages.at_least(lived)
+        self._tell(what="replaced", reason=GONE)
 
     def _open(self) -> None:
         try:
@@ -84,23 +124,34 @@ class Holder:
             there = os.path.lexists(self.path)  # if not, whoever has it looks after other files for a moment
             owner = self._owner.claim() if there else self._owner.claim_soon()
             self.ages.load()
+            if owner:
+                forget_rehearsals(self.folder)
             opened = self._opener.open(self.clocks.wall()) if owner else self._opener.open_beside()
         except (OSError, StoreError) as error:
             self._owner.release()
             self.status = Status("failed", str(error))
             raise error if isinstance(error, StoreError) else StoreError(f"{self.folder}: {error}") from error
         self._connection, self.locked = opened.connection, opened.locked
+        self._identity = database.identity(self.path)
         if opened.set_aside:
             self._told_aside(opened.set_aside)
         self.calm()
         if owner:
-            self._recover(opened.connection)
+            try:
+                self._recover(opened.connection)
+            except StoreError:
+                if self._connection in (None, opened.connection):
+                    raise
+                # Else it was found damaged only now, and is replaced by a new one.
 
     def _recover(self, connection: sqlite3.Connection) -> None:
         """What a power cut, a restored file or a long time switched off have left to do."""
         if not self.locked:
-            self.ages.at_least(connection.execute(_NEWEST).fetchone()[0] or 0.0)
-            kept = {row[0] for row in connection.execute("SELECT id FROM erasures")}
+            with self.faults():
+                self.ages.at_least(connection.execute(_NEWEST).fetchone()[0] or 0.0)
+                kept = {str(row[0]) for row in connection.execute("SELECT id FROM erasures")}
+            with self.writing(connection) as writer:  # no row is from the future: it would never become old
+                writer.execute(_NOT_AFTER, {"now": self.ages.now()})
             written = self.journal.ids()
             self.journal.begun(kept - written, self.clocks.wall())
             self._delete(connection, kept | written)
@@ -133,21 +184,37 @@ class Holder:
     # --- errors and room ---
 
     @contextmanager
-    def writing(self, connection: sqlite3.Connection | None) -> Iterator[sqlite3.Connection]:
-        """A transaction; what SQLite says becomes `StoreError`, and a file found damaged is set aside."""
-        if connection is None:
-            raise StoreError(f"{self.path}: it is not open; try again")
+    def faults(self) -> Iterator[None]:
+        """What SQLite says becomes `StoreError`, and a file found damaged is set aside."""
         try:
-            with database.transaction(connection):
-                yield connection
-        except sqlite3.Error as error:
-            if database.is_damage(error):
-                self._replace(str(error))
-                raise StoreError(f"the records were damaged ({error}); new ones were begun") from error
-            full = "full" in str(error)
-            reason = "the disk is full; make room" if full else f"the records cannot be written ({error})"
+            yield
+        except ApplianceError:
+            raise
+        except database.FAULTS as error:
+            said = database.said(error)
+            if database.is_damage(error) and not self.locked:
+                self._replace(said)
+                raise StoreError(f"the records were damaged ({said}); new ones were begun") from error
+            full = "full" in said
+            reason = "the disk is full; make room" if full else f"the records cannot be written ({said})"
             self.status = Status("full" if full else "failed", reason)
             raise StoreError(reason) from error
+
+    @contextmanager
+    def writing(self, connection: sqlite3.Connection | None) -> Iterator[sqlite3.Connection]:
+        """A transaction; see `faults`."""
+        if connection is None:
+            raise StoreError(f"{self.path}: it is not open; try again")
+        with self.faults(), database.transaction(connection):
+            yield connection
+
+    def suspect(self) -> None:
+        """A reader met damage: look at the whole file, and set it aside if that is so."""
+        with self.lock:
+            if self._connection is not None and self._owner.held:
+                # A connection of its own: what the open one remembers of the file may be sound.
+                with suppress(StoreError), self.faults(), closing(database.connect(self.path)) as fresh:
+                    database.check(fresh)
 
     def lack(self) -> str:
         """Why there is no room to record, "" while there is."""
@@ -161,18 +228,21 @@ class Holder:
 
     def _replace(self, reason: str) -> None:
         """The file went bad while it was open."""
-        assert self._connection is not None
-        self._connection.close()
-        self._connection = None
+        self._close_connection()
         self.running.clear()
         if not self._owner.held:
             return
+        if self._replacing:
+            raise StoreError(f"{self.path}: a new file is damaged at once ({reason}); the disk fails")
+        self._replacing = True
         try:
             self._opener.set_aside(self.clocks.wall())
             self._told_aside(reason)
             self._open()
         except StoreError as error:
             self.status = Status("failed", str(error))
+        finally:
+            self._replacing = False
 
     # --- upkeep ---
 
@@ -191,8 +261,8 @@ class Holder:
                 if first:
                     self._due["save"] = now + SAVE_EVERY_S
                 self._look(now)
-            except (StoreError, sqlite3.Error, OSError) as error:
-                log.error("the records: %s", error)
+            except (OSError, *database.FAULTS) as error:
+                log.error("the records: %s", database.said(error))
 
     def _look(self, now: float) -> None:
         connection = self._connection
@@ -217,10 +287,22 @@ class Holder:
         if left := self.journal.unfinished():  # last: a copy that cannot be reached must stop nothing else
             self.wipe(left)
 
+    def is_recorded_elsewhere(self, id: str) -> bool:
+        """Whether the process that owns the file, another one, records this now. Raises `StoreError`."""
+        connection = self.opened()
+        if connection is None or self._owner.held:
+            return False
+        with self.faults():
+            query = "SELECT 1 FROM sessions WHERE id = ? AND ended IS NULL"
+            return connection.execute(query, (id,)).fetchone() is not None
+
     def close_orphans(self, ending: str) -> None:
         """End sessions that nobody records, dated by their last row."""
         assert self._connection is not None
-        still = [row[0] for row in self._connection.execute("SELECT id FROM sessions WHERE ended IS NULL")]
+        with self.faults():
+            still = [
+                row[0] for row in self._connection.execute("SELECT id FROM sessions WHERE ended IS NULL")
+            ]
         if orphans := [(ending, each) for each in still if each not in self.running]:
             with self.writing(self._connection) as connection:
                 connection.executemany(CLOSE_BY_LAST_ROW, orphans)
@@ -253,13 +335,14 @@ class Holder:
 
     def _sweep_rows(self, limit: float) -> int:
         assert self._connection is not None
+        query = "SELECT id FROM sessions WHERE ended IS NOT NULL AND began_lived <= ?"
         try:
-            query = "SELECT id FROM sessions WHERE ended IS NOT NULL AND began_lived <= ?"
-            old = {row[0] for row in self._connection.execute(query, (limit,))}
-            self._delete(self._connection, old)
-            self.ages.oldest = self._connection.execute(_OLDEST).fetchone()[0]
+            with self.faults():
+                old = {row[0] for row in self._connection.execute(query, (limit,))}
+                self._delete(self._connection, old)
+                self.ages.oldest = self._connection.execute(_OLDEST).fetchone()[0]
             return len(old)
-        except sqlite3.Error as error:  # tables of another version
+        except StoreError as error:  # tables of another version, say
             log.error("the records cannot be swept: %s", error)
             return 0
 
@@ -271,15 +354,18 @@ class Holder:
             with self.writing(connection):
                 rows: list[tuple[Any, ...]] = [(each, self.clocks.wall()) for each in ids]
                 connection.executemany("INSERT OR IGNORE INTO erasures VALUES (?, ?)", rows)
-            if not database.truncate_log(connection):
+            with self.faults():
+                emptied = database.truncate_log(connection)
+            if not emptied:
                 raise StoreError("the rows are erased, and stay in the write-ahead log while somebody reads")
         self.copies.erase(ids)
         self.journal.done(ids)
 
     def _delete(self, connection: sqlite3.Connection, ids: set[str]) -> None:
-        there = [(row[0],) for row in connection.execute("SELECT id FROM sessions") if row[0] in ids]
-        if there:
-            with self.writing(connection):
-                for table, column in database.BY_SESSION:
-                    connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", there)
-            database.truncate_log(connection)
+        with self.faults():
+            there = [(row[0],) for row in connection.execute("SELECT id FROM sessions") if row[0] in ids]
+            if there:
+                with database.transaction(connection):
+                    for table, column in database.BY_SESSION:
+                        connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", there)
+                database.truncate_log(connection)
