@@ -10,6 +10,7 @@ from appliance.store.copies import EXPORTS
 from appliance.store.limits import Limits, Status
 from appliance.store.records import Store
 from appliance.store.rows import REASONS, Kept, Marker, Second, Session
+from appliance.store.salvage import Salvaged
 from appliance.store.transfer import Restored
 from appliance.store.validation import ID
 
@@ -22,6 +23,7 @@ __all__ = [
     "Limits",
     "Marker",
     "Restored",
+    "Salvaged",
     "Second",
     "Session",
     "Status",

@@ -26,6 +26,8 @@ class Ages:
         """Seconds lived at which the oldest row was written, None without any."""
         self.files: dict[str, float] = {}
         """File name to the seconds lived that count as its beginning."""
+        self.salvaged: set[str] = set()
+        """Names of files set aside of which everything readable was taken in."""
 
     def load(self) -> None:
         """Read the file, unless that was done already."""
@@ -36,6 +38,7 @@ class Ages:
             table = json.loads(self._path.read_bytes())
             self._lived = Lived.parse(table)
             self.files = {str(name): float(at) for name, at in dict(table.get("files", {})).items()}
+            self.salvaged = set(map(str, table.get("salvaged", [])))
             self.oldest = None if table.get("oldest") is None else float(table["oldest"])
             if not all(map(math.isfinite, (*self.files.values(), self.oldest or 0.0))):
                 raise ValueError("an age is not finite")
@@ -77,7 +80,12 @@ class Ages:
     def save(self) -> None:
         """Write it down; a full disk loses the last minutes of the count, nothing else."""
         self.now()
-        table = {**self._lived.as_json(), "oldest": self.oldest, "files": self.files}
+        table = {
+            **self._lived.as_json(),
+            "oldest": self.oldest,
+            "files": self.files,
+            "salvaged": sorted(self.salvaged),
+        }
         try:
             write_private(self._path, json.dumps(table).encode())
         except StoreError as error:

@@ -20,6 +20,7 @@ from appliance.store.journal import Journal
 from appliance.store.limits import Limits, Status
 from appliance.store.opening import Opener
 from appliance.store.owner import Owner
+from appliance.store.retention import sweep_files
 from appliance.store.schema import CLOSE_BY_LAST_ROW, Migration
 from appliance.store.transfer import forget_rehearsals
 
@@ -56,6 +57,8 @@ class Holder:
         self.journal = Journal(folder / "erasures.jsonl")
         self.lock = threading.RLock()
         self.running: set[str] = set()
+        self.unsalvaged: set[str] = set()
+        """Names of files set aside that nobody has salvaged yet; the owner's business."""
         self.locked = ""
         """Why nothing new may be recorded, "" when it may."""
         self.status = Status()
@@ -137,6 +140,7 @@ class Holder:
             self._told_aside(opened.set_aside)
         self.calm()
         if owner:
+            self.unsalvaged = {path.name for path in self.copies.damaged()} - self.ages.salvaged
             try:
                 self._recover(opened.connection)
             except StoreError:
@@ -207,6 +211,14 @@ class Holder:
             raise StoreError(f"{self.path}: it is not open; try again")
         with self.faults(), database.transaction(connection):
             yield connection
+
+    def was_salvaged(self, path: Path, **details: int) -> None:
+        """All that can be read of a file set aside is here now."""
+        with self.lock:
+            self.unsalvaged.discard(path.name)
+            self.ages.salvaged.add(path.name)
+            self.ages.save()
+            self._tell(what="salvaged", file=path.name, **details)
 
     def suspect(self) -> None:
         """A reader met damage: look at the whole file, and set it aside if that is so."""
@@ -315,21 +327,10 @@ class Holder:
                 return
             limit = self.ages.now() - self.limits.keep_s
             rows = self._sweep_rows(limit) if self._connection is not None else 0
-            names = {str(path.relative_to(self.folder)): path for path in self.copies.all()}
-            self.ages.files = {name: at for name, at in self.ages.files.items() if name in names}
-            old = [path for name, path in names.items() if self.ages.begun(name) <= limit]
-            backups = [path for path in self.copies.old_backups(limit) if path not in old]
-            for path in [*old, *backups]:
-                try:
-                    if path in backups:
-                        path.unlink()
-                    else:
-                        database.remove(path)
-                except OSError as error:
-                    log.error("%s is too old and cannot be removed: %s", path, error)
+            old = sweep_files(self.folder, self.copies, self.ages, limit)
             self.ages.save()
-            if rows or old or backups:
-                self._tell(what="swept", sessions=rows, files=len(old) + len(backups))
+            if rows or old:
+                self._tell(what="swept", sessions=rows, files=len(old))
             if old and self.status.state == "set_aside":
                 self.calm()
 

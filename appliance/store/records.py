@@ -18,6 +18,8 @@ from appliance.store.clocks import CLOCK_SET, Clocks
 from appliance.store.holder import GONE, Holder
 from appliance.store.limits import Limits, Status, free_mb
 from appliance.store.rows import COLUMNS, Kept, Second, Session
+from appliance.store.salvage import Salvaged
+from appliance.store.salvaging import Salvager
 from appliance.store.schema import MIGRATIONS, Migration
 from appliance.store.transfer import Restored
 from appliance.store.validation import ID
@@ -72,6 +74,7 @@ class Store:
         self._clocks = clocks or Clocks()
         self._held = Holder(folder, limits or Limits(), self._clocks, room, migrations)
         self._held.told = told
+        self._salvager = Salvager(self._held)
         self._starts: dict[str, _Start] = {}
         self.on_stopped: Callable[[str, str], object] = lambda id, reason: None
         """Called with an id and a reason when recording had to stop; not under the store's lock."""
@@ -193,6 +196,7 @@ class Store:
     def tick(self) -> None:
         """Upkeep that is due: opening at the start, sweeping by the hour. Call it often; it never raises."""
         self._held.tick()
+        self._salvager.tick()
 
     # --- what the pages and commands call ---
 
@@ -267,8 +271,23 @@ class Store:
             held.sweep()
             return done
 
+    def salvage(self, file: Path) -> Salvaged:
+        """Take in what can be read of a damaged file; works beside a running appliance.
+
+        Nothing here is overwritten, nothing erased comes back. Raises `OSError` and `StoreError`.
+        """
+        held = self._held
+        if held.opened(create=True) is None or held.locked:
+            raise StoreError(held.locked or f"{self.path}: it is not open; try again")
+        return self._salvager.salvage(file)
+
+    def wait_salvaged(self, timeout: float) -> bool:
+        """Wait for what `tick` began to salvage; says whether all is done."""
+        return self._salvager.wait(timeout)
+
     def close(self) -> None:
         """End what is recorded, and let the file go. May be called twice."""
+        self._salvager.stop()
         with self._held.lock:
             for id in list(self._held.running):
                 self.end(id)

@@ -45,8 +45,8 @@ def copied(sound: Path, folder: Path) -> Path:
     return folder / sound.name
 
 
-def damage(path: Path, chance: random.Random) -> str:
-    """Damage a file; returns in words how."""
+def damage(path: Path, chance: random.Random, *, most_cut: float = 1.0) -> str:
+    """Damage a file, cutting off at most this share; returns in words how."""
     content = bytearray(path.read_bytes())
     end = FIRST_PAGE if chance.random() < 1 / 3 else len(content)
     kind = chance.choice(("bytes", "hole", "cut"))
@@ -62,7 +62,7 @@ def damage(path: Path, chance: random.Random) -> str:
         content[start : start + length] = filling
         words = f"{length} bytes from {start}"
     else:
-        del content[chance.randrange(len(content)) :]
+        del content[round(len(content) * (1 - most_cut * chance.random())) :]
         words = f"cut to {len(content)} bytes"
     path.write_bytes(content)
     return words
