@@ -119,9 +119,7 @@ def _salvage(store: Store, file: Path) -> int:
     if not file.is_file():
         raise ConfigError("expected a damaged file of records", key="FILE", value=str(file))
     if store.path.exists() and file.samefile(store.path):
-        raise ConfigError(
-            "these are the records in use; nothing is to be salvaged", key="FILE", value=str(file)
-        )
+        raise ConfigError("these are the records in use", key="FILE", value=str(file))
     done = store.salvage(file)
     if not done.sessions + done.erased + done.old:
         raise StoreError(f"{file}: no session can be read in it")

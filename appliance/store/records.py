@@ -9,49 +9,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from appliance.errors import StateConflict, StoreError
 from appliance.files import write_private
-from appliance.store import backup, database, history, transfer
+from appliance.store import backup, database, history, statements, transfer
 from appliance.store.clocks import CLOCK_SET, Clocks
-from appliance.store.holder import GONE, Holder
+from appliance.store.holder import Holder
 from appliance.store.limits import Limits, Status, free_mb
-from appliance.store.rows import COLUMNS, Kept, Second, Session
+from appliance.store.recordsfile import GONE
+from appliance.store.rows import Kept, Second, Session
 from appliance.store.salvage import Salvaged
 from appliance.store.salvaging import Salvager
 from appliance.store.schema import MIGRATIONS, Migration
+from appliance.store.statements import Start, values_of
 from appliance.store.transfer import Restored
 from appliance.store.validation import ID
 from appliance.values import Sitting
 
 log = logging.getLogger("appliance.store")
-
-LONGEST_TEXT = 200
-"""Characters of a marker."""
-
-_BEGIN = (
-    "INSERT INTO sessions (id, started, recorded, clock_set, began_lived, people, notice_version,"
-    " notice_hash, source, link_hash, label, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (id) DO UPDATE SET ended = NULL, ended_lived = NULL, ending = '',"
-    " label = excluded.label, note = excluded.note"
-)
-_IS_OPEN = "SELECT 1 FROM sessions WHERE id = ? AND ended IS NULL"
-_ADD = (
-    f"INSERT OR IGNORE INTO seconds (session, {', '.join(COLUMNS)}) "
-    f"SELECT ?, {', '.join('?' * len(COLUMNS))} WHERE EXISTS ({_IS_OPEN})"
-)
-_MARK = f"INSERT INTO markers (session, at, text) SELECT ?, ?, ? WHERE EXISTS ({_IS_OPEN})"
-_ERASED = "session {} was erased by another process"
-_END = "UPDATE sessions SET ended = recorded + ?, ended_lived = ?, ending = ? WHERE id = ? AND ended IS NULL"
-
-
-class _Start(NamedTuple):
-    """When recording began: monotonic seconds, Unix seconds, seconds lived."""
-
-    monotonic: float
-    wall: float
-    lived: float
 
 
 class Store:
@@ -75,7 +50,7 @@ class Store:
         self._held = Holder(folder, limits or Limits(), self._clocks, room, migrations)
         self._held.told = told
         self._salvager = Salvager(self._held)
-        self._starts: dict[str, _Start] = {}
+        self._starts: dict[str, Start] = {}
         self.on_stopped: Callable[[str, str], object] = lambda id, reason: None
         """Called with an id and a reason when recording had to stop; not under the store's lock."""
 
@@ -109,10 +84,10 @@ class Store:
             if sitting.id in held.journal.ids():
                 raise StoreError(f"session {sitting.id} was erased; start a new one")
             # Once more in the same sitting goes on from its beginning, also in a new file.
-            now = _Start(self._clocks.monotonic(), self._clocks.wall(), held.ages.now())
+            now = Start(self._clocks.monotonic(), self._clocks.wall(), held.ages.now())
             start = self._starts.get(sitting.id, now)
             with held.writing(connection) as writer:
-                writer.execute(_BEGIN, _values(sitting, start))
+                writer.execute(statements.BEGIN, values_of(sitting, start))
             self._starts[sitting.id] = start
             held.running.add(sitting.id)
             held.calm()
@@ -129,7 +104,7 @@ class Store:
             elapsed = self._clocks.monotonic() - self._starts[id].monotonic
             with suppress(StoreError):  # then it is closed within a minute, dated by its last row
                 with held.writing(held.opened()) as writer:
-                    writer.execute(_END, (elapsed, held.ages.now(), ending, id))
+                    writer.execute(statements.END, (elapsed, held.ages.now(), ending, id))
                 held.ages.save()
 
     def mark(self, id: str, text: str) -> None:
@@ -143,9 +118,9 @@ class Store:
             if id not in held.running:
                 raise StoreError(held.status.reason or GONE)
             with held.writing(connection) as writer:
-                done = writer.execute(_MARK, (id, at, text[:LONGEST_TEXT], id)).rowcount
+                done = writer.execute(statements.MARK, (id, at, text[: statements.LONGEST_TEXT], id)).rowcount
             if not done:
-                raise StoreError(_ERASED.format(id))
+                raise StoreError(statements.ERASED.format(id))
 
     def erase(self, id: str) -> None:
         """Everything of it is gone at once, also from copies and backups; harmless for an unknown id.
@@ -313,21 +288,13 @@ class Store:
             if id not in self._held.running:
                 return self._held.status.reason or GONE
             with self._held.writing(connection) as writer:
-                writer.executemany(_ADD, [(id, *astuple(second), id) for second in seconds])
-                going = writer.execute(_IS_OPEN, (id,)).fetchone()
+                writer.executemany(statements.ADD, [(id, *astuple(second), id) for second in seconds])
+                going = writer.execute(statements.IS_OPEN, (id,)).fetchone()
         except StoreError as error:
             return str(error)
-        return "" if going else _ERASED.format(id)
+        return "" if going else statements.ERASED.format(id)
 
     def _now(self) -> history.Now:
         held = self._held
         with held.lock:
             return history.Now(held.ages.now(), self._clocks.wall(), held.limits.keep_s)
-
-
-def _values(sitting: Sitting, start: _Start) -> tuple[Any, ...]:
-    words = (sitting.notice_version, sitting.notice_hash, sitting.source, sitting.link_hash)
-    return (
-        *(sitting.id, sitting.started, start.wall, int(start.wall >= CLOCK_SET), start.lived, sitting.people),
-        *(*words, sitting.label, sitting.note),
-    )

@@ -48,7 +48,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Salvaged:
-    """How many sessions and rows came back; how many of these, or others, have no name, were erased, are old."""
+    """How many sessions and rows came back, and how many sessions have no name, were erased, are too old."""
 
     sessions: int = 0
     rows: int = 0

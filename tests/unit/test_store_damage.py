@@ -327,3 +327,45 @@ def test_any_damage_is_survived(sound: Path, tmp_path: Path) -> None:
                 assert IDS[0] not in {kept.id for kept in store.sessions()}
         except Exception as error:
             raise AssertionError(f"damage {number}: {words}") from error
+
+
+# --- a state directory that is removed or replaced ---
+
+
+@pytest.mark.parametrize("kind", ["removed", "replaced", "file"])
+def test_a_state_directory_that_is_gone_is_told_and_the_next_recording_is_kept(path: Path, kind: str) -> None:
+    time, told, stopped = Time(), [], []
+    folder = path.parent
+    with closing(make_store(folder, time, told=lambda **details: told.append(details["what"]))) as store:
+        store.on_stopped = lambda id, reason: stopped.append(reason)
+        record(store, time, ID, end=False)
+        if kind == "file":
+            path.unlink()
+        else:
+            folder.rename(folder.with_name("away"))
+        if kind == "replaced":
+            copied(folder.with_name("away") / "records.db", folder)
+        store.add(ID, [second(9)])
+        assert len(stopped) == 1 and "removed or replaced" in stopped[0]
+        assert store.status.state == "failed" and "removed or replaced" in str(store.status.reason)
+        assert told.count("replaced") == 1
+        record(store, time, OTHER)
+        assert store.status.state == "ok"
+        with closing(sqlite3.connect(path)) as connection:
+            rows = connection.execute("SELECT count(*) FROM seconds WHERE session = ?", (OTHER,)).fetchone()
+        assert rows == (3,), "in the file that lies there"
+        assert (folder / "records.lock").exists()
+        before = {kept.id for kept in store.sessions()}
+        assert before == ({OTHER, ID, *IDS} if kind == "replaced" else {OTHER})
+    with closing(make_store(folder, time)) as again:
+        assert {kept.id for kept in again.sessions()} == before
+
+
+def test_a_recording_that_begins_after_the_state_directory_went_is_kept(path: Path) -> None:
+    time = Time()
+    with closing(make_store(path.parent, time)) as store:
+        store.tick()
+        path.parent.rename(path.parent.with_name("away"))
+        record(store, time, ID)
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT count(*) FROM seconds").fetchone() == (3,)
