@@ -76,6 +76,9 @@ class Salvager:
         held = self._held
         try:
             for path in [held.folder / name for name in sorted(held.unsalvaged)]:
+                if path.is_symlink() or not path.is_file():  # a pipe, say; or an erasure has removed it
+                    held.was_salvaged(path, sessions=0, rows=0)
+                    continue
                 done = self.salvage(path, self._pause)
                 log.warning(
                     "%s: %d rows of %d sessions were salvaged, %d of these without date and notice",
