@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance.environment import as_owner
-from appliance.errors import ConfigError, StoreError
+from appliance.errors import ConfigError, StateConflict, StoreError
 
 if TYPE_CHECKING:
     from appliance.audit import AuditLog
@@ -40,6 +40,8 @@ def add_commands(
     show = actions.add_parser("show", parents=[common], help="one session in a few lines")
     export = actions.add_parser("export", parents=[common], help="one session as JSON, CSV or PDF")
     erase = actions.add_parser("erase", parents=[common], help="erase one session, copies included")
+    salvage = actions.add_parser("salvage", parents=[common], help="take in what a damaged file still holds")
+    salvage.add_argument("file", type=Path, metavar="FILE")
     for each in (show, export, erase):
         each.add_argument("id", metavar="ID")
     export.set_defaults(kind="json")
@@ -94,17 +96,37 @@ def _sessions(options: argparse.Namespace, config: Keeping) -> int:
         if options.action == "list":
             _list(store)
             return 0
+        if options.action == "salvage":
+            return _salvage(store, options.file)
         session = _known(store, options.id)
         if options.action == "show":
             _show(session)
         elif options.action == "erase":
-            store.erase(options.id)
+            try:
+                store.erase(options.id)
+            except StateConflict as error:
+                raise ConfigError(str(error), key="ID", value=options.id) from error
             audit.append("erase", "shell", session=options.id)
             print(f"erased {options.id}")
         else:
             audit.append("export", "shell", session=session.kept.id, format=options.kind)
     if options.action == "export":  # by whoever called: the file is theirs
         _export(session, options)
+    return 0
+
+
+def _salvage(store: Store, file: Path) -> int:
+    if not file.is_file():
+        raise ConfigError("expected a damaged file of records", key="FILE", value=str(file))
+    if store.path.exists() and file.samefile(store.path):
+        raise ConfigError("these are the records in use", key="FILE", value=str(file))
+    done = store.salvage(file)
+    if not done.sessions + done.erased + done.old:
+        raise StoreError(f"{file}: no session can be read in it")
+    print(
+        f"{done.rows} rows of {done.sessions} sessions salvaged, {done.nameless} of these without date and "
+        f"notice; {done.erased} stay erased, {done.old} are older than storage.keep_days"
+    )
     return 0
 
 

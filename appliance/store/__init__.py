@@ -8,9 +8,11 @@ from __future__ import annotations
 from appliance.store.clocks import Clocks
 from appliance.store.copies import EXPORTS
 from appliance.store.limits import Limits, Status
-from appliance.store.records import ID, Store
+from appliance.store.records import Store
 from appliance.store.rows import REASONS, Kept, Marker, Second, Session
+from appliance.store.salvage import Salvaged
 from appliance.store.transfer import Restored
+from appliance.store.validation import ID
 
 __all__ = [
     "EXPORTS",
@@ -21,6 +23,7 @@ __all__ = [
     "Limits",
     "Marker",
     "Restored",
+    "Salvaged",
     "Second",
     "Session",
     "Status",

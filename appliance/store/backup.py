@@ -10,7 +10,8 @@ import base64
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ def seal(rows: Iterable[Row], about: dict[str, Any], passphrase: str) -> bytes:
     return head + AESGCM(_key(passphrase, salt, _COST)).encrypt(nonce, b"".join(parts), head)
 
 
-def unseal(content: bytes, passphrase: str, name: str) -> tuple[dict[str, Any], Iterator[Row]]:
-    """Header and rows of a backup file called `name`; raises `ConfigError` or `StoreError` before any row."""
+def unseal(content: bytes, passphrase: str, name: str) -> tuple[dict[str, Any], Callable[[], Iterator[Row]]]:
+    """Header of a backup file called `name`, and what gives its rows; raises `ConfigError`, `StoreError`."""
     header = parse_header(content)
     if header is None:
         raise ConfigError(
@@ -66,7 +67,7 @@ def unseal(content: bytes, passphrase: str, name: str) -> tuple[dict[str, Any], 
             key="restore",
             value=name,
         ) from error
-    return header, _rows(packed, name)
+    return header, partial(_rows, packed, name)
 
 
 def parse_header(content: bytes) -> dict[str, Any] | None:
@@ -80,7 +81,7 @@ def parse_header(content: bytes) -> dict[str, Any] | None:
             and header["cost"] in (2**14, 2**15, 2**16, 2**17)
             and len(base64.b64decode(header["salt"], validate=True)) == _SALT_BYTES
             and len(base64.b64decode(header["nonce"], validate=True)) == _NONCE_BYTES
-            and all(isinstance(header[name], (int, float)) for name in ("made", "lived"))
+            and all(_is_number(header[name]) for name in ("made", "lived"))
             and b"\n" in content[len(MAGIC) :]
         )
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -99,8 +100,23 @@ def _rows(packed: bytes, name: str) -> Iterator[Row]:
     for start in range(0, len(packed), _SLICE):
         *lines, rest = (rest + _unpacked(unpacker, packed[start : start + _SLICE], name)).split(b"\n")
         for line in lines:
-            table, row = json.loads(line)
-            yield table, row
+            yield _row(line, name)
+    if rest or not unpacker.eof:
+        raise StoreError(f"{name}: the backup is sealed but ends within a row; take another one")
+
+
+def _row(line: bytes, name: str) -> Row:
+    try:
+        table, row = json.loads(line)
+    except (ValueError, TypeError, RecursionError):
+        table = row = None
+    if not isinstance(table, str) or not isinstance(row, dict):
+        raise ConfigError(
+            "sealed, but a line of it is no row; nothing was restored; take another backup",
+            key="restore",
+            value=name,
+        )
+    return table, row
 
 
 def _unpacked(unpacker: Any, piece: bytes, name: str) -> bytes:
@@ -108,6 +124,10 @@ def _unpacked(unpacker: Any, piece: bytes, name: str) -> bytes:
         return bytes(unpacker.decompress(piece))
     except zlib.error as error:  # sealed like this: a fault of ours
         raise StoreError(f"{name}: the backup is sealed but not sound ({error}); take another one") from error
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 2**40  # of seconds
 
 
 def _key(passphrase: str, salt: bytes, cost: int) -> bytes:

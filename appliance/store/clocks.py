@@ -6,6 +6,7 @@ wall clock tells it, once that clock has kept to it for a while. See docs/decisi
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ SETTLE_S = 6 * 3600.0
 
 LONGEST_OFF_S = 400 * 86_400.0
 """A longer jump is a clock that was set, not a device that was switched off: no time passed."""
+
+LONGEST_LIVED_S = 100 * 366 * 86_400.0
+"""No count of seconds lived is beyond a hundred years."""
 
 CLOCK_SET = 1_735_689_600.0
 """Unix seconds of 2025-01-01: a wall clock before it was never set."""
@@ -74,6 +78,8 @@ class Lived:
             numbers = [float(table[name]) for name in ("lived", "ran", "wall", "since_boot")]
             jumps = [(float(amount), float(since)) for amount, since in table["jumps"]]
             lived, ran, wall, up = numbers
+            if not abs(lived) <= LONGEST_LIVED_S or not all(map(math.isfinite, numbers)):
+                raise ValueError(f"{lived!r} seconds lived: expected less than {LONGEST_LIVED_S:.0f}")
             return cls(lived, ran, wall, str(table["boot"]), up, jumps)
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{table!r}: expected a count of seconds lived") from error

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import sqlite3
 import time
 from pathlib import Path
 
@@ -105,8 +104,8 @@ class Copies:
         """Where backups were written and still lie, and when they were made."""
         noted: dict[Path, set[float]] = {}
         with contextlib.suppress(OSError):
-            for line in self._backups.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):
+            for line in self._backups.read_text("utf-8", "replace").splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
                     entry = json.loads(line)
                     path = Path(entry["path"])
                     for each in (path, partial_of(path)):  # a power cut may have left only a part of it
@@ -133,7 +132,7 @@ def _erased(path: Path, ids: set[str]) -> bool:
                 connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(each,) for each in ids])
             database.check(connection)
             return database.truncate_log(connection)
-    except sqlite3.Error:
+    except database.FAULTS:
         return False
 
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from appliance.errors import StoreError
+from appliance.errors import ApplianceError, StoreError
 from appliance.store import database, transfer
 from appliance.store.ages import Ages
 from appliance.store.clocks import Clocks
@@ -43,7 +43,7 @@ def try_migration(folder: Path) -> str:
     with tempfile.TemporaryDirectory(prefix=_TRIAL, dir=folder) as trial:
         try:
             have = _copied(path, Path(trial))
-        except sqlite3.DatabaseError as error:
+        except database.FAULTS as error:
             if not database.is_damage(error):
                 raise StoreError(f"{path}: cannot be copied ({error}); make room or try again") from error
             return f"they are damaged ({error}): the next start sets them aside, as any start would"
@@ -87,12 +87,14 @@ def fit(folder: Path, clocks: Clocks | None = None) -> str:
                 return ""
             database.truncate_log(newer)
             return _fitted(path, newer, clocks or Clocks())
-    except StoreError:
+    except ApplianceError:
         raise
-    except sqlite3.Error as error:
+    except database.FAULTS as error:
         if database.is_damage(error):
             return ""  # the next start sets it aside
-        raise StoreError(f"{path}: cannot be made to fit ({error}); make room and try again") from error
+        raise StoreError(
+            f"{path}: cannot be made to fit ({database.said(error)}); make room and try again"
+        ) from error
     except OSError as error:
         raise StoreError(
             f"{path}: cannot be made to fit ({error.strerror}); make room and try again"
@@ -120,7 +122,7 @@ def _fitted(path: Path, newer: sqlite3.Connection, clocks: Clocks) -> str:
     newer.row_factory = sqlite3.Row
     try:
         told = _taken_back(newer, fresh, erased, clocks.wall())
-    except sqlite3.Error as error:
+    except database.FAULTS as error:
         database.remove(fresh)
         told = _from_copy(copies, fresh, erased, clocks.wall(), str(error))
     aside = copies.name("before-rollback", stamp(clocks.wall()))
@@ -152,7 +154,7 @@ def _from_copy(copies: Copies, fresh: Path, erased: set[str], wall: float, reaso
                 if version_of(source) > _NEWEST:
                     continue
                 database.copy(source, fresh)
-        except sqlite3.Error:
+        except database.FAULTS:
             database.remove(fresh)
             continue
         with _opened(fresh, wall) as older, database.transaction(older):

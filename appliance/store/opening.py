@@ -51,7 +51,12 @@ class Opener:
         except _Damaged as damage:
             reason = str(damage)
             self.set_aside(wall)
-            connection = self._sound()
+            try:
+                connection = self._sound()
+            except _Damaged as again:
+                raise StoreError(
+                    f"{self.path}: a new file is damaged at once ({again}); the disk fails"
+                ) from again
         return Opened(connection, self._migrated(connection, wall), reason)
 
     def open_beside(self) -> Opened:
@@ -88,21 +93,24 @@ class Opener:
             if not self.path.exists():
                 for suffix in database.COMPANIONS:  # without their file they mean nothing
                     database.remove(self.path.with_name(self.path.name + suffix))
+            else:
+                database.check_header(self.path)
             connection = database.connect(self.path)
-        except (sqlite3.Error, OSError) as error:
+        except (*database.FAULTS, OSError) as error:
             raise self._wrapped(error) from error
         try:
             database.check(connection)
             if version_of(connection) == self.newest:
                 database.check_tables(connection)
-        except sqlite3.Error as error:
+                database.check_sessions(connection)
+        except database.FAULTS as error:
             connection.close()
             raise self._wrapped(error) from error
         return connection
 
     def _wrapped(self, error: Exception) -> Exception:
-        if isinstance(error, sqlite3.Error) and database.is_damage(error):
-            return _Damaged(str(error))
+        if database.is_damage(error):
+            return _Damaged(database.said(error))
         return StoreError(f"{self.path}: cannot be opened ({error}); make room or correct its rights")
 
     def _migrated(self, connection: sqlite3.Connection, wall: float) -> str:
@@ -119,7 +127,7 @@ class Opener:
         try:
             migrate(connection, wall, self.migrations)
             database.check_tables(connection)
-        except sqlite3.Error as error:
+        except database.FAULTS as error:
             if copied is None:
                 connection.close()
                 raise StoreError(f"{self.path}: the tables cannot be made ({error}); make room") from error
@@ -135,7 +143,7 @@ class Opener:
         path = self.copies.name(f"before-{have + 1}", stamp(wall))
         try:
             database.copy(connection, path)
-        except (sqlite3.Error, OSError) as error:
+        except (*database.FAULTS, OSError) as error:
             database.remove(path)
             connection.close()
             raise StoreError(

@@ -4,44 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
 
 from appliance.errors import StateConflict, StoreError
 from appliance.files import write_private
-from appliance.store import backup, database, history, transfer
+from appliance.store import backup, database, history, statements, transfer
 from appliance.store.clocks import CLOCK_SET, Clocks
 from appliance.store.holder import Holder
 from appliance.store.limits import Limits, Status, free_mb
-from appliance.store.rows import COLUMNS, Kept, Second, Session
+from appliance.store.recordsfile import GONE
+from appliance.store.rows import Kept, Second, Session
+from appliance.store.salvage import Salvaged
+from appliance.store.salvaging import Salvager
 from appliance.store.schema import MIGRATIONS, Migration
+from appliance.store.statements import Start, values_of
 from appliance.store.transfer import Restored
+from appliance.store.validation import ID
 from appliance.values import Sitting
 
 log = logging.getLogger("appliance.store")
-
-ID = re.compile(r"[0-9a-f]{12}")
-"""What an id looks like."""
-
-LONGEST_TEXT = 200
-"""Characters of a marker."""
-
-_BEGIN = (
-    "INSERT INTO sessions (id, started, recorded, clock_set, began_lived, people, notice_version,"
-    " notice_hash, source, link_hash, label, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (id) DO UPDATE SET ended = NULL, ended_lived = NULL, ending = '',"
-    " label = excluded.label, note = excluded.note"
-)
-_IS_OPEN = "SELECT 1 FROM sessions WHERE id = ? AND ended IS NULL"
-_ADD = (
-    f"INSERT OR IGNORE INTO seconds (session, {', '.join(COLUMNS)}) "
-    f"SELECT ?, {', '.join('?' * len(COLUMNS))} WHERE EXISTS ({_IS_OPEN})"
-)
-_END = "UPDATE sessions SET ended = recorded + ?, ended_lived = ?, ending = ? WHERE id = ? AND ended IS NULL"
 
 
 class Store:
@@ -64,7 +49,8 @@ class Store:
         self._clocks = clocks or Clocks()
         self._held = Holder(folder, limits or Limits(), self._clocks, room, migrations)
         self._held.told = told
-        self._starts: dict[str, float] = {}
+        self._salvager = Salvager(self._held)
+        self._starts: dict[str, Start] = {}
         self.on_stopped: Callable[[str, str], object] = lambda id, reason: None
         """Called with an id and a reason when recording had to stop; not under the store's lock."""
 
@@ -97,12 +83,15 @@ class Store:
                 raise StoreError(held.locked)
             if sitting.id in held.journal.ids():
                 raise StoreError(f"session {sitting.id} was erased; start a new one")
+            # Once more in the same sitting goes on from its beginning, also in a new file.
+            now = Start(self._clocks.monotonic(), self._clocks.wall(), held.ages.now())
+            start = self._starts.get(sitting.id, now)
             with held.writing(connection) as writer:
-                writer.execute(_BEGIN, self._values(sitting))
-            self._starts.setdefault(sitting.id, self._clocks.monotonic())
+                writer.execute(statements.BEGIN, values_of(sitting, start))
+            self._starts[sitting.id] = start
             held.running.add(sitting.id)
             held.calm()
-            held.ages.oldest = held.ages.now() if held.ages.oldest is None else held.ages.oldest
+            held.ages.oldest = start.lived if held.ages.oldest is None else held.ages.oldest
             held.ages.save()
 
     def end(self, id: str, ending: str = "stopped") -> None:
@@ -112,10 +101,10 @@ class Store:
             if id not in held.running:
                 return
             held.running.discard(id)
-            elapsed = self._clocks.monotonic() - self._starts[id]
+            elapsed = self._clocks.monotonic() - self._starts[id].monotonic
             with suppress(StoreError):  # then it is closed within a minute, dated by its last row
                 with held.writing(held.opened()) as writer:
-                    writer.execute(_END, (elapsed, held.ages.now(), ending, id))
+                    writer.execute(statements.END, (elapsed, held.ages.now(), ending, id))
                 held.ages.save()
 
     def mark(self, id: str, text: str) -> None:
@@ -124,19 +113,27 @@ class Store:
         with held.lock:
             if id not in held.running:
                 raise StateConflict("nothing is recorded: press Record first, then set a marker")
-            at = self._clocks.monotonic() - self._starts[id]
-            with held.writing(held.opened()) as writer:
-                writer.execute(
-                    "INSERT INTO markers (session, at, text) VALUES (?, ?, ?)", (id, at, text[:LONGEST_TEXT])
-                )
+            at = self._clocks.monotonic() - self._starts[id].monotonic
+            connection = held.opened()
+            if id not in held.running:
+                raise StoreError(held.status.reason or GONE)
+            with held.writing(connection) as writer:
+                done = writer.execute(statements.MARK, (id, at, text[: statements.LONGEST_TEXT], id)).rowcount
+            if not done:
+                raise StoreError(statements.ERASED.format(id))
 
     def erase(self, id: str) -> None:
         """Everything of it is gone at once, also from copies and backups; harmless for an unknown id.
 
-        Raises `StoreError` when a part could not be reached: the running appliance tries again every minute.
+        Raises `StateConflict` while another process records it, and `StoreError` when a part could not be
+        reached: the running appliance tries again every minute.
         """
         held = self._held
         with held.lock:
+            if id not in held.running and held.is_recorded_elsewhere(id):
+                raise StateConflict(
+                    f"session {id} is being recorded; press Stop or Withdraw on the live page first"
+                )
             held.running.discard(id)
             if ID.fullmatch(id) and (os.path.lexists(held.path) or held.copies.any()):
                 held.journal.begun({id}, self._clocks.wall())
@@ -147,7 +144,7 @@ class Store:
     def began(self, id: str) -> float | None:
         """Monotonic seconds at which recording began; None for an id that is not recorded."""
         with self._held.lock:
-            return self._starts[id] if id in self._held.running else None
+            return self._starts[id].monotonic if id in self._held.running else None
 
     def add(self, id: str, seconds: Iterable[Second]) -> None:
         """Keep these seconds, in one transaction; those of an ended or erased session are dropped.
@@ -174,20 +171,24 @@ class Store:
     def tick(self) -> None:
         """Upkeep that is due: opening at the start, sweeping by the hour. Call it often; it never raises."""
         self._held.tick()
+        self._salvager.tick()
 
     # --- what the pages and commands call ---
 
     def sessions(self) -> list[Kept]:
         """All sessions, the newest first; raises `StoreError`."""
-        return history.sessions(self.path, self._now()) if self._held.opened() else []
+        with self._reading() as there:
+            return history.sessions(self.path, self._now()) if there else []
 
     def session(self, id: str) -> Session | None:
         """One session with its rows, None when there is none; raises `StoreError`."""
-        return history.session(self.path, id, self._now()) if self._held.opened() else None
+        with self._reading() as there:
+            return history.session(self.path, id, self._now()) if there else None
 
     def find_link(self, link_hash: str) -> str | None:
         """The id of the session with this hash of a one-time link; raises `StoreError`."""
-        return history.find_link(self.path, link_hash) if self._held.opened() else None
+        with self._reading() as there:
+            return history.find_link(self.path, link_hash) if there else None
 
     def backup(self, to: Path, passphrase: str, *, followed: bool = True) -> int:
         """Write all sessions into one sealed file; returns how many. Raises `StoreError`, `ConfigError`.
@@ -197,7 +198,7 @@ class Store:
         held = self._held
         if held.opened() is None:
             raise StoreError(f"{self.path}: there are no records to back up")
-        with database.reading(self.path) as connection:
+        with self._reading(), history.reading(self.path) as connection:
             ids = transfer.ids_of(connection)
             made = self._clocks.wall()
             about = {"ids": ids, "made": made, "lived": held.ages.now()}
@@ -214,7 +215,8 @@ class Store:
     def restore(self, file: Path, passphrase: str) -> Restored:
         """Take in the sessions of a backup that are neither here nor erased; all or nothing.
 
-        Raises `ConfigError` for a wrong passphrase or a damaged file, and `StoreError`.
+        It is tried on a copy before. Raises `ConfigError` for a wrong passphrase, a damaged file and
+        rows that do not fit, and `StoreError`.
         """
         held = self._held
         header, rows = backup.unseal(file.read_bytes(), passphrase, str(file))
@@ -226,19 +228,41 @@ class Store:
             made = header["made"]
             # Made by a clock that was never set: nobody knows how long ago.
             off = max(0.0, self._clocks.wall() - made) if made >= CLOCK_SET else 0.0
-            with held.writing(connection) as writer:
-                done = transfer.take_in(
-                    writer,
-                    rows,
+
+            def take_in(into: sqlite3.Connection) -> Restored:
+                return transfer.take_in(
+                    into,
+                    transfer.checked(rows(), str(file)),
                     held.journal.ids(),
                     shift=now - header["lived"] - off,
                     limit=now - held.limits.keep_s,
                 )
+
+            assert connection is not None
+            with held.faults():
+                transfer.rehearse(connection, held.folder, take_in)
+            with held.writing(connection) as writer:
+                done = take_in(writer)
             held.sweep()
             return done
 
+    def salvage(self, file: Path) -> Salvaged:
+        """Take in what can be read of a damaged file; works beside a running appliance.
+
+        Nothing here is overwritten, nothing erased comes back. Raises `OSError` and `StoreError`.
+        """
+        held = self._held
+        if held.opened(create=True) is None or held.locked:
+            raise StoreError(held.locked or f"{self.path}: it is not open; try again")
+        return self._salvager.salvage(file)
+
+    def wait_salvaged(self, timeout: float) -> bool:
+        """Wait for what `tick` began to salvage; says whether all is done."""
+        return self._salvager.wait(timeout)
+
     def close(self) -> None:
         """End what is recorded, and let the file go. May be called twice."""
+        self._salvager.stop()
         with self._held.lock:
             for id in list(self._held.running):
                 self.end(id)
@@ -246,23 +270,29 @@ class Store:
 
     # --- pieces ---
 
-    def _values(self, sitting: Sitting) -> tuple[Any, ...]:
-        wall, lived = self._clocks.wall(), self._held.ages.now()
-        words = (sitting.notice_version, sitting.notice_hash, sitting.source, sitting.link_hash)
-        return (
-            *(sitting.id, sitting.started, wall, int(wall >= CLOCK_SET), lived, sitting.people),
-            *(*words, sitting.label, sitting.note),
-        )
+    @contextmanager
+    def _reading(self) -> Iterator[bool]:
+        """Whether there are records to read; damage that a reader meets is looked into."""
+        there = self._held.opened() is not None
+        try:
+            yield there
+        except StoreError as error:
+            if error.__cause__ is not None and database.is_damage(error.__cause__):
+                self._held.suspect()
+            raise
 
     def _insert(self, id: str, seconds: Iterable[Second]) -> str:
         """Returns why it could not be written, "" when it was."""
         try:
-            with self._held.writing(self._held.opened()) as writer:
-                writer.executemany(_ADD, [(id, *astuple(second), id) for second in seconds])
-                going = writer.execute(_IS_OPEN, (id,)).fetchone()
+            connection = self._held.opened()
+            if id not in self._held.running:
+                return self._held.status.reason or GONE
+            with self._held.writing(connection) as writer:
+                writer.executemany(statements.ADD, [(id, *astuple(second), id) for second in seconds])
+                going = writer.execute(statements.IS_OPEN, (id,)).fetchone()
         except StoreError as error:
             return str(error)
-        return "" if going else f"session {id} was erased by another process"
+        return "" if going else statements.ERASED.format(id)
 
     def _now(self) -> history.Now:
         held = self._held

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from appliance.store.database import Damage
 from appliance.store.rows import COLUMNS, REASONS
 from appliance.values import EMOTIONS
 
@@ -61,14 +62,17 @@ MIGRATIONS: tuple[Migration, ...] = (Migration(1, "first tables", first_tables),
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """The number of the last migration applied, 0 for an empty file; `sqlite3.Error` for another's file."""
+    """The number of the last migration applied, 0 for an empty file; `Damage` for another's file."""
     tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
     if not tables:
         return 0
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise sqlite3.DatabaseError("it is another program's database")
-    newest = connection.execute("SELECT max(number) FROM migrations").fetchone()[0]
-    return int(newest or 0)
+        raise Damage("it is another program's database")
+    query = "SELECT count(*), min(number), max(number) FROM migrations"
+    count, first, newest = connection.execute(query).fetchone()
+    if (first, newest) != (1, count):
+        raise Damage(f"{count} migrations are numbered from {first!r} to {newest!r}")
+    return int(newest)
 
 
 def migrate(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from appliance.errors import ApplianceError, ConfigError, StoreError
 from appliance.store import database
 from appliance.store.backup import Row
 from appliance.store.schema import CLOSE_BY_LAST_ROW
+from appliance.store.validation import fault
+
+REHEARSAL = "restoring-"
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,53 @@ def give_out(connection: sqlite3.Connection) -> Iterator[Row]:
     for table, _ in reversed(database.BY_SESSION):
         for row in connection.execute(f"SELECT * FROM {table}"):
             yield table, dict(row)
+
+
+def checked(rows: Iterable[Row], name: str) -> Iterator[Row]:
+    """The rows of a backup called `name` as they are; raises `ConfigError` at the first that does not fit."""
+    ids: set[str] = set()
+    for table, row in rows:
+        reason = fault(table, row)
+        if not reason and table == "sessions":
+            ids.add(row["id"])
+        elif not reason and row["session"] not in ids:
+            reason = f"a row of {table} is of no session"
+        if reason:
+            raise ConfigError(
+                f"{reason}; nothing was restored; take another backup", key="restore", value=name
+            )
+        yield table, row
+
+
+def rehearse(
+    connection: sqlite3.Connection, folder: Path, work: Callable[[sqlite3.Connection], object]
+) -> None:
+    """Do `work` in a transaction on a copy in `folder`, check the copy, and throw it away.
+
+    Raises what `work` raised, `StoreError` when the copy cannot be made, `ConfigError` when it is not sound.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=REHEARSAL, dir=folder) as rehearsal:
+            path = Path(rehearsal) / "records.db"
+            database.copy(connection, path)
+            with contextlib.closing(database.connect(path)) as copied:
+                with database.transaction(copied):
+                    work(copied)
+                database.check(copied)
+                database.check_sessions(copied)
+    except ApplianceError:
+        raise
+    except (sqlite3.OperationalError, MemoryError, OSError) as error:
+        raise StoreError(f"{folder}: no copy can be made to try it on ({error}); make room") from error
+    except database.FAULTS as error:
+        reason = f"its rows do not go together ({database.said(error)})"
+        raise ConfigError(f"{reason}; nothing was restored; take another backup", key="restore") from error
+
+
+def forget_rehearsals(folder: Path) -> None:
+    """Remove copies of rehearsals that a power cut ended: nothing else would erase what is in them."""
+    for path in folder.glob(f"{REHEARSAL}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def take_in(

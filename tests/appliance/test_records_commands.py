@@ -196,3 +196,32 @@ def test_audit_verify_and_show(run: Run, state: Path) -> None:
 
 def test_audit_of_nothing(tmp_path: Path) -> None:
     assert command("audit", "verify", "--data-dir", tmp_path).stdout == "0 lines, all sound\n"
+
+
+def test_salvage(run: Run, state: Path, tmp_path: Path) -> None:
+    content = bytearray((state / "records.db").read_bytes())
+    content[:4096] = b"\xa5" * 4096
+    (tmp_path / "damaged.db").write_bytes(content)
+    run("sessions", "erase", OTHER)
+    other = ("--data-dir", tmp_path / "other")
+    done = command("sessions", "salvage", tmp_path / "damaged.db", *other)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert done.stdout.startswith("4 rows of 2 sessions salvaged, 0 of these without date")
+    assert f"label of {ID}" in command("sessions", "list", *other).stdout
+    assert "1 stay erased" in run("sessions", "salvage", tmp_path / "damaged.db").stdout
+    complains(run("sessions", "salvage", state / "records.db"), 2, "in use")
+    complains(run("sessions", "salvage", tmp_path / "none"), 2, "none", "expected a damaged file")
+    (tmp_path / "text").write_text("dear diary" * 1000)
+    complains(run("sessions", "salvage", tmp_path / "text"), 1, "no session can be read")
+
+
+def test_a_session_that_is_recorded_is_not_erased_from_the_shell(run: Run, state: Path) -> None:
+    store = Store(state)
+    try:
+        store.begin(sitting("c" * 12))
+        store.add("c" * 12, [second(0)])
+        complains(run("sessions", "erase", "c" * 12), 2, "being recorded; press Stop or Withdraw")
+        store.mark("c" * 12, "question 2")
+        assert len(store.sessions()) == 3
+    finally:
+        store.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import ConfigError, StoreError
-from appliance.store import EXPORTS, Restored, Store, backup
+from appliance.store import EXPORTS, Restored, Store, backup, history, transfer
 from appliance.store.owner import Owner
 from tests.doubles.records import DAY_S, ID, NOW, OTHER, Time, make_store, record, second, sitting
 
@@ -195,3 +195,64 @@ def test_a_backup_that_cannot_be_written_leaves_none(store: Store, tmp_path: Pat
 def test_without_records_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     with closing(make_store(tmp_path / "empty")) as empty, pytest.raises(StoreError, match="no records"):
         empty.backup(tmp_path / "x", WORDS)
+
+
+def _sealed(path: Path, rows: list[tuple[str, dict[str, object]]]) -> Path:
+    about = {"ids": [ID], "made": NOW, "lived": 0.0}
+    path.write_bytes(backup.seal(rows, about, WORDS))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "words"),
+    [
+        ("seconds", {"x": None}, "x = None"),
+        ("seconds", {"x": ...}, "has no x"),
+        ("seconds", {"second": "three"}, "second = 'three'"),
+        ("seconds", {"session": "f" * 12}, "of no session"),
+        ("seconds", {"angry": 10**400}, "angry = 1000"),
+        ("sessions", {"id": "../../etc/passwd"}, "../../etc/passwd"),
+        ("sessions", {"began_lived": "x"}, "began_lived = 'x'"),
+        ("sessions", {"label": "\ud800"}, "label = "),
+        ("sessions", {"recorded": 1e300}, r"recorded = 1e\+300"),
+        ("markers", {"at": []}, r"at = \[\]"),
+        ("elsewhere", {}, "'elsewhere' is not known"),
+    ],
+)
+def test_a_backup_with_an_odd_row_changes_nothing(
+    store: Store, tmp_path: Path, table: str, change: dict[str, object], words: str
+) -> None:
+    rows: list[tuple[str, dict[str, object]]] = []
+    with history.reading(store.path) as connection:
+        for name, row in transfer.give_out(connection):
+            new = {**row, "id" if name == "sessions" else "session": "c" * 12} if name != "markers" else row
+            rows.append((name, new))
+    rows = [row for row in rows if row[0] != "markers"][:1] + [
+        (name, row) for name, row in rows if name == "seconds"
+    ][:1]
+    marker: dict[str, object] = {"number": 1, "session": "c" * 12, "at": 1.0, "text": "x"}
+    rows.append(("markers", marker))
+    if table == "elsewhere":
+        rows.append((table, {"session": "c" * 12}))
+    for name, row in rows:
+        if name == table:
+            row.update(change)
+            for column in [column for column, value in row.items() if value is ...]:
+                del row[column]
+    before = store.sessions()
+    with pytest.raises(ConfigError, match=words):
+        store.restore(_sealed(tmp_path / "odd", rows), WORDS)
+    assert store.sessions() == before and store.status.state == "ok"
+    assert not list(store.path.parent.glob("records.damaged-*"))
+    assert not list(store.path.parent.glob("restoring-*"))
+
+
+def test_a_backup_with_a_row_twice_changes_nothing(store: Store, tmp_path: Path) -> None:
+    with history.reading(store.path) as connection:
+        rows = [*transfer.give_out(connection)]
+    elsewhere = tmp_path / "other"
+    with closing(make_store(elsewhere)) as other:
+        record(other, Time(), "d" * 12)
+        with pytest.raises(ConfigError, match="do not go together"):
+            other.restore(_sealed(tmp_path / "odd", [*rows, rows[-1], rows[2]]), WORDS)
+        assert [kept.id for kept in other.sessions()] == ["d" * 12]

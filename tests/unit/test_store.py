@@ -139,11 +139,12 @@ def test_what_comes_after_the_end_is_dropped(store: Store, time: Time) -> None:
 
 
 def test_an_erasure_by_another_process_ends_the_recording(store: Store, folder: Path, time: Time) -> None:
+    """As a command of an older version does it; ours refuses."""
     stopped: list[tuple[str, str]] = []
     store.on_stopped = lambda id, reason: stopped.append((id, reason))
     record(store, time, end=False)
-    with closing(make_store(folder, time)) as command:
-        command.erase(ID)
+    for table in ("seconds", "sessions"):
+        _execute(store.path, f"DELETE FROM {table}")
     store.add(ID, [second(9)])
     store.add(ID, [second(10)])
     assert stopped == [(ID, f"session {ID} was erased by another process")]
@@ -655,10 +656,11 @@ def test_a_damaged_file_is_set_aside_and_recording_goes_on(
         store.close()
     store = make_store(folder, time)
     record(store, time, OTHER)
-    assert [kept.id for kept in store.sessions()] == [OTHER]
+    assert OTHER in {kept.id for kept in store.sessions()}
     assert len(list(folder.glob("records.damaged-*.db"))) == 1 or damage == "link"
     store.erase(ID)
     assert all(ID.encode() not in path.read_bytes() for path in folder.glob("records.damaged-*"))
+    assert [kept.id for kept in store.sessions()] == [OTHER], "salvage brings back nothing erased"
     store.close()
 
 
@@ -700,7 +702,7 @@ def test_damage_while_it_is_open_stops_the_recording_and_the_next_one_works(
     assert "damaged" in stopped[0]
     assert store.status.state == "set_aside"
     record(store, time, OTHER)
-    assert [kept.id for kept in store.sessions()] == [OTHER]
+    assert OTHER in {kept.id for kept in store.sessions()}
 
 
 def test_a_state_folder_that_cannot_be_made_is_said(tmp_path: Path, time: Time) -> None:
