@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from device import service, terminal
-from device.confined import Confined, is_booted, name_of_unit
+from device.confined import Confined, is_booted, name_of_unit, settings
 from device.faults import FAULT, DeviceError, Refused
 from device.places import GAVE_UP, USER, Places
 
@@ -31,7 +31,6 @@ _OPEN = ("analyze", "evaluate", "--version")
 """Commands about the caller's own pictures, with the caller's own settings and state."""
 
 _VARIABLES = ("TERM", "LANG", "TZ", "NO_COLOR", "COLUMNS")
-_PREFIXES = ("LC_", "INTERVIEW_GRADER__")
 
 
 def main(words: Sequence[str], places: Places | None = None) -> int:
@@ -57,7 +56,7 @@ def _run(words: list[str], places: Places) -> int:
         pwd.getpwnam(USER)
     except KeyError:
         raise Refused(f"there is no user {USER}; sudo ./setup.sh install makes it") from None
-    confined = Confined(places.current, state, root=places.root)
+    confined = Confined(places.current, state, USER, places.root)
     answer = _passphrase(words)
     named = _taken(words, "-o") if words[:2] == ["sessions", "export"] else None
     with _pins(words[0]):
@@ -96,9 +95,8 @@ def _here() -> str:
 
 def _environment() -> dict[str, str]:
     """What of the caller's environment the command gets: how to speak, and settings; nothing secret."""
-    return {
-        name: value for name, value in os.environ.items() if name in _VARIABLES or name.startswith(_PREFIXES)
-    }
+    kept = {name: os.environ[name] for name in os.environ if name in _VARIABLES or name.startswith("LC_")}
+    return {**kept, **settings()}
 
 
 def _named_state(words: Sequence[str]) -> Path | None:

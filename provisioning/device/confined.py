@@ -1,7 +1,7 @@
 """Runs the service's code for root: as the service's user, in its unit's sandbox, without root's terminal.
 
-The service may write its state, and somebody may have broken into it. Root, who types a command or updates the
-device, must give it no way to become root: see docs/decisions/0060-root-and-the-service.md.
+The service may write its state, and somebody may have broken into it. Root, who types a command or updates
+the device, must give it no way to become root: see docs/decisions/0060-root-and-the-service.md.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ _STOP_S = 20.0
 
 @dataclass(frozen=True)
 class Confined:
-    """The code of one release. `state`: the service's; `root`: of the system, another folder in tests."""
+    """The code of one release. `state`: the service's; `root`: of the system, another folder in tests.
+
+    `user`: who runs it, "" for oneself, without a sandbox.
+    """
 
     release: Path
     state: Path
@@ -55,6 +58,8 @@ class Confined:
         rights are the service's, and it works where it was started.
         """
         own = {**environment, "HOME": str(self.state), "STATE_DIRECTORY": str(self.state)}
+        if not self.user:
+            return ["env", *(f"{name}={value}" for name, value in own.items()), *words]
         if by_systemd if by_systemd is not None else is_booted():
             lines = [line for line in self.sandbox() if not (sees_files and _key(line) in _FILES)]
             lines += ["ProtectSystem=full"] if sees_files else []
@@ -72,20 +77,23 @@ class Confined:
     def ask(
         self,
         *words: str,
-        environment: Mapping[str, str] | None = None,
         limit_s: float | None = None,
         by_systemd: bool | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run it and keep what it says. Its standard input is the caller's, which must be no terminal.
+        """Run it, with the settings of the caller's environment, and keep what it says.
 
-        It is stopped after `limit_s` seconds, which raises `subprocess.TimeoutExpired`, and with the caller.
+        Its standard input is the caller's, but for a terminal. It is stopped after `limit_s` seconds, which
+        raises `subprocess.TimeoutExpired`, and with the caller.
         """
         unit = name_of_unit()
-        command = self.command(words, unit, environment or {}, by_systemd=by_systemd)
+        environment = {**settings(), "LC_ALL": "C.UTF-8"}
+        command = self.command(words, unit, environment, by_systemd=by_systemd)
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         stdin = subprocess.DEVNULL if os.isatty(0) else None
         try:
             return subprocess.run(
                 command,
+                env=own,
                 stdin=stdin,
                 capture_output=True,
                 text=True,
@@ -107,6 +115,11 @@ class Confined:
             files += sorted((self.root / folder / f"{SERVICE}.d").glob("*.conf"))
         lines = [line for file in files for line in _service_lines(file.read_text(encoding="utf-8"))]
         return [line for line in lines if not _key(line).startswith(_NOT_SANDBOX)]
+
+
+def settings() -> dict[str, str]:
+    """The settings of the appliance that stand in the environment."""
+    return {name: value for name, value in os.environ.items() if name.startswith("INTERVIEW_GRADER__")}
 
 
 def is_booted() -> bool:

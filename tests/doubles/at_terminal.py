@@ -52,7 +52,9 @@ class AtTerminal:
         self._pid, self._terminal = pty.fork()
         if self._pid == 0:
             try:
-                os.execvpe(str(words[0]), [str(word) for word in words], {**os.environ, **(environment or {})})
+                os.execvpe(
+                    str(words[0]), [str(word) for word in words], {**os.environ, **(environment or {})}
+                )
             finally:
                 os._exit(127)
 

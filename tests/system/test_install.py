@@ -37,13 +37,44 @@ LAMPS = '[lamps]\nbackend = "gpiozero"\nfactory = "mock"\n'
 CHROMIUM, PASSWORD = "/usr/bin/chromium", "a long enough password"
 GAVE_UP = "interview-grader-gave-up.service"
 EVIL = """
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 __attribute__((constructor)) static void loaded(void) {
-  FILE *file = fopen("/var/tmp/loaded-by", "w");
+  FILE *file = fopen("/var/lib/interview-grader/loaded-by", "w");
   if (file) fprintf(file, "%d", (int)getuid()), fclose(file);
+  open("/dev/tty", O_RDWR);
+  for (int fd = 0; fd < 64; fd++) ioctl(fd, TIOCSCTTY, 0);
+  for (int fd = 0; fd < 64; fd++)
+    for (const char *key = "touch /root/owned\\n"; *key; key++) ioctl(fd, TIOCSTI, key);
 }
 """
+"""A library that types into root's shell if it can."""
+
+TYPED = r"""
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp("sh", ["sh"])
+shown = b""
+def wait_for(words):
+    global shown
+    while words not in shown:
+        shown += os.read(terminal, 4096)
+for line, after in zip(sys.argv[1::2], sys.argv[2::2]):
+    shown = b""
+    os.write(terminal, line.encode() + b"\n")
+    wait_for(after.encode())
+    print(shown.decode())
+os.write(terminal, b"exit\n")
+try:
+    while more := os.read(terminal, 4096):
+        print(more.decode(), end="")
+except OSError:
+    pass
+"""
+"""Root at a terminal: types each line into a shell, and waits until the words after it are shown."""
 
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])
@@ -181,27 +212,60 @@ def test_a_state_that_the_service_may_not_enter_is_mended(device: Booted) -> Non
 
 
 @on_one_suite
-def test_nothing_that_the_service_could_have_chosen_is_loaded_by_root(device: Booted, tmp_path: Path) -> None:
-    """The service may write its state; `sudo interview-grader check` must give it no way to become root."""
+def test_nothing_of_the_service_becomes_root_by_what_root_types(device: Booted, tmp_path: Path) -> None:
+    """Neither what it writes into its state, nor code that runs as the service on root's command."""
     (tmp_path / "evil.c").write_text(EVIL)
     library = device.path("/srv/evil.so")
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "evil.c")], check=True)
-    page, told = device.path("/var/lib/interview-grader/page.toml"), device.path("/var/tmp/loaded-by")
-    page.write_text('[engine]\nbackend = "coral"\nlibrary = "/srv/evil.so"\ncompiled = "/srv/compiled"\n')
+    state = device.path("/var/lib/interview-grader")
+    page, told = state / "page.toml", state / "loaded-by"
+    wish = device.path("/etc/interview-grader/config.d/coral.toml")
+    settings = '[engine]\nbackend = "coral"\nlibrary = "/srv/evil.so"\ncompiled = "/srv/compiled"\n'
     compiled = device.path("/srv/compiled")
     compiled.mkdir()
     for model in ("blazeface_full_int8", "blazeface_short_int8", "expression_int8"):
         (compiled / f"{model}_edgetpu.tflite").touch()
+    page.write_text(settings)
     page.chmod(0o644)
-    user = device.says("id", "-u", "interview-grader")
+    typed = ("python3", "-c", TYPED)
     try:
-        for command in ("check", "bench"):
-            done = device.run("env", "--chdir=/root", "interview-grader", command, check=False)
-            assert told.exists(), f"it was not even loaded: {done.stdout}{done.stderr}"
-            assert told.read_text() == user, command
+        for command in ("check", "bench --seconds 1", "sessions list"):
+            done = device.run("env", "--chdir=/root", "interview-grader", *command.split(), check=False)
+            assert done.returncode == 0, done
+            assert not told.exists(), command
+            told_why = "the page may not set this: engine.backend, engine.compiled, engine.library"
+            assert (told_why in done.stderr) == (command != "bench --seconds 1") or told_why in done.stderr
+        wish.write_text(settings)  # the owner did, and it is another's now
+        for command in ("check", "bench --seconds 1"):
+            shown = device.run(*typed, f"interview-grader {command}; echo code $?, end", "2, end").stdout
+            assert told.exists(), f"it was not even loaded: {shown}"
+            assert told.read_text() == device.says("id", "-u", "interview-grader"), command
+            assert not device.path("/root/owned").exists(), shown
             told.unlink()
     finally:
         page.unlink()
+        wish.unlink(missing_ok=True)
+
+
+@on_one_suite
+def test_root_at_a_terminal_and_with_pipes_and_files(device: Booted) -> None:
+    typed = ("python3", "-c", TYPED)
+    backup, secret = "/var/lib/interview-grader/exports/a.backup", "correct horse battery"
+    folder = "/var/lib/interview-grader/exports"
+    device.run("install", "-d", "-o", "interview-grader", "-m", "700", folder)
+    asked = ("interview-grader backup a.backup; echo code $?, end", "Passphrase: ", secret, "Again: ")
+    shown = device.run("env", f"--chdir={folder}", *typed, *asked, secret, "code 0, end").stdout
+    assert "0 sessions in a.backup" in shown and secret not in shown.replace("\\", "")
+    restored = device.run("interview-grader", "restore", backup, INTERVIEW_GRADER_PASSPHRASE=secret)
+    assert "0 sessions restored" in restored.stdout
+    code = device.run("sh", "-c", "printf 'a long password\\n' | interview-grader access add-viewer anna")
+    assert "anna can log in now" in code.stdout
+    device.run("interview-grader", "access", "remove", "anna")
+    refused = device.run("interview-grader", "sessions", "export", "absent", "-o", "/root/x", check=False)
+    assert refused.returncode == 2 and not device.path("/root/x").exists()
+    interrupted = ("interview-grader bench --seconds 60; echo code $?, end", "bench", "\x03", ", end")
+    assert "code 130, end" in device.run(*typed, *interrupted).stdout
+    assert "interview-grader-command" not in device.says("systemctl", "list-units", "--no-legend")
 
 
 # --- At work ---

@@ -510,7 +510,7 @@ def test_nothing_in_the_pages_file_stops_a_start(
 
 
 def test_a_key_of_the_pages_list_names_nothing_that_could_be_loaded_or_reached() -> None:
-    """Choices, switches and numbers alone: whatever takes any text, or any number for a port, may name such."""
+    """Choices, switches and numbers alone: what takes any text, or the number of a port, may name such."""
     for name in PAGE_KEYS:
         section, _, key = name.partition(".")
         kind = PLAIN[section].model_fields[key].annotation

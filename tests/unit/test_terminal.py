@@ -1,4 +1,4 @@
-"""Root's commands and root's terminal: nothing of the service's types into it; what a person does still works."""
+"""Root's commands and root's terminal: the service types nothing into it; what a person does still works."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_password_that_is_given_is_typed_whatever_is_in_it() -> None:
     given = "with \x7f\x15 and ü"
     at = typed("confined", ASKS, ANSWER=given)
     assert at.code() == 0
-    assert f"the same {len(given)} {ascii(given)}" in at.shown
+    assert f"the same {len(given)} {given!a}" in at.shown
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x1c"], ids=["Ctrl-C", "Ctrl-\\"])
