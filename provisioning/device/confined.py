@@ -114,7 +114,8 @@ class Confined:
         for folder in ("etc/systemd/system", "run/systemd/system"):
             files += sorted((self.root / folder / f"{SERVICE}.d").glob("*.conf"))
         lines = [line for file in files for line in _service_lines(file.read_text(encoding="utf-8"))]
-        return [line for line in lines if not _key(line).startswith(_NOT_SANDBOX)]
+        kept = [line for line in lines if not _key(line).startswith(_NOT_SANDBOX)]
+        return [one for line in kept for one in _one_by_one(line)]
 
 
 def settings() -> dict[str, str]:
@@ -143,6 +144,12 @@ def _service_lines(text: str) -> list[str]:
             key, _, value = line.partition("=")
             found.append(f"{key.strip()}={value.strip()}")
     return found
+
+
+def _one_by_one(line: str) -> list[str]:
+    """systemd-run knows `localhost` and `link-local` only where they stand alone."""
+    key, _, value = line.partition("=")
+    return [f"{key}={word}" for word in value.split()] if key.startswith("IPAddress") and value else [line]
 
 
 def _key(line: str) -> str:

@@ -278,7 +278,7 @@ def _parser() -> _Parser:
         "--signers",
         type=Path,
         metavar="FILE",
-        help="whose bundles this device takes (default: the project's)",
+        help="public keys of those whose bundles this device takes (default: as before)",
     )
     parser.add_argument(
         "--package",
