@@ -14,13 +14,16 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from device import latest, signing
 from playwright.sync_api import expect, sync_playwright
 
 from appliance.derived import LISTING, digest
 from tests.doubles.edgetpu import Stick, library
+from tests.doubles.releases import make_key
 from tests.machine import ROOT
 from tests.system.booted import DEVICE, NAME, Booted, base_system, wait_for
 
@@ -547,16 +550,34 @@ def test_the_installer_says_a_mistake_of_the_owner(device: Booted) -> None:
 
 
 @on_one_suite
-def test_a_newer_release_is_looked_for_only_when_wished(device: Booted) -> None:
+def test_a_newer_release_is_looked_for_only_when_wished(device: Booted, tmp_path: Path) -> None:
     look = "interview-grader-look"
     assert device.says("systemctl", "is-enabled", f"{look}.timer") == "disabled"
-    stick = device.path("/srv/stick")
+    stick, signers = device.path("/srv/stick"), device.path("/etc/interview-grader/release_signers")
     stick.mkdir()
-    (stick / "interview-grader-99.0.0-x86_64-py3.11.bundle").touch()
+    bundle = stick / "interview-grader-99.0.0-x86_64-py3.11.bundle"
+    bundle.write_text("a bundle")
+    key = make_key(tmp_path)
+    before = signers.read_text()
+    signers.write_text(before + signing.public_line(key, latest.PURPOSE))
+    now = datetime.now(timezone.utc)
     device.path("/etc/interview-grader/update-from").write_text("/srv/stick\n")
-    device.run("systemctl", "start", f"{look}.service")
-    assert "release 99.0.0 is at /srv/stick" in device.journal("-u", f"{look}.service")
-    device.path("/etc/interview-grader/update-from").unlink()
+
+    def looked(made: datetime) -> str:
+        (stick / "latest").write_bytes(latest.build([bundle], key, made, 60))
+        device.run("systemctl", "start", f"{look}.service", check=False)
+        return device.journal(
+            "-u", f"{look}.service", f"_SYSTEMD_INVOCATION_ID={show(device, 'InvocationID', look)}"
+        )
+
+    try:
+        assert "release 99.0.0 is at /srv/stick" in looked(now)
+        assert "was there before" in looked(now - timedelta(days=1)), "it knows what it saw"
+        assert device.says("stat", "--format=%U %a", "/var/lib/interview-grader-look") == f"{look} 700"
+        device.run("systemctl", "reset-failed", f"{look}.service")
+    finally:
+        signers.write_text(before)
+        device.path("/etc/interview-grader/update-from").unlink()
 
 
 @on_one_suite
