@@ -240,7 +240,7 @@ def test_nothing_of_the_service_becomes_root_by_what_root_types(device: Booted, 
             assert told_why in done.stderr, done
         wish.write_text(settings)  # the owner did, and it is another's now
         for command in ("check", "bench --seconds 1"):
-            shown = device.run(*typed, f"interview-grader {command}; echo code $?, end", "2, end").stdout
+            shown = device.run(*typed, f'interview-grader {command}; echo do""ne $?', "done ").stdout
             assert told.exists(), f"it was not even loaded: {shown}"
             assert told.read_text() == device.says("id", "-u", "interview-grader"), command
             assert not device.path("/root/owned").exists(), shown
@@ -256,9 +256,9 @@ def test_root_at_a_terminal_and_with_pipes_and_files(device: Booted) -> None:
     backup, secret = "/var/lib/interview-grader/exports/a.backup", "correct horse battery"
     folder = "/var/lib/interview-grader/exports"
     device.run("install", "-d", "-o", "interview-grader", "-m", "700", folder)
-    asked = ("interview-grader backup a.backup; echo code $?, end", "Passphrase: ", secret, "Again: ")
-    shown = device.run("env", f"--chdir={folder}", *typed, *asked, secret, "code 0, end").stdout
-    assert "0 sessions in a.backup" in shown and secret not in shown.replace("\\", "")
+    asked = ('interview-grader backup a.backup; echo do""ne $?', "Passphrase: ", secret, "Again: ")
+    shown = device.run("env", f"--chdir={folder}", *typed, *asked, secret, "done ").stdout
+    assert "0 sessions in a.backup" in shown and "done 0" in shown and secret not in shown.replace("\\", "")
     restored = device.run("interview-grader", "restore", backup, INTERVIEW_GRADER_PASSPHRASE=secret)
     assert "0 sessions restored" in restored.stdout
     code = device.run("sh", "-c", "printf 'a long password\\n' | interview-grader access add-viewer anna")
@@ -267,8 +267,8 @@ def test_root_at_a_terminal_and_with_pipes_and_files(device: Booted) -> None:
     refused = device.run("interview-grader", "sessions", "export", "absent", "-o", "/root/x", check=False)
     assert refused.returncode == 2 and not device.path("/root/x").exists()
     device.run("systemctl", "stop", UNIT)
-    run = "interview-grader run --host 127.0.0.1 --port 8099; echo code $?, end"
-    assert "code 0, end" in device.run(*typed, run, "is ready: open", "\x03", ", end\r\n").stdout
+    run = 'interview-grader run --host 127.0.0.1 --port 8099; echo do""ne $?'
+    assert "done 0" in device.run(*typed, run, "is ready: open", "\x03", "done ").stdout
     assert restart(device).returncode == 0
     assert "interview-grader-command" not in device.says("systemctl", "list-units", "--no-legend")
 
