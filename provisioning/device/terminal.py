@@ -47,9 +47,10 @@ def run(
     _open_streams()
     own = [answer is not None or os.isatty(0), output is None and os.isatty(1), os.isatty(2)]
     terminal = _Terminal(answer) if any(own) else None
-    streams = [terminal.slave if terminal and mine else number for number, mine in enumerate(own)]
-    if output is not None:
-        streams[1] = output
+    streams = [0, 1 if output is None else output, 2]
+    if terminal:
+        slaves = (terminal.typed_at, terminal.shown_at, terminal.shown_at)
+        streams = [slaves[number] if own[number] else streams[number] for number in range(3)]
     process = subprocess.Popen(
         command,
         env=dict(environment),
@@ -66,46 +67,57 @@ def run(
 
 
 class _Terminal:
-    """A pseudo-terminal for the command, and what is done at the other end of it."""
+    """The command's own terminal: one end to type at, one to show at, so that nothing typed is ever shown."""
 
     def __init__(self, answer: str | None) -> None:
         self._answer = None if answer is None else answer.encode() + b"\n"
-        self.master, self.slave = os.openpty()
-        mode = termios.tcgetattr(self.slave)
-        mode[0] &= ~(termios.IXON | termios.ICRNL)
-        mode[1] &= ~termios.OPOST
-        mode[_LFLAG] &= ~(termios.ISIG | termios.IEXTEN)
-        for key in (termios.VERASE, termios.VKILL) if answer is None else (*_EDITING,):
-            mode[6][key] = b"\0"
-        termios.tcsetattr(self.slave, termios.TCSANOW, mode)
+        self._keys, self.typed_at = os.openpty()
+        self._screen, self.shown_at = os.openpty()
+        for slave in (self.typed_at, self.shown_at):
+            mode = termios.tcgetattr(slave)
+            mode[0] &= ~(termios.IXON | termios.ICRNL)
+            mode[1] &= ~termios.OPOST
+            mode[_LFLAG] &= ~(termios.ISIG | termios.IEXTEN)
+            for key in (termios.VERASE, termios.VKILL) if answer is None else _EDITING:
+                mode[6][key] = b"\0"
+            termios.tcsetattr(slave, termios.TCSANOW, mode)
         with contextlib.suppress(OSError):
             size = fcntl.ioctl(2, termios.TIOCGWINSZ, b"\0" * 8)
-            fcntl.ioctl(self.slave, termios.TIOCSWINSZ, size)
+            fcntl.ioctl(self.shown_at, termios.TIOCSWINSZ, size)
 
     def relay(self, process: subprocess.Popen[bytes], *, shown_on: int, typed: bool) -> None:
         """Until it has ended. `typed`: what is typed here answers it."""
         decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         with _Quiet(typed) as quiet:
             while process.poll() is None:
-                asking = not termios.tcgetattr(self.slave)[_LFLAG] & termios.ECHO
-                quiet.follow(asking)
-                sources = [self.master, *([0] if quiet.is_on else [])]
+                quiet.follow(self._is_asking())
+                sources = [self._screen, self._keys, *([0] if quiet.is_on else [])]
                 ready = select.select(sources, [], [], _LOOK_S)[0]
-                if self.master in ready:
-                    _show(shown_on, decoder.decode(os.read(self.master, _BYTES)))
+                if self._keys in ready:
+                    os.read(self._keys, _BYTES)  # an echo
+                if self._screen in ready:
+                    text = decoder.decode(os.read(self._screen, _BYTES))
+                    quiet.follow(self._is_asking())  # before anybody can answer
+                    _show(shown_on, text)
                 if 0 in ready:
-                    os.write(self.master, os.read(0, _BYTES) or b"\4")
-                if self._answer and asking and not self._waiting():
-                    os.write(self.master, self._answer)
-        os.close(self.slave)
+                    os.write(self._keys, os.read(0, _BYTES) or b"\4")
+                if self._answer and self._is_asking() and not self._waiting():
+                    os.write(self._keys, self._answer)
+        for slave in (self.typed_at, self.shown_at):
+            os.close(slave)
         with contextlib.suppress(OSError):  # the end of what it wrote
-            while select.select([self.master], [], [], _REST_S)[0]:
-                _show(shown_on, decoder.decode(os.read(self.master, _BYTES)))
-        os.close(self.master)
+            while select.select([self._screen], [], [], _REST_S)[0]:
+                _show(shown_on, decoder.decode(os.read(self._screen, _BYTES)))
+        for master in (self._keys, self._screen):
+            os.close(master)
+
+    def _is_asking(self) -> bool:
+        """Whether the command reads without showing: a password."""
+        return not termios.tcgetattr(self.typed_at)[_LFLAG] & termios.ECHO
 
     def _waiting(self) -> int:
         """Bytes that the command has not read yet."""
-        return int(struct.unpack("i", fcntl.ioctl(self.slave, termios.FIONREAD, b"\0" * 4))[0])
+        return int(struct.unpack("i", fcntl.ioctl(self.typed_at, termios.FIONREAD, b"\0" * 4))[0])
 
 
 _EDITING = (termios.VERASE, termios.VKILL, termios.VEOF, termios.VEOL, termios.VEOL2)

@@ -68,6 +68,25 @@ def test_a_password_that_is_given_is_typed_whatever_is_in_it() -> None:
     at = typed("confined", ASKS, ANSWER=given)
     assert at.code() == 0
     assert f"the same {len(given)} {given!a}" in at.shown
+    assert given not in at.shown.replace(f"{given!a}", ""), "it is answered, and not shown"
+
+
+LATE = """
+import sys, termios, time
+mode = termios.tcgetattr(0)
+quiet, loud = mode[3] & ~termios.ECHO, mode[3]
+for _ in range(200):
+    for mode[3] in (quiet, loud):
+        termios.tcsetattr(0, termios.TCSAFLUSH, mode)
+        time.sleep(0.0005)
+"""
+
+
+def test_what_is_typed_too_late_is_not_shown_either() -> None:
+    """The command may show what is typed again at any moment."""
+    at = typed("confined", LATE, ANSWER="a secret")
+    assert at.code() == 0
+    assert "a secret" not in at.shown
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x1c"], ids=["Ctrl-C", "Ctrl-\\"])
