@@ -67,7 +67,10 @@ def run(
 
 
 class _Terminal:
-    """The command's own terminal: one end to type at, one to show at, so that nothing typed is ever shown."""
+    """The command's own terminal: one to type at, one to show at, so that no answer is ever shown.
+
+    systemd makes the one to type at the command's controlling terminal: prompts may come there too.
+    """
 
     def __init__(self, answer: str | None) -> None:
         self._answer = None if answer is None else answer.encode() + b"\n"
@@ -93,12 +96,11 @@ class _Terminal:
                 quiet.follow(self._is_asking())
                 sources = [self._screen, self._keys, *([0] if quiet.is_on else [])]
                 ready = select.select(sources, [], [], _LOOK_S)[0]
-                if self._keys in ready:
-                    os.read(self._keys, _BYTES)  # an echo
-                if self._screen in ready:
-                    text = decoder.decode(os.read(self._screen, _BYTES))
-                    quiet.follow(self._is_asking())  # before anybody can answer
-                    _show(shown_on, text)
+                for source in (self._keys, self._screen):
+                    data = os.read(source, _BYTES) if source in ready else b""
+                    if data and (source == self._screen or typed):
+                        quiet.follow(self._is_asking())  # before anybody can answer
+                        _show(shown_on, decoder.decode(data.replace(b"\r\n", b"\n")))
                 if 0 in ready:
                     os.write(self._keys, os.read(0, _BYTES) or b"\4")
                 if self._answer and self._is_asking() and not self._waiting():

@@ -1,6 +1,7 @@
 """Programs at a real terminal: `AtTerminal` types and reads; run as a script, it is what root's shell runs.
 
-usage: HOW WORD... ; HOW is `confined`, or `bare` as it was before: on the caller's own terminal.
+usage: HOW WORD... ; HOW is `confined`, `by-systemd` for what systemd does to the terminal that it is given,
+or `bare` as it was before: on the caller's own terminal.
 """
 
 from __future__ import annotations
@@ -42,6 +43,20 @@ for descriptor in range(64):
 print("attacked as", os.getuid(), "with", open("/proc/self/status").read().partition("NoNewPrivs:")[2][1])
 """
 """What code of the service's would do: type into every terminal that it can get hold of."""
+
+
+AS_SYSTEMD = """
+import fcntl, os, sys, termios
+if os.isatty(0):
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    mode = termios.tcgetattr(0)
+    mode[0] |= termios.ICRNL | termios.IXON
+    mode[1] |= termios.OPOST | termios.ONLCR
+    mode[3] = termios.ISIG | termios.ICANON | termios.IEXTEN | termios.ECHO | termios.ECHOE | termios.ECHOK
+    termios.tcsetattr(0, termios.TCSANOW, mode)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""What systemd does before it runs a program: the terminal becomes its own, and as new."""
 
 
 class AtTerminal:
@@ -104,6 +119,9 @@ def main(how: str, *words: str) -> int:
     else:
         confined = Confined(Path("/nowhere"), Path("/"), user=USER)
         command = confined.command(words, "none", json.loads(os.environ.get("GIVEN", "{}")), by_systemd=False)
+        if how == "by-systemd":
+            at = command.index(words[0])
+            command[at:at] = ["/usr/bin/python3", "-I", "-c", AS_SYSTEMD]
         command[command.index(f"--regid={USER}")] = "--regid=nogroup"
         answer = os.environ.get("ANSWER")
         code = terminal.run(

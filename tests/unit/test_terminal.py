@@ -27,8 +27,12 @@ def typed(how: str, program: str, **environment: str) -> AtTerminal:
     )
 
 
-def test_code_of_the_service_types_nothing_into_roots_terminal() -> None:
-    at = typed("confined", ATTACK)
+HOW = pytest.mark.parametrize("how", ["confined", "by-systemd"])
+
+
+@HOW
+def test_code_of_the_service_types_nothing_into_roots_terminal(how: str) -> None:
+    at = typed(how, ATTACK)
     assert at.code() == 0, at.shown
     assert "attacked as 65534 with 1" in at.shown, "it ran, as another user, with no new privileges"
     assert "typed by it: 0 bytes" in at.shown
@@ -53,8 +57,9 @@ print("the same" if first == second else "others", len(first), ascii(first))
 """
 
 
-def test_a_password_is_asked_for_and_not_shown() -> None:
-    at = typed("confined", ASKS)
+@HOW
+def test_a_password_is_asked_for_and_not_shown(how: str) -> None:
+    at = typed(how, ASKS)
     for words in ("Passphrase: ", "Again: "):
         at.wait_for(words)
         at.type("straße 7\n")
@@ -63,9 +68,9 @@ def test_a_password_is_asked_for_and_not_shown() -> None:
     assert "echo: True" in at.shown, "the terminal is as it was"
 
 
-def test_a_password_that_is_given_is_typed_whatever_is_in_it() -> None:
-    given = "with \x7f\x15 and ü"
-    at = typed("confined", ASKS, ANSWER=given)
+@pytest.mark.parametrize(("how", "given"), [("confined", "with \x7f\x15 and ü"), ("by-systemd", "with ü")])
+def test_a_password_that_is_given_is_typed_whatever_is_in_it(how: str, given: str) -> None:
+    at = typed(how, ASKS, ANSWER=given)
     assert at.code() == 0
     assert f"the same {len(given)} {given!a}" in at.shown
     assert given not in at.shown.replace(f"{given!a}", ""), "it is answered, and not shown"
@@ -82,9 +87,10 @@ for _ in range(200):
 """
 
 
-def test_what_is_typed_too_late_is_not_shown_either() -> None:
+@HOW
+def test_what_is_typed_too_late_is_not_shown_either(how: str) -> None:
     """The command may show what is typed again at any moment."""
-    at = typed("confined", LATE, ANSWER="a secret")
+    at = typed(how, LATE, ANSWER="a secret")
     assert at.code() == 0
     assert "a secret" not in at.shown
 
