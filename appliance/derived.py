@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from appliance.errors import ModelError
@@ -30,6 +31,24 @@ def find_derived(model: Path, folder: Path, name: str) -> Path:
     if (found := digest(path)) != wanted:
         raise ModelError(f"{path}: sha256 {found[:12]}…: expected {wanted[:12]}… as listed; {remedy}")
     return path
+
+
+def refuse_strange(path: Path) -> None:
+    """As root, refuse what another user could have put there; raises `ModelError`.
+
+    Accelerators run what is in such a file, and on a device the folders for them are the service's.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        strange = [each for each in (path, path.parent) if each.stat().st_uid != 0]
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
+    if strange:
+        raise ModelError(
+            f"{strange[0]}: belongs to another user, and root takes nothing of theirs: run this as yourself, "
+            "or with --set engine.backend=tflite"
+        )
 
 
 def digest(path: Path) -> str:

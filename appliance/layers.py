@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from appliance import registry, toml
 from appliance.errors import BackendMissing, ConfigError
+from appliance.pagefile import KEYS, PAGE_FILE
 from appliance.settings import CHOICES, PLAIN
+
+log = logging.getLogger("appliance.layers")
 
 BOARD_FILE = Path("/usr/lib/interview-grader/board.toml")
 OWNER_FILE = Path("/etc/interview-grader/config.toml")
 ENVIRONMENT = "INTERVIEW_GRADER__"
+_NAMED = 5
+"""Of more keys that are ignored, the log names these."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +48,12 @@ class Request:
 def read_layers(
     request: Request, environment: Mapping[str, str], state: Path, problems: list[ConfigError]
 ) -> list[Layer]:
-    """Every layer that is there, the weakest first; what cannot be read is added to `problems`."""
+    """Every layer that is there, the weakest first; what cannot be read is added to `problems`.
+
+    What is wrong with the page's file is only logged.
+    """
     owner = request.config or OWNER_FILE
-    files = [BOARD_FILE, owner, *sorted((owner.parent / "config.d").glob("*.toml")), state / "page.toml"]
+    files = [BOARD_FILE, owner, *sorted((owner.parent / "config.d").glob("*.toml"))]
     layers = []
     for path in files:
         try:
@@ -50,6 +61,11 @@ def read_layers(
                 layers.append(_file_layer(path, problems))
         except OSError as error:
             problems.append(ConfigError(f"cannot be read ({error.strerror})", file=str(path)))
+    try:
+        page = state / PAGE_FILE
+        layers += [_page_layer(page)] if page.exists() else []
+    except OSError as error:
+        problems.append(ConfigError(f"cannot be read ({error.strerror})", file=str(page)))
     layers.append(_environment_layer(environment))
     layers.append(_command_line_layer(request, problems))
     return layers
@@ -67,6 +83,36 @@ def _file_layer(path: Path, problems: list[ConfigError]) -> Layer:
                 ConfigError("stands outside a section; write it below [section]", key=name, file=str(path))
             )
     return Layer(str(path), {name: table for name, table in tables.items() if isinstance(table, dict)})
+
+
+def _page_layer(path: Path) -> Layer:
+    """What the page has set: sound values of `KEYS`. Nothing in its file stops a start."""
+    try:
+        tables = toml.read(path)
+    except ConfigError as error:
+        log.warning("the settings of the page are ignored: %s", " ".join(str(error).split()))
+        return Layer(str(path), {})
+    values: dict[str, dict[str, Any]] = {}
+    ignored = []
+    for section, table in tables.items():
+        for key, value in table.items() if isinstance(table, dict) else [("", None)]:
+            if f"{section}.{key}" in KEYS and _is_sound(section, key, value):
+                values.setdefault(section, {})[key] = value
+            else:
+                ignored.append(f"{section}.{key}".rstrip(".").encode("unicode_escape").decode())
+    if ignored:
+        more = f" and {len(ignored) - _NAMED} more" if len(ignored) > _NAMED else ""
+        names = ", ".join(sorted(ignored)[:_NAMED])
+        log.warning("%s: ignored, the page may not set this: %s%s; remove it there", path, names, more)
+    return Layer(str(path), values)
+
+
+def _is_sound(section: str, key: str, value: Any) -> bool:
+    try:
+        PLAIN[section].model_validate({key: value})
+    except ValidationError:
+        return False
+    return True
 
 
 def _environment_layer(environment: Mapping[str, str]) -> Layer:

@@ -1,4 +1,8 @@
-"""`page.toml` in the state directory: the settings that the page may change."""
+"""`page.toml` in the state directory: the settings that the page may change.
+
+The service may write this file, so nothing in it is believed beyond `KEYS`; see
+docs/decisions/0060-root-and-the-service.md.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,10 @@ from appliance.files import write_private
 
 PAGE_FILE = "page.toml"
 
+KEYS = frozenset({"lawful.region", "lawful.purpose"})
+"""All that the page may set, and all that is read from its file. Only choices, switches and limited numbers
+belong here: never a key that names a file, library, model, URL, address, port or command."""
+
 
 class PageFile:
     """Writes single settings, whole or not at all, and leaves the others as they are."""
@@ -22,10 +30,12 @@ class PageFile:
         self._lock = threading.Lock()
 
     def put(self, section: str, values: Mapping[str, Any]) -> None:
-        """Set these keys of a section; raises `StoreError` when the file cannot be read or written.
+        """Set these keys, all of `KEYS`; raises `StoreError` when the file cannot be read or written.
 
-        One that is no TOML is left as it is: nothing in it is thrown away.
+        A file that is no TOML is left as it is: nothing in it is thrown away.
         """
+        if unknown := {f"{section}.{key}" for key in values} - KEYS:
+            raise ValueError(f"the page may not set {', '.join(sorted(unknown))}; expected one of KEYS")
         with self._lock:
             try:
                 tables = toml.read(self.path) if self.path.exists() else {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
-from appliance.derived import LISTING, digest, find_derived
+from appliance.derived import LISTING, digest, find_derived, refuse_strange
 from appliance.engines.tflite import TFLite, TFLiteSettings, load_runtime
 from appliance.errors import BackendMissing, EngineError, ModelError
 
@@ -61,6 +61,7 @@ class Coral(TFLite):
         compiled = Path(settings.compiled) / f"{model.stem}_edgetpu.tflite"
         if not _is_file(compiled):
             raise ModelError(f"{compiled}: no such file; compile {model.name} as docs/accelerators.md says")
+        refuse_strange(compiled)
         if (compiled.parent / LISTING).exists():  # made by models/build/compile_edgetpu.py
             find_derived(model, compiled.parent, compiled.name)
         _need(settings.library)
@@ -107,11 +108,15 @@ def _ids(vendor: Path, product: str) -> tuple[str, str]:
         return "", ""
 
 
+_FUNCTIONS = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")
+
+
 def _need(library: str) -> None:
     """Raises `BackendMissing` unless the library can be loaded; the runtimes themselves print a traceback."""
     try:
-        ctypes.CDLL(library)
-    except OSError as error:
+        for name in _FUNCTIONS:
+            getattr(ctypes.CDLL(library), name)
+    except (OSError, AttributeError) as error:
         raise BackendMissing(
             f"{error}; install the Edge TPU runtime (libedgetpu1-std), see docs/accelerators.md",
             key="engine.library",

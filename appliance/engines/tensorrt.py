@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.derived import LISTING, digest, find_derived
+from appliance.derived import LISTING, digest, find_derived, refuse_strange
 from appliance.errors import BackendMissing, EngineError, ModelError
 from appliance.files import write_private
 from appliance.values import Tensor, TensorSpec
@@ -70,6 +70,7 @@ class TensorRT:
         plan = plan_path(onnx, settings, library.__version__)
         try:
             content = plan.read_bytes()
+            refuse_strange(plan)
         except OSError as error:
             raise EngineError(
                 f"{plan}: no engine was built yet for TensorRT {library.__version__} and this model"

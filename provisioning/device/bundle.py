@@ -37,7 +37,7 @@ ONNX = "onnx"
 
 WHEELS, REQUIREMENTS = "wheels", "requirements.txt"
 SIGNERS = "provisioning/release_signers"
-"""Public keys of those who may sign, for a device that is installed from this bundle."""
+"""Public keys of those who may sign, where a checkout has them. Those in a bundle say nothing about it."""
 
 VERSION = re.compile(r"\d{1,6}\.\d{1,6}\.\d{1,6}(?:(?:a|b|rc)\d{1,6})?(?:\+[a-z0-9]{1,20})?")
 
@@ -90,7 +90,7 @@ def build(
     `arch` as `uname -m` says, `python` as in "3.11"; `wheels`: the folder `wheels.gather` filled; `onnx`:
     one of models for TensorRT.
     """
-    contents = _contents(checkout, wheels, key)
+    contents = _contents(checkout, wheels)
     for path in sorted(onnx.iterdir()) if onnx else ():
         contents[f"{ONNX}/{path.name}"] = path.read_bytes(), False
     version = version_in(checkout)
@@ -155,8 +155,8 @@ def version_in(checkout: Path) -> str:
 # --- Building -------------------------------------------------------------------------------------
 
 
-def _contents(checkout: Path, wheels: Path, key: Path) -> dict[str, tuple[bytes, bool]]:
-    """Name -> content, and whether it can be run. The key that signs is among those that may sign."""
+def _contents(checkout: Path, wheels: Path) -> dict[str, tuple[bytes, bool]]:
+    """Name -> content, and whether it can be run."""
     found: dict[str, tuple[bytes, bool]] = {}
     paths = [
         checkout / "setup.sh",
@@ -165,8 +165,6 @@ def _contents(checkout: Path, wheels: Path, key: Path) -> dict[str, tuple[bytes,
     for path in paths:
         if path.is_file() and "__pycache__" not in path.parts:
             found[path.relative_to(checkout).as_posix()] = path.read_bytes(), os.access(path, os.X_OK)
-    known, own = found.get(SIGNERS, (b"", False))[0].decode(), signing.public_line(key)
-    found[SIGNERS] = (known if own in known else known + own).encode(), False
     for wheel in sorted(wheels.glob("*.whl")):
         found[f"{WHEELS}/{wheel.name}"] = wheel.read_bytes(), False
     found[f"{WHEELS}/{REQUIREMENTS}"] = requirements(wheels).encode(), False

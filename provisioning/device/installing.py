@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from device import accounts, board, extras, hostname, lock, packages, placed, removing, service, telling
+from device.confined import Confined
 from device.faults import FAULT, DeviceError, Refused
 from device.journal import CHANGING
 from device.places import USER, Places
 from device.record import Record
 from device.releases import Releases
-from device.shell import as_user, attempt
+from device.shell import attempt
 from device.source import Source, signers_of, source_of
+from device.text import printable
 
 PROGRAM = "setup.sh install"
 _MENDING_MB = 50
@@ -179,9 +181,9 @@ class Installation:
         telling.say(said if done.returncode == 0 else f"not measured, so the CPU is taken: {said}")
 
     def _ask_release(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Python of the current release as the service's user, with the service's state."""
-        python = str(self._places.current / "venv/bin/python")
-        return attempt(*as_user(USER, self._places.state), python, *arguments)
+        """Run Python of the current release as the service does, with the service's state."""
+        confined = Confined(self._places.current, self._places.state, root=self._places.root)
+        return confined.ask(str(self._places.current / "venv/bin/python"), *arguments)
 
     # --- the service ---
 
@@ -223,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         return _install(options, places)
     except DeviceError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {printable(str(error))}", file=sys.stderr)
         return error.code
     except OSError as error:
         print(f"{PROGRAM}: {error}; correct that and run it again", file=sys.stderr)
@@ -276,7 +278,7 @@ def _parser() -> _Parser:
         "--signers",
         type=Path,
         metavar="FILE",
-        help="whose bundles this device takes (default: the project's)",
+        help="public keys of those whose bundles this device takes (default: as before)",
     )
     parser.add_argument(
         "--package",

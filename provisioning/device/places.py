@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 USER = "interview-grader"
+LOOK_USER = "interview-grader-look"
 SERVICE = "interview-grader.service"
 RETENTION = "interview-grader-retention.service"
 TIMER = "interview-grader-retention.timer"
@@ -56,6 +57,11 @@ class Places:
     def state(self) -> Path:
         """The owner's records, accounts and keys."""
         return self.root / "var/lib/interview-grader"
+
+    @property
+    def look_state(self) -> Path:
+        """What the service that looks for releases has seen."""
+        return self.root / "var/lib/interview-grader-look"
 
     @property
     def drop_ins(self) -> Path:

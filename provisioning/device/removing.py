@@ -7,7 +7,7 @@ import shutil
 
 from device import accounts, extras, hostname, placed, service
 from device.faults import Refused
-from device.places import USER, Places
+from device.places import LOOK_USER, USER, Places
 from device.record import Record
 from device.shell import attempt, succeeds
 
@@ -30,12 +30,13 @@ def uninstall(places: Places, *, check: bool) -> None:
     extras.remove_all(places)
     placed.remove_all(places)
     hostname.put_back(record)
+    accounts.remove(LOOK_USER, record)
     accounts.remove(USER, record)
     for folder in (places.state, places.config / "secrets"):
         if folder.is_dir():  # the number of the user that owned it may be given to another one
             os.lchown(folder, 0, 0)  # first, so that whoever installs after a cut takes all of it back
             accounts.give(folder, 0, 0)
-    for folder in (places.opt, places.unpacking):
+    for folder in (places.opt, places.unpacking, places.look_state):
         shutil.rmtree(folder, ignore_errors=True)
     attempt("systemctl", "daemon-reload")
     if succeeds("udevadm", "control", "--reload"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import ssl
@@ -10,12 +11,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
 
 from device.faults import DeviceError, Refused
 from device.places import GAVE_UP, LOOK, RECOVER, RETENTION, SERVICE, STARTED, TIMER
 from device.shell import attempt, run, succeeds
 
 READY_S = 60.0
+_MAX_BYTES = 1 << 20
+_ANSWER_S = 5.0
 TAKE_BACK = "interview-grader-take-back"
 
 
@@ -108,6 +113,8 @@ def wait_steady(healthy_s: float, steady_s: float) -> None:
 def _fault() -> str:
     """What keeps it from being healthy, "" if nothing does."""
     try:
+        if (own := address()) and not is_own(own):
+            return ""  # it serves another address only, which is not asked: that it is steady must do
         health = ask("/healthz")
         if health.get("status") not in ("ok", "idle"):
             return f"/healthz: {health.get('reason') or health}"
@@ -128,11 +135,19 @@ def last_words() -> str:
 
 
 def address() -> str:
-    """The address that it has for this device itself, as its status line says; "" while it is not ready."""
+    """The address that it says it has, in its status line; "" while it is not ready."""
     if not succeeds("systemctl", "--quiet", "is-active", SERVICE):
         return ""  # the line of its last life may still be there
-    found = re.search(r"https?://[^/ ]+:\d+", show("StatusText"))
-    return found.group() if found else ""
+    found = re.search(r"https?://(?:\[[0-9a-fA-F:.]+\]|[0-9a-zA-Z.-]+):[0-9]{1,5}\b", show("StatusText"))
+    return found.group().replace("//localhost:", "//127.0.0.1:") if found else ""
+
+
+def is_own(address: str) -> bool:
+    """Whether an address leads to this device and nowhere else. A name does not: it must be looked up."""
+    try:
+        return ipaddress.ip_address(urlsplit(address).hostname or "").is_loopback
+    except ValueError:
+        return False
 
 
 def port() -> int:
@@ -144,6 +159,8 @@ def wait_healthy() -> str:
     """What /healthz says: "ok", "idle", or why there is no picture; `DeviceError` when nobody answers."""
     deadline = time.monotonic() + READY_S
     while True:
+        if (own := address()) and not is_own(own):
+            return f"not asked: it serves {own} only"
         try:
             answer = ask("/healthz")
             return str(answer.get("reason") or answer.get("status"))
@@ -176,15 +193,36 @@ def ask(path: str) -> dict[str, object]:
     own = address()
     if not own:
         raise DeviceError(f"the service is not ready: {last_words()}")
+    if not is_own(own):
+        raise DeviceError(
+            f"the service says that it is at {own}: expected this device's own 127.0.0.1 or ::1"
+        )
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is this device: nobody in between
-    ways = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    ways = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), _NoWayOn())
     try:
         try:
-            answer = urllib.request.build_opener(*ways).open(own + path, timeout=5)
+            answer = urllib.request.build_opener(*ways).open(own + path, timeout=_ANSWER_S)
         except urllib.error.HTTPError as error:
             answer = error  # an answer all the same
         with answer:
-            return dict(json.load(answer))
+            return dict(json.loads(_read(answer)))
     except (OSError, ValueError) as error:
         raise DeviceError(f"{own}{path} does not answer as expected: {error}") from error
+
+
+class _NoWayOn(urllib.request.HTTPRedirectHandler):
+    """No answer leads to another address."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def _read(answer: IO[bytes]) -> bytes:
+    """All of it, if it is no more and takes no longer than an answer of ours."""
+    deadline, data = time.monotonic() + _ANSWER_S, b""
+    while block := answer.read1(_MAX_BYTES):  # type: ignore[attr-defined]
+        data += block
+        if len(data) > _MAX_BYTES or time.monotonic() > deadline:
+            raise ValueError("it does not end")
+    return data

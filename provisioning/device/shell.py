@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 
 from device.faults import DeviceError
 
@@ -28,15 +27,6 @@ def attempt(*command: str, env: Mapping[str, str] | None = None) -> subprocess.C
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return subprocess.CompletedProcess(list(command), 127, "", f"{command[0]}: not installed")
-
-
-def as_user(user: str, home: Path) -> list[str]:
-    """What stands before a command that another user runs, whose home and state is the folder `home`.
-
-    It becomes the command itself. `runuser` stays beside it, and ends it when a shutdown tells both to stop.
-    """
-    who = f"--reuid={user}", f"--regid={user}", "--init-groups"
-    return ["setpriv", *who, "--", "env", "--chdir=/", f"HOME={home}", f"STATE_DIRECTORY={home}"]
 
 
 def succeeds(*command: str) -> bool:

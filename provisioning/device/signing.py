@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from device.faults import BundleError, told
 
-NAMESPACE = "interview-grader-release"
-"""What a signature is for: one made with the same key for anything else is refused."""
 
-SIGNER = "release"
-"""The name that every line of the file of signers begins with."""
+@dataclass(frozen=True)
+class Purpose:
+    """What a signature is for: one made with the same key for anything else is refused.
 
+    `signer`: the name that the lines of those who may begin with, in the file of signers; `what` is signed.
+    """
+
+    namespace: str
+    signer: str
+    what: str
+
+
+RELEASE = Purpose("interview-grader-release", "release", "the bundle")
+NAMESPACE = RELEASE.namespace
 _TOOL = "ssh-keygen"
 
 
-def sign(path: Path, key: Path) -> bytes:
+def sign(path: Path, key: Path, purpose: Purpose = RELEASE) -> bytes:
     """The signature of a file by a private key, in OpenSSH's armoured form; raises `BundleError`."""
     signature = path.with_name(path.name + ".sig")
     signature.unlink(missing_ok=True)
-    done = _run(["-Y", "sign", "-q", "-f", str(key), "-n", NAMESPACE, str(path)])
+    done = _run(["-Y", "sign", "-q", "-f", str(key), "-n", purpose.namespace, str(path)])
     if done.returncode != 0 or not signature.is_file():
         raise BundleError(f"{key}: cannot sign ({told(done.stderr)}); expected a private key of OpenSSH")
     content = signature.read_bytes()
@@ -30,42 +40,42 @@ def sign(path: Path, key: Path) -> bytes:
     return content
 
 
-def verify(content: BinaryIO, signature: bytes, signers: Path) -> None:
+def verify(content: BinaryIO, signature: bytes, signers: Path, purpose: Purpose = RELEASE) -> None:
     """Raises `BundleError` unless one of the signers signed these very bytes. `content` is a real file."""
     if not signers.is_file():
         raise BundleError(f"{signers}: no such file: expected the public keys of those who may sign releases")
     with tempfile.NamedTemporaryFile(suffix=".sig") as file:
         file.write(signature)
         file.flush()
-        common = ["-n", NAMESPACE, "-s", file.name]
-        done = _run(["-Y", "verify", "-q", "-f", str(signers), "-I", SIGNER, *common], content)
+        common = ["-n", purpose.namespace, "-s", file.name]
+        done = _run(["-Y", "verify", "-q", "-f", str(signers), "-I", purpose.signer, *common], content)
         if done.returncode == 0:
             return
         whole = _run(["-Y", "check-novalidate", *common], content)
     if whole.returncode == 0:
         raise BundleError(
-            f"the bundle is signed by a key that this device does not know ({_key(whole.stdout)}): expected "
-            f"one of {signers}; add the key there only if you trust it"
+            f"{purpose.what} is signed by a key that this device does not know ({_key(whole.stdout)}): "
+            f"expected one of {signers}; add the key there only if you trust it"
         )
     raise BundleError(
-        "the signature does not fit what it signs: the bundle was changed or damaged; copy it again from "
-        "where it was made"
+        f"the signature does not fit what it signs: {purpose.what} was changed or damaged; copy it "
+        "again from where it was made"
     )
 
 
-def public_line(key: Path) -> str:
+def public_line(key: Path, purpose: Purpose = RELEASE) -> str:
     """The line for the file of signers that belongs to a private key; raises `BundleError`."""
     done = _run(["-y", "-f", str(key)])
     if done.returncode != 0:
         raise BundleError(f"{key}: cannot be read ({told(done.stderr)}); expected a private key of OpenSSH")
     kind, public = done.stdout.split()[:2]
-    return f'{SIGNER} namespaces="{NAMESPACE}" {kind} {public}\n'
+    return f'{purpose.signer} namespaces="{purpose.namespace}" {kind} {public}\n'
 
 
-def make_key(key: Path) -> None:
+def make_key(key: Path, purpose: Purpose = RELEASE) -> None:
     """A new private key without a passphrase, and its public half beside it; raises `BundleError`."""
     key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    done = _run(["-q", "-t", "ed25519", "-N", "", "-C", NAMESPACE, "-f", str(key)])
+    done = _run(["-q", "-t", "ed25519", "-N", "", "-C", purpose.namespace, "-f", str(key)])
     if done.returncode != 0:
         raise BundleError(f"{key}: cannot be made ({told(done.stderr)})")
 

@@ -54,7 +54,12 @@ def source_of(options: argparse.Namespace, places: Places) -> Iterator[Source]:
         _refuse_another(now, source.version, "make release, then interview-grader-update BUNDLE")
         yield source
         return
-    signers = options.signers or (places.signers if places.signers.exists() else HERE / bundle.SIGNERS)
+    signers = options.signers or places.signers
+    if not signers.exists():
+        raise Refused(
+            f"{signers}: no such file: expected the public keys of those whose bundles may be installed; "
+            "get it another way than the bundle, and give it: --signers FILE"
+        )
     version = bundle.verify(options.offline, signers).version
     _refuse_another(now, version, f"sudo interview-grader-update {options.offline}")
     unpacked = places.unpacking
@@ -67,7 +72,7 @@ def source_of(options: argparse.Namespace, places: Places) -> Iterator[Source]:
 
 
 def signers_of(options: argparse.Namespace, places: Places, source: Source) -> Written | None:
-    """Whose updates the device takes: as asked, else the owner's file as it is, else as the release says.
+    """Whose updates the device takes: as asked, else the owner's file as it is, else as the checkout says.
 
     None when nobody says; raises `Refused` for a file that is not there.
     """

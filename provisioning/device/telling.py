@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 from device import hostname, service
-from device.places import SERVICE, USER, Places
-from device.shell import as_user, attempt
+from device.confined import Confined
+from device.places import SERVICE, Places
+from device.shell import attempt
+from device.text import printable
 
 LAMPS = """lamps        running: it works. camera: the camera is open. fault: something is wrong; what its
              blinking means stands in docs/lamps.md"""
@@ -14,7 +16,7 @@ LAMPS = """lamps        running: it works. camera: the camera is open. fault: so
 
 def say(words: str) -> None:
     """One line of progress."""
-    print(f"install: {words}", flush=True)
+    print(f"install: {printable(words)}", flush=True)
 
 
 def tell_ready(places: Places, health: str) -> None:
@@ -29,7 +31,7 @@ def tell_ready(places: Places, health: str) -> None:
     lines.append(LAMPS if _has_lamps(places) else "lamps        none on this board")
     if not places.signers.exists():
         lines.append("updates      none are taken: no key is known yet; setup.sh install --signers FILE")
-    print("\n" + "\n".join(f"  {line}" for line in lines) + "\n", flush=True)
+    print("\n" + "\n".join(f"  {printable(line)}" for line in lines) + "\n", flush=True)
 
 
 def _port() -> str:
@@ -40,7 +42,7 @@ def _port() -> str:
 def _first_code() -> str:
     since = f"_SYSTEMD_INVOCATION_ID={service.show('InvocationID')}"
     said = attempt("journalctl", "-u", SERVICE, "-o", "cat", "--no-pager", since).stdout
-    codes = re.findall(r"FIRST CODE (\S+?):", said)
+    codes = re.findall(r"FIRST CODE ([A-Z0-9-]+):", said)
     return codes[-1] if codes else ""
 
 
@@ -49,6 +51,6 @@ def _has_lamps(places: Places) -> bool:
 
 
 def _ask(places: Places, *arguments: str) -> str:
-    """What the release in use answers, as the service's user."""
-    command = str(places.current / "venv/bin/interview-grader")
-    return attempt(*as_user(USER, places.state), command, *arguments).stdout
+    """What the release in use answers, run as the service is."""
+    confined = Confined(places.current, places.state, root=places.root)
+    return confined.ask(str(places.current / "venv/bin/interview-grader"), *arguments).stdout

@@ -15,6 +15,7 @@ from device import board, lock, placing
 from device.faults import USER, DeviceError, Refused
 from device.places import Places
 from device.releases import Releases
+from device.text import printable
 from device.updating import Device, Updater
 
 PROGRAM = "interview-grader-update"
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         say(_run(Updater(_device(), say), options))
         return 0
     except DeviceError as error:
-        print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{PROGRAM}: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return error.code
     except KeyboardInterrupt as error:
         print(f"{PROGRAM}: {error or 'it was interrupted'}", file=sys.stderr)
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 def say(words: str) -> None:
     """One line of progress; nothing stops when nobody listens any more."""
     with contextlib.suppress(OSError):
-        print(f"update: {words}", flush=True)
+        print(f"update: {printable(words)}", flush=True)
 
 
 def _run(updater: Updater, options: argparse.Namespace) -> str:

@@ -7,7 +7,6 @@ version healthy, whatever interrupts the change takes it back: see docs/decision
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import shutil
 import signal
@@ -17,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device import bundle, service
+from device.confined import Confined
 from device.faults import BundleError, DeviceError, Refused, told
 from device.journal import CHANGING, Change, Journal
 from device.places import USER
 from device.releases import Releases, order
-from device.shell import as_user, run
+from device.shell import run
 
 STEPS = ("unpack", "install", "try", "stop", "records", "switch", "start", "confirm", "tidy")
 """What an update does after the bundle was verified; a rollback begins with `try`."""
@@ -295,21 +295,17 @@ class Updater:
             self._say(f"not written down: {error}")
 
     def _ask(self, version: str, program: str, *arguments: str, limit_s: float = _TRY_S) -> str:
-        """Run a program of a release as the service's user; returns the last line it printed."""
-        who = as_user(self._device.user, self._device.state) if self._device.user else []
-        own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        environment = {**own, "STATE_DIRECTORY": str(self._device.state), "LC_ALL": "C.UTF-8"}
-        command = [*who, str(self._releases.path(version) / program), *arguments]
+        """Run a program of a release as the service does; returns the last line it printed."""
+        release = self._releases.path(version)
+        confined = Confined(release, self._device.state, self._device.user)
+        # systemd begins nothing during a shutdown, and ends what it began: taking back must go on.
+        undisturbed = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
         try:
-            done = subprocess.run(
-                command,
-                env=environment,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                cwd="/",
-                timeout=limit_s,
-                check=False,
+            done = confined.ask(
+                str(release / program),
+                *arguments,
+                limit_s=limit_s,
+                by_systemd=False if undisturbed else None,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise DeviceError(f"{program} of {version}: {error}") from error

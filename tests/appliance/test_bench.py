@@ -42,7 +42,8 @@ def test_it_runs_nothing_that_lies_where_it_is_typed(tmp_path: Path, monkeypatch
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("interview-grader ")
 
 
-def test_it_has_what_the_page_and_the_installer_have_set(tmp_path: Path) -> None:
-    (tmp_path / "page.toml").write_text('[vision]\nmodels = "/nowhere"\n')
+def test_it_has_what_the_page_has_set(tmp_path: Path) -> None:
     with pytest.raises(ApplianceError, match=r"did not start: .*/nowhere"):
-        measure_daemon(demo_clip(), 1, [], tmp_path)
+        measure_daemon(demo_clip(), 1, ["--set", "vision.models=/nowhere"], tmp_path)
+    (tmp_path / "page.toml").write_text("[lawful")
+    assert measure_daemon(demo_clip(), 1, [], tmp_path).frames > 0, "what is wrong with it stops nothing"

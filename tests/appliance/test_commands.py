@@ -111,7 +111,7 @@ def test_config_prints_every_value_and_its_origin(tmp_path: Path) -> None:
     (tmp_path / "config.d" / "10-quality.toml").write_text("[web]\njpeg_quality = 60\n")
     state = tmp_path / "state"
     state.mkdir()
-    (state / "page.toml").write_text("[vision]\nthreshold = 0.6\n")
+    (state / "page.toml").write_text('[lawful]\nregion = "EU"\n')
     arguments = ("--config", file, "--data-dir", state, "--set", "web.max_viewers=2")
     environment = {"INTERVIEW_GRADER__WEB__PORT": "8082"}
     result = command("config", *arguments, environment=environment)
@@ -120,7 +120,7 @@ def test_config_prints_every_value_and_its_origin(tmp_path: Path) -> None:
     assert found["web.port"] == ("8082", "environment")
     assert found["web.jpeg_quality"] == ("60", str(tmp_path / "config.d" / "10-quality.toml"))
     assert found["camera.backend"] == ('"demo"', str(file))
-    assert found["vision.threshold"] == ("0.6", str(state / "page.toml"))
+    assert found["lawful.region"] == ('"EU"', str(state / "page.toml"))
     assert found["web.max_viewers"] == ("2", "command line")
     assert found["web.host"] == ('"127.0.0.1"', "default")
     assert found["camera.loop"] == ("true", "default")

@@ -38,9 +38,18 @@ def state(tmp_path: Path) -> Path:
 def run(state: Path) -> Run:
     def run_it(*words: str | Path, passphrase: str | None = None) -> CompletedProcess[str]:
         environment = {} if passphrase is None else {PASSPHRASE: passphrase}
-        return command(*words, "--data-dir", state, environment=environment)
+        given = state.parent / "given.toml"
+        settings = ("--config", given) if given.exists() and words[0] not in ("access", "token") else ()
+        return command(*words, *settings, "--data-dir", state, environment=environment)
 
     return run_it
+
+
+def set_by_owner(folder: Path, text: str) -> None:
+    """A drop-in of the owner's, which no command was asked to use."""
+    (folder / "given.toml").touch()
+    (folder / "config.d").mkdir()
+    (folder / "config.d" / "owner.toml").write_text(text)
 
 
 def complains(done: CompletedProcess[str], code: int, *words: str) -> None:
@@ -84,7 +93,7 @@ def test_a_mistake_in_another_section_stops_no_erasing(
     run: Run, state: Path, tmp_path: Path, fault: str
 ) -> None:
     """The timer of retention is such a command, and the appliance is down for the same mistake."""
-    (state / "page.toml").write_text(fault)
+    set_by_owner(tmp_path, fault)
     assert run("check").returncode == (2 if fault else 0)
     make_older(state, ID, 8)
     for words in (("audit", "verify"), ("access", "list"), ("token", "list")):
@@ -108,9 +117,11 @@ def test_a_mistake_in_another_section_stops_no_erasing(
         ("[storage]\nkeep_days = 2\n[webb]\nport = 1\n", 2),
     ],
 )
-def test_what_is_too_old_where_settings_are_faulty(run: Run, state: Path, fault: str, days: int) -> None:
+def test_what_is_too_old_where_settings_are_faulty(
+    run: Run, state: Path, tmp_path: Path, fault: str, days: int
+) -> None:
     """As the owner said it; nothing too early where that cannot be told."""
-    (state / "page.toml").write_text(fault)
+    set_by_owner(tmp_path, fault)
     make_older(state, ID, days - 1)
     make_older(state, OTHER, days + 1)
     done = run("sessions", "list")

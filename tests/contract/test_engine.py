@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from appliance import registry
+from appliance.engines.coral import Coral, CoralSettings
 from appliance.engines.replay import record
 from appliance.engines.tflite import TFLite, load_runtime
 from appliance.errors import BackendMissing, EngineError, ModelError
@@ -226,3 +227,11 @@ def test_a_runtime_that_is_not_installed_names_what_to_install(monkeypatch: pyte
         with pytest.raises(BackendMissing, match="pip install") as missing:
             load_runtime(wanted)
         assert (missing.value.key, missing.value.value) == ("engine.runtime", wanted)
+
+
+def test_a_library_of_another_kind_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "compiled").mkdir()
+    model = MANIFEST.verified(MANIFEST.original(MANIFEST.classifier("")))
+    (tmp_path / "compiled" / f"{model.stem}_edgetpu.tflite").touch()
+    with pytest.raises(BackendMissing, match=r"undefined symbol: tflite_plugin_create_delegate; install"):
+        Coral(model, CoralSettings(library="libc.so.6", compiled=str(tmp_path / "compiled")))

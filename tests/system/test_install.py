@@ -14,13 +14,16 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from device import latest, signing
 from playwright.sync_api import expect, sync_playwright
 
 from appliance.derived import LISTING, digest
 from tests.doubles.edgetpu import Stick, library
+from tests.doubles.releases import make_key
 from tests.machine import ROOT
 from tests.system.booted import DEVICE, NAME, Booted, base_system, wait_for
 
@@ -37,13 +40,44 @@ LAMPS = '[lamps]\nbackend = "gpiozero"\nfactory = "mock"\n'
 CHROMIUM, PASSWORD = "/usr/bin/chromium", "a long enough password"
 GAVE_UP = "interview-grader-gave-up.service"
 EVIL = """
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 __attribute__((constructor)) static void loaded(void) {
-  FILE *file = fopen("/var/tmp/loaded-by", "w");
+  FILE *file = fopen("/var/lib/interview-grader/loaded-by", "w");
   if (file) fprintf(file, "%d", (int)getuid()), fclose(file);
+  open("/dev/tty", O_RDWR);
+  for (int fd = 0; fd < 64; fd++) ioctl(fd, TIOCSCTTY, 0);
+  for (int fd = 0; fd < 64; fd++)
+    for (const char *key = "touch /root/owned\\n"; *key; key++) ioctl(fd, TIOCSTI, key);
 }
 """
+"""A library that types into root's shell if it can."""
+
+TYPED = r"""
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp("sh", ["sh"])
+shown = b""
+def wait_for(words):
+    global shown
+    while words not in shown:
+        shown += os.read(terminal, 4096)
+for line, after in zip(sys.argv[1::2], sys.argv[2::2]):
+    shown = b""
+    os.write(terminal, line.encode() + b"\n")
+    wait_for(after.encode())
+    print(shown.decode())
+os.write(terminal, b"exit\n")
+try:
+    while more := os.read(terminal, 4096):
+        print(more.decode(), end="")
+except OSError:
+    pass
+"""
+"""Root at a terminal: types each line into a shell, and waits until the words after it are shown."""
 
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])
@@ -181,27 +215,63 @@ def test_a_state_that_the_service_may_not_enter_is_mended(device: Booted) -> Non
 
 
 @on_one_suite
-def test_nothing_that_the_service_could_have_chosen_is_loaded_by_root(device: Booted, tmp_path: Path) -> None:
-    """The service may write its state; `sudo interview-grader check` must give it no way to become root."""
+def test_nothing_of_the_service_becomes_root_by_what_root_types(device: Booted, tmp_path: Path) -> None:
+    """Neither what it writes into its state, nor code that runs as the service on root's command."""
     (tmp_path / "evil.c").write_text(EVIL)
     library = device.path("/srv/evil.so")
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "evil.c")], check=True)
-    page, told = device.path("/var/lib/interview-grader/page.toml"), device.path("/var/tmp/loaded-by")
-    page.write_text('[engine]\nbackend = "coral"\nlibrary = "/srv/evil.so"\ncompiled = "/srv/compiled"\n')
+    state = device.path("/var/lib/interview-grader")
+    page, told = state / "page.toml", state / "loaded-by"
+    wish = device.path("/etc/interview-grader/config.d/coral.toml")
+    settings = '[engine]\nbackend = "coral"\nlibrary = "/srv/evil.so"\ncompiled = "/srv/compiled"\n'
     compiled = device.path("/srv/compiled")
     compiled.mkdir()
     for model in ("blazeface_full_int8", "blazeface_short_int8", "expression_int8"):
         (compiled / f"{model}_edgetpu.tflite").touch()
+    page.write_text(settings)
     page.chmod(0o644)
-    user = device.says("id", "-u", "interview-grader")
+    typed = ("python3", "-c", TYPED)
     try:
-        for command in ("check", "bench"):
-            done = device.run("env", "--chdir=/root", "interview-grader", command, check=False)
-            assert told.exists(), f"it was not even loaded: {done.stdout}{done.stderr}"
-            assert told.read_text() == user, command
+        for command in ("check", "bench --seconds 1", "sessions list"):
+            done = device.run("env", "--chdir=/root", "interview-grader", *command.split(), check=False)
+            assert done.returncode == 0, done
+            assert not told.exists(), command
+            told_why = "the page may not set this: engine.backend, engine.compiled, engine.library"
+            assert told_why in done.stderr, done
+        wish.write_text(settings)  # the owner did, and it is another's now
+        for command in ("check", "bench --seconds 1"):
+            shown = device.run(*typed, f'interview-grader {command}; echo do""ne $?', "done ").stdout
+            assert told.exists(), f"it was not even loaded: {shown}"
+            assert told.read_text() == device.says("id", "-u", "interview-grader"), command
+            assert not device.path("/root/owned").exists(), shown
             told.unlink()
     finally:
         page.unlink()
+        wish.unlink(missing_ok=True)
+
+
+@on_one_suite
+def test_root_at_a_terminal_and_with_pipes_and_files(device: Booted) -> None:
+    typed = ("python3", "-c", TYPED)
+    secret = "correct horse battery"
+    asked = ('interview-grader backup a.backup; echo do""ne $?', "Passphrase: ", secret, "Again: ")
+    shown = device.run(*typed, *asked, secret, "done ").stdout
+    assert "there are no records to back up" in shown and "done 1" in shown, shown
+    assert secret not in shown and "\\r" not in shown
+    given = {"INTERVIEW_GRADER_PASSPHRASE": secret}
+    done = device.run("interview-grader", "backup", "a.backup", check=False, **given)
+    assert done.returncode == 1 and "there are no records to back up" in done.stderr, done
+    assert secret not in done.stdout + done.stderr
+    code = device.run("sh", "-c", "printf 'a long password\\n' | interview-grader access add-viewer anna")
+    assert "anna can log in now" in code.stdout
+    device.run("interview-grader", "access", "remove", "anna")
+    refused = device.run("interview-grader", "sessions", "export", "absent", "-o", "/root/x", check=False)
+    assert refused.returncode == 2 and not device.path("/root/x").exists()
+    device.run("systemctl", "stop", UNIT)
+    run = 'interview-grader run --host 127.0.0.1 --port 8099; echo do""ne $?'
+    assert "done 0" in device.run(*typed, run, "is ready: open", "\x03", "done ").stdout
+    assert restart(device).returncode == 0
+    assert "interview-grader-command" not in device.says("systemctl", "list-units", "--no-legend")
 
 
 # --- At work ---
@@ -481,16 +551,32 @@ def test_the_installer_says_a_mistake_of_the_owner(device: Booted) -> None:
 
 
 @on_one_suite
-def test_a_newer_release_is_looked_for_only_when_wished(device: Booted) -> None:
+def test_a_newer_release_is_looked_for_only_when_wished(device: Booted, tmp_path: Path) -> None:
     look = "interview-grader-look"
     assert device.says("systemctl", "is-enabled", f"{look}.timer") == "disabled"
-    stick = device.path("/srv/stick")
+    stick, signers = device.path("/srv/stick"), device.path("/etc/interview-grader/release_signers")
     stick.mkdir()
-    (stick / "interview-grader-99.0.0-x86_64-py3.11.bundle").touch()
+    bundle = stick / "interview-grader-99.0.0-x86_64-py3.11.bundle"
+    bundle.write_text("a bundle")
+    key = make_key(tmp_path)
+    before = signers.read_text()
+    signers.write_text(before + signing.public_line(key, latest.PURPOSE))
+    now = datetime.now(timezone.utc)
     device.path("/etc/interview-grader/update-from").write_text("/srv/stick\n")
-    device.run("systemctl", "start", f"{look}.service")
-    assert "release 99.0.0 is at /srv/stick" in device.journal("-u", f"{look}.service")
-    device.path("/etc/interview-grader/update-from").unlink()
+
+    def looked(made: datetime) -> str:
+        (stick / "latest").write_bytes(latest.build([bundle], key, made, 60))
+        device.run("systemctl", "start", f"{look}.service", check=False)
+        return device.journal("-u", f"{look}.service")
+
+    try:
+        assert "release 99.0.0 is at /srv/stick" in looked(now)
+        assert "was there before" in looked(now - timedelta(days=1)), "it knows what it saw"
+        assert device.says("stat", "--format=%U %a", "/var/lib/interview-grader-look") == f"{look} 700"
+        device.run("systemctl", "reset-failed", f"{look}.service")
+    finally:
+        signers.write_text(before)
+        device.path("/etc/interview-grader/update-from").unlink()
 
 
 @on_one_suite

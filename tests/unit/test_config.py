@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,8 @@ from appliance import config, layers
 from appliance.config import Config, is_loopback, load, state_dir
 from appliance.errors import ConfigError, ConfigErrors
 from appliance.layers import Request
+from appliance.pagefile import KEYS as PAGE_KEYS
+from appliance.settings import PLAIN
 
 
 class Places:
@@ -59,7 +62,7 @@ def test_defaults(places: Places) -> None:
     assert not found.installed
 
 
-ORDER = ["board", "owner", "drop-in 1", "drop-in 2", "page", "environment", "command line"]
+ORDER = ["board", "owner", "drop-in 1", "drop-in 2", "environment", "command line"]
 
 
 @pytest.mark.parametrize("strongest", range(len(ORDER)), ids=ORDER)
@@ -69,15 +72,14 @@ def test_later_layers_win_and_are_named(places: Places, strongest: int) -> None:
         places.owner,
         places.dropins / "10-first.toml",
         places.dropins / "20-second.toml",
-        places.page,
     ]
     for index, path in enumerate(files[: strongest + 1]):
         path.write_text(f"[web]\nport = {9000 + index}\n")
-    environment = {"INTERVIEW_GRADER__WEB__PORT": "9005"} if strongest >= 5 else {}
-    chosen = ["web.port=9006"] if strongest >= 6 else []
+    environment = {"INTERVIEW_GRADER__WEB__PORT": "9004"} if strongest >= 4 else {}
+    chosen = ["web.port=9005"] if strongest >= 5 else []
     found = places.load(environment=environment, settings=chosen)
     assert found.web.port == 9000 + strongest
-    origin = str(files[strongest]) if strongest < 5 else ORDER[strongest]
+    origin = str(files[strongest]) if strongest < 4 else ORDER[strongest]
     assert found.origins == {"web.port": origin}
 
 
@@ -96,10 +98,10 @@ def test_a_named_file_replaces_both_of_the_owners_layers(places: Places) -> None
     (places.dropins / "a.toml").write_text("[web]\njpeg_quality = 11\n")
     places.given.write_text("[web]\nport = 9001\n")
     (places.given_dropins / "a.toml").write_text("[vision]\nmax_people = 2\n")
-    places.page.write_text("[vision]\nthreshold = 0.7\n")
+    places.page.write_text('[lawful]\nregion = "EU"\n')
     found = places.load(config=places.given)
     assert (found.web.port, found.web.jpeg_quality, found.vision.max_people) == (9001, 80, 2)
-    assert (found.web.max_viewers, found.vision.threshold) == (3, 0.7), "board and page still count"
+    assert (found.web.max_viewers, found.lawful.region) == (3, "EU"), "board and page still count"
 
 
 def test_another_backend_in_a_higher_layer_drops_the_keys_of_the_lower_one(places: Places) -> None:
@@ -213,7 +215,7 @@ def test_all_problems_are_told_at_once_each_with_its_place(places: Places) -> No
     places.owner.write_text(
         '[web]\nprot = 1\n[vision]\nthreshold = 7\n[wbe]\nport = 1\n[lamps]\nbackend = "x"\n'
     )
-    places.page.write_text("[vision]\nmax_people = 0\n")
+    (places.dropins / "a.toml").write_text("[vision]\nmax_people = 0\n")
     problems = places.problems(
         environment={"INTERVIEW_GRADER__WEB__JPEG_QUALITY": "high"}, settings=["camera.widht=1", "nonsense"]
     )
@@ -224,7 +226,7 @@ def test_all_problems_are_told_at_once_each_with_its_place(places: Places) -> No
         (owner, "vision.threshold", 7),
         (owner, "wbe", None),
         (owner, "lamps.backend", "x"),
-        (str(places.page), "vision.max_people", 0),
+        (str(places.dropins / "a.toml"), "vision.max_people", 0),
         ("environment", "web.jpeg_quality", "high"),
         ("command line", "camera.widht", 1),
         ("", "--set", "nonsense"),
@@ -309,7 +311,7 @@ def test_types_and_limits(places: Places, setting: str) -> None:
     ],
     ids=["broken", "twice", "UTF-16", "no section", "section is a number", "section is a list"],
 )
-@pytest.mark.parametrize("place", ["board", "owner", "page", "given"])
+@pytest.mark.parametrize("place", ["board", "owner", "given"])
 def test_a_file_that_cannot_be_used(places: Places, place: str, content: bytes, named: str) -> None:
     path: Path = getattr(places, place)
     path.write_bytes(content)
@@ -318,7 +320,7 @@ def test_a_file_that_cannot_be_used(places: Places, place: str, content: bytes, 
     assert named in problem.reason
 
 
-@pytest.mark.parametrize("place", ["owner", "given", "page"])
+@pytest.mark.parametrize("place", ["owner", "given"])
 def test_a_folder_instead_of_a_file(places: Places, place: str) -> None:
     path: Path = getattr(places, place)
     path.mkdir()
@@ -459,3 +461,65 @@ def test_a_device_is_told_which_files_its_service_could_not_see(
         config.check_places(places.load())
     assert [each.key for each in caught.value.problems] == ["vision.models", "access.certificate"]
     assert {each.file for each in caught.value.problems} == {str(places.owner)}
+
+
+# --- the page's file, which the service may write ---
+
+
+def test_what_the_page_may_set_is_its_list_and_nothing_else(
+    places: Places, caplog: pytest.LogCaptureFixture
+) -> None:
+    places.owner.write_text("[web]\nport = 9001\n")
+    places.page.write_text(
+        '[lawful]\nregion = "EU"\npurpose = "practice"\n'
+        '[engine]\nbackend = "coral"\nlibrary = "/srv/evil.so"\n'
+        '[web]\nport = 1\nhost = "0.0.0.0"\n[access]\nopen_to_network = true\n'
+        '[camera]\nbackend = "replay"\npath = "/etc/shadow"\n["x\\u001b[31m"]\nkey = 1\n'
+    )
+    found = places.load()
+    assert (found.lawful.region, found.lawful.purpose) == ("EU", "practice")
+    assert {key for key, origin in found.origins.items() if origin == str(places.page)} == PAGE_KEYS
+    assert (found.engine.backend, found.camera.backend) == ("tflite", "auto")
+    assert (found.web.port, found.web.host, found.access.open_to_network) == (9001, "127.0.0.1", False)
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "may not set this: access.open_to_network, camera.backend, camera.path" in line
+    assert "and 3 more" in line and line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[lawful\nregion = 1", "is not valid TOML"),
+        (b"\xff\xfe[\x00w\x00", "is not UTF-8"),
+        (b"lawful = 3\n", "may not set this: lawful;"),
+        (b'[lawful]\nregion = "nowhere"\n', "may not set this: lawful.region;"),
+        (b"[lawful]\nregion = [[1]]\n[web]\nprot = 1\n", "may not set this: lawful.region, web.prot;"),
+        (b"[wbe]\nport = 1\n", "may not set this: wbe.port;"),
+        (None, "cannot be read"),
+    ],
+    ids=["broken", "UTF-16", "a number", "no region", "a list", "no section", "a folder"],
+)
+def test_nothing_in_the_pages_file_stops_a_start(
+    places: Places, caplog: pytest.LogCaptureFixture, content: bytes | None, words: str
+) -> None:
+    places.page.mkdir() if content is None else places.page.write_bytes(content)
+    found = places.load()
+    assert (found.lawful.region, found.origins) == ("", {})
+    [line] = [record.getMessage() for record in caplog.records]
+    assert words in line and str(places.page) in line and "\n" not in line
+
+
+def test_a_key_of_the_pages_list_names_nothing_that_could_be_loaded_or_reached() -> None:
+    """Choices, switches and numbers alone: what takes any text, or the number of a port, may name such."""
+    for name in PAGE_KEYS:
+        section, _, key = name.partition(".")
+        kind = PLAIN[section].model_fields[key].annotation
+        assert {type(each) for each in _choices(kind)} == {str} or kind in (bool, int, float), name
+        assert not re.search(r"port|pin|host|backend", key), name
+
+
+def _choices(kind: object) -> list[object]:
+    """Every value of a `Literal`, also of one inside of it."""
+    if get_origin(kind) is not Literal:
+        return [choice for each in get_args(kind) for choice in _choices(each)]
+    return list(get_args(kind))

@@ -83,7 +83,7 @@ def test_a_trial_changes_nothing_and_replays_erasures(tmp_path):
 def test_what_a_power_cut_left_of_a_trial_goes(tmp_path, monkeypatch):
     """It is a copy of all records, which nothing else would erase."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    (tmp_path / "page.toml").write_text("[web]\nprot = 80\n")  # settings that are faulty now
+    monkeypatch.setenv("INTERVIEW_GRADER__WEB__PROT", "80")  # settings that are faulty now
     for command in ("try", "fit"):
         (tmp_path / "trial-x").mkdir()
         (tmp_path / "trial-x" / "records.db").write_text("numbers of people")

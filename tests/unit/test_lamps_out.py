@@ -10,7 +10,7 @@ import pytest
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from appliance import gave_up, gpio, lamps_out
+from appliance import gave_up, gpio, lamps_out, layers
 
 
 @pytest.fixture
@@ -60,9 +60,9 @@ def test_a_mistake_about_the_lamps_is_not_told_twice(
 def test_a_file_that_cannot_be_read_may_name_other_pins(
     pins: MockFactory, monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:
-    state = tmp_path / "interview-grader"
-    state.mkdir()
-    (state / "page.toml").write_text("[lamps\n")
+    owner = tmp_path / "config.toml"
+    owner.write_text("[lamps\n")
+    monkeypatch.setattr(layers, "OWNER_FILE", owner)
     monkeypatch.delenv("INTERVIEW_GRADER__LAMPS__BACKEND")
     assert gave_up.main() == 0
     assert pins.pins == {}

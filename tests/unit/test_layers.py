@@ -72,7 +72,7 @@ PEERS: list[tuple[str, str]] = [
     ("engines.*", "derived"),
     ("cameras.replay", "pictures"),
     ("manifest", "toml"),
-    ("config layers", "registry settings layers toml"),
+    ("config layers", "registry settings layers toml pagefile"),
     ("vision.tracker", "vision.assignment"),
     ("vision.view", "vision.camera_shift"),
     ("vision.nods vision.body vision.movement", "vision.history vision.view vision.nods vision.body"),
@@ -102,8 +102,8 @@ STATIC_IMPORTS_OF_BACKENDS: list[tuple[str, str]] = [
 LIBRARIES: dict[str, str] = {
     "numpy": "*",
     "cv2": "vision.* cameras.* sinks.* pictures aiming build offline bench evaluation.thumbnails",
-    "pydantic": "settings config config_reference manifest registry build build_engine cameras.* engines.*"
-    " sinks.* web.* evaluation.boxes report_models access.files access.accounts access.tokens",
+    "pydantic": "settings config layers config_reference manifest registry build build_engine cameras.*"
+    " engines.* sinks.* web.* evaluation.boxes report_models access.files access.accounts access.tokens",
     "argon2": "access.passwords",
     "cryptography": "access.certificate store.backup",
     "itsdangerous": "access.cookies",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,15 @@ def test_without_cuda_python_what_to_install_is_named(
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(BackendMissing, match="pip install 'cuda-python<13'"):
         TensorRT(MODEL, TensorRTSettings(**settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it is root that takes nothing of others")
+@pytest.mark.parametrize("what", ["plan", "folder"])
+def test_root_runs_no_engine_that_another_user_could_have_put_there(
+    nvidia: tuple[Any, Any], settings: dict[str, str], what: str
+) -> None:
+    wanted = TensorRTSettings(**settings)  # type: ignore[arg-type]
+    plan = TensorRT.build(MODEL, wanted)
+    os.chown(plan if what == "plan" else plan.parent, 65534, -1)
+    with pytest.raises(ModelError, match="belongs to another user"):
+        TensorRT(MODEL, wanted)

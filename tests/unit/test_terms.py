@@ -53,7 +53,8 @@ def test_the_page_file_is_read_at_the_next_start(tmp_path: Path) -> None:
 
 def test_other_settings_of_the_page_stay(tmp_path: Path) -> None:
     page = PageFile(tmp_path / "state")
-    page.put("web", {"max_viewers": 3})
+    page.path.parent.mkdir()
+    page.path.write_text("[web]\nmax_viewers = 3\n")
     page.put("lawful", {"region": "EU"})
     page.put("lawful", {"purpose": "practice"})
     assert toml.read(page.path) == {
@@ -61,6 +62,12 @@ def test_other_settings_of_the_page_stay(tmp_path: Path) -> None:
         "lawful": {"region": "EU", "purpose": "practice"},
     }
     assert [each.name for each in page.path.parent.iterdir()] == ["page.toml"]
+
+
+def test_the_page_sets_nothing_that_is_not_on_its_list(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"may not set engine\.library"):
+        PageFile(tmp_path).put("engine", {"library": "/srv/evil.so"})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_page_file_that_is_broken_is_left_alone(tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""What the updater asks the service: on this device only, whatever the service says."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from device import service
+from device.faults import DeviceError, Refused
+
+HEALTHY = json.dumps({"status": "idle"}).encode()
+
+
+class Answering(http.server.ThreadingHTTPServer):
+    """Keeps what it was asked, and answers `body`, or sends on to `elsewhere`."""
+
+    def __init__(self, address: str) -> None:
+        self.asked: list[str] = []
+        self.body, self.elsewhere = HEALTHY, ""
+        super().__init__((address, 0), _Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.server_address[0]!s}:{self.server_port}"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Answering
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        self.send_response(302 if self.server.elsewhere else 200)
+        self.send_header("Location", self.server.elsewhere)
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def answering() -> Iterator[Answering]:
+    with Answering("127.0.0.1") as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def status_line(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the service says of itself; to be filled in."""
+    said = {"StatusText": "", "MainPID": "7"}
+    monkeypatch.setattr(service, "show", lambda key, unit="": said[key])
+    monkeypatch.setattr(service, "succeeds", lambda *words: True)
+    monkeypatch.setattr(service, "last_words", lambda: "nothing")
+    return said
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://192.0.2.1:80",
+        "https://evil.example:443",
+        "http://0.0.0.0:80",
+        "https://[2001:db8::1]:443",
+        "http://127.0.0.1.evil.example:80",
+        "http://127.1:80",
+    ],
+)
+def test_no_other_address_is_opened(
+    status_line: dict[str, str], monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    def opened(*arguments: object, **more: object) -> None:
+        raise AssertionError(f"opened: {arguments}")
+
+    status_line["StatusText"] = f"open {address}/"
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", opened)
+    with pytest.raises(DeviceError, match="expected this device's own"):
+        service.ask("/healthz")
+    with pytest.raises(Refused, match="perhaps live"):
+        service.refuse_while_live()
+    service.wait_steady(1.0, 0.0)
+    assert service.wait_healthy() == f"not asked: it serves {address} only"
+
+
+def test_what_listens_everywhere_is_asked_here(status_line: dict[str, str]) -> None:
+    with answering() as server:
+        status_line["StatusText"] = f"serving http://localhost:{server.server_port}/"
+        assert service.ask("/healthz") == {"status": "idle"}
+        assert service.address() == server.url, "not a name, which could be looked up"
+
+
+def test_the_loopback_is_asked_and_sends_nobody_on(status_line: dict[str, str]) -> None:
+    with answering() as server, answering() as other:
+        status_line["StatusText"] = f"open {server.url}/"
+        assert service.ask("/healthz") == {"status": "idle"}
+        server.elsewhere = f"{other.url}/stolen"
+        assert service.ask("/healthz") == {"status": "idle"}, "the answer itself, not what it points to"
+        assert other.asked == [] and server.asked == ["/healthz"] * 2
+
+
+def test_an_answer_without_an_end_is_no_answer(status_line: dict[str, str]) -> None:
+    with answering() as server:
+        status_line["StatusText"] = f"open {server.url}/"
+        server.body = b" " * (2 << 20) + HEALTHY
+        with pytest.raises(DeviceError, match="does not end"):
+            service.ask("/healthz")
