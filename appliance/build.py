@@ -114,7 +114,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         audit=audit,
         longest_s=3600 * config.session.longest_hours,
     )
-    store.on_stopped = lambda id, reason: session.stop_recording("timer")
+    store.on_stopped = lambda id, reason: session.stop_recording("timer", id)
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
     shared = Shared(health, session, viewers, jpegs)
