@@ -52,8 +52,8 @@ log = logging.getLogger("appliance.build")
 AUTO_ORDER = ("csi", "usb", "demo")
 """Which cameras `auto` looks for, the first one there wins."""
 
-LIMITS_S = {"capture": 15.0, "vision": 10.0, "sink-stream": 10.0, "sink-lamps": 10.0, "sink-recorder": 20.0}
-"""How long one step of each worker may take; opening a camera is slow."""
+LIMITS_S = {"capture": 15.0, "vision": 10.0, "sink-stream": 10.0, "sink-lamps": 10.0, "sink-recorder": 120.0}
+"""How long one step of each worker may take; opening a camera is slow, and a worn card much slower."""
 
 
 @dataclass(frozen=True)

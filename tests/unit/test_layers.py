@@ -23,13 +23,18 @@ LONGEST_MODULE = 300
 # A module imports only modules of lower levels. Names are relative to the package; the first match counts.
 LEVELS: list[tuple[int, str]] = [
     (0, "cameras engines vision evaluation"),
-    (0, "values errors notify palette resources environment signals lawful files journal poweroff"),
+    (
+        0,
+        "values errors notify palette resources environment signals lawful files journal poweroff",
+    ),
     (
         1,
-        "ports background handoff health config registry store store.* audit viewers manifest notice toml wire pictures",
+        "ports handoff health config registry store store.* audit viewers manifest notice toml wire pictures",
     ),
     (1, "settings layers pagefile gpio standing diary changes updated ranking agreement derived board"),
-    (1, "jetson_gpio"),
+    (1, "jetson_gpio background"),
+    (0, "scheduling selfcheck"),
+    (1, "web.threads"),
     (1, "access access.files access.passwords access.cookies access.limits access.uses"),
     (2, "access.accounts access.tokens access.certificate"),
     (3, "access.gate access.reset"),
@@ -37,7 +42,10 @@ LEVELS: list[tuple[int, str]] = [
     (1, "vision.history vision.camera_shift vision.view vision.nods vision.body"),
     (1, "vision.pose vision.smoothing vision.pace"),
     (1, "vision.regions vision.suppression vision.choice vision.known vision.agreed"),
-    (1, "sinks.drawing sinks.bank web.connection web.listener web.server web.websocket web.crowd web.tls"),
+    (
+        1,
+        "sinks.drawing sinks.bank web.connection web.listener web.server web.websocket web.crowd web.tls",
+    ),
     (1, "evaluation.figures evaluation.labels evaluation.tables"),
     (2, "evaluation.datasets evaluation.matching"),
     (3, "evaluation.boxes"),
