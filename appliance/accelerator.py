@@ -127,8 +127,14 @@ class Accelerator:
         if self._probe is None:
             if now >= self._next:
                 nowhere = subprocess.DEVNULL
-                self._probe = subprocess.Popen(self._command, stdin=nowhere, stdout=nowhere, stderr=nowhere)
-                self._next = now + _PROBE_S
+                try:
+                    self._probe = subprocess.Popen(
+                        self._command, stdin=nowhere, stdout=nowhere, stderr=nowhere
+                    )
+                    self._next = now + _PROBE_S
+                except OSError as error:  # no descriptor or process is free now
+                    log.warning("%s cannot be tried now: %s", self.name, error)
+                    self._next = now + self.pause_s
             return False
         code = self._probe.poll()
         if code is None and now < self._next:

@@ -52,8 +52,8 @@ log = logging.getLogger("appliance.build")
 AUTO_ORDER = ("csi", "usb", "demo")
 """Which cameras `auto` looks for, the first one there wins."""
 
-LIMITS_S = {"capture": 15.0, "vision": 10.0, "sink-stream": 10.0, "sink-lamps": 10.0, "sink-recorder": 20.0}
-"""How long one step of each worker may take; opening a camera is slow."""
+LIMITS_S = {"capture": 15.0, "vision": 10.0, "sink-stream": 10.0, "sink-lamps": 10.0, "sink-recorder": 120.0}
+"""How long one step of each worker may take; opening a camera is slow, and a worn card much slower."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         audit=audit,
         longest_s=3600 * config.session.longest_hours,
     )
-    store.on_stopped = lambda id, reason: session.stop_recording("timer")
+    store.on_stopped = lambda id, reason: session.stop_recording("timer", id)
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
     shared = Shared(health, session, viewers, jpegs)

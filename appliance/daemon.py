@@ -6,13 +6,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from appliance.access.reset import say_first_code
+from appliance.background import BackgroundWriter
 from appliance.build import make_appliance
 from appliance.config import Config
 from appliance.errors import WorkerStuck
 from appliance.notify import Notifier
+from appliance.scheduling import Scheduling
+from appliance.selfcheck import PATIENCE, SelfCheck, give_up
+from appliance.standing import since_boot
 from appliance.strain import Strain
 from appliance.web.listener import network_url
 from appliance.web.server import Server
@@ -27,6 +33,36 @@ STOP_S = 5.0
 _SERVERS_S, _REMIND_S = 2.0, 600.0
 
 
+LONGEST_GAP_S = 60.0
+"""After so many seconds in which nothing ran, asleep or stopped, people confirm who is in view."""
+
+DISK_S = 20.0
+"""A slow card gets so much more time at the stop for what is still to be written."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How much later than it should have been a tick came, in seconds by two clocks."""
+
+    monotonic: float = 0.0
+    boot: float = 0.0
+    """Sleep included."""
+
+
+class TickClock:
+    """Notices that the process stood still. Belongs to one thread."""
+
+    def __init__(self) -> None:
+        self._seen = time.monotonic(), since_boot()
+
+    def gap(self) -> Gap:
+        """How late this tick is, after the last one."""
+        before, now = self._seen, (time.monotonic(), since_boot())
+        self._seen = now
+        late = [max(0.0, after - at - TICK_S) for at, after in zip(before, now, strict=True)]
+        return Gap(*late)
+
+
 class Daemon:
     """Runs one appliance until a signal, the end of its clip, or a fault."""
 
@@ -36,6 +72,9 @@ class Daemon:
         self._faults: list[str] = []
         self._notifier = Notifier()
         self._strain = Strain()
+        self._writer, self._scheduling, self._selfcheck = BackgroundWriter(), Scheduling(), SelfCheck()
+        self._clock = TickClock()
+        self._failed_ticks = 0
         self._appliance = make_appliance(config, stop=self._stop, failed=self._fail)
 
     def run(self, announce: Callable[[str], None]) -> int:
@@ -56,6 +95,7 @@ class Daemon:
             self._say_how()
             announce(self._url)
             self._notifier.ready(f"serving {self._url}")
+            self._clock.gap()  # what came before was no tick
             self._watch()
         finally:
             self._stop_all(listeners)
@@ -63,21 +103,40 @@ class Daemon:
 
     def _watch(self) -> None:
         """Tick until the stop: feed the watchdog only while every worker moves."""
-        appliance, remind_at = self._appliance, time.monotonic() + _REMIND_S
+        remind_at = time.monotonic() + _REMIND_S
         while not self._stop.wait(TICK_S):
             try:
-                appliance.health.check_beats()
+                self._tick()
+                if time.monotonic() >= remind_at:
+                    remind_at += _REMIND_S
+                    self._warn_if_open()
             except WorkerStuck as stuck:
-                if appliance.accelerator:
-                    appliance.accelerator.blame()
                 self._fail(str(stuck))
+                if self._appliance.accelerator:
+                    self._writer.submit("the fault of the accelerator", self._appliance.accelerator.blame)
                 return
-            appliance.site.session.tick()
-            appliance.health.strain = self._strain.look()
-            self._notifier.alive()
-            if time.monotonic() >= remind_at:
-                self._warn_if_open()
-                remind_at += _REMIND_S
+            except (OSError, RuntimeError, MemoryError) as error:
+                self._failed_ticks += 1  # passing, as when descriptors are short: not fed, and tried again
+                with suppress(MemoryError):
+                    log.error("a tick failed: %s: %s", type(error).__name__, error)
+            if max(self._failed_ticks, self._selfcheck.failures) >= PATIENCE:
+                give_up()
+
+    def _tick(self) -> None:
+        appliance, gap_s = self._appliance, self._clock.gap()
+        # Time in which the whole process stood still, or got no processor, is no worker's fault.
+        appliance.health.forgive(gap_s.monotonic + self._scheduling.denied_s())
+        if gap_s.boot > LONGEST_GAP_S:
+            appliance.site.session.doubt(gap_s.boot)
+        appliance.health.check_beats()
+        for server in appliance.servers:
+            server.check_moving()
+        appliance.site.session.tick()
+        if not self._selfcheck.passes():
+            return
+        appliance.health.strain = self._strain.look()
+        self._notifier.alive()
+        self._failed_ticks = 0
 
     def _stop_all(self, listeners: list[threading.Thread]) -> None:
         """Events first, joins after, one deadline for all."""
@@ -96,16 +155,31 @@ class Daemon:
             *(partial(self._join, worker, all_by) for worker in appliance.consumers),
             *(partial(self._join_listener, listener) for listener in listeners),
             appliance.site.session.close,
-            appliance.store.close,
             appliance.lamps.close,
+            self._write_all,
         ]
         for step in steps:
             try:
                 step()
             except Exception:
                 # The second of two catch-alls of the program: one failing step must not stop the walk.
-                log.exception("while stopping")
+                with suppress(MemoryError):
+                    log.exception("while stopping")
         log.info("stopped")
+
+    def _write_all(self) -> None:
+        """Wait for the disk: a slow card gets more time than the rest, and the service manager is told."""
+        end = time.monotonic() + DISK_S
+        left = self._flushed(self._appliance.site.session.flush, end)
+        self._writer.submit("the end of the records", self._appliance.store.close)
+        left += self._flushed(self._writer.flush, end)
+        for what in left:
+            self._fail(f"{what} was not written in time: the disk does not answer")
+
+    def _flushed(self, flush: Callable[[float], list[str]], end: float) -> list[str]:
+        while (left := flush(TICK_S)) and time.monotonic() < end:
+            self._notifier.extend(TICK_S + STOP_S)
+        return left
 
     @property
     def _url(self) -> str:
@@ -151,6 +225,6 @@ class Daemon:
             )
 
     def _fail(self, reason: str) -> None:
-        log.error("%s", reason)
         self._faults.append(reason)
-        self._stop.set()
+        self._stop.set()  # first: without memory the line may fail
+        log.error("%s", reason)

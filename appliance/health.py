@@ -74,6 +74,13 @@ class Health:
         with self._lock:
             self._beats[worker] = (time.monotonic(), limit_s, stage)
 
+    def forgive(self, seconds: float) -> None:
+        """So many seconds do not count for any worker: nobody could have moved in them."""
+        now = time.monotonic()
+        with self._lock:
+            for worker, (at, limit_s, stage) in self._beats.items():
+                self._beats[worker] = (min(at + seconds, now), limit_s, stage)
+
     def forget(self, worker: str) -> None:
         """The worker has ended; it owes no more beats."""
         with self._lock:

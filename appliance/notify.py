@@ -35,6 +35,10 @@ class Notifier:
         """The stop has begun."""
         self._send("STOPPING=1")
 
+    def extend(self, seconds: float) -> None:
+        """The stop goes on, and is to be waited for so much longer."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+
     def _send(self, message: str) -> None:
         try:
             self._notify(message)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
+import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
+
+LONGEST_STOP_S = 30.0
+"""A stop that takes longer hangs somewhere, whoever asked for it: the process ends with 1."""
+
+_LOOK_S = 1.0
+_LATE = b"ERROR appliance.signals: the stop hangs: the process ends\n"
 
 
 @contextmanager
@@ -38,8 +47,22 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 def _watch(reader: int, stop: threading.Event) -> None:
-    stopping = False
-    while number := os.read(reader, 1):
+    stopping, end = False, math.inf
+    while True:
+        try:
+            if end == math.inf and stop.is_set():
+                end = time.monotonic() + LONGEST_STOP_S
+            if time.monotonic() > end:
+                os.write(2, _LATE)
+                os._exit(1)
+            if not select.select([reader], [], [], _LOOK_S)[0]:
+                continue
+            number = os.read(reader, 1)
+        except MemoryError:  # it may come back, and this thread must be there then
+            time.sleep(_LOOK_S)
+            continue
+        if not number:
+            return
         if number[0] not in _STOPS:
             continue
         if stopping:

@@ -87,3 +87,8 @@ def new_sitting(people: int, notice: Notice, source: str) -> tuple[Sitting, str]
 def digest(token: str) -> str:
     """The SHA-256 of a token, hexadecimal, whatever characters it has."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def since_boot() -> float:
+    """Seconds since the machine was started, sleep included: a night's sleep ends an agreement too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

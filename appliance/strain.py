@@ -43,7 +43,11 @@ class Strain:
         if now < self._next:
             return self.reason
         self._next = now + EVERY_S
-        seen = self._asked()
+        try:
+            seen = self._asked()
+        except OSError as error:  # as when descriptors are short: the next look may tell
+            log.debug("the board cannot be asked: %s", error)
+            return self.reason
         self._same = self._same + 1 if bool(seen) == bool(self._seen) else 1
         self._seen = seen
         if seen and (self.reason or self._same >= _BEGINS):

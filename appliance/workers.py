@@ -63,7 +63,9 @@ class Worker:
                     self._finish()
         except Exception as error:
             # The first of two catch-alls of the program: a dead part takes the process with it, loudly.
-            log.exception("%s died", self.name)
-            self._failed(f"{self.name} died: {type(error).__name__}: {error}")
+            try:
+                log.exception("%s died", self.name)
+            finally:  # without memory the log fails too
+                self._failed(f"{self.name} died: {type(error).__name__}: {error}")
         finally:
             self._health.forget(self.name)

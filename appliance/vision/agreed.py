@@ -43,7 +43,7 @@ class Places:
 
     def __init__(self, agreed: Agreed) -> None:
         self.agreed = agreed
-        self._unused = agreed.people
+        self._unused = 0 if agreed.unconfirmed else agreed.people
         self._holders: dict[int, tuple[Box, float]] = {}
         self._left: list[_Left] = []
         self._fit_since: dict[int, float] = {}

@@ -14,7 +14,6 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -23,18 +22,20 @@ from cheroot.server import HTTPConnection, HTTPRequest, HTTPServer
 from cheroot.ssl import Adapter
 from cheroot.wsgi import Gateway_10
 
+from appliance.errors import WorkerStuck
 from appliance.web.connection import BUSY, CONNECTION, MAX_BODY_BYTES, Connection, Wire
 from appliance.web.crowd import Crowd
 from appliance.web.listener import listen
+from appliance.web.threads import Threads
 from appliance.web.tls import Pair, Tls
 
 BODY_S = 5.0  # a whole request body must have come by then
 REFUSED_BODY_S = 0.2  # the rest of one that nobody reads: cut off at once, its answer might never be seen
+LISTENER_S = 10.0  # a connection is handed over in far less, or the listener hangs
 BACKLOG = 64
 WAITING = 256  # silent connections: each costs a descriptor and no thread
-GRACE_S = 1.0  # for answers under way when the server stops; a WebSocket notices within 0.5 s
 
-_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # some will come back
+_GONE = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)  # of accept(): the listener itself; all others pass
 
 _log = logging.getLogger("appliance.web")
 
@@ -117,56 +118,11 @@ class _Gateway(Gateway_10):
         return super().start_response(status, headers, exc_info)
 
 
-class _Threads:
-    """Cheroot's thread pool, by the interface it documents: `http-1` to `http-<limit>`, made when needed."""
-
-    def __init__(self, server: _HttpServer, limit: int, name: str) -> None:
-        self._server, self._name = server, name
-        self._places: list[tuple[threading.Thread, HTTPConnection] | None] = [None] * limit
-
-    def start(self) -> None: ...  # a thread starts with its connection
-
-    def put(self, conn: HTTPConnection) -> None:
-        for number, place in enumerate(self._places):
-            if place is None or not place[0].is_alive():
-                name = f"{self._name}-{number + 1}"
-                thread = threading.Thread(target=self._attend, args=(conn,), name=name, daemon=True)
-                self._places[number] = (thread, conn)
-                thread.start()
-                return
-        raise queue.Full
-
-    def stop(self, timeout: float) -> None:
-        by = monotonic() + timeout
-        for _thread, conn in self.busy(min(by - timeout / 3, monotonic() + GRACE_S)):
-            conn.socket.shutdown()
-        for thread, _conn in self.busy(by):
-            _log.error("%s did not end within %.1f s", thread.name, timeout)
-
-    def busy(self, by: float = 0.0) -> list[tuple[threading.Thread, HTTPConnection]]:
-        """Who still runs at the monotonic second `by`; waits for all until then."""
-        places = [place for place in self._places if place is not None]
-        for thread, _conn in places:
-            thread.join(max(0.0, by - monotonic()))
-        return [place for place in places if place[0].is_alive()]
-
-    def _attend(self, conn: HTTPConnection) -> None:
-        try:
-            while conn.communicate():  # type: ignore[no-untyped-call]
-                if not conn.socket.has_data():
-                    return self._server.put_conn(conn)  # to wait for its next request without a thread
-        except OSError as error:  # cheroot could not even send its answer to a broken request
-            _log.debug("a connection broke: %s", error)
-        with suppress(OSError):
-            conn.socket.arrived(MAX_BODY_BYTES)  # closing over unread bytes is a reset: no answer arrives
-        conn.close()
-        return None
-
-
 class _HttpServer(HTTPServer):
     ConnectionClass = _HttpConnection
     expiration_interval = 0.2  # seconds; also how long a stop waits for the listener
     _connections: Any
+    handing_over_since: float | None = None
 
     def __init__(self, app: WsgiApp, listener: socket.socket, limit: int, crowd: Crowd, name: str) -> None:
         self.crowd = crowd
@@ -174,7 +130,7 @@ class _HttpServer(HTTPServer):
         self.wsgi_app, self._listener = app, listener
         self.software = self.server_name
         self.request_queue_size, self.keep_alive_conn_limit = BACKLOG, WAITING
-        self.requests = _Threads(self, limit, name)
+        self.requests = Threads(self, limit, name)
         self.stopping = threading.Event()
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
@@ -182,6 +138,13 @@ class _HttpServer(HTTPServer):
         return self._listener
 
     def process_conn(self, conn: _HttpConnection) -> None:
+        self.handing_over_since = monotonic()
+        try:
+            self._hand_over(conn)
+        finally:
+            self.handing_over_since = None
+
+    def _hand_over(self, conn: _HttpConnection) -> None:
         if conn.last_used is None:
             conn.counted = self.crowd.join(conn.remote_addr)
             if not conn.counted:
@@ -204,8 +167,8 @@ class _HttpServer(HTTPServer):
         while self.ready:
             try:
                 self._connections.run(self.expiration_interval)
-            except OSError as error:
-                if error.errno not in _SCARCE:
+            except (OSError, RuntimeError, MemoryError) as error:
+                if getattr(error, "errno", None) in _GONE:
                     raise
                 _log.warning("cannot take connections now: %s", error)
                 self.stopping.wait(self.expiration_interval)
@@ -282,6 +245,12 @@ class Server:
             raise RuntimeError("serve() before bind()")
         self._server.serve()
 
+    def check_moving(self) -> None:
+        """Raises `WorkerStuck` when the listener hangs: a new thread may never say that it began."""
+        since = self._server.handing_over_since if self._server else None
+        if since is not None and monotonic() - since > LISTENER_S:
+            raise WorkerStuck(f"{self.name} has not moved for {monotonic() - since:.1f} s")
+
     def stop(self, deadline_s: float = 3.0) -> list[str]:
         """End every thread of the server; returns the names of those still alive after `deadline_s` seconds.
 
@@ -291,6 +260,10 @@ class Server:
         if self._server is None:
             return []
         self._server.stopping.set()
+        try:
+            self.check_moving()
+        except WorkerStuck:
+            return [self.name]
         threads_s = max(0.1, deadline_s - self._server.expiration_interval)
         self._server.shutdown_timeout = threads_s  # type: ignore[assignment]
         self._server.stop()

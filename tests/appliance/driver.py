@@ -195,9 +195,10 @@ class Daemon:
         headers = {} if content is None else {"Content-Type": "application/json"}
         return self.request(path, "POST", body=body, headers={**headers, **more.pop("headers", {})}, **more)
 
-    def start_session(self, **more: object) -> Answer:
+    def start_session(self, *, limit_s: float = 15.0, **more: object) -> Answer:
         """Agree to the notice that is in force; `people` and `seat` as given."""
-        return self.post("/api/session/start", agreement(self.state()["notice"]["version"]) | more)
+        wanted = agreement(self.state()["notice"]["version"]) | more
+        return self.post("/api/session/start", wanted, limit_s=limit_s)
 
     def stop_session(self) -> Answer:
         return self.post("/api/session/stop")

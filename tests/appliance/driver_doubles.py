@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance import build, cli, registry, standing, strain
+from appliance import build, cli, notify, registry, standing, strain
 from appliance.engines.tflite import TFLite
 from appliance.errors import CameraLost
 from appliance.pictures import Clip
@@ -32,6 +32,15 @@ AIM = "TEST_AIM_S"
 
 BOARD = "TEST_BOARD"
 """Environment variable: the folder that stands for /sys; it is asked often."""
+
+SYNC = "TEST_SYNC_S"
+"""Environment variable: how long the disk takes for one sync."""
+
+FED = "TEST_FED"
+"""Environment variable: a file to which a line is added with each word to the service manager: when, what."""
+
+GAP = "TEST_GAP_S"
+"""Environment variable: after so many seconds in which nothing ran, people confirm who is there."""
 
 FPS = 20.0
 MARK = 64
@@ -189,6 +198,23 @@ def noting(folder: Path) -> list[str]:
     return ["--camera", f"living:{record}", *(part for text in settings for part in ("--set", text))]
 
 
+def _make_slow(seconds: float) -> None:
+    """A worn card: each sync of a file takes so long, and so does the end of a record."""
+    from appliance.store import Store
+
+    sync, end = os.fsync, Store.end
+
+    def slow_sync(descriptor: int) -> None:
+        time.sleep(seconds)
+        sync(descriptor)
+
+    def slow_end(store: Store, id: str, ending: str = "stopped") -> None:
+        time.sleep(seconds)
+        end(store, id, ending)
+
+    os.fsync, Store.end = slow_sync, slow_end  # type: ignore[assignment,method-assign]
+
+
 def main() -> int:
     here = "tests.appliance.driver_doubles"
     registry.CAMERAS.update(living=f"{here}:Living", calm=f"{here}:Calm")
@@ -198,6 +224,20 @@ def main() -> int:
         build.LIMITS_S = dict.fromkeys(build.LIMITS_S, float(os.environ[LIMIT]))
     if AIM in os.environ:
         standing.AIM_S = float(os.environ[AIM])
+    if SYNC in os.environ:
+        _make_slow(float(os.environ[SYNC]))
+    if FED in os.environ:
+        fed = Path(os.environ[FED])
+
+        def send(message: str) -> None:
+            with fed.open("a", encoding="ascii") as file:
+                file.write(f"{time.monotonic()} {message.splitlines()[0]}\n")
+
+        notify._sender = lambda: send
+    if GAP in os.environ:
+        from appliance import daemon
+
+        daemon.LONGEST_GAP_S = float(os.environ[GAP])
     if BOARD in os.environ:
         strain.SYS, strain.EVERY_S = Path(os.environ[BOARD]), 0.5
     return cli.main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import http.client
 import json
 import logging
@@ -24,7 +25,7 @@ from flask import Flask, Response, request
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from appliance.errors import CameraLost, ConfigError, SlotClosed
+from appliance.errors import CameraLost, ConfigError, SlotClosed, WorkerStuck
 from appliance.handoff import Slot
 from appliance.web.connection import MAX_BODY_BYTES
 from appliance.web.crowd import Crowd
@@ -557,3 +558,74 @@ def test_fail__certificate_that_cannot_be_read(probe: Probe, tmp_path: Path) -> 
 )
 def test_ok__url(probe: Probe, host: str, url: str) -> None:
     assert Server(probe.app, host, 80, max_connections=1).url == url
+
+
+# What passes by itself
+
+
+class Failing:
+    """A listening socket whose next `accept` fails."""
+
+    def __init__(self, real: socket.socket, error: Exception) -> None:
+        self._real, self._errors = real, [error]
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self._errors:
+            raise self._errors.pop()
+        return self._real.accept()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(
+            OSError(getattr(errno, name), name)
+            for name in ("EPROTO", "EPERM", "ENETDOWN", "ENONET", "EMFILE")
+        ),
+        MemoryError(),
+    ],
+    ids=str,
+)
+def test_ok__accept_that_fails_for_a_moment_ends_nothing(probe: Probe, error: Exception) -> None:
+    with running(probe) as server:
+        assert server._server is not None
+        failing = Failing(server._server.socket, error)
+        server._server.socket = failing  # type: ignore[assignment]
+        assert answers(server)
+        assert failing._errors == [], "it was asked and failed"
+
+
+def test_ok__a_thread_that_cannot_start_costs_one_connection(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(probe) as server:
+        start, refused = threading.Thread.start, []
+
+        def refuse(thread: threading.Thread) -> None:
+            if thread.name.startswith("http-") and not refused:
+                refused.append(thread.name)
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert fetch(server, "/hello").status == 503
+        assert refused == ["http-1"]
+        assert answers(server)
+
+
+def test_fail__listener_that_hangs_is_named(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.web.server.LISTENER_S", 0.1)
+    server = Server(probe.app, "127.0.0.1", 0, max_connections=1)
+    server.check_moving()
+    server.bind()
+    server.check_moving()
+    assert server._server is not None
+    server._server.handing_over_since = monotonic() - 1.0
+    with pytest.raises(WorkerStuck, match=r"^http has not moved"):
+        server.check_moving()
+    assert server.stop() == ["http"]
+    server._server.handing_over_since = None
+    assert server.stop() == []

@@ -86,3 +86,22 @@ def test_opening_that_ends_well_leaves_what_was_known(tmp_path: Path) -> None:
     with stick.opening():
         assert new(marker).pause_s == 2 * EVERY_S
     assert new(marker).fault == "" and new(marker).pause_s == EVERY_S
+
+
+def test_a_probe_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stick, refused = new(tmp_path / "marker"), []
+
+    def none_left(*words: object, **more: object) -> None:
+        refused.append(words)
+        raise OSError(24, "Too many open files")
+
+    stick.lost("it went away")
+    with monkeypatch.context() as patch:
+        patch.setattr("subprocess.Popen", none_left)
+        deadline = time.monotonic() + 10
+        while not refused:
+            assert not stick.tried_again() and time.monotonic() < deadline
+            time.sleep(0.01)
+    wait_until_back(stick)

@@ -149,3 +149,9 @@ def test_whatever_is_seen_no_more_than_agreed_and_only_who_is_in_view(
         found = room.see(faces, 0.4)
         assert len(found) <= people
         assert found <= set(faces)
+
+
+def test_until_somebody_confirms_nobody_has_a_place() -> None:
+    places = Places(Agreed(1, unconfirmed=True))
+    for tenth in range(100):
+        assert places.take({1: Box(10, 10, 50, 50)}, frozenset({1}), (200, 200), tenth / 10) == frozenset()

@@ -57,3 +57,55 @@ def test_the_lamps_are_tested_while_nobody_could_open_the_camera(
     monkeypatch.setattr(appliance.lamps, "test", test)
     assert daemon.run(lambda url: daemon._stop.set()) == 0
     assert seen == [None] * 5, "no worker has begun"
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many files"), MemoryError(), RuntimeError("no thread")])
+def test_a_tick_that_fails_now_and_then_ends_nothing(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr("appliance.daemon.TICK_S", 0.01)
+    ticks = 0
+
+    def look() -> str:
+        nonlocal ticks
+        ticks += 1
+        if ticks == 20:
+            daemon._stop.set()
+        if ticks % 2:
+            raise error
+        return ""
+
+    monkeypatch.setattr(daemon._strain, "look", look)
+    assert daemon.run(lambda url: None) == 0
+    assert ticks == 20
+
+
+def test_ticks_that_all_fail_end_the_process(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    class GaveUp(Exception):
+        """In place of the end of the process that runs the tests."""
+
+    def give_up() -> None:
+        raise GaveUp
+
+    def look() -> str:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("appliance.daemon.TICK_S", 0.01)
+    monkeypatch.setattr("appliance.daemon.give_up", give_up)
+    monkeypatch.setattr(daemon._strain, "look", look)
+    with pytest.raises(GaveUp):
+        daemon.run(lambda url: None)
+
+
+def test_a_disk_that_never_answers_is_named_at_the_stop(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr("appliance.daemon.DISK_S", 0.1)
+    monkeypatch.setattr(daemon._appliance.store, "close", lambda: answers.wait(60))
+    with caplog.at_level(logging.ERROR, "appliance.daemon"):
+        assert daemon.run(lambda url: daemon._stop.set()) == 1
+    answers.set()
+    assert [
+        "the end of the records was not written in time" in each.getMessage() for each in caplog.records
+    ] == [True]

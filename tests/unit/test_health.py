@@ -64,6 +64,21 @@ def test_the_next_beat_renews_the_promise(health: Health, clock: Clock) -> None:
         health.check_beats()
 
 
+def test_time_in_which_nobody_could_move_counts_for_nobody(health: Health, clock: Clock) -> None:
+    health.beat("vision", 10.0)
+    clock.now += 3600.0
+    health.beat("capture", 15.0)
+    health.forgive(3595.0)
+    health.check_beats()
+    clock.now += 5.5
+    with pytest.raises(WorkerStuck, match=r"^vision .*10\.5 s"):
+        health.check_beats()
+    health.forget("vision")
+    clock.now += 10.0
+    with pytest.raises(WorkerStuck, match=r"^capture .*15\.5 s"):
+        health.check_beats()
+
+
 def test_since_moves_only_when_the_state_changes(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
     wall = Clock()
     monkeypatch.setattr(time, "time", wall)

@@ -23,13 +23,18 @@ LONGEST_MODULE = 300
 # A module imports only modules of lower levels. Names are relative to the package; the first match counts.
 LEVELS: list[tuple[int, str]] = [
     (0, "cameras engines vision evaluation"),
-    (0, "values errors notify palette resources environment signals lawful files journal poweroff"),
+    (
+        0,
+        "values errors notify palette resources environment signals lawful files journal poweroff",
+    ),
     (
         1,
         "ports handoff health config registry store store.* audit viewers manifest notice toml wire pictures",
     ),
     (1, "settings layers pagefile gpio standing diary changes updated ranking agreement derived board"),
-    (1, "jetson_gpio"),
+    (1, "jetson_gpio background"),
+    (0, "scheduling selfcheck"),
+    (1, "web.threads"),
     (1, "access access.files access.passwords access.cookies access.limits access.uses"),
     (2, "access.accounts access.tokens access.certificate"),
     (3, "access.gate access.reset"),
@@ -37,7 +42,10 @@ LEVELS: list[tuple[int, str]] = [
     (1, "vision.history vision.camera_shift vision.view vision.nods vision.body"),
     (1, "vision.pose vision.smoothing vision.pace"),
     (1, "vision.regions vision.suppression vision.choice vision.known vision.agreed"),
-    (1, "sinks.drawing sinks.bank web.connection web.listener web.server web.websocket web.crowd web.tls"),
+    (
+        1,
+        "sinks.drawing sinks.bank web.connection web.listener web.server web.websocket web.crowd web.tls",
+    ),
     (1, "evaluation.figures evaluation.labels evaluation.tables"),
     (2, "evaluation.datasets evaluation.matching"),
     (3, "evaluation.boxes"),
@@ -47,7 +55,7 @@ LEVELS: list[tuple[int, str]] = [
     (9, "evaluation.page"),
     (10, "evaluation.command"),
     (2, "vision.blazeface vision.emotion vision.looks vision.follow vision.search"),
-    (2, "terms timeline faults"),
+    (2, "terms timeline faults session_state"),
     (3, "report report_pdf export"),
     (2, "accelerator probe strain"),
     (2, "engines.coral workers session sinks metrics report_config config_reference"),
@@ -84,9 +92,9 @@ PEERS: list[tuple[str, str]] = [
     ("vision.choice", "vision.suppression"),
     ("vision.looks vision.follow vision.search", "vision.blazeface vision.looks vision.follow"),
     ("sinks", "session"),
-    ("session", "terms"),
+    ("session session_state", "terms session_state"),
     ("notice pagefile", "toml"),
-    ("standing diary changes", "notice audit"),
+    ("standing diary changes", "notice audit background"),
     ("web.*", "web.*"),
     ("store store.*", "store.*"),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,22 @@ class Rig:
 
     def __init__(self, **more: Any) -> None:
         self.now = 1000.0
-        self.records, self.diary = MemoryRecords(), Diary()
+        self._records, self._diary = MemoryRecords(), Diary()
         self.session = make_session(
-            "3", records=self.records, audit=self.diary, clock=lambda: self.now, source="usb", **more
+            "3", records=self._records, audit=self._diary, clock=lambda: self.now, source="usb", **more
         )
+
+    @property
+    def records(self) -> MemoryRecords:
+        """After all that ended is written."""
+        assert self.session.flush(WITHIN_S) == []
+        return self._records
+
+    @property
+    def diary(self) -> Diary:
+        """After all that ended is written."""
+        assert self.session.flush(WITHIN_S) == []
+        return self._diary
 
 
 @pytest.fixture
@@ -436,6 +448,199 @@ def test_a_real_log_takes_every_event(tmp_path: Path) -> None:
     events = [entry["event"] for entry in log.entries()]
     assert events == ["aiming", "agreement", "start", "settings", "record", "stop", "withdraw"]
     assert log.verify().fault == ""
+
+
+# --- a slow disk ---
+
+
+class SlowDisk:
+    """Records and audit log on a disk that answers only while `answers` is set; what it wrote is in order."""
+
+    def __init__(self) -> None:
+        self.answers, self.asked = threading.Event(), threading.Semaphore(0)
+        self.written: list[str] = []
+
+    def append(self, event: str, who: str, **details: Any) -> None:
+        self._write(event)
+
+    def begin(self, sitting: Any) -> None:
+        self._write("begin")
+
+    def end(self, id: str) -> None:
+        self._write("end")
+
+    def erase(self, id: str) -> None:
+        self._write("erase")
+
+    def _write(self, what: str) -> None:
+        self.asked.release()
+        assert self.answers.wait(WITHIN_S)
+        self.written.append(what)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowDisk]:
+    monkeypatch.setattr("appliance.session.ANSWER_S", 0.01)
+    made = SlowDisk()
+    made.answers.set()
+    yield made
+    made.answers.set()
+
+
+def on(disk: SlowDisk, **more: Any) -> Session:
+    return make_session("3", records=disk, audit=disk, **more)
+
+
+def hangs(disk: SlowDisk) -> None:
+    disk.answers.clear()
+    while disk.asked.acquire(blocking=False):
+        pass
+
+
+def under_way(act: Callable[[], object], disk: SlowDisk) -> tuple[threading.Thread, list[Exception]]:
+    """`act` in a thread, which waits for the disk now, and what it raises."""
+    raised: list[Exception] = []
+
+    def run() -> None:
+        try:
+            act()
+        except (StateConflict, StoreError) as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert disk.asked.acquire(timeout=WITHIN_S)
+    return thread, raised
+
+
+def test_stop_and_the_tick_wait_for_no_disk(disk: SlowDisk) -> None:
+    session = on(disk)
+    session.start("3", "operator")
+    session.record("", "", "operator")
+    hangs(disk)
+    session.stop("operator")
+    session.tick()
+    assert (session.state, session.opening, session.wait_live(0.0)) == ("idle", 0, False)
+    assert session.flush(0.0) == ["the end of the record", "stop by operator"]
+    assert "stop" not in disk.written
+    disk.answers.set()
+    assert session.flush(WITHIN_S) == []
+    assert disk.written == ["agreement", "start", "begin", "record", "end", "stop"]
+
+
+def test_what_begins_waits_for_the_disk_and_nobody_else_does(disk: SlowDisk) -> None:
+    session = on(disk)
+    hangs(disk)
+    thread, raised = under_way(lambda: session.start("3", "operator"), disk)
+    session.tick()
+    assert (session.state, session.opening, disk.written) == ("idle", 0, [])
+    disk.answers.set()
+    thread.join(WITHIN_S)
+    assert (session.state, raised, disk.written) == ("live", [], ["agreement", "start"])
+
+
+def test_a_start_during_which_stop_is_pressed_does_not_begin(disk: SlowDisk) -> None:
+    session = on(disk)
+    hangs(disk)
+    thread, raised = under_way(lambda: session.start("3", "operator"), disk)
+    session.stop("button")
+    disk.answers.set()
+    thread.join(WITHIN_S)
+    assert session.flush(WITHIN_S) == []
+    assert "Stop was pressed" in str(raised[0])
+    assert (session.state, session.opening) == ("idle", 0)
+    assert disk.written == ["agreement", "start", "stop"]
+
+
+@pytest.mark.parametrize("end", [Session.stop, Session.withdraw])
+def test_a_recording_during_which_the_session_ends_does_not_begin(
+    disk: SlowDisk, end: Callable[[Session, str], None]
+) -> None:
+    session = on(disk)
+    session.start("3", "operator")
+    hangs(disk)
+    thread, raised = under_way(lambda: session.record("", "", "operator"), disk)
+    ending = threading.Thread(target=end, args=(session, "button"), daemon=True)
+    ending.start()
+    while session.state != "idle":
+        ending.join(0.01)
+    disk.answers.set()
+    thread.join(WITHIN_S)
+    ending.join(WITHIN_S)
+    assert session.flush(WITHIN_S) == [] and len(raised) == 1
+    assert session.state == "idle"
+    assert disk.written.index("begin") < disk.written.index("end")
+    if end is Session.withdraw:
+        assert disk.written[-2:] == ["erase", "withdraw"]
+
+
+def test_a_full_disk_while_recording_begins_again_ends_it(disk: SlowDisk) -> None:
+    session = on(disk)
+    session.start("3", "operator")
+    hangs(disk)
+    thread, raised = under_way(lambda: session.record("", "", "operator"), disk)
+    session.stop_recording("timer", session.id)
+    disk.answers.set()
+    thread.join(WITHIN_S)
+    assert session.flush(WITHIN_S) == []
+    assert session.state == "live" and "ended meanwhile" in str(raised[0])
+    assert disk.written[-1] == "end"
+
+
+def test_the_next_session_is_written_after_the_end_of_the_last(disk: SlowDisk) -> None:
+    session = on(disk)
+    session.start("3", "operator")
+    hangs(disk)
+    session.stop("operator")
+    thread, _raised = under_way(lambda: session.start("3", "operator"), disk)
+    disk.answers.set()
+    thread.join(WITHIN_S)
+    assert disk.written == ["agreement", "start", "stop", "agreement", "start"]
+
+
+def test_a_recording_of_another_session_that_is_full_ends_nothing(rig: Rig) -> None:
+    rig.session.start("3", "operator")
+    rig.session.record("", "", "operator")
+    rig.session.stop_recording("timer", "000000000000")
+    assert rig.session.state == "recording"
+
+
+def test_without_a_thread_nothing_begins_and_what_ended_is_written_later(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.session.start("3", "operator")
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr("appliance.session.ANSWER_S", 0.01)
+        rig.session.stop("operator")
+        with pytest.raises(StoreError, match="no thread"):
+            rig.session.start("3", "operator")
+    assert rig.session.state == "idle"
+    rig.session.tick()
+    assert rig.diary.told[2:] == [("stop", "operator")]
+
+
+# --- a gap in which nothing ran ---
+
+
+def test_after_a_long_sleep_nobody_is_analysed_until_somebody_confirms(rig: Rig) -> None:
+    rig.session.start("3", "operator", 2)
+    rig.session.doubt(61.0)
+    assert rig.session.now.agreed == Agreed(2, unconfirmed=True)
+    rig.session.seat(Box(0.1, 0.2, 0.3, 0.4), "operator")
+    assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), unconfirmed=True)
+    rig.session.again("operator")
+    assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), again=1)
+
+
+def test_a_film_sleeps_without_harm() -> None:
+    session = make_session("3", needs_agreement=False)
+    session.doubt(61.0)
+    assert (session.state, session.now.agreed) == ("live", None)
 
 
 # --- any sequence of calls ---

@@ -101,3 +101,16 @@ assert signal.set_wakeup_fd(-1) == -1
 print("ready", flush=True)
 """)
     assert ended(process) == (0, "")
+
+
+def test_a_stop_that_hangs_ends_the_process() -> None:
+    process = child("""
+import appliance.signals
+appliance.signals.LONGEST_STOP_S = 0.5
+with stop_on_signals() as stop:
+    print("ready", flush=True)
+    stop.set()
+    time.sleep(60)
+""")
+    code, errors = ended(process)
+    assert code == 1 and errors == "ERROR appliance.signals: the stop hangs: the process ends\n"

@@ -116,3 +116,19 @@ def test_the_reason_follows_what_strains_it(here: Board) -> None:
     assert "hot" in here.asked(2)
     here.firmware("5")
     assert "power" in here.asked()
+
+
+def test_without_a_descriptor_the_board_is_asked_again_later(
+    here: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.firmware("1")
+    assert here.asked(2)
+
+    def none_left(path: Path, pattern: str) -> object:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "glob", none_left)
+        assert here.asked() == "too little power"
+    here.firmware("0")
+    assert here.asked(6) == ""

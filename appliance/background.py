@@ -1,0 +1,92 @@
+"""Jobs that wait for the disk, done one after the other in the order in which they were handed over.
+
+A slow card takes seconds for one sync. Whoever must not wait so long, above all the thread that feeds the
+watchdog, hands the job over; whoever needs its result waits for that job alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from appliance.errors import StoreError
+
+log = logging.getLogger("appliance.background")
+
+T = TypeVar("T")
+
+
+class BackgroundWriter:
+    """Runs jobs in a thread that exists only while there are some. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._jobs: deque[tuple[str, Callable[[], object]]] = deque()
+        self._running = False
+
+    def submit(self, what: str, job: Callable[[], object]) -> None:
+        """Run `job` after all before it; `what` names it in the log. Never waits, never raises."""
+        with self._changed:
+            self._jobs.append((what, job))
+        self.start()
+
+    def call(self, what: str, job: Callable[[], T]) -> T:
+        """Run `job` after all before it and wait for it: returns its result, or raises what it raised.
+
+        Raises `StoreError` when no thread can be started; the job then never runs.
+        """
+        future: Future[T] = Future()
+        self.submit(what, lambda: _run(future, job))
+        if not self._running and future.cancel():
+            raise StoreError(f"{what} cannot be written: no thread can be started; try again soon")
+        return future.result()
+
+    def start(self) -> bool:
+        """Begin with what waits, if nothing runs; False when that needs a thread and none can be started."""
+        with self._changed:
+            if self._running or not self._jobs:
+                return True
+            self._running = True
+            try:
+                threading.Thread(target=self._work, name="writer", daemon=True).start()
+            except (RuntimeError, MemoryError) as error:
+                self._running = False
+                log.error("%d entries wait to be written: %s", len(self._jobs), error)
+                return False
+            return True
+
+    def flush(self, limit_s: float) -> list[str]:
+        """Wait until everything is written, `limit_s` seconds at most; returns what is not."""
+        end = time.monotonic() + limit_s
+        with self._changed:
+            self._changed.wait_for(lambda: not self._jobs, max(0.0, end - time.monotonic()))
+            return [what for what, _job in self._jobs]
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if not self._jobs:
+                    self._running = False
+                    return
+                what, job = self._jobs[0]
+            try:
+                job()
+            except Exception:
+                # One job that fails must not keep the others from the disk.
+                log.exception("%s could not be written", what)
+            with self._changed:
+                self._jobs.popleft()
+                self._changed.notify_all()
+
+
+def _run(future: Future[T], job: Callable[[], T]) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(job())
+        except BaseException as error:
+            future.set_exception(error)

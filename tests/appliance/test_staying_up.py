@@ -1,0 +1,117 @@
+"""What must not end the daemon does not: a slow disk, a stop of all its threads. What must end it does."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import threading
+import time
+from contextlib import suppress
+from http.client import HTTPException
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.appliance.driver import DOUBLES, Daemon, running, until
+from tests.appliance.driver_doubles import FED, GAP, LIMIT, SYNC, noting
+
+SYNC_S = 2.0
+STILL_S = 6.0
+
+
+def fed(folder: Path) -> list[float]:
+    """When the service manager was told that all is well, in seconds of one clock."""
+    lines = (folder / "fed").read_text(encoding="ascii").splitlines()
+    return [float(line.split()[0]) for line in lines if line.endswith(" WATCHDOG=1")]
+
+
+def events(daemon: Daemon) -> list[str]:
+    text = (daemon.folder / "state/audit.jsonl").read_text()
+    return [json.loads(line)["event"] for line in text.splitlines() if line.endswith("}")]
+
+
+def test_a_slow_disk_holds_up_neither_the_watchdog_nor_the_end(tmp_path: Path) -> None:
+    environment = {FED: str(tmp_path / "fed"), SYNC: str(SYNC_S)}
+    with running(
+        tmp_path, *noting(tmp_path), module=DOUBLES, environment=environment, ends_with=None
+    ) as daemon:
+        notes = tmp_path / "record"
+        assert daemon.start_session(limit_s=60).status == 200
+        assert daemon.post("/api/session/record", {}, limit_s=60).status == 200
+        until(lambda: "open" in notes.read_text().split(), 10, "the camera")
+        before = len(events(daemon))
+        ending = threading.Thread(target=daemon.stop_session)
+        ending.start()
+        until(lambda: daemon.state()["state"] == "idle", 10, "the end")
+        until(lambda: "close" in notes.read_text().split(), 10, "the camera is closed")
+        until(lambda: "stop" in events(daemon)[before:], 60, "the line in the log")
+        ending.join(30)
+        assert daemon.stop(limit_s=40) == 0, daemon.log
+    times = fed(tmp_path)
+    gaps = [after - at for at, after in pairwise(times)]
+    assert len(gaps) > 4 and max(gaps) < 2.5 * SYNC_S, "less than any one line of the log takes"
+
+
+def test_a_stop_while_the_disk_is_slow_writes_everything(tmp_path: Path) -> None:
+    environment = {SYNC: "1"}
+    with running(
+        tmp_path, *noting(tmp_path), module=DOUBLES, environment=environment, ends_with=None
+    ) as daemon:
+        assert daemon.start_session(limit_s=60).status == 200
+        assert daemon.stop(limit_s=40) == 0, daemon.log
+        assert events(daemon)[-1] == "stop"
+
+
+def test_threads_that_all_stood_still_are_not_at_fault(tmp_path: Path) -> None:
+    environment = {FED: str(tmp_path / "fed"), LIMIT: "2"}
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES, environment=environment) as daemon:
+        daemon.start_session()
+        until(lambda: (daemon.state()["reading"] or {}).get("faces"), 20, "a face")
+        stand_still(daemon)
+        times = len(fed(tmp_path))
+        until(lambda: len(fed(tmp_path)) > times + 4, 30, "it goes on")
+        assert daemon.state()["state"] == "live"
+        assert daemon.log_lines("ERROR") == []
+
+
+def test_after_a_long_gap_nobody_is_read_until_somebody_confirms(tmp_path: Path) -> None:
+    environment = {GAP: "3"}
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES, environment=environment) as daemon:
+
+        def analysed() -> list[bool]:
+            return [face["analysed"] for face in (daemon.state()["reading"] or {}).get("faces", [])]
+
+        daemon.start_session()
+        until(lambda: any(analysed()), 20, "somebody is read")
+        stand_still(daemon)
+        until(lambda: daemon.log_lines("WARNING", "nobody is analysed until"), 20, "the doubt")
+        until(lambda: analysed() and not any(analysed()), 20, "nobody is read")
+        assert daemon.state()["state"] == "live"
+        assert daemon.post("/api/session/again").status == 200
+        until(lambda: any(analysed()), 20, "somebody is read again")
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_without_memory_the_process_ends(tmp_path: Path, idle: bool) -> None:
+    with running(tmp_path, "--camera", "demo", ends_with=None) as daemon:
+        if idle:
+            daemon.stop_session()
+        used = 4096 * int(Path(f"/proc/{daemon.pid}/statm").read_text().split()[0])
+        resource.prlimit(daemon.pid, resource.RLIMIT_AS, (used, resource.RLIM_INFINITY))
+
+        def ended() -> bool:
+            with suppress(OSError, HTTPException):
+                daemon.request("/", limit_s=1)
+            return daemon.process.poll() is not None
+
+        until(ended, 60, "the end")
+        assert daemon.wait(1) == 1, daemon.log
+
+
+def stand_still(daemon: Daemon) -> None:
+    os.kill(daemon.pid, signal.SIGSTOP)
+    time.sleep(STILL_S)
+    os.kill(daemon.pid, signal.SIGCONT)
