@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from appliance.store.clocks import Clocks
 from appliance.store.copies import EXPORTS
+from appliance.store.history import Session
 from appliance.store.limits import Limits, Status
 from appliance.store.records import ID, Store
-from appliance.store.rows import REASONS, Kept, Marker, Second, Session
+from appliance.store.rows import REASONS, Figures, Kept, Marker, Piece, Second
 from appliance.store.transfer import Restored
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "ID",
     "REASONS",
     "Clocks",
+    "Figures",
     "Kept",
     "Limits",
     "Marker",
+    "Piece",
     "Restored",
     "Second",
     "Session",

@@ -1,4 +1,8 @@
-"""Reading the records: each call opens its own connection, which cannot write, and closes it."""
+"""Reading the records: each call opens its own connection, which cannot write, and closes it.
+
+A long session is read in batches, with a connection for each: a reader that stays open keeps rows that were
+erased meanwhile in the write-ahead log, so no client that reads slowly may keep one.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,39 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from appliance.errors import StoreError
 from appliance.store import database
-from appliance.store.rows import COLUMNS, Kept, Marker, Second, Session
+from appliance.store.rows import COLUMNS, REASONS, Figures, Kept, Marker, Piece, Second
+from appliance.values import EMOTIONS
+
+BATCH = 2000
+"""Rows read at once, about 2 MB of memory."""
+
+BATCH_PERSONS = 500
+"""Persons whose figures are computed at once."""
+
+_FIRST = -(2**63)  # before any integer of SQLite
 
 _KEPT = (
     "SELECT sessions.*, (SELECT count(DISTINCT person) FROM seconds WHERE session = id) AS persons, "
     "coalesce((SELECT max(second) + 1 FROM seconds WHERE session = id), 0) AS length FROM sessions"
+)
+_SECONDS = (
+    f"SELECT {', '.join(COLUMNS)} FROM seconds "
+    f"WHERE session = ? AND (person, second) > (?, ?) AND second < ? ORDER BY person, second LIMIT {BATCH}"
+)
+_WEIGHTED = ", ".join(f"total(scored * {name}) AS {name}" for name in EMOTIONS)
+_SUMMED = ", ".join(f"sum({name}) AS {name}" for name in ("frames", "skipped", *REASONS, "nods", "shakes"))
+_FIGURES = (
+    f"SELECT person, count(*) AS seconds, sum(scored) AS scored, {_SUMMED}, {_WEIGHTED} FROM seconds "
+    f"WHERE session = ? AND person > ? AND second < ? GROUP BY person ORDER BY person LIMIT {BATCH_PERSONS}"
+)
+_READINGS = (
+    f"SELECT second, frames, scored, {', '.join(EMOTIONS)} FROM seconds "
+    "WHERE session = ? AND person = ? AND second < ? ORDER BY second"
 )
 
 
@@ -36,6 +64,58 @@ def _read(path: Path) -> Iterator[sqlite3.Connection]:
         raise StoreError(f"{path}: cannot be read ({error}); try again") from error
 
 
+class Seconds:
+    """The rows of one session as they were when it was read, by person and second; read when asked for.
+
+    Reading raises `StoreError`, also when the session is erased meanwhile: a part of it is never taken for
+    the whole.
+    """
+
+    def __init__(self, path: Path, id: str, length: int) -> None:
+        """`length`: of the session, in seconds; later rows are left out while it is still recorded."""
+        self._path, self._id, self._length = path, id, length
+
+    def __len__(self) -> int:
+        query = "SELECT count(*) FROM seconds WHERE session = ? AND second < ?"
+        return int(self._rows(query, self._length)[0][0])
+
+    def __iter__(self) -> Iterator[Second]:
+        person, second = _FIRST, _FIRST
+        while rows := self._rows(_SECONDS, person, second, self._length):
+            yield from (Second(*row) for row in rows)
+            person, second = rows[-1]["person"], rows[-1]["second"]
+
+    def figures(self) -> Iterator[Figures]:
+        """Each person in a few numbers, in the order of their numbers."""
+        person = _FIRST
+        while rows := self._rows(_FIGURES, person, self._length):
+            yield from map(_figures, rows)
+            person = rows[-1]["person"]
+
+    def pieces(self, person: int, step: int) -> list[Piece]:
+        """One person's seconds in pieces of `step` seconds; means weigh by their frames."""
+        rows = self._rows(_READINGS, person, self._length)
+        return [
+            _piece(number, step, list(group))
+            for number, group in groupby(rows, lambda row: row["second"] // step)
+        ]
+
+    def _rows(self, query: str, *values: int) -> list[sqlite3.Row]:
+        with _read(self._path) as connection:
+            if connection.execute("SELECT 1 FROM sessions WHERE id = ?", (self._id,)).fetchone() is None:
+                raise StoreError(f"session {self._id} was erased while it was read; nothing more is there")
+            return connection.execute(query, (self._id, *values)).fetchall()
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session and its markers; the rows are read when asked for."""
+
+    kept: Kept
+    seconds: Seconds
+    markers: tuple[Marker, ...]
+
+
 def sessions(path: Path, now: Now) -> list[Kept]:
     """All sessions, the newest first. Raises `StoreError`."""
     with _read(path) as connection:
@@ -49,12 +129,10 @@ def session(path: Path, id: str, now: Now) -> Session | None:
         row = connection.execute(f"{_KEPT} WHERE id = ?", (id,)).fetchone()
         if row is None:
             return None
-        columns = ", ".join(COLUMNS)
-        query = f"SELECT {columns} FROM seconds WHERE session = ? ORDER BY person, second"
-        seconds = tuple(Second(*each) for each in connection.execute(query, (id,)))
         query = "SELECT at, text FROM markers WHERE session = ? ORDER BY at, number"
         markers = tuple(Marker(*each) for each in connection.execute(query, (id,)))
-    return Session(_kept(row, now), seconds, markers)
+    kept = _kept(row, now)
+    return Session(kept, Seconds(path, id, kept.seconds), markers)
 
 
 def find_link(path: Path, link_hash: str) -> str | None:
@@ -84,3 +162,25 @@ def _kept(row: sqlite3.Row, now: Now) -> Kept:
         label=row["label"],
         note=row["note"],
     )
+
+
+def _figures(row: sqlite3.Row) -> Figures:
+    scored = row["scored"]
+    return Figures(
+        person=row["person"],
+        seconds=row["seconds"],
+        frames=row["frames"],
+        scored=scored,
+        skipped=row["skipped"],
+        unreadable={name: row[name] for name in REASONS if row[name]},
+        means={name: row[name] / scored for name in EMOTIONS} if scored else None,
+        nods=row["nods"],
+        shakes=row["shakes"],
+    )
+
+
+def _piece(number: int, step: int, rows: list[sqlite3.Row]) -> Piece:
+    readable = [row for row in rows if row["scored"]]
+    scored = sum(row["scored"] for row in readable)
+    means = {name: sum(row["scored"] * row[name] for row in readable) / scored for name in EMOTIONS if scored}
+    return Piece(number * step, step, means or None, sum(row["frames"] for row in rows), scored)

@@ -15,9 +15,10 @@ from appliance.errors import StateConflict, StoreError
 from appliance.files import write_private
 from appliance.store import backup, database, history, transfer
 from appliance.store.clocks import CLOCK_SET, Clocks
+from appliance.store.history import Session
 from appliance.store.holder import Holder
 from appliance.store.limits import Limits, Status, free_mb
-from appliance.store.rows import COLUMNS, Kept, Second, Session
+from appliance.store.rows import COLUMNS, Kept, Second
 from appliance.store.schema import MIGRATIONS, Migration
 from appliance.store.transfer import Restored
 from appliance.values import Sitting

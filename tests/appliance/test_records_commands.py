@@ -196,3 +196,27 @@ def test_audit_verify_and_show(run: Run, state: Path) -> None:
 
 def test_audit_of_nothing(tmp_path: Path) -> None:
     assert command("audit", "verify", "--data-dir", tmp_path).stdout == "0 lines, all sound\n"
+
+
+def test_what_people_typed_does_not_steer_the_terminal(run: Run, state: Path, tmp_path: Path) -> None:
+    steering = "a\x1b[31m\u009b2J\u202eb\nerased all"
+    store = Store(state)
+    store.begin(sitting("cccccccccccc", label=steering, note=steering))
+    store.mark("cccccccccccc", steering)
+    store.end("cccccccccccc")
+    store.close()
+    AuditLog(state).append("access", steering, what=steering)
+    for words, count in (
+        (("sessions", "list"), 1),
+        (("sessions", "show", "cccccccccccc"), 3),
+        (("audit", "show"), 2),
+        (("sessions", "show", steering), 1),
+        (("check", "--config", tmp_path / steering), 1),
+        (("sessions", steering), 1),
+    ):
+        done = run(*words)
+        said = done.stdout + done.stderr
+        assert not set("\x1b\u009b\u202e") & set(said), words
+        assert said.count("[31m") >= count and "\nerased all" not in said, words
+    exported = run("sessions", "export", "cccccccccccc").stdout
+    assert json.loads(exported)["session"]["label"] == steering

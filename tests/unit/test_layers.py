@@ -23,7 +23,7 @@ LONGEST_MODULE = 300
 # A module imports only modules of lower levels. Names are relative to the package; the first match counts.
 LEVELS: list[tuple[int, str]] = [
     (0, "cameras engines vision evaluation"),
-    (0, "values errors notify palette resources environment signals lawful files journal poweroff"),
+    (0, "values errors notify palette resources environment signals lawful files journal poweroff terminal"),
     (
         1,
         "ports handoff health config registry store store.* audit viewers manifest notice toml wire pictures",
@@ -80,6 +80,7 @@ PEERS: list[tuple[str, str]] = [
     ("build", "build_web build_session"),
     ("report_pdf export", "report report_pdf"),
     ("files poweroff", "errors"),
+    ("journal", "terminal"),
     ("settings", "gpio notice"),
     ("vision.choice", "vision.suppression"),
     ("vision.looks vision.follow vision.search", "vision.blazeface vision.looks vision.follow"),
