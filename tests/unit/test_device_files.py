@@ -5,11 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from tests.machine import ROOT
-
-sys.path.insert(0, str(ROOT / "provisioning"))
-
 from device.files import replacing
 
 
