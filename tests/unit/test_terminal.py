@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 
 import pytest
+from device import terminal as of_device
 
 from appliance.terminal import Formatter, escape, escaped_output
+from tests.machine import ROOT
 
 STEERING = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x200F]
 
@@ -54,3 +57,18 @@ def test_printed_text_is_escaped_and_bytes_are_not(capfdbinary: pytest.CaptureFi
     out, errors = capfdbinary.readouterr()
     assert out == b"a\\u001b[31m\\u000db\n\tc\n\x1b"
     assert errors == b"bar\rbar\\u009b\n"
+
+
+@pytest.mark.parametrize(("program", "command"), [("install", []), ("update", ["list"]), ("release", [])])
+def test_roots_commands_escape_too(program: str, command: list[str]) -> None:
+    words = [sys.executable, ROOT / "provisioning" / program, *command, "--no-such\x1b[31m\u202e"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--no-such\\u001b[31m\\u202e" in done.stderr and "\x1b" not in done.stderr
+
+
+def test_root_escapes_the_same_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "".join(map(chr, range(0x2100)))
+    with of_device.escaped_output():
+        print(text)
+    assert capsys.readouterr().out == escape(text, keep="\n\t") + "\n"
