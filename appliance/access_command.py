@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from appliance.environment import as_owner
 from appliance.errors import AccessError
+from appliance.terminal import say
 
 Find = Callable[[argparse.Namespace], Path]
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"  # it has no public name
@@ -72,11 +73,11 @@ def _list(options: argparse.Namespace, folder: Path) -> None:
 
     names = Accounts(folder).names()
     for name, role in names.items():
-        print(f"{name:<32} {role}")
+        say(f"{name:<32} {role}")
     if "operator" not in names:
-        print("the operator has no password yet: each start on the network logs a first code for /login")
+        say("the operator has no password yet: each start on the network logs a first code for /login")
     if fingerprint := DeviceCertificate(folder).fingerprint():
-        print(f"the device's own certificate, SHA-256: {fingerprint}")
+        say(f"the device's own certificate, SHA-256: {fingerprint}")
 
 
 def _add_viewer(options: argparse.Namespace, folder: Path) -> None:
@@ -84,7 +85,7 @@ def _add_viewer(options: argparse.Namespace, folder: Path) -> None:
 
     Accounts(folder).add_viewer(options.name, _password())
     _note(folder, what="added", name=options.name)
-    print(f"{options.name} can log in now")
+    say(f"{options.name} can log in now")
 
 
 def _remove(options: argparse.Namespace, folder: Path) -> None:
@@ -92,7 +93,7 @@ def _remove(options: argparse.Namespace, folder: Path) -> None:
 
     Accounts(folder).remove(options.name)
     _note(folder, what="removed", name=options.name)
-    print(f"{options.name} is removed and logged out")
+    say(f"{options.name} is removed and logged out")
 
 
 def _reset(options: argparse.Namespace, folder: Path) -> None:
@@ -122,7 +123,7 @@ def _tokens(options: argparse.Namespace, folder: Path) -> None:
             if token.used
             else "not used"
         )
-        print(f"{name:<32} {token.role:<9} {used}")
+        say(f"{name:<32} {token.role:<9} {used}")
 
 
 def _revoke(options: argparse.Namespace, folder: Path) -> None:
@@ -130,7 +131,7 @@ def _revoke(options: argparse.Namespace, folder: Path) -> None:
 
     Tokens(folder).revoke(options.name)
     _note(folder, what="revoked", name=options.name)
-    print(f"{options.name} is void")
+    say(f"{options.name} is void")
 
 
 def _password() -> str:

@@ -3,7 +3,8 @@
 One JSON object a line in `audit.jsonl`: `n` (1 and rising), `time` (UTC), `event`, `who`, details, `hash`.
 The hash is the SHA-256 of the hash before and of the line without it. `audit.head` holds the number and the
 hash of the last line, so that lines cut off at the end are missed, also after others were added: the next one
-says then how many were `lost`. It holds nothing that was read in a face.
+says then how many were `lost`. A file that is full becomes `audit.old.jsonl`; the first line of the next one
+goes on with the chain and says `after` which hash. It holds nothing that was read in a face.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from appliance.errors import StoreError
-from appliance.files import PRIVATE, write_private
+from appliance.files import PRIVATE, sync_folder, write_private
 
 EVENTS = {
     "agreement": "people agreed to a notice: its version and hash, and how many; or, with `again`, are back",
@@ -44,6 +45,9 @@ EVENTS = {
 }
 """Every event there is, and what it means."""
 
+MOST_BYTES = 32 * 2**20
+"""A file of the log is put away at this size, and the one put away before it is dropped."""
+
 _START = "0" * 64
 _TAIL_BYTES = 65536  # a line is far shorter
 
@@ -65,9 +69,15 @@ class Verdict:
 class AuditLog:
     """Appends events; safe between threads and between processes. The folder is made when needed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
+        self.most_bytes = most_bytes
         self.path, self._head = folder / "audit.jsonl", folder / "audit.head"
         self._lock = threading.Lock()
+
+    @property
+    def _old(self) -> Path:
+        """The file before this one; the one before that is gone."""
+        return self.path.with_name("audit.old.jsonl")
 
     def append(self, event: str, who: str, **details: str | int | bool | None) -> None:
         """Add one event and sync it to the disk; raises `StoreError` when it cannot be written.
@@ -81,6 +91,9 @@ class AuditLog:
             with self._lock, self._opened() as file:
                 last, torn = _last_line(file)
                 entry = {"n": _number(last) + 1, "time": _now(), "event": event, "who": who, **details}
+                if not last and (before := self._last_of_old()):
+                    last = before
+                    entry["n"], entry["after"] = _number(last) + 1, last["hash"]
                 if torn and not _parsed(torn):  # all of a line but its end is sound
                     entry["after_torn_bytes"] = len(torn)
                 if lost := self._lost(last):
@@ -100,23 +113,26 @@ class AuditLog:
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Every sound line, oldest first; none if there is no log yet."""
-        if self.path.exists():
-            for line in self.path.read_bytes().splitlines():
-                entry = _parsed(line)
-                if entry:
-                    yield entry
+        for _path, line in self._lines():
+            entry = _parsed(line)
+            if entry:
+                yield entry
 
     def verify(self) -> Verdict:
         """Whether every line is as it was written and none is missing."""
-        if not self.path.exists():
+        if not self.path.exists() and not self._old.exists():
             return Verdict(0, "the log is gone" if self._head.exists() else "")
         before, number, torn, unfinished = _START, 0, 0, 0
-        for line in self.path.read_bytes().splitlines():
+        for path, line in self._lines():
             entry = _parsed(line)
             if entry is None:
                 unfinished = len(line)
                 continue
             told = entry.pop("hash")
+            if not number and "after" in entry:  # what came before was dropped, but never the file before
+                if path == self.path:
+                    return Verdict(0, f"{self._old.name} is gone: lines before line {entry['n']} are missing")
+                before, number = str(entry["after"]), _number(entry) - 1
             if unfinished != entry.get("after_torn_bytes", 0):
                 return Verdict(
                     number, f"after line {number}: a damaged line that no power cut explains", torn
@@ -155,13 +171,34 @@ class AuditLog:
         except FileNotFoundError:
             return None
 
+    def _lines(self) -> Iterator[tuple[Path, bytes]]:
+        """Each line of both files, oldest first, and the file that it is in."""
+        for path in (self._old, self.path):
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                for line in file:
+                    yield path, line.rstrip(b"\n")
+
+    def _last_of_old(self) -> dict[str, Any]:
+        with suppress(FileNotFoundError), self._old.open("rb") as file:
+            return _last_line(file)[0]
+        return {}
+
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
+        """The file to append to, under a lock; a full one is put in the place of the one before it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
-        with os.fdopen(descriptor, "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
+        while True:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
+            with os.fdopen(descriptor, "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                found = os.fstat(descriptor)
+                if not self.path.exists() or self.path.stat().st_ino != found.st_ino:
+                    continue  # another process has just put it away
+                if found.st_size < self.most_bytes:
+                    yield file
+                    return
+                self.path.replace(self._old)
+                sync_folder(self.path.parent)
 
 
 def _last_line(file: BinaryIO) -> tuple[dict[str, Any], bytes]:

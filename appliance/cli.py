@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import json
 import logging
 import os
@@ -12,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from appliance import __version__, access_command, environment, journal
+from appliance import __version__, access_command, environment, journal, terminal
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
 from appliance.records_command import add_commands as add_records_commands
 from appliance.signals import stop_on_signals
@@ -30,8 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns 0 when done, 1 for a fault, 2 when the user must change something."""
     environment.prepare()
     has_output = environment.open_streams()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
+    with terminal.escaped_output():
+        return _main(arguments, has_output)
+
+
+def _main(arguments: list[str] | None, has_output: bool) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.INFO,

@@ -81,6 +81,10 @@ class TooManyViewers(ApplianceError, RuntimeError):
     """The limit of viewers is reached; HTTP 503 with Retry-After."""
 
 
+class Busy(ApplianceError, RuntimeError):
+    """Another request does this already, and only one may; HTTP 503 with Retry-After."""
+
+
 class AccessError(ConfigError):
     """A name, a password or a role that an account or a token cannot have; HTTP 400, exits with 2."""
 

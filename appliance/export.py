@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable, Iterator
 
 from appliance.report import as_csv, as_json
 from appliance.store import Session
@@ -10,13 +10,30 @@ from appliance.store import Session
 KINDS = ("csv", "json", "pdf")
 """What a session can be exported as."""
 
+BLOCK_BYTES = 65536
 
-def exported(session: Session, kind: str) -> bytes:
-    """A session as one of `KINDS`."""
+
+def exported(session: Session, kind: str) -> Iterator[bytes]:
+    """A session as one of `KINDS`, in blocks: a day of eight people is a gigabyte of JSON.
+
+    Raises `StoreError`, also between two blocks: what came before is no export then.
+    """
     if kind == "csv":
-        return as_csv(session).encode()
+        return in_blocks(as_csv(session))
     if kind == "json":
-        return json.dumps(as_json(session), indent=2, ensure_ascii=False).encode() + b"\n"
+        return in_blocks(as_json(session))
     from appliance.report_pdf import as_pdf  # heavy, and few ask for it
 
-    return as_pdf(session)
+    return iter([as_pdf(session)])
+
+
+def in_blocks(pieces: Iterable[str]) -> Iterator[bytes]:
+    """Many small pieces of text as few blocks of UTF-8."""
+    held, size = list[str](), 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= BLOCK_BYTES:
+            yield "".join(held).encode()
+            held, size = [], 0
+    yield "".join(held).encode()

@@ -1,9 +1,13 @@
-"""Small files written whole or not at all, for their owner only."""
+"""Files written whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from appliance.errors import StoreError
 
@@ -12,21 +16,36 @@ PRIVATE = 0o600
 
 def write_private(path: Path, data: bytes) -> None:
     """Replace a file at once, synced to the disk, with rights for its owner alone; raises `StoreError`."""
-    partial = partial_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, PRIVATE)  # one left behind by a power cut may have had other rights
+        with replacing(path, PRIVATE) as file:
             file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        partial.replace(path)
-        sync_folder(path.parent)
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written ({error.strerror}); make room or correct its rights"
         ) from error
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` at the end of the block, synced to the disk.
+
+    If anything fails, nothing of it stays and `path` is as it was. `mode`: its rights, less the umask.
+    Raises `OSError`.
+    """
+    partial = partial_of(path)
+    partial.unlink(missing_ok=True)  # one left behind by a power cut may have other rights
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def partial_of(path: Path) -> Path:

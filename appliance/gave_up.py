@@ -13,6 +13,7 @@ from appliance.faults import GAVE_UP
 from appliance.lamps_out import with_lamps
 from appliance.ports import Lamps
 from appliance.signals import stop_on_signals
+from appliance.terminal import escaped_output
 from appliance.values import LampState
 
 
@@ -30,4 +31,5 @@ def _blink(lamps: Lamps, stop: Event) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with escaped_output():
+        sys.exit(main())

@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Mapping
 
+from appliance.terminal import Formatter
+
 _IDENTIFIER = "interview-grader"
 
 
@@ -36,10 +38,10 @@ def handlers(environment: Mapping[str, str]) -> list[logging.Handler]:
         else:
             handler: logging.Handler = journal.JournalHandler(SYSLOG_IDENTIFIER=_IDENTIFIER)
             handler.addFilter(Fields())
-            handler.setFormatter(logging.Formatter("%(message)s"))  # the rest has fields of its own
+            handler.setFormatter(Formatter("%(message)s"))  # the rest has fields of its own
             return [handler]
     plain = logging.StreamHandler(sys.stderr)
-    plain.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    plain.setFormatter(Formatter("%(levelname)s %(name)s: %(message)s"))
     return [plain]
 
 

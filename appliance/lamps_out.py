@@ -13,6 +13,7 @@ from appliance.config import load_lamps
 from appliance.errors import ApplianceError, ConfigErrors
 from appliance.layers import Request
 from appliance.ports import Lamps
+from appliance.terminal import escaped_output
 
 
 def main() -> int:
@@ -42,4 +43,5 @@ def with_lamps(use: Callable[[Lamps], None], otherwise: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with escaped_output():
+        sys.exit(main())

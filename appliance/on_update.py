@@ -26,6 +26,7 @@ from appliance.layers import Request
 from appliance.offline import Options, analyze
 from appliance.resources import demo_clip
 from appliance.store.fitting import fit, forget_trials, try_migration
+from appliance.terminal import escaped_output
 
 _EVERY = 10
 """Of the demo clip's frames; a board reads them all in seconds."""
@@ -34,6 +35,11 @@ _EVERY = 10
 def main(arguments: list[str] | None = None) -> int:
     """Returns 0 when done, 1 with one line on standard error when not."""
     environment.prepare()
+    with escaped_output():
+        return _main(arguments)
+
+
+def _main(arguments: list[str] | None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     options = _parser().parse_args(arguments)
     try:

@@ -13,6 +13,7 @@ import numpy as np
 
 from appliance import registry
 from appliance.errors import ApplianceError
+from appliance.terminal import escaped_output
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,4 +32,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with escaped_output():
+        sys.exit(main(sys.argv[1:]))

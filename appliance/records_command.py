@@ -10,10 +10,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from appliance.environment import as_owner
 from appliance.errors import ConfigError, StateConflict, StoreError
+from appliance.files import replacing
+from appliance.terminal import say
 
 if TYPE_CHECKING:
     from appliance.audit import AuditLog
@@ -90,9 +92,11 @@ def _opened(config: Keeping) -> Iterator[tuple[Store, AuditLog]]:
 
 
 def _sessions(options: argparse.Namespace, config: Keeping) -> int:
+    from appliance.export import exported
+
     if options.action == "export" and options.kind == "pdf" and not options.output and sys.stdout.isatty():
         raise ConfigError("a PDF is not for the terminal; add -o FILE", key="sessions export")
-    with _opened(config) as (store, audit):
+    with _output(options) as output, _opened(config) as (store, audit):
         if options.action == "list":
             _list(store)
             return 0
@@ -107,11 +111,11 @@ def _sessions(options: argparse.Namespace, config: Keeping) -> int:
             except StateConflict as error:
                 raise ConfigError(str(error), key="ID", value=options.id) from error
             audit.append("erase", "shell", session=options.id)
-            print(f"erased {options.id}")
+            say(f"erased {options.id}")
         else:
             audit.append("export", "shell", session=session.kept.id, format=options.kind)
-    if options.action == "export":  # by whoever called: the file is theirs
-        _export(session, options)
+            for block in exported(session, options.kind):
+                output.write(block)
     return 0
 
 
@@ -123,11 +127,26 @@ def _salvage(store: Store, file: Path) -> int:
     done = store.salvage(file)
     if not done.sessions + done.erased + done.old:
         raise StoreError(f"{file}: no session can be read in it")
-    print(
+    say(
         f"{done.rows} rows of {done.sessions} sessions salvaged, {done.nameless} of these without date and "
         f"notice; {done.erased} stay erased, {done.old} are older than storage.keep_days"
     )
     return 0
+
+
+@contextlib.contextmanager
+def _output(options: argparse.Namespace) -> Iterator[BinaryIO]:
+    """Where an export goes. A file is opened before the state is: it belongs to whoever called."""
+    output: Path | None = getattr(options, "output", None)
+    if output is None:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+    elif output.exists() and not output.is_file():
+        with output.open("wb") as file:  # a pipe or a device, which nothing can take the place of
+            yield file
+    else:
+        with replacing(output.resolve()) as file:  # where a link leads
+            yield file
 
 
 def _list(store: Store) -> None:
@@ -135,34 +154,22 @@ def _list(store: Store) -> None:
 
     for kept in store.sessions():
         until = f"erased {local(kept.expires)}" if kept.ended is not None else "being recorded"
-        print(f"{kept.id}  {local(kept.recorded)}  {lasted(kept.seconds):>6}  {until}  {kept.label}".rstrip())
+        say(f"{kept.id}  {local(kept.recorded)}  {lasted(kept.seconds):>6}  {until}  {kept.label}".rstrip())
 
 
 def _show(session: Session) -> None:
-    from appliance import timeline
     from appliance.report import deletion, lasted, local
 
     kept = session.kept
-    print(f"{kept.id}  {local(kept.recorded)}  {lasted(kept.seconds)} min  {kept.label}".rstrip())
+    say(f"{kept.id}  {local(kept.recorded)}  {lasted(kept.seconds)} min  {kept.label}".rstrip())
     for words in filter(None, (kept.note, f"notice version {kept.notice_version}", deletion(kept))):
-        print(words)
-    for person in timeline.persons(session):
-        figures = timeline.figures(timeline.of(session, person))
+        say(words)
+    for figures in session.seconds.figures():
         means = ", ".join(f"{name} {value:.2f}" for name, value in (figures.means or {}).items())
-        print(f"person {person}: {means or 'not readable'} ({figures.scored} of {figures.frames} frames)")
+        frames = f"{figures.scored} of {figures.frames} frames"
+        say(f"person {figures.person}: {means or 'not readable'} ({frames})")
     for marker in session.markers:
-        print(f"{lasted(int(marker.at))} {marker.text}")
-
-
-def _export(session: Session, options: argparse.Namespace) -> None:
-    from appliance.export import exported
-
-    content = exported(session, options.kind)
-    if options.output is not None:
-        options.output.write_bytes(content)
-    else:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
+        say(f"{lasted(int(marker.at))} {marker.text}")
 
 
 def _known(store: Store, id: str) -> Session:
@@ -187,7 +194,7 @@ def _backup(options: argparse.Namespace, config: Keeping) -> int:
         else f"that is yours to remove, also when one of them is erased here: outside of {config.state_dir} "
         "the service cannot"
     )
-    print(f"{count} sessions in {options.file}; {fate}")
+    say(f"{count} sessions in {options.file}; {fate}")
     return 0
 
 
@@ -200,7 +207,7 @@ def _restore(options: argparse.Namespace, config: Keeping) -> int:
     with _opened(config) as (store, audit):
         done = store.restore(options.file, passphrase)
         audit.append("backup", "shell", action="restored", sessions=done.taken)
-    print(
+    say(
         f"{done.taken} sessions restored; {done.here} were here already, {done.erased} stay erased, "
         f"{done.old} are older than storage.keep_days"
     )
@@ -232,12 +239,12 @@ def _audit(options: argparse.Namespace, config: Keeping) -> int:
         for entry in log.entries():
             known = ("n", "time", "event", "who", "hash")
             details = " ".join(f"{name}={value}" for name, value in entry.items() if name not in known)
-            print(f"{entry.get('time')}  {entry.get('event')}  {entry.get('who')}  {details}".rstrip())
+            say(f"{entry.get('time')}  {entry.get('event')}  {entry.get('who')}  {details}".rstrip())
         return 0
     verdict = log.verify()
     if verdict.fault:
         raise StoreError(f"{log.path}: {verdict.fault}; {verdict.lines} lines before it are sound")
     torn = f", {verdict.torn} left unfinished by a power cut" if verdict.torn else ""
     last = f"; the last one is {verdict.last}" if verdict.last else ""
-    print(f"{verdict.lines} lines, all sound{torn}{last}")
+    say(f"{verdict.lines} lines, all sound{torn}{last}")
     return 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timezone
+from itertools import chain, groupby, islice
 from typing import Any
 
-from appliance import timeline
 from appliance.lawful import DELETE_DAYS
 from appliance.store import Kept, Second, Session
 from appliance.store.rows import COLUMNS
@@ -51,28 +53,31 @@ def listed(kept: Kept) -> dict[str, Any]:
     }
 
 
-def as_json(session: Session) -> dict[str, Any]:
-    """A session with everything that is kept of it."""
-    by_person = [timeline.of(session, person) for person in timeline.persons(session)]
-    return {
+def as_json(session: Session, *, indent: int | None = 2) -> Iterator[str]:
+    """A session with everything that is kept of it, as pieces of JSON; no `indent`: one line, ASCII only.
+
+    Raises `StoreError`, also between two pieces: then the document has no end.
+    """
+    table = {
         "schema": SCHEMA,
         "about": NOT_FEELINGS,
         "sampling": SAMPLING,
         "deletion": deletion(session.kept),
         "session": listed(session.kept),
         "markers": [{"at": round(each.at, 3), "text": each.text} for each in session.markers],
-        "persons": [
-            {
-                **_rounded(asdict(timeline.figures(seconds))),
-                "timeline": [_second(each) for each in seconds],
-            }
-            for seconds in by_person
-        ],
+        "persons": _LazyList(_persons(session)),
     }
+    separators = (",", ":") if indent is None else None
+    encoder = json.JSONEncoder(ensure_ascii=indent is None, indent=indent, separators=separators)
+    yield from encoder.iterencode(table)
+    yield "\n"
 
 
-def as_csv(session: Session) -> str:
-    """One line a person and second, below lines that begin with # and say what it is."""
+def as_csv(session: Session) -> Iterator[str]:
+    """One line a person and second, below lines that begin with # and say what it is, as pieces of text.
+
+    Raises `StoreError`, also between two pieces.
+    """
     kept, out = session.kept, io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     facts = {
@@ -91,9 +96,12 @@ def as_csv(session: Session) -> str:
     writer.writerows([f"# {name}", _plain(value)] for name, value in facts.items() if value)
     writer.writerows(["# marker", f"{each.at:.1f}", _plain(each.text)] for each in session.markers)
     writer.writerow(COLUMNS)
+    yield out.getvalue()
     for second in session.seconds:
+        out.seek(0)
+        out.truncate()
         writer.writerow([_short(getattr(second, name)) for name in COLUMNS])
-    return out.getvalue()
+        yield out.getvalue()
 
 
 def deletion(kept: Kept) -> str:
@@ -135,6 +143,23 @@ def local(unix: float | None) -> str:
 def lasted(seconds: int) -> str:
     """A length as minutes and seconds."""
     return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+class _LazyList(list[Any]):
+    """Items made while they are written. JSON takes lists only, and asks first whether one is empty."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        super().__init__(islice(items, 1))
+        self._rest = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return chain(super().__iter__(), self._rest)
+
+
+def _persons(session: Session) -> Iterator[dict[str, Any]]:
+    by_person = groupby(session.seconds, lambda second: second.person)
+    for figures, (_person, seconds) in zip(session.seconds.figures(), by_person, strict=True):
+        yield {**_rounded(asdict(figures)), "timeline": _LazyList(map(_second, seconds))}
 
 
 def _second(second: Second) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from reportlab.platypus import KeepTogether, Paragraph, SimpleDocTemplate, Space
 from appliance import timeline
 from appliance.palette import rgb
 from appliance.report import NOT_FEELINGS, SAMPLING, deletion, lasted, local
-from appliance.store import Session
+from appliance.store import Figures, Piece, Session
 from appliance.values import EMOTIONS
 
 _WIDTH, _NAME, _ROW, _GAP = 165 * mm, 24 * mm, 9 * mm, 2 * mm
@@ -82,18 +82,22 @@ def _story(session: Session, font: str) -> Iterator[Any]:
     }
     rows = [[text(name), text(value)] for name, value in facts.items() if value]
     yield Table(rows, colWidths=[_NAME + 4 * mm, None], style=_table_style(), hAlign="LEFT")
-    for person in timeline.persons(session):
-        yield KeepTogether(list(_person(session, person, styles, text, font)))
+    shown = timeline.shown(session)
+    for figures in shown.figures:
+        charted = figures.person in shown.charted
+        yield KeepTogether(list(_person(session, figures, charted, styles, text, font)))
+    if shown.summary():
+        yield text(shown.summary())
     if session.markers:
         yield Paragraph("Markers", styles["Heading2"])
         rows = [[text(lasted(int(each.at))), text(each.text)] for each in session.markers]
         yield Table(rows, colWidths=[_NAME, None], style=_table_style(), hAlign="LEFT")
 
 
-def _person(session: Session, person: int, styles: Any, text: Any, font: str) -> Iterator[Any]:
-    seconds = timeline.of(session, person)
-    figures = timeline.figures(seconds)
-    yield Paragraph(f"Person {person}", styles["Heading2"])
+def _person(
+    session: Session, figures: Figures, charted: bool, styles: Any, text: Any, font: str
+) -> Iterator[Any]:
+    yield Paragraph(f"Person {figures.person}", styles["Heading2"])
     reasons = ", ".join(f"{name} {count}" for name, count in figures.unreadable.items()) or "none"
     yield text(
         f"Seen in {figures.seconds} seconds and {figures.frames} frames; {figures.scored} frames are behind "
@@ -103,11 +107,12 @@ def _person(session: Session, person: int, styles: Any, text: Any, font: str) ->
     if figures.means:
         means = [[text(name) for name in EMOTIONS], [text(f"{figures.means[name]:.2f}") for name in EMOTIONS]]
         yield Table(means, style=_table_style(), hAlign="LEFT")
-    yield Spacer(1, 2 * mm)
-    yield _chart(session, timeline.pieces(seconds, session.kept.seconds), font)
+    if charted:
+        yield Spacer(1, 2 * mm)
+        yield _chart(session, timeline.pieces(session, figures.person), font)
 
 
-def _chart(session: Session, parts: list[timeline.Piece], font: str) -> Drawing:
+def _chart(session: Session, parts: list[Piece], font: str) -> Drawing:
     length, plot = session.kept.seconds, _WIDTH - _NAME
     height = len(EMOTIONS) * (_ROW + _GAP) + 5 * mm
     drawing = Drawing(_WIDTH, height)

@@ -1,87 +1,56 @@
-"""A session cut into few pieces of time, for figures and charts. Means of means weigh by their frames."""
+"""A session's time as polygons of a chart, and whom a page or a document has room for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from itertools import islice
 
-from appliance.store import REASONS, Second, Session
-from appliance.values import EMOTIONS
+from appliance.store import Figures, Piece, Session
 
 MOST_PIECES = 240
 """Pieces of a chart at most: about what a page has room for."""
+
+MOST_LISTED = 3000
+"""Persons whose figures a page or a PDF lists at most; JSON and CSV hold everybody."""
+
+MOST_CHARTS = 100
+"""Persons who get a chart at most, those seen longest: a chart takes much more room than figures."""
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What was read of one person within some seconds; `means` is None when nothing was readable."""
+class Shown:
+    """Whom a page or a document shows, in the order of their numbers; `charted`: the persons with a chart."""
 
-    start: int
-    length: int
-    means: dict[str, float] | None
-    frames: int
-    scored: int
+    figures: list[Figures]
+    charted: frozenset[int]
+    left_out: int
 
-
-@dataclass(frozen=True)
-class Figures:
-    """One person over the whole session. Nothing here sums the seven up into one number."""
-
-    person: int
-    seconds: int
-    frames: int
-    scored: int
-    skipped: int
-    unreadable: dict[str, int]
-    means: dict[str, float] | None
-    nods: int
-    shakes: int
+    def summary(self) -> str:
+        """What is not shown, in words; "" when everybody is."""
+        words = []
+        if len(self.charted) < len(self.figures):
+            words.append(f"Charts are drawn for the {len(self.charted)} who were seen longest.")
+        if self.left_out:
+            words.append(f"{self.left_out} more persons are in the JSON and CSV exports.")
+        return " ".join(words)
 
 
-def persons(session: Session) -> list[int]:
-    """The numbers of those who were seen."""
-    return sorted({second.person for second in session.seconds})
+def shown(session: Session) -> Shown:
+    """Whom to show of a session. Raises `StoreError`."""
+    figures = list(islice(session.seconds.figures(), MOST_LISTED))
+    longest = nlargest(MOST_CHARTS, figures, key=lambda each: each.seconds)
+    charted = frozenset(each.person for each in longest)
+    return Shown(figures, charted, max(0, session.kept.persons - len(figures)))
 
 
-def of(session: Session, person: int) -> list[Second]:
-    """The seconds of one person, in order."""
-    return [second for second in session.seconds if second.person == person]
-
-
-def figures(seconds: Sequence[Second]) -> Figures:
-    """One person's seconds in a few numbers."""
-    counts = {name: sum(getattr(each, name) for each in seconds) for name in REASONS}
-    return Figures(
-        person=seconds[0].person,
-        seconds=len(seconds),
-        frames=sum(each.frames for each in seconds),
-        scored=sum(each.scored for each in seconds),
-        skipped=sum(each.skipped for each in seconds),
-        unreadable={name: count for name, count in counts.items() if count},
-        means=_means(seconds),
-        nods=sum(each.nods for each in seconds),
-        shakes=sum(each.shakes for each in seconds),
-    )
-
-
-def pieces(seconds: Iterable[Second], length: int, most: int = MOST_PIECES) -> list[Piece]:
-    """One person's seconds in pieces of equal length that cover the session's `length` seconds."""
-    step = max(1, -(-length // most))
-    groups: dict[int, list[Second]] = {}
-    for second in seconds:
-        groups.setdefault(second.second // step, []).append(second)
-    return [
-        Piece(
-            start=number * step,
-            length=step,
-            means=_means(group),
-            frames=sum(each.frames for each in group),
-            scored=sum(each.scored for each in group),
-        )
-        for number, group in sorted(groups.items())
-    ]
+def pieces(session: Session, person: int, most: int = MOST_PIECES) -> list[Piece]:
+    """One person's seconds in at most `most` pieces of equal length. Raises `StoreError`."""
+    step = max(1, -(-session.kept.seconds // most))
+    return session.seconds.pieces(person, step)
 
 
 def areas(
@@ -102,11 +71,3 @@ def areas(
             found.append([(left, height), (left, top), (right, top), (right, height)])
         end = part.start + part.length
     return found
-
-
-def _means(seconds: Sequence[Second]) -> dict[str, float] | None:
-    scored = sum(each.scored for each in seconds)
-    if scored == 0:
-        return None
-    readable = [(each.scored, each.means) for each in seconds if each.means]
-    return {name: sum(count * means[name] for count, means in readable) / scored for name in EMOTIONS}

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from appliance.store.clocks import Clocks
 from appliance.store.copies import EXPORTS
+from appliance.store.history import Session
 from appliance.store.limits import Limits, Status
 from appliance.store.records import Store
-from appliance.store.rows import REASONS, Kept, Marker, Second, Session
+from appliance.store.rows import REASONS, Figures, Kept, Marker, Piece, Second
 from appliance.store.salvage import Salvaged
 from appliance.store.transfer import Restored
 from appliance.store.validation import ID
@@ -19,9 +20,11 @@ __all__ = [
     "ID",
     "REASONS",
     "Clocks",
+    "Figures",
     "Kept",
     "Limits",
     "Marker",
+    "Piece",
     "Restored",
     "Salvaged",
     "Second",

@@ -103,9 +103,26 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Session:
-    """A session with all its rows."""
+class Figures:
+    """One person over the whole session. Nothing here sums the seven up into one number."""
 
-    kept: Kept
-    seconds: tuple[Second, ...]
-    markers: tuple[Marker, ...]
+    person: int
+    seconds: int
+    frames: int
+    scored: int
+    skipped: int
+    unreadable: dict[str, int]
+    means: dict[str, float] | None
+    nods: int
+    shakes: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What was read of one person within some seconds; `means` is None when nothing was readable."""
+
+    start: int
+    length: int
+    means: dict[str, float] | None
+    frames: int
+    scored: int

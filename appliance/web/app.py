@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from appliance.errors import (
     AccessError,
+    Busy,
     SlotClosed,
     StateConflict,
     StoreError,
@@ -52,6 +53,7 @@ _STATUS: dict[type[Exception], int] = {
     StateConflict: 409,
     TooManyTries: 429,
     TooManyViewers: 503,
+    Busy: 503,
     SlotClosed: 503,
     StoreError: 507,
 }

@@ -6,11 +6,12 @@ from flask import Blueprint, Response, abort, jsonify, render_template
 
 from appliance import __version__, timeline
 from appliance.errors import StateConflict
-from appliance.export import exported
+from appliance.export import exported, in_blocks
 from appliance.report import NOT_FEELINGS, SAMPLING, as_json, deletion, lasted, listed, local
 from appliance.store import ID, Session
 from appliance.values import EMOTIONS
 from appliance.web.describe import HTML, PDF, describe
+from appliance.web.exports import streamed
 from appliance.web.policy import OPERATOR, policy, who
 from appliance.web.schemas import Erased, Problem, Recorded, Sessions
 from appliance.web.site import site
@@ -54,12 +55,15 @@ def sessions() -> Response:
 def session_page(id: str) -> str:
     """One session: facts, figures, and a chart of time for each person."""
     session = _known(id)
+    shown = timeline.shown(session)
     return render_template(
         "session.html",
         version=__version__,
         kept=session.kept,
         markers=session.markers,
-        persons=[_drawn(session, person) for person in timeline.persons(session)],
+        persons=shown.figures,
+        charts={person: _drawn(session, person) for person in shown.charted},
+        left_out=shown.summary(),
         emotions=EMOTIONS,
         chart=CHART,
         about=NOT_FEELINGS,
@@ -72,20 +76,20 @@ def session_page(id: str) -> str:
 
 @blueprint.get("/api/sessions/<id>")
 @policy(OPERATOR)
-@describe({200: Recorded, 404: Problem})
+@describe({200: Recorded, 404: Problem, 503: Problem})
 def session(id: str) -> Response:
-    """The same as JSON, with every second."""
-    return jsonify(as_json(_known(id)))
+    """The same as JSON, with every second; 503 while another export is made."""
+    session = _known(id)
+    with site().exports.slot(id) as slot:
+        return streamed(in_blocks(as_json(session, indent=None)), "application/json", slot)
 
 
 @blueprint.get("/sessions/<id>/export.<any(csv, json, pdf):kind>")
 @policy(OPERATOR)
-@describe({200: PDF, 404: Problem})
+@describe({200: PDF, 404: Problem, 503: Problem})
 def export(id: str, kind: str) -> Response:
-    """A file to keep."""
-    session = _known(id)
-    site().audit.append("export", who(), session=id, format=kind)
-    return download(session, kind)
+    """A file to keep; 503 while another one is made."""
+    return download(_known(id), kind, who())
 
 
 @blueprint.post("/sessions/<id>/erase")
@@ -101,10 +105,15 @@ def erase(id: str) -> Response:
     return jsonify(erased=id)
 
 
-def download(session: Session, kind: str) -> Response:
-    """A session as a file; also for whoever gets their own copy by a link."""
-    response = Response(exported(session, kind), content_type=_TYPES[kind])
-    response.headers["Content-Disposition"] = f'attachment; filename="session-{session.kept.id}.{kind}"'
+def download(session: Session, kind: str, who: str, *, by_link: bool = False) -> Response:
+    """A session as a file; also for a person who gets their own copy by a link. It is in the audit log."""
+    here, id = site(), session.kept.id
+    with here.exports.slot(id, by_link=by_link) as slot:
+        if here.exports.is_news(who, id, kind):
+            here.audit.append("export", who, session=id, format=kind)
+            here.exports.noted(who, id, kind)
+        response = streamed(exported(session, kind), _TYPES[kind], slot)
+    response.headers["Content-Disposition"] = f'attachment; filename="session-{id}.{kind}"'
     return response
 
 
@@ -117,14 +126,10 @@ def _known(id: str) -> Session:
     return session
 
 
-def _drawn(session: Session, person: int) -> dict[str, object]:
-    seconds, length = timeline.of(session, person), session.kept.seconds
-    parts = timeline.pieces(seconds, length)
+def _drawn(session: Session, person: int) -> dict[str, list[str]]:
+    parts, length = timeline.pieces(session, person), session.kept.seconds
     return {
-        "figures": timeline.figures(seconds),
-        "rows": {
-            name: [_points(area) for area in timeline.areas(parts, name, length, *CHART)] for name in EMOTIONS
-        },
+        name: [_points(area) for area in timeline.areas(parts, name, length, *CHART)] for name in EMOTIONS
     }
 
 

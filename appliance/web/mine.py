@@ -44,9 +44,12 @@ def withdraw(token: str) -> Response:
 
 @blueprint.get("/<token>/copy.<any(csv, json, pdf):kind>")
 @policy(PUBLIC)
-@describe({200: PDF, 404: Problem})
+@describe({200: PDF, 404: Problem, 503: Problem})
 def copy(token: str, kind: str) -> Response:
-    """The person's own copy of what was recorded; 404 for an unknown or erased link, or if nothing was."""
+    """The person's own copy of what was recorded; 404 for an unknown or erased link, or if nothing was.
+
+    429 after six in an hour, 503 while another copy is made.
+    """
     id = _known(token)
     session = site().store.session(id) if id else None
     if session is None:
@@ -54,8 +57,7 @@ def copy(token: str, kind: str) -> Response:
             404,
             "nothing is kept here: it was erased already, nothing was recorded, or the link is incomplete",
         )
-    site().audit.append("export", WHO, session=session.kept.id, format=kind)
-    return download(session, kind)
+    return download(session, kind, WHO, by_link=True)
 
 
 def _known(token: str) -> str | None:

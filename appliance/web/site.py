@@ -21,6 +21,7 @@ from appliance.store import Store
 from appliance.terms import Terms
 from appliance.values import Picture, Reading
 from appliance.viewers import Seen, Viewers
+from appliance.web.exports import Exports
 from appliance.wire import SCHEMA, reading_json
 
 KEY = "appliance.site"
@@ -51,6 +52,7 @@ class Site:
     card: str = ""
     """The model card of the models in use, Markdown."""
     seen: Seen = field(default_factory=Seen)
+    exports: Exports = field(default_factory=Exports)
 
     @property
     def terms(self) -> Terms:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.faults import Refused
+from device.files import replacing
 from device.places import Places
 
 ANNOUNCEMENT = """<?xml version="1.0" standalone="no"?>
@@ -53,9 +54,8 @@ class Written:
     def make(self) -> None:
         """Write it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.new")
-        partial.write_text(self.text, encoding="utf-8")
-        partial.replace(self.path)
+        with replacing(self.path) as partial:
+            partial.write_text(self.text, encoding="utf-8")
 
 
 def announcement(places: Places) -> Written:

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from device.faults import Refused
+from device.files import replacing
 from device.record import Record
 from device.shell import attempt, run
 
@@ -38,7 +39,9 @@ def rename(name: str, record: Record, hosts: Path = Path("/etc/hosts")) -> None:
     lines = hosts.read_text(encoding="utf-8").splitlines() if hosts.exists() else []
     text = "\n".join(re.sub(rf"(?<=\s){re.escape(before)}(?=\s|$)", name, line) for line in lines)
     if hosts.exists() and text != "\n".join(lines):
-        hosts.write_text(text + "\n", encoding="utf-8")
+        with replacing(hosts) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
+            partial.chmod(0o644)
 
 
 def put_back(record: Record) -> None:

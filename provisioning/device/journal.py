@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from device.faults import ReleaseError, because
+from device.files import replacing
 from device.releases import sync
 
 CHANGING = "changing.json"
@@ -53,13 +54,11 @@ class Journal:
     def write(self, change: Change, **changes: str | bool) -> Change:
         """Keep a change with these new values; raises `ReleaseError`."""
         change = replace(change, **changes)  # type: ignore[arg-type]  # names and kinds are those of Change
-        partial = self._path.with_name(self._path.name + ".part")
         try:
-            with partial.open("w", encoding="utf-8") as file:
+            with replacing(self._path, "{}.part") as partial, partial.open("w", encoding="utf-8") as file:
                 json.dump(asdict(change), file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(self._path)
             sync(self._path.parent)
         except OSError as error:
             raise ReleaseError(f"{self._path}: cannot be written: {because(error)}") from error

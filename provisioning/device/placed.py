@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from device.files import replacing
 from device.places import Places
 from device.record import Record
 
@@ -69,10 +70,9 @@ class Copy:
             self.path.unlink(missing_ok=True)
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.new")
-        partial.write_bytes(self.source.read_bytes())
-        partial.chmod(0o644)
-        partial.replace(self.path)
+        with replacing(self.path) as partial:
+            partial.write_bytes(self.source.read_bytes())
+            partial.chmod(0o644)
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,8 @@ class Link:
     def place(self) -> None:
         """Put it there, in place of whatever stood there."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.new")
-        partial.unlink(missing_ok=True)
-        partial.symlink_to(self.target)
-        partial.replace(self.path)
+        with replacing(self.path) as partial:
+            partial.symlink_to(self.target)
 
 
 def sysusers(release: Path, board: str) -> list[Path]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from device.files import replacing
+
 
 class Record:
     """A small JSON file: the groups that were made, the name the device had, the files that were placed."""
@@ -23,9 +25,8 @@ class Record:
 
     def put(self, key: str, value: str) -> None:
         """Keep this value, in place of another."""
-        partial = self._path.with_name(self._path.name + ".part")
-        partial.write_text(json.dumps({**self._all(), key: value}, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self._path)
+        with replacing(self._path, "{}.part") as partial:
+            partial.write_text(json.dumps({**self._all(), key: value}, indent=1) + "\n", encoding="utf-8")
 
     def _all(self) -> dict[str, str]:
         try:

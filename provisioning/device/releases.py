@@ -18,6 +18,7 @@ from pathlib import Path
 
 from device.bundle import FOLDERS, NOTE, ONNX, REQUIREMENTS, WHEELS, Release, version_in
 from device.faults import ReleaseError, because, told
+from device.files import replacing
 
 ROOT = Path("/opt/interview-grader")
 RUNTIMES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
@@ -116,11 +117,9 @@ class Releases:
     def switch(self, version: str) -> None:
         """Make `current` lead to a whole release, at once; raises `ReleaseError`."""
         self.note(version)
-        new = self.link.with_name("current.new")
         try:
-            new.unlink(missing_ok=True)
-            new.symlink_to(f"{self.folder.name}/{version}")
-            new.replace(self.link)
+            with replacing(self.link, "{}.new") as new:
+                new.symlink_to(f"{self.folder.name}/{version}")
             sync(self.root)
         except OSError as error:
             raise ReleaseError(f"{self.link}: cannot be set: {because(error)}") from error

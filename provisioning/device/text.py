@@ -1,21 +1,44 @@
-"""Text that a terminal shows and does not obey."""
+"""Text for root's terminal: characters that would steer it are escaped, as `appliance/terminal.py` does.
+
+A copy, because an installer or updater must not need the package that it replaces.
+"""
 
 from __future__ import annotations
 
-import unicodedata
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from typing import TextIO, cast
 
-_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""They change the order in which what stands beside them is shown."""
+_CONTROLS = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def printable(text: str, kept: str = "\n\t") -> str:
-    """The text with every control character but those in `kept` written as an escape, such as `\\x1b`."""
-    return "".join(letter if letter in kept or _is_plain(letter) else _escaped(letter) for letter in text)
+    r"""The text with C0, C1, DEL, separators of lines, marks of direction and half characters as \uXXXX.
+
+    Those in `kept` stay.
+    """
+    return _CONTROLS.sub(lambda found: found[0] if found[0] in kept else f"\\u{ord(found[0]):04x}", text)
 
 
-def _is_plain(letter: str) -> bool:
-    return unicodedata.category(letter) not in ("Cc", "Cs") and letter not in _DIRECTIONS
+class _Escaping:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(printable(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
 
 
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode("ascii")
+@contextlib.contextmanager
+def escaped_output() -> Iterator[None]:
+    """Within the block nothing that is printed steers the terminal; tabs and ends of lines stay."""
+    out, errors = (cast(TextIO, _Escaping(stream)) for stream in (sys.stdout, sys.stderr))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        yield

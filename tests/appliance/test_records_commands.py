@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import secrets
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -236,3 +240,53 @@ def test_a_session_that_is_recorded_is_not_erased_from_the_shell(run: Run, state
         assert len(store.sessions()) == 3
     finally:
         store.close()
+
+
+def test_what_people_typed_does_not_steer_the_terminal(run: Run, state: Path, tmp_path: Path) -> None:
+    steering = "a\x1b[31m\u009b2J\u202eb\nerased all"
+    store = Store(state)
+    store.begin(sitting("cccccccccccc", label=steering, note=steering))
+    store.mark("cccccccccccc", steering)
+    store.end("cccccccccccc")
+    store.close()
+    AuditLog(state).append("access", steering, what=steering)
+    for words, count in (
+        (("sessions", "list"), 1),
+        (("sessions", "show", "cccccccccccc"), 3),
+        (("audit", "show"), 2),
+        (("sessions", "show", steering), 1),
+        (("check", "--config", tmp_path / steering), 1),
+        (("sessions", steering), 1),
+    ):
+        done = run(*words)
+        said = done.stdout + done.stderr
+        assert not set("\x1b\u009b\u202e") & set(said), words
+        assert said.count("[31m") >= count and "\nerased all" not in said, words
+    exported = run("sessions", "export", "cccccccccccc").stdout
+    assert json.loads(exported)["session"]["label"] == steering
+
+
+def test_a_backup_or_export_that_fails_leaves_nothing(state: Path, tmp_path: Path) -> None:
+    """A limit on the size of a file stands for a disk that is full."""
+    marks = [(ID, 0.0, secrets.token_hex(100)) for _ in range(1500)]
+    with contextlib.closing(sqlite3.connect(state / "records.db")) as connection, connection:
+        connection.executemany("INSERT INTO markers (session, at, text) VALUES (?, ?, ?)", marks)
+    place = tmp_path / "stick"
+    place.mkdir()
+    (place / "x.json").write_text("before")
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)); "
+        "from appliance.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    for words in (("backup", str(place / "b")), ("sessions", "export", ID, "-o", str(place / "x.json"))):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words, "--data-dir", str(state)],
+            env={**os.environ, PASSPHRASE: WORDS},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        complains(done, 1, "File too large")
+    assert [path.name for path in place.iterdir()] == ["x.json"]
+    assert (place / "x.json").read_text() == "before"

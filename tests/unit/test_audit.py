@@ -167,3 +167,47 @@ def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="the audit log cannot be written"):
         AuditLog(tmp_path / "file").append("start", "operator")
+
+
+def test_the_log_has_a_limit_and_its_chain_goes_on(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path, most_bytes=2000)
+    for number in range(100):
+        log.append("start", "operator", session=f"s{number}")
+    files = sorted(tmp_path.glob("audit*.jsonl"))
+    assert [path.name for path in files] == ["audit.jsonl", "audit.old.jsonl"]
+    assert sum(path.stat().st_size for path in files) < 2 * 2400
+    numbers = [entry["n"] for entry in log.entries()]
+    assert numbers == list(range(numbers[0], 101)) and 1 < numbers[0] < 95
+    assert (log.verify().fault, log.verify().lines) == ("", 100)
+
+
+def test_a_file_of_the_log_that_is_taken_away_is_missed(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path, most_bytes=2000)
+    for _ in range(100):
+        log.append("start", "operator")
+    old = tmp_path / "audit.old.jsonl"
+    saved = old.read_bytes()
+    old.unlink()
+    assert "audit.old.jsonl is gone" in log.verify().fault
+    old.write_bytes(saved.replace(b"operator", b"somebody", 1))
+    assert "was changed" in log.verify().fault
+    old.write_bytes(b"".join(saved.splitlines(keepends=True)[1:]))
+    assert "was changed" in log.verify().fault
+    old.write_bytes(saved)
+    assert log.verify().fault == ""
+    log.path.unlink()
+    assert "missing at the end" in log.verify().fault
+
+
+def test_processes_share_a_log_that_is_put_away(tmp_path: Path) -> None:
+    AuditLog(tmp_path, most_bytes=1000).append("start", "operator")
+    threads = [
+        threading.Thread(target=lambda: [AuditLog(tmp_path, 1000).append("stop", "x") for _ in range(20)])
+        for _ in range(4)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+    verdict = AuditLog(tmp_path).verify()
+    assert (verdict.fault, verdict.lines) == ("", 81)

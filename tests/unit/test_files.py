@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import StoreError
-from appliance.files import write_private
+from appliance.files import replacing, write_private
 from appliance.store import database
 from appliance.store.copies import EXPORTS, Copies
 from appliance.store.journal import Journal
@@ -68,3 +68,14 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         write_private(tmp_path / "file" / "key", b"")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_nothing_is_left_of_a_file_that_failed(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "file"
+    path.write_text("before")
+    with pytest.raises(type(error)), replacing(path) as file:
+        file.write(b"half")
+        raise error
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert path.read_text() == "before"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from appliance import timeline
-from appliance.report import NOT_FEELINGS, SAMPLING, as_csv, as_json, deletion, local
+from appliance import report, timeline
+from appliance.report import NOT_FEELINGS, SAMPLING, deletion, local
 from appliance.report_pdf import as_pdf
-from appliance.store import Kept, Marker, Session
+from appliance.store import Kept, Marker, Second, Session
 from appliance.values import EMOTIONS
-from tests.doubles.records import DAY_S, ID, NOW, second
+from tests.doubles.records import DAY_S, ID, NOW, make_store, second, sitting
 
 KEPT = Kept(
     id=ID,
@@ -34,11 +37,31 @@ KEPT = Kept(
 )
 
 
+def as_json(session: Session) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads("".join(report.as_json(session)))
+    return table
+
+
+def as_csv(session: Session) -> str:
+    return "".join(report.as_csv(session))
+
+
+def stored(folder: Path, seconds: Iterable[Second] = ()) -> Session:
+    """A session with these rows, in a real file, and with no markers."""
+    store = make_store(folder)
+    store.begin(sitting())
+    store.add(ID, seconds)
+    session = store.session(ID)
+    assert session is not None
+    store.close()
+    return session
+
+
 @pytest.fixture
-def session() -> Session:
+def session(tmp_path: Path) -> Session:
     first = [second(number, happy=number / 100) for number in range(60)]
     other = [second(number, 2, scored=0, turned=10, happy=None) for number in range(10, 20)]
-    return Session(KEPT, (*first, *other), (Marker(12.5, "question 2"),))
+    return replace(stored(tmp_path, [*first, *other]), kept=KEPT, markers=(Marker(12.5, "question 2"),))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +90,7 @@ def test_exports_for_hiring_carry_the_day_by_which_they_must_be_gone(
 
 
 def test_json_says_everything(session: Session) -> None:
-    table = json.loads(json.dumps(as_json(session)))
+    table = as_json(session)
     assert table["about"] == NOT_FEELINGS
     assert table["sampling"] == SAMPLING
     assert table["session"]["notice"] == {"version": "4", "hash": "ab" * 32}
@@ -108,7 +131,7 @@ def test_no_spreadsheet_takes_a_label_for_a_formula(session: Session, label: str
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_nothing_is_summed_up_in_one_number(session: Session, kind: str) -> None:
-    text = json.dumps(as_json(session)) if kind == "json" else as_csv(session)
+    text = "".join(report.as_json(session) if kind == "json" else report.as_csv(session))
     for word in ("total", "rank", "overall", "grade"):
         assert word not in text.lower()
 
@@ -128,29 +151,34 @@ def test_pdf_takes_any_label(session: Session, label: str) -> None:
     assert as_pdf(named).startswith(b"%PDF-")
 
 
-def test_pdf_of_nobody_and_of_no_time() -> None:
+def test_exports_of_nobody_and_of_no_time(tmp_path: Path) -> None:
     kept = replace(KEPT, persons=0, seconds=0, ended=None, expires=None, clock_set=False)
-    assert as_pdf(Session(kept, (), (Marker(0.0, "x"),))).startswith(b"%PDF-")
+    session = replace(stored(tmp_path), kept=kept, markers=(Marker(0.0, "x"),))
+    assert as_pdf(session).startswith(b"%PDF-")
+    assert as_json(session)["persons"] == []
+    assert as_csv(session).splitlines()[-1].startswith("person,second,angry")
 
 
-def test_pieces_weigh_by_their_frames() -> None:
+def test_pieces_weigh_by_their_frames(tmp_path: Path) -> None:
     seconds = [second(0, happy=1.0, scored=1), second(1, happy=0.0, scored=3), second(2, scored=0)]
-    whole = timeline.pieces(seconds, 4, most=1)
+    session = stored(tmp_path, [*seconds, second(3, scored=0)])
+    whole = timeline.pieces(session, 1, most=1)
     assert [(each.start, each.length, each.scored) for each in whole] == [(0, 4, 4)]
     assert whole[0].means is not None
     assert whole[0].means["happy"] == 0.25
-    assert timeline.pieces(seconds, 4, most=4)[2].means is None
+    assert timeline.pieces(session, 1, most=4)[2].means is None
 
 
 @pytest.mark.parametrize("length", [1, 59, 240, 241, 3600, 86_400])
-def test_a_chart_has_few_pieces_however_long(length: int) -> None:
-    parts = timeline.pieces([second(number) for number in range(0, length, 7)], length)
+def test_a_chart_has_few_pieces_however_long(tmp_path: Path, length: int) -> None:
+    session = stored(tmp_path, [second(number) for number in (*range(0, length, 7), length - 1)])
+    parts = timeline.pieces(session, 1)
     assert len(parts) <= timeline.MOST_PIECES
     for area in timeline.areas(parts, "happy", length, 600, 26):
         assert all(0 <= x <= 600 and 0 <= y <= 26 for x, y in area)
 
 
-def test_a_gap_is_a_gap() -> None:
-    parts = timeline.pieces([second(0), second(1), second(3)], 4)
+def test_a_gap_is_a_gap(tmp_path: Path) -> None:
+    parts = timeline.pieces(stored(tmp_path, [second(0), second(1), second(3)]), 1)
     areas = timeline.areas(parts, "happy", 4, 400, 100)
     assert [(area[0][0], area[-1][0]) for area in areas] == [(0, 200), (300, 400)]
