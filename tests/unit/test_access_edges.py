@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from appliance.access.accounts import Accounts
 from appliance.access.certificate import DeviceCertificate, own_names
 from appliance.access.cookies import Cookies, Login
-from appliance.access.limits import FREE_TRIES, MOST_ADDRESSES, Tries
+from appliance.access.limits import FREE_TRIES, MOST_ADDRESSES, Rates, Tries
 from appliance.access.passwords import LONGEST, SHORTEST, Passwords
 from appliance.access.tokens import Tokens
 from appliance.errors import AccessError, TooManyTries
@@ -109,3 +110,18 @@ def test_the_certificate_is_for_the_devices_first_name_and_signs_nothing_but_han
     assert usage.digital_signature
     others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
     assert not any(getattr(usage, each) for each in (*others, "key_cert_sign", "crl_sign"))
+
+
+def test_the_fingerprint_is_that_which_browsers_show(tmp_path: Path) -> None:
+    certificate = made(tmp_path)
+    shown = DeviceCertificate(tmp_path).fingerprint().replace(":", "").lower()
+    assert shown == certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def test_who_asks_too_often_is_told_when_the_next_request_is_free() -> None:
+    rates = Rates(0.5, lambda: 1000.0)
+    for _ in range(2):
+        rates.take(HERE)
+    with pytest.raises(TooManyTries) as refused:
+        rates.take(HERE)
+    assert refused.value.wait_s == pytest.approx(2.0)

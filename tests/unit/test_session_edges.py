@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,21 @@ def test_the_camera_may_be_aimed_anew_after_five_minutes() -> None:
     with pytest.raises(StateConflict, match="in 1 s"):
         aim.begin(1299.0)
     assert aim.begin(1300.0) == AIM_S
+
+
+def test_a_recorded_film_ends_in_good_order_when_the_appliance_stops() -> None:
+    records = MemoryRecords()
+    session = make_session(needs_agreement=False, records=records)
+    session.record("", "", "operator")
+    id = str(session.id)
+    session.close()
+    assert records.ended == [id]
+
+
+def test_who_waits_for_an_agreement_is_woken_by_it() -> None:
+    session, woken = make_session(), threading.Event()
+    waiting = threading.Thread(target=lambda: session.wait_live(30.0) and woken.set(), daemon=True)
+    waiting.start()
+    assert not woken.wait(0.2), "nobody has agreed yet"
+    session.start("1", "operator")
+    assert woken.wait(10.0)
