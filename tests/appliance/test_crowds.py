@@ -16,15 +16,17 @@ import pytest
 
 from appliance.values import Picture
 from appliance.viewers import OVERLAY, Viewers
+from appliance.web import websocket
 from appliance.web.app import create_app
-from appliance.web.server import Server
+from appliance.web.server import BODY_S, Server
 from appliance.web.site import Site
 from tests.appliance.driver import open_websocket, until
 from tests.doubles.sites import make_site, served
 
 VIEWERS = 8
 THREADS = 24
-SOON_S = 2.0
+SOON_S = 0.8 * BODY_S
+"""Sooner than a body that does not come is given up."""
 
 
 @pytest.fixture
@@ -46,8 +48,10 @@ def serving(site: Site) -> Iterator[Server]:
 
 
 def test_of_a_rush_of_websockets_as_many_as_allowed_get_in(
-    server: Server, site: Site, caplog: pytest.LogCaptureFixture
+    server: Server, site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # These answer no ping: on a busy machine the first would be dropped before the last has come.
+    monkeypatch.setattr(websocket, "PONG_S", 600.0)
     for _ in range(3):
         with ExitStack() as stack:
             gate = threading.Barrier(20)
@@ -91,9 +95,7 @@ def test_bodies_that_nobody_reads_keep_no_thread(server: Server, head: str) -> N
         for _ in range(THREADS):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
             client.sendall(f"{head}Content-Length: 1000\r\n\r\nx".encode())
-        began = monotonic()
         until(lambda: answered(server, "/api/state") == 200, SOON_S, "a good client is served")
-        assert monotonic() - began < SOON_S
 
 
 def test_a_refusal_reaches_a_client_that_has_sent_its_whole_body(server: Server) -> None:

@@ -15,6 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from appliance.access.uses import Uses
 from appliance.values import Picture, Reading, Stamps
 from appliance.viewers import OVERLAY
 from appliance.web.app import create_app
@@ -341,7 +342,9 @@ def test_a_stream_ends_with_its_login(settled: Device) -> None:
 
 
 def test_what_is_open_ends_when_nobody_used_its_login(tmp_path: Path) -> None:
-    site = make_site(login=True, idle_minutes=2 / 60)
+    site, later_s = make_site(login=True), [0.0]
+    uses = Uses(3600.0, lambda: time.monotonic() + later_s[0])
+    site = replace(site, gate=replace(site.gate, uses=uses))
     assert site.gate.accounts.claim(site.gate.accounts.new_first_code(), OPERATOR)
     with served_far(create_app(site), tmp_path) as server, pictures(site):
         site.session.start("1", "operator")
@@ -361,7 +364,9 @@ def test_what_is_open_ends_when_nobody_used_its_login(tmp_path: Path) -> None:
             connection.request("GET", "/stream.mjpg", headers=cookie)
             answer = connection.getresponse()
             assert answer.status == 200
-            until(lambda: not answer.readline(), 3 * WITHIN_S, "the stream ends")
+            assert answer.readline(), "pictures come while the login is in use"
+            later_s[0] = 3601.0
+            until(lambda: not answer.readline(), WITHIN_S, "the stream ends")
             with pytest.raises(ConnectionClosed):
                 listening.recv(WITHIN_S)
     assert site.session.state == "live"

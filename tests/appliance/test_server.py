@@ -279,7 +279,6 @@ def test_ok__stalled_viewer_is_dropped_and_costs_no_memory(probe: Probe, tls: Tl
         before = rss_mb()
         with ask(server, "/stream.mjpg"):
             assert probe.watching.wait(WITHIN_S)
-            assert not probe.ended.is_set()
             assert probe.ended.wait(WITHIN_S), "a viewer who reads nothing is still served"
             assert rss_mb() - before < 2.0
 

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,9 @@ from tests.appliance.driver import Daemon, Part, Stream, open_websocket, running
 MAX_VIEWERS = 3
 DROPPED_WITHIN_S = 10.0
 PAUSE_S = 3.0
+SEND_LIMIT_S = 4.0
+"""How long the server waits for a viewer who reads nothing; that long nobody else may wait."""
+READINGS = "interview_grader_readings_total"
 
 
 class Watcher:
@@ -46,6 +49,26 @@ class Watcher:
 
     def longest_gap(self) -> float:
         return max(later - sooner for sooner, later in itertools.pairwise(self.read_at))
+
+
+@contextmanager
+def listening(daemon: Daemon) -> Iterator[None]:
+    """A good listener on `/ws/live`, in its own thread: whoever reads nothing is dropped after a while."""
+    with ExitStack() as stack:
+        client = stack.enter_context(daemon.live())
+        client.recv(15)
+
+        def listen() -> None:
+            for _ in client:
+                pass
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield
+        finally:
+            client.close()
+            thread.join(20)
 
 
 @pytest.fixture(scope="module")
@@ -89,16 +112,17 @@ def test_nothing_is_encoded_when_nobody_watches(demo: Daemon) -> None:
 
 def test_one_viewer_more_than_allowed_is_asked_to_come_back(few: Daemon) -> None:
     with ExitStack() as stack:
-        streams = [stack.enter_context(few.stream()) for _ in range(MAX_VIEWERS)]
-        for stream in streams:
-            stream.take(1)
+        leaving = stack.enter_context(ExitStack())
+        leaving.enter_context(Watcher(few))
+        for _ in range(MAX_VIEWERS - 1):
+            stack.enter_context(Watcher(few))
         for path in ("/stream.mjpg", "/snapshot.jpg"):
             refused = few.request(path)
             assert refused.status == 503
             assert int(refused.headers["Retry-After"]) > 0
             assert str(MAX_VIEWERS) in refused.json()["error"]
         assert few.request("/").status == few.request("/api/state").status == 200
-        streams[0].close()
+        leaving.close()
         until(lambda: few.request("/snapshot.jpg").status == 200, 5, "a place is free again")
         with few.stream() as stream:
             stream.take(2)
@@ -108,32 +132,29 @@ def test_one_viewer_more_than_allowed_is_asked_to_come_back(few: Daemon) -> None
 def test_one_websocket_more_than_allowed_is_asked_to_come_back(few: Daemon) -> None:
     with ExitStack() as stack:
         for _ in range(MAX_VIEWERS):
-            stack.enter_context(few.live()).recv(5)
+            stack.enter_context(listening(few))
         assert b"503" in first_line(few)
     until(lambda: b"101" in first_line(few), 5, "a place is free again")
 
 
 def test_viewer_who_stops_reading_is_dropped_and_costs_the_others_nothing(few: Daemon) -> None:
-    with (
-        Watcher(few) as watcher,
-        few.stream() as with_usual_buffer,
-        few.stream(receive_bytes=32768) as with_small,
-    ):
-        with_usual_buffer.take(2)
-        with_small.take(2)
+    with Watcher(few) as watcher:
         until(lambda: len(watcher.read_at) > 60, 20, "a settled state")
         memory = few.resident_bytes()
-        before, began = len(watcher.read_at), time.monotonic()
-        assert few.state()["viewers"] == 3
-        until(lambda: few.state()["viewers"] == 1, DROPPED_WITHIN_S, "both stalled viewers were dropped")
-        took = time.monotonic() - began
-        grown = few.resident_bytes() - memory
-        rate = (len(watcher.read_at) - before) / took
-        camera_rate = few.metrics()["interview_grader_process_fps"]
+        before, readings = len(watcher.read_at), few.metrics()[READINGS]
+        with few.stream() as with_usual_buffer, few.stream(receive_bytes=32768) as with_small:
+            # Pictures came, so both were let in. On a busy machine they may be gone again by now.
+            with_usual_buffer.take(2)
+            with_small.take(2)
+            until(lambda: few.state()["viewers"] == 1, DROPPED_WITHIN_S, "both stalled viewers were dropped")
+            grown = few.resident_bytes() - memory
+            seen, read = len(watcher.read_at) - before, few.metrics()[READINGS] - readings
+            with_usual_buffer.ends()
+            with_small.ends()
     # Ten seconds of pictures for both would be 20 MB; what the allocator keeps varies by some.
     assert grown < 1e7, f"{grown / 1e6:.1f} MB"
-    assert rate > 0.6 * camera_rate, (rate, camera_rate)
-    assert watcher.longest_gap() < 1.5
+    assert seen > 0.6 * read, (seen, read)
+    assert watcher.longest_gap() < SEND_LIMIT_S, "it waited for those who read nothing"
     assert few.process.poll() is None
 
 
@@ -152,7 +173,7 @@ def test_viewer_who_pauses_gets_a_fresh_picture_soon(few: Daemon, receive_bytes:
         # What lay in the buffers of the two kernels: about 290 kB, three pictures, on a development PC. The
         # viewer's own grows while it reads, and is none of the server's.
         assert stale <= 1_000_000 + stream.holds_bytes(), f"{stale} bytes in {len(old)} pictures"
-        assert part.read_at - resumed < 1.0
+        assert part.read_at - resumed < PAUSE_S, "as late as the pause was long"
         assert all(each.live for each in stream.take(3))
 
 
@@ -160,15 +181,14 @@ def test_websocket_that_stops_reading_is_dropped(few: Daemon) -> None:
     with open_websocket(few.port) as stalled, few.live() as other:
         port = stalled.getsockname()[1]
         assert stalled.recv(64).startswith(b"HTTP/1.1 101")
-        for _ in range(5):
-            other.recv(5)
-        assert server_holds(few.port, port)
+        # That it holds this one as well is not asked: it may have been dropped by then.
+        assert server_holds(few.port, other.socket.getsockname()[1])
         began, longest, last = time.monotonic(), 0.0, time.monotonic()
         while server_holds(few.port, port):
             assert time.monotonic() - began < DROPPED_WITHIN_S, "still held"
             other.recv(5)
             longest, last = max(longest, time.monotonic() - last), time.monotonic()
-    assert longest < 1.5
+    assert longest < SEND_LIMIT_S
 
 
 def first_line(daemon: Daemon) -> bytes:

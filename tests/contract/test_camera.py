@@ -62,6 +62,7 @@ class Workshop:
     folder: Path
     clip: Path
     patch: pytest.MonkeyPatch
+    after: ExitStack
 
 
 def made(backend: str, **settings: Any) -> Camera:
@@ -156,7 +157,7 @@ def usb_answer(scene: Scene, device: Path, asked: Path) -> usb.Device:
 
 
 def jetson(shop: Workshop) -> Bench:
-    source = gstreamer.Source(shop.patch)
+    source = shop.after.enter_context(gstreamer.sending(shop.patch))
     return Bench(
         made("jetson", source=source.words),
         lives=True,
@@ -196,17 +197,17 @@ AT_HAND = [name for name in BENCHES if not name.endswith("-device")]
 
 
 @pytest.fixture
-def shop(tmp_path: Path, demo_clip: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    return Workshop(tmp_path, demo_clip, monkeypatch)
+def shop(tmp_path: Path, demo_clip: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    with ExitStack() as after:
+        yield Workshop(tmp_path, demo_clip, monkeypatch, after)
 
 
 @pytest.fixture(params=BENCHES)
 def bench(request: pytest.FixtureRequest, shop: Workshop) -> Iterator[Bench]:
     _, maker = BENCHES[request.param]
-    with ExitStack() as after:
-        built = maker(shop)
-        after.callback(built.camera.close)
-        yield built
+    built = maker(shop)
+    shop.after.callback(built.camera.close)
+    yield built
 
 
 at_hand = pytest.mark.parametrize("bench", AT_HAND, indirect=True)
@@ -840,7 +841,7 @@ def test_only_capture_devices_are_found(tmp_path: Path) -> None:
 
 
 def test_without_a_jetson_the_sensor_is_lost_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    gstreamer.gst(monkeypatch)
+    gstreamer.find(monkeypatch)
     camera = made("jetson")
     assert "no Jetson" in (camera.missing() or "")
     with pytest.raises(CameraLost, match="no Jetson"):
@@ -855,13 +856,13 @@ def test_without_a_jetson_the_sensor_is_lost_with_the_reason(monkeypatch: pytest
 def test_a_source_that_cannot_be_is_lost_with_gstreamers_reason(
     monkeypatch: pytest.MonkeyPatch, source: str, words: str
 ) -> None:
-    gstreamer.gst(monkeypatch)
+    gstreamer.find(monkeypatch)
     with pytest.raises(CameraLost, match=words):
         made("jetson", source=source).open()
 
 
 def test_a_file_is_a_source_and_its_end_is_said(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    gstreamer.gst(monkeypatch)
+    gstreamer.find(monkeypatch)
     folder = shop.folder / "pictures"
     folder.mkdir()
     for number in range(3):

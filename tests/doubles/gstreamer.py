@@ -1,5 +1,7 @@
 """A source for the Jetson's pipeline without a Jetson: real GStreamer, a ball on blue, sent through a socket.
 
+The sender is a process of its own. GStreamer does nothing in a process before `Gst.init`, and in this one the
+camera alone may call it: else a camera that forgets to would be tested and would fail on a board.
 Stopping the sender is pulling the camera.
 """
 
@@ -7,9 +9,11 @@ from __future__ import annotations
 
 import importlib
 import socket
+import subprocess
 import sys
 import warnings
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -23,9 +27,27 @@ DISTRIBUTION = "/usr/lib/python3/dist-packages"
 BLUE, RED = 0xFF0000FF, 0xFFFF0000
 FORMAT = f"width={WIDTH},height={HEIGHT},framerate=30/1"
 
+_SENDER = """
+import sys
+sys.path.append(sys.argv[1])
+import gi
+gi.require_version("Gst", "1.0")
+from gi.repository import Gst
+Gst.init(None)
+pipeline = Gst.parse_launch(sys.argv[2])
+pipeline.set_state(Gst.State.PLAYING)
+outcome = pipeline.get_state(10 * Gst.SECOND)[0]
+print(outcome.value_nick, flush=True)
+sys.stdin.read()
+"""
+"""Sends until its standard input ends, which it does with the test's process at the latest."""
 
-def gst(patch: pytest.MonkeyPatch) -> Any:
-    """GStreamer of the distribution, which an environment of its own does not see; or a skip."""
+
+def find(patch: pytest.MonkeyPatch) -> None:
+    """Let GStreamer of the distribution be found, which an environment of its own does not see; or skip.
+
+    It is not initialised here; see above.
+    """
     patch.setattr(sys, "path", [*sys.path, DISTRIBUTION])
     try:
         with warnings.catch_warnings():
@@ -33,24 +55,31 @@ def gst(patch: pytest.MonkeyPatch) -> Any:
             gi = importlib.import_module("gi")
             gi.require_version("Gst", "1.0")
             gi.require_version("GstApp", "1.0")
-            found = importlib.import_module("gi.repository.Gst")
+            importlib.import_module("gi.repository.Gst")
             importlib.import_module("gi.repository.GstApp")
     except (ImportError, ValueError):
         pytest.skip("no GStreamer for this Python")
-    found.init(None)
-    return found
+
+
+@contextmanager
+def sending(patch: pytest.MonkeyPatch) -> Iterator[Source]:
+    """A source that sends, and is gone afterwards."""
+    find(patch)
+    source = Source()
+    try:
+        source.start()
+        yield source
+    finally:
+        source.stop()
 
 
 class Source:
     """Sends pictures to whoever connects."""
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self._gst = gst(patch)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
-        self._sender: Any = None
-        self.start()
+        self._sender: subprocess.Popen[str] | None = None
 
     @property
     def words(self) -> str:
@@ -62,16 +91,22 @@ class Source:
 
     def start(self) -> None:
         """Send."""
-        self._sender = self._gst.parse_launch(
+        words = (
             f"videotestsrc is-live=true pattern=ball background-color={BLUE} foreground-color={RED}"
             f" ! video/x-raw,format=BGRx,{FORMAT} ! tcpserversink host=127.0.0.1 port={self._port}"
         )
-        self._sender.set_state(self._gst.State.PLAYING)
-        self._sender.get_state(5 * self._gst.SECOND)
+        command = [sys.executable, "-I", "-c", _SENDER, DISTRIBUTION, words]
+        self._sender = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._sender.stdout
+        outcome = self._sender.stdout.readline().strip()
+        assert outcome not in ("", "failure"), outcome
 
     def stop(self) -> None:
-        """Send no more, and listen no more."""
-        self._sender.set_state(self._gst.State.NULL)
+        """Send no more, and listen no more; harmless when it does not send."""
+        if self._sender is not None:
+            self._sender.kill()
+            self._sender.communicate()
+            self._sender = None
 
     @staticmethod
     def first() -> Image:

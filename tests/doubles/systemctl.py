@@ -70,7 +70,7 @@ class Service:
         )
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
-            if self._told().get("text"):
+            if self._told().get("ready"):  # as systemd waits with Type=notify, whatever the status says
                 return 0
             if supervisor.poll() is not None:
                 return 1
@@ -96,12 +96,17 @@ class Service:
                 stdout=log,
                 stderr=log,
             )
-            self._tell({"pid": daemon.pid})
+            told: dict[str, object] = {"pid": daemon.pid}
+            self._tell(told)
             while daemon.poll() is None:
                 with contextlib.suppress(TimeoutError):
                     for line in listener.recv(4096).decode().splitlines():
-                        if line.startswith("STATUS="):
-                            self._tell({"pid": daemon.pid, "text": line.partition("=")[2]})
+                        name, _, value = line.partition("=")
+                        if name == "STATUS":
+                            told["text"] = value
+                        if line == "READY=1":
+                            told["ready"] = value
+                    self._tell(told)
             self._tell({})
 
     def _stop(self) -> int:

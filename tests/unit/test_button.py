@@ -226,7 +226,8 @@ class Pins(ABC):
         pressed = Pressed(
             self.session, printed_notice="3", people=1, reset_access=self.reset.set, power_off=self.off.set
         )
-        return Button(self.PIN, self.factory, pressed)
+        self.made = Button(self.PIN, self.factory, pressed)
+        return self.made
 
     @abstractmethod
     def down(self) -> None:
@@ -243,9 +244,15 @@ class Pins(ABC):
     def press(self) -> None:
         """As short as a finger can."""
         self.down()
-        time.sleep(0.1)
+        self._until_it_is_seen(True)
         self.up()
-        time.sleep(0.1)
+        self._until_it_is_seen(False)
+
+    def _until_it_is_seen(self, down: bool) -> None:
+        deadline = time.monotonic() + WITHIN_S
+        while self.made._button.is_pressed != down:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
 
     def reaches(self, state: str) -> bool:
         session = self.session
@@ -292,8 +299,9 @@ class JetsonPins(Pins):
 
 @pytest.fixture(params=[GpiozeroPins, JetsonPins], ids=["gpiozero", "jetson"])
 def pins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pins:
-    monkeypatch.setattr(button, "HOLD_S", 0.5)
-    monkeypatch.setattr(button, "OFF_S", 1.0)
+    # Longer than a short press takes on a busy machine.
+    monkeypatch.setattr(button, "HOLD_S", 1.0)
+    monkeypatch.setattr(button, "OFF_S", 1.5)
     return request.param(monkeypatch)
 
 
@@ -417,8 +425,8 @@ def test_a_jetson_s_pin_that_cannot_be_read_is_named_once_and_read_again(
 
 
 def test_nothing_comes_of_a_press_whose_pin_cannot_be_read_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(button, "OFF_S", 0.5)
-    monkeypatch.setattr(button, "HOLD_S", 0.3)
+    monkeypatch.setattr(button, "OFF_S", 2.5)  # not over before the pin is broken
+    monkeypatch.setattr(button, "HOLD_S", 2.0)
     pins, broken, told = JetsonPins(monkeypatch), threading.Event(), threading.Event()
     real = pins._gpio.input
 

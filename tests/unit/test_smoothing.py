@@ -159,3 +159,34 @@ def test_smoothed_scores_sum_to_one_and_stay_between_the_raw_ones(
         for place, value in enumerate(smoothed.values):
             known = [each.values[place] for each in raws[: index + 1]]
             assert min(known) - 1e-9 <= value <= max(known) + 1e-9
+
+
+LEADER, RIVAL = scores(happy=0.5, neutral=0.42, sad=0.08), scores(happy=0.42, neutral=0.5, sad=0.08)
+"""Ahead by 0.08: less than a face of usual scatter must lead by, more than a calm one."""
+FAR_LEADER, FAR_RIVAL = scores(happy=0.57, neutral=0.43), scores(happy=0.43, neutral=0.57)
+"""Ahead by 0.14: more than a face of usual scatter must lead by, less than a restless one."""
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_calm_face_is_known_to_be_calm_and_follows_a_small_lead(rate: int) -> None:
+    person = smoother()
+    labels = [
+        person.add(Look(LEADER if index < 10 * rate else RIVAL), index / rate)[1]
+        for index in range(13 * rate)
+    ]
+    assert set(labels[: 10 * rate]) == {"happy"}
+    assert set(labels[12 * rate :]) == {"neutral"}
+
+
+@pytest.mark.parametrize("rate", [10, 15, 30])
+def test_a_restless_face_is_known_to_be_restless_and_follows_no_small_lead(rate: int) -> None:
+    """Its scores swing by 0.3 from frame to frame about the same means."""
+    person, swing = smoother(), 0.15
+    labels = []
+    for index in range(16 * rate):
+        of = FAR_LEADER if index < 10 * rate else FAR_RIVAL
+        happy, neutral = of.named()["happy"], of.named()["neutral"]
+        off = -swing if index % 2 else swing
+        raw = scores(happy=happy + off, neutral=neutral - off)
+        labels.append(person.add(Look(raw), index / rate)[1])
+    assert set(labels[4 * rate :]) == {"happy"}

@@ -135,15 +135,17 @@ class _Context:
         return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        runtime.use_stream(stream_handle)
         if "run" in faults:
             return False
+        runtime.use_stream(stream_handle, self._run)
+        return True
+
+    def _run(self) -> None:
         (source,) = self._engine.model.inputs
         given = runtime.memory[self._addresses[source.name]].view(source.dtype).reshape(source.shape)
         answers = self._engine.model.run(given.copy())
         for spec, answer in zip(self._engine.model.outputs, answers, strict=True):
             runtime.memory[self._addresses[spec.name]][:] = answer.reshape(-1).view(np.uint8)
-        return True
 
 
 class Runtime:

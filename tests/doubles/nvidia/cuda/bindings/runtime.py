@@ -1,15 +1,20 @@
-"""Stands in for cuda-python's runtime: memory of no GPU, and streams. Each call gives an error first."""
+"""Stands in for cuda-python's runtime: memory of no GPU, and streams. Each call gives an error first.
+
+What is put onto a stream is done when somebody waits for the stream, and not before.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import itertools
+from collections.abc import Callable
 from enum import IntEnum
 
 import numpy as np
 
 memory: dict[int, np.ndarray] = {}
-streams: set[int] = set()
+streams: dict[int, list[Callable[[], None]]] = {}
+"""What is still to be done on each."""
 faults: set[str] = set()
 _handles = itertools.count(1)
 
@@ -22,24 +27,26 @@ class cudaMemcpyKind(IntEnum):
     cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost = 1, 2
 
 
-def use_stream(stream: int) -> None:
-    assert stream in streams
+def use_stream(stream: int, work: Callable[[], None]) -> None:
+    streams[stream].append(work)
 
 
 def cudaStreamCreate() -> tuple[cudaError_t, int]:
     stream = next(_handles)
-    streams.add(stream)
+    streams[stream] = []
     return cudaError_t.cudaSuccess, stream
 
 
 def cudaStreamDestroy(stream: int) -> tuple[cudaError_t]:
-    streams.remove(stream)
+    del streams[stream]
     return (cudaError_t.cudaSuccess,)
 
 
 def cudaStreamSynchronize(stream: int) -> tuple[cudaError_t]:
-    use_stream(stream)
     bad = "synchronise" in faults
+    todo = streams[stream]
+    while todo and not bad:
+        todo.pop(0)()
     return (cudaError_t.cudaErrorIllegalAddress if bad else cudaError_t.cudaSuccess,)
 
 
@@ -47,7 +54,7 @@ def cudaMalloc(size: int) -> tuple[cudaError_t, int]:
     if "malloc" in faults:
         return cudaError_t.cudaErrorMemoryAllocation, 0
     address = next(_handles) << 20
-    memory[address] = np.zeros(size, np.uint8)
+    memory[address] = np.full(size, 0xA5, np.uint8)  # whatever was there before
     return cudaError_t.cudaSuccess, address
 
 
@@ -57,9 +64,11 @@ def cudaFree(address: int) -> tuple[cudaError_t]:
 
 
 def cudaMemcpyAsync(to: int, source: int, size: int, kind: cudaMemcpyKind, stream: int) -> tuple[cudaError_t]:
-    use_stream(stream)
-    if kind is cudaMemcpyKind.cudaMemcpyHostToDevice:
-        ctypes.memmove(memory[to].ctypes.data, source, size)
-    else:
-        ctypes.memmove(to, memory[source].ctypes.data, size)
+    def copy() -> None:
+        if kind is cudaMemcpyKind.cudaMemcpyHostToDevice:
+            ctypes.memmove(memory[to].ctypes.data, source, size)
+        else:
+            ctypes.memmove(to, memory[source].ctypes.data, size)
+
+    use_stream(stream, copy)
     return (cudaError_t.cudaSuccess,)

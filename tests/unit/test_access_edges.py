@@ -1,0 +1,127 @@
+"""Accounts, limits, tokens and certificate at their edges: the last right value, the first wrong one."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from appliance.access.accounts import Accounts
+from appliance.access.certificate import DeviceCertificate, own_names
+from appliance.access.cookies import Cookies, Login
+from appliance.access.limits import FREE_TRIES, MOST_ADDRESSES, Rates, Tries
+from appliance.access.passwords import LONGEST, SHORTEST, Passwords
+from appliance.access.tokens import Tokens
+from appliance.errors import AccessError, TooManyTries
+
+HERE = "192.0.2.7"
+
+
+def made(folder: Path) -> x509.Certificate:
+    path, _ = DeviceCertificate(folder).current()
+    return x509.load_pem_x509_certificate(Path(path).read_bytes())
+
+
+def test_logins_that_end_at_the_same_moment_both_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a board whose clock stands still until the network tells it the time."""
+    accounts = Accounts(tmp_path, Passwords(memory_kib=8, passes=1))
+    assert accounts.claim(accounts.new_first_code(), "a long enough password")
+    epoch = accounts.epoch("operator")
+    monkeypatch.setattr(time, "time", lambda: 1_795_000_000.0)
+    assert accounts.role_of("operator", epoch, "one") == "operator"
+    for login in ("one", "other"):
+        accounts.end_login(login, 3600.0)
+    assert accounts.role_of("operator", epoch, "one") == ""
+    assert accounts.role_of("operator", epoch, "other") == ""
+
+
+@pytest.mark.parametrize(("length", "right"), [(-1, False), (0, True)])
+def test_the_shortest_password(length: int, right: bool) -> None:
+    passwords = Passwords(memory_kib=8, passes=1)
+    password = "p" * (SHORTEST + length)
+    if right:
+        assert passwords.fits(passwords.hashed(password), password)
+    else:
+        with pytest.raises(AccessError):
+            passwords.hashed(password)
+
+
+@pytest.mark.parametrize(("length", "right"), [(0, True), (1, False)])
+def test_the_longest_password(length: int, right: bool) -> None:
+    passwords = Passwords(memory_kib=8, passes=1)
+    password = "p" * (LONGEST + length)
+    if right:
+        assert passwords.fits(passwords.hashed(password), password)
+    else:
+        with pytest.raises(AccessError):
+            passwords.hashed(password)
+
+
+def test_wrong_tries_are_remembered_for_a_quarter_of_an_hour() -> None:
+    now = [1000.0]
+    tries = Tries(lambda: now[0])
+    for _ in range(FREE_TRIES):
+        tries.begin(HERE)
+    now[0] += 899.0
+    tries.begin(HERE)
+    with pytest.raises(TooManyTries):
+        tries.begin(HERE)
+
+
+def test_a_crowd_of_addresses_makes_nobody_free_who_came_after_it() -> None:
+    tries = Tries(lambda: 1000.0)
+    for number in range(MOST_ADDRESSES):
+        tries.begin(f"10.0.{number // 256}.{number % 256}")
+    for _ in range(FREE_TRIES):
+        tries.begin(HERE)
+    with pytest.raises(TooManyTries):
+        tries.begin(HERE)
+
+
+def test_a_hundred_tokens_are_the_limit(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path)
+    for number in range(100):
+        tokens.create(f"script-{number}", "viewer")
+    with pytest.raises(AccessError, match="100 tokens are the limit"):
+        tokens.create("one-more", "viewer")
+
+
+@pytest.mark.parametrize(("age_s", "due"), [(59.0, False), (61.0, True)])
+def test_a_cookie_is_renewed_after_a_minute(age_s: float, due: bool) -> None:
+    assert Cookies(b"k" * 32, 3600.0).is_due(Login("anna", "e", "i", age_s)) is due
+
+
+def test_a_browser_whose_clock_is_some_hours_behind_takes_the_certificate(tmp_path: Path) -> None:
+    began = made(tmp_path).not_valid_before_utc
+    assert began <= datetime.now(timezone.utc) - timedelta(hours=23)
+
+
+def test_the_certificate_is_for_the_devices_first_name_and_signs_nothing_but_handshakes(
+    tmp_path: Path,
+) -> None:
+    certificate = made(tmp_path)
+    (name,) = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    assert name.value == own_names()[0] and len(own_names()) > 1
+    usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert usage.digital_signature
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    assert not any(getattr(usage, each) for each in (*others, "key_cert_sign", "crl_sign"))
+
+
+def test_the_fingerprint_is_that_which_browsers_show(tmp_path: Path) -> None:
+    certificate = made(tmp_path)
+    shown = DeviceCertificate(tmp_path).fingerprint().replace(":", "").lower()
+    assert shown == certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def test_who_asks_too_often_is_told_when_the_next_request_is_free() -> None:
+    rates = Rates(0.5, lambda: 1000.0)
+    for _ in range(2):
+        rates.take(HERE)
+    with pytest.raises(TooManyTries) as refused:
+        rates.take(HERE)
+    assert refused.value.wait_s == pytest.approx(2.0)
