@@ -46,7 +46,7 @@ class Caller:
             if self.kind == TOKEN:
                 return here.gate.tokens.role_of(self.name, self.digest) == self.role
             if self.login is not None:
-                if here.gate.uses.is_idle(self.login.id):
+                if here.gate.uses.is_idle(self.login.id) or here.gate.cookies.is_over(self.login):
                     return False
                 return here.gate.accounts.role_of(self.name, self.login.epoch, self.login.id) == self.role
         except StoreError as error:
@@ -64,9 +64,14 @@ def caller() -> Caller:
 
 
 def is_near(asked: Request) -> bool:
-    """Whether a request comes from this device itself. What a proxy on it passes on does not."""
+    """Whether a request comes from this device itself. A request that a proxy forwards does not."""
     forwarded = any(name in asked.headers for name in _FORWARDED)
     return is_loopback(asked.remote_addr or "") and not forwarded
+
+
+def is_trusted(asked: Request) -> bool:
+    """Whether a request is the operator's because of where it comes from."""
+    return site().gate.loopback_is_operator and is_near(asked)
 
 
 def _identify(asked: Request, here: Site) -> Caller:
@@ -76,7 +81,7 @@ def _identify(asked: Request, here: Site) -> Caller:
         secret = secret.strip()
         found = here.gate.tokens.find(secret)
         return Caller(TOKEN, found[1], found[0], digest=digest_of(secret)) if found else Caller(NOBODY)
-    if near:
+    if is_trusted(asked):
         return Caller(LOOPBACK, role="operator")
     if not here.gate.login:
         return Caller(OPEN, role="viewer")
