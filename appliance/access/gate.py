@@ -12,6 +12,7 @@ from appliance.access.clock import ForwardClock
 from appliance.access.cookies import Cookies
 from appliance.access.files import key
 from appliance.access.limits import Rates, Tries
+from appliance.access.local_token import new_local_token
 from appliance.access.passwords import Passwords
 from appliance.access.tokens import Tokens
 from appliance.access.uses import Uses
@@ -32,6 +33,8 @@ class Gate:
     """The same for one-time links. They have 128 bits: this only keeps it quiet."""
     rates: Rates
     uses: Uses
+    local_token: str
+    """See `local_token`; "" where no token is needed on the device itself."""
 
 
 def make_gate(
@@ -61,4 +64,5 @@ def make_gate(
         links=Tries(),
         rates=Rates(requests_per_s),
         uses=Uses(60 * idle_minutes),
+        local_token="" if loopback_is_operator else new_local_token(folder),
     )

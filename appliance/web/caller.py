@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from appliance.config import is_loopback
 from appliance.errors import StoreError
 from appliance.web.site import Site, site
 
-LOOPBACK, LOGIN, TOKEN, OPEN, NOBODY = "loopback", "login", "token", "open", "nobody"
+LOOPBACK, LOCAL, LOGIN, TOKEN, OPEN, NOBODY = "loopback", "local", "login", "token", "open", "nobody"
 """How a caller is known."""
 
 _FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
@@ -38,7 +39,7 @@ class Caller:
         """As the audit log writes it."""
         if self.kind == TOKEN:
             return f"token:{self.name}"
-        return "loopback" if self.kind == LOOPBACK else self.role or "viewer"
+        return self.kind if self.kind in (LOOPBACK, LOCAL) else self.role or "viewer"
 
     def is_welcome(self, here: Site) -> bool:
         """Whether the role is still theirs: not logged out, removed, revoked, or unused for long."""
@@ -79,6 +80,8 @@ def _identify(asked: Request, here: Site) -> Caller:
     scheme, _, secret = asked.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and (near or here.gate.login):
         secret = secret.strip()
+        if near and here.gate.local_token and hmac.compare_digest(secret, here.gate.local_token):
+            return Caller(LOCAL, role="viewer")
         found = here.gate.tokens.find(secret)
         return Caller(TOKEN, found[1], found[0], digest=digest_of(secret)) if found else Caller(NOBODY)
     if is_trusted(asked):

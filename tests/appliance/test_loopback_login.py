@@ -14,6 +14,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from appliance.access.gate import make_gate
 from tests.appliance.driver import Daemon, command, running
 from tests.doubles.far import Client
 
@@ -106,6 +107,24 @@ def test_another_user_of_the_machine_sees_nothing(device: Device) -> None:
         ["/usr/bin/python3", "-c", program], capture_output=True, text=True, timeout=30, check=True
     )
     assert asked.stdout == "401\n"
+
+
+def test_root_asks_with_the_local_token_which_may_only_watch(device: Device) -> None:
+    file = device.state / "local-token"
+    assert file.stat().st_mode & 0o777 == 0o600
+    root = device.client(Authorization=f"Bearer {file.read_text()}")
+    assert root.request("/api/state").json()["state"] == "live"
+    assert root.post_json("/api/session/stop", {}).status == 403
+    assert root.request("/sessions").status == 403
+    forwarded = device.client(Authorization=f"Bearer {file.read_text()}", **{"X-Forwarded-For": "192.0.2.7"})
+    assert forwarded.request("/api/state").status == 401, "it counts on the device itself alone"
+    assert device.client(Authorization=f"Bearer {'0' * 64}").request("/api/state").status == 401
+
+
+def test_each_start_makes_another_local_token(tmp_path: Path) -> None:
+    made = [make_gate(tmp_path, login=True, loopback_is_operator=False).local_token for _ in range(2)]
+    assert made[0] != made[1] and (tmp_path / "local-token").read_text() == made[1]
+    assert make_gate(tmp_path, login=True).local_token == ""
 
 
 def test_240_wrong_passwords_take_little_memory_for_good(device: Device) -> None:

@@ -30,7 +30,7 @@ LEVELS: list[tuple[int, str]] = [
     ),
     (1, "settings layers pagefile gpio standing diary changes updated ranking agreement derived board"),
     (1, "jetson_gpio"),
-    (1, "access access.files access.passwords access.clock access.limits access.uses"),
+    (1, "access access.files access.passwords access.clock access.local_token access.limits access.uses"),
     (2, "access.accounts access.cookies access.tokens access.certificate"),
     (3, "access.gate access.reset"),
     (1, "vision.align vision.assignment vision.tensors vision.tracker vision.quality vision.movement"),
