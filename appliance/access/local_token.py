@@ -1,7 +1,6 @@
-"""The token by which root's programs on the device ask the service how it is.
+"""The token with which root's programs on the device ask the service for its state.
 
-The service makes it at each start. Only the service's user and root can read it, and it may only watch, so it tells
-them apart from every other account of the device where loopback alone is no login.
+The service makes a new one at each start. Only its own user and root can read it, and its role is viewer.
 """
 
 from __future__ import annotations
@@ -23,9 +22,7 @@ def new_local_token(folder: Path) -> str:
     token = secrets.token_hex(32)
     try:
         write_private(folder / FILE, token.encode())
-    except (
-        StoreError
-    ) as error:  # the updater then refuses to restart the service unasked; nothing else suffers
+    except StoreError as error:  # only the updater needs it
         log.warning("%s", error)
         return ""
     return token
