@@ -49,6 +49,8 @@ _ALONE = (
     "web.redirect_port=0",
     "access.certificate=",
     "access.key=",
+    "access.loopback=operator",
+    "access.open_to_network=false",
     "lamps.backend=none",
     "session.button_pin=-1",
 )

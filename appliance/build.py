@@ -135,6 +135,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         engine=reader.described,
         camera_lamp=lamps.present,
         open_to_network=config.access.open_to_network,
+        on_network=config.on_network,
         allowed_hosts=config.web.allowed_hosts,
         state_dir=config.state_dir,
         card=model_card(models_dir(config.vision.models)),

@@ -23,7 +23,9 @@ def make_door(config: Config) -> Gate:
     return make_gate(
         config.state_dir,
         login=config.needs_login,
+        loopback_is_operator=config.access.loopback == "operator",
         idle_minutes=config.access.idle_minutes,
+        longest_days=config.access.longest_days,
         requests_per_s=config.access.requests_per_s,
     )
 
@@ -31,7 +33,8 @@ def make_door(config: Config) -> Gate:
 def make_servers(config: Config, app: WsgiApp, gate: Gate) -> tuple[Server, ...]:
     """The web server, with TLS where the network can reach it; after it the one that only sends on to it."""
     certificate = _certificate(config)
-    crowd = Crowd(config.access.connections_per_address, spared=is_loopback)
+    trusted = is_loopback if config.access.loopback == "operator" else _no_address
+    crowd = Crowd(config.access.connections_per_address, spared=trusted)
     page = Server(
         app,
         config.web.host,
@@ -46,9 +49,7 @@ def make_servers(config: Config, app: WsgiApp, gate: Gate) -> tuple[Server, ...]
     if certificate is None:
         log.warning("web.redirect_port is not used: the page is not encrypted, there is nothing to send to")
         return (page,)
-    redirect = Redirect(
-        lambda: page.port, config.web.allowed_hosts, gate.rates, network=not is_loopback(config.web.host)
-    )
+    redirect = Redirect(lambda: page.port, config.web.allowed_hosts, gate.rates, network=config.on_network)
     second = Server(
         redirect,
         config.web.host,
@@ -65,6 +66,10 @@ def check_certificate(config: Config) -> None:
     """Raises `ConfigError` when the owner's own certificate cannot be used."""
     if config.access.certificate:
         Tls(lambda: (config.access.certificate, config.access.key)).context()
+
+
+def _no_address(address: str) -> bool:
+    return False
 
 
 def _certificate(config: Config) -> Callable[[], tuple[str, str]] | None:

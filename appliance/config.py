@@ -59,9 +59,15 @@ class Config:
     origins: Mapping[str, str]
 
     @property
+    def on_network(self) -> bool:
+        """Whether other machines can reach the page."""
+        return not is_loopback(self.web.host)
+
+    @property
     def needs_login(self) -> bool:
-        """Whether clients on the network can reach the page, and then with TLS and login."""
-        return not is_loopback(self.web.host) and not self.access.open_to_network
+        """Whether some clients must log in; then the page has TLS, on loopback too."""
+        somebody = self.on_network or self.access.loopback == "login"
+        return somebody and not self.access.open_to_network
 
     @property
     def shut_in(self) -> bool:

@@ -215,7 +215,8 @@ class Daemon:
             log.warning("no camera lamp is configured: nothing but the page shows whether the camera is open")
         self._warn_if_open()
         if site.gate.login:
-            log.info("on the network: %s", network_url(self._url))
+            if site.on_network:
+                log.info("on the network: %s", network_url(self._url))
             say_first_code(site.gate.accounts)
 
     def _warn_if_open(self) -> None:
@@ -223,6 +224,10 @@ class Daemon:
             log.warning(
                 "access.open_to_network is set: everyone on the network can see the page, without login"
             )
+            if not self._appliance.site.gate.loopback_is_operator:
+                log.warning(
+                    'no page has an operator: use a token on this device, or set access.loopback = "operator"'
+                )
 
     def _fail(self, reason: str) -> None:
         self._faults.append(reason)

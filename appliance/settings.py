@@ -151,8 +151,16 @@ class Access(_Section):
         "", description="PEM file of your own certificate with its chain; empty: the device makes its own."
     )
     key: str = Field("", description="PEM file of the key of access.certificate, without a passphrase.")
+    loopback: Literal["operator", "login"] = Field(
+        "operator",
+        description="Clients on the device itself: operator, every local account without a login; or login,"
+        " as any client. An installed device uses login.",
+    )
     idle_minutes: float = Field(
         60.0, ge=1, le=10080, description="A login that nobody used for so long has ended, in minutes."
+    )
+    longest_days: float = Field(
+        30.0, ge=0.01, le=365, description="Every login ends after so many days, however much it is used."
     )
     requests_per_s: float = Field(
         50.0, ge=5, le=1000, description="Requests a second from one address; more are answered 429."

@@ -12,24 +12,24 @@ from pathlib import Path
 import pytest
 
 from appliance import resources
+from appliance.access import passwords
 from tests import machine
 
 pytest_plugins = ["pytester", "tests.skipcheck"]
 
 GRACE_S = 5.0
 
-# Threads that libraries start once and keep: by the module of their class, or by their name.
-LIBRARY_CLASSES = ("tqdm.", "playwright.", "pytest_timeout")
-LIBRARY_NAMES = ("asyncio_", "waitpid-")
+# Threads that last as long as the process: by the module of their class, or by their name.
+KEPT_CLASSES = ("tqdm.", "playwright.", "pytest_timeout")
+KEPT_NAMES = ("asyncio_", "waitpid-", passwords.THREAD)
 
 
 def threads_of_ours() -> set[threading.Thread]:
-    """Every living thread that no library keeps."""
+    """Every living thread that a test must not leave behind."""
     return {
         thread
         for thread in threading.enumerate()
-        if not type(thread).__module__.startswith(LIBRARY_CLASSES)
-        and not thread.name.startswith(LIBRARY_NAMES)
+        if not type(thread).__module__.startswith(KEPT_CLASSES) and not thread.name.startswith(KEPT_NAMES)
     }
 
 

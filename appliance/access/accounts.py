@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from appliance.access.clock import ForwardClock
 from appliance.access.files import PrivateFile
 from appliance.access.passwords import Passwords
 from appliance.errors import AccessError
@@ -55,7 +56,10 @@ def tidy_code(code: str) -> str:
 class Accounts:
     """Who there is. Every method raises `StoreError` when the file cannot be read or written."""
 
-    def __init__(self, folder: Path, passwords: Passwords | None = None) -> None:
+    def __init__(
+        self, folder: Path, passwords: Passwords | None = None, clock: ForwardClock | None = None
+    ) -> None:
+        self._clock = clock or ForwardClock()
         self._file = PrivateFile(folder / "accounts.json", _Book)
         self._passwords = passwords or Passwords()
 
@@ -143,10 +147,14 @@ class Accounts:
 
     def end_login(self, login: str, keep_s: float) -> None:
         """Log one login out. It is remembered for `keep_s` seconds, after which its cookie is void anyway."""
-        now = time.time()
+        now = self._clock.now()
         with self._file.changed() as book:
-            book.ended = {one: when for one, when in book.ended.items() if 0 <= now - when <= keep_s}
+            book.ended = {one: when for one, when in book.ended.items() if now - when <= keep_s}
             book.ended[login] = now
+
+    def last_logout(self) -> float:
+        """Unix seconds of the newest logout that is remembered, 0 for none."""
+        return max(self._file.read().ended.values(), default=0.0)
 
     def epoch(self, name: str) -> str:
         """The epoch of an account's logins, empty for a name that is not known."""

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.access.accounts import Accounts
+from appliance.access.clock import ForwardClock
 from appliance.access.cookies import Cookies
 from appliance.access.files import key
 from appliance.access.limits import Rates, Tries
+from appliance.access.local_token import new_local_token
 from appliance.access.passwords import Passwords
 from appliance.access.tokens import Tokens
 from appliance.access.uses import Uses
+from appliance.errors import StoreError
 
 
 @dataclass(frozen=True)
 class Gate:
-    """`login`: clients on the network must log in, over TLS. Clients on loopback never need to."""
+    """`login`: clients must log in, over TLS; on loopback only without `loopback_is_operator`."""
 
     login: bool
+    loopback_is_operator: bool
     accounts: Accounts
     tokens: Tokens
     cookies: Cookies
@@ -28,26 +33,36 @@ class Gate:
     """The same for one-time links. They have 128 bits: this only keeps it quiet."""
     rates: Rates
     uses: Uses
+    local_token: str
+    """See `local_token`; "" where no token is needed on the device itself."""
 
 
 def make_gate(
     folder: Path,
     *,
     login: bool,
+    loopback_is_operator: bool = True,
     idle_minutes: float = 60,
+    longest_days: float = 30,
     requests_per_s: float = 50,
     passwords: Passwords | None = None,
 ) -> Gate:
     """The gate of a device that keeps its secrets in `folder`; raises `StoreError`."""
     # Without login nothing outlives the process, so nothing is written.
     secret = key(folder / "cookie-key") if login else secrets.token_bytes(32)
+    clock = ForwardClock()
+    accounts = Accounts(folder, passwords, clock)
+    with contextlib.suppress(StoreError):  # a damaged file is reported when it is used
+        clock.at_least(accounts.last_logout())
     return Gate(
         login=login,
-        accounts=Accounts(folder, passwords),
+        loopback_is_operator=loopback_is_operator,
+        accounts=accounts,
         tokens=Tokens(folder),
-        cookies=Cookies(secret, 60 * idle_minutes),
+        cookies=Cookies(secret, 60 * idle_minutes, 86_400 * longest_days, clock),
         tries=Tries(),
         links=Tries(),
         rates=Rates(requests_per_s),
         uses=Uses(60 * idle_minutes),
+        local_token="" if loopback_is_operator else new_local_token(folder),
     )

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.errors import TooManyTries
@@ -54,44 +54,57 @@ def _own_networks() -> set[ipaddress.IPv4Network | ipaddress.IPv6Network]:
 
 @dataclass
 class _Guesser:
-    wrong: int = 0
+    wrong: dict[str, int] = field(default_factory=dict)
+    """Wrong tries by account."""
     last: float = 0.0
 
     def free_at(self) -> float:
         """When the next try may come, on the monotonic clock."""
-        over = self.wrong - FREE_TRIES
+        over = sum(self.wrong.values()) - FREE_TRIES
         return self.last + (min(LONGEST_S, 2.0**over) if over >= 0 else 0.0)
 
 
 class Tries:
-    """Wrong tries slow their address down: after five, 1, 2, 4 … 60 s to the next. Others are not touched."""
+    """Wrong tries slow their address down: after five, 1, 2, 4 … 60 s to the next. Others are not touched.
+
+    A right password clears the wrong tries of its own account alone: nobody with an account here guesses the
+    operator's password without a pause by logging in between.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._lock = clock, threading.Lock()
         self._guessers: OrderedDict[str, _Guesser] = OrderedDict()
 
-    def begin(self, address: str) -> None:
-        """Count a try as wrong before it is made: many at once gain nothing. Too early: `TooManyTries`."""
+    def begin(self, address: str, account: str = "") -> None:
+        """Count a try as wrong before it is made: many at once gain nothing. Too early: `TooManyTries`.
+
+        `account`: a name that exists, or "" for any other, so that made-up names take no memory.
+        """
         now = self._clock()
         with self._lock:
             guesser = self._guessers.setdefault(network_of(address), _Guesser())
             if now - guesser.last > FORGET_S:
-                guesser.wrong = 0
+                guesser.wrong = {}
             wait_s = guesser.free_at() - now
             if wait_s > 0:
                 raise TooManyTries(
                     f"too many wrong tries from this address; try again in {math.ceil(wait_s)} s",
                     wait_s=wait_s,
                 )
-            guesser.wrong, guesser.last = guesser.wrong + 1, now
+            guesser.wrong[account] = guesser.wrong.get(account, 0) + 1
+            guesser.last = now
             self._guessers.move_to_end(network_of(address))
             while len(self._guessers) > MOST_ADDRESSES:
                 self._guessers.popitem(last=False)
 
-    def succeeded(self, address: str) -> None:
-        """The try was right: this address begins anew."""
+    def succeeded(self, address: str, account: str = "") -> None:
+        """The try was right: this address begins anew with this account, and with no other."""
+        network = network_of(address)
         with self._lock:
-            self._guessers.pop(network_of(address), None)
+            if guesser := self._guessers.get(network):
+                guesser.wrong.pop(account, None)
+                if not guesser.wrong:
+                    del self._guessers[network]
 
 
 class Rates:

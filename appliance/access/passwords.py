@@ -1,10 +1,15 @@
-"""Passwords: argon2id, one at a time, and the same work for a name that does not exist."""
+"""Passwords: argon2id, one at a time, and the same work for a name that does not exist.
+
+One thread computes all hashes. The C library keeps the 19 MiB of a hash for the thread that asked for it, so
+hashing in the threads of the web server would cost that much memory in each of them, for good.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -19,6 +24,13 @@ MEMORY_KIB, PASSES = 19 * 1024, 2
 
 PATIENCE_S = 3.0
 """How long a try waits for the one before it."""
+
+THREAD = "password-hash"
+"""The name of the one thread that hashes; it starts with the first password and ends with the process."""
+
+T = TypeVar("T")
+
+_hashing = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)
 
 
 class Passwords:
@@ -36,24 +48,25 @@ class Passwords:
                 f"a password of {len(password)} characters: expected {SHORTEST} to {LONGEST}; "
                 "a few words in a row are easy to keep in mind"
             )
-        with self._my_turn():
-            return self._hasher.hash(password)
+        return self._in_turn(lambda: self._hasher.hash(password))
 
     def fits(self, kept: str | None, password: str) -> bool:
         """Whether a password belongs to a kept hash; None for a name that is not known costs the same."""
-        with self._my_turn():
-            if kept is None and not self._nobody:
-                self._nobody = self._hasher.hash("a password that nobody has")
-            try:
-                return self._hasher.verify(kept or self._nobody, password[:LONGEST]) and kept is not None
-            except (VerificationError, InvalidHashError):
-                return False
+        return self._in_turn(lambda: self._verify(kept, password[:LONGEST]))
 
-    @contextmanager
-    def _my_turn(self) -> Iterator[None]:
+    def _verify(self, kept: str | None, password: str) -> bool:
+        if kept is None and not self._nobody:
+            self._nobody = self._hasher.hash("a password of no account")
+        try:
+            return self._hasher.verify(kept or self._nobody, password) and kept is not None
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def _in_turn(self, work: Callable[[], T]) -> T:
+        """Run `work` in the hashing thread; raises `TooManyTries` when the turn does not come in time."""
         if not self._turn.acquire(timeout=PATIENCE_S):
             raise TooManyTries("too many logins at this moment; try again shortly", wait_s=PATIENCE_S)
         try:
-            yield
+            return _hashing.submit(work).result()
         finally:
             self._turn.release()

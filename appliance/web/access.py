@@ -78,10 +78,10 @@ def own_password() -> Response:
     gate, address = site().gate, request.remote_addr or ""
 
     def change() -> None:
-        gate.tries.begin(address)
+        gate.tries.begin(address, OPERATOR)
         if not gate.accounts.check(OPERATOR, _field("current")):
             raise AccessError("the current password is wrong")
-        gate.tries.succeeded(address)
+        gate.tries.succeeded(address, OPERATOR)
         if _field("password") != _field("repeat"):
             raise AccessError("the two new passwords are not the same")
         gate.accounts.set_password(OPERATOR, _field("password"))

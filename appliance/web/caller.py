@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from appliance.config import is_loopback
 from appliance.errors import StoreError
 from appliance.web.site import Site, site
 
-LOOPBACK, LOGIN, TOKEN, OPEN, NOBODY = "loopback", "login", "token", "open", "nobody"
+LOOPBACK, LOCAL, LOGIN, TOKEN, OPEN, NOBODY = "loopback", "local", "login", "token", "open", "nobody"
 """How a caller is known."""
 
 _FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
@@ -38,7 +39,7 @@ class Caller:
         """As the audit log writes it."""
         if self.kind == TOKEN:
             return f"token:{self.name}"
-        return "loopback" if self.kind == LOOPBACK else self.role or "viewer"
+        return self.kind if self.kind in (LOOPBACK, LOCAL) else self.role or "viewer"
 
     def is_welcome(self, here: Site) -> bool:
         """Whether the role is still theirs: not logged out, removed, revoked, or unused for long."""
@@ -46,7 +47,7 @@ class Caller:
             if self.kind == TOKEN:
                 return here.gate.tokens.role_of(self.name, self.digest) == self.role
             if self.login is not None:
-                if here.gate.uses.is_idle(self.login.id):
+                if here.gate.uses.is_idle(self.login.id) or here.gate.cookies.is_over(self.login):
                     return False
                 return here.gate.accounts.role_of(self.name, self.login.epoch, self.login.id) == self.role
         except StoreError as error:
@@ -64,9 +65,14 @@ def caller() -> Caller:
 
 
 def is_near(asked: Request) -> bool:
-    """Whether a request comes from this device itself. What a proxy on it passes on does not."""
+    """Whether a request comes from this device itself. A request that a proxy forwards does not."""
     forwarded = any(name in asked.headers for name in _FORWARDED)
     return is_loopback(asked.remote_addr or "") and not forwarded
+
+
+def is_trusted(asked: Request) -> bool:
+    """Whether a request is the operator's because of where it comes from."""
+    return site().gate.loopback_is_operator and is_near(asked)
 
 
 def _identify(asked: Request, here: Site) -> Caller:
@@ -74,9 +80,11 @@ def _identify(asked: Request, here: Site) -> Caller:
     scheme, _, secret = asked.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and (near or here.gate.login):
         secret = secret.strip()
+        if near and here.gate.local_token and hmac.compare_digest(secret, here.gate.local_token):
+            return Caller(LOCAL, role="viewer")
         found = here.gate.tokens.find(secret)
         return Caller(TOKEN, found[1], found[0], digest=digest_of(secret)) if found else Caller(NOBODY)
-    if near:
+    if is_trusted(asked):
         return Caller(LOOPBACK, role="operator")
     if not here.gate.login:
         return Caller(OPEN, role="viewer")

@@ -25,7 +25,7 @@ def address_of(path: str) -> str:
     others can reach it at all, the device's own name takes its place.
     """
     name, host = urlsplit(f"//{request.host}").hostname or "", request.host
-    if is_loopback(name) and (site().open_to_network or site().gate.login):
+    if is_loopback(name) and site().on_network:
         port = host.rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
         host = f"{socket.gethostname().partition('.')[0].lower()}.local" + (f":{port}" if port else "")
     return f"{request.scheme}://{host}{path}"

@@ -47,11 +47,12 @@ def enter() -> Response:
         return _form(
             "The two passwords are not the same.", 400
         )  # before the code is looked at: it tells nothing
+    account = _account()
     try:
-        site().gate.tries.begin(address)
+        site().gate.tries.begin(address, account)
         name = _first() if "code" in request.form else _known()
     except AccessError as error:
-        site().gate.tries.succeeded(address)  # the code was right, the new password is not one
+        site().gate.tries.succeeded(address, account)  # the code was right, the new password is not one
         return _form(error.reason, 400)
     except TooManyTries as error:
         answer = _form(str(error), 429)
@@ -59,7 +60,7 @@ def enter() -> Response:
         return answer
     if not name:
         return _form(_wrong(), 401)
-    site().gate.tries.succeeded(address)
+    site().gate.tries.succeeded(address, account)
     return begin(name, _sent_on())
 
 
@@ -82,7 +83,7 @@ def leave() -> Response:
     if who.login is not None:
         check_token()
         note("logout", name=who.name)
-        site().gate.accounts.end_login(who.login.id, site().gate.cookies.idle_s)
+        site().gate.accounts.end_login(who.login.id, site().gate.cookies.longest_s)
     g.logged_out = True
     answer = _redirect("/login")
     answer.delete_cookie(NAME, path="/", secure=True, httponly=True, samesite="Strict")
@@ -111,8 +112,18 @@ def _give(response: Response, login: Login) -> None:
     response.set_cookie(NAME, text, path="/", secure=True, httponly=True, samesite="Strict")
 
 
+def _account() -> str:
+    """The account that this form is for; "" for a name that does not exist."""
+    name = OPERATOR if "code" in request.form else _name()
+    return name if name in site().gate.accounts.names() else ""
+
+
+def _name() -> str:
+    return request.form.get("name", "").strip().lower()
+
+
 def _known() -> str:
-    name, password = request.form.get("name", "").strip().lower(), request.form.get("password", "")
+    name, password = _name(), request.form.get("password", "")
     accounts = site().gate.accounts
     if accounts.check(name, password):
         note("login", accounts.names()[name], name=name, address=request.remote_addr)

@@ -10,7 +10,7 @@ from flask import Flask, Response, abort, current_app, redirect, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
-from appliance.web.caller import NOBODY, Caller, caller, is_near
+from appliance.web.caller import NOBODY, Caller, caller, is_trusted
 from appliance.web.csrf import check_token
 from appliance.web.hosts import is_own, name_in
 from appliance.web.site import site
@@ -22,7 +22,13 @@ ALLOWED = {
     OPERATOR: ("operator",),
     TOKEN: ("metrics", "operator"),
 }
-"""Which roles a policy lets in. On the device itself everybody is operator."""
+"""Which roles a policy lets in."""
+
+_WHERE_THE_OPERATOR_IS = {
+    True: "only the operator may do this, on the device itself (127.0.0.1)",
+    False: "only the operator may do this, on the device itself (127.0.0.1) with a token of role operator",
+}
+"""What a page without login says, by whether everyone on loopback is operator."""
 
 View = TypeVar("View", bound=Callable[..., object])
 
@@ -61,13 +67,12 @@ def require_policies(app: Flask) -> None:
 def check_request() -> Response | None:
     """Before every view: Host, rate, Origin, policy, the page's token. Ends the request with 400 to 429."""
     here = site()
-    network = here.open_to_network or here.gate.login
-    if not is_own(name_in(request.host), here.allowed_hosts, network=network):
+    if not is_own(name_in(request.host), here.allowed_hosts, network=here.on_network):
         abort(
             400,
             f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
         )
-    if not is_near(request):
+    if not is_trusted(request):
         here.gate.rates.take(request.remote_addr or "")
     upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
     changes = upgrades or request.method not in ("GET", "HEAD", "OPTIONS")
@@ -86,7 +91,7 @@ def check_request() -> Response | None:
 
 
 def is_operator() -> bool:
-    """Whether the caller may do everything: on the device itself, or logged in as operator."""
+    """Whether the caller may do everything."""
     return caller().role == "operator"
 
 
@@ -106,7 +111,7 @@ def _refuse(who: Caller, needed: str) -> Response:
             "expected a token of role metrics or operator: interview-grader token create NAME --role metrics",
         )
     if not site().gate.login:
-        abort(403, "only the operator may do this, on the device itself (127.0.0.1)")
+        abort(403, _WHERE_THE_OPERATOR_IS[site().gate.loopback_is_operator])
     abort(403, f"only the operator may do this; you are known as {who.who()}")
 
 

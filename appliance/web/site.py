@@ -46,6 +46,8 @@ class Site:
     engine: Callable[[], dict[str, str]]
     camera_lamp: bool
     open_to_network: bool
+    on_network: bool
+    """Whether other machines can reach the page."""
     allowed_hosts: tuple[str, ...]
     state_dir: Path
     """Where what the updater tells lies."""

@@ -15,6 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from appliance.access.clock import ForwardClock
 from appliance.access.uses import Uses
 from appliance.values import Picture, Reading, Stamps
 from appliance.viewers import OVERLAY
@@ -143,6 +144,29 @@ def test_five_wrong_tries_slow_the_address_down_and_nobody_else(settled: Device)
     assert elsewhere.status_code == 303
 
 
+def test_logging_in_with_ones_own_account_gives_no_free_guesses_at_another(settled: Device) -> None:
+    guessed = [
+        status
+        for _ in range(4)
+        for status in (
+            *[settled.client().log_in("operator", "a wrong password").status for _ in range(4)],
+            settled.client().log_in("anna", VIEWER).status,
+        )
+    ]
+    assert guessed.count(401) <= 5, guessed
+    assert guessed[-1] == 429
+
+
+def test_a_login_in_use_ends_after_the_longest_time(settled: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, now, days = settled.logged_in(), time.time(), 0.0
+    monkeypatch.setattr(settled.site.gate.cookies, "_clock", ForwardClock(lambda: now + 86_400 * days))
+    while days < 29.96:
+        days += 0.03  # within the hour after which an unused login ends
+        assert client.request("/api/state").status == 200, days
+    days = 30.02
+    assert client.request("/api/state").status == 401
+
+
 def test_whoever_is_logged_in_stays_so_while_somebody_guesses_beside_them(settled: Device) -> None:
     client = settled.logged_in()
     for _ in range(7):
@@ -153,17 +177,17 @@ def test_whoever_is_logged_in_stays_so_while_somebody_guesses_beside_them(settle
 def test_a_cookie_is_renewed_while_it_is_used_and_ends_when_it_is_not(
     settled: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, now = settled.logged_in(), time.time()
+    client, now, minutes = settled.logged_in(), time.time(), 0
+    monkeypatch.setattr(settled.site.gate.cookies, "_clock", ForwardClock(lambda: now + 60 * minutes))
     first_cookie = client.cookie
     client.request("/api/state")
     assert client.cookie == first_cookie
     for minutes in (50, 100, 150):
-        monkeypatch.setattr(time, "time", lambda minutes=minutes: now + 60 * minutes)
-        assert client.request("/api/state").status == 200
+        assert client.request("/api/state").status == 200, minutes
     assert client.cookie != first_cookie
     old = Client(settled.port, settled.folder, cookie=first_cookie)
     assert old.request("/api/state").status == 401
-    monkeypatch.setattr(time, "time", lambda: now + 60 * 211)
+    minutes = 211
     assert client.request("/api/state").status == 401
 
 

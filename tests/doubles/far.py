@@ -53,6 +53,8 @@ class Client:
     address: str = "127.0.0.1"
     cookie: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    source: str = ""
+    """Its own address, one of loopback; empty: the kernel chooses."""
 
     @property
     def origin(self) -> str:
@@ -62,7 +64,10 @@ class Client:
         return ssl.create_default_context(cafile=str(self.folder / "tls-certificate.pem"))
 
     def connect(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(self.address, self.port, timeout=WITHIN_S, context=self.context())
+        source = (self.source, 0) if self.source else None
+        return http.client.HTTPSConnection(
+            self.address, self.port, timeout=WITHIN_S, context=self.context(), source_address=source
+        )
 
     def request(
         self,

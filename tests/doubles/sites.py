@@ -34,6 +34,7 @@ def make_site(
     lawful: tuple[str, str] = ("other", "practice"),
     frames: Slot[Frame] | None = None,
     login: bool = False,
+    loopback_is_operator: bool = True,
     idle_minutes: float = 60,
     requests_per_s: float = 1000,
 ) -> Site:
@@ -48,7 +49,12 @@ def make_site(
     # Passwords cost next to nothing here: what they cost is passwords' own test's business.
     cheap = Passwords(memory_kib=8, passes=1)
     gate = make_gate(
-        state, login=login, idle_minutes=idle_minutes, requests_per_s=requests_per_s, passwords=cheap
+        state,
+        login=login,
+        loopback_is_operator=loopback_is_operator,
+        idle_minutes=idle_minutes,
+        requests_per_s=requests_per_s,
+        passwords=cheap,
     )
     return Site(
         health=health,
@@ -67,6 +73,7 @@ def make_site(
         engine=lambda: {"detector": "a", "classifier": "b"},
         camera_lamp=False,
         open_to_network=open_to_network,
+        on_network=login or open_to_network,
         allowed_hosts=allowed_hosts,
     )
 

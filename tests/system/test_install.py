@@ -337,7 +337,9 @@ def test_a_browser_of_the_lan_sets_the_password_and_sees_people(device: Booted) 
 ASK = """
 import ssl, urllib.request
 context = ssl._create_unverified_context()
-print(urllib.request.urlopen("https://127.0.0.1{path}", context=context).read().decode())
+token = open("/var/lib/interview-grader/local-token").read()
+asked = urllib.request.Request("https://127.0.0.1{path}", headers=dict(Authorization=f"Bearer {{token}}"))
+print(urllib.request.urlopen(asked, context=context).read().decode())
 """
 
 

@@ -32,7 +32,9 @@ OPT, STATE = "/opt/interview-grader", "/var/lib/interview-grader"
 ASK = """
 import ssl, urllib.request
 context = ssl._create_unverified_context()
-print(urllib.request.urlopen("https://127.0.0.1{path}", context=context).read().decode())
+token = open("/var/lib/interview-grader/local-token").read()
+asked = urllib.request.Request("https://127.0.0.1{path}", headers=dict(Authorization=f"Bearer {{token}}"))
+print(urllib.request.urlopen(asked, context=context).read().decode())
 """
 
 

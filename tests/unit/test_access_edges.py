@@ -92,7 +92,7 @@ def test_a_hundred_tokens_are_the_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("age_s", "due"), [(59.0, False), (61.0, True)])
 def test_a_cookie_is_renewed_after_a_minute(age_s: float, due: bool) -> None:
-    assert Cookies(b"k" * 32, 3600.0).is_due(Login("anna", "e", "i", age_s)) is due
+    assert Cookies(b"k" * 32, 3600.0).is_due(Login("anna", "e", "i", 0.0, age_s)) is due
 
 
 def test_a_browser_whose_clock_is_some_hours_behind_takes_the_certificate(tmp_path: Path) -> None:

@@ -9,18 +9,21 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from argon2 import PasswordHasher
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from itsdangerous import URLSafeTimedSerializer
+from itsdangerous import URLSafeSerializer
 
 from appliance.access import files
 from appliance.access.accounts import OPERATOR, Accounts
-from appliance.access.cookies import Cookies
+from appliance.access.clock import ForwardClock
+from appliance.access.cookies import Cookies, Login
 from appliance.access.files import key
-from appliance.access.passwords import Passwords
+from appliance.access.gate import make_gate
+from appliance.access.passwords import THREAD, Passwords
 from appliance.access.reset import reset_access, say_first_code
 from appliance.access.tokens import Tokens, digest_of
 from appliance.audit import AuditLog
@@ -280,11 +283,39 @@ def test_a_kept_hash_that_is_none_fits_nothing() -> None:
 
 def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.access.passwords.PATIENCE_S", 0.05)
-    passwords = cheap()
-    with passwords._my_turn(), ThreadPoolExecutor(1) as pool, pytest.raises(TooManyTries) as refused:
-        pool.submit(passwords.fits, None, GOOD).result()
+    passwords, begun, done = cheap(), threading.Event(), threading.Event()
+
+    def slow(password: str) -> str:
+        begun.set()
+        assert done.wait(10)
+        return "hash"
+
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(passwords, "_hasher", SimpleNamespace(hash=slow))
+        first = pool.submit(passwords.hashed, GOOD)
+        assert begun.wait(10)
+        try:
+            with pytest.raises(TooManyTries) as refused:
+                passwords.hashed(GOOD)
+        finally:
+            done.set()
+        assert first.result() == "hash"
     assert refused.value.wait_s > 0
+    monkeypatch.undo()
     assert not passwords.fits(None, GOOD)
+
+
+def test_every_hash_is_computed_in_the_same_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords, threads = cheap(), set()
+
+    def noted(password: str) -> str:
+        threads.add(threading.current_thread().name)
+        return "hash"
+
+    monkeypatch.setattr(passwords, "_hasher", SimpleNamespace(hash=noted))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(passwords.hashed, [GOOD] * 8))
+    assert len(threads) == 1 and threads.pop().startswith(THREAD)
 
 
 # --- tokens ---
@@ -386,18 +417,87 @@ def test_nothing_else_is_a_cookie(text: str) -> None:
 def test_a_cookie_of_another_device_or_purpose_is_none() -> None:
     cookies = Cookies(bytes(32), 60)
     assert Cookies(b"\1" * 32, 60).read(cookies.text(cookies.begin("anna", "x"))) is None
-    assert cookies.read(str(URLSafeTimedSerializer(bytes(32), salt="other").dumps(["a", "b", "c"]))) is None
+    assert cookies.read(str(URLSafeSerializer(bytes(32), salt="other").dumps(["a", "b", "c", 0, 0]))) is None
 
 
-def test_a_cookie_ends_with_the_idle_time_and_is_renewed_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    cookies, now = Cookies(bytes(32), 600), time.time()
+class Clock:
+    """Wall clock and steady clock of one device; the wall clock can be set."""
+
+    def __init__(self) -> None:
+        self.wall, self.steady = 1_900_000_000.0, 50.0
+
+    def passes(self, seconds: float) -> None:
+        self.wall, self.steady = self.wall + seconds, self.steady + seconds
+
+    def forward(self) -> ForwardClock:
+        return ForwardClock(lambda: self.wall, lambda: self.steady)
+
+
+def test_a_cookie_ends_with_the_idle_time_and_is_renewed_before() -> None:
+    clock = Clock()
+    cookies = Cookies(bytes(32), 600, clock=clock.forward())
     text = cookies.text(cookies.begin("anna", "x"))
     seen = {}
-    for later in (0, 30, 70, 595, 605, -3600):
-        monkeypatch.setattr(time, "time", lambda later=later: now + later)
+    for step in (0, 30, 40, 525, 10):
+        clock.passes(step)
         found = cookies.read(text)
-        seen[later] = None if found is None else cookies.is_due(found)
-    assert seen == {0: False, 30: False, 70: True, 595: True, 605: None, -3600: None}
+        seen[clock.steady - 50] = None if found is None else cookies.is_due(found)
+    assert seen == {0: False, 30: False, 70: True, 595: True, 605: None}
+
+
+def test_a_cookie_in_use_ends_after_the_longest_time() -> None:
+    clock = Clock()
+    cookies = Cookies(bytes(32), idle_s=600, longest_s=86_400, clock=clock.forward())
+    login: Login | None = cookies.begin("anna", "x")
+    used_s = 0
+    while login is not None:
+        assert not cookies.is_over(login)
+        text = cookies.text(login)  # renewed every five minutes
+        clock.passes(300)
+        used_s += 300
+        login = cookies.read(text)
+    assert used_s == 86_400 + 300
+
+
+def test_a_cookie_from_the_future_is_none() -> None:
+    clock = Clock()
+    text = Cookies(bytes(32), 600, clock=clock.forward()).text(Login("anna", "x", "id", clock.wall))
+    clock.wall -= 3600
+    assert Cookies(bytes(32), 600, clock=clock.forward()).read(text) is None, "after a restart"
+
+
+def test_setting_the_clock_back_does_not_refresh_a_cookie() -> None:
+    clock = Clock()
+    cookies = Cookies(bytes(32), 600, clock=clock.forward())
+    text = cookies.text(cookies.begin("anna", "x"))
+    clock.passes(900)
+    assert cookies.read(text) is None
+    clock.wall -= 800
+    assert cookies.read(text) is None
+    clock.passes(60)
+    assert cookies.read(cookies.text(cookies.begin("anna", "x"))), "new logins work meanwhile"
+
+
+def test_setting_the_clock_back_revives_no_login(tmp_path: Path) -> None:
+    clock, keep_s = Clock(), 86_400.0
+    accounts = Accounts(tmp_path, cheap(), clock.forward())
+    accounts.add_viewer("anna", GOOD)
+    epoch = accounts.epoch("anna")
+    accounts.end_login("first", keep_s)
+    clock.wall -= 7200
+    accounts.end_login("second", keep_s)
+    assert accounts.role_of("anna", epoch, "first") == ""
+    restarted = make_gate(tmp_path, login=True, passwords=cheap())
+    restarted.accounts.end_login("third", keep_s)
+    assert restarted.accounts.role_of("anna", epoch, "first") == ""
+
+
+def test_after_a_restart_the_clock_is_not_behind_the_newest_logout(tmp_path: Path) -> None:
+    ahead = time.time() + 10 * 86_400
+    accounts = Accounts(tmp_path, cheap(), ForwardClock(lambda: ahead))
+    accounts.end_login("any", 86_400)
+    gate = make_gate(tmp_path, login=True, passwords=cheap())
+    assert gate.cookies.begin("anna", "x").began >= ahead
 
 
 def test_a_form_token_belongs_to_one_login() -> None:

@@ -436,6 +436,16 @@ def test_any_other_address_needs_a_login(places: Places, host: str) -> None:
     assert not places.load(host=host, settings=["access.open_to_network=true"]).needs_login
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_loopback_may_need_a_login_too(places: Places, host: str) -> None:
+    assert places.load(host=host, settings=["access.loopback=login"]).needs_login
+    assert not places.load(
+        host=host, settings=["access.loopback=login", "access.open_to_network=true"]
+    ).needs_login
+    with pytest.raises(ConfigErrors, match=r"access\.loopback"):
+        places.load(settings=["access.loopback=nobody"])
+
+
 def test_no_address_is_none(places: Places) -> None:
     (problem,) = places.problems(host="")
     assert problem.key == "web.host"

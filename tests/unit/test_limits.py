@@ -72,6 +72,32 @@ def test_a_right_try_and_a_quiet_quarter_of_an_hour_begin_anew() -> None:
         tries.succeeded(HERE)
 
 
+def test_a_right_password_of_ones_own_clears_nothing_of_others() -> None:
+    tries, answered = Tries(Clock()), 0
+    for _ in range(25):
+        for _ in range(4):
+            answered += _is_answered(tries, "operator")
+        if _is_answered(tries, "anna"):
+            tries.succeeded(HERE, "anna")
+    assert answered == FREE_TRIES, "of 100 guesses"
+
+
+def _is_answered(tries: Tries, account: str) -> bool:
+    try:
+        tries.begin(HERE, account)
+    except TooManyTries:
+        return False
+    return True
+
+
+def test_a_right_password_clears_its_own_wrong_tries() -> None:
+    tries = Tries(Clock())
+    for _ in range(20):
+        for _ in range(4):
+            tries.begin(HERE, "anna")
+        tries.succeeded(HERE, "anna")
+
+
 def test_memory_is_bounded() -> None:
     tries, rates = Tries(Clock()), Rates(10, Clock())
     for number in range(MOST_ADDRESSES + 50):

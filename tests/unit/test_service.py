@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from device import service
@@ -20,6 +22,7 @@ class Answering(http.server.ThreadingHTTPServer):
 
     def __init__(self, address: str) -> None:
         self.asked: list[str] = []
+        self.authorized: list[str] = []
         self.body, self.elsewhere = HEALTHY, ""
         super().__init__((address, 0), _Handler)
 
@@ -33,6 +36,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
+        self.server.authorized.append(self.headers.get("Authorization", ""))
         self.send_response(302 if self.server.elsewhere else 200)
         self.send_header("Location", self.server.elsewhere)
         self.end_headers()
@@ -113,3 +117,37 @@ def test_an_answer_without_an_end_is_no_answer(status_line: dict[str, str]) -> N
         server.body = b" " * (2 << 20) + HEALTHY
         with pytest.raises(DeviceError, match="does not end"):
             service.ask("/healthz")
+
+
+@pytest.mark.parametrize(
+    ("content", "sent"),
+    [("a1" * 32, "Bearer " + "a1" * 32), ("root:x:0:0", ""), ("a1" * 33, ""), ("A1" * 32, ""), ("", "")],
+)
+def test_root_asks_with_the_services_token(
+    status_line: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, sent: str
+) -> None:
+    monkeypatch.setattr(service, "LOCAL_TOKEN", tmp_path / "local-token")
+    (tmp_path / "local-token").write_text(content)
+    with answering() as server:
+        status_line["StatusText"] = f"serving {server.url}/"
+        service.ask("/api/state")
+        assert server.authorized == [sent]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "nothing"])
+def test_root_sends_no_other_file_as_a_token(
+    status_line: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    file = tmp_path / "local-token"
+    monkeypatch.setattr(service, "LOCAL_TOKEN", file)
+    if kind == "link":
+        (tmp_path / "secret").write_text("a1" * 32)
+        file.symlink_to(tmp_path / "secret")
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    with answering() as server:
+        status_line["StatusText"] = f"serving {server.url}/"
+        service.ask("/api/state")
+        assert server.authorized == [""]

@@ -1,0 +1,34 @@
+"""A wall clock that never goes back, for everything that ends by age."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+
+class ForwardClock:
+    """Unix seconds that only rise while the process runs. Safe between threads.
+
+    A wall clock that is set back, by hand or by a server on the network, must not make an old cookie fresh.
+    """
+
+    def __init__(
+        self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`steady` counts seconds from any beginning and is never set."""
+        self._wall, self._steady = wall, steady
+        self._lock = threading.Lock()
+        self._latest, self._at = wall(), steady()
+
+    def now(self) -> float:
+        """Unix seconds, at least as many as passed since any earlier answer."""
+        wall, steady = self._wall(), self._steady()
+        with self._lock:
+            self._latest, self._at = max(wall, self._latest + max(0.0, steady - self._at)), steady
+            return self._latest
+
+    def at_least(self, floor: float) -> None:
+        """It is this late already, as a file written earlier says; `floor`: Unix seconds."""
+        with self._lock:
+            self._latest = max(self._latest, floor)
