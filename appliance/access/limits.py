@@ -106,6 +106,14 @@ class Tries:
                 if not guesser.wrong:
                     del self._guessers[network]
 
+    def take_back(self, address: str, account: str = "") -> None:
+        """The try was not made, or says nothing of those before it: it alone does not count."""
+        network = network_of(address)
+        with self._lock:
+            guesser = self._guessers.get(network)
+            if guesser and guesser.wrong.get(account):
+                guesser.wrong[account] -= 1
+
 
 class Rates:
     """A bucket of requests per address that fills again: bursts are fine, floods are not."""

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from appliance import __version__
 from appliance.access.accounts import OPERATOR
 from appliance.access.passwords import SHORTEST
-from appliance.errors import AccessError
+from appliance.errors import AccessError, TooManyTries
 from appliance.web import policy as policies
 from appliance.web.audited import note
 from appliance.web.caller import caller
@@ -79,7 +79,12 @@ def own_password() -> Response:
 
     def change() -> None:
         gate.tries.begin(address, OPERATOR)
-        if not gate.accounts.check(OPERATOR, _field("current")):
+        try:
+            is_right = gate.accounts.check(OPERATOR, _field("current"))
+        except TooManyTries:
+            gate.tries.take_back(address, OPERATOR)  # its turn did not come: nothing was checked
+            raise
+        if not is_right:
             raise AccessError("the current password is wrong")
         gate.tries.succeeded(address, OPERATOR)
         if _field("password") != _field("repeat"):

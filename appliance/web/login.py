@@ -47,20 +47,22 @@ def enter() -> Response:
         return _form(
             "The two passwords are not the same.", 400
         )  # before the code is looked at: it tells nothing
-    account = _account()
+    tries, account = site().gate.tries, _account()
     try:
-        site().gate.tries.begin(address, account)
+        tries.begin(address, account)
+    except TooManyTries as error:
+        return _later(error)
+    try:
         name = _first() if "code" in request.form else _known()
     except AccessError as error:
-        site().gate.tries.succeeded(address, account)  # the code was right, the new password is not one
+        tries.succeeded(address, account)  # the code was right, the new password is not one
         return _form(error.reason, 400)
     except TooManyTries as error:
-        answer = _form(str(error), 429)
-        answer.headers["Retry-After"] = str(math.ceil(error.wait_s))
-        return answer
+        tries.take_back(address, account)  # its turn did not come: nothing was checked
+        return _later(error)
     if not name:
         return _form(_wrong(), 401)
-    site().gate.tries.succeeded(address, account)
+    tries.succeeded(address, account)
     return begin(name, _sent_on())
 
 
@@ -110,6 +112,12 @@ def renew(response: Response) -> Response:
 def _give(response: Response, login: Login) -> None:
     text = site().gate.cookies.text(login)
     response.set_cookie(NAME, text, path="/", secure=True, httponly=True, samesite="Strict")
+
+
+def _later(error: TooManyTries) -> Response:
+    answer = _form(str(error), 429)
+    answer.headers["Retry-After"] = str(math.ceil(error.wait_s))
+    return answer
 
 
 def _account() -> str:

@@ -98,6 +98,18 @@ def test_a_right_password_clears_its_own_wrong_tries() -> None:
         tries.succeeded(HERE, "anna")
 
 
+def test_a_try_that_was_not_made_does_not_count() -> None:
+    tries = Tries(Clock())
+    for _ in range(4 * FREE_TRIES):
+        tries.begin(HERE, "anna")
+        tries.take_back(HERE, "anna")
+    for _ in range(FREE_TRIES):
+        assert wait_of(tries) == 0
+    assert wait_of(tries) > 0
+    tries.take_back(HERE, "ben")
+    assert wait_of(tries) > 0, "nothing was tried for ben"
+
+
 def test_memory_is_bounded() -> None:
     tries, rates = Tries(Clock()), Rates(10, Clock())
     for number in range(MOST_ADDRESSES + 50):
