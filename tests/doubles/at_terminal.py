@@ -67,6 +67,8 @@ class AtTerminal:
         self._pid, self._terminal = pty.fork()
         if self._pid == 0:
             try:
+                for number in (signal.SIGINT, signal.SIGQUIT):  # a shell's background job ignores them
+                    signal.signal(number, signal.SIG_DFL)
                 os.execvpe(
                     str(words[0]), [str(word) for word in words], {**os.environ, **(environment or {})}
                 )

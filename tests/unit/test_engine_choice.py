@@ -179,10 +179,11 @@ def test_a_stick_that_is_plugged_in_later_is_something_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], told: str
 ) -> None:
     monkeypatch.setattr(coral, "SYS", tmp_path)
+    monkeypatch.setattr(coral, "_need", lambda library: None)  # installed
     for name, text in files.items():
         path = tmp_path / "bus" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{text}\n")
     (tmp_path / "compiled.json").write_text("{}")
-    settings = coral.CoralSettings(library="libc.so.6", compiled=str(tmp_path))
+    settings = coral.CoralSettings(compiled=str(tmp_path))
     assert Coral.there(settings).partition(" ")[2] == told

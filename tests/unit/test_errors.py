@@ -23,6 +23,7 @@ KINDS = {
     "StoreError": OSError,
     "StateConflict": RuntimeError,
     "TooManyViewers": RuntimeError,
+    "Busy": RuntimeError,
     "AccessError": ValueError,
     "TooManyTries": RuntimeError,
     "SlotClosed": RuntimeError,
