@@ -6,6 +6,7 @@ watchdog, hands the job over; whoever needs its result waits for that job alone.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -77,11 +78,13 @@ class BackgroundWriter:
             try:
                 job()
             except Exception:
-                # One job that fails must not keep the others from the disk.
-                log.exception("%s could not be written", what)
-            with self._changed:
-                self._jobs.popleft()
-                self._changed.notify_all()
+                # One job that fails must not keep the others from the disk, nor must a log without memory.
+                with contextlib.suppress(Exception):
+                    log.exception("%s could not be written", what)
+            finally:
+                with self._changed:
+                    self._jobs.popleft()
+                    self._changed.notify_all()
 
 
 def _run(future: Future[T], job: Callable[[], T]) -> None:

@@ -63,7 +63,8 @@ def _main(arguments: list[str] | None, has_output: bool) -> int:
         if options.debug:
             raise
         _abandon_output()
-        print(f"{PROGRAM}: {error}; make room or correct the place and try again", file=sys.stderr)
+        fault = f"{error.filename}: cannot be read or written ({error.strerror})" if error.filename else error
+        print(f"{PROGRAM}: {fault}; make room or correct the place and try again", file=sys.stderr)
         return _FAULT
 
 

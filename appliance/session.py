@@ -141,6 +141,7 @@ class Session(SessionState):
     def doubt(self, gap_s: float) -> None:
         """The appliance slept for so many seconds: nobody is read until somebody confirms, with `again`."""
         with self._changed:
+            self._ends += 1  # a confirmation from before the gap, still being written, confirms nothing
             now = self.now
             if now.agreed and not now.agreed.unconfirmed:
                 self._agree(unconfirmed=True)
@@ -163,9 +164,14 @@ class Session(SessionState):
             except StoreError:
                 self._end_record(sitting.id)
                 raise
-            with begin(lambda: self._end_record(sitting.id)):
+
+            def undo() -> None:
+                self._end_record(sitting.id)
+                self._diary.after("stop", who, session=sitting.id, recording=True)
+
+            with begin(undo):
                 if record_ends != self._record_ends:
-                    self._end_record(sitting.id)
+                    undo()
                     raise StateConflict("the recording was ended meanwhile; press Record again")
                 self._become(replace(self._standing, state=RECORDING, sitting=sitting))
 
@@ -244,7 +250,7 @@ class Session(SessionState):
     def _beginning(self) -> Iterator[Callable[..., AbstractContextManager[None]]]:
         """One beginning at a time. What it gives is entered to change the state, after all is written.
 
-        Whoever pressed Stop meanwhile is obeyed: then it raises `StateConflict` and calls `undo` instead.
+        A Stop, and a gap in which the device slept, win: then it raises `StateConflict` and calls `undo`.
         """
         self.tick()  # what ended by itself just now stops nothing
         ends = self._ends
@@ -254,7 +260,9 @@ class Session(SessionState):
             with self._changed:
                 if ends != self._ends:
                     undo()
-                    raise StateConflict("Stop was pressed meanwhile: it does not begin; press again")
+                    raise StateConflict(
+                        "Stop was pressed, or the device slept, meanwhile: nothing begins; press again"
+                    )
                 yield
 
         with self._turn:

@@ -122,7 +122,7 @@ def _fitted(path: Path, newer: sqlite3.Connection, clocks: Clocks) -> str:
     newer.row_factory = sqlite3.Row
     try:
         told = _taken_back(newer, fresh, erased, clocks.wall())
-    except database.FAULTS as error:
+    except (*database.FAULTS, KeyError, TypeError) as error:  # rows that this version cannot take
         database.remove(fresh)
         told = _from_copy(copies, fresh, erased, clocks.wall(), str(error))
     aside = copies.name("before-rollback", stamp(clocks.wall()))

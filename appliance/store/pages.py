@@ -86,6 +86,8 @@ def _overflow(path: Path, number: int, size: int) -> bytes:
         while number and len(content) < size:
             file.seek((number - 1) * PAGE)
             page = file.read(PAGE)
+            if len(page) < PAGE:
+                raise ValueError("it reaches over the end of the file")
             number, content = int.from_bytes(page[:4], "big"), content + page[4:]
     return content[:size]
 

@@ -66,6 +66,7 @@ class RecordsFile:
         self._owner = Owner(folder / "records.lock")
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._lived = 0.0
         self._replacing = False
         self._due = {"look": 0.0, "save": 0.0, "sweep": 0.0}
 
@@ -113,8 +114,7 @@ class RecordsFile:
         self._close_connection()
         self._owner.release()
         self.running.clear()
-        self.ages.forget()
-        self.ages.at_least(lived)
+        self._lived = lived  # the count goes on in the folder that is there now
         self._tell(what="replaced", reason=GONE)
 
     def _open(self) -> None:
@@ -125,6 +125,7 @@ class RecordsFile:
             there = os.path.lexists(self.path)  # if not, whoever has it looks after other files for a moment
             owner = self._owner.claim() if there else self._owner.claim_soon()
             self.ages.load()
+            self.ages.at_least(self._lived)
             if owner:
                 forget_rehearsals(self.folder)
             opened = self._opener.open(self.clocks.wall()) if owner else self._opener.open_beside()

@@ -66,6 +66,7 @@ class Salvage:
     now: float
     limit: float
     erased: Callable[[], set[str]]
+    running: Callable[[], set[str]] = set
     pause: Callable[[float], object] = time.sleep
     _sessions: dict[str, Row] = field(default_factory=dict)
     _rows: dict[str, int] = field(default_factory=dict)
@@ -87,7 +88,8 @@ class Salvage:
             opened = {id for id in wanted if self._add_session(writer, self._sessions[id])}
         rows = sum(self._add(writing, batch) for batch in self._batches(wanted))
         with writing() as writer:
-            writer.executemany(_END, [(id,) for id in opened])
+            # One of these may be recorded again meanwhile, in the same sitting.
+            writer.executemany(_END, [(id,) for id in opened - self.running()])
         old = len(self._sessions) - len(wanted) - len(erased)
         return Salvaged(len(wanted), rows, len(set(nameless) & wanted), len(erased), old)
 
@@ -99,6 +101,7 @@ class Salvage:
                     if len(values) == len(columns) and is_table == (table != "seconds"):
                         row = dict(zip(columns, values, strict=True))
                         _as_real(row)
+                        _without_half_an_end(row)
                         if not fault(table, row):
                             yield table, row
             self.pause(min(0.05, time.monotonic() - began))  # live comes first
@@ -116,6 +119,8 @@ class Salvage:
     def _add_session(self, writer: sqlite3.Connection, row: Row) -> bool:
         """Returns whether it has no end yet, because nobody wrote one."""
         row = {**row, "began_lived": min(row["began_lived"], self.now)}
+        if row["ended_lived"] is not None:  # one ahead would move the count of seconds lived past all others
+            row["ended_lived"] = min(row["ended_lived"], self.now)
         names = ", ".join(row)
         query = f"INSERT OR IGNORE INTO sessions ({names}) VALUES ({', '.join('?' * len(row))})"
         return bool(writer.execute(query, list(row.values())).rowcount) and row["ended"] is None
@@ -148,6 +153,12 @@ class Salvage:
             **{"began_lived": self.began, "ended_lived": None, "people": 1, **words},
             **{"label": "salvaged", "note": "When it was, and which notice people agreed to, is lost."},
         }
+
+
+def _without_half_an_end(row: Row) -> None:
+    """A session that has only one of its two times of an end has none: it is closed by its last row."""
+    if (row.get("ended") is None) != (row.get("ended_lived") is None):
+        row |= {"ended": None, "ended_lived": None}
 
 
 def _as_real(row: Row) -> None:

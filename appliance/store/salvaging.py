@@ -60,7 +60,8 @@ class Salvager:
         held = self._held
         now = held.ages.now()
         began = min(now, held.ages.files.get(file.name, now))
-        found = Salvage(file, began, now, now - held.limits.keep_s, held.journal.ids, pause)
+        limit = now - held.limits.keep_s
+        found = Salvage(file, began, now, limit, held.journal.ids, lambda: held.running, pause)
         return found.into(self._batch)
 
     @contextmanager

@@ -99,6 +99,8 @@ def fault(table: str, row: Mapping[str, Any]) -> str:
             return f"a row of {table} has {name} = {_shown(row[name])}"
     if table == "seconds" and row["scored"] and any(row[name] is None for name in EMOTIONS):
         return "a row of seconds has no means of the frames that it counts"
+    if table == "sessions" and (row["ended"] is None) != (row["ended_lived"] is None):
+        return "a row of sessions has only one of ended and ended_lived"
     return ""
 
 

@@ -30,7 +30,7 @@ from appliance.values import Box, Picture, Reading, Stamps
 from appliance.viewers import OVERLAY
 from appliance.web.app import create_app
 from appliance.web.site import Site
-from tests.appliance.driver import clean_environment
+from tests.appliance.driver import clean_environment, until
 from tests.doubles.agreements import make_terms
 from tests.doubles.far import FAR, Client, served_far
 from tests.doubles.parts import frame
@@ -475,7 +475,12 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
 def test_what_is_done_is_written_down(name: str, world: World) -> None:
     do, lines = ROWS[name]
     do(world)
-    entries = list(AuditLog(world.state).entries())
+    log = AuditLog(world.state)
+    with contextlib.suppress(
+        AssertionError
+    ):  # an ending is written in the background; what is missing is shown below
+        until(lambda: len(list(log.entries())) >= len(lines), 10, "every line")
+    entries = list(log.entries())
     assert [(entry["event"], entry["who"]) for entry in entries] == [line[:2] for line in lines]
     for entry, (_, _, details) in zip(entries, lines, strict=True):
         assert {key: entry.get(key, "missing") for key in details} == details

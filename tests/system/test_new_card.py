@@ -98,7 +98,7 @@ def backup_elsewhere(device: Booted) -> None:
     """In a home, which the service's user may not write to, and where it may, but the service cannot."""
     device.run("install", "-d", "-o", "interview-grader", "/srv/out")
     refused = device.run("interview-grader", "backup", "/root/mine", check=False, **{PASSPHRASE: WORDS})
-    assert refused.returncode == 1 and "cannot be written" in refused.stderr
+    assert refused.returncode == 1 and "/root/mine: cannot be read or written" in refused.stderr
     done = device.run("interview-grader", "backup", "/srv/out/mine", **{PASSPHRASE: WORDS})
     assert "that is yours to remove" in done.stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.damage import IDS, ROWS, copied, damage, recorded, remains
-from tests.doubles.records import DAY_S, ID, OTHER, Time, make_store, record, second
+from tests.doubles.records import DAY_S, ID, OTHER, Time, make_store, record, second, sitting
 
 ENOUGH = 0.9
 
@@ -101,3 +102,58 @@ def test_it_happens_by_itself_when_a_file_is_set_aside(sound: Path, tmp_path: Pa
             store.tick()
             time.passes(3600)
         assert store.sessions() == [], "ages went on"
+
+
+def _changed(path: Path, statement: str) -> Path:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+        connection.commit()
+    return path
+
+
+def test_an_end_in_the_future_makes_no_other_session_too_old(sound: Path, tmp_path: Path) -> None:
+    damaged = copied(sound, tmp_path / "old")
+    _changed(damaged, f"UPDATE sessions SET ended_lived = ended_lived + {300 * DAY_S} WHERE id = '{IDS[0]}'")
+    time = Time()
+    with closing(make_store(tmp_path / "new", time)) as store:
+        record(store, time, OTHER, seconds=2)
+        store.salvage(damaged)
+    with closing(make_store(tmp_path / "new", time)) as store:
+        store.tick()
+        assert OTHER in {kept.id for kept in store.sessions()}
+
+
+@pytest.mark.parametrize("column", ["ended", "ended_lived"])
+def test_a_row_with_half_an_end_makes_no_damage_again(sound: Path, tmp_path: Path, column: str) -> None:
+    damaged = _changed(
+        copied(sound, tmp_path / "old"), f"UPDATE sessions SET {column} = NULL WHERE id = '{IDS[0]}'"
+    )
+    with closing(make_store(tmp_path / "new")) as store:
+        store.salvage(damaged)
+    with closing(make_store(tmp_path / "new")) as store:
+        store.tick()
+        assert store.status.state == "ok"
+        assert {kept.id for kept in store.sessions()} == set(IDS)
+        assert all(kept.ended is not None for kept in store.sessions())
+
+
+def test_a_session_that_is_recorded_again_meanwhile_goes_on(sound: Path, tmp_path: Path) -> None:
+    damaged = _changed(
+        copied(sound, tmp_path / "old"),
+        f"UPDATE sessions SET ended = NULL, ended_lived = NULL WHERE id = '{IDS[0]}'",
+    )
+    time = Time()
+    with closing(make_store(tmp_path / "new", time)) as store:
+        record(store, time, OTHER, seconds=1)
+        began: list[str] = []
+
+        def press_record(seconds: float) -> None:
+            if not began and store.session(IDS[0]) is not None:
+                began.append(IDS[0])
+                store.begin(sitting(IDS[0]))
+
+        store._salvager.salvage(damaged, press_record)
+        assert began == [IDS[0]]
+        store.mark(IDS[0], "goes on")
+        store.add(IDS[0], [second(9000)])
+        assert store.began(IDS[0]) is not None, "recording did not stop"

@@ -552,6 +552,33 @@ def test_a_start_during_which_stop_is_pressed_does_not_begin(disk: SlowDisk) -> 
     assert disk.written == ["agreement", "start", "stop"]
 
 
+def test_a_start_during_which_the_device_sleeps_does_not_begin(disk: SlowDisk) -> None:
+    session = on(disk)
+    hangs(disk)
+    thread, raised = under_way(lambda: session.start("3", "operator"), disk)
+    session.doubt(3600.0)
+    disk.answers.set()
+    thread.join(WITHIN_S)
+    assert session.flush(WITHIN_S) == []
+    assert "slept" in str(raised[0]) and session.state == "idle"
+    assert disk.written == ["agreement", "start", "stop"]
+
+
+def test_a_confirmation_from_before_a_sleep_confirms_nothing(disk: SlowDisk) -> None:
+    session = on(disk)
+    session.start("3", "operator")
+    hangs(disk)
+    thread, raised = under_way(lambda: session.again("operator"), disk)
+    session.doubt(3600.0)
+    disk.answers.set()
+    thread.join(WITHIN_S)
+    agreed = session.now.agreed
+    assert raised and agreed is not None and agreed.unconfirmed
+    session.again("operator")
+    agreed = session.now.agreed
+    assert agreed is not None and not agreed.unconfirmed
+
+
 @pytest.mark.parametrize("end", [Session.stop, Session.withdraw])
 def test_a_recording_during_which_the_session_ends_does_not_begin(
     disk: SlowDisk, end: Callable[[Session, str], None]
@@ -584,7 +611,7 @@ def test_a_full_disk_while_recording_begins_again_ends_it(disk: SlowDisk) -> Non
     thread.join(WITHIN_S)
     assert session.flush(WITHIN_S) == []
     assert session.state == "live" and "ended meanwhile" in str(raised[0])
-    assert disk.written[-1] == "end"
+    assert disk.written[-2:] == ["end", "stop"], "what the log says began, ends there too"
 
 
 def test_the_next_session_is_written_after_the_end_of_the_last(disk: SlowDisk) -> None:

@@ -369,3 +369,15 @@ def test_a_recording_that_begins_after_the_state_directory_went_is_kept(path: Pa
         record(store, time, ID)
         with closing(sqlite3.connect(path)) as connection:
             assert connection.execute("SELECT count(*) FROM seconds").fetchone() == (3,)
+
+
+def test_the_count_of_ages_goes_on_in_another_state_directory(path: Path) -> None:
+    time = Time()
+    with closing(make_store(path.parent, time)) as store:
+        store.tick()
+        time.passes(30 * DAY_S)
+        record(store, time, ID)
+        before = store._held.ages.now()
+        path.parent.rename(path.parent.with_name("away"))
+        record(store, time, OTHER)
+        assert store._held.ages.now() >= before >= 30 * DAY_S
