@@ -23,7 +23,8 @@ RUN python3 -m venv /opt/interview-grader \
 USER interview-grader
 # Every command finds the state, in the volume, as the daemon does.
 # One malloc arena: each thread would keep its own free memory for good.
-ENV PATH=/opt/interview-grader/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 XDG_STATE_HOME=/var/lib MALLOC_ARENA_MAX=1
+ENV PATH=/opt/interview-grader/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 XDG_STATE_HOME=/var/lib MALLOC_ARENA_MAX=1 \
+    INTERVIEW_GRADER__ACCESS__LOOPBACK=login
 VOLUME /var/lib/interview-grader
 EXPOSE 8443
 STOPSIGNAL SIGTERM

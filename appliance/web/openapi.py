@@ -77,7 +77,7 @@ def document(app: Flask) -> dict[str, Any]:
         "info": {
             "title": "Interview Grader",
             "version": __version__,
-            "description": "On loopback nobody logs in. On the network there is TLS, and a login or a token.",
+            "description": "TLS, and a login or a token, on the network; on loopback as access.loopback says.",
         },
         "paths": dict(sorted(paths.items())),
         "components": {
