@@ -77,7 +77,7 @@ def document(app: Flask) -> dict[str, Any]:
         "info": {
             "title": "Interview Grader",
             "version": __version__,
-            "description": "TLS, and a login or a token, on the network; on loopback as access.loopback says.",
+            "description": "On the network: TLS and a login, or a token. On loopback: see access.loopback.",
         },
         "paths": dict(sorted(paths.items())),
         "components": {
