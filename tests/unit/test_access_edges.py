@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from appliance.access import passwords
 from appliance.access.accounts import Accounts
 from appliance.access.certificate import DeviceCertificate, own_names
 from appliance.access.cookies import Cookies, Login
@@ -17,6 +18,7 @@ from appliance.access.limits import FREE_TRIES, MOST_ADDRESSES, Rates, Tries
 from appliance.access.passwords import LONGEST, SHORTEST, Passwords
 from appliance.access.tokens import Tokens
 from appliance.errors import AccessError, TooManyTries
+from tests.machine import ROOT
 
 HERE = "192.0.2.7"
 
@@ -125,3 +127,8 @@ def test_who_asks_too_often_is_told_when_the_next_request_is_free() -> None:
     with pytest.raises(TooManyTries) as refused:
         rates.take(HERE)
     assert refused.value.wait_s == pytest.approx(2.0)
+
+
+def test_a_try_waits_for_its_turn_as_long_as_the_decision_says() -> None:
+    page = (ROOT / "docs/decisions/0018-passwords-and-guessing.md").read_text()
+    assert f"waits longer than {passwords.PATIENCE_S:g} s gets 429" in page

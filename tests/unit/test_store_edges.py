@@ -10,7 +10,7 @@ import pytest
 
 from appliance.store import database
 from appliance.store.backup import MAGIC, parse_header
-from tests.doubles.records import ID, Time, make_store, record
+from tests.doubles.records import ID, Time, make_store, record, sitting
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,13 @@ def test_nothing_is_told_of_a_sweep_that_found_nothing(tmp_path: Path) -> None:
     store.tick()
     store.close()
     assert told == []
+
+
+def test_how_old_the_first_session_is_is_on_the_disk_when_its_recording_begins(tmp_path: Path) -> None:
+    """A damaged file is dated by it, also after the power went in the first minutes."""
+    store = make_store(tmp_path, Time())
+    try:
+        store.begin(sitting(ID))
+        assert json.loads((tmp_path / "records.age.json").read_text())["oldest"] is not None
+    finally:
+        store.close()
