@@ -23,7 +23,7 @@ def make_door(config: Config) -> Gate:
     return make_gate(
         config.state_dir,
         login=config.needs_login,
-        loopback_is_operator=config.access.loopback == "operator",
+        loopback_is_operator=config.loopback_is_operator,
         idle_minutes=config.access.idle_minutes,
         longest_days=config.access.longest_days,
         requests_per_s=config.access.requests_per_s,
@@ -33,7 +33,7 @@ def make_door(config: Config) -> Gate:
 def make_servers(config: Config, app: WsgiApp, gate: Gate) -> tuple[Server, ...]:
     """The web server, with TLS where the network can reach it; after it the one that only sends on to it."""
     certificate = _certificate(config)
-    trusted = is_loopback if config.access.loopback == "operator" else _no_address
+    trusted = is_loopback if config.loopback_is_operator else _no_address
     crowd = Crowd(config.access.connections_per_address, spared=trusted)
     page = Server(
         app,

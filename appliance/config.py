@@ -64,9 +64,16 @@ class Config:
         return not is_loopback(self.web.host)
 
     @property
+    def loopback_is_operator(self) -> bool:
+        """Whether every client on the device itself is operator."""
+        wish = self.access.loopback
+        # Not in the board's file: an older release would refuse the key on the way back to it.
+        return wish == "operator" or (wish == "auto" and not self.installed)
+
+    @property
     def needs_login(self) -> bool:
         """Whether some clients must log in; then the page has TLS, on loopback too."""
-        somebody = self.on_network or self.access.loopback == "login"
+        somebody = self.on_network or not self.loopback_is_operator
         return somebody and not self.access.open_to_network
 
     @property

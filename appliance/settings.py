@@ -151,10 +151,10 @@ class Access(_Section):
         "", description="PEM file of your own certificate with its chain; empty: the device makes its own."
     )
     key: str = Field("", description="PEM file of the key of access.certificate, without a passphrase.")
-    loopback: Literal["operator", "login"] = Field(
-        "operator",
+    loopback: Literal["auto", "operator", "login"] = Field(
+        "auto",
         description="Clients on the device itself: operator, every local account without a login; or login,"
-        " as any client. An installed device uses login.",
+        " as any client. auto: login on an installed device, operator elsewhere.",
     )
     idle_minutes: float = Field(
         60.0, ge=1, le=10080, description="A login that nobody used for so long has ended, in minutes."

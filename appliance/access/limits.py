@@ -36,6 +36,8 @@ def network_of(address: str) -> str:
     except ValueError:
         return address
     mapped = getattr(found, "ipv4_mapped", None)
+    if (mapped or found).is_loopback:
+        return "loopback"  # a local account may use 16 million of these addresses
     if found.version == 4 or mapped:
         return str(mapped or found)
     network = ipaddress.ip_network(f"{found}/{_IPV6_NETWORK}", strict=False)

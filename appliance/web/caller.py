@@ -80,7 +80,11 @@ def _identify(asked: Request, here: Site) -> Caller:
     scheme, _, secret = asked.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and (near or here.gate.login):
         secret = secret.strip()
-        if near and here.gate.local_token and hmac.compare_digest(secret, here.gate.local_token):
+        if (
+            near
+            and here.gate.local_token
+            and hmac.compare_digest(secret.encode(), here.gate.local_token.encode())
+        ):
             return Caller(LOCAL, role="viewer")
         found = here.gate.tokens.find(secret)
         return Caller(TOKEN, found[1], found[0], digest=digest_of(secret)) if found else Caller(NOBODY)

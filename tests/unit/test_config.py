@@ -444,6 +444,7 @@ def test_loopback_may_need_a_login_too(places: Places, host: str) -> None:
     ).needs_login
     with pytest.raises(ConfigErrors, match=r"access\.loopback"):
         places.load(settings=["access.loopback=nobody"])
+    assert not places.load(host="127.0.0.1").needs_login, "in a checkout"
 
 
 def test_no_address_is_none(places: Places) -> None:

@@ -135,7 +135,9 @@ def test_a_guesser_on_the_own_link_does_not_lock_out_the_owner_beside_them() -> 
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::1"),
-        ("::1", "::1"),
+        ("::1", "loopback"),
+        ("127.3.2.1", "loopback"),
+        ("::ffff:127.0.0.1", "loopback"),
         ("2001:db8:9:9::7", "2001:db8:9:9::7"),  # the device has an address in this network itself
         ("not one", "not one"),
     ],
