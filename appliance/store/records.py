@@ -15,9 +15,8 @@ from appliance.files import write_private
 from appliance.store import backup, database, history, statements, transfer
 from appliance.store.clocks import CLOCK_SET, Clocks
 from appliance.store.history import Session
-from appliance.store.holder import Holder
+from appliance.store.holder import GONE, Holder
 from appliance.store.limits import Limits, Status, free_mb
-from appliance.store.recordsfile import GONE
 from appliance.store.rows import Kept, Second
 from appliance.store.salvage import Salvaged
 from appliance.store.salvaging import Salvager
