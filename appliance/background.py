@@ -1,21 +1,19 @@
 """Jobs that wait for the disk, done one after the other in the order in which they were handed over.
 
-A slow card takes seconds for one sync. Whoever must not wait so long, above all the thread that feeds the
-watchdog, hands the job over; whoever needs its result waits for that job alone.
+A slow card takes seconds for one sync. A thread that must not wait so long, above all the one that feeds the
+watchdog, hands the job over; a thread that needs the result waits for that job alone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from appliance.errors import StoreError
+from appliance.errors import ApplianceError, StoreError
 
 log = logging.getLogger("appliance.background")
 
@@ -63,28 +61,34 @@ class BackgroundWriter:
 
     def flush(self, limit_s: float) -> list[str]:
         """Wait until everything is written, `limit_s` seconds at most; returns what is not."""
-        end = time.monotonic() + limit_s
+        self.start()
         with self._changed:
-            self._changed.wait_for(lambda: not self._jobs, max(0.0, end - time.monotonic()))
+            self._changed.wait_for(lambda: not self._jobs, max(0.0, limit_s))
             return [what for what, _job in self._jobs]
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                if not self._jobs:
-                    self._running = False
-                    return
-                what, job = self._jobs[0]
-            try:
-                job()
-            except Exception:
-                # One job that fails must not keep the others from the disk, nor must a log without memory.
-                with contextlib.suppress(Exception):
-                    log.exception("%s could not be written", what)
-            finally:
+        try:
+            while True:
                 with self._changed:
-                    self._jobs.popleft()
-                    self._changed.notify_all()
+                    if not self._jobs:
+                        self._running = False
+                        return
+                    what, job = self._jobs[0]
+                self._run_one(what, job)
+        except BaseException:
+            # A fault of ours ends this thread, loudly; `start` goes on with the next job.
+            self._running = False
+            raise
+
+    def _run_one(self, what: str, job: Callable[[], object]) -> None:
+        try:
+            job()
+        except (ApplianceError, OSError) as error:
+            log.error("%s could not be written: %s", what, error)
+        finally:
+            with self._changed:
+                self._jobs.popleft()
+                self._changed.notify_all()
 
 
 def _run(future: Future[T], job: Callable[[], T]) -> None:
