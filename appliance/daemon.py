@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from appliance.access.local_token import publish
 from appliance.access.reset import say_first_code
 from appliance.background import BackgroundWriter
 from appliance.build import make_appliance
@@ -82,6 +83,8 @@ class Daemon:
         appliance = self._appliance
         for server in appliance.servers:
             server.bind()
+        # Only now: a second process that finds the port taken must not void the token of the first.
+        publish(appliance.site.state_dir, appliance.site.gate.local_token)
         listeners = [
             threading.Thread(target=self._serve, args=(server,), name=server.name, daemon=True)
             for server in appliance.servers

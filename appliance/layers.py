@@ -63,7 +63,7 @@ def read_layers(
             problems.append(ConfigError(f"cannot be read ({error.strerror})", file=str(path)))
     try:
         page = state / PAGE_FILE
-        layers += [_page_layer(page)] if page.exists() else []
+        layers += [_page_layer(page)] if page.is_file() else []  # a pipe would never end
     except OSError as error:
         problems.append(ConfigError(f"cannot be read ({error.strerror})", file=str(page)))
     layers.append(_environment_layer(environment))

@@ -1,12 +1,12 @@
 """The token with which root's programs on the device ask the service for its state.
 
-The service makes a new one at each start. Only its own user and root can read it, and its role is viewer.
+Each process that serves makes a new one. Only its own user and root can read the file; its role is viewer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import secrets
 from pathlib import Path
 
 from appliance.errors import StoreError
@@ -17,12 +17,13 @@ FILE = "local-token"
 log = logging.getLogger("appliance.access")
 
 
-def new_local_token(folder: Path) -> str:
-    """64 hexadecimal digits, also written to `FILE` in `folder`; "" where it cannot be written."""
-    token = secrets.token_hex(32)
-    try:
-        write_private(folder / FILE, token.encode())
-    except StoreError as error:  # only the updater needs it
-        log.warning("%s", error)
-        return ""
-    return token
+def publish(folder: Path, token: str) -> None:
+    """Write the token of the process that serves now; "" removes that of an earlier one."""
+    if token:
+        try:
+            write_private(folder / FILE, token.encode())
+        except StoreError as error:  # only the updater needs it
+            log.warning("%s", error)
+    else:
+        with contextlib.suppress(OSError):
+            (folder / FILE).unlink()

@@ -12,6 +12,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http import HTTPStatus
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ _MAX_BYTES = 1 << 20
 _ANSWER_S = 5.0
 _TOKEN_BYTES = 64
 _TOKEN = re.compile(rb"[0-9a-f]{64}")
+_Answer = HTTPResponse | urllib.error.HTTPError
 LOCAL_TOKEN = Places().state / "local-token"
 TAKE_BACK = "interview-grader-take-back"
 
@@ -123,9 +126,12 @@ def _fault() -> str:
         health = ask("/healthz")
         if health.get("status") not in ("ok", "idle"):
             return f"/healthz: {health.get('reason') or health}"
-        storage = ask("/api/state").get("storage")
+        state = ask("/api/state")
     except DeviceError as error:
         return str(error)
+    if "error" in state:  # with a state directory that cannot be written it has no token for root
+        return f"/api/state: {state['error']}"
+    storage = state.get("storage")
     if isinstance(storage, dict) and storage.get("state") in ("read_only", "failed"):
         return str(storage.get("reason"))
     return ""
@@ -206,15 +212,24 @@ def ask(path: str) -> dict[str, object]:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is this device: nobody in between
     ways = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), _NoWayOn())
     try:
-        try:
-            request = urllib.request.Request(own + path, headers=_authorization())
-            answer = urllib.request.build_opener(*ways).open(request, timeout=_ANSWER_S)
-        except urllib.error.HTTPError as error:
-            answer = error  # an answer all the same
+        opener, token = urllib.request.build_opener(*ways), _authorization()
+        answer = _get(opener, own + path, token)
+        if token and answer.status == HTTPStatus.UNAUTHORIZED:  # left by another process or release
+            answer.close()
+            answer = _get(opener, own + path, {})
         with answer:
             return dict(json.loads(_read(answer)))
     except (OSError, ValueError) as error:
         raise DeviceError(f"{own}{path} does not answer as expected: {error}") from error
+
+
+def _get(opener: urllib.request.OpenerDirector, url: str, headers: dict[str, str]) -> _Answer:
+    """The answer, whatever its status; raises `OSError`."""
+    try:
+        answer: _Answer = opener.open(urllib.request.Request(url, headers=headers), timeout=_ANSWER_S)
+    except urllib.error.HTTPError as error:
+        return error
+    return answer
 
 
 def _authorization() -> dict[str, str]:

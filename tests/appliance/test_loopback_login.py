@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from appliance.access.gate import make_gate
+from appliance.access.local_token import publish
 from tests.appliance.driver import Daemon, command, running
 from tests.doubles.far import Client
 from tests.machine import ROOT
@@ -121,10 +122,20 @@ def test_root_asks_with_the_local_token_which_may_only_watch(device: Device) -> 
     assert device.client(Authorization=f"Bearer {'0' * 64}").request("/api/state").status == 401
 
 
-def test_each_start_makes_another_local_token(tmp_path: Path) -> None:
+def test_each_process_that_serves_has_another_token(tmp_path: Path) -> None:
     made = [make_gate(tmp_path, login=True, loopback_is_operator=False).local_token for _ in range(2)]
-    assert made[0] != made[1] and (tmp_path / "local-token").read_text() == made[1]
-    assert make_gate(tmp_path, login=True).local_token == ""
+    assert made[0] != made[1] and all(len(each) == 64 for each in made)
+    publish(tmp_path, made[0])
+    assert (tmp_path / "local-token").read_text() == made[0]
+    publish(tmp_path, make_gate(tmp_path, login=True).local_token)
+    assert not (tmp_path / "local-token").exists(), "where loopback needs none"
+
+
+def test_a_process_that_finds_the_port_taken_voids_no_token(device: Device) -> None:
+    before = (device.state / "local-token").read_text()
+    second = command("run", "--port", str(device.daemon.port), "--data-dir", device.state, *LOGIN)
+    assert second.returncode == 2 and "another program listens" in second.stderr
+    assert (device.state / "local-token").read_text() == before
 
 
 HASHES = """

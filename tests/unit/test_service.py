@@ -23,7 +23,7 @@ class Answering(http.server.ThreadingHTTPServer):
     def __init__(self, address: str) -> None:
         self.asked: list[str] = []
         self.authorized: list[str] = []
-        self.body, self.elsewhere = HEALTHY, ""
+        self.body, self.elsewhere, self.refuses_tokens = HEALTHY, "", False
         super().__init__((address, 0), _Handler)
 
     @property
@@ -37,7 +37,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
         self.server.authorized.append(self.headers.get("Authorization", ""))
-        self.send_response(302 if self.server.elsewhere else 200)
+        refused = self.server.refuses_tokens and "Authorization" in self.headers
+        self.send_response(302 if self.server.elsewhere else 401 if refused else 200)
         self.send_header("Location", self.server.elsewhere)
         self.end_headers()
         self.wfile.write(self.server.body)
@@ -151,3 +152,26 @@ def test_root_sends_no_other_file_as_a_token(
         status_line["StatusText"] = f"serving {server.url}/"
         service.ask("/api/state")
         assert server.authorized == [""]
+
+
+def test_a_token_that_is_not_known_is_left_out(
+    status_line: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older release knows none, and asks for none on loopback."""
+    monkeypatch.setattr(service, "LOCAL_TOKEN", tmp_path / "local-token")
+    (tmp_path / "local-token").write_text("a1" * 32)
+    with answering() as server:
+        server.refuses_tokens = True
+        status_line["StatusText"] = f"serving {server.url}/"
+        assert service.ask("/api/state") == {"status": "idle"}
+        assert [bool(each) for each in server.authorized] == [True, False]
+
+
+def test_a_service_that_does_not_tell_root_its_state_is_not_healthy(
+    status_line: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LOCAL_TOKEN", tmp_path / "local-token")
+    with answering() as server:
+        status_line["StatusText"] = f"serving {server.url}/"
+        server.body = json.dumps({"status": "ok", "error": "log in first"}).encode()
+        assert service._fault() == "/api/state: log in first"
