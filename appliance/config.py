@@ -73,8 +73,8 @@ class Config:
     @property
     def needs_login(self) -> bool:
         """Whether some clients must log in; then the page has TLS, on loopback too."""
-        somebody = self.on_network or not self.loopback_is_operator
-        return somebody and not self.access.open_to_network
+        has_strangers = self.on_network or not self.loopback_is_operator
+        return has_strangers and not self.access.open_to_network
 
     @property
     def shut_in(self) -> bool:

@@ -35,7 +35,7 @@ _SERVERS_S, _REMIND_S = 2.0, 600.0
 
 
 LONGEST_GAP_S = 60.0
-"""After so many seconds in which nothing ran, asleep or stopped, people confirm who is in view."""
+"""After a gap of this many seconds, asleep or stopped, people must confirm who is in view."""
 
 DISK_S = 20.0
 """A slow card gets so much more time at the stop for what is still to be written."""
@@ -171,7 +171,7 @@ class Daemon:
         log.info("stopped")
 
     def _write_all(self) -> None:
-        """Wait for the disk: a slow card gets more time than the rest, and the service manager is told."""
+        """Wait for the disk: a slow card gets more time than the rest, for which systemd is asked."""
         end = time.monotonic() + DISK_S
         left = self._flushed(self._appliance.site.session.flush, end)
         self._writer.submit("the end of the records", self._appliance.store.close)

@@ -75,7 +75,7 @@ class Health:
             self._beats[worker] = (time.monotonic(), limit_s, stage)
 
     def forgive(self, seconds: float) -> None:
-        """So many seconds do not count for any worker: nobody could have moved in them."""
+        """These seconds do not count for any worker: none could run in them."""
         now = time.monotonic()
         with self._lock:
             for worker, (at, limit_s, stage) in self._beats.items():

@@ -63,7 +63,7 @@ def read_layers(
             problems.append(ConfigError(f"cannot be read ({error.strerror})", file=str(path)))
     try:
         page = state / PAGE_FILE
-        layers += [_page_layer(page)] if page.is_file() else []  # a pipe would never end
+        layers += [_page_layer(page)] if page.exists() else []
     except OSError as error:
         problems.append(ConfigError(f"cannot be read ({error.strerror})", file=str(page)))
     layers.append(_environment_layer(environment))
@@ -88,6 +88,8 @@ def _file_layer(path: Path, problems: list[ConfigError]) -> Layer:
 def _page_layer(path: Path) -> Layer:
     """What the page has set: sound values of `KEYS`. Nothing in its file stops a start."""
     try:
+        if not path.is_file():  # a pipe or a device would never end
+            raise ConfigError("cannot be read: expected a file", file=str(path))
         tables = toml.read(path)
     except ConfigError as error:
         log.warning("the settings of the page are ignored: %s", " ".join(str(error).split()))

@@ -136,7 +136,7 @@ def _salvage(store: Store, file: Path) -> int:
 
 @contextlib.contextmanager
 def _output(options: argparse.Namespace) -> Iterator[BinaryIO]:
-    """Where an export goes. A file is opened before the state is: it belongs to whoever called."""
+    """Where an export goes. A file is opened before the state is: it belongs to the caller."""
     output: Path | None = getattr(options, "output", None)
     if output is None:
         sys.stdout.flush()

@@ -24,7 +24,7 @@ class Scheduling:
         """Seconds since the last call for which the process was held up because others had the processors.
 
         The longest wait of a thread, times the share of waiting in all that was wanted: a thread that holds a
-        lock and waits to run holds up those that sleep, but one that is late now and then holds up nobody.
+        lock and waits to run holds up those that sleep, but one that is late now and then holds up none.
         """
         now: dict[str, tuple[int, int]] = {}
         with contextlib.suppress(OSError):

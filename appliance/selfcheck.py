@@ -1,4 +1,4 @@
-"""Whether the process can still start a thread and get memory: without them it answers nobody.
+"""Whether the process can still start a thread and get memory: without them it answers no request.
 
 At its limit of memory or threads a process may sit there without an answer, with no worker that could die.
 """
@@ -12,7 +12,7 @@ ROOM_BYTES = 8 << 20
 """About what a frame needs on its way to the viewers. It is asked for and not touched: it costs nothing."""
 
 PATIENCE = 8
-"""So many ticks in a row it may fail before the process ends; systemd waits for 15."""
+"""The number of failures in a row after which the process ends; systemd waits for 15."""
 
 
 class SelfCheck:
@@ -20,7 +20,7 @@ class SelfCheck:
 
     def __init__(self) -> None:
         self.failures = 0
-        """So many times in a row it failed."""
+        """How many times in a row it failed."""
 
     def passes(self) -> bool:
         """Whether there is memory, and a thread can be started. Never waits, never raises."""

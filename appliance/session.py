@@ -38,7 +38,7 @@ from appliance.values import Agreed, Box, Sitting
 log = logging.getLogger("appliance.session")
 
 ANSWER_S = 2.0
-"""So long the answer to Stop waits until its end is written, so that who asks next finds it there."""
+"""The longest wait of the answer to Stop for its end to be written, so that the next request finds it."""
 
 
 class Session:
@@ -197,14 +197,16 @@ class Session:
                     self._agree(again=again, unconfirmed=False)
 
     def doubt(self, gap_s: float) -> None:
-        """The appliance slept for so many seconds: nobody is read until somebody confirms, with `again`."""
+        """After a sleep of `gap_s` seconds no one is analysed until the operator confirms, with `again`."""
         with self._changed:
             self._ends += 1  # a confirmation from before the gap, still being written, confirms nothing
             now = self.now
             if now.agreed and not now.agreed.unconfirmed:
                 self._agree(unconfirmed=True)
                 log.warning(
-                    "nothing ran for %.0f s: nobody is analysed until somebody confirms who is here", gap_s
+                    "the device did not run for %.0f s: "
+                    "analysis waits until the operator confirms who is in view",
+                    gap_s,
                 )
 
     def record(self, label: str, note: str, who: str) -> None:
@@ -310,7 +312,7 @@ class Session:
 
         A Stop, and a gap in which the device slept, win: then it raises `StateConflict` and calls `undo`.
         """
-        self.tick()  # what ended by itself just now stops nothing
+        self.tick()  # an end that is due anyway must not stop this beginning
         ends = self._ends
 
         @contextmanager

@@ -160,7 +160,7 @@ class Access(_Section):
         60.0, ge=1, le=10080, description="A login that nobody used for so long has ended, in minutes."
     )
     longest_days: float = Field(
-        30.0, ge=0.01, le=365, description="Every login ends after so many days, however much it is used."
+        30.0, ge=0.01, le=365, description="Every login ends after this many days, however much it is used."
     )
     requests_per_s: float = Field(
         50.0, ge=5, le=1000, description="Requests a second from one address; more are answered 429."

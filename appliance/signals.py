@@ -15,7 +15,7 @@ from types import FrameType
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 LONGEST_STOP_S = 30.0
-"""A stop that takes longer hangs somewhere, whoever asked for it: the process ends with 1."""
+"""A stop that takes longer hangs somewhere: the process ends with 1."""
 
 _LOOK_S = 1.0
 _LATE = b"ERROR appliance.signals: the stop hangs: the process ends\n"

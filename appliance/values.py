@@ -220,7 +220,7 @@ class Agreed:
     """What bounds the analysis: how many people agreed, and where they sit.
 
     `seat` is in shares of the picture, 0 to 1; None when no place was drawn. `again`: how often somebody
-    said that those in view now are those who agreed. `unconfirmed`: nobody is analysed until they say
+    said that those in view now are those who agreed. `unconfirmed`: no one is analysed until they say
     it again.
     """
 

@@ -18,7 +18,7 @@ RENEW_S = 60.0
 """A cookie that is older is renewed with the answer; the idle time counts from then."""
 
 LONGEST_S = 30 * 86_400.0
-"""After so many seconds people log in again, even if they never stopped using the page."""
+"""The longest life of a login in seconds, however much it is used."""
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ class _Guesser:
 class Tries:
     """Wrong tries slow their address down: after five, 1, 2, 4 … 60 s to the next. Others are not touched.
 
-    A right password clears the wrong tries of its own account alone: nobody with an account here guesses the
-    operator's password without a pause by logging in between.
+    A right password clears the wrong tries of its own account only. Otherwise an account here would
+    allow guessing the operator's password without a pause, by logging in between.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

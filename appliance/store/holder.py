@@ -58,7 +58,7 @@ class Holder:
         self.lock = threading.RLock()
         self.running: set[str] = set()
         self.unsalvaged: set[str] = set()
-        """Names of files set aside that nobody has salvaged yet; the owner's business."""
+        """Names of files set aside that are not salvaged yet; only the owner's process uses this."""
         self.locked = ""
         """Why nothing new may be recorded, "" when it may."""
         self.status = Status()

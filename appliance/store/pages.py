@@ -1,7 +1,7 @@
 """Rows out of the pages of a SQLite file, read one by one: what is damaged elsewhere does not matter.
 
 SQLite finds a page from the page above it; where that one is damaged, all below is lost. Here every page is
-looked at by itself, in the file and then in its write-ahead log. The format is https://sqlite.org/fileformat2.html.
+read alone, in the file and then in its write-ahead log. The format is https://sqlite.org/fileformat2.html.
 """
 
 from __future__ import annotations

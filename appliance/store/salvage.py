@@ -117,7 +117,7 @@ class Salvage:
         yield batch
 
     def _add_session(self, writer: sqlite3.Connection, row: Row) -> bool:
-        """Returns whether it has no end yet, because nobody wrote one."""
+        """Returns whether it was added without an end."""
         row = {**row, "began_lived": min(row["began_lived"], self.now)}
         if row["ended_lived"] is not None:  # one ahead would move the count of seconds lived past all others
             row["ended_lived"] = min(row["ended_lived"], self.now)
@@ -146,7 +146,7 @@ class Salvage:
         return done
 
     def _without_a_name(self, id: str) -> Row:
-        """A session of which only seconds are left: nobody knows when it was, nor what people had read."""
+        """A session of which only seconds are left: its date and its notice are lost."""
         words = dict.fromkeys(("notice_version", "notice_hash", "source", "link_hash"), "")
         return {
             **{"id": id, "started": 0.0, "recorded": 0.0, "ended": None, "ending": "", "clock_set": 0},

@@ -17,7 +17,7 @@ from appliance.store.salvage import Salvage, Salvaged
 log = logging.getLogger("appliance.store")
 
 AGAIN_S = 60.0
-"""What could not be salvaged, for want of room say, is tried again so many seconds later."""
+"""Seconds until a failed salvage, for want of room say, is tried again."""
 
 
 class _Stopped(Exception):

@@ -21,10 +21,10 @@ from flask import Response
 from appliance.errors import Busy, StoreError, TooManyTries
 
 LINK_EXPORTS, LINK_WINDOW_S = 6, 3600.0
-"""Exports by the link of one session within so many seconds: each format twice an hour."""
+"""Exports by the link of one session, and the seconds they count in: each format twice an hour."""
 
 AUDIT_EVERY_S = 3600.0
-"""The same export by the same caller is one line of the audit log within so many seconds."""
+"""The same export by the same caller is one line of the audit log in this many seconds."""
 
 LONGEST_WAIT_S = 600.0
 """A client that has made an export wait this long in all is cut off: others want the place."""

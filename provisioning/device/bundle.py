@@ -37,7 +37,7 @@ ONNX = "onnx"
 
 WHEELS, REQUIREMENTS = "wheels", "requirements.txt"
 SIGNERS = "provisioning/release_signers"
-"""Public keys of those who may sign, where a checkout has them. Those in a bundle say nothing about it."""
+"""Public keys of trusted signers, where a checkout has them. Keys in a bundle would prove nothing."""
 
 VERSION = re.compile(r"\d{1,6}\.\d{1,6}\.\d{1,6}(?:(?:a|b|rc)\d{1,6})?(?:\+[a-z0-9]{1,20})?")
 

@@ -1,6 +1,6 @@
 """Runs the service's code for root: as the service's user, in its unit's sandbox, without root's terminal.
 
-The service may write its state, and somebody may have broken into it. Root, who types a command or updates
+The service may write its state, and an attacker may be in it. Root, who types a command or updates
 the device, must give it no way to become root: see docs/decisions/0060-root-and-the-service.md.
 """
 

@@ -278,7 +278,7 @@ def _parser() -> _Parser:
         "--signers",
         type=Path,
         metavar="FILE",
-        help="public keys of those whose bundles this device takes (default: as before)",
+        help="public keys of the signers this device trusts (default: as before)",
     )
     parser.add_argument(
         "--package",

@@ -2,7 +2,7 @@
 
 One line of JSON, then the signature of that line as OpenSSH writes it. It has a key of its own, which can do
 no more than this. The device refuses one that is older than the last it saw, or whose time is over: so it
-notices when somebody shows it the past (docs/decisions/0061-first-installation-and-latest.md).
+notices a freeze and a replay (docs/decisions/0061-first-installation-and-latest.md).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Latest:
 
 
 def build(paths: Sequence[Path], key: Path, now: datetime, days: int) -> bytes:
-    """The file that says for so many days that these bundles are the newest; raises `BundleError`."""
+    """The file that says for `days` days that these bundles are the newest; raises `BundleError`."""
     bundles = [Bundle(path.name, _digest(path), path.stat().st_size) for path in paths]
     devices = [each.device for each in bundles]
     if len(set(devices)) < len(devices):

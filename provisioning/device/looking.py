@@ -28,7 +28,7 @@ _HIDDEN = ("home", "root", "run/user", "tmp", "var/tmp")
 """What systemd hides from services such as this one."""
 _TIMEOUT_S = 30
 _CLOCK = timedelta(days=1)
-"""By how much the clock of whoever made the file may be ahead."""
+"""How far the clock of the file's maker may be ahead, in seconds."""
 
 
 def main(places: Places | None = None) -> int:
@@ -102,7 +102,7 @@ def _believed(place: str, places: Places, state: Path, now: datetime) -> Latest:
     if seen and said.created < seen:
         raise DeviceError(
             f"{place}: made {made}, and one of {latest.written(seen)} was there before: "
-            "somebody shows an old one; ask who makes the releases"
+            "this may be a replay; ask the maker of the releases"
         )
     _keep(state, said.created)
     if said.expires < now:

@@ -11,7 +11,7 @@ from device import latest, signing
 from device.faults import BundleError, DeviceError
 
 KEY = Path("~/.config/interview-grader/latest_key")
-"""Made at the first run. Whoever has it can say which release is the newest, and install none."""
+"""Made at the first run. It can say which release is the newest, and installs none."""
 
 DAYS = 60
 

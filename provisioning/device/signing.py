@@ -15,7 +15,7 @@ from device.faults import BundleError, told
 class Purpose:
     """What a signature is for: one made with the same key for anything else is refused.
 
-    `signer`: the name that the lines of those who may begin with, in the file of signers; `what` is signed.
+    `signer`: the name at the beginning of the signers' lines in the file of keys; `what` is signed.
     """
 
     namespace: str
@@ -43,7 +43,7 @@ def sign(path: Path, key: Path, purpose: Purpose = RELEASE) -> bytes:
 def verify(content: BinaryIO, signature: bytes, signers: Path, purpose: Purpose = RELEASE) -> None:
     """Raises `BundleError` unless one of the signers signed these very bytes. `content` is a real file."""
     if not signers.is_file():
-        raise BundleError(f"{signers}: no such file: expected the public keys of those who may sign releases")
+        raise BundleError(f"{signers}: no such file: expected the public keys of trusted signers")
     with tempfile.NamedTemporaryFile(suffix=".sig") as file:
         file.write(signature)
         file.flush()

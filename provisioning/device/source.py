@@ -57,7 +57,7 @@ def source_of(options: argparse.Namespace, places: Places) -> Iterator[Source]:
     signers = options.signers or places.signers
     if not signers.exists():
         raise Refused(
-            f"{signers}: no such file: expected the public keys of those whose bundles may be installed; "
+            f"{signers}: no such file: expected the public keys of trusted signers; "
             "get it another way than the bundle, and give it: --signers FILE"
         )
     version = bundle.verify(options.offline, signers).version

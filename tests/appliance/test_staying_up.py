@@ -87,7 +87,7 @@ def test_after_a_long_gap_nobody_is_read_until_somebody_confirms(tmp_path: Path)
         daemon.start_session()
         until(lambda: any(analysed()), 20, "somebody is read")
         stand_still(daemon)
-        until(lambda: daemon.log_lines("WARNING", "nobody is analysed until"), 20, "the doubt")
+        until(lambda: daemon.log_lines("WARNING", "analysis waits until the operator"), 20, "the doubt")
         until(lambda: analysed() and not any(analysed()), 20, "nobody is read")
         assert daemon.state()["state"] == "live"
         assert daemon.post("/api/session/again").status == 200

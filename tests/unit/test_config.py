@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -518,6 +519,14 @@ def test_nothing_in_the_pages_file_stops_a_start(
     assert (found.lawful.region, found.origins) == ("", {})
     [line] = [record.getMessage() for record in caplog.records]
     assert words in line and str(places.page) in line and "\n" not in line
+
+
+def test_a_pipe_in_place_of_the_pages_file_holds_up_no_start(
+    places: Places, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkfifo(places.page)
+    assert places.load().lawful.region == ""
+    assert "expected a file" in caplog.text
 
 
 def test_a_key_of_the_pages_list_names_nothing_that_could_be_loaded_or_reached() -> None:
