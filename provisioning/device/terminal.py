@@ -1,8 +1,8 @@
 """Runs a command in a session without the caller's terminal, and stands between the two.
 
 A process that has a terminal open can type into it (TIOCSTI), read what is typed, or write what it obeys. So
-where a standard stream is a terminal, the command gets one of its own instead. What it writes there is shown with
-its control characters escaped. What is typed here goes to it only while it asks for a password.
+where a standard stream is a terminal, the command gets one of its own instead. What it writes there is shown
+with its control characters escaped. What is typed here goes to it only while it asks for a password.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import contextlib
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,8 +25,7 @@ from appliance.changes import note_changes
 from appliance.config import load
 from appliance.layers import Request
 from appliance.session import Session
-from appliance.values import Box, Picture, Reading, Stamps
-from appliance.viewers import OVERLAY
+from appliance.values import Box, Reading, Stamps
 from appliance.web.app import create_app
 from appliance.web.site import Site
 from tests.appliance.driver import clean_environment, until
@@ -35,7 +33,7 @@ from tests.doubles.agreements import make_terms
 from tests.doubles.far import FAR, Client, served_far
 from tests.doubles.parts import frame
 from tests.doubles.records import ID, second, sitting
-from tests.doubles.sites import make_site
+from tests.doubles.sites import make_site, pictures
 from tests.machine import ROOT
 
 OPERATOR, VIEWER, NEW = "a long enough password", "another good password", "a third one, also good"
@@ -307,22 +305,9 @@ def seen(world: World) -> None:
 
 def picture_seen(world: World) -> None:
     live(world)
-    site, client, over = world.site, world.logged_in(), threading.Event()
-
-    def feed() -> None:
-        number = 0
-        while not over.wait(0.02):
-            number += 1
-            agreement = site.session.agreement
-            site.jpegs.put(Picture(number, time.monotonic(), agreement, True, {OVERLAY: b"jpeg" * 100}))
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    try:
+    client = world.logged_in()
+    with pictures(world.site):
         assert client.request("/snapshot.jpg").status == 200
-    finally:
-        over.set()
-        feeder.join()
 
 
 # --- the software ---

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,14 +16,13 @@ from websockets.sync.client import connect
 
 from appliance.access.clock import ForwardClock
 from appliance.access.uses import Uses
-from appliance.values import Picture, Reading, Stamps
-from appliance.viewers import OVERLAY
+from appliance.values import Reading, Stamps
 from appliance.web.app import create_app
 from appliance.web.site import Site
 from tests.appliance.driver import until
 from tests.doubles.far import COOKIE, FAR, WITHIN_S, Client, served_far
 from tests.doubles.parts import frame
-from tests.doubles.sites import make_site
+from tests.doubles.sites import make_site, pictures
 
 OPERATOR, VIEWER, NEW = "a long enough password", "another good password", "a third one, also good"
 
@@ -328,27 +326,6 @@ def test_a_page_leads_to_the_login_and_back(settled: Device) -> None:
 
 
 # --- what is under way ends with the login ---
-
-
-@contextmanager
-def pictures(site: Site) -> Iterator[None]:
-    """One after the other, until the end of the block."""
-    over = threading.Event()
-
-    def feed() -> None:
-        number = 0
-        while not over.wait(0.02):
-            number += 1
-            agreement = site.session.agreement
-            site.jpegs.put(Picture(number, time.monotonic(), agreement, True, {OVERLAY: b"jpeg" * 100}))
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    try:
-        yield
-    finally:
-        over.set()
-        feeder.join()
 
 
 def test_a_stream_ends_with_its_login(settled: Device) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from appliance.session import Session
 from appliance.store import Store
 from appliance.terms import Terms
 from appliance.values import Frame, Picture, Reading
-from appliance.viewers import Viewers
+from appliance.viewers import OVERLAY, Viewers
 from appliance.web.server import Server
 from appliance.web.site import Site
 from tests.doubles.agreements import MemoryRecords
@@ -89,3 +90,24 @@ def served(server: Server) -> Iterator[Server]:
     finally:
         assert server.stop(5.0) == []
         listener.join(5.0)
+
+
+@contextmanager
+def pictures(site: Site) -> Iterator[None]:
+    """One after the other, until the end of the block."""
+    over = threading.Event()
+
+    def feed() -> None:
+        number = 0
+        while not over.wait(0.02):
+            number += 1
+            agreement = site.session.agreement
+            site.jpegs.put(Picture(number, time.monotonic(), agreement, True, {OVERLAY: b"jpeg" * 100}))
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        yield
+    finally:
+        over.set()
+        feeder.join()
