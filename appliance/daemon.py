@@ -130,7 +130,7 @@ class Daemon:
         # Time in which the whole process stood still, or got no processor, is no worker's fault.
         appliance.health.forgive(gap_s.monotonic + self._scheduling.denied_s())
         if gap_s.boot > LONGEST_GAP_S:
-            appliance.site.session.doubt(gap_s.boot)
+            appliance.site.session.require_confirmation(gap_s.boot)
         appliance.health.check_beats()
         for server in appliance.servers:
             server.check_moving()

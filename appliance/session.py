@@ -196,7 +196,7 @@ class Session:
                 with begin():
                     self._agree(again=again, unconfirmed=False)
 
-    def doubt(self, gap_s: float) -> None:
+    def require_confirmation(self, gap_s: float) -> None:
         """After a sleep of `gap_s` seconds no one is analysed until the operator confirms, with `again`."""
         with self._changed:
             self._ends += 1  # a confirmation from before the gap, still being written, confirms nothing

@@ -79,7 +79,7 @@ class Holder:
         with self.lock:
             gone = self._connection is not None and self._is_gone()
             if gone:
-                self._let_go_of_gone()
+                self._release_gone()
             if self._connection is None and (create or os.path.lexists(self.path)):
                 self._open()
             if gone:
@@ -109,7 +109,7 @@ class Holder:
         except OSError:  # we may not look there now; that says nothing about the file
             return False
 
-    def _let_go_of_gone(self) -> None:
+    def _release_gone(self) -> None:
         """The state directory was removed or replaced: neither its file nor its lock mean anything now."""
         log.error("%s: %s", self.path, GONE)
         lived = self.ages.now()
@@ -213,7 +213,7 @@ class Holder:
         with self.faults(), database.transaction(connection):
             yield connection
 
-    def was_salvaged(self, path: Path, **details: int) -> None:
+    def mark_salvaged(self, path: Path, **details: int) -> None:
         """All that can be read of a file set aside is here now."""
         with self.lock:
             self.unsalvaged.discard(path.name)
@@ -221,7 +221,7 @@ class Holder:
             self.ages.save()
             self._tell(what="salvaged", file=path.name, **details)
 
-    def suspect(self) -> None:
+    def check_damage(self) -> None:
         """A reader met damage: look at the whole file, and set it aside if that is so."""
         with self.lock:
             if self._connection is not None and self._owner.held:

@@ -278,7 +278,7 @@ class Store:
             yield there
         except StoreError as error:
             if error.__cause__ is not None and database.is_damage(error.__cause__):
-                self._held.suspect()
+                self._held.check_damage()
             raise
 
     def _insert(self, id: str, seconds: Iterable[Second]) -> str:

@@ -78,14 +78,14 @@ class Salvager:
         try:
             for path in [held.folder / name for name in sorted(held.unsalvaged)]:
                 if path.is_symlink() or not path.is_file():  # a pipe, say; or an erasure has removed it
-                    held.was_salvaged(path, sessions=0, rows=0)
+                    held.mark_salvaged(path, sessions=0, rows=0)
                     continue
                 done = self.salvage(path, self._pause)
                 log.warning(
                     "%s: %d rows of %d sessions were salvaged, %d of these without date and notice",
                     *(path.name, done.rows, done.sessions, done.nameless),
                 )
-                held.was_salvaged(path, sessions=done.sessions, rows=done.rows)
+                held.mark_salvaged(path, sessions=done.sessions, rows=done.rows)
         except _Stopped:
             return
         except (OSError, ValueError) as error:

@@ -556,7 +556,7 @@ def test_a_start_during_which_the_device_sleeps_does_not_begin(disk: SlowDisk) -
     session = on(disk)
     hangs(disk)
     thread, raised = under_way(lambda: session.start("3", "operator"), disk)
-    session.doubt(3600.0)
+    session.require_confirmation(3600.0)
     disk.answers.set()
     thread.join(WITHIN_S)
     assert session.flush(WITHIN_S) == []
@@ -569,7 +569,7 @@ def test_a_confirmation_from_before_a_sleep_confirms_nothing(disk: SlowDisk) -> 
     session.start("3", "operator")
     hangs(disk)
     thread, raised = under_way(lambda: session.again("operator"), disk)
-    session.doubt(3600.0)
+    session.require_confirmation(3600.0)
     disk.answers.set()
     thread.join(WITHIN_S)
     agreed = session.now.agreed
@@ -656,7 +656,7 @@ def test_without_a_thread_nothing_begins_and_what_ended_is_written_later(
 
 def test_after_a_long_sleep_nobody_is_analysed_until_somebody_confirms(rig: Rig) -> None:
     rig.session.start("3", "operator", 2)
-    rig.session.doubt(61.0)
+    rig.session.require_confirmation(61.0)
     assert rig.session.now.agreed == Agreed(2, unconfirmed=True)
     rig.session.seat(Box(0.1, 0.2, 0.3, 0.4), "operator")
     assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), unconfirmed=True)
@@ -666,7 +666,7 @@ def test_after_a_long_sleep_nobody_is_analysed_until_somebody_confirms(rig: Rig)
 
 def test_a_film_sleeps_without_harm() -> None:
     session = make_session("3", needs_agreement=False)
-    session.doubt(61.0)
+    session.require_confirmation(61.0)
     assert (session.state, session.now.agreed) == ("live", None)
 
 
