@@ -139,18 +139,9 @@ prepare() { # PURPOSE [EXTRAS]
   venv_works "$python" || make_venv "$python"
   rm -f -- "$venv"/.ready-for-*
   install_runtime "${2:-}"
-  [ "$1" = run ] || { install_systemd && install_quantiser; }
+  [ "$1" = run ] || install_quantiser
   stamp >"$venv/.ready-for-run"
   stamp >"$venv/.ready-for-$1"
-}
-
-install_systemd() { # the tests cover it; without its headers everything else still runs
-  "$venv/bin/python" -c 'import systemd.daemon' 2>/dev/null && return
-  if need_packages 'systemd-python' gcc libsystemd-dev pkg-config python3-dev; then
-    say 'building systemd-python'
-    quietly pip_install systemd && return
-  fi
-  say 'going on without systemd-python: the service manager is told nothing'
 }
 
 install_quantiser() { # one test makes the int8 models again; without the tool it is skipped

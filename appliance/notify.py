@@ -1,31 +1,29 @@
-"""Words to systemd: ready, alive, stopping. Silent where systemd or its Python package is absent."""
+"""Messages to systemd (sd_notify): ready, alive, stopping. Silent where there is no service manager."""
 
 from __future__ import annotations
 
 import importlib
 import logging
+import os
+import socket
 from collections.abc import Callable
 from typing import cast
 
 log = logging.getLogger("appliance.notify")
 
 
-def _sender() -> Callable[[str], object]:
-    try:
-        return cast("Callable[[str], object]", importlib.import_module("systemd.daemon").notify)
-    except ImportError:
-        return lambda message: None
-
-
 class Notifier:
-    """Tells the service manager how we are; without one every call does nothing."""
+    """Tells the service manager how we are; without one every call does nothing.
+
+    The package systemd-python sends where it is installed, else the standard library does.
+    """
 
     def __init__(self) -> None:
         self._notify = _sender()
 
     def ready(self, status: str) -> None:
         """Start-up is finished; `status` is one line for `systemctl status`."""
-        self._send(f"READY=1\nSTATUS={status}")
+        self._send(f"READY=1\nSTATUS={' '.join(status.splitlines())}")
 
     def alive(self) -> None:
         """Every worker has made progress: feed the watchdog."""
@@ -44,3 +42,21 @@ class Notifier:
             self._notify(message)
         except OSError as error:  # a socket that is named but not there is no reason to end
             log.debug("the service manager cannot be told: %s", error)
+
+
+def _sender() -> Callable[[str], object]:
+    try:
+        return cast("Callable[[str], object]", importlib.import_module("systemd.daemon").notify)
+    except ImportError:
+        return _notify
+
+
+def _notify(message: str) -> None:
+    """One datagram to $NOTIFY_SOCKET: a path, or after an @ a name without a file. Raises `OSError`."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(message.encode(), address)

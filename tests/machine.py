@@ -97,5 +97,6 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-gstreamer-for-this-python": lambda: not has_gstreamer(),
     "no-gcc": lambda: shutil.which("gcc") is None,
     "no-strace": lambda: not can_trace(),
+    "no-systemd-python": lambda: importlib.util.find_spec("systemd") is None,
     "no-shared-data": lambda: shared_data() is None,
 }

@@ -47,7 +47,7 @@ class Source:
 @contextlib.contextmanager
 def source_of(options: argparse.Namespace, places: Places) -> Iterator[Source]:
     """The source that the options name; raises `DeviceError` for one that is refused."""
-    releases = Releases(places.opt, system_packages=True)  # python3-systemd, and what each board has
+    releases = Releases(places.opt, system_packages=True)  # what each board has, such as a camera's library
     now = releases.current()
     if options.offline is None:
         source = _checkout(releases, now)

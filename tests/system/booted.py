@@ -27,7 +27,7 @@ NAME = "raspberrypi"
 """The name the system comes with."""
 
 _PACKAGES = (
-    "systemd systemd-sysv dbus udev kmod procps iproute2 python3 python3-venv python3-systemd openssh-client "
+    "systemd systemd-sysv dbus udev kmod procps iproute2 python3 python3-venv openssh-client "
     "avahi-daemon polkitd openssh-server sudo"
 )
 _UNWANTED = (

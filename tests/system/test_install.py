@@ -455,6 +455,8 @@ def test_its_log_has_fields(device: Booted) -> None:
     assert {entry.get("CAMERA") for entry in entries} >= {"demo"}
     assert {"MainThread"} <= {entry.get("WORKER") for entry in entries}
     assert all(entry["SYSLOG_IDENTIFIER"] == "interview-grader" for entry in entries)
+    package = device.run("/opt/interview-grader/current/venv/bin/python", "-c", "import systemd", check=False)
+    assert "ModuleNotFoundError" in package.stderr, "it was the standard library that sent them"
 
 
 def test_a_stopped_process_is_found_by_the_watchdog_and_comes_back(device: Booted) -> None:

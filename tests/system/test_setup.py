@@ -120,3 +120,19 @@ def test_a_failed_installation_falls_back_then_says_why_and_is_tried_again(check
     (checkout / "broken").unlink()
     assert run(checkout / "setup.sh", "run").returncode == 0
     assert len(installations(checkout)) == 3
+
+
+def test_nothing_is_compiled_for_systemd(checkout, tmp_path, monkeypatch):
+    """What `test` asks for where no package is installed. apt-get and dpkg-query are stand-ins."""
+    stubs = tmp_path / "stubs"
+    stubs.mkdir()
+    _write_script(stubs / "apt-get", f'printf "%s\\n" "$@" >>"{tmp_path}/asked"')
+    _write_script(stubs / "dpkg-query", "exit 1")
+    _write_script(stubs / "id", "echo 0")
+    monkeypatch.setenv("PATH", f"{stubs}:{os.environ['PATH']}")
+    (stubs / "systemd.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(stubs))
+    run(checkout / "setup.sh", "test")
+    asked = (tmp_path / "asked").read_text().split()
+    assert "shellcheck" in asked and not {"libsystemd-dev", "pkg-config", "python3-dev"} & set(asked)
+    assert not any("systemd" in line for line in installations(checkout))

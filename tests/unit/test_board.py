@@ -84,7 +84,8 @@ def test_nothing_is_installed_where_it_would_be_forgotten(tmp_path: Path, root: 
 @pytest.mark.parametrize("board", ["pc", "raspberry-pi", "jetson"])
 def test_every_board_has_its_files(board: str) -> None:
     packages = {package.name: package for package in read_packages(BOARDS, board)}
-    assert packages["python3-systemd"].needed and not packages["avahi-daemon"].needed
+    assert packages["python3-venv"].needed and not packages["avahi-daemon"].needed
+    assert "python3-systemd" not in packages, "the standard library speaks with systemd"
     assert all(package.purpose for package in packages.values())
     config = load(Request(config=BOARDS / f"{board}.toml"), {})
     web = config.web

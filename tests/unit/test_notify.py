@@ -1,8 +1,7 @@
-"""Words to the service manager, over a real socket where its package is installed; silence elsewhere."""
+"""Messages to the service manager, over a real socket, with and without the package systemd-python."""
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,16 +11,29 @@ import pytest
 
 from appliance.notify import Notifier
 
-INSTALLED = importlib.util.find_spec("systemd") is not None
+
+@pytest.fixture(params=["standard library", "systemd-python"], autouse=True)
+def sender(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What sends: both must say the same."""
+    if request.param == "systemd-python":
+        pytest.importorskip("systemd.daemon", reason="systemd-python is not installed")
+    else:
+        monkeypatch.setitem(sys.modules, "systemd", None)
+        monkeypatch.setitem(sys.modules, "systemd.daemon", None)
 
 
-@pytest.fixture
-def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """The socket on which a service manager listens."""
+@pytest.fixture(params=["path", "abstract"])
+def manager(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[socket.socket]:
+    """The socket on which a service manager listens: a file, or a name without one."""
+    name = (
+        str(tmp_path / "notify") if request.param == "path" else f"@{tmp_path.name}-{tmp_path.stat().st_ino}"
+    )
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
-        listening.bind(str(tmp_path / "notify"))
+        listening.bind(name.replace("@", "\0", 1))
         listening.setblocking(False)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", name)
         yield listening
 
 
@@ -34,27 +46,33 @@ def received(manager: socket.socket) -> list[str]:
             return found
 
 
-def say_everything() -> None:
+def send_everything() -> None:
     notifier = Notifier()
     notifier.ready("serving http://127.0.0.1:8080")
     notifier.alive()
     notifier.stopping()
+    notifier.extend(1.5)
 
 
-def test_ready_alive_stopping(manager: socket.socket) -> None:
-    say_everything()
-    expected = ["READY=1\nSTATUS=serving http://127.0.0.1:8080", "WATCHDOG=1", "STOPPING=1"]
-    assert received(manager) == (expected if INSTALLED else [])
+def test_every_message_arrives(manager: socket.socket) -> None:
+    send_everything()
+    assert received(manager) == [
+        "READY=1\nSTATUS=serving http://127.0.0.1:8080",
+        "WATCHDOG=1",
+        "STOPPING=1",
+        "EXTEND_TIMEOUT_USEC=1500000",
+    ]
 
 
-def test_silent_without_the_package(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "systemd", None)
-    monkeypatch.setitem(sys.modules, "systemd.daemon", None)
-    say_everything()
-    assert received(manager) == []
+def test_a_status_is_one_line(manager: socket.socket) -> None:
+    """Each further line would be another assignment."""
+    Notifier().ready("camera: a\nMAINPID=1\r\nb")
+    assert received(manager) == ["READY=1\nSTATUS=camera: a MAINPID=1 b"]
 
 
-@pytest.mark.parametrize("address", ["", "/nowhere/at/all"])
+@pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@nobody-listens-here", "/" + "a" * 200])
 def test_silent_without_a_manager(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
-    say_everything()
+    send_everything()
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    send_everything()
