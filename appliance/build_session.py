@@ -13,6 +13,7 @@ from appliance.notice import read_notice
 from appliance.pagefile import PageFile
 from appliance.poweroff import power_off
 from appliance.session import Session
+from appliance.settings import Lawful
 from appliance.store import Limits, Store
 from appliance.terms import Terms
 
@@ -22,14 +23,13 @@ log = logging.getLogger("appliance.build")
 def make_terms(config: Config) -> Terms:
     """On what terms people agree; raises `ConfigError` for a notice that is none."""
     page = PageFile(config.state_dir)
-    origins = (config.origins.get(key, "") for key in ("lawful.region", "lawful.purpose"))
+    origins = (config.origins.get(f"lawful.{key}", "") for key in Lawful.model_fields)
     return Terms(
         read_notice(config.session.notice),
         keep_days=config.storage.keep_days,
-        region=config.lawful.region,
-        purpose=config.lawful.purpose,
+        **config.lawful.model_dump(),
         fixed_by=next((origin for origin in origins if origin and origin != str(page.path)), ""),
-        keep=lambda region, purpose: page.put("lawful", {"region": region, "purpose": purpose}),
+        keep=lambda *answers: page.put("lawful", dict(zip(Lawful.model_fields, answers, strict=True))),
     )
 
 

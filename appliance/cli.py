@@ -19,6 +19,7 @@ from appliance.signals import stop_on_signals
 if TYPE_CHECKING:
     from appliance.config import Config, Keeping
     from appliance.layers import Request
+    from appliance.terms import Terms
 
 PROGRAM = "interview-grader"
 
@@ -118,10 +119,19 @@ def _check(options: argparse.Namespace) -> int:
     print(f"{'camera':<10} {camera.backend}{f', not there now: {missing}' if missing else ''}")
     print(f"{'lamps':<10} {config.lamps.backend}")
     print(f"{'notice':<10} {terms.notice.version}")
-    print(f"{'used for':<10} {f'{terms.purpose}, {terms.region}' if terms.settled else 'not said yet'}")
+    print(f"{'used for':<10} {_used_for(terms)}")
+    if terms.refusal:
+        print(f"{'analysis':<10} off on a camera that shows people: {terms.refusal}")
     print(f"{'state in':<10} {config.state_dir}")
     print("all is well")
     return 0
+
+
+def _used_for(terms: Terms) -> str:
+    if not terms.settled:
+        return "not said yet"
+    institution = f", institution: {terms.institution}" if terms.institution else ""
+    return f"{terms.purpose}, {terms.region}{institution}"
 
 
 def _config(options: argparse.Namespace) -> int:

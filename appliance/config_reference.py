@@ -24,8 +24,8 @@ Settings are TOML. Later places win: defaults in the code, `/usr/lib/interview-g
 directory, environment variables such as `INTERVIEW_GRADER__WEB__PORT=8081`, the command line
 (`--set web.port=8081`).
 `--config FILE` takes FILE, and the `config.d/` beside it, instead of the two places under `/etc`.
-Of `page.toml` only what the page may set counts (`lawful.region`, `lawful.purpose`); the rest is ignored,
-with a line in the log.
+Of `page.toml` only what the page may set counts (`lawful.region`, `lawful.purpose`,
+`lawful.institution`); the rest is ignored, with a line in the log.
 
 An unknown key is refused with the nearest known name; all problems are told at once.
 `interview-grader config` prints what is in force and where it was set.

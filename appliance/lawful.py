@@ -1,4 +1,4 @@
-"""What the law of a region says about a purpose: whether analysis may run, and what people must be told.
+"""What the law of a region says about a use: whether analysis may run, and what people must be told.
 
 Plain rules from published texts, not legal advice; docs/privacy.md has the sources.
 """
@@ -10,6 +10,7 @@ from typing import Literal
 
 Region = Literal["EU", "US", "other"]
 Purpose = Literal["practice", "coaching", "research", "hiring"]
+Institution = Literal["employer", "school", "none"]
 
 REGIONS: dict[Region, str] = {"EU": "the European Union", "US": "the United States", "other": "elsewhere"}
 """Where the device stands, in words."""
@@ -22,6 +23,13 @@ PURPOSES: dict[Purpose, str] = {
 }
 """What it is used for, in words."""
 
+INSTITUTIONS: dict[Institution, str] = {
+    "employer": "an employer, with people who work there or apply",
+    "school": "a school, a university or its career centre, with people who learn there or apply",
+    "none": "neither",
+}
+"""Who uses it and with whom, in words. Only the law of the EU asks this."""
+
 DELETE_DAYS = 30
 """Within so many days after a request everything must be deleted (820 ILCS 42/15)."""
 
@@ -30,10 +38,24 @@ _NOT_SET = (
     "the page, or in the configuration: lawful.region and lawful.purpose"
 )
 
-_BANNED = (
-    "Article 5(1)(f) of the AI Act of the European Union (Regulation 2024/1689) forbids reading emotions of "
-    "people at work; the Commission counts recruitment as work. Analysis stays off"
+_NOT_SAID = (
+    "the operator has not said yet whether an employer or a school uses this device, which decides in the "
+    "European Union; the operator says it on the page, or in the configuration: lawful.institution"
 )
+
+_BAN = (
+    "Article 5(1)(f) of the AI Act of the European Union (Regulation 2024/1689) forbids inferring emotions "
+    "of people"
+)
+
+_BANNED = {
+    "employer": f"{_BAN} at work, and the Commission's guidelines of 29 July 2025 count recruitment and "
+    "probation as work. Analysis stays off. People may practise for themselves, where no employer gets the "
+    "results",
+    "school": f"{_BAN} in education: in schools and universities, their career centres included. Analysis "
+    "stays off. Students may practise for themselves, outside of the school, where it does not get the "
+    "results",
+}
 
 
 @dataclass(frozen=True)
@@ -46,22 +68,32 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Ruling:
-    """What follows from a region and a purpose.
+    """What follows from a region, a purpose and an institution.
 
-    `refusal` says why nothing may be analysed, empty when it may.
+    `refusal` says why nothing may be analysed, empty when it may; `asks`: because an answer is missing.
+    `mark` names the paragraphs in the version of a notice, empty without any; other text has another mark.
     """
 
     refusal: str = ""
     paragraphs: tuple[Paragraph, ...] = ()
+    mark: str = ""
+    asks: bool = False
 
 
 _EU = {
-    "practice": "The results belong to you. An employer or a school must not use them to decide about you.",
+    "practice": "The results belong to you. An employer or a school must not get them, nor use them to "
+    "decide about you.",
     "coaching": "The results are for you and your coach. An employer or a school must not get them, nor use "
     "them to decide about you.",
-    "research": "You are told here, as Article 50(3) of the AI Act asks, that this device reads expressions. "
-    "Whoever does the research tells you who is responsible and what happens with the results.",
+    "research": "You volunteer. The person who does the research tells you who is responsible and what "
+    "happens with the results. An employer or a school must not use them to decide about you.",
 }
+
+_EU_TOLD = Paragraph(
+    "Why you are told",
+    "This device infers from your face which expression it shows. Article 50(3) of the AI Act of the "
+    "European Union asks since 2 August 2026 that you are told.",
+)
 
 _HIRING = (
     Paragraph(
@@ -84,12 +116,20 @@ _HIRING = (
 )
 
 
-def ruling(region: str, purpose: str) -> Ruling:
-    """What follows for a region of `REGIONS` and a purpose of `PURPOSES`; either may be unset, ""."""
+def ruling(region: str, purpose: str, institution: str = "") -> Ruling:
+    """What follows for keys of `REGIONS`, `PURPOSES` and `INSTITUTIONS`; each may be unset, ""."""
     if region not in REGIONS or purpose not in PURPOSES:
-        return Ruling(_NOT_SET)
-    if purpose == "hiring":
-        return Ruling(_BANNED) if region == "EU" else Ruling("", _HIRING)
+        return Ruling(_NOT_SET, asks=True)
     if region == "EU":
-        return Ruling("", (Paragraph("What it may be used for", _EU[purpose]),))
+        return _ruling_of_the_eu(purpose, institution)
+    if purpose == "hiring":
+        return Ruling("", _HIRING, f"{region.lower()}-hiring")
     return Ruling()
+
+
+def _ruling_of_the_eu(purpose: str, institution: str) -> Ruling:
+    if banned := _BANNED.get("employer" if purpose == "hiring" else institution):
+        return Ruling(banned)
+    if institution not in INSTITUTIONS:
+        return Ruling(_NOT_SAID, asks=True)
+    return Ruling("", (Paragraph("What it may be used for", _EU[purpose]), _EU_TOLD), f"eu2-{purpose}")

@@ -17,7 +17,7 @@ from appliance.files import write_private
 
 PAGE_FILE = "page.toml"
 
-KEYS = frozenset({"lawful.region", "lawful.purpose"})
+KEYS = frozenset({"lawful.region", "lawful.purpose", "lawful.institution"})
 """All that the page may set, and all that is read from its file. Only choices, switches and limited numbers
 belong here: never a key that names a file, library, model, URL, address, port or command."""
 

@@ -168,14 +168,14 @@ class Session:
                 self._aim_time = AimTime()
                 return self._standing
 
-    def settle(self, region: str, purpose: str, who: str) -> None:
-        """Say where the device stands and what it is used for; `StateConflict` while a session goes on."""
+    def settle(self, region: str, purpose: str, who: str, institution: str = "") -> None:
+        """Say where the device is, what for and who uses it; `StateConflict` while a session goes on."""
         with self._turn:
             if self.state != IDLE:
                 raise StateConflict(f"{self.state}: people agreed on other terms; press Stop first")
             self.terms.refuse_if_fixed()
-            self._diary.before("settings", who, region=region, purpose=purpose)
-            self.terms.settle(region, purpose)
+            self._diary.before("settings", who, region=region, purpose=purpose, institution=institution)
+            self.terms.settle(region, purpose, institution)
 
     def seat(self, place: Box | None, who: str) -> None:
         """Another place, in shares of the picture, bounds the analysis; None for all of the picture."""

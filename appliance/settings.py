@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from appliance.gpio import Factory
-from appliance.lawful import Purpose, Region
+from appliance.lawful import Institution, Purpose, Region
 from appliance.notice import KEEP_DAYS
 
 
@@ -204,11 +204,16 @@ class SessionSettings(_Section):
 
 
 class Lawful(_Section):
-    """Where the device stands and what it is used for. The page asks once; live is off until both are set."""
+    """Where the device is, what for and who uses it. The page asks once, and live is off until then."""
 
     region: Literal["", Region] = Field("", description="Where the device stands.")
     purpose: Literal["", Purpose] = Field(
         "", description="What it is used for; hiring is refused in the EU (AI Act, Article 5(1)(f))."
+    )
+    institution: Literal["", Institution] = Field(
+        "",
+        description="Who uses it: an employer (with people who work there or apply), a school or university "
+        "(with people who learn there or apply), or neither. Asked in the EU, which refuses the first two.",
     )
 
 

@@ -1,4 +1,4 @@
-"""On what terms people agree: the region, the purpose, what follows from them, and the notice in force."""
+"""On what terms people agree: region, purpose, institution, what follows from them, the notice in force."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from appliance.notice import Notice, NoticeText
 class _Settled:
     region: str
     purpose: str
+    institution: str
     ruling: Ruling
     notice: Notice
 
@@ -24,7 +25,9 @@ def is_for_hiring(version: str) -> bool:
 
 
 class Terms:
-    """Region and purpose are settled once; until then `refusal` says why nothing may start.
+    """Region, purpose and, in the EU, institution are settled once.
+
+    Until then `refusal` says why nothing may start.
 
     All methods may be called from any thread.
     """
@@ -36,16 +39,17 @@ class Terms:
         keep_days: int,
         region: str = "",
         purpose: str = "",
+        institution: str = "",
         fixed_by: str = "",
-        keep: Callable[[str, str], None] = lambda region, purpose: None,
+        keep: Callable[[str, str, str], None] = lambda region, purpose, institution: None,
     ) -> None:
-        """`fixed_by`: where others than the page set region or purpose; then the page may not change them.
+        """`fixed_by`: where others than the page set any of the three; then the page may not change them.
 
-        `keep` writes region and purpose down for the next start.
+        `keep` writes them down for the next start.
         """
         self._text, self._keep_days = text, keep_days
         self._fixed_by, self._keep = fixed_by, keep
-        self._settled = self._settle(region, purpose)
+        self._settled = self._settle(region, purpose, institution)
 
     @property
     def region(self) -> str:
@@ -58,9 +62,14 @@ class Terms:
         return self._settled.purpose
 
     @property
+    def institution(self) -> str:
+        """An institution of `lawful.INSTITUTIONS`, "" while unset."""
+        return self._settled.institution
+
+    @property
     def settled(self) -> bool:
-        """Whether somebody has said both."""
-        return bool(self.region and self.purpose)
+        """Whether everything was said that the law of the region asks."""
+        return not self._settled.ruling.asks
 
     @property
     def fixed_by(self) -> str:
@@ -88,19 +97,19 @@ class Terms:
         return notice
 
     def refuse_if_fixed(self) -> None:
-        """Raises `StateConflict` where both are set in another place, which would win."""
+        """Raises `StateConflict` where one of them is set in another place, which would win."""
         if self._fixed_by:
-            raise StateConflict(f"region and purpose are set in {self._fixed_by}; change them there")
+            raise StateConflict(
+                f"region, purpose or institution are set in {self._fixed_by}; change them there"
+            )
 
-    def settle(self, region: str, purpose: str) -> None:
-        """Set both and keep them; `StateConflict` where they are set in another place, which would win."""
+    def settle(self, region: str, purpose: str, institution: str = "") -> None:
+        """Set all and keep them; `StateConflict` where one is set in another place, which would win."""
         self.refuse_if_fixed()
-        self._keep(region, purpose)
-        self._settled = self._settle(region, purpose)
+        self._keep(region, purpose, institution)
+        self._settled = self._settle(region, purpose, institution)
 
-    def _settle(self, region: str, purpose: str) -> _Settled:
-        follows = ruling(region, purpose)
-        mark = f"{region}-{purpose}".lower()
-        return _Settled(
-            region, purpose, follows, self._text.filled(self._keep_days, follows.paragraphs, mark)
-        )
+    def _settle(self, region: str, purpose: str, institution: str) -> _Settled:
+        follows = ruling(region, purpose, institution)
+        notice = self._text.filled(self._keep_days, follows.paragraphs, follows.mark)
+        return _Settled(region, purpose, institution, follows, notice)

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, render_template, request
 
 from appliance import __version__
 from appliance.errors import SlotClosed, StateConflict
-from appliance.lawful import PURPOSES, REGIONS
+from appliance.lawful import INSTITUTIONS, PURPOSES, REGIONS
 from appliance.values import EMOTIONS, Picture
 from appliance.viewers import BARE, OVERLAY
 from appliance.web import websocket
@@ -49,6 +49,7 @@ def page() -> str:
         terms=here.terms,
         regions=REGIONS,
         purposes=PURPOSES,
+        institutions=INSTITUTIONS,
     )
 
 

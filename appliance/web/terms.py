@@ -1,11 +1,13 @@
-"""The terms: the notice as a page to print, and region and purpose, which the page asks for once."""
+"""The terms: the notice as a page to print, and region, purpose and institution, asked for once."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from flask import Blueprint, Response, jsonify, render_template
 
 from appliance import __version__
-from appliance.lawful import Purpose, Region
+from appliance.lawful import Institution, Purpose, Region
 from appliance.web.bodies import Body, body
 from appliance.web.describe import HTML, describe
 from appliance.web.links import address_of, qr
@@ -21,19 +23,21 @@ class LawfulRequest(Body):
 
     region: Region
     purpose: Purpose
+    institution: Literal["", Institution] = ""
 
 
 @blueprint.post("/api/lawful")
 @policy(OPERATOR)
 @describe({200: Settled, 409: Problem, 415: Problem, 507: Problem}, body=LawfulRequest)
 def lawful() -> Response:
-    """Say where the device stands and what it is used for; in force at once and after the next start.
+    """Say where the device is, what for and who uses it; in force at once and after the next start.
 
-    409 while a session goes on, and where both are set in the configuration.
+    `institution` is needed in the EU alone. 409 while a session goes on, and where one of them is set in the
+    configuration.
     """
-    wanted = body(LawfulRequest, '{"region": "EU", "purpose": "practice"}')
+    wanted = body(LawfulRequest, '{"region": "EU", "purpose": "practice", "institution": "none"}')
     here = site()
-    here.session.settle(wanted.region, wanted.purpose, who())
+    here.session.settle(wanted.region, wanted.purpose, who(), wanted.institution)
     return jsonify(refusal=here.terms.refusal, notice={"version": here.notice.version})
 
 

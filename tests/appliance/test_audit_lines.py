@@ -205,7 +205,7 @@ def unseated(world: World) -> None:
 
 def settled(world: World) -> None:
     session = Session(make_terms(region="", purpose=""), needs_agreement=True, audit=world.site.audit)
-    session.settle("other", "practice", "operator")
+    session.settle("EU", "practice", "operator", "none")
 
 
 def away_and_back(world: World) -> None:
@@ -424,7 +424,10 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
     "stop with the appliance": (closed, [AGREED, BEGUN, RECORDED, ("stop", "shell", {"state": "recording"})]),
     "withdraw": (withdrawn, [AGREED, BEGUN, ("withdraw", "operator", {"erased": True})]),
     "withdraw by the link": (own_withdrawal, [AGREED, BEGUN, ("withdraw", "link", {"erased": True})]),
-    "law": (settled, [("settings", "operator", {"region": "other", "purpose": "practice"})]),
+    "law": (
+        settled,
+        [("settings", "operator", {"region": "EU", "purpose": "practice", "institution": "none"})],
+    ),
     "export": (page_export, [LOGGED_IN, ("export", "operator", {"session": ID, "format": "csv"})]),
     "erase": (page_erase, [LOGGED_IN, ("erase", "operator", {"session": ID})]),
     "own copy": (own_copy, [AGREED, BEGUN, ("export", "link", {"format": "json"})]),

@@ -104,6 +104,35 @@ def test_check_names_the_runtime_and_the_models() -> None:
     assert re.search(r"camera: auto takes \w+: ", result.stderr)
 
 
+@pytest.mark.parametrize(
+    ("answers", "used_for", "off"),
+    [
+        ({}, "not said yet", "lawful.region"),
+        ({"region": "US", "purpose": "hiring"}, "hiring, US", ""),
+        ({"region": "EU", "purpose": "practice"}, "not said yet", "lawful.institution"),
+        (
+            {"region": "EU", "purpose": "practice", "institution": "school"},
+            "practice, EU, institution: school",
+            "Article 5(1)(f)",
+        ),
+        (
+            {"region": "EU", "purpose": "practice", "institution": "none"},
+            "practice, EU, institution: none",
+            "",
+        ),
+    ],
+)
+def test_check_says_what_the_law_allows(
+    tmp_path: Path, answers: dict[str, str], used_for: str, off: str
+) -> None:
+    settings = [word for key, value in answers.items() for word in ("--set", f"lawful.{key}={value}")]
+    result = command("check", "--data-dir", tmp_path, *settings)
+    assert result.returncode == 0, result.stderr
+    assert re.search(rf"^used for +{re.escape(used_for)}$", result.stdout, re.MULTILINE), result.stdout
+    analysis = re.findall(r"^analysis +off on a camera that shows people: (.+)$", result.stdout, re.MULTILINE)
+    assert len(analysis) == bool(off) and all(off in line for line in analysis), result.stdout
+
+
 def test_config_prints_every_value_and_its_origin(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('[web]\nport = 8081\njpeg_quality = 70\n[camera]\nbackend = "demo"\n')

@@ -286,13 +286,42 @@ def test_until_somebody_said_where_and_what_for_live_is_off(tmp_path: Path) -> N
         assert b"820 ILCS 42" in daemon.request("/").body
         assert daemon.start_session().status == 200
         assert daemon.post("/api/lawful", {"region": "EU", "purpose": "practice"}).status == 409, "live"
-        assert [entry["event"] for entry in audit(daemon)] == ["settings", "settings", "agreement", "start"]
+        entries = audit(daemon)
+        assert [entry["event"] for entry in entries] == ["settings", "settings", "agreement", "start"]
+        assert [entry["institution"] for entry in entries[:2]] == ["", ""]
     with running(tmp_path, *noting(tmp_path), **started) as daemon:
         assert daemon.state()["notice"] == {"version": "1-us-hiring"}
 
 
+def test_a_device_in_the_eu_asks_once_more_who_uses_it(tmp_path: Path) -> None:
+    """It was settled before that was asked: `page.toml` has region and purpose alone."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/page.toml").write_text('[lawful]\nregion = "EU"\npurpose = "practice"\n')
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES, lawful=None) as daemon:
+        refused = daemon.start_session()
+        assert refused.status == 409 and "lawful.institution" in refused.json()["error"]
+        page = daemon.request("/").body
+        assert b"Where is this device" in page and b"a university or its career centre" in page
+        wanted = {"region": "EU", "purpose": "practice"}
+        for institution in ("school", "employer"):
+            answer = daemon.post("/api/lawful", {**wanted, "institution": institution})
+            assert answer.status == 200 and "Article 5(1)(f)" in answer.json()["refusal"]
+            assert b"Analysis stays off" in daemon.request("/").body
+            assert daemon.start_session().status == 409
+        answer = daemon.post("/api/lawful", {**wanted, "institution": "none"})
+        assert answer.json() == {"refusal": "", "notice": {"version": "1-eu2-practice"}}
+        assert b"Article 50(3)" in daemon.request("/").body
+        assert daemon.start_session().status == 200
+        told = [entry["institution"] for entry in audit(daemon) if entry["event"] == "settings"]
+        assert told == ["school", "employer", "none"]
+
+
 @pytest.mark.parametrize(
-    "body", [{}, {"region": "EU"}, {"region": "eu", "purpose": "practice"}, {"region": "", "purpose": ""}, []]
+    "body",
+    [
+        *[{}, {"region": "EU"}, {"region": "eu", "purpose": "practice"}, {"region": "", "purpose": ""}, []],
+        {"region": "EU", "purpose": "practice", "institution": "club"},
+    ],
 )
 def test_a_region_or_purpose_that_is_none_is_refused(demo: Daemon, body: object) -> None:
     assert demo.post("/api/lawful", body).status == 400

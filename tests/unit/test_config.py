@@ -483,13 +483,14 @@ def test_what_the_page_may_set_is_its_list_and_nothing_else(
 ) -> None:
     places.owner.write_text("[web]\nport = 9001\n")
     places.page.write_text(
-        '[lawful]\nregion = "EU"\npurpose = "practice"\n'
+        '[lawful]\nregion = "EU"\npurpose = "practice"\ninstitution = "none"\n'
         '[engine]\nbackend = "coral"\nlibrary = "/srv/evil.so"\n'
         '[web]\nport = 1\nhost = "0.0.0.0"\n[access]\nopen_to_network = true\n'
         '[camera]\nbackend = "replay"\npath = "/etc/shadow"\n["x\\u001b[31m"]\nkey = 1\n'
     )
     found = places.load()
-    assert (found.lawful.region, found.lawful.purpose) == ("EU", "practice")
+    law = found.lawful
+    assert (law.region, law.purpose, law.institution) == ("EU", "practice", "none")
     assert {key for key, origin in found.origins.items() if origin == str(places.page)} == PAGE_KEYS
     assert (found.engine.backend, found.camera.backend) == ("tflite", "auto")
     assert (found.web.port, found.web.host, found.access.open_to_network) == (9001, "127.0.0.1", False)

@@ -71,7 +71,7 @@ def session(tmp_path: Path) -> Session:
         ("1-other-hiring-14d", True),
         ("2-abc123-us-hiring", True),
         ("1", False),
-        ("1-eu-practice", False),
+        ("1-eu2-practice", False),
         ("1-30d", False),
     ],
 )

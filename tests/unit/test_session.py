@@ -285,9 +285,15 @@ def test_a_film_does_not_end_by_itself() -> None:
 # --- the law ---
 
 
-@pytest.mark.parametrize(("region", "purpose"), [("", ""), ("EU", ""), ("", "practice"), ("EU", "hiring")])
-def test_what_the_law_or_nobody_allows_stays_off(region: str, purpose: str) -> None:
-    terms = make_terms("3", region=region, purpose=purpose)
+@pytest.mark.parametrize(
+    ("region", "purpose", "institution"),
+    [
+        *[("", "", ""), ("EU", "", ""), ("", "practice", "none"), ("EU", "hiring", "none")],
+        *[("EU", "practice", ""), ("EU", "practice", "school"), ("EU", "coaching", "employer")],
+    ],
+)
+def test_what_the_law_or_nobody_allows_stays_off(region: str, purpose: str, institution: str) -> None:
+    terms = make_terms("3", region=region, purpose=purpose, institution=institution)
     session = Session(terms, needs_agreement=True)
     for begin in (lambda: session.start("3", "operator"), lambda: session.aim("operator")):
         with pytest.raises(StateConflict) as caught:

@@ -11,6 +11,7 @@ from appliance.config import load
 from appliance.errors import StateConflict, StoreError
 from appliance.layers import Request
 from appliance.pagefile import PageFile
+from appliance.terms import Terms
 from tests.doubles.agreements import make_terms
 
 
@@ -21,15 +22,28 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unset_is_refused_and_settling_takes_effect_at_once() -> None:
-    kept: list[tuple[str, str]] = []
-    terms = make_terms(region="", purpose="", keep=lambda region, purpose: kept.append((region, purpose)))
+    kept: list[tuple[str, ...]] = []
+    terms = make_terms(region="", purpose="", keep=lambda *answers: kept.append(answers))
     assert terms.refusal and not terms.settled
     terms.settle("EU", "hiring")
     assert "Article 5(1)(f)" in terms.refusal
     terms.settle("US", "hiring")
     assert (terms.refusal, terms.notice.version) == ("", "1-us-hiring")
     assert "820 ILCS 42" in " ".join(each.text for each in terms.notice.paragraphs)
-    assert kept == [("EU", "hiring"), ("US", "hiring")]
+    assert kept == [("EU", "hiring", ""), ("US", "hiring", "")]
+
+
+def test_only_in_the_eu_it_is_asked_who_uses_the_device() -> None:
+    for region, settled in (("EU", False), ("US", True), ("other", True)):
+        terms = make_terms(region=region, purpose="practice")
+        assert (terms.settled, terms.refusal == "") == (settled, settled), "settled before this was asked"
+    assert make_terms(region="EU", purpose="hiring").settled, "it is refused to everyone"
+    terms = make_terms(region="EU", purpose="practice")
+    terms.settle("EU", "practice", "none")
+    assert (terms.settled, terms.refusal, terms.institution) == (True, "", "none")
+    assert terms.notice.version == "1-eu2-practice"
+    terms.settle("EU", "practice", "school")
+    assert terms.settled and "Article 5(1)(f)" in terms.refusal
 
 
 def test_what_is_set_elsewhere_is_changed_there() -> None:
@@ -47,8 +61,18 @@ def test_the_page_file_is_read_at_the_next_start(tmp_path: Path) -> None:
     first.settle("US", "research")  # type: ignore[attr-defined]
     again = terms()
     assert (again.region, again.purpose, again.fixed_by) == ("US", "research", "")  # type: ignore[attr-defined]
-    fixed = terms("lawful.region=EU")
-    assert (fixed.region, fixed.fixed_by) == ("EU", "command line")  # type: ignore[attr-defined]
+    for setting in ("lawful.region=EU", "lawful.institution=school"):
+        assert terms(setting).fixed_by == "command line"  # type: ignore[attr-defined]
+
+
+def test_who_uses_it_is_known_at_the_next_start_and_forgotten_with_the_region(tmp_path: Path) -> None:
+    def terms() -> Terms:
+        return build.make_terms(load(Request(data_dir=tmp_path), {}))
+
+    terms().settle("EU", "practice", "none")
+    assert (terms().institution, terms().refusal) == ("none", "")
+    terms().settle("US", "practice")
+    assert (terms().institution, terms().settled) == ("", True)
 
 
 def test_other_settings_of_the_page_stay(tmp_path: Path) -> None:

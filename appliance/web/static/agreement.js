@@ -1,7 +1,7 @@
 /* The panel before Start: where and what for, how many agree, a tick for each, aiming, and the seat.
  *
  * Names that tests and others may rely on:
- *   #lawful                form of region and purpose; #refusal why analysis stays off
+ *   #lawful                form of region, purpose and #institution; #refusal why analysis stays off
  *   #count, #fewer, #more  how many agree; #ticks input[type=checkbox] one for each
  *   #aim, #aim-stop        #aiming the panel with #aim-picture, #aim-left (seconds) and #aim-seat
  *   #start                 disabled until all have ticked
@@ -31,7 +31,10 @@ export class Agreement {
 
   constructor(post) {
     this.#post = post;
-    byId("lawful")?.addEventListener("submit", (event) => this.#settle(event));
+    const lawful = byId("lawful");
+    lawful?.addEventListener("submit", (event) => this.#settle(event));
+    lawful?.addEventListener("change", () => askWhoUsesIt(lawful));
+    if (lawful) askWhoUsesIt(lawful);
     if (!this.#ticks) return;
     byId("fewer").addEventListener("click", () => this.#count(this.#people - 1));
     byId("more").addEventListener("click", () => this.#count(this.#people + 1));
@@ -128,6 +131,12 @@ export class Agreement {
     if (answer?.ok) location.reload();      // another notice is in force now
     else this.say(answer ? (await answer.json()).error : "The device does not answer.");
   }
+}
+
+// Only the law of the EU asks it; a disabled field is neither required nor sent.
+function askWhoUsesIt(form) {
+  const asked = form.elements.region.value === "EU";
+  Object.assign(byId("institution"), { hidden: !asked, disabled: !asked });
 }
 
 function tick(number) {
