@@ -39,6 +39,14 @@ def has_gstreamer() -> bool:
     return subprocess.run([sys.executable, "-c", words], capture_output=True, check=False).returncode == 0
 
 
+def has_compiled_model() -> bool:
+    """Whether the TFLite runtime here is a LiteRT with its newer interface."""
+    try:
+        return importlib.util.find_spec("ai_edge_litert.compiled_model") is not None
+    except ModuleNotFoundError:  # the whole package
+        return False
+
+
 def can_trace() -> bool:
     """Whether strace is here and may watch another process."""
     sleeper = subprocess.Popen(["sleep", "30"])
@@ -83,6 +91,7 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "boots-nothing": boots_nothing,
     "runs-no-arm64": runs_no_arm64,
     "no-ai-edge-litert": lambda: importlib.util.find_spec("ai_edge_litert") is None,
+    "no-compiled-model": lambda: not has_compiled_model(),
     "no-ai-edge-quantizer": lambda: importlib.util.find_spec("ai_edge_quantizer") is None,
     "edgetpu-compiler": lambda: shutil.which("edgetpu_compiler") is not None,
     "no-exporter": lambda: any(

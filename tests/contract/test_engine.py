@@ -13,12 +13,12 @@ import pytest
 from appliance import registry
 from appliance.engines.coral import Coral, CoralSettings
 from appliance.engines.replay import record
-from appliance.engines.tflite import TFLite, load_runtime
+from appliance.engines.tflite import TFLite, TFLiteSettings, load_runtime
 from appliance.errors import BackendMissing, EngineError, ModelError
 from appliance.manifest import Manifest, check_tensors
 from appliance.ports import Engine
 from appliance.resources import models_dir
-from appliance.values import Tensor
+from appliance.values import Tensor, TensorSpec
 from appliance.vision.tensors import quantised
 from tests.doubles import edgetpu, gpu
 from tests.doubles.parts import in_threads
@@ -39,8 +39,9 @@ class Bench:
 def inputs_of(model: object) -> list[Tensor]:
     random = np.random.default_rng(5)
     (tensor,) = model.inputs  # type: ignore[attr-defined]
-    reals = [random.uniform(-1, 1, tensor.shape).astype(np.float32) for _ in range(3)]
-    return [quantised(real, tensor.spec()) for real in reals]
+    spec = tensor if isinstance(tensor, TensorSpec) else tensor.spec()
+    reals = [random.uniform(-1, 1, spec.shape).astype(np.float32) for _ in range(3)]
+    return [quantised(real, spec) for real in reals]
 
 
 def tflite(model: object, folder: Path) -> Bench:
@@ -227,6 +228,31 @@ def test_a_runtime_that_is_not_installed_names_what_to_install(monkeypatch: pyte
         with pytest.raises(BackendMissing, match="pip install") as missing:
             load_runtime(wanted)
         assert (missing.value.key, missing.value.value) == ("engine.runtime", wanted)
+
+
+@pytest.mark.parametrize("path", sorted(models_dir().glob("*.tflite")), ids=lambda path: path.stem)
+def test_litert_compiled_model_gives_the_same_bytes(path: Path) -> None:
+    """LiteRT keeps the Interpreter, which `TFLite` uses, for compatibility; this is what would replace it.
+
+    It gives names, shapes and types of the tensors, in the same order, but no scales and zero points: an
+    engine made of it would take those of the manifest.
+    """
+    api = pytest.importorskip("ai_edge_litert.compiled_model", reason="no CompiledModel in this runtime")
+    engine = TFLite(path, TFLiteSettings(runtime="ai-edge-litert"))
+    with api.CompiledModel.from_file(str(path)) as model:
+        assert model.get_num_signatures() == 1
+        ((key, _),) = model.get_signature_list().items()
+        told = [*model.get_input_tensor_details(key).values(), *model.get_output_tensor_details(key).values()]
+        assert [(each["name"], tuple(each["shape"]), each["dtype"]) for each in told] == [
+            (spec.name, spec.shape, spec.dtype) for spec in (*engine.inputs, *engine.outputs)
+        ]
+        given, found = model.create_input_buffers(0), model.create_output_buffers(0)
+        for tensor in inputs_of(engine):
+            given[0].write(tensor)
+            model.run_by_index(0, given, found)
+            for spec, buffer, expected in zip(engine.outputs, found, engine.run(tensor), strict=True):
+                output = buffer.read(expected.size, np.dtype(spec.dtype))
+                assert output.tobytes() == expected.tobytes(), spec.name
 
 
 def test_a_library_of_another_kind_is_told_in_one_line(tmp_path: Path) -> None:
