@@ -20,6 +20,9 @@ _PLACED = "placed"
 
 _BOARD_FILE = "usr/lib/interview-grader/board.toml"
 _BOARD_UNIT = f"{UNITS}/interview-grader.service.d/board.conf"
+_CORAL_UNIT = f"{UNITS}/interview-grader.service.d/coral.conf"
+_EDGE_TPU = ("usr/lib/libedgetpu.so*", "usr/lib/*/libedgetpu.so*", "usr/local/lib/libedgetpu.so*")
+"""Where the library of a Coral Edge TPU is, if it is installed; without it nothing could use one."""
 _BOARD_USERS = "etc/sysusers.d/interview-grader-board.conf"
 _COPIES = {
     f"{UNITS}/interview-grader.service": "systemd/interview-grader.service",
@@ -113,6 +116,10 @@ def all_files(places: Places, board: str, release: Path) -> list[Copy | Link]:
         copies.append(Copy(places.root / path, release / source if there else None))
     copies.append(Copy(places.root / _BOARD_FILE, boards / f"{board}.toml"))
     copies.append(Copy(places.root / _BOARD_UNIT, unit if unit.exists() else None))
+    coral = any(path for pattern in _EDGE_TPU for path in places.root.glob(pattern))
+    copies.append(
+        Copy(places.root / _CORAL_UNIT, release / "systemd/interview-grader-coral.conf" if coral else None)
+    )
     users = sysusers(release, board)[1:]
     copies.append(Copy(places.root / _BOARD_USERS, users[0] if users else None))
     links = [Link(places.root / path, places.current / target) for path, target in _COMMANDS.items()]
@@ -153,6 +160,7 @@ def remove_all(places: Places) -> None:
         *_COMMANDS,
         _BOARD_FILE,
         _BOARD_UNIT,
+        _CORAL_UNIT,
         _BOARD_USERS,
     ):
         (places.root / name).unlink(missing_ok=True)

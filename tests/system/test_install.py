@@ -351,6 +351,7 @@ def test_a_library_from_a_file_is_installed_and_its_engine_measured(device: Boot
     shutil.copy2(coral / "edgetpu.deb", device.path("/root"))
     said = device.run(*INSTALL, "--package", "/root/edgetpu.deb").stdout
     assert "package files: edgetpu.deb" in said
+    assert "char-usb_device" in show(device, "DeviceAllow")
     assert re.search(
         r"measure, as measured was tflite .*, and here is .*coral [0-9a-f]{12} not plugged", said
     ), said
@@ -365,6 +366,7 @@ def test_a_library_from_a_file_is_installed_and_its_engine_measured(device: Boot
     device.run("dpkg", "--purge", "libedgetpu1-std")
     shutil.rmtree(models)
     assert "engines: cpu-int8" in device.run(*INSTALL).stdout
+    assert "char-usb_device" not in show(device, "DeviceAllow")
     wait_until_healthy(device)
 
 
@@ -437,6 +439,7 @@ def test_no_board_loosens_the_sandbox(device: Booted) -> None:
     shutil.copy2(device.path(f"/etc/systemd/system/{UNIT}"), units)
     [only] = (ROOT / "provisioning/boards").glob("*.conf")
     shutil.copy2(only, units / f"{UNIT}.d/board.conf")
+    shutil.copy2(ROOT / "systemd/interview-grader-coral.conf", units / f"{UNIT}.d/coral.conf")
     command = ("systemd-analyze", "security", "--no-pager", "--root=/srv/board", "--offline=yes")
     score = device.run(*command, "--threshold=15", UNIT).stdout
     assert "Overall exposure level" in score

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from device.board import FORGETS, Board, find_board, forgets, objections
 from device.packages import read_packages
+from device.confined import Confined
 from device.placed import Copy, all_files, place, remove_all, stale
 from device.places import Places
 
@@ -131,6 +132,38 @@ def test_the_button_may_switch_off_by_the_rule_that_polkit_reads(
         assert "org.freedesktop.login1.power-off" in (polkit / placed).read_text()
     remove_all(places)
     assert not [path for path in polkit.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "library",
+    [
+        "usr/lib/aarch64-linux-gnu/libedgetpu.so.1",
+        "usr/lib/libedgetpu.so.1.0",
+        "usr/local/lib/libedgetpu.so.1",
+        None,
+    ],
+)
+def test_the_service_may_use_an_edge_tpu_where_its_library_is_installed(
+    tmp_path: Path, library: str | None
+) -> None:
+    places = Places(tmp_path)
+    for path in (tmp_path / "opt/interview-grader", tmp_path / "usr/lib/python3", tmp_path / "usr/local/lib"):
+        path.mkdir(parents=True)
+    if library:
+        (tmp_path / library).parent.mkdir(exist_ok=True)
+        (tmp_path / library).touch()
+    place(places, all_files(places, "raspberry-pi", ROOT))
+
+    def allowed() -> list[str]:
+        return [line for line in Confined(ROOT, tmp_path, root=tmp_path).sandbox() if "DeviceAllow=" in line]
+
+    tpu = ["DeviceAllow=char-usb_device rw", "DeviceAllow=char-apex rw"]
+    assert [line for line in allowed() if line in tpu] == (tpu if library else [])
+    assert "DeviceAllow=char-video4linux rw" in allowed()
+    if library:
+        (tmp_path / library).unlink()
+        place(places, all_files(places, "raspberry-pi", ROOT))
+        assert not set(tpu) & set(allowed()), "it went with its library"
 
 
 def test_what_another_release_placed_goes_and_the_owner_s_files_stay(tmp_path: Path) -> None:
