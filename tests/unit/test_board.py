@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from device.board import FORGETS, Board, find_board, forgets, objections
-from device.packages import read_packages
 from device.confined import Confined
+from device.packages import read_packages
 from device.placed import Copy, all_files, place, remove_all, stale
 from device.places import Places
 
