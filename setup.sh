@@ -157,8 +157,8 @@ command_run() {
 }
 
 command_test() {
-  prepare test ,test,dev
-  need_packages 'the tests' chromium fonts-dejavu-core gcc libc6-dev shellcheck strace || true
+  prepare test ,test,dev,manual
+  need_packages 'the tests' chromium fonts-dejavu-core gcc libc6-dev man-db shellcheck strace || true
   need_packages 'the camera of a Jetson' python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base \
     gstreamer1.0-plugins-good || true
   need_packages 'the container' buildah mmdebstrap || true

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str] | None, has_output: bool) -> int:
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.INFO,
         handlers=journal.handlers(os.environ),
@@ -213,7 +213,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(_USER, f"{PROGRAM}: {message}; see {self.prog} --help\n")
 
 
-def _parser() -> _Parser:
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
     parser = _Parser(
         prog=PROGRAM, description="Reads facial expressions on the device and shows them on a live page."
     )

@@ -107,5 +107,6 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-gcc": lambda: shutil.which("gcc") is None,
     "no-strace": lambda: not can_trace(),
     "no-systemd-python": lambda: importlib.util.find_spec("systemd") is None,
+    "no-man": lambda: shutil.which("man") is None,
     "no-shared-data": lambda: shared_data() is None,
 }

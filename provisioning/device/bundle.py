@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
-from device import signing
+from device import manual, signing
 from device.faults import BundleError, because
 
 SIGNATURE, PAYLOAD = "payload.tar.gz.sig", "payload.tar.gz"
@@ -83,16 +83,25 @@ class Release:
 
 
 def build(
-    checkout: Path, out: Path, *, arch: str, python: str, wheels: Path, key: Path, onnx: Path | None = None
+    checkout: Path,
+    out: Path,
+    *,
+    arch: str,
+    python: str,
+    wheels: Path,
+    key: Path,
+    onnx: Path | None = None,
+    manual_folder: Path | None = None,
 ) -> Path:
     """Write `interview-grader-VERSION-ARCH-pyPYTHON.bundle` into folder `out`; raises `BundleError`.
 
     `arch` as `uname -m` says, `python` as in "3.11"; `wheels`: the folder `wheels.gather` filled; `onnx`:
-    one of models for TensorRT.
+    one of models for TensorRT; `manual_folder`: what `manual.make` wrote.
     """
     contents = _contents(checkout, wheels)
-    for path in sorted(onnx.iterdir()) if onnx else ():
-        contents[f"{ONNX}/{path.name}"] = path.read_bytes(), False
+    for source, name in ((onnx, ONNX), (manual_folder, manual.PLACE)):
+        for path in sorted(source.iterdir()) if source else ():
+            contents[f"{name}/{path.name}"] = path.read_bytes(), False
     version = version_in(checkout)
     release = Release(
         version,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from device import manual
 from device.files import replacing
 from device.places import Places
 from device.record import Record
@@ -41,6 +42,13 @@ _POLKIT = {
     "etc/polkit-1/localauthority/50-local.d/interview-grader.pkla": "systemd/interview-grader.pkla",
 }
 """Each only where polkit has made its folder: one is for new versions, the other for those before 0.106."""
+_MANUAL = {
+    "usr/local/share/man/man1/interview-grader.1": manual.PAGE,
+    "usr/local/share/bash-completion/completions/interview-grader": manual.SCRIPTS["bash"],
+    "usr/local/share/zsh/site-functions/_interview-grader": manual.SCRIPTS["zsh"],
+    "usr/local/share/fish/vendor_completions.d/interview-grader.fish": manual.SCRIPTS["fish"],
+}
+"""Only where the release brings them: who made it had the tools."""
 _COMMANDS = {
     "usr/local/bin/interview-grader": "provisioning/command",
     "usr/local/sbin/interview-grader-update": "provisioning/update",
@@ -114,6 +122,9 @@ def all_files(places: Places, board: str, release: Path) -> list[Copy | Link]:
     for path, source in _POLKIT.items():
         there = (places.root / path).parent.is_dir()
         copies.append(Copy(places.root / path, release / source if there else None))
+    for path, name in _MANUAL.items():
+        made = release / manual.PLACE / name
+        copies.append(Copy(places.root / path, made if made.exists() else None))
     copies.append(Copy(places.root / _BOARD_FILE, boards / f"{board}.toml"))
     copies.append(Copy(places.root / _BOARD_UNIT, unit if unit.exists() else None))
     coral = any(path for pattern in _EDGE_TPU for path in places.root.glob(pattern))
@@ -157,6 +168,7 @@ def remove_all(places: Places) -> None:
         *Record(places.record).get(_PLACED).split(),
         *_COPIES,
         *_POLKIT,
+        *_MANUAL,
         *_COMMANDS,
         _BOARD_FILE,
         _BOARD_UNIT,

@@ -47,7 +47,11 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
     if not key.exists():
         signing.make_key(key)
         print(f"release: made {key}: keep a copy in a safe place; devices take releases signed with it")
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as models:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory() as models,
+        tempfile.TemporaryDirectory() as pages,
+    ):
         print(f"release: gathering wheels for {options.arch}, Python {options.python}")
         runtime = wheels.gather(checkout, Path(folder), arch=options.arch, python=options.python)
         jetson = (options.arch, options.python) == wheels.JETSON
@@ -59,6 +63,7 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
             wheels=Path(folder),
             key=key,
             onnx=Path(models) if jetson and _exported(checkout, Path(models)) else None,
+            manual_folder=Path(pages) if _has_manual(checkout, Path(pages)) else None,
         )
     print(f"release: {made} ({made.stat().st_size / 1e6:.0f} MB, with {runtime})")
     print(f"release: signed; devices that should take it need this line: {signing.public_line(key).strip()}")
@@ -67,9 +72,18 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
 
 def _exported(checkout: Path, into: Path) -> bool:
     """Whether the models could be written as ONNX into a folder; without them the CPU does it all."""
-    command = [sys.executable, str(checkout / "models/build/export_onnx.py"), "--out", str(into)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    program = checkout / "models/build/export_onnx.py"
+    return _made([str(program), "--out", str(into)], "models for TensorRT", "onnx,quantiser")
+
+
+def _has_manual(checkout: Path, into: Path) -> bool:
+    """Whether the manual page and the completions could be written into a folder."""
+    program = checkout / "provisioning/device/manual.py"
+    return _made([str(program), str(into)], "the manual page and completions", "manual")
+
+
+def _made(program: list[str], what: str, extra: str) -> bool:
+    done = subprocess.run([sys.executable, *program], capture_output=True, text=True, check=False)
     if done.returncode:
-        said = told(done.stderr)
-        print(f"release: goes without models for TensorRT ({said}); pip install -e '.[onnx,quantiser]' first")
+        print(f"release: goes without {what} ({told(done.stderr)}); pip install -e '.[{extra}]' first")
     return done.returncode == 0

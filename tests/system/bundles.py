@@ -40,9 +40,12 @@ def make_bundle(suite: str, into: Path) -> Path:
         for old in wheels.glob("interview_grader-*.whl"):
             old.unlink()
         make_wheel(ROOT, wheels)
+        pages = Path(folder, "manual")
+        _must(sys.executable, str(ROOT / "provisioning/device/manual.py"), str(pages))
         made = _provisioning(
             f"print(bundle.build(Path({str(ROOT)!r}), Path({str(into)!r}), arch={_MACHINE!r}, "
-            f"python={PYTHONS[suite]!r}, wheels=Path({str(wheels)!r}), key=Path({str(key)!r})))"
+            f"python={PYTHONS[suite]!r}, wheels=Path({str(wheels)!r}), key=Path({str(key)!r}), "
+            f"manual_folder=Path({str(pages)!r})))"
         )
     return Path(made.strip())
 

@@ -168,6 +168,9 @@ def test_it_installs_without_the_network_and_tells_how_to_go_on(device: Booted) 
     assert re.search(r"engines: cpu-int8 \S+ ms, cpu-float \S+ ms; auto takes cpu-", said)
     assert device.path("/var/lib/interview-grader/engines.json").stat().st_uid != 0
     assert device.says("hostname") == "interview-grader"
+    share = "/usr/local/share"
+    for path in ("man/man1/interview-grader.1", "bash-completion/completions/interview-grader"):
+        assert f"{share}/{path}" in owned(device)
     assert device.says("systemctl", "is-enabled", UNIT) == "enabled"
     assert device.says("systemctl", "--failed", "--no-legend") == ""
 

@@ -56,6 +56,7 @@ def test_a_bundle_for_another_board_has_what_only_that_one_needs(tmp_path):
     signers = tmp_path / "signers"
     signers.write_text(done.stdout.rpartition("need this line: ")[2])
     files = bundle.verify(path, signers).files
+    assert "provisioning/manual/interview-grader.1" in files
     wheels = [Path(name).name for name in files if name.endswith(".whl")]
     packages = {name.split("-")[0]: name for name in wheels}
     assert "aarch64" in packages["numpy"] and packages["numpy"].startswith("numpy-1.")
