@@ -18,13 +18,7 @@ from appliance.terminal import Formatter
 
 SOCKET = "/run/systemd/journal/socket"
 _IDENTIFIER = "interview-grader"
-_PRIORITIES = (
-    (logging.CRITICAL, 2),
-    (logging.ERROR, 3),
-    (logging.WARNING, 4),
-    (logging.INFO + 1, 5),
-    (logging.INFO, 6),
-)
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 """Lowest level of Python's -> priority of syslog's."""
 
 
@@ -71,10 +65,9 @@ class JournalHandler(logging.Handler):
                 **({"EXCEPTION_TEXT": record.exc_text} if record.exc_text else {}),
                 **{name: value for name, value in vars(record).items() if name.isupper()},
             }
+            lines = (f"{name}={value}" for name, value in fields.items())
             try:
-                self.send(
-                    *(f"{name}={value}".encode(errors="backslashreplace") for name, value in fields.items())
-                )
+                self.send(*(line.encode(errors="backslashreplace") for line in lines))
             except OSError:
                 print(f"<{priority}>{message}", file=sys.stderr)
         except Exception:

@@ -80,11 +80,15 @@ except OSError:
 """Root at a terminal: types each line into a shell, and waits until the words after it are shown."""
 
 
-@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+MORE: dict[str, list[str]] = {"bookworm": [], "trixie": ["python3-systemd"]}
+"""Suite -> further packages: systemd is spoken with by the standard library, and by the optional package."""
+
+
+@pytest.fixture(scope="module", params=list(MORE))
 def device(request: pytest.FixtureRequest, share: Callable[[str], Path]) -> Iterator[Booted]:
     """A fresh Debian, just switched on, with its owner's wish for the demo clip."""
     shared = share(request.param)
-    with Booted([base_system(request.param)], shared) as booted:
+    with Booted([base_system(request.param, *MORE[request.param])], shared) as booted:
         wish = booted.path("/etc/interview-grader/config.d/test.toml")
         wish.parent.mkdir(parents=True)
         wish.write_text(DEMO)
@@ -463,6 +467,17 @@ def test_its_log_has_fields(device: Booted) -> None:
     assert all(entry["SYSLOG_IDENTIFIER"] == "interview-grader" for entry in entries)
     package = device.run("/opt/interview-grader/current/venv/bin/python", "-c", "import systemd", check=False)
     assert "ModuleNotFoundError" in package.stderr, "it was the standard library that sent them"
+
+
+@on_one_suite
+def test_a_real_journal_takes_an_entry_of_any_size(device: Booted) -> None:
+    program = (
+        'from appliance.journal import send; send(b"T=large", b"MESSAGE=" + b"x" * (1 << 20), b"TWO=a\\nb")'
+    )
+    device.run("/opt/interview-grader/current/venv/bin/python", "-c", program)
+    wait_for(lambda: device.says("journalctl", "T=large", "-o", "cat") != "", 20, device.journal)
+    (line,) = device.says("journalctl", "T=large", "-o", "json", "--all").splitlines()
+    assert json.loads(line)["MESSAGE"] == "x" * (1 << 20) and json.loads(line)["TWO"] == "a\nb"
 
 
 def test_a_stopped_process_is_found_by_the_watchdog_and_comes_back(device: Booted) -> None:
