@@ -13,9 +13,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from http import HTTPStatus
-from http.client import HTTPResponse
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from device.faults import DeviceError, Refused
@@ -28,6 +28,8 @@ _ANSWER_S = 5.0
 _TOKEN_BYTES = 64
 _TOKEN = re.compile(rb"[0-9a-f]{64}")
 _Answer = HTTPResponse | urllib.error.HTTPError
+_Source = tuple[str, int] | None
+_OWN = os.urandom(3)
 LOCAL_TOKEN = Places().state / "local-token"
 TAKE_BACK = "interview-grader-take-back"
 
@@ -210,9 +212,10 @@ def ask(path: str) -> dict[str, object]:
         )
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is this device: nobody in between
-    ways = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), _NoWayOn())
+    connections = _Connections({"context": context}, _source(own))
     try:
-        opener, token = urllib.request.build_opener(*ways), _authorization()
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), connections, _NoWayOn())
+        token = _authorization()
         answer = _get(opener, own + path, token)
         if token and answer.status == HTTPStatus.UNAUTHORIZED:  # left by another process or release
             answer.close()
@@ -230,6 +233,29 @@ def _get(opener: urllib.request.OpenerDirector, url: str, headers: dict[str, str
     except urllib.error.HTTPError as error:
         return error
     return answer
+
+
+def _source(own: str) -> _Source:
+    """Where to ask from: an address of root's own, which others on the device do not know.
+
+    The service limits connections and requests by address. What other local users take from the limits of
+    127.0.0.1 must not make root take an update back. IPv6 has one loopback address only.
+    """
+    return (f"127.{_OWN[0]}.{_OWN[1]}.{_OWN[2] % 250 + 2}", 0) if "//127." in own else None
+
+
+class _Connections(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Plain and encrypted ones, from one source."""
+
+    def __init__(self, tls: dict[str, Any], source: _Source) -> None:
+        super().__init__()
+        self._tls, self._source_address = tls, source
+
+    def http_open(self, req: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(HTTPConnection, req, source_address=self._source_address)
+
+    def https_open(self, req: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(HTTPSConnection, req, source_address=self._source_address, **self._tls)
 
 
 def _authorization() -> dict[str, str]:
