@@ -46,7 +46,8 @@ def shared(share: Callable[[str], Path]) -> Path:
     libraries = f"{OPT}/releases/{OLD}/venv/lib/python{python}/site-packages"
     more = {"system": variants.NEW_SYSTEM, "python": python}
     for version, edits in ((NEW, variants.MIGRATES), (BAD, variants.CRASHES)):
-        made = variants.make_bundle(folder, folder / "key", version, edits, libraries, **more)
+        known = {**edits, **variants.KNOWS_A_NEW_SETTING}
+        made = variants.make_bundle(folder, folder / "key", version, known, libraries, **more)
         made.rename(folder / version)
     stranger = variants.make_key(folder, "stranger")
     variants.make_bundle(folder, stranger, NEW, {}, libraries, python=python).rename(folder / "strange")
@@ -85,10 +86,11 @@ def system_of(device: Booted) -> dict[str, str]:
         "timer": device.says("systemctl", "is-enabled", "interview-grader-extra.timer") or "absent",
         "runs": device.says("systemctl", "is-active", "interview-grader-extra.timer"),
         "groups": str("igextra" in device.says("id", "-nG", "interview-grader").split()),
+        "board": str("novelty" in device.path("/usr/lib/interview-grader/board.toml").read_text()),
     }
 
 
-BEFORE = {"service": "Interview", "timer": "absent", "runs": "inactive", "groups": "False"}
+BEFORE = {"service": "Interview", "timer": "absent", "runs": "inactive", "groups": "False", "board": "False"}
 
 
 def step_of(device: Booted) -> str:
@@ -174,7 +176,7 @@ def test_a_good_version_is_taken_from_a_laptop(device: Booted, shared: Path, tmp
     assert f"updated from {OLD} to {NEW}" in done.stdout
     assert runs(device) == NEW
     assert outcome(device)["outcome"] == "updated"
-    after = {"service": "Renewed", "timer": "enabled", "runs": "active", "groups": "True"}
+    after = {"service": "Renewed", "timer": "enabled", "runs": "active", "groups": "True", "board": "True"}
     assert system_of(device) == after
     assert device.says("ls", "/var/tmp").count("interview-grader-") == 0
     told = device.run(f"{OPT}/current/venv/bin/interview-grader", "audit", "show", "--data-dir", STATE).stdout
