@@ -18,8 +18,8 @@ UNITS = "etc/systemd/system"
 _PLACED = "placed"
 """The key of the record under which the paths are kept that a release has placed."""
 
-_BOARD_FILE = "usr/lib/interview-grader/board.toml"
-_BOARD_UNIT = f"{UNITS}/interview-grader.service.d/board.conf"
+BOARD_FILE = "usr/lib/interview-grader/board.toml"
+BOARD_UNIT = f"{UNITS}/interview-grader.service.d/board.conf"
 _BOARD_USERS = "etc/sysusers.d/interview-grader-board.conf"
 _COPIES = {
     f"{UNITS}/interview-grader.service": "systemd/interview-grader.service",
@@ -111,8 +111,8 @@ def all_files(places: Places, board: str, release: Path) -> list[Copy | Link]:
     for path, source in _POLKIT.items():
         there = (places.root / path).parent.is_dir()
         copies.append(Copy(places.root / path, release / source if there else None))
-    copies.append(Copy(places.root / _BOARD_FILE, boards / f"{board}.toml"))
-    copies.append(Copy(places.root / _BOARD_UNIT, unit if unit.exists() else None))
+    copies.append(Copy(places.root / BOARD_FILE, boards / f"{board}.toml"))
+    copies.append(Copy(places.root / BOARD_UNIT, unit if unit.exists() else None))
     users = sysusers(release, board)[1:]
     copies.append(Copy(places.root / _BOARD_USERS, users[0] if users else None))
     links = [Link(places.root / path, places.current / target) for path, target in _COMMANDS.items()]
@@ -151,12 +151,12 @@ def remove_all(places: Places) -> None:
         *_COPIES,
         *_POLKIT,
         *_COMMANDS,
-        _BOARD_FILE,
-        _BOARD_UNIT,
+        BOARD_FILE,
+        BOARD_UNIT,
         _BOARD_USERS,
     ):
         (places.root / name).unlink(missing_ok=True)
-    for folder in (_BOARD_FILE, _BOARD_UNIT):
+    for folder in (BOARD_FILE, BOARD_UNIT):
         parent = (places.root / folder).parent
         if parent.is_dir() and not any(parent.iterdir()):
             parent.rmdir()
