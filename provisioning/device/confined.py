@@ -124,7 +124,7 @@ class Confined:
         sandbox = [one for line in kept for one in _one_by_one(line)]
         settings, seen = boards / f"{kind}.toml", self.root / placed.BOARD_FILE
         if settings.exists() and seen.exists():  # one that is not there would be made
-            sandbox.append(f"BindReadOnlyPaths={settings}:{seen}")
+            sandbox.append(f"BindReadOnlyPaths={settings.resolve()}:{seen}")
         return sandbox
 
 
