@@ -126,7 +126,7 @@ class AuditLog:
 
     def _verify(self, found: _Found) -> Verdict:
         if not found.files:
-            return Verdict(0, "the log is gone" if self._head.exists() else "")
+            return Verdict(0, "the log is gone" if found.head is not None else "")
         before, number, torn, unfinished = _START, 0, 0, 0
         for path, line in found.lines():
             entry = _parsed(line)
@@ -149,7 +149,9 @@ class AuditLog:
             torn += bool(unfinished)
             before, number, unfinished = told, number + 1, 0
         last = before if number else ""
-        return Verdict(number, _missing(found.head, number, before), torn + bool(unfinished), last)
+        return Verdict(
+            number, _missing(_parsed(found.head or b""), number, before), torn + bool(unfinished), last
+        )
 
     def _lost(self, last: dict[str, Any]) -> int | str:
         """How many lines went before the next one is written, as far as the head knows; 0 for none."""
@@ -162,8 +164,11 @@ class AuditLog:
 
     def _known_head(self) -> dict[str, Any] | None:
         """Number and hash of the last line that was written; None without, or when it is no head."""
+        return _parsed(self._head_now() or b"")
+
+    def _head_now(self) -> bytes | None:
         try:
-            return _parsed(self._head.read_bytes())
+            return self._head.read_bytes()
         except FileNotFoundError:
             return None
 
@@ -184,7 +189,7 @@ class AuditLog:
                     for path, file in ((self._old, old), (self.path, new))
                     if file
                 ]
-                found = _Found(files, self._known_head())
+                found = _Found(files, self._head_now())
                 if not (_is_still(self.path, new) and _is_still(self._old, old)):
                     continue  # it has just been put away
                 if new:
@@ -220,7 +225,7 @@ class _Found:
     """A log at one moment: its files, oldest first, with how many bytes each had, and its head."""
 
     files: list[tuple[Path, BinaryIO, int]]
-    head: dict[str, Any] | None
+    head: bytes | None
 
     def lines(self) -> Iterator[tuple[Path, bytes]]:
         """Each line, oldest first, and the file that it is in."""

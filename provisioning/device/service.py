@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from urllib.parse import urlsplit
 
 from device.faults import DeviceError, Refused
@@ -29,7 +29,7 @@ _TOKEN_BYTES = 64
 _TOKEN = re.compile(rb"[0-9a-f]{64}")
 _Answer = HTTPResponse | urllib.error.HTTPError
 _Source = tuple[str, int] | None
-_OWN = os.urandom(3)
+_SOURCE = "127.{}.{}.{}".format(*os.urandom(2), 2 + os.urandom(1)[0] % 250)
 LOCAL_TOKEN = Places().state / "local-token"
 TAKE_BACK = "interview-grader-take-back"
 
@@ -212,7 +212,7 @@ def ask(path: str) -> dict[str, object]:
         )
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is this device: nobody in between
-    connections = _Connections({"context": context}, _source(own))
+    connections = _Connections(context, _source(own))
     try:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), connections, _NoWayOn())
         token = _authorization()
@@ -236,26 +236,25 @@ def _get(opener: urllib.request.OpenerDirector, url: str, headers: dict[str, str
 
 
 def _source(own: str) -> _Source:
-    """Where to ask from: an address of root's own, which others on the device do not know.
+    """Where root asks from: an address that other local users do not know. ::1 is the only one of IPv6.
 
-    The service limits connections and requests by address. What other local users take from the limits of
-    127.0.0.1 must not make root take an update back. IPv6 has one loopback address only.
+    The service limits connections by address: others may hold all of 127.0.0.1, and that is no fault of it.
     """
-    return (f"127.{_OWN[0]}.{_OWN[1]}.{_OWN[2] % 250 + 2}", 0) if "//127." in own else None
+    return (_SOURCE, 0) if "//127." in own else None
 
 
 class _Connections(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
     """Plain and encrypted ones, from one source."""
 
-    def __init__(self, tls: dict[str, Any], source: _Source) -> None:
-        super().__init__()
-        self._tls, self._source_address = tls, source
+    def __init__(self, context: ssl.SSLContext, source: _Source) -> None:
+        super().__init__(context=context)
+        self._how, self._tls = {"source_address": source}, {"context": context}
 
     def http_open(self, req: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(HTTPConnection, req, source_address=self._source_address)
+        return self.do_open(HTTPConnection, req, **self._how)
 
     def https_open(self, req: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(HTTPSConnection, req, source_address=self._source_address, **self._tls)
+        return self.do_open(HTTPSConnection, req, **self._how, **self._tls)
 
 
 def _authorization() -> dict[str, str]:
