@@ -113,7 +113,7 @@ class AuditLog:
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Every sound line, oldest first, as they are now; none if there is no log yet."""
-        with self._read() as found:
+        with self._snapshot() as found:
             for _path, line in found.lines():
                 entry = _parsed(line)
                 if entry:
@@ -121,10 +121,10 @@ class AuditLog:
 
     def verify(self) -> Verdict:
         """Whether every line is as it was written and none is missing. May run beside writers."""
-        with self._read() as found:
+        with self._snapshot() as found:
             return self._verify(found)
 
-    def _verify(self, found: _Found) -> Verdict:
+    def _verify(self, found: _Snapshot) -> Verdict:
         if not found.files:
             return Verdict(0, "the log is gone" if found.head is not None else "")
         before, number, torn, unfinished = _START, 0, 0, 0
@@ -173,7 +173,7 @@ class AuditLog:
             return None
 
     @contextmanager
-    def _read(self) -> Iterator[_Found]:
+    def _snapshot(self) -> Iterator[_Snapshot]:
         """Both files and the head as they were at one moment; the lock is held for that moment only.
 
         What a writer adds later goes to the end of the same file, also where it is put away meanwhile.
@@ -189,9 +189,9 @@ class AuditLog:
                     for path, file in ((self._old, old), (self.path, new))
                     if file
                 ]
-                found = _Found(files, self._head_now())
+                found = _Snapshot(files, self._head_now())
                 if not (_is_still(self.path, new) and _is_still(self._old, old)):
-                    continue  # it has just been put away
+                    continue  # it has just been rotated
                 if new:
                     fcntl.flock(new, fcntl.LOCK_UN)
                 yield found
@@ -221,7 +221,7 @@ class AuditLog:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Snapshot:
     """A log at one moment: its files, oldest first, with how many bytes each had, and its head."""
 
     files: list[tuple[Path, BinaryIO, int]]

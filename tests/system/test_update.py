@@ -194,6 +194,17 @@ def test_back_to_the_version_before(device: Booted) -> None:
     assert "nothing was changed" in installed, installed
 
 
+def test_what_a_power_cut_left_to_tidy_is_finished_at_the_next_boot(device: Booted) -> None:
+    """In the sandbox of the unit, from which systemd has to be asked too."""
+    change = {"kind": "rollback", "old": OLD, "new": OLD, "step": "tidy"}
+    device.path(f"{OPT}/changing.json").write_text(json.dumps(change))
+    (device.path(OPT) / "incoming").mkdir()
+    device.path(f"{STATE}/update.json").unlink()
+    device.run("systemctl", "start", "interview-grader-recover.service")
+    assert step_of(device) == "" and not (device.path(OPT) / "incoming").exists()
+    assert outcome(device)["outcome"] == "rolled back", device.journal("-t", "interview-grader-update", "-b")
+
+
 def test_the_installer_waits_for_an_update_and_refuses_where_one_was_cut_off(device: Booted) -> None:
     install = ("/share/checkout/setup.sh", "install", "--offline", "/share/bundle")
     device.run("systemd-run", "--quiet", "--unit=holder", "flock", f"{OPT}/update.lock", "sleep", "5")

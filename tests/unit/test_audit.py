@@ -213,10 +213,10 @@ def test_processes_share_a_log_that_is_put_away(tmp_path: Path) -> None:
     assert (verdict.fault, verdict.lines) == ("", 81)
 
 
-def test_a_log_is_sound_also_while_it_is_written_and_put_away(tmp_path: Path) -> None:
+def test_the_log_verifies_while_it_rotates(tmp_path: Path) -> None:
     """`audit verify` and `audit show` beside the service: no line is missed that is there."""
     context = multiprocessing.get_context("spawn")
-    writer = context.Process(target=_put_away_often, args=(tmp_path,))
+    writer = context.Process(target=_rotate_often, args=(tmp_path,))
     writer.start()
     faults, gaps, looks = set(), set(), 0
     try:
@@ -232,7 +232,7 @@ def test_a_log_is_sound_also_while_it_is_written_and_put_away(tmp_path: Path) ->
     assert AuditLog(tmp_path).verify().lines == 600 and looks > 20
 
 
-def _put_away_often(folder: Path) -> None:
+def _rotate_often(folder: Path) -> None:
     log = AuditLog(folder, most_bytes=400)  # three lines a file
     for _ in range(600):
         log.append("stop", "operator")
