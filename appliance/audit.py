@@ -15,7 +15,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -112,18 +112,23 @@ class AuditLog:
             ) from error
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Every sound line, oldest first; none if there is no log yet."""
-        for _path, line in self._lines():
-            entry = _parsed(line)
-            if entry:
-                yield entry
+        """Every sound line, oldest first, as they are now; none if there is no log yet."""
+        with self._snapshot() as found:
+            for _path, line in found.lines():
+                entry = _parsed(line)
+                if entry:
+                    yield entry
 
     def verify(self) -> Verdict:
-        """Whether every line is as it was written and none is missing."""
-        if not self.path.exists() and not self._old.exists():
-            return Verdict(0, "the log is gone" if self._head.exists() else "")
+        """Whether every line is as it was written and none is missing. May run beside writers."""
+        with self._snapshot() as found:
+            return self._verify(found)
+
+    def _verify(self, found: _Snapshot) -> Verdict:
+        if not found.files:
+            return Verdict(0, "the log is gone" if found.head is not None else "")
         before, number, torn, unfinished = _START, 0, 0, 0
-        for path, line in self._lines():
+        for path, line in found.lines():
             entry = _parsed(line)
             if entry is None:
                 unfinished = len(line)
@@ -144,16 +149,9 @@ class AuditLog:
             torn += bool(unfinished)
             before, number, unfinished = told, number + 1, 0
         last = before if number else ""
-        return Verdict(number, self._missing(number, before), torn + bool(unfinished), last)
-
-    def _missing(self, number: int, last: str) -> str:
-        """What the head knows of lines that are not there; it may lag one behind after a power cut."""
-        head = self._known_head()
-        if head is None:
-            return "" if number == 0 else "audit.head is gone: lines at the end may be missing"
-        if _number(head) > number:
-            return f"{_number(head) - number} lines are missing at the end"
-        return "" if _number(head) != number or head["hash"] == last else "the last line was changed"
+        return Verdict(
+            number, _missing(_parsed(found.head or b""), number, before), torn + bool(unfinished), last
+        )
 
     def _lost(self, last: dict[str, Any]) -> int | str:
         """How many lines went before the next one is written, as far as the head knows; 0 for none."""
@@ -166,17 +164,38 @@ class AuditLog:
 
     def _known_head(self) -> dict[str, Any] | None:
         """Number and hash of the last line that was written; None without, or when it is no head."""
+        return _parsed(self._head_now() or b"")
+
+    def _head_now(self) -> bytes | None:
         try:
-            return _parsed(self._head.read_bytes())
+            return self._head.read_bytes()
         except FileNotFoundError:
             return None
 
-    def _lines(self) -> Iterator[tuple[Path, bytes]]:
-        """Each line of both files, oldest first, and the file that it is in."""
-        for path in (self._old, self.path):
-            with suppress(FileNotFoundError), path.open("rb") as file:
-                for line in file:
-                    yield path, line.rstrip(b"\n")
+    @contextmanager
+    def _snapshot(self) -> Iterator[_Snapshot]:
+        """Both files and the head as they were at one moment; the lock is held for that moment only.
+
+        What a writer adds later goes to the end of the same file, also where it is put away meanwhile.
+        """
+        while True:
+            with ExitStack() as opened:
+                new = _opened_if_there(self.path, opened)
+                if new:
+                    fcntl.flock(new, fcntl.LOCK_SH)
+                old = _opened_if_there(self._old, opened)
+                files = [
+                    (path, file, os.fstat(file.fileno()).st_size)
+                    for path, file in ((self._old, old), (self.path, new))
+                    if file
+                ]
+                found = _Snapshot(files, self._head_now())
+                if not (_is_still(self.path, new) and _is_still(self._old, old)):
+                    continue  # it has just been rotated
+                if new:
+                    fcntl.flock(new, fcntl.LOCK_UN)
+                yield found
+                return
 
     def _last_of_old(self) -> dict[str, Any]:
         with suppress(FileNotFoundError), self._old.open("rb") as file:
@@ -199,6 +218,44 @@ class AuditLog:
                     return
                 self.path.replace(self._old)
                 sync_folder(self.path.parent)
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """A log at one moment: its files, oldest first, with how many bytes each had, and its head."""
+
+    files: list[tuple[Path, BinaryIO, int]]
+    head: bytes | None
+
+    def lines(self) -> Iterator[tuple[Path, bytes]]:
+        """Each line, oldest first, and the file that it is in."""
+        for path, file, size in self.files:
+            while file.tell() < size:
+                yield path, file.readline().rstrip(b"\n")
+
+
+def _opened_if_there(path: Path, opened: ExitStack) -> BinaryIO | None:
+    with suppress(FileNotFoundError):
+        return opened.enter_context(path.open("rb"))
+    return None
+
+
+def _is_still(path: Path, file: BinaryIO | None) -> bool:
+    """Whether `path` leads to this file, or to none where there was none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return file is None
+    return file is not None and os.path.samestat(found, os.fstat(file.fileno()))
+
+
+def _missing(head: dict[str, Any] | None, number: int, last: str) -> str:
+    """What the head knows of lines that are not there; it may lag one behind after a power cut."""
+    if head is None:
+        return "" if number == 0 else "audit.head is gone: lines at the end may be missing"
+    if _number(head) > number:
+        return f"{_number(head) - number} lines are missing at the end"
+    return "" if _number(head) != number or head["hash"] == last else "the last line was changed"
 
 
 def _last_line(file: BinaryIO) -> tuple[dict[str, Any], bytes]:

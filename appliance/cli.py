@@ -9,9 +9,10 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from appliance import __version__, access_command, environment, journal, terminal
+from appliance.arguments import PROGRAM, USER, Parser
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
 from appliance.records_command import add_commands as add_records_commands
 from appliance.signals import stop_on_signals
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
     from appliance.layers import Request
     from appliance.terms import Terms
 
-PROGRAM = "interview-grader"
-
-_FAULT, _USER = 1, 2
+_FAULT = 1
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,7 +53,7 @@ def _main(arguments: list[str] | None, has_output: bool) -> int:
         if options.debug:
             raise
         _complain(error)
-        return _USER if isinstance(error, (ConfigError, ModelError)) else _FAULT
+        return USER if isinstance(error, (ConfigError, ModelError)) else _FAULT
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -206,16 +205,9 @@ def _complain(error: ApplianceError) -> None:
         print(f"{PROGRAM}: {' '.join(str(problem).split())}", file=sys.stderr)
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that says a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(_USER, f"{PROGRAM}: {message}; see {self.prog} --help\n")
-
-
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """The whole command line."""
-    parser = _Parser(
+    parser = Parser(
         prog=PROGRAM, description="Reads facial expressions on the device and shows them on a live page."
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
@@ -289,16 +281,16 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.set_defaults(function=_evaluate)
 
 
-def _place() -> _Parser:
+def _place() -> Parser:
     """The options of commands that need no settings."""
-    place = _Parser(add_help=False)
+    place = Parser(add_help=False)
     place.add_argument("--data-dir", type=Path, metavar="DIR", help="where state is kept")
     place.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
     return place
 
 
-def _common() -> _Parser:
-    common = _Parser(add_help=False, parents=[_place()])
+def _common() -> Parser:
+    common = Parser(add_help=False, parents=[_place()])
     common.add_argument("--config", type=Path, metavar="FILE", help="use FILE and the config.d/ beside it")
     common.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="set one value"

@@ -16,6 +16,7 @@ import sys
 from datetime import datetime, timezone
 
 from appliance import environment, updated
+from appliance.arguments import Parser
 from appliance.audit import AuditLog
 from appliance.bench_engines import rank_and_keep
 from appliance.build import make_reader
@@ -97,8 +98,8 @@ def _measure(config: Config, options: argparse.Namespace) -> str:
     return f"engines: {', '.join(told)}; auto takes {found.best.name if found.best else 'the CPU'}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m appliance.on_update")
+def _parser() -> Parser:
+    parser = Parser(prog="python -m appliance.on_update")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("try").set_defaults(function=_try)
     commands.add_parser("fit").set_defaults(function=_fit)

@@ -75,16 +75,20 @@ def is_trusted(asked: Request) -> bool:
     return site().gate.loopback_is_operator and is_near(asked)
 
 
+def is_root(asked: Request) -> bool:
+    """Whether root's programs on this device make a request: it has the token of `access.local_token`."""
+    known = site().gate.local_token
+    scheme, _, secret = asked.headers.get("Authorization", "").partition(" ")
+    given = secret.strip() if scheme.lower() == "bearer" and is_near(asked) else ""
+    return bool(known) and hmac.compare_digest(given.encode(), known.encode())
+
+
 def _identify(asked: Request, here: Site) -> Caller:
     near = is_near(asked)
     scheme, _, secret = asked.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and (near or here.gate.login):
         secret = secret.strip()
-        if (
-            near
-            and here.gate.local_token
-            and hmac.compare_digest(secret.encode(), here.gate.local_token.encode())
-        ):
+        if is_root(asked):
             return Caller(LOCAL, role="viewer")
         found = here.gate.tokens.find(secret)
         return Caller(TOKEN, found[1], found[0], digest=digest_of(secret)) if found else Caller(NOBODY)

@@ -10,7 +10,7 @@ from flask import Flask, Response, abort, current_app, redirect, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
-from appliance.web.caller import NOBODY, Caller, caller, is_trusted
+from appliance.web.caller import NOBODY, Caller, caller, is_root, is_trusted
 from appliance.web.csrf import check_token
 from appliance.web.hosts import is_own, name_in
 from appliance.web.site import site
@@ -72,7 +72,7 @@ def check_request() -> Response | None:
             400,
             f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
         )
-    if not is_trusted(request):
+    if not (is_trusted(request) or is_root(request)):
         here.gate.rates.take(request.remote_addr or "")
     upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
     changes = upgrades or request.method not in ("GET", "HEAD", "OPTIONS")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from device import board, placed
 from device.places import SERVICE, USER
 
 _NOT_SANDBOX = (
@@ -109,13 +110,22 @@ class Confined:
             raise
 
     def sandbox(self) -> list[str]:
-        """The lines of the unit, and of what the device adds to it, that say what the service may."""
-        files = [self.release / "systemd" / SERVICE]
+        """The lines that say what the service may: of the release's unit, and what the device adds to it.
+
+        What a release places in the system is taken from it here: what is placed may be another release's.
+        """
+        boards, kind = self.release / "provisioning/boards", board.find_board(self.root).name
+        files = [self.release / "systemd" / SERVICE, *boards.glob(f"{kind}.conf")]
         for folder in ("etc/systemd/system", "run/systemd/system"):
-            files += sorted((self.root / folder / f"{SERVICE}.d").glob("*.conf"))
+            added = sorted((self.root / folder / f"{SERVICE}.d").glob("*.conf"))
+            files += [path for path in added if path != self.root / placed.BOARD_UNIT]
         lines = [line for file in files for line in _service_lines(file.read_text(encoding="utf-8"))]
         kept = [line for line in lines if not _key(line).startswith(_NOT_SANDBOX)]
-        return [one for line in kept for one in _one_by_one(line)]
+        sandbox = [one for line in kept for one in _one_by_one(line)]
+        settings, seen = boards / f"{kind}.toml", self.root / placed.BOARD_FILE
+        if settings.exists() and seen.exists():  # one that is not there would be made
+            sandbox.append(f"BindReadOnlyPaths={settings.resolve()}:{seen}")
+        return sandbox
 
 
 def settings() -> dict[str, str]:

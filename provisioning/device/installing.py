@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from device import accounts, board, extras, hostname, lock, packages, placed, removing, service, telling
+from device.arguments import Parser
 from device.confined import Confined
 from device.faults import FAULT, DeviceError, Refused
 from device.journal import CHANGING
@@ -260,15 +260,8 @@ def _alone(places: Places) -> None:
     lock.hold(places.opt / lock.NAME if places.opt.is_dir() else places.root / "run" / f"{USER}-{lock.NAME}")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{PROGRAM}: {message}; see {PROGRAM} --help\n")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog=PROGRAM, description="Make this board a device; again, to mend it.")
+def _parser() -> Parser:
+    parser = Parser(prog=PROGRAM, description="Make this board a device; again, to mend it.")
     parser.add_argument("--check", action="store_true", help="only say what would change")
     parser.add_argument("--uninstall", action="store_true", help="remove everything but the owner's data")
     parser.add_argument(

@@ -19,8 +19,8 @@ UNITS = "etc/systemd/system"
 _PLACED = "placed"
 """The key of the record under which the paths are kept that a release has placed."""
 
-_BOARD_FILE = "usr/lib/interview-grader/board.toml"
-_BOARD_UNIT = f"{UNITS}/interview-grader.service.d/board.conf"
+BOARD_FILE = "usr/lib/interview-grader/board.toml"
+BOARD_UNIT = f"{UNITS}/interview-grader.service.d/board.conf"
 _CORAL_UNIT = f"{UNITS}/interview-grader.service.d/coral.conf"
 _EDGE_TPU = ("usr/lib/libedgetpu.so*", "usr/lib/*/libedgetpu.so*", "usr/local/lib/libedgetpu.so*")
 """Where the library of a Coral Edge TPU is, if it is installed; without it nothing could use one."""
@@ -125,8 +125,8 @@ def all_files(places: Places, board: str, release: Path) -> list[Copy | Link]:
     for path, name in _MANUAL.items():
         made = release / manual.PLACE / name
         copies.append(Copy(places.root / path, made if made.exists() else None))
-    copies.append(Copy(places.root / _BOARD_FILE, boards / f"{board}.toml"))
-    copies.append(Copy(places.root / _BOARD_UNIT, unit if unit.exists() else None))
+    copies.append(Copy(places.root / BOARD_FILE, boards / f"{board}.toml"))
+    copies.append(Copy(places.root / BOARD_UNIT, unit if unit.exists() else None))
     coral = any(path for pattern in _EDGE_TPU for path in places.root.glob(pattern))
     copies.append(
         Copy(places.root / _CORAL_UNIT, release / "systemd/interview-grader-coral.conf" if coral else None)
@@ -170,13 +170,13 @@ def remove_all(places: Places) -> None:
         *_POLKIT,
         *_MANUAL,
         *_COMMANDS,
-        _BOARD_FILE,
-        _BOARD_UNIT,
+        BOARD_FILE,
+        BOARD_UNIT,
         _CORAL_UNIT,
         _BOARD_USERS,
     ):
         (places.root / name).unlink(missing_ok=True)
-    for folder in (_BOARD_FILE, _BOARD_UNIT):
+    for folder in (BOARD_FILE, BOARD_UNIT):
         parent = (places.root / folder).parent
         if parent.is_dir() and not any(parent.iterdir()):
             parent.rmdir()

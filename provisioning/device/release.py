@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from device import bundle, signing, wheels
+from device.arguments import Parser
 from device.faults import DeviceError, told
 
 KEY = Path("~/.config/interview-grader/release_key")
@@ -18,7 +19,7 @@ KEY = Path("~/.config/interview-grader/release_key")
 
 def main(arguments: list[str], checkout: Path) -> int:
     """Returns the exit code: 0 made, 1 a fault, 2 something to change."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="provisioning/release", description="Make a signed release bundle from this checkout."
     )
     host = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from device import latest, signing
+from device.arguments import Parser
 from device.faults import BundleError, DeviceError
 
 KEY = Path("~/.config/interview-grader/latest_key")
@@ -18,7 +19,7 @@ DAYS = 60
 
 def main(arguments: list[str], checkout: Path) -> int:
     """Returns the exit code: 0 made, 1 a fault, 2 something to change."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="provisioning/latest", description="Say which bundles are the newest, for devices that look."
     )
     parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE", help="one for each kind of device")

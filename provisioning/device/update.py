@@ -12,7 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 from device import board, lock, placing
-from device.faults import USER, DeviceError, Refused
+from device.arguments import Parser
+from device.faults import DeviceError, Refused
 from device.places import Places
 from device.releases import Releases
 from device.text import printable
@@ -101,15 +102,10 @@ def _terminated(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt("it was told to stop")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):  # type: ignore[no-untyped-def]  # NoReturn
-        self.exit(USER, f"{PROGRAM}: {message}; see {PROGRAM} --help\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description="Update this device from a signed bundle, or go back.")
+def _parser() -> Parser:
+    parser = Parser(prog=PROGRAM, description="Update this device from a signed bundle, or go back.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="BUNDLE|COMMAND")
-    now = _Parser(add_help=False)
+    now = Parser(add_help=False)
     now.add_argument(
         "--now", action="store_true", help="also while a session is live or recording: it is stopped"
     )

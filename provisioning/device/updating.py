@@ -26,8 +26,8 @@ from device.shell import run
 STEPS = ("unpack", "install", "try", "stop", "records", "switch", "start", "confirm", "tidy")
 """What an update does after the bundle was verified; a rollback begins with `try`."""
 
-UNDO_STEPS = ("undo-stop", "undo-records", "undo-switch", "undo-place", "undo-start", "undo-tidy")
-"""What taking it back does."""
+UNDO_STEPS = ("undo-stop", "undo-switch", "undo-place", "undo-records", "undo-start", "undo-tidy")
+"""What taking it back does. A release reads its records only where its own files of the system are."""
 
 KEEP = 2
 """Releases that stay: the one in use and the one before."""
@@ -256,9 +256,9 @@ class Updater:
             if change.step in STEPS[STEPS.index("stop") :]:
                 if not boot:
                     self._back("undo-stop", faults, service.stop)
-                self._back("undo-records", faults, lambda: self._fit(change.old))
                 self._back("undo-switch", faults, lambda: self._releases.switch(change.old))
                 self._back("undo-place", faults, lambda: self._of(change.old, "place"))
+                self._back("undo-records", faults, lambda: self._fit(change.old))
                 if not boot:
                     self._back("undo-start", faults, service.start)
             self._back("undo-tidy", faults, lambda: self._remove_new(change))

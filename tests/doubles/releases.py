@@ -85,6 +85,18 @@ MIGRATES_BADLY: Edits = {
 }
 """A version whose migration fails."""
 
+KNOWS_A_NEW_SETTING: Edits = {
+    "settings.py": replaced(
+        '    port: int = Field(8080, ge=0, le=65535, description="Port to listen on',
+        '    novelty: bool = Field(False, description="A test.")\n'
+        '    port: int = Field(8080, ge=0, le=65535, description="Port to listen on',
+    )
+}
+"""A version with a setting that older ones do not know."""
+
+SETS_IT_ON_A_PC: Edits = {"provisioning/boards/pc.toml": replaced("[web]\n", "[web]\nnovelty = true\n")}
+"""Its file of the board."""
+
 
 def make_key(folder: Path, name: str = "key") -> Path:
     """A private key to sign with."""
@@ -94,6 +106,7 @@ def make_key(folder: Path, name: str = "key") -> Path:
 
 
 NEW_SYSTEM: Edits = {
+    **SETS_IT_ON_A_PC,
     "systemd/interview-grader-extra.service": lambda _: "[Service]\nType=oneshot\nExecStart=true\n",
     "systemd/interview-grader-extra.timer": lambda _: (
         "[Timer]\nOnCalendar=yearly\n[Install]\nWantedBy=timers.target\n"

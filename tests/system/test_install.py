@@ -416,7 +416,7 @@ def test_an_owner_can_measure_the_device_while_it_works(device: Booted) -> None:
 
 
 def test_the_service_has_no_more_rights_than_it_needs(device: Booted) -> None:
-    for unit in (UNIT, "interview-grader-retention.service", GAVE_UP):
+    for unit in (UNIT, "interview-grader-retention.service", "interview-grader-recover.service", GAVE_UP):
         score = device.run("systemd-analyze", "security", "--no-pager", "--threshold=15", unit).stdout
         assert "Overall exposure level" in score
     found = device.says("find", "/etc/systemd/system", "-maxdepth", "1", "-type", "f", "-name", "interview-*")

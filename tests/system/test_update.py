@@ -46,7 +46,8 @@ def shared(share: Callable[[str], Path]) -> Path:
     libraries = f"{OPT}/releases/{OLD}/venv/lib/python{python}/site-packages"
     more = {"system": variants.NEW_SYSTEM, "python": python}
     for version, edits in ((NEW, variants.MIGRATES), (BAD, variants.CRASHES)):
-        made = variants.make_bundle(folder, folder / "key", version, edits, libraries, **more)
+        known = {**edits, **variants.KNOWS_A_NEW_SETTING}
+        made = variants.make_bundle(folder, folder / "key", version, known, libraries, **more)
         made.rename(folder / version)
     stranger = variants.make_key(folder, "stranger")
     variants.make_bundle(folder, stranger, NEW, {}, libraries, python=python).rename(folder / "strange")
@@ -85,10 +86,11 @@ def system_of(device: Booted) -> dict[str, str]:
         "timer": device.says("systemctl", "is-enabled", "interview-grader-extra.timer") or "absent",
         "runs": device.says("systemctl", "is-active", "interview-grader-extra.timer"),
         "groups": str("igextra" in device.says("id", "-nG", "interview-grader").split()),
+        "board": str("novelty" in device.path("/usr/lib/interview-grader/board.toml").read_text()),
     }
 
 
-BEFORE = {"service": "Interview", "timer": "absent", "runs": "inactive", "groups": "False"}
+BEFORE = {"service": "Interview", "timer": "absent", "runs": "inactive", "groups": "False", "board": "False"}
 
 
 def step_of(device: Booted) -> str:
@@ -174,7 +176,7 @@ def test_a_good_version_is_taken_from_a_laptop(device: Booted, shared: Path, tmp
     assert f"updated from {OLD} to {NEW}" in done.stdout
     assert runs(device) == NEW
     assert outcome(device)["outcome"] == "updated"
-    after = {"service": "Renewed", "timer": "enabled", "runs": "active", "groups": "True"}
+    after = {"service": "Renewed", "timer": "enabled", "runs": "active", "groups": "True", "board": "True"}
     assert system_of(device) == after
     assert device.says("ls", "/var/tmp").count("interview-grader-") == 0
     told = device.run(f"{OPT}/current/venv/bin/interview-grader", "audit", "show", "--data-dir", STATE).stdout
@@ -190,6 +192,17 @@ def test_back_to_the_version_before(device: Booted) -> None:
     assert not device.path("/etc/systemd/system/interview-grader-extra.timer").exists()
     installed = device.run("/share/checkout/setup.sh", "install", "--offline", "/share/bundle").stdout
     assert "nothing was changed" in installed, installed
+
+
+def test_what_a_power_cut_left_to_tidy_is_finished_at_the_next_boot(device: Booted) -> None:
+    """In the sandbox of the unit, from which systemd has to be asked too."""
+    change = {"kind": "rollback", "old": OLD, "new": OLD, "step": "tidy"}
+    device.path(f"{OPT}/changing.json").write_text(json.dumps(change))
+    (device.path(OPT) / "incoming").mkdir()
+    device.path(f"{STATE}/update.json").unlink()
+    device.run("systemctl", "start", "interview-grader-recover.service")
+    assert step_of(device) == "" and not (device.path(OPT) / "incoming").exists()
+    assert outcome(device)["outcome"] == "rolled back", device.journal("-t", "interview-grader-update", "-b")
 
 
 def test_the_installer_waits_for_an_update_and_refuses_where_one_was_cut_off(device: Booted) -> None:

@@ -368,6 +368,33 @@ def test_what_could_not_be_taken_back_stops_no_better_version(device, bad, new):
     assert device.runs() == NEW and device.left_over() == []
 
 
+def test_the_old_version_reads_its_own_board_file_on_the_way_back(folder, key, tmp_path):
+    """The new one's has a setting that the old one does not know."""
+    board = tmp_path / "board.toml"
+    reads = variants.replaced('Path("/usr/lib/interview-grader/board.toml")', f"Path({str(board)!r})")
+    places = (
+        "import shutil, sys\nfrom pathlib import Path\n"
+        "own = Path(__file__).with_name('boards') / 'pc.toml'\n"
+        f"'place' in sys.argv and shutil.copyfile(own, {str(board)!r})\n"
+    )
+    system = {"provisioning/update": lambda _: places}
+    old = make_bundle(tmp_path, key, OLD, {"layers.py": reads}, system=system)
+    edits = {"layers.py": reads, **variants.CRASHES, **variants.MIGRATES, **variants.KNOWS_A_NEW_SETTING}
+    bad = make_bundle(tmp_path, key, BAD, edits, system={**system, **variants.SETS_IT_ON_A_PC})
+    (tmp_path / "device").mkdir()
+    device = Device(tmp_path / "device", key, old)
+    device.settings.update(ACCESS__LOOPBACK="operator", WEB__HOST="127.0.0.1", WEB__REDIRECT_PORT="0")
+    record(device.state, ID)
+    shutil.copyfile(variants.ROOT / "provisioning/boards/pc.toml", board)
+    try:
+        device.start()
+        said_once(device.update(bad), 1, "does not start", f"{OLD} runs as before")
+        assert device.runs() == OLD and device.is_healthy() and device.left_over() == []
+    finally:
+        device.stop()
+    assert ids(device.state) == {ID}
+
+
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
 def test_told_to_stop_while_taking_back(device, bad, number):
     """A shutdown, or Ctrl-C once more: half taken back would be neither version."""

@@ -211,3 +211,28 @@ def test_processes_share_a_log_that_is_put_away(tmp_path: Path) -> None:
         each.join(60)
     verdict = AuditLog(tmp_path).verify()
     assert (verdict.fault, verdict.lines) == ("", 81)
+
+
+def test_the_log_verifies_while_it_rotates(tmp_path: Path) -> None:
+    """`audit verify` and `audit show` beside the service: no line is missed that is there."""
+    context = multiprocessing.get_context("spawn")
+    writer = context.Process(target=_rotate_often, args=(tmp_path,))
+    writer.start()
+    faults, gaps, looks = set(), set(), 0
+    try:
+        while writer.is_alive():
+            verdict = AuditLog(tmp_path).verify()
+            faults.add(verdict.fault)
+            numbers = [entry["n"] for entry in AuditLog(tmp_path).entries()]
+            gaps.add(numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True)
+            looks += 1
+    finally:
+        writer.join(60)
+    assert (faults, gaps) == ({""}, {True}), looks
+    assert AuditLog(tmp_path).verify().lines == 600 and looks > 20
+
+
+def _rotate_often(folder: Path) -> None:
+    log = AuditLog(folder, most_bytes=400)  # three lines a file
+    for _ in range(600):
+        log.append("stop", "operator")

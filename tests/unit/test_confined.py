@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from device import placed as placed_files
 from device.confined import Confined
 
 from tests.machine import ROOT
@@ -69,3 +70,20 @@ def test_a_command_with_files_of_its_callers_sees_them(confined: Confined) -> No
         f"--property={each}" for each in ("ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes")
     }
     assert "--property=ProtectSystem=full" in words
+
+
+def test_a_release_has_its_own_board_files_whatever_release_placed_those_of_the_system(
+    confined: Confined,
+) -> None:
+    boards, placed = confined.release / "provisioning/boards", confined.root / placed_files.BOARD_FILE
+    boards.mkdir(parents=True)
+    (boards / "pc.toml").write_text("")
+    (boards / "pc.conf").write_text("[Service]\nDeviceAllow=/dev/own rw\n")
+    unit = confined.root / placed_files.BOARD_UNIT
+    unit.write_text("[Service]\nDeviceAllow=/dev/other rw\n")
+    assert not any(line.startswith("BindReadOnlyPaths=") for line in confined.sandbox())
+    placed.parent.mkdir(parents=True)
+    placed.write_text("[web]\nnovelty = true\n")
+    found = confined.sandbox()
+    assert "DeviceAllow=/dev/own rw" in found and "DeviceAllow=/dev/other rw" not in found
+    assert found[-1] == f"BindReadOnlyPaths={boards / 'pc.toml'}:{placed}"

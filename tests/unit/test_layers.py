@@ -24,7 +24,8 @@ LEVELS: list[tuple[int, str]] = [
     (0, "cameras engines vision evaluation"),
     (
         0,
-        "values errors notify palette resources environment signals lawful files journal poweroff terminal",
+        "values errors notify palette resources environment signals lawful files journal poweroff terminal "
+        "arguments",
     ),
     (
         1,

@@ -5,14 +5,22 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from device import service
 from device.faults import DeviceError, Refused
+
+from appliance.access.certificate import DeviceCertificate
+from appliance.errors import TooManyTries
+from appliance.web.app import create_app
+from appliance.web.crowd import Crowd
+from appliance.web.server import Server
+from tests.doubles.sites import make_site, served
 
 HEALTHY = json.dumps({"status": "idle"}).encode()
 
@@ -175,3 +183,28 @@ def test_a_service_that_does_not_tell_root_its_state_is_not_healthy(
         status_line["StatusText"] = f"serving {server.url}/"
         server.body = json.dumps({"status": "ok", "error": "log in first"}).encode()
         assert service._fault() == "/api/state: log in first"
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_what_others_on_the_device_take_is_not_taken_from_root(
+    status_line: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, encrypted: bool
+) -> None:
+    """Idle connections and requests of other local users: an update would be taken back for them."""
+    site = make_site(login=True, loopback_is_operator=False, requests_per_s=1)
+    (tmp_path / "local-token").write_text(site.gate.local_token)
+    monkeypatch.setattr(service, "LOCAL_TOKEN", tmp_path / "local-token")
+    tls = DeviceCertificate(tmp_path).current if encrypted else None
+    server = Server(create_app(site), host, 0, max_connections=24, crowd=Crowd(16), tls=tls)
+    with served(server), ExitStack() as others:
+        status_line["StatusText"] = f"serving {server.url}"
+        for _ in range(16):
+            others.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        for _ in range(1000):
+            try:
+                site.gate.rates.take("127.0.0.1")
+            except TooManyTries:
+                break
+        else:
+            raise AssertionError("there is no limit")
+        assert service._fault() == ""
