@@ -128,7 +128,8 @@ class Daemon:
     def _tick(self) -> None:
         appliance, gap_s = self._appliance, self._clock.gap()
         # Time in which the whole process stood still, or got no processor, is no worker's fault.
-        appliance.health.forgive(gap_s.monotonic + self._scheduling.denied_s())
+        denied = self._scheduling.denied()
+        appliance.health.forgive(gap_s.monotonic + denied.process_s, denied.by_thread)
         if gap_s.boot > LONGEST_GAP_S:
             appliance.site.session.require_confirmation(gap_s.boot)
         appliance.health.check_beats()
