@@ -21,9 +21,9 @@ TASKS = Path("/proc/self/task")
 class Denied:
     """Seconds without a processor since the last look.
 
-    `process_s`: for which the process was held up. The longest wait of a thread, times the share of waiting in
-    all that was wanted: a thread that holds a lock and waits to run holds up those that sleep, but one that is
-    late now and then holds up none. `by_thread`: how long each waited itself, by the kernel's number of it.
+    `process_s`: for which the process was held up. The longest wait of a thread, times the share of waiting
+    in all that was wanted: a thread that holds a lock and waits to run holds up those that sleep, but one
+    that is late now and then holds up none. `by_thread`: how long each waited, by the kernel's number of it.
     """
 
     process_s: float
