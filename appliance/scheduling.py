@@ -1,8 +1,8 @@
 """For how long this process was denied a processor that it wanted, as the kernel counts it.
 
-`/proc/self/task/*/schedstat` has for each thread the nanoseconds that it ran and that it waited to run, and how
-often it began to run (proc_pid_schedstat, sched-stats.rst). A wait is counted only once it ends, so that of a
-thread which gets no turn at all is added here. Where a kernel counts nothing, nothing counts as denied.
+`/proc/self/task/*/schedstat` has for each thread the nanoseconds that it ran and that it waited to run, and
+how often it began to run (proc_pid_schedstat, sched-stats.rst). A wait is counted only once it ends, so that
+of a thread which gets no turn at all is added here. Where a kernel counts nothing, nothing counts as denied.
 """
 
 from __future__ import annotations

@@ -255,9 +255,9 @@ def main() -> int:
 
         notify._sender = lambda: send
     if GAP in os.environ:
-        from appliance import daemon
+        from appliance import session
 
-        daemon.LONGEST_GAP_S = float(os.environ[GAP])
+        session.LONGEST_GAP_S = float(os.environ[GAP])
     if BOARD in os.environ:
         strain.SYS, strain.EVERY_S = Path(os.environ[BOARD]), 0.5
     return cli.main()

@@ -664,6 +664,36 @@ def test_after_a_long_sleep_nobody_is_analysed_until_somebody_confirms(rig: Rig)
     assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), again=1)
 
 
+def test_a_gap_is_time_in_which_no_thread_asked(rig: Rig) -> None:
+    rig.session.start("3", "operator")
+    for _ in range(100):
+        rig.now += 60.0
+        rig.session.check_gap()
+    assert rig.session.now.agreed == Agreed(1)
+    rig.now += 60.5
+    rig.session.tick()
+    assert rig.session.now.agreed == Agreed(1, unconfirmed=True)
+    rig.session.again("operator")
+    rig.session.check_gap()
+    assert rig.session.now.agreed == Agreed(1, again=1)
+
+
+def test_people_who_agree_after_a_gap_need_not_confirm(rig: Rig) -> None:
+    rig.now += 3600.0
+    rig.session.start("3", "operator")
+    rig.session.check_gap()
+    assert rig.session.now.agreed == Agreed(1)
+
+
+def test_an_agreement_that_ended_in_a_gap_needs_no_confirmation(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(longest_s=7200.0)
+    rig.session.start("3", "operator")
+    rig.now += 7200.0
+    rig.session.check_gap()
+    rig.session.tick()
+    assert rig.session.state == "idle" and caplog.records == []
+
+
 def test_a_film_sleeps_without_harm() -> None:
     session = make_session("3", needs_agreement=False)
     session.require_confirmation(61.0)
