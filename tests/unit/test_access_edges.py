@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from datetime import datetime, timedelta, timezone
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from pydantic import BaseModel
 
 from appliance.access import passwords
-from appliance.access.accounts import Accounts
+from appliance.access.accounts import CODE_ALPHABET, Accounts, tidy_code
 from appliance.access.certificate import RENEW, DeviceCertificate, _ends, own_addresses, own_names
 from appliance.access.clock import ForwardClock
 from appliance.access.cookies import Cookies, Login
@@ -52,6 +53,12 @@ def test_logins_that_end_at_the_same_moment_both_end(tmp_path: Path, monkeypatch
         accounts.end_login(login, 3600.0)
     assert accounts.role_of("operator", epoch, "one") == ""
     assert accounts.role_of("operator", epoch, "other") == ""
+
+
+def test_a_first_code_has_sixty_bits(tmp_path: Path) -> None:
+    code = tidy_code(Accounts(tmp_path, Passwords(memory_kib=8, passes=1)).new_first_code())
+    assert len(code) * math.log2(len(CODE_ALPHABET)) == 60.0
+    assert set(code) <= set(CODE_ALPHABET)
 
 
 @pytest.mark.parametrize(

@@ -385,7 +385,30 @@ def test_only_a_session_is_recorded(rig: Rig, state: str) -> None:
     assert rig.session.state == state
 
 
+def test_when_the_appliance_stops_a_film_just_ends() -> None:
+    rig = Rig(needs_agreement=False)
+    rig.session.close()
+    assert (rig.session.state, rig.diary.told) == ("live", [])
+
+
 # --- withdrawing, and the person's link ---
+
+
+@pytest.mark.parametrize("erased", [True, False])
+def test_the_log_says_whether_a_withdrawal_erased(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, erased: bool
+) -> None:
+    rig.session.start("3", "operator")
+    id = rig.session.id
+
+    def refuse(id: str) -> None:
+        raise StoreError("the file may only be read")
+
+    if not erased:
+        monkeypatch.setattr(rig.records, "erase", refuse)
+    with contextlib.nullcontext() if erased else pytest.raises(StoreError):
+        rig.session.withdraw("link")
+    assert rig.diary.details[-1] == {"session": id, "erased": erased}
 
 
 def test_withdrawing_ends_the_session_and_erases_it(rig: Rig) -> None:
