@@ -15,7 +15,7 @@ kills: ## kill a recording 200 times and look what is left (needs one ./setup.sh
 	@KILLS=200 .venv/bin/python -m pytest -q tests/appliance/test_power_cut.py
 
 damage: ## damage the records 300 times by chance, and start on each (needs one ./setup.sh test before)
-	@DAMAGES=300 .venv/bin/python -m pytest -q -k damage tests/unit/test_store_damage.py tests/appliance/test_damaged_records.py
+	@DAMAGES=300 .venv/bin/python -m pytest -q -k any_damage tests/unit/test_store_damage.py tests/appliance/test_damaged_records.py
 
 soak: ## two hours of viewers and sessions: memory, threads and descriptors must stay flat (ARGS="--seconds 600")
 	@.venv/bin/python -m tests.soak $(ARGS)
