@@ -89,11 +89,13 @@ def test_the_pose_of_a_face_unlike_the_mean_one_is_that_of_the_nearest_turn(seed
     ("width", "height", "steps"),
     [
         (50, 45, [((20, 30), cv2.INTER_LINEAR), ((10, 15), cv2.INTER_AREA)]),  # large: coarsely first
+        (25, 45, [((20, 30), cv2.INTER_LINEAR), ((10, 15), cv2.INTER_AREA)]),
         (20, 45, [((10, 15), cv2.INTER_AREA)]),  # not wide enough for that
         (50, 30, [((10, 15), cv2.INTER_AREA)]),  # not high enough
         (20, 30, [((10, 15), cv2.INTER_AREA)]),
         (11, 16, [((10, 15), cv2.INTER_AREA)]),
         (5, 7, [((10, 15), cv2.INTER_LINEAR)]),  # enlarged
+        (10, 14, [((10, 15), cv2.INTER_LINEAR)]),
     ],
 )
 def test_a_picture_is_averaged_and_only_a_large_one_coarsely_first(
@@ -114,6 +116,19 @@ def test_a_body_of_less_than_four_pixels_shows_nothing(columns: int, rows: int, 
     picture = np.random.default_rng(8).uniform(0, 255, (40, 40)).astype(np.float32)
     view = View(picture, 1.0, picture, clear=Box(0.0, 0.0, 10.0 + columns, 10.0 + rows))
     assert (body_change(view, face) is not None) is seen
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "seen"), [(6, 25, True), (6, 24, False), (30, 5, True), (29, 5, False)]
+)
+def test_a_body_of_which_less_than_a_fifth_is_in_the_picture_is_not_seen(
+    columns: int, rows: int, seen: bool
+) -> None:
+    face = Box(20.0, 9.0, 10.0, 10.0)  # its body: 30 by 25 pixels from (10, 20)
+    picture = np.random.default_rng(8).uniform(0, 255, (60, 60)).astype(np.float32)
+    view = View(picture, 1.0, picture, clear=Box(0.0, 0.0, 10.0 + columns, 20.0 + rows))
+    assert (body_change(view, face) is not None) is seen
+    assert body_change(View(picture, 1.0, None, view.clear), face) is None
 
 
 class OneThing:
