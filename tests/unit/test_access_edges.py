@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import socket
 import time
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -172,6 +174,22 @@ def test_a_use_that_cannot_be_noted_is_tried_once_an_hour(
         assert tokens.find(secret) == ("backup", "viewer")
         warnings.append(len(caplog.records))
     assert warnings == [1, 1, 2]
+
+
+def test_a_token_that_is_revoked_while_its_use_is_noted_stays_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = Tokens(tmp_path)
+    secret = tokens.create("backup", "viewer")
+    changed = tokens._file.changed
+
+    def revoked_first() -> AbstractContextManager[Any]:
+        Tokens(tmp_path).revoke("backup")
+        return changed()
+
+    monkeypatch.setattr(tokens._file, "changed", revoked_first)
+    assert tokens.find(secret) == ("backup", "viewer"), "it was good when it was shown"
+    assert tokens.all() == {} and tokens.find(secret) is None
 
 
 def test_the_addresses_of_the_device_are_those_it_sends_from_and_those_of_its_name(
