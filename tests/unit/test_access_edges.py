@@ -141,6 +141,17 @@ def test_a_change_that_fails_changes_nothing_in_memory_either(tmp_path: Path) ->
     assert PrivateFile(file.path, Book).read() == file.read()
 
 
+def test_only_a_damaged_file_is_set_aside_and_its_new_name_is_told(tmp_path: Path) -> None:
+    file = PrivateFile(tmp_path / "book.json", Book)
+    assert file.set_aside() is None
+    with file.changed() as book:
+        book.names["kept"] = 1
+    assert file.set_aside() is None
+    file.path.write_text("{")
+    aside = file.set_aside()
+    assert aside is not None and aside.read_text() == "{" and not file.path.exists()
+
+
 def test_the_last_use_of_a_token_is_noted_once_an_hour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
