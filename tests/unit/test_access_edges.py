@@ -210,7 +210,8 @@ def test_the_addresses_of_the_device_are_those_it_sends_from_and_those_of_its_na
         """A socket of a device that has an address of each kind."""
 
         def __init__(self, family: int, kind: int) -> None:
-            self._name = ("192.0.2.7", 4321) if family == socket.AF_INET else ("2001:db8::7", 4321, 0, 0)
+            self._own = "192.0.2.7" if family == socket.AF_INET else "2001:db8::7"
+            self._name = "0.0.0.0", 0
 
         def __enter__(self) -> Sending:
             return self
@@ -219,9 +220,9 @@ def test_the_addresses_of_the_device_are_those_it_sends_from_and_those_of_its_na
             """Nothing is open."""
 
         def connect(self, to: tuple[str, int]) -> None:
-            """A way there is always."""
+            self._name = self._own, 4321
 
-        def getsockname(self) -> tuple[object, ...]:
+        def getsockname(self) -> tuple[str, int]:
             return self._name
 
     named = [("192.0.2.8", 0), ("fe80::1%eth0", 0, 0, 2), ("192.0.2.7", 0)]
