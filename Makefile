@@ -1,6 +1,6 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check test release latest man kills soak watch wear system system-vm system-arm64 run bench models
+.PHONY: help check test release latest man kills damage soak watch wear system system-vm system-arm64 run bench models
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -13,6 +13,9 @@ test: ## set up what the tests need, then check and run all of them
 
 kills: ## kill a recording 200 times and look what is left (needs one ./setup.sh test before)
 	@KILLS=200 .venv/bin/python -m pytest -q tests/appliance/test_power_cut.py
+
+damage: ## damage the records 300 times by chance, and start on each (needs one ./setup.sh test before)
+	@DAMAGES=300 .venv/bin/python -m pytest -q -k any_damage tests/unit/test_store_damage.py tests/appliance/test_damaged_records.py
 
 soak: ## two hours of viewers and sessions: memory, threads and descriptors must stay flat (ARGS="--seconds 600")
 	@.venv/bin/python -m tests.soak $(ARGS)

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from appliance.access.local_token import publish
@@ -19,7 +18,6 @@ from appliance.errors import WorkerStuck
 from appliance.notify import Notifier
 from appliance.scheduling import Scheduling
 from appliance.selfcheck import PATIENCE, SelfCheck, give_up
-from appliance.standing import since_boot
 from appliance.strain import Strain
 from appliance.web.listener import network_url
 from appliance.web.server import Server
@@ -33,35 +31,20 @@ STOP_S = 5.0
 
 _SERVERS_S, _REMIND_S = 2.0, 600.0
 
-
-LONGEST_GAP_S = 60.0
-"""After a gap of this many seconds, asleep or stopped, people must confirm who is in view."""
-
 DISK_S = 20.0
 """A slow card gets so much more time at the stop for what is still to be written."""
-
-
-@dataclass(frozen=True)
-class Gap:
-    """How much later than it should have been a tick came, in seconds by two clocks."""
-
-    monotonic: float = 0.0
-    boot: float = 0.0
-    """Sleep included."""
 
 
 class TickClock:
     """Notices that the process stood still. Belongs to one thread."""
 
     def __init__(self) -> None:
-        self._seen = time.monotonic(), since_boot()
+        self._seen = time.monotonic()
 
-    def gap(self) -> Gap:
-        """How late this tick is, after the last one."""
-        before, now = self._seen, (time.monotonic(), since_boot())
-        self._seen = now
-        late = [max(0.0, after - at - TICK_S) for at, after in zip(before, now, strict=True)]
-        return Gap(*late)
+    def gap_s(self) -> float:
+        """How many seconds later than it should have been this tick comes, after the last one."""
+        before, self._seen = self._seen, time.monotonic()
+        return max(0.0, self._seen - before - TICK_S)
 
 
 class Daemon:
@@ -98,7 +81,7 @@ class Daemon:
             self._say_how()
             announce(self._url)
             self._notifier.ready(f"serving {self._url}")
-            self._clock.gap()  # what came before was no tick
+            self._clock.gap_s()  # what came before was no tick
             self._watch()
         finally:
             self._stop_all(listeners)
@@ -126,11 +109,10 @@ class Daemon:
                 give_up()
 
     def _tick(self) -> None:
-        appliance, gap_s = self._appliance, self._clock.gap()
+        appliance, gap_s = self._appliance, self._clock.gap_s()
         # Time in which the whole process stood still, or got no processor, is no worker's fault.
-        appliance.health.forgive(gap_s.monotonic + self._scheduling.denied_s())
-        if gap_s.boot > LONGEST_GAP_S:
-            appliance.site.session.require_confirmation(gap_s.boot)
+        denied = self._scheduling.denied()
+        appliance.health.forgive(gap_s + denied.process_s, denied.by_thread)
         appliance.health.check_beats()
         for server in appliance.servers:
             server.check_moving()

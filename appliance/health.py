@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from appliance.errors import WorkerStuck
 from appliance.values import Frame
@@ -50,12 +51,22 @@ class Rate:
         return (len(recent) - 1) / (recent[-1] - recent[0])
 
 
+@dataclass(frozen=True)
+class _Beat:
+    """When a worker promised to beat again within `limit_s` seconds, in what stage, and in which thread."""
+
+    at: float
+    limit_s: float
+    stage: str
+    thread: int
+
+
 class Health:
     """Gathers what every part reports; all methods may be called from any thread."""
 
     def __init__(self, backend: str) -> None:
         self._lock = threading.Lock()
-        self._beats: dict[str, tuple[float, float, str]] = {}
+        self._beats: dict[str, _Beat] = {}
         self._camera = CameraStatus(backend, since=time.time())
         self._frame: tuple[int, float, int, int] | None = None
         self._records = "ok"
@@ -72,14 +83,18 @@ class Health:
     def beat(self, worker: str, limit_s: float, stage: str = "") -> None:
         """The worker begins a step and promises the next beat within `limit_s` seconds."""
         with self._lock:
-            self._beats[worker] = (time.monotonic(), limit_s, stage)
+            self._beats[worker] = _Beat(time.monotonic(), limit_s, stage, threading.get_native_id())
 
-    def forgive(self, seconds: float) -> None:
-        """These seconds do not count for any worker: none could run in them."""
+    def forgive(self, seconds: float, denied: Mapping[int, float] | None = None) -> None:
+        """These seconds do not count for any worker: none could run in them.
+
+        `denied`: by the kernel's number of a thread, for how many seconds that thread could not run.
+        """
         now = time.monotonic()
         with self._lock:
-            for worker, (at, limit_s, stage) in self._beats.items():
-                self._beats[worker] = (min(at + seconds, now), limit_s, stage)
+            for worker, beat in self._beats.items():
+                forgiven = max(seconds, (denied or {}).get(beat.thread, 0.0))
+                self._beats[worker] = replace(beat, at=min(beat.at + forgiven, now))
 
     def forget(self, worker: str) -> None:
         """The worker has ended; it owes no more beats."""
@@ -91,11 +106,11 @@ class Health:
         now = time.monotonic()
         with self._lock:
             beats = dict(self._beats)
-        for worker, (at, limit_s, stage) in beats.items():
-            if now - at > limit_s:
-                during = f" in {stage}" if stage else ""
+        for worker, beat in beats.items():
+            if now - beat.at > beat.limit_s:
+                during = f" in {beat.stage}" if beat.stage else ""
                 raise WorkerStuck(
-                    f"{worker} has not moved for {now - at:.1f} s{during} (limit {limit_s:g} s)"
+                    f"{worker} has not moved for {now - beat.at:.1f} s{during} (limit {beat.limit_s:g} s)"
                 )
 
     # --- camera ---

@@ -181,6 +181,7 @@ class Vision:
         """One frame, or half a second without any."""
         before = self._seen
         frame, self._seen = self._frames.take(before, WAIT_S)
+        self._session.check_gap()  # after the wait, in which the device may have slept
         now = self._session.now
         if now.sitting is None:
             self._readings.clear()

@@ -37,6 +37,9 @@ from appliance.values import Agreed, Box, Sitting
 
 log = logging.getLogger("appliance.session")
 
+LONGEST_GAP_S = 60.0
+"""After a gap of more seconds, asleep or stopped, people must confirm who is in view."""
+
 ANSWER_S = 2.0
 """The longest wait of the answer to Stop for its end to be written, so that the next request finds it."""
 
@@ -71,6 +74,7 @@ class Session:
         self._ends = self._record_ends = 0
         self.terms, self.needs_agreement = terms, needs_agreement
         self._source, self._clock, self._longest_s = source, clock, longest_s
+        self._ran_at = clock()
         self._aim_time = AimTime()
         self._changed = threading.Condition()
         """Guards the state; held only for a moment, never while the disk works."""
@@ -196,6 +200,17 @@ class Session:
                 with begin():
                     self._agree(again=again, unconfirmed=False)
 
+    def check_gap(self) -> None:
+        """Threads call it all the time; after a long gap in which none did, people must confirm.
+
+        Called for each frame before it is judged, so that none from after a gap is analysed unconfirmed.
+        """
+        with self._changed:
+            now = self._clock()
+            gap_s, self._ran_at = now - self._ran_at, now
+            if gap_s > LONGEST_GAP_S:
+                self.require_confirmation(gap_s)
+
     def require_confirmation(self, gap_s: float) -> None:
         """After a sleep of `gap_s` seconds no one is analysed until the operator confirms, with `again`."""
         with self._changed:
@@ -287,6 +302,7 @@ class Session:
         with self._changed:
             if self._is_over(self._standing):
                 self._end(self._standing, "timer")
+            self.check_gap()
         self._writer.start()
 
     def close(self) -> None:

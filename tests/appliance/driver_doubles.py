@@ -6,7 +6,9 @@ file, one word a line, so that a test can see the order of things across parts.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -41,6 +43,9 @@ FED = "TEST_FED"
 
 GAP = "TEST_GAP_S"
 """Environment variable: after so many seconds in which nothing ran, people confirm who is there."""
+
+STARVE = "TEST_STARVE"
+"""Environment variable: a file; once it exists, vision gets no processor for so many seconds as it says."""
 
 FPS = 20.0
 MARK = 64
@@ -144,10 +149,25 @@ class Counting(TFLite):
 
     def run(self, tensor: Tensor) -> list[Tensor]:
         note(self._note.record, "inference")
+        if (order := Path(os.environ.get(STARVE, "none"))).exists():
+            seconds = float(order.read_text())
+            order.unlink()
+            starve(seconds)
         if self._runs == self._note.hangs_after:
             time.sleep(3600)
         self._runs += 1
         return super().run(np.asarray(tensor))
+
+
+def starve(seconds: float) -> None:
+    """Compute in this thread on a processor that 40 busy loops have for so many seconds."""
+    core = {max(os.sched_getaffinity(0))}
+    os.sched_setaffinity(0, core)
+    spin = f"import time\nend = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass"
+    for _ in range(40):  # of the same session: a kernel may share the processors out by session first
+        subprocess.Popen([sys.executable, "-c", spin])
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 500_000)  # without the interpreter's lock: only vision waits
 
 
 class Lamps:
@@ -235,9 +255,9 @@ def main() -> int:
 
         notify._sender = lambda: send
     if GAP in os.environ:
-        from appliance import daemon
+        from appliance import session
 
-        daemon.LONGEST_GAP_S = float(os.environ[GAP])
+        session.LONGEST_GAP_S = float(os.environ[GAP])
     if BOARD in os.environ:
         strain.SYS, strain.EVERY_S = Path(os.environ[BOARD]), 0.5
     return cli.main()

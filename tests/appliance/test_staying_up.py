@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.appliance.driver import DOUBLES, Daemon, running, until
-from tests.appliance.driver_doubles import FED, GAP, LIMIT, SYNC, noting
+from tests.appliance.driver_doubles import FED, GAP, LIMIT, STARVE, SYNC, noting
 
 SYNC_S = 2.0
 STILL_S = 6.0
@@ -75,6 +75,28 @@ def test_threads_that_all_stood_still_are_not_at_fault(tmp_path: Path) -> None:
         until(lambda: len(fed(tmp_path)) > times + 4, 30, "it goes on")
         assert daemon.state()["state"] == "live"
         assert daemon.log_lines("ERROR") == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel counts no waiting")
+def test_vision_without_a_processor_ends_nothing(tmp_path: Path) -> None:
+    notes, order = tmp_path / "record", tmp_path / "starve"
+    environment = {LIMIT: "3", STARVE: str(order)}
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES, environment=environment) as daemon:
+        daemon.start_session()
+        until(lambda: (daemon.state()["reading"] or {}).get("faces"), 20, "a face")
+        order.write_text("10")
+        until(lambda: not order.exists(), 20, "vision has begun")
+        began, before = time.monotonic(), notes.read_text().count("inference")
+
+        def read_again() -> bool:
+            assert daemon.process.poll() is None, daemon.log
+            return notes.read_text().count("inference") > before + 20
+
+        until(read_again, 40, "frames are read again")
+        assert time.monotonic() - began > 6, "or it was not starved"
+        assert daemon.state()["state"] == "live"
+        assert daemon.log_lines("ERROR") == []
+        assert notes.read_text().split().count("open") == 1
 
 
 def test_after_a_long_gap_nobody_is_read_until_somebody_confirms(tmp_path: Path) -> None:

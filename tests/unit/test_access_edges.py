@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import math
+import socket
 import time
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from pydantic import BaseModel
 
 from appliance.access import passwords
-from appliance.access.accounts import Accounts
-from appliance.access.certificate import DeviceCertificate, own_names
+from appliance.access.accounts import CODE_ALPHABET, Accounts, tidy_code
+from appliance.access.certificate import RENEW, DeviceCertificate, _ends, own_addresses, own_names
+from appliance.access.clock import ForwardClock
 from appliance.access.cookies import Cookies, Login
+from appliance.access.files import PrivateFile
 from appliance.access.limits import FREE_TRIES, MOST_ADDRESSES, Rates, Tries
 from appliance.access.passwords import LONGEST, SHORTEST, Passwords
 from appliance.access.tokens import Tokens
-from appliance.errors import AccessError, TooManyTries
+from appliance.errors import AccessError, StoreError, TooManyTries
 from tests.machine import ROOT
 
 HERE = "192.0.2.7"
+
+
+class SetClock(ForwardClock):
+    """A clock that a test sets."""
+
+    at = 1_795_000_000.0
+
+    def now(self) -> float:
+        return self.at
 
 
 def made(folder: Path) -> x509.Certificate:
@@ -39,6 +55,12 @@ def test_logins_that_end_at_the_same_moment_both_end(tmp_path: Path, monkeypatch
         accounts.end_login(login, 3600.0)
     assert accounts.role_of("operator", epoch, "one") == ""
     assert accounts.role_of("operator", epoch, "other") == ""
+
+
+def test_a_first_code_has_sixty_bits(tmp_path: Path) -> None:
+    code = tidy_code(Accounts(tmp_path, Passwords(memory_kib=8, passes=1)).new_first_code())
+    assert len(code) * math.log2(len(CODE_ALPHABET)) == 60.0
+    assert set(code) <= set(CODE_ALPHABET)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +105,137 @@ def test_a_hundred_tokens_are_the_limit(tmp_path: Path) -> None:
         tokens.create("one-more", "viewer")
 
 
-@pytest.mark.parametrize(("age_s", "due"), [(59.0, False), (61.0, True)])
-def test_a_cookie_is_renewed_after_a_minute(age_s: float, due: bool) -> None:
-    assert Cookies(b"k" * 32, 3600.0).is_due(Login("anna", "e", "i", 0.0, age_s)) is due
+@pytest.mark.parametrize(
+    ("idle_s", "age_s", "due"),
+    [(3600.0, 60.0, False), (3600.0, 61.0, True), (100.0, 10.0, False), (100.0, 10.5, True)],
+)
+def test_a_cookie_is_renewed_after_a_minute_or_a_tenth_of_the_idle_time(
+    idle_s: float, age_s: float, due: bool
+) -> None:
+    assert Cookies(b"k" * 32, idle_s).is_due(Login("anna", "e", "i", 0.0, age_s)) is due
+
+
+@pytest.mark.parametrize(("age_s", "valid"), [(-0.5, False), (0.0, True), (600.0, True), (600.5, False)])
+def test_a_cookie_is_valid_from_its_making_to_the_end_of_the_idle_time(age_s: float, valid: bool) -> None:
+    clock = SetClock()
+    cookies = Cookies(b"k" * 32, 600.0, clock=clock)
+    text = cookies.text(cookies.begin("anna", "e"))
+    clock.at += age_s
+    assert (cookies.read(text) is not None) is valid
+
+
+class Book(BaseModel):
+    """What a private file may hold."""
+
+    names: dict[str, int] = {}
+
+
+def test_a_change_that_fails_changes_nothing_in_memory_either(tmp_path: Path) -> None:
+    file = PrivateFile(tmp_path / "book.json", Book)
+    with file.changed() as book:
+        book.names["kept"] = 1
+    with pytest.raises(RuntimeError), file.changed() as book:
+        book.names["lost"] = 2
+        raise RuntimeError
+    assert file.read().names == {"kept": 1}
+    assert PrivateFile(file.path, Book).read() == file.read()
+
+
+def test_only_a_damaged_file_is_set_aside_and_its_new_name_is_told(tmp_path: Path) -> None:
+    file = PrivateFile(tmp_path / "book.json", Book)
+    assert file.set_aside() is None
+    with file.changed() as book:
+        book.names["kept"] = 1
+    assert file.set_aside() is None
+    file.path.write_text("{")
+    aside = file.set_aside()
+    assert aside is not None and aside.read_text() == "{" and not file.path.exists()
+
+
+def test_the_last_use_of_a_token_is_noted_once_an_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_795_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    tokens = Tokens(tmp_path)
+    secret = tokens.create("backup", "viewer")
+    seen = []
+    for later_s in (0.0, 3599.0, 1.0, 3599.0, -8000.0):
+        now[0] += later_s
+        assert tokens.find(secret) == ("backup", "viewer")
+        seen.append(tokens.all()["backup"].used - 1_795_000_000.0)
+    assert seen == [0.0, 0.0, 3600.0, 3600.0, -801.0], "also when the clock was set back by more"
+
+
+def test_a_use_that_cannot_be_noted_is_tried_once_an_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [1_795_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    tokens = Tokens(tmp_path)
+    secret = tokens.create("backup", "viewer")
+
+    def full(path: Path, content: bytes) -> None:
+        raise StoreError("no space is left")
+
+    monkeypatch.setattr("appliance.access.files.write_private", full)
+    warnings = []
+    for later_s in (0.0, 3599.0, 1.0):
+        now[0] += later_s
+        assert tokens.find(secret) == ("backup", "viewer")
+        warnings.append(len(caplog.records))
+    assert warnings == [1, 1, 2]
+
+
+def test_a_token_that_is_revoked_while_its_use_is_noted_stays_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = Tokens(tmp_path)
+    secret = tokens.create("backup", "viewer")
+    changed = tokens._file.changed
+
+    def revoked_first() -> AbstractContextManager[Any]:
+        Tokens(tmp_path).revoke("backup")
+        return changed()
+
+    monkeypatch.setattr(tokens._file, "changed", revoked_first)
+    assert tokens.find(secret) == ("backup", "viewer"), "it was good when it was shown"
+    assert tokens.all() == {} and tokens.find(secret) is None
+
+
+def test_the_addresses_of_the_device_are_those_it_sends_from_and_those_of_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Sending:
+        """A socket of a device that has an address of each kind."""
+
+        def __init__(self, family: int, kind: int) -> None:
+            self._own = "192.0.2.7" if family == socket.AF_INET else "2001:db8::7"
+            self._name = "0.0.0.0", 0
+
+        def __enter__(self) -> Sending:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            """Nothing is open."""
+
+        def connect(self, to: tuple[str, int]) -> None:
+            self._name = self._own, 4321
+
+        def getsockname(self) -> tuple[str, int]:
+            return self._name
+
+    named = [("192.0.2.8", 0), ("fe80::1%eth0", 0, 0, 2), ("192.0.2.7", 0)]
+    monkeypatch.setattr(socket, "socket", Sending)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [(0, 0, 0, "", name) for name in named])
+    found = [str(address) for address in own_addresses()]
+    assert sorted(found) == sorted(["127.0.0.1", "::1", "192.0.2.7", "2001:db8::7", "192.0.2.8"])
+
+
+def test_a_certificate_is_renewed_when_the_time_for_it_is_over(tmp_path: Path) -> None:
+    certificate = made(tmp_path)
+    due = certificate.not_valid_after_utc - RENEW
+    assert not _ends(certificate, due) and _ends(certificate, due + timedelta(seconds=1))
 
 
 def test_a_browser_whose_clock_is_some_hours_behind_takes_the_certificate(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -76,6 +77,22 @@ def test_time_in_which_nobody_could_move_counts_for_nobody(health: Health, clock
     health.forget("vision")
     clock.now += 10.0
     with pytest.raises(WorkerStuck, match=r"^capture .*15\.5 s"):
+        health.check_beats()
+
+
+def test_what_a_thread_was_denied_counts_for_its_worker_alone(health: Health, clock: Clock) -> None:
+    health.beat("vision", 10.0)
+    other = threading.Thread(target=health.beat, args=("capture", 15.0))
+    other.start()
+    other.join()
+    clock.now += 20.0
+    health.forgive(1.0, {threading.get_native_id(): 12.0})
+    with pytest.raises(WorkerStuck, match=r"^capture .*19\.0 s"):
+        health.check_beats()
+    health.forget("capture")
+    health.check_beats()
+    clock.now += 2.5
+    with pytest.raises(WorkerStuck, match=r"^vision .*10\.5 s"):
         health.check_beats()
 
 

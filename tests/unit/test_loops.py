@@ -337,6 +337,8 @@ class PipelineDouble:
     """Reads nobody, and keeps what it was asked for."""
 
     def __init__(self) -> None:
+        self.agreed: Agreed | None = None
+        self.bounds: list[Agreed | None] = []
         self.read_frames: list[int] = []
         self.skipped: list[int] = []
         self.resets = 0
@@ -344,6 +346,7 @@ class PipelineDouble:
 
     def read(self, of: Frame, skipped: int = 0) -> Reading:
         self.read_frames.append(of.number)
+        self.bounds.append(self.agreed)
         self.skipped.append(skipped)
         if callable(self.during):
             self.during()
@@ -364,7 +367,8 @@ class Eye:
 
     def __init__(self) -> None:
         self.pipeline = PipelineDouble()
-        self.session = make_session("1", needs_agreement=True)
+        self.slept_s = 0.0
+        self.session = make_session("1", clock=lambda: time.monotonic() + self.slept_s)
         self.frames: Slot[Frame] = Slot()
         self.readings: Slot[Reading] = Slot()
         self.health = Health("usb")
@@ -429,6 +433,43 @@ def test_everybody_is_forgotten_with_a_new_agreement(eye: Eye) -> None:
     eye.see(6, 2)
     assert eye.pipeline.resets == resets + 1
     assert eye.pipeline.skipped[-1] == 0, "what was dropped belongs to the other agreement"
+
+
+@pytest.mark.parametrize("asleep", ["before the next frame", "while one is read", "while one is awaited"])
+def test_no_frame_from_after_a_long_sleep_is_analysed_unconfirmed(
+    eye: Eye, monkeypatch: pytest.MonkeyPatch, asleep: str
+) -> None:
+    def sleep() -> None:
+        eye.slept_s += 61.0
+        eye.pipeline.during = None
+
+    eye.session.start("1", "operator")
+    eye.see(1, 1)
+    if asleep == "before the next frame":
+        sleep()
+    elif asleep == "while one is read":
+        eye.pipeline.during = sleep
+    else:
+        take = eye.frames.take
+
+        def awaited(seen: int, timeout: float) -> tuple[Frame | None, int]:
+            monkeypatch.setattr(eye.frames, "take", take)
+            sleep()
+            eye.frames.put(frame(2, agreement=1))
+            return take(seen, timeout)
+
+        monkeypatch.setattr(eye.frames, "take", awaited)
+    eye.see(2, 1)
+    eye.see(3, 1)
+    assert eye.pipeline.read_frames[-1] == 3
+    unconfirmed = {
+        number: bool(agreed and agreed.unconfirmed)
+        for number, agreed in zip(eye.pipeline.read_frames, eye.pipeline.bounds, strict=True)
+    }
+    assert unconfirmed == {1: False, 2: asleep != "while one is read", 3: True}
+    eye.session.again("operator")
+    eye.see(4, 1)
+    assert eye.pipeline.bounds[-1] == Agreed(1, again=1)
 
 
 def test_readings_are_gone_after_the_agreement_ended(eye: Eye) -> None:

@@ -391,7 +391,30 @@ def test_only_a_session_is_recorded(rig: Rig, state: str) -> None:
     assert rig.session.state == state
 
 
+def test_when_the_appliance_stops_a_film_just_ends() -> None:
+    rig = Rig(needs_agreement=False)
+    rig.session.close()
+    assert (rig.session.state, rig.diary.told) == ("live", [])
+
+
 # --- withdrawing, and the person's link ---
+
+
+@pytest.mark.parametrize("erased", [True, False])
+def test_the_log_says_whether_a_withdrawal_erased(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, erased: bool
+) -> None:
+    rig.session.start("3", "operator")
+    id = rig.session.id
+
+    def refuse(id: str) -> None:
+        raise StoreError("the file may only be read")
+
+    if not erased:
+        monkeypatch.setattr(rig.records, "erase", refuse)
+    with contextlib.nullcontext() if erased else pytest.raises(StoreError):
+        rig.session.withdraw("link")
+    assert rig.diary.details[-1] == {"session": id, "erased": erased}
 
 
 def test_withdrawing_ends_the_session_and_erases_it(rig: Rig) -> None:
@@ -668,6 +691,36 @@ def test_after_a_long_sleep_nobody_is_analysed_until_somebody_confirms(rig: Rig)
     assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), unconfirmed=True)
     rig.session.again("operator")
     assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), again=1)
+
+
+def test_a_gap_is_time_in_which_no_thread_asked(rig: Rig) -> None:
+    rig.session.start("3", "operator")
+    for _ in range(100):
+        rig.now += 60.0
+        rig.session.check_gap()
+    assert rig.session.now.agreed == Agreed(1)
+    rig.now += 60.5
+    rig.session.tick()
+    assert rig.session.now.agreed == Agreed(1, unconfirmed=True)
+    rig.session.again("operator")
+    rig.session.check_gap()
+    assert rig.session.now.agreed == Agreed(1, again=1)
+
+
+def test_people_who_agree_after_a_gap_need_not_confirm(rig: Rig) -> None:
+    rig.now += 3600.0
+    rig.session.start("3", "operator")
+    rig.session.check_gap()
+    assert rig.session.now.agreed == Agreed(1)
+
+
+def test_an_agreement_that_ended_in_a_gap_needs_no_confirmation(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(longest_s=7200.0)
+    rig.session.start("3", "operator")
+    rig.now += 7200.0
+    rig.session.check_gap()
+    rig.session.tick()
+    assert rig.session.state == "idle" and caplog.records == []
 
 
 def test_a_film_sleeps_without_harm() -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from appliance.values import Box, Face
+from appliance.values import Box, Face, Image
+from appliance.vision.blazeface import shrink
+from appliance.vision.body import body_change
 from appliance.vision.camera_shift import camera_shift
 from appliance.vision.emotion import softmax
+from appliance.vision.follow import Follow
 from appliance.vision.history import History
 from appliance.vision.pose import MEAN_FACE, pose_of
 from appliance.vision.suppression import weighted_suppression
 from appliance.vision.tracker import Tracker
+from appliance.vision.view import View
 from tests.doubles.parts import face
 
 
@@ -78,3 +83,75 @@ def test_the_pose_of_a_face_unlike_the_mean_one_is_that_of_the_nearest_turn(seed
     assert found is not None
     wanted = np.degrees([yaw, pitch, roll]).tolist()
     assert [found.yaw, found.pitch, found.roll] == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "steps"),
+    [
+        (50, 45, [((20, 30), cv2.INTER_LINEAR), ((10, 15), cv2.INTER_AREA)]),  # large: coarsely first
+        (25, 45, [((20, 30), cv2.INTER_LINEAR), ((10, 15), cv2.INTER_AREA)]),
+        (20, 45, [((10, 15), cv2.INTER_AREA)]),  # not wide enough for that
+        (50, 30, [((10, 15), cv2.INTER_AREA)]),  # not high enough
+        (20, 30, [((10, 15), cv2.INTER_AREA)]),
+        (11, 16, [((10, 15), cv2.INTER_AREA)]),
+        (5, 7, [((10, 15), cv2.INTER_LINEAR)]),  # enlarged
+        (10, 14, [((10, 15), cv2.INTER_LINEAR)]),
+    ],
+)
+def test_a_picture_is_averaged_and_only_a_large_one_coarsely_first(
+    width: int, height: int, steps: list[tuple[tuple[int, int], int]]
+) -> None:
+    image = np.random.default_rng(7).integers(0, 255, (height, width, 3), np.uint8)
+    expected = image
+    for size, method in steps:
+        expected = np.asarray(cv2.resize(expected, size, interpolation=method), np.uint8)
+    assert np.array_equal(shrink(image, (10, 15)), expected)
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "seen"), [(4, 5, True), (6, 4, True), (3, 5, False), (6, 3, False), (4, 4, True)]
+)
+def test_a_body_of_less_than_four_pixels_shows_nothing(columns: int, rows: int, seen: bool) -> None:
+    face = Box(12.0, 7.8, 2.0, 2.0)  # its body: 6 by 5 pixels from (10, 10)
+    picture = np.random.default_rng(8).uniform(0, 255, (40, 40)).astype(np.float32)
+    view = View(picture, 1.0, picture, clear=Box(0.0, 0.0, 10.0 + columns, 10.0 + rows))
+    assert (body_change(view, face) is not None) is seen
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "seen"), [(6, 25, True), (6, 24, False), (30, 5, True), (29, 5, False)]
+)
+def test_a_body_of_which_less_than_a_fifth_is_in_the_picture_is_not_seen(
+    columns: int, rows: int, seen: bool
+) -> None:
+    face = Box(20.0, 9.0, 10.0, 10.0)  # its body: 30 by 25 pixels from (10, 20)
+    picture = np.random.default_rng(8).uniform(0, 255, (60, 60)).astype(np.float32)
+    view = View(picture, 1.0, picture, clear=Box(0.0, 0.0, 10.0 + columns, 20.0 + rows))
+    assert (body_change(view, face) is not None) is seen
+    assert body_change(View(picture, 1.0, None, view.clear), face) is None
+
+
+class OneThing:
+    """Detectors of which one sees a face where there is a thing."""
+
+    threshold = 0.5
+
+    def __init__(self) -> None:
+        self.frame = 0
+        self.closer_looks: list[int] = []
+
+    def scan(self, image: Image, region: object) -> list[Face]:
+        return [face(300, 300, 100)]
+
+    def wide(self, image: Image, place: Box) -> None:
+        self.closer_looks.append(self.frame)
+
+
+def test_a_place_where_nobody_was_is_left_alone_for_twelve_frames() -> None:
+    looks = OneThing()
+    follow = Follow(looks, (1280, 720), 4)  # type: ignore[arg-type]
+    image = np.zeros((72, 128, 3), np.uint8)
+    follow.begin(image, [])
+    for looks.frame in range(30):
+        assert follow.next(image, [], looks.frame / 15) == []
+    assert looks.closer_looks == [0, 12, 24]
