@@ -17,7 +17,9 @@ COMMAND = "[sh, /boot/firmware/interview-grader/first-boot]"
 _HEADER = "#cloud-config"
 _KEY = "runcmd"
 _NULL = re.compile(rf"{_KEY}:\s*(?:~|null|Null|NULL)?(?=\s*$|\s+#)")
-_OURS = re.compile(r"""\s*-\s+\[?\s*["']?sh["']?[\s,]+["']?/boot/firmware/interview-grader/first-boot["']?\s*\]?(\s*|\s+#.*)""")
+_OURS = re.compile(
+    r"""\s*-\s+\[?\s*["']?sh["']?[\s,]+["']?/boot/firmware/interview-grader/first-boot["']?\s*\]?(\s*|\s+#.*)"""
+)
 _OURS_IN_FLOW = re.compile(rf"(,\s*)?{re.escape(COMMAND)}")
 
 
@@ -47,7 +49,9 @@ def with_command(text: str) -> str:
         lines[entry.start : entry.end] = [] if gone else block
     found = _lists(lines)
     if len(found) > 1:
-        raise _unclear(found[1].start, f"a second {_KEY}, and cloud-init runs only the last; make one of them")
+        raise _unclear(
+            found[1].start, f"a second {_KEY}, and cloud-init runs only the last; make one of them"
+        )
     if found:
         (entry,) = found
         lines[entry.start : entry.end] = _with_ours(lines[entry.start : entry.end], entry.start)
@@ -71,7 +75,9 @@ def _lists(lines: list[str]) -> list[_Entry]:
 
 def _is_empty(block: list[str]) -> bool:
     head = block[0]
-    return all(map(_is_silent, block[1:])) and bool(_NULL.match(head) or re.match(rf"{_KEY}:\s*\[\s*\]", head))
+    return all(map(_is_silent, block[1:])) and bool(
+        _NULL.match(head) or re.match(rf"{_KEY}:\s*\[\s*\]", head)
+    )
 
 
 def _without_ours(block: list[str]) -> list[str]:

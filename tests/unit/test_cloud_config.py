@@ -74,7 +74,7 @@ FILES = {
     "null": "#cloud-config\nruncmd:\nhostname: a\n",
     "null, named": "#cloud-config\nruncmd: null\nhostname: a\n",
     "null, a sign": "#cloud-config\nruncmd: ~ # none\n",
-    "flow": '#cloud-config\nruncmd: [ [ ls, "a]\\"b" ], \'it\'\'s # a\', ls ] # "those\nhostname: a\n',
+    "flow": "#cloud-config\nruncmd: [ [ ls, \"a]\\\"b\" ], 'it''s # a', ls ] # \"those\nhostname: a\n",
     "flow, a comma at its end": "#cloud-config\nruncmd: [ls, ]\n",
     "flow, empty": "#cloud-config\nruncmd: []\n",
     "windows": COUNTRY.replace("\n", "\r\n"),
@@ -192,7 +192,9 @@ def test_no_file_is_edited_wrongly(
         for part in (before, {"runcmd": runcmd}, after)
     ]
     if flow:
-        parts[1] = f"runcmd: {yaml.safe_dump(runcmd, default_flow_style=True, width=1000)}".removesuffix("...\n")
+        parts[1] = f"runcmd: {yaml.safe_dump(runcmd, default_flow_style=True, width=1000)}".removesuffix(
+            "...\n"
+        )
     text = "".join(parts)
     try:
         made = with_command(f"#cloud-config\n{text}")
