@@ -16,8 +16,8 @@ NEEDS_MB = 1500
 """Two releases (about 450 MB each) and a bundle, unpacked."""
 
 NEEDS_MEMORY_MB = 700
-"""What the kernel counts on a board with 1 GB is less: 930 MB where the GPU takes its 76 MB, 760 MB where it takes 256.
-One with 512 MB counts 520 at most, and a Zero 2 W 436. The service may use 768 (systemd/interview-grader.service)."""
+"""Less than 1 GB, since the kernel does not count what the GPU takes: about 930 MB are left with gpu_mem=76,
+760 with 256. More than 512 MB, of which a Zero 2 W counts 436."""
 
 FORGETS = (
     "the root is an overlay: what is written there may be gone after a restart, but not what it did to the "

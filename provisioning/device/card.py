@@ -58,7 +58,7 @@ def _put(boot: Path, release_bundle: Path, signers: Path, config: Path | None) -
 
     folder.mkdir(exist_ok=True)
     name = f"interview-grader-{release.version}-{release.arch}-py{release.python}.bundle"
-    # first-boot takes only one, and the partition may have no room for two; BUNDLE may be the one on the card.
+    # first-boot takes only one, and there may be no room for two; BUNDLE may be the one on the card.
     _remove(folder, lambda old: not old.samefile(release_bundle))
     with release_bundle.open("rb") as content:
         _write(folder / name, content)
@@ -78,10 +78,8 @@ def _put(boot: Path, release_bundle: Path, signers: Path, config: Path | None) -
         _say("user-data installs it at the first boot, after what the Imager wrote there")
         _say("now eject the card and start the board; its log: sudo cat /var/log/cloud-init-output.log")
     else:
-        _say(
-            "there is no user-data, so this system has no cloud-init; eject the card, start the board, log in and"
-        )
-        _say(f"type: sudo sh /boot/firmware/{FOLDER}/first-boot")
+        _say("there is no user-data, so the system has no cloud-init: eject the card, start the board,")
+        _say(f"log in and type: sudo sh /boot/firmware/{FOLDER}/first-boot")
 
 
 def _remove(folder: Path, is_old: Callable[[Path], bool]) -> None:
@@ -105,7 +103,7 @@ def _settings(path: Path) -> str:
 
 
 def _text(path: Path, newline: str | None = None) -> str:
-    r"""A file's text, with the ends of lines that the board expects, unless `newline` is ""; raises `Refused`."""
+    """A file's text, with ends of lines for the board; `newline` "": as it is. Raises `Refused`."""
     try:
         with path.open(encoding="utf-8" if newline == "" else "utf-8-sig", newline=newline) as file:
             return file.read()

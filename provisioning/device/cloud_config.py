@@ -1,7 +1,7 @@
-"""Puts the command of the first boot into `runcmd` of a cloud-config file, as the Raspberry Pi Imager writes it.
+"""Adds the command of the first boot to `runcmd` in the Raspberry Pi Imager's `user-data` (cloud-config).
 
-Without a YAML library, since it runs on the owner's computer: lines are looked at only as far as needed to be
-sure where the list `runcmd` begins and ends, and what is not clear is refused. All other lines stay as they are.
+Without a YAML library, since it runs on the owner's computer: it reads only as much of a line as it needs to
+know where the list `runcmd` begins and ends, and refuses what is not clear. All other lines stay as they are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Entry:
 
 
 def with_command(text: str) -> str:
-    """The file with `COMMAND` as the last item of its only `runcmd`; raises `Refused` where that is not clear.
+    """The file with `COMMAND` as last item of its only `runcmd`; raises `Refused` if that is not clear.
 
     Done again, it changes nothing. A second `runcmd` that held nothing but our command goes.
     """
@@ -49,9 +49,7 @@ def with_command(text: str) -> str:
         lines[entry.start : entry.end] = [] if gone else block
     found = _lists(lines)
     if len(found) > 1:
-        raise _unclear(
-            found[1].start, f"a second {_KEY}, and cloud-init runs only the last; make one of them"
-        )
+        raise _unclear(found[1].start, f"a second {_KEY}: cloud-init runs only the last")
     if found:
         (entry,) = found
         lines[entry.start : entry.end] = _with_ours(lines[entry.start : entry.end], entry.start)
@@ -62,7 +60,8 @@ def with_command(text: str) -> str:
 
 def _unclear(index: int, why: str) -> Refused:
     return Refused(
-        f"user-data, line {index + 1}: {why}; nothing was changed, so add to its list {_KEY} yourself: - {COMMAND}"
+        f"user-data, line {index + 1}: {why}; nothing was changed; "
+        f"add to its list {_KEY} yourself: - {COMMAND}"
     )
 
 
@@ -190,9 +189,7 @@ def _opened(line: str, opened: str, index: int) -> tuple[str, int]:
             if opened[-1] + sign not in ("[]", "{}"):
                 raise _unclear(index, f"{sign} closes what is not open")
             opened, fresh = opened[:-1], False
-        elif opened and sign == ",":
-            fresh = True
-        elif sign == ":" and (opened or following in ("", " ", "\t")):
+        elif (opened and sign == ",") or (sign == ":" and (opened or following in ("", " ", "\t"))):
             fresh = True
         elif not (fresh and sign in "-?" and following in ("", " ", "\t")):
             fresh = False

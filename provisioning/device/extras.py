@@ -31,8 +31,8 @@ NETWORKS = """\
 """
 
 KEPT_LOG = """\
-# Written by setup.sh install --keep-log: the system's log is on the disk and outlives a restart. To undo it, remove
-# this file, then: sudo systemctl restart systemd-journald
+# Written by setup.sh install --keep-log: the system's log is on the disk and outlives a restart.
+# To undo it, remove this file, then: sudo systemctl restart systemd-journald
 [Journal]
 Storage=persistent
 SystemMaxUse=64M
@@ -81,7 +81,7 @@ def networks(places: Places, allowed: Sequence[str]) -> Written:
 
 
 def kept_log(places: Places) -> Written:
-    """The log on the disk, with a cap. By its name it comes after what Raspberry Pi OS says, which is the contrary."""
+    """The log on the disk, with a cap. It overrides 40-rpi-volatile-storage.conf, by its name."""
     return Written(places.root / "etc/systemd/journald.conf.d/interview-grader.conf", KEPT_LOG)
 
 

@@ -1,4 +1,4 @@
-"""`install --config FILE`: the owner's first settings, as from a card. A mistake in them stops no installation."""
+"""`install --config FILE`: the owner's first settings, as from a card. A mistake in them stops nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "config.toml"
 
 
 class GivenSettings:
-    """The file is taken over as it is, or not at all. `check`: what is wrong with a file of settings, "" if nothing."""
+    """Copied as they are, or not at all. `check`: what is wrong with a file of settings, "" if nothing is."""
 
     def __init__(self, given: Path, places: Places, check: Callable[[Path], str]) -> None:
         if not given.is_file():

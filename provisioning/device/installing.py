@@ -220,7 +220,7 @@ class Installation:
             service.refuse_while_live()
 
     def _check(self, config: Path | None = None) -> str:
-        """What is wrong with the owner's settings, or those in `config`, found as the service itself would."""
+        """What is wrong with the owner's settings, or those in `config`, as the service finds it."""
         done = self._ask_release("-m", "appliance", "check", *(("--config", str(config)) if config else ()))
         return told(done.stderr or done.stdout) if done.returncode else ""
 
@@ -257,6 +257,8 @@ def _install(options: argparse.Namespace, places: Places) -> int:
     needs_mb = _MENDING_MB if places.current.exists() else board.NEEDS_MB
     if reasons := board.objections(places.opt, needs_mb=needs_mb):
         raise Refused("; ".join(reasons))
+    if gone := Releases(places.opt).python_gone():
+        raise Refused(gone)
     telling.say(f"the board: {found.name} ({found.model})")
     with source_of(options, places) as source:
         installation = Installation(options, places, source, found)

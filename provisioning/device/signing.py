@@ -94,5 +94,5 @@ def _run(arguments: list[str], content: BinaryIO | None = None) -> subprocess.Co
         )
     except FileNotFoundError:
         raise BundleError(
-            f"{_TOOL} is not installed; install the OpenSSH client (Debian: sudo apt-get install openssh-client)"
+            f"{_TOOL} is not installed; install OpenSSH (Debian: sudo apt-get install openssh-client)"
         ) from None

@@ -1,4 +1,4 @@
-"""Our command in the `runcmd` of a user-data file: both the Imager's commands and ours run, whatever its form."""
+"""Our command in the `runcmd` of a user-data file: the Imager's commands and ours run, in every form."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ FILES = {
     "only the header, no end of line": "#cloud-config",
     "in the middle": COUNTRY.replace("hostname: room1\n", "") + "\n# later\nhostname: room1\n",
     "in the first column": "#cloud-config\nruncmd:\n- ls\n- [ls, -l]\n\n# more\nhostname: a\n",
-    "a script": "#cloud-config\nruncmd:\n  - |\n    echo 'it\n    # its end\n\n# ours comes before this\nfinal_message: a\n",
+    "a script": "#cloud-config\nruncmd:\n  - |\n    echo 'it\n    # its end\n\n# after ours\nlocale: C\n",
     "a comment behind": "#cloud-config\nruncmd: # those of the Imager\n  # first\n  - ls # 'it\n",
     "no end of line": "#cloud-config\nruncmd:\n  - ls",
     "null": "#cloud-config\nruncmd:\nhostname: a\n",
@@ -79,7 +79,7 @@ FILES = {
     "flow, empty": "#cloud-config\nruncmd: []\n",
     "windows": COUNTRY.replace("\n", "\r\n"),
     "a document's mark": "#cloud-config\n---\nruncmd: [ls]\n",
-    "over several lines": '#cloud-config\nwrite_files: [\n  {path: /a, content: "b\n  runcmd: c"}\n  ]\nruncmd: [ls]\n',
+    "several lines": '#cloud-config\nbootcmd: [\n  {path: a, b: "c\n  runcmd: d"}\n  ]\nruncmd: [ls]\n',
     "the old advice": LEGACY,
     "the old advice alone": PLAIN + "runcmd:\n  - [sh, /boot/firmware/interview-grader/first-boot]\n",
 }
