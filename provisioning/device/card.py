@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from device import bundle
-from device.cloud_config import with_command
+from device import bundle, hostname
+from device.cloud_config import with_command, with_name
 from device.faults import FAULT, DeviceError, Refused, because
 from device.files import replacing
 
@@ -51,7 +51,10 @@ def _put(boot: Path, release_bundle: Path, signers: Path, config: Path | None) -
             "put the card in again and give the folder or drive where it appears"
         )
     release = bundle.verify(release_bundle, signers)
-    merged = with_command(_text(user_data, newline="")) if user_data.is_file() else None
+    merged, factory_name = None, ""
+    if user_data.is_file():
+        named, factory_name = with_name(_text(user_data, newline=""), hostname.NAME, hostname.FACTORY)
+        merged = with_command(named)
     texts = {"first-boot": _text(_FIRST_BOOT), "release_signers": _text(signers)}
     if config is not None:
         texts[SETTINGS] = _settings(config)
@@ -75,6 +78,10 @@ def _put(boot: Path, release_bundle: Path, signers: Path, config: Path | None) -
             file=sys.stderr,
         )
     if merged is not None:
+        if factory_name:
+            _say(
+                f"the device is named {hostname.NAME}: {factory_name} is a factory name; the Imager gives others"
+            )
         _say("user-data installs it at the first boot, after what the Imager wrote there")
         _say("now eject the card and start the board; its log: sudo cat /var/log/cloud-init-output.log")
     else:

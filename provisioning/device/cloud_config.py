@@ -7,6 +7,7 @@ know where the list `runcmd` begins and ends, and refuses what is not clear. All
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from device.faults import Refused
@@ -56,6 +57,20 @@ def with_command(text: str) -> str:
     else:
         lines += [f"{_KEY}:", f"  - {COMMAND}"]
     return ending.join([*lines, ""])
+
+
+def with_name(text: str, name: str, replaced: Collection[str]) -> tuple[str, str]:
+    """The file with `name` as hostname if it is one of `replaced`, and that one, "" if it is not.
+
+    cloud-init writes /etc/hosts with the file's hostname at every start, whatever the device is called since.
+    """
+    lines = text.split("\n")
+    for entry in _entries([line.removesuffix("\r") for line in lines]):
+        found = re.fullmatch(r"""(hostname:\s+)(["']?)([\w-]+)\2(\s*|\s+#.*)""", lines[entry.start])
+        if found and found[3] in replaced:
+            lines[entry.start] = f"{found[1]}{name}{found[4]}"
+            return "\n".join(lines), found[3]
+    return text, ""
 
 
 def _unclear(index: int, why: str) -> Refused:

@@ -39,6 +39,13 @@ SystemMaxUse=64M
 SyncIntervalSec=30s
 """
 
+VOLATILE_LOG = """\
+# Written by setup.sh install --volatile-log: the system's log is in memory, and gone after a restart.
+[Journal]
+Storage=volatile
+RuntimeMaxUse=32M
+"""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -80,22 +87,22 @@ def networks(places: Places, allowed: Sequence[str]) -> Written:
     return Written(path, NETWORKS + "".join(f"{line}\n" for line in lines))
 
 
-def kept_log(places: Places) -> Written:
-    """The log on the disk, with a cap. It overrides 40-rpi-volatile-storage.conf, by its name."""
-    return Written(places.root / "etc/systemd/journald.conf.d/interview-grader.conf", KEPT_LOG)
+def log(places: Places, text: str = KEPT_LOG) -> Written:
+    """Where the log is kept. By its name it overrides 40-rpi-volatile-storage.conf of Raspberry Pi OS."""
+    return Written(places.root / "etc/systemd/journald.conf.d/interview-grader.conf", text)
 
 
-def keep_log(places: Places) -> None:
-    """From now on, with what is in memory already."""
-    kept_log(places).make()
+def use_log(written: Written) -> None:
+    """Have it there from now on, with what is in memory already."""
+    written.make()
     attempt("systemctl", "restart", "systemd-journald")
     attempt("journalctl", "--flush")
 
 
 def remove_all(places: Places) -> None:
     """Remove each of them; folders that are empty then too."""
-    had_log = kept_log(places).path.exists()
-    for written in (announcement(places), networks(places, []), kept_log(places)):
+    had_log = log(places).path.exists()
+    for written in (announcement(places), networks(places, []), log(places)):
         written.path.unlink(missing_ok=True)
     if had_log:
         attempt("systemctl", "restart", "systemd-journald")

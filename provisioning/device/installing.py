@@ -83,8 +83,11 @@ class Installation:
         ]
         if self._options.allow:
             steps.append(self._written(self._network, f"networks allowed: {' '.join(self._options.allow)}"))
-        if self._options.keep_log:
-            steps.append(Step(self._log_todo, lambda: extras.keep_log(self._places)))
+        if self._options.log:
+            log = extras.log(self._places, self._options.log)
+            steps.append(
+                Step(lambda: "" if log.is_there() else "where the log is kept", lambda: extras.use_log(log))
+            )
         if self._given:
             steps.append(Step(self._given.todo, self._given.take))
         return [
@@ -167,9 +170,6 @@ class Installation:
     def _name_todo(self) -> str:
         now = hostname.present_name()
         return "" if now == self._name else f"the device's name: {self._name}, was {now}"
-
-    def _log_todo(self) -> str:
-        return "" if extras.kept_log(self._places).is_there() else "the log is kept on the disk"
 
     # --- the engines ---
 
@@ -315,8 +315,11 @@ def _parser() -> _Parser:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="the owner's settings, if the device has none yet"
     )
-    parser.add_argument(
-        "--keep-log", action="store_true", help="keep the system's log over restarts, up to 64 MB of it"
-    )
+    log = parser.add_mutually_exclusive_group()
+    for name, text, words in (
+        ("--keep-log", extras.KEPT_LOG, "keep the system's log over restarts, up to 64 MB of it"),
+        ("--volatile-log", extras.VOLATILE_LOG, "keep it in memory, as Raspberry Pi OS does anyway"),
+    ):
+        log.add_argument(name, dest="log", action="store_const", const=text, help=words)
     parser.add_argument("--now", action="store_true", help="also while a session is live or recording")
     return parser

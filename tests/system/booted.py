@@ -95,8 +95,8 @@ def mirror() -> list[str]:
 class Booted:
     """One device, from power on to power off. `layers`: folders whose files it has, the lowest first.
 
-    `shared` appears as /share, read-only. `boot_s`: until systemd has started everything, at most; a first boot
-    that installs is part of it.
+    `shared` appears as /share, read-only. `boot_s`: until systemd has started everything, at most; one
+    that installs itself takes longer.
     """
 
     def __init__(self, layers: Sequence[Path], shared: Path, boot_s: float = _BOOT_S) -> None:

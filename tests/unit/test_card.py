@@ -105,6 +105,14 @@ def test_files_with_the_ends_of_lines_of_windows_work_on_the_board(card: Card) -
     assert b"\r" not in (card.folder / "release_signers").read_bytes()
 
 
+def test_a_factory_name_is_replaced_and_that_is_said(card: Card) -> None:
+    card.user_data.write_text(USER_DATA.replace("room1", "raspberrypi"))
+    done = card.lay()
+    assert "named interview-grader: raspberrypi is a factory name" in done.stdout
+    assert yaml.safe_load(card.user_data.read_text())["hostname"] == "interview-grader"
+    assert "factory" not in card.lay().stdout
+
+
 def test_a_card_without_cloud_init_is_told_how_to_go_on(card: Card) -> None:
     card.user_data.unlink()
     done = card.lay()

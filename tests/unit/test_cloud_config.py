@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from device.cloud_config import COMMAND, with_command
+from device.cloud_config import COMMAND, with_command, with_name
 from device.faults import Refused
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,6 +112,19 @@ def test_both_commands_run_and_all_else_stays(name: str) -> None:
 
 def test_the_ends_of_lines_stay() -> None:
     assert "\n" not in with_command(FILES["windows"]).replace("\r\n", "")
+
+
+@pytest.mark.parametrize("value", ["raspberrypi", '"raspberrypi"', "'raspberrypi'  # ours"])
+def test_a_factory_name_is_replaced_where_cloud_init_would_give_it_again(value: str) -> None:
+    text = CONNECT.replace('"room1"', value)
+    named, before = with_name(text, "interview-grader", {"raspberrypi"})
+    assert before == "raspberrypi" and loaded(named) == {**loaded(text), "hostname": "interview-grader"}
+    assert with_name(named, "interview-grader", {"raspberrypi"}) == (named, "")
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "nothing in it"])
+def test_a_name_that_somebody_chose_stays(name: str) -> None:
+    assert with_name(FILES[name], "interview-grader", {"raspberrypi"}) == (FILES[name], "")
 
 
 def test_another_form_of_ours_is_replaced() -> None:
