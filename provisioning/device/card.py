@@ -79,9 +79,7 @@ def _put(boot: Path, release_bundle: Path, signers: Path, config: Path | None) -
         )
     if merged is not None:
         if factory_name:
-            _say(
-                f"the device is named {hostname.NAME}: {factory_name} is a factory name; the Imager gives others"
-            )
+            _say(f"the device is named {hostname.NAME}: {factory_name} is a factory name")
         _say("user-data installs it at the first boot, after what the Imager wrote there")
         _say("now eject the card and start the board; its log: sudo cat /var/log/cloud-init-output.log")
     else:
