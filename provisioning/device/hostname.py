@@ -22,7 +22,7 @@ FACTORY = {
     "debian": "proposed by Debian's installer",
     "localhost": "a system that was given none",
 }
-"""Names that nobody chose, and where they come from. Any other one stays."""
+"""Names that no person chose, and where each comes from. Any other name stays."""
 
 
 def wanted_name(asked: str | None) -> str:

@@ -85,7 +85,7 @@ def test_a_second_time_replaces_and_doubles_nothing(card: Card) -> None:
 
 
 def test_the_bundle_may_be_the_one_on_the_card(card: Card) -> None:
-    """As whoever put it there by hand has it, under a name of its own."""
+    """Copied there by hand, under any name."""
     content = card.bundle.read_bytes()
     card.folder.mkdir()
     for name in ("mine.bundle", card.bundle.name):

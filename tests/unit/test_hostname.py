@@ -31,7 +31,9 @@ def test_only_a_factory_name_is_replaced(
     assert bool(said) is (now != wanted)
     if said:
         assert now in said and wanted in said
-        assert ("--name" in said) is (asked is None), "how to keep it is said to whoever did not ask"
+        assert ("--name" in said) is (asked is None), (
+            "how to keep the name is said unless a name was asked for"
+        )
 
 
 def test_a_name_that_cannot_be_one_is_refused() -> None:
