@@ -150,6 +150,15 @@ def test_user_data_that_is_not_understood_leaves_the_card_as_it_was(card: Card) 
     assert card.content() == before
 
 
+def test_a_python_that_is_too_old_is_refused_in_one_line(card: Card) -> None:
+    before = card.content()
+    older = ELSEWHERE.replace("import runpy, sys", "import runpy, sys; sys.version_info = (3, 9, 6)")
+    command = [sys.executable, "-c", older, str(ROOT / "provisioning/card"), str(card.boot), "a", "b"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "install 3.10 or newer" in done.stderr and done.stderr.count("\n") == 1
+    assert card.content() == before
+
+
 def test_what_is_no_boot_partition(card: Card) -> None:
     card.user_data.unlink()
     (card.boot / "config.txt").unlink()
