@@ -58,6 +58,7 @@ def _put(boot: Path, release_bundle: Path, signers: Path, config: Path | None) -
     texts = {"first-boot": _text(_FIRST_BOOT), "release_signers": _text(signers)}
     if config is not None:
         texts[SETTINGS] = _settings(config)
+        (folder / f"{SETTINGS}.rejected").unlink(missing_ok=True)  # was about those before
 
     folder.mkdir(exist_ok=True)
     name = f"interview-grader-{release.version}-{release.arch}-py{release.python}.bundle"

@@ -73,11 +73,15 @@ def test_a_card_gets_all_that_the_first_boot_needs(card: Card, tmp_path: Path) -
     assert len(list(card.folder.iterdir())) == 4, "nothing half-made stays"
 
 
-def test_a_second_time_replaces_and_doubles_nothing(card: Card) -> None:
+def test_a_second_time_replaces_and_doubles_nothing(card: Card, tmp_path: Path) -> None:
     card.lay()
     before = card.content()
     assert card.lay().returncode == 0
     assert card.content() == before
+    (card.folder / "config.toml.rejected").write_text("the settings before these")
+    (tmp_path / "mine.toml").write_text("")
+    assert card.lay(tmp_path / "mine.toml").returncode == 0
+    assert not (card.folder / "config.toml.rejected").exists()
     (card.made.checkout / "appliance/__init__.py").write_text('__version__ = "1.2.4"\n')
     card.lay(bundle=card.made.signed_by(card.made.key, "aarch64"))
     assert [path.name[:22] for path in card.folder.glob("*.bundle")] == ["interview-grader-1.2.4"]
