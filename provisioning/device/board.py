@@ -9,9 +9,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from device.faults import DeviceError
+
 MACHINES = ("x86_64", "aarch64")
 NEEDS_MB = 1500
 """Two releases (about 450 MB each) and a bundle, unpacked."""
+
+NEEDS_MEMORY_MB = 700
+"""Less than 1 GB, since the kernel does not count what the GPU takes: about 930 MB are left with gpu_mem=76,
+760 with 256. More than 512 MB, of which a Zero 2 W counts 436."""
 
 FORGETS = (
     "the root is an overlay: what is written there may be gone after a restart, but not what it did to the "
@@ -64,14 +70,15 @@ def objections(
     bits: int = 64 if sys.maxsize > 2**32 else 32,
     machine: str = platform.machine(),
     free_mb: int | None = None,
+    memory_mb: int | None = None,
     needs_mb: int = NEEDS_MB,
     systemd: bool | None = None,
     proc: Path = Path("/proc"),
 ) -> list[str]:
     """Why nothing can be installed here, one line each; the arguments are this system's own unless given.
 
-    `opt`: where the releases will lie. `free_mb`: None measures it. `bits`: of the system's programs, which
-    on a Raspberry Pi can be 32 below a 64-bit kernel.
+    `opt`: where the releases will lie. `free_mb`, `memory_mb`: None measures it. `bits`: of the system's
+    programs, which on a Raspberry Pi can be 32 below a 64-bit kernel.
     """
     found = []
     if bits != 64:
@@ -86,6 +93,12 @@ def objections(
     free = _free_mb(opt) if free_mb is None else free_mb
     if free < needs_mb:
         found.append(f"{opt} has {free} MB left, expected {needs_mb}; make room or use a larger card")
+    memory = _memory_mb(proc) if memory_mb is None else memory_mb
+    if memory < NEEDS_MEMORY_MB:
+        found.append(
+            f"this board has {memory} MB of memory, expected a board with 1 GB or more "
+            f"({NEEDS_MEMORY_MB} MB beside what its GPU takes)"
+        )
     if not (Path("/run/systemd/system").is_dir() if systemd is None else systemd):
         found.append("this system was not started by systemd; expected one that is, such as Debian")
     if forgets(proc):
@@ -93,6 +106,14 @@ def objections(
     if os.path.ismount(opt):
         found.append(f"{opt} is a file system of its own, and units must be readable before it is mounted")
     return found
+
+
+def _memory_mb(proc: Path) -> int:
+    """All that the kernel counts, in MB of a million bytes."""
+    for line in (proc / "meminfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024 // 1_000_000
+    raise DeviceError(f"{proc}/meminfo: expected a line MemTotal")
 
 
 def _free_mb(folder: Path) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from device.faults import Refused
 from device.files import replacing
 from device.places import Places
+from device.shell import attempt
 
 ANNOUNCEMENT = """<?xml version="1.0" standalone="no"?>
 <!DOCTYPE service-group SYSTEM "avahi-service.dtd">
@@ -29,8 +30,17 @@ NETWORKS = """\
 [Service]
 """
 
-VOLATILE = """\
-# Written by setup.sh install --volatile-log: the log is in memory, and gone after a restart.
+KEPT_LOG = """\
+# Written by setup.sh install --keep-log: the system's log is on the disk and outlives a restart.
+# To undo it, remove this file, then: sudo systemctl restart systemd-journald
+[Journal]
+Storage=persistent
+SystemMaxUse=64M
+SyncIntervalSec=30s
+"""
+
+VOLATILE_LOG = """\
+# Written by setup.sh install --volatile-log: the system's log is in memory, and gone after a restart.
 [Journal]
 Storage=volatile
 RuntimeMaxUse=32M
@@ -77,15 +87,25 @@ def networks(places: Places, allowed: Sequence[str]) -> Written:
     return Written(path, NETWORKS + "".join(f"{line}\n" for line in lines))
 
 
-def volatile_log(places: Places) -> Written:
-    """The log in memory only."""
-    return Written(places.root / "etc/systemd/journald.conf.d/interview-grader.conf", VOLATILE)
+def log(places: Places, text: str = KEPT_LOG) -> Written:
+    """Where the log is kept. By its name it overrides 40-rpi-volatile-storage.conf of Raspberry Pi OS."""
+    return Written(places.root / "etc/systemd/journald.conf.d/interview-grader.conf", text)
+
+
+def use_log(written: Written) -> None:
+    """Have it there from now on, with what is in memory already."""
+    written.make()
+    attempt("systemctl", "restart", "systemd-journald")
+    attempt("journalctl", "--flush")
 
 
 def remove_all(places: Places) -> None:
     """Remove each of them; folders that are empty then too."""
-    for written in (announcement(places), networks(places, []), volatile_log(places)):
+    had_log = log(places).path.exists()
+    for written in (announcement(places), networks(places, []), log(places)):
         written.path.unlink(missing_ok=True)
+    if had_log:
+        attempt("systemctl", "restart", "systemd-journald")
     for folder in (places.drop_ins, places.root / "etc/systemd/journald.conf.d"):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -12,8 +12,17 @@ from device.record import Record
 from device.shell import attempt, run
 
 NAME = "interview-grader"
-DEFAULTS = ("raspberrypi", "debian", "ubuntu", "localhost", "jetson", "nvidia-desktop", "tegra-ubuntu")
-"""Names that an operating system comes with; one that the owner chose stays."""
+FACTORY = {
+    "raspberrypi": "Raspberry Pi OS",
+    "ubuntu": "Ubuntu's images for boards",
+    "tegra-ubuntu": "Jetson Linux without its first setup",
+    "nvidia-desktop": "proposed by the first setup of a Jetson for a user nvidia",
+    "jetson-desktop": "the same for a user jetson",
+    "jetson": "cards prepared for a Jetson",
+    "debian": "proposed by Debian's installer",
+    "localhost": "a system that was given none",
+}
+"""Names that no person chose, and where each comes from. Any other name stays."""
 
 
 def wanted_name(asked: str | None) -> str:
@@ -21,7 +30,17 @@ def wanted_name(asked: str | None) -> str:
     if asked and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", asked):
         raise Refused(f"--name {asked}: expected up to 63 of a-z, 0-9 and -, such as {NAME}")
     now = present_name()
-    return asked or (NAME if now in DEFAULTS else now)
+    return asked or (NAME if now in FACTORY else now)
+
+
+def renaming(name: str, asked: str | None) -> str:
+    """What is said before the device gets this name, "" if it has it already."""
+    now = present_name()
+    if now == name:
+        return ""
+    if asked:
+        return f"the device is renamed to {name}, as asked; it was {now}"
+    return f"the device is renamed to {name}: {now} is a factory name; to keep it, stop and add --name {now}"
 
 
 def present_name() -> str:

@@ -15,12 +15,12 @@ from pathlib import Path
 from device import accounts, board, extras, hostname, lock, packages, placed, removing, service, telling
 from device.arguments import Parser
 from device.confined import Confined
-from device.faults import FAULT, DeviceError, Refused
+from device.faults import FAULT, DeviceError, Refused, told
+from device.given_settings import GivenSettings
 from device.journal import CHANGING
 from device.places import USER, Places
 from device.record import Record
 from device.releases import Releases
-from device.shell import attempt
 from device.source import Source, signers_of, source_of
 from device.text import printable
 
@@ -48,10 +48,15 @@ class Installation:
         self._name = hostname.wanted_name(options.name)
         self._network = extras.networks(places, options.allow)
         self._signers = signers_of(options, places, source)
+        self._given = GivenSettings(options.config, places, self._check) if options.config else None
         self._changed: list[str] = []
 
     def run(self) -> list[str]:
         """Do every step that has something to do; returns what was changed."""
+        if words := hostname.renaming(self._name, self._options.name):
+            telling.say(words)
+        if self._given and (words := self._given.kept()):
+            telling.say(words)
         for step in self._steps():
             if words := step.todo():
                 self._changed.append(words)
@@ -59,6 +64,11 @@ class Installation:
                 if not self._options.check:
                     step.do()
         return self._changed
+
+    @property
+    def settings_fault(self) -> str:
+        """Why the settings that were given are not used, "" if they are or none were given."""
+        return self._given.fault if self._given else ""
 
     def _steps(self) -> list[Step]:
         steps = [
@@ -73,8 +83,13 @@ class Installation:
         ]
         if self._options.allow:
             steps.append(self._written(self._network, f"networks allowed: {' '.join(self._options.allow)}"))
-        if self._options.volatile_log:
-            steps.append(Step(self._volatile_todo, self._volatile_do))
+        if self._options.log:
+            log = extras.log(self._places, self._options.log)
+            steps.append(
+                Step(lambda: "" if log.is_there() else "where the log is kept", lambda: extras.use_log(log))
+            )
+        if self._given:
+            steps.append(Step(self._given.todo, self._given.take))
         return [
             *steps,
             Step(self._engines_todo, self._engines_do),
@@ -156,13 +171,6 @@ class Installation:
         now = hostname.present_name()
         return "" if now == self._name else f"the device's name: {self._name}, was {now}"
 
-    def _volatile_todo(self) -> str:
-        return "" if extras.volatile_log(self._places).is_there() else "the log in memory only"
-
-    def _volatile_do(self) -> None:
-        extras.volatile_log(self._places).make()
-        attempt("systemctl", "restart", "systemd-journald")
-
     # --- the engines ---
 
     def _engines_todo(self) -> str:
@@ -195,21 +203,26 @@ class Installation:
     def _service_do(self) -> None:
         service.reload()
         self._refuse_while_live()
-        self._check()
+        if fault := self._check():
+            raise Refused(f"installed, but the check fails, so the service is not started: {fault}")
         os.sync()  # where the service is enabled all of it is there, also after a power cut
         service.enable()
-        service.restart()
+        try:
+            service.restart()
+        except DeviceError as error:
+            if not (self._given and self._given.is_taken):
+                raise
+            self._given.give_back(str(error))
+            service.restart()
 
     def _refuse_while_live(self) -> None:
         if not self._options.now:
             service.refuse_while_live()
 
-    def _check(self) -> None:
-        """As the service itself, before it is started; a mistake in the owner's settings is told here."""
-        done = self._ask_release("-m", "appliance", "check")
-        if done.returncode:
-            said = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-1]
-            raise Refused(f"installed, but the check fails, so the service is not started: {said}")
+    def _check(self, config: Path | None = None) -> str:
+        """What is wrong with the owner's settings, or those in `config`, as the service finds it."""
+        done = self._ask_release("-m", "appliance", "check", *(("--config", str(config)) if config else ()))
+        return told(done.stderr or done.stdout) if done.returncode else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -244,13 +257,16 @@ def _install(options: argparse.Namespace, places: Places) -> int:
     needs_mb = _MENDING_MB if places.current.exists() else board.NEEDS_MB
     if reasons := board.objections(places.opt, needs_mb=needs_mb):
         raise Refused("; ".join(reasons))
+    if gone := Releases(places.opt).python_gone():
+        raise Refused(gone)
     telling.say(f"the board: {found.name} ({found.model})")
     with source_of(options, places) as source:
-        changed = Installation(options, places, source, found).run()
+        installation = Installation(options, places, source, found)
+        changed = installation.run()
     if options.check:
         telling.say("nothing was changed" if changed else "nothing would change")
         return 0
-    telling.tell_ready(places, service.wait_healthy())
+    telling.tell_ready(places, service.wait_healthy(), installation.settings_fault)
     telling.say("done" if changed else "nothing was changed: everything was as it should be")
     return 0
 
@@ -281,10 +297,22 @@ def _parser() -> Parser:
         metavar="FILE",
         help="a .deb file that the distribution does not have, as libedgetpu1-std",
     )
-    parser.add_argument("--name", metavar="NAME", help="the device's name: NAME.local on the network")
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        help="the device's name: NAME.local on the network (default: a factory name goes)",
+    )
     parser.add_argument(
         "--allow", action="append", default=[], metavar="NETWORK", help="a further network, as 203.0.113.0/24"
     )
-    parser.add_argument("--volatile-log", action="store_true", help="keep the log in memory, spare the card")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="the owner's settings, if the device has none yet"
+    )
+    log = parser.add_mutually_exclusive_group()
+    for name, text, words in (
+        ("--keep-log", extras.KEPT_LOG, "keep the system's log over restarts, up to 64 MB of it"),
+        ("--volatile-log", extras.VOLATILE_LOG, "keep it in memory, as Raspberry Pi OS does anyway"),
+    ):
+        log.add_argument(name, dest="log", action="store_const", const=text, help=words)
     parser.add_argument("--now", action="store_true", help="also while a session is live or recording")
     return parser

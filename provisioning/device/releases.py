@@ -56,6 +56,20 @@ class Releases:
         """Of the Python that makes the environments, as in "3.11"."""
         return _about(self._python)[1]
 
+    def python_gone(self) -> str:
+        """That the release in use was made for another Python than the system has, and what to do; "" if not.
+
+        `provisioning/command` says the same, without a Python.
+        """
+        for library in (self.link / "venv/lib").glob("python3.*"):
+            if library.name != f"python{self.python_version()}":
+                return (
+                    f"the system's Python is not {library.name} any more, for which this release was made "
+                    "(was the system upgraded?): sudo interview-grader-update uninstall, which keeps your "
+                    f"records and settings, then install a bundle for Python {self.python_version()}"
+                )
+        return ""
+
     def current(self) -> str | None:
         """The version that `current` leads to, None if there is none."""
         try:

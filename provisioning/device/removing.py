@@ -1,4 +1,4 @@
-"""`setup.sh install --uninstall`: everything goes but what belongs to the owner."""
+"""`interview-grader-update uninstall`: everything goes but what belongs to the owner."""
 
 from __future__ import annotations
 

@@ -44,10 +44,10 @@ def verify(content: BinaryIO, signature: bytes, signers: Path, purpose: Purpose 
     """Raises `BundleError` unless one of the signers signed these very bytes. `content` is a real file."""
     if not signers.is_file():
         raise BundleError(f"{signers}: no such file: expected the public keys of trusted signers")
-    with tempfile.NamedTemporaryFile(suffix=".sig") as file:
-        file.write(signature)
-        file.flush()
-        common = ["-n", purpose.namespace, "-s", file.name]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "signature")
+        file.write_bytes(signature)  # closed: Windows lets no other program read a file that is open here
+        common = ["-n", purpose.namespace, "-s", str(file)]
         done = _run(["-Y", "verify", "-q", "-f", str(signers), "-I", purpose.signer, *common], content)
         if done.returncode == 0:
             return
@@ -93,4 +93,6 @@ def _run(arguments: list[str], content: BinaryIO | None = None) -> subprocess.Co
             [_TOOL, *arguments], stdin=content, capture_output=True, text=True, errors="replace", check=False
         )
     except FileNotFoundError:
-        raise BundleError(f"{_TOOL} is not installed; sudo apt-get install openssh-client") from None
+        raise BundleError(
+            f"{_TOOL} is not installed; install OpenSSH (Debian: sudo apt-get install openssh-client)"
+        ) from None

@@ -19,8 +19,8 @@ def say(words: str) -> None:
     print(f"install: {printable(words)}", flush=True)
 
 
-def tell_ready(places: Places, health: str) -> None:
-    """The address, the first code, the lamps' meaning."""
+def tell_ready(places: Places, health: str, settings_fault: str = "") -> None:
+    """The address, the first code, the lamps' meaning; `settings_fault`: why given settings are not used."""
     access = _ask(places, "access", "list")
     lines = [f"address      https://{hostname.present_name()}.local{_port()}/"]
     if "no password yet" in access and (code := _first_code()):
@@ -31,6 +31,9 @@ def tell_ready(places: Places, health: str) -> None:
     lines.append(LAMPS if _has_lamps(places) else "lamps        none on this board")
     if not places.signers.exists():
         lines.append("updates      none are taken: no key is known yet; setup.sh install --signers FILE")
+    if settings_fault:
+        lines.append(f"settings     {settings_fault}")
+    lines.append("remove       sudo interview-grader-update uninstall   your records and settings stay")
     print("\n" + "\n".join(f"  {printable(line)}" for line in lines) + "\n", flush=True)
 
 

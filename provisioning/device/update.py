@@ -1,4 +1,4 @@
-"""`interview-grader-update`: take in a release bundle, roll back, list and remove releases."""
+"""`interview-grader-update`: take in a release bundle, roll back, list and remove releases, or all of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from device import board, lock, placing
+from device import board, lock, placing, removing
 from device.arguments import Parser
 from device.faults import DeviceError, Refused
 from device.places import Places
@@ -20,7 +20,7 @@ from device.text import printable
 from device.updating import Device, Updater
 
 PROGRAM = "interview-grader-update"
-COMMANDS = ("install", "rollback", "list", "prune", "recover", "place", "lacking")
+COMMANDS = ("install", "rollback", "list", "prune", "uninstall", "recover", "place", "lacking")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str]) -> int:
             print(" ".join(placing.lacking()))
             return 0
         _prepare(Places().opt, None if getattr(options, "wait", False) else lock.WAIT_S)
+        if options.command == "uninstall":
+            removing.uninstall(Places(), check=options.check)
+            return 0
         if options.command in ("install", "rollback") and board.forgets():
             raise Refused(board.FORGETS)
         say(_run(Updater(_device(), say), options))
@@ -115,6 +118,8 @@ def _parser() -> Parser:
     rollback.add_argument("version", nargs="?", default="", metavar="VERSION")
     commands.add_parser("list", help="the releases that are here; a star marks the one in use")
     commands.add_parser("prune", help="remove all releases but the one in use and one other")
+    uninstall = commands.add_parser("uninstall", help="remove everything but the owner's data")
+    uninstall.add_argument("--check", action="store_true", help="only say what would be removed")
     commands.add_parser("place")
     commands.add_parser("lacking")
     recover = commands.add_parser("recover", help="finish or take back what was interrupted")

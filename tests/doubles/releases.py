@@ -153,6 +153,28 @@ def make_bundle(
     return bundle.build(checkout, folder, wheels=wheels, key=key, **{"arch": ARCH, "python": PYTHON, **more})
 
 
+class SmallBundle:
+    """A bundle of nothing but a setup.sh that says that it ran, and the keys that a device knows."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.key = folder, make_key(folder)
+        self.signers = folder / "release_signers"
+        self.signers.write_text(signing.public_line(self.key))
+        checkout = folder / "checkout"
+        for name in ("appliance", "provisioning", "systemd"):
+            (checkout / name).mkdir(parents=True)
+        (checkout / "appliance/__init__.py").write_text('__version__ = "1.2.3"\n')
+        (checkout / "setup.sh").write_text(f"#!/bin/sh\ntouch {folder}/ran\n")
+        (checkout / "setup.sh").chmod(0o755)
+        self.checkout, self.wheels = checkout, folder / "wheels"
+        self.wheels.mkdir()
+        small_wheel(self.wheels, "interview_grader", "1.2.3", {"appliance/__init__.py": b""})
+        self.path = self.signed_by(self.key)
+
+    def signed_by(self, key: Path, arch: str = ARCH) -> Path:
+        return bundle.build(self.checkout, self.folder, arch=arch, python=PYTHON, wheels=self.wheels, key=key)
+
+
 def appliance_wheel(folder: Path, version: str, edits: Edits, libraries: str) -> Path:
     """The appliance and its models, with a .pth file that leads to its libraries."""
     files: dict[str, bytes] = {"libraries.pth": f"{libraries}\n".encode()}

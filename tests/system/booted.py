@@ -95,11 +95,12 @@ def mirror() -> list[str]:
 class Booted:
     """One device, from power on to power off. `layers`: folders whose files it has, the lowest first.
 
-    `shared` appears as /share, read-only.
+    `shared` appears as /share, read-only. `boot_s`: until systemd has started everything, at most; one
+    that installs itself takes longer.
     """
 
-    def __init__(self, layers: Sequence[Path], shared: Path) -> None:
-        self._layers, self._shared = list(layers), shared
+    def __init__(self, layers: Sequence[Path], shared: Path, boot_s: float = _BOOT_S) -> None:
+        self._layers, self._shared, self._boot_s = list(layers), shared, boot_s
         self._folder = Path(tempfile.mkdtemp(dir=cache(), prefix="run-"))
         self._console = self._folder / "console.log"
         self._lan = f"igt{os.getpid()}{os.urandom(2).hex()}"
@@ -142,7 +143,7 @@ class Booted:
             self._machine = subprocess.Popen(
                 [*command, "--console=pipe"], stdin=subprocess.DEVNULL, stdout=console, stderr=console
             )
-        wait_for(self._is_up, _BOOT_S, lambda: f"systemd did not come up:\n{self.console()}")
+        wait_for(self._is_up, self._boot_s, lambda: f"systemd did not come up:\n{self.console()}")
 
     def _copied(self, folder: str) -> Path:
         """A copy that is no part of the root, which is made read-only with all that lies in it."""

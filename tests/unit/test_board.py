@@ -16,7 +16,14 @@ from appliance.layers import Request
 from tests.machine import ROOT
 
 BOARDS = ROOT / "provisioning/boards"
-FITS = {"version": (3, 11), "bits": 64, "machine": "aarch64", "free_mb": 9000, "systemd": True}
+FITS = {
+    "version": (3, 11),
+    "bits": 64,
+    "machine": "aarch64",
+    "free_mb": 9000,
+    "memory_mb": 4000,
+    "systemd": True,
+}
 
 
 @pytest.mark.parametrize(
@@ -55,12 +62,27 @@ def test_a_board_that_fits_is_not_refused(tmp_path: Path) -> None:
         ({"machine": "armv7l"}, "armv7l"),
         ({"version": (3, 9)}, "Python 3.9 is too old, expected 3.10"),
         ({"free_mb": 300}, "300 MB left, expected"),
+        ({"memory_mb": 436}, "436 MB of memory, expected a board with 1 GB"),
         ({"systemd": False}, "not started by systemd"),
     ],
 )
 def test_what_cannot_work_is_refused(tmp_path: Path, fault: dict[str, object], words: str) -> None:
     (said,) = objections(tmp_path, **{**FITS, **fault})
     assert words in said and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("kb", "fits"),
+    [(426_068, False), (512 << 10, False), (745_000, True), (908_000, True), (1_008_000, True)],
+    ids=["Zero 2 W", "512 MB", "1 GB, gpu_mem=256", "1 GB", "1 GB, nothing for a GPU"],
+)
+def test_a_board_with_less_than_1_gb_is_refused(tmp_path: Path, kb: int, fits: bool) -> None:
+    """By what the kernel counts, which is less than what is printed on the board."""
+    (tmp_path / "meminfo").write_text(f"MemTotal:  {kb:>12} kB\nMemFree:  1000 kB\n")
+    (tmp_path / "mounts").write_text("")
+    (tmp_path / "cmdline").write_text("")
+    said = objections(tmp_path, **{**FITS, "memory_mb": None}, proc=tmp_path)
+    assert bool(said) is not fits
 
 
 ROOT_OF = {
