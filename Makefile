@@ -1,6 +1,6 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check test release latest kills soak watch wear system system-vm system-arm64 run bench models
+.PHONY: help check test release lock latest kills soak watch wear system system-vm system-arm64 run bench models
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ bench: ## where the processor time goes, frame by frame
 
 release: ## make a signed release bundle in dist/ (needs one ./setup.sh test before; ARGS="--arch aarch64 --python 3.13")
 	@.venv/bin/python provisioning/release $(ARGS)
+
+lock: ## resolve the dependencies of pyproject.toml again: requirements/*.txt (ARGS=--upgrade: the newest versions)
+	@.venv/bin/python requirements/lock.py $(ARGS)
 
 latest: ## say which bundles are the newest, for devices that look (ARGS="dist/*-1.2.3-*.bundle --days 60")
 	@.venv/bin/python provisioning/latest $(ARGS)

@@ -49,8 +49,8 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
         print(f"release: made {key}: keep a copy in a safe place; devices take releases signed with it")
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as models:
         print(f"release: gathering wheels for {options.arch}, Python {options.python}")
-        runtime = wheels.gather(checkout, Path(folder), arch=options.arch, python=options.python)
-        jetson = (options.arch, options.python) == wheels.JETSON
+        wheels.gather(checkout, Path(folder), arch=options.arch, python=options.python)
+        jetson = (options.arch, options.python) in wheels.JETPACKS
         made = bundle.build(
             checkout,
             options.out,
@@ -60,7 +60,8 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
             key=key,
             onnx=Path(models) if jetson and _exported(checkout, Path(models)) else None,
         )
-    print(f"release: {made} ({made.stat().st_size / 1e6:.0f} MB, with {runtime})")
+    print(f"release: {made} ({made.stat().st_size / 1e6:.0f} MB)")
+    print(f"release: {made.with_suffix('.cdx.json').name} lists what it carries")
     print(f"release: signed; devices that should take it need this line: {signing.public_line(key).strip()}")
     return 0
 
