@@ -180,12 +180,19 @@ def _contents(checkout: Path, wheels: Path) -> dict[str, tuple[bytes, bool]]:
             found[path.relative_to(checkout).as_posix()] = path.read_bytes(), os.access(path, os.X_OK)
     for wheel in sorted(wheels.rglob("*.whl")):
         found[f"{WHEELS}/{wheel.relative_to(wheels)}"] = wheel.read_bytes(), False
+    for name, lines in requirements(wheels).items():
+        found[f"{WHEELS}/{name}"] = lines.encode(), False
+    return found
+
+
+def requirements(wheels: Path) -> dict[str, str]:
+    """File -> what pip is to install, with hashes; raises `BundleError`."""
     lines = _lines(wheels)
     if "interview_grader" not in lines:
         raise BundleError(f"{wheels}: no wheel of the appliance itself in it")
-    found[f"{WHEELS}/{REQUIREMENTS}"] = "".join(lines.values()).encode(), False
+    found = {REQUIREMENTS: "".join(lines.values())}
     if others := _lines(wheels / NUMPY_1):
-        found[f"{WHEELS}/{REQUIREMENTS_NUMPY_1}"] = "".join((lines | others).values()).encode(), False
+        found[REQUIREMENTS_NUMPY_1] = "".join((lines | others).values())
     return found
 
 
