@@ -14,11 +14,17 @@ RUN groupadd --gid 8443 interview-grader \
  && install -d -m 700 -o interview-grader -g interview-grader /var/lib/interview-grader
 
 COPY pyproject.toml LICENSE /usr/src/interview-grader/
+COPY requirements /usr/src/interview-grader/requirements
 COPY appliance /usr/src/interview-grader/appliance
 COPY models /usr/src/interview-grader/models
-RUN python3 -m venv /opt/interview-grader \
- && /opt/interview-grader/bin/python -m pip install --no-cache-dir '/usr/src/interview-grader[litert]' \
- && rm -rf /usr/src/interview-grader
+# The locks name what is installed, with hashes; what builds the appliance itself has one of its own.
+RUN cd /usr/src/interview-grader \
+ && python3 -m venv /opt/interview-grader \
+ && pip='/opt/interview-grader/bin/python -m pip install --no-cache-dir' \
+ && $pip --require-hashes -r requirements/litert.txt \
+ && $pip --require-hashes --target /tmp/tools -r requirements/build.txt \
+ && PYTHONPATH=/tmp/tools $pip --no-deps --no-build-isolation . \
+ && rm -rf /tmp/tools /usr/src/interview-grader
 
 USER interview-grader
 # Every command finds the state, in the volume, as the daemon does.

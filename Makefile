@@ -1,6 +1,6 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check test release latest man kills damage soak watch wear system system-vm system-arm64 run bench models
+.PHONY: help check test release lock latest man kills damage soak watch wear system system-vm system-arm64 run bench models
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,8 @@ release: ## make a signed release bundle in dist/ (needs one ./setup.sh test bef
 
 man: ## write the manual page and the completions for bash, zsh and fish to provisioning/manual/
 	@.venv/bin/python provisioning/device/manual.py
+lock: ## resolve the dependencies of pyproject.toml again: requirements/*.txt (ARGS=--upgrade: the newest versions)
+	@.venv/bin/python requirements/lock.py $(ARGS)
 
 latest: ## say which bundles are the newest, for devices that look (ARGS="dist/*-1.2.3-*.bundle --days 60")
 	@.venv/bin/python provisioning/latest $(ARGS)

@@ -96,31 +96,43 @@ venv_works() { # PYTHON
 
 # --- Installing -----------------------------------------------------------------------------------
 
-# The distribution's camera packages are compiled for its own numpy.
-numpy_of_the_system() {
-  needs_system_packages /usr/bin/python3 || return 0
-  /usr/bin/python3 -c 'import numpy; print("numpy==" + numpy.__version__.split(".")[0] + ".*")' 2>/dev/null || true
+# Camera packages of the distribution that are built against numpy 1 load with no other.
+camera_needs_numpy_1() {
+  needs_system_packages /usr/bin/python3 &&
+    /usr/bin/python3 -c 'import numpy, sys; sys.exit(numpy.__version__ >= "2")' 2>/dev/null
 }
 
-pip_install() { # EXTRAS
-  local pins
-  mapfile -t pins < <(numpy_of_the_system)
-  (cd -- "$root" && "$venv/bin/python" -m pip install --quiet -e ".[$1]" "${pins[@]}" 2>&1)
+pip_install() { "$venv/bin/python" -m pip install --quiet "$@" 2>&1; }
+
+install_locks() { # LOCK...: exactly what these files in requirements/ name
+  local files=() lock
+  for lock in "$@"; do files+=(-r "$root/requirements/$lock.txt"); done
+  pip_install --require-hashes "${files[@]}"
 }
 
-install_runtime() { # EXTRAS_BESIDE_THE_RUNTIME
-  local output
-  say 'installing the appliance with ai-edge-litert (the first time takes a minute)'
-  output=$(pip_install "litert$1") && return
+install_runtime() { # LOCK_BESIDE_THE_RUNTIME...
+  local output runtime=litert
+  ! camera_needs_numpy_1 || runtime=litert-numpy1
+  say 'installing ai-edge-litert and all that the appliance needs (the first time takes a minute)'
+  output=$(install_locks "$runtime" "$@") && return
   say "that failed ($(tail -n 1 <<<"$output")): trying tflite-runtime instead of ai-edge-litert"
-  output=$(pip_install "tflite-runtime$1") && return
+  output=$(install_locks tflite-runtime "$@") && return
   printf '%s\n' "$output" >&2
   fail 1 'the appliance could not be installed: see the lines above'
 }
 
+install_appliance() { # what builds it comes from a lock too: pip would fetch it without looking at hashes
+  local tools made=yes
+  tools=$(mktemp -d)
+  { quietly pip_install --require-hashes --target "$tools" -r "$root/requirements/build.txt" &&
+    PYTHONPATH=$tools quietly pip_install --no-deps --no-build-isolation -e "$root"; } || made=no
+  rm -rf -- "$tools"
+  [ $made = yes ] || fail 1 'the appliance could not be installed: see the lines above'
+}
+
 stamp() { # what an installation depends on
   {
-    cat -- "$root/pyproject.toml" "$root/setup.sh"
+    cat -- "$root/pyproject.toml" "$root/setup.sh" "$root"/requirements/*.txt
     "$venv/bin/python" -V
     printf '%s\n' "$venv"
     ls -d "$camera_packages" || true
@@ -131,14 +143,15 @@ is_ready() { # PURPOSE
   [ -f "$venv/.ready-for-$1" ] && [ "$(stamp)" = "$(cat -- "$venv/.ready-for-$1")" ]
 }
 
-prepare() { # PURPOSE [EXTRAS]
+prepare() { # PURPOSE [LOCK...]
   local python
   is_ready "$1" && return
   python=$(choose_python) || { need_packages 'everything' python3 python3-venv && python=$(choose_python); } ||
     fail 2 'no Python 3.10 to 3.14 found: install the distribution'"'"'s python3 and python3-venv'
   venv_works "$python" || make_venv "$python"
   rm -f -- "$venv"/.ready-for-*
-  install_runtime "${2:-}"
+  install_runtime "${@:2}"
+  install_appliance
   [ "$1" = run ] || install_quantiser
   stamp >"$venv/.ready-for-run"
   stamp >"$venv/.ready-for-$1"
@@ -146,7 +159,8 @@ prepare() { # PURPOSE [EXTRAS]
 
 install_quantiser() { # one test makes the int8 models again; without the tool it is skipped
   "$venv/bin/python" -c 'import ai_edge_litert' 2>/dev/null || return 0 # it would bring the other runtime in
-  quietly pip_install quantiser,onnx || say 'going on without ai-edge-quantizer and onnx: models are not made again'
+  ! camera_needs_numpy_1 || return 0                                    # it needs numpy 2
+  quietly install_locks quantiser || say 'going on without ai-edge-quantizer and onnx: models are not made again'
 }
 
 # --- Commands -------------------------------------------------------------------------------------
@@ -157,7 +171,7 @@ command_run() {
 }
 
 command_test() {
-  prepare test ,test,dev,manual
+  prepare test test
   need_packages 'the tests' chromium fonts-dejavu-core gcc libc6-dev man-db shellcheck strace || true
   need_packages 'the camera of a Jetson' python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base \
     gstreamer1.0-plugins-good || true

@@ -210,9 +210,9 @@ def load_tensorrt() -> Any:
 
 def _load_cuda() -> Any:
     try:
-        return importlib.import_module("cuda.bindings.runtime")  # cuda-python 12.6 and later
+        return importlib.import_module("cuda.bindings.runtime")  # cuda-bindings 12.8 and later
     except ImportError:
-        return _imported("cuda.cudart", "pip install 'cuda-python<13' in the appliance's environment")
+        return _imported("cuda.cudart", "install cuda-bindings 12 (JetPack 6) or 13 (JetPack 7)")
 
 
 def _imported(module: str, remedy: str) -> Any:

@@ -1,8 +1,9 @@
 """A release bundle: one file, a tar of a signature and a payload. Nothing unverified is looked into.
 
 The payload is a tar.gz: first `release.json`, which names every other file with its SHA-256, then exactly
-those: `setup.sh`, `systemd/`, `provisioning/`, perhaps `onnx/`, and `wheels/` with `requirements.txt`, a hash
-for each wheel.
+those: `setup.sh`, `systemd/`, `provisioning/` with the bill of materials, perhaps `onnx/`, and `wheels/` with
+`requirements.txt`, a hash for each wheel; for Python 3.11 also `numpy1/` and `requirements-numpy1.txt`, for a
+device whose camera packages are built against numpy 1.
 """
 
 from __future__ import annotations
@@ -36,6 +37,12 @@ ONNX = "onnx"
 """A folder of a Jetson's release: the models from which its TensorRT builds engines."""
 
 WHEELS, REQUIREMENTS = "wheels", "requirements.txt"
+NUMPY_1, REQUIREMENTS_NUMPY_1 = "numpy1", "requirements-numpy1.txt"
+"""In `wheels/`: what camera packages built against numpy 1 need instead, and the lines with that."""
+
+SBOM = "provisioning/sbom.cdx.json"
+"""The bill of materials, CycloneDX: goes with the release into its folder on the device."""
+
 SIGNERS = "provisioning/release_signers"
 """Public keys of trusted signers, where a checkout has them. Keys in a bundle would prove nothing."""
 
@@ -96,12 +103,18 @@ def build(
     """Write `interview-grader-VERSION-ARCH-pyPYTHON.bundle` into folder `out`; raises `BundleError`.
 
     `arch` as `uname -m` says, `python` as in "3.11"; `wheels`: the folder `wheels.gather` filled; `onnx`:
-    one of models for TensorRT; `manual_folder`: what `manual.make` wrote.
+    one of models for TensorRT; `manual_folder`: what `manual.make` wrote. Its bill of materials is written
+    beside it too, as `….cdx.json`.
     """
+    from device.sbom import sbom  # reads TOML, which Python 3.10 cannot without a package: not on a device
+
     contents = _contents(checkout, wheels)
     for source, name in ((onnx, ONNX), (manual_folder, manual.PLACE)):
         for path in sorted(source.iterdir()) if source else ():
             contents[f"{name}/{path.name}"] = path.read_bytes(), False
+    models = sorted(onnx.iterdir()) if onnx else []
+    materials = sbom(sorted(wheels.rglob("*.whl")), models)
+    contents[SBOM] = materials, False
     version = version_in(checkout)
     release = Release(
         version,
@@ -127,6 +140,7 @@ def build(
             with payload.open("rb") as content:
                 _add(tar, PAYLOAD, content, payload.stat().st_size, False)
         partial.replace(made)
+    made.with_suffix(".cdx.json").write_bytes(materials)
     return made
 
 
@@ -174,14 +188,26 @@ def _contents(checkout: Path, wheels: Path) -> dict[str, tuple[bytes, bool]]:
     for path in paths:
         if path.is_file() and "__pycache__" not in path.parts:
             found[path.relative_to(checkout).as_posix()] = path.read_bytes(), os.access(path, os.X_OK)
-    for wheel in sorted(wheels.glob("*.whl")):
-        found[f"{WHEELS}/{wheel.name}"] = wheel.read_bytes(), False
-    found[f"{WHEELS}/{REQUIREMENTS}"] = requirements(wheels).encode(), False
+    for wheel in sorted(wheels.rglob("*.whl")):
+        found[f"{WHEELS}/{wheel.relative_to(wheels)}"] = wheel.read_bytes(), False
+    for name, lines in requirements(wheels).items():
+        found[f"{WHEELS}/{name}"] = lines.encode(), False
     return found
 
 
-def requirements(wheels: Path) -> str:
-    """Lines for `pip install --require-hashes`, one a wheel; raises `BundleError` for two of one package."""
+def requirements(wheels: Path) -> dict[str, str]:
+    """File -> what pip is to install, with hashes; raises `BundleError`."""
+    lines = _lines(wheels)
+    if "interview_grader" not in lines:
+        raise BundleError(f"{wheels}: no wheel of the appliance itself in it")
+    found = {REQUIREMENTS: "".join(lines.values())}
+    if others := _lines(wheels / NUMPY_1):
+        found[REQUIREMENTS_NUMPY_1] = "".join((lines | others).values())
+    return found
+
+
+def _lines(wheels: Path) -> dict[str, str]:
+    """Name -> a line for pip, with its hash; raises `BundleError` for two wheels of one package."""
     lines: dict[str, str] = {}
     for wheel in sorted(wheels.glob("*.whl")):
         name, version = wheel.name.split("-")[:2]
@@ -191,9 +217,7 @@ def requirements(wheels: Path) -> str:
             )
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         lines[name] = f"{name.replace('_', '-')}=={version} --hash=sha256:{digest}\n"
-    if "interview_grader" not in lines:
-        raise BundleError(f"{wheels}: no wheel of the appliance itself in it")
-    return "".join(lines.values())
+    return lines
 
 
 def _unpacked_bytes(wheel: Path) -> int:

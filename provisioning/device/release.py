@@ -54,8 +54,8 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory() as pages,
     ):
         print(f"release: gathering wheels for {options.arch}, Python {options.python}")
-        runtime = wheels.gather(checkout, Path(folder), arch=options.arch, python=options.python)
-        jetson = (options.arch, options.python) == wheels.JETSON
+        wheels.gather(checkout, Path(folder), arch=options.arch, python=options.python)
+        jetson = (options.arch, options.python) in wheels.JETPACKS
         made = bundle.build(
             checkout,
             options.out,
@@ -66,7 +66,8 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
             onnx=Path(models) if jetson and _exported(checkout, Path(models)) else None,
             manual_folder=Path(pages) if _has_manual(checkout, Path(pages)) else None,
         )
-    print(f"release: {made} ({made.stat().st_size / 1e6:.0f} MB, with {runtime})")
+    print(f"release: {made} ({made.stat().st_size / 1e6:.0f} MB)")
+    print(f"release: {made.with_suffix('.cdx.json').name} lists what it carries")
     print(f"release: signed; devices that should take it need this line: {signing.public_line(key).strip()}")
     return 0
 

@@ -11,18 +11,30 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from device.bundle import FOLDERS, NOTE, ONNX, REQUIREMENTS, WHEELS, Release, version_in
+from device.building import LOCKS, make_wheel
+from device.bundle import (
+    FOLDERS,
+    NOTE,
+    NUMPY_1,
+    ONNX,
+    REQUIREMENTS,
+    REQUIREMENTS_NUMPY_1,
+    WHEELS,
+    Release,
+    version_in,
+)
 from device.faults import ReleaseError, because, told
 from device.files import replacing
 
 ROOT = Path("/opt/interview-grader")
-RUNTIMES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
-"""Extra of the appliance -> module, in the order in which they are tried: a release has exactly one."""
+RUNTIMES = ("ai_edge_litert", "tflite_runtime")
+"""Modules: a release has exactly one."""
 
 CAMERA_PACKAGES = Path("/usr/lib/python3/dist-packages/picamera2")
 """The distribution's camera library, compiled for its own numpy: the environment must see both."""
@@ -101,11 +113,14 @@ class Releases:
         if self._is_there(release):
             return release.version
         wheels = unpacked / WHEELS
-        arguments = ("--no-index", "--find-links", str(wheels), "--require-hashes", "-r")
+        lines = wheels / REQUIREMENTS
+        if self._needs_numpy_1() and (wheels / REQUIREMENTS_NUMPY_1).exists():
+            lines = wheels / REQUIREMENTS_NUMPY_1
+        folders = (f"--find-links={wheels}", f"--find-links={wheels / NUMPY_1}")
         place = self._begun(release.version)
         try:
             self._make_venv(place)
-            self._pip(place, *arguments, str(wheels / REQUIREMENTS))
+            self._pip(place, "--no-index", *folders, "--require-hashes", "-r", str(lines))
             return self._finished(release, unpacked)
         except BaseException as error:
             raise self._undone(place, error) from error
@@ -225,23 +240,27 @@ class Releases:
         return CAMERA_PACKAGES.is_dir()
 
     def _install_checkout(self, place: Path, checkout: Path) -> None:
-        pins = [f"numpy=={major}.*"] if (major := self._numpy_of_the_system()) else []
         failures = []
-        for extra in RUNTIMES:
+        for runtime in ("litert-numpy1" if self._needs_numpy_1() else "litert", "tflite-runtime"):
             try:
-                self._pip(place, f"{checkout}[{extra}]", *pins)
-                return
+                self._pip(place, "--require-hashes", "-r", str(checkout / LOCKS / f"{runtime}.txt"))
+                break
             except ReleaseError as error:
-                failures.append(f"with {extra}: {error}")
-        raise ReleaseError(f"{'; '.join(failures)}; without the network: setup.sh install --offline BUNDLE")
+                failures.append(f"with {runtime}: {error}")
+        else:
+            words = "; ".join(failures)
+            raise ReleaseError(f"{words}; without the network: setup.sh install --offline BUNDLE")
+        with tempfile.TemporaryDirectory() as folder:
+            own = make_wheel(str(place / "venv" / "bin" / "python"), checkout, Path(folder))
+            self._pip(place, "--no-deps", str(own))
 
-    def _numpy_of_the_system(self) -> str:
-        """Its major version, if the environment sees the distribution's packages and numpy is one of them."""
-        if not self._sees_system():
-            return ""
+    def _needs_numpy_1(self) -> bool:
+        """Whether the environment sees camera packages of the system that are built against numpy 1."""
+        if not (self._sees_system() and CAMERA_PACKAGES.is_dir()):
+            return False
         program = "import numpy; print(numpy.__version__.split('.')[0])"
         done = _run([self._python, "-I", "-c", program])
-        return done.stdout.strip() if done.returncode == 0 else ""
+        return done.stdout.strip() == "1"
 
     def _pip(self, place: Path, *arguments: str) -> None:
         self._must(
@@ -254,11 +273,9 @@ class Releases:
         if self._sees_system() and CAMERA_PACKAGES.is_dir():
             modules.append("picamera2")
         python = str(place / "venv" / "bin" / "python")
-        runtime = [
-            module for module in RUNTIMES.values() if _run([python, "-c", f"import {module}"]).returncode == 0
-        ]
+        runtime = [module for module in RUNTIMES if _run([python, "-c", f"import {module}"]).returncode == 0]
         if not runtime:
-            raise ReleaseError(f"neither {' nor '.join(RUNTIMES.values())} can be imported on this machine")
+            raise ReleaseError(f"neither {' nor '.join(RUNTIMES)} can be imported on this machine")
         self._must([python, "-c", f"import {', '.join(modules)}"], "its libraries cannot be loaded together")
 
     @staticmethod
@@ -302,7 +319,7 @@ def _about(python: str) -> tuple[str, str]:
 def _of_checkout(checkout: Path, python: str) -> Release:
     arch, version = _about(python)
     digest = hashlib.sha256()
-    parts = ("appliance", "models", *FOLDERS, ONNX, "pyproject.toml", "setup.sh")
+    parts = ("appliance", "models", *FOLDERS, ONNX, LOCKS, "pyproject.toml", "setup.sh")
     for path in (found for part in parts for found in _files(checkout / part)):
         digest.update(
             f"{path.relative_to(checkout)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()

@@ -4,58 +4,73 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from device.building import LOCKS, make_wheel
+from device.bundle import NUMPY_1
 from device.faults import BundleError, told
-from device.releases import RUNTIMES
 
 GLIBC = {"3.10": 35, "3.11": 36, "3.12": 39, "3.13": 41, "3.14": 41}
 """Python -> the glibc (2.x) of the system that has it: Ubuntu 22.04, Debian 12, Ubuntu 24.04, Debian 13."""
 
-NUMPY = {"3.10": "1", "3.11": "1", "3.12": "1", "3.13": "2"}
-"""Python -> major version of that system's numpy, for which its camera packages are compiled."""
+JETPACKS = {("aarch64", "3.10"): "jetpack6", ("aarch64", "3.12"): "jetpack7"}
+"""Machine and Python of a JetPack -> the lock of what its TensorRT needs beside it."""
 
-JETSON = ("aarch64", "3.10")
-"""Machine and Python of JetPack 6."""
-
-_FOR_JETSON = "cuda-python>=12.6,<13"
-"""What TensorRT's own package, which JetPack brings, does not: copying to and from the GPU."""
+NUMPY_1_PYTHON = "3.11"
+"""Python of the system whose camera packages are built against numpy 1: Raspberry Pi OS bookworm."""
 
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
 
 
-def gather(checkout: Path, into: Path, *, arch: str, python: str) -> str:
-    """Put the appliance's wheel and those of all that it needs into an empty folder; raises `BundleError`.
+def gather(checkout: Path, into: Path, *, arch: str, python: str) -> None:
+    """Put the appliance's wheel and those of the locks into an empty folder; raises `BundleError`.
 
-    `arch` as `uname -m` says, `python` as in "3.11". Returns which runtime it has: ai-edge-litert where there
-    is a wheel of it, else tflite-runtime.
+    `arch` as `uname -m` says, `python` as in "3.11". What camera packages built against numpy 1 need instead
+    goes into the subfolder `numpy1`, for the Python of the system that has such packages.
     """
     if python not in GLIBC:
         raise BundleError(f"Python {python}: expected one of {', '.join(GLIBC)}")
-    own = make_wheel(checkout, into)
-    where = platform_options(arch, python)
-    pins = [f"numpy=={NUMPY[python]}.*"] if python in NUMPY else []
-    failures = []
-    for extra in RUNTIMES:
-        try:
-            _download(into, where, [f"{own}[{extra}]", *pins])
-            if (arch, python) == JETSON:
-                _download(into, where, [_FOR_JETSON, *pins])
-            _add_missing(into, where, pins, python, arch, extra)
-            return extra
-        except BundleError as error:
-            failures.append(f"with {extra}: {error}")
-            for wheel in into.glob("*.whl"):
-                if wheel != own:
-                    wheel.unlink()
-    raise BundleError("; ".join(failures))
+    make_wheel(sys.executable, checkout, into)
+
+    def locked(name: str) -> dict[str, str]:
+        return pins(checkout / LOCKS / f"{name}.txt", arch, python)
+
+    wanted = locked("litert")
+    if jetpack := JETPACKS.get((arch, python)):
+        wanted |= locked(jetpack)
+    _download(into, wanted, arch, python)
+    if python == NUMPY_1_PYTHON:
+        others = {name: line for name, line in locked("litert-numpy1").items() if line != wanted.get(name)}
+        _download(into / NUMPY_1, others, arch, python)
 
 
-def make_wheel(checkout: Path, into: Path) -> Path:
-    """The appliance's own wheel, made into a folder that has none yet; raises `BundleError`."""
-    _pip("wheel", "--quiet", "--no-deps", "--wheel-dir", str(into), str(checkout))
-    (own,) = into.glob("interview_grader-*.whl")
-    return own
+def pins(lock: Path, arch: str, python: str) -> dict[str, str]:
+    """Name -> what a lock installs on this machine and Python, as a line without its marker.
+
+    pip would ask the markers of the Python it runs on.
+    """
+    from pip._vendor.packaging.requirements import Requirement  # only where bundles are made must pip be here
+
+    about = {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "platform_machine": arch,
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "os_name": "posix",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+    }
+    found = {}
+    for line in lock.read_text("utf-8").replace("\\\n", "").splitlines():
+        if line[:1].isalnum():
+            words, *hashes = line.split(" --hash=")
+            requirement = Requirement(words)
+            if requirement.marker is None or requirement.marker.evaluate(about):
+                plain = f"{requirement.name}{requirement.specifier}"
+                found[requirement.name] = " --hash=".join([plain, *(each.strip() for each in hashes)])
+    return found
 
 
 def platform_options(arch: str, python: str) -> list[str]:
@@ -65,29 +80,13 @@ def platform_options(arch: str, python: str) -> list[str]:
     return [*named, f"--python-version={python}", "--implementation=cp"]
 
 
-def _download(into: Path, where: list[str], requirements: list[str]) -> None:
-    _pip("download", "--quiet", "--only-binary=:all:", *where, "--dest", str(into), *requirements)
-
-
-def _add_missing(into: Path, where: list[str], pins: list[str], python: str, arch: str, extra: str) -> None:
-    """pip asks the markers of the Python it runs on: add what only the other Python or machine needs."""
-    program = Path(__file__).with_name("unmet.py")
-    while True:
-        done = subprocess.run(
-            [sys.executable, str(program), str(into), python, arch, extra],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise BundleError(f"the wheels' requirements cannot be read ({told(done.stderr)})")
-        unmet = done.stdout.split("\n")[:-1]
-        if not unmet:
-            return
-        _download(into, where, [*unmet, *pins])
-
-
-def _pip(*arguments: str) -> None:
-    done = subprocess.run([*_PIP, *arguments], capture_output=True, text=True, check=False)
+def _download(into: Path, lines: dict[str, str], arch: str, python: str) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
+        requirements.write("".join(f"{line}\n" for line in lines.values()))
+        requirements.flush()
+        options = ["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+        where = [*platform_options(arch, python), "--dest", str(into), "-r", requirements.name]
+        command = [*_PIP, "download", *options, *where]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise BundleError(f"pip {arguments[0]} failed ({told(done.stderr or done.stdout)})")
+        raise BundleError(f"pip download failed ({told(done.stderr or done.stdout)})")

@@ -10,15 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from device.wheels import RUNTIMES, make_wheel
+from device.building import LOCKS, make_wheel
 
 from tests.machine import ROOT
 from tests.system.booted import cache
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
 
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """Suite -> its Python."""
@@ -39,7 +34,7 @@ def make_bundle(suite: str, into: Path) -> Path:
         shutil.copytree(gathered(PYTHONS[suite]), wheels)
         for old in wheels.glob("interview_grader-*.whl"):
             old.unlink()
-        make_wheel(ROOT, wheels)
+        make_wheel(sys.executable, ROOT, wheels)
         pages = Path(folder, "manual")
         _must(sys.executable, str(ROOT / "provisioning/device/manual.py"), str(pages))
         made = _provisioning(
@@ -51,11 +46,9 @@ def make_bundle(suite: str, into: Path) -> Path:
 
 
 def gathered(python: str, machine: str = _MACHINE) -> Path:
-    """A folder with every wheel that this checkout needs there, made anew when its requirements change."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    needs = [project["dependencies"], *(project["optional-dependencies"][each] for each in RUNTIMES)]
-    how = (ROOT / "provisioning/device/wheels.py").read_bytes()
-    digest = hashlib.sha256(repr(needs).encode() + how).hexdigest()[:12]
+    """A folder with every wheel that this checkout needs there, made anew when the locks change."""
+    how = [ROOT / "provisioning/device/wheels.py", *sorted((ROOT / LOCKS).glob("*.txt"))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in how)).hexdigest()[:12]
     kept = cache() / f"wheels-{python}-{machine}-{digest}"
     if not kept.exists():
         cache().mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,12 @@ class Environment:
         """Run `interview-grader` with these variables, and nothing else of the tests' own environment."""
         return _run([str(self._bin / "interview-grader"), *arguments], cwd=cwd, **more)
 
+    def python(self, program: str) -> str:
+        """What a line of Python prints."""
+        done = _run([str(self._bin / "python"), "-c", program])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def reading(self, picture: Path) -> dict[str, Any]:
         """What `analyze` reads in one picture."""
         done = self.command("analyze", "--jsonl", str(picture), cwd=picture.parent)

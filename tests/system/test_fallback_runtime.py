@@ -1,8 +1,9 @@
-"""The other TFLite runtime gives the same answers: a second environment, made by the extra of that name."""
+"""The other sets of packages give the same answers: environments made from their locks, with their hashes."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -18,22 +19,33 @@ from tests.system.environments import Environment
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture(scope="module")
-def fallback() -> Environment:
-    """Kept between runs while pyproject.toml and the interpreter stay the same."""
+def environment(name: str) -> Environment:
+    """Made from this lock; kept between runs while the lock and the interpreter stay the same."""
     python = fallback_python()
     if python is None:
         pytest.skip("no Python 3.10 or 3.11 here")
     version = subprocess.run([python, "-VV"], capture_output=True, text=True, check=True).stdout
-    key = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + f"{version}{ROOT}".encode()).hexdigest()[
-        :16
-    ]
-    kept = ROOT / ".venv-fallback"
+    lock = ROOT / "requirements" / f"{name}.txt"
+    key = hashlib.sha256(lock.read_bytes() + f"{version}{ROOT}".encode()).hexdigest()[:16]
+    kept = ROOT / ".venv-fallback" / name
     if not (kept / key / "complete").exists():
         shutil.rmtree(kept, ignore_errors=True)
-        Environment.make(kept / key, python, "--editable", f"{ROOT}[tflite-runtime]")
+        made = Environment.make(kept / key, python, "--require-hashes", "-r", str(lock))
+        made.pip("install", "--no-deps", "--editable", str(ROOT))
+        made.pip("check")
         (kept / key / "complete").touch()
     return Environment(kept / key)
+
+
+@pytest.fixture(scope="module")
+def fallback() -> Environment:
+    return environment("tflite-runtime")
+
+
+@pytest.fixture(scope="module")
+def numpy_1() -> Environment:
+    """What a board gets whose camera packages are built against numpy 1."""
+    return environment("litert-numpy1")
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +74,39 @@ def test_check_names_the_runtime_that_runs(fallback, tmp_path):
     assert "tflite-runtime 2.14.0" in done.stdout + done.stderr
 
 
-def test_both_runtimes_read_the_same(fallback, picture):
+def test_the_set_for_numpy_1_runs_with_what_it_is_for(numpy_1, tmp_path):
+    done = numpy_1.command("check", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "ai-edge-litert" in done.stdout + done.stderr
+    versions = numpy_1.python("import numpy, cv2; print(numpy.__version__, cv2.__version__)").split()
+    assert versions[0].startswith("1.") and versions[1].startswith("4.11."), versions
+
+
+@pytest.mark.parametrize("name", ["fallback", "numpy_1"])
+def test_every_set_reads_the_same(name, picture, request):
     expected = Environment(Path(sys.prefix)).reading(picture)["faces"]
-    found = fallback.reading(picture)["faces"]
+    found = request.getfixturevalue(name).reading(picture)["faces"]
     assert len(found) == len(expected) > 0
     for face in expected:
         twin = max(found, key=lambda other: overlap(face["box"], other["box"]))
         assert overlap(face["box"], twin["box"]) > 0.9
         assert twin["dominant"] == face["dominant"]
+
+
+@pytest.mark.parametrize("name", ["fallback", "numpy_1"])
+def test_every_set_follows_people_through_the_clip(name, demo_clip, request, tmp_path):
+    """Tracking, movement and pose too: what numpy 1 and the older OpenCV are used for."""
+
+    def faces(environment: Environment) -> list[list[tuple[int, str]]]:
+        done = environment.command("analyze", "--jsonl", "--every", "10", str(demo_clip), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        read = [json.loads(line)["faces"] for line in done.stdout.splitlines()]
+        return [[(face["id"], face["label"]) for face in each] for each in read]
+
+    expected, found = faces(Environment(Path(sys.prefix))), faces(request.getfixturevalue(name))
+    assert len(found) == len(expected) > 20
+    same = sum(one == other for one, other in zip(expected, found, strict=True))
+    assert same >= 0.9 * len(expected), (same, len(expected))
 
 
 def test_a_delegate_goes_through_it_too(fallback, models_dir, tmp_path):

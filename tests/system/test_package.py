@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from device.wheels import make_wheel
+from device.building import make_wheel
 
 import appliance
 from tests.machine import ROOT
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    return make_wheel(ROOT, tmp_path_factory.mktemp("wheel"))
+    return make_wheel(sys.executable, ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")

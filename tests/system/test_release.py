@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -40,6 +42,13 @@ def test_a_bundle_of_this_checkout_is_installed_without_the_network(tmp_path, mo
     signers.write_text(done.stdout.rpartition("need this line: ")[2])
     told = bundle.unpack(path, signers, tmp_path / "unpacked")
     assert told.version == appliance.__version__
+    materials = json.loads((tmp_path / "unpacked" / bundle.SBOM).read_bytes())
+    listed = [materials["metadata"]["component"], *materials["components"]]
+    hashes = {each["hashes"][0]["content"] for each in listed}
+    wheels = {digest for name, digest in told.files.items() if name.endswith(".whl")}
+    models = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (ROOT / "models").glob("*.tflite")}
+    assert hashes == wheels | models
+    assert not [each["name"] for each in listed if not each["licenses"]]
 
     for name in ("http_proxy", "https_proxy", "PIP_INDEX_URL"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -49,19 +58,21 @@ def test_a_bundle_of_this_checkout_is_installed_without_the_network(tmp_path, mo
     assert "all is well" in says(releases, version, "check", "--data-dir", str(tmp_path / "state"))
 
 
-def test_a_bundle_for_another_board_has_what_only_that_one_needs(tmp_path):
-    done = release("--key", tmp_path / "key", "--out", tmp_path, "--arch", "aarch64", "--python", "3.10")
+@pytest.mark.parametrize(("python", "cuda"), [("3.10", "12"), ("3.12", "13")], ids=["JetPack 6", "JetPack 7"])
+def test_a_bundle_for_another_board_has_what_only_that_one_needs(tmp_path, python, cuda):
+    done = release("--key", tmp_path / "key", "--out", tmp_path, "--arch", "aarch64", "--python", python)
     assert done.returncode == 0, done.stderr
-    (path,) = tmp_path.glob("*-aarch64-py3.10.bundle")
+    (path,) = tmp_path.glob(f"*-aarch64-py{python}.bundle")
     signers = tmp_path / "signers"
     signers.write_text(done.stdout.rpartition("need this line: ")[2])
     files = bundle.verify(path, signers).files
     assert "provisioning/manual/interview-grader.1" in files
     wheels = [Path(name).name for name in files if name.endswith(".whl")]
     packages = {name.split("-")[0]: name for name in wheels}
-    assert "aarch64" in packages["numpy"] and packages["numpy"].startswith("numpy-1.")
-    assert "tomli" in packages, "Python 3.10 has no tomllib"
-    assert "aarch64" in packages["cuda_bindings"], "a Jetson's GPU"
+    assert "aarch64" in packages["numpy"] and packages["numpy"].startswith("numpy-2.")
+    assert ("tomli" in packages) == (python == "3.10"), "Python 3.10 has no tomllib"
+    assert packages["cuda_bindings"].startswith(f"cuda_bindings-{cuda}."), "a Jetson's GPU"
+    assert "aarch64" in packages["cuda_bindings"]
     if importlib.util.find_spec("onnx"):
         assert {"onnx/compiled.json", "onnx/expression.onnx"} <= files.keys()
         assert not (ROOT / "onnx").exists(), "the checkout is left as it was"
@@ -86,7 +97,7 @@ def test_mistakes_are_told_in_one_line(tmp_path, arguments, words):
 def test_a_checkout_is_installed_with_the_network(tmp_path):
     checkout = tmp_path / "checkout"
     checkout.mkdir()
-    for name in ("appliance", "models", "provisioning", "systemd"):
+    for name in ("appliance", "models", "provisioning", "requirements", "systemd"):
         ignored = shutil.ignore_patterns("__pycache__", "build")
         shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
     for name in ("pyproject.toml", "setup.sh", "README.md", "LICENSE"):

@@ -21,7 +21,7 @@ from tests.doubles.releases import ARCH, PYTHON, small_wheel
 LIBRARIES = {"numpy": b"", "cv2": b"", "ai_edge_litert": b""}
 
 
-def unpacked(folder: Path, version: str, **without: bool) -> Path:
+def unpacked(folder: Path, version: str, numpy_1: bool = False, **without: bool) -> Path:
     """A folder as `bundle.unpack` makes one, of small wheels."""
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)
@@ -34,12 +34,16 @@ def unpacked(folder: Path, version: str, **without: bool) -> Path:
     for name, content in LIBRARIES.items():
         if not without.get(name):
             small_wheel(wheels, name, "1.0", {f"{name}.py": content})
-    (wheels / "requirements.txt").write_text(bundle.requirements(wheels))
+    if numpy_1:
+        (wheels / bundle.NUMPY_1).mkdir()
+        small_wheel(wheels / bundle.NUMPY_1, "numpy", "0.9", {"numpy.py": b"", "picamera2.py": b""})
+    for name, lines in bundle.requirements(wheels).items():
+        (wheels / name).write_text(lines)
     (folder / "provisioning").mkdir()
     (folder / "provisioning" / "update").write_text("#!/bin/sh\n")
     (folder / "systemd").mkdir()
     (folder / "setup.sh").write_text("#!/bin/sh\n")
-    files_told = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in wheels.iterdir()}
+    files_told = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in wheels.glob("*.*")}
     (folder / bundle.NOTE).write_bytes(Release(version, ARCH, PYTHON, "now", 0, files_told).json())
     return folder
 
@@ -71,6 +75,36 @@ def test_a_release_is_a_whole_environment_that_runs(two):
         "setup.sh",
         bundle.NOTE,
     }
+
+
+@pytest.mark.parametrize(
+    ("camera", "numpy", "gets"), [("1", "1", "0.9"), ("2", "2", "1.0"), ("", "1", "1.0")]
+)
+def test_only_a_board_whose_camera_packages_need_numpy_1_gets_that_set(
+    tmp_path, monkeypatch, camera, numpy, gets
+):
+    """`camera`: the numpy that those packages are built against, "" without them; `numpy`: the system's."""
+    python = tmp_path / "python"
+    python.write_text(f"""#!/bin/sh
+case "$*" in *numpy*) echo {numpy};; *) exec {sys.executable} "$@";; esac
+""")
+    python.chmod(0o755)
+    folder = tmp_path / "picamera2"
+    if camera:
+        folder.mkdir()
+    monkeypatch.setattr("device.releases.CAMERA_PACKAGES", folder)
+    made = Releases(tmp_path / "opt", python=str(python), system_packages=True)
+    source = unpacked(tmp_path / "new", "1.0.0", numpy_1=True)
+    if camera == "2":
+        small_wheel(source / "wheels", "picamera2", "1.0", {"picamera2.py": b""})
+        for name, lines in bundle.requirements(source / "wheels").items():
+            (source / "wheels" / name).write_text(lines)
+    made.add(source)
+    python_there = made.path("1.0.0") / "venv/bin/python"
+    done = subprocess.run(
+        [python_there, "-m", "pip", "show", "numpy"], capture_output=True, text=True, check=False
+    )
+    assert f"Version: {gets}\n" in done.stdout, done.stdout + done.stderr
 
 
 def test_switching_replaces_the_link_at_once(two):

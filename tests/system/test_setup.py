@@ -66,6 +66,7 @@ def checkout(tmp_path: Path) -> Path:
     binaries.mkdir(parents=True)
     for name in ("setup.sh", "pyproject.toml"):
         shutil.copy(ROOT / name, top / name)
+    shutil.copytree(ROOT / "requirements", top / "requirements")
     (top / ".venv" / "pyvenv.cfg").write_text("include-system-site-packages = true\n")
     _write_script(
         binaries / "python",
@@ -95,17 +96,19 @@ def test_run_installs_once_and_hands_its_options_on(checkout, tmp_path):
         done = run(checkout / "setup.sh", "run", "--port", "80 80", cwd=tmp_path)
         assert done.stdout == f"{tmp_path}|run|--port|80 80|", done.stderr
         assert done.returncode == 0
-    assert len(installations(checkout)) == 1
-    assert ".[litert]" in installations(checkout)[0]
+    packages, tools, own = installations(checkout)
+    assert "--require-hashes" in packages and "requirements/litert.txt" in packages
+    assert "--require-hashes" in tools and "requirements/build.txt" in tools
+    assert "--no-deps" in own and "--no-build-isolation" in own, "nothing comes without a hash"
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "setup.sh"])
+@pytest.mark.parametrize("name", ["pyproject.toml", "setup.sh", "requirements/litert.txt"])
 def test_run_installs_again_when_what_it_depends_on_changed(checkout, name):
     run(checkout / "setup.sh", "run")
     with (checkout / name).open("a") as file:
         file.write("# changed\n")
     run(checkout / "setup.sh", "run")
-    assert len(installations(checkout)) == 2
+    assert len(installations(checkout)) == 2 * 3
 
 
 def test_a_failed_installation_falls_back_then_says_why_and_is_tried_again(checkout):
@@ -114,12 +117,12 @@ def test_a_failed_installation_falls_back_then_says_why_and_is_tried_again(check
     assert done.returncode == 1
     assert done.stdout == ""
     assert "ERROR: no network" in done.stderr
-    assert [".[litert]" in line for line in installations(checkout)] == [True, False]
-    assert ".[tflite-runtime]" in installations(checkout)[1]
+    litert, tflite = installations(checkout)
+    assert "requirements/litert.txt" in litert and "requirements/tflite-runtime.txt" in tflite
 
     (checkout / "broken").unlink()
     assert run(checkout / "setup.sh", "run").returncode == 0
-    assert len(installations(checkout)) == 3
+    assert len(installations(checkout)) == 2 + 3
 
 
 def test_nothing_is_compiled_for_systemd(checkout, tmp_path, monkeypatch):
