@@ -21,7 +21,7 @@ PACKAGE = ROOT / "appliance"
 
 # A module imports only modules of lower levels. Names are relative to the package; the first match counts.
 LEVELS: list[tuple[int, str]] = [
-    (0, "cameras engines vision evaluation"),
+    (0, "cameras engines vision evaluation media"),
     (
         0,
         "values errors notify palette resources environment signals lawful files journal poweroff terminal",
@@ -30,6 +30,7 @@ LEVELS: list[tuple[int, str]] = [
         1,
         "ports handoff health config registry store store.* audit viewers manifest notice toml wire pictures",
     ),
+    (1, "media.*"),
     (1, "settings layers pagefile gpio standing diary changes updated ranking agreement derived board"),
     (1, "jetson_gpio background"),
     (0, "scheduling selfcheck"),
@@ -77,7 +78,7 @@ LEVELS: list[tuple[int, str]] = [
 PEERS: list[tuple[str, str]] = [
     ("cameras.* engines.* registry", "ports"),
     ("engines.*", "derived"),
-    ("cameras.replay", "pictures"),
+    ("cameras.replay", "pictures media.*"),
     ("manifest", "toml"),
     ("config layers", "registry settings layers toml pagefile"),
     ("vision.tracker", "vision.assignment"),
@@ -139,6 +140,7 @@ LIBRARIES: dict[str, str] = {
     "colorzero": "sinks.lamps",
     "ai_edge_litert": "engines.tflite engines.coral",
     "tflite_runtime": "engines.tflite engines.coral",
+    "av": "media.film",
     "tqdm": "offline bench cli evaluation.judging",
 }
 
