@@ -112,7 +112,7 @@ def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
     `source`: a path, or a seekable file; `name`: what errors call it.
     """
     name = name or str(source)
-    with _opened(source, name) as file, _decoding(file, name) as complaints:
+    with _opened(source, name) as file, decoding(file, name) as complaints:
         picture = open_checked(file)
         pages = getattr(picture, "n_frames", 1) if picture.format in ("TIFF", "HEIF", *_ANIMATED) else 1
         image = as_image(picture, file)
@@ -122,7 +122,7 @@ def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
 
 def is_animation(file: BinaryIO, name: str) -> bool:
     """Whether a picture file is a film: a GIF, WebP, PNG or AVIF with several frames."""
-    with _decoding(file, name):
+    with decoding(file, name):
         picture = open_checked(file)
         return picture.format in _ANIMATED and getattr(picture, "n_frames", 1) > 1
 
@@ -141,7 +141,7 @@ def _opened(source: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _decoding(file: BinaryIO, name: str) -> Iterator[list[str]]:
+def decoding(file: BinaryIO, name: str) -> Iterator[list[str]]:
     """Whatever a file makes Pillow raise, as one `PictureError`; what it warns of is collected."""
     complaints: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -240,7 +240,8 @@ def _colours(picture: Any, file: BinaryIO) -> Image:
         raise PictureError(
             f"has pixels of a kind that cannot be read ({picture.mode}); expected 8 or 16 bits a channel"
         )
-    if any(";16" in str(tile.args) for tile in tiles) and _largest(picture) <= _DEPTHS[-1] >> 8:
+    is_deep = picture.tell() == 0 and any(";16" in str(tile.args) for tile in tiles)
+    if is_deep and _largest(picture) <= _DEPTHS[-1] >> 8:
         return _from_deep_colour(picture, _low_bytes(tiles, file))
     return _banded(picture, _from_eight_bits)
 

@@ -79,6 +79,7 @@ PEERS: list[tuple[str, str]] = [
     ("cameras.* engines.* registry", "ports"),
     ("engines.*", "derived"),
     ("cameras.replay", "pictures media.*"),
+    ("media.inputs media.animation", "media.stills media.film"),
     ("manifest", "toml"),
     ("config layers", "registry settings layers toml pagefile"),
     ("vision.tracker", "vision.assignment"),
@@ -141,6 +142,8 @@ LIBRARIES: dict[str, str] = {
     "ai_edge_litert": "engines.tflite engines.coral",
     "tflite_runtime": "engines.tflite engines.coral",
     "av": "media.film",
+    "PIL": "media.stills media.animation",
+    "pi_heif": "media.stills",
     "tqdm": "offline bench cli evaluation.judging",
 }
 
