@@ -46,7 +46,7 @@ _DEFAULT_RATE, _MAX_RATE = 25.0, 10_000
 _MAX_ASPECT = 4
 _MAX_COMPLAINTS = 20
 _JUMP_S, _DISORDER_S, _LEAST_S = 10.0, 1.0, 0.001
-_EXPECTED = "expected MP4, MOV, MKV, WebM, AVI, MPEG, DV or Y4M"
+_EXPECTED = "expected a video: MP4, MOV, MKV, WebM, AVI, MPEG, DV or Y4M"
 
 av.logging.set_level(av.logging.ERROR)
 av.logging.set_skip_repeated(False)  # it compares with the last line of any film
@@ -125,14 +125,21 @@ class Film:
         return self._ends_early
 
     @property
-    def shortfall(self) -> str:
-        """What is missing, in words for one line; empty for a whole film. Known once all frames are read."""
-        lost = f"{self.lost} {'frame is' if self.lost == 1 else 'frames are'} lost to damage"
-        if not self.cut_short:
-            return f"{lost}, {self._shown} are read" if self.lost else ""
-        promised = f" of {self.frames}" if self.frames > self._shown else ""
-        end = f"ends after {self._shown}{promised} frames, it was cut short"
-        return f"{end}; {lost}" if self.lost else end
+    def remarks(self) -> str:
+        """What is missing and what the decoder complains of, for one line; empty for a flawless film.
+
+        Known once all frames are read.
+        """
+        said = []
+        if self.cut_short:
+            promised = f" of {self.frames}" if self.frames > self._shown else ""
+            said.append(f"was cut short, it ends after {self._shown}{promised} frames")
+        if self.lost:
+            said.append(f"{self.lost} of {self._shown + self.lost} frames are lost to damage")
+        if self._complaints:
+            first, *others = self._complaints
+            said.append(f"the decoder says: {first}" + (f", and {len(others)} lines more" if others else ""))
+        return "; ".join(said)
 
     def __iter__(self) -> Iterator[FilmFrame]:
         """The frames; raises `PictureError` when none can be decoded, or the file cannot be read further."""
@@ -147,7 +154,7 @@ class Film:
             raise PictureError(f"{self.name}: cannot be read further ({error.strerror})") from error
         if not self._shown:
             why = next(iter(self._complaints), "it has none")
-            raise PictureError(f"{self.name}: no frame can be decoded ({why}); expected a whole film")
+            raise PictureError(f"{self.name}: no frame can be decoded ({why}); expected a whole video")
 
     def close(self) -> None:
         """Release the file; a closed film has no more frames."""
@@ -170,7 +177,7 @@ class Film:
         with self._listening():
             self._container = av.open(_Unnamed(file), options=options)
         if self._container.metadata.get("major_brand", "").strip() in _STILLS:
-            raise PictureError(f"{self.name}: is a still picture, not a film; {_EXPECTED}")
+            raise PictureError(f"{self.name}: is a still picture; {_EXPECTED}")
         self._stream = self._choose_stream()
 
     def _choose_stream(self) -> Any:
@@ -178,14 +185,14 @@ class Film:
         pictures = [stream for stream in self._container.streams if stream.type == "video"]
         films = [stream for stream in pictures if not stream.disposition & Disposition.attached_pic]
         if not films:
-            what = "has sound and a cover picture but no film" if pictures else "has no film in it"
+            what = "has only sound and a cover picture" if pictures else "has no pictures in it"
             raise PictureError(f"{self.name}: {what}; {_EXPECTED}")
         readable = [stream for stream in films if _decoder(stream) in DECODERS.split(",")]
         if not readable:
             kind = (
                 films[0].codec_context.codec.canonical_name.upper() if films[0].codec_context else "fitting"
             )
-            raise PictureError(f"{self.name}: no {kind} decoder here; expected H.264, HEVC, VP9 or the like")
+            raise PictureError(f"{self.name}: no {kind} decoder is available; convert it to H.264")
         best = max(readable, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
         if best.width * best.height > MAX_PIXELS:
             raise PictureError(
@@ -198,7 +205,7 @@ class Film:
     def _why_not(self) -> str:
         if any(line.startswith("mov,") for line in self._complaints):
             return "has no index that can be read, it was cut short; copy it again"
-        return "is no film of a kind that is read here"
+        return "is not a video that can be read"
 
     # --- decoding ---
 
