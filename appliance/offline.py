@@ -14,7 +14,8 @@ from tqdm import tqdm
 from appliance.build import Reader
 from appliance.environment import hushed
 from appliance.errors import PictureError
-from appliance.pictures import Clip, is_picture, list_pictures, read_picture
+from appliance.media.film import Film
+from appliance.pictures import is_picture, list_pictures, read_picture
 from appliance.values import Frame, Reading
 from appliance.wire import reading_json
 
@@ -80,18 +81,17 @@ def _readings(path: Path, reader: Reader, options: Options) -> Iterator[Reading]
 
 def _video(path: Path, reader: Reader, every: int) -> Iterator[Reading]:
     reader.pipeline.reset()
-    with hushed():
-        clip = Clip(path)
-    number = -1
+    film = Film(path)
     try:
-        for number, image in enumerate(clip):
+        for number, frame in enumerate(film):
             if number % every == 0:
-                seconds = number / clip.fps
-                yield reader.pipeline.read(Frame(number, seconds, image, seconds))
+                yield reader.pipeline.read(Frame(number, frame.time_s, frame.image, frame.time_s))
     finally:
-        clip.close()
-    if number < 0 or clip.is_cut_short(number + 1):
-        raise PictureError(f"{path}: ends after {number + 1} of {clip.frames} frames; expected a whole video")
+        film.close()
+    if film.cut_short:
+        raise PictureError(f"{path}: {film.remarks}; expected a whole video, copy it again")
+    if film.remarks:
+        tqdm.write(f"interview-grader: {path}: {film.remarks}", file=sys.stderr)
 
 
 def _write(reading: Reading, source: str, options: Options, out: TextIO) -> None:
