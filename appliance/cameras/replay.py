@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from appliance.errors import CameraEnded, CameraLost, ConfigError, PictureError
 from appliance.pictures import Clip, is_picture, list_pictures, read_picture
 from appliance.ports import Presence
 from appliance.resources import demo_clip
+from appliance.rotation import Rotatable
 from appliance.values import Frame, Image
 
 log = logging.getLogger("appliance.camera")
@@ -23,9 +24,7 @@ _PICTURES_FPS = 10.0
 _SLOWEST_FPS = 1.0  # a slower clip would be taken for a lost camera
 
 
-class _Playing(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Playing(Rotatable):
     loop: bool = Field(True, description="Begin again at the end; false ends the run there.")
     realtime: bool = Field(
         True, description="Play at the clip's own rate; false as fast as frames are taken."

@@ -31,7 +31,7 @@ LEVELS: list[tuple[int, str]] = [
         "ports handoff health config registry store store.* audit viewers manifest notice toml wire pictures",
     ),
     (1, "settings layers pagefile gpio standing diary changes updated ranking agreement derived board"),
-    (1, "jetson_gpio background"),
+    (1, "jetson_gpio background rotation"),
     (0, "scheduling selfcheck"),
     (1, "web.threads"),
     (1, "access access.files access.passwords access.clock access.local_token access.limits access.uses"),
@@ -78,6 +78,8 @@ PEERS: list[tuple[str, str]] = [
     ("cameras.* engines.* registry", "ports"),
     ("engines.*", "derived"),
     ("cameras.replay", "pictures"),
+    ("settings cameras.*", "rotation"),
+    ("rotation", "ports"),
     ("manifest", "toml"),
     ("config layers", "registry settings layers toml pagefile"),
     ("vision.tracker", "vision.assignment"),
@@ -109,9 +111,9 @@ STATIC_IMPORTS_OF_BACKENDS: list[tuple[str, str]] = [
 # Who may import a library. Whatever is neither here nor in the standard library nor ours fails the test.
 LIBRARIES: dict[str, str] = {
     "numpy": "*",
-    "cv2": "vision.* cameras.* sinks.* pictures aiming build offline bench evaluation.thumbnails",
-    "pydantic": "settings config layers config_reference manifest registry build build_engine cameras.*"
-    " engines.* sinks.* web.* evaluation.boxes report_models access.files access.accounts access.tokens",
+    "cv2": "vision.* cameras.* sinks.* pictures rotation aiming build offline bench evaluation.thumbnails",
+    "pydantic": "settings config layers config_reference manifest registry build build_engine"
+    " rotation cameras.* engines.* sinks.* web.* evaluation.boxes report_models access.files access.accounts access.tokens",
     "argon2": "access.passwords",
     "cryptography": "access.certificate store.backup",
     "itsdangerous": "access.cookies",
