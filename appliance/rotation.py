@@ -25,8 +25,8 @@ class Rotatable(BaseModel):
 
     rotate: Rotation = Field(
         0,
-        description="Turn the picture clockwise by so many degrees; `mirror` swaps left and right, before it is"
-        " turned.",
+        description="Turn the picture clockwise by so many degrees; `mirror` swaps left and right, before it"
+        " is turned.",
     )
 
 

@@ -18,7 +18,6 @@ from appliance.settings import AutoCamera
 from tests.doubles.files import encoded
 from tests.doubles.parts import picture
 
-
 ROTATIONS = get_args(Rotation)
 
 

@@ -113,7 +113,8 @@ LIBRARIES: dict[str, str] = {
     "numpy": "*",
     "cv2": "vision.* cameras.* sinks.* pictures rotation aiming build offline bench evaluation.thumbnails",
     "pydantic": "settings config layers config_reference manifest registry build build_engine"
-    " rotation cameras.* engines.* sinks.* web.* evaluation.boxes report_models access.files access.accounts access.tokens",
+    " rotation cameras.* engines.* sinks.* web.* evaluation.boxes report_models access.files access.accounts"
+    " access.tokens",
     "argon2": "access.passwords",
     "cryptography": "access.certificate store.backup",
     "itsdangerous": "access.cookies",
