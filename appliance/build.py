@@ -30,6 +30,7 @@ from appliance.metrics import Metrics
 from appliance.pipeline import Doubt, Pipeline
 from appliance.ports import Camera, Engine, Lamps, Sink
 from appliance.resources import model_card, models_dir
+from appliance.rotation import RotatedCamera, Rotation
 from appliance.session import Session
 from appliance.settings import AutoCamera
 from appliance.settings import Vision as VisionSettings
@@ -208,7 +209,8 @@ def choose_camera(config: Config) -> Choice:
 def make_camera(choice: Choice) -> Camera:
     """The camera of a choice; raises `ConfigError` for what can never be one, such as a text file."""
     camera: Camera = registry.load("camera", choice.backend)(choice.settings)
-    return camera
+    rotation: Rotation = getattr(choice.settings, "rotate", 0)  # another package's backend may have none
+    return RotatedCamera(camera, rotation) if rotation else camera
 
 
 def check_lamps(config: Config) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from appliance.values import NOT_ANALYSED, Agreed, Box, Face, Frame, Image, Look, Person, Reading, Stamps
@@ -64,7 +63,9 @@ class Pipeline:
         """Everybody in the next frame of a video; of more than `max_people` see `vision.choice`."""
         now = frame.captured
         expected = self._tracker.expected(now)
-        faces = self._chosen(self._search.find_next(frame.image, expected, now), expected)
+        seen = self._search.find_next(frame.image, expected, now)
+        # Newcomers are numbered from left to right.
+        faces = sorted(chosen(seen, expected, self._max_people), key=lambda face: face.box.x)
         numbers = self._tracker.update(faces, now)
         detected = time.monotonic()
         self._followed = {number: self._followed.get(number) or self._new() for number in self._tracker.known}
@@ -77,11 +78,15 @@ class Pipeline:
             else Person(number, face, NOT_AGREED, None, NOT_ANALYSED)
             for number, face in sorted(found.items())
         ]
-        return Reading(frame, tuple(people), Stamps(now, detected, time.monotonic()), skipped)
+        beyond = len(seen) - len(faces) + self._search.beyond_limit
+        return Reading(frame, tuple(people), Stamps(now, detected, time.monotonic()), skipped, beyond)
 
     def read_still(self, image: Image) -> Reading:
-        """Everybody in a picture that stands alone: all of it is searched, nothing is carried over."""
-        faces = self._chosen(self._search.find_all(image), ())
+        """Everybody in a picture that stands alone: all of it is searched, nothing is carried over.
+
+        `max_people` does not count here: nobody waits for the next frame.
+        """
+        faces = sorted(self._search.find_all(image), key=lambda face: face.box.x)
         return self._alone(
             image, [(face, self._look(image, face, self._doubt.limits, still=True)) for face in faces]
         )
@@ -111,10 +116,6 @@ class Pipeline:
             smoothed, label = self._new().smoother.add(look, 0.0)
             people.append(Person(number, face, look, smoothed, label))
         return Reading(Frame(0, 0.0, image), tuple(people), Stamps(0.0, 0.0, 0.0))
-
-    def _chosen(self, faces: list[Face], followed: Sequence[Box]) -> list[Face]:
-        read = chosen(faces, followed, self._max_people)
-        return sorted(read, key=lambda face: face.box.x)  # newcomers are numbered from left to right
 
     def _with_places(self, found: dict[int, Face], frame: Frame) -> frozenset[int]:
         """The numbers of those who may be analysed."""

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from appliance.errors import CameraEnded, CameraLost, ConfigError, PictureError
 from appliance.media.film import Film
 from appliance.pictures import is_picture, list_pictures, read_picture
 from appliance.ports import Presence
 from appliance.resources import demo_clip
+from appliance.rotation import Rotatable
 from appliance.values import Frame, Image
 
 log = logging.getLogger("appliance.camera")
@@ -27,9 +28,7 @@ _Timed = tuple[Image, float]
 """A picture and its time in seconds since the first one of this turn."""
 
 
-class _Playing(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Playing(Rotatable):
     loop: bool = Field(True, description="Begin again at the end; false ends the run there.")
     realtime: bool = Field(
         True, description="Play at the clip's own times; false as fast as frames are taken."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.build import Reader, make_reader
@@ -30,9 +30,6 @@ from appliance.evaluation.text import as_text
 from appliance.evaluation.thumbnails import thumbnail
 
 STDOUT = Path("-")
-
-_ALL_FACES = 1_000_000
-"""A detector is judged by every face it finds, not by the few that the live page has room for."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def _judge_expressions(config: Config, wanted: Wanted, progress: bool) -> tuple[
 
 def _judge_faces(config: Config, wanted: Wanted, progress: bool) -> tuple[Report, list[Shown]]:
     marks = read_marked(wanted.path)
-    reader = make_reader(replace(config, vision=config.vision.model_copy(update={"max_people": _ALL_FACES})))
+    reader = make_reader(config)
     examined, failed = examine(marks.scenes, reader, progress=progress)
     report = FaceReport(
         origin=_origin(wanted, reader, ("detector",)),

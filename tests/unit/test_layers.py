@@ -21,7 +21,7 @@ PACKAGE = ROOT / "appliance"
 
 # A module imports only modules of lower levels. Names are relative to the package; the first match counts.
 LEVELS: list[tuple[int, str]] = [
-    (0, "cameras engines vision evaluation media"),
+    (0, "cameras engines vision evaluation media analysis"),
     (
         0,
         "values errors notify palette resources environment signals lawful files journal poweroff terminal",
@@ -32,7 +32,7 @@ LEVELS: list[tuple[int, str]] = [
     ),
     (1, "media.*"),
     (1, "settings layers pagefile gpio standing diary changes updated ranking agreement derived board"),
-    (1, "jetson_gpio background"),
+    (1, "jetson_gpio background rotation"),
     (0, "scheduling selfcheck"),
     (1, "web.threads"),
     (1, "access access.files access.passwords access.clock access.local_token access.limits access.uses"),
@@ -67,7 +67,9 @@ LEVELS: list[tuple[int, str]] = [
     (4, "build_engine"),
     (5, "build build_web build_session engines_there"),
     (10, "records_command"),
-    (6, "daemon offline bench bench_vision bench_engines lamps_out gave_up"),
+    (3, "analysis.output analysis.summary analysis.unread"),
+    (6, "analysis.command"),
+    (6, "daemon bench bench_vision bench_engines lamps_out gave_up"),
     (7, "bench_report"),
     (10, "access_command on_update"),
     (11, "cli"),
@@ -79,7 +81,9 @@ PEERS: list[tuple[str, str]] = [
     ("cameras.* engines.* registry", "ports"),
     ("engines.*", "derived"),
     ("cameras.replay", "pictures media.*"),
-    ("media.inputs media.animation", "media.stills media.film"),
+    ("media.inputs media.animation media.tally", "media.inputs media.stills media.film"),
+    ("settings cameras.*", "rotation"),
+    ("rotation", "ports"),
     ("manifest", "toml"),
     ("config layers", "registry settings layers toml pagefile"),
     ("vision.tracker", "vision.assignment"),
@@ -111,9 +115,10 @@ STATIC_IMPORTS_OF_BACKENDS: list[tuple[str, str]] = [
 # Who may import a library. Whatever is neither here nor in the standard library nor ours fails the test.
 LIBRARIES: dict[str, str] = {
     "numpy": "*",
-    "cv2": "vision.* cameras.* sinks.* pictures aiming build offline bench evaluation.thumbnails",
-    "pydantic": "settings config layers config_reference manifest registry build build_engine cameras.*"
-    " engines.* sinks.* web.* evaluation.boxes report_models access.files access.accounts access.tokens",
+    "cv2": "vision.* cameras.* sinks.* pictures rotation aiming build bench evaluation.thumbnails",
+    "pydantic": "settings config layers config_reference manifest registry build build_engine"
+    " rotation cameras.* engines.* sinks.* web.* evaluation.boxes report_models access.files access.accounts"
+    " access.tokens",
     "argon2": "access.passwords",
     "cryptography": "access.certificate store.backup",
     "itsdangerous": "access.cookies",
@@ -144,7 +149,7 @@ LIBRARIES: dict[str, str] = {
     "av": "media.film",
     "PIL": "media.stills media.animation",
     "pi_heif": "media.stills",
-    "tqdm": "offline bench cli evaluation.judging",
+    "tqdm": "analysis.command bench cli evaluation.judging",
 }
 
 # The walk of a frame is pure: it runs on any laptop and touches nothing outside its arguments.

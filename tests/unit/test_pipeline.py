@@ -84,6 +84,17 @@ def test_of_too_many_faces_the_largest_are_read(pipeline: Pipeline, clip: list[I
     assert only.face.box.center[0] > 640
 
 
+@pytest.mark.parametrize("pipeline", [1], indirect=True)
+def test_the_limit_is_for_films_and_a_still_picture_gives_every_face(
+    pipeline: Pipeline, clip: list[Image]
+) -> None:
+    still = pipeline.read_still(clip[0])
+    assert (len(still.people), still.beyond_limit) == (2, 0)
+    readings = [pipeline.read(Frame(number, number / 15, image)) for number, image in enumerate(clip)]
+    assert all(len(reading.people) == 1 for reading in readings)
+    assert [reading.beyond_limit for reading in readings[-10:]] == [1] * 10
+
+
 def test_stamps_rise_and_skips_are_passed_on(pipeline: Pipeline, clip: list[Image]) -> None:
     taken = frame(clip[0])
     reading = pipeline.read(taken, skipped=3)
