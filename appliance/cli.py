@@ -24,6 +24,8 @@ PROGRAM = "interview-grader"
 
 _FAULT, _USER = 1, 2
 
+_MOST_FPS = 10_000
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns 0 when done, 1 for a fault, 2 when the user must change something."""
@@ -80,13 +82,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def _analyze(options: argparse.Namespace) -> int:
     config = _load(options)
+    from appliance.analysis.command import Options, analyze
     from appliance.build import make_reader
-    from appliance.offline import Options, analyze
 
-    wanted = Options(crops=options.crops, every=options.every, jsonl=options.jsonl)
+    names = ("crops", "every", "fps", "recursive", "jsonl", "csv", "summary")
+    wanted = Options(**{name: getattr(options, name) for name in names})
+    paths = [_input(text) for text in options.paths]
     progress = sys.stderr.isatty()
-    failed = analyze(options.paths, make_reader(config), wanted, sys.stdout, progress)
-    return _FAULT if failed else 0
+    return _FAULT if analyze(paths, make_reader(config), wanted, sys.stdout, progress) else 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -219,16 +222,9 @@ def _parser() -> _Parser:
     run.add_argument("--port", help="port to listen on, 0 for a free one (default: 8080)")
     run.set_defaults(function=_run)
 
-    analyze = commands.add_parser(
-        "analyze", parents=[common], help="read pictures, folders of pictures, or videos"
+    _add_analyze(
+        commands.add_parser("analyze", parents=[common], help="read pictures, films, or folders of both")
     )
-    analyze.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    analyze.add_argument("--crops", action="store_true", help="each picture is one face already cut out")
-    analyze.add_argument(
-        "--every", type=_positive, default=1, metavar="N", help="read every Nth frame of a video"
-    )
-    analyze.add_argument("--jsonl", action="store_true", help="write one JSON object a picture or frame")
-    analyze.set_defaults(function=_analyze)
 
     _add_evaluate(
         commands.add_parser("evaluate", parents=[common], help="judge the models on your own pictures")
@@ -257,6 +253,30 @@ def _parser() -> _Parser:
     access_command.add_commands(commands, _place(), _state_dir)
     add_records_commands(commands, common, _keeping)
     return parser
+
+
+def _add_analyze(analyze: argparse.ArgumentParser) -> None:
+    analyze.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a picture, a film, a folder of both, or - for standard input",
+    )
+    analyze.add_argument("--crops", action="store_true", help="each picture is one face already cut out")
+    analyze.add_argument(
+        "--every", type=_positive, default=1, metavar="N", help="read every Nth frame of a film"
+    )
+    analyze.add_argument(
+        "--fps", type=_rate, metavar="N", help="frames a second of a film that has no times (default: 25)"
+    )
+    analyze.add_argument("--recursive", action="store_true", help="read the folders in a folder too")
+    form = analyze.add_mutually_exclusive_group()
+    form.add_argument("--jsonl", action="store_true", help="write one JSON object for each picture or frame")
+    form.add_argument("--csv", action="store_true", help="write a table with one row for each face")
+    analyze.add_argument(
+        "--summary", action="store_true", help="write one line for each person of a film, not for each frame"
+    )
+    analyze.set_defaults(function=_analyze)
 
 
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
@@ -293,6 +313,22 @@ def _common() -> _Parser:
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="set one value"
     )
     return common
+
+
+def _input(text: str) -> Path:
+    from appliance.media.inputs import STDIN
+
+    return STDIN if text == "-" else Path(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= _MOST_FPS:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number over 0 and at most {_MOST_FPS}")
+    return rate
 
 
 def _positive(text: str) -> int:

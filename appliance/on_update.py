@@ -16,6 +16,7 @@ import sys
 from datetime import datetime, timezone
 
 from appliance import environment, updated
+from appliance.analysis.command import Options, analyze
 from appliance.audit import AuditLog
 from appliance.bench_engines import rank_and_keep
 from appliance.build import make_reader
@@ -23,7 +24,6 @@ from appliance.config import Config, load, state_dir
 from appliance.engines_there import unmeasured
 from appliance.errors import ApplianceError, ModelError
 from appliance.layers import Request
-from appliance.offline import Options, analyze
 from appliance.resources import demo_clip
 from appliance.store.fitting import fit, forget_trials, try_migration
 from appliance.terminal import escaped_output

@@ -22,7 +22,7 @@ class Animation:
     def __init__(self, file: BinaryIO, name: str) -> None:
         """Open an animation in a seekable file; `name` is what errors call it. Raises `PictureError`."""
         self.name = name
-        self.complaints: tuple[str, ...] = ()
+        self.remarks = ""
         self._file = file
         with decoding(file, name):
             self._picture = open_checked(file)
@@ -38,7 +38,7 @@ class Animation:
                 self._picture.seek(number)
                 image = as_image(self._picture, self._file)
                 shown_s = self._shown_s()
-            self.complaints = tuple(dict.fromkeys([*self.complaints, *complaints]))
+            self.remarks = self.remarks or "; ".join(complaints)
             yield FilmFrame(image, time_s)
             time_s += shown_s
 

@@ -8,7 +8,7 @@ import re
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +73,7 @@ def name_of(path: Path) -> str:
     return "standard input" if path == STDIN else str(path)
 
 
-def list_inputs(paths: list[Path], *, recursive: bool = False) -> Listing:
+def list_inputs(paths: Sequence[Path], *, recursive: bool = False) -> Listing:
     """Each path as it is given; instead of a folder the pictures and films in it, in natural order."""
     listing = Listing()
     for path in paths:

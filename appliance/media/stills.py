@@ -122,9 +122,10 @@ def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
 
 def is_animation(file: BinaryIO, name: str) -> bool:
     """Whether a picture file is a film: a GIF, WebP, PNG or AVIF with several frames."""
+    if picture_format(read_head(file)) not in _ANIMATED:
+        return False
     with decoding(file, name):
-        picture = open_checked(file)
-        return picture.format in _ANIMATED and getattr(picture, "n_frames", 1) > 1
+        return int(getattr(open_checked(file), "n_frames", 1)) > 1
 
 
 @contextmanager
@@ -164,7 +165,7 @@ def _fault(error: Exception, file: BinaryIO) -> str:
     reason = "" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read ({error.strerror}); expected a picture"
-    head = _head(file)
+    head = read_head(file)
     kind = picture_format(head)
     if kind is None:
         return f"is empty; {EXPECTED}" if not head else f"is not a picture that can be read; {EXPECTED}"
@@ -176,9 +177,12 @@ def _fault(error: Exception, file: BinaryIO) -> str:
     return f"is {kind}, cut short or damaged{why}; expected a whole picture of {_LIMIT}"
 
 
-def _head(file: BinaryIO) -> bytes:
+def read_head(file: BinaryIO) -> bytes:
+    """The first bytes of a file, which say what it is; the next read begins at its start."""
     file.seek(0)
-    return file.read(HEAD_BYTES)
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    return head
 
 
 def _too_large() -> str:
@@ -187,7 +191,7 @@ def _too_large() -> str:
 
 def open_checked(file: BinaryIO) -> Any:
     """The picture as Pillow opens it: its head is read and its size is checked, nothing is decoded."""
-    if picture_format(_head(file)) in _BRANDS and _ends_within_a_box(file):
+    if picture_format(read_head(file)) in _BRANDS and _ends_within_a_box(file):
         raise PictureError(_CUT_SHORT)  # libheif would leave out the tiles that are missing
     file.seek(0)
     picture = Pillow.open(file, formats=FORMATS)

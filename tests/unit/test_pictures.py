@@ -12,12 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from appliance.offline import Options, analyze
 
 from appliance.build import Reader, make_reader
 from appliance.config import load
 from appliance.errors import PictureError
 from appliance.layers import Request
-from appliance.offline import Options, analyze
 from appliance.pictures import Clip, is_picture, list_pictures, read_picture
 from appliance.values import Image
 from tests.doubles.files import cmyk_jpeg, encoded, tiff_with_directory_in_front, with_orientation
