@@ -19,6 +19,7 @@ from appliance.signals import stop_on_signals
 if TYPE_CHECKING:
     from appliance.config import Config, Keeping
     from appliance.layers import Request
+    from appliance.media.tally import Tally
 
 PROGRAM = "interview-grader"
 
@@ -88,8 +89,7 @@ def _analyze(options: argparse.Namespace) -> int:
     names = ("crops", "every", "fps", "recursive", "jsonl", "csv", "summary")
     wanted = Options(**{name: getattr(options, name) for name in names})
     paths = [_input(text) for text in options.paths]
-    progress = sys.stderr.isatty()
-    return _FAULT if analyze(paths, make_reader(config), wanted, sys.stdout, progress) else 0
+    return _end(analyze(paths, make_reader(config), wanted, sys.stdout, sys.stderr.isatty()))
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -98,7 +98,13 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     names = ("path", "faces", "whole", "json", "html", "pictures")
     wanted = Wanted(**{name: getattr(options, name) for name in names})
-    return _FAULT if evaluate(config, wanted, progress=sys.stderr.isatty()) else 0
+    return _end(evaluate(config, wanted, progress=sys.stderr.isatty()))
+
+
+def _end(tally: Tally) -> int:
+    """The last line of a command that read files, and its exit code."""
+    print(f"{PROGRAM}: {tally.line()}", file=sys.stderr)
+    return _FAULT if tally.failed else 0
 
 
 def _check(options: argparse.Namespace) -> int:

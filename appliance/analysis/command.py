@@ -40,8 +40,8 @@ class Options:
     summary: bool = False
 
 
-def analyze(paths: Sequence[Path], reader: Reader, options: Options, out: TextIO, progress: bool) -> int:
-    """Read every input and write its readings to `out`; returns how many failed, each named on stderr."""
+def analyze(paths: Sequence[Path], reader: Reader, options: Options, out: TextIO, progress: bool) -> Tally:
+    """Read every input and write its readings to `out`; each that fails is named on standard error."""
     return _Run(reader, options, out, progress).read(paths)
 
 
@@ -55,8 +55,8 @@ class _Run:
         self._progress = progress
         self._tally = Tally()
 
-    def read(self, paths: Sequence[Path]) -> int:
-        """Every input; returns how many failed."""
+    def read(self, paths: Sequence[Path]) -> Tally:
+        """Every input."""
         listing = list_inputs(paths, recursive=self._options.recursive)
         self._tally.skipped += listing.skipped
         if self._options.csv:
@@ -70,8 +70,7 @@ class _Run:
                 except PictureError as error:
                     self._fail(error)
                 bar.update()
-        _say(self._tally.line())
-        return self._tally.failed
+        return self._tally
 
     def _read_input(self, path: Path) -> None:
         source = "-" if path == STDIN else str(path)

@@ -89,10 +89,11 @@ def in_words(row: dict[str, Any]) -> str:
     """A row to read."""
     source, length = escape(row["source"]), f"{row['length_s']:.1f} s"
     if row["id"] is None:
-        return f"{source}: no face in {length}"
+        return f"{source}: no face"
     found = sorted(row["labels"].items(), key=lambda item: -item[1])
     shares = ", ".join(f"{label} {100 * share:.0f} %" for label, share in found if share)
-    return f"{source} person {row['id']}: seen for {row['seen_s']:.1f} of {length}, labelled {shares}"
+    seen = f"seen for {row['seen_s']:.1f} of {length}, " if row["length_s"] else ""
+    return f"{source} person {row['id']}: {seen}labelled {shares}"
 
 
 def as_row(row: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from appliance.errors import CameraEnded, CameraLost, ConfigError, PictureError
 from appliance.media.film import Film
-from appliance.pictures import is_picture, list_pictures, read_picture
+from appliance.media.inputs import is_picture, list_folder, nothing_in, read_still_of
 from appliance.ports import Presence
 from appliance.resources import demo_clip
 from appliance.rotation import Rotatable
@@ -163,9 +163,12 @@ class Replay:
         """The frames of the file or folder, their rate, and how to let it go."""
         path = self.path
         if path.is_dir():
-            return _at_rate(self._pictures(list_pictures(path)), _PICTURES_FPS), _PICTURES_FPS, _nothing
-        if is_picture(path) and path.is_file():
-            return _at_rate([read_picture(path)], _PICTURES_FPS), _PICTURES_FPS, _nothing
+            listing = list_folder(path)
+            if not listing.files:
+                raise nothing_in(path, listing)
+            return _at_rate(self._pictures(listing.files), _PICTURES_FPS), _PICTURES_FPS, _nothing
+        if is_picture(path):
+            return _at_rate([read_still_of(path).image], _PICTURES_FPS), _PICTURES_FPS, _nothing
         film = Film(path)
         return self._frames(film), film.rate, film.close
 
@@ -180,7 +183,7 @@ class Replay:
         """The pictures of a folder; a damaged one is left out, and told once."""
         for path in paths:
             try:
-                yield read_picture(path)
+                yield read_still_of(path).image
             except PictureError as error:
                 self._tell(path, f"{error}; it is left out")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from appliance.errors import PictureError
-from appliance.media.stills import HEAD_BYTES, picture_format
+from appliance.media.stills import HEAD_BYTES, Still, is_animation, picture_format, read_head, read_still
 
 STDIN = Path("/dev/stdin")
 """What `-` on the command line stands for."""
@@ -130,6 +130,20 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         raise PictureError(f"{name}: cannot be read ({error.strerror or error}); {EXPECTED}") from error
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture that can be read; an animated one is a film."""
+    with opened(path) as file:
+        return picture_format(read_head(file)) is not None and not is_animation(file, name_of(path))
+
+
+def read_still_of(path: Path) -> Still:
+    """A file that must be a picture; raises `PictureError`, for a film too."""
+    with opened(path) as file:
+        if is_film(read_head(file)):
+            raise PictureError(f"{name_of(path)}: is a film; expected a picture, take frames out of the film")
+        return read_still(file, name_of(path))
+
+
 def _add_folder(folder: Path, recursive: bool, listing: Listing) -> None:
     try:
         found = list_folder(folder, recursive=recursive)
@@ -140,10 +154,13 @@ def _add_folder(folder: Path, recursive: bool, listing: Listing) -> None:
     listing.skipped += found.skipped
     listing.failed += found.failed
     if not found.files and not found.failed:
-        why = f" ({skipped_words(found.skipped)})" if found.skipped else ""
-        listing.failed.append(
-            PictureError(f"{folder}: no pictures and no films in this folder{why}; {EXPECTED}")
-        )
+        listing.failed.append(nothing_in(folder, found))
+
+
+def nothing_in(folder: Path, listing: Listing) -> PictureError:
+    """That a folder has nothing to read, and what it has instead."""
+    why = f" (skipped: {skipped_words(listing.skipped)})" if listing.skipped else ""
+    return PictureError(f"{folder}: no pictures and no films in this folder{why}; {EXPECTED}")
 
 
 def skipped_words(skipped: Counter[str]) -> str:
