@@ -45,7 +45,7 @@ _TS_PACKETS = (188, 192, 204)
 _DEFAULT_RATE, _MAX_RATE = 25.0, 10_000
 _MAX_ASPECT = 4
 _MAX_COMPLAINTS = 20
-_JUMP_S, _DISORDER_S, _LEAST_S = 10.0, 1.0, 0.001
+_JUMP_S, _DISORDER_FRAMES, _LEAST_S = 10.0, 3, 0.001
 _EXPECTED = "expected a video: MP4, MOV, MKV, WebM, AVI, MPEG, DV or Y4M"
 
 av.logging.set_level(av.logging.ERROR)
@@ -353,7 +353,9 @@ class _Clock:
         if self._shift is None:
             self._shift = -time
         now = time + self._shift
-        if not self._last - _DISORDER_S < now < due + self._jump:  # the stream's own clock was set anew
+        if (
+            not due - _DISORDER_FRAMES * self._step < now < due + self._jump
+        ):  # the stream's own clock was set anew
             self._shift, now = due - time, due
         self._last = max(now, self._last + _LEAST_S)
         return self._last
