@@ -229,7 +229,7 @@ def _parser() -> _Parser:
     run.set_defaults(function=_run)
 
     _add_analyze(
-        commands.add_parser("analyze", parents=[common], help="read pictures, films, or folders of both")
+        commands.add_parser("analyze", parents=[common], help="read pictures, videos, or folders of both")
     )
 
     _add_evaluate(
@@ -266,21 +266,23 @@ def _add_analyze(analyze: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a picture, a film, a folder of both, or - for standard input",
+        help="a picture, a video, a folder of both, or - for standard input",
     )
     analyze.add_argument("--crops", action="store_true", help="each picture is one face already cut out")
     analyze.add_argument(
-        "--every", type=_positive, default=1, metavar="N", help="read every Nth frame of a film"
+        "--every", type=_positive, default=1, metavar="N", help="read every Nth frame of a video"
     )
     analyze.add_argument(
-        "--fps", type=_rate, metavar="N", help="frames a second of a film that has no times (default: 25)"
+        "--fps", type=_rate, metavar="N", help="frames a second of a video without times (default: 25)"
     )
     analyze.add_argument("--recursive", action="store_true", help="read the folders in a folder too")
     form = analyze.add_mutually_exclusive_group()
     form.add_argument("--jsonl", action="store_true", help="write one JSON object for each picture or frame")
     form.add_argument("--csv", action="store_true", help="write a table with one row for each face")
     analyze.add_argument(
-        "--summary", action="store_true", help="write one line for each person of a film, not for each frame"
+        "--summary",
+        action="store_true",
+        help="write one line for each person of a video instead of each frame",
     )
     analyze.set_defaults(function=_analyze)
 

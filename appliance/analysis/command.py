@@ -19,7 +19,7 @@ from appliance.environment import hushed
 from appliance.errors import PictureError
 from appliance.media.animation import Animation
 from appliance.media.film import Film, FilmFrame
-from appliance.media.inputs import STDIN, list_inputs, name_of, opened
+from appliance.media.inputs import STDIN, is_film, list_inputs, name_of, neither, opened
 from appliance.media.stills import is_animation, picture_format, read_head, read_still
 from appliance.media.tally import Tally
 from appliance.terminal import escape
@@ -94,7 +94,7 @@ class _Run:
                 yield self._still(file, name)
             elif self._options.crops:
                 raise PictureError(
-                    f"{name}: is a film, and --crops takes one face a file; expected a picture"
+                    f"{name}: is a video, and --crops takes one face a file; expected a picture"
                 )
             else:
                 yield from self._film(self._open_film(file, name, is_picture), name)
@@ -109,7 +109,14 @@ class _Run:
         return read(still.image)
 
     def _open_film(self, file: BinaryIO, name: str, is_picture: bool) -> Film | Animation:
-        return Animation(file, name) if is_picture else Film(file, fps=self._options.fps, name=name)
+        if is_picture:
+            return Animation(file, name)
+        try:
+            return Film(file, fps=self._options.fps, name=name)
+        except PictureError as error:
+            if is_film(read_head(file)):
+                raise
+            raise neither(name) from error
 
     def _film(self, film: Film | Animation, name: str) -> Iterator[Reading]:
         unread = Unread()
@@ -126,7 +133,7 @@ class _Run:
         if line := unread.line():
             _say(f"{name}: {line}")
         if film.cut_short:
-            raise PictureError(f"{name}: {film.remarks}; expected a whole film, copy it again")
+            raise PictureError(f"{name}: {film.remarks}; expected a whole video, copy it again")
         if film.remarks:
             _say(f"{name}: {film.remarks}")
         self._tally.films += 1

@@ -22,7 +22,7 @@ STDIN = Path("/dev/stdin")
 
 HIDDEN, OTHER, SPECIAL, SUBFOLDER, LOOP = (
     "hidden",
-    "neither a picture nor a film",
+    "neither a picture nor a video",
     "not a regular file",
     "sub-folder (--recursive reads it)",
     "sub-folder that was read before",
@@ -31,7 +31,7 @@ HIDDEN, OTHER, SPECIAL, SUBFOLDER, LOOP = (
 
 EXPECTED = (
     "expected a picture (JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC, AVIF)"
-    " or a film (MP4, MOV, MKV, WebM, AVI, MPEG)"
+    " or a video (MP4, MOV, MKV, WebM, AVI, MPEG)"
 )
 
 _NAMES = (
@@ -120,7 +120,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
                 _refuse_empty(file.peek(1), name)
                 yield file
             elif file.isatty():
-                raise PictureError(f"{name}: is a terminal; send a picture or a film through a pipe")
+                raise PictureError(f"{name}: is a terminal; send a picture or a video through a pipe")
             else:
                 with _kept(file, name) as kept:
                     yield kept
@@ -140,7 +140,7 @@ def read_still_of(path: Path) -> Still:
     """A file that must be a picture; raises `PictureError`, for a film too."""
     with opened(path) as file:
         if is_film(read_head(file)):
-            raise PictureError(f"{name_of(path)}: is a film; expected a picture, take frames out of the film")
+            raise PictureError(f"{name_of(path)}: is a video; expected a picture, take frames out of it")
         return read_still(file, name_of(path))
 
 
@@ -160,7 +160,12 @@ def _add_folder(folder: Path, recursive: bool, listing: Listing) -> None:
 def nothing_in(folder: Path, listing: Listing) -> PictureError:
     """That a folder has nothing to read, and what it has instead."""
     why = f" (skipped: {skipped_words(listing.skipped)})" if listing.skipped else ""
-    return PictureError(f"{folder}: no pictures and no films in this folder{why}; {EXPECTED}")
+    return PictureError(f"{folder}: no pictures and no videos in this folder{why}; {EXPECTED}")
+
+
+def neither(name: str) -> PictureError:
+    """That an input is nothing that can be read."""
+    return PictureError(f"{name}: is neither a picture nor a video that can be read; {EXPECTED}")
 
 
 def skipped_words(skipped: Counter[str]) -> str:
@@ -239,7 +244,7 @@ def _kept(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
     head = stream.read(HEAD_BYTES)
     _refuse_empty(head, name)
     if not (picture_format(head) or is_film(head)):  # it may have no end
-        raise PictureError(f"{name}: is neither a picture nor a film that can be read; {EXPECTED}")
+        raise neither(name)
     kept: BinaryIO = io.BytesIO()
     try:
         block = head

@@ -33,7 +33,7 @@ class Tally:
         skipped = self.skipped.total()
         why = f" ({skipped_words(self.skipped)})" if skipped else ""
         return (
-            f"read {_many(self.pictures, 'picture')} and {_many(self.films, 'film')},"
+            f"read {_many(self.pictures, 'picture')} and {_many(self.films, 'video')},"
             f" {self.failed} failed, {skipped} skipped{why};"
             f" {_many(self.frames, 'frame')}, {_many(self.faces, 'face')},"
             f" {_many(self.beyond_limit, 'face')} beyond vision.max_people, {_many(self.lost, 'frame')} lost"

@@ -21,8 +21,8 @@ from appliance.config import load
 from appliance.layers import Request
 from appliance.media.film import Film
 from appliance.values import EMOTIONS, Image
-from tests.doubles.films import make_film
 from tests.doubles.files import encoded
+from tests.doubles.films import film as make_film
 from tests.doubles.parts import noise, picture
 
 
@@ -41,20 +41,25 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 @pytest.fixture(scope="module")
 def portrait(demo_clip: Path) -> Image:
-    clip = Clip(demo_clip)
+    film = Film(demo_clip)
     try:
-        return next(iter(clip))
+        return next(iter(film)).image
     finally:
-        clip.close()
+        film.close()
 
 
 class Analyzed:
-    """What `analyze` wrote and how many inputs failed."""
+    """What `analyze` wrote and what it counted."""
 
     def __init__(self, reader: Reader, *paths: Path, **options: Any) -> None:
         out = io.StringIO()
-        self.failed = analyze(paths, reader, Options(jsonl=True, **options), out, progress=False)
-        self.readings = [json.loads(line) for line in out.getvalue().splitlines()]
+        form = {} if options.get("csv") or options.pop("words", False) else {"jsonl": True}
+        self.tally = analyze(paths, reader, Options(**form, **options), out, progress=False)
+        self.failed = self.tally.failed
+        self.lines = out.getvalue().splitlines()
+        if form:
+            self.readings = [json.loads(line) for line in self.lines]
+        self.out = out.getvalue()
 
 
 def test_each_picture_gives_one_line_and_is_read_alone(
@@ -102,6 +107,8 @@ def test_a_video_is_a_sequence(reader: Reader, tmp_path: Path, demo_clip: Path) 
     assert found.failed == 0
     assert [each["frame"] for each in found.readings][:3] == [0, 60, 120]
     assert [each["time_s"] for each in found.readings][:3] == [0.0, 2.0, 4.0]
+    assert (found.tally.pictures, found.tally.films, found.tally.frames) == (0, 1, len(found.readings))
+    assert found.tally.faces == sum(len(each["faces"]) for each in found.readings)
     assert {face["id"] for each in found.readings for face in each["faces"]} >= {1, 2}
 
 
@@ -149,3 +156,215 @@ def test_a_tiny_or_thin_picture_has_no_face_but_a_line(
 ) -> None:
     found = Analyzed(reader, saved(tmp_path, "a.png", encoded(noise(*size), ".png")))
     assert found.failed == 0 and len(found.readings) == 1
+
+
+# --- inputs ---
+
+
+def test_a_folder_gives_all_that_can_be_read_in_natural_order(
+    reader: Reader, tmp_path: Path, portrait: Image
+) -> None:
+    make_film(tmp_path / "2024-11-30T10:30:00.mp4", [portrait] * 3)
+    saved(tmp_path, "frame10.dat", encoded(portrait, ".jpg"))
+    saved(tmp_path, "frame2", encoded(portrait, ".png"))
+    saved(tmp_path, "notes.txt", b"words")
+    saved(tmp_path, ".hidden.png", encoded(portrait, ".png"))
+    (tmp_path / "below").mkdir()
+    make_film(tmp_path / "below" / "a.avi", [portrait] * 2, codec="mjpeg", pixels="yuvj420p")
+    found = Analyzed(reader, tmp_path)
+    sources = [Path(each["source"]).name for each in found.readings]
+    assert sources == ["2024-11-30T10:30:00.mp4"] * 3 + ["frame2", "frame10.dat"]
+    assert all(len(each["faces"]) == 2 for each in found.readings)
+    assert found.tally.line() == (
+        "read 2 pictures and 1 video, 0 failed, 3 skipped (1 hidden, 1 sub-folder (--recursive reads it), "
+        "1 neither a picture nor a video);"
+        " 5 frames, 10 faces, 0 faces beyond vision.max_people, 0 frames lost"
+    )
+    assert [each["source"] for each in Analyzed(reader, tmp_path, recursive=True).readings[:2]] == [
+        str(tmp_path / "2024-11-30T10:30:00.mp4")
+    ] * 2
+    assert Analyzed(reader, tmp_path, recursive=True).tally.films == 2
+
+
+def test_a_name_decides_nothing(
+    reader: Reader, tmp_path: Path, portrait: Image, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = make_film(tmp_path / "a.mp4", [portrait] * 2).rename(tmp_path / "picture.jpg")
+    still = saved(tmp_path, "film.mp4", encoded(portrait, ".jpg"))
+    words = saved(tmp_path, "words.png", b"words")
+    found = Analyzed(reader, film, still, words)
+    assert [Path(each["source"]).name for each in found.readings] == ["picture.jpg"] * 2 + ["film.mp4"]
+    assert "words.png: is neither a picture nor a video" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_text(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+    path = tmp_path / "a\n\udcff\x1b[31m.png"
+    path.write_bytes(encoded(portrait, ".png"))
+    assert Analyzed(reader, tmp_path).readings[0]["source"] == str(path)
+    for form in ({"words": True}, {"csv": True}):
+        lines = Analyzed(reader, tmp_path, **form).lines
+        assert len(lines) == (3 if "csv" in form else 1), "one line a picture or face, whatever its name"
+        assert "\\u000a" in lines[-1] and "\x1b" not in lines[-1]
+
+
+def test_an_animation_is_a_video(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+    frames = [Pillow.fromarray(np.ascontiguousarray(portrait[:, :, ::-1]))] * 3
+    path = tmp_path / "a.gif"
+    changed = frames[1].copy()
+    changed.putpixel((0, 0), (255, 0, 0))
+    frames[0].save(path, save_all=True, append_images=[changed, frames[2]], duration=[200, 300, 100])
+    found = Analyzed(reader, path)
+    assert [each["time_s"] for each in found.readings] == [0, 0.2, 0.5]
+    assert [[face["id"] for face in each["faces"]] for each in found.readings] == [[1, 2]] * 3
+    assert found.tally.films == 1
+
+
+# --- what is said ---
+
+
+BLACK = np.zeros((96, 160, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (lambda n: BLACK, ": all of them are dark"),
+        (lambda n: BLACK + 255, ": all of them are overexposed"),
+        (lambda n: BLACK + 90, ": all of them show one even colour"),
+        (
+            lambda n: np.random.default_rng(n).integers(0, 255, BLACK.shape, np.uint8),
+            ": all of them show noise",
+        ),
+        (
+            lambda n: np.repeat(np.linspace(60, 200, 160, dtype=np.uint8)[None, :, None], 96, 0).repeat(3, 2),
+            "",
+        ),
+    ],
+    ids=["black", "white", "one colour", "noise", "a slope"],
+)
+def test_a_video_without_a_face_is_one_line(
+    reader: Reader, tmp_path: Path, frame: Any, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_film(tmp_path / "a.mp4", [frame(n) for n in range(10)], options={"crf": "28"})
+    found = Analyzed(reader, path)
+    assert (found.failed, len(found.readings), found.tally.faces) == (0, 10, 0)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"interview-grader: {path}: no face in 10 frames{said}"
+
+
+def test_a_video_whose_faces_are_all_unreadable_is_one_line(
+    reader: Reader, tmp_path: Path, portrait: Image, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_film(tmp_path / "a.mp4", [portrait // 12] * 5, options={"crf": "10"})
+    found = Analyzed(reader, path)
+    assert found.tally.faces > 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no readable face in 5 frames" in line and "dark" in line
+
+
+def test_a_video_with_a_face_says_nothing(
+    reader: Reader, demo_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Analyzed(reader, demo_clip, every=100)
+    assert capsys.readouterr().err == ""
+
+
+# --- tables ---
+
+
+def test_csv_has_one_row_for_each_face(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+    saved(tmp_path, "a.png", encoded(portrait, ".png"))
+    saved(tmp_path, "b.png", encoded(picture(100, 80), ".png"))
+    table = Analyzed(reader, tmp_path, csv=True)
+    rows = list(csv.DictReader(io.StringIO(table.out)))
+    found = Analyzed(reader, tmp_path).readings
+    assert [row["source"] for row in rows] == [str(tmp_path / name) for name in ("a.png", "a.png", "b.png")]
+    for row, face in zip(rows, found[0]["faces"], strict=False):
+        assert [float(row[f"box_{side}"]) for side in ("x", "y", "width", "height")] == face["box"]
+        assert {name: float(row[name]) for name in EMOTIONS} == face["emotions"]
+        assert {name: float(row[f"{name}_raw"]) for name in EMOTIONS} == face["emotions_raw"]
+        assert {name: float(row[name]) for name in ("yaw", "pitch", "roll")} == face["pose"]
+        assert (int(row["id"]), row["label"], row["dominant"]) == (
+            face["id"],
+            face["label"],
+            face["dominant"],
+        )
+        assert (row["readable"], row["analysed"], row["reason"], row["head"]) == ("true", "true", "", "")
+    last = rows[-1]
+    assert (last["frame"], last["time_s"], last["width"], last["height"]) == ("0", "0.0", "100", "80")
+    assert {last[name] for name in COLUMNS[5:]} == {""}
+
+
+def test_the_header_of_the_table_keeps() -> None:
+    assert ",".join(COLUMNS) == (
+        "source,frame,time_s,width,height,id,box_x,box_y,box_width,box_height,score,analysed,readable,reason,"
+        "label,dominant,angry,disgusted,fear,happy,sad,surprised,neutral,angry_raw,disgusted_raw,fear_raw,"
+        "happy_raw,sad_raw,surprised_raw,neutral_raw,yaw,pitch,roll,head,body,nods,shakes"
+    )
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+a.png", "-a.png", "@a.png"])
+def test_no_cell_is_a_formula(
+    reader: Reader, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path, name, encoded(picture(50, 50), ".png"))
+    monkeypatch.chdir(tmp_path)
+    (row,) = list(csv.DictReader(io.StringIO(Analyzed(reader, Path(name), csv=True).out)))
+    assert row["source"] == f"'{name}"
+
+
+def test_a_table_of_a_video_has_its_times_and_movements(
+    reader: Reader, tmp_path: Path, portrait: Image
+) -> None:
+    path = make_film(tmp_path / "a.mp4", [portrait] * 5, rate=10)
+    rows = list(csv.DictReader(io.StringIO(Analyzed(reader, path, csv=True).out)))
+    assert [(row["frame"], row["time_s"]) for row in rows[::2]] == [(str(n), str(n / 10)) for n in range(5)]
+    assert float(rows[-1]["head"]) < 0.1 and (rows[-1]["nods"], rows[-1]["shakes"]) == ("0", "0")
+
+
+# --- summaries ---
+
+
+def test_a_summary_tells_how_long_each_person_was_seen(
+    reader: Reader, tmp_path: Path, portrait: Image
+) -> None:
+    times = [*(n / 10 for n in range(11)), *(1 + n / 2 for n in range(1, 5))]
+    nobody = picture(1280, 720, 90)
+    path = make_film(tmp_path / "a.mp4", [*[portrait] * 11, *[nobody] * 4], times=times)
+    found = Analyzed(reader, path, summary=True).readings
+    assert [row["id"] for row in found] == [1, 2]
+    for row in found:
+        assert row["source"] == str(path) and row["schema"] == 1
+        assert row["length_s"] == pytest.approx(3.5, abs=0.01)
+        assert (row["first_s"], row["last_s"]) == (0, 1.0) and row["frames"] == 11
+        assert row["seen_s"] == pytest.approx(1.5, abs=0.01), "a frame lasts until the next one"
+        assert sum(row["labels"].values()) == pytest.approx(1, abs=0.001)
+        assert {*EMOTIONS, "unsure", "not_readable"} == set(row["labels"])
+    first, _ = Analyzed(reader, path, summary=True, words=True).lines
+    assert first.startswith(f"{path} person 1: seen for 1.5 of 3.5 s, labelled ") and "100 %" in first
+    rows = list(csv.DictReader(io.StringIO(Analyzed(reader, path, summary=True, csv=True).out)))
+    assert [(row["id"], row["seen_s"]) for row in rows] == [("1", "1.5"), ("2", "1.5")]
+    assert float(rows[0]["happy"]) + float(rows[1]["happy"]) == sum(row["labels"]["happy"] for row in found)
+
+
+def test_a_summary_without_anybody_and_of_a_picture(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+    saved(tmp_path, "a.png", encoded(portrait, ".png"))
+    make_film(tmp_path / "b.mp4", [BLACK] * 4)
+    saved(tmp_path, "c.png", b"no picture")
+    found = Analyzed(reader, tmp_path, summary=True)
+    assert found.failed == 1
+    assert [(row["id"], row["frames"], row["seen_s"]) for row in found.readings] == [
+        (1, 1, 0),
+        (2, 1, 0),
+        (None, 0, 0),
+    ]
+    assert found.readings[0]["labels"]["happy"] + found.readings[0]["labels"]["neutral"] == 1
+    words = Analyzed(reader, tmp_path, summary=True, words=True).lines
+    assert words[0].endswith("a.png person 1: labelled happy 100 %") and words[2].endswith("b.mp4: no face")
+
+
+def test_a_damaged_video_tells_what_came_before(reader: Reader, tmp_path: Path, demo_clip: Path) -> None:
+    data = demo_clip.read_bytes()
+    path = saved(tmp_path, "half.mp4", data[: len(data) // 2])
+    found = Analyzed(reader, path, every=30, summary=True)
+    assert found.failed == 1 and found.readings[0]["seen_s"] > 1

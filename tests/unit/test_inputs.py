@@ -194,10 +194,10 @@ def test_a_pipe_is_kept_until_its_end(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_pipe_that_is_neither_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="neither a picture nor a film"), opened(Path("/dev/zero")):
+    with pytest.raises(PictureError, match="neither a picture nor a video"), opened(Path("/dev/zero")):
         pass
     pipe = Piped(tmp_path, b"words " * 100_000)
-    with pytest.raises(PictureError, match="neither a picture nor a film"), opened(pipe.path):
+    with pytest.raises(PictureError, match="neither a picture nor a video"), opened(pipe.path):
         pass
     pipe.join()
 
