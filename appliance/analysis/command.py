@@ -20,7 +20,7 @@ from appliance.errors import PictureError
 from appliance.media.animation import Animation
 from appliance.media.film import Film, FilmFrame
 from appliance.media.inputs import STDIN, is_film, list_inputs, name_of, neither, opened
-from appliance.media.stills import is_animation, picture_format, read_head, read_still
+from appliance.media.stills import complaint, is_animation, picture_format, read_head, read_still
 from appliance.media.tally import Tally
 from appliance.terminal import escape
 from appliance.values import Frame, Reading
@@ -100,9 +100,9 @@ class _Run:
                 yield from self._film(self._open_film(file, name, is_picture), name)
 
     def _still(self, file: BinaryIO, name: str) -> Reading:
-        with hushed():
+        with hushed() as heard:
             still = read_still(file, name)
-        for note in still.notes:
+        for note in (*still.notes, *map(complaint, heard[:1])):
             _say(f"{name}: {note}")
         self._tally.pictures += 1
         read = self._pipeline.read_crop if self._options.crops else self._pipeline.read_still

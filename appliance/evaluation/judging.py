@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from appliance.evaluation.boxes import Scene
 from appliance.evaluation.datasets import Sample
 from appliance.evaluation.matching import Examined
 from appliance.media.inputs import read_still_of
+from appliance.media.stills import Still, complaint
 from appliance.media.tally import Tally
 from appliance.values import EMOTIONS, Box, Image, Scores
 
@@ -91,8 +93,7 @@ def _pictures(items: Sequence[_Item], progress: bool, tally: Tally) -> Iterator[
     with tqdm(total=len(items), unit="picture", disable=not progress, leave=False) as bar:
         for item in items:
             try:
-                with hushed():
-                    still = read_still_of(item.path)
+                still = _read(item.path)
             except PictureError as error:
                 tally.failed += 1
                 _say(str(error))
@@ -102,6 +103,12 @@ def _pictures(items: Sequence[_Item], progress: bool, tally: Tally) -> Iterator[
                     _say(f"{item.path}: {note}")
                 yield item, still.image
             bar.update()
+
+
+def _read(path: Path) -> Still:
+    with hushed() as heard:
+        still = read_still_of(path)
+    return Still(still.image, (*still.notes, *map(complaint, heard[:1])))
 
 
 def _say(text: str) -> None:

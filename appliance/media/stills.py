@@ -117,7 +117,12 @@ def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
         pages = getattr(picture, "n_frames", 1) if picture.format in ("TIFF", "HEIF", *_ANIMATED) else 1
         image = as_image(picture, file)
     notes = [f"has {pages} pictures; only the first is read"] if pages > 1 else []
-    return Still(image, (*notes, *(f"is read, but its decoder says: {text}" for text in complaints)))
+    return Still(image, (*notes, *map(complaint, complaints)))
+
+
+def complaint(text: str) -> str:
+    """A note about what a decoder said."""
+    return f"is read, but its decoder says: {text}"
 
 
 def is_animation(file: BinaryIO, name: str) -> bool:

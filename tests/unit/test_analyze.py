@@ -269,6 +269,19 @@ def test_a_video_with_a_face_says_nothing(
     assert capsys.readouterr().err == ""
 
 
+def test_what_a_decoder_says_itself_is_passed_on(
+    reader: Reader, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = io.BytesIO()
+    Pillow.fromarray(noise(64, 48)).save(out, "TIFF", compression="jpeg")
+    data = bytearray(out.getvalue())
+    data[-3000:-2900] = b"\xff" * 100
+    found = Analyzed(reader, saved(tmp_path, "a.tif", bytes(data)))
+    assert found.failed == 0
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "a.tif: is read, but its decoder says: " in line
+
+
 # --- tables ---
 
 
@@ -316,9 +329,9 @@ def test_no_cell_is_a_formula(
 def test_a_table_of_a_video_has_its_times_and_movements(
     reader: Reader, tmp_path: Path, portrait: Image
 ) -> None:
-    path = make_film(tmp_path / "a.mp4", [portrait] * 5, rate=10)
+    path = make_film(tmp_path / "a.mp4", [portrait] * 15, rate=10)
     rows = list(csv.DictReader(io.StringIO(Analyzed(reader, path, csv=True).out)))
-    assert [(row["frame"], row["time_s"]) for row in rows[::2]] == [(str(n), str(n / 10)) for n in range(5)]
+    assert [(row["frame"], row["time_s"]) for row in rows[::2]] == [(str(n), str(n / 10)) for n in range(15)]
     assert float(rows[-1]["head"]) < 0.1 and (rows[-1]["nods"], rows[-1]["shakes"]) == ("0", "0")
 
 
