@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from appliance.build import Reader, make_reader
 from appliance.config import load
 from appliance.errors import PictureError
 from appliance.layers import Request
+from appliance.media.film import Film
 from appliance.offline import Options, analyze
-from appliance.pictures import Clip, is_picture, list_pictures, read_picture
+from appliance.pictures import is_picture, list_pictures, read_picture
 from appliance.values import Image
 from tests.doubles.files import cmyk_jpeg, encoded, tiff_with_directory_in_front, with_orientation
 from tests.doubles.parts import noise, picture
@@ -183,61 +183,6 @@ def test_a_picture_is_known_by_its_name(name: str, expected: bool) -> None:
     assert is_picture(Path(name)) is expected
 
 
-# --- videos ---
-
-
-def test_a_video_says_its_rate_and_length(demo_clip: Path) -> None:
-    clip = Clip(demo_clip)
-    try:
-        assert clip.fps == 30.0
-        assert clip.frames >= 300
-        assert next(iter(clip)).shape == (720, 1280, 3)
-    finally:
-        clip.close()
-    assert list(clip) == [], "a closed clip has no frames"
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "named"),
-    [
-        ("a.mp4", b"this is text\n" * 100, "is not a video"),
-        ("a.txt", b"this is text\n" * 100, "is not a video"),
-        ("a.txt", ("a" + "\u00e4" * 5000).encode(), "is not a video"),
-        ("a.txt", ("Gr\u00fc\u00dfe\n" * 100).encode("latin-1"), "is not a video"),
-        ("a.txt", ("this is text\n" * 100).encode("utf-16"), "is not a video"),
-        ("a.txt", (("this is text\n" * 400)[:4095] + "\u00e4").encode() * 2, "is not a video"),
-        ("a.nfo", b"this is text\n" * 100, "is not a video"),
-        ("a.mp4", b"", "is empty"),
-        ("missing.mp4", None, "there is no such file"),
-    ],
-    ids=[
-        "text named mp4",
-        "text",
-        "UTF-8",
-        "Latin-1",
-        "UTF-16",
-        "UTF-8 cut within a letter",
-        "nfo",
-        "empty",
-        "missing",
-    ],
-)
-def test_a_file_that_is_no_video(tmp_path: Path, name: str, content: bytes | None, named: str) -> None:
-    path = tmp_path / name
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(PictureError, match=named) as caught:
-        Clip(path)
-    assert str(path) in str(caught.value)
-
-
-def test_a_video_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = saved(tmp_path, "a.mp4", b"x")
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read everything
-    with pytest.raises(PictureError, match="cannot be read"):
-        Clip(path)
-
-
 # --- analyze ---
 
 
@@ -250,11 +195,11 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 @pytest.fixture(scope="module")
 def portrait(demo_clip: Path) -> Image:
-    clip = Clip(demo_clip)
+    film = Film(demo_clip)
     try:
-        return next(iter(clip))
+        return next(iter(film)).image
     finally:
-        clip.close()
+        film.close()
 
 
 class Analyzed:
