@@ -43,7 +43,7 @@ _BRANDS = {
 _NETPBM = re.compile(rb"P[1-6]\s+(#[^\n]*\n\s*)*\d")
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 
-_BAND = 256
+_BAND = 64
 """Rows that are converted at a time: a picture of the largest size must not be in memory three times."""
 
 _WHITE = 255
@@ -252,26 +252,24 @@ def _colours(picture: Any, file: BinaryIO) -> Image:
     is_deep = picture.tell() == 0 and any(";16" in str(tile.args) for tile in tiles)
     if is_deep and _largest(picture) <= _DEPTHS[-1] >> 8:
         return _from_deep_colour(picture, _low_bytes(tiles, file))
-    return _banded(picture, _from_eight_bits)
+    return _from_eight_bits(picture)
 
 
-def _banded(picture: Any, convert: Any) -> Image:
-    """All of a picture as red-green-blue by `convert`, band by band; returns blue-green-red."""
+def _from_eight_bits(picture: Any) -> Image:
     out = np.empty((picture.height, picture.width, 3), np.uint8)
     for top in range(0, picture.height, _BAND):
         below = min(top + _BAND, picture.height)
-        out[top:below] = convert(picture, (0, top, picture.width, below))[..., ::-1]
+        band = _on_white(picture.crop((0, top, picture.width, below)))
+        out[top:below] = np.frombuffer(band.tobytes("raw", "BGR"), np.uint8).reshape(-1, picture.width, 3)
     return out
 
 
-def _from_eight_bits(picture: Any, band: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    part = picture.crop(band)
+def _on_white(part: Any) -> Any:
     if not part.has_transparency_data:
-        return np.asarray(part.convert("RGB"))
-    part = part.convert("RGBA")
+        return part.convert("RGB")
     page = Pillow.new("RGBA", part.size, (_WHITE, _WHITE, _WHITE, 255))
-    page.alpha_composite(part)
-    return np.asarray(page)[..., :3]
+    page.alpha_composite(part.convert("RGBA"))
+    return page.convert("RGB")
 
 
 def _from_deep_grey(picture: Any, tags: dict[int, Any], is_scaled: bool) -> Image:
@@ -288,7 +286,7 @@ def _from_deep_colour(picture: Any, low: Any) -> Image:
     values = (np.asarray(picture).astype(np.uint16) << 8) | np.asarray(low)
     top = _top(int(values.max(initial=0)), {})
     eight = Pillow.fromarray(_eight_bits(values, top), picture.mode)
-    return _banded(eight, _from_eight_bits)
+    return _from_eight_bits(eight)
 
 
 def _low_bytes(tiles: list[Any], file: BinaryIO) -> Any:
