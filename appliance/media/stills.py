@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pi_heif
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import AvifImagePlugin, ImageCms, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from PIL import Image as Pillow
 
 from appliance.environment import MAX_PIXELS
@@ -52,6 +53,9 @@ _WHITE = 255
 _FULL = 65535
 _DEPTHS = (1023, 4095)
 """White in 10 and 12 bits: a picture in 16 bits that never exceeds one of them was stored without scaling."""
+
+_WITH_PROFILE = ("RGB", "RGBA", "CMYK")
+_SRGB = ImageCms.createProfile("sRGB")
 
 _LOW_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _ORIENTATION, _SUBFILE, _INVERTED, _SAMPLE_BITS, _LARGEST, _DNG = 274, 254, 262, 258, 281, 50706
@@ -257,11 +261,30 @@ def _colours(picture: Any, file: BinaryIO) -> Image:
 
 def _from_eight_bits(picture: Any) -> Image:
     out = np.empty((picture.height, picture.width, 3), np.uint8)
+    to_srgb = _colour_transform(picture)
     for top in range(0, picture.height, _BAND):
         below = min(top + _BAND, picture.height)
-        band = _on_white(picture.crop((0, top, picture.width, below)))
+        band = picture.crop((0, top, picture.width, below))
+        band = _on_white(to_srgb.apply(band) if to_srgb else band)
         out[top:below] = np.frombuffer(band.tobytes("raw", "BGR"), np.uint8).reshape(-1, picture.width, 3)
     return out
+
+
+def _colour_transform(picture: Any) -> Any:
+    """From the picture's colour profile to sRGB, as phones need it (Display P3); None without one."""
+    data = picture.info.get("icc_profile")
+    if not data or picture.mode not in _WITH_PROFILE:
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        of_file = profile.profile
+        if of_file.xcolor_space.strip() not in picture.mode or "sRGB" in (of_file.profile_description or ""):
+            return None
+        mode = "RGBA" if picture.mode == "RGBA" else "RGB"
+        return ImageCms.buildTransform(profile, _SRGB, picture.mode, mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        warnings.warn("the colour profile is damaged and ignored", stacklevel=2)
+        return None
 
 
 def _on_white(part: Any) -> Any:
@@ -286,6 +309,7 @@ def _from_deep_colour(picture: Any, low: Any) -> Image:
     values = (np.asarray(picture).astype(np.uint16) << 8) | np.asarray(low)
     top = _top(int(values.max(initial=0)), {})
     eight = Pillow.fromarray(_eight_bits(values, top), picture.mode)
+    eight.info = picture.info
     return _from_eight_bits(eight)
 
 

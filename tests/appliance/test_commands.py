@@ -237,7 +237,8 @@ def test_analyze_in_words(pictures: Path) -> None:
     result = command("analyze", pictures)
     assert (result.returncode, complaints(result)) == (0, [])
     assert result.stderr == (
-        "interview-grader: read 3 pictures and 0 videos, 0 failed, 1 skipped (1 neither a picture nor a video);"
+        "interview-grader: read 3 pictures and 0 videos, 0 failed, 1 skipped"
+        " (1 neither a picture nor a video);"
         " 3 frames, 4 faces, 0 faces beyond vision.max_people, 0 frames lost\n"
     )
     lines = result.stdout.splitlines()

@@ -13,13 +13,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import AvifImagePlugin
+from PIL import AvifImagePlugin, ImageCms
 from PIL import Image as Pillow
 
 from appliance.errors import PictureError
 from appliance.media.stills import FORMATS, is_animation, picture_format, read_picture, read_still
 from appliance.values import Image
 from tests.doubles.files import cmyk_jpeg, encoded, tiff_with_directory_in_front, with_orientation
+from tests.doubles.heic import heic
 from tests.doubles.parts import noise, picture
 
 
@@ -166,6 +167,39 @@ def test_a_palette_gives_its_colours(tmp_path: Path) -> None:
         )
 
 
+def swapped_profile() -> bytes:
+    """A colour profile in which red and blue have changed places."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for old, new in (
+        (b"rXYZ", b"tmp_"),
+        (b"bXYZ", b"rXYZ"),
+        (b"tmp_", b"bXYZ"),
+        (b"\0s\0R\0G\0B", b"\0s\0w\0a\0p"),
+    ):
+        assert old in profile
+        profile = profile.replace(old, new, 1)
+    return profile
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
+def test_a_colour_profile_is_followed(tmp_path: Path, kind: str) -> None:
+    data = by_pillow(smooth(), kind, icc_profile=swapped_profile())
+    assert distance(read_picture(saved(tmp_path, "a", data)), smooth()[..., ::-1]) < 6
+    plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert (
+        distance(read_picture(saved(tmp_path, "a", by_pillow(smooth(), kind, icc_profile=plain))), smooth())
+        < 6
+    )
+
+
+def test_a_damaged_colour_profile_does_not_cost_the_picture(tmp_path: Path) -> None:
+    broken = swapped_profile()[:200] + bytes(300)
+    for profile in (broken, b"words"):
+        still = read_still(saved(tmp_path, "a.png", by_pillow(smooth(), "PNG", icc_profile=profile)))
+        assert distance(still.image, smooth()) == 0
+        assert "colour profile is damaged" in still.notes[0]
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_what_is_transparent_is_white(tmp_path: Path, kind: str) -> None:
     clear = Pillow.new("RGBA", (8, 8), (0, 0, 0, 0))
@@ -217,6 +251,39 @@ def test_a_damaged_exif_entry_does_not_cost_the_picture(tmp_path: Path) -> None:
     broken = b"Exif\0\0II*\0\xff\xff\xff\x7f" + bytes(20)
     data = jpeg[:2] + struct.pack(">BBH", 0xFF, 0xE1, len(broken) + 2) + broken + jpeg[2:]
     assert distance(read_picture(saved(tmp_path, "a.jpg", data)), smooth()) < 6
+
+
+# --- HEIC ---
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_a_tiled_heic_is_read_whole_and_upright(tmp_path: Path, quarters: int) -> None:
+    data = heic(tmp_path, smooth(256, 128), quarters=quarters)
+    assert picture_format(data) == "HEIF"
+    still = read_still(saved(tmp_path, "IMG_0001.HEIC", data))
+    assert distance(still.image, np.rot90(smooth(256, 128), quarters)) < 6
+    assert still.notes == ()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.8, 0.99])
+def test_a_heic_cut_short_is_not_read_in_part(tmp_path: Path, share: float) -> None:
+    data = heic(tmp_path, noise(256, 128))
+    with pytest.raises(PictureError, match="cut short"):
+        read_picture(saved(tmp_path, "a.heic", data[: int(len(data) * share)]))
+
+
+def test_a_heic_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
+    data = heic(tmp_path, smooth(256, 128))
+    size, huge = struct.pack(">II", 256, 128), struct.pack(">II", 20_000, 10_000)
+    assert size in data
+    with pytest.raises(PictureError, match="too large to decode"):
+        read_picture(saved(tmp_path, "a.heic", data.replace(size, huge)))
+
+
+def test_a_heic_with_a_codec_that_is_not_there(tmp_path: Path) -> None:
+    data = heic(tmp_path, smooth(256, 128)).replace(b"hvc1", b"vvc1").replace(b"hvcC", b"vvcC")
+    with pytest.raises(PictureError, match=r"a\.heic: .*expected"):
+        read_picture(saved(tmp_path, "a.heic", data))
 
 
 # --- more than one picture in a file ---
