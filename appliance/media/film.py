@@ -15,6 +15,7 @@ import av.error
 import av.filter
 import av.logging
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.stream import Disposition
 
 from appliance.environment import MAX_PIXELS
@@ -41,6 +42,9 @@ _ENDS_EARLY = ("partial file", "File ended prematurely")
 
 _TS_PACKETS = (188, 192, 204)
 """Bytes of a packet of a transport stream: plain, with a time (AVCHD), with a checksum."""
+
+_QUARTERS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
+"""Display matrices of quarter turns to the left."""
 
 _DEFAULT_RATE, _MAX_RATE = 25.0, 10_000
 _MAX_ASPECT = 4
@@ -302,7 +306,7 @@ class Film:
         elif 1 / _MAX_ASPECT <= aspect < 1:
             height = round(height / aspect)
         image = frame.reformat(width=width, height=height, format="bgr24", threads=1).to_ndarray()
-        return np.ascontiguousarray(_upright(image, frame.side_data.get("DISPLAYMATRIX")))
+        return np.ascontiguousarray(_upright(image, _matrix(frame)))
 
 
 class _Deinterlacer:
@@ -393,11 +397,21 @@ def _kind(frame: Any) -> tuple[int, int, str]:
     return frame.width, frame.height, frame.format.name
 
 
-def _upright(image: Image, matrix: Any) -> Image:
-    """Turned and mirrored as a display matrix says: 9 numbers, of which 0, 1, 3 and 4 turn."""
-    if matrix is None:
-        return image
-    a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32)
+def _matrix(frame: Any) -> tuple[int, int, int, int]:
+    """How a frame is to be turned and mirrored: x' = a x + c y, y' = b x + d y, as (a, b, c, d)."""
+    try:
+        # Not frame.side_data: that ties a frame to itself, and 300 MB of them wait for the garbage collector.
+        found = SideDataContainer(frame).get("DISPLAYMATRIX")
+    except ValueError:  # beside side data that PyAV before 19 does not know; the angle it still does
+        return _QUARTERS[round(frame.rotation / 90) % 4]
+    if found is None:
+        return _QUARTERS[0]
+    a, b, _, c, d, *_ = np.frombuffer(bytes(found), np.int32).tolist()
+    return a, b, c, d
+
+
+def _upright(image: Image, matrix: tuple[int, int, int, int]) -> Image:
+    a, b, c, d = matrix
     if abs(a) < abs(b):
         image, a, d = image.transpose(1, 0, 2), c, b
     return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from appliance.errors import PictureError
 from appliance.media import film as module
 from appliance.media.film import Film, FilmFrame
+from tests.doubles.files import encoded, with_orientation
 from tests.doubles.films import add_stream, combing, film, moving, trimmed, with_matrix, woven
 
 COUNT = 30
@@ -159,6 +161,34 @@ def test_a_display_matrix_turns_and_mirrors(
     for frame, image in zip(frames, images, strict=True):
         assert_like(frame.image, turned(image))
         assert frame.image.flags.c_contiguous
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
+def test_pictures_of_a_camera_that_say_how_it_was_held(tmp_path: Path, orientation: int, turns: int) -> None:
+    images = moving(3)
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 96, 160, "yuvj420p"
+        for number, image in enumerate(images):
+            packet = av.Packet(with_orientation(encoded(image, ".jpg"), orientation))
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 25)
+            container.mux(packet)
+    _, frames = read(path)
+    for frame, image in zip(frames, images, strict=True):
+        assert_like(frame.image, np.rot90(image, turns))
+
+
+def test_frames_are_let_go_one_by_one(tmp_path: Path) -> None:
+    opened = Film(film(tmp_path / "a.mp4", moving(20)))
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(1 for _ in opened) == 20
+        assert sum(isinstance(each, av.VideoFrame) for each in gc.get_objects()) <= 1
+    finally:
+        gc.enable()
+        opened.close()
 
 
 def test_a_change_of_size_gives_each_frame_its_own(tmp_path: Path, saved: Any) -> None:
