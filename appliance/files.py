@@ -67,8 +67,8 @@ def check_writable(folder: Path) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return
         raise StoreError(
-            f"state directory {folder}: cannot be written ({error.strerror}); expected a folder that this user"
-            " may write; correct its rights or its disk, or name another with --data-dir"
+            f"state directory {folder}: cannot be written ({error.strerror}); expected a folder that this"
+            " user may write; correct its rights or its disk, or name another with --data-dir"
         ) from error
     finally:
         for place in reversed(made):

@@ -16,8 +16,8 @@ import pytest
 
 from appliance import __version__, config, layers
 from appliance.cli import main
-from tests.doubles.files import encoded
 from tests.doubles.card import mounted
+from tests.doubles.files import encoded
 from tests.doubles.parts import noise, picture
 
 
