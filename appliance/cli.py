@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from appliance import __version__, access_command, environment, journal, terminal
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
+from appliance.files import check_writable
 from appliance.records_command import add_commands as add_records_commands
 from appliance.signals import stop_on_signals
 
@@ -74,6 +75,7 @@ def _main(arguments: list[str] | None, has_output: bool) -> int:
 def _run(options: argparse.Namespace) -> int:
     with stop_on_signals() as stop:  # before the heavy imports: a stop during the start is in good order too
         config = _load(options)
+        check_writable(config.state_dir)
         from appliance.daemon import Daemon
 
         return Daemon(config, stop).run(
@@ -122,6 +124,7 @@ def _check(options: argparse.Namespace) -> int:
     terms = make_terms(config)
     camera = choose_camera(config)
     missing = make_camera(camera).missing()
+    check_writable(config.state_dir)
     for line in models:
         print(line)
     print(f"{'camera':<10} {camera.backend}{f', not there now: {missing}' if missing else ''}")

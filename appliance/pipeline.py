@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from appliance.values import NOT_ANALYSED, Agreed, Box, Face, Frame, Image, Look, Person, Reading, Stamps
 from appliance.vision.agreed import Places
 from appliance.vision.choice import chosen
+from appliance.vision.cuts import CutDetector
 from appliance.vision.emotion import Classifier, both_ways
 from appliance.vision.movement import Mover
 from appliance.vision.pose import pose_of
@@ -43,13 +44,22 @@ class Pipeline:
     """Frame in, reading out. Belongs to one thread, as its engines do."""
 
     def __init__(
-        self, search: Search, classifier: Classifier, tracker: Tracker, doubt: Doubt, *, max_people: int
+        self,
+        search: Search,
+        classifier: Classifier,
+        tracker: Tracker,
+        doubt: Doubt,
+        *,
+        max_people: int,
+        is_film: bool = True,
     ) -> None:
+        """`is_film`: frames may be cut together; false for a camera that shows a room as it is."""
         self._search = search
         self._classifier = classifier
         self._tracker = tracker
         self._doubt = doubt
         self._max_people = max_people
+        self._cuts = CutDetector() if is_film else None
         self._views = Views()
         self._followed: dict[int, _Followed] = {}
         self._places: Places | None = None
@@ -62,6 +72,8 @@ class Pipeline:
     def read(self, frame: Frame, skipped: int = 0) -> Reading:
         """Everybody in the next frame of a video; of more than `max_people` see `vision.choice`."""
         now = frame.captured
+        if self._cuts and self._cuts.is_cut(frame.image, now):
+            self._begin_take()
         expected = self._tracker.expected(now)
         seen = self._search.find_next(frame.image, expected, now)
         # Newcomers are numbered from left to right.
@@ -104,11 +116,19 @@ class Pipeline:
         self._views.reset()
         self._followed = {}
         self._places = Places(self._places.agreed) if self._places else None
+        if self._cuts:
+            self._cuts.reset()
 
     def close(self) -> None:
         """Let the engines go."""
         self._search.close()
         self._classifier.close()
+
+    def _begin_take(self) -> None:
+        """After a cut everybody in view is a newcomer: with a new number, and nothing is carried over."""
+        self._search.reset()
+        self._tracker.forget()
+        self._views.reset()
 
     def _alone(self, image: Image, looks: list[tuple[Face, Look]]) -> Reading:
         people = []

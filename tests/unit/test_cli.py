@@ -16,6 +16,7 @@ import pytest
 
 from appliance import __version__, config, layers
 from appliance.cli import main
+from tests.doubles.card import mounted
 from tests.doubles.files import encoded
 from tests.doubles.parts import noise, picture
 
@@ -140,6 +141,54 @@ def test_check_says_what_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path
         assert word in ran.out
     assert any(runtime in ran.out for runtime in ("ai-edge-litert", "tflite-runtime"))
     assert not (tmp_path / "here").exists(), "check changes nothing"
+
+
+def unwritable(kind: str, root: Path) -> Path:
+    """A state directory that cannot be written, and why."""
+    (root / "file").touch()
+    return {
+        "cannot be made": Path("/proc/nothing"),
+        "two levels that cannot be made": Path("/proc/nothing/state"),
+        "a file": root / "file",
+        "below a file": root / "file/state",
+        "kernel's own": Path("/proc/self"),
+    }[kind]
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize(
+    "kind", ["cannot be made", "two levels that cannot be made", "a file", "below a file", "kernel's own"]
+)
+def test_a_state_directory_that_cannot_be_written_is_a_fault(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, kind: str
+) -> None:
+    state = unwritable(kind, tmp_path)
+    ran = Ran(capsys, command, "--set", "camera.backend=demo", "--set", "web.port=0", "--data-dir", state)
+    assert (ran.code, ran.out) == (1, "")
+    (line,) = [line for line in ran.err.splitlines() if line.startswith("interview-grader: ")]
+    assert str(state) in line and "expected a folder" in line and "--data-dir" in line
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_read_only_card_is_a_fault(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    folder = tmp_path / "card"
+    folder.mkdir()
+    with mounted(folder, tmp_path / "image") as card:
+        card.turn_read_only()
+        for state in (folder, folder / "made/here"):
+            ran = Ran(
+                capsys, command, "--set", "camera.backend=demo", "--set", "web.port=0", "--data-dir", state
+            )
+            assert ran.code == 1 and "Read-only file system" in ran.err
+
+
+def test_check_leaves_no_folder_behind(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for place in ("there", "there/not/yet", "not/yet"):
+        assert Ran(capsys, "check", "--set", "camera.backend=demo", "--data-dir", tmp_path / place).code == 0
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 
 def test_analyze_counts_what_failed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ LEVELS: list[tuple[int, str]] = [
     (1, "vision.align vision.assignment vision.tensors vision.tracker vision.quality vision.movement"),
     (1, "vision.history vision.camera_shift vision.view vision.nods vision.body"),
     (1, "vision.pose vision.smoothing vision.pace"),
-    (1, "vision.regions vision.suppression vision.choice vision.known vision.agreed"),
+    (1, "vision.regions vision.suppression vision.choice vision.known vision.agreed vision.cuts"),
     (
         1,
         "sinks.drawing sinks.bank web.connection web.listener web.server web.websocket web.crowd web.tls",
