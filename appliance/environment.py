@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MAX_PIXELS = 160_000_000
-"""Larger pictures are refused before they are decoded: one of this size needs half a gigabyte."""
+"""Larger pictures are refused before they are decoded: one of this size needs over a gigabyte."""
 
 _MOST_HEARD = 4096
 
