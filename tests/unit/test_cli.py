@@ -198,8 +198,9 @@ def test_analyze_counts_what_failed(capsys: pytest.CaptureFixture[str], tmp_path
     ran = Ran(capsys, "analyze", "--jsonl", tmp_path / "missing.jpg", good)
     assert ran.code == 1
     assert [json.loads(line)["source"] for line in ran.out.splitlines()] == [str(good)]
-    (line,) = ran.err.splitlines()
+    line, last = ran.err.splitlines()
     assert line.startswith("interview-grader: ") and "missing.jpg" in line
+    assert last.startswith("interview-grader: read 1 picture and 0 videos, 1 failed, 0 skipped; 1 frame, ")
 
 
 def test_without_jsonl_there_is_a_line_to_read(capsys: pytest.CaptureFixture[str], demo_clip: Path) -> None:
@@ -237,7 +238,8 @@ def test_a_heap_of_bad_files_is_a_line_each_and_nothing_else(tmp_path: Path, dem
     ran = command("analyze", "--jsonl", *(tmp_path / name for name in bad), good)
     assert ran.returncode == 1
     assert [json.loads(line)["source"] for line in ran.stdout.splitlines()] == [str(good)]
-    lines = ran.stderr.splitlines()
+    *lines, last = ran.stderr.splitlines()
+    assert f"{len(bad)} failed" in last
     assert [line.split(": ")[:2] for line in lines] == [
         ["interview-grader", str(tmp_path / name)] for name in bad
     ]
