@@ -42,12 +42,12 @@ _NAMES = (
 )
 """In a folder a file with such a name that is neither is a failed input, not a skipped one."""
 
-_SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
+_OTHER_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"crx ")
+"""Sound, and a camera's raw pictures, in the container of MP4."""
+
 _MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _FILM_STARTS = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM
-    b"\0\0\1",  # MPEG: program streams and raw video
-    b"\0\0\0\1",
     b"\x1f\x07\0",  # DV
     b"YUV4MPEG2",
     b"DKIF",
@@ -77,7 +77,7 @@ def list_inputs(paths: Sequence[Path], *, recursive: bool = False) -> Listing:
     """Each path as it is given; instead of a folder the pictures and films in it, in natural order."""
     listing = Listing()
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike Path.is_dir it is False, not an error, where nothing may be seen
             _add_folder(path, recursive, listing)
         else:
             listing.files.append(path)
@@ -94,8 +94,10 @@ def list_folder(folder: Path, *, recursive: bool = False) -> Listing:
 
 def is_film(head: bytes) -> bool:
     """Whether a file that begins with these bytes is a film of a kind that can be read."""
-    if head[4:8] in _MOV_BOXES:
-        return head[8:12] not in _SOUND_BRANDS and picture_format(head) is None
+    if head[4:8] in _MOV_BOXES and (head[0] == 0 or head[4:8] == b"mdat"):  # no other box begins as text does
+        return head[8:12] not in _OTHER_BRANDS and picture_format(head) is None
+    if start := re.match(rb"\x00{2,3}\x01", head):
+        return head[start.end() : start.end() + 1] not in (b"", b"\0")  # an icon has a zero there
     is_avi = head.startswith(b"RIFF") and head[8:12] == b"AVI "
     return is_avi or head.startswith(_FILM_STARTS) or _is_transport_stream(head)
 
@@ -125,8 +127,6 @@ def opened(path: Path) -> Iterator[BinaryIO]:
                 with _kept(file, name) as kept:
                     yield kept
     except OSError as error:
-        if isinstance(error, PictureError):
-            raise
         raise PictureError(f"{name}: cannot be read ({error.strerror or error}); {EXPECTED}") from error
 
 
@@ -181,7 +181,7 @@ def _walk(folder: Path, recursive: bool, listing: Listing) -> Iterator[Path]:
         path = waiting.pop()
         if path.name.startswith("."):
             listing.skipped[HIDDEN] += 1
-        elif not path.is_dir():
+        elif not os.path.isdir(path):
             yield path
         elif not recursive:
             listing.skipped[SUBFOLDER] += 1
@@ -209,12 +209,12 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 def _is_input(path: Path, listing: Listing) -> bool:
     """Whether to read an entry of a folder; counts it as skipped if not."""
-    if path.name.lower().endswith(_NAMES):
-        return True
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
             listing.skipped[SPECIAL] += 1
             return False
+        if path.name.lower().endswith(_NAMES):
+            return True
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError:

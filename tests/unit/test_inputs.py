@@ -70,6 +70,9 @@ def test_a_film_is_known_by_its_content(demo_clip: Path) -> None:
         b"these are words\n" * 300,
         b"ID3\x04",
         b"\0\0\0\x20ftypM4A ",
+        b"\0\0\0\x18ftypcrx ",
+        b"\0\0\1\0\1\0\x10\x10",
+        b"The free software is here",
         b"\0\0\0\x18ftypheic",
         b"RIFF\0\0\0\0WAVEfmt ",
         b"%PDF-1.7",
@@ -98,7 +101,7 @@ def test_files_are_chosen_by_content_and_the_rest_is_counted(tmp_path: Path, dem
     made(tmp_path, "notes.txt", "paper.pdf", "empty", content=b"")
     made(tmp_path, "broken.jpg", content=b"no picture, but it should be one")
     made(tmp_path, ".hidden.png", "below/a.png", "other/b.png")
-    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.mp4")
     found = list_folder(tmp_path)
     assert [path.name for path in found.files] == ["9.dat", "10.png", "broken.jpg", "clip", "noname"]
     assert found.skipped == Counter({HIDDEN: 1, OTHER: 3, SPECIAL: 1, SUBFOLDER: 2})
@@ -129,6 +132,13 @@ def test_a_folder_that_holds_nothing_to_read_is_a_failed_input(tmp_path: Path) -
     (error,) = found.failed
     assert str(tmp_path) in str(error) and "--recursive" in str(error) and "1 neither" in str(error)
     assert found.files == []
+
+
+def test_names_that_the_system_refuses_are_failed_inputs() -> None:
+    long = Path("x" * 300 + ".jpg")
+    assert list_inputs([long]).files == [long]
+    with pytest.raises(PictureError, match="File name too long"), opened(long):
+        pass
 
 
 def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
