@@ -47,6 +47,8 @@ _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _BAND = 64
 """Rows that are converted at a time: a picture of the largest size must not be in memory three times."""
 
+_BLOCK_BYTES = 1 << 20
+
 _WHITE = 255
 """Seen through transparent places, as on a page."""
 
@@ -118,10 +120,25 @@ def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
     name = name or str(source)
     with _opened(source, name) as file, decoding(file, name) as complaints:
         picture = open_checked(file)
-        pages = getattr(picture, "n_frames", 1) if picture.format in ("TIFF", "HEIF", *_ANIMATED) else 1
         image = as_image(picture, file)
-    notes = [f"has {pages} pictures; only the first is read"] if pages > 1 else []
+        notes = ["has more than one picture; only the first is read"] if _has_more(picture, file) else []
     return Still(image, (*notes, *map(complaint, complaints)))
+
+
+def _has_more(picture: Any, file: BinaryIO) -> bool:
+    if picture.format == "JPEG":  # a raw stream of them, as webcams send it
+        return _holds(file, b"\xff\xd9\xff\xd8\xff")
+    return picture.format != "MPO" and int(getattr(picture, "n_frames", 1)) > 1
+
+
+def _holds(file: BinaryIO, wanted: bytes) -> bool:
+    file.seek(0)
+    tail = b""
+    while block := file.read(_BLOCK_BYTES):
+        if wanted in tail + block:
+            return True
+        tail = block[-len(wanted) :]
+    return False
 
 
 def complaint(text: str) -> str:

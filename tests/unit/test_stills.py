@@ -300,7 +300,9 @@ def test_several_frames_are_an_animation(kind: str) -> None:
     assert is_animation(io.BytesIO(many), "a")
     assert not is_animation(io.BytesIO(by_pillow(first, kind)), "a")
     still = read_still(io.BytesIO(many), "a")
-    assert still.image.shape == (10, 20, 3) and "3 pictures; only the first" in still.notes[0]
+    assert still.image.shape == (10, 20, 3) and still.notes == (
+        "has more than one picture; only the first is read",
+    )
 
 
 def test_pages_are_no_animation_but_are_told(tmp_path: Path) -> None:
@@ -308,8 +310,15 @@ def test_pages_are_no_animation_but_are_told(tmp_path: Path) -> None:
     path = saved(tmp_path, "a.tif", by_pillow(first, "TIFF", save_all=True, append_images=others))
     with path.open("rb") as file:
         assert not is_animation(file, "a")
-    assert read_still(path).notes == ("has 2 pictures; only the first is read",)
+    assert read_still(path).notes == ("has more than one picture; only the first is read",)
     assert read_still(saved(tmp_path, "b.tif", by_pillow(first, "TIFF"))).notes == ()
+
+
+def test_a_raw_stream_of_jpegs_is_told(tmp_path: Path) -> None:
+    jpeg = encoded(smooth(), ".jpg")
+    still = read_still(saved(tmp_path, "a.mjpeg", jpeg * 3))
+    assert distance(still.image, smooth()) < 6
+    assert still.notes == ("has more than one picture; only the first is read",)
 
 
 def test_the_second_picture_that_phones_put_into_a_jpeg_is_no_page(tmp_path: Path) -> None:
