@@ -28,8 +28,8 @@ from appliance.build_engine import MARKER
 from appliance.config import Config
 from appliance.environment import itself
 from appliance.errors import ApplianceError
+from appliance.media.film import Film
 from appliance.pagefile import PAGE_FILE
-from appliance.pictures import Clip
 from appliance.ports import Engine
 from appliance.resources import demo_clip
 from appliance.values import Frame
@@ -108,18 +108,18 @@ def _measure_bare(config: Config, clip: Path) -> dict[str, float]:
 
 def make_clip(reader: Reader, path: Path) -> None:
     """One face at 1280x720, cut from the demo clip: 150 frames at 30 a second."""
-    clip = Clip(demo_clip())
+    film = Film(demo_clip())
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (WIDTH, HEIGHT))
     try:
-        for number, image in zip(range(_CLIP_FRAMES), clip, strict=False):
-            half = image[:, : image.shape[1] // 2]
+        for number, frame in zip(range(_CLIP_FRAMES), film, strict=False):
+            half = frame.image[:, : frame.image.shape[1] // 2]
             canvas = np.concatenate([half, np.full_like(half, 90)], axis=1)
             if number == 0 and len(reader.pipeline.read(Frame(0, 0.0, canvas)).people) != 1:
                 raise ApplianceError("the demo clip has not one face in its left half; restore it")
             writer.write(canvas)
     finally:
         writer.release()
-        clip.close()
+        film.close()
 
 
 def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
@@ -130,13 +130,14 @@ def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     spent = dict.fromkeys(parts(reader), 0.0)
-    clip = Clip(path)
-    frames, count, due = iter(clip), 0, time.monotonic()
+    film = Film(path)
+    frames, count, due = iter(film), 0, time.monotonic()
     while True:
         began = time.process_time()
-        image = next(frames, None)
-        if image is None:
+        frame = next(frames, None)
+        if frame is None:
             break
+        image = frame.image
         marks = [began, time.process_time()]
         work: list[Callable[[], object]] = [partial(_invoke, engine) for engine in reader.engines.values()]
         work += [image.copy, partial(cv2.imencode, ".jpg", image, options)]
@@ -145,9 +146,9 @@ def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
             marks.append(time.process_time())
         for name, start, end in zip(spent, marks, marks[1:], strict=False):
             spent[name] += end - start
-        count, due = count + 1, due + 1 / clip.fps
+        count, due = count + 1, due + 1 / film.rate
         time.sleep(max(0.0, due - time.monotonic()))
-    clip.close()
+    film.close()
     return {name: 1000 * seconds / count for name, seconds in spent.items()}
 
 

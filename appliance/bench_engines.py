@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from appliance.engines_there import what_is_there
 from appliance.environment import as_owner, itself
 from appliance.errors import ApplianceError, ConfigError
 from appliance.manifest import Manifest
-from appliance.pictures import Clip
+from appliance.media.film import Film
 from appliance.ports import Engine
 from appliance.ranking import Measured, Ranking
 from appliance.resources import demo_clip, models_dir
@@ -158,10 +157,10 @@ def _milliseconds(engine: Engine) -> float:
 
 
 def _pictures() -> Iterator[Any]:
-    clip = Clip(Path(demo_clip()))
+    film = Film(demo_clip())
     try:
-        for number, image in enumerate(clip):
+        for number, frame in enumerate(film):
             if number % _EVERY == 0:
-                yield image
+                yield frame.image
     finally:
-        clip.close()
+        film.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from appliance.build import make_reader
 from appliance.config import Config
-from appliance.pictures import Clip
+from appliance.media.film import Film
 from appliance.ports import Engine
 from appliance.values import Frame, Tensor, TensorSpec
 
@@ -65,11 +65,11 @@ def measure_vision(config: Config, path: Path) -> VisionCost:
         return counted.setdefault(role, _Counted(engine))
 
     pipeline = make_reader(config, count).pipeline
-    clip = Clip(path)
+    film = Film(path)
     times, people, due = [], 0, time.monotonic()
-    for number, image in enumerate(clip):
+    for number, shown in enumerate(film):
         started, began = time.monotonic(), time.process_time()
-        reading = pipeline.read(Frame(number, started, image, number / clip.fps))
+        reading = pipeline.read(Frame(number, started, shown.image, shown.time_s))
         spent = 1000 * (time.process_time() - began)
         # The clock tells how the frame's time was shared out, the processor's time how much it was.
         searching = (reading.stamps.detected - started) / max(reading.stamps.classified - started, 1e-9)
@@ -78,9 +78,9 @@ def measure_vision(config: Config, path: Path) -> VisionCost:
             for engine in counted.values():
                 engine.runs = 0
         people += len(reading.people)
-        due += 1 / clip.fps
+        due += 1 / film.rate
         time.sleep(max(0.0, due - time.monotonic()))
-    clip.close()
+    film.close()
     pipeline.close()
     later = max(1, len(times) - 1)
     search, rest = (sum(column) / later for column in zip(*times[1:], strict=True))

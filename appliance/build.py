@@ -30,6 +30,7 @@ from appliance.metrics import Metrics
 from appliance.pipeline import Doubt, Pipeline
 from appliance.ports import Camera, Engine, Lamps, Sink
 from appliance.resources import model_card, models_dir
+from appliance.rotation import RotatedCamera, Rotation
 from appliance.session import Session
 from appliance.settings import AutoCamera
 from appliance.settings import Vision as VisionSettings
@@ -102,7 +103,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     camera = make_camera(choice)
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     health = Health(choice.backend)
-    reader = make_reader(config, health=health)
+    reader = make_reader(config, health=health, is_film=choice.backend in registry.FILMS)
     audit = AuditLog(config.state_dir)
     note_changes(config.effective(), config.state_dir, audit)
     store = make_store(config, audit)
@@ -208,7 +209,8 @@ def choose_camera(config: Config) -> Choice:
 def make_camera(choice: Choice) -> Camera:
     """The camera of a choice; raises `ConfigError` for what can never be one, such as a text file."""
     camera: Camera = registry.load("camera", choice.backend)(choice.settings)
-    return camera
+    rotation: Rotation = getattr(choice.settings, "rotate", 0)  # another package's backend may have none
+    return RotatedCamera(camera, rotation) if rotation else camera
 
 
 def check_lamps(config: Config) -> None:
@@ -234,11 +236,13 @@ def make_reader(
     watch: Callable[[str, Engine], Engine] = lambda role, engine: engine,
     health: Health | None = None,
     opener: Engines | None = None,
+    *,
+    is_film: bool = True,
 ) -> Reader:
     """Detectors, classifier and tracker on their engines; raises `ModelError` for a model that is unfit.
 
     `watch` may put something between each engine and its user, by role. `health` is told of calls to an
-    accelerator, so that one that hangs is noticed.
+    accelerator, so that one that hangs is noticed. `is_film`: what is read may be cut, see `vision.cuts`.
     """
     cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.
     vision = config.vision
@@ -274,5 +278,6 @@ def make_reader(
         Tracker(expiry_s=vision.expiry_s),
         Doubt(vision.smoothing_s, vision.unsure_below, _limits(vision)),
         max_people=vision.max_people,
+        is_film=is_film,
     )
     return Reader(pipeline, classifier, engines, names, opener.chosen.why, opener.accelerator)

@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING
 from appliance import __version__, access_command, environment, journal, terminal
 from appliance.arguments import PROGRAM, USER, Parser
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
+from appliance.files import check_writable
 from appliance.records_command import add_commands as add_records_commands
 from appliance.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from appliance.config import Config, Keeping
     from appliance.layers import Request
+    from appliance.media.tally import Tally
     from appliance.terms import Terms
 
 _FAULT = 1
+
+_MOST_FPS = 10_000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,6 +75,7 @@ def _main(arguments: list[str] | None, has_output: bool) -> int:
 def _run(options: argparse.Namespace) -> int:
     with stop_on_signals() as stop:  # before the heavy imports: a stop during the start is in good order too
         config = _load(options)
+        check_writable(config.state_dir)
         from appliance.daemon import Daemon
 
         return Daemon(config, stop).run(
@@ -80,13 +85,13 @@ def _run(options: argparse.Namespace) -> int:
 
 def _analyze(options: argparse.Namespace) -> int:
     config = _load(options)
+    from appliance.analysis.command import Options, analyze
     from appliance.build import make_reader
-    from appliance.offline import Options, analyze
 
-    wanted = Options(crops=options.crops, every=options.every, jsonl=options.jsonl)
-    progress = sys.stderr.isatty()
-    failed = analyze(options.paths, make_reader(config), wanted, sys.stdout, progress)
-    return _FAULT if failed else 0
+    names = ("crops", "every", "fps", "recursive", "jsonl", "csv", "summary")
+    wanted = Options(**{name: getattr(options, name) for name in names})
+    paths = [_input(text) for text in options.paths]
+    return _end(analyze(paths, make_reader(config), wanted, sys.stdout, sys.stderr.isatty()))
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -95,7 +100,13 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     names = ("path", "faces", "whole", "json", "html", "pictures")
     wanted = Wanted(**{name: getattr(options, name) for name in names})
-    return _FAULT if evaluate(config, wanted, progress=sys.stderr.isatty()) else 0
+    return _end(evaluate(config, wanted, progress=sys.stderr.isatty()))
+
+
+def _end(tally: Tally) -> int:
+    """The last line of a command that read files, and its exit code."""
+    print(f"{PROGRAM}: {tally.line()}", file=sys.stderr)
+    return _FAULT if tally.failed else 0
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -113,6 +124,7 @@ def _check(options: argparse.Namespace) -> int:
     terms = make_terms(config)
     camera = choose_camera(config)
     missing = make_camera(camera).missing()
+    check_writable(config.state_dir)
     for line in models:
         print(line)
     print(f"{'camera':<10} {camera.backend}{f', not there now: {missing}' if missing else ''}")
@@ -222,16 +234,9 @@ def make_parser() -> Parser:
     run.add_argument("--port", help="port to listen on, 0 for a free one (default: 8080)")
     run.set_defaults(function=_run)
 
-    analyze = commands.add_parser(
-        "analyze", parents=[common], help="read pictures, folders of pictures, or videos"
+    _add_analyze(
+        commands.add_parser("analyze", parents=[common], help="read pictures, videos, or folders of both")
     )
-    analyze.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    analyze.add_argument("--crops", action="store_true", help="each picture is one face already cut out")
-    analyze.add_argument(
-        "--every", type=_positive, default=1, metavar="N", help="read every Nth frame of a video"
-    )
-    analyze.add_argument("--jsonl", action="store_true", help="write one JSON object a picture or frame")
-    analyze.set_defaults(function=_analyze)
 
     _add_evaluate(
         commands.add_parser("evaluate", parents=[common], help="judge the models on your own pictures")
@@ -260,6 +265,32 @@ def make_parser() -> Parser:
     access_command.add_commands(commands, _place(), _state_dir)
     add_records_commands(commands, common, _keeping)
     return parser
+
+
+def _add_analyze(analyze: argparse.ArgumentParser) -> None:
+    analyze.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a picture, a video, a folder of both, or - for standard input",
+    )
+    analyze.add_argument("--crops", action="store_true", help="each picture is one face already cut out")
+    analyze.add_argument(
+        "--every", type=_positive, default=1, metavar="N", help="read every Nth frame of a video"
+    )
+    analyze.add_argument(
+        "--fps", type=_rate, metavar="N", help="frames a second of a video without times (default: 25)"
+    )
+    analyze.add_argument("--recursive", action="store_true", help="read the folders in a folder too")
+    form = analyze.add_mutually_exclusive_group()
+    form.add_argument("--jsonl", action="store_true", help="write one JSON object for each picture or frame")
+    form.add_argument("--csv", action="store_true", help="write a table with one row for each face")
+    analyze.add_argument(
+        "--summary",
+        action="store_true",
+        help="write one line for each person of a video instead of each frame",
+    )
+    analyze.set_defaults(function=_analyze)
 
 
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
@@ -296,6 +327,22 @@ def _common() -> Parser:
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="set one value"
     )
     return common
+
+
+def _input(text: str) -> Path:
+    from appliance.media.inputs import STDIN
+
+    return STDIN if text == "-" else Path(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= _MOST_FPS:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number over 0 and at most {_MOST_FPS}")
+    return rate
 
 
 def _positive(text: str) -> int:

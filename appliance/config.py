@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from appliance import registry
 from appliance.errors import BackendMissing, ConfigError, ConfigErrors
-from appliance.layers import BOARD_FILE, Request, merge, nearest, read_layers
+from appliance.layers import BOARD_FILE, Request, closest, merge, nearest, read_layers
 from appliance.settings import (
     AUTO,
     CHOICES,
@@ -264,17 +265,43 @@ def _fill(
             key = str(fault["loc"][0]) if fault["loc"] else ""
             name = f"{section}.{key}"
             value = None if fault["type"] == "missing" else fault["input"]
-            reason = _reason(fault["type"], fault["msg"], key, model)
+            reason = _reason(fault["type"], fault["msg"], section, key, model)
             problems.append(ConfigError(reason, key=name, value=value, file=_origin(origins, name)))
         return None
 
 
-def _reason(kind: str, message: str, key: str, model: type[BaseModel]) -> str:
+def _reason(kind: str, message: str, section: str, key: str, model: type[BaseModel]) -> str:
     if kind == "extra_forbidden":
-        return f"unknown key{nearest(key, model.model_fields)}"
+        return _unknown(section, key, model)
     if kind == "missing":
         return f"must be given: {model.model_fields[key].description}"
     return message.replace("Input should be", "expected").replace("Value error, ", "")
+
+
+def _unknown(section: str, key: str, model: type[BaseModel]) -> str:
+    """What to say about an unknown key; in a section with backends it may be another backend's."""
+    if section not in CHOICES:
+        return f"unknown key{nearest(key, model.model_fields)}"
+    own = ["backend", *model.model_fields]
+    others = _backends_by_key(section)
+    if key in others:
+        return f"belongs to {others[key]}; set that backend, or remove this key"
+    near = None if closest(key, own) else closest(key, others)
+    return (
+        f"unknown key; did you mean {near!r} of {others[near]}?"
+        if near
+        else f"unknown key{nearest(key, own)}"
+    )
+
+
+def _backends_by_key(section: str) -> dict[str, str]:
+    """Of each key of a section which backends have it, in words."""
+    owners: dict[str, list[str]] = {}
+    for name in sorted([*registry.names(section), *(["auto"] if section in AUTO else [])]):
+        with contextlib.suppress(BackendMissing):  # what cannot be imported has no keys to name
+            for key in _settings_of(section, name).model_fields:
+                owners.setdefault(key, []).append(f'"{name}"')
+    return {key: f"{section}.backend = {' or '.join(names)}" for key, names in owners.items()}
 
 
 def _check_certificate(

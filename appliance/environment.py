@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MAX_PIXELS = 160_000_000
-"""Larger pictures are refused before they are decoded: one of this size needs half a gigabyte."""
+"""Larger pictures are refused before they are decoded: one of this size needs over a gigabyte."""
+
+_MOST_HEARD = 4096
 
 _FOR_OPENCV = {
     "OPENCV_LOG_LEVEL": "OFF",
@@ -72,22 +74,26 @@ def native_limit(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def hushed() -> Iterator[list[str]]:
     """Keep native code's own lines off standard error: our one line must stand alone.
+
+    They are in the list afterwards.
 
     It silences the whole process meanwhile, so it is for moments with one thread: loading a model,
     decoding a file of `analyze`.
     """
     sys.stderr.flush()
+    lines: list[str] = []
     kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(nowhere)
-        os.close(kept)
+    with os.fdopen(os.memfd_create("stderr"), "w+", errors="replace") as heard:
+        try:
+            os.dup2(heard.fileno(), 2)
+            yield lines
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.lseek(heard.fileno(), 0, os.SEEK_SET)
+            lines += heard.read(_MOST_HEARD).splitlines()
 
 
 @contextmanager

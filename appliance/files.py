@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +48,32 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
             partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def check_writable(folder: Path) -> None:
+    """Raises `StoreError` where nothing can be written in a state directory; leaves nothing behind.
+
+    A full disk is another fault: it only stops recording.
+    """
+    made: list[Path] = []
+    try:
+        for place in reversed([folder, *folder.parents]):
+            if not place.is_dir():
+                place.mkdir(0o700)
+                made.append(place)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return
+        raise StoreError(
+            f"state directory {folder}: cannot be written ({error.strerror}); expected a folder that this"
+            " user may write; correct its rights or its disk, or name another with --data-dir"
+        ) from error
+    finally:
+        for place in reversed(made):
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def partial_of(path: Path) -> Path:

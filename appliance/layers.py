@@ -191,5 +191,10 @@ def merge(
 
 def nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
     """What to say about an unknown name: the known one that is most like it, or all of them."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+    near = closest(name, known)
+    return f"; did you mean {near!r}?" if near else f"; known: {', '.join(known)}"
+
+
+def closest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str | None:
+    """The known name that is most like an unknown one; None where none is."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)

@@ -16,6 +16,7 @@ import sys
 from datetime import datetime, timezone
 
 from appliance import environment, updated
+from appliance.analysis.command import Options, analyze
 from appliance.arguments import Parser
 from appliance.audit import AuditLog
 from appliance.bench_engines import rank_and_keep
@@ -24,7 +25,6 @@ from appliance.config import Config, load, state_dir
 from appliance.engines_there import unmeasured
 from appliance.errors import ApplianceError, ModelError
 from appliance.layers import Request
-from appliance.offline import Options, analyze
 from appliance.resources import demo_clip
 from appliance.store.fitting import fit, forget_trials, try_migration
 from appliance.terminal import escaped_output
@@ -59,13 +59,13 @@ def _try(config: Config, options: argparse.Namespace) -> str:
 def _read_demo(config: Config) -> str:
     """Faces found and expressions read in the demo clip; raises `ModelError` when there are none."""
     out = io.StringIO()
-    failed = analyze(
+    tally = analyze(
         [demo_clip()], make_reader(config), Options(every=_EVERY, jsonl=True), out, progress=False
     )
     frames = [json.loads(line) for line in out.getvalue().splitlines()]
     faces = [face for frame in frames for face in frame["faces"]]
     read = [face for face in faces if face["emotions"]]
-    if failed or not read:
+    if tally.failed or not read:
         raise ModelError(
             f"{demo_clip()}: {len(frames)} frames, {len(faces)} faces, {len(read)} expressions: expected some"
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from appliance.values import NOT_ANALYSED, Agreed, Box, Face, Frame, Image, Look, Person, Reading, Stamps
 from appliance.vision.agreed import Places
 from appliance.vision.choice import chosen
+from appliance.vision.cuts import CutDetector
 from appliance.vision.emotion import Classifier, both_ways
 from appliance.vision.movement import Mover
 from appliance.vision.pose import pose_of
@@ -44,13 +44,22 @@ class Pipeline:
     """Frame in, reading out. Belongs to one thread, as its engines do."""
 
     def __init__(
-        self, search: Search, classifier: Classifier, tracker: Tracker, doubt: Doubt, *, max_people: int
+        self,
+        search: Search,
+        classifier: Classifier,
+        tracker: Tracker,
+        doubt: Doubt,
+        *,
+        max_people: int,
+        is_film: bool = True,
     ) -> None:
+        """`is_film`: frames may be cut together; false for a camera that shows a room as it is."""
         self._search = search
         self._classifier = classifier
         self._tracker = tracker
         self._doubt = doubt
         self._max_people = max_people
+        self._cuts = CutDetector() if is_film else None
         self._views = Views()
         self._followed: dict[int, _Followed] = {}
         self._places: Places | None = None
@@ -63,8 +72,12 @@ class Pipeline:
     def read(self, frame: Frame, skipped: int = 0) -> Reading:
         """Everybody in the next frame of a video; of more than `max_people` see `vision.choice`."""
         now = frame.captured
+        if self._cuts and self._cuts.is_cut(frame.image, now):
+            self._begin_take()
         expected = self._tracker.expected(now)
-        faces = self._chosen(self._search.find_next(frame.image, expected, now), expected)
+        seen = self._search.find_next(frame.image, expected, now)
+        # Newcomers are numbered from left to right.
+        faces = sorted(chosen(seen, expected, self._max_people), key=lambda face: face.box.x)
         numbers = self._tracker.update(faces, now)
         detected = time.monotonic()
         self._followed = {number: self._followed.get(number) or self._new() for number in self._tracker.known}
@@ -77,11 +90,15 @@ class Pipeline:
             else Person(number, face, NOT_AGREED, None, NOT_ANALYSED)
             for number, face in sorted(found.items())
         ]
-        return Reading(frame, tuple(people), Stamps(now, detected, time.monotonic()), skipped)
+        beyond = len(seen) - len(faces) + self._search.beyond_limit
+        return Reading(frame, tuple(people), Stamps(now, detected, time.monotonic()), skipped, beyond)
 
     def read_still(self, image: Image) -> Reading:
-        """Everybody in a picture that stands alone: all of it is searched, nothing is carried over."""
-        faces = self._chosen(self._search.find_all(image), ())
+        """Everybody in a picture that stands alone: all of it is searched, nothing is carried over.
+
+        `max_people` does not count here: nobody waits for the next frame.
+        """
+        faces = sorted(self._search.find_all(image), key=lambda face: face.box.x)
         return self._alone(
             image, [(face, self._look(image, face, self._doubt.limits, still=True)) for face in faces]
         )
@@ -99,11 +116,19 @@ class Pipeline:
         self._views.reset()
         self._followed = {}
         self._places = Places(self._places.agreed) if self._places else None
+        if self._cuts:
+            self._cuts.reset()
 
     def close(self) -> None:
         """Let the engines go."""
         self._search.close()
         self._classifier.close()
+
+    def _begin_take(self) -> None:
+        """After a cut everybody in view is a newcomer: with a new number, and nothing is carried over."""
+        self._search.reset()
+        self._tracker.forget()
+        self._views.reset()
 
     def _alone(self, image: Image, looks: list[tuple[Face, Look]]) -> Reading:
         people = []
@@ -111,10 +136,6 @@ class Pipeline:
             smoothed, label = self._new().smoother.add(look, 0.0)
             people.append(Person(number, face, look, smoothed, label))
         return Reading(Frame(0, 0.0, image), tuple(people), Stamps(0.0, 0.0, 0.0))
-
-    def _chosen(self, faces: list[Face], followed: Sequence[Box]) -> list[Face]:
-        read = chosen(faces, followed, self._max_people)
-        return sorted(read, key=lambda face: face.box.x)  # newcomers are numbered from left to right
 
     def _with_places(self, found: dict[int, Face], frame: Frame) -> frozenset[int]:
         """The numbers of those who may be analysed."""

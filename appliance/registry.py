@@ -16,6 +16,9 @@ CAMERAS = {
     "replay": "appliance.cameras.replay:Replay",
     "demo": "appliance.cameras.replay:Demo",
 }
+FILMS = ("replay", "demo")
+"""Cameras whose frames may be cut together: after a cut others may be in view."""
+
 ENGINES = {
     "tflite": "appliance.engines.tflite:TFLite",
     "coral": "appliance.engines.coral:Coral",

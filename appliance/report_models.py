@@ -15,10 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from appliance import toml
 from appliance.build_engine import make_engines
 from appliance.config import Config
-from appliance.environment import hushed
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, EngineError, ModelError
 from appliance.manifest import ClassifierModel, DetectorModel, Manifest, Tensor
-from appliance.pictures import Clip
+from appliance.media.film import Film
 from appliance.resources import demo_clip, models_dir
 from appliance.trial import try_classifier, try_detector
 from appliance.values import Face, Image, TensorSpec
@@ -148,12 +147,11 @@ class _Check:
 
 
 def _demo_frame() -> Image:
-    with hushed():
-        clip = Clip(demo_clip())
+    film = Film(demo_clip())
     try:
-        return next(iter(clip))
+        return next(iter(film)).image
     finally:
-        clip.close()
+        film.close()
 
 
 def _table(value: object) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from appliance.gpio import Factory
 from appliance.lawful import Institution, Purpose, Region
 from appliance.notice import KEEP_DAYS
+from appliance.rotation import Rotatable
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AutoCamera(_Section):
+class AutoCamera(Rotatable):
     """Settings of `camera.backend = "auto"`: csi, then usb, then the demo clip."""
 
     # Limits that every camera of its order takes: the narrowest of theirs.
@@ -61,8 +62,8 @@ class Vision(_Section):
         8,
         ge=1,
         le=32,
-        description="Of more faces than this the largest are read; a newcomer needs twice the area of"
-        " somebody who is followed to take their place.",
+        description="Of more faces than this in a video the largest are read; a newcomer needs twice the area"
+        " of somebody who is followed to take their place. A still picture has no limit.",
     )
     smoothing_s: float = Field(
         0.8,

@@ -207,12 +207,16 @@ class Stamps:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read in one frame. `skipped` frames before it were never looked at."""
+    """What was read in one frame. `skipped` frames before it were never looked at.
+
+    `beyond_limit`: faces of a video that were found and left out, since more were in view than may be read.
+    """
 
     frame: Frame
     people: tuple[Person, ...]
     stamps: Stamps
     skipped: int = 0
+    beyond_limit: int = 0
 
 
 @dataclass(frozen=True)

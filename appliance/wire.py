@@ -19,6 +19,7 @@ def reading_json(reading: Reading, source: str) -> dict[str, Any]:
         "time_s": round(frame.time_s, 3),
         "width": frame.width,
         "height": frame.height,
+        "beyond_limit": reading.beyond_limit,
         "faces": [_face(person) for person in reading.people],
     }
 

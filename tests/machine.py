@@ -76,6 +76,11 @@ def runs_no_arm64() -> bool:
 
 
 @functools.cache
+def can_mount_image() -> bool:
+    """Whether a file system in a file may be mounted here."""
+    return can_mount() and Path("/dev/loop-control").exists() and shutil.which("mkfs.ext4") is not None
+
+
 def can_mount() -> bool:
     """Whether file systems may be mounted here."""
     command = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
@@ -103,6 +108,7 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-picamera2": lambda: importlib.util.find_spec("picamera2") is None,
     "no-python3.11": lambda: fallback_python() is None,
     "no-right-to-mount": lambda: not can_mount(),
+    "no-right-to-mount-images": lambda: not can_mount_image(),
     "no-gstreamer-for-this-python": lambda: not has_gstreamer(),
     "no-gcc": lambda: shutil.which("gcc") is None,
     "no-strace": lambda: not can_trace(),

@@ -10,19 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from appliance.errors import BackendMissing, CameraLost
 from appliance.ports import Presence
+from appliance.rotation import Rotatable
 from appliance.values import Frame
 
 log = logging.getLogger("appliance.camera")
 
 
-class CsiSettings(BaseModel):
+class CsiSettings(Rotatable):
     """Settings of `camera.backend = "csi"`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     index: int = Field(
         0, ge=0, le=7, description="Which camera, as `rpicam-hello --list-cameras` counts them."

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from appliance.errors import BackendMissing, CameraLost
 from appliance.ports import Presence
+from appliance.rotation import Rotatable
 from appliance.values import Frame, Image
 
 log = logging.getLogger("appliance.camera")
@@ -28,10 +29,8 @@ _OPEN_S = 5.0
 _MESSAGES_S = 0.2
 
 
-class JetsonSettings(BaseModel):
+class JetsonSettings(Rotatable):
     """Settings of `camera.backend = "jetson"`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sensor: int = Field(0, ge=0, le=15, description="Number of the sensor (sensor-id).")
     width: int = Field(1280, ge=16, le=7680, description="Width to ask for, in pixels.")

@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from appliance.errors import CameraEnded, CameraLost, ConfigError, PictureError
-from appliance.pictures import Clip, is_picture, list_pictures, read_picture
+from appliance.media.film import Film
+from appliance.media.inputs import is_picture, list_folder, nothing_in, read_still_of
 from appliance.ports import Presence
 from appliance.resources import demo_clip
+from appliance.rotation import Rotatable
 from appliance.values import Frame, Image
 
 log = logging.getLogger("appliance.camera")
 
 _PICTURES_FPS = 10.0
-_SLOWEST_FPS = 1.0  # a slower clip would be taken for a lost camera
+_LONGEST_S = 1.0  # between frames; a slower clip would be taken for a lost camera
+
+_Timed = tuple[Image, float]
+"""A picture and its time in seconds since the first one of this turn."""
 
 
-class _Playing(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Playing(Rotatable):
     loop: bool = Field(True, description="Begin again at the end; false ends the run there.")
     realtime: bool = Field(
-        True, description="Play at the clip's own rate; false as fast as frames are taken."
+        True, description="Play at the clip's own times; false as fast as frames are taken."
     )
     fps: float = Field(
         0.0,
         ge=0,
         le=240,
-        description="Frames a second, 2 at least; 0 takes the clip's own rate, 10 for pictures.",
+        description="Frames a second, 2 at least; 0 takes the clip's own times, 10 for pictures.",
     )
     needs_agreement: bool = Field(
         False, description="Treat the clip as a camera that shows living people: closed until they agree."
@@ -68,11 +71,12 @@ class Replay:
         self.path = Path(settings.path)
         self.needs_agreement = settings.needs_agreement
         self._settings = settings
-        self._source: Iterator[Image] | None = None
+        self._source: Iterator[_Timed] | None = None
         self._close_source: Callable[[], None] = _nothing
         self._number = 0
-        self._rate = settings.fps
-        self._due, self._played = 0.0, 0
+        self._step_s = 0.0
+        self._began, self._time_s = 0.0, 0.0
+        self._last_s: float | None = None
         self._spoilt: set[Path] = set()
         try:
             self._start()
@@ -95,7 +99,7 @@ class Replay:
     def open(self) -> None:
         """Begin at the first frame."""
         self._restart()
-        self._due, self._played = time.monotonic(), 0
+        self._began, self._time_s = time.monotonic(), -self._step_s
 
     def read(self, timeout: float) -> Frame:
         """The next frame, waiting for its time when played in real time."""
@@ -103,11 +107,15 @@ class Replay:
             raise CameraLost(f"{self.path} is not open")
         if gone := self.missing():
             raise CameraLost(gone)
-        image = self._next_image()
+        image, time_s = self._next_image()
+        # The first of each turn follows the last one at the clip's rate.
+        step = self._step_s if self._last_s is None else time_s - self._last_s
+        self._last_s = time_s
+        self._time_s += min(step, _LONGEST_S)
         if self._settings.realtime:
             self._wait_turn(timeout)
-        frame = Frame(self._number, time.monotonic(), image, self._played / self._rate)
-        self._number, self._played = self._number + 1, self._played + 1
+        frame = Frame(self._number, time.monotonic(), image, self._time_s)
+        self._number += 1
         return frame
 
     def forget(self) -> None:
@@ -128,52 +136,67 @@ class Replay:
         """Open what is to be played; raises `CameraLost`."""
         with _lost(self.path):
             self._source, rate, self._close_source = self._open()
-        self._rate = max(self._settings.fps or rate, _SLOWEST_FPS)
+        if self._settings.fps:
+            rate = self._settings.fps
+            self._source = _at_rate((image for image, _ in self._source), rate)
+        self._step_s = min(1 / rate, _LONGEST_S)
+        self._last_s = None
 
-    def _next_image(self) -> Image:
-        image = self._take()
-        if image is not None:
-            return image
+    def _next_image(self) -> _Timed:
+        shown = self._take()
+        if shown is not None:
+            return shown
         if not self._settings.loop:
             raise CameraEnded(f"{self.path} is over")
         self._restart()
-        image = self._take()
-        if image is None:
+        shown = self._take()
+        if shown is None:
             raise CameraLost(f"{self.path} has no frames any more; put the file back")
-        return image
+        return shown
 
-    def _take(self) -> Image | None:
+    def _take(self) -> _Timed | None:
         assert self._source is not None
         with _lost(self.path):
             return next(self._source, None)
 
-    def _open(self) -> tuple[Iterator[Image], float, Callable[[], None]]:
+    def _open(self) -> tuple[Iterator[_Timed], float, Callable[[], None]]:
         """The frames of the file or folder, their rate, and how to let it go."""
         path = self.path
         if path.is_dir():
-            return self._pictures(list_pictures(path)), _PICTURES_FPS, _nothing
-        if is_picture(path) and path.is_file():
-            return iter([read_picture(path)]), _PICTURES_FPS, _nothing
-        clip = Clip(path)
-        return _whole(clip), clip.fps, clip.close
+            listing = list_folder(path)
+            if not listing.files:
+                raise nothing_in(path, listing)
+            return _at_rate(self._pictures(listing.files), _PICTURES_FPS), _PICTURES_FPS, _nothing
+        if is_picture(path):
+            return _at_rate([read_still_of(path).image], _PICTURES_FPS), _PICTURES_FPS, _nothing
+        film = Film(path)
+        return self._frames(film), film.rate, film.close
+
+    def _frames(self, film: Film) -> Iterator[_Timed]:
+        """The frames of a film; a damaged one is played all the same, but that is told once."""
+        for frame in film:
+            yield frame.image, frame.time_s
+        if film.remarks:
+            self._tell(self.path, f"{film.name}: {film.remarks}")
 
     def _pictures(self, paths: list[Path]) -> Iterator[Image]:
         """The pictures of a folder; a damaged one is left out, and told once."""
         for path in paths:
             try:
-                yield read_picture(path)
+                yield read_still_of(path).image
             except PictureError as error:
-                level = logging.DEBUG if path in self._spoilt else logging.WARNING
-                log.log(level, "%s; it is left out", error)
-                self._spoilt.add(path)
+                self._tell(path, f"{error}; it is left out")
+
+    def _tell(self, path: Path, words: str) -> None:
+        log.log(logging.DEBUG if path in self._spoilt else logging.WARNING, "%s", words)
+        self._spoilt.add(path)
 
     def _wait_turn(self, timeout: float) -> None:
-        wait = self._due - time.monotonic()
+        wait = self._began + self._time_s - time.monotonic()
         if wait < -1.0:  # Far behind: go on from now instead of rushing to catch up.
-            self._due = time.monotonic()
+            self._began = time.monotonic() - self._time_s
         if wait > 0:
             time.sleep(min(wait, timeout))
-        self._due += 1.0 / self._rate
 
 
 class Demo(Replay):
@@ -208,14 +231,8 @@ def _unreadable(path: Path, error: OSError) -> str:
     )
 
 
-def _whole(clip: Clip) -> Iterator[Image]:
-    """The frames of a clip; one that was cut short is played all the same, but not in silence."""
-    count = 0
-    for image in clip:
-        count += 1
-        yield image
-    if clip.is_cut_short(count):
-        log.warning("%s ends after %d of %d frames: it was cut short", clip.path, count, clip.frames)
+def _at_rate(images: Iterable[Image], fps: float) -> Iterator[_Timed]:
+    return ((image, number / fps) for number, image in enumerate(images))
 
 
 def _nothing() -> None:

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from appliance.errors import CameraLost
 from appliance.ports import Presence
+from appliance.rotation import Rotatable
 from appliance.values import Frame
 
 log = logging.getLogger("appliance.camera")
@@ -33,10 +34,10 @@ _NOT_CAMERAS = ("bcm2835-isp", "bcm2835-codec", "unicam", "rp1-cfe", "pispbe", "
 """Drivers whose capture nodes are a Pi's own image pipeline; its camera is read with `csi`."""
 
 
-class UsbSettings(BaseModel):
+class UsbSettings(Rotatable):
     """Settings of `camera.backend = "usb"`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     device: str = Field(
         "", description="Device (/dev/video0, a by-id path) or its number; empty: the first found."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.build import Reader, make_reader
@@ -28,11 +28,9 @@ from appliance.evaluation.report import (
 )
 from appliance.evaluation.text import as_text
 from appliance.evaluation.thumbnails import thumbnail
+from appliance.media.tally import Tally
 
 STDOUT = Path("-")
-
-_ALL_FACES = 1_000_000
-"""A detector is judged by every face it finds, not by the few that the live page has room for."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,15 @@ class Wanted:
     pictures: bool = True
 
 
-def evaluate(config: Config, wanted: Wanted, *, progress: bool) -> int:
-    """Judge the models in use; returns how many pictures could not be opened, each named on stderr.
+def evaluate(config: Config, wanted: Wanted, *, progress: bool) -> Tally:
+    """Judge the models in use; pictures that cannot be opened are named on standard error.
 
     Raises `ConfigError` before any work when the data set or a place for a report is not as it must be.
     """
     _check(wanted)
     judged = _judge_faces if wanted.faces else _judge_expressions
-    report, shown = judged(config, wanted, progress)
+    tally = Tally()
+    report, shown = judged(config, wanted, progress, tally)
     if wanted.json == STDOUT:
         sys.stdout.write(as_json(report))
     else:
@@ -63,13 +62,16 @@ def evaluate(config: Config, wanted: Wanted, *, progress: bool) -> int:
         _write(wanted.json, as_json(report))
     if wanted.html:
         _write(wanted.html, as_page(report, shown))
-    return report.pictures.failed
+    return tally
 
 
-def _judge_expressions(config: Config, wanted: Wanted, progress: bool) -> tuple[Report, list[Shown]]:
+def _judge_expressions(
+    config: Config, wanted: Wanted, progress: bool, tally: Tally
+) -> tuple[Report, list[Shown]]:
     labelled = read_labelled(wanted.path)
+    tally.skipped += labelled.skipped
     reader = make_reader(config)
-    judged = judge(labelled.samples, reader, whole=wanted.whole, progress=progress)
+    judged = judge(labelled.samples, reader, whole=wanted.whole, progress=progress, tally=tally)
     wrong = worst(judged)
     read = len(judged.verdicts)
     report = ExpressionReport(
@@ -84,10 +86,10 @@ def _judge_expressions(config: Config, wanted: Wanted, progress: bool) -> tuple[
     return report, shown
 
 
-def _judge_faces(config: Config, wanted: Wanted, progress: bool) -> tuple[Report, list[Shown]]:
+def _judge_faces(config: Config, wanted: Wanted, progress: bool, tally: Tally) -> tuple[Report, list[Shown]]:
     marks = read_marked(wanted.path)
-    reader = make_reader(replace(config, vision=config.vision.model_copy(update={"max_people": _ALL_FACES})))
-    examined, failed = examine(marks.scenes, reader, progress=progress)
+    reader = make_reader(config)
+    examined, failed = examine(marks.scenes, reader, progress=progress, tally=tally)
     report = FaceReport(
         origin=_origin(wanted, reader, ("detector",)),
         pictures=Coverage(len(marks.scenes), len(examined), {}, failed, marks.repeated),

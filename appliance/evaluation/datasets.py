@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.errors import ConfigError
+from appliance.errors import ConfigError, PictureError
 from appliance.evaluation.labels import accepted, expression
 from appliance.evaluation.tables import Problems, path_fault, read_rows
-from appliance.pictures import SUFFIXES, is_picture
+from appliance.media.inputs import HIDDEN, OTHER, Listing, list_folder, natural_key
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Labelled:
-    """The pictures of a data set; `repeated` more lines named one of them again."""
+    """The pictures of a data set; `repeated` more lines named one again, `skipped` files by reason."""
 
     samples: tuple[Sample, ...]
     repeated: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 def read_labelled(path: Path) -> Labelled:
@@ -45,42 +46,38 @@ def read_labelled(path: Path) -> Labelled:
 def _read_folder(folder: Path) -> Labelled:
     problems = Problems(folder)
     samples: list[Sample] = []
-    try:
-        children = sorted(child for child in folder.iterdir() if not child.name.startswith("."))
-        for child in children:
-            if not child.is_dir():
-                continue
-            label = expression(child.name)
-            if label is None:
-                problems.add(f"folder {child.name}: expected {accepted()}; rename it or take it away")
-            else:
-                samples += [Sample(file, str(file.relative_to(folder)), label) for file in _pictures(child)]
-    except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror})", file=str(error.filename or folder)) from error
-    if loose := [child.name for child in children if child.is_file() and is_picture(child)]:
+    top = _list(folder, recursive=False)
+    skipped = Counter({reason: top.skipped[reason] for reason in (HIDDEN, OTHER) if top.skipped[reason]})
+    for child in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
+        if child.name.startswith(".") or not child.is_dir():
+            continue
+        label = expression(child.name)
+        if label is None:
+            problems.add(f"folder {child.name}: expected {accepted()}; rename it or take it away")
+            continue
+        found = _list(child, recursive=True)  # many sets have a folder for each person
+        skipped += found.skipped
+        samples += [Sample(file, str(file.relative_to(folder)), label) for file in found.files]
+    if loose := top.files:
         problems.add(
-            f"{loose[0]} and {len(loose) - 1} more pictures lie beside the sub-folders;"
+            f"{loose[0].name} and {len(loose) - 1} more pictures lie beside the sub-folders;"
             " move each into the one of its expression"
         )
     problems.raise_any()
     if not samples:
-        problems.add(
-            f"no pictures in its sub-folders; expected folders named {accepted()} with files like"
-            f" {', '.join(SUFFIXES[:4])}"
-        )
+        problems.add(f"no pictures in its sub-folders; expected folders named {accepted()} with pictures")
     problems.raise_any()
-    return Labelled(tuple(samples))
+    return Labelled(tuple(samples), skipped=skipped)
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
-    """Also those in folders below: many sets have one for each person."""
-    for child in sorted(folder.iterdir()):
-        if child.name.startswith("."):
-            continue
-        if child.is_dir() and not child.is_symlink():  # a link may lead round in a circle
-            yield from _pictures(child)
-        elif child.is_file() and is_picture(child):
-            yield child
+def _list(folder: Path, *, recursive: bool) -> Listing:
+    try:
+        found = list_folder(folder, recursive=recursive)
+    except PictureError as error:
+        raise ConfigError(str(error)) from error
+    if found.failed:
+        raise ConfigError(str(found.failed[0])) from found.failed[0]
+    return found
 
 
 def _read_csv(path: Path) -> Labelled:

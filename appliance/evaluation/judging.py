@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -18,8 +19,10 @@ from appliance.errors import PictureError
 from appliance.evaluation.boxes import Scene
 from appliance.evaluation.datasets import Sample
 from appliance.evaluation.matching import Examined
-from appliance.pictures import read_picture
-from appliance.values import EMOTIONS, Box, Image, Person, Scores
+from appliance.media.inputs import read_still_of
+from appliance.media.stills import Still, complaint
+from appliance.media.tally import Tally
+from appliance.values import EMOTIONS, Box, Image, Scores
 
 _Item = TypeVar("_Item", Sample, Scene)
 
@@ -55,45 +58,58 @@ class Judged:
         return np.array([each.scores.values for each in self.verdicts], np.float64).reshape(-1, len(EMOTIONS))
 
 
-def judge(samples: Sequence[Sample], reader: Reader, *, whole: bool, progress: bool) -> Judged:
+def judge(samples: Sequence[Sample], reader: Reader, *, whole: bool, progress: bool, tally: Tally) -> Judged:
     """Read every picture: as one face cut out, or with `whole` the largest face found in it."""
     verdicts: list[Verdict] = []
     not_read: Counter[str] = Counter()
-    opened = 0
-    for sample, image in _pictures(samples, progress):
-        opened += 1
-        person = _largest(image, reader) if whole else reader.pipeline.read_crop(image).people[0]
+    read = reader.pipeline.read_still if whole else reader.pipeline.read_crop
+    for sample, image in _pictures(samples, progress, tally):
+        reading = read(image)
+        tally.count(reading)
+        person = max(reading.people, key=lambda person: person.face.box.area, default=None)
         if person is None or person.look.scores is None:
             not_read[(person and person.look.reason) or NO_FACE] += 1
         else:
             verdicts.append(Verdict(sample, person.look.scores, person.face.box if whole else None))
-    return Judged(tuple(verdicts), dict(sorted(not_read.items())), len(samples) - opened)
+    return Judged(tuple(verdicts), dict(sorted(not_read.items())), tally.failed)
 
 
-def examine(scenes: Sequence[Scene], reader: Reader, *, progress: bool) -> tuple[list[Examined], int]:
+def examine(
+    scenes: Sequence[Scene], reader: Reader, *, progress: bool, tally: Tally
+) -> tuple[list[Examined], int]:
     """Look for faces in every picture; also how many files could not be opened."""
     found = []
-    for scene, image in _pictures(scenes, progress):
-        people = reader.pipeline.read_still(image).people
-        boxes = tuple(person.face.box for person in sorted(people, key=lambda person: -person.face.score))
+    for scene, image in _pictures(scenes, progress, tally):
+        reading = reader.pipeline.read_still(image)
+        tally.count(reading)
+        people = sorted(reading.people, key=lambda person: -person.face.score)
+        boxes = tuple(person.face.box for person in people)
         found.append(Examined(scene.name, int(image.shape[1]), scene.faces, boxes))
-    return found, len(scenes) - len(found)
+    return found, tally.failed
 
 
-def _largest(image: Image, reader: Reader) -> Person | None:
-    people = reader.pipeline.read_still(image).people
-    return max(people, key=lambda person: person.face.box.area, default=None)
-
-
-def _pictures(items: Sequence[_Item], progress: bool) -> Iterator[tuple[_Item, Image]]:
+def _pictures(items: Sequence[_Item], progress: bool, tally: Tally) -> Iterator[tuple[_Item, Image]]:
     """Each item with its picture; those that cannot be opened are named on standard error and left out."""
     with tqdm(total=len(items), unit="picture", disable=not progress, leave=False) as bar:
         for item in items:
             try:
-                with hushed():
-                    image = read_picture(item.path)
+                still = _read(item.path)
             except PictureError as error:
-                tqdm.write(f"interview-grader: {error}", file=sys.stderr)
+                tally.failed += 1
+                _say(str(error))
             else:
-                yield item, image
+                tally.pictures += 1
+                for note in still.notes:
+                    _say(f"{item.path}: {note}")
+                yield item, still.image
             bar.update()
+
+
+def _read(path: Path) -> Still:
+    with hushed() as heard:
+        still = read_still_of(path)
+    return Still(still.image, (*still.notes, *map(complaint, heard[:1])))
+
+
+def _say(text: str) -> None:
+    tqdm.write(f"interview-grader: {text}", file=sys.stderr)

@@ -10,7 +10,7 @@ import numpy as np
 from appliance.environment import hushed
 from appliance.errors import PictureError
 from appliance.evaluation.judging import Verdict
-from appliance.pictures import read_picture
+from appliance.media.inputs import read_still_of
 from appliance.values import Box, Image
 
 SIDE = 96
@@ -25,7 +25,7 @@ def thumbnail(verdict: Verdict) -> str | None:
     """The face of a verdict as a `data:` address; None when its picture cannot be read any more."""
     try:
         with hushed():
-            image = read_picture(verdict.sample.path)
+            image = read_still_of(verdict.sample.path).image
     except PictureError:
         return None
     face = image if verdict.box is None else _cut(image, verdict.box)

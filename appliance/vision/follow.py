@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from appliance.values import Box, Face, Image
-from appliance.vision.choice import chosen
+from appliance.vision.choice import STEADY, chosen
 from appliance.vision.known import SHOW, Candidate, Known, Rejected, belongs, distance, matched
 from appliance.vision.looks import Looks, agreed, mean_score
 from appliance.vision.pace import Pace
@@ -35,6 +35,9 @@ _SCANS_PER_S = 12.5
 _MOST_CANDIDATES = 4
 _REST = 12
 """Frames for which a rejected place is left alone."""
+
+_BEYOND = 45
+"""Frames for which a face beyond the limit counts; a round of scans, which sees it again, is over sooner."""
 
 _REGAIN_REST = 3
 """Frames between two attempts to make sure that somebody lost is back."""
@@ -64,14 +67,16 @@ class Follow:
         self._known: list[Known] = []
         self._candidates: list[Candidate] = []
         self._rejected: list[Rejected] = []
+        self._beyond: list[Rejected] = []
         self._unscanned = 0
         self._frame = 0
         self._cuts = _Cuts()
         self._pace = Pace(_SCANS_PER_S)
 
-    def begin(self, image: Image, faces: Sequence[Face]) -> list[Face]:
-        """Take over what was found in the first frame."""
+    def begin(self, image: Image, faces: Sequence[Face], beyond: Sequence[Face]) -> list[Face]:
+        """Take over what was found in the first frame; `beyond`: those for whom there was no closer look."""
         self._cuts.seen(image)
+        self._beyond = [Rejected(face.box, _BEYOND) for face in beyond]
         self._known = [Known(face, face.score, face.score) for face in chosen(faces, (), self._limit)]
         return list(faces)
 
@@ -90,6 +95,11 @@ class Follow:
         self._frame += 1
         self._settle(expected)
         return [person.face for person in self._known if person.seen]
+
+    @property
+    def beyond_limit(self) -> int:
+        """How many faces are in view that are not followed, since others are larger or were there before."""
+        return len(self._beyond)
 
     def _expect(self, expected: Sequence[Box]) -> None:
         """Where everybody should be; those whom the tracker gave up are forgotten."""
@@ -194,9 +204,21 @@ class Follow:
         taken += [place.place for place in self._rejected]
         for face in self._looks.scan(image, region):
             known = taken + [candidate.place for candidate in self._candidates]
-            if not any(same_face(face.box, box) for box in known):
+            if not any(same_face(face.box, box) for box in known) and not self._is_beyond(face):
                 self._candidates.append(Candidate(face))
         self._candidates = self._candidates[:_MOST_CANDIDATES]
+
+    def _is_beyond(self, face: Face) -> bool:
+        """Whether there is no place for a face that a scan found; one that the scan is sure of is counted."""
+        least = min((person.face.box.area for person in self._known), default=0.0)
+        if len(self._known) < self._limit or face.box.area > STEADY * least:
+            return False
+        before = next((place for place in self._beyond if same_face(face.box, place.place)), None)
+        if before:
+            before.place, before.frames = face.box, _BEYOND
+        elif face.score >= self._looks.threshold:
+            self._beyond.append(Rejected(face.box, _BEYOND))
+        return True
 
     def _verify(self, candidate: Candidate, image: Image) -> None:
         """One closer look at a candidate: first by the detector, at its next turn by the verifier."""
@@ -231,10 +253,16 @@ class Follow:
                 person.lose()
         if len(self._known) > self._limit:
             kept = chosen([person.face for person in self._known], expected, self._limit)
+            left_out = [person.face.box for person in self._known if person.face not in kept]
             self._known = [person for person in self._known if person.face in kept]
-        for place in self._rejected:
-            place.frames -= 1
-        self._rejected = [place for place in self._rejected if place.frames > 0]
+            self._beyond += [Rejected(box, _BEYOND) for box in left_out]
+        self._rejected = _later(self._rejected)
+        followed = [person.face.box for person in self._known if person.seen]
+        self._beyond = [
+            place
+            for place in _later(self._beyond)
+            if not any(same_face(place.place, box) for box in followed)
+        ]
 
 
 class _Cuts:
@@ -256,6 +284,13 @@ class _Cuts:
 
 def _apart(one: Image, other: Image) -> float:
     return float(cv2.norm(one, other, cv2.NORM_L1)) / one.size
+
+
+def _later(places: list[Rejected]) -> list[Rejected]:
+    """Those that still count one frame later."""
+    for place in places:
+        place.frames -= 1
+    return [place for place in places if place.frames > 0]
 
 
 def _in_turn(size: tuple[int, int]) -> list[Region]:

@@ -119,7 +119,7 @@ class Candidate:
 
 @dataclass
 class Rejected:
-    """A place that is not worth another look for some `frames`."""
+    """A place that is not worth another look for some `frames`: no face, or one beyond the limit."""
 
     place: Box
     frames: int

@@ -81,6 +81,10 @@ class Tracker:
             for index, face in enumerate(faces)
         ]
 
+    def forget(self) -> None:
+        """Nobody is expected any more, as after a cut; the next newcomer has the next number."""
+        self._tracks = []
+
     def reset(self) -> None:
         """Forget everybody; numbers begin at 1 again."""
         self._tracks, self._last_id = [], 0

@@ -74,6 +74,7 @@ class Reading(Answer):
     time_s: float
     width: int
     height: int
+    beyond_limit: int = Field(ge=0, description="Faces in view beyond vision.max_people, which are not read")
     faces: list[Face]
 
 

@@ -78,6 +78,13 @@ def command(
     )
 
 
+def complaints(result: subprocess.CompletedProcess[str]) -> list[str]:
+    """What `analyze` or `evaluate` said on standard error before its last line, which counts."""
+    *lines, last = result.stderr.splitlines()
+    assert last.startswith("interview-grader: read "), result.stderr
+    return lines
+
+
 def agreement(version: str) -> dict[str, object]:
     """The body of `/api/session/start`."""
     return {"notice_version": version, "people": 1}

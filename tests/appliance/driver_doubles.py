@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from appliance import build, cli, notify, registry, standing, strain
 from appliance.engines.tflite import TFLite
 from appliance.errors import CameraLost
-from appliance.pictures import Clip
+from appliance.media.film import Film
 from appliance.ports import Presence
 from appliance.resources import demo_clip
 from appliance.values import Frame, LampState, Tensor
@@ -85,9 +85,9 @@ class Living:
 
     def __init__(self, settings: CameraSettings) -> None:
         self._settings = settings
-        clip = Clip(demo_clip())
-        self._pictures = [image.copy() for image, _ in zip(clip, range(5), strict=False)]
-        clip.close()
+        film = Film(demo_clip())
+        self._pictures = [frame.image for frame, _ in zip(film, range(5), strict=False)]
+        film.close()
         self._openings = self._frames = 0
         self._open = False
 

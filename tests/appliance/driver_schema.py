@@ -7,7 +7,7 @@ from typing import Any
 NAMES = ["angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral"]
 LABELS = [*NAMES, "unsure", "not_readable", "not_analysed"]
 REASONS = ["small", "turned", "blurred", "dark", "bright", "covered", "not_agreed"]
-READING = ["schema", "source", "frame", "time_s", "width", "height", "faces"]
+READING = ["schema", "source", "frame", "time_s", "width", "height", "beyond_limit", "faces"]
 FACE = [
     *("id", "box", "score", "analysed", "readable", "reason"),
     *("emotions", "emotions_raw", "dominant", "label", "pose", "movement"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
+import io
 import json
 import os
 import pty
@@ -20,8 +22,9 @@ import numpy as np
 import pytest
 
 from appliance import __version__
-from tests.appliance.driver import clean_environment, clip_frames, command, make_clip
+from tests.appliance.driver import clean_environment, clip_frames, command, complaints, make_clip
 from tests.appliance.driver_schema import check_reading
+from tests.doubles.films import film as make_film
 from tests.machine import ROOT
 
 
@@ -49,7 +52,7 @@ def pictures(tmp_path: Path, frames: list[Any]) -> Path:
 def readings(*arguments: str | Path) -> list[Any]:
     """What `analyze --jsonl` writes: JSON lines and nothing else."""
     result = command("analyze", "--jsonl", *arguments)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, complaints(result)) == (0, [])
     assert result.stdout.endswith("\n") or result.stdout == ""
     return [json.loads(line) for line in result.stdout.splitlines()]
 
@@ -73,7 +76,9 @@ def following_words(text: str, line: str) -> bool:
 def test_options_of_the_contract_are_there() -> None:
     wanted = {
         "run": ["--config", "--camera", "--host", "--port", "--data-dir", "--set"],
-        "analyze": ["--crops", "--every", "--jsonl", "PATH"],
+        "analyze": [
+            *("--crops", "--every", "--fps", "--recursive", "--jsonl", "--csv", "--summary", "PATH"),
+        ],
         "config": ["--changed", "--config", "--set"],
         "check": ["--config", "--set"],
     }
@@ -259,7 +264,12 @@ def picture(path: Path, image: Any) -> Path:
 
 def test_analyze_in_words(pictures: Path) -> None:
     result = command("analyze", pictures)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, complaints(result)) == (0, [])
+    assert result.stderr == (
+        "interview-grader: read 3 pictures and 0 videos, 0 failed, 1 skipped"
+        " (1 neither a picture nor a video);"
+        " 3 frames, 4 faces, 0 faces beyond vision.max_people, 0 frames lost\n"
+    )
     lines = result.stdout.splitlines()
     assert len(lines) == 3
     assert all(str(pictures) in line for line in lines)
@@ -274,8 +284,92 @@ def test_analyze_shows_progress_on_a_terminal_only(pictures: Path) -> None:
     assert "source" not in shown
 
     result = command("analyze", "--jsonl", pictures)
-    assert result.stderr == ""
+    assert complaints(result) == []
     assert result.stdout == stdout
+
+
+def test_analyze_shows_progress_inside_a_video(tmp_path: Path, frames: list[Any]) -> None:
+    clip = make_clip(tmp_path / "a\rb.mp4", frames * 3, fps=20)
+    shown, _, code = on_terminal("analyze", "--jsonl", str(clip))
+    assert code == 0
+    assert re.search(r"a\\u000db\.mp4: +\d+%\|.*\| \d+/30 \[", shown), "a name cannot move the cursor"
+
+
+def test_analyze_reads_standard_input(tmp_path: Path, frames: list[Any], pictures: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames[:3], fps=20)
+    for path, lines in ((pictures / "b.png", 1), (clip, 3)):
+        wanted = [json.dumps(dict(each, source="-")) for each in readings(path)]
+        for through in (f"cat '{path}' |", f"< '{path}'"):
+            result = shell(f"{through} {PROGRAM} analyze --jsonl -")
+            assert (result.returncode, result.stdout.splitlines()) == (0, wanted), result.stderr
+            assert len(wanted) == lines
+    result = shell(f"{PROGRAM} analyze --jsonl /dev/fd/3 3< <(cat '{clip}')")
+    assert [json.loads(line)["source"] for line in result.stdout.splitlines()] == ["/dev/fd/3"] * 3
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("printf ''", "is empty"),
+        ("yes", "is neither a picture nor a video"),
+        ("head -c 100 /dev/zero", "neither"),
+    ],
+)
+def test_analyze_of_a_pipe_without_a_picture(given: str, said: str) -> None:
+    result = shell(f"{given} | {PROGRAM} analyze -")
+    (line,) = complaints(result)
+    assert result.returncode == 1
+    assert line.startswith("interview-grader: standard input: ") and said in line and "expected" in line
+
+
+def test_analyze_of_a_terminal_as_input_does_not_wait() -> None:
+    terminal, its_end = pty.openpty()
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "appliance", "analyze", "-"],
+            cwd=ROOT,
+            env=clean_environment(),
+            stdin=its_end,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(terminal)
+        os.close(its_end)
+    (line,) = complaints(result)
+    assert result.returncode == 1 and "is a terminal" in line
+
+
+PROGRAM = f"'{sys.executable}' -m appliance"
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", line],
+        cwd=ROOT,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_analyze_gives_a_stream_without_times_the_rate_it_is_told(tmp_path: Path, frames: list[Any]) -> None:
+    stream = make_film(tmp_path / "raw", frames[:4], kind="h264")
+    assert [each["time_s"] for each in readings(stream)] == [0, 0.04, 0.08, 0.12]
+    assert [each["time_s"] for each in readings("--fps", "10", stream)] == [0, 0.1, 0.2, 0.3]
+
+
+def test_analyze_writes_a_table(pictures: Path) -> None:
+    result = command("analyze", "--csv", pictures)
+    assert complaints(result) == []
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["id"] for row in rows] == ["1", "2", "1", "2", ""]
+    assert result.stdout.count("\n") == 6
 
 
 def test_analyze_names_bad_files_beside_the_progress(pictures: Path) -> None:

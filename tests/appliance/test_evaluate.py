@@ -19,7 +19,7 @@ from appliance.build import make_reader
 from appliance.config import load
 from appliance.layers import Request
 from appliance.values import EMOTIONS, Box, Image
-from tests.appliance.driver import clean_environment, clip_frames, command
+from tests.appliance.driver import clean_environment, clip_frames, command, complaints
 from tests.machine import ROOT
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -116,7 +116,8 @@ def check_rates(found: Any) -> None:
 def test_text_json_and_page_of_crops(crops: Path, tmp_path: Path) -> None:
     places = tmp_path / "figures.json", tmp_path / "page.html"
     result = evaluate(crops, "--json", places[0], "--html", places[1])
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, complaints(result)) == (0, [])
+    assert "read 4 pictures and 0 videos, 0 failed, 0 skipped; 4 frames, 4 faces" in result.stderr
     for word in ("accuracy", "macro-F1", "happy", "neutral", "confusion", "vision.unsure_below", "4 given"):
         assert word in result.stdout
     assert all(stat.S_IMODE(place.stat().st_mode) == 0o600 for place in places)
@@ -166,7 +167,7 @@ def test_pictures_that_cannot_be_opened_are_named_and_the_rest_is_done(crops: Pa
     bad[1].write_bytes(b"")
     result = evaluate(crops, "--json", "-")
     assert result.returncode == 1
-    lines = result.stderr.splitlines()
+    lines = complaints(result)
     assert len(lines) == 2 and all(line.startswith("interview-grader: ") for line in lines)
     assert all(any(str(path) in line for line in lines) for path in bad)
     found = json.loads(result.stdout)
@@ -174,11 +175,24 @@ def test_pictures_that_cannot_be_opened_are_named_and_the_rest_is_done(crops: Pa
     assert found["accuracy"]["of"] == 4
 
 
+def test_videos_and_other_files_in_a_set_are_told(crops: Path, demo_clip: Path) -> None:
+    (crops / "sad" / "anna").mkdir(parents=True)
+    (crops / "sad" / "anna" / "clip").write_bytes(demo_clip.read_bytes())
+    (crops / "sad" / "notes.txt").write_text("words")
+    (crops / "sad" / ".x.png").write_bytes(b"")
+    (crops / "sad" / "up").symlink_to(crops / "sad")
+    result = evaluate(crops)
+    assert result.returncode == 1
+    (line,) = complaints(result)
+    assert "sad/anna/clip: is a video; expected a picture" in line
+    assert "1 failed, 3 skipped (1 hidden, 1 neither a picture nor a video, 1 sub-folder" in result.stderr
+
+
 def test_nothing_that_can_be_opened(tmp_path: Path) -> None:
     (tmp_path / "set" / "sad").mkdir(parents=True)
     (tmp_path / "set" / "sad" / "bad.jpg").write_bytes(b"no picture")
     result = evaluate(tmp_path / "set", "--json", tmp_path / "f.json", "--html", tmp_path / "p.html")
-    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
+    assert result.returncode == 1 and len(complaints(result)) == 1
     assert json.loads((tmp_path / "f.json").read_text())["accuracy"]["value"] is None
     Page(tmp_path / "p.html")
 
@@ -191,7 +205,7 @@ def test_whole_pictures_of_a_list(tmp_path: Path, frame: Image, boxes: list[Box]
     (tmp_path / "list.csv").write_text("path,label\nleft.png,neutral\nright.png,neutral\nempty.png,sad\n")
     places = tmp_path / "figures.json", tmp_path / "page.html"
     result = evaluate("--whole", tmp_path / "list.csv", "--json", places[0], "--html", places[1])
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, complaints(result)) == (0, [])
     found = json.loads(places[0].read_text())
     assert found["mode"] == "whole" and found["models"].keys() == {"detector", "classifier"}
     assert found["pictures"]["read"] == 2 and found["pictures"]["not_read"] == {"no face": 1}
@@ -210,7 +224,7 @@ def test_faces(tmp_path: Path, frame: Image, boxes: list[Box]) -> None:
     arguments = ("--json", places[0], "--html", places[1], "--set", "vision.max_people=1")
     result = evaluate("--faces", tmp_path / "faces.csv", *arguments)
     assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
+    (line,) = complaints(result)
     assert "gone.png" in line
     found = json.loads(places[0].read_text())
     assert found.keys() == {

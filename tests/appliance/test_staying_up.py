@@ -17,6 +17,7 @@ import pytest
 
 from tests.appliance.driver import DOUBLES, Daemon, running, until
 from tests.appliance.driver_doubles import FED, GAP, LIMIT, STARVE, SYNC, noting
+from tests.doubles.card import mounted
 
 SYNC_S = 2.0
 STILL_S = 6.0
@@ -63,6 +64,28 @@ def test_a_stop_while_the_disk_is_slow_writes_everything(tmp_path: Path) -> None
         assert daemon.start_session(limit_s=60).status == 200
         assert daemon.stop(limit_s=40) == 0, daemon.log
         assert events(daemon)[-1] == "stop"
+
+
+def test_a_card_that_turns_read_only_does_not_end_live(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    with mounted(tmp_path / "state", tmp_path / "image") as card:
+        words, environment = (
+            (*noting(tmp_path), "--set", "storage.min_free_mb=1"),
+            {FED: str(tmp_path / "fed")},
+        )
+        with running(tmp_path, *words, module=DOUBLES, environment=environment) as daemon:
+            assert daemon.start_session().status == 200
+            assert daemon.post("/api/session/record", {}).status == 200
+            until(lambda: (daemon.state()["reading"] or {}).get("faces"), 20, "a face")
+            card.turn_read_only()
+            before, times = daemon.state()["reading"]["frame"], len(fed(tmp_path))
+            until(lambda: len(fed(tmp_path)) > times + 6, 30, "the watchdog is fed")
+            until(lambda: daemon.state()["reading"]["frame"] > before + 20, 20, "more is read")
+            assert daemon.state()["state"] in ("live", "recording")
+            assert daemon.request("/healthz").status == 200
+            until(lambda: daemon.state()["state"] == "live", 20, "recording has stopped")
+            assert daemon.stop_session().status == 200
+            until(lambda: daemon.state()["state"] == "idle", 20, "the end")
 
 
 def test_threads_that_all_stood_still_are_not_at_fault(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from appliance.values import Frame, Image
 from tests.doubles import gstreamer
 from tests.doubles.capture import Sockets, VideoCaptures, wants
 from tests.doubles.files import encoded
+from tests.doubles.films import film, moving
 from tests.doubles.scene import Scene
 
 TIMEOUT_S = 0.3
@@ -450,6 +451,56 @@ def test_in_real_time_frames_come_no_faster_than_their_rate(shop: Workshop, fps:
         last = camera.read(1.0).captured
     assert last - began >= 9.5 / fps
     camera.close()
+
+
+def test_a_film_plays_at_its_own_times_again_and_again(shop: Workshop) -> None:
+    times = [0, 0.02, 0.04, 0.34, 0.36]
+    path = film(shop.folder / "vfr.mp4", moving(5), times=times, rate=50)
+    camera = made("replay", path=str(path))
+    camera.open()
+    frames = [camera.read(1.0) for _ in range(10)]
+    camera.close()
+    again = [0.38 + each for each in times]
+    assert [frame.time_s for frame in frames] == pytest.approx([*times, *again], abs=0.002)
+    for earlier, later in itertools.pairwise(frames):
+        assert later.captured - frames[0].captured >= later.time_s - 0.005, "not before its time"
+        if later.time_s - earlier.time_s > 0.2:
+            assert later.captured - earlier.captured > 0.1, "after the pause that the film has"
+
+
+def test_a_rate_that_is_set_overrules_the_films_times(shop: Workshop) -> None:
+    path = film(shop.folder / "vfr.mp4", moving(4), times=[0, 0.02, 0.5, 0.52], rate=50)
+    camera = made("replay", path=str(path), fps=100, realtime=False)
+    camera.open()
+    assert [camera.read(1.0).time_s for _ in range(6)] == pytest.approx([n / 100 for n in range(6)])
+    camera.close()
+
+
+@pytest.mark.parametrize("times", [[0, 2, 4], [0, 30, 60]])
+def test_a_film_so_slow_that_it_would_look_lost_plays_once_a_second(
+    shop: Workshop, times: list[float]
+) -> None:
+    path = film(shop.folder / "slow.mkv", moving(3), times=times)
+    camera = made("replay", path=str(path), realtime=False)
+    camera.open()
+    assert [camera.read(1.0).time_s for _ in range(3)] == [0, 1, 2]
+    camera.close()
+
+
+def test_a_damaged_film_plays_on_with_one_warning(shop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
+    noise = np.random.default_rng(1)
+    images = [image + noise.integers(0, 20, image.shape, np.uint8) for image in moving(40)]
+    data = film(shop.folder / "whole.mp4", images, key_every=10).read_bytes()
+    path, at = shop.folder / "hole.mp4", len(data) // 2
+    path.write_bytes(data[:at] + bytes(4000) + data[at + 4000 :])
+    camera = made("replay", path=str(path), realtime=False)
+    camera.open()
+    frames = [camera.read(1.0) for _ in range(100)]
+    assert len({frame.image.shape for frame in frames}) == 1
+    camera.close()
+    (told,) = caplog.records
+    assert told.levelname == "WARNING"
+    assert re.search(r"hole\.mp4: \d+ of 40 frames are lost to damage; the decoder says: ", told.getMessage())
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ UNFIT: Edits = {
 """A version whose `check` finds a fault."""
 
 BLIND: Edits = {
-    "offline.py": replaced(
-        "            _write(reading,", "            assert reading is None\n                _write(reading,"
+    "analysis/command.py": replaced(
+        "self._write_reading(reading_json(reading, source))", "assert reading is None"
     )
 }
 """A version that cannot read the demo clip."""

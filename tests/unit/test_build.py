@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import annotated_types
+import numpy as np
 import pytest
 
 from appliance import build, config, layers, registry
 from appliance.config import load
 from appliance.layers import Request
 from appliance.ports import Presence
+from appliance.rotation import Rotation
 from appliance.settings import AutoCamera
+from tests.doubles.files import encoded
+from tests.doubles.parts import picture
+
+ROTATIONS = get_args(Rotation)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +36,7 @@ def limits() -> list[tuple[str, Any]]:
         for limit in field.metadata
         for kind, side in ((annotated_types.Ge, "ge"), (annotated_types.Le, "le"))
         if isinstance(limit, kind)
-    ]
+    ] + [("rotate", value) for value in (ROTATIONS[0], ROTATIONS[-1])]
 
 
 def test_every_key_of_auto_has_both_limits() -> None:
@@ -68,3 +74,30 @@ def test_a_camera_that_takes_less_is_a_mistake_in_one_line(
     wanted = load(Request(settings=["camera.fps=2.5"]), {"XDG_STATE_HOME": "/nowhere"})
     with pytest.raises(config.ConfigErrors, match=r"camera\.fps = 2\.5"):
         build.choose_camera(wanted)
+
+
+@pytest.mark.parametrize("rotation", ROTATIONS)
+def test_a_camera_gives_its_pictures_turned_as_set(tmp_path: Path, rotation: Rotation) -> None:
+    path = tmp_path / "corner.png"
+    upright = picture(48, 32)
+    upright[:8, :16] = 255  # white in the left upper corner, grey to the right of it
+    upright[:8, 16:20] = 128
+    path.write_bytes(encoded(upright, ".png"))
+    wanted = Request(settings=[f"camera.rotate={rotation}"], camera=f"replay:{path}")
+    camera = build.make_camera(load(wanted, {"XDG_STATE_HOME": "/nowhere"}).camera)
+    assert camera.missing() is None
+    camera.open()
+    turned = camera.read(1.0)
+    camera.forget()
+    camera.close()
+    degrees = int(str(rotation).removeprefix("mirror").lstrip("-") or 0)
+    expected = np.rot90(upright[:, ::-1] if "mirror" in str(rotation) else upright, -(degrees // 90))
+    assert np.array_equal(turned.image, expected)
+    assert not turned.image.flags.writeable and camera.needs_agreement is False
+
+
+@pytest.mark.parametrize("backend", ["usb", "csi", "jetson", "demo", "auto"])
+@pytest.mark.parametrize("value", ["45", "true", "mirrored"])
+def test_a_rotation_that_is_none_is_told_with_those_that_are(backend: str, value: str) -> None:
+    with pytest.raises(config.ConfigErrors, match=r"camera\.rotate.*270.*'mirror'"):
+        load(Request(settings=[f"camera.rotate={value}"], camera=backend), {"XDG_STATE_HOME": "/nowhere"})

@@ -16,6 +16,7 @@ import pytest
 
 from appliance import __version__, config, layers
 from appliance.cli import main
+from tests.doubles.card import mounted
 from tests.doubles.files import encoded
 from tests.doubles.parts import noise, picture
 
@@ -142,6 +143,54 @@ def test_check_says_what_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert not (tmp_path / "here").exists(), "check changes nothing"
 
 
+def unwritable(kind: str, root: Path) -> Path:
+    """A state directory that cannot be written, and why."""
+    (root / "file").touch()
+    return {
+        "cannot be made": Path("/proc/nothing"),
+        "two levels that cannot be made": Path("/proc/nothing/state"),
+        "a file": root / "file",
+        "below a file": root / "file/state",
+        "kernel's own": Path("/proc/self"),
+    }[kind]
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize(
+    "kind", ["cannot be made", "two levels that cannot be made", "a file", "below a file", "kernel's own"]
+)
+def test_a_state_directory_that_cannot_be_written_is_a_fault(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, kind: str
+) -> None:
+    state = unwritable(kind, tmp_path)
+    ran = Ran(capsys, command, "--set", "camera.backend=demo", "--set", "web.port=0", "--data-dir", state)
+    assert (ran.code, ran.out) == (1, "")
+    (line,) = [line for line in ran.err.splitlines() if line.startswith("interview-grader: ")]
+    assert str(state) in line and "expected a folder" in line and "--data-dir" in line
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_read_only_card_is_a_fault(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    folder = tmp_path / "card"
+    folder.mkdir()
+    with mounted(folder, tmp_path / "image") as card:
+        card.turn_read_only()
+        for state in (folder, folder / "made/here"):
+            ran = Ran(
+                capsys, command, "--set", "camera.backend=demo", "--set", "web.port=0", "--data-dir", state
+            )
+            assert ran.code == 1 and "Read-only file system" in ran.err
+
+
+def test_check_leaves_no_folder_behind(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for place in ("there", "there/not/yet", "not/yet"):
+        assert Ran(capsys, "check", "--set", "camera.backend=demo", "--data-dir", tmp_path / place).code == 0
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
 def test_analyze_counts_what_failed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     good = tmp_path / "good.png"
     good.write_bytes(encoded(picture(60, 60), ".png"))
@@ -149,8 +198,9 @@ def test_analyze_counts_what_failed(capsys: pytest.CaptureFixture[str], tmp_path
     ran = Ran(capsys, "analyze", "--jsonl", tmp_path / "missing.jpg", good)
     assert ran.code == 1
     assert [json.loads(line)["source"] for line in ran.out.splitlines()] == [str(good)]
-    (line,) = ran.err.splitlines()
+    line, last = ran.err.splitlines()
     assert line.startswith("interview-grader: ") and "missing.jpg" in line
+    assert last.startswith("interview-grader: read 1 picture and 0 videos, 1 failed, 0 skipped; 1 frame, ")
 
 
 def test_without_jsonl_there_is_a_line_to_read(capsys: pytest.CaptureFixture[str], demo_clip: Path) -> None:
@@ -188,7 +238,8 @@ def test_a_heap_of_bad_files_is_a_line_each_and_nothing_else(tmp_path: Path, dem
     ran = command("analyze", "--jsonl", *(tmp_path / name for name in bad), good)
     assert ran.returncode == 1
     assert [json.loads(line)["source"] for line in ran.stdout.splitlines()] == [str(good)]
-    lines = ran.stderr.splitlines()
+    *lines, last = ran.stderr.splitlines()
+    assert f"{len(bad)} failed" in last
     assert [line.split(": ")[:2] for line in lines] == [
         ["interview-grader", str(tmp_path / name)] for name in bad
     ]

@@ -248,6 +248,10 @@ def test_a_lacking_key_is_told_beside_another_mistake_in_its_section(places: Pla
         ('[camera]\nbackend = "usb"\ndevcie = "x"', "camera.devcie", "device"),
         ('[camera]\nbackend = "replya"', "camera.backend", "replay"),
         ('[lamps]\nbackend = "gpiozer"', "lamps.backend", "gpiozero"),
+        ("[camera]\nbakend = 'replay'", "camera.bakend", "backend"),
+        ("[camera]\nbackend = 'usb'\nbakend = 'replay'", "camera.bakend", "backend"),
+        ("[engine]\nbackedn = 'coral'", "engine.backedn", "backend"),
+        ("[lamps]\nbacken = 'gpiozero'", "lamps.backen", "backend"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest_known_one(
@@ -259,9 +263,30 @@ def test_an_unknown_name_is_answered_with_the_nearest_known_one(
     assert f"did you mean '{meant}'?" in problem.reason
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        ("[camera]\npath = 'a.mp4'", "camera.path", 'belongs to camera.backend = "replay"; set that'),
+        ("[camera]\nbackend = 'demo'\ndevice = 0", "camera.device", 'belongs to camera.backend = "usb"'),
+        ("[engine]\nonnx = '/a'", "engine.onnx", 'belongs to engine.backend = "auto" or "tensorrt"'),
+        ("[lamps]\nrunning = 3", "lamps.running", 'belongs to lamps.backend = "gpiozero" or "jetson"'),
+        ("[camera]\npaht = 'a.mp4'", "camera.paht", "did you mean 'path' of camera.backend = \"replay\"?"),
+    ],
+)
+def test_a_key_of_another_backend_is_answered_with_that_backend(
+    places: Places, text: str, key: str, said: str
+) -> None:
+    places.owner.write_text(text)
+    (problem,) = places.problems()
+    assert problem.key == key
+    assert said in problem.reason, problem.reason
+
+
 def test_an_unknown_name_like_no_other_is_answered_with_all(places: Places) -> None:
     (problem,) = places.problems(settings=["web.zzz=1"])
     assert "host" in problem.reason and "jpeg_quality" in problem.reason
+    (problem,) = places.problems(settings=["lamps.zzz=1"])
+    assert "known: backend" in problem.reason
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "appliance"
 
 # A module imports only modules of lower levels. Names are relative to the package; the first match counts.
 LEVELS: list[tuple[int, str]] = [
-    (0, "cameras engines vision evaluation"),
+    (0, "cameras engines vision evaluation media analysis"),
     (
         0,
         "values errors notify palette resources environment signals lawful files journal poweroff terminal "
@@ -29,10 +29,11 @@ LEVELS: list[tuple[int, str]] = [
     ),
     (
         1,
-        "ports handoff health config registry store store.* audit viewers manifest notice toml wire pictures",
+        "ports handoff health config registry store store.* audit viewers manifest notice toml wire",
     ),
+    (1, "media.*"),
     (1, "settings layers pagefile gpio standing diary changes updated ranking agreement derived board"),
-    (1, "jetson_gpio background"),
+    (1, "jetson_gpio background rotation"),
     (0, "scheduling selfcheck"),
     (1, "web.threads"),
     (1, "access access.files access.passwords access.clock access.local_token access.limits access.uses"),
@@ -41,7 +42,7 @@ LEVELS: list[tuple[int, str]] = [
     (1, "vision.align vision.assignment vision.tensors vision.tracker vision.quality vision.movement"),
     (1, "vision.history vision.camera_shift vision.view vision.nods vision.body"),
     (1, "vision.pose vision.smoothing vision.pace"),
-    (1, "vision.regions vision.suppression vision.choice vision.known vision.agreed"),
+    (1, "vision.regions vision.suppression vision.choice vision.known vision.agreed vision.cuts"),
     (
         1,
         "sinks.drawing sinks.bank web.connection web.listener web.server web.websocket web.crowd web.tls",
@@ -67,7 +68,10 @@ LEVELS: list[tuple[int, str]] = [
     (4, "build_engine"),
     (5, "build build_web build_session engines_there"),
     (10, "records_command"),
-    (6, "daemon offline bench bench_vision bench_engines lamps_out gave_up"),
+    (2, "analysis.output analysis.unread"),
+    (3, "analysis.summary"),
+    (6, "analysis.command"),
+    (6, "daemon bench bench_vision bench_engines lamps_out gave_up"),
     (7, "bench_report"),
     (10, "access_command on_update"),
     (11, "cli"),
@@ -78,7 +82,10 @@ LEVELS: list[tuple[int, str]] = [
 PEERS: list[tuple[str, str]] = [
     ("cameras.* engines.* registry", "ports"),
     ("engines.*", "derived"),
-    ("cameras.replay", "pictures"),
+    ("cameras.replay", "media.*"),
+    ("media.inputs media.animation media.tally", "media.inputs media.stills media.film"),
+    ("settings cameras.*", "rotation"),
+    ("rotation", "ports"),
     ("manifest", "toml"),
     ("config layers", "registry settings layers toml pagefile"),
     ("vision.tracker", "vision.assignment"),
@@ -110,9 +117,10 @@ STATIC_IMPORTS_OF_BACKENDS: list[tuple[str, str]] = [
 # Who may import a library. Whatever is neither here nor in the standard library nor ours fails the test.
 LIBRARIES: dict[str, str] = {
     "numpy": "*",
-    "cv2": "vision.* cameras.* sinks.* pictures aiming build offline bench evaluation.thumbnails",
-    "pydantic": "settings config layers config_reference manifest registry build build_engine cameras.*"
-    " engines.* sinks.* web.* evaluation.boxes report_models access.files access.accounts access.tokens",
+    "cv2": "vision.* cameras.* sinks.* rotation aiming build bench evaluation.thumbnails",
+    "pydantic": "settings config layers config_reference manifest registry build build_engine"
+    " rotation cameras.* engines.* sinks.* web.* evaluation.boxes report_models access.files access.accounts"
+    " access.tokens",
     "argon2": "access.passwords",
     "cryptography": "access.certificate store.backup",
     "itsdangerous": "access.cookies",
@@ -140,7 +148,10 @@ LIBRARIES: dict[str, str] = {
     "colorzero": "sinks.lamps",
     "ai_edge_litert": "engines.tflite engines.coral",
     "tflite_runtime": "engines.tflite engines.coral",
-    "tqdm": "offline bench cli evaluation.judging",
+    "av": "media.film",
+    "PIL": "media.stills media.animation",
+    "pi_heif": "media.stills",
+    "tqdm": "analysis.command bench cli evaluation.judging",
 }
 
 # The walk of a frame is pure: it runs on any laptop and touches nothing outside its arguments.

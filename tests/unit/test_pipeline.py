@@ -84,6 +84,46 @@ def test_of_too_many_faces_the_largest_are_read(pipeline: Pipeline, clip: list[I
     assert only.face.box.center[0] > 640
 
 
+@pytest.mark.parametrize("pipeline", [1], indirect=True)
+def test_the_limit_is_for_films_and_a_still_picture_gives_every_face(
+    pipeline: Pipeline, clip: list[Image]
+) -> None:
+    still = pipeline.read_still(clip[0])
+    assert (len(still.people), still.beyond_limit) == (2, 0)
+    readings = [pipeline.read(Frame(number, number / 15, image)) for number, image in enumerate(clip)]
+    assert all(len(reading.people) == 1 for reading in readings)
+    assert [reading.beyond_limit for reading in readings[-10:]] == [1] * 10
+
+
+@pytest.mark.parametrize("is_film", [True, False])
+def test_after_each_hard_cut_of_a_film_people_have_new_numbers(
+    models_dir: Path, clip: list[Image], is_film: bool
+) -> None:
+    manifest = Manifest.load(models_dir)
+    detector, classifier = manifest.detector(""), manifest.classifier("")
+    pipeline = Pipeline(
+        Search(BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5)),
+        Classifier(TFLite(manifest.verified(classifier)), classifier),
+        Tracker(expiry_s=2.0),
+        Doubt(),
+        max_people=8,
+        is_film=is_film,
+    )
+    halves = [[image[:, :640] for image in clip], [image[:, 640:] for image in clip]]
+    cut = [image for take in range(4) for image in halves[take % 2][:10]]
+    readings = [pipeline.read(Frame(n, n / 25, np.ascontiguousarray(image))) for n, image in enumerate(cut)]
+    numbers = [
+        {person.id for reading in readings[n : n + 10] for person in reading.people} for n in range(0, 40, 10)
+    ]
+    assert all(len(reading.people) == 1 for reading in readings)
+    assert numbers == ([{1}, {2}, {3}, {4}] if is_film else [{1}] * 4)
+    first = readings[10].people[0]
+    assert not is_film or first.smoothed == first.look.scores, "nothing of the one before is carried over"
+    pipeline.reset()
+    assert [person.id for person in pipeline.read(Frame(40, 40 / 25, cut[0])).people] == [1]
+    pipeline.close()
+
+
 def test_stamps_rise_and_skips_are_passed_on(pipeline: Pipeline, clip: list[Image]) -> None:
     taken = frame(clip[0])
     reading = pipeline.read(taken, skipped=3)

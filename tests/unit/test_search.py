@@ -54,11 +54,12 @@ class Eyes:
 
 @dataclass
 class Seen:
-    """What was found in one frame of a film: the faces by number, and the runs it took."""
+    """What was found in one frame of a film: the faces by number, the runs it took, and how many too many."""
 
     shot: Shot
     people: dict[int, Face]
     runs: int
+    beyond: int = 0
 
     def who(self, face: Box) -> int | None:
         """The number of the one found at a true face."""
@@ -118,7 +119,8 @@ def watch(eyes: Eyes, film: Iterator[Shot] | chain[Shot], fps: float = FPS) -> l
         now, before = number / fps, eyes.runs
         faces = eyes.search.find_next(shot.image, tracker.expected(now), now)
         numbers = tracker.update(faces, now)
-        seen.append(Seen(shot, dict(zip(numbers, faces, strict=True)), eyes.runs - before))
+        people = dict(zip(numbers, faces, strict=True))
+        seen.append(Seen(shot, people, eyes.runs - before, eyes.search.beyond_limit))
     return seen
 
 
@@ -315,6 +317,19 @@ def test_no_more_are_followed_than_are_read(
         assert any(face.box.iou(largest.box) > 0.5 for face in found)
         assert sum(engine.runs for engine in engines) - before <= 3
     search.close()
+
+
+def test_faces_beyond_the_limit_are_counted_and_the_next_one_takes_a_free_place(
+    eyes: Eyes, people: list[Cutout]
+) -> None:
+    columns = [(0.1 + 0.2 * column, 0.2 + 0.5 * row) for row in range(2) for column in range(5)]
+    crowd = [Standing(people[index % 2], 0.07, *place) for index, place in enumerate(columns)]
+    seen = watch(eyes, Room(6).film(90, lambda number: crowd if number < 20 else crowd[1:]))
+    counts = [frame.beyond for frame in seen]
+    assert counts[:20] == [2] * 20, counts
+    assert counts[75:] == [1] * 15, counts
+    assert all(len(frame.people) == 8 for frame in (*seen[:20], *seen[75:]))
+    assert max(frame.runs for frame in seen[1:]) <= 9
 
 
 def test_the_first_frame_is_searched_all_over_but_in_bounds(eyes: Eyes, people: list[Cutout]) -> None:

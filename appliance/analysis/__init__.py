@@ -1,0 +1,1 @@
+"""`analyze`: files in, readings out."""

@@ -1,0 +1,56 @@
+"""Why nothing was read in a whole film, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from appliance.values import Image, Reading
+
+_DARK, _BRIGHT, _EVEN, _NOISE = 24.0, 235.0, 3.0, 0.7
+_EVERY_ROW = 8
+
+
+class Unread:
+    """Watches the readings of one film."""
+
+    def __init__(self) -> None:
+        self._frames = self._faces = self._readable = 0
+        self._reasons: Counter[str] = Counter()
+        self._looks: Counter[str] = Counter()
+
+    def add(self, reading: Reading) -> None:
+        """The next reading of the film."""
+        self._frames += 1
+        self._faces += len(reading.people)
+        self._readable += sum(person.look.reason is None for person in reading.people)
+        self._reasons.update(person.look.reason for person in reading.people if person.look.reason)
+        if not self._faces:
+            self._looks[_look(reading.frame.image)] += 1
+
+    def line(self) -> str | None:
+        """One line when no face was found or none was readable; else None."""
+        if self._frames == 0 or self._readable:
+            return None
+        if self._faces:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self._reasons.most_common())
+            return f"no readable face in {self._frames} frames ({reasons})"
+        (look, count), *_ = self._looks.most_common(1)
+        why = f": {'all' if count == self._frames else 'nearly all'} of them {look}"
+        return f"no face in {self._frames} frames{why if look and count >= 0.9 * self._frames else ''}"
+
+
+def _look(image: Image) -> str:
+    """What is plainly wrong with a whole picture; empty when it may show something."""
+    rows = image[::_EVERY_ROW].reshape(-1, image.shape[1], 3).mean(axis=2)
+    mean, spread = float(rows.mean()), float(rows.std())
+    if mean < _DARK:
+        return "are dark"
+    if mean > _BRIGHT:
+        return "are overexposed"
+    if spread < _EVEN:
+        return "show one even colour"
+    # Neighbours in a picture of something are alike; in noise they differ as much as any two points.
+    step = float(np.diff(rows, axis=1).std()) if image.shape[1] > 1 else 0.0
+    return "show noise" if step > _NOISE * spread else ""

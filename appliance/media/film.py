@@ -1,0 +1,417 @@
+"""Films, frame by frame: upright, with their own times, and with what the decoder complains of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import av
+import av.error
+import av.filter
+import av.logging
+import numpy as np
+from av.sidedata.sidedata import SideDataContainer
+from av.stream import Disposition
+
+from appliance.environment import MAX_PIXELS
+from appliance.errors import PictureError
+from appliance.values import Image
+
+DEMUXERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,dv,h264,hevc,ivf,yuv4mpegpipe"
+"""What may open a file: no playlists, no patterns of names, nothing that draws text."""
+
+DECODERS = (
+    "h264,hevc,libdav1d,vp8,vp9,libvpx,libvpx-vp9,mpeg1video,mpeg2video,mpeg4,msmpeg4v2,msmpeg4,h263"
+    ",mjpeg,dvvideo,prores,ffv1,rawvideo"
+)
+"""What may decode a stream, also while FFmpeg probes the file. Sound is never decoded."""
+
+_WITHOUT_TIMES = {"h264", "hevc", "m4v", "mpegvideo"}
+"""Raw streams; the times that FFmpeg gives them are made up."""
+
+_STILLS = {"heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1", "avif", "avis"}
+"""Brands of pictures in the container of MP4."""
+
+_ENDS_EARLY = ("partial file", "File ended prematurely")
+"""What the demuxers of MP4 and of Matroska say when the file ends before their own lengths do."""
+
+_TS_PACKETS = (188, 192, 204)
+"""Bytes of a packet of a transport stream: plain, with a time (AVCHD), with a checksum."""
+
+_QUARTERS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
+"""Display matrices of quarter turns to the left."""
+
+_DEFAULT_RATE, _MAX_RATE = 25.0, 10_000
+_MAX_ASPECT = 4
+_MAX_COMPLAINTS = 20
+_JUMP_S, _DISORDER_FRAMES, _LEAST_S = 10.0, 3, 0.001
+_EXPECTED = "expected a video: MP4, MOV, MKV, WebM, AVI, MPEG, DV or Y4M"
+
+av.logging.set_level(av.logging.ERROR)
+av.logging.set_skip_repeated(False)  # it compares with the last line of any film
+
+
+@dataclass(frozen=True)
+class FilmFrame:
+    """One frame as it is shown."""
+
+    image: Image
+    """uint8 blue-green-red, upright, with square pixels; its size may differ from the frame before."""
+
+    time_s: float
+    """Seconds since the first frame shown, strictly rising."""
+
+
+class Film:
+    """A film, decoded in one thread; its frames can be read once."""
+
+    name: str
+    """What errors call it."""
+
+    rate: float
+    """Nominal frames a second."""
+
+    frames: int
+    """How many frames the file promises; 0 when it does not say. A trimmed film shows fewer."""
+
+    duration_s: float | None
+    """How long the film lasts; None when the file does not say."""
+
+    has_times: bool
+    """Whether its frames have times of their own; a raw stream has none, and goes by `fps`."""
+
+    lost: int
+    """Frames lost to damage so far, after the first one shown."""
+
+    def __init__(self, source: Path | BinaryIO, *, fps: float | None = None, name: str | None = None) -> None:
+        """Open a film from a path, or from a seekable binary file that the caller closes.
+
+        `fps` is the rate of a stream that has no times of its own. Raises `PictureError` when the file is
+        missing, empty, no film, or a film without a decoder.
+        """
+        self.name = name or str(source if isinstance(source, Path) else getattr(source, "name", "input"))
+        self.lost = 0
+        self._shown = 0
+        self._complaints: dict[str, None] = {}
+        self._ends_early = self._complained = False
+        self._container = cast("Any", None)
+        self._own_file = _open_file(source) if isinstance(source, Path) else None
+        try:
+            self._open(self._own_file or source)
+        except av.error.FFmpegError as error:
+            self.close()
+            raise PictureError(f"{self.name}: {self._why_not()}; {_EXPECTED}") from error
+        except OSError as error:
+            self.close()
+            raise PictureError(f"{self.name}: cannot be read ({error.strerror}); {_EXPECTED}") from error
+        except BaseException:
+            self.close()
+            raise
+        self.has_times = self._container.format.name not in _WITHOUT_TIMES
+        self.rate = fps if fps and not self.has_times else _rate(self._stream)
+        self.frames = max(0, self._stream.frames)
+        duration = self._container.duration
+        self.duration_s = duration / av.time_base if duration else None
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What the decoder has complained of so far: each line once, at most 20."""
+        return tuple(self._complaints)
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the file ends before it should; known once all frames are read."""
+        return self._ends_early
+
+    @property
+    def remarks(self) -> str:
+        """What is missing and what the decoder complains of, for one line; empty for a flawless film.
+
+        Known once all frames are read.
+        """
+        said = []
+        if self.cut_short:
+            promised = f" of {self.frames}" if self.frames > self._shown else ""
+            said.append(f"was cut short, it ends after {self._shown}{promised} frames")
+        if self.lost:
+            said.append(f"{self.lost} of {self._shown + self.lost} frames are lost to damage")
+        if self._complaints:
+            first, *others = self._complaints
+            said.append(f"the decoder says: {first}" + (f", and {len(others)} lines more" if others else ""))
+        return "; ".join(said)
+
+    def __iter__(self) -> Iterator[FilmFrame]:
+        """The frames; raises `PictureError` when none can be decoded, or the file cannot be read further."""
+        if self._container is None:
+            return
+        clock = _Clock(self.rate, self._container.format.name)
+        try:
+            for frame in self._deinterlaced():
+                self._shown += 1
+                yield FilmFrame(self._picture(frame), clock.next(frame.time if self.has_times else None))
+        except OSError as error:
+            raise PictureError(f"{self.name}: cannot be read further ({error.strerror})") from error
+        if not self._shown:
+            why = next(iter(self._complaints), "it has none")
+            raise PictureError(f"{self.name}: no frame can be decoded ({why}); expected a whole video")
+
+    def close(self) -> None:
+        """Release the file; a closed film has no more frames."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+        if self._own_file is not None:
+            self._own_file.close()
+
+    # --- opening ---
+
+    def _open(self, file: Any) -> None:
+        self._size: int = file.seek(0, 2)
+        file.seek(0)
+        if not self._size:
+            raise PictureError(f"{self.name}: is empty; {_EXPECTED}")
+        self._riff_size = 8 + int.from_bytes(file.read(8)[4:], "little")
+        file.seek(0)
+        options = {"format_whitelist": DEMUXERS, "codec_whitelist": DECODERS, "protocol_whitelist": "none"}
+        with self._listening():
+            self._container = av.open(_Unnamed(file), options=options)
+        if self._container.metadata.get("major_brand", "").strip() in _STILLS:
+            raise PictureError(f"{self.name}: is a still picture; {_EXPECTED}")
+        self._stream = self._choose_stream()
+
+    def _choose_stream(self) -> Any:
+        """The stream to show: the largest of those marked as default."""
+        pictures = [stream for stream in self._container.streams if stream.type == "video"]
+        films = [stream for stream in pictures if not stream.disposition & Disposition.attached_pic]
+        if not films:
+            what = "has only sound and a cover picture" if pictures else "has no pictures in it"
+            raise PictureError(f"{self.name}: {what}; {_EXPECTED}")
+        readable = [stream for stream in films if _decoder(stream) in DECODERS.split(",")]
+        if not readable:
+            kind = (
+                films[0].codec_context.codec.canonical_name.upper() if films[0].codec_context else "fitting"
+            )
+            raise PictureError(f"{self.name}: no {kind} decoder is available; convert it to H.264")
+        best = max(readable, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
+        if best.width * best.height > MAX_PIXELS:
+            raise PictureError(
+                f"{self.name}: {best.width}x{best.height} pixels; expected {MAX_PIXELS} at most"
+            )
+        best.thread_count = 1
+        best.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        return best
+
+    def _why_not(self) -> str:
+        if any(line.startswith("mov,") for line in self._complaints):
+            return "has no index that can be read, it was cut short; copy it again"
+        return "is not a video that can be read"
+
+    # --- decoding ---
+
+    def _deinterlaced(self) -> Iterator[Any]:
+        """The frames as decoded until the first interlaced one; all from there on through the filter."""
+        fields: _Deinterlacer | None = None
+        for frame in self._decoded():
+            if fields is not None and not fields.fits(frame):
+                yield from fields.push(None)
+                fields = None
+            if fields is None and frame.interlaced_frame:
+                fields = _Deinterlacer(frame)
+            if fields is None:
+                yield frame
+            else:
+                yield from fields.push(frame)
+        if fields is not None:
+            yield from fields.push(None)
+
+    def _decoded(self) -> Iterator[Any]:
+        begun = False
+        for packet, is_last in self._packets():
+            if is_last and self._is_part(packet):
+                self._ends_early = True  # what it has not would be made up
+                continue
+            self._complained = False
+            try:
+                with self._listening():
+                    frames = packet.decode()
+            except av.error.FFmpegError:
+                frames = []
+                self.lost += begun  # before the first key frame there is nothing to lose
+            self._ends_early |= is_last and self._complained
+            for frame in frames:
+                begun = True
+                yield frame
+        self._ends_early |= self._container is not None and self._file_is_short()
+
+    def _packets(self) -> Iterator[tuple[Any, bool]]:
+        """Each packet, and whether it is the last; behind it an empty one that flushes the decoder."""
+        packets = self._container.demux(self._stream)
+        before = None
+        while self._container is not None:
+            try:
+                with self._listening():
+                    packet = next(packets, None)
+            except av.error.FFmpegError:
+                self._ends_early = True
+                packet = av.Packet()
+                packet.stream, packet.time_base = self._stream, self._stream.time_base
+            if before is not None:
+                yield before, packet is not None and not packet.size
+            if packet is None:
+                return
+            before = packet
+
+    def _is_part(self, packet: Any) -> bool:
+        """Whether the file ends within this packet."""
+        past_end: bool = self._container.format.name == "dv" and packet.pos + packet.size > self._size
+        return past_end or bool(packet.is_corrupt)
+
+    def _file_is_short(self) -> bool:
+        """Whether the file is smaller than its format allows."""
+        kind = self._container.format.name
+        if kind == "mpegts":
+            return all(self._size % length for length in _TS_PACKETS)
+        return kind == "avi" and self._size < self._riff_size
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Keep what FFmpeg says in this thread meanwhile."""
+        with av.logging.Capture() as lines:
+            try:
+                yield
+            finally:
+                for _, part, message in lines:
+                    self._hear(part, message.strip())
+
+    def _hear(self, part: str, message: str) -> None:
+        if "not on whitelist" in message:  # sound, of which no decoder is needed
+            return
+        self._complained = True
+        self._ends_early |= message.endswith(_ENDS_EARLY)
+        if len(self._complaints) < _MAX_COMPLAINTS:
+            self._complaints[f"{part}: {message}"] = None
+
+    # --- showing ---
+
+    def _picture(self, frame: Any) -> Image:
+        width, height = frame.width, frame.height
+        aspect = self._stream.codec_context.sample_aspect_ratio or Fraction(1)
+        if 1 < aspect <= _MAX_ASPECT:
+            width = round(width * aspect)
+        elif 1 / _MAX_ASPECT <= aspect < 1:
+            height = round(height / aspect)
+        image = frame.reformat(width=width, height=height, format="bgr24", threads=1).to_ndarray()
+        return np.ascontiguousarray(_upright(image, _matrix(frame)))
+
+
+class _Deinterlacer:
+    """Makes one picture of the two fields of an interlaced frame; others pass unchanged."""
+
+    def __init__(self, frame: Any) -> None:
+        self._kind = _kind(frame)
+        self._graph = av.filter.Graph()
+        width, height, pixels = self._kind
+        nodes = (
+            self._graph.add_buffer(
+                width=width, height=height, format=av.VideoFormat(pixels), time_base=frame.time_base
+            ),
+            self._graph.add("bwdif", "mode=send_frame:deint=interlaced"),
+            self._graph.add("buffersink"),
+        )
+        self._graph.link_nodes(*nodes).configure()
+
+    def fits(self, frame: Any) -> bool:
+        """Whether the frame is of the size and format of those before."""
+        return _kind(frame) == self._kind
+
+    def push(self, frame: Any) -> Iterator[Any]:
+        """Hand in the next frame, None at the end; the frames that are ready."""
+        self._graph.push(frame)
+        while True:
+            try:
+                yield self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+
+
+class _Clock:
+    """The times of the frames as shown: from zero, strictly rising."""
+
+    def __init__(self, rate: float, container: str) -> None:
+        self._step = 1 / rate
+        self._jump = _JUMP_S if container in ("mpegts", "mpeg") else math.inf
+        self._last = -self._step
+        self._shift: float | None = None
+
+    def next(self, time: float | None) -> float:
+        """The time of a frame whose stream says `time`, None when it says nothing."""
+        due = self._last + self._step
+        if time is None:
+            self._last = due
+            return due
+        if self._shift is None:
+            self._shift = -time
+        now = time + self._shift
+        if (
+            not due - _DISORDER_FRAMES * self._step < now < due + self._jump
+        ):  # the stream's own clock was set anew
+            self._shift, now = due - time, due
+        self._last = max(now, self._last + _LEAST_S)
+        return self._last
+
+
+class _Unnamed:
+    """A file without its name, by which FFmpeg would guess what is in it."""
+
+    def __init__(self, file: Any) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def _open_file(path: Path) -> BinaryIO:
+    # Opened here, since FFmpeg can take a name for an address or a pattern.
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise PictureError(
+            f"{path}: there is no such file; expected a picture, a video or a folder of pictures"
+        ) from None
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read ({error.strerror}); {_EXPECTED}") from error
+
+
+def _decoder(stream: Any) -> str:
+    return str(stream.codec_context.name) if stream.codec_context else ""
+
+
+def _rate(stream: Any) -> float:
+    rates = (stream.guessed_rate, stream.average_rate)
+    return next((float(rate) for rate in rates if rate and 0 < rate <= _MAX_RATE), _DEFAULT_RATE)
+
+
+def _kind(frame: Any) -> tuple[int, int, str]:
+    return frame.width, frame.height, frame.format.name
+
+
+def _matrix(frame: Any) -> tuple[int, int, int, int]:
+    """How a frame is to be turned and mirrored: x' = a x + c y, y' = b x + d y, as (a, b, c, d)."""
+    try:
+        # Not frame.side_data: that ties a frame to itself, and 300 MB of them wait for the garbage collector.
+        found = SideDataContainer(frame).get("DISPLAYMATRIX")
+    except ValueError:  # beside side data that PyAV before 19 does not know; the angle it still does
+        return _QUARTERS[round(frame.rotation / 90) % 4]
+    if found is None:
+        return _QUARTERS[0]
+    a, b, _, c, d, *_ = np.frombuffer(bytes(found), np.int32).tolist()
+    return a, b, c, d
+
+
+def _upright(image: Image, matrix: tuple[int, int, int, int]) -> Image:
+    a, b, c, d = matrix
+    if abs(a) < abs(b):
+        image, a, d = image.transpose(1, 0, 2), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

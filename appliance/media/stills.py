@@ -1,0 +1,381 @@
+"""Still pictures by Pillow and pi-heif: untrusted files reach only the formats that are listed here."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pi_heif
+from numpy.typing import NDArray
+from PIL import AvifImagePlugin, ImageCms, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import Image as Pillow
+
+from appliance.environment import MAX_PIXELS
+from appliance.errors import PictureError
+from appliance.values import Image
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "HEIF")
+"""Every Pillow plugin that a file may reach; the three imported above are not loaded by default."""
+
+HEAD_BYTES = 4096
+"""How much of a file `picture_format` needs."""
+
+EXPECTED = "expected JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC, AVIF, PGM or PPM"
+
+_CUT_SHORT = "is cut short; expected a whole picture, copy it again"
+_LIMIT = f"at most {MAX_PIXELS // 1_000_000} megapixels"
+
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+"""Formats in which several pictures are a film. Those of a TIFF are pages, of a JPEG maps of depth."""
+
+_BRANDS = {
+    "AVIF": (b"avif", b"avis"),
+    "HEIF": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"),
+}
+_NETPBM = re.compile(rb"P[1-6]\s+(#[^\n]*\n\s*)*\d")
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+
+_BAND = 64
+"""Rows that are converted at a time: a picture of the largest size must not be in memory three times."""
+
+_BLOCK_BYTES = 1 << 20
+
+_WHITE = 255
+"""Seen through transparent places, as on a page."""
+
+_FULL = 65535
+_DEPTHS = (1023, 4095)
+"""White in 10 and 12 bits: a picture in 16 bits that never exceeds one of them was stored without scaling."""
+
+_WITH_PROFILE = ("RGB", "RGBA", "CMYK")
+_SRGB = ImageCms.createProfile("sRGB")
+
+_LOW_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+_ORIENTATION, _SUBFILE, _INVERTED, _SAMPLE_BITS, _LARGEST, _DNG = 274, 254, 262, 258, 281, 50706
+
+assert TiffImagePlugin and WebPImagePlugin  # imported to be registered
+pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+Pillow.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses twice as many, and only warns below
+
+
+@dataclass(frozen=True)
+class Still:
+    """A decoded picture: uint8 blue-green-red, upright, shape (height, width, 3).
+
+    `notes`: what its reader should know: further pages that were not read, complaints of the decoder.
+    """
+
+    image: Image
+    notes: tuple[str, ...] = ()
+
+
+def picture_format(head: bytes) -> str | None:
+    """Which of `FORMATS` a file with these first `HEAD_BYTES` is, None for anything else."""
+    if head.startswith(b"\xff\xd8\xff") or head == b"\xff\xd8":
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "TIFF"
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return "BMP"
+    if _NETPBM.match(head):
+        return "PPM"
+    return _brand(head)
+
+
+def _brand(head: bytes) -> str | None:
+    """HEIF and AVIF by their main brand; mif1 and msf1 only say that the container is one of the two."""
+    if head[4:8] != b"ftyp":
+        return None
+    main, others = head[8:12], head[16 : int.from_bytes(head[:4], "big")]
+    if main in (b"mif1", b"msf1"):
+        return "AVIF" if b"avif" in others or b"avis" in others else "HEIF"
+    return next((name for name, brands in _BRANDS.items() if main in brands), None)
+
+
+def read_picture(source: Path | BinaryIO, name: str | None = None) -> Image:
+    """A picture as uint8 blue-green-red, upright, shape (height, width, 3); raises `PictureError`."""
+    return read_still(source, name).image
+
+
+def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
+    """A picture and its notes; of an animation or several pages the first. Raises `PictureError`.
+
+    `source`: a path, or a seekable file; `name`: what errors call it.
+    """
+    name = name or str(source)
+    with _opened(source, name) as file, decoding(file, name) as complaints:
+        picture = open_checked(file)
+        image = as_image(picture, file)
+        notes = ["has more than one picture; only the first is read"] if _has_more(picture, file) else []
+    return Still(image, (*notes, *map(complaint, complaints)))
+
+
+def _has_more(picture: Any, file: BinaryIO) -> bool:
+    if picture.format == "JPEG":  # a raw stream of them, as webcams send it
+        return _holds(file, b"\xff\xd9\xff\xd8\xff")
+    return picture.format != "MPO" and int(getattr(picture, "n_frames", 1)) > 1
+
+
+def _holds(file: BinaryIO, wanted: bytes) -> bool:
+    file.seek(0)
+    tail = b""
+    while block := file.read(_BLOCK_BYTES):
+        if wanted in tail + block:
+            return True
+        tail = block[-len(wanted) :]
+    return False
+
+
+def complaint(text: str) -> str:
+    """A note about what a decoder said."""
+    return f"is read, but its decoder says: {text}"
+
+
+def is_animation(file: BinaryIO, name: str) -> bool:
+    """Whether a picture file is a film: a GIF, WebP, PNG or AVIF with several frames."""
+    if picture_format(read_head(file)) not in _ANIMATED:
+        return False
+    with decoding(file, name):
+        return int(getattr(open_checked(file), "n_frames", 1)) > 1
+
+
+@contextmanager
+def _opened(source: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
+    if not isinstance(source, Path):
+        yield source
+        return
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise PictureError(f"{name}: cannot be read ({error.strerror}); expected a picture") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def decoding(file: BinaryIO, name: str) -> Iterator[list[str]]:
+    """Whatever a file makes Pillow raise, as one `PictureError`; what it warns of is collected."""
+    complaints: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+        try:
+            yield complaints
+        except PictureError as error:
+            raise PictureError(f"{name}: {error}") from error
+        except Exception as error:  # Pillow's readers raise whatever a damaged file makes them trip over
+            raise PictureError(f"{name}: {_fault(error, file)}") from error
+        complaints += dict.fromkeys(" ".join(str(each.message).split()) for each in caught)
+
+
+def _fault(error: Exception, file: BinaryIO) -> str:
+    if isinstance(error, Pillow.DecompressionBombError):
+        return _too_large()
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is; expected a smaller picture"
+    reason = "" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno:
+        return f"cannot be read ({error.strerror}); expected a picture"
+    head = read_head(file)
+    kind = picture_format(head)
+    if kind is None:
+        return f"is empty; {EXPECTED}" if not head else f"is not a picture that can be read; {EXPECTED}"
+    if kind == "AVIF" and not AvifImagePlugin.SUPPORTED:
+        return "is AVIF, and this Pillow has no AVIF decoder; install Pillow 11.3 or newer from a wheel"
+    if "truncated" in reason.lower():
+        return _CUT_SHORT
+    why = reason and f" ({reason})"
+    return f"is {kind}, cut short or damaged{why}; expected a whole picture of {_LIMIT}"
+
+
+def read_head(file: BinaryIO) -> bytes:
+    """The first bytes of a file, which say what it is; the next read begins at its start."""
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    return head
+
+
+def _too_large() -> str:
+    return f"is too large to decode; expected {_LIMIT}"
+
+
+def open_checked(file: BinaryIO) -> Any:
+    """The picture as Pillow opens it: its head is read and its size is checked, nothing is decoded."""
+    if picture_format(read_head(file)) in _BRANDS and _ends_within_a_box(file):
+        raise PictureError(_CUT_SHORT)  # libheif would leave out the tiles that are missing
+    file.seek(0)
+    picture = Pillow.open(file, formats=FORMATS)
+    if picture.width * picture.height > MAX_PIXELS:
+        raise PictureError(_too_large())
+    if picture.format == "TIFF":
+        _refuse_raw(picture)
+    return picture
+
+
+def _ends_within_a_box(file: BinaryIO) -> bool:
+    """Whether a HEIC or AVIF file is shorter than the boxes it is made of say."""
+    size, at = file.seek(0, os.SEEK_END), 0
+    while at < size:
+        file.seek(at)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:], "big")
+        if length < 8:  # 0: to the end, however far that is; others are no box, but something appended
+            return False
+        at += length
+    return at > size
+
+
+def _refuse_raw(picture: Any) -> None:
+    tags = picture.tag_v2
+    if _DNG in tags or tags.get(_SUBFILE, 0) & 1:
+        raise PictureError(
+            "is a camera's raw file, of which only a small preview could be read; export it as JPEG"
+        )
+
+
+def as_image(picture: Any, file: BinaryIO) -> Image:
+    """The present frame of an opened picture as uint8 blue-green-red, upright."""
+    image = _colours(picture, file)
+    return np.ascontiguousarray(_upright(image, _orientation(picture)))
+
+
+def _colours(picture: Any, file: BinaryIO) -> Image:
+    if picture.format == "PPM" and picture.tile[0].args == ("RGB", _FULL):
+        picture.tile = [picture.tile[0]._replace(codec_name="raw", args="RGB;16B")]
+    tiles = list(picture.tile)
+    tags = dict(getattr(picture, "tag_v2", {}))
+    is_scaled = picture.format == "PPM" and bool(tiles) and tiles[0].codec_name == "ppm"
+    picture.load()
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM"):
+        return _from_deep_grey(picture, tags, is_scaled)
+    if picture.mode in ("I", "F", "LAB"):
+        raise PictureError(
+            f"has pixels of a kind that cannot be read ({picture.mode}); expected 8 or 16 bits a channel"
+        )
+    is_deep = picture.tell() == 0 and any(";16" in str(tile.args) for tile in tiles)
+    if is_deep and _largest(picture) <= _DEPTHS[-1] >> 8:
+        return _from_deep_colour(picture, _low_bytes(tiles, file))
+    return _from_eight_bits(picture)
+
+
+def _from_eight_bits(picture: Any) -> Image:
+    out = np.empty((picture.height, picture.width, 3), np.uint8)
+    to_srgb = _colour_transform(picture)
+    for top in range(0, picture.height, _BAND):
+        below = min(top + _BAND, picture.height)
+        band = picture.crop((0, top, picture.width, below))
+        band = _on_white(to_srgb.apply(band) if to_srgb else band)
+        out[top:below] = np.frombuffer(band.tobytes("raw", "BGR"), np.uint8).reshape(-1, picture.width, 3)
+    return out
+
+
+def _colour_transform(picture: Any) -> Any:
+    """From the picture's colour profile to sRGB, as phones need it (Display P3); None without one."""
+    data = picture.info.get("icc_profile")
+    if not data or picture.mode not in _WITH_PROFILE:
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        of_file = profile.profile
+        if of_file.xcolor_space.strip() not in picture.mode or "sRGB" in (of_file.profile_description or ""):
+            return None
+        mode = "RGBA" if picture.mode == "RGBA" else "RGB"
+        return ImageCms.buildTransform(profile, _SRGB, picture.mode, mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        warnings.warn("the colour profile is damaged and ignored", stacklevel=2)
+        return None
+
+
+def _on_white(part: Any) -> Any:
+    if not part.has_transparency_data:
+        return part.convert("RGB")
+    page = Pillow.new("RGBA", part.size, (_WHITE, _WHITE, _WHITE, 255))
+    page.alpha_composite(part.convert("RGBA"))
+    return page.convert("RGB")
+
+
+def _from_deep_grey(picture: Any, tags: dict[int, Any], is_scaled: bool) -> Image:
+    values = np.asarray(picture)
+    top = _FULL if is_scaled else _top(int(values.max(initial=0)), tags)
+    grey = _eight_bits(values, top)
+    if tags.get(_INVERTED) == 0:
+        grey = 255 - grey
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _from_deep_colour(picture: Any, low: Any) -> Image:
+    """Pillow keeps only the high bytes of 16-bit colours; `low` is decoded with the bytes swapped."""
+    values = (np.asarray(picture).astype(np.uint16) << 8) | np.asarray(low)
+    top = _top(int(values.max(initial=0)), {})
+    eight = Pillow.fromarray(_eight_bits(values, top), picture.mode)
+    eight.info = picture.info
+    return _from_eight_bits(eight)
+
+
+def _low_bytes(tiles: list[Any], file: BinaryIO) -> Any:
+    picture = open_checked(file)
+    picture.tile = [tile._replace(args=_swapped(tile.args)) for tile in tiles]
+    picture.load()
+    return picture
+
+
+def _swapped(args: Any) -> Any:
+    if isinstance(args, tuple):
+        return (_swapped(args[0]), *args[1:])
+    return re.sub(r";16([BLN])", lambda found: f";16{_LOW_BYTE[found[1]]}", args)
+
+
+def _largest(picture: Any) -> int:
+    return int(max(high for _, high in picture.getextrema()))
+
+
+def _top(largest: int, tags: dict[int, Any]) -> int:
+    """Which value is white: what the file says, else the full 16 bits unless all of it fits into 10 or 12."""
+    said = tags.get(_LARGEST) or 2 ** _first(tags.get(_SAMPLE_BITS, 16)) - 1
+    said = _first(said)
+    if largest <= said < _FULL:
+        return int(said)
+    return next((depth for depth in _DEPTHS if largest <= depth), _FULL)
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _eight_bits(values: NDArray[Any], top: int) -> NDArray[np.uint8]:
+    if top == _FULL:
+        return (values >> 8).astype(np.uint8)
+    return ((values.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8)
+
+
+def _orientation(picture: Any) -> int:
+    try:
+        return int(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # the picture is whole, only its EXIF data is damaged
+        return 1
+
+
+def _upright(image: Image, orientation: int) -> Image:
+    """Turned and mirrored by the eight values of EXIF; any other leaves the picture as it is."""
+    if orientation in (2, 5, 7, 4):  # mirrored first, then turned
+        image = image[:, ::-1]
+    quarters = {3: 2, 4: 2, 5: 1, 8: 1, 6: 3, 7: 3}.get(orientation, 0)
+    return np.rot90(image, quarters)
