@@ -401,7 +401,7 @@ def _matrix(frame: Any) -> tuple[int, int, int, int]:
     """How a frame is to be turned and mirrored: x' = a x + c y, y' = b x + d y, as (a, b, c, d)."""
     try:
         # Not frame.side_data: that ties a frame to itself, and 300 MB of them wait for the garbage collector.
-        found = SideDataContainer(frame).get("DISPLAYMATRIX")
+        found = cast("Any", SideDataContainer)(frame).get("DISPLAYMATRIX")
     except ValueError:  # beside side data that PyAV before 19 does not know; the angle it still does
         return _QUARTERS[round(frame.rotation / 90) % 4]
     if found is None:
