@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import itertools
+import os
 import shutil
 from collections.abc import Callable
 from fractions import Fraction
@@ -247,6 +248,23 @@ def test_time_is_read_where_the_rate_varies(tmp_path: Path) -> None:
     times = [number / 24 for number in range(24)] + [1 + number / 4 for number in range(8)]
     _, frames = read(film(tmp_path / "a.mp4", moving(32), times=times, rate=24))
     assert times_of(frames) == pytest.approx(times, abs=0.001)
+
+
+def test_frames_left_out_of_an_avi_take_their_time(tmp_path: Path) -> None:
+    times = [0, 1, 2, 5, 6, 7, 20, 21]
+    path = film(
+        tmp_path / "a.avi", moving(8), codec="mpeg4", times=[n / 25 for n in times], tick=Fraction(1, 25)
+    )
+    opened, frames = read(path)
+    assert times_of(frames) == pytest.approx([n / 25 for n in times], abs=0.001)
+    assert opened.remarks == ""
+
+
+def test_the_rate_of_a_screen_recording_is_that_of_its_frames(tmp_path: Path) -> None:
+    times = list(itertools.accumulate([0, 0.031, 0.035, 0.029, 0.037, 0.033] * 6))
+    opened, frames = read(film(tmp_path / "a.mkv", moving(36), times=times, rate=1000))
+    assert times_of(frames) == pytest.approx(times, abs=0.002)
+    assert 20 < opened.rate < 40
 
 
 @pytest.mark.parametrize("rate", [Fraction(24002, 100), 480, Fraction(1, 2)])
@@ -531,8 +549,32 @@ def test_a_file_that_is_missing_or_empty(tmp_path: Path, content: bytes | None) 
     refusal(path, "there is no such file" if content is None else "is empty")
 
 
-def test_a_folder_is_no_film(tmp_path: Path) -> None:
-    refusal(tmp_path, "cannot be read")
+def test_a_folder_a_pipe_or_a_device_is_no_film(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        refusal(path, "is not a file")
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    path = film(tmp_path / "a.mp4", moving(1))
+    monkeypatch.setattr(Path, "open", closed)  # root may read everything
+    refusal(path, "cannot be read (Permission denied)")
+
+
+def test_a_film_too_large_for_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = film(tmp_path / "a.mp4", moving(3))
+    monkeypatch.setattr(module, "MAX_PIXELS", 160 * 96 - 1)
+    refusal(path, "160x96 pixels")
+    monkeypatch.undo()
+    parts = [film(tmp_path / f"{n}.ts", moving(5, 160 * n, 96 * n)).read_bytes() for n in (1, 2)]
+    grown = tmp_path / "grown.ts"
+    grown.write_bytes(b"".join(parts))
+    monkeypatch.setattr(module, "MAX_PIXELS", 2 * 160 * 96)
+    opened, frames = read(grown)
+    assert {frame.image.shape for frame in frames} == {(96, 160, 3)} and opened.complaints
 
 
 def test_a_disk_that_fails_is_said(tmp_path: Path) -> None:
