@@ -7,7 +7,7 @@ import io
 import itertools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,13 @@ import av
 import numpy as np
 import pytest
 
+from appliance.build import Reader, make_reader
+from appliance.config import load
 from appliance.errors import PictureError
+from appliance.layers import Request
 from appliance.media import film as module
 from appliance.media.film import Film, FilmFrame
+from appliance.values import Frame
 from tests.doubles.files import encoded, with_orientation
 from tests.doubles.films import add_stream, combing, film, moving, trimmed, with_matrix, woven
 
@@ -595,3 +599,38 @@ def test_a_disk_that_fails_is_said(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match=r"disk\.ts: cannot be read \(Input/output error\)"):
         Film(disk, name="disk.ts")
     opened.close()
+
+
+# --- people ---
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    made = make_reader(load(Request(data_dir=tmp_path_factory.mktemp("state")), {}))
+    yield made
+    made.pipeline.close()
+
+
+@pytest.mark.parametrize("kind", ["interlaced", "mirrored", "turned", "deep", "AV1"])
+def test_both_people_of_the_demo_clip_are_found_in_films_of_every_kind(
+    reader: Reader, tmp_path: Path, saved: Any, demo_clip: Path, kind: str
+) -> None:
+    clip = Film(demo_clip)
+    images = [np.ascontiguousarray(frame.image[::2, ::2]) for frame, _ in zip(clip, range(24), strict=False)]
+    clip.close()
+    path = tmp_path / "a.mp4"
+    if kind == "interlaced":
+        film(path, woven(images), **INTERLACED["a.mp4"])
+    elif kind == "mirrored":
+        path = saved("mirrored.mp4", with_matrix(film(path, images).read_bytes(), (-1, 0, 0, 1)))
+    elif kind == "turned":
+        sideways = [np.ascontiguousarray(np.rot90(image)) for image in images]
+        path = saved("turned.mp4", with_matrix(film(path, sideways).read_bytes(), (0, 1, -1, 0)))
+    else:
+        film(path, images, **KINDS["deep.mp4" if kind == "deep" else "av1.mp4"])
+    reader.pipeline.reset()
+    found = [
+        len(reader.pipeline.read(Frame(number, frame.time_s, frame.image, frame.time_s)).people)
+        for number, frame in enumerate(read(path)[1])
+    ]
+    assert found == [2] * (12 if kind == "interlaced" else 24)
