@@ -152,7 +152,7 @@ prepare() { # PURPOSE [LOCK...]
   rm -f -- "$venv"/.ready-for-*
   install_runtime "${@:2}"
   install_appliance
-  [ "$1" = run ] || install_quantiser
+  [ "$1" = run ] || { install_quantiser; install_manual; }
   stamp >"$venv/.ready-for-run"
   stamp >"$venv/.ready-for-$1"
 }
@@ -161,6 +161,10 @@ install_quantiser() { # one test makes the int8 models again; without the tool i
   "$venv/bin/python" -c 'import ai_edge_litert' 2>/dev/null || return 0 # it would bring the other runtime in
   ! camera_needs_numpy_1 || return 0                                    # it needs numpy 2
   quietly install_locks quantiser || say 'going on without ai-edge-quantizer and onnx: models are not made again'
+}
+
+install_manual() { # apart: one of its packages has no wheel, which the other locks ask for
+  quietly install_locks manual || say 'going on without argparse-manpage and shtab: bundles have no manual page'
 }
 
 # --- Commands -------------------------------------------------------------------------------------

@@ -26,7 +26,8 @@ RUNTIMES = ("litert", "litert-numpy1", "tflite-runtime")
 ADDITIONS = {
     "jetpack6": ("jetpack6",),
     "jetpack7": ("jetpack7",),
-    "test": ("test", "dev", "manual"),
+    "test": ("test", "dev"),
+    "manual": ("manual",),
     "quantiser": ("quantiser", "onnx"),
 }
 """Lock -> the extras in it: installed beside one of the above."""
@@ -35,6 +36,9 @@ _UV = (sys.executable, "-m", "uv", "pip", "compile", "--no-config", "--quiet")
 _FORM = ("--universal", "--python-version=3.10", "--generate-hashes", "--no-annotate")
 _WHEELS_ALONE = ("--only-binary=:all:", "--emit-build-options")
 """Nothing is built where it is installed: pip reads that in the lock."""
+
+_WITH_SOURCES = ("manual",)
+"""Locks that name a package without a wheel (argparse-manpage); never installed on a device."""
 
 _LIMITS = HERE / "limits.in"
 
@@ -52,13 +56,16 @@ def main(arguments: list[str]) -> None:
     for name, members in ADDITIONS.items():
         wanted[name] = [line for each in members for line in extras[each]]
     for name, lines in wanted.items():
-        _resolve(HERE / f"{name}.txt", ["-", f"--constraints={first}", *arguments], lines)
+        # As a constraint the first lock would bring its ban on building along.
+        same = [] if name in _WITH_SOURCES else [f"--constraints={first}"]
+        _resolve(HERE / f"{name}.txt", ["-", *same, *arguments], lines)
 
 
 def _resolve(lock: Path, arguments: list[str], requirements: Sequence[str] = ()) -> None:
+    kinds = () if lock.stem in _WITH_SOURCES else _WHEELS_ALONE
     said = ("--custom-compile-command=make lock", f"--output-file={lock}", f"--constraints={_LIMITS}")
     subprocess.run(
-        [*_UV, *_FORM, *_WHEELS_ALONE, *said, *arguments],
+        [*_UV, *_FORM, *kinds, *said, *arguments],
         input="\n".join(requirements),
         text=True,
         check=True,
