@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -262,3 +263,12 @@ def test_a_backup_with_a_row_twice_changes_nothing(store: Store, tmp_path: Path)
         with pytest.raises(ConfigError, match="do not go together"):
             other.restore(_sealed(tmp_path / "odd", [*rows, rows[-1], rows[2]]), WORDS)
         assert [kept.id for kept in other.sessions()] == ["d" * 12]
+
+
+@pytest.mark.parametrize("power", range(12, 20))
+def test_only_costs_that_a_board_can_pay_and_a_guesser_must_are_taken(power: int) -> None:
+    sealed = backup.seal([], {"ids": [], "made": 1.0, "lived": 1.0}, "a long passphrase")
+    head, packed = sealed[len(backup.MAGIC) :].split(b"\n", 1)
+    header = {**json.loads(head), "cost": 2**power}
+    found = backup.parse_header(backup.MAGIC + json.dumps(header).encode() + b"\n" + packed)
+    assert found == (header if 14 <= power <= 17 else None)

@@ -391,6 +391,12 @@ def test_only_a_session_is_recorded(rig: Rig, state: str) -> None:
     assert rig.session.state == state
 
 
+def test_when_the_appliance_stops_a_session_that_is_not_recorded_ends_too(rig: Rig) -> None:
+    rig.session.start("3", "operator")
+    rig.session.close()
+    assert (rig.session.state, rig.diary.told[-1]) == ("idle", ("stop", "shell"))
+
+
 def test_when_the_appliance_stops_a_film_just_ends() -> None:
     rig = Rig(needs_agreement=False)
     rig.session.close()
