@@ -233,7 +233,7 @@ class Film:
             yield from fields.push(None)
 
     def _decoded(self) -> Iterator[Any]:
-        begun = False
+        begun = at_end = False
         for packet, is_last in self._packets():
             if is_last and self._is_part(packet):
                 self._ends_early = True  # what it has not would be made up
@@ -246,8 +246,10 @@ class Film:
                 frames = []
                 self.lost += begun  # before the first key frame there is nothing to lose
             self._ends_early |= is_last and self._complained
+            at_end |= is_last
             for frame in frames:
                 begun = True
+                self._ends_early |= at_end and frame.is_corrupt
                 yield frame
         self._ends_early |= self._container is not None and self._file_is_short()
 

@@ -6,6 +6,7 @@ import gc
 import io
 import itertools
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -378,7 +379,7 @@ def test_sound_that_lasts_longer_is_no_missing_film(tmp_path: Path) -> None:
 
 # --- cut short ---
 
-CUT = ["a.webm", "a.mkv", "a.ts", "divx.avi", "a.h264"]
+CUT = ["a.webm", "a.mkv", "a.ts", "divx.avi"]
 
 
 def noisy(count: int) -> list[Any]:
@@ -412,6 +413,18 @@ def test_an_mp4_in_fragments_cut_short(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", moving(60), key_every=10, muxing={"movflags": "frag_keyframe+empty_moov"})
     opened, frames = read(cut(path, 0.8))
     assert 0 < len(frames) < 60 and opened.cut_short
+
+
+@pytest.mark.parametrize("name", ["a.h264", "a.m2v"])
+def test_a_raw_stream_cut_within_a_frame(tmp_path: Path, saved: Any, name: str) -> None:
+    whole = film(tmp_path / name, noisy(COUNT), **KINDS[name])
+    data = whole.read_bytes()
+    starts = [at.start() for at in re.finditer(b"\x00\x00\x01", data)]
+    _, start, end = max(
+        (end - start, start, end) for start, end in itertools.pairwise(starts[len(starts) // 2 :])
+    )
+    opened, frames = read(saved(f"cut {name}", data[: (start + end) // 2]))
+    assert 0 < len(frames) < COUNT and opened.cut_short
 
 
 @pytest.mark.parametrize("share", [0.5, 0.93])
