@@ -22,11 +22,13 @@ def make(into: Path) -> None:
     import shtab
     from argparse_manpage.manpage import Manpage
 
-    from appliance import __version__, cli
+    from appliance import __version__
+    from appliance.arguments import PROGRAM
+    from appliance.cli import make_parser
 
-    parser = cli.make_parser()
+    parser = make_parser()
     about = {
-        "project_name": cli.PROGRAM,
+        "project_name": PROGRAM,
         "version": __version__,
         "description": "read facial expressions on this device, shown on a live page",
         "manual_title": "Interview Grader",
