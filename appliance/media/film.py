@@ -46,6 +46,9 @@ _TS_PACKETS = (188, 192, 204)
 _QUARTERS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
 """Display matrices of quarter turns to the left."""
 
+_SLOPPY = 16
+"""Bytes by which writers of AVI miscount their headers."""
+
 _DEFAULT_RATE, _MAX_RATE = 25.0, 10_000
 _MAX_ASPECT = 4
 _MAX_COMPLAINTS = 20
@@ -230,7 +233,7 @@ class Film:
             yield from fields.push(None)
 
     def _decoded(self) -> Iterator[Any]:
-        begun = False
+        begun = at_end = False
         for packet, is_last in self._packets():
             if is_last and self._is_part(packet):
                 self._ends_early = True  # what it has not would be made up
@@ -243,8 +246,10 @@ class Film:
                 frames = []
                 self.lost += begun  # before the first key frame there is nothing to lose
             self._ends_early |= is_last and self._complained
+            at_end |= is_last
             for frame in frames:
                 begun = True
+                self._ends_early |= at_end and frame.is_corrupt
                 yield frame
         self._ends_early |= self._container is not None and self._file_is_short()
 
@@ -260,11 +265,13 @@ class Film:
                 self._ends_early = True
                 packet = av.Packet()
                 packet.stream, packet.time_base = self._stream, self._stream.time_base
+            is_flush = packet is not None and packet.dts is None and not packet.size
             if before is not None:
-                yield before, packet is not None and not packet.size
+                yield before, is_flush
             if packet is None:
                 return
-            before = packet
+            if packet.size or is_flush:  # an empty one in the middle stands for a frame as before
+                before = packet
 
     def _is_part(self, packet: Any) -> bool:
         """Whether the file ends within this packet."""
@@ -276,7 +283,7 @@ class Film:
         kind = self._container.format.name
         if kind == "mpegts":
             return all(self._size % length for length in _TS_PACKETS)
-        return kind == "avi" and self._size < self._riff_size
+        return kind == "avi" and self._size + _SLOPPY < self._riff_size
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -315,6 +322,7 @@ class _Deinterlacer:
     def __init__(self, frame: Any) -> None:
         self._kind = _kind(frame)
         self._graph = av.filter.Graph()
+        self._graph.threads = 1
         width, height, pixels = self._kind
         nodes = (
             self._graph.add_buffer(
@@ -357,9 +365,8 @@ class _Clock:
         if self._shift is None:
             self._shift = -time
         now = time + self._shift
-        if (
-            not due - _DISORDER_FRAMES * self._step < now < due + self._jump
-        ):  # the stream's own clock was set anew
+        # Not by a few frames, but by more: the stream's own clock was set.
+        if not due - _DISORDER_FRAMES * self._step < now < due + self._jump:
             self._shift, now = due - time, due
         self._last = max(now, self._last + _LEAST_S)
         return self._last
@@ -375,6 +382,8 @@ class _Unnamed:
 def _open_file(path: Path) -> BinaryIO:
     # Opened here, since FFmpeg can take a name for an address or a pattern.
     try:
+        if path.exists() and not path.is_file():
+            raise PictureError(f"{path}: is not a file; {_EXPECTED}")
         return path.open("rb")
     except FileNotFoundError:
         raise PictureError(
@@ -389,8 +398,10 @@ def _decoder(stream: Any) -> str:
 
 
 def _rate(stream: Any) -> float:
-    rates = (stream.guessed_rate, stream.average_rate)
-    return next((float(rate) for rate in rates if rate and 0 < rate <= _MAX_RATE), _DEFAULT_RATE)
+    guessed, average = stream.guessed_rate or 0, stream.average_rate or 0
+    if not guessed or guessed > 2 * average > 0:  # the clock's own rate, where that of the frames varies
+        guessed = average
+    return float(guessed) if 0 < guessed <= _MAX_RATE else _DEFAULT_RATE
 
 
 def _kind(frame: Any) -> tuple[int, int, str]:
@@ -401,7 +412,7 @@ def _matrix(frame: Any) -> tuple[int, int, int, int]:
     """How a frame is to be turned and mirrored: x' = a x + c y, y' = b x + d y, as (a, b, c, d)."""
     try:
         # Not frame.side_data: that ties a frame to itself, and 300 MB of them wait for the garbage collector.
-        found = SideDataContainer(frame).get("DISPLAYMATRIX")
+        found = cast("Any", SideDataContainer)(frame).get("DISPLAYMATRIX")
     except ValueError:  # beside side data that PyAV before 19 does not know; the angle it still does
         return _QUARTERS[round(frame.rotation / 90) % 4]
     if found is None:

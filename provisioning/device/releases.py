@@ -236,7 +236,7 @@ class Releases:
 
     def _try(self, place: Path) -> None:
         """Everything compiled loads together, above all numpy and what the distribution built for it."""
-        modules = ["numpy", "cv2", "appliance.build"]
+        modules = ["numpy", "cv2", "av", "appliance.build"]
         if self._sees_system() and CAMERA_PACKAGES.is_dir():
             modules.append("picamera2")
         python = str(place / "venv" / "bin" / "python")

@@ -36,6 +36,7 @@ def film(
     codec: str = "libx264",
     rate: Fraction | int = 25,
     times: Iterable[float] | None = None,
+    tick: Fraction = Fraction(1, 90_000),
     pixels: str = "yuv420p",
     options: Mapping[str, str] | None = None,
     kind: str | None = None,
@@ -45,7 +46,9 @@ def film(
 ) -> Path:
     """Write a film; `times` in seconds, else `rate` frames a second; `kind` where the name does not say."""
     with av.open(str(path), "w", format=kind, options=dict(muxing or {})) as container:
-        add_stream(container, images, times, codec, rate, pixels, dict(options or {}), aspect, key_every)
+        add_stream(
+            container, images, times, codec, rate, pixels, dict(options or {}), aspect, key_every, tick
+        )
     return path
 
 
@@ -59,6 +62,7 @@ def add_stream(
     options: Mapping[str, str] | None = None,
     aspect: Fraction | None = None,
     key_every: int = 0,
+    tick: Fraction = Fraction(1, 90_000),
 ) -> Any:
     """Encode the pictures as one more stream of a container that is written."""
     stream = container.add_stream(codec, rate=rate, options=dict(options or {}))
@@ -68,7 +72,7 @@ def add_stream(
         stream.codec_context.sample_aspect_ratio = aspect
     if key_every:
         stream.codec_context.gop_size = key_every
-    tick = 1 / Fraction(rate) if times is None else Fraction(1, 90_000)
+    tick = 1 / Fraction(rate) if times is None else tick
     stream.codec_context.time_base = tick
     when = [number * tick for number in range(len(images))] if times is None else times
     for number, (image, seconds) in enumerate(zip(images, when, strict=True)):

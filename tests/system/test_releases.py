@@ -18,7 +18,7 @@ from device.releases import Releases, order
 from tests.doubles.releases import ARCH, PYTHON, small_wheel
 
 # What a release is tried with, small enough to be installed in a moment.
-LIBRARIES = {"numpy": b"", "cv2": b"", "ai_edge_litert": b""}
+LIBRARIES = {"numpy": b"", "cv2": b"", "av": b"", "ai_edge_litert": b""}
 
 
 def unpacked(folder: Path, version: str, **without: bool) -> Path:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import io
 import itertools
+import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,13 @@ import av
 import numpy as np
 import pytest
 
+from appliance.build import Reader, make_reader
+from appliance.config import load
 from appliance.errors import PictureError
+from appliance.layers import Request
 from appliance.media import film as module
 from appliance.media.film import Film, FilmFrame
+from appliance.values import Frame
 from tests.doubles.files import encoded, with_orientation
 from tests.doubles.films import add_stream, combing, film, moving, trimmed, with_matrix, woven
 
@@ -249,6 +255,23 @@ def test_time_is_read_where_the_rate_varies(tmp_path: Path) -> None:
     assert times_of(frames) == pytest.approx(times, abs=0.001)
 
 
+def test_frames_left_out_of_an_avi_take_their_time(tmp_path: Path) -> None:
+    times = [0, 1, 2, 5, 6, 7, 20, 21]
+    path = film(
+        tmp_path / "a.avi", moving(8), codec="mpeg4", times=[n / 25 for n in times], tick=Fraction(1, 25)
+    )
+    opened, frames = read(path)
+    assert times_of(frames) == pytest.approx([n / 25 for n in times], abs=0.001)
+    assert opened.remarks == ""
+
+
+def test_the_rate_of_a_screen_recording_is_that_of_its_frames(tmp_path: Path) -> None:
+    times = list(itertools.accumulate([0, 0.031, 0.035, 0.029, 0.037, 0.033] * 6))
+    opened, frames = read(film(tmp_path / "a.mkv", moving(36), times=times, rate=1000))
+    assert times_of(frames) == pytest.approx(times, abs=0.002)
+    assert 20 < opened.rate < 40
+
+
 @pytest.mark.parametrize("rate", [Fraction(24002, 100), 480, Fraction(1, 2)])
 def test_any_rate(tmp_path: Path, rate: Fraction) -> None:
     opened, frames = read(film(tmp_path / "a.mp4", moving(12), rate=rate))
@@ -356,7 +379,7 @@ def test_sound_that_lasts_longer_is_no_missing_film(tmp_path: Path) -> None:
 
 # --- cut short ---
 
-CUT = ["a.webm", "a.mkv", "a.ts", "divx.avi", "a.h264"]
+CUT = ["a.webm", "a.mkv", "a.ts", "divx.avi"]
 
 
 def noisy(count: int) -> list[Any]:
@@ -390,6 +413,18 @@ def test_an_mp4_in_fragments_cut_short(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", moving(60), key_every=10, muxing={"movflags": "frag_keyframe+empty_moov"})
     opened, frames = read(cut(path, 0.8))
     assert 0 < len(frames) < 60 and opened.cut_short
+
+
+@pytest.mark.parametrize("name", ["a.h264", "a.m2v"])
+def test_a_raw_stream_cut_within_a_frame(tmp_path: Path, saved: Any, name: str) -> None:
+    whole = film(tmp_path / name, noisy(COUNT), **KINDS[name])
+    data = whole.read_bytes()
+    starts = [at.start() for at in re.finditer(b"\x00\x00\x01", data)]
+    _, start, end = max(
+        (end - start, start, end) for start, end in itertools.pairwise(starts[len(starts) // 2 :])
+    )
+    opened, frames = read(saved(f"cut {name}", data[: (start + end) // 2]))
+    assert 0 < len(frames) < COUNT and opened.cut_short
 
 
 @pytest.mark.parametrize("share", [0.5, 0.93])
@@ -531,8 +566,32 @@ def test_a_file_that_is_missing_or_empty(tmp_path: Path, content: bytes | None) 
     refusal(path, "there is no such file" if content is None else "is empty")
 
 
-def test_a_folder_is_no_film(tmp_path: Path) -> None:
-    refusal(tmp_path, "cannot be read")
+def test_a_folder_a_pipe_or_a_device_is_no_film(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        refusal(path, "is not a file")
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    path = film(tmp_path / "a.mp4", moving(1))
+    monkeypatch.setattr(Path, "open", closed)  # root may read everything
+    refusal(path, "cannot be read (Permission denied)")
+
+
+def test_a_film_too_large_for_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = film(tmp_path / "a.mp4", moving(3))
+    monkeypatch.setattr(module, "MAX_PIXELS", 160 * 96 - 1)
+    refusal(path, "160x96 pixels")
+    monkeypatch.undo()
+    parts = [film(tmp_path / f"{n}.ts", moving(5, 160 * n, 96 * n)).read_bytes() for n in (1, 2)]
+    grown = tmp_path / "grown.ts"
+    grown.write_bytes(b"".join(parts))
+    monkeypatch.setattr(module, "MAX_PIXELS", 2 * 160 * 96)
+    opened, frames = read(grown)
+    assert {frame.image.shape for frame in frames} == {(96, 160, 3)} and opened.complaints
 
 
 def test_a_disk_that_fails_is_said(tmp_path: Path) -> None:
@@ -553,3 +612,38 @@ def test_a_disk_that_fails_is_said(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match=r"disk\.ts: cannot be read \(Input/output error\)"):
         Film(disk, name="disk.ts")
     opened.close()
+
+
+# --- people ---
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    made = make_reader(load(Request(data_dir=tmp_path_factory.mktemp("state")), {}))
+    yield made
+    made.pipeline.close()
+
+
+@pytest.mark.parametrize("kind", ["interlaced", "mirrored", "turned", "deep", "AV1"])
+def test_both_people_of_the_demo_clip_are_found_in_films_of_every_kind(
+    reader: Reader, tmp_path: Path, saved: Any, demo_clip: Path, kind: str
+) -> None:
+    clip = Film(demo_clip)
+    images = [np.ascontiguousarray(frame.image[::2, ::2]) for frame, _ in zip(clip, range(24), strict=False)]
+    clip.close()
+    path = tmp_path / "a.mp4"
+    if kind == "interlaced":
+        film(path, woven(images), **INTERLACED["a.mp4"])
+    elif kind == "mirrored":
+        path = saved("mirrored.mp4", with_matrix(film(path, images).read_bytes(), (-1, 0, 0, 1)))
+    elif kind == "turned":
+        sideways = [np.ascontiguousarray(np.rot90(image)) for image in images]
+        path = saved("turned.mp4", with_matrix(film(path, sideways).read_bytes(), (0, 1, -1, 0)))
+    else:
+        film(path, images, **KINDS["deep.mp4" if kind == "deep" else "av1.mp4"])
+    reader.pipeline.reset()
+    found = [
+        len(reader.pipeline.read(Frame(number, frame.time_s, frame.image, frame.time_s)).people)
+        for number, frame in enumerate(read(path)[1])
+    ]
+    assert found == [2] * (12 if kind == "interlaced" else 24)
