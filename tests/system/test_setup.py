@@ -139,3 +139,19 @@ def test_nothing_is_compiled_for_systemd(checkout, tmp_path, monkeypatch):
     asked = (tmp_path / "asked").read_text().split()
     assert "shellcheck" in asked and not {"libsystemd-dev", "pkg-config", "python3-dev"} & set(asked)
     assert not any("systemd" in line for line in installations(checkout))
+
+
+@pytest.mark.parametrize(
+    ("numpy", "lock"), [("1.24.2", "litert-numpy1"), ("2.2.4", "litert"), ("", "litert")]
+)
+def test_camera_packages_built_against_numpy_1_get_the_lock_for_it(checkout, tmp_path, numpy, lock):
+    """`numpy`: the system's, "" where it has none."""
+    system = tmp_path / "system"
+    (system / "picamera2").mkdir(parents=True)
+    (system / "numpy.py").write_text(f'__version__ = "{numpy}"\n' if numpy else "raise ImportError\n")
+    _write_script(system / "python3", f'PYTHONPATH="{system}" exec {sys.executable} "$@"')
+    script = checkout / "setup.sh"
+    text = script.read_text().replace("/usr/bin/python3", str(system / "python3"))
+    script.write_text(text.replace("/usr/lib/python3/dist-packages/picamera2", str(system / "picamera2")))
+    assert run(script, "run").returncode == 0
+    assert f"requirements/{lock}.txt" in installations(checkout)[0]
