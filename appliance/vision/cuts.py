@@ -1,8 +1,9 @@
 """Hard cuts of a film: from one frame to the next everything is somewhere else, or something else.
 
-Judged on tiny grey pictures. Two frames of one take are alike as wholes, or each part of the newer one is found
-near its place in the older one, whatever the light: so neither a lamp, nor a moving head or camera, nor
-somebody who walks through is a cut. How the limits were found is in docs/decisions/0067-hard-cuts.md.
+Judged on tiny grey pictures. Two frames of one take are alike as wholes, perhaps shifted, or each part of the
+newer one is found near its place in the older one, whatever the light: so neither a lamp, nor a moving head
+or camera, nor somebody who walks through is a cut. How the limits were found is in
+docs/decisions/0067-hard-cuts.md.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ _SIZE = 64, 48
 _BLOCK = 8
 """Parts are squares of so many of its pixels, and are looked for within as many to each side."""
 
-_ALIKE = 0.8
-"""Correlation of two whole frames from which on they are one take; a lamp changes it little."""
+_ALIKE = 0.86
+"""Correlation of two whole frames from which on they are one take; a lamp changes it little. The same for the
+middle of a frame with wherever it fits best: a pan."""
 
-_FOUND, _FOUND_IN_HALF = 0.9, 0.95
-"""Mean correlation of the parts with what they are found at, from which on it is one take. All of them count, and
-those of the left and of the right half: what moves fast through one half leaves the other as it was."""
+_EDGE = 12, 8
+"""How far a pan may move the middle between two frames, across and down."""
+
+_FOUND, _FOUND_IN_HALF = 0.945, 0.96
+"""Mean correlation of the parts with what they are found at, from which on it is one take. All of them count,
+and those of the left and of the right half: what moves fast through one half leaves the other as it was."""
 
 _DULL = 8.0
 """Standard deviation in levels below which a frame shows too little to be compared, as in a fade to black."""
@@ -57,7 +62,7 @@ class CutDetector:
         self._last, self._seen = small, now
         if last is None or not 0 <= passed <= LONGEST_GAP_S + 1e-6:
             return False
-        return _correlation(small, last) < _ALIKE and not _found_again(small, last)
+        return not (_is_alike(small, last) or _found_again(small, last))
 
     def reset(self) -> None:
         """Another film: its first frame is compared with none."""
@@ -72,8 +77,13 @@ def _small(image: Image) -> Small:
     return np.asarray(cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), (3, 3), 0), np.uint8)
 
 
-def _correlation(one: Small, other: Small) -> float:
-    return float(cv2.matchTemplate(one, other, cv2.TM_CCOEFF_NORMED)[0, 0])
+def _is_alike(small: Small, last: Small) -> bool:
+    """Whether two frames are alike as wholes, or but for a pan."""
+    (across, down), (width, height) = _EDGE, _SIZE
+    middle = small[down : height - down, across : width - across]
+    return any(
+        cv2.matchTemplate(last, part, cv2.TM_CCOEFF_NORMED).max() >= _ALIKE for part in (small, middle)
+    )
 
 
 def _found_again(small: Small, last: Small) -> bool:

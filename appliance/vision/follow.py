@@ -16,7 +16,16 @@ import numpy as np
 
 from appliance.values import Box, Face, Image
 from appliance.vision.choice import STEADY, chosen
-from appliance.vision.known import SHOW, Candidate, Known, Rejected, belongs, distance, matched
+from appliance.vision.known import (
+    SHOW,
+    Candidate,
+    Known,
+    Rejected,
+    belongs,
+    distance,
+    is_same_size,
+    matched,
+)
 from appliance.vision.looks import Looks, agreed, mean_score
 from appliance.vision.pace import Pace
 from appliance.vision.regions import Region, squares, tiles, whole
@@ -118,6 +127,7 @@ class Follow:
     def _look(self, person: Known, image: Image) -> None:
         person.begin_frame()
         face = self._sight(person, image, wide=person.by_wide)
+        person.looked(face.score if face else 0.0, wide=person.by_wide)
         if face and not person.lost:
             person.found(face, wide=person.by_wide)
             return
@@ -125,15 +135,19 @@ class Follow:
         person.hint = face
 
     def _sight(self, person: Known, image: Image, *, wide: bool) -> Face | None:
-        """One detector's look at a person: their face, if it sees one."""
+        """One detector's look at a person: their face, if it sees one of a size that they may have."""
         face = self._looks.follow(image, person.place, wide=wide)
-        person.looked(face.score if face else 0.0, wide=wide)
-        return face
+        return face if face and (person.lost or person.may_be(face)) else None
 
     def _other_look(self, person: Known, image: Image) -> None:
         """The other detector's look at somebody missed, or at somebody shown for a second opinion."""
         wide = not person.by_wide
         face = self._sight(person, image, wide=wide)
+        if face and person.seen and not person.agrees(face):
+            face = None  # another face, or a part of this one
+        person.looked(face.score if face else 0.0, wide=wide)
+        if face:
+            person.confirmed = face.box
         # The close look is the cheaper one: go back to it as soon as it sees them.
         if face and not (person.seen and wide) and not self._is_taken(face, person):
             person.found(face, wide=wide)
@@ -145,7 +159,7 @@ class Follow:
         assert hint is not None
         wide = self._looks.wide(image, hint.box)
         score = (hint.score + wide.score) / 2 if wide else 0.0
-        if wide and score >= self._looks.threshold:
+        if wide and is_same_size(hint.box, wide.box) and score >= self._looks.threshold:
             person.regain(hint, hint.score, wide.score)
         person.hint, person.rest = None, _REGAIN_REST
 
@@ -155,7 +169,12 @@ class Follow:
             person.close = person.wide = 0.0
             primary = self._looks.close(image, person.face.box)
             other = self._looks.wide(image, person.face.box)
-            if primary and other and (primary.score + other.score) / 2 >= self._looks.threshold:
+            if (
+                primary
+                and other
+                and is_same_size(primary.box, other.box)
+                and (primary.score + other.score) / 2 >= self._looks.threshold
+            ):
                 person.regain(primary, primary.score, other.score)
                 return
         person.lose()

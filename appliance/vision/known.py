@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from appliance.values import Box, Face
+from appliance.vision.suppression import same_face
 
 KEEP = 0.6
 """A look counts as a sight from this share of the threshold on (0.3 of 0.5)."""
@@ -29,14 +30,21 @@ _REACH = 1.0
 _SIZE_RATIO = 1.8
 """A face this many times larger or smaller than expected is somebody else's."""
 
+_RESIZED = 1.3
+"""Once a face is this many times larger or smaller than the other detector saw it, that one looks again."""
+
+_SAME_SIZE = 1.5
+"""Two detectors see one face when the larger of their boxes is at most this many times as wide."""
+
 
 @dataclass
 class Known:
     """Somebody who was verified once. `face` is the last sight, `place` where they should be now.
 
     `close`, `wide`: averages of each detector's scores. Each frame one of the two looks: the one that
-    saw them last, `by_wide` or not. `waited`: the tracker waits for them. `lost`: not believed in until both
-    see them again; `hint`: what one of them saw meanwhile, looked into unless it has `rest` frames to wait.
+    saw them last, `by_wide` or not; `confirmed`: the face as the other one saw it last, which bounds its
+    size. `waited`: the tracker waits for them. `lost`: not believed in until both see them again; `hint`:
+    what one of them saw meanwhile, looked into unless it has `rest` frames to wait.
     """
 
     face: Face
@@ -50,11 +58,12 @@ class Known:
     hint: Face | None = None
     rest: int = 0
     place: Box = field(init=False)
+    confirmed: Box = field(init=False)
     _wait: int = _FIRST_RECHECK
     _due: int = _FIRST_RECHECK
 
     def __post_init__(self) -> None:
-        self.place = self.face.box
+        self.place = self.confirmed = self.face.box
 
     @property
     def average(self) -> float:
@@ -63,8 +72,19 @@ class Known:
 
     @property
     def recheck_due(self) -> bool:
-        """Whether it is time for the other detector's look."""
-        return self.seen and self._due <= 0
+        """Whether it is time for the other detector's look, or the face has another size than it saw."""
+        return self.seen and (self._due <= 0 or size_ratio(self.face.box, self.confirmed) > _RESIZED)
+
+    def may_be(self, face: Face) -> bool:
+        """Whether a face has a size that the person may have by now.
+
+        Without this bound a track would shrink from frame to frame until it is a speck.
+        """
+        return size_ratio(face.box, self.confirmed) <= _SIZE_RATIO
+
+    def agrees(self, face: Face) -> bool:
+        """Whether what the other detector sees in the same frame is this very face."""
+        return same_face(face.box, self.face.box) and is_same_size(face.box, self.face.box)
 
     def looked(self, score: float, *, wide: bool) -> None:
         """Take in one detector's score of this frame, 0 when it saw nothing."""
@@ -102,6 +122,7 @@ class Known:
         self.lost, self.close, self.wide = False, close, wide
         self._wait = self._due = _FIRST_RECHECK
         self.found(face, wide=False)
+        self.confirmed = face.box
 
 
 @dataclass(frozen=True)
@@ -128,6 +149,17 @@ class Rejected:
 def belongs(box: Box, place: Box) -> bool:
     """Whether a box may be the person who should be at `place`."""
     return distance(box, place) <= _REACH
+
+
+def size_ratio(one: Box, other: Box) -> float:
+    """How many times as wide one of two boxes is as the other, 1 or more."""
+    sides = math.sqrt(max(one.area, 1.0)), math.sqrt(max(other.area, 1.0))
+    return max(sides) / min(sides)
+
+
+def is_same_size(one: Box, other: Box) -> bool:
+    """Whether two detectors may mean one face: a part of it is much smaller."""
+    return size_ratio(one, other) <= _SAME_SIZE
 
 
 def distance(box: Box, place: Box) -> float:

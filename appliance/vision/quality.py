@@ -25,6 +25,15 @@ _FACE = SIDE / 1.3
 _PIXEL = 17.5
 """Pixels across a face at which its own pixels blur it as much as the measuring does (see `attainable`)."""
 
+_BACKLIT = 2.0
+"""A face is backlit where what is beside it is at least so many times as bright as its core."""
+
+_DIM = 50.0
+"""The level of a backlit face's core below which nothing is known of its sharpness."""
+
+_EDGE = 0.25
+"""Up to so far from the level of a backlit face to that beside it a pixel is taken for a part of the face."""
+
 _FLAT = 1.0
 """Added to the energy of slopes (levels squared a pixel): a face without any is not sharp."""
 
@@ -86,36 +95,45 @@ def unreadable(
 
     `crop` is the upright crop that is classified, grey or blue-green-red; `covered` the probability that
     mouth or eyes are covered. Of several reasons the one that explains the others is given: of a dark face
-    nothing is known about its sharpness.
+    nothing is known about its sharpness, nor of one whose edge towards a bright window outshines all else.
     """
     if face.box.width < limits.min_face_px:
         return "small"
     if pose is not None and (abs(pose.yaw) > limits.max_yaw or abs(pose.pitch) > limits.max_pitch):
         return "turned"
-    found = measured(crop)
+    grey = _grey(crop)
+    found = _measured(grey)
     if found.upper < limits.dark_below:
         return "dark"
     if found.lower > limits.bright_above:
         return "bright"
     if found.contrast < limits.min_contrast:  # nearly black, or washed out by haze or glare
         return "dark" if found.upper + found.lower < 255 else "bright"
-    if found.sharpness < limits.min_sharpness * attainable(face.box.width):
-        return "blurred"
+    least = limits.min_sharpness * attainable(face.box.width)
+    if found.sharpness < least:
+        return "dark" if _is_dark_before_light(grey, least) else "blurred"
     return "covered" if covered > limits.covered_above else None
 
 
 def measured(crop: Image) -> Measures:
     """Light and sharpness of an upright crop, grey or blue-green-red."""
+    return _measured(_grey(crop))
+
+
+def _grey(crop: Image) -> Floats:
     method = cv2.INTER_AREA if min(crop.shape[:2]) > SIDE else cv2.INTER_LINEAR
     small = cv2.resize(crop, (SIDE, SIDE), interpolation=method)
-    grey = np.asarray(small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.float32)
+    return np.asarray(small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.float32)
+
+
+def _measured(grey: Floats) -> Measures:
     levels = np.sort(grey[_MIDDLE])
     tenth, quarter = len(levels) // 10, len(levels) // 4
     return Measures(
         upper=float(levels[-1 - quarter]),
         lower=float(levels[quarter]),
         contrast=float(levels[-1 - tenth] - levels[tenth]),
-        sharpness=_sharpness(grey),
+        sharpness=_sharpness(grey, _INNER),
     )
 
 
@@ -128,18 +146,32 @@ def attainable(face_px: float) -> float:
     return 1 / math.sqrt(1 + (_PIXEL / max(face_px, 1.0)) ** 2)
 
 
-def _sharpness(grey: Floats) -> float:
+def _is_dark_before_light(grey: Floats, least: float) -> bool:
+    """Whether a face that seems blurred is only darker than a bright background.
+
+    The edge towards that is steep and coarse: without it the face itself has the `least` sharpness.
+    """
+    core, beside = float(np.median(grey[_CORE])), float(np.quantile(grey[_BESIDE], 0.75))
+    if beside < _BACKLIT * core:
+        return False
+    is_face = (grey < core + _EDGE * (beside - core)).astype(np.uint8)
+    inside = _INNER & (cv2.erode(is_face, np.ones((3, 3), np.uint8))[1:-1, 1:-1] > 0)
+    return core < _DIM or (bool(inside.any()) and _sharpness(grey, inside) >= least)
+
+
+def _sharpness(grey: Floats, inside: NDArray[np.bool_]) -> float:
     """The least of four directions, so that blur by movement is found as well, in cycles per face width.
 
     The ratio of the energies of second and first derivative is the mean square of the angular frequency,
-    weighted by the energy of the slopes: contrast cancels out.
+    weighted by the energy of the slopes: contrast cancels out. `inside`: the pixels that count, (SIDE - 2,
+    SIDE - 2).
     """
     middle, least = grey[1:-1, 1:-1], math.inf
     for (down, across), step in _NEIGHBOURS:
         before = grey[1 - down : SIDE - 1 - down, 1 - across : SIDE - 1 - across]
         after = grey[1 + down : SIDE - 1 + down, 1 + across : SIDE - 1 + across]
-        slope = ((after - before) / (2 * step))[_INNER]
-        bend = ((after - 2 * middle + before) / step**2)[_INNER]
+        slope = ((after - before) / (2 * step))[inside]
+        bend = ((after - 2 * middle + before) / step**2)[inside]
         least = min(least, float(bend @ bend) / (float(slope @ slope) + _FLAT * len(slope)))
     return math.sqrt(least) * _FACE / (2 * math.pi)
 
@@ -153,5 +185,6 @@ def _oval(width: float, height: float) -> NDArray[np.bool_]:
 
 _MIDDLE = _oval(0.32, 0.38)
 _INNER = _oval(0.36, 0.42)[1:-1, 1:-1]
+_CORE, _BESIDE = _oval(0.2, 0.25), ~_oval(0.46, 0.5)
 _NEIGHBOURS = (((0, 1), 1.0), ((1, 0), 1.0), ((1, 1), math.sqrt(2)), ((1, -1), math.sqrt(2)))
 """A step in each direction, (down, across), and its length in pixels."""

@@ -107,6 +107,7 @@ ONE_TAKE: dict[str, Callable[[Image, int], Image]] = {
     "a quick pan": lambda image, n: moved(image, 60 * np.sin(n / 2)),
     "a shaken head": lambda image, n: moved(image, (0, 16, 32, 16)[n % 4]),
     "somebody walks through": lambda image, n: passing(image, 15 * n - 100),
+    "somebody runs through": lambda image, n: passing(image, 26 * n - 100),
 }
 
 

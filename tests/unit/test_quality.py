@@ -98,6 +98,33 @@ def test_a_face_before_a_bright_window_is_dark(crop: Image) -> None:
     assert reason(backlit) == "dark"
 
 
+def before_a_window(crop: Image, gain: float, narrow: float, size: int) -> Image:
+    """The face darkened, all beside it white; `narrow`: half its width as a share of the crop; `size`: px."""
+    down, across = np.mgrid[:64, :64] / 64 - 0.5
+    face = ((across / narrow) ** 2 + ((down - 0.03) / 0.42) ** 2 <= 1).astype(np.float32)
+    soft = cv2.GaussianBlur(face, (0, 0), 1.7)[:, :, None]
+    backlit = crop * gain * soft + 245 * (1 - soft)
+    noise = np.random.default_rng(0).normal(0, 2, backlit.shape)
+    noisy = np.asarray(np.clip(backlit + noise, 0, 255), np.uint8)
+    far = cv2.resize(noisy, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(far, (64, 64)), np.uint8)
+
+
+@pytest.mark.parametrize("size", [64, 40, 20])
+@pytest.mark.parametrize("narrow", [0.34, 0.30])
+@pytest.mark.parametrize("gain", [0.5, 0.3, 0.2, 0.1])
+def test_a_backlit_face_is_dark_not_blurred(crop: Image, gain: float, narrow: float, size: int) -> None:
+    backlit = before_a_window(crop, gain, narrow, size)
+    said = unreadable(face(size / 1.3), None, backlit, SHIPPED)
+    assert said == "dark" or (said is None and gain == 0.5), "at half its light it may still be read"
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.6])
+def test_a_blurred_face_stays_blurred_in_any_light(crop: Image, gain: float) -> None:
+    assert reason(exposed(blurred(crop, 5), gain)) == "blurred"
+    assert reason(blurred(before_a_window(crop, gain, 0.4, 64), 5)) == "blurred"
+
+
 def test_a_covered_face_says_so(crop: Image) -> None:
     assert reason(crop, covered=SHIPPED.covered_above) is None
     assert reason(crop, covered=SHIPPED.covered_above + 0.01) == "covered"
