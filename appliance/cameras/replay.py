@@ -167,7 +167,7 @@ class Replay:
             if not listing.files:
                 raise nothing_in(path, listing)
             return _at_rate(self._pictures(listing.files), _PICTURES_FPS), _PICTURES_FPS, _nothing
-        if is_picture(path):
+        if path.is_file() and is_picture(path):
             return _at_rate([read_still_of(path).image], _PICTURES_FPS), _PICTURES_FPS, _nothing
         film = Film(path)
         return self._frames(film), film.rate, film.close

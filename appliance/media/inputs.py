@@ -116,6 +116,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """
     name = name_of(path)
     try:
+        if path != STDIN and _is_device(path.stat().st_mode):  # reading one may switch a camera on
+            raise PictureError(f"{name}: is a device; {EXPECTED}")
         with open(os.dup(0), "rb") if path == STDIN else path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISREG(mode) and file.tell() == 0:
@@ -232,6 +234,10 @@ def _is_transport_stream(head: bytes) -> bool:
         for length in _TS_PACKETS
         for start in range(length)
     )
+
+
+def _is_device(mode: int) -> bool:
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def _refuse_empty(data: bytes, name: str) -> None:
