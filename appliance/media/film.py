@@ -40,6 +40,9 @@ _STILLS = {"heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1", "avif
 _ENDS_EARLY = ("partial file", "File ended prematurely")
 """What the demuxers of MP4 and of Matroska say when the file ends before their own lengths do."""
 
+_TELL_THEIR_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}
+"""In these a last frame that cannot be decoded is damaged; in others the file was cut within it."""
+
 _TS_PACKETS = (188, 192, 204)
 """Bytes of a packet of a transport stream: plain, with a time (AVCHD), with a checksum."""
 
@@ -245,8 +248,8 @@ class Film:
             except av.error.FFmpegError:
                 frames = []
                 self.lost += begun  # before the first key frame there is nothing to lose
-            self._ends_early |= is_last and self._complained
-            at_end |= is_last
+            at_end |= is_last and self._container.format.name not in _TELL_THEIR_LENGTH
+            self._ends_early |= at_end and self._complained
             for frame in frames:
                 begun = True
                 self._ends_early |= at_end and frame.is_corrupt
