@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from appliance.errors import PictureError
+from appliance.media.animation import Animation
+from appliance.media.film import Film
 from appliance.media.stills import HEAD_BYTES, Still, is_animation, picture_format, read_head, read_still
 
 STDIN = Path("/dev/stdin")
@@ -136,6 +138,19 @@ def is_picture(path: Path) -> bool:
     """Whether a file is a picture that can be read; an animated one is a film."""
     with opened(path) as file:
         return picture_format(read_head(file)) is not None and not is_animation(file, name_of(path))
+
+
+def open_film(file: BinaryIO, name: str, fps: float | None = None) -> Film | Animation:
+    """A seekable file that is no still picture, as a film; raises `PictureError`. `fps` as in `Film`."""
+    head = read_head(file)
+    if picture_format(head) is not None:
+        return Animation(file, name)
+    try:
+        return Film(file, fps=fps, name=name)
+    except PictureError as error:
+        if is_film(head):
+            raise
+        raise neither(name) from error
 
 
 def read_still_of(path: Path) -> Still:
