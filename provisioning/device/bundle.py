@@ -38,8 +38,10 @@ ONNX = "onnx"
 
 WHEELS, REQUIREMENTS = "wheels", "requirements.txt"
 NUMPY_2, REQUIREMENTS_NUMPY_2 = "numpy2", "requirements-numpy2.txt"
-"""In `wheels/`: what is better wherever no camera packages need numpy 1, and the lines with that. The other set
-is in the usual place, since older updaters know only that one, and nothing else loads on such a board."""
+"""In `wheels/`: what is better where no camera packages need numpy 1, and the lines with that.
+
+The set for numpy 1 is in the usual place: older updaters know only that one, and such a board loads no other.
+"""
 
 SBOM = "provisioning/sbom.cdx.json"
 """The bill of materials, CycloneDX: goes with the release into its folder on the device."""
