@@ -268,8 +268,11 @@ class Releases:
         )
 
     def _try(self, place: Path) -> None:
-        """Everything compiled loads together, above all numpy and what the distribution built for it."""
-        modules = ["numpy", "cv2", "av", "appliance.build"]
+        """Everything compiled loads together, above all numpy and what the distribution built for it.
+
+        Only what releases of every age have: it may be an older one. The demo clip tries the rest.
+        """
+        modules = ["numpy", "cv2", "appliance.build"]
         if self._sees_system() and CAMERA_PACKAGES.is_dir():
             modules.append("picamera2")
         python = str(place / "venv" / "bin" / "python")

@@ -129,6 +129,8 @@ class Updater:
         current = self._releases.current()
         if current is None:
             raise Refused(f"{self._releases.link}: nothing is installed; sudo ./setup.sh install")
+        if gone := self._releases.python_gone():  # it cannot run, so nothing could be taken back to it
+            raise Refused(gone)
         return current
 
     def _before(self, current: str) -> str:

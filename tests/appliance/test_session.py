@@ -316,6 +316,14 @@ def test_a_device_in_the_eu_asks_once_more_who_uses_it(tmp_path: Path) -> None:
         assert told == ["school", "employer", "none"]
 
 
+def test_where_the_settings_name_the_region_the_page_says_what_is_missing_there(tmp_path: Path) -> None:
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES, lawful=("EU", "practice")) as daemon:
+        page = " ".join(daemon.request("/").text.split())
+        assert 'id="lawful"' not in page, "the page may not answer it"
+        assert "has not said yet whether an employer or a school uses this device" in page
+        assert "lawful.institution = unset. Set what is missing there" in page
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -236,6 +236,17 @@ def _tree(device: Device) -> list[tuple[str, int]]:
     )
 
 
+def test_after_an_upgrade_of_the_system_there_would_be_no_way_back(device, new):
+    """The release in use cannot run any more, so nothing could be taken back to it."""
+    device.stop()
+    [library] = device.releases.link.glob("venv/lib/python3.*")
+    library.rename(library.with_name("python3.9"))
+    before = _tree(device)
+    for done in (device.update(new), device.updater("rollback", "")):
+        said_once(done, 2, "not python3.9 any more", "interview-grader-update uninstall")
+    assert _tree(device) == before
+
+
 def test_a_disk_without_room(device, new, monkeypatch):
     device.stop()
     disk = device.root.with_name("disk")

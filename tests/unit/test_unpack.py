@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -35,6 +37,24 @@ def test_a_bundle_of_somebody_known_is_unpacked(made: SmallBundle) -> None:
     again = unpack(made)
     assert again.returncode == 2 and "not there yet" in again.stderr
     assert (made.folder / "kit/setup.sh").is_file(), "what is there is left alone"
+
+
+def test_it_unpacks_with_the_tar_of_a_mac(made: SmallBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bsdtar knows no --occurrence=1; its -q means the same. A stand-in, as Debian's tar does the work."""
+    tar = made.folder / "bin/tar"
+    tar.parent.mkdir()
+    tar.write_text(f"""#!/bin/sh
+case "$1" in
+  --version) echo 'bsdtar 3.5.3 - libarchive 3.7.4'; exit ;;
+  -q) shift; exec {shutil.which("tar")} "$@" --occurrence=1 ;;
+esac
+case "$*" in *--occurrence*) exit 1 ;; esac
+exec {shutil.which("tar")} "$@"
+""")
+    tar.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tar.parent), prepend=os.pathsep)
+    done = unpack(made)
+    assert (done.returncode, done.stderr) == (0, "") and (made.folder / "kit/provisioning").is_dir()
 
 
 def test_a_bundle_of_a_stranger_is_not(made: SmallBundle) -> None:
