@@ -97,7 +97,7 @@ PEERS: list[tuple[str, str]] = [
     ("files poweroff", "errors"),
     ("journal", "terminal"),
     ("settings", "gpio notice"),
-    ("vision.choice", "vision.suppression"),
+    ("vision.choice vision.known", "vision.suppression"),
     ("vision.looks vision.follow vision.search", "vision.blazeface vision.looks vision.follow"),
     ("sinks", "session"),
     ("session", "terms"),
