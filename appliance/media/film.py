@@ -206,6 +206,9 @@ class Film:
         if self._container.metadata.get("major_brand", "").strip() in _STILLS:
             raise PictureError(f"{self.name}: is a still picture; {_EXPECTED}")
         self._stream = self._choose_stream()
+        # That of the container counts; where there is none, the decoder's may change in the film.
+        said, decoded = self._stream.sample_aspect_ratio, self._stream.codec_context.sample_aspect_ratio
+        self._aspect = said if said != decoded else None
 
     def _choose_stream(self) -> Any:
         """The stream to show: the largest of those marked as default."""
@@ -354,7 +357,7 @@ class Film:
 
     def _picture(self, frame: Any) -> Image:
         width, height = frame.width, frame.height
-        aspect = self._stream.codec_context.sample_aspect_ratio or Fraction(1)
+        aspect = self._aspect or self._stream.codec_context.sample_aspect_ratio or Fraction(1)
         if 1 < aspect <= _MAX_ASPECT:
             width = round(width * aspect)
         elif 1 / _MAX_ASPECT <= aspect < 1:

@@ -217,6 +217,13 @@ def test_pixels_become_square(tmp_path: Path, aspect: tuple[int, int], size: tup
         assert frame.image.shape == (size[1], size[0], 3)
 
 
+@pytest.mark.parametrize("name", ["vp9.mp4", "mjpeg.mov"])
+def test_pixels_become_square_where_only_the_container_says_their_shape(tmp_path: Path, name: str) -> None:
+    kind = KINDS[name.replace("mp4", "webm").replace("mov", "avi")]
+    path = film(tmp_path / name, moving(3), aspect=Fraction(4, 3), **kind)
+    assert [frame.image.shape for frame in read(path)[1]] == [(96, 213, 3)] * 3
+
+
 INTERLACED = {
     "a.mp4": {"options": {"x264-params": "tff=1", "flags": "+ildct+ilme"}},
     "a.mpg": {"codec": "mpeg2video", "kind": "vob", "options": {"flags": "+ildct+ilme", "field_order": "tt"}},
