@@ -157,13 +157,15 @@ class Film:
         """
         said = []
         if self.cut_short:
-            promised = f" of {self.frames}" if self.frames > self._shown else ""
-            said.append(f"was cut short, it ends after {self._shown}{promised} frames")
+            shown = f"{self._shown} of {self.frames}" if self.frames > self._shown else f"{self._shown}"
+            said.append(f"was cut short, it ends after {shown} frame{'' if shown == '1' else 's'}")
         if self.lost:
-            said.append(f"{self.lost} of {self._shown + self.lost} frames are lost to damage")
+            is_are = "is" if self.lost == 1 else "are"
+            said.append(f"{self.lost} of {self._shown + self.lost} frames {is_are} lost to damage")
         if self._complaints:
             first, *others = self._complaints
-            said.append(f"the decoder says: {first}" + (f", and {len(others)} lines more" if others else ""))
+            more = f", and {len(others)} more line{'' if len(others) == 1 else 's'}" if others else ""
+            said.append(f"the decoder says: {first}{more}")
         return "; ".join(said)
 
     def __iter__(self) -> Iterator[FilmFrame]:

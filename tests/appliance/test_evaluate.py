@@ -185,7 +185,9 @@ def test_videos_and_other_files_in_a_set_are_told(crops: Path, demo_clip: Path) 
     assert result.returncode == 1
     (line,) = complaints(result)
     assert "sad/anna/clip: is a video; expected a picture" in line
-    assert "1 failed, 3 skipped (1 hidden, 1 neither a picture nor a video, 1 link to a folder)" in result.stderr
+    assert (
+        "1 failed, 3 skipped (1 hidden, 1 neither a picture nor a video, 1 link to a folder)" in result.stderr
+    )
 
 
 def test_nothing_that_can_be_opened(tmp_path: Path) -> None:

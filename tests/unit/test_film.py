@@ -484,7 +484,9 @@ def test_frames_that_damage_leaves_out_in_silence_are_counted(
     opened, frames = read(saved(f"hole {name}", hole(data, at, 2000)))
     assert 0 < len(frames) < 100
     assert len(frames) + opened.lost == 100
-    assert f"{opened.lost} of 100 frames are lost to damage" in opened.remarks
+    assert (
+        f"{opened.lost} of 100 frames {'is' if opened.lost == 1 else 'are'} lost to damage" in opened.remarks
+    )
     assert not opened.cut_short
 
 
