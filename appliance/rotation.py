@@ -35,12 +35,8 @@ class RotatedCamera:
 
     def __init__(self, camera: Camera, rotation: Rotation) -> None:
         self.needs_agreement = camera.needs_agreement
-        self.missing, self.open, self.close, self.forget = (
-            camera.missing,
-            camera.open,
-            camera.close,
-            camera.forget,
-        )
+        self.missing, self.open = camera.missing, camera.open
+        self.close, self.forget = camera.close, camera.forget
         self._camera, self._rotation = camera, rotation
 
     def read(self, timeout: float) -> Frame:

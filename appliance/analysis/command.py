@@ -19,7 +19,7 @@ from appliance.environment import hushed
 from appliance.errors import PictureError
 from appliance.media.animation import Animation
 from appliance.media.film import Film, FilmFrame
-from appliance.media.inputs import STDIN, is_film, list_inputs, name_of, neither, opened
+from appliance.media.inputs import STDIN, list_inputs, name_of, open_film, opened
 from appliance.media.stills import complaint, is_animation, picture_format, read_head, read_still
 from appliance.media.tally import Tally
 from appliance.terminal import escape
@@ -89,15 +89,14 @@ class _Run:
     def _readings(self, path: Path) -> Iterator[Reading]:
         name = name_of(path)
         with opened(path) as file:
-            is_picture = picture_format(read_head(file)) is not None
-            if is_picture and not is_animation(file, name):
+            if picture_format(read_head(file)) is not None and not is_animation(file, name):
                 yield self._still(file, name)
             elif self._options.crops:
                 raise PictureError(
                     f"{name}: is a video, and --crops takes one face a file; expected a picture"
                 )
             else:
-                yield from self._film(self._open_film(file, name, is_picture), name)
+                yield from self._film(open_film(file, name, self._options.fps), name)
 
     def _still(self, file: BinaryIO, name: str) -> Reading:
         with hushed() as heard:
@@ -107,16 +106,6 @@ class _Run:
         self._tally.pictures += 1
         read = self._pipeline.read_crop if self._options.crops else self._pipeline.read_still
         return read(still.image)
-
-    def _open_film(self, file: BinaryIO, name: str, is_picture: bool) -> Film | Animation:
-        if is_picture:
-            return Animation(file, name)
-        try:
-            return Film(file, fps=self._options.fps, name=name)
-        except PictureError as error:
-            if is_film(read_head(file)):
-                raise
-            raise neither(name) from error
 
     def _film(self, film: Film | Animation, name: str) -> Iterator[Reading]:
         unread = Unread()

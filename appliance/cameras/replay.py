@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import BaseModel, Field, field_validator
 
 from appliance.errors import CameraEnded, CameraLost, ConfigError, PictureError
+from appliance.media.animation import Animation
 from appliance.media.film import Film
-from appliance.media.inputs import is_picture, list_folder, nothing_in, read_still_of
+from appliance.media.inputs import is_picture, list_folder, nothing_in, open_film, opened, read_still_of
 from appliance.ports import Presence
 from appliance.resources import demo_clip
 from appliance.rotation import Rotatable
@@ -167,12 +168,14 @@ class Replay:
             if not listing.files:
                 raise nothing_in(path, listing)
             return _at_rate(self._pictures(listing.files), _PICTURES_FPS), _PICTURES_FPS, _nothing
-        if is_picture(path):
+        if path.is_file() and is_picture(path):
             return _at_rate([read_still_of(path).image], _PICTURES_FPS), _PICTURES_FPS, _nothing
-        film = Film(path)
-        return self._frames(film), film.rate, film.close
+        with ExitStack() as stack:
+            film = open_film(stack.enter_context(opened(path)), str(path))
+            stack.callback(film.close)
+            return self._frames(film), film.rate, stack.pop_all().close
 
-    def _frames(self, film: Film) -> Iterator[_Timed]:
+    def _frames(self, film: Film | Animation) -> Iterator[_Timed]:
         """The frames of a film; a damaged one is played all the same, but that is told once."""
         for frame in film:
             yield frame.image, frame.time_s

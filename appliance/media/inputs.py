@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from appliance.errors import PictureError
+from appliance.media.animation import Animation
+from appliance.media.film import Film
 from appliance.media.stills import HEAD_BYTES, Still, is_animation, picture_format, read_head, read_still
 
 STDIN = Path("/dev/stdin")
@@ -116,6 +118,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """
     name = name_of(path)
     try:
+        if path != STDIN and _is_device(path.stat().st_mode):  # reading one may switch a camera on
+            raise PictureError(f"{name}: is a device; {EXPECTED}")
         with open(os.dup(0), "rb") if path == STDIN else path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISREG(mode) and file.tell() == 0:
@@ -134,6 +138,19 @@ def is_picture(path: Path) -> bool:
     """Whether a file is a picture that can be read; an animated one is a film."""
     with opened(path) as file:
         return picture_format(read_head(file)) is not None and not is_animation(file, name_of(path))
+
+
+def open_film(file: BinaryIO, name: str, fps: float | None = None) -> Film | Animation:
+    """A seekable file that is no still picture, as a film; raises `PictureError`. `fps` as in `Film`."""
+    head = read_head(file)
+    if picture_format(head) is not None:
+        return Animation(file, name)
+    try:
+        return Film(file, fps=fps, name=name)
+    except PictureError as error:
+        if is_film(head):
+            raise
+        raise neither(name) from error
 
 
 def read_still_of(path: Path) -> Still:
@@ -225,6 +242,10 @@ def _is_transport_stream(head: bytes) -> bool:
         for length in _TS_PACKETS
         for start in range(length)
     )
+
+
+def _is_device(mode: int) -> bool:
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def _refuse_empty(data: bytes, name: str) -> None:

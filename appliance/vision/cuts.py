@@ -71,7 +71,7 @@ class CutDetector:
 
 def _small(image: Image) -> Small:
     coarse = 4 * _SIZE[0], 4 * _SIZE[1]
-    if image.shape[1] > coarse[0] and image.shape[0] > coarse[1]:  # averaging all of a large frame is dear
+    if image.shape[1] > coarse[0] and image.shape[0] > coarse[1]:  # averaging a large frame is slow
         image = np.asarray(cv2.resize(image, coarse, interpolation=cv2.INTER_LINEAR), np.uint8)
     small = cv2.resize(image, _SIZE, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), (3, 3), 0), np.uint8)

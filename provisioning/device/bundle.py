@@ -2,8 +2,8 @@
 
 The payload is a tar.gz: first `release.json`, which names every other file with its SHA-256, then exactly
 those: `setup.sh`, `systemd/`, `provisioning/` with the bill of materials, perhaps `onnx/`, and `wheels/` with
-`requirements.txt`, a hash for each wheel; for Python 3.11 also `numpy1/` and `requirements-numpy1.txt`, for a
-device whose camera packages are built against numpy 1.
+`requirements.txt`, a hash for each wheel; for Python 3.11 also `numpy2/` and `requirements-numpy2.txt`, for a
+device without camera packages that are built against numpy 1.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ ONNX = "onnx"
 """A folder of a Jetson's release: the models from which its TensorRT builds engines."""
 
 WHEELS, REQUIREMENTS = "wheels", "requirements.txt"
-NUMPY_1, REQUIREMENTS_NUMPY_1 = "numpy1", "requirements-numpy1.txt"
-"""In `wheels/`: what camera packages built against numpy 1 need instead, and the lines with that."""
+NUMPY_2, REQUIREMENTS_NUMPY_2 = "numpy2", "requirements-numpy2.txt"
+"""In `wheels/`: what is better where no camera packages need numpy 1, and the lines with that.
+
+The set for numpy 1 is in the usual place: older updaters know only that one, and such a board loads no other.
+"""
 
 SBOM = "provisioning/sbom.cdx.json"
 """The bill of materials, CycloneDX: goes with the release into its folder on the device."""
@@ -201,8 +204,8 @@ def requirements(wheels: Path) -> dict[str, str]:
     if "interview_grader" not in lines:
         raise BundleError(f"{wheels}: no wheel of the appliance itself in it")
     found = {REQUIREMENTS: "".join(lines.values())}
-    if others := _lines(wheels / NUMPY_1):
-        found[REQUIREMENTS_NUMPY_1] = "".join((lines | others).values())
+    if others := _lines(wheels / NUMPY_2):
+        found[REQUIREMENTS_NUMPY_2] = "".join((lines | others).values())
     return found
 
 

@@ -5,7 +5,6 @@ It runs on the owner's computer: the standard library only, and nothing that onl
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from device import bundle, hostname
+from device.arguments import Parser
 from device.cloud_config import with_command, with_name
 from device.faults import FAULT, DeviceError, Refused, because
 from device.files import replacing
@@ -131,13 +131,8 @@ def _say(words: str) -> None:
     print(f"{PROGRAM}: {words}")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):  # type: ignore[no-untyped-def]  # NoReturn
-        self.exit(Refused.code, f"{PROGRAM}: {message}; see {PROGRAM} --help\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog=PROGRAM, description="Put a release on a card that the Raspberry Pi Imager has written."
     )
     parser.add_argument("boot", type=Path, metavar="BOOT", help="where the boot partition (bootfs) appears")

@@ -39,7 +39,10 @@ def with_command(text: str) -> str:
     Done again, it changes nothing. A second `runcmd` that held nothing but our command goes.
     """
     ending = "\r\n" if "\r\n" in text else "\n"
-    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text.strip() else [_HEADER]
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text.strip(" \t\r\n") else [_HEADER]
+    for index, line in enumerate(lines):
+        if odd := re.search(r"[^\S \t]", line):  # Python and YAML differ about it
+            raise _unclear(index, f"{odd[0]!r} is not known here")
     if lines[0].rstrip() != _HEADER:
         raise _unclear(0, f"expected {_HEADER}")
     found = _lists(lines)
@@ -154,7 +157,7 @@ def _entries(lines: list[str]) -> list[_Entry]:
         found[-1].end = index + 1
         opened, header = _opened(line, opened, index)
         if header >= 0:
-            scalar, parent = -1, _parent(line, header)
+            scalar, parent = -1, _parent(line, header, index)
     if opened:
         raise _unclear(len(lines) - 1, "a value that does not end")
     return found
@@ -164,10 +167,12 @@ def _is_silent(line: str) -> bool:
     return not line.strip() or line.lstrip().startswith("#")
 
 
-def _parent(line: str, header: int) -> int:
-    """The column of what a block scalar belongs to: its key, or the dash before it."""
+def _parent(line: str, header: int, index: int) -> int:
+    """The column of what a block scalar belongs to: its key, or the dash before it. Raises `Refused`."""
     dashes = re.match(r" *(?:- +)*", line)
     assert dashes  # also with nothing
+    if not line[:header].strip():
+        raise _unclear(index, "expected the mark of a text of several lines behind its key")
     return dashes.end() if dashes.end() < header else line.rindex("-", 0, header)
 
 

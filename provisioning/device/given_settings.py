@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from device.faults import Refused
+from device.files import replacing
 from device.places import Places
 
 NAME = "config.toml"
@@ -59,8 +60,9 @@ class GivenSettings:
     def _refuse(self, fault: str) -> None:
         """Also beside the file, where the owner finds it who reads the card on another computer."""
         self.fault = f"{self._given} is not used: {fault}; correct it, then: {self._again}"
-        with contextlib.suppress(OSError):  # a card that is read-only: the installer says it too
-            self._told().write_text(f"{self.fault}\n", encoding="utf-8")
+        # A card that is read-only: the installer says it too.
+        with contextlib.suppress(OSError), replacing(self._told()) as new:
+            new.write_text(f"{self.fault}\n", encoding="utf-8")
 
     def _told(self) -> Path:
         return self._given.with_name(f"{self._given.name}.rejected")

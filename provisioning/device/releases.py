@@ -21,10 +21,10 @@ from device.building import LOCKS, make_wheel
 from device.bundle import (
     FOLDERS,
     NOTE,
-    NUMPY_1,
+    NUMPY_2,
     ONNX,
     REQUIREMENTS,
-    REQUIREMENTS_NUMPY_1,
+    REQUIREMENTS_NUMPY_2,
     WHEELS,
     Release,
     version_in,
@@ -114,9 +114,9 @@ class Releases:
             return release.version
         wheels = unpacked / WHEELS
         lines = wheels / REQUIREMENTS
-        if self._needs_numpy_1() and (wheels / REQUIREMENTS_NUMPY_1).exists():
-            lines = wheels / REQUIREMENTS_NUMPY_1
-        folders = (f"--find-links={wheels}", f"--find-links={wheels / NUMPY_1}")
+        if (wheels / REQUIREMENTS_NUMPY_2).exists() and not self._needs_numpy_1():
+            lines = wheels / REQUIREMENTS_NUMPY_2
+        folders = (f"--find-links={wheels}", f"--find-links={wheels / NUMPY_2}")
         place = self._begun(release.version)
         try:
             self._make_venv(place)

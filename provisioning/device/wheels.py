@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from device.building import LOCKS, make_wheel
-from device.bundle import NUMPY_1
+from device.bundle import NUMPY_2
 from device.faults import BundleError, told
 
 GLIBC = {"3.10": 35, "3.11": 36, "3.12": 39, "3.13": 41, "3.14": 41}
@@ -26,8 +26,8 @@ _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"
 def gather(checkout: Path, into: Path, *, arch: str, python: str) -> None:
     """Put the appliance's wheel and those of the locks into an empty folder; raises `BundleError`.
 
-    `arch` as `uname -m` says, `python` as in "3.11". What camera packages built against numpy 1 need instead
-    goes into the subfolder `numpy1`, for the Python of the system that has such packages.
+    `arch` as `uname -m` says, `python` as in "3.11". For the Python of the system whose camera packages need
+    numpy 1 those are what such a board needs; what others get instead goes into the subfolder `numpy2`.
     """
     if python not in GLIBC:
         raise BundleError(f"Python {python}: expected one of {', '.join(GLIBC)}")
@@ -36,13 +36,13 @@ def gather(checkout: Path, into: Path, *, arch: str, python: str) -> None:
     def locked(name: str) -> dict[str, str]:
         return pins(checkout / LOCKS / f"{name}.txt", arch, python)
 
-    wanted = locked("litert")
+    wanted = locked("litert-numpy1" if python == NUMPY_1_PYTHON else "litert")
     if jetpack := JETPACKS.get((arch, python)):
         wanted |= locked(jetpack)
     _download(into, wanted, arch, python)
     if python == NUMPY_1_PYTHON:
-        others = {name: line for name, line in locked("litert-numpy1").items() if line != wanted.get(name)}
-        _download(into / NUMPY_1, others, arch, python)
+        others = {name: line for name, line in locked("litert").items() if line != wanted.get(name)}
+        _download(into / NUMPY_2, others, arch, python)
 
 
 def pins(lock: Path, arch: str, python: str) -> dict[str, str]:

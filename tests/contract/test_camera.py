@@ -20,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 from pydantic import ValidationError
 
 from appliance import registry
@@ -503,13 +504,25 @@ def test_a_damaged_film_plays_on_with_one_warning(shop: Workshop, caplog: pytest
     assert re.search(r"hole\.mp4: \d+ of 40 frames are lost to damage; the decoder says: ", told.getMessage())
 
 
+def test_an_animated_picture_plays_at_its_own_times(shop: Workshop) -> None:
+    first, *others = [Pillow.new("RGB", (64, 48), colour) for colour in ("red", "green", "blue")]
+    path = shop.folder / "moving.gif"
+    first.save(path, save_all=True, append_images=others, duration=[200, 400, 400])
+    camera = made("replay", path=str(path), realtime=False)
+    camera.open()
+    frames = [camera.read(1.0) for _ in range(5)]
+    assert [frame.time_s for frame in frames[:3]] == pytest.approx([0, 0.2, 0.6])
+    assert [int(frame.image[0, 0].argmax()) for frame in frames] == [2, 1, 0, 2, 1]
+    camera.close()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "named"),
     [
-        ("missing.mp4", None, "no such file"),
-        ("text.mp4", b"hello\n" * 99, "not a video"),
+        ("missing.mp4", None, "No such file"),
+        ("text.mp4", b"hello\n" * 99, "neither a picture nor a video"),
         ("empty.mp4", b"", "is empty"),
-        ("text.jpg", b"hello", "not a picture"),
+        ("text.jpg", b"hello", "neither a picture nor a video"),
         ("folder", ..., "no pictures"),
     ],
 )
@@ -553,9 +566,9 @@ def closed(*_: object) -> Any:
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
-@pytest.mark.parametrize("call", ["iterdir", "is_dir", "read_bytes"])
+@pytest.mark.parametrize("call", ["iterdir", "is_dir", "open"])
 def test_a_folder_or_file_that_may_not_be_read_is_a_mistake_of_the_user(shop: Workshop, call: str) -> None:
-    bench = replay_picture(shop) if call == "read_bytes" else replay_folder(shop)
+    bench = replay_picture(shop) if call == "open" else replay_folder(shop)
     path = str(bench.camera.path)  # type: ignore[attr-defined]
     shop.patch.setattr(Path, call, closed)
     with pytest.raises(ConfigError, match=r"[Pp]ermission denied") as caught:

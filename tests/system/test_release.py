@@ -81,6 +81,20 @@ def test_a_bundle_for_another_board_has_what_only_that_one_needs(tmp_path, pytho
     assert not [name for name in wheels if "x86_64" in name or "cp311-cp311" in name]
 
 
+def test_a_bundle_for_bookworm_suits_an_updater_that_knows_only_one_set(tmp_path):
+    done = release("--key", tmp_path / "key", "--out", tmp_path, "--arch", "aarch64", "--python", "3.11")
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*-aarch64-py3.11.bundle")
+    signers = tmp_path / "signers"
+    signers.write_text(done.stdout.rpartition("need this line: ")[2])
+    bundle.unpack(path, signers, tmp_path / "unpacked")
+    wheels = tmp_path / "unpacked/wheels"
+    assert "\nnumpy==1." in (wheels / bundle.REQUIREMENTS).read_text(), "what camera packages there load"
+    (numpy,) = wheels.glob("numpy-*.whl")
+    assert numpy.name.startswith("numpy-1."), "beside the others, where every updater looks"
+    assert "\nnumpy==2." in (wheels / bundle.REQUIREMENTS_NUMPY_2).read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -21,7 +21,7 @@ from tests.doubles.releases import ARCH, PYTHON, small_wheel
 LIBRARIES = {"numpy": b"", "cv2": b"", "av": b"", "ai_edge_litert": b""}
 
 
-def unpacked(folder: Path, version: str, numpy_1: bool = False, **without: bool) -> Path:
+def unpacked(folder: Path, version: str, two_sets: bool = False, **without: bool) -> Path:
     """A folder as `bundle.unpack` makes one, of small wheels."""
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)
@@ -34,9 +34,9 @@ def unpacked(folder: Path, version: str, numpy_1: bool = False, **without: bool)
     for name, content in LIBRARIES.items():
         if not without.get(name):
             small_wheel(wheels, name, "1.0", {f"{name}.py": content})
-    if numpy_1:
-        (wheels / bundle.NUMPY_1).mkdir()
-        small_wheel(wheels / bundle.NUMPY_1, "numpy", "0.9", {"numpy.py": b"", "picamera2.py": b""})
+    if two_sets:
+        (wheels / bundle.NUMPY_2).mkdir()
+        small_wheel(wheels / bundle.NUMPY_2, "numpy", "2.0", {"numpy.py": b""})
     for name, lines in bundle.requirements(wheels).items():
         (wheels / name).write_text(lines)
     (folder / "provisioning").mkdir()
@@ -78,7 +78,7 @@ def test_a_release_is_a_whole_environment_that_runs(two):
 
 
 @pytest.mark.parametrize(
-    ("camera", "numpy", "gets"), [("1", "1", "0.9"), ("2", "2", "1.0"), ("", "1", "1.0")]
+    ("camera", "numpy", "gets"), [("1", "1", "1.0"), ("2", "2", "2.0"), ("", "1", "2.0")]
 )
 def test_only_a_board_whose_camera_packages_need_numpy_1_gets_that_set(
     tmp_path, monkeypatch, camera, numpy, gets
@@ -94,8 +94,8 @@ case "$*" in *numpy*) echo {numpy};; *) exec {sys.executable} "$@";; esac
         folder.mkdir()
     monkeypatch.setattr("device.releases.CAMERA_PACKAGES", folder)
     made = Releases(tmp_path / "opt", python=str(python), system_packages=True)
-    source = unpacked(tmp_path / "new", "1.0.0", numpy_1=True)
-    if camera == "2":
+    source = unpacked(tmp_path / "new", "1.0.0", two_sets=True)
+    if camera:
         small_wheel(source / "wheels", "picamera2", "1.0", {"picamera2.py": b""})
         for name, lines in bundle.requirements(source / "wheels").items():
             (source / "wheels" / name).write_text(lines)

@@ -532,6 +532,13 @@ def test_a_stream_of_raw_pictures_cut_within_a_frame(tmp_path: Path, share: floa
     assert 0 < len(frames) < COUNT and opened.cut_short
 
 
+def test_damage_at_the_end_is_no_cut(tmp_path: Path, saved: Any) -> None:
+    path = film(tmp_path / "a.mp4", noisy(40), key_every=10, muxing={"movflags": "faststart"})
+    opened, frames = read(saved("hole.mp4", path.read_bytes()[:-900] + bytes(900)))
+    assert opened.lost > 0 and len(frames) == 40 - opened.lost
+    assert not opened.cut_short
+
+
 def test_complaints_are_bounded(tmp_path: Path, saved: Any) -> None:
     data = bytearray(film(tmp_path / "a.ts", moving(100), key_every=10).read_bytes())
     for at in range(3000, len(data), 500):

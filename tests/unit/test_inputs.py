@@ -207,12 +207,16 @@ def test_a_pipe_is_kept_until_its_end(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_pipe_that_is_neither_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="neither a picture nor a video"), opened(Path("/dev/zero")):
-        pass
     pipe = Piped(tmp_path, b"words " * 100_000)
     with pytest.raises(PictureError, match="neither a picture nor a video"), opened(pipe.path):
         pass
     pipe.join()
+
+
+def test_a_device_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("a camera would be switched on"))
+    with pytest.raises(PictureError, match="/dev/zero: is a device; expected"), opened(Path("/dev/zero")):
+        pass
 
 
 def test_a_pipe_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ PEERS: list[tuple[str, str]] = [
     ("cameras.* engines.* registry", "ports"),
     ("engines.*", "derived"),
     ("cameras.replay", "media.*"),
-    ("media.inputs media.animation media.tally", "media.inputs media.stills media.film"),
+    ("media.inputs media.animation media.tally", "media.inputs media.animation media.stills media.film"),
     ("settings cameras.*", "rotation"),
     ("rotation", "ports"),
     ("manifest", "toml"),

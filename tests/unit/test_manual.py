@@ -99,3 +99,12 @@ def test_they_come_and_go_with_a_release(made: Path, tmp_path: Path) -> None:
     place(places, all_files(places, "pc", release))
     remove_all(places)
     assert there() == set()
+
+
+def test_the_recovery_unit_may_write_wherever_a_release_places_a_file(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    unit = (ROOT / "systemd/interview-grader-recover.service").read_text()
+    lines = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("ReadWritePaths=")]
+    allowed = [tmp_path / path.lstrip("-/") for path in " ".join(lines).split()]
+    written = [file.path for file in all_files(places, "raspberry-pi", ROOT)]
+    assert [path for path in written if not any(path.is_relative_to(each) for each in allowed)] == []

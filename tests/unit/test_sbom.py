@@ -36,14 +36,16 @@ def licensed(wheel: Path, *lines: str) -> Path:
 @pytest.fixture
 def wheels(tmp_path) -> Path:
     folder = tmp_path / "wheels"
-    (folder / bundle.NUMPY_1).mkdir(parents=True)
+    (folder / bundle.NUMPY_2).mkdir(parents=True)
     own = small_wheel(
         folder, "interview_grader", "1.2.3", {"appliance/_models/manifest.toml": MANIFEST, **MODELS}
     )
     licensed(own, "License-Expression: Apache-2.0")
-    licensed(small_wheel(folder, "numpy", "2.0", {}), "License-Expression: BSD-3-Clause AND MIT")
     licensed(
-        small_wheel(folder / bundle.NUMPY_1, "numpy", "1.9", {}),
+        small_wheel(folder / bundle.NUMPY_2, "numpy", "2.0", {}), "License-Expression: BSD-3-Clause AND MIT"
+    )
+    licensed(
+        small_wheel(folder, "numpy", "1.9", {}),
         "License: Copyright (c) 2005",
         "        All rights reserved",
         "Classifier: License :: OSI Approved :: BSD License",

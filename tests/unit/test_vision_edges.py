@@ -151,7 +151,7 @@ def test_a_place_where_nobody_was_is_left_alone_for_twelve_frames() -> None:
     looks = OneThing()
     follow = Follow(looks, (1280, 720), 4)  # type: ignore[arg-type]
     image = np.zeros((72, 128, 3), np.uint8)
-    follow.begin(image, [])
+    follow.begin(image, [], [])
     for looks.frame in range(30):
         assert follow.next(image, [], looks.frame / 15) == []
     assert looks.closer_looks == [0, 12, 24]

@@ -30,6 +30,7 @@ def test_a_reading_has_exactly_the_keys_of_the_contract() -> None:
         "time_s": 0.4,
         "width": 1280,
         "height": 720,
+        "beyond_limit": 0,
         "faces": [
             {
                 "id": 1,
