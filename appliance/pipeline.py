@@ -72,8 +72,7 @@ class Pipeline:
     def read(self, frame: Frame, skipped: int = 0) -> Reading:
         """Everybody in the next frame of a video; of more than `max_people` see `vision.choice`."""
         now = frame.captured
-        if self._cuts and self._cuts.is_cut(frame.image, now):
-            self._begin_take()
+        self.pass_over(frame)
         expected = self._tracker.expected(now)
         seen = self._search.find_next(frame.image, expected, now)
         # Newcomers are numbered from left to right.
@@ -92,6 +91,11 @@ class Pipeline:
         ]
         beyond = len(seen) - len(faces) + self._search.beyond_limit
         return Reading(frame, tuple(people), Stamps(now, detected, time.monotonic()), skipped, beyond)
+
+    def pass_over(self, frame: Frame) -> None:
+        """A frame of a video that need not be read: after a cut everybody is a newcomer all the same."""
+        if self._cuts and self._cuts.is_cut(frame.image, frame.captured):
+            self._begin_take()
 
     def read_still(self, image: Image) -> Reading:
         """Everybody in a picture that stands alone: all of it is searched, nothing is carried over.

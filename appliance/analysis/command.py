@@ -111,11 +111,14 @@ class _Run:
         unread = Unread()
         self._pipeline.reset()
         try:
-            for number, frame in enumerate(self._with_progress(film, name)):
-                if number % self._options.every == 0:
-                    reading = self._pipeline.read(Frame(number, frame.time_s, frame.image, frame.time_s))
-                    unread.add(reading)
-                    yield reading
+            for number, shown in enumerate(self._with_progress(film, name)):
+                frame = Frame(number, shown.time_s, shown.image, shown.time_s)
+                if number % self._options.every:
+                    self._pipeline.pass_over(frame)
+                    continue
+                reading = self._pipeline.read(frame)
+                unread.add(reading)
+                yield reading
         finally:
             film.close()
             self._tally.lost += film.lost

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,23 +36,32 @@ DECODERS = (
 _WITHOUT_TIMES = {"h264", "hevc", "m4v", "mpegvideo"}
 """Raw streams; the times that FFmpeg gives them are made up."""
 
+_NO_LENGTHS = _WITHOUT_TIMES | {"mpegts", "mpeg"}
+"""Formats that do not say how long a frame is: only its decoder notices that the last one has no end."""
+
 _STILLS = {"heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1", "avif", "avis"}
 """Brands of pictures in the container of MP4."""
 
 _ENDS_EARLY = ("partial file", "File ended prematurely")
 """What the demuxers of MP4 and of Matroska say when the file ends before their own lengths do."""
 
-_TELL_THEIR_LENGTH = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"}
-"""In these a last frame that cannot be decoded is damaged; in others the file was cut within it."""
+_TS_PACKETS = (188, 188), (192, 188), (204, 204)
+"""Bytes of a packet of a transport stream, plain, with a time (AVCHD), with a checksum, and of its part from
+the mark on. A file may begin within a packet, but it ends with one."""
 
-_TS_PACKETS = (188, 192, 204)
-"""Bytes of a packet of a transport stream: plain, with a time (AVCHD), with a checksum."""
+_TAIL_BYTES, _TS_IN_A_ROW = 1024, 5
 
 _QUARTERS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
 """Display matrices of quarter turns to the left."""
 
 _SLOPPY = 16
 """Bytes by which writers of AVI miscount their headers."""
+
+_GAP, _REACH = 1.75, 8
+"""Frames from which on a distance is a gap, and from how far away damage may have made it."""
+
+_STEPS, _MARKS = 10, 100
+"""How many of the last distances between frames, and of damaged packets, are remembered."""
 
 _DEFAULT_RATE, _MAX_RATE = 25.0, 10_000
 _MAX_ASPECT = 4
@@ -91,9 +102,6 @@ class Film:
     has_times: bool
     """Whether its frames have times of their own; a raw stream has none, and goes by `fps`."""
 
-    lost: int
-    """Frames lost to damage so far, after the first one shown."""
-
     def __init__(self, source: Path | BinaryIO, *, fps: float | None = None, name: str | None = None) -> None:
         """Open a film from a path, or from a seekable binary file that the caller closes.
 
@@ -101,10 +109,10 @@ class Film:
         missing, empty, no film, or a film without a decoder.
         """
         self.name = name or str(source if isinstance(source, Path) else getattr(source, "name", "input"))
-        self.lost = 0
         self._shown = 0
         self._complaints: dict[str, None] = {}
         self._ends_early = self._complained = False
+        self._packets_end = 0
         self._container = cast("Any", None)
         self._own_file = _open_file(source) if isinstance(source, Path) else None
         try:
@@ -120,9 +128,16 @@ class Film:
             raise
         self.has_times = self._container.format.name not in _WITHOUT_TIMES
         self.rate = fps if fps and not self.has_times else _rate(self._stream)
+        longest_s = _JUMP_S if self._container.format.name in ("mpegts", "mpeg") else math.inf
+        self._losses, self._clock = _Losses(self.rate, longest_s), _Clock(self.rate, longest_s)
         self.frames = max(0, self._stream.frames)
         duration = self._container.duration
         self.duration_s = duration / av.time_base if duration else None
+
+    @property
+    def lost(self) -> int:
+        """Frames lost to damage so far, after the first one shown."""
+        return self._losses.count
 
     @property
     def complaints(self) -> tuple[str, ...]:
@@ -142,24 +157,25 @@ class Film:
         """
         said = []
         if self.cut_short:
-            promised = f" of {self.frames}" if self.frames > self._shown else ""
-            said.append(f"was cut short, it ends after {self._shown}{promised} frames")
+            shown = f"{self._shown} of {self.frames}" if self.frames > self._shown else f"{self._shown}"
+            said.append(f"was cut short, it ends after {shown} frame{'' if shown == '1' else 's'}")
         if self.lost:
-            said.append(f"{self.lost} of {self._shown + self.lost} frames are lost to damage")
+            is_are = "is" if self.lost == 1 else "are"
+            said.append(f"{self.lost} of {self._shown + self.lost} frames {is_are} lost to damage")
         if self._complaints:
             first, *others = self._complaints
-            said.append(f"the decoder says: {first}" + (f", and {len(others)} lines more" if others else ""))
+            more = f", and {len(others)} more line{'' if len(others) == 1 else 's'}" if others else ""
+            said.append(f"the decoder says: {first}{more}")
         return "; ".join(said)
 
     def __iter__(self) -> Iterator[FilmFrame]:
         """The frames; raises `PictureError` when none can be decoded, or the file cannot be read further."""
         if self._container is None:
             return
-        clock = _Clock(self.rate, self._container.format.name)
         try:
             for frame in self._deinterlaced():
                 self._shown += 1
-                yield FilmFrame(self._picture(frame), clock.next(frame.time if self.has_times else None))
+                yield FilmFrame(self._picture(frame), self._clock.next(self._time(frame)))
         except OSError as error:
             raise PictureError(f"{self.name}: cannot be read further ({error.strerror})") from error
         if not self._shown:
@@ -181,6 +197,9 @@ class Film:
         file.seek(0)
         if not self._size:
             raise PictureError(f"{self.name}: is empty; {_EXPECTED}")
+        file.seek(max(0, self._size - _TAIL_BYTES))
+        self._tail: bytes = file.read(_TAIL_BYTES)
+        file.seek(0)
         self._riff_size = 8 + int.from_bytes(file.read(8)[4:], "little")
         file.seek(0)
         options = {"format_whitelist": DEMUXERS, "codec_whitelist": DECODERS, "protocol_whitelist": "none"}
@@ -189,6 +208,9 @@ class Film:
         if self._container.metadata.get("major_brand", "").strip() in _STILLS:
             raise PictureError(f"{self.name}: is a still picture; {_EXPECTED}")
         self._stream = self._choose_stream()
+        # That of the container counts; where there is none, the decoder's may change in the film.
+        said, decoded = self._stream.sample_aspect_ratio, self._stream.codec_context.sample_aspect_ratio
+        self._aspect = said if said != decoded else None
 
     def _choose_stream(self) -> Any:
         """The stream to show: the largest of those marked as default."""
@@ -236,24 +258,33 @@ class Film:
             yield from fields.push(None)
 
     def _decoded(self) -> Iterator[Any]:
-        begun = at_end = False
+        at_end = False
+        has_no_lengths = self._container.format.name in _NO_LENGTHS
+        is_silent = self._container.format.name == "mpeg"  # its demuxer skips damage without a word
         for packet, is_last in self._packets():
             if is_last and self._is_part(packet):
                 self._ends_early = True  # what it has not would be made up
                 continue
-            self._complained = False
+            was_heard, self._complained = self._complained, False
             try:
                 with self._listening():
                     frames = packet.decode()
             except av.error.FFmpegError:
                 frames = []
-                self.lost += begun  # before the first key frame there is nothing to lose
-            at_end |= is_last and self._container.format.name not in _TELL_THEIR_LENGTH
-            self._ends_early |= at_end and self._complained
+                self._complained = True
+                self._losses.add_failure()
+            if packet.size and not packet.is_discard:
+                is_damaged = was_heard or self._complained or packet.is_corrupt or is_silent
+                self._losses.add_packet(self._time(packet), is_damaged=is_damaged)
+            self._ends_early |= is_last and self._complained and has_no_lengths
+            at_end |= is_last
             for frame in frames:
-                begun = True
-                self._ends_early |= at_end and frame.is_corrupt
+                self._ends_early |= at_end and frame.is_corrupt and has_no_lengths
+                self._losses.add_frame(self._time(frame))
                 yield frame
+        self._losses.end()
+        if self._container is not None and self._container.format.name == "avi" and self._complaints:
+            self._losses.count_promised(self.frames)
         self._ends_early |= self._container is not None and self._file_is_short()
 
     def _packets(self) -> Iterator[tuple[Any, bool]]:
@@ -273,8 +304,14 @@ class Film:
                 yield before, is_flush
             if packet is None:
                 return
+            if packet.size:
+                self._packets_end = (packet.pos or 0) + packet.size
             if packet.size or is_flush:  # an empty one in the middle stands for a frame as before
                 before = packet
+
+    def _time(self, part: Any) -> float | None:
+        """Seconds that a packet or a frame says, None where it says nothing true."""
+        return None if part.pts is None or not self.has_times else float(part.pts * part.time_base)
 
     def _is_part(self, packet: Any) -> bool:
         """Whether the file ends within this packet."""
@@ -282,11 +319,23 @@ class Film:
         return past_end or bool(packet.is_corrupt)
 
     def _file_is_short(self) -> bool:
-        """Whether the file is smaller than its format allows."""
+        """Whether the file is smaller than its format allows, or what it has cannot be reached."""
         kind = self._container.format.name
+        if kind == "yuv4mpegpipe":
+            return self._packets_end < self._size
+        if kind.startswith("matroska") and any(line.startswith("matroska") for line in self._complaints):
+            return self._losses.end_s < self._length_s()  # no cluster was found after the damage
         if kind == "mpegts":
-            return all(self._size % length for length in _TS_PACKETS)
+            return not _ends_with_a_packet(self._tail)
         return kind == "avi" and self._size + _SLOPPY < self._riff_size
+
+    def _length_s(self) -> float:
+        """How long Matroska says that the film is; its sound may last longer."""
+        said = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self._stream.metadata.get("DURATION", ""))
+        if said is None:
+            return self.duration_s or 0.0
+        hours, minutes, seconds = map(float, said.groups())
+        return 3600 * hours + 60 * minutes + seconds
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -310,7 +359,7 @@ class Film:
 
     def _picture(self, frame: Any) -> Image:
         width, height = frame.width, frame.height
-        aspect = self._stream.codec_context.sample_aspect_ratio or Fraction(1)
+        aspect = self._aspect or self._stream.codec_context.sample_aspect_ratio or Fraction(1)
         if 1 < aspect <= _MAX_ASPECT:
             width = round(width * aspect)
         elif 1 / _MAX_ASPECT <= aspect < 1:
@@ -350,14 +399,79 @@ class _Deinterlacer:
                 return
 
 
+class _Losses:
+    """Counts the frames that damage leaves out.
+
+    A demuxer or a decoder may leave them out in silence, so they are what is missing in time beside damage.
+    Where there are no times it is the packets that fail. After more than `longest_s` the clock was set.
+    """
+
+    def __init__(self, rate: float, longest_s: float) -> None:
+        self.count = 0
+        self._longest_s = longest_s
+        self._steps = deque([1 / rate], maxlen=_STEPS)
+        self._damaged: deque[float] = deque(maxlen=_MARKS)
+        self._newest = self._last = -math.inf
+        self._gap_from = math.inf
+        self._shown, self._has_times = 0, False
+
+    @property
+    def end_s(self) -> float:
+        """The time at which the last frame ends, with half a frame of tolerance."""
+        return self._last + 1.5 * min(self._steps)
+
+    def add_failure(self) -> None:
+        """A packet gave no frame. Before the first key frame there is nothing to lose."""
+        self.count += self._shown > 0 and not self._has_times
+
+    def add_packet(self, time: float | None, *, is_damaged: bool) -> None:
+        """A packet for the decoder."""
+        if time is not None:
+            self._newest = max(self._newest, time)
+            if is_damaged:
+                self._damaged.append(time)
+
+    def add_frame(self, time: float | None) -> None:
+        """The next frame to show."""
+        self._shown += 1
+        if time is None:
+            return
+        if self._gap_from < time < self._last:
+            self.count -= 1  # late, but there
+            return
+        if self._has_times and not self._count_gap(time) and time > self._last:
+            self._steps.append(time - self._last)
+        self._has_times, self._last = True, time
+
+    def end(self) -> None:
+        """No frame follows."""
+        if self._has_times:
+            self._count_gap(self._newest + min(self._steps))
+
+    def count_promised(self, frames: int) -> None:
+        """How many frames there should be, where times are only counted."""
+        self.count = max(self.count, frames - self._shown)
+
+    def _count_gap(self, time: float) -> bool:
+        usual, passed = min(self._steps), time - self._last
+        reach = _REACH * usual
+        if not _GAP * usual < passed < self._longest_s or not any(
+            self._last - reach <= damaged <= time + reach for damaged in self._damaged
+        ):
+            return False
+        self.count += round(passed / usual) - 1
+        self._gap_from = self._last
+        return True
+
+
 class _Clock:
     """The times of the frames as shown: from zero, strictly rising."""
 
-    def __init__(self, rate: float, container: str) -> None:
-        self._step = 1 / rate
-        self._jump = _JUMP_S if container in ("mpegts", "mpeg") else math.inf
+    def __init__(self, rate: float, longest_s: float = math.inf) -> None:
+        self._step, self._longest_s = 1 / rate, longest_s
         self._last = -self._step
         self._shift: float | None = None
+        self._gap_from = math.inf
 
     def next(self, time: float | None) -> float:
         """The time of a frame whose stream says `time`, None when it says nothing."""
@@ -368,9 +482,13 @@ class _Clock:
         if self._shift is None:
             self._shift = -time
         now = time + self._shift
-        # Not by a few frames, but by more: the stream's own clock was set.
-        if not due - _DISORDER_FRAMES * self._step < now < due + self._jump:
+        disorder_s = _DISORDER_FRAMES * self._step
+        if now > due + disorder_s:
+            self._gap_from = self._last
+        # Not by a few frames, nor into a gap that damage made, but by more: the stream's own clock was set.
+        if not min(due - disorder_s, self._gap_from) < now < due + self._longest_s:
             self._shift, now = due - time, due
+            self._gap_from = math.inf
         self._last = max(now, self._last + _LEAST_S)
         return self._last
 
@@ -394,6 +512,14 @@ def _open_file(path: Path) -> BinaryIO:
         ) from None
     except OSError as error:
         raise PictureError(f"{path}: cannot be read ({error.strerror}); {_EXPECTED}") from error
+
+
+def _ends_with_a_packet(tail: bytes) -> bool:
+    return any(
+        all(tail[len(tail) - marked - n * length] == 0x47 for n in range(_TS_IN_A_ROW))
+        for length, marked in _TS_PACKETS
+        if len(tail) >= _TS_IN_A_ROW * length
+    )
 
 
 def _decoder(stream: Any) -> str:

@@ -22,12 +22,12 @@ from appliance.media.stills import HEAD_BYTES, Still, is_animation, picture_form
 STDIN = Path("/dev/stdin")
 """What `-` on the command line stands for."""
 
-HIDDEN, OTHER, SPECIAL, SUBFOLDER, LOOP = (
+HIDDEN, OTHER, SPECIAL, SUBFOLDER, LINK = (
     "hidden",
     "neither a picture nor a video",
     "not a regular file",
     "sub-folder (--recursive reads it)",
-    "sub-folder that was read before",
+    "link to a folder",
 )
 """Why an entry of a folder is skipped."""
 
@@ -191,21 +191,19 @@ def skipped_words(skipped: Counter[str]) -> str:
 
 
 def _walk(folder: Path, recursive: bool, listing: Listing) -> Iterator[Path]:
-    """Every regular file below, in natural order; a folder that links lead to again is read once."""
+    """Every file below, in natural order. Links to folders may lead round in a circle, or to anywhere."""
     waiting = _entries(folder)[::-1]
-    seen = {_identity(folder)}
     while waiting:
         path = waiting.pop()
         if path.name.startswith("."):
             listing.skipped[HIDDEN] += 1
         elif not os.path.isdir(path):
             yield path
+        elif path.is_symlink():
+            listing.skipped[LINK] += 1
         elif not recursive:
             listing.skipped[SUBFOLDER] += 1
-        elif (identity := _identity(path)) in seen:
-            listing.skipped[LOOP] += 1
         else:
-            seen.add(identity)
             try:
                 waiting += _entries(path)[::-1]
             except PictureError as error:
@@ -217,11 +215,6 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
     except OSError as error:
         raise PictureError(f"{folder}: cannot be read ({error.strerror}); expected a folder") from error
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    found = folder.stat()
-    return found.st_dev, found.st_ino
 
 
 def _is_input(path: Path, listing: Listing) -> bool:

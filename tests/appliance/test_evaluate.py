@@ -180,12 +180,14 @@ def test_videos_and_other_files_in_a_set_are_told(crops: Path, demo_clip: Path) 
     (crops / "sad" / "anna" / "clip").write_bytes(demo_clip.read_bytes())
     (crops / "sad" / "notes.txt").write_text("words")
     (crops / "sad" / ".x.png").write_bytes(b"")
-    (crops / "sad" / "up").symlink_to(crops / "sad")
+    (crops / "sad" / "up").symlink_to(crops)  # what is in there is not sad
     result = evaluate(crops)
     assert result.returncode == 1
     (line,) = complaints(result)
     assert "sad/anna/clip: is a video; expected a picture" in line
-    assert "1 failed, 3 skipped (1 hidden, 1 neither a picture nor a video, 1 sub-folder" in result.stderr
+    assert (
+        "1 failed, 3 skipped (1 hidden, 1 neither a picture nor a video, 1 link to a folder)" in result.stderr
+    )
 
 
 def test_nothing_that_can_be_opened(tmp_path: Path) -> None:

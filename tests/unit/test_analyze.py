@@ -112,6 +112,17 @@ def test_a_video_is_a_sequence(reader: Reader, tmp_path: Path, demo_clip: Path) 
     assert {face["id"] for each in found.readings for face in each["faces"]} >= {1, 2}
 
 
+def test_a_hard_cut_between_two_frames_that_are_read_gives_a_new_number(
+    tmp_path: Path, reader: Reader, demo_clip: Path
+) -> None:
+    clip = Film(demo_clip)
+    images = [frame.image for frame, _ in zip(clip, range(24), strict=False)]
+    clip.close()
+    cut = [np.ascontiguousarray(image[:, (n // 12) * 640 :][:, :640]) for n, image in enumerate(images)]
+    done = Analyzed(reader, make_film(tmp_path / "cut.mp4", cut, options={"crf": "18"}), every=10)
+    assert [[face["id"] for face in found["faces"]] for found in done.readings] == [[1], [1], [2]]
+
+
 def test_a_video_cut_in_half_gives_its_frames_and_fails(
     reader: Reader, tmp_path: Path, demo_clip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -217,6 +217,13 @@ def test_pixels_become_square(tmp_path: Path, aspect: tuple[int, int], size: tup
         assert frame.image.shape == (size[1], size[0], 3)
 
 
+@pytest.mark.parametrize("name", ["vp9.mp4", "mjpeg.mov"])
+def test_pixels_become_square_where_only_the_container_says_their_shape(tmp_path: Path, name: str) -> None:
+    kind = KINDS[name.replace("mp4", "webm").replace("mov", "avi")]
+    path = film(tmp_path / name, moving(3), aspect=Fraction(4, 3), **kind)
+    assert [frame.image.shape for frame in read(path)[1]] == [(96, 213, 3)] * 3
+
+
 INTERLACED = {
     "a.mp4": {"options": {"x264-params": "tff=1", "flags": "+ildct+ilme"}},
     "a.mpg": {"codec": "mpeg2video", "kind": "vob", "options": {"flags": "+ildct+ilme", "field_order": "tt"}},
@@ -314,12 +321,12 @@ def test_a_rate_that_is_given_does_not_overrule_the_films_own_times(tmp_path: Pa
     ids=["late", "none", "one missing", "twice the same", "out of order", "set back", "set ahead"],
 )
 def test_times_always_rise(said: list[float | None], expected: list[float]) -> None:
-    clock = module._Clock(25, "mpegts")
+    clock = module._Clock(25, 10)
     assert [clock.next(time) for time in said] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_long_pause_in_a_file_is_no_clock_that_was_set() -> None:
-    clock = module._Clock(25, "matroska,webm")
+    clock = module._Clock(25)
     assert [clock.next(time) for time in (0.0, 60.0)] == [0, 60]
 
 
@@ -345,6 +352,12 @@ def test_a_broadcast_joined_in_the_middle_is_whole(tmp_path: Path, saved: Any, c
     assert 35 < len(frames) < 60 and frames[0].time_s == 0
     assert_like(frames[-1].image, moving(60)[-1])
     assert (opened.cut_short, opened.lost) == (False, 0)
+
+
+def test_a_broadcast_joined_within_a_packet_is_whole(tmp_path: Path, saved: Any) -> None:
+    data = film(tmp_path / "a.ts", moving(60), key_every=20).read_bytes()
+    opened, frames = read(saved("joined.ts", data[188 * 10 + 77 :]))
+    assert len(frames) > 30 and not opened.cut_short
 
 
 def test_of_two_streams_the_larger_is_shown(tmp_path: Path) -> None:
@@ -459,6 +472,64 @@ def test_damage_in_the_middle_is_counted_and_the_rest_is_read(
     assert f"{opened.lost} of 100 frames are lost to damage" in opened.remarks
     assert opened.complaints and opened.complaints[0] in opened.remarks
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "at"), [("a.ts", 0.3), ("a.ts", 0.5), ("a.mpg", 0.3), ("a.mpg", 0.5), ("divx.avi", 0.7)]
+)
+def test_frames_that_damage_leaves_out_in_silence_are_counted(
+    tmp_path: Path, saved: Any, name: str, at: float
+) -> None:
+    data = film(tmp_path / name, noisy(100), **{"key_every": 25, **KINDS[name]}).read_bytes()
+    opened, frames = read(saved(f"hole {name}", hole(data, at, 2000)))
+    assert 0 < len(frames) < 100
+    assert len(frames) + opened.lost == 100
+    assert (
+        f"{opened.lost} of 100 frames {'is' if opened.lost == 1 else 'are'} lost to damage" in opened.remarks
+    )
+    assert not opened.cut_short
+
+
+def test_a_film_that_damage_spoils_to_its_end_is_not_cut_short(tmp_path: Path, saved: Any) -> None:
+    kind = KINDS["hevc.mkv"]
+    data = bytearray(film(tmp_path / "a.mp4", noisy(COUNT), **kind).read_bytes())
+    with av.open(io.BytesIO(data)) as container:
+        second = list(container.demux(video=0))[1]
+    data[second.pos : second.pos + second.size] = bytes(second.size)  # all others refer to it
+    opened, frames = read(saved("hole.mp4", bytes(data)))
+    assert 0 < len(frames) < 10 and len(frames) + opened.lost == COUNT
+    assert not opened.cut_short
+
+
+def test_frames_that_come_late_after_damage_do_not_set_the_clock(tmp_path: Path, saved: Any) -> None:
+    data = film(tmp_path / "a.ts", noisy(100), key_every=25).read_bytes()
+    _, frames = read(saved("hole.ts", hole(data, 0.5, 2000)))
+    times = times_of(frames)
+    assert times[-1] == pytest.approx(99 / 25) and times == sorted(set(times))
+
+
+def test_a_varying_rate_is_no_loss(tmp_path: Path, saved: Any) -> None:
+    times = [number / 25 for number in range(50)] + [2 + number / 5 for number in range(50)]
+    data = bytearray(film(tmp_path / "a.mp4", noisy(100), times=times, key_every=25).read_bytes())
+    with av.open(io.BytesIO(data)) as container:
+        tenth = list(container.demux(video=0))[9]
+    data[tenth.pos + 30 : tenth.pos + tenth.size] = bytes(tenth.size - 30)
+    opened, frames = read(saved("bad.mp4", bytes(data)))
+    assert opened.complaints and len(frames) + opened.lost == 100
+
+
+def test_a_film_that_damage_ends_is_cut_short(tmp_path: Path, saved: Any) -> None:
+    data = film(tmp_path / "a.webm", noisy(COUNT), **KINDS["vp9.webm"]).read_bytes()
+    opened, frames = read(saved("hole.webm", hole(data, 0.5, len(data) // 8)))  # has no second cluster
+    assert 0 < len(frames) < COUNT
+    assert opened.cut_short and f"it ends after {len(frames)} frames" in opened.remarks
+
+
+@pytest.mark.parametrize("share", [0.3, 0.95])
+def test_a_stream_of_raw_pictures_cut_within_a_frame(tmp_path: Path, share: float) -> None:
+    path = film(tmp_path / "a.y4m", moving(COUNT), codec="wrapped_avframe", kind="yuv4mpegpipe")
+    opened, frames = read(cut(path, share))
+    assert 0 < len(frames) < COUNT and opened.cut_short
 
 
 def test_damage_at_the_end_is_no_cut(tmp_path: Path, saved: Any) -> None:

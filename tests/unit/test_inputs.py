@@ -17,7 +17,7 @@ from appliance.errors import PictureError
 from appliance.media import inputs
 from appliance.media.inputs import (
     HIDDEN,
-    LOOP,
+    LINK,
     OTHER,
     SPECIAL,
     SUBFOLDER,
@@ -114,14 +114,17 @@ def test_folders_below_are_read_when_asked_for(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.png", "z.png"]
 
 
-def test_links_that_lead_round_in_a_circle_end(tmp_path: Path) -> None:
-    made(tmp_path, "a/1.png")
+def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    made(tmp_path, "set/a/1.png", "other/2.png")
+    outside, tmp_path = tmp_path / "other", tmp_path / "set"
     (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "out").symlink_to(outside)
     (tmp_path / "self").symlink_to(tmp_path / "self")
     (tmp_path / "again.png").symlink_to(tmp_path / "a" / "1.png")
     found = list_folder(tmp_path, recursive=True)
     assert [str(path.relative_to(tmp_path)) for path in found.files] == ["a/1.png", "again.png", "self"]
-    assert found.skipped == Counter({LOOP: 1})
+    assert found.skipped == Counter({LINK: 2})
+    assert list_inputs([tmp_path / "out"]).files == [tmp_path / "out" / "2.png"], "but a given one is"
     with pytest.raises(PictureError, match="self: cannot be read"), opened(tmp_path / "self"):
         pass
 
