@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 
 import pytest
 
@@ -24,6 +24,9 @@ from appliance.web.site import Site
 from tests.doubles.records import ID, sitting
 from tests.doubles.sites import make_site, served
 from tests.machine import ROOT
+
+pytestmark = pytest.mark.timeout(600)
+"""A long day has 345,600 rows: a minute alone, many minutes beside other work."""
 
 HOURS, PEOPLE = 12, 8
 MOST_MB = 100
@@ -137,9 +140,9 @@ def test_a_session_with_thousands_of_numbers_has_a_page(tmp_path: Path) -> None:
     store = Store(fill(tmp_path, 3000, HOURS * 3600, 115))
     client = create_app(replace(make_site(), store=store)).test_client()
     client.environ_base["REMOTE_ADDR"] = "127.0.0.1"
-    began = monotonic()
+    began = process_time()
     page = client.get(f"/sessions/{ID}").get_data(as_text=True)
-    took = monotonic() - began
+    took = process_time() - began  # other work on the machine does not count
     print(f"the page took {took:.2f} s")
     assert took < 20  # 1 s on a desk; with every row read for every person it was minutes
     assert "Person 3000<" in page
