@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -100,7 +101,7 @@ class Replay:
     def open(self) -> None:
         """Begin at the first frame."""
         self._restart()
-        self._began, self._time_s = time.monotonic(), -self._step_s
+        self._began, self._time_s = -math.inf, -self._step_s  # the clock starts with the first frame
 
     def read(self, timeout: float) -> Frame:
         """The next frame, waiting for its time when played in real time."""
