@@ -81,6 +81,14 @@ def can_mount_image() -> bool:
     return can_mount() and Path("/dev/loop-control").exists() and shutil.which("mkfs.ext4") is not None
 
 
+def has_module(name: str) -> bool:
+    """Whether a module within a package can be found; the checkout's folder systemd/ passes for a package."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def can_mount() -> bool:
     """Whether file systems may be mounted here."""
     command = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
@@ -112,7 +120,7 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-gstreamer-for-this-python": lambda: not has_gstreamer(),
     "no-gcc": lambda: shutil.which("gcc") is None,
     "no-strace": lambda: not can_trace(),
-    "no-systemd-python": lambda: importlib.util.find_spec("systemd") is None,
+    "no-systemd-python": lambda: not has_module("systemd.journal"),
     "no-man": lambda: shutil.which("man") is None,
     "no-shared-data": lambda: shared_data() is None,
 }

@@ -96,20 +96,24 @@ def test_a_kernel_that_counts_nothing_denies_nothing(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel counts no waiting")
 def test_a_process_beside_others_on_one_processor_is_denied_it() -> None:
     processor = str(min(os.sched_getaffinity(0)))
-    spin = "import os, time\nos.sched_setaffinity(0, {" + processor + "})\nend = time.monotonic() + "
+    pinned = "import os, time\nos.sched_setaffinity(0, {" + processor + "})\n"
     rivals = [
-        subprocess.Popen([sys.executable, "-c", f"{spin} 5\nwhile time.monotonic() < end: pass"])
+        subprocess.Popen(
+            [sys.executable, "-c", f"{pinned}print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
+        )
         for _ in range(2)
     ]
     measure = (
-        f"from appliance.scheduling import Scheduling\n{spin} 2\nos.nice(19)\n"
-        "scheduling = Scheduling(); scheduling.denied()\n"
+        f"from appliance.scheduling import Scheduling\n{pinned}os.nice(19)\n"
+        "scheduling = Scheduling(); scheduling.denied(); end = time.monotonic() + 2\n"
         "while time.monotonic() < end: pass\nprint(scheduling.denied().process_s)"
     )
     try:
+        for rival in rivals:
+            assert rival.stdout and rival.stdout.readline()  # it runs, and goes on
         done = subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True)
     finally:
         for rival in rivals:
             rival.kill()
-            rival.wait()
+            rival.communicate()
     assert float(done.stdout) > 1.0, "of two seconds"
