@@ -98,9 +98,9 @@ class Pipeline:
             self._begin_take()
 
     def read_still(self, image: Image) -> Reading:
-        """Everybody in a picture that stands alone: all of it is searched, nothing is carried over.
+        """Everyone in a picture that stands alone: all of it is searched, nothing is carried over.
 
-        `max_people` does not count here: nobody waits for the next frame.
+        `max_people` does not apply: no next frame is waiting.
         """
         faces = sorted(self._search.find_all(image), key=lambda face: face.box.x)
         return self._alone(

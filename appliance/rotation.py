@@ -25,8 +25,7 @@ class Rotatable(BaseModel):
 
     rotate: Rotation = Field(
         0,
-        description="Turn the picture clockwise by so many degrees; `mirror` swaps left and right, before it"
-        " is turned.",
+        description="Degrees by which to turn the picture clockwise; `mirror` first swaps left and right.",
     )
 
 

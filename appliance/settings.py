@@ -62,8 +62,8 @@ class Vision(_Section):
         8,
         ge=1,
         le=32,
-        description="Of more faces than this in a video the largest are read; a newcomer needs twice the area"
-        " of somebody who is followed to take their place. A still picture has no limit.",
+        description="How many faces of a video are read, the largest first; a newcomer needs twice the area"
+        " of a face that is followed to take its place. Still pictures have no limit.",
     )
     smoothing_s: float = Field(
         0.8,

@@ -70,8 +70,8 @@ class Summary:
                 "labels": _shares(seen),
             }
         if not self._people:
-            nobody = dict.fromkeys(("id", "first_s", "last_s", "labels"))
-            yield {**common, **nobody, "frames": 0, "seen_s": 0.0}
+            empty = dict.fromkeys(("id", "first_s", "last_s", "labels"))
+            yield {**common, **empty, "frames": 0, "seen_s": 0.0}
 
     def _count(self, reading: Reading, seconds: float) -> None:
         for person in reading.people:

@@ -177,14 +177,14 @@ class Replay:
             return self._frames(film), film.rate, stack.pop_all().close
 
     def _frames(self, film: Film | Animation) -> Iterator[_Timed]:
-        """The frames of a film; a damaged one is played all the same, but that is told once."""
+        """The frames of a film; a damaged one still plays, with one warning."""
         for frame in film:
             yield frame.image, frame.time_s
         if film.remarks:
             self._tell(self.path, f"{film.name}: {film.remarks}")
 
     def _pictures(self, paths: list[Path]) -> Iterator[Image]:
-        """The pictures of a folder; a damaged one is left out, and told once."""
+        """The pictures of a folder; a damaged one is left out, with one warning."""
         for path in paths:
             try:
                 yield read_still_of(path).image

@@ -2,7 +2,7 @@
 
 Judged on tiny grey pictures. Two frames of one take are alike as wholes, perhaps shifted, or each part of the
 newer one is found near its place in the older one, whatever the light: so neither a lamp, nor a moving head
-or camera, nor somebody who walks through is a cut. How the limits were found is in
+or camera, nor a person who walks through is a cut. How the limits were found is in
 docs/decisions/0067-hard-cuts.md.
 """
 
@@ -21,7 +21,7 @@ _SIZE = 64, 48
 """Width and height of what is compared."""
 
 _BLOCK = 8
-"""Parts are squares of so many of its pixels, and are looked for within as many to each side."""
+"""Side of a part in its pixels, and how far to each side the part is looked for."""
 
 _ALIKE = 0.86
 """Correlation of two whole frames from which on they are one take; a lamp changes it little. The same for the

@@ -26,7 +26,7 @@ _PIXEL = 17.5
 """Pixels across a face at which its own pixels blur it as much as the measuring does (see `attainable`)."""
 
 _BACKLIT = 2.0
-"""A face is backlit where what is beside it is at least so many times as bright as its core."""
+"""A face is backlit where its surroundings are at least this many times as bright as its core."""
 
 _DIM = 50.0
 """The level of a backlit face's core below which nothing is known of its sharpness."""

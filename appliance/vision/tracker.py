@@ -82,7 +82,7 @@ class Tracker:
         ]
 
     def forget(self) -> None:
-        """Nobody is expected any more, as after a cut; the next newcomer has the next number."""
+        """Forget everyone, as after a cut; the next newcomer gets the next number."""
         self._tracks = []
 
     def reset(self) -> None:
