@@ -6,7 +6,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -115,17 +115,15 @@ class Film:
         self._packets_end = 0
         self._container = cast("Any", None)
         self._own_file = _open_file(source) if isinstance(source, Path) else None
-        try:
-            self._open(self._own_file or source)
-        except av.error.FFmpegError as error:
-            self.close()
-            raise PictureError(f"{self.name}: {self._why_not()}; {_EXPECTED}") from error
-        except OSError as error:
-            self.close()
-            raise PictureError(f"{self.name}: cannot be read ({error.strerror}); {_EXPECTED}") from error
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            try:
+                self._open(self._own_file or source)
+            except av.error.FFmpegError as error:
+                raise PictureError(f"{self.name}: {self._why_not()}; {_EXPECTED}") from error
+            except OSError as error:
+                raise PictureError(f"{self.name}: cannot be read ({error.strerror}); {_EXPECTED}") from error
+            undo.pop_all()
         self.has_times = self._container.format.name not in _WITHOUT_TIMES
         self.rate = fps if fps and not self.has_times else _rate(self._stream)
         longest_s = _JUMP_S if self._container.format.name in ("mpegts", "mpeg") else math.inf
