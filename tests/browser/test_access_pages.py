@@ -18,11 +18,15 @@ WIDTHS = (360, 768, 1280)
 OPTIONS = {"ignore_https_errors": True, "extra_http_headers": {"X-Forwarded-For": "192.0.2.7"}}
 """The certificate is the device's own; the header makes it a client of the network where there is none."""
 
-SPILLS = """() => [...document.querySelectorAll('body *')].filter((element) => {
-  const box = element.getBoundingClientRect();
-  const hides = element.closest('.visually-hidden, [hidden]');
-  return !hides && box.width > 0 && (box.right > innerWidth + 1 || box.left < -1);
-}).map((element) => `${element.tagName} ${element.className}`)"""
+SPILLS = """async () => {
+  if (document.readyState !== 'complete')  // the style sheets may still be missing
+    await new Promise((resolve) => addEventListener('load', resolve));
+  return [...document.querySelectorAll('body *')].filter((element) => {
+    const box = element.getBoundingClientRect();
+    const hides = element.closest('.visually-hidden, [hidden]');
+    return !hides && box.width > 0 && (box.right > innerWidth + 1 || box.left < -1);
+  }).map((element) => `${element.tagName} ${element.className}`);
+}"""
 
 OpenPage = Callable[..., Page]
 Shoot = Callable[..., None]

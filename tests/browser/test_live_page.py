@@ -49,14 +49,18 @@ BARS_MOVE = """(wanted) => {
 }"""
 
 # What sticks out of the window or out of its own box.
-SPILLS = """() => [...document.querySelectorAll('body *')].filter((element) => {
-  const box = element.getBoundingClientRect();
-  const hides = element.closest('.visually-hidden, .bar, .frame, svg, [hidden]');
-  const inline = getComputedStyle(element).display === 'inline';
-  const outside = box.right > innerWidth + 1 || box.left < -1;
-  const overfull = element.scrollWidth > element.clientWidth + 1;
-  return !hides && !inline && box.width > 0 && (outside || overfull);
-}).map((element) => `${element.tagName} ${element.id} ${element.className}`)"""
+SPILLS = """async () => {
+  if (document.readyState !== 'complete')  // the style sheets may still be missing
+    await new Promise((resolve) => addEventListener('load', resolve));
+  return [...document.querySelectorAll('body *')].filter((element) => {
+    const box = element.getBoundingClientRect();
+    const hides = element.closest('.visually-hidden, .bar, .frame, svg, [hidden]');
+    const inline = getComputedStyle(element).display === 'inline';
+    const outside = box.right > innerWidth + 1 || box.left < -1;
+    const overfull = element.scrollWidth > element.clientWidth + 1;
+    return !hides && !inline && box.width > 0 && (outside || overfull);
+  }).map((element) => `${element.tagName} ${element.id} ${element.className}`);
+}"""
 
 Shoot = Callable[..., None]
 OpenPage = Callable[..., Page]
