@@ -12,28 +12,28 @@ test: ## set up what the tests need, then check and run all of them
 	@./setup.sh test
 
 kills: ## kill a recording 200 times and look what is left (needs one ./setup.sh test before)
-	@KILLS=200 .venv/bin/python -m pytest -q tests/appliance/test_power_cut.py
+	@KILLS=200 .venv/bin/python -m pytest -q tests/e2e/daemon/test_power_cut.py
 
 damage: ## damage the records 300 times by chance, and start on each (needs one ./setup.sh test before)
-	@DAMAGES=300 .venv/bin/python -m pytest -q -k any_damage tests/unit/test_store_damage.py tests/appliance/test_damaged_records.py
+	@DAMAGES=300 .venv/bin/python -m pytest -q -k any_damage tests/unit/records/test_store_damage.py tests/e2e/daemon/test_damaged_records.py
 
 soak: ## two hours of viewers and sessions: memory, threads and descriptors must stay flat (ARGS="--seconds 600")
 	@.venv/bin/python -m tests.soak $(ARGS)
 
 watch: ## watch every write for ten minutes, live and recording: no picture may be among them
-	@WATCH_S=300 .venv/bin/python -m pytest -q tests/appliance/test_records.py -k picture
+	@WATCH_S=300 .venv/bin/python -m pytest -q tests/e2e/daemon/test_records.py -k picture
 
 system: ## the tests of whole devices alone (as root)
-	@.venv/bin/python -m pytest -q tests/system
+	@.venv/bin/python -m pytest -q tests/e2e/device
 
 system-vm: ## a whole system in a virtual machine: power cuts, a kernel camera, limits (root; an hour or more)
-	@SYSTEM_VM=1 .venv/bin/python -m pytest -q -s tests/system_vm
+	@SYSTEM_VM=1 .venv/bin/python -m pytest -q -s tests/e2e/vm
 
 system-arm64: ## the tests on the emulated processors of the boards, with both TFLite runtimes (as root)
-	@ARM64_SUITES="trixie bookworm" .venv/bin/python -m pytest -q tests/system/test_arm64.py
+	@ARM64_SUITES="trixie bookworm" .venv/bin/python -m pytest -q tests/e2e/device/test_arm64.py
 
 wear: ## boot a device and watch its card for five minutes, live and idle: nothing may be written (as root)
-	@WATCH_S=300 .venv/bin/python -m pytest -q --timeout 1200 tests/system/test_install.py -k 'bookworm and not mistake'
+	@WATCH_S=300 .venv/bin/python -m pytest -q --timeout 1200 tests/e2e/device/test_install.py -k 'bookworm and not mistake'
 
 run: ## set up and start the appliance
 	@./setup.sh run
@@ -45,7 +45,7 @@ release: ## make a signed release bundle in dist/ (needs one ./setup.sh test bef
 	@.venv/bin/python provisioning/release $(ARGS)
 
 man: ## write the manual page and the completions for bash, zsh and fish to provisioning/manual/
-	@.venv/bin/python provisioning/device/manual.py
+	@.venv/bin/python provisioning/device/bundle/manual.py
 lock: ## resolve the dependencies of pyproject.toml again: requirements/*.txt (ARGS=--upgrade: the newest versions)
 	@.venv/bin/python requirements/lock.py $(ARGS)
 

@@ -11,18 +11,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance import __version__, access_command, environment, journal, terminal
-from appliance.arguments import PROGRAM, USER, Parser
+from appliance import __version__
+from appliance.commands import access
+from appliance.commands.arguments import PROGRAM, USER, Parser
+from appliance.commands.records import add_commands as add_records_commands
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
-from appliance.files import check_writable
-from appliance.records_command import add_commands as add_records_commands
-from appliance.signals import stop_on_signals
+from appliance.system import logging as journal
+from appliance.system import native, terminal
+from appliance.system.files import check_writable
+from appliance.system.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from appliance.config import Config, Keeping
-    from appliance.layers import Request
+    from appliance.configuration.layers import Request
+    from appliance.configuration.load import Config, Keeping
+    from appliance.consent.terms import Terms
     from appliance.media.tally import Tally
-    from appliance.terms import Terms
 
 _FAULT = 1
 
@@ -31,8 +34,8 @@ _MOST_FPS = 10_000
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns 0 when done, 1 for a fault, 2 when the user must change something."""
-    environment.prepare()
-    has_output = environment.open_streams()
+    native.prepare()
+    has_output = native.open_streams()
     with terminal.escaped_output():
         return _main(arguments, has_output)
 
@@ -85,8 +88,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _analyze(options: argparse.Namespace) -> int:
     config = _load(options)
-    from appliance.analysis.command import Options, analyze
-    from appliance.build import make_reader
+    from appliance.commands.analyze.command import Options, analyze
+    from appliance.composition.appliance import make_reader
 
     names = ("crops", "every", "fps", "recursive", "jsonl", "csv", "summary")
     wanted = Options(**{name: getattr(options, name) for name in names})
@@ -96,7 +99,7 @@ def _analyze(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     config = _load(options)
-    from appliance.evaluation.command import Wanted, evaluate
+    from appliance.commands.evaluate.command import Wanted, evaluate
 
     names = ("path", "faces", "whole", "json", "html", "pictures")
     wanted = Wanted(**{name: getattr(options, name) for name in names})
@@ -111,11 +114,11 @@ def _end(tally: Tally) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     config = _load(options)
-    from appliance.build import check_lamps, choose_camera, make_camera
-    from appliance.build_session import make_terms
-    from appliance.build_web import check_certificate
-    from appliance.config import check_places
-    from appliance.report_models import model_lines
+    from appliance.commands.check_models import model_lines
+    from appliance.composition.appliance import check_lamps, choose_camera, make_camera
+    from appliance.composition.session import make_terms
+    from appliance.composition.web import check_certificate
+    from appliance.configuration.load import check_places
 
     check_places(config)
     models = model_lines(config)
@@ -146,7 +149,7 @@ def _used_for(terms: Terms) -> str:
 
 
 def _config(options: argparse.Namespace) -> int:
-    from appliance.report_config import lines
+    from appliance.commands.show_config import lines
 
     for line in lines(_load(options), changed=options.changed):
         print(line)
@@ -160,17 +163,17 @@ def _bench(options: argparse.Namespace) -> int:
         passed_on += ["--config", str(options.config)]
     with_state = [*passed_on, "--data-dir", str(config.state_dir)]
     if options.one:
-        from appliance.bench_engines import measure_one
+        from appliance.commands.bench.engines import measure_one
 
         print(json.dumps(measure_one(config, options.one)))
         return 0
-    from appliance import bench_report
-    from appliance.bench import bench
+    from appliance.commands.bench import report
+    from appliance.commands.bench.daemon import bench
 
     if options.engines:
-        return bench_report.engines(config, with_state)
+        return report.engines(config, with_state)
     if options.report:
-        return bench_report.report(config, seconds=options.seconds, arguments=with_state, passed_on=passed_on)
+        return report.report(config, seconds=options.seconds, arguments=with_state, passed_on=passed_on)
     return bench(config, seconds=options.seconds, arguments=passed_on)
 
 
@@ -181,25 +184,25 @@ def _abandon_output() -> None:
 
 
 def _load(options: argparse.Namespace) -> Config:
-    from appliance.config import load
+    from appliance.configuration.load import load
 
     return load(_request(options))
 
 
 def _keeping(options: argparse.Namespace) -> Keeping:
-    from appliance.config import load_keeping
+    from appliance.configuration.load import load_keeping
 
     return load_keeping(_request(options))
 
 
 def _state_dir(options: argparse.Namespace) -> Path:
-    from appliance.config import state_dir
+    from appliance.configuration.load import state_dir
 
     return state_dir(options.data_dir, os.environ)
 
 
 def _request(options: argparse.Namespace) -> Request:
-    from appliance.layers import Request
+    from appliance.configuration.layers import Request
 
     return Request(
         config=options.config,
@@ -262,7 +265,7 @@ def make_parser() -> Parser:
     bench.add_argument("--one", help=argparse.SUPPRESS)  # what a process of --engines is given
     bench.set_defaults(function=_bench)
 
-    access_command.add_commands(commands, _place(), _state_dir)
+    access.add_commands(commands, _place(), _state_dir)
     add_records_commands(commands, common, _keeping)
     return parser
 

@@ -9,18 +9,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from appliance.access.local_token import publish
-from appliance.access.reset import say_first_code
-from appliance.background import BackgroundWriter
-from appliance.build import make_appliance
-from appliance.config import Config
+from appliance.auth.local_token import publish
+from appliance.auth.reset import say_first_code
+from appliance.composition.appliance import make_appliance
+from appliance.configuration.load import Config
 from appliance.errors import WorkerStuck
-from appliance.notify import Notifier
-from appliance.scheduling import Scheduling
-from appliance.selfcheck import PATIENCE, SelfCheck, give_up
-from appliance.strain import Strain
-from appliance.web.listener import network_url
-from appliance.web.server import Server
+from appliance.hardware.throttling import Strain
+from appliance.system.background import BackgroundWriter
+from appliance.system.scheduling import Scheduling
+from appliance.system.sd_notify import Notifier
+from appliance.system.self_check import PATIENCE, SelfCheck, give_up
+from appliance.web.transport.listener import network_url
+from appliance.web.transport.server import Server
 from appliance.workers import Worker
 
 log = logging.getLogger("appliance.daemon")

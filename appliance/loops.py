@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from appliance.consent.session import Session
 from appliance.errors import CameraEnded, CameraLost, LampError, SlotClosed
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.pipeline import Pipeline
 from appliance.ports import Camera, CameraLamp, Sink
-from appliance.session import Session
 from appliance.values import Frame, Reading
 
 log = logging.getLogger("appliance.loops")

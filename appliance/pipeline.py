@@ -6,17 +6,17 @@ import time
 from dataclasses import dataclass, field
 
 from appliance.values import NOT_ANALYSED, Agreed, Box, Face, Frame, Image, Look, Person, Reading, Stamps
-from appliance.vision.agreed import Places
-from appliance.vision.choice import chosen
-from appliance.vision.cuts import CutDetector
-from appliance.vision.emotion import Classifier, both_ways
-from appliance.vision.movement import Mover
-from appliance.vision.pose import pose_of
-from appliance.vision.quality import Limits, unreadable
-from appliance.vision.search import Search
-from appliance.vision.smoothing import Smoother
-from appliance.vision.tracker import Tracker
-from appliance.vision.view import View, Views
+from appliance.vision.detection.search import Search
+from appliance.vision.detection.select_faces import chosen
+from appliance.vision.expression.classifier import Classifier, both_ways
+from appliance.vision.expression.quality import Limits, unreadable
+from appliance.vision.expression.smoothing import Smoother
+from appliance.vision.motion.frame_pair import View, Views
+from appliance.vision.motion.head_pose import pose_of
+from appliance.vision.motion.movement import Mover
+from appliance.vision.motion.scene_cuts import CutDetector
+from appliance.vision.tracking.consent_slots import Places
+from appliance.vision.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ FILMS = ("replay", "demo")
 """Cameras whose frames may be cut together: after a cut others may be in view."""
 
 ENGINES = {
-    "tflite": "appliance.engines.tflite:TFLite",
-    "coral": "appliance.engines.coral:Coral",
-    "tensorrt": "appliance.engines.tensorrt:TensorRT",
-    "replay": "appliance.engines.replay:Replay",
+    "tflite": "appliance.inference.engines.tflite:TFLite",
+    "coral": "appliance.inference.engines.coral:Coral",
+    "tensorrt": "appliance.inference.engines.tensorrt:TensorRT",
+    "replay": "appliance.inference.engines.replay:Replay",
 }
 SINKS = {
     "stream": "appliance.sinks.stream:Stream",
@@ -33,7 +33,7 @@ SINKS = {
 LAMPS = {
     "none": "appliance.sinks.lamps:NoLamps",
     "gpiozero": "appliance.sinks.lamps:GpioLamps",
-    "jetson": "appliance.sinks.jetson:JetsonLamps",
+    "jetson": "appliance.hardware.jetson_lamps:JetsonLamps",
 }
 # Groups of entry points, by kind; as in `interview_grader.cameras`.
 _GROUPS = {"camera": "cameras", "engine": "engines", "sink": "sinks", "lamps": "lamps"}

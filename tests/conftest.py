@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance import resources
-from appliance.access import passwords
+from appliance.auth import passwords
+from appliance.system import resources
 from tests import machine
 
 pytest_plugins = ["pytester", "tests.skipcheck"]
@@ -79,7 +79,7 @@ def shared_data() -> Path:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole devices first: they take longest, and two processes share the work file by file."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/system/"))
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/e2e/device/"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

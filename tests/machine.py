@@ -63,14 +63,14 @@ def can_trace() -> bool:
 
 def boots_nothing() -> bool:
     """Whether a whole device can not be booted in a container here."""
-    from tests.system.booted import lacking
+    from tests.e2e.device.booted import lacking
 
     return bool(lacking())
 
 
 def runs_no_arm64() -> bool:
     """Whether programs for arm64 can not be run here."""
-    from tests.system.arm64 import lacking
+    from tests.e2e.device.arm64 import lacking
 
     return bool(lacking())
 

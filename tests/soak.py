@@ -20,7 +20,7 @@ from pathlib import Path
 
 from websockets.exceptions import WebSocketException
 
-from tests.appliance.driver import Daemon, Stream, running
+from tests.e2e.daemon.driver import Daemon, Stream, running
 
 SESSION_S = 20.0
 SAMPLE_S = 30.0

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from appliance.cameras.rotation import Rotatable
 from appliance.errors import BackendMissing, CameraLost
 from appliance.ports import Presence
-from appliance.rotation import Rotatable
 from appliance.values import Frame, Image
 
 log = logging.getLogger("appliance.camera")

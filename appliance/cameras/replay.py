@@ -12,13 +12,13 @@ from typing import ClassVar
 
 from pydantic import BaseModel, Field, field_validator
 
+from appliance.cameras.rotation import Rotatable
 from appliance.errors import CameraEnded, CameraLost, ConfigError, PictureError
 from appliance.media.animation import Animation
 from appliance.media.film import Film
 from appliance.media.inputs import is_picture, list_folder, nothing_in, open_film, opened, read_still_of
 from appliance.ports import Presence
-from appliance.resources import demo_clip
-from appliance.rotation import Rotatable
+from appliance.system.resources import demo_clip
 from appliance.values import Frame, Image
 
 log = logging.getLogger("appliance.camera")

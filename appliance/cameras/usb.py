@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from pydantic import ConfigDict, Field
 
+from appliance.cameras.rotation import Rotatable
 from appliance.errors import CameraLost
 from appliance.ports import Presence
-from appliance.rotation import Rotatable
 from appliance.values import Frame
 
 log = logging.getLogger("appliance.camera")

@@ -20,8 +20,8 @@ import numpy as np
 from av.sidedata.sidedata import SideDataContainer
 from av.stream import Disposition
 
-from appliance.environment import MAX_PIXELS
 from appliance.errors import PictureError
+from appliance.system.native import MAX_PIXELS
 from appliance.values import Image
 
 DEMUXERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,dv,h264,hevc,ivf,yuv4mpegpipe"

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, ImageCms, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from PIL import Image as Pillow
 
-from appliance.environment import MAX_PIXELS
 from appliance.errors import PictureError
+from appliance.system.native import MAX_PIXELS
 from appliance.values import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "HEIF")

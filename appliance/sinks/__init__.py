@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from appliance.consent.session import Session
 from appliance.handoff import Slot
 from appliance.health import Health
-from appliance.session import Session
 from appliance.values import Picture
 from appliance.viewers import Viewers
 

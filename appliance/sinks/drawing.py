@@ -7,7 +7,7 @@ import textwrap
 import cv2
 import numpy as np
 
-from appliance.palette import bgr
+from appliance.colours import bgr
 from appliance.values import EMOTIONS, Image, Person
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX

@@ -11,11 +11,11 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.errors import ConfigError, LampError
-from appliance.faults import condition, lamp_state
-from appliance.gpio import Factory, load_gpiozero, make_factory
+from appliance.hardware.fault_codes import condition, lamp_state
+from appliance.hardware.gpio import Factory, load_gpiozero, make_factory
+from appliance.hardware.lamp_bank import Bank
 from appliance.ports import Lamps
 from appliance.sinks import Shared
-from appliance.sinks.bank import Bank
 from appliance.values import NOT_ANALYSED, LampState, Reading
 
 log = logging.getLogger("appliance.lamps")

@@ -6,8 +6,8 @@ import time
 from collections import Counter, defaultdict
 from typing import Any, Protocol
 
+from appliance.records import REASONS, Second, Store
 from appliance.sinks import Shared
-from appliance.store import REASONS, Second, Store
 from appliance.values import EMOTIONS, NOT_ANALYSED, Person, Reading
 
 LATE_S = 1.0

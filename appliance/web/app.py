@@ -16,24 +16,24 @@ from appliance.errors import (
     TooManyTries,
     TooManyViewers,
 )
-from appliance.web import (
+from appliance.web.api import openapi
+from appliance.web.pages import (
     about,
-    access,
-    aiming,
+    data_subject,
     history,
     live,
     login,
-    mine,
-    openapi,
-    policy,
-    sessions,
+    preview,
+    session,
     status,
     terms,
+    users,
 )
-from appliance.web.caller import caller
-from appliance.web.connection import MAX_BODY_BYTES
-from appliance.web.csrf import form_token
+from appliance.web.security import policy
+from appliance.web.security.caller import caller
+from appliance.web.security.csrf import form_token
 from appliance.web.site import KEY, Site
+from appliance.web.transport.connection import MAX_BODY_BYTES
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -66,7 +66,7 @@ def create_app(site: Site) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the seven names keep their order
     app.extensions[KEY] = site
-    for part in (about, access, aiming, history, live, login, mine, openapi, sessions, status, terms):
+    for part in (about, users, preview, history, live, login, data_subject, openapi, session, status, terms):
         app.register_blueprint(part.blueprint)
     app.before_request(policy.check_request)
     app.after_request(login.renew)

@@ -9,20 +9,20 @@ from typing import Any, cast
 
 from flask import current_app
 
-from appliance.access.gate import Gate
-from appliance.aiming import Aim
 from appliance.audit import AuditLog
+from appliance.auth.service import Gate
+from appliance.consent.notice import Notice
+from appliance.consent.preview import Aim
+from appliance.consent.session import Session
+from appliance.consent.terms import Terms
 from appliance.handoff import Slot
 from appliance.health import Health
-from appliance.metrics import Metrics
-from appliance.notice import Notice
-from appliance.session import Session
-from appliance.store import Store
-from appliance.terms import Terms
+from appliance.reading_json import SCHEMA, reading_json
+from appliance.records import Store
 from appliance.values import Picture, Reading
 from appliance.viewers import Seen, Viewers
-from appliance.web.exports import Exports
-from appliance.wire import SCHEMA, reading_json
+from appliance.web.metrics import Metrics
+from appliance.web.pages.exports import Exports
 
 KEY = "appliance.site"
 

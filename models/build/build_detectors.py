@@ -32,7 +32,7 @@ import scenes
 import tflite_graph as tg
 from enter_manifest import enter
 
-from appliance.vision.blazeface import letterbox
+from appliance.vision.detection.blazeface import letterbox
 
 BUILD = Path(__file__).resolve().parent
 SEED = 3

@@ -25,11 +25,11 @@ import natural
 import numpy as np
 import scenes
 
-from appliance.engines.tflite import TFLite
-from appliance.manifest import Manifest
+from appliance.inference.engines.tflite import TFLite
+from appliance.inference.manifest import Manifest
 from appliance.values import Face, Image
-from appliance.vision.blazeface import BlazeFace
-from appliance.vision.search import Search
+from appliance.vision.detection.blazeface import BlazeFace
+from appliance.vision.detection.search import Search
 
 MODELS = Path(__file__).resolve().parents[1]
 PAIRS = (("blazeface-short", "blazeface-short-int8"), ("blazeface-full", "blazeface-full-int8"))

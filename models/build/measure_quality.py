@@ -1,15 +1,16 @@
 """Measure from where on a face can no longer be read, and how sure a label must be to be claimed.
 
 Faces with known labels are made smaller, blurred, darker, brighter, flatter and turned, step by step. What
-the appliance measures of each (`appliance.vision.quality`, `appliance.vision.pose`) is set against how often
-its classifier is still right. The rule for every limit: where it is right only RULE times as often as on the
-same faces undisturbed, mean of both sets. Two thirds of each set choose, the last third only confirms.
+the appliance measures of each (`vision/expression/quality.py`, `vision/motion/head_pose.py`) is set against
+how often its classifier is still right. The rule for every limit: where it is right only RULE times as often
+as on the same faces undisturbed, mean of both sets. Two thirds of each set choose, the last third only
+confirms.
 
     .venv/bin/python models/build/measure_quality.py DATA
 
 DATA is a folder with emotion/fer_train_publictest.npz and emotion/photographs_dev_112.npz. Writes the curves
 to docs/images/quality-*.svg, the numbers to docs/quality.json and the tables into docs/quality.md; takes
-about ten minutes. The limits are the defaults of `[vision]` in appliance/settings.py: copy them there.
+about ten minutes. The limits are the defaults of `[vision]` in configuration/settings.py: copy them there.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from appliance.engines.tflite import TFLite  # noqa: E402
-from appliance.manifest import Manifest  # noqa: E402
+from appliance.inference.engines.tflite import TFLite  # noqa: E402
+from appliance.inference.manifest import Manifest  # noqa: E402
 from appliance.values import Face  # noqa: E402
-from appliance.vision import pose  # noqa: E402
-from appliance.vision.align import prepared, upright_crop  # noqa: E402
-from appliance.vision.blazeface import BlazeFace  # noqa: E402
-from appliance.vision.emotion import Classifier  # noqa: E402
-from appliance.vision.quality import attainable, measured  # noqa: E402
+from appliance.vision.detection.blazeface import BlazeFace  # noqa: E402
+from appliance.vision.expression.align import prepared, upright_crop  # noqa: E402
+from appliance.vision.expression.classifier import Classifier  # noqa: E402
+from appliance.vision.expression.quality import attainable, measured  # noqa: E402
+from appliance.vision.motion import head_pose  # noqa: E402
 
 RULE = 0.9
 SEED = 20
@@ -314,7 +315,7 @@ def _right(reader: Reader, crop: np.ndarray, label: int) -> bool:
 
 def _found_right(reader: Reader, picture: np.ndarray, label: int):
     face = reader.found(picture)
-    seen = pose.pose_of(face) if face else None
+    seen = head_pose.pose_of(face) if face else None
     if face is None or seen is None:
         return None
     return _right(reader, reader.cut(picture, face), label), seen
@@ -418,7 +419,9 @@ def refused(reader: Reader, sets: Sequence[Faces], limits: dict[str, float]) -> 
         rows = []
         for image, label in zip(faces.images, faces.labels, strict=True):
             crop, face = reader.crop(image), reader.found(in_picture(image, image.shape[0] / 1.3))
-            rows.append((measured(crop), pose.pose_of(face) if face else None, _right(reader, crop, label)))
+            rows.append(
+                (measured(crop), head_pose.pose_of(face) if face else None, _right(reader, crop, label))
+            )
         sharp = attainable(faces.images.shape[1] / 1.3)
         reasons = {
             "turned": [p is not None and _beyond(p, limits) for _, p, _ in rows],
@@ -488,7 +491,7 @@ def pose_of_landmarks(reader: Reader, folder: Path) -> dict | None:
         image = cv2.imread(str(path))
         camera = np.array([points[number] for number in CANONICAL]).T @ to_camera
         left, _, right = np.linalg.svd(camera, full_matrices=False)
-        by_hand = pose._angles(*(left @ right))
+        by_hand = head_pose._angles(*(left @ right))
         every = np.array(list(points.values()))
         middle, reach = every.mean(axis=0), int(1.2 * np.ptp(every, axis=0).max())
         padded = cv2.copyMakeBorder(image, *[2 * reach] * 4, cv2.BORDER_REPLICATE)
@@ -497,7 +500,7 @@ def pose_of_landmarks(reader: Reader, folder: Path) -> dict | None:
         if not faces:
             continue
         nearest = min(faces, key=lambda face: math.dist(face.box.center, (reach, reach)))
-        read = pose.pose_of(nearest)
+        read = head_pose.pose_of(nearest)
         if read:
             rows.append((*asdict(by_hand).values(), *asdict(read).values()))
     if not rows:

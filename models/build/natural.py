@@ -14,7 +14,7 @@ import numpy as np
 from scenes import Picture
 
 from appliance.values import Box, Image
-from appliance.vision import regions
+from appliance.vision.detection import regions
 
 SEED = 7
 NOISE = 2.5

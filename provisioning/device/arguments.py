@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from device.faults import USER
+from device.errors import USER
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,4 +1,4 @@
-"""Text for root's terminal: characters that would steer it are escaped, as `appliance/terminal.py` does.
+"""Text for root's terminal: characters that would steer it are escaped, as `system/terminal.py` does.
 
 A copy, because an installer or updater must not need the package that it replaces.
 """

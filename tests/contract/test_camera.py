@@ -28,15 +28,15 @@ from appliance.cameras import usb
 from appliance.errors import BackendMissing, CameraEnded, CameraLost, ConfigError
 from appliance.ports import Camera
 from appliance.values import Frame, Image
-from tests.doubles import gstreamer
-from tests.doubles.capture import Sockets, VideoCaptures, wants
-from tests.doubles.files import encoded
-from tests.doubles.films import film, moving
-from tests.doubles.scene import Scene
+from tests.fakes.files import encoded
+from tests.fakes.films import film, moving
+from tests.fakes.scene import Scene
+from tests.vendor_stubs import gstreamer
+from tests.vendor_stubs.capture import Sockets, VideoCaptures, wants
 
 TIMEOUT_S = 0.3
 SLACK_S = 2.0
-DOUBLES = Path(__file__).resolve().parents[1] / "doubles"
+DOUBLES = Path(__file__).resolve().parents[1] / "vendor_stubs"
 
 
 @dataclass
@@ -879,7 +879,7 @@ def test_usb_says_why_a_device_cannot_be_opened(
 
 def test_usb_that_streams_for_another_program_is_said(sockets: Sockets, shop: Workshop) -> None:
     shop.patch.setattr(usb, "_is_busy", lambda path: True)
-    shop.patch.setattr("tests.doubles.capture.SocketCapture.isOpened", lambda self: False)
+    shop.patch.setattr("tests.vendor_stubs.capture.SocketCapture.isOpened", lambda self: False)
     with pytest.raises(CameraLost, match=f"another program is using {FRONT}"):
         made("usb").open()
 

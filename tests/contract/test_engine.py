@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from appliance import registry
-from appliance.engines.coral import Coral, CoralSettings
-from appliance.engines.replay import record
-from appliance.engines.tflite import TFLite, TFLiteSettings, load_runtime
 from appliance.errors import BackendMissing, EngineError, ModelError
-from appliance.manifest import Manifest, check_tensors
+from appliance.inference.engines.coral import Coral, CoralSettings
+from appliance.inference.engines.replay import record
+from appliance.inference.engines.tflite import TFLite, TFLiteSettings, load_runtime
+from appliance.inference.manifest import Manifest, check_tensors
 from appliance.ports import Engine
-from appliance.resources import models_dir
+from appliance.system.resources import models_dir
 from appliance.values import Tensor, TensorSpec
-from appliance.vision.tensors import quantised
-from tests.doubles import edgetpu, gpu
-from tests.doubles.parts import in_threads
+from appliance.vision.expression.tensors import quantised
+from tests.fakes.parts import in_threads
+from tests.vendor_stubs import edgetpu, gpu
 
 MANIFEST = Manifest.load(models_dir())
 MODELS = [MANIFEST.detector(""), MANIFEST.classifier("")]

@@ -19,17 +19,17 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from appliance import registry
-from appliance.config import load
+from appliance.colours import PALETTE, plain, rgb
+from appliance.configuration.layers import Request
+from appliance.configuration.load import load
 from appliance.errors import BackendMissing, ConfigError, LampError
-from appliance.faults import FAULTS
-from appliance.layers import Request
-from appliance.palette import PALETTE, plain, rgb
-from appliance.sinks.bank import OFF_S, ON_S, PAUSE_S, blinks
+from appliance.hardware.fault_codes import FAULTS
+from appliance.hardware.lamp_bank import OFF_S, ON_S, PAUSE_S, blinks
 from appliance.values import LampState
-from tests.doubles.parts import WITHIN_S
+from tests.fakes.parts import WITHIN_S
 from tests.machine import ROOT
 
-DOUBLE = ROOT / "tests/doubles/jetson"
+DOUBLE = ROOT / "tests/vendor_stubs/jetson"
 ROLES = ("running", "camera", "fault", "red", "green", "blue")
 RUNNING = LampState(running=True, fault_blinks=0, colour=None)
 

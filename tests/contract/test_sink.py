@@ -16,20 +16,20 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from appliance import registry
+from appliance.colours import rgb
 from appliance.errors import BackendMissing, ConfigError, LampError
 from appliance.handoff import Slot
 from appliance.health import Health
-from appliance.palette import rgb
 from appliance.ports import Sink
+from appliance.records import Store
 from appliance.sinks import Shared
 from appliance.sinks.lamps import GpioLamps, GpioSettings, LampSink, NoLamps, NoSettings
 from appliance.sinks.recorder import Recorder
 from appliance.sinks.stream import Stream
-from appliance.store import Store
 from appliance.values import NOT_ANALYSED, Image, Look, Person, Picture, Reading
 from appliance.viewers import BARE, OVERLAY, Viewers
-from tests.doubles.agreements import make_session
-from tests.doubles.parts import face, frame, noise, person, reading, scores, watching
+from tests.fakes.agreements import make_session
+from tests.fakes.parts import face, frame, noise, person, reading, scores, watching
 
 HAPPY, SAD = scores(happy=1), scores(sad=1)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance import config, layers
-from appliance.config import load
+from appliance.configuration import layers
+from appliance.configuration import load as config
+from appliance.configuration.layers import Request
+from appliance.configuration.load import load
 from appliance.daemon import Daemon
-from appliance.layers import Request
 
 
 @pytest.fixture

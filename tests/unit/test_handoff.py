@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from appliance.errors import SlotClosed
 from appliance.handoff import Slot
-from tests.doubles.parts import WITHIN_S, in_threads
+from tests.fakes.parts import WITHIN_S, in_threads
 
 STEPS = st.lists(st.sampled_from(["put", "clear", "take a", "take b"]), max_size=40)
 

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.errors import WorkerStuck
 from appliance.health import FRESH_S, STARTING_S, Health, Rate
-from tests.doubles.parts import frame, in_threads, picture
+from tests.fakes.parts import frame, in_threads, picture
 
 
 class Clock:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from appliance.consent.session import Session
 from appliance.errors import CameraEnded, CameraLost, SlotClosed
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.loops import FROZEN_S, Capture, SinkLoop, Vision
-from appliance.session import Session
 from appliance.values import Agreed, Frame, Reading
-from tests.doubles.agreements import make_session, make_terms
-from tests.doubles.parts import (
+from tests.fakes.agreements import make_session, make_terms
+from tests.fakes.parts import (
     ScriptedCamera,
     ScriptedLamp,
     face,

@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.engines.tflite import TFLite
-from appliance.manifest import Manifest
+from appliance.inference.engines.tflite import TFLite
+from appliance.inference.manifest import Manifest
 from appliance.pipeline import NOT_AGREED, Doubt, Pipeline
 from appliance.values import EMOTIONS, NOT_ANALYSED, Agreed, Box, Frame, Image, Tensor
-from appliance.vision.blazeface import BlazeFace
-from appliance.vision.emotion import Classifier
-from appliance.vision.search import Search
-from appliance.vision.tracker import Tracker
-from tests.doubles.parts import picture
+from appliance.vision.detection.blazeface import BlazeFace
+from appliance.vision.detection.search import Search
+from appliance.vision.expression.classifier import Classifier
+from appliance.vision.tracking.tracker import Tracker
+from tests.fakes.parts import picture
 
 FRAMES = 30
 

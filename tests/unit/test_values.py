@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.values import EMOTIONS, Box, Frame, Scores
-from tests.doubles.parts import picture
+from tests.fakes.parts import picture
 
 # In sixteenths of a pixel, which floats hold exactly: no rounding stands between a property and its test.
 SIDES = st.integers(-1600, 80_000).map(lambda n: n / 16)

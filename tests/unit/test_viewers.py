@@ -6,7 +6,7 @@ import pytest
 
 from appliance.errors import TooManyViewers
 from appliance.viewers import BARE, OVERLAY, Viewers
-from tests.doubles.parts import in_threads, watching
+from tests.fakes.parts import in_threads, watching
 
 
 def test_nobody_watches_at_first() -> None:

@@ -12,7 +12,7 @@ import pytest
 from appliance.errors import SlotClosed, WorkerStuck
 from appliance.health import Health
 from appliance.workers import Worker
-from tests.doubles.parts import WITHIN_S
+from tests.fakes.parts import WITHIN_S
 
 
 class Team:

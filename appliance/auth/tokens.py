@@ -1,0 +1,119 @@
+"""Tokens for scripts: shown once, kept as hashes, each with a name and a role."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import secrets
+import threading
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from appliance.auth.files import PrivateFile
+from appliance.errors import AccessError, StoreError
+
+ROLES = ("viewer", "operator", "metrics")
+PREFIX = "ig_"  # so that a secret scanner knows one when it sees it
+SECRET_BYTES = 32
+MOST_TOKENS = 100
+USED_EVERY_S = 3600.0
+"""How exactly the date of the last use is known: a write for each request would wear the card out."""
+
+_log = logging.getLogger("appliance.access")
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+
+
+class Token(BaseModel):
+    """One token. Times are Unix seconds; `used` is at most an hour behind, 0 for never."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    digest: str
+    role: str
+    made: float
+    used: float = 0.0
+
+
+class _Book(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = 1
+    tokens: dict[str, Token] = {}
+
+
+class Tokens:
+    """The tokens of this device. Every method raises `StoreError` when the file cannot be read or written."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = PrivateFile(folder / "tokens.json", _Book)
+        self._lock = threading.Lock()
+        self._noted: dict[str, float] = {}
+
+    def all(self) -> dict[str, Token]:
+        """Every token by name."""
+        return dict(sorted(self._file.read().tokens.items()))
+
+    def create(self, name: str, role: str) -> str:
+        """A new token; this is the only time that anybody sees it."""
+        if not _NAME.fullmatch(name):
+            raise AccessError(
+                "expected 1 to 32 small letters, digits, dots, dashes, as in backup", key="name", value=name
+            )
+        if role not in ROLES:
+            raise AccessError(f"expected one of {', '.join(ROLES)}", key="role", value=role)
+        secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+        with self._file.changed() as book:
+            if name in book.tokens:
+                raise AccessError(
+                    "there is such a token already; revoke it first or choose another name",
+                    key="name",
+                    value=name,
+                )
+            if len(book.tokens) >= MOST_TOKENS:
+                raise AccessError(f"{MOST_TOKENS} tokens are the limit; revoke one first")
+            book.tokens[name] = Token(digest=digest_of(secret), role=role, made=time.time())
+        return secret
+
+    def revoke(self, name: str) -> None:
+        """The token is void from now on; raises `AccessError` if there is none of that name."""
+        with self._file.changed() as book:
+            if book.tokens.pop(name, None) is None:
+                known = ", ".join(sorted(book.tokens)) or "none"
+                raise AccessError(f"there is no such token; known: {known}", key="name", value=name)
+
+    def find(self, secret: str) -> tuple[str, str] | None:
+        """Name and role of a token that was shown, None for any other text."""
+        # 256 random bits behind a hash: how long the search takes tells nothing of use.
+        digest = digest_of(secret)
+        for name, token in self._file.read().tokens.items():
+            if token.digest == digest:
+                self._note_use(name, token.used)
+                return name, token.role
+        return None
+
+    def role_of(self, name: str, digest: str) -> str:
+        """The role of a token by name and digest, empty when it was revoked, though another took its name."""
+        token = self._file.read().tokens.get(name)
+        return token.role if token and token.digest == digest else ""
+
+    def _note_use(self, name: str, used: float) -> None:
+        now = time.time()
+        with self._lock:
+            if abs(now - max(used, self._noted.get(name, 0.0))) < USED_EVERY_S:
+                return
+            self._noted[name] = now
+        try:
+            with self._file.changed() as book:
+                if name in book.tokens:
+                    book.tokens[name].used = now
+        except StoreError as error:  # a full disk is no reason to refuse a token
+            _log.warning("the last use of token %s was not noted: %s", name, error)
+
+
+def digest_of(secret: str) -> str:
+    """By which a token is known without being kept: its SHA-256, hexadecimal."""
+    return hashlib.sha256(secret.encode()).hexdigest()

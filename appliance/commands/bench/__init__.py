@@ -1,0 +1,1 @@
+"""`bench`: what the parts and the engines cost on this board."""

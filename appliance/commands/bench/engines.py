@@ -1,0 +1,167 @@
+"""`bench --engines`: every engine that is there, measured and held against the CPU's answers; the ranking.
+
+Each is measured in a process of its own, so that one that hangs or crashes takes nothing else with it.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from appliance import registry
+from appliance.composition.appliance import make_reader
+from appliance.composition.engine import CPU, Chosen, Engines, fitted, models_in_use
+from appliance.composition.engine_inventory import what_is_there
+from appliance.configuration.load import Config
+from appliance.errors import ApplianceError, ConfigError
+from appliance.hardware import board
+from appliance.inference.manifest import Manifest
+from appliance.inference.parity import Face, difference, faces_of
+from appliance.inference.ranking import Measured, Ranking
+from appliance.media.film import Film
+from appliance.ports import Engine
+from appliance.system.native import as_owner, itself
+from appliance.system.resources import demo_clip, models_dir
+
+_WARM_UP, _RUNS = 5, 40
+_EVERY = 15
+_LIMIT_S = 300.0
+_BUILD_LIMIT_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An engine that may be there, its models, and what it is given beside the configuration."""
+
+    name: str
+    backend: str
+    float_models: bool
+    settings: dict[str, str]
+
+
+CANDIDATES = (
+    Candidate("cpu-int8", CPU, False, {}),
+    Candidate("cpu-float", CPU, True, {}),
+    Candidate("coral", "coral", False, {}),
+    Candidate("tensorrt-fp16", "tensorrt", True, {"precision": "fp16"}),
+    Candidate("tensorrt-int8", "tensorrt", True, {"precision": "int8"}),
+)
+"""The first is the reference: what runs where nothing else does."""
+
+
+def rank(config: Config, arguments: Sequence[str]) -> Ranking:
+    """Measure every engine; `arguments` are passed on to the processes that measure."""
+    found = [_measure(each, arguments) for each in _candidates(config)]
+    reference = found[0][1]
+    if isinstance(reference, str):
+        raise ApplianceError(f"the CPU itself cannot be measured: {reference}; see: interview-grader check")
+    measured = tuple(_judged(each, result, reference) for each, result in found)
+    return Ranking(
+        board.name(), time.strftime("%Y-%m-%d"), models_in_use(config), measured, what_is_there(config)
+    )
+
+
+def rank_and_keep(config: Config, arguments: Sequence[str]) -> Ranking:
+    """As `rank`; from then on `auto` goes by it."""
+    ranking = rank(config, arguments)
+    with as_owner(config.state_dir):
+        ranking.save(config.state_dir)
+    return ranking
+
+
+def measure_one(config: Config, name: str) -> dict[str, Any]:
+    """What a candidate's process finds: milliseconds by role, and the faces in pictures of the demo clip."""
+    candidate = next((each for each in CANDIDATES if each.name == name), None)
+    if candidate is None:
+        known = ", ".join(each.name for each in CANDIDATES)
+        raise ConfigError(f"no such engine; known: {known}", key="--one", value=name)
+    choice = fitted(config, candidate.backend, candidate.settings)
+    opener = Engines(Chosen(choice, candidate.float_models), bare=True)
+    reader = make_reader(config, opener=opener)
+    faces = [faces_of(reader.pipeline.read_still(image)) for image in _pictures()]
+    spent = {role: _milliseconds(engine) for role, engine in reader.engines.items()}
+    described = reader.described()
+    reader.pipeline.close()
+    return {"ms": spent, "faces": faces, "described": described}
+
+
+def engines_table(ranking: Ranking) -> Iterator[str]:
+    """The ranking as Markdown."""
+    yield "| engine | one look, ms | agrees with the CPU | |"
+    yield "|---|---|---|---|"
+    for each in ranking.engines:
+        ms = "not measured" if each.ms is None else f"{each.ms:.2f}"
+        agrees = "" if each.ms is None else "yes" if each.agrees else "no"
+        name = f"**{each.name}**" if each is ranking.best else each.name
+        yield f"| {name} | {ms} | {agrees} | {each.note} |"
+
+
+def _candidates(config: Config) -> Iterator[Candidate]:
+    manifest, vision = Manifest.load(models_dir(config.vision.models)), config.vision
+    model = manifest.detector(vision.detector)
+    for each in CANDIDATES:
+        if each.backend in registry.ENGINES and not (each.float_models and not model.original):
+            yield each
+
+
+def _measure(candidate: Candidate, arguments: Sequence[str]) -> tuple[Candidate, dict[str, Any] | str]:
+    command = itself("appliance", "bench", "--one", candidate.name, *arguments)
+    builds = hasattr(registry.load("engine", candidate.backend), "build")
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_BUILD_LIMIT_S if builds else _LIMIT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        return candidate, f"hung: no answer within {error.timeout:g} s"
+    if done.returncode == 0:
+        return candidate, dict(json.loads(done.stdout))
+    said = done.stderr.strip().splitlines()
+    how = f"died of signal {-done.returncode}" if done.returncode < 0 else f"ended with {done.returncode}"
+    return candidate, said[-1].removeprefix("interview-grader: ") if said else how
+
+
+def _judged(candidate: Candidate, result: dict[str, Any] | str, reference: dict[str, Any]) -> Measured:
+    def measured(ms: float | None, agrees: bool, note: str) -> Measured:
+        return Measured(
+            candidate.name, candidate.backend, candidate.float_models, candidate.settings, ms, agrees, note
+        )
+
+    if isinstance(result, str):
+        return measured(None, False, result)
+    wanted: list[list[Face]] = reference["faces"]
+    apart = difference(wanted, result["faces"])
+    note = str(result["described"]["detector"]) + ("" if result is reference else f"; {apart}")
+    return measured(round(sum(result["ms"].values()), 3), apart.is_small, note)
+
+
+def _milliseconds(engine: Engine) -> float:
+    tensor = np.zeros(engine.inputs[0].shape, engine.inputs[0].dtype)
+    times = []
+    for number in range(_WARM_UP + _RUNS):
+        began = time.perf_counter()
+        engine.run(tensor)
+        if number >= _WARM_UP:
+            times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times)
+
+
+def _pictures() -> Iterator[Any]:
+    film = Film(demo_clip())
+    try:
+        for number, frame in enumerate(film):
+            if number % _EVERY == 0:
+                yield frame.image
+    finally:
+        film.close()

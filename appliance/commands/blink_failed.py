@@ -1,0 +1,35 @@
+"""Blinks that the appliance does not run: `python -m appliance.commands.blink_failed`.
+
+The service manager starts this when it gives the service up, and ends it before the next start, which needs
+the pins: systemd/interview-grader-gave-up.service.
+"""
+
+from __future__ import annotations
+
+import sys
+from threading import Event
+
+from appliance.commands.lamps_off import with_lamps
+from appliance.hardware.fault_codes import GAVE_UP
+from appliance.ports import Lamps
+from appliance.system.signals import stop_on_signals
+from appliance.system.terminal import escaped_output
+from appliance.values import LampState
+
+
+def main() -> int:
+    """Blink until told to stop; without lamps, or with a mistake in their settings, nothing."""
+    with stop_on_signals() as stop:
+        otherwise = "the fault lamp cannot blink that the appliance does not run"
+        return with_lamps(lambda lamps: _blink(lamps, stop), otherwise)
+
+
+def _blink(lamps: Lamps, stop: Event) -> None:
+    if lamps.present:
+        lamps.show(LampState(running=False, fault_blinks=GAVE_UP.blinks, colour=None))
+        stop.wait()
+
+
+if __name__ == "__main__":
+    with escaped_output():
+        sys.exit(main())

@@ -1,0 +1,221 @@
+"""What fits and what does not of the models in use: manifest, files, tensors, and a trial of each.
+
+All faults are found at once: whoever brings a model mends them in one go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from appliance.commands.smoke_test import try_classifier, try_detector
+from appliance.composition.engine import make_engines
+from appliance.configuration.load import Config
+from appliance.errors import ApplianceError, ConfigError, ConfigErrors, EngineError, ModelError
+from appliance.inference.manifest import ClassifierModel, DetectorModel, Manifest, Tensor
+from appliance.media.film import Film
+from appliance.system import toml
+from appliance.system.resources import demo_clip, models_dir
+from appliance.values import Face, Image, TensorSpec
+
+_KINDS: dict[str, type[DetectorModel] | type[ClassifierModel]] = {
+    "detector": DetectorModel,
+    "classifier": ClassifierModel,
+}
+_USES = {"detector": "detector", "verifier": "detector", "classifier": "classifier"}
+"""What models are used for, and the role that such a model has in the manifest."""
+_ROLES_INSIDE = {(2, role) for role in _KINDS}
+_REMEDIES = {"extra_forbidden": "correct its spelling or take it out", "missing": "add it"}
+
+
+def model_lines(config: Config) -> list[str]:
+    """Lines about each model in use.
+
+    Raises the fault when there is one, and `ConfigErrors` with a line for each when there are several.
+    """
+    check = _Check(config)
+    lines = [line for use in _USES for line in check.lines(use)]
+    if check.why:
+        lines.append(f"{'engine':<10} {check.why}")
+    faults = {str(fault): fault for fault in check.faults}  # a missing runtime is a fault of both models
+    if len(faults) == 1:
+        raise check.faults[0]
+    if faults:
+        raise ConfigErrors([ConfigError(text) for text in faults])
+    return lines
+
+
+class _Check:
+    """One look at a folder of models. What is not right is collected in `faults`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config, self._engines = config, make_engines(config)
+        self._folder = models_dir(config.vision.models)
+        self._file = self._folder / "manifest.toml"
+        self._faces: list[Face] = []
+        self._frame = _demo_frame()
+        self.faults: list[ApplianceError] = []
+        try:
+            self._document = toml.read(self._file)
+        except ConfigError as error:
+            raise ModelError(str(error)) from error
+        try:
+            Manifest.load(self._folder)
+        except ModelError as error:
+            self.faults += _one_by_one(self._file, error)
+
+    @property
+    def why(self) -> str:
+        """Why this engine runs; empty where the owner named it."""
+        return self._engines.chosen.why
+
+    def lines(self, use: str) -> list[str]:
+        """What is right about the model used for something; goes as far as the faults let it."""
+        role = _USES[use]
+        if use == "verifier" and not self._named(use):
+            return []  # the detector verifies
+        try:
+            name, table = self._chosen(use)
+            path = self._verified(name, table)
+            engine = self._engines.open(path)
+        except ApplianceError as error:
+            if error.args:  # without any it was said when the manifest was read
+                self.faults.append(error)
+            return []
+        try:
+            faults = list(_tensor_faults(str(path), table, engine.inputs, engine.outputs))
+            self.faults += faults
+            model = _valid(role, table)
+            if faults or model is None:
+                return []
+            return [
+                f"{use:<10} {name}: {path.name}, {engine.description}",
+                f"  digest   sha256 {model.sha256[:12]}… as the manifest says",
+                f"  tensors  {_specs(engine.inputs)} -> {_specs(engine.outputs)}, as the manifest says",
+                *([f"  classes  {', '.join(model.classes)}"] if isinstance(model, ClassifierModel) else []),
+                f"  trial    {self._trial(name, model, engine)}",
+            ]
+        except (ModelError, EngineError) as error:
+            self.faults.append(ModelError(str(error)))
+            return []
+        finally:
+            engine.close()
+
+    def _trial(self, name: str, model: DetectorModel | ClassifierModel, engine: Any) -> str:
+        if isinstance(model, DetectorModel):
+            self._faces, words = try_detector(name, model, engine, self._frame)
+            return words
+        return try_classifier(name, model, engine, self._frame, self._faces)
+
+    def _named(self, use: str) -> object:
+        return getattr(self._config.vision, use) or _table(self._document.get("defaults")).get(use)
+
+    def _chosen(self, use: str) -> tuple[str, dict[str, Any]]:
+        models, role, name = _table(self._document.get("models")), _USES[use], self._named(use)
+        if not isinstance(name, str):
+            raise ModelError
+        table = _table(models.get(name))
+        if self._engines.chosen.float_models and isinstance(table.get("original"), str):
+            name = str(table["original"])
+            table = _table(models.get(name))
+        if table.get("role") != role:
+            known = ", ".join(sorted(key for key, each in models.items() if _table(each).get("role") == role))
+            raise ModelError(f"{self._file}: no {role} {name!r}; there is: {known or 'none'}")
+        return name, table
+
+    def _verified(self, name: str, table: dict[str, Any]) -> Path:
+        """The path of a model's file. One with another digest is not opened: it is not the file meant."""
+        if not (isinstance(table.get("file"), str) and isinstance(table.get("sha256"), str)):
+            raise ModelError
+        path: Path = self._folder / table["file"]
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise ModelError(
+                f"{path}: cannot be read ({error.strerror}): expected the file of {name}; restore it"
+            ) from error
+        if digest != table["sha256"]:
+            raise ModelError(
+                f"{path}: sha256 {digest}: expected {table['sha256'][:12]}… as the manifest says; if it was"
+                " cut short or exchanged restore it, if it is a new model write its digest into the manifest"
+            )
+        return path
+
+
+def _demo_frame() -> Image:
+    film = Film(demo_clip())
+    try:
+        return next(iter(film)).image
+    finally:
+        film.close()
+
+
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _valid(role: str, table: dict[str, Any]) -> DetectorModel | ClassifierModel | None:
+    try:
+        return _KINDS[role].model_validate(table)
+    except ValidationError:
+        return None  # said when the manifest was read
+
+
+def _one_by_one(file: Path, error: ModelError) -> Iterator[ApplianceError]:
+    """A manifest's faults, each as an error of its own."""
+    if not isinstance(error.__cause__, ValidationError):
+        yield error
+        return
+    for fault in error.__cause__.errors():
+        # Behind a model's name stands its role once more, which is not in the file.
+        place = [str(part) for index, part in enumerate(fault["loc"]) if (index, part) not in _ROLES_INSIDE]
+        value, message = fault["input"], fault["msg"].removeprefix("Value error, ")
+        shown = "" if isinstance(value, (dict, list, tuple)) else f" = {value!r}"
+        remedy = _REMEDIES.get(fault["type"], "correct it")
+        yield ModelError(f"{file}: {'.'.join(place) or 'manifest'}{shown}: {message}; {remedy}")
+
+
+def _tensor_faults(
+    file: str, table: dict[str, Any], inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]
+) -> Iterator[ModelError]:
+    """What differs between the tensors of a file and those of its manifest, also of one with other faults."""
+    for key, found in (("inputs", inputs), ("outputs", outputs)):
+        try:
+            listed = TypeAdapter(tuple[Tensor, ...]).validate_python(table.get(key))
+        except ValidationError:
+            continue  # said when the manifest was read
+        wanted = [tensor.spec() for tensor in listed]
+        given, kind = {spec.name: spec for spec in found}, key[:-1]
+        for spec in wanted:
+            if spec.name not in given:
+                yield ModelError(
+                    f"{file}: {kind} {spec.name!r} is not in it: expected one of {', '.join(given)};"
+                    " correct the name in the manifest"
+                )
+            elif _comparable(spec) != _comparable(given[spec.name]):
+                yield ModelError(
+                    f"{file}: {kind} {_specs([given[spec.name]])}: expected {_specs([spec])} as the manifest"
+                    " says; correct the manifest or take the model that belongs to it"
+                )
+        for name in given.keys() - {spec.name for spec in wanted}:
+            yield ModelError(
+                f"{file}: {kind} {_specs([given[name]])} is not in the manifest: expected"
+                f" {_specs(wanted) or 'none'}; add it or take the model that belongs to it"
+            )
+
+
+def _comparable(spec: TensorSpec) -> tuple[object, ...]:
+    # Scales are float32 in the file: compare them as such, not digit by digit.
+    return spec.shape, spec.dtype, f"{spec.scale:.6g}", spec.zero_point
+
+
+def _specs(specs: Iterable[TensorSpec]) -> str:
+    return ", ".join(
+        f"{spec.name} {spec.dtype}{list(spec.shape)}"
+        + (f" scale {spec.scale:.6g} zero point {spec.zero_point}" if spec.scale else "")
+        for spec in specs
+    )

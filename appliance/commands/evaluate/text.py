@@ -1,0 +1,155 @@
+"""The report as aligned text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from appliance.commands.evaluate.figures import Estimate, Figures, Rate, Step
+from appliance.commands.evaluate.matching import WidthRange
+from appliance.commands.evaluate.report import Coverage, ExpressionReport, FaceReport, Report
+from appliance.values import EMOTIONS
+
+MODES = {
+    "crops": "expressions in pictures of one face already cut out",
+    "whole": "expressions of the largest face found in each picture",
+}
+
+SAME_PEOPLE = (
+    "The intervals take every picture for itself. Pictures of the same person are alike: the truth is wider."
+)
+
+_MOST_LINES = 20
+
+
+def as_text(report: Report) -> str:
+    """Lines to read, ended by a line break."""
+    lines = _faces(report) if isinstance(report, FaceReport) else _expressions(report)
+    return "\n".join(lines) + "\n"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure, or a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def spread(figure: Rate | Estimate, digits: int = 3) -> str:
+    """A figure with its interval."""
+    if figure.value is None:
+        return "-"
+    return f"{figure.value:.{digits}f} ({number(figure.low, digits)} to {number(figure.high, digits)})"
+
+
+def width_name(each: WidthRange) -> str:
+    """A range of face widths in percent of the picture's."""
+    if each.high is None:
+        return f"{100 * each.low:.0f} % and more"
+    if each.low == 0:
+        return f"under {100 * each.high:.0f} %"
+    return f"{100 * each.low:.0f} to {100 * each.high:.0f} %"
+
+
+def coverage_words(pictures: Coverage) -> str:
+    """What became of the pictures, in words."""
+    words = [f"{pictures.given} given", f"{pictures.read} read"]
+    if pictures.not_read:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in pictures.not_read.items())
+        words.append(f"{sum(pictures.not_read.values())} without a readable face ({reasons})")
+    words.append(f"{pictures.failed} could not be opened")
+    if pictures.repeated:
+        words.append(f"{pictures.repeated} named again, counted once")
+    return ", ".join(words)
+
+
+def _head(report: Report, title: str) -> Iterator[str]:
+    yield f"{title}: {report.origin.source}"
+    for role, model in report.origin.models.items():
+        yield f"{role:<11} {model}"
+    yield f"{'pictures':<11} {coverage_words(report.pictures)}"
+
+
+def _expressions(report: ExpressionReport) -> Iterator[str]:
+    figures = report.figures
+    yield from _head(report, MODES[report.mode])
+    hits = f"{figures.accuracy.hits} of {figures.accuracy.of}"
+    yield f"{'accuracy':<11} {spread(figures.accuracy)}, {hits}"
+    yield f"{'macro-F1':<11} {spread(figures.macro_f1)}, over {figures.macro_classes} classes with pictures"
+    yield f"{'calibration':<11} expected error {number(figures.calibration_error)}"
+    yield ""
+    yield "In brackets: 95 % intervals, Wilson's for shares, bootstrap for F1."
+    yield SAME_PEOPLE
+    yield ""
+    yield f"{'class':<11} pictures  {'recall':<20}  {'precision':<20}  F1"
+    for each in figures.classes:
+        columns = f"{spread(each.recall, 2):<20}  {spread(each.precision, 2):<20}  {spread(each.f1, 2)}"
+        yield f"{each.name:<11} {each.pictures:>8}  {columns}"
+    yield ""
+    yield from _confusion(figures)
+    yield ""
+    yield from _calibration(figures)
+    yield ""
+    yield from _coverage(figures)
+    if report.mistakes:
+        yield ""
+        yield "most confident mistakes"
+        for wrong in report.mistakes:
+            yield f"  {wrong.score:.2f} {wrong.said:<10} is {wrong.label:<10} {wrong.picture}"
+
+
+def _confusion(figures: Figures) -> Iterator[str]:
+    yield "confusion: row what it is, column what the model says"
+    yield " " * 11 + "".join(f"{name[:9]:>10}" for name in EMOTIONS)
+    for name, row in zip(EMOTIONS, figures.confusion, strict=True):
+        yield f"{name:<11}" + "".join(f"{count:>10}" for count in row)
+
+
+def _calibration(figures: Figures) -> Iterator[str]:
+    yield "calibration: of pictures with this top score, how many are right"
+    yield "score         pictures  mean score  right"
+    for each in figures.calibration:
+        if each.accuracy.of:
+            place = f"{each.low:.1f} to {each.high:.1f}"
+            yield f"{place:<12}  {each.accuracy.of:>8}  {number(each.score):>10}  {spread(each.accuracy, 2)}"
+
+
+def _coverage(figures: Figures) -> Iterator[str]:
+    yield "coverage: what a threshold on the top score keeps, and how many of those are right"
+    yield "threshold    kept  right"
+    for each in _with_unsure(figures):
+        mark = "  <- vision.unsure_below" if each is figures.at_unsure else ""
+        yield f"{each.threshold:>9.2f}  {number(each.kept.value, 2):>6}  {spread(each.accuracy, 2)}{mark}"
+
+
+def _with_unsure(figures: Figures) -> Sequence[Step]:
+    others = [step for step in figures.coverage if step.threshold != figures.at_unsure.threshold]
+    return sorted([*others, figures.at_unsure], key=lambda step: step.threshold)
+
+
+def _faces(report: FaceReport) -> Iterator[str]:
+    figures = report.figures
+    yield from _head(report, "faces in marked pictures")
+    recall = figures.recall
+    yield f"{'recall':<11} {spread(recall)}, {recall.hits} of {recall.of} marked faces"
+    yield (
+        f"{'false boxes':<11} {number(figures.false_per_picture)} a picture: {figures.false_boxes} of"
+        f" {figures.found_boxes} boxes, in {figures.pictures_with_false_boxes} pictures"
+    )
+    yield ""
+    yield f"Rule: {figures.rule}."
+    yield f"In brackets: 95 % Wilson intervals. {SAME_PEOPLE}"
+    yield ""
+    yield "face width, of the picture's  faces  recall"
+    for each in figures.widths:
+        yield f"{width_name(each):<28}  {each.recall.of:>5}  {spread(each.recall, 2)}"
+    if len(figures.kinds) > 1:
+        yield ""
+        yield "kind                          faces  recall"
+        for kind, found in figures.kinds.items():
+            yield f"{kind[:28]:<28}  {found.of:>5}  {spread(found, 2)}"
+    if figures.misses:
+        yield ""
+        yield "missed faces, the widest first: share of the width, x y width height in pixels"
+        for miss in figures.misses[:_MOST_LINES]:
+            box = " ".join(f"{side:.0f}" for side in miss.box)
+            yield f"  {100 * miss.share:>5.1f} %  {box:<20}  {miss.kind:<8}  {miss.picture}"
+        if len(figures.misses) > _MOST_LINES:
+            yield f"  and {len(figures.misses) - _MOST_LINES} more; all of them with --json"

@@ -1,0 +1,48 @@
+"""Switches the lamps off after the appliance has ended: `python -m appliance.commands.lamps_off`.
+
+A board may keep a pin as it was when its program was killed. The service manager runs this after every end.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from appliance import registry
+from appliance.configuration.layers import Request
+from appliance.configuration.load import load_lamps
+from appliance.errors import ApplianceError, ConfigErrors
+from appliance.ports import Lamps
+from appliance.system import native
+from appliance.system.terminal import escaped_output
+
+
+def main() -> int:
+    """Claim every configured pin, drive it low, give it back."""
+    return with_lamps(lambda lamps: None, "the lamps may still be lit")
+
+
+def with_lamps(use: Callable[[Lamps], None], otherwise: str) -> int:
+    """Use the lamps while the appliance does not run, then put them out and give them back; the exit code.
+
+    `otherwise`: what follows when they cannot be had.
+    """
+    native.prepare()
+    try:
+        choice = load_lamps(Request())
+        lamps = registry.load("lamps", choice.backend)(choice.settings)
+        try:
+            use(lamps)
+        finally:
+            lamps.close()
+    except ConfigErrors:
+        pass  # with such lamps it does not start, and has said so itself
+    except ApplianceError as error:
+        print(f"{otherwise}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    with escaped_output():
+        sys.exit(main())

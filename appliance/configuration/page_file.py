@@ -1,0 +1,50 @@
+"""`page.toml` in the state directory: the settings that the page may change.
+
+The service may write this file, so nothing in it is believed beyond `KEYS`; see
+docs/decisions/0060-root-and-the-service.md.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import ConfigError, StoreError
+from appliance.system import toml
+from appliance.system.files import write_private
+
+PAGE_FILE = "page.toml"
+
+KEYS = frozenset({"lawful.region", "lawful.purpose", "lawful.institution"})
+"""All that the page may set, and all that is read from its file. Only choices, switches and limited numbers
+belong here: never a key that names a file, library, model, URL, address, port or command."""
+
+
+class PageFile:
+    """Writes single settings, whole or not at all, and leaves the others as they are."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / PAGE_FILE
+        self._lock = threading.Lock()
+
+    def put(self, section: str, values: Mapping[str, Any]) -> None:
+        """Set these keys, all of `KEYS`; raises `StoreError` when the file cannot be read or written.
+
+        A file that is no TOML is left as it is: nothing in it is thrown away.
+        """
+        if unknown := {f"{section}.{key}" for key in values} - KEYS:
+            raise ValueError(f"the page may not set {', '.join(sorted(unknown))}; expected one of KEYS")
+        with self._lock:
+            try:
+                tables = toml.read(self.path) if self.path.exists() else {}
+                tables[section] = {**tables.get(section, {}), **values}
+                content = toml.text(tables).encode()
+            except ConfigError as error:
+                raise StoreError(str(error)) from error
+            except OSError as error:
+                raise StoreError(
+                    f"{self.path}: cannot be read ({error.strerror}); correct its rights"
+                ) from error
+            write_private(self.path, content)

@@ -1,0 +1,118 @@
+"""The notice that people are shown before they agree: a text file with a version, the shipped or the owner's.
+
+What is shown depends on it, on how long records are kept, and on what the law asks to be said. Each of them
+shows in the version, so that an agreement names exactly what was read; the hash proves it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from appliance.consent.law import Paragraph
+from appliance.errors import ConfigError
+from appliance.system import toml
+
+KEEP_DAYS = 7
+"""Days for which records are kept by default; other days show in the version."""
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._]{0,19}")
+_KEYS = {"version", "title", "paragraph"}
+_PLACEHOLDER = re.compile(r"\{(\w*)\}")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What is shown before Start: a version, a title and paragraphs of plain text."""
+
+    version: str
+    title: str
+    paragraphs: tuple[Paragraph, ...]
+
+    @cached_property
+    def hash(self) -> str:
+        """The SHA-256 of everything that is shown."""
+        parts = [self.version, self.title]
+        for paragraph in self.paragraphs:
+            parts += [paragraph.heading, paragraph.text]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class NoticeText:
+    """A notice as its file has it, before numbers are filled in."""
+
+    version: str
+    title: str
+    paragraphs: tuple[Paragraph, ...]
+
+    def filled(self, keep_days: int, more: tuple[Paragraph, ...] = (), mark: str = "") -> Notice:
+        """The notice when records are kept `keep_days` days, with `more` paragraphs and `mark` for them."""
+        own = tuple(
+            Paragraph(each.heading, each.text.replace("{keep_days}", str(keep_days)))
+            for each in self.paragraphs
+        )
+        days = "" if keep_days == KEEP_DAYS else f"{keep_days}d"
+        version = "-".join(part for part in (self.version, mark if more else "", days) if part)
+        return Notice(version, self.title, own + more)
+
+
+def shipped() -> Path:
+    """The file of the notice that comes with the project."""
+    return Path(__file__).resolve().parent / "notices" / "en.toml"
+
+
+def read_notice(own: str = "") -> NoticeText:
+    """The notice of a file, or the shipped one; raises `ConfigError` when it is no notice.
+
+    The version of an owner's file carries the beginning of its hash: a text that was changed and kept its
+    version is another notice all the same.
+    """
+    path = Path(own) if own else shipped()
+    tables = toml.read(path)
+    version, title = _text(tables, "version", path), _text(tables, "title", path)
+    if not _VERSION.fullmatch(version):
+        raise ConfigError(
+            "expected 1 to 20 letters, digits, dots or underscores",
+            key="version",
+            value=version,
+            file=str(path),
+        )
+    if unknown := sorted(set(tables) - _KEYS):
+        raise ConfigError(f"unknown key; known: {', '.join(sorted(_KEYS))}", key=unknown[0], file=str(path))
+    paragraphs = _paragraphs(tables.get("paragraph"), path)
+    if own:
+        version += f"-{hashlib.sha256(path.read_bytes()).hexdigest()[:6]}"
+    return NoticeText(version, title, paragraphs)
+
+
+def as_markdown(notice: Notice) -> str:
+    """The notice as a page of Markdown, for docs/notice.md."""
+    lines = [f"# {notice.title}", ""]
+    for paragraph in notice.paragraphs:
+        lines += [f"## {paragraph.heading}", "", paragraph.text, ""]
+    return "\n".join([*lines, f"Notice version {notice.version}"])
+
+
+def _paragraphs(found: Any, path: Path) -> tuple[Paragraph, ...]:
+    if not (isinstance(found, list) and found and all(isinstance(each, dict) for each in found)):
+        raise ConfigError("expected at least one [[paragraph]] with heading and text", file=str(path))
+    made = tuple(Paragraph(_text(each, "heading", path), _text(each, "text", path)) for each in found)
+    for paragraph in made:
+        for name in _PLACEHOLDER.findall(paragraph.text):
+            if name != "keep_days":
+                raise ConfigError(
+                    "unknown placeholder; known: {keep_days}", key="text", value=f"{{{name}}}", file=str(path)
+                )
+    return made
+
+
+def _text(table: dict[str, Any], key: str, path: Path) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError("expected some text", key=key, value=value, file=str(path))
+    return value.strip()

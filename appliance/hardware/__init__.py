@@ -1,0 +1,1 @@
+"""The board: lamps, button, fault codes, throttling, and switching it off."""

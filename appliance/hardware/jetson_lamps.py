@@ -1,0 +1,96 @@
+"""Lamps on the header of a Jetson, through NVIDIA's Jetson.GPIO: on or off, no shades.
+
+Written against version 2.1.13 of it (`setmode`, `setwarnings`, `setup`, `output`); not yet run on a Jetson.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from appliance.colours import plain
+from appliance.errors import ConfigError
+from appliance.hardware.jetson_gpio import load_jetson, unfit
+from appliance.hardware.lamp_bank import Bank
+
+_LAMPS = "the lamps", "lamps.backend", "jetson"
+
+
+class JetsonSettings(BaseModel):
+    """Settings of `lamps.backend = "jetson"`. Pins are numbers of the 40-pin header; -1 leaves a lamp out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    running: int = Field(
+        29, ge=-1, le=40, description="Header pin of the lamp that is lit while the appliance runs."
+    )
+    camera: int = Field(
+        31, ge=1, le=40, description="Header pin of the lamp that is lit while the camera is open."
+    )
+    fault: int = Field(33, ge=-1, le=40, description="Header pin of the lamp that blinks a fault.")
+    red: int = Field(7, ge=-1, le=40, description="Header pin of the RGB lamp's red.")
+    green: int = Field(15, ge=-1, le=40, description="Header pin of the RGB lamp's green.")
+    blue: int = Field(32, ge=-1, le=40, description="Header pin of the RGB lamp's blue.")
+
+
+class JetsonLamps(Bank):
+    """Lamps on the pins of a Jetson."""
+
+    Settings: ClassVar[type[BaseModel]] = JetsonSettings
+
+    def __init__(self, settings: JetsonSettings) -> None:
+        """Claims the pins, all dark; raises `ConfigError` when they cannot be had."""
+        super().__init__()
+        pins: dict[str, tuple[int, ...]] = {
+            role: (pin,) for role in ("running", "camera", "fault") if (pin := getattr(settings, role)) >= 0
+        }
+        if min(colour := (settings.red, settings.green, settings.blue)) >= 0:
+            pins["colour"] = colour
+        _refuse_twice(pins)
+        gpio = load_jetson(*_LAMPS)
+        try:
+            self._lamps = {role: _Lamp(gpio, numbers) for role, numbers in pins.items()}
+        except Exception as error:  # whatever the vendor's code raises
+            raise unfit(error, *_LAMPS) from error
+
+    @staticmethod
+    def check(settings: JetsonSettings) -> None:
+        """Whether lamps could be had, without claiming a pin; raises `ConfigError`."""
+        del settings
+        load_jetson(*_LAMPS)
+
+    @staticmethod
+    def _colour(label: str) -> tuple[float, float, float]:
+        return plain(label)
+
+
+class _Lamp:
+    """One lamp, or the three of a colour."""
+
+    def __init__(self, gpio: Any, pins: tuple[int, ...]) -> None:
+        self._gpio, self._pins = gpio, pins
+        for pin in pins:
+            gpio.setup(pin, gpio.OUT, initial=gpio.LOW)
+
+    def _set(self, value: bool | tuple[float, ...]) -> None:
+        for pin, lit in zip(self._pins, value if isinstance(value, tuple) else (value,), strict=True):
+            self._gpio.output(pin, self._gpio.HIGH if lit else self._gpio.LOW)
+
+    value = property(fset=_set)
+
+    def close(self) -> None:
+        """Out. The pin goes back when the process ends; for why not by `cleanup` see decision 35."""
+        self._set((0.0,) * len(self._pins) if len(self._pins) > 1 else False)
+
+
+def _refuse_twice(pins: dict[str, tuple[int, ...]]) -> None:
+    # Jetson.GPIO would set the pin up anew without a word.
+    uses = Counter(pin for numbers in pins.values() for pin in numbers)
+    if twice := sorted(pin for pin, count in uses.items() if count > 1):
+        raise ConfigError(
+            f"header pin {twice[0]} is given to two lamps; give each its own",
+            key="lamps.backend",
+            value="jetson",
+        )

@@ -1,0 +1,138 @@
+"""A session as a PDF: what it is, the figures, and a small chart of time for each person."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from reportlab.graphics.shapes import Drawing, Line, Polygon, String
+from reportlab.lib import colors
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import getSampleStyleSheet
+from reportlab.lib.units import mm
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFError, TTFont
+from reportlab.platypus import KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
+
+from appliance.colours import rgb
+from appliance.records import Figures, Piece, Session
+from appliance.records.export import timeline
+from appliance.records.export.tables import NOT_FEELINGS, SAMPLING, deletion, lasted, local
+from appliance.values import EMOTIONS
+
+_WIDTH, _NAME, _ROW, _GAP = 165 * mm, 24 * mm, 9 * mm, 2 * mm
+_LINE = colors.HexColor("#c5cbd3")
+# Names and notes may be in any script; the built-in fonts know Latin only.
+_FONTS = ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "/usr/share/fonts/TTF/DejaVuSans.ttf")
+
+
+def as_pdf(session: Session) -> bytes:
+    """The whole document."""
+    out, kept = io.BytesIO(), session.kept
+    document = SimpleDocTemplate(
+        out,
+        pagesize=A4,
+        title=f"Session {kept.id}",
+        author="Interview Grader",
+        subject=f"session {kept.id}, notice version {kept.notice_version}",
+        leftMargin=20 * mm,
+        rightMargin=20 * mm,
+    )
+    document.build(list(_story(session, _font())))
+    return out.getvalue()
+
+
+def _font() -> str:
+    for path in _FONTS:
+        if Path(path).exists():
+            try:
+                pdfmetrics.registerFont(TTFont("Text", path))
+            except TTFError:
+                continue
+            return "Text"
+    return "Helvetica"
+
+
+def _story(session: Session, font: str) -> Iterator[Any]:
+    styles = getSampleStyleSheet()
+    for name in ("Title", "Heading2", "BodyText"):
+        styles[name].fontName = font
+    kept, body = session.kept, styles["BodyText"]
+
+    def text(words: str) -> Paragraph:
+        return Paragraph(escape(words), body)
+
+    yield Paragraph(escape(kept.label or f"Session {kept.id}"), styles["Title"])
+    yield text(NOT_FEELINGS)
+    yield text(SAMPLING)
+    yield text(deletion(kept))
+    yield Spacer(1, 3 * mm)
+    clock = "" if kept.clock_set else " (the device's clock was never set)"
+    facts = {
+        "Session": kept.id,
+        "Agreed": local(kept.started) + clock,
+        "Recorded": f"{local(kept.recorded)}, {lasted(kept.seconds)} minutes",
+        "Notice": f"version {kept.notice_version}, SHA-256 {kept.notice_hash}",
+        "People": f"{kept.people} agreed, {kept.persons} followed",
+        "Camera": kept.source,
+        "Note": kept.note,
+    }
+    rows = [[text(name), text(value)] for name, value in facts.items() if value]
+    yield Table(rows, colWidths=[_NAME + 4 * mm, None], style=_table_style(), hAlign="LEFT")
+    shown = timeline.shown(session)
+    for figures in shown.figures:
+        charted = figures.person in shown.charted
+        yield KeepTogether(list(_person(session, figures, charted, styles, text, font)))
+    if shown.summary():
+        yield text(shown.summary())
+    if session.markers:
+        yield Paragraph("Markers", styles["Heading2"])
+        rows = [[text(lasted(int(each.at))), text(each.text)] for each in session.markers]
+        yield Table(rows, colWidths=[_NAME, None], style=_table_style(), hAlign="LEFT")
+
+
+def _person(
+    session: Session, figures: Figures, charted: bool, styles: Any, text: Any, font: str
+) -> Iterator[Any]:
+    yield Paragraph(f"Person {figures.person}", styles["Heading2"])
+    reasons = ", ".join(f"{name} {count}" for name, count in figures.unreadable.items()) or "none"
+    yield text(
+        f"Seen in {figures.seconds} seconds and {figures.frames} frames; {figures.scored} frames are behind "
+        f"the means; {figures.skipped} skipped. Not readable: {reasons}. "
+        f"Nods {figures.nods}, shakes {figures.shakes}."
+    )
+    if figures.means:
+        means = [[text(name) for name in EMOTIONS], [text(f"{figures.means[name]:.2f}") for name in EMOTIONS]]
+        yield Table(means, style=_table_style(), hAlign="LEFT")
+    if charted:
+        yield Spacer(1, 2 * mm)
+        yield _chart(session, timeline.pieces(session, figures.person), font)
+
+
+def _chart(session: Session, parts: list[Piece], font: str) -> Drawing:
+    length, plot = session.kept.seconds, _WIDTH - _NAME
+    height = len(EMOTIONS) * (_ROW + _GAP) + 5 * mm
+    drawing = Drawing(_WIDTH, height)
+    for index, emotion in enumerate(EMOTIONS):
+        base = height - index * (_ROW + _GAP) - _ROW
+        drawing.add(String(0, base + 2, emotion, fontSize=8, fontName=font))
+        drawing.add(Line(_NAME, base, _WIDTH, base, strokeColor=_LINE, strokeWidth=0.5))
+        red, green, blue = (channel / 255 for channel in rgb(emotion))
+        for area in timeline.areas(parts, emotion, length, plot, _ROW):
+            flat = [each for x, y in area for each in (_NAME + x, base + _ROW - y)]
+            drawing.add(Polygon(flat, fillColor=colors.Color(red, green, blue), strokeColor=None))
+    for marker in session.markers:
+        x = _NAME + plot * min(1.0, marker.at / max(1, length))
+        drawing.add(
+            Line(x, 5 * mm, x, height, strokeColor=colors.black, strokeWidth=0.5, strokeDashArray=[2, 2])
+        )
+    drawing.add(String(_NAME, 0, "0:00", fontSize=7, fontName=font))
+    drawing.add(String(_WIDTH, 0, lasted(length), fontSize=7, fontName=font, textAnchor="end"))
+    return drawing
+
+
+def _table_style() -> TableStyle:
+    return TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), ("LINEBELOW", (0, 0), (-1, -1), 0.4, _LINE)])

@@ -1,0 +1,72 @@
+"""The journal of erasures, ids and times in a file of its own, so that a restore brings nothing back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import StoreError
+from appliance.system.files import sync_folder
+
+
+class Journal:
+    """Append-only, one JSON object a line: an `id` before its rows go, so that no crash comes between, and
+    `done` when it is gone from every copy as well."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def ids(self) -> set[str]:
+        """Every id that was ever erased."""
+        return {str(entry["id"]) for entry in self._entries() if "id" in entry}
+
+    def unfinished(self) -> set[str]:
+        """Those whose erasure was begun and not brought to its end."""
+        left = set()
+        for entry in self._entries():
+            if "id" in entry:
+                left.add(str(entry["id"]))
+            left.discard(str(entry.get("done", "")))
+        return left
+
+    def begun(self, ids: set[str], at: float) -> None:
+        """Write down that these are erased, on the disk when it returns; or `StoreError`. `at`: Unix s."""
+        self._append([{"id": each, "time": round(at)} for each in sorted(ids)])
+
+    def done(self, ids: set[str]) -> None:
+        """Write down that nothing holds them any more; raises `StoreError`."""
+        self._append([{"done": each} for each in sorted(ids)])
+
+    def _append(self, entries: list[dict[str, Any]]) -> None:
+        if not entries:
+            return
+        lines = "".join(json.dumps(entry) + "\n" for entry in entries)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(b"\n" + lines.encode())  # the line before may be unfinished
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(self._path.parent)  # the file may be new
+        except OSError as error:
+            raise StoreError(
+                f"{self._path}: an erasure cannot be written down ({error.strerror}); make room or correct "
+                "its rights, and erase again"
+            ) from error
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except OSError:
+            return
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except (ValueError, RecursionError):
+                continue  # what a power cut left unfinished
+            if isinstance(entry, dict):
+                yield entry

@@ -1,0 +1,204 @@
+"""Reading the records: each call opens its own connection, which cannot write, and closes it.
+
+A long session is read in batches, with a connection for each: a reader that stays open keeps rows that were
+erased meanwhile in the write-ahead log, so no client that reads slowly may keep one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import ApplianceError, StoreError
+from appliance.records.store import database
+from appliance.records.store.rows import COLUMNS, REASONS, Figures, Kept, Marker, Piece, Second
+from appliance.records.store.validation import FITTING_SECOND, LONGEST_SESSION_S, is_number, is_time
+from appliance.values import EMOTIONS
+
+BATCH = 2000
+"""Rows read at once, about 2 MB of memory."""
+
+BATCH_PERSONS = 500
+"""Persons whose figures are computed at once."""
+
+_FIRST = -(2**63)  # before any integer of SQLite
+
+_KEPT = (
+    "SELECT sessions.*, (SELECT count(DISTINCT person) FROM seconds WHERE session = id) AS persons, "
+    "coalesce((SELECT max(second) + 1 FROM seconds WHERE session = id AND typeof(second) = 'integer'"
+    f" AND second < {LONGEST_SESSION_S}), 0) AS length FROM sessions"
+)
+_SECONDS = (
+    f"SELECT {', '.join(COLUMNS)} FROM seconds "
+    f"WHERE session = ? AND (person, second) > (?, ?) AND second < ? "
+    f"AND {FITTING_SECOND} ORDER BY person, second LIMIT {BATCH}"
+)
+_WEIGHTED = ", ".join(f"total(scored * {name}) AS {name}" for name in EMOTIONS)
+_SUMMED = ", ".join(f"sum({name}) AS {name}" for name in ("frames", "skipped", *REASONS, "nods", "shakes"))
+_FIGURES = (
+    f"SELECT person, count(*) AS seconds, sum(scored) AS scored, {_SUMMED}, {_WEIGHTED} FROM seconds "
+    f"WHERE session = ? AND person > ? AND second < ? AND {FITTING_SECOND} "
+    f"GROUP BY person ORDER BY person LIMIT {BATCH_PERSONS}"
+)
+_READINGS = (
+    f"SELECT second, frames, scored, {', '.join(EMOTIONS)} FROM seconds "
+    f"WHERE session = ? AND person = ? AND second < ? AND {FITTING_SECOND} ORDER BY second"
+)
+
+
+@dataclass(frozen=True)
+class Now:
+    """What ages are told by: seconds lived and Unix seconds now, and for how many seconds rows are kept."""
+
+    lived: float
+    wall: float
+    keep_s: float
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that cannot write; what SQLite says becomes `StoreError`."""
+    try:
+        with database.reading(path) as connection:
+            yield connection
+    except ApplianceError:
+        raise
+    except database.FAULTS as error:
+        raise StoreError(f"{path}: cannot be read ({database.said(error)}); try again") from error
+
+
+class Seconds:
+    """The rows of one session as they were when it was read, by person and second; read when asked for.
+
+    Reading raises `StoreError`, also when the session is erased meanwhile: a part of it is never taken for
+    the whole.
+    """
+
+    def __init__(self, path: Path, id: str, length: int) -> None:
+        """`length`: of the session, in seconds; later rows are left out while it is still recorded."""
+        self._path, self._id, self._length = path, id, length
+
+    def __len__(self) -> int:
+        query = f"SELECT count(*) FROM seconds WHERE session = ? AND second < ? AND {FITTING_SECOND}"
+        return int(self._rows(query, self._length)[0][0])
+
+    def __iter__(self) -> Iterator[Second]:
+        person, second = _FIRST, _FIRST
+        while rows := self._rows(_SECONDS, person, second, self._length):
+            yield from (Second(*row) for row in rows)
+            person, second = rows[-1]["person"], rows[-1]["second"]
+
+    def figures(self) -> Iterator[Figures]:
+        """Each person in a few numbers, in the order of their numbers."""
+        person = _FIRST
+        while rows := self._rows(_FIGURES, person, self._length):
+            yield from map(_figures, rows)
+            person = rows[-1]["person"]
+
+    def pieces(self, person: int, step: int) -> list[Piece]:
+        """One person's seconds in pieces of `step` seconds; means weigh by their frames."""
+        rows = self._rows(_READINGS, person, self._length)
+        return [
+            _piece(number, step, list(group))
+            for number, group in groupby(rows, lambda row: row["second"] // step)
+        ]
+
+    def _rows(self, query: str, *values: int) -> list[sqlite3.Row]:
+        with reading(self._path) as connection:
+            if connection.execute("SELECT 1 FROM sessions WHERE id = ?", (self._id,)).fetchone() is None:
+                raise StoreError(f"session {self._id} was erased while it was read; nothing more is there")
+            return connection.execute(query, (self._id, *values)).fetchall()
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session and its markers; the rows are read when asked for."""
+
+    kept: Kept
+    seconds: Seconds
+    markers: tuple[Marker, ...]
+
+
+def sessions(path: Path, now: Now) -> list[Kept]:
+    """All sessions, the newest first. Raises `StoreError`."""
+    with reading(path) as connection:
+        rows = connection.execute(f"{_KEPT} ORDER BY began_lived DESC, id").fetchall()
+    return [_kept(row, now) for row in rows]
+
+
+def session(path: Path, id: str, now: Now) -> Session | None:
+    """One session, None when there is none. Raises `StoreError`."""
+    with reading(path) as connection:
+        row = connection.execute(f"{_KEPT} WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            return None
+        query = "SELECT at, text FROM markers WHERE session = ? AND typeof(at) = 'real' ORDER BY at, number"
+        markers = tuple(Marker(_number(at), str(text)) for at, text in connection.execute(query, (id,)))
+    kept = _kept(row, now)
+    return Session(kept, Seconds(path, id, kept.seconds), markers)
+
+
+def find_link(path: Path, link_hash: str) -> str | None:
+    """The id of the session with this hash of a one-time link. Raises `StoreError`."""
+    with reading(path) as connection:
+        row = connection.execute(
+            "SELECT id FROM sessions WHERE link_hash = ? AND link_hash != ''", (link_hash,)
+        ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _kept(row: sqlite3.Row, now: Now) -> Kept:
+    """A session, whatever its row holds: damage may have put any value anywhere."""
+    expires = now.wall + now.keep_s - (now.lived - _number(row["began_lived"]))
+    return Kept(
+        id=str(row["id"]),
+        started=_time(row["started"]),
+        recorded=_time(row["recorded"]),
+        ended=None if row["ended"] is None else _time(row["ended"]),
+        ending=str(row["ending"]),
+        clock_set=bool(row["clock_set"]),
+        expires=None if row["ended"] is None else _time(expires),
+        people=int(_number(row["people"])),
+        persons=row["persons"],
+        seconds=int(row["length"]),
+        notice_version=str(row["notice_version"]),
+        notice_hash=str(row["notice_hash"]),
+        source=str(row["source"]),
+        label=str(row["label"]),
+        note=str(row["note"]),
+    )
+
+
+def _time(value: Any) -> float:
+    return float(value) if is_time(value) else 0.0
+
+
+def _number(value: Any) -> float:
+    return float(value) if is_number(value) else 0.0
+
+
+def _figures(row: sqlite3.Row) -> Figures:
+    scored = row["scored"]
+    return Figures(
+        person=row["person"],
+        seconds=row["seconds"],
+        frames=row["frames"],
+        scored=scored,
+        skipped=row["skipped"],
+        unreadable={name: row[name] for name in REASONS if row[name]},
+        means={name: row[name] / scored for name in EMOTIONS} if scored else None,
+        nods=row["nods"],
+        shakes=row["shakes"],
+    )
+
+
+def _piece(number: int, step: int, rows: list[sqlite3.Row]) -> Piece:
+    readable = [row for row in rows if row["scored"]]
+    scored = sum(row["scored"] for row in readable)
+    means = {name: sum(row["scored"] * row[name] for row in readable) / scored for name in EMOTIONS if scored}
+    return Piece(number * step, step, means or None, sum(row["frames"] for row in rows), scored)

@@ -1,0 +1,168 @@
+"""Takes what can still be read of a damaged file into the records: see docs/decisions/0054-salvage.md.
+
+Nothing that is here is overwritten, nothing that was erased comes back, and ages go on. It writes in short
+transactions, so that a running appliance goes on recording beside it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from appliance.records.store.sqlite_pages import records
+from appliance.records.store.validation import RULES, fault
+
+_BATCH = 1000
+"""Rows in a transaction."""
+
+_REAL = ("started", "recorded", "ended", "began_lived", "ended_lived", "at")
+_COLUMNS = {
+    "sessions": (
+        *(
+            "id",
+            "started",
+            "recorded",
+            "ended",
+            "ending",
+            "clock_set",
+            "began_lived",
+            "ended_lived",
+            "people",
+        ),
+        *("notice_version", "notice_hash", "source", "link_hash", "label", "note"),
+    ),
+    "seconds": tuple(RULES["seconds"]),
+    "markers": ("number", "session", "at", "text"),
+}
+_END = (
+    "UPDATE sessions SET ending = 'salvaged', ended = recorded + {last}, ended_lived = began_lived"
+    " WHERE id = ? AND ended IS NULL"
+).format(last="coalesce((SELECT max(second) + 1 FROM seconds WHERE session = sessions.id), 0)")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Salvaged:
+    """How many sessions and rows came back, and how many sessions have no name, were erased, are too old."""
+
+    sessions: int = 0
+    rows: int = 0
+    nameless: int = 0
+    erased: int = 0
+    old: int = 0
+
+
+@dataclass(frozen=True)
+class Salvage:
+    """One file. `began`: seconds lived that count as the beginning of a session whose own is lost."""
+
+    path: Path
+    began: float
+    now: float
+    limit: float
+    erased: Callable[[], set[str]]
+    running: Callable[[], set[str]] = set
+    pause: Callable[[float], object] = time.sleep
+    _sessions: dict[str, Row] = field(default_factory=dict)
+    _rows: dict[str, int] = field(default_factory=dict)
+
+    def into(self, writing: Callable[[], Any]) -> Salvaged:
+        """`writing` gives a connection within a transaction. Raises `OSError`, `StoreError`."""
+        for table, row in self._found():
+            if table == "sessions":
+                self._sessions[row["id"]] = row
+            elif table == "seconds":
+                self._rows[row["session"]] = self._rows.get(row["session"], 0) + 1
+        nameless = [id for id, count in self._rows.items() if id not in self._sessions and count]
+        for id in nameless:
+            self._sessions[id] = self._without_a_name(id)
+        wanted = {id for id, row in self._sessions.items() if row["began_lived"] > self.limit}
+        with writing() as writer:
+            erased = wanted & self.erased()  # within the transaction: no erasure comes between
+            wanted -= erased
+            opened = {id for id in wanted if self._add_session(writer, self._sessions[id])}
+        rows = sum(self._add(writing, batch) for batch in self._batches(wanted))
+        with writing() as writer:
+            # One of these may be recorded again meanwhile, in the same sitting.
+            writer.executemany(_END, [(id,) for id in opened - self.running()])
+        old = len(self._sessions) - len(wanted) - len(erased)
+        return Salvaged(len(wanted), rows, len(set(nameless) & wanted), len(erased), old)
+
+    def _found(self) -> Iterator[tuple[str, Row]]:
+        for page in records(self.path):
+            began = time.monotonic()
+            for is_table, values in page:
+                for table, columns in _COLUMNS.items():
+                    if len(values) == len(columns) and is_table == (table != "seconds"):
+                        row = dict(zip(columns, values, strict=True))
+                        _as_real(row)
+                        _without_half_an_end(row)
+                        if not fault(table, row):
+                            yield table, row
+            self.pause(min(0.05, time.monotonic() - began))  # live comes first
+
+    def _batches(self, wanted: set[str]) -> Iterator[list[tuple[str, Row]]]:
+        batch: list[tuple[str, Row]] = []
+        for table, row in self._found():
+            if table != "sessions" and row["session"] in wanted:
+                batch.append((table, row))
+            if len(batch) >= _BATCH:
+                yield batch
+                batch = []
+        yield batch
+
+    def _add_session(self, writer: sqlite3.Connection, row: Row) -> bool:
+        """Returns whether it was added without an end."""
+        row = {**row, "began_lived": min(row["began_lived"], self.now)}
+        if row["ended_lived"] is not None:  # one ahead would move the count of seconds lived past all others
+            row["ended_lived"] = min(row["ended_lived"], self.now)
+        names = ", ".join(row)
+        query = f"INSERT OR IGNORE INTO sessions ({names}) VALUES ({', '.join('?' * len(row))})"
+        return bool(writer.execute(query, list(row.values())).rowcount) and row["ended"] is None
+
+    @staticmethod
+    def _add(writing: Callable[[], Any], batch: list[tuple[str, Row]]) -> int:
+        done = 0
+        with writing() as writer:
+            for table, row in batch:
+                row.pop("number", None)
+                names, places = ", ".join(row), ", ".join("?" * len(row))
+                there = "EXISTS (SELECT 1 FROM sessions WHERE id = ?)"
+                values, id = list(row.values()), row["session"]
+                if table == "markers":
+                    there += (
+                        " AND NOT EXISTS (SELECT 1 FROM markers WHERE session = ? AND at = ? AND text = ?)"
+                    )
+                    more = [id, id, row["at"], row["text"]]
+                else:
+                    more = [id]
+                query = f"INSERT OR IGNORE INTO {table} ({names}) SELECT {places} WHERE {there}"
+                done += writer.execute(query, values + more).rowcount * (table == "seconds")
+        return done
+
+    def _without_a_name(self, id: str) -> Row:
+        """A session of which only seconds are left: its date and its notice are lost."""
+        words = dict.fromkeys(("notice_version", "notice_hash", "source", "link_hash"), "")
+        return {
+            **{"id": id, "started": 0.0, "recorded": 0.0, "ended": None, "ending": "", "clock_set": 0},
+            **{"began_lived": self.began, "ended_lived": None, "people": 1, **words},
+            **{"label": "salvaged", "note": "When it was, and which notice people agreed to, is lost."},
+        }
+
+
+def _without_half_an_end(row: Row) -> None:
+    """A session that has only one of its two times of an end has none: it is closed by its last row."""
+    if (row.get("ended") is None) != (row.get("ended_lived") is None):
+        row |= {"ended": None, "ended_lived": None}
+
+
+def _as_real(row: Row) -> None:
+    """SQLite keeps a whole number of a column of reals as an integer."""
+    for name in _REAL:
+        if type(row.get(name)) is int:
+            row[name] = float(row[name])

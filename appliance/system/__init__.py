@@ -1,0 +1,1 @@
+"""Thin doors to the operating system: files, signals, logging, the service manager."""

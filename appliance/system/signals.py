@@ -1,0 +1,75 @@
+"""SIGTERM and SIGINT as an event, from the first moment on."""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+
+LONGEST_STOP_S = 30.0
+"""A stop that takes longer hangs somewhere: the process ends with 1."""
+
+_LOOK_S = 1.0
+_LATE = b"ERROR appliance.system.signals: the stop hangs: the process ends\n"
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that the first signal sets; a second one ends the process at once, whatever it is doing.
+
+    Not in a handler: one that sets the event while the main thread is inside its `wait` would wait for
+    itself. Python's own C code writes each signal into a pipe, and a thread that holds no lock reads it.
+    """
+    stop = threading.Event()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    watcher = threading.Thread(target=_watch, args=(reader, stop), name="signals", daemon=True)
+    watcher.start()
+    pipe_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    handlers = {number: signal.signal(number, _noted) for number in _STOPS}
+    try:
+        yield stop
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(pipe_before)
+        os.close(writer)  # the end of the pipe is the end of its reader
+        watcher.join()
+        os.close(reader)
+
+
+def _watch(reader: int, stop: threading.Event) -> None:
+    stopping, end = False, math.inf
+    while True:
+        try:
+            if end == math.inf and stop.is_set():
+                end = time.monotonic() + LONGEST_STOP_S
+            if time.monotonic() > end:
+                os.write(2, _LATE)
+                os._exit(1)
+            if not select.select([reader], [], [], _LOOK_S)[0]:
+                continue
+            number = os.read(reader, 1)
+        except MemoryError:  # it may come back, and this thread must be there then
+            time.sleep(_LOOK_S)
+            continue
+        if not number:
+            return
+        if number[0] not in _STOPS:
+            continue
+        if stopping:
+            os._exit(1)
+        stopping = True
+        stop.set()
+
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    """Nothing is left to do; but without a handler Python would not write the signal into the pipe."""

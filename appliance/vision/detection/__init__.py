@@ -1,0 +1,1 @@
+"""Finding faces: BlazeFace, where to look, and merging what was found."""

@@ -1,0 +1,114 @@
+"""BlazeFace: picture to input tensor, raw outputs to faces in pixels of the picture.
+
+The network and its anchors are those of Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face
+Detection on Mobile GPUs" (2019); the numbers come from the model's manifest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from appliance.inference.manifest import AnchorLayer, DetectorModel
+from appliance.ports import Engine
+from appliance.values import Face, Floats, Image, Tensor
+from appliance.vision.detection.nms import weighted_suppression
+from appliance.vision.expression.tensors import Pixels, dequantised
+
+_COARSE = 2
+"""A picture is first sampled down to this many times the input, cheaply, and only then averaged."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies in the square input: input pixels = picture pixels * scale + (left, top)."""
+
+    scale: float
+    left: int
+    top: int
+
+
+class BlazeFace:
+    """Finds faces in one picture. Holds an engine, so it belongs to one thread."""
+
+    def __init__(self, engine: Engine, model: DetectorModel, *, threshold: float) -> None:
+        self._engine = engine
+        self._model = model
+        self._threshold = threshold
+        self._anchors = make_anchors(model.anchors.layers)
+        order = [spec.name for spec in engine.outputs]
+        self._boxes_at = order.index(model.decoding.boxes)
+        self._scores_at = order.index(model.decoding.scores)
+        self._pixels = Pixels(model.preprocessing.range, engine.inputs[0])
+
+    @property
+    def threshold(self) -> float:
+        """The least score of a face, where a call does not say another."""
+        return self._threshold
+
+    def find(self, image: Image, threshold: float | None = None) -> list[Face]:
+        """The faces in a blue-green-red picture, the surest first; boxes and keypoints in its pixels."""
+        square, placement = letterbox(image, self._model.preprocessing.size)
+        rgb = cv2.cvtColor(square, cv2.COLOR_BGR2RGB)
+        outputs = self._engine.run(self._pixels.stored(np.asarray(rgb, np.uint8)))
+        return self.decode(outputs[self._boxes_at], outputs[self._scores_at], placement, threshold)
+
+    def decode(
+        self, boxes: Tensor, scores: Tensor, placement: Placement, threshold: float | None = None
+    ) -> list[Face]:
+        """Faces from outputs as stored: (1, anchors, 4 + 2 * keypoints) offsets, (1, anchors, 1) logits."""
+        decoding, size, specs = self._model.decoding, self._model.preprocessing.size, self._engine.outputs
+        logits = dequantised(scores.reshape(-1), specs[self._scores_at])
+        least = self._threshold if threshold is None else threshold
+        sure = np.flatnonzero(logits >= math.log(least / (1.0 - least)))
+        if not sure.size:
+            return []
+        found = 1.0 / (1.0 + np.exp(-np.minimum(logits[sure], decoding.score_clip)))
+        stored = boxes.reshape(len(self._anchors), -1, 2)[sure]
+        raw = dequantised(stored, specs[self._boxes_at]) / decoding.raw_scale
+        center, half, keypoints = raw[:, :1], raw[:, 1:2] / 2, raw[:, 2:]
+        points = np.concatenate([center - half, center + half, keypoints], axis=1)
+        points += self._anchors[sure, None, :]
+        offset = np.array([placement.left, placement.top], np.float32)
+        points = (points * size - offset) / placement.scale
+        return weighted_suppression(points, found.astype(np.float32))
+
+    def close(self) -> None:
+        """Let the engine go."""
+        self._engine.close()
+
+
+def make_anchors(layers: Iterable[AnchorLayer]) -> Floats:
+    """The anchor centres, (anchors, 2) as (x, y) in 0 to 1: grid by grid, row by row."""
+    grids = []
+    for layer in layers:
+        middles = (np.arange(layer.cells, dtype=np.float32) + 0.5) / layer.cells
+        across, down = np.meshgrid(middles, middles)
+        cells = np.stack([across.ravel(), down.ravel()], axis=1)
+        grids.append(np.repeat(cells, layer.per_cell, axis=0))
+    return np.concatenate(grids)
+
+
+def letterbox(image: Image, size: int) -> tuple[Image, Placement]:
+    """The whole picture in the middle of a black square of `size` pixels, never stretched."""
+    height, width = image.shape[:2]
+    scale = size / max(height, width)
+    inner = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
+    square = np.zeros((size, size, 3), np.uint8)
+    square[top : top + inner[1], left : left + inner[0]] = shrink(image, inner)
+    return square, Placement(scale, left, top)
+
+
+def shrink(image: Image, to: tuple[int, int]) -> Image:
+    """The picture at `to` (width, height); averaging a whole large frame costs more than the detector."""
+    width, height = to
+    coarse = width * _COARSE, height * _COARSE
+    if image.shape[1] > coarse[0] and image.shape[0] > coarse[1]:
+        image = np.asarray(cv2.resize(image, coarse, interpolation=cv2.INTER_LINEAR), np.uint8)
+    method = cv2.INTER_AREA if image.shape[1] > width else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, to, interpolation=method), np.uint8)

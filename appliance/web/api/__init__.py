@@ -1,0 +1,1 @@
+"""The HTTP interface described: models, bodies, OpenAPI."""

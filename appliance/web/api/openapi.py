@@ -1,0 +1,176 @@
+"""The interface described as OpenAPI 3.1, assembled from what stands beside each view."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Flask, Response, current_app, jsonify
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from werkzeug.routing import Rule
+
+from appliance import __version__
+from appliance.web.api.describe import Content, Description, describe, description_of
+from appliance.web.api.models import Answer, Problem
+from appliance.web.security.policy import OPERATOR, PUBLIC, TOKEN, VIEWER, policy, policy_of
+
+blueprint = Blueprint("openapi", __name__)
+
+_REFERENCE = "#/components/schemas/{model}"
+
+_REFUSALS = {
+    400: "Malformed, or the Host is not a name of this device",
+    401: "Not logged in",
+    403: "Not allowed: role, Origin, or the page's token is missing",
+    429: "Too often; the header Retry-After says when to try again",
+}
+"""What every route may answer, beside its own."""
+
+_UNREAD = {411: "A body needs its Content-Length", 413: "The body or the head is too large"}
+"""What the server answers by itself, before anything is read."""
+
+_MEANING = {
+    101: "WebSocket: one message a reading",
+    200: "Done",
+    303: "Look there",
+    404: "There is none",
+    409: "The state does not allow it",
+    415: "Another type of content was expected",
+    426: "Open it as a WebSocket",
+    503: "Not now",
+    507: "It cannot be kept: the disk is full or cannot be written",
+}
+
+_SECURITY: dict[str, list[dict[str, list[str]]]] = {
+    PUBLIC: [],
+    VIEWER: [{"login": []}, {"token": []}],
+    OPERATOR: [{"login": []}, {"token": []}],
+    TOKEN: [{"login": []}, {"token": []}],
+}
+
+
+class _Document(Answer):
+    openapi: str
+    paths: dict[str, Any]
+
+
+@blueprint.get("/api/openapi.json")
+@policy(VIEWER)
+@describe({200: _Document})
+def serve() -> Response:
+    """This description."""
+    return jsonify(document(current_app))
+
+
+def document(app: Flask) -> dict[str, Any]:
+    """The description of all routes of an application, its files apart."""
+    models, paths = _models(app), dict[str, dict[str, Any]]()
+    definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)[1]
+    for rule, method in operations(app):
+        path = re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
+        paths.setdefault(path, {})[method.lower()] = _operation(app, rule)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Interview Grader",
+            "version": __version__,
+            "description": "On the network: TLS and a login, or a token. On loopback: see access.loopback.",
+        },
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": definitions.get("$defs", {}),
+            "securitySchemes": {
+                "login": {"type": "apiKey", "in": "cookie", "name": "__Host-interview-grader"},
+                "token": {"type": "http", "scheme": "bearer"},
+            },
+        },
+    }
+
+
+def operations(app: Flask) -> Iterator[tuple[Rule, str]]:
+    """Every route with each of its methods, once; a WebSocket has two rules of the same path."""
+    seen = set()
+    for rule in app.url_map.iter_rules():
+        for method in sorted((rule.methods or {"GET"}) - {"HEAD", "OPTIONS"}):
+            if rule.endpoint != "static" and (rule.rule, method) not in seen:
+                seen.add((rule.rule, method))
+                yield rule, method
+
+
+def _models(app: Flask) -> list[type[BaseModel]]:
+    found: dict[type[BaseModel], None] = {Problem: None}
+    for rule, _method in operations(app):
+        told = description_of(app.view_functions[rule.endpoint])
+        if told is not None:
+            inner = [told.body, told.form, told.messages, *told.answers.values()]
+            found.update({each: None for each in inner if isinstance(each, type)})
+    return list(found)
+
+
+def _operation(app: Flask, rule: Rule) -> dict[str, Any]:
+    view = app.view_functions[rule.endpoint]
+    told = description_of(view) or Description({200: None})
+    needed = policy_of(app, rule.endpoint)
+    summary, _, rest = (inspect.getdoc(view) or rule.rule).partition("\n\n")
+    operation: dict[str, Any] = {
+        "operationId": rule.endpoint,
+        "summary": " ".join(summary.split()),
+        "x-policy": needed,
+        "security": _SECURITY[needed],
+        "parameters": [*_in_path(rule), *_in_query(told)],
+        "responses": _responses(told),
+    }
+    if rest:
+        operation["description"] = " ".join(rest.split())
+    if told.body or told.form:
+        operation["requestBody"] = {"required": True, "content": _body(told)}
+    if told.messages:
+        operation["x-message"] = _schema(told.messages)
+    return operation
+
+
+def _in_path(rule: Rule) -> list[dict[str, Any]]:
+    names = sorted(rule.arguments)
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+
+
+def _in_query(told: Description) -> list[dict[str, Any]]:
+    if told.query is None:
+        return []
+    properties = told.query.model_json_schema()["properties"]
+    return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+
+
+def _body(told: Description) -> dict[str, Any]:
+    found = {}
+    if told.body:
+        found["application/json"] = {"schema": _schema(told.body)}
+    if told.form:
+        found["application/x-www-form-urlencoded"] = {"schema": _schema(told.form)}
+    return found
+
+
+def _responses(told: Description) -> dict[str, Any]:
+    found = {str(status): _response(meaning, Problem) for status, meaning in _REFUSALS.items()}
+    found.update({str(status): _response(meaning, None) for status, meaning in _UNREAD.items()})
+    for status, content in told.answers.items():
+        own = _response(_MEANING.get(status, "See there"), content)
+        refusal = found.get(str(status), {})
+        # The view's own page, or the plain refusal that comes before the view.
+        found[str(status)] = {**own, "content": {**refusal.get("content", {}), **own.get("content", {})}}
+    return dict(sorted(found.items()))
+
+
+def _response(meaning: str, content: Content) -> dict[str, Any]:
+    if content is None:
+        return {"description": meaning}
+    if isinstance(content, str):
+        return {"description": meaning, "content": {content: {}}}
+    return {"description": meaning, "content": {"application/json": {"schema": _schema(content)}}}
+
+
+def _schema(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(model=model.__name__)}

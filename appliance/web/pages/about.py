@@ -1,0 +1,34 @@
+"""The page about the models: what they are for, how good they are, and what was not measured."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from appliance import __version__
+from appliance.system import last_update
+from appliance.web.api.describe import HTML, describe
+from appliance.web.security.policy import VIEWER, policy
+from appliance.web.site import site
+
+blueprint = Blueprint("about", __name__)
+
+# "js-default" shows HTML in the card as text: an owner's own card cannot bring scripts in.
+_MARKDOWN = MarkdownIt("js-default")
+
+
+@blueprint.get("/about")
+@policy(VIEWER)
+@describe({200: HTML})
+def page() -> str:
+    """The model card of the models in use."""
+    here = site()
+    last = last_update.read(here.state_dir)
+    return render_template(
+        "about.html",
+        version=__version__,
+        updated=last.words() if last else "never",
+        engine=here.engine(),
+        card=Markup(_MARKDOWN.render(here.card)),
+    )

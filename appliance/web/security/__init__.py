@@ -1,0 +1,1 @@
+"""Who may do what: policies, callers, cross-site requests, host names."""

@@ -1,0 +1,1 @@
+"""Bytes to and from browsers: the server, TLS, WebSockets, and their limits."""

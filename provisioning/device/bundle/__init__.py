@@ -1,0 +1,1 @@
+"""Release bundles: made on a workstation, verified on the device."""

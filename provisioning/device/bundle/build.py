@@ -1,0 +1,91 @@
+"""`provisioning/release`: make a signed bundle from this checkout."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from device.arguments import Parser
+from device.bundle import container, signing, wheels
+from device.errors import DeviceError, told
+
+KEY = Path("~/.config/interview-grader/release_key")
+"""Made at the first release if it is not there. Whoever has it can install software on the devices."""
+
+
+def main(arguments: list[str], checkout: Path) -> int:
+    """Returns the exit code: 0 made, 1 a fault, 2 something to change."""
+    parser = Parser(
+        prog="provisioning/release", description="Make a signed release bundle from this checkout."
+    )
+    host = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    parser.add_argument(
+        "--arch", default=platform.machine(), help="as `uname -m` says on the device (default: here)"
+    )
+    parser.add_argument(
+        "--python", default=host, help="the device's Python, as in 3.11 (default: this one's)"
+    )
+    parser.add_argument(
+        "--key", type=Path, default=KEY.expanduser(), help=f"private key of OpenSSH (default: {KEY})"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=checkout / "dist", metavar="FOLDER", help="default: dist/"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        return _make(checkout, options)
+    except (DeviceError, OSError) as error:
+        print(f"release: {error}", file=sys.stderr)
+        return error.code if isinstance(error, DeviceError) else 1
+
+
+def _make(checkout: Path, options: argparse.Namespace) -> int:
+    key: Path = options.key
+    if not key.exists():
+        signing.make_key(key)
+        print(f"release: made {key}: keep a copy in a safe place; devices take releases signed with it")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory() as models,
+        tempfile.TemporaryDirectory() as pages,
+    ):
+        print(f"release: gathering wheels for {options.arch}, Python {options.python}")
+        wheels.gather(checkout, Path(folder), arch=options.arch, python=options.python)
+        jetson = (options.arch, options.python) in wheels.JETPACKS
+        made = container.build(
+            checkout,
+            options.out,
+            arch=options.arch,
+            python=options.python,
+            wheels=Path(folder),
+            key=key,
+            onnx=Path(models) if jetson and _exported(checkout, Path(models)) else None,
+            manual_folder=Path(pages) if _has_manual(checkout, Path(pages)) else None,
+        )
+    print(f"release: {made} ({made.stat().st_size / 1e6:.0f} MB)")
+    print(f"release: {made.with_suffix('.cdx.json').name} lists what it carries")
+    print(f"release: signed; devices that should take it need this line: {signing.public_line(key).strip()}")
+    return 0
+
+
+def _exported(checkout: Path, into: Path) -> bool:
+    """Whether the models could be written as ONNX into a folder; without them the CPU does it all."""
+    program = checkout / "models/build/export_onnx.py"
+    return _made([str(program), "--out", str(into)], "models for TensorRT", "onnx,quantiser")
+
+
+def _has_manual(checkout: Path, into: Path) -> bool:
+    """Whether the manual page and the completions could be written into a folder."""
+    program = checkout / "provisioning/device/bundle/manual.py"
+    return _made([str(program), str(into)], "the manual page and completions", "manual")
+
+
+def _made(program: list[str], what: str, extra: str) -> bool:
+    done = subprocess.run([sys.executable, *program], capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"release: goes without {what} ({told(done.stderr)}); pip install -e '.[{extra}]' first")
+    return done.returncode == 0

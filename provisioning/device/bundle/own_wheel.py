@@ -1,0 +1,39 @@
+"""The appliance's own wheel, made from a checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from device.errors import BundleError, told
+
+LOCKS = "requirements"
+"""Folder of a checkout: what is installed, with hashes, made by `make lock`."""
+
+_PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
+
+
+def make_wheel(python: str, checkout: Path, into: Path) -> Path:
+    """Make it into a folder that has none yet, with a Python that has pip; raises `BundleError`.
+
+    pip would fetch what builds it without looking at hashes, so that is installed here, from its lock.
+    """
+    with tempfile.TemporaryDirectory() as tools:
+        lock = str(checkout / LOCKS / "build.txt")
+        _pip(python, "install", "--quiet", "--require-hashes", f"--target={tools}", "-r", lock)
+        options = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(into))
+        _pip(python, "wheel", *options, str(checkout), PYTHONPATH=tools)
+    (own,) = into.glob("interview_grader-*.whl")
+    return own
+
+
+def _pip(python: str, *arguments: str, **more: str) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    command = [python, *_PIP, *arguments]
+    done = subprocess.run(
+        command, env=kept | more, capture_output=True, text=True, errors="replace", check=False, cwd="/"
+    )
+    if done.returncode != 0:
+        raise BundleError(f"pip {arguments[0]} failed ({told(done.stderr or done.stdout)})")

@@ -1,0 +1,1 @@
+"""Installing a device, and removing everything again."""

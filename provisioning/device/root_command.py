@@ -1,0 +1,178 @@
+"""`interview-grader`, typed by root on an installed device: the command of the release in use, confined.
+
+Who names another state than the service's, with `--data-dir` or STATE_DIRECTORY, is not held back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from device.errors import FAULT, DeviceError, Refused
+from device.layout import GAVE_UP, USER, Places
+from device.system import service, terminal
+from device.system.sandbox import Confined, is_booted, name_of_unit, settings
+
+PROGRAM = "interview-grader"
+PASSPHRASE = "INTERVIEW_GRADER_PASSPHRASE"
+"""Variable with a passphrase. It is typed when asked for: systemd shows a unit's variables to everybody."""
+
+_WITH_FILES = ("sessions", "backup", "restore", "audit", "access", "token")
+"""Commands to which the caller names files of their own; they load nothing that a setting names."""
+
+_OPEN = ("analyze", "evaluate", "--version")
+"""Commands about the caller's own pictures, with the caller's own settings and state."""
+
+_VARIABLES = ("TERM", "LANG", "TZ", "NO_COLOR", "COLUMNS")
+
+
+def main(words: Sequence[str], places: Places | None = None) -> int:
+    """Returns the exit code of the command."""
+    places = places or Places()
+    try:
+        return _run(list(words), places)
+    except DeviceError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return error.code
+    except OSError as error:
+        print(f"{PROGRAM}: {error}; correct that and try again", file=sys.stderr)
+        return DeviceError.code
+
+
+def _run(words: list[str], places: Places) -> int:
+    program = str(places.current / "venv/bin/interview-grader")
+    state = _named_state(words) or places.state
+    asked_only = not words or words[0] in _OPEN or "--help" in words or "-h" in words
+    if asked_only or (state != places.state and not _is_the_services(state)):
+        os.execv(program, [program, *words])
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        raise Refused(f"there is no user {USER}; sudo ./setup.sh install makes it") from None
+    confined = Confined(places.current, state, USER, places.root)
+    answer = _passphrase(words)
+    named = _taken(words, "-o") if words[:2] == ["sessions", "export"] else None
+    with _pins(words[0]):
+        if named is not None:
+            return _written(Path(named), lambda output: _typed(confined, [program, *words], answer, output))
+        return _typed(confined, [program, *words], answer, None)
+
+
+def _typed(confined: Confined, words: list[str], answer: str | None, output: int | None) -> int:
+    unit, booted, kind = name_of_unit(), is_booted(), words[1]
+    # lgpio makes a pipe in the working directory of whatever drives pins.
+    pins = booted and kind == "run"
+    folder = f"/run/{unit}" if pins else _here()
+    command = confined.command(
+        words, unit, _environment(), folder=folder, sees_files=kind in _WITH_FILES, by_systemd=booted
+    )
+    if pins:
+        command.insert(1, f"--property=RuntimeDirectory={unit}")
+
+    def passed_on(number: int, process: int) -> None:
+        sent = ("systemctl", "--quiet", "kill", f"--signal={signal.Signals(number).name}", unit)
+        if booted and subprocess.run(sent, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, number)
+
+    return terminal.run(command, dict(os.environ), passed_on, answer=answer, output=output)
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
+
+
+def _environment() -> dict[str, str]:
+    """What of the caller's environment the command gets: how to speak, and settings; nothing secret."""
+    kept = {name: os.environ[name] for name in os.environ if name in _VARIABLES or name.startswith("LC_")}
+    return {**kept, **settings()}
+
+
+def _named_state(words: Sequence[str]) -> Path | None:
+    """The state that the caller names."""
+    for index, word in enumerate(words):
+        if word == "--data-dir" and index + 1 < len(words):
+            return Path(words[index + 1]).absolute()
+        if word.startswith("--data-dir="):
+            return Path(word.partition("=")[2]).absolute()
+    named = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(named).absolute() if named else None
+
+
+def _is_the_services(state: Path) -> bool:
+    """Whether the service may write it, or has written it."""
+    try:
+        return state.stat().st_uid == pwd.getpwnam(USER).pw_uid
+    except (OSError, KeyError):
+        return False
+
+
+def _passphrase(words: list[str]) -> str | None:
+    """The passphrase that the caller gives in a variable or a file, both of which only root may read.
+
+    `--passphrase-file` is taken out of the words.
+    """
+    if words[0] not in ("backup", "restore"):
+        return None
+    given = os.environ.get(PASSPHRASE)
+    if (file := _taken(words, "--passphrase-file")) is not None:
+        try:
+            lines = Path(file).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refused(f"--passphrase-file: cannot be read ({error}); give the file with it") from error
+        given = lines[0] if lines else ""
+    if given is not None and not given.isprintable():
+        raise Refused("the passphrase has a control character in it: expected one that can be typed")
+    return given
+
+
+def _taken(words: list[str], option: str) -> str | None:
+    """The value of an option, which is removed from the words."""
+    for index, word in enumerate(words):
+        if word == option and index + 1 < len(words):
+            _, value = words.pop(index), words.pop(index)
+            return value
+        if word.startswith(f"{option}=" if option.startswith("--") else option) and word != option:
+            return words.pop(index).removeprefix(option).removeprefix("=")
+    return None
+
+
+def _written(path: Path, write: Callable[[int], int]) -> int:
+    """Have a command write a file of the caller's, whole or not at all: the service may not write there."""
+    if path.exists() and not path.is_file():  # a pipe or a device
+        with path.open("wb") as stream:
+            return write(stream.fileno())
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        code = FAULT
+        try:
+            code = write(file.fileno())
+        finally:
+            if code:
+                os.unlink(file.name)
+    if not code:
+        os.replace(file.name, path)
+    return code
+
+
+@contextlib.contextmanager
+def _pins(kind: str) -> Iterator[None]:
+    """The lamps for `run`: what blinks that the service was given up holds the pins."""
+    blinks = kind == "run" and service.show("ActiveState", GAVE_UP) == "active"
+    if blinks:
+        subprocess.run(["systemctl", "stop", GAVE_UP], check=False)
+    try:
+        yield
+    finally:
+        if blinks:
+            subprocess.run(["systemctl", "--no-block", "start", GAVE_UP], check=False)

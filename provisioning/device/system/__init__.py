@@ -1,0 +1,1 @@
+"""The system around the service: files, accounts, packages, systemd, the sandbox."""

@@ -1,0 +1,111 @@
+"""Small files that are written, not linked: what the owner asked for, and what avahi announces."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.errors import Refused
+from device.layout import Places
+from device.system.files import replacing
+from device.system.shell import attempt
+
+ANNOUNCEMENT = """<?xml version="1.0" standalone="no"?>
+<!DOCTYPE service-group SYSTEM "avahi-service.dtd">
+<!-- Written by the installer of Interview Grader. -->
+<service-group>
+  <name replace-wildcards="yes">Interview Grader on %h</name>
+  <service>
+    <type>_https._tcp</type>
+    <port>443</port>
+  </service>
+</service-group>
+"""
+
+NETWORKS = """\
+# Written by setup.sh install --allow: networks beyond the private ones that the device may talk with. To
+# take one away, remove its line, then: sudo systemctl daemon-reload; sudo systemctl restart interview-grader
+[Service]
+"""
+
+KEPT_LOG = """\
+# Written by setup.sh install --keep-log: the system's log is on the disk and outlives a restart.
+# To undo it, remove this file, then: sudo systemctl restart systemd-journald
+[Journal]
+Storage=persistent
+SystemMaxUse=64M
+SyncIntervalSec=30s
+"""
+
+VOLATILE_LOG = """\
+# Written by setup.sh install --volatile-log: the system's log is in memory, and gone after a restart.
+[Journal]
+Storage=volatile
+RuntimeMaxUse=32M
+"""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file with exactly this text."""
+
+    path: Path
+    text: str
+
+    def is_there(self) -> bool:
+        """Whether it is, with this text."""
+        try:
+            return self.path.read_text(encoding="utf-8") == self.text
+        except OSError:
+            return False
+
+    def make(self) -> None:
+        """Write it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path) as partial:
+            partial.write_text(self.text, encoding="utf-8")
+
+
+def announcement(places: Places) -> Written:
+    """What avahi tells the network."""
+    return Written(places.root / "etc/avahi/services/interview-grader.service", ANNOUNCEMENT)
+
+
+def networks(places: Places, allowed: Sequence[str]) -> Written:
+    """The drop-in for further networks, those allowed before included; raises `Refused`."""
+    path = places.drop_ins / "networks.conf"
+    known = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = [line for line in known if line.startswith("IPAddressAllow=")]
+    for text in allowed:
+        try:
+            line = f"IPAddressAllow={ipaddress.ip_network(text)}"
+        except ValueError as error:
+            raise Refused(f"--allow {text}: {error}; expected a network such as 203.0.113.0/24") from error
+        lines += [line] if line not in lines else []
+    return Written(path, NETWORKS + "".join(f"{line}\n" for line in lines))
+
+
+def log(places: Places, text: str = KEPT_LOG) -> Written:
+    """Where the log is kept. By its name it overrides 40-rpi-volatile-storage.conf of Raspberry Pi OS."""
+    return Written(places.root / "etc/systemd/journald.conf.d/interview-grader.conf", text)
+
+
+def use_log(written: Written) -> None:
+    """Have it there from now on, with what is in memory already."""
+    written.make()
+    attempt("systemctl", "restart", "systemd-journald")
+    attempt("journalctl", "--flush")
+
+
+def remove_all(places: Places) -> None:
+    """Remove each of them; folders that are empty then too."""
+    had_log = log(places).path.exists()
+    for written in (announcement(places), networks(places, []), log(places)):
+        written.path.unlink(missing_ok=True)
+    if had_log:
+        attempt("systemctl", "restart", "systemd-journald")
+    for folder in (places.drop_ins, places.root / "etc/systemd/journald.conf.d"):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

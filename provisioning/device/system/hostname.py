@@ -1,0 +1,70 @@
+"""The device's name on the network: NAME.local, told by avahi."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+from device.errors import Refused
+from device.install.undo_record import Record
+from device.system.files import replacing
+from device.system.shell import attempt, run
+
+NAME = "interview-grader"
+FACTORY = {
+    "raspberrypi": "Raspberry Pi OS",
+    "ubuntu": "Ubuntu's images for boards",
+    "tegra-ubuntu": "Jetson Linux without its first setup",
+    "nvidia-desktop": "proposed by the first setup of a Jetson for a user nvidia",
+    "jetson-desktop": "the same for a user jetson",
+    "jetson": "cards prepared for a Jetson",
+    "debian": "proposed by Debian's installer",
+    "localhost": "a system that was given none",
+}
+"""Names that no person chose, and where each comes from. Any other name stays."""
+
+
+def wanted_name(asked: str | None) -> str:
+    """The name the device is to have; raises `Refused` for one that cannot be a name."""
+    if asked and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", asked):
+        raise Refused(f"--name {asked}: expected up to 63 of a-z, 0-9 and -, such as {NAME}")
+    now = present_name()
+    return asked or (NAME if now in FACTORY else now)
+
+
+def renaming(name: str, asked: str | None) -> str:
+    """What is said before the device gets this name, "" if it has it already."""
+    now = present_name()
+    if now == name:
+        return ""
+    if asked:
+        return f"the device is renamed to {name}, as asked; it was {now}"
+    return f"the device is renamed to {name}: {now} is a factory name; to keep it, stop and add --name {now}"
+
+
+def present_name() -> str:
+    """The name the device has, without a domain."""
+    return socket.gethostname().partition(".")[0].lower()
+
+
+def rename(name: str, record: Record, hosts: Path = Path("/etc/hosts")) -> None:
+    """Give the device another name, and keep the one it had."""
+    before = present_name()
+    record.keep("name", before)
+    record.put("given name", name)
+    run("hostnamectl", "set-hostname", name)
+    attempt("systemctl", "try-restart", "avahi-daemon.service")
+    lines = hosts.read_text(encoding="utf-8").splitlines() if hosts.exists() else []
+    text = "\n".join(re.sub(rf"(?<=\s){re.escape(before)}(?=\s|$)", name, line) for line in lines)
+    if hosts.exists() and text != "\n".join(lines):
+        with replacing(hosts) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
+            partial.chmod(0o644)
+
+
+def put_back(record: Record) -> None:
+    """The name from before, unless somebody has given another one since."""
+    before = record.get("name")
+    if before and present_name() == record.get("given name"):
+        rename(before, record)

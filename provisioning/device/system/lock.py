@@ -1,0 +1,37 @@
+"""One change of the device at a time: an installation, an update, or the way back."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from device.errors import Refused
+
+NAME = "update.lock"
+WAIT_S = 60.0
+
+
+def hold(file: Path, wait_s: float | None = WAIT_S) -> None:
+    """Hold the lock `file` until this process and all it starts have ended.
+
+    Waits for another holder, and raises `Refused` after `wait_s` seconds; None: however long that takes.
+    """
+    # The lock is the standard input: what we start inherits it, so that after a kill nobody begins before the
+    # last of them has ended.
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.dup2(descriptor, 0)
+    os.close(descriptor)
+    if wait_s is None:
+        fcntl.flock(0, fcntl.LOCK_EX)  # the first in the queue
+        return
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(0, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise Refused("another update or installation is at work; wait until it has ended") from None
+        time.sleep(0.2)

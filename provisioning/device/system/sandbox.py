@@ -1,0 +1,166 @@
+"""Runs the service's code for root: as the service's user, in its unit's sandbox, without root's terminal.
+
+The service may write its state, and an attacker may be in it. Root, who types a command or updates
+the device, must give it no way to become root: see docs/decisions/0060-root-and-the-service.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.layout import SERVICE, USER
+from device.system import board, release_files
+
+_NOT_SANDBOX = (
+    *("Type", "NotifyAccess", "RuntimeDirectory", "WorkingDirectory", "SuccessExitStatus"),
+    *("ExecStart", "ExecStop", "ExecReload", "ExecCondition", "Watchdog", "Timeout", "Restart"),
+    *("Syslog", "Log", "Standard", "TTY", "MemoryHigh", "MemoryMax", "TasksMax"),
+)
+"""How the keys begin that say how the service runs and how much it takes, not what it may."""
+
+_FILES = ("ProtectSystem", "ProtectHome", "PrivateTmp")
+"""Keys that hide files from the service: a command is also given files of its caller's by name."""
+
+_PORTS = "net_bind_service"
+_STOP_S = 20.0
+
+
+@dataclass(frozen=True)
+class Confined:
+    """The code of one release. `state`: the service's; `root`: of the system, another folder in tests.
+
+    `user`: who runs it, "" for oneself, without a sandbox.
+    """
+
+    release: Path
+    state: Path
+    user: str = USER
+    root: Path = Path("/")
+
+    def command(
+        self,
+        words: Sequence[str],
+        unit: str,
+        environment: Mapping[str, str],
+        *,
+        folder: str = "/",
+        sees_files: bool = False,
+        by_systemd: bool | None = None,
+    ) -> list[str]:
+        """What runs `words` in a session of its own; the caller sees to it that this is not its own either.
+
+        `unit`: its name for systemd. `folder`: where it works. `sees_files`: also those that the service does
+        not. `by_systemd`: None asks whether systemd is there; without it there is no sandbox, but user and
+        rights are the service's, and it works where it was started.
+        """
+        own = {**environment, "HOME": str(self.state), "STATE_DIRECTORY": str(self.state)}
+        if not self.user:
+            return ["env", *(f"{name}={value}" for name, value in own.items()), *words]
+        if by_systemd if by_systemd is not None else is_booted():
+            lines = [line for line in self.sandbox() if not (sees_files and _key(line) in _FILES)]
+            lines += ["ProtectSystem=full"] if sees_files else []
+            lines += [f"WorkingDirectory=-{folder}", f"ReadWritePaths={self.state}"]
+            options = [f"--property={line}" for line in lines]
+            options += [f"--setenv={name}={value}" for name, value in own.items()]
+            how = ("--quiet", "--pipe", "--wait", "--collect", "--service-type=exec", f"--unit={unit}")
+            return ["systemd-run", *how, *options, "--", *words]
+        who = (f"--reuid={self.user}", f"--regid={self.user}", "--init-groups", "--no-new-privs")
+        rights = (f"--{kind}=-all,+{_PORTS}" for kind in ("inh-caps", "ambient-caps", "bounding-set"))
+        cleared = [f"{name}={value}" for name, value in own.items()]
+        path = f"PATH={os.environ.get('PATH', os.defpath)}"
+        return ["setpriv", *who, *rights, "--", "env", "-i", path, *cleared, *words]
+
+    def ask(
+        self,
+        *words: str,
+        limit_s: float | None = None,
+        by_systemd: bool | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it, with the settings of the caller's environment, and keep what it says.
+
+        Its standard input is the caller's, but for a terminal. It is stopped after `limit_s` seconds, which
+        raises `subprocess.TimeoutExpired`, and with the caller.
+        """
+        unit = name_of_unit()
+        environment = {**settings(), "LC_ALL": "C.UTF-8"}
+        command = self.command(words, unit, environment, by_systemd=by_systemd)
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        stdin = subprocess.DEVNULL if os.isatty(0) else None
+        try:
+            return subprocess.run(
+                command,
+                env=own,
+                stdin=stdin,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                cwd="/",
+                timeout=limit_s,
+                check=False,
+                start_new_session=True,
+            )
+        except BaseException:  # it is not in our session: what ends us does not reach it
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(["systemctl", "--quiet", "stop", unit], timeout=_STOP_S, check=False)
+            raise
+
+    def sandbox(self) -> list[str]:
+        """The lines that say what the service may: of the release's unit, and what the device adds to it.
+
+        What a release places in the system is taken from it here: what is placed may be another release's.
+        """
+        boards, kind = self.release / "provisioning/boards", board.find_board(self.root).name
+        files = [self.release / "systemd" / SERVICE, *boards.glob(f"{kind}.conf")]
+        for folder in ("etc/systemd/system", "run/systemd/system"):
+            added = sorted((self.root / folder / f"{SERVICE}.d").glob("*.conf"))
+            files += [path for path in added if path != self.root / release_files.BOARD_UNIT]
+        lines = [line for file in files for line in _service_lines(file.read_text(encoding="utf-8"))]
+        kept = [line for line in lines if not _key(line).startswith(_NOT_SANDBOX)]
+        sandbox = [one for line in kept for one in _one_by_one(line)]
+        settings, seen = boards / f"{kind}.toml", self.root / release_files.BOARD_FILE
+        if settings.exists() and seen.exists():  # one that is not there would be made
+            sandbox.append(f"BindReadOnlyPaths={settings.resolve()}:{seen}")
+        return sandbox
+
+
+def settings() -> dict[str, str]:
+    """The settings of the appliance that stand in the environment."""
+    return {name: value for name, value in os.environ.items() if name.startswith("INTERVIEW_GRADER__")}
+
+
+def is_booted() -> bool:
+    """Whether systemd runs this system, as sd_booted(3) finds out."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def name_of_unit() -> str:
+    """A name that no other command has at this time."""
+    return f"interview-grader-command-{os.getpid()}-{os.urandom(4).hex()}.service"
+
+
+def _service_lines(text: str) -> list[str]:
+    """Every assignment of [Service], continued lines in one."""
+    section, found = "", []
+    for raw in text.replace("\\\n", " ").splitlines():
+        line = raw.strip()
+        if line.startswith("["):
+            section = line
+        elif line and line[0] not in "#;" and section == "[Service]":
+            key, _, value = line.partition("=")
+            found.append(f"{key.strip()}={value.strip()}")
+    return found
+
+
+def _one_by_one(line: str) -> list[str]:
+    """systemd-run knows `localhost` and `link-local` only where they stand alone."""
+    key, _, value = line.partition("=")
+    return [f"{key}={word}" for word in value.split()] if key.startswith("IPAddress") and value else [line]
+
+
+def _key(line: str) -> str:
+    return line.partition("=")[0]

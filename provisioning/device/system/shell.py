@@ -1,0 +1,34 @@
+"""Running the system's own commands, their failure told in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+
+from device.errors import DeviceError
+
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_PAGER": ""}
+
+
+def run(*command: str, env: Mapping[str, str] | None = None) -> str:
+    """What the command wrote to standard output; raises `DeviceError` with the last line it said."""
+    done = attempt(*command, env=env)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or f"exit {done.returncode}").splitlines()[-1]
+        raise DeviceError(f"{' '.join(command)}: {said}")
+    return done.stdout
+
+
+def attempt(*command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The command's end, whatever it was; a command that is not there ends with 127."""
+    environment = {**os.environ, **_ENVIRONMENT, **(env or {})}
+    try:
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(list(command), 127, "", f"{command[0]}: not installed")
+
+
+def succeeds(*command: str) -> bool:
+    """Whether the command ends with 0."""
+    return attempt(*command).returncode == 0

@@ -1,0 +1,1 @@
+"""Updating an installed device, and rolling it back."""

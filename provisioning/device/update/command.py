@@ -1,0 +1,130 @@
+"""`interview-grader-update`: take in a release bundle, roll back, list and remove releases, or all of it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from device.arguments import Parser
+from device.errors import DeviceError, Refused
+from device.install import uninstall as removing
+from device.layout import Places
+from device.system import apply_release, board, lock
+from device.text import printable
+from device.update.releases import Releases
+from device.update.transaction import Device, Updater
+
+PROGRAM = "interview-grader-update"
+COMMANDS = ("install", "rollback", "list", "prune", "uninstall", "recover", "place", "lacking")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit code: 0 done, 1 a fault and the line says what runs, 2 refused."""
+    words = list(arguments)
+    if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+        words.insert(0, "install")  # a bundle
+    options = _parser().parse_args(words)
+    try:
+        if options.command == "list":
+            return _list(_device().releases)
+        if os.geteuid() != 0:
+            raise Refused("only root may change what runs; put sudo in front")
+        if options.command == "place":  # this and the next: asked by the updater, of another release
+            apply_release.place(Places())
+            return 0
+        if options.command == "lacking":
+            print(" ".join(apply_release.lacking()))
+            return 0
+        _prepare(Places().opt, None if getattr(options, "wait", False) else lock.WAIT_S)
+        if options.command == "uninstall":
+            removing.uninstall(Places(), check=options.check)
+            return 0
+        if options.command in ("install", "rollback") and board.forgets():
+            raise Refused(board.FORGETS)
+        say(_run(Updater(_device(), say), options))
+        return 0
+    except DeviceError as error:
+        print(f"{PROGRAM}: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt as error:
+        print(f"{PROGRAM}: {error or 'it was interrupted'}", file=sys.stderr)
+        return DeviceError.code
+    except OSError as error:
+        print(f"{PROGRAM}: {error}; make room or correct the place and try again", file=sys.stderr)
+        return DeviceError.code
+
+
+def say(words: str) -> None:
+    """One line of progress; nothing stops when nobody listens any more."""
+    with contextlib.suppress(OSError):
+        print(f"update: {printable(words)}", flush=True)
+
+
+def _run(updater: Updater, options: argparse.Namespace) -> str:
+    if options.command == "install":
+        return updater.update(options.bundle.absolute(), now=options.now)
+    if options.command == "rollback":
+        return updater.roll_back(options.version, now=options.now)
+    if options.command == "prune":
+        return f"removed: {' '.join(updater.prune()) or 'nothing'}"
+    return updater.recover(boot=options.boot)
+
+
+def _device() -> Device:
+    places = Places()
+    own = places.current / "venv" / "bin" / "python"
+    python = os.path.realpath(own) if own.exists() else sys.executable
+    return Device(Releases(places.opt, python=python), places.state, places.config / "release_signers")
+
+
+def _list(releases: Releases) -> int:
+    current = releases.current()
+    for version in releases.all():
+        note = releases.note(version)
+        star = "*" if version == current else " "
+        print(f"{star} {version:<12} {note.created}  {note.arch}  Python {note.python}")
+    return 0
+
+
+def _prepare(root: Path, wait_s: float | None) -> None:
+    """Take the lock, and outlive the terminal: a connection that breaks must not stop half-way."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _terminated)
+    os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to
+    if not root.is_dir():
+        raise Refused(f"{root}: nothing is installed; sudo ./setup.sh install")
+    lock.hold(root / lock.NAME, wait_s)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt("it was told to stop")
+
+
+def _parser() -> Parser:
+    parser = Parser(prog=PROGRAM, description="Update this device from a signed bundle, or go back.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="BUNDLE|COMMAND")
+    now = Parser(add_help=False)
+    now.add_argument(
+        "--now", action="store_true", help="also while a session is live or recording: it is stopped"
+    )
+    install = commands.add_parser("install", parents=[now], help="take in a bundle; the word may be left out")
+    install.add_argument("bundle", type=Path, metavar="BUNDLE")
+    rollback = commands.add_parser("rollback", parents=[now], help="run the release before, or another one")
+    rollback.add_argument("version", nargs="?", default="", metavar="VERSION")
+    commands.add_parser("list", help="the releases that are here; a star marks the one in use")
+    commands.add_parser("prune", help="remove all releases but the one in use and one other")
+    uninstall = commands.add_parser("uninstall", help="remove everything but the owner's data")
+    uninstall.add_argument("--check", action="store_true", help="only say what would be removed")
+    commands.add_parser("place")
+    commands.add_parser("lacking")
+    recover = commands.add_parser("recover", help="finish or take back what was interrupted")
+    when = recover.add_mutually_exclusive_group()
+    when.add_argument("--boot", action="store_true", help="before the service is started")
+    when.add_argument("--wait", action="store_true", help="as soon as whoever is at work has ended")
+    return parser

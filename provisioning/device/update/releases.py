@@ -1,0 +1,344 @@
+"""The installed releases: `releases/VERSION/` with an environment each, and the link `current`.
+
+A release is whole when it has its `release.json`, which is written last; whatever has none is removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from device.bundle.container import (
+    FOLDERS,
+    NOTE,
+    NUMPY_2,
+    ONNX,
+    REQUIREMENTS,
+    REQUIREMENTS_NUMPY_2,
+    WHEELS,
+    Release,
+    version_in,
+)
+from device.bundle.own_wheel import LOCKS, make_wheel
+from device.errors import ReleaseError, because, told
+from device.system.files import replacing
+
+ROOT = Path("/opt/interview-grader")
+RUNTIMES = ("ai_edge_litert", "tflite_runtime")
+"""Modules: a release has exactly one."""
+
+CAMERA_PACKAGES = Path("/usr/lib/python3/dist-packages/picamera2")
+"""The distribution's camera library, compiled for its own numpy: the environment must see both."""
+
+COMMAND = Path("venv", "bin", "interview-grader")
+_PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet")
+
+
+class Releases:
+    """The releases under `root`. `python` makes their environments.
+
+    `system_packages`: whether those see the distribution's packages. None: as the release in use does, or
+    else if the distribution has its camera library.
+    """
+
+    def __init__(
+        self, root: Path = ROOT, *, python: str = sys.executable, system_packages: bool | None = None
+    ) -> None:
+        self.root, self.folder, self.link = root, root / "releases", root / "current"
+        self._python, self._system_packages = python, system_packages
+
+    def path(self, version: str) -> Path:
+        """Where a release lies, or would."""
+        return self.folder / version
+
+    def command(self, version: str) -> Path:
+        """The program of a release."""
+        return self.path(version) / COMMAND
+
+    def python_version(self) -> str:
+        """Of the Python that makes the environments, as in "3.11"."""
+        return _about(self._python)[1]
+
+    def python_gone(self) -> str:
+        """That the release in use was made for another Python than the system has, and what to do; "" if not.
+
+        `provisioning/command` says the same, without a Python.
+        """
+        for library in (self.link / "venv/lib").glob("python3.*"):
+            if library.name != f"python{self.python_version()}":
+                return (
+                    f"the system's Python is not {library.name} any more, for which this release was made "
+                    "(was the system upgraded?): sudo interview-grader-update uninstall, which keeps your "
+                    f"records and settings, then install a bundle for Python {self.python_version()}"
+                )
+        return ""
+
+    def current(self) -> str | None:
+        """The version that `current` leads to, None if there is none."""
+        try:
+            version = os.readlink(self.link).rpartition("/")[2]
+        except OSError:
+            return None
+        return version if self._is_whole(version) else None
+
+    def all(self) -> list[str]:
+        """Every whole release, the oldest version first."""
+        found = [path.name for path in self.folder.glob("*") if self._is_whole(path.name)]
+        return sorted(found, key=order)
+
+    def note(self, version: str) -> Release:
+        """What `release.json` of a release says; raises `ReleaseError`."""
+        try:
+            return Release.read((self.path(version) / NOTE).read_bytes())
+        except (OSError, ValueError) as error:
+            raise ReleaseError(
+                f"{self.path(version)}: not a whole release ({error}); `list` shows those that are"
+            ) from error
+
+    def add(self, unpacked: Path) -> str:
+        """Install an unpacked bundle beside the others, without the network; returns its version.
+
+        A half-made release of that version is replaced; a whole one that differs is a `ReleaseError`.
+        """
+        release = Release.read((unpacked / NOTE).read_bytes())
+        if self._is_there(release):
+            return release.version
+        wheels = unpacked / WHEELS
+        lines = wheels / REQUIREMENTS
+        if (wheels / REQUIREMENTS_NUMPY_2).exists() and not self._needs_numpy_1():
+            lines = wheels / REQUIREMENTS_NUMPY_2
+        folders = (f"--find-links={wheels}", f"--find-links={wheels / NUMPY_2}")
+        place = self._begun(release.version)
+        try:
+            self._make_venv(place)
+            self._pip(place, "--no-index", *folders, "--require-hashes", "-r", str(lines))
+            return self._finished(release, unpacked)
+        except BaseException as error:
+            raise self._undone(place, error) from error
+
+    def add_online(self, checkout: Path) -> str:
+        """Install from a checkout, with pip and the network; returns the version.
+
+        If another release of that version is there, the digest of the checkout is put behind it.
+        """
+        release = _of_checkout(checkout, self._python)
+        if self._is_whole(release.version) and self.note(release.version).files != release.files:
+            release = replace(release, version=f"{release.version}+{release.files['checkout'][:8]}")
+        if self._is_there(release):
+            return release.version
+        place = self._begun(release.version)
+        try:
+            self._make_venv(place)
+            self._install_checkout(place, checkout)
+            return self._finished(release, checkout)
+        except BaseException as error:
+            raise self._undone(place, error) from error
+
+    def switch(self, version: str) -> None:
+        """Make `current` lead to a whole release, at once; raises `ReleaseError`."""
+        self.note(version)
+        try:
+            with replacing(self.link, "{}.new") as new:
+                new.symlink_to(f"{self.folder.name}/{version}")
+            sync(self.root)
+        except OSError as error:
+            raise ReleaseError(f"{self.link}: cannot be set: {because(error)}") from error
+
+    def remove(self, version: str) -> None:
+        """Remove a release that is not in use; raises `ReleaseError`. A kill in between leaves none."""
+        if version == self.current():
+            raise ReleaseError(f"{version} is in use; switch to another release first")
+        place = self.path(version)
+        try:
+            (place / NOTE).unlink(missing_ok=True)
+            shutil.rmtree(place)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise ReleaseError(f"{place}: cannot be removed: {because(error)}") from error
+
+    def prune(self, keep: int, spare: Iterable[str] = ()) -> list[str]:
+        """Keep that many: the one in use, those of `spare`, then the newest; returns those that went."""
+        current = self.current()
+        first = [current, *spare, *reversed(self.all())]
+        kept = [version for version in dict.fromkeys(first) if version and self._is_whole(version)][:keep]
+        gone = [version for version in self.all() if version not in kept]
+        for version in gone:
+            self.remove(version)
+        self.sweep()
+        return gone
+
+    def sweep(self) -> None:
+        """Remove what half-made releases have left; never what `current` leads to, whole or not."""
+        for path in self.folder.glob("*"):
+            if not self._is_whole(path.name) and path.resolve() != self.link.resolve():
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _is_whole(self, version: str) -> bool:
+        return (self.path(version) / NOTE).is_file()
+
+    def _is_there(self, release: Release) -> bool:
+        if not self._is_whole(release.version):
+            return False
+        if self.note(release.version).files == release.files:
+            return True
+        raise ReleaseError(
+            f"another release {release.version} is installed already; give the new one a new version"
+        )
+
+    def _begun(self, version: str) -> Path:
+        place = self.path(version)
+        if place.exists():  # half-made
+            shutil.rmtree(place)
+        place.mkdir(parents=True, mode=0o755)
+        return place
+
+    def _undone(self, place: Path, error: BaseException) -> BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        if isinstance(error, OSError):
+            return ReleaseError(f"{place}: cannot be made: {because(error)}")
+        return error
+
+    def _finished(self, release: Release, source: Path) -> str:
+        """Copy the rest beside the environment, try it, and write the file that makes the release whole."""
+        place = self.path(release.version)
+        shutil.copy2(source / "setup.sh", place / "setup.sh")
+        for name in (*FOLDERS, ONNX):
+            if (source / name).is_dir():
+                shutil.copytree(source / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self._try(place)
+        os.sync()
+        partial = place / (NOTE + ".part")
+        partial.write_bytes(release.json())
+        _sync_file(partial)
+        partial.replace(place / NOTE)
+        sync(place)
+        return release.version
+
+    # The environment is made where it will lie: its scripts name that place.
+    def _make_venv(self, place: Path) -> None:
+        options = ["--system-site-packages"] if self._sees_system() else []
+        self._must(
+            [self._python, "-m", "venv", *options, str(place / "venv")], "the environment cannot be made"
+        )
+
+    def _sees_system(self) -> bool:
+        if self._system_packages is not None:
+            return self._system_packages
+        config = self.link / "venv" / "pyvenv.cfg"
+        if config.is_file():
+            return "include-system-site-packages = true" in config.read_text()
+        return CAMERA_PACKAGES.is_dir()
+
+    def _install_checkout(self, place: Path, checkout: Path) -> None:
+        failures = []
+        for runtime in ("litert-numpy1" if self._needs_numpy_1() else "litert", "tflite-runtime"):
+            try:
+                self._pip(place, "--require-hashes", "-r", str(checkout / LOCKS / f"{runtime}.txt"))
+                break
+            except ReleaseError as error:
+                failures.append(f"with {runtime}: {error}")
+        else:
+            words = "; ".join(failures)
+            raise ReleaseError(f"{words}; without the network: setup.sh install --offline BUNDLE")
+        with tempfile.TemporaryDirectory() as folder:
+            own = make_wheel(str(place / "venv" / "bin" / "python"), checkout, Path(folder))
+            self._pip(place, "--no-deps", str(own))
+
+    def _needs_numpy_1(self) -> bool:
+        """Whether the environment sees camera packages of the system that are built against numpy 1."""
+        if not (self._sees_system() and CAMERA_PACKAGES.is_dir()):
+            return False
+        program = "import numpy; print(numpy.__version__.split('.')[0])"
+        done = _run([self._python, "-I", "-c", program])
+        return done.stdout.strip() == "1"
+
+    def _pip(self, place: Path, *arguments: str) -> None:
+        self._must(
+            [str(place / "venv" / "bin" / "python"), *_PIP, *arguments], "the packages cannot be installed"
+        )
+
+    def _try(self, place: Path) -> None:
+        """Everything compiled loads together, above all numpy and what the distribution built for it.
+
+        Only what releases of every age have: it may be an older one. The demo clip tries the rest.
+        """
+        modules = ["numpy", "cv2", "appliance.build"]
+        if self._sees_system() and CAMERA_PACKAGES.is_dir():
+            modules.append("picamera2")
+        python = str(place / "venv" / "bin" / "python")
+        runtime = [module for module in RUNTIMES if _run([python, "-c", f"import {module}"]).returncode == 0]
+        if not runtime:
+            raise ReleaseError(f"neither {' nor '.join(RUNTIMES)} can be imported on this machine")
+        self._must([python, "-c", f"import {', '.join(modules)}"], "its libraries cannot be loaded together")
+
+    @staticmethod
+    def _must(command: list[str], fault: str) -> None:
+        done = _run(command)
+        if done.returncode != 0:
+            raise ReleaseError(f"{fault} ({told(done.stderr or done.stdout)})")
+
+
+def order(version: str) -> tuple[int, int, int, int, int]:
+    """A key that sorts versions: 1.2.0a1 < 1.2.0rc1 < 1.2.0. What stands behind a plus does not count."""
+    plain = version.partition("+")[0]
+    found = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)(?:(a|b|rc)(\d+))?", plain)
+    if not found:
+        return (0, 0, 0, 0, 0)
+    major, minor, patch, stage, number = found.groups()
+    return (int(major), int(minor), int(patch), ("a", "b", "rc", None).index(stage), int(number or 0))
+
+
+def sync(folder: Path) -> None:
+    """Bring a folder's entries to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _about(python: str) -> tuple[str, str]:
+    """Machine and version of a Python, as a bundle has them."""
+    program = "import platform, sys; print(platform.machine(), '%d.%d' % sys.version_info[:2])"
+    machine, version = _run([python, "-I", "-c", program]).stdout.split()
+    return machine, version
+
+
+def _of_checkout(checkout: Path, python: str) -> Release:
+    arch, version = _about(python)
+    digest = hashlib.sha256()
+    parts = ("appliance", "models", *FOLDERS, ONNX, LOCKS, "pyproject.toml", "setup.sh")
+    for path in (found for part in parts for found in _files(checkout / part)):
+        digest.update(
+            f"{path.relative_to(checkout)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+        )
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return Release(version_in(checkout), arch, version, created, 0, {"checkout": digest.hexdigest()})
+
+
+def _files(path: Path) -> list[Path]:
+    found = [path] if path.is_file() else sorted(path.rglob("*"))
+    return [each for each in found if each.is_file() and "__pycache__" not in each.parts]
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """With nothing of the caller's Python or pip settings in its way, but for where packages come from."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run(
+        command, env=kept, capture_output=True, text=True, errors="replace", check=False, cwd="/"
+    )

@@ -1,0 +1,291 @@
+"""A session in a real Chromium: agree, be read, record, mark, stop, withdraw; and what comes before."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.browser.test_live_page import SPILLS, agree_and_start, picture_moves, shows_people
+
+DOUBLES = "tests.e2e.daemon.driver_doubles"
+
+Shoot = Callable[..., None]
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def living(daemon: Any, tmp_path: Path) -> Iterator[Any]:
+    """A daemon on a camera that shows living people, two of them; its records are kept in memory."""
+    record = tmp_path / "record"
+    record.touch()
+    yield daemon.start(camera=f"living:{record}", module=DOUBLES)
+
+
+def audit(tmp_path: Path) -> list[dict[str, Any]]:
+    """What was told of the session: who opened the picture, and how often, is another matter."""
+    entries = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    return [entry for entry in entries if entry["event"] != "viewer"]
+
+
+def test_the_whole_story(living: Any, open_page: OpenPage, record: Any, shoot: Shoot, tmp_path: Path) -> None:
+    page = open_page(living.url)
+    expect(page.locator("#start")).to_be_disabled()
+    page.locator("#more").click()
+    ticks = page.locator("#ticks input")
+    expect(ticks).to_have_count(2)
+    ticks.first.check()
+    expect(page.locator("#start")).to_be_disabled()
+    ticks.last.check()
+    page.locator("#start").click()
+
+    shows_people(page, 2)
+    picture_moves(page, 2)
+    expect(page.locator('.person[data-label="happy"] .bar').first).to_have_attribute(
+        "data-value", re.compile("\\d")
+    )
+    expect(page.locator("#status-session")).to_have_text("Live")
+    link = page.locator("#link-address").get_attribute("href")
+    assert link is not None and link.startswith(f"{living.url}mine/")
+    expect(page.locator("#link-here")).to_be_visible()
+    shoot(page, "session-live")
+    page.locator("#link-done").click()
+    expect(page.locator("#link")).to_be_hidden()
+
+    page.locator("#record").click()
+    page.locator("#record-label").fill("morning")
+    shoot(page, "session-record-dialog")
+    page.locator("#record-start").click()
+    expect(page.locator("#status-session")).to_have_text("Recording")
+    expect(page.locator(".toast", has_text="Recording numbers")).to_be_visible()
+    page.keyboard.press("m")
+    expect(page.locator(".toast", has_text="Marked: question 1")).to_be_visible()
+    expect(page.locator("#marker-text")).to_have_value("question 2")
+    page.locator("#marker-text").fill("a break")
+    page.locator("#marker button").click()
+    expect(page.locator(".toast", has_text="Marked: a break")).to_be_visible()
+    shoot(page, "session-recording")
+
+    page.locator("#stop").click()
+    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator("#start")).to_be_disabled()
+
+    mine = open_page(link)
+    expect(mine.get_by_role("heading", name="Your session")).to_be_visible()
+    expect(mine.get_by_text("The session has ended")).to_be_visible()
+    shoot(mine, "mine")
+    mine.locator("#withdraw").click()
+    expect(mine.get_by_role("heading", name="You have withdrawn")).to_be_visible()
+    mine.goto(link)
+    expect(mine.get_by_role("heading", name="Nothing is kept here")).to_be_visible()
+
+    told = audit(tmp_path)
+    assert [(entry["event"], entry["who"]) for entry in told] == [
+        ("agreement", "loopback"),
+        ("start", "loopback"),
+        ("record", "loopback"),
+        ("stop", "loopback"),
+        ("withdraw", "link"),
+    ]
+    assert len({entry["session"] for entry in told}) == 1
+    assert (told[0]["people"], told[0]["version"], len(told[0]["notice"])) == (2, "1", 64)
+    complaints = [said for said in record.complaints if "404" not in said]
+    assert complaints == []
+    assert record.hosts == {living.url.split("/")[2]}
+
+
+def test_withdraw_on_the_page_asks_once_and_ends_the_session(
+    living: Any, open_page: OpenPage, shoot: Shoot
+) -> None:
+    page = open_page(living.url)
+    agree_and_start(page)
+    picture_moves(page, 2)
+    page.locator("#withdraw").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()  # the harmless one
+    page.keyboard.press("Enter")
+    page.locator("#withdraw").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#withdraw")).to_be_focused()
+    assert living.state()["state"] == "live"
+    page.locator("#withdraw").click()
+    shoot(page, "session-withdraw-dialog")
+    page.get_by_role("button", name="Cancel").click()
+    assert living.state()["state"] == "live"
+    page.locator("#withdraw").click()
+    page.locator("#withdraw-sure").click()
+    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator(".toast", has_text="Withdrawn")).to_be_visible()
+    assert living.state()["state"] == "idle"
+
+
+def test_of_two_people_one_agreed(living: Any, open_page: OpenPage, shoot: Shoot) -> None:
+    page = open_page(living.url)
+    agree_and_start(page)
+    shows_people(page, 2)
+    expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
+    other = page.locator('.person[data-label="not_analysed"]')
+    expect(other.locator(".reason")).to_have_text("has not agreed")
+    expect(other.locator(".bars")).to_be_hidden()
+    expect(page.locator('.person:not([data-label="not_analysed"]) .bar')).to_have_count(7)
+    shoot(page, "session-one-agreed")
+
+
+def test_fewer_are_read_than_agreed(living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path) -> None:
+    page = open_page(living.url)
+    page.locator("#more").click()
+    agree_and_start(page)
+    shows_people(page, 2)
+    expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(0)
+    expect(page.locator("#away")).to_be_hidden()
+    page.locator("#draw-seat").click()
+    drag(page, "#frame", (0.03, 0.03, 0.45, 0.9))  # one of the two sits elsewhere now
+    expect(page.locator("#away")).to_be_visible()
+    shoot(page, "session-away")
+    page.locator("#again").click()
+    expect(page.locator("#away")).to_be_hidden()
+    expect(page.locator(".toast", has_text="read again")).to_be_visible()
+    assert [entry.get("again") for entry in audit(tmp_path) if entry["event"] == "agreement"] == [None, 1]
+
+
+def drag(page: Page, frame: str, seat: tuple[float, float, float, float]) -> None:
+    page.locator(frame).scroll_into_view_if_needed()
+    box = page.locator(frame).bounding_box()
+    assert box is not None
+    x, y, width, height = seat
+    page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + (x + width) * box["width"], box["y"] + (y + height) * box["height"], steps=4)
+    page.mouse.up()
+
+
+def test_aiming_shows_a_blurred_picture_and_the_seat_drawn_there_bounds_the_analysis(
+    living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path
+) -> None:
+    page = open_page(living.url, 1280, 1000)
+    page.locator("#aim").click()
+    expect(page.locator("#status-session")).to_have_text("Aiming")
+    expect(page.locator("#aim-left")).to_have_text(re.compile("^[45]\\d\\ss left|60\\ss left"))
+    page.wait_for_function("() => document.getElementById('aim-picture').naturalWidth > 0")
+    expect(page.locator("#stage")).to_be_hidden()
+    drag(page, "#aim-frame", (0.5, 0.0, 0.5, 1.0))
+    expect(page.locator("#aim-seat")).to_be_visible()
+    shoot(page, "session-aiming", full_page=True)
+    agree_and_start(page)
+    shows_people(page, 2)
+    expect(page.locator("#live-seat")).to_be_visible()
+    expect(page.locator('.person[data-label="neutral"]')).to_have_count(1)  # who sits on the right
+    expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
+    shoot(page, "session-seat")
+
+    page.locator("#draw-seat").click()
+    drag(page, "#frame", (0.03, 0.03, 0.45, 0.9))
+    expect(page.locator('.person[data-label="happy"]')).to_have_count(1)
+    expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
+    assert [entry["event"] for entry in audit(tmp_path)] == ["aiming", "agreement", "start", "settings"]
+
+
+def test_the_seat_is_drawn_without_a_mouse(
+    living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path
+) -> None:
+    page = open_page(living.url)
+    page.locator("#more").click()
+    agree_and_start(page)
+    shows_people(page, 2)
+    page.locator("#draw-seat").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#frame")).to_be_focused()
+    for key in ["ArrowLeft"] * 9 + ["Shift+ArrowLeft"]:
+        page.keyboard.press(key)
+    shoot(page, "session-seat-by-keyboard")
+    page.keyboard.press("Enter")
+    expect(page.locator("#draw-seat")).to_be_focused()
+    expect(page.locator("#draw-seat")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator(".toast", has_text="Only faces in the seat")).to_be_visible()
+    assert living.state()["session"]["seat"] == [0.0, 0.1, 0.45, 0.8]
+    expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Delete")
+    expect(page.locator(".toast", has_text="No seat")).to_be_visible()
+    expect(page.locator("#live-seat")).to_be_hidden()
+    assert living.state()["session"]["seat"] is None
+
+
+def test_region_and_purpose_are_asked_for_once(
+    daemon: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path
+) -> None:
+    record = tmp_path / "record"
+    record.touch()
+    living = {"camera": f"living:{record}", "module": DOUBLES, "lawful": None}
+    page = open_page(daemon.start(**living).url)
+    expect(page.get_by_role("heading", name="Where is this device, and what is it for?")).to_be_visible()
+    expect(page.locator("#start")).to_have_count(0)
+    shoot(page, "session-lawful")
+    page.locator('#lawful [value="US"]').check()
+    expect(page.locator('#lawful [value="school"]')).to_be_hidden()  # asked only where the law asks it
+    page.locator('#lawful [value="EU"]').check()
+    page.locator('#lawful [value="hiring"]').check()
+    page.locator('#lawful [value="none"]').check()
+    page.locator("#lawful button").click()
+    expect(page.locator("#refusal")).to_be_visible()
+    expect(page.locator("#refusal")).to_contain_text("Article 5(1)(f) of the AI Act")
+    expect(page.locator("#start")).to_have_count(0)
+    shoot(page, "session-refused")
+    page.locator('#lawful [value="practice"]').check()
+    page.locator('#lawful [value="school"]').check()
+    page.locator("#lawful button").click()
+    expect(page.locator("#refusal")).to_contain_text("career centre")
+    shoot(page, "session-school")
+    page.locator('#lawful [value="none"]').check()
+    page.locator("#lawful button").click()
+    expect(page.locator("#ticks")).to_be_visible()
+    expect(page.get_by_text("The results belong to you")).to_be_visible()
+    agree_and_start(page)
+    shows_people(page, 2)
+
+    daemon.stop()
+    page = open_page(daemon.start(**living).url)
+    expect(page.locator("#ticks")).to_be_visible()
+    assert 'region = "EU"' in (tmp_path / "page.toml").read_text()
+    assert 'institution = "none"' in (tmp_path / "page.toml").read_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_every_step_fits(living: Any, open_page: OpenPage, shoot: Shoot, width: int, scheme: str) -> None:
+    page = open_page(living.url, width, {360: 740, 768: 1024}.get(width, 720), color_scheme=scheme)
+
+    def fits(step: str) -> None:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(SPILLS) == [], step
+        shoot(page, f"session-{step}-{width}-{scheme}", full_page=True)
+
+    expect(page.locator("#start")).to_be_visible()
+    fits("agreement")
+    page.locator("#aim").click()
+    page.wait_for_function("() => document.getElementById('aim-picture').naturalWidth > 0")
+    fits("aim")
+    agree_and_start(page)
+    shows_people(page, 2)
+    expect(page.locator("#link")).to_be_visible()
+    fits("started")
+    page.locator("#link-done").click()
+    page.locator("#record").click()
+    page.locator("#record-start").click()
+    expect(page.locator("#marker")).to_be_visible()
+    fits("recording")
+
+
+def test_the_notice_to_print_has_its_number_and_the_code_of_the_device(
+    living: Any, open_page: OpenPage, record: Any, shoot: Shoot
+) -> None:
+    page = open_page(f"{living.url}notice")
+    expect(page.locator("#notice-version")).to_have_text("1")
+    expect(page.get_by_role("heading", name="Before the camera starts")).to_be_visible()
+    page.wait_for_function("() => document.querySelector('.qr').naturalWidth > 0")
+    shoot(page, "notice", full_page=True)
+    assert record.complaints == []

@@ -1,0 +1,26 @@
+"""Daemons for the tests of this folder: real processes, real HTTP, real signals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon.driver import DOUBLES, Daemon, running
+from tests.e2e.daemon.driver_doubles import Noting, noting
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """The product as a newcomer starts it, on the clip that ships with it."""
+    folder: Path = tmp_path_factory.mktemp("demo")
+    with running(folder, "--camera", "demo") as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def living(tmp_path: Path) -> Iterator[Noting]:
+    """On a camera that shows living people: the daemon, and what its camera, engines and lamp noted."""
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES) as daemon:
+        yield daemon, lambda: (tmp_path / "record").read_text().split()

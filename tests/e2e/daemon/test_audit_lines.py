@@ -1,0 +1,479 @@
+"""Every line of the audit log: what is done, and who is said to have done what.
+
+A table: a line that is no longer written, or says something else, fails here, and so does an event of the log
+that no row of the table brings about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.audit import EVENTS, AuditLog
+from appliance.auth.reset import reset_access
+from appliance.composition.session import make_store
+from appliance.configuration.changes import note_changes
+from appliance.configuration.layers import Request
+from appliance.configuration.load import load
+from appliance.consent.session import Session
+from appliance.values import Box, Reading, Stamps
+from appliance.web.app import create_app
+from appliance.web.site import Site
+from tests.e2e.daemon.driver import clean_environment, until
+from tests.fakes.agreements import make_terms
+from tests.fakes.far import FAR, Client, served_far
+from tests.fakes.parts import frame
+from tests.fakes.records import ID, second, sitting
+from tests.fakes.sites import make_site, pictures
+from tests.machine import ROOT
+
+OPERATOR, VIEWER, NEW = "a long enough password", "another good password", "a third one, also good"
+WORDS = "correct horse battery"
+Line = tuple[str, str, dict[str, Any]]
+"""Event, who, and the details that must be there, with these values."""
+
+
+@dataclass
+class World:
+    """A device: its pages at one address, its records, its commands."""
+
+    site: Site
+    port: int
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        return self.site.audit.path.parent
+
+    def client(self) -> Client:
+        return Client(self.port, self.folder)
+
+    def logged_in(self) -> Client:
+        client = self.client()
+        assert client.log_in("operator", OPERATOR).status == 303
+        return client
+
+    def submit(self, client: Client, path: str, **fields: str) -> None:
+        answer = client.submit(path, {**fields, "csrf_token": client.token()})
+        assert answer.status in (200, 303), answer
+
+    def post(self, path: str, content: object = None) -> None:
+        client = self.logged_in()
+        answer = client.post_json(path, content or {}, {"X-CSRF-Token": client.token()})
+        assert answer.status == 200, answer
+
+    def run(self, *words: str | Path, given: str = "", module: str = "appliance") -> None:
+        """A command on this device's state."""
+        own = {"STATE_DIRECTORY": str(self.state)}
+        where = ["--data-dir", str(self.state)] if module == "appliance" else []
+        done = subprocess.run(
+            [sys.executable, "-m", module, *map(str, words), *where],
+            cwd=ROOT,
+            env=clean_environment(own),
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done
+
+    def recorded(self, id: str = ID) -> None:
+        """A session of the records, which a command or the page then finds."""
+        store = self.site.store
+        store.begin(sitting(id))
+        store.add(id, [second(0)])
+        store.end(id)
+
+    def shut(self) -> None:
+        """The appliance does not run, so that commands own the records."""
+        self.site.store.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    site = make_site(login=True)
+    accounts = site.gate.accounts
+    assert accounts.claim(accounts.new_first_code(), OPERATOR)
+    accounts.add_viewer("anna", VIEWER)
+    site.gate.tokens.create("script", "viewer")
+    with served_far(create_app(site), tmp_path) as server:
+        yield World(site, server.port, tmp_path)
+    site.store.close()
+
+
+# --- logging in ---
+
+
+def first_code(world: World) -> None:
+    code = world.site.gate.accounts.reset()
+    fields = {"code": code, "password": NEW, "repeat": NEW}
+    assert world.client().submit("/login", fields).status == 303
+
+
+def wrong_first_code(world: World) -> None:
+    world.site.gate.accounts.reset()
+    fields = {"code": "AAAA-AAAA-AAAA", "password": NEW, "repeat": NEW}
+    assert world.client().submit("/login", fields).status == 401
+
+
+def log_out(world: World) -> None:
+    client = world.logged_in()
+    world.submit(client, "/logout")
+
+
+# --- accounts and tokens ---
+
+
+def on_page(path: str, **fields: str) -> Callable[[World], None]:
+    return lambda world: world.submit(world.logged_in(), path, **fields)
+
+
+def on_terminal(*words: str, given: str = "") -> Callable[[World], None]:
+    return lambda world: world.run(*words, given=given)
+
+
+def reset_by_button(world: World) -> None:
+    reset_access(world.site.gate.accounts, world.site.audit, "button")
+
+
+# --- the session ---
+
+
+def live(world: World, **more: Any) -> None:
+    world.site.session.start("1", "operator", **more)
+
+
+def recording(world: World) -> None:
+    live(world)
+    world.site.session.record("", "", "operator")
+
+
+def nobody_ended(world: World) -> None:
+    """As when the longest time of an agreement is over."""
+    live(world)
+    session = world.site.session
+    session._standing = replace(session.now, until=time.monotonic())
+    session.tick()
+
+
+def stopped(world: World) -> None:
+    live(world)
+    world.site.session.stop("button")
+    world.site.session.stop("button")
+
+
+def aim_stopped(world: World) -> None:
+    world.site.session.aim("operator")
+    world.site.session.stop("button")
+
+
+def recording_stopped(world: World) -> None:
+    recording(world)
+    world.site.session.stop_recording("operator")
+
+
+def closed(world: World) -> None:
+    recording(world)
+    world.site.session.close()
+
+
+def withdrawn(world: World) -> None:
+    live(world)
+    world.site.session.withdraw("operator")
+
+
+def seated(world: World) -> None:
+    live(world)
+    for _ in range(2):
+        world.site.session.seat(Box(0.1, 0.1, 0.5, 0.5), "operator")
+
+
+def unseated(world: World) -> None:
+    live(world, seat=Box(0.1, 0.1, 0.5, 0.5))
+    world.site.session.seat(None, "operator")
+
+
+def settled(world: World) -> None:
+    session = Session(make_terms(region="", purpose=""), needs_agreement=True, audit=world.site.audit)
+    session.settle("EU", "practice", "operator", "none")
+
+
+def away_and_back(world: World) -> None:
+    live(world, people=2)
+    world.site.session.again("operator")
+
+
+# --- records ---
+
+
+def page_export(world: World) -> None:
+    world.recorded()
+    assert world.logged_in().request(f"/sessions/{ID}/export.csv").status == 200
+
+
+def page_erase(world: World) -> None:
+    world.recorded()
+    client = world.logged_in()
+    assert (
+        client.request(
+            f"/sessions/{ID}/erase",
+            "POST",
+            headers={"X-CSRF-Token": client.token(), "Origin": client.origin},
+        ).status
+        == 200
+    )
+
+
+def own_copy(world: World) -> None:
+    live(world)
+    now = world.site.session.now
+    world.recorded(str(now.id))
+    assert world.client().request(f"/mine/{now.token}/copy.json").status == 200
+
+
+def own_withdrawal(world: World) -> None:
+    live(world)
+    client = world.client()
+    path = f"/mine/{world.site.session.now.token}"
+    assert client.request(path, "POST", body=b"", headers={"Origin": client.origin}).status == 200
+
+
+def shell_export(world: World) -> None:
+    world.recorded()
+    world.shut()
+    world.run("sessions", "export", ID, "--csv")
+
+
+def shell_erase(world: World) -> None:
+    world.recorded()
+    world.shut()
+    world.run("sessions", "erase", ID)
+
+
+def backup_and_restore(world: World) -> None:
+    world.recorded()
+    world.shut()
+    passphrase = world.folder / "passphrase"
+    passphrase.write_text(WORDS)
+    world.run("backup", world.folder / "kept", "--passphrase-file", passphrase)
+    world.run("restore", world.folder / "kept", "--passphrase-file", passphrase)
+
+
+def sweep_records(world: World) -> None:
+    """The records as the daemon opens them, on this device's state and audit log."""
+    store = make_store(load(Request(data_dir=world.state)), world.site.audit)
+    store.tick()
+    store.close()
+
+
+def swept(world: World) -> None:
+    world.recorded()
+    world.shut()
+    with contextlib.closing(sqlite3.connect(world.state / "records.db")) as connection, connection:
+        connection.execute("UPDATE sessions SET began_lived = began_lived - 86400 * 400")
+    sweep_records(world)
+
+
+def set_aside(world: World) -> None:
+    world.recorded()
+    world.shut()
+    (world.state / "records.db").write_bytes(b"no database at all" * 1000)
+    sweep_records(world)
+
+
+# --- what was seen ---
+
+
+def seen(world: World) -> None:
+    live(world)
+    site, client = world.site, world.logged_in()
+    agreement = site.session.agreement
+    taken = replace(frame(1, time.monotonic()), agreement=agreement)
+    site.readings.put(Reading(taken, (), Stamps(0.0, 0.0, 0.0)))
+    assert client.request("/api/state").json()["reading"] is not None
+
+
+def picture_seen(world: World) -> None:
+    live(world)
+    client = world.logged_in()
+    with pictures(world.site):
+        assert client.request("/snapshot.jpg").status == 200
+
+
+# --- the software ---
+
+
+def settings_changed(world: World) -> None:
+    for port in (1, 2):
+        note_changes({"web": {"port": port}}, world.state, world.site.audit)
+
+
+def another_version(world: World) -> None:
+    for version in ("1", "2"):
+        note_changes({"web": {"port": 1}}, world.state, world.site.audit, version)
+
+
+def failed_update(world: World) -> None:
+    words = ("--version", "1", "--wanted", "2", "--outcome", "failed", "--reason", "no camera")
+    world.run("note", *words, module="appliance.on_update")
+
+
+LOGGED_IN: Line = ("login", "operator", {"name": "operator", "address": FAR})
+AGREED: Line = ("agreement", "operator", {"version": "1"})
+BEGUN: Line = ("start", "operator", {})
+RECORDED: Line = ("record", "operator", {})
+
+ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
+    "first code": (
+        first_code,
+        [
+            ("access", "operator", {"what": "operator password set with the first code", "address": FAR}),
+            ("login", "operator", {"name": "operator", "address": FAR}),
+        ],
+    ),
+    "wrong first code": (wrong_first_code, [("login_failed", "unknown", {"name": "first code"})]),
+    "login": (lambda world: world.logged_in() and None, [LOGGED_IN]),
+    "login of a viewer": (
+        lambda world: world.client().log_in("anna", VIEWER) and None,
+        [("login", "viewer", {"name": "anna", "address": FAR})],
+    ),
+    "wrong password": (
+        lambda world: world.client().log_in("anna", NEW) and None,
+        [("login_failed", "unknown", {"name": "anna", "address": FAR})],
+    ),
+    "unknown name": (
+        lambda world: world.client().log_in("bert", NEW) and None,
+        [("login_failed", "unknown", {"name": None, "address": FAR})],
+    ),
+    "logout": (log_out, [LOGGED_IN, ("logout", "operator", {"name": "operator"})]),
+    "viewer added": (
+        on_page("/access/add", name="bert", password=NEW),
+        [LOGGED_IN, ("access", "operator", {"what": "added", "name": "bert"})],
+    ),
+    "viewer removed": (
+        on_page("/access/remove", name="anna"),
+        [LOGGED_IN, ("access", "operator", {"what": "removed", "name": "anna"})],
+    ),
+    "password of a viewer": (
+        on_page("/access/viewer-password", name="anna", password=NEW),
+        [LOGGED_IN, ("access", "operator", {"what": "password", "name": "anna"})],
+    ),
+    "own password": (
+        on_page("/access/password", current=OPERATOR, password=NEW, repeat=NEW),
+        [LOGGED_IN, ("access", "operator", {"what": "password", "name": "operator"})],
+    ),
+    "logged out everywhere": (
+        on_page("/access/log-out-everywhere"),
+        [LOGGED_IN, ("access", "operator", {"what": "out", "name": "operator"})],
+    ),
+    "token revoked": (
+        on_page("/access/revoke", name="script"),
+        [LOGGED_IN, ("access", "operator", {"what": "revoked", "name": "script"})],
+    ),
+    "viewer added in a shell": (
+        on_terminal("access", "add-viewer", "bert", given=f"{NEW}\n"),
+        [("access", "shell", {"what": "added", "name": "bert"})],
+    ),
+    "viewer removed in a shell": (
+        on_terminal("access", "remove", "anna"),
+        [("access", "shell", {"what": "removed", "name": "anna"})],
+    ),
+    "access reset in a shell": (
+        on_terminal("access", "reset"),
+        [("access", "shell", {"what": "operator password reset"})],
+    ),
+    "access reset by the button": (
+        reset_by_button,
+        [("access", "button", {"what": "operator password reset"})],
+    ),
+    "token created": (
+        on_terminal("token", "create", "watch", "--role", "metrics"),
+        [("access", "shell", {"what": "token created", "name": "watch", "role": "metrics"})],
+    ),
+    "token revoked in a shell": (
+        on_terminal("token", "revoke", "script"),
+        [("access", "shell", {"what": "revoked", "name": "script"})],
+    ),
+    "aiming": (lambda world: world.site.session.aim("operator"), [("aiming", "operator", {"seconds": 60})]),
+    "start": (live, [AGREED, BEGUN]),
+    "start with more": (
+        lambda world: live(world, people=3),
+        [("agreement", "operator", {"people": 3, "version": "1"}), BEGUN],
+    ),
+    "seat": (seated, [AGREED, BEGUN, ("settings", "operator", {"seat": "drawn"})]),
+    "no seat": (unseated, [AGREED, BEGUN, ("settings", "operator", {"seat": "none"})]),
+    "back": (away_and_back, [AGREED, BEGUN, ("agreement", "operator", {"people": 2, "again": 1})]),
+    "record": (recording, [AGREED, BEGUN, RECORDED]),
+    "recording stopped": (
+        recording_stopped,
+        [AGREED, BEGUN, RECORDED, ("stop", "operator", {"recording": True})],
+    ),
+    "stop": (stopped, [AGREED, BEGUN, ("stop", "button", {"state": "live"})]),
+    "stop of an aiming": (aim_stopped, [("aiming", "operator", {}), ("stop", "button", {"state": "aiming"})]),
+    "stop by the timer": (nobody_ended, [AGREED, BEGUN, ("stop", "timer", {"state": "live"})]),
+    "stop with the appliance": (closed, [AGREED, BEGUN, RECORDED, ("stop", "shell", {"state": "recording"})]),
+    "withdraw": (withdrawn, [AGREED, BEGUN, ("withdraw", "operator", {"erased": True})]),
+    "withdraw by the link": (own_withdrawal, [AGREED, BEGUN, ("withdraw", "link", {"erased": True})]),
+    "law": (
+        settled,
+        [("settings", "operator", {"region": "EU", "purpose": "practice", "institution": "none"})],
+    ),
+    "export": (page_export, [LOGGED_IN, ("export", "operator", {"session": ID, "format": "csv"})]),
+    "erase": (page_erase, [LOGGED_IN, ("erase", "operator", {"session": ID})]),
+    "own copy": (own_copy, [AGREED, BEGUN, ("export", "link", {"format": "json"})]),
+    "export in a shell": (shell_export, [("export", "shell", {"session": ID, "format": "csv"})]),
+    "erase in a shell": (shell_erase, [("erase", "shell", {"session": ID})]),
+    "backup and restore": (
+        backup_and_restore,
+        [
+            ("backup", "shell", {"action": "made", "sessions": 1}),
+            ("backup", "shell", {"action": "restored", "sessions": 0}),
+        ],
+    ),
+    "records swept": (swept, [("storage", "timer", {"what": "swept", "sessions": 1})]),
+    "records set aside": (set_aside, [("storage", "timer", {"what": "set aside"})]),
+    "readings seen": (
+        seen,
+        [AGREED, BEGUN, LOGGED_IN, ("viewer", "operator", {"what": "readings", "address": FAR})],
+    ),
+    "picture seen": (
+        picture_seen,
+        [AGREED, BEGUN, LOGGED_IN, ("viewer", "operator", {"what": "picture", "address": FAR})],
+    ),
+    "settings changed": (settings_changed, [("settings", "configuration", {"changed": "web.port"})]),
+    "another version": (another_version, [("update", "configuration", {"before": "1", "now": "2"})]),
+    "failed update": (
+        failed_update,
+        [("update", "shell", {"outcome": "failed", "wanted": "2", "reason": "no camera"})],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_is_done_is_written_down(name: str, world: World) -> None:
+    do, lines = ROWS[name]
+    do(world)
+    log = AuditLog(world.state)
+    with contextlib.suppress(
+        AssertionError
+    ):  # an ending is written in the background; what is missing is shown below
+        until(lambda: len(list(log.entries())) >= len(lines), 10, "every line")
+    entries = list(log.entries())
+    assert [(entry["event"], entry["who"]) for entry in entries] == [line[:2] for line in lines]
+    for entry, (_, _, details) in zip(entries, lines, strict=True):
+        assert {key: entry.get(key, "missing") for key in details} == details
+    assert AuditLog(world.state).verify().fault == ""
+
+
+def test_every_event_of_the_log_is_in_the_table() -> None:
+    assert {line[0] for _, lines in ROWS.values() for line in lines} == set(EVENTS)

@@ -1,0 +1,49 @@
+"""The daemon that `bench` measures reads as the appliance does, and takes nothing that it has."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from appliance.commands.bench.daemon import measure_daemon
+from appliance.errors import ApplianceError
+from appliance.system.native import itself
+from appliance.system.resources import demo_clip
+
+
+def test_a_daemon_as_installed_is_measured_beside_the_one_that_runs(tmp_path: Path) -> None:
+    """Its ports are taken, its page is encrypted, and its pins are those of the lamps."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = tmp_path / "config.toml"
+        config.write_text(
+            f'[web]\nhost = "0.0.0.0"\nport = {port}\nredirect_port = {port}\n'
+            '[access]\ncertificate = "/dev/null"\nkey = "/dev/null"\n'
+            '[lamps]\nbackend = "gpiozero"\nfactory = "native"\n'
+            '[session]\nbutton_pin = 5\nbutton_factory = "native"\nprinted_notice = "1"\n'
+        )
+        (tmp_path / "state").mkdir()
+        cost = measure_daemon(demo_clip(), 1, ["--config", str(config)], tmp_path / "state")
+    assert cost.frames > 0
+    assert list((tmp_path / "state").iterdir()) == [], "nothing of it stays"
+
+
+def test_it_runs_nothing_that_lies_where_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "appliance").mkdir()
+    (tmp_path / "appliance" / "__init__.py").write_text("raise SystemExit('another one')\n")
+    for name in ("importlib", "contextlib", "types"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('another one')\n")
+    monkeypatch.chdir(tmp_path)
+    assert measure_daemon(demo_clip(), 1, [], tmp_path).frames > 0
+    done = subprocess.run(itself("appliance", "--version"), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("interview-grader ")
+
+
+def test_it_has_what_the_page_has_set(tmp_path: Path) -> None:
+    with pytest.raises(ApplianceError, match=r"did not start: .*/nowhere"):
+        measure_daemon(demo_clip(), 1, ["--set", "vision.models=/nowhere"], tmp_path)
+    (tmp_path / "page.toml").write_text("[lawful")
+    assert measure_daemon(demo_clip(), 1, [], tmp_path).frames > 0, "what is wrong with it stops nothing"

@@ -1,0 +1,152 @@
+"""The real routes under the real server, and more clients than there are places."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from time import monotonic
+
+import pytest
+
+from appliance.values import Picture
+from appliance.viewers import OVERLAY, Viewers
+from appliance.web.app import create_app
+from appliance.web.site import Site
+from appliance.web.transport import websocket
+from appliance.web.transport.server import BODY_S, Server
+from tests.e2e.daemon.driver import open_websocket, until
+from tests.fakes.sites import make_site, served
+
+VIEWERS = 8
+THREADS = 24
+SOON_S = 0.8 * BODY_S
+"""Sooner than a body that does not come is given up."""
+
+
+@pytest.fixture
+def site() -> Site:
+    return replace(make_site(), viewers=Viewers(VIEWERS), listeners=Viewers(VIEWERS))
+
+
+@pytest.fixture
+def server(site: Site) -> Iterator[Server]:
+    with serving(site) as server:
+        yield server
+
+
+@contextmanager
+def serving(site: Site) -> Iterator[Server]:
+    server = Server(create_app(site), "127.0.0.1", 0, max_connections=THREADS)
+    with served(server):
+        yield server
+
+
+def test_of_a_rush_of_websockets_as_many_as_allowed_get_in(
+    server: Server, site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # These answer no ping: on a busy machine the first would be dropped before the last has come.
+    monkeypatch.setattr(websocket, "PONG_S", 600.0)
+    for _ in range(3):
+        with ExitStack() as stack:
+            gate = threading.Barrier(20)
+            answers: list[bytes] = []
+
+            def rush(
+                stack: ExitStack = stack, gate: threading.Barrier = gate, answers: list[bytes] = answers
+            ) -> None:
+                gate.wait()
+                client = stack.enter_context(open_websocket(server.port))
+                answers.append(client.recv(64)[:12])
+
+            rushing = [threading.Thread(target=rush) for _ in range(20)]
+            for each in rushing:
+                each.start()
+            for each in rushing:
+                each.join(10)
+            assert sorted(answers) == [b"HTTP/1.1 101"] * 8 + [b"HTTP/1.1 503"] * 12
+        until(lambda: site.listeners.count == 0, 10, "all places are free again")
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_what_is_no_websocket_takes_no_place(server: Server, site: Site) -> None:
+    for _ in range(VIEWERS + 1):
+        assert answered(server, "/ws/live") == 426
+    assert site.listeners.count == 0
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "POST /api/session/stop HTTP/1.1\r\nHost: evil.example\r\n",
+        "POST /nowhere HTTP/1.1\r\nHost: localhost\r\n",
+        "POST / HTTP/1.1\r\nHost: localhost\r\n",
+        "GET /api/state HTTP/1.1\r\nHost: localhost\r\n",
+    ],
+    ids=["foreign host", "no route", "wrong method", "not refused at all"],
+)
+def test_bodies_that_nobody_reads_keep_no_thread(server: Server, head: str) -> None:
+    with ExitStack() as stack:
+        for _ in range(THREADS):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            client.sendall(f"{head}Content-Length: 1000\r\n\r\nx".encode())
+        until(lambda: answered(server, "/api/state") == 200, SOON_S, "a good client is served")
+
+
+def test_a_refusal_reaches_a_client_that_has_sent_its_whole_body(server: Server) -> None:
+    for _ in range(20):
+        assert answered(server, "/nowhere", "POST", bytes(60_000)) == 404
+
+
+def test_an_unread_body_that_has_come_costs_no_connection(server: Server) -> None:
+    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    client.connect()
+    first = client.sock
+    for _ in range(3):
+        client.request("POST", "/api/session/stop", b"{}")
+        assert client.getresponse().read() == b'{"state":"idle"}\n'
+        assert client.sock is first
+    client.close()
+
+
+def test_a_slow_viewer_gets_next_to_nothing_after_the_stop(server: Server, site: Site) -> None:
+    site.session.start("1", "operator")
+    with socket.socket() as viewer:
+        viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        viewer.connect(("127.0.0.1", server.port))
+        viewer.settimeout(10)
+        viewer.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        until(lambda: site.viewers.count == 1, 5, "the viewer is there")
+        agreement = site.session.agreement
+        site.jpegs.put(Picture(1, monotonic(), agreement, True, {OVERLAY: os.urandom(2_000_000)}))
+        before = len(viewer.recv(1000))
+        time.sleep(0.3)  # the buffers between us fill
+        site.session.stop("operator")
+        after = 0
+        while data := received(viewer):
+            after += len(data)
+    assert before and after < 500_000, after
+    until(lambda: site.viewers.count == 0, 5, "the viewer is gone")
+
+
+def received(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(65536)
+    except ConnectionError:
+        return b""
+
+
+def answered(server: Server, path: str, method: str = "GET", body: bytes | None = None) -> int | None:
+    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    try:
+        client.request(method, path, body)
+        return client.getresponse().status
+    except OSError:
+        return None
+    finally:
+        client.close()

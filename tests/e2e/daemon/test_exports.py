@@ -1,0 +1,222 @@
+"""Exports of long sessions: little memory, one at a time, few by a link; and the page of a session."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic, process_time
+
+import pytest
+
+from appliance.errors import TooManyTries
+from appliance.records import Limits, Store
+from appliance.records.store.rows import COLUMNS
+from appliance.web.app import create_app
+from appliance.web.pages.exports import LINK_EXPORTS
+from appliance.web.site import Site
+from appliance.web.transport.server import Server
+from tests.fakes.records import ID, sitting
+from tests.fakes.sites import make_site, served
+from tests.machine import ROOT
+
+pytestmark = pytest.mark.timeout(600)
+"""A long day has 345,600 rows: a minute alone, many minutes beside other work."""
+
+HOURS, PEOPLE = 12, 8
+MOST_MB = 100
+"""What an export may take beside what the process has: the service may have 768 MB, and uses up to 450."""
+
+_MEASURE = """
+import re, sys
+from pathlib import Path
+from appliance.records.export.formats import exported
+from appliance.records import Store
+def peak_mb():
+    # Not ru_maxrss: a process begins with that of the one that started it.
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+session = Store(Path(sys.argv[1])).session(sys.argv[2])
+before = peak_mb()
+size = sum(len(block) for block in exported(session, sys.argv[3]))
+print(size, peak_mb() - before)
+"""
+
+_SERVE = """
+import re, sys
+from dataclasses import replace
+from pathlib import Path
+from appliance.records import Store
+from appliance.web.app import create_app
+from appliance.web.transport.server import Server
+from tests.fakes.sites import make_site, served
+app = create_app(replace(make_site(), store=Store(Path(sys.argv[1]))))
+server = Server(app, "127.0.0.1", 0, max_connections=8)
+with served(server):
+    print(server.port, flush=True)
+    for _line in sys.stdin:
+        found = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())
+        print(int(found[1]) / 1024, flush=True)
+"""
+
+
+def fill(folder: Path, people: int, seconds: int, each: int) -> Path:
+    """One session of so many seconds: `each` rows a person, spread from its beginning to its end."""
+    store = Store(folder, Limits(), room=lambda path: 1e6)
+    store.begin(sitting())
+    values = [0.125, 0.125, 0.125, 0.25, 0.125, 0.125, 0.125, 10, 9, 2, 1, 0, 0, 0, 0, 0]
+    values += [412.25, 88.5, 140.125, 141.0, 3.125, -4.0, 0.875, 0.0625, 0.125, 0, 0]
+    last = seconds - each
+    rows = (
+        (ID, person, second, *values)
+        for person in range(1, people + 1)
+        for start in [last * (person - 1) // max(1, people - 1)]
+        for second in range(start, start + each)
+    )
+    marks = ", ".join("?" * (len(COLUMNS) + 1))
+    with contextlib.closing(sqlite3.connect(folder / "records.db")) as connection, connection:
+        connection.executemany(f"INSERT INTO seconds (session, {', '.join(COLUMNS)}) VALUES ({marks})", rows)
+    store.end(ID)
+    store.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fill(tmp_path_factory.mktemp("long"), PEOPLE, HOURS * 3600, HOURS * 3600)
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> Iterator[Site]:
+    store = Store(fill(tmp_path, 8, 900, 900))
+    yield replace(make_site(), store=store)
+    store.close()
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "pdf"])
+def test_an_export_of_a_long_day_takes_little_memory(long: Path, kind: str) -> None:
+    command = [sys.executable, "-c", _MEASURE, str(long), ID, kind]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=540, check=True)
+    size, grown_mb = done.stdout.split()
+    assert int(size) > (10_000 if kind == "pdf" else 30e6)
+    assert float(grown_mb) <= MOST_MB
+
+
+def test_exports_over_http_take_little_memory(long: Path) -> None:
+    command = [sys.executable, "-c", _SERVE, str(long)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as server:
+        assert server.stdin and server.stdout
+        port = int(server.stdout.readline())
+
+        def peak_mb() -> float:
+            assert server.stdin and server.stdout
+            print(file=server.stdin, flush=True)
+            return float(server.stdout.readline())
+
+        def size_of(path: str) -> int:
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=540)) as client:
+                client.request("GET", path)
+                answer, size = client.getresponse(), 0
+                assert answer.status == 200
+                while block := answer.read(1 << 20):
+                    size += len(block)
+                return size
+
+        size_of("/sessions")
+        before = peak_mb()
+        for path in (f"/sessions/{ID}/export.{kind}" for kind in ("csv", "json", "pdf")):
+            assert size_of(path) > 10_000
+            assert peak_mb() - before <= MOST_MB, path
+        server.stdin.close()
+
+
+def test_a_session_with_thousands_of_numbers_has_a_page(tmp_path: Path) -> None:
+    """A person who leaves gets another number: 3,000 of them, 115 seconds each, like 8 people for 12 h."""
+    store = Store(fill(tmp_path, 3000, HOURS * 3600, 115))
+    client = create_app(replace(make_site(), store=store)).test_client()
+    client.environ_base["REMOTE_ADDR"] = "127.0.0.1"
+    began = process_time()
+    page = client.get(f"/sessions/{ID}").get_data(as_text=True)
+    took = process_time() - began  # other work on the machine does not count
+    print(f"the page took {took:.2f} s")
+    assert took < 20  # 1 s on a desk; with every row read for every person it was minutes
+    assert "Person 3000<" in page
+    assert page.count('<div class="chart">') == 100
+    assert "Charts are drawn for the 100" in page
+    store.close()
+
+
+def get(server: Server, path: str) -> tuple[int, dict[str, str]]:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as client:
+        client.request("GET", path)
+        answer = client.getresponse()
+        answer.read()
+        return answer.status, dict(answer.getheaders())
+
+
+def test_one_export_at_a_time_and_its_end_makes_room(short: Site) -> None:
+    with served(Server(create_app(short), "127.0.0.1", 0, max_connections=8)) as server:
+        path = f"/sessions/{ID}/export.json"
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as slow:
+            slow.request("GET", path)
+            answer = slow.getresponse()
+            assert answer.read(1000)  # and no more: 5 MB fit in no buffer between the two
+            status, headers = get(server, path)
+            assert (status, headers["Retry-After"]) == (503, "5")
+            answer.read()
+        by = monotonic() + 20
+        while get(server, path)[0] == 503 and monotonic() < by:
+            pass  # the first is freed just after its last byte
+        assert get(server, path)[0] == 200
+
+
+def test_a_client_that_goes_away_makes_room(short: Site) -> None:
+    with served(Server(create_app(short), "127.0.0.1", 0, max_connections=8)) as server:
+        path = f"/sessions/{ID}/export.json"
+        gone = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        gone.request("GET", path)
+        gone.getresponse().read(1000)
+        gone.close()
+        by = monotonic() + 30
+        while (status := get(server, path)[0]) == 503 and monotonic() < by:
+            pass
+        assert status == 200
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_an_export_of_what_is_erased_meanwhile_is_no_whole_one(short: Site, kind: str) -> None:
+    with served(Server(create_app(short), "127.0.0.1", 0, max_connections=8)) as server:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as slow:
+            slow.request("GET", f"/sessions/{ID}/export.{kind}")
+            answer = slow.getresponse()
+            assert answer.read(1000)
+            short.store.erase(ID)  # nobody's slow reading keeps the rows
+            with pytest.raises(http.client.IncompleteRead):
+                answer.read()
+        assert get(server, f"/sessions/{ID}/export.{kind}")[0] == 404
+
+
+def test_the_audit_log_has_one_line_for_the_same_export(short: Site) -> None:
+    client = create_app(short).test_client()
+    client.environ_base["REMOTE_ADDR"] = "127.0.0.1"
+    for kind in ("csv", "csv", "json", "csv"):
+        with client.get(f"/sessions/{ID}/export.{kind}") as answer:
+            assert answer.status_code == 200
+    entries = [(entry["event"], entry["format"]) for entry in short.audit.entries()]
+    assert entries == [("export", "csv"), ("export", "json")]
+
+
+def test_a_link_gives_few_exports_and_has_a_place_of_its_own(short: Site) -> None:
+    with short.exports.slot(ID):
+        for _ in range(LINK_EXPORTS):
+            with short.exports.slot(ID, by_link=True):
+                pass
+    with pytest.raises(TooManyTries, match="6 exports an hour"), short.exports.slot(ID, by_link=True):
+        pass
+    with short.exports.slot("other", by_link=True), short.exports.slot(ID):
+        pass

@@ -1,0 +1,124 @@
+"""The description and the device agree: real answers are as described, and no described request breaks it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+
+from appliance.web.api.openapi import document
+from appliance.web.app import create_app
+from tests.e2e.daemon.driver import Daemon
+from tests.fakes.far import served_far
+from tests.fakes.sites import make_site
+
+EXAMPLES = 12
+
+
+def validate(described: Any, path: str, method: str, status: int, content_type: str, body: Any) -> None:
+    """Fails unless this answer is one that the description knows."""
+    found = described["paths"][path][method]["responses"]
+    assert str(status) in found, f"{method} {path} answers {status}, which is not described"
+    content = found[str(status)].get("content", {})
+    assert not content or content_type in content, f"{method} {path} {status}: {content_type}"
+    if content_type == "application/json" and content:
+        schema = {**content[content_type]["schema"], "components": described["components"]}
+        jsonschema.Draft202012Validator(schema).validate(body)
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/state", "/healthz", "/api/openapi.json", "/", "/about", "/metrics", "/access"]
+)
+def test_real_answers_are_as_described(demo: Daemon, path: str) -> None:
+    described = demo.request("/api/openapi.json").json()
+    answer = demo.request(path)
+    kind = answer.headers.get_content_type()
+    validate(
+        described, path, "get", answer.status, kind, answer.json() if kind == "application/json" else None
+    )
+
+
+def test_a_reading_is_as_described(demo: Daemon) -> None:
+    described = demo.request("/api/openapi.json").json()
+    with demo.live() as client:
+        reading = client.recv(15)
+    message = described["paths"]["/ws/live"]["get"]["x-message"]
+    schema = {**message, "components": described["components"]}
+    jsonschema.Draft202012Validator(schema).validate(json.loads(reading))
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [("/api/session/start", {"notice_version": "old"}), ("/api/session/start", {"people": 0})],
+)
+def test_refusals_are_as_described(demo: Daemon, path: str, content: object) -> None:
+    described = demo.request("/api/openapi.json").json()
+    answer = demo.post(path, content)
+    assert answer.status in (400, 409)
+    validate(described, path, "post", answer.status, answer.headers.get_content_type(), answer.json())
+
+
+SITE = make_site(login=True)
+APP = create_app(SITE)
+DESCRIBED = schemathesis.openapi.from_dict(document(APP))
+OPERATIONS = [found.ok() for found in DESCRIBED.get_all_operations()]
+CHECKS = [
+    schemathesis.checks.CHECKS.get_one(name)
+    for name in (
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str]]:
+    """Address, trusted certificate and operator's token of a device on the network."""
+    folder: Path = tmp_path_factory.mktemp("device")
+    token = SITE.gate.tokens.create("fuzz", "operator")
+    with served_far(APP, folder) as server:
+        yield f"https://127.0.0.1:{server.port}", str(folder / "tls-certificate.pem"), token
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
+def test_schemathesis_finds_no_fault(
+    device: tuple[str, str, str], operation: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    address, certificate, token = device
+    cases = operation.as_strategy(generation_mode=schemathesis.GenerationMode.POSITIVE)
+    if operation.body or operation.query:
+        cases |= operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE)
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=cases)
+    def check(case: Any) -> None:
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy comes between
+            answer = case.call(
+                base_url=address,
+                session=session,
+                verify=certificate,
+                headers={"Authorization": f"Bearer {token}", "Connection": "close"},
+                allow_redirects=False,
+            )
+        case.validate_response(answer, checks=CHECKS)
+
+    check()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -1,0 +1,402 @@
+"""Sessions over HTTP, on a double of a camera that shows two living people."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from appliance.auth.limits import FREE_TRIES
+from tests.e2e.daemon.driver import DOUBLES, Daemon, agreement, running, until
+from tests.e2e.daemon.driver_doubles import AIM, MARK, Noting, noting
+from tests.e2e.daemon.driver_schema import check_state
+
+
+def audit(daemon: Daemon) -> list[dict[str, Any]]:
+    lines = (daemon.folder / "state" / "audit.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def faces_until(daemon: Daemon, wanted: Callable[[list[Any]], bool], what: str) -> list[Any]:
+    """The faces of the first reading that is as wanted."""
+    with daemon.live() as client:
+        end = time.monotonic() + 15
+        while time.monotonic() < end:
+            faces: list[Any] = json.loads(client.recv(10))["faces"]
+            if wanted(faces):
+                return faces
+    raise AssertionError(f"not within 15 s: {what}")
+
+
+# --- aiming ---
+
+
+def test_aiming_lights_the_lamp_and_reads_nobody(living: Noting) -> None:
+    daemon, noted = living
+    assert daemon.request("/aim.jpg").status == 409
+    answer = daemon.post("/api/session/aim", {})
+    assert (answer.status, answer.json()) == (200, {"state": "aiming", "seconds": 60})
+    jpeg = until(lambda: daemon.request("/aim.jpg"), 10, "an answer")
+    until(lambda: daemon.request("/aim.jpg").status == 200, 10, "the blurred picture")
+    assert [word for word in noted() if word != "inference"] == ["lamp-on", "open"]
+    assert "inference" not in noted()
+    state = daemon.state()
+    check_state(state, backend="living")
+    assert (state["state"], state["reading"]) == ("aiming", None)
+    assert 0 < state["session"]["aiming_s"] <= 60
+    for path in ("/stream.mjpg", "/snapshot.jpg"):
+        assert daemon.request(path).status == 409
+    for path, body in (
+        ("record", {}),
+        ("marker", {"text": "x"}),
+        ("seat", {"seat": None}),
+        ("withdraw", None),
+    ):
+        assert daemon.post(f"/api/session/{path}", body).status == 409, path
+    assert jpeg.status in (200, 503)
+    assert daemon.post("/api/session/stop").json() == {"state": "idle"}
+    until(lambda: noted()[-2:] == ["close", "lamp-off"], 5, "closed, then dark")
+    assert daemon.request("/aim.jpg").status == 409
+    assert "inference" not in noted()
+    assert [(entry["event"], entry["who"]) for entry in audit(daemon)] == [
+        ("aiming", "loopback"),
+        ("stop", "loopback"),
+    ]
+
+
+def test_the_picture_for_aiming_is_coarse(living: Noting) -> None:
+    daemon, _ = living
+    daemon.post("/api/session/aim", {})
+    until(lambda: daemon.request("/aim.jpg").status == 200, 10, "the blurred picture")
+    image = cv2.imdecode(np.frombuffer(daemon.request("/aim.jpg").body, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert image is not None and image.shape[1] == 640
+    # No detail finer than the points it is made of: shrunk to those and back it is the same picture.
+    points = cv2.resize(image, (64, 36), interpolation=cv2.INTER_AREA)
+    again = cv2.resize(points, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    inner = np.abs(image.astype(int) - again)[MARK:, MARK:]
+    assert np.percentile(inner, 99) < 12
+    daemon.post("/api/session/stop")
+
+
+def test_frames_of_the_aiming_are_never_read(living: Noting) -> None:
+    daemon, noted = living
+    daemon.post("/api/session/aim", {})
+    until(lambda: daemon.request("/aim.jpg").status == 200, 10, "the blurred picture")
+    assert daemon.start_session().status == 200
+    faces_until(daemon, bool, "faces")
+    words = noted()
+    opened_again = len(words) - 1 - words[::-1].index("open")
+    assert words.index("inference") > opened_again
+    assert daemon.post("/api/session/aim", {}).status == 409
+    assert daemon.request("/aim.jpg").status == 409
+
+
+def test_aiming_ends_by_itself(tmp_path: Path) -> None:
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES, environment={AIM: "1.5"}) as daemon:
+        daemon.post("/api/session/aim", {})
+        until(lambda: daemon.state()["state"] == "idle", 5, "idle")
+        until(lambda: (tmp_path / "record").read_text().split()[-2:] == ["close", "lamp-off"], 5, "dark")
+        until(lambda: len(audit(daemon)) == 2, 5, "the line of the timer")
+        assert [(entry["event"], entry["who"]) for entry in audit(daemon)] == [
+            ("aiming", "loopback"),
+            ("stop", "timer"),
+        ]
+
+
+# --- only those who agreed ---
+
+
+def test_of_two_people_one_agreed(living: Noting) -> None:
+    daemon, noted = living
+    assert daemon.start_session(people=1).status == 200
+    faces = faces_until(daemon, lambda each: any(face["analysed"] for face in each), "somebody read")
+    assert len(faces) == 2
+    (other,) = [face for face in faces if not face["analysed"]]
+    assert (other["label"], other["reason"], other["readable"]) == ("not_analysed", "not_agreed", False)
+    assert other["emotions"] is other["emotions_raw"] is other["dominant"] is None
+    assert other["pose"] is other["movement"] is None
+    state = daemon.state()
+    check_state(state, backend="living")
+    assert state["session"] == {"people": 1, "seat": None, "aiming_s": None}
+    assert "inference" in noted()
+
+
+def test_the_operator_says_that_those_who_agreed_are_back(living: Noting) -> None:
+    daemon, _ = living
+    assert daemon.post("/api/session/again", {}).status == 409
+    assert daemon.start_session(people=1).status == 200
+    faces_until(daemon, lambda each: any(face["analysed"] for face in each), "somebody read")
+    assert daemon.post("/api/session/again", {}).json() == {"state": "live"}
+    faces_until(daemon, lambda each: sum(face["analysed"] for face in each) == 1, "one is read, as agreed")
+    last = audit(daemon)[-2 if audit(daemon)[-1]["event"] == "viewer" else -1]
+    assert (last["event"], last["people"], last["again"]) == ("agreement", 1, 1)
+
+
+def test_two_people_who_both_agreed(living: Noting) -> None:
+    daemon, _ = living
+    assert daemon.start_session(people=2).status == 200
+    faces_until(daemon, lambda each: [face["analysed"] for face in each] == [True, True], "both")
+
+
+def test_the_seat_says_who(living: Noting) -> None:
+    daemon, _ = living
+
+    def analysed_side(faces: list[Any]) -> str | None:
+        read = [face for face in faces if face["analysed"]]
+        return ("left" if read[0]["box"][0] < 640 else "right") if len(read) == 1 else None
+
+    assert daemon.start_session(seat=[0.5, 0, 0.5, 1]).status == 200
+    faces_until(daemon, lambda each: analysed_side(each) == "right", "who sits on the right")
+    assert daemon.post("/api/session/seat", {"seat": [0, 0, 0.5, 1]}).status == 200
+    faces_until(daemon, lambda each: analysed_side(each) == "left", "who sits on the left")
+    assert daemon.state()["session"]["seat"] == [0, 0, 0.5, 1]
+
+
+@pytest.mark.parametrize(
+    "seat", [[0, 0, 1], [0, 0, 0, 0], [0.5, 0, 0.6, 1], [-0.1, 0, 1, 1], ["a", 0, 1, 1], "all", {}]
+)
+def test_a_seat_that_is_none_is_refused(living: Noting, seat: object) -> None:
+    daemon, _ = living
+    for path, more in (("start", {"notice_version": "1"}), ("seat", {})):
+        answer = daemon.post(f"/api/session/{path}", {**more, "seat": seat})
+        assert answer.status == 400 and "seat" in answer.json()["error"]
+    assert daemon.state()["state"] == "idle"
+
+
+def test_other_people_cannot_join_without_starting_anew(living: Noting) -> None:
+    daemon, _ = living
+    assert daemon.start_session(people=1).status == 200
+    answer = daemon.start_session(people=2)
+    assert answer.status == 409 and "press Stop" in answer.json()["error"]
+
+
+# --- record, marker, withdraw ---
+
+
+def test_a_session_is_recorded_marked_and_withdrawn(living: Noting) -> None:
+    daemon, _ = living
+    assert daemon.post("/api/session/record", {}).status == 409
+    started = daemon.start_session().json()
+    assert daemon.post("/api/session/marker", {"text": "early"}).status == 409
+    assert daemon.post("/api/session/record", {"label": "a", "note": "b"}).json() == {"state": "recording"}
+    assert daemon.post("/api/session/record", {}).status == 409
+    assert daemon.post("/api/session/marker", {"text": "question 2"}).status == 200
+    again = daemon.request("/api/session/link").json()
+    assert again == {"link": started["link"], "qr": started["qr"]}
+    assert daemon.post("/api/session/withdraw").json() == {"state": "idle"}
+    assert daemon.request(path_of(started["link"])).status == 404
+    assert daemon.post("/api/session/withdraw").status == 409
+    assert daemon.request("/api/session/link").status == 409
+    told = audit(daemon)
+    assert [entry["event"] for entry in told] == ["agreement", "start", "record", "withdraw"]
+    assert told[0]["version"] == "1" and len(told[0]["notice"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("record", {"label": "x" * 81}),
+        ("record", {"colour": "red"}),
+        ("record", []),
+        ("marker", {"text": ""}),
+        ("marker", {"text": "x" * 81}),
+        ("marker", {}),
+    ],
+)
+def test_a_body_that_does_not_fit_is_refused(living: Noting, path: str, body: object) -> None:
+    daemon, _ = living
+    answer = daemon.post(f"/api/session/{path}", body)
+    assert answer.status == 400 and "expected JSON like" in answer.json()["error"]
+
+
+def path_of(link: str) -> str:
+    return "/" + link.split("/", 3)[3]
+
+
+def test_the_persons_link_withdraws_while_live_and_after_the_end(living: Noting) -> None:
+    daemon, _ = living
+    for end_first in (False, True):
+        started = daemon.start_session().json()
+        link = path_of(started["link"])
+        assert started["link"].startswith(f"http://127.0.0.1:{daemon.port}/mine/")
+        assert started["qr"].startswith("data:image/svg+xml")
+        daemon.post("/api/session/record", {})
+        if end_first:
+            daemon.stop_session()
+        page = daemon.request(link)
+        assert page.status == 200 and b"Withdraw and erase" in page.body
+        assert page.headers["Cache-Control"] == "no-store"
+        own = {"Origin": f"http://127.0.0.1:{daemon.port}"}
+        gone = daemon.post(link, headers=own)
+        assert gone.status == 200 and b"You have withdrawn" in gone.body
+        assert daemon.state()["state"] == "idle"
+        for method in ("GET", "POST"):
+            assert daemon.request(link, method).status == 404
+    assert [entry["who"] for entry in audit(daemon) if entry["event"] == "withdraw"] == ["link", "link"]
+
+
+def test_a_session_that_was_never_recorded_leaves_nothing_to_link_to(living: Noting) -> None:
+    daemon, _ = living
+    link = path_of(daemon.start_session().json()["link"])
+    assert daemon.request(link).status == 200
+    daemon.stop_session()
+    assert daemon.request(link).status == 404
+
+
+def test_other_sites_cannot_withdraw_and_guessing_is_slow(living: Noting) -> None:
+    daemon, _ = living
+    link = path_of(daemon.start_session().json()["link"])
+    for origin in ("http://evil.example", "null"):
+        assert daemon.post(link, headers={"Origin": origin}).status == 403
+    assert daemon.state()["state"] == "live"
+    statuses = []
+    for number in range(FREE_TRIES + 1):
+        statuses.append(daemon.request(f"/mine/{number:022}").status)
+        if number < FREE_TRIES - 1:
+            assert daemon.request(link).status == 200, "one's own link gives no free guesses"
+    assert statuses == [404] * FREE_TRIES + [429]
+    assert daemon.state()["state"] == "live"
+
+
+# --- the law ---
+
+
+def test_until_somebody_said_where_and_what_for_live_is_off(tmp_path: Path) -> None:
+    started = {"module": DOUBLES, "lawful": None}
+    with running(tmp_path, *noting(tmp_path), **started) as daemon:
+        for path, body in (("start", agreement("1")), ("aim", {})):
+            answer = daemon.post(f"/api/session/{path}", body)
+            assert answer.status == 409 and "lawful.region" in answer.json()["error"]
+        assert b"Where is this device" in daemon.request("/").body
+        answer = daemon.post("/api/lawful", {"region": "EU", "purpose": "hiring"})
+        assert answer.status == 200 and "Article 5(1)(f)" in answer.json()["refusal"]
+        refused = daemon.start_session()
+        assert refused.status == 409 and "Article 5(1)(f)" in refused.json()["error"]
+        assert b"Article 5(1)(f) of the AI Act" in daemon.request("/").body
+        answer = daemon.post("/api/lawful", {"region": "US", "purpose": "hiring"})
+        assert answer.json() == {"refusal": "", "notice": {"version": "1-us-hiring"}}
+        assert daemon.post("/api/session/start", agreement("1")).status == 409, "another notice is in force"
+        assert b"820 ILCS 42" in daemon.request("/").body
+        assert daemon.start_session().status == 200
+        assert daemon.post("/api/lawful", {"region": "EU", "purpose": "practice"}).status == 409, "live"
+        entries = audit(daemon)
+        assert [entry["event"] for entry in entries] == ["settings", "settings", "agreement", "start"]
+        assert [entry["institution"] for entry in entries[:2]] == ["", ""]
+    with running(tmp_path, *noting(tmp_path), **started) as daemon:
+        assert daemon.state()["notice"] == {"version": "1-us-hiring"}
+
+
+def test_a_device_in_the_eu_asks_once_more_who_uses_it(tmp_path: Path) -> None:
+    """It was settled before that was asked: `page.toml` has region and purpose alone."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/page.toml").write_text('[lawful]\nregion = "EU"\npurpose = "practice"\n')
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES, lawful=None) as daemon:
+        refused = daemon.start_session()
+        assert refused.status == 409 and "lawful.institution" in refused.json()["error"]
+        page = daemon.request("/").body
+        assert b"Where is this device" in page and b"a university or its career centre" in page
+        wanted = {"region": "EU", "purpose": "practice"}
+        for institution in ("school", "employer"):
+            answer = daemon.post("/api/lawful", {**wanted, "institution": institution})
+            assert answer.status == 200 and "Article 5(1)(f)" in answer.json()["refusal"]
+            assert b"Analysis stays off" in daemon.request("/").body
+            assert daemon.start_session().status == 409
+        answer = daemon.post("/api/lawful", {**wanted, "institution": "none"})
+        assert answer.json() == {"refusal": "", "notice": {"version": "1-eu2-practice"}}
+        assert b"Article 50(3)" in daemon.request("/").body
+        assert daemon.start_session().status == 200
+        told = [entry["institution"] for entry in audit(daemon) if entry["event"] == "settings"]
+        assert told == ["school", "employer", "none"]
+
+
+def test_where_the_settings_name_the_region_the_page_says_what_is_missing_there(tmp_path: Path) -> None:
+    with running(tmp_path, *noting(tmp_path), module=DOUBLES, lawful=("EU", "practice")) as daemon:
+        page = " ".join(daemon.request("/").text.split())
+        assert 'id="lawful"' not in page, "the page may not answer it"
+        assert "has not said yet whether an employer or a school uses this device" in page
+        assert "lawful.institution = unset. Set what is missing there" in page
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *[{}, {"region": "EU"}, {"region": "eu", "purpose": "practice"}, {"region": "", "purpose": ""}, []],
+        {"region": "EU", "purpose": "practice", "institution": "club"},
+    ],
+)
+def test_a_region_or_purpose_that_is_none_is_refused(demo: Daemon, body: object) -> None:
+    assert demo.post("/api/lawful", body).status == 400
+
+
+def test_what_the_owner_set_is_not_changed_by_the_page(living: Noting) -> None:
+    daemon, _ = living
+    answer = daemon.post("/api/lawful", {"region": "EU", "purpose": "practice"})
+    assert answer.status == 409 and "command line" in answer.json()["error"]
+
+
+def test_a_clip_needs_none_of_it(tmp_path: Path) -> None:
+    with running(tmp_path, "--camera", "demo", lawful=None) as daemon:
+        assert daemon.state()["state"] == "live"
+        faces_until(daemon, lambda each: [face["analysed"] for face in each] == [True, True], "both")
+
+
+# --- the button ---
+
+
+def test_a_button_whose_printed_notice_is_old_is_said_and_given_back(tmp_path: Path) -> None:
+    pins = ("session.button_pin=5", "session.button_factory=mock", 'session.printed_notice="0"')
+    more = [part for text in pins for part in ("--set", text)]
+    with running(tmp_path, *noting(tmp_path), *more, module=DOUBLES) as daemon:
+        assert daemon.log_lines("WARNING", "button", "'0'", "'1'")
+        assert daemon.state()["state"] == "idle"
+
+
+def test_a_button_that_cannot_be_had_is_a_mistake_in_one_line(tmp_path: Path) -> None:
+    more = ("--set", "session.button_pin=5", "--set", "session.button_factory=lgpio")
+    refused = Daemon(tmp_path, "--camera", "demo", *more, environment={})
+    try:
+        assert refused.wait(20) == 2
+        (line,) = refused.log_lines("interview-grader:")
+        assert "session.button_pin = 5" in line
+    finally:
+        refused.kill()
+
+
+# --- the notice ---
+
+
+def test_an_owners_notice_is_shown_and_one_that_is_none_refused(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('version = "7"\ntitle = "Ours"\n[[paragraph]]\nheading = "So"\ntext = "Our <words>."\n')
+    more = ("--set", f"session.notice={own}")
+    with running(tmp_path / "a", "--camera", "demo", *more) as daemon:
+        version = daemon.state()["notice"]["version"]
+        page = daemon.request("/notice").body.decode()
+        assert version.startswith("7-") and version in page and "Our &lt;words&gt;." in page
+    own.write_text("version = 7\n")
+    refused = Daemon(tmp_path / "b", "--camera", "demo", *more, environment={})
+    try:
+        assert refused.wait(20) == 2
+        (line,) = refused.log_lines("interview-grader:")
+        assert str(own) in line and "version" in line
+    finally:
+        refused.kill()
+
+
+def test_head_of_the_link_page_is_no_secret_kept_by_caches(living: Noting) -> None:
+    daemon, _ = living
+    link = path_of(daemon.start_session().json()["link"])
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=10)
+    try:
+        connection.request("HEAD", link)
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+    finally:
+        connection.close()

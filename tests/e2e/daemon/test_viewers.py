@@ -1,0 +1,206 @@
+"""Viewers: what they cost, how many there may be, and what a bad one does to the others (nothing)."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon.driver import Daemon, Part, Stream, open_websocket, running, server_holds, until
+
+MAX_VIEWERS = 3
+DROPPED_WITHIN_S = 10.0
+PAUSE_S = 3.0
+SEND_LIMIT_S = 4.0
+"""How long the server waits for a viewer who reads nothing; that long nobody else may wait."""
+READINGS = "interview_grader_readings_total"
+
+
+class Watcher:
+    """A good viewer in its own thread: reads everything, keeps the times."""
+
+    def __init__(self, daemon: Daemon, path: str = "/stream.mjpg") -> None:
+        self._stream = daemon.stream(path)
+        self.read_at: list[float] = []
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        until(lambda: self.read_at, 10, "a first picture")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self._thread.join(20)
+        self._stream.close()
+
+    def _watch(self) -> None:
+        for _ in self._stream:
+            self.read_at.append(time.monotonic())
+            if self._enough.is_set():
+                return
+
+    def longest_gap(self) -> float:
+        return max(later - sooner for sooner, later in itertools.pairwise(self.read_at))
+
+
+@contextmanager
+def listening(daemon: Daemon) -> Iterator[None]:
+    """A good listener on `/ws/live`, in its own thread: whoever reads nothing is dropped after a while."""
+    with ExitStack() as stack:
+        client = stack.enter_context(daemon.live())
+        client.recv(15)
+
+        def listen() -> None:
+            for _ in client:
+                pass
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield
+        finally:
+            client.close()
+            thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that takes three viewers."""
+    folder: Path = tmp_path_factory.mktemp("few")
+    with running(folder, "--camera", "demo", "--set", f"web.max_viewers={MAX_VIEWERS}") as daemon:
+        yield daemon
+
+
+@pytest.mark.parametrize(("viewers", "variants"), [(1, 1), (5, 1), (6, 2)])
+def test_each_frame_is_encoded_once_a_variant(demo: Daemon, viewers: int, variants: int) -> None:
+    paths = ["/stream.mjpg", "/stream.mjpg?overlay=0"][:variants]
+    with ExitStack() as stack:
+        chosen = itertools.islice(itertools.cycle(paths), viewers)
+        watchers = [stack.enter_context(Watcher(demo, path)) for path in chosen]
+        until(lambda: demo.state()["viewers"] == viewers, 5, "all are counted")
+        before = demo.metrics()
+        until(lambda: all(len(each.read_at) > 40 for each in watchers), 30, "40 pictures for everybody")
+        after = demo.metrics()
+    encoded, read = (
+        after[f"interview_grader_{name}_total"] - before[f"interview_grader_{name}_total"]
+        for name in ("encoded", "readings")
+    )
+    assert encoded <= variants * (read + 1)
+    assert encoded >= variants * 0.7 * read
+
+
+def test_nothing_is_encoded_when_nobody_watches(demo: Daemon) -> None:
+    until(lambda: demo.state()["viewers"] == 0, 10, "nobody watches")
+    with demo.live() as client:
+        client.recv(5)  # readings are no reason either
+        before = demo.metrics()
+        for _ in range(20):
+            client.recv(5)
+        after = demo.metrics()
+    assert after["interview_grader_readings_total"] >= before["interview_grader_readings_total"] + 10
+    # One may have been under way for a viewer who left just now.
+    assert after["interview_grader_encoded_total"] <= before["interview_grader_encoded_total"] + 1
+
+
+def test_one_viewer_more_than_allowed_is_asked_to_come_back(few: Daemon) -> None:
+    with ExitStack() as stack:
+        leaving = stack.enter_context(ExitStack())
+        leaving.enter_context(Watcher(few))
+        for _ in range(MAX_VIEWERS - 1):
+            stack.enter_context(Watcher(few))
+        for path in ("/stream.mjpg", "/snapshot.jpg"):
+            refused = few.request(path)
+            assert refused.status == 503
+            assert int(refused.headers["Retry-After"]) > 0
+            assert str(MAX_VIEWERS) in refused.json()["error"]
+        assert few.request("/").status == few.request("/api/state").status == 200
+        leaving.close()
+        until(lambda: few.request("/snapshot.jpg").status == 200, 5, "a place is free again")
+        with few.stream() as stream:
+            stream.take(2)
+    until(lambda: few.state()["viewers"] == 0, 5, "all places are free again")
+
+
+def test_one_websocket_more_than_allowed_is_asked_to_come_back(few: Daemon) -> None:
+    with ExitStack() as stack:
+        for _ in range(MAX_VIEWERS):
+            stack.enter_context(listening(few))
+        assert b"503" in first_line(few)
+    until(lambda: b"101" in first_line(few), 5, "a place is free again")
+
+
+def test_viewer_who_stops_reading_is_dropped_and_costs_the_others_nothing(few: Daemon) -> None:
+    with Watcher(few) as watcher:
+        until(lambda: len(watcher.read_at) > 60, 20, "a settled state")
+        memory = few.resident_bytes()
+        before, readings = len(watcher.read_at), few.metrics()[READINGS]
+        with few.stream() as with_usual_buffer, few.stream(receive_bytes=32768) as with_small:
+            # Pictures came, so both were let in. On a busy machine they may be gone again by now.
+            with_usual_buffer.take(2)
+            with_small.take(2)
+            until(lambda: few.state()["viewers"] == 1, DROPPED_WITHIN_S, "both stalled viewers were dropped")
+            grown = few.resident_bytes() - memory
+            seen, read = len(watcher.read_at) - before, few.metrics()[READINGS] - readings
+            with_usual_buffer.ends()
+            with_small.ends()
+    # Ten seconds of pictures for both would be 20 MB; what the allocator keeps varies by some.
+    assert grown < 1e7, f"{grown / 1e6:.1f} MB"
+    assert seen > 0.6 * read, (seen, read)
+    assert watcher.longest_gap() < SEND_LIMIT_S, "it waited for those who read nothing"
+    assert few.process.poll() is None
+
+
+@pytest.mark.parametrize("receive_bytes", [65536, None])
+def test_viewer_who_pauses_gets_a_fresh_picture_soon(few: Daemon, receive_bytes: int | None) -> None:
+    with few.stream(receive_bytes=receive_bytes) as stream:
+        stream.take(3)
+        time.sleep(PAUSE_S)  # the pause is what is tested
+        resumed = time.time()
+        old: list[Part] = []
+        for part in stream:
+            if part.read_at - part.captured < 1.0:
+                break
+            old.append(part)
+        stale = sum(len(part.jpeg) for part in old)
+        # What lay in the buffers of the two kernels: about 290 kB, three pictures, on a development PC. The
+        # viewer's own grows while it reads, and is none of the server's.
+        assert stale <= 1_000_000 + stream.holds_bytes(), f"{stale} bytes in {len(old)} pictures"
+        assert part.read_at - resumed < PAUSE_S, "as late as the pause was long"
+        assert all(each.live for each in stream.take(3))
+
+
+def test_websocket_that_stops_reading_is_dropped(few: Daemon) -> None:
+    with open_websocket(few.port) as stalled, few.live() as other:
+        port = stalled.getsockname()[1]
+        assert stalled.recv(64).startswith(b"HTTP/1.1 101")
+        # That it holds this one as well is not asked: it may have been dropped by then.
+        assert server_holds(few.port, other.socket.getsockname()[1])
+        began, longest, last = time.monotonic(), 0.0, time.monotonic()
+        while server_holds(few.port, port):
+            assert time.monotonic() - began < DROPPED_WITHIN_S, "still held"
+            other.recv(5)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    assert longest < SEND_LIMIT_S
+
+
+def first_line(daemon: Daemon) -> bytes:
+    """The status line of the answer to a WebSocket's opening."""
+    with open_websocket(daemon.port) as sock:
+        answer = sock.recv(64)
+        sock.shutdown(socket.SHUT_RDWR)
+        return answer.partition(b"\r\n")[0]
+
+
+def test_viewer_who_leaves_at_once_is_not_counted_for_long(few: Daemon) -> None:
+    for _ in range(10):
+        Stream(few.port, "/stream.mjpg").close()
+        until(lambda: few.state()["viewers"] < MAX_VIEWERS, 5, "a place is free")
+    until(lambda: few.state()["viewers"] == 0, 5, "all places are free again")

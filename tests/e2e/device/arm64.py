@@ -1,0 +1,148 @@
+"""The boards' processor on this PC: Python of a Debian for arm64, run by qemu's user mode.
+
+The packages are only unpacked and the wheels put beside them by this machine's pip, so nothing of theirs runs
+before the test does, and the kernel need know no foreign programs (binfmt_misc). What it cannot show: speed,
+the kernel, cameras.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from device.bundle.wheels import platform_options
+
+from tests.e2e.device.booted import cache, mirror
+from tests.e2e.device.bundles import PYTHONS, gathered
+from tests.machine import ROOT
+
+QEMU = "qemu-aarch64-static"
+"""Debian's package: qemu-user-static."""
+
+CPUS = {"Raspberry Pi 4": "cortex-a72", "Raspberry Pi 5": "cortex-a76"}
+"""Board -> its processor. Never qemu's own default, which no board has: with qemu 7.2 numpy multiplied by a
+transposed matrix wrongly on it, and rightly on these."""
+
+_MACHINE = "aarch64"
+_PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
+_PACKAGES = "base-files,python3,libstdc++6"
+
+_INSIDE = """set -e
+root=$1 site=$2 share=$3 qemu=$4; shift 4
+mount --bind "$site" "$root/opt/site"
+mount --bind "$share" "$root/mnt"
+mount --bind "$qemu" "$root/opt/qemu"
+mount -t tmpfs tmpfs "$root/tmp"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+exec chroot "$root" /opt/qemu /usr/bin/python3 "$@"
+"""
+"""Run in a mount namespace of its own, so nothing stays mounted."""
+
+
+def lacking() -> str:
+    """Why nothing can be run for arm64 here, "" when it can."""
+    if os.geteuid() != 0:
+        return "not root"
+    tools = {"mmdebstrap": "mmdebstrap", QEMU: "qemu-user-static"}
+    absent = [package for command, package in tools.items() if shutil.which(command) is None]
+    if absent:
+        return f"not installed: {' '.join(absent)}"
+    done = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
+    return "this root may not unshare" if done.returncode else ""
+
+
+class Arm64:
+    """Python of a Debian with this checkout's wheels. Folder `share` appears as /mnt, the appliance in it.
+
+    The system and the wheels of others are kept in the cache, with the bytecode that the first run makes.
+    """
+
+    def __init__(self, suite: str, share: Path) -> None:
+        self._share = share
+        wheels = gathered(PYTHONS[suite], _MACHINE)
+        self._root = _kept(f"{suite}-arm64-{_digest(_PACKAGES)}", partial(_unpack_system, suite))
+        others = [wheel for wheel in wheels.glob("*.whl") if not wheel.name.startswith("interview_grader-")]
+        self._site = _kept(f"site-{wheels.name}", partial(_unpack_wheels, others, PYTHONS[suite]))
+        (share / "own").mkdir()
+        _must(*_PIP, "install", "--quiet", "--no-deps", "--no-compile", "--target", f"{share}/own", str(ROOT))
+
+    def run(self, cpu: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python with these arguments as on this processor; nothing else of this machine is there."""
+        qemu = shutil.which(QEMU)
+        assert qemu is not None
+        places = [str(self._root), str(self._site), str(self._share), qemu]
+        environment = {
+            "QEMU_CPU": cpu,
+            "PYTHONPATH": "/mnt/own:/opt/site",
+            "HOME": "/tmp",
+            "LC_ALL": "C.UTF-8",
+        }
+        environment["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return subprocess.run(
+            ["unshare", "--mount", "sh", "-c", _INSIDE, "sh", *places, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+
+
+def _unpack_system(suite: str, into: Path) -> None:
+    command = [
+        "mmdebstrap",
+        "--quiet",
+        "--architectures=arm64",
+        "--variant=extract",
+        f"--include={_PACKAGES}",
+    ]
+    # Where base-files is older than trixie's, /lib and the like are made links by other means.
+    hooks = ["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"] if suite == "bookworm" else []
+    _must(*command, *hooks, "--dpkgopt=path-exclude=/usr/share/man/*", suite, str(into), *mirror())
+    for folder in ("proc", "mnt", "opt/site"):
+        (into / folder).mkdir(parents=True, exist_ok=True)
+    (into / "opt/qemu").touch()
+
+
+def _unpack_wheels(wheels: list[Path], python: str, into: Path) -> None:
+    # pip was told the platform and the Python when it chose these wheels; it asks its own Python once more.
+    options = [
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--no-compile",
+        "--only-binary=:all:",
+        "--ignore-requires-python",
+    ]
+    where = platform_options(_MACHINE, python)
+    _must(*_PIP, "install", *options, *where, f"--target={into}", *map(str, wheels))
+
+
+def _kept(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder of this name in the cache, made if it is not there."""
+    kept = cache() / name
+    if not kept.exists():
+        cache().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache(), prefix="making-") as folder:
+            make(Path(folder, "made"))
+            with contextlib.suppress(OSError):  # another run was faster
+                Path(folder, "made").rename(kept)
+    return kept
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _must(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"

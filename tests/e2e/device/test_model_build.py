@@ -1,0 +1,177 @@
+"""The scripts that make models: the same bytes again, and float graphs that compute what they computed."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from appliance.inference.manifest import Manifest
+from tests.machine import ROOT
+
+BUILD = ROOT / "models/build"
+FLOAT = ["blazeface-short", "blazeface-full"]
+INT8 = ["blazeface-short-int8", "blazeface-full-int8"]
+ALIGNMENT = 16
+
+
+@pytest.fixture
+def graph(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module that rewrites graphs, imported as the scripts import it."""
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        pytest.skip("ai-edge-litert is not installed")
+    monkeypatch.syspath_prepend(str(BUILD))
+    return importlib.import_module("tflite_graph")
+
+
+@pytest.fixture
+def quantiser() -> None:
+    """Skips where models cannot be quantised."""
+    if importlib.util.find_spec("ai_edge_quantizer") is None:
+        pytest.skip("ai-edge-quantizer is not installed")
+
+
+def original(models_dir: Path, name: str) -> bytes:
+    manifest = Manifest.load(models_dir)
+    return manifest.verified(manifest.detector(name)).read_bytes()
+
+
+def answers(content: bytes, value: np.ndarray) -> dict[str, np.ndarray]:
+    """The outputs by name for one input without its batch axis."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = Interpreter(model_content=content, num_threads=1)
+    model.allocate_tensors()
+    model.set_tensor(model.get_input_details()[0]["index"], value[None])
+    model.invoke()
+    return {detail["name"]: model.get_tensor(detail["index"]) for detail in model.get_output_details()}
+
+
+def inputs(content: bytes) -> list[np.ndarray]:
+    """Noise, black, and black beside noise: the last has the largest numbers inside."""
+    side = {229032: 128, 1083984: 192}[len(content)]
+    noise = np.random.default_rng(1).uniform(-1, 1, (side, side, 3)).astype(np.float32)
+    black = np.full_like(noise, -1)
+    half = np.where(np.arange(side)[:, None, None] < side // 3, black, noise)
+    return [noise, black, half]
+
+
+@pytest.mark.parametrize("name", FLOAT)
+def test_a_prepared_model_computes_bit_for_bit_the_same(
+    models_dir: Path, graph: ModuleType, name: str
+) -> None:
+    content = original(models_dir, name)
+    prepared = graph.prepare(content)
+    for value in inputs(content):
+        before, after = answers(content, value), answers(prepared, value)
+        assert before.keys() == after.keys()
+        assert all(np.array_equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize("name", FLOAT)
+def test_a_prepared_model_has_what_the_quantiser_needs(
+    models_dir: Path, graph: ModuleType, name: str
+) -> None:
+    content = original(models_dir, name)
+    prepared = graph.prepare(content)
+    assert prepared == graph.prepare(content), "the same bytes each time"
+    assert graph.prepare(prepared) == prepared, "nothing is left to do"
+    model = graph.read(prepared)
+    assert graph.operator_names(model).isdisjoint({"RELU", "DEQUANTIZE"})
+    (signature,) = model.signatureDefs
+    assert [entry.name for entry in signature.inputs] == [b"input"]
+    used = {int(i) for op in graph.graph(model).operators for i in [*op.inputs, *op.outputs]}
+    assert used == set(range(len(graph.graph(model).tensors)))
+
+
+@pytest.mark.parametrize("name", [*FLOAT, *INT8])
+def test_constants_lie_at_multiples_of_sixteen(models_dir: Path, graph: ModuleType, name: str) -> None:
+    content = original(models_dir, name)
+    written = graph.write(graph.read(content)) if name in FLOAT else content
+    whole = np.frombuffer(written, np.uint8)
+    parsed = graph.schema.Model.GetRootAsModel(written, 0)
+    values = [parsed.Buffers(i).DataAsNumpy() for i in range(parsed.BuffersLength())]
+    places = [_address(value) - _address(whole) for value in values if not isinstance(value, int)]
+    assert len(places) > 50 and all(place % ALIGNMENT == 0 for place in places)
+
+
+def _address(array: Any) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def test_an_activation_is_fused_only_where_nothing_else_reads_between(
+    models_dir: Path, graph: ModuleType
+) -> None:
+    model = graph.read(original(models_dir, "blazeface-short"))
+    graph.fold_half_constants(model)
+    part = graph.graph(model)
+    relu = next(op for op in part.operators if graph.code(model, op) == graph.OPERATOR.RELU)
+    part.outputs = np.array([*part.outputs, relu.inputs[0]], np.int32)  # now it is read twice
+    before = sum(graph.code(model, op) == graph.OPERATOR.RELU for op in part.operators)
+    graph.fuse_activations(model)
+    left = [op for op in graph.graph(model).operators if graph.code(model, op) == graph.OPERATOR.RELU]
+    assert before > 1 and left == [relu]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("quantiser")
+def test_the_int8_detectors_are_made_again_byte_for_byte(models_dir: Path, tmp_path: Path) -> None:
+    manifest = Manifest.load(models_dir)
+    for name in FLOAT:
+        shutil.copy(models_dir / manifest.detector(name).file, tmp_path)
+    shutil.copy(models_dir / "manifest.toml", tmp_path)
+    command = [sys.executable, str(BUILD / "build_detectors.py"), "--models", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in INT8:
+        file = manifest.detector(name).file
+        assert (tmp_path / file).read_bytes() == (models_dir / file).read_bytes()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("quantiser")
+def test_the_int8_expression_model_is_made_again_byte_for_byte(models_dir: Path, tmp_path: Path) -> None:
+    shutil.copy(models_dir / "expression.tflite", tmp_path)
+    command = [sys.executable, str(BUILD / "export_expression.py"), "--models", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    made, shipped = tmp_path / "expression_int8.tflite", models_dir / "expression_int8.tflite"
+    assert made.read_bytes() == shipped.read_bytes()
+
+
+def test_every_model_that_ships_has_the_digest_of_the_manifest() -> None:
+    command = [sys.executable, str(BUILD / "fetch_models.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_model_made_anew_is_entered_into_the_manifest(
+    models_dir: Path, graph: ModuleType, quantiser: None, tmp_path: Path
+) -> None:
+    entries = importlib.import_module("enter_manifest")
+    true = (models_dir / "manifest.toml").read_text("utf-8")
+    name, file = "expression-int8", "expression_int8.tflite"
+    shutil.copy(models_dir / file, tmp_path)
+    spoilt = true
+    for told in (
+        Manifest.load(models_dir).document.models[name].sha256,
+        "scale = 0.0464631766\nzero_point = 7\n",
+        "temperature = 0.5773",
+    ):
+        assert told in spoilt
+        spoilt = spoilt.replace(told, "".join("1" if each in "023456789" else each for each in told))
+    (tmp_path / "manifest.toml").write_text(spoilt, "utf-8")
+    calibration = Manifest.load(models_dir).document.models[name].calibration
+    entries.enter(tmp_path, name, entries.Calibration(0.57731, calibration.offsets))
+    entered = (tmp_path / "manifest.toml").read_text("utf-8")
+    # The float model's entry has the same calibration; nothing of it was asked for.
+    head, _, tail = entered.partition("[models.expression]\n")
+    assert head == true.partition("[models.expression]\n")[0]
+    assert "temperature = 1.1111" in tail

@@ -1,0 +1,158 @@
+"""The power goes while a device is installed and updated: what starts then is whole, and never nothing.
+
+Its memory is lost, and its drive loses what it was not told to flush: files are missing which a program has
+written. A container that is cut off keeps them. The newer release is small and borrows libraries.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from device.update.transaction import STEPS
+
+import appliance
+from tests.e2e.vm.guest import Drive, Guest, until
+from tests.e2e.vm.image import PYTHON, Image, must
+from tests.e2e.vm.installed import INSTALL, UNIT, as_disk, install, prepare, put_bundle
+from tests.e2e.vm.product import Daemon
+from tests.fakes import releases as variants
+
+OLD, NEW = appliance.__version__, "9.1.0"
+OPT = "/opt/interview-grader"
+WISH = """[camera]
+backend = "demo"
+needs_agreement = true
+[engine]
+backend = "tflite"
+"""
+"""Idle: an emulated processor takes longer for a picture of the demo clip than a worker may."""
+
+UPDATE = "/usr/local/sbin/interview-grader-update"
+LIMIT_S = 1800.0
+
+CUTS = tuple(os.environ.get("UPDATE_CUTS", "install start confirm done").split())
+"""At which of the updater's steps the power goes, one after the other; "done": after the last one."""
+_AFTER_S = {"installation": (30.0, 150.0), "install": (0.0, 20.0)}
+"""So long after it has begun: what lasts is cut off in its midst. Emulated, the first takes four minutes."""
+
+STAYS = ("tidy", "done")
+"""From here on the newer version is the one that stays."""
+
+EDITS = {**variants.MIGRATES, "on_update.py": variants.replaced("_EVERY = 10\n", "_EVERY = 1000\n")}
+"""One frame of the demo clip: an emulated processor would read it all for longer than an updater waits."""
+
+_WATCH = f"""
+import json, subprocess, sys, time
+
+number, wanted, bundle = sys.argv[1:]
+steps = {STEPS}
+line = open("/dev/ttyS0", "w")
+updater = subprocess.Popen(["{UPDATE}", bundle], stdout=line, stderr=line)
+step = ""
+while updater.poll() is None and (not step or wanted == "done" or steps.index(step) < steps.index(wanted)):
+    time.sleep(0.01)
+    try:
+        step = json.load(open("{OPT}/changing.json"))["step"]
+    except (OSError, ValueError):
+        pass
+print(f"cut {{number}} at {{step}}, exit code {{updater.poll()}}", file=line, flush=True)
+updater.wait()
+"""
+"""Updates, and says on the serial line when the updater has come to a step, is past it, or has ended."""
+
+_AS_RELEASED = f"""
+import sys
+
+sys.path.insert(0, "{OPT}/current/provisioning")
+from device import board, placed
+from device.layout import Places
+
+places = Places()
+files = placed.all_files(places, board.find_board().name, places.current)
+print(*(file.path for file in files if not file.is_there()), *placed.stale(places, files))
+"""
+"""What of the system's files is not as the release in use has it."""
+
+pytestmark = pytest.mark.timeout(3 * 3600)
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Iterator[Path]:
+    """A disk with the old release and the newer one."""
+    folder = tmp_path / "share"
+    folder.mkdir()
+    put_bundle(folder)
+    libraries = f"{OPT}/releases/{OLD}/venv/lib/python{PYTHON}/site-packages"
+    more = {"system": variants.NEW_SYSTEM, "python": PYTHON}
+    made = variants.make_bundle(tmp_path, folder / "key", NEW, EDITS, libraries, **more)
+    made.rename(folder / NEW)
+    disk = as_disk(folder)
+    yield disk
+    disk.unlink()
+
+
+def test_the_power_goes_while_it_is_installed_and_updated(image: Image, share: Path, tmp_path: Path) -> None:
+    chance = random.Random(7)
+    disk = tmp_path / "root.img"
+    must("cp", "--sparse=always", image.disk, disk)
+    with Drive(disk, tmp_path) as drive, Guest(image, [share], root=drive, memory="2048") as guest:
+        drive.power_on(seed=0)
+        prepare(guest, WISH)
+        guest.run(f"systemd-run --quiet {INSTALL}")
+        lost = [cut(drive, guest, "installation", chance)]
+        drive.power_on(seed=1)
+        prepare(guest, WISH)
+        assert install(guest).endswith(("install: done", "as it should be")), "it is finished, or begun again"
+        guest.run("sync")
+        for number, wanted in enumerate(CUTS):
+            step = update_until(guest, number, wanted)
+            lost.append(cut(drive, guest, step, chance))
+            drive.power_on(seed=number + 2)
+            guest.power_on()
+            judge(guest, NEW if step in STAYS else OLD)
+    assert any(lost), "no cut hit the drive while it held anything back"
+
+
+def cut(drive: Drive, guest: Guest, step: str, chance: random.Random) -> int:
+    """At the next moment at which the drive holds something back, if there is one soon; how much it lost."""
+    time.sleep(chance.uniform(*_AFTER_S.get(step, (0.0, 1.0))))
+    end = time.monotonic() + 2.0
+    while not drive.holds() and time.monotonic() < end:
+        time.sleep(0.001)
+    lost = drive.cut_power()
+    guest.cut_power()
+    print(f"cut at {step}, beside its memory the drive lost {lost} sectors", flush=True)
+    return lost
+
+
+def update_until(guest: Guest, number: int, wanted: str) -> str:
+    """Begin the update, and wait until it has come to a step, is past it, or has ended; its step then."""
+    guest.run("mkdir -p /share && mountpoint -q /share || mount -o ro /dev/vdb /share")
+    guest.run("cat >/run/watch.py", stdin=_WATCH)
+    guest.run(f"systemd-run --quiet --unit=updating python3 /run/watch.py {number} {wanted} /share/{NEW}")
+
+    def told() -> list[tuple[str, str]]:
+        return re.findall(rf"cut {number} at (\w*), exit code (\w+)\r?\n", guest.console())
+
+    step, code = until(told, LIMIT_S, f"the updater comes to {wanted}")[0]
+    assert code == "None" or (code == "0" and wanted in STAYS), guest.console()[-2000:]
+    return step if code == "None" else "done"
+
+
+def judge(guest: Guest, runs: str) -> None:
+    """That version answers, nothing is left of a change, and the system's files are that version's."""
+    until(lambda: guest.run(f"systemctl is-active {UNIT}", check=False) == "active", LIMIT_S, "it is active")
+    assert guest.run(f"readlink {OPT}/current") == f"releases/{runs}"
+    assert guest.run("interview-grader --version").endswith(runs)
+    assert Daemon(guest, 443, tls=True).get("/healthz")["status"] in ("ok", "idle")
+    assert guest.run(f"ls {OPT}/changing.json", check=False) == ""
+    assert guest.run("python3 -B -", stdin=_AS_RELEASED) == ""
+    listed = guest.run(f"{UPDATE} list")
+    assert f"* {runs}" in listed
+    assert guest.run("systemctl --failed --no-legend") == ""

@@ -1,0 +1,120 @@
+"""Clients on the network without a network: a real TLS server whose every client has an address of nobody."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from appliance.auth.certificate import DeviceCertificate
+from appliance.web.transport.server import Server, WsgiApp
+from tests.e2e.daemon.driver import Answer
+from tests.fakes.sites import served
+
+FAR = "192.0.2.77"
+"""An address of nobody (RFC 5737)."""
+WITHIN_S = 15.0
+
+COOKIE = "__Host-interview-grader"
+FORM = "application/x-www-form-urlencoded"
+
+
+def from_far(app: WsgiApp, address: str = FAR) -> WsgiApp:
+    """The application as clients with this address see it."""
+
+    def moved(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return app({**environ, "REMOTE_ADDR": address}, start_response)
+
+    return moved
+
+
+@contextmanager
+def served_far(app: WsgiApp, folder: Path, *, address: str = FAR, **settings: Any) -> Iterator[Server]:
+    """A real TLS server on a free port; its certificate lies in `folder`."""
+    settings.setdefault("max_connections", 16)
+    server = Server(from_far(app, address), "127.0.0.1", 0, tls=DeviceCertificate(folder).current, **settings)
+    with served(server):
+        yield server
+
+
+@dataclass
+class Client:
+    """A browser without a screen: keeps its cookie, trusts the device's certificate and no other."""
+
+    port: int
+    folder: Path
+    address: str = "127.0.0.1"
+    cookie: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    source: str = ""
+    """Its own address, one of loopback; empty: the kernel chooses."""
+
+    @property
+    def origin(self) -> str:
+        return f"https://{self.address}:{self.port}"
+
+    def context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.folder / "tls-certificate.pem"))
+
+    def connect(self) -> http.client.HTTPSConnection:
+        source = (self.source, 0) if self.source else None
+        return http.client.HTTPSConnection(
+            self.address, self.port, timeout=WITHIN_S, context=self.context(), source_address=source
+        )
+
+    def request(
+        self,
+        path: str,
+        method: str = "GET",
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        whole: bool = True,
+    ) -> Answer:
+        connection = self.connect()
+        own = {"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {}
+        # Kept open, its end would cost the server a moment's thread after the test.
+        own["Connection"] = "close"
+        try:
+            connection.request(method, path, body, {**own, **self.headers, **(headers or {})})
+            answer = connection.getresponse()
+            self._keep(answer.headers)
+            found = Answer(answer.status, answer.headers, answer.read() if whole else b"")
+            if headers and "Upgrade" in headers and answer.status != 101:
+                answer.read()  # an opening that was refused cannot ask to be closed; a request after it can
+                connection.request("GET", "/healthz", headers={"Connection": "close"})
+                connection.getresponse().read()
+            return found
+        finally:
+            connection.close()
+
+    def submit(self, path: str, fields: dict[str, str], headers: dict[str, str] | None = None) -> Answer:
+        """A form, as a browser sends it."""
+        told = {"Content-Type": FORM, "Origin": self.origin, **(headers or {})}
+        return self.request(path, "POST", body=urlencode(fields).encode(), headers=told)
+
+    def post_json(self, path: str, content: object, headers: dict[str, str] | None = None) -> Answer:
+        told = {"Content-Type": "application/json", **(headers or {})}
+        return self.request(path, "POST", body=json.dumps(content).encode(), headers=told)
+
+    def log_in(self, name: str, password: str) -> Answer:
+        return self.submit("/login", {"name": name, "password": password})
+
+    def token(self, path: str = "/") -> str:
+        """The token that this login's pages carry."""
+        found = re.search(r'csrf-token" content="([0-9a-f]{64})"', self.request(path).text)
+        assert found, "no token in the page"
+        return found[1]
+
+    def _keep(self, headers: http.client.HTTPMessage) -> None:
+        for text in headers.get_all("Set-Cookie") or []:
+            name, _, value = text.partition(";")[0].partition("=")
+            if name == COOKIE:
+                self.cookie = value

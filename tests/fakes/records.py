@@ -1,0 +1,67 @@
+"""Clocks that a test moves, a store on them, and rows to keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.records import Clocks, Limits, Second, Store
+from appliance.values import EMOTIONS, Sitting
+
+DAY_S = 86_400.0
+NOW = 1_795_000_000.0  # in November 2026
+ID, OTHER = "0123456789ab", "ba9876543210"
+
+
+@dataclass
+class Time:
+    """The wall clock and the time since the machine was started, apart."""
+
+    wall: float = NOW
+    up: float = 50.0
+    boots: int = 1
+
+    def passes(self, seconds: float) -> None:
+        """Switched on, with a clock that is right."""
+        self.wall, self.up = self.wall + seconds, self.up + seconds
+
+    def switched_off(self, seconds: float) -> None:
+        """Off for so long, then started anew."""
+        self.wall, self.up, self.boots = self.wall + seconds, 0.0, self.boots + 1
+
+    def clocks(self) -> Clocks:
+        return Clocks(lambda: self.wall, lambda: self.up, lambda: self.up, lambda: f"boot {self.boots}")
+
+
+def make_store(folder: Path, time: Time | None = None, **more: Any) -> Store:
+    """A store with much room on the disk, unless told otherwise."""
+    limits = more.pop("limits", Limits())
+    more.setdefault("room", lambda path: 1e6)
+    return Store(folder, limits, clocks=(time or Time()).clocks(), **more)
+
+
+def sitting(id: str = ID, **more: Any) -> Sitting:
+    return Sitting(id, NOW, 1, "1", "a" * 64, "usb", **more)
+
+
+def second(number: int, person: int = 1, **more: Any) -> Second:
+    """A readable second: ten frames of which nine are behind the means."""
+    means = dict.fromkeys(EMOTIONS, 0.125) | {"happy": 0.25}
+    values: dict[str, Any] = {**means, "frames": 10, "scored": 9, "skipped": 2, "small": 1}
+    return Second(person, number, **{**values, **more})
+
+
+def record(store: Store, time: Time, id: str = ID, seconds: int = 3, *, end: bool = True) -> None:
+    """A session of so many seconds."""
+    store.begin(sitting(id))
+    for number in range(seconds):
+        time.passes(1.0)
+        store.add(id, [second(number)])
+    if end:
+        store.end(id)
+
+
+def everything(folder: Path) -> bytes:
+    """Every byte of every file in a folder."""
+    return b"\n".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())

@@ -1,0 +1,113 @@
+"""A site for the web's tests, made of the real parts."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance.audit import AuditLog
+from appliance.auth.passwords import Passwords
+from appliance.auth.service import make_gate
+from appliance.consent.notice import KEEP_DAYS, read_notice
+from appliance.consent.preview import Aim
+from appliance.consent.session import Session
+from appliance.consent.terms import Terms
+from appliance.handoff import Slot
+from appliance.health import Health
+from appliance.records import Store
+from appliance.values import Frame, Picture, Reading
+from appliance.viewers import OVERLAY, Viewers
+from appliance.web.metrics import Metrics
+from appliance.web.site import Site
+from appliance.web.transport.server import Server
+from tests.fakes.agreements import MemoryRecords
+
+
+def make_site(
+    *,
+    needs_agreement: bool = True,
+    open_to_network: bool = False,
+    allowed_hosts: tuple[str, ...] = (),
+    lawful: tuple[str, str] = ("other", "practice"),
+    frames: Slot[Frame] | None = None,
+    login: bool = False,
+    loopback_is_operator: bool = True,
+    idle_minutes: float = 60,
+    requests_per_s: float = 1000,
+) -> Site:
+    """`lawful`: region and purpose. The records of its session are kept in memory."""
+    health, viewers = Health("usb"), Viewers(2)
+    state = Path(tempfile.mkdtemp())
+    audit = AuditLog(state)
+    terms = Terms(read_notice(), keep_days=KEEP_DAYS, region=lawful[0], purpose=lawful[1])
+    session = Session(
+        terms, needs_agreement=needs_agreement, source="usb", records=MemoryRecords(), audit=audit
+    )
+    # Passwords cost next to nothing here: what they cost is passwords' own test's business.
+    cheap = Passwords(memory_kib=8, passes=1)
+    gate = make_gate(
+        state,
+        login=login,
+        loopback_is_operator=loopback_is_operator,
+        idle_minutes=idle_minutes,
+        requests_per_s=requests_per_s,
+        passwords=cheap,
+    )
+    return Site(
+        health=health,
+        session=session,
+        viewers=viewers,
+        listeners=Viewers(2),
+        readings=Slot[Reading](),
+        jpegs=Slot[Picture](),
+        metrics=Metrics(health, viewers),
+        aim=Aim(session, frames or Slot[Frame]()),
+        audit=audit,
+        gate=gate,
+        store=Store(state),
+        source="usb",
+        state_dir=state,
+        engine=lambda: {"detector": "a", "classifier": "b"},
+        camera_lamp=False,
+        open_to_network=open_to_network,
+        on_network=login or open_to_network,
+        allowed_hosts=allowed_hosts,
+    )
+
+
+@contextmanager
+def served(server: Server) -> Iterator[Server]:
+    """The server at work on a thread of its own; in the end it must have stopped in time."""
+    server.bind()
+    listener = threading.Thread(target=server.serve, name="http")
+    listener.start()
+    try:
+        yield server
+    finally:
+        assert server.stop(5.0) == []
+        listener.join(5.0)
+
+
+@contextmanager
+def pictures(site: Site) -> Iterator[None]:
+    """One after the other, until the end of the block."""
+    over = threading.Event()
+
+    def feed() -> None:
+        number = 0
+        while not over.wait(0.02):
+            number += 1
+            agreement = site.session.agreement
+            site.jpegs.put(Picture(number, time.monotonic(), agreement, True, {OVERLAY: b"jpeg" * 100}))
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        yield
+    finally:
+        over.set()
+        feeder.join()

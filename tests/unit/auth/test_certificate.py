@@ -1,0 +1,236 @@
+"""The device's own certificate, and files that change while the server runs; with real handshakes."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import stat
+import subprocess
+import threading
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from appliance.auth import certificate as certificates
+from appliance.auth.certificate import RENEW, VALID, DeviceCertificate, own_names
+from appliance.errors import ConfigError, StoreError
+from appliance.web.transport.tls import Tls
+
+NOW = datetime.now(timezone.utc)
+
+
+def loaded(device: DeviceCertificate) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(device.certificate.read_bytes())
+
+
+def served_certificate(
+    tls: Tls, *, version: ssl.TLSVersion | None = None, trust: Path | None = None
+) -> bytes:
+    """The certificate that a client is shown, DER; the handshake is a real one."""
+    here, there = socket.socketpair()
+    client = (
+        ssl.create_default_context(cafile=str(trust)) if trust else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    )
+    if trust is None:
+        client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    if version:
+        client.minimum_version = client.maximum_version = version
+        client.set_ciphers("DEFAULT:@SECLEVEL=0")
+
+    def serve() -> None:
+        try:
+            tls.context().wrap_socket(there, server_side=True).close()
+        except OSError:
+            there.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        with client.wrap_socket(here, server_hostname="localhost") as wrapped:
+            shown = wrapped.getpeercert(binary_form=True)
+            assert shown
+            return shown
+    finally:
+        here.close()
+        thread.join()
+
+
+# --- made and renewed ---
+
+
+def test_first_start_makes_one_with_the_devices_names(tmp_path: Path) -> None:
+    device = DeviceCertificate(tmp_path / "state")
+    assert device.fingerprint() == ""
+    assert device.current() == (str(device.certificate), str(device.key))
+    found = loaded(device)
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    host = socket.gethostname().partition(".")[0].lower()
+    dns = set(names.get_values_for_type(x509.DNSName))
+    assert {host, f"{host}.local", "interview-grader.local", "localhost"} == dns
+    assert "127.0.0.1" in map(str, names.get_values_for_type(x509.IPAddress))
+    assert found.not_valid_after_utc - found.not_valid_before_utc == VALID
+    assert found.public_key().curve.name == "secp256r1"  # type: ignore[union-attr]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (device.certificate, device.key)} == {0o600}
+
+
+def test_it_is_kept_until_it_is_due(tmp_path: Path) -> None:
+    device = DeviceCertificate(tmp_path)
+    device.current(NOW)
+    first = loaded(device)
+    for later in (timedelta(), VALID - RENEW - timedelta(days=2), timedelta(days=-20_000)):
+        device.current(NOW + later)
+        assert loaded(device) == first
+
+
+def test_it_is_renewed_before_it_ends_with_the_same_key(tmp_path: Path) -> None:
+    device = DeviceCertificate(tmp_path)
+    device.current(NOW)
+    first = loaded(device)
+    device.current(NOW + VALID - RENEW + timedelta(days=1))
+    second = loaded(device)
+    assert second.serial_number != first.serial_number
+    assert second.not_valid_after_utc > first.not_valid_after_utc
+    assert second.public_key() == first.public_key()
+
+
+def test_it_is_renewed_when_the_device_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = DeviceCertificate(tmp_path)
+    device.current()
+    key = loaded(device).public_key()
+    monkeypatch.setattr(certificates.socket, "gethostname", lambda: "Room-7.example")
+    device.current()
+    names = loaded(device).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {"room-7", "room-7.local"} <= set(names.get_values_for_type(x509.DNSName))
+    assert loaded(device).public_key() == key
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None])
+def test_a_lost_certificate_is_made_anew_for_the_same_key(tmp_path: Path, content: bytes | None) -> None:
+    device = DeviceCertificate(tmp_path)
+    device.current()
+    key = loaded(device).public_key()
+    device.certificate.unlink() if content is None else device.certificate.write_bytes(content)
+    device.current()
+    assert loaded(device).public_key() == key
+
+
+def test_a_certificate_of_another_key_is_replaced(tmp_path: Path) -> None:
+    one, two = DeviceCertificate(tmp_path / "one"), DeviceCertificate(tmp_path / "two")
+    one.current()
+    two.current()
+    one.certificate.write_bytes(two.certificate.read_bytes())
+    Tls(one.current).context()
+
+
+def test_a_damaged_key_is_said_and_never_replaced_in_silence(tmp_path: Path) -> None:
+    device = DeviceCertificate(tmp_path)
+    device.current()
+    device.key.write_bytes(b"nonsense")
+    with pytest.raises(StoreError, match="delete it"):
+        device.current()
+    assert device.key.read_bytes() == b"nonsense"
+
+
+def test_a_clock_that_was_never_set_makes_none_that_has_ended(tmp_path: Path) -> None:
+    device = DeviceCertificate(tmp_path)
+    device.current(datetime(1970, 1, 1, tzinfo=timezone.utc))
+    assert loaded(device).not_valid_after_utc.year >= 2028
+
+
+def test_odd_host_names_make_no_odd_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates.socket, "gethostname", lambda: "größe")
+    assert own_names() == ["interview-grader.local", "localhost"]
+
+
+# --- served ---
+
+
+def test_a_client_that_trusts_it_is_content(tmp_path: Path) -> None:
+    device = DeviceCertificate(tmp_path)
+    tls = Tls(device.current)
+    tls.context()
+    shown = served_certificate(tls, trust=device.certificate)
+    assert x509.load_der_x509_certificate(shown) == loaded(device)
+    other = DeviceCertificate(tmp_path / "other")
+    other.current()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        served_certificate(tls, trust=other.certificate)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_newer_versions_are_spoken(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    assert served_certificate(Tls(DeviceCertificate(tmp_path).current), version=version)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_older_versions_are_not(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        served_certificate(Tls(DeviceCertificate(tmp_path).current), version=version)
+
+
+def test_a_changed_pair_is_used_for_new_connections(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    one, two = DeviceCertificate(tmp_path / "one"), DeviceCertificate(tmp_path / "two")
+    one.current()
+    two.current()
+    tls = Tls(lambda: (str(one.certificate), str(one.key)), look_s=0)
+    before = served_certificate(tls)
+    assert served_certificate(tls) == before
+    for name in ("key", "certificate"):
+        getattr(one, name).write_bytes(getattr(two, name).read_bytes())
+    assert x509.load_der_x509_certificate(served_certificate(tls)) == loaded(two) != before
+    assert any("was changed" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("half", ["key", "certificate"])
+def test_a_pair_that_does_not_fit_leaves_the_one_before(
+    tmp_path: Path, half: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = DeviceCertificate(tmp_path)
+    device.current()
+    tls = Tls(lambda: (str(device.certificate), str(device.key)), look_s=0)
+    before = served_certificate(tls)
+    sound = getattr(device, half).read_bytes()
+    getattr(device, half).write_bytes(b"half of it")
+    assert served_certificate(tls) == before
+    assert served_certificate(tls) == before
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
+    getattr(device, half).write_bytes(sound)
+    assert served_certificate(tls) == before
+
+
+def test_a_renewal_that_fails_leaves_the_one_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    device, broken = DeviceCertificate(tmp_path), False
+
+    def pair() -> tuple[str, str]:
+        if broken:
+            raise StoreError("no room")
+        return device.current()
+
+    tls = Tls(pair, look_s=0)
+    before = served_certificate(tls)
+    broken = True
+    assert served_certificate(tls) == before
+    assert "no room" in caplog.text
+
+
+def test_no_pair_at_the_start_is_a_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="certificate and key cannot be used"):
+        Tls(lambda: (str(tmp_path / "a"), str(tmp_path / "b"))).context()
+
+
+def test_a_key_with_a_passphrase_is_told_and_not_asked_for(tmp_path: Path) -> None:
+    device = DeviceCertificate(tmp_path)
+    device.current()
+    locked = tmp_path / "locked.pem"
+    subprocess.run(
+        ["openssl", "pkey", "-in", device.key, "-aes256", "-passout", "pass:x", "-out", locked],
+        check=True,
+        capture_output=True,
+    )
+    with pytest.raises(ConfigError, match="passphrase"):
+        Tls(lambda: (str(device.certificate), str(locked))).context()

@@ -1,0 +1,394 @@
+"""How `analyze` gets through files: what it writes, what it says, and what it counts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from appliance.commands.analyze.command import Options, analyze
+from appliance.commands.analyze.output import COLUMNS
+from appliance.composition.appliance import Reader, make_reader
+from appliance.configuration.layers import Request
+from appliance.configuration.load import load
+from appliance.media.film import Film
+from appliance.values import EMOTIONS, Image
+from tests.fakes.files import encoded
+from tests.fakes.films import film as make_film
+from tests.fakes.parts import noise, picture
+
+
+def saved(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    made = make_reader(load(Request(data_dir=tmp_path_factory.mktemp("state")), {}))
+    yield made
+    made.pipeline.close()
+
+
+@pytest.fixture(scope="module")
+def portrait(demo_clip: Path) -> Image:
+    film = Film(demo_clip)
+    try:
+        return next(iter(film)).image
+    finally:
+        film.close()
+
+
+class Analyzed:
+    """What `analyze` wrote and what it counted."""
+
+    def __init__(self, reader: Reader, *paths: Path, **options: Any) -> None:
+        out = io.StringIO()
+        form = {} if options.get("csv") or options.pop("words", False) else {"jsonl": True}
+        self.tally = analyze(paths, reader, Options(**form, **options), out, progress=False)
+        self.failed = self.tally.failed
+        self.lines = out.getvalue().splitlines()
+        if form:
+            self.readings = [json.loads(line) for line in self.lines]
+        self.out = out.getvalue()
+
+
+def test_each_picture_gives_one_line_and_is_read_alone(
+    reader: Reader, tmp_path: Path, portrait: Image
+) -> None:
+    for name in ("a.png", "b.png"):
+        saved(tmp_path, name, encoded(portrait, ".png"))
+    saved(tmp_path, "c.png", encoded(picture(100, 100), ".png"))
+    found = Analyzed(reader, tmp_path)
+    assert found.failed == 0
+    assert [each["source"] for each in found.readings] == [
+        str(tmp_path / name) for name in ("a.png", "b.png", "c.png")
+    ]
+    assert [[face["id"] for face in each["faces"]] for each in found.readings] == [[1, 2], [1, 2], []]
+    for each in found.readings:
+        assert (each["frame"], each["time_s"]) == (0, 0)
+        assert all(face["emotions"] == face["emotions_raw"] for face in each["faces"])
+
+
+def test_a_failed_input_is_counted_and_the_others_are_done(
+    reader: Reader, tmp_path: Path, portrait: Image, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = saved(tmp_path, "good.jpg", encoded(portrait, ".jpg"))
+    bad = saved(tmp_path, "bad.jpg", b"no picture")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    found = Analyzed(reader, bad, tmp_path / "missing.png", empty, good)
+    assert found.failed == 3
+    assert [each["source"] for each in found.readings] == [str(good)]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    for named in (bad, tmp_path / "missing.png", empty):
+        assert sum(str(named) + ":" in line and "expected" in line for line in lines) == 1
+
+
+def test_one_bad_picture_does_not_end_its_folder(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+    saved(tmp_path, "a.jpg", b"no picture")
+    saved(tmp_path, "b.jpg", encoded(portrait, ".jpg"))
+    found = Analyzed(reader, tmp_path)
+    assert found.failed == 1 and len(found.readings) == 1
+
+
+def test_a_video_is_a_sequence(reader: Reader, tmp_path: Path, demo_clip: Path) -> None:
+    found = Analyzed(reader, demo_clip, every=60)
+    assert found.failed == 0
+    assert [each["frame"] for each in found.readings][:3] == [0, 60, 120]
+    assert [each["time_s"] for each in found.readings][:3] == [0.0, 2.0, 4.0]
+    assert (found.tally.pictures, found.tally.films, found.tally.frames) == (0, 1, len(found.readings))
+    assert found.tally.faces == sum(len(each["faces"]) for each in found.readings)
+    assert {face["id"] for each in found.readings for face in each["faces"]} >= {1, 2}
+
+
+def test_a_hard_cut_between_two_frames_that_are_read_gives_a_new_number(
+    tmp_path: Path, reader: Reader, demo_clip: Path
+) -> None:
+    clip = Film(demo_clip)
+    images = [frame.image for frame, _ in zip(clip, range(24), strict=False)]
+    clip.close()
+    cut = [np.ascontiguousarray(image[:, (n // 12) * 640 :][:, :640]) for n, image in enumerate(images)]
+    done = Analyzed(reader, make_film(tmp_path / "cut.mp4", cut, options={"crf": "18"}), every=10)
+    assert [[face["id"] for face in found["faces"]] for found in done.readings] == [[1], [1], [2]]
+
+
+def test_a_video_cut_in_half_gives_its_frames_and_fails(
+    reader: Reader, tmp_path: Path, demo_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = demo_clip.read_bytes()
+    path = saved(tmp_path, "half.mp4", data[: len(data) // 2])
+    found = Analyzed(reader, path, every=50)
+    assert found.failed == 1
+    assert found.readings, "what is there is read"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(path) in line and "expected a whole video" in line
+
+
+@pytest.mark.parametrize("size", [(1, 1), (48, 48), (500, 300)])
+def test_a_crop_always_has_its_scores(reader: Reader, tmp_path: Path, size: tuple[int, int]) -> None:
+    path = saved(tmp_path, "a.png", encoded(noise(*size), ".png"))
+    (found,) = Analyzed(reader, path, crops=True).readings
+    (face,) = found["faces"]
+    assert face["id"] == 1 and face["box"] == [0, 0, *size]
+    assert face["readable"] and face["emotions"] == face["emotions_raw"]
+    assert sum(face["emotions"].values()) == pytest.approx(1.0, abs=0.001)
+
+
+def test_a_video_is_no_crop(reader: Reader, demo_clip: Path) -> None:
+    found = Analyzed(reader, demo_clip, crops=True)
+    assert found.failed == 1 and found.readings == []
+
+
+def test_a_huge_picture(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+    large = np.zeros((9000, 12000), np.uint8)
+    grey = cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY)
+    large[:8640, :11520] = cv2.resize(grey, (11520, 8640), interpolation=cv2.INTER_NEAREST)
+    found = Analyzed(reader, saved(tmp_path, "large.jpg", encoded(large, ".jpg")))
+    assert found.failed == 0
+    (only,) = found.readings
+    assert (only["width"], only["height"]) == (12000, 9000)
+    assert len(only["faces"]) == 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 400), (3000, 2)])
+def test_a_tiny_or_thin_picture_has_no_face_but_a_line(
+    reader: Reader, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    found = Analyzed(reader, saved(tmp_path, "a.png", encoded(noise(*size), ".png")))
+    assert found.failed == 0 and len(found.readings) == 1
+
+
+# --- inputs ---
+
+
+def test_a_folder_gives_all_that_can_be_read_in_natural_order(
+    reader: Reader, tmp_path: Path, portrait: Image
+) -> None:
+    make_film(tmp_path / "2024-11-30T10:30:00.mp4", [portrait] * 3)
+    saved(tmp_path, "frame10.dat", encoded(portrait, ".jpg"))
+    saved(tmp_path, "frame2", encoded(portrait, ".png"))
+    saved(tmp_path, "notes.txt", b"words")
+    saved(tmp_path, ".hidden.png", encoded(portrait, ".png"))
+    (tmp_path / "below").mkdir()
+    make_film(tmp_path / "below" / "a.avi", [portrait] * 2, codec="mjpeg", pixels="yuvj420p")
+    found = Analyzed(reader, tmp_path)
+    sources = [Path(each["source"]).name for each in found.readings]
+    assert sources == ["2024-11-30T10:30:00.mp4"] * 3 + ["frame2", "frame10.dat"]
+    assert all(len(each["faces"]) == 2 for each in found.readings)
+    assert found.tally.line() == (
+        "read 2 pictures and 1 video, 0 failed, 3 skipped (1 hidden, 1 sub-folder (--recursive reads it), "
+        "1 neither a picture nor a video);"
+        " 5 frames, 10 faces, 0 faces beyond vision.max_people, 0 frames lost"
+    )
+    assert [each["source"] for each in Analyzed(reader, tmp_path, recursive=True).readings[:2]] == [
+        str(tmp_path / "2024-11-30T10:30:00.mp4")
+    ] * 2
+    assert Analyzed(reader, tmp_path, recursive=True).tally.films == 2
+
+
+def test_a_name_decides_nothing(
+    reader: Reader, tmp_path: Path, portrait: Image, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = make_film(tmp_path / "a.mp4", [portrait] * 2).rename(tmp_path / "picture.jpg")
+    still = saved(tmp_path, "film.mp4", encoded(portrait, ".jpg"))
+    words = saved(tmp_path, "words.png", b"words")
+    found = Analyzed(reader, film, still, words)
+    assert [Path(each["source"]).name for each in found.readings] == ["picture.jpg"] * 2 + ["film.mp4"]
+    assert "words.png: is neither a picture nor a video" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_text(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+    path = tmp_path / "a\n\udcff\x1b[31m.png"
+    path.write_bytes(encoded(portrait, ".png"))
+    assert Analyzed(reader, tmp_path).readings[0]["source"] == str(path)
+    for form in ({"words": True}, {"csv": True}):
+        lines = Analyzed(reader, tmp_path, **form).lines
+        assert len(lines) == (3 if "csv" in form else 1), "one line a picture or face, whatever its name"
+        assert "\\u000a" in lines[-1] and "\x1b" not in lines[-1]
+
+
+def test_an_animation_is_a_video(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+    frames = [Pillow.fromarray(np.ascontiguousarray(portrait[:, :, ::-1]))] * 3
+    path = tmp_path / "a.gif"
+    changed = frames[1].copy()
+    changed.putpixel((0, 0), (255, 0, 0))
+    frames[0].save(path, save_all=True, append_images=[changed, frames[2]], duration=[200, 300, 100])
+    found = Analyzed(reader, path)
+    assert [each["time_s"] for each in found.readings] == [0, 0.2, 0.5]
+    assert [[face["id"] for face in each["faces"]] for each in found.readings] == [[1, 2]] * 3
+    assert found.tally.films == 1
+
+
+# --- what is said ---
+
+
+BLACK = np.zeros((96, 160, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (lambda n: BLACK, ": all of them are dark"),
+        (lambda n: BLACK + 255, ": all of them are overexposed"),
+        (lambda n: BLACK + 90, ": all of them show one even colour"),
+        (
+            lambda n: np.random.default_rng(n).integers(0, 255, BLACK.shape, np.uint8),
+            ": all of them show noise",
+        ),
+        (
+            lambda n: np.repeat(np.linspace(60, 200, 160, dtype=np.uint8)[None, :, None], 96, 0).repeat(3, 2),
+            "",
+        ),
+    ],
+    ids=["black", "white", "one colour", "noise", "a slope"],
+)
+def test_a_video_without_a_face_is_one_line(
+    reader: Reader, tmp_path: Path, frame: Any, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_film(tmp_path / "a.mp4", [frame(n) for n in range(10)], options={"crf": "28"})
+    found = Analyzed(reader, path)
+    assert (found.failed, len(found.readings), found.tally.faces) == (0, 10, 0)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"interview-grader: {path}: no face in 10 frames{said}"
+
+
+def test_a_video_whose_faces_are_all_unreadable_is_one_line(
+    reader: Reader, tmp_path: Path, portrait: Image, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_film(tmp_path / "a.mp4", [portrait // 12] * 5, options={"crf": "10"})
+    found = Analyzed(reader, path)
+    assert found.tally.faces > 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no readable face in 5 frames" in line and "dark" in line
+
+
+def test_a_video_with_a_face_says_nothing(
+    reader: Reader, demo_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Analyzed(reader, demo_clip, every=100)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_decoder_says_itself_is_passed_on(
+    reader: Reader, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = io.BytesIO()
+    Pillow.fromarray(noise(64, 48)).save(out, "TIFF", compression="jpeg")
+    data = bytearray(out.getvalue())
+    data[-3000:-2900] = b"\xff" * 100
+    found = Analyzed(reader, saved(tmp_path, "a.tif", bytes(data)))
+    assert found.failed == 0
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "a.tif: is read, but its decoder says: " in line
+
+
+# --- tables ---
+
+
+def test_csv_has_one_row_for_each_face(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+    saved(tmp_path, "a.png", encoded(portrait, ".png"))
+    saved(tmp_path, "b.png", encoded(picture(100, 80), ".png"))
+    table = Analyzed(reader, tmp_path, csv=True)
+    rows = list(csv.DictReader(io.StringIO(table.out)))
+    found = Analyzed(reader, tmp_path).readings
+    assert [row["source"] for row in rows] == [str(tmp_path / name) for name in ("a.png", "a.png", "b.png")]
+    for row, face in zip(rows, found[0]["faces"], strict=False):
+        assert [float(row[f"box_{side}"]) for side in ("x", "y", "width", "height")] == face["box"]
+        assert {name: float(row[name]) for name in EMOTIONS} == face["emotions"]
+        assert {name: float(row[f"{name}_raw"]) for name in EMOTIONS} == face["emotions_raw"]
+        assert {name: float(row[name]) for name in ("yaw", "pitch", "roll")} == face["pose"]
+        assert (int(row["id"]), row["label"], row["dominant"]) == (
+            face["id"],
+            face["label"],
+            face["dominant"],
+        )
+        assert (row["readable"], row["analysed"], row["reason"], row["head"]) == ("true", "true", "", "")
+    last = rows[-1]
+    assert (last["frame"], last["time_s"], last["width"], last["height"]) == ("0", "0.0", "100", "80")
+    assert {last[name] for name in COLUMNS[5:]} == {""}
+
+
+def test_the_header_of_the_table_keeps() -> None:
+    assert ",".join(COLUMNS) == (
+        "source,frame,time_s,width,height,id,box_x,box_y,box_width,box_height,score,analysed,readable,reason,"
+        "label,dominant,angry,disgusted,fear,happy,sad,surprised,neutral,angry_raw,disgusted_raw,fear_raw,"
+        "happy_raw,sad_raw,surprised_raw,neutral_raw,yaw,pitch,roll,head,body,nods,shakes"
+    )
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+a.png", "-a.png", "@a.png"])
+def test_no_cell_is_a_formula(
+    reader: Reader, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path, name, encoded(picture(50, 50), ".png"))
+    monkeypatch.chdir(tmp_path)
+    (row,) = list(csv.DictReader(io.StringIO(Analyzed(reader, Path(name), csv=True).out)))
+    assert row["source"] == f"'{name}"
+
+
+def test_a_table_of_a_video_has_its_times_and_movements(
+    reader: Reader, tmp_path: Path, portrait: Image
+) -> None:
+    path = make_film(tmp_path / "a.mp4", [portrait] * 15, rate=10)
+    rows = list(csv.DictReader(io.StringIO(Analyzed(reader, path, csv=True).out)))
+    assert [(row["frame"], row["time_s"]) for row in rows[::2]] == [(str(n), str(n / 10)) for n in range(15)]
+    assert float(rows[-1]["head"]) < 0.1 and (rows[-1]["nods"], rows[-1]["shakes"]) == ("0", "0")
+
+
+# --- summaries ---
+
+
+def test_a_summary_tells_how_long_each_person_was_seen(
+    reader: Reader, tmp_path: Path, portrait: Image
+) -> None:
+    times = [*(n / 10 for n in range(11)), *(1 + n / 2 for n in range(1, 5))]
+    nobody = picture(1280, 720, 90)
+    path = make_film(tmp_path / "a.mp4", [*[portrait] * 11, *[nobody] * 4], times=times)
+    found = Analyzed(reader, path, summary=True).readings
+    assert [row["id"] for row in found] == [1, 2]
+    for row in found:
+        assert row["source"] == str(path) and row["schema"] == 1
+        assert row["length_s"] == pytest.approx(3.5, abs=0.01)
+        assert (row["first_s"], row["last_s"]) == (0, 1.0) and row["frames"] == 11
+        assert row["seen_s"] == pytest.approx(1.5, abs=0.01), "a frame lasts until the next one"
+        assert sum(row["labels"].values()) == pytest.approx(1, abs=0.001)
+        assert {*EMOTIONS, "unsure", "not_readable"} == set(row["labels"])
+    first, _ = Analyzed(reader, path, summary=True, words=True).lines
+    assert first.startswith(f"{path} person 1: seen for 1.5 of 3.5 s, labelled ") and "100 %" in first
+    rows = list(csv.DictReader(io.StringIO(Analyzed(reader, path, summary=True, csv=True).out)))
+    assert [(row["id"], row["seen_s"]) for row in rows] == [("1", "1.5"), ("2", "1.5")]
+    assert float(rows[0]["happy"]) + float(rows[1]["happy"]) == sum(row["labels"]["happy"] for row in found)
+
+
+def test_a_summary_without_anybody_and_of_a_picture(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+    saved(tmp_path, "a.png", encoded(portrait, ".png"))
+    make_film(tmp_path / "b.mp4", [BLACK] * 4)
+    saved(tmp_path, "c.png", b"no picture")
+    found = Analyzed(reader, tmp_path, summary=True)
+    assert found.failed == 1
+    assert [(row["id"], row["frames"], row["seen_s"]) for row in found.readings] == [
+        (1, 1, 0),
+        (2, 1, 0),
+        (None, 0, 0),
+    ]
+    assert found.readings[0]["labels"]["happy"] + found.readings[0]["labels"]["neutral"] == 1
+    words = Analyzed(reader, tmp_path, summary=True, words=True).lines
+    assert words[0].endswith("a.png person 1: labelled happy 100 %") and words[2].endswith("b.mp4: no face")
+
+
+def test_a_damaged_video_tells_what_came_before(reader: Reader, tmp_path: Path, demo_clip: Path) -> None:
+    data = demo_clip.read_bytes()
+    path = saved(tmp_path, "half.mp4", data[: len(data) // 2])
+    found = Analyzed(reader, path, every=30, summary=True)
+    assert found.failed == 1 and found.readings[0]["seen_s"] > 1

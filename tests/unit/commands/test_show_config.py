@@ -1,0 +1,66 @@
+"""What `config` prints: TOML that means what it was made from, each line with its origin."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from appliance.commands.show_config import lines
+from appliance.configuration import layers
+from appliance.configuration import load as config
+from appliance.configuration.layers import Request
+from appliance.configuration.load import Config, load
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No file of this machine is read."""
+    for module in (layers, config):
+        monkeypatch.setattr(module, "BOARD_FILE", tmp_path / "board.toml")
+    monkeypatch.setattr(layers, "OWNER_FILE", tmp_path / "config.toml")
+    return tmp_path
+
+
+def made(root: Path, *chosen: str, environment: dict[str, str] | None = None) -> Config:
+    return load(Request(data_dir=root, settings=chosen), environment or {})
+
+
+def test_every_key_of_every_section_is_there_with_its_origin(nowhere: Path) -> None:
+    found = made(nowhere, "web.port=9001", environment={"INTERVIEW_GRADER__VISION__MAX_PEOPLE": "3"})
+    text = list(lines(found, changed=False))
+    assert tomllib.loads("\n".join(text)) == {
+        section: {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
+        for section, table in found.effective().items()
+    }
+    origins = {line.split(" = ")[0]: line.rpartition("# ")[2] for line in text if " = " in line}
+    assert origins["port"] == "command line"
+    assert origins["max_people"] == "environment"
+    assert origins["host"] == "default"
+
+
+def test_only_what_was_set_when_asked(nowhere: Path) -> None:
+    text = "\n".join(lines(made(nowhere, "web.port=9001", "camera.backend=usb"), changed=True))
+    assert tomllib.loads(text) == {"camera": {"backend": "usb"}, "web": {"port": 9001}}
+
+
+def test_nothing_set_is_nothing_said(nowhere: Path) -> None:
+    assert list(lines(made(nowhere), changed=True)) == []
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=20))
+def test_any_text_comes_back_as_it_went_in(nowhere: Path, text: str) -> None:
+    nowhere.joinpath("page.toml").write_bytes(b"")
+    value = "".join(f"\\U{ord(letter):08x}" for letter in text)
+    found = made(nowhere, f'vision.models="{value}"')
+    assert found.vision.models == text
+    assert tomllib.loads("\n".join(lines(found, changed=True))) == {"vision": {"models": text}}

@@ -1,0 +1,69 @@
+"""Region, purpose and institution: what is allowed, what is told, what is deleted when."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+
+import pytest
+
+from appliance.consent.law import INSTITUTIONS, PURPOSES, REGIONS, ruling
+
+ANSWERS = list(itertools.product(["", *REGIONS, "Mars"], ["", *PURPOSES, "fun"], ["", *INSTITUTIONS, "club"]))
+
+TEXTS = {
+    "eu2-practice": "968290c6fe80f47c",
+    "eu2-coaching": "54ae1d246330873c",
+    "eu2-research": "52807fc2907df63d",
+    "us-hiring": "042dc047cde5a364",
+    "other-hiring": "042dc047cde5a364",
+}
+"""The hash of what each mark of a notice stands for: a changed text gets a new mark, and a new line here."""
+
+
+@pytest.mark.parametrize(("region", "purpose", "institution"), ANSWERS)
+def test_every_answer(region: str, purpose: str, institution: str) -> None:
+    follows = ruling(region, purpose, institution)
+    text = " ".join(f"{each.heading} {each.text}" for each in follows.paragraphs)
+    assert not (follows.refusal and text) and bool(text) is bool(follows.mark)
+    if region not in REGIONS or purpose not in PURPOSES:
+        assert "lawful.region" in follows.refusal
+    elif region != "EU":
+        assert follows == ruling(region, purpose), "elsewhere it makes no difference who uses it"
+        assert follows.refusal == "" and bool(text) is (purpose == "hiring")
+    elif purpose == "hiring" or institution in ("employer", "school"):
+        assert "Article 5(1)(f) of the AI Act" in follows.refusal
+        assert ("recruitment" in follows.refusal) is (purpose == "hiring" or institution == "employer")
+    elif institution == "none":
+        assert follows.refusal == "" and "Article 50(3)" in text
+    else:
+        assert "lawful.institution" in follows.refusal and "Article" not in follows.refusal
+    assert ("820 ILCS 42" in text) is (region in ("US", "other") and purpose == "hiring")
+
+
+def test_a_school_is_told_what_students_may_do() -> None:
+    refusal = ruling("EU", "practice", "school").refusal
+    assert "career centre" in refusal and "practise for themselves" in refusal
+
+
+def test_hiring_tells_the_points_of_the_illinois_act() -> None:
+    text = " ".join(each.text for each in ruling("US", "hiring").paragraphs)
+    for point in ("before it begins", "general characteristics", "unless you agree", "shared", "30 days"):
+        assert point in text
+
+
+def test_practice_in_the_eu_belongs_to_the_person() -> None:
+    text = " ".join(each.text for each in ruling("EU", "practice", "none").paragraphs)
+    assert "belong to you" in text and "employer" in text and "since 2 August 2026" in text
+
+
+def test_a_changed_text_gets_a_new_mark() -> None:
+    """People agree to the version of a notice, which has this mark in it: it names exactly what they read."""
+    found: dict[str, str] = {}
+    for answers in ANSWERS:
+        follows = ruling(*answers)
+        if follows.mark:
+            text = "\n".join(f"{each.heading}\n{each.text}" for each in follows.paragraphs)
+            digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+            assert found.setdefault(follows.mark, digest) == digest, follows.mark
+    assert found == TEXTS

@@ -1,0 +1,107 @@
+"""A stick that passes every probe and fails in use is left alone longer each time."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from appliance.inference import fallback
+from appliance.inference.fallback import Accelerator
+
+EVERY_S = 0.05
+
+
+def new(marker: Path, probe: str = "true") -> Accelerator:
+    return Accelerator("coral", marker, None, probe=[probe], every_s=EVERY_S)
+
+
+def wait_until_back(stick: Accelerator) -> None:
+    deadline = time.monotonic() + 10
+    while not stick.tried_again():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_each_fault_after_it_was_taken_back_doubles_the_pause(tmp_path: Path) -> None:
+    stick = new(tmp_path / "marker")
+    pauses = []
+    for _ in range(4):
+        stick.lost("it went away")
+        pauses.append(stick.pause_s / EVERY_S)
+        wait_until_back(stick)
+    assert pauses == [1, 2, 4, 8]
+
+
+def test_a_fault_that_is_told_twice_counts_once(tmp_path: Path) -> None:
+    stick = new(tmp_path / "marker")
+    stick.lost("it went away")
+    stick.lost("it is still away")
+    assert stick.pause_s == EVERY_S
+
+
+def test_another_process_knows_the_pause(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    for number in range(3):  # each life ends in a call that hangs
+        stick = new(marker)
+        assert bool(stick.fault) == (number > 0)
+        wait_until_back(stick)
+        with stick.watched():
+            stick._calling_since = time.monotonic() - 2 * fallback.CALL_S
+            stick.blame()
+    assert new(marker).pause_s == 4 * EVERY_S
+
+
+def test_the_pause_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fallback, "_LONGEST_PAUSE_S", 3 * EVERY_S)
+    stick = new(tmp_path / "marker")
+    for _ in range(4):
+        stick.lost("it went away")
+        wait_until_back(stick)
+    assert stick.pause_s == 3 * EVERY_S
+
+
+def test_once_it_has_worked_for_long_nothing_is_held_against_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fallback, "_TRUSTED_S", 0.0)
+    marker = tmp_path / "marker"
+    stick = new(marker)
+    for _ in range(3):
+        stick.lost("it went away")
+        wait_until_back(stick)
+        assert stick.tried_again()
+        assert stick.pause_s == EVERY_S and not marker.exists()
+
+
+def test_opening_that_ends_well_leaves_what_was_known(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    stick = new(marker)
+    with stick.opening():
+        assert "opening it hung" in marker.read_text()
+    assert not marker.exists()
+    stick.lost("it went away")
+    wait_until_back(stick)
+    with stick.opening():
+        assert new(marker).pause_s == 2 * EVERY_S
+    assert new(marker).fault == "" and new(marker).pause_s == EVERY_S
+
+
+def test_a_probe_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stick, refused = new(tmp_path / "marker"), []
+
+    def none_left(*words: object, **more: object) -> None:
+        refused.append(words)
+        raise OSError(24, "Too many open files")
+
+    stick.lost("it went away")
+    with monkeypatch.context() as patch:
+        patch.setattr("subprocess.Popen", none_left)
+        deadline = time.monotonic() + 10
+        while not refused:
+            assert not stick.tried_again() and time.monotonic() < deadline
+            time.sleep(0.01)
+    wait_until_back(stick)

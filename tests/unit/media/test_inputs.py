@@ -1,0 +1,227 @@
+"""What `analyze` takes from a folder or a pipe: by content, in natural order, nothing in silence."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import PictureError
+from appliance.media import inputs
+from appliance.media.inputs import (
+    HIDDEN,
+    LINK,
+    OTHER,
+    SPECIAL,
+    SUBFOLDER,
+    is_film,
+    list_folder,
+    list_inputs,
+    natural_key,
+    opened,
+)
+from tests.fakes.files import encoded
+from tests.fakes.parts import picture
+
+PNG = encoded(picture(8, 8), ".png")
+
+
+def made(folder: Path, *names: str, content: bytes = PNG) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def names(folder: Path, *, recursive: bool = False) -> list[str]:
+    return [str(path.relative_to(folder)) for path in list_folder(folder, recursive=recursive).files]
+
+
+# --- what is a film ---
+
+
+def test_a_film_is_known_by_its_content(demo_clip: Path) -> None:
+    assert is_film(demo_clip.read_bytes()[:4096])
+    packet = b"\x47" + bytes(187)
+    for start in (
+        b"\0\0\0\x14ftypqt  ",
+        b"\0\0\0\x08wide\0\0\0\0mdat",
+        b"\x1a\x45\xdf\xa3",
+        b"RIFF\0\0\0\0AVI LIST",
+        b"\0\0\1\xba",
+        b"\0\0\0\1\x67",
+        packet * 6,
+        bytes(77) + packet * 6,
+        (bytes(4) + packet) * 6,
+    ):
+        assert is_film(start), start[:12]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"these are words\n" * 300,
+        b"ID3\x04",
+        b"\0\0\0\x20ftypM4A ",
+        b"\0\0\0\x18ftypcrx ",
+        b"\0\0\1\0\1\0\x10\x10",
+        b"The free software is here",
+        b"\0\0\0\x18ftypheic",
+        b"RIFF\0\0\0\0WAVEfmt ",
+        b"%PDF-1.7",
+        b"PK\x03\x04",
+        b"G" * 100,
+        random.Random(1).randbytes(4096),
+    ],
+    ids=lambda head: repr(head[:8]),
+)
+def test_what_is_no_film(head: bytes) -> None:
+    assert not is_film(head)
+
+
+# --- folders ---
+
+
+def test_natural_order() -> None:
+    wanted = ["a", "A1", "a1.1", "a2", "a10", "a10b", "b", "frame2.jpg", "frame10.jpg", "Frame11.jpg", "é"]
+    mixed = random.Random(3).sample(wanted, len(wanted))
+    assert sorted(mixed, key=natural_key) == wanted
+
+
+def test_files_are_chosen_by_content_and_the_rest_is_counted(tmp_path: Path, demo_clip: Path) -> None:
+    made(tmp_path, "10.png", "9.dat", "noname")
+    made(tmp_path, "clip", content=demo_clip.read_bytes()[:5000])
+    made(tmp_path, "notes.txt", "paper.pdf", "empty", content=b"")
+    made(tmp_path, "broken.jpg", content=b"no picture, but it should be one")
+    made(tmp_path, ".hidden.png", "below/a.png", "other/b.png")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    found = list_folder(tmp_path)
+    assert [path.name for path in found.files] == ["9.dat", "10.png", "broken.jpg", "clip", "noname"]
+    assert found.skipped == Counter({HIDDEN: 1, OTHER: 3, SPECIAL: 1, SUBFOLDER: 2})
+    assert found.failed == []
+
+
+def test_folders_below_are_read_when_asked_for(tmp_path: Path) -> None:
+    made(tmp_path, "a/2.png", "a/10.png", "a/b/c.png", "a.png", "z.png", ".git/x.png")
+    assert names(tmp_path, recursive=True) == ["a/2.png", "a/10.png", "a/b/c.png", "a.png", "z.png"]
+    assert names(tmp_path) == ["a.png", "z.png"]
+
+
+def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    made(tmp_path, "set/a/1.png", "other/2.png")
+    outside, tmp_path = tmp_path / "other", tmp_path / "set"
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "out").symlink_to(outside)
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    (tmp_path / "again.png").symlink_to(tmp_path / "a" / "1.png")
+    found = list_folder(tmp_path, recursive=True)
+    assert [str(path.relative_to(tmp_path)) for path in found.files] == ["a/1.png", "again.png", "self"]
+    assert found.skipped == Counter({LINK: 2})
+    assert list_inputs([tmp_path / "out"]).files == [tmp_path / "out" / "2.png"], "but a given one is"
+    with pytest.raises(PictureError, match="self: cannot be read"), opened(tmp_path / "self"):
+        pass
+
+
+def test_a_folder_that_holds_nothing_to_read_is_a_failed_input(tmp_path: Path) -> None:
+    made(tmp_path, "in/a.png", "notes.txt", content=b"x")
+    found = list_inputs([tmp_path])
+    (error,) = found.failed
+    assert str(tmp_path) in str(error) and "--recursive" in str(error) and "1 neither" in str(error)
+    assert found.files == []
+
+
+def test_names_that_the_system_refuses_are_failed_inputs() -> None:
+    long = Path("x" * 300 + ".jpg")
+    assert list_inputs([long]).files == [long]
+    with pytest.raises(PictureError, match="File name too long"), opened(long):
+        pass
+
+
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path, "a/1.png", "b/2.png")
+    listed = Path.iterdir
+
+    def refused(path: Path) -> Iterator[Path]:
+        if path.name == "a":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", refused)  # root may read everything
+    found = list_inputs([tmp_path], recursive=True)
+    assert [path.name for path in found.files] == ["2.png"]
+    assert "Permission denied" in str(found.failed[0])
+
+
+# --- files and pipes ---
+
+
+def test_a_file_is_opened_as_it_is(tmp_path: Path) -> None:
+    made(tmp_path, "2024-11-30T10:30:00.png")
+    with opened(tmp_path / "2024-11-30T10:30:00.png") as file:
+        assert file.read() == PNG
+
+
+@pytest.mark.parametrize("content", [b"", None], ids=["empty", "missing"])
+def test_a_file_that_holds_nothing(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        made(tmp_path, "a.png", content=content)
+    with pytest.raises(PictureError, match=r"a\.png: .*expected"), opened(tmp_path / "a.png"):
+        pass
+
+
+class Piped:
+    """A named pipe that is written to in the background."""
+
+    def __init__(self, folder: Path, content: bytes) -> None:
+        self.path = folder / "pipe"
+        os.mkfifo(self.path)
+        self._thread = threading.Thread(target=self._write, args=(content,))
+        self._thread.start()
+
+    def _write(self, content: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.path.write_bytes(content)
+
+    def join(self) -> None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+
+@pytest.mark.parametrize("more", [0, 3 << 20], ids=["small", "larger than the memory for it"])
+def test_a_pipe_is_kept_until_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    monkeypatch.setattr(inputs, "_IN_MEMORY_BYTES", 1 << 20)
+    pipe = Piped(tmp_path, PNG + bytes(more))
+    with opened(pipe.path) as file:
+        assert isinstance(file, io.BytesIO) == (more == 0)
+        assert file.seekable() and file.read() == PNG + bytes(more)
+        if more:
+            assert os.readlink(f"/proc/self/fd/{file.fileno()}").endswith("(deleted)"), "it has no name"
+    pipe.join()
+
+
+def test_a_pipe_that_is_neither_is_refused_at_once(tmp_path: Path) -> None:
+    pipe = Piped(tmp_path, b"words " * 100_000)
+    with pytest.raises(PictureError, match="neither a picture nor a video"), opened(pipe.path):
+        pass
+    pipe.join()
+
+
+def test_a_device_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("a camera would be switched on"))
+    with pytest.raises(PictureError, match="/dev/zero: is a device; expected"), opened(Path("/dev/zero")):
+        pass
+
+
+def test_a_pipe_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "_MOST_BYTES", 2 << 20)
+    pipe = Piped(tmp_path, PNG + bytes(5 << 20))
+    with pytest.raises(PictureError, match="save it as a file"), opened(pipe.path):
+        pass
+    pipe.join()

@@ -1,0 +1,278 @@
+"""Looking for a newer release: what is said there counts only signed, in time, and not older than before."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from device.bundle import latest, signing
+from device.bundle.container import Release
+from device.errors import BundleError, DeviceError
+from device.layout import Places
+from device.update import check_for_release
+
+from tests.fakes.releases import make_key
+from tests.machine import ROOT
+
+NOW = datetime(2030, 5, 1, 12, tzinfo=timezone.utc)
+DAY = timedelta(days=1)
+DEVICE = ("aarch64", "3.13")
+
+
+class Stick:
+    """A device on which release 1.2.0 runs, and the folder where it looks."""
+
+    def __init__(self, root: Path) -> None:
+        self.places, self.state, self.folder = Places(root / "device"), root / "state", root / "stick"
+        whole = self.places.opt / "releases/1.2.0"
+        whole.mkdir(parents=True)
+        (whole / "release.json").write_bytes(Release("1.2.0", *DEVICE, created="").json())
+        self.places.current.symlink_to("releases/1.2.0")
+        self.places.config.mkdir(parents=True)
+        self.state.mkdir()
+        self.folder.mkdir()
+        self.key = make_key(root, "latest-key")
+        self.places.signers.write_text(signing.public_line(self.key, latest.PURPOSE))
+        self.look_at(str(self.folder))
+
+    def look_at(self, place: str) -> None:
+        (self.places.config / "update-from").write_text(f"{place}\n")
+
+    def bundles(self, *versions: str, device: tuple[str, str] = DEVICE) -> list[Path]:
+        paths = [
+            self.folder / f"interview-grader-{each}-{device[0]}-py{device[1]}.bundle" for each in versions
+        ]
+        for path in paths:
+            path.write_text(f"the bundle {path.name}")
+        return paths
+
+    def say(self, paths: list[Path], made: datetime = NOW, days: int = 60, key: Path | None = None) -> bytes:
+        content = latest.build(paths, key or self.key, made, days)
+        (self.folder / "latest").write_bytes(content)
+        return content
+
+    def look(self, now: datetime = NOW) -> str:
+        return check_for_release.look(self.places, self.state, now)
+
+    def refused(self, words: str, now: datetime = NOW) -> None:
+        with pytest.raises(DeviceError, match=words) as told:
+            self.look(now)
+        assert "\n" not in str(told.value)
+
+
+@pytest.fixture
+def stick(tmp_path: Path) -> Stick:
+    return Stick(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("1.1.0", "1.2.0 is the newest release at"),
+        ("1.2.0", "1.2.0 is the newest release at"),
+        ("1.10.0", "release 1.10.0 is at"),
+    ],
+)
+def test_the_newest_that_is_said_is_named(stick: Stick, version: str, words: str) -> None:
+    stick.say([*stick.bundles(version), *stick.bundles("9.0.0", device=("x86_64", "3.11"))])
+    assert words in stick.look()
+
+
+def test_there_may_be_none_for_such_a_device(stick: Stick) -> None:
+    stick.say(stick.bundles("9.0.0", device=("aarch64", "3.11")))
+    assert "no bundle for aarch64 and Python 3.13 is named" in stick.look()
+
+
+# --- what is not believed ---
+
+
+def test_a_line_that_nobody_signed(stick: Stick) -> None:
+    stick.bundles("9.0.0")
+    stick.refused("cannot be looked at")
+    for content in (b"", b"interview-grader-9.0.0-aarch64-py3.13.bundle\n", b"\xff" * 100_000):
+        (stick.folder / "latest").write_bytes(content)
+        stick.refused("not signed")
+    (stick.folder / "latest").write_bytes(b"{}\n-----BEGIN SSH SIGNATURE-----\nAAAA\n")
+    stick.refused("does not fit")
+
+
+def test_no_changed_byte_is_believed(stick: Stick) -> None:
+    content = stick.say(stick.bundles("9.0.0"))
+    end = content.index(b"-----BEGIN")
+    for place in range(0, end, 17):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        (stick.folder / "latest").write_bytes(changed)
+        stick.refused("does not fit")
+
+
+def test_a_key_for_bundles_does_not_sign_it_and_its_key_signs_no_bundle(stick: Stick, tmp_path: Path) -> None:
+    other = make_key(tmp_path, "release-key")
+    lines = signing.public_line(other) + signing.public_line(stick.key, latest.PURPOSE)
+    stick.places.signers.write_text(lines)
+    stick.say(stick.bundles("9.0.0"), key=other)
+    stick.refused("does not know")
+    bundle = stick.folder / "payload"
+    bundle.write_bytes(b"x")
+    for key, good in ((stick.key, False), (other, True)):
+        signature = signing.sign(bundle, key)
+        with bundle.open("rb") as file:
+            if good:
+                signing.verify(file, signature, stick.places.signers)
+            else:
+                with pytest.raises(BundleError, match="does not know"):
+                    signing.verify(file, signature, stick.places.signers)
+
+
+def test_a_freeze_is_noticed_when_the_time_is_over(stick: Stick) -> None:
+    stick.say(stick.bundles("1.2.0"), days=60)
+    assert "is the newest" in stick.look(NOW + 59 * DAY)
+    stick.refused("nothing newer than 2030-05-01T12:00:00Z is said there", NOW + 61 * DAY)
+    stick.say(stick.bundles("1.2.0"), made=NOW + 61 * DAY)
+    assert "is the newest" in stick.look(NOW + 61 * DAY)
+
+
+def test_an_older_one_is_noticed_though_its_time_is_not_over(stick: Stick) -> None:
+    old = stick.say(stick.bundles("1.2.0"), days=300)
+    stick.look()
+    stick.say(stick.bundles("1.3.0"), made=NOW + DAY)
+    assert "release 1.3.0 is at" in stick.look(NOW + DAY)
+    (stick.folder / "latest").write_bytes(old)
+    for _ in range(2):
+        stick.refused(
+            "made 2030-05-01T12:00:00Z, and one of 2030-05-02T12:00:00Z was there before", NOW + 2 * DAY
+        )
+
+
+def test_a_clock_that_is_behind_is_noticed(stick: Stick) -> None:
+    """Else it would never find that the time is over."""
+    stick.say(stick.bundles("1.2.0"))
+    stick.refused("this device's clock is at 2030-04-01T12:00:00Z", NOW - 30 * DAY)
+
+
+def test_another_bundle_of_that_name_and_none_are_noticed(stick: Stick) -> None:
+    [path] = stick.bundles("9.0.0")
+    stick.say([path])
+    assert "SHA-256" in stick.look()
+    path.write_text("the bundle interview-grader-9.9.9-aarch64-py3.13.bundle"[: path.stat().st_size])
+    stick.refused("is not the bundle that `latest` names")
+    path.unlink()
+    stick.refused("No such file")
+
+
+def test_what_was_seen_is_kept_and_a_full_disk_is_said(stick: Stick, tmp_path: Path) -> None:
+    stick.say(stick.bundles("1.2.0"))
+    stick.look()
+    assert json.loads((stick.state / check_for_release.SEEN).read_text()) == {
+        "created": "2030-05-01T12:00:00Z"
+    }
+    stick.state = tmp_path / "absent"
+    stick.refused("cannot be written")
+
+
+def test_signed_but_not_as_expected(stick: Stick, monkeypatch: pytest.MonkeyPatch) -> None:
+    [path] = stick.bundles("9.0.0")
+    good = stick.say([path])
+    said = json.loads(good.partition(b"\n")[0])
+    for change in ({"schema": 2}, {"bundles": [{}]}, {"expires": "soon"}, {"bundles": 7}):
+        monkeypatch.setattr(
+            latest.json, "dumps", lambda *_, change=change, **__: repr_json({**said, **change})
+        )
+        stick.say([path])
+        stick.refused("signed, but not as expected")
+
+
+repr_json = json.JSONEncoder().encode
+
+
+# --- where to look, and how it is made ---
+
+
+@pytest.fixture
+def address(stick: Stick) -> Iterator[str]:
+    """An address that answers with the file."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write((stick.folder / "latest").read_bytes())
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/latest"
+        server.shutdown()
+        thread.join()
+
+
+def test_an_address_is_believed_no_further(
+    stick: Stick, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_for_release, "_place", lambda places: address)  # it takes https only, see below
+    content = stick.say(stick.bundles("2.0.0"))
+    assert "release 2.0.0 is at" in stick.look()
+    (stick.folder / "latest").write_bytes(content.replace(b"2.0.0", b"3.0.0"))
+    stick.refused("does not fit")
+    (stick.folder / "latest").write_bytes(content[:200])
+    stick.refused("not signed")
+
+
+@pytest.mark.parametrize("place", ["http://example.org/newest", "relative", ""])
+def test_what_is_no_place_is_refused(stick: Stick, capsys: pytest.CaptureFixture[str], place: str) -> None:
+    stick.look_at(place)
+    assert check_for_release.main(stick.places) == 2
+    assert "expected a folder or an https address" in capsys.readouterr().err
+
+
+def test_a_place_that_is_gone_is_a_fault(stick: Stick, capsys: pytest.CaptureFixture[str]) -> None:
+    stick.look_at("/nowhere/at/all")
+    assert check_for_release.main(stick.places) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["home/pi/releases", "tmp/releases"])
+def test_a_place_that_is_hidden_from_it_is_named(
+    stick: Stick, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    stick.look_at(str(stick.places.root / place))
+    assert check_for_release.main(stick.places) == 2
+    assert "hidden from the service that looks" in capsys.readouterr().err
+
+
+def test_it_is_made_by_a_command_with_a_key_of_its_own(stick: Stick, tmp_path: Path) -> None:
+    def make(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "provisioning/latest"), "--key", str(tmp_path / "new/key")]
+        return subprocess.run([*command, *map(str, words)], capture_output=True, text=True, check=False)
+
+    out = stick.folder / "latest"
+    done = make("--out", out, *stick.bundles("2.0.0"))
+    assert done.returncode == 0, done.stderr
+    stick.places.signers.write_text(done.stdout.rpartition("need this line: ")[2])
+    assert "release 2.0.0 is at" in stick.look(datetime.now(timezone.utc))
+    for words, said in (
+        (("--days", "0", *stick.bundles("2.0.0")), "expected 1 to 366"),
+        (stick.bundles("2.0.0", "2.1.0"), "two bundles for one kind of device"),
+        ((stick.places.signers,), "expected a name as"),
+        ((stick.folder / "absent",), "No such file"),
+    ):
+        done = make("--out", out, *words)
+        assert done.returncode in (1, 2) and said in done.stderr and done.stderr.count("\n") == 1, done
+
+
+def test_the_parts_of_a_bundle_are_those_of_its_name() -> None:
+    named = latest.Bundle("interview-grader-1.2.3rc1-aarch64-py3.13.bundle", "", 0)
+    assert (named.version, named.device) == ("1.2.3rc1", DEVICE)
+    with pytest.raises(BundleError, match="expected a name"):
+        _ = dataclasses.replace(named, name="interview-grader-2.0.0;reboot-aarch64-py3.13.bundle").version

@@ -1,0 +1,23 @@
+"""What `install --config` writes beside a file that it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from device.install.given_settings import GivenSettings
+from device.layout import Places
+
+
+def test_the_complaint_goes_through_no_link_that_somebody_has_put_there(tmp_path: Path) -> None:
+    given, other = tmp_path / "config.toml", tmp_path / "other"
+    given.write_text("[web]\nport = 'x'\n")
+    other.write_text("of root\n")
+    complaint = given.with_name("config.toml.rejected")
+    complaint.symlink_to(other)
+    places = Places(tmp_path / "root")
+    places.config.mkdir(parents=True)
+    settings = GivenSettings(given, places, lambda path: f"{path}: port: a mistake")
+    settings.take()
+    assert other.read_text() == "of root\n"
+    assert complaint.read_text() == f"{settings.fault}\n" and f"{given}: port: a mistake" in settings.fault
+    assert not list(places.config.iterdir())

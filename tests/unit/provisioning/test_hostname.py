@@ -1,0 +1,41 @@
+"""Which name a device gets: only one that its system came with is replaced without being asked."""
+
+from __future__ import annotations
+
+import pytest
+from device.errors import Refused
+from device.system import hostname
+
+
+@pytest.mark.parametrize(
+    ("now", "asked", "wanted"),
+    [
+        ("raspberrypi", None, "interview-grader"),
+        ("tegra-ubuntu", None, "interview-grader"),
+        ("nvidia-desktop", None, "interview-grader"),
+        ("jetson-desktop", None, "interview-grader"),
+        ("ubuntu", None, "interview-grader"),
+        ("room1", None, "room1"),
+        ("raspberrypi2", None, "raspberrypi2"),
+        ("jetson", "raspberrypi", "raspberrypi"),
+        ("room1", "room2", "room2"),
+        ("raspberrypi", "raspberrypi", "raspberrypi"),
+    ],
+)
+def test_only_a_factory_name_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, now: str, asked: str | None, wanted: str
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: now)
+    assert hostname.wanted_name(asked) == wanted
+    said = hostname.renaming(wanted, asked)
+    assert bool(said) is (now != wanted)
+    if said:
+        assert now in said and wanted in said
+        assert ("--name" in said) is (asked is None), (
+            "how to keep the name is said unless a name was asked for"
+        )
+
+
+def test_a_name_that_cannot_be_one_is_refused() -> None:
+    with pytest.raises(Refused, match="--name a_b: expected"):
+        hostname.wanted_name("a_b")

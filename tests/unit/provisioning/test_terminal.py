@@ -1,0 +1,142 @@
+"""Root's commands and root's terminal: the service types nothing into it; what a person does still works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import at_terminal
+from tests.fakes.at_terminal import ATTACK, AtTerminal
+from tests.machine import ROOT
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+PROGRAM = Path(at_terminal.__file__)
+PYTHON = "/usr/bin/python3"  # one that every user may run
+PATHS = {"PYTHONPATH": f"{ROOT}/provisioning:{ROOT}"}
+
+
+def typed(how: str, program: str, **environment: str) -> AtTerminal:
+    """A program of Python's that root runs at a terminal."""
+    return AtTerminal(
+        sys.executable, PROGRAM, how, PYTHON, "-I", "-u", "-c", program, environment={**PATHS, **environment}
+    )
+
+
+HOW = pytest.mark.parametrize("how", ["confined", "by-systemd"])
+
+
+@HOW
+def test_code_of_the_service_types_nothing_into_roots_terminal(how: str) -> None:
+    at = typed(how, ATTACK)
+    assert at.code() == 0, at.shown
+    assert "attacked as 65534 with 1" in at.shown, "it ran, as another user, with no new privileges"
+    assert "typed by it: 0 bytes" in at.shown
+
+
+@pytest.mark.skipif(
+    Path("/proc/sys/dev/tty/legacy_tiocsti").read_text() != "1\n"
+    if Path("/proc/sys/dev/tty/legacy_tiocsti").exists()
+    else False,
+    reason="this kernel lets nobody type into a terminal",
+)
+def test_without_a_session_of_its_own_it_would() -> None:
+    at = typed("bare", ATTACK)
+    assert at.code() == 0
+    assert "typed by it: 0 bytes" not in at.shown, "else the attack is none, and the test above shows nothing"
+
+
+ASKS = """
+import getpass
+first, second = getpass.getpass("Passphrase: "), getpass.getpass("Again: ")
+print("the same" if first == second else "others", len(first), ascii(first))
+"""
+
+
+@HOW
+def test_a_password_is_asked_for_and_not_shown(how: str) -> None:
+    at = typed(how, ASKS)
+    for words in ("Passphrase: ", "Again: "):
+        at.wait_for(words)
+        at.type("straße 7\n")
+    assert at.code() == 0
+    assert "the same 8 'stra\\xdfe 7'" in at.shown and "straße" not in at.shown
+    assert "echo: True" in at.shown, "the terminal is as it was"
+
+
+@pytest.mark.parametrize(("how", "given"), [("confined", "with \x7f\x15 and ü"), ("by-systemd", "with ü")])
+def test_a_password_that_is_given_is_typed_whatever_is_in_it(how: str, given: str) -> None:
+    at = typed(how, ASKS, ANSWER=given)
+    assert at.code() == 0
+    assert f"the same {len(given)} {given!a}" in at.shown
+    assert given not in at.shown.replace(f"{given!a}", ""), "it is answered, and not shown"
+
+
+LATE = """
+import sys, termios, time
+mode = termios.tcgetattr(0)
+quiet, loud = mode[3] & ~termios.ECHO, mode[3]
+for _ in range(200):
+    for mode[3] in (quiet, loud):
+        termios.tcsetattr(0, termios.TCSAFLUSH, mode)
+        time.sleep(0.0005)
+"""
+
+
+@HOW
+def test_what_is_typed_too_late_is_not_shown_either(how: str) -> None:
+    """The command may show what is typed again at any moment."""
+    at = typed(how, LATE, ANSWER="a secret")
+    assert at.code() == 0
+    assert "a secret" not in at.shown
+
+
+@pytest.mark.parametrize("key", ["\x03", "\x1c"], ids=["Ctrl-C", "Ctrl-\\"])
+def test_a_key_that_interrupts_reaches_it(key: str) -> None:
+    program = """
+import signal, sys, time
+for number in (signal.SIGINT, signal.SIGQUIT):
+    signal.signal(number, lambda number, frame: sys.exit(40 + number))
+print("ready")
+time.sleep(60)
+"""
+    at = typed("confined", program)
+    at.wait_for("ready")
+    at.type(key)
+    assert at.code() == {"\x03": 42, "\x1c": 43}[key]
+
+
+def test_the_exit_code_comes_through_and_all_it_wrote() -> None:
+    at = typed("confined", "import sys; print('a line\\n' * 20000 + 'the last'); sys.exit(7)")
+    assert at.code() == 7
+    assert at.shown.count("a line") == 20000 and "the last" in at.shown
+    assert typed("confined", "import os; os.kill(os.getpid(), 9)").code() == 137
+
+
+def test_what_it_shows_moves_nothing_on_the_terminal() -> None:
+    at = typed("confined", r"print('\x1b]0;title\x07 \u202e \x9b31m \xe4')")
+    assert at.code() == 0
+    assert r"\u001b]0;title\u0007 \u202e \u009b31m ä" in at.shown and "\x1b" not in at.shown
+
+
+def test_what_is_no_terminal_is_passed_on_as_it_is() -> None:
+    copies = "import sys; data = sys.stdin.buffer.read(); sys.stdout.buffer.write(data + data)"
+    done = subprocess.run(
+        [sys.executable, "-c", RUNS, PYTHON, "-I", "-c", copies],
+        input=b"a\x1b\n",
+        capture_output=True,
+        env={**os.environ, **PATHS},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"a\x1b\na\x1b\n"), done
+
+
+RUNS = """
+import os, sys
+from device import terminal
+sys.exit(terminal.run(sys.argv[1:], dict(os.environ), lambda *_: None))
+"""

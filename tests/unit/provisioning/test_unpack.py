@@ -1,0 +1,114 @@
+"""`provisioning/unpack` and `--offline`: nothing of a bundle is run or believed that no known key signed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from device.bundle import container, signing
+from device.errors import BundleError, Refused
+from device.install.source import source_of
+from device.layout import Places
+
+from tests.fakes.releases import SmallBundle, make_key
+from tests.machine import ROOT
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> SmallBundle:
+    return SmallBundle(tmp_path)
+
+
+def unpack(made: SmallBundle, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = ["sh", str(ROOT / "provisioning/unpack"), str(path or made.path), str(made.signers), "kit"]
+    return subprocess.run(command, cwd=made.folder, capture_output=True, text=True, check=False)
+
+
+def test_a_bundle_of_somebody_known_is_unpacked(made: SmallBundle) -> None:
+    done = unpack(made)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "now: sudo kit/setup.sh install --offline" in done.stdout and done.stdout.count("\n") == 1
+    assert (made.folder / "kit/setup.sh").is_file() and not (made.folder / "ran").exists()
+    again = unpack(made)
+    assert again.returncode == 2 and "not there yet" in again.stderr
+    assert (made.folder / "kit/setup.sh").is_file(), "what is there is left alone"
+
+
+def test_it_unpacks_with_the_tar_of_a_mac(made: SmallBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bsdtar knows no --occurrence=1; its -q means the same. A stand-in, as Debian's tar does the work."""
+    tar = made.folder / "bin/tar"
+    tar.parent.mkdir()
+    tar.write_text(f"""#!/bin/sh
+case "$1" in
+  --version) echo 'bsdtar 3.5.3 - libarchive 3.7.4'; exit ;;
+  -q) shift; exec {shutil.which("tar")} "$@" --occurrence=1 ;;
+esac
+case "$*" in *--occurrence*) exit 1 ;; esac
+exec {shutil.which("tar")} "$@"
+""")
+    tar.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tar.parent), prepend=os.pathsep)
+    done = unpack(made)
+    assert (done.returncode, done.stderr) == (0, "") and (made.folder / "kit/provisioning").is_dir()
+
+
+def test_a_bundle_of_a_stranger_is_not(made: SmallBundle) -> None:
+    path = made.signed_by(make_key(made.folder, "stranger"))
+    done = unpack(made, path)
+    assert done.returncode == 2 and "run nothing of it" in done.stderr and done.stderr.count("\n") == 1
+    assert not (made.folder / "kit").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+def test_a_bundle_with_a_link_in_the_payloads_place_leads_nowhere(made: SmallBundle, kind: bytes) -> None:
+    aim, path = made.folder / "aim", made.folder / "links"
+    with tarfile.open(made.path) as old, tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as new:
+        link = tarfile.TarInfo(container.PAYLOAD)
+        link.type, link.linkname = kind, str(aim)
+        new.addfile(link)
+        for member in old:
+            new.addfile(member, old.extractfile(member))
+    done = unpack(made, path)
+    assert done.returncode == 2 and not aim.exists() and not (made.folder / "kit").exists()
+
+
+def test_what_is_no_bundle(made: SmallBundle) -> None:
+    path = made.folder / "none"
+    for content in (b"", b"hello", b"\0" * 10240):
+        path.write_bytes(content)
+        done = unpack(made, path)
+        assert done.returncode == 2 and "not a bundle of ours" in done.stderr, content
+    made.signers.write_text("")
+    assert unpack(made).returncode == 2
+    made.signers.unlink()
+    assert "expected the public keys" in unpack(made).stderr
+
+
+def test_a_bundle_vouches_for_nothing_itself(
+    made: SmallBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by the keys in it, and not by those beside the installer that came out of it."""
+    (made.checkout / "provisioning/release_signers").write_text(signing.public_line(made.key))
+    path = made.signed_by(made.key)
+    container.unpack(path, made.signers, tmp_path / "kit")
+    assert (tmp_path / "kit" / container.SIGNERS).is_file()
+    monkeypatch.setattr("device.source.HERE", tmp_path / "kit")
+    places = Places(tmp_path / "device")
+    options = argparse.Namespace(offline=path, signers=None)
+    refused = pytest.raises(Refused, match="get it another way than the bundle, and give it: --signers FILE")
+    with refused, source_of(options, places):
+        pass
+    options.signers = made.signers
+    with source_of(options, places) as source:
+        assert source.version == "1.2.3"
+    places.signers.parent.mkdir(parents=True)
+    places.signers.write_text(signing.public_line(make_key(made.folder, "stranger")))
+    options.signers = None
+    stranger = pytest.raises(BundleError, match="a key that this device does not know")
+    with stranger, source_of(options, places):
+        pass

@@ -1,0 +1,150 @@
+"""The count of seconds lived: what a right clock, a jumping one and one switched off make of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from appliance.records.store.ages import Ages
+from appliance.records.store.clocks import LONGEST_OFF_S, SETTLE_S, Lived
+from tests.fakes.records import DAY_S, Time
+
+HOUR_S = 3600.0
+
+
+def counted(time: Time, lived: Lived) -> float:
+    return lived.update(time.clocks())
+
+
+def begun(time: Time) -> Lived:
+    return Lived.begin(time.clocks())
+
+
+def test_time_switched_on_counts_exactly() -> None:
+    time = Time()
+    lived = begun(time)
+    time.passes(DAY_S)
+    assert counted(time, lived) == DAY_S
+
+
+@pytest.mark.parametrize("jump", [HOUR_S, 20 * HOUR_S, 365 * DAY_S, 10 * 365 * DAY_S])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_jump_counts_nothing_at_once(jump: float, sign: int) -> None:
+    time = Time()
+    lived = begun(time)
+    time.wall += sign * jump
+    time.passes(HOUR_S)
+    assert counted(time, lived) == HOUR_S
+
+
+@pytest.mark.parametrize("jump", [5 * HOUR_S, 3 * 365 * DAY_S])
+def test_a_jump_that_is_taken_back_never_counts(jump: float) -> None:
+    time = Time()
+    lived = begun(time)
+    time.wall += jump
+    counted(time, lived)
+    time.passes(HOUR_S)
+    counted(time, lived)
+    time.wall -= jump
+    time.passes(2 * SETTLE_S)
+    assert counted(time, lived) == HOUR_S + 2 * SETTLE_S
+    assert lived.jumps == []
+
+
+def test_a_jump_of_years_that_stays_never_counts() -> None:
+    time = Time()
+    lived = begun(time)
+    time.wall += LONGEST_OFF_S + DAY_S
+    for _ in range(48):
+        time.passes(HOUR_S)
+        counted(time, lived)
+    assert counted(time, lived) == 48 * HOUR_S
+
+
+def test_time_switched_off_counts_once_the_clock_has_stood() -> None:
+    time = Time()
+    lived = begun(time)
+    time.switched_off(5 * DAY_S)
+    counted(time, lived)
+    time.passes(SETTLE_S - 1)
+    assert counted(time, lived) == SETTLE_S - 1
+    time.passes(1)
+    assert counted(time, lived) == SETTLE_S + 5 * DAY_S
+
+
+def test_a_device_switched_off_every_night_loses_no_night() -> None:
+    time = Time()
+    lived = begun(time)
+    for _ in range(10):
+        for _ in range(8):
+            time.passes(HOUR_S)
+            counted(time, lived)
+        time.switched_off(16 * HOUR_S)
+        counted(time, lived)
+    time.passes(SETTLE_S)
+    assert counted(time, lived) == pytest.approx(10 * DAY_S + SETTLE_S)
+
+
+def test_a_clock_without_battery_begins_in_1970_and_is_set_by_the_network() -> None:
+    time = Time()
+    lived = begun(time)
+    now = time.wall + 2 * DAY_S
+    time.switched_off(0)
+    time.wall = 30.0
+    counted(time, lived)
+    time.passes(60)
+    counted(time, lived)
+    time.wall = now
+    counted(time, lived)
+    time.passes(SETTLE_S)
+    assert counted(time, lived) == pytest.approx(2 * DAY_S + SETTLE_S, abs=120)
+
+
+def test_a_clock_that_goes_back_for_good_does_not_stop_the_count() -> None:
+    time = Time()
+    lived = begun(time)
+    time.wall -= 20 * 365 * DAY_S
+    for _ in range(7 * 24):
+        time.passes(HOUR_S)
+        counted(time, lived)
+    assert lived.lived == 7 * DAY_S
+    time.switched_off(DAY_S)
+    counted(time, lived)
+    time.passes(SETTLE_S)
+    assert counted(time, lived) == 8 * DAY_S + SETTLE_S
+
+
+def test_many_jumps_are_kept_within_bounds() -> None:
+    time = Time()
+    lived = begun(time)
+    for _ in range(500):
+        time.wall += 600
+        counted(time, lived)
+    assert len(lived.jumps) < 100
+    time.passes(SETTLE_S)
+    assert counted(time, lived) == SETTLE_S + 500 * 600
+
+
+def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
+    time = Time()
+    ages = Ages(tmp_path / "age.json", time.clocks())
+    ages.now()
+    time.passes(100)
+    ages.begun("a file", 40.0)
+    ages.save()
+    time.passes(50)
+    again = Ages(tmp_path / "age.json", time.clocks())
+    assert again.now() == 150.0
+    assert again.begun("a file") == 40.0
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"lived": "x"}', b"\xff\xfe", b'{"lived": 1}']
+)
+def test_a_damaged_file_begins_anew_and_not_behind_the_rows(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "age.json"
+    path.write_bytes(content)
+    ages = Ages(path, Time().clocks())
+    ages.at_least(5000.0)
+    assert ages.now() == 5000.0

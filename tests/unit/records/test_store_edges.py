@@ -1,0 +1,69 @@
+"""The records at their edges: companions of the file, the cost in a header, a sweep that finds nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from appliance.records.backup import MAGIC, parse_header
+from appliance.records.store import database
+from tests.fakes.records import ID, Time, make_store, record, sitting
+
+
+@pytest.mark.parametrize(
+    ("cost", "known"), [(13, False), (14, True), (15, True), (16, True), (17, True), (18, False)]
+)
+def test_a_backup_may_have_cost_more_or_less_but_not_anything(cost: int, known: bool) -> None:
+    """What is read from a file must not make a device use any amount of memory."""
+    header = {
+        "ids": [],
+        "made": 0.0,
+        "lived": 0.0,
+        "cost": 2**cost,
+        "salt": base64.b64encode(bytes(16)).decode(),
+        "nonce": base64.b64encode(bytes(12)).decode(),
+    }
+    assert (parse_header(MAGIC + json.dumps(header).encode() + b"\n") is not None) is known
+
+
+def test_a_file_goes_with_its_companions_and_leaves_none_behind(tmp_path: Path) -> None:
+    """Rows of the last seconds are in the write-ahead log; beside another file it would be taken for its."""
+    path, to = tmp_path / "records.db", tmp_path / "aside.db"
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"records.db{suffix}").write_text(f"content{suffix}")
+    database.move(path, to)
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {
+        f"aside.db{suffix}": f"content{suffix}" for suffix in ("", "-wal", "-shm")
+    }
+
+
+def test_what_lies_in_the_place_of_a_companion_keeps_nothing_from_being_recorded(tmp_path: Path) -> None:
+    for suffix in database.COMPANIONS:
+        (tmp_path / f"records.db{suffix}").mkdir()
+    store, time = make_store(tmp_path), Time()
+    record(store, time)
+    assert [kept.id for kept in store.sessions()] == [ID]
+    store.close()
+
+
+def test_nothing_is_told_of_a_sweep_that_found_nothing(tmp_path: Path) -> None:
+    """Also where there is no file yet, only one that was set aside a while ago."""
+    told: list[dict[str, object]] = []
+    (tmp_path / "records.damaged-20261123T101500.db").write_bytes(b"damaged")
+    store = make_store(tmp_path, told=lambda **details: told.append(details))
+    store.tick()
+    store.close()
+    assert told == []
+
+
+def test_how_old_the_first_session_is_is_on_the_disk_when_its_recording_begins(tmp_path: Path) -> None:
+    """A damaged file is dated by it, also after the power went in the first minutes."""
+    store = make_store(tmp_path, Time())
+    try:
+        store.begin(sitting(ID))
+        assert json.loads((tmp_path / "records.age.json").read_text())["oldest"] is not None
+    finally:
+        store.close()

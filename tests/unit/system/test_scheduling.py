@@ -1,0 +1,120 @@
+"""How long a process was denied a processor: from files, and from the kernel itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.system.scheduling import Scheduling
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 500.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def write(tasks: Path, state: str = "S", **seconds: tuple[float, float]) -> None:
+    """What the kernel counts of threads by their number, as `_1`: seconds that each ran and waited."""
+    for name, (ran, waited) in seconds.items():
+        task = tasks / name.strip("_")
+        task.mkdir(exist_ok=True)
+        (task / "schedstat").write_text(f"{ran * 1e9:.0f} {waited * 1e9:.0f} 7\n")
+        (task / "stat").write_text(f"{task.name} (a) b (c) {state} 1 1 0\n")
+
+
+@pytest.mark.parametrize(
+    ("ran", "waited", "idle_waits", "denied"),
+    [
+        (0.01, 0.99, 0.0, 0.98),  # starved
+        (0.5, 0.5, 0.0, 0.25),
+        (1.0, 0.0, 0.0, 0.0),  # computes
+        (0.0, 0.0, 0.0, 0.0),  # hangs in a call
+        (0.0, 0.0, 0.06, 0.036),  # hangs; others of it are late now and then
+    ],
+)
+def test_what_counts_as_denied(
+    tmp_path: Path, ran: float, waited: float, idle_waits: float, denied: float
+) -> None:
+    scheduling = Scheduling(tmp_path)
+    write(tmp_path, _1=(5.0, 3.0), _2=(1.0, 1.0))
+    assert scheduling.denied().process_s == 0.0, "what was before the first look"
+    idle_runs = idle_waits * 2 / 3
+    write(tmp_path, _1=(5.0 + ran, 3.0 + waited), _2=(1.0 + idle_runs, 1.0 + idle_waits))
+    found = scheduling.denied()
+    assert found.process_s == pytest.approx(denied, abs=0.011)
+    assert found.by_thread == pytest.approx({1: waited, 2: idle_waits})
+
+
+def test_a_thread_that_gets_no_turn_at_all_is_denied_what_the_kernel_has_not_counted_yet(
+    tmp_path: Path,
+) -> None:
+    """The kernel adds a wait to its count only once it ends."""
+    clock = Clock()
+    scheduling = Scheduling(tmp_path, clock)
+    write(tmp_path, "R", _1=(5.0, 3.0))
+    scheduling.denied()
+    for _ in range(4):
+        clock.now += 1.5
+        assert scheduling.denied().by_thread == {1: pytest.approx(1.5)}
+    write(tmp_path, "R", _1=(5.1, 9.3))
+    clock.now += 0.4
+    assert scheduling.denied().by_thread == {1: pytest.approx(0.3)}, "only what was not said before"
+    write(tmp_path, "R", _1=(5.5, 9.3))
+    clock.now += 0.4
+    assert scheduling.denied().by_thread == {1: 0.0}, "it computes"
+    for _ in range(2):
+        write(tmp_path, "S", _1=(5.5, 9.3))
+        clock.now += 1.5
+        assert scheduling.denied().by_thread == {1: 0.0}, "it hangs in a call"
+    write(tmp_path, "S", _1=(5.5, 8.0))
+    assert scheduling.denied().by_thread == {1: 0.0}, "no wait is undone"
+
+
+def test_threads_come_and_go(tmp_path: Path) -> None:
+    scheduling = Scheduling(tmp_path)
+    write(tmp_path, _1=(1.0, 1.0))
+    scheduling.denied()
+    (tmp_path / "1/schedstat").unlink()
+    write(tmp_path, _2=(9.0, 9.0))
+    assert (scheduling.denied().process_s, scheduling.denied().by_thread) == (0.0, {2: 0.0})
+
+
+def test_a_kernel_that_counts_nothing_denies_nothing(tmp_path: Path) -> None:
+    scheduling = Scheduling(tmp_path / "none")
+    assert [scheduling.denied().process_s for _ in range(2)] == [0.0, 0.0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel counts no waiting")
+def test_a_process_beside_others_on_one_processor_is_denied_it() -> None:
+    processor = str(min(os.sched_getaffinity(0)))
+    pinned = "import os, time\nos.sched_setaffinity(0, {" + processor + "})\n"
+    rivals = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"{pinned}print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    measure = (
+        f"from appliance.system.scheduling import Scheduling\n{pinned}"
+        "scheduling = Scheduling(); scheduling.denied(); end = time.monotonic() + 2\n"
+        "while time.monotonic() < end: pass\nprint(scheduling.denied().process_s)"
+    )
+    # No lower priority for the measuring process: it would take minutes to end beside a busy suite.
+    try:
+        for rival in rivals:
+            assert rival.stdout and rival.stdout.readline()  # it runs, and goes on
+        done = subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True)
+    finally:
+        for rival in rivals:
+            rival.kill()
+            rival.communicate()
+    assert float(done.stdout) > 1.0, "of two seconds"

@@ -1,0 +1,192 @@
+"""One person's scores over time and the label they get."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.values import EMOTIONS, Look, Scores
+from appliance.vision.expression.smoothing import Smoother
+from tests.fakes.parts import scores
+
+RATES = [5, 10, 15, 30]
+HAPPY, SAD = scores(happy=0.9, neutral=0.1), scores(sad=0.9, neutral=0.1)
+PLAIN = scores(neutral=0.75, sad=0.15, angry=0.1)
+TORN = scores(neutral=0.42, sad=0.40, angry=0.1, fear=0.08)
+"""A face between two expressions: the hardest to keep steady."""
+
+SCATTER = 0.33
+"""Of the scores' logarithms. Gives TORN a standard deviation of 0.08 a class and 0.13 from frame to frame: as
+the most scattered tenth of real faces 80 pixels wide under sensor noise of 2.5 levels (docs/quality.md)."""
+
+
+def smoother(smoothing_s: float = 0.8, unsure_below: float = 0.0) -> Smoother:
+    return Smoother(smoothing_s=smoothing_s, unsure_below=unsure_below)
+
+
+def noisy(of: Scores, random: np.random.Generator) -> Look:
+    """What the classifier makes of a face that shows `of`, in one more frame with fresh sensor noise."""
+    weights = np.maximum(np.array(of.values), 0.005)
+    return Look(Scores.of(weights * np.exp(random.normal(0, SCATTER, len(EMOTIONS)))))
+
+
+def changes(labels: list[str]) -> int:
+    return sum(one != other for one, other in itertools.pairwise(labels))
+
+
+def test_the_noise_of_these_tests_is_as_large_as_that_of_real_faces() -> None:
+    random = np.random.default_rng(0)
+    raw = np.array([look.scores.values for look in (noisy(TORN, random) for _ in range(2000)) if look.scores])
+    assert raw.std(axis=0).max() > 0.075
+    assert np.abs(np.diff(raw, axis=0)).sum(axis=1).mean() / 2 > 0.12
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("before", "after"), [(HAPPY, PLAIN), (PLAIN, HAPPY), (SAD, HAPPY), (TORN, HAPPY)])
+def test_after_a_cut_the_label_follows_within_four_tenths_of_a_second(
+    rate: int, seed: int, before: Scores, after: Scores
+) -> None:
+    random, person = np.random.default_rng(seed), smoother(unsure_below=0.5)
+    for index in range(3 * rate):
+        person.add(noisy(before, random), index / rate)
+    labels = {}
+    for index in range(3 * rate, 5 * rate):
+        labels[index / rate - 3] = person.add(noisy(after, random), index / rate)[1]
+    # Measured from the last frame before the cut: it may have come at any time since.
+    late = {label for passed, label in labels.items() if passed + 1 / rate > 0.4 + 1e-6}
+    assert late == {after.dominant}
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("face", [TORN, PLAIN, HAPPY])
+def test_a_still_face_keeps_its_label(rate: int, face: Scores) -> None:
+    """At most one change in ten seconds, for nearly every run of noise; frame by frame it is many."""
+    random, most, raw = np.random.default_rng(rate), [], []
+    for _ in range(40):
+        person, looks = smoother(unsure_below=0.4), [noisy(face, random) for _ in range(10 * rate)]
+        most.append(changes([person.add(look, index / rate)[1] for index, look in enumerate(looks)]))
+        raw.append(changes([look.scores.dominant for look in looks if look.scores]))
+    assert sum(each <= 1 for each in most) >= 38 and max(most) <= 3, most
+    if face is TORN:
+        assert np.mean(raw) > 5 * max(np.mean(most), 0.2)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_the_scores_come_to_rest_at_those_that_are_seen(rate: int) -> None:
+    """The same mean at every frame rate, a second after a change at the latest."""
+    person = smoother()
+    for index in range(4 * rate):
+        smoothed, _ = person.add(Look(HAPPY if index < 2 * rate else PLAIN), index / rate)
+        if index / rate % 2 > 1 and smoothed is not None:
+            expected = HAPPY if index < 2 * rate else PLAIN
+            assert smoothed.values == pytest.approx(expected.values, abs=0.06)
+
+
+def test_one_odd_frame_changes_no_label() -> None:
+    for rate in RATES:
+        person = smoother(unsure_below=0.5)
+        labels = [
+            person.add(Look(SAD if index == rate else HAPPY), index / rate)[1] for index in range(2 * rate)
+        ]
+        assert set(labels) == {"happy"}
+
+
+def test_a_label_near_the_threshold_does_not_go_to_and_fro() -> None:
+    random, person = np.random.default_rng(4), smoother(unsure_below=0.5)
+    face = scores(neutral=0.5, sad=0.3, fear=0.2)
+    labels = [person.add(noisy(face, random), index / 15)[1] for index in range(150)]
+    assert changes(labels) <= 1
+
+
+def test_without_smoothing_the_scores_are_the_raw_ones() -> None:
+    person = smoother(0.0)
+    person.add(Look(HAPPY), 0.0)
+    assert person.add(Look(SAD), 0.1) == (SAD, "sad")
+
+
+def test_a_small_top_score_is_unsure() -> None:
+    person = smoother(unsure_below=0.5)
+    assert person.add(Look(scores(happy=0.45, sad=0.4, fear=0.15)), 0.0)[1] == "unsure"
+    assert smoother(unsure_below=0.5).add(Look(scores(happy=0.5, sad=0.5)), 0.0)[1] == "happy"
+
+
+def test_a_face_that_cannot_be_read_has_no_scores_and_no_expression() -> None:
+    person = smoother()
+    person.add(Look(HAPPY), 0.0)
+    assert person.readable
+    assert person.add(Look(None, "turned"), 0.1) == (None, "not_readable")
+    assert not person.readable
+
+
+def test_after_a_short_gap_everything_goes_on() -> None:
+    """One frame that cannot be read is said so, and the label after it is the one before it."""
+    person = smoother(unsure_below=0.5)
+    for index in range(30):
+        person.add(Look(HAPPY), index / 30)
+    person.add(Look(None, "blurred"), 1.0)
+    smoothed, label = person.add(Look(PLAIN), 1.03)
+    assert label == "happy" and smoothed is not None and smoothed.named()["happy"] > 0.3
+
+
+@pytest.mark.parametrize("unreadable", [True, False])
+def test_after_a_long_gap_the_history_starts_anew(unreadable: bool) -> None:
+    person = smoother(unsure_below=0.5)
+    for index in range(30):
+        person.add(Look(HAPPY), index / 30)
+    for index in range(30, 65) if unreadable else []:
+        person.add(Look(None, "turned"), index / 30)
+    assert person.add(Look(SAD), 65 / 30) == (SAD, "sad")
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.floats(0.01, 1), min_size=7, max_size=7), min_size=1, max_size=12), st.floats(0, 2)
+)
+def test_smoothed_scores_sum_to_one_and_stay_between_the_raw_ones(
+    weights: list[list[float]], step: float
+) -> None:
+    person = smoother()
+    raws = [Scores.of(np.array(each)) for each in weights]
+    for index, raw in enumerate(raws):
+        smoothed, label = person.add(Look(raw), index * step)
+        assert smoothed is not None and sum(smoothed.values) == pytest.approx(1.0)
+        assert label in EMOTIONS
+        for place, value in enumerate(smoothed.values):
+            known = [each.values[place] for each in raws[: index + 1]]
+            assert min(known) - 1e-9 <= value <= max(known) + 1e-9
+
+
+LEADER, RIVAL = scores(happy=0.5, neutral=0.42, sad=0.08), scores(happy=0.42, neutral=0.5, sad=0.08)
+"""Ahead by 0.08: less than a face of usual scatter must lead by, more than a calm one."""
+FAR_LEADER, FAR_RIVAL = scores(happy=0.57, neutral=0.43), scores(happy=0.43, neutral=0.57)
+"""Ahead by 0.14: more than a face of usual scatter must lead by, less than a restless one."""
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_calm_face_is_known_to_be_calm_and_follows_a_small_lead(rate: int) -> None:
+    person = smoother()
+    labels = [
+        person.add(Look(LEADER if index < 10 * rate else RIVAL), index / rate)[1]
+        for index in range(13 * rate)
+    ]
+    assert set(labels[: 10 * rate]) == {"happy"}
+    assert set(labels[12 * rate :]) == {"neutral"}
+
+
+@pytest.mark.parametrize("rate", [10, 15, 30])
+def test_a_restless_face_is_known_to_be_restless_and_follows_no_small_lead(rate: int) -> None:
+    """Its scores swing by 0.3 from frame to frame about the same means."""
+    person, swing = smoother(), 0.15
+    labels = []
+    for index in range(16 * rate):
+        of = FAR_LEADER if index < 10 * rate else FAR_RIVAL
+        happy, neutral = of.named()["happy"], of.named()["neutral"]
+        off = -swing if index % 2 else swing
+        raw = scores(happy=happy + off, neutral=neutral - off)
+        labels.append(person.add(Look(raw), index / rate)[1])
+    assert set(labels[4 * rate :]) == {"happy"}

@@ -1,0 +1,148 @@
+"""The pages and exports of what was recorded, without a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from appliance.web.app import create_app
+from appliance.web.site import Site
+from tests.fakes.records import ID, OTHER, Time, record, second, sitting
+from tests.fakes.sites import make_site
+
+MISSING = "eeeeeeeeeeee"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = make_site()
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def client(site: Site) -> FlaskClient:
+    client = create_app(site).test_client()
+    client.environ_base["REMOTE_ADDR"] = "127.0.0.1"
+    return client
+
+
+@pytest.fixture
+def recorded(site: Site) -> Site:
+    site.store.begin(sitting(label="<b>practice</b>", note="a & b"))
+    site.store.add(ID, [second(0), second(1), second(1, 2, scored=0, dark=3)])
+    site.store.mark(ID, "question <2>")
+    site.store.end(ID)
+    record(site.store, Time(), OTHER)
+    return site
+
+
+def audit(site: Site) -> list[tuple[Any, ...]]:
+    return [(entry["event"], entry["who"], entry.get("session")) for entry in site.audit.entries()]
+
+
+def test_nothing_recorded(client: FlaskClient) -> None:
+    assert b"Nothing has been recorded" in client.get("/sessions").data
+    assert client.get("/api/sessions").json == {"sessions": []}
+
+
+def test_the_list(client: FlaskClient, recorded: Site) -> None:
+    listed = client.get("/api/sessions").json
+    assert listed is not None
+    assert [each["id"] for each in listed["sessions"]] == [OTHER, ID]
+    page = client.get("/sessions").get_data(as_text=True)
+    assert "&lt;b&gt;practice&lt;/b&gt;" in page
+    assert f'href="/sessions/{ID}"' in page
+
+
+def test_one_session(client: FlaskClient, recorded: Site) -> None:
+    page = client.get(f"/sessions/{ID}").get_data(as_text=True)
+    for words in (
+        "An expression is not a feeling",
+        "question &lt;2&gt;",
+        "a &amp; b",
+        "Person 2",
+        "dark 3",
+        "<polygon",
+    ):
+        assert words in page
+    assert "style=" not in page
+    table = client.get(f"/api/sessions/{ID}").json
+    assert table is not None
+    assert [each["person"] for each in table["persons"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mime"), [("csv", "text/csv"), ("json", "application/json"), ("pdf", "application/pdf")]
+)
+def test_an_export_is_a_file_and_in_the_audit_log(
+    client: FlaskClient, recorded: Site, kind: str, mime: str
+) -> None:
+    answer = client.get(f"/sessions/{ID}/export.{kind}")
+    assert answer.status_code == 200
+    assert answer.mimetype == mime
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="session-{ID}.{kind}"'
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert ID.encode() in answer.data
+    assert audit(recorded) == [("export", "loopback", ID)]
+
+
+def test_erasing(client: FlaskClient, recorded: Site) -> None:
+    answer = client.post(f"/sessions/{ID}/erase")
+    assert answer.json == {"erased": ID}
+    assert [kept.id for kept in recorded.store.sessions()] == [OTHER]
+    assert audit(recorded) == [("erase", "loopback", ID)]
+    assert client.post(f"/sessions/{ID}/erase").status_code == 404
+
+
+def test_a_session_that_is_recorded_is_not_erased_from_the_list(client: FlaskClient, site: Site) -> None:
+    site.store.begin(sitting())
+    answer = client.post(f"/sessions/{ID}/erase")
+    assert answer.status_code == 409
+    assert b"being recorded" in client.get("/sessions").data
+    assert site.store.session(ID) is not None
+
+
+@pytest.mark.parametrize("id", [MISSING, "x", "..", "0123456789AB", "%27%20OR%201"])
+@pytest.mark.parametrize("path", ["/sessions/{}", "/api/sessions/{}", "/sessions/{}/export.csv"])
+def test_what_is_not_known_is_404(client: FlaskClient, recorded: Site, id: str, path: str) -> None:
+    assert client.get(path.format(id)).status_code in (404, 308)
+    assert audit(recorded) == []
+
+
+def test_another_format_is_404(client: FlaskClient, recorded: Site) -> None:
+    assert client.get(f"/sessions/{ID}/export.exe").status_code == 404
+
+
+def test_viewers_see_none_of_it(client: FlaskClient, recorded: Site) -> None:
+    client.environ_base["REMOTE_ADDR"] = "192.0.2.7"
+    for path in (
+        "/sessions",
+        "/api/sessions",
+        f"/sessions/{ID}",
+        f"/api/sessions/{ID}",
+        f"/sessions/{ID}/export.csv",
+    ):
+        assert client.get(path).status_code == 403
+    assert client.post(f"/sessions/{ID}/erase").status_code == 403
+
+
+def test_the_state_says_how_the_records_are(client: FlaskClient, site: Site) -> None:
+    assert client.get("/api/state").json["storage"] == {"state": "ok", "reason": None}
+    site.store.path.write_bytes(b"damaged" * 100)
+    site.store.tick()
+    storage = client.get("/api/state").json["storage"]
+    assert storage["state"] == "set_aside"
+    assert storage["reason"] in client.get("/sessions").get_data(as_text=True)
+
+
+def test_records_that_cannot_be_opened_are_no_traceback(client: FlaskClient, recorded: Site) -> None:
+    recorded.store.close()
+    recorded.store.path.write_bytes(b"")
+    answer = client.get("/sessions")
+    assert answer.status_code == 200
+    assert json.loads(client.get("/api/sessions").data) == {"sessions": []}

@@ -1,0 +1,216 @@
+"""Who may do what: the Host, the Origin and the policy of every route."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from flask import Flask
+
+from appliance.web.app import create_app
+from appliance.web.security import policy
+from tests.fakes.sites import make_site
+
+START = {"notice_version": "1", "people": 1}
+HOME = "http://127.0.0.1:8080"
+
+
+def status(app: Flask, method: str, path: str, *, client: str = "127.0.0.1", **headers: str) -> int:
+    """The answer to one request; headers by name, with _ for -."""
+    host = headers.pop("Host", "127.0.0.1:8080")
+    answer = app.test_client().open(
+        path,
+        method=method,
+        base_url=HOME,
+        headers={"Host": host} | {name.replace("_", "-"): value for name, value in headers.items()},
+        environ_overrides={"REMOTE_ADDR": client},
+        json=START if method == "POST" else None,
+    )
+    answer.close()
+    return answer.status_code
+
+
+def test_every_route_declares_who_may_call_it() -> None:
+    app = create_app(make_site())
+    found = {rule.rule: policy.policy_of(app, rule.endpoint) for rule in app.url_map.iter_rules()}
+    assert found == {
+        "/": policy.VIEWER,
+        "/stream.mjpg": policy.VIEWER,
+        "/snapshot.jpg": policy.VIEWER,
+        "/ws/live": policy.VIEWER,
+        "/about": policy.VIEWER,
+        "/api/state": policy.VIEWER,
+        "/api/session/start": policy.OPERATOR,
+        "/api/session/stop": policy.OPERATOR,
+        "/api/session/aim": policy.OPERATOR,
+        "/api/session/seat": policy.OPERATOR,
+        "/api/session/again": policy.OPERATOR,
+        "/api/session/record": policy.OPERATOR,
+        "/api/session/marker": policy.OPERATOR,
+        "/api/session/withdraw": policy.OPERATOR,
+        "/api/session/link": policy.OPERATOR,
+        "/api/lawful": policy.OPERATOR,
+        "/aim.jpg": policy.OPERATOR,
+        "/mine/<token>": policy.PUBLIC,
+        "/mine/<token>/copy.<any(csv, json, pdf):kind>": policy.PUBLIC,
+        "/sessions": policy.OPERATOR,
+        "/sessions/<id>": policy.OPERATOR,
+        "/sessions/<id>/export.<any(csv, json, pdf):kind>": policy.OPERATOR,
+        "/sessions/<id>/erase": policy.OPERATOR,
+        "/api/sessions": policy.OPERATOR,
+        "/api/sessions/<id>": policy.OPERATOR,
+        "/notice": policy.VIEWER,
+        "/healthz": policy.PUBLIC,
+        "/login": policy.PUBLIC,
+        "/logout": policy.PUBLIC,
+        "/access": policy.OPERATOR,
+        "/access/add": policy.OPERATOR,
+        "/access/remove": policy.OPERATOR,
+        "/access/viewer-password": policy.OPERATOR,
+        "/access/password": policy.OPERATOR,
+        "/access/log-out-everywhere": policy.OPERATOR,
+        "/access/revoke": policy.OPERATOR,
+        "/api/openapi.json": policy.VIEWER,
+        "/metrics": policy.TOKEN,
+        "/static/<path:filename>": policy.PUBLIC,
+    }
+
+
+def test_a_route_that_does_not_say_keeps_the_appliance_from_starting() -> None:
+    app = create_app(make_site())
+    app._got_first_request = False
+    app.add_url_rule("/forgotten", "forgotten", lambda: "")
+    with pytest.raises(LookupError, match="forgotten"):
+        policy.require_policies(app)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1:8080", 200),
+        ("127.0.0.1", 200),
+        ("localhost:8080", 200),
+        ("LOCALHOST", 200),
+        ("[::1]:8080", 200),
+        ("evil.example", 400),
+        ("127.0.0.1.evil.example", 400),
+        ("localhost.evil.example", 400),
+        ("192.168.1.5", 400),
+        ("interview-grader.local", 400),
+        ("[::1", 400),
+        ("", 400),
+        ("a b", 400),
+    ],
+)
+def test_on_loopback_only_loopback_names_are_answered(host: str, expected: int) -> None:
+    assert status(create_app(make_site()), "GET", "/api/state", Host=host) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("192.168.1.5:8080", 200),
+        ("[fe80::1]:8080", 200),
+        ("interview-grader.local", 200),
+        (f"{socket.gethostname().partition('.')[0]}.local", 200),
+        ("evil.example", 400),
+        ("192.168.1.5.evil.example", 400),
+    ],
+)
+def test_on_the_network_addresses_and_own_names_are_answered(host: str, expected: int) -> None:
+    app = create_app(make_site(open_to_network=True))
+    assert status(app, "GET", "/api/state", client="192.168.1.7", Host=host) == expected
+
+
+@pytest.mark.parametrize("open_to_network", [True, False])
+def test_further_names_are_the_owners_choice(open_to_network: bool) -> None:
+    app = create_app(make_site(open_to_network=open_to_network, allowed_hosts=("grader.example",)))
+    assert status(app, "GET", "/api/state", Host="Grader.Example:8080") == 200
+
+
+ORIGINS = [
+    (HOME, True),
+    ("http://127.0.0.1:9999", False),
+    ("https://127.0.0.1:8080", False),
+    ("http://localhost:8080", False),
+    ("http://evil.example", False),
+    ("null", False),
+    ("", False),
+]
+
+
+@pytest.mark.parametrize(("origin", "own"), ORIGINS)
+def test_only_the_own_page_may_change_anything(origin: str, own: bool) -> None:
+    app = create_app(make_site())
+    assert status(app, "POST", "/api/session/start", Origin=origin) == (200 if own else 403)
+
+
+@pytest.mark.parametrize(("origin", "own"), ORIGINS)
+def test_only_the_own_page_may_listen(origin: str, own: bool) -> None:
+    app = create_app(make_site())
+    found = status(app, "GET", "/ws/live", Origin=origin, Upgrade="websocket", Connection="Upgrade")
+    assert (found == 403) is not own
+
+
+def test_the_protocol_may_be_written_in_capitals() -> None:
+    app = create_app(make_site())
+    found = status(
+        app, "GET", "/ws/live", Origin="http://evil.example", Upgrade="WebSocket", Connection="Upgrade"
+    )
+    assert found == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_browser_that_names_no_origin_is_judged_by_what_it_says_of_the_site(site: str) -> None:
+    app = create_app(make_site())
+    assert status(app, "POST", "/api/session/stop", Sec_Fetch_Site=site) == 403
+    assert status(app, "POST", "/api/session/stop", Sec_Fetch_Site="same-origin") == 200
+
+
+@pytest.mark.parametrize(
+    ("site", "expected"), [("same-origin", 200), ("same-site", 403), ("cross-site", 403), ("none", 403)]
+)
+def test_a_form_of_the_own_page_has_its_origin_hidden(site: str, expected: int) -> None:
+    app = create_app(make_site())
+    assert status(app, "POST", "/api/session/stop", Origin="null", Sec_Fetch_Site=site) == expected
+
+
+def test_a_program_needs_no_origin() -> None:
+    assert status(create_app(make_site()), "POST", "/api/session/start") == 200
+
+
+@pytest.mark.parametrize("path", ["/api/session/start", "/api/session/stop"])
+def test_only_the_operator_starts_and_stops(path: str) -> None:
+    site = make_site(open_to_network=True)
+    app = create_app(site)
+    assert status(app, "POST", path, client="192.168.1.7", Host="192.168.1.5") == 403
+    assert site.session.state == "idle"
+    assert status(app, "POST", path, client="127.0.0.1") == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/", 200), ("/api/state", 200), ("/healthz", 200), ("/metrics", 403), ("/nowhere", 404)],
+)
+def test_what_a_viewer_on_the_network_may_see(path: str, expected: int) -> None:
+    app = create_app(make_site(open_to_network=True))
+    assert status(app, "GET", path, client="192.168.1.7", Host="192.168.1.5") == expected
+
+
+def test_loopback_through_a_socket_of_both_families_is_loopback() -> None:
+    app = create_app(make_site(open_to_network=True))
+    assert status(app, "POST", "/api/session/start", client="::ffff:127.0.0.1") == 200
+    assert status(app, "POST", "/api/session/stop", client="::ffff:192.168.1.7", Host="192.168.1.5") == 403
+
+
+def test_a_forwarded_address_makes_nobody_operator() -> None:
+    app = create_app(make_site(open_to_network=True))
+    found = status(
+        app,
+        "POST",
+        "/api/session/start",
+        client="192.168.1.7",
+        Host="192.168.1.5",
+        X_Forwarded_For="127.0.0.1",
+    )
+    assert found == 403
