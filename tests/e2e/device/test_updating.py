@@ -485,9 +485,9 @@ def test_killed_in_the_middle_then_simply_run_again(device, new):
 
 
 def test_two_updates_at_once(device):
-    program = "import sys; from pathlib import Path; from device import update; "
+    program = "import sys; from pathlib import Path; from device.update import command; "
     program += (
-        "update._prepare(Path(sys.argv[1]), 0.3); print('at work', flush=True); import time; time.sleep(30)"
+        "command._prepare(Path(sys.argv[1]), 0.3); print('at work', flush=True); import time; time.sleep(30)"
     )
     command = [sys.executable, "-c", program, str(device.root)]
     environment = {**os.environ, "PYTHONPATH": str(variants.ROOT / "provisioning")}

@@ -24,11 +24,11 @@ USER = "games"
 MAIN = f"""
 import sys
 from pathlib import Path
-from device import command
+from device import root_command
 from device.layout import Places
-command.USER, command.is_booted = {USER!r}, lambda: False
-command.service.show = lambda *_: ""
-sys.exit(command.main(sys.argv[2:], Places(Path(sys.argv[1]))))
+root_command.USER, root_command.is_booted = {USER!r}, lambda: False
+root_command.service.show = lambda *_: ""
+sys.exit(root_command.main(sys.argv[2:], Places(Path(sys.argv[1]))))
 """
 
 PROGRAM = """#!/usr/bin/python3 -I
