@@ -23,7 +23,7 @@ from appliance.system.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from appliance.configuration.layers import Request
-    from appliance.configuration.load import Config, Keeping
+    from appliance.configuration.load import Config, RetentionConfig
     from appliance.consent.terms import Terms
     from appliance.media.tally import Tally
 
@@ -142,7 +142,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _used_for(terms: Terms) -> str:
-    if not terms.settled:
+    if not terms.is_complete:
         return "not said yet"
     institution = f", institution: {terms.institution}" if terms.institution else ""
     return f"{terms.purpose}, {terms.region}{institution}"
@@ -189,10 +189,10 @@ def _load(options: argparse.Namespace) -> Config:
     return load(_request(options))
 
 
-def _keeping(options: argparse.Namespace) -> Keeping:
-    from appliance.configuration.load import load_keeping
+def _keeping(options: argparse.Namespace) -> RetentionConfig:
+    from appliance.configuration.load import load_retention
 
-    return load_keeping(_request(options))
+    return load_retention(_request(options))
 
 
 def _state_dir(options: argparse.Namespace) -> Path:

@@ -82,7 +82,7 @@ def _note(config: Config, options: argparse.Namespace) -> str:
     last_update.keep(config.state_dir, last)
     if not last.worked:  # another version tells its start itself, however it got there
         details = {"outcome": last.outcome, "wanted": last.wanted, "reason": last.reason}
-        AuditLog(config.state_dir).append("update", "shell", **details)
+        AuditLog(config.state_dir).require("update", "shell", **details)
     return last.words()
 
 

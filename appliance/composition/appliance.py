@@ -17,10 +17,10 @@ from appliance.composition.engine import Engines, make_engines
 from appliance.composition.session import make_button, make_store, make_terms
 from appliance.composition.web import make_door, make_servers
 from appliance.configuration.changes import note_changes
-from appliance.configuration.load import Choice, Config, narrowed
+from appliance.configuration.load import BackendConfig, Config, backend_settings
 from appliance.configuration.settings import AutoCamera
 from appliance.configuration.settings import Vision as VisionSettings
-from appliance.consent.preview import Aim
+from appliance.consent.preview import BlurredPreview
 from appliance.consent.session import Session
 from appliance.errors import BackendMissing
 from appliance.handoff import Slot
@@ -109,7 +109,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     store = make_store(config, audit)
     session = Session(
         make_terms(config),
-        needs_agreement=camera.needs_agreement,
+        needs_consent=camera.needs_consent,
         source=choice.backend,
         records=store,
         audit=audit,
@@ -128,7 +128,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         readings=readings,
         jpegs=jpegs,
         metrics=Metrics(health, viewers),
-        aim=Aim(session, frames),
+        aim=BlurredPreview(session, frames),
         audit=audit,
         gate=gate,
         store=store,
@@ -178,7 +178,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     )
 
 
-def choose_camera(config: Config) -> Choice:
+def choose_camera(config: Config) -> BackendConfig:
     """The camera to use. `auto` only looks what is there, and says aloud which it took and why."""
     if config.camera.backend != "auto":
         return config.camera
@@ -200,13 +200,15 @@ def choose_camera(config: Config) -> Choice:
             )
             fields = backend.Settings.model_fields
             known = {key: value for key, value in wanted.items() if key in fields}
-            return Choice(name, narrowed(config, "camera", backend.Settings, known))
+            return BackendConfig(name, backend_settings(config, "camera", backend.Settings, known))
         reasons.append(f"no {name} ({presence.why})")
     log.warning("camera: auto found none: %s; waiting for a usb camera", "; ".join(reasons))
-    return Choice("usb", narrowed(config, "camera", registry.load("camera", "usb").Settings, wanted))
+    return BackendConfig(
+        "usb", backend_settings(config, "camera", registry.load("camera", "usb").Settings, wanted)
+    )
 
 
-def make_camera(choice: Choice) -> Camera:
+def make_camera(choice: BackendConfig) -> Camera:
     """The camera of a choice; raises `ConfigError` for what can never be one, such as a text file."""
     camera: Camera = registry.load("camera", choice.backend)(choice.settings)
     rotation: Rotation = getattr(choice.settings, "rotate", 0)  # another package's backend may have none

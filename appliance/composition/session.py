@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from appliance.audit import AuditLog
-from appliance.configuration.load import Config, Keeping
+from appliance.configuration.load import Config, RetentionConfig
 from appliance.configuration.page_file import PageFile
 from appliance.configuration.settings import Lawful
 from appliance.consent.notice import read_notice
@@ -33,10 +33,12 @@ def make_terms(config: Config) -> Terms:
     )
 
 
-def make_store(config: Config | Keeping, audit: AuditLog) -> Store:
+def make_store(config: Config | RetentionConfig, audit: AuditLog) -> Store:
     """The records. What is swept or set aside goes to the audit log."""
     limits = Limits(config.storage.keep_days, config.storage.min_free_mb)
-    return Store(config.state_dir, limits, told=lambda **details: audit.append("storage", "timer", **details))
+    return Store(
+        config.state_dir, limits, told=lambda **details: audit.require("storage", "timer", **details)
+    )
 
 
 def make_button(config: Config, session: Session, reset_access: Callable[[], None]) -> Button | None:

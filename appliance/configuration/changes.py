@@ -50,13 +50,13 @@ def note_changes(
 
 def _tell(before: dict[str, Any], now: dict[str, Any], audit: AuditLog) -> None:
     if before["version"] != now["version"]:
-        audit.append("update", WHO, before=str(before["version"]), now=now["version"])
+        audit.require("update", WHO, before=str(before["version"]), now=now["version"])
     was, new = before["settings"], now["settings"]
     changed = sorted(key for key in new.keys() & was.keys() if new[key] != was[key])
     if before["version"] == now["version"]:  # else another version has other settings
         changed = sorted({*changed, *(new.keys() ^ was.keys())})
     if changed:
-        audit.append("settings", WHO, changed=", ".join(changed))
+        audit.require("settings", WHO, changed=", ".join(changed))
 
 
 def _last(path: Path) -> dict[str, Any]:

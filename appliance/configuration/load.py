@@ -35,7 +35,7 @@ SERVICE_STATE = Path("/var/lib/interview-grader")
 
 
 @dataclass(frozen=True)
-class Choice:
+class BackendConfig:
     """A backend by name, with its own settings."""
 
     backend: str
@@ -46,9 +46,9 @@ class Choice:
 class Config:
     """The effective settings, and for each key that was set where it was."""
 
-    camera: Choice
-    engine: Choice
-    lamps: Choice
+    camera: BackendConfig
+    engine: BackendConfig
+    lamps: BackendConfig
     vision: Vision
     web: Web
     access: Access
@@ -78,15 +78,15 @@ class Config:
         return has_strangers and not self.access.open_to_network
 
     @property
-    def shut_in(self) -> bool:
+    def sandboxed(self) -> bool:
         """Whether it is the configuration of a device's service, whose sandbox shows it little."""
-        return _shut_in(self.state_dir)
+        return _is_sandboxed(self.state_dir)
 
     def effective(self) -> dict[str, dict[str, Any]]:
         """Section -> key -> value, defaults included."""
         shown: dict[str, dict[str, Any]] = {}
         for section in CHOICES:
-            choice: Choice = getattr(self, section)
+            choice: BackendConfig = getattr(self, section)
             shown[section] = {"backend": choice.backend, **choice.settings.model_dump()}
         for section in PLAIN:
             shown[section] = getattr(self, section).model_dump()
@@ -111,7 +111,7 @@ def load(request: Request, environment: Mapping[str, str] | None = None) -> Conf
     return Config(**settings, state_dir=state, installed=BOARD_FILE.exists(), origins=origins)
 
 
-def load_lamps(request: Request) -> Choice:
+def load_lamps(request: Request) -> BackendConfig:
     """The lamps alone: a mistake in another section keeps nobody from having them.
 
     Raises `ConfigErrors` about their own settings, and when a file cannot be read: it may say other pins.
@@ -128,7 +128,7 @@ def load_lamps(request: Request) -> Choice:
 
 def check_places(config: Config) -> None:
     """Raises `ConfigErrors` about files that a device's service needs and does not see from its sandbox."""
-    table = config.effective() if config.shut_in else {}
+    table = config.effective() if config.sandboxed else {}
     given = {f"{name}.{key}": value for name, keys in table.items() for key, value in keys.items()}
     reason = f"hidden from the service, as all of {', '.join(HIDDEN)}; put it below /etc/interview-grader"
     problems = [
@@ -141,19 +141,19 @@ def check_places(config: Config) -> None:
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """What is needed to look after the records. `shut_in`: they are those of a device's service.
+class RetentionConfig:
+    """What is needed to look after the records. `sandboxed`: they are those of a device's service.
 
     `doubt`: why nobody knows how long the owner wants them kept, "" when it is known.
     """
 
     storage: Storage
     state_dir: Path
-    shut_in: bool
+    sandboxed: bool
     doubt: str = ""
 
 
-def load_keeping(request: Request) -> Keeping:
+def load_retention(request: Request) -> RetentionConfig:
     """How records are kept: no mistake in the settings keeps anybody, or the timer, from erasing.
 
     Where it cannot be told how many days the owner meant, it is as many as there may be. Raises
@@ -173,13 +173,13 @@ def load_keeping(request: Request) -> Keeping:
     misplaced = [name for name, keys in merged.items() if name != "storage" and "keep_days" in keys]
     problems += [ConfigError("belongs in [storage]", key=f"{name}.keep_days") for name in misplaced]
     if not problems and isinstance(storage, Storage):
-        return Keeping(storage, state, _shut_in(state))
+        return RetentionConfig(storage, state, _is_sandboxed(state))
     if said and not unread:
-        return Keeping(Storage(keep_days=table["keep_days"]), state, _shut_in(state))
-    return Keeping(Storage(keep_days=LONGEST_DAYS), state, _shut_in(state), str(problems[0]))
+        return RetentionConfig(Storage(keep_days=table["keep_days"]), state, _is_sandboxed(state))
+    return RetentionConfig(Storage(keep_days=LONGEST_DAYS), state, _is_sandboxed(state), str(problems[0]))
 
 
-def _shut_in(state: Path) -> bool:
+def _is_sandboxed(state: Path) -> bool:
     """Whether state is that of a device's service, whose sandbox shows it little else."""
     return BOARD_FILE.exists() and state == SERVICE_STATE
 
@@ -221,7 +221,7 @@ def _choose(
     table: Mapping[str, Any],
     origins: Mapping[str, str],
     problems: list[ConfigError],
-) -> Choice | None:
+) -> BackendConfig | None:
     rest = dict(table)
     backend = str(rest.pop("backend", default))
     try:
@@ -232,7 +232,7 @@ def _choose(
         )
         return None
     settings = _fill(section, model, rest, origins, problems)
-    return None if settings is None else Choice(backend, settings)
+    return None if settings is None else BackendConfig(backend, settings)
 
 
 def _settings_of(section: str, backend: str) -> type[BaseModel]:
@@ -242,7 +242,9 @@ def _settings_of(section: str, backend: str) -> type[BaseModel]:
     return model
 
 
-def narrowed(config: Config, section: str, model: type[BaseModel], table: Mapping[str, Any]) -> BaseModel:
+def backend_settings(
+    config: Config, section: str, model: type[BaseModel], table: Mapping[str, Any]
+) -> BaseModel:
     """The settings of the backend chosen for a section; raises `ConfigErrors` where they do not fit."""
     problems: list[ConfigError] = []
     settings = _fill(section, model, table, config.origins, problems)

@@ -28,7 +28,7 @@ _MODULE = (
 )
 
 
-def itself(module: str, *words: str) -> list[str]:
+def self_command(module: str, *words: str) -> list[str]:
     """A command that runs a module of ours: this one, and not what lies in the folder where that is typed."""
     return [sys.executable, "-c", _MODULE, module, *words]
 
@@ -64,7 +64,7 @@ def native_limit(seconds: float) -> Iterator[None]:
 
     For vendors' calls that keep Python's lock: while one hangs, no thread of ours can notice it.
     """
-    loud = os.dup(2)  # also heard while it is hushed
+    loud = os.dup(2)  # also heard while it is quiet_native_output
     faulthandler.dump_traceback_later(seconds, exit=True, file=loud)
     try:
         yield
@@ -74,7 +74,7 @@ def native_limit(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def hushed() -> Iterator[list[str]]:
+def quiet_native_output() -> Iterator[list[str]]:
     """Keep native code's own lines off standard error: our one line must stand alone.
 
     They are in the list afterwards.

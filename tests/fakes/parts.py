@@ -82,8 +82,8 @@ class CannedEngine:
 class ScriptedCamera:
     """A camera that does what the test says, and writes every call and every lamp change into one diary."""
 
-    def __init__(self, diary: list[str], *, needs_agreement: bool = True) -> None:
-        self.needs_agreement = needs_agreement
+    def __init__(self, diary: list[str], *, needs_consent: bool = True) -> None:
+        self.needs_consent = needs_consent
         self.diary = diary
         self.fault: Exception | None = None
         self.open_fault: Exception | None = None

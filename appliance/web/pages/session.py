@@ -7,7 +7,7 @@ from typing import Annotated
 from flask import Blueprint, Response, jsonify
 from pydantic import Field, field_validator
 
-from appliance.consent.state import AIM_S
+from appliance.consent.session import PREVIEW_S
 from appliance.errors import StateConflict
 from appliance.values import Box
 from appliance.web.api.bodies import Body, body
@@ -99,8 +99,8 @@ def stop() -> Response:
 def aim() -> Response:
     """The camera opens for a blurred preview, for a minute at most; 409 while live."""
     here = site().session
-    here.aim(who())
-    return jsonify(state=here.state, seconds=round(here.aiming_s or AIM_S))
+    here.start_preview(who())
+    return jsonify(state=here.state, seconds=round(here.preview_left_s or PREVIEW_S))
 
 
 @blueprint.post("/seat")
@@ -108,7 +108,7 @@ def aim() -> Response:
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=SeatRequest)
 def seat() -> Response:
     """Another place in the picture bounds the analysis, null for all of it; 409 unless live."""
-    site().session.seat(body(SeatRequest, '{"seat": [0.2, 0.1, 0.5, 0.8]}').box, who())
+    site().session.set_zone(body(SeatRequest, '{"seat": [0.2, 0.1, 0.5, 0.8]}').box, who())
     return _state()
 
 
@@ -117,7 +117,7 @@ def seat() -> Response:
 @describe({200: SessionState, 409: Problem, 507: Problem})
 def again() -> Response:
     """Those in view now are those who agreed: whoever was away for long is read again; 409 unless live."""
-    site().session.again(who())
+    site().session.reconfirm(who())
     return _state()
 
 
@@ -127,7 +127,7 @@ def again() -> Response:
 def record() -> Response:
     """Numbers are recorded from now on; 409 unless live."""
     wanted = body(RecordRequest, '{"label": "", "note": ""}')
-    site().session.record(wanted.label.strip(), wanted.note.strip(), who())
+    site().session.start_recording(wanted.label.strip(), wanted.note.strip(), who())
     return _state()
 
 
@@ -136,7 +136,7 @@ def record() -> Response:
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=MarkerRequest)
 def marker() -> Response:
     """Note some words in the record at this moment; 409 unless recording."""
-    site().session.marker(body(MarkerRequest, '{"text": "question 2"}').text.strip())
+    site().session.add_marker(body(MarkerRequest, '{"text": "question 2"}').text.strip())
     return _state()
 
 
@@ -154,7 +154,7 @@ def withdraw() -> Response:
 @describe({200: Link, 409: Problem})
 def link() -> Response:
     """The one-time link of the session in force and its QR code, once more; 409 when there is none."""
-    token = site().session.now.token
+    token = site().session.snapshot.token
     if not token:
         raise StateConflict(f"{site().session.state}: nobody has agreed now, so there is no link")
     return jsonify(link_of(token))

@@ -96,7 +96,7 @@ def test_a_camera_gives_its_pictures_turned_as_set(tmp_path: Path, rotation: Rot
     degrees = int(str(rotation).removeprefix("mirror").lstrip("-") or 0)
     expected = np.rot90(upright[:, ::-1] if "mirror" in str(rotation) else upright, -(degrees // 90))
     assert np.array_equal(turned.image, expected)
-    assert not turned.image.flags.writeable and camera.needs_agreement is False
+    assert not turned.image.flags.writeable and camera.needs_consent is False
 
 
 @pytest.mark.parametrize("backend", ["usb", "csi", "jetson", "demo", "auto"])

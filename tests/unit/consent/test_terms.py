@@ -26,10 +26,10 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unset_is_refused_and_settling_takes_effect_at_once() -> None:
     kept: list[tuple[str, ...]] = []
     terms = make_terms(region="", purpose="", keep=lambda *answers: kept.append(answers))
-    assert terms.refusal and not terms.settled
-    terms.settle("EU", "hiring")
+    assert terms.refusal and not terms.is_complete
+    terms.set_jurisdiction("EU", "hiring")
     assert "Article 5(1)(f)" in terms.refusal
-    terms.settle("US", "hiring")
+    terms.set_jurisdiction("US", "hiring")
     assert (terms.refusal, terms.notice.version) == ("", "1-us-hiring")
     assert "820 ILCS 42" in " ".join(each.text for each in terms.notice.paragraphs)
     assert kept == [("EU", "hiring", ""), ("US", "hiring", "")]
@@ -38,20 +38,20 @@ def test_unset_is_refused_and_settling_takes_effect_at_once() -> None:
 def test_only_in_the_eu_it_is_asked_who_uses_the_device() -> None:
     for region, settled in (("EU", False), ("US", True), ("other", True)):
         terms = make_terms(region=region, purpose="practice")
-        assert (terms.settled, terms.refusal == "") == (settled, settled), "settled before this was asked"
+        assert (terms.is_complete, terms.refusal == "") == (settled, settled), "settled before this was asked"
     assert make_terms(region="EU", purpose="hiring").settled, "it is refused to everyone"
     terms = make_terms(region="EU", purpose="practice")
-    terms.settle("EU", "practice", "none")
-    assert (terms.settled, terms.refusal, terms.institution) == (True, "", "none")
+    terms.set_jurisdiction("EU", "practice", "none")
+    assert (terms.is_complete, terms.refusal, terms.institution) == (True, "", "none")
     assert terms.notice.version == "1-eu2-practice"
-    terms.settle("EU", "practice", "school")
-    assert terms.settled and "Article 5(1)(f)" in terms.refusal
+    terms.set_jurisdiction("EU", "practice", "school")
+    assert terms.is_complete and "Article 5(1)(f)" in terms.refusal
 
 
 def test_what_is_set_elsewhere_is_changed_there() -> None:
     terms = make_terms(region="EU", purpose="practice", fixed_by="/etc/x.toml")
     with pytest.raises(StateConflict, match=r"/etc/x\.toml"):
-        terms.settle("US", "hiring")
+        terms.set_jurisdiction("US", "hiring")
     assert terms.region == "EU"
 
 
