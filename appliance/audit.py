@@ -2,8 +2,8 @@
 
 One JSON object a line in `audit.jsonl`: `n` (1 and rising), `time` (UTC), `event`, `who`, details, `hash`.
 The hash is the SHA-256 of the hash before and of the line without its hash. `audit.head` holds the number and
-the hash of the last line, so that lines cut off at the end are noticed, even after others were added: then
-the next line says how many were `lost`. A full file becomes `audit.old.jsonl`; the first line of the next file
+the hash of the last line, so that lines cut off at the end are noticed, even after others were added: the
+next line says how many were `lost`. A full file becomes `audit.old.jsonl`; the first line of the next file
 continues the chain and names the hash `after` which it comes. The log holds nothing that was read in a face.
 """
 

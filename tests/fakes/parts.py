@@ -37,8 +37,10 @@ def noise(width: int, height: int, seed: int = 0) -> Image:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def frame(number: int = 0, captured: float = 0.0, image: Image | None = None, agreement: int = 1) -> Frame:
-    return Frame(number, captured, picture() if image is None else image, captured, agreement)
+def frame(
+    number: int = 0, captured: float = 0.0, image: Image | None = None, consent_epoch: int = 1
+) -> Frame:
+    return Frame(number, captured, picture() if image is None else image, captured, consent_epoch)
 
 
 def face(x: float, y: float, side: float, score: float = 0.9) -> Face:

@@ -99,8 +99,8 @@ def pictures(site: Site) -> Iterator[None]:
         number = 0
         while not over.wait(0.02):
             number += 1
-            agreement = site.session.consent_epoch
-            site.jpegs.put(Picture(number, time.monotonic(), agreement, True, {OVERLAY: b"jpeg" * 100}))
+            epoch = site.session.consent_epoch
+            site.jpegs.put(Picture(number, time.monotonic(), epoch, True, {OVERLAY: b"jpeg" * 100}))
 
     feeder = threading.Thread(target=feed)
     feeder.start()

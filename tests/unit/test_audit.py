@@ -18,7 +18,7 @@ from appliance.errors import StoreError
 def log(tmp_path: Path) -> AuditLog:
     made = AuditLog(tmp_path / "state")
     for number in range(5):
-        made.append("start", "operator", session=f"s{number}")
+        made.require("start", "operator", session=f"s{number}")
     return made
 
 
@@ -40,7 +40,7 @@ def test_only_its_owner_may_read_it(log: AuditLog) -> None:
 
 def test_an_unknown_event_is_refused(log: AuditLog) -> None:
     with pytest.raises(ValueError, match="expected one of agreement"):
-        log.append("verdict", "operator")
+        log.require("verdict", "operator")
 
 
 def _changed(lines: list[str]) -> list[str]:
@@ -167,6 +167,21 @@ def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="the audit log cannot be written"):
         AuditLog(tmp_path / "file").require("start", "operator")
+
+
+def test_a_best_effort_event_that_cannot_be_written_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    AuditLog(tmp_path / "file").record("stop", "operator", session="s1")
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "stop by operator is missing in the audit log" in caplog.text
+
+
+def test_a_best_effort_event_joins_the_chain(log: AuditLog) -> None:
+    log.record("stop", "operator", session="s1")
+    assert [entry["event"] for entry in log.entries()][-1] == "stop"
+    assert log.verify().fault == ""
 
 
 def test_the_log_has_a_limit_and_its_chain_goes_on(tmp_path: Path) -> None:

@@ -374,8 +374,8 @@ class Eye:
         self.health = Health("usb")
         self.vision = Vision(self.pipeline, self.session, self.frames, self.readings, self.health)  # type: ignore[arg-type]
 
-    def see(self, number: int, agreement: int) -> None:
-        self.frames.put(frame(number, consent_epoch=agreement))
+    def see(self, number: int, epoch: int) -> None:
+        self.frames.put(frame(number, consent_epoch=epoch))
         self.vision.step()
 
 

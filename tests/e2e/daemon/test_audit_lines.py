@@ -297,8 +297,8 @@ def set_aside(world: World) -> None:
 def seen(world: World) -> None:
     live(world)
     site, client = world.site, world.logged_in()
-    agreement = site.session.consent_epoch
-    taken = replace(frame(1, time.monotonic()), consent_epoch=agreement)
+    epoch = site.session.consent_epoch
+    taken = replace(frame(1, time.monotonic()), consent_epoch=epoch)
     site.readings.put(Reading(taken, (), Stamps(0.0, 0.0, 0.0)))
     assert client.request("/api/state").json()["reading"] is not None
 

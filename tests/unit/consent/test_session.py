@@ -817,7 +817,7 @@ class AnySequence(RuleBasedStateMachine):
     def state_number_and_id_belong_together(self) -> None:
         now = self.session.snapshot
         assert now.state in ("idle", "aiming", "live", "recording")
-        assert (now.number == 0) is (now.state == "idle")
+        assert (now.camera_epoch == 0) is (now.state == "idle")
         assert (now.info is None) is (now.state in ("idle", "aiming"))
         assert (self.session.id is None) is (self.session.consent_epoch == 0)
         assert (now.consent is None) is (now.info is None)

@@ -39,7 +39,7 @@ def test_only_in_the_eu_it_is_asked_who_uses_the_device() -> None:
     for region, settled in (("EU", False), ("US", True), ("other", True)):
         terms = make_terms(region=region, purpose="practice")
         assert (terms.is_complete, terms.refusal == "") == (settled, settled), "settled before this was asked"
-    assert make_terms(region="EU", purpose="hiring").settled, "it is refused to everyone"
+    assert make_terms(region="EU", purpose="hiring").is_complete, "it is refused to everyone"
     terms = make_terms(region="EU", purpose="practice")
     terms.set_jurisdiction("EU", "practice", "none")
     assert (terms.is_complete, terms.refusal, terms.institution) == (True, "", "none")
@@ -60,7 +60,7 @@ def test_the_page_file_is_read_at_the_next_start(tmp_path: Path) -> None:
         return appliance.make_terms(load(Request(data_dir=tmp_path, settings=more), {}))
 
     first = terms()
-    first.settle("US", "research")  # type: ignore[attr-defined]
+    first.set_jurisdiction("US", "research")  # type: ignore[attr-defined]
     again = terms()
     assert (again.region, again.purpose, again.fixed_by) == ("US", "research", "")  # type: ignore[attr-defined]
     for setting in ("lawful.region=EU", "lawful.institution=school"):
@@ -71,10 +71,10 @@ def test_who_uses_it_is_known_at_the_next_start_and_forgotten_with_the_region(tm
     def terms() -> Terms:
         return appliance.make_terms(load(Request(data_dir=tmp_path), {}))
 
-    terms().settle("EU", "practice", "none")
+    terms().set_jurisdiction("EU", "practice", "none")
     assert (terms().institution, terms().refusal) == ("none", "")
-    terms().settle("US", "practice")
-    assert (terms().institution, terms().settled) == ("", True)
+    terms().set_jurisdiction("US", "practice")
+    assert (terms().institution, terms().is_complete) == ("", True)
 
 
 def test_other_settings_of_the_page_stay(tmp_path: Path) -> None:
