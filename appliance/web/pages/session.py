@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from flask import Blueprint, Response, jsonify
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from appliance.consent.session import PREVIEW_S
 from appliance.errors import StateConflict
@@ -20,40 +20,48 @@ from appliance.web.site import site
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/session")
 
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-_Seat = tuple[_Share, _Share, _Share, _Share]
+_Zone = tuple[_Share, _Share, _Share, _Share]
 
-_LEAST = 0.02
-"""A seat of less than this share of the picture, either way, is a slip of the hand."""
-
+_MIN_SIDE = 0.02  # a zone with a shorter side, as a share of the picture, is drawn by mistake
 _ROUNDING = 1e-3
 
 
-class _Seated(Body):
-    seat: _Seat | None = None
+class _WithZone(Body):
+    """`zone` and its older name `seat`: [x, y, width, height] in shares of the picture."""
 
-    @field_validator("seat")
+    zone: _Zone | None = None
+    seat: _Zone | None = None
+
+    @field_validator("zone", "seat")
     @classmethod
-    def _inside(cls, seat: _Seat | None) -> _Seat | None:
-        if seat is not None:
-            x, y, width, height = seat
-            if min(width, height) < _LEAST or max(x + width, y + height) > 1 + _ROUNDING:
+    def _inside(cls, zone: _Zone | None) -> _Zone | None:
+        if zone is not None:
+            x, y, width, height = zone
+            if min(width, height) < _MIN_SIDE or max(x + width, y + height) > 1 + _ROUNDING:
                 raise ValueError("expected [x, y, width, height] within the picture, as shares of it")
-        return seat
+        return zone
+
+    @model_validator(mode="after")
+    def _only_one(self) -> _WithZone:
+        if self.zone and self.seat:
+            raise ValueError("expected zone or seat, not both")
+        return self
 
     @property
     def box(self) -> Box | None:
-        """The seat as a box in shares of the picture."""
-        return Box(*self.seat) if self.seat else None
+        """The zone as a box in shares of the picture."""
+        zone = self.zone or self.seat
+        return Box(*zone) if zone else None
 
 
-class StartRequest(_Seated):
+class StartRequest(_WithZone):
     """The body of `/api/session/start`."""
 
     notice_version: str
     people: int = Field(1, ge=1, le=32)
 
 
-class SeatRequest(_Seated):
+class SeatRequest(_WithZone):
     """The body of `/api/session/seat`."""
 
 
