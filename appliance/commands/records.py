@@ -84,7 +84,7 @@ def _opened(config: RetentionConfig) -> Iterator[tuple[Store, AuditLog]]:
         log.warning("%s; until that is corrected %d days count as too old", config.doubt, days)
     with as_owner(config.state_dir):
         audit = AuditLog(config.state_dir)
-        store = make_store(config, audit)
+        store = make_store(config.storage, config.state_dir, audit)
         try:
             yield store, audit
         finally:

@@ -129,4 +129,6 @@ def fitted(config: Config, backend: str, more: dict[str, str]) -> BackendConfig:
     kind = registry.load("engine", backend)
     known = config.engine.settings.model_dump(exclude_unset=True)
     table: dict[str, Any] = {key: known[key] for key in kind.Settings.model_fields if key in known}
-    return BackendConfig(backend, backend_settings(config, "engine", kind.Settings, {**table, **more}))
+    return BackendConfig(
+        backend, backend_settings("engine", kind.Settings, {**table, **more}, config.origins)
+    )

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from appliance.commands.analyze import output, summary
 from appliance.commands.analyze.summary import Summary
 from appliance.commands.analyze.unread import Unread
-from appliance.composition.appliance import Reader
+from appliance.composition.reader import Reader
 from appliance.errors import PictureError
 from appliance.media.animation import Animation
 from appliance.media.film import Film, FilmFrame

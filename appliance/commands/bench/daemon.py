@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 
 from appliance.commands.bench.vision import measure_vision, vision_table
-from appliance.composition.appliance import Reader, make_reader
 from appliance.composition.engine import MARKER
+from appliance.composition.reader import Reader, make_reader
 from appliance.configuration.load import Config
 from appliance.configuration.page_file import PAGE_FILE
 from appliance.errors import ApplianceError

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from appliance import registry
-from appliance.composition.appliance import make_reader
 from appliance.composition.engine import CPU, Chosen, Engines, fitted, models_in_use
 from appliance.composition.engine_inventory import what_is_there
+from appliance.composition.reader import make_reader
 from appliance.configuration.load import Config
 from appliance.errors import ApplianceError, ConfigError
 from appliance.hardware import board

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from appliance.commands.evaluate.boxes import Scene
 from appliance.commands.evaluate.datasets import Sample
 from appliance.commands.evaluate.matching import Examined
-from appliance.composition.appliance import Reader
+from appliance.composition.reader import Reader
 from appliance.errors import PictureError
 from appliance.media.inputs import read_still_of
 from appliance.media.stills import Still, complaint

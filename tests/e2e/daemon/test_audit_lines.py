@@ -21,9 +21,9 @@ import pytest
 from appliance.audit import EVENTS, AuditLog
 from appliance.auth.reset import reset_access
 from appliance.composition.session import make_store
-from appliance.configuration.changes import note_changes
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.changes import record_changes
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.consent.session import Session
 from appliance.values import Box, Reading, Stamps
 from appliance.web.app import create_app
@@ -271,7 +271,8 @@ def backup_and_restore(world: World) -> None:
 
 def sweep_records(world: World) -> None:
     """The records as the daemon opens them, on this device's state and audit log."""
-    store = make_store(load(Request(data_dir=world.state)), world.site.audit)
+    config = load_config(ConfigOptions(data_dir=world.state))
+    store = make_store(config.storage, config.state_dir, world.site.audit)
     store.tick()
     store.close()
 
@@ -315,12 +316,12 @@ def picture_seen(world: World) -> None:
 
 def settings_changed(world: World) -> None:
     for port in (1, 2):
-        note_changes({"web": {"port": port}}, world.state, world.site.audit)
+        record_changes({"web": {"port": port}}, world.state, world.site.audit)
 
 
 def another_version(world: World) -> None:
     for version in ("1", "2"):
-        note_changes({"web": {"port": 1}}, world.state, world.site.audit, version)
+        record_changes({"web": {"port": 1}}, world.state, world.site.audit, version)
 
 
 def failed_update(world: World) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance.composition import appliance
+from appliance.composition.session import make_terms as terms_of
 from appliance.configuration import layers
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.configuration.page_file import PageFile
 from appliance.consent.terms import Terms
 from appliance.errors import StateConflict, StoreError
@@ -57,7 +57,7 @@ def test_what_is_set_elsewhere_is_changed_there() -> None:
 
 def test_the_page_file_is_read_at_the_next_start(tmp_path: Path) -> None:
     def terms(*more: str) -> object:
-        return appliance.make_terms(load(Request(data_dir=tmp_path, settings=more), {}))
+        return terms_of(load_config(ConfigOptions(data_dir=tmp_path, settings=more), {}))
 
     first = terms()
     first.set_jurisdiction("US", "research")  # type: ignore[attr-defined]
@@ -69,7 +69,7 @@ def test_the_page_file_is_read_at_the_next_start(tmp_path: Path) -> None:
 
 def test_who_uses_it_is_known_at_the_next_start_and_forgotten_with_the_region(tmp_path: Path) -> None:
     def terms() -> Terms:
-        return appliance.make_terms(load(Request(data_dir=tmp_path), {}))
+        return terms_of(load_config(ConfigOptions(data_dir=tmp_path), {}))
 
     terms().set_jurisdiction("EU", "practice", "none")
     assert (terms().institution, terms().refusal) == ("none", "")
@@ -81,8 +81,8 @@ def test_other_settings_of_the_page_stay(tmp_path: Path) -> None:
     page = PageFile(tmp_path / "state")
     page.path.parent.mkdir()
     page.path.write_text("[web]\nmax_viewers = 3\n")
-    page.put("lawful", {"region": "EU"})
-    page.put("lawful", {"purpose": "practice"})
+    page.save("lawful", {"region": "EU"})
+    page.save("lawful", {"purpose": "practice"})
     assert toml.read(page.path) == {
         "web": {"max_viewers": 3},
         "lawful": {"region": "EU", "purpose": "practice"},
@@ -92,7 +92,7 @@ def test_other_settings_of_the_page_stay(tmp_path: Path) -> None:
 
 def test_the_page_sets_nothing_that_is_not_on_its_list(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"may not set engine\.library"):
-        PageFile(tmp_path).put("engine", {"library": "/srv/evil.so"})
+        PageFile(tmp_path).save("engine", {"library": "/srv/evil.so"})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,11 +100,11 @@ def test_a_page_file_that_is_broken_is_left_alone(tmp_path: Path) -> None:
     page = PageFile(tmp_path)
     page.path.write_text("lawful = [")
     with pytest.raises(StoreError, match="TOML"):
-        page.put("lawful", {"region": "EU"})
+        page.save("lawful", {"region": "EU"})
     assert page.path.read_text() == "lawful = ["
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
-        PageFile(tmp_path / "file").put("lawful", {"region": "EU"})
+        PageFile(tmp_path / "file").save("lawful", {"region": "EU"})

@@ -13,8 +13,8 @@ import pytest
 from gpiozero.pins import mock
 
 from appliance.composition.session import make_button
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.errors import ConfigError, PowerError
 from appliance.hardware import button, gpio
 from appliance.hardware.button import HOLD_S, OFF_S, RESET_S, Button, Pressed
@@ -460,5 +460,6 @@ def test_a_jetson_s_button_does_not_take_the_pin_of_a_lamp(monkeypatch: pytest.M
         for key, value in values.items():
             monkeypatch.setenv(f"INTERVIEW_GRADER__{section.upper()}__{key.upper()}", str(value))
     with pytest.raises(ConfigError, match=r"header pin 31 is that of lamps\.camera already"):
-        make_button(load(Request()), pins.session, lambda: None)
+        config = load_config(ConfigOptions())
+        make_button(config.session, config.lamps, pins.session, lambda: None)
     assert pins._gpio.claimed == [], "nothing was claimed"
