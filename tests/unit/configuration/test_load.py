@@ -477,7 +477,7 @@ def test_loopback_may_need_a_login_too(places: Places, host: str) -> None:
     assert not places.load(host="127.0.0.1").needs_login, "in a checkout"
 
 
-def test_a_name_is_no_address(places: Places) -> None:
+def test_an_empty_host_is_reported(places: Places) -> None:
     (problem,) = places.problems(host="")
     assert problem.key == "web.host"
 
