@@ -199,7 +199,7 @@ def seated(world: World) -> None:
 
 
 def unseated(world: World) -> None:
-    live(world, seat=Box(0.1, 0.1, 0.5, 0.5))
+    live(world, zone=Box(0.1, 0.1, 0.5, 0.5))
     world.site.session.set_zone(None, "operator")
 
 
