@@ -12,7 +12,7 @@ from flask import current_app
 from appliance.audit import AuditLog
 from appliance.auth.service import Gate
 from appliance.consent.notice import Notice
-from appliance.consent.preview import Aim
+from appliance.consent.preview import BlurredPreview
 from appliance.consent.session import Session
 from appliance.consent.terms import Terms
 from appliance.handoff import Slot
@@ -38,7 +38,7 @@ class Site:
     readings: Slot[Reading]
     jpegs: Slot[Picture]
     metrics: Metrics
-    aim: Aim
+    aim: BlurredPreview
     audit: AuditLog
     gate: Gate
     store: Store
@@ -69,7 +69,7 @@ class Site:
     def reading(self) -> dict[str, Any] | None:
         """The newest reading as JSON, if it belongs to the agreement in force."""
         reading = self.readings.newest()
-        if reading is None or reading.frame.agreement != self.session.agreement:
+        if reading is None or reading.frame.consent_epoch != self.session.consent_epoch:
             return None
         return reading_json(reading, self.source)
 
@@ -95,18 +95,18 @@ def site() -> Site:
 
 
 def _session_json(session: Session) -> dict[str, Any] | None:
-    """What `/api/state` says of an agreement or an aiming, None while idle.
+    """The `session` of `/api/state`: consent or preview in force, None while idle.
 
-    `people` agreed (None where nobody living is seen), the `seat` as shares of the picture, and the seconds
-    that are left for aiming.
+    `people` who consented (None where no living person is seen), the zone (`seat`) as shares of the picture,
+    and the seconds left of the preview (`aiming_s`).
     """
-    now, left = session.now, session.aiming_s
-    if not now.number:
+    now, left = session.snapshot, session.preview_left_s
+    if not now.camera_epoch:
         return None
-    agreed = now.agreed
-    seat = agreed.seat if agreed else None
+    consent = now.consent
+    zone = consent.zone if consent else None
     return {
-        "people": agreed.people if agreed else None,
-        "seat": [round(side, 4) for side in (seat.x, seat.y, seat.width, seat.height)] if seat else None,
+        "people": consent.people if consent else None,
+        "seat": [round(side, 4) for side in (zone.x, zone.y, zone.width, zone.height)] if zone else None,
         "aiming_s": None if left is None else round(left, 1),
     }

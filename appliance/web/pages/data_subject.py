@@ -70,8 +70,8 @@ def _known(token: str) -> str | None:
 
 
 def _state_of(id: str) -> str:
-    now = site().session.now
-    return now.state if now.sitting and now.sitting.id == id else "ended"
+    now = site().session.snapshot
+    return now.state if now.info and now.info.id == id else "ended"
 
 
 def _is_recorded(id: str) -> bool:

@@ -102,7 +102,7 @@ def erase(id: str) -> Response:
     if _known(id).kept.ended is None:
         raise StateConflict(f"session {id} is being recorded; press Stop or Withdraw on the live page first")
     here.store.erase(id)
-    here.audit.append("erase", who(), session=id)
+    here.audit.require("erase", who(), session=id)
     return jsonify(erased=id)
 
 
@@ -111,7 +111,7 @@ def download(session: Session, kind: str, who: str, *, by_link: bool = False) ->
     here, id = site(), session.kept.id
     with here.exports.slot(id, by_link=by_link) as slot:
         if here.exports.is_news(who, id, kind):
-            here.audit.append("export", who, session=id, format=kind)
+            here.audit.require("export", who, session=id, format=kind)
             here.exports.noted(who, id, kind)
         response = streamed(exported(session, kind), _TYPES[kind], slot)
     response.headers["Content-Disposition"] = f'attachment; filename="session-{id}.{kind}"'

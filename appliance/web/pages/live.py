@@ -44,7 +44,7 @@ def page() -> str:
         emotions=EMOTIONS,
         open_to_network=here.open_to_network,
         camera_lamp=here.camera_lamp,
-        needs_agreement=here.session.needs_agreement,
+        needs_consent=here.session.needs_consent,
         operator=is_operator(),
         terms=here.terms,
         regions=REGIONS,
@@ -57,7 +57,7 @@ def page() -> str:
 @policy(VIEWER)
 @describe({200: MJPEG, 409: Problem, 503: Problem}, query=OverlayQuery)
 def stream() -> Response:
-    """The picture as it comes, until the viewer or the agreement ends; 409 while idle."""
+    """The picture as it comes, until the viewer or the consent ends; 409 while idle."""
     pictures = Pictures(site(), _variant(), caller())
     Watch("picture").saw()
     response = Response(Parts(pictures), mimetype=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
@@ -106,33 +106,37 @@ class Pictures:
 
     def __init__(self, here: Site, variant: str, viewer: Caller) -> None:
         """Raises `StateConflict` while idle and `TooManyViewers` at the limit."""
-        if not here.session.agreement:
+        if not here.session.consent_epoch:
             raise StateConflict(
                 "idle: the camera is closed until everyone in view has agreed; press Start on the page"
             )
         self.variant = variant
         self._site, self._viewer = here, viewer
-        self._agreement = here.session.agreement
+        self._consent_epoch = here.session.consent_epoch
         self._seen = here.jpegs.number
         here.viewers.join(variant)
         self._joined = True
 
     def next(self, limit_s: float) -> Picture | None:
-        """The next picture; None when the agreement ended, the server stops, or `limit_s` is over."""
+        """The next picture; None when the consent ended, the server stops, or `limit_s` is over."""
         end = time.monotonic() + limit_s
-        while self.agreed and time.monotonic() < end:
+        while self.has_consent and time.monotonic() < end:
             try:
                 picture, self._seen = self._site.jpegs.take(self._seen, _WAIT_S)
             except SlotClosed:
                 return None
-            if picture is not None and picture.agreement == self._agreement and self.variant in picture.jpegs:
-                return picture if self.agreed else None  # it may have ended while we waited
+            if (
+                picture is not None
+                and picture.consent_epoch == self._consent_epoch
+                and self.variant in picture.jpegs
+            ):
+                return picture if self.has_consent else None  # it may have ended while we waited
         return None
 
     @property
-    def agreed(self) -> bool:
-        """Whether the agreement under which this viewer came is in force, and the viewer still welcome."""
-        return self._agreement == self._site.session.agreement and self._viewer.is_welcome(self._site)
+    def has_consent(self) -> bool:
+        """Whether the consent under which this viewer came is in force, and the viewer still welcome."""
+        return self._consent_epoch == self._site.session.consent_epoch and self._viewer.is_welcome(self._site)
 
     def close(self) -> None:
         """No viewer any more. May be called twice."""
@@ -169,7 +173,7 @@ class Parts:
             # The next boundary goes out with the picture: browsers show a part only when they see its end.
             part = b"".join((first, head.encode(), b"\r\n", jpeg, b"\r\n", boundary))
             for start in range(0, len(part), _SLICE_BYTES):
-                if not self._pictures.agreed:
+                if not self._pictures.has_consent:
                     return
                 yield part[start : start + _SLICE_BYTES]
             first = b""

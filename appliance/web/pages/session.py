@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from flask import Blueprint, Response, jsonify
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from appliance.consent.state import AIM_S
+from appliance.consent.session import PREVIEW_S
 from appliance.errors import StateConflict
 from appliance.values import Box
 from appliance.web.api.bodies import Body, body
@@ -20,40 +20,48 @@ from appliance.web.site import site
 blueprint = Blueprint("sessions", __name__, url_prefix="/api/session")
 
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-_Seat = tuple[_Share, _Share, _Share, _Share]
+_Zone = tuple[_Share, _Share, _Share, _Share]
 
-_LEAST = 0.02
-"""A seat of less than this share of the picture, either way, is a slip of the hand."""
-
+_MIN_SIDE = 0.02  # a zone with a shorter side, as a share of the picture, is drawn by mistake
 _ROUNDING = 1e-3
 
 
-class _Seated(Body):
-    seat: _Seat | None = None
+class _WithZone(Body):
+    """`zone` and its older name `seat`: [x, y, width, height] in shares of the picture."""
 
-    @field_validator("seat")
+    zone: _Zone | None = None
+    seat: _Zone | None = None
+
+    @field_validator("zone", "seat")
     @classmethod
-    def _inside(cls, seat: _Seat | None) -> _Seat | None:
-        if seat is not None:
-            x, y, width, height = seat
-            if min(width, height) < _LEAST or max(x + width, y + height) > 1 + _ROUNDING:
+    def _inside(cls, zone: _Zone | None) -> _Zone | None:
+        if zone is not None:
+            x, y, width, height = zone
+            if min(width, height) < _MIN_SIDE or max(x + width, y + height) > 1 + _ROUNDING:
                 raise ValueError("expected [x, y, width, height] within the picture, as shares of it")
-        return seat
+        return zone
+
+    @model_validator(mode="after")
+    def _only_one(self) -> _WithZone:
+        if self.zone and self.seat:
+            raise ValueError("expected zone or seat, not both")
+        return self
 
     @property
     def box(self) -> Box | None:
-        """The seat as a box in shares of the picture."""
-        return Box(*self.seat) if self.seat else None
+        """The zone as a box in shares of the picture."""
+        zone = self.zone or self.seat
+        return Box(*zone) if zone else None
 
 
-class StartRequest(_Seated):
+class StartRequest(_WithZone):
     """The body of `/api/session/start`."""
 
     notice_version: str
     people: int = Field(1, ge=1, le=32)
 
 
-class SeatRequest(_Seated):
+class SeatRequest(_WithZone):
     """The body of `/api/session/seat`."""
 
 
@@ -99,8 +107,8 @@ def stop() -> Response:
 def aim() -> Response:
     """The camera opens for a blurred preview, for a minute at most; 409 while live."""
     here = site().session
-    here.aim(who())
-    return jsonify(state=here.state, seconds=round(here.aiming_s or AIM_S))
+    here.start_preview(who())
+    return jsonify(state=here.state, seconds=round(here.preview_left_s or PREVIEW_S))
 
 
 @blueprint.post("/seat")
@@ -108,7 +116,7 @@ def aim() -> Response:
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=SeatRequest)
 def seat() -> Response:
     """Another place in the picture bounds the analysis, null for all of it; 409 unless live."""
-    site().session.seat(body(SeatRequest, '{"seat": [0.2, 0.1, 0.5, 0.8]}').box, who())
+    site().session.set_zone(body(SeatRequest, '{"seat": [0.2, 0.1, 0.5, 0.8]}').box, who())
     return _state()
 
 
@@ -117,7 +125,7 @@ def seat() -> Response:
 @describe({200: SessionState, 409: Problem, 507: Problem})
 def again() -> Response:
     """Those in view now are those who agreed: whoever was away for long is read again; 409 unless live."""
-    site().session.again(who())
+    site().session.reconfirm(who())
     return _state()
 
 
@@ -127,7 +135,7 @@ def again() -> Response:
 def record() -> Response:
     """Numbers are recorded from now on; 409 unless live."""
     wanted = body(RecordRequest, '{"label": "", "note": ""}')
-    site().session.record(wanted.label.strip(), wanted.note.strip(), who())
+    site().session.start_recording(wanted.label.strip(), wanted.note.strip(), who())
     return _state()
 
 
@@ -136,7 +144,7 @@ def record() -> Response:
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=MarkerRequest)
 def marker() -> Response:
     """Note some words in the record at this moment; 409 unless recording."""
-    site().session.marker(body(MarkerRequest, '{"text": "question 2"}').text.strip())
+    site().session.add_marker(body(MarkerRequest, '{"text": "question 2"}').text.strip())
     return _state()
 
 
@@ -154,7 +162,7 @@ def withdraw() -> Response:
 @describe({200: Link, 409: Problem})
 def link() -> Response:
     """The one-time link of the session in force and its QR code, once more; 409 when there is none."""
-    token = site().session.now.token
+    token = site().session.snapshot.token
     if not token:
         raise StateConflict(f"{site().session.state}: nobody has agreed now, so there is no link")
     return jsonify(link_of(token))

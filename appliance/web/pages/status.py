@@ -30,7 +30,7 @@ def state() -> Response:
 def healthz() -> tuple[Response, int]:
     """200 while frames are fresh or the appliance is idle on purpose, else 503 with the reason."""
     here = site()
-    verdict, reason = here.health.verdict(here.session.state, here.session.live_s)
+    verdict, reason = here.health.verdict(here.session.state, here.session.elapsed_s)
     return jsonify(status=verdict, reason=reason), 200 if verdict in ("ok", "idle") else 503
 
 

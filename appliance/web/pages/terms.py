@@ -37,7 +37,7 @@ def lawful() -> Response:
     """
     wanted = body(LawfulRequest, '{"region": "EU", "purpose": "practice", "institution": "none"}')
     here = site()
-    here.session.settle(wanted.region, wanted.purpose, who(), wanted.institution)
+    here.session.set_jurisdiction(wanted.region, wanted.purpose, who(), wanted.institution)
     return jsonify(refusal=here.terms.refusal, notice={"version": here.notice.version})
 
 

@@ -32,16 +32,16 @@ class Watch:
 
     def saw(self) -> None:
         """They were shown something of the agreement in force, if one is."""
-        now = self._site.session.now
+        now = self._site.session.snapshot
         viewer = self._what, self._who, self._name, self._address
-        if now.sitting and self._site.seen.is_new(now.number, *viewer):
-            about = {"session": now.sitting.id, "what": self._what, "address": self._address}
+        if now.info and self._site.seen.is_new(now.consent_epoch, *viewer):
+            about = {"session": now.info.id, "what": self._what, "address": self._address}
             named = {"name": self._name} if self._name not in ("", self._who) else {}
             _add(self._site, "viewer", self._who, **about, **named)
 
 
 def _add(here: Site, event: str, who: str, **details: str | int | bool | None) -> None:
     try:
-        here.audit.append(event, who, **details)
+        here.audit.require(event, who, **details)
     except StoreError as error:
         _log.error("%s: not written: %s", event, error)

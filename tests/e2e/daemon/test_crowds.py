@@ -122,8 +122,8 @@ def test_a_slow_viewer_gets_next_to_nothing_after_the_stop(server: Server, site:
         viewer.settimeout(10)
         viewer.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
         until(lambda: site.viewers.count == 1, 5, "the viewer is there")
-        agreement = site.session.agreement
-        site.jpegs.put(Picture(1, monotonic(), agreement, True, {OVERLAY: os.urandom(2_000_000)}))
+        epoch = site.session.consent_epoch
+        site.jpegs.put(Picture(1, monotonic(), epoch, True, {OVERLAY: os.urandom(2_000_000)}))
         before = len(viewer.recv(1000))
         time.sleep(0.3)  # the buffers between us fill
         site.session.stop("operator")

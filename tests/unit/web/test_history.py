@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from appliance.web.app import create_app
 from appliance.web.site import Site
-from tests.fakes.records import ID, OTHER, Time, record, second, sitting
+from tests.fakes.records import ID, OTHER, Time, record, second, session_info
 from tests.fakes.sites import make_site
 
 MISSING = "eeeeeeeeeeee"
@@ -33,7 +33,7 @@ def client(site: Site) -> FlaskClient:
 
 @pytest.fixture
 def recorded(site: Site) -> Site:
-    site.store.begin(sitting(label="<b>practice</b>", note="a & b"))
+    site.store.begin(session_info(label="<b>practice</b>", note="a & b"))
     site.store.add(ID, [second(0), second(1), second(1, 2, scored=0, dark=3)])
     site.store.mark(ID, "question <2>")
     site.store.end(ID)
@@ -100,7 +100,7 @@ def test_erasing(client: FlaskClient, recorded: Site) -> None:
 
 
 def test_a_session_that_is_recorded_is_not_erased_from_the_list(client: FlaskClient, site: Site) -> None:
-    site.store.begin(sitting())
+    site.store.begin(session_info())
     answer = client.post(f"/sessions/{ID}/erase")
     assert answer.status_code == 409
     assert b"being recorded" in client.get("/sessions").data
