@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -48,6 +49,8 @@ EVENTS = {
 MOST_BYTES = 32 * 2**20
 """A file of the log is put away at this size, and the one put away before it is dropped."""
 
+log = logging.getLogger("appliance.audit")
+
 _START = "0" * 64
 _TAIL_BYTES = 65536  # a line is far shorter
 
@@ -78,6 +81,17 @@ class AuditLog:
     def _old(self) -> Path:
         """The file before this one; the one before that is gone."""
         return self.path.with_name("audit.old.jsonl")
+
+    def require(self, event: str, who: str, **details: str | int | bool | None) -> None:
+        """Append an event that must be on record before what it allows begins; raises `StoreError`."""
+        self.append(event, who, **details)
+
+    def record(self, event: str, who: str, **details: str | int | bool | None) -> None:
+        """Append an event as far as possible: a failure is an error in the daemon's log, and no exception."""
+        try:
+            self.append(event, who, **details)
+        except StoreError as error:
+            log.error("%s by %s is missing in the audit log: %s", event, who, error)
 
     def append(self, event: str, who: str, **details: str | int | bool | None) -> None:
         """Add one event and sync it to the disk; raises `StoreError` when it cannot be written.
