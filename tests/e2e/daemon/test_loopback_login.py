@@ -148,16 +148,16 @@ from appliance.auth.service import make_gate
 from appliance.web.app import create_app
 from appliance.web.transport.server import Server
 from tests.fakes.far import Client
-from tests.fakes.sites import make_site, served
+from tests.fakes.web import make_context, served
 
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
-folder, site = Path(sys.argv[1]), make_site(login=True)
+folder, context = Path(sys.argv[1]), make_context(login=True)
 gate = make_gate(folder, login=True, requests_per_s=1000)  # with passwords that cost what they cost
 gate.accounts.add_viewer("anna", "a long enough password")
-app = create_app(replace(site, gate=gate))
+app = create_app(replace(context, gate=gate))
 
 def from_many(environ, start_response):
     return app({**environ, "REMOTE_ADDR": environ["HTTP_X_TEST_ADDRESS"]}, start_response)

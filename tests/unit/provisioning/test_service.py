@@ -18,9 +18,9 @@ from device.system import service
 from appliance.auth.certificate import DeviceCertificate
 from appliance.errors import TooManyTries
 from appliance.web.app import create_app
-from appliance.web.transport.per_address import Crowd
+from appliance.web.transport.connection_limiter import ConnectionLimiter
 from appliance.web.transport.server import Server
-from tests.fakes.sites import make_site, served
+from tests.fakes.web import make_context, served
 
 HEALTHY = json.dumps({"status": "idle"}).encode()
 
@@ -191,18 +191,18 @@ def test_what_others_on_the_device_take_is_not_taken_from_root(
     status_line: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, encrypted: bool
 ) -> None:
     """Idle connections and requests of other local users: an update would be taken back for them."""
-    site = make_site(login=True, loopback_is_operator=False, requests_per_s=1)
-    (tmp_path / "local-token").write_text(site.gate.local_token)
+    context = make_context(login=True, loopback_is_operator=False, requests_per_s=1)
+    (tmp_path / "local-token").write_text(context.auth.local_token)
     monkeypatch.setattr(service, "LOCAL_TOKEN", tmp_path / "local-token")
     tls = DeviceCertificate(tmp_path).current if encrypted else None
-    server = Server(create_app(site), host, 0, max_connections=24, crowd=Crowd(16), tls=tls)
+    server = Server(create_app(context), host, 0, max_connections=24, limiter=ConnectionLimiter(16), tls=tls)
     with served(server), ExitStack() as others:
         status_line["StatusText"] = f"serving {server.url}"
         for _ in range(16):
             others.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         for _ in range(1000):
             try:
-                site.gate.rates.take("127.0.0.1")
+                context.auth.rates.take("127.0.0.1")
             except TooManyTries:
                 break
         else:

@@ -13,9 +13,9 @@ from appliance.web.api.describe import description_of
 from appliance.web.api.openapi import document
 from appliance.web.app import create_app
 from appliance.web.security import policy
-from tests.fakes.sites import make_site
+from tests.fakes.web import make_context
 
-APP = create_app(make_site())
+APP = create_app(make_context())
 DOCUMENT = document(APP)
 
 
@@ -62,7 +62,7 @@ def test_security_is_that_of_the_policies() -> None:
 
 
 def test_paths_with_arguments_and_undescribed_routes_are_in_it_too() -> None:
-    app = create_app(make_site())
+    app = create_app(make_context())
     app._got_first_request = False
     app.add_url_rule("/sessions/<string:id>", "plain", policy.policy(policy.OPERATOR)(lambda id: id))
     found = document(app)["paths"]["/sessions/{id}"]["get"]
