@@ -10,8 +10,8 @@ from flask import Request, g, request
 
 from appliance.auth.cookies import NAME, Login
 from appliance.auth.tokens import digest_of
-from appliance.configuration.load import is_loopback
 from appliance.errors import StoreError
+from appliance.system.addresses import is_loopback
 from appliance.web.site import Site, site
 
 LOOPBACK, LOCAL, LOGIN, TOKEN, OPEN, NOBODY = "loopback", "local", "login", "token", "open", "nobody"
