@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 
 from appliance.auth.service import Gate, make_gate
-from appliance.configuration.load import Config, is_loopback
+from appliance.configuration.load import Config
+from appliance.system.addresses import is_loopback
 from appliance.web.transport.connection_limiter import ConnectionLimiter
 from appliance.web.transport.redirect import HttpsRedirect
 from appliance.web.transport.server import Server, WsgiApp

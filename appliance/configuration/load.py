@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from appliance.configuration.settings import (
     Web,
 )
 from appliance.errors import BackendMissing, ConfigError, ConfigErrors
+from appliance.system.addresses import is_loopback
 
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 """ProtectHome= and PrivateTmp= of systemd/interview-grader.service."""
@@ -198,21 +198,6 @@ def state_dir(wanted: Path | None, environment: Mapping[str, str]) -> Path:
         )
         raise ConfigError(reason, key="--data-dir") from error
     return Path(base) / "interview-grader"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
-    address = parse_address(host)
-    return host.lower() == "localhost" if address is None else address.is_loopback
-
-
-def parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address in digits, None for a name. A socket for both families shows IPv4 as ::ffff:127.0.0.1."""
-    try:
-        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _choose(

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import segno
 from flask import request, url_for
 
-from appliance.configuration.load import is_loopback
+from appliance.system.addresses import is_loopback
 from appliance.web.api.models import Link
 from appliance.web.context import context
 

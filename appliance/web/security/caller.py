@@ -11,8 +11,8 @@ from flask import Request, g, request
 from appliance.auth.cookies import NAME, Login
 from appliance.auth.service import Gate
 from appliance.auth.tokens import digest_of
-from appliance.configuration.load import is_loopback
 from appliance.errors import StoreError
+from appliance.system.addresses import is_loopback
 from appliance.web.context import context
 
 LOOPBACK, LOCAL, LOGIN, TOKEN, OPEN, ANONYMOUS = (

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from appliance.configuration.load import is_loopback, parse_address
+from appliance.system.addresses import is_loopback, parse_address
 
 
 def parse_host(host: str) -> str | None:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from appliance.configuration import layers
 from appliance.configuration import load as config
 from appliance.configuration.layers import Request
-from appliance.configuration.load import Config, is_loopback, load, state_dir
+from appliance.configuration.load import Config, load, state_dir
 from appliance.configuration.page_file import KEYS as PAGE_KEYS
 from appliance.configuration.settings import PLAIN
 from appliance.errors import ConfigError, ConfigErrors
+from appliance.system.addresses import is_loopback
 
 
 class Places:
