@@ -67,7 +67,7 @@ class Daemon:
         for server in appliance.servers:
             server.bind()
         # Only now: a second process that finds the port taken must not void the token of the first.
-        publish(appliance.site.state_dir, appliance.site.gate.local_token)
+        publish(appliance.site.state_dir, self._url, appliance.site.gate.local_token)
         listeners = [
             threading.Thread(target=self._serve, args=(server,), name=server.name, daemon=True)
             for server in appliance.servers

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+import socket
+from urllib.parse import urlsplit
 
+from flask import Blueprint, Response, jsonify, request
+
+from appliance import __version__
 from appliance.web.api.describe import TEXT, describe
+from appliance.web.api.device_status import DeviceHealth, DeviceStatus, DeviceStorage
 from appliance.web.api.models import Health, State
 from appliance.web.security.audited import Watch
-from appliance.web.security.policy import PUBLIC, TOKEN, VIEWER, policy
+from appliance.web.security.policy import LOCAL, PUBLIC, TOKEN, VIEWER, policy
 from appliance.web.site import site
 
 blueprint = Blueprint("status", __name__)
@@ -32,6 +37,39 @@ def healthz() -> tuple[Response, int]:
     here = site()
     verdict, reason = here.health.verdict(here.session.state, here.session.live_s)
     return jsonify(status=verdict, reason=reason), 200 if verdict in ("ok", "idle") else 503
+
+
+@blueprint.get("/api/status")
+@policy(LOCAL)
+@describe({200: DeviceStatus})
+def device_status() -> Response:
+    """How the device is, for programs of root and of the service's own user: the first code is in it."""
+    here = site()
+    state = here.state()
+    verdict, reason = here.health.verdict(state["state"], here.session.live_s)
+    people = (state["session"] or {}).get("people")
+    shows_no_people = state["state"] in ("live", "recording") and people is None  # a clip
+    status = DeviceStatus(
+        running=True,
+        health=DeviceHealth.model_validate({"status": verdict, "reason": reason}),
+        state=state["state"],
+        live=state["state"] != "idle" and not shows_no_people,
+        storage=DeviceStorage.model_validate(state["storage"]),
+        address=_address(on_network=here.on_network),
+        version=__version__,
+        lamps=here.camera_lamp,
+        first_code=here.gate.accounts.first_code(),
+    )
+    return jsonify(status.model_dump(by_alias=True))
+
+
+def _address(*, on_network: bool) -> str:
+    """The address of the page for a browser: of the network, if that can reach it."""
+    if not on_network:
+        return request.host_url
+    port = urlsplit(request.host_url).port
+    name = f"{socket.gethostname().partition('.')[0].lower()}.local"
+    return f"{request.scheme}://{name}{f':{port}' if port else ''}/"
 
 
 @blueprint.get("/metrics")

@@ -10,19 +10,20 @@ from flask import Flask, Response, abort, current_app, redirect, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
+from appliance.web.security.caller import LOCAL as LOCAL_CALLER
 from appliance.web.security.caller import NOBODY, Caller, caller, is_root, is_trusted
 from appliance.web.security.csrf import check_token
 from appliance.web.security.hosts import is_own, name_in
 from appliance.web.site import site
 
-PUBLIC, VIEWER, OPERATOR, TOKEN = "public", "viewer", "operator", "token"
+PUBLIC, VIEWER, OPERATOR, TOKEN, LOCAL = "public", "viewer", "operator", "token", "local"
 
 ALLOWED = {
     VIEWER: ("viewer", "operator"),
     OPERATOR: ("operator",),
     TOKEN: ("metrics", "operator"),
 }
-"""Which roles a policy lets in."""
+"""Which roles a policy lets in. `LOCAL` is for no role: it takes the local token."""
 
 _WHERE_THE_OPERATOR_IS = {
     True: "only the operator may do this, on the device itself (127.0.0.1)",
@@ -36,7 +37,7 @@ _ATTRIBUTE = "appliance_policy"
 
 
 def policy(name: str) -> Callable[[View], View]:
-    """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR` or `TOKEN`.
+    """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR`, `TOKEN` or `LOCAL`.
 
     A public view that changes something for a caller with a cookie calls `csrf.check_token` itself.
     """
@@ -84,7 +85,7 @@ def check_request() -> Response | None:
     if needed == PUBLIC:
         return None
     who = caller()
-    if who.role not in ALLOWED[needed]:
+    if who.kind != LOCAL_CALLER if needed == LOCAL else who.role not in ALLOWED[needed]:
         return _refuse(who, needed)
     check_token()
     return None
@@ -110,6 +111,8 @@ def _refuse(who: Caller, needed: str) -> Response:
             403,
             "expected a token of role metrics or operator: interview-grader token create NAME --role metrics",
         )
+    if needed == LOCAL:
+        abort(403, "only root and the service may ask this: sudo interview-grader status --json")
     if not site().gate.login:
         abort(403, _WHERE_THE_OPERATOR_IS[site().gate.loopback_is_operator])
     abort(403, f"only the operator may do this; you are known as {who.who()}")
