@@ -67,7 +67,7 @@ class Daemon:
         for server in appliance.servers:
             server.bind()
         # Only now: a second process that finds the port taken must not void the token of the first.
-        publish(self._config.state_dir, appliance.auth.local_token)
+        publish(self._config.state_dir, self._url, appliance.auth.local_token)
         listeners = [
             threading.Thread(target=self._serve, args=(server,), name=server.name, daemon=True)
             for server in appliance.servers

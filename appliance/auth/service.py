@@ -33,7 +33,7 @@ class Gate:
     rates: Rates
     uses: IdleTracker
     local_token: str
-    """See `local_token`; "" where no token is needed on the device itself."""
+    """See the module `local_token`."""
 
 
 def make_gate(
@@ -63,5 +63,5 @@ def make_gate(
         links=Tries(),
         rates=Rates(requests_per_s),
         uses=IdleTracker(60 * idle_minutes),
-        local_token="" if loopback_is_operator else secrets.token_hex(32),
+        local_token=secrets.token_hex(32),
     )

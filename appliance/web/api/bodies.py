@@ -31,7 +31,7 @@ def parse_body(model: type[Model], expected: str) -> Model:
 
 
 def json_answer(answer: BaseModel, status: int = 200) -> Response:
-    """An answer as JSON: the keys that were set, in the order of the model."""
-    response = jsonify(answer.model_dump(mode="json", by_alias=True, exclude_unset=True))
+    """An answer as JSON, with the keys in the order of the model."""
+    response = jsonify(answer.model_dump(mode="json", by_alias=True))
     response.status_code = status
     return response

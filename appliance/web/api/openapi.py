@@ -15,7 +15,7 @@ from werkzeug.routing import Rule
 from appliance import __version__
 from appliance.web.api.describe import Content, Description, describe, description_of
 from appliance.web.api.models import Answer, Problem
-from appliance.web.security.policy import OPERATOR, PUBLIC, TOKEN, VIEWER, policy, policy_of
+from appliance.web.security.policy import LOCAL, OPERATOR, PUBLIC, TOKEN, VIEWER, policy, policy_of
 
 blueprint = Blueprint("openapi", __name__)
 
@@ -49,6 +49,7 @@ _SECURITY: dict[str, list[dict[str, list[str]]]] = {
     VIEWER: [{"login": []}, {"token": []}],
     OPERATOR: [{"login": []}, {"token": []}],
     TOKEN: [{"login": []}, {"token": []}],
+    LOCAL: [{"token": []}],
 }
 
 

@@ -81,7 +81,7 @@ def start_session() -> Response:
     session = context().session
     standing = session.start(wanted.notice_version, caller().actor, wanted.people, wanted.box)
     if not standing.token:
-        return json_answer(Started(state=session.state))
+        return _state()
     link = personal_link(standing.token)
     return json_answer(Started(state=session.state, link=link.link, qr=link.qr))
 

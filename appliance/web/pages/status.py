@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from appliance import __version__
 from appliance.consent.session import Session
 from appliance.health import Health
 from appliance.reading_json import SCHEMA
+from appliance.web.addresses import device_url
 from appliance.web.api.bodies import json_answer
 from appliance.web.api.describe import TEXT, describe
+from appliance.web.api.device_status import HEALTHY, DeviceHealth, DeviceStatus, DeviceStorage
 from appliance.web.api.models import (
     Board,
     Camera,
@@ -20,7 +23,7 @@ from appliance.web.api.models import (
 )
 from appliance.web.api.models import Health as HealthAnswer
 from appliance.web.context import AppContext, context
-from appliance.web.security.policy import PUBLIC, TOKEN, VIEWER, policy
+from appliance.web.security.policy import LOCAL, PUBLIC, TOKEN, VIEWER, policy
 from appliance.web.security.view_audit import ViewAudit
 
 blueprint = Blueprint("status", __name__)
@@ -42,9 +45,32 @@ def state() -> Response:
 @describe({200: HealthAnswer, 503: HealthAnswer})
 def healthz() -> Response:
     """200 while frames are fresh or the appliance is idle on purpose, else 503 with the reason."""
+    status, reason = _health(context())
+    return json_answer(HealthAnswer(status=status, reason=reason), 200 if status in HEALTHY else 503)
+
+
+@blueprint.get("/api/status")
+@policy(LOCAL)
+@describe({200: DeviceStatus})
+def device_status() -> Response:
+    """How the device is, for programs of root and of the service's own user: the first code is in it."""
     here = context()
-    status, reason = here.health.verdict(here.session.state, here.session.live_s)
-    return json_answer(HealthAnswer(status=status, reason=reason), 200 if status in ("ok", "idle") else 503)
+    state = make_state(here)
+    status, reason = _health(here)
+    shows_no_people = state.state in ("live", "recording") and not here.session.needs_agreement  # a clip
+    return json_answer(
+        DeviceStatus(
+            running=True,
+            health=DeviceHealth(status=status, reason=reason),
+            state=state.state,
+            live=state.state != "idle" and not shows_no_people,
+            storage=DeviceStorage(state=state.storage.state, reason=state.storage.reason),
+            address=device_url("/"),
+            version=__version__,
+            lamps=here.device.has_camera_lamp,
+            first_code=here.auth.accounts.first_code(),
+        )
+    )
 
 
 @blueprint.get("/metrics")
@@ -70,6 +96,10 @@ def make_state(here: AppContext) -> State:
         session=_session_details(session),
         reading=None if reading is None else Reading.model_validate(reading),
     )
+
+
+def _health(here: AppContext) -> tuple[str, str | None]:
+    return here.health.verdict(here.session.state, here.session.live_s)
 
 
 def _camera(health: Health) -> Camera:

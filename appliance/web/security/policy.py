@@ -12,17 +12,18 @@ from werkzeug.exceptions import Unauthorized
 
 from appliance.web.context import context
 from appliance.web.security.caller import ANONYMOUS, Caller, caller, has_local_token, is_trusted_loopback
+from appliance.web.security.caller import LOCAL as LOCAL_CALLER
 from appliance.web.security.csrf import require_csrf_token
 from appliance.web.security.hosts import is_device_name, parse_host
 
-PUBLIC, VIEWER, OPERATOR, TOKEN = "public", "viewer", "operator", "token"
+PUBLIC, VIEWER, OPERATOR, TOKEN, LOCAL = "public", "viewer", "operator", "token", "local"
 
 ALLOWED = {
     VIEWER: ("viewer", "operator"),
     OPERATOR: ("operator",),
     TOKEN: ("metrics", "operator"),
 }
-"""Which roles each policy admits."""
+"""Which roles each policy admits. `LOCAL` admits no role: it takes the local token."""
 
 _OPERATOR_ONLY = {
     True: "only the operator may do this, on the device itself (127.0.0.1)",
@@ -36,7 +37,7 @@ _ATTRIBUTE = "appliance_policy"
 
 
 def policy(name: str) -> Callable[[View], View]:
-    """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR` or `TOKEN`.
+    """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR`, `TOKEN` or `LOCAL`.
 
     A public view that changes something for a caller with a cookie calls `csrf.require_csrf_token` itself.
     """
@@ -86,7 +87,7 @@ def check_request() -> Response | None:
     if needed == PUBLIC:
         return None
     who = caller()
-    if who.role not in ALLOWED[needed]:
+    if who.kind != LOCAL_CALLER if needed == LOCAL else who.role not in ALLOWED[needed]:
         return _refuse(who, needed)
     require_csrf_token()
     return None
@@ -102,6 +103,8 @@ def _refuse(who: Caller, needed: str) -> Response:
             403,
             "expected a token of role metrics or operator: interview-grader token create NAME --role metrics",
         )
+    if needed == LOCAL:
+        abort(403, "only root and the service may ask this: sudo interview-grader status --json")
     if not context().auth.login:
         abort(403, _OPERATOR_ONLY[context().auth.loopback_is_operator])
     abort(403, f"only the operator may do this; you are known as {who.actor}")

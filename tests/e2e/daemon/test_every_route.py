@@ -122,7 +122,8 @@ def test_the_walk_sees_media_sockets_pages_and_changes() -> None:
         *("GET /", "GET /stream.mjpg", "GET /snapshot.jpg", "WS /ws/live", "GET /ws/live"),
         *("POST /api/session/start", "POST /login", "POST /access/add", "GET /static/live.js"),
     } <= found
-    assert {route.policy for route in ROUTES} == {policy.PUBLIC, policy.VIEWER, policy.OPERATOR, policy.TOKEN}
+    policies = (policy.PUBLIC, policy.VIEWER, policy.OPERATOR, policy.TOKEN, policy.LOCAL)
+    assert {route.policy for route in ROUTES} == set(policies)
 
 
 @routes(CLOSED)
@@ -156,13 +157,14 @@ def test_the_wrong_role_is_refused(device: Device, route: Route) -> None:
             device.client(token="metrics"),
         ],
         policy.TOKEN: [device.client("anna"), device.client(token="viewer")],
+        policy.LOCAL: [device.client("operator"), device.client(token="operator")],
     }[route.policy]
     for client in unfit:
         page = {} if client.headers else {"X-CSRF-Token": client.token()}
         assert ask(client, route, page) == 403
 
 
-@routes(CLOSED)
+@routes([route for route in CLOSED if route.policy != policy.LOCAL])
 def test_the_right_role_comes_in(device: Device, route: Route) -> None:
     fit = {
         policy.VIEWER: [device.client("anna"), device.client("operator"), device.client(token="viewer")],

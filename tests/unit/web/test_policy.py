@@ -40,6 +40,7 @@ def test_every_route_declares_who_may_call_it() -> None:
         "/ws/live": policy.VIEWER,
         "/about": policy.VIEWER,
         "/api/state": policy.VIEWER,
+        "/api/status": policy.LOCAL,
         "/api/session/start": policy.OPERATOR,
         "/api/session/stop": policy.OPERATOR,
         "/api/session/aim": policy.OPERATOR,
