@@ -177,7 +177,7 @@ def test_a_changed_pair_is_used_for_new_connections(tmp_path: Path, caplog: pyte
     one, two = DeviceCertificate(tmp_path / "one"), DeviceCertificate(tmp_path / "two")
     one.current()
     two.current()
-    tls = ReloadingTls(lambda: (str(one.certificate), str(one.key)), look_s=0)
+    tls = ReloadingTls(lambda: (str(one.certificate), str(one.key)), check_s=0)
     before = served_certificate(tls)
     assert served_certificate(tls) == before
     for name in ("key", "certificate"):
@@ -192,7 +192,7 @@ def test_a_pair_that_does_not_fit_leaves_the_one_before(
 ) -> None:
     device = DeviceCertificate(tmp_path)
     device.current()
-    tls = ReloadingTls(lambda: (str(device.certificate), str(device.key)), look_s=0)
+    tls = ReloadingTls(lambda: (str(device.certificate), str(device.key)), check_s=0)
     before = served_certificate(tls)
     sound = getattr(device, half).read_bytes()
     getattr(device, half).write_bytes(b"half of it")
@@ -211,7 +211,7 @@ def test_a_renewal_that_fails_leaves_the_one_before(tmp_path: Path, caplog: pyte
             raise StoreError("no room")
         return device.current()
 
-    tls = ReloadingTls(pair, look_s=0)
+    tls = ReloadingTls(pair, check_s=0)
     before = served_certificate(tls)
     broken = True
     assert served_certificate(tls) == before
