@@ -260,8 +260,52 @@ class Sessions(Answer):
     sessions: list[RecordedSession]
 
 
+class Marker(Answer):
+    """Words of the operator, so many seconds after recording began."""
+
+    at: float
+    text: str
+
+
+class RecordedSecond(Answer):
+    """One person in one second: means over its frames; `not_readable` counts frames by reason."""
+
+    second: int
+    emotions: Emotions | None
+    frames: int
+    scored: int
+    skipped: int
+    not_readable: dict[str, int]
+    box: list[float] = Field(min_length=4, max_length=4)
+    pose: dict[str, float | None]
+    movement: dict[str, float | None]
+
+
+class RecordedPerson(Answer):
+    """One person over the whole session, and every second in which the person was seen."""
+
+    person: int
+    seconds: int
+    frames: int
+    scored: int
+    skipped: int
+    unreadable: dict[str, int]
+    means: Emotions | None
+    nods: int
+    shakes: int
+    timeline: list[RecordedSecond]
+
+
 class Recorded(Answer):
     """One recorded session, with every second."""
+
+    schema_: int = Field(alias="schema")
+    about: str
+    sampling: str
+    deletion: str
+    session: RecordedSession
+    markers: list[Marker]
+    persons: list[RecordedPerson]
 
 
 class Erased(Answer):
