@@ -11,7 +11,7 @@ from flask import current_app
 
 from appliance.audit import AuditLog
 from appliance.auth.service import Gate
-from appliance.consent.preview import Aim
+from appliance.consent.preview import BlurredPreview
 from appliance.consent.session import Session
 from appliance.handoff import Slot
 from appliance.health import Health
@@ -73,7 +73,7 @@ class AppContext:
     store: Store
     audit: AuditLog
     auth: Gate
-    preview: Aim
+    preview: BlurredPreview
     live: LiveFeed
     device: Device
     network: Network
@@ -84,7 +84,7 @@ class AppContext:
     def newest_reading(self) -> dict[str, Any] | None:
         """The newest reading as JSON, None unless it belongs to the consent in force."""
         reading = self.live.readings.newest()
-        if reading is None or reading.frame.agreement != self.session.agreement:
+        if reading is None or reading.frame.consent_epoch != self.session.consent_epoch:
             return None
         return reading_json(reading, self.device.source)
 

@@ -13,7 +13,7 @@ from appliance.audit import AuditLog
 from appliance.auth.passwords import Passwords
 from appliance.auth.service import make_gate
 from appliance.consent.notice import KEEP_DAYS, read_notice
-from appliance.consent.preview import Aim
+from appliance.consent.preview import BlurredPreview
 from appliance.consent.session import Session
 from appliance.consent.terms import Terms
 from appliance.handoff import Slot
@@ -29,7 +29,7 @@ from tests.fakes.agreements import MemoryRecords
 
 def make_context(
     *,
-    needs_agreement: bool = True,
+    needs_consent: bool = True,
     open_to_network: bool = False,
     allowed_hosts: tuple[str, ...] = (),
     lawful: tuple[str, str] = ("other", "practice"),
@@ -44,9 +44,7 @@ def make_context(
     state = Path(tempfile.mkdtemp())
     audit = AuditLog(state)
     terms = Terms(read_notice(), keep_days=KEEP_DAYS, region=lawful[0], purpose=lawful[1])
-    session = Session(
-        terms, needs_agreement=needs_agreement, source="usb", records=MemoryRecords(), audit=audit
-    )
+    session = Session(terms, needs_consent=needs_consent, source="usb", records=MemoryRecords(), audit=audit)
     # Passwords cost next to nothing here: what they cost is passwords' own test's business.
     cheap = Passwords(memory_kib=8, passes=1)
     auth = make_gate(
@@ -63,7 +61,7 @@ def make_context(
         store=Store(state),
         audit=audit,
         auth=auth,
-        preview=Aim(session, frames or Slot[Frame]()),
+        preview=BlurredPreview(session, frames or Slot[Frame]()),
         live=LiveFeed(Slot[Picture](), Slot[Reading](), viewers, listeners=Viewers(2)),
         device=Device(
             source="usb",
@@ -98,7 +96,7 @@ def pictures(context: AppContext) -> Iterator[None]:
         number = 0
         while not over.wait(0.02):
             number += 1
-            agreement = context.session.agreement
+            agreement = context.session.consent_epoch
             context.live.pictures.put(
                 Picture(number, time.monotonic(), agreement, True, {OVERLAY: b"jpeg" * 100})
             )

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from appliance.records.store.clocks import CLOCK_SET
 from appliance.records.store.rows import COLUMNS
-from appliance.values import Sitting
+from appliance.values import SessionInfo
 
 LONGEST_TEXT = 200
 """Characters of a marker."""
@@ -35,10 +35,10 @@ class Start(NamedTuple):
     lived: float
 
 
-def values_of(sitting: Sitting, start: Start) -> tuple[Any, ...]:
+def values_of(session: SessionInfo, start: Start) -> tuple[Any, ...]:
     """What `BEGIN` takes."""
-    words = (sitting.notice_version, sitting.notice_hash, sitting.source, sitting.link_hash)
+    words = (session.notice_version, session.notice_hash, session.source, session.link_hash)
     return (
-        *(sitting.id, sitting.started, start.wall, int(start.wall >= CLOCK_SET), start.lived, sitting.people),
-        *(*words, sitting.label, sitting.note),
+        *(session.id, session.started, start.wall, int(start.wall >= CLOCK_SET), start.lived, session.people),
+        *(*words, session.label, session.note),
     )

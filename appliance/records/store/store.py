@@ -25,7 +25,7 @@ from appliance.records.store.statements import Start, values_of
 from appliance.records.store.transfer import Restored
 from appliance.records.store.validation import ID
 from appliance.system.files import write_private
-from appliance.values import Sitting
+from appliance.values import SessionInfo
 
 log = logging.getLogger("appliance.store")
 
@@ -72,7 +72,7 @@ class Store:
 
     # --- what the session calls ---
 
-    def begin(self, sitting: Sitting) -> None:
+    def begin(self, session: SessionInfo) -> None:
         """Recording begins; raises `StoreError` when it cannot be kept: then nothing is recorded."""
         held = self._held
         with held.lock:
@@ -82,15 +82,15 @@ class Store:
             connection = held.opened(create=True)
             if held.locked:
                 raise StoreError(held.locked)
-            if sitting.id in held.journal.ids():
-                raise StoreError(f"session {sitting.id} was erased; start a new one")
-            # Once more in the same sitting goes on from its beginning, also in a new file.
+            if session.id in held.journal.ids():
+                raise StoreError(f"session {session.id} was erased; start a new one")
+            # Once more in the same session goes on from its beginning, also in a new file.
             now = Start(self._clocks.monotonic(), self._clocks.wall(), held.ages.now())
-            start = self._starts.get(sitting.id, now)
+            start = self._starts.get(session.id, now)
             with held.writing(connection) as writer:
-                writer.execute(statements.BEGIN, values_of(sitting, start))
-            self._starts[sitting.id] = start
-            held.running.add(sitting.id)
+                writer.execute(statements.BEGIN, values_of(session, start))
+            self._starts[session.id] = start
+            held.running.add(session.id)
             held.calm()
             held.ages.oldest = start.lived if held.ages.oldest is None else held.ages.oldest
             held.ages.save()

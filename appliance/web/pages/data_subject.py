@@ -73,8 +73,8 @@ def _session_id(token: str) -> str | None:
 
 
 def _state_of(id: str) -> str:
-    now = context().session.now
-    return now.state if now.sitting and now.sitting.id == id else "ended"
+    now = context().session.snapshot
+    return now.state if now.info and now.info.id == id else "ended"
 
 
 def _is_recorded(id: str) -> bool:

@@ -44,7 +44,7 @@ def live_page() -> str:
         emotions=EMOTIONS,
         open_to_network=here.network.open,
         camera_lamp=here.device.has_camera_lamp,
-        needs_agreement=here.session.needs_agreement,
+        needs_consent=here.session.needs_consent,
         operator=caller().is_operator,
         terms=here.session.terms,
         regions=REGIONS,
@@ -106,14 +106,14 @@ class PictureStream:
     def __init__(self, context: AppContext, variant: str, viewer: Caller) -> None:
         """Raises `StateConflict` while idle and `TooManyViewers` at the limit."""
         session, live = context.session, context.live
-        if not session.agreement:
+        if not session.consent_epoch:
             raise StateConflict(
                 "idle: the camera is closed until everyone in view has agreed; press Start on the page"
             )
         self.variant = variant
         self._session, self._live = session, live
         self._auth, self._viewer = context.auth, viewer
-        self._agreement = session.agreement
+        self._consent_epoch = session.consent_epoch
         self._seen = live.pictures.number
         live.viewers.join(variant)
         self._joined = True
@@ -126,14 +126,18 @@ class PictureStream:
                 picture, self._seen = self._live.pictures.take(self._seen, _WAIT_S)
             except SlotClosed:
                 return None
-            if picture is not None and picture.agreement == self._agreement and self.variant in picture.jpegs:
+            if (
+                picture is not None
+                and picture.consent_epoch == self._consent_epoch
+                and self.variant in picture.jpegs
+            ):
                 return picture if self.is_allowed else None  # it may have ended while we waited
         return None
 
     @property
     def is_allowed(self) -> bool:
         """Whether the consent under which this viewer came is in force, and the viewer still authorized."""
-        is_in_force = self._agreement == self._session.agreement
+        is_in_force = self._consent_epoch == self._session.consent_epoch
         return is_in_force and self._viewer.is_still_authorized(self._auth)
 
     def close(self) -> None:

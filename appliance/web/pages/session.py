@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from flask import Blueprint, Response
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from appliance.consent.state import AIM_S
+from appliance.consent.session import PREVIEW_S
 from appliance.errors import StateConflict
 from appliance.values import Box
 from appliance.web.addresses import personal_link
@@ -28,21 +28,31 @@ _ROUNDING = 1e-3
 
 
 class _WithZone(RequestBody):
+    """`zone` and its older name `seat`: [x, y, width, height] in shares of the picture."""
+
+    zone: _Zone | None = None
     seat: _Zone | None = None
 
-    @field_validator("seat")
+    @field_validator("zone", "seat")
     @classmethod
-    def _inside(cls, seat: _Zone | None) -> _Zone | None:
-        if seat is not None:
-            x, y, width, height = seat
+    def _inside(cls, zone: _Zone | None) -> _Zone | None:
+        if zone is not None:
+            x, y, width, height = zone
             if min(width, height) < _MIN_SIDE or max(x + width, y + height) > 1 + _ROUNDING:
                 raise ValueError("expected [x, y, width, height] within the picture, as shares of it")
-        return seat
+        return zone
+
+    @model_validator(mode="after")
+    def _only_one(self) -> _WithZone:
+        if self.zone and self.seat:
+            raise ValueError("expected zone or seat, not both")
+        return self
 
     @property
     def box(self) -> Box | None:
         """The zone as a box in shares of the picture."""
-        return Box(*self.seat) if self.seat else None
+        zone = self.zone or self.seat
+        return Box(*zone) if zone else None
 
 
 class StartRequest(_WithZone):
@@ -79,10 +89,10 @@ def start_session() -> Response:
     """
     wanted = parse_body(StartRequest, '{"notice_version": "…", "people": 1}')
     session = context().session
-    standing = session.start(wanted.notice_version, caller().actor, wanted.people, wanted.box)
-    if not standing.token:
+    started = session.start(wanted.notice_version, caller().actor, wanted.people, wanted.box)
+    if not started.token:
         return _state()
-    link = personal_link(standing.token)
+    link = personal_link(started.token)
     return json_answer(Started(state=session.state, link=link.link, qr=link.qr))
 
 
@@ -101,8 +111,8 @@ def stop_session() -> Response:
 def start_preview() -> Response:
     """The camera opens for a blurred preview, for a minute at most; 409 while live."""
     session = context().session
-    session.aim(caller().actor)
-    return json_answer(Aiming(state=session.state, seconds=round(session.aiming_s or AIM_S)))
+    session.start_preview(caller().actor)
+    return json_answer(Aiming(state=session.state, seconds=round(session.preview_left_s or PREVIEW_S)))
 
 
 @blueprint.post("/api/session/seat")
@@ -110,7 +120,7 @@ def start_preview() -> Response:
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=SeatRequest)
 def set_zone() -> Response:
     """Another place in the picture bounds the analysis, null for all of it; 409 unless live."""
-    context().session.seat(parse_body(SeatRequest, '{"seat": [0.2, 0.1, 0.5, 0.8]}').box, caller().actor)
+    context().session.set_zone(parse_body(SeatRequest, '{"seat": [0.2, 0.1, 0.5, 0.8]}').box, caller().actor)
     return _state()
 
 
@@ -119,7 +129,7 @@ def set_zone() -> Response:
 @describe({200: SessionState, 409: Problem, 507: Problem})
 def reconfirm() -> Response:
     """Those in view now are those who agreed: whoever was away for long is read again; 409 unless live."""
-    context().session.again(caller().actor)
+    context().session.reconfirm(caller().actor)
     return _state()
 
 
@@ -129,7 +139,7 @@ def reconfirm() -> Response:
 def start_recording() -> Response:
     """Numbers are recorded from now on; 409 unless live."""
     wanted = parse_body(RecordRequest, '{"label": "", "note": ""}')
-    context().session.record(wanted.label.strip(), wanted.note.strip(), caller().actor)
+    context().session.start_recording(wanted.label.strip(), wanted.note.strip(), caller().actor)
     return _state()
 
 
@@ -138,7 +148,7 @@ def start_recording() -> Response:
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=MarkerRequest)
 def add_marker() -> Response:
     """Note some words in the record at this moment; 409 unless recording."""
-    context().session.marker(parse_body(MarkerRequest, '{"text": "question 2"}').text.strip())
+    context().session.add_marker(parse_body(MarkerRequest, '{"text": "question 2"}').text.strip())
     return _state()
 
 
@@ -156,7 +166,7 @@ def withdraw_session() -> Response:
 @describe({200: Link, 409: Problem})
 def get_link() -> Response:
     """The one-time link of the session in force and its QR code, once more; 409 when there is none."""
-    token = context().session.now.token
+    token = context().session.snapshot.token
     if not token:
         raise StateConflict(f"{context().session.state}: nobody has agreed now, so there is no link")
     return json_answer(personal_link(token))

@@ -57,7 +57,7 @@ def device_status() -> Response:
     here = context()
     state = make_state(here)
     status, reason = _health(here)
-    shows_no_people = state.state in ("live", "recording") and not here.session.needs_agreement  # a clip
+    shows_no_people = state.state in ("live", "recording") and not here.session.needs_consent  # a clip
     return json_answer(
         DeviceStatus(
             running=True,
@@ -99,7 +99,7 @@ def make_state(here: AppContext) -> State:
 
 
 def _health(here: AppContext) -> tuple[str, str | None]:
-    return here.health.verdict(here.session.state, here.session.live_s)
+    return here.health.verdict(here.session.state, here.session.elapsed_s)
 
 
 def _camera(health: Health) -> Camera:
@@ -119,13 +119,13 @@ def _camera(health: Health) -> Camera:
 
 def _session_details(session: Session) -> SessionDetails | None:
     """The session in force or the preview, None while idle."""
-    now, left_s = session.now, session.aiming_s
-    if not now.number:
+    now, left_s = session.snapshot, session.preview_left_s
+    if not now.camera_epoch:
         return None
-    agreed = now.agreed
-    seat = agreed.seat if agreed else None
+    consent = now.consent
+    zone = consent.zone if consent else None
     return SessionDetails(
-        people=agreed.people if agreed else None,
-        seat=[round(side, 4) for side in (seat.x, seat.y, seat.width, seat.height)] if seat else None,
+        people=consent.people if consent else None,
+        seat=[round(side, 4) for side in (zone.x, zone.y, zone.width, zone.height)] if zone else None,
         aiming_s=None if left_s is None else round(left_s, 1),
     )

@@ -38,7 +38,7 @@ def set_jurisdiction() -> Response:
     """
     wanted = parse_body(LawfulRequest, '{"region": "EU", "purpose": "practice", "institution": "none"}')
     session = context().session
-    session.settle(wanted.region, wanted.purpose, caller().actor, wanted.institution)
+    session.set_jurisdiction(wanted.region, wanted.purpose, caller().actor, wanted.institution)
     terms = session.terms
     return json_answer(Settled(refusal=terms.refusal, notice=NoticeVersion(version=terms.notice.version)))
 

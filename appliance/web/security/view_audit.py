@@ -22,14 +22,14 @@ class ViewAudit:
 
     def record(self) -> None:
         """The caller was shown something of the session in force, if there is one."""
-        now = self._context.session.now
+        now = self._context.session.snapshot
         viewer = self._what, self._actor, self._name, self._address
-        if now.sitting and self._context.seen.is_new(now.number, *viewer):
+        if now.info and self._context.seen.is_new(now.consent_epoch, *viewer):
             named = {"name": self._name} if self._name not in ("", self._actor) else {}
             self._context.audit.record(
                 "viewer",
                 self._actor,
-                session=now.sitting.id,
+                session=now.info.id,
                 what=self._what,
                 address=self._address,
                 **named,

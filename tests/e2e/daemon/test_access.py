@@ -207,7 +207,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
         camera="demo", settings=["access.open_to_network=true"], data_dir=tmp_path_factory.mktemp("app")
     )
     with ExitStack() as stack:
-        made = make_appliance(load.load(request, {}), stop=threading.Event(), failed=pytest.fail)
+        made = make_appliance(load.load_config(request, {}), stop=threading.Event(), failed=pytest.fail)
         for slot in (made.frames, made.readings, made.jpegs):
             stack.callback(slot.close)
         yield made.servers[0].app

@@ -21,9 +21,9 @@ import pytest
 from appliance.audit import EVENTS, AuditLog
 from appliance.auth.reset import reset_access
 from appliance.composition.session import make_store
-from appliance.configuration.changes import note_changes
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.changes import record_changes
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.consent.session import Session
 from appliance.values import Box, Reading, Stamps
 from appliance.web.app import create_app
@@ -32,7 +32,7 @@ from tests.e2e.daemon.driver import clean_environment, until
 from tests.fakes.agreements import make_terms
 from tests.fakes.far import FAR, Client, served_far
 from tests.fakes.parts import frame
-from tests.fakes.records import ID, second, sitting
+from tests.fakes.records import ID, second, session_info
 from tests.fakes.web import make_context, pictures
 from tests.machine import ROOT
 
@@ -90,7 +90,7 @@ class World:
     def recorded(self, id: str = ID) -> None:
         """A session of the records, which a command or the page then finds."""
         store = self.context.store
-        store.begin(sitting(id))
+        store.begin(session_info(id))
         store.add(id, [second(0)])
         store.end(id)
 
@@ -155,14 +155,14 @@ def live(world: World, **more: Any) -> None:
 
 def recording(world: World) -> None:
     live(world)
-    world.context.session.record("", "", "operator")
+    world.context.session.start_recording("", "", "operator")
 
 
 def nobody_ended(world: World) -> None:
     """As when the longest time of an agreement is over."""
     live(world)
     session = world.context.session
-    session._standing = replace(session.now, until=time.monotonic())
+    session._standing = replace(session.snapshot, until=time.monotonic())
     session.tick()
 
 
@@ -173,7 +173,7 @@ def stopped(world: World) -> None:
 
 
 def aim_stopped(world: World) -> None:
-    world.context.session.aim("operator")
+    world.context.session.start_preview("operator")
     world.context.session.stop("button")
 
 
@@ -195,22 +195,22 @@ def withdrawn(world: World) -> None:
 def seated(world: World) -> None:
     live(world)
     for _ in range(2):
-        world.context.session.seat(Box(0.1, 0.1, 0.5, 0.5), "operator")
+        world.context.session.set_zone(Box(0.1, 0.1, 0.5, 0.5), "operator")
 
 
 def unseated(world: World) -> None:
     live(world, seat=Box(0.1, 0.1, 0.5, 0.5))
-    world.context.session.seat(None, "operator")
+    world.context.session.set_zone(None, "operator")
 
 
 def settled(world: World) -> None:
-    session = Session(make_terms(region="", purpose=""), needs_agreement=True, audit=world.context.audit)
-    session.settle("EU", "practice", "operator", "none")
+    session = Session(make_terms(region="", purpose=""), needs_consent=True, audit=world.context.audit)
+    session.set_jurisdiction("EU", "practice", "operator", "none")
 
 
 def away_and_back(world: World) -> None:
     live(world, people=2)
-    world.context.session.again("operator")
+    world.context.session.reconfirm("operator")
 
 
 # --- records ---
@@ -236,7 +236,7 @@ def page_erase(world: World) -> None:
 
 def own_copy(world: World) -> None:
     live(world)
-    now = world.context.session.now
+    now = world.context.session.snapshot
     world.recorded(str(now.id))
     assert world.client().request(f"/mine/{now.token}/copy.json").status == 200
 
@@ -244,7 +244,7 @@ def own_copy(world: World) -> None:
 def own_withdrawal(world: World) -> None:
     live(world)
     client = world.client()
-    path = f"/mine/{world.context.session.now.token}"
+    path = f"/mine/{world.context.session.snapshot.token}"
     assert client.request(path, "POST", body=b"", headers={"Origin": client.origin}).status == 200
 
 
@@ -271,7 +271,8 @@ def backup_and_restore(world: World) -> None:
 
 def sweep_records(world: World) -> None:
     """The records as the daemon opens them, on this device's state and audit log."""
-    store = make_store(load(Request(data_dir=world.state)), world.context.audit)
+    config = load_config(ConfigOptions(data_dir=world.state))
+    store = make_store(config.storage, config.state_dir, world.context.audit)
     store.tick()
     store.close()
 
@@ -297,8 +298,8 @@ def set_aside(world: World) -> None:
 def seen(world: World) -> None:
     live(world)
     context, client = world.context, world.logged_in()
-    agreement = context.session.agreement
-    taken = replace(frame(1, time.monotonic()), agreement=agreement)
+    epoch = context.session.consent_epoch
+    taken = replace(frame(1, time.monotonic()), consent_epoch=epoch)
     context.live.readings.put(Reading(taken, (), Stamps(0.0, 0.0, 0.0)))
     assert client.request("/api/state").json()["reading"] is not None
 
@@ -315,12 +316,12 @@ def picture_seen(world: World) -> None:
 
 def settings_changed(world: World) -> None:
     for port in (1, 2):
-        note_changes({"web": {"port": port}}, world.state, world.context.audit)
+        record_changes({"web": {"port": port}}, world.state, world.context.audit)
 
 
 def another_version(world: World) -> None:
     for version in ("1", "2"):
-        note_changes({"web": {"port": 1}}, world.state, world.context.audit, version)
+        record_changes({"web": {"port": 1}}, world.state, world.context.audit, version)
 
 
 def failed_update(world: World) -> None:
@@ -405,7 +406,7 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
         [("access", "shell", {"what": "revoked", "name": "script"})],
     ),
     "aiming": (
-        lambda world: world.context.session.aim("operator"),
+        lambda world: world.context.session.start_preview("operator"),
         [("aiming", "operator", {"seconds": 60})],
     ),
     "start": (live, [AGREED, BEGUN]),

@@ -31,7 +31,8 @@ SOON_S = 0.8 * BODY_S
 
 @pytest.fixture
 def context() -> AppContext:
-    return replace(make_context(), viewers=Viewers(VIEWERS), listeners=Viewers(VIEWERS))
+    made = make_context()
+    return replace(made, live=replace(made.live, viewers=Viewers(VIEWERS), listeners=Viewers(VIEWERS)))
 
 
 @pytest.fixture
@@ -122,8 +123,8 @@ def test_a_slow_viewer_gets_next_to_nothing_after_the_stop(server: Server, conte
         viewer.settimeout(10)
         viewer.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
         until(lambda: context.live.viewers.count == 1, 5, "the viewer is there")
-        agreement = context.session.agreement
-        context.live.pictures.put(Picture(1, monotonic(), agreement, True, {OVERLAY: os.urandom(2_000_000)}))
+        epoch = context.session.consent_epoch
+        context.live.pictures.put(Picture(1, monotonic(), epoch, True, {OVERLAY: os.urandom(2_000_000)}))
         before = len(viewer.recv(1000))
         time.sleep(0.3)  # the buffers between us fill
         context.session.stop("operator")

@@ -1,4 +1,4 @@
-"""ExportLimiter of long sessions: little memory, one at a time, few by a link; and the page of a session."""
+"""Exports of long sessions: little memory, one at a time, few by a link; and the page of a session."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from appliance.web.app import create_app
 from appliance.web.context import AppContext
 from appliance.web.export_limiter import LINK_EXPORTS
 from appliance.web.transport.server import Server
-from tests.fakes.records import ID, sitting
+from tests.fakes.records import ID, session_info
 from tests.fakes.web import make_context, served
 from tests.machine import ROOT
 
@@ -67,7 +67,7 @@ with served(server):
 def fill(folder: Path, people: int, seconds: int, each: int) -> Path:
     """One session of so many seconds: `each` rows a person, spread from its beginning to its end."""
     store = Store(folder, Limits(), room=lambda path: 1e6)
-    store.begin(sitting())
+    store.begin(session_info())
     values = [0.125, 0.125, 0.125, 0.25, 0.125, 0.125, 0.125, 10, 9, 2, 1, 0, 0, 0, 0, 0]
     values += [412.25, 88.5, 140.125, 141.0, 3.125, -4.0, 0.875, 0.0625, 0.125, 0, 0]
     last = seconds - each

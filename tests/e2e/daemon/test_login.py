@@ -406,7 +406,7 @@ def test_every_way_to_see_a_session_is_in_the_audit_log_once(settled: Device) ->
         with pictures(context):
             for _ in range(3):
                 assert anna.request("/snapshot.jpg").status == 200
-        taken = replace(frame(1, time.monotonic()), agreement=context.session.agreement)
+        taken = replace(frame(1, time.monotonic()), consent_epoch=context.session.consent_epoch)
         context.live.readings.put(Reading(taken, (), Stamps(0.0, 0.0, 0.0)))
         for _ in range(3):
             assert watch.request("/api/state").json()["reading"] is not None

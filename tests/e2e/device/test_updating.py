@@ -24,7 +24,7 @@ from device.update.transaction import STEPS, UNDO_STEPS
 from appliance.audit import AuditLog
 from appliance.records import Store
 from tests.fakes import releases as variants
-from tests.fakes.records import ID, OTHER, second, sitting
+from tests.fakes.records import ID, OTHER, second, session_info
 from tests.fakes.releases import make_bundle, make_key
 from tests.fakes.updates import OLD, Device
 
@@ -38,9 +38,9 @@ import sys
 from pathlib import Path
 from appliance.records import Store
 sys.path.append(sys.argv[2])
-from tests.fakes.records import second, sitting
+from tests.fakes.records import second, session_info
 store, id = Store(Path(sys.argv[1])), sys.argv[3]
-store.begin(sitting(id))
+store.begin(session_info(id))
 store.add(id, [second(number) for number in range(3)])
 store.end(id)
 store.close()
@@ -110,7 +110,7 @@ def prepared(made, new, bad) -> Iterator[Device]:
 def record(state: Path, id: str) -> None:
     """A session of three seconds."""
     store = Store(state)
-    store.begin(sitting(id))
+    store.begin(session_info(id))
     store.add(id, [second(number) for number in range(3)])
     store.end(id)
     store.close()

@@ -16,7 +16,7 @@ from appliance.records.export import tables, timeline
 from appliance.records.export.pdf import as_pdf
 from appliance.records.export.tables import NOT_FEELINGS, SAMPLING, deletion, local
 from appliance.values import EMOTIONS
-from tests.fakes.records import DAY_S, ID, NOW, make_store, second, sitting
+from tests.fakes.records import DAY_S, ID, NOW, make_store, second, session_info
 
 KEPT = Kept(
     id=ID,
@@ -49,7 +49,7 @@ def as_csv(session: Session) -> str:
 def stored(folder: Path, seconds: Iterable[Second] = ()) -> Session:
     """A session with these rows, in a real file, and with no markers."""
     store = make_store(folder)
-    store.begin(sitting())
+    store.begin(session_info())
     store.add(ID, seconds)
     session = store.session(ID)
     assert session is not None

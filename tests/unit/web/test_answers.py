@@ -18,7 +18,7 @@ from appliance.web.api import models
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
 from tests.fakes.parts import face, frame, person, reading, scores
-from tests.fakes.records import ID, second, sitting
+from tests.fakes.records import ID, second, session_info
 from tests.fakes.web import make_context
 
 
@@ -78,7 +78,7 @@ def test_the_state_while_idle(client: FlaskClient) -> None:
 
 def test_the_state_while_live(client: FlaskClient, context: AppContext) -> None:
     context.session.start("1", "operator")
-    taken = replace(frame(7, time.monotonic()), agreement=context.session.agreement)
+    taken = replace(frame(7, time.monotonic()), consent_epoch=context.session.consent_epoch)
     context.health.camera_is("open")
     context.health.saw_frame(taken)
     context.live.readings.put(reading(taken, person(1, face(9, 9, 9), scores(happy=3)), UNREADABLE))
@@ -96,13 +96,13 @@ def test_the_answers_to_a_start(client: FlaskClient) -> None:
 
 
 def test_where_no_person_is_seen_a_start_gives_no_link() -> None:
-    client = create_app(make_context(needs_agreement=False)).test_client()
+    client = create_app(make_context(needs_consent=False)).test_client()
     client.environ_base["REMOTE_ADDR"] = "127.0.0.1"
     assert client.post("/api/session/start", json={"notice_version": "1"}).json == {"state": "live"}
 
 
 def test_recorded_sessions(client: FlaskClient, context: AppContext) -> None:
-    context.store.begin(sitting())
+    context.store.begin(session_info())
     context.store.add(ID, [second(0), second(1), second(1, 2, scored=0, dark=3)])
     context.store.mark(ID, "question 2")
     context.store.end(ID)

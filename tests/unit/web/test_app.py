@@ -85,7 +85,7 @@ def test_a_start_is_neither_well_nor_a_fault(context: AppContext, client: FlaskC
 
 
 def picture(context: AppContext, jpeg: bytes = b"jpeg") -> Picture:
-    return Picture(1, time.monotonic(), context.session.agreement, True, {BARE: jpeg})
+    return Picture(1, time.monotonic(), context.session.consent_epoch, True, {BARE: jpeg})
 
 
 def test_a_picture_that_comes_with_the_stop_is_handed_to_nobody(context: AppContext) -> None:

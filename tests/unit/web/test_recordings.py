@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
-from tests.fakes.records import ID, OTHER, Time, record, second, sitting
+from tests.fakes.records import ID, OTHER, Time, record, second, session_info
 from tests.fakes.web import make_context
 
 MISSING = "eeeeeeeeeeee"
@@ -33,7 +33,7 @@ def client(context: AppContext) -> FlaskClient:
 
 @pytest.fixture
 def recorded(context: AppContext) -> AppContext:
-    context.store.begin(sitting(label="<b>practice</b>", note="a & b"))
+    context.store.begin(session_info(label="<b>practice</b>", note="a & b"))
     context.store.add(ID, [second(0), second(1), second(1, 2, scored=0, dark=3)])
     context.store.mark(ID, "question <2>")
     context.store.end(ID)
@@ -102,7 +102,7 @@ def test_erasing(client: FlaskClient, recorded: AppContext) -> None:
 def test_a_session_that_is_recorded_is_not_erased_from_the_list(
     client: FlaskClient, context: AppContext
 ) -> None:
-    context.store.begin(sitting())
+    context.store.begin(session_info())
     answer = client.post(f"/sessions/{ID}/erase")
     assert answer.status_code == 409
     assert b"being recorded" in client.get("/sessions").data
