@@ -46,7 +46,7 @@ class Pose(Answer):
 
 
 class Movement(Answer):
-    """How somebody moves; docs/movement.md defines the numbers."""
+    """How a person moves; docs/movement.md defines the numbers."""
 
     head: float
     body: float | None

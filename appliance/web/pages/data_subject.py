@@ -21,7 +21,7 @@ ACTOR = "link"
 @policy(PUBLIC)
 @describe({200: HTML, 404: HTML})
 def data_subject_page(token: str) -> Response:
-    """What is kept of the session, and the button that withdraws; 404 for an unknown or erased one."""
+    """What is kept of the session, and a button to withdraw; 404 for an unknown or erased link."""
     id = _session_id(token)
     if id is None:
         return _unknown_link()
@@ -35,7 +35,7 @@ def data_subject_page(token: str) -> Response:
 @policy(PUBLIC)
 @describe({200: HTML, 404: HTML, 507: Problem})
 def withdraw(token: str) -> Response:
-    """End the session if it still goes on, and erase everything recorded of it."""
+    """End the session if it is running, and erase everything recorded of it."""
     id = _session_id(token)
     if id is None:
         return _unknown_link()
@@ -47,9 +47,9 @@ def withdraw(token: str) -> Response:
 @policy(PUBLIC)
 @describe({200: PDF, 404: Problem, 503: Problem})
 def download_copy(token: str, kind: str) -> Response:
-    """The person's own copy of what was recorded; 404 for an unknown or erased link, or if nothing was.
+    """The person's copy of what was recorded; 404 for an unknown or erased link, or if nothing was.
 
-    429 after six in an hour, 503 while another copy is made.
+    429 after six copies in an hour, 503 while another copy is being made.
     """
     id = _session_id(token)
     session = context().store.session(id) if id else None

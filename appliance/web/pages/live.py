@@ -57,7 +57,7 @@ def live_page() -> str:
 @policy(VIEWER)
 @describe({200: MJPEG, 409: Problem, 503: Problem}, query=OverlayQuery)
 def video_stream() -> Response:
-    """The picture as it comes, until the viewer or the agreement ends; 409 while idle."""
+    """The video, until the viewer leaves or consent ends; 409 while idle."""
     pictures = PictureStream(context(), _variant_asked(), caller())
     ViewAudit("picture").record()
     response = Response(MultipartBody(pictures), mimetype=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
@@ -69,7 +69,7 @@ def video_stream() -> Response:
 @policy(VIEWER)
 @describe({200: JPEG, 409: Problem, 503: JPEG}, query=OverlayQuery)
 def snapshot() -> Response:
-    """The newest picture; the one that says why there is none comes with 503."""
+    """The newest picture; 503 with a picture that gives the reason while there is none."""
     pictures = PictureStream(context(), _variant_asked(), caller())
     try:
         picture = pictures.next(_SNAPSHOT_S)
@@ -89,7 +89,7 @@ def snapshot() -> Response:
 @policy(VIEWER)
 @describe({101: None, 400: None, 426: None, 503: Problem}, messages=ReadingMessage)
 def live_readings() -> Response:
-    """One JSON message a reading; whoever is slow gets the newest and misses the rest."""
+    """One JSON message for each reading; a slow client gets the newest and misses the others."""
     listeners, audit = context().live.listeners, ViewAudit("readings")
     next_message = _NextMessage(context(), caller(), audit)
     answer = websocket.upgrade(request.environ, lambda client: websocket.send_messages(client, next_message))

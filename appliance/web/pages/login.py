@@ -24,7 +24,7 @@ blueprint = Blueprint("login", __name__)
 @policy(PUBLIC)
 @describe({200: HTML, 303: None}, query=NextQuery)
 def login_page() -> Response:
-    """The form; whoever is let in already is sent on."""
+    """The login form; redirects a caller who is logged in."""
     if caller().role:
         return _redirect_to_next()
     return _render_form()
@@ -69,7 +69,7 @@ def log_in() -> Response:
 @policy(PUBLIC)
 @describe({200: HTML, 303: None})
 def logout_page() -> Response:
-    """A page that asks, since a link alone must log nobody out."""
+    """A page with a button to log out: opening a link must not log anyone out."""
     if caller().kind != LOGIN:
         return _redirect("/login")
     return make_response(render_template("logout.html", version=__version__))
@@ -79,7 +79,7 @@ def logout_page() -> Response:
 @policy(PUBLIC)
 @describe({303: None})
 def log_out() -> Response:
-    """This login ends, here and for whoever has a copy of its cookie."""
+    """End this login, also for copies of its cookie."""
     who = caller()
     if who.login is not None:
         require_csrf_token()

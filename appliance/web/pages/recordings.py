@@ -48,7 +48,7 @@ def recordings_page() -> str:
 @policy(OPERATOR)
 @describe({200: Sessions, 507: Problem})
 def list_recordings() -> Response:
-    """The same as JSON, the newest first."""
+    """The list of sessions as JSON, the newest first."""
     kept = context().store.sessions()
     return json_answer(Sessions(sessions=[RecordedSession.model_validate(listed(each)) for each in kept]))
 
@@ -82,7 +82,7 @@ def recording_page(id: str) -> str:
 @policy(OPERATOR)
 @describe({200: Recorded, 404: Problem, 503: Problem})
 def get_recording(id: str) -> Response:
-    """The same as JSON, with every second; 503 while another export is made."""
+    """One session as JSON, with every second; 503 while another export is being made."""
     session = _find(id)
     with context().exports.slot(id) as slot:
         return stream_response(in_blocks(as_json(session, indent=None)), "application/json", slot)
@@ -92,7 +92,7 @@ def get_recording(id: str) -> Response:
 @policy(OPERATOR)
 @describe({200: PDF, 404: Problem, 503: Problem})
 def export_recording(id: str, kind: str) -> Response:
-    """A file to keep; 503 while another one is made."""
+    """One session as a file; 503 while another export is being made."""
     return export_response(_find(id), kind, caller().actor)
 
 
@@ -100,7 +100,7 @@ def export_recording(id: str, kind: str) -> Response:
 @policy(OPERATOR)
 @describe({200: Erased, 404: Problem, 409: Problem, 507: Problem})
 def erase_recording(id: str) -> Response:
-    """Everything of the session is gone, copies included; 409 while it is recorded."""
+    """Erase a session and every copy of it on the device; 409 while it is being recorded."""
     here = context()
     if _find(id).kept.ended is None:
         raise StateConflict(f"session {id} is being recorded; press Stop or Withdraw on the live page first")

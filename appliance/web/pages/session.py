@@ -83,9 +83,9 @@ class MarkerRequest(RequestBody):
 @policy(OPERATOR)
 @describe({200: Started, 409: Problem, 415: Problem, 507: Problem}, body=StartRequest)
 def start_session() -> Response:
-    """People have read this version of the notice and agree; another version is 409.
+    """Start a session: people have read this version of the notice and agree; 409 for another version.
 
-    The answer has the person's one-time link and its QR code, where people are seen.
+    Where people are seen, the answer has their personal link and its QR code.
     """
     wanted = parse_body(StartRequest, '{"notice_version": "…", "people": 1}')
     session = context().session
@@ -100,7 +100,7 @@ def start_session() -> Response:
 @policy(OPERATOR)
 @describe({200: SessionState})
 def stop_session() -> Response:
-    """Whatever goes on ends and the camera closes."""
+    """End the session or the preview, and close the camera."""
     context().session.stop(caller().actor)
     return _state()
 
@@ -109,7 +109,7 @@ def stop_session() -> Response:
 @policy(OPERATOR)
 @describe({200: Aiming, 409: Problem, 507: Problem})
 def start_preview() -> Response:
-    """The camera opens for a blurred preview, for a minute at most; 409 while live."""
+    """Open the camera for a blurred preview, for a minute at most; 409 while live."""
     session = context().session
     session.start_preview(caller().actor)
     return json_answer(Aiming(state=session.state, seconds=round(session.preview_left_s or PREVIEW_S)))
@@ -119,7 +119,7 @@ def start_preview() -> Response:
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=SeatRequest)
 def set_zone() -> Response:
-    """Another place in the picture bounds the analysis, null for all of it; 409 unless live."""
+    """Set the zone in which faces are analysed, null for the whole picture; 409 unless live."""
     context().session.set_zone(parse_body(SeatRequest, '{"seat": [0.2, 0.1, 0.5, 0.8]}').box, caller().actor)
     return _state()
 
@@ -128,7 +128,7 @@ def set_zone() -> Response:
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 507: Problem})
 def reconfirm() -> Response:
-    """Those in view now are those who agreed: whoever was away for long is read again; 409 unless live."""
+    """Confirm that the people in view are those who agreed, after one was away; 409 unless live."""
     context().session.reconfirm(caller().actor)
     return _state()
 
@@ -137,7 +137,7 @@ def reconfirm() -> Response:
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=RecordRequest)
 def start_recording() -> Response:
-    """Numbers are recorded from now on; 409 unless live."""
+    """Start to record numbers; 409 unless live."""
     wanted = parse_body(RecordRequest, '{"label": "", "note": ""}')
     context().session.start_recording(wanted.label.strip(), wanted.note.strip(), caller().actor)
     return _state()
@@ -147,7 +147,7 @@ def start_recording() -> Response:
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=MarkerRequest)
 def add_marker() -> Response:
-    """Note some words in the record at this moment; 409 unless recording."""
+    """Add a marker at this moment; 409 unless recording."""
     context().session.add_marker(parse_body(MarkerRequest, '{"text": "question 2"}').text.strip())
     return _state()
 
@@ -156,7 +156,7 @@ def add_marker() -> Response:
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 507: Problem})
 def withdraw_session() -> Response:
-    """The session ends and everything recorded of it is erased; 409 when there is none."""
+    """End the session and erase everything recorded of it; 409 when there is none."""
     context().session.withdraw(caller().actor)
     return _state()
 
@@ -165,7 +165,7 @@ def withdraw_session() -> Response:
 @policy(OPERATOR)
 @describe({200: Link, 409: Problem})
 def get_link() -> Response:
-    """The one-time link of the session in force and its QR code, once more; 409 when there is none."""
+    """The personal link of the session in force and its QR code; 409 when there is none."""
     token = context().session.snapshot.token
     if not token:
         raise StateConflict(f"{context().session.state}: nobody has agreed now, so there is no link")
@@ -176,7 +176,7 @@ def get_link() -> Response:
 @policy(OPERATOR)
 @describe({200: JPEG, 409: Problem, 503: Problem})
 def preview_picture() -> Response:
-    """The newest picture, coarse and blurred; 409 unless aiming, 503 while the camera has given none."""
+    """The newest picture of the preview, blurred; 409 without a preview, 503 before the first picture."""
     jpeg = context().preview.picture()
     if jpeg is None:
         answer = json_answer(Problem(error="the camera has given no picture yet; ask again"), 503)

@@ -53,7 +53,7 @@ def healthz() -> Response:
 @policy(LOCAL)
 @describe({200: DeviceStatus})
 def device_status() -> Response:
-    """How the device is, for programs of root and of the service's own user: the first code is in it."""
+    """The status of the device with its first code, for programs of root and of the service's user."""
     here = context()
     state = make_state(here)
     status, reason = _health(here)

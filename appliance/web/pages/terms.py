@@ -31,10 +31,10 @@ class LawfulRequest(RequestBody):
 @policy(OPERATOR)
 @describe({200: Settled, 409: Problem, 415: Problem, 507: Problem}, body=LawfulRequest)
 def set_jurisdiction() -> Response:
-    """Say where the device is, what for and who uses it; in force at once and after the next start.
+    """Set region, purpose and institution; in force at once and after a restart.
 
-    `institution` is needed in the EU alone. 409 while a session goes on, and where one of them is set in the
-    configuration.
+    `institution` is needed in the EU only. 409 during a session, and where the configuration sets one of
+    them.
     """
     wanted = parse_body(LawfulRequest, '{"region": "EU", "purpose": "practice", "institution": "none"}')
     session = context().session
@@ -47,7 +47,7 @@ def set_jurisdiction() -> Response:
 @policy(VIEWER)
 @describe({200: HTML})
 def notice_page() -> str:
-    """The notice in force, to be printed, with the QR code of this device."""
+    """The notice in force, to print, with the QR code of this device."""
     address = device_url("/")
     return render_template(
         "notice.html",

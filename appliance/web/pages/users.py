@@ -43,7 +43,7 @@ def users_page() -> Response:
 @policy(policies.OPERATOR)
 @describe(_ANSWERS, form=AccountForm)
 def add_viewer() -> Response:
-    """Make a viewer: `name`, `password`."""
+    """Add a viewer: `name`, `password`."""
     return _change("added", lambda: context().auth.accounts.add_viewer(_field("name"), _field("password")))
 
 
@@ -59,7 +59,7 @@ def remove_viewer() -> Response:
 @policy(policies.OPERATOR)
 @describe(_ANSWERS, form=AccountForm)
 def set_viewer_password() -> Response:
-    """Give the viewer `name` another `password`."""
+    """Set the `password` of the viewer `name`."""
 
     def change() -> None:
         if _field("name") == OPERATOR:
@@ -73,7 +73,7 @@ def set_viewer_password() -> Response:
 @policy(policies.OPERATOR)
 @describe(_ANSWERS, form=PasswordForm)
 def set_own_password() -> Response:
-    """The operator's own password: `current`, `password`, `repeat`. Ends every other login of theirs."""
+    """Set the operator's own password: `current`, `password`, `repeat`. Ends their other logins."""
     auth, address = context().auth, request.remote_addr or ""
 
     def change() -> None:
@@ -98,7 +98,7 @@ def set_own_password() -> Response:
 @policy(policies.OPERATOR)
 @describe(_ANSWERS)
 def end_other_logins() -> Response:
-    """End every login of the operator but this one."""
+    """End every login of the operator except this one."""
     answer = _change("out", lambda: context().auth.accounts.end_logins(OPERATOR), OPERATOR)
     return start_login(OPERATOR, answer) if answer.status_code == 303 and caller().login else answer
 
