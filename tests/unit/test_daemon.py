@@ -24,7 +24,7 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     return Daemon(load_config(ConfigOptions(settings=settings, data_dir=tmp_path), {}), threading.Event())
 
 
-def test_a_listener_that_does_not_end_is_named(
+def test_a_listener_that_does_not_end_is_reported(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     released, stuck = threading.Event(), threading.Event()
@@ -46,7 +46,7 @@ def test_a_listener_that_does_not_end_is_named(
     assert [record.getMessage() for record in caplog.records] == ["http did not end in time"]
 
 
-def test_the_lamps_are_tested_while_nobody_could_open_the_camera(
+def test_the_lamps_are_tested_before_the_camera_can_open(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     appliance, seen = daemon._appliance, []
@@ -61,7 +61,7 @@ def test_the_lamps_are_tested_while_nobody_could_open_the_camera(
 
 
 @pytest.mark.parametrize("error", [OSError(24, "Too many files"), MemoryError(), RuntimeError("no thread")])
-def test_a_tick_that_fails_now_and_then_ends_nothing(
+def test_an_occasional_failed_tick_is_survived(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr("appliance.daemon.TICK_S", 0.01)
@@ -81,7 +81,7 @@ def test_a_tick_that_fails_now_and_then_ends_nothing(
     assert ticks == 20
 
 
-def test_ticks_that_all_fail_end_the_process(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ticks_that_keep_failing_end_the_process(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     class GaveUp(Exception):
         """In place of the end of the process that runs the tests."""
 
@@ -98,7 +98,7 @@ def test_ticks_that_all_fail_end_the_process(daemon: Daemon, monkeypatch: pytest
         daemon.run(lambda url: None)
 
 
-def test_a_disk_that_never_answers_is_named_at_the_stop(
+def test_a_hung_disk_is_reported_at_the_stop(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers = threading.Event()

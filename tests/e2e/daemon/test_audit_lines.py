@@ -162,7 +162,7 @@ def nobody_ended(world: World) -> None:
     """As when the longest time of an agreement is over."""
     live(world)
     session = world.context.session
-    session._standing = replace(session.snapshot, until=time.monotonic())
+    session._snapshot = replace(session.snapshot, until=time.monotonic())
     session.tick()
 
 

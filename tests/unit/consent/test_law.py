@@ -1,4 +1,4 @@
-"""Region, purpose and institution: what is allowed, what is told, what is deleted when."""
+"""Region, purpose and institution: what is allowed, and what the notice must say."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def test_every_answer(region: str, purpose: str, institution: str) -> None:
     assert ("820 ILCS 42" in text) is (region in ("US", "other") and purpose == "hiring")
 
 
-def test_a_school_is_told_what_students_may_do() -> None:
+def test_the_refusal_of_a_school_says_what_students_may_do() -> None:
     refusal = ruling_for("EU", "practice", "school").refusal
     assert "career centre" in refusal and "practise for themselves" in refusal
 
 
-def test_hiring_tells_the_points_of_the_illinois_act() -> None:
+def test_the_hiring_notice_has_the_points_of_the_illinois_act() -> None:
     text = " ".join(each.text for each in ruling_for("US", "hiring").paragraphs)
     for point in ("before it begins", "general characteristics", "unless you agree", "shared", "30 days"):
         assert point in text
 
 
-def test_practice_in_the_eu_belongs_to_the_person() -> None:
+def test_practice_results_in_the_eu_belong_to_the_person() -> None:
     text = " ".join(each.text for each in ruling_for("EU", "practice", "none").paragraphs)
     assert "belong to you" in text and "employer" in text and "since 2 August 2026" in text
 

@@ -21,7 +21,7 @@ def test_a_changed_text_gets_a_new_version() -> None:
     assert TEXTS.get(notice.version) == notice.hash, "raise the version in notices/en.toml, and add it here"
 
 
-def test_it_says_what_people_must_know() -> None:
+def test_the_notice_says_what_people_must_know() -> None:
     text = " ".join(each.text for each in read_notice().fill(KEEP_DAYS).paragraphs)
     for needed in (
         *("angry, disgusted, fear, happy, sad, surprised or neutral", "on the device itself"),
@@ -31,7 +31,7 @@ def test_it_says_what_people_must_know() -> None:
         assert needed in text, needed
 
 
-def test_other_days_and_other_law_are_another_version() -> None:
+def test_other_days_or_another_law_make_another_version() -> None:
     text = read_notice()
     more = (Paragraph("More", "Words."),)
     made = [
@@ -45,7 +45,7 @@ def test_other_days_and_other_law_are_another_version() -> None:
     assert "30 days" in " ".join(each.text for each in made[1].paragraphs)
 
 
-def test_an_owners_text_that_kept_its_version_is_another_notice(tmp_path: Path) -> None:
+def test_a_changed_owners_text_is_another_notice_despite_its_version(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     versions = []
     for word in ("one", "two"):
@@ -73,7 +73,7 @@ GOOD = '[[paragraph]]\nheading = "H"\ntext = "words"\n'
         ("version = ", "TOML"),
     ],
 )
-def test_what_is_no_notice_is_said_in_one_line(tmp_path: Path, content: str, said: str) -> None:
+def test_a_malformed_notice_is_reported_in_one_line(tmp_path: Path, content: str, said: str) -> None:
     file = tmp_path / "own.toml"
     file.write_text(content)
     with pytest.raises(ConfigError) as caught:
@@ -81,7 +81,7 @@ def test_what_is_no_notice_is_said_in_one_line(tmp_path: Path, content: str, sai
     assert said in str(caught.value) and str(file) in str(caught.value)
 
 
-def test_a_notice_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+def test_a_missing_notice_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_notice(str(tmp_path / "none.toml"))
 

@@ -1,4 +1,4 @@
-"""The picture for aiming: coarse, and only while somebody aims."""
+"""The blurred preview: made of few blocks, and only shown in its state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def session() -> Session:
     return make_session("1")
 
 
-def test_it_is_refused_unless_aiming(session: Session, frames: Slot[Frame]) -> None:
+def test_the_preview_is_refused_in_other_states(session: Session, frames: Slot[Frame]) -> None:
     frames.put(frame(1, consent_epoch=0))
     with pytest.raises(StateConflict, match="idle"):
         BlurredPreview(session, frames).picture()
@@ -35,7 +35,7 @@ def test_it_is_refused_unless_aiming(session: Session, frames: Slot[Frame]) -> N
         BlurredPreview(session, frames).picture()
 
 
-def test_a_frame_of_an_older_time_is_not_shown(
+def test_a_frame_of_an_older_preview_is_not_shown(
     session: Session, frames: Slot[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("appliance.consent.preview._WAIT_S", 0.01)
@@ -51,12 +51,12 @@ def test_a_frame_of_an_older_time_is_not_shown(
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (480, 640), (1, 1), (2000, 1)])
-def test_every_size_is_made_of_few_points(size: tuple[int, int]) -> None:
+def test_every_size_becomes_few_blocks(size: tuple[int, int]) -> None:
     made = pixelate(picture(*size, value=90))
     assert made.shape[1] == 640 and made.shape[0] >= 1
 
 
-def test_fine_detail_is_gone() -> None:
+def test_fine_detail_is_removed() -> None:
     stripes: Image = np.zeros((720, 1280, 3), np.uint8)
     stripes[:, ::8] = 255  # a face at some distance has no coarser detail than this
     grey = cv2.cvtColor(pixelate(stripes), cv2.COLOR_BGR2GRAY)

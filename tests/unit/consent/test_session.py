@@ -1,4 +1,4 @@
-"""Idle, aiming, live, recording: nobody is read without having agreed, and who did what is written down."""
+"""The session: no analysis without consent, and every transition is in the audit log."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def rig() -> Rig:
     return Rig()
 
 
-def test_living_people_are_asked_first() -> None:
+def test_a_camera_of_living_people_starts_idle() -> None:
     session = make_session("3", needs_consent=True)
     assert (session.state, session.consent_epoch, session.camera_epoch, session.id) == ("idle", 0, 0, None)
 
 
-def test_a_film_shows_nobody_living() -> None:
+def test_a_video_starts_live_without_consent() -> None:
     session = make_session("3", needs_consent=False)
     assert (session.state, session.consent_epoch, session.snapshot.consent) == ("live", 1, None)
     assert session.snapshot.info and (session.snapshot.token, session.snapshot.info.link_hash) == ("", "")
@@ -78,7 +78,7 @@ def test_a_film_shows_nobody_living() -> None:
 
 
 @pytest.mark.parametrize("version", ["2", "", "3 "])
-def test_another_version_of_the_notice_is_no_agreement(version: str) -> None:
+def test_another_version_of_the_notice_is_no_consent(version: str) -> None:
     session = make_session("3", needs_consent=True)
     with pytest.raises(StateConflict) as caught:
         session.start(version, "operator")
@@ -86,7 +86,7 @@ def test_another_version_of_the_notice_is_no_agreement(version: str) -> None:
     assert session.state == "idle"
 
 
-def test_every_agreement_has_a_number_of_its_own() -> None:
+def test_every_consent_has_its_own_epoch() -> None:
     session = make_session("3", needs_consent=True)
     numbers, ids = [], set()
     for _ in range(3):
@@ -101,14 +101,14 @@ def test_every_agreement_has_a_number_of_its_own() -> None:
     assert len(ids) == 3
 
 
-def test_a_film_that_was_stopped_begins_a_new_agreement() -> None:
+def test_a_video_that_was_stopped_starts_a_new_epoch() -> None:
     session = make_session("3", needs_consent=False)
     session.stop("operator")
     session.start("3", "operator")
     assert session.consent_epoch == 2
 
 
-def test_an_agreement_wakes_who_waits_for_it() -> None:
+def test_a_consent_wakes_the_waiting_thread() -> None:
     session = make_session("3", needs_consent=True)
     waiting = threading.Barrier(2)
     woken: list[bool] = []
@@ -125,11 +125,11 @@ def test_an_agreement_wakes_who_waits_for_it() -> None:
     assert woken == [True]
 
 
-def test_waiting_ends_without_an_agreement() -> None:
+def test_waiting_times_out_without_a_consent() -> None:
     assert not make_session("3", needs_consent=True).wait_until_open(0.01)
 
 
-def test_who_agreed_to_what_is_written_down(rig: Rig) -> None:
+def test_a_consent_is_in_the_audit_log(rig: Rig) -> None:
     rig.session.start("3", "button", 2, Box(0.1, 0.2, 0.3, 0.4))
     assert rig.session.snapshot.consent == Consent(2, Box(0.1, 0.2, 0.3, 0.4))
     assert rig.audit.events == [("agreement", "button"), ("start", "button")]
@@ -138,14 +138,14 @@ def test_who_agreed_to_what_is_written_down(rig: Rig) -> None:
     assert agreed == {"session": rig.session.id, "people": 2, "version": "3", "notice": notice.hash}
 
 
-def test_more_people_than_agreed_start_anew(rig: Rig) -> None:
+def test_more_people_need_a_new_start(rig: Rig) -> None:
     rig.session.start("3", "operator", 1)
     with pytest.raises(StateConflict, match="2 people agree, but 1 did"):
         rig.session.start("3", "operator", 2)
     assert rig.session.snapshot.consent == Consent(1)
 
 
-def test_what_cannot_be_written_down_does_not_begin(rig: Rig) -> None:
+def test_nothing_begins_without_its_audit_entry(rig: Rig) -> None:
     rig.audit.full = True
     for begin in (lambda: rig.session.start("3", "operator"), lambda: rig.session.start_preview("operator")):
         with pytest.raises(StoreError):
@@ -160,14 +160,14 @@ def test_what_cannot_be_written_down_does_not_begin(rig: Rig) -> None:
     assert rig.records.ended == [rig.session.id]
 
 
-def test_ending_never_waits_for_the_log(rig: Rig) -> None:
+def test_ends_never_wait_for_the_audit_log(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.audit.full = True
     rig.session.stop("operator")
     assert rig.session.state == "idle"
 
 
-def test_whoever_was_away_is_read_again_when_somebody_says_so(rig: Rig) -> None:
+def test_reconfirming_is_audited_and_counted(rig: Rig) -> None:
     with pytest.raises(StateConflict, match="press Start"):
         rig.session.reconfirm("operator")
     rig.session.start("3", "operator", 2, Box(0.1, 0.2, 0.3, 0.4))
@@ -182,7 +182,7 @@ def test_whoever_was_away_is_read_again_when_somebody_says_so(rig: Rig) -> None:
     assert rig.session.snapshot.consent == Consent(2, Box(0.1, 0.2, 0.3, 0.4), confirmations=2)
 
 
-def test_in_a_film_nobody_comes_back() -> None:
+def test_reconfirming_in_a_video_changes_nothing() -> None:
     session = make_session("3", needs_consent=False)
     session.reconfirm("operator")
     assert session.snapshot.consent is None
@@ -191,7 +191,7 @@ def test_in_a_film_nobody_comes_back() -> None:
 # --- aiming ---
 
 
-def test_aiming_opens_the_camera_and_is_no_agreement(rig: Rig) -> None:
+def test_the_preview_opens_the_camera_without_a_consent(rig: Rig) -> None:
     rig.session.start_preview("operator")
     assert (rig.session.state, rig.session.consent_epoch, rig.session.id) == ("aiming", 0, None)
     assert rig.session.camera_epoch == 1
@@ -200,7 +200,7 @@ def test_aiming_opens_the_camera_and_is_no_agreement(rig: Rig) -> None:
     assert rig.audit.events == [("aiming", "operator"), ("agreement", "operator"), ("start", "operator")]
 
 
-def test_aiming_ends_by_itself_and_pressing_again_does_not_lengthen_it(rig: Rig) -> None:
+def test_the_preview_ends_automatically_and_cannot_be_prolonged(rig: Rig) -> None:
     rig.session.start_preview("operator")
     rig.now += PREVIEW_S - 1
     rig.session.start_preview("operator")
@@ -213,7 +213,7 @@ def test_aiming_ends_by_itself_and_pressing_again_does_not_lengthen_it(rig: Rig)
     assert rig.audit.events == [("aiming", "operator"), ("stop", "timer")]
 
 
-def test_aiming_again_and_again_is_no_endless_preview(rig: Rig) -> None:
+def test_repeated_previews_share_one_budget(rig: Rig) -> None:
     rig.session.start_preview("operator")
     rig.now += 20
     rig.session.stop("operator")
@@ -231,7 +231,7 @@ def test_aiming_again_and_again_is_no_endless_preview(rig: Rig) -> None:
     assert rig.session.preview_left_s == PREVIEW_S
 
 
-def test_after_people_agreed_the_camera_may_be_aimed_for_the_next(rig: Rig) -> None:
+def test_a_consent_renews_the_preview_budget(rig: Rig) -> None:
     rig.session.start_preview("operator")
     rig.now += PREVIEW_S
     rig.session.start("3", "operator")
@@ -240,13 +240,13 @@ def test_after_people_agreed_the_camera_may_be_aimed_for_the_next(rig: Rig) -> N
     assert rig.session.preview_left_s == PREVIEW_S
 
 
-def test_nobody_aims_while_people_are_read(rig: Rig) -> None:
+def test_the_preview_is_refused_while_live(rig: Rig) -> None:
     rig.session.start("3", "operator")
     with pytest.raises(StateConflict, match="live"):
         rig.session.start_preview("operator")
 
 
-def test_live_does_not_end_with_the_time_for_aiming(rig: Rig) -> None:
+def test_live_does_not_end_with_the_preview(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.now += 100 * PREVIEW_S
     rig.session.tick()
@@ -255,7 +255,7 @@ def test_live_does_not_end_with_the_time_for_aiming(rig: Rig) -> None:
 
 @pytest.mark.parametrize("ticked", [True, False])
 @pytest.mark.parametrize("recorded", [True, False])
-def test_an_agreement_that_nobody_ended_ends_by_itself(ticked: bool, recorded: bool) -> None:
+def test_a_consent_ends_automatically(ticked: bool, recorded: bool) -> None:
     rig = Rig(longest_s=3600.0)
     rig.session.start("3", "operator")
     id = rig.session.id
@@ -274,7 +274,7 @@ def test_an_agreement_that_nobody_ended_ends_by_itself(ticked: bool, recorded: b
     assert ("stop", "timer") in rig.audit.events
 
 
-def test_a_film_does_not_end_by_itself() -> None:
+def test_a_video_never_ends_automatically() -> None:
     rig = Rig(longest_s=3600.0, needs_consent=False)
     rig.now += 10 * 3600
     rig.session.tick()
@@ -291,7 +291,7 @@ def test_a_film_does_not_end_by_itself() -> None:
         *[("EU", "practice", ""), ("EU", "practice", "school"), ("EU", "coaching", "employer")],
     ],
 )
-def test_what_the_law_or_nobody_allows_stays_off(region: str, purpose: str, institution: str) -> None:
+def test_nothing_starts_where_the_law_forbids_it(region: str, purpose: str, institution: str) -> None:
     terms = make_terms("3", region=region, purpose=purpose, institution=institution)
     session = Session(terms, needs_consent=True)
     for begin in (lambda: session.start("3", "operator"), lambda: session.start_preview("operator")):
@@ -299,10 +299,10 @@ def test_what_the_law_or_nobody_allows_stays_off(region: str, purpose: str, inst
             begin()
         assert str(caught.value) == terms.refusal
     assert session.state == "idle"
-    Session(terms, needs_consent=False).start("3", "operator")  # a film shows nobody living
+    Session(terms, needs_consent=False).start("3", "operator")  # a video shows no living person
 
 
-def test_region_and_purpose_are_settled_while_nothing_goes_on(rig: Rig) -> None:
+def test_the_jurisdiction_is_set_only_while_idle(rig: Rig) -> None:
     rig.session.start("3", "operator")
     with pytest.raises(StateConflict, match="press Stop"):
         rig.session.set_jurisdiction("EU", "hiring", "operator")
@@ -321,7 +321,7 @@ def test_region_and_purpose_are_settled_while_nothing_goes_on(rig: Rig) -> None:
 # --- recording ---
 
 
-def test_recording_begins_is_marked_and_ends_in_good_order(rig: Rig) -> None:
+def test_a_recording_begins_takes_markers_and_ends_in_good_order(rig: Rig) -> None:
     rig.session.start("3", "operator", 2)
     id = rig.session.id
     assert id
@@ -341,7 +341,7 @@ def test_recording_begins_is_marked_and_ends_in_good_order(rig: Rig) -> None:
     assert id in rig.records.kept
 
 
-def test_without_room_it_stays_live(rig: Rig) -> None:
+def test_without_disk_space_the_session_stays_live(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.records.full = True
     with pytest.raises(StoreError):
@@ -350,7 +350,7 @@ def test_without_room_it_stays_live(rig: Rig) -> None:
     assert ("record", "operator") not in rig.audit.events
 
 
-def test_a_full_disk_ends_the_recording_and_live_goes_on(rig: Rig) -> None:
+def test_a_full_disk_ends_the_recording_and_not_the_session(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.session.start_recording("", "", "operator")
     rig.session.stop_recording("timer")
@@ -366,7 +366,7 @@ def test_without_a_store_nothing_is_recorded() -> None:
         session.start_recording("", "", "operator")
 
 
-def test_when_the_appliance_stops_a_recording_ends_in_good_order(rig: Rig) -> None:
+def test_closing_ends_a_recording_in_good_order(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.session.start_recording("", "", "operator")
     id = rig.session.id
@@ -390,13 +390,13 @@ def test_only_a_session_is_recorded(rig: Rig, state: str) -> None:
     assert rig.session.state == state
 
 
-def test_when_the_appliance_stops_a_session_that_is_not_recorded_ends_too(rig: Rig) -> None:
+def test_closing_ends_a_session_without_recording(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.session.close()
     assert (rig.session.state, rig.audit.events[-1]) == ("idle", ("stop", "shell"))
 
 
-def test_when_the_appliance_stops_a_film_just_ends() -> None:
+def test_closing_a_video_writes_no_entry() -> None:
     rig = Rig(needs_consent=False)
     rig.session.close()
     assert (rig.session.state, rig.audit.events) == ("live", [])
@@ -406,7 +406,7 @@ def test_when_the_appliance_stops_a_film_just_ends() -> None:
 
 
 @pytest.mark.parametrize("erased", [True, False])
-def test_the_log_says_whether_a_withdrawal_erased(
+def test_the_audit_log_says_whether_a_withdrawal_erased(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, erased: bool
 ) -> None:
     rig.session.start("3", "operator")
@@ -422,7 +422,7 @@ def test_the_log_says_whether_a_withdrawal_erased(
     assert rig.audit.details[-1] == {"session": id, "erased": erased}
 
 
-def test_withdrawing_ends_the_session_and_erases_it(rig: Rig) -> None:
+def test_withdrawal_ends_the_session_and_erases_it(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.session.start_recording("", "", "operator")
     id = rig.session.id
@@ -431,7 +431,7 @@ def test_withdrawing_ends_the_session_and_erases_it(rig: Rig) -> None:
     assert rig.audit.events[-1] == ("withdraw", "button")
 
 
-def test_the_link_is_good_until_the_session_is_erased(rig: Rig) -> None:
+def test_the_link_works_until_the_session_is_erased(rig: Rig) -> None:
     state = rig.session.start("3", "operator")
     id, token = rig.session.id, state.token
     assert len(token) >= 22 and state.info
@@ -447,7 +447,7 @@ def test_the_link_is_good_until_the_session_is_erased(rig: Rig) -> None:
     assert rig.session.find_link(token) is None
 
 
-def test_the_link_of_an_older_session_leaves_the_one_in_force_alone(rig: Rig) -> None:
+def test_the_link_of_an_older_session_does_not_end_the_current_one(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.session.start_recording("", "", "operator")
     old = rig.session.id
@@ -458,7 +458,7 @@ def test_the_link_of_an_older_session_leaves_the_one_in_force_alone(rig: Rig) ->
     assert rig.records.erased == [old]
 
 
-def test_what_cannot_be_erased_is_said_and_the_session_has_ended(rig: Rig) -> None:
+def test_a_failed_erasure_raises_and_the_session_has_ended(rig: Rig) -> None:
     def fail(id: str) -> None:
         raise StoreError("the disk is gone")
 
@@ -470,7 +470,7 @@ def test_what_cannot_be_erased_is_said_and_the_session_has_ended(rig: Rig) -> No
     assert rig.audit.details[-1]["erased"] is False
 
 
-def test_a_real_log_takes_every_event(tmp_path: Path) -> None:
+def test_a_real_audit_log_takes_every_event(tmp_path: Path) -> None:
     log = AuditLog(tmp_path)
     session = make_session("3", records=MemoryRecords(), audit=log)
     session.start_preview("loopback")
@@ -550,7 +550,7 @@ def under_way(act: Callable[[], object], disk: SlowDisk) -> tuple[threading.Thre
     return thread, raised
 
 
-def test_stop_and_the_tick_wait_for_no_disk(disk: SlowDisk) -> None:
+def test_stop_and_tick_do_not_wait_for_the_disk(disk: SlowDisk) -> None:
     session = on(disk)
     session.start("3", "operator")
     session.start_recording("", "", "operator")
@@ -565,7 +565,7 @@ def test_stop_and_the_tick_wait_for_no_disk(disk: SlowDisk) -> None:
     assert disk.written == ["agreement", "start", "begin", "record", "end", "stop"]
 
 
-def test_what_begins_waits_for_the_disk_and_nobody_else_does(disk: SlowDisk) -> None:
+def test_only_the_beginning_waits_for_the_disk(disk: SlowDisk) -> None:
     session = on(disk)
     hangs(disk)
     thread, raised = under_way(lambda: session.start("3", "operator"), disk)
@@ -576,7 +576,7 @@ def test_what_begins_waits_for_the_disk_and_nobody_else_does(disk: SlowDisk) -> 
     assert (session.state, raised, disk.written) == ("live", [], ["agreement", "start"])
 
 
-def test_a_start_during_which_stop_is_pressed_does_not_begin(disk: SlowDisk) -> None:
+def test_stop_cancels_a_start_under_way(disk: SlowDisk) -> None:
     session = on(disk)
     hangs(disk)
     thread, raised = under_way(lambda: session.start("3", "operator"), disk)
@@ -589,7 +589,7 @@ def test_a_start_during_which_stop_is_pressed_does_not_begin(disk: SlowDisk) -> 
     assert disk.written == ["agreement", "start", "stop"]
 
 
-def test_a_start_during_which_the_device_sleeps_does_not_begin(disk: SlowDisk) -> None:
+def test_a_sleep_cancels_a_start_under_way(disk: SlowDisk) -> None:
     session = on(disk)
     hangs(disk)
     thread, raised = under_way(lambda: session.start("3", "operator"), disk)
@@ -617,7 +617,7 @@ def test_a_confirmation_from_before_a_sleep_confirms_nothing(disk: SlowDisk) -> 
 
 
 @pytest.mark.parametrize("end", [Session.stop, Session.withdraw])
-def test_a_recording_during_which_the_session_ends_does_not_begin(
+def test_the_end_of_the_session_cancels_a_recording_under_way(
     disk: SlowDisk, end: Callable[[Session, str], None]
 ) -> None:
     session = on(disk)
@@ -638,7 +638,7 @@ def test_a_recording_during_which_the_session_ends_does_not_begin(
         assert disk.written[-2:] == ["erase", "withdraw"]
 
 
-def test_a_full_disk_while_recording_begins_again_ends_it(disk: SlowDisk) -> None:
+def test_a_full_disk_cancels_a_recording_under_way(disk: SlowDisk) -> None:
     session = on(disk)
     session.start("3", "operator")
     hangs(disk)
@@ -651,7 +651,7 @@ def test_a_full_disk_while_recording_begins_again_ends_it(disk: SlowDisk) -> Non
     assert disk.written[-2:] == ["end", "stop"], "what the log says began, ends there too"
 
 
-def test_the_next_session_is_written_after_the_end_of_the_last(disk: SlowDisk) -> None:
+def test_entries_of_the_next_session_follow_the_end_of_the_last(disk: SlowDisk) -> None:
     session = on(disk)
     session.start("3", "operator")
     hangs(disk)
@@ -662,14 +662,14 @@ def test_the_next_session_is_written_after_the_end_of_the_last(disk: SlowDisk) -
     assert disk.written == ["agreement", "start", "stop", "agreement", "start"]
 
 
-def test_a_recording_of_another_session_that_is_full_ends_nothing(rig: Rig) -> None:
+def test_a_full_disk_for_another_session_ends_nothing(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.session.start_recording("", "", "operator")
     rig.session.stop_recording("timer", "000000000000")
     assert rig.session.state == "recording"
 
 
-def test_without_a_thread_nothing_begins_and_what_ended_is_written_later(
+def test_without_a_thread_nothing_begins_and_ends_are_written_later(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig.session.start("3", "operator")
@@ -691,7 +691,7 @@ def test_without_a_thread_nothing_begins_and_what_ended_is_written_later(
 # --- a gap in which nothing ran ---
 
 
-def test_after_a_long_sleep_nobody_is_analysed_until_somebody_confirms(rig: Rig) -> None:
+def test_after_a_long_sleep_no_one_is_analysed_until_reconfirmed(rig: Rig) -> None:
     rig.session.start("3", "operator", 2)
     rig.session.require_reconfirmation(61.0)
     assert rig.session.snapshot.consent == Consent(2, unconfirmed=True)
@@ -701,7 +701,7 @@ def test_after_a_long_sleep_nobody_is_analysed_until_somebody_confirms(rig: Rig)
     assert rig.session.snapshot.consent == Consent(2, Box(0.1, 0.2, 0.3, 0.4), confirmations=1)
 
 
-def test_a_gap_is_time_in_which_no_thread_asked(rig: Rig) -> None:
+def test_a_gap_is_time_without_a_check(rig: Rig) -> None:
     rig.session.start("3", "operator")
     for _ in range(100):
         rig.now += 60.0
@@ -715,14 +715,14 @@ def test_a_gap_is_time_in_which_no_thread_asked(rig: Rig) -> None:
     assert rig.session.snapshot.consent == Consent(1, confirmations=1)
 
 
-def test_people_who_agree_after_a_gap_need_not_confirm(rig: Rig) -> None:
+def test_a_consent_after_a_gap_needs_no_confirmation(rig: Rig) -> None:
     rig.now += 3600.0
     rig.session.start("3", "operator")
     rig.session.check_gap()
     assert rig.session.snapshot.consent == Consent(1)
 
 
-def test_an_agreement_that_ended_in_a_gap_needs_no_confirmation(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_consent_that_ended_in_a_gap_needs_no_confirmation(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig(longest_s=7200.0)
     rig.session.start("3", "operator")
     rig.now += 7200.0
@@ -731,7 +731,7 @@ def test_an_agreement_that_ended_in_a_gap_needs_no_confirmation(caplog: pytest.L
     assert rig.session.state == "idle" and caplog.records == []
 
 
-def test_a_film_sleeps_without_harm() -> None:
+def test_a_gap_in_a_video_changes_nothing() -> None:
     session = make_session("3", needs_consent=False)
     session.require_reconfirmation(61.0)
     assert (session.state, session.snapshot.consent) == ("live", None)
@@ -814,7 +814,7 @@ class AnySequence(RuleBasedStateMachine):
         self.rig.audit.full = False
 
     @invariant()
-    def state_number_and_id_belong_together(self) -> None:
+    def state_epoch_and_id_agree(self) -> None:
         now = self.session.snapshot
         assert now.state in ("idle", "aiming", "live", "recording")
         assert (now.camera_epoch == 0) is (now.state == "idle")
@@ -824,7 +824,7 @@ class AnySequence(RuleBasedStateMachine):
         assert bool(now.token) is (now.info is not None)
 
     @invariant()
-    def numbers_rise_and_ids_are_new(self) -> None:
+    def epochs_rise_and_ids_are_new(self) -> None:
         assert self.session.camera_epoch >= self.highest or self.session.camera_epoch == 0
         self.highest = max(self.highest, self.session.camera_epoch)
         id = self.session.id
@@ -833,18 +833,18 @@ class AnySequence(RuleBasedStateMachine):
             self.ids.append(id)
 
     @invariant()
-    def aiming_is_short(self) -> None:
+    def previews_are_short(self) -> None:
         left = self.session.preview_left_s
         assert left is None or 0 < left <= PREVIEW_S
 
     @invariant()
-    def only_what_was_begun_is_recorded(self) -> None:
+    def only_kept_sessions_are_recording(self) -> None:
         if self.session.state == "recording":
             assert self.session.id in self.rig.records.kept
             assert self.session.id not in self.rig.records.erased
 
     @invariant()
-    def who_agreed_is_in_the_log_before_they_are_read(self) -> None:
+    def every_session_has_its_consent_in_the_log(self) -> None:
         agreed = {entry.get("session") for entry in self.rig.audit.details if "version" in entry}
         assert self.session.id is None or self.session.id in agreed
 

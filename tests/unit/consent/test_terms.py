@@ -23,7 +23,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "OWNER_FILE", tmp_path / "etc" / "config.toml")
 
 
-def test_unset_is_refused_and_settling_takes_effect_at_once() -> None:
+def test_an_unset_jurisdiction_refuses_and_setting_it_takes_effect_at_once() -> None:
     kept: list[tuple[str, ...]] = []
     terms = make_terms(region="", purpose="", keep=lambda *answers: kept.append(answers))
     assert terms.refusal and not terms.is_complete
@@ -35,7 +35,7 @@ def test_unset_is_refused_and_settling_takes_effect_at_once() -> None:
     assert kept == [("EU", "hiring", ""), ("US", "hiring", "")]
 
 
-def test_only_in_the_eu_it_is_asked_who_uses_the_device() -> None:
+def test_only_the_eu_asks_for_the_institution() -> None:
     for region, settled in (("EU", False), ("US", True), ("other", True)):
         terms = make_terms(region=region, purpose="practice")
         assert (terms.is_complete, terms.refusal == "") == (settled, settled), "settled before this was asked"
@@ -48,7 +48,7 @@ def test_only_in_the_eu_it_is_asked_who_uses_the_device() -> None:
     assert terms.is_complete and "Article 5(1)(f)" in terms.refusal
 
 
-def test_what_is_set_elsewhere_is_changed_there() -> None:
+def test_the_page_may_not_change_what_is_set_elsewhere() -> None:
     terms = make_terms(region="EU", purpose="practice", fixed_by="/etc/x.toml")
     with pytest.raises(StateConflict, match=r"/etc/x\.toml"):
         terms.set_jurisdiction("US", "hiring")
@@ -67,7 +67,7 @@ def test_the_page_file_is_read_at_the_next_start(tmp_path: Path) -> None:
         assert terms(setting).fixed_by == "command line"  # type: ignore[attr-defined]
 
 
-def test_who_uses_it_is_known_at_the_next_start_and_forgotten_with_the_region(tmp_path: Path) -> None:
+def test_the_institution_is_kept_for_the_next_start_and_cleared_with_the_region(tmp_path: Path) -> None:
     def terms() -> Terms:
         return terms_of(load_config(ConfigOptions(data_dir=tmp_path), {}))
 
@@ -90,13 +90,13 @@ def test_other_settings_of_the_page_stay(tmp_path: Path) -> None:
     assert [each.name for each in page.path.parent.iterdir()] == ["page.toml"]
 
 
-def test_the_page_sets_nothing_that_is_not_on_its_list(tmp_path: Path) -> None:
+def test_the_page_file_refuses_keys_that_are_not_on_its_list(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"may not set engine\.library"):
         PageFile(tmp_path).save("engine", {"library": "/srv/evil.so"})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_page_file_that_is_broken_is_left_alone(tmp_path: Path) -> None:
+def test_a_malformed_page_file_stays_unchanged(tmp_path: Path) -> None:
     page = PageFile(tmp_path)
     page.path.write_text("lawful = [")
     with pytest.raises(StoreError, match="TOML"):
@@ -104,7 +104,7 @@ def test_a_page_file_that_is_broken_is_left_alone(tmp_path: Path) -> None:
     assert page.path.read_text() == "lawful = ["
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         PageFile(tmp_path / "file").save("lawful", {"region": "EU"})
