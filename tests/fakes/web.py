@@ -45,7 +45,7 @@ def make_context(
     audit = AuditLog(state)
     terms = Terms(read_notice(), keep_days=KEEP_DAYS, region=lawful[0], purpose=lawful[1])
     session = Session(terms, needs_consent=needs_consent, source="usb", records=MemoryRecords(), audit=audit)
-    # Passwords cost next to nothing here: what they cost is passwords' own test's business.
+    # Cheap hashes: only the tests of passwords check their cost.
     cheap = Passwords(memory_kib=8, passes=1)
     auth = make_gate(
         state,
@@ -76,7 +76,7 @@ def make_context(
 
 @contextmanager
 def served(server: Server) -> Iterator[Server]:
-    """The server at work on a thread of its own; in the end it must have stopped in time."""
+    """The server, running in a thread; at the end it must stop in time."""
     server.bind()
     listener = threading.Thread(target=server.serve, name="http")
     listener.start()

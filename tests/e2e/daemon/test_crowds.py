@@ -48,7 +48,7 @@ def serving(context: AppContext) -> Iterator[Server]:
         yield server
 
 
-def test_of_a_rush_of_websockets_as_many_as_allowed_get_in(
+def test_a_rush_of_websockets_is_admitted_up_to_the_limit(
     server: Server, context: AppContext, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # These answer no ping: on a busy machine the first would be dropped before the last has come.
@@ -75,7 +75,7 @@ def test_of_a_rush_of_websockets_as_many_as_allowed_get_in(
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def test_what_is_no_websocket_takes_no_place(server: Server, context: AppContext) -> None:
+def test_a_request_that_is_no_websocket_takes_no_slot(server: Server, context: AppContext) -> None:
     for _ in range(VIEWERS + 1):
         assert answered(server, "/ws/live") == 426
     assert context.live.listeners.count == 0
@@ -91,7 +91,7 @@ def test_what_is_no_websocket_takes_no_place(server: Server, context: AppContext
     ],
     ids=["foreign host", "no route", "wrong method", "not refused at all"],
 )
-def test_bodies_that_nobody_reads_keep_no_thread(server: Server, head: str) -> None:
+def test_unread_bodies_hold_no_thread(server: Server, head: str) -> None:
     with ExitStack() as stack:
         for _ in range(THREADS):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
@@ -104,7 +104,7 @@ def test_a_refusal_reaches_a_client_that_has_sent_its_whole_body(server: Server)
         assert answered(server, "/nowhere", "POST", bytes(60_000)) == 404
 
 
-def test_an_unread_body_that_has_come_costs_no_connection(server: Server) -> None:
+def test_an_unread_body_that_arrived_costs_no_connection(server: Server) -> None:
     client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     client.connect()
     first = client.sock
@@ -115,7 +115,7 @@ def test_an_unread_body_that_has_come_costs_no_connection(server: Server) -> Non
     client.close()
 
 
-def test_a_slow_viewer_gets_next_to_nothing_after_the_stop(server: Server, context: AppContext) -> None:
+def test_a_slow_viewer_gets_almost_nothing_after_stop(server: Server, context: AppContext) -> None:
     context.session.start("1", "operator")
     with socket.socket() as viewer:
         viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

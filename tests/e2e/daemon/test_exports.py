@@ -159,7 +159,7 @@ def get(server: Server, path: str) -> tuple[int, dict[str, str]]:
         return answer.status, dict(answer.getheaders())
 
 
-def test_one_export_at_a_time_and_its_end_makes_room(short: AppContext) -> None:
+def test_one_export_at_a_time(short: AppContext) -> None:
     with served(Server(create_app(short), "127.0.0.1", 0, max_connections=8)) as server:
         path = f"/sessions/{ID}/export.json"
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as slow:
@@ -175,7 +175,7 @@ def test_one_export_at_a_time_and_its_end_makes_room(short: AppContext) -> None:
         assert get(server, path)[0] == 200
 
 
-def test_a_client_that_goes_away_makes_room(short: AppContext) -> None:
+def test_a_client_that_disconnects_frees_the_export_slot(short: AppContext) -> None:
     with served(Server(create_app(short), "127.0.0.1", 0, max_connections=8)) as server:
         path = f"/sessions/{ID}/export.json"
         gone = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
@@ -189,13 +189,13 @@ def test_a_client_that_goes_away_makes_room(short: AppContext) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "json"])
-def test_an_export_of_what_is_erased_meanwhile_is_no_whole_one(short: AppContext, kind: str) -> None:
+def test_an_export_is_cut_off_when_its_session_is_erased(short: AppContext, kind: str) -> None:
     with served(Server(create_app(short), "127.0.0.1", 0, max_connections=8)) as server:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as slow:
             slow.request("GET", f"/sessions/{ID}/export.{kind}")
             answer = slow.getresponse()
             assert answer.read(1000)
-            short.store.erase(ID)  # nobody's slow reading keeps the rows
+            short.store.erase(ID)  # a slow reader does not keep the rows
             with pytest.raises(http.client.IncompleteRead):
                 answer.read()
         assert get(server, f"/sessions/{ID}/export.{kind}")[0] == 404
@@ -211,7 +211,7 @@ def test_the_audit_log_has_one_line_for_the_same_export(short: AppContext) -> No
     assert entries == [("export", "csv"), ("export", "json")]
 
 
-def test_a_link_gives_few_exports_and_has_a_place_of_its_own(short: AppContext) -> None:
+def test_personal_links_have_an_export_limit_and_their_own_slot(short: AppContext) -> None:
     with short.exports.slot(ID):
         for _ in range(LINK_EXPORTS):
             with short.exports.slot(ID, by_link=True):

@@ -47,7 +47,7 @@ class Device:
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[Device]:
-    """With a login, before anybody has a password."""
+    """With a login, before any password is set."""
     context = make_context(login=True, idle_minutes=60)
     with served_far(create_app(context), tmp_path) as server:
         yield Device(context, server.port, tmp_path)
@@ -81,7 +81,7 @@ def test_first_code_sets_the_password_and_logs_in(device: Device) -> None:
     assert device.events()[:2] == [("access", "operator"), ("login", "operator")]
 
 
-def test_what_is_wrong_with_a_first_code_is_said(device: Device) -> None:
+def test_a_wrong_first_code_is_explained(device: Device) -> None:
     code = device.context.auth.accounts.new_first_code()
     assert first(device.client(), "AAAA-AAAA-AAAA") == 401
     assert first(device.client(), code, "short") == 400
@@ -89,7 +89,7 @@ def test_what_is_wrong_with_a_first_code_is_said(device: Device) -> None:
     assert first(device.client(), code) == 303
 
 
-def test_different_passwords_never_make_guessing_a_code_free(device: Device) -> None:
+def test_different_passwords_give_no_free_guess_at_the_first_code(device: Device) -> None:
     device.context.auth.accounts.new_first_code()
     seen = []
     for _ in range(6):
@@ -101,20 +101,20 @@ def test_different_passwords_never_make_guessing_a_code_free(device: Device) -> 
 # --- the cookie ---
 
 
-def test_the_cookie_is_as_strict_as_can_be(settled: Device) -> None:
+def test_the_cookie_has_the_strictest_attributes(settled: Device) -> None:
     answer = settled.client().log_in("operator", OPERATOR)
-    (told,) = answer.headers.get_all("Set-Cookie") or []
-    name, *attributes = [part.strip() for part in told.split(";")]
+    (cookie,) = answer.headers.get_all("Set-Cookie") or []
+    name, *attributes = [part.strip() for part in cookie.split(";")]
     assert name.startswith(f"{COOKIE}=")
     assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Strict", "Secure"]
-    assert OPERATOR not in told
+    assert OPERATOR not in cookie
 
 
 @pytest.mark.parametrize(
     ("name", "password"),
     [("operator", "wrong password"), ("nobody", OPERATOR), ("anna", OPERATOR), ("", ""), ("operator", "")],
 )
-def test_wrong_ones_are_told_nothing_more(settled: Device, name: str, password: str) -> None:
+def test_wrong_credentials_get_one_answer(settled: Device, name: str, password: str) -> None:
     client = settled.client()
     answer = client.log_in(name, password)
     assert (answer.status, client.cookie) == (401, "")
@@ -122,12 +122,12 @@ def test_wrong_ones_are_told_nothing_more(settled: Device, name: str, password: 
     assert settled.events() == [("login_failed", "unknown")]
 
 
-def test_a_wrong_name_is_not_written_down(settled: Device) -> None:
+def test_an_unknown_name_is_not_logged(settled: Device) -> None:
     settled.client().log_in("my secret password", "x")
     assert "secret" not in settled.context.audit.path.read_text()
 
 
-def test_five_wrong_tries_slow_the_address_down_and_nobody_else(settled: Device) -> None:
+def test_five_wrong_tries_slow_down_only_their_address(settled: Device) -> None:
     for _ in range(5):
         assert settled.client().log_in("operator", "wrong password").status == 401
     refused = settled.client().log_in("operator", OPERATOR)
@@ -165,7 +165,7 @@ def test_a_login_in_use_ends_after_the_longest_time(settled: Device, monkeypatch
     assert client.request("/api/state").status == 401
 
 
-def test_whoever_is_logged_in_stays_so_while_somebody_guesses_beside_them(settled: Device) -> None:
+def test_guesses_from_the_same_address_do_not_end_a_login(settled: Device) -> None:
     client = settled.logged_in()
     for _ in range(7):
         settled.client().log_in("operator", "wrong password")
@@ -214,7 +214,7 @@ def test_logout_ends_this_login_for_every_copy_of_its_cookie(settled: Device) ->
     assert ("logout", "operator") in settled.events()
 
 
-def test_an_answer_under_way_never_renews_a_login_that_was_ended(settled: Device) -> None:
+def test_a_pending_answer_never_renews_an_ended_login(settled: Device) -> None:
     client = settled.logged_in()
     answer = client.submit("/logout", {"csrf_token": client.token()})
     assert len(answer.headers.get_all("Set-Cookie") or []) == 1
@@ -256,7 +256,7 @@ def test_log_out_everywhere_else(settled: Device) -> None:
 # --- the page of accounts ---
 
 
-def test_the_operator_makes_a_viewer_who_watches_and_no_more(settled: Device) -> None:
+def test_a_viewer_made_by_the_operator_may_only_watch(settled: Device) -> None:
     operator = settled.logged_in()
     fields = {"name": "bert", "password": NEW, "csrf_token": operator.token()}
     assert operator.submit("/access/add", fields).status == 303
@@ -281,7 +281,7 @@ def test_the_operator_makes_a_viewer_who_watches_and_no_more(settled: Device) ->
         {"name": "bert"},
     ],
 )
-def test_a_mistake_is_said_on_the_page(settled: Device, fields: dict[str, str]) -> None:
+def test_the_page_explains_a_mistake(settled: Device, fields: dict[str, str]) -> None:
     operator = settled.logged_in()
     answer = operator.submit("/access/add", {**fields, "csrf_token": operator.token()})
     assert answer.status == 400
@@ -313,12 +313,12 @@ def test_a_token_is_revoked_on_the_page(settled: Device) -> None:
         ("", "/"),
     ],
 )
-def test_after_the_login_one_stays_on_this_device(settled: Device, wanted: str, sent: str) -> None:
+def test_the_login_redirects_only_to_this_device(settled: Device, wanted: str, sent: str) -> None:
     answer = settled.client().submit("/login", {"name": "anna", "password": VIEWER, "next": wanted})
     assert (answer.status, answer.headers["Location"]) == (303, sent)
 
 
-def test_a_page_leads_to_the_login_and_back(settled: Device) -> None:
+def test_a_page_redirects_to_the_login_and_back(settled: Device) -> None:
     answer = settled.client().request("/about", headers={"Accept": "text/html"})
     assert answer.headers["Location"] == "/login?next=%2Fabout"
     assert re.search(r'name="next" value="/about"', settled.client().request("/login?next=%2Fabout").text)
@@ -342,7 +342,7 @@ def test_a_stream_ends_with_its_login(settled: Device) -> None:
     until(lambda: settled.context.live.viewers.count == 0, WITHIN_S, "the viewer is counted no more")
 
 
-def test_what_is_open_ends_when_nobody_used_its_login(tmp_path: Path) -> None:
+def test_an_idle_login_ends_its_open_connections(tmp_path: Path) -> None:
     context, later_s = make_context(login=True), [0.0]
     uses = IdleTracker(3600.0, lambda: time.monotonic() + later_s[0])
     context = replace(context, gate=replace(context.auth, uses=uses))
@@ -439,7 +439,7 @@ def test_too_many_requests_of_one_address(tmp_path: Path) -> None:
         assert int(answers[-1].headers["Retry-After"]) >= 1
 
 
-def test_a_full_disk_locks_nobody_out(settled: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_does_not_prevent_a_login(settled: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     from appliance.errors import StoreError
 
     def full(*_given: object, **_details: object) -> None:
@@ -449,7 +449,7 @@ def test_a_full_disk_locks_nobody_out(settled: Device, monkeypatch: pytest.Monke
     assert settled.logged_in().request("/api/state").status == 200
 
 
-def test_accounts_that_cannot_be_read_let_nobody_in(settled: Device) -> None:
+def test_unreadable_accounts_admit_no_one(settled: Device) -> None:
     client = settled.logged_in()
     (settled.context.audit.path.parent / "accounts.json").write_text("{")
     for answer in (client.request("/api/state"), settled.client().log_in("operator", OPERATOR)):

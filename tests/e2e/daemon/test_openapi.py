@@ -92,7 +92,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str,
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
-def test_schemathesis_finds_no_fault(
+def test_schemathesis_finds_no_failure(
     device: tuple[str, str, str], operation: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     address, certificate, token = device

@@ -53,7 +53,7 @@ def ask(port: int, head: str) -> tuple[int, dict[str, str], bytes]:
         ("localhost", "/%0d%0aSet-Cookie:x", "https://localhost:8443/%0D%0ASet-Cookie:x"),
     ],
 )
-def test_the_page_of_this_device_under_the_name_it_was_called(
+def test_redirects_to_the_page_under_the_requested_name(
     port: int, method: str, host: str, path: str, target: str
 ) -> None:
     status, headers, body = ask(port, f"{method} {path} HTTP/1.1\nHost: {host}\nConnection: close")
@@ -93,7 +93,7 @@ def test_everything_else_is_400(port: int, method: str) -> None:
         "nonsense",
     ],
 )
-def test_what_names_no_host_of_ours(port: int, head: str) -> None:
+def test_a_foreign_host_is_400(port: int, head: str) -> None:
     status, headers, _ = ask(port, f"{head}\nConnection: close")
     assert (status, "location" in headers) == (400, False)
 
@@ -118,7 +118,7 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def test_a_device_on_the_network_sends_on_to_its_own_page(tmp_path: Path) -> None:
+def test_a_device_on_the_network_redirects_to_its_page(tmp_path: Path) -> None:
     second = free_port()
     with running(
         tmp_path, "--camera", "demo", "--host", "0.0.0.0", "--set", f"web.redirect_port={second}"
@@ -128,7 +128,7 @@ def test_a_device_on_the_network_sends_on_to_its_own_page(tmp_path: Path) -> Non
         assert Client(daemon.port, daemon.folder / "state").request("/healthz").status in (200, 503)
 
 
-def test_without_tls_there_is_nothing_to_send_to(tmp_path: Path) -> None:
+def test_without_tls_there_is_no_redirect(tmp_path: Path) -> None:
     second = free_port()
     with running(tmp_path, "--camera", "demo", "--set", f"web.redirect_port={second}") as daemon:
         assert daemon.log_lines("web.redirect_port is not used")
@@ -136,7 +136,7 @@ def test_without_tls_there_is_nothing_to_send_to(tmp_path: Path) -> None:
             pass
 
 
-def test_a_port_that_is_taken_is_the_users_business(tmp_path: Path) -> None:
+def test_a_used_port_is_a_configuration_error(tmp_path: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         done = command(
@@ -149,7 +149,7 @@ def test_a_port_that_is_taken_is_the_users_business(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_that_is_none_is_the_users_business(tmp_path: Path) -> None:
+def test_an_invalid_port_is_a_configuration_error(tmp_path: Path) -> None:
     done = command("check", "--set", "web.redirect_port=70000", "--data-dir", tmp_path)
     assert done.returncode == 2
     assert "web.redirect_port" in done.stderr and "65535" in done.stderr

@@ -72,7 +72,7 @@ def test_the_public_health_names_no_path(context: AppContext, client: FlaskClien
     assert "bob.mp4" in client.get("/api/state").json["camera"]["reason"]
 
 
-def test_a_start_is_neither_well_nor_a_fault(context: AppContext, client: FlaskClient) -> None:
+def test_health_is_starting_before_the_first_frame(context: AppContext, client: FlaskClient) -> None:
     context.session.start("1", "operator")
     health = client.get("/healthz")
     assert (health.status_code, health.json["status"]) == (503, "starting")
@@ -88,7 +88,7 @@ def picture(context: AppContext, jpeg: bytes = b"jpeg") -> Picture:
     return Picture(1, time.monotonic(), context.session.consent_epoch, True, {BARE: jpeg})
 
 
-def test_a_picture_that_comes_with_the_stop_is_handed_to_nobody(context: AppContext) -> None:
+def test_a_picture_that_arrives_after_stop_is_not_delivered(context: AppContext) -> None:
     context.session.start("1", "operator")
     pictures, found = PictureStream(context, BARE, Caller(LOOPBACK, "operator")), []
     late = picture(context)
@@ -101,7 +101,7 @@ def test_a_picture_that_comes_with_the_stop_is_handed_to_nobody(context: AppCont
     assert found == [None]
 
 
-def test_a_picture_under_way_ends_with_the_agreement(context: AppContext) -> None:
+def test_the_end_of_consent_cuts_off_a_picture_being_sent(context: AppContext) -> None:
     context.session.start("1", "operator")
     parts = MultipartBody(PictureStream(context, BARE, Caller(LOOPBACK, "operator")))
     context.live.pictures.put(picture(context, bytes(400_000)))
@@ -113,7 +113,7 @@ def test_a_picture_under_way_ends_with_the_agreement(context: AppContext) -> Non
     assert context.live.viewers.count == 0
 
 
-def test_a_whole_picture_comes_in_slices_with_its_length_and_the_next_boundary(context: AppContext) -> None:
+def test_a_picture_is_sent_in_chunks_with_its_length_and_the_next_boundary(context: AppContext) -> None:
     context.session.start("1", "operator")
     parts, body = MultipartBody(PictureStream(context, BARE, Caller(LOOPBACK, "operator"))), b""
     for _ in range(2):

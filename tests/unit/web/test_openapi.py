@@ -61,7 +61,7 @@ def test_security_is_that_of_the_policies() -> None:
                 assert bool(operation["security"]) is (needed != policy.PUBLIC)
 
 
-def test_paths_with_arguments_and_undescribed_routes_are_in_it_too() -> None:
+def test_routes_with_arguments_or_without_a_description_are_included() -> None:
     app = create_app(make_context())
     app._got_first_request = False
     app.add_url_rule("/sessions/<string:id>", "plain", policy.policy(policy.OPERATOR)(lambda id: id))

@@ -77,7 +77,7 @@ def test_every_route_declares_who_may_call_it() -> None:
     }
 
 
-def test_a_route_that_does_not_say_keeps_the_appliance_from_starting() -> None:
+def test_a_route_without_a_policy_is_an_error_at_start() -> None:
     app = create_app(make_context())
     app._got_first_request = False
     app.add_url_rule("/forgotten", "forgotten", lambda: "")
@@ -124,7 +124,7 @@ def test_on_the_network_addresses_and_own_names_are_answered(host: str, expected
 
 
 @pytest.mark.parametrize("open_to_network", [True, False])
-def test_further_names_are_the_owners_choice(open_to_network: bool) -> None:
+def test_allowed_hosts_adds_names(open_to_network: bool) -> None:
     app = create_app(make_context(open_to_network=open_to_network, allowed_hosts=("grader.example",)))
     assert status(app, "GET", "/api/state", Host="Grader.Example:8080") == 200
 
@@ -147,13 +147,13 @@ def test_only_the_own_page_may_change_anything(origin: str, own: bool) -> None:
 
 
 @pytest.mark.parametrize(("origin", "own"), ORIGINS)
-def test_only_the_own_page_may_listen(origin: str, own: bool) -> None:
+def test_only_the_own_page_may_open_the_websocket(origin: str, own: bool) -> None:
     app = create_app(make_context())
     found = status(app, "GET", "/ws/live", Origin=origin, Upgrade="websocket", Connection="Upgrade")
     assert (found == 403) is not own
 
 
-def test_the_protocol_may_be_written_in_capitals() -> None:
+def test_the_upgrade_header_is_case_insensitive() -> None:
     app = create_app(make_context())
     found = status(
         app, "GET", "/ws/live", Origin="http://evil.example", Upgrade="WebSocket", Connection="Upgrade"
@@ -162,7 +162,7 @@ def test_the_protocol_may_be_written_in_capitals() -> None:
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_a_browser_that_names_no_origin_is_judged_by_what_it_says_of_the_site(site: str) -> None:
+def test_without_an_origin_sec_fetch_site_decides(site: str) -> None:
     app = create_app(make_context())
     assert status(app, "POST", "/api/session/stop", Sec_Fetch_Site=site) == 403
     assert status(app, "POST", "/api/session/stop", Sec_Fetch_Site="same-origin") == 200
@@ -171,7 +171,7 @@ def test_a_browser_that_names_no_origin_is_judged_by_what_it_says_of_the_site(si
 @pytest.mark.parametrize(
     ("site", "expected"), [("same-origin", 200), ("same-site", 403), ("cross-site", 403), ("none", 403)]
 )
-def test_a_form_of_the_own_page_has_its_origin_hidden(site: str, expected: int) -> None:
+def test_a_null_origin_is_accepted_from_the_same_origin_only(site: str, expected: int) -> None:
     app = create_app(make_context())
     assert status(app, "POST", "/api/session/stop", Origin="null", Sec_Fetch_Site=site) == expected
 
@@ -198,13 +198,13 @@ def test_what_a_viewer_on_the_network_may_see(path: str, expected: int) -> None:
     assert status(app, "GET", path, client="192.168.1.7", Host="192.168.1.5") == expected
 
 
-def test_loopback_through_a_socket_of_both_families_is_loopback() -> None:
+def test_ipv4_mapped_loopback_is_loopback() -> None:
     app = create_app(make_context(open_to_network=True))
     assert status(app, "POST", "/api/session/start", client="::ffff:127.0.0.1") == 200
     assert status(app, "POST", "/api/session/stop", client="::ffff:192.168.1.7", Host="192.168.1.5") == 403
 
 
-def test_a_forwarded_address_makes_nobody_operator() -> None:
+def test_a_forwarded_address_does_not_make_a_caller_operator() -> None:
     app = create_app(make_context(open_to_network=True))
     found = status(
         app,

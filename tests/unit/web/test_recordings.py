@@ -111,7 +111,7 @@ def test_a_session_that_is_recorded_is_not_erased_from_the_list(
 
 @pytest.mark.parametrize("id", [MISSING, "x", "..", "0123456789AB", "%27%20OR%201"])
 @pytest.mark.parametrize("path", ["/sessions/{}", "/api/sessions/{}", "/sessions/{}/export.csv"])
-def test_what_is_not_known_is_404(client: FlaskClient, recorded: AppContext, id: str, path: str) -> None:
+def test_an_unknown_session_is_404(client: FlaskClient, recorded: AppContext, id: str, path: str) -> None:
     assert client.get(path.format(id)).status_code in (404, 308)
     assert audit(recorded) == []
 
@@ -120,7 +120,7 @@ def test_another_format_is_404(client: FlaskClient, recorded: AppContext) -> Non
     assert client.get(f"/sessions/{ID}/export.exe").status_code == 404
 
 
-def test_viewers_see_none_of_it(client: FlaskClient, recorded: AppContext) -> None:
+def test_viewers_may_not_see_recordings(client: FlaskClient, recorded: AppContext) -> None:
     client.environ_base["REMOTE_ADDR"] = "192.0.2.7"
     for path in (
         "/sessions",
@@ -133,7 +133,7 @@ def test_viewers_see_none_of_it(client: FlaskClient, recorded: AppContext) -> No
     assert client.post(f"/sessions/{ID}/erase").status_code == 403
 
 
-def test_the_state_says_how_the_records_are(client: FlaskClient, context: AppContext) -> None:
+def test_the_state_has_the_state_of_the_store(client: FlaskClient, context: AppContext) -> None:
     assert client.get("/api/state").json["storage"] == {"state": "ok", "reason": None}
     context.store.path.write_bytes(b"damaged" * 100)
     context.store.tick()
@@ -142,7 +142,7 @@ def test_the_state_says_how_the_records_are(client: FlaskClient, context: AppCon
     assert storage["reason"] in client.get("/sessions").get_data(as_text=True)
 
 
-def test_records_that_cannot_be_opened_are_no_traceback(client: FlaskClient, recorded: AppContext) -> None:
+def test_records_that_cannot_be_opened_are_an_error_answer(client: FlaskClient, recorded: AppContext) -> None:
     recorded.store.close()
     recorded.store.path.write_bytes(b"")
     answer = client.get("/sessions")
