@@ -1,4 +1,4 @@
-"""Clients on the network without a network: a real TLS server that sees every client under an unused address."""
+"""Clients on the network without a network: a real TLS server that sees an unused address for each client."""
 
 from __future__ import annotations
 
