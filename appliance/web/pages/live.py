@@ -36,17 +36,17 @@ _SNAPSHOT_S = 3.0
 @describe({200: HTML})
 def live_page() -> str:
     """The live page."""
-    here = context()
+    app_context = context()
     return render_template(
         "live.html",
         version=__version__,
-        notice=here.session.terms.notice,
+        notice=app_context.session.terms.notice,
         emotions=EMOTIONS,
-        open_to_network=here.network.open,
-        camera_lamp=here.device.has_camera_lamp,
-        needs_consent=here.session.needs_consent,
+        open_to_network=app_context.network.open,
+        camera_lamp=app_context.device.has_camera_lamp,
+        needs_consent=app_context.session.needs_consent,
         operator=caller().is_operator,
-        terms=here.session.terms,
+        terms=app_context.session.terms,
         regions=REGIONS,
         purposes=PURPOSES,
         institutions=INSTITUTIONS,
@@ -103,16 +103,16 @@ def live_readings() -> Response:
 class PictureStream:
     """The newest pictures for one viewer, who counts as a viewer until `close`."""
 
-    def __init__(self, context: AppContext, variant: str, viewer: Caller) -> None:
+    def __init__(self, app_context: AppContext, variant: str, viewer: Caller) -> None:
         """Raises `StateConflict` while idle and `TooManyViewers` at the limit."""
-        session, live = context.session, context.live
+        session, live = app_context.session, app_context.live
         if not session.consent_epoch:
             raise StateConflict(
                 "idle: the camera is closed until everyone in view has agreed; press Start on the page"
             )
         self.variant = variant
         self._session, self._live = session, live
-        self._auth, self._viewer = context.auth, viewer
+        self._auth, self._viewer = app_context.auth, viewer
         self._consent_epoch = session.consent_epoch
         self._seen = live.pictures.number
         live.viewers.join(variant)
@@ -188,8 +188,8 @@ class MultipartBody:
 class _NextMessage:
     """The text for the next message of one WebSocket client."""
 
-    def __init__(self, context: AppContext, viewer: Caller, audit: ViewAudit) -> None:
-        self._context, self._viewer, self._audit, self._seen = context, viewer, audit, 0
+    def __init__(self, app_context: AppContext, viewer: Caller, audit: ViewAudit) -> None:
+        self._context, self._viewer, self._audit, self._seen = app_context, viewer, audit, 0
 
     def __call__(self) -> str | None:
         if not self._viewer.is_still_authorized(self._context.auth):

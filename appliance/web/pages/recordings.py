@@ -32,13 +32,13 @@ _TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json", "pdf": "
 @describe({200: HTML})
 def recordings_page() -> str:
     """The list of sessions."""
-    here = context()
+    app_context = context()
     return render_template(
         "sessions.html",
         version=__version__,
-        sessions=here.store.sessions(),
-        status=here.store.status,
-        keep_days=here.store.limits.keep_days,
+        sessions=app_context.store.sessions(),
+        status=app_context.store.status,
+        keep_days=app_context.store.limits.keep_days,
         local=local,
         lasted=lasted,
     )
@@ -101,21 +101,21 @@ def export_recording(id: str, kind: str) -> Response:
 @describe({200: Erased, 404: Problem, 409: Problem, 507: Problem})
 def erase_recording(id: str) -> Response:
     """Erase a session and every copy of it on the device; 409 while it is being recorded."""
-    here = context()
+    app_context = context()
     if _find(id).kept.ended is None:
         raise StateConflict(f"session {id} is being recorded; press Stop or Withdraw on the live page first")
-    here.store.erase(id)
-    here.audit.require("erase", caller().actor, session=id)
+    app_context.store.erase(id)
+    app_context.audit.require("erase", caller().actor, session=id)
     return json_answer(Erased(erased=id))
 
 
 def export_response(session: Session, kind: str, actor: str, *, by_link: bool = False) -> Response:
     """A session as a file, for a caller with a role or a personal link; written to the audit log first."""
-    here, id = context(), session.kept.id
-    with here.exports.slot(id, by_link=by_link) as slot:
-        if here.exports.needs_audit(actor, id, kind):
-            here.audit.require("export", actor, session=id, format=kind)
-            here.exports.mark_audited(actor, id, kind)
+    app_context, id = context(), session.kept.id
+    with app_context.exports.slot(id, by_link=by_link) as slot:
+        if app_context.exports.needs_audit(actor, id, kind):
+            app_context.audit.require("export", actor, session=id, format=kind)
+            app_context.exports.mark_audited(actor, id, kind)
         response = stream_response(exported(session, kind), _TYPES[kind], slot)
     response.headers["Content-Disposition"] = f'attachment; filename="session-{id}.{kind}"'
     return response

@@ -54,10 +54,10 @@ def healthz() -> Response:
 @describe({200: DeviceStatus})
 def device_status() -> Response:
     """The status of the device with its first code, for programs of root and of the service's user."""
-    here = context()
-    state = make_state(here)
-    status, reason = _health(here)
-    shows_no_people = state.state in ("live", "recording") and not here.session.needs_consent  # a clip
+    app_context = context()
+    state = make_state(app_context)
+    status, reason = _health(app_context)
+    shows_no_people = state.state in ("live", "recording") and not app_context.session.needs_consent  # a clip
     return json_answer(
         DeviceStatus(
             running=True,
@@ -67,8 +67,8 @@ def device_status() -> Response:
             storage=DeviceStorage(state=state.storage.state, reason=state.storage.reason),
             address=device_url("/"),
             version=__version__,
-            lamps=here.device.has_camera_lamp,
-            first_code=here.auth.accounts.first_code(),
+            lamps=app_context.device.has_camera_lamp,
+            first_code=app_context.auth.accounts.first_code(),
         )
     )
 
@@ -81,25 +81,25 @@ def metrics() -> Response:
     return Response(context().metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def make_state(here: AppContext) -> State:
+def make_state(app_context: AppContext) -> State:
     """The body of `/api/state`."""
-    session, status, reading = here.session, here.store.status, here.newest_reading()
+    session, status, reading = app_context.session, app_context.store.status, app_context.newest_reading()
     return State(
         schema=SCHEMA,
         state=session.state,
         notice=NoticeVersion(version=session.terms.notice.version),
-        camera=_camera(here.health),
-        engine=here.device.engines(),
+        camera=_camera(app_context.health),
+        engine=app_context.device.engines(),
         storage=Storage(state=status.state, reason=status.reason),
-        board=Board(strain=here.health.strain or None),
-        viewers=here.live.viewers.count,
+        board=Board(strain=app_context.health.strain or None),
+        viewers=app_context.live.viewers.count,
         session=_session_details(session),
         reading=None if reading is None else Reading.model_validate(reading),
     )
 
 
-def _health(here: AppContext) -> tuple[str, str | None]:
-    return here.health.verdict(here.session.state, here.session.elapsed_s)
+def _health(app_context: AppContext) -> tuple[str, str | None]:
+    return app_context.health.verdict(app_context.session.state, app_context.session.elapsed_s)
 
 
 def _camera(health: Health) -> Camera:

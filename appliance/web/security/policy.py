@@ -67,16 +67,16 @@ def require_policies(app: Flask) -> None:
 
 def check_request() -> Response | None:
     """Before every view: check Host, rate, Origin, policy, CSRF token. Ends the request with 400 to 429."""
-    here = context()
+    app_context = context()
     if not is_device_name(
-        parse_host(request.host), here.network.allowed_hosts, network=here.network.reachable
+        parse_host(request.host), app_context.network.allowed_hosts, network=app_context.network.reachable
     ):
         abort(
             400,
             f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
         )
     if not (is_trusted_loopback(request) or has_local_token(request)):
-        here.auth.rates.take(request.remote_addr or "")
+        app_context.auth.rates.take(request.remote_addr or "")
     upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
     changes = upgrades or request.method not in ("GET", "HEAD", "OPTIONS")
     if changes and not _same_origin():
