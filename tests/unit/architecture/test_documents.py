@@ -10,9 +10,8 @@ import pytest
 
 from tests.machine import ROOT
 
-PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/decisions/*.md"), *ROOT.glob("models/*.md")]
-)
+PATTERNS = ("*.md", "docs/*.md", "docs/decisions/*.md", "models/*.md")
+PAGES = sorted(page for pattern in PATTERNS for page in ROOT.glob(pattern))
 BASES = ("", "appliance", "provisioning", "provisioning/device")
 """Where a path may begin, besides the folder of the page itself."""
 
@@ -29,9 +28,8 @@ def names(path: str) -> bool:
 
 def missing_paths(text: str, folder: Path) -> Iterator[str]:
     """Each source file or folder of ours that a page names and that does not exist."""
-    for path in re.findall(r"`([^`\s]+)`", text):
-        path = path.partition("::")[0]
-        if names(path) and path not in MADE_LATER and not _exists(path, folder):
+    for path in re.findall(r"`([^`\s:]+)(?:::\w+)?`", text):
+        if names(path) and path not in MADE_LATER and "NAME" not in path and not _exists(path, folder):
             yield path
 
 
@@ -59,7 +57,16 @@ def test_a_missing_file_is_found(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["values.py", "vision/detection/search.py", "cameras/", "web/static/", "exports/", "page.toml"]
+    "path",
+    [
+        "values.py",
+        "vision/detection/search.py",
+        "cameras/",
+        "web/static/",
+        "exports/",
+        "page.toml",
+        "NAME.py",
+    ],
 )
 def test_a_file_that_exists_or_is_not_ours_is_not_objected_to(path: str) -> None:
     assert not list(missing_paths(f"see `{path}`", ROOT / "docs"))
