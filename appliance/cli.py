@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,6 +149,18 @@ def _used_for(terms: Terms) -> str:
     return f"{terms.purpose}, {terms.region}{institution}"
 
 
+def _status(options: argparse.Namespace) -> int:
+    from appliance.commands import status
+
+    found = status.device_status(_state_dir(options), lambda: _load_without_state(options))
+    if options.json:
+        print(found.model_dump_json(by_alias=True))
+    else:
+        for line in status.lines(found):
+            print(line)
+    return 0 if status.is_healthy(found) else _FAULT
+
+
 def _config(options: argparse.Namespace) -> int:
     from appliance.commands.show_config import lines
 
@@ -187,6 +200,13 @@ def _load(options: argparse.Namespace) -> Config:
     from appliance.configuration.load import load_config
 
     return load_config(_config_options(options))
+
+
+def _load_without_state(options: argparse.Namespace) -> Config:
+    """For a user who may not read the state; the page's file in it never sets the address."""
+    from appliance.configuration.load import load_config
+
+    return load_config(replace(_config_options(options), data_dir=Path(os.devnull)))
 
 
 def _retention(options: argparse.Namespace) -> RetentionConfig:
@@ -249,6 +269,12 @@ def make_parser() -> Parser:
         "check", parents=[common], help="validate configuration and models, and say what runs"
     )
     check.set_defaults(function=_check)
+
+    status = commands.add_parser("status", parents=[common], help="say whether it runs, where, and how it is")
+    status.add_argument("--json", action="store_true", help="write one JSON object, for programs")
+    status.add_argument("--host", help="as given to run, where its state cannot be read")
+    status.add_argument("--port", help="the same")
+    status.set_defaults(function=_status)
 
     show = commands.add_parser(
         "config", parents=[common], help="print the effective configuration and its origin"

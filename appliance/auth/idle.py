@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 
-class Uses:
+class IdleTracker:
     """Kept in memory alone: what is open ends with the process anyway. Safe between threads."""
 
     def __init__(self, idle_s: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -11,7 +11,7 @@ from appliance.auth.accounts import Accounts
 from appliance.auth.clock import ForwardClock
 from appliance.auth.cookies import Cookies
 from appliance.auth.files import key
-from appliance.auth.idle import Uses
+from appliance.auth.idle import IdleTracker
 from appliance.auth.limits import Rates, Tries
 from appliance.auth.passwords import Passwords
 from appliance.auth.tokens import Tokens
@@ -31,9 +31,9 @@ class Gate:
     links: Tries
     """The same for one-time links. They have 128 bits: this only keeps it quiet."""
     rates: Rates
-    uses: Uses
+    uses: IdleTracker
     local_token: str
-    """See `local_token`; "" where no token is needed on the device itself."""
+    """See the module `local_token`."""
 
 
 def make_gate(
@@ -62,6 +62,6 @@ def make_gate(
         tries=Tries(),
         links=Tries(),
         rates=Rates(requests_per_s),
-        uses=Uses(60 * idle_minutes),
-        local_token="" if loopback_is_operator else secrets.token_hex(32),
+        uses=IdleTracker(60 * idle_minutes),
+        local_token=secrets.token_hex(32),
     )

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from appliance import registry
 from appliance.audit import AuditLog
 from appliance.auth.reset import reset_access
+from appliance.auth.service import Gate
 from appliance.composition.camera import choose_camera, make_camera
 from appliance.composition.reader import make_reader
 from appliance.composition.session import make_button, make_store, make_terms
-from appliance.composition.web import make_door, make_servers
+from appliance.composition.web import make_auth, make_servers
 from appliance.configuration.changes import record_changes
 from appliance.configuration.load import Config
 from appliance.consent.preview import BlurredPreview
@@ -34,8 +35,8 @@ from appliance.system.resources import model_card, models_dir
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
 from appliance.web.app import create_app
+from appliance.web.context import AppContext, Device, LiveFeed, Network
 from appliance.web.metrics import Metrics
-from appliance.web.site import Site
 from appliance.web.transport.server import Server
 from appliance.workers import Worker
 
@@ -48,18 +49,21 @@ class Appliance:
     """All parts of a running appliance. Consumers are started before producers and stopped after them."""
 
     servers: tuple[Server, ...]
-    """That of the page, and the one that sends on to it, if there is one."""
+    """The web server, and the one that redirects HTTP to it, if there is one."""
+    session: Session
     health: Health
+    auth: Gate
     frames: Slot[Frame]
     readings: Slot[Reading]
     jpegs: Slot[Picture]
     producers: tuple[Worker, ...]
     consumers: tuple[Worker, ...]
-    site: Site
     lamps: Lamps
     button: Button | None
     store: Store
     accelerator: Accelerator | None
+    engines: Callable[[], dict[str, str]]
+    """Role -> model and engine, in words, as they are now."""
 
 
 def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[str], None]) -> Appliance:
@@ -88,27 +92,24 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
     shared = Shared(health, session, viewers, jpegs)
-    gate = make_door(config)
-    site = Site(
-        health=health,
+    auth = make_auth(config)
+    context = AppContext(
         session=session,
-        viewers=viewers,
-        listeners=Viewers(config.web.max_viewers),
-        readings=readings,
-        jpegs=jpegs,
-        metrics=Metrics(health, viewers),
-        aim=BlurredPreview(session, frames),
-        audit=audit,
-        gate=gate,
+        health=health,
         store=store,
-        source=chosen.backend,
-        engine=reader.described,
-        camera_lamp=lamps.present,
-        open_to_network=config.access.open_to_network,
-        on_network=config.on_network,
-        allowed_hosts=config.web.allowed_hosts,
-        state_dir=config.state_dir,
-        card=model_card(models_dir(config.vision.models)),
+        audit=audit,
+        auth=auth,
+        preview=BlurredPreview(session, frames),
+        live=LiveFeed(jpegs, readings, viewers, listeners=Viewers(config.web.max_viewers)),
+        device=Device(
+            source=chosen.backend,
+            engines=reader.described,
+            has_camera_lamp=lamps.present,
+            state_dir=config.state_dir,
+            model_card=model_card(models_dir(config.vision.models)),
+        ),
+        network=Network(config.on_network, config.access.open_to_network, config.web.allowed_hosts),
+        metrics=Metrics(health, viewers),
     )
     capture = Capture(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
     vision = Vision(reader.pipeline, session, frames, readings, health)
@@ -121,14 +122,16 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     }
 
     def reset() -> None:
-        reset_access(gate.accounts, audit, "button")
+        reset_access(auth.accounts, audit, "button")
 
     def worker(name: str, step: Callable[[], None], finish: Callable[[], None]) -> Worker:
         return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
 
     return Appliance(
-        servers=make_servers(config, create_app(site), gate),
+        servers=make_servers(config, create_app(context), auth),
+        session=session,
         health=health,
+        auth=auth,
         frames=frames,
         readings=readings,
         jpegs=jpegs,
@@ -139,9 +142,9 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         consumers=tuple(
             worker(name, SinkLoop(sink, readings, session).step, sink.close) for name, sink in sinks.items()
         ),
-        site=site,
         lamps=lamps,
         button=make_button(config.session, config.lamps, session, reset),
         store=store,
         accelerator=reader.accelerator,
+        engines=reader.described,
     )

@@ -43,6 +43,22 @@ def test_an_unknown_event_is_refused(log: AuditLog) -> None:
         log.require("verdict", "operator")
 
 
+def test_a_required_line_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("not a folder")
+    with pytest.raises(StoreError):
+        AuditLog(tmp_path / "state").require("start", "operator")
+
+
+def test_a_line_of_best_effort_that_cannot_be_written_is_one_line_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state").write_text("not a folder")
+    AuditLog(tmp_path / "state").record("login", "operator", name="operator")
+    (line,) = caplog.records
+    assert line.levelname == "ERROR"
+    assert line.getMessage().startswith("login by operator is missing in the audit log: ")
+
+
 def _changed(lines: list[str]) -> list[str]:
     return [*lines[:2], lines[2].replace("s2", "s9"), *lines[3:]]
 

@@ -389,8 +389,13 @@ def test_the_old_version_reads_its_own_board_file_on_the_way_back(folder, key, t
         f"'place' in sys.argv and shutil.copyfile(own, {str(board)!r})\n"
     )
     system = {"provisioning/update": lambda _: places}
-    old = make_bundle(tmp_path, key, OLD, {"layers.py": reads}, system=system)
-    edits = {"layers.py": reads, **variants.CRASHES, **variants.MIGRATES, **variants.KNOWS_A_NEW_SETTING}
+    old = make_bundle(tmp_path, key, OLD, {"configuration/layers.py": reads}, system=system)
+    edits = {
+        "configuration/layers.py": reads,
+        **variants.CRASHES,
+        **variants.MIGRATES,
+        **variants.KNOWS_A_NEW_SETTING,
+    }
     bad = make_bundle(tmp_path, key, BAD, edits, system={**system, **variants.SETS_IT_ON_A_PC})
     (tmp_path / "device").mkdir()
     device = Device(tmp_path / "device", key, old)
@@ -468,7 +473,7 @@ def test_power_lost_at_a_step(prepared, new, bad, step, wanted, which):
 
 
 def test_every_step_there_is_was_killed():
-    source = (variants.ROOT / "provisioning" / "device" / "updating.py").read_text()
+    source = (variants.ROOT / "provisioning" / "device" / "update" / "transaction.py").read_text()
     entered = {
         line.split('"')[1] for line in source.splitlines() if "._step(change, " in line or '_back("' in line
     }
