@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from appliance.auth.local_token import publish
-from appliance.auth.reset import say_first_code
+from appliance.auth.local_token import publish_local_token
+from appliance.auth.reset import log_first_code
 from appliance.composition.appliance import make_appliance
 from appliance.configuration.load import Config
 from appliance.errors import WorkerStuck
@@ -67,7 +67,7 @@ class Daemon:
         for server in appliance.servers:
             server.bind()
         # Only now: a second process that finds the port taken must not void the token of the first.
-        publish(appliance.site.state_dir, appliance.site.gate.local_token)
+        publish_local_token(appliance.site.state_dir, appliance.site.auth.local_token)
         listeners = [
             threading.Thread(target=self._serve, args=(server,), name=server.name, daemon=True)
             for server in appliance.servers
@@ -199,17 +199,17 @@ class Daemon:
         if not site.camera_lamp:
             log.warning("no camera lamp is configured: nothing but the page shows whether the camera is open")
         self._warn_if_open()
-        if site.gate.login:
+        if site.auth.login:
             if site.on_network:
                 log.info("on the network: %s", network_url(self._url))
-            say_first_code(site.gate.accounts)
+            log_first_code(site.auth.accounts)
 
     def _warn_if_open(self) -> None:
         if self._appliance.site.open_to_network:
             log.warning(
                 "access.open_to_network is set: everyone on the network can see the page, without login"
             )
-            if not self._appliance.site.gate.loopback_is_operator:
+            if not self._appliance.site.auth.loopback_is_operator:
                 log.warning(
                     'no page has an operator: use a token on this device, or set access.loopback = "operator"'
                 )

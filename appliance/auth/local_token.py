@@ -1,6 +1,6 @@
-"""The token with which root's programs on the device ask the service for its state.
+"""The token that root's programs on the device use to ask the service for its state.
 
-Each process that serves makes a new one. Only its own user and root can read the file; its role is viewer.
+Each service process makes a new one, with the role of a viewer. Only its own user and root can read the file.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ FILE = "local-token"
 log = logging.getLogger("appliance.access")
 
 
-def publish(folder: Path, token: str) -> None:
-    """Write the token of the process that serves now; "" removes that of an earlier one."""
+def publish_local_token(folder: Path, token: str) -> None:
+    """Write the token of this service process; "" removes that of an earlier one."""
     if token:
         try:
             write_private(folder / FILE, token.encode())

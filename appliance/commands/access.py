@@ -71,7 +71,7 @@ def _list(options: argparse.Namespace, folder: Path) -> None:
     from appliance.auth.accounts import Accounts
     from appliance.auth.certificate import DeviceCertificate
 
-    names = Accounts(folder).names()
+    names = Accounts(folder).roles()
     for name, role in names.items():
         say(f"{name:<32} {role}")
     if "operator" not in names:

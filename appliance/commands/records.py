@@ -20,7 +20,7 @@ from appliance.system.terminal import say
 if TYPE_CHECKING:
     from appliance.audit import AuditLog
     from appliance.configuration.load import Keeping
-    from appliance.records import Session, Store
+    from appliance.records import RecordedSession, Store
 
 log = logging.getLogger("appliance.records")
 
@@ -92,7 +92,7 @@ def _opened(config: Keeping) -> Iterator[tuple[Store, AuditLog]]:
 
 
 def _sessions(options: argparse.Namespace, config: Keeping) -> int:
-    from appliance.records.export.formats import exported
+    from appliance.records.export import export_session
 
     if options.action == "export" and options.kind == "pdf" and not options.output and sys.stdout.isatty():
         raise ConfigError("a PDF is not for the terminal; add -o FILE", key="sessions export")
@@ -113,8 +113,8 @@ def _sessions(options: argparse.Namespace, config: Keeping) -> int:
             audit.append("erase", "shell", session=options.id)
             say(f"erased {options.id}")
         else:
-            audit.append("export", "shell", session=session.kept.id, format=options.kind)
-            for block in exported(session, options.kind):
+            audit.append("export", "shell", session=session.summary.id, format=options.kind)
+            for block in export_session(session, options.kind):
                 output.write(block)
     return 0
 
@@ -150,29 +150,32 @@ def _output(options: argparse.Namespace) -> Iterator[BinaryIO]:
 
 
 def _list(store: Store) -> None:
-    from appliance.records.export.tables import lasted, local
+    from appliance.records.export.tables import format_length, format_local
 
-    for kept in store.sessions():
-        until = f"erased {local(kept.expires)}" if kept.ended is not None else "being recorded"
-        say(f"{kept.id}  {local(kept.recorded)}  {lasted(kept.seconds):>6}  {until}  {kept.label}".rstrip())
+    for summary in store.sessions():
+        until = f"erased {format_local(summary.expires)}" if summary.ended is not None else "being recorded"
+        began, length = format_local(summary.recorded), format_length(summary.seconds)
+        say(f"{summary.id}  {began}  {length:>6}  {until}  {summary.label}".rstrip())
 
 
-def _show(session: Session) -> None:
-    from appliance.records.export.tables import deletion, lasted, local
+def _show(session: RecordedSession) -> None:
+    from appliance.records.export.tables import deletion_text, format_length, format_local
 
-    kept = session.kept
-    say(f"{kept.id}  {local(kept.recorded)}  {lasted(kept.seconds)} min  {kept.label}".rstrip())
-    for words in filter(None, (kept.note, f"notice version {kept.notice_version}", deletion(kept))):
-        say(words)
-    for figures in session.seconds.figures():
-        means = ", ".join(f"{name} {value:.2f}" for name, value in (figures.means or {}).items())
-        frames = f"{figures.scored} of {figures.frames} frames"
-        say(f"person {figures.person}: {means or 'not readable'} ({frames})")
+    summary = session.summary
+    began, length = format_local(summary.recorded), format_length(summary.seconds)
+    say(f"{summary.id}  {began}  {length} min  {summary.label}".rstrip())
+    for words in (summary.note, f"notice version {summary.notice_version}", deletion_text(summary)):
+        if words:
+            say(words)
+    for totals in session.seconds.totals():
+        means = ", ".join(f"{name} {value:.2f}" for name, value in (totals.means or {}).items())
+        frames = f"{totals.scored} of {totals.frames} frames"
+        say(f"person {totals.person}: {means or 'not readable'} ({frames})")
     for marker in session.markers:
-        say(f"{lasted(int(marker.at))} {marker.text}")
+        say(f"{format_length(int(marker.at))} {marker.text}")
 
 
-def _known(store: Store, id: str) -> Session:
+def _known(store: Store, id: str) -> RecordedSession:
     session = store.session(id)
     if session is None:
         raise ConfigError("not a known session; `sessions list` shows those that are", key="ID", value=id)

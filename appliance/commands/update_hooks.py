@@ -24,7 +24,7 @@ from appliance.composition.engine_inventory import unmeasured
 from appliance.configuration.layers import Request
 from appliance.configuration.load import Config, load, state_dir
 from appliance.errors import ApplianceError, ModelError
-from appliance.records.store.downgrade import fit, forget_trials, try_migration
+from appliance.records.store.downgrade import downgrade, remove_trials, try_migration
 from appliance.system import last_update, native
 from appliance.system.resources import demo_clip
 from appliance.system.terminal import escaped_output
@@ -44,7 +44,7 @@ def _main(arguments: list[str] | None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     options = _parser().parse_args(arguments)
     try:
-        forget_trials(state_dir(None, os.environ))
+        remove_trials(state_dir(None, os.environ))
         print(options.function(load(Request()), options))
         return 0
     except (ApplianceError, OSError) as error:
@@ -73,7 +73,7 @@ def _read_demo(config: Config) -> str:
 
 
 def _fit(config: Config, options: argparse.Namespace) -> str:
-    return fit(config.state_dir)
+    return downgrade(config.state_dir)
 
 
 def _note(config: Config, options: argparse.Namespace) -> str:

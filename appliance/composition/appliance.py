@@ -15,7 +15,7 @@ from appliance.auth.reset import reset_access
 from appliance.cameras.rotation import RotatedCamera, Rotation
 from appliance.composition.engine import Engines, make_engines
 from appliance.composition.session import make_button, make_store, make_terms
-from appliance.composition.web import make_door, make_servers
+from appliance.composition.web import make_auth, make_servers
 from appliance.configuration.changes import note_changes
 from appliance.configuration.load import Choice, Config, narrowed
 from appliance.configuration.settings import AutoCamera
@@ -119,7 +119,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
     shared = Shared(health, session, viewers, jpegs)
-    gate = make_door(config)
+    auth = make_auth(config)
     site = Site(
         health=health,
         session=session,
@@ -130,7 +130,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         metrics=Metrics(health, viewers),
         aim=Aim(session, frames),
         audit=audit,
-        gate=gate,
+        auth=auth,
         store=store,
         source=choice.backend,
         engine=reader.described,
@@ -152,13 +152,13 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     }
 
     def reset() -> None:
-        reset_access(gate.accounts, audit, "button")
+        reset_access(auth.accounts, audit, "button")
 
     def worker(name: str, step: Callable[[], None], finish: Callable[[], None]) -> Worker:
         return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
 
     return Appliance(
-        servers=make_servers(config, create_app(site), gate),
+        servers=make_servers(config, create_app(site), auth),
         health=health,
         frames=frames,
         readings=readings,

@@ -15,7 +15,7 @@ from appliance.consent.terms import Terms
 from appliance.errors import ConfigError
 from appliance.hardware.button import Button, Pressed
 from appliance.hardware.power_off import power_off
-from appliance.records import Limits, Store
+from appliance.records import StorageLimits, Store
 
 log = logging.getLogger("appliance.build")
 
@@ -35,8 +35,10 @@ def make_terms(config: Config) -> Terms:
 
 def make_store(config: Config | Keeping, audit: AuditLog) -> Store:
     """The records. What is swept or set aside goes to the audit log."""
-    limits = Limits(config.storage.keep_days, config.storage.min_free_mb)
-    return Store(config.state_dir, limits, told=lambda **details: audit.append("storage", "timer", **details))
+    limits = StorageLimits(config.storage.keep_days, config.storage.min_free_mb)
+    return Store(
+        config.state_dir, limits, on_event=lambda **details: audit.append("storage", "timer", **details)
+    )
 
 
 def make_button(config: Config, session: Session, reset_access: Callable[[], None]) -> Button | None:

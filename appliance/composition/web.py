@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from appliance.auth.service import Gate, make_gate
+from appliance.auth.service import AuthService, make_auth_service
 from appliance.configuration.load import Config, is_loopback
 from appliance.web.transport.per_address import Crowd
 from appliance.web.transport.redirect import Redirect
@@ -18,9 +18,9 @@ REDIRECTS = 4
 """Threads of the second port: each is needed for a moment."""
 
 
-def make_door(config: Config) -> Gate:
+def make_auth(config: Config) -> AuthService:
     """What decides who comes in; raises `StoreError` when its secrets cannot be kept."""
-    return make_gate(
+    return make_auth_service(
         config.state_dir,
         login=config.needs_login,
         loopback_is_operator=config.loopback_is_operator,
@@ -30,7 +30,7 @@ def make_door(config: Config) -> Gate:
     )
 
 
-def make_servers(config: Config, app: WsgiApp, gate: Gate) -> tuple[Server, ...]:
+def make_servers(config: Config, app: WsgiApp, auth: AuthService) -> tuple[Server, ...]:
     """The web server, with TLS where the network can reach it; after it the one that only sends on to it."""
     certificate = _certificate(config)
     trusted = is_loopback if config.loopback_is_operator else _no_address
@@ -49,7 +49,9 @@ def make_servers(config: Config, app: WsgiApp, gate: Gate) -> tuple[Server, ...]
     if certificate is None:
         log.warning("web.redirect_port is not used: the page is not encrypted, there is nothing to send to")
         return (page,)
-    redirect = Redirect(lambda: page.port, config.web.allowed_hosts, gate.rates, network=config.on_network)
+    redirect = Redirect(
+        lambda: page.port, config.web.allowed_hosts, auth.request_rates, network=config.on_network
+    )
     second = Server(
         redirect,
         config.web.host,

@@ -13,7 +13,7 @@ from appliance.errors import (
     SlotClosed,
     StateConflict,
     StoreError,
-    TooManyTries,
+    TooManyAttempts,
     TooManyViewers,
 )
 from appliance.web.api import openapi
@@ -51,7 +51,7 @@ _HEADERS = {
 _STATUS: dict[type[Exception], int] = {
     AccessError: 400,
     StateConflict: 409,
-    TooManyTries: 429,
+    TooManyAttempts: 429,
     TooManyViewers: 503,
     Busy: 503,
     SlotClosed: 503,
@@ -96,7 +96,7 @@ def _http_error(error: HTTPException) -> Response:
 def _our_error(error: Exception) -> Response:
     response = jsonify(error=str(error))
     response.status_code = _STATUS[type(error)]
-    if isinstance(error, TooManyTries):
+    if isinstance(error, TooManyAttempts):
         response.headers["Retry-After"] = str(math.ceil(error.wait_s))
     elif response.status_code == 503:
         response.headers["Retry-After"] = "5"

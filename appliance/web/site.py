@@ -10,7 +10,7 @@ from typing import Any, cast
 from flask import current_app
 
 from appliance.audit import AuditLog
-from appliance.auth.service import Gate
+from appliance.auth.service import AuthService
 from appliance.consent.notice import Notice
 from appliance.consent.preview import Aim
 from appliance.consent.session import Session
@@ -40,7 +40,7 @@ class Site:
     metrics: Metrics
     aim: Aim
     audit: AuditLog
-    gate: Gate
+    auth: AuthService
     store: Store
     source: str
     engine: Callable[[], dict[str, str]]

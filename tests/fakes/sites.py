@@ -11,7 +11,7 @@ from pathlib import Path
 
 from appliance.audit import AuditLog
 from appliance.auth.passwords import Passwords
-from appliance.auth.service import make_gate
+from appliance.auth.service import make_auth_service
 from appliance.consent.notice import KEEP_DAYS, read_notice
 from appliance.consent.preview import Aim
 from appliance.consent.session import Session
@@ -49,7 +49,7 @@ def make_site(
     )
     # Passwords cost next to nothing here: what they cost is passwords' own test's business.
     cheap = Passwords(memory_kib=8, passes=1)
-    gate = make_gate(
+    auth = make_auth_service(
         state,
         login=login,
         loopback_is_operator=loopback_is_operator,
@@ -67,7 +67,7 @@ def make_site(
         metrics=Metrics(health, viewers),
         aim=Aim(session, frames or Slot[Frame]()),
         audit=audit,
-        gate=gate,
+        auth=auth,
         store=Store(state),
         source="usb",
         state_dir=state,

@@ -62,10 +62,10 @@ def copy(token: str, kind: str) -> Response:
 
 def _known(token: str) -> str | None:
     address = request.remote_addr or ""
-    site().gate.links.begin(address)
+    site().auth.link_attempts.begin(address)
     id = site().session.find_link(token)
     if id is not None:
-        site().gate.links.take_back(address)  # one link that is right allows no guessing at others
+        site().auth.link_attempts.undo(address)  # one link that is right allows no guessing at others
     return id
 
 

@@ -6,10 +6,17 @@ from flask import Blueprint, Response, abort, jsonify, render_template
 
 from appliance import __version__
 from appliance.errors import StateConflict
-from appliance.records import ID, Session
-from appliance.records.export import timeline
-from appliance.records.export.formats import exported, in_blocks
-from appliance.records.export.tables import NOT_FEELINGS, SAMPLING, as_json, deletion, lasted, listed, local
+from appliance.records import ID, RecordedSession
+from appliance.records.export import export_session, join_blocks, timeline
+from appliance.records.export.tables import (
+    DISCLAIMER,
+    SAMPLING_TEXT,
+    as_json,
+    deletion_text,
+    format_length,
+    format_local,
+    summary_json,
+)
 from appliance.values import EMOTIONS
 from appliance.web.api.describe import HTML, PDF, describe
 from appliance.web.api.models import Erased, Problem, Recorded, Sessions
@@ -37,8 +44,8 @@ def page() -> str:
         sessions=here.store.sessions(),
         status=here.store.status,
         keep_days=here.store.limits.keep_days,
-        local=local,
-        lasted=lasted,
+        local=format_local,
+        lasted=format_length,
     )
 
 
@@ -47,7 +54,7 @@ def page() -> str:
 @describe({200: Sessions, 507: Problem})
 def sessions() -> Response:
     """The same as JSON, the newest first."""
-    return jsonify(sessions=[listed(kept) for kept in site().store.sessions()])
+    return jsonify(sessions=[summary_json(kept) for kept in site().store.sessions()])
 
 
 @blueprint.get("/sessions/<id>")
@@ -56,22 +63,22 @@ def sessions() -> Response:
 def session_page(id: str) -> str:
     """One session: facts, figures, and a chart of time for each person."""
     session = _known(id)
-    shown = timeline.shown(session)
+    view = timeline.view(session)
     return render_template(
         "session.html",
         version=__version__,
-        kept=session.kept,
+        kept=session.summary,
         markers=session.markers,
-        persons=shown.figures,
-        charts={person: _drawn(session, person) for person in shown.charted},
-        left_out=shown.summary(),
+        persons=view.totals,
+        charts={person: _drawn(session, person) for person in view.charted},
+        left_out=view.summary(),
         emotions=EMOTIONS,
         chart=CHART,
-        about=NOT_FEELINGS,
-        sampling=SAMPLING,
-        deletion=deletion(session.kept),
-        local=local,
-        lasted=lasted,
+        about=DISCLAIMER,
+        sampling=SAMPLING_TEXT,
+        deletion=deletion_text(session.summary),
+        local=format_local,
+        lasted=format_length,
     )
 
 
@@ -82,7 +89,7 @@ def session(id: str) -> Response:
     """The same as JSON, with every second; 503 while another export is made."""
     session = _known(id)
     with site().exports.slot(id) as slot:
-        return streamed(in_blocks(as_json(session, indent=None)), "application/json", slot)
+        return streamed(join_blocks(as_json(session, indent=None)), "application/json", slot)
 
 
 @blueprint.get("/sessions/<id>/export.<any(csv, json, pdf):kind>")
@@ -99,26 +106,26 @@ def export(id: str, kind: str) -> Response:
 def erase(id: str) -> Response:
     """Everything of the session is gone, copies included; 409 while it is recorded."""
     here = site()
-    if _known(id).kept.ended is None:
+    if _known(id).summary.ended is None:
         raise StateConflict(f"session {id} is being recorded; press Stop or Withdraw on the live page first")
     here.store.erase(id)
     here.audit.append("erase", who(), session=id)
     return jsonify(erased=id)
 
 
-def download(session: Session, kind: str, who: str, *, by_link: bool = False) -> Response:
+def download(session: RecordedSession, kind: str, who: str, *, by_link: bool = False) -> Response:
     """A session as a file; also for a person who gets their own copy by a link. It is in the audit log."""
-    here, id = site(), session.kept.id
+    here, id = site(), session.summary.id
     with here.exports.slot(id, by_link=by_link) as slot:
         if here.exports.is_news(who, id, kind):
             here.audit.append("export", who, session=id, format=kind)
             here.exports.noted(who, id, kind)
-        response = streamed(exported(session, kind), _TYPES[kind], slot)
+        response = streamed(export_session(session, kind), _TYPES[kind], slot)
     response.headers["Content-Disposition"] = f'attachment; filename="session-{id}.{kind}"'
     return response
 
 
-def _known(id: str) -> Session:
+def _known(id: str) -> RecordedSession:
     session = site().store.session(id) if ID.fullmatch(id) else None
     if session is None:
         abort(
@@ -127,8 +134,8 @@ def _known(id: str) -> Session:
     return session
 
 
-def _drawn(session: Session, person: int) -> dict[str, list[str]]:
-    parts, length = timeline.pieces(session, person), session.kept.seconds
+def _drawn(session: RecordedSession, person: int) -> dict[str, list[str]]:
+    parts, length = timeline.pieces(session, person), session.summary.seconds
     return {
         name: [_points(area) for area in timeline.areas(parts, name, length, *CHART)] for name in EMOTIONS
     }

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, g, make_response, redirect, render
 from appliance import __version__
 from appliance.auth.accounts import OPERATOR
 from appliance.auth.cookies import NAME, Login
-from appliance.errors import AccessError, TooManyTries
+from appliance.errors import AccessError, TooManyAttempts
 from appliance.web.api.describe import HTML, describe
 from appliance.web.api.models import LoginForm, NextQuery, Problem
 from appliance.web.security.audited import note
@@ -36,7 +36,7 @@ def page() -> Response:
 @describe({303: None, 400: HTML, 401: HTML, 409: Problem, 415: Problem, 429: HTML}, form=LoginForm)
 def enter() -> Response:
     """Name and password, or the first code and a new password. Wrong ones are 401, too many are 429."""
-    if not site().gate.login:
+    if not site().auth.login:
         abort(
             409, "there is no login here: only this device itself, or an open network, can reach this address"
         )
@@ -47,18 +47,18 @@ def enter() -> Response:
         return _form(
             "The two passwords are not the same.", 400
         )  # before the code is looked at: it tells nothing
-    tries, account = site().gate.tries, _account()
+    tries, account = site().auth.login_attempts, _account()
     try:
         tries.begin(address, account)
-    except TooManyTries as error:
+    except TooManyAttempts as error:
         return _later(error)
     try:
         name = _first() if "code" in request.form else _known()
     except AccessError as error:
         tries.succeeded(address, account)  # the code was right, the new password is not one
         return _form(error.reason, 400)
-    except TooManyTries as error:
-        tries.take_back(address, account)  # its turn did not come: nothing was checked
+    except TooManyAttempts as error:
+        tries.undo(address, account)  # its turn did not come: nothing was checked
         return _later(error)
     if not name:
         return _form(_wrong(), 401)
@@ -85,7 +85,7 @@ def leave() -> Response:
     if who.login is not None:
         check_token()
         note("logout", name=who.name)
-        site().gate.accounts.end_login(who.login.id, site().gate.cookies.longest_s)
+        site().auth.accounts.end_login(who.login.id, site().auth.cookies.longest_s)
     g.logged_out = True
     answer = _redirect("/login")
     answer.delete_cookie(NAME, path="/", secure=True, httponly=True, samesite="Strict")
@@ -94,8 +94,8 @@ def leave() -> Response:
 
 def begin(name: str, answer: Response) -> Response:
     """Log an account in with this answer."""
-    gate = site().gate
-    login = gate.cookies.begin(name, gate.accounts.epoch(name))
+    auth = site().auth
+    login = auth.cookies.begin(name, auth.accounts.epoch(name))
     g.logged_out = True  # a cookie that came with the request is not renewed
     _give(answer, login)
     return answer
@@ -104,17 +104,17 @@ def begin(name: str, answer: Response) -> Response:
 def renew(response: Response) -> Response:
     """After every request of a login: a cookie that was made a while ago is made anew."""
     login = g.caller.login if "caller" in g else None
-    if login is not None and "logged_out" not in g and site().gate.cookies.is_due(login):
+    if login is not None and "logged_out" not in g and site().auth.cookies.is_due(login):
         _give(response, login)
     return response
 
 
 def _give(response: Response, login: Login) -> None:
-    text = site().gate.cookies.text(login)
+    text = site().auth.cookies.text(login)
     response.set_cookie(NAME, text, path="/", secure=True, httponly=True, samesite="Strict")
 
 
-def _later(error: TooManyTries) -> Response:
+def _later(error: TooManyAttempts) -> Response:
     answer = _form(str(error), 429)
     answer.headers["Retry-After"] = str(math.ceil(error.wait_s))
     return answer
@@ -123,7 +123,7 @@ def _later(error: TooManyTries) -> Response:
 def _account() -> str:
     """The account that this form is for; "" for a name that does not exist."""
     name = OPERATOR if "code" in request.form else _name()
-    return name if name in site().gate.accounts.names() else ""
+    return name if name in site().auth.accounts.roles() else ""
 
 
 def _name() -> str:
@@ -132,15 +132,15 @@ def _name() -> str:
 
 def _known() -> str:
     name, password = _name(), request.form.get("password", "")
-    accounts = site().gate.accounts
+    accounts = site().auth.accounts
     if accounts.check(name, password):
-        note("login", accounts.names()[name], name=name, address=request.remote_addr)
+        note("login", accounts.roles()[name], name=name, address=request.remote_addr)
         return name
     # A name that is not known may be a password in the wrong field.
     note(
         "login_failed",
         "unknown",
-        name=name if name in accounts.names() else None,
+        name=name if name in accounts.roles() else None,
         address=request.remote_addr,
     )
     return ""
@@ -148,7 +148,7 @@ def _known() -> str:
 
 def _first() -> str:
     code, password = request.form["code"], request.form.get("password", "")
-    if site().gate.accounts.claim(code, password):
+    if site().auth.accounts.claim(code, password):
         note(
             "access", OPERATOR, what="operator password set with the first code", address=request.remote_addr
         )
@@ -165,13 +165,13 @@ def _wrong() -> str:
 
 
 def _form(problem: str = "", status: int = 200) -> Response:
-    gate = site().gate
+    auth = site().auth
     page = render_template(
         "login.html",
         version=__version__,
         problem=problem,
-        first=gate.login and not gate.accounts.has_operator(),
-        viewers=len(gate.accounts.names()) > 0,
+        first=auth.login and not auth.accounts.has_operator(),
+        viewers=len(auth.accounts.roles()) > 0,
         name=request.form.get("name", OPERATOR)[:32],
         next=_next(),
     )

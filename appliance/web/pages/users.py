@@ -9,7 +9,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from appliance import __version__
 from appliance.auth.accounts import OPERATOR
 from appliance.auth.passwords import SHORTEST
-from appliance.errors import AccessError, TooManyTries
+from appliance.errors import AccessError, TooManyAttempts
 from appliance.web.api.describe import HTML, Content, describe
 from appliance.web.api.models import AccountForm, NameForm, PasswordForm
 from appliance.web.pages.login import begin
@@ -45,7 +45,7 @@ def page() -> Response:
 @describe(_ANSWERS, form=AccountForm)
 def add() -> Response:
     """Make a viewer: `name`, `password`."""
-    return _done("added", lambda: site().gate.accounts.add_viewer(_field("name"), _field("password")))
+    return _done("added", lambda: site().auth.accounts.add_viewer(_field("name"), _field("password")))
 
 
 @blueprint.post("/remove")
@@ -53,7 +53,7 @@ def add() -> Response:
 @describe(_ANSWERS, form=NameForm)
 def remove() -> Response:
     """Remove the viewer `name`."""
-    return _done("removed", lambda: site().gate.accounts.remove(_field("name")))
+    return _done("removed", lambda: site().auth.accounts.remove(_field("name")))
 
 
 @blueprint.post("/viewer-password")
@@ -65,7 +65,7 @@ def viewer_password() -> Response:
     def change() -> None:
         if _field("name") == OPERATOR:
             raise AccessError("the operator's own password needs the old one beside the new one")
-        site().gate.accounts.set_password(_field("name"), _field("password"))
+        site().auth.accounts.set_password(_field("name"), _field("password"))
 
     return _done("password", change)
 
@@ -75,21 +75,21 @@ def viewer_password() -> Response:
 @describe(_ANSWERS, form=PasswordForm)
 def own_password() -> Response:
     """The operator's own password: `current`, `password`, `repeat`. Ends every other login of theirs."""
-    gate, address = site().gate, request.remote_addr or ""
+    auth, address = site().auth, request.remote_addr or ""
 
     def change() -> None:
-        gate.tries.begin(address, OPERATOR)
+        auth.login_attempts.begin(address, OPERATOR)
         try:
-            is_right = gate.accounts.check(OPERATOR, _field("current"))
-        except TooManyTries:
-            gate.tries.take_back(address, OPERATOR)  # its turn did not come: nothing was checked
+            is_right = auth.accounts.check(OPERATOR, _field("current"))
+        except TooManyAttempts:
+            auth.login_attempts.undo(address, OPERATOR)  # its turn did not come: nothing was checked
             raise
         if not is_right:
             raise AccessError("the current password is wrong")
-        gate.tries.succeeded(address, OPERATOR)
+        auth.login_attempts.succeeded(address, OPERATOR)
         if _field("password") != _field("repeat"):
             raise AccessError("the two new passwords are not the same")
-        gate.accounts.set_password(OPERATOR, _field("password"))
+        auth.accounts.set_password(OPERATOR, _field("password"))
 
     answer = _done("password", change, OPERATOR)
     return begin(OPERATOR, answer) if answer.status_code == 303 and caller().login else answer
@@ -100,7 +100,7 @@ def own_password() -> Response:
 @describe(_ANSWERS)
 def out() -> Response:
     """End every login of the operator but this one."""
-    answer = _done("out", lambda: site().gate.accounts.end_logins(OPERATOR), OPERATOR)
+    answer = _done("out", lambda: site().auth.accounts.end_logins(OPERATOR), OPERATOR)
     return begin(OPERATOR, answer) if answer.status_code == 303 and caller().login else answer
 
 
@@ -109,7 +109,7 @@ def out() -> Response:
 @describe(_ANSWERS, form=NameForm)
 def revoke() -> Response:
     """Revoke the token `name`."""
-    return _done("revoked", lambda: site().gate.tokens.revoke(_field("name")))
+    return _done("revoked", lambda: site().auth.tokens.revoke(_field("name")))
 
 
 def _field(name: str) -> str:
@@ -132,15 +132,15 @@ def _done(what: str, change: Callable[[], None], name: str = "") -> Response:
 
 
 def _page(problem: str = "", status: int = 200) -> Response:
-    gate = site().gate
+    auth = site().auth
     page = render_template(
         "access.html",
         version=__version__,
         problem=problem,
         done=_DONE.get(request.args.get("done", ""), ""),
-        accounts=gate.accounts.names(),
-        tokens=gate.tokens.all(),
+        accounts=auth.accounts.roles(),
+        tokens=auth.tokens.all(),
         shortest=SHORTEST,
-        login=gate.login,
+        login=auth.login,
     )
     return make_response(page, status)

@@ -45,11 +45,11 @@ class Caller:
         """Whether the role is still theirs: not logged out, removed, revoked, or unused for long."""
         try:
             if self.kind == TOKEN:
-                return here.gate.tokens.role_of(self.name, self.digest) == self.role
+                return here.auth.tokens.role_of(self.name, self.digest) == self.role
             if self.login is not None:
-                if here.gate.uses.is_idle(self.login.id) or here.gate.cookies.is_over(self.login):
+                if here.auth.idle.is_idle(self.login.id) or here.auth.cookies.is_over(self.login):
                     return False
-                return here.gate.accounts.role_of(self.name, self.login.epoch, self.login.id) == self.role
+                return here.auth.accounts.role_of(self.name, self.login.epoch, self.login.id) == self.role
         except StoreError as error:
             _log.error("%s", error)
             return False
@@ -72,12 +72,12 @@ def is_near(asked: Request) -> bool:
 
 def is_trusted(asked: Request) -> bool:
     """Whether a request is the operator's because of where it comes from."""
-    return site().gate.loopback_is_operator and is_near(asked)
+    return site().auth.loopback_is_operator and is_near(asked)
 
 
 def is_root(asked: Request) -> bool:
     """Whether root's programs on this device make a request: it has the token of `access.local_token`."""
-    known = site().gate.local_token
+    known = site().auth.local_token
     scheme, _, secret = asked.headers.get("Authorization", "").partition(" ")
     given = secret.strip() if scheme.lower() == "bearer" and is_near(asked) else ""
     return bool(known) and hmac.compare_digest(given.encode(), known.encode())
@@ -86,19 +86,19 @@ def is_root(asked: Request) -> bool:
 def _identify(asked: Request, here: Site) -> Caller:
     near = is_near(asked)
     scheme, _, secret = asked.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and (near or here.gate.login):
+    if scheme.lower() == "bearer" and (near or here.auth.login):
         secret = secret.strip()
         if is_root(asked):
             return Caller(LOCAL, role="viewer")
-        found = here.gate.tokens.find(secret)
+        found = here.auth.tokens.find(secret)
         return Caller(TOKEN, found[1], found[0], digest=digest_of(secret)) if found else Caller(NOBODY)
     if is_trusted(asked):
         return Caller(LOOPBACK, role="operator")
-    if not here.gate.login:
+    if not here.auth.login:
         return Caller(OPEN, role="viewer")
-    login = here.gate.cookies.read(asked.cookies.get(NAME, ""))
-    role = here.gate.accounts.role_of(login.name, login.epoch, login.id) if login else ""
+    login = here.auth.cookies.read(asked.cookies.get(NAME, ""))
+    role = here.auth.accounts.role_of(login.name, login.epoch, login.id) if login else ""
     if not (login and role):
         return Caller(NOBODY)
-    here.gate.uses.note(login.id)
+    here.auth.idle.note(login.id)
     return Caller(LOGIN, role=role, name=login.name, login=login)

@@ -19,7 +19,7 @@ def form_token() -> str:
     Empty for whoever is not known: that of the device itself must not be read from the network.
     """
     reader = _reader()
-    return site().gate.cookies.form_token(reader) if reader else ""
+    return site().auth.cookies.form_token(reader) if reader else ""
 
 
 def check_token() -> None:
@@ -28,7 +28,7 @@ def check_token() -> None:
     if request.method in _SAFE or who.kind == TOKEN:
         return  # no browser adds a bearer token by itself
     given, reader = request.headers.get(HEADER) or request.form.get(FIELD, ""), _reader()
-    if reader and site().gate.cookies.is_form_token(reader, given):
+    if reader and site().auth.cookies.is_form_token(reader, given):
         return
     if who.login is None and (_is_program() or _needs_preflight()):
         return

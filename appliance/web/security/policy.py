@@ -73,7 +73,7 @@ def check_request() -> Response | None:
             f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
         )
     if not (is_trusted(request) or is_root(request)):
-        here.gate.rates.take(request.remote_addr or "")
+        here.auth.request_rates.take(request.remote_addr or "")
     upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
     changes = upgrades or request.method not in ("GET", "HEAD", "OPTIONS")
     if changes and not _same_origin():
@@ -110,8 +110,8 @@ def _refuse(who: Caller, needed: str) -> Response:
             403,
             "expected a token of role metrics or operator: interview-grader token create NAME --role metrics",
         )
-    if not site().gate.login:
-        abort(403, _WHERE_THE_OPERATOR_IS[site().gate.loopback_is_operator])
+    if not site().auth.login:
+        abort(403, _WHERE_THE_OPERATOR_IS[site().auth.loopback_is_operator])
     abort(403, f"only the operator may do this; you are known as {who.who()}")
 
 

@@ -102,10 +102,10 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     site = make_site(login=True)
-    accounts = site.gate.accounts
+    accounts = site.auth.accounts
     assert accounts.claim(accounts.new_first_code(), OPERATOR)
     accounts.add_viewer("anna", VIEWER)
-    site.gate.tokens.create("script", "viewer")
+    site.auth.tokens.create("script", "viewer")
     with served_far(create_app(site), tmp_path) as server:
         yield World(site, server.port, tmp_path)
     site.store.close()
@@ -115,13 +115,13 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def first_code(world: World) -> None:
-    code = world.site.gate.accounts.reset()
+    code = world.site.auth.accounts.reset()
     fields = {"code": code, "password": NEW, "repeat": NEW}
     assert world.client().submit("/login", fields).status == 303
 
 
 def wrong_first_code(world: World) -> None:
-    world.site.gate.accounts.reset()
+    world.site.auth.accounts.reset()
     fields = {"code": "AAAA-AAAA-AAAA", "password": NEW, "repeat": NEW}
     assert world.client().submit("/login", fields).status == 401
 
@@ -143,7 +143,7 @@ def on_terminal(*words: str, given: str = "") -> Callable[[World], None]:
 
 
 def reset_by_button(world: World) -> None:
-    reset_access(world.site.gate.accounts, world.site.audit, "button")
+    reset_access(world.site.auth.accounts, world.site.audit, "button")
 
 
 # --- the session ---

@@ -97,9 +97,9 @@ class Device:
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
     folder: Path = tmp_path_factory.mktemp("device")
     site = make_site(login=True)
-    assert site.gate.accounts.claim(site.gate.accounts.new_first_code(), OPERATOR)
-    site.gate.accounts.add_viewer("anna", VIEWER)
-    tokens = {role: site.gate.tokens.create(role, role) for role in ("viewer", "operator", "metrics")}
+    assert site.auth.accounts.claim(site.auth.accounts.new_first_code(), OPERATOR)
+    site.auth.accounts.add_viewer("anna", VIEWER)
+    tokens = {role: site.auth.tokens.create(role, role) for role in ("viewer", "operator", "metrics")}
     with served_far(create_app(site), folder) as server:
         logins = {}
         for name, password in (("operator", OPERATOR), ("anna", VIEWER)):

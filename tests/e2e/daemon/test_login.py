@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from appliance.auth.clock import ForwardClock
-from appliance.auth.idle import Uses
+from appliance.auth.idle import IdleTracker
 from appliance.values import Reading, Stamps
 from appliance.web.app import create_app
 from appliance.web.site import Site
@@ -56,8 +56,8 @@ def device(tmp_path: Path) -> Iterator[Device]:
 @pytest.fixture
 def settled(device: Device) -> Device:
     """The same with an operator and a viewer."""
-    assert device.site.gate.accounts.claim(device.site.gate.accounts.new_first_code(), OPERATOR)
-    device.site.gate.accounts.add_viewer("anna", VIEWER)
+    assert device.site.auth.accounts.claim(device.site.auth.accounts.new_first_code(), OPERATOR)
+    device.site.auth.accounts.add_viewer("anna", VIEWER)
     return device
 
 
@@ -72,7 +72,7 @@ def first(client: Client, code: str, password: str = OPERATOR, repeat: str | Non
 def test_first_code_sets_the_password_and_logs_in(device: Device) -> None:
     client = device.client()
     assert 'name="code"' in client.request("/login").text
-    code = device.site.gate.accounts.new_first_code()
+    code = device.site.auth.accounts.new_first_code()
     assert first(client, code) == 303
     assert client.request("/access").status == 200
     assert 'name="code"' not in device.client().request("/login").text
@@ -82,7 +82,7 @@ def test_first_code_sets_the_password_and_logs_in(device: Device) -> None:
 
 
 def test_what_is_wrong_with_a_first_code_is_said(device: Device) -> None:
-    code = device.site.gate.accounts.new_first_code()
+    code = device.site.auth.accounts.new_first_code()
     assert first(device.client(), "AAAA-AAAA-AAAA") == 401
     assert first(device.client(), code, "short") == 400
     assert first(device.client(), code, OPERATOR, "other than that") == 400
@@ -90,7 +90,7 @@ def test_what_is_wrong_with_a_first_code_is_said(device: Device) -> None:
 
 
 def test_different_passwords_never_make_guessing_a_code_free(device: Device) -> None:
-    device.site.gate.accounts.new_first_code()
+    device.site.auth.accounts.new_first_code()
     seen = []
     for _ in range(6):
         seen.append(first(device.client(), "AAAA-AAAA-AAAA"))
@@ -157,7 +157,7 @@ def test_logging_in_with_ones_own_account_gives_no_free_guesses_at_another(settl
 
 def test_a_login_in_use_ends_after_the_longest_time(settled: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     client, now, days = settled.logged_in(), time.time(), 0.0
-    monkeypatch.setattr(settled.site.gate.cookies, "_clock", ForwardClock(lambda: now + 86_400 * days))
+    monkeypatch.setattr(settled.site.auth.cookies, "_clock", ForwardClock(lambda: now + 86_400 * days))
     while days < 29.96:
         days += 0.03  # within the hour after which an unused login ends
         assert client.request("/api/state").status == 200, days
@@ -176,7 +176,7 @@ def test_a_cookie_is_renewed_while_it_is_used_and_ends_when_it_is_not(
     settled: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, now, minutes = settled.logged_in(), time.time(), 0
-    monkeypatch.setattr(settled.site.gate.cookies, "_clock", ForwardClock(lambda: now + 60 * minutes))
+    monkeypatch.setattr(settled.site.auth.cookies, "_clock", ForwardClock(lambda: now + 60 * minutes))
     first_cookie = client.cookie
     client.request("/api/state")
     assert client.cookie == first_cookie
@@ -190,10 +190,10 @@ def test_a_cookie_is_renewed_while_it_is_used_and_ends_when_it_is_not(
 
 
 def test_logins_outlive_a_restart(settled: Device) -> None:
-    from appliance.auth.service import make_gate
+    from appliance.auth.service import make_auth_service
 
     cookie = settled.logged_in().cookie
-    again = make_gate(settled.site.audit.path.parent, login=True)
+    again = make_auth_service(settled.site.audit.path.parent, login=True)
     login = again.cookies.read(cookie)
     assert login is not None
     assert again.accounts.role_of(login.name, login.epoch, login.id) == "operator"
@@ -230,7 +230,7 @@ def test_other_ends_of_a_login(settled: Device, how: str) -> None:
     elif how == "remove":
         assert operator.submit("/access/remove", {"name": "anna", "csrf_token": token}).status == 303
     else:
-        settled.site.gate.accounts.end_logins("anna")
+        settled.site.auth.accounts.end_logins("anna")
     assert anna.request("/api/state").status == 401
     assert operator.request("/api/state").status == 200
 
@@ -286,11 +286,11 @@ def test_a_mistake_is_said_on_the_page(settled: Device, fields: dict[str, str]) 
     answer = operator.submit("/access/add", {**fields, "csrf_token": operator.token()})
     assert answer.status == 400
     assert 'role="alert"' in answer.text and "<script>alert" not in answer.text
-    assert set(settled.site.gate.accounts.names()) == {"operator", "anna"}
+    assert set(settled.site.auth.accounts.roles()) == {"operator", "anna"}
 
 
 def test_a_token_is_revoked_on_the_page(settled: Device) -> None:
-    operator, secret = settled.logged_in(), settled.site.gate.tokens.create("backup", "viewer")
+    operator, secret = settled.logged_in(), settled.site.auth.tokens.create("backup", "viewer")
     bearer = Client(settled.port, settled.folder, headers={"Authorization": f"Bearer {secret}"})
     assert bearer.request("/api/state").status == 200
     assert operator.submit("/access/revoke", {"name": "backup", "csrf_token": operator.token()}).status == 303
@@ -337,16 +337,16 @@ def test_a_stream_ends_with_its_login(settled: Device) -> None:
         answer = connection.getresponse()
         assert answer.status == 200 and answer.readline()
         assert ("viewer", "viewer") in settled.events()
-        settled.site.gate.accounts.remove("anna")
+        settled.site.auth.accounts.remove("anna")
         answer.read()  # to its end
     until(lambda: settled.site.viewers.count == 0, WITHIN_S, "the viewer is counted no more")
 
 
 def test_what_is_open_ends_when_nobody_used_its_login(tmp_path: Path) -> None:
     site, later_s = make_site(login=True), [0.0]
-    uses = Uses(3600.0, lambda: time.monotonic() + later_s[0])
-    site = replace(site, gate=replace(site.gate, uses=uses))
-    assert site.gate.accounts.claim(site.gate.accounts.new_first_code(), OPERATOR)
+    uses = IdleTracker(3600.0, lambda: time.monotonic() + later_s[0])
+    site = replace(site, auth=replace(site.auth, idle=uses))
+    assert site.auth.accounts.claim(site.auth.accounts.new_first_code(), OPERATOR)
     with served_far(create_app(site), tmp_path) as server, pictures(site):
         site.session.start("1", "operator")
         client = Client(server.port, tmp_path)
@@ -375,7 +375,7 @@ def test_what_is_open_ends_when_nobody_used_its_login(tmp_path: Path) -> None:
 
 def test_readings_end_with_their_token(settled: Device) -> None:
     settled.site.session.start("1", "operator")
-    secret = settled.site.gate.tokens.create("watch", "viewer")
+    secret = settled.site.auth.tokens.create("watch", "viewer")
     client = settled.client()
     with (
         socket.create_connection(("127.0.0.1", settled.port), WITHIN_S) as sock,
@@ -386,8 +386,8 @@ def test_readings_end_with_their_token(settled: Device) -> None:
             additional_headers={"Authorization": f"Bearer {secret}"},
         ) as listening,
     ):
-        settled.site.gate.tokens.revoke("watch")
-        settled.site.gate.tokens.create("watch", "viewer")  # another one, which is not theirs
+        settled.site.auth.tokens.revoke("watch")
+        settled.site.auth.tokens.create("watch", "viewer")  # another one, which is not theirs
         with pytest.raises(ConnectionClosed):
             listening.recv(WITHIN_S)
     assert ("viewer", "token:watch") in settled.events()

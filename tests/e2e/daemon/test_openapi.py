@@ -85,7 +85,7 @@ CHECKS = [
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str]]:
     """Address, trusted certificate and operator's token of a device on the network."""
     folder: Path = tmp_path_factory.mktemp("device")
-    token = SITE.gate.tokens.create("fuzz", "operator")
+    token = SITE.auth.tokens.create("fuzz", "operator")
     with served_far(APP, folder) as server:
         yield f"https://127.0.0.1:{server.port}", str(folder / "tls-certificate.pem"), token
 

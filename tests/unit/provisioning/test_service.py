@@ -16,7 +16,7 @@ from device.errors import DeviceError, Refused
 from device.system import service
 
 from appliance.auth.certificate import DeviceCertificate
-from appliance.errors import TooManyTries
+from appliance.errors import TooManyAttempts
 from appliance.web.app import create_app
 from appliance.web.transport.per_address import Crowd
 from appliance.web.transport.server import Server
@@ -192,7 +192,7 @@ def test_what_others_on_the_device_take_is_not_taken_from_root(
 ) -> None:
     """Idle connections and requests of other local users: an update would be taken back for them."""
     site = make_site(login=True, loopback_is_operator=False, requests_per_s=1)
-    (tmp_path / "local-token").write_text(site.gate.local_token)
+    (tmp_path / "local-token").write_text(site.auth.local_token)
     monkeypatch.setattr(service, "LOCAL_TOKEN", tmp_path / "local-token")
     tls = DeviceCertificate(tmp_path).current if encrypted else None
     server = Server(create_app(site), host, 0, max_connections=24, crowd=Crowd(16), tls=tls)
@@ -202,8 +202,8 @@ def test_what_others_on_the_device_take_is_not_taken_from_root(
             others.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         for _ in range(1000):
             try:
-                site.gate.rates.take("127.0.0.1")
-            except TooManyTries:
+                site.auth.request_rates.take("127.0.0.1")
+            except TooManyAttempts:
                 break
         else:
             raise AssertionError("there is no limit")

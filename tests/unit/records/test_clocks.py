@@ -6,19 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from appliance.records.store.ages import Ages
-from appliance.records.store.clocks import LONGEST_OFF_S, SETTLE_S, Lived
+from appliance.records.store.ages import LONGEST_OFF_S, SETTLE_S, Ages, ElapsedTime
 from tests.fakes.records import DAY_S, Time
 
 HOUR_S = 3600.0
 
 
-def counted(time: Time, lived: Lived) -> float:
+def counted(time: Time, lived: ElapsedTime) -> float:
     return lived.update(time.clocks())
 
 
-def begun(time: Time) -> Lived:
-    return Lived.begin(time.clocks())
+def begun(time: Time) -> ElapsedTime:
+    return ElapsedTime.begin(time.clocks())
 
 
 def test_time_switched_on_counts_exactly() -> None:

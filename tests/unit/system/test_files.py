@@ -12,7 +12,7 @@ import pytest
 from appliance.errors import StoreError
 from appliance.records.store import database
 from appliance.records.store.copies import EXPORTS, Copies
-from appliance.records.store.erasure_log import Journal
+from appliance.records.store.erasure_log import ErasureLog
 from appliance.system.files import replacing, write_private
 
 ID = "0123456789ab"
@@ -43,7 +43,7 @@ def test_a_file_is_synced_and_then_its_name(tmp_path: Path, synced: list[tuple[s
 def test_the_journal_of_erasures_has_a_name_before_rows_go(
     tmp_path: Path, synced: list[tuple[str, list[str]]]
 ) -> None:
-    Journal(tmp_path / "erasures.jsonl").begun({ID}, 1.0)
+    ErasureLog(tmp_path / "erasures.jsonl").begun({ID}, 1.0)
     assert synced == [("erasures.jsonl", []), (tmp_path.name, ["erasures.jsonl"])]
 
 
