@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from appliance.errors import StoreError
-from appliance.system.files import PRIVATE, sync_folder, write_private
+from appliance.system.files import PRIVATE, sync_directory, write_private
 
 EVENTS = {
     "agreement": "people agreed to a notice: its version and hash, and how many; or, with `again`, are back",
@@ -217,7 +217,7 @@ class AuditLog:
                     yield file
                     return
                 self.path.replace(self._old)
-                sync_folder(self.path.parent)
+                sync_directory(self.path.parent)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from appliance.commands import access
 from appliance.commands.arguments import PROGRAM, USER, Parser
 from appliance.commands.records import add_commands as add_records_commands
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, ModelError
-from appliance.system import logging as journal
+from appliance.system import logging as app_logging
 from appliance.system import native, terminal
 from appliance.system.files import check_writable
 from appliance.system.signals import stop_on_signals
@@ -44,7 +44,7 @@ def _main(arguments: list[str] | None, has_output: bool) -> int:
     options = make_parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.INFO,
-        handlers=journal.handlers(os.environ),
+        handlers=app_logging.make_handlers(os.environ),
     )
     if options.command not in ("run", "check"):
         logging.getLogger("appliance").setLevel(logging.WARNING)

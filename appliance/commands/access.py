@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from appliance.errors import AccessError
 from appliance.system.native import as_owner
-from appliance.system.terminal import say
+from appliance.system.terminal import print_line
 
 Find = Callable[[argparse.Namespace], Path]
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"  # it has no public name
@@ -73,11 +73,11 @@ def _list(options: argparse.Namespace, folder: Path) -> None:
 
     names = Accounts(folder).roles()
     for name, role in names.items():
-        say(f"{name:<32} {role}")
+        print_line(f"{name:<32} {role}")
     if "operator" not in names:
-        say("the operator has no password yet: each start on the network logs a first code for /login")
+        print_line("the operator has no password yet: each start on the network logs a first code for /login")
     if fingerprint := DeviceCertificate(folder).fingerprint():
-        say(f"the device's own certificate, SHA-256: {fingerprint}")
+        print_line(f"the device's own certificate, SHA-256: {fingerprint}")
 
 
 def _add_viewer(options: argparse.Namespace, folder: Path) -> None:
@@ -85,7 +85,7 @@ def _add_viewer(options: argparse.Namespace, folder: Path) -> None:
 
     Accounts(folder).add_viewer(options.name, _password())
     _note(folder, what="added", name=options.name)
-    say(f"{options.name} can log in now")
+    print_line(f"{options.name} can log in now")
 
 
 def _remove(options: argparse.Namespace, folder: Path) -> None:
@@ -93,7 +93,7 @@ def _remove(options: argparse.Namespace, folder: Path) -> None:
 
     Accounts(folder).remove(options.name)
     _note(folder, what="removed", name=options.name)
-    say(f"{options.name} is removed and logged out")
+    print_line(f"{options.name} is removed and logged out")
 
 
 def _reset(options: argparse.Namespace, folder: Path) -> None:
@@ -123,7 +123,7 @@ def _tokens(options: argparse.Namespace, folder: Path) -> None:
             if token.used
             else "not used"
         )
-        say(f"{name:<32} {token.role:<9} {used}")
+        print_line(f"{name:<32} {token.role:<9} {used}")
 
 
 def _revoke(options: argparse.Namespace, folder: Path) -> None:
@@ -131,7 +131,7 @@ def _revoke(options: argparse.Namespace, folder: Path) -> None:
 
     Tokens(folder).revoke(options.name)
     _note(folder, what="revoked", name=options.name)
-    say(f"{options.name} is void")
+    print_line(f"{options.name} is void")
 
 
 def _password() -> str:

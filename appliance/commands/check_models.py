@@ -18,8 +18,8 @@ from appliance.configuration.load import Config
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, EngineError, ModelError
 from appliance.inference.manifest import ClassifierModel, DetectorModel, Manifest, Tensor
 from appliance.media.film import Film
-from appliance.system import toml
 from appliance.system.resources import demo_clip, models_dir
+from appliance.system.toml import read_toml
 from appliance.values import Face, Image, TensorSpec
 
 _KINDS: dict[str, type[DetectorModel] | type[ClassifierModel]] = {
@@ -60,7 +60,7 @@ class _Check:
         self._frame = _demo_frame()
         self.faults: list[ApplianceError] = []
         try:
-            self._document = toml.read(self._file)
+            self._document = read_toml(self._file)
         except ConfigError as error:
             raise ModelError(str(error)) from error
         try:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from appliance.errors import ConfigError, StateConflict, StoreError
-from appliance.system.files import replacing
+from appliance.system.files import atomic_write
 from appliance.system.native import as_owner
-from appliance.system.terminal import say
+from appliance.system.terminal import print_line
 
 if TYPE_CHECKING:
     from appliance.audit import AuditLog
@@ -111,7 +111,7 @@ def _sessions(options: argparse.Namespace, config: Keeping) -> int:
             except StateConflict as error:
                 raise ConfigError(str(error), key="ID", value=options.id) from error
             audit.append("erase", "shell", session=options.id)
-            say(f"erased {options.id}")
+            print_line(f"erased {options.id}")
         else:
             audit.append("export", "shell", session=session.summary.id, format=options.kind)
             for block in export_session(session, options.kind):
@@ -127,7 +127,7 @@ def _salvage(store: Store, file: Path) -> int:
     done = store.salvage(file)
     if not done.sessions + done.erased + done.old:
         raise StoreError(f"{file}: no session can be read in it")
-    say(
+    print_line(
         f"{done.rows} rows of {done.sessions} sessions salvaged, {done.nameless} of these without date and "
         f"notice; {done.erased} stay erased, {done.old} are older than storage.keep_days"
     )
@@ -145,7 +145,7 @@ def _output(options: argparse.Namespace) -> Iterator[BinaryIO]:
         with output.open("wb") as file:  # a pipe or a device, which nothing can take the place of
             yield file
     else:
-        with replacing(output.resolve()) as file:  # where a link leads
+        with atomic_write(output.resolve()) as file:  # where a link leads
             yield file
 
 
@@ -155,7 +155,7 @@ def _list(store: Store) -> None:
     for summary in store.sessions():
         until = f"erased {format_local(summary.expires)}" if summary.ended is not None else "being recorded"
         began, length = format_local(summary.recorded), format_length(summary.seconds)
-        say(f"{summary.id}  {began}  {length:>6}  {until}  {summary.label}".rstrip())
+        print_line(f"{summary.id}  {began}  {length:>6}  {until}  {summary.label}".rstrip())
 
 
 def _show(session: RecordedSession) -> None:
@@ -163,16 +163,16 @@ def _show(session: RecordedSession) -> None:
 
     summary = session.summary
     began, length = format_local(summary.recorded), format_length(summary.seconds)
-    say(f"{summary.id}  {began}  {length} min  {summary.label}".rstrip())
+    print_line(f"{summary.id}  {began}  {length} min  {summary.label}".rstrip())
     for words in (summary.note, f"notice version {summary.notice_version}", deletion_text(summary)):
         if words:
-            say(words)
+            print_line(words)
     for totals in session.seconds.totals():
         means = ", ".join(f"{name} {value:.2f}" for name, value in (totals.means or {}).items())
         frames = f"{totals.scored} of {totals.frames} frames"
-        say(f"person {totals.person}: {means or 'not readable'} ({frames})")
+        print_line(f"person {totals.person}: {means or 'not readable'} ({frames})")
     for marker in session.markers:
-        say(f"{format_length(int(marker.at))} {marker.text}")
+        print_line(f"{format_length(int(marker.at))} {marker.text}")
 
 
 def _known(store: Store, id: str) -> RecordedSession:
@@ -197,7 +197,7 @@ def _backup(options: argparse.Namespace, config: Keeping) -> int:
         else f"that is yours to remove, also when one of them is erased here: outside of {config.state_dir} "
         "the service cannot"
     )
-    say(f"{count} sessions in {options.file}; {fate}")
+    print_line(f"{count} sessions in {options.file}; {fate}")
     return 0
 
 
@@ -210,7 +210,7 @@ def _restore(options: argparse.Namespace, config: Keeping) -> int:
     with _opened(config) as (store, audit):
         done = store.restore(options.file, passphrase)
         audit.append("backup", "shell", action="restored", sessions=done.taken)
-    say(
+    print_line(
         f"{done.taken} sessions restored; {done.here} were here already, {done.erased} stay erased, "
         f"{done.old} are older than storage.keep_days"
     )
@@ -242,12 +242,12 @@ def _audit(options: argparse.Namespace, config: Keeping) -> int:
         for entry in log.entries():
             known = ("n", "time", "event", "who", "hash")
             details = " ".join(f"{name}={value}" for name, value in entry.items() if name not in known)
-            say(f"{entry.get('time')}  {entry.get('event')}  {entry.get('who')}  {details}".rstrip())
+            print_line(f"{entry.get('time')}  {entry.get('event')}  {entry.get('who')}  {details}".rstrip())
         return 0
     verdict = log.verify()
     if verdict.fault:
         raise StoreError(f"{log.path}: {verdict.fault}; {verdict.lines} lines before it are sound")
     torn = f", {verdict.torn} left unfinished by a power cut" if verdict.torn else ""
     last = f"; the last one is {verdict.last}" if verdict.last else ""
-    say(f"{verdict.lines} lines, all sound{torn}{last}")
+    print_line(f"{verdict.lines} lines, all sound{torn}{last}")
     return 0

@@ -79,11 +79,11 @@ def _fit(config: Config, options: argparse.Namespace) -> str:
 def _note(config: Config, options: argparse.Namespace) -> str:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     last = last_update.LastUpdate(options.version, options.wanted, options.outcome, now, options.reason)
-    last_update.keep(config.state_dir, last)
+    last_update.save_last_update(config.state_dir, last)
     if not last.worked:  # another version tells its start itself, however it got there
         details = {"outcome": last.outcome, "wanted": last.wanted, "reason": last.reason}
         AuditLog(config.state_dir).append("update", "shell", **details)
-    return last.words()
+    return last.summary()
 
 
 def _unmeasured(config: Config, options: argparse.Namespace) -> str:

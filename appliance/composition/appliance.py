@@ -33,7 +33,7 @@ from appliance.pipeline import Doubt, Pipeline
 from appliance.ports import Camera, Engine, Lamps, Sink
 from appliance.records import Store
 from appliance.sinks import Shared
-from appliance.system.logging import name_camera
+from appliance.system.logging import set_camera_field
 from appliance.system.resources import model_card, models_dir
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
@@ -99,7 +99,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     `stop` is set when the last frame of a clip was read; `failed` is told the reason when a worker dies.
     """
     choice = choose_camera(config)
-    name_camera(choice.backend)
+    set_camera_field(choice.backend)
     camera = make_camera(choice)
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     health = Health(choice.backend)

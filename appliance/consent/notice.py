@@ -15,7 +15,7 @@ from typing import Any
 
 from appliance.consent.law import Paragraph
 from appliance.errors import ConfigError
-from appliance.system import toml
+from appliance.system.toml import read_toml
 
 KEEP_DAYS = 7
 """Days for which records are kept by default; other days show in the version."""
@@ -73,7 +73,7 @@ def read_notice(own: str = "") -> NoticeText:
     version is another notice all the same.
     """
     path = Path(own) if own else shipped()
-    tables = toml.read(path)
+    tables = read_toml(path)
     version, title = _text(tables, "version", path), _text(tables, "title", path)
     if not _VERSION.fullmatch(version):
         raise ConfigError(

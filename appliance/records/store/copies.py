@@ -13,7 +13,7 @@ from appliance.errors import StoreError
 from appliance.records.backup import read_header
 from appliance.records.store import database
 from appliance.records.store.ages import Ages
-from appliance.system.files import partial_of, sync_folder
+from appliance.system.files import partial_path, sync_directory
 
 log = logging.getLogger("appliance.store")
 
@@ -74,7 +74,7 @@ class Copies:
                 database.remove(path)
         elif _holds(path, ids):
             path.unlink(missing_ok=True)
-            sync_folder(path.parent)
+            sync_directory(path.parent)
             log.warning("%s is removed: it holds a session that was erased", path.name)
 
     def note_backup(self, path: Path, made: float) -> None:
@@ -126,7 +126,7 @@ class Copies:
                 with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
                     entry = json.loads(line)
                     path = Path(entry["path"])
-                    for each in (path, partial_of(path)):  # a power cut may have left only a part of it
+                    for each in (path, partial_path(path)):  # a power cut may have left only a part of it
                         noted.setdefault(each, set()).add(float(entry.get("made", -1.0)))
         # False also without the right to look: a sandbox hides other places, and Path.is_file raises there.
         return {path: made for path, made in noted.items() if os.path.isfile(path)}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from appliance.records.store.ages import MAX_ELAPSED_S
 from appliance.records.store.rows import RULES
-from appliance.system.files import sync_folder
+from appliance.system.files import sync_directory
 
 BUSY_S = 5.0
 """How long to wait for another process that writes."""
@@ -206,7 +206,7 @@ def remove(path: Path) -> None:
     for suffix in (*COMPANIONS, ""):
         _remove_one(path.with_name(path.name + suffix))
     with contextlib.suppress(FileNotFoundError):
-        sync_folder(path.parent)
+        sync_directory(path.parent)
 
 
 def _remove_one(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import StoreError
-from appliance.system.files import sync_folder
+from appliance.system.files import sync_directory
 
 
 class ErasureLog:
@@ -57,7 +57,7 @@ class ErasureLog:
                 file.write(b"\n" + lines.encode())  # the line before may be unfinished
                 file.flush()
                 os.fsync(file.fileno())
-            sync_folder(self._path.parent)  # the file may be new
+            sync_directory(self._path.parent)  # the file may be new
         except OSError as error:
             raise StoreError(
                 f"{self._path}: an erasure cannot be written down ({error.strerror}); make room or correct "

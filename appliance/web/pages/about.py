@@ -24,11 +24,11 @@ _MARKDOWN = MarkdownIt("js-default")
 def page() -> str:
     """The model card of the models in use."""
     here = site()
-    last = last_update.read(here.state_dir)
+    last = last_update.read_last_update(here.state_dir)
     return render_template(
         "about.html",
         version=__version__,
-        updated=last.words() if last else "never",
+        updated=last.summary() if last else "never",
         engine=here.engine(),
         card=Markup(_MARKDOWN.render(here.card)),
     )

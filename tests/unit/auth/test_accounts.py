@@ -278,7 +278,7 @@ def test_a_name_that_is_not_known_costs_as_much_work(monkeypatch: pytest.MonkeyP
 
 
 def test_a_kept_hash_that_is_none_fits_nothing() -> None:
-    assert not cheap().fits("nonsense", GOOD)
+    assert not cheap().verify("nonsense", GOOD)
 
 
 def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,13 +192,13 @@ def test_a_token_that_is_revoked_while_its_use_is_noted_stays_revoked(
 ) -> None:
     tokens = Tokens(tmp_path)
     secret = tokens.create("backup", "viewer")
-    changed = tokens._file.changed
+    changed = tokens._file.edit
 
     def revoked_first() -> AbstractContextManager[Any]:
         Tokens(tmp_path).revoke("backup")
         return changed()
 
-    monkeypatch.setattr(tokens._file, "changed", revoked_first)
+    monkeypatch.setattr(tokens._file, "edit", revoked_first)
     assert tokens.find(secret) == ("backup", "viewer"), "it was good when it was shown"
     assert tokens.all() == {} and tokens.find(secret) is None
 

@@ -123,7 +123,7 @@ def test_memory_is_bounded() -> None:
         address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
         tries.begin(address)
         rates.take(address)
-    assert len(tries._guessers) == len(rates._buckets) == MOST_ADDRESSES
+    assert len(tries._clients) == len(rates._buckets) == MOST_ADDRESSES
 
 
 def test_a_guesser_on_the_own_link_does_not_lock_out_the_owner_beside_them() -> None:
