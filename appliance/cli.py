@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,8 @@ from appliance.system.files import check_writable
 from appliance.system.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from appliance.configuration.layers import Request
-    from appliance.configuration.load import Config, Keeping
+    from appliance.configuration.layers import ConfigOptions
+    from appliance.configuration.load import Config, RetentionConfig
     from appliance.consent.terms import Terms
     from appliance.media.tally import Tally
 
@@ -89,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
 def _analyze(options: argparse.Namespace) -> int:
     config = _load(options)
     from appliance.commands.analyze.command import Options, analyze
-    from appliance.composition.appliance import make_reader
+    from appliance.composition.reader import make_reader
 
     names = ("crops", "every", "fps", "recursive", "jsonl", "csv", "summary")
     wanted = Options(**{name: getattr(options, name) for name in names})
@@ -115,17 +116,17 @@ def _end(tally: Tally) -> int:
 def _check(options: argparse.Namespace) -> int:
     config = _load(options)
     from appliance.commands.check_models import model_lines
-    from appliance.composition.appliance import check_lamps, choose_camera, make_camera
+    from appliance.composition.camera import choose_camera, make_camera
     from appliance.composition.session import make_terms
     from appliance.composition.web import check_certificate
-    from appliance.configuration.load import check_places
+    from appliance.configuration.load import check_sandbox_paths
 
-    check_places(config)
+    check_sandbox_paths(config)
     models = model_lines(config)
-    check_lamps(config)
+    config.lamps.backend_class.check(config.lamps.settings)
     check_certificate(config)
     terms = make_terms(config)
-    camera = choose_camera(config)
+    camera = choose_camera(config.camera, config.origins, installed=config.installed)
     missing = make_camera(camera).missing()
     check_writable(config.state_dir)
     for line in models:
@@ -142,10 +143,22 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _used_for(terms: Terms) -> str:
-    if not terms.settled:
+    if not terms.is_complete:
         return "not said yet"
     institution = f", institution: {terms.institution}" if terms.institution else ""
     return f"{terms.purpose}, {terms.region}{institution}"
+
+
+def _status(options: argparse.Namespace) -> int:
+    from appliance.commands import status
+
+    found = status.device_status(_state_dir(options), lambda: _load_without_state(options))
+    if options.json:
+        print(found.model_dump_json(by_alias=True))
+    else:
+        for line in status.lines(found):
+            print(line)
+    return 0 if status.is_healthy(found) else _FAULT
 
 
 def _config(options: argparse.Namespace) -> int:
@@ -184,27 +197,34 @@ def _abandon_output() -> None:
 
 
 def _load(options: argparse.Namespace) -> Config:
-    from appliance.configuration.load import load
+    from appliance.configuration.load import load_config
 
-    return load(_request(options))
+    return load_config(_config_options(options))
 
 
-def _keeping(options: argparse.Namespace) -> Keeping:
-    from appliance.configuration.load import load_keeping
+def _load_without_state(options: argparse.Namespace) -> Config:
+    """For a user who may not read the state; the page's file in it never sets the address."""
+    from appliance.configuration.load import load_config
 
-    return load_keeping(_request(options))
+    return load_config(replace(_config_options(options), data_dir=Path(os.devnull)))
+
+
+def _retention(options: argparse.Namespace) -> RetentionConfig:
+    from appliance.configuration.load import load_retention
+
+    return load_retention(_config_options(options))
 
 
 def _state_dir(options: argparse.Namespace) -> Path:
-    from appliance.configuration.load import state_dir
+    from appliance.configuration.load import find_state_dir
 
-    return state_dir(options.data_dir, os.environ)
+    return find_state_dir(options.data_dir, os.environ)
 
 
-def _request(options: argparse.Namespace) -> Request:
-    from appliance.configuration.layers import Request
+def _config_options(options: argparse.Namespace) -> ConfigOptions:
+    from appliance.configuration.layers import ConfigOptions
 
-    return Request(
+    return ConfigOptions(
         config=options.config,
         data_dir=options.data_dir,
         settings=options.set,
@@ -250,6 +270,12 @@ def make_parser() -> Parser:
     )
     check.set_defaults(function=_check)
 
+    status = commands.add_parser("status", parents=[common], help="say whether it runs, where, and how it is")
+    status.add_argument("--json", action="store_true", help="write one JSON object, for programs")
+    status.add_argument("--host", help="as given to run, where its state cannot be read")
+    status.add_argument("--port", help="the same")
+    status.set_defaults(function=_status)
+
     show = commands.add_parser(
         "config", parents=[common], help="print the effective configuration and its origin"
     )
@@ -266,7 +292,7 @@ def make_parser() -> Parser:
     bench.set_defaults(function=_bench)
 
     access.add_commands(commands, _place(), _state_dir)
-    add_records_commands(commands, common, _keeping)
+    add_records_commands(commands, common, _retention)
     return parser
 
 

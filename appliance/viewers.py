@@ -46,21 +46,21 @@ class Viewers:
 
 
 class Seen:
-    """Who saw something of the agreement in force: each is news once, however often they ask or come back."""
+    """Who saw something under the consent in force: each is new once, however often they ask or come back."""
 
     MOST = 4096
     """More at once are told again rather than remembered without end."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._agreement = 0
+        self._consent_epoch = 0
         self._viewers: set[tuple[str, ...]] = set()
 
-    def is_new(self, agreement: int, *viewer: str) -> bool:
-        """Whether this viewer, by words that name them, had seen nothing of this agreement before."""
+    def is_new(self, consent_epoch: int, *viewer: str) -> bool:
+        """Whether this viewer, by words that name them, had seen nothing under this consent before."""
         with self._lock:
-            if agreement != self._agreement or len(self._viewers) >= self.MOST:
-                self._agreement, self._viewers = agreement, set()
+            if consent_epoch != self._consent_epoch or len(self._viewers) >= self.MOST:
+                self._consent_epoch, self._viewers = consent_epoch, set()
             if viewer in self._viewers:
                 return False
             self._viewers.add(viewer)

@@ -62,6 +62,7 @@ class Accounts:
         self._clock = clock or ForwardClock()
         self._file = PrivateFile(folder / "accounts.json", _Content)
         self._passwords = passwords or Passwords()
+        self._code = ""
 
     def has_operator(self) -> bool:
         """Whether the operator has set a password."""
@@ -79,7 +80,14 @@ class Accounts:
         code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
         with self._file.edit() as content:
             content.first_code = _digest(code)
-        return "-".join(code[at : at + 4] for at in range(0, CODE_LENGTH, 4))
+        self._code = code
+        return _in_groups(code)
+
+    def first_code(self) -> str | None:
+        """The first code that this object made, None when it made none or the code is void."""
+        expected = self._file.read().first_code
+        is_valid = bool(expected) and hmac.compare_digest(_digest(self._code), expected)
+        return _in_groups(self._code) if is_valid else None
 
     def reset(self) -> str:
         """Forget the operator's password and end the operator's logins; returns a new first code.
@@ -168,6 +176,10 @@ class Accounts:
         if account is None or not hmac.compare_digest(account.epoch, epoch) or login in content.ended:
             return ""
         return account.role
+
+
+def _in_groups(code: str) -> str:
+    return "-".join(code[at : at + 4] for at in range(0, CODE_LENGTH, 4))
 
 
 def _known(content: _Content, name: str) -> Account:

@@ -22,7 +22,7 @@ def reset_access(accounts: Accounts, audit: AuditLog, who: str) -> str:
     `who`: for the audit log, "shell" or "button". Raises `StoreError`.
     """
     code = accounts.reset()
-    audit.append("access", who, what="operator password reset")
+    audit.require("access", who, what="operator password reset")
     _log_code(code)
     return code
 

@@ -33,7 +33,7 @@ class AuthService:
     request_rates: RequestRates
     idle: IdleTracker
     local_token: str
-    """See `local_token.py`; "" where the device itself needs no token."""
+    """See the module `local_token`."""
 
 
 def make_auth_service(
@@ -63,5 +63,5 @@ def make_auth_service(
         link_attempts=AttemptLimiter(),
         request_rates=RequestRates(requests_per_s),
         idle=IdleTracker(60 * idle_minutes),
-        local_token="" if loopback_is_operator else secrets.token_hex(32),
+        local_token=secrets.token_hex(32),
     )

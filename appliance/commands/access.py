@@ -147,4 +147,4 @@ def _password() -> str:
 def _note(folder: Path, **details: str) -> None:
     from appliance.audit import AuditLog
 
-    AuditLog(folder).append("access", "shell", **details)
+    AuditLog(folder).require("access", "shell", **details)

@@ -8,9 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from appliance import registry
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load_lamps
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_lamps_config
 from appliance.errors import ApplianceError, ConfigErrors
 from appliance.ports import Lamps
 from appliance.system import native
@@ -29,8 +28,8 @@ def with_lamps(use: Callable[[Lamps], None], otherwise: str) -> int:
     """
     native.prepare()
     try:
-        choice = load_lamps(Request())
-        lamps = registry.load("lamps", choice.backend)(choice.settings)
+        choice = load_lamps_config(ConfigOptions())
+        lamps = choice.backend_class(choice.settings)
         try:
             use(lamps)
         finally:

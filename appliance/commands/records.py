@@ -19,15 +19,15 @@ from appliance.system.terminal import print_line
 
 if TYPE_CHECKING:
     from appliance.audit import AuditLog
-    from appliance.configuration.load import Keeping
-    from appliance.records import RecordedSession, Store
+    from appliance.configuration.load import RetentionConfig
+    from appliance.records import SessionRecord, Store
 
 log = logging.getLogger("appliance.records")
 
 PASSPHRASE = "INTERVIEW_GRADER_PASSPHRASE"
 """Environment variable for scripts. Never an argument: everybody on the machine could see it."""
 
-Load = Callable[[argparse.Namespace], "Keeping"]
+Load = Callable[[argparse.Namespace], "RetentionConfig"]
 
 
 def add_commands(
@@ -75,7 +75,7 @@ def add_commands(
 
 
 @contextlib.contextmanager
-def _opened(config: Keeping) -> Iterator[tuple[Store, AuditLog]]:
+def _opened(config: RetentionConfig) -> Iterator[tuple[Store, AuditLog]]:
     from appliance.audit import AuditLog
     from appliance.composition.session import make_store
 
@@ -84,14 +84,14 @@ def _opened(config: Keeping) -> Iterator[tuple[Store, AuditLog]]:
         log.warning("%s; until that is corrected %d days count as too old", config.doubt, days)
     with as_owner(config.state_dir):
         audit = AuditLog(config.state_dir)
-        store = make_store(config, audit)
+        store = make_store(config.storage, config.state_dir, audit)
         try:
             yield store, audit
         finally:
             store.close()
 
 
-def _sessions(options: argparse.Namespace, config: Keeping) -> int:
+def _sessions(options: argparse.Namespace, config: RetentionConfig) -> int:
     from appliance.records.export import export_session
 
     if options.action == "export" and options.kind == "pdf" and not options.output and sys.stdout.isatty():
@@ -110,10 +110,10 @@ def _sessions(options: argparse.Namespace, config: Keeping) -> int:
                 store.erase(options.id)
             except StateConflict as error:
                 raise ConfigError(str(error), key="ID", value=options.id) from error
-            audit.append("erase", "shell", session=options.id)
+            audit.require("erase", "shell", session=options.id)
             print_line(f"erased {options.id}")
         else:
-            audit.append("export", "shell", session=session.summary.id, format=options.kind)
+            audit.require("export", "shell", session=session.summary.id, format=options.kind)
             for block in export_session(session, options.kind):
                 output.write(block)
     return 0
@@ -158,7 +158,7 @@ def _list(store: Store) -> None:
         print_line(f"{summary.id}  {began}  {length:>6}  {until}  {summary.label}".rstrip())
 
 
-def _show(session: RecordedSession) -> None:
+def _show(session: SessionRecord) -> None:
     from appliance.records.export.tables import deletion_text, format_length, format_local
 
     summary = session.summary
@@ -175,22 +175,22 @@ def _show(session: RecordedSession) -> None:
         print_line(f"{format_length(int(marker.at))} {marker.text}")
 
 
-def _known(store: Store, id: str) -> RecordedSession:
+def _known(store: Store, id: str) -> SessionRecord:
     session = store.session(id)
     if session is None:
         raise ConfigError("not a known session; `sessions list` shows those that are", key="ID", value=id)
     return session
 
 
-def _backup(options: argparse.Namespace, config: Keeping) -> int:
+def _backup(options: argparse.Namespace, config: RetentionConfig) -> int:
     if options.file.exists():
         raise ConfigError("is there already; choose another name", key="FILE", value=str(options.file))
     passphrase = _passphrase(options, twice=True)
     # A device's service is shut in: it removes nothing that lies elsewhere.
-    within = not config.shut_in or config.state_dir.resolve() in options.file.resolve().parents
+    within = not config.sandboxed or config.state_dir.resolve() in options.file.resolve().parents
     with _opened(config) as (store, audit):
         count = store.backup(options.file, passphrase, followed=within)
-        audit.append("backup", "shell", action="made", sessions=count)
+        audit.require("backup", "shell", action="made", sessions=count)
     fate = (
         "erasing one of them here removes the file, where it is"
         if within
@@ -201,7 +201,7 @@ def _backup(options: argparse.Namespace, config: Keeping) -> int:
     return 0
 
 
-def _restore(options: argparse.Namespace, config: Keeping) -> int:
+def _restore(options: argparse.Namespace, config: RetentionConfig) -> int:
     if not options.file.is_file():
         raise ConfigError("expected a backup file", key="FILE", value=str(options.file))
     if config.doubt:
@@ -209,7 +209,7 @@ def _restore(options: argparse.Namespace, config: Keeping) -> int:
     passphrase = _passphrase(options, twice=False)
     with _opened(config) as (store, audit):
         done = store.restore(options.file, passphrase)
-        audit.append("backup", "shell", action="restored", sessions=done.taken)
+        audit.require("backup", "shell", action="restored", sessions=done.taken)
     print_line(
         f"{done.taken} sessions restored; {done.here} were here already, {done.erased} stay erased, "
         f"{done.old} are older than storage.keep_days"
@@ -234,7 +234,7 @@ def _passphrase(options: argparse.Namespace, *, twice: bool) -> str:
     return given
 
 
-def _audit(options: argparse.Namespace, config: Keeping) -> int:
+def _audit(options: argparse.Namespace, config: RetentionConfig) -> int:
     from appliance.audit import AuditLog
 
     log = AuditLog(config.state_dir)

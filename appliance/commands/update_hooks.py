@@ -19,10 +19,10 @@ from appliance.audit import AuditLog
 from appliance.commands.analyze.command import Options, analyze
 from appliance.commands.arguments import Parser
 from appliance.commands.bench.engines import rank_and_keep
-from appliance.composition.appliance import make_reader
 from appliance.composition.engine_inventory import unmeasured
-from appliance.configuration.layers import Request
-from appliance.configuration.load import Config, load, state_dir
+from appliance.composition.reader import make_reader
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import Config, find_state_dir, load_config
 from appliance.errors import ApplianceError, ModelError
 from appliance.records.store.downgrade import downgrade, remove_trials, try_migration
 from appliance.system import last_update, native
@@ -44,8 +44,8 @@ def _main(arguments: list[str] | None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     options = _parser().parse_args(arguments)
     try:
-        remove_trials(state_dir(None, os.environ))
-        print(options.function(load(Request()), options))
+        remove_trials(find_state_dir(None, os.environ))
+        print(options.function(load_config(ConfigOptions()), options))
         return 0
     except (ApplianceError, OSError) as error:
         print(f"interview-grader: {' '.join(str(error).split())}", file=sys.stderr)
@@ -82,7 +82,7 @@ def _note(config: Config, options: argparse.Namespace) -> str:
     last_update.save_last_update(config.state_dir, last)
     if not last.worked:  # another version tells its start itself, however it got there
         details = {"outcome": last.outcome, "wanted": last.wanted, "reason": last.reason}
-        AuditLog(config.state_dir).append("update", "shell", **details)
+        AuditLog(config.state_dir).require("update", "shell", **details)
     return last.summary()
 
 

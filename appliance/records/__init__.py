@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from appliance.records.store.ages import Clocks
 from appliance.records.store.copies import EXPORTS
-from appliance.records.store.queries import RecordedSession
+from appliance.records.store.queries import SessionRecord
 from appliance.records.store.records_file import StoreStatus
 from appliance.records.store.rows import (
     ID,
@@ -30,10 +30,10 @@ __all__ = [
     "Clocks",
     "Marker",
     "PersonTotals",
-    "RecordedSession",
     "RestoreResult",
     "SalvageResult",
     "Second",
+    "SessionRecord",
     "SessionSummary",
     "StorageLimits",
     "Store",

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from appliance.auth.certificate import DeviceCertificate
 from appliance.web.transport.server import Server, WsgiApp
 from tests.e2e.daemon.driver import Answer
-from tests.fakes.sites import served
+from tests.fakes.web import served
 
 FAR = "192.0.2.77"
 """An address of nobody (RFC 5737)."""

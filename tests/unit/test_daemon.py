@@ -10,8 +10,8 @@ import pytest
 
 from appliance.configuration import layers
 from appliance.configuration import load as config
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.daemon import Daemon
 
 
@@ -21,7 +21,7 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
         monkeypatch.setattr(module, "BOARD_FILE", tmp_path / "board.toml")
     monkeypatch.setattr(layers, "OWNER_FILE", tmp_path / "etc" / "config.toml")
     settings = ["camera.backend=demo", "web.port=0"]
-    return Daemon(load(Request(settings=settings, data_dir=tmp_path), {}), threading.Event())
+    return Daemon(load_config(ConfigOptions(settings=settings, data_dir=tmp_path), {}), threading.Event())
 
 
 def test_a_listener_that_does_not_end_is_named(

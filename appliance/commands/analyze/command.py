@@ -14,7 +14,7 @@ from tqdm import tqdm
 from appliance.commands.analyze import output, summary
 from appliance.commands.analyze.summary import Summary
 from appliance.commands.analyze.unread import Unread
-from appliance.composition.appliance import Reader
+from appliance.composition.reader import Reader
 from appliance.errors import PictureError
 from appliance.media.animation import Animation
 from appliance.media.film import Film, FilmFrame
@@ -22,7 +22,7 @@ from appliance.media.inputs import STDIN, list_inputs, name_of, open_film, opene
 from appliance.media.stills import complaint, is_animation, picture_format, read_head, read_still
 from appliance.media.tally import Tally
 from appliance.reading_json import reading_json
-from appliance.system.native import hushed
+from appliance.system.native import quiet_native_output
 from appliance.system.terminal import escape_controls
 from appliance.values import Frame, Reading
 
@@ -99,7 +99,7 @@ class _Run:
                 yield from self._film(open_film(file, name, self._options.fps), name)
 
     def _still(self, file: BinaryIO, name: str) -> Reading:
-        with hushed() as heard:
+        with quiet_native_output() as heard:
             still = read_still(file, name)
         for note in (*still.notes, *map(complaint, heard[:1])):
             _say(f"{name}: {note}")

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 
 from appliance.commands.bench.vision import measure_vision, vision_table
-from appliance.composition.appliance import Reader, make_reader
 from appliance.composition.engine import MARKER
+from appliance.composition.reader import Reader, make_reader
 from appliance.configuration.load import Config
 from appliance.configuration.page_file import PAGE_FILE
 from appliance.errors import ApplianceError
@@ -31,7 +31,7 @@ from appliance.hardware import board
 from appliance.inference import ranking
 from appliance.media.film import Film
 from appliance.ports import Engine
-from appliance.system.native import itself
+from appliance.system.native import self_command
 from appliance.system.resources import demo_clip
 from appliance.values import Frame
 
@@ -226,7 +226,7 @@ def _invoke(engine: Engine) -> None:
 def _daemon(
     clip: Path, state: Path, arguments: Sequence[str]
 ) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
-    command = itself("appliance", "run", "--camera", f"replay:{clip}")
+    command = self_command("appliance", "run", "--camera", f"replay:{clip}")
     command += ["--data-dir", str(state), *arguments, *(word for text in _ALONE for word in ("--set", text))]
     began = time.monotonic()
     with (

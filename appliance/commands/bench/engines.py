@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from appliance import registry
-from appliance.composition.appliance import make_reader
 from appliance.composition.engine import CPU, Chosen, Engines, fitted, models_in_use
 from appliance.composition.engine_inventory import what_is_there
+from appliance.composition.reader import make_reader
 from appliance.configuration.load import Config
 from appliance.errors import ApplianceError, ConfigError
 from appliance.hardware import board
@@ -27,7 +27,7 @@ from appliance.inference.parity import Face, difference, faces_of
 from appliance.inference.ranking import Measured, Ranking
 from appliance.media.film import Film
 from appliance.ports import Engine
-from appliance.system.native import as_owner, itself
+from appliance.system.native import as_owner, self_command
 from appliance.system.resources import demo_clip, models_dir
 
 _WARM_UP, _RUNS = 5, 40
@@ -112,7 +112,7 @@ def _candidates(config: Config) -> Iterator[Candidate]:
 
 
 def _measure(candidate: Candidate, arguments: Sequence[str]) -> tuple[Candidate, dict[str, Any] | str]:
-    command = itself("appliance", "bench", "--one", candidate.name, *arguments)
+    command = self_command("appliance", "bench", "--one", candidate.name, *arguments)
     builds = hasattr(registry.load("engine", candidate.backend), "build")
     try:
         done = subprocess.run(

@@ -20,7 +20,7 @@ _SERVICE = "interview-grader"
 
 def engines(config: Config, arguments: Sequence[str]) -> int:
     """Measure every engine, keep the ranking, and print it."""
-    if config.shut_in and _runs():
+    if config.sandboxed and _runs():
         raise ConfigError(
             "the service is at work, and an accelerator has one user at a time: sudo systemctl stop "
             f"{_SERVICE}, measure, and start it again",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.composition.appliance import make_reader
+from appliance.composition.reader import make_reader
 from appliance.configuration.load import Config
 from appliance.media.film import Film
 from appliance.ports import Engine

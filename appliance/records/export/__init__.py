@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from appliance.records import RecordedSession
+from appliance.records import SessionRecord
 from appliance.records.export.tables import as_csv, as_json
 
 KINDS = ("csv", "json", "pdf")
@@ -16,7 +16,7 @@ KINDS = ("csv", "json", "pdf")
 BLOCK_BYTES = 65536
 
 
-def export_session(session: RecordedSession, kind: str) -> Iterator[bytes]:
+def export_session(session: SessionRecord, kind: str) -> Iterator[bytes]:
     """A session as one of `KINDS`, in blocks: a day of eight people is a gigabyte of JSON.
 
     Raises `StoreError`, also between two blocks: what came before is no export then.

@@ -18,7 +18,7 @@ from reportlab.pdfbase.ttfonts import TTFError, TTFont
 from reportlab.platypus import KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from appliance.colours import rgb
-from appliance.records import PersonTotals, RecordedSession, TimelinePiece
+from appliance.records import PersonTotals, SessionRecord, TimelinePiece
 from appliance.records.export import timeline
 from appliance.records.export.tables import (
     DISCLAIMER,
@@ -35,7 +35,7 @@ _LINE = colors.HexColor("#c5cbd3")
 _FONTS = ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "/usr/share/fonts/TTF/DejaVuSans.ttf")
 
 
-def as_pdf(session: RecordedSession) -> bytes:
+def as_pdf(session: SessionRecord) -> bytes:
     """The whole document. Raises `StoreError`."""
     out, summary = io.BytesIO(), session.summary
     document = SimpleDocTemplate(
@@ -62,7 +62,7 @@ def _font() -> str:
     return "Helvetica"
 
 
-def _story(session: RecordedSession, font: str) -> Iterator[Any]:
+def _story(session: SessionRecord, font: str) -> Iterator[Any]:
     styles = getSampleStyleSheet()
     for name in ("Title", "Heading2", "BodyText"):
         styles[name].fontName = font
@@ -101,7 +101,7 @@ def _story(session: RecordedSession, font: str) -> Iterator[Any]:
 
 
 def _person(
-    session: RecordedSession, totals: PersonTotals, charted: bool, styles: Any, text: Any, font: str
+    session: SessionRecord, totals: PersonTotals, charted: bool, styles: Any, text: Any, font: str
 ) -> Iterator[Any]:
     yield Paragraph(f"Person {totals.person}", styles["Heading2"])
     reasons = ", ".join(f"{name} {count}" for name, count in totals.unreadable.items()) or "none"
@@ -118,7 +118,7 @@ def _person(
         yield _chart(session, timeline.pieces(session, totals.person), font)
 
 
-def _chart(session: RecordedSession, parts: list[TimelinePiece], font: str) -> Drawing:
+def _chart(session: SessionRecord, parts: list[TimelinePiece], font: str) -> Drawing:
     length, plot = session.summary.seconds, _WIDTH - _NAME
     height = len(EMOTIONS) * (_ROW + _GAP) + 5 * mm
     drawing = Drawing(_WIDTH, height)

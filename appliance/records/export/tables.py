@@ -13,7 +13,7 @@ from typing import Any
 
 from appliance.consent.law import DELETE_DAYS
 from appliance.consent.terms import is_for_hiring
-from appliance.records import RecordedSession, Second, SessionSummary
+from appliance.records import Second, SessionRecord, SessionSummary
 from appliance.records.store.rows import COLUMNS
 
 SCHEMA = 1
@@ -53,7 +53,7 @@ def summary_json(summary: SessionSummary) -> dict[str, Any]:
     }
 
 
-def as_json(session: RecordedSession, *, indent: int | None = 2) -> Iterator[str]:
+def as_json(session: SessionRecord, *, indent: int | None = 2) -> Iterator[str]:
     """A session with all its rows, as pieces of JSON; without `indent` one line, ASCII only.
 
     Raises `StoreError`, also between two pieces: then the document has no end.
@@ -73,7 +73,7 @@ def as_json(session: RecordedSession, *, indent: int | None = 2) -> Iterator[str
     yield "\n"
 
 
-def as_csv(session: RecordedSession) -> Iterator[str]:
+def as_csv(session: SessionRecord) -> Iterator[str]:
     """One line for each person and second, below a header of lines that begin with #, as pieces of text.
 
     Raises `StoreError`, also between two pieces.
@@ -159,7 +159,7 @@ class _LazyList(list[Any]):
         return chain(super().__iter__(), self._rest)
 
 
-def _persons(session: RecordedSession) -> Iterator[dict[str, Any]]:
+def _persons(session: SessionRecord) -> Iterator[dict[str, Any]]:
     by_person = groupby(session.seconds, lambda second: second.person)
     for totals, (_person, seconds) in zip(session.seconds.totals(), by_person, strict=True):
         yield {**_rounded(asdict(totals)), "timeline": _LazyList(map(_second, seconds))}

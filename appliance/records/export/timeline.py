@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 from itertools import islice
 
-from appliance.records import PersonTotals, RecordedSession, TimelinePiece
+from appliance.records import PersonTotals, SessionRecord, TimelinePiece
 
 MOST_PIECES = 240
 """The most pieces of a chart: about what fits on a page."""
@@ -39,7 +39,7 @@ class TimelineView:
         return " ".join(words)
 
 
-def view(session: RecordedSession) -> TimelineView:
+def view(session: SessionRecord) -> TimelineView:
     """The persons of a session to show. Raises `StoreError`."""
     totals = list(islice(session.seconds.totals(), MOST_LISTED))
     longest = nlargest(MOST_CHARTS, totals, key=lambda each: each.seconds)
@@ -47,7 +47,7 @@ def view(session: RecordedSession) -> TimelineView:
     return TimelineView(totals, charted, max(0, session.summary.persons - len(totals)))
 
 
-def pieces(session: RecordedSession, person: int, most: int = MOST_PIECES) -> list[TimelinePiece]:
+def pieces(session: SessionRecord, person: int, most: int = MOST_PIECES) -> list[TimelinePiece]:
     """One person's seconds in at most `most` pieces of equal length. Raises `StoreError`."""
     step = max(1, -(-session.summary.seconds // most))
     return session.seconds.pieces(person, step)

@@ -127,7 +127,7 @@ class Seconds:
 
 
 @dataclass(frozen=True)
-class RecordedSession:
+class SessionRecord:
     """A session and its markers; the rows are read lazily."""
 
     summary: SessionSummary
@@ -142,7 +142,7 @@ def sessions(path: Path, now: Now) -> list[SessionSummary]:
     return [_summary(row, now) for row in rows]
 
 
-def session(path: Path, id: str, now: Now) -> RecordedSession | None:
+def session(path: Path, id: str, now: Now) -> SessionRecord | None:
     """One session, None when there is none. Raises `StoreError`."""
     with reading(path) as connection:
         row = connection.execute(f"{_SUMMARY} WHERE id = ?", (id,)).fetchone()
@@ -151,7 +151,7 @@ def session(path: Path, id: str, now: Now) -> RecordedSession | None:
         query = "SELECT at, text FROM markers WHERE session = ? AND typeof(at) = 'real' ORDER BY at, number"
         markers = tuple(Marker(_number(at), str(text)) for at, text in connection.execute(query, (id,)))
     summary = _summary(row, now)
-    return RecordedSession(summary, Seconds(path, id, summary.seconds), markers)
+    return SessionRecord(summary, Seconds(path, id, summary.seconds), markers)
 
 
 def find_link(path: Path, link_hash: str) -> str | None:

@@ -98,7 +98,7 @@ class Salvage:
             opened = {id for id in wanted if self._add_session(writer, self._sessions[id])}
         rows = sum(self._add(writing, batch) for batch in self._batches(wanted))
         with writing() as writer:
-            # One of these may be recorded again meanwhile, in the same sitting.
+            # One of these may be recorded again meanwhile, in the same session.
             writer.executemany(_END, [(id,) for id in opened - self.running()])
         old = len(self._sessions) - len(wanted) - len(erased)
         return SalvageResult(len(wanted), rows, len(set(nameless) & wanted), len(erased), old)

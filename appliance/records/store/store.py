@@ -18,14 +18,14 @@ from appliance.records.store import database, queries, transfer
 from appliance.records.store.ages import CLOCK_SET, Ages, Clocks
 from appliance.records.store.copies import Copies
 from appliance.records.store.erasure_log import ErasureLog
-from appliance.records.store.queries import RecordedSession
+from appliance.records.store.queries import SessionRecord
 from appliance.records.store.records_file import REPLACED, RecordsFile, StoreStatus, free_mb
 from appliance.records.store.rows import COLUMNS, ID, Second, SessionSummary
 from appliance.records.store.salvage import BackgroundSalvage, Salvage, SalvageResult
 from appliance.records.store.schema import CLOSE_BY_LAST_ROW, MIGRATIONS, Migration
 from appliance.records.store.transfer import RestoreResult
 from appliance.system.files import write_private
-from appliance.values import Sitting
+from appliance.values import SessionInfo
 
 log = logging.getLogger("appliance.store")
 
@@ -143,7 +143,7 @@ class Store:
 
     # --- what the session calls ---
 
-    def begin(self, sitting: Sitting) -> None:
+    def begin(self, session: SessionInfo) -> None:
         """Recording begins; raises `StoreError` when it cannot be kept: then nothing is recorded."""
         file = self._file
         with file.lock:
@@ -151,22 +151,22 @@ class Store:
                 file.status = StoreStatus("full", shortage)
                 raise StoreError(shortage)
             connection = file.open_to_record()
-            if sitting.id in self._erasures.ids():
-                raise StoreError(f"session {sitting.id} was erased; start a new one")
+            if session.id in self._erasures.ids():
+                raise StoreError(f"session {session.id} was erased; start a new one")
             # Recording again in the same session counts from the first beginning, also in a new file.
             now = _Start(self._clocks.monotonic(), self._clocks.wall(), self._ages.now())
-            start = self._starts.get(sitting.id, now)
+            start = self._starts.get(session.id, now)
             with file.writing(connection) as writer:
                 writer.execute(
                     _BEGIN,
                     (
-                        *(sitting.id, sitting.started, start.wall, int(start.wall >= CLOCK_SET)),
-                        *(start.elapsed, sitting.people, sitting.notice_version, sitting.notice_hash),
-                        *(sitting.source, sitting.link_hash, sitting.label, sitting.note),
+                        *(session.id, session.started, start.wall, int(start.wall >= CLOCK_SET)),
+                        *(start.elapsed, session.people, session.notice_version, session.notice_hash),
+                        *(session.source, session.link_hash, session.label, session.note),
                     ),
                 )
-            self._starts[sitting.id] = start
-            self._recording.add(sitting.id)
+            self._starts[session.id] = start
+            self._recording.add(session.id)
             file.clear_status()
             self._ages.oldest = start.elapsed if self._ages.oldest is None else self._ages.oldest
             self._ages.save()
@@ -264,7 +264,7 @@ class Store:
         with self._reading() as there:
             return queries.sessions(self.path, self._now()) if there else []
 
-    def session(self, id: str) -> RecordedSession | None:
+    def session(self, id: str) -> SessionRecord | None:
         """One session with its rows, None when there is none; raises `StoreError`."""
         with self._reading() as there:
             return queries.session(self.path, id, self._now()) if there else None

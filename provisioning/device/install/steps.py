@@ -21,6 +21,7 @@ from device.install.undo_record import Record
 from device.layout import USER, Places
 from device.system import accounts, board, generated_files, hostname, lock, packages, release_files, service
 from device.system.sandbox import Confined
+from device.system.status import RunningRelease
 from device.text import printable
 from device.update.journal import CHANGING
 from device.update.releases import Releases
@@ -223,7 +224,7 @@ class Installation:
 
     def _refuse_while_live(self) -> None:
         if not self._options.now:
-            service.refuse_while_live()
+            _running(self._places).refuse_while_live()
 
     def _check(self, config: Path | None = None) -> str:
         """What is wrong with the owner's settings, or those in `config`, as the service finds it."""
@@ -272,9 +273,13 @@ def _install(options: argparse.Namespace, places: Places) -> int:
     if options.check:
         summary.say("nothing was changed" if changed else "nothing would change")
         return 0
-    summary.tell_ready(places, service.wait_healthy(), installation.settings_fault)
+    summary.print_ready(places, _running(places).wait_until_answering(), installation.settings_fault)
     summary.say("done" if changed else "nothing was changed: everything was as it should be")
     return 0
+
+
+def _running(places: Places) -> RunningRelease:
+    return RunningRelease(Confined(places.current, places.state, root=places.root))
 
 
 def _alone(places: Places) -> None:

@@ -21,6 +21,7 @@ from device.layout import USER
 from device.system import service
 from device.system.sandbox import Confined
 from device.system.shell import run
+from device.system.status import RunningRelease
 from device.update.journal import CHANGING, Change, Journal
 from device.update.releases import Releases, order
 
@@ -162,7 +163,11 @@ class Updater:
 
     def _refuse_while_live(self, now: bool) -> None:
         if not now:
-            service.refuse_while_live()
+            self._running().refuse_while_live()
+
+    def _running(self) -> RunningRelease:
+        current = self._releases.link.resolve()
+        return RunningRelease(Confined(current, self._device.state, self._device.user))
 
     # --- the steps ---
 
@@ -188,7 +193,7 @@ class Updater:
         self._of(new, "place")
         service.start()
         self._step(change, "confirm", f"waiting until {new} is healthy")
-        service.wait_steady(self._device.healthy_s, self._device.steady_s)
+        self._running().wait_until_steady(self._device.healthy_s, self._device.steady_s)
         self._step(change, "tidy", "tidying up")
         with _undisturbed():
             self._tidy(change)

@@ -194,7 +194,7 @@ def test_hidden_page_costs_the_device_nothing(daemon: Any, open_page: OpenPage) 
 
 # --- agreement -----------------------------------------------------------------------------------------
 
-LIVING = ("--set", "camera.needs_agreement=true")
+LIVING = ("--set", "camera.needs_consent=true")
 
 
 def test_nothing_before_agreement_and_nothing_after_stop(

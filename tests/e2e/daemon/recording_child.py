@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from appliance.records import StorageLimits, Store
-from tests.fakes.records import second, sitting
+from tests.fakes.records import second, session_info
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     stopped: list[str] = []
     store.on_stopped = lambda id, reason: stopped.append(reason)
-    store.begin(sitting(id))
+    store.begin(session_info(id))
     number = 0
     while not stopped:
         store.add(id, [second(number), second(number, 2)])

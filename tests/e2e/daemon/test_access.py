@@ -16,7 +16,6 @@ from flask.testing import FlaskClient
 
 from appliance.composition.appliance import make_appliance
 from appliance.configuration import load
-from appliance.web.app import create_app
 from appliance.web.security import policy
 from tests.e2e.daemon.driver import Daemon, Stream, agreement, command, open_websocket, running
 
@@ -208,10 +207,10 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
         camera="demo", settings=["access.open_to_network=true"], data_dir=tmp_path_factory.mktemp("app")
     )
     with ExitStack() as stack:
-        made = make_appliance(load.load(request, {}), stop=threading.Event(), failed=pytest.fail)
+        made = make_appliance(load.load_config(request, {}), stop=threading.Event(), failed=pytest.fail)
         for slot in (made.frames, made.readings, made.jpegs):
             stack.callback(slot.close)
-        yield create_app(made.site)
+        yield made.servers[0].app
 
 
 def far_client(app: Flask) -> FlaskClient:

@@ -20,7 +20,7 @@ from tests.e2e.daemon.driver_schema import check_state
 @pytest.fixture
 def asking_demo(tmp_path: Path) -> Iterator[Daemon]:
     """On the demo clip, treated as such a camera."""
-    with running(tmp_path, "--camera", "demo", "--set", "camera.needs_agreement=true") as daemon:
+    with running(tmp_path, "--camera", "demo", "--set", "camera.needs_consent=true") as daemon:
         yield daemon
 
 
@@ -88,7 +88,7 @@ def test_start_that_is_no_agreement_is_refused(
 def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One that nobody starts."""
     folder: Path = tmp_path_factory.mktemp("idle")
-    with running(folder, "--camera", "demo", "--set", "camera.needs_agreement=true") as daemon:
+    with running(folder, "--camera", "demo", "--set", "camera.needs_consent=true") as daemon:
         yield daemon
 
 

@@ -15,10 +15,10 @@ from flask import Flask
 
 from appliance.web.api.openapi import operations
 from appliance.web.app import create_app
+from appliance.web.context import AppContext
 from appliance.web.security import policy
-from appliance.web.site import Site
 from tests.fakes.far import FORM, Client, served_far
-from tests.fakes.sites import make_site
+from tests.fakes.web import make_context
 
 OPERATOR, VIEWER = "a long enough password", "another good password"
 FOREIGN = ["evil.example", "127.0.0.1.evil.example", "xn--bcher-kva.example:443"]
@@ -70,7 +70,7 @@ def all_routes(app: Flask) -> list[Route]:
     return [*found, *(replace(route, socket=True) for route in found if route.rule in sockets), static]
 
 
-ROUTES = all_routes(create_app(make_site()))
+ROUTES = all_routes(create_app(make_context()))
 CLOSED = [route for route in ROUTES if route.policy != policy.PUBLIC]
 
 
@@ -82,7 +82,7 @@ def routes(chosen: list[Route]) -> pytest.MarkDecorator:
 class Device:
     """A device on the network with its accounts and tokens."""
 
-    site: Site
+    context: AppContext
     port: int
     folder: Path
     logins: dict[str, str]
@@ -96,17 +96,17 @@ class Device:
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
     folder: Path = tmp_path_factory.mktemp("device")
-    site = make_site(login=True)
-    assert site.auth.accounts.claim(site.auth.accounts.new_first_code(), OPERATOR)
-    site.auth.accounts.add_viewer("anna", VIEWER)
-    tokens = {role: site.auth.tokens.create(role, role) for role in ("viewer", "operator", "metrics")}
-    with served_far(create_app(site), folder) as server:
+    context = make_context(login=True)
+    assert context.auth.accounts.claim(context.auth.accounts.new_first_code(), OPERATOR)
+    context.auth.accounts.add_viewer("anna", VIEWER)
+    tokens = {role: context.auth.tokens.create(role, role) for role in ("viewer", "operator", "metrics")}
+    with served_far(create_app(context), folder) as server:
         logins = {}
         for name, password in (("operator", OPERATOR), ("anna", VIEWER)):
             client = Client(server.port, folder)
             assert client.log_in(name, password).status == 303
             logins[name] = client.cookie
-        yield Device(site, server.port, folder, logins, tokens)
+        yield Device(context, server.port, folder, logins, tokens)
 
 
 def ask(
@@ -122,7 +122,8 @@ def test_the_walk_sees_media_sockets_pages_and_changes() -> None:
         *("GET /", "GET /stream.mjpg", "GET /snapshot.jpg", "WS /ws/live", "GET /ws/live"),
         *("POST /api/session/start", "POST /login", "POST /access/add", "GET /static/live.js"),
     } <= found
-    assert {route.policy for route in ROUTES} == {policy.PUBLIC, policy.VIEWER, policy.OPERATOR, policy.TOKEN}
+    policies = (policy.PUBLIC, policy.VIEWER, policy.OPERATOR, policy.TOKEN, policy.LOCAL)
+    assert {route.policy for route in ROUTES} == set(policies)
 
 
 @routes(CLOSED)
@@ -156,13 +157,14 @@ def test_the_wrong_role_is_refused(device: Device, route: Route) -> None:
             device.client(token="metrics"),
         ],
         policy.TOKEN: [device.client("anna"), device.client(token="viewer")],
+        policy.LOCAL: [device.client("operator"), device.client(token="operator")],
     }[route.policy]
     for client in unfit:
         page = {} if client.headers else {"X-CSRF-Token": client.token()}
         assert ask(client, route, page) == 403
 
 
-@routes(CLOSED)
+@routes([route for route in CLOSED if route.policy != policy.LOCAL])
 def test_the_right_role_comes_in(device: Device, route: Route) -> None:
     fit = {
         policy.VIEWER: [device.client("anna"), device.client("operator"), device.client(token="viewer")],

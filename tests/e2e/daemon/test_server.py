@@ -28,10 +28,10 @@ from websockets.sync.client import ClientConnection, connect
 from appliance.errors import CameraLost, ConfigError, SlotClosed, WorkerStuck
 from appliance.handoff import Slot
 from appliance.web.transport.connection import MAX_BODY_BYTES
-from appliance.web.transport.per_address import Crowd
+from appliance.web.transport.connection_limiter import ConnectionLimiter
 from appliance.web.transport.server import Server
 from appliance.web.transport.websocket import WebSocket, route, serve, websocket
-from tests.fakes.sites import served
+from tests.fakes.web import served
 
 PICTURE_BYTES = 80_000
 FPS = 50
@@ -474,18 +474,18 @@ def test_ok__busy_connections_over_the_limit_are_refused_and_the_place_comes_bac
 
 
 def test_ok__one_address_holds_no_more_than_its_share(probe: Probe, tls: Tls | None) -> None:
-    crowd = Crowd(3)
-    with running(probe, tls=tls, max_connections=4, crowd=crowd) as server:
+    limiter = ConnectionLimiter(3)
+    with running(probe, tls=tls, max_connections=4, limiter=limiter) as server:
         with ExitStack() as silent:
             held = [silent.enter_context(dial(server, encrypt=False)) for _ in range(3)]
-            wait_until(lambda: crowd.held("127.0.0.1") == 3)
+            wait_until(lambda: limiter.held("127.0.0.1") == 3)
             with dial(server, encrypt=False) as one_more:
                 assert b"200 OK" not in read_all(one_more)
-            assert crowd.held("127.0.0.1") == 3
+            assert limiter.held("127.0.0.1") == 3
             held[0].close()
-            wait_until(lambda: crowd.held("127.0.0.1") == 2)
+            wait_until(lambda: limiter.held("127.0.0.1") == 2)
             assert answers(server)
-        wait_until(lambda: crowd.held("127.0.0.1") == 0)
+        wait_until(lambda: limiter.held("127.0.0.1") == 0)
 
 
 def wait_until(done: Callable[[], bool]) -> None:

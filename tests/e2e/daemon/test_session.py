@@ -154,7 +154,7 @@ def test_the_seat_says_who(living: Noting) -> None:
 
     assert daemon.start_session(seat=[0.5, 0, 0.5, 1]).status == 200
     faces_until(daemon, lambda each: analysed_side(each) == "right", "who sits on the right")
-    assert daemon.post("/api/session/seat", {"seat": [0, 0, 0.5, 1]}).status == 200
+    assert daemon.post("/api/session/seat", {"zone": [0, 0, 0.5, 1]}).status == 200
     faces_until(daemon, lambda each: analysed_side(each) == "left", "who sits on the left")
     assert daemon.state()["session"]["seat"] == [0, 0, 0.5, 1]
 

@@ -64,7 +64,7 @@ def gathered(python: str, machine: str = _MACHINE) -> Path:
 
 def _provisioning(call: str) -> str:
     """Run a line of Python that uses the modules of the provisioning; what it printed."""
-    program = f"from pathlib import Path; from device import bundle, signing, wheels; {call}"
+    program = f"from pathlib import Path; from device.bundle import container, signing, wheels; {call}"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT / "provisioning", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

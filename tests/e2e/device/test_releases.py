@@ -92,7 +92,7 @@ case "$*" in *numpy*) echo {numpy};; *) exec {sys.executable} "$@";; esac
     folder = tmp_path / "picamera2"
     if camera:
         folder.mkdir()
-    monkeypatch.setattr("device.releases.CAMERA_PACKAGES", folder)
+    monkeypatch.setattr("device.update.releases.CAMERA_PACKAGES", folder)
     made = Releases(tmp_path / "opt", python=str(python), system_packages=True)
     source = unpacked(tmp_path / "new", "1.0.0", two_sets=True)
     if camera:

@@ -24,7 +24,7 @@ from device.update.transaction import STEPS, UNDO_STEPS
 from appliance.audit import AuditLog
 from appliance.records import Store
 from tests.fakes import releases as variants
-from tests.fakes.records import ID, OTHER, second, sitting
+from tests.fakes.records import ID, OTHER, second, session_info
 from tests.fakes.releases import make_bundle, make_key
 from tests.fakes.updates import OLD, Device
 
@@ -38,9 +38,9 @@ import sys
 from pathlib import Path
 from appliance.records import Store
 sys.path.append(sys.argv[2])
-from tests.fakes.records import second, sitting
+from tests.fakes.records import second, session_info
 store, id = Store(Path(sys.argv[1])), sys.argv[3]
-store.begin(sitting(id))
+store.begin(session_info(id))
 store.add(id, [second(number) for number in range(3)])
 store.end(id)
 store.close()
@@ -110,7 +110,7 @@ def prepared(made, new, bad) -> Iterator[Device]:
 def record(state: Path, id: str) -> None:
     """A session of three seconds."""
     store = Store(state)
-    store.begin(sitting(id))
+    store.begin(session_info(id))
     store.add(id, [second(number) for number in range(3)])
     store.end(id)
     store.close()
@@ -389,8 +389,13 @@ def test_the_old_version_reads_its_own_board_file_on_the_way_back(folder, key, t
         f"'place' in sys.argv and shutil.copyfile(own, {str(board)!r})\n"
     )
     system = {"provisioning/update": lambda _: places}
-    old = make_bundle(tmp_path, key, OLD, {"layers.py": reads}, system=system)
-    edits = {"layers.py": reads, **variants.CRASHES, **variants.MIGRATES, **variants.KNOWS_A_NEW_SETTING}
+    old = make_bundle(tmp_path, key, OLD, {"configuration/layers.py": reads}, system=system)
+    edits = {
+        "configuration/layers.py": reads,
+        **variants.CRASHES,
+        **variants.MIGRATES,
+        **variants.KNOWS_A_NEW_SETTING,
+    }
     bad = make_bundle(tmp_path, key, BAD, edits, system={**system, **variants.SETS_IT_ON_A_PC})
     (tmp_path / "device").mkdir()
     device = Device(tmp_path / "device", key, old)
@@ -468,7 +473,7 @@ def test_power_lost_at_a_step(prepared, new, bad, step, wanted, which):
 
 
 def test_every_step_there_is_was_killed():
-    source = (variants.ROOT / "provisioning" / "device" / "updating.py").read_text()
+    source = (variants.ROOT / "provisioning" / "device" / "update" / "transaction.py").read_text()
     entered = {
         line.split('"')[1] for line in source.splitlines() if "._step(change, " in line or '_back("' in line
     }
@@ -485,7 +490,7 @@ def test_killed_in_the_middle_then_simply_run_again(device, new):
 
 
 def test_two_updates_at_once(device):
-    program = "import sys; from pathlib import Path; from device import update; "
+    program = "import sys; from pathlib import Path; from device.update import command as update; "
     program += (
         "update._prepare(Path(sys.argv[1]), 0.3); print('at work', flush=True); import time; time.sleep(30)"
     )

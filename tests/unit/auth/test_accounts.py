@@ -59,6 +59,20 @@ def test_first_code_sets_the_operators_password_once(accounts: Accounts) -> None
     assert accounts.check(OPERATOR, GOOD)
 
 
+def test_a_first_code_is_known_until_it_is_void(accounts: Accounts, tmp_path: Path) -> None:
+    assert accounts.first_code() is None
+    code = accounts.new_first_code()
+    assert accounts.first_code() == code
+    newer = Accounts(tmp_path, cheap())
+    assert newer.first_code() is None, "the file has only its digest"
+    newer.new_first_code()
+    assert accounts.first_code() is None, "another process made a newer one"
+    code = accounts.reset()
+    assert accounts.first_code() == code
+    assert accounts.claim(code, GOOD)
+    assert accounts.first_code() is None
+
+
 def test_first_code_is_random_and_kept_as_a_hash(accounts: Accounts, tmp_path: Path) -> None:
     codes = {accounts.new_first_code() for _ in range(20)}
     assert len(codes) == 20

@@ -16,7 +16,7 @@ from appliance.auth.rate_limits import (
     network_of,
 )
 from appliance.errors import TooManyAttempts
-from appliance.web.transport.per_address import Crowd
+from appliance.web.transport.connection_limiter import ConnectionLimiter
 
 HERE, THERE = "192.0.2.7", "192.0.2.8"
 
@@ -191,12 +191,12 @@ def test_whoever_floods_on_still_gets_their_share() -> None:
 
 
 def test_an_address_holds_no_more_than_its_share() -> None:
-    crowd = Crowd(2, spared=lambda address: address == "127.0.0.1")
-    assert [crowd.join(HERE) for _ in range(3)] == [True, True, False]
-    assert crowd.join(THERE)
-    assert all(crowd.join("127.0.0.1") for _ in range(10))
-    crowd.leave(HERE)
-    assert crowd.join(HERE) and crowd.held(HERE) == 2
-    crowd.leave(HERE)
-    crowd.leave(HERE)
-    assert crowd.held(HERE) == 0
+    limiter = ConnectionLimiter(2, exempt=lambda address: address == "127.0.0.1")
+    assert [limiter.acquire(HERE) for _ in range(3)] == [True, True, False]
+    assert limiter.acquire(THERE)
+    assert all(limiter.acquire("127.0.0.1") for _ in range(10))
+    limiter.release(HERE)
+    assert limiter.acquire(HERE) and limiter.held(HERE) == 2
+    limiter.release(HERE)
+    limiter.release(HERE)
+    assert limiter.held(HERE) == 0

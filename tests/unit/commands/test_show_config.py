@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from appliance.commands.show_config import lines
 from appliance.configuration import layers
 from appliance.configuration import load as config
-from appliance.configuration.layers import Request
-from appliance.configuration.load import Config, load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import Config, load_config
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,7 +31,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def made(root: Path, *chosen: str, environment: dict[str, str] | None = None) -> Config:
-    return load(Request(data_dir=root, settings=chosen), environment or {})
+    return load_config(ConfigOptions(data_dir=root, settings=chosen), environment or {})
 
 
 def test_every_key_of_every_section_is_there_with_its_origin(nowhere: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from appliance.audit import AuditLog
-from appliance.configuration.changes import NAME, note_changes
+from appliance.configuration.changes import LAST_START_FILE, record_changes
 
 FIRST: dict[str, dict[str, Any]] = {
     "lawful": {"region": "EU", "purpose": "practice"},
@@ -25,7 +25,7 @@ def told(folder: Path) -> list[dict[str, Any]]:
 
 
 def start(folder: Path, settings: dict[str, dict[str, Any]], version: str = "1.0") -> None:
-    note_changes(settings, folder, AuditLog(folder), version)
+    record_changes(settings, folder, AuditLog(folder), version)
 
 
 def test_only_what_changed_is_told_and_once(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_only_what_changed_is_told_and_once(tmp_path: Path) -> None:
         start(tmp_path, other)
     changed = "lawful.purpose, lawful.region, storage.keep_days"
     assert told(tmp_path) == [{"event": "settings", "changed": changed}]
-    assert (tmp_path / NAME).stat().st_mode & 0o077 == 0
+    assert (tmp_path / LAST_START_FILE).stat().st_mode & 0o077 == 0
 
 
 def test_an_update_and_a_rollback_are_told(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_an_update_and_a_rollback_are_told(tmp_path: Path) -> None:
     "content", [b"", b"[1]", b"{", b"\xff", b'{"settings": 1, "version": 2}', b'{"version": "1.0"}']
 )
 def test_a_file_that_cannot_be_read_begins_anew(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / NAME).write_bytes(content)
+    (tmp_path / LAST_START_FILE).write_bytes(content)
     start(tmp_path, FIRST)
     assert told(tmp_path) == []
     start(tmp_path, {**FIRST, "web": {"allowed_hosts": ()}})

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from appliance.configuration import layers
 from appliance.configuration import load as config
-from appliance.configuration.layers import Request
-from appliance.configuration.load import Config, is_loopback, load, state_dir
-from appliance.configuration.page_file import KEYS as PAGE_KEYS
-from appliance.configuration.settings import PLAIN
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import Config, find_state_dir, load_config
+from appliance.configuration.page_file import PAGE_KEYS
+from appliance.configuration.settings import PLAIN_SECTIONS
 from appliance.errors import ConfigError, ConfigErrors
+from appliance.system.addresses import is_loopback
 
 
 class Places:
@@ -36,7 +37,7 @@ class Places:
             folder.mkdir(parents=True)
 
     def load(self, *, environment: Mapping[str, str] | None = None, **request: Any) -> Config:
-        return load(Request(data_dir=self.state, **request), environment or {})
+        return load_config(ConfigOptions(data_dir=self.state, **request), environment or {})
 
     def problems(self, **request: Any) -> list[ConfigError]:
         with pytest.raises(ConfigErrors) as caught:
@@ -160,8 +161,8 @@ def test_a_user_without_a_home_is_told_what_to_name(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(ConfigError, match="--data-dir"):
-        state_dir(None, {})
-    assert state_dir(Path("/mine"), {}) == Path("/mine")
+        find_state_dir(None, {})
+    assert find_state_dir(Path("/mine"), {}) == Path("/mine")
 
 
 def test_the_last_of_several_sets_wins(places: Places) -> None:
@@ -207,7 +208,7 @@ def test_a_camera_argument_that_makes_no_sense(places: Places, argument: str, na
     ],
 )
 def test_where_state_is_kept(environment: dict[str, str], wanted: Path | None, expected: str) -> None:
-    assert state_dir(wanted, environment) == Path(expected)
+    assert find_state_dir(wanted, environment) == Path(expected)
 
 
 # --- problems ---
@@ -365,12 +366,14 @@ REFUSED = Path("/" + "x" * 300)
 
 
 @pytest.mark.parametrize(
-    "request_", [Request(config=REFUSED), Request(data_dir=REFUSED)], ids=["file", "state directory"]
+    "request_",
+    [ConfigOptions(config=REFUSED), ConfigOptions(data_dir=REFUSED)],
+    ids=["file", "state directory"],
 )
 @pytest.mark.usefixtures("places")
-def test_a_path_that_the_system_refuses(request_: Request) -> None:
+def test_a_path_that_the_system_refuses(request_: ConfigOptions) -> None:
     with pytest.raises(ConfigErrors) as caught:
-        load(request_, {"XDG_STATE_HOME": "/nowhere"})
+        load_config(request_, {"XDG_STATE_HOME": "/nowhere"})
     (problem,) = caught.value.problems
     assert problem.file.startswith(str(REFUSED)) and "cannot be read" in problem.reason
 
@@ -400,13 +403,15 @@ KEYS = st.one_of(
 @given(st.lists(st.dictionaries(SECTIONS, st.dictionaries(KEYS, VALUES, max_size=4), max_size=4), max_size=3))
 def test_no_content_of_any_layer_ends_in_another_error(values: list[dict[str, dict[str, Any]]]) -> None:
     problems: list[ConfigError] = []
-    merged, origins = layers.merge([layers.Layer(str(n), each) for n, each in enumerate(values)], problems)
+    merged, origins = layers.merge_layers(
+        [layers.Layer(str(n), each) for n, each in enumerate(values)], problems
+    )
     assert set(origins) == {f"{section}.{key}" for section, table in merged.items() for key in table}
     for section, table in merged.items():
-        if section in config.CHOICES:
-            config._choose(section, config.CHOICES[section], table, origins, problems)
+        if section in config.BACKEND_SECTIONS:
+            config._read_backend(section, config.BACKEND_SECTIONS[section], table, origins, problems)
         else:
-            config._fill(section, config.PLAIN[section], table, origins, problems)
+            config._validate(section, config.PLAIN_SECTIONS[section], table, origins, problems)
     for problem in problems:
         assert str(problem).strip()
 
@@ -491,12 +496,12 @@ def test_a_device_is_told_which_files_its_service_could_not_see(
     places.owner.write_text(
         '[vision]\nmodels = "/home/pi/models"\n[access]\ncertificate = "/tmp/c"\nkey = "/etc/k"\n'
     )
-    config.check_places(places.load())  # nobody is shut in
+    config.check_sandbox_paths(places.load())  # nobody is shut in
     places.board.touch()
-    config.check_places(places.load())  # nor is a checkout on a device
+    config.check_sandbox_paths(places.load())  # nor is a checkout on a device
     monkeypatch.setattr(config, "SERVICE_STATE", places.state)
     with pytest.raises(ConfigErrors) as caught:
-        config.check_places(places.load())
+        config.check_sandbox_paths(places.load())
     assert [each.key for each in caught.value.problems] == ["vision.models", "access.certificate"]
     assert {each.file for each in caught.value.problems} == {str(places.owner)}
 
@@ -560,7 +565,7 @@ def test_a_key_of_the_pages_list_names_nothing_that_could_be_loaded_or_reached()
     """Choices, switches and numbers alone: what takes any text, or the number of a port, may name such."""
     for name in PAGE_KEYS:
         section, _, key = name.partition(".")
-        kind = PLAIN[section].model_fields[key].annotation
+        kind = PLAIN_SECTIONS[section].model_fields[key].annotation
         assert {type(each) for each in _choices(kind)} == {str} or kind in (bool, int, float), name
         assert not re.search(r"port|pin|host|backend", key), name
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.consent.law import Paragraph
-from appliance.consent.notice import KEEP_DAYS, as_markdown, read_notice
+from appliance.consent.notice import KEEP_DAYS, notice_as_markdown, read_notice
 from appliance.errors import ConfigError
 from tests.machine import ROOT
 
@@ -17,12 +17,12 @@ TEXTS = {"1": "6664ca1d9612ac062e68efb44b28d9be34ea9652816169b8202357c9e7a3b162"
 
 
 def test_a_changed_text_gets_a_new_version() -> None:
-    notice = read_notice().filled(KEEP_DAYS)
+    notice = read_notice().fill(KEEP_DAYS)
     assert TEXTS.get(notice.version) == notice.hash, "raise the version in notices/en.toml, and add it here"
 
 
 def test_it_says_what_people_must_know() -> None:
-    text = " ".join(each.text for each in read_notice().filled(KEEP_DAYS).paragraphs)
+    text = " ".join(each.text for each in read_notice().fill(KEEP_DAYS).paragraphs)
     for needed in (
         *("angry, disgusted, fear, happy, sad, surprised or neutral", "on the device itself"),
         *("never stored", "7 days", "shown to those who have this device's page open", "Nothing is sent"),
@@ -35,10 +35,10 @@ def test_other_days_and_other_law_are_another_version() -> None:
     text = read_notice()
     more = (Paragraph("More", "Words."),)
     made = [
-        text.filled(KEEP_DAYS),
-        text.filled(30),
-        text.filled(KEEP_DAYS, more, "us-hiring"),
-        text.filled(30, more, "us-hiring"),
+        text.fill(KEEP_DAYS),
+        text.fill(30),
+        text.fill(KEEP_DAYS, more, "us-hiring"),
+        text.fill(30, more, "us-hiring"),
     ]
     assert [each.version for each in made] == ["1", "1-30d", "1-us-hiring", "1-us-hiring-30d"]
     assert len({each.hash for each in made}) == 4
@@ -50,7 +50,7 @@ def test_an_owners_text_that_kept_its_version_is_another_notice(tmp_path: Path) 
     versions = []
     for word in ("one", "two"):
         file.write_text(f'version = "A"\ntitle = "T"\n[[paragraph]]\nheading = "H"\ntext = "{word}"\n')
-        versions.append(read_notice(str(file)).filled(KEEP_DAYS).version)
+        versions.append(read_notice(str(file)).fill(KEEP_DAYS).version)
         assert versions[-1] == f"A-{hashlib.sha256(file.read_bytes()).hexdigest()[:6]}"
     assert versions[0] != versions[1]
 
@@ -88,6 +88,6 @@ def test_a_notice_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
 
 def test_the_page_in_docs_is_current() -> None:
     text = (ROOT / "docs" / "notice.md").read_text()
-    assert as_markdown(read_notice().filled(KEEP_DAYS)) in text, (
+    assert notice_as_markdown(read_notice().fill(KEEP_DAYS)) in text, (
         "stale: copy it from appliance/consent/notices/en.toml"
     )

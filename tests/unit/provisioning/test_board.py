@@ -11,8 +11,8 @@ from device.system.packages import read_packages
 from device.system.release_files import Copy, all_files, place, remove_all, stale
 from device.system.sandbox import Confined
 
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from tests.machine import ROOT
 
 BOARDS = ROOT / "provisioning/boards"
@@ -110,21 +110,21 @@ def test_every_board_has_its_files(board: str) -> None:
     assert packages["python3-venv"].needed and not packages["avahi-daemon"].needed
     assert "python3-systemd" not in packages, "the standard library speaks with systemd"
     assert all(package.purpose for package in packages.values())
-    config = load(Request(config=BOARDS / f"{board}.toml"), {})
+    config = load_config(ConfigOptions(config=BOARDS / f"{board}.toml"), {})
     web = config.web
     assert (web.host, web.port, web.redirect_port, config.needs_login) == ("0.0.0.0", 443, 80, True)
 
 
 def test_only_a_board_with_pins_has_lamps() -> None:
     lamps = {
-        board: load(Request(config=BOARDS / f"{board}.toml"), {}).lamps.backend
+        board: load_config(ConfigOptions(config=BOARDS / f"{board}.toml"), {}).lamps.backend
         for board in ("pc", "raspberry-pi", "jetson")
     }
     assert lamps == {"pc": "none", "raspberry-pi": "gpiozero", "jetson": "jetson"}
 
 
 def test_the_pins_of_a_raspberry_pi_are_had_through_lgpio() -> None:
-    config = load(Request(config=BOARDS / "raspberry-pi.toml"), {})
+    config = load_config(ConfigOptions(config=BOARDS / "raspberry-pi.toml"), {})
     lamps = config.lamps.settings.model_dump()
     assert (lamps["factory"], config.session.button_factory) == ("lgpio", "lgpio")
     assert config.session.button_pin == -1, "none until the owner says where it is"

@@ -24,7 +24,7 @@ USER = "games"
 MAIN = f"""
 import sys
 from pathlib import Path
-from device import command
+from device import root_command as command
 from device.layout import Places
 command.USER, command.is_booted = {USER!r}, lambda: False
 command.service.show = lambda *_: ""

@@ -97,7 +97,7 @@ def test_a_bundle_vouches_for_nothing_itself(
     path = made.signed_by(made.key)
     container.unpack(path, made.signers, tmp_path / "kit")
     assert (tmp_path / "kit" / container.SIGNERS).is_file()
-    monkeypatch.setattr("device.source.HERE", tmp_path / "kit")
+    monkeypatch.setattr("device.install.source.HERE", tmp_path / "kit")
     places = Places(tmp_path / "device")
     options = argparse.Namespace(offline=path, signers=None)
     refused = pytest.raises(Refused, match="get it another way than the bundle, and give it: --signers FILE")

@@ -14,7 +14,7 @@ from appliance.errors import ConfigError, StoreError
 from appliance.records import EXPORTS, RestoreResult, Store, backup
 from appliance.records.store import queries, transfer
 from appliance.records.store.writer_lock import WriterLock
-from tests.fakes.records import DAY_S, ID, NOW, OTHER, Time, make_store, record, second, sitting
+from tests.fakes.records import DAY_S, ID, NOW, OTHER, Time, make_store, record, second, session_info
 
 WORDS = "correct horse battery"
 
@@ -34,7 +34,7 @@ def time() -> Time:
 def store(tmp_path: Path, time: Time) -> Iterator[Store]:
     made = make_store(tmp_path / "state", time)
     record(made, time, ID)
-    made.begin(sitting(OTHER, label="a label of mine"))
+    made.begin(session_info(OTHER, label="a label of mine"))
     made.add(OTHER, [second(0), second(1, person=2)])
     made.mark(OTHER, "question 2")
     made.end(OTHER)

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from appliance.records import Marker, RecordedSession, Second, SessionSummary
+from appliance.records import Marker, Second, SessionRecord, SessionSummary
 from appliance.records.export import tables, timeline
 from appliance.records.export.pdf import as_pdf
 from appliance.records.export.tables import DISCLAIMER, SAMPLING_TEXT, deletion_text, format_local
 from appliance.values import EMOTIONS
-from tests.fakes.records import DAY_S, ID, NOW, make_store, second, sitting
+from tests.fakes.records import DAY_S, ID, NOW, make_store, second, session_info
 
 KEPT = SessionSummary(
     id=ID,
@@ -37,19 +37,19 @@ KEPT = SessionSummary(
 )
 
 
-def as_json(session: RecordedSession) -> dict[str, Any]:
+def as_json(session: SessionRecord) -> dict[str, Any]:
     table: dict[str, Any] = json.loads("".join(tables.as_json(session)))
     return table
 
 
-def as_csv(session: RecordedSession) -> str:
+def as_csv(session: SessionRecord) -> str:
     return "".join(tables.as_csv(session))
 
 
-def stored(folder: Path, seconds: Iterable[Second] = ()) -> RecordedSession:
+def stored(folder: Path, seconds: Iterable[Second] = ()) -> SessionRecord:
     """A session with these rows, in a real file, and with no markers."""
     store = make_store(folder)
-    store.begin(sitting())
+    store.begin(session_info())
     store.add(ID, seconds)
     session = store.session(ID)
     assert session is not None
@@ -58,7 +58,7 @@ def stored(folder: Path, seconds: Iterable[Second] = ()) -> RecordedSession:
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> RecordedSession:
+def session(tmp_path: Path) -> SessionRecord:
     first = [second(number, happy=number / 100) for number in range(60)]
     other = [second(number, 2, scored=0, turned=10, happy=None) for number in range(10, 20)]
     return replace(stored(tmp_path, [*first, *other]), kept=KEPT, markers=(Marker(12.5, "question 2"),))
@@ -76,7 +76,7 @@ def session(tmp_path: Path) -> RecordedSession:
     ],
 )
 def test_exports_for_hiring_carry_the_day_by_which_they_must_be_gone(
-    session: RecordedSession, version: str, hiring: bool
+    session: SessionRecord, version: str, hiring: bool
 ) -> None:
     session = replace(session, summary=replace(session.summary, notice_version=version))
     by = format_local(session.summary.ended + 30 * DAY_S)[:10] if session.summary.ended else ""
@@ -89,7 +89,7 @@ def test_exports_for_hiring_carry_the_day_by_which_they_must_be_gone(
     assert ("within 30 days" in deletion_text(unset)) is hiring
 
 
-def test_json_says_everything(session: RecordedSession) -> None:
+def test_json_says_everything(session: SessionRecord) -> None:
     table = as_json(session)
     assert table["about"] == DISCLAIMER
     assert table["sampling"] == SAMPLING_TEXT
@@ -106,7 +106,7 @@ def test_json_says_everything(session: RecordedSession) -> None:
     assert other["timeline"][0]["not_readable"] == {"small": 1, "turned": 10}
 
 
-def test_csv_has_one_line_a_second_below_what_it_is(session: RecordedSession) -> None:
+def test_csv_has_one_line_a_second_below_what_it_is(session: SessionRecord) -> None:
     lines = list(csv.reader(as_csv(session).splitlines()))
     facts = {line[0]: line[1:] for line in lines if line[0].startswith("#")}
     assert facts["# notice version"] == ["4"]
@@ -122,7 +122,7 @@ def test_csv_has_one_line_a_second_below_what_it_is(session: RecordedSession) ->
 
 
 @pytest.mark.parametrize("label", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
-def test_no_spreadsheet_takes_a_label_for_a_formula(session: RecordedSession, label: str) -> None:
+def test_no_spreadsheet_takes_a_label_for_a_formula(session: SessionRecord, label: str) -> None:
     named = replace(session, summary=replace(KEPT, label=label), markers=(Marker(1.0, label),))
     lines = list(csv.reader(as_csv(named).splitlines()))
     assert ["# label", f"'{label}"] in lines
@@ -130,13 +130,13 @@ def test_no_spreadsheet_takes_a_label_for_a_formula(session: RecordedSession, la
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
-def test_nothing_is_summed_up_in_one_number(session: RecordedSession, kind: str) -> None:
+def test_nothing_is_summed_up_in_one_number(session: SessionRecord, kind: str) -> None:
     text = "".join(tables.as_json(session) if kind == "json" else tables.as_csv(session))
     for word in ("total", "rank", "overall", "grade"):
         assert word not in text.lower()
 
 
-def test_pdf_is_one_and_names_the_session(session: RecordedSession) -> None:
+def test_pdf_is_one_and_names_the_session(session: SessionRecord) -> None:
     content = as_pdf(session)
     assert content.startswith(b"%PDF-")
     assert ID.encode() in content, "so that erasing finds an export of it"
@@ -146,7 +146,7 @@ def test_pdf_is_one_and_names_the_session(session: RecordedSession) -> None:
     "label",
     ["<b>bold", "&amp; &", "日本語", "x" * 500, "a\nb", "", "\ud800"[:0] + "🙂", "<para><img src='x'/>"],
 )
-def test_pdf_takes_any_label(session: RecordedSession, label: str) -> None:
+def test_pdf_takes_any_label(session: SessionRecord, label: str) -> None:
     named = replace(session, summary=replace(KEPT, label=label, note=label), markers=(Marker(70.0, label),))
     assert as_pdf(named).startswith(b"%PDF-")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.damage import IDS, ROWS, copied, damage, recorded, remains
-from tests.fakes.records import DAY_S, ID, OTHER, Time, make_store, record, second, sitting
+from tests.fakes.records import DAY_S, ID, OTHER, Time, make_store, record, second, session_info
 
 ENOUGH = 0.9
 
@@ -152,7 +152,7 @@ def test_a_session_that_is_recorded_again_meanwhile_goes_on(sound: Path, tmp_pat
         def press_record(seconds: float) -> None:
             if not began and store.session(IDS[0]) is not None:
                 began.append(IDS[0])
-                store.begin(sitting(IDS[0]))
+                store.begin(session_info(IDS[0]))
 
         store._salvage_file(damaged, press_record)
         assert began == [IDS[0]]

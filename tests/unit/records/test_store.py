@@ -27,7 +27,7 @@ from tests.fakes.records import (
     make_store,
     record,
     second,
-    sitting,
+    session_info,
 )
 
 WORD = "a word that nobody else writes"
@@ -82,7 +82,7 @@ def test_nothing_is_on_the_disk_before_a_recording(store: Store, folder: Path) -
 
 
 def test_a_session_comes_back_as_it_was_written(store: Store, time: Time) -> None:
-    store.begin(sitting(label="practice", note="second try", link_hash="abc"))
+    store.begin(session_info(label="practice", note="second try", link_hash="abc"))
     rows = [second(0), second(0, person=2, yaw=3.5, body=None, nods=1)]
     time.passes(1.5)
     store.mark(ID, "question 2")
@@ -108,7 +108,7 @@ def test_a_session_comes_back_as_it_was_written(store: Store, time: Time) -> Non
 
 
 def test_dates_are_of_the_beginning_and_a_jumping_clock_moves_nothing(store: Store, time: Time) -> None:
-    store.begin(sitting())
+    store.begin(session_info())
     time.wall += 5 * 365 * DAY_S
     time.passes(2.0)
     store.end(ID)
@@ -118,7 +118,7 @@ def test_dates_are_of_the_beginning_and_a_jumping_clock_moves_nothing(store: Sto
 
 def test_a_clock_that_was_never_set_is_said(store: Store, time: Time) -> None:
     time.wall = 100.0
-    store.begin(sitting())
+    store.begin(session_info())
     assert not store.sessions()[0].clock_set
 
 
@@ -155,7 +155,7 @@ def test_an_erasure_by_another_process_ends_the_recording(store: Store, folder: 
 def test_the_same_session_may_be_recorded_twice_in_one_sitting(store: Store, time: Time) -> None:
     record(store, time)
     time.passes(10.0)
-    store.begin(sitting())
+    store.begin(session_info())
     store.add(ID, [second(13)])
     store.end(ID)
     assert store.sessions()[0].ended == NOW + 13.0
@@ -165,7 +165,7 @@ def test_an_erased_session_does_not_begin_again(store: Store, time: Time) -> Non
     record(store, time)
     store.erase(ID)
     with pytest.raises(StoreError, match="erased"):
-        store.begin(sitting())
+        store.begin(session_info())
 
 
 def test_files_are_for_their_owner_alone(store: Store, folder: Path, time: Time) -> None:
@@ -175,7 +175,7 @@ def test_files_are_for_their_owner_alone(store: Store, folder: Path, time: Time)
 
 
 def test_each_commit_is_on_the_disk(store: Store) -> None:
-    store.begin(sitting())
+    store.begin(session_info())
     connection = store._file.open()
     assert connection is not None
     pragma = {
@@ -186,7 +186,7 @@ def test_each_commit_is_on_the_disk(store: Store) -> None:
 
 
 def test_readers_and_the_writer_do_not_hinder_each_other(store: Store, time: Time) -> None:
-    store.begin(sitting())
+    store.begin(session_info())
     done = threading.Event()
 
     def write() -> None:
@@ -256,7 +256,7 @@ def test_who_came_second_becomes_the_owner_when_the_first_has_gone(folder: Path,
 
 def leave_traces(store: Store, folder: Path, time: Time) -> None:
     """Two sessions, one of them everywhere: rows, marker, export, a copy before a migration, a backup."""
-    store.begin(sitting(label=WORD, note=WORD))
+    store.begin(session_info(label=WORD, note=WORD))
     store.add(ID, [second(number, x=1234.5678) for number in range(300)])
     store.mark(ID, WORD)
     store.end(ID)
@@ -520,7 +520,7 @@ def test_what_is_swept_is_told(folder: Path, time: Time) -> None:
 def test_without_room_nothing_begins(folder: Path, time: Time) -> None:
     store = make_store(folder, time, free_mb=lambda path: 150.0)
     with pytest.raises(StoreError, match=r"150 MB left and storage\.min_free_mb is 200"):
-        store.begin(sitting())
+        store.begin(session_info())
     assert store.status.state == "full"
     assert not store.path.exists()
     store.close()
@@ -531,7 +531,7 @@ def test_room_is_noticed_also_before_there_are_any_records(folder: Path, time: T
     store = make_store(folder, time, free_mb=lambda path: free)
     store.tick()
     with pytest.raises(StoreError):
-        store.begin(sitting())
+        store.begin(session_info())
     time.passes(61)
     store.tick()
     assert store.status.state == "full"
@@ -561,7 +561,7 @@ def test_recording_stops_when_the_room_goes_and_begins_again_with_it(folder: Pat
     time.passes(61)
     store.tick()
     assert store.status.state == "ok"
-    store.begin(sitting(OTHER))
+    store.begin(session_info(OTHER))
     store.close()
 
 
@@ -709,7 +709,7 @@ def test_a_state_folder_that_cannot_be_made_is_said(tmp_path: Path, time: Time) 
     (tmp_path / "state").write_text("a file")
     store = make_store(tmp_path / "state" / "deeper", time)
     with pytest.raises(StoreError):
-        store.begin(sitting())
+        store.begin(session_info())
     assert store.status.state == "failed"
     store.tick()
     store.close()
@@ -758,7 +758,7 @@ def test_a_failed_migration_leaves_the_old_file_in_use(store: Store, folder: Pat
     assert "the old file stays in use" in (again.status.reason or "")
     assert [kept.id for kept in again.sessions()] == [ID]
     with pytest.raises(StoreError, match="old file"):
-        again.begin(sitting(OTHER))
+        again.begin(session_info(OTHER))
     assert "place" not in columns(again.path, "sessions")
     again.erase(ID)
     assert again.sessions() == []

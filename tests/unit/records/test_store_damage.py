@@ -22,7 +22,7 @@ from appliance.records.export.tables import deletion_text, format_local, summary
 from appliance.records.store import database
 from appliance.records.store.downgrade import downgrade, try_migration
 from tests.fakes.damage import IDS, copied, damage, recorded
-from tests.fakes.records import DAY_S, ID, OTHER, Time, make_store, record, second, sitting
+from tests.fakes.records import DAY_S, ID, OTHER, Time, make_store, record, second, session_info
 
 DAMAGES = int(os.environ.get("DAMAGES", "60"))
 
@@ -91,7 +91,7 @@ def too_large(store: Store) -> None:
 
 
 def no_text(store: Store) -> None:
-    store.begin(sitting("c" * 12, label="\ud800"))
+    store.begin(session_info("c" * 12, label="\ud800"))
 
 
 @pytest.mark.parametrize("mistake", [constraint, binding, wrong_type, too_large, no_text])

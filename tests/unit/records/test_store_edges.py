@@ -10,7 +10,7 @@ import pytest
 
 from appliance.records.backup import MAGIC, parse_header
 from appliance.records.store import database
-from tests.fakes.records import ID, Time, make_store, record, sitting
+from tests.fakes.records import ID, Time, make_store, record, session_info
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_how_old_the_first_session_is_is_on_the_disk_when_its_recording_begins(t
     """A damaged file is dated by it, also after the power went in the first minutes."""
     store = make_store(tmp_path, Time())
     try:
-        store.begin(sitting(ID))
+        store.begin(session_info(ID))
         assert json.loads((tmp_path / "records.age.json").read_text())["oldest"] is not None
     finally:
         store.close()

@@ -1,4 +1,4 @@
-"""A site for the web's tests, made of the real parts."""
+"""A context for the web's tests, made of the real parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from appliance.audit import AuditLog
 from appliance.auth.passwords import Passwords
 from appliance.auth.service import make_auth_service
 from appliance.consent.notice import KEEP_DAYS, read_notice
-from appliance.consent.preview import Aim
+from appliance.consent.preview import BlurredPreview
 from appliance.consent.session import Session
 from appliance.consent.terms import Terms
 from appliance.handoff import Slot
@@ -21,15 +21,15 @@ from appliance.health import Health
 from appliance.records import Store
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import OVERLAY, Viewers
+from appliance.web.context import AppContext, Device, LiveFeed, Network
 from appliance.web.metrics import Metrics
-from appliance.web.site import Site
 from appliance.web.transport.server import Server
 from tests.fakes.agreements import MemoryRecords
 
 
-def make_site(
+def make_context(
     *,
-    needs_agreement: bool = True,
+    needs_consent: bool = True,
     open_to_network: bool = False,
     allowed_hosts: tuple[str, ...] = (),
     lawful: tuple[str, str] = ("other", "practice"),
@@ -38,15 +38,13 @@ def make_site(
     loopback_is_operator: bool = True,
     idle_minutes: float = 60,
     requests_per_s: float = 1000,
-) -> Site:
+) -> AppContext:
     """`lawful`: region and purpose. The records of its session are kept in memory."""
     health, viewers = Health("usb"), Viewers(2)
     state = Path(tempfile.mkdtemp())
     audit = AuditLog(state)
     terms = Terms(read_notice(), keep_days=KEEP_DAYS, region=lawful[0], purpose=lawful[1])
-    session = Session(
-        terms, needs_agreement=needs_agreement, source="usb", records=MemoryRecords(), audit=audit
-    )
+    session = Session(terms, needs_consent=needs_consent, source="usb", records=MemoryRecords(), audit=audit)
     # Passwords cost next to nothing here: what they cost is passwords' own test's business.
     cheap = Passwords(memory_kib=8, passes=1)
     auth = make_auth_service(
@@ -57,25 +55,22 @@ def make_site(
         requests_per_s=requests_per_s,
         passwords=cheap,
     )
-    return Site(
-        health=health,
+    return AppContext(
         session=session,
-        viewers=viewers,
-        listeners=Viewers(2),
-        readings=Slot[Reading](),
-        jpegs=Slot[Picture](),
-        metrics=Metrics(health, viewers),
-        aim=Aim(session, frames or Slot[Frame]()),
+        health=health,
+        store=Store(state),
         audit=audit,
         auth=auth,
-        store=Store(state),
-        source="usb",
-        state_dir=state,
-        engine=lambda: {"detector": "a", "classifier": "b"},
-        camera_lamp=False,
-        open_to_network=open_to_network,
-        on_network=login or open_to_network,
-        allowed_hosts=allowed_hosts,
+        preview=BlurredPreview(session, frames or Slot[Frame]()),
+        live=LiveFeed(Slot[Picture](), Slot[Reading](), viewers, listeners=Viewers(2)),
+        device=Device(
+            source="usb",
+            engines=lambda: {"detector": "a", "classifier": "b"},
+            has_camera_lamp=False,
+            state_dir=state,
+        ),
+        network=Network(login or open_to_network, open_to_network, allowed_hosts),
+        metrics=Metrics(health, viewers),
     )
 
 
@@ -93,7 +88,7 @@ def served(server: Server) -> Iterator[Server]:
 
 
 @contextmanager
-def pictures(site: Site) -> Iterator[None]:
+def pictures(context: AppContext) -> Iterator[None]:
     """One after the other, until the end of the block."""
     over = threading.Event()
 
@@ -101,8 +96,10 @@ def pictures(site: Site) -> Iterator[None]:
         number = 0
         while not over.wait(0.02):
             number += 1
-            agreement = site.session.agreement
-            site.jpegs.put(Picture(number, time.monotonic(), agreement, True, {OVERLAY: b"jpeg" * 100}))
+            agreement = context.session.consent_epoch
+            context.live.pictures.put(
+                Picture(number, time.monotonic(), agreement, True, {OVERLAY: b"jpeg" * 100})
+            )
 
     feeder = threading.Thread(target=feed)
     feeder.start()

@@ -1,7 +1,7 @@
-"""Exports over HTTP: one at a time, few by a link, and never held up by a client that reads slowly.
+"""Limits on exports: one at a time, few for each personal link, and none to a client that reads too slowly.
 
-An export costs the processor much, and a day of eight people is a gigabyte of JSON. So there is one place for
-callers who log in and one for links: a person with a link must not keep the operator from an export.
+An export takes much processor time, and a day of eight people is a gigabyte of JSON. So callers with a role
+share one slot, and personal links another: a person with a link must not keep the operator from an export.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from flask import Response
 from appliance.errors import Busy, StoreError, TooManyAttempts
 
 LINK_EXPORTS, LINK_WINDOW_S = 6, 3600.0
-"""Exports by the link of one session, and the seconds they count in: each format twice an hour."""
+"""Exports by the link of one session within so many seconds: each of three formats twice an hour."""
 
 AUDIT_EVERY_S = 3600.0
-"""The same export by the same caller is one line of the audit log in this many seconds."""
+"""The audit log has one line in so many seconds for the same export by the same caller."""
 
 LONGEST_WAIT_S = 600.0
-"""A client that has made an export wait this long in all is cut off: others want the place."""
+"""A client for which an export has waited this long in all is cut off: others need the slot."""
 
-_MOST = 4096  # sessions or callers remembered; more are forgotten, the oldest first
+_MAX_REMEMBERED = 4096  # sessions or callers; the oldest are forgotten first
 
 _log = logging.getLogger("appliance.web")
 
@@ -37,39 +37,39 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Slot:
-    """A place that is taken; `release` frees it, and may be called twice."""
+class ExportSlot:
+    """The right to make an export; `release` frees it, and may be called twice."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock, self._held, self.kept = lock, True, False
-        """`kept`: the place outlives the request's view, because a response streams."""
+        """`kept`: the slot is held after the view has returned, because the response streams."""
 
     def release(self) -> None:
-        """Free the place."""
+        """Free the slot."""
         if self._held:
             self._held = False
             self._lock.release()
 
 
-class Exports:
-    """Which exports are being made, how many a link has taken, and which are in the audit log."""
+class ExportLimiter:
+    """Which exports are being made, how many each link has had, and which are in the audit log."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._lock = clock, threading.Lock()
-        self._places = {by_link: threading.Lock() for by_link in (False, True)}
+        self._locks = {by_link: threading.Lock() for by_link in (False, True)}
         self._taken: OrderedDict[str, deque[float]] = OrderedDict()
-        self._noted: OrderedDict[tuple[str, ...], float] = OrderedDict()
+        self._audited: OrderedDict[tuple[str, ...], float] = OrderedDict()
 
     @contextmanager
-    def slot(self, id: str, *, by_link: bool = False) -> Iterator[Slot]:
-        """The place for an export of session `id`; freed at the end of the block unless a response keeps it.
+    def slot(self, id: str, *, by_link: bool = False) -> Iterator[ExportSlot]:
+        """The slot for an export of session `id`; freed at the end of the block unless a response keeps it.
 
-        Raises `Busy` while another export has it, `TooManyAttempts` when the link has had enough.
+        Raises `Busy` while another export has it, `TooManyAttempts` when the link is at its limit.
         """
-        place = self._places[by_link]
-        if not place.acquire(blocking=False):
+        lock = self._locks[by_link]
+        if not lock.acquire(blocking=False):
             raise Busy("another export is being made; try again when it is done")
-        slot = Slot(place)
+        slot = ExportSlot(lock)
         try:
             if by_link:
                 self._count(id)
@@ -80,15 +80,15 @@ class Exports:
         if not slot.kept:
             slot.release()
 
-    def is_news(self, *export: str) -> bool:
-        """Whether an export, in the words of its audit line, is not in the audit log of the last hour."""
+    def needs_audit(self, *export: str) -> bool:
+        """Whether the audit log has no line of this export within the last hour."""
         with self._lock:
-            return self._clock() - self._noted.get(export, -AUDIT_EVERY_S) >= AUDIT_EVERY_S
+            return self._clock() - self._audited.get(export, -AUDIT_EVERY_S) >= AUDIT_EVERY_S
 
-    def noted(self, *export: str) -> None:
-        """It is in the audit log now."""
+    def mark_audited(self, *export: str) -> None:
+        """The audit log has a line of this export now."""
         with self._lock:
-            _remember(self._noted, export, self._clock())
+            _remember(self._audited, export, self._clock())
 
     def _count(self, id: str) -> None:
         now = self._clock()
@@ -107,20 +107,20 @@ class Exports:
             _remember(self._taken, id, taken)
 
 
-def streamed(blocks: Iterator[bytes], content_type: str, slot: Slot) -> Response:
-    """A response that sends the blocks as they are made, and frees the slot at its end.
+def stream_response(blocks: Iterator[bytes], content_type: str, slot: ExportSlot) -> Response:
+    """A response that sends the blocks as they are made, and frees the slot when it ends.
 
-    The first block is made at once, so that what fails there is an answer of its own.
+    The first block is made at once, so that a failure there becomes an ordinary error answer.
     """
     first = next(blocks)
-    response = Response(_timed(chain([first], blocks)), content_type=content_type)
+    response = Response(_cut_off_if_slow(chain([first], blocks)), content_type=content_type)
     slot.kept = True
     response.call_on_close(slot.release)
     return response
 
 
-def _timed(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The blocks, as long as the client takes them in; cuts the connection when the rest cannot be had."""
+def _cut_off_if_slow(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks while the client keeps reading; cuts the connection when the rest is unavailable."""
     waited_s = 0.0
     try:
         for block in blocks:
@@ -131,12 +131,12 @@ def _timed(blocks: Iterator[bytes]) -> Iterator[bytes]:
                 raise StoreError(f"the client took longer than {LONGEST_WAIT_S:.0f} s to read it")
     except StoreError as error:
         _log.warning("an export was cut off: %s", error)
-        # Without its last chunk no client takes it for whole, as it would after an ordinary end.
+        # Without the last chunk no client takes the export for complete, as it would after an ordinary end.
         raise ConnectionResetError(errno.ECONNRESET, "the export was cut off") from error
 
 
 def _remember(table: OrderedDict[Key, Value], key: Key, value: Value) -> None:
     table[key] = value
     table.move_to_end(key)
-    while len(table) > _MOST:
+    while len(table) > _MAX_REMEMBERED:
         table.popitem(last=False)

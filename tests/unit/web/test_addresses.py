@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
+from appliance.web.addresses import device_url, qr_code
 from appliance.web.app import create_app
-from appliance.web.pages.links import address_of, qr
-from tests.fakes.sites import make_site
+from tests.fakes.web import make_context
 
 OWN = f"{socket.gethostname().partition('.')[0].lower()}.local"
 
@@ -26,12 +26,12 @@ OWN = f"{socket.gethostname().partition('.')[0].lower()}.local"
     ],
 )
 def test_loopback_is_another_device_for_everybody_else(is_open: bool, host: str, address: str) -> None:
-    app = create_app(make_site(open_to_network=is_open))
+    app = create_app(make_context(open_to_network=is_open))
     with app.test_request_context("/", base_url=f"http://{host}"):
-        assert address_of("/mine/x") == address
+        assert device_url("/mine/x") == address
 
 
 def test_the_code_is_an_image_that_needs_no_request() -> None:
-    code = qr("https://grader.local/mine/AAAAAAAAAAAAAAAAAAAAAA")
+    code = qr_code("https://grader.local/mine/AAAAAAAAAAAAAAAAAAAAAA")
     assert code.startswith("data:image/svg+xml")
     assert "script" not in code

@@ -10,39 +10,39 @@ import pytest
 from flask.testing import FlaskClient
 
 from appliance.web.app import create_app
-from appliance.web.site import Site
-from tests.fakes.records import ID, OTHER, Time, record, second, sitting
-from tests.fakes.sites import make_site
+from appliance.web.context import AppContext
+from tests.fakes.records import ID, OTHER, Time, record, second, session_info
+from tests.fakes.web import make_context
 
 MISSING = "eeeeeeeeeeee"
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    made = make_site()
+def context() -> Iterator[AppContext]:
+    made = make_context()
     yield made
     made.store.close()
 
 
 @pytest.fixture
-def client(site: Site) -> FlaskClient:
-    client = create_app(site).test_client()
+def client(context: AppContext) -> FlaskClient:
+    client = create_app(context).test_client()
     client.environ_base["REMOTE_ADDR"] = "127.0.0.1"
     return client
 
 
 @pytest.fixture
-def recorded(site: Site) -> Site:
-    site.store.begin(sitting(label="<b>practice</b>", note="a & b"))
-    site.store.add(ID, [second(0), second(1), second(1, 2, scored=0, dark=3)])
-    site.store.mark(ID, "question <2>")
-    site.store.end(ID)
-    record(site.store, Time(), OTHER)
-    return site
+def recorded(context: AppContext) -> AppContext:
+    context.store.begin(session_info(label="<b>practice</b>", note="a & b"))
+    context.store.add(ID, [second(0), second(1), second(1, 2, scored=0, dark=3)])
+    context.store.mark(ID, "question <2>")
+    context.store.end(ID)
+    record(context.store, Time(), OTHER)
+    return context
 
 
-def audit(site: Site) -> list[tuple[Any, ...]]:
-    return [(entry["event"], entry["who"], entry.get("session")) for entry in site.audit.entries()]
+def audit(context: AppContext) -> list[tuple[Any, ...]]:
+    return [(entry["event"], entry["who"], entry.get("session")) for entry in context.audit.entries()]
 
 
 def test_nothing_recorded(client: FlaskClient) -> None:
@@ -50,7 +50,7 @@ def test_nothing_recorded(client: FlaskClient) -> None:
     assert client.get("/api/sessions").json == {"sessions": []}
 
 
-def test_the_list(client: FlaskClient, recorded: Site) -> None:
+def test_the_list(client: FlaskClient, recorded: AppContext) -> None:
     listed = client.get("/api/sessions").json
     assert listed is not None
     assert [each["id"] for each in listed["sessions"]] == [OTHER, ID]
@@ -59,7 +59,7 @@ def test_the_list(client: FlaskClient, recorded: Site) -> None:
     assert f'href="/sessions/{ID}"' in page
 
 
-def test_one_session(client: FlaskClient, recorded: Site) -> None:
+def test_one_session(client: FlaskClient, recorded: AppContext) -> None:
     page = client.get(f"/sessions/{ID}").get_data(as_text=True)
     for words in (
         "An expression is not a feeling",
@@ -80,7 +80,7 @@ def test_one_session(client: FlaskClient, recorded: Site) -> None:
     ("kind", "mime"), [("csv", "text/csv"), ("json", "application/json"), ("pdf", "application/pdf")]
 )
 def test_an_export_is_a_file_and_in_the_audit_log(
-    client: FlaskClient, recorded: Site, kind: str, mime: str
+    client: FlaskClient, recorded: AppContext, kind: str, mime: str
 ) -> None:
     answer = client.get(f"/sessions/{ID}/export.{kind}")
     assert answer.status_code == 200
@@ -91,7 +91,7 @@ def test_an_export_is_a_file_and_in_the_audit_log(
     assert audit(recorded) == [("export", "loopback", ID)]
 
 
-def test_erasing(client: FlaskClient, recorded: Site) -> None:
+def test_erasing(client: FlaskClient, recorded: AppContext) -> None:
     answer = client.post(f"/sessions/{ID}/erase")
     assert answer.json == {"erased": ID}
     assert [kept.id for kept in recorded.store.sessions()] == [OTHER]
@@ -99,26 +99,28 @@ def test_erasing(client: FlaskClient, recorded: Site) -> None:
     assert client.post(f"/sessions/{ID}/erase").status_code == 404
 
 
-def test_a_session_that_is_recorded_is_not_erased_from_the_list(client: FlaskClient, site: Site) -> None:
-    site.store.begin(sitting())
+def test_a_session_that_is_recorded_is_not_erased_from_the_list(
+    client: FlaskClient, context: AppContext
+) -> None:
+    context.store.begin(session_info())
     answer = client.post(f"/sessions/{ID}/erase")
     assert answer.status_code == 409
     assert b"being recorded" in client.get("/sessions").data
-    assert site.store.session(ID) is not None
+    assert context.store.session(ID) is not None
 
 
 @pytest.mark.parametrize("id", [MISSING, "x", "..", "0123456789AB", "%27%20OR%201"])
 @pytest.mark.parametrize("path", ["/sessions/{}", "/api/sessions/{}", "/sessions/{}/export.csv"])
-def test_what_is_not_known_is_404(client: FlaskClient, recorded: Site, id: str, path: str) -> None:
+def test_what_is_not_known_is_404(client: FlaskClient, recorded: AppContext, id: str, path: str) -> None:
     assert client.get(path.format(id)).status_code in (404, 308)
     assert audit(recorded) == []
 
 
-def test_another_format_is_404(client: FlaskClient, recorded: Site) -> None:
+def test_another_format_is_404(client: FlaskClient, recorded: AppContext) -> None:
     assert client.get(f"/sessions/{ID}/export.exe").status_code == 404
 
 
-def test_viewers_see_none_of_it(client: FlaskClient, recorded: Site) -> None:
+def test_viewers_see_none_of_it(client: FlaskClient, recorded: AppContext) -> None:
     client.environ_base["REMOTE_ADDR"] = "192.0.2.7"
     for path in (
         "/sessions",
@@ -131,16 +133,16 @@ def test_viewers_see_none_of_it(client: FlaskClient, recorded: Site) -> None:
     assert client.post(f"/sessions/{ID}/erase").status_code == 403
 
 
-def test_the_state_says_how_the_records_are(client: FlaskClient, site: Site) -> None:
+def test_the_state_says_how_the_records_are(client: FlaskClient, context: AppContext) -> None:
     assert client.get("/api/state").json["storage"] == {"state": "ok", "reason": None}
-    site.store.path.write_bytes(b"damaged" * 100)
-    site.store.tick()
+    context.store.path.write_bytes(b"damaged" * 100)
+    context.store.tick()
     storage = client.get("/api/state").json["storage"]
     assert storage["state"] == "set_aside"
     assert storage["reason"] in client.get("/sessions").get_data(as_text=True)
 
 
-def test_records_that_cannot_be_opened_are_no_traceback(client: FlaskClient, recorded: Site) -> None:
+def test_records_that_cannot_be_opened_are_no_traceback(client: FlaskClient, recorded: AppContext) -> None:
     recorded.store.close()
     recorded.store.path.write_bytes(b"")
     answer = client.get("/sessions")

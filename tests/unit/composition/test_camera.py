@@ -11,11 +11,11 @@ import pytest
 
 from appliance import registry
 from appliance.cameras.rotation import Rotation
-from appliance.composition import appliance
+from appliance.composition import camera as cameras
 from appliance.configuration import layers
 from appliance.configuration import load as config
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.configuration.settings import AutoCamera
 from appliance.ports import Presence
 from tests.fakes.files import encoded
@@ -47,36 +47,45 @@ def test_every_key_of_auto_has_both_limits() -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), limits())
-@pytest.mark.parametrize("backend", [*appliance.AUTO_ORDER, None])
+@pytest.mark.parametrize("backend", [*cameras.AUTO_ORDER, None])
 def test_what_auto_takes_fits_every_camera(
     monkeypatch: pytest.MonkeyPatch, backend: str | None, key: str, value: Any
 ) -> None:
-    for name in appliance.AUTO_ORDER:
+    for name in cameras.AUTO_ORDER:
         presence = Presence(name == backend, "as the test says")
         monkeypatch.setattr(
             registry.load("camera", name), "present", staticmethod(lambda found=presence: found)
         )
-    chosen = appliance.choose_camera(
-        load(Request(settings=[f"camera.{key}={value}"]), {"XDG_STATE_HOME": "/nowhere"})
-    )
+    wanted = load_config(ConfigOptions(settings=[f"camera.{key}={value}"]), {"XDG_STATE_HOME": "/nowhere"})
+    chosen = cameras.choose_camera(wanted.camera, wanted.origins, installed=False)
     assert chosen.backend == (backend or "usb")
     assert getattr(chosen.settings, key, value) == value
 
 
-@pytest.mark.parametrize("backend", appliance.AUTO_ORDER)
+def test_auto_never_takes_the_demo_clip_on_an_installed_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in cameras.AUTO_ORDER:
+        presence = Presence(name == "demo", "as the test says")
+        monkeypatch.setattr(
+            registry.load("camera", name), "present", staticmethod(lambda found=presence: found)
+        )
+    wanted = load_config(ConfigOptions(), {"XDG_STATE_HOME": "/nowhere"})
+    assert cameras.choose_camera(wanted.camera, wanted.origins, installed=True).backend == "usb"
+
+
+@pytest.mark.parametrize("backend", cameras.AUTO_ORDER)
 def test_a_camera_that_takes_less_is_a_mistake_in_one_line(
     monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    for name in appliance.AUTO_ORDER:
+    for name in cameras.AUTO_ORDER:
         presence = Presence(name == backend, "as the test says")
         monkeypatch.setattr(
             registry.load("camera", name), "present", staticmethod(lambda found=presence: found)
         )
     narrow = type("Narrow", (registry.load("camera", backend).Settings,), {"__annotations__": {"fps": int}})
     monkeypatch.setattr(registry.load("camera", backend), "Settings", narrow)
-    wanted = load(Request(settings=["camera.fps=2.5"]), {"XDG_STATE_HOME": "/nowhere"})
+    wanted = load_config(ConfigOptions(settings=["camera.fps=2.5"]), {"XDG_STATE_HOME": "/nowhere"})
     with pytest.raises(config.ConfigErrors, match=r"camera\.fps = 2\.5"):
-        appliance.choose_camera(wanted)
+        cameras.choose_camera(wanted.camera, wanted.origins, installed=False)
 
 
 @pytest.mark.parametrize("rotation", ROTATIONS)
@@ -86,8 +95,8 @@ def test_a_camera_gives_its_pictures_turned_as_set(tmp_path: Path, rotation: Rot
     upright[:8, :16] = 255  # white in the left upper corner, grey to the right of it
     upright[:8, 16:20] = 128
     path.write_bytes(encoded(upright, ".png"))
-    wanted = Request(settings=[f"camera.rotate={rotation}"], camera=f"replay:{path}")
-    camera = appliance.make_camera(load(wanted, {"XDG_STATE_HOME": "/nowhere"}).camera)
+    wanted = ConfigOptions(settings=[f"camera.rotate={rotation}"], camera=f"replay:{path}")
+    camera = cameras.make_camera(load_config(wanted, {"XDG_STATE_HOME": "/nowhere"}).camera)
     assert camera.missing() is None
     camera.open()
     turned = camera.read(1.0)
@@ -96,11 +105,13 @@ def test_a_camera_gives_its_pictures_turned_as_set(tmp_path: Path, rotation: Rot
     degrees = int(str(rotation).removeprefix("mirror").lstrip("-") or 0)
     expected = np.rot90(upright[:, ::-1] if "mirror" in str(rotation) else upright, -(degrees // 90))
     assert np.array_equal(turned.image, expected)
-    assert not turned.image.flags.writeable and camera.needs_agreement is False
+    assert not turned.image.flags.writeable and camera.needs_consent is False
 
 
 @pytest.mark.parametrize("backend", ["usb", "csi", "jetson", "demo", "auto"])
 @pytest.mark.parametrize("value", ["45", "true", "mirrored"])
 def test_a_rotation_that_is_none_is_told_with_those_that_are(backend: str, value: str) -> None:
     with pytest.raises(config.ConfigErrors, match=r"camera\.rotate.*270.*'mirror'"):
-        load(Request(settings=[f"camera.rotate={value}"], camera=backend), {"XDG_STATE_HOME": "/nowhere"})
+        load_config(
+            ConfigOptions(settings=[f"camera.rotate={value}"], camera=backend), {"XDG_STATE_HOME": "/nowhere"}
+        )
