@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from appliance.audit import AuditLog
 from appliance.commands.analyze.command import Options, analyze
 from appliance.commands.arguments import Parser
-from appliance.commands.bench.engines import rank_and_keep
+from appliance.commands.bench.engines import rank_and_save
 from appliance.composition.engine_inventory import unmeasured
 from appliance.composition.reader import make_reader
 from appliance.configuration.layers import ConfigOptions
@@ -93,7 +93,7 @@ def _unmeasured(config: Config, options: argparse.Namespace) -> str:
 def _measure(config: Config, options: argparse.Namespace) -> str:
     if not unmeasured(config):
         return ""
-    found = rank_and_keep(config, ["--data-dir", str(config.state_dir)])
+    found = rank_and_save(config, ["--data-dir", str(config.state_dir)])
     told = [f"{each.name} {each.ms:.1f} ms" for each in found.engines if each.ms is not None]
     return f"engines: {', '.join(told)}; auto takes {found.best.name if found.best else 'the CPU'}"
 

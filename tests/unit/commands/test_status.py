@@ -10,7 +10,7 @@ import pytest
 
 from appliance.auth.certificate import DeviceCertificate
 from appliance.auth.local_token import publish_local_access
-from appliance.commands.status import device_status, lines
+from appliance.commands.status.device import device_status, lines
 from appliance.configuration.load import Config
 from appliance.errors import TooManyAttempts
 from appliance.web.api.device_status import DeviceHealth, DeviceStatus

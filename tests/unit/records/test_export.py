@@ -61,7 +61,7 @@ def stored(folder: Path, seconds: Iterable[Second] = ()) -> SessionRecord:
 def session(tmp_path: Path) -> SessionRecord:
     first = [second(number, happy=number / 100) for number in range(60)]
     other = [second(number, 2, scored=0, turned=10, happy=None) for number in range(10, 20)]
-    return replace(stored(tmp_path, [*first, *other]), kept=KEPT, markers=(Marker(12.5, "question 2"),))
+    return replace(stored(tmp_path, [*first, *other]), summary=KEPT, markers=(Marker(12.5, "question 2"),))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_pdf_takes_any_label(session: SessionRecord, label: str) -> None:
 
 def test_exports_of_nobody_and_of_no_time(tmp_path: Path) -> None:
     kept = replace(KEPT, persons=0, seconds=0, ended=None, expires=None, clock_set=False)
-    session = replace(stored(tmp_path), kept=kept, markers=(Marker(0.0, "x"),))
+    session = replace(stored(tmp_path), summary=kept, markers=(Marker(0.0, "x"),))
     assert as_pdf(session).startswith(b"%PDF-")
     assert as_json(session)["persons"] == []
     assert as_csv(session).splitlines()[-1].startswith("person,second,angry")
