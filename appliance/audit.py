@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from appliance.errors import StoreError
-from appliance.system.files import PRIVATE, sync_folder, write_private
+from appliance.system.files import PRIVATE, sync_directory, write_private
 
 log = logging.getLogger("appliance.audit")
 
@@ -233,7 +233,7 @@ class AuditLog:
                     yield file
                     return
                 self.path.replace(self._old)
-                sync_folder(self.path.parent)
+                sync_directory(self.path.parent)
 
 
 @dataclass(frozen=True)

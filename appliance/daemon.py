@@ -9,16 +9,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from appliance.auth.local_token import publish
-from appliance.auth.reset import say_first_code
+from appliance.auth.local_token import publish_local_access
+from appliance.auth.reset import log_first_code
 from appliance.composition.appliance import make_appliance
 from appliance.configuration.load import Config
 from appliance.errors import WorkerStuck
 from appliance.hardware.throttling import Strain
 from appliance.system.background import BackgroundWriter
-from appliance.system.scheduling import Scheduling
+from appliance.system.scheduling import SchedulingMonitor
 from appliance.system.sd_notify import Notifier
-from appliance.system.self_check import PATIENCE, SelfCheck, give_up
+from appliance.system.self_check import MAX_FAILURES, SelfCheck, exit_unable
 from appliance.web.transport.listener import network_url
 from appliance.web.transport.server import Server
 from appliance.workers import Worker
@@ -56,7 +56,7 @@ class Daemon:
         self._faults: list[str] = []
         self._notifier = Notifier()
         self._strain = Strain()
-        self._writer, self._scheduling, self._selfcheck = BackgroundWriter(), Scheduling(), SelfCheck()
+        self._writer, self._scheduling, self._selfcheck = BackgroundWriter(), SchedulingMonitor(), SelfCheck()
         self._clock = TickClock()
         self._failed_ticks = 0
         self._appliance = make_appliance(config, stop=self._stop, failed=self._fail)
@@ -67,7 +67,7 @@ class Daemon:
         for server in appliance.servers:
             server.bind()
         # Only now: a second process that finds the port taken must not void the token of the first.
-        publish(self._config.state_dir, self._url, appliance.auth.local_token)
+        publish_local_access(self._config.state_dir, self._url, appliance.auth.local_token)
         listeners = [
             threading.Thread(target=self._serve, args=(server,), name=server.name, daemon=True)
             for server in appliance.servers
@@ -105,14 +105,14 @@ class Daemon:
                 self._failed_ticks += 1  # passing, as when descriptors are short: not fed, and tried again
                 with suppress(MemoryError):
                     log.error("a tick failed: %s: %s", type(error).__name__, error)
-            if max(self._failed_ticks, self._selfcheck.failures) >= PATIENCE:
-                give_up()
+            if max(self._failed_ticks, self._selfcheck.failures) >= MAX_FAILURES:
+                exit_unable()
 
     def _tick(self) -> None:
         appliance, gap_s = self._appliance, self._clock.gap_s()
         # Time in which the whole process stood still, or got no processor, is no worker's fault.
-        denied = self._scheduling.denied()
-        appliance.health.forgive(gap_s + denied.process_s, denied.by_thread)
+        delay = self._scheduling.delay()
+        appliance.health.forgive(gap_s + delay.process_s, delay.by_thread)
         appliance.health.check_beats()
         for server in appliance.servers:
             server.check_moving()
@@ -202,7 +202,7 @@ class Daemon:
         if appliance.auth.login:
             if self._config.on_network:
                 log.info("on the network: %s", network_url(self._url))
-            say_first_code(appliance.auth.accounts)
+            log_first_code(appliance.auth.accounts)
 
     def _warn_if_open(self) -> None:
         if self._config.access.open_to_network:

@@ -13,16 +13,16 @@ from pathlib import Path
 from appliance.errors import StoreError
 from appliance.system.files import write_private
 
-FILE = "local-token"
+TOKEN_FILE = "local-token"
 URL_FILE = "local-url"
 
 log = logging.getLogger("appliance.access")
 
 
-def publish(folder: Path, url: str, token: str) -> None:
+def publish_local_access(folder: Path, url: str, token: str) -> None:
     """Write the address and the token of the process that serves now. A failure is logged."""
     try:
         write_private(folder / URL_FILE, url.encode())
-        write_private(folder / FILE, token.encode())
+        write_private(folder / TOKEN_FILE, token.encode())
     except StoreError as error:  # only `status` and the updater need them
         log.warning("%s", error)

@@ -18,13 +18,13 @@ from datetime import datetime, timezone
 from appliance.audit import AuditLog
 from appliance.commands.analyze.command import Options, analyze
 from appliance.commands.arguments import Parser
-from appliance.commands.bench.engines import rank_and_keep
+from appliance.commands.bench.engines import rank_and_save
 from appliance.composition.engine_inventory import unmeasured
 from appliance.composition.reader import make_reader
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import Config, find_state_dir, load_config
 from appliance.errors import ApplianceError, ModelError
-from appliance.records.store.downgrade import fit, forget_trials, try_migration
+from appliance.records.store.downgrade import downgrade, remove_trials, try_migration
 from appliance.system import last_update, native
 from appliance.system.resources import demo_clip
 from appliance.system.terminal import escaped_output
@@ -44,7 +44,7 @@ def _main(arguments: list[str] | None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     options = _parser().parse_args(arguments)
     try:
-        forget_trials(find_state_dir(None, os.environ))
+        remove_trials(find_state_dir(None, os.environ))
         print(options.function(load_config(ConfigOptions()), options))
         return 0
     except (ApplianceError, OSError) as error:
@@ -73,17 +73,17 @@ def _read_demo(config: Config) -> str:
 
 
 def _fit(config: Config, options: argparse.Namespace) -> str:
-    return fit(config.state_dir)
+    return downgrade(config.state_dir)
 
 
 def _note(config: Config, options: argparse.Namespace) -> str:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     last = last_update.LastUpdate(options.version, options.wanted, options.outcome, now, options.reason)
-    last_update.keep(config.state_dir, last)
+    last_update.save_last_update(config.state_dir, last)
     if not last.worked:  # another version tells its start itself, however it got there
         details = {"outcome": last.outcome, "wanted": last.wanted, "reason": last.reason}
         AuditLog(config.state_dir).require("update", "shell", **details)
-    return last.words()
+    return last.summary()
 
 
 def _unmeasured(config: Config, options: argparse.Namespace) -> str:
@@ -93,7 +93,7 @@ def _unmeasured(config: Config, options: argparse.Namespace) -> str:
 def _measure(config: Config, options: argparse.Namespace) -> str:
     if not unmeasured(config):
         return ""
-    found = rank_and_keep(config, ["--data-dir", str(config.state_dir)])
+    found = rank_and_save(config, ["--data-dir", str(config.state_dir)])
     told = [f"{each.name} {each.ms:.1f} ms" for each in found.engines if each.ms is not None]
     return f"engines: {', '.join(told)}; auto takes {found.best.name if found.best else 'the CPU'}"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from appliance import registry
 from appliance.audit import AuditLog
 from appliance.auth.reset import reset_access
-from appliance.auth.service import Gate
+from appliance.auth.service import AuthService
 from appliance.composition.camera import choose_camera, make_camera
 from appliance.composition.reader import make_reader
 from appliance.composition.session import make_button, make_store, make_terms
@@ -30,7 +30,7 @@ from appliance.loops import Capture, SinkLoop, Vision
 from appliance.ports import Lamps, Sink
 from appliance.records import Store
 from appliance.sinks import Shared
-from appliance.system.logging import name_camera
+from appliance.system.logging import set_camera_field
 from appliance.system.resources import model_card, models_dir
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
@@ -52,7 +52,7 @@ class Appliance:
     """The web server, and the one that redirects HTTP to it, if there is one."""
     session: Session
     health: Health
-    auth: Gate
+    auth: AuthService
     frames: Slot[Frame]
     readings: Slot[Reading]
     jpegs: Slot[Picture]
@@ -72,7 +72,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     `stop` is set after the last frame of a clip; `failed` is called with the reason when a worker dies.
     """
     chosen = choose_camera(config.camera, config.origins, installed=config.installed)
-    name_camera(chosen.backend)
+    set_camera_field(chosen.backend)
     camera = make_camera(chosen)
     lamps: Lamps = config.lamps.backend_class(config.lamps.settings)
     health = Health(chosen.backend)

@@ -16,7 +16,7 @@ from appliance.consent.terms import Terms
 from appliance.errors import ConfigError
 from appliance.hardware.button import Button, Pressed
 from appliance.hardware.power_off import power_off
-from appliance.records import Limits, Store
+from appliance.records import StorageLimits, Store
 
 log = logging.getLogger("appliance.build")
 
@@ -37,8 +37,8 @@ def make_terms(config: Config) -> Terms:
 
 def make_store(storage: StorageSettings, state_dir: Path, audit: AuditLog) -> Store:
     """The records. Rows that are swept or set aside go to the audit log."""
-    limits = Limits(storage.keep_days, storage.min_free_mb)
-    return Store(state_dir, limits, told=lambda **details: audit.require("storage", "timer", **details))
+    limits = StorageLimits(storage.keep_days, storage.min_free_mb)
+    return Store(state_dir, limits, on_event=lambda **details: audit.require("storage", "timer", **details))
 
 
 def make_button(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from appliance.auth.service import Gate, make_gate
+from appliance.auth.service import AuthService, make_auth_service
 from appliance.configuration.load import Config
 from appliance.system.addresses import is_loopback
 from appliance.web.transport.connection_limiter import ConnectionLimiter
@@ -19,9 +19,9 @@ REDIRECT_THREADS = 4
 """Threads of the second port; each serves a request only for a moment."""
 
 
-def make_auth(config: Config) -> Gate:
+def make_auth(config: Config) -> AuthService:
     """Authentication; raises `StoreError` when its secrets cannot be written."""
-    return make_gate(
+    return make_auth_service(
         config.state_dir,
         login=config.needs_login,
         loopback_is_operator=config.loopback_is_operator,
@@ -31,7 +31,7 @@ def make_auth(config: Config) -> Gate:
     )
 
 
-def make_servers(config: Config, app: WsgiApp, auth: Gate) -> tuple[Server, ...]:
+def make_servers(config: Config, app: WsgiApp, auth: AuthService) -> tuple[Server, ...]:
     """The web server, with TLS where the network can reach it, then the one that redirects HTTP to it."""
     certificate = _certificate(config)
     limiter = ConnectionLimiter(
@@ -52,7 +52,7 @@ def make_servers(config: Config, app: WsgiApp, auth: Gate) -> tuple[Server, ...]
         log.warning("web.redirect_port is not used: the page is not encrypted, there is nothing to send to")
         return (page,)
     redirect = HttpsRedirect(
-        lambda: page.port, config.web.allowed_hosts, auth.rates, network=config.on_network
+        lambda: page.port, config.web.allowed_hosts, auth.request_rates, network=config.on_network
     )
     redirector = Server(
         redirect,

@@ -15,7 +15,7 @@ from appliance import registry
 from appliance.configuration.page_file import PAGE_FILE, PAGE_KEYS
 from appliance.configuration.settings import BACKEND_SECTIONS, PLAIN_SECTIONS
 from appliance.errors import BackendMissing, ConfigError
-from appliance.system import toml
+from appliance.system.toml import parse_toml_value, read_toml
 
 log = logging.getLogger("appliance.layers")
 
@@ -74,7 +74,7 @@ def read_layers(
 
 def _file_layer(path: Path, problems: list[ConfigError]) -> Layer:
     try:
-        tables = toml.read(path)
+        tables = read_toml(path)
     except ConfigError as error:
         problems.append(error)
         return Layer(str(path), {})
@@ -91,7 +91,7 @@ def _page_layer(path: Path) -> Layer:
     try:
         if not path.is_file():  # a pipe or a device would never end
             raise ConfigError("cannot be read: expected a file", file=str(path))
-        tables = toml.read(path)
+        tables = read_toml(path)
     except ConfigError as error:
         log.warning("the settings of the page are ignored: %s", " ".join(str(error).split()))
         return Layer(str(path), {})
@@ -123,7 +123,7 @@ def _environment_layer(environment: Mapping[str, str]) -> Layer:
     for name, text in sorted(environment.items()):
         section, _, key = name.removeprefix(ENVIRONMENT).lower().partition("__")
         if name.startswith(ENVIRONMENT):
-            values.setdefault(section, {})[key] = toml.value(text)
+            values.setdefault(section, {})[key] = parse_toml_value(text)
     return Layer("environment", values)
 
 
@@ -142,7 +142,7 @@ def _command_line_layer(options: ConfigOptions, problems: list[ConfigError]) -> 
                 ConfigError("expected SECTION.KEY=VALUE, as in --set web.port=8080", key="--set", value=text)
             )
         else:
-            values.setdefault(section, {})[key] = toml.value(value)
+            values.setdefault(section, {})[key] = parse_toml_value(value)
     return Layer("command line", values)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import ConfigError, StoreError
-from appliance.system import toml
 from appliance.system.files import write_private
+from appliance.system.toml import dump_toml, read_toml
 
 PAGE_FILE = "page.toml"
 
@@ -38,9 +38,9 @@ class PageFile:
             raise ValueError(f"the page may not set {', '.join(sorted(unknown))}; expected one of PAGE_KEYS")
         with self._lock:
             try:
-                tables = toml.read(self.path) if self.path.exists() else {}
+                tables = read_toml(self.path) if self.path.exists() else {}
                 tables[section] = {**tables.get(section, {}), **values}
-                content = toml.text(tables).encode()
+                content = dump_toml(tables).encode()
             except ConfigError as error:
                 raise StoreError(str(error)) from error
             except OSError as error:

@@ -15,7 +15,7 @@ from typing import Any
 
 from appliance.consent.law import Paragraph
 from appliance.errors import ConfigError
-from appliance.system import toml
+from appliance.system.toml import read_toml
 
 KEEP_DAYS = 7
 """Default days for which records are kept; another number shows in the version."""
@@ -73,7 +73,7 @@ def read_notice(own: str = "") -> NoticeText:
     even where its version was not changed.
     """
     path = Path(own) if own else shipped_notice()
-    tables = toml.read(path)
+    tables = read_toml(path)
     version, title = _text(tables, "version", path), _text(tables, "title", path)
     if not _VERSION.fullmatch(version):
         raise ConfigError(

@@ -89,7 +89,7 @@ def parse_header(content: bytes) -> dict[str, Any] | None:
     return header if sound else None
 
 
-def header_of(path: Path) -> dict[str, Any] | None:
+def read_header(path: Path) -> dict[str, Any] | None:
     """The plain header of a backup file; None for any other file. Raises `OSError`."""
     with path.open("rb") as file:
         return parse_header(file.read(len(MAGIC)) + file.readline(_LONGEST_HEADER))

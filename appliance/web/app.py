@@ -13,7 +13,7 @@ from appliance.errors import (
     SlotClosed,
     StateConflict,
     StoreError,
-    TooManyTries,
+    TooManyAttempts,
     TooManyViewers,
 )
 from appliance.web.api import openapi
@@ -52,7 +52,7 @@ _HEADERS = {
 _STATUS: dict[type[Exception], int] = {
     AccessError: 400,
     StateConflict: 409,
-    TooManyTries: 429,
+    TooManyAttempts: 429,
     TooManyViewers: 503,
     Busy: 503,
     SlotClosed: 503,
@@ -95,7 +95,7 @@ def _answer_http_error(error: HTTPException) -> Response:
 
 def _answer_error(error: Exception) -> Response:
     response = json_answer(Problem(error=str(error)), _STATUS[type(error)])
-    if isinstance(error, TooManyTries):
+    if isinstance(error, TooManyAttempts):
         response.headers["Retry-After"] = str(math.ceil(error.wait_s))
     elif response.status_code == 503:
         response.headers["Retry-After"] = "5"

@@ -10,7 +10,7 @@ from typing import Any, cast
 from flask import current_app
 
 from appliance.audit import AuditLog
-from appliance.auth.service import Gate
+from appliance.auth.service import AuthService
 from appliance.consent.preview import BlurredPreview
 from appliance.consent.session import Session
 from appliance.handoff import Slot
@@ -72,7 +72,7 @@ class AppContext:
     health: Health
     store: Store
     audit: AuditLog
-    auth: Gate
+    auth: AuthService
     preview: BlurredPreview
     live: LiveFeed
     device: Device

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from flask import Response
 
-from appliance.errors import Busy, StoreError, TooManyTries
+from appliance.errors import Busy, StoreError, TooManyAttempts
 
 LINK_EXPORTS, LINK_WINDOW_S = 6, 3600.0
 """Exports by the link of one session within so many seconds: each of three formats twice an hour."""
@@ -64,7 +64,7 @@ class ExportLimiter:
     def slot(self, id: str, *, by_link: bool = False) -> Iterator[ExportSlot]:
         """The slot for an export of session `id`; freed at the end of the block unless a response keeps it.
 
-        Raises `Busy` while another export has it, `TooManyTries` when the link is at its limit.
+        Raises `Busy` while another export has it, `TooManyAttempts` when the link is at its limit.
         """
         lock = self._locks[by_link]
         if not lock.acquire(blocking=False):
@@ -98,7 +98,7 @@ class ExportLimiter:
                 taken.popleft()
             if len(taken) >= LINK_EXPORTS:
                 wait_s = LINK_WINDOW_S - (now - taken[0])
-                raise TooManyTries(
+                raise TooManyAttempts(
                     f"{LINK_EXPORTS} exports an hour by one link are the limit; "
                     f"try again in {wait_s / 60:.0f} minutes",
                     wait_s=wait_s,

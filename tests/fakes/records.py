@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.records import Clocks, Limits, Second, Store
+from appliance.records import Clocks, Second, StorageLimits, Store
 from appliance.values import EMOTIONS, SessionInfo
 
 DAY_S = 86_400.0
@@ -36,8 +36,8 @@ class Time:
 
 def make_store(folder: Path, time: Time | None = None, **more: Any) -> Store:
     """A store with much room on the disk, unless told otherwise."""
-    limits = more.pop("limits", Limits())
-    more.setdefault("room", lambda path: 1e6)
+    limits = more.pop("limits", StorageLimits())
+    more.setdefault("free_mb", lambda path: 1e6)
     return Store(folder, limits, clocks=(time or Time()).clocks(), **more)
 
 

@@ -44,7 +44,7 @@ UNHEALTHY: Edits = {
 """A version that starts, and says of itself that it is not well."""
 
 CRASHES: Edits = {
-    "cli.py": replaced(
+    "commands/run.py": replaced(
         "        return Daemon(config, stop).run(\n",
         '        raise OSError("it is a test")\n        return Daemon(config, stop).run(\n',
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from appliance.audit import AuditLog
 from appliance.auth.passwords import Passwords
-from appliance.auth.service import make_gate
+from appliance.auth.service import make_auth_service
 from appliance.consent.notice import KEEP_DAYS, read_notice
 from appliance.consent.preview import BlurredPreview
 from appliance.consent.session import Session
@@ -47,7 +47,7 @@ def make_context(
     session = Session(terms, needs_consent=needs_consent, source="usb", records=MemoryRecords(), audit=audit)
     # Cheap hashes: only the tests of passwords check their cost.
     cheap = Passwords(memory_kib=8, passes=1)
-    auth = make_gate(
+    auth = make_auth_service(
         state,
         login=login,
         loopback_is_operator=loopback_is_operator,

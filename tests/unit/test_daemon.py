@@ -85,14 +85,14 @@ def test_ticks_that_keep_failing_end_the_process(daemon: Daemon, monkeypatch: py
     class GaveUp(Exception):
         """In place of the end of the process that runs the tests."""
 
-    def give_up() -> None:
+    def exit_unable() -> None:
         raise GaveUp
 
     def look() -> str:
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr("appliance.daemon.TICK_S", 0.01)
-    monkeypatch.setattr("appliance.daemon.give_up", give_up)
+    monkeypatch.setattr("appliance.daemon.exit_unable", exit_unable)
     monkeypatch.setattr(daemon._strain, "look", look)
     with pytest.raises(GaveUp):
         daemon.run(lambda url: None)

@@ -23,7 +23,7 @@ from appliance.media.stills import complaint, is_animation, picture_format, read
 from appliance.media.tally import Tally
 from appliance.reading_json import reading_json
 from appliance.system.native import quiet_native_output
-from appliance.system.terminal import escape
+from appliance.system.terminal import escape_controls
 from appliance.values import Frame, Reading
 
 
@@ -133,7 +133,7 @@ class _Run:
     def _with_progress(self, film: Film | Animation, name: str) -> Iterator[FilmFrame]:
         with tqdm(
             total=film.frames or None,
-            desc=escape(Path(name).name),
+            desc=escape_controls(Path(name).name),
             unit="frame",
             position=1,
             disable=not self._progress,
@@ -166,4 +166,4 @@ class _Run:
 
 
 def _say(text: str) -> None:
-    tqdm.write(f"interview-grader: {escape(text)}", file=sys.stderr)
+    tqdm.write(f"interview-grader: {escape_controls(text)}", file=sys.stderr)

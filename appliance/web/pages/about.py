@@ -24,11 +24,11 @@ _MARKDOWN = MarkdownIt("js-default")
 def about_page() -> str:
     """The model card of the models in use."""
     device = context().device
-    last = last_update.read(device.state_dir)
+    last = last_update.read_last_update(device.state_dir)
     return render_template(
         "about.html",
         version=__version__,
-        updated=last.words() if last else "never",
+        updated=last.summary() if last else "never",
         engine=device.engines(),
         card=Markup(_MARKDOWN.render(device.model_card)),
     )

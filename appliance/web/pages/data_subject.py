@@ -63,10 +63,10 @@ def download_copy(token: str, kind: str) -> Response:
 
 def _session_id(token: str) -> str | None:
     address = request.remote_addr or ""
-    context().auth.links.begin(address)
+    context().auth.link_attempts.begin(address)
     id = context().session.find_link(token)
     if id is not None:
-        context().auth.links.take_back(
+        context().auth.link_attempts.undo(
             address
         )  # a right link does not count, but allows no guessing at others
     return id

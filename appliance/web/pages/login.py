@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, g, make_response, redirect, render
 from appliance import __version__
 from appliance.auth.accounts import OPERATOR
 from appliance.auth.cookies import NAME, Login
-from appliance.errors import AccessError, TooManyTries
+from appliance.errors import AccessError, TooManyAttempts
 from appliance.web.api.describe import HTML, describe
 from appliance.web.api.models import LoginForm, NextQuery, Problem
 from appliance.web.context import context
@@ -46,18 +46,18 @@ def log_in() -> Response:
         return _render_form(
             "The two passwords are not the same.", 400
         )  # before the code is checked: this answer must say nothing about it
-    tries, account = context().auth.tries, _account_to_limit()
+    tries, account = context().auth.login_attempts, _account_to_limit()
     try:
         tries.begin(address, account)
-    except TooManyTries as error:
+    except TooManyAttempts as error:
         return _too_many_tries(error)
     try:
         name = _claim_first_code() if "code" in request.form else _check_password()
     except AccessError as error:
         tries.succeeded(address, account)  # the code is right, the new password is invalid
         return _render_form(error.reason, 400)
-    except TooManyTries as error:
-        tries.take_back(address, account)  # nothing was checked
+    except TooManyAttempts as error:
+        tries.undo(address, account)  # nothing was checked
         return _too_many_tries(error)
     if not name:
         return _render_form(_wrong_credentials(), 401)
@@ -113,7 +113,7 @@ def _set_cookie(response: Response, login: Login) -> None:
     response.set_cookie(NAME, text, path="/", secure=True, httponly=True, samesite="Strict")
 
 
-def _too_many_tries(error: TooManyTries) -> Response:
+def _too_many_tries(error: TooManyAttempts) -> Response:
     answer = _render_form(str(error), 429)
     answer.headers["Retry-After"] = str(math.ceil(error.wait_s))
     return answer
@@ -122,7 +122,7 @@ def _too_many_tries(error: TooManyTries) -> Response:
 def _account_to_limit() -> str:
     """The account whose tries count; "" for a name that does not exist."""
     name = OPERATOR if "code" in request.form else _name_given()
-    return name if name in context().auth.accounts.names() else ""
+    return name if name in context().auth.accounts.roles() else ""
 
 
 def _name_given() -> str:
@@ -133,13 +133,13 @@ def _check_password() -> str:
     name, password = _name_given(), request.form.get("password", "")
     accounts, audit = context().auth.accounts, context().audit
     if accounts.check(name, password):
-        audit.record("login", accounts.names()[name], name=name, address=request.remote_addr)
+        audit.record("login", accounts.roles()[name], name=name, address=request.remote_addr)
         return name
     # An unknown name may be a password in the wrong field: it is not logged.
     audit.record(
         "login_failed",
         "unknown",
-        name=name if name in accounts.names() else None,
+        name=name if name in accounts.roles() else None,
         address=request.remote_addr,
     )
     return ""
@@ -171,7 +171,7 @@ def _render_form(problem: str = "", status: int = 200) -> Response:
         version=__version__,
         problem=problem,
         first=auth.login and not auth.accounts.has_operator(),
-        viewers=len(auth.accounts.names()) > 0,
+        viewers=len(auth.accounts.roles()) > 0,
         name=request.form.get("name", OPERATOR)[:32],
         next=_next_path(),
     )

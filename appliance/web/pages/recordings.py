@@ -6,10 +6,17 @@ from flask import Blueprint, Response, abort, render_template
 
 from appliance import __version__
 from appliance.errors import StateConflict
-from appliance.records import ID, Session
-from appliance.records.export import timeline
-from appliance.records.export.formats import exported, in_blocks
-from appliance.records.export.tables import NOT_FEELINGS, SAMPLING, as_json, deletion, lasted, listed, local
+from appliance.records import ID, SessionRecord
+from appliance.records.export import export_session, join_blocks, timeline
+from appliance.records.export.tables import (
+    DISCLAIMER,
+    SAMPLING_TEXT,
+    as_json,
+    deletion_text,
+    format_length,
+    format_local,
+    summary_json,
+)
 from appliance.values import EMOTIONS
 from appliance.web.api.bodies import json_answer
 from appliance.web.api.describe import HTML, PDF, describe
@@ -39,8 +46,8 @@ def recordings_page() -> str:
         sessions=app_context.store.sessions(),
         status=app_context.store.status,
         keep_days=app_context.store.limits.keep_days,
-        local=local,
-        lasted=lasted,
+        local=format_local,
+        lasted=format_length,
     )
 
 
@@ -49,8 +56,8 @@ def recordings_page() -> str:
 @describe({200: Sessions, 507: Problem})
 def list_recordings() -> Response:
     """The list of sessions as JSON, the newest first."""
-    kept = context().store.sessions()
-    return json_answer(Sessions(sessions=[RecordedSession.model_validate(listed(each)) for each in kept]))
+    found = [RecordedSession.model_validate(summary_json(each)) for each in context().store.sessions()]
+    return json_answer(Sessions(sessions=found))
 
 
 @blueprint.get("/sessions/<id>")
@@ -59,22 +66,22 @@ def list_recordings() -> Response:
 def recording_page(id: str) -> str:
     """One session: facts, figures, and a chart of time for each person."""
     session = _find(id)
-    shown = timeline.shown(session)
+    view = timeline.view(session)
     return render_template(
         "session.html",
         version=__version__,
-        kept=session.kept,
+        kept=session.summary,
         markers=session.markers,
-        persons=shown.figures,
-        charts={person: _chart(session, person) for person in shown.charted},
-        left_out=shown.summary(),
+        persons=view.totals,
+        charts={person: _chart(session, person) for person in view.charted},
+        left_out=view.summary(),
         emotions=EMOTIONS,
         chart=CHART,
-        about=NOT_FEELINGS,
-        sampling=SAMPLING,
-        deletion=deletion(session.kept),
-        local=local,
-        lasted=lasted,
+        about=DISCLAIMER,
+        sampling=SAMPLING_TEXT,
+        deletion=deletion_text(session.summary),
+        local=format_local,
+        lasted=format_length,
     )
 
 
@@ -85,7 +92,7 @@ def get_recording(id: str) -> Response:
     """One session as JSON, with every second; 503 while another export is being made."""
     session = _find(id)
     with context().exports.slot(id) as slot:
-        return stream_response(in_blocks(as_json(session, indent=None)), "application/json", slot)
+        return stream_response(join_blocks(as_json(session, indent=None)), "application/json", slot)
 
 
 @blueprint.get("/sessions/<id>/export.<any(csv, json, pdf):kind>")
@@ -102,26 +109,26 @@ def export_recording(id: str, kind: str) -> Response:
 def erase_recording(id: str) -> Response:
     """Erase a session and every copy of it on the device; 409 while it is being recorded."""
     app_context = context()
-    if _find(id).kept.ended is None:
+    if _find(id).summary.ended is None:
         raise StateConflict(f"session {id} is being recorded; press Stop or Withdraw on the live page first")
     app_context.store.erase(id)
     app_context.audit.require("erase", caller().actor, session=id)
     return json_answer(Erased(erased=id))
 
 
-def export_response(session: Session, kind: str, actor: str, *, by_link: bool = False) -> Response:
+def export_response(session: SessionRecord, kind: str, actor: str, *, by_link: bool = False) -> Response:
     """A session as a file, for a caller with a role or a personal link; written to the audit log first."""
-    app_context, id = context(), session.kept.id
+    app_context, id = context(), session.summary.id
     with app_context.exports.slot(id, by_link=by_link) as slot:
         if app_context.exports.needs_audit(actor, id, kind):
             app_context.audit.require("export", actor, session=id, format=kind)
             app_context.exports.mark_audited(actor, id, kind)
-        response = stream_response(exported(session, kind), _TYPES[kind], slot)
+        response = stream_response(export_session(session, kind), _TYPES[kind], slot)
     response.headers["Content-Disposition"] = f'attachment; filename="session-{id}.{kind}"'
     return response
 
 
-def _find(id: str) -> Session:
+def _find(id: str) -> SessionRecord:
     session = context().store.session(id) if ID.fullmatch(id) else None
     if session is None:
         abort(
@@ -130,8 +137,8 @@ def _find(id: str) -> Session:
     return session
 
 
-def _chart(session: Session, person: int) -> dict[str, list[str]]:
-    parts, length = timeline.pieces(session, person), session.kept.seconds
+def _chart(session: SessionRecord, person: int) -> dict[str, list[str]]:
+    parts, length = timeline.pieces(session, person), session.summary.seconds
     return {
         name: [_points(area) for area in timeline.areas(parts, name, length, *CHART)] for name in EMOTIONS
     }

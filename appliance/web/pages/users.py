@@ -9,7 +9,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from appliance import __version__
 from appliance.auth.accounts import OPERATOR
 from appliance.auth.passwords import SHORTEST
-from appliance.errors import AccessError, TooManyTries
+from appliance.errors import AccessError, TooManyAttempts
 from appliance.web.api.describe import HTML, Content, describe
 from appliance.web.api.models import AccountForm, NameForm, PasswordForm
 from appliance.web.context import context
@@ -77,15 +77,15 @@ def set_own_password() -> Response:
     auth, address = context().auth, request.remote_addr or ""
 
     def change() -> None:
-        auth.tries.begin(address, OPERATOR)
+        auth.login_attempts.begin(address, OPERATOR)
         try:
             is_right = auth.accounts.check(OPERATOR, _field("current"))
-        except TooManyTries:
-            auth.tries.take_back(address, OPERATOR)  # nothing was checked
+        except TooManyAttempts:
+            auth.login_attempts.undo(address, OPERATOR)  # nothing was checked
             raise
         if not is_right:
             raise AccessError("the current password is wrong")
-        auth.tries.succeeded(address, OPERATOR)
+        auth.login_attempts.succeeded(address, OPERATOR)
         if _field("password") != _field("repeat"):
             raise AccessError("the two new passwords are not the same")
         auth.accounts.set_password(OPERATOR, _field("password"))
@@ -137,7 +137,7 @@ def _render(problem: str = "", status: int = 200) -> Response:
         version=__version__,
         problem=problem,
         done=_MESSAGES.get(request.args.get("done", ""), ""),
-        accounts=auth.accounts.names(),
+        accounts=auth.accounts.roles(),
         tokens=auth.tokens.all(),
         shortest=SHORTEST,
         login=auth.login,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flask import Request, g, request
 
 from appliance.auth.cookies import NAME, Login
-from appliance.auth.service import Gate
+from appliance.auth.service import AuthService
 from appliance.auth.tokens import digest_of
 from appliance.errors import StoreError
 from appliance.system.addresses import is_loopback
@@ -56,13 +56,13 @@ class Caller:
         """Whether the caller may do everything."""
         return self.role == "operator"
 
-    def is_still_authorized(self, auth: Gate) -> bool:
+    def is_still_authorized(self, auth: AuthService) -> bool:
         """Whether the caller still has the role: not logged out, removed, revoked, or idle for too long."""
         try:
             if self.kind == TOKEN:
                 return auth.tokens.role_of(self.name, self.digest) == self.role
             if self.login is not None:
-                if auth.uses.is_idle(self.login.id) or auth.cookies.is_over(self.login):
+                if auth.idle.is_idle(self.login.id) or auth.cookies.is_over(self.login):
                     return False
                 return auth.accounts.role_of(self.name, self.login.epoch, self.login.id) == self.role
         except StoreError as error:
@@ -103,7 +103,7 @@ def _bearer(asked: Request) -> str | None:
     return secret.strip() if scheme.lower() == "bearer" else None
 
 
-def _identify(asked: Request, auth: Gate) -> Caller:
+def _identify(asked: Request, auth: AuthService) -> Caller:
     secret = _bearer(asked)
     if secret is not None and (is_from_this_device(asked) or auth.login):
         if has_local_token(asked):
@@ -118,5 +118,5 @@ def _identify(asked: Request, auth: Gate) -> Caller:
     role = auth.accounts.role_of(login.name, login.epoch, login.id) if login else ""
     if not (login and role):
         return Caller(ANONYMOUS)
-    auth.uses.note(login.id)
+    auth.idle.note(login.id)
     return Caller(LOGIN, role=role, name=login.name, login=login)

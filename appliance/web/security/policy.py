@@ -76,7 +76,7 @@ def check_request() -> Response | None:
             f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
         )
     if not (is_trusted_loopback(request) or has_local_token(request)):
-        app_context.auth.rates.take(request.remote_addr or "")
+        app_context.auth.request_rates.take(request.remote_addr or "")
     upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
     changes = upgrades or request.method not in ("GET", "HEAD", "OPTIONS")
     if changes and not _same_origin():

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 from urllib.parse import quote
 
-from appliance.auth.limits import Rates
-from appliance.errors import TooManyTries
+from appliance.auth.rate_limits import RequestRates
+from appliance.errors import TooManyAttempts
 from appliance.web.security.hosts import is_device_name, parse_host
 
 _HTTPS = 443
@@ -24,7 +24,7 @@ class HttpsRedirect:
     """
 
     def __init__(
-        self, port: Callable[[], int], allowed: Collection[str], rates: Rates, *, network: bool = True
+        self, port: Callable[[], int], allowed: Collection[str], rates: RequestRates, *, network: bool = True
     ) -> None:
         """`port` returns the port of the page; `allowed` and `network` as in `is_device_name`."""
         self._port, self._allowed, self._rates, self._network = port, allowed, rates, network
@@ -33,7 +33,7 @@ class HttpsRedirect:
         """Answer one request."""
         try:
             self._rates.take(environ.get("REMOTE_ADDR", ""))
-        except TooManyTries as error:
+        except TooManyAttempts as error:
             return _respond(
                 start_response, "429 Too Many Requests", ("Retry-After", str(math.ceil(error.wait_s)))
             )

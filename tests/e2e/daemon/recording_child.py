@@ -11,13 +11,13 @@ import signal
 import sys
 from pathlib import Path
 
-from appliance.records import Limits, Store
+from appliance.records import StorageLimits, Store
 from tests.fakes.records import second, session_info
 
 
 def main() -> int:
     folder, id = Path(sys.argv[1]), sys.argv[2]
-    store = Store(folder, Limits(min_free_mb=0))
+    store = Store(folder, StorageLimits(min_free_mb=0))
     store.tick()
     print(
         f"open {store.status.state} {[kept.id for kept in store.sessions() if kept.ended is None]}",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.commands.bench.daemon import measure_daemon
+from appliance.commands.bench.cost import measure_daemon
 from appliance.errors import ApplianceError
 from appliance.system.native import self_command
 from appliance.system.resources import demo_clip

@@ -14,8 +14,8 @@ from time import monotonic, process_time
 
 import pytest
 
-from appliance.errors import TooManyTries
-from appliance.records import Limits, Store
+from appliance.errors import TooManyAttempts
+from appliance.records import StorageLimits, Store
 from appliance.records.store.rows import COLUMNS
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
@@ -35,14 +35,14 @@ MOST_MB = 100
 _MEASURE = """
 import re, sys
 from pathlib import Path
-from appliance.records.export.formats import exported
+from appliance.records.export import export_session
 from appliance.records import Store
 def peak_mb():
     # Not ru_maxrss: a process begins with that of the one that started it.
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 session = Store(Path(sys.argv[1])).session(sys.argv[2])
 before = peak_mb()
-size = sum(len(block) for block in exported(session, sys.argv[3]))
+size = sum(len(block) for block in export_session(session, sys.argv[3]))
 print(size, peak_mb() - before)
 """
 
@@ -66,7 +66,7 @@ with served(server):
 
 def fill(folder: Path, people: int, seconds: int, each: int) -> Path:
     """One session of so many seconds: `each` rows a person, spread from its beginning to its end."""
-    store = Store(folder, Limits(), room=lambda path: 1e6)
+    store = Store(folder, StorageLimits(), free_mb=lambda path: 1e6)
     store.begin(session_info())
     values = [0.125, 0.125, 0.125, 0.25, 0.125, 0.125, 0.125, 10, 9, 2, 1, 0, 0, 0, 0, 0]
     values += [412.25, 88.5, 140.125, 141.0, 3.125, -4.0, 0.875, 0.0625, 0.125, 0, 0]
@@ -216,7 +216,7 @@ def test_personal_links_have_an_export_limit_and_their_own_slot(short: AppContex
         for _ in range(LINK_EXPORTS):
             with short.exports.slot(ID, by_link=True):
                 pass
-    with pytest.raises(TooManyTries, match="6 exports an hour"), short.exports.slot(ID, by_link=True):
+    with pytest.raises(TooManyAttempts, match="6 exports an hour"), short.exports.slot(ID, by_link=True):
         pass
     with short.exports.slot("other", by_link=True), short.exports.slot(ID):
         pass

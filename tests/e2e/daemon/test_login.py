@@ -190,10 +190,10 @@ def test_a_cookie_is_renewed_while_it_is_used_and_ends_when_it_is_not(
 
 
 def test_logins_outlive_a_restart(settled: Device) -> None:
-    from appliance.auth.service import make_gate
+    from appliance.auth.service import make_auth_service
 
     cookie = settled.logged_in().cookie
-    again = make_gate(settled.context.audit.path.parent, login=True)
+    again = make_auth_service(settled.context.audit.path.parent, login=True)
     login = again.cookies.read(cookie)
     assert login is not None
     assert again.accounts.role_of(login.name, login.epoch, login.id) == "operator"
@@ -286,7 +286,7 @@ def test_the_page_explains_a_mistake(settled: Device, fields: dict[str, str]) ->
     answer = operator.submit("/access/add", {**fields, "csrf_token": operator.token()})
     assert answer.status == 400
     assert 'role="alert"' in answer.text and "<script>alert" not in answer.text
-    assert set(settled.context.auth.accounts.names()) == {"operator", "anna"}
+    assert set(settled.context.auth.accounts.roles()) == {"operator", "anna"}
 
 
 def test_a_token_is_revoked_on_the_page(settled: Device) -> None:
@@ -345,7 +345,7 @@ def test_a_stream_ends_with_its_login(settled: Device) -> None:
 def test_an_idle_login_ends_its_open_connections(tmp_path: Path) -> None:
     context, later_s = make_context(login=True), [0.0]
     uses = IdleTracker(3600.0, lambda: time.monotonic() + later_s[0])
-    context = replace(context, gate=replace(context.auth, uses=uses))
+    context = replace(context, auth=replace(context.auth, idle=uses))
     assert context.auth.accounts.claim(context.auth.accounts.new_first_code(), OPERATOR)
     with served_far(create_app(context), tmp_path) as server, pictures(context):
         context.session.start("1", "operator")

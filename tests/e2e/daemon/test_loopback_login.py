@@ -14,8 +14,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from appliance.auth.local_token import publish
-from appliance.auth.service import make_gate
+from appliance.auth.local_token import publish_local_access
+from appliance.auth.service import make_auth_service
 from tests.e2e.daemon.driver import Daemon, command, running
 from tests.fakes.far import Client
 from tests.machine import ROOT
@@ -126,10 +126,10 @@ def test_root_asks_with_the_local_token_which_may_only_watch(device: Device) -> 
 
 
 def test_each_process_that_serves_has_another_token(tmp_path: Path) -> None:
-    made = [make_gate(tmp_path, login=True, loopback_is_operator=False).local_token for _ in range(2)]
+    made = [make_auth_service(tmp_path, login=True, loopback_is_operator=False).local_token for _ in range(2)]
     assert made[0] != made[1] and all(len(each) == 64 for each in made)
     for url, token in zip(("https://localhost:1/", "https://localhost:2/"), made, strict=True):
-        publish(tmp_path, url, token)
+        publish_local_access(tmp_path, url, token)
         assert (tmp_path / "local-url").read_text() == url
         assert (tmp_path / "local-token").read_text() == token
 
@@ -147,7 +147,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from appliance.auth.certificate import DeviceCertificate
-from appliance.auth.service import make_gate
+from appliance.auth.service import make_auth_service
 from appliance.web.app import create_app
 from appliance.web.transport.server import Server
 from tests.fakes.far import Client
@@ -158,9 +158,9 @@ def resident():
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 folder, context = Path(sys.argv[1]), make_context(login=True)
-gate = make_gate(folder, login=True, requests_per_s=1000)  # with passwords that cost what they cost
-gate.accounts.add_viewer("anna", "a long enough password")
-app = create_app(replace(context, gate=gate))
+auth = make_auth_service(folder, login=True, requests_per_s=1000)  # with passwords that cost what they cost
+auth.accounts.add_viewer("anna", "a long enough password")
+app = create_app(replace(context, auth=auth))
 
 def from_many(environ, start_response):
     return app({**environ, "REMOTE_ADDR": environ["HTTP_X_TEST_ADDRESS"]}, start_response)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.auth.limits import Rates
+from appliance.auth.rate_limits import RequestRates
 from appliance.web.transport.redirect import HttpsRedirect
 from appliance.web.transport.server import Server
 from tests.e2e.daemon.driver import command, running
@@ -23,7 +23,7 @@ OWN = socket.gethostname().lower().partition(".")[0]
 @pytest.fixture
 def port() -> Iterator[int]:
     """A redirect to a page on port 8443 of a device that is also called grader.example."""
-    app = HttpsRedirect(lambda: 8443, ("grader.example",), Rates(1000))
+    app = HttpsRedirect(lambda: 8443, ("grader.example",), RequestRates(1000))
     with served(Server(app, "127.0.0.1", 0, max_connections=4, name="redirect")) as server:
         yield server.port
 
@@ -99,14 +99,14 @@ def test_a_foreign_host_is_400(port: int, head: str) -> None:
 
 
 def test_on_443_the_target_has_no_port() -> None:
-    app = HttpsRedirect(lambda: 443, (), Rates(1000))
+    app = HttpsRedirect(lambda: 443, (), RequestRates(1000))
     with served(Server(app, "127.0.0.1", 0, max_connections=1, name="redirect")) as server:
         _, headers, _ = ask(server.port, "GET /a HTTP/1.1\nHost: 192.0.2.5\nConnection: close")
     assert headers["location"] == "https://192.0.2.5/a"
 
 
 def test_a_flood_is_told_to_wait() -> None:
-    app = HttpsRedirect(lambda: 443, (), Rates(0.25))
+    app = HttpsRedirect(lambda: 443, (), RequestRates(0.25))
     with served(Server(app, "127.0.0.1", 0, max_connections=4, name="redirect")) as server:
         seen = [ask(server.port, "GET / HTTP/1.1\nHost: localhost\nConnection: close")[:2] for _ in range(2)]
     assert [status for status, _ in seen] == [308, 429]

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.auth.limits import FREE_TRIES
+from appliance.auth.rate_limits import FREE_TRIES
 from tests.e2e.daemon.driver import DOUBLES, Daemon, agreement, running, until
 from tests.e2e.daemon.driver_doubles import AIM, MARK, Noting, noting
 from tests.e2e.daemon.driver_schema import check_state

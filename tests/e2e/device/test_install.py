@@ -472,7 +472,7 @@ def test_its_log_has_fields(device: Booted) -> None:
 @on_one_suite
 def test_a_real_journal_takes_an_entry_of_any_size(device: Booted) -> None:
     entry = 'b"T=large", b"MESSAGE=" + b"x" * (1 << 20), b"TWO=a\\nb"'
-    program = f"from appliance.system.logging import send; send({entry})"
+    program = f"from appliance.system.logging import send_to_journal; send_to_journal({entry})"
     device.run("/opt/interview-grader/current/venv/bin/python", "-c", program)
     wait_for(lambda: device.says("journalctl", "T=large", "-o", "cat") != "", 20, device.journal)
     (line,) = device.says("journalctl", "T=large", "-o", "json", "--all").splitlines()

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from appliance.auth.certificate import DeviceCertificate
-from appliance.auth.local_token import publish
-from appliance.commands.status import device_status, lines
+from appliance.auth.local_token import publish_local_access
+from appliance.commands.status.device import device_status, lines
 from appliance.configuration.load import Config
-from appliance.errors import TooManyTries
+from appliance.errors import TooManyAttempts
 from appliance.web.api.device_status import DeviceHealth, DeviceStatus
 from appliance.web.app import create_app
 from appliance.web.transport.connection_limiter import ConnectionLimiter
@@ -32,14 +32,14 @@ def test_others_on_the_device_cannot_keep_it_from_asking(tmp_path: Path, host: s
     tls = DeviceCertificate(tmp_path).current if encrypted else None
     server = Server(create_app(context), host, 0, max_connections=24, limiter=ConnectionLimiter(16), tls=tls)
     with served(server), ExitStack() as others:
-        publish(tmp_path, server.url, context.auth.local_token)
+        publish_local_access(tmp_path, server.url, context.auth.local_token)
         if host != "::1":  # the only loopback address of IPv6
             for _ in range(16):
                 others.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         for _ in range(1000):
             try:
-                context.auth.rates.take("127.0.0.1")
-            except TooManyTries:
+                context.auth.request_rates.take("127.0.0.1")
+            except TooManyAttempts:
                 break
         else:
             raise AssertionError("there is no limit")
@@ -52,7 +52,7 @@ def test_a_token_of_an_earlier_process_gets_what_everyone_gets(tmp_path: Path) -
     context = make_context(login=True, loopback_is_operator=False)
     server = Server(create_app(context), "127.0.0.1", 0, max_connections=8)
     with served(server):
-        publish(tmp_path, server.url, "0" * 64)
+        publish_local_access(tmp_path, server.url, "0" * 64)
         found = device_status(tmp_path, no_configuration)
     assert (found.running, found.health.status, found.state) == (True, "idle", None)
 
@@ -64,7 +64,7 @@ def test_what_answers_otherwise_is_not_running(tmp_path: Path) -> None:
 
     server = Server(other, "127.0.0.1", 0, max_connections=8)  # type: ignore[arg-type]
     with served(server):
-        publish(tmp_path, server.url, "0" * 64)
+        publish_local_access(tmp_path, server.url, "0" * 64)
         found = device_status(tmp_path, no_configuration)
     assert (found.running, found.health.status) == (False, "down")
     assert "does not answer as expected" in str(found.health.reason)

@@ -13,7 +13,7 @@ from appliance.configuration.load import load_config
 from appliance.configuration.page_file import PageFile
 from appliance.consent.terms import Terms
 from appliance.errors import StateConflict, StoreError
-from appliance.system import toml
+from appliance.system.toml import read_toml
 from tests.fakes.agreements import make_terms
 
 
@@ -83,7 +83,7 @@ def test_other_settings_of_the_page_stay(tmp_path: Path) -> None:
     page.path.write_text("[web]\nmax_viewers = 3\n")
     page.save("lawful", {"region": "EU"})
     page.save("lawful", {"purpose": "practice"})
-    assert toml.read(page.path) == {
+    assert read_toml(page.path) == {
         "web": {"max_viewers": 3},
         "lawful": {"region": "EU", "purpose": "practice"},
     }

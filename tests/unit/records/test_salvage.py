@@ -28,7 +28,7 @@ def test_of_a_sound_file_everything_comes_back(sound: Path, tmp_path: Path) -> N
         for id in IDS:
             mine, theirs = store.session(id), source.session(id)
             assert mine is not None and theirs is not None
-            assert replace(mine.kept, expires=theirs.kept.expires) == theirs.kept
+            assert replace(mine.summary, expires=theirs.summary.expires) == theirs.summary
             assert (list(mine.seconds), mine.markers) == (list(theirs.seconds), theirs.markers)
         assert store.salvage(tmp_path / "old" / "records.db").rows == 0, "all is here already"
 
@@ -41,7 +41,9 @@ def test_rows_in_the_log_come_back(tmp_path: Path) -> None:
     with closing(make_store(tmp_path / "new", time)) as other:
         assert other.salvage(path).rows == 30
         session = other.session(ID)
-        assert session is not None and session.kept.ending == "salvaged" and session.kept.ended is not None
+        assert (
+            session is not None and session.summary.ending == "salvaged" and session.summary.ended is not None
+        )
 
 
 def test_most_rows_of_most_damaged_files_come_back(sound: Path, tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def test_what_is_here_is_not_overwritten(sound: Path, tmp_path: Path) -> None:
         record(store, time, IDS[0], seconds=1)
         store.salvage(copied(sound, tmp_path / "old"))
         session = store.session(IDS[0])
-        assert session is not None and session.kept.label == ""
+        assert session is not None and session.summary.label == ""
         assert next(iter(session.seconds)) == second(0)
         assert len(session.seconds) == 300
 
@@ -152,7 +154,7 @@ def test_a_session_that_is_recorded_again_meanwhile_goes_on(sound: Path, tmp_pat
                 began.append(IDS[0])
                 store.begin(session_info(IDS[0]))
 
-        store._salvager.salvage(damaged, press_record)
+        store._salvage_file(damaged, press_record)
         assert began == [IDS[0]]
         store.mark(IDS[0], "goes on")
         store.add(IDS[0], [second(9000)])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from appliance.errors import StateConflict, StoreError
-from appliance.records import EXPORTS, Limits, Store
+from appliance.records import EXPORTS, StorageLimits, Store
 from appliance.records.store.schema import MIGRATIONS, Migration
 from tests.fakes.parts import in_threads
 from tests.fakes.records import (
@@ -93,7 +93,7 @@ def test_a_session_comes_back_as_it_was_written(store: Store, time: Time) -> Non
     assert session is not None
     assert list(session.seconds) == rows
     assert [(marker.at, marker.text) for marker in session.markers] == [(1.5, "question 2")]
-    kept = session.kept
+    kept = session.summary
     assert (kept.label, kept.note, kept.people, kept.persons, kept.seconds) == (
         "practice",
         "second try",
@@ -176,7 +176,7 @@ def test_files_are_for_their_owner_alone(store: Store, folder: Path, time: Time)
 
 def test_each_commit_is_on_the_disk(store: Store) -> None:
     store.begin(session_info())
-    connection = store._held.opened()
+    connection = store._file.open()
     assert connection is not None
     pragma = {
         name: connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -224,7 +224,7 @@ def test_a_session_left_open_is_closed_by_its_last_row(
     store: Store, folder: Path, time: Time, seconds: int
 ) -> None:
     record(store, time, seconds=seconds, end=False)
-    store._held.close()  # without ending it
+    store._file.close()  # without ending it
     time.switched_off(2 * DAY_S)
     with closing(make_store(folder, time)) as again:
         again.tick()
@@ -244,7 +244,7 @@ def test_who_came_second_becomes_the_owner_when_the_first_has_gone(folder: Path,
     first, daemon = make_store(folder, time), make_store(folder, time)
     record(first, time, end=False)
     daemon.tick()
-    first._held.close()
+    first._file.close()
     time.passes(61)
     daemon.tick()
     assert daemon.sessions()[0].ending == "power"
@@ -266,7 +266,7 @@ def leave_traces(store: Store, folder: Path, time: Time) -> None:
     (folder / EXPORTS / f"{ID}.pdf").write_bytes(b"compressed")
     (folder / EXPORTS / "other.csv").write_text(f"# session,{OTHER}\n")
     store.backup(folder / EXPORTS / "all.backup", "correct horse")
-    connection = store._held.opened()
+    connection = store._file.open()
     assert connection is not None
     from appliance.records.store import database
 
@@ -384,7 +384,7 @@ def test_a_reader_delays_the_end_of_an_erasure_and_the_rest_follows(
     store: Store, folder: Path, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(store, time)
-    connection = store._held.opened()
+    connection = store._file.open()
     assert connection is not None
     connection.execute("PRAGMA busy_timeout = 50")
     with closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
@@ -397,12 +397,12 @@ def test_a_reader_delays_the_end_of_an_erasure_and_the_rest_follows(
     store.tick()
     store.tick()
     assert (folder / "records.db-wal").stat().st_size == 0
-    assert store._held.journal.unfinished() == set()
+    assert store._erasures.unfinished() == set()
 
 
 def test_a_crash_between_journal_and_rows_is_made_good(store: Store, folder: Path, time: Time) -> None:
     record(store, time)
-    store._held.journal.begun({ID}, NOW)
+    store._erasures.begin({ID}, NOW)
     store = reopened(store, folder, time)
     assert store.sessions() == []
     store.close()
@@ -426,7 +426,7 @@ def test_a_journal_that_was_lost_is_written_anew(store: Store, folder: Path, tim
     store.erase(ID)
     (folder / "erasures.jsonl").unlink()
     store = reopened(store, folder, time)
-    assert ID in store._held.journal.ids()
+    assert ID in store._erasures.ids()
     store.close()
 
 
@@ -507,7 +507,7 @@ def test_a_damaged_file_is_as_old_as_its_oldest_row(store: Store, folder: Path, 
 
 def test_what_is_swept_is_told(folder: Path, time: Time) -> None:
     told: list[dict[str, object]] = []
-    store = make_store(folder, time, told=lambda **details: told.append(details))
+    store = make_store(folder, time, on_event=lambda **details: told.append(details))
     record(store, time)
     sweep(store, time, 7 * DAY_S + 7200)
     assert told == [{"what": "swept", "sessions": 1, "files": 0}]
@@ -518,7 +518,7 @@ def test_what_is_swept_is_told(folder: Path, time: Time) -> None:
 
 
 def test_without_room_nothing_begins(folder: Path, time: Time) -> None:
-    store = make_store(folder, time, room=lambda path: 150.0)
+    store = make_store(folder, time, free_mb=lambda path: 150.0)
     with pytest.raises(StoreError, match=r"150 MB left and storage\.min_free_mb is 200"):
         store.begin(session_info())
     assert store.status.state == "full"
@@ -528,7 +528,7 @@ def test_without_room_nothing_begins(folder: Path, time: Time) -> None:
 
 def test_room_is_noticed_also_before_there_are_any_records(folder: Path, time: Time) -> None:
     free = 150.0
-    store = make_store(folder, time, room=lambda path: free)
+    store = make_store(folder, time, free_mb=lambda path: free)
     store.tick()
     with pytest.raises(StoreError):
         store.begin(session_info())
@@ -545,7 +545,7 @@ def test_room_is_noticed_also_before_there_are_any_records(folder: Path, time: T
 
 def test_recording_stops_when_the_room_goes_and_begins_again_with_it(folder: Path, time: Time) -> None:
     free = 300.0
-    store = make_store(folder, time, room=lambda path: free)
+    store = make_store(folder, time, free_mb=lambda path: free)
     stopped: list[tuple[str, str]] = []
     store.on_stopped = lambda id, reason: stopped.append((id, reason))
     record(store, time, end=False)
@@ -567,7 +567,7 @@ def test_recording_stops_when_the_room_goes_and_begins_again_with_it(folder: Pat
 
 def test_the_callback_may_use_the_store_from_another_thread(folder: Path, time: Time) -> None:
     free = 300.0
-    store = make_store(folder, time, room=lambda path: free)
+    store = make_store(folder, time, free_mb=lambda path: free)
     record(store, time, end=False)
     store.on_stopped = lambda id, reason: in_threads(lambda: store.end(id))
     free = 0.0
@@ -577,7 +577,7 @@ def test_the_callback_may_use_the_store_from_another_thread(folder: Path, time: 
 
 def test_sqlite_says_that_the_disk_is_full(store: Store, time: Time) -> None:
     record(store, time, end=False)
-    connection = store._held.opened()
+    connection = store._file.open()
     assert connection is not None
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -689,7 +689,7 @@ def test_damage_while_it_is_open_stops_the_recording_and_the_next_one_works(
     store: Store, folder: Path, time: Time
 ) -> None:
     record(store, time, seconds=300, end=False)
-    connection = store._held.opened()
+    connection = store._file.open()
     assert connection is not None
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     connection.execute("PRAGMA shrink_memory")
@@ -779,5 +779,5 @@ def test_a_newer_file_is_read_only(store: Store, folder: Path, time: Time) -> No
 
 
 def test_limits_are_of_the_settings() -> None:
-    assert Limits(keep_days=30).keep_s == 30 * DAY_S
-    assert replace(Limits(), min_free_mb=1).min_free_mb == 1
+    assert StorageLimits(keep_days=30).keep_s == 30 * DAY_S
+    assert replace(StorageLimits(), min_free_mb=1).min_free_mb == 1

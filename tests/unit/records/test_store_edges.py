@@ -53,7 +53,7 @@ def test_nothing_is_told_of_a_sweep_that_found_nothing(tmp_path: Path) -> None:
     """Also where there is no file yet, only one that was set aside a while ago."""
     told: list[dict[str, object]] = []
     (tmp_path / "records.damaged-20261123T101500.db").write_bytes(b"damaged")
-    store = make_store(tmp_path, told=lambda **details: told.append(details))
+    store = make_store(tmp_path, on_event=lambda **details: told.append(details))
     store.tick()
     store.close()
     assert told == []

@@ -12,8 +12,8 @@ import pytest
 from appliance.errors import StoreError
 from appliance.records.store import database
 from appliance.records.store.copies import EXPORTS, Copies
-from appliance.records.store.erasure_log import Journal
-from appliance.system.files import replacing, write_private
+from appliance.records.store.erasure_log import ErasureLog
+from appliance.system.files import atomic_write, write_private
 
 ID = "0123456789ab"
 
@@ -43,7 +43,7 @@ def test_a_file_is_synced_and_then_its_name(tmp_path: Path, synced: list[tuple[s
 def test_the_journal_of_erasures_has_a_name_before_rows_go(
     tmp_path: Path, synced: list[tuple[str, list[str]]]
 ) -> None:
-    Journal(tmp_path / "erasures.jsonl").begun({ID}, 1.0)
+    ErasureLog(tmp_path / "erasures.jsonl").begun({ID}, 1.0)
     assert synced == [("erasures.jsonl", []), (tmp_path.name, ["erasures.jsonl"])]
 
 
@@ -74,7 +74,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_nothing_is_left_of_a_file_that_failed(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "file"
     path.write_text("before")
-    with pytest.raises(type(error)), replacing(path) as file:
+    with pytest.raises(type(error)), atomic_write(path) as file:
         file.write(b"half")
         raise error
     assert [each.name for each in tmp_path.iterdir()] == ["file"]

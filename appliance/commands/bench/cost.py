@@ -1,4 +1,4 @@
-"""`bench`: what the whole daemon costs, against the bare sum of its parts, in turns on one machine."""
+"""`bench`: what the whole daemon costs against the sum of its parts, and what vision costs alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
-from appliance.commands.bench.vision import measure_vision, vision_table
 from appliance.composition.engine import MARKER
 from appliance.composition.reader import Reader, make_reader
 from appliance.configuration.load import Config
@@ -33,13 +32,13 @@ from appliance.media.film import Film
 from appliance.ports import Engine
 from appliance.system.native import self_command
 from appliance.system.resources import demo_clip
-from appliance.values import Frame
+from appliance.values import Frame, Tensor, TensorSpec
 
 WIDTH, HEIGHT = 1280, 720
 RATIO_LIMIT, MEMORY_LIMIT_MB, START_LIMIT_S = 1.5, 200.0, 3.0
 
 ROUNDS = 4
-"""Daemon and bare parts take turns so often: a machine that others use is now slower, now faster."""
+"""How often daemon and bare parts take turns: the speed of a shared machine varies."""
 
 _WARM_UP_S = 2.0
 _CLIP_FRAMES = 150
@@ -55,17 +54,17 @@ _ALONE = (
     "lamps.backend=none",
     "session.button_pin=-1",
 )
-"""Settings of the daemon that is measured: what else they would be, the device itself may be using."""
+"""Settings of the measured daemon, so that it uses nothing that the device itself may be using."""
 
 
 def parts(reader: Reader) -> tuple[str, ...]:
-    """What any program with this job must do to each frame, with one run of each model."""
+    """The steps that any program for this job must do for each frame, with one run of each model."""
     return ("decode", *(f"{role} invoke" for role in reader.engines), "copy", "JPEG encode")
 
 
 @dataclass(frozen=True)
 class DaemonCost:
-    """What the whole daemon was seen to cost, with one face and one viewer."""
+    """The measured cost of the whole daemon, with one face and one viewer."""
 
     frames: int
     milliseconds: float
@@ -74,8 +73,8 @@ class DaemonCost:
     start_s: float
 
 
-def bench(config: Config, *, seconds: int, arguments: Sequence[str] = ()) -> int:
-    """Measure and print a Markdown table: `seconds` of the daemon, to which `arguments` are passed on."""
+def print_cost(config: Config, *, seconds: int, arguments: Sequence[str] = ()) -> int:
+    """Measure and print Markdown tables: `seconds` of the daemon, to which `arguments` are passed on."""
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "one_face.mp4"
         with _reader(config) as reader:
@@ -87,14 +86,14 @@ def bench(config: Config, *, seconds: int, arguments: Sequence[str] = ()) -> int
             daemon.append(measure_daemon(clip, seconds / ROUNDS, arguments, config.state_dir))
             bare.append(_measure_bare(config, clip))
         looking = [measure_vision(config, scene) for scene in (clip, demo_clip())]
-    for line in (*table(bare, daemon, described), "", *vision_table(looking)):
+    for line in (*cost_table(bare, daemon, described), "", *vision_table(looking)):
         print(line)
     return 0
 
 
 @contextmanager
 def _reader(config: Config) -> Iterator[Reader]:
-    """An accelerator has one user at a time: it is let go before the daemon is measured."""
+    """A reader that is closed afterwards, since an accelerator has one user at a time."""
     reader = make_reader(config)
     try:
         yield reader
@@ -108,7 +107,7 @@ def _measure_bare(config: Config, clip: Path) -> dict[str, float]:
 
 
 def make_clip(reader: Reader, path: Path) -> None:
-    """One face at 1280x720, cut from the demo clip: 150 frames at 30 a second."""
+    """Write a clip of one face at 1280x720, cut from the demo clip: 150 frames at 30 a second."""
     film = Film(demo_clip())
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (WIDTH, HEIGHT))
     try:
@@ -124,10 +123,10 @@ def make_clip(reader: Reader, path: Path) -> None:
 
 
 def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
-    """Milliseconds of processor time a frame of a bare program for the job, at the clip's own pace.
+    """Milliseconds of processor time for each step of a frame, in a bare program for the job.
 
-    Frame by frame: decode, one run of each model, one copy, one JPEG. At the daemon's pace, since caches
-    are as cold for it as for the daemon.
+    Frame by frame: decode, one run of each model, one copy, one JPEG. It keeps the pace of the clip, so that
+    its caches are as cold as those of the daemon.
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     spent = dict.fromkeys(parts(reader), 0.0)
@@ -154,9 +153,9 @@ def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
 
 
 def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str], state: Path) -> DaemonCost:
-    """Run the real daemon on the clip with one viewer for `seconds`, and watch what it uses.
+    """Run the real daemon on the clip with one viewer for `seconds`, and measure what it uses.
 
-    `state`: the appliance's own folder, of which it gets copies of what says how to read.
+    `state`: the state directory; the daemon gets copies of the files that decide how to read.
     """
     with _copied(state) as own, _daemon(clip, own, arguments) as (process, url, start_s):
         with _viewer(url):
@@ -174,7 +173,7 @@ def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str], state: 
 
 @contextmanager
 def _copied(state: Path) -> Iterator[Path]:
-    """A folder with the settings of the page and what is known of the engines."""
+    """A folder with the settings of the page and the state of the engines."""
     with tempfile.TemporaryDirectory() as folder:
         for name in (PAGE_FILE, ranking.FILE, MARKER):
             if (state / name).exists():
@@ -187,10 +186,10 @@ def ratios(bare: Sequence[float], daemon: Sequence[float]) -> list[float]:
     return [2 * cost / (before + after) for cost, before, after in zip(daemon, bare, bare[1:], strict=False)]
 
 
-def table(
+def cost_table(
     bare: Sequence[dict[str, float]], daemon: Sequence[DaemonCost], engines: dict[str, str]
 ) -> Iterator[str]:
-    """The medians of the rounds as Markdown, with the machine named; `bare` has one run more."""
+    """The medians of the rounds as Markdown, with the machine; `bare` has one run more."""
     totals, costs = [sum(each.values()) for each in bare], [each.milliseconds for each in daemon]
     found = ratios(totals, costs)
     yield f"Machine: {board.name()}; {board.libraries()}"
@@ -252,7 +251,7 @@ def _last_line(log: TextIO) -> str:
 
 @contextmanager
 def _viewer(url: str) -> Iterator[None]:
-    """Somebody who watches the picture and reads all of it."""
+    """A viewer that reads the whole stream of pictures."""
     done = threading.Event()
     connection = _connect(url)
     connection.request("GET", "/stream.mjpg")
@@ -297,3 +296,92 @@ def _memory_mb(pid: int) -> tuple[float, float]:
     lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     found = {line[0]: int(line[1]) / 1024 for line in lines if line[0] in ("VmRSS:", "VmHWM:")}
     return found["VmRSS:"], found["VmHWM:"]
+
+
+@dataclass(frozen=True)
+class VisionCost:
+    """Means over the frames of a clip but the first: processor time in ms, and runs of each model by role."""
+
+    people: float
+    runs: dict[str, float]
+    search_ms: float
+    rest_ms: float
+    first_ms: float
+
+
+class _CountingEngine:
+    """An engine that counts its runs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.runs = 0
+
+    @property
+    def description(self) -> str:
+        """As of the engine."""
+        return self._engine.description
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """As of the engine."""
+        return self._engine.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """As of the engine."""
+        return self._engine.outputs
+
+    def run(self, tensor: Tensor) -> list[Tensor]:
+        """Count and run."""
+        self.runs += 1
+        return self._engine.run(tensor)
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
+
+
+def measure_vision(config: Config, path: Path) -> VisionCost:
+    """One pass through a clip at its own pace, so that caches are as cold as in a live view."""
+    counted: dict[str, _CountingEngine] = {}
+
+    def count(role: str, engine: Engine) -> Engine:
+        return counted.setdefault(role, _CountingEngine(engine))
+
+    pipeline = make_reader(config, count).pipeline
+    film = Film(path)
+    times, people, due = [], 0, time.monotonic()
+    for number, shown in enumerate(film):
+        started, began = time.monotonic(), time.process_time()
+        reading = pipeline.read(Frame(number, started, shown.image, shown.time_s))
+        spent = 1000 * (time.process_time() - began)
+        # The clock gives the shares of the frame's time, the processor time the amount.
+        searching = (reading.stamps.detected - started) / max(reading.stamps.classified - started, 1e-9)
+        times.append((spent * searching, spent * (1 - searching)))
+        if number == 0:
+            for engine in counted.values():
+                engine.runs = 0
+        people += len(reading.people)
+        due += 1 / film.rate
+        time.sleep(max(0.0, due - time.monotonic()))
+    film.close()
+    pipeline.close()
+    later = max(1, len(times) - 1)
+    search, rest = (sum(column) / later for column in zip(*times[1:], strict=True))
+    runs = {role: engine.runs / later for role, engine in counted.items()}
+    return VisionCost(people / len(times), runs, search, rest, sum(times[0]))
+
+
+def vision_table(costs: Sequence[VisionCost]) -> Iterator[str]:
+    """The costs as Markdown, a column for each scene."""
+    rows = {f"runs of the {role}": [cost.runs[role] for cost in costs] for role in costs[0].runs}
+    rows["search and tracker, ms"] = [cost.search_ms for cost in costs]
+    rows["classifier and the rest, ms"] = [cost.rest_ms for cost in costs]
+    rows["**whole vision step, ms**"] = [cost.search_ms + cost.rest_ms for cost in costs]
+    rows["the first frame, searched all over, ms"] = [cost.first_ms for cost in costs]
+    yield (
+        "| vision, a frame of 1280x720 | " + " | ".join(f"{cost.people:.1f} people" for cost in costs) + " |"
+    )
+    yield "|---" * (1 + len(costs)) + "|"
+    for name, values in rows.items():
+        yield f"| {name} | " + " | ".join(f"{value:.2f}" for value in values) + " |"

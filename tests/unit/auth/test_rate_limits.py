@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from appliance.auth import limits
-from appliance.auth.limits import FREE_TRIES, LONGEST_S, MOST_ADDRESSES, Rates, Tries, network_of
-from appliance.errors import TooManyTries
+from appliance.auth import rate_limits
+from appliance.auth.rate_limits import (
+    FREE_TRIES,
+    LONGEST_S,
+    MOST_ADDRESSES,
+    AttemptLimiter,
+    RequestRates,
+    network_of,
+)
+from appliance.errors import TooManyAttempts
 from appliance.web.transport.connection_limiter import ConnectionLimiter
 
 HERE, THERE = "192.0.2.7", "192.0.2.8"
@@ -22,18 +29,18 @@ class Clock:
         return self.now
 
 
-def wait_of(tries: Tries, address: str = HERE) -> float:
+def wait_of(tries: AttemptLimiter, address: str = HERE) -> float:
     """How long the next try must wait; a free one is made."""
     try:
         tries.begin(address)
-    except TooManyTries as error:
+    except TooManyAttempts as error:
         return error.wait_s
     return 0.0
 
 
 def test_five_wrong_tries_are_free_and_then_the_pauses_double() -> None:
     clock = Clock()
-    tries, waits = Tries(clock), []
+    tries, waits = AttemptLimiter(clock), []
     for _ in range(FREE_TRIES):
         assert wait_of(tries) == 0
     for _ in range(9):
@@ -45,7 +52,7 @@ def test_five_wrong_tries_are_free_and_then_the_pauses_double() -> None:
 
 def test_a_refused_try_makes_the_pause_no_longer() -> None:
     clock = Clock()
-    tries = Tries(clock)
+    tries = AttemptLimiter(clock)
     for _ in range(FREE_TRIES):
         tries.begin(HERE)
     assert [wait_of(tries) for _ in range(3)] == [1, 1, 1]
@@ -54,7 +61,7 @@ def test_a_refused_try_makes_the_pause_no_longer() -> None:
 
 
 def test_other_addresses_are_not_slowed_down() -> None:
-    tries = Tries(Clock())
+    tries = AttemptLimiter(Clock())
     for _ in range(FREE_TRIES):
         tries.begin(HERE)
     assert wait_of(tries) > 0 and wait_of(tries, THERE) == 0
@@ -62,7 +69,7 @@ def test_other_addresses_are_not_slowed_down() -> None:
 
 def test_a_right_try_and_a_quiet_quarter_of_an_hour_begin_anew() -> None:
     clock = Clock()
-    tries = Tries(clock)
+    tries = AttemptLimiter(clock)
     for forget in (lambda: tries.succeeded(HERE), lambda: setattr(clock, "now", clock.now + 901)):
         for _ in range(FREE_TRIES):
             tries.begin(HERE)
@@ -73,7 +80,7 @@ def test_a_right_try_and_a_quiet_quarter_of_an_hour_begin_anew() -> None:
 
 
 def test_a_right_password_of_ones_own_clears_nothing_of_others() -> None:
-    tries, answered = Tries(Clock()), 0
+    tries, answered = AttemptLimiter(Clock()), 0
     for _ in range(25):
         for _ in range(4):
             answered += _is_answered(tries, "operator")
@@ -82,16 +89,16 @@ def test_a_right_password_of_ones_own_clears_nothing_of_others() -> None:
     assert answered == FREE_TRIES, "of 100 guesses"
 
 
-def _is_answered(tries: Tries, account: str) -> bool:
+def _is_answered(tries: AttemptLimiter, account: str) -> bool:
     try:
         tries.begin(HERE, account)
-    except TooManyTries:
+    except TooManyAttempts:
         return False
     return True
 
 
 def test_a_right_password_clears_its_own_wrong_tries() -> None:
-    tries = Tries(Clock())
+    tries = AttemptLimiter(Clock())
     for _ in range(20):
         for _ in range(4):
             tries.begin(HERE, "anna")
@@ -99,31 +106,31 @@ def test_a_right_password_clears_its_own_wrong_tries() -> None:
 
 
 def test_a_try_that_was_not_made_does_not_count() -> None:
-    tries = Tries(Clock())
+    tries = AttemptLimiter(Clock())
     for _ in range(4 * FREE_TRIES):
         tries.begin(HERE, "anna")
-        tries.take_back(HERE, "anna")
+        tries.undo(HERE, "anna")
     for _ in range(FREE_TRIES):
         assert wait_of(tries) == 0
     assert wait_of(tries) > 0
-    tries.take_back(HERE, "ben")
+    tries.undo(HERE, "ben")
     assert wait_of(tries) > 0, "nothing was tried for ben"
 
 
 def test_memory_is_bounded() -> None:
-    tries, rates = Tries(Clock()), Rates(10, Clock())
+    tries, rates = AttemptLimiter(Clock()), RequestRates(10, Clock())
     for number in range(MOST_ADDRESSES + 50):
         address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
         tries.begin(address)
         rates.take(address)
-    assert len(tries._guessers) == len(rates._buckets) == MOST_ADDRESSES
+    assert len(tries._clients) == len(rates._buckets) == MOST_ADDRESSES
 
 
 def test_a_guesser_on_the_own_link_does_not_lock_out_the_owner_beside_them() -> None:
-    tries = Tries(clock=lambda: 100.0)
+    tries = AttemptLimiter(clock=lambda: 100.0)
     for _ in range(FREE_TRIES):
         tries.begin("fe80::bad%eth0")
-    with pytest.raises(TooManyTries):
+    with pytest.raises(TooManyAttempts):
         tries.begin("fe80::bad%eth0")
     tries.begin("fe80::900d%eth0")
 
@@ -150,35 +157,35 @@ def test_what_counts_as_one_address(
         "00000000000000000000000000000001 01 80 10 80       lo\n"
         "20010db8000900090000000000000001 02 40 00 80     eth0\n"
     )
-    monkeypatch.setattr(limits, "_OWN_IPV6", listed)
+    monkeypatch.setattr(rate_limits, "_OWN_IPV6", listed)
     assert network_of(address) == network
 
 
 def test_a_burst_is_fine_and_a_flood_is_not() -> None:
     clock = Clock()
-    rates = Rates(10, clock)
+    rates = RequestRates(10, clock)
     for _ in range(40):
         rates.take(HERE)
-    with pytest.raises(TooManyTries) as refused:
+    with pytest.raises(TooManyAttempts) as refused:
         rates.take(HERE)
     assert 0 < refused.value.wait_s <= 0.1
     rates.take(THERE)
     clock.now += 1
     for _ in range(10):
         rates.take(HERE)
-    with pytest.raises(TooManyTries):
+    with pytest.raises(TooManyAttempts):
         rates.take(HERE)
 
 
 def test_whoever_floods_on_still_gets_their_share() -> None:
     clock = Clock()
-    rates, served = Rates(10, clock), 0
+    rates, served = RequestRates(10, clock), 0
     for _ in range(4000):
         clock.now += 0.005
         try:
             rates.take(HERE)
             served += 1
-        except TooManyTries:
+        except TooManyAttempts:
             pass
     assert 230 <= served <= 245  # 20 s at 10 a second, and the burst
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from appliance.auth.local_token import FILE, URL_FILE
+from appliance.auth.local_token import TOKEN_FILE, URL_FILE
 from appliance.web.api.device_status import HEALTHY, DeviceHealth, DeviceStatus
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def device_status(state_dir: Path, load: Callable[[], Config]) -> DeviceStatus:
     `load` gives the configuration. It names the address where the state cannot be read.
     """
     url = _read(state_dir / URL_FILE) or _configured_url(load())
-    token = _read(state_dir / FILE)
+    token = _read(state_dir / TOKEN_FILE)
     address = _loopback_address(url)
     if address is None:
         reason = f"not asked: the daemon listens on {url} only"
