@@ -20,7 +20,7 @@ class BundleError(DeviceError):
     code = USER
 
 
-class Refused(DeviceError):
+class UserError(DeviceError):
     """The user must change something first: nothing was changed."""
 
     code = USER
@@ -30,14 +30,14 @@ class ReleaseError(DeviceError):
     """A release could not be installed or switched to."""
 
 
-def because(error: OSError) -> str:
+def explain(error: OSError) -> str:
     """Why the system refused, in words that say what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no room is left on the disk; make room and try again"
     return error.strerror or str(error)
 
 
-def told(output: str) -> str:
+def last_error(output: str) -> str:
     """The last line a program printed that says something; pip's ends with advice: its last error."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 USER = "interview-grader"
-LOOK_USER = "interview-grader-look"
+CHECK_USER = "interview-grader-look"
 SERVICE = "interview-grader.service"
 RETENTION = "interview-grader-retention.service"
 TIMER = "interview-grader-retention.timer"
-LOOK = "interview-grader-look.timer"
+CHECK_TIMER = "interview-grader-look.timer"
 RECOVER = "interview-grader-recover.service"
-GAVE_UP = "interview-grader-gave-up.service"
-STARTED = (SERVICE, TIMER, RECOVER)
+FAILURE_BLINKER = "interview-grader-gave-up.service"
+ENABLED_UNITS = (SERVICE, TIMER, RECOVER)
 """What starts with the system; the timer that looks for updates is the owner's to enable."""
 
 
 @dataclass(frozen=True)
-class Places:
+class Layout:
     """The paths of an installed device."""
 
     root: Path = Path("/")
@@ -59,7 +59,7 @@ class Places:
         return self.root / "var/lib/interview-grader"
 
     @property
-    def look_state(self) -> Path:
+    def check_state(self) -> Path:
         """What the service that looks for releases has seen."""
         return self.root / "var/lib/interview-grader-look"
 

@@ -121,7 +121,9 @@ NEW_SYSTEM: Edits = {
         '    f"{UNITS}/interview-grader-extra.service": "systemd/interview-grader-extra.service",\n'
         '    f"{UNITS}/interview-grader-extra.timer": "systemd/interview-grader-extra.timer",\n',
     ),
-    "provisioning/device/layout.py": replaced("STARTED = (", 'STARTED = ("interview-grader-extra.timer", '),
+    "provisioning/device/layout.py": replaced(
+        "ENABLED_UNITS = (", 'ENABLED_UNITS = ("interview-grader-extra.timer", '
+    ),
 }
 """A version with another unit, another group, and a unit that is not what it was."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from device.arguments import Parser
 from device.bundle import container, signing, wheels
-from device.errors import DeviceError, told
+from device.errors import DeviceError, last_error
 
 KEY = Path("~/.config/interview-grader/release_key")
 """Made at the first release if it is not there. Whoever has it can install software on the devices."""
@@ -87,5 +87,5 @@ def _has_manual(checkout: Path, into: Path) -> bool:
 def _made(program: list[str], what: str, extra: str) -> bool:
     done = subprocess.run([sys.executable, *program], capture_output=True, text=True, check=False)
     if done.returncode:
-        print(f"release: goes without {what} ({told(done.stderr)}); pip install -e '.[{extra}]' first")
+        print(f"release: goes without {what} ({last_error(done.stderr)}); pip install -e '.[{extra}]' first")
     return done.returncode == 0

@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
 from device.bundle import manual, signing
-from device.errors import BundleError, because
+from device.errors import BundleError, explain
 
 SIGNATURE, PAYLOAD = "payload.tar.gz.sig", "payload.tar.gz"
 """The two members of a bundle, in this order."""
@@ -167,7 +167,7 @@ def unpack(path: Path, signers: Path, into: Path) -> Release:
     except BaseException as error:
         shutil.rmtree(into, ignore_errors=True)
         if isinstance(error, OSError):
-            raise BundleError(f"{into}: cannot be unpacked: {because(error)}") from error
+            raise BundleError(f"{into}: cannot be unpacked: {explain(error)}") from error
         raise
 
 
@@ -260,7 +260,7 @@ def _verified(path: Path, signers: Path, beside: Path) -> Iterator[BinaryIO]:
             payload.seek(0)
             yield payload
     except OSError as error:
-        raise BundleError(f"{error.filename or path}: {because(error)}") from error
+        raise BundleError(f"{error.filename or path}: {explain(error)}") from error
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
 

@@ -114,18 +114,18 @@ def read(content: bytes, signers: Path) -> Latest:
         )
         for each in bundles:
             _ = each.device
-        return Latest(moment(said["created"]), moment(said["expires"]), bundles)
+        return Latest(parse_time(said["created"]), parse_time(said["expires"]), bundles)
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"signed, but not as expected ({error}); make it again: make latest") from error
 
 
-def moment(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """A time as it stands in the file, in UTC; raises `ValueError`."""
     return datetime.strptime(text, _TIME).replace(tzinfo=timezone.utc)
 
 
-def written(when: datetime) -> str:
-    """A time as `moment` reads it."""
+def format_time(when: datetime) -> str:
+    """A time as `parse_time` reads it."""
     return when.strftime(_TIME)
 
 

@@ -7,35 +7,35 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from device.errors import Refused
-from device.layout import Places
+from device.errors import UserError
+from device.layout import Layout
 from device.system.files import replacing
 
 NAME = "config.toml"
 
 
-class GivenSettings:
+class InitialSettings:
     """Copied as they are, or not at all. `check`: what is wrong with a file of settings, "" if nothing is."""
 
-    def __init__(self, given: Path, places: Places, check: Callable[[Path], str]) -> None:
+    def __init__(self, given: Path, layout: Layout, check: Callable[[Path], str]) -> None:
         if not given.is_file():
-            raise Refused(f"--config {given}: no such file; give one with settings, or leave --config out")
-        self._given, self._own, self._check = given, places.config / NAME, check
-        self._again = f"sudo {places.current}/setup.sh install --config {given}"
+            raise UserError(f"--config {given}: no such file; give one with settings, or leave --config out")
+        self._given, self._own, self._check = given, layout.config / NAME, check
+        self._again = f"sudo {layout.current}/setup.sh install --config {given}"
         self.fault = ""
-        self.is_taken = False
+        self.is_applied = False
 
-    def todo(self) -> str:
+    def plan(self) -> str:
         """What would change; settings that the device has already stay."""
         return "" if self._own.exists() else f"the settings of {self._given}"
 
-    def kept(self) -> str:
+    def conflict(self) -> str:
         """That others are in force already, "" if not."""
         if self._own.exists() and self._own.read_bytes() != self._given.read_bytes():
             return f"{self._given} is not used, as {self._own} is there already: change that one"
         return ""
 
-    def take(self) -> None:
+    def apply(self) -> None:
         """Have them in force from the next start, unless `check` finds a mistake."""
         new = self._own.with_name(f"{NAME}.new")  # beside config.d, which belongs to it
         try:
@@ -47,22 +47,22 @@ class GivenSettings:
             new.replace(self._own)
         finally:
             new.unlink(missing_ok=True)
-        self.is_taken = True
+        self.is_applied = True
         with contextlib.suppress(OSError):
-            self._told().unlink(missing_ok=True)
+            self._rejected_file().unlink(missing_ok=True)
 
-    def give_back(self, fault: str) -> None:
+    def revert(self, fault: str) -> None:
         """The service does not start with them: as if they had not been given."""
         self._own.unlink()
-        self.is_taken = False
+        self.is_applied = False
         self._refuse(fault)
 
     def _refuse(self, fault: str) -> None:
         """Also beside the file, where the owner finds it who reads the card on another computer."""
         self.fault = f"{self._given} is not used: {fault}; correct it, then: {self._again}"
         # A card that is read-only: the installer says it too.
-        with contextlib.suppress(OSError), replacing(self._told()) as new:
+        with contextlib.suppress(OSError), replacing(self._rejected_file()) as new:
             new.write_text(f"{self.fault}\n", encoding="utf-8")
 
-    def _told(self) -> Path:
+    def _rejected_file(self) -> Path:
         return self._given.with_name(f"{self._given.name}.rejected")

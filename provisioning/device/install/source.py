@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.bundle import container
-from device.errors import Refused
-from device.layout import Places
-from device.system.generated_files import Written
+from device.errors import UserError
+from device.layout import Layout
+from device.system.generated_files import GeneratedFile
 from device.update.releases import Releases
 
 HERE = Path(__file__).resolve().parents[3]
@@ -34,7 +34,7 @@ class Source:
         """The files of the boards."""
         return self.folder / "provisioning/boards"
 
-    def todo(self) -> str:
+    def plan(self) -> str:
         """What would change."""
         now = self.releases.current()
         return "" if now == self.version else f"release {self.version}" + (f", was {now}" if now else "")
@@ -45,24 +45,24 @@ class Source:
 
 
 @contextlib.contextmanager
-def source_of(options: argparse.Namespace, places: Places) -> Iterator[Source]:
+def open_source(options: argparse.Namespace, layout: Layout) -> Iterator[Source]:
     """The source that the options name; raises `DeviceError` for one that is refused."""
-    releases = Releases(places.opt, system_packages=True)  # what each board has, such as a camera's library
+    releases = Releases(layout.opt, system_packages=True)  # what each board has, such as a camera's library
     now = releases.current()
     if options.offline is None:
         source = _checkout(releases, now)
         _refuse_another(now, source.version, "make release, then interview-grader-update BUNDLE")
         yield source
         return
-    signers = options.signers or places.signers
+    signers = options.signers or layout.signers
     if not signers.exists():
-        raise Refused(
+        raise UserError(
             f"{signers}: no such file: expected the public keys of trusted signers; "
             "get it another way than the bundle, and give it: --signers FILE"
         )
     version = container.verify(options.offline, signers).version
     _refuse_another(now, version, f"sudo interview-grader-update {options.offline}")
-    unpacked = places.unpacking
+    unpacked = layout.unpacking
     shutil.rmtree(unpacked, ignore_errors=True)
     try:
         container.unpack(options.offline, signers, unpacked)
@@ -71,25 +71,27 @@ def source_of(options: argparse.Namespace, places: Places) -> Iterator[Source]:
         shutil.rmtree(unpacked, ignore_errors=True)
 
 
-def signers_of(options: argparse.Namespace, places: Places, source: Source) -> Written | None:
+def signers_file(options: argparse.Namespace, layout: Layout, source: Source) -> GeneratedFile | None:
     """Whose updates the device takes: as asked, else the owner's file as it is, else as the checkout says.
 
-    None when nobody says; raises `Refused` for a file that is not there.
+    None when nobody says; raises `UserError` for a file that is not there.
     """
-    given = options.signers or (None if places.signers.exists() else source.folder / container.SIGNERS)
+    given = options.signers or (None if layout.signers.exists() else source.folder / container.SIGNERS)
     try:
-        return Written(places.signers, given.read_text(encoding="utf-8")) if given else None
+        return GeneratedFile(layout.signers, given.read_text(encoding="utf-8")) if given else None
     except (OSError, UnicodeDecodeError) as error:
         if options.signers is None:
             return None
-        raise Refused(f"--signers {given}: cannot be read ({error}); give the file of public keys") from error
+        raise UserError(
+            f"--signers {given}: cannot be read ({error}); give the file of public keys"
+        ) from error
 
 
 def _checkout(releases: Releases, now: str | None) -> Source:
     if now and releases.link.resolve() == HERE:  # mending with the installer of the installed release
         return Source(now, HERE, True, releases, lambda: now)
     if (HERE / container.NOTE).exists():
-        raise Refused(
+        raise UserError(
             f"{HERE} is no checkout and not what is installed; give --offline BUNDLE, which is verified"
         )
     return Source(container.version_in(HERE), HERE, False, releases, lambda: releases.add_online(HERE))
@@ -97,4 +99,4 @@ def _checkout(releases: Releases, now: str | None) -> Source:
 
 def _refuse_another(now: str | None, version: str, instead: str) -> None:
     if now and now != version:
-        raise Refused(f"release {now} is installed and this is {version}; to change it: {instead}")
+        raise UserError(f"release {now} is installed and this is {version}; to change it: {instead}")

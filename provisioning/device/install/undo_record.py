@@ -8,7 +8,7 @@ from pathlib import Path
 from device.system.files import replacing
 
 
-class Record:
+class UndoRecord:
     """A small JSON file: the groups that were made, the name the device had, the files that were placed."""
 
     def __init__(self, path: Path) -> None:
@@ -18,12 +18,12 @@ class Record:
         """What was kept under a key, "" if nothing was."""
         return self._all().get(key, "")
 
-    def keep(self, key: str, value: str) -> None:
+    def set_default(self, key: str, value: str) -> None:
         """Keep the first value that is told; a later one is not how it was at the beginning."""
         if key not in self._all():
-            self.put(key, value)
+            self.set(key, value)
 
-    def put(self, key: str, value: str) -> None:
+    def set(self, key: str, value: str) -> None:
         """Keep this value, in place of another."""
         with replacing(self._path, "{}.part") as partial:
             partial.write_text(json.dumps({**self._all(), key: value}, indent=1) + "\n", encoding="utf-8")

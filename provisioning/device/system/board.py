@@ -19,7 +19,7 @@ NEEDS_MEMORY_MB = 700
 """Less than 1 GB, since the kernel does not count what the GPU takes: about 930 MB are left with gpu_mem=76,
 760 with 256. More than 512 MB, of which a Zero 2 W counts 436."""
 
-FORGETS = (
+OVERLAY_ROOT = (
     "the root is an overlay: what is written there may be gone after a restart, but not what it did to the "
     "records; switch the overlay off first (sudo raspi-config) and restart"
 )
@@ -52,7 +52,7 @@ def _model(root: Path) -> str:
     return ""
 
 
-def forgets(proc: Path = Path("/proc")) -> bool:
+def has_overlay_root(proc: Path = Path("/proc")) -> bool:
     """Whether what is written to the root lasts until the next restart only: an overlay in memory.
 
     raspi-config's is known by the kernel's command line, Debian's overlayroot by the name it mounts.
@@ -63,7 +63,7 @@ def forgets(proc: Path = Path("/proc")) -> bool:
     return bool(roots) and (roots[-1] == "overlayroot" or "boot=overlay" in words)
 
 
-def objections(
+def missing_requirements(
     opt: Path,
     *,
     version: tuple[int, int] = (sys.version_info[0], sys.version_info[1]),
@@ -101,8 +101,8 @@ def objections(
         )
     if not (Path("/run/systemd/system").is_dir() if systemd is None else systemd):
         found.append("this system was not started by systemd; expected one that is, such as Debian")
-    if forgets(proc):
-        found.append(FORGETS)
+    if has_overlay_root(proc):
+        found.append(OVERLAY_ROOT)
     if os.path.ismount(opt):
         found.append(f"{opt} is a file system of its own, and units must be readable before it is mounted")
     return found

@@ -7,16 +7,16 @@ import os
 import time
 from pathlib import Path
 
-from device.errors import Refused
+from device.errors import UserError
 
 NAME = "update.lock"
 WAIT_S = 60.0
 
 
-def hold(file: Path, wait_s: float | None = WAIT_S) -> None:
+def acquire(file: Path, wait_s: float | None = WAIT_S) -> None:
     """Hold the lock `file` until this process and all it starts have ended.
 
-    Waits for another holder, and raises `Refused` after `wait_s` seconds; None: however long that takes.
+    Waits for another holder, and raises `UserError` after `wait_s` seconds; None: however long that takes.
     """
     # The lock is the standard input: what we start inherits it, so that after a kill nobody begins before the
     # last of them has ended.
@@ -33,5 +33,7 @@ def hold(file: Path, wait_s: float | None = WAIT_S) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise Refused("another update or installation is at work; wait until it has ended") from None
+                raise UserError(
+                    "another update or installation is at work; wait until it has ended"
+                ) from None
         time.sleep(0.2)

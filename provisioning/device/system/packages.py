@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device.errors import Refused
-from device.system.shell import attempt, run, succeeds
+from device.errors import UserError
+from device.system.shell import run, succeeds, try_run
 
 _APT = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=500")
 
@@ -37,40 +37,40 @@ def missing(packages: Sequence[Package]) -> list[Package]:
     return [package for package in packages if not _installed(package.name)]
 
 
-def to_be_had(packages: Sequence[Package], *, offline: bool) -> tuple[list[Package], list[Package]]:
+def by_availability(packages: Sequence[Package], *, offline: bool) -> tuple[list[Package], list[Package]]:
     """Which of these can be installed, and which cannot: there is no such package, or no network."""
     known = [] if offline else [each for each in packages if succeeds("apt-cache", "show", each.name)]
     return known, [each for each in packages if each not in known]
 
 
-def refuse_without(packages: Sequence[Package]) -> None:
-    """Raises `Refused` when a package is among these without which nothing works."""
+def require(packages: Sequence[Package]) -> None:
+    """Raises `UserError` when a package is among these without which nothing works."""
     if names := [each.name for each in packages if each.needed]:
-        raise Refused(
+        raise UserError(
             f"missing and not to be had here: {' '.join(names)}; sudo apt-get install {' '.join(names)}"
         )
 
 
-def has_lists(folder: Path = Path("/var/lib/apt/lists")) -> bool:
+def has_package_lists(folder: Path = Path("/var/lib/apt/lists")) -> bool:
     """Whether this system has ever asked its distribution which packages there are."""
     return any(folder.glob("*_Packages*"))
 
 
-def update_lists() -> None:
+def update_package_lists() -> None:
     """Ask the distribution which packages there are; without the network what is known stays."""
-    attempt(*_APT, "update")
+    try_run(*_APT, "update")
 
 
 def install(packages: Sequence[Package]) -> None:
     """Install these and nothing that they only recommend; raises `DeviceError`."""
     command = (*_APT, "install", "-y", "--no-install-recommends", *(each.name for each in packages))
-    if attempt(*command).returncode:
-        update_lists()
+    if try_run(*command).returncode:
+        update_package_lists()
         run(*command)
 
 
-def to_install(files: Sequence[Path]) -> list[Path]:
-    """Those package files whose package is not installed in this version; raises `Refused` for others."""
+def not_installed(files: Sequence[Path]) -> list[Path]:
+    """Those package files whose package is not installed in this version; raises `UserError` for others."""
     return [path for path in files if not _is_installed_from(path)]
 
 
@@ -80,13 +80,13 @@ def install_files(files: Sequence[Path]) -> None:
 
 
 def _is_installed_from(path: Path) -> bool:
-    told = attempt("dpkg-deb", "--show", "--showformat", "${Package} ${Version}", str(path))
+    told = try_run("dpkg-deb", "--show", "--showformat", "${Package} ${Version}", str(path))
     if told.returncode:
-        raise Refused(f"{path}: not a package of the distribution's kind; give a .deb file for this board")
+        raise UserError(f"{path}: not a package of the distribution's kind; give a .deb file for this board")
     name, version = told.stdout.split()
     wanted = f"installed {version}"
-    return attempt("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name).stdout == wanted
+    return try_run("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name).stdout == wanted
 
 
 def _installed(name: str) -> bool:
-    return attempt("dpkg-query", "-W", "-f", "${db:Status-Status}", name).stdout == "installed"
+    return try_run("dpkg-query", "-W", "-f", "${db:Status-Status}", name).stdout == "installed"

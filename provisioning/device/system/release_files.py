@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.bundle import manual
-from device.install.undo_record import Record
-from device.layout import Places
+from device.install.undo_record import UndoRecord
+from device.layout import Layout
 from device.system.files import replacing
 
 UNITS = "etc/systemd/system"
-_PLACED = "placed"
+_INSTALLED = "placed"
 """The key of the record under which the paths are kept that a release has placed."""
 
 BOARD_FILE = "usr/lib/interview-grader/board.toml"
@@ -66,7 +66,7 @@ class Copy:
         """Whether there is to be one."""
         return self.source is not None
 
-    def is_there(self) -> bool:
+    def is_current(self) -> bool:
         """Whether it is as it should be."""
         if self.source is None:
             return not self.path.exists()
@@ -75,7 +75,7 @@ class Copy:
         except FileNotFoundError:
             return False
 
-    def place(self) -> None:
+    def install(self) -> None:
         """Put it there whole, in place of whatever stood there."""
         if self.source is None:
             self.path.unlink(missing_ok=True)
@@ -97,11 +97,11 @@ class Link:
         """Always."""
         return True
 
-    def is_there(self) -> bool:
+    def is_current(self) -> bool:
         """Whether it is as it should be."""
         return self.path.is_symlink() and os.readlink(self.path) == str(self.target)
 
-    def place(self) -> None:
+    def install(self) -> None:
         """Put it there, in place of whatever stood there."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.path) as partial:
@@ -114,58 +114,58 @@ def sysusers(release: Path, board: str) -> list[Path]:
     return [release / "systemd/interview-grader.sysusers", *([own] if own.exists() else [])]
 
 
-def all_files(places: Places, board: str, release: Path) -> list[Copy | Link]:
+def all_files(layout: Layout, board: str, release: Path) -> list[Copy | Link]:
     """Every file of a device of this kind of board, as this release has it."""
     boards = release / "provisioning/boards"
     unit = boards / f"{board}.conf"
-    copies = [Copy(places.root / path, release / source) for path, source in _COPIES.items()]
+    copies = [Copy(layout.root / path, release / source) for path, source in _COPIES.items()]
     for path, source in _POLKIT.items():
-        there = (places.root / path).parent.is_dir()
-        copies.append(Copy(places.root / path, release / source if there else None))
+        there = (layout.root / path).parent.is_dir()
+        copies.append(Copy(layout.root / path, release / source if there else None))
     for path, name in _MANUAL.items():
         made = release / manual.PLACE / name
-        copies.append(Copy(places.root / path, made if made.exists() else None))
-    copies.append(Copy(places.root / BOARD_FILE, boards / f"{board}.toml"))
-    copies.append(Copy(places.root / BOARD_UNIT, unit if unit.exists() else None))
-    coral = any(path for pattern in _EDGE_TPU for path in places.root.glob(pattern))
+        copies.append(Copy(layout.root / path, made if made.exists() else None))
+    copies.append(Copy(layout.root / BOARD_FILE, boards / f"{board}.toml"))
+    copies.append(Copy(layout.root / BOARD_UNIT, unit if unit.exists() else None))
+    coral = any(path for pattern in _EDGE_TPU for path in layout.root.glob(pattern))
     copies.append(
-        Copy(places.root / _CORAL_UNIT, release / "systemd/interview-grader-coral.conf" if coral else None)
+        Copy(layout.root / _CORAL_UNIT, release / "systemd/interview-grader-coral.conf" if coral else None)
     )
     users = sysusers(release, board)[1:]
-    copies.append(Copy(places.root / _BOARD_USERS, users[0] if users else None))
-    links = [Link(places.root / path, places.current / target) for path, target in _COMMANDS.items()]
+    copies.append(Copy(layout.root / _BOARD_USERS, users[0] if users else None))
+    links = [Link(layout.root / path, layout.current / target) for path, target in _COMMANDS.items()]
     return [*copies, *links]
 
 
-def stale(places: Places, files: Sequence[Copy | Link]) -> list[Path]:
+def stale_files(layout: Layout, files: Sequence[Copy | Link]) -> list[Path]:
     """What another release has placed that is not among these files."""
-    kept = Record(places.record).get(_PLACED).split()
-    return sorted({places.root / name for name in kept} - {file.path for file in files if file.is_wanted()})
+    kept = UndoRecord(layout.record).get(_INSTALLED).split()
+    return sorted({layout.root / name for name in kept} - {file.path for file in files if file.is_wanted()})
 
 
-def place(places: Places, files: Sequence[Copy | Link]) -> list[Path]:
+def install(layout: Layout, files: Sequence[Copy | Link]) -> list[Path]:
     """Have exactly these; returns those that were not there in any form.
 
     What is placed is written down before it is, so that whichever release comes next knows of it.
     """
-    record, old = Record(places.record), stale(places, files)
-    names = [str(file.path.relative_to(places.root)) for file in files if file.is_wanted()]
-    record.put(_PLACED, " ".join([*names, *(str(path.relative_to(places.root)) for path in old)]))
+    record, old = UndoRecord(layout.record), stale_files(layout, files)
+    names = [str(file.path.relative_to(layout.root)) for file in files if file.is_wanted()]
+    record.set(_INSTALLED, " ".join([*names, *(str(path.relative_to(layout.root)) for path in old)]))
     new = [file.path for file in files if file.is_wanted() and not os.path.lexists(file.path)]
     for file in files:
-        if not file.is_there():
-            file.place()
+        if not file.is_current():
+            file.install()
     for path in old:
         path.unlink(missing_ok=True)
     os.sync()  # else a power cut could leave a new file without its content, which is no unit at all
-    record.put(_PLACED, " ".join(names))
+    record.set(_INSTALLED, " ".join(names))
     return new
 
 
-def remove_all(places: Places) -> None:
+def remove_all(layout: Layout) -> None:
     """Remove every one, and the folders of our own that are empty then."""
     for name in (
-        *Record(places.record).get(_PLACED).split(),
+        *UndoRecord(layout.record).get(_INSTALLED).split(),
         *_COPIES,
         *_POLKIT,
         *_MANUAL,
@@ -175,8 +175,8 @@ def remove_all(places: Places) -> None:
         _CORAL_UNIT,
         _BOARD_USERS,
     ):
-        (places.root / name).unlink(missing_ok=True)
+        (layout.root / name).unlink(missing_ok=True)
     for folder in (BOARD_FILE, BOARD_UNIT):
-        parent = (places.root / folder).parent
+        parent = (layout.root / folder).parent
         if parent.is_dir() and not any(parent.iterdir()):
             parent.rmdir()

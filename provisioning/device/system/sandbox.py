@@ -31,7 +31,7 @@ _STOP_S = 20.0
 
 
 @dataclass(frozen=True)
-class Confined:
+class Sandbox:
     """The code of one release. `state`: the service's; `root`: of the system, another folder in tests.
 
     `user`: who runs it, "" for oneself, without a sandbox.
@@ -61,8 +61,8 @@ class Confined:
         own = {**environment, "HOME": str(self.state), "STATE_DIRECTORY": str(self.state)}
         if not self.user:
             return ["env", *(f"{name}={value}" for name, value in own.items()), *words]
-        if by_systemd if by_systemd is not None else is_booted():
-            lines = [line for line in self.sandbox() if not (sees_files and _key(line) in _FILES)]
+        if by_systemd if by_systemd is not None else has_systemd():
+            lines = [line for line in self.properties() if not (sees_files and _key(line) in _FILES)]
             lines += ["ProtectSystem=full"] if sees_files else []
             lines += [f"WorkingDirectory=-{folder}", f"ReadWritePaths={self.state}"]
             options = [f"--property={line}" for line in lines]
@@ -75,7 +75,7 @@ class Confined:
         path = f"PATH={os.environ.get('PATH', os.defpath)}"
         return ["setpriv", *who, *rights, "--", "env", "-i", path, *cleared, *words]
 
-    def ask(
+    def run_captured(
         self,
         *words: str,
         limit_s: float | None = None,
@@ -86,8 +86,8 @@ class Confined:
         Its standard input is the caller's, but for a terminal. It is stopped after `limit_s` seconds, which
         raises `subprocess.TimeoutExpired`, and with the caller.
         """
-        unit = name_of_unit()
-        environment = {**settings(), "LC_ALL": "C.UTF-8"}
+        unit = new_unit_name()
+        environment = {**environment_settings(), "LC_ALL": "C.UTF-8"}
         command = self.command(words, unit, environment, by_systemd=by_systemd)
         own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         stdin = subprocess.DEVNULL if os.isatty(0) else None
@@ -109,7 +109,7 @@ class Confined:
                 subprocess.run(["systemctl", "--quiet", "stop", unit], timeout=_STOP_S, check=False)
             raise
 
-    def sandbox(self) -> list[str]:
+    def properties(self) -> list[str]:
         """The lines that say what the service may: of the release's unit, and what the device adds to it.
 
         What a release places in the system is taken from it here: what is placed may be another release's.
@@ -128,17 +128,17 @@ class Confined:
         return sandbox
 
 
-def settings() -> dict[str, str]:
+def environment_settings() -> dict[str, str]:
     """The settings of the appliance that stand in the environment."""
     return {name: value for name, value in os.environ.items() if name.startswith("INTERVIEW_GRADER__")}
 
 
-def is_booted() -> bool:
+def has_systemd() -> bool:
     """Whether systemd runs this system, as sd_booted(3) finds out."""
     return Path("/run/systemd/system").is_dir()
 
 
-def name_of_unit() -> str:
+def new_unit_name() -> str:
     """A name that no other command has at this time."""
     return f"interview-grader-command-{os.getpid()}-{os.urandom(4).hex()}.service"
 

@@ -13,14 +13,14 @@ _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "SYSTE
 
 def run(*command: str, env: Mapping[str, str] | None = None) -> str:
     """What the command wrote to standard output; raises `DeviceError` with the last line it said."""
-    done = attempt(*command, env=env)
+    done = try_run(*command, env=env)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or f"exit {done.returncode}").splitlines()[-1]
         raise DeviceError(f"{' '.join(command)}: {said}")
     return done.stdout
 
 
-def attempt(*command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def try_run(*command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """The command's end, whatever it was; a command that is not there ends with 127."""
     environment = {**os.environ, **_ENVIRONMENT, **(env or {})}
     try:
@@ -31,4 +31,4 @@ def attempt(*command: str, env: Mapping[str, str] | None = None) -> subprocess.C
 
 def succeeds(*command: str) -> bool:
     """Whether the command ends with 0."""
-    return attempt(*command).returncode == 0
+    return try_run(*command).returncode == 0

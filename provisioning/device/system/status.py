@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device.errors import DeviceError, Refused
+from device.errors import DeviceError, UserError
 from device.system import service
-from device.system.sandbox import Confined
+from device.system.sandbox import Sandbox
 
 READY_S = 60.0
 _POLL_S = 0.5
@@ -94,14 +94,14 @@ class Status:
 class RunningRelease:
     """Asks the release that the service runs, by its own command."""
 
-    def __init__(self, release: Confined) -> None:
+    def __init__(self, release: Sandbox) -> None:
         self._release = release
 
     def status(self) -> Status:
         """What it says now; raises `DeviceError` when it cannot be asked."""
         program = str(self._release.release / "venv/bin/interview-grader")
         try:
-            done = self._release.ask(program, "status", "--json", limit_s=_COMMAND_S)
+            done = self._release.run_captured(program, "status", "--json", limit_s=_COMMAND_S)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise DeviceError(f"{program}: {error}") from error
         try:
@@ -109,8 +109,8 @@ class RunningRelease:
         except ValueError:  # a release without this command, or with settings that it refuses
             return _status_of_health()
 
-    def refuse_while_live(self) -> None:
-        """Raises `Refused` while a restart would end a session with people, or might."""
+    def require_no_live_session(self) -> None:
+        """Raises `UserError` while a restart would end a session with people, or might."""
         if not service.is_running():
             return
         try:
@@ -120,9 +120,9 @@ class RunningRelease:
         if status.live is False or not service.is_running():
             return
         if status.state:
-            raise Refused(f"a session is {status.state}; {_HOW}")
+            raise UserError(f"a session is {status.state}; {_HOW}")
         reason = f"{status.reason}; " if status.reason else ""
-        raise Refused(f"{reason}a session is perhaps live; {_HOW}")
+        raise UserError(f"{reason}a session is perhaps live; {_HOW}")
 
     def wait_until_answering(self) -> Status:
         """Its first answer, whatever its health; raises `DeviceError` if there is none in time."""
@@ -143,7 +143,7 @@ class RunningRelease:
         began = since = time.monotonic()
         before = ""
         while True:
-            process, fault, now = service.show("MainPID"), self.fault(), time.monotonic()
+            process, fault, now = service.unit_property("MainPID"), self.fault(), time.monotonic()
             if fault or process != before:
                 since, before = now, process
             if not fault and now - since >= steady_s:
@@ -181,7 +181,7 @@ def _optional(value: Any, kind: type) -> Any:
 
 def _status_of_health() -> Status:
     """The status by `/healthz` alone, at the first loopback port of the service that answers it."""
-    process = service.show("MainPID")
+    process = service.unit_property("MainPID")
     reason = "the service does not run"
     if process.isdigit() and process != "0":
         addresses = list(listening(int(process)))

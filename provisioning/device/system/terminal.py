@@ -31,17 +31,17 @@ _BYTES = 4096
 _LFLAG = 3
 
 
-def run(
+def run_in_own_terminal(
     command: Sequence[str],
     environment: Mapping[str, str],
-    passed_on: Callable[[int, int], None],
+    forward: Callable[[int, int], None],
     *,
     answer: str | None = None,
     output: int | None = None,
 ) -> int:
     """Run it and return its exit code, 128 and the number for a signal.
 
-    `passed_on` is called with a signal and the process. `answer`: what is typed whenever it asks for a
+    `forward` is called with a signal and the process. `answer`: what is typed whenever it asks for a
     password, None: what the caller types. `output`: a descriptor in place of the standard output.
     """
     _open_streams()
@@ -59,7 +59,7 @@ def run(
         stderr=streams[2],
         start_new_session=True,
     )
-    with _signals(lambda number: passed_on(number, process.pid)):
+    with _signals(lambda number: forward(number, process.pid)):
         if terminal:
             terminal.relay(process, shown_on=1 if own[1] else 2, typed=own[0] and answer is None)
         code = process.wait()
@@ -162,17 +162,17 @@ def _show(stream: int, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _signals(passed_on: Callable[[int], None]) -> Iterator[None]:
+def _signals(forward: Callable[[int], None]) -> Iterator[None]:
     """Pass signals on, but those that the caller wanted ignored, as nohup does."""
 
-    def told(number: int, frame: FrameType | None) -> None:
-        passed_on(number)
+    def handle(number: int, frame: FrameType | None) -> None:
+        forward(number)
 
     kept = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         for number, handler in kept.items():
             if handler is not signal.SIG_IGN:
-                signal.signal(number, told)
+                signal.signal(number, handle)
         yield
     finally:
         for number, handler in kept.items():

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 
 from device.arguments import Parser
-from device.errors import DeviceError, Refused
-from device.install import uninstall as removing
-from device.layout import Places
+from device.errors import DeviceError, UserError
+from device.install import uninstall
+from device.layout import Layout
 from device.system import apply_release, board, lock
 from device.text import printable
 from device.update.releases import Releases
@@ -34,19 +34,19 @@ def main(arguments: Sequence[str]) -> int:
         if options.command == "list":
             return _list(_device().releases)
         if os.geteuid() != 0:
-            raise Refused("only root may change what runs; put sudo in front")
+            raise UserError("only root may change what runs; put sudo in front")
         if options.command == "place":  # this and the next: asked by the updater, of another release
-            apply_release.place(Places())
+            apply_release.apply_release(Layout())
             return 0
         if options.command == "lacking":
-            print(" ".join(apply_release.lacking()))
+            print(" ".join(apply_release.missing_packages()))
             return 0
-        _prepare(Places().opt, None if getattr(options, "wait", False) else lock.WAIT_S)
+        _prepare(Layout().opt, None if getattr(options, "wait", False) else lock.WAIT_S)
         if options.command == "uninstall":
-            removing.uninstall(Places(), check=options.check)
+            uninstall.uninstall(Layout(), check=options.check)
             return 0
-        if options.command in ("install", "rollback") and board.forgets():
-            raise Refused(board.FORGETS)
+        if options.command in ("install", "rollback") and board.has_overlay_root():
+            raise UserError(board.OVERLAY_ROOT)
         say(_run(Updater(_device(), say), options))
         return 0
     except DeviceError as error:
@@ -77,16 +77,16 @@ def _run(updater: Updater, options: argparse.Namespace) -> str:
 
 
 def _device() -> Device:
-    places = Places()
-    own = places.current / "venv" / "bin" / "python"
+    layout = Layout()
+    own = layout.current / "venv" / "bin" / "python"
     python = os.path.realpath(own) if own.exists() else sys.executable
-    return Device(Releases(places.opt, python=python), places.state, places.config / "release_signers")
+    return Device(Releases(layout.opt, python=python), layout.state, layout.config / "release_signers")
 
 
 def _list(releases: Releases) -> int:
     current = releases.current()
     for version in releases.all():
-        note = releases.note(version)
+        note = releases.metadata(version)
         star = "*" if version == current else " "
         print(f"{star} {version:<12} {note.created}  {note.arch}  Python {note.python}")
     return 0
@@ -98,8 +98,8 @@ def _prepare(root: Path, wait_s: float | None) -> None:
     signal.signal(signal.SIGTERM, _terminated)
     os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to
     if not root.is_dir():
-        raise Refused(f"{root}: nothing is installed; sudo ./setup.sh install")
-    lock.hold(root / lock.NAME, wait_s)
+        raise UserError(f"{root}: nothing is installed; sudo ./setup.sh install")
+    lock.acquire(root / lock.NAME, wait_s)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

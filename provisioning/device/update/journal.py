@@ -7,9 +7,9 @@ import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from device.errors import ReleaseError, because
+from device.errors import ReleaseError, explain
 from device.system.files import replacing
-from device.update.releases import sync
+from device.update.releases import sync_folder
 
 CHANGING = "changing.json"
 """The file's name, beside the releases."""
@@ -59,12 +59,12 @@ class Journal:
                 json.dump(asdict(change), file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
-            sync(self._path.parent)
+            sync_folder(self._path.parent)
         except OSError as error:
-            raise ReleaseError(f"{self._path}: cannot be written: {because(error)}") from error
+            raise ReleaseError(f"{self._path}: cannot be written: {explain(error)}") from error
         return change
 
     def clear(self) -> None:
         """Nothing is being changed any more."""
         self._path.unlink(missing_ok=True)
-        sync(self._path.parent)
+        sync_folder(self._path.parent)

@@ -29,7 +29,7 @@ from device.bundle.container import (
     version_in,
 )
 from device.bundle.own_wheel import LOCKS, make_wheel
-from device.errors import ReleaseError, because, told
+from device.errors import ReleaseError, explain, last_error
 from device.system.files import replacing
 
 ROOT = Path("/opt/interview-grader")
@@ -66,9 +66,9 @@ class Releases:
 
     def python_version(self) -> str:
         """Of the Python that makes the environments, as in "3.11"."""
-        return _about(self._python)[1]
+        return _machine_and_version(self._python)[1]
 
-    def python_gone(self) -> str:
+    def python_mismatch(self) -> str:
         """That the release in use was made for another Python than the system has, and what to do; "" if not.
 
         `provisioning/command` says the same, without a Python.
@@ -93,9 +93,9 @@ class Releases:
     def all(self) -> list[str]:
         """Every whole release, the oldest version first."""
         found = [path.name for path in self.folder.glob("*") if self._is_whole(path.name)]
-        return sorted(found, key=order)
+        return sorted(found, key=version_key)
 
-    def note(self, version: str) -> Release:
+    def metadata(self, version: str) -> Release:
         """What `release.json` of a release says; raises `ReleaseError`."""
         try:
             return Release.read((self.path(version) / NOTE).read_bytes())
@@ -110,48 +110,48 @@ class Releases:
         A half-made release of that version is replaced; a whole one that differs is a `ReleaseError`.
         """
         release = Release.read((unpacked / NOTE).read_bytes())
-        if self._is_there(release):
+        if self._has_release(release):
             return release.version
         wheels = unpacked / WHEELS
         lines = wheels / REQUIREMENTS
         if (wheels / REQUIREMENTS_NUMPY_2).exists() and not self._needs_numpy_1():
             lines = wheels / REQUIREMENTS_NUMPY_2
         folders = (f"--find-links={wheels}", f"--find-links={wheels / NUMPY_2}")
-        place = self._begun(release.version)
+        place = self._begin(release.version)
         try:
             self._make_venv(place)
             self._pip(place, "--no-index", *folders, "--require-hashes", "-r", str(lines))
-            return self._finished(release, unpacked)
+            return self._finish(release, unpacked)
         except BaseException as error:
-            raise self._undone(place, error) from error
+            raise self._abort(place, error) from error
 
     def add_online(self, checkout: Path) -> str:
         """Install from a checkout, with pip and the network; returns the version.
 
         If another release of that version is there, the digest of the checkout is put behind it.
         """
-        release = _of_checkout(checkout, self._python)
-        if self._is_whole(release.version) and self.note(release.version).files != release.files:
+        release = _release_of_checkout(checkout, self._python)
+        if self._is_whole(release.version) and self.metadata(release.version).files != release.files:
             release = replace(release, version=f"{release.version}+{release.files['checkout'][:8]}")
-        if self._is_there(release):
+        if self._has_release(release):
             return release.version
-        place = self._begun(release.version)
+        place = self._begin(release.version)
         try:
             self._make_venv(place)
             self._install_checkout(place, checkout)
-            return self._finished(release, checkout)
+            return self._finish(release, checkout)
         except BaseException as error:
-            raise self._undone(place, error) from error
+            raise self._abort(place, error) from error
 
     def switch(self, version: str) -> None:
         """Make `current` lead to a whole release, at once; raises `ReleaseError`."""
-        self.note(version)
+        self.metadata(version)
         try:
             with replacing(self.link, "{}.new") as new:
                 new.symlink_to(f"{self.folder.name}/{version}")
-            sync(self.root)
+            sync_folder(self.root)
         except OSError as error:
-            raise ReleaseError(f"{self.link}: cannot be set: {because(error)}") from error
+            raise ReleaseError(f"{self.link}: cannot be set: {explain(error)}") from error
 
     def remove(self, version: str) -> None:
         """Remove a release that is not in use; raises `ReleaseError`. A kill in between leaves none."""
@@ -164,7 +164,7 @@ class Releases:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise ReleaseError(f"{place}: cannot be removed: {because(error)}") from error
+            raise ReleaseError(f"{place}: cannot be removed: {explain(error)}") from error
 
     def prune(self, keep: int, spare: Iterable[str] = ()) -> list[str]:
         """Keep that many: the one in use, those of `spare`, then the newest; returns those that went."""
@@ -186,29 +186,29 @@ class Releases:
     def _is_whole(self, version: str) -> bool:
         return (self.path(version) / NOTE).is_file()
 
-    def _is_there(self, release: Release) -> bool:
+    def _has_release(self, release: Release) -> bool:
         if not self._is_whole(release.version):
             return False
-        if self.note(release.version).files == release.files:
+        if self.metadata(release.version).files == release.files:
             return True
         raise ReleaseError(
             f"another release {release.version} is installed already; give the new one a new version"
         )
 
-    def _begun(self, version: str) -> Path:
+    def _begin(self, version: str) -> Path:
         place = self.path(version)
         if place.exists():  # half-made
             shutil.rmtree(place)
         place.mkdir(parents=True, mode=0o755)
         return place
 
-    def _undone(self, place: Path, error: BaseException) -> BaseException:
+    def _abort(self, place: Path, error: BaseException) -> BaseException:
         shutil.rmtree(place, ignore_errors=True)
         if isinstance(error, OSError):
-            return ReleaseError(f"{place}: cannot be made: {because(error)}")
+            return ReleaseError(f"{place}: cannot be made: {explain(error)}")
         return error
 
-    def _finished(self, release: Release, source: Path) -> str:
+    def _finish(self, release: Release, source: Path) -> str:
         """Copy the rest beside the environment, try it, and write the file that makes the release whole."""
         place = self.path(release.version)
         shutil.copy2(source / "setup.sh", place / "setup.sh")
@@ -221,13 +221,13 @@ class Releases:
         partial.write_bytes(release.json())
         _sync_file(partial)
         partial.replace(place / NOTE)
-        sync(place)
+        sync_folder(place)
         return release.version
 
     # The environment is made where it will lie: its scripts name that place.
     def _make_venv(self, place: Path) -> None:
         options = ["--system-site-packages"] if self._sees_system() else []
-        self._must(
+        self._run_or_fail(
             [self._python, "-m", "venv", *options, str(place / "venv")], "the environment cannot be made"
         )
 
@@ -263,7 +263,7 @@ class Releases:
         return done.stdout.strip() == "1"
 
     def _pip(self, place: Path, *arguments: str) -> None:
-        self._must(
+        self._run_or_fail(
             [str(place / "venv" / "bin" / "python"), *_PIP, *arguments], "the packages cannot be installed"
         )
 
@@ -279,16 +279,18 @@ class Releases:
         runtime = [module for module in RUNTIMES if _run([python, "-c", f"import {module}"]).returncode == 0]
         if not runtime:
             raise ReleaseError(f"neither {' nor '.join(RUNTIMES)} can be imported on this machine")
-        self._must([python, "-c", f"import {', '.join(modules)}"], "its libraries cannot be loaded together")
+        self._run_or_fail(
+            [python, "-c", f"import {', '.join(modules)}"], "its libraries cannot be loaded together"
+        )
 
     @staticmethod
-    def _must(command: list[str], fault: str) -> None:
+    def _run_or_fail(command: list[str], fault: str) -> None:
         done = _run(command)
         if done.returncode != 0:
-            raise ReleaseError(f"{fault} ({told(done.stderr or done.stdout)})")
+            raise ReleaseError(f"{fault} ({last_error(done.stderr or done.stdout)})")
 
 
-def order(version: str) -> tuple[int, int, int, int, int]:
+def version_key(version: str) -> tuple[int, int, int, int, int]:
     """A key that sorts versions: 1.2.0a1 < 1.2.0rc1 < 1.2.0. What stands behind a plus does not count."""
     plain = version.partition("+")[0]
     found = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)(?:(a|b|rc)(\d+))?", plain)
@@ -298,7 +300,7 @@ def order(version: str) -> tuple[int, int, int, int, int]:
     return (int(major), int(minor), int(patch), ("a", "b", "rc", None).index(stage), int(number or 0))
 
 
-def sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring a folder's entries to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -312,15 +314,15 @@ def _sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _about(python: str) -> tuple[str, str]:
+def _machine_and_version(python: str) -> tuple[str, str]:
     """Machine and version of a Python, as a bundle has them."""
     program = "import platform, sys; print(platform.machine(), '%d.%d' % sys.version_info[:2])"
     machine, version = _run([python, "-I", "-c", program]).stdout.split()
     return machine, version
 
 
-def _of_checkout(checkout: Path, python: str) -> Release:
-    arch, version = _about(python)
+def _release_of_checkout(checkout: Path, python: str) -> Release:
+    arch, version = _machine_and_version(python)
     digest = hashlib.sha256()
     parts = ("appliance", "models", *FOLDERS, ONNX, LOCKS, "pyproject.toml", "setup.sh")
     for path in (found for part in parts for found in _files(checkout / part)):

@@ -475,7 +475,9 @@ def test_power_lost_at_a_step(prepared, new, bad, step, wanted, which):
 def test_every_step_there_is_was_killed():
     source = (variants.ROOT / "provisioning" / "device" / "update" / "transaction.py").read_text()
     entered = {
-        line.split('"')[1] for line in source.splitlines() if "._step(change, " in line or '_back("' in line
+        line.split('"')[1]
+        for line in source.splitlines()
+        if "._step(change, " in line or '_undo_step("' in line
     }
     assert entered | {"undo-tidy"} == {step for step, _, _ in KILLS} == {*STEPS, *UNDO_STEPS}
 
