@@ -1,6 +1,6 @@
 """`interview-grader`, typed by root on an installed device: the command of the current release, sandboxed.
 
-Who names another state than the service's, with `--data-dir` or STATE_DIRECTORY, is not held back.
+A caller who names another state directory, with `--data-dir` or STATE_DIRECTORY, is not sandboxed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from device.system.sandbox import Sandbox, environment_settings, has_systemd, ne
 
 PROGRAM = "interview-grader"
 PASSPHRASE = "INTERVIEW_GRADER_PASSPHRASE"
-"""Variable with a passphrase. It is typed when asked for: systemd shows a unit's variables to everybody."""
+"""Variable with a passphrase. It is typed at the prompt: systemd shows a unit's variables to everyone."""
 
 _WITH_FILES = ("sessions", "backup", "restore", "audit", "access", "token")
-"""Commands to which the caller names files of their own; they load nothing that a setting names."""
+"""Commands that take the caller's own files. They load nothing that a setting names."""
 
 _OPEN = ("analyze", "evaluate", "--version")
-"""Commands about the caller's own pictures, with the caller's own settings and state."""
+"""Commands that read the caller's own pictures, with the caller's own settings and state."""
 
 _VARIABLES = ("TERM", "LANG", "TZ", "NO_COLOR", "COLUMNS")
 
@@ -96,13 +96,13 @@ def _current_folder() -> str:
 
 
 def _environment() -> dict[str, str]:
-    """What of the caller's environment the command gets: how to speak, and settings; nothing secret."""
+    """The caller's variables that the command gets: terminal, language and settings. No secrets."""
     kept = {name: os.environ[name] for name in os.environ if name in _VARIABLES or name.startswith("LC_")}
     return {**kept, **environment_settings()}
 
 
 def _named_state(words: Sequence[str]) -> Path | None:
-    """The state that the caller names."""
+    """The state directory that the caller names, None without one."""
     for index, word in enumerate(words):
         if word == "--data-dir" and index + 1 < len(words):
             return Path(words[index + 1]).absolute()
@@ -113,7 +113,7 @@ def _named_state(words: Sequence[str]) -> Path | None:
 
 
 def _belongs_to_service(state: Path) -> bool:
-    """Whether the service may write it, or has written it."""
+    """Whether the service's user owns it."""
     try:
         return state.stat().st_uid == pwd.getpwnam(USER).pw_uid
     except (OSError, KeyError):
@@ -121,9 +121,9 @@ def _belongs_to_service(state: Path) -> bool:
 
 
 def _passphrase(words: list[str]) -> str | None:
-    """The passphrase that the caller gives in a variable or a file, both of which only root may read.
+    """The passphrase from a variable or a file, which only root may read.
 
-    `--passphrase-file` is taken out of the words.
+    Removes `--passphrase-file` from `words`.
     """
     if words[0] not in ("backup", "restore"):
         return None
@@ -140,7 +140,7 @@ def _passphrase(words: list[str]) -> str | None:
 
 
 def _pop_option(words: list[str], option: str) -> str | None:
-    """The value of an option, which is removed from the words."""
+    """Remove an option from `words` and return its value, None without it."""
     for index, word in enumerate(words):
         if word == option and index + 1 < len(words):
             _, value = words.pop(index), words.pop(index)
@@ -151,7 +151,7 @@ def _pop_option(words: list[str], option: str) -> str | None:
 
 
 def _write_file(path: Path, write: Callable[[int], int]) -> int:
-    """Have a command write a file of the caller's, whole or not at all: the service may not write there."""
+    """Have a command write a file of the caller's, atomically. The service may not write there."""
     if path.exists() and not path.is_file():  # a pipe or a device
         with path.open("wb") as stream:
             return write(stream.fileno())
@@ -169,7 +169,7 @@ def _write_file(path: Path, write: Callable[[int], int]) -> int:
 
 @contextlib.contextmanager
 def _free_lamp_pins(kind: str) -> Iterator[None]:
-    """The lamps for `run`: what blinks that the service was given up holds the pins."""
+    """Free the lamp pins for `run`: the failure blinker holds them."""
     blinks = kind == "run" and service.unit_property("ActiveState", FAILURE_BLINKER) == "active"
     if blinks:
         subprocess.run(["systemctl", "stop", FAILURE_BLINKER], check=False)

@@ -1,8 +1,8 @@
-"""The file `latest`: which bundles are the newest, since when and until when that is said, and a signature.
+"""The file `latest`: the newest bundles, how long this is valid, and a signature.
 
-One line of JSON, then the signature of that line as OpenSSH writes it. It has a key of its own, which can do
-no more than this. The device refuses one that is older than the last it saw, or whose time is over: so it
-notices a freeze and a replay (docs/decisions/0061-first-installation-and-latest.md).
+One line of JSON, then its OpenSSH signature, by a key that can sign nothing else. The device refuses a file
+that is older than the last one it saw, or expired: so it notices a replay or a freeze
+(docs/decisions/0061-first-installation-and-latest.md).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Latest:
-    """What is said, at the time `created`; `expires`: nothing is said after it."""
+    """The content of the file, valid from `created` to `expires`."""
 
     created: datetime
     expires: datetime
@@ -75,7 +75,7 @@ class Latest:
 
 
 def build(paths: Sequence[Path], key: Path, now: datetime, days: int) -> bytes:
-    """The file that says for `days` days that these bundles are the newest; raises `BundleError`."""
+    """Build the file that names these bundles as the newest for `days` days; raises `BundleError`."""
     bundles = [Bundle(path.name, _digest(path), path.stat().st_size) for path in paths]
     devices = [each.device for each in bundles]
     if len(set(devices)) < len(devices):
@@ -94,9 +94,9 @@ def build(paths: Sequence[Path], key: Path, now: datetime, days: int) -> bytes:
 
 
 def read(content: bytes, signers: Path) -> Latest:
-    """What such a file says, after its signature was found good; raises `BundleError`.
+    """Verify the signature of a file and return its content; raises `BundleError`.
 
-    Whether its time is over is for the caller to see.
+    The caller checks the expiry.
     """
     line, begin, rest = content.partition(_BEGIN)
     if not begin:
@@ -120,7 +120,7 @@ def read(content: bytes, signers: Path) -> Latest:
 
 
 def parse_time(text: str) -> datetime:
-    """A time as it stands in the file, in UTC; raises `ValueError`."""
+    """A time of the file, in UTC; raises `ValueError`."""
     return datetime.strptime(text, _TIME).replace(tzinfo=timezone.utc)
 
 

@@ -1,6 +1,6 @@
 """`provisioning/card`: puts a release on a card that the Raspberry Pi Imager has written.
 
-It runs on the owner's computer: the standard library only, and nothing that only Unix has.
+Runs on the owner's computer: only the standard library, without modules that only Unix has.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _prepare_card(boot: Path, release_bundle: Path, signers: Path, config: Path | None) -> None:
-    """All that can be refused is looked at before anything is written; the command comes last."""
+    """Check everything first, then write the files; the command in user-data comes last."""
     user_data, folder = boot / "user-data", boot / FOLDER
     if not user_data.is_file() and not (boot / "config.txt").is_file():
         raise UserError(
@@ -96,7 +96,7 @@ def _remove(folder: Path, is_old: Callable[[Path], bool]) -> None:
 
 
 def _settings(path: Path) -> str:
-    """The owner's settings, if they are TOML; the device itself checks what they say. Raises `UserError`."""
+    """The owner's settings, if they are TOML; the device checks their content. Raises `UserError`."""
     text = _text(path)
     try:
         import tomllib
@@ -110,7 +110,7 @@ def _settings(path: Path) -> str:
 
 
 def _text(path: Path, newline: str | None = None) -> str:
-    """A file's text, with ends of lines for the board; `newline` "": as it is. Raises `UserError`."""
+    """A file's text, with line ends for the board; `newline` "": unchanged. Raises `UserError`."""
     try:
         with path.open(encoding="utf-8" if newline == "" else "utf-8-sig", newline=newline) as file:
             return file.read()
@@ -121,7 +121,7 @@ def _text(path: Path, newline: str | None = None) -> str:
 
 
 def _write(path: Path, content: BinaryIO) -> None:
-    """On the card before this returns, whole or not at all."""
+    """Write a file atomically, synced to the card."""
     with replacing(path) as partial, partial.open("wb") as file:
         shutil.copyfileobj(content, file)
         file.flush()

@@ -1,4 +1,4 @@
-"""`install --config FILE`: the owner's first settings, as from a card. A mistake in them stops nothing."""
+"""`install --config FILE`: the owner's initial settings, as from a card. A mistake in them stops nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "config.toml"
 
 
 class InitialSettings:
-    """Copied as they are, or not at all. `check`: what is wrong with a file of settings, "" if nothing is."""
+    """Copied unchanged, or not at all. `check`: the fault of a settings file, "" if there is none."""
 
     def __init__(self, given: Path, layout: Layout, check: Callable[[Path], str]) -> None:
         if not given.is_file():
@@ -26,17 +26,17 @@ class InitialSettings:
         self.is_applied = False
 
     def plan(self) -> str:
-        """What would change; settings that the device has already stay."""
+        """What would change. Settings that the device already has stay."""
         return "" if self._own.exists() else f"the settings of {self._given}"
 
     def conflict(self) -> str:
-        """That others are in force already, "" if not."""
+        """A message if the device already has other settings, else ""."""
         if self._own.exists() and self._own.read_bytes() != self._given.read_bytes():
             return f"{self._given} is not used, as {self._own} is there already: change that one"
         return ""
 
     def apply(self) -> None:
-        """Have them in force from the next start, unless `check` finds a mistake."""
+        """Use them from the next start on, unless `check` finds a mistake."""
         new = self._own.with_name(f"{NAME}.new")  # beside config.d, which belongs to it
         try:
             shutil.copyfile(self._given, new)
@@ -52,15 +52,15 @@ class InitialSettings:
             self._rejected_file().unlink(missing_ok=True)
 
     def revert(self, fault: str) -> None:
-        """The service does not start with them: as if they had not been given."""
+        """Remove them again, since the service does not start with them."""
         self._own.unlink()
         self.is_applied = False
         self._refuse(fault)
 
     def _refuse(self, fault: str) -> None:
-        """Also beside the file, where the owner finds it who reads the card on another computer."""
+        """Write the fault beside the file too, for an owner who reads the card on another computer."""
         self.fault = f"{self._given} is not used: {fault}; correct it, then: {self._again}"
-        # A card that is read-only: the installer says it too.
+        # On a read-only card only the installer reports it.
         with contextlib.suppress(OSError), replacing(self._rejected_file()) as new:
             new.write_text(f"{self.fault}\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Where the release to be installed comes from: a signed bundle, or the checkout of the installer."""
+"""The source of the release to install: a signed bundle, or the installer's own checkout."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from device.system.generated_files import GeneratedFile
 from device.update.releases import Releases
 
 HERE = Path(__file__).resolve().parents[3]
-"""The checkout, the unpacked bundle, or the installed release that this file belongs to."""
+"""The checkout, unpacked bundle or installed release that contains this file."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A release to install. `folder` holds its systemd/ and provisioning/ already before it is installed."""
+    """A release to install. `folder` has its systemd/ and provisioning/ even before the installation."""
 
     version: str
     folder: Path
@@ -31,7 +31,7 @@ class Source:
 
     @property
     def boards(self) -> Path:
-        """The files of the boards."""
+        """The folder with the files of every board."""
         return self.folder / "provisioning/boards"
 
     def plan(self) -> str:
@@ -40,14 +40,14 @@ class Source:
         return "" if now == self.version else f"release {self.version}" + (f", was {now}" if now else "")
 
     def install(self) -> None:
-        """Put it beside the others and make it the current one."""
+        """Install it beside the other releases and make it the current one."""
         self.releases.switch(self.add())
 
 
 @contextlib.contextmanager
 def open_source(options: argparse.Namespace, layout: Layout) -> Iterator[Source]:
-    """The source that the options name; raises `DeviceError` for one that is refused."""
-    releases = Releases(layout.opt, system_packages=True)  # what each board has, such as a camera's library
+    """The source that the options name; raises `DeviceError` if it is refused."""
+    releases = Releases(layout.opt, system_packages=True)  # such as the camera library of a board
     now = releases.current()
     if options.offline is None:
         source = _checkout(releases, now)
@@ -72,9 +72,9 @@ def open_source(options: argparse.Namespace, layout: Layout) -> Iterator[Source]
 
 
 def signers_file(options: argparse.Namespace, layout: Layout, source: Source) -> GeneratedFile | None:
-    """Whose updates the device takes: as asked, else the owner's file as it is, else as the checkout says.
+    """The file of trusted signers: as asked, else the device's own unchanged, else that of the checkout.
 
-    None when nobody says; raises `UserError` for a file that is not there.
+    None if nothing is to be written; raises `UserError` for a missing file.
     """
     given = options.signers or (None if layout.signers.exists() else source.folder / container.SIGNERS)
     try:
@@ -88,7 +88,7 @@ def signers_file(options: argparse.Namespace, layout: Layout, source: Source) ->
 
 
 def _checkout(releases: Releases, now: str | None) -> Source:
-    if now and releases.link.resolve() == HERE:  # mending with the installer of the installed release
+    if now and releases.link.resolve() == HERE:  # repairing with the installer of the installed release
         return Source(now, HERE, True, releases, lambda: now)
     if (HERE / container.NOTE).exists():
         raise UserError(

@@ -1,4 +1,4 @@
-"""`setup.sh install`: what an installed device has, step by step. A step without work changes nothing."""
+"""`setup.sh install`: plans and applies the steps that make a board a device."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from device.update.releases import Releases
 
 PROGRAM = "setup.sh install"
 _REPAIR_MB = 50
-"""Room that is enough where a release is installed already."""
+"""Free space, in MB, that is enough if a release is installed already."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """`plan` says in words what would change, "" if nothing would; `apply` changes it."""
+    """`plan` describes what would change, "" if nothing would; `apply` changes it."""
 
     plan: Callable[[], str]
     apply: Callable[[], None]
@@ -54,7 +54,7 @@ class Installation:
         self._changed: list[str] = []
 
     def run(self) -> list[str]:
-        """Do every step that has something to do; returns what was changed."""
+        """Apply every step that has a plan; returns what was changed."""
         if words := hostname.rename_notice(self._name, self._options.name):
             summary.say(words)
         if self._given and (words := self._given.conflict()):
@@ -69,7 +69,7 @@ class Installation:
 
     @property
     def settings_fault(self) -> str:
-        """Why the settings that were given are not used, "" if they are or none were given."""
+        """Why the given settings are not used, "" if they are or none were given."""
         return self._given.fault if self._given else ""
 
     def _steps(self) -> list[Step]:
@@ -158,7 +158,9 @@ class Installation:
 
     def _apply_accounts(self) -> None:
         accounts.create(self._sysusers(), self._record)
-        self._layout.state.mkdir(mode=0o700, parents=True, exist_ok=True)  # before the service's first start
+        self._layout.state.mkdir(
+            mode=0o700, parents=True, exist_ok=True
+        )  # before the first start of the service
         self._layout.state.chmod(0o700)
         if not accounts.owns(USER, self._layout.state):
             user = pwd.getpwnam(USER)
@@ -182,12 +184,12 @@ class Installation:
 
     def _plan_engines(self) -> str:
         if self._options.check and self._changed:
-            return ""  # nobody can ask a release that is not here yet
+            return ""  # the release is not installed yet and cannot be asked
         due = self._run_release("-m", "appliance.on_update", "unmeasured").stdout.strip()
         return f"the engines: measure, as {due}" if due else ""
 
     def _apply_engines(self) -> None:
-        """With the service stopped: an accelerator has one user at a time. It can go without."""
+        """Measure with the service stopped: an accelerator has one user at a time. A failure is no fault."""
         if service.unit_property("ActiveState") not in ("inactive", "failed"):
             self._refuse_while_live()
             service.stop()
@@ -196,7 +198,7 @@ class Installation:
         summary.say(said if done.returncode == 0 else f"not measured, so the CPU is taken: {said}")
 
     def _run_release(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Python of the current release as the service does, with the service's state."""
+        """Run Python of the current release in the sandbox, with the service's state."""
         sandbox = Sandbox(self._layout.current, self._layout.state, root=self._layout.root)
         return sandbox.run_captured(str(self._layout.current / "venv/bin/python"), *arguments)
 
@@ -227,7 +229,7 @@ class Installation:
             _running(self._layout).require_no_live_session()
 
     def _check(self, config: Path | None = None) -> str:
-        """What is wrong with the owner's settings, or those in `config`, as the service finds it."""
+        """What the service finds wrong with the owner's settings, or with those in `config`."""
         done = self._run_release("-m", "appliance", "check", *(("--config", str(config)) if config else ()))
         return last_error(done.stderr or done.stdout) if done.returncode else ""
 
@@ -283,7 +285,7 @@ def _running(layout: Layout) -> RunningRelease:
 
 
 def _acquire_lock(layout: Layout) -> None:
-    """Nobody else changes what is installed until this has ended."""
+    """Keep other installations and updates out until this process has ended."""
     lock.acquire(
         layout.opt / lock.NAME if layout.opt.is_dir() else layout.root / "run" / f"{USER}-{lock.NAME}"
     )

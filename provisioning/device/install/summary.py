@@ -1,4 +1,4 @@
-"""What the installer says to its user."""
+"""Messages of the installer."""
 
 from __future__ import annotations
 

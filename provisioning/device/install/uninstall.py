@@ -1,4 +1,4 @@
-"""`interview-grader-update uninstall`: everything goes but what belongs to the owner."""
+"""`interview-grader-update uninstall`: removes everything except the owner's data."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from device.system.shell import succeeds, try_run
 
 
 def need_root() -> None:
-    """Raises `UserError` for anybody else."""
+    """Raises `UserError` unless root runs this."""
     if os.geteuid() != 0:
         raise UserError("needs root: sudo ./setup.sh install")
 
 
 def uninstall(layout: Layout, *, check: bool) -> None:
-    """Stop and remove the service, its user, its files and the releases; say where the owner's data is."""
+    """Stop and remove the service, its user, files and releases; print where the owner's data is."""
     need_root()
     kept = [str(path) for path in (layout.config, layout.state) if path.exists()]
     if check:
@@ -33,8 +33,8 @@ def uninstall(layout: Layout, *, check: bool) -> None:
     accounts.remove(CHECK_USER, record)
     accounts.remove(USER, record)
     for folder in (layout.state, layout.config / "secrets"):
-        if folder.is_dir():  # the number of the user that owned it may be given to another one
-            os.lchown(folder, 0, 0)  # first, so that whoever installs after a cut takes all of it back
+        if folder.is_dir():  # another user may get the number of the service's user
+            os.lchown(folder, 0, 0)  # first, so that an installation after a power cut repairs all of it
             accounts.change_owner(folder, 0, 0)
     for folder in (layout.opt, layout.unpacking, layout.check_state):
         shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,7 @@ from device.system.shell import run, try_run
 
 
 def missing(sysusers: Sequence[Path]) -> list[str]:
-    """Which users, groups and memberships of these files are not there, in words."""
+    """Describe the users, groups and memberships of these files that do not exist yet."""
     found = []
     for kind, name, group in _lines(sysusers):
         if kind == "g" and _members(name) is None:
@@ -26,16 +26,16 @@ def missing(sysusers: Sequence[Path]) -> list[str]:
 
 
 def create(sysusers: Sequence[Path], record: UndoRecord) -> None:
-    """Make what is lacking, and keep which groups were."""
+    """Create what is missing, and record the new groups."""
     made = [name for kind, name, _ in _lines(sysusers) if kind == "g" and _members(name) is None]
     record.set("groups", " ".join([*record.get("groups").split(), *made]))
     run("systemd-sysusers", *map(str, sysusers))
 
 
 def remove(user: str, record: UndoRecord) -> None:
-    """Remove the user, its group, and the groups that were made for it and have no other members."""
+    """Remove the user, its group, and the groups created for it that have no other members."""
     if _is_user(user):
-        try_run("pkill", "-KILL", "-u", user)  # a command that somebody still has open as the service's user
+        try_run("pkill", "-KILL", "-u", user)  # a command that still runs as the service's user
         run("userdel", user)
     for group in (user, *record.get("groups").split()):
         if _members(group) == []:
@@ -43,7 +43,7 @@ def remove(user: str, record: UndoRecord) -> None:
 
 
 def owns(user: str, folder: Path) -> bool:
-    """Whether a folder is there and belongs to a user, as `change_owner` makes it, who may do all in it."""
+    """Whether a folder exists and its owner, with all rights, is this user."""
     if not (_is_user(user) and folder.is_dir()):
         return False
     status = folder.stat()
@@ -51,10 +51,10 @@ def owns(user: str, folder: Path) -> bool:
 
 
 def change_owner(folder: Path, uid: int, gid: int) -> None:
-    """Make a folder with all that is in it somebody's own: the service's, or after it root's.
+    """Change the owner of a folder and everything in it, the folder last.
 
-    The folder itself comes last, so that whoever finds it done finds all of it done. No link is followed: who
-    wrote one there may have meant another file than his own.
+    So if the folder has the new owner, everything in it has too. Links are not followed: they may lead to
+    files of other users.
     """
     for top, folders, files in os.walk(folder, topdown=False):
         for name in (*folders, *files):

@@ -1,6 +1,6 @@
-"""What a release does to the system around it, by its own code, when it is switched to.
+"""Applies a release to the system around it, by the release's own code, after a switch.
 
-The files of another release that this one has not are removed, so the way back leads to the same system.
+Files that only another release has are removed, so a rollback restores the same system.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from device.system.shell import try_run
 
 
 def apply_release(layout: Layout) -> None:
-    """Have the files, users, folders, device rules and units of the current release; nothing without one.
+    """Install the files, users, folders, device rules and units of the current release, if there is one.
 
-    A unit that starts with the system is enabled when it comes; one that the owner has disabled stays so.
+    A new unit that starts with the system is enabled. A unit that the owner has disabled stays disabled.
     """
     if not layout.current.exists():
         return
@@ -36,6 +36,6 @@ def apply_release(layout: Layout) -> None:
 
 
 def missing_packages(release: Path = HERE) -> list[str]:
-    """The packages without which nothing of this release works, and that are not installed."""
+    """The required packages of this release that are not installed."""
     wanted = packages.read_packages(release / "provisioning/boards", board.find_board().name)
     return [each.name for each in packages.missing(wanted) if each.needed]

@@ -1,4 +1,4 @@
-"""Which board and system this is, and why the appliance cannot be installed on it."""
+"""Detects the board, and what it lacks for an installation."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ OVERLAY_ROOT = (
 
 @dataclass(frozen=True)
 class Board:
-    """A kind of board; `name` is that of its files in provisioning/boards."""
+    """A kind of board. `name`: of its files in provisioning/boards."""
 
     name: str
     model: str
 
 
 def find_board(root: Path = Path("/")) -> Board:
-    """The board by what its firmware says; anything unknown is a PC."""
+    """The board that the firmware names; an unknown one is a PC."""
     model = _model(root)
     if model.startswith("Raspberry Pi"):
         return Board("raspberry-pi", model)
@@ -53,9 +53,9 @@ def _model(root: Path) -> str:
 
 
 def has_overlay_root(proc: Path = Path("/proc")) -> bool:
-    """Whether what is written to the root lasts until the next restart only: an overlay in memory.
+    """Whether the root is an overlay in memory, which loses its content at a restart.
 
-    raspi-config's is known by the kernel's command line, Debian's overlayroot by the name it mounts.
+    raspi-config sets it on the kernel's command line; Debian's overlayroot mounts it by that name.
     """
     mounts = [line.split() for line in (proc / "mounts").read_text(encoding="utf-8").splitlines()]
     roots = [source for source, place, kind, *_ in mounts if (place, kind) == ("/", "overlay")]
@@ -75,9 +75,9 @@ def missing_requirements(
     systemd: bool | None = None,
     proc: Path = Path("/proc"),
 ) -> list[str]:
-    """Why nothing can be installed here, one line each; the arguments are this system's own unless given.
+    """What keeps the appliance from being installed, one line each. Arguments default to this system.
 
-    `opt`: where the releases will lie. `free_mb`, `memory_mb`: None measures it. `bits`: of the system's
+    `opt`: the folder for the releases. `free_mb`, `memory_mb`: None measures them. `bits`: of the system's
     programs, which on a Raspberry Pi can be 32 below a 64-bit kernel.
     """
     found = []
@@ -109,7 +109,7 @@ def missing_requirements(
 
 
 def _memory_mb(proc: Path) -> int:
-    """All that the kernel counts, in MB of a million bytes."""
+    """The memory that the kernel counts, in MB of a million bytes."""
     for line in (proc / "meminfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) * 1024 // 1_000_000

@@ -1,4 +1,4 @@
-"""Small files that are file, not linked: what the owner asked for, and what avahi announces."""
+"""Small system files that the installer generates: for avahi, and for the owner's options."""
 
 from __future__ import annotations
 
@@ -55,26 +55,26 @@ class GeneratedFile:
     text: str
 
     def is_current(self) -> bool:
-        """Whether it is, with this text."""
+        """Whether it exists with this text."""
         try:
             return self.path.read_text(encoding="utf-8") == self.text
         except OSError:
             return False
 
     def write(self) -> None:
-        """Write it."""
+        """Write it atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.path) as partial:
             partial.write_text(self.text, encoding="utf-8")
 
 
 def avahi_service(layout: Layout) -> GeneratedFile:
-    """What avahi tells the network."""
+    """The service that avahi announces on the network."""
     return GeneratedFile(layout.root / "etc/avahi/services/interview-grader.service", AVAHI_SERVICE)
 
 
 def allowed_networks(layout: Layout, allowed: Sequence[str]) -> GeneratedFile:
-    """The drop-in for further networks, those allowed before included; raises `UserError`."""
+    """The drop-in that allows further networks, including those allowed before; raises `UserError`."""
     path = layout.drop_ins / "networks.conf"
     known = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     lines = [line for line in known if line.startswith("IPAddressAllow=")]
@@ -88,19 +88,19 @@ def allowed_networks(layout: Layout, allowed: Sequence[str]) -> GeneratedFile:
 
 
 def journald_config(layout: Layout, text: str = KEPT_LOG) -> GeneratedFile:
-    """Where the log is kept. By its name it overrides 40-rpi-volatile-storage.conf of Raspberry Pi OS."""
+    """Where journald keeps the log. Its name overrides 40-rpi-volatile-storage.conf of Raspberry Pi OS."""
     return GeneratedFile(layout.root / "etc/systemd/journald.conf.d/interview-grader.conf", text)
 
 
 def apply_journald_config(file: GeneratedFile) -> None:
-    """Have it there from now on, with what is in memory already."""
+    """Write it, and have journald use it at once, also for what is in memory."""
     file.write()
     try_run("systemctl", "restart", "systemd-journald")
     try_run("journalctl", "--flush")
 
 
 def remove_all(layout: Layout) -> None:
-    """Remove each of them; folders that are empty then too."""
+    """Remove all of them, and folders that become empty."""
     had_log = journald_config(layout).path.exists()
     for file in (avahi_service(layout), allowed_networks(layout, []), journald_config(layout)):
         file.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The device's name on the network: NAME.local, told by avahi."""
+"""The device's name on the network: NAME.local, announced by avahi."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ FACTORY = {
     "debian": "proposed by Debian's installer",
     "localhost": "a system that was given none",
 }
-"""Names that no person chose, and where each comes from. Any other name stays."""
+"""Factory names and where they come from. Any other name stays."""
 
 
 def desired_name(asked: str | None) -> str:
-    """The name the device is to have; raises `UserError` for one that cannot be a name."""
+    """The name that the device should have; raises `UserError` for an invalid one."""
     if asked and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", asked):
         raise UserError(f"--name {asked}: expected up to 63 of a-z, 0-9 and -, such as {NAME}")
     now = current_name()
@@ -34,7 +34,7 @@ def desired_name(asked: str | None) -> str:
 
 
 def rename_notice(name: str, asked: str | None) -> str:
-    """What is said before the device gets this name, "" if it has it already."""
+    """Announce the new name, "" if the device has it already."""
     now = current_name()
     if now == name:
         return ""
@@ -44,12 +44,12 @@ def rename_notice(name: str, asked: str | None) -> str:
 
 
 def current_name() -> str:
-    """The name the device has, without a domain."""
+    """The current name of the device, without a domain."""
     return socket.gethostname().partition(".")[0].lower()
 
 
 def rename(name: str, record: UndoRecord, hosts: Path = Path("/etc/hosts")) -> None:
-    """Give the device another name, and keep the one it had."""
+    """Rename the device, and record the old name."""
     before = current_name()
     record.set_default("name", before)
     record.set("given name", name)
@@ -64,7 +64,7 @@ def rename(name: str, record: UndoRecord, hosts: Path = Path("/etc/hosts")) -> N
 
 
 def restore(record: UndoRecord) -> None:
-    """The name from before, unless somebody has given another one since."""
+    """Restore the recorded name, unless the owner has changed the name since."""
     before = record.get("name")
     if before and current_name() == record.get("given name"):
         rename(before, record)

@@ -1,4 +1,4 @@
-"""The distribution's packages a board needs, from provisioning/boards/*.packages."""
+"""The distribution's packages that a board needs, from provisioning/boards/*.packages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _APT = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=500")
 
 @dataclass(frozen=True)
 class Package:
-    """A package and what it is for; without a `needed` one nothing can be installed."""
+    """A package and its purpose. Without a `needed` one nothing can be installed."""
 
     name: str
     purpose: str
@@ -22,7 +22,7 @@ class Package:
 
 
 def read_packages(boards: Path, board: str) -> list[Package]:
-    """Those of every board and of this one. A line: NAME PURPOSE…, with a * before a name that is needed."""
+    """The packages of every board and of this one. A line: NAME PURPOSE…, a * before a required name."""
     found = []
     for path in (boards / "all.packages", boards / f"{board}.packages"):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -33,18 +33,18 @@ def read_packages(boards: Path, board: str) -> list[Package]:
 
 
 def missing(packages: Sequence[Package]) -> list[Package]:
-    """Those that are not installed."""
+    """The packages that are not installed."""
     return [package for package in packages if not _installed(package.name)]
 
 
 def by_availability(packages: Sequence[Package], *, offline: bool) -> tuple[list[Package], list[Package]]:
-    """Which of these can be installed, and which cannot: there is no such package, or no network."""
+    """Split packages into available ones, and those that do not exist or need the network."""
     known = [] if offline else [each for each in packages if succeeds("apt-cache", "show", each.name)]
     return known, [each for each in packages if each not in known]
 
 
 def require(packages: Sequence[Package]) -> None:
-    """Raises `UserError` when a package is among these without which nothing works."""
+    """Raises `UserError` if a required package is among these unavailable ones."""
     if names := [each.name for each in packages if each.needed]:
         raise UserError(
             f"missing and not to be had here: {' '.join(names)}; sudo apt-get install {' '.join(names)}"
@@ -52,17 +52,17 @@ def require(packages: Sequence[Package]) -> None:
 
 
 def has_package_lists(folder: Path = Path("/var/lib/apt/lists")) -> bool:
-    """Whether this system has ever asked its distribution which packages there are."""
+    """Whether this system has ever fetched the lists of packages."""
     return any(folder.glob("*_Packages*"))
 
 
 def update_package_lists() -> None:
-    """Ask the distribution which packages there are; without the network what is known stays."""
+    """Fetch the lists of packages. Without the network the old ones stay."""
     try_run(*_APT, "update")
 
 
 def install(packages: Sequence[Package]) -> None:
-    """Install these and nothing that they only recommend; raises `DeviceError`."""
+    """Install packages without recommended ones; raises `DeviceError`."""
     command = (*_APT, "install", "-y", "--no-install-recommends", *(each.name for each in packages))
     if try_run(*command).returncode:
         update_package_lists()
@@ -70,12 +70,12 @@ def install(packages: Sequence[Package]) -> None:
 
 
 def not_installed(files: Sequence[Path]) -> list[Path]:
-    """Those package files whose package is not installed in this version; raises `UserError` for others."""
+    """The package files whose version is not installed; raises `UserError` for a file that is no package."""
     return [path for path in files if not _is_installed_from(path)]
 
 
 def install_files(files: Sequence[Path]) -> None:
-    """Install these packages; what they need must be there or to be had. Raises `DeviceError`."""
+    """Install package files with their dependencies; raises `DeviceError`."""
     run(*_APT, "install", "-y", "--no-install-recommends", *(str(path.resolve()) for path in files))
 
 

@@ -1,4 +1,4 @@
-"""The service as systemd sees it: enabled, started, stopped, and its last line in the log."""
+"""The service as systemd manages it: enable, start, stop, and its last log line."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ RECOVERY = "interview-grader-take-back"
 
 
 def unit_property(key: str, unit: str = SERVICE) -> str:
-    """A property of the unit as `systemctl show` gives it."""
+    """A property of a unit, as `systemctl show` prints it."""
     return try_run("systemctl", "show", "--value", "-p", key, unit).stdout.strip()
 
 
 def is_enabled() -> bool:
-    """Whether service and timer start with the system, and what finishes an update before them."""
+    """Whether service, timer and recovery start with the system."""
     return all(succeeds("systemctl", "--quiet", "is-enabled", unit) for unit in ENABLED_UNITS)
 
 
 def is_running() -> bool:
-    """Whether the service runs and has said that it is ready."""
+    """Whether the service runs and is ready."""
     return succeeds("systemctl", "--quiet", "is-active", SERVICE)
 
 
@@ -33,12 +33,12 @@ def all_running() -> bool:
 
 
 def enable(units: Sequence[str] = ENABLED_UNITS) -> None:
-    """Start them with the system."""
+    """Have units start with the system."""
     run("systemctl", "--quiet", "enable", *units)
 
 
 def disable() -> None:
-    """Stop all of it now, and do not start it with the system."""
+    """Stop all units, and do not start them with the system."""
     try_run("systemctl", "--quiet", "disable", "--now", TIMER, CHECK_TIMER, SERVICE, RECOVER)
     others = (FAILURE_BLINKER, RETENTION, f"{RECOVERY}.service")
     try_run("systemctl", "stop", *others)
@@ -47,7 +47,7 @@ def disable() -> None:
 
 
 def reload_system_files() -> None:
-    """Have units, folders and device rules in force as their files are now."""
+    """Have systemd, tmpfiles and udev read their changed files."""
     run("systemctl", "daemon-reload")
     run("systemd-tmpfiles", "--create", "interview-grader.conf")
     if succeeds("udevadm", "control", "--reload"):  # in a container there is no udev
@@ -56,7 +56,7 @@ def reload_system_files() -> None:
 
 
 def restart() -> None:
-    """Start it anew and wait until it says that it is ready; raises `DeviceError` with what it said."""
+    """Restart the service and wait until it is ready; raises `DeviceError` with its last log line."""
     try_run("systemctl", "reset-failed", SERVICE)
     run("systemctl", "start", TIMER)
     if try_run("systemctl", "restart", SERVICE).returncode:
@@ -64,32 +64,32 @@ def restart() -> None:
 
 
 def stop() -> None:
-    """Stop it, and whoever has the records open in its place; raises `DeviceError`."""
+    """Stop the service, and the job that has the records open in its absence; raises `DeviceError`."""
     try_run("systemctl", "stop", RETENTION)
     run("systemctl", "stop", SERVICE)
 
 
 def schedule_recovery(release: Path) -> None:
-    """Have systemd take the change back, by that release's code, if the updater is killed meanwhile."""
+    """Have systemd roll the change back, by the code of `release`, if the updater is killed."""
     program = (str(release / "venv/bin/python"), "-I", str(release / "provisioning/update"))
-    # One that still waits for an earlier change serves this one too.
+    # A job that still waits for an earlier change serves this one too.
     try_run("systemd-run", "--quiet", "--collect", f"--unit={RECOVERY}", *program, "recover", "--wait")
 
 
 def cancel_recovery() -> None:
-    """Nobody need wait for that any more."""
+    """The change is complete: no recovery is needed."""
     try_run("systemctl", "stop", f"{RECOVERY}.service")
 
 
 def start() -> None:
-    """Start it and wait until it is ready; raises `DeviceError`."""
+    """Start the service and wait until it is ready; raises `DeviceError` with its last log line."""
     try_run("systemctl", "reset-failed", SERVICE)
     if try_run("systemctl", "start", SERVICE).returncode:
         raise DeviceError(f"the service does not start: {last_log_line()}")
 
 
 def last_log_line() -> str:
-    """The last line that the service itself wrote to the journal."""
+    """The last line that the service wrote to the journal, for a person to read."""
     said = try_run(
         "journalctl", "-u", SERVICE, "-t", "interview-grader", "-n", "1", "-o", "cat", "--no-pager"
     )

@@ -1,7 +1,7 @@
-"""What the running release says about itself: `interview-grader status --json`, and how long to wait for it.
+"""Asks the running release for its status, `interview-grader status --json`, and waits for it.
 
-The release is run as the service's user, so root opens no address that the service names. A release before
-that command is asked for nothing but `/healthz`, at the loopback port on which the kernel says it listens.
+The command runs as the service's user, so root opens no address that the service names. An older release,
+without that command, is asked only for `/healthz`, at the loopback port on which the kernel sees it listen.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class RunningRelease:
         self._release = release
 
     def status(self) -> Status:
-        """What it says now; raises `DeviceError` when it cannot be asked."""
+        """Its current status; raises `DeviceError` if the command cannot run."""
         program = str(self._release.release / "venv/bin/interview-grader")
         try:
             done = self._release.run_captured(program, "status", "--json", limit_s=_COMMAND_S)
@@ -162,7 +162,7 @@ class RunningRelease:
         except DeviceError as error:
             return str(error)
         if status.running is None:
-            return ""  # that its process is steady must do
+            return ""  # a steady process is all that can be known
         if status.health not in _HEALTHY:
             return f"/healthz: {status.words}" if status.running else status.words
         if status.is_complete and status.state is None:

@@ -1,8 +1,8 @@
-"""Runs a command in a session without the caller's terminal, and stands between the two.
+"""Runs a command in a session with its own terminal, and relays between that and the caller's.
 
-A process that has a terminal open can type into it (TIOCSTI), read what is typed, or write what it obeys. So
-where a standard stream is a terminal, the command gets one of its own instead. What it writes there is shown
-with its control characters escaped. What is typed here goes to it only while it asks for a password.
+A process that has a terminal open can type into it (TIOCSTI), read what is typed, and send control sequences.
+So where a standard stream is a terminal, the command gets its own terminal instead. Its output is shown with
+control characters escaped. What is typed reaches it only while it asks for a password.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from device.text import printable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
-"""What is passed on to the command."""
+"""Signals that are forwarded to the command."""
 
 _LOOK_S = 0.02
 _REST_S = 0.2  # for what the system still holds back
@@ -99,7 +99,7 @@ class _Terminal:
                 for source in (self._keys, self._screen):
                     data = os.read(source, _BYTES) if source in ready else b""
                     if data and (source == self._screen or typed):
-                        quiet.follow(self._is_asking())  # before anybody can answer
+                        quiet.follow(self._is_asking())  # before an answer is possible
                         _show(shown_on, decoder.decode(data.replace(b"\r\n", b"\n")))
                 if 0 in ready:
                     os.write(self._keys, os.read(0, _BYTES) or b"\4")

@@ -1,4 +1,4 @@
-"""Looks whether there is a newer release, and says so in the log. It fetches no bundle and installs nothing.
+"""Checks for a newer release and logs the result. Fetches no bundle and installs nothing.
 
 Where to look is the owner's one line in /etc/interview-grader/update-from: a folder with bundles and the file
 `latest`, or the https address of such a file. What it says counts only as long as latest.py tells.

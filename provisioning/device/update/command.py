@@ -1,4 +1,4 @@
-"""`interview-grader-update`: take in a release bundle, roll back, list and remove releases, or all of it."""
+"""`interview-grader-update`: install a release bundle, roll back, list and remove releases, uninstall."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMMANDS = ("install", "rollback", "list", "prune", "uninstall", "recover", "pla
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code: 0 done, 1 a fault and the line says what runs, 2 refused."""
+    """Returns the exit code: 0 done, 1 a fault (the message says which release runs), 2 refused."""
     words = list(arguments)
     if words and words[0] not in COMMANDS and not words[0].startswith("-"):
         words.insert(0, "install")  # a bundle
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
             return _list(_device().releases)
         if os.geteuid() != 0:
             raise UserError("only root may change what runs; put sudo in front")
-        if options.command == "place":  # this and the next: asked by the updater, of another release
+        if options.command == "place":  # this and the next are called by updaters of other releases
             apply_release.apply_release(Layout())
             return 0
         if options.command == "lacking":
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def say(words: str) -> None:
-    """One line of progress; nothing stops when nobody listens any more."""
+    """Print one line of progress, if the terminal still exists."""
     with contextlib.suppress(OSError):
         print(f"update: {printable(words)}", flush=True)
 
@@ -93,7 +93,7 @@ def _list(releases: Releases) -> int:
 
 
 def _prepare(root: Path, wait_s: float | None) -> None:
-    """Take the lock, and outlive the terminal: a connection that breaks must not stop half-way."""
+    """Take the lock, and ignore the end of the terminal: a broken connection must not stop an update."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminated)
     os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to

@@ -1,6 +1,6 @@
 """The installed releases: `releases/VERSION/` with an environment each, and the link `current`.
 
-A release is whole when it has its `release.json`, which is written last; whatever has none is removed.
+A release is complete if it has `release.json`, which is written last. Incomplete ones are removed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from device.system.files import replacing
 
 ROOT = Path("/opt/interview-grader")
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
-"""Modules: a release has exactly one."""
+"""Modules of the runtimes; a release has exactly one."""
 
 CAMERA_PACKAGES = Path("/usr/lib/python3/dist-packages/picamera2")
-"""The distribution's camera library, compiled for its own numpy: the environment must see both."""
+"""The distribution's camera library, compiled for its numpy: the environment must see both."""
 
 COMMAND = Path("venv", "bin", "interview-grader")
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet")
@@ -57,7 +57,7 @@ class Releases:
         self._python, self._system_packages = python, system_packages
 
     def path(self, version: str) -> Path:
-        """Where a release lies, or would."""
+        """The folder of a release, whether it exists or not."""
         return self.folder / version
 
     def command(self, version: str) -> Path:
@@ -65,13 +65,13 @@ class Releases:
         return self.path(version) / COMMAND
 
     def python_version(self) -> str:
-        """Of the Python that makes the environments, as in "3.11"."""
+        """Version of the Python that makes the environments, as in "3.11"."""
         return _machine_and_version(self._python)[1]
 
     def python_mismatch(self) -> str:
-        """That the release in use was made for another Python than the system has, and what to do; "" if not.
+        """A message if the release in use needs another Python than the system has, else "".
 
-        `provisioning/command` says the same, without a Python.
+        `provisioning/command` prints the same, without a Python.
         """
         for library in (self.link / "venv/lib").glob("python3.*"):
             if library.name != f"python{self.python_version()}":
@@ -83,7 +83,7 @@ class Releases:
         return ""
 
     def current(self) -> str | None:
-        """The version that `current` leads to, None if there is none."""
+        """The version that `current` links to, None without one."""
         try:
             version = os.readlink(self.link).rpartition("/")[2]
         except OSError:
@@ -91,12 +91,12 @@ class Releases:
         return version if self._is_whole(version) else None
 
     def all(self) -> list[str]:
-        """Every whole release, the oldest version first."""
+        """Every complete release, the oldest version first."""
         found = [path.name for path in self.folder.glob("*") if self._is_whole(path.name)]
         return sorted(found, key=version_key)
 
     def metadata(self, version: str) -> Release:
-        """What `release.json` of a release says; raises `ReleaseError`."""
+        """The content of a release's `release.json`; raises `ReleaseError`."""
         try:
             return Release.read((self.path(version) / NOTE).read_bytes())
         except (OSError, ValueError) as error:
@@ -107,7 +107,7 @@ class Releases:
     def add(self, unpacked: Path) -> str:
         """Install an unpacked bundle beside the others, without the network; returns its version.
 
-        A half-made release of that version is replaced; a whole one that differs is a `ReleaseError`.
+        An incomplete release of that version is replaced; a different complete one is a `ReleaseError`.
         """
         release = Release.read((unpacked / NOTE).read_bytes())
         if self._has_release(release):
@@ -128,7 +128,7 @@ class Releases:
     def add_online(self, checkout: Path) -> str:
         """Install from a checkout, with pip and the network; returns the version.
 
-        If another release of that version is there, the digest of the checkout is put behind it.
+        If another release has that version, the checkout's digest is appended to it.
         """
         release = _release_of_checkout(checkout, self._python)
         if self._is_whole(release.version) and self.metadata(release.version).files != release.files:
@@ -144,7 +144,7 @@ class Releases:
             raise self._abort(place, error) from error
 
     def switch(self, version: str) -> None:
-        """Make `current` lead to a whole release, at once; raises `ReleaseError`."""
+        """Make `current` link to a complete release, atomically; raises `ReleaseError`."""
         self.metadata(version)
         try:
             with replacing(self.link, "{}.new") as new:
@@ -154,7 +154,7 @@ class Releases:
             raise ReleaseError(f"{self.link}: cannot be set: {explain(error)}") from error
 
     def remove(self, version: str) -> None:
-        """Remove a release that is not in use; raises `ReleaseError`. A kill in between leaves none."""
+        """Remove a release that is not in use; raises `ReleaseError`. After a kill it is incomplete."""
         if version == self.current():
             raise ReleaseError(f"{version} is in use; switch to another release first")
         place = self.path(version)
@@ -167,7 +167,7 @@ class Releases:
             raise ReleaseError(f"{place}: cannot be removed: {explain(error)}") from error
 
     def prune(self, keep: int, spare: Iterable[str] = ()) -> list[str]:
-        """Keep that many: the one in use, those of `spare`, then the newest; returns those that went."""
+        """Keep so many releases: the current one, those of `spare`, the newest; returns the removed ones."""
         current = self.current()
         first = [current, *spare, *reversed(self.all())]
         kept = [version for version in dict.fromkeys(first) if version and self._is_whole(version)][:keep]
@@ -178,7 +178,7 @@ class Releases:
         return gone
 
     def sweep(self) -> None:
-        """Remove what half-made releases have left; never what `current` leads to, whole or not."""
+        """Remove incomplete releases, but never the one that `current` links to."""
         for path in self.folder.glob("*"):
             if not self._is_whole(path.name) and path.resolve() != self.link.resolve():
                 shutil.rmtree(path, ignore_errors=True)
@@ -209,7 +209,7 @@ class Releases:
         return error
 
     def _finish(self, release: Release, source: Path) -> str:
-        """Copy the rest beside the environment, try it, and write the file that makes the release whole."""
+        """Copy the rest beside the environment, test it, and write the file that completes the release."""
         place = self.path(release.version)
         shutil.copy2(source / "setup.sh", place / "setup.sh")
         for name in (*FOLDERS, ONNX):
@@ -224,7 +224,7 @@ class Releases:
         sync_folder(place)
         return release.version
 
-    # The environment is made where it will lie: its scripts name that place.
+    # The environment is made at its final path, which its scripts contain.
     def _make_venv(self, place: Path) -> None:
         options = ["--system-site-packages"] if self._sees_system() else []
         self._run_or_fail(
@@ -255,7 +255,7 @@ class Releases:
             self._pip(place, "--no-deps", str(own))
 
     def _needs_numpy_1(self) -> bool:
-        """Whether the environment sees camera packages of the system that are built against numpy 1."""
+        """Whether the environment sees camera packages that are built against numpy 1."""
         if not (self._sees_system() and CAMERA_PACKAGES.is_dir()):
             return False
         program = "import numpy; print(numpy.__version__.split('.')[0])"
@@ -268,9 +268,9 @@ class Releases:
         )
 
     def _try(self, place: Path) -> None:
-        """Everything compiled loads together, above all numpy and what the distribution built for it.
+        """Test that all compiled libraries load together, such as numpy and the distribution's packages.
 
-        Only what releases of every age have: it may be an older one. The demo clip tries the rest.
+        Imports only what releases of every age have, since this may be an older one.
         """
         modules = ["numpy", "cv2", "appliance.build"]
         if self._sees_system() and CAMERA_PACKAGES.is_dir():
@@ -291,7 +291,7 @@ class Releases:
 
 
 def version_key(version: str) -> tuple[int, int, int, int, int]:
-    """A key that sorts versions: 1.2.0a1 < 1.2.0rc1 < 1.2.0. What stands behind a plus does not count."""
+    """A key that sorts versions: 1.2.0a1 < 1.2.0rc1 < 1.2.0. Ignores what follows a plus."""
     plain = version.partition("+")[0]
     found = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)(?:(a|b|rc)(\d+))?", plain)
     if not found:
@@ -301,7 +301,7 @@ def version_key(version: str) -> tuple[int, int, int, int, int]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk."""
+    """Sync a folder's entries to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -315,7 +315,7 @@ def _sync_file(path: Path) -> None:
 
 
 def _machine_and_version(python: str) -> tuple[str, str]:
-    """Machine and version of a Python, as a bundle has them."""
+    """Machine and version of a Python, as in a bundle's name."""
     program = "import platform, sys; print(platform.machine(), '%d.%d' % sys.version_info[:2])"
     machine, version = _run([python, "-I", "-c", program]).stdout.split()
     return machine, version
@@ -339,7 +339,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """With nothing of the caller's Python or pip settings in its way, but for where packages come from."""
+    """Run a command without the caller's Python settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return subprocess.run(
         command, env=kept, capture_output=True, text=True, errors="replace", check=False, cwd="/"

@@ -1,7 +1,7 @@
-"""Changing the running version: every step in order, and how each is taken back.
+"""Changes the running version in steps, and rolls a failed change back.
 
-The link `current` alone decides what starts, and it is replaced at once. Until `confirm` has found the new
-version healthy, whatever interrupts the change takes it back: see docs/decisions/0031-updates.md.
+The link `current` decides which version starts; it is replaced atomically. Until `confirm` has found the new
+version healthy, any interruption rolls the change back: see docs/decisions/0031-updates.md.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from device.update.journal import CHANGING, Change, Journal
 from device.update.releases import Releases, version_key
 
 STEPS = ("unpack", "install", "try", "stop", "records", "switch", "start", "confirm", "tidy")
-"""What an update does after the bundle was verified; a rollback begins with `try`."""
+"""Steps of an update after the bundle was verified; a rollback begins with `try`."""
 
 UNDO_STEPS = ("undo-stop", "undo-switch", "undo-place", "undo-records", "undo-start", "undo-tidy")
-"""What taking it back does. A release reads its records only where its own files of the system are."""
+"""Steps of rolling back a failed change. A release needs its own system files to read its records."""
 
 KEEP = 2
-"""Releases that stay: the one in use and the one before."""
+"""How many releases stay: the one in use and the one before."""
 
 _TRY_S = 600.0
 _MEASURE_S = 7200.0  # TensorRT's engines are built in it, which takes minutes each
@@ -42,7 +42,10 @@ _BYTECODE = 1.2  # an environment with its compiled files, against its wheels un
 
 @dataclass(frozen=True)
 class Device:
-    """What is updated. `user`: who runs the service, "" for oneself; seconds to get and to stay healthy."""
+    """The device to update. `user`: of the service, "" for the caller.
+
+    `healthy_s`, `steady_s`: seconds in which a release must become healthy, and then stay so.
+    """
 
     releases: Releases
     state: Path
@@ -53,7 +56,7 @@ class Device:
 
 
 class Updater:
-    """One change at a time; the caller holds the lock. `on_step` is told each step before it is done."""
+    """Makes one change at a time; the caller holds the lock. `on_step` is called before each step."""
 
     def __init__(
         self, device: Device, say: Callable[[str], None], on_step: Callable[[str], None] = lambda step: None
@@ -64,7 +67,7 @@ class Updater:
         self._say, self._on_step = say, on_step
 
     def update(self, path: Path, *, now: bool) -> str:
-        """Install a bundle and run it; returns what was done. Raises `DeviceError`: then all is as before."""
+        """Install a bundle and run it; returns a message. After a `DeviceError` everything is as before."""
         self._recover()
         current = self._current()
         release = container.verify(path, self._device.signers)
@@ -85,7 +88,7 @@ class Updater:
         return f"updated from {current} to {release.version}"
 
     def roll_back(self, version: str, *, now: bool) -> str:
-        """Run another installed release, "" for the one before; returns what was done, or `DeviceError`."""
+        """Run another installed release, "" for the one before; returns a message. Raises `DeviceError`."""
         self._recover()
         current = self._current()
         change = Change("rollback", current, version or self._previous(current))
@@ -98,9 +101,9 @@ class Updater:
         return f"rolled back from {current} to {change.new}"
 
     def recover(self, *, boot: bool = False) -> str:
-        """Finish or take back what was interrupted; returns what was done. `boot`: starts no service.
+        """Finish an interrupted change or roll it back; returns a message. `boot`: starts no service.
 
-        Raises `DeviceError` when a part could not be taken back; it is tried again the next time.
+        Raises `DeviceError` if a part of it failed; the next call tries again.
         """
         words, faults = self._recover(boot=boot)
         if faults:
@@ -108,12 +111,12 @@ class Updater:
         return words
 
     def prune(self) -> list[str]:
-        """Remove all releases but the one in use and the newest other one; returns which went."""
-        self.recover()  # as long as that fails, no release goes that it may need
+        """Remove all releases except the one in use and the newest other one; returns the removed ones."""
+        self.recover()  # if that fails, no release is removed that it may need
         return self._releases.prune(KEEP)
 
     def _recover(self, *, boot: bool = False) -> tuple[str, list[str]]:
-        """What was done, and what could not be; that stops no better version from being installed."""
+        """A message and the faults. Faults do not keep a better version from being installed."""
         change = self._journal.read()
         if change is None:
             self._sweep()
@@ -131,7 +134,7 @@ class Updater:
         current = self._releases.current()
         if current is None:
             raise UserError(f"{self._releases.link}: nothing is installed; sudo ./setup.sh install")
-        if gone := self._releases.python_mismatch():  # it cannot run, so nothing could be taken back to it
+        if gone := self._releases.python_mismatch():  # it cannot run, so a rollback would fail
             raise UserError(gone)
         return current
 
@@ -205,7 +208,7 @@ class Updater:
         return self._run(version, "venv/bin/python", "-m", "appliance.on_update", "try")
 
     def _measure(self, version: str) -> None:
-        """The engines, where other models or accelerators are there now; the CPU does it all in any case."""
+        """Measure the engines if models or accelerators have changed. A failure is no fault."""
         try:
             command = ("venv/bin/python", "-m", "appliance.on_update", "measure")
             if words := self._run(version, *command, limit_s=_MEASURE_S):
@@ -218,7 +221,7 @@ class Updater:
             self._say(words)
 
     def _run_as_root(self, version: str, command: str) -> str:
-        """Have a release do something as root by its own code; returns what it printed."""
+        """Run a command of a release's own updater as root; returns its output."""
         place = self._releases.path(version)
         return run(str(place / "venv/bin/python"), "-I", str(place / "provisioning/update"), command)
 
@@ -229,7 +232,7 @@ class Updater:
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._journal.clear()
 
-    # --- taking it back ---
+    # --- rolling back ---
 
     @contextlib.contextmanager
     def _rolled_back_on_fault(self, change: Change) -> Iterator[None]:
@@ -242,7 +245,7 @@ class Updater:
             service.cancel_recovery()
 
     def _roll_back(self, change: Change, error: BaseException) -> None:
-        """Undo what was begun, and raise `DeviceError` with what came of that."""
+        """Roll back a failed change, and raise `DeviceError` with the result."""
         reason = str(error) or f"it was interrupted ({type(error).__name__})"
         begun = self._journal.read()
         if begun and begun.step == "tidy":
@@ -252,12 +255,12 @@ class Updater:
         raise RolledBack(_outcome_message(reason, faults, f"{change.old} runs as before"), code) from error
 
     def _undo(self, change: Change, reason: str, outcome: str, *, boot: bool) -> list[str]:
-        """Every part is tried, whatever becomes of the others: above all the link must lead back.
+        """Try every undo step, whatever happens to the others: above all the link must be restored.
 
-        Returns what failed; then the journal stays, and whoever finds it does it all again.
+        Returns the faults. With any, the journal stays, and the next recovery tries again.
         """
         self._say(f"taking it back: {reason}")
-        with contextlib.suppress(DeviceError):  # a full disk is a reason to go on
+        with contextlib.suppress(DeviceError):  # a full disk must not stop the rollback
             change = self._journal.write(change, undo=reason, outcome=change.outcome or outcome)
         faults: list[str] = []
         with _signals_ignored():
@@ -292,10 +295,10 @@ class Updater:
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._releases.sweep()
 
-    # --- what a version does itself ---
+    # --- run by the release itself ---
 
     def _record_outcome(self, version: str, change: Change, outcome: str, reason: str) -> None:
-        """For the page and the audit log; that it cannot be written must not stop anything."""
+        """Record the outcome for the page and the audit log. A failure stops nothing."""
         words = ("--version", version, "--wanted", change.new, "--outcome", outcome, "--reason", reason)
         try:
             self._run(version, "venv/bin/python", "-m", "appliance.on_update", "note", *words)
@@ -303,10 +306,10 @@ class Updater:
             self._say(f"not written down: {error}")
 
     def _run(self, version: str, program: str, *arguments: str, limit_s: float = _TRY_S) -> str:
-        """Run a program of a release as the service does; returns the last line it printed."""
+        """Run a program of a release in the sandbox; returns its last line of output, for a person."""
         release = self._releases.path(version)
         sandbox = Sandbox(release, self._device.state, self._device.user)
-        # systemd begins nothing during a shutdown, and ends what it began: taking back must go on.
+        # During a shutdown systemd starts no units and stops running ones, but a rollback must go on.
         undisturbed = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
         try:
             done = sandbox.run_captured(
@@ -324,9 +327,9 @@ class Updater:
 
 @contextlib.contextmanager
 def _signals_ignored() -> Iterator[None]:
-    """Neither this process nor what it starts heeds a shutdown or Ctrl-C: half taken back is no version.
+    """Ignore shutdown and Ctrl-C in this process and its children: a partial rollback is no version.
 
-    A shutdown that cannot wait kills it, and then the journal is there.
+    A shutdown that does not wait kills them; then the journal is left for recovery.
     """
     kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -344,7 +347,7 @@ def _outcome_message(reason: str, faults: list[str], well: str) -> str:
 
 
 class RolledBack(DeviceError):
-    """The change was taken back; the device is as it was, but for what the words say."""
+    """The change was rolled back; the message names what could not be restored."""
 
     def __init__(self, words: str, code: int) -> None:
         super().__init__(words)
