@@ -1,7 +1,7 @@
 """Blinks the fault lamp after the service has failed: `python -m appliance.commands.blink_failed`.
 
-The service manager starts this when it stops restarting the service, and stops it before the next start, which
-needs the pins: systemd/interview-grader-gave-up.service.
+The service manager starts this when it stops restarting the service, and stops it before the next start,
+which needs the pins: systemd/interview-grader-gave-up.service.
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ def smoke_test_classifier(
         answers.append(answer)
     if np.allclose(answers[0], answers[1], atol=1e-6):
         raise ModelError(
-            f"{name}: answers {_format(answers[0])} to a blank picture and to a face: expected different ones;"
-            " compare preprocessing and the input's scale with what the model was trained for"
+            f"{name}: answers {_format(answers[0])} to a blank picture and to a face: expected different"
+            " ones; compare preprocessing and the input's scale with what the model was trained for"
         )
     return f"{'; '.join(summaries)}; scores are finite and sum to 1"
 

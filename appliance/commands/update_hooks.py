@@ -1,9 +1,9 @@
 """Hooks of a release that updaters of every release call: `python -m appliance.on_update COMMAND`.
 
-`try` reads the demo clip through all engines and migrates a copy of the records; `fit` downgrades records that
-a newer version has migrated; `note` records the outcome of an update. `unmeasured` and `measure` are for the
-engines among which `auto` chooses; the installer calls them too. They run as the service's user. What they
-print is for people: the exit code decides, and for `unmeasured` whether it prints anything.
+`try` reads the demo clip through all engines and migrates a copy of the records; `fit` downgrades records
+that a newer version has migrated; `note` records the outcome of an update. `unmeasured` and `measure` are for
+the engines among which `auto` chooses; the installer calls them too. They run as the service's user. Their
+output is for people: the exit code decides, and for `unmeasured` whether there is any output.
 """
 
 from __future__ import annotations

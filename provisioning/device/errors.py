@@ -41,4 +41,4 @@ def last_error(output: str) -> str:
     """The last meaningful line of a program's output. For pip, which ends with advice, its last error."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return (errors or lines or ["it said nothing"])[-1]
+    return (errors or lines or ["no output"])[-1]

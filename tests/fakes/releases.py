@@ -58,6 +58,9 @@ UNFIT: Edits = {
 }
 """A version whose `check` finds a fault."""
 
+BEFORE_STATUS: Edits = {"cli.py": replaced('commands.add_parser("status", ', 'commands.add_parser("later", ')}
+"""A version without the command `status`, as the first releases are."""
+
 BLIND: Edits = {
     "commands/analyze/command.py": replaced(
         "self._write_reading(reading_json(reading, source))", "assert reading is None"

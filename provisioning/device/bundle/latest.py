@@ -80,13 +80,13 @@ def build(paths: Sequence[Path], key: Path, now: datetime, days: int) -> bytes:
     devices = [each.device for each in bundles]
     if len(set(devices)) < len(devices):
         raise BundleError("two bundles for one kind of device: expected the newest of each alone")
-    said = {
+    data = {
         "schema": _SCHEMA,
         "created": now.strftime(_TIME),
         "expires": (now + timedelta(days=days)).strftime(_TIME),
         "bundles": [asdict(each) for each in bundles],
     }
-    line = json.dumps(said, sort_keys=True).encode() + b"\n"
+    line = json.dumps(data, sort_keys=True).encode() + b"\n"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, NAME)
         file.write_bytes(line)
@@ -106,15 +106,15 @@ def read(content: bytes, signers: Path) -> Latest:
         file.flush()
         signing.verify(file, begin + rest, signers, PURPOSE)
     try:
-        said = json.loads(line)
-        if said["schema"] != _SCHEMA:
-            raise ValueError(f"schema {said['schema']!r}: expected {_SCHEMA}; update by hand once")
+        data = json.loads(line)
+        if data["schema"] != _SCHEMA:
+            raise ValueError(f"schema {data['schema']!r}: expected {_SCHEMA}; update by hand once")
         bundles = tuple(
-            Bundle(str(each["name"]), str(each["sha256"]), int(each["size"])) for each in said["bundles"]
+            Bundle(str(each["name"]), str(each["sha256"]), int(each["size"])) for each in data["bundles"]
         )
         for each in bundles:
             _ = each.device
-        return Latest(parse_time(said["created"]), parse_time(said["expires"]), bundles)
+        return Latest(parse_time(data["created"]), parse_time(data["expires"]), bundles)
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"signed, but not as expected ({error}); make it again: make latest") from error
 

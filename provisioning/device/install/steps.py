@@ -194,8 +194,8 @@ class Installation:
             self._refuse_while_live()
             service.stop()
         done = self._run_release("-m", "appliance.on_update", "measure")
-        said = (done.stdout.strip() or done.stderr.strip() or "nothing was said").splitlines()[-1]
-        summary.say(said if done.returncode == 0 else f"not measured, so the CPU is taken: {said}")
+        message = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()[-1]
+        summary.say(message if done.returncode == 0 else f"not measured, so the CPU is taken: {message}")
 
     def _run_release(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Python of the current release in the sandbox, with the service's state."""

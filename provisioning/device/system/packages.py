@@ -47,7 +47,7 @@ def require(packages: Sequence[Package]) -> None:
     """Raises `UserError` if a required package is among these unavailable ones."""
     if names := [each.name for each in packages if each.needed]:
         raise UserError(
-            f"missing and not to be had here: {' '.join(names)}; sudo apt-get install {' '.join(names)}"
+            f"missing and not available here: {' '.join(names)}; sudo apt-get install {' '.join(names)}"
         )
 
 
@@ -80,10 +80,10 @@ def install_files(files: Sequence[Path]) -> None:
 
 
 def _is_installed_from(path: Path) -> bool:
-    told = try_run("dpkg-deb", "--show", "--showformat", "${Package} ${Version}", str(path))
-    if told.returncode:
+    done = try_run("dpkg-deb", "--show", "--showformat", "${Package} ${Version}", str(path))
+    if done.returncode:
         raise UserError(f"{path}: not a package of the distribution's kind; give a .deb file for this board")
-    name, version = told.stdout.split()
+    name, version = done.stdout.split()
     wanted = f"installed {version}"
     return try_run("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name).stdout == wanted
 

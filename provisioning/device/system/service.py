@@ -90,7 +90,7 @@ def start() -> None:
 
 def last_log_line() -> str:
     """The last line that the service wrote to the journal, for a person to read."""
-    said = try_run(
+    line = try_run(
         "journalctl", "-u", SERVICE, "-t", "interview-grader", "-n", "1", "-o", "cat", "--no-pager"
     )
-    return said.stdout.strip() or f"see journalctl -u {SERVICE}"
+    return line.stdout.strip() or f"see journalctl -u {SERVICE}"

@@ -15,8 +15,8 @@ def run(*command: str, env: Mapping[str, str] | None = None) -> str:
     """Run a command and return its standard output; raises `DeviceError` with its last line."""
     done = try_run(*command, env=env)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or f"exit {done.returncode}").splitlines()[-1]
-        raise DeviceError(f"{' '.join(command)}: {said}")
+        message = (done.stderr.strip() or done.stdout.strip() or f"exit {done.returncode}").splitlines()[-1]
+        raise DeviceError(f"{' '.join(command)}: {message}")
     return done.stdout
 
 

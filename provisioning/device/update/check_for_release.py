@@ -22,17 +22,17 @@ from device.update.releases import Releases, version_key
 
 PROGRAM = "interview-grader-look"
 SEEN_FILE = "seen.json"
-"""File in the state of the service that looks: when the newest file `latest` that it saw was made."""
+"""File with the time at which the newest `latest` seen so far was made."""
 
 _HIDDEN = ("home", "root", "run/user", "tmp", "var/tmp")
-"""What systemd hides from services such as this one."""
+"""Folders that systemd hides from this service."""
 _TIMEOUT_S = 30
 _CLOCK = timedelta(days=1)
-"""How far the clock of the file's maker may be ahead, in seconds."""
+"""How far the clock of the file's maker may be ahead."""
 
 
 def main(layout: Layout | None = None) -> int:
-    """Returns the exit code: 0 looked, 1 what was found is not to be believed, 2 no place to look at."""
+    """Returns the exit code: 0 checked, 1 the file is not trusted or not readable, 2 no location is set."""
     layout = layout or Layout()
     state = Path(os.environ.get("STATE_DIRECTORY") or layout.check_state)
     try:
@@ -44,7 +44,7 @@ def main(layout: Layout | None = None) -> int:
 
 
 def check(layout: Layout, state: Path, now: datetime) -> str:
-    """What there is, in words; raises `DeviceError`."""
+    """Compare the newest release with the installed one; returns a message. Raises `DeviceError`."""
     location = _location(layout)
     found = _read_latest(location, layout, state, now)
     releases = Releases(layout.opt)

@@ -103,7 +103,7 @@ def _prepare(root: Path, wait_s: float | None) -> None:
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt("it was told to stop")
+    raise KeyboardInterrupt("it was stopped by a signal")
 
 
 def _parser() -> Parser:
@@ -123,8 +123,8 @@ def _parser() -> Parser:
     uninstall.add_argument("--check", action="store_true", help="only say what would be removed")
     commands.add_parser("place")
     commands.add_parser("lacking")
-    recover = commands.add_parser("recover", help="finish or take back what was interrupted")
+    recover = commands.add_parser("recover", help="finish or roll back an interrupted change")
     when = recover.add_mutually_exclusive_group()
     when.add_argument("--boot", action="store_true", help="before the service is started")
-    when.add_argument("--wait", action="store_true", help="as soon as whoever is at work has ended")
+    when.add_argument("--wait", action="store_true", help="after another update has ended")
     return parser

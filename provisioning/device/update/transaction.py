@@ -126,7 +126,7 @@ class Updater:
             return f"finished: {change.new} runs", []
         reason = change.undo or f"it was interrupted at step {change.step!r}"
         faults = self._undo(change, reason, "interrupted", boot=boot)
-        return f"taken back: {_outcome_message(reason, faults, f'{change.old} runs')}", faults
+        return f"rolled back: {_outcome_message(reason, faults, f'{change.old} runs')}", faults
 
     # --- before anything is changed ---
 
@@ -259,7 +259,7 @@ class Updater:
 
         Returns the faults. With any, the journal stays, and the next recovery tries again.
         """
-        self._say(f"taking it back: {reason}")
+        self._say(f"rolling back: {reason}")
         with contextlib.suppress(DeviceError):  # a full disk must not stop the rollback
             change = self._journal.write(change, undo=reason, outcome=change.outcome or outcome)
         faults: list[str] = []
@@ -343,7 +343,7 @@ def _outcome_message(reason: str, faults: list[str], well: str) -> str:
     if not faults:
         return f"{reason}; {well}"
     again = "tried again at the next boot, or by: sudo interview-grader-update recover"
-    return f"{reason}; not all of it could be taken back ({'; '.join(faults)}), which is {again}"
+    return f"{reason}; not everything could be rolled back ({'; '.join(faults)}), which is {again}"
 
 
 class RolledBack(DeviceError):
