@@ -15,7 +15,7 @@ from pathlib import Path
 from device.arguments import Parser
 from device.errors import FAULT, DeviceError, UserError, last_error
 from device.install import summary, uninstall
-from device.install.given_settings import InitialSettings
+from device.install.initial_settings import InitialSettings
 from device.install.source import Source, open_source, signers_file
 from device.install.undo_record import UndoRecord
 from device.layout import USER, Layout
@@ -113,7 +113,7 @@ class Installation:
         if changing and (any(each.needed for each in absent) or not packages.has_package_lists()):
             packages.update_package_lists()
             to_install, absent = self._packages()
-        packages.require(absent)
+        packages.refuse_missing(absent)
         for each in absent:
             summary.say(f"goes without {each.name}: {each.purpose}")
         return f"packages: {' '.join(each.name for each in to_install)}" if to_install else ""

@@ -43,7 +43,7 @@ def by_availability(packages: Sequence[Package], *, offline: bool) -> tuple[list
     return known, [each for each in packages if each not in known]
 
 
-def require(packages: Sequence[Package]) -> None:
+def refuse_missing(packages: Sequence[Package]) -> None:
     """Raises `UserError` if a required package is among these unavailable ones."""
     if names := [each.name for each in packages if each.needed]:
         raise UserError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from device.install.given_settings import InitialSettings
+from device.install.initial_settings import InitialSettings
 from device.layout import Layout
 
 
