@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from appliance.commands.smoke_test import try_classifier, try_detector
+from appliance.commands.smoke_test import smoke_test_classifier, smoke_test_detector
 from appliance.composition.engine import make_engines
 from appliance.configuration.load import Config
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, EngineError, ModelError
@@ -107,9 +107,9 @@ class _Check:
 
     def _trial(self, name: str, model: DetectorModel | ClassifierModel, engine: Any) -> str:
         if isinstance(model, DetectorModel):
-            self._faces, words = try_detector(name, model, engine, self._frame)
+            self._faces, words = smoke_test_detector(name, model, engine, self._frame)
             return words
-        return try_classifier(name, model, engine, self._frame, self._faces)
+        return smoke_test_classifier(name, model, engine, self._frame, self._faces)
 
     def _named(self, use: str) -> object:
         return getattr(self._config.vision, use) or _table(self._document.get("defaults")).get(use)

@@ -1,6 +1,6 @@
 """Switches the lamps off after the appliance has ended: `python -m appliance.commands.lamps_off`.
 
-A board may keep a pin as it was when its program was killed. The service manager runs this after every end.
+A board may leave a pin as it was when its program was killed. The service manager runs this after every exit.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from appliance.system.terminal import escaped_output
 
 
 def main() -> int:
-    """Claim every configured pin, drive it low, give it back."""
+    """Claim every configured pin, drive it low and release it; returns the exit code."""
     return with_lamps(lambda lamps: None, "the lamps may still be lit")
 
 
 def with_lamps(use: Callable[[Lamps], None], otherwise: str) -> int:
-    """Use the lamps while the appliance does not run, then put them out and give them back; the exit code.
+    """Use the lamps while the appliance does not run, then switch them off; returns the exit code.
 
-    `otherwise`: what follows when they cannot be had.
+    `otherwise`: the consequence to report if they are unavailable.
     """
     native.prepare()
     try:
@@ -35,7 +35,7 @@ def with_lamps(use: Callable[[Lamps], None], otherwise: str) -> int:
         finally:
             lamps.close()
     except ConfigErrors:
-        pass  # with such lamps it does not start, and has said so itself
+        pass  # with these settings the appliance does not start, and has reported it
     except ApplianceError as error:
         print(f"{otherwise}: {error}", file=sys.stderr)
         return 1

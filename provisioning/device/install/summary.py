@@ -1,8 +1,8 @@
-"""What the installer says to its user."""
+"""Messages of the installer."""
 
 from __future__ import annotations
 
-from device.layout import Places
+from device.layout import Layout
 from device.system import hostname
 from device.system.status import Status
 from device.text import printable
@@ -16,19 +16,19 @@ def say(words: str) -> None:
     print(f"install: {printable(words)}", flush=True)
 
 
-def print_ready(places: Places, status: Status, settings_fault: str = "") -> None:
+def print_ready(layout: Layout, status: Status, settings_fault: str = "") -> None:
     """Print address, first code and the meaning of the lamps.
 
     `settings_fault`: why the settings that were given are not used.
     """
-    lines = [f"address      {status.address or f'https://{hostname.present_name()}.local/'}"]
+    lines = [f"address      {status.address or f'https://{hostname.current_name()}.local/'}"]
     if status.first_code:
         lines.append(f"first code   {status.first_code}   type it there and set the operator's password")
     if status.certificate_sha256:
         lines.append(f"certificate  SHA-256 {status.certificate_sha256}")
     lines.append(f"health       {status.words}")
     lines.append(LAMPS if status.lamps else "lamps        none on this board")
-    if not places.signers.exists():
+    if not layout.signers.exists():
         lines.append("updates      none are taken: no key is known yet; setup.sh install --signers FILE")
     if settings_fault:
         lines.append(f"settings     {settings_fault}")

@@ -1,4 +1,4 @@
-"""The service as systemd sees it: enabled, started, stopped, and its last line in the log."""
+"""The service as systemd manages it: enable, start, stop, and its last log line."""
 
 from __future__ import annotations
 
@@ -6,91 +6,91 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from device.errors import DeviceError
-from device.layout import GAVE_UP, LOOK, RECOVER, RETENTION, SERVICE, STARTED, TIMER
-from device.system.shell import attempt, run, succeeds
+from device.layout import CHECK_TIMER, ENABLED_UNITS, FAILURE_BLINKER, RECOVER, RETENTION, SERVICE, TIMER
+from device.system.shell import run, succeeds, try_run
 
-TAKE_BACK = "interview-grader-take-back"
+RECOVERY = "interview-grader-take-back"
 
 
-def show(key: str, unit: str = SERVICE) -> str:
-    """A property of the unit as `systemctl show` gives it."""
-    return attempt("systemctl", "show", "--value", "-p", key, unit).stdout.strip()
+def unit_property(key: str, unit: str = SERVICE) -> str:
+    """A property of a unit, as `systemctl show` prints it."""
+    return try_run("systemctl", "show", "--value", "-p", key, unit).stdout.strip()
 
 
 def is_enabled() -> bool:
-    """Whether service and timer start with the system, and what finishes an update before them."""
-    return all(succeeds("systemctl", "--quiet", "is-enabled", unit) for unit in STARTED)
+    """Whether service, timer and recovery start with the system."""
+    return all(succeeds("systemctl", "--quiet", "is-enabled", unit) for unit in ENABLED_UNITS)
 
 
 def is_running() -> bool:
-    """Whether the service runs and has said that it is ready."""
+    """Whether the service runs and is ready."""
     return succeeds("systemctl", "--quiet", "is-active", SERVICE)
 
 
-def is_active() -> bool:
+def all_running() -> bool:
     """Whether service and timer run."""
     return all(succeeds("systemctl", "--quiet", "is-active", unit) for unit in (SERVICE, TIMER))
 
 
-def enable(units: Sequence[str] = STARTED) -> None:
-    """Start them with the system."""
+def enable(units: Sequence[str] = ENABLED_UNITS) -> None:
+    """Have units start with the system."""
     run("systemctl", "--quiet", "enable", *units)
 
 
 def disable() -> None:
-    """Stop all of it now, and do not start it with the system."""
-    attempt("systemctl", "--quiet", "disable", "--now", TIMER, LOOK, SERVICE, RECOVER)
-    others = (GAVE_UP, RETENTION, f"{TAKE_BACK}.service")
-    attempt("systemctl", "stop", *others)
+    """Stop all units, and do not start them with the system."""
+    try_run("systemctl", "--quiet", "disable", "--now", TIMER, CHECK_TIMER, SERVICE, RECOVER)
+    others = (FAILURE_BLINKER, RETENTION, f"{RECOVERY}.service")
+    try_run("systemctl", "stop", *others)
     for unit in (SERVICE, *others):
-        attempt("systemctl", "reset-failed", unit)
+        try_run("systemctl", "reset-failed", unit)
 
 
-def reload() -> None:
-    """Have units, folders and device rules in force as their files are now."""
+def reload_system_files() -> None:
+    """Have systemd, tmpfiles and udev read their changed files."""
     run("systemctl", "daemon-reload")
     run("systemd-tmpfiles", "--create", "interview-grader.conf")
     if succeeds("udevadm", "control", "--reload"):  # in a container there is no udev
-        attempt("udevadm", "trigger", "--subsystem-match=video4linux", "--subsystem-match=gpio")
-        attempt("udevadm", "trigger", "--subsystem-match=usb", "--subsystem-match=apex")
+        try_run("udevadm", "trigger", "--subsystem-match=video4linux", "--subsystem-match=gpio")
+        try_run("udevadm", "trigger", "--subsystem-match=usb", "--subsystem-match=apex")
 
 
 def restart() -> None:
-    """Start it anew and wait until it says that it is ready; raises `DeviceError` with what it said."""
-    attempt("systemctl", "reset-failed", SERVICE)
+    """Restart the service and wait until it is ready; raises `DeviceError` with its last log line."""
+    try_run("systemctl", "reset-failed", SERVICE)
     run("systemctl", "start", TIMER)
-    if attempt("systemctl", "restart", SERVICE).returncode:
+    if try_run("systemctl", "restart", SERVICE).returncode:
         raise DeviceError(f"the service does not start: {last_log_line()}")
 
 
 def stop() -> None:
-    """Stop it, and whoever has the records open in its place; raises `DeviceError`."""
-    attempt("systemctl", "stop", RETENTION)
+    """Stop the service, and the job that has the records open in its absence; raises `DeviceError`."""
+    try_run("systemctl", "stop", RETENTION)
     run("systemctl", "stop", SERVICE)
 
 
-def watch(release: Path) -> None:
-    """Have systemd take the change back, by that release's code, if the updater is killed meanwhile."""
+def schedule_recovery(release: Path) -> None:
+    """Have systemd roll the change back, by the code of `release`, if the updater is killed."""
     program = (str(release / "venv/bin/python"), "-I", str(release / "provisioning/update"))
-    # One that still waits for an earlier change serves this one too.
-    attempt("systemd-run", "--quiet", "--collect", f"--unit={TAKE_BACK}", *program, "recover", "--wait")
+    # A job that still waits for an earlier change serves this one too.
+    try_run("systemd-run", "--quiet", "--collect", f"--unit={RECOVERY}", *program, "recover", "--wait")
 
 
-def unwatch() -> None:
-    """Nobody need wait for that any more."""
-    attempt("systemctl", "stop", f"{TAKE_BACK}.service")
+def cancel_recovery() -> None:
+    """The change is complete: no recovery is needed."""
+    try_run("systemctl", "stop", f"{RECOVERY}.service")
 
 
 def start() -> None:
-    """Start it and wait until it is ready; raises `DeviceError`."""
-    attempt("systemctl", "reset-failed", SERVICE)
-    if attempt("systemctl", "start", SERVICE).returncode:
+    """Start the service and wait until it is ready; raises `DeviceError` with its last log line."""
+    try_run("systemctl", "reset-failed", SERVICE)
+    if try_run("systemctl", "start", SERVICE).returncode:
         raise DeviceError(f"the service does not start: {last_log_line()}")
 
 
 def last_log_line() -> str:
-    """The last line that the service itself wrote to the journal."""
-    said = attempt(
+    """The last line that the service wrote to the journal, for a person to read."""
+    line = try_run(
         "journalctl", "-u", SERVICE, "-t", "interview-grader", "-n", "1", "-o", "cat", "--no-pager"
     )
-    return said.stdout.strip() or f"see journalctl -u {SERVICE}"
+    return line.stdout.strip() or f"see journalctl -u {SERVICE}"

@@ -1,7 +1,7 @@
-"""What the running release says about itself: `interview-grader status --json`, and how long to wait for it.
+"""Asks the running release for its status, `interview-grader status --json`, and waits for it.
 
-The release is run as the service's user, so root opens no address that the service names. A release before
-that command is asked for nothing but `/healthz`, at the loopback port on which the kernel says it listens.
+The command runs as the service's user, so root opens no address that the service names. An older release,
+without that command, is asked only for `/healthz`, at the loopback port on which the kernel sees it listen.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device.errors import DeviceError, Refused
+from device.errors import DeviceError, UserError
 from device.system import service
-from device.system.sandbox import Confined
+from device.system.sandbox import Sandbox
 
 READY_S = 60.0
 _POLL_S = 0.5
@@ -94,14 +94,14 @@ class Status:
 class RunningRelease:
     """Asks the release that the service runs, by its own command."""
 
-    def __init__(self, release: Confined) -> None:
+    def __init__(self, release: Sandbox) -> None:
         self._release = release
 
     def status(self) -> Status:
-        """What it says now; raises `DeviceError` when it cannot be asked."""
+        """Its current status; raises `DeviceError` if the command cannot run."""
         program = str(self._release.release / "venv/bin/interview-grader")
         try:
-            done = self._release.ask(program, "status", "--json", limit_s=_COMMAND_S)
+            done = self._release.run_captured(program, "status", "--json", limit_s=_COMMAND_S)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise DeviceError(f"{program}: {error}") from error
         try:
@@ -109,8 +109,8 @@ class RunningRelease:
         except ValueError:  # a release without this command, or with settings that it refuses
             return _status_of_health()
 
-    def refuse_while_live(self) -> None:
-        """Raises `Refused` while a restart would end a session with people, or might."""
+    def require_no_live_session(self) -> None:
+        """Raises `UserError` while a restart would end a session with people, or might."""
         if not service.is_running():
             return
         try:
@@ -120,9 +120,9 @@ class RunningRelease:
         if status.live is False or not service.is_running():
             return
         if status.state:
-            raise Refused(f"a session is {status.state}; {_HOW}")
+            raise UserError(f"a session is {status.state}; {_HOW}")
         reason = f"{status.reason}; " if status.reason else ""
-        raise Refused(f"{reason}a session is perhaps live; {_HOW}")
+        raise UserError(f"{reason}a session is perhaps live; {_HOW}")
 
     def wait_until_answering(self) -> Status:
         """Its first answer, whatever its health; raises `DeviceError` if there is none in time."""
@@ -143,12 +143,14 @@ class RunningRelease:
         began = since = time.monotonic()
         before = ""
         while True:
-            process, fault, now = service.show("MainPID"), self.fault(), time.monotonic()
-            if fault or process != before:
+            process, fault, now = service.unit_property("MainPID"), self.fault(), time.monotonic()
+            is_new = process != before
+            if fault or is_new:
                 since, before = now, process
             if not fault and now - since >= steady_s:
                 return
-            if now - began >= healthy_s + steady_s:
+            # Asking takes time on a slow board, which is no fault of a process that has been healthy so far.
+            if (fault or is_new) and now - began >= healthy_s + steady_s:
                 reason = fault or "it starts again and again"
                 raise DeviceError(f"not healthy within {healthy_s:.0f} s: {reason}")
             time.sleep(_POLL_S)
@@ -162,7 +164,7 @@ class RunningRelease:
         except DeviceError as error:
             return str(error)
         if status.running is None:
-            return ""  # that its process is steady must do
+            return ""  # a steady process is all that can be known
         if status.health not in _HEALTHY:
             return f"/healthz: {status.words}" if status.running else status.words
         if status.is_complete and status.state is None:
@@ -181,7 +183,7 @@ def _optional(value: Any, kind: type) -> Any:
 
 def _status_of_health() -> Status:
     """The status by `/healthz` alone, at the first loopback port of the service that answers it."""
-    process = service.show("MainPID")
+    process = service.unit_property("MainPID")
     reason = "the service does not run"
     if process.isdigit() and process != "0":
         addresses = list(listening(int(process)))

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from device.errors import DeviceError, Refused
+from device.errors import DeviceError, UserError
 from device.system import service
 from device.system import status as module
-from device.system.sandbox import Confined
+from device.system.sandbox import Sandbox
 from device.system.status import RunningRelease, Status, listening
 
 from appliance.web.api.device_status import DeviceHealth, DeviceStatus
@@ -33,9 +33,9 @@ class Device:
         self.program.parent.mkdir(parents=True)
         self.runs, self.process = True, "7"
         monkeypatch.setattr(service, "is_running", lambda: self.runs)
-        monkeypatch.setattr(service, "show", lambda key, unit="": self.process)
+        monkeypatch.setattr(service, "unit_property", lambda key, unit="": self.process)
         monkeypatch.setattr(service, "last_log_line", lambda: "its last line")
-        self.release = RunningRelease(Confined(folder, folder, user=""))
+        self.release = RunningRelease(Sandbox(folder, folder, user=""))
 
     def does(self, script: str) -> None:
         self.program.write_text(f"#!/bin/sh\n{script}\n")
@@ -85,34 +85,34 @@ def test_other_json_is_no_status(data: Any) -> None:
 
 def test_a_session_with_people_is_not_stopped(device: Device) -> None:
     device.says(state="recording", live=True)
-    with pytest.raises(Refused, match=r"a session is recording; .*--now"):
-        device.release.refuse_while_live()
+    with pytest.raises(UserError, match=r"a session is recording; .*--now"):
+        device.release.require_no_live_session()
 
 
 @pytest.mark.parametrize("changes", [{}, {"state": "live", "live": False}])
 def test_nothing_is_refused_when_nobody_is_there(device: Device, changes: dict[str, Any]) -> None:
     device.says(**changes)
-    device.release.refuse_while_live()
+    device.release.require_no_live_session()
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo '{}'", "echo 'a session is idle'", OLDER])
 def test_without_an_answer_a_session_may_be_live(device: Device, script: str) -> None:
     device.does(script)
-    with pytest.raises(Refused, match=r"perhaps live; .*--now"):
-        device.release.refuse_while_live()
+    with pytest.raises(UserError, match=r"perhaps live; .*--now"):
+        device.release.require_no_live_session()
     device.runs = False
-    device.release.refuse_while_live()
+    device.release.require_no_live_session()
 
 
 def test_a_daemon_that_does_not_answer_may_be_live(device: Device) -> None:
     device.says(running=False, health={"status": "down", "reason": "timed out"}, state=None, live=None)
-    with pytest.raises(Refused, match="timed out; a session is perhaps live"):
-        device.release.refuse_while_live()
+    with pytest.raises(UserError, match="timed out; a session is perhaps live"):
+        device.release.require_no_live_session()
 
 
 def test_a_command_that_cannot_be_run_is_a_fault(device: Device) -> None:
-    with pytest.raises(Refused, match="perhaps live"):
-        device.release.refuse_while_live()
+    with pytest.raises(UserError, match="perhaps live"):
+        device.release.require_no_live_session()
     assert device.release.fault() == "nothing answers /healthz on this device"
 
 
@@ -198,13 +198,13 @@ def test_an_older_release_is_asked_for_its_health(device: Device) -> None:
     with answering(json.dumps({"status": "idle", "reason": None}).encode()):
         assert device.release.status() == Status(running=True, health="idle", live=False, is_complete=False)
         assert device.release.fault() == ""
-        device.release.refuse_while_live()
+        device.release.require_no_live_session()
     with answering(json.dumps({"status": "failing", "reason": "camera lost"}).encode()):
         assert device.release.fault() == "/healthz: camera lost"
-        with pytest.raises(Refused, match="perhaps live"):
-            device.release.refuse_while_live()
-    with answering(b"It is idle."), pytest.raises(Refused, match="perhaps live"):
-        device.release.refuse_while_live()
+        with pytest.raises(UserError, match="perhaps live"):
+            device.release.require_no_live_session()
+    with answering(b"It is idle."), pytest.raises(UserError, match="perhaps live"):
+        device.release.require_no_live_session()
 
 
 def test_no_answer_leads_elsewhere_or_has_no_end(device: Device) -> None:
@@ -238,5 +238,5 @@ def test_what_listens_beyond_this_device_only_is_not_asked(
     monkeypatch.setattr(module, "listening", lambda process: iter([("192.0.2.1", 443)]))
     assert device.release.status().running is None
     assert device.release.fault() == "", "that its process is steady must do"
-    with pytest.raises(Refused, match="perhaps live"):
-        device.release.refuse_while_live()
+    with pytest.raises(UserError, match="perhaps live"):
+        device.release.require_no_live_session()

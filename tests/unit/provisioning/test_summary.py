@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from device.install import summary
-from device.layout import Places
+from device.layout import Layout
 from device.system.status import Status
 
 
 def printed(capsys: pytest.CaptureFixture[str], root: Path, status: Status, fault: str = "") -> list[str]:
-    summary.print_ready(Places(root), status, fault)
+    summary.print_ready(Layout(root), status, fault)
     return [line.strip() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -35,7 +35,7 @@ def test_a_new_device(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
 
 
 def test_a_device_with_a_password_and_lamps(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    signers = Places(tmp_path).signers
+    signers = Layout(tmp_path).signers
     signers.parent.mkdir(parents=True)
     signers.touch()
     text = "\n".join(

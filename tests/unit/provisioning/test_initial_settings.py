@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from device.install.given_settings import GivenSettings
-from device.layout import Places
+from device.install.initial_settings import InitialSettings
+from device.layout import Layout
 
 
 def test_the_complaint_goes_through_no_link_that_somebody_has_put_there(tmp_path: Path) -> None:
@@ -14,10 +14,10 @@ def test_the_complaint_goes_through_no_link_that_somebody_has_put_there(tmp_path
     other.write_text("of root\n")
     complaint = given.with_name("config.toml.rejected")
     complaint.symlink_to(other)
-    places = Places(tmp_path / "root")
-    places.config.mkdir(parents=True)
-    settings = GivenSettings(given, places, lambda path: f"{path}: port: a mistake")
-    settings.take()
+    layout = Layout(tmp_path / "root")
+    layout.config.mkdir(parents=True)
+    settings = InitialSettings(given, layout, lambda path: f"{path}: port: a mistake")
+    settings.apply()
     assert other.read_text() == "of root\n"
     assert complaint.read_text() == f"{settings.fault}\n" and f"{given}: port: a mistake" in settings.fault
-    assert not list(places.config.iterdir())
+    assert not list(layout.config.iterdir())
