@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from tests.machine import free_memory_mb
+
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ip": "iproute2", "curl": "curl"}
 """Command -> Debian package."""
 
@@ -241,9 +243,7 @@ class Booted:
     # --- files and network ---
 
     def _mount(self) -> None:
-        if (
-            _free_memory_mb() > 2 * _CARD_MB
-        ):  # thousands of small files: a disk would take as long as the test
+        if free_memory_mb() > 2 * _CARD_MB:  # thousands of small files: a disk would take as long as the test
             _must(["mount", "-t", "tmpfs", "-o", f"size={_CARD_MB}m", "tmpfs", str(self._folder)])
         for name in ("upper", "work", "root"):
             (self._folder / name).mkdir()
@@ -280,13 +280,6 @@ def _leader(nspawn: int) -> int:
             ]
             if all(theirs != ours for theirs, ours in spaces):
                 return int(child)
-    return 0
-
-
-def _free_memory_mb() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) // 1000
     return 0
 
 
