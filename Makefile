@@ -20,8 +20,8 @@ kills: ## kill a recording 200 times and look what is left (needs one ./setup.sh
 explore: ## other examples than those of the suite, 1000 a property (needs one ./setup.sh test before; ARGS="--hypothesis-seed 1")
 	@EXAMPLES=200 .venv/bin/python -m pytest -q -m hypothesis --hypothesis-profile explore --timeout 1200 tests/unit tests/e2e/daemon/test_openapi.py $(ARGS)
 
-damage: ## damage the records 300 times by chance, and start on each (needs one ./setup.sh test before)
-	@DAMAGES=300 .venv/bin/python -m pytest -q -k any_damage tests/unit/records/test_store_damage.py tests/e2e/daemon/test_damaged_records.py
+damage: ## damage the records 300 times by chance, salvage them, and start on each (needs one ./setup.sh test before)
+	@DAMAGES=300 .venv/bin/python -m pytest -q -k 'any_damage or damaged_files_come_back' tests/unit/records/test_store_damage.py tests/unit/records/test_salvage.py tests/e2e/daemon/test_damaged_records.py
 
 soak: ## two hours of viewers and sessions: memory, threads and descriptors must stay flat (ARGS="--seconds 600")
 	@.venv/bin/python -m tests.soak $(ARGS)

@@ -52,19 +52,21 @@ CRASHES: Edits = {
 """A version that passes every check and ends as soon as it is started."""
 
 UNFIT: Edits = {
-    "report_models.py": replaced("    check = _Check(config)\n", '    raise ModelError("it is a test")\n')
+    "commands/check_models.py": replaced(
+        "    check = _Check(config)\n", '    raise ModelError("it is a test")\n'
+    )
 }
 """A version whose `check` finds a fault."""
 
 BLIND: Edits = {
-    "analysis/command.py": replaced(
+    "commands/analyze/command.py": replaced(
         "self._write_reading(reading_json(reading, source))", "assert reading is None"
     )
 }
 """A version that cannot read the demo clip."""
 
 MIGRATES: Edits = {
-    "store/schema.py": replaced(
+    "records/store/schema.py": replaced(
         'MIGRATIONS: tuple[Migration, ...] = (Migration(1, "first tables", first_tables),)',
         "def second_step(connection: sqlite3.Connection) -> None:\n"
         "    connection.execute(\"ALTER TABLE sessions ADD COLUMN room TEXT NOT NULL DEFAULT ''\")\n\n\n"
@@ -75,7 +77,7 @@ MIGRATES: Edits = {
 """A version with one more migration."""
 
 MIGRATES_BADLY: Edits = {
-    "store/schema.py": replaced(
+    "records/store/schema.py": replaced(
         'MIGRATIONS: tuple[Migration, ...] = (Migration(1, "first tables", first_tables),)',
         "def second_step(connection: sqlite3.Connection) -> None:\n"
         '    connection.execute("ALTER TABLE absent ADD COLUMN room TEXT")\n\n\n'
@@ -86,7 +88,7 @@ MIGRATES_BADLY: Edits = {
 """A version whose migration fails."""
 
 KNOWS_A_NEW_SETTING: Edits = {
-    "settings.py": replaced(
+    "configuration/settings.py": replaced(
         '    port: int = Field(8080, ge=0, le=65535, description="Port to listen on',
         '    novelty: bool = Field(False, description="A test.")\n'
         '    port: int = Field(8080, ge=0, le=65535, description="Port to listen on',

@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -32,6 +33,9 @@ _PACKAGES = (
     "systemd systemd-sysv dbus udev kmod procps iproute2 python3 python3-venv openssh-client "
     "avahi-daemon polkitd openssh-server sudo"
 )
+_PACKAGES_OF: dict[str, tuple[str, ...]] = {"bookworm": (), "trixie": ("python3-systemd",)}
+"""Suite -> further packages: systemd is spoken with by the standard library, and by the optional package."""
+
 _UNWANTED = (
     "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer "
     "console-getty.service"
@@ -60,18 +64,23 @@ def lacking() -> str:
     )
 
 
-def base_system(suite: str, *more: str) -> Path:
-    """The files of a fresh Debian of this suite with `more` packages, made if they are not in the cache."""
-    packages = " ".join((_PACKAGES, *more))
-    recipe = hashlib.sha256(f"{suite} {packages} {_UNWANTED} {NAME}".encode()).hexdigest()[:12]
-    made = cache() / f"{suite}-{recipe}"
-    if not made.exists():
+def kept(name: str, make: Callable[[Path], None]) -> Path:
+    """The file or folder of this name in the cache; `make` makes it if it is not there."""
+    place = cache() / name
+    if not place.exists():
         cache().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache(), prefix="making-") as folder:
-            _make_system(suite, packages, Path(folder, "system"))
+            make(Path(folder, "made"))
             with contextlib.suppress(OSError):  # another run was faster
-                Path(folder, "system").rename(made)
-    return made
+                Path(folder, "made").rename(place)
+    return place
+
+
+def base_system(suite: str, *more: str) -> Path:
+    """The files of a fresh Debian of this suite with `more` packages."""
+    packages = " ".join((_PACKAGES, *_PACKAGES_OF[suite], *more))
+    recipe = hashlib.sha256(f"{suite} {packages} {_UNWANTED} {NAME}".encode()).hexdigest()[:12]
+    return kept(f"{suite}-{recipe}", partial(_make_system, suite, packages))
 
 
 def _make_system(suite: str, packages: str, into: Path) -> None:
@@ -290,13 +299,6 @@ def wait_for(happened: Callable[[], object], seconds: float, otherwise: Callable
         if time.monotonic() > deadline:
             raise AssertionError(otherwise())
         time.sleep(0.2)
-
-
-@contextlib.contextmanager
-def frozen(device: Booted, layers: Sequence[Path]) -> Iterator[list[Path]]:
-    """Switch the device off; its layers and its changes are layers for others while this lasts."""
-    device.shut_down()
-    yield [*layers, device.changes()]
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

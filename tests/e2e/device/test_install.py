@@ -80,15 +80,10 @@ except OSError:
 """Root at a terminal: types each line into a shell, and waits until the words after it are shown."""
 
 
-MORE: dict[str, list[str]] = {"bookworm": [], "trixie": ["python3-systemd"]}
-"""Suite -> further packages: systemd is spoken with by the standard library, and by the optional package."""
-
-
-@pytest.fixture(scope="module", params=list(MORE))
-def device(request: pytest.FixtureRequest, share: Callable[[str], Path]) -> Iterator[Booted]:
+@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+def device(request: pytest.FixtureRequest, whole_share: Callable[[str], Path]) -> Iterator[Booted]:
     """A fresh Debian, just switched on, with its owner's wish for the demo clip."""
-    shared = share(request.param)
-    with Booted([base_system(request.param, *MORE[request.param])], shared) as booted:
+    with Booted([base_system(request.param)], whole_share(request.param)) as booted:
         wish = booted.path("/etc/interview-grader/config.d/test.toml")
         wish.parent.mkdir(parents=True)
         wish.write_text(DEMO)

@@ -1,6 +1,6 @@
 """Damaged records: found, set aside and never a traceback; and what is no damage is not taken for it.
 
-60 damages by chance; `make damage` makes 300.
+12 damages by chance; `make damage` makes 300.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from appliance.records.store.downgrade import fit, try_migration
 from tests.fakes.damage import IDS, copied, damage, recorded
 from tests.fakes.records import DAY_S, ID, OTHER, Time, make_store, record, second, sitting
 
-DAMAGES = int(os.environ.get("DAMAGES", "60"))
+DAMAGES = int(os.environ.get("DAMAGES", "12"))
 
 
 @pytest.fixture(scope="module")
@@ -304,6 +304,7 @@ def test_damage_that_a_reader_meets_is_looked_into(path: Path) -> None:
         record(store, Time(), ID)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120 + DAMAGES)
 def test_any_damage_is_survived(sound: Path, tmp_path: Path) -> None:
     """What an owner, a command beside it and an update do with each of them."""
