@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_QUICK = """#!/bin/sh
+_QUICK = """#!/bin/sh -e
 if [ "$1 $2" = "-m venv" ]; then
   for place; do :; done
-  case "$*" in *--system-site-packages*) made={folder}/system ;; *) made={folder}/own ;; esac
-  mkdir -p "$(dirname -- "$place")" && exec cp -a "$made" "$place"
+  [ $# -eq 3 ] && options= || options=$3
+  made={folder}/environment$options
+  [ -d "$made" ] || {python} -m venv $options "$made"
+  mkdir -p "$(dirname -- "$place")"
+  exec cp -a "$made" "$place"
 fi
 exec {python} "$@"
 """
@@ -24,11 +27,8 @@ def make_quick_python(folder: Path) -> Path:
 
     Good for whatever asks an environment by `python -m`: the scripts of pip name the other place.
     """
-    python = os.path.realpath(sys.executable)
-    for name, options in (("own", []), ("system", ["--system-site-packages"])):
-        _must([python, "-m", "venv", *options, str(folder / name)])
     program = folder / "python"
-    program.write_text(_QUICK.format(folder=folder, python=python))
+    program.write_text(_QUICK.format(folder=folder, python=os.path.realpath(sys.executable)))
     program.chmod(0o755)
     return program
 

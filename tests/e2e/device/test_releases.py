@@ -27,7 +27,7 @@ def unpacked(folder: Path, version: str, two_sets: bool = False, **without: bool
     wheels.mkdir(parents=True)
     files = {
         "appliance/__init__.py": b"",
-        "appliance/composition/appliance.py": b"",
+        "appliance/build.py": b"",
         "appliance/cli.py": b"def main():\n    print('it runs')\n",
     }
     small_wheel(wheels, "interview_grader", version, files, command="interview-grader = appliance.cli:main")
