@@ -1,6 +1,6 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check unit test explore release lock latest man kills damage soak watch wear system system-vm system-arm64 run bench models
+.PHONY: help check unit test explore bundles release lock latest man kills damage soak watch wear system system-vm system-arm64 run bench models
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ system-vm: ## a whole system in a virtual machine: power cuts, a kernel camera, 
 
 system-arm64: ## the tests on the emulated processors of the boards, with both TFLite runtimes (as root)
 	@ARM64_SUITES="trixie bookworm" .venv/bin/python -m pytest -q tests/e2e/device/test_arm64.py
+
+bundles: ## make a bundle for every board, JetPack 6 and 7 among them (needs one ./setup.sh test before, and the network)
+	@JETPACKS=2 .venv/bin/python -m pytest -q tests/e2e/device/test_release.py
 
 wear: ## boot a device and watch its card for five minutes, live and idle: nothing may be written (as root)
 	@WATCH_S=300 .venv/bin/python -m pytest -q --timeout 1200 tests/e2e/device/test_install.py -k 'bookworm and not mistake'

@@ -54,11 +54,11 @@ def shared(share: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def device(shared: Path, system: Callable[..., list[Path]]) -> Iterator[Booted]:
-    """An installed device that plays the demo clip."""
+    """An installed device that could play the demo clip."""
     with Booted(system(SUITE), shared) as booted:
         wish = booted.path("/etc/interview-grader/config.d/test.toml")
         wish.parent.mkdir(parents=True)
-        wish.write_text('[camera]\nbackend = "demo"\n')
+        wish.write_text('[camera]\nbackend = "demo"\nneeds_agreement = true\n')
         booted.run(
             "/share/checkout/setup.sh", "install", "--offline", "/share/bundle", "--signers", "/share/signers"
         )

@@ -276,7 +276,6 @@ def test_nothing_is_updated_while_a_session_is_live_unless_told(device, new, fol
     device.settings.update(
         CAMERA__BACKEND="replay",
         CAMERA__PATH=str(clip),
-        CAMERA__NEEDS_AGREEMENT="true",
         LAWFUL__REGION="other",
         LAWFUL__PURPOSE="practice",
     )
@@ -294,7 +293,7 @@ def test_nothing_is_updated_while_a_session_is_live_unless_told(device, new, fol
         assert device.runs() == NEW
         assert json.loads(device.ask("/api/state"))["state"] == "idle"
     finally:
-        for name in ("CAMERA__PATH", "CAMERA__NEEDS_AGREEMENT", "LAWFUL__REGION", "LAWFUL__PURPOSE"):
+        for name in ("CAMERA__PATH", "LAWFUL__REGION", "LAWFUL__PURPOSE"):
             device.settings.pop(name, None)
 
 

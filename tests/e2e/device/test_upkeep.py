@@ -32,6 +32,9 @@ def device(
     drop_in = layer / VOLATILE.lstrip("/")
     drop_in.parent.mkdir(parents=True)
     drop_in.write_text("[Journal]\nStorage=volatile\n")
+    wish = layer / OWNERS.lstrip("/") / "config.d/test.toml"
+    wish.parent.mkdir(parents=True)
+    wish.write_text('[camera]\nbackend = "demo"\nneeds_agreement = true\n')
     with Booted([*system(SUITE), layer], share(SUITE)) as booted:
         yield booted
 
