@@ -235,6 +235,7 @@ ODD = ("'x'", "x'ff00'", "1e300", "-1e300", "9e999", "9223372036854775807", "-5"
 """Values that may be read back from anywhere, where a file was damaged and every check still passes."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ODD)
 def test_a_value_of_the_wrong_type_is_no_traceback(path: Path, value: str) -> None:
     from appliance.records.store.rows import COLUMNS
@@ -281,6 +282,7 @@ def test_a_damaged_count_of_ages_sweeps_nothing(path: Path, lived: str) -> None:
         assert len(store.sessions()) == len(IDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["records.age.json", "erasures.jsonl", "backups.jsonl"])
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"[" * 100_000, b"{}\n[]\n1\n", b'{"made": 1e999, "path": 3}']
