@@ -35,7 +35,7 @@ def free_memory_mb() -> int:
 
 def folder_in_memory() -> Path | None:
     """Where files are in memory and programs among them may run, if those of the tests have room there."""
-    folder, needed_mb = Path("/dev/shm"), 8000
+    folder, needed_mb = Path("/dev/shm"), 12_000
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         return None
     there = os.statvfs(folder)
