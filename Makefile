@@ -1,6 +1,6 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check test release lock latest man kills damage soak watch wear system system-vm system-arm64 run bench models
+.PHONY: help check unit test explore bundles release lock latest man kills damage soak watch wear system system-vm system-arm64 run bench models
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -8,14 +8,20 @@ help: ## this list
 check: ## lint, format, types, shell scripts (needs one ./setup.sh test before)
 	@tests/check.sh
 
+unit: ## the tests of the parts, under a minute: no root, browser or device (needs .venv with the extra `test`)
+	@.venv/bin/python -m pytest -q --numprocesses 2 --dist loadfile -m 'not slow' tests/unit tests/contract $(ARGS)
+
 test: ## set up what the tests need, then check and run all of them
 	@./setup.sh test
 
 kills: ## kill a recording 200 times and look what is left (needs one ./setup.sh test before)
 	@KILLS=200 .venv/bin/python -m pytest -q tests/e2e/daemon/test_power_cut.py
 
-damage: ## damage the records 300 times by chance, and start on each (needs one ./setup.sh test before)
-	@DAMAGES=300 .venv/bin/python -m pytest -q -k any_damage tests/unit/records/test_store_damage.py tests/e2e/daemon/test_damaged_records.py
+explore: ## other examples than those of the suite, 1000 a property (needs one ./setup.sh test before; ARGS="--hypothesis-seed 1")
+	@EXAMPLES=200 .venv/bin/python -m pytest -q -m hypothesis --hypothesis-profile explore --timeout 1200 tests/unit tests/e2e/daemon/test_openapi.py $(ARGS)
+
+damage: ## damage the records 300 times by chance, salvage them, and start on each (needs one ./setup.sh test before)
+	@DAMAGES=300 .venv/bin/python -m pytest -q -k 'any_damage or damaged_files_come_back' tests/unit/records/test_store_damage.py tests/unit/records/test_salvage.py tests/e2e/daemon/test_damaged_records.py
 
 soak: ## two hours of viewers and sessions: memory, threads and descriptors must stay flat (ARGS="--seconds 600")
 	@.venv/bin/python -m tests.soak $(ARGS)
@@ -31,6 +37,9 @@ system-vm: ## a whole system in a virtual machine: power cuts, a kernel camera, 
 
 system-arm64: ## the tests on the emulated processors of the boards, with both TFLite runtimes (as root)
 	@ARM64_SUITES="trixie bookworm" .venv/bin/python -m pytest -q tests/e2e/device/test_arm64.py
+
+bundles: ## make a bundle for every board, JetPack 6 and 7 among them (needs one ./setup.sh test before, and the network)
+	@JETPACKS=2 .venv/bin/python -m pytest -q tests/e2e/device/test_release.py
 
 wear: ## boot a device and watch its card for five minutes, live and idle: nothing may be written (as root)
 	@WATCH_S=300 .venv/bin/python -m pytest -q --timeout 1200 tests/e2e/device/test_install.py -k 'bookworm and not mistake'

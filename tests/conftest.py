@@ -1,4 +1,4 @@
-"""What every test shares: the skip list, the leak detector, and where models and clips lie."""
+"""What every test shares: the skip list, the leak detector, the order, and where models and clips are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from appliance.auth import passwords
 from appliance.system import resources
@@ -18,6 +20,29 @@ from tests import machine
 pytest_plugins = ["pytester", "tests.skipcheck"]
 
 GRACE_S = 5.0
+
+# The suite draws the same examples each time; `make explore` draws others.
+settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.register_profile("explore", deadline=None, max_examples=1000, print_blob=True)
+settings.load_profile("suite")
+
+# The product syncs what it writes, thousands of times in the suite, and a busy disk takes 30 ms for each.
+if (folder := machine.folder_in_memory()) is not None:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
+
+ORDER = (
+    "tests/unit/",
+    "tests/contract/",
+    # The files that take minutes, the longest first, so that none of them is left to one process at the end.
+    *(
+        f"tests/e2e/device/test_{name}.py"
+        for name in ("updating", "install", "first_boot", "update", "arm64")
+    ),
+    "tests/e2e/device/",
+    "tests/e2e/browser/",
+    "tests/e2e/",
+)
+"""The order of the suite: what fails soonest first, then what takes longest."""
 
 # Threads that last as long as the process: by the module of their class, or by their name.
 KEPT_CLASSES = ("tqdm.", "playwright.", "pytest_timeout")
@@ -77,9 +102,27 @@ def shared_data() -> Path:
     return folder
 
 
+def place_in_order(nodeid: str) -> int:
+    """The index in `ORDER` of a test."""
+    return next((index for index, start in enumerate(ORDER) if nodeid.startswith(start)), len(ORDER))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole devices first: they take longest, and two processes share the work file by file."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/e2e/device/"))
+    """Two processes take the files in this order."""
+    items.sort(key=lambda item: place_in_order(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """File by file, and within a file suite by suite: a device of each suite is booted once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class BySuite(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            suite = next((each for each in ("bookworm", "trixie") if nodeid.endswith(f"{each}]")), "")
+            return f"{super()._split_scope(nodeid)} {suite}"
+
+    return BySuite(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -25,6 +25,24 @@ def fallback_python() -> str | None:
     return None
 
 
+def free_memory_mb() -> int:
+    """What programs can still have."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) // 1000
+    return 0
+
+
+def folder_in_memory() -> Path | None:
+    """Where files are in memory and programs among them may run, if those of the tests have room there."""
+    folder, needed_mb = Path("/dev/shm"), 12_000
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return None
+    there = os.statvfs(folder)
+    free_mb = there.f_bavail * there.f_frsize // 1_000_000
+    return None if there.f_flag & os.ST_NOEXEC or min(free_mb, free_memory_mb()) < needed_mb else folder
+
+
 def shared_data() -> Path | None:
     """The pictures and clips that lie beside some checkouts."""
     folder = ROOT.parent / "shared" / "data"

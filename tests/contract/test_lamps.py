@@ -149,6 +149,7 @@ class TestPromises:
         assert board.lit() == {"running"}
         lamps.close()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("code", [1, 3])
     def test_a_fault_blinks_and_ends_at_once(self, board: Board, code: int) -> None:
         lamps = board.lamps()
@@ -194,6 +195,7 @@ class TestPromises:
         assert board.lit() == {"camera"}
         lamps.close()
 
+    @pytest.mark.slow
     def test_everything_is_out_after_close_and_the_camera_cannot_be_announced(self, board: Board) -> None:
         lamps = board.lamps()
         lamps.camera_on()

@@ -6,14 +6,13 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,25 @@ OLD = "0.1.0"
 
 
 class Device:
-    """One device in a folder; `camera`: settings of `[camera]`, the demo clip unless told otherwise."""
+    """One device in a folder, on which the release `first` is installed; `python` makes its environments."""
 
-    def __init__(self, folder: Path, key: Path, first: Path) -> None:
+    def __init__(self, folder: Path, key: Path, first: Path, python: str) -> None:
         self.root, self.state, self._tools = folder / "opt", folder / "state", folder / "tools"
         self.signers = folder / "signers"
         self.signers.write_text(signing.public_line(key))
         self.state.mkdir()
         make_tools(self._tools, self.root, self.state)
-        self.releases = Releases(self.root, python=os.path.realpath(sys.executable), system_packages=False)
+        self._python = python
+        self.releases = Releases(self.root, python=python, system_packages=False)
         container.unpack(first, self.signers, folder / "first")
         self.releases.switch(self.releases.add(folder / "first"))
         shutil.rmtree(folder / "first")
         self.port = _free_port()
-        self.settings = {"CAMERA__BACKEND": "demo", "WEB__PORT": str(self.port)}
+        self.settings = {
+            "CAMERA__BACKEND": "demo",
+            "CAMERA__NEEDS_AGREEMENT": "true",  # it reads nobody, which would take time from the others
+            "WEB__PORT": str(self.port),
+        }
         self._kept = folder / "kept"
 
     # --- the service ---
@@ -105,13 +109,13 @@ class Device:
     def update(self, path: Path, *more: str, kill_at: str = "-") -> subprocess.CompletedProcess[str]:
         return self.updater("update", path, *more, kill_at=kill_at)
 
-    def killed_after(self, path: Path, seconds: float) -> None:
-        """Begin an update and kill it after some time, whatever it does then."""
-        process = subprocess.Popen(self._command(("update", path), "-"), **self._how())
-        try:
-            process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
+    def killed_once(self, path: Path, happened: Callable[[], object]) -> None:
+        """Begin an update and kill it as soon as this has happened."""
+        with subprocess.Popen(self._command(("update", path), "-"), **self._how()) as process:
+            while not happened():
+                assert process.poll() is None, "it ended before"
+                time.sleep(0.005)
+            process.kill()
             process.communicate()
 
     def _command(self, arguments: tuple[str | Path, ...], kill_at: str) -> list[str]:
@@ -120,7 +124,7 @@ class Device:
 
     def _how(self) -> dict[str, Any]:
         path = f"{ROOT / 'provisioning'}:{ROOT}"
-        environment = {**self._environment(), "PYTHONPATH": path}
+        environment = {**self._environment(), "PYTHONPATH": path, "TEST_PYTHON": self._python}
         return {
             "env": environment,
             "stdout": subprocess.PIPE,

@@ -23,8 +23,9 @@ def main(root: Path, state: Path, signers: Path, kill_at: str, command: str, *re
         if step == at:
             os.kill(os.getpid(), signal.Signals[number or "SIGKILL"])
 
-    python = os.path.realpath(root / "current" / "venv" / "bin" / "python")
-    device = Device(Releases(root, python=python), state, signers, user="", healthy_s=8.0, steady_s=0.5)
+    device = Device(
+        Releases(root, python=os.environ["TEST_PYTHON"]), state, signers, user="", healthy_s=8.0, steady_s=0.5
+    )
     try:
         update._prepare(root, 60.0)
         updater = Updater(device, update.say, entered)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import http.client
+import io
 import json
+import logging
 import os
 import signal
 import socket
@@ -12,17 +14,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+from unittest import mock
 
 import cv2
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import ClientConnection, connect
 
+from appliance.cli import main
+from appliance.system import logging as journal
 from appliance.values import Image
 from tests.machine import ROOT
 
@@ -76,6 +81,41 @@ def command(
         timeout=limit_s,
         check=False,
     )
+
+
+def called(
+    *arguments: str | Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The same in this process, a second sooner: where no process, stream or signal is the point."""
+    words = list(map(str, arguments))
+    ours, everything = logging.getLogger("appliance"), logging.getLogger()
+    levels = ours.level, everything.level
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    with (
+        mock.patch.dict(os.environ, clean_environment(environment), clear=True),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        handlers = journal.handlers(os.environ)
+        try:
+            everything.setLevel(logging.INFO)
+            for handler in handlers:
+                everything.addHandler(handler)
+            code = main(words)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            for handler in handlers:
+                everything.removeHandler(handler)
+            ours.setLevel(levels[0])
+            everything.setLevel(levels[1])
+    return subprocess.CompletedProcess(words, code, _written(out), _written(err))
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
 
 
 def complaints(result: subprocess.CompletedProcess[str]) -> list[str]:

@@ -17,7 +17,16 @@ import pytest
 
 from appliance.inference.manifest import Manifest
 from appliance.values import Image
-from tests.e2e.daemon.driver import Daemon, clip_frames, command, complaints, free_port, running, until
+from tests.e2e.daemon.driver import (
+    Daemon,
+    called,
+    clip_frames,
+    command,
+    complaints,
+    free_port,
+    running,
+    until,
+)
 from tests.e2e.daemon.driver_schema import check_reading
 
 # 32x24 pixels, cyan 0, magenta 255, yellow 255, black 0, by Pillow's JPEG encoder.
@@ -282,7 +291,7 @@ def test_wrong_argument(arguments: list[str], words: list[str], tmp_path: Path) 
     ],
 )
 def test_wrong_command_line(arguments: list[str], words: list[str]) -> None:
-    one_fault(command(*arguments), *words)
+    one_fault(called(*arguments), *words)
 
 
 def test_wrong_environment(tmp_path: Path) -> None:
@@ -303,7 +312,7 @@ def test_file_that_is_no_text(tmp_path: Path) -> None:
 def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
     problems = b"[web]\nprot = 1\nmax_viewers = 0\n[camrea]\nfps = 1\n[vision]\nthreshold = 'x'\n"
     path = written(tmp_path / "config.toml", problems)
-    result = command("config", "--config", path, "--set", "lamps.backend=led", "--set", "camera.fsp=1")
+    result = called("config", "--config", path, "--set", "lamps.backend=led", "--set", "camera.fsp=1")
     assert result.returncode == 2
     assert result.stdout == ""
     lines = result.stderr.splitlines()
@@ -354,18 +363,18 @@ def test_model_cut_short(own_models: Path, tmp_path: Path, which: int) -> None:
 def test_models_exchanged(own_models: Path) -> None:
     first, second = models_of(own_models)
     first.write_bytes(second.read_bytes())
-    one_fault(command("check", "--set", f"vision.models={own_models}"), str(own_models), "sha256")
+    one_fault(called("check", "--set", f"vision.models={own_models}"), str(own_models), "sha256")
 
 
 def test_model_missing(own_models: Path, tmp_path: Path) -> None:
     model = models_of(own_models)[0]
     model.unlink()
-    one_fault(command("analyze", "--set", f"vision.models={own_models}", tmp_path), str(model), "restore")
+    one_fault(called("analyze", "--set", f"vision.models={own_models}", tmp_path), str(model), "restore")
 
 
 def test_manifest_broken(own_models: Path) -> None:
     written(own_models / "manifest.toml", b"schema = \n")
-    one_fault(command("check", "--set", f"vision.models={own_models}"), "manifest.toml", "line 1")
+    one_fault(called("check", "--set", f"vision.models={own_models}"), "manifest.toml", "line 1")
 
 
 def test_port_in_use_by_another_program(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from appliance import __version__
-from tests.e2e.daemon.driver import clean_environment, clip_frames, command, complaints, make_clip
+from tests.e2e.daemon.driver import called, clean_environment, clip_frames, command, complaints, make_clip
 from tests.e2e.daemon.driver_schema import check_reading
 from tests.fakes.films import film as make_film
 from tests.machine import ROOT
@@ -59,7 +59,7 @@ def readings(*arguments: str | Path) -> list[Any]:
 
 @pytest.mark.parametrize("name", ["run", "analyze", "check", "config", "bench"])
 def test_every_command_explains_itself(name: str) -> None:
-    everything, one = command("--help"), command(name, "--help")
+    everything, one = called("--help"), called(name, "--help")
     assert re.search(rf"^ +{name} +\w", everything.stdout, re.MULTILINE)
     assert everything.returncode == one.returncode == 0
     assert one.stdout.startswith(f"usage: interview-grader {name}")
@@ -83,12 +83,12 @@ def test_options_of_the_contract_are_there() -> None:
         "check": ["--config", "--set"],
     }
     for name, options in wanted.items():
-        text = command(name, "--help").stdout
+        text = called(name, "--help").stdout
         assert [option for option in options if option not in text] == []
 
 
 def test_version() -> None:
-    result = command("--version")
+    result = called("--version")
     assert (result.returncode, result.stdout, result.stderr) == (0, f"interview-grader {__version__}\n", "")
 
 
@@ -99,7 +99,7 @@ def test_installed_command_is_the_module() -> None:
 
 
 def test_check_names_the_runtime_and_the_models() -> None:
-    result = command("check")
+    result = called("check")
     assert result.returncode == 0
     assert re.search(
         r"^detector .*blazeface.*(ai-edge-litert|tflite-runtime) \d", result.stdout, re.MULTILINE
@@ -131,7 +131,7 @@ def test_check_says_what_the_law_allows(
     tmp_path: Path, answers: dict[str, str], used_for: str, off: str
 ) -> None:
     settings = [word for key, value in answers.items() for word in ("--set", f"lawful.{key}={value}")]
-    result = command("check", "--data-dir", tmp_path, *settings)
+    result = called("check", "--data-dir", tmp_path, *settings)
     assert result.returncode == 0, result.stderr
     assert re.search(rf"^used for +{re.escape(used_for)}$", result.stdout, re.MULTILINE), result.stdout
     analysis = re.findall(r"^analysis +off on a camera that shows people: (.+)$", result.stdout, re.MULTILINE)
@@ -148,7 +148,7 @@ def test_config_prints_every_value_and_its_origin(tmp_path: Path) -> None:
     (state / "page.toml").write_text('[lawful]\nregion = "EU"\n')
     arguments = ("--config", file, "--data-dir", state, "--set", "web.max_viewers=2")
     environment = {"INTERVIEW_GRADER__WEB__PORT": "8082"}
-    result = command("config", *arguments, environment=environment)
+    result = called("config", *arguments, environment=environment)
     assert (result.returncode, result.stderr) == (0, "")
     found = parsed(result.stdout)
     assert found["web.port"] == ("8082", "environment")
@@ -159,7 +159,7 @@ def test_config_prints_every_value_and_its_origin(tmp_path: Path) -> None:
     assert found["web.host"] == ('"127.0.0.1"', "default")
     assert found["camera.loop"] == ("true", "default")
 
-    changed = command("config", "--changed", *arguments, environment=environment)
+    changed = called("config", "--changed", *arguments, environment=environment)
     assert changed.returncode == 0
     assert parsed(changed.stdout) == {name: item for name, item in found.items() if item[1] != "default"}
 
@@ -178,10 +178,10 @@ def parsed(text: str) -> dict[str, tuple[str, str]]:
 
 
 def test_config_can_be_read_back(tmp_path: Path) -> None:
-    first = command("config", "--set", "web.port=8099", "--set", "camera.backend=demo")
+    first = called("config", "--set", "web.port=8099", "--set", "camera.backend=demo")
     file = tmp_path / "config.toml"
     file.write_text(first.stdout)
-    second = command("config", "--config", file)
+    second = called("config", "--config", file)
     assert (second.returncode, second.stderr) == (0, "")
     values = {name: value for name, (value, _) in parsed(first.stdout).items()}
     assert {name: value for name, (value, _) in parsed(second.stdout).items()} == values

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.daemon.driver import command, running
 from tests.fakes.damage import copied, damage, recorded
 
-DAMAGES = int(os.environ.get("DAMAGES", "12"))
+DAMAGES = int(os.environ.get("DAMAGES", "3"))
 
 
 @pytest.mark.timeout(60 + 20 * DAMAGES)

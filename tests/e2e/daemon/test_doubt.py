@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from appliance.values import Image
-from tests.e2e.daemon.driver import command
+from tests.e2e.daemon.driver import called
 
 SIDE = 640
 FACE = 372, 367
@@ -34,7 +34,7 @@ def people(demo_clip: Path) -> dict[str, Image]:
 
 def read(*arguments: str | Path) -> list[Any]:
     """The readings of `analyze`."""
-    done = command("analyze", "--jsonl", *arguments, limit_s=110)
+    done = called("analyze", "--jsonl", *arguments)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

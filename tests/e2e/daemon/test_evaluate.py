@@ -19,7 +19,7 @@ from appliance.composition.reader import make_reader
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config
 from appliance.values import EMOTIONS, Box, Image
-from tests.e2e.daemon.driver import clean_environment, clip_frames, command, complaints
+from tests.e2e.daemon.driver import called, clean_environment, clip_frames, complaints
 from tests.machine import ROOT
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -91,7 +91,7 @@ def write(path: Path, image: Image) -> None:
 
 
 def evaluate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return command("evaluate", *arguments)
+    return called("evaluate", *arguments)
 
 
 def rates(found: Any) -> list[dict[str, Any]]:

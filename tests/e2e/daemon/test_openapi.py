@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from tests.e2e.daemon.driver import Daemon
 from tests.fakes.far import served_far
 from tests.fakes.web import make_context
 
-EXAMPLES = 12
+EXAMPLES = int(os.environ.get("EXAMPLES", "12"))
+"""For each operation; `make explore` draws 200."""
 
 
 def validate(described: Any, path: str, method: str, status: int, content_type: str, body: Any) -> None:
@@ -90,6 +92,8 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str,
         yield f"https://127.0.0.1:{server.port}", str(folder / "tls-certificate.pem"), token
 
 
+@pytest.mark.hypothesis
+@pytest.mark.timeout(120 + 2 * EXAMPLES)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
 def test_schemathesis_finds_no_failure(

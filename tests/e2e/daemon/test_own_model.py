@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon.driver import command
+from tests.e2e.daemon.driver import called
 
 OUTPUT = 'output = "logits"'
 CLASSES = 'classes = ["angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral"]'
@@ -43,7 +43,7 @@ class Own:
         self.manifest.write_text(text.replace(old, new, 1), encoding="utf-8")
 
     def check(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return command("check", "--set", f"vision.models={self.folder}", *arguments)
+        return called("check", "--set", f"vision.models={self.folder}", *arguments)
 
     def faults(self) -> list[str]:
         """The lines on standard error, which are all there is."""
@@ -81,7 +81,7 @@ def test_a_good_copy_under_another_name_passes(own: Own) -> None:
 
 
 def test_the_models_that_ship_pass() -> None:
-    result = command("check")
+    result = called("check")
     assert result.returncode == 0 and result.stdout.count("  trial ") == 3, result.stderr
 
 

@@ -17,7 +17,7 @@ from appliance.records import Store
 from tests.e2e.daemon.driver import clean_environment
 from tests.machine import ROOT
 
-KILLS = int(os.environ.get("KILLS", "50"))
+KILLS = int(os.environ.get("KILLS", "10"))
 LIMIT_S = 30.0
 
 

@@ -18,7 +18,7 @@ import pytest
 from appliance.audit import AuditLog
 from appliance.commands.records import PASSPHRASE
 from appliance.records import Store
-from tests.e2e.daemon.driver import command
+from tests.e2e.daemon.driver import called
 from tests.fakes.records import ID, OTHER, second, session_info
 
 WORDS = "correct horse battery"
@@ -44,7 +44,7 @@ def run(state: Path) -> Run:
         environment = {} if passphrase is None else {PASSPHRASE: passphrase}
         given = state.parent / "given.toml"
         settings = ("--config", given) if given.exists() and words[0] not in ("access", "token") else ()
-        return command(*words, *settings, "--data-dir", state, environment=environment)
+        return called(*words, *settings, "--data-dir", state, environment=environment)
 
     return run_it
 
@@ -145,7 +145,7 @@ def test_a_mistake_of_the_command_line(run: Run, state: Path) -> None:
 
 
 def test_nothing_was_recorded(tmp_path: Path) -> None:
-    done = command("sessions", "list", "--data-dir", tmp_path / "none")
+    done = called("sessions", "list", "--data-dir", tmp_path / "none")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not (tmp_path / "none").exists()
 
@@ -154,7 +154,7 @@ def test_nothing_was_recorded(tmp_path: Path) -> None:
     "words", [("sessions",), ("sessions", "show"), ("sessions", "rank", "x"), ("audit",), ("backup",)]
 )
 def test_a_command_that_is_not_whole(words: tuple[str, ...]) -> None:
-    complains(command(*words), 2, "--help")
+    complains(called(*words), 2, "--help")
 
 
 def test_backup_and_restore(run: Run, tmp_path: Path) -> None:
@@ -162,10 +162,10 @@ def test_backup_and_restore(run: Run, tmp_path: Path) -> None:
     assert made.returncode == 0, made
     (tmp_path / "words").write_text(f"{WORDS}\n")
     other = ("--data-dir", tmp_path / "other")
-    restored = command("restore", tmp_path / "b", "--passphrase-file", tmp_path / "words", *other)
+    restored = called("restore", tmp_path / "b", "--passphrase-file", tmp_path / "words", *other)
     assert restored.returncode == 0, restored
     assert "2 sessions restored" in restored.stdout
-    assert ID in command("sessions", "list", *other).stdout
+    assert ID in called("sessions", "list", *other).stdout
     complains(run("backup", tmp_path / "b", passphrase=WORDS), 2, "another name")
 
 
@@ -210,7 +210,7 @@ def test_audit_verify_and_show(run: Run, state: Path) -> None:
 
 
 def test_audit_of_nothing(tmp_path: Path) -> None:
-    assert command("audit", "verify", "--data-dir", tmp_path).stdout == "0 lines, all sound\n"
+    assert called("audit", "verify", "--data-dir", tmp_path).stdout == "0 lines, all sound\n"
 
 
 def test_salvage(run: Run, state: Path, tmp_path: Path) -> None:
@@ -219,10 +219,10 @@ def test_salvage(run: Run, state: Path, tmp_path: Path) -> None:
     (tmp_path / "damaged.db").write_bytes(content)
     run("sessions", "erase", OTHER)
     other = ("--data-dir", tmp_path / "other")
-    done = command("sessions", "salvage", tmp_path / "damaged.db", *other)
+    done = called("sessions", "salvage", tmp_path / "damaged.db", *other)
     assert (done.returncode, done.stderr) == (0, ""), done
     assert done.stdout.startswith("4 rows of 2 sessions salvaged, 0 of these without date")
-    assert f"label of {ID}" in command("sessions", "list", *other).stdout
+    assert f"label of {ID}" in called("sessions", "list", *other).stdout
     assert "1 stay erased" in run("sessions", "salvage", tmp_path / "damaged.db").stdout
     complains(run("sessions", "salvage", state / "records.db"), 2, "in use")
     complains(run("sessions", "salvage", tmp_path / "none"), 2, "none", "expected a damaged file")

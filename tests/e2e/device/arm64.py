@@ -7,21 +7,16 @@ the kernel, cameras.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from device.bundle.wheels import platform_options
-
-from tests.e2e.device.booted import cache, mirror
-from tests.e2e.device.bundles import PYTHONS, gathered
+from tests.e2e.device.booted import kept, mirror
+from tests.e2e.device.bundles import PYTHONS, gathered, unpack_wheels
 from tests.machine import ROOT
 
 QEMU = "qemu-aarch64-static"
@@ -69,9 +64,9 @@ class Arm64:
     def __init__(self, suite: str, share: Path) -> None:
         self._share = share
         wheels = gathered(PYTHONS[suite], _MACHINE)
-        self._root = _kept(f"{suite}-arm64-{_digest(_PACKAGES)}", partial(_unpack_system, suite))
+        self._root = kept(f"{suite}-arm64-{_digest(_PACKAGES)}", partial(_unpack_system, suite))
         others = [wheel for wheel in wheels.glob("*.whl") if not wheel.name.startswith("interview_grader-")]
-        self._site = _kept(f"site-{wheels.name}", partial(_unpack_wheels, others, PYTHONS[suite]))
+        self._site = kept(f"site-{wheels.name}", partial(unpack_wheels, others, _MACHINE, PYTHONS[suite]))
         (share / "own").mkdir()
         _must(*_PIP, "install", "--quiet", "--no-deps", "--no-compile", "--target", f"{share}/own", str(ROOT))
 
@@ -111,32 +106,6 @@ def _unpack_system(suite: str, into: Path) -> None:
     for folder in ("proc", "mnt", "opt/site"):
         (into / folder).mkdir(parents=True, exist_ok=True)
     (into / "opt/qemu").touch()
-
-
-def _unpack_wheels(wheels: list[Path], python: str, into: Path) -> None:
-    # pip was told the platform and the Python when it chose these wheels; it asks its own Python once more.
-    options = [
-        "--quiet",
-        "--no-index",
-        "--no-deps",
-        "--no-compile",
-        "--only-binary=:all:",
-        "--ignore-requires-python",
-    ]
-    where = platform_options(_MACHINE, python)
-    _must(*_PIP, "install", *options, *where, f"--target={into}", *map(str, wheels))
-
-
-def _kept(name: str, make: Callable[[Path], None]) -> Path:
-    """A folder of this name in the cache, made if it is not there."""
-    kept = cache() / name
-    if not kept.exists():
-        cache().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache(), prefix="making-") as folder:
-            make(Path(folder, "made"))
-            with contextlib.suppress(OSError):  # another run was faster
-                Path(folder, "made").rename(kept)
-    return kept
 
 
 def _digest(text: str) -> str:

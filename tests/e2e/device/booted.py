@@ -15,9 +15,12 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+
+from tests.machine import free_memory_mb
 
 TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ip": "iproute2", "curl": "curl"}
 """Command -> Debian package."""
@@ -30,6 +33,9 @@ _PACKAGES = (
     "systemd systemd-sysv dbus udev kmod procps iproute2 python3 python3-venv openssh-client "
     "avahi-daemon polkitd openssh-server sudo"
 )
+_PACKAGES_OF: dict[str, tuple[str, ...]] = {"bookworm": (), "trixie": ("python3-systemd",)}
+"""Suite -> further packages: systemd is spoken with by the standard library, and by the optional package."""
+
 _UNWANTED = (
     "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer "
     "console-getty.service"
@@ -58,18 +64,23 @@ def lacking() -> str:
     )
 
 
-def base_system(suite: str, *more: str) -> Path:
-    """The files of a fresh Debian of this suite with `more` packages, made if they are not in the cache."""
-    packages = " ".join((_PACKAGES, *more))
-    recipe = hashlib.sha256(f"{suite} {packages} {_UNWANTED} {NAME}".encode()).hexdigest()[:12]
-    made = cache() / f"{suite}-{recipe}"
-    if not made.exists():
+def kept(name: str, make: Callable[[Path], None]) -> Path:
+    """The file or folder of this name in the cache; `make` makes it if it is not there."""
+    place = cache() / name
+    if not place.exists():
         cache().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache(), prefix="making-") as folder:
-            _make_system(suite, packages, Path(folder, "system"))
+            make(Path(folder, "made"))
             with contextlib.suppress(OSError):  # another run was faster
-                Path(folder, "system").rename(made)
-    return made
+                Path(folder, "made").rename(place)
+    return place
+
+
+def base_system(suite: str, *more: str) -> Path:
+    """The files of a fresh Debian of this suite with `more` packages."""
+    packages = " ".join((_PACKAGES, *_PACKAGES_OF[suite], *more))
+    recipe = hashlib.sha256(f"{suite} {packages} {_UNWANTED} {NAME}".encode()).hexdigest()[:12]
+    return kept(f"{suite}-{recipe}", partial(_make_system, suite, packages))
 
 
 def _make_system(suite: str, packages: str, into: Path) -> None:
@@ -241,9 +252,7 @@ class Booted:
     # --- files and network ---
 
     def _mount(self) -> None:
-        if (
-            _free_memory_mb() > 2 * _CARD_MB
-        ):  # thousands of small files: a disk would take as long as the test
+        if free_memory_mb() > 2 * _CARD_MB:  # thousands of small files: a disk would take as long as the test
             _must(["mount", "-t", "tmpfs", "-o", f"size={_CARD_MB}m", "tmpfs", str(self._folder)])
         for name in ("upper", "work", "root"):
             (self._folder / name).mkdir()
@@ -283,13 +292,6 @@ def _leader(nspawn: int) -> int:
     return 0
 
 
-def _free_memory_mb() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) // 1000
-    return 0
-
-
 def wait_for(happened: Callable[[], object], seconds: float, otherwise: Callable[[], str]) -> None:
     """Until it happened, or fail with the words of `otherwise`."""
     deadline = time.monotonic() + seconds
@@ -297,13 +299,6 @@ def wait_for(happened: Callable[[], object], seconds: float, otherwise: Callable
         if time.monotonic() > deadline:
             raise AssertionError(otherwise())
         time.sleep(0.2)
-
-
-@contextlib.contextmanager
-def frozen(device: Booted, layers: Sequence[Path]) -> Iterator[list[Path]]:
-    """Switch the device off; its layers and its changes are layers for others while this lasts."""
-    device.shut_down()
-    yield [*layers, device.changes()]
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -1,76 +1,106 @@
-"""Signed bundles of this checkout for the tests; the wheels of others are kept in the cache between runs."""
+"""Signed bundles of this checkout for the tests; what others made is kept in the cache between runs.
+
+A whole bundle brings every library and takes half a minute to install. A small one is the appliance alone,
+for a device that has the libraries already, and takes seconds.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
+from device.bundle import container, manual, signing, wheels
 from device.bundle.own_wheel import LOCKS, make_wheel
 
-from tests.e2e.device.booted import cache
+import appliance
+from tests.e2e.device.booted import base_system, kept
+from tests.fakes import releases
 from tests.machine import ROOT
 
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """Suite -> its Python."""
 
+LIBRARIES = "/srv/libraries"
+"""Where a device that takes small bundles has the libraries of the appliance."""
+
 _MACHINE = "x86_64"
+_PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
 
 
-def make_bundle(suite: str, into: Path) -> Path:
-    """A bundle for a device of this suite in folder `into`, and beside it `key` and `signers`."""
-    into.mkdir(parents=True, exist_ok=True)
-    key = into / "key"
-    if not key.exists():
-        _provisioning(f"signing.make_key(Path({str(key)!r}))")
-        line = _provisioning(f"print(signing.public_line(Path({str(key)!r})), end='')")
-        (into / "signers").write_text(line)
+def make_whole_bundle(suite: str, into: Path) -> Path:
+    """A bundle with all libraries for a device of this suite in folder `into`, and `key` and `signers`."""
+    key = _make_key(into)
     with tempfile.TemporaryDirectory() as folder:
-        wheels = Path(folder, "wheels")
-        shutil.copytree(gathered(PYTHONS[suite]), wheels)
-        for old in wheels.glob("interview_grader-*.whl"):
-            old.unlink()
-        make_wheel(sys.executable, ROOT, wheels)
-        pages = Path(folder, "manual")
-        _must(sys.executable, str(ROOT / "provisioning/device/bundle/manual.py"), str(pages))
-        made = _provisioning(
-            f"print(container.build(Path({str(ROOT)!r}), Path({str(into)!r}), arch={_MACHINE!r}, "
-            f"python={PYTHONS[suite]!r}, wheels=Path({str(wheels)!r}), key=Path({str(key)!r}), "
-            f"manual_folder=Path({str(pages)!r})))"
+        own, pages = Path(folder, "wheels"), Path(folder, "manual")
+        _copy_libraries(gathered(PYTHONS[suite]), own)
+        make_wheel(sys.executable, ROOT, own)
+        manual.make(pages)
+        return container.build(
+            ROOT, into, arch=_MACHINE, python=PYTHONS[suite], wheels=own, key=key, manual_folder=pages
         )
-    return Path(made.strip())
+
+
+def make_small_bundle(suite: str, into: Path) -> Path:
+    """The same without libraries, for a device of which `libraries` is a layer."""
+    key = _make_key(into)
+    return releases.make_bundle(into, key, appliance.__version__, libraries=LIBRARIES, python=PYTHONS[suite])
+
+
+def libraries(suite: str) -> Path:
+    """A layer of a device: the libraries of the appliance as `LIBRARIES`, unpacked and compiled."""
+    found = gathered(PYTHONS[suite])
+    return kept(f"libraries-{found.name}", partial(_make_layer, suite, found))
 
 
 def gathered(python: str, machine: str = _MACHINE) -> Path:
     """A folder with every wheel that this checkout needs there, made anew when the locks change."""
     how = [ROOT / "provisioning/device/bundle/wheels.py", *sorted((ROOT / LOCKS).glob("*.txt"))]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in how)).hexdigest()[:12]
-    kept = cache() / f"wheels-{python}-{machine}-{digest}"
-    if not kept.exists():
-        cache().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache(), prefix="making-") as folder:
-            wheels = Path(folder, "wheels")
-            wheels.mkdir()
-            places = f"Path({str(ROOT)!r}), Path({str(wheels)!r})"
-            _provisioning(f"wheels.gather({places}, arch={machine!r}, python={python!r})")
-            with contextlib.suppress(OSError):  # another run was faster
-                wheels.rename(kept)
-    return kept
+
+    def gather(into: Path) -> None:
+        into.mkdir()
+        wheels.gather(ROOT, into, arch=machine, python=python)
+
+    return kept(f"wheels-{python}-{machine}-{digest}", gather)
 
 
-def _provisioning(call: str) -> str:
-    """Run a line of Python that uses the modules of the provisioning; what it printed."""
-    program = f"from pathlib import Path; from device.bundle import container, signing, wheels; {call}"
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=ROOT / "provisioning", capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def _must(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def unpack_wheels(found: list[Path], machine: str, python: str, into: Path) -> None:
+    """Put what these wheels hold into a folder, as for this machine and Python."""
+    # pip was told the platform and the Python when it chose these wheels; it asks its own Python once more.
+    options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--only-binary=:all:"]
+    options += ["--ignore-requires-python", f"--target={into}", *wheels.platform_options(machine, python)]
+    done = subprocess.run(
+        [*_PIP, "install", *options, *map(str, found)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _make_key(into: Path) -> Path:
+    into.mkdir(parents=True, exist_ok=True)
+    key = releases.make_key(into)
+    (into / "signers").write_text(signing.public_line(key))
+    return key
+
+
+def _copy_libraries(found: Path, into: Path) -> None:
+    """Link the wheels of others; `numpy2/` too."""
+    for wheel in found.rglob("*.whl"):
+        if not wheel.name.startswith("interview_grader-"):
+            place = into / wheel.relative_to(found)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(wheel)
+
+
+def _make_layer(suite: str, found: Path, into: Path) -> None:
+    # What stands in for a set for numpy 1 comes later, and takes the place of that.
+    newest = {path.name.split("-")[0]: path for path in (*found.glob("*.whl"), *found.glob("numpy2/*.whl"))}
+    del newest["interview_grader"]
+    unpack_wheels([*newest.values()], _MACHINE, PYTHONS[suite], into / LIBRARIES.lstrip("/"))
+    # By the Python that will load them; some libraries carry files that are not Python.
+    inside = 'mount --bind "$1/srv" "$2/srv" && chroot "$2" python3 -m compileall -q /srv || true'
+    command = ["unshare", "--mount", "sh", "-ec", inside, "sh", str(into), str(base_system(suite))]
+    subprocess.run(command, capture_output=True, check=True)

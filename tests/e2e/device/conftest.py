@@ -9,13 +9,41 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.device import booted
-from tests.e2e.device.bundles import make_bundle
+from tests.e2e.device.bundles import libraries, make_small_bundle, make_whole_bundle
+from tests.e2e.device.environments import make_quick_python
 from tests.machine import ROOT
 
 
 @pytest.fixture(scope="session")
 def share(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """By suite: a folder with `checkout/`, `bundle` and `signers`, which a device sees as /share."""
+    """By suite: a folder with `checkout/`, `bundle` and `signers`, which a device sees as /share.
+
+    The bundle is a small one, for a device of `system`.
+    """
+    return _share(tmp_path_factory, make_small_bundle)
+
+
+@pytest.fixture(scope="session")
+def whole_share(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The same with a whole bundle."""
+    return _share(tmp_path_factory, make_whole_bundle)
+
+
+@pytest.fixture(scope="session")
+def system() -> Callable[..., list[Path]]:
+    """By suite and further packages: the layers of a device that takes small bundles."""
+    return lambda suite, *more: [booted.base_system(suite, *more), libraries(suite)]
+
+
+@pytest.fixture(scope="session")
+def quick_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Python that makes environments at once."""
+    return str(make_quick_python(tmp_path_factory.mktemp("quick")))
+
+
+def _share(
+    tmp_path_factory: pytest.TempPathFactory, make_bundle: Callable[[str, Path], Path]
+) -> Callable[[str], Path]:
     if reason := booted.lacking():
         pytest.skip(f"no device can be booted: {reason}")
     made: dict[str, Path] = {}

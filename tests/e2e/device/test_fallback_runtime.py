@@ -60,6 +60,20 @@ def picture(demo_clip: Path, tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def followed(demo_clip: Path, tmp_path_factory) -> list[list[tuple[int, str]]]:
+    """Whom the environment of the tests follows through the clip."""
+    return faces(Environment(Path(sys.prefix)), demo_clip, tmp_path_factory.mktemp("followed"))
+
+
+def faces(environment: Environment, clip: Path, cwd: Path) -> list[list[tuple[int, str]]]:
+    """Number and label of each face, for each tenth frame."""
+    done = environment.command("analyze", "--jsonl", "--every", "10", str(clip), cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    read = [json.loads(line)["faces"] for line in done.stdout.splitlines()]
+    return [[(face["id"], face["label"]) for face in each] for each in read]
+
+
 def overlap(one: list[float], other: list[float]) -> float:
     """Intersection over union of two boxes [x, y, width, height]."""
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
@@ -94,19 +108,12 @@ def test_every_set_reads_the_same(name, picture, request):
 
 
 @pytest.mark.parametrize("name", ["fallback", "numpy_1"])
-def test_every_set_follows_people_through_the_clip(name, demo_clip, request, tmp_path):
+def test_every_set_follows_people_through_the_clip(name, demo_clip, followed, request, tmp_path):
     """Tracking, movement and pose too: what numpy 1 and the older OpenCV are used for."""
-
-    def faces(environment: Environment) -> list[list[tuple[int, str]]]:
-        done = environment.command("analyze", "--jsonl", "--every", "10", str(demo_clip), cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        read = [json.loads(line)["faces"] for line in done.stdout.splitlines()]
-        return [[(face["id"], face["label"]) for face in each] for each in read]
-
-    expected, found = faces(Environment(Path(sys.prefix))), faces(request.getfixturevalue(name))
-    assert len(found) == len(expected) > 20
-    same = sum(one == other for one, other in zip(expected, found, strict=True))
-    assert same >= 0.9 * len(expected), (same, len(expected))
+    found = faces(request.getfixturevalue(name), demo_clip, tmp_path)
+    assert len(found) == len(followed) > 20
+    same = sum(one == other for one, other in zip(followed, found, strict=True))
+    assert same >= 0.9 * len(followed), (same, len(followed))
 
 
 def test_a_delegate_goes_through_it_too(fallback, models_dir, tmp_path):

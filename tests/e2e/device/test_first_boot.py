@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.device.booted import Booted, base_system, wait_for
+from tests.e2e.device.booted import Booted, wait_for
 from tests.machine import ROOT
 
 pytestmark = pytest.mark.timeout(900)
@@ -91,11 +91,13 @@ def written(folder: Path, shared: Path, user_data: str, config: str | None = Non
 
 
 @pytest.fixture
-def boot(share: Callable[[str], Path], tmp_path: Path) -> Callable[..., Booted]:
+def boot(
+    share: Callable[[str], Path], system: Callable[..., list[Path]], tmp_path: Path
+) -> Callable[..., Booted]:
     def first_boot(user_data: str, config: str | None = None) -> Booted:
         shared = share(SUITE)
         card = written(tmp_path / "card", shared, user_data, config)
-        return Booted([base_system(SUITE, "cloud-init"), card], shared, boot_s=400)
+        return Booted([*system(SUITE, "cloud-init"), card], shared, boot_s=400)
 
     return first_boot
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.commands.records import PASSPHRASE
-from tests.e2e.device.booted import Booted, base_system, wait_for
+from tests.e2e.device.booted import Booted, wait_for
 from tests.machine import ROOT
 
 pytestmark = pytest.mark.timeout(600)
@@ -37,9 +37,9 @@ print(urllib.request.urlopen(asked, context=ssl._create_unverified_context()).re
 
 
 @pytest.fixture
-def device(share: Callable[[str], Path]) -> Iterator[Booted]:
+def device(share: Callable[[str], Path], system: Callable[..., list[Path]]) -> Iterator[Booted]:
     """A fresh Debian with the owner's settings and a USB stick."""
-    with Booted([base_system(SUITE)], share(SUITE)) as booted:
+    with Booted(system(SUITE), share(SUITE)) as booted:
         booted.path("/media/stick").mkdir(parents=True)
         wish = booted.path(f"{OWNERS}/config.d/mine.toml")
         wish.parent.mkdir(parents=True)

@@ -1,4 +1,7 @@
-"""The wheel carries all that the command needs, with the runtime dependencies only, away from a checkout."""
+"""The wheel carries all that the command needs, with the runtime dependencies only, away from a checkout.
+
+Those are of the versions of the locks: no network is needed once they are in the cache.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from device.bundle.container import NUMPY_2
 from device.bundle.own_wheel import make_wheel
 
 import appliance
+from tests.e2e.device.bundles import gathered
 from tests.e2e.device.environments import Environment
 from tests.machine import ROOT
 
@@ -23,7 +28,10 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory) -> Environment:
-    return Environment.make(tmp_path_factory.mktemp("installed") / "venv", sys.executable, f"{wheel}[litert]")
+    found = gathered(f"{sys.version_info.major}.{sys.version_info.minor}")
+    folders = [f"--find-links={folder}" for folder in (found, found / NUMPY_2)]
+    folder = tmp_path_factory.mktemp("installed") / "venv"
+    return Environment.make(folder, sys.executable, "--no-index", *folders, f"{wheel}[litert]")
 
 
 def test_the_wheel_holds_the_package_and_the_models_and_nothing_else(wheel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,9 @@ import appliance
 from tests.machine import ROOT
 
 pytestmark = pytest.mark.timeout(600)
+
+JETPACKS = [("3.10", "12"), ("3.12", "13")][: int(os.environ.get("JETPACKS", "1"))]
+"""Python and CUDA of JetPack 6 and 7; `make bundles` takes both."""
 
 
 def release(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -58,7 +62,7 @@ def test_a_bundle_of_this_checkout_is_installed_without_the_network(tmp_path, mo
     assert "all is well" in says(releases, version, "check", "--data-dir", str(tmp_path / "state"))
 
 
-@pytest.mark.parametrize(("python", "cuda"), [("3.10", "12"), ("3.12", "13")], ids=["JetPack 6", "JetPack 7"])
+@pytest.mark.parametrize(("python", "cuda"), JETPACKS)
 def test_a_bundle_for_another_board_has_what_only_that_one_needs(tmp_path, python, cuda):
     done = release("--key", tmp_path / "key", "--out", tmp_path, "--arch", "aarch64", "--python", python)
     assert done.returncode == 0, done.stderr

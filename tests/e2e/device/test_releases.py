@@ -27,7 +27,7 @@ def unpacked(folder: Path, version: str, two_sets: bool = False, **without: bool
     wheels.mkdir(parents=True)
     files = {
         "appliance/__init__.py": b"",
-        "appliance/composition/appliance.py": b"",
+        "appliance/build.py": b"",
         "appliance/cli.py": b"def main():\n    print('it runs')\n",
     }
     small_wheel(wheels, "interview_grader", version, files, command="interview-grader = appliance.cli:main")
@@ -49,8 +49,8 @@ def unpacked(folder: Path, version: str, two_sets: bool = False, **without: bool
 
 
 @pytest.fixture
-def releases(tmp_path) -> Releases:
-    return Releases(tmp_path / "opt", python=sys.executable, system_packages=False)
+def releases(tmp_path, quick_python) -> Releases:
+    return Releases(tmp_path / "opt", python=quick_python, system_packages=False)
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +81,12 @@ def test_a_release_is_a_whole_environment_that_runs(two):
     ("camera", "numpy", "gets"), [("1", "1", "1.0"), ("2", "2", "2.0"), ("", "1", "2.0")]
 )
 def test_only_a_board_whose_camera_packages_need_numpy_1_gets_that_set(
-    tmp_path, monkeypatch, camera, numpy, gets
+    tmp_path, monkeypatch, quick_python, camera, numpy, gets
 ):
     """`camera`: the numpy that those packages are built against, "" without them; `numpy`: the system's."""
     python = tmp_path / "python"
     python.write_text(f"""#!/bin/sh
-case "$*" in *numpy*) echo {numpy};; *) exec {sys.executable} "$@";; esac
+case "$*" in *numpy*) echo {numpy};; *) exec {quick_python} "$@";; esac
 """)
     python.chmod(0o755)
     folder = tmp_path / "picamera2"
@@ -199,11 +199,11 @@ def test_pruning_keeps_the_one_in_use_and_those_to_be_spared(two):
         two.remove("1.0.0")
 
 
-def test_an_environment_sees_the_distribution_s_packages_as_the_one_in_use_does(tmp_path):
-    made = Releases(tmp_path / "opt", python=sys.executable, system_packages=True)
+def test_an_environment_sees_the_distribution_s_packages_as_the_one_in_use_does(tmp_path, quick_python):
+    made = Releases(tmp_path / "opt", python=quick_python, system_packages=True)
     made.add(unpacked(tmp_path / "new", "1.0.0"))
     made.switch("1.0.0")
-    after = Releases(tmp_path / "opt", python=sys.executable)
+    after = Releases(tmp_path / "opt", python=quick_python)
     after.add(unpacked(tmp_path / "next", "1.1.0"))
     for version in ("1.0.0", "1.1.0"):
         config = (made.path(version) / "venv" / "pyvenv.cfg").read_text()

@@ -1,7 +1,6 @@
 """Updates of a device that is really booted: good, bad, power lost in the middle, from a laptop over ssh.
 
-The device runs a whole bundle; the newer releases are small ones that borrow its libraries, and are installed
-in seconds. The tests go from top to bottom on one device.
+The releases are small ones, on a device that has their libraries. The tests go from top to bottom on it.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import appliance
-from tests.e2e.device.booted import DEVICE, Booted, base_system, wait_for
-from tests.e2e.device.bundles import PYTHONS
+from tests.e2e.device.booted import DEVICE, Booted, wait_for
+from tests.e2e.device.bundles import LIBRARIES, PYTHONS
 from tests.fakes import releases as variants
 from tests.machine import ROOT
 
@@ -43,24 +42,23 @@ def shared(share: Callable[[str], Path]) -> Path:
     """What the device sees as /share: its own bundle, and newer ones."""
     folder = share(SUITE)
     python = PYTHONS[SUITE]
-    libraries = f"{OPT}/releases/{OLD}/venv/lib/python{python}/site-packages"
     more = {"system": variants.NEW_SYSTEM, "python": python}
     for version, edits in ((NEW, variants.MIGRATES), (BAD, variants.CRASHES)):
         known = {**edits, **variants.KNOWS_A_NEW_SETTING}
-        made = variants.make_bundle(folder, folder / "key", version, known, libraries, **more)
+        made = variants.make_bundle(folder, folder / "key", version, known, LIBRARIES, **more)
         made.rename(folder / version)
     stranger = variants.make_key(folder, "stranger")
-    variants.make_bundle(folder, stranger, NEW, {}, libraries, python=python).rename(folder / "strange")
+    variants.make_bundle(folder, stranger, NEW, {}, LIBRARIES, python=python).rename(folder / "strange")
     return folder
 
 
 @pytest.fixture(scope="module")
-def device(shared: Path) -> Iterator[Booted]:
-    """An installed device that plays the demo clip."""
-    with Booted([base_system(SUITE)], shared) as booted:
+def device(shared: Path, system: Callable[..., list[Path]]) -> Iterator[Booted]:
+    """An installed device that could play the demo clip."""
+    with Booted(system(SUITE), shared) as booted:
         wish = booted.path("/etc/interview-grader/config.d/test.toml")
         wish.parent.mkdir(parents=True)
-        wish.write_text('[camera]\nbackend = "demo"\n')
+        wish.write_text('[camera]\nbackend = "demo"\nneeds_agreement = true\n')
         booted.run(
             "/share/checkout/setup.sh", "install", "--offline", "/share/bundle", "--signers", "/share/signers"
         )

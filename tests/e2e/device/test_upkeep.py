@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.device.booted import NAME, Booted, base_system, wait_for
+from tests.e2e.device.booted import NAME, Booted, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -23,12 +23,19 @@ VOLATILE = "/usr/lib/systemd/journald.conf.d/40-rpi-volatile-storage.conf"
 
 
 @pytest.fixture(scope="module")
-def device(share: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booted]:
+def device(
+    share: Callable[[str], Path],
+    system: Callable[..., list[Path]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Booted]:
     layer = tmp_path_factory.mktemp("layer")
     drop_in = layer / VOLATILE.lstrip("/")
     drop_in.parent.mkdir(parents=True)
     drop_in.write_text("[Journal]\nStorage=volatile\n")
-    with Booted([base_system(SUITE), layer], share(SUITE)) as booted:
+    wish = layer / OWNERS.lstrip("/") / "config.d/test.toml"
+    wish.parent.mkdir(parents=True)
+    wish.write_text('[camera]\nbackend = "demo"\nneeds_agreement = true\n')
+    with Booted([*system(SUITE), layer], share(SUITE)) as booted:
         yield booted
 
 

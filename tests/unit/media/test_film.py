@@ -702,6 +702,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     made.pipeline.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["interlaced", "mirrored", "turned", "deep", "AV1"])
 def test_both_people_of_the_demo_clip_are_found_in_films_of_every_kind(
     reader: Reader, tmp_path: Path, saved: Any, demo_clip: Path, kind: str

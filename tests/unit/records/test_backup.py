@@ -112,6 +112,7 @@ def test_a_short_passphrase_is_refused(store: Store, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_every_damaged_byte_is_noticed(store: Store, file: Path) -> None:
     sound = file.read_bytes()
     places = {*range(0, 400, 7), *range(400, len(sound), 97), len(sound) - 1}

@@ -1,7 +1,11 @@
-"""Salvage: most rows of a damaged file come back, and nothing else does."""
+"""Salvage: most rows of a damaged file come back, and nothing else does.
+
+Of 12 damaged files; `make damage` takes 300.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 from contextlib import closing
@@ -14,6 +18,7 @@ from tests.fakes.damage import IDS, ROWS, copied, damage, recorded, remains
 from tests.fakes.records import DAY_S, ID, OTHER, Time, make_store, record, second, session_info
 
 ENOUGH = 0.9
+DAMAGES = int(os.environ.get("DAMAGES", "12"))
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +51,11 @@ def test_rows_in_the_log_come_back(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120 + DAMAGES)
 def test_most_rows_of_most_damaged_files_come_back(sound: Path, tmp_path: Path) -> None:
     chance, enough, told = random.Random(60), 0, []
-    for number in range(60):
+    for number in range(DAMAGES):
         path = copied(sound, tmp_path / str(number))
         words = damage(path, chance, most_cut=0.15)
         left = path.stat().st_size / sound.stat().st_size
@@ -58,7 +65,7 @@ def test_most_rows_of_most_damaged_files_come_back(sound: Path, tmp_path: Path) 
         assert share >= ENOUGH * left, words
         enough += share >= ENOUGH
         told.append(f"{share:.3f} {words[:60]}")
-    assert enough >= 50, "\n".join(sorted(told))
+    assert enough >= 0.8 * DAMAGES, "\n".join(sorted(told))
 
 
 def test_what_was_erased_or_is_too_old_does_not_come_back(sound: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Damaged records: found, set aside and never a traceback; and what is no damage is not taken for it.
 
-60 damages by chance; `make damage` makes 300.
+12 damages by chance; `make damage` makes 300.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from appliance.records.store.downgrade import downgrade, try_migration
 from tests.fakes.damage import IDS, copied, damage, recorded
 from tests.fakes.records import DAY_S, ID, OTHER, Time, make_store, record, second, session_info
 
-DAMAGES = int(os.environ.get("DAMAGES", "60"))
+DAMAGES = int(os.environ.get("DAMAGES", "12"))
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +235,7 @@ ODD = ("'x'", "x'ff00'", "1e300", "-1e300", "9e999", "9223372036854775807", "-5"
 """Values that may be read back from anywhere, where a file was damaged and every check still passes."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ODD)
 def test_a_value_of_the_wrong_type_is_no_traceback(path: Path, value: str) -> None:
     from appliance.records.store.rows import COLUMNS
@@ -283,6 +284,7 @@ def test_a_damaged_count_of_ages_sweeps_nothing(path: Path, lived: str) -> None:
         assert len(store.sessions()) == len(IDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["records.age.json", "erasures.jsonl", "backups.jsonl"])
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"[" * 100_000, b"{}\n[]\n1\n", b'{"made": 1e999, "path": 3}']
@@ -306,6 +308,7 @@ def test_damage_that_a_reader_meets_is_looked_into(path: Path) -> None:
         record(store, Time(), ID)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120 + DAMAGES)
 def test_any_damage_is_survived(sound: Path, tmp_path: Path) -> None:
     """What an owner, a command beside it and an update do with each of them."""

@@ -93,18 +93,17 @@ def test_a_kernel_that_counts_nothing_denies_nothing(tmp_path: Path) -> None:
     assert [scheduling.delay().process_s for _ in range(2)] == [0.0, 0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel counts no waiting")
 def test_a_process_beside_others_on_one_processor_is_denied_it() -> None:
-    processor = str(min(os.sched_getaffinity(0)))
-    pinned = "import os, time\nos.sched_setaffinity(0, {" + processor + "})\n"
+    processor = {min(os.sched_getaffinity(0))}
     rivals = [
-        subprocess.Popen(
-            [sys.executable, "-c", f"{pinned}print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
-        )
+        subprocess.Popen(["sh", "-c", "echo; while :; do :; done"], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
     measure = (
-        f"from appliance.system.scheduling import SchedulingMonitor\n{pinned}"
+        "import os, time\nfrom appliance.system.scheduling import SchedulingMonitor\n"
+        f"os.sched_setaffinity(0, {processor})\n"
         "scheduling = SchedulingMonitor(); scheduling.delay(); end = time.monotonic() + 2\n"
         "while time.monotonic() < end: pass\nprint(scheduling.delay().process_s)"
     )
@@ -112,6 +111,7 @@ def test_a_process_beside_others_on_one_processor_is_denied_it() -> None:
     try:
         for rival in rivals:
             assert rival.stdout and rival.stdout.readline()  # it runs, and goes on
+            os.sched_setaffinity(rival.pid, processor)
         done = subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True)
     finally:
         for rival in rivals:

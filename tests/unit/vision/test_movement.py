@@ -164,6 +164,7 @@ def test_body_is_none_when_the_face_is_at_the_lower_edge() -> None:
 # --- the body: what is no movement ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "act",
     [
@@ -196,6 +197,7 @@ def test_body_stays_calm(act: Act, fps: int) -> None:
     assert max(bodies(play(Stage(noise=4.0), act, fps, 3.0))) < CALM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [lambda time: (30 * time, 10 * time), shaken(1.5)], ids=["pan", "shake"])
 def test_a_camera_that_moves_moves_no_head(way: Way) -> None:
     moved = read(play(Stage(), Act(camera_px=way), 30, 4.0))
@@ -212,6 +214,7 @@ def test_noise_of_a_dark_room_is_no_movement() -> None:
 # --- the body: what is movement ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fps", RATES)
 def test_body_rises_with_the_movement(fps: int) -> None:
     def mean(act: Act) -> float:

@@ -111,6 +111,7 @@ ONE_TAKE: dict[str, Callable[[Image, int], Image]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ONE_TAKE)
 def test_one_take_has_no_cut(portraits: Portraits, what: str) -> None:
     assert cuts(take(portraits, ONE_TAKE[what])) == []

@@ -20,6 +20,8 @@ from appliance.vision.tracking.tracker import Tracker
 from tests.fakes.parts import noise, picture
 from tests.fakes.rooms import Cutout, Room, Shot, Standing, people_of
 
+pytestmark = pytest.mark.slow
+
 FPS = 15
 EXPIRY_S = 2.0
 
