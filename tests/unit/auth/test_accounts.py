@@ -106,7 +106,7 @@ def test_a_bad_password_does_not_use_the_code_up(accounts: Accounts) -> None:
     assert accounts.claim(code, GOOD)
 
 
-def test_of_two_who_have_the_code_one_wins(tmp_path: Path) -> None:
+def test_only_one_of_two_uses_of_the_code_succeeds(tmp_path: Path) -> None:
     code = Accounts(tmp_path, cheap()).new_first_code()
     both = [Accounts(tmp_path, cheap()) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
@@ -114,7 +114,7 @@ def test_of_two_who_have_the_code_one_wins(tmp_path: Path) -> None:
     assert sorted(won) == [False, True]
 
 
-def test_a_start_says_a_code_only_while_there_is_no_password(
+def test_a_start_logs_a_code_only_while_there_is_no_password(
     accounts: Accounts, caplog: pytest.LogCaptureFixture
 ) -> None:
     log_first_code(accounts)
@@ -291,7 +291,7 @@ def test_a_name_that_is_not_known_costs_as_much_work(monkeypatch: pytest.MonkeyP
     assert len(verified) == 2 and verified[0] == verified[1]
 
 
-def test_a_kept_hash_that_is_none_fits_nothing() -> None:
+def test_a_malformed_hash_matches_nothing() -> None:
     assert not cheap().verify("nonsense", GOOD)
 
 
@@ -424,11 +424,11 @@ def test_a_cookie_comes_back_as_its_login() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200))
-def test_nothing_else_is_a_cookie(text: str) -> None:
+def test_any_other_text_is_no_cookie(text: str) -> None:
     assert Cookies(bytes(32), 60).read(text) is None
 
 
-def test_a_cookie_of_another_device_or_purpose_is_none() -> None:
+def test_a_cookie_of_another_device_or_purpose_is_refused() -> None:
     cookies = Cookies(bytes(32), 60)
     assert Cookies(b"\1" * 32, 60).read(cookies.text(cookies.begin("anna", "x"))) is None
     assert cookies.read(str(URLSafeSerializer(bytes(32), salt="other").dumps(["a", "b", "c", 0, 0]))) is None
@@ -473,7 +473,7 @@ def test_a_cookie_in_use_ends_after_the_longest_time() -> None:
     assert used_s == 86_400 + 300
 
 
-def test_a_cookie_from_the_future_is_none() -> None:
+def test_a_cookie_from_the_future_is_refused() -> None:
     clock = Clock()
     text = Cookies(bytes(32), 600, clock=clock.forward()).text(Login("anna", "x", "id", clock.wall))
     clock.wall -= 3600

@@ -45,7 +45,7 @@ def made(folder: Path) -> x509.Certificate:
 
 
 def test_logins_that_end_at_the_same_moment_both_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a board whose clock stands still until the network tells it the time."""
+    """As on a board whose clock stops until the network sets it."""
     accounts = Accounts(tmp_path, Passwords(memory_kib=8, passes=1))
     assert accounts.claim(accounts.new_first_code(), "a long enough password")
     epoch = accounts.epoch("operator")
@@ -87,7 +87,7 @@ def test_wrong_tries_are_remembered_for_a_quarter_of_an_hour() -> None:
         tries.begin(HERE)
 
 
-def test_a_crowd_of_addresses_makes_nobody_free_who_came_after_it() -> None:
+def test_many_addresses_do_not_free_later_ones() -> None:
     tries = AttemptLimiter(lambda: 1000.0)
     for number in range(MOST_ADDRESSES):
         tries.begin(f"10.0.{number // 256}.{number % 256}")
@@ -141,7 +141,7 @@ def test_a_change_that_fails_changes_nothing_in_memory_either(tmp_path: Path) ->
     assert PrivateFile(file.path, Book).read() == file.read()
 
 
-def test_only_a_damaged_file_is_set_aside_and_its_new_name_is_told(tmp_path: Path) -> None:
+def test_only_a_damaged_file_is_set_aside_and_its_new_path_is_returned(tmp_path: Path) -> None:
     file = PrivateFile(tmp_path / "book.json", Book)
     assert file.set_aside() is None
     with file.edit() as book:
@@ -261,7 +261,7 @@ def test_the_fingerprint_is_that_which_browsers_show(tmp_path: Path) -> None:
     assert shown == certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def test_who_asks_too_often_is_told_when_the_next_request_is_free() -> None:
+def test_too_many_requests_get_the_time_of_the_next_free_one() -> None:
     rates = RequestRates(0.5, lambda: 1000.0)
     for _ in range(2):
         rates.take(HERE)
@@ -270,6 +270,6 @@ def test_who_asks_too_often_is_told_when_the_next_request_is_free() -> None:
     assert refused.value.wait_s == pytest.approx(2.0)
 
 
-def test_a_try_waits_for_its_turn_as_long_as_the_decision_says() -> None:
+def test_an_attempt_waits_as_long_as_the_decision_states() -> None:
     page = (ROOT / "docs/decisions/0018-passwords-and-guessing.md").read_text()
     assert f"waits longer than {passwords.PATIENCE_S:g} s gets 429" in page

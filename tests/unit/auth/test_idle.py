@@ -1,4 +1,4 @@
-"""A login that nobody idle is idle."""
+"""A login without requests becomes idle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrong tries and floods: who is slowed down, by how much, and who is not."""
+"""Wrong attempts and floods: which clients are slowed down, by how much, and which are not."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_a_burst_is_fine_and_a_flood_is_not() -> None:
         rates.take(HERE)
 
 
-def test_whoever_floods_on_still_gets_their_share() -> None:
+def test_a_flooding_client_still_gets_its_share() -> None:
     clock = Clock()
     rates, served = RequestRates(10, clock), 0
     for _ in range(4000):

@@ -73,7 +73,7 @@ def test_it_comes_back_while_an_appliance_runs_that_has_no_records_yet(
         assert len(appliance.sessions()) == 3
 
 
-def test_it_waits_a_moment_for_whoever_looks_after_files_without_records(
+def test_restore_waits_for_a_process_that_holds_the_lock_for_a_moment(
     file: Path, tmp_path: Path, time: Time
 ) -> None:
     (tmp_path / "other").mkdir()
@@ -128,7 +128,7 @@ def test_every_damaged_byte_is_noticed(store: Store, file: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"x", backup.MAGIC, backup.MAGIC + b"{}\n", backup.MAGIC + b"[" * 9000 + b"\n"]
 )
-def test_what_is_no_backup_is_said(store: Store, file: Path, content: bytes) -> None:
+def test_a_file_that_is_no_backup_is_refused(store: Store, file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(ConfigError, match="not a backup"):
         store.restore(file, WORDS)

@@ -92,7 +92,7 @@ def test_what_a_power_cut_left_of_a_trial_goes(tmp_path, monkeypatch):
         assert not (tmp_path / "trial-x").exists()
 
 
-def test_a_trial_beside_somebody_who_records(tmp_path):
+def test_a_trial_beside_a_recording(tmp_path):
     time = Time()
     store = make_store(tmp_path, time)
     record(store, time, ID, end=False)

@@ -89,7 +89,7 @@ def test_exports_for_hiring_carry_the_day_by_which_they_must_be_gone(
     assert ("within 30 days" in deletion_text(unset)) is hiring
 
 
-def test_json_says_everything(session: SessionRecord) -> None:
+def test_json_contains_everything(session: SessionRecord) -> None:
     table = as_json(session)
     assert table["about"] == DISCLAIMER
     assert table["sampling"] == SAMPLING_TEXT
@@ -151,7 +151,7 @@ def test_pdf_takes_any_label(session: SessionRecord, label: str) -> None:
     assert as_pdf(named).startswith(b"%PDF-")
 
 
-def test_exports_of_nobody_and_of_no_time(tmp_path: Path) -> None:
+def test_exports_of_a_session_without_persons_and_seconds(tmp_path: Path) -> None:
     kept = replace(KEPT, persons=0, seconds=0, ended=None, expires=None, clock_set=False)
     session = replace(stored(tmp_path), summary=kept, markers=(Marker(0.0, "x"),))
     assert as_pdf(session).startswith(b"%PDF-")

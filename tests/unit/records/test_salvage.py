@@ -94,7 +94,7 @@ def test_what_is_here_is_not_overwritten(sound: Path, tmp_path: Path) -> None:
         assert len(session.seconds) == 300
 
 
-def test_it_happens_by_itself_when_a_file_is_set_aside(sound: Path, tmp_path: Path) -> None:
+def test_salvage_starts_automatically_when_a_file_is_set_aside(sound: Path, tmp_path: Path) -> None:
     path, time = copied(sound, tmp_path / "state"), Time()
     content = bytearray(path.read_bytes())
     content[8192:8300] = b"\xa5" * 108

@@ -116,7 +116,7 @@ def test_dates_are_of_the_beginning_and_a_jumping_clock_moves_nothing(store: Sto
     assert (kept.recorded, kept.ended) == (NOW, NOW + 2.0)
 
 
-def test_a_clock_that_was_never_set_is_said(store: Store, time: Time) -> None:
+def test_a_clock_that_was_never_set_is_reported(store: Store, time: Time) -> None:
     time.wall = 100.0
     store.begin(session_info())
     assert not store.sessions()[0].clock_set
@@ -185,7 +185,7 @@ def test_each_commit_is_on_the_disk(store: Store) -> None:
     assert pragma == {"synchronous": 2, "secure_delete": 1, "journal_mode": "wal"}
 
 
-def test_readers_and_the_writer_do_not_hinder_each_other(store: Store, time: Time) -> None:
+def test_readers_and_the_writer_do_not_block_each_other(store: Store, time: Time) -> None:
     store.begin(session_info())
     done = threading.Event()
 
@@ -240,7 +240,7 @@ def test_a_command_beside_the_appliance_closes_nothing(store: Store, folder: Pat
     assert store.sessions()[0].seconds == 6
 
 
-def test_who_came_second_becomes_the_owner_when_the_first_has_gone(folder: Path, time: Time) -> None:
+def test_a_second_process_becomes_the_writer_when_the_first_has_ended(folder: Path, time: Time) -> None:
     first, daemon = make_store(folder, time), make_store(folder, time)
     record(first, time, end=False)
     daemon.tick()
@@ -356,7 +356,7 @@ def test_a_backup_outside_goes_when_all_in_it_is_too_old(store: Store, tmp_path:
     assert not (tmp_path / "mine").exists() and not (tmp_path / "cut.part").exists()
 
 
-def test_what_lies_in_the_place_of_a_backup_by_now_is_not_ours(
+def test_another_devices_backup_at_the_path_of_ours_is_not_removed(
     store: Store, tmp_path: Path, time: Time
 ) -> None:
     record(store, time, ID)
@@ -373,14 +373,14 @@ def test_what_lies_in_the_place_of_a_backup_by_now_is_not_ours(
 
 
 @pytest.mark.parametrize("id", ["", "x", "../../etc", "0123456789AB", "0123456789ab0", "' OR 1=1"])
-def test_an_id_that_is_none_is_harmless(store: Store, time: Time, id: str) -> None:
+def test_an_invalid_id_is_harmless(store: Store, time: Time, id: str) -> None:
     record(store, time, OTHER)
     store.erase(id)
     store.end(id)
     assert len(store.sessions()) == 1
 
 
-def test_a_reader_delays_the_end_of_an_erasure_and_the_rest_follows(
+def test_a_reader_delays_an_erasure_which_finishes_later(
     store: Store, folder: Path, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(store, time)
@@ -400,7 +400,7 @@ def test_a_reader_delays_the_end_of_an_erasure_and_the_rest_follows(
     assert store._erasures.unfinished() == set()
 
 
-def test_a_crash_between_journal_and_rows_is_made_good(store: Store, folder: Path, time: Time) -> None:
+def test_a_crash_between_erasure_log_and_rows_is_recovered(store: Store, folder: Path, time: Time) -> None:
     record(store, time)
     store._erasures.begin({ID}, NOW)
     store = reopened(store, folder, time)
@@ -421,7 +421,7 @@ def test_rows_that_come_back_with_an_old_file_are_erased_again(
         assert again.sessions() == []
 
 
-def test_a_journal_that_was_lost_is_written_anew(store: Store, folder: Path, time: Time) -> None:
+def test_a_lost_erasure_log_is_written_again(store: Store, folder: Path, time: Time) -> None:
     record(store, time)
     store.erase(ID)
     (folder / "erasures.jsonl").unlink()
@@ -505,7 +505,7 @@ def test_a_damaged_file_is_as_old_as_its_oldest_row(store: Store, folder: Path, 
     store.close()
 
 
-def test_what_is_swept_is_told(folder: Path, time: Time) -> None:
+def test_what_is_swept_is_reported(folder: Path, time: Time) -> None:
     told: list[dict[str, object]] = []
     store = make_store(folder, time, on_event=lambda **details: told.append(details))
     record(store, time)
@@ -517,7 +517,7 @@ def test_what_is_swept_is_told(folder: Path, time: Time) -> None:
 # --- a full disk ---
 
 
-def test_without_room_nothing_begins(folder: Path, time: Time) -> None:
+def test_without_disk_space_nothing_begins(folder: Path, time: Time) -> None:
     store = make_store(folder, time, free_mb=lambda path: 150.0)
     with pytest.raises(StoreError, match=r"150 MB left and storage\.min_free_mb is 200"):
         store.begin(session_info())
@@ -526,7 +526,7 @@ def test_without_room_nothing_begins(folder: Path, time: Time) -> None:
     store.close()
 
 
-def test_room_is_noticed_also_before_there_are_any_records(folder: Path, time: Time) -> None:
+def test_freed_disk_space_is_noticed_before_there_are_records(folder: Path, time: Time) -> None:
     free = 150.0
     store = make_store(folder, time, free_mb=lambda path: free)
     store.tick()
@@ -543,7 +543,7 @@ def test_room_is_noticed_also_before_there_are_any_records(folder: Path, time: T
     store.close()
 
 
-def test_recording_stops_when_the_room_goes_and_begins_again_with_it(folder: Path, time: Time) -> None:
+def test_recording_stops_when_the_disk_fills_and_works_again_with_space(folder: Path, time: Time) -> None:
     free = 300.0
     store = make_store(folder, time, free_mb=lambda path: free)
     stopped: list[tuple[str, str]] = []
@@ -575,7 +575,7 @@ def test_the_callback_may_use_the_store_from_another_thread(folder: Path, time: 
     store.close()
 
 
-def test_sqlite_says_that_the_disk_is_full(store: Store, time: Time) -> None:
+def test_sqlite_reports_a_full_disk(store: Store, time: Time) -> None:
     record(store, time, end=False)
     connection = store._file.open()
     assert connection is not None
@@ -705,7 +705,7 @@ def test_damage_while_it_is_open_stops_the_recording_and_the_next_one_works(
     assert OTHER in {kept.id for kept in store.sessions()}
 
 
-def test_a_state_folder_that_cannot_be_made_is_said(tmp_path: Path, time: Time) -> None:
+def test_a_state_folder_that_cannot_be_created_is_reported(tmp_path: Path, time: Time) -> None:
     (tmp_path / "state").write_text("a file")
     store = make_store(tmp_path / "state" / "deeper", time)
     with pytest.raises(StoreError):
@@ -778,6 +778,6 @@ def test_a_newer_file_is_read_only(store: Store, folder: Path, time: Time) -> No
     older.close()
 
 
-def test_limits_are_of_the_settings() -> None:
+def test_storage_limits_follow_the_settings() -> None:
     assert StorageLimits(keep_days=30).keep_s == 30 * DAY_S
     assert replace(StorageLimits(), min_free_mb=1).min_free_mb == 1

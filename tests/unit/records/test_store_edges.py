@@ -40,7 +40,7 @@ def test_a_file_goes_with_its_companions_and_leaves_none_behind(tmp_path: Path) 
     }
 
 
-def test_what_lies_in_the_place_of_a_companion_keeps_nothing_from_being_recorded(tmp_path: Path) -> None:
+def test_a_foreign_file_in_place_of_a_companion_does_not_stop_recording(tmp_path: Path) -> None:
     for suffix in database.COMPANIONS:
         (tmp_path / f"records.db{suffix}").mkdir()
     store, time = make_store(tmp_path), Time()
