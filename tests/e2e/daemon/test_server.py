@@ -30,7 +30,7 @@ from appliance.handoff import Slot
 from appliance.web.transport.connection import MAX_BODY_BYTES
 from appliance.web.transport.connection_limiter import ConnectionLimiter
 from appliance.web.transport.server import Server
-from appliance.web.transport.websocket import WebSocket, route, serve, websocket
+from appliance.web.transport.websocket import WebSocket, route, send_messages, upgrade
 from tests.fakes.web import served
 
 PICTURE_BYTES = 80_000
@@ -72,7 +72,7 @@ class Probe:
         return Response(self._stream(), mimetype="multipart/x-mixed-replace")
 
     def _live(self) -> Response:
-        return websocket(request.environ, self._talk)
+        return upgrade(request.environ, self._talk)
 
     def _stream(self) -> Iterator[bytes]:
         number = 0
@@ -102,7 +102,7 @@ class Probe:
     def _talk(self, client: WebSocket) -> None:
         self.talking.set()
         try:
-            serve(client, self._next_text)
+            send_messages(client, self._next_text)
         finally:
             self.talked.set()
 
