@@ -80,6 +80,7 @@ class Daemon:
                 listener.start()
             self._log_start()
             announce(self._url)
+            # Updaters before `status --json` find the address in this line: decision 78.
             self._notifier.ready(f"serving {self._url}")
             self._clock.gap_s()  # what came before was no tick
             self._watch()
