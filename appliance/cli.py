@@ -114,6 +114,7 @@ def _end(tally: Tally) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     config = _load(options)
+    from appliance import registry
     from appliance.commands.check_models import model_lines
     from appliance.composition.camera import choose_camera, make_camera
     from appliance.composition.session import make_terms
@@ -122,7 +123,7 @@ def _check(options: argparse.Namespace) -> int:
 
     check_sandbox_paths(config)
     models = model_lines(config)
-    config.lamps.backend_class.check(config.lamps.settings)
+    registry.load("lamps", config.lamps.backend).check(config.lamps.settings)
     check_certificate(config)
     terms = make_terms(config)
     camera = choose_camera(config.camera, config.origins, installed=config.installed)
