@@ -22,6 +22,7 @@ def add_commands(commands: Commands) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     config = load_config(options)
+    from appliance import registry
     from appliance.commands.check_models import check_models
     from appliance.composition.camera import choose_camera, make_camera
     from appliance.composition.session import make_terms
@@ -30,7 +31,7 @@ def _check(options: argparse.Namespace) -> int:
 
     check_sandbox_paths(config)
     models = check_models(config)
-    config.lamps.backend_class.check(config.lamps.settings)
+    registry.load("lamps", config.lamps.backend).check(config.lamps.settings)
     check_certificate(config)
     terms = make_terms(config)
     camera = choose_camera(config.camera, config.origins, installed=config.installed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from appliance import registry
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_lamps_config
 from appliance.errors import ApplianceError, ConfigErrors
@@ -29,7 +30,7 @@ def with_lamps(use: Callable[[Lamps], None], otherwise: str) -> int:
     native.prepare()
     try:
         choice = load_lamps_config(ConfigOptions())
-        lamps = choice.backend_class(choice.settings)
+        lamps = registry.load("lamps", choice.backend)(choice.settings)
         try:
             use(lamps)
         finally:

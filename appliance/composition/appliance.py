@@ -74,7 +74,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     chosen = choose_camera(config.camera, config.origins, installed=config.installed)
     set_camera_field(chosen.backend)
     camera = make_camera(chosen)
-    lamps: Lamps = config.lamps.backend_class(config.lamps.settings)
+    lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     health = Health(chosen.backend)
     reader = make_reader(config, health=health, is_film=chosen.backend in registry.FILMS)
     audit = AuditLog(config.state_dir)

@@ -42,15 +42,15 @@ def choose_camera(wanted: BackendConfig, origins: Mapping[str, str], *, installe
             )
             table = {key: value for key, value in given.items() if key in backend_class.Settings.model_fields}
             settings = backend_settings("camera", backend_class.Settings, table, origins)
-            return BackendConfig(name, settings, backend_class)
+            return BackendConfig(name, settings)
         reasons.append(f"no {name} ({presence.why})")
     log.warning("camera: auto found none: %s; waiting for a usb camera", "; ".join(reasons))
     usb = registry.load("camera", "usb")
-    return BackendConfig("usb", backend_settings("camera", usb.Settings, given, origins), usb)
+    return BackendConfig("usb", backend_settings("camera", usb.Settings, given, origins))
 
 
 def make_camera(chosen: BackendConfig) -> Camera:
     """A chosen camera, closed; raises `ConfigError` for what can never be a camera, such as a text file."""
-    camera: Camera = chosen.backend_class(chosen.settings)
+    camera: Camera = registry.load("camera", chosen.backend)(chosen.settings)
     rotation: Rotation = getattr(chosen.settings, "rotate", 0)  # another package's backend may have none
     return RotatedCamera(camera, rotation) if rotation else camera

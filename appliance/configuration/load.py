@@ -44,11 +44,10 @@ SERVICE_STATE = Path("/var/lib/interview-grader")
 
 @dataclass(frozen=True)
 class BackendConfig:
-    """The chosen backend of a section, its own settings, and its class; None for `auto`."""
+    """The chosen backend of a section, by name, and its own settings."""
 
     backend: str
     settings: BaseModel
-    backend_class: Any = None
 
 
 @dataclass(frozen=True)
@@ -223,20 +222,22 @@ def _read_backend(
     rest = dict(table)
     backend = str(rest.pop("backend", default))
     try:
-        backend_class = _backend_class(section, backend)
+        model = _settings_model(section, backend)
     except BackendMissing as error:
         problems.append(
             ConfigError(error.reason, key=error.key, value=error.value, file=_origin(origins, error.key))
         )
         return None
-    model = AUTO_SETTINGS[section] if backend_class is None else backend_class.Settings
     settings = _validate(section, model, rest, origins, problems)
-    return None if settings is None else BackendConfig(backend, settings, backend_class)
+    return None if settings is None else BackendConfig(backend, settings)
 
 
-def _backend_class(section: str, backend: str) -> Any:
-    """The class of a backend, None for `auto`; raises `BackendMissing`."""
-    return None if backend == "auto" and section in AUTO_SETTINGS else registry.load(section, backend)
+def _settings_model(section: str, backend: str) -> type[BaseModel]:
+    """The settings of a backend, or of `auto`; raises `BackendMissing`."""
+    if backend == "auto" and section in AUTO_SETTINGS:
+        return AUTO_SETTINGS[section]
+    model: type[BaseModel] = registry.load(section, backend).Settings
+    return model
 
 
 def backend_settings(
@@ -298,9 +299,7 @@ def _backends_by_key(section: str) -> dict[str, str]:
     owners: dict[str, list[str]] = {}
     for name in sorted([*registry.names(section), *(["auto"] if section in AUTO_SETTINGS else [])]):
         with contextlib.suppress(BackendMissing):  # a backend that cannot be imported has no keys to name
-            backend_class = _backend_class(section, name)
-            model = AUTO_SETTINGS[section] if backend_class is None else backend_class.Settings
-            for key in model.model_fields:
+            for key in _settings_model(section, name).model_fields:
                 owners.setdefault(key, []).append(f'"{name}"')
     return {key: f"{section}.backend = {' or '.join(names)}" for key, names in owners.items()}
 
