@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pi_heif
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, ImageCms, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from PIL import Image as Pillow
@@ -48,6 +49,9 @@ _BAND = 64
 """Rows that are converted at a time: a picture of the largest size must not be in memory three times."""
 
 _BLOCK_BYTES = 1 << 20
+
+_MOST_CHECKED_BYTES = 256 << 20
+"""A larger JPEG file is not checked for inner damage: it is a stream of pictures, or has a video appended."""
 
 _WHITE = 255
 """Seen through transparent places, as on a page."""
@@ -120,9 +124,47 @@ def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
     name = name or str(source)
     with _opened(source, name) as file, decoding(file, name) as complaints:
         picture = open_checked(file)
+        # Before Pillow decodes it: the file's bytes and the whole picture are never in memory together.
+        damage = _jpeg_damage(file) if picture.format in ("JPEG", "MPO") else None
         image = as_image(picture, file)
         notes = ["has more than one picture; only the first is read"] if _has_more(picture, file) else []
-    return Still(image, (*notes, *map(complaint, complaints)))
+    return Still(image, (*notes, *map(complaint, [*([damage] if damage else []), *complaints])))
+
+
+def _jpeg_damage(file: BinaryIO) -> str | None:
+    """libjpeg's own words about damage in the first picture of a JPEG file; None where it reports none.
+
+    Pillow drops libjpeg's warnings, so the file is decoded once more, in grey and at an eighth of its size.
+    """
+    file.seek(0)
+    data = file.read(_MOST_CHECKED_BYTES + 1)
+    if len(data) > _MOST_CHECKED_BYTES:
+        return None
+    try:
+        _decode_small(data, strict=True)
+    except ValueError as error:
+        words = " ".join(str(error).split())
+    else:
+        return None
+    try:
+        _decode_small(data, strict=False)
+    except ValueError:  # this decoder cannot read it at all: that says nothing about the file
+        return None
+    return words
+
+
+def _decode_small(data: bytes, *, strict: bool) -> None:
+    """Decode a JPEG as coarsely as TurboJPEG can; raises `ValueError`, with `strict` for a warning too."""
+    simplejpeg.decode_jpeg(
+        data,
+        "GRAY",
+        fastdct=True,
+        fastupsample=True,
+        min_height=1,
+        min_width=1,
+        min_factor=8,
+        strict=strict,
+    )
 
 
 def _has_more(picture: Any, file: BinaryIO) -> bool:

@@ -347,6 +347,47 @@ def test_a_complaint_of_the_decoder_is_passed_on(tmp_path: Path, monkeypatch: py
     assert still.notes == ("is read, but its decoder says: odd bytes",)
 
 
+def damaged(jpeg: bytes) -> bytes:
+    """The same JPEG with a part of its entropy-coded data missing: all its markers are there."""
+    middle = (jpeg.index(b"\xff\xda") + len(jpeg)) // 2
+    return jpeg[: middle - 32] + jpeg[middle + 32 :]
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}], ids=str)
+def test_a_jpeg_with_inner_damage_is_read_with_a_note(tmp_path: Path, options: dict[str, Any]) -> None:
+    data = by_pillow(noise(320, 240), "JPEG", **options)
+    assert read_still(saved(tmp_path, "sound.jpg", data)).notes == ()
+    still = read_still(saved(tmp_path, "damaged.jpg", damaged(data)))
+    assert still.image.shape == (240, 320, 3)
+    (note,) = still.notes
+    assert note.startswith("is read, but its decoder says: Corrupt JPEG data: ")
+
+
+def test_inner_damage_is_noted_in_an_open_file_too(tmp_path: Path) -> None:
+    still = read_still(io.BytesIO(damaged(by_pillow(noise(320, 240), "JPEG"))), "standard input")
+    assert "Corrupt JPEG data" in still.notes[0]
+
+
+def test_the_first_picture_of_a_phones_jpeg_is_checked_for_damage(tmp_path: Path) -> None:
+    first, second = Pillow.fromarray(noise(320, 240)), Pillow.new("RGB", (32, 24))
+    data = by_pillow(first, "MPO", save_all=True, append_images=[second])
+    assert read_still(saved(tmp_path, "sound.jpg", data)).notes == ()
+    start = data.index(b"\xff\xda") + 5000
+    broken = data[:start] + bytes(64) + data[start + 64 :]  # same length: the second picture stays in place
+    assert "Corrupt JPEG data" in read_still(saved(tmp_path, "damaged.jpg", broken)).notes[0]
+
+
+def test_a_sound_jpeg_that_only_the_second_decoder_cannot_read_has_no_note(tmp_path: Path) -> None:
+    data = bytearray(cmyk_jpeg((127, 127, 127, 127)))  # 16 blocks that are all the same
+    frame = data.index(b"\xff\xc0")
+    data[frame + 7 : frame + 9] = struct.pack(">H", 32)
+    # A layout that TurboJPEG does not know: eight blocks for each 16 by 16 pixels, so 32 by 16 take all 16.
+    for component, sampling in enumerate((0x22, 0x11, 0x11, 0x21)):
+        data[frame + 11 + 3 * component] = sampling
+    still = read_still(saved(tmp_path, "a.jpg", bytes(data)))
+    assert still.image.shape == (16, 32, 3) and still.notes == ()
+
+
 # --- what cannot be read ---
 
 
