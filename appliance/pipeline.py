@@ -51,15 +51,15 @@ class Pipeline:
         doubt: Doubt,
         *,
         max_people: int,
-        is_film: bool = True,
+        is_video: bool = True,
     ) -> None:
-        """`is_film`: frames may be cut together; false for a camera that shows a room as it is."""
+        """`is_video`: frames may be cut together; false for a camera that shows a room as it is."""
         self._search = search
         self._classifier = classifier
         self._tracker = tracker
         self._doubt = doubt
         self._max_people = max_people
-        self._cuts = CutDetector() if is_film else None
+        self._cuts = CutDetector() if is_video else None
         self._views = Views()
         self._followed: dict[int, _Followed] = {}
         self._places: Places | None = None
@@ -114,7 +114,7 @@ class Pipeline:
         return self._alone(image, [(face, Look(self._classifier.read(*both_ways(image)).scores))])
 
     def reset(self) -> None:
-        """Forget everybody: another film, another agreement."""
+        """Forget everybody: another video, another agreement."""
         self._search.reset()
         self._tracker.reset()
         self._views.reset()

@@ -103,7 +103,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     camera = make_camera(choice)
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     health = Health(choice.backend)
-    reader = make_reader(config, health=health, is_film=choice.backend in registry.FILMS)
+    reader = make_reader(config, health=health, is_video=choice.backend in registry.VIDEOS)
     audit = AuditLog(config.state_dir)
     note_changes(config.effective(), config.state_dir, audit)
     store = make_store(config, audit)
@@ -237,12 +237,12 @@ def make_reader(
     health: Health | None = None,
     opener: Engines | None = None,
     *,
-    is_film: bool = True,
+    is_video: bool = True,
 ) -> Reader:
     """Detectors, classifier and tracker on their engines; raises `ModelError` for a model that is unfit.
 
     `watch` may put something between each engine and its user, by role. `health` is told of calls to an
-    accelerator, so that one that hangs is noticed. `is_film`: what is read may be cut, see `vision.cuts`.
+    accelerator, so that one that hangs is noticed. `is_video`: what is read may be cut, see `vision.cuts`.
     """
     cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.
     vision = config.vision
@@ -278,6 +278,6 @@ def make_reader(
         Tracker(expiry_s=vision.expiry_s),
         Doubt(vision.smoothing_s, vision.unsure_below, _limits(vision)),
         max_people=vision.max_people,
-        is_film=is_film,
+        is_video=is_video,
     )
     return Reader(pipeline, classifier, engines, names, opener.chosen.why, opener.accelerator)

@@ -1,19 +1,19 @@
-"""An animated GIF, WebP, PNG or AVIF as a film: frames with their own times."""
+"""An animated GIF, WebP, PNG or AVIF as a video: frames with their own times."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from appliance.media.film import FilmFrame
 from appliance.media.stills import as_image, decoding, open_checked
+from appliance.media.video import VideoFrame
 
 _SHORTEST_S, _INSTEAD_S = 0.011, 0.1
 """A frame that asks for a hundredth of a second or less is shown for a tenth, as in browsers."""
 
 
 class Animation:
-    """The frames of an animated picture, as `Film` gives those of a film; iterate once."""
+    """The frames of an animated picture, as `Video` gives those of a video; iterate once."""
 
     lost = 0
     cut_short = False
@@ -30,7 +30,7 @@ class Animation:
             self._picture.load()
             self.rate = 1 / self._shown_s()
 
-    def __iter__(self) -> Iterator[FilmFrame]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         """The frames; raises `PictureError` at a damaged one."""
         time_s = 0.0
         for number in range(self.frames):
@@ -39,7 +39,7 @@ class Animation:
                 image = as_image(self._picture, self._file)
                 shown_s = self._shown_s()
             self.remarks = self.remarks or "; ".join(complaints)
-            yield FilmFrame(image, time_s)
+            yield VideoFrame(image, time_s)
             time_s += shown_s
 
     def close(self) -> None:

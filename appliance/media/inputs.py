@@ -1,4 +1,4 @@
-"""Which files are pictures and films, by their content; folders in natural order; pipes."""
+"""Which files are pictures and videos, by their content; folders in natural order; pipes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 from appliance.errors import PictureError
 from appliance.media.animation import Animation
-from appliance.media.film import Film
 from appliance.media.stills import HEAD_BYTES, Still, is_animation, picture_format, read_head, read_still
+from appliance.media.video import Video
 
 STDIN = Path("/dev/stdin")
 """What `-` on the command line stands for."""
@@ -48,7 +48,7 @@ _OTHER_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"crx ")
 """Sound, and a camera's raw pictures, in the container of MP4."""
 
 _MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-_FILM_STARTS = (
+_VIDEO_STARTS = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM
     b"\x1f\x07\0",  # DV
     b"YUV4MPEG2",
@@ -76,7 +76,7 @@ def name_of(path: Path) -> str:
 
 
 def list_inputs(paths: Sequence[Path], *, recursive: bool = False) -> Listing:
-    """Each path as it is given; instead of a folder the pictures and films in it, in natural order."""
+    """Each path as it is given; instead of a folder the pictures and videos in it, in natural order."""
     listing = Listing()
     for path in paths:
         if os.path.isdir(path):  # unlike Path.is_dir it is False, not an error, where nothing may be seen
@@ -87,21 +87,21 @@ def list_inputs(paths: Sequence[Path], *, recursive: bool = False) -> Listing:
 
 
 def list_folder(folder: Path, *, recursive: bool = False) -> Listing:
-    """The pictures and films of a folder in natural order; raises `PictureError` when it cannot be read."""
+    """The pictures and videos of a folder in natural order; raises `PictureError` when it cannot be read."""
     listing = Listing()
     walked = _walk(folder, recursive, listing)
     listing.files += [path for path in walked if _is_input(path, listing)]
     return listing
 
 
-def is_film(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is a film of a kind that can be read."""
+def is_video(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is a video of a kind that can be read."""
     if head[4:8] in _MOV_BOXES and (head[0] == 0 or head[4:8] == b"mdat"):  # no other box begins as text does
         return head[8:12] not in _OTHER_BRANDS and picture_format(head) is None
     if start := re.match(rb"\x00{2,3}\x01", head):
         return head[start.end() : start.end() + 1] not in (b"", b"\0")  # an icon has a zero there
     is_avi = head.startswith(b"RIFF") and head[8:12] == b"AVI "
-    return is_avi or head.startswith(_FILM_STARTS) or _is_transport_stream(head)
+    return is_avi or head.startswith(_VIDEO_STARTS) or _is_transport_stream(head)
 
 
 def natural_key(name: str) -> list[tuple[str, int]]:
@@ -135,28 +135,28 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a picture that can be read; an animated one is a film."""
+    """Whether a file is a picture that can be read; an animated one is a video."""
     with opened(path) as file:
         return picture_format(read_head(file)) is not None and not is_animation(file, name_of(path))
 
 
-def open_film(file: BinaryIO, name: str, fps: float | None = None) -> Film | Animation:
-    """A seekable file that is no still picture, as a film; raises `PictureError`. `fps` as in `Film`."""
+def open_video(file: BinaryIO, name: str, fps: float | None = None) -> Video | Animation:
+    """A seekable file that is no still picture, as a video; raises `PictureError`. `fps` as in `Video`."""
     head = read_head(file)
     if picture_format(head) is not None:
         return Animation(file, name)
     try:
-        return Film(file, fps=fps, name=name)
+        return Video(file, fps=fps, name=name)
     except PictureError as error:
-        if is_film(head):
+        if is_video(head):
             raise
         raise neither(name) from error
 
 
 def read_still_of(path: Path) -> Still:
-    """A file that must be a picture; raises `PictureError`, for a film too."""
+    """A file that must be a picture; raises `PictureError`, for a video too."""
     with opened(path) as file:
-        if is_film(read_head(file)):
+        if is_video(read_head(file)):
             raise PictureError(f"{name_of(path)}: is a video; expected a picture, take frames out of it")
         return read_still(file, name_of(path))
 
@@ -229,7 +229,7 @@ def _is_input(path: Path, listing: Listing) -> bool:
             head = file.read(HEAD_BYTES)
     except OSError:
         return True  # reading it will say why it cannot be read
-    if picture_format(head) or is_film(head):
+    if picture_format(head) or is_video(head):
         return True
     listing.skipped[OTHER] += 1
     return False
@@ -257,7 +257,7 @@ def _refuse_empty(data: bytes, name: str) -> None:
 def _kept(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
     head = stream.read(HEAD_BYTES)
     _refuse_empty(head, name)
-    if not (picture_format(head) or is_film(head)):  # it may have no end
+    if not (picture_format(head) or is_video(head)):  # it may have no end
         raise neither(name)
     kept: BinaryIO = io.BytesIO()
     try:

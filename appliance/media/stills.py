@@ -36,7 +36,7 @@ _CUT_SHORT = "is cut short; expected a whole picture, copy it again"
 _LIMIT = f"at most {MAX_PIXELS // 1_000_000} megapixels"
 
 _ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
-"""Formats in which several pictures are a film. Those of a TIFF are pages, of a JPEG maps of depth."""
+"""Formats in which several pictures are a video. Those of a TIFF are pages, of a JPEG maps of depth."""
 
 _BRANDS = {
     "AVIF": (b"avif", b"avis"),
@@ -189,7 +189,7 @@ def complaint(text: str) -> str:
 
 
 def is_animation(file: BinaryIO, name: str) -> bool:
-    """Whether a picture file is a film: a GIF, WebP, PNG or AVIF with several frames."""
+    """Whether a picture file is a video: a GIF, WebP, PNG or AVIF with several frames."""
     if picture_format(read_head(file)) not in _ANIMATED:
         return False
     with decoding(file, name):

@@ -11,10 +11,10 @@ from appliance.values import Reading
 
 @dataclass
 class Tally:
-    """Counts of files, frames and faces; `skipped` by reason, `beyond_limit` and `lost` of films alone."""
+    """Counts of files, frames and faces; `skipped` by reason, `beyond_limit` and `lost` of videos alone."""
 
     pictures: int = 0
-    films: int = 0
+    videos: int = 0
     failed: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     frames: int = 0
@@ -33,7 +33,7 @@ class Tally:
         skipped = self.skipped.total()
         why = f" ({skipped_words(self.skipped)})" if skipped else ""
         return (
-            f"read {_many(self.pictures, 'picture')} and {_many(self.films, 'video')},"
+            f"read {_many(self.pictures, 'picture')} and {_many(self.videos, 'video')},"
             f" {self.failed} failed, {skipped} skipped{why};"
             f" {_many(self.frames, 'frame')}, {_many(self.faces, 'face')},"
             f" {_many(self.beyond_limit, 'face')} beyond vision.max_people, {_many(self.lost, 'frame')} lost"

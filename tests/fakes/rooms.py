@@ -93,7 +93,7 @@ class Room:
         noisy = cv2.addWeighted(frame, light, noise, 1.0, 0.0, dtype=cv2.CV_8U)
         return Shot(np.asarray(noisy, np.uint8), tuple(shown))
 
-    def film(
+    def video(
         self, frames: int, script: Callable[[int], Iterable[Standing]] = lambda _: (), *, moving: bool = True
     ) -> Iterator[Shot]:
         """So many frames of what the script says; `moving`: with changing light and a slow pan."""

@@ -85,7 +85,7 @@ def test_of_too_many_faces_the_largest_are_read(pipeline: Pipeline, clip: list[I
 
 
 @pytest.mark.parametrize("pipeline", [1], indirect=True)
-def test_the_limit_is_for_films_and_a_still_picture_gives_every_face(
+def test_the_limit_is_for_videos_and_a_still_picture_gives_every_face(
     pipeline: Pipeline, clip: list[Image]
 ) -> None:
     still = pipeline.read_still(clip[0])
@@ -95,9 +95,9 @@ def test_the_limit_is_for_films_and_a_still_picture_gives_every_face(
     assert [reading.beyond_limit for reading in readings[-10:]] == [1] * 10
 
 
-@pytest.mark.parametrize("is_film", [True, False])
-def test_after_each_hard_cut_of_a_film_people_have_new_numbers(
-    models_dir: Path, clip: list[Image], is_film: bool
+@pytest.mark.parametrize("is_video", [True, False])
+def test_after_each_hard_cut_of_a_video_people_have_new_numbers(
+    models_dir: Path, clip: list[Image], is_video: bool
 ) -> None:
     manifest = Manifest.load(models_dir)
     detector, classifier = manifest.detector(""), manifest.classifier("")
@@ -107,7 +107,7 @@ def test_after_each_hard_cut_of_a_film_people_have_new_numbers(
         Tracker(expiry_s=2.0),
         Doubt(),
         max_people=8,
-        is_film=is_film,
+        is_video=is_video,
     )
     halves = [[image[:, :640] for image in clip], [image[:, 640:] for image in clip]]
     cut = [image for take in range(4) for image in halves[take % 2][:10]]
@@ -116,9 +116,9 @@ def test_after_each_hard_cut_of_a_film_people_have_new_numbers(
         {person.id for reading in readings[n : n + 10] for person in reading.people} for n in range(0, 40, 10)
     ]
     assert all(len(reading.people) == 1 for reading in readings)
-    assert numbers == ([{1}, {2}, {3}, {4}] if is_film else [{1}] * 4)
+    assert numbers == ([{1}, {2}, {3}, {4}] if is_video else [{1}] * 4)
     first = readings[10].people[0]
-    assert not is_film or first.smoothed == first.look.scores, "nothing of the one before is carried over"
+    assert not is_video or first.smoothed == first.look.scores, "nothing of the one before is carried over"
     pipeline.reset()
     assert [person.id for person in pipeline.read(Frame(40, 40 / 25, cut[0])).people] == [1]
     pipeline.close()
@@ -160,7 +160,7 @@ class Counted(TFLite):
         return super().run(tensor)
 
 
-def film(clip: list[Image], seconds: float = 1.0) -> list[Frame]:
+def video(clip: list[Image], seconds: float = 1.0) -> list[Frame]:
     return [
         Frame(number, number / 15, clip[number % len(clip)], number / 15)
         for number in range(int(15 * seconds))
@@ -191,7 +191,7 @@ def test_of_two_people_one_agreed_and_the_classifier_is_never_called_for_the_oth
     try:
         pipeline.bound(agreed)
         analysed = 0
-        for taken in film(clip):
+        for taken in video(clip):
             people = pipeline.read(taken).people
             assert len(people) == 2
             read = [person for person in people if person.label != NOT_ANALYSED]
@@ -204,7 +204,7 @@ def test_of_two_people_one_agreed_and_the_classifier_is_never_called_for_the_oth
         assert analysed > 5
         assert label is None or read[0].label == label
         pipeline.bound(None)
-        assert len([person for person in pipeline.read(film(clip, 2)[-1]).people if person.smoothed]) == 2
+        assert len([person for person in pipeline.read(video(clip, 2)[-1]).people if person.smoothed]) == 2
     finally:
         pipeline.close()
 
@@ -214,25 +214,25 @@ def test_whoever_comes_when_the_one_who_agreed_is_away_is_not_read_until_somebod
 ) -> None:
     left = Agreed(1, Box(0.0, 0.0, 0.5, 1.0))
     pipeline.bound(left)
-    first = film(clip)
+    first = video(clip)
     assert any(person.smoothed for taken in first for person in pipeline.read(taken).people)
     later = first[-1].captured + 15.0
     for number in range(30):
         pipeline.read(Frame(100 + number, first[-1].captured + number / 2, np.zeros_like(clip[0])))
     labels = [
         {person.label for person in pipeline.read(replace(each, captured=later + each.captured)).people}
-        for each in film(clip, 3.0)
+        for each in video(clip, 3.0)
     ]
     assert labels[-1] == {NOT_ANALYSED} and set().union(*labels) == {NOT_ANALYSED}
     pipeline.bound(replace(left, again=1))
-    seen = [pipeline.read(replace(each, captured=later + 4.0 + each.captured)).people for each in film(clip)]
+    seen = [pipeline.read(replace(each, captured=later + 4.0 + each.captured)).people for each in video(clip)]
     by_place = sorted(seen[-1], key=lambda person: person.face.box.x)
     assert [person.label != NOT_ANALYSED for person in by_place] == [True, False]
 
 
 def test_nobody_is_read_where_nobody_has_a_seat(pipeline: Pipeline, clip: list[Image]) -> None:
     pipeline.bound(Agreed(2, Box(0.0, 0.0, 0.1, 0.1)))
-    for taken in film(clip):
+    for taken in video(clip):
         assert all(person.label == NOT_ANALYSED for person in pipeline.read(taken).people)
 
 

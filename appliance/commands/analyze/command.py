@@ -17,10 +17,10 @@ from appliance.commands.analyze.unread import Unread
 from appliance.composition.appliance import Reader
 from appliance.errors import PictureError
 from appliance.media.animation import Animation
-from appliance.media.film import Film, FilmFrame
-from appliance.media.inputs import STDIN, list_inputs, name_of, open_film, opened
+from appliance.media.inputs import STDIN, list_inputs, name_of, open_video, opened
 from appliance.media.stills import complaint, is_animation, picture_format, read_head, read_still
 from appliance.media.tally import Tally
+from appliance.media.video import Video, VideoFrame
 from appliance.reading_json import reading_json
 from appliance.system.native import hushed
 from appliance.system.terminal import escape
@@ -96,7 +96,7 @@ class _Run:
                     f"{name}: is a video, and --crops takes one face a file; expected a picture"
                 )
             else:
-                yield from self._film(open_film(file, name, self._options.fps), name)
+                yield from self._video(open_video(file, name, self._options.fps), name)
 
     def _still(self, file: BinaryIO, name: str) -> Reading:
         with hushed() as heard:
@@ -107,11 +107,11 @@ class _Run:
         read = self._pipeline.read_crop if self._options.crops else self._pipeline.read_still
         return read(still.image)
 
-    def _film(self, film: Film | Animation, name: str) -> Iterator[Reading]:
+    def _video(self, video: Video | Animation, name: str) -> Iterator[Reading]:
         unread = Unread()
         self._pipeline.reset()
         try:
-            for number, shown in enumerate(self._with_progress(film, name)):
+            for number, shown in enumerate(self._with_progress(video, name)):
                 frame = Frame(number, shown.time_s, shown.image, shown.time_s)
                 if number % self._options.every:
                     self._pipeline.pass_over(frame)
@@ -120,26 +120,26 @@ class _Run:
                 unread.add(reading)
                 yield reading
         finally:
-            film.close()
-            self._tally.lost += film.lost
+            video.close()
+            self._tally.lost += video.lost
         if line := unread.line():
             _say(f"{name}: {line}")
-        if film.cut_short:
-            raise PictureError(f"{name}: {film.remarks}; expected a whole video, copy it again")
-        if film.remarks:
-            _say(f"{name}: {film.remarks}")
-        self._tally.films += 1
+        if video.cut_short:
+            raise PictureError(f"{name}: {video.remarks}; expected a whole video, copy it again")
+        if video.remarks:
+            _say(f"{name}: {video.remarks}")
+        self._tally.videos += 1
 
-    def _with_progress(self, film: Film | Animation, name: str) -> Iterator[FilmFrame]:
+    def _with_progress(self, video: Video | Animation, name: str) -> Iterator[VideoFrame]:
         with tqdm(
-            total=film.frames or None,
+            total=video.frames or None,
             desc=escape(Path(name).name),
             unit="frame",
             position=1,
             disable=not self._progress,
             leave=False,
         ) as bar:
-            for frame in film:
+            for frame in video:
                 yield frame
                 bar.update()
 

@@ -1,4 +1,4 @@
-"""How long each person was seen in a film, and how much of that time each label was shown."""
+"""How long each person was seen in a video, and how much of that time each label was shown."""
 
 from __future__ import annotations
 

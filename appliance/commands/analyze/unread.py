@@ -1,4 +1,4 @@
-"""Why nothing was read in a whole film, in words."""
+"""Why nothing was read in a whole video, in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EVERY_ROW = 8
 
 
 class Unread:
-    """Watches the readings of one film."""
+    """Watches the readings of one video."""
 
     def __init__(self) -> None:
         self._frames = self._faces = self._readable = 0
@@ -21,7 +21,7 @@ class Unread:
         self._looks: Counter[str] = Counter()
 
     def add(self, reading: Reading) -> None:
-        """The next reading of the film."""
+        """The next reading of the video."""
         self._frames += 1
         self._faces += len(reading.people)
         self._readable += sum(person.look.reason is None for person in reading.people)

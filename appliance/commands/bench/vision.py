@@ -9,7 +9,7 @@ from pathlib import Path
 
 from appliance.composition.appliance import make_reader
 from appliance.configuration.load import Config
-from appliance.media.film import Film
+from appliance.media.video import Video
 from appliance.ports import Engine
 from appliance.values import Frame, Tensor, TensorSpec
 
@@ -65,9 +65,9 @@ def measure_vision(config: Config, path: Path) -> VisionCost:
         return counted.setdefault(role, _Counted(engine))
 
     pipeline = make_reader(config, count).pipeline
-    film = Film(path)
+    video = Video(path)
     times, people, due = [], 0, time.monotonic()
-    for number, shown in enumerate(film):
+    for number, shown in enumerate(video):
         started, began = time.monotonic(), time.process_time()
         reading = pipeline.read(Frame(number, started, shown.image, shown.time_s))
         spent = 1000 * (time.process_time() - began)
@@ -78,9 +78,9 @@ def measure_vision(config: Config, path: Path) -> VisionCost:
             for engine in counted.values():
                 engine.runs = 0
         people += len(reading.people)
-        due += 1 / film.rate
+        due += 1 / video.rate
         time.sleep(max(0.0, due - time.monotonic()))
-    film.close()
+    video.close()
     pipeline.close()
     later = max(1, len(times) - 1)
     search, rest = (sum(column) / later for column in zip(*times[1:], strict=True))

@@ -42,7 +42,7 @@ class Search:
         return self._follow.beyond_limit if self._follow else 0
 
     def reset(self) -> None:
-        """Forget what was seen: another picture, another film, another agreement."""
+        """Forget what was seen: another picture, another video, another agreement."""
         self._follow = None
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ _MOST_BETWEEN_SCANS = 2
 
 _REST_EVERY = 6
 """While somebody is known one frame in so many goes without a scan when nothing is urgent: a scan is dear.
-With one in three a newcomer of 4 % was found after 1.2 s in one of 30 films at 15 frames a second."""
+With one in three a newcomer of 4 % was found after 1.2 s in one of 30 videos at 15 frames a second."""
 
 _SCANS_PER_S = 12.5
 """Nor are there more scans a second then: at 30 frames a second as many as at 15, and newcomers as soon."""

@@ -98,7 +98,7 @@ class Views:
         return View(small, scale, before, clear, _noise(before, small), self._drift)
 
     def reset(self) -> None:
-        """Forget what was seen: another film, another agreement."""
+        """Forget what was seen: another video, another agreement."""
         self._kept.clear()
         self._drift = 0.0, 0.0
 

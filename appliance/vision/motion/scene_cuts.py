@@ -1,4 +1,4 @@
-"""Hard cuts of a film: from one frame to the next everything is somewhere else, or something else.
+"""Hard cuts of a video: from one frame to the next everything is somewhere else, or something else.
 
 Judged on tiny grey pictures. Two frames of one take are alike as wholes, perhaps shifted, or each part of the
 newer one is found near its place in the older one, whatever the light: so neither a lamp, nor a moving head
@@ -47,7 +47,7 @@ Small = NDArray[np.uint8]
 
 
 class CutDetector:
-    """Compares each frame of a film with the one before. Belongs to one thread."""
+    """Compares each frame of a video with the one before. Belongs to one thread."""
 
     def __init__(self) -> None:
         self._last: Small | None = None
@@ -65,7 +65,7 @@ class CutDetector:
         return not (_is_alike(small, last) or _found_again(small, last))
 
     def reset(self) -> None:
-        """Another film: its first frame is compared with none."""
+        """Another video: its first frame is compared with none."""
         self._last = None
 
 

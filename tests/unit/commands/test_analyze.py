@@ -19,11 +19,11 @@ from appliance.commands.analyze.output import COLUMNS
 from appliance.composition.appliance import Reader, make_reader
 from appliance.configuration.layers import Request
 from appliance.configuration.load import load
-from appliance.media.film import Film
+from appliance.media.video import Video
 from appliance.values import EMOTIONS, Image
 from tests.fakes.files import encoded
-from tests.fakes.films import film as make_film
 from tests.fakes.parts import noise, picture
+from tests.fakes.videos import video as make_video
 
 
 def saved(folder: Path, name: str, data: bytes) -> Path:
@@ -41,11 +41,11 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 @pytest.fixture(scope="module")
 def portrait(demo_clip: Path) -> Image:
-    film = Film(demo_clip)
+    video = Video(demo_clip)
     try:
-        return next(iter(film)).image
+        return next(iter(video)).image
     finally:
-        film.close()
+        video.close()
 
 
 class Analyzed:
@@ -107,7 +107,7 @@ def test_a_video_is_a_sequence(reader: Reader, tmp_path: Path, demo_clip: Path) 
     assert found.failed == 0
     assert [each["frame"] for each in found.readings][:3] == [0, 60, 120]
     assert [each["time_s"] for each in found.readings][:3] == [0.0, 2.0, 4.0]
-    assert (found.tally.pictures, found.tally.films, found.tally.frames) == (0, 1, len(found.readings))
+    assert (found.tally.pictures, found.tally.videos, found.tally.frames) == (0, 1, len(found.readings))
     assert found.tally.faces == sum(len(each["faces"]) for each in found.readings)
     assert {face["id"] for each in found.readings for face in each["faces"]} >= {1, 2}
 
@@ -115,11 +115,11 @@ def test_a_video_is_a_sequence(reader: Reader, tmp_path: Path, demo_clip: Path) 
 def test_a_hard_cut_between_two_frames_that_are_read_gives_a_new_number(
     tmp_path: Path, reader: Reader, demo_clip: Path
 ) -> None:
-    clip = Film(demo_clip)
+    clip = Video(demo_clip)
     images = [frame.image for frame, _ in zip(clip, range(24), strict=False)]
     clip.close()
     cut = [np.ascontiguousarray(image[:, (n // 12) * 640 :][:, :640]) for n, image in enumerate(images)]
-    done = Analyzed(reader, make_film(tmp_path / "cut.mp4", cut, options={"crf": "18"}), every=10)
+    done = Analyzed(reader, make_video(tmp_path / "cut.mp4", cut, options={"crf": "18"}), every=10)
     assert [[face["id"] for face in found["faces"]] for found in done.readings] == [[1], [1], [2]]
 
 
@@ -175,13 +175,13 @@ def test_a_tiny_or_thin_picture_has_no_face_but_a_line(
 def test_a_folder_gives_all_that_can_be_read_in_natural_order(
     reader: Reader, tmp_path: Path, portrait: Image
 ) -> None:
-    make_film(tmp_path / "2024-11-30T10:30:00.mp4", [portrait] * 3)
+    make_video(tmp_path / "2024-11-30T10:30:00.mp4", [portrait] * 3)
     saved(tmp_path, "frame10.dat", encoded(portrait, ".jpg"))
     saved(tmp_path, "frame2", encoded(portrait, ".png"))
     saved(tmp_path, "notes.txt", b"words")
     saved(tmp_path, ".hidden.png", encoded(portrait, ".png"))
     (tmp_path / "below").mkdir()
-    make_film(tmp_path / "below" / "a.avi", [portrait] * 2, codec="mjpeg", pixels="yuvj420p")
+    make_video(tmp_path / "below" / "a.avi", [portrait] * 2, codec="mjpeg", pixels="yuvj420p")
     found = Analyzed(reader, tmp_path)
     sources = [Path(each["source"]).name for each in found.readings]
     assert sources == ["2024-11-30T10:30:00.mp4"] * 3 + ["frame2", "frame10.dat"]
@@ -194,17 +194,17 @@ def test_a_folder_gives_all_that_can_be_read_in_natural_order(
     assert [each["source"] for each in Analyzed(reader, tmp_path, recursive=True).readings[:2]] == [
         str(tmp_path / "2024-11-30T10:30:00.mp4")
     ] * 2
-    assert Analyzed(reader, tmp_path, recursive=True).tally.films == 2
+    assert Analyzed(reader, tmp_path, recursive=True).tally.videos == 2
 
 
 def test_a_name_decides_nothing(
     reader: Reader, tmp_path: Path, portrait: Image, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    film = make_film(tmp_path / "a.mp4", [portrait] * 2).rename(tmp_path / "picture.jpg")
-    still = saved(tmp_path, "film.mp4", encoded(portrait, ".jpg"))
+    video = make_video(tmp_path / "a.mp4", [portrait] * 2).rename(tmp_path / "picture.jpg")
+    still = saved(tmp_path, "video.mp4", encoded(portrait, ".jpg"))
     words = saved(tmp_path, "words.png", b"words")
-    found = Analyzed(reader, film, still, words)
-    assert [Path(each["source"]).name for each in found.readings] == ["picture.jpg"] * 2 + ["film.mp4"]
+    found = Analyzed(reader, video, still, words)
+    assert [Path(each["source"]).name for each in found.readings] == ["picture.jpg"] * 2 + ["video.mp4"]
     assert "words.png: is neither a picture nor a video" in capsys.readouterr().err
 
 
@@ -227,7 +227,7 @@ def test_an_animation_is_a_video(reader: Reader, tmp_path: Path, portrait: Image
     found = Analyzed(reader, path)
     assert [each["time_s"] for each in found.readings] == [0, 0.2, 0.5]
     assert [[face["id"] for face in each["faces"]] for each in found.readings] == [[1, 2]] * 3
-    assert found.tally.films == 1
+    assert found.tally.videos == 1
 
 
 # --- what is said ---
@@ -256,7 +256,7 @@ BLACK = np.zeros((96, 160, 3), np.uint8)
 def test_a_video_without_a_face_is_one_line(
     reader: Reader, tmp_path: Path, frame: Any, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = make_film(tmp_path / "a.mp4", [frame(n) for n in range(10)], options={"crf": "28"})
+    path = make_video(tmp_path / "a.mp4", [frame(n) for n in range(10)], options={"crf": "28"})
     found = Analyzed(reader, path)
     assert (found.failed, len(found.readings), found.tally.faces) == (0, 10, 0)
     (line,) = capsys.readouterr().err.splitlines()
@@ -266,7 +266,7 @@ def test_a_video_without_a_face_is_one_line(
 def test_a_video_whose_faces_are_all_unreadable_is_one_line(
     reader: Reader, tmp_path: Path, portrait: Image, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = make_film(tmp_path / "a.mp4", [portrait // 12] * 5, options={"crf": "10"})
+    path = make_video(tmp_path / "a.mp4", [portrait // 12] * 5, options={"crf": "10"})
     found = Analyzed(reader, path)
     assert found.tally.faces > 0
     (line,) = capsys.readouterr().err.splitlines()
@@ -340,7 +340,7 @@ def test_no_cell_is_a_formula(
 def test_a_table_of_a_video_has_its_times_and_movements(
     reader: Reader, tmp_path: Path, portrait: Image
 ) -> None:
-    path = make_film(tmp_path / "a.mp4", [portrait] * 15, rate=10)
+    path = make_video(tmp_path / "a.mp4", [portrait] * 15, rate=10)
     rows = list(csv.DictReader(io.StringIO(Analyzed(reader, path, csv=True).out)))
     assert [(row["frame"], row["time_s"]) for row in rows[::2]] == [(str(n), str(n / 10)) for n in range(15)]
     assert float(rows[-1]["head"]) < 0.1 and (rows[-1]["nods"], rows[-1]["shakes"]) == ("0", "0")
@@ -354,7 +354,7 @@ def test_a_summary_tells_how_long_each_person_was_seen(
 ) -> None:
     times = [*(n / 10 for n in range(11)), *(1 + n / 2 for n in range(1, 5))]
     nobody = picture(1280, 720, 90)
-    path = make_film(tmp_path / "a.mp4", [*[portrait] * 11, *[nobody] * 4], times=times)
+    path = make_video(tmp_path / "a.mp4", [*[portrait] * 11, *[nobody] * 4], times=times)
     found = Analyzed(reader, path, summary=True).readings
     assert [row["id"] for row in found] == [1, 2]
     for row in found:
@@ -373,7 +373,7 @@ def test_a_summary_tells_how_long_each_person_was_seen(
 
 def test_a_summary_without_anybody_and_of_a_picture(reader: Reader, tmp_path: Path, portrait: Image) -> None:
     saved(tmp_path, "a.png", encoded(portrait, ".png"))
-    make_film(tmp_path / "b.mp4", [BLACK] * 4)
+    make_video(tmp_path / "b.mp4", [BLACK] * 4)
     saved(tmp_path, "c.png", b"no picture")
     found = Analyzed(reader, tmp_path, summary=True)
     assert found.failed == 1

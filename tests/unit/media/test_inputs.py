@@ -21,7 +21,7 @@ from appliance.media.inputs import (
     OTHER,
     SPECIAL,
     SUBFOLDER,
-    is_film,
+    is_video,
     list_folder,
     list_inputs,
     natural_key,
@@ -43,11 +43,11 @@ def names(folder: Path, *, recursive: bool = False) -> list[str]:
     return [str(path.relative_to(folder)) for path in list_folder(folder, recursive=recursive).files]
 
 
-# --- what is a film ---
+# --- what is a video ---
 
 
-def test_a_film_is_known_by_its_content(demo_clip: Path) -> None:
-    assert is_film(demo_clip.read_bytes()[:4096])
+def test_a_video_is_known_by_its_content(demo_clip: Path) -> None:
+    assert is_video(demo_clip.read_bytes()[:4096])
     packet = b"\x47" + bytes(187)
     for start in (
         b"\0\0\0\x14ftypqt  ",
@@ -60,7 +60,7 @@ def test_a_film_is_known_by_its_content(demo_clip: Path) -> None:
         bytes(77) + packet * 6,
         (bytes(4) + packet) * 6,
     ):
-        assert is_film(start), start[:12]
+        assert is_video(start), start[:12]
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_a_film_is_known_by_its_content(demo_clip: Path) -> None:
     ],
     ids=lambda head: repr(head[:8]),
 )
-def test_what_is_no_film(head: bytes) -> None:
-    assert not is_film(head)
+def test_what_is_no_video(head: bytes) -> None:
+    assert not is_video(head)
 
 
 # --- folders ---

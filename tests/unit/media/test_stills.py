@@ -329,8 +329,8 @@ def test_the_second_picture_that_phones_put_into_a_jpeg_is_no_page(tmp_path: Pat
 
 
 def test_a_whole_picture_with_something_behind_it(tmp_path: Path) -> None:
-    # Phones append a film to their pictures; its bytes may look like the beginning of a scan.
-    for suffix, more in ((".jpg", b"ftypmp42 \xff\xda film"), (".png", bytes(5000))):
+    # Phones append a video to their pictures; its bytes may look like the beginning of a scan.
+    for suffix, more in ((".jpg", b"ftypmp42 \xff\xda video"), (".png", bytes(5000))):
         data = encoded(smooth(), suffix) + more
         assert distance(read_picture(saved(tmp_path, "a", data)), smooth()) < 6
 

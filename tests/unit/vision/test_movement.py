@@ -252,7 +252,7 @@ def test_pictures_of_any_size_have_a_view(shape: tuple[int, ...]) -> None:
         assert change is None or change == pytest.approx(0.0, abs=CALM)
 
 
-def test_another_size_and_another_film_are_not_compared_with_the_one_before() -> None:
+def test_another_size_and_another_video_are_not_compared_with_the_one_before() -> None:
     views, boxes = Views(), [Box(10, 10, 20, 20)]
     views.see(noise(320, 180), boxes, 0.0)
     assert views.see(noise(320, 240), boxes, 0.2).before is None

@@ -54,7 +54,7 @@ class Eyes:
 
 @dataclass
 class Seen:
-    """What was found in one frame of a film: the faces by number, the runs it took, and how many too many."""
+    """What was found in one frame: the faces by number, the detector runs, the faces beyond the limit."""
 
     shot: Shot
     people: dict[int, Face]
@@ -111,11 +111,11 @@ def people(eyes: Eyes, first_picture: Image) -> list[Cutout]:
     return people_of(first_picture, eyes.search.find_all)
 
 
-def watch(eyes: Eyes, film: Iterator[Shot] | chain[Shot], fps: float = FPS) -> list[Seen]:
-    """The whole film through search and tracker, at `fps`."""
+def watch(eyes: Eyes, video: Iterator[Shot] | chain[Shot], fps: float = FPS) -> list[Seen]:
+    """The whole video through search and tracker, at `fps`."""
     eyes.search.reset()
     tracker, seen = Tracker(expiry_s=EXPIRY_S), []
-    for number, shot in enumerate(film):
+    for number, shot in enumerate(video):
         now, before = number / fps, eyes.runs
         faces = eyes.search.find_next(shot.image, tracker.expected(now), now)
         numbers = tracker.update(faces, now)
@@ -206,7 +206,7 @@ def test_without_a_verifier_the_detector_looks_twice(
 
 @pytest.mark.parametrize("share", [0.2, 0.06, 0.03])
 def test_somebody_is_followed_at_two_runs_a_frame(eyes: Eyes, people: list[Cutout], share: float) -> None:
-    seen = watch(eyes, Room(2).film(45, lambda n: [Standing(people[0], share, 0.4 + 0.1 * np.sin(n / 9))]))
+    seen = watch(eyes, Room(2).video(45, lambda n: [Standing(people[0], share, 0.4 + 0.1 * np.sin(n / 9))]))
     assert sum(frame.who(frame.shot.faces[0]) == 1 for frame in seen) >= 43
     assert sum(frame.extra for frame in seen) <= 2
     assert mean_runs(seen) <= 2.05
@@ -214,7 +214,7 @@ def test_somebody_is_followed_at_two_runs_a_frame(eyes: Eyes, people: list[Cutou
 
 def test_each_further_person_costs_at_most_one_more_run(eyes: Eyes, people: list[Cutout]) -> None:
     both = [Standing(people[0], 0.1, 0.3), Standing(people[1], 0.08, 0.6)]
-    seen = watch(eyes, Room(4).film(45, lambda _: both))
+    seen = watch(eyes, Room(4).video(45, lambda _: both))
     assert all(len(frame.people) == 2 for frame in seen[2:])
     assert mean_runs(seen) <= 3.05
 
@@ -231,7 +231,7 @@ def test_a_newcomer_is_found_within_a_second(
     def script(number: int) -> list[Standing]:
         return first + ([Standing(people[0], 0.04, *place)] if number >= enter else [])
 
-    seen = watch(eyes, Room(11).film(enter + fps + 1, script), fps)
+    seen = watch(eyes, Room(11).video(enter + fps + 1, script), fps)
     late = [frame.who(frame.shot.faces[-1]) is not None for frame in seen[enter:]].index(True)
     assert late <= fps
     assert mean_runs(seen[: enter + 1]) <= 2.05
@@ -239,10 +239,10 @@ def test_a_newcomer_is_found_within_a_second(
 
 
 def test_a_faster_camera_costs_no_more_scans_a_second(eyes: Eyes, people: list[Cutout]) -> None:
-    """A second of film at 15 and at 30 frames: each further frame costs the one look at the person known."""
+    """A second of video at 15 and at 30 frames: each further frame costs the one look at the person known."""
 
     def spent(fps: int) -> int:
-        seen = watch(eyes, Room(2).film(2 * fps + 1, lambda _: [Standing(people[0], 0.1, 0.4)]), fps)
+        seen = watch(eyes, Room(2).video(2 * fps + 1, lambda _: [Standing(people[0], 0.1, 0.4)]), fps)
         return sum(frame.runs for frame in seen[1:])
 
     slow, fast = spent(FPS), spent(2 * FPS)
@@ -256,7 +256,7 @@ def test_who_turns_away_and_back_keeps_the_number(eyes: Eyes, people: list[Cutou
             Standing(people[1], 0.07, 0.7, away=45 <= number < 65),
         ]
 
-    seen = watch(eyes, Room(5).film(80, script))
+    seen = watch(eyes, Room(5).video(80, script))
     assert set().union(*(frame.people for frame in seen)) == {1, 2}
     back = [frame.who(frame.shot.faces[0]) for frame in seen[40:50]]
     assert back[0] == 1 or back.index(1) <= 5, back
@@ -267,26 +267,26 @@ def test_somebody_who_walks_keeps_the_number(eyes: Eyes, people: list[Cutout]) -
     def across(number: int) -> list[Standing]:
         return [Standing(people[0], 0.06, 0.15 + 0.7 * number / 45, 0.45 + 0.02 * np.sin(number / 3))]
 
-    seen = watch(eyes, Room(3).film(45, across))
+    seen = watch(eyes, Room(3).video(45, across))
     assert sum(frame.who(frame.shot.faces[0]) == 1 for frame in seen) >= 43
     assert set().union(*(frame.people for frame in seen)) == {1}
 
 
 @pytest.mark.parametrize("seed", range(20, 24))
 def test_nobody_is_seen_for_long_in_an_empty_noisy_room(eyes: Eyes, seed: int) -> None:
-    seen = watch(eyes, Room(seed, noise=5.0).film(30))
+    seen = watch(eyes, Room(seed, noise=5.0).video(30))
     assert longest_run([bool(frame.people) for frame in seen]) <= 0.3 * FPS
     assert max(frame.runs for frame in seen[1:]) <= 2
 
 
 def test_after_a_hard_cut_nobody_stays_and_the_next_person_is_found(eyes: Eyes, people: list[Cutout]) -> None:
     there = [Standing(people[0], 0.1, 0.3), Standing(people[1], 0.1, 0.7)]
-    film = chain(
-        Room(30).film(15, lambda _: there),
-        Room(31).film(15),
-        Room(32).film(20, lambda _: [Standing(people[1], 0.06, 0.5)]),
+    video = chain(
+        Room(30).video(15, lambda _: there),
+        Room(31).video(15),
+        Room(32).video(20, lambda _: [Standing(people[1], 0.06, 0.5)]),
     )
-    seen = watch(eyes, film)
+    seen = watch(eyes, video)
     assert longest_run([bool(frame.extra) for frame in seen[15:]]) <= 0.3 * FPS
     assert seen[-1].who(seen[-1].shot.faces[0]) is not None
 
@@ -297,7 +297,7 @@ def test_two_who_meet_are_never_two_numbers_on_one_face(eyes: Eyes, people: list
         near = Standing(people[0], 0.12, 0.25 + 0.02 * number)
         return [Standing(people[1], 0.1, 0.5), near] if number < 10 else [near]
 
-    seen = watch(eyes, Room(9).film(40, script))
+    seen = watch(eyes, Room(9).video(40, script))
     assert longest_run([len(frame.people) > len(frame.shot.faces) for frame in seen]) <= 0.3 * FPS
 
 
@@ -324,7 +324,7 @@ def test_faces_beyond_the_limit_are_counted_and_the_next_one_takes_a_free_place(
 ) -> None:
     columns = [(0.1 + 0.2 * column, 0.2 + 0.5 * row) for row in range(2) for column in range(5)]
     crowd = [Standing(people[index % 2], 0.07, *place) for index, place in enumerate(columns)]
-    seen = watch(eyes, Room(6).film(90, lambda number: crowd if number < 20 else crowd[1:]))
+    seen = watch(eyes, Room(6).video(90, lambda number: crowd if number < 20 else crowd[1:]))
     counts = [frame.beyond for frame in seen]
     assert counts[:20] == [2] * 20, counts
     assert counts[75:] == [1] * 15, counts

@@ -1,4 +1,4 @@
-"""Films, frame by frame: upright, with their own times, and with what the decoder complains of."""
+"""Videos, frame by frame: upright, with their own times, and with what the decoder complains of."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ _JUMP_S, _DISORDER_FRAMES, _LEAST_S = 10.0, 3, 0.001
 _EXPECTED = "expected a video: MP4, MOV, MKV, WebM, AVI, MPEG, DV or Y4M"
 
 av.logging.set_level(av.logging.ERROR)
-av.logging.set_skip_repeated(False)  # it compares with the last line of any film
+av.logging.set_skip_repeated(False)  # it compares with the last line of any video
 
 
 @dataclass(frozen=True)
-class FilmFrame:
+class VideoFrame:
     """One frame as it is shown."""
 
     image: Image
@@ -84,8 +84,8 @@ class FilmFrame:
     """Seconds since the first frame shown, strictly rising."""
 
 
-class Film:
-    """A film, decoded in one thread; its frames can be read once."""
+class Video:
+    """A video, decoded in one thread; its frames can be read once."""
 
     name: str
     """What errors call it."""
@@ -94,19 +94,19 @@ class Film:
     """Nominal frames a second."""
 
     frames: int
-    """How many frames the file promises; 0 when it does not say. A trimmed film shows fewer."""
+    """How many frames the file promises; 0 when it does not say. A trimmed video shows fewer."""
 
     duration_s: float | None
-    """How long the film lasts; None when the file does not say."""
+    """How long the video lasts; None when the file does not say."""
 
     has_times: bool
     """Whether its frames have times of their own; a raw stream has none, and goes by `fps`."""
 
     def __init__(self, source: Path | BinaryIO, *, fps: float | None = None, name: str | None = None) -> None:
-        """Open a film from a path, or from a seekable binary file that the caller closes.
+        """Open a video from a path, or from a seekable binary file that the caller closes.
 
         `fps` is the rate of a stream that has no times of its own. Raises `PictureError` when the file is
-        missing, empty, no film, or a film without a decoder.
+        missing, empty, no video, or a video without a decoder.
         """
         self.name = name or str(source if isinstance(source, Path) else getattr(source, "name", "input"))
         self._shown = 0
@@ -149,7 +149,7 @@ class Film:
 
     @property
     def remarks(self) -> str:
-        """What is missing and what the decoder complains of, for one line; empty for a flawless film.
+        """What is missing and what the decoder complains of, for one line; empty for a flawless video.
 
         Known once all frames are read.
         """
@@ -166,14 +166,14 @@ class Film:
             said.append(f"the decoder says: {first}{more}")
         return "; ".join(said)
 
-    def __iter__(self) -> Iterator[FilmFrame]:
+    def __iter__(self) -> Iterator[VideoFrame]:
         """The frames; raises `PictureError` when none can be decoded, or the file cannot be read further."""
         if self._container is None:
             return
         try:
             for frame in self._deinterlaced():
                 self._shown += 1
-                yield FilmFrame(self._picture(frame), self._clock.next(self._time(frame)))
+                yield VideoFrame(self._picture(frame), self._clock.next(self._time(frame)))
         except OSError as error:
             raise PictureError(f"{self.name}: cannot be read further ({error.strerror})") from error
         if not self._shown:
@@ -181,7 +181,7 @@ class Film:
             raise PictureError(f"{self.name}: no frame can be decoded ({why}); expected a whole video")
 
     def close(self) -> None:
-        """Release the file; a closed film has no more frames."""
+        """Release the file; a closed video has no more frames."""
         if self._container is not None:
             self._container.close()
             self._container = None
@@ -206,21 +206,21 @@ class Film:
         if self._container.metadata.get("major_brand", "").strip() in _STILLS:
             raise PictureError(f"{self.name}: is a still picture; {_EXPECTED}")
         self._stream = self._choose_stream()
-        # That of the container counts; where there is none, the decoder's may change in the film.
+        # That of the container counts; where there is none, the decoder's may change in the video.
         said, decoded = self._stream.sample_aspect_ratio, self._stream.codec_context.sample_aspect_ratio
         self._aspect = said if said != decoded else None
 
     def _choose_stream(self) -> Any:
         """The stream to show: the largest of those marked as default."""
         pictures = [stream for stream in self._container.streams if stream.type == "video"]
-        films = [stream for stream in pictures if not stream.disposition & Disposition.attached_pic]
-        if not films:
+        videos = [stream for stream in pictures if not stream.disposition & Disposition.attached_pic]
+        if not videos:
             what = "has only sound and a cover picture" if pictures else "has no pictures in it"
             raise PictureError(f"{self.name}: {what}; {_EXPECTED}")
-        readable = [stream for stream in films if _decoder(stream) in DECODERS.split(",")]
+        readable = [stream for stream in videos if _decoder(stream) in DECODERS.split(",")]
         if not readable:
             kind = (
-                films[0].codec_context.codec.canonical_name.upper() if films[0].codec_context else "fitting"
+                videos[0].codec_context.codec.canonical_name.upper() if videos[0].codec_context else "fitting"
             )
             raise PictureError(f"{self.name}: no {kind} decoder is available; convert it to H.264")
         best = max(readable, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
@@ -328,7 +328,7 @@ class Film:
         return kind == "avi" and self._size + _SLOPPY < self._riff_size
 
     def _length_s(self) -> float:
-        """How long Matroska says that the film is; its sound may last longer."""
+        """How long Matroska says that the video is; its sound may last longer."""
         said = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self._stream.metadata.get("DURATION", ""))
         if said is None:
             return self.duration_s or 0.0
