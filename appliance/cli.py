@@ -22,10 +22,10 @@ from appliance.system.files import check_writable
 from appliance.system.signals import stop_on_signals
 
 if TYPE_CHECKING:
+    from appliance.commands.reporting import RunCounts
     from appliance.configuration.layers import Request
     from appliance.configuration.load import Config, Keeping
     from appliance.consent.terms import Terms
-    from appliance.media.tally import Tally
 
 _FAULT = 1
 
@@ -99,17 +99,17 @@ def _analyze(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     config = _load(options)
-    from appliance.commands.evaluate.command import Wanted, evaluate
+    from appliance.commands.evaluate.command import EvaluateOptions, evaluate
 
     names = ("path", "faces", "whole", "json", "html", "pictures")
-    wanted = Wanted(**{name: getattr(options, name) for name in names})
+    wanted = EvaluateOptions(**{name: getattr(options, name) for name in names})
     return _end(evaluate(config, wanted, progress=sys.stderr.isatty()))
 
 
-def _end(tally: Tally) -> int:
+def _end(counts: RunCounts) -> int:
     """The last line of a command that read files, and its exit code."""
-    print(f"{PROGRAM}: {tally.line()}", file=sys.stderr)
-    return _FAULT if tally.failed else 0
+    print(f"{PROGRAM}: {counts.summary()}", file=sys.stderr)
+    return _FAULT if counts.failed else 0
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -1,1 +1,1 @@
-"""`evaluate`: how good a model is on its owner's own pictures, in figures that can be compared."""
+"""The command `evaluate`: metrics of the models on the owner's own pictures."""
