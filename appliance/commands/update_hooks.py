@@ -59,13 +59,13 @@ def _try(config: Config, options: argparse.Namespace) -> str:
 def _read_demo(config: Config) -> str:
     """Faces found and expressions read in the demo clip; raises `ModelError` when there are none."""
     out = io.StringIO()
-    tally = analyze(
+    counts = analyze(
         [demo_clip()], make_reader(config), Options(every=_EVERY, jsonl=True), out, progress=False
     )
     frames = [json.loads(line) for line in out.getvalue().splitlines()]
     faces = [face for frame in frames for face in frame["faces"]]
     read = [face for face in faces if face["emotions"]]
-    if tally.failed or not read:
+    if counts.failed or not read:
         raise ModelError(
             f"{demo_clip()}: {len(frames)} frames, {len(faces)} faces, {len(read)} expressions: expected some"
         )
