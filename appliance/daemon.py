@@ -112,8 +112,8 @@ class Daemon:
         appliance, gap_s = self._appliance, self._clock.gap_s()
         # Time in which the whole process stood still, or got no processor, is no worker's fault.
         denied = self._scheduling.denied()
-        appliance.health.forgive(gap_s + denied.process_s, denied.by_thread)
-        appliance.health.check_beats()
+        appliance.health.extend_deadlines(gap_s + denied.process_s, denied.by_thread)
+        appliance.health.check_heartbeats()
         for server in appliance.servers:
             server.check_moving()
         appliance.site.session.tick()

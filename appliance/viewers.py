@@ -1,4 +1,4 @@
-"""Who is watching: how many viewers of which picture, no more than the limit, and who saw which session."""
+"""Viewers: how many watch which picture, up to a limit, and who has seen the session in progress."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections import Counter
 from appliance.errors import TooManyViewers
 
 OVERLAY, BARE = "overlay", "bare"
-"""The two pictures: with boxes and labels drawn on, and as the camera gave it."""
+"""The two variants of a picture: with boxes and labels, and as the camera delivered it."""
 
 
 class Viewers:
-    """Counts viewers, so that nothing is drawn or encoded which nobody sees."""
+    """Counts viewers, so that only watched pictures are drawn and encoded."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -20,7 +20,7 @@ class Viewers:
         self._watching: Counter[str] = Counter()
 
     def join(self, variant: str) -> None:
-        """One more viewer of a variant; raises `TooManyViewers` at the limit. Each join needs its `leave`."""
+        """Add a viewer of a variant; raises `TooManyViewers` at the limit. Each `join` needs a `leave`."""
         with self._lock:
             if self.count >= self._limit:
                 raise TooManyViewers(
@@ -29,35 +29,35 @@ class Viewers:
             self._watching[variant] += 1
 
     def leave(self, variant: str) -> None:
-        """The viewer is gone."""
+        """Remove a viewer of a variant."""
         with self._lock:
             self._watching[variant] -= 1
 
-    def wanted(self) -> list[str]:
-        """The variants that somebody watches."""
+    def watched_variants(self) -> list[str]:
+        """The variants that have viewers."""
         with self._lock:
             return [variant for variant, count in self._watching.items() if count > 0]
 
     @property
     def count(self) -> int:
-        """How many are watching."""
+        """Number of viewers."""
         with self._lock:
             return sum(self._watching.values())
 
 
-class Seen:
-    """Who saw something of the agreement in force: each is news once, however often they ask or come back."""
+class FirstViews:
+    """Reports each viewer of the agreement in force once, however often they return."""
 
     MOST = 4096
-    """More at once are told again rather than remembered without end."""
+    """Most viewers that are remembered; beyond, they are reported again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._agreement = 0
         self._viewers: set[tuple[str, ...]] = set()
 
-    def is_new(self, agreement: int, *viewer: str) -> bool:
-        """Whether this viewer, by words that name them, had seen nothing of this agreement before."""
+    def is_first(self, agreement: int, *viewer: str) -> bool:
+        """Whether this viewer, identified by these words, has seen nothing of this agreement before."""
         with self._lock:
             if agreement != self._agreement or len(self._viewers) >= self.MOST:
                 self._agreement, self._viewers = agreement, set()

@@ -20,7 +20,7 @@ from appliance.health import Health
 from appliance.reading_json import SCHEMA, reading_json
 from appliance.records import Store
 from appliance.values import Picture, Reading
-from appliance.viewers import Seen, Viewers
+from appliance.viewers import FirstViews, Viewers
 from appliance.web.metrics import Metrics
 from appliance.web.pages.exports import Exports
 
@@ -53,7 +53,7 @@ class Site:
     """Where what the updater tells lies."""
     card: str = ""
     """The model card of the models in use, Markdown."""
-    seen: Seen = field(default_factory=Seen)
+    seen: FirstViews = field(default_factory=FirstViews)
     exports: Exports = field(default_factory=Exports)
 
     @property

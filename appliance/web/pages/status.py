@@ -30,8 +30,8 @@ def state() -> Response:
 def healthz() -> tuple[Response, int]:
     """200 while frames are fresh or the appliance is idle on purpose, else 503 with the reason."""
     here = site()
-    verdict, reason = here.health.verdict(here.session.state, here.session.live_s)
-    return jsonify(status=verdict, reason=reason), 200 if verdict in ("ok", "idle") else 503
+    status, reason = here.health.status(here.session.state, here.session.live_s)
+    return jsonify(status=status, reason=reason), 200 if status in ("ok", "idle") else 503
 
 
 @blueprint.get("/metrics")

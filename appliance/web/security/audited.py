@@ -34,7 +34,7 @@ class Watch:
         """They were shown something of the agreement in force, if one is."""
         now = self._site.session.now
         viewer = self._what, self._who, self._name, self._address
-        if now.sitting and self._site.seen.is_new(now.number, *viewer):
+        if now.sitting and self._site.seen.is_first(now.number, *viewer):
             about = {"session": now.sitting.id, "what": self._what, "address": self._address}
             named = {"name": self._name} if self._name not in ("", self._who) else {}
             _add(self._site, "viewer", self._who, **about, **named)

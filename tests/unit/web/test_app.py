@@ -66,7 +66,7 @@ def test_json_nested_without_end_is_refused(client: FlaskClient, body: bytes) ->
 
 def test_the_public_health_names_no_path(site: Site, client: FlaskClient) -> None:
     site.session.start("1", "operator")
-    site.health.camera_is("lost", "/home/alice/interviews/bob.mp4 is gone")
+    site.health.set_camera_state("lost", "/home/alice/interviews/bob.mp4 is gone")
     health = client.get("/healthz")
     assert (health.status_code, health.json) == (503, {"status": "failing", "reason": "camera lost"})
     assert "bob.mp4" in client.get("/api/state").json["camera"]["reason"]
@@ -76,8 +76,8 @@ def test_a_start_is_neither_well_nor_a_fault(site: Site, client: FlaskClient) ->
     site.session.start("1", "operator")
     health = client.get("/healthz")
     assert (health.status_code, health.json["status"]) == (503, "starting")
-    site.health.camera_is("open")
-    site.health.saw_frame(frame(1, time.monotonic()))
+    site.health.set_camera_state("open")
+    site.health.record_frame(frame(1, time.monotonic()))
     assert client.get("/healthz").status_code == 200
 
 
