@@ -28,8 +28,8 @@ from appliance.hardware.button import Button
 from appliance.health import Health
 from appliance.inference.fallback import Accelerator
 from appliance.inference.manifest import Manifest, check_tensors
-from appliance.loops import Capture, SinkLoop, Vision
-from appliance.pipeline import Doubt, Pipeline
+from appliance.loops import CaptureLoop, SinkLoop, VisionLoop
+from appliance.pipeline import Pipeline, ReadingPolicy
 from appliance.ports import Camera, Engine, Lamps, Sink
 from appliance.records import Store
 from appliance.sinks import Shared
@@ -38,9 +38,9 @@ from appliance.system.resources import model_card, models_dir
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
 from appliance.vision.detection.blazeface import BlazeFace
-from appliance.vision.detection.search import Search
-from appliance.vision.expression.classifier import Classifier
-from appliance.vision.expression.quality import Limits
+from appliance.vision.detection.search import FaceSearch
+from appliance.vision.expression.classifier import ExpressionClassifier
+from appliance.vision.expression.quality import QualityLimits
 from appliance.vision.tracking.tracker import Tracker
 from appliance.web.app import create_app
 from appliance.web.metrics import Metrics
@@ -62,7 +62,7 @@ class Reader:
     """A pipeline and what runs it, in words."""
 
     pipeline: Pipeline
-    classifier: Classifier
+    classifier: ExpressionClassifier
     engines: dict[str, Engine]
     names: dict[str, str]
     why: str
@@ -141,8 +141,8 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         state_dir=config.state_dir,
         card=model_card(models_dir(config.vision.models)),
     )
-    capture = Capture(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
-    vision = Vision(reader.pipeline, session, frames, readings, health)
+    capture = CaptureLoop(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
+    vision = VisionLoop(reader.pipeline, session, frames, readings, health)
     stream = registry.load("sink", "stream")
     lamp_sink = registry.load("sink", "lamps")
     sinks: dict[str, Sink] = {
@@ -218,8 +218,8 @@ def check_lamps(config: Config) -> None:
     registry.load("lamps", config.lamps.backend).check(config.lamps.settings)
 
 
-def _limits(vision: VisionSettings) -> Limits:
-    return Limits(
+def _limits(vision: VisionSettings) -> QualityLimits:
+    return QualityLimits(
         min_face_px=vision.min_face_px,
         max_yaw=vision.max_yaw,
         max_pitch=vision.max_pitch,
@@ -242,7 +242,8 @@ def make_reader(
     """Detectors, classifier and tracker on their engines; raises `ModelError` for a model that is unfit.
 
     `watch` may put something between each engine and its user, by role. `health` is told of calls to an
-    accelerator, so that one that hangs is noticed. `is_video`: what is read may be cut, see `vision.cuts`.
+    accelerator, so that one that hangs is noticed. `is_video`: frames may have cuts between them, see
+    `motion.scene_cuts`.
     """
     cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.
     vision = config.vision
@@ -266,17 +267,17 @@ def make_reader(
         check_tensors(str(path), model, opened.inputs, opened.outputs)
         engines[role] = watch(role, opened)
         names[role] = path.stem
-    classifier = Classifier(engines["classifier"], classifier_model)
+    classifier = ExpressionClassifier(engines["classifier"], classifier_model)
     detector = BlazeFace(engines["detector"], detector_model, threshold=vision.threshold)
     verifier = (
         BlazeFace(engines["verifier"], verifier_model, threshold=vision.threshold) if verifier_model else None
     )
-    search = Search(detector, verifier, limit=vision.max_people)
+    search = FaceSearch(detector, verifier, limit=vision.max_people)
     pipeline = Pipeline(
         search,
         classifier,
         Tracker(expiry_s=vision.expiry_s),
-        Doubt(vision.smoothing_s, vision.unsure_below, _limits(vision)),
+        ReadingPolicy(vision.smoothing_s, vision.unsure_below, _limits(vision)),
         max_people=vision.max_people,
         is_video=is_video,
     )

@@ -29,7 +29,7 @@ from appliance.inference.engines.tflite import TFLite
 from appliance.inference.manifest import Manifest
 from appliance.values import Face, Image
 from appliance.vision.detection.blazeface import BlazeFace
-from appliance.vision.detection.search import Search
+from appliance.vision.detection.search import FaceSearch
 
 MODELS = Path(__file__).resolve().parents[1]
 PAIRS = (("blazeface-short", "blazeface-short-int8"), ("blazeface-full", "blazeface-full-int8"))
@@ -120,7 +120,7 @@ def compare_search(manifest: Manifest, images: Iterable[Image]) -> Tally:
         detector(manifest, full_int8) as full_range_int8,
         detector(manifest, short_int8) as short_range_int8,
     ):
-        wanted, found = Search(full_range, short_range), Search(full_range_int8, short_range_int8)
+        wanted, found = FaceSearch(full_range, short_range), FaceSearch(full_range_int8, short_range_int8)
         for image in images:
             tally.add(wanted.find_all(image), found.find_all(image), max(image.shape[:2]))
     return tally

@@ -54,7 +54,7 @@ def closer_looks(pictures: list[Picture], factors: tuple[float, ...]) -> Iterato
         image = _read(picture)
         for face in picture.faces:
             for factor in factors if face[2] >= SMALLEST else ():
-                part = regions.square_round(Box(*face), factor, (image.shape[1], image.shape[0]))
+                part = regions.square_around(Box(*face), factor, (image.shape[1], image.shape[0]))
                 if part is not None:
                     yield part.of(image)
 

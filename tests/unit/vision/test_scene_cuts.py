@@ -1,4 +1,4 @@
-"""Hard cuts of videos are found, and nothing else is taken for one: light, movement, a pan, a fade."""
+"""Hard cuts are detected, and light, movement, a pan or a fade are not."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def take(portraits: Portraits, change: Callable[[Image, int], Image]) -> list[Im
 
 
 def passing(image: Image, x: float) -> Image:
-    """Somebody near the camera, dark, whose middle is at `x`."""
+    """A dark person near the camera, centred at `x`."""
     covered = image.copy()
     cv2.ellipse(covered, (round(x), 110), (45, 60), 0, 0, 360, (45, 40, 38), -1)
     cv2.ellipse(covered, (round(x), 240), (80, 90), 0, 0, 360, (60, 50, 42), -1)
@@ -106,8 +106,8 @@ ONE_TAKE: dict[str, Callable[[Image, int], Image]] = {
     "a flash": lambda image, n: noisy(image, n, 2.5 if n == 20 else 1.0),
     "a quick pan": lambda image, n: moved(image, 60 * np.sin(n / 2)),
     "a shaken head": lambda image, n: moved(image, (0, 16, 32, 16)[n % 4]),
-    "somebody walks through": lambda image, n: passing(image, 15 * n - 100),
-    "somebody runs through": lambda image, n: passing(image, 26 * n - 100),
+    "a person walks through": lambda image, n: passing(image, 15 * n - 100),
+    "a person runs through": lambda image, n: passing(image, 26 * n - 100),
 }
 
 
@@ -122,7 +122,7 @@ def test_frames_far_apart_are_not_compared(portraits: Portraits) -> None:
     assert cuts(video, fps=4) == []
 
 
-def test_a_dissolve_is_no_hard_cut(portraits: Portraits) -> None:
+def test_a_dissolve_is_not_a_cut(portraits: Portraits) -> None:
     first, second = portraits
     mixed = [
         np.asarray(cv2.addWeighted(first[n], 1 - n / 25, second[n], n / 25, 0), np.uint8) for n in range(26)
@@ -136,7 +136,7 @@ def test_pictures_of_any_size(size: tuple[int, int]) -> None:
     assert not any(detector.is_cut(picture(*size, value), value / 25) for value in (0, 90, 255))
 
 
-def test_another_video_begins_without_a_cut(portraits: Portraits) -> None:
+def test_a_video_starts_without_a_cut(portraits: Portraits) -> None:
     detector = CutDetector()
     assert not detector.is_cut(portraits[0][0], 0.0)
     detector.reset()
