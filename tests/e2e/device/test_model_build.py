@@ -68,9 +68,9 @@ def test_a_prepared_model_computes_bit_for_bit_the_same(
     models_dir: Path, graph: ModuleType, name: str
 ) -> None:
     content = original(models_dir, name)
-    resize_for_model = graph.prepare(content)
+    prepared = graph.prepare(content)
     for value in inputs(content):
-        before, after = answers(content, value), answers(resize_for_model, value)
+        before, after = answers(content, value), answers(prepared, value)
         assert before.keys() == after.keys()
         assert all(np.array_equal(before[key], after[key]) for key in before)
 
@@ -80,10 +80,10 @@ def test_a_prepared_model_has_what_the_quantiser_needs(
     models_dir: Path, graph: ModuleType, name: str
 ) -> None:
     content = original(models_dir, name)
-    resize_for_model = graph.prepare(content)
-    assert resize_for_model == graph.prepare(content), "the same bytes each time"
-    assert graph.prepare(resize_for_model) == resize_for_model, "nothing is left to do"
-    model = graph.read(resize_for_model)
+    prepared = graph.prepare(content)
+    assert prepared == graph.prepare(content), "the same bytes each time"
+    assert graph.prepare(prepared) == prepared, "nothing is left to do"
+    model = graph.read(prepared)
     assert graph.operator_names(model).isdisjoint({"RELU", "DEQUANTIZE"})
     (signature,) = model.signatureDefs
     assert [entry.name for entry in signature.inputs] == [b"input"]

@@ -96,7 +96,7 @@ def device(made) -> Device:
 
 
 @pytest.fixture(scope="module")
-def resize_for_model(made, new, bad) -> Iterator[Device]:
+def prepared(made, new, bad) -> Iterator[Device]:
     """The same with the newer releases installed already, so that a kill need not wait for that."""
     made.put_back("new")
     for path in (new, bad):
@@ -416,8 +416,8 @@ def test_told_to_stop_while_taking_back(device, bad, number):
 
 
 @pytest.mark.parametrize(("step", "runs"), [("try", OLD), ("stop", OLD), ("confirm", OLD), ("tidy", NEW)])
-def test_told_to_stop_at_a_step(resize_for_model, new, step, runs):
-    device = resize_for_model
+def test_told_to_stop_at_a_step(prepared, new, step, runs):
+    device = prepared
     device.put_back("prepared")
     device.start()
     said_once(device.update(new, kill_at=f"{step}:SIGTERM"), 1, "it was told to stop", f"; {runs} runs")
@@ -434,8 +434,8 @@ KILLS = [(step, NEW, "new") for step in STEPS] + [(step, BAD, "bad") for step in
 
 
 @pytest.mark.parametrize(("step", "wanted", "which"), KILLS, ids=[step for step, _, _ in KILLS])
-def test_power_lost_at_a_step(resize_for_model, new, bad, step, wanted, which):
-    device = resize_for_model
+def test_power_lost_at_a_step(prepared, new, bad, step, wanted, which):
+    device = prepared
     device.put_back("prepared")
     device.start()
     done = device.update({"new": new, "bad": bad}[which], kill_at=step)
