@@ -217,7 +217,7 @@ def turned(image: np.ndarray, yaw: float, pitch: float, side: int = 128) -> np.n
 
 
 def _depth(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How far a head's surface lies before its eyes, in face widths; NaN beside the head.
+    """How far a head's surface is in front of its eyes, in face widths; NaN beside the head.
 
     An ellipsoid with nose and lips, fitted by eye to MediaPipe's canonical face model (Apache-2.0).
     """
@@ -457,8 +457,8 @@ def _beyond(seen, limits: dict[str, float]) -> bool:
 def of_real_turns(reader: Reader, sets: Sequence[Faces], axis: str, sign: int) -> Answers:
     """Faces as they come, against the angle that is read (`sign` 0: to either side).
 
-    Expressions are not spread evenly over angles. So a face is compared with how often faces of its own label
-    are right that look into the camera.
+    Expressions are not spread evenly over angles. So a face is compared with how often faces of the same
+    label are right that look into the camera.
     """
     answers = Answers()
     for faces in sets:
