@@ -1,4 +1,4 @@
-"""The colour of each expression, for the boxes, the page and the lamp. Words always stand beside it."""
+"""The colour of each label, for boxes, page and lamp. A colour is never shown without the word."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PALETTE = {
 }
 
 
-_PLAIN = {
+_PRIMARY = {
     "angry": (1.0, 0.0, 0.0),
     "disgusted": (0.0, 1.0, 0.0),
     "fear": (1.0, 0.0, 1.0),
@@ -22,21 +22,21 @@ _PLAIN = {
     "sad": (0.0, 0.0, 1.0),
     "surprised": (0.0, 1.0, 1.0),
 }
-"""For a lamp without shades, white for the rest: one of its own for each of these."""
+"""Colours of a lamp that can only switch red, green and blue: one for each of these, white for the rest."""
 
 
-def rgb(label: str) -> tuple[int, int, int]:
-    """Red, green, blue (0 to 255) of a label; an unknown label is drawn as `unsure`."""
+def label_rgb(label: str) -> tuple[int, int, int]:
+    """(red, green, blue) of a label, 0 to 255; an unknown label has the colour of `unsure`."""
     value = PALETTE.get(label, PALETTE["unsure"])
     return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
 
 
-def plain(label: str) -> tuple[float, float, float]:
-    """Red, green, blue (0 or 1) of a label on a lamp that knows no shades."""
-    return _PLAIN.get(label, (1.0, 1.0, 1.0))
+def primary_rgb(label: str) -> tuple[float, float, float]:
+    """(red, green, blue) of a label, 0 or 1, on a lamp without shades."""
+    return _PRIMARY.get(label, (1.0, 1.0, 1.0))
 
 
-def bgr(label: str) -> tuple[int, int, int]:
-    """The same in the channel order of our pictures."""
-    red, green, blue = rgb(label)
+def label_bgr(label: str) -> tuple[int, int, int]:
+    """(blue, green, red) of a label, 0 to 255: the channel order of pictures."""
+    red, green, blue = label_rgb(label)
     return blue, green, red

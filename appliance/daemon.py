@@ -113,8 +113,8 @@ class Daemon:
         appliance, gap_s = self._appliance, self._clock.gap_s()
         # Time in which the whole process stood still, or got no processor, is no worker's fault.
         delay = self._scheduling.delay()
-        appliance.health.forgive(gap_s + delay.process_s, delay.by_thread)
-        appliance.health.check_beats()
+        appliance.health.extend_deadlines(gap_s + delay.process_s, delay.by_thread)
+        appliance.health.check_heartbeats()
         for server in appliance.servers:
             server.check_moving()
         appliance.session.tick()

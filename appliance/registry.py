@@ -16,7 +16,7 @@ CAMERAS = {
     "replay": "appliance.cameras.replay:Replay",
     "demo": "appliance.cameras.replay:Demo",
 }
-FILMS = ("replay", "demo")
+VIDEOS = ("replay", "demo")
 """Cameras whose frames may be cut together: after a cut others may be in view."""
 
 ENGINES = {

@@ -15,8 +15,15 @@ from pydantic import BaseModel, Field, field_validator
 from appliance.cameras.rotation import Rotatable
 from appliance.errors import CameraEnded, CameraLost, ConfigError, PictureError
 from appliance.media.animation import Animation
-from appliance.media.film import Film
-from appliance.media.inputs import is_picture, list_folder, nothing_in, open_film, opened, read_still_of
+from appliance.media.inputs import (
+    empty_folder_error,
+    is_picture,
+    list_folder,
+    open_input,
+    open_video,
+    read_still_of,
+)
+from appliance.media.video import Video
 from appliance.ports import Presence
 from appliance.system.resources import demo_clip
 from appliance.values import Frame, Image
@@ -167,21 +174,21 @@ class Replay:
         if path.is_dir():
             listing = list_folder(path)
             if not listing.files:
-                raise nothing_in(path, listing)
+                raise empty_folder_error(path, listing)
             return _at_rate(self._pictures(listing.files), _PICTURES_FPS), _PICTURES_FPS, _nothing
         if path.is_file() and is_picture(path):
             return _at_rate([read_still_of(path).image], _PICTURES_FPS), _PICTURES_FPS, _nothing
         with ExitStack() as stack:
-            film = open_film(stack.enter_context(opened(path)), str(path))
-            stack.callback(film.close)
-            return self._frames(film), film.rate, stack.pop_all().close
+            video = open_video(stack.enter_context(open_input(path)), str(path))
+            stack.callback(video.close)
+            return self._frames(video), video.rate, stack.pop_all().close
 
-    def _frames(self, film: Film | Animation) -> Iterator[_Timed]:
-        """The frames of a film; a damaged one still plays, with one warning."""
-        for frame in film:
+    def _frames(self, video: Video | Animation) -> Iterator[_Timed]:
+        """The frames of a video; a damaged one still plays, with one warning."""
+        for frame in video:
             yield frame.image, frame.time_s
-        if film.remarks:
-            self._tell(self.path, f"{film.name}: {film.remarks}")
+        if video.defects:
+            self._tell(self.path, f"{video.name}: {video.defects}")
 
     def _pictures(self, paths: list[Path]) -> Iterator[Image]:
         """The pictures of a folder; a damaged one is left out, with one warning."""

@@ -17,7 +17,7 @@ from appliance.composition.engine import make_engines
 from appliance.configuration.load import Config
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, EngineError, ModelError
 from appliance.inference.manifest import ClassifierModel, DetectorModel, Manifest, Tensor
-from appliance.media.film import Film
+from appliance.media.video import Video
 from appliance.system.resources import demo_clip, models_dir
 from appliance.system.toml import read_toml
 from appliance.values import Face, Image, TensorSpec
@@ -147,11 +147,11 @@ class _Check:
 
 
 def _demo_frame() -> Image:
-    film = Film(demo_clip())
+    video = Video(demo_clip())
     try:
-        return next(iter(film)).image
+        return next(iter(video)).image
     finally:
-        film.close()
+        video.close()
 
 
 def _table(value: object) -> dict[str, Any]:

@@ -60,13 +60,13 @@ def _test_release(config: Config, options: argparse.Namespace) -> str:
 def _read_demo_clip(config: Config) -> str:
     """Count the faces and expressions that are read in the demo clip; raises `ModelError` without any."""
     out = io.StringIO()
-    tally = analyze(
+    counts = analyze(
         [demo_clip()], make_reader(config), Options(every=_FRAME_STEP, jsonl=True), out, progress=False
     )
     frames = [json.loads(line) for line in out.getvalue().splitlines()]
     faces = [face for frame in frames for face in frame["faces"]]
     read = [face for face in faces if face["emotions"]]
-    if tally.failed or not read:
+    if counts.failed or not read:
         raise ModelError(
             f"{demo_clip()}: {len(frames)} frames, {len(faces)} faces, {len(read)} expressions: expected some"
         )

@@ -26,7 +26,7 @@ from appliance.handoff import Slot
 from appliance.hardware.button import Button
 from appliance.health import Health
 from appliance.inference.fallback import Accelerator
-from appliance.loops import Capture, SinkLoop, Vision
+from appliance.loops import CaptureLoop, SinkLoop, VisionLoop
 from appliance.ports import Lamps, Sink
 from appliance.records import Store
 from appliance.sinks import Shared
@@ -76,7 +76,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     camera = make_camera(chosen)
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     health = Health(chosen.backend)
-    reader = make_reader(config, health=health, is_film=chosen.backend in registry.FILMS)
+    reader = make_reader(config, health=health, is_video=chosen.backend in registry.VIDEOS)
     audit = AuditLog(config.state_dir)
     record_changes(config.effective(), config.state_dir, audit)
     store = make_store(config.storage, config.state_dir, audit)
@@ -111,8 +111,8 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         network=Network(config.on_network, config.access.open_to_network, config.web.allowed_hosts),
         metrics=Metrics(health, viewers),
     )
-    capture = Capture(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
-    vision = Vision(reader.pipeline, session, frames, readings, health)
+    capture = CaptureLoop(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
+    vision = VisionLoop(reader.pipeline, session, frames, readings, health)
     stream = registry.load("sink", "stream")
     lamp_sink = registry.load("sink", "lamps")
     sinks: dict[str, Sink] = {

@@ -13,13 +13,13 @@ from appliance.configuration.settings import VisionSettings
 from appliance.health import Health
 from appliance.inference.fallback import Accelerator
 from appliance.inference.manifest import Manifest, check_tensors
-from appliance.pipeline import Doubt, Pipeline
+from appliance.pipeline import Pipeline, ReadingPolicy
 from appliance.ports import Engine
 from appliance.system.resources import models_dir
 from appliance.vision.detection.blazeface import BlazeFace
-from appliance.vision.detection.search import Search
-from appliance.vision.expression.classifier import Classifier
-from appliance.vision.expression.quality import Limits
+from appliance.vision.detection.search import FaceSearch
+from appliance.vision.expression.classifier import ExpressionClassifier
+from appliance.vision.expression.quality import QualityLimits
 from appliance.vision.tracking.tracker import Tracker
 
 
@@ -28,7 +28,7 @@ class Reader:
     """A pipeline and what runs it, in words."""
 
     pipeline: Pipeline
-    classifier: Classifier
+    classifier: ExpressionClassifier
     engines: dict[str, Engine]
     names: dict[str, str]
     why: str
@@ -46,12 +46,12 @@ def make_reader(
     health: Health | None = None,
     opener: Engines | None = None,
     *,
-    is_film: bool = True,
+    is_video: bool = True,
 ) -> Reader:
     """Detectors, classifier and tracker on their engines; raises `ModelError` for a model that is unfit.
 
     `watch` may put something between each engine and its user, by role. `health` is told of calls to an
-    accelerator, so that one that hangs is noticed. `is_film`: what is read may be cut, see `vision.cuts`.
+    accelerator, so that one that hangs is noticed. `is_video`: what is read may be cut, see `vision.cuts`.
     """
     cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.
     vision = config.vision
@@ -75,25 +75,25 @@ def make_reader(
         check_tensors(str(path), model, opened.inputs, opened.outputs)
         engines[role] = watch(role, opened)
         names[role] = path.stem
-    classifier = Classifier(engines["classifier"], classifier_model)
+    classifier = ExpressionClassifier(engines["classifier"], classifier_model)
     detector = BlazeFace(engines["detector"], detector_model, threshold=vision.threshold)
     verifier = (
         BlazeFace(engines["verifier"], verifier_model, threshold=vision.threshold) if verifier_model else None
     )
-    search = Search(detector, verifier, limit=vision.max_people)
+    search = FaceSearch(detector, verifier, limit=vision.max_people)
     pipeline = Pipeline(
         search,
         classifier,
         Tracker(expiry_s=vision.expiry_s),
-        Doubt(vision.smoothing_s, vision.unsure_below, _limits(vision)),
+        ReadingPolicy(vision.smoothing_s, vision.unsure_below, _limits(vision)),
         max_people=vision.max_people,
-        is_film=is_film,
+        is_video=is_video,
     )
     return Reader(pipeline, classifier, engines, names, opener.chosen.why, opener.accelerator)
 
 
-def _limits(vision: VisionSettings) -> Limits:
-    return Limits(
+def _limits(vision: VisionSettings) -> QualityLimits:
+    return QualityLimits(
         min_face_px=vision.min_face_px,
         max_yaw=vision.max_yaw,
         max_pitch=vision.max_pitch,

@@ -14,9 +14,9 @@ from appliance.values import LampState
 
 @dataclass(frozen=True)
 class Condition:
-    """All that the lamps depend on: the verdict of `Health`, the camera, records, accelerator and board."""
+    """All that the lamps depend on: the status of `Health`, the camera, records, accelerator and board."""
 
-    verdict: str
+    status: str
     camera: str = "closed"
     lamp_failed: bool = False
     records: str = "ok"
@@ -39,7 +39,7 @@ FAULTS = (
         1,
         "the camera is not there, or gives no picture",
         "look at its cable; another program may have it; it is tried again by itself",
-        lambda now: not now.lamp_failed and (now.camera == "lost" or now.verdict == "failing"),
+        lambda now: not now.lamp_failed and (now.camera == "lost" or now.status == "failing"),
     ),
     Fault(
         2,
@@ -93,13 +93,13 @@ GAVE_UP = Fault(
 
 def condition(health: Health, session_state: str, live_s: float) -> Condition:
     """How the appliance is now, `live_s` seconds after the session began."""
-    verdict, _ = health.verdict(session_state, live_s)
+    status, _ = health.status(session_state, live_s)
     camera = health.camera
     return Condition(
-        verdict,
+        status,
         camera.state,
         camera.lamp_failed,
-        health.records,
+        health.store_state,
         accelerator_failed=health.accelerator_failed,
         strained=bool(health.strain),
     )
@@ -116,5 +116,5 @@ def lamp_state(now: Condition, label: str | None) -> LampState:
     return LampState(
         running=True,
         fault_blinks=fault.blinks if fault else 0,
-        colour=label if now.verdict == "ok" else None,
+        colour=label if now.status == "ok" else None,
     )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.colours import plain
+from appliance.colours import primary_rgb
 from appliance.errors import ConfigError
 from appliance.hardware.jetson_gpio import load_jetson, unfit
 from appliance.hardware.lamp_bank import Bank
@@ -63,7 +63,7 @@ class JetsonLamps(Bank):
 
     @staticmethod
     def _colour(label: str) -> tuple[float, float, float]:
-        return plain(label)
+        return primary_rgb(label)
 
 
 class _Lamp:

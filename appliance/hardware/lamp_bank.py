@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
 
-from appliance.colours import rgb
+from appliance.colours import label_rgb
 from appliance.errors import LampError
 from appliance.values import LampState
 
@@ -95,7 +95,7 @@ class Bank:
 
     @staticmethod
     def _colour(label: str) -> tuple[float, float, float]:
-        red, green, blue = rgb(label)
+        red, green, blue = label_rgb(label)
         return red / 255, green / 255, blue / 255
 
     def _write(self, role: str, value: object) -> None:

@@ -92,13 +92,13 @@ class Accelerator:
         """Around each call: one that hangs ends the daemon, which names it."""
         self._calling_since = time.monotonic()
         if self._health:
-            self._health.beat(self.name, CALL_S, "a call")
+            self._health.heartbeat(self.name, CALL_S, "a call")
         try:
             yield
         finally:
             self._calling_since = None
             if self._health:
-                self._health.forget(self.name)
+                self._health.remove_worker(self.name)
 
     @contextmanager
     def opening(self) -> Iterator[None]:

@@ -50,7 +50,7 @@ def faces_of(reading: Reading) -> list[Face]:
         {
             "box": [person.face.box.x, person.face.box.y, person.face.box.width, person.face.box.height],
             "score": [person.face.score],
-            "expression": list(person.look.scores.values) if person.look.scores else [],
+            "expression": list(person.expression.scores.values) if person.expression.scores else [],
         }
         for person in reading.people
     ]

@@ -61,7 +61,7 @@ class Recorder:
 
     def _upkeep(self) -> None:
         self._store.tick()
-        self._health.records_are(self._store.status.state)
+        self._health.set_store_state(self._store.status.state)
 
     def _follow(self) -> bool:
         """Whether a session is recorded now; the rest of one that ended is handed over first."""
@@ -100,16 +100,16 @@ class _Sums:
 
     def add(self, person: Person, skipped: int) -> None:
         """One frame, and how many before it were never looked at."""
-        look, movement = person.look, person.movement
+        expression, movement = person.expression, person.movement
         self._counts.update(frames=1, skipped=skipped)
-        if look.scores is not None:
+        if expression.scores is not None:
             self._counts["scored"] += 1
-            self._add(look.scores.named())
-        elif look.reason in REASONS:
-            self._counts[look.reason] += 1
+            self._add(expression.scores.named())
+        elif expression.reason in REASONS:
+            self._counts[expression.reason] += 1
         self._add({side: getattr(person.face.box, side) for side in _BOX})
-        if look.pose is not None:
-            self._add({angle: getattr(look.pose, angle) for angle in _POSE})
+        if expression.pose is not None:
+            self._add({angle: getattr(expression.pose, angle) for angle in _POSE})
         if movement is not None:
             self._add({"head": movement.head})
             if movement.body is not None:

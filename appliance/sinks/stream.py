@@ -36,7 +36,7 @@ class Stream:
             frame.number,
             time.monotonic(),
         )
-        wanted = self._shared.viewers.wanted()
+        wanted = self._shared.viewers.watched_variants()
         if not wanted:
             return
         pictures = {
@@ -53,7 +53,7 @@ class Stream:
         if not shared.session.consent_epoch:
             shared.jpegs.clear()
             return
-        wanted = shared.viewers.wanted()
+        wanted = shared.viewers.watched_variants()
         # While the camera is open a short gap is no news; once it is lost the last face must go at once.
         quiet_since = self._last_live if shared.health.camera.state == "open" else 0.0
         if not wanted or now - max(quiet_since, self._last_placeholder) < _PLACEHOLDER_EVERY_S:

@@ -29,8 +29,8 @@ from appliance.errors import BackendMissing, CameraEnded, CameraLost, ConfigErro
 from appliance.ports import Camera
 from appliance.values import Frame, Image
 from tests.fakes.files import encoded
-from tests.fakes.films import film, moving
 from tests.fakes.scene import Scene
+from tests.fakes.videos import moving, video
 from tests.vendor_stubs import gstreamer
 from tests.vendor_stubs.capture import Sockets, VideoCaptures, wants
 
@@ -435,7 +435,7 @@ def test_a_clip_that_is_not_looped_ends(shop: Workshop, kind: str) -> None:
 
 
 @pytest.mark.parametrize(("settings", "rate"), [({}, 30), ({"fps": 10}, 10)])
-def test_time_in_a_film_follows_its_rate(shop: Workshop, settings: dict[str, Any], rate: float) -> None:
+def test_time_in_a_video_follows_its_rate(shop: Workshop, settings: dict[str, Any], rate: float) -> None:
     camera = made("demo", realtime=False, **settings)
     camera.open()
     assert [camera.read(1.0).time_s for _ in range(4)] == pytest.approx([n / rate for n in range(4)])
@@ -454,9 +454,9 @@ def test_in_real_time_frames_come_no_faster_than_their_rate(shop: Workshop, fps:
     camera.close()
 
 
-def test_a_film_plays_at_its_own_times_again_and_again(shop: Workshop) -> None:
+def test_a_video_plays_at_its_own_times_again_and_again(shop: Workshop) -> None:
     times = [0, 0.02, 0.04, 0.34, 0.36]
-    path = film(shop.folder / "vfr.mp4", moving(5), times=times, rate=50)
+    path = video(shop.folder / "vfr.mp4", moving(5), times=times, rate=50)
     camera = made("replay", path=str(path))
     camera.open()
     frames = [camera.read(1.0) for _ in range(10)]
@@ -466,11 +466,11 @@ def test_a_film_plays_at_its_own_times_again_and_again(shop: Workshop) -> None:
     for earlier, later in itertools.pairwise(frames):
         assert later.captured - frames[0].captured >= later.time_s - 0.005, "not before its time"
         if later.time_s - earlier.time_s > 0.2:
-            assert later.captured - earlier.captured > 0.1, "after the pause that the film has"
+            assert later.captured - earlier.captured > 0.1, "after the pause that the video has"
 
 
-def test_a_rate_that_is_set_overrules_the_films_times(shop: Workshop) -> None:
-    path = film(shop.folder / "vfr.mp4", moving(4), times=[0, 0.02, 0.5, 0.52], rate=50)
+def test_a_rate_that_is_set_overrules_the_videos_times(shop: Workshop) -> None:
+    path = video(shop.folder / "vfr.mp4", moving(4), times=[0, 0.02, 0.5, 0.52], rate=50)
     camera = made("replay", path=str(path), fps=100, realtime=False)
     camera.open()
     assert [camera.read(1.0).time_s for _ in range(6)] == pytest.approx([n / 100 for n in range(6)])
@@ -478,20 +478,20 @@ def test_a_rate_that_is_set_overrules_the_films_times(shop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("times", [[0, 2, 4], [0, 30, 60]])
-def test_a_film_so_slow_that_it_would_look_lost_plays_once_a_second(
+def test_a_video_so_slow_that_it_would_look_lost_plays_once_a_second(
     shop: Workshop, times: list[float]
 ) -> None:
-    path = film(shop.folder / "slow.mkv", moving(3), times=times)
+    path = video(shop.folder / "slow.mkv", moving(3), times=times)
     camera = made("replay", path=str(path), realtime=False)
     camera.open()
     assert [camera.read(1.0).time_s for _ in range(3)] == [0, 1, 2]
     camera.close()
 
 
-def test_a_damaged_film_plays_on_with_one_warning(shop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_video_plays_on_with_one_warning(shop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
     noise = np.random.default_rng(1)
     images = [image + noise.integers(0, 20, image.shape, np.uint8) for image in moving(40)]
-    data = film(shop.folder / "whole.mp4", images, key_every=10).read_bytes()
+    data = video(shop.folder / "whole.mp4", images, key_every=10).read_bytes()
     path, at = shop.folder / "hole.mp4", len(data) // 2
     path.write_bytes(data[:at] + bytes(4000) + data[at + 4000 :])
     camera = made("replay", path=str(path), realtime=False)

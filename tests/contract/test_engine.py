@@ -19,7 +19,7 @@ from appliance.inference.manifest import Manifest, check_tensors
 from appliance.ports import Engine
 from appliance.system.resources import models_dir
 from appliance.values import Tensor, TensorSpec
-from appliance.vision.expression.tensors import quantised
+from appliance.vision.tensors import quantise
 from tests.fakes.parts import in_threads
 from tests.vendor_stubs import edgetpu, gpu
 
@@ -41,7 +41,7 @@ def inputs_of(model: object) -> list[Tensor]:
     (tensor,) = model.inputs  # type: ignore[attr-defined]
     spec = tensor if isinstance(tensor, TensorSpec) else tensor.spec()
     reals = [random.uniform(-1, 1, spec.shape).astype(np.float32) for _ in range(3)]
-    return [quantised(real, spec) for real in reals]
+    return [quantise(real, spec) for real in reals]
 
 
 def tflite(model: object, folder: Path) -> Bench:

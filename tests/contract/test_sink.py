@@ -26,7 +26,7 @@ from appliance.sinks import Shared
 from appliance.sinks.lamps import GpioLamps, GpioSettings, LampSink, NoLamps, NoSettings
 from appliance.sinks.recorder import Recorder
 from appliance.sinks.stream import Stream
-from appliance.values import NOT_ANALYSED, Image, Look, Person, Picture, Reading
+from appliance.values import NOT_ANALYSED, ExpressionResult, Image, Person, Picture, Reading
 from appliance.viewers import BARE, OVERLAY, Viewers
 from tests.fakes.agreements import make_session
 from tests.fakes.parts import face, frame, noise, person, reading, scores, watching
@@ -65,8 +65,8 @@ def seen(number: int = 1, *, happy: float = 0.0, sad: float = 0.0, image: Image 
 @pytest.fixture
 def delivering(shared: Shared) -> Shared:
     """A camera that is open and has just given a frame."""
-    shared.health.camera_is("open")
-    shared.health.saw_frame(frame(1, time.monotonic()))
+    shared.health.set_camera_state("open")
+    shared.health.record_frame(frame(1, time.monotonic()))
     return shared
 
 
@@ -127,7 +127,7 @@ class TestPromises:
     @pytest.mark.parametrize("state", ["closed", "open", "lost"])
     def test_silence_in_any_state(self, name: str, shared: Shared, state: str) -> None:
         sink = SINKS[name][1](shared)
-        shared.health.camera_is(state, "unplugged")
+        shared.health.set_camera_state(state, "unplugged")
         with watching(shared.viewers, BARE):
             sink.idle()
         shared.session.stop("operator")
@@ -244,7 +244,7 @@ def test_once_the_camera_is_lost_a_placeholder_comes_at_once_and_then_each_secon
     sink = stream(delivering)
     with watching(delivering.viewers, OVERLAY), watching(delivering.viewers, BARE):
         sink.take(seen(7, happy=100))
-        delivering.health.camera_is("lost", "unplugged")
+        delivering.health.set_camera_state("lost", "unplugged")
         clock.now += 0.5
         sink.idle()
         picture = newest(delivering)
@@ -262,7 +262,7 @@ def test_another_reason_is_another_placeholder(shared: Shared, clock: Clock) -> 
     sink, pictures = stream(shared), []
     with watching(shared.viewers, BARE):
         for reason in ("unplugged", "in use by another program"):
-            shared.health.camera_is("lost", reason)
+            shared.health.set_camera_state("lost", reason)
             clock.now += 2
             sink.idle()
             pictures.append(newest(shared).jpegs[BARE])
@@ -312,7 +312,7 @@ def test_the_colour_is_that_of_the_largest_face(delivering: Shared, pins: MockFa
 def test_the_colour_is_never_that_of_somebody_who_has_not_agreed(
     delivering: Shared, pins: MockFactory
 ) -> None:
-    other = Person(9, face(60, 60, 110), Look(None, "not_agreed"), None, NOT_ANALYSED)
+    other = Person(9, face(60, 60, 110), ExpressionResult(None, "not_agreed"), None, NOT_ANALYSED)
     only_one = seen(happy=40)
     sink = lamps(delivering)
     sink.take(reading(only_one.frame, *only_one.people, other))
@@ -353,7 +353,7 @@ def test_without_a_fresh_frame_the_fault_lamp_blinks_and_no_colour_is_shown(
     fault: int,
 ) -> None:
     sink = lamps(shared)
-    shared.health.camera_is(state, "unplugged" if state == "lost" else None)
+    shared.health.set_camera_state(state, "unplugged" if state == "lost" else None)
     monkeypatch.setattr("appliance.health.STARTING_S", 0.0)
     sink.take(seen(happy=100))
     assert lit(pins, RUNNING, FAULT) == (running, fault)
@@ -365,7 +365,7 @@ def test_the_first_seconds_after_a_start_are_no_fault(shared: Shared, pins: Mock
     sink = lamps(shared)
     sink.idle()
     assert lit(pins, RUNNING, FAULT) == (1, 0)
-    shared.health.camera_is("lost", "unplugged")
+    shared.health.set_camera_state("lost", "unplugged")
     sink.idle()
     assert lit(pins, RUNNING, FAULT) == (1, 1)
     sink.close()
@@ -386,7 +386,7 @@ def test_the_sink_never_touches_the_camera_lamp(delivering: Shared, pins: MockFa
     sink.idle()
     assert changes(pins, CAMERA) == [0]
     bank.camera_on()
-    delivering.health.camera_is("lost", "unplugged")
+    delivering.health.set_camera_state("lost", "unplugged")
     sink.idle()
     delivering.session.stop("operator")
     sink.idle()

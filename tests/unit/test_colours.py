@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import appliance
-from appliance.colours import PALETTE, bgr, rgb
+from appliance.colours import PALETTE, label_bgr, label_rgb
 from appliance.values import EMOTIONS
 
 CSS = Path(appliance.__file__).parent / "web" / "static" / "palette.css"
@@ -26,10 +26,10 @@ def test_every_expression_has_a_colour_of_its_own() -> None:
 
 @pytest.mark.parametrize("label", [*EMOTIONS, "unsure"])
 def test_channels(label: str) -> None:
-    assert "#{:02x}{:02x}{:02x}".format(*rgb(label)) == PALETTE[label]
-    assert bgr(label) == rgb(label)[::-1]
+    assert "#{:02x}{:02x}{:02x}".format(*label_rgb(label)) == PALETTE[label]
+    assert label_bgr(label) == label_rgb(label)[::-1]
 
 
 @pytest.mark.parametrize("label", ["not_readable", "not_analysed", ""])
 def test_other_labels_are_drawn_as_unsure(label: str) -> None:
-    assert rgb(label) == rgb("unsure")
+    assert label_rgb(label) == label_rgb("unsure")

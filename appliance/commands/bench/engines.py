@@ -25,7 +25,7 @@ from appliance.hardware import board
 from appliance.inference.manifest import Manifest
 from appliance.inference.parity import Face, difference, faces_of
 from appliance.inference.ranking import Measured, Ranking
-from appliance.media.film import Film
+from appliance.media.video import Video
 from appliance.ports import Engine
 from appliance.system.native import as_owner, self_command
 from appliance.system.resources import demo_clip, models_dir
@@ -158,10 +158,10 @@ def _milliseconds(engine: Engine) -> float:
 
 
 def _pictures() -> Iterator[Any]:
-    film = Film(demo_clip())
+    video = Video(demo_clip())
     try:
-        for number, frame in enumerate(film):
+        for number, frame in enumerate(video):
             if number % _EVERY == 0:
                 yield frame.image
     finally:
-        film.close()
+        video.close()

@@ -99,7 +99,7 @@ def make_state(app_context: AppContext) -> State:
 
 
 def _health(app_context: AppContext) -> tuple[str, str | None]:
-    return app_context.health.verdict(app_context.session.state, app_context.session.elapsed_s)
+    return app_context.health.status(app_context.session.state, app_context.session.elapsed_s)
 
 
 def _camera(health: Health) -> Camera:

@@ -23,7 +23,7 @@ from appliance.consent import session
 from appliance.errors import CameraLost
 from appliance.hardware import throttling
 from appliance.inference.engines.tflite import TFLite
-from appliance.media.film import Film
+from appliance.media.video import Video
 from appliance.ports import Presence
 from appliance.system import sd_notify
 from appliance.system.resources import demo_clip
@@ -89,9 +89,9 @@ class Living:
 
     def __init__(self, settings: CameraSettings) -> None:
         self._settings = settings
-        film = Film(demo_clip())
-        self._pictures = [frame.image for frame, _ in zip(film, range(5), strict=False)]
-        film.close()
+        video = Video(demo_clip())
+        self._pictures = [frame.image for frame, _ in zip(video, range(5), strict=False)]
+        video.close()
         self._openings = self._frames = 0
         self._open = False
 

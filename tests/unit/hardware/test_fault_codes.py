@@ -46,27 +46,27 @@ def test_the_fault_that_is_shown(now: Condition, blinks: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "colour"), [("ok", "happy"), ("idle", None), ("failing", None), ("starting", None)]
+    ("status", "colour"), [("ok", "happy"), ("idle", None), ("failing", None), ("starting", None)]
 )
-def test_a_colour_is_shown_only_while_faces_are_read(verdict: str, colour: str | None) -> None:
-    assert lamp_state(Condition(verdict), "happy").colour == colour
+def test_a_colour_is_shown_only_while_faces_are_read(status: str, colour: str | None) -> None:
+    assert lamp_state(Condition(status), "happy").colour == colour
 
 
 def test_they_depend_on_the_health_and_nothing_else() -> None:
     health = Health("usb")
     assert condition(health, "idle", 0.0) == Condition("idle")
-    health.camera_is("open")
-    health.saw_frame(frame(1, time.monotonic()))
+    health.set_camera_state("open")
+    health.record_frame(frame(1, time.monotonic()))
     assert condition(health, "live", 1.0) == Condition("ok", "open")
     health.accelerator_failed = True
     assert condition(health, "live", 1.0) == Condition("ok", "open", accelerator_failed=True)
     health.accelerator_failed, health.strain = False, "too hot"
     assert condition(health, "live", 1.0) == Condition("ok", "open", strained=True)
     health.strain = ""
-    health.records_are("full")
-    health.camera_is("lost", "no such pin", lamp_failed=True)
+    health.set_store_state("full")
+    health.set_camera_state("lost", "no such pin", lamp_failed=True)
     assert condition(health, "live", 1.0) == Condition("failing", "lost", True, "full")
-    health.camera_is("closed")
+    health.set_camera_state("closed")
     assert condition(health, "idle", 1.0) == Condition("idle", records="full"), "with the session it is over"
 
 

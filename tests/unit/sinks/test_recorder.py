@@ -15,7 +15,16 @@ from appliance.health import Health
 from appliance.records import Second, Store
 from appliance.sinks import Shared
 from appliance.sinks.recorder import Recorder
-from appliance.values import NOT_ANALYSED, NOT_READABLE, Look, Movement, Person, Picture, Pose, Reading
+from appliance.values import (
+    NOT_ANALYSED,
+    NOT_READABLE,
+    ExpressionResult,
+    Movement,
+    Person,
+    Picture,
+    Pose,
+    Reading,
+)
 from appliance.viewers import Viewers
 from tests.fakes.parts import face, frame, person, reading, scores
 from tests.fakes.records import ID, OTHER, Time, make_store, session_info
@@ -67,7 +76,7 @@ def at(clock: Time, *people: Person, skipped: int = 0) -> Reading:
 
 
 def unreadable(number: int, reason: str, label: str = NOT_READABLE) -> Person:
-    return Person(number, face(50, 50, 20), Look(None, reason), None, label)
+    return Person(number, face(50, 50, 20), ExpressionResult(None, reason), None, label)
 
 
 def rows(store: Store, id: str = ID) -> list[Second]:
@@ -92,11 +101,11 @@ def test_the_health_is_told_how_the_records_are(tmp_path: Path, clock: Time, ses
     with pytest.raises(StoreError):
         store.begin(session_info())
     recorder.idle()
-    assert health.records == "full"
+    assert health.store_state == "full"
     free = 1e6
     clock.passes(61)
     recorder.take(at(clock))
-    assert health.records == "ok"
+    assert health.store_state == "ok"
     store.close()
 
 
@@ -105,10 +114,14 @@ def test_means_of_a_second_with_what_is_behind_them(
 ) -> None:
     recording(store, session)
     one = person(1, face(50, 60, 20), HAPPY)
-    posed = replace(one, look=Look(HAPPY, None, Pose(10.0, -4.0, 2.0)), movement=Movement(0.5, None, 1, 0))
+    posed = replace(
+        one,
+        expression=ExpressionResult(HAPPY, None, Pose(10.0, -4.0, 2.0)),
+        movement=Movement(0.5, None, 1, 0),
+    )
     moved = replace(
         person(1, face(70, 60, 20), SAD),
-        look=Look(SAD, None, Pose(20.0, -2.0, 0.0)),
+        expression=ExpressionResult(SAD, None, Pose(20.0, -2.0, 0.0)),
         movement=Movement(0.1, 0.3, 2, 1),
     )
     recorder.take(at(clock, posed, skipped=3))
