@@ -38,7 +38,7 @@ def make_bundle(suite: str, into: Path) -> Path:
         pages = Path(folder, "manual")
         _must(sys.executable, str(ROOT / "provisioning/device/bundle/manual.py"), str(pages))
         made = _provisioning(
-            f"print(bundle.build(Path({str(ROOT)!r}), Path({str(into)!r}), arch={_MACHINE!r}, "
+            f"print(container.build(Path({str(ROOT)!r}), Path({str(into)!r}), arch={_MACHINE!r}, "
             f"python={PYTHONS[suite]!r}, wheels=Path({str(wheels)!r}), key=Path({str(key)!r}), "
             f"manual_folder=Path({str(pages)!r})))"
         )
