@@ -22,7 +22,7 @@ LIBRARIES = {"numpy": b"", "cv2": b"", "ai_edge_litert": b""}
 
 
 def unpacked(folder: Path, version: str, two_sets: bool = False, **without: bool) -> Path:
-    """A folder as `bundle.unpack` makes one, of small wheels."""
+    """A folder as `container.unpack` makes one, of small wheels."""
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)
     files = {
