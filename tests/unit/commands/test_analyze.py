@@ -25,6 +25,8 @@ from tests.fakes.files import encoded
 from tests.fakes.films import film as make_film
 from tests.fakes.parts import noise, picture
 
+pytestmark = pytest.mark.slow
+
 
 def saved(folder: Path, name: str, data: bytes) -> Path:
     path = folder / name
