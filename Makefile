@@ -50,11 +50,16 @@ run: ## set up and start the appliance
 bench: ## where the processor time goes, frame by frame
 	@.venv/bin/interview-grader bench
 
+.PHONY: structure
+structure: ## draw the packages and their imports into docs/architecture.md (needs one ./setup.sh test before)
+	@.venv/bin/python -m tests.structure
+
 release: ## make a signed release bundle in dist/ (needs one ./setup.sh test before; ARGS="--arch aarch64 --python 3.13")
 	@.venv/bin/python provisioning/release $(ARGS)
 
 man: ## write the manual page and the completions for bash, zsh and fish to provisioning/manual/
 	@.venv/bin/python provisioning/device/bundle/manual.py
+
 lock: ## resolve the dependencies of pyproject.toml again: requirements/*.txt (ARGS=--upgrade: the newest versions)
 	@.venv/bin/python requirements/lock.py $(ARGS)
 

@@ -1,10 +1,10 @@
 """The audit log: who did what and when, append-only, each line chained to the one before by its hash.
 
 One JSON object a line in `audit.jsonl`: `n` (1 and rising), `time` (UTC), `event`, `who`, details, `hash`.
-The hash is the SHA-256 of the hash before and of the line without it. `audit.head` holds the number and the
-hash of the last line, so that lines cut off at the end are missed, also after others were added: the next one
-says then how many were `lost`. A file that is full becomes `audit.old.jsonl`; the first line of the next one
-goes on with the chain and says `after` which hash. It holds nothing that was read in a face.
+The hash is the SHA-256 of the hash before and of the line without its hash. `audit.head` holds the number and
+the hash of the last line, so that lines cut off at the end are noticed, even after others were added: the
+next line says how many were `lost`. A full file becomes `audit.old.jsonl`; the first line of the next file
+continues the chain and names the hash `after` which it comes. The log holds nothing that was read in a face.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -22,20 +23,22 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from appliance.errors import StoreError
-from appliance.system.files import PRIVATE, sync_folder, write_private
+from appliance.system.files import PRIVATE, sync_directory, write_private
+
+log = logging.getLogger("appliance.audit")
 
 EVENTS = {
-    "agreement": "people agreed to a notice: its version and hash, and how many; or, with `again`, are back",
+    "agreement": "people consented to a notice: its version and hash, and how many; with `again`: confirmed",
     "start": "analysis began",
     "stop": "analysis ended",
-    "aiming": "somebody looked at the blurred preview before an agreement",
-    "record": "numbers began to be recorded",
-    "withdraw": "somebody withdrew: the session ended and its rows were erased",
+    "aiming": "a blurred preview was shown before a consent",
+    "record": "recording began",
+    "withdraw": "a person withdrew: the session ended and its rows were erased",
     "erase": "a session was erased",
     "export": "a session was exported",
     "backup": "a backup was made or restored",
-    "viewer": "somebody saw the picture or the readings of a session, once for each",
-    "login": "somebody logged in",
+    "viewer": "a viewer saw the picture or the readings of a session, once for each",
+    "login": "a user logged in",
     "login_failed": "a login was refused",
     "logout": "somebody logged out",
     "access": "a password, an account or a token was made, changed or revoked",
@@ -43,21 +46,21 @@ EVENTS = {
     "update": "the software was updated or rolled back",
     "storage": "records were swept, set aside, or could not be written",
 }
-"""Every event there is, and what it means."""
+"""Every event and its meaning."""
 
 MOST_BYTES = 32 * 2**20
-"""A file of the log is put away at this size, and the one put away before it is dropped."""
+"""A file of the log is rotated at this size; the file rotated before it is dropped."""
 
 _START = "0" * 64
 _TAIL_BYTES = 65536  # a line is far shorter
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What `verify` found: how many lines are sound, and the first fault, empty if there is none.
+class Verification:
+    """The result of `verify`: the number of sound lines, and the first fault, empty without any.
 
     `torn` counts lines that a power cut left unfinished; the next entry says how many bytes they were. `last`
-    is the hash of the last line: whoever keeps it elsewhere can tell that everything up to it is still there.
+    is the hash of the last line: kept elsewhere, it proves later that everything up to it is still there.
     """
 
     lines: int
@@ -67,7 +70,7 @@ class Verdict:
 
 
 class AuditLog:
-    """Appends events; safe between threads and between processes. The folder is made when needed."""
+    """Appends events; safe between threads and between processes. Creates its folder when needed."""
 
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
         self.most_bytes = most_bytes
@@ -76,14 +79,14 @@ class AuditLog:
 
     @property
     def _old(self) -> Path:
-        """The file before this one; the one before that is gone."""
+        """The file before this one; earlier files are gone."""
         return self.path.with_name("audit.old.jsonl")
 
-    def append(self, event: str, who: str, **details: str | int | bool | None) -> None:
-        """Add one event and sync it to the disk; raises `StoreError` when it cannot be written.
+    def require(self, event: str, who: str, **details: str | int | bool | None) -> None:
+        """Append one event and sync it to the disk; raises `StoreError` when it cannot be written.
 
         `who`: "operator", "viewer", "loopback", "button", "timer", "shell", "link" or a name with its kind in
-        front, as in "token:backup". An event that is not in `EVENTS` is a `ValueError`.
+        front, as in "token:backup". Raises `ValueError` for an event that is not in `EVENTS`.
         """
         if event not in EVENTS:
             raise ValueError(f"event {event!r}: expected one of {', '.join(EVENTS)}")
@@ -111,50 +114,63 @@ class AuditLog:
                 "make room or correct its rights"
             ) from error
 
+    def record(self, event: str, who: str, **details: str | int | bool | None) -> None:
+        """Append one event, best effort: an event that cannot be written goes to the daemon's log instead."""
+        try:
+            self.require(event, who, **details)
+        except StoreError as error:
+            log.error("%s by %s is missing in the audit log: %s", event, who, error)
+
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Every sound line, oldest first, as they are now; none if there is no log yet."""
+        """Every sound line, oldest first; none before the first event. May run beside writers."""
         with self._snapshot() as found:
             for _path, line in found.lines():
                 entry = _parsed(line)
                 if entry:
                     yield entry
 
-    def verify(self) -> Verdict:
-        """Whether every line is as it was written and none is missing. May run beside writers."""
+    def verify(self) -> Verification:
+        """Check that every line is as it was written and none is missing. May run beside writers."""
         with self._snapshot() as found:
             return self._verify(found)
 
-    def _verify(self, found: _Snapshot) -> Verdict:
+    def _verify(self, found: _Snapshot) -> Verification:
         if not found.files:
-            return Verdict(0, "the log is gone" if found.head is not None else "")
+            return Verification(0, "the log is gone" if found.head is not None else "")
         before, number, torn, unfinished = _START, 0, 0, 0
         for path, line in found.lines():
             entry = _parsed(line)
             if entry is None:
                 unfinished = len(line)
                 continue
-            told = entry.pop("hash")
+            written = entry.pop("hash")
             if not number and "after" in entry:  # what came before was dropped, but never the file before
                 if path == self.path:
-                    return Verdict(0, f"{self._old.name} is gone: lines before line {entry['n']} are missing")
+                    return Verification(
+                        0, f"{self._old.name} is gone: lines before line {entry['n']} are missing"
+                    )
                 before, number = str(entry["after"]), _number(entry) - 1
             if unfinished != entry.get("after_torn_bytes", 0):
-                return Verdict(
+                return Verification(
                     number, f"after line {number}: a damaged line that no power cut explains", torn
                 )
-            if entry.get("n") != number + 1 or told != _chained(before, entry):
-                return Verdict(number, f"line {number + 1} was changed, or lines before it are missing", torn)
+            if entry.get("n") != number + 1 or written != _chained(before, entry):
+                return Verification(
+                    number, f"line {number + 1} was changed, or lines before it are missing", torn
+                )
             if entry.get("lost"):
-                return Verdict(number, f"{entry['lost']} lines before line {number + 1} are missing", torn)
+                return Verification(
+                    number, f"{entry['lost']} lines before line {number + 1} are missing", torn
+                )
             torn += bool(unfinished)
-            before, number, unfinished = told, number + 1, 0
+            before, number, unfinished = written, number + 1, 0
         last = before if number else ""
-        return Verdict(
+        return Verification(
             number, _missing(_parsed(found.head or b""), number, before), torn + bool(unfinished), last
         )
 
     def _lost(self, last: dict[str, Any]) -> int | str:
-        """How many lines went before the next one is written, as far as the head knows; 0 for none."""
+        """How many lines at the end are gone, as far as the head knows; 0 for none."""
         head = self._known_head()
         if head is None:  # a power cut may leave the very first line without one
             return "some" if _number(last) > 1 else 0
@@ -163,7 +179,7 @@ class AuditLog:
         return 1 if other else max(0, missing)
 
     def _known_head(self) -> dict[str, Any] | None:
-        """Number and hash of the last line that was written; None without, or when it is no head."""
+        """Number and hash of the last line that was written; None without a sound head."""
         return _parsed(self._head_now() or b"")
 
     def _head_now(self) -> bytes | None:
@@ -174,9 +190,9 @@ class AuditLog:
 
     @contextmanager
     def _snapshot(self) -> Iterator[_Snapshot]:
-        """Both files and the head as they were at one moment; the lock is held for that moment only.
+        """Both files and the head at one moment; the lock is held for that moment only.
 
-        What a writer adds later goes to the end of the same file, also where it is put away meanwhile.
+        Later lines go to the end of the same file, even when it is rotated meanwhile.
         """
         while True:
             with ExitStack() as opened:
@@ -204,7 +220,7 @@ class AuditLog:
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
-        """The file to append to, under a lock; a full one is put in the place of the one before it."""
+        """The file to append to, under a lock; a full file replaces the file before it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
@@ -212,12 +228,12 @@ class AuditLog:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 found = os.fstat(descriptor)
                 if not self.path.exists() or self.path.stat().st_ino != found.st_ino:
-                    continue  # another process has just put it away
+                    continue  # another process has just rotated it
                 if found.st_size < self.most_bytes:
                     yield file
                     return
                 self.path.replace(self._old)
-                sync_folder(self.path.parent)
+                sync_directory(self.path.parent)
 
 
 @dataclass(frozen=True)
@@ -241,7 +257,7 @@ def _opened_if_there(path: Path, opened: ExitStack) -> BinaryIO | None:
 
 
 def _is_still(path: Path, file: BinaryIO | None) -> bool:
-    """Whether `path` leads to this file, or to none where there was none."""
+    """Whether `path` still leads to this file, or still to none."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -250,7 +266,7 @@ def _is_still(path: Path, file: BinaryIO | None) -> bool:
 
 
 def _missing(head: dict[str, Any] | None, number: int, last: str) -> str:
-    """What the head knows of lines that are not there; it may lag one behind after a power cut."""
+    """The fault of lines missing at the end; after a power cut the head may lag one line behind."""
     if head is None:
         return "" if number == 0 else "audit.head is gone: lines at the end may be missing"
     if _number(head) > number:
@@ -259,7 +275,7 @@ def _missing(head: dict[str, Any] | None, number: int, last: str) -> str:
 
 
 def _last_line(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
-    """The last sound line, {} if there is none, and what stands at the end without a line's end."""
+    """The last sound line, {} without any, and the bytes after the last line's end."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL_BYTES))
     lines = file.read().split(b"\n")

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from appliance.auth.local_token import publish
-from appliance.auth.reset import say_first_code
+from appliance.auth.local_token import publish_local_access
+from appliance.auth.reset import log_first_code
 from appliance.composition.appliance import make_appliance
 from appliance.configuration.load import Config
 from appliance.errors import WorkerStuck
 from appliance.hardware.throttling import Strain
 from appliance.system.background import BackgroundWriter
-from appliance.system.scheduling import Scheduling
+from appliance.system.scheduling import SchedulingMonitor
 from appliance.system.sd_notify import Notifier
-from appliance.system.self_check import PATIENCE, SelfCheck, give_up
+from appliance.system.self_check import MAX_FAILURES, SelfCheck, exit_unable
 from appliance.web.transport.listener import network_url
 from appliance.web.transport.server import Server
 from appliance.workers import Worker
@@ -52,11 +52,11 @@ class Daemon:
 
     def __init__(self, config: Config, stop: threading.Event) -> None:
         """`stop` is set by signals, by the end of a clip, and by a fault."""
-        self._stop = stop
+        self._config, self._stop = config, stop
         self._faults: list[str] = []
         self._notifier = Notifier()
         self._strain = Strain()
-        self._writer, self._scheduling, self._selfcheck = BackgroundWriter(), Scheduling(), SelfCheck()
+        self._writer, self._scheduling, self._selfcheck = BackgroundWriter(), SchedulingMonitor(), SelfCheck()
         self._clock = TickClock()
         self._failed_ticks = 0
         self._appliance = make_appliance(config, stop=self._stop, failed=self._fail)
@@ -67,7 +67,7 @@ class Daemon:
         for server in appliance.servers:
             server.bind()
         # Only now: a second process that finds the port taken must not void the token of the first.
-        publish(appliance.site.state_dir, appliance.site.gate.local_token)
+        publish_local_access(self._config.state_dir, self._url, appliance.auth.local_token)
         listeners = [
             threading.Thread(target=self._serve, args=(server,), name=server.name, daemon=True)
             for server in appliance.servers
@@ -78,8 +78,9 @@ class Daemon:
                 worker.start()
             for listener in listeners:
                 listener.start()
-            self._say_how()
+            self._log_start()
             announce(self._url)
+            # Updaters before `status --json` find the address in this line: decision 78.
             self._notifier.ready(f"serving {self._url}")
             self._clock.gap_s()  # what came before was no tick
             self._watch()
@@ -105,18 +106,18 @@ class Daemon:
                 self._failed_ticks += 1  # passing, as when descriptors are short: not fed, and tried again
                 with suppress(MemoryError):
                     log.error("a tick failed: %s: %s", type(error).__name__, error)
-            if max(self._failed_ticks, self._selfcheck.failures) >= PATIENCE:
-                give_up()
+            if max(self._failed_ticks, self._selfcheck.failures) >= MAX_FAILURES:
+                exit_unable()
 
     def _tick(self) -> None:
         appliance, gap_s = self._appliance, self._clock.gap_s()
         # Time in which the whole process stood still, or got no processor, is no worker's fault.
-        denied = self._scheduling.denied()
-        appliance.health.forgive(gap_s + denied.process_s, denied.by_thread)
+        delay = self._scheduling.delay()
+        appliance.health.forgive(gap_s + delay.process_s, delay.by_thread)
         appliance.health.check_beats()
         for server in appliance.servers:
             server.check_moving()
-        appliance.site.session.tick()
+        appliance.session.tick()
         if not self._selfcheck.passes():
             return
         appliance.health.strain = self._strain.look()
@@ -139,7 +140,7 @@ class Daemon:
             appliance.readings.close,
             *(partial(self._join, worker, all_by) for worker in appliance.consumers),
             *(partial(self._join_listener, listener) for listener in listeners),
-            appliance.site.session.close,
+            appliance.session.close,
             appliance.lamps.close,
             self._write_all,
         ]
@@ -155,7 +156,7 @@ class Daemon:
     def _write_all(self) -> None:
         """Wait for the disk: a slow card gets more time than the rest, for which systemd is asked."""
         end = time.monotonic() + DISK_S
-        left = self._flushed(self._appliance.site.session.flush, end)
+        left = self._flushed(self._appliance.session.flush, end)
         self._writer.submit("the end of the records", self._appliance.store.close)
         left += self._flushed(self._writer.flush, end)
         for what in left:
@@ -192,24 +193,24 @@ class Daemon:
             if not self._stop.is_set():
                 self._fail(f"{server.name} ended by itself")
 
-    def _say_how(self) -> None:
-        site = self._appliance.site
-        for role, engine in site.engine().items():
+    def _log_start(self) -> None:
+        appliance = self._appliance
+        for role, engine in appliance.engines().items():
             log.info("%s: %s", role, engine)
-        if not site.camera_lamp:
+        if not appliance.lamps.present:
             log.warning("no camera lamp is configured: nothing but the page shows whether the camera is open")
         self._warn_if_open()
-        if site.gate.login:
-            if site.on_network:
+        if appliance.auth.login:
+            if self._config.on_network:
                 log.info("on the network: %s", network_url(self._url))
-            say_first_code(site.gate.accounts)
+            log_first_code(appliance.auth.accounts)
 
     def _warn_if_open(self) -> None:
-        if self._appliance.site.open_to_network:
+        if self._config.access.open_to_network:
             log.warning(
                 "access.open_to_network is set: everyone on the network can see the page, without login"
             )
-            if not self._appliance.site.gate.loopback_is_operator:
+            if not self._appliance.auth.loopback_is_operator:
                 log.warning(
                     'no page has an operator: use a token on this device, or set access.loopback = "operator"'
                 )

@@ -89,7 +89,7 @@ class AccessError(ConfigError):
     """A name, a password or a role that an account or a token cannot have; HTTP 400, exits with 2."""
 
 
-class TooManyTries(ApplianceError, RuntimeError):
+class TooManyAttempts(ApplianceError, RuntimeError):
     """Somebody guesses, or asks too often; HTTP 429 with Retry-After."""
 
     def __init__(self, reason: str, *, wait_s: float = 1.0) -> None:

@@ -32,6 +32,16 @@ class CameraStatus:
     lamp_failed: bool = False
 
 
+@dataclass(frozen=True)
+class FrameInfo:
+    """Number, time of capture (monotonic seconds) and size in pixels of a frame, without its picture."""
+
+    number: int
+    captured: float
+    width: int
+    height: int
+
+
 @dataclass
 class Rate:
     """Events a second over the last few seconds."""
@@ -68,7 +78,7 @@ class Health:
         self._lock = threading.Lock()
         self._beats: dict[str, _Beat] = {}
         self._camera = CameraStatus(backend, since=time.time())
-        self._frame: tuple[int, float, int, int] | None = None
+        self._frame: FrameInfo | None = None
         self._records = "ok"
         self.accelerator_failed = False
         """Whether the CPU reads because the accelerator failed."""
@@ -128,7 +138,7 @@ class Health:
         """A frame was captured."""
         self.count("frames", 1)
         with self._lock:
-            self._frame = (frame.number, frame.captured, frame.width, frame.height)
+            self._frame = FrameInfo(frame.number, frame.captured, frame.width, frame.height)
             self._rates["camera"].add(frame.captured)
 
     def saw_reading(self, skipped: int, **stage_seconds: float) -> None:
@@ -154,10 +164,16 @@ class Health:
         """How the records are now: `ok`, `full`, `failed`, `read_only` or `set_aside`."""
         return self._records
 
+    @property
+    def newest_frame(self) -> FrameInfo | None:
+        """The newest frame from the open camera, None when there is none."""
+        with self._lock:
+            return self._frame
+
     def frame_age(self) -> float | None:
         """Seconds since the newest frame was captured; None when there is none."""
-        with self._lock:
-            return None if self._frame is None else time.monotonic() - self._frame[1]
+        frame = self.newest_frame
+        return None if frame is None else time.monotonic() - frame.captured
 
     def rate(self, name: str) -> float:
         """Frames a second of `camera` or `vision`."""
@@ -173,23 +189,6 @@ class Health:
         """The counters, and the seconds spent in each stage, as they are now."""
         with self._lock:
             return dict(self.counts), dict(self.seconds)
-
-    def camera_json(self) -> dict[str, object]:
-        """The `camera` object of `/api/state`."""
-        camera, age, rate = self.camera, self.frame_age(), self.rate("camera")
-        with self._lock:
-            number, _, width, height = self._frame or (None, 0.0, None, None)
-        return {
-            "backend": camera.backend,
-            "state": camera.state,
-            "reason": camera.reason,
-            "since": round(camera.since, 3),
-            "frame": number,
-            "age_s": None if age is None else round(age, 3),
-            "fps": round(rate, 1),
-            "width": width,
-            "height": height,
-        }
 
     def verdict(self, session_state: str, live_s: float) -> tuple[str, str | None]:
         """(`ok`, `idle`, `starting` or `failing`, and why) for `/healthz`, `live_s` seconds after the start.

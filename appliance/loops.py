@@ -32,7 +32,7 @@ _TICK_S = 1.0
 
 
 class Capture:
-    """Opens the camera under an agreement or for aiming, publishes its frames, reopens it when it is lost.
+    """Opens the camera under a consent or for the preview, publishes its frames, reopens it when it is lost.
 
     The lamp is lit before the camera opens and put out after it closed; without its lamp it stays closed.
     """
@@ -52,7 +52,7 @@ class Capture:
         self._camera, self._lamp, self._session = camera, lamp, session
         self._frames, self._health = frames, health
         self._ended, self._pause = ended, pause
-        self._opening = 0
+        self._camera_epoch = 0
         self._open = False
         self._over = False
         self._retry_at = 0.0
@@ -62,23 +62,23 @@ class Capture:
         self._frozen = _Frozen()
 
     def step(self) -> None:
-        """Wait for an agreement, open, or read one frame. Raises `SlotClosed` once a clip is over."""
+        """Wait for a consent, open, or read one frame. Raises `SlotClosed` once a clip is over."""
         if self._over:
             raise SlotClosed("the clip is over")
-        opening = self._session.opening
-        if opening != self._opening:
+        epoch = self._session.camera_epoch
+        if epoch != self._camera_epoch:
             self.close()
-            self._opening = opening
-        if not opening:
+            self._camera_epoch = epoch
+        if not epoch:
             self._look()
-            self._session.wait_live(_TICK_S)
+            self._session.wait_until_open(_TICK_S)
             return
         wait = self._retry_at - time.monotonic()
         if wait > 0:
             self._pause(min(wait, _TICK_S))
             return
         try:
-            self._read(opening)
+            self._read(epoch)
         except (CameraLost, LampError) as lost:
             self._lose(str(lost), lamp_failed=isinstance(lost, LampError))
         except CameraEnded as end:
@@ -100,14 +100,14 @@ class Capture:
         self._frames.clear()
         self._health.camera_is(state, reason, lamp_failed=lamp_failed)
 
-    def _read(self, opening: int) -> None:
+    def _read(self, epoch: int) -> None:
         if not self._open:
             self._lamp.camera_on()
             self._open = True
             self._frozen = _Frozen()
             self._camera.open()
-        frame = replace(self._camera.read(READ_S), agreement=opening)
-        if self._camera.needs_agreement:
+        frame = replace(self._camera.read(READ_S), consent_epoch=epoch)
+        if self._camera.needs_consent:
             self._frozen.check(frame)
         if self._health.camera.state != "open":
             self._found()
@@ -161,7 +161,7 @@ class _Frozen:
 class Vision:
     """Takes the newest frame, reads it, publishes the reading.
 
-    Frames of an ended agreement, and those taken for aiming, are dropped unread.
+    Frames of an ended consent, and those of a preview, are dropped unread.
     """
 
     def __init__(
@@ -175,32 +175,32 @@ class Vision:
         self._pipeline, self._session = pipeline, session
         self._frames, self._readings, self._health = frames, readings, health
         self._seen = 0
-        self._agreement = 0
+        self._consent_epoch = 0
 
     def step(self) -> None:
         """One frame, or half a second without any."""
         before = self._seen
         frame, self._seen = self._frames.take(before, WAIT_S)
         self._session.check_gap()  # after the wait, in which the device may have slept
-        now = self._session.now
-        if now.sitting is None:
+        now = self._session.snapshot
+        if now.info is None:
             self._readings.clear()
             return
         if frame is None and self._health.camera.state != "open":
             self._readings.clear()
-        if frame is None or frame.agreement != now.number:
+        if frame is None or frame.consent_epoch != now.consent_epoch:
             return
-        if frame.agreement != self._agreement:
+        if frame.consent_epoch != self._consent_epoch:
             self._pipeline.reset()
-            self._agreement, before = frame.agreement, self._seen - 1
-        self._pipeline.bound(now.agreed)
+            self._consent_epoch, before = frame.consent_epoch, self._seen - 1
+        self._pipeline.bound(now.consent)
         began = time.monotonic()
         reading = self._pipeline.read(frame, self._seen - before - 1)
         stamps = reading.stamps
         self._health.saw_reading(
             reading.skipped, detect=stamps.detected - began, classify=stamps.classified - stamps.detected
         )
-        if frame.agreement == self._session.agreement:
+        if frame.consent_epoch == self._session.consent_epoch:
             self._readings.put(reading)
 
 
@@ -216,5 +216,5 @@ class SinkLoop:
         reading, self._seen = self._readings.take(self._seen, WAIT_S)
         if reading is None:
             self._sink.idle()
-        elif reading.frame.agreement == self._session.agreement:
+        elif reading.frame.consent_epoch == self._session.consent_epoch:
             self._sink.take(reading)

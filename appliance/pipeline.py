@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from appliance.values import NOT_ANALYSED, Agreed, Box, Face, Frame, Image, Look, Person, Reading, Stamps
+from appliance.values import NOT_ANALYSED, Box, Consent, Face, Frame, Image, Look, Person, Reading, Stamps
 from appliance.vision.detection.search import Search
 from appliance.vision.detection.select_faces import chosen
 from appliance.vision.expression.classifier import Classifier, both_ways
@@ -64,10 +64,10 @@ class Pipeline:
         self._followed: dict[int, _Followed] = {}
         self._places: Places | None = None
 
-    def bound(self, agreed: Agreed | None) -> None:
-        """From the next frame on only those who agreed are analysed; None: everybody."""
-        if agreed != (self._places and self._places.agreed):
-            self._places = Places(agreed) if agreed else None
+    def bound(self, consent: Consent | None) -> None:
+        """From the next frame on only people who consented are analysed; None: everyone."""
+        if consent != (self._places and self._places.consent):
+            self._places = Places(consent) if consent else None
 
     def read(self, frame: Frame, skipped: int = 0) -> Reading:
         """Everybody in the next frame of a video; of more than `max_people` see `vision.choice`."""
@@ -114,12 +114,12 @@ class Pipeline:
         return self._alone(image, [(face, Look(self._classifier.read(*both_ways(image)).scores))])
 
     def reset(self) -> None:
-        """Forget everybody: another film, another agreement."""
+        """Forget everybody: another film, another consent."""
         self._search.reset()
         self._tracker.reset()
         self._views.reset()
         self._followed = {}
-        self._places = Places(self._places.agreed) if self._places else None
+        self._places = Places(self._places.consent) if self._places else None
         if self._cuts:
             self._cuts.reset()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from appliance.values import Frame, LampState, Reading, Sitting, Tensor, TensorSpec
+from appliance.values import Frame, LampState, Reading, SessionInfo, Tensor, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Presence:
 class Camera(Protocol):
     """A source of frames. Used by one thread only."""
 
-    needs_agreement: bool
+    needs_consent: bool
     """True when it shows living people: then it stays closed until they have agreed."""
 
     def missing(self) -> str | None:
@@ -43,7 +43,7 @@ class Camera(Protocol):
         """Stop and let the device go. May be called twice and before `open`."""
 
     def forget(self) -> None:
-        """The agreement ended: the next `open` may choose another device."""
+        """The consent ended: the next `open` may choose another device."""
 
 
 class Engine(Protocol):
@@ -114,9 +114,9 @@ class Lamps(CameraLamp, Protocol):
 
 
 class Records(Protocol):
-    """Where sittings are recorded. Called from any thread."""
+    """Where sessions are recorded. Called from any thread."""
 
-    def begin(self, sitting: Sitting) -> None:
+    def begin(self, session: SessionInfo) -> None:
         """Recording begins; raises `StoreError` when there is no room: then the state stays live."""
 
     def end(self, id: str) -> None:
@@ -129,4 +129,4 @@ class Records(Protocol):
         """Erase everything of it at once, journalled; harmless for an unknown id."""
 
     def find_link(self, link_hash: str) -> str | None:
-        """The id of the sitting whose one-time link has this SHA-256; None once it is erased."""
+        """The id of the session whose one-time link has this SHA-256; None once it is erased."""

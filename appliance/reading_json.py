@@ -1,4 +1,8 @@
-"""A reading as JSON, the same for `analyze`, `/ws/live` and `/api/state`."""
+"""A reading as JSON, the same for `analyze`, `/ws/live` and `/api/state`.
+
+Plain dictionaries, because this runs for every frame and every viewer: with three faces, models took 40 to
+80 % longer. A test checks the result against `web.api.models.Reading`.
+"""
 
 from __future__ import annotations
 

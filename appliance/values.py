@@ -19,18 +19,18 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of the camera. Nobody edits its image: it is marked read-only.
+    """One picture of the camera. Its image is read-only.
 
     `number` rises by one with each frame of a camera, `captured` is monotonic seconds, `time_s` is seconds
-    since the camera was opened (of a file: the position in it). `agreement` is the number of the
-    agreement under which it was taken (see `session`); a frame of an older one is not processed.
+    since the camera was opened (of a file: the position in it). `consent_epoch` is the number of the consent
+    or preview under which it was taken (see `consent.session`); a frame of an older one is not processed.
     """
 
     number: int
     captured: float
     image: Image
     time_s: float = 0.0
-    agreement: int = 0
+    consent_epoch: int = 0
 
     def __post_init__(self) -> None:
         self.image.flags.writeable = False
@@ -220,23 +220,23 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Agreed:
-    """What bounds the analysis: how many people agreed, and where they sit.
+class Consent:
+    """The limits of the analysis: how many people consented, and where they sit.
 
-    `seat` is in shares of the picture, 0 to 1; None when no place was drawn. `again`: how often somebody
-    said that those in view now are those who agreed. `unconfirmed`: no one is analysed until they say
-    it again.
+    `zone`: region of interest in shares of the picture, 0 to 1; None is the whole picture. `confirmations`:
+    how often the operator confirmed that the people in view are those who consented. `unconfirmed`: no one
+    is analysed until the next confirmation.
     """
 
     people: int
-    seat: Box | None = None
-    again: int = 0
+    zone: Box | None = None
+    confirmations: int = 0
     unconfirmed: bool = False
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """One agreement: from Start to Stop. Times are Unix seconds.
+class SessionInfo:
+    """One session, from Start to Stop, as the records keep it. Times are Unix seconds.
 
     `link_hash` is the SHA-256 of the person's one-time link.
     """
@@ -269,7 +269,7 @@ class Picture:
 
     frame: int
     captured: float
-    agreement: int
+    consent_epoch: int
     live: bool
     jpegs: dict[str, bytes] = field(default_factory=dict)
 

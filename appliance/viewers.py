@@ -1,4 +1,4 @@
-"""Who is watching: how many viewers of which picture, no more than the limit, and who saw which session."""
+"""Viewers: how many watch which picture, up to a limit, and who has seen the session in force."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OVERLAY, BARE = "overlay", "bare"
 
 
 class Viewers:
-    """Counts viewers, so that nothing is drawn or encoded which nobody sees."""
+    """Counts viewers, so that pictures are drawn and encoded only for viewers."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -20,7 +20,7 @@ class Viewers:
         self._watching: Counter[str] = Counter()
 
     def join(self, variant: str) -> None:
-        """One more viewer of a variant; raises `TooManyViewers` at the limit. Each join needs its `leave`."""
+        """Count one more viewer of a variant; raises `TooManyViewers` at the limit. Each needs a `leave`."""
         with self._lock:
             if self.count >= self._limit:
                 raise TooManyViewers(
@@ -29,12 +29,12 @@ class Viewers:
             self._watching[variant] += 1
 
     def leave(self, variant: str) -> None:
-        """The viewer is gone."""
+        """Count one viewer of a variant less."""
         with self._lock:
             self._watching[variant] -= 1
 
     def wanted(self) -> list[str]:
-        """The variants that somebody watches."""
+        """The variants that have viewers."""
         with self._lock:
             return [variant for variant, count in self._watching.items() if count > 0]
 
@@ -46,21 +46,21 @@ class Viewers:
 
 
 class Seen:
-    """Who saw something of the agreement in force: each is news once, however often they ask or come back."""
+    """Who has seen something under the consent in force, so that the audit log has each viewer once."""
 
     MOST = 4096
-    """More at once are told again rather than remembered without end."""
+    """With more viewers the list starts again, and they are audited twice."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._agreement = 0
+        self._consent_epoch = 0
         self._viewers: set[tuple[str, ...]] = set()
 
-    def is_new(self, agreement: int, *viewer: str) -> bool:
-        """Whether this viewer, by words that name them, had seen nothing of this agreement before."""
+    def is_new(self, consent_epoch: int, *viewer: str) -> bool:
+        """Whether this viewer has seen nothing under this consent before; remembers the viewer."""
         with self._lock:
-            if agreement != self._agreement or len(self._viewers) >= self.MOST:
-                self._agreement, self._viewers = agreement, set()
+            if consent_epoch != self._consent_epoch or len(self._viewers) >= self.MOST:
+                self._consent_epoch, self._viewers = consent_epoch, set()
             if viewer in self._viewers:
                 return False
             self._viewers.add(viewer)

@@ -1,1 +1,1 @@
-"""Who may come in: accounts, passwords, cookies, tokens, limits and the device's own certificate."""
+"""Authentication: accounts, passwords, login cookies, tokens, rate limits and the device's certificate."""

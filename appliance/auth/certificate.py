@@ -1,7 +1,7 @@
-"""The device's own certificate: made at the first start, renewed in time, always with the same key.
+"""The device's own certificate: made at the first start, renewed before it expires, always with one key.
 
-Nobody signs it: browsers ask once whether to trust it. The key never changes, so whoever pinned the public
-key keeps it through every renewal.
+It is self-signed: browsers ask once whether to trust it. The key never changes, so a client that pinned the
+public key accepts every renewal.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from appliance.errors import StoreError
 from appliance.system.files import write_private
 
 VALID = timedelta(days=825)
-"""Apple's devices refuse longer ones."""
+"""Apple's devices refuse longer validity."""
 
 RENEW = timedelta(days=45)
-"""So long before its end it is renewed."""
+"""It is renewed this long before it expires."""
 
 _BACK = timedelta(days=1)
 _CLOCK_IS_SET = datetime(2026, 1, 1, tzinfo=timezone.utc)
-"""A board without a battery believes an earlier date until the network tells it."""
+"""A board without a battery has an earlier date until the network corrects it."""
 
 _log = logging.getLogger("appliance.access")
 
 
 class DeviceCertificate:
-    """The pair of files in the state directory, kept valid."""
+    """The certificate and its key, two files in the state directory."""
 
     def __init__(self, folder: Path) -> None:
         self.certificate, self.key = folder / "tls-certificate.pem", folder / "tls-key.pem"
 
     def current(self, now: datetime | None = None) -> tuple[str, str]:
-        """The files of a certificate that is valid, made or renewed if need be; raises `StoreError`."""
+        """Paths of a valid certificate and its key, made or renewed when needed; raises `StoreError`."""
         now = now or datetime.now(timezone.utc)
         kept = self._kept()
-        if kept is None or _ends(kept, now) or not _has_names(kept):
-            made = _made(self._private_key(), max(now, _CLOCK_IS_SET))
+        if kept is None or _is_due(kept, now) or not _has_names(kept):
+            made = _make(self._private_key(), max(now, _CLOCK_IS_SET))
             write_private(self.certificate, made.public_bytes(serialization.Encoding.PEM))
             _log.info(
                 "%s certificate until %s, SHA-256 %s",
@@ -58,7 +58,7 @@ class DeviceCertificate:
         return str(self.certificate), str(self.key)
 
     def fingerprint(self) -> str:
-        """The fingerprint that browsers show; empty before the first start."""
+        """The SHA-256 fingerprint that browsers show; empty before the first start."""
         kept = self._kept()
         return "" if kept is None else fingerprint(kept)
 
@@ -93,35 +93,35 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 
 def own_names() -> list[str]:
-    """The names by which this device is called."""
+    """The host names of this device."""
     host = socket.gethostname().lower().partition(".")[0]
     names = [host, f"{host}.local", "interview-grader.local", "localhost"]
     return [name for name in dict.fromkeys(names) if name.isascii() and name.strip("-")]
 
 
 def own_addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """The addresses of this device, those of loopback included; what cannot be found out is left out."""
+    """The addresses of this device, loopback included, as far as they can be determined."""
     found = {"127.0.0.1", "::1"}
     for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.connect((far, 9))  # sends nothing: the kernel only chooses the way, and with it the address
+            sock.connect((far, 9))  # sends nothing: the kernel chooses the route, and with it the address
             found.add(str(sock.getsockname()[0]))
     with contextlib.suppress(OSError):
         found |= {str(each[4][0]) for each in socket.getaddrinfo(socket.gethostname(), None)}
     return [ipaddress.ip_address(text) for text in sorted(found) if "%" not in text]
 
 
-def _ends(certificate: x509.Certificate, now: datetime) -> bool:
+def _is_due(certificate: x509.Certificate, now: datetime) -> bool:
     return now > certificate.not_valid_after_utc - RENEW
 
 
 def _has_names(certificate: x509.Certificate) -> bool:
-    # Its addresses may have changed: a new certificate for each would be a new question for each browser.
+    # Changed addresses do not matter: a new certificate for each would make every browser ask again.
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return set(own_names()) <= set(names.get_values_for_type(x509.DNSName))
 
 
-def _made(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
+def _make(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Interview Grader"),

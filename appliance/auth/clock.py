@@ -1,4 +1,4 @@
-"""A wall clock that never goes back, for everything that ends by age."""
+"""A wall clock that never goes back, for everything that expires."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 class ForwardClock:
     """Unix seconds that only rise while the process runs. Safe between threads.
 
-    A wall clock that is set back, by hand or by a server on the network, must not make an old cookie fresh.
+    A wall clock set back, by hand or by a time server, must not make an old cookie valid again.
     """
 
     def __init__(
@@ -22,13 +22,13 @@ class ForwardClock:
         self._latest, self._at = wall(), steady()
 
     def now(self) -> float:
-        """Unix seconds, at least as many as passed since any earlier answer."""
+        """Unix seconds, at least as many as have passed since any earlier result."""
         wall, steady = self._wall(), self._steady()
         with self._lock:
             self._latest, self._at = max(wall, self._latest + max(0.0, steady - self._at)), steady
             return self._latest
 
     def at_least(self, floor: float) -> None:
-        """It is this late already, as a file written earlier says; `floor`: Unix seconds."""
+        """Move it up to `floor` Unix seconds, a time found in a file."""
         with self._lock:
             self._latest = max(self._latest, floor)

@@ -12,10 +12,10 @@ from itsdangerous import BadData, URLSafeSerializer
 from appliance.auth.clock import ForwardClock
 
 NAME = "__Host-interview-grader"
-"""The prefix makes browsers take it over TLS only, for this host only, from this host only."""
+"""The prefix makes browsers accept it over TLS only, from and for this host only."""
 
 RENEW_S = 60.0
-"""A cookie that is older is renewed with the answer; the idle time counts from then."""
+"""An older cookie is renewed with the response; the idle time counts from then."""
 
 LONGEST_S = 30 * 86_400.0
 """The longest life of a login in seconds, however much it is used."""
@@ -23,7 +23,7 @@ LONGEST_S = 30 * 86_400.0
 
 @dataclass(frozen=True)
 class Login:
-    """One login: whose, of which epoch of the account, and its own random name.
+    """One login: the account's name and epoch, and a random id of its own.
 
     `began`: Unix seconds of the login itself; `age_s`: seconds since its cookie was made or renewed.
     """
@@ -36,7 +36,7 @@ class Login:
 
 
 class Cookies:
-    """Makes and reads cookies. One that is not used for `idle_s` seconds is void, any after `longest_s`."""
+    """Makes and reads cookies. They expire unused after `idle_s` seconds, used after `longest_s`."""
 
     def __init__(
         self, key: bytes, idle_s: float, longest_s: float = LONGEST_S, clock: ForwardClock | None = None
@@ -58,7 +58,7 @@ class Cookies:
         )
 
     def read(self, text: str) -> Login | None:
-        """The login of a cookie, None if it was not made here, is too old, or comes from the future."""
+        """The login of a cookie, None if it is forged, too old, or from the future."""
         try:
             name, epoch, id, began, made = self._serializer.loads(text)
             login = Login(str(name), str(epoch), str(id), float(began), self._clock.now() - float(made))
@@ -67,15 +67,15 @@ class Cookies:
         return login if 0 <= login.age_s <= self.idle_s and not self.is_over(login) else None
 
     def is_over(self, login: Login) -> bool:
-        """Whether the login itself is older than any login may be, however much it is used."""
+        """Whether the login is older than any login may be, however much it is used."""
         return self._clock.now() - login.began > self.longest_s
 
     def is_due(self, login: Login) -> bool:
-        """Whether the cookie should be renewed with this answer."""
+        """Whether the cookie should be renewed with this response."""
         return login.age_s > min(RENEW_S, self.idle_s / 10)
 
     def form_token(self, login_id: str) -> str:
-        """What every form and every POST of this login must carry; another site cannot know it."""
+        """The CSRF token that every form and POST of this login must carry; another site cannot know it."""
         return hmac.new(self._key, b"form:" + login_id.encode(), hashlib.sha256).hexdigest()
 
     def is_form_token(self, login_id: str, given: str) -> bool:

@@ -22,8 +22,8 @@ Content = TypeVar("Content", bound=BaseModel)
 KEY_BYTES = 32
 
 
-def key(path: Path) -> bytes:
-    """The secret of this device in a file; made when it is not there. Raises `StoreError`."""
+def load_key(path: Path) -> bytes:
+    """The secret key in a file, created when there is none. Raises `StoreError`."""
     try:
         if path.exists() and len(found := path.read_bytes()) >= KEY_BYTES:
             return found
@@ -35,7 +35,7 @@ def key(path: Path) -> bytes:
 
 
 class PrivateFile(Generic[Content]):
-    """One model in one JSON file, for threads and processes: read when changed, written under a lock."""
+    """One model in one JSON file for threads and processes: read when changed, written under a lock."""
 
     def __init__(self, path: Path, model: type[Content]) -> None:
         self.path, self._model = path, model
@@ -44,7 +44,7 @@ class PrivateFile(Generic[Content]):
         self._kept = model()
 
     def read(self) -> Content:
-        """What is in it, the defaults if there is no file; not to be changed. Raises `StoreError`."""
+        """The content, the defaults without a file; do not change it. Raises `StoreError`."""
         try:
             found = self.path.stat()
             stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
@@ -59,15 +59,15 @@ class PrivateFile(Generic[Content]):
         return self._kept
 
     @contextmanager
-    def changed(self) -> Iterator[Content]:
-        """A copy to change, written when the block ends well; nobody else writes meanwhile."""
+    def edit(self) -> Iterator[Content]:
+        """A copy to change, written at the end of the block; no other process writes meanwhile."""
         with self._thread_lock, self._locked():
             content = self.read().model_copy(deep=True)
             yield content
             write_private(self.path, content.model_dump_json(indent=1).encode() + b"\n")
 
     def set_aside(self) -> Path | None:
-        """Rename a file that cannot be understood; returns its new name, None if it is sound or not there."""
+        """Rename a damaged file; returns its new path, None if it is sound or missing."""
         try:
             self.read()
         except StoreError:

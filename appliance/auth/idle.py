@@ -1,4 +1,4 @@
-"""When each login was last used, so that what it has open ends when nobody uses it any more."""
+"""When each login was last used: open streams of an idle login end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 
-class Uses:
-    """Kept in memory alone: what is open ends with the process anyway. Safe between threads."""
+class IdleTracker:
+    """Kept in memory only: open streams end with the process anyway. Safe between threads."""
 
     def __init__(self, idle_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         """After `idle_s` seconds without a request a login is idle."""
@@ -17,7 +17,7 @@ class Uses:
         self._last: dict[str, float] = {}
 
     def note(self, login: str) -> None:
-        """A request came with this login."""
+        """Record a request with this login."""
         now = self._clock()
         with self._lock:
             if login not in self._last:
@@ -25,7 +25,7 @@ class Uses:
             self._last[login] = now
 
     def is_idle(self, login: str) -> bool:
-        """Whether nobody used it for too long."""
+        """Whether it was not used for too long."""
         with self._lock:
             last = self._last.get(login)
         return last is None or self._clock() - last > self._idle_s

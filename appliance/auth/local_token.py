@@ -1,29 +1,28 @@
-"""The token with which root's programs on the device ask the service for its state.
+"""How programs of root and of the service's own user reach the running daemon on this device.
 
-Each process that serves makes a new one. Only its own user and root can read the file; its role is viewer.
+Each process that serves writes two files into the state directory, which only its own user and root can read:
+the address it serves on this device, and a new token. The role of the token is viewer, and it also opens
+`/api/status`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from pathlib import Path
 
 from appliance.errors import StoreError
 from appliance.system.files import write_private
 
-FILE = "local-token"
+TOKEN_FILE = "local-token"
+URL_FILE = "local-url"
 
 log = logging.getLogger("appliance.access")
 
 
-def publish(folder: Path, token: str) -> None:
-    """Write the token of the process that serves now; "" removes that of an earlier one."""
-    if token:
-        try:
-            write_private(folder / FILE, token.encode())
-        except StoreError as error:  # only the updater needs it
-            log.warning("%s", error)
-    else:
-        with contextlib.suppress(OSError):
-            (folder / FILE).unlink()
+def publish_local_access(folder: Path, url: str, token: str) -> None:
+    """Write the address and the token of the process that serves now. A failure is logged."""
+    try:
+        write_private(folder / URL_FILE, url.encode())
+        write_private(folder / TOKEN_FILE, token.encode())
+    except StoreError as error:  # only `status` and the updater need them
+        log.warning("%s", error)

@@ -1,4 +1,4 @@
-"""The first code said aloud, and the way back for whoever forgot the password."""
+"""The first code in the log, and the reset of a forgotten operator password."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from appliance.auth.accounts import Accounts
 _log = logging.getLogger("appliance.access")
 
 
-def say_first_code(accounts: Accounts) -> None:
-    """While the operator has no password: a new first code, to console and journal."""
+def log_first_code(accounts: Accounts) -> None:
+    """Log a new first code while the operator has no password."""
     if not accounts.has_operator():
-        _say(accounts.new_first_code())
+        _log_code(accounts.new_first_code())
 
 
 def reset_access(accounts: Accounts, audit: AuditLog, who: str) -> str:
-    """Forget the operator's password and say a new first code; viewers, tokens and records stay.
+    """Forget the operator's password, and log and return a new first code; viewers, tokens and records stay.
 
-    `who` as the audit log writes it: "shell", "button". Raises `StoreError`.
+    `who`: for the audit log, "shell" or "button". Raises `StoreError`.
     """
     code = accounts.reset()
-    audit.append("access", who, what="operator password reset")
-    _say(code)
+    audit.require("access", who, what="operator password reset")
+    _log_code(code)
     return code
 
 
-def _say(code: str) -> None:
+def _log_code(code: str) -> None:
     _log.warning("FIRST CODE %s: open /login and set the operator's password with it; it is valid once", code)

@@ -1,4 +1,4 @@
-"""Everything that decides who comes in, in one hand."""
+"""Everything that the web needs for authentication, in one object."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from pathlib import Path
 from appliance.auth.accounts import Accounts
 from appliance.auth.clock import ForwardClock
 from appliance.auth.cookies import Cookies
-from appliance.auth.files import key
-from appliance.auth.idle import Uses
-from appliance.auth.limits import Rates, Tries
+from appliance.auth.files import load_key
+from appliance.auth.idle import IdleTracker
 from appliance.auth.passwords import Passwords
+from appliance.auth.rate_limits import AttemptLimiter, RequestRates
 from appliance.auth.tokens import Tokens
 from appliance.errors import StoreError
 
 
 @dataclass(frozen=True)
-class Gate:
-    """`login`: clients must log in, over TLS; on loopback only without `loopback_is_operator`."""
+class AuthService:
+    """`login`: clients must log in, over TLS; on loopback only unless `loopback_is_operator`."""
 
     login: bool
     loopback_is_operator: bool
     accounts: Accounts
     tokens: Tokens
     cookies: Cookies
-    tries: Tries
-    links: Tries
-    """The same for one-time links. They have 128 bits: this only keeps it quiet."""
-    rates: Rates
-    uses: Uses
+    login_attempts: AttemptLimiter
+    link_attempts: AttemptLimiter
+    """For one-time links. They have 128 random bits: this only saves work."""
+    request_rates: RequestRates
+    idle: IdleTracker
     local_token: str
-    """See `local_token`; "" where no token is needed on the device itself."""
+    """See the module `local_token`."""
 
 
-def make_gate(
+def make_auth_service(
     folder: Path,
     *,
     login: bool,
@@ -45,23 +45,23 @@ def make_gate(
     longest_days: float = 30,
     requests_per_s: float = 50,
     passwords: Passwords | None = None,
-) -> Gate:
-    """The gate of a device that keeps its secrets in `folder`; raises `StoreError`."""
+) -> AuthService:
+    """The service of a device that keeps its secrets in `folder`; raises `StoreError`."""
     # Without login nothing outlives the process, so nothing is written.
-    secret = key(folder / "cookie-key") if login else secrets.token_bytes(32)
+    secret = load_key(folder / "cookie-key") if login else secrets.token_bytes(32)
     clock = ForwardClock()
     accounts = Accounts(folder, passwords, clock)
     with contextlib.suppress(StoreError):  # a damaged file is reported when it is used
         clock.at_least(accounts.last_logout())
-    return Gate(
+    return AuthService(
         login=login,
         loopback_is_operator=loopback_is_operator,
         accounts=accounts,
         tokens=Tokens(folder),
         cookies=Cookies(secret, 60 * idle_minutes, 86_400 * longest_days, clock),
-        tries=Tries(),
-        links=Tries(),
-        rates=Rates(requests_per_s),
-        uses=Uses(60 * idle_minutes),
-        local_token="" if loopback_is_operator else secrets.token_hex(32),
+        login_attempts=AttemptLimiter(),
+        link_attempts=AttemptLimiter(),
+        request_rates=RequestRates(requests_per_s),
+        idle=IdleTracker(60 * idle_minutes),
+        local_token=secrets.token_hex(32),
     )

@@ -16,11 +16,11 @@ from appliance.auth.files import PrivateFile
 from appliance.errors import AccessError, StoreError
 
 ROLES = ("viewer", "operator", "metrics")
-PREFIX = "ig_"  # so that a secret scanner knows one when it sees it
+PREFIX = "ig_"  # lets secret scanners recognise one
 SECRET_BYTES = 32
 MOST_TOKENS = 100
 USED_EVERY_S = 3600.0
-"""How exactly the date of the last use is known: a write for each request would wear the card out."""
+"""Resolution of the date of the last use: a write for each request would wear out the card."""
 
 _log = logging.getLogger("appliance.access")
 
@@ -38,7 +38,7 @@ class Token(BaseModel):
     used: float = 0.0
 
 
-class _Book(BaseModel):
+class _Content(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     schema_version: int = 1
@@ -49,7 +49,7 @@ class Tokens:
     """The tokens of this device. Every method raises `StoreError` when the file cannot be read or written."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = PrivateFile(folder / "tokens.json", _Book)
+        self._file = PrivateFile(folder / "tokens.json", _Content)
         self._lock = threading.Lock()
         self._noted: dict[str, float] = {}
 
@@ -58,7 +58,7 @@ class Tokens:
         return dict(sorted(self._file.read().tokens.items()))
 
     def create(self, name: str, role: str) -> str:
-        """A new token; this is the only time that anybody sees it."""
+        """Create a token and return its secret, which cannot be shown again; raises `AccessError`."""
         if not _NAME.fullmatch(name):
             raise AccessError(
                 "expected 1 to 32 small letters, digits, dots, dashes, as in backup", key="name", value=name
@@ -66,28 +66,28 @@ class Tokens:
         if role not in ROLES:
             raise AccessError(f"expected one of {', '.join(ROLES)}", key="role", value=role)
         secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
-        with self._file.changed() as book:
-            if name in book.tokens:
+        with self._file.edit() as content:
+            if name in content.tokens:
                 raise AccessError(
                     "there is such a token already; revoke it first or choose another name",
                     key="name",
                     value=name,
                 )
-            if len(book.tokens) >= MOST_TOKENS:
+            if len(content.tokens) >= MOST_TOKENS:
                 raise AccessError(f"{MOST_TOKENS} tokens are the limit; revoke one first")
-            book.tokens[name] = Token(digest=digest_of(secret), role=role, made=time.time())
+            content.tokens[name] = Token(digest=digest_of(secret), role=role, made=time.time())
         return secret
 
     def revoke(self, name: str) -> None:
-        """The token is void from now on; raises `AccessError` if there is none of that name."""
-        with self._file.changed() as book:
-            if book.tokens.pop(name, None) is None:
-                known = ", ".join(sorted(book.tokens)) or "none"
+        """Make a token void; raises `AccessError` if there is none of that name."""
+        with self._file.edit() as content:
+            if content.tokens.pop(name, None) is None:
+                known = ", ".join(sorted(content.tokens)) or "none"
                 raise AccessError(f"there is no such token; known: {known}", key="name", value=name)
 
     def find(self, secret: str) -> tuple[str, str] | None:
-        """Name and role of a token that was shown, None for any other text."""
-        # 256 random bits behind a hash: how long the search takes tells nothing of use.
+        """Name and role of the token with this secret, None for any other text."""
+        # 256 random bits behind a hash: the time of the search reveals nothing useful.
         digest = digest_of(secret)
         for name, token in self._file.read().tokens.items():
             if token.digest == digest:
@@ -96,7 +96,7 @@ class Tokens:
         return None
 
     def role_of(self, name: str, digest: str) -> str:
-        """The role of a token by name and digest, empty when it was revoked, though another took its name."""
+        """The role of a token by name and digest, empty once revoked, even if its name is used again."""
         token = self._file.read().tokens.get(name)
         return token.role if token and token.digest == digest else ""
 
@@ -107,13 +107,13 @@ class Tokens:
                 return
             self._noted[name] = now
         try:
-            with self._file.changed() as book:
-                if name in book.tokens:
-                    book.tokens[name].used = now
+            with self._file.edit() as content:
+                if name in content.tokens:
+                    content.tokens[name].used = now
         except StoreError as error:  # a full disk is no reason to refuse a token
             _log.warning("the last use of token %s was not noted: %s", name, error)
 
 
 def digest_of(secret: str) -> str:
-    """By which a token is known without being kept: its SHA-256, hexadecimal."""
+    """The form in which a token is kept: its SHA-256, hexadecimal."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -47,7 +47,7 @@ class Csi:
 
     Settings = CsiSettings
     argument = "index"
-    needs_agreement = True
+    needs_consent = True
 
     def __init__(self, settings: CsiSettings) -> None:
         self._settings = settings
@@ -135,7 +135,7 @@ class Csi:
             log.warning("csi %d: closing failed: %s", self._settings.index, error)
 
     def forget(self) -> None:
-        """The agreement ended: another camera may have this index in the next one."""
+        """The consent ended: another camera may have this index in the next one."""
         self._kept = None
 
     def _choose(self) -> _Listing:

@@ -46,7 +46,7 @@ class Jetson:
 
     Settings = JetsonSettings
     argument = "sensor"
-    needs_agreement = True
+    needs_consent = True
 
     def __init__(self, settings: JetsonSettings) -> None:
         self._settings = settings

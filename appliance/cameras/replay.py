@@ -71,7 +71,7 @@ class Replay:
 
     def __init__(self, settings: ReplaySettings) -> None:
         self.path = Path(settings.path)
-        self.needs_agreement = settings.needs_agreement
+        self.needs_consent = settings.needs_agreement
         self._settings = settings
         self._source: Iterator[_Timed] | None = None
         self._close_source: Callable[[], None] = _nothing

@@ -33,7 +33,7 @@ class RotatedCamera:
     """A camera whose pictures are turned; everything else is the camera's own."""
 
     def __init__(self, camera: Camera, rotation: Rotation) -> None:
-        self.needs_agreement = camera.needs_agreement
+        self.needs_consent = camera.needs_consent
         self.missing, self.open = camera.missing, camera.open
         self.close, self.forget = camera.close, camera.forget
         self._camera, self._rotation = camera, rotation

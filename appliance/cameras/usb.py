@@ -70,7 +70,7 @@ class Usb:
 
     Settings = UsbSettings
     argument = "device"
-    needs_agreement = True
+    needs_consent = True
 
     def __init__(self, settings: UsbSettings) -> None:
         self._settings = settings
@@ -133,7 +133,7 @@ class Usb:
             self._capture = None
 
     def forget(self) -> None:
-        """The agreement ended: another device may be opened for the next one."""
+        """The consent ended: another device may be opened for the next one."""
         self._device = None
 
     def _choose(self) -> Device:

@@ -8,59 +8,51 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
 
+from appliance.commands.arguments import Commands, find_state_dir, state_options
 from appliance.errors import AccessError
 from appliance.system.native import as_owner
-from appliance.system.terminal import say
+from appliance.system.terminal import print_line
 
-Find = Callable[[argparse.Namespace], Path]
-Commands: TypeAlias = "argparse._SubParsersAction[Any]"  # it has no public name
+Action = Callable[[argparse.Namespace, Path], None]
+"""What a command does, given its arguments and the state directory."""
 
 _ROLES = ("viewer", "operator", "metrics")
 
 
-def add_commands(commands: Commands, common: argparse.ArgumentParser, find: Find) -> None:
-    """Add `access` and `token`; `find` says of parsed arguments where state is kept."""
+def add_commands(commands: Commands) -> None:
+    """Add `access` and `token`."""
     access = commands.add_parser("access", help="list accounts, add or remove viewers, reset the operator")
     actions = access.add_subparsers(dest="action", required=True, metavar="ACTION")
-
-    def action(
-        name: str, do: Callable[[argparse.Namespace, Path], None], help: str
-    ) -> argparse.ArgumentParser:
-        return _action(actions, common, find, name, do, help)
-
-    action("list", _list, "every account, and the certificate's fingerprint")
-    for name, do, help in (
+    _add(actions, "list", _list, "every account, and the certificate's fingerprint")
+    for name, action, help in (
         ("add-viewer", _add_viewer, "make an account that may watch; the password is asked for"),
         ("remove", _remove, "remove a viewer"),
     ):
-        action(name, do, help).add_argument("name", metavar="NAME")
-    action("reset", _reset, "forget the operator's password and print a new first code; erases nothing else")
+        _add(actions, name, action, help).add_argument("name", metavar="NAME")
+    _add(
+        actions,
+        "reset",
+        _reset,
+        "forget the operator's password and print a new first code; erases nothing else",
+    )
 
     token = commands.add_parser("token", help="create, list or revoke tokens for scripts")
     actions = token.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = action("create", _create, "make a token and print it, this once")
+    create = _add(actions, "create", _create, "make a token and print it, this once")
     create.add_argument("name", metavar="NAME")
     create.add_argument("--role", choices=_ROLES, default="viewer", help="what it may do (default: viewer)")
-    action("list", _tokens, "name, role and last use of every token")
-    action("revoke", _revoke, "make a token void").add_argument("name", metavar="NAME")
+    _add(actions, "list", _list_tokens, "name, role and last use of every token")
+    _add(actions, "revoke", _revoke, "make a token void").add_argument("name", metavar="NAME")
 
 
-def _action(
-    actions: Commands,
-    common: argparse.ArgumentParser,
-    find: Find,
-    name: str,
-    do: Callable[[argparse.Namespace, Path], None],
-    help: str,
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, parents=[common], help=help)
+def _add(actions: Commands, name: str, action: Action, help: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, parents=[state_options()], help=help)
 
     def run(options: argparse.Namespace) -> int:
-        folder = find(options)
+        folder = find_state_dir(options)
         with as_owner(folder):
-            do(options, folder)
+            action(options, folder)
         return 0
 
     parser.set_defaults(function=run)
@@ -71,29 +63,29 @@ def _list(options: argparse.Namespace, folder: Path) -> None:
     from appliance.auth.accounts import Accounts
     from appliance.auth.certificate import DeviceCertificate
 
-    names = Accounts(folder).names()
+    names = Accounts(folder).roles()
     for name, role in names.items():
-        say(f"{name:<32} {role}")
+        print_line(f"{name:<32} {role}")
     if "operator" not in names:
-        say("the operator has no password yet: each start on the network logs a first code for /login")
+        print_line("the operator has no password yet: each start on the network logs a first code for /login")
     if fingerprint := DeviceCertificate(folder).fingerprint():
-        say(f"the device's own certificate, SHA-256: {fingerprint}")
+        print_line(f"the device's own certificate, SHA-256: {fingerprint}")
 
 
 def _add_viewer(options: argparse.Namespace, folder: Path) -> None:
     from appliance.auth.accounts import Accounts
 
     Accounts(folder).add_viewer(options.name, _password())
-    _note(folder, what="added", name=options.name)
-    say(f"{options.name} can log in now")
+    _audit(folder, what="added", name=options.name)
+    print_line(f"{options.name} can log in now")
 
 
 def _remove(options: argparse.Namespace, folder: Path) -> None:
     from appliance.auth.accounts import Accounts
 
     Accounts(folder).remove(options.name)
-    _note(folder, what="removed", name=options.name)
-    say(f"{options.name} is removed and logged out")
+    _audit(folder, what="removed", name=options.name)
+    print_line(f"{options.name} is removed and logged out")
 
 
 def _reset(options: argparse.Namespace, folder: Path) -> None:
@@ -109,12 +101,12 @@ def _create(options: argparse.Namespace, folder: Path) -> None:
     from appliance.auth.tokens import Tokens
 
     secret = Tokens(folder).create(options.name, options.role)
-    _note(folder, what="token created", name=options.name, role=options.role)
+    _audit(folder, what="token created", name=options.name, role=options.role)
     print(secret)
     print("Keep it now, it is not shown again. Use: Authorization: Bearer TOKEN", file=sys.stderr)
 
 
-def _tokens(options: argparse.Namespace, folder: Path) -> None:
+def _list_tokens(options: argparse.Namespace, folder: Path) -> None:
     from appliance.auth.tokens import Tokens
 
     for name, token in Tokens(folder).all().items():
@@ -123,19 +115,19 @@ def _tokens(options: argparse.Namespace, folder: Path) -> None:
             if token.used
             else "not used"
         )
-        say(f"{name:<32} {token.role:<9} {used}")
+        print_line(f"{name:<32} {token.role:<9} {used}")
 
 
 def _revoke(options: argparse.Namespace, folder: Path) -> None:
     from appliance.auth.tokens import Tokens
 
     Tokens(folder).revoke(options.name)
-    _note(folder, what="revoked", name=options.name)
-    say(f"{options.name} is void")
+    _audit(folder, what="revoked", name=options.name)
+    print_line(f"{options.name} is void")
 
 
 def _password() -> str:
-    """Asked for twice on a terminal; from a script, the first line of standard input."""
+    """Ask twice on a terminal; else take the first line of standard input."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\n")
     password = getpass.getpass("Password for the viewer: ")
@@ -144,7 +136,7 @@ def _password() -> str:
     return password
 
 
-def _note(folder: Path, **details: str) -> None:
+def _audit(folder: Path, **details: str) -> None:
     from appliance.audit import AuditLog
 
-    AuditLog(folder).append("access", "shell", **details)
+    AuditLog(folder).require("access", "shell", **details)

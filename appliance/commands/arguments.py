@@ -1,14 +1,23 @@
-"""How every command line of the appliance is parsed."""
+"""How every command line of the appliance is parsed, the options that commands share, and what they load."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+if TYPE_CHECKING:
+    from appliance.configuration.layers import ConfigOptions
+    from appliance.configuration.load import Config, RetentionConfig
 
 PROGRAM = "interview-grader"
 
-USER = 2
-"""Exit code: the user must change something."""
+FAULT, USER_ERROR = 1, 2
+"""Exit codes: something failed; the user must change something."""
+
+Commands: TypeAlias = "argparse._SubParsersAction[Any]"  # it has no public name
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,4 +31,70 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exits with 2."""
-        self.exit(USER, f"{PROGRAM}: {message}; see {self.prog} --help\n")
+        self.exit(USER_ERROR, f"{PROGRAM}: {message}; see {self.prog} --help\n")
+
+
+def state_options() -> Parser:
+    """The options of commands that need no settings, for `parents`."""
+    parser = Parser(add_help=False)
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where state is kept")
+    parser.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
+    return parser
+
+
+def config_options() -> Parser:
+    """The options of commands that read the configuration, for `parents`."""
+    parser = Parser(add_help=False, parents=[state_options()])
+    parser.add_argument("--config", type=Path, metavar="FILE", help="use FILE and the config.d/ beside it")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="set one value"
+    )
+    return parser
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for `type`."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
+    return int(text)
+
+
+def find_state_dir(options: argparse.Namespace) -> Path:
+    """The state directory of a command with `state_options`."""
+    from appliance.configuration.load import find_state_dir
+
+    return find_state_dir(options.data_dir, os.environ)
+
+
+def load_config(options: argparse.Namespace) -> Config:
+    """The configuration of a command with `config_options`; raises `ConfigError`."""
+    from appliance.configuration.load import load_config
+
+    return load_config(_request(options))
+
+
+def load_config_without_state(options: argparse.Namespace) -> Config:
+    """As `load_config`, for a user who may not read the state: its settings never include the address."""
+    from appliance.configuration.load import load_config
+
+    return load_config(replace(_request(options), data_dir=Path(os.devnull)))
+
+
+def load_retention(options: argparse.Namespace) -> RetentionConfig:
+    """Where and how records are kept, of a command with `config_options`; raises `ConfigError`."""
+    from appliance.configuration.load import load_retention
+
+    return load_retention(_request(options))
+
+
+def _request(options: argparse.Namespace) -> ConfigOptions:
+    from appliance.configuration.layers import ConfigOptions
+
+    return ConfigOptions(
+        config=options.config,
+        data_dir=options.data_dir,
+        settings=options.set,
+        camera=getattr(options, "camera", None),
+        host=getattr(options, "host", None),
+        port=getattr(options, "port", None),
+    )

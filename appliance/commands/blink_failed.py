@@ -1,7 +1,7 @@
-"""Blinks that the appliance does not run: `python -m appliance.commands.blink_failed`.
+"""Blinks the fault lamp after the service has failed: `python -m appliance.commands.blink_failed`.
 
-The service manager starts this when it gives the service up, and ends it before the next start, which needs
-the pins: systemd/interview-grader-gave-up.service.
+The service manager starts this when it stops restarting the service, and stops it before the next start,
+which needs the pins: systemd/interview-grader-gave-up.service.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from appliance.values import LampState
 
 
 def main() -> int:
-    """Blink until told to stop; without lamps, or with a mistake in their settings, nothing."""
+    """Blink until a signal stops it; without lamps, or with invalid settings of them, end at once."""
     with stop_on_signals() as stop:
         otherwise = "the fault lamp cannot blink that the appliance does not run"
         return with_lamps(lambda lamps: _blink(lamps, stop), otherwise)

@@ -1,6 +1,6 @@
-"""What fits and what does not of the models in use: manifest, files, tensors, and a trial of each.
+"""Checks the models in use: manifest, files, tensors, and a smoke test of each.
 
-All faults are found at once: whoever brings a model mends them in one go.
+Reports all faults at once, so that the owner of a model can correct them together.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from appliance.commands.smoke_test import try_classifier, try_detector
+from appliance.commands.smoke_test import smoke_test_classifier, smoke_test_detector
 from appliance.composition.engine import make_engines
 from appliance.configuration.load import Config
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, EngineError, ModelError
 from appliance.inference.manifest import ClassifierModel, DetectorModel, Manifest, Tensor
 from appliance.media.film import Film
-from appliance.system import toml
 from appliance.system.resources import demo_clip, models_dir
+from appliance.system.toml import read_toml
 from appliance.values import Face, Image, TensorSpec
 
 _KINDS: dict[str, type[DetectorModel] | type[ClassifierModel]] = {
@@ -27,13 +27,13 @@ _KINDS: dict[str, type[DetectorModel] | type[ClassifierModel]] = {
     "classifier": ClassifierModel,
 }
 _USES = {"detector": "detector", "verifier": "detector", "classifier": "classifier"}
-"""What models are used for, and the role that such a model has in the manifest."""
+"""Use of a model -> its role in the manifest."""
 _ROLES_INSIDE = {(2, role) for role in _KINDS}
 _REMEDIES = {"extra_forbidden": "correct its spelling or take it out", "missing": "add it"}
 
 
-def model_lines(config: Config) -> list[str]:
-    """Lines about each model in use.
+def check_models(config: Config) -> list[str]:
+    """Check each model in use; returns lines about them.
 
     Raises the fault when there is one, and `ConfigErrors` with a line for each when there are several.
     """
@@ -50,7 +50,7 @@ def model_lines(config: Config) -> list[str]:
 
 
 class _Check:
-    """One look at a folder of models. What is not right is collected in `faults`."""
+    """One check of a folder of models. Collects what is wrong in `faults`."""
 
     def __init__(self, config: Config) -> None:
         self._config, self._engines = config, make_engines(config)
@@ -60,7 +60,7 @@ class _Check:
         self._frame = _demo_frame()
         self.faults: list[ApplianceError] = []
         try:
-            self._document = toml.read(self._file)
+            self._document = read_toml(self._file)
         except ConfigError as error:
             raise ModelError(str(error)) from error
         try:
@@ -70,11 +70,11 @@ class _Check:
 
     @property
     def why(self) -> str:
-        """Why this engine runs; empty where the owner named it."""
+        """Why this engine was chosen; empty when the owner named it."""
         return self._engines.chosen.why
 
     def lines(self, use: str) -> list[str]:
-        """What is right about the model used for something; goes as far as the faults let it."""
+        """Lines about the model for one use, as far as its faults allow."""
         role = _USES[use]
         if use == "verifier" and not self._named(use):
             return []  # the detector verifies
@@ -83,7 +83,7 @@ class _Check:
             path = self._verified(name, table)
             engine = self._engines.open(path)
         except ApplianceError as error:
-            if error.args:  # without any it was said when the manifest was read
+            if error.args:  # without a message the manifest check has reported it
                 self.faults.append(error)
             return []
         try:
@@ -107,9 +107,9 @@ class _Check:
 
     def _trial(self, name: str, model: DetectorModel | ClassifierModel, engine: Any) -> str:
         if isinstance(model, DetectorModel):
-            self._faces, words = try_detector(name, model, engine, self._frame)
+            self._faces, words = smoke_test_detector(name, model, engine, self._frame)
             return words
-        return try_classifier(name, model, engine, self._frame, self._faces)
+        return smoke_test_classifier(name, model, engine, self._frame, self._faces)
 
     def _named(self, use: str) -> object:
         return getattr(self._config.vision, use) or _table(self._document.get("defaults")).get(use)
@@ -128,7 +128,7 @@ class _Check:
         return name, table
 
     def _verified(self, name: str, table: dict[str, Any]) -> Path:
-        """The path of a model's file. One with another digest is not opened: it is not the file meant."""
+        """The path of a model's file, which must have the digest in the manifest; no other is opened."""
         if not (isinstance(table.get("file"), str) and isinstance(table.get("sha256"), str)):
             raise ModelError
         path: Path = self._folder / table["file"]
@@ -162,16 +162,16 @@ def _valid(role: str, table: dict[str, Any]) -> DetectorModel | ClassifierModel 
     try:
         return _KINDS[role].model_validate(table)
     except ValidationError:
-        return None  # said when the manifest was read
+        return None  # the manifest check has reported it
 
 
 def _one_by_one(file: Path, error: ModelError) -> Iterator[ApplianceError]:
-    """A manifest's faults, each as an error of its own."""
+    """The faults of a manifest, each as a separate error."""
     if not isinstance(error.__cause__, ValidationError):
         yield error
         return
     for fault in error.__cause__.errors():
-        # Behind a model's name stands its role once more, which is not in the file.
+        # After the name of a model pydantic repeats its role, which is not in the file.
         place = [str(part) for index, part in enumerate(fault["loc"]) if (index, part) not in _ROLES_INSIDE]
         value, message = fault["input"], fault["msg"].removeprefix("Value error, ")
         shown = "" if isinstance(value, (dict, list, tuple)) else f" = {value!r}"
@@ -182,12 +182,12 @@ def _one_by_one(file: Path, error: ModelError) -> Iterator[ApplianceError]:
 def _tensor_faults(
     file: str, table: dict[str, Any], inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]
 ) -> Iterator[ModelError]:
-    """What differs between the tensors of a file and those of its manifest, also of one with other faults."""
+    """Differences between the tensors of a file and those of its manifest entry, which may be faulty."""
     for key, found in (("inputs", inputs), ("outputs", outputs)):
         try:
             listed = TypeAdapter(tuple[Tensor, ...]).validate_python(table.get(key))
         except ValidationError:
-            continue  # said when the manifest was read
+            continue  # the manifest check has reported it
         wanted = [tensor.spec() for tensor in listed]
         given, kind = {spec.name: spec for spec in found}, key[:-1]
         for spec in wanted:

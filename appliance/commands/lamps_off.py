@@ -1,6 +1,6 @@
 """Switches the lamps off after the appliance has ended: `python -m appliance.commands.lamps_off`.
 
-A board may keep a pin as it was when its program was killed. The service manager runs this after every end.
+A board may leave a pin as it was when its program was killed. The service manager runs this after every exit.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 
 from appliance import registry
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load_lamps
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_lamps_config
 from appliance.errors import ApplianceError, ConfigErrors
 from appliance.ports import Lamps
 from appliance.system import native
@@ -18,25 +18,25 @@ from appliance.system.terminal import escaped_output
 
 
 def main() -> int:
-    """Claim every configured pin, drive it low, give it back."""
+    """Claim every configured pin, drive it low and release it; returns the exit code."""
     return with_lamps(lambda lamps: None, "the lamps may still be lit")
 
 
 def with_lamps(use: Callable[[Lamps], None], otherwise: str) -> int:
-    """Use the lamps while the appliance does not run, then put them out and give them back; the exit code.
+    """Use the lamps while the appliance does not run, then switch them off; returns the exit code.
 
-    `otherwise`: what follows when they cannot be had.
+    `otherwise`: the consequence to report if they are unavailable.
     """
     native.prepare()
     try:
-        choice = load_lamps(Request())
+        choice = load_lamps_config(ConfigOptions())
         lamps = registry.load("lamps", choice.backend)(choice.settings)
         try:
             use(lamps)
         finally:
             lamps.close()
     except ConfigErrors:
-        pass  # with such lamps it does not start, and has said so itself
+        pass  # with these settings the appliance does not start, and has reported it
     except ApplianceError as error:
         print(f"{otherwise}: {error}", file=sys.stderr)
         return 1

@@ -1,7 +1,7 @@
-"""Whether an engine works: exit 0 if it does.
+"""Tests whether an engine works: exit code 0 if it does.
 
 Usage: `python -m appliance.commands.probe_engine BACKEND MODEL SETTINGS`, the settings as JSON.
-A process of its own: an accelerator that hangs takes nobody else with it.
+Runs in a separate process, so that an accelerator that hangs blocks nothing else.
 """
 
 from __future__ import annotations

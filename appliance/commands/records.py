@@ -8,44 +8,40 @@ import getpass
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+from appliance.commands.arguments import Commands, config_options, load_retention
 from appliance.errors import ConfigError, StateConflict, StoreError
-from appliance.system.files import replacing
+from appliance.system.files import atomic_write
 from appliance.system.native import as_owner
-from appliance.system.terminal import say
+from appliance.system.terminal import print_line
 
 if TYPE_CHECKING:
     from appliance.audit import AuditLog
-    from appliance.configuration.load import Keeping
-    from appliance.records import Session, Store
+    from appliance.configuration.load import RetentionConfig
+    from appliance.records import SessionRecord, Store
 
 log = logging.getLogger("appliance.records")
 
 PASSPHRASE = "INTERVIEW_GRADER_PASSPHRASE"
-"""Environment variable for scripts. Never an argument: everybody on the machine could see it."""
-
-Load = Callable[[argparse.Namespace], "Keeping"]
+"""Environment variable for scripts. Never an argument: every user of the machine could see it."""
 
 
-def add_commands(
-    commands: Any,
-    common: argparse.ArgumentParser,
-    load: Load,
-) -> None:
-    """Add the parsers; `load` finds from parsed arguments where and how records are kept."""
+def add_commands(commands: Commands) -> None:
+    """Add `sessions`, `backup`, `restore` and `audit`."""
+    common = config_options()
     sessions = commands.add_parser("sessions", help="list, show, export or erase what was recorded")
     actions = sessions.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", parents=[common], help="all sessions, the newest first")
+    show_all = actions.add_parser("list", parents=[common], help="all sessions, the newest first")
     show = actions.add_parser("show", parents=[common], help="one session in a few lines")
     export = actions.add_parser("export", parents=[common], help="one session as JSON, CSV or PDF")
     erase = actions.add_parser("erase", parents=[common], help="erase one session, copies included")
     salvage = actions.add_parser("salvage", parents=[common], help="take in what a damaged file still holds")
     salvage.add_argument("file", type=Path, metavar="FILE")
-    for each in (show, export, erase):
-        each.add_argument("id", metavar="ID")
+    for parser in (show, export, erase):
+        parser.add_argument("id", metavar="ID")
     export.set_defaults(kind="json")
     kinds = export.add_mutually_exclusive_group()
     for kind in ("csv", "json", "pdf"):
@@ -53,11 +49,10 @@ def add_commands(
             f"--{kind}", dest="kind", action="store_const", const=kind, help=f"as {kind.upper()}"
         )
     export.add_argument("-o", dest="output", type=Path, metavar="FILE", help="write to FILE")
-    sessions.set_defaults(function=lambda options: _sessions(options, load(options)))
 
     backup = commands.add_parser("backup", parents=[common], help="write all records into one sealed file")
     restore = commands.add_parser("restore", parents=[common], help="take in the records of a backup")
-    for parser, work in ((backup, _backup), (restore, _restore)):
+    for parser in (backup, restore):
         parser.add_argument("file", type=Path, metavar="FILE")
         parser.add_argument(
             "--passphrase-file",
@@ -65,17 +60,31 @@ def add_commands(
             metavar="FILE",
             help=f"read the passphrase from the first line of FILE (else {PASSPHRASE}, else it is asked for)",
         )
-        parser.set_defaults(function=lambda options, work=work: work(options, load(options)))
 
     audit = commands.add_parser("audit", help="verify or show the audit log")
     looks = audit.add_subparsers(dest="action", required=True, metavar="ACTION")
-    looks.add_parser("verify", parents=[common], help="whether every line is as it was written")
-    looks.add_parser("show", parents=[common], help="every line in words")
-    audit.set_defaults(function=lambda options: _audit(options, load(options)))
+    verify = looks.add_parser("verify", parents=[common], help="whether every line is as it was written")
+    show_log = looks.add_parser("show", parents=[common], help="every line in words")
+
+    functions = {
+        show_all: _list,
+        show: _show,
+        export: _export,
+        erase: _erase,
+        salvage: _salvage,
+        backup: _backup,
+        restore: _restore,
+        verify: _verify_audit,
+        show_log: _show_audit,
+    }
+    for parser, function in functions.items():
+        parser.set_defaults(
+            function=lambda options, function=function: function(options, load_retention(options))
+        )
 
 
 @contextlib.contextmanager
-def _opened(config: Keeping) -> Iterator[tuple[Store, AuditLog]]:
+def _opened(config: RetentionConfig) -> Iterator[tuple[Store, AuditLog]]:
     from appliance.audit import AuditLog
     from appliance.composition.session import make_store
 
@@ -84,121 +93,135 @@ def _opened(config: Keeping) -> Iterator[tuple[Store, AuditLog]]:
         log.warning("%s; until that is corrected %d days count as too old", config.doubt, days)
     with as_owner(config.state_dir):
         audit = AuditLog(config.state_dir)
-        store = make_store(config, audit)
+        store = make_store(config.storage, config.state_dir, audit)
         try:
             yield store, audit
         finally:
             store.close()
 
 
-def _sessions(options: argparse.Namespace, config: Keeping) -> int:
-    from appliance.records.export.formats import exported
+def _list(options: argparse.Namespace, config: RetentionConfig) -> int:
+    from appliance.records.export.tables import format_length, format_local
 
-    if options.action == "export" and options.kind == "pdf" and not options.output and sys.stdout.isatty():
-        raise ConfigError("a PDF is not for the terminal; add -o FILE", key="sessions export")
-    with _output(options) as output, _opened(config) as (store, audit):
-        if options.action == "list":
-            _list(store)
-            return 0
-        if options.action == "salvage":
-            return _salvage(store, options.file)
-        session = _known(store, options.id)
-        if options.action == "show":
-            _show(session)
-        elif options.action == "erase":
-            try:
-                store.erase(options.id)
-            except StateConflict as error:
-                raise ConfigError(str(error), key="ID", value=options.id) from error
-            audit.append("erase", "shell", session=options.id)
-            say(f"erased {options.id}")
-        else:
-            audit.append("export", "shell", session=session.kept.id, format=options.kind)
-            for block in exported(session, options.kind):
-                output.write(block)
+    with _opened(config) as (store, _audit):
+        for summary in store.sessions():
+            until = (
+                f"erased {format_local(summary.expires)}" if summary.ended is not None else "being recorded"
+            )
+            began, length = format_local(summary.recorded), format_length(summary.seconds)
+            print_line(f"{summary.id}  {began}  {length:>6}  {until}  {summary.label}".rstrip())
     return 0
 
 
-def _salvage(store: Store, file: Path) -> int:
-    if not file.is_file():
-        raise ConfigError("expected a damaged file of records", key="FILE", value=str(file))
-    if store.path.exists() and file.samefile(store.path):
-        raise ConfigError("these are the records in use", key="FILE", value=str(file))
-    done = store.salvage(file)
-    if not done.sessions + done.erased + done.old:
-        raise StoreError(f"{file}: no session can be read in it")
-    say(
-        f"{done.rows} rows of {done.sessions} sessions salvaged, {done.nameless} of these without date and "
-        f"notice; {done.erased} stay erased, {done.old} are older than storage.keep_days"
-    )
+def _show(options: argparse.Namespace, config: RetentionConfig) -> int:
+    with _opened(config) as (store, _audit):
+        for line in _session_lines(_find(store, options.id)):
+            print_line(line)
+    return 0
+
+
+def _session_lines(session: SessionRecord) -> Iterator[str]:
+    from appliance.records.export.tables import deletion_text, format_length, format_local
+
+    summary = session.summary
+    began, length = format_local(summary.recorded), format_length(summary.seconds)
+    yield f"{summary.id}  {began}  {length} min  {summary.label}".rstrip()
+    if summary.note:
+        yield summary.note
+    yield f"notice version {summary.notice_version}"
+    yield deletion_text(summary)
+    for totals in session.seconds.totals():
+        means = ", ".join(f"{name} {value:.2f}" for name, value in (totals.means or {}).items())
+        frames = f"{totals.scored} of {totals.frames} frames"
+        yield f"person {totals.person}: {means or 'not readable'} ({frames})"
+    for marker in session.markers:
+        yield f"{format_length(int(marker.at))} {marker.text}"
+
+
+def _export(options: argparse.Namespace, config: RetentionConfig) -> int:
+    from appliance.records.export import export_session
+
+    if options.kind == "pdf" and not options.output and sys.stdout.isatty():
+        raise ConfigError("a PDF is not for the terminal; add -o FILE", key="sessions export")
+    # The file is opened before the rights of the state's owner are taken: it belongs to the caller.
+    with _output(options.output) as output, _opened(config) as (store, audit):
+        session = _find(store, options.id)
+        audit.require("export", "shell", session=session.summary.id, format=options.kind)
+        for block in export_session(session, options.kind):
+            output.write(block)
+    return 0
+
+
+def _erase(options: argparse.Namespace, config: RetentionConfig) -> int:
+    with _opened(config) as (store, audit):
+        _find(store, options.id)
+        try:
+            store.erase(options.id)
+        except StateConflict as error:
+            raise ConfigError(str(error), key="ID", value=options.id) from error
+        audit.require("erase", "shell", session=options.id)
+        print_line(f"erased {options.id}")
+    return 0
+
+
+def _salvage(options: argparse.Namespace, config: RetentionConfig) -> int:
+    file: Path = options.file
+    with _opened(config) as (store, _audit):
+        if not file.is_file():
+            raise ConfigError("expected a damaged file of records", key="FILE", value=str(file))
+        if store.path.exists() and file.samefile(store.path):
+            raise ConfigError("these are the records in use", key="FILE", value=str(file))
+        done = store.salvage(file)
+        if not done.sessions + done.erased + done.old:
+            raise StoreError(f"{file}: no session can be read in it")
+        print_line(
+            f"{done.rows} rows of {done.sessions} sessions salvaged, {done.nameless} of these without date "
+            f"and notice; {done.erased} stay erased, {done.old} are older than storage.keep_days"
+        )
     return 0
 
 
 @contextlib.contextmanager
-def _output(options: argparse.Namespace) -> Iterator[BinaryIO]:
-    """Where an export goes. A file is opened before the state is: it belongs to the caller."""
-    output: Path | None = getattr(options, "output", None)
-    if output is None:
+def _output(path: Path | None) -> Iterator[BinaryIO]:
+    """The file of an export, standard output for None."""
+    if path is None:
         sys.stdout.flush()
         yield sys.stdout.buffer
-    elif output.exists() and not output.is_file():
-        with output.open("wb") as file:  # a pipe or a device, which nothing can take the place of
+    elif path.exists() and not path.is_file():
+        with path.open("wb") as file:  # a pipe or a device cannot be replaced
             yield file
     else:
-        with replacing(output.resolve()) as file:  # where a link leads
+        with atomic_write(path.resolve()) as file:  # where a link leads
             yield file
 
 
-def _list(store: Store) -> None:
-    from appliance.records.export.tables import lasted, local
-
-    for kept in store.sessions():
-        until = f"erased {local(kept.expires)}" if kept.ended is not None else "being recorded"
-        say(f"{kept.id}  {local(kept.recorded)}  {lasted(kept.seconds):>6}  {until}  {kept.label}".rstrip())
-
-
-def _show(session: Session) -> None:
-    from appliance.records.export.tables import deletion, lasted, local
-
-    kept = session.kept
-    say(f"{kept.id}  {local(kept.recorded)}  {lasted(kept.seconds)} min  {kept.label}".rstrip())
-    for words in filter(None, (kept.note, f"notice version {kept.notice_version}", deletion(kept))):
-        say(words)
-    for figures in session.seconds.figures():
-        means = ", ".join(f"{name} {value:.2f}" for name, value in (figures.means or {}).items())
-        frames = f"{figures.scored} of {figures.frames} frames"
-        say(f"person {figures.person}: {means or 'not readable'} ({frames})")
-    for marker in session.markers:
-        say(f"{lasted(int(marker.at))} {marker.text}")
-
-
-def _known(store: Store, id: str) -> Session:
+def _find(store: Store, id: str) -> SessionRecord:
     session = store.session(id)
     if session is None:
         raise ConfigError("not a known session; `sessions list` shows those that are", key="ID", value=id)
     return session
 
 
-def _backup(options: argparse.Namespace, config: Keeping) -> int:
+def _backup(options: argparse.Namespace, config: RetentionConfig) -> int:
     if options.file.exists():
         raise ConfigError("is there already; choose another name", key="FILE", value=str(options.file))
     passphrase = _passphrase(options, twice=True)
-    # A device's service is shut in: it removes nothing that lies elsewhere.
-    within = not config.shut_in or config.state_dir.resolve() in options.file.resolve().parents
+    # The service of an installed device is sandboxed: it removes nothing elsewhere.
+    within = not config.sandboxed or config.state_dir.resolve() in options.file.resolve().parents
     with _opened(config) as (store, audit):
         count = store.backup(options.file, passphrase, followed=within)
-        audit.append("backup", "shell", action="made", sessions=count)
+        audit.require("backup", "shell", action="made", sessions=count)
     fate = (
         "erasing one of them here removes the file, where it is"
         if within
         else f"that is yours to remove, also when one of them is erased here: outside of {config.state_dir} "
         "the service cannot"
     )
-    say(f"{count} sessions in {options.file}; {fate}")
+    print_line(f"{count} sessions in {options.file}; {fate}")
     return 0
 
 
-def _restore(options: argparse.Namespace, config: Keeping) -> int:
+def _restore(options: argparse.Namespace, config: RetentionConfig) -> int:
     if not options.file.is_file():
         raise ConfigError("expected a backup file", key="FILE", value=str(options.file))
     if config.doubt:
@@ -206,8 +229,8 @@ def _restore(options: argparse.Namespace, config: Keeping) -> int:
     passphrase = _passphrase(options, twice=False)
     with _opened(config) as (store, audit):
         done = store.restore(options.file, passphrase)
-        audit.append("backup", "shell", action="restored", sessions=done.taken)
-    say(
+        audit.require("backup", "shell", action="restored", sessions=done.taken)
+    print_line(
         f"{done.taken} sessions restored; {done.here} were here already, {done.erased} stay erased, "
         f"{done.old} are older than storage.keep_days"
     )
@@ -231,20 +254,24 @@ def _passphrase(options: argparse.Namespace, *, twice: bool) -> str:
     return given
 
 
-def _audit(options: argparse.Namespace, config: Keeping) -> int:
+def _show_audit(options: argparse.Namespace, config: RetentionConfig) -> int:
+    from appliance.audit import AuditLog
+
+    known = ("n", "time", "event", "who", "hash")
+    for entry in AuditLog(config.state_dir).entries():
+        details = " ".join(f"{name}={value}" for name, value in entry.items() if name not in known)
+        print_line(f"{entry.get('time')}  {entry.get('event')}  {entry.get('who')}  {details}".rstrip())
+    return 0
+
+
+def _verify_audit(options: argparse.Namespace, config: RetentionConfig) -> int:
     from appliance.audit import AuditLog
 
     log = AuditLog(config.state_dir)
-    if options.action == "show":
-        for entry in log.entries():
-            known = ("n", "time", "event", "who", "hash")
-            details = " ".join(f"{name}={value}" for name, value in entry.items() if name not in known)
-            say(f"{entry.get('time')}  {entry.get('event')}  {entry.get('who')}  {details}".rstrip())
-        return 0
     verdict = log.verify()
     if verdict.fault:
         raise StoreError(f"{log.path}: {verdict.fault}; {verdict.lines} lines before it are sound")
     torn = f", {verdict.torn} left unfinished by a power cut" if verdict.torn else ""
     last = f"; the last one is {verdict.last}" if verdict.last else ""
-    say(f"{verdict.lines} lines, all sound{torn}{last}")
+    print_line(f"{verdict.lines} lines, all sound{torn}{last}")
     return 0

@@ -1,16 +1,35 @@
-"""The effective configuration as text: what `config` prints."""
+"""The command `config`: the effective configuration, and where each value was set."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from appliance.configuration.load import Config
+from appliance.commands.arguments import Commands, config_options, load_config
+
+if TYPE_CHECKING:
+    from appliance.configuration.load import Config
 
 
-def lines(config: Config, *, changed: bool) -> Iterator[str]:
-    """TOML lines, each with where its value was set; only those set somewhere when `changed`."""
+def add_commands(commands: Commands) -> None:
+    """Add `config`."""
+    parser = commands.add_parser(
+        "config", parents=[config_options()], help="print the effective configuration and its origin"
+    )
+    parser.add_argument("--changed", action="store_true", help="only what differs from the defaults")
+    parser.set_defaults(function=_show)
+
+
+def _show(options: argparse.Namespace) -> int:
+    for line in config_lines(load_config(options), changed=options.changed):
+        print(line)
+    return 0
+
+
+def config_lines(config: Config, *, changed: bool) -> Iterator[str]:
+    """TOML lines, each with where its value was set; with `changed` only values set somewhere."""
     for section, table in config.effective().items():
         shown = [
             f"{f'{key} = {_toml(value)}':<40} # {config.origins.get(f'{section}.{key}', 'default')}"
@@ -24,6 +43,6 @@ def lines(config: Config, *, changed: bool) -> Iterator[str]:
 
 
 def _toml(value: Any) -> str:
-    # JSON's strings, numbers, booleans and lists are TOML's, but for one character.
+    # Strings, numbers, booleans and lists are the same in JSON and TOML, but for one character.
     text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")

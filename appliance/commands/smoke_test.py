@@ -1,4 +1,4 @@
-"""A trial run of a model, before anybody relies on it: a blank picture and a frame of the demo clip."""
+"""Smoke test of a model before it is used: on a blank picture and on a frame of the demo clip."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from appliance.vision.expression.classifier import Classifier
 from appliance.vision.expression.tensors import dequantised
 
 _THRESHOLD = 0.5
-"""The least score of a face in a trial, whatever is configured: a strict setting is no fault of a model."""
+"""Minimum score of a face in the test. The configured one may be stricter, which is no fault of a model."""
 
-_WITHIN = 0.02
-"""How far seven probabilities may be from summing to 1: an 8-bit output has steps of 1/256 each."""
+_SUM_TOLERANCE = 0.02
+"""Tolerance for the sum of seven probabilities: an 8-bit output has steps of 1/256 each."""
 
-_COMPARE = "compare decoding, anchors and preprocessing with what the model was trained for"
+_HINT = "compare decoding, anchors and preprocessing with what the model was trained for"
 
 _BLANK: tuple[int, int, int] = (360, 640, 3)
 _GREY = 128
 
 
-class _Recorded:
-    """An engine that keeps its last outputs: the classifier scales its own to a sum of 1."""
+class _RecordingEngine:
+    """Keeps the last raw outputs of an engine: the classifier normalises them to a sum of 1."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -42,70 +42,70 @@ class _Recorded:
         self._engine.close()
 
 
-def blank() -> Image:
-    """A picture in which nothing is to be seen."""
+def blank_picture() -> Image:
+    """A grey picture without content: BGR, uint8, height x width x 3."""
     return np.full(_BLANK, _GREY, np.uint8)
 
 
-def try_detector(name: str, model: DetectorModel, engine: Engine, frame: Image) -> tuple[list[Face], str]:
-    """The faces in a frame that has some, largest first, and the outcome in words; raises `ModelError`."""
+def smoke_test_detector(
+    name: str, model: DetectorModel, engine: Engine, frame: Image
+) -> tuple[list[Face], str]:
+    """Find the faces of `frame`, which has some: largest first, and a summary. Raises `ModelError`."""
     detector = BlazeFace(engine, model, threshold=_THRESHOLD)
-    if seen := detector.find(blank()):
-        raise ModelError(f"{name}: finds {len(seen)} faces in a blank picture: expected none; {_COMPARE}")
+    if seen := detector.find(blank_picture()):
+        raise ModelError(f"{name}: finds {len(seen)} faces in a blank picture: expected none; {_HINT}")
     faces = sorted(detector.find(frame), key=lambda face: -face.box.area)
     if not faces:
-        raise ModelError(
-            f"{name}: finds no face in a frame of the demo clip: expected at least one; {_COMPARE}"
-        )
+        raise ModelError(f"{name}: finds no face in a frame of the demo clip: expected at least one; {_HINT}")
     best = max(face.score for face in faces)
     return faces, f"blank picture: no face; demo frame: {len(faces)} faces, best score {best:.2f}"
 
 
-def try_classifier(
+def smoke_test_classifier(
     name: str, model: ClassifierModel, engine: Engine, frame: Image, faces: Sequence[Face]
 ) -> str:
-    """The outcome in words; raises `ModelError`. Reads the first of `faces`, without any the whole frame."""
-    recorded = _Recorded(engine)
+    """Read the first of `faces`, or without any the whole frame; returns a summary. Raises `ModelError`."""
+    recorded = _RecordingEngine(engine)
     classifier = Classifier(recorded, model)
     crop = classifier.crop(frame, faces[0]) if faces else frame
     place = [spec.name for spec in engine.outputs].index(model.scores)
-    told, answers = [], []
-    for what, picture in (("blank picture", blank()), ("demo frame", crop)):
+    summaries, answers = [], []
+    for what, picture in (("blank picture", blank_picture()), ("demo frame", crop)):
         scores: Scores | None = None
         recorded.last = []
         try:
             scores = classifier.read(picture).scores
         except ValueError as error:
             if not recorded.last:
-                raise ModelError(f"{name}: {what}: cannot be read ({error}); {_COMPARE}") from error
+                raise ModelError(f"{name}: {what}: cannot be read ({error}); {_HINT}") from error
         answer = dequantised(recorded.last[place], engine.outputs[place]).reshape(-1)
-        _check_answer(name, model, what, answer)
+        _check_output(name, model, what, answer)
         if scores is None:
-            raise ModelError(f"{name}: {what}: answers {_shown(answer)}: expected positive scores")
-        told.append(f"{what}: {scores.dominant} {scores.top:.2f}")
+            raise ModelError(f"{name}: {what}: answers {_format(answer)}: expected positive scores")
+        summaries.append(f"{what}: {scores.dominant} {scores.top:.2f}")
         answers.append(answer)
     if np.allclose(answers[0], answers[1], atol=1e-6):
         raise ModelError(
-            f"{name}: answers {_shown(answers[0])} to a blank picture and to a face: expected different ones;"
-            " compare preprocessing and the input's scale with what the model was trained for"
+            f"{name}: answers {_format(answers[0])} to a blank picture and to a face: expected different"
+            " ones; compare preprocessing and the input's scale with what the model was trained for"
         )
-    return f"{'; '.join(told)}; scores are finite and sum to 1"
+    return f"{'; '.join(summaries)}; scores are finite and sum to 1"
 
 
-def _check_answer(name: str, model: ClassifierModel, what: str, answer: Floats) -> None:
+def _check_output(name: str, model: ClassifierModel, what: str, answer: Floats) -> None:
     if not np.isfinite(answer).all():
         raise ModelError(
-            f"{name}: {what}: answers {_shown(answer)}: expected finite numbers; convert the model again"
+            f"{name}: {what}: answers {_format(answer)}: expected finite numbers; convert the model again"
         )
-    are_shares = abs(float(answer.sum()) - 1) <= _WITHIN and float(answer.min()) >= -_WITHIN
+    are_shares = abs(float(answer.sum()) - 1) <= _SUM_TOLERANCE and float(answer.min()) >= -_SUM_TOLERANCE
     if are_shares == (model.output == "probabilities"):
         return
     other = "probabilities" if are_shares else "logits"
     raise ModelError(
-        f"{name}: {what}: answers {_shown(answer)}, which sum to {float(answer.sum()):.3f}: expected"
+        f"{name}: {what}: answers {_format(answer)}, which sum to {float(answer.sum()):.3f}: expected"
         f' {model.output} as the manifest says; set output = "{other}" or convert the model again'
     )
 
 
-def _shown(answer: Floats) -> str:
+def _format(answer: Floats) -> str:
     return f"[{', '.join(f'{value:.3g}' for value in answer)}]"

@@ -1,8 +1,9 @@
-"""What the updater asks of a release, run by that release's own code: `python -m appliance.on_update`.
+"""Hooks of a release that updaters of every release call: `python -m appliance.on_update COMMAND`.
 
-`try` reads the demo clip through all engines and migrates a copy of the records; `fit` makes records that a
-newer version had readable again; `note` writes down how an update ended. `unmeasured` and `measure` are for
-the engines, where `auto` chooses among them; the installer asks for them too. Run as the user of the service.
+`try` reads the demo clip through all engines and migrates a copy of the records; `fit` downgrades records
+that a newer version has migrated; `note` records the outcome of an update. `unmeasured` and `measure` are for
+the engines among which `auto` chooses; the installer calls them too. They run as the service's user. Their
+output is for people: the exit code decides, and for `unmeasured` whether there is any output.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ from datetime import datetime, timezone
 from appliance.audit import AuditLog
 from appliance.commands.analyze.command import Options, analyze
 from appliance.commands.arguments import Parser
-from appliance.commands.bench.engines import rank_and_keep
-from appliance.composition.appliance import make_reader
+from appliance.commands.bench.engines import rank_and_save
 from appliance.composition.engine_inventory import unmeasured
-from appliance.configuration.layers import Request
-from appliance.configuration.load import Config, load, state_dir
+from appliance.composition.reader import make_reader
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import Config, find_state_dir, load_config
 from appliance.errors import ApplianceError, ModelError
-from appliance.records.store.downgrade import fit, forget_trials, try_migration
+from appliance.records.store.downgrade import downgrade, remove_trials, try_migration
 from appliance.system import last_update, native
 from appliance.system.resources import demo_clip
 from appliance.system.terminal import escaped_output
 
-_EVERY = 10
-"""Of the demo clip's frames; a board reads them all in seconds."""
+_FRAME_STEP = 10
+"""Every so many frames of the demo clip are read, which takes a board seconds."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns 0 when done, 1 with one line on standard error when not."""
+    """Run one hook; returns 0, or 1 after one line on standard error."""
     native.prepare()
     with escaped_output():
         return _main(arguments)
@@ -44,23 +45,23 @@ def _main(arguments: list[str] | None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     options = _parser().parse_args(arguments)
     try:
-        forget_trials(state_dir(None, os.environ))
-        print(options.function(load(Request()), options))
+        remove_trials(find_state_dir(None, os.environ))
+        print(options.function(load_config(ConfigOptions()), options))
         return 0
     except (ApplianceError, OSError) as error:
         print(f"interview-grader: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
 
 
-def _try(config: Config, options: argparse.Namespace) -> str:
-    return f"demo clip: {_read_demo(config)}; records: {try_migration(config.state_dir)}"
+def _test_release(config: Config, options: argparse.Namespace) -> str:
+    return f"demo clip: {_read_demo_clip(config)}; records: {try_migration(config.state_dir)}"
 
 
-def _read_demo(config: Config) -> str:
-    """Faces found and expressions read in the demo clip; raises `ModelError` when there are none."""
+def _read_demo_clip(config: Config) -> str:
+    """Count the faces and expressions that are read in the demo clip; raises `ModelError` without any."""
     out = io.StringIO()
     tally = analyze(
-        [demo_clip()], make_reader(config), Options(every=_EVERY, jsonl=True), out, progress=False
+        [demo_clip()], make_reader(config), Options(every=_FRAME_STEP, jsonl=True), out, progress=False
     )
     frames = [json.loads(line) for line in out.getvalue().splitlines()]
     faces = [face for frame in frames for face in frame["faces"]]
@@ -72,43 +73,43 @@ def _read_demo(config: Config) -> str:
     return f"{len(frames)} frames, {len(faces)} faces, {len(read)} expressions"
 
 
-def _fit(config: Config, options: argparse.Namespace) -> str:
-    return fit(config.state_dir)
+def _downgrade_records(config: Config, options: argparse.Namespace) -> str:
+    return downgrade(config.state_dir)
 
 
-def _note(config: Config, options: argparse.Namespace) -> str:
+def _record_outcome(config: Config, options: argparse.Namespace) -> str:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     last = last_update.LastUpdate(options.version, options.wanted, options.outcome, now, options.reason)
-    last_update.keep(config.state_dir, last)
-    if not last.worked:  # another version tells its start itself, however it got there
+    last_update.save_last_update(config.state_dir, last)
+    if not last.worked:  # a version that did start logs its own start
         details = {"outcome": last.outcome, "wanted": last.wanted, "reason": last.reason}
-        AuditLog(config.state_dir).append("update", "shell", **details)
-    return last.words()
+        AuditLog(config.state_dir).require("update", "shell", **details)
+    return last.summary()
 
 
-def _unmeasured(config: Config, options: argparse.Namespace) -> str:
+def _why_unmeasured(config: Config, options: argparse.Namespace) -> str:
     return unmeasured(config)
 
 
-def _measure(config: Config, options: argparse.Namespace) -> str:
+def _measure_engines(config: Config, options: argparse.Namespace) -> str:
     if not unmeasured(config):
         return ""
-    found = rank_and_keep(config, ["--data-dir", str(config.state_dir)])
-    told = [f"{each.name} {each.ms:.1f} ms" for each in found.engines if each.ms is not None]
-    return f"engines: {', '.join(told)}; auto takes {found.best.name if found.best else 'the CPU'}"
+    found = rank_and_save(config, ["--data-dir", str(config.state_dir)])
+    times = [f"{each.name} {each.ms:.1f} ms" for each in found.engines if each.ms is not None]
+    return f"engines: {', '.join(times)}; auto takes {found.best.name if found.best else 'the CPU'}"
 
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m appliance.on_update")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser("try").set_defaults(function=_try)
-    commands.add_parser("fit").set_defaults(function=_fit)
-    commands.add_parser("unmeasured").set_defaults(function=_unmeasured)
-    commands.add_parser("measure").set_defaults(function=_measure)
+    commands.add_parser("try").set_defaults(function=_test_release)
+    commands.add_parser("fit").set_defaults(function=_downgrade_records)
+    commands.add_parser("unmeasured").set_defaults(function=_why_unmeasured)
+    commands.add_parser("measure").set_defaults(function=_measure_engines)
     note = commands.add_parser("note")
     for name in ("version", "wanted"):
         note.add_argument(f"--{name}", required=True)
     note.add_argument("--outcome", choices=last_update.OUTCOMES, required=True)
     note.add_argument("--reason", default="")
-    note.set_defaults(function=_note)
+    note.set_defaults(function=_record_outcome)
     return parser

@@ -1,1 +1,1 @@
-"""The composition root: the only package that sees both the configuration and the parts."""
+"""The composition root: makes every part from the configuration; no other package sees both."""

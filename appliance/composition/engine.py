@@ -10,14 +10,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from appliance import registry
-from appliance.configuration.load import Choice, Config, narrowed
+from appliance.configuration.load import BackendConfig, Config, backend_settings
 from appliance.errors import BackendMissing, ConfigErrors, EngineError, ModelError
 from appliance.health import Health
 from appliance.inference import ranking
 from appliance.inference.fallback import Accelerated, Accelerator
 from appliance.inference.manifest import Manifest
 from appliance.ports import Engine
-from appliance.system.native import hushed, itself
+from appliance.system.native import quiet_native_output, self_command
 from appliance.system.resources import models_dir
 
 CPU = "tflite"
@@ -31,7 +31,7 @@ MARKER = "accelerator.json"
 class Chosen:
     """An engine, and whether it takes the float models. `why` is said where the owner did not choose."""
 
-    choice: Choice
+    choice: BackendConfig
     float_models: bool = False
     why: str = ""
 
@@ -73,7 +73,7 @@ class Engines:
 
     @staticmethod
     def _made(backend: Callable[[Path, BaseModel], Engine], path: Path, settings: BaseModel) -> Engine:
-        with hushed():
+        with quiet_native_output():
             return backend(path, settings)
 
     def _new(self, path: Path, settings: Any) -> Accelerator:
@@ -82,7 +82,9 @@ class Engines:
             name,
             self.marker,
             self.health,
-            probe=itself("appliance.commands.probe_engine", name, str(path), settings.model_dump_json()),
+            probe=self_command(
+                "appliance.commands.probe_engine", name, str(path), settings.model_dump_json()
+            ),
             every_s=settings.probe_s,
         )
 
@@ -122,9 +124,11 @@ def choose_engine(config: Config) -> Chosen:
     return Chosen(fitted(config, CPU, {}), why=f"auto: the CPU, since {why}")
 
 
-def fitted(config: Config, backend: str, more: dict[str, str]) -> Choice:
+def fitted(config: Config, backend: str, more: dict[str, str]) -> BackendConfig:
     """A backend with those settings of `[engine]` that it knows, and `more`."""
     kind = registry.load("engine", backend)
     known = config.engine.settings.model_dump(exclude_unset=True)
     table: dict[str, Any] = {key: known[key] for key in kind.Settings.model_fields if key in known}
-    return Choice(backend, narrowed(config, "engine", kind.Settings, {**table, **more}))
+    return BackendConfig(
+        backend, backend_settings("engine", kind.Settings, {**table, **more}, config.origins)
+    )

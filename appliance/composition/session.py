@@ -1,70 +1,73 @@
-"""The part of the composition root that makes what people agree to, their button, and the records."""
+"""Makes what consent needs: the terms, the records and the button."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from appliance.audit import AuditLog
-from appliance.configuration.load import Config, Keeping
+from appliance.configuration.load import BackendConfig, Config
 from appliance.configuration.page_file import PageFile
-from appliance.configuration.settings import Lawful
+from appliance.configuration.settings import JurisdictionSettings, SessionSettings, StorageSettings
 from appliance.consent.notice import read_notice
 from appliance.consent.session import Session
 from appliance.consent.terms import Terms
 from appliance.errors import ConfigError
 from appliance.hardware.button import Button, Pressed
 from appliance.hardware.power_off import power_off
-from appliance.records import Limits, Store
+from appliance.records import StorageLimits, Store
 
 log = logging.getLogger("appliance.build")
 
 
 def make_terms(config: Config) -> Terms:
-    """On what terms people agree; raises `ConfigError` for a notice that is none."""
+    """The terms on which people consent; raises `ConfigError` for a malformed notice."""
+    keys = tuple(JurisdictionSettings.model_fields)
     page = PageFile(config.state_dir)
-    origins = (config.origins.get(f"lawful.{key}", "") for key in Lawful.model_fields)
+    origins = (config.origins.get(f"lawful.{key}", "") for key in keys)
     return Terms(
         read_notice(config.session.notice),
         keep_days=config.storage.keep_days,
         **config.lawful.model_dump(),
         fixed_by=next((origin for origin in origins if origin and origin != str(page.path)), ""),
-        keep=lambda *answers: page.put("lawful", dict(zip(Lawful.model_fields, answers, strict=True))),
+        keep=lambda *answers: page.save("lawful", dict(zip(keys, answers, strict=True))),
     )
 
 
-def make_store(config: Config | Keeping, audit: AuditLog) -> Store:
-    """The records. What is swept or set aside goes to the audit log."""
-    limits = Limits(config.storage.keep_days, config.storage.min_free_mb)
-    return Store(config.state_dir, limits, told=lambda **details: audit.append("storage", "timer", **details))
+def make_store(storage: StorageSettings, state_dir: Path, audit: AuditLog) -> Store:
+    """The records. Rows that are swept or set aside go to the audit log."""
+    limits = StorageLimits(storage.keep_days, storage.min_free_mb)
+    return Store(state_dir, limits, on_event=lambda **details: audit.require("storage", "timer", **details))
 
 
-def make_button(config: Config, session: Session, reset_access: Callable[[], None]) -> Button | None:
-    """The button, if there is one; raises `ConfigError` when its pin cannot be had."""
-    wanted = config.session
-    if wanted.button_pin < 0:
+def make_button(
+    settings: SessionSettings, lamps: BackendConfig, session: Session, reset_access: Callable[[], None]
+) -> Button | None:
+    """The button, None without a pin; raises `ConfigError` when its pin is unavailable."""
+    if settings.button_pin < 0:
         return None
-    _refuse_pin_of_a_lamp(config)
-    if wanted.printed_notice != session.terms.notice.version:
+    _refuse_pin_of_a_lamp(settings, lamps)
+    if settings.printed_notice != session.terms.notice.version:
         log.warning(
             "the button starts nothing: session.printed_notice is %r, the notice is %r; print /notice",
-            wanted.printed_notice,
+            settings.printed_notice,
             session.terms.notice.version,
         )
     pressed = Pressed(
         session,
-        printed_notice=wanted.printed_notice,
-        people=wanted.button_people,
+        printed_notice=settings.printed_notice,
+        people=settings.button_people,
         reset_access=reset_access,
         power_off=power_off,
     )
-    return Button(wanted.button_pin, wanted.button_factory, pressed)
+    return Button(settings.button_pin, settings.button_factory, pressed)
 
 
-def _refuse_pin_of_a_lamp(config: Config) -> None:
-    # Jetson.GPIO would make the lamp's pin an input without a word; lgpio says that the pin is busy.
-    pin, lamps = config.session.button_pin, config.lamps
-    if lamps.backend == config.session.button_factory == "jetson":
+def _refuse_pin_of_a_lamp(settings: SessionSettings, lamps: BackendConfig) -> None:
+    # Jetson.GPIO silently turns the lamp's pin into an input; lgpio reports that the pin is busy.
+    pin = settings.button_pin
+    if lamps.backend == settings.button_factory == "jetson":
         for lamp, taken in lamps.settings.model_dump().items():
             if taken == pin:
                 raise ConfigError(

@@ -1,26 +1,27 @@
-"""The part of the composition root that makes what faces the network: who comes in, and the server."""
+"""The part of the composition root that makes what faces the network: authentication and the web servers."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 
-from appliance.auth.service import Gate, make_gate
-from appliance.configuration.load import Config, is_loopback
-from appliance.web.transport.per_address import Crowd
-from appliance.web.transport.redirect import Redirect
+from appliance.auth.service import AuthService, make_auth_service
+from appliance.configuration.load import Config
+from appliance.system.addresses import is_loopback
+from appliance.web.transport.connection_limiter import ConnectionLimiter
+from appliance.web.transport.redirect import HttpsRedirect
 from appliance.web.transport.server import Server, WsgiApp
-from appliance.web.transport.tls import Tls
+from appliance.web.transport.tls import ReloadingTls
 
 log = logging.getLogger("appliance.build")
 
-REDIRECTS = 4
-"""Threads of the second port: each is needed for a moment."""
+REDIRECT_THREADS = 4
+"""Threads of the second port; each serves a request only for a moment."""
 
 
-def make_door(config: Config) -> Gate:
-    """What decides who comes in; raises `StoreError` when its secrets cannot be kept."""
-    return make_gate(
+def make_auth(config: Config) -> AuthService:
+    """Authentication; raises `StoreError` when its secrets cannot be written."""
+    return make_auth_service(
         config.state_dir,
         login=config.needs_login,
         loopback_is_operator=config.loopback_is_operator,
@@ -30,46 +31,45 @@ def make_door(config: Config) -> Gate:
     )
 
 
-def make_servers(config: Config, app: WsgiApp, gate: Gate) -> tuple[Server, ...]:
-    """The web server, with TLS where the network can reach it; after it the one that only sends on to it."""
+def make_servers(config: Config, app: WsgiApp, auth: AuthService) -> tuple[Server, ...]:
+    """The web server, with TLS where the network can reach it, then the one that redirects HTTP to it."""
     certificate = _certificate(config)
-    trusted = is_loopback if config.loopback_is_operator else _no_address
-    crowd = Crowd(config.access.connections_per_address, spared=trusted)
+    limiter = ConnectionLimiter(
+        config.access.connections_per_address, exempt=is_loopback if config.loopback_is_operator else None
+    )
     page = Server(
         app,
         config.web.host,
         config.web.port,
-        # A picture and a WebSocket for each viewer, and room for short requests beside them.
+        # A picture and a WebSocket for each viewer, and room for short requests.
         max_connections=2 * config.web.max_viewers + 8,
         tls=certificate,
-        crowd=crowd,
+        limiter=limiter,
     )
     if not config.web.redirect_port:
         return (page,)
     if certificate is None:
         log.warning("web.redirect_port is not used: the page is not encrypted, there is nothing to send to")
         return (page,)
-    redirect = Redirect(lambda: page.port, config.web.allowed_hosts, gate.rates, network=config.on_network)
-    second = Server(
+    redirect = HttpsRedirect(
+        lambda: page.port, config.web.allowed_hosts, auth.request_rates, network=config.on_network
+    )
+    redirector = Server(
         redirect,
         config.web.host,
         config.web.redirect_port,
-        max_connections=REDIRECTS,
-        crowd=crowd,
+        max_connections=REDIRECT_THREADS,
+        limiter=limiter,
         name="redirect",
         setting="web.redirect_port",
     )
-    return page, second
+    return page, redirector
 
 
 def check_certificate(config: Config) -> None:
     """Raises `ConfigError` when the owner's own certificate cannot be used."""
     if config.access.certificate:
-        Tls(lambda: (config.access.certificate, config.access.key)).context()
-
-
-def _no_address(address: str) -> bool:
-    return False
+        ReloadingTls(lambda: (config.access.certificate, config.access.key)).context()
 
 
 def _certificate(config: Config) -> Callable[[], tuple[str, str]] | None:

@@ -1,1 +1,1 @@
-"""Settings: where they come from, what they may be, and what changed since the last start."""
+"""The configuration: its layers, its settings and their reference, and changes since the last start."""

@@ -1,7 +1,7 @@
-"""What changed since the last start, the version or settings: into the audit log.
+"""Record changes of version or settings since the last start in the audit log.
 
-What the page changes is written there at once; files, environment, command line and updates are only seen by
-the next start, here.
+Changes on the page are recorded at once; changes of files, environment, command line and version are only
+seen by the next start, here.
 """
 
 from __future__ import annotations
@@ -20,46 +20,45 @@ from appliance.system.files import write_private
 log = logging.getLogger("appliance.changes")
 
 WHO = "configuration"
-NAME = "last-start.json"
+LAST_START_FILE = "last-start.json"
 """File in the state directory with version and settings of the last start."""
 
 
-def note_changes(
+def record_changes(
     effective: Mapping[str, Mapping[str, Any]], folder: Path, audit: AuditLog, version: str = __version__
 ) -> None:
-    """Compare version and settings, by section and key, with those of the last start.
+    """Compare version and settings with those of the last start, and record the differences.
 
-    Of settings only names are told. A state directory that cannot be written is not this function's business:
-    it is only logged.
+    `effective`: section -> key -> value; only names of keys are recorded. Best effort: failures are logged.
     """
     settings = {
         f"{section}.{key}": json.loads(json.dumps(value))
         for section, table in effective.items()
         for key, value in table.items()
     }
-    now, before = {"version": version, "settings": settings}, _last(folder / NAME)
+    now, before = {"version": version, "settings": settings}, _read_last(folder / LAST_START_FILE)
     if now == before:
         return
     try:
         if before:
-            _tell(before, now, audit)
-        write_private(folder / NAME, json.dumps(now, indent=1, sort_keys=True).encode() + b"\n")
+            _record_differences(before, now, audit)
+        write_private(folder / LAST_START_FILE, json.dumps(now, indent=1, sort_keys=True).encode() + b"\n")
     except StoreError as error:
         log.error("what changed since the last start is missing in the audit log: %s", error)
 
 
-def _tell(before: dict[str, Any], now: dict[str, Any], audit: AuditLog) -> None:
+def _record_differences(before: dict[str, Any], now: dict[str, Any], audit: AuditLog) -> None:
     if before["version"] != now["version"]:
-        audit.append("update", WHO, before=str(before["version"]), now=now["version"])
+        audit.require("update", WHO, before=str(before["version"]), now=now["version"])
     was, new = before["settings"], now["settings"]
     changed = sorted(key for key in new.keys() & was.keys() if new[key] != was[key])
-    if before["version"] == now["version"]:  # else another version has other settings
+    if before["version"] == now["version"]:  # another version may have other settings
         changed = sorted({*changed, *(new.keys() ^ was.keys())})
     if changed:
-        audit.append("settings", WHO, changed=", ".join(changed))
+        audit.require("settings", WHO, changed=", ".join(changed))
 
 
-def _last(path: Path) -> dict[str, Any]:
+def _read_last(path: Path) -> dict[str, Any]:
     try:
         table = json.loads(path.read_bytes())
         sound = isinstance(table["settings"], dict) and "version" in table

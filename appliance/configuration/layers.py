@@ -12,31 +12,31 @@ from typing import Any
 from pydantic import ValidationError
 
 from appliance import registry
-from appliance.configuration.page_file import KEYS, PAGE_FILE
-from appliance.configuration.settings import CHOICES, PLAIN
+from appliance.configuration.page_file import PAGE_FILE, PAGE_KEYS
+from appliance.configuration.settings import BACKEND_SECTIONS, PLAIN_SECTIONS
 from appliance.errors import BackendMissing, ConfigError
-from appliance.system import toml
+from appliance.system.toml import parse_toml_value, read_toml
 
 log = logging.getLogger("appliance.layers")
 
 BOARD_FILE = Path("/usr/lib/interview-grader/board.toml")
 OWNER_FILE = Path("/etc/interview-grader/config.toml")
 ENVIRONMENT = "INTERVIEW_GRADER__"
-_NAMED = 5
-"""Of more keys that are ignored, the log names these."""
+_MOST_NAMED = 5
+"""How many ignored keys the log names."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One source of settings: where it stands, and section -> key -> value."""
+    """One source of settings: its origin, and section -> key -> value."""
 
     origin: str
     values: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the command line says about configuration."""
+class ConfigOptions:
+    """The command line's options about configuration."""
 
     config: Path | None = None
     data_dir: Path | None = None
@@ -47,18 +47,18 @@ class Request:
 
 
 def read_layers(
-    request: Request, environment: Mapping[str, str], state: Path, problems: list[ConfigError]
+    options: ConfigOptions, environment: Mapping[str, str], state: Path, problems: list[ConfigError]
 ) -> list[Layer]:
-    """Every layer that is there, the weakest first; what cannot be read is added to `problems`.
+    """Every existing layer, the weakest first; an unreadable one is added to `problems`.
 
-    What is wrong with the page's file is only logged.
+    Faults of the page's file are only logged.
     """
-    owner = request.config or OWNER_FILE
+    owner = options.config or OWNER_FILE
     files = [BOARD_FILE, owner, *sorted((owner.parent / "config.d").glob("*.toml"))]
     layers = []
     for path in files:
         try:
-            if path == request.config or path.exists():
+            if path == options.config or path.exists():
                 layers.append(_file_layer(path, problems))
         except OSError as error:
             problems.append(ConfigError(f"cannot be read ({error.strerror})", file=str(path)))
@@ -68,13 +68,13 @@ def read_layers(
     except OSError as error:
         problems.append(ConfigError(f"cannot be read ({error.strerror})", file=str(page)))
     layers.append(_environment_layer(environment))
-    layers.append(_command_line_layer(request, problems))
+    layers.append(_command_line_layer(options, problems))
     return layers
 
 
 def _file_layer(path: Path, problems: list[ConfigError]) -> Layer:
     try:
-        tables = toml.read(path)
+        tables = read_toml(path)
     except ConfigError as error:
         problems.append(error)
         return Layer(str(path), {})
@@ -87,11 +87,11 @@ def _file_layer(path: Path, problems: list[ConfigError]) -> Layer:
 
 
 def _page_layer(path: Path) -> Layer:
-    """What the page has set: sound values of `KEYS`. Nothing in its file stops a start."""
+    """The page's settings: valid values of `PAGE_KEYS`. No content of its file prevents a start."""
     try:
         if not path.is_file():  # a pipe or a device would never end
             raise ConfigError("cannot be read: expected a file", file=str(path))
-        tables = toml.read(path)
+        tables = read_toml(path)
     except ConfigError as error:
         log.warning("the settings of the page are ignored: %s", " ".join(str(error).split()))
         return Layer(str(path), {})
@@ -99,20 +99,20 @@ def _page_layer(path: Path) -> Layer:
     ignored = []
     for section, table in tables.items():
         for key, value in table.items() if isinstance(table, dict) else [("", None)]:
-            if f"{section}.{key}" in KEYS and _is_sound(section, key, value):
+            if f"{section}.{key}" in PAGE_KEYS and _is_valid(section, key, value):
                 values.setdefault(section, {})[key] = value
             else:
                 ignored.append(f"{section}.{key}".rstrip(".").encode("unicode_escape").decode())
     if ignored:
-        more = f" and {len(ignored) - _NAMED} more" if len(ignored) > _NAMED else ""
-        names = ", ".join(sorted(ignored)[:_NAMED])
+        more = f" and {len(ignored) - _MOST_NAMED} more" if len(ignored) > _MOST_NAMED else ""
+        names = ", ".join(sorted(ignored)[:_MOST_NAMED])
         log.warning("%s: ignored, the page may not set this: %s%s; remove it there", path, names, more)
     return Layer(str(path), values)
 
 
-def _is_sound(section: str, key: str, value: Any) -> bool:
+def _is_valid(section: str, key: str, value: Any) -> bool:
     try:
-        PLAIN[section].model_validate({key: value})
+        PLAIN_SECTIONS[section].model_validate({key: value})
     except ValidationError:
         return False
     return True
@@ -123,18 +123,18 @@ def _environment_layer(environment: Mapping[str, str]) -> Layer:
     for name, text in sorted(environment.items()):
         section, _, key = name.removeprefix(ENVIRONMENT).lower().partition("__")
         if name.startswith(ENVIRONMENT):
-            values.setdefault(section, {})[key] = toml.value(text)
+            values.setdefault(section, {})[key] = parse_toml_value(text)
     return Layer("environment", values)
 
 
-def _command_line_layer(request: Request, problems: list[ConfigError]) -> Layer:
+def _command_line_layer(options: ConfigOptions, problems: list[ConfigError]) -> Layer:
     values: dict[str, dict[str, Any]] = {}
-    for section, key, short in (("web", "host", request.host), ("web", "port", request.port)):
+    for section, key, short in (("web", "host", options.host), ("web", "port", options.port)):
         if short is not None:
             values.setdefault(section, {})[key] = short
-    if request.camera is not None:
-        values["camera"] = _camera_argument(request.camera, problems)
-    for text in request.settings:
+    if options.camera is not None:
+        values["camera"] = _camera_argument(options.camera, problems)
+    for text in options.settings:
         name, equals, value = text.partition("=")
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and key):
@@ -142,7 +142,7 @@ def _command_line_layer(request: Request, problems: list[ConfigError]) -> Layer:
                 ConfigError("expected SECTION.KEY=VALUE, as in --set web.port=8080", key="--set", value=text)
             )
         else:
-            values.setdefault(section, {})[key] = toml.value(value)
+            values.setdefault(section, {})[key] = parse_toml_value(value)
     return Layer("command line", values)
 
 
@@ -156,33 +156,33 @@ def _camera_argument(text: str, problems: list[ConfigError]) -> dict[str, Any]:
     except BackendMissing:
         return values  # named again, as a problem, when the section is filled
     if not key or not argument:
-        problems.append(ConfigError(_wants(backend, key), key="--camera", value=text))
+        problems.append(ConfigError(_argument_problem(backend, key), key="--camera", value=text))
         return {}
     return {**values, key: argument}
 
 
-def _wants(backend: str, key: str) -> str:
+def _argument_problem(backend: str, key: str) -> str:
     if not key:
         return f"{backend} takes no argument; expected --camera {backend}"
     return f"the {key} is missing after the colon; expected --camera {backend}:{key.upper()}"
 
 
-def merge(
+def merge_layers(
     layers: Sequence[Layer], problems: list[ConfigError]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Later layers win; one that names another backend starts the section anew: keys are the backend's."""
+    """Merge the layers; later ones win. A layer with another backend clears the section's earlier keys."""
     merged: dict[str, dict[str, Any]] = {}
     origins: dict[str, str] = {}
-    known = [*CHOICES, *PLAIN]
+    known = [*BACKEND_SECTIONS, *PLAIN_SECTIONS]
     for layer in layers:
         for section, table in layer.values.items():
             if section not in known:
-                reason = f"unknown section{nearest(section, known)}"
+                reason = f"unknown section{suggest(section, known)}"
                 problems.append(ConfigError(reason, key=section, file=layer.origin))
                 continue
             before = merged.setdefault(section, {})
-            changed = section in CHOICES and "backend" in table
-            if changed and table["backend"] != before.get("backend", CHOICES[section]):
+            changed = section in BACKEND_SECTIONS and "backend" in table
+            if changed and table["backend"] != before.get("backend", BACKEND_SECTIONS[section]):
                 before.clear()
             before.update(table)
             origins.update({f"{section}.{key}": layer.origin for key in table})
@@ -190,12 +190,12 @@ def merge(
     return merged, {key: origin for key, origin in origins.items() if key in kept}
 
 
-def nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """What to say about an unknown name: the known one that is most like it, or all of them."""
-    near = closest(name, known)
+def suggest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    """The end of a message about an unknown name: the most similar known name, or all of them."""
+    near = closest_name(name, known)
     return f"; did you mean {near!r}?" if near else f"; known: {', '.join(known)}"
 
 
-def closest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str | None:
-    """The known name that is most like an unknown one; None where none is."""
+def closest_name(name: str, known: Sequence[str] | Mapping[str, Any]) -> str | None:
+    """The most similar known name; None where none is similar."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)

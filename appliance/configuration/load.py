@@ -1,9 +1,8 @@
-"""Configuration: layers of TOML, environment and command line become typed settings, all problems at once."""
+"""Load the configuration: merge its layers into typed settings, and report all problems at once."""
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,30 +12,39 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from appliance import registry
-from appliance.configuration.layers import BOARD_FILE, Request, closest, merge, nearest, read_layers
+from appliance.configuration.layers import (
+    BOARD_FILE,
+    ConfigOptions,
+    closest_name,
+    merge_layers,
+    read_layers,
+    suggest,
+)
 from appliance.configuration.settings import (
-    AUTO,
-    CHOICES,
+    AUTO_SETTINGS,
+    BACKEND_SECTIONS,
     LONGEST_DAYS,
-    PLAIN,
-    Access,
-    Lawful,
+    PLAIN_SECTIONS,
+    AccessSettings,
+    JurisdictionSettings,
     SessionSettings,
-    Storage,
-    Vision,
-    Web,
+    StorageSettings,
+    VisionSettings,
+    WebSettings,
 )
 from appliance.errors import BackendMissing, ConfigError, ConfigErrors
+from appliance.system.addresses import is_loopback
 
-HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
-"""ProtectHome= and PrivateTmp= of systemd/interview-grader.service."""
-_NEEDED = ("vision.models", "access.certificate", "access.key", "session.notice", "camera.path")
+HIDDEN_FOLDERS = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+"""Folders hidden by ProtectHome= and PrivateTmp= of systemd/interview-grader.service."""
+
+_PATH_SETTINGS = ("vision.models", "access.certificate", "access.key", "session.notice", "camera.path")
 SERVICE_STATE = Path("/var/lib/interview-grader")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A backend by name, with its own settings."""
+class BackendConfig:
+    """The chosen backend of a section, by name, and its own settings."""
 
     backend: str
     settings: BaseModel
@@ -44,17 +52,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class Config:
-    """The effective settings, and for each key that was set where it was."""
+    """The effective settings, section by section; `origins`: for each key that was set, where."""
 
-    camera: Choice
-    engine: Choice
-    lamps: Choice
-    vision: Vision
-    web: Web
-    access: Access
+    camera: BackendConfig
+    engine: BackendConfig
+    lamps: BackendConfig
+    vision: VisionSettings
+    web: WebSettings
+    access: AccessSettings
     session: SessionSettings
-    lawful: Lawful
-    storage: Storage
+    lawful: JurisdictionSettings
+    storage: StorageSettings
     state_dir: Path
     installed: bool
     origins: Mapping[str, str]
@@ -66,126 +74,130 @@ class Config:
 
     @property
     def loopback_is_operator(self) -> bool:
-        """Whether every client on the device itself is operator."""
+        """Whether every client on the device itself is an operator."""
         wish = self.access.loopback
         # Not in the board's file: an older release would refuse the key on the way back to it.
         return wish == "operator" or (wish == "auto" and not self.installed)
 
     @property
     def needs_login(self) -> bool:
-        """Whether some clients must log in; then the page has TLS, on loopback too."""
+        """Whether some clients must log in; the page then has TLS, on loopback too."""
         has_strangers = self.on_network or not self.loopback_is_operator
         return has_strangers and not self.access.open_to_network
 
     @property
-    def shut_in(self) -> bool:
-        """Whether it is the configuration of a device's service, whose sandbox shows it little."""
-        return _shut_in(self.state_dir)
+    def sandboxed(self) -> bool:
+        """Whether this is the configuration of a device's service, whose sandbox hides most folders."""
+        return _is_sandboxed(self.state_dir)
 
     def effective(self) -> dict[str, dict[str, Any]]:
         """Section -> key -> value, defaults included."""
         shown: dict[str, dict[str, Any]] = {}
-        for section in CHOICES:
-            choice: Choice = getattr(self, section)
+        for section in BACKEND_SECTIONS:
+            choice: BackendConfig = getattr(self, section)
             shown[section] = {"backend": choice.backend, **choice.settings.model_dump()}
-        for section in PLAIN:
+        for section in PLAIN_SECTIONS:
             shown[section] = getattr(self, section).model_dump()
         return shown
 
 
-def load(request: Request, environment: Mapping[str, str] | None = None) -> Config:
-    """Read every layer and validate; raises `ConfigErrors` with all problems found."""
+def load_config(options: ConfigOptions, environment: Mapping[str, str] | None = None) -> Config:
+    """Read and validate every layer; raises `ConfigErrors` with all problems."""
     environment = os.environ if environment is None else environment
     problems: list[ConfigError] = []
-    state = state_dir(request.data_dir, environment)
-    layers = read_layers(request, environment, state, problems)
-    merged, origins = merge(layers, problems)
+    state = find_state_dir(options.data_dir, environment)
+    layers = read_layers(options, environment, state, problems)
+    merged, origins = merge_layers(layers, problems)
     settings: dict[str, Any] = {}
-    for section, default in CHOICES.items():
-        settings[section] = _choose(section, default, merged.get(section, {}), origins, problems)
-    for section, model in PLAIN.items():
-        settings[section] = _fill(section, model, merged.get(section, {}), origins, problems)
+    for section, default in BACKEND_SECTIONS.items():
+        settings[section] = _read_backend(section, default, merged.get(section, {}), origins, problems)
+    for section, model in PLAIN_SECTIONS.items():
+        settings[section] = _validate(section, model, merged.get(section, {}), origins, problems)
     _check_certificate(merged, origins, problems)
     if problems:
         raise ConfigErrors(problems)
     return Config(**settings, state_dir=state, installed=BOARD_FILE.exists(), origins=origins)
 
 
-def load_lamps(request: Request) -> Choice:
-    """The lamps alone: a mistake in another section keeps nobody from having them.
+def load_lamps_config(options: ConfigOptions) -> BackendConfig:
+    """The lamps alone, even where another section has a mistake.
 
-    Raises `ConfigErrors` about their own settings, and when a file cannot be read: it may say other pins.
+    Raises `ConfigErrors` about their own settings, and for an unreadable file: it may set other pins.
     """
     problems: list[ConfigError] = []
     elsewhere: list[ConfigError] = []
-    layers = read_layers(request, os.environ, state_dir(request.data_dir, os.environ), problems)
-    merged, origins = merge(layers, elsewhere)
-    lamps = _choose("lamps", CHOICES["lamps"], merged.get("lamps", {}), origins, problems)
+    layers = read_layers(options, os.environ, find_state_dir(options.data_dir, os.environ), problems)
+    merged, origins = merge_layers(layers, elsewhere)
+    lamps = _read_backend("lamps", BACKEND_SECTIONS["lamps"], merged.get("lamps", {}), origins, problems)
     if lamps is None or problems:
         raise ConfigErrors(problems)
     return lamps
 
 
-def check_places(config: Config) -> None:
-    """Raises `ConfigErrors` about files that a device's service needs and does not see from its sandbox."""
-    table = config.effective() if config.shut_in else {}
+def check_sandbox_paths(config: Config) -> None:
+    """Raises `ConfigErrors` about files that the sandbox hides from a device's service."""
+    table = config.effective() if config.sandboxed else {}
     given = {f"{name}.{key}": value for name, keys in table.items() for key, value in keys.items()}
-    reason = f"hidden from the service, as all of {', '.join(HIDDEN)}; put it below /etc/interview-grader"
+    folders = ", ".join(HIDDEN_FOLDERS)
+    reason = f"hidden from the service, as all of {folders}; put it below /etc/interview-grader"
     problems = [
         ConfigError(reason, key=key, value=value, file=_origin(config.origins, key))
         for key, value in given.items()
-        if key in _NEEDED and value and any(Path(value).is_relative_to(each) for each in HIDDEN)
+        if key in _PATH_SETTINGS
+        and value
+        and any(Path(value).is_relative_to(each) for each in HIDDEN_FOLDERS)
     ]
     if problems:
         raise ConfigErrors(problems)
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """What is needed to look after the records. `shut_in`: they are those of a device's service.
+class RetentionConfig:
+    """The settings for keeping records. `sandboxed`: the records of a device's service.
 
-    `doubt`: why nobody knows how long the owner wants them kept, "" when it is known.
+    `doubt`: why the owner's retention time is unknown, "" when it is known.
     """
 
-    storage: Storage
+    storage: StorageSettings
     state_dir: Path
-    shut_in: bool
+    sandboxed: bool
     doubt: str = ""
 
 
-def load_keeping(request: Request) -> Keeping:
-    """How records are kept: no mistake in the settings keeps anybody, or the timer, from erasing.
+def load_retention(options: ConfigOptions) -> RetentionConfig:
+    """The settings for keeping records; no mistake in the configuration prevents erasing.
 
-    Where it cannot be told how many days the owner meant, it is as many as there may be. Raises
-    `ConfigErrors` about the command line.
+    Where the owner's number of days is unknown, the longest allowed number applies. Raises `ConfigErrors`
+    about the command line.
     """
     problems: list[ConfigError] = []
-    state = state_dir(request.data_dir, os.environ)
-    layers = read_layers(request, os.environ, state, problems)
-    unread = bool(problems)
-    merged, origins = merge(layers, problems)
+    state = find_state_dir(options.data_dir, os.environ)
+    layers = read_layers(options, os.environ, state, problems)
+    unreadable = bool(problems)
+    merged, origins = merge_layers(layers, problems)
     table = merged.get("storage", {})
-    storage = _fill("storage", Storage, table, origins, problems)
-    asked = [each for each in problems if each.file in ("", "command line", str(request.config))]
-    if asked:
-        raise ConfigErrors(asked)
-    said = "keep_days" in table and not any(each.key == "storage.keep_days" for each in problems)
+    storage = _validate("storage", StorageSettings, table, origins, problems)
+    of_the_command = [each for each in problems if each.file in ("", "command line", str(options.config))]
+    if of_the_command:
+        raise ConfigErrors(of_the_command)
+    is_set = "keep_days" in table and not any(each.key == "storage.keep_days" for each in problems)
     misplaced = [name for name, keys in merged.items() if name != "storage" and "keep_days" in keys]
     problems += [ConfigError("belongs in [storage]", key=f"{name}.keep_days") for name in misplaced]
-    if not problems and isinstance(storage, Storage):
-        return Keeping(storage, state, _shut_in(state))
-    if said and not unread:
-        return Keeping(Storage(keep_days=table["keep_days"]), state, _shut_in(state))
-    return Keeping(Storage(keep_days=LONGEST_DAYS), state, _shut_in(state), str(problems[0]))
+    doubt = ""
+    if problems or not isinstance(storage, StorageSettings):
+        is_known = is_set and not unreadable
+        storage = StorageSettings(keep_days=table["keep_days"] if is_known else LONGEST_DAYS)
+        doubt = "" if is_known else str(problems[0])
+    return RetentionConfig(storage, state, _is_sandboxed(state), doubt)
 
 
-def _shut_in(state: Path) -> bool:
-    """Whether state is that of a device's service, whose sandbox shows it little else."""
+def _is_sandboxed(state: Path) -> bool:
+    """Whether this is the state directory of a device's service."""
     return BOARD_FILE.exists() and state == SERVICE_STATE
 
 
-def state_dir(wanted: Path | None, environment: Mapping[str, str]) -> Path:
-    """Where state is kept: as wanted, as the service manager says, or in the user's own state folder."""
+def find_state_dir(wanted: Path | None, environment: Mapping[str, str]) -> Path:
+    """The state directory: the wanted one, else the service manager's, else the user's own state folder."""
     if wanted:
         return wanted
     if service := environment.get("STATE_DIRECTORY"):
@@ -200,58 +212,46 @@ def state_dir(wanted: Path | None, environment: Mapping[str, str]) -> Path:
     return Path(base) / "interview-grader"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
-    address = parse_address(host)
-    return host.lower() == "localhost" if address is None else address.is_loopback
-
-
-def parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address in digits, None for a name. A socket for both families shows IPv4 as ::ffff:127.0.0.1."""
-    try:
-        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def _choose(
+def _read_backend(
     section: str,
     default: str,
     table: Mapping[str, Any],
     origins: Mapping[str, str],
     problems: list[ConfigError],
-) -> Choice | None:
+) -> BackendConfig | None:
     rest = dict(table)
     backend = str(rest.pop("backend", default))
     try:
-        model = _settings_of(section, backend)
+        model = _settings_model(section, backend)
     except BackendMissing as error:
         problems.append(
             ConfigError(error.reason, key=error.key, value=error.value, file=_origin(origins, error.key))
         )
         return None
-    settings = _fill(section, model, rest, origins, problems)
-    return None if settings is None else Choice(backend, settings)
+    settings = _validate(section, model, rest, origins, problems)
+    return None if settings is None else BackendConfig(backend, settings)
 
 
-def _settings_of(section: str, backend: str) -> type[BaseModel]:
-    if backend == "auto" and section in AUTO:
-        return AUTO[section]
+def _settings_model(section: str, backend: str) -> type[BaseModel]:
+    """The settings of a backend, or of `auto`; raises `BackendMissing`."""
+    if backend == "auto" and section in AUTO_SETTINGS:
+        return AUTO_SETTINGS[section]
     model: type[BaseModel] = registry.load(section, backend).Settings
     return model
 
 
-def narrowed(config: Config, section: str, model: type[BaseModel], table: Mapping[str, Any]) -> BaseModel:
-    """The settings of the backend chosen for a section; raises `ConfigErrors` where they do not fit."""
+def backend_settings(
+    section: str, model: type[BaseModel], table: Mapping[str, Any], origins: Mapping[str, str]
+) -> BaseModel:
+    """The settings of a backend chosen by `auto`; raises `ConfigErrors` where `table` does not fit."""
     problems: list[ConfigError] = []
-    settings = _fill(section, model, table, config.origins, problems)
+    settings = _validate(section, model, table, origins, problems)
     if settings is None:
         raise ConfigErrors(problems)
     return settings
 
 
-def _fill(
+def _validate(
     section: str,
     model: type[BaseModel],
     table: Mapping[str, Any],
@@ -279,27 +279,27 @@ def _reason(kind: str, message: str, section: str, key: str, model: type[BaseMod
 
 
 def _unknown(section: str, key: str, model: type[BaseModel]) -> str:
-    """What to say about an unknown key; in a section with backends it may be another backend's."""
-    if section not in CHOICES:
-        return f"unknown key{nearest(key, model.model_fields)}"
+    """The reason for an unknown key; in a section with backends the key may be another backend's."""
+    if section not in BACKEND_SECTIONS:
+        return f"unknown key{suggest(key, model.model_fields)}"
     own = ["backend", *model.model_fields]
     others = _backends_by_key(section)
     if key in others:
         return f"belongs to {others[key]}; set that backend, or remove this key"
-    near = None if closest(key, own) else closest(key, others)
+    near = None if closest_name(key, own) else closest_name(key, others)
     return (
         f"unknown key; did you mean {near!r} of {others[near]}?"
         if near
-        else f"unknown key{nearest(key, own)}"
+        else f"unknown key{suggest(key, own)}"
     )
 
 
 def _backends_by_key(section: str) -> dict[str, str]:
-    """Of each key of a section which backends have it, in words."""
+    """For each key of a section the backends that have it, in words."""
     owners: dict[str, list[str]] = {}
-    for name in sorted([*registry.names(section), *(["auto"] if section in AUTO else [])]):
-        with contextlib.suppress(BackendMissing):  # what cannot be imported has no keys to name
-            for key in _settings_of(section, name).model_fields:
+    for name in sorted([*registry.names(section), *(["auto"] if section in AUTO_SETTINGS else [])]):
+        with contextlib.suppress(BackendMissing):  # a backend that cannot be imported has no keys to name
+            for key in _settings_model(section, name).model_fields:
                 owners.setdefault(key, []).append(f'"{name}"')
     return {key: f"{section}.backend = {' or '.join(names)}" for key, names in owners.items()}
 

@@ -1,6 +1,6 @@
 """`page.toml` in the state directory: the settings that the page may change.
 
-The service may write this file, so nothing in it is believed beyond `KEYS`; see
+The service may write this file, so only `PAGE_KEYS` in it count; see
 docs/decisions/0060-root-and-the-service.md.
 """
 
@@ -12,35 +12,35 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import ConfigError, StoreError
-from appliance.system import toml
 from appliance.system.files import write_private
+from appliance.system.toml import dump_toml, read_toml
 
 PAGE_FILE = "page.toml"
 
-KEYS = frozenset({"lawful.region", "lawful.purpose", "lawful.institution"})
-"""All that the page may set, and all that is read from its file. Only choices, switches and limited numbers
-belong here: never a key that names a file, library, model, URL, address, port or command."""
+PAGE_KEYS = frozenset({"lawful.region", "lawful.purpose", "lawful.institution"})
+"""The keys that the page may set; other keys of its file are ignored. Only choices, switches and limited
+numbers belong here: never a key that names a file, library, model, URL, address, port or command."""
 
 
 class PageFile:
-    """Writes single settings, whole or not at all, and leaves the others as they are."""
+    """Writes single settings atomically and leaves the others as they are."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / PAGE_FILE
         self._lock = threading.Lock()
 
-    def put(self, section: str, values: Mapping[str, Any]) -> None:
-        """Set these keys, all of `KEYS`; raises `StoreError` when the file cannot be read or written.
+    def save(self, section: str, values: Mapping[str, Any]) -> None:
+        """Set these keys, all of `PAGE_KEYS`; raises `StoreError` when the file cannot be read or written.
 
-        A file that is no TOML is left as it is: nothing in it is thrown away.
+        A file that is not TOML stays unchanged.
         """
-        if unknown := {f"{section}.{key}" for key in values} - KEYS:
-            raise ValueError(f"the page may not set {', '.join(sorted(unknown))}; expected one of KEYS")
+        if unknown := {f"{section}.{key}" for key in values} - PAGE_KEYS:
+            raise ValueError(f"the page may not set {', '.join(sorted(unknown))}; expected one of PAGE_KEYS")
         with self._lock:
             try:
-                tables = toml.read(self.path) if self.path.exists() else {}
+                tables = read_toml(self.path) if self.path.exists() else {}
                 tables[section] = {**tables.get(section, {}), **values}
-                content = toml.text(tables).encode()
+                content = dump_toml(tables).encode()
             except ConfigError as error:
                 raise StoreError(str(error)) from error
             except OSError as error:

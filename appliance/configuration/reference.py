@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from appliance import registry
-from appliance.configuration.settings import AUTO, CHOICES, PLAIN
+from appliance.configuration.settings import AUTO_SETTINGS, BACKEND_SECTIONS, PLAIN_SECTIONS
 
 _INTRODUCTION = """\
 # Configuration
@@ -35,26 +35,26 @@ so a place that names another backend starts the section anew.
 """
 
 
-def pages() -> Iterator[str]:
+def reference_lines() -> Iterator[str]:
     """The lines of the reference."""
     yield _INTRODUCTION
-    for section, default in CHOICES.items():
+    for section, default in BACKEND_SECTIONS.items():
         yield f"## [{section}]\n"
         known = ", ".join(f"`{name}`" for name in _backends(section))
         yield f'`backend` = `"{default}"` by default; known: {known}.\n'
         for name in _backends(section):
             yield from _table(f'### `{section}.backend = "{name}"`', _settings(section, name))
-    for section, model in PLAIN.items():
+    for section, model in PLAIN_SECTIONS.items():
         yield from _table(f"## [{section}]", model)
 
 
 def _backends(section: str) -> list[str]:
-    return (["auto"] if section in AUTO else []) + list(registry.KINDS[section])
+    return (["auto"] if section in AUTO_SETTINGS else []) + list(registry.KINDS[section])
 
 
 def _settings(section: str, name: str) -> type[BaseModel]:
     if name == "auto":
-        return AUTO[section]
+        return AUTO_SETTINGS[section]
     model: type[BaseModel] = registry.load(section, name).Settings
     return model
 
@@ -92,4 +92,4 @@ def _number(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(pages()))
+    sys.stdout.write("\n".join(reference_lines()))

@@ -1,6 +1,6 @@
 """The settings of each section, with default, unit, limits and one line of help.
 
-Those of a backend stand in the backend's own file.
+A backend's settings are in the backend's own file.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class AutoEngine(_Section):
     )
 
 
-class Vision(_Section):
-    """What is read and how."""
+class VisionSettings(_Section):
+    """Which models run, and the limits of the analysis."""
 
     models: str = Field("", description="Folder with manifest.toml and models; empty: the ones that ship.")
     detector: str = Field("", description="Name of the detector in the manifest; empty: its default.")
@@ -109,7 +109,7 @@ class Vision(_Section):
     )
 
 
-class Web(_Section):
+class WebSettings(_Section):
     """The page."""
 
     host: str = Field(
@@ -141,8 +141,8 @@ class Web(_Section):
         return tuple(name.lower() for name in names)
 
 
-class Access(_Section):
-    """Who may see the page."""
+class AccessSettings(_Section):
+    """Logins, TLS and limits of the page."""
 
     open_to_network: bool = Field(
         False,
@@ -175,7 +175,7 @@ class Access(_Section):
 
 
 class SessionSettings(_Section):
-    """Agreement: the notice and the button."""
+    """Consent: the notice and the button."""
 
     notice: str = Field("", description="File with the owner's own notice; empty: the one that ships.")
     longest_hours: float = Field(
@@ -204,8 +204,8 @@ class SessionSettings(_Section):
     )
 
 
-class Lawful(_Section):
-    """Where the device is, what for and who uses it. The page asks once, and live is off until then."""
+class JurisdictionSettings(_Section):
+    """Where the device is, its purpose and its user. The page asks once; analysis is off until then."""
 
     region: Literal["", Region] = Field("", description="Where the device stands.")
     purpose: Literal["", Purpose] = Field(
@@ -219,10 +219,10 @@ class Lawful(_Section):
 
 
 LONGEST_DAYS = 30
-"""Nothing that was recorded is kept longer, whatever is set."""
+"""No record is kept longer, whatever the settings."""
 
 
-class Storage(_Section):
+class StorageSettings(_Section):
     """Records of sessions: numbers, never pictures."""
 
     keep_days: int = Field(
@@ -236,18 +236,18 @@ class Storage(_Section):
     )
 
 
-PLAIN: dict[str, type[BaseModel]] = {
-    "vision": Vision,
-    "web": Web,
-    "access": Access,
+PLAIN_SECTIONS: dict[str, type[BaseModel]] = {
+    "vision": VisionSettings,
+    "web": WebSettings,
+    "access": AccessSettings,
     "session": SessionSettings,
-    "lawful": Lawful,
-    "storage": Storage,
+    "lawful": JurisdictionSettings,
+    "storage": StorageSettings,
 }
 """Sections with one set of keys."""
 
-AUTO: dict[str, type[BaseModel]] = {"camera": AutoCamera, "engine": AutoEngine}
-"""Sections whose backend may be `auto`, and its settings."""
+AUTO_SETTINGS: dict[str, type[BaseModel]] = {"camera": AutoCamera, "engine": AutoEngine}
+"""The settings of `auto`, for each section whose backend may be `auto`."""
 
-CHOICES = {"camera": "auto", "engine": "tflite", "lamps": "none"}
-"""Sections whose keys belong to the backend they name, and the default backend."""
+BACKEND_SECTIONS = {"camera": "auto", "engine": "tflite", "lamps": "none"}
+"""Sections whose keys belong to the backend that they name, and their default backend."""

@@ -1,4 +1,4 @@
-"""What the law of a region says about a use: whether analysis may run, and what people must be told.
+"""Rules by jurisdiction: whether analysis may run, and what the notice must say.
 
 Plain rules from published texts, not legal advice; docs/privacy.md has the sources.
 """
@@ -13,7 +13,7 @@ Purpose = Literal["practice", "coaching", "research", "hiring"]
 Institution = Literal["employer", "school", "none"]
 
 REGIONS: dict[Region, str] = {"EU": "the European Union", "US": "the United States", "other": "elsewhere"}
-"""Where the device stands, in words."""
+"""Where the device is, in words."""
 
 PURPOSES: dict[Purpose, str] = {
     "practice": "practice: the results belong to the person who practises",
@@ -28,10 +28,10 @@ INSTITUTIONS: dict[Institution, str] = {
     "school": "a school, a university or its career centre, with people who learn there or apply",
     "none": "neither",
 }
-"""Who uses it and with whom, in words. Only the law of the EU asks this."""
+"""Who uses it and with whom, in words. Only EU law depends on it."""
 
 DELETE_DAYS = 30
-"""Within so many days after a request everything must be deleted (820 ILCS 42/15)."""
+"""Everything must be deleted within this many days after a request (820 ILCS 42/15)."""
 
 _NOT_SET = (
     "nobody has said yet in which region this device stands and what it is used for; the operator says it on "
@@ -68,16 +68,16 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Ruling:
-    """What follows from a region, a purpose and an institution.
+    """The consequences of a region, a purpose and an institution.
 
-    `refusal` says why nothing may be analysed, empty when it may; `asks`: because an answer is missing.
-    `mark` names the paragraphs in the version of a notice, empty without any; other text has another mark.
+    `refusal`: why no analysis may run, empty when it may; `is_incomplete`: because an answer is missing.
+    `mark` names the paragraphs in the version of a notice, empty without any; another text has another mark.
     """
 
     refusal: str = ""
     paragraphs: tuple[Paragraph, ...] = ()
     mark: str = ""
-    asks: bool = False
+    is_incomplete: bool = False
 
 
 _EU = {
@@ -116,20 +116,20 @@ _HIRING = (
 )
 
 
-def ruling(region: str, purpose: str, institution: str = "") -> Ruling:
-    """What follows for keys of `REGIONS`, `PURPOSES` and `INSTITUTIONS`; each may be unset, ""."""
+def ruling_for(region: str, purpose: str, institution: str = "") -> Ruling:
+    """The ruling for keys of `REGIONS`, `PURPOSES` and `INSTITUTIONS`; each may be unset, ""."""
     if region not in REGIONS or purpose not in PURPOSES:
-        return Ruling(_NOT_SET, asks=True)
+        return Ruling(_NOT_SET, is_incomplete=True)
     if region == "EU":
-        return _ruling_of_the_eu(purpose, institution)
+        return _eu_ruling(purpose, institution)
     if purpose == "hiring":
         return Ruling("", _HIRING, f"{region.lower()}-hiring")
     return Ruling()
 
 
-def _ruling_of_the_eu(purpose: str, institution: str) -> Ruling:
+def _eu_ruling(purpose: str, institution: str) -> Ruling:
     if banned := _BANNED.get("employer" if purpose == "hiring" else institution):
         return Ruling(banned)
     if institution not in INSTITUTIONS:
-        return Ruling(_NOT_SAID, asks=True)
+        return Ruling(_NOT_SAID, is_incomplete=True)
     return Ruling("", (Paragraph("What it may be used for", _EU[purpose]), _EU_TOLD), f"eu2-{purpose}")

@@ -1,7 +1,7 @@
-"""The notice that people are shown before they agree: a text file with a version, the shipped or the owner's.
+"""The notice that people read before they consent: a text file with a version, the shipped or the owner's.
 
-What is shown depends on it, on how long records are kept, and on what the law asks to be said. Each of them
-shows in the version, so that an agreement names exactly what was read; the hash proves it.
+Its text depends on the file, on how long records are kept, and on what the law requires. Each of these shows
+in the version, so that a consent names exactly the text that people read; the hash proves it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 from appliance.consent.law import Paragraph
 from appliance.errors import ConfigError
-from appliance.system import toml
+from appliance.system.toml import read_toml
 
 KEEP_DAYS = 7
-"""Days for which records are kept by default; other days show in the version."""
+"""Default days for which records are kept; another number shows in the version."""
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._]{0,19}")
 _KEYS = {"version", "title", "paragraph"}
@@ -27,7 +27,7 @@ _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 
 @dataclass(frozen=True)
 class Notice:
-    """What is shown before Start: a version, a title and paragraphs of plain text."""
+    """The text shown before Start: a version, a title and paragraphs of plain text."""
 
     version: str
     title: str
@@ -35,7 +35,7 @@ class Notice:
 
     @cached_property
     def hash(self) -> str:
-        """The SHA-256 of everything that is shown."""
+        """The SHA-256 of the whole text, hexadecimal."""
         parts = [self.version, self.title]
         for paragraph in self.paragraphs:
             parts += [paragraph.heading, paragraph.text]
@@ -44,14 +44,14 @@ class Notice:
 
 @dataclass(frozen=True)
 class NoticeText:
-    """A notice as its file has it, before numbers are filled in."""
+    """A notice as its file has it, with placeholders."""
 
     version: str
     title: str
     paragraphs: tuple[Paragraph, ...]
 
-    def filled(self, keep_days: int, more: tuple[Paragraph, ...] = (), mark: str = "") -> Notice:
-        """The notice when records are kept `keep_days` days, with `more` paragraphs and `mark` for them."""
+    def fill(self, keep_days: int, more: tuple[Paragraph, ...] = (), mark: str = "") -> Notice:
+        """The notice for records kept `keep_days` days, with `more` paragraphs, named `mark`."""
         own = tuple(
             Paragraph(each.heading, each.text.replace("{keep_days}", str(keep_days)))
             for each in self.paragraphs
@@ -61,19 +61,19 @@ class NoticeText:
         return Notice(version, self.title, own + more)
 
 
-def shipped() -> Path:
-    """The file of the notice that comes with the project."""
+def shipped_notice() -> Path:
+    """The file of the shipped notice."""
     return Path(__file__).resolve().parent / "notices" / "en.toml"
 
 
 def read_notice(own: str = "") -> NoticeText:
-    """The notice of a file, or the shipped one; raises `ConfigError` when it is no notice.
+    """The notice of the owner's file, or the shipped one; raises `ConfigError` for a malformed file.
 
-    The version of an owner's file carries the beginning of its hash: a text that was changed and kept its
-    version is another notice all the same.
+    The version of an owner's file ends with the first digits of its hash: a changed text is another notice,
+    even where its version was not changed.
     """
-    path = Path(own) if own else shipped()
-    tables = toml.read(path)
+    path = Path(own) if own else shipped_notice()
+    tables = read_toml(path)
     version, title = _text(tables, "version", path), _text(tables, "title", path)
     if not _VERSION.fullmatch(version):
         raise ConfigError(
@@ -90,7 +90,7 @@ def read_notice(own: str = "") -> NoticeText:
     return NoticeText(version, title, paragraphs)
 
 
-def as_markdown(notice: Notice) -> str:
+def notice_as_markdown(notice: Notice) -> str:
     """The notice as a page of Markdown, for docs/notice.md."""
     lines = [f"# {notice.title}", ""]
     for paragraph in notice.paragraphs:

@@ -1,62 +1,121 @@
-"""The session state: idle, aiming, live or recording. It decides whether the camera may be open at all.
+"""The session: idle, preview, live or recording. It decides whether the camera may be open at all.
 
-Page, button, API and timer all go through here. Every transition is in the audit log with who made it; what
-lets something begin is written there first, and what cannot be written does not begin. Ending never waits for
-the disk: the state changes at once, and what is to be written about it follows in the background, in order.
+Page, button, API and timer all go through here. Every transition is in the audit log with the person who made
+it. A beginning is written there first; if it cannot be written, it does not happen. An end never waits for
+the disk: the state changes at once, and the writing about it follows in the background, in order.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from appliance.audit import AuditLog
-from appliance.consent.diary import Diary
-from appliance.consent.state import (
-    AIMING,
-    IDLE,
-    LIVE,
-    RECORDING,
-    AimTime,
-    Standing,
-    digest,
-    new_sitting,
-    since_boot,
-)
+from appliance.consent.notice import Notice
 from appliance.consent.terms import Terms
 from appliance.errors import StateConflict, StoreError
 from appliance.ports import Records
 from appliance.system.background import BackgroundWriter
-from appliance.values import Agreed, Box, Sitting
+from appliance.values import Box, Consent, SessionInfo
 
 log = logging.getLogger("appliance.session")
 
+IDLE, PREVIEW, LIVE, RECORDING = "idle", "aiming", "live", "recording"
+"""The states, as `/api/state` and the audit log name them."""
+
+PREVIEW_S = 60.0
+"""The longest preview, in seconds."""
+
+PREVIEW_EVERY_S = 300.0
+"""`PREVIEW_S` is available once in this many seconds, unless people consent meanwhile: no endless preview."""
+
 LONGEST_GAP_S = 60.0
-"""After a gap of more seconds, asleep or stopped, people must confirm who is in view."""
+"""After a longer gap in seconds, asleep or stopped, people must confirm who is in view."""
 
 ANSWER_S = 2.0
-"""The longest wait of the answer to Stop for its end to be written, so that the next request finds it."""
+"""Longest wait of the answer to Stop for its end to be written, so that the next request finds it."""
+
+_LINK_BYTES, _ID_BYTES = 16, 6
+
+
+@dataclass(frozen=True)
+class SessionState:
+    """Immutable snapshot of the session state.
+
+    `camera_epoch`: number of the consent or preview under which the camera is open, 0 while idle. `since`:
+    monotonic seconds of its beginning; `until`: of its automatic end. `consent`: the limits of the analysis,
+    None where no living person is seen. `info`: None while idle or in the preview. `token`: secret of the
+    person's one-time link; only its hash is ever written.
+    """
+
+    state: str = IDLE
+    camera_epoch: int = 0
+    since: float = 0.0
+    until: float = math.inf
+    consent: Consent | None = None
+    info: SessionInfo | None = None
+    token: str = ""
+
+    @property
+    def id(self) -> str | None:
+        """The id of the session, None while idle or in the preview."""
+        return self.info.id if self.info else None
+
+    @property
+    def consent_epoch(self) -> int:
+        """Number of the consent in force, 0 while idle or in the preview."""
+        return self.camera_epoch if self.info else 0
+
+
+def since_boot() -> float:
+    """Seconds since the machine was started, sleep included: a night's sleep ends a consent too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class PreviewBudget:
+    """How much preview is left: `PREVIEW_S` within `PREVIEW_EVERY_S`. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._began, self._used = -math.inf, 0.0
+
+    def begin(self, now: float) -> float:
+        """Seconds that a preview may last that begins now; raises `StateConflict` when none are left."""
+        if now - self._began >= PREVIEW_EVERY_S:
+            self._began, self._used = now, 0.0
+        if PREVIEW_S - self._used < 1.0:
+            wait_s = self._began + PREVIEW_EVERY_S - now
+            raise StateConflict(
+                f"the camera was aimed long enough: it may be again in {wait_s:.0f} s, or after people agreed"
+            )
+        return PREVIEW_S - self._used
+
+    def spend(self, seconds: float) -> None:
+        """Count the seconds of a preview that ended."""
+        self._used += seconds
 
 
 class Session:
-    """Idle until people have agreed to the notice; a source that shows nobody living starts live.
+    """Idle until people consent to the notice; a source that shows no living person starts live.
 
-    Every agreement, and every aiming, has a number, 1 and rising; 0 means that the camera is closed. Frames
-    carry the number under which they were taken, so that none survives the end of its agreement anywhere on
-    its way, and none that was taken for aiming is ever read.
+    Every consent and every preview has a number, its epoch, 1 and rising; 0 means that the camera is closed.
+    Frames carry the epoch in which they were taken, so that no frame outlives its consent anywhere on its
+    way, and no frame of a preview is ever analysed.
     """
 
     def __init__(
         self,
         terms: Terms,
         *,
-        needs_agreement: bool,
+        needs_consent: bool,
         source: str = "",
         records: Records | None = None,
         audit: AuditLog | None = None,
@@ -65,274 +124,278 @@ class Session:
     ) -> None:
         """`source`: the camera's name, for the records. Without `records` nothing can be recorded.
 
-        After `longest_s` seconds an agreement ends by itself.
+        A consent ends automatically after `longest_s` seconds.
         """
-        self._records, self._writer = records, BackgroundWriter()
-        self._diary = Diary(audit, self._writer)
-        self._turn = threading.RLock()
-        """Held by whatever begins, also while it waits for the disk. Never taken by what ends."""
-        self._ends = self._record_ends = 0
-        self.terms, self.needs_agreement = terms, needs_agreement
+        self.terms, self.needs_consent = terms, needs_consent
         self._source, self._clock, self._longest_s = source, clock, longest_s
-        self._ran_at = clock()
-        self._aim_time = AimTime()
+        self._records, self._audit, self._writer = records, audit, BackgroundWriter()
+        self._beginnings = threading.RLock()
+        """Held by a beginning, also while it waits for the disk. Ends never take it."""
         self._changed = threading.Condition()
         """Guards the state; held only for a moment, never while the disk works."""
-        self._given = 0
-        self._standing = Standing() if needs_agreement else self._begun(0, None, self._sitting(0))
+        self._ends = self._recording_ends = 0
+        self._ran_at = clock()
+        self._preview_budget = PreviewBudget()
+        self._last_epoch = 0
+        self._snapshot = SessionState() if needs_consent else self._live_state(0, None, *self._new_info(0))
 
     # --- the state: reading it never waits for the disk ---
 
     @property
-    def now(self) -> Standing:
-        """Everything at once, so that state, number and bounds belong together."""
-        standing = self._standing
-        return Standing() if self._is_over(standing) else standing
+    def snapshot(self) -> SessionState:
+        """Everything at one moment, so that state, epoch and limits belong together."""
+        snapshot = self._snapshot
+        return SessionState() if self._is_over(snapshot) else snapshot
 
     @property
     def state(self) -> str:
         """`idle`, `aiming`, `live` or `recording`."""
-        return self.now.state
+        return self.snapshot.state
 
     @property
-    def agreement(self) -> int:
-        """The number of the agreement in force, 0 while idle or aiming."""
-        return self.now.number if self.now.sitting else 0
+    def consent_epoch(self) -> int:
+        """Number of the consent in force, 0 while idle or in the preview."""
+        return self.snapshot.consent_epoch
 
     @property
-    def opening(self) -> int:
-        """The number under which the camera may be open: of an agreement or of an aiming, 0 for none."""
-        return self.now.number
+    def camera_epoch(self) -> int:
+        """Number of the consent or preview under which the camera may be open, 0 for none."""
+        return self.snapshot.camera_epoch
 
     @property
     def id(self) -> str | None:
-        """The id of the sitting, 12 hexadecimal digits; None while idle or aiming."""
-        return self.now.id
+        """The id of the session, 12 hexadecimal digits; None while idle or in the preview."""
+        return self.snapshot.id
 
     @property
-    def live_s(self) -> float:
-        """Seconds since the agreement or aiming in force, or the last one, began."""
-        return self._clock() - self._standing.since
+    def elapsed_s(self) -> float:
+        """Seconds since the consent or preview in force, or the last one, began."""
+        return self._clock() - self._snapshot.since
 
     @property
-    def aiming_s(self) -> float | None:
-        """Seconds that are left for aiming, None when nobody aims."""
-        standing = self.now
-        return None if standing.state != AIMING else standing.until - self._clock()
+    def preview_left_s(self) -> float | None:
+        """Seconds left of the preview, None outside a preview."""
+        snapshot = self.snapshot
+        return None if snapshot.state != PREVIEW else snapshot.until - self._clock()
 
-    def wait_live(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until the camera may be open; says whether it may."""
+    def wait_until_open(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds until the camera may be open; returns whether it may."""
         with self._changed:
-            return self._changed.wait_for(lambda: self.opening > 0, timeout)
+            return self._changed.wait_for(lambda: self.camera_epoch > 0, timeout)
 
     # --- transitions ---
 
-    def aim(self, who: str) -> None:
-        """The camera opens for a blurred preview, for what `AimTime` has left; harmless while aiming."""
-        with self._beginning() as begin:
+    def start_preview(self, who: str) -> None:
+        """Open the camera for a blurred preview, for what `PreviewBudget` has left; harmless during one.
+
+        Raises `StateConflict` while live and where the law forbids the analysis.
+        """
+        with self._beginning() as commit:
             self._refuse_unlawful()
             self.tick()
             state = self.state
             if state in (LIVE, RECORDING):
                 raise StateConflict(f"{state}: the camera is aimed before people agree; press Stop first")
             if state == IDLE:
-                left = self._aim_time.begin(self._clock())
-                self._diary.before("aiming", who, seconds=round(left))
-                with begin():
-                    self._given += 1
+                left = self._preview_budget.begin(self._clock())
+                self._require_entry("aiming", who, seconds=round(left))
+                with commit():
+                    self._last_epoch += 1
                     now = self._clock()
-                    self._become(Standing(AIMING, self._given, now, now + left))
+                    self._set(SessionState(PREVIEW, self._last_epoch, now, now + left))
 
-    def start(self, notice_version: str, who: str, people: int = 1, seat: Box | None = None) -> Standing:
-        """So many people have read this version of the notice and agree; returns what is the case then.
+    def start(self, notice_version: str, who: str, people: int = 1, zone: Box | None = None) -> SessionState:
+        """Go live: `people` read this version of the notice and consent; returns the new state.
 
-        Raises `StateConflict` for another version, where the law or nobody has allowed it, and while live for
-        another number of people. The same agreement once more goes on.
+        `zone`: where they sit, in shares of the picture. Raises `StateConflict` for another version, where
+        the law forbids the analysis or the jurisdiction is not set, and while live for another number of
+        people. The same consent once more changes nothing.
         """
-        with self._beginning() as begin:
+        with self._beginning() as commit:
             self.tick()
-            notice = self.terms.read(notice_version)
+            notice = self.terms.require_current(notice_version)
             self._refuse_unlawful()
-            now = self.now
-            if now.sitting:
-                if self.needs_agreement and now.sitting.people != people:
+            now = self.snapshot
+            if now.info:
+                if self.needs_consent and now.info.people != people:
                     raise StateConflict(
-                        f"{people} people agree, but {now.sitting.people} did at the start; press Stop, and "
+                        f"{people} people agree, but {now.info.people} did at the start; press Stop, and "
                         "start again with everybody who agrees"
                     )
                 return now
-            new = self._sitting(people)
-            id = new[0].id
-            self._diary.before(
-                "agreement", who, session=id, people=people, version=notice.version, notice=notice.hash
+            info, token = self._new_info(people)
+            self._require_entry(
+                "agreement", who, session=info.id, people=people, version=notice.version, notice=notice.hash
             )
-            self._diary.before("start", who, session=id)
-            with begin(lambda: self._diary.after("stop", who, session=id, state=IDLE)):
-                self._become(self._begun(people, seat, new))
-                self._aim_time = AimTime()
-                return self._standing
+            self._require_entry("start", who, session=info.id)
+            with commit(lambda: self._record_entry("stop", who, session=info.id, state=IDLE)):
+                self._set(self._live_state(people, zone, info, token))
+                self._preview_budget = PreviewBudget()
+                return self._snapshot
 
-    def settle(self, region: str, purpose: str, who: str, institution: str = "") -> None:
-        """Say where the device is, what for and who uses it; `StateConflict` while a session goes on."""
-        with self._turn:
+    def set_jurisdiction(self, region: str, purpose: str, who: str, institution: str = "") -> None:
+        """Set region, purpose and institution; raises `StateConflict` unless idle."""
+        with self._beginnings:
             if self.state != IDLE:
                 raise StateConflict(f"{self.state}: people agreed on other terms; press Stop first")
             self.terms.refuse_if_fixed()
-            self._diary.before("settings", who, region=region, purpose=purpose, institution=institution)
-            self.terms.settle(region, purpose, institution)
+            self._require_entry("settings", who, region=region, purpose=purpose, institution=institution)
+            self.terms.set_jurisdiction(region, purpose, institution)
 
-    def seat(self, place: Box | None, who: str) -> None:
-        """Another place, in shares of the picture, bounds the analysis; None for all of the picture."""
-        with self._beginning() as begin:
-            now = self._sitting_now("place")
-            if now.agreed and now.agreed.seat != place:
-                self._diary.before("settings", who, session=now.id, seat="drawn" if place else "none")
-                with begin():
-                    self._agree(seat=place)
+    def set_zone(self, zone: Box | None, who: str) -> None:
+        """Limit the analysis to a zone, in shares of the picture; None is the whole picture."""
+        with self._beginning() as commit:
+            now = self._require_live("place")
+            if now.consent and now.consent.zone != zone:
+                self._require_entry("settings", who, session=now.id, seat="drawn" if zone else "none")
+                with commit():
+                    self._change_consent(zone=zone)
 
-    def again(self, who: str) -> None:
-        """Those in view now are those who agreed: whoever was out of sight for long is read again."""
-        with self._beginning() as begin:
-            now = self._sitting_now("read again")
-            if now.agreed:
-                people, again = now.agreed.people, now.agreed.again + 1
-                self._diary.before("agreement", who, session=now.id, people=people, again=again)
-                with begin():
-                    self._agree(again=again, unconfirmed=False)
+    def reconfirm(self, who: str) -> None:
+        """The people in view are those who consented: faces that were out of sight are analysed again."""
+        with self._beginning() as commit:
+            now = self._require_live("read again")
+            if now.consent:
+                people, count = now.consent.people, now.consent.confirmations + 1
+                self._require_entry("agreement", who, session=now.id, people=people, again=count)
+                with commit():
+                    self._change_consent(confirmations=count, unconfirmed=False)
 
     def check_gap(self) -> None:
-        """Threads call it all the time; after a long gap in which none did, people must confirm.
+        """Require a confirmation after a long gap in which no thread called this; threads call it often.
 
-        Called for each frame before it is judged, so that none from after a gap is analysed unconfirmed.
+        Called for each frame before it is judged, so that no frame after a gap is analysed unconfirmed.
         """
         with self._changed:
             now = self._clock()
             gap_s, self._ran_at = now - self._ran_at, now
             if gap_s > LONGEST_GAP_S:
-                self.require_confirmation(gap_s)
+                self.require_reconfirmation(gap_s)
 
-    def require_confirmation(self, gap_s: float) -> None:
-        """After a sleep of `gap_s` seconds no one is analysed until the operator confirms, with `again`."""
+    def require_reconfirmation(self, gap_s: float) -> None:
+        """After a sleep of `gap_s` seconds no one is analysed until the operator calls `reconfirm`."""
         with self._changed:
             self._ends += 1  # a confirmation from before the gap, still being written, confirms nothing
-            now = self.now
-            if now.agreed and not now.agreed.unconfirmed:
-                self._agree(unconfirmed=True)
+            now = self.snapshot
+            if now.consent and not now.consent.unconfirmed:
+                self._change_consent(unconfirmed=True)
                 log.warning(
                     "the device did not run for %.0f s: "
                     "analysis waits until the operator confirms who is in view",
                     gap_s,
                 )
 
-    def record(self, label: str, note: str, who: str) -> None:
-        """Numbers are recorded from now on; raises `StoreError`, and stays live, when they cannot be."""
-        with self._beginning() as begin:
-            now = self._sitting_now("record")
+    def start_recording(self, label: str, note: str, who: str) -> None:
+        """Record numbers from now on; raises `StoreError`, and stays live, when that is impossible."""
+        with self._beginning() as commit:
+            now = self._require_live("record")
             if now.state == RECORDING:
                 raise StateConflict("recording already; press Stop to end it")
-            assert now.sitting
-            records, sitting = self._kept(), replace(now.sitting, label=label, note=note)
-            record_ends = self._record_ends
-            self._writer.call("the record", lambda: records.begin(sitting))
+            assert now.info
+            records, info = self._require_records(), replace(now.info, label=label, note=note)
+            recording_ends = self._recording_ends
+            self._writer.call("the record", lambda: records.begin(info))
             try:
-                self._diary.before("record", who, session=sitting.id)
+                self._require_entry("record", who, session=info.id)
             except StoreError:
-                self._end_record(sitting.id)
+                self._end_record(info.id)
                 raise
 
             def undo() -> None:
-                self._end_record(sitting.id)
-                self._diary.after("stop", who, session=sitting.id, recording=True)
+                self._end_record(info.id)
+                self._record_entry("stop", who, session=info.id, recording=True)
 
-            with begin(undo):
-                if record_ends != self._record_ends:
+            with commit(undo):
+                if recording_ends != self._recording_ends:
                     undo()
                     raise StateConflict("the recording was ended meanwhile; press Record again")
-                self._become(replace(self._standing, state=RECORDING, sitting=sitting))
+                self._set(replace(self._snapshot, state=RECORDING, info=info))
 
     def stop_recording(self, who: str, id: str | None = None) -> None:
-        """Recording ends and live goes on, as when the disk is full; harmless when nothing is recorded.
+        """End the recording and stay live, as when the disk is full; harmless when none runs.
 
-        `id`: only if it is this sitting that is recorded.
+        `id`: only if this session is recorded.
         """
         with self._changed:
-            now = self.now
+            now = self.snapshot
             if id not in (None, now.id):
                 return
-            self._record_ends += 1
+            self._recording_ends += 1
             if now.state == RECORDING:
-                self._become(replace(now, state=LIVE))
+                self._set(replace(now, state=LIVE))
                 self._end_record(str(now.id))
-                self._diary.after("stop", who, session=now.id, recording=True)
+                self._record_entry("stop", who, session=now.id, recording=True)
 
-    def marker(self, text: str) -> None:
-        """Note `text` in the record at this moment; `StateConflict` unless recording."""
-        now = self.now
+    def add_marker(self, text: str) -> None:
+        """Note `text` in the record at this moment; raises `StateConflict` unless recording."""
+        now = self.snapshot
         if now.state != RECORDING:
             raise StateConflict(f"{now.state}: a marker belongs to a recording; press Record first")
-        self._kept().mark(str(now.id), text)
+        self._require_records().mark(str(now.id), text)
 
     def stop(self, who: str) -> None:
-        """Whatever goes on ends here: the camera closes; harmless when idle. What begins now does not."""
+        """End everything and close the camera; harmless when idle. A beginning under way is cancelled."""
         with self._changed:
             self.tick()
-            self._end(self.now, who)
+            self._end(self.snapshot, who)
         self._writer.flush(ANSWER_S)
 
     def withdraw(self, who: str, id: str | None = None) -> None:
-        """End the session in force and erase everything of it; or erase the one with this id.
+        """End the session in force and erase all of its records; or erase the session with this id.
 
-        Raises `StateConflict` when none is in force and none was named, `StoreError` when it stays.
+        Raises `StateConflict` without an id when no session is in force, `StoreError` when erasing fails.
         """
         with self._changed:
             self.tick()
-            now = self.now
+            now = self.snapshot
             current = now.id
             if id is None and current is None:
                 raise StateConflict(f"{now.state}: there is no session to withdraw from")
             if id in (None, current):
                 self._ends += 1
-                self._become(Standing(since=now.since))
+                self._set(SessionState(since=now.since))
         erased = id or str(current)
-        with self._turn:  # what was about to be recorded has noticed
+        with self._beginnings:  # a recording that was about to begin has noticed
             self._writer.call("the withdrawal", lambda: self._erase(erased, who))
 
     def tick(self) -> None:
-        """Once a second: what ends by itself, an aiming or an agreement that nobody ended, ends."""
+        """Once a second: end a preview or consent whose time is over."""
         with self._changed:
-            if self._is_over(self._standing):
-                self._end(self._standing, "timer")
+            if self._is_over(self._snapshot):
+                self._end(self._snapshot, "timer")
             self.check_gap()
         self._writer.start()
 
     def close(self) -> None:
-        """The appliance stops: a recording ends in good order. May be called twice."""
-        if self.needs_agreement or self.state == RECORDING:
+        """End a recording in good order when the appliance stops. May be called twice."""
+        if self.needs_consent or self.state == RECORDING:
             self.stop("shell")
 
     def flush(self, limit_s: float) -> list[str]:
-        """Wait up to `limit_s` seconds until all that ended is written; returns what is not."""
+        """Wait up to `limit_s` seconds until everything is written; returns what is not."""
         return self._writer.flush(limit_s)
 
     def find_link(self, token: str) -> str | None:
-        """The id of the sitting whose one-time link this is, the one in force or a recorded one."""
+        """The id of the session with this one-time link, in force or recorded; None for an unknown one."""
         hash = digest(token)
-        sitting = self.now.sitting
-        if sitting and secrets.compare_digest(sitting.link_hash, hash):
-            return sitting.id
+        info = self.snapshot.info
+        if info and secrets.compare_digest(info.link_hash, hash):
+            return info.id
         return self._records.find_link(hash) if self._records is not None else None
+
+    # --- beginning and ending ---
 
     @contextmanager
     def _beginning(self) -> Iterator[Callable[..., AbstractContextManager[None]]]:
-        """One beginning at a time. What it gives is entered to change the state, after all is written.
+        """One beginning at a time; gives `commit(undo)`, entered to change the state when all is written.
 
-        A Stop, and a gap in which the device slept, win: then it raises `StateConflict` and calls `undo`.
+        A Stop, or a gap in which the device slept, wins: `commit` then calls `undo`, raises `StateConflict`.
         """
-        self.tick()  # an end that is due anyway must not stop this beginning
+        self.tick()  # an end that is due must not cancel this beginning
         ends = self._ends
 
         @contextmanager
-        def begin(undo: Callable[[], None] = lambda: None) -> Iterator[None]:
+        def commit(undo: Callable[[], None] = lambda: None) -> Iterator[None]:
             with self._changed:
                 if ends != self._ends:
                     undo()
@@ -341,38 +404,20 @@ class Session:
                     )
                 yield
 
-        with self._turn:
-            yield begin
+        with self._beginnings:
+            yield commit
 
-    def _end(self, standing: Standing, who: str) -> None:
-        if (standing.state, who) != (AIMING, "timer"):  # the end of aiming is no Stop for a Start under way
+    def _end(self, ended: SessionState, who: str) -> None:
+        if (ended.state, who) != (PREVIEW, "timer"):  # the end of a preview cancels no Start under way
             self._ends += 1
-        self._become(Standing(since=standing.since))
-        if standing.state == RECORDING:
-            self._end_record(str(standing.id))
-        if standing.state != IDLE:
-            self._diary.after("stop", who, session=standing.id, state=standing.state)
-
-    def _erase(self, id: str, who: str) -> None:
-        erased = False
-        try:
-            if self._records is not None:
-                self._records.erase(id)
-            erased = True
-        finally:
-            self._diary.now("withdraw", who, session=id, erased=erased)
-
-    def _refuse_unlawful(self) -> None:
-        if self.needs_agreement and self.terms.refusal:
-            raise StateConflict(self.terms.refusal)
-
-    def _kept(self) -> Records:
-        if self._records is None:
-            raise StoreError("nothing can be recorded: this appliance was built without a store")
-        return self._records
+        self._set(SessionState(since=ended.since))
+        if ended.state == RECORDING:
+            self._end_record(str(ended.id))
+        if ended.state != IDLE:
+            self._record_entry("stop", who, session=ended.id, state=ended.state)
 
     def _end_record(self, id: str) -> None:
-        records = self._kept()
+        records = self._require_records()
 
         def end() -> None:
             try:
@@ -382,35 +427,86 @@ class Session:
 
         self._writer.submit("the end of the record", end)
 
-    # --- pieces ---
+    def _erase(self, id: str, who: str) -> None:
+        erased = False
+        try:
+            if self._records is not None:
+                self._records.erase(id)
+            erased = True
+        finally:
+            if self._audit is not None:
+                self._audit.record("withdraw", who, session=id, erased=erased)
 
-    def _sitting(self, people: int) -> tuple[Sitting, str]:
-        return new_sitting(people, self.terms.notice, self._source)
+    def _require_entry(self, event: str, who: str, **details: str | int | bool | None) -> None:
+        """Write a beginning to the audit log, after all entries before it, and wait; raises `StoreError`."""
+        if self._audit is not None:
+            self._writer.call(f"{event} by {who}", partial(self._audit.require, event, who, **details))
 
-    def _begun(self, people: int, seat: Box | None, new: tuple[Sitting, str]) -> Standing:
-        sitting, token = new
-        self._given += 1
-        if not self.needs_agreement:  # nobody living is seen: nothing bounds it, and nobody withdraws
-            return Standing(LIVE, self._given, self._clock(), sitting=replace(sitting, link_hash=""))
-        now, agreed = self._clock(), Agreed(people, seat)
-        return Standing(LIVE, self._given, now, now + self._longest_s, agreed, sitting, token)
+    def _record_entry(self, event: str, who: str, **details: str | int | bool | None) -> None:
+        """Write an end to the audit log, after all entries before it, without waiting."""
+        if self._audit is not None:
+            self._writer.submit(f"{event} by {who}", partial(self._audit.record, event, who, **details))
 
-    def _agree(self, **changed: Any) -> None:
-        now = self._standing
-        if now.agreed:
-            self._become(replace(now, agreed=replace(now.agreed, **changed)))
+    # --- conditions ---
 
-    def _become(self, standing: Standing) -> None:
-        if self._standing.state == AIMING:
-            self._aim_time.spend(min(self._clock(), self._standing.until) - self._standing.since)
-        self._standing = standing
+    def _refuse_unlawful(self) -> None:
+        if self.needs_consent and self.terms.refusal:
+            raise StateConflict(self.terms.refusal)
+
+    def _require_records(self) -> Records:
+        if self._records is None:
+            raise StoreError("nothing can be recorded: this appliance was built without a store")
+        return self._records
+
+    def _require_live(self, action: str) -> SessionState:
+        now = self.snapshot
+        if now.info is None:
+            raise StateConflict(f"{now.state}: there is nothing to {action}; press Start first")
+        return now
+
+    def _is_over(self, snapshot: SessionState) -> bool:
+        return self._clock() >= snapshot.until
+
+    # --- making states ---
+
+    def _new_info(self, people: int) -> tuple[SessionInfo, str]:
+        return new_session_info(people, self.terms.notice, self._source)
+
+    def _live_state(self, people: int, zone: Box | None, info: SessionInfo, token: str) -> SessionState:
+        self._last_epoch += 1
+        now = self._clock()
+        if not self.needs_consent:  # no living person is seen: no time limit, and nobody can withdraw
+            return SessionState(LIVE, self._last_epoch, now, info=replace(info, link_hash=""))
+        until, consent = now + self._longest_s, Consent(people, zone)
+        return SessionState(LIVE, self._last_epoch, now, until, consent, info, token)
+
+    def _change_consent(self, **changed: Any) -> None:
+        now = self._snapshot
+        if now.consent:
+            self._set(replace(now, consent=replace(now.consent, **changed)))
+
+    def _set(self, snapshot: SessionState) -> None:
+        if self._snapshot.state == PREVIEW:
+            self._preview_budget.spend(min(self._clock(), self._snapshot.until) - self._snapshot.since)
+        self._snapshot = snapshot
         self._changed.notify_all()
 
-    def _is_over(self, standing: Standing) -> bool:
-        return self._clock() >= standing.until
 
-    def _sitting_now(self, wanted: str) -> Standing:
-        now = self.now
-        if now.sitting is None:
-            raise StateConflict(f"{now.state}: there is nothing to {wanted}; press Start first")
-        return now
+def new_session_info(people: int, notice: Notice, source: str) -> tuple[SessionInfo, str]:
+    """A session that begins now, and the token of its one-time link (128 bits)."""
+    token = secrets.token_urlsafe(_LINK_BYTES)
+    info = SessionInfo(
+        id=secrets.token_hex(_ID_BYTES),
+        started=time.time(),
+        people=people,
+        notice_version=notice.version,
+        notice_hash=notice.hash,
+        source=source,
+        link_hash=digest(token),
+    )
+    return info, token
+
+
+def digest(token: str) -> str:
+    """The SHA-256 of a token, hexadecimal, whatever characters it has."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,17 +1,17 @@
-"""On what terms people agree: region, purpose, institution, what follows from them, the notice in force."""
+"""The terms of a consent: region, purpose, institution, what the law says about them, the notice in force."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from appliance.consent.law import Ruling, ruling
+from appliance.consent.law import Ruling, ruling_for
 from appliance.consent.notice import Notice, NoticeText
 from appliance.errors import StateConflict
 
 
 @dataclass(frozen=True)
-class _Settled:
+class _Jurisdiction:
     region: str
     purpose: str
     institution: str
@@ -20,14 +20,12 @@ class _Settled:
 
 
 def is_for_hiring(version: str) -> bool:
-    """Whether the notice that people agreed to, by its version, carried the points for hiring."""
+    """Whether the notice with this version carried the paragraphs about hiring."""
     return "hiring" in version.split("-")
 
 
 class Terms:
-    """Region, purpose and, in the EU, institution are settled once.
-
-    Until then `refusal` says why nothing may start.
+    """Region, purpose and, in the EU, institution, set once; until then `refusal` says why nothing starts.
 
     All methods may be called from any thread.
     """
@@ -43,33 +41,33 @@ class Terms:
         fixed_by: str = "",
         keep: Callable[[str, str, str], None] = lambda region, purpose, institution: None,
     ) -> None:
-        """`fixed_by`: where others than the page set any of the three; then the page may not change them.
+        """`fixed_by`: the file or place that sets any of the three; then the page may not change them.
 
-        `keep` writes them down for the next start.
+        `keep` saves them for the next start.
         """
         self._text, self._keep_days = text, keep_days
         self._fixed_by, self._keep = fixed_by, keep
-        self._settled = self._settle(region, purpose, institution)
+        self._in_force = self._apply(region, purpose, institution)
 
     @property
     def region(self) -> str:
-        """A region of `lawful.REGIONS`, "" while unset."""
-        return self._settled.region
+        """A region of `law.REGIONS`, "" while unset."""
+        return self._in_force.region
 
     @property
     def purpose(self) -> str:
-        """A purpose of `lawful.PURPOSES`, "" while unset."""
-        return self._settled.purpose
+        """A purpose of `law.PURPOSES`, "" while unset."""
+        return self._in_force.purpose
 
     @property
     def institution(self) -> str:
-        """An institution of `lawful.INSTITUTIONS`, "" while unset."""
-        return self._settled.institution
+        """An institution of `law.INSTITUTIONS`, "" while unset."""
+        return self._in_force.institution
 
     @property
-    def settled(self) -> bool:
-        """Whether everything was said that the law of the region asks."""
-        return not self._settled.ruling.asks
+    def is_complete(self) -> bool:
+        """Whether every answer that the law of the region needs is set."""
+        return not self._in_force.ruling.is_incomplete
 
     @property
     def fixed_by(self) -> str:
@@ -79,15 +77,15 @@ class Terms:
     @property
     def notice(self) -> Notice:
         """The notice in force."""
-        return self._settled.notice
+        return self._in_force.notice
 
     @property
     def refusal(self) -> str:
-        """Why nobody living may be analysed, "" when they may."""
-        return self._settled.ruling.refusal
+        """Why no living person may be analysed, "" when analysis is allowed."""
+        return self._in_force.ruling.refusal
 
-    def read(self, version: str) -> Notice:
-        """The notice in force, which somebody says to have read; `StateConflict` if they read another one."""
+    def require_current(self, version: str) -> Notice:
+        """The notice in force; raises `StateConflict` when people read another version."""
         notice = self.notice
         if version != notice.version:
             raise StateConflict(
@@ -103,13 +101,13 @@ class Terms:
                 f"region, purpose or institution are set in {self._fixed_by}; change them there"
             )
 
-    def settle(self, region: str, purpose: str, institution: str = "") -> None:
-        """Set all and keep them; `StateConflict` where one is set in another place, which would win."""
+    def set_jurisdiction(self, region: str, purpose: str, institution: str = "") -> None:
+        """Set and keep all three; raises `StateConflict` where one is set in another place."""
         self.refuse_if_fixed()
         self._keep(region, purpose, institution)
-        self._settled = self._settle(region, purpose, institution)
+        self._in_force = self._apply(region, purpose, institution)
 
-    def _settle(self, region: str, purpose: str, institution: str) -> _Settled:
-        follows = ruling(region, purpose, institution)
-        notice = self._text.filled(self._keep_days, follows.paragraphs, follows.mark)
-        return _Settled(region, purpose, institution, follows, notice)
+    def _apply(self, region: str, purpose: str, institution: str) -> _Jurisdiction:
+        ruling = ruling_for(region, purpose, institution)
+        notice = self._text.fill(self._keep_days, ruling.paragraphs, ruling.mark)
+        return _Jurisdiction(region, purpose, institution, ruling, notice)

@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from appliance.consent.session import Session
-from appliance.consent.state import IDLE
+from appliance.consent.session import IDLE, Session
 from appliance.errors import ApplianceError, ConfigError
 from appliance.hardware.gpio import load_gpiozero, make_factory
 from appliance.hardware.jetson_gpio import Contact

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from appliance.errors import ConfigError, ModelError
-from appliance.system import toml
+from appliance.system.toml import read_toml
 from appliance.values import EMOTIONS, TensorSpec
 
 
@@ -204,7 +204,7 @@ class Manifest:
         """Read `manifest.toml` of a folder; raises `ModelError` naming everything that does not fit."""
         path = folder / "manifest.toml"
         try:
-            document = TypeAdapter(_Document).validate_python(toml.read(path))
+            document = TypeAdapter(_Document).validate_python(read_toml(path))
         except ConfigError as error:
             raise ModelError(str(error)) from error
         except ValidationError as error:

@@ -1,34 +1,42 @@
 """The records: numbers of sessions in one SQLite file, and nothing else. Only this package knows SQL.
 
-`records` is the store that others use; `holder` opens and sweeps its file; `database` knows SQLite.
+`Store` is what others use. `store/records_file.py` opens, migrates and replaces the file; `store/database.py`
+knows SQLite; `export` makes CSV, JSON and PDF; `backup` seals the rows in one file.
 """
 
 from __future__ import annotations
 
-from appliance.records.store.clocks import Clocks
+from appliance.records.store.ages import Clocks
 from appliance.records.store.copies import EXPORTS
-from appliance.records.store.limits import Limits, Status
-from appliance.records.store.queries import Session
-from appliance.records.store.rows import REASONS, Figures, Kept, Marker, Piece, Second
-from appliance.records.store.salvage import Salvaged
-from appliance.records.store.store import Store
-from appliance.records.store.transfer import Restored
-from appliance.records.store.validation import ID
+from appliance.records.store.queries import SessionRecord
+from appliance.records.store.records_file import StoreStatus
+from appliance.records.store.rows import (
+    ID,
+    REASONS,
+    Marker,
+    PersonTotals,
+    Second,
+    SessionSummary,
+    TimelinePiece,
+)
+from appliance.records.store.salvage import SalvageResult
+from appliance.records.store.store import StorageLimits, Store
+from appliance.records.store.transfer import RestoreResult
 
 __all__ = [
     "EXPORTS",
     "ID",
     "REASONS",
     "Clocks",
-    "Figures",
-    "Kept",
-    "Limits",
     "Marker",
-    "Piece",
-    "Restored",
-    "Salvaged",
+    "PersonTotals",
+    "RestoreResult",
+    "SalvageResult",
     "Second",
-    "Session",
-    "Status",
+    "SessionRecord",
+    "SessionSummary",
+    "StorageLimits",
     "Store",
+    "StoreStatus",
+    "TimelinePiece",
 ]

@@ -1,7 +1,7 @@
 """A backup: one file, sealed with a passphrase. Its header is plain: when, and the ids of the sessions in it.
 
 The key comes from the passphrase by scrypt; what is sealed with AES-256-GCM is a zlib stream of JSON lines,
-a table's name and a row each. The header is sealed along, so that nobody can change it.
+a table's name and a row each. The header is authenticated too, so it cannot be changed.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def parse_header(content: bytes) -> dict[str, Any] | None:
     return header if sound else None
 
 
-def header_of(path: Path) -> dict[str, Any] | None:
+def read_header(path: Path) -> dict[str, Any] | None:
     """The plain header of a backup file; None for any other file. Raises `OSError`."""
     with path.open("rb") as file:
         return parse_header(file.read(len(MAGIC)) + file.readline(_LONGEST_HEADER))

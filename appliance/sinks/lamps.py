@@ -131,7 +131,7 @@ class LampSink:
 
     def _show(self, label: str | None) -> None:
         session = self._shared.session
-        state = lamp_state(condition(self._shared.health, session.state, session.live_s), label)
+        state = lamp_state(condition(self._shared.health, session.state, session.elapsed_s), label)
         self._try(lambda: self._lamps.show(state))
 
     def _try(self, action: Callable[[], None]) -> None:

@@ -43,12 +43,14 @@ class Stream:
             variant: draw_people(frame.image, reading.people) if variant == OVERLAY else frame.image
             for variant in wanted
         }
-        self._publish(Picture(frame.number, frame.captured, frame.agreement, True, self._encoded(pictures)))
+        self._publish(
+            Picture(frame.number, frame.captured, frame.consent_epoch, True, self._encoded(pictures))
+        )
 
     def idle(self) -> None:
         """Say why there is no picture, once a second, to those who wait for one."""
         shared, now = self._shared, time.monotonic()
-        if not shared.session.agreement:
+        if not shared.session.consent_epoch:
             shared.jpegs.clear()
             return
         wanted = shared.viewers.wanted()
@@ -60,13 +62,13 @@ class Stream:
         image = placeholder(*self._size, self._explanation())
         encoded = self._encode(image)
         jpegs = dict.fromkeys(wanted, encoded)
-        self._publish(Picture(self._number, now, shared.session.agreement, False, jpegs))
+        self._publish(Picture(self._number, now, shared.session.consent_epoch, False, jpegs))
 
     def close(self) -> None:
         """Nothing to flush; viewers are ended by closing the slot."""
 
     def _publish(self, picture: Picture) -> None:
-        if picture.agreement == self._shared.session.agreement:
+        if picture.consent_epoch == self._shared.session.consent_epoch:
             self._shared.jpegs.put(picture)
 
     def _explanation(self) -> list[str]:

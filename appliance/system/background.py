@@ -1,7 +1,7 @@
-"""Jobs that wait for the disk, done one after the other in the order in which they were handed over.
+"""A background thread for jobs that wait for the disk; runs them one by one in their order.
 
 A slow card takes seconds for one sync. A thread that must not wait so long, above all the one that feeds the
-watchdog, hands the job over; a thread that needs the result waits for that job alone.
+watchdog, submits the job; a thread that needs the result waits for its own job only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class BackgroundWriter:
-    """Runs jobs in a thread that exists only while there are some. Safe between threads."""
+    """Runs jobs in a thread that exists only while there are jobs. Safe between threads."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -29,13 +29,13 @@ class BackgroundWriter:
         self._running = False
 
     def submit(self, what: str, job: Callable[[], object]) -> None:
-        """Run `job` after all before it; `what` names it in the log. Never waits, never raises."""
+        """Run `job` after all jobs before it; `what` names it in the log. Never waits, never raises."""
         with self._changed:
             self._jobs.append((what, job))
         self.start()
 
     def call(self, what: str, job: Callable[[], T]) -> T:
-        """Run `job` after all before it and wait for it: returns its result, or raises what it raised.
+        """Run `job` after all jobs before it and wait: returns its result, or raises its exception.
 
         Raises `StoreError` when no thread can be started; the job then never runs.
         """
@@ -46,7 +46,7 @@ class BackgroundWriter:
         return future.result()
 
     def start(self) -> bool:
-        """Begin with what waits, if nothing runs; False when that needs a thread and none can be started."""
+        """Start the thread if jobs wait and none runs; False when no thread can be started."""
         with self._changed:
             if self._running or not self._jobs:
                 return True
@@ -60,7 +60,7 @@ class BackgroundWriter:
             return True
 
     def flush(self, limit_s: float) -> list[str]:
-        """Wait until everything is written, `limit_s` seconds at most; returns what is not."""
+        """Wait until every job has run, `limit_s` seconds at most; returns the names of those left."""
         self.start()
         with self._changed:
             self._changed.wait_for(lambda: not self._jobs, max(0.0, limit_s))
@@ -76,7 +76,7 @@ class BackgroundWriter:
                     what, job = self._jobs[0]
                 self._run_one(what, job)
         except BaseException:
-            # A fault of ours ends this thread, loudly; `start` goes on with the next job.
+            # A bug ends this thread with a traceback; `start` continues with the next job.
             self._running = False
             raise
 

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PRIVATE = 0o600
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace a file at once, synced to the disk, with rights for its owner alone; raises `StoreError`."""
+    """Replace a file atomically, synced to the disk, readable by its owner only; raises `StoreError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with replacing(path, PRIVATE) as file:
+        with atomic_write(path, PRIVATE) as file:
             file.write(data)
     except OSError as error:
         raise StoreError(
@@ -29,14 +29,14 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` at the end of the block, synced to the disk.
+def atomic_write(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A new file that replaces `path` at the end of the block, synced to the disk.
 
-    If anything fails, nothing of it stays and `path` is as it was. `mode`: its rights, less the umask.
+    If anything fails, it is removed and `path` is unchanged. `mode`: its permissions, less the umask.
     Raises `OSError`.
     """
-    partial = partial_of(path)
-    partial.unlink(missing_ok=True)  # one left behind by a power cut may have other rights
+    partial = partial_path(path)
+    partial.unlink(missing_ok=True)  # one left by a power cut may have other permissions
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             yield file
@@ -47,13 +47,13 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync_directory(path.parent)
 
 
 def check_writable(folder: Path) -> None:
-    """Raises `StoreError` where nothing can be written in a state directory; leaves nothing behind.
+    """Raises `StoreError` when a state directory cannot be written; leaves nothing behind.
 
-    A full disk is another fault: it only stops recording.
+    A full disk is no error here: it only stops recording.
     """
     made: list[Path] = []
     try:
@@ -76,13 +76,13 @@ def check_writable(folder: Path) -> None:
                 place.rmdir()
 
 
-def partial_of(path: Path) -> Path:
-    """Where a file is written before it gets its name; a power cut may leave it there."""
+def partial_path(path: Path) -> Path:
+    """The path at which a file is written before it replaces `path`; a power cut may leave it there."""
     return path.with_name(path.name + ".part")
 
 
-def sync_folder(folder: Path) -> None:
-    """What was made, renamed or removed in it stays so after a power cut; raises `OSError`."""
+def sync_directory(folder: Path) -> None:
+    """Make created, renamed and removed entries of a directory durable; raises `OSError`."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

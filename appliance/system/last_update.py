@@ -1,4 +1,4 @@
-"""What the last update of the software came to: written by the updater, shown on the page."""
+"""The outcome of the last software update: written by the updater, shown on the page."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from appliance.system.files import write_private
 
 OUTCOMES = ("updated", "rolled back", "failed", "interrupted")
-"""How an update ends. After the last two the version is the one from before."""
+"""How an update ends. After the last two the earlier version runs."""
 
 
 @dataclass(frozen=True)
 class LastUpdate:
-    """`version` runs since then, `wanted` was to run. `time`: UTC. `reason`: why it failed."""
+    """`version` runs since then, `wanted` was the target. `time`: UTC, ISO 8601. `reason`: why it failed."""
 
     version: str
     wanted: str
@@ -24,10 +24,10 @@ class LastUpdate:
 
     @property
     def worked(self) -> bool:
-        """Whether the version changed."""
+        """Whether another version runs since then."""
         return self.outcome in OUTCOMES[:2]
 
-    def words(self) -> str:
+    def summary(self) -> str:
         """One line for the page."""
         day = self.time.replace("T", " ")[:16]
         if self.worked:
@@ -35,13 +35,13 @@ class LastUpdate:
         return f"to {self.wanted}, {day} UTC: {self.outcome}, {self.version} runs on ({self.reason})"
 
 
-def keep(folder: Path, last: LastUpdate) -> None:
-    """Write it down in the state directory, whole or not at all; raises `StoreError`."""
+def save_last_update(folder: Path, last: LastUpdate) -> None:
+    """Save it in the state directory; raises `StoreError`."""
     write_private(_path(folder), json.dumps(asdict(last), indent=1).encode() + b"\n")
 
 
-def read(folder: Path) -> LastUpdate | None:
-    """The last one; None if there was none, or what is there cannot be read."""
+def read_last_update(folder: Path) -> LastUpdate | None:
+    """The last update; None if there was none, or its file cannot be read."""
     try:
         table = json.loads(_path(folder).read_bytes())
         last = LastUpdate(**{name: str(table[name]) for name in LastUpdate.__dataclass_fields__})

@@ -1,4 +1,4 @@
-"""Where the log goes: to systemd's journal with fields of its own, or to standard error."""
+"""Log handlers: systemd's journal, with fields of our own, or standard error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from appliance.system.terminal import Formatter
+from appliance.system.terminal import EscapingFormatter
 
 SOCKET = "/run/systemd/journal/socket"
 _IDENTIFIER = "interview-grader"
@@ -22,15 +22,15 @@ _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), 
 """Lowest level of Python's -> priority of syslog's."""
 
 
-class Fields(logging.Filter):
-    """Gives every record the fields WORKER (its thread) and CAMERA (the backend in use, once known)."""
+class JournalFields(logging.Filter):
+    """Adds the fields WORKER (the thread) and CAMERA (the backend in use, once known) to every record."""
 
     def __init__(self) -> None:
         super().__init__()
         self.camera = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """The journal's handler sends what it finds in capitals on the record."""
+        """Set them as attributes in capitals, which `JournalHandler` sends."""
         record.WORKER = record.threadName
         if self.camera:
             record.CAMERA = self.camera
@@ -38,7 +38,7 @@ class Fields(logging.Filter):
 
 
 class JournalHandler(logging.Handler):
-    """One entry of the journal a record: its message, its origin, and what is in capitals on it.
+    """Sends each record as one journal entry: message, origin, and attributes in capitals.
 
     `send` takes fields as bytes, `NAME=value` each, and raises `OSError`.
     """
@@ -48,7 +48,7 @@ class JournalHandler(logging.Handler):
         self.send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send it; where the journal takes nothing, write it to standard error with its priority."""
+        """Send it; when the journal refuses, write it to standard error with its priority."""
         try:
             message = self.format(record)
             priority = next((each for level, each in _PRIORITIES if record.levelno >= level), 7)
@@ -74,7 +74,7 @@ class JournalHandler(logging.Handler):
             self.handleError(record)
 
 
-def send(*fields: bytes) -> None:
+def send_to_journal(*fields: bytes) -> None:
     """Send one entry by the journal's native protocol; raises `OSError`.
 
     https://systemd.io/JOURNAL_NATIVE_PROTOCOL
@@ -90,14 +90,14 @@ def send(*fields: bytes) -> None:
 
 
 def _encoded(name: bytes, value: bytes) -> bytes:
-    """With its size where it has several lines: an end of line ends a field."""
+    """With an explicit size when it has several lines: a line break would end the field."""
     if b"\n" in value:
         return name + b"\n" + struct.pack("<Q", len(value)) + value + b"\n"
     return name + b"=" + value + b"\n"
 
 
 def _send_as_file(sender: socket.socket, entry: bytes) -> None:
-    """What is too large for a datagram: a file in memory that can no longer be changed."""
+    """Send an entry too large for a datagram as a sealed file in memory."""
     with os.fdopen(os.memfd_create("journal", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb", 0) as file:
         file.write(entry)
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
@@ -107,30 +107,30 @@ def _send_as_file(sender: socket.socket, entry: bytes) -> None:
 
 
 def _sender() -> Callable[..., object]:
-    """The package systemd-python's where it is installed, else ours: both send the same."""
+    """The function of systemd-python where that is installed, else ours: both send the same."""
     try:
         return cast("Callable[..., object]", importlib.import_module("systemd.journal").sendv)
     except ImportError:
-        return send
+        return send_to_journal
 
 
-def handlers(environment: Mapping[str, str]) -> list[logging.Handler]:
-    """The journal if standard error is its, else standard error."""
+def make_handlers(environment: Mapping[str, str]) -> list[logging.Handler]:
+    """The journal when standard error is connected to it, else standard error."""
     if _is_journal(environment):
         handler = JournalHandler(_sender())
-        handler.addFilter(Fields())
-        handler.setFormatter(Formatter("%(message)s"))  # the rest has fields of its own
+        handler.addFilter(JournalFields())
+        handler.setFormatter(EscapingFormatter("%(message)s"))  # the rest goes into fields
         return [handler]
     plain = logging.StreamHandler(sys.stderr)
-    plain.setFormatter(Formatter("%(levelname)s %(name)s: %(message)s"))
+    plain.setFormatter(EscapingFormatter("%(levelname)s %(name)s: %(message)s"))
     return [plain]
 
 
-def name_camera(backend: str) -> None:
-    """From now on every entry of the journal says which camera backend is in use."""
+def set_camera_field(backend: str) -> None:
+    """Set the camera backend in use, for the field CAMERA of journal entries."""
     for handler in logging.getLogger().handlers:
         for fields in handler.filters:
-            if isinstance(fields, Fields):
+            if isinstance(fields, JournalFields):
                 fields.camera = backend
 
 

@@ -1,4 +1,4 @@
-"""What must be said to the native libraries before they are loaded, and how to keep them quiet."""
+"""Setup of the native libraries before they are loaded, and how to keep them quiet."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _MODULE = (
 )
 
 
-def itself(module: str, *words: str) -> list[str]:
-    """A command that runs a module of ours: this one, and not what lies in the folder where that is typed."""
+def self_command(module: str, *words: str) -> list[str]:
+    """A command line that runs a module of this program, never one of the current folder."""
     return [sys.executable, "-c", _MODULE, module, *words]
 
 
@@ -64,7 +64,7 @@ def native_limit(seconds: float) -> Iterator[None]:
 
     For vendors' calls that keep Python's lock: while one hangs, no thread of ours can notice it.
     """
-    loud = os.dup(2)  # also heard while it is hushed
+    loud = os.dup(2)  # also written while native output is quiet
     faulthandler.dump_traceback_later(seconds, exit=True, file=loud)
     try:
         yield
@@ -74,13 +74,11 @@ def native_limit(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def hushed() -> Iterator[list[str]]:
-    """Keep native code's own lines off standard error: our one line must stand alone.
+def quiet_native_output() -> Iterator[list[str]]:
+    """Keep the lines of native code off standard error; afterwards they are in the list.
 
-    They are in the list afterwards.
-
-    It silences the whole process meanwhile, so it is for moments with one thread: loading a model,
-    decoding a file of `analyze`.
+    It silences the whole process meanwhile, so use it only while one thread runs: loading a model, decoding
+    a file of `analyze`.
     """
     sys.stderr.flush()
     lines: list[str] = []

@@ -1,8 +1,8 @@
-"""For how long this process was denied a processor that it wanted, as the kernel counts it.
+"""How long this process waited for a processor, as the kernel counts it.
 
-`/proc/self/task/*/schedstat` has for each thread the nanoseconds that it ran and that it waited to run, and
-how often it began to run (proc_pid_schedstat, sched-stats.rst). A wait is counted only once it ends, so that
-of a thread which gets no turn at all is added here. Where a kernel counts nothing, nothing counts as denied.
+`/proc/self/task/*/schedstat` contains for each thread the nanoseconds that it ran and that it waited to run,
+and how often it began to run (proc_pid_schedstat, sched-stats.rst). The kernel counts a wait when it ends,
+so the wait of a thread that gets no turn at all is added here. Without the kernel's counts the delay is 0.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ TASKS = Path("/proc/self/task")
 
 
 @dataclass(frozen=True)
-class Denied:
-    """Seconds without a processor since the last look.
+class SchedulingDelay:
+    """Seconds spent waiting for a processor since the last call.
 
-    `process_s`: for which the process was held up. The longest wait of a thread, times the share of waiting
-    in all that was wanted: a thread that holds a lock and waits to run holds up those that sleep, but one
-    that is late now and then holds up none. `by_thread`: how long each waited, by the kernel's number of it.
+    `process_s`: how long the process was delayed: the longest wait of a thread, times the share of waiting in
+    the wanted time. A thread that waits to run while it holds a lock delays those that sleep, but one that is
+    late now and then delays none. `by_thread`: the wait of each thread, by its kernel id.
     """
 
     process_s: float
@@ -36,19 +36,19 @@ class _Task:
     waited_ns: int
     turns: int
     ready: bool
-    """Runs, or waits to run."""
+    """Whether it runs or waits to run."""
 
 
-class Scheduling:
-    """`denied` is asked at intervals. Belongs to one thread."""
+class SchedulingMonitor:
+    """Call `delay` at intervals, from one thread."""
 
     def __init__(self, tasks: Path = TASKS, clock: Callable[[], float] = time.monotonic) -> None:
         self._tasks, self._clock = tasks, clock
         self._before: dict[int, _Task] = {}
         self._looked = clock()
 
-    def denied(self) -> Denied:
-        """What was denied since the last call."""
+    def delay(self) -> SchedulingDelay:
+        """The delay since the last call."""
         now = self._clock()
         elapsed_ns, self._looked = round((now - self._looked) * 1e9), now
         after: dict[int, _Task] = {}
@@ -60,7 +60,7 @@ class Scheduling:
                 continue
             ran_since = (task.ran_ns, task.turns) != (before.ran_ns, before.turns)
             no_turn = before.ready and task.ready and not ran_since
-            # Never less than before: when a wait ends, the kernel counts what was already added here.
+            # Never less than before: when a wait ends, the kernel counts what was added here already.
             waited_ns = max(task.waited_ns, before.waited_ns + (elapsed_ns if no_turn else 0))
             ran_ns += task.ran_ns - before.ran_ns
             waits_ns[number] = waited_ns - before.waited_ns
@@ -69,7 +69,7 @@ class Scheduling:
         wanted_ns = ran_ns + sum(waits_ns.values())
         share = sum(waits_ns.values()) / wanted_ns if wanted_ns > 0 else 0.0
         by_thread = {number: wait_ns / 1e9 for number, wait_ns in waits_ns.items()}
-        return Denied(max(by_thread.values(), default=0.0) * share, by_thread)
+        return SchedulingDelay(max(by_thread.values(), default=0.0) * share, by_thread)
 
     def _read(self) -> dict[int, _Task]:
         found = {}

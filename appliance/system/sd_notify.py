@@ -1,4 +1,4 @@
-"""Messages to systemd (sd_notify): ready, alive, stopping. Silent where there is no service manager."""
+"""Status messages to systemd (sd_notify). Does nothing without a service manager."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ log = logging.getLogger("appliance.notify")
 
 
 class Notifier:
-    """Tells the service manager how we are; without one every call does nothing.
+    """Sends the state of the process to the service manager; without one every call does nothing.
 
-    The package systemd-python sends where it is installed, else the standard library does.
+    Uses systemd-python where that is installed, else the standard library.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Notifier:
         self._send(f"READY=1\nSTATUS={' '.join(status.splitlines())}")
 
     def alive(self) -> None:
-        """Every worker has made progress: feed the watchdog."""
+        """Feed the watchdog: every worker has made progress."""
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
@@ -34,13 +34,13 @@ class Notifier:
         self._send("STOPPING=1")
 
     def extend(self, seconds: float) -> None:
-        """The stop goes on, and is to be waited for so much longer."""
+        """Ask for `seconds` more for the stop in progress."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def _send(self, message: str) -> None:
         try:
             self._notify(message)
-        except OSError as error:  # a socket that is named but not there is no reason to end
+        except OSError as error:  # a missing socket is no reason to stop
             log.debug("the service manager cannot be told: %s", error)
 
 

@@ -1,6 +1,6 @@
-"""Whether the process can still start a thread and get memory: without them it answers no request.
+"""Whether the process can still start a thread and allocate memory: without them it answers no request.
 
-At its limit of memory or threads a process may sit there without an answer, with no worker that could die.
+At its limit of memory or threads a process may hang without any worker that fails.
 """
 
 from __future__ import annotations
@@ -8,25 +8,25 @@ from __future__ import annotations
 import _thread
 import os
 
-ROOM_BYTES = 8 << 20
-"""About what a frame needs on its way to the viewers. It is asked for and not touched: it costs nothing."""
+PROBE_BYTES = 8 << 20
+"""About what a frame needs on its way to the viewers. Allocated and not touched, so it costs nothing."""
 
-PATIENCE = 8
+MAX_FAILURES = 8
 """The number of failures in a row after which the process ends; systemd waits for 15."""
 
 
 class SelfCheck:
-    """`passes` is asked once a tick. Belongs to one thread."""
+    """Call `passes` once a tick, from one thread."""
 
     def __init__(self) -> None:
         self.failures = 0
-        """How many times in a row it failed."""
+        """Failures in a row."""
 
     def passes(self) -> bool:
         """Whether there is memory, and a thread can be started. Never waits, never raises."""
         try:
-            bytearray(ROOM_BYTES)
-            _thread.start_new_thread(_nothing, ())  # `Thread.start` waits for ever where memory is out
+            bytearray(PROBE_BYTES)
+            _thread.start_new_thread(_nothing, ())  # `Thread.start` would wait forever without memory
             self.failures = 0
             return True
         except (RuntimeError, MemoryError):
@@ -35,11 +35,11 @@ class SelfCheck:
 
 
 def _nothing() -> None:
-    """That it could be started is all."""
+    """Does nothing: that it can be started is the check."""
 
 
-def give_up() -> None:
-    """End the process at once with 1 and one line, needing no memory."""
+def exit_unable() -> None:
+    """End the process at once with 1 and one line, without allocating memory."""
     os.write(2, _LAST)
     os._exit(1)
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as an event, from the first moment on."""
+"""SIGTERM and SIGINT as an event, from the start of the process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from types import FrameType
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 LONGEST_STOP_S = 30.0
-"""A stop that takes longer hangs somewhere: the process ends with 1."""
+"""The longest stop: after that the process ends with 1."""
 
 _LOOK_S = 1.0
 _LATE = b"ERROR appliance.system.signals: the stop hangs: the process ends\n"
@@ -23,10 +23,10 @@ _LATE = b"ERROR appliance.system.signals: the stop hangs: the process ends\n"
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first signal sets; a second one ends the process at once, whatever it is doing.
+    """An event that the first signal sets; a second signal ends the process at once.
 
-    Not in a handler: one that sets the event while the main thread is inside its `wait` would wait for
-    itself. Python's own C code writes each signal into a pipe, and a thread that holds no lock reads it.
+    A handler must not set it: called while the main thread is inside `wait` of the event, it would deadlock.
+    Instead Python's C code writes each signal into a pipe, and a thread that holds no lock reads that.
     """
     stop = threading.Event()
     reader, writer = os.pipe()
@@ -34,14 +34,14 @@ def stop_on_signals() -> Iterator[threading.Event]:
     watcher = threading.Thread(target=_watch, args=(reader, stop), name="signals", daemon=True)
     watcher.start()
     pipe_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    handlers = {number: signal.signal(number, _noted) for number in _STOPS}
+    handlers = {number: signal.signal(number, _ignore) for number in _STOPS}
     try:
         yield stop
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(pipe_before)
-        os.close(writer)  # the end of the pipe is the end of its reader
+        os.close(writer)  # ends the reading thread
         watcher.join()
         os.close(reader)
 
@@ -58,7 +58,7 @@ def _watch(reader: int, stop: threading.Event) -> None:
             if not select.select([reader], [], [], _LOOK_S)[0]:
                 continue
             number = os.read(reader, 1)
-        except MemoryError:  # it may come back, and this thread must be there then
+        except MemoryError:  # memory may come back, and this thread must still be running
             time.sleep(_LOOK_S)
             continue
         if not number:
@@ -71,5 +71,5 @@ def _watch(reader: int, stop: threading.Event) -> None:
         stop.set()
 
 
-def _noted(number: int, frame: FrameType | None) -> None:
-    """Nothing is left to do; but without a handler Python would not write the signal into the pipe."""
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Does nothing; but without a handler Python would not write the signal into the pipe."""

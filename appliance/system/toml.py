@@ -1,4 +1,4 @@
-"""Reading TOML files and values, with errors that name file and place; and making TOML of tables."""
+"""Reads TOML files and values, with errors that name file and place; and writes tables as TOML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ else:
     import tomli as tomllib
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file; raises `ConfigError` when it cannot be read or parsed."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -30,14 +30,14 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"is not valid TOML: {error}; correct that line", file=str(path)) from error
 
 
-def value(text: str) -> Any:
-    """A value in TOML syntax; whatever is not is taken as a plain string."""
+def parse_toml_value(text: str) -> Any:
+    """The value of a text in TOML syntax; any other text is a plain string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         return text
 
 
-def text(tables: dict[str, Any]) -> str:
-    """These tables as the text of a TOML file."""
+def dump_toml(tables: dict[str, Any]) -> str:
+    """Tables as the text of a TOML file."""
     return tomli_w.dumps(tables)

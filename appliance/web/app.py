@@ -1,10 +1,10 @@
-"""The Flask application: blueprints, checks before each request, headers after it, errors to status codes."""
+"""The Flask application: blueprints, checks before each request, headers after it, errors as status codes."""
 
 from __future__ import annotations
 
 import math
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from appliance.errors import (
@@ -13,17 +13,19 @@ from appliance.errors import (
     SlotClosed,
     StateConflict,
     StoreError,
-    TooManyTries,
+    TooManyAttempts,
     TooManyViewers,
 )
 from appliance.web.api import openapi
+from appliance.web.api.bodies import json_answer
+from appliance.web.api.models import Problem
+from appliance.web.context import KEY, AppContext
 from appliance.web.pages import (
     about,
     data_subject,
-    history,
     live,
     login,
-    preview,
+    recordings,
     session,
     status,
     terms,
@@ -31,8 +33,7 @@ from appliance.web.pages import (
 )
 from appliance.web.security import policy
 from appliance.web.security.caller import caller
-from appliance.web.security.csrf import form_token
-from appliance.web.site import KEY, Site
+from appliance.web.security.csrf import csrf_token
 from appliance.web.transport.connection import MAX_BODY_BYTES
 
 _HEADERS = {
@@ -51,30 +52,30 @@ _HEADERS = {
 _STATUS: dict[type[Exception], int] = {
     AccessError: 400,
     StateConflict: 409,
-    TooManyTries: 429,
+    TooManyAttempts: 429,
     TooManyViewers: 503,
     Busy: 503,
     SlotClosed: 503,
     StoreError: 507,
 }
-"""Our own errors as HTTP status; whatever is not here is a fault of ours: 500."""
+"""The HTTP status of each of our errors; every other exception is a bug: 500."""
 
 
-def create_app(site: Site) -> Flask:
-    """An application that serves this site."""
+def create_app(context: AppContext) -> Flask:
+    """The application whose views use this context."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the seven names keep their order
-    app.extensions[KEY] = site
-    for part in (about, users, preview, history, live, login, data_subject, openapi, session, status, terms):
+    app.extensions[KEY] = context
+    for part in (about, users, recordings, live, login, data_subject, openapi, session, status, terms):
         app.register_blueprint(part.blueprint)
     app.before_request(policy.check_request)
-    app.after_request(login.renew)
+    app.after_request(login.renew_cookie)
     app.after_request(_add_headers)
-    app.context_processor(lambda: {"caller": caller(), "csrf_token": form_token()})
-    app.register_error_handler(HTTPException, _http_error)
+    app.context_processor(lambda: {"caller": caller(), "csrf_token": csrf_token()})
+    app.register_error_handler(HTTPException, _answer_http_error)
     for kind in _STATUS:
-        app.register_error_handler(kind, _our_error)
+        app.register_error_handler(kind, _answer_error)
     policy.require_policies(app)
     return app
 
@@ -86,17 +87,15 @@ def _add_headers(response: Response) -> Response:
     return response
 
 
-def _http_error(error: HTTPException) -> Response:
-    response = jsonify(error=error.description)
-    response.status_code = error.code or 500
+def _answer_http_error(error: HTTPException) -> Response:
+    response = json_answer(Problem(error=str(error.description)), error.code or 500)
     response.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
     return response
 
 
-def _our_error(error: Exception) -> Response:
-    response = jsonify(error=str(error))
-    response.status_code = _STATUS[type(error)]
-    if isinstance(error, TooManyTries):
+def _answer_error(error: Exception) -> Response:
+    response = json_answer(Problem(error=str(error)), _STATUS[type(error)])
+    if isinstance(error, TooManyAttempts):
         response.headers["Retry-After"] = str(math.ceil(error.wait_s))
     elif response.status_code == 503:
         response.headers["Retry-After"] = "5"

@@ -41,7 +41,7 @@ class HealthCollector:
         yield _gauge(
             "board_strained", "1 while the board is slowed down by heat or lacks power.", bool(health.strain)
         )
-        yield _gauge("viewers", "Pictures being streamed.", self._viewers.count)
+        yield _gauge("viewers", "Pictures being stream_response.", self._viewers.count)
         yield _gauge("uptime_seconds", "Seconds since the start.", time.monotonic() - self._began)
         counts, seconds = health.totals()
         for name, text in _COUNTERS.items():

@@ -1,1 +1,1 @@
-"""What runs on the device as root, before and between releases: only the standard library, Python 3.10 on."""
+"""Runs as root on the device, before and between releases: only the standard library, Python 3.10 on."""

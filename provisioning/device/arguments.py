@@ -1,4 +1,4 @@
-"""How every command line of the provisioning is parsed."""
+"""The parser of every provisioning command line."""
 
 from __future__ import annotations
 

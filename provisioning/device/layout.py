@@ -1,4 +1,4 @@
-"""Where everything of the device lies. `root` is another folder only in tests."""
+"""Paths, users and units of an installed device."""
 
 from __future__ import annotations
 
@@ -6,46 +6,46 @@ from dataclasses import dataclass
 from pathlib import Path
 
 USER = "interview-grader"
-LOOK_USER = "interview-grader-look"
+CHECK_USER = "interview-grader-look"
 SERVICE = "interview-grader.service"
 RETENTION = "interview-grader-retention.service"
 TIMER = "interview-grader-retention.timer"
-LOOK = "interview-grader-look.timer"
+CHECK_TIMER = "interview-grader-look.timer"
 RECOVER = "interview-grader-recover.service"
-GAVE_UP = "interview-grader-gave-up.service"
-STARTED = (SERVICE, TIMER, RECOVER)
-"""What starts with the system; the timer that looks for updates is the owner's to enable."""
+FAILURE_BLINKER = "interview-grader-gave-up.service"
+ENABLED_UNITS = (SERVICE, TIMER, RECOVER)
+"""Units that start with the system. The owner enables the timer that checks for releases."""
 
 
 @dataclass(frozen=True)
-class Places:
-    """The paths of an installed device."""
+class Layout:
+    """The paths of an installed device. `root` differs from `/` only in tests."""
 
     root: Path = Path("/")
 
     @property
     def opt(self) -> Path:
-        """The releases, and which one is current."""
+        """The releases, and the link to the current one."""
         return self.root / "opt/interview-grader"
 
     @property
     def current(self) -> Path:
-        """The release in use: a link."""
+        """The link to the release in use."""
         return self.opt / "current"
 
     @property
     def unpacking(self) -> Path:
-        """Where the installer unpacks a bundle; what a cut left there goes with the next installation."""
+        """Where the installer unpacks a bundle. The next installation removes what a power cut left there."""
         return self.opt.with_name("interview-grader.unpacking")
 
     @property
     def signers(self) -> Path:
-        """Whose releases the device takes."""
+        """Public keys of the signers that the device trusts."""
         return self.config / "release_signers"
 
     @property
     def record(self) -> Path:
-        """What the installer changed that is not its own, to be put back by --uninstall."""
+        """Record of foreign settings that the installer changed; --uninstall restores them."""
         return self.opt / "installed.json"
 
     @property
@@ -59,11 +59,11 @@ class Places:
         return self.root / "var/lib/interview-grader"
 
     @property
-    def look_state(self) -> Path:
-        """What the service that looks for releases has seen."""
+    def check_state(self) -> Path:
+        """State of the service that checks for releases."""
         return self.root / "var/lib/interview-grader-look"
 
     @property
     def drop_ins(self) -> Path:
-        """What this device adds to the unit."""
+        """Settings that this device adds to the unit."""
         return self.root / "etc/systemd/system/interview-grader.service.d"

@@ -1,6 +1,6 @@
-"""`interview-grader`, typed by root on an installed device: the command of the release in use, confined.
+"""`interview-grader`, typed by root on an installed device: the command of the current release, sandboxed.
 
-Who names another state than the service's, with `--data-dir` or STATE_DIRECTORY, is not held back.
+A caller who names another state directory, with `--data-dir` or STATE_DIRECTORY, is not sandboxed.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from device.errors import FAULT, DeviceError, Refused
-from device.layout import GAVE_UP, USER, Places
+from device.errors import FAULT, DeviceError, UserError
+from device.layout import FAILURE_BLINKER, USER, Layout
 from device.system import service, terminal
-from device.system.sandbox import Confined, is_booted, name_of_unit, settings
+from device.system.sandbox import Sandbox, environment_settings, has_systemd, new_unit_name
 
 PROGRAM = "interview-grader"
 PASSPHRASE = "INTERVIEW_GRADER_PASSPHRASE"
-"""Variable with a passphrase. It is typed when asked for: systemd shows a unit's variables to everybody."""
+"""Variable with a passphrase. It is typed at the prompt: systemd shows a unit's variables to everyone."""
 
 _WITH_FILES = ("sessions", "backup", "restore", "audit", "access", "token")
-"""Commands to which the caller names files of their own; they load nothing that a setting names."""
+"""Commands that take the caller's own files. They load nothing that a setting names."""
 
 _OPEN = ("analyze", "evaluate", "--version")
-"""Commands about the caller's own pictures, with the caller's own settings and state."""
+"""Commands that read the caller's own pictures, with the caller's own settings and state."""
 
 _VARIABLES = ("TERM", "LANG", "TZ", "NO_COLOR", "COLUMNS")
 
 
-def main(words: Sequence[str], places: Places | None = None) -> int:
+def main(words: Sequence[str], layout: Layout | None = None) -> int:
     """Returns the exit code of the command."""
-    places = places or Places()
+    layout = layout or Layout()
     try:
-        return _run(list(words), places)
+        return _run(list(words), layout)
     except DeviceError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return error.code
@@ -46,47 +46,49 @@ def main(words: Sequence[str], places: Places | None = None) -> int:
         return DeviceError.code
 
 
-def _run(words: list[str], places: Places) -> int:
-    program = str(places.current / "venv/bin/interview-grader")
-    state = _named_state(words) or places.state
+def _run(words: list[str], layout: Layout) -> int:
+    program = str(layout.current / "venv/bin/interview-grader")
+    state = _named_state(words) or layout.state
     asked_only = not words or words[0] in _OPEN or "--help" in words or "-h" in words
-    if asked_only or (state != places.state and not _is_the_services(state)):
+    if asked_only or (state != layout.state and not _belongs_to_service(state)):
         os.execv(program, [program, *words])
     try:
         pwd.getpwnam(USER)
     except KeyError:
-        raise Refused(f"there is no user {USER}; sudo ./setup.sh install makes it") from None
-    confined = Confined(places.current, state, USER, places.root)
+        raise UserError(f"there is no user {USER}; sudo ./setup.sh install makes it") from None
+    sandbox = Sandbox(layout.current, state, USER, layout.root)
     answer = _passphrase(words)
-    named = _taken(words, "-o") if words[:2] == ["sessions", "export"] else None
-    with _pins(words[0]):
+    named = _pop_option(words, "-o") if words[:2] == ["sessions", "export"] else None
+    with _free_lamp_pins(words[0]):
         if named is not None:
-            return _written(Path(named), lambda output: _typed(confined, [program, *words], answer, output))
-        return _typed(confined, [program, *words], answer, None)
+            return _write_file(
+                Path(named), lambda output: _run_sandboxed(sandbox, [program, *words], answer, output)
+            )
+        return _run_sandboxed(sandbox, [program, *words], answer, None)
 
 
-def _typed(confined: Confined, words: list[str], answer: str | None, output: int | None) -> int:
-    unit, booted, kind = name_of_unit(), is_booted(), words[1]
+def _run_sandboxed(sandbox: Sandbox, words: list[str], answer: str | None, output: int | None) -> int:
+    unit, booted, kind = new_unit_name(), has_systemd(), words[1]
     # lgpio makes a pipe in the working directory of whatever drives pins.
     pins = booted and kind == "run"
-    folder = f"/run/{unit}" if pins else _here()
-    command = confined.command(
+    folder = f"/run/{unit}" if pins else _current_folder()
+    command = sandbox.command(
         words, unit, _environment(), folder=folder, sees_files=kind in _WITH_FILES, by_systemd=booted
     )
     if pins:
         command.insert(1, f"--property=RuntimeDirectory={unit}")
 
-    def passed_on(number: int, process: int) -> None:
+    def forward(number: int, process: int) -> None:
         sent = ("systemctl", "--quiet", "kill", f"--signal={signal.Signals(number).name}", unit)
         if booted and subprocess.run(sent, stderr=subprocess.DEVNULL, check=False).returncode == 0:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, number)
 
-    return terminal.run(command, dict(os.environ), passed_on, answer=answer, output=output)
+    return terminal.run_in_own_terminal(command, dict(os.environ), forward, answer=answer, output=output)
 
 
-def _here() -> str:
+def _current_folder() -> str:
     try:
         return os.getcwd()
     except FileNotFoundError:
@@ -94,13 +96,13 @@ def _here() -> str:
 
 
 def _environment() -> dict[str, str]:
-    """What of the caller's environment the command gets: how to speak, and settings; nothing secret."""
+    """The caller's variables that the command gets: terminal, language and settings. No secrets."""
     kept = {name: os.environ[name] for name in os.environ if name in _VARIABLES or name.startswith("LC_")}
-    return {**kept, **settings()}
+    return {**kept, **environment_settings()}
 
 
 def _named_state(words: Sequence[str]) -> Path | None:
-    """The state that the caller names."""
+    """The state directory that the caller names, None without one."""
     for index, word in enumerate(words):
         if word == "--data-dir" and index + 1 < len(words):
             return Path(words[index + 1]).absolute()
@@ -110,8 +112,8 @@ def _named_state(words: Sequence[str]) -> Path | None:
     return Path(named).absolute() if named else None
 
 
-def _is_the_services(state: Path) -> bool:
-    """Whether the service may write it, or has written it."""
+def _belongs_to_service(state: Path) -> bool:
+    """Whether the service's user owns it."""
     try:
         return state.stat().st_uid == pwd.getpwnam(USER).pw_uid
     except (OSError, KeyError):
@@ -119,26 +121,26 @@ def _is_the_services(state: Path) -> bool:
 
 
 def _passphrase(words: list[str]) -> str | None:
-    """The passphrase that the caller gives in a variable or a file, both of which only root may read.
+    """The passphrase from a variable or a file, which only root may read.
 
-    `--passphrase-file` is taken out of the words.
+    Removes `--passphrase-file` from `words`.
     """
     if words[0] not in ("backup", "restore"):
         return None
     given = os.environ.get(PASSPHRASE)
-    if (file := _taken(words, "--passphrase-file")) is not None:
+    if (file := _pop_option(words, "--passphrase-file")) is not None:
         try:
             lines = Path(file).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise Refused(f"--passphrase-file: cannot be read ({error}); give the file with it") from error
+            raise UserError(f"--passphrase-file: cannot be read ({error}); give the file with it") from error
         given = lines[0] if lines else ""
     if given is not None and not given.isprintable():
-        raise Refused("the passphrase has a control character in it: expected one that can be typed")
+        raise UserError("the passphrase has a control character in it: expected one that can be typed")
     return given
 
 
-def _taken(words: list[str], option: str) -> str | None:
-    """The value of an option, which is removed from the words."""
+def _pop_option(words: list[str], option: str) -> str | None:
+    """Remove an option from `words` and return its value, None without it."""
     for index, word in enumerate(words):
         if word == option and index + 1 < len(words):
             _, value = words.pop(index), words.pop(index)
@@ -148,8 +150,8 @@ def _taken(words: list[str], option: str) -> str | None:
     return None
 
 
-def _written(path: Path, write: Callable[[int], int]) -> int:
-    """Have a command write a file of the caller's, whole or not at all: the service may not write there."""
+def _write_file(path: Path, write: Callable[[int], int]) -> int:
+    """Have a command write a file of the caller's, atomically. The service may not write there."""
     if path.exists() and not path.is_file():  # a pipe or a device
         with path.open("wb") as stream:
             return write(stream.fileno())
@@ -166,13 +168,13 @@ def _written(path: Path, write: Callable[[int], int]) -> int:
 
 
 @contextlib.contextmanager
-def _pins(kind: str) -> Iterator[None]:
-    """The lamps for `run`: what blinks that the service was given up holds the pins."""
-    blinks = kind == "run" and service.show("ActiveState", GAVE_UP) == "active"
+def _free_lamp_pins(kind: str) -> Iterator[None]:
+    """Free the lamp pins for `run`: the failure blinker holds them."""
+    blinks = kind == "run" and service.unit_property("ActiveState", FAILURE_BLINKER) == "active"
     if blinks:
-        subprocess.run(["systemctl", "stop", GAVE_UP], check=False)
+        subprocess.run(["systemctl", "stop", FAILURE_BLINKER], check=False)
     try:
         yield
     finally:
         if blinks:
-            subprocess.run(["systemctl", "--no-block", "start", GAVE_UP], check=False)
+            subprocess.run(["systemctl", "--no-block", "start", FAILURE_BLINKER], check=False)

@@ -1,6 +1,6 @@
-"""Text for root's terminal: characters that would steer it are escaped, as `system/terminal.py` does.
+"""Escape characters that would control root's terminal.
 
-A copy, because an installer or updater must not need the package that it replaces.
+A copy of `appliance/system/terminal.py`: installer and updater must not need the package they replace.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _CONTROLS = re.compile(
 
 
 def printable(text: str, kept: str = "\n\t") -> str:
-    r"""The text with C0, C1, DEL, separators of lines, marks of direction and half characters as \uXXXX.
+    r"""The text with controls, line separators, direction marks and lone surrogates as \uXXXX.
 
-    Those in `kept` stay.
+    Characters in `kept` stay.
     """
     return _CONTROLS.sub(lambda found: found[0] if found[0] in kept else f"\\u{ord(found[0]):04x}", text)
 
@@ -38,7 +38,7 @@ class _Escaping:
 
 @contextlib.contextmanager
 def escaped_output() -> Iterator[None]:
-    """Within the block nothing that is printed steers the terminal; tabs and ends of lines stay."""
+    """Escape everything printed within the block; tabs and line ends stay."""
     out, errors = (cast(TextIO, _Escaping(stream)) for stream in (sys.stdout, sys.stderr))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         yield

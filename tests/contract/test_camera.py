@@ -274,7 +274,7 @@ def test_each_picture_is_a_new_one(bench: Bench) -> None:
 
 
 def test_who_shows_living_people_needs_their_agreement(bench: Bench) -> None:
-    assert bench.camera.needs_agreement is bench.lives
+    assert bench.camera.needs_consent is bench.lives
 
 
 def test_before_open_and_after_close_there_is_nothing_to_read(bench: Bench) -> None:
@@ -597,7 +597,7 @@ def test_a_rate_so_slow_that_it_would_look_lost_is_refused(fps: float) -> None:
 
 
 def test_a_film_can_stand_in_for_living_people(shop: Workshop) -> None:
-    assert made("demo", needs_agreement=True).needs_agreement
+    assert made("demo", needs_agreement=True).needs_consent
     assert not registry.load("camera", "replay").present().found, "a file is never found by itself"
     assert registry.load("camera", "demo").present().found
 

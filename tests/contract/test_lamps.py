@@ -20,8 +20,8 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from appliance import registry
 from appliance.colours import PALETTE, plain, rgb
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.errors import BackendMissing, ConfigError, LampError
 from appliance.hardware.fault_codes import FAULTS
 from appliance.hardware.lamp_bank import OFF_S, ON_S, PAUSE_S, blinks
@@ -263,7 +263,7 @@ def test_without_its_package_it_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_pins_of_the_boards_file_are_there(jetson: ModuleType) -> None:
-    lamps = load(Request(config=ROOT / "provisioning/boards/jetson.toml"), {}).lamps
+    lamps = load_config(ConfigOptions(config=ROOT / "provisioning/boards/jetson.toml"), {}).lamps
     assert lamps.backend == "jetson"
     registry.load("lamps", lamps.backend)(lamps.settings).close()
     assert len(jetson.claimed) == 6

@@ -34,10 +34,8 @@ from tests.fakes.parts import face, frame, noise, person, reading, scores, watch
 HAPPY, SAD = scores(happy=1), scores(sad=1)
 
 
-def make_shared(*, needs_agreement: bool = False) -> Shared:
-    return Shared(
-        Health("usb"), make_session("1", needs_agreement=needs_agreement), Viewers(8), Slot[Picture]()
-    )
+def make_shared(*, needs_consent: bool = False) -> Shared:
+    return Shared(Health("usb"), make_session("1", needs_consent=needs_consent), Viewers(8), Slot[Picture]())
 
 
 @pytest.fixture
@@ -201,7 +199,7 @@ def test_the_picture_carries_frame_stamp_and_agreement(shared: Shared) -> None:
     with watching(shared.viewers, BARE):
         stream(shared).take(given)
     picture = newest(shared)
-    assert (picture.frame, picture.captured, picture.agreement, picture.live) == (
+    assert (picture.frame, picture.captured, picture.consent_epoch, picture.live) == (
         7,
         given.frame.captured,
         1,
@@ -272,7 +270,7 @@ def test_another_reason_is_another_placeholder(shared: Shared, clock: Clock) -> 
 
 
 def test_nothing_of_an_ended_agreement_is_published_or_kept() -> None:
-    shared = make_shared(needs_agreement=True)
+    shared = make_shared(needs_consent=True)
     shared.session.start("1", "operator")
     sink = stream(shared)
     with watching(shared.viewers, BARE):
@@ -374,7 +372,7 @@ def test_the_first_seconds_after_a_start_are_no_fault(shared: Shared, pins: Mock
 
 
 def test_idle_on_purpose_is_no_fault(pins: MockFactory) -> None:
-    shared = make_shared(needs_agreement=True)
+    shared = make_shared(needs_consent=True)
     sink = lamps(shared)
     sink.idle()
     assert lit(pins, RUNNING, FAULT, RED, GREEN, BLUE) == (1, 0, 0, 0, 0)

@@ -10,7 +10,7 @@ from appliance.consent.notice import KEEP_DAYS, NoticeText
 from appliance.consent.session import Session
 from appliance.consent.terms import Terms
 from appliance.errors import StoreError
-from appliance.values import Sitting
+from appliance.values import SessionInfo
 
 
 def make_terms(version: str = "1", **more: Any) -> Terms:
@@ -20,8 +20,8 @@ def make_terms(version: str = "1", **more: Any) -> Terms:
     return Terms(text, **settings)
 
 
-def make_session(version: str = "1", *, needs_agreement: bool = True, **more: Any) -> Session:
-    return Session(make_terms(version), needs_agreement=needs_agreement, **more)
+def make_session(version: str = "1", *, needs_consent: bool = True, **more: Any) -> Session:
+    return Session(make_terms(version), needs_consent=needs_consent, **more)
 
 
 class MemoryRecords:
@@ -29,17 +29,17 @@ class MemoryRecords:
 
     def __init__(self) -> None:
         self.full = False
-        self.kept: dict[str, Sitting] = {}
+        self.kept: dict[str, SessionInfo] = {}
         self.ended: list[str] = []
         self.erased: list[str] = []
         self.marks: list[tuple[str, str]] = []
         self._lock = threading.Lock()
 
-    def begin(self, sitting: Sitting) -> None:
+    def begin(self, session: SessionInfo) -> None:
         if self.full:
             raise StoreError("0 MB are free; expected at least 200: erase sessions or make room")
         with self._lock:
-            self.kept[sitting.id] = sitting
+            self.kept[session.id] = session
 
     def end(self, id: str) -> None:
         with self._lock:
@@ -56,4 +56,4 @@ class MemoryRecords:
 
     def find_link(self, link_hash: str) -> str | None:
         with self._lock:
-            return next((id for id, sitting in self.kept.items() if sitting.link_hash == link_hash), None)
+            return next((id for id, session in self.kept.items() if session.link_hash == link_hash), None)

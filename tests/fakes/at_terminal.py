@@ -110,7 +110,7 @@ def main(how: str, *words: str) -> int:
     import subprocess
 
     from device.system import terminal
-    from device.system.sandbox import Confined
+    from device.system.sandbox import Sandbox
 
     mode = termios.tcgetattr(0)
     mode[3] &= ~termios.ICANON
@@ -119,14 +119,14 @@ def main(how: str, *words: str) -> int:
         before = ("setpriv", f"--reuid={USER}", "--regid=nogroup", "--clear-groups", "--")
         code = subprocess.run([*before, *words], check=False).returncode
     else:
-        confined = Confined(Path("/nowhere"), Path("/"), user=USER)
+        confined = Sandbox(Path("/nowhere"), Path("/"), user=USER)
         command = confined.command(words, "none", json.loads(os.environ.get("GIVEN", "{}")), by_systemd=False)
         if how == "by-systemd":
             at = command.index(words[0])
             command[at:at] = ["/usr/bin/python3", "-I", "-c", AS_SYSTEMD]
         command[command.index(f"--regid={USER}")] = "--regid=nogroup"
         answer = os.environ.get("ANSWER")
-        code = terminal.run(
+        code = terminal.run_in_own_terminal(
             command, dict(os.environ), lambda number, process: os.killpg(process, number), answer=answer
         )
     (typed,) = struct.unpack("i", fcntl.ioctl(0, termios.FIONREAD, b"\0" * 4))

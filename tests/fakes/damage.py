@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from appliance.records import Store
-from tests.fakes.records import Time, make_store, second, sitting
+from tests.fakes.records import Time, make_store, second, session_info
 
 IDS = tuple(f"{number:012x}" for number in range(0xA0, 0xA8))
 """The sessions of `recorded`."""
@@ -25,7 +25,7 @@ def recorded(folder: Path, time: Time | None = None) -> Path:
     store = make_store(folder, time)
     chance = random.Random(3)
     for id in IDS:
-        store.begin(sitting(id, label=f"label of {id}", note="a note " * 20, link_hash=id * 5))
+        store.begin(session_info(id, label=f"label of {id}", note="a note " * 20, link_hash=id * 5))
         rows = [
             second(number, person, angry=chance.random(), x=chance.uniform(0, 1280), yaw=chance.gauss(0, 9))
             for number in range(SECONDS)

@@ -1,4 +1,4 @@
-"""Clients on the network without a network: a real TLS server whose every client has an address of nobody."""
+"""Clients on the network without a network: a real TLS server that sees an unused address for each client."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from urllib.parse import urlencode
 from appliance.auth.certificate import DeviceCertificate
 from appliance.web.transport.server import Server, WsgiApp
 from tests.e2e.daemon.driver import Answer
-from tests.fakes.sites import served
+from tests.fakes.web import served
 
 FAR = "192.0.2.77"
-"""An address of nobody (RFC 5737)."""
+"""An address for documentation (RFC 5737)."""
 WITHIN_S = 15.0
 
 COOKIE = "__Host-interview-grader"
@@ -37,7 +37,7 @@ def from_far(app: WsgiApp, address: str = FAR) -> WsgiApp:
 
 @contextmanager
 def served_far(app: WsgiApp, folder: Path, *, address: str = FAR, **settings: Any) -> Iterator[Server]:
-    """A real TLS server on a free port; its certificate lies in `folder`."""
+    """A real TLS server on a free port; its certificate is in `folder`."""
     settings.setdefault("max_connections", 16)
     server = Server(from_far(app, address), "127.0.0.1", 0, tls=DeviceCertificate(folder).current, **settings)
     with served(server):
@@ -97,12 +97,12 @@ class Client:
 
     def submit(self, path: str, fields: dict[str, str], headers: dict[str, str] | None = None) -> Answer:
         """A form, as a browser sends it."""
-        told = {"Content-Type": FORM, "Origin": self.origin, **(headers or {})}
-        return self.request(path, "POST", body=urlencode(fields).encode(), headers=told)
+        sent = {"Content-Type": FORM, "Origin": self.origin, **(headers or {})}
+        return self.request(path, "POST", body=urlencode(fields).encode(), headers=sent)
 
     def post_json(self, path: str, content: object, headers: dict[str, str] | None = None) -> Answer:
-        told = {"Content-Type": "application/json", **(headers or {})}
-        return self.request(path, "POST", body=json.dumps(content).encode(), headers=told)
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        return self.request(path, "POST", body=json.dumps(content).encode(), headers=sent)
 
     def log_in(self, name: str, password: str) -> Answer:
         return self.submit("/login", {"name": name, "password": password})

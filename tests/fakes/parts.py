@@ -37,8 +37,10 @@ def noise(width: int, height: int, seed: int = 0) -> Image:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def frame(number: int = 0, captured: float = 0.0, image: Image | None = None, agreement: int = 1) -> Frame:
-    return Frame(number, captured, picture() if image is None else image, captured, agreement)
+def frame(
+    number: int = 0, captured: float = 0.0, image: Image | None = None, consent_epoch: int = 1
+) -> Frame:
+    return Frame(number, captured, picture() if image is None else image, captured, consent_epoch)
 
 
 def face(x: float, y: float, side: float, score: float = 0.9) -> Face:
@@ -82,8 +84,8 @@ class CannedEngine:
 class ScriptedCamera:
     """A camera that does what the test says, and writes every call and every lamp change into one diary."""
 
-    def __init__(self, diary: list[str], *, needs_agreement: bool = True) -> None:
-        self.needs_agreement = needs_agreement
+    def __init__(self, diary: list[str], *, needs_consent: bool = True) -> None:
+        self.needs_consent = needs_consent
         self.diary = diary
         self.fault: Exception | None = None
         self.open_fault: Exception | None = None

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.records import Clocks, Limits, Second, Store
-from appliance.values import EMOTIONS, Sitting
+from appliance.records import Clocks, Second, StorageLimits, Store
+from appliance.values import EMOTIONS, SessionInfo
 
 DAY_S = 86_400.0
 NOW = 1_795_000_000.0  # in November 2026
@@ -36,13 +36,13 @@ class Time:
 
 def make_store(folder: Path, time: Time | None = None, **more: Any) -> Store:
     """A store with much room on the disk, unless told otherwise."""
-    limits = more.pop("limits", Limits())
-    more.setdefault("room", lambda path: 1e6)
+    limits = more.pop("limits", StorageLimits())
+    more.setdefault("free_mb", lambda path: 1e6)
     return Store(folder, limits, clocks=(time or Time()).clocks(), **more)
 
 
-def sitting(id: str = ID, **more: Any) -> Sitting:
-    return Sitting(id, NOW, 1, "1", "a" * 64, "usb", **more)
+def session_info(id: str = ID, **more: Any) -> SessionInfo:
+    return SessionInfo(id, NOW, 1, "1", "a" * 64, "usb", **more)
 
 
 def second(number: int, person: int = 1, **more: Any) -> Second:
@@ -54,7 +54,7 @@ def second(number: int, person: int = 1, **more: Any) -> Second:
 
 def record(store: Store, time: Time, id: str = ID, seconds: int = 3, *, end: bool = True) -> None:
     """A session of so many seconds."""
-    store.begin(sitting(id))
+    store.begin(session_info(id))
     for number in range(seconds):
         time.passes(1.0)
         store.add(id, [second(number)])

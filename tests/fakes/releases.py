@@ -44,7 +44,7 @@ UNHEALTHY: Edits = {
 """A version that starts, and says of itself that it is not well."""
 
 CRASHES: Edits = {
-    "cli.py": replaced(
+    "commands/run.py": replaced(
         "        return Daemon(config, stop).run(\n",
         '        raise OSError("it is a test")\n        return Daemon(config, stop).run(\n',
     )
@@ -57,6 +57,9 @@ UNFIT: Edits = {
     )
 }
 """A version whose `check` finds a fault."""
+
+BEFORE_STATUS: Edits = {"cli.py": replaced('commands.add_parser("status", ', 'commands.add_parser("later", ')}
+"""A version without the command `status`, as the first releases are."""
 
 BLIND: Edits = {
     "commands/analyze/command.py": replaced(
@@ -121,7 +124,9 @@ NEW_SYSTEM: Edits = {
         '    f"{UNITS}/interview-grader-extra.service": "systemd/interview-grader-extra.service",\n'
         '    f"{UNITS}/interview-grader-extra.timer": "systemd/interview-grader-extra.timer",\n',
     ),
-    "provisioning/device/layout.py": replaced("STARTED = (", 'STARTED = ("interview-grader-extra.timer", '),
+    "provisioning/device/layout.py": replaced(
+        "ENABLED_UNITS = (", 'ENABLED_UNITS = ("interview-grader-extra.timer", '
+    ),
 }
 """A version with another unit, another group, and a unit that is not what it was."""
 

@@ -18,7 +18,7 @@ from appliance.errors import StoreError
 def log(tmp_path: Path) -> AuditLog:
     made = AuditLog(tmp_path / "state")
     for number in range(5):
-        made.append("start", "operator", session=f"s{number}")
+        made.require("start", "operator", session=f"s{number}")
     return made
 
 
@@ -29,18 +29,34 @@ def test_entries_come_back_in_order_and_verify(log: AuditLog) -> None:
     assert (verdict.lines, verdict.fault, verdict.torn) == (5, "", 0)
 
 
-def test_no_log_yet_is_sound(tmp_path: Path) -> None:
+def test_a_missing_log_is_sound(tmp_path: Path) -> None:
     assert AuditLog(tmp_path).verify().fault == ""
     assert list(AuditLog(tmp_path).entries()) == []
 
 
-def test_only_its_owner_may_read_it(log: AuditLog) -> None:
+def test_only_the_owner_may_read_the_log(log: AuditLog) -> None:
     assert log.path.stat().st_mode & 0o077 == 0
 
 
 def test_an_unknown_event_is_refused(log: AuditLog) -> None:
     with pytest.raises(ValueError, match="expected one of agreement"):
-        log.append("verdict", "operator")
+        log.require("verdict", "operator")
+
+
+def test_a_required_line_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("not a folder")
+    with pytest.raises(StoreError):
+        AuditLog(tmp_path / "state").require("start", "operator")
+
+
+def test_a_line_of_best_effort_that_cannot_be_written_is_one_line_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state").write_text("not a folder")
+    AuditLog(tmp_path / "state").record("login", "operator", name="operator")
+    (line,) = caplog.records
+    assert line.levelname == "ERROR"
+    assert line.getMessage().startswith("login by operator is missing in the audit log: ")
 
 
 def _changed(lines: list[str]) -> list[str]:
@@ -72,51 +88,49 @@ def _rehashed(lines: list[str]) -> list[str]:
         (lambda lines: [], "5 lines are missing at the end"),
     ],
 )
-def test_whatever_is_done_to_it_is_noticed(
-    log: AuditLog, tamper: Callable[[list[str]], list[str]], fault: str
-) -> None:
+def test_tampering_is_noticed(log: AuditLog, tamper: Callable[[list[str]], list[str]], fault: str) -> None:
     lines = log.path.read_text(encoding="utf-8").splitlines()
     log.path.write_text("".join(f"{line}\n" for line in tamper(lines)), encoding="utf-8")
     assert fault in log.verify().fault
 
 
 @pytest.mark.parametrize("cut", [1, 2, 5])
-def test_lines_cut_off_are_missed_also_after_the_log_went_on(log: AuditLog, cut: int) -> None:
+def test_lines_cut_off_are_noticed_even_after_later_entries(log: AuditLog, cut: int) -> None:
     lines = log.path.read_text(encoding="utf-8").splitlines(keepends=True)
     log.path.write_text("".join(lines[:-cut]), encoding="utf-8")
     for _ in range(3):
-        log.append("stop", "operator")
+        log.require("stop", "operator")
     assert f"{cut} lines before line {6 - cut} are missing" in log.verify().fault
 
 
-def test_a_log_that_was_put_away_is_missed_also_after_it_was_begun_anew(log: AuditLog) -> None:
+def test_a_removed_log_is_noticed_even_after_later_entries(log: AuditLog) -> None:
     log.path.unlink()
-    log.append("stop", "operator")
+    log.require("stop", "operator")
     assert "5 lines before line 1 are missing" in log.verify().fault
 
 
-def test_another_end_is_missed_also_after_the_log_went_on(log: AuditLog) -> None:
+def test_a_replaced_end_is_noticed_even_after_later_entries(log: AuditLog) -> None:
     lines = log.path.read_text(encoding="utf-8").splitlines(keepends=True)
     log.path.write_text("".join(lines[:-1]), encoding="utf-8")
     head = log.path.with_name("audit.head")
     saved = head.read_bytes()
-    log.append("stop", "somebody")
+    log.require("stop", "somebody")
     (last,) = log.path.read_text(encoding="utf-8").splitlines(keepends=True)[-1:]
     assert json.loads(last)["lost"] == 1
     head.write_bytes(saved)
-    log.append("stop", "operator")
+    log.require("stop", "operator")
     assert "missing" in log.verify().fault
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish", b'{"n": 5, "hash": "y"}', b"{}"])
-def test_a_head_that_was_written_over_stops_nothing(log: AuditLog, content: bytes) -> None:
+def test_an_overwritten_head_prevents_no_entry(log: AuditLog, content: bytes) -> None:
     log.path.with_name("audit.head").write_bytes(content)
     assert log.verify().fault
-    log.append("stop", "operator")
+    log.require("stop", "operator")
     assert log.verify().fault
 
 
-def test_the_last_line_can_be_written_down_elsewhere(log: AuditLog) -> None:
+def test_verify_returns_the_hash_of_the_last_line(log: AuditLog) -> None:
     verdict = log.verify()
     assert verdict.last == json.loads(log.path.read_text().splitlines()[-1])["hash"]
 
@@ -132,14 +146,12 @@ def test_a_lost_file_or_head_is_noticed(log: AuditLog) -> None:
 
 
 @pytest.mark.parametrize("kept", [1, 20, -1])
-def test_a_line_that_a_power_cut_left_unfinished_is_told_and_the_chain_goes_on(
-    log: AuditLog, kept: int
-) -> None:
+def test_a_line_torn_by_a_power_cut_is_counted_and_the_chain_continues(log: AuditLog, kept: int) -> None:
     *whole, last = log.path.read_bytes().splitlines(keepends=True)
     log.path.write_bytes(b"".join(whole) + last[:kept])
     head = log.path.with_name("audit.head")
     head.write_bytes(b'{"n": 4, "hash": "%s"}' % json.loads(whole[-1])["hash"].encode())
-    log.append("stop", "operator")
+    log.require("stop", "operator")
     verdict = log.verify()
     # All of a line but its end is sound.
     assert (verdict.lines, verdict.fault, verdict.torn) == ((6, "", 0) if kept == -1 else (5, "", 1))
@@ -160,19 +172,34 @@ def test_threads_and_processes_share_one_chain(log: AuditLog) -> None:
 def _append_many(folder: Path) -> None:
     mine = AuditLog(folder)
     for _ in range(20):
-        mine.append("viewer", "viewer")
+        mine.require("viewer", "viewer")
 
 
-def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_unwritable_log_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="the audit log cannot be written"):
-        AuditLog(tmp_path / "file").append("start", "operator")
+        AuditLog(tmp_path / "file").require("start", "operator")
 
 
-def test_the_log_has_a_limit_and_its_chain_goes_on(tmp_path: Path) -> None:
+def test_a_best_effort_event_that_cannot_be_written_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    AuditLog(tmp_path / "file").record("stop", "operator", session="s1")
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "stop by operator is missing in the audit log" in caplog.text
+
+
+def test_a_best_effort_event_joins_the_chain(log: AuditLog) -> None:
+    log.record("stop", "operator", session="s1")
+    assert [entry["event"] for entry in log.entries()][-1] == "stop"
+    assert log.verify().fault == ""
+
+
+def test_a_full_log_rotates_and_its_chain_continues(tmp_path: Path) -> None:
     log = AuditLog(tmp_path, most_bytes=2000)
     for number in range(100):
-        log.append("start", "operator", session=f"s{number}")
+        log.require("start", "operator", session=f"s{number}")
     files = sorted(tmp_path.glob("audit*.jsonl"))
     assert [path.name for path in files] == ["audit.jsonl", "audit.old.jsonl"]
     assert sum(path.stat().st_size for path in files) < 2 * 2400
@@ -181,10 +208,10 @@ def test_the_log_has_a_limit_and_its_chain_goes_on(tmp_path: Path) -> None:
     assert (log.verify().fault, log.verify().lines) == ("", 100)
 
 
-def test_a_file_of_the_log_that_is_taken_away_is_missed(tmp_path: Path) -> None:
+def test_a_removed_file_of_the_log_is_noticed(tmp_path: Path) -> None:
     log = AuditLog(tmp_path, most_bytes=2000)
     for _ in range(100):
-        log.append("start", "operator")
+        log.require("start", "operator")
     old = tmp_path / "audit.old.jsonl"
     saved = old.read_bytes()
     old.unlink()
@@ -199,10 +226,10 @@ def test_a_file_of_the_log_that_is_taken_away_is_missed(tmp_path: Path) -> None:
     assert "missing at the end" in log.verify().fault
 
 
-def test_processes_share_a_log_that_is_put_away(tmp_path: Path) -> None:
-    AuditLog(tmp_path, most_bytes=1000).append("start", "operator")
+def test_processes_share_a_rotating_log(tmp_path: Path) -> None:
+    AuditLog(tmp_path, most_bytes=1000).require("start", "operator")
     threads = [
-        threading.Thread(target=lambda: [AuditLog(tmp_path, 1000).append("stop", "x") for _ in range(20)])
+        threading.Thread(target=lambda: [AuditLog(tmp_path, 1000).require("stop", "x") for _ in range(20)])
         for _ in range(4)
     ]
     for each in threads:
@@ -235,4 +262,4 @@ def test_the_log_verifies_while_it_rotates(tmp_path: Path) -> None:
 def _rotate_often(folder: Path) -> None:
     log = AuditLog(folder, most_bytes=400)  # three lines a file
     for _ in range(600):
-        log.append("stop", "operator")
+        log.require("stop", "operator")

@@ -10,8 +10,8 @@ import pytest
 
 from appliance.configuration import layers
 from appliance.configuration import load as config
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.daemon import Daemon
 
 
@@ -21,10 +21,10 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
         monkeypatch.setattr(module, "BOARD_FILE", tmp_path / "board.toml")
     monkeypatch.setattr(layers, "OWNER_FILE", tmp_path / "etc" / "config.toml")
     settings = ["camera.backend=demo", "web.port=0"]
-    return Daemon(load(Request(settings=settings, data_dir=tmp_path), {}), threading.Event())
+    return Daemon(load_config(ConfigOptions(settings=settings, data_dir=tmp_path), {}), threading.Event())
 
 
-def test_a_listener_that_does_not_end_is_named(
+def test_a_listener_that_does_not_end_is_reported(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     released, stuck = threading.Event(), threading.Event()
@@ -46,7 +46,7 @@ def test_a_listener_that_does_not_end_is_named(
     assert [record.getMessage() for record in caplog.records] == ["http did not end in time"]
 
 
-def test_the_lamps_are_tested_while_nobody_could_open_the_camera(
+def test_the_lamps_are_tested_before_the_camera_can_open(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     appliance, seen = daemon._appliance, []
@@ -61,7 +61,7 @@ def test_the_lamps_are_tested_while_nobody_could_open_the_camera(
 
 
 @pytest.mark.parametrize("error", [OSError(24, "Too many files"), MemoryError(), RuntimeError("no thread")])
-def test_a_tick_that_fails_now_and_then_ends_nothing(
+def test_an_occasional_failed_tick_is_survived(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr("appliance.daemon.TICK_S", 0.01)
@@ -81,24 +81,24 @@ def test_a_tick_that_fails_now_and_then_ends_nothing(
     assert ticks == 20
 
 
-def test_ticks_that_all_fail_end_the_process(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ticks_that_keep_failing_end_the_process(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     class GaveUp(Exception):
         """In place of the end of the process that runs the tests."""
 
-    def give_up() -> None:
+    def exit_unable() -> None:
         raise GaveUp
 
     def look() -> str:
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr("appliance.daemon.TICK_S", 0.01)
-    monkeypatch.setattr("appliance.daemon.give_up", give_up)
+    monkeypatch.setattr("appliance.daemon.exit_unable", exit_unable)
     monkeypatch.setattr(daemon._strain, "look", look)
     with pytest.raises(GaveUp):
         daemon.run(lambda url: None)
 
 
-def test_a_disk_that_never_answers_is_named_at_the_stop(
+def test_a_hung_disk_is_reported_at_the_stop(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers = threading.Event()

@@ -25,7 +25,7 @@ KINDS = {
     "TooManyViewers": RuntimeError,
     "Busy": RuntimeError,
     "AccessError": ValueError,
-    "TooManyTries": RuntimeError,
+    "TooManyAttempts": RuntimeError,
     "SlotClosed": RuntimeError,
     "WorkerStuck": RuntimeError,
 }

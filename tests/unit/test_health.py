@@ -115,20 +115,20 @@ def test_without_an_open_camera_there_is_no_newest_frame(health: Health, clock: 
     assert health.frame_age() == 0.0
     health.camera_is(state)
     assert health.frame_age() is None
-    shown = health.camera_json()
-    assert (shown["frame"], shown["age_s"], shown["width"], shown["height"]) == (None, None, None, None)
+    assert health.newest_frame is None
 
 
-def test_camera_as_json(health: Health, clock: Clock) -> None:
+def test_the_newest_frame_and_the_rate_of_the_camera(health: Health, clock: Clock) -> None:
     health.camera_is("open")
     for number in range(11):
         health.saw_frame(frame(number, clock.now, picture(1280, 720)))
         clock.now += 0.1
-    shown = health.camera_json()
-    assert list(shown) == ["backend", "state", "reason", "since", "frame", "age_s", "fps", "width", "height"]
-    assert (shown["backend"], shown["state"], shown["frame"]) == ("usb", "open", 10)
-    assert (shown["width"], shown["height"], shown["fps"]) == (1280, 720, 10.0)
-    assert shown["age_s"] == pytest.approx(0.1)
+    newest = health.newest_frame
+    assert newest is not None
+    assert (newest.number, newest.width, newest.height) == (10, 1280, 720)
+    assert (health.camera.backend, health.camera.state) == ("usb", "open")
+    assert health.rate("camera") == pytest.approx(10.0)
+    assert health.frame_age() == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from appliance.errors import CameraEnded, CameraLost, SlotClosed
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.loops import FROZEN_S, Capture, SinkLoop, Vision
-from appliance.values import Agreed, Frame, Reading
+from appliance.values import Consent, Frame, Reading
 from tests.fakes.agreements import make_session, make_terms
 from tests.fakes.parts import (
     ScriptedCamera,
@@ -32,19 +32,19 @@ from tests.fakes.parts import (
 class Impatient(Session):
     """A session for which nobody waits: an idle step would take a second."""
 
-    def wait_live(self, timeout: float) -> bool:
+    def wait_until_open(self, timeout: float) -> bool:
         assert 0 < timeout <= 1.0, "a stop must not wait for long"
-        return super().wait_live(0.0)
+        return super().wait_until_open(0.0)
 
 
 class Rig:
     """A capture loop with doubles at both ends, and a clock that only its pauses move."""
 
-    def __init__(self, *, needs_agreement: bool = True) -> None:
+    def __init__(self, *, needs_consent: bool = True) -> None:
         self.diary: list[str] = []
-        self.camera = ScriptedCamera(self.diary, needs_agreement=needs_agreement)
+        self.camera = ScriptedCamera(self.diary, needs_consent=needs_consent)
         self.lamp = ScriptedLamp(self.diary)
-        self.session = Impatient(make_terms("1"), needs_agreement=needs_agreement)
+        self.session = Impatient(make_terms("1"), needs_consent=needs_consent)
         self.frames: Slot[Frame] = Slot()
         self.health = Health("usb")
         self.pauses: list[float] = []
@@ -154,7 +154,7 @@ def test_frames_carry_the_number_of_their_agreement(rig: Rig) -> None:
         rig.capture.step()
         newest = rig.frames.newest()
         assert newest is not None
-        numbers.append(newest.agreement)
+        numbers.append(newest.consent_epoch)
         rig.session.stop("operator")
         rig.capture.step()
     assert numbers == [1, 2]
@@ -168,7 +168,7 @@ def test_a_new_agreement_between_two_steps_opens_the_camera_anew(rig: Rig) -> No
     rig.capture.step()
     assert rig.diary.count("open") == 2
     newest = rig.frames.newest()
-    assert newest is not None and newest.agreement == 2
+    assert newest is not None and newest.consent_epoch == 2
 
 
 def test_a_lamp_that_cannot_be_lit_keeps_the_camera_closed(rig: Rig) -> None:
@@ -309,7 +309,7 @@ def test_noise_shows_that_a_camera_lives(rig: Rig) -> None:
 
 
 def test_a_picture_played_as_a_camera_may_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    rig = Rig(needs_agreement=False)
+    rig = Rig(needs_consent=False)
     monkeypatch.setattr(time, "monotonic", lambda: rig.now)
     frozen(rig, 3 * FROZEN_S)
     assert rig.health.camera.state == "open" and rig.diary.count("open") == 1
@@ -337,8 +337,8 @@ class PipelineDouble:
     """Reads nobody, and keeps what it was asked for."""
 
     def __init__(self) -> None:
-        self.agreed: Agreed | None = None
-        self.bounds: list[Agreed | None] = []
+        self.agreed: Consent | None = None
+        self.bounds: list[Consent | None] = []
         self.read_frames: list[int] = []
         self.skipped: list[int] = []
         self.resets = 0
@@ -355,7 +355,7 @@ class PipelineDouble:
     def reset(self) -> None:
         self.resets += 1
 
-    def bound(self, agreed: Agreed | None) -> None:
+    def bound(self, agreed: Consent | None) -> None:
         self.agreed = agreed
 
     def close(self) -> None:
@@ -374,8 +374,8 @@ class Eye:
         self.health = Health("usb")
         self.vision = Vision(self.pipeline, self.session, self.frames, self.readings, self.health)  # type: ignore[arg-type]
 
-    def see(self, number: int, agreement: int) -> None:
-        self.frames.put(frame(number, agreement=agreement))
+    def see(self, number: int, epoch: int) -> None:
+        self.frames.put(frame(number, consent_epoch=epoch))
         self.vision.step()
 
 
@@ -397,7 +397,7 @@ def test_frames_that_were_never_looked_at_are_counted(eye: Eye) -> None:
     eye.session.start("1", "operator")
     eye.see(1, 1)
     for number in (2, 3, 4):
-        eye.frames.put(frame(number, agreement=1))
+        eye.frames.put(frame(number, consent_epoch=1))
     eye.vision.step()
     newest = eye.readings.newest()
     assert newest is not None and (newest.frame.number, newest.skipped) == (4, 2)
@@ -428,7 +428,7 @@ def test_everybody_is_forgotten_with_a_new_agreement(eye: Eye) -> None:
     resets = eye.pipeline.resets
     eye.session.stop("operator")
     for number in (3, 4, 5):
-        eye.frames.put(frame(number, agreement=1))
+        eye.frames.put(frame(number, consent_epoch=1))
     eye.session.start("1", "operator")
     eye.see(6, 2)
     assert eye.pipeline.resets == resets + 1
@@ -455,7 +455,7 @@ def test_no_frame_from_after_a_long_sleep_is_analysed_unconfirmed(
         def awaited(seen: int, timeout: float) -> tuple[Frame | None, int]:
             monkeypatch.setattr(eye.frames, "take", take)
             sleep()
-            eye.frames.put(frame(2, agreement=1))
+            eye.frames.put(frame(2, consent_epoch=1))
             return take(seen, timeout)
 
         monkeypatch.setattr(eye.frames, "take", awaited)
@@ -467,9 +467,9 @@ def test_no_frame_from_after_a_long_sleep_is_analysed_unconfirmed(
         for number, agreed in zip(eye.pipeline.read_frames, eye.pipeline.bounds, strict=True)
     }
     assert unconfirmed == {1: False, 2: asleep != "while one is read", 3: True}
-    eye.session.again("operator")
+    eye.session.reconfirm("operator")
     eye.see(4, 1)
-    assert eye.pipeline.bounds[-1] == Agreed(1, again=1)
+    assert eye.pipeline.bounds[-1] == Consent(1, confirmations=1)
 
 
 def test_readings_are_gone_after_the_agreement_ended(eye: Eye) -> None:
@@ -524,7 +524,7 @@ class SinkDouble:
 
 
 def test_a_sink_gets_each_reading_once_and_is_told_of_silence() -> None:
-    session, readings, sink = make_session("1", needs_agreement=False), Slot[Reading](), SinkDouble()
+    session, readings, sink = make_session("1", needs_consent=False), Slot[Reading](), SinkDouble()
     loop = SinkLoop(sink, readings, session)
     loop.step()
     readings.put(reading(frame(1)))
@@ -537,11 +537,11 @@ def test_a_sink_gets_each_reading_once_and_is_told_of_silence() -> None:
 
 
 def test_a_sink_gets_nothing_of_an_ended_agreement() -> None:
-    session, readings, sink = make_session("1", needs_agreement=True), Slot[Reading](), SinkDouble()
+    session, readings, sink = make_session("1", needs_consent=True), Slot[Reading](), SinkDouble()
     loop = SinkLoop(sink, readings, session)
     session.start("1", "operator")
     session.stop("operator")
-    readings.put(reading(frame(1, agreement=1), person(1, face(9, 9, 9), scores())))
+    readings.put(reading(frame(1, consent_epoch=1), person(1, face(9, 9, 9), scores())))
     loop.step()
     assert 1 not in sink.diary
 
@@ -549,7 +549,7 @@ def test_a_sink_gets_nothing_of_an_ended_agreement() -> None:
 def test_a_loop_ends_while_it_waits_when_its_slot_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.loops.WAIT_S", 60.0)
     readings: Slot[Reading] = Slot()
-    loop = SinkLoop(SinkDouble(), readings, make_session("1", needs_agreement=False))
+    loop = SinkLoop(SinkDouble(), readings, make_session("1", needs_consent=False))
 
     def wait() -> None:
         with pytest.raises(SlotClosed):

@@ -14,7 +14,7 @@ import pytest
 from appliance.inference.engines.tflite import TFLite
 from appliance.inference.manifest import Manifest
 from appliance.pipeline import NOT_AGREED, Doubt, Pipeline
-from appliance.values import EMOTIONS, NOT_ANALYSED, Agreed, Box, Frame, Image, Tensor
+from appliance.values import EMOTIONS, NOT_ANALYSED, Box, Consent, Frame, Image, Tensor
 from appliance.vision.detection.blazeface import BlazeFace
 from appliance.vision.detection.search import Search
 from appliance.vision.expression.classifier import Classifier
@@ -170,13 +170,13 @@ def film(clip: list[Image], seconds: float = 1.0) -> list[Frame]:
 @pytest.mark.parametrize(
     ("agreed", "label"),
     [
-        (Agreed(1, Box(0.0, 0.0, 0.5, 1.0)), "happy"),  # who sits on the left
-        (Agreed(1, Box(0.5, 0.0, 0.5, 1.0)), "neutral"),
-        (Agreed(1), None),
+        (Consent(1, Box(0.0, 0.0, 0.5, 1.0)), "happy"),  # who sits on the left
+        (Consent(1, Box(0.5, 0.0, 0.5, 1.0)), "neutral"),
+        (Consent(1), None),
     ],
 )
 def test_of_two_people_one_agreed_and_the_classifier_is_never_called_for_the_other(
-    models_dir: Path, clip: list[Image], agreed: Agreed, label: str | None
+    models_dir: Path, clip: list[Image], agreed: Consent, label: str | None
 ) -> None:
     manifest = Manifest.load(models_dir)
     detector, classifier = manifest.detector(""), manifest.classifier("")
@@ -212,7 +212,7 @@ def test_of_two_people_one_agreed_and_the_classifier_is_never_called_for_the_oth
 def test_whoever_comes_when_the_one_who_agreed_is_away_is_not_read_until_somebody_says_so(
     pipeline: Pipeline, clip: list[Image]
 ) -> None:
-    left = Agreed(1, Box(0.0, 0.0, 0.5, 1.0))
+    left = Consent(1, Box(0.0, 0.0, 0.5, 1.0))
     pipeline.bound(left)
     first = film(clip)
     assert any(person.smoothed for taken in first for person in pipeline.read(taken).people)
@@ -224,14 +224,14 @@ def test_whoever_comes_when_the_one_who_agreed_is_away_is_not_read_until_somebod
         for each in film(clip, 3.0)
     ]
     assert labels[-1] == {NOT_ANALYSED} and set().union(*labels) == {NOT_ANALYSED}
-    pipeline.bound(replace(left, again=1))
+    pipeline.bound(replace(left, confirmations=1))
     seen = [pipeline.read(replace(each, captured=later + 4.0 + each.captured)).people for each in film(clip)]
     by_place = sorted(seen[-1], key=lambda person: person.face.box.x)
     assert [person.label != NOT_ANALYSED for person in by_place] == [True, False]
 
 
 def test_nobody_is_read_where_nobody_has_a_seat(pipeline: Pipeline, clip: list[Image]) -> None:
-    pipeline.bound(Agreed(2, Box(0.0, 0.0, 0.1, 0.1)))
+    pipeline.bound(Consent(2, Box(0.0, 0.0, 0.1, 0.1)))
     for taken in film(clip):
         assert all(person.label == NOT_ANALYSED for person in pipeline.read(taken).people)
 

@@ -1,1 +1,70 @@
-"""`analyze`: files in, readings out."""
+"""The command `analyze`: files in, readings out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from appliance.commands.arguments import FAULT, PROGRAM, Commands, config_options, load_config, positive
+
+_MOST_FPS = 10_000
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `analyze`."""
+    parser = commands.add_parser(
+        "analyze", parents=[config_options()], help="read pictures, videos, or folders of both"
+    )
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a picture, a video, a folder of both, or - for standard input",
+    )
+    parser.add_argument("--crops", action="store_true", help="each picture is one face already cut out")
+    parser.add_argument(
+        "--every", type=positive, default=1, metavar="N", help="read every Nth frame of a video"
+    )
+    parser.add_argument(
+        "--fps", type=_rate, metavar="N", help="frames a second of a video without times (default: 25)"
+    )
+    parser.add_argument("--recursive", action="store_true", help="read the folders in a folder too")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--jsonl", action="store_true", help="write one JSON object for each picture or frame")
+    form.add_argument("--csv", action="store_true", help="write a table with one row for each face")
+    parser.add_argument(
+        "--summary",
+        action="store_true",
+        help="write one line for each person of a video instead of each frame",
+    )
+    parser.set_defaults(function=_analyze)
+
+
+def _analyze(options: argparse.Namespace) -> int:
+    config = load_config(options)
+    from appliance.commands.analyze.command import Options, analyze
+    from appliance.composition.reader import make_reader
+
+    names = ("crops", "every", "fps", "recursive", "jsonl", "csv", "summary")
+    wanted = Options(**{name: getattr(options, name) for name in names})
+    paths = [_input(text) for text in options.paths]
+    tally = analyze(paths, make_reader(config), wanted, sys.stdout, sys.stderr.isatty())
+    print(f"{PROGRAM}: {tally.line()}", file=sys.stderr)
+    return FAULT if tally.failed else 0
+
+
+def _input(text: str) -> Path:
+    from appliance.media.inputs import STDIN
+
+    return STDIN if text == "-" else Path(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= _MOST_FPS:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number over 0 and at most {_MOST_FPS}")
+    return rate

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from appliance.commands.analyze import output, summary
 from appliance.commands.analyze.summary import Summary
 from appliance.commands.analyze.unread import Unread
-from appliance.composition.appliance import Reader
+from appliance.composition.reader import Reader
 from appliance.errors import PictureError
 from appliance.media.animation import Animation
 from appliance.media.film import Film, FilmFrame
@@ -22,8 +22,8 @@ from appliance.media.inputs import STDIN, list_inputs, name_of, open_film, opene
 from appliance.media.stills import complaint, is_animation, picture_format, read_head, read_still
 from appliance.media.tally import Tally
 from appliance.reading_json import reading_json
-from appliance.system.native import hushed
-from appliance.system.terminal import escape
+from appliance.system.native import quiet_native_output
+from appliance.system.terminal import escape_controls
 from appliance.values import Frame, Reading
 
 
@@ -99,7 +99,7 @@ class _Run:
                 yield from self._film(open_film(file, name, self._options.fps), name)
 
     def _still(self, file: BinaryIO, name: str) -> Reading:
-        with hushed() as heard:
+        with quiet_native_output() as heard:
             still = read_still(file, name)
         for note in (*still.notes, *map(complaint, heard[:1])):
             _say(f"{name}: {note}")
@@ -133,7 +133,7 @@ class _Run:
     def _with_progress(self, film: Film | Animation, name: str) -> Iterator[FilmFrame]:
         with tqdm(
             total=film.frames or None,
-            desc=escape(Path(name).name),
+            desc=escape_controls(Path(name).name),
             unit="frame",
             position=1,
             disable=not self._progress,
@@ -166,4 +166,4 @@ class _Run:
 
 
 def _say(text: str) -> None:
-    tqdm.write(f"interview-grader: {escape(text)}", file=sys.stderr)
+    tqdm.write(f"interview-grader: {escape_controls(text)}", file=sys.stderr)

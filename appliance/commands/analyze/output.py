@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from appliance.system.terminal import escape
+from appliance.system.terminal import escape_controls
 from appliance.values import EMOTIONS
 
 _BOX = ("box_x", "box_y", "box_width", "box_height")
@@ -32,7 +32,7 @@ COLUMNS = (
 def in_words(found: dict[str, Any]) -> str:
     """A reading, as `wire.reading_json` gives it, in one line to read."""
     faces = ", ".join(_face_in_words(face) for face in found["faces"])
-    return f"{escape(found['source'])} {found['time_s']:.2f} s: {faces or 'no face'}"
+    return f"{escape_controls(found['source'])} {found['time_s']:.2f} s: {faces or 'no face'}"
 
 
 def as_rows(found: dict[str, Any]) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _cell(value: Any) -> Any:
 
 
 def _plain(text: str) -> str:
-    text = escape(text)  # a line break in a file's name would begin a row
+    text = escape_controls(text)  # a line break in a file's name would begin a row
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 

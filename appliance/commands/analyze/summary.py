@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.commands.analyze.output import csv_line
-from appliance.system.terminal import escape
+from appliance.system.terminal import escape_controls
 from appliance.values import EMOTIONS, NOT_READABLE, UNSURE, Reading
 
 SCHEMA = 1
@@ -87,7 +87,7 @@ def _shares(seen: _Seen) -> dict[str, float]:
 
 def in_words(row: dict[str, Any]) -> str:
     """A row to read."""
-    source, length = escape(row["source"]), f"{row['length_s']:.1f} s"
+    source, length = escape_controls(row["source"]), f"{row['length_s']:.1f} s"
     if row["id"] is None:
         return f"{source}: no face"
     found = sorted(row["labels"].items(), key=lambda item: -item[1])

@@ -1,1 +1,42 @@
-"""`bench`: what the parts and the engines cost on this board."""
+"""The command `bench`: what the appliance costs on this machine, and which engine is the fastest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from appliance.commands.arguments import Commands, config_options, load_config, positive
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `bench`."""
+    parser = commands.add_parser(
+        "bench", parents=[config_options()], help="measure speed and memory on this machine"
+    )
+    parser.add_argument("--seconds", type=positive, default=20, metavar="N", help="of the daemon, in all")
+    parser.add_argument(
+        "--engines", action="store_true", help="measure every engine that is there, for engine.backend = auto"
+    )
+    parser.add_argument("--report", action="store_true", help="everything, as a table that you can send in")
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # given by --engines to its processes
+    parser.set_defaults(function=_bench)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    config = load_config(options)
+    passed_on = [word for text in options.set for word in ("--set", text)]
+    if options.config:
+        passed_on += ["--config", str(options.config)]
+    with_state = [*passed_on, "--data-dir", str(config.state_dir)]
+    if options.one:
+        from appliance.commands.bench.engines import measure_one
+
+        print(json.dumps(measure_one(config, options.one)))
+        return 0
+    from appliance.commands.bench import cost, report
+
+    if options.engines:
+        return report.print_ranking(config, with_state)
+    if options.report:
+        return report.print_report(config, seconds=options.seconds, arguments=with_state, passed_on=passed_on)
+    return cost.print_cost(config, seconds=options.seconds, arguments=passed_on)

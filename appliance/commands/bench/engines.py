@@ -1,6 +1,6 @@
-"""`bench --engines`: every engine that is there, measured and held against the CPU's answers; the ranking.
+"""The ranking of engines: each available one is measured, and its results compared with the CPU's.
 
-Each is measured in a process of its own, so that one that hangs or crashes takes nothing else with it.
+Each is measured in its own process, so that one that hangs or crashes affects nothing else.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from appliance import registry
-from appliance.composition.appliance import make_reader
 from appliance.composition.engine import CPU, Chosen, Engines, fitted, models_in_use
 from appliance.composition.engine_inventory import what_is_there
+from appliance.composition.reader import make_reader
 from appliance.configuration.load import Config
 from appliance.errors import ApplianceError, ConfigError
 from appliance.hardware import board
@@ -27,7 +27,7 @@ from appliance.inference.parity import Face, difference, faces_of
 from appliance.inference.ranking import Measured, Ranking
 from appliance.media.film import Film
 from appliance.ports import Engine
-from appliance.system.native import as_owner, itself
+from appliance.system.native import as_owner, self_command
 from appliance.system.resources import demo_clip, models_dir
 
 _WARM_UP, _RUNS = 5, 40
@@ -38,7 +38,7 @@ _BUILD_LIMIT_S = 3600.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine that may be there, its models, and what it is given beside the configuration."""
+    """An engine that may be available, its kind of models, and its settings beside the configuration."""
 
     name: str
     backend: str
@@ -53,11 +53,11 @@ CANDIDATES = (
     Candidate("tensorrt-fp16", "tensorrt", True, {"precision": "fp16"}),
     Candidate("tensorrt-int8", "tensorrt", True, {"precision": "int8"}),
 )
-"""The first is the reference: what runs where nothing else does."""
+"""The first is the reference, which runs everywhere."""
 
 
 def rank(config: Config, arguments: Sequence[str]) -> Ranking:
-    """Measure every engine; `arguments` are passed on to the processes that measure."""
+    """Measure every engine; `arguments` are passed on to the measuring processes."""
     found = [_measure(each, arguments) for each in _candidates(config)]
     reference = found[0][1]
     if isinstance(reference, str):
@@ -68,8 +68,8 @@ def rank(config: Config, arguments: Sequence[str]) -> Ranking:
     )
 
 
-def rank_and_keep(config: Config, arguments: Sequence[str]) -> Ranking:
-    """As `rank`; from then on `auto` goes by it."""
+def rank_and_save(config: Config, arguments: Sequence[str]) -> Ranking:
+    """As `rank`, and save it: from then on `auto` follows it."""
     ranking = rank(config, arguments)
     with as_owner(config.state_dir):
         ranking.save(config.state_dir)
@@ -77,7 +77,7 @@ def rank_and_keep(config: Config, arguments: Sequence[str]) -> Ranking:
 
 
 def measure_one(config: Config, name: str) -> dict[str, Any]:
-    """What a candidate's process finds: milliseconds by role, and the faces in pictures of the demo clip."""
+    """The result of a candidate's process: milliseconds by role, and the faces in the demo clip."""
     candidate = next((each for each in CANDIDATES if each.name == name), None)
     if candidate is None:
         known = ", ".join(each.name for each in CANDIDATES)
@@ -112,7 +112,7 @@ def _candidates(config: Config) -> Iterator[Candidate]:
 
 
 def _measure(candidate: Candidate, arguments: Sequence[str]) -> tuple[Candidate, dict[str, Any] | str]:
-    command = itself("appliance", "bench", "--one", candidate.name, *arguments)
+    command = self_command("appliance", "bench", "--one", candidate.name, *arguments)
     builds = hasattr(registry.load("engine", candidate.backend), "build")
     try:
         done = subprocess.run(
@@ -127,9 +127,9 @@ def _measure(candidate: Candidate, arguments: Sequence[str]) -> tuple[Candidate,
         return candidate, f"hung: no answer within {error.timeout:g} s"
     if done.returncode == 0:
         return candidate, dict(json.loads(done.stdout))
-    said = done.stderr.strip().splitlines()
+    lines = done.stderr.strip().splitlines()
     how = f"died of signal {-done.returncode}" if done.returncode < 0 else f"ended with {done.returncode}"
-    return candidate, said[-1].removeprefix("interview-grader: ") if said else how
+    return candidate, lines[-1].removeprefix("interview-grader: ") if lines else how
 
 
 def _judged(candidate: Candidate, result: dict[str, Any] | str, reference: dict[str, Any]) -> Measured:

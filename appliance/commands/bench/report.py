@@ -1,4 +1,4 @@
-"""`bench --report`: the table that an owner can send in, as Markdown on standard output."""
+"""`bench --engines` and `bench --report`: tables on standard output, in Markdown."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 
 from appliance import __version__
-from appliance.commands.bench.daemon import bench
-from appliance.commands.bench.engines import engines_table, rank, rank_and_keep
+from appliance.commands.bench.cost import print_cost
+from appliance.commands.bench.engines import engines_table, rank, rank_and_save
 from appliance.composition.engine import models_in_use
 from appliance.configuration.load import Config
 from appliance.errors import ConfigError
@@ -18,23 +18,23 @@ from appliance.inference.ranking import Ranking
 _SERVICE = "interview-grader"
 
 
-def engines(config: Config, arguments: Sequence[str]) -> int:
+def print_ranking(config: Config, arguments: Sequence[str]) -> int:
     """Measure every engine, keep the ranking, and print it."""
-    if config.shut_in and _runs():
+    if config.sandboxed and _service_runs():
         raise ConfigError(
             "the service is at work, and an accelerator has one user at a time: sudo systemctl stop "
             f"{_SERVICE}, measure, and start it again",
             key="bench --engines",
         )
-    ranking = rank_and_keep(config, arguments)
+    ranking = rank_and_save(config, arguments)
     for line in engines_table(ranking):
         print(line)
     print(f"\nengine.backend = auto takes {ranking.best.name if ranking.best else 'the CPU'}")
     return 0
 
 
-def report(config: Config, *, seconds: int, arguments: Sequence[str], passed_on: Sequence[str]) -> int:
-    """Everything about this machine that `docs/performance.md` has a place for; nothing is kept."""
+def print_report(config: Config, *, seconds: int, arguments: Sequence[str], passed_on: Sequence[str]) -> int:
+    """Print everything about this machine that `docs/performance.md` lists; save nothing."""
     before = board.temperature()
     for line in _machine():
         print(line)
@@ -42,25 +42,25 @@ def report(config: Config, *, seconds: int, arguments: Sequence[str], passed_on:
     for line in engines_table(_ranking(config, arguments)):
         print(line)
     print()
-    bench(config, seconds=seconds, arguments=passed_on)
+    print_cost(config, seconds=seconds, arguments=passed_on)
     print(f"\nTemperature: {_degrees(before)} before, {_degrees(board.temperature())} after.")
     return 0
 
 
 def _ranking(config: Config, arguments: Sequence[str]) -> Ranking:
-    """The one that was kept, if it is of these models: beside a service nobody else has the accelerator."""
+    """The saved ranking if it is of these models, else a new one: a service may occupy the accelerator."""
     kept = ranking.load(config.state_dir)
     if isinstance(kept, str) or kept.models != models_in_use(config):
         return rank(config, arguments)
     return kept
 
 
-def _runs() -> bool:
+def _service_runs() -> bool:
     command = ["systemctl", "--quiet", "is-active", _SERVICE]
     try:
         return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
     except OSError:
-        return False  # a container has none
+        return False  # a container has no systemctl
 
 
 def _machine() -> Iterator[str]:

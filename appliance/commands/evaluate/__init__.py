@@ -1,1 +1,43 @@
-"""`evaluate`: how good a model is on its owner's own pictures, in figures that can be compared."""
+"""The command `evaluate`: how good a model is on its owner's own pictures, in comparable figures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from appliance.commands.arguments import FAULT, PROGRAM, Commands, config_options, load_config
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `evaluate`."""
+    parser = commands.add_parser(
+        "evaluate", parents=[config_options()], help="judge the models on your own pictures"
+    )
+    parser.add_argument(
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="folder with a sub-folder for each expression, CSV or JSON file",
+    )
+    parser.add_argument("--faces", action="store_true", help="judge the detector on marked faces")
+    parser.add_argument(
+        "--whole", action="store_true", help="find the largest face first; else a picture is one face"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, - to standard output")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with charts")
+    parser.add_argument(
+        "--no-pictures", dest="pictures", action="store_false", help="no pictures of people in the page"
+    )
+    parser.set_defaults(function=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    config = load_config(options)
+    from appliance.commands.evaluate.command import Wanted, evaluate
+
+    names = ("path", "faces", "whole", "json", "html", "pictures")
+    wanted = Wanted(**{name: getattr(options, name) for name in names})
+    tally = evaluate(config, wanted, progress=sys.stderr.isatty())
+    print(f"{PROGRAM}: {tally.line()}", file=sys.stderr)
+    return FAULT if tally.failed else 0

@@ -25,7 +25,7 @@ from appliance.commands.evaluate.report import (
 )
 from appliance.commands.evaluate.text import as_text
 from appliance.commands.evaluate.thumbnails import thumbnail
-from appliance.composition.appliance import Reader, make_reader
+from appliance.composition.reader import Reader, make_reader
 from appliance.configuration.load import Config
 from appliance.errors import ConfigError, ConfigErrors
 from appliance.media.tally import Tally

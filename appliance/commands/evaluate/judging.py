@@ -16,12 +16,12 @@ from tqdm import tqdm
 from appliance.commands.evaluate.boxes import Scene
 from appliance.commands.evaluate.datasets import Sample
 from appliance.commands.evaluate.matching import Examined
-from appliance.composition.appliance import Reader
+from appliance.composition.reader import Reader
 from appliance.errors import PictureError
 from appliance.media.inputs import read_still_of
 from appliance.media.stills import Still, complaint
 from appliance.media.tally import Tally
-from appliance.system.native import hushed
+from appliance.system.native import quiet_native_output
 from appliance.values import EMOTIONS, Box, Image, Scores
 
 _Item = TypeVar("_Item", Sample, Scene)
@@ -106,7 +106,7 @@ def _pictures(items: Sequence[_Item], progress: bool, tally: Tally) -> Iterator[
 
 
 def _read(path: Path) -> Still:
-    with hushed() as heard:
+    with quiet_native_output() as heard:
         still = read_still_of(path)
     return Still(still.image, (*still.notes, *map(complaint, heard[:1])))
 

@@ -10,7 +10,7 @@ import numpy as np
 from appliance.commands.evaluate.judging import Verdict
 from appliance.errors import PictureError
 from appliance.media.inputs import read_still_of
-from appliance.system.native import hushed
+from appliance.system.native import quiet_native_output
 from appliance.values import Box, Image
 
 SIDE = 96
@@ -24,7 +24,7 @@ _ROOM = 0.25
 def thumbnail(verdict: Verdict) -> str | None:
     """The face of a verdict as a `data:` address; None when its picture cannot be read any more."""
     try:
-        with hushed():
+        with quiet_native_output():
             image = read_still_of(verdict.sample.path).image
     except PictureError:
         return None

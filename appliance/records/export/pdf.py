@@ -1,4 +1,4 @@
-"""A session as a PDF: what it is, the figures, and a small chart of time for each person."""
+"""A session as a PDF: facts, and totals and a chart over time for each person."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ from reportlab.pdfbase.ttfonts import TTFError, TTFont
 from reportlab.platypus import KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from appliance.colours import rgb
-from appliance.records import Figures, Piece, Session
+from appliance.records import PersonTotals, SessionRecord, TimelinePiece
 from appliance.records.export import timeline
-from appliance.records.export.tables import NOT_FEELINGS, SAMPLING, deletion, lasted, local
+from appliance.records.export.tables import (
+    DISCLAIMER,
+    SAMPLING_TEXT,
+    deletion_text,
+    format_length,
+    format_local,
+)
 from appliance.values import EMOTIONS
 
 _WIDTH, _NAME, _ROW, _GAP = 165 * mm, 24 * mm, 9 * mm, 2 * mm
@@ -29,15 +35,15 @@ _LINE = colors.HexColor("#c5cbd3")
 _FONTS = ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "/usr/share/fonts/TTF/DejaVuSans.ttf")
 
 
-def as_pdf(session: Session) -> bytes:
-    """The whole document."""
-    out, kept = io.BytesIO(), session.kept
+def as_pdf(session: SessionRecord) -> bytes:
+    """The whole document. Raises `StoreError`."""
+    out, summary = io.BytesIO(), session.summary
     document = SimpleDocTemplate(
         out,
         pagesize=A4,
-        title=f"Session {kept.id}",
+        title=f"Session {summary.id}",
         author="Interview Grader",
-        subject=f"session {kept.id}, notice version {kept.notice_version}",
+        subject=f"session {summary.id}, notice version {summary.notice_version}",
         leftMargin=20 * mm,
         rightMargin=20 * mm,
     )
@@ -56,64 +62,64 @@ def _font() -> str:
     return "Helvetica"
 
 
-def _story(session: Session, font: str) -> Iterator[Any]:
+def _story(session: SessionRecord, font: str) -> Iterator[Any]:
     styles = getSampleStyleSheet()
     for name in ("Title", "Heading2", "BodyText"):
         styles[name].fontName = font
-    kept, body = session.kept, styles["BodyText"]
+    summary, body = session.summary, styles["BodyText"]
 
     def text(words: str) -> Paragraph:
         return Paragraph(escape(words), body)
 
-    yield Paragraph(escape(kept.label or f"Session {kept.id}"), styles["Title"])
-    yield text(NOT_FEELINGS)
-    yield text(SAMPLING)
-    yield text(deletion(kept))
+    yield Paragraph(escape(summary.label or f"Session {summary.id}"), styles["Title"])
+    yield text(DISCLAIMER)
+    yield text(SAMPLING_TEXT)
+    yield text(deletion_text(summary))
     yield Spacer(1, 3 * mm)
-    clock = "" if kept.clock_set else " (the device's clock was never set)"
+    clock = "" if summary.clock_set else " (the device's clock was never set)"
     facts = {
-        "Session": kept.id,
-        "Agreed": local(kept.started) + clock,
-        "Recorded": f"{local(kept.recorded)}, {lasted(kept.seconds)} minutes",
-        "Notice": f"version {kept.notice_version}, SHA-256 {kept.notice_hash}",
-        "People": f"{kept.people} agreed, {kept.persons} followed",
-        "Camera": kept.source,
-        "Note": kept.note,
+        "Session": summary.id,
+        "Agreed": format_local(summary.started) + clock,
+        "Recorded": f"{format_local(summary.recorded)}, {format_length(summary.seconds)} minutes",
+        "Notice": f"version {summary.notice_version}, SHA-256 {summary.notice_hash}",
+        "People": f"{summary.people} agreed, {summary.persons} followed",
+        "Camera": summary.source,
+        "Note": summary.note,
     }
     rows = [[text(name), text(value)] for name, value in facts.items() if value]
     yield Table(rows, colWidths=[_NAME + 4 * mm, None], style=_table_style(), hAlign="LEFT")
-    shown = timeline.shown(session)
-    for figures in shown.figures:
-        charted = figures.person in shown.charted
-        yield KeepTogether(list(_person(session, figures, charted, styles, text, font)))
-    if shown.summary():
-        yield text(shown.summary())
+    view = timeline.view(session)
+    for totals in view.totals:
+        charted = totals.person in view.charted
+        yield KeepTogether(list(_person(session, totals, charted, styles, text, font)))
+    if view.summary():
+        yield text(view.summary())
     if session.markers:
         yield Paragraph("Markers", styles["Heading2"])
-        rows = [[text(lasted(int(each.at))), text(each.text)] for each in session.markers]
+        rows = [[text(format_length(int(each.at))), text(each.text)] for each in session.markers]
         yield Table(rows, colWidths=[_NAME, None], style=_table_style(), hAlign="LEFT")
 
 
 def _person(
-    session: Session, figures: Figures, charted: bool, styles: Any, text: Any, font: str
+    session: SessionRecord, totals: PersonTotals, charted: bool, styles: Any, text: Any, font: str
 ) -> Iterator[Any]:
-    yield Paragraph(f"Person {figures.person}", styles["Heading2"])
-    reasons = ", ".join(f"{name} {count}" for name, count in figures.unreadable.items()) or "none"
+    yield Paragraph(f"Person {totals.person}", styles["Heading2"])
+    reasons = ", ".join(f"{name} {count}" for name, count in totals.unreadable.items()) or "none"
     yield text(
-        f"Seen in {figures.seconds} seconds and {figures.frames} frames; {figures.scored} frames are behind "
-        f"the means; {figures.skipped} skipped. Not readable: {reasons}. "
-        f"Nods {figures.nods}, shakes {figures.shakes}."
+        f"Seen in {totals.seconds} seconds and {totals.frames} frames; {totals.scored} frames are behind "
+        f"the means; {totals.skipped} skipped. Not readable: {reasons}. "
+        f"Nods {totals.nods}, shakes {totals.shakes}."
     )
-    if figures.means:
-        means = [[text(name) for name in EMOTIONS], [text(f"{figures.means[name]:.2f}") for name in EMOTIONS]]
+    if totals.means:
+        means = [[text(name) for name in EMOTIONS], [text(f"{totals.means[name]:.2f}") for name in EMOTIONS]]
         yield Table(means, style=_table_style(), hAlign="LEFT")
     if charted:
         yield Spacer(1, 2 * mm)
-        yield _chart(session, timeline.pieces(session, figures.person), font)
+        yield _chart(session, timeline.pieces(session, totals.person), font)
 
 
-def _chart(session: Session, parts: list[Piece], font: str) -> Drawing:
-    length, plot = session.kept.seconds, _WIDTH - _NAME
+def _chart(session: SessionRecord, parts: list[TimelinePiece], font: str) -> Drawing:
+    length, plot = session.summary.seconds, _WIDTH - _NAME
     height = len(EMOTIONS) * (_ROW + _GAP) + 5 * mm
     drawing = Drawing(_WIDTH, height)
     for index, emotion in enumerate(EMOTIONS):
@@ -130,7 +136,7 @@ def _chart(session: Session, parts: list[Piece], font: str) -> Drawing:
             Line(x, 5 * mm, x, height, strokeColor=colors.black, strokeWidth=0.5, strokeDashArray=[2, 2])
         )
     drawing.add(String(_NAME, 0, "0:00", fontSize=7, fontName=font))
-    drawing.add(String(_WIDTH, 0, lasted(length), fontSize=7, fontName=font, textAnchor="end"))
+    drawing.add(String(_WIDTH, 0, format_length(length), fontSize=7, fontName=font, textAnchor="end"))
     return drawing
 
 

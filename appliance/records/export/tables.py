@@ -1,4 +1,4 @@
-"""A session as JSON and CSV. Every export says under which notice, on how many frames, and until when."""
+"""A session as JSON and CSV, and the words that every export must contain."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 
 from appliance.consent.law import DELETE_DAYS
 from appliance.consent.terms import is_for_hiring
-from appliance.records import Kept, Second, Session
+from appliance.records import Second, SessionRecord, SessionSummary
 from appliance.records.store.rows import COLUMNS
 
 SCHEMA = 1
 
-NOT_FEELINGS = (
+DISCLAIMER = (
     "An expression is not a feeling: a scowl often means something else than anger, and a smile is not "
     "happiness. These numbers say what a face looked like to a small model, which is often wrong. They are "
     "no verdict on anybody and no ground for a decision about anybody."
 )
-SAMPLING = (
+SAMPLING_TEXT = (
     "Each value is the mean of the calibrated values of one person within one second. 'scored' is how many "
     "frames are behind it, 'frames' in how many the person was seen, 'skipped' how many frames of the camera "
     "were never looked at. No pictures were kept."
@@ -32,38 +32,38 @@ SAMPLING = (
 _DIGITS = 4
 
 
-def listed(kept: Kept) -> dict[str, Any]:
-    """A session in a list, as JSON."""
+def summary_json(summary: SessionSummary) -> dict[str, Any]:
+    """A session without its rows, as JSON."""
     return {
-        "id": kept.id,
-        "label": kept.label,
-        "note": kept.note,
-        "started": iso(kept.started),
-        "recorded": iso(kept.recorded),
-        "ended": iso(kept.ended),
-        "ending": kept.ending,
-        "clock_set": kept.clock_set,
-        "seconds": kept.seconds,
-        "people": kept.people,
-        "persons": kept.persons,
-        "source": kept.source,
-        "notice": {"version": kept.notice_version, "hash": kept.notice_hash},
-        "deleted_about": iso(kept.expires),
-        "delete_copies_by": delete_copies_by(kept),
+        "id": summary.id,
+        "label": summary.label,
+        "note": summary.note,
+        "started": format_utc(summary.started),
+        "recorded": format_utc(summary.recorded),
+        "ended": format_utc(summary.ended),
+        "ending": summary.ending,
+        "clock_set": summary.clock_set,
+        "seconds": summary.seconds,
+        "people": summary.people,
+        "persons": summary.persons,
+        "source": summary.source,
+        "notice": {"version": summary.notice_version, "hash": summary.notice_hash},
+        "deleted_about": format_utc(summary.expires),
+        "delete_copies_by": delete_copies_by(summary),
     }
 
 
-def as_json(session: Session, *, indent: int | None = 2) -> Iterator[str]:
-    """A session with everything that is kept of it, as pieces of JSON; no `indent`: one line, ASCII only.
+def as_json(session: SessionRecord, *, indent: int | None = 2) -> Iterator[str]:
+    """A session with all its rows, as pieces of JSON; without `indent` one line, ASCII only.
 
     Raises `StoreError`, also between two pieces: then the document has no end.
     """
     table = {
         "schema": SCHEMA,
-        "about": NOT_FEELINGS,
-        "sampling": SAMPLING,
-        "deletion": deletion(session.kept),
-        "session": listed(session.kept),
+        "about": DISCLAIMER,
+        "sampling": SAMPLING_TEXT,
+        "deletion": deletion_text(session.summary),
+        "session": summary_json(session.summary),
         "markers": [{"at": round(each.at, 3), "text": each.text} for each in session.markers],
         "persons": _LazyList(_persons(session)),
     }
@@ -73,25 +73,25 @@ def as_json(session: Session, *, indent: int | None = 2) -> Iterator[str]:
     yield "\n"
 
 
-def as_csv(session: Session) -> Iterator[str]:
-    """One line a person and second, below lines that begin with # and say what it is, as pieces of text.
+def as_csv(session: SessionRecord) -> Iterator[str]:
+    """One line for each person and second, below a header of lines that begin with #, as pieces of text.
 
     Raises `StoreError`, also between two pieces.
     """
-    kept, out = session.kept, io.StringIO()
+    summary, out = session.summary, io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     facts = {
-        "session": kept.id,
-        "label": kept.label,
-        "note": kept.note,
-        "agreed": iso(kept.started),
-        "recorded": iso(kept.recorded),
-        "ended": iso(kept.ended),
-        "notice version": kept.notice_version,
-        "notice hash": kept.notice_hash,
-        "deletion": deletion(kept),
-        "sampling": SAMPLING,
-        "about": NOT_FEELINGS,
+        "session": summary.id,
+        "label": summary.label,
+        "note": summary.note,
+        "agreed": format_utc(summary.started),
+        "recorded": format_utc(summary.recorded),
+        "ended": format_utc(summary.ended),
+        "notice version": summary.notice_version,
+        "notice hash": summary.notice_hash,
+        "deletion": deletion_text(summary),
+        "sampling": SAMPLING_TEXT,
+        "about": DISCLAIMER,
     }
     writer.writerows([f"# {name}", _plain(value)] for name, value in facts.items() if value)
     writer.writerows(["# marker", f"{each.at:.1f}", _plain(each.text)] for each in session.markers)
@@ -104,49 +104,52 @@ def as_csv(session: Session) -> Iterator[str]:
         yield out.getvalue()
 
 
-def deletion(kept: Kept) -> str:
+def deletion_text(summary: SessionSummary) -> str:
     """When the device erases the session, in words."""
-    if kept.expires is None:
+    if summary.expires is None:
         return "It is still being recorded."
-    erased = f"The device erases this session by itself about {local(kept.expires)}; earlier when asked to."
-    if not is_for_hiring(kept.notice_version):
+    erased = (
+        f"The device erases this session by itself about {format_local(summary.expires)}; "
+        "earlier when asked to."
+    )
+    if not is_for_hiring(summary.notice_version):
         return erased
-    by = delete_copies_by(kept)
+    by = delete_copies_by(summary)
     when = f"by {by}" if by else f"within {DELETE_DAYS} days after the session"
     return f"{erased} Every copy, this one included, is to be deleted {when}: hiring, 820 ILCS 42/15."
 
 
-def delete_copies_by(kept: Kept) -> str | None:
-    """The day by which exports of a session for hiring are to be deleted: as if asked for at its end.
+def delete_copies_by(summary: SessionSummary) -> str | None:
+    """The day by which exports of a session for hiring must be deleted, counted from its end.
 
-    None where no law says so, while it is recorded, and where the device's clock was never set.
+    None where no law requires it, while it is recorded, and where the device's clock was never set.
     """
-    if kept.ended is None or not kept.clock_set or not is_for_hiring(kept.notice_version):
+    if summary.ended is None or not summary.clock_set or not is_for_hiring(summary.notice_version):
         return None
-    return local(kept.ended + DELETE_DAYS * 86_400)[:10]
+    return format_local(summary.ended + DELETE_DAYS * 86_400)[:10]
 
 
-def iso(unix: float | None) -> str | None:
-    """Unix seconds as UTC in words that sort, None for None."""
+def format_utc(unix: float | None) -> str | None:
+    """Unix seconds as ISO 8601 in UTC, None for None."""
     if unix is None:
         return None
     return datetime.fromtimestamp(unix, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def local(unix: float | None) -> str:
-    """Unix seconds on the device's own clock, for people; - for None."""
+def format_local(unix: float | None) -> str:
+    """Unix seconds in the device's time zone, for people; - for None."""
     if unix is None:
         return "-"
     return datetime.fromtimestamp(unix, timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def lasted(seconds: int) -> str:
-    """A length as minutes and seconds."""
+def format_length(seconds: int) -> str:
+    """Seconds as minutes and seconds."""
     return f"{seconds // 60}:{seconds % 60:02d}"
 
 
 class _LazyList(list[Any]):
-    """Items made while they are written. JSON takes lists only, and asks first whether one is empty."""
+    """A list that makes its items while `json` writes them. `json` first asks whether it is empty."""
 
     def __init__(self, items: Iterator[Any]) -> None:
         super().__init__(islice(items, 1))
@@ -156,10 +159,10 @@ class _LazyList(list[Any]):
         return chain(super().__iter__(), self._rest)
 
 
-def _persons(session: Session) -> Iterator[dict[str, Any]]:
+def _persons(session: SessionRecord) -> Iterator[dict[str, Any]]:
     by_person = groupby(session.seconds, lambda second: second.person)
-    for figures, (_person, seconds) in zip(session.seconds.figures(), by_person, strict=True):
-        yield {**_rounded(asdict(figures)), "timeline": _LazyList(map(_second, seconds))}
+    for totals, (_person, seconds) in zip(session.seconds.totals(), by_person, strict=True):
+        yield {**_rounded(asdict(totals)), "timeline": _LazyList(map(_second, seconds))}
 
 
 def _second(second: Second) -> dict[str, Any]:
@@ -187,5 +190,5 @@ def _short(value: Any) -> Any:
 
 
 def _plain(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
+    """A cell that a spreadsheet does not take for a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,4 +1,4 @@
-"""A session's time as polygons of a chart, and whom a page or a document has room for."""
+"""A session over time as polygons of a chart, and which persons a page or a document shows."""
 
 from __future__ import annotations
 
@@ -7,56 +7,56 @@ from dataclasses import dataclass
 from heapq import nlargest
 from itertools import islice
 
-from appliance.records import Figures, Piece, Session
+from appliance.records import PersonTotals, SessionRecord, TimelinePiece
 
 MOST_PIECES = 240
-"""Pieces of a chart at most: about what a page has room for."""
+"""The most pieces of a chart: about what fits on a page."""
 
 MOST_LISTED = 3000
-"""Persons whose figures a page or a PDF lists at most; JSON and CSV hold everybody."""
+"""The most persons whose totals a page or a PDF lists; JSON and CSV contain all."""
 
 MOST_CHARTS = 100
-"""Persons who get a chart at most, those seen longest: a chart takes much more room than figures."""
+"""The most persons with a chart, those seen longest: a chart takes much more space than totals."""
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Whom a page or a document shows, in the order of their numbers; `charted`: the persons with a chart."""
+class TimelineView:
+    """The persons that a page or a document shows, by number; `charted`: those with a chart."""
 
-    figures: list[Figures]
+    totals: list[PersonTotals]
     charted: frozenset[int]
     left_out: int
 
     def summary(self) -> str:
-        """What is not shown, in words; "" when everybody is."""
+        """What is not shown, in words; "" when everything is."""
         words = []
-        if len(self.charted) < len(self.figures):
+        if len(self.charted) < len(self.totals):
             words.append(f"Charts are drawn for the {len(self.charted)} who were seen longest.")
         if self.left_out:
             words.append(f"{self.left_out} more persons are in the JSON and CSV exports.")
         return " ".join(words)
 
 
-def shown(session: Session) -> Shown:
-    """Whom to show of a session. Raises `StoreError`."""
-    figures = list(islice(session.seconds.figures(), MOST_LISTED))
-    longest = nlargest(MOST_CHARTS, figures, key=lambda each: each.seconds)
+def view(session: SessionRecord) -> TimelineView:
+    """The persons of a session to show. Raises `StoreError`."""
+    totals = list(islice(session.seconds.totals(), MOST_LISTED))
+    longest = nlargest(MOST_CHARTS, totals, key=lambda each: each.seconds)
     charted = frozenset(each.person for each in longest)
-    return Shown(figures, charted, max(0, session.kept.persons - len(figures)))
+    return TimelineView(totals, charted, max(0, session.summary.persons - len(totals)))
 
 
-def pieces(session: Session, person: int, most: int = MOST_PIECES) -> list[Piece]:
+def pieces(session: SessionRecord, person: int, most: int = MOST_PIECES) -> list[TimelinePiece]:
     """One person's seconds in at most `most` pieces of equal length. Raises `StoreError`."""
-    step = max(1, -(-session.kept.seconds // most))
+    step = max(1, -(-session.summary.seconds // most))
     return session.seconds.pieces(person, step)
 
 
 def areas(
-    parts: Sequence[Piece], emotion: str, length: int, width: float, height: float
+    parts: Sequence[TimelinePiece], emotion: str, length: int, width: float, height: float
 ) -> list[list[Point]]:
-    """Polygons of one expression over time, y downwards, in a box of this size; gaps where nothing was."""
+    """Polygons of one expression over time, y downwards, in a box of this size; gaps without readings."""
     found: list[list[Point]] = []
     scale = width / max(1, length)
     end = -1

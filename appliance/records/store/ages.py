@@ -1,4 +1,8 @@
-"""What must outlive the database: the seconds lived, the age of the oldest row and of files beside it."""
+"""How old a record is, by a count of elapsed seconds that no jump of the wall clock moves; kept in a file.
+
+Time switched on counts always and exactly. Time switched off counts by the wall clock, once that clock has
+stayed consistent for a while. See docs/decisions/0011-retention.md.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +10,165 @@ import json
 import logging
 import math
 import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from appliance.errors import StoreError
-from appliance.records.store.clocks import LONGEST_LIVED_S, LONGEST_OFF_S, Clocks, Lived
 from appliance.system.files import write_private
 
 log = logging.getLogger("appliance.store")
 
+TOLERANCE_S = 120.0
+"""A wall clock that differs by less has not jumped: it was adjusted."""
+
+SETTLE_S = 6 * 3600.0
+"""How long, switched on, a jump must last before it counts as time that passed."""
+
+LONGEST_OFF_S = 400 * 86_400.0
+"""A longer jump is a clock that was set, not a device that was switched off: no time passed."""
+
+MAX_ELAPSED_S = 100 * 366 * 86_400.0
+"""No count of elapsed seconds is beyond a hundred years."""
+
+CLOCK_SET = 1_735_689_600.0
+"""Unix seconds of 2025-01-01: a wall clock before it was never set."""
+
+_MOST_JUMPS = 64
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """An identifier that changes with each boot."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return "unknown"
+
+
+def since_boot() -> float:
+    """Seconds since boot, sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The clocks that the store reads; tests give their own."""
+
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    since_boot: Callable[[], float] = since_boot
+    boot: Callable[[], str] = boot_id
+
+
+@dataclass
+class ElapsedTime:
+    """The count of seconds.
+
+    `elapsed`: the count; `ran`: seconds switched on; `wall`: where the wall clock should be by it; `jumps`:
+    differences of the wall clock, with the `ran` at which each was seen, that do not count yet.
+    """
+
+    elapsed: float = 0.0
+    ran: float = 0.0
+    wall: float = 0.0
+    boot: str = ""
+    since_boot: float = 0.0
+    jumps: list[tuple[float, float]] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, clocks: Clocks, elapsed: float = 0.0) -> ElapsedTime:
+        """A count that begins now, at `elapsed` seconds."""
+        return cls(elapsed, 0.0, clocks.wall(), clocks.boot(), clocks.since_boot())
+
+    @classmethod
+    def parse(cls, table: Any) -> ElapsedTime:
+        """From `as_json`; raises `ValueError` for anything else."""
+        try:
+            numbers = [float(table[name]) for name in ("lived", "ran", "wall", "since_boot")]
+            jumps = [(float(amount), float(since)) for amount, since in table["jumps"]]
+            elapsed, ran, wall, up = numbers
+            if not abs(elapsed) <= MAX_ELAPSED_S or not all(map(math.isfinite, numbers)):
+                raise ValueError(f"{elapsed!r} seconds lived: expected less than {MAX_ELAPSED_S:.0f}")
+            return cls(elapsed, ran, wall, str(table["boot"]), up, jumps)
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"{table!r}: expected a count of seconds lived") from error
+
+    def as_json(self) -> dict[str, Any]:
+        """For `parse`."""
+        return {
+            "lived": self.elapsed,
+            "ran": self.ran,
+            "wall": self.wall,
+            "boot": self.boot,
+            "since_boot": self.since_boot,
+            "jumps": self.jumps,
+        }
+
+    def update(self, clocks: Clocks) -> float:
+        """Count up to now; returns the elapsed seconds."""
+        boot, up = clocks.boot(), clocks.since_boot()
+        # After a boot the machine has been on since then; for the time before, only the wall clock can tell.
+        passed = max(0.0, up - self.since_boot) if boot == self.boot else up
+        self.boot, self.since_boot = boot, up
+        self.elapsed, self.ran, self.wall = self.elapsed + passed, self.ran + passed, self.wall + passed
+        difference = clocks.wall() - self.wall - sum(amount for amount, _ in self.jumps)
+        if abs(difference) <= TOLERANCE_S:
+            self.wall += difference
+        else:
+            self._jumped(difference)
+        self._settle()
+        return self.elapsed
+
+    def _jumped(self, amount: float) -> None:
+        """A clock that jumps back cancels what the last jumps forward would have counted."""
+        while self.jumps and amount * self.jumps[-1][0] < 0:
+            last, since = self.jumps.pop()
+            amount += last
+            if amount * last > 0:  # only a part of it was cancelled
+                self.jumps.append((amount, since))
+                return
+        if abs(amount) > TOLERANCE_S:
+            self.jumps.append((amount, self.ran))
+        if len(self.jumps) > _MOST_JUMPS:
+            (first, _), (second, since) = self.jumps[:2]
+            self.jumps[:2] = [(first + second, since)]
+
+    def _settle(self) -> None:
+        while self.jumps and self.ran - self.jumps[0][1] >= SETTLE_S:
+            amount, _ = self.jumps.pop(0)
+            self.wall += amount
+            if 0 < amount <= LONGEST_OFF_S:
+                self.elapsed += amount
+
 
 class Ages:
-    """Kept in a small file, written as a whole; when it is lost the count begins at what the rows say."""
+    """What must outlive the database: elapsed seconds, the age of the oldest row and of files beside it.
+
+    Kept in a small file, written as a whole. When it is lost, the count begins at what the rows say.
+    """
 
     def __init__(self, path: Path, clocks: Clocks) -> None:
         self._path, self._clocks = path, clocks
-        self._lived = Lived()
+        self._time = ElapsedTime()
         self._loaded = self._known = False
         self.oldest: float | None = None
-        """Seconds lived at which the oldest row was written, None without any."""
+        """Elapsed seconds at which the oldest row was written, None without any."""
         self.files: dict[str, float] = {}
-        """File name to the seconds lived that count as its beginning."""
+        """File name -> elapsed seconds that count as its beginning."""
         self.salvaged: set[str] = set()
-        """Names of files set aside of which everything readable was taken in."""
+        """Names of files set aside whose readable rows are in the records."""
 
     def load(self) -> None:
-        """Read the file, unless that was done already."""
+        """Read the file, unless it was read already."""
         if self._loaded:
             return
         self._loaded = self._known = True
         try:
             table = json.loads(self._path.read_bytes())
-            self._lived = Lived.parse(table)
+            self._time = ElapsedTime.parse(table)
             self.files = {str(name): float(at) for name, at in dict(table.get("files", {})).items()}
             self.salvaged = set(map(str, table.get("salvaged", [])))
             self.oldest = None if table.get("oldest") is None else float(table["oldest"])
@@ -45,43 +177,43 @@ class Ages:
         except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             if os.path.lexists(self._path):
                 log.warning("%s cannot be read (%s): ages are counted anew", self._path, error)
-            self._lived, self._known = Lived.begin(self._clocks), False
+            self._time, self._known = ElapsedTime.begin(self._clocks), False
             self.oldest, self.files = None, {}
 
     def forget(self) -> None:
-        """Read the file anew when it is needed next: another process may write it meanwhile."""
+        """Read the file again when it is needed next: another process may write it meanwhile."""
         self._loaded = False
 
     def at_least(self, floor: float) -> None:
-        """The count is never behind the newest row's seconds lived, if that can be.
+        """Move the count up to `floor` elapsed seconds, those of the newest row, unless that is implausible.
 
         One damaged byte in a row would otherwise make all others too old.
         """
         self.load()
-        if floor > self._lived.lived + (LONGEST_OFF_S if self._known else LONGEST_LIVED_S):
+        if floor > self._time.elapsed + (LONGEST_OFF_S if self._known else MAX_ELAPSED_S):
             log.warning(
                 "a record is said to be of %.0f days ahead: not believed",
-                (floor - self._lived.lived) / 86_400,
+                (floor - self._time.elapsed) / 86_400,
             )
             return
-        self._lived.lived = max(self._lived.lived, floor)
+        self._time.elapsed = max(self._time.elapsed, floor)
 
     def now(self) -> float:
-        """Seconds lived up to now."""
+        """Elapsed seconds up to now."""
         self.load()
-        return self._lived.update(self._clocks)
+        return self._time.update(self._clocks)
 
     def begun(self, name: str, at: float | None = None) -> float:
-        """When a file began, in seconds lived; one never seen before begins `at`, or now."""
+        """When a file began, in elapsed seconds; one never seen before begins `at`, or now."""
         if name not in self.files:
             self.files[name] = self.now() if at is None else at
         return self.files[name]
 
     def save(self) -> None:
-        """Write it down; a full disk loses the last minutes of the count, nothing else."""
+        """Write the file; a full disk loses the last minutes of the count, nothing else."""
         self.now()
         table = {
-            **self._lived.as_json(),
+            **self._time.as_json(),
             "oldest": self.oldest,
             "files": self.files,
             "salvaged": sorted(self.salvaged),

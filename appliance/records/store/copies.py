@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 from appliance.errors import StoreError
-from appliance.records.backup import header_of
+from appliance.records.backup import read_header
 from appliance.records.store import database
-from appliance.system.files import partial_of, sync_folder
+from appliance.records.store.ages import Ages
+from appliance.system.files import partial_path, sync_directory
 
 log = logging.getLogger("appliance.store")
 
@@ -21,14 +22,14 @@ EXPORTS = "exports"
 
 
 class Copies:
-    """Finds them all, erases a session in each, and removes them when they are too old."""
+    """Finds all these files, erases sessions in them, and removes those that are too old."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._backups = folder / "backups.jsonl"
 
-    def name(self, kind: str, stamp: str) -> Path:
-        """A path that is free, as in `records.damaged-20261123T101500.db`."""
+    def free_path(self, kind: str, stamp: str) -> Path:
+        """A path that is not taken, as in `records.damaged-20261123T101500.db`."""
         path, number = self._folder / f"records.{kind}-{stamp}.db", 1
         while os.path.lexists(path):
             path, number = self._folder / f"records.{kind}-{stamp}-{number}.db", number + 1
@@ -40,19 +41,19 @@ class Copies:
         return sorted(found)
 
     def damaged(self) -> list[Path]:
-        """Only the files set aside."""
+        """The damaged files set aside."""
         return sorted(self._folder.glob("records.damaged-*.db"))
 
     def all(self) -> list[Path]:
-        """Everything that retention counts."""
+        """All files that retention applies to."""
         return [*self.databases(), *self._exports()]
 
     def any(self) -> bool:
-        """Whether there is a file that might hold a session."""
+        """Whether any file might hold a session."""
         return bool(self.all() or self._known_backups())
 
     def erase(self, ids: set[str]) -> None:
-        """No copy holds these sessions any more; raises `StoreError` when one cannot be written or removed.
+        """Erase these sessions in every copy; raises `StoreError` when one cannot be written or removed.
 
         A damaged database is removed as a whole, and so is an export or a backup that holds one of them.
         """
@@ -60,7 +61,7 @@ class Copies:
         for path in [*self.databases(), *sorted({*self._exports(), *self._known_backups()})]:
             try:
                 self._erase_in(path, ids)
-            except OSError as error:  # and the others all the same
+            except OSError as error:  # the others are erased all the same
                 faults.append(f"{path}: {error.strerror}")
         if faults:
             raise StoreError(f"not erased: {'; '.join(faults)}; correct their rights and erase again")
@@ -68,16 +69,16 @@ class Copies:
     @staticmethod
     def _erase_in(path: Path, ids: set[str]) -> None:
         if path.suffix == ".db" and path.name.startswith("records."):
-            if not _erased(path, ids):
+            if not _erase_rows(path, ids):
                 log.warning("%s is removed: a session was erased and it cannot be edited", path.name)
                 database.remove(path)
         elif _holds(path, ids):
             path.unlink(missing_ok=True)
-            sync_folder(path.parent)
+            sync_directory(path.parent)
             log.warning("%s is removed: it holds a session that was erased", path.name)
 
     def note_backup(self, path: Path, made: float) -> None:
-        """Remember where a backup is written, and the second it says, so that erasing and sweeping reach it.
+        """Remember where a backup is written and when it was made, so that erasing and sweeping reach it.
 
         Raises `OSError`.
         """
@@ -87,30 +88,47 @@ class Copies:
             file.write(line)
 
     def old_backups(self, limit: float) -> list[Path]:
-        """Backups of ours, wherever they lie, of this second lived or before: all in them is too old."""
+        """Known backups made at `limit` or before, in elapsed seconds: everything in them is too old."""
         old = []
         for path, made in self._noted().items():
             with contextlib.suppress(OSError):
-                header = header_of(path)
-                # Another file may lie there by now, of another device, whose seconds are others.
+                header = read_header(path)
+                # The path may hold another device's backup by now, whose elapsed seconds differ.
                 if header is not None and header["made"] in made and header["lived"] <= limit:
                     old.append(path)
         return old
+
+    def sweep(self, ages: Ages, limit: float) -> list[Path]:
+        """Remove what began at `limit` or before, in elapsed seconds; returns what was too old."""
+        names = {str(path.relative_to(self._folder)): path for path in self.all()}
+        ages.files = {name: at for name, at in ages.files.items() if name in names}
+        ages.salvaged &= set(names)
+        old = [path for name, path in names.items() if ages.begun(name) <= limit]
+        backups = [path for path in self.old_backups(limit) if path not in old]
+        for path in [*old, *backups]:
+            try:
+                if path in backups:
+                    path.unlink()
+                else:
+                    database.remove(path)
+            except OSError as error:
+                log.error("%s is too old and cannot be removed: %s", path, error)
+        return [*old, *backups]
 
     def _known_backups(self) -> list[Path]:
         return sorted(self._noted())
 
     def _noted(self) -> dict[Path, set[float]]:
-        """Where backups were written and still lie, and when they were made."""
+        """Paths of backups that still exist, and when they were made."""
         noted: dict[Path, set[float]] = {}
         with contextlib.suppress(OSError):
             for line in self._backups.read_text("utf-8", "replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
                     entry = json.loads(line)
                     path = Path(entry["path"])
-                    for each in (path, partial_of(path)):  # a power cut may have left only a part of it
+                    for each in (path, partial_path(path)):  # a power cut may have left only a part of it
                         noted.setdefault(each, set()).add(float(entry.get("made", -1.0)))
-        # False also where we may not look: a sandbox hides other places, and Path.is_file raises there.
+        # False also without the right to look: a sandbox hides other places, and Path.is_file raises there.
         return {path: made for path, made in noted.items() if os.path.isfile(path)}
 
     def _exports(self) -> list[Path]:
@@ -118,12 +136,12 @@ class Copies:
 
 
 def stamp(wall: float) -> str:
-    """A time in Unix seconds as names of files have it."""
+    """Unix seconds as they appear in file names."""
     return time.strftime("%Y%m%dT%H%M%S", time.gmtime(wall))
 
 
-def _erased(path: Path, ids: set[str]) -> bool:
-    """Whether a database is sound and holds none of these sessions now."""
+def _erase_rows(path: Path, ids: set[str]) -> bool:
+    """Erase sessions in a database; returns whether it is sound and holds none of them now."""
     if not path.is_file():
         return False
     try:
@@ -137,7 +155,7 @@ def _erased(path: Path, ids: set[str]) -> bool:
 
 
 def _holds(path: Path, ids: set[str]) -> bool:
-    header = header_of(path)
+    header = read_header(path)
     if header is not None:
         return not ids.isdisjoint(map(str, header["ids"]))
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""One SQLite file: how it is opened, checked, copied and set aside, and what its errors mean."""
+"""One SQLite file: how it is opened, checked, copied and moved, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from appliance.records.store.clocks import LONGEST_LIVED_S
-from appliance.records.store.validation import RULES
-from appliance.system.files import sync_folder
+from appliance.records.store.ages import MAX_ELAPSED_S
+from appliance.records.store.rows import RULES
+from appliance.system.files import sync_directory
 
 BUSY_S = 5.0
 """How long to wait for another process that writes."""
@@ -22,10 +22,10 @@ FAULTS = (sqlite3.Error, ValueError, OverflowError, MemoryError)
 schema, and is no UTF-8, comes as `UnicodeDecodeError`."""
 
 COMPANIONS = ("-wal", "-shm", "-journal")
-"""Files that belong to a database, by what their names add to its own."""
+"""Suffixes of the files that belong to a database."""
 
 BY_SESSION = (("seconds", "session"), ("markers", "session"), ("sessions", "id"))
-"""Tables with rows of a session, and the column that says of which, in the order in which they may go."""
+"""Tables with rows of a session and the column with its id, in the order in which rows may be deleted."""
 
 _TABLES = {
     **{table: set(rules) for table, rules in RULES.items()},
@@ -48,7 +48,7 @@ def _text(raw: bytes) -> str:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open for writing; each commit is on the disk, and what is deleted is overwritten."""
+    """Open for writing; each commit is on the disk, and deleted rows are overwritten."""
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -70,8 +70,8 @@ def connect(path: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A short-lived connection that cannot write; everything read in it is of one moment."""
-    # A path in a URI: what means something there must not.
+    """A short-lived connection that cannot write; everything read in it is of one snapshot."""
+    # As a URI, so that special characters of the path are quoted.
     uri = path.absolute().as_uri() + "?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
     try:
@@ -91,14 +91,14 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        # After a full disk SQLite has rolled back by itself.
+        # After a full disk SQLite has rolled back already.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
 
 
 def check_header(path: Path) -> None:
-    """Raises `Damage` for a header of which SQLite says no more than that the file cannot be written."""
+    """Raises `Damage` for a header that makes SQLite report no more than that the file cannot be written."""
     with path.open("rb") as file:
         header = file.read(20)
     if len(header) == 20 and not {header[18], header[19]}.issubset(_JOURNAL_VERSIONS):
@@ -128,13 +128,13 @@ def check_tables(connection: sqlite3.Connection) -> None:
 
 
 def check_sessions(connection: sqlite3.Connection) -> None:
-    """Raises `Damage` for a session whose age or end cannot be told: retention would never reach it."""
+    """Raises `Damage` for a session without a valid age or end: retention would never reach it."""
     odd = connection.execute(
         "SELECT count(*) FROM sessions WHERE typeof(id) != 'text' OR typeof(began_lived) != 'real'"
         " OR abs(began_lived) > ? OR typeof(recorded) != 'real' OR typeof(started) != 'real'"
         " OR typeof(ended) NOT IN ('real', 'null') OR typeof(ended_lived) NOT IN ('real', 'null')"
         " OR (ended IS NULL) != (ended_lived IS NULL)",
-        (LONGEST_LIVED_S,),
+        (MAX_ELAPSED_S,),
     ).fetchone()[0]
     if odd:
         raise Damage(f"{odd} rows of sessions have no age or end that can be told")
@@ -143,8 +143,8 @@ def check_sessions(connection: sqlite3.Connection) -> None:
 def is_damage(error: BaseException) -> bool:
     """Whether an error means that the file itself is bad: its pages, its header or its schema.
 
-    A full disk, a lock, missing rights are not; nor is a constraint or a value that does not fit, which are
-    mistakes in what is written.
+    A full disk, a lock and missing rights are no damage; nor is a constraint or a value that does not fit:
+    those are mistakes in what is written.
     """
     if isinstance(error, (Damage, UnicodeDecodeError)):
         return True
@@ -159,15 +159,15 @@ def is_damage(error: BaseException) -> bool:
     return code is None and type(error) is sqlite3.DatabaseError
 
 
-def said(error: BaseException) -> str:
-    """What an error says, in one line that can be printed."""
+def error_text(error: BaseException) -> str:
+    """The message of an error, in one line that can be printed."""
     if isinstance(error, UnicodeDecodeError):  # it would quote the bytes at length
         return "its schema is not text"
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Which file lies there, by device and inode; None for none. Raises `OSError` where one may not look."""
+    """The file at a path, by device and inode; None for none. Raises `OSError` without the right to look."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -181,20 +181,20 @@ def truncate_log(connection: sqlite3.Connection) -> bool:
 
 
 def copy(connection: sqlite3.Connection, to: Path) -> None:
-    """A copy of everything committed, in one plain file that only its owner may read."""
+    """Copy everything committed into one plain file that only its owner may read."""
     os.close(os.open(to, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
     with contextlib.closing(sqlite3.connect(to)) as target:
         connection.backup(target)
 
 
 def put_back(connection: sqlite3.Connection, copied: Path) -> None:
-    """The content of a copy over that of the open file."""
+    """Overwrite the content of the open file with that of a copy."""
     with contextlib.closing(sqlite3.connect(copied)) as source:
         source.backup(connection)
 
 
 def move(path: Path, to: Path) -> None:
-    """A database and its companions to another name."""
+    """Move a database and its companions to another name."""
     for suffix in COMPANIONS:
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).replace(to.with_name(to.name + suffix))
@@ -202,11 +202,11 @@ def move(path: Path, to: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """A database and its companions, or whatever lies in their place, are gone; raises `OSError`."""
+    """Remove a database and its companions, or what is in their place; raises `OSError`."""
     for suffix in (*COMPANIONS, ""):
         _remove_one(path.with_name(path.name + suffix))
     with contextlib.suppress(FileNotFoundError):
-        sync_folder(path.parent)
+        sync_directory(path.parent)
 
 
 def _remove_one(path: Path) -> None:

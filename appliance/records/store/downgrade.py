@@ -1,4 +1,4 @@
-"""Records and versions: a new one tries its migrations on a copy, an older one takes back what it can.
+"""Records of another version: a newer one tries its migrations on a copy, an older one downgrades the schema.
 
 See docs/decisions/0032-records-and-updates.md.
 """
@@ -16,13 +16,12 @@ from pathlib import Path
 
 from appliance.errors import ApplianceError, StoreError
 from appliance.records.store import database, transfer
-from appliance.records.store.ages import Ages
-from appliance.records.store.clocks import Clocks
+from appliance.records.store.ages import Ages, Clocks
 from appliance.records.store.copies import Copies, stamp
-from appliance.records.store.erasure_log import Journal
+from appliance.records.store.erasure_log import ErasureLog
 from appliance.records.store.schema import MIGRATIONS, migrate, version_of
 from appliance.records.store.store import Store
-from appliance.records.store.writer_lock import Owner
+from appliance.records.store.writer_lock import WriterLock
 
 log = logging.getLogger("appliance.store")
 
@@ -33,16 +32,16 @@ _NEWEST = MIGRATIONS[-1].number
 
 
 def try_migration(folder: Path) -> str:
-    """Migrate a copy of the records in `folder`, erasures included, and throw it away; in words how it went.
+    """Migrate a copy of the records in `folder`, erasures included; returns the outcome in words.
 
-    Works beside a running appliance and changes nothing. Raises `StoreError` when the real ones would fail.
+    Works beside a running appliance and changes nothing. Raises `StoreError` when the migration would fail.
     """
     path = folder / RECORDS
     if not path.exists():
         return "there are none yet"
     with tempfile.TemporaryDirectory(prefix=_TRIAL, dir=folder) as trial:
         try:
-            have = _copied(path, Path(trial))
+            have = _copy_records(path, Path(trial))
         except database.FAULTS as error:
             if not database.is_damage(error):
                 raise StoreError(f"{path}: cannot be copied ({error}); make room or try again") from error
@@ -51,7 +50,7 @@ def try_migration(folder: Path) -> str:
             raise StoreError(
                 f"{trial}: the records cannot be copied ({error.strerror}); make room"
             ) from error
-        fitted = fit(Path(trial)) if have > _NEWEST else ""
+        outcome = downgrade(Path(trial)) if have > _NEWEST else ""
         store = Store(Path(trial))
         try:
             count = len(store.sessions())
@@ -59,51 +58,52 @@ def try_migration(folder: Path) -> str:
                 raise StoreError(str(store.status.reason))
         finally:
             store.close()
-    return fitted or f"{count} sessions, schema {have}" + (f" to {_NEWEST}" if have != _NEWEST else "")
+    return outcome or f"{count} sessions, schema {have}" + (f" to {_NEWEST}" if have != _NEWEST else "")
 
 
-def forget_trials(folder: Path) -> None:
-    """Remove the copies of trials that a power cut ended: nothing else would ever erase what is in them."""
+def remove_trials(folder: Path) -> None:
+    """Remove copies that a power cut left behind: nothing else would ever erase what is in them."""
     for path in folder.glob(f"{_TRIAL}*"):
         shutil.rmtree(path, ignore_errors=True)
         if path.exists():
             log.error("%s is a copy of records and cannot be removed; remove it", path)
 
 
-def fit(folder: Path, clocks: Clocks | None = None) -> str:
-    """Make records of a newer version readable by this one, while no appliance runs; in words what was done.
+def downgrade(folder: Path, clocks: Clocks | None = None) -> str:
+    """Convert records of a newer schema to this version's, while no appliance runs.
 
     The newer file stays beside as a copy, which retention and erasing reach; nothing erased comes back.
-    "" when they fit already. Raises `StoreError`. May be interrupted and called again.
+    Returns in words what was done, "" when nothing was needed. Raises `StoreError`. May be interrupted and
+    called again.
     """
-    path, owner = folder / RECORDS, Owner(folder / "records.lock")
+    path, lock = folder / RECORDS, WriterLock(folder / "records.lock")
     if not path.exists():
         return ""
     try:
-        if not owner.claim_soon():
+        if not lock.acquire_soon():
             raise StoreError(f"{path}: an appliance or a command has it open; stop that one first")
         with contextlib.closing(database.connect(path)) as newer:
             if version_of(newer) <= _NEWEST:
                 return ""
             database.truncate_log(newer)
-            return _fitted(path, newer, clocks or Clocks())
+            return _downgrade(path, newer, clocks or Clocks())
     except ApplianceError:
         raise
     except database.FAULTS as error:
         if database.is_damage(error):
             return ""  # the next start sets it aside
         raise StoreError(
-            f"{path}: cannot be made to fit ({database.said(error)}); make room and try again"
+            f"{path}: cannot be made to fit ({database.error_text(error)}); make room and try again"
         ) from error
     except OSError as error:
         raise StoreError(
             f"{path}: cannot be made to fit ({error.strerror}); make room and try again"
         ) from error
     finally:
-        owner.release()
+        lock.release()
 
 
-def _copied(path: Path, into: Path) -> int:
+def _copy_records(path: Path, into: Path) -> int:
     """Copy records and what lies beside them; returns the schema they have."""
     with database.reading(path) as connection:
         database.copy(connection, into / RECORDS)
@@ -114,30 +114,30 @@ def _copied(path: Path, into: Path) -> int:
     return have
 
 
-def _fitted(path: Path, newer: sqlite3.Connection, clocks: Clocks) -> str:
+def _downgrade(path: Path, newer: sqlite3.Connection, clocks: Clocks) -> str:
     copies, ages = Copies(path.parent), Ages(path.with_name("records.age.json"), clocks)
-    erased = Journal(path.with_name("erasures.jsonl")).ids()
+    erased = ErasureLog(path.with_name("erasures.jsonl")).ids()
     fresh = path.with_name("records.fitting.db")
     database.remove(fresh)
     newer.row_factory = sqlite3.Row
     try:
-        told = _taken_back(newer, fresh, erased, clocks.wall())
+        outcome = _convert_rows(newer, fresh, erased, clocks.wall())
     except (*database.FAULTS, KeyError, TypeError) as error:  # rows that this version cannot take
         database.remove(fresh)
-        told = _from_copy(copies, fresh, erased, clocks.wall(), str(error))
-    aside = copies.name("before-rollback", stamp(clocks.wall()))
+        outcome = _use_copy(copies, fresh, erased, clocks.wall(), str(error))
+    aside = copies.free_path("before-rollback", stamp(clocks.wall()))
     newer.close()
-    os.link(path, aside)  # the name `records.db` never leads to nothing
+    os.link(path, aside)  # `records.db` exists at every moment
     ages.begun(aside.name, ages.oldest)
     ages.save()
     fresh.replace(path)
-    return f"{told}; what the newer version had stays in {aside.name} until retention has swept it"
+    return f"{outcome}; what the newer version had stays in {aside.name} until retention has swept it"
 
 
-def _taken_back(newer: sqlite3.Connection, fresh: Path, erased: set[str], wall: float) -> str:
-    """Every row, with the columns that this version knows."""
-    with _opened(fresh, wall) as older, database.transaction(older):
-        rows = transfer.give_out(newer)
+def _convert_rows(newer: sqlite3.Connection, fresh: Path, erased: set[str], wall: float) -> str:
+    """Take every row, with the columns that this version knows."""
+    with _created(fresh, wall) as older, database.transaction(older):
+        rows = transfer.all_rows(newer)
         done = transfer.take_in(older, rows, erased, shift=0.0, limit=float("-inf"))
         older.executemany(
             "INSERT OR IGNORE INTO erasures VALUES (?, ?)",
@@ -146,8 +146,8 @@ def _taken_back(newer: sqlite3.Connection, fresh: Path, erased: set[str], wall: 
     return f"{done.taken} sessions of a newer version were taken back to schema {_NEWEST}"
 
 
-def _from_copy(copies: Copies, fresh: Path, erased: set[str], wall: float, reason: str) -> str:
-    """The newest copy made before a migration that this version can read; without one, empty records."""
+def _use_copy(copies: Copies, fresh: Path, erased: set[str], wall: float, reason: str) -> str:
+    """Take the newest copy made before a migration that this version can read; else empty records."""
     for copy in reversed(copies.databases()):
         try:
             with database.reading(copy) as source:
@@ -157,16 +157,16 @@ def _from_copy(copies: Copies, fresh: Path, erased: set[str], wall: float, reaso
         except database.FAULTS:
             database.remove(fresh)
             continue
-        with _opened(fresh, wall) as older, database.transaction(older):
+        with _created(fresh, wall) as older, database.transaction(older):
             for table, column in database.BY_SESSION:
                 older.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(each,) for each in erased])
         return f"the records are those of {copy.name}, since this version cannot read newer ones ({reason})"
-    with _opened(fresh, wall):
+    with _created(fresh, wall):
         return f"the records begin anew, since this version cannot read newer ones ({reason})"
 
 
 @contextlib.contextmanager
-def _opened(path: Path, wall: float) -> Iterator[sqlite3.Connection]:
+def _created(path: Path, wall: float) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(database.connect(path)) as connection:
         migrate(connection, wall)
         yield connection

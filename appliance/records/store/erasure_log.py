@@ -1,4 +1,4 @@
-"""The journal of erasures, ids and times in a file of its own, so that a restore brings nothing back."""
+"""The log of erasures: ids and times in a file beside the records, so that a restore brings nothing back."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import StoreError
-from appliance.system.files import sync_folder
+from appliance.system.files import sync_directory
 
 
-class Journal:
-    """Append-only, one JSON object a line: an `id` before its rows go, so that no crash comes between, and
-    `done` when it is gone from every copy as well."""
+class ErasureLog:
+    """Append-only, one JSON object a line.
+
+    An `id` is written before its rows are erased, so that a crash loses no erasure; `done` when no copy holds
+    it any more.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -24,7 +27,7 @@ class Journal:
         return {str(entry["id"]) for entry in self._entries() if "id" in entry}
 
     def unfinished(self) -> set[str]:
-        """Those whose erasure was begun and not brought to its end."""
+        """Ids whose erasure was begun and not finished."""
         left = set()
         for entry in self._entries():
             if "id" in entry:
@@ -32,12 +35,15 @@ class Journal:
             left.discard(str(entry.get("done", "")))
         return left
 
-    def begun(self, ids: set[str], at: float) -> None:
-        """Write down that these are erased, on the disk when it returns; or `StoreError`. `at`: Unix s."""
+    def begin(self, ids: set[str], at: float) -> None:
+        """Record that these are erased, at Unix seconds `at`; on the disk when it returns.
+
+        Raises `StoreError`.
+        """
         self._append([{"id": each, "time": round(at)} for each in sorted(ids)])
 
-    def done(self, ids: set[str]) -> None:
-        """Write down that nothing holds them any more; raises `StoreError`."""
+    def finish(self, ids: set[str]) -> None:
+        """Record that no file holds them any more; raises `StoreError`."""
         self._append([{"done": each} for each in sorted(ids)])
 
     def _append(self, entries: list[dict[str, Any]]) -> None:
@@ -51,7 +57,7 @@ class Journal:
                 file.write(b"\n" + lines.encode())  # the line before may be unfinished
                 file.flush()
                 os.fsync(file.fileno())
-            sync_folder(self._path.parent)  # the file may be new
+            sync_directory(self._path.parent)  # the file may be new
         except OSError as error:
             raise StoreError(
                 f"{self._path}: an erasure cannot be written down ({error.strerror}); make room or correct "
@@ -67,6 +73,6 @@ class Journal:
             try:
                 entry = json.loads(line)
             except (ValueError, RecursionError):
-                continue  # what a power cut left unfinished
+                continue  # a power cut left it unfinished
             if isinstance(entry, dict):
                 yield entry

@@ -16,19 +16,30 @@ from typing import Any
 
 from appliance.errors import ApplianceError, StoreError
 from appliance.records.store import database
-from appliance.records.store.rows import COLUMNS, REASONS, Figures, Kept, Marker, Piece, Second
-from appliance.records.store.validation import FITTING_SECOND, LONGEST_SESSION_S, is_number, is_time
+from appliance.records.store.rows import (
+    COLUMNS,
+    FITTING_SECOND,
+    LONGEST_SESSION_S,
+    REASONS,
+    Marker,
+    PersonTotals,
+    Second,
+    SessionSummary,
+    TimelinePiece,
+    is_number,
+    is_time,
+)
 from appliance.values import EMOTIONS
 
 BATCH = 2000
 """Rows read at once, about 2 MB of memory."""
 
 BATCH_PERSONS = 500
-"""Persons whose figures are computed at once."""
+"""Persons whose totals are computed at once."""
 
 _FIRST = -(2**63)  # before any integer of SQLite
 
-_KEPT = (
+_SUMMARY = (
     "SELECT sessions.*, (SELECT count(DISTINCT person) FROM seconds WHERE session = id) AS persons, "
     "coalesce((SELECT max(second) + 1 FROM seconds WHERE session = id AND typeof(second) = 'integer'"
     f" AND second < {LONGEST_SESSION_S}), 0) AS length FROM sessions"
@@ -40,7 +51,7 @@ _SECONDS = (
 )
 _WEIGHTED = ", ".join(f"total(scored * {name}) AS {name}" for name in EMOTIONS)
 _SUMMED = ", ".join(f"sum({name}) AS {name}" for name in ("frames", "skipped", *REASONS, "nods", "shakes"))
-_FIGURES = (
+_TOTALS = (
     f"SELECT person, count(*) AS seconds, sum(scored) AS scored, {_SUMMED}, {_WEIGHTED} FROM seconds "
     f"WHERE session = ? AND person > ? AND second < ? AND {FITTING_SECOND} "
     f"GROUP BY person ORDER BY person LIMIT {BATCH_PERSONS}"
@@ -53,27 +64,27 @@ _READINGS = (
 
 @dataclass(frozen=True)
 class Now:
-    """What ages are told by: seconds lived and Unix seconds now, and for how many seconds rows are kept."""
+    """What ages are computed from: elapsed and Unix seconds now, and for how many seconds rows are kept."""
 
-    lived: float
+    elapsed: float
     wall: float
     keep_s: float
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that cannot write; what SQLite says becomes `StoreError`."""
+    """A connection that cannot write; errors of SQLite become `StoreError`."""
     try:
         with database.reading(path) as connection:
             yield connection
     except ApplianceError:
         raise
     except database.FAULTS as error:
-        raise StoreError(f"{path}: cannot be read ({database.said(error)}); try again") from error
+        raise StoreError(f"{path}: cannot be read ({database.error_text(error)}); try again") from error
 
 
 class Seconds:
-    """The rows of one session as they were when it was read, by person and second; read when asked for.
+    """The rows of one session, by person and second; read lazily.
 
     Reading raises `StoreError`, also when the session is erased meanwhile: a part of it is never taken for
     the whole.
@@ -93,14 +104,14 @@ class Seconds:
             yield from (Second(*row) for row in rows)
             person, second = rows[-1]["person"], rows[-1]["second"]
 
-    def figures(self) -> Iterator[Figures]:
-        """Each person in a few numbers, in the order of their numbers."""
+    def totals(self) -> Iterator[PersonTotals]:
+        """The totals of each person, in the order of their numbers."""
         person = _FIRST
-        while rows := self._rows(_FIGURES, person, self._length):
-            yield from map(_figures, rows)
+        while rows := self._rows(_TOTALS, person, self._length):
+            yield from map(_totals, rows)
             person = rows[-1]["person"]
 
-    def pieces(self, person: int, step: int) -> list[Piece]:
+    def pieces(self, person: int, step: int) -> list[TimelinePiece]:
         """One person's seconds in pieces of `step` seconds; means weigh by their frames."""
         rows = self._rows(_READINGS, person, self._length)
         return [
@@ -116,31 +127,31 @@ class Seconds:
 
 
 @dataclass(frozen=True)
-class Session:
-    """A session and its markers; the rows are read when asked for."""
+class SessionRecord:
+    """A session and its markers; the rows are read lazily."""
 
-    kept: Kept
+    summary: SessionSummary
     seconds: Seconds
     markers: tuple[Marker, ...]
 
 
-def sessions(path: Path, now: Now) -> list[Kept]:
+def sessions(path: Path, now: Now) -> list[SessionSummary]:
     """All sessions, the newest first. Raises `StoreError`."""
     with reading(path) as connection:
-        rows = connection.execute(f"{_KEPT} ORDER BY began_lived DESC, id").fetchall()
-    return [_kept(row, now) for row in rows]
+        rows = connection.execute(f"{_SUMMARY} ORDER BY began_lived DESC, id").fetchall()
+    return [_summary(row, now) for row in rows]
 
 
-def session(path: Path, id: str, now: Now) -> Session | None:
+def session(path: Path, id: str, now: Now) -> SessionRecord | None:
     """One session, None when there is none. Raises `StoreError`."""
     with reading(path) as connection:
-        row = connection.execute(f"{_KEPT} WHERE id = ?", (id,)).fetchone()
+        row = connection.execute(f"{_SUMMARY} WHERE id = ?", (id,)).fetchone()
         if row is None:
             return None
         query = "SELECT at, text FROM markers WHERE session = ? AND typeof(at) = 'real' ORDER BY at, number"
         markers = tuple(Marker(_number(at), str(text)) for at, text in connection.execute(query, (id,)))
-    kept = _kept(row, now)
-    return Session(kept, Seconds(path, id, kept.seconds), markers)
+    summary = _summary(row, now)
+    return SessionRecord(summary, Seconds(path, id, summary.seconds), markers)
 
 
 def find_link(path: Path, link_hash: str) -> str | None:
@@ -152,10 +163,10 @@ def find_link(path: Path, link_hash: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _kept(row: sqlite3.Row, now: Now) -> Kept:
-    """A session, whatever its row holds: damage may have put any value anywhere."""
-    expires = now.wall + now.keep_s - (now.lived - _number(row["began_lived"]))
-    return Kept(
+def _summary(row: sqlite3.Row, now: Now) -> SessionSummary:
+    """The summary in a row, whatever the row holds: damage may have put any value anywhere."""
+    expires = now.wall + now.keep_s - (now.elapsed - _number(row["began_lived"]))
+    return SessionSummary(
         id=str(row["id"]),
         started=_time(row["started"]),
         recorded=_time(row["recorded"]),
@@ -182,9 +193,9 @@ def _number(value: Any) -> float:
     return float(value) if is_number(value) else 0.0
 
 
-def _figures(row: sqlite3.Row) -> Figures:
+def _totals(row: sqlite3.Row) -> PersonTotals:
     scored = row["scored"]
-    return Figures(
+    return PersonTotals(
         person=row["person"],
         seconds=row["seconds"],
         frames=row["frames"],
@@ -197,8 +208,8 @@ def _figures(row: sqlite3.Row) -> Figures:
     )
 
 
-def _piece(number: int, step: int, rows: list[sqlite3.Row]) -> Piece:
+def _piece(number: int, step: int, rows: list[sqlite3.Row]) -> TimelinePiece:
     readable = [row for row in rows if row["scored"]]
     scored = sum(row["scored"] for row in readable)
     means = {name: sum(row["scored"] * row[name] for row in readable) / scored for name in EMOTIONS if scored}
-    return Piece(number * step, step, means or None, sum(row["frames"] for row in rows), scored)
+    return TimelinePiece(number * step, step, means or None, sum(row["frames"] for row in rows), scored)

@@ -1,373 +1,400 @@
-"""Holds the file of records: its one writing connection, its state in words, its errors, and its upkeep."""
+"""The file of records: how this process opens it, migrates it, writes to it, and replaces it when damaged."""
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from appliance.errors import ApplianceError, StoreError
 from appliance.records.store import database
 from appliance.records.store.ages import Ages
-from appliance.records.store.clocks import Clocks
-from appliance.records.store.copies import Copies
-from appliance.records.store.erasure_log import Journal
-from appliance.records.store.limits import Limits, Status
-from appliance.records.store.opening import Opener
-from appliance.records.store.retention import sweep_files
-from appliance.records.store.schema import CLOSE_BY_LAST_ROW, Migration
-from appliance.records.store.transfer import forget_rehearsals
-from appliance.records.store.writer_lock import Owner
+from appliance.records.store.copies import Copies, stamp
+from appliance.records.store.schema import Migration, migrate, version_of
+from appliance.records.store.transfer import remove_rehearsals
+from appliance.records.store.writer_lock import WriterLock
 
 log = logging.getLogger("appliance.store")
 
-LOOK_EVERY_S, SAVE_EVERY_S, SWEEP_EVERY_S = 60.0, 600.0, 3600.0
-
-_OLDEST = "SELECT min(began_lived) FROM sessions"
-_NEWEST = "SELECT max(max(began_lived, coalesce(ended_lived, 0))) FROM sessions"
-_NOT_AFTER = (
-    "UPDATE sessions SET began_lived = min(began_lived, :now), ended_lived = min(ended_lived, :now)"
-    " WHERE began_lived > :now OR ended_lived > :now"
-)
-
-GONE = (
+REPLACED = (
     "the state directory was removed or replaced while it was in use; records go on in the one that is there"
 )
 
 
-class Holder:
-    """Everything that is done with the file as a whole. The user of the connection holds `lock`."""
+@dataclass(frozen=True)
+class StoreStatus:
+    """State of the records: `ok`, `full`, `failed`, `read_only` or `set_aside`, and the reason in words."""
+
+    state: str = "ok"
+    reason: str | None = None
+
+
+class _Damaged(Exception):
+    """The file is not a sound database of this appliance."""
+
+
+class _Opened(NamedTuple):
+    connection: sqlite3.Connection
+    read_only_reason: str = ""
+    set_aside: str = ""
+    """Why the file that was there before was set aside, "" when it was not."""
+
+
+def free_mb(folder: Path) -> float:
+    """Free space on the disk of a folder, in 10^6 bytes; the folder need not exist yet."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / 1e6
+
+
+class RecordsFile:
+    """One SQLite file, this process's connection to it, and its status. Knows nothing of sessions.
+
+    Hold `lock` while you use the connection. Only one process at a time is the writer: it migrates the file,
+    sets a damaged one aside, and does the upkeep. Others, the commands, may read and write beside it.
+    """
 
     def __init__(
         self,
-        folder: Path,
-        limits: Limits,
-        clocks: Clocks,
-        room: Callable[[Path], float],
+        path: Path,
+        ages: Ages,
+        copies: Copies,
+        *,
+        wall: Callable[[], float],
+        free_mb: Callable[[Path], float],
+        min_free_mb: int,
         migrations: Sequence[Migration],
+        on_writer: Callable[[sqlite3.Connection], object],
+        on_lost: Callable[[], object],
+        on_event: Callable[..., object],
     ) -> None:
-        self.folder, self.path = folder, folder / "records.db"
-        self.limits, self.clocks, self._room = limits, clocks, room
-        self.ages, self.copies = Ages(folder / "records.age.json", clocks), Copies(folder)
-        self.journal = Journal(folder / "erasures.jsonl")
+        """Opens nothing yet.
+
+        `wall`: Unix seconds now. `free_mb`: free megabytes at a path. `on_writer` gets the connection when
+        this process becomes the writer; `on_lost` is called when the open file is gone or was set aside;
+        `on_event` gets details for the audit log. All are called under `lock`.
+        """
+        self.path = path
         self.lock = threading.RLock()
-        self.running: set[str] = set()
-        self.unsalvaged: set[str] = set()
-        """Names of files set aside that are not salvaged yet; only the owner's process uses this."""
-        self.locked = ""
+        self.status = StoreStatus()
+        self.read_only_reason = ""
         """Why nothing new may be recorded, "" when it may."""
-        self.status = Status()
-        self.told: Callable[..., object] = lambda **details: None
-        """Told of what was swept or set aside, for the audit log."""
-        self._opener = Opener(self.path, self.copies, self.ages, migrations)
-        self._owner = Owner(folder / "records.lock")
-        self._connection: sqlite3.Connection | None = None
+        self._ages, self._copies, self._migrations = ages, copies, migrations
+        self._wall, self._free_mb, self._min_free_mb = wall, free_mb, min_free_mb
+        self._on_writer, self._on_lost, self._on_event = on_writer, on_lost, on_event
+        self._writer_lock = WriterLock(path.with_name("records.lock"))
+        self.connection: sqlite3.Connection | None = None
+        """The open connection, if any; `open` opens it."""
         self._identity: tuple[int, int] | None = None
-        self._lived = 0.0
+        self._elapsed = 0.0
         self._replacing = False
-        self._due = {"look": 0.0, "save": 0.0, "sweep": 0.0}
 
-    # --- open and close ---
+    # --- opening and closing ---
 
-    def opened(self, *, create: bool = False) -> sqlite3.Connection | None:
+    @property
+    def is_writer(self) -> bool:
+        """Whether this process is the writer."""
+        return self._writer_lock.held
+
+    def open(self, *, create: bool = False) -> sqlite3.Connection | None:
         """The connection, opened when needed; None while there is no file. Raises `StoreError`."""
         with self.lock:
-            gone = self._connection is not None and self._is_gone()
+            gone = self.connection is not None and self._is_gone()
             if gone:
                 self._release_gone()
-            if self._connection is None and (create or os.path.lexists(self.path)):
+            if self.connection is None and (create or os.path.lexists(self.path)):
                 self._open()
             if gone:
-                self.status = Status("failed", GONE)
-            return self._connection
+                self.status = StoreStatus("failed", REPLACED)
+            return self.connection
+
+    def open_to_record(self) -> sqlite3.Connection:
+        """As `open`, and creates the file; raises `StoreError` also when nothing new may be recorded."""
+        connection = self.open(create=True)
+        if connection is None or self.read_only_reason:
+            raise StoreError(self.read_only_reason or f"{self.path}: it is not open; try again")
+        return connection
+
+    def become_writer(self) -> bool:
+        """Become the writer, even without a file yet; False while another process is. Raises `OSError`."""
+        if self.is_writer:
+            return True
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._writer_lock.acquire():
+            return False
+        if self.connection is not None:
+            self._on_writer(self.connection)
+        return True
+
+    def release_writer(self) -> None:
+        """Let another process be the writer, as `restore` must be to create the records."""
+        self._writer_lock.release()
 
     def close(self) -> None:
-        """Let the file go. May be called twice."""
+        """Close the file. May be called twice."""
         with self.lock:
-            if self._connection is not None and self._owner.held:
-                self.ages.save()
+            if self.connection is not None and self.is_writer:
+                self._ages.save()
             self._close_connection()
-            self._owner.release()
+            self._writer_lock.release()
 
     def _close_connection(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self.connection = self.connection, None
         if connection is not None:
             try:
                 connection.close()
             except database.FAULTS as error:
-                log.error("%s: %s", self.path, database.said(error))
+                log.error("%s: %s", self.path, database.error_text(error))
 
     def _is_gone(self) -> bool:
-        """Whether another file, or none, lies where the open one did."""
+        """Whether the path now leads to another file, or to none."""
         try:
             return database.identity(self.path) != self._identity
-        except OSError:  # we may not look there now; that says nothing about the file
+        except OSError:  # no right to look there now: that says nothing about the file
             return False
 
     def _release_gone(self) -> None:
         """The state directory was removed or replaced: neither its file nor its lock mean anything now."""
-        log.error("%s: %s", self.path, GONE)
-        lived = self.ages.now()
+        log.error("%s: %s", self.path, REPLACED)
+        elapsed = self._ages.now()
         self._close_connection()
-        self._owner.release()
-        self.running.clear()
-        self._lived = lived  # the count goes on in the folder that is there now
-        self._tell(what="replaced", reason=GONE)
+        self._writer_lock.release()
+        self._on_lost()
+        self._elapsed = elapsed  # the count goes on in the folder that is there now
+        self._on_event(what="replaced", reason=REPLACED)
 
     def _open(self) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not self._owner.held:
-                self.ages.forget()  # whoever had it may have written there
-            there = os.path.lexists(self.path)  # if not, whoever has it looks after other files for a moment
-            owner = self._owner.claim() if there else self._owner.claim_soon()
-            self.ages.load()
-            self.ages.at_least(self._lived)
-            if owner:
-                forget_rehearsals(self.folder)
-            opened = self._opener.open(self.clocks.wall()) if owner else self._opener.open_beside()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.is_writer:
+                self._ages.forget()  # the last writer may have changed the file
+            # Without a file, another process may hold the lock for a moment, to look after other files.
+            there, lock = os.path.lexists(self.path), self._writer_lock
+            is_writer = lock.acquire() if there else lock.acquire_soon()
+            self._ages.load()
+            self._ages.at_least(self._elapsed)
+            if is_writer:
+                remove_rehearsals(self.path.parent)
+            opened = self._open_as_writer() if is_writer else self._open_beside()
         except (OSError, StoreError) as error:
-            self._owner.release()
-            self.status = Status("failed", str(error))
-            raise error if isinstance(error, StoreError) else StoreError(f"{self.folder}: {error}") from error
-        self._connection, self.locked = opened.connection, opened.locked
+            self._writer_lock.release()
+            self.status = StoreStatus("failed", str(error))
+            raise (
+                error if isinstance(error, StoreError) else StoreError(f"{self.path.parent}: {error}")
+            ) from error
+        self.connection, self.read_only_reason = opened.connection, opened.read_only_reason
         self._identity = database.identity(self.path)
         if opened.set_aside:
-            self._told_aside(opened.set_aside)
-        self.calm()
-        if owner:
-            self.unsalvaged = {path.name for path in self.copies.damaged()} - self.ages.salvaged
+            self._report_set_aside(opened.set_aside)
+        self.clear_status()
+        if is_writer:
             try:
-                self._recover(opened.connection)
+                self._on_writer(opened.connection)
             except StoreError:
-                if self._connection in (None, opened.connection):
+                if self.connection in (None, opened.connection):
                     raise
-                # Else it was found damaged only now, and is replaced by a new one.
+                # Else the file was found damaged only now, and a new one is open.
 
-    def _recover(self, connection: sqlite3.Connection) -> None:
-        """What a power cut, a restored file or a long time switched off have left to do."""
-        if not self.locked:
-            with self.faults():
-                self.ages.at_least(connection.execute(_NEWEST).fetchone()[0] or 0.0)
-                kept = {str(row[0]) for row in connection.execute("SELECT id FROM erasures")}
-            with self.writing(connection) as writer:  # no row is from the future: it would never become old
-                writer.execute(_NOT_AFTER, {"now": self.ages.now()})
-            written = self.journal.ids()
-            self.journal.begun(kept - written, self.clocks.wall())
-            self._delete(connection, kept | written)
-            self.close_orphans("power")
-        self.sweep()
-
-    def _told_aside(self, reason: str) -> None:
-        log.error("the records were damaged (%s): set aside, new ones begun", reason)
-        self._tell(what="set aside", reason=reason)
-
-    def _tell(self, **details: str | int) -> None:
+    def _open_as_writer(self) -> _Opened:
+        reason = ""
         try:
-            self.told(**details)
-        except StoreError as error:
-            log.error("%s", error)
+            connection = self._open_sound()
+        except _Damaged as damage:
+            reason = str(damage)
+            self._set_aside()
+            try:
+                connection = self._open_sound()
+            except _Damaged as again:
+                raise StoreError(
+                    f"{self.path}: a new file is damaged at once ({again}); the disk fails"
+                ) from again
+        return _Opened(connection, self._migrate(connection), reason)
 
-    def calm(self) -> None:
-        """The state while nothing is wrong now: it still says what was set aside and is not swept yet."""
-        damaged = self.copies.damaged()
-        if self.locked:
-            self.status = Status("read_only", self.locked)
-        elif damaged:
-            self.status = Status(
-                "set_aside",
-                f"the records were damaged: the file was set aside as {damaged[-1].name}, and new ones begun",
-            )
-        else:
-            self.status = Status()
-
-    # --- errors and room ---
-
-    @contextmanager
-    def faults(self) -> Iterator[None]:
-        """What SQLite says becomes `StoreError`, and a file found damaged is set aside."""
+    def _open_beside(self) -> _Opened:
+        """For a command beside the running appliance: repairs nothing."""
         try:
-            yield
-        except ApplianceError:
-            raise
+            connection = self._open_sound()
+        except _Damaged as damage:
+            raise StoreError(
+                f"{self.path}: {damage}; start the appliance again, which sets it aside"
+            ) from damage
+        if version_of(connection) != self._newest:
+            connection.close()
+            raise StoreError(f"{self.path}: another version of the appliance holds it; stop that one first")
+        return _Opened(connection)
+
+    def _open_sound(self) -> sqlite3.Connection:
+        if os.path.lexists(self.path) and (self.path.is_symlink() or not self.path.is_file()):
+            raise _Damaged("it is not a plain file")
+        try:
+            if not self.path.exists():
+                for suffix in database.COMPANIONS:  # without their file they mean nothing
+                    database.remove(self.path.with_name(self.path.name + suffix))
+            else:
+                database.check_header(self.path)
+            connection = database.connect(self.path)
+        except (*database.FAULTS, OSError) as error:
+            raise self._open_error(error) from error
+        try:
+            database.check(connection)
+            if version_of(connection) == self._newest:
+                database.check_tables(connection)
+                database.check_sessions(connection)
         except database.FAULTS as error:
-            said = database.said(error)
-            if database.is_damage(error) and not self.locked:
-                self._replace(said)
-                raise StoreError(f"the records were damaged ({said}); new ones were begun") from error
-            full = "full" in said
-            reason = "the disk is full; make room" if full else f"the records cannot be written ({said})"
-            self.status = Status("full" if full else "failed", reason)
-            raise StoreError(reason) from error
+            connection.close()
+            raise self._open_error(error) from error
+        return connection
+
+    def _open_error(self, error: Exception) -> Exception:
+        if database.is_damage(error):
+            return _Damaged(database.error_text(error))
+        return StoreError(f"{self.path}: cannot be opened ({error}); make room or correct its rights")
+
+    # --- migrations ---
+
+    @property
+    def _newest(self) -> int:
+        return self._migrations[-1].number
+
+    def _migrate(self, connection: sqlite3.Connection) -> str:
+        """Migrate to the newest schema; returns why nothing may be recorded when that failed, else ""."""
+        have, newest = version_of(connection), self._newest
+        if have > newest:
+            return (
+                f"the records are of a newer version of the appliance (schema {have}, this one knows "
+                f"{newest}): they can be read, nothing is recorded; update the appliance"
+            )
+        if have == newest:
+            return ""
+        copied = self._copy_before_migration(connection, have) if have else None
+        try:
+            migrate(connection, self._wall(), self._migrations)
+            database.check_tables(connection)
+        except database.FAULTS as error:
+            if copied is None:
+                connection.close()
+                raise StoreError(f"{self.path}: the tables cannot be made ({error}); make room") from error
+            database.put_back(connection, copied)
+            return (
+                f"the records could not be brought to schema {newest} ({error}): the old file stays in "
+                "use and can be read, nothing is recorded; make room and start again, or go back to the "
+                "version before"
+            )
+        return ""
+
+    def _copy_before_migration(self, connection: sqlite3.Connection, have: int) -> Path:
+        path = self._copies.free_path(f"before-{have + 1}", stamp(self._wall()))
+        try:
+            database.copy(connection, path)
+        except (*database.FAULTS, OSError) as error:
+            database.remove(path)
+            connection.close()
+            raise StoreError(
+                f"{path}: the records cannot be copied before a change ({error}); make room"
+            ) from error
+        oldest = connection.execute("SELECT min(began_lived) FROM sessions").fetchone()[0]
+        self._ages.begun(path.name, oldest)
+        self._ages.save()
+        return path
+
+    # --- writing, errors, damage ---
 
     @contextmanager
     def writing(self, connection: sqlite3.Connection | None) -> Iterator[sqlite3.Connection]:
-        """A transaction; see `faults`."""
+        """A transaction on what `open` returned; raises `StoreError`, see `faults`."""
         if connection is None:
             raise StoreError(f"{self.path}: it is not open; try again")
         with self.faults(), database.transaction(connection):
             yield connection
 
-    def mark_salvaged(self, path: Path, **details: int) -> None:
-        """All that can be read of a file set aside is here now."""
-        with self.lock:
-            self.unsalvaged.discard(path.name)
-            self.ages.salvaged.add(path.name)
-            self.ages.save()
-            self._tell(what="salvaged", file=path.name, **details)
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Turns errors of SQLite into `StoreError`, and sets the file aside when it is damaged."""
+        try:
+            yield
+        except ApplianceError:
+            raise
+        except database.FAULTS as error:
+            text = database.error_text(error)
+            if database.is_damage(error) and not self.read_only_reason:
+                self._replace(text)
+                raise StoreError(f"the records were damaged ({text}); new ones were begun") from error
+            full = "full" in text
+            reason = "the disk is full; make room" if full else f"the records cannot be written ({text})"
+            self.status = StoreStatus("full" if full else "failed", reason)
+            raise StoreError(reason) from error
 
     def check_damage(self) -> None:
-        """A reader met damage: look at the whole file, and set it aside if that is so."""
+        """Check the whole file after a reader met damage, and set it aside when it is damaged."""
         with self.lock:
-            if self._connection is not None and self._owner.held:
-                # A connection of its own: what the open one remembers of the file may be sound.
+            if self.connection is not None and self.is_writer:
+                # A connection of its own: what the open one has cached may be sound.
                 with suppress(StoreError), self.faults(), closing(database.connect(self.path)) as fresh:
                     database.check(fresh)
 
-    def lack(self) -> str:
-        """Why there is no room to record, "" while there is."""
-        free, wanted = self._room(self.folder), self.limits.min_free_mb
+    def _replace(self, reason: str) -> None:
+        """The file was damaged while it was open: begin a new one."""
+        self._close_connection()
+        self._on_lost()
+        if not self.is_writer:
+            return
+        if self._replacing:
+            raise StoreError(f"{self.path}: a new file is damaged at once ({reason}); the disk fails")
+        self._replacing = True
+        try:
+            self._set_aside()
+            self._report_set_aside(reason)
+            self._open()
+        except StoreError as error:
+            self.status = StoreStatus("failed", str(error))
+        finally:
+            self._replacing = False
+
+    def _set_aside(self) -> None:
+        """Rename the file, and count its age from its oldest row; raises `StoreError`."""
+        aside = self._copies.free_path("damaged", stamp(self._wall()))
+        try:
+            database.move(self.path, aside)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: damaged, and cannot be set aside ({error.strerror}); correct its rights"
+            ) from error
+        self._ages.begun(aside.name, self._ages.oldest)
+        self._ages.oldest = None
+        self._ages.save()
+
+    def _report_set_aside(self, reason: str) -> None:
+        log.error("the records were damaged (%s): set aside, new ones begun", reason)
+        self._on_event(what="set aside", reason=reason)
+
+    # --- status ---
+
+    def clear_status(self) -> None:
+        """The status while nothing is wrong now: it still names a file set aside and not swept yet."""
+        damaged = self._copies.damaged()
+        if self.read_only_reason:
+            self.status = StoreStatus("read_only", self.read_only_reason)
+        elif damaged:
+            self.status = StoreStatus(
+                "set_aside",
+                f"the records were damaged: the file was set aside as {damaged[-1].name}, and new ones begun",
+            )
+        else:
+            self.status = StoreStatus()
+
+    def disk_shortage(self) -> str:
+        """Why there is no space to record, "" while there is."""
+        free, wanted = self._free_mb(self.path.parent), self._min_free_mb
         if free >= wanted:
             return ""
         return (
             f"the disk has {free:.0f} MB left and storage.min_free_mb is {wanted}: nothing is recorded; "
             "make room"
         )
-
-    def _replace(self, reason: str) -> None:
-        """The file went bad while it was open."""
-        self._close_connection()
-        self.running.clear()
-        if not self._owner.held:
-            return
-        if self._replacing:
-            raise StoreError(f"{self.path}: a new file is damaged at once ({reason}); the disk fails")
-        self._replacing = True
-        try:
-            self._opener.set_aside(self.clocks.wall())
-            self._told_aside(reason)
-            self._open()
-        except StoreError as error:
-            self.status = Status("failed", str(error))
-        finally:
-            self._replacing = False
-
-    # --- upkeep ---
-
-    def tick(self) -> None:
-        """Called often; does what is due. Never raises: what fails is tried again in a minute."""
-        now = self.clocks.monotonic()
-        if now < self._due["look"]:
-            return
-        with self.lock:
-            first, self._due["look"] = not self._due["look"], now + LOOK_EVERY_S
-            try:
-                if self.opened() is None and not self.copies.any():
-                    if self.status.state == "full" and not self.lack():
-                        self.calm()
-                    return
-                if first:
-                    self._due["save"] = now + SAVE_EVERY_S
-                self._look(now)
-            except (OSError, *database.FAULTS) as error:
-                log.error("the records: %s", database.said(error))
-
-    def _look(self, now: float) -> None:
-        connection = self._connection
-        if not self._owner.held:  # a command was at it when it was opened, or there is no file yet
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not self._owner.claim():
-                return
-            if connection is not None:
-                self._recover(connection)
-        if connection is not None and not self.locked:
-            self.close_orphans("full")
-        if self.status.state in ("full", "failed") and not self.lack():
-            self.calm()
-        if now >= self._due["sweep"]:
-            self._due["sweep"] = now + SWEEP_EVERY_S
-            self.sweep()
-        if now >= self._due["save"]:
-            self._due["save"] = now + SAVE_EVERY_S
-            self.ages.save()
-        if connection is None:
-            self._owner.release()  # a command may begin the records, as `restore` does
-        if left := self.journal.unfinished():  # last: a copy that cannot be reached must stop nothing else
-            self.wipe(left)
-
-    def is_recorded_elsewhere(self, id: str) -> bool:
-        """Whether the process that owns the file, another one, records this now. Raises `StoreError`."""
-        connection = self.opened()
-        if connection is None or self._owner.held:
-            return False
-        with self.faults():
-            query = "SELECT 1 FROM sessions WHERE id = ? AND ended IS NULL"
-            return connection.execute(query, (id,)).fetchone() is not None
-
-    def close_orphans(self, ending: str) -> None:
-        """End sessions that nobody records, dated by their last row."""
-        assert self._connection is not None
-        with self.faults():
-            still = [
-                row[0] for row in self._connection.execute("SELECT id FROM sessions WHERE ended IS NULL")
-            ]
-        if orphans := [(ending, each) for each in still if each not in self.running]:
-            with self.writing(self._connection) as connection:
-                connection.executemany(CLOSE_BY_LAST_ROW, orphans)
-            log.warning("%d session(s) left open were closed, dated by their last row", len(orphans))
-
-    def sweep(self) -> None:
-        """Erase what is older than `keep_days`: rows, and files beside them. The owner's business alone."""
-        with self.lock:
-            if not self._owner.held:
-                return
-            limit = self.ages.now() - self.limits.keep_s
-            rows = self._sweep_rows(limit) if self._connection is not None else 0
-            old = sweep_files(self.folder, self.copies, self.ages, limit)
-            self.ages.save()
-            if rows or old:
-                self._tell(what="swept", sessions=rows, files=len(old))
-            if old and self.status.state == "set_aside":
-                self.calm()
-
-    def _sweep_rows(self, limit: float) -> int:
-        assert self._connection is not None
-        query = "SELECT id FROM sessions WHERE ended IS NOT NULL AND began_lived <= ?"
-        try:
-            with self.faults():
-                old = {row[0] for row in self._connection.execute(query, (limit,))}
-                self._delete(self._connection, old)
-                self.ages.oldest = self._connection.execute(_OLDEST).fetchone()[0]
-            return len(old)
-        except StoreError as error:  # tables of another version, say
-            log.error("the records cannot be swept: %s", error)
-            return 0
-
-    def wipe(self, ids: set[str]) -> None:
-        """These sessions are in no file any more; raises `StoreError` when one could not be reached."""
-        connection = self.opened()
-        if connection is not None:
-            self._delete(connection, ids)
-            with self.writing(connection):
-                rows: list[tuple[Any, ...]] = [(each, self.clocks.wall()) for each in ids]
-                connection.executemany("INSERT OR IGNORE INTO erasures VALUES (?, ?)", rows)
-            with self.faults():
-                emptied = database.truncate_log(connection)
-            if not emptied:
-                raise StoreError("the rows are erased, and stay in the write-ahead log while somebody reads")
-        self.copies.erase(ids)
-        self.journal.done(ids)
-
-    def _delete(self, connection: sqlite3.Connection, ids: set[str]) -> None:
-        with self.faults():
-            there = [(row[0],) for row in connection.execute("SELECT id FROM sessions") if row[0] in ids]
-            if there:
-                with database.transaction(connection):
-                    for table, column in database.BY_SESSION:
-                        connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", there)
-                database.truncate_log(connection)

@@ -1,20 +1,27 @@
-"""Takes what can still be read of a damaged file into the records: see docs/decisions/0054-salvage.md.
+"""Takes the readable rows of a damaged file into the records. See docs/decisions/0054-salvage.md.
 
-Nothing that is here is overwritten, nothing that was erased comes back, and ages go on. It writes in short
+Nothing here is overwritten, nothing erased comes back, and ages go on. It writes in short
 transactions, so that a running appliance goes on recording beside it.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from appliance.records.store.rows import RULES, row_fault
 from appliance.records.store.sqlite_pages import records
-from appliance.records.store.validation import RULES, fault
+
+log = logging.getLogger("appliance.store")
+
+RETRY_S = 60.0
+"""Seconds until a failed salvage, for lack of space say, is tried again."""
 
 _BATCH = 1000
 """Rows in a transaction."""
@@ -47,8 +54,8 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Salvaged:
-    """How many sessions and rows came back, and how many sessions have no name, were erased, are too old."""
+class SalvageResult:
+    """Numbers of sessions and rows taken in, and of sessions without date and notice, erased, and too old."""
 
     sessions: int = 0
     rows: int = 0
@@ -59,7 +66,10 @@ class Salvaged:
 
 @dataclass(frozen=True)
 class Salvage:
-    """One file. `began`: seconds lived that count as the beginning of a session whose own is lost."""
+    """The salvage of one file. Times are elapsed seconds.
+
+    `began` is used for a session whose own beginning is lost; what began at `limit` or before is too old.
+    """
 
     path: Path
     began: float
@@ -71,7 +81,7 @@ class Salvage:
     _sessions: dict[str, Row] = field(default_factory=dict)
     _rows: dict[str, int] = field(default_factory=dict)
 
-    def into(self, writing: Callable[[], Any]) -> Salvaged:
+    def into(self, writing: Callable[[], Any]) -> SalvageResult:
         """`writing` gives a connection within a transaction. Raises `OSError`, `StoreError`."""
         for table, row in self._found():
             if table == "sessions":
@@ -80,7 +90,7 @@ class Salvage:
                 self._rows[row["session"]] = self._rows.get(row["session"], 0) + 1
         nameless = [id for id, count in self._rows.items() if id not in self._sessions and count]
         for id in nameless:
-            self._sessions[id] = self._without_a_name(id)
+            self._sessions[id] = self._nameless_row(id)
         wanted = {id for id, row in self._sessions.items() if row["began_lived"] > self.limit}
         with writing() as writer:
             erased = wanted & self.erased()  # within the transaction: no erasure comes between
@@ -88,10 +98,10 @@ class Salvage:
             opened = {id for id in wanted if self._add_session(writer, self._sessions[id])}
         rows = sum(self._add(writing, batch) for batch in self._batches(wanted))
         with writing() as writer:
-            # One of these may be recorded again meanwhile, in the same sitting.
+            # One of these may be recorded again meanwhile, in the same session.
             writer.executemany(_END, [(id,) for id in opened - self.running()])
         old = len(self._sessions) - len(wanted) - len(erased)
-        return Salvaged(len(wanted), rows, len(set(nameless) & wanted), len(erased), old)
+        return SalvageResult(len(wanted), rows, len(set(nameless) & wanted), len(erased), old)
 
     def _found(self) -> Iterator[tuple[str, Row]]:
         for page in records(self.path):
@@ -101,10 +111,10 @@ class Salvage:
                     if len(values) == len(columns) and is_table == (table != "seconds"):
                         row = dict(zip(columns, values, strict=True))
                         _as_real(row)
-                        _without_half_an_end(row)
-                        if not fault(table, row):
+                        _drop_half_an_end(row)
+                        if not row_fault(table, row):
                             yield table, row
-            self.pause(min(0.05, time.monotonic() - began))  # live comes first
+            self.pause(min(0.05, time.monotonic() - began))  # leave the processor to the live view
 
     def _batches(self, wanted: set[str]) -> Iterator[list[tuple[str, Row]]]:
         batch: list[tuple[str, Row]] = []
@@ -145,8 +155,8 @@ class Salvage:
                 done += writer.execute(query, values + more).rowcount * (table == "seconds")
         return done
 
-    def _without_a_name(self, id: str) -> Row:
-        """A session of which only seconds are left: its date and its notice are lost."""
+    def _nameless_row(self, id: str) -> Row:
+        """A row for a session of which only seconds are left: its date and its notice are lost."""
         words = dict.fromkeys(("notice_version", "notice_hash", "source", "link_hash"), "")
         return {
             **{"id": id, "started": 0.0, "recorded": 0.0, "ended": None, "ending": "", "clock_set": 0},
@@ -155,14 +165,80 @@ class Salvage:
         }
 
 
-def _without_half_an_end(row: Row) -> None:
-    """A session that has only one of its two times of an end has none: it is closed by its last row."""
+def _drop_half_an_end(row: Row) -> None:
+    """Treat a session with only one of its two end times as open: it is closed by its last row."""
     if (row.get("ended") is None) != (row.get("ended_lived") is None):
         row |= {"ended": None, "ended_lived": None}
 
 
 def _as_real(row: Row) -> None:
-    """SQLite keeps a whole number of a column of reals as an integer."""
+    """SQLite stores a whole number in a column of reals as an integer."""
     for name in _REAL:
         if type(row.get(name)) is int:
             row[name] = float(row[name])
+
+
+class _Stopped(Exception):
+    """The appliance stops: the next start does the rest."""
+
+
+class BackgroundSalvage:
+    """Salvages files set aside in a thread, one after the other, while the appliance records on."""
+
+    def __init__(
+        self,
+        pending: Callable[[], list[Path]],
+        salvage: Callable[[Path, Callable[[float], object]], SalvageResult],
+        done: Callable[..., object],
+    ) -> None:
+        """`pending` lists the files left to do.
+
+        `salvage` does one, calls its second argument with seconds to pause, and raises `OSError` and
+        `StoreError`. `done` gets the path, and `sessions` and `rows` as keywords.
+        """
+        self._pending, self._salvage, self._done = pending, salvage, done
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._due = 0.0
+
+    def start(self) -> None:
+        """Begin with what is pending, unless it is running, was tried a moment ago, or `stop` was called."""
+        if time.monotonic() < self._due or self._stop.is_set():
+            return
+        if self._thread is None or not self._thread.is_alive():
+            self._due = time.monotonic() + RETRY_S
+            self._thread = threading.Thread(target=self._run, name="salvage", daemon=True)
+            self._thread.start()
+
+    def wait(self, timeout: float) -> None:
+        """Wait for the end of what was begun, at most `timeout` seconds."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def stop(self) -> None:
+        """End it within a batch of rows. May be called twice."""
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._thread = None
+
+    def _run(self) -> None:
+        try:
+            for path in self._pending():
+                if path.is_symlink() or not path.is_file():  # a pipe, say; or an erasure has removed it
+                    self._done(path, sessions=0, rows=0)
+                    continue
+                result = self._salvage(path, self._pause)
+                log.warning(
+                    "%s: %d rows of %d sessions were salvaged, %d of these without date and notice",
+                    *(path.name, result.rows, result.sessions, result.nameless),
+                )
+                self._done(path, sessions=result.sessions, rows=result.rows)
+        except _Stopped:
+            return
+        except (OSError, ValueError) as error:
+            log.error("what was set aside is not salvaged yet (%s); it is tried again", error)
+
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise _Stopped

@@ -11,13 +11,13 @@ from appliance.records.store.rows import COLUMNS, REASONS
 from appliance.values import EMOTIONS
 
 APPLICATION_ID = 0x49475231
-"""In the file's header: whose database it is ("IGR1")."""
+"""In the file's header: marks it as ours ("IGR1")."""
 
 CLOSE_BY_LAST_ROW = (
     "UPDATE sessions SET ending = ?, ended = recorded + {last}, ended_lived = began_lived + {last} "
     "WHERE id = ? AND ended IS NULL"
 ).format(last="coalesce((SELECT max(second) + 1 FROM seconds WHERE session = sessions.id), 0)")
-"""Ends a session that nobody records any more."""
+"""Ends a session that is no longer recorded."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ def first_tables(connection: sqlite3.Connection) -> None:
 
 
 MIGRATIONS: tuple[Migration, ...] = (Migration(1, "first tables", first_tables),)
-"""All of them, in order. A published one is never edited: a change is a new one."""
+"""All migrations, in order. A published one is never edited: a change is a new migration."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """The number of the last migration applied, 0 for an empty file; `Damage` for another's file."""
+    """The number of the last migration applied, 0 for an empty file; raises `Damage` for a foreign file."""
     tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
     if not tables:
         return 0
@@ -78,7 +78,7 @@ def version_of(connection: sqlite3.Connection) -> int:
 def migrate(
     connection: sqlite3.Connection, wall: float, migrations: Sequence[Migration] = MIGRATIONS
 ) -> None:
-    """Apply what is missing. `wall`: Unix seconds, for the record. Raises what the failing one raised."""
+    """Apply the missing migrations. `wall`: Unix seconds, for the record. Raises what a migration raises."""
     have = version_of(connection)
     for migration in migrations:
         if migration.number <= have:

@@ -1,4 +1,4 @@
-"""Rows out of the pages of a SQLite file, read one by one: what is damaged elsewhere does not matter.
+"""Reads the rows of each page of a SQLite file separately, so that damage elsewhere does not matter.
 
 SQLite finds a page from the page above it; where that one is damaged, all below is lost. Here every page is
 read alone, in the file and then in its write-ahead log. The format is https://sqlite.org/fileformat2.html.
@@ -19,7 +19,7 @@ _WAL_HEADER, _FRAME_HEADER = 32, 24
 _FILE_HEADER = 100  # on the first page, before its tree
 
 Record = tuple[bool, list[Any]]
-"""Whether it is of a table with row ids, and its values; the rest are of indexes and tables without."""
+"""Whether it belongs to a table with row ids, and its values; else to an index or a table without."""
 
 
 def records(path: Path) -> Iterator[list[Record]]:

@@ -1,33 +1,80 @@
-"""The store: what the session, the recorder, the pages and the commands do with records."""
+"""The store: what the session, the recorder, the pages and the commands do with records, and their upkeep."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from appliance.errors import StateConflict, StoreError
 from appliance.records import backup
-from appliance.records.store import database, queries, statements, transfer
-from appliance.records.store.background_salvage import Salvager
-from appliance.records.store.clocks import CLOCK_SET, Clocks
-from appliance.records.store.limits import Limits, Status, free_mb
-from appliance.records.store.queries import Session
-from appliance.records.store.records_file import GONE, Holder
-from appliance.records.store.rows import Kept, Second
-from appliance.records.store.salvage import Salvaged
-from appliance.records.store.schema import MIGRATIONS, Migration
-from appliance.records.store.statements import Start, values_of
-from appliance.records.store.transfer import Restored
-from appliance.records.store.validation import ID
+from appliance.records.store import database, queries, transfer
+from appliance.records.store.ages import CLOCK_SET, Ages, Clocks
+from appliance.records.store.copies import Copies
+from appliance.records.store.erasure_log import ErasureLog
+from appliance.records.store.queries import SessionRecord
+from appliance.records.store.records_file import REPLACED, RecordsFile, StoreStatus, free_mb
+from appliance.records.store.rows import COLUMNS, ID, Second, SessionSummary
+from appliance.records.store.salvage import BackgroundSalvage, Salvage, SalvageResult
+from appliance.records.store.schema import CLOSE_BY_LAST_ROW, MIGRATIONS, Migration
+from appliance.records.store.transfer import RestoreResult
 from appliance.system.files import write_private
-from appliance.values import Sitting
+from appliance.values import SessionInfo
 
 log = logging.getLogger("appliance.store")
+
+LONGEST_MARKER = 200
+"""Characters of a marker."""
+
+UPKEEP_EVERY_S, SAVE_EVERY_S, SWEEP_EVERY_S = 60.0, 600.0, 3600.0
+
+_BEGIN = (
+    "INSERT INTO sessions (id, started, recorded, clock_set, began_lived, people, notice_version,"
+    " notice_hash, source, link_hash, label, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET ended = NULL, ended_lived = NULL, ending = '',"
+    " label = excluded.label, note = excluded.note"
+)
+_IS_OPEN = "SELECT 1 FROM sessions WHERE id = ? AND ended IS NULL"
+_ADD = (
+    f"INSERT OR IGNORE INTO seconds (session, {', '.join(COLUMNS)}) "
+    f"SELECT ?, {', '.join('?' * len(COLUMNS))} WHERE EXISTS ({_IS_OPEN})"
+)
+_MARK = f"INSERT INTO markers (session, at, text) SELECT ?, ?, ? WHERE EXISTS ({_IS_OPEN})"
+_END = "UPDATE sessions SET ended = recorded + ?, ended_lived = ?, ending = ? WHERE id = ? AND ended IS NULL"
+_OLDEST = "SELECT min(began_lived) FROM sessions"
+_NEWEST = "SELECT max(max(began_lived, coalesce(ended_lived, 0))) FROM sessions"
+_NOT_AFTER = (
+    "UPDATE sessions SET began_lived = min(began_lived, :now), ended_lived = min(ended_lived, :now)"
+    " WHERE began_lived > :now OR ended_lived > :now"
+)
+_ERASED = "session {} was erased by another process"
+
+
+@dataclass(frozen=True)
+class StorageLimits:
+    """How long rows are kept, and how much of the disk stays free, in 10^6 bytes."""
+
+    keep_days: int = 7
+    min_free_mb: int = 200
+
+    @property
+    def keep_s(self) -> float:
+        """Seconds for which rows are kept."""
+        return self.keep_days * 86_400.0
+
+
+class _Start(NamedTuple):
+    """When recording began: monotonic seconds, Unix seconds, seconds elapsed for the device."""
+
+    monotonic: float
+    wall: float
+    elapsed: float
 
 
 class Store:
@@ -39,149 +86,185 @@ class Store:
     def __init__(
         self,
         folder: Path,
-        limits: Limits | None = None,
+        limits: StorageLimits | None = None,
         *,
         clocks: Clocks | None = None,
-        room: Callable[[Path], float] = free_mb,
+        free_mb: Callable[[Path], float] = free_mb,
         migrations: Sequence[Migration] = MIGRATIONS,
-        told: Callable[..., object] = lambda **details: None,
+        on_event: Callable[..., object] = lambda **details: None,
     ) -> None:
-        """Nothing is opened yet. `room`: free megabytes at a path. `told`: what was swept or set aside."""
-        self._clocks = clocks or Clocks()
-        self._held = Holder(folder, limits or Limits(), self._clocks, room, migrations)
-        self._held.told = told
-        self._salvager = Salvager(self._held)
-        self._starts: dict[str, Start] = {}
+        """Opens nothing yet.
+
+        `free_mb`: free megabytes at a path. `on_event` gets what was swept, set aside, salvaged or replaced,
+        for the audit log.
+        """
+        self.limits = limits or StorageLimits()
+        """How long rows are kept, and how much of the disk stays free."""
         self.on_stopped: Callable[[str, str], object] = lambda id, reason: None
         """Called with an id and a reason when recording had to stop; not under the store's lock."""
+        self._folder = folder
+        self._clocks = clocks or Clocks()
+        self._on_event = on_event
+        self._ages = Ages(folder / "records.age.json", self._clocks)
+        self._copies = Copies(folder)
+        self._erasures = ErasureLog(folder / "erasures.jsonl")
+        self._starts: dict[str, _Start] = {}
+        self._recording: set[str] = set()
+        self._file = RecordsFile(
+            folder / "records.db",
+            self._ages,
+            self._copies,
+            wall=self._clocks.wall,
+            free_mb=free_mb,
+            min_free_mb=self.limits.min_free_mb,
+            migrations=migrations,
+            on_writer=self._recover,
+            on_lost=self._recording.clear,
+            on_event=self._report,
+        )
+        self._unsalvaged: set[str] = set()
+        """Names of files set aside that are not salvaged yet; empty unless this process is the writer."""
+        self._salvage = BackgroundSalvage(
+            lambda: [folder / name for name in sorted(self._unsalvaged)],
+            self._salvage_file,
+            self._mark_salvaged,
+        )
+        self._due = {"upkeep": 0.0, "save": 0.0, "sweep": 0.0}
 
     @property
     def path(self) -> Path:
-        """Where the records lie."""
-        return self._held.path
+        """The file of records."""
+        return self._file.path
 
     @property
-    def limits(self) -> Limits:
-        """How much is kept and for how long."""
-        return self._held.limits
-
-    @property
-    def status(self) -> Status:
-        """How the records are, for the page."""
-        return self._held.status
+    def status(self) -> StoreStatus:
+        """The state of the records, for the page."""
+        return self._file.status
 
     # --- what the session calls ---
 
-    def begin(self, sitting: Sitting) -> None:
+    def begin(self, session: SessionInfo) -> None:
         """Recording begins; raises `StoreError` when it cannot be kept: then nothing is recorded."""
-        held = self._held
-        with held.lock:
-            if lack := held.lack():
-                held.status = Status("full", lack)
-                raise StoreError(lack)
-            connection = held.opened(create=True)
-            if held.locked:
-                raise StoreError(held.locked)
-            if sitting.id in held.journal.ids():
-                raise StoreError(f"session {sitting.id} was erased; start a new one")
-            # Once more in the same sitting goes on from its beginning, also in a new file.
-            now = Start(self._clocks.monotonic(), self._clocks.wall(), held.ages.now())
-            start = self._starts.get(sitting.id, now)
-            with held.writing(connection) as writer:
-                writer.execute(statements.BEGIN, values_of(sitting, start))
-            self._starts[sitting.id] = start
-            held.running.add(sitting.id)
-            held.calm()
-            held.ages.oldest = start.lived if held.ages.oldest is None else held.ages.oldest
-            held.ages.save()
+        file = self._file
+        with file.lock:
+            if shortage := file.disk_shortage():
+                file.status = StoreStatus("full", shortage)
+                raise StoreError(shortage)
+            connection = file.open_to_record()
+            if session.id in self._erasures.ids():
+                raise StoreError(f"session {session.id} was erased; start a new one")
+            # Recording again in the same session counts from the first beginning, also in a new file.
+            now = _Start(self._clocks.monotonic(), self._clocks.wall(), self._ages.now())
+            start = self._starts.get(session.id, now)
+            with file.writing(connection) as writer:
+                writer.execute(
+                    _BEGIN,
+                    (
+                        *(session.id, session.started, start.wall, int(start.wall >= CLOCK_SET)),
+                        *(start.elapsed, session.people, session.notice_version, session.notice_hash),
+                        *(session.source, session.link_hash, session.label, session.note),
+                    ),
+                )
+            self._starts[session.id] = start
+            self._recording.add(session.id)
+            file.clear_status()
+            self._ages.oldest = start.elapsed if self._ages.oldest is None else self._ages.oldest
+            self._ages.save()
 
     def end(self, id: str, ending: str = "stopped") -> None:
         """Recording ends. Harmless for an id that is not recorded; never raises: stopping must work."""
-        held = self._held
-        with held.lock:
-            if id not in held.running:
+        file = self._file
+        with file.lock:
+            if id not in self._recording:
                 return
-            held.running.discard(id)
-            elapsed = self._clocks.monotonic() - self._starts[id].monotonic
-            with suppress(StoreError):  # then it is closed within a minute, dated by its last row
-                with held.writing(held.opened()) as writer:
-                    writer.execute(statements.END, (elapsed, held.ages.now(), ending, id))
-                held.ages.save()
+            self._recording.discard(id)
+            length_s = self._clocks.monotonic() - self._starts[id].monotonic
+            with suppress(StoreError):  # then upkeep closes it within a minute, dated by its last row
+                with file.writing(file.open()) as writer:
+                    writer.execute(_END, (length_s, self._ages.now(), ending, id))
+                self._ages.save()
 
     def mark(self, id: str, text: str) -> None:
         """A marker now; raises `StateConflict` for an id that is not recorded, and `StoreError`."""
-        held = self._held
-        with held.lock:
-            if id not in held.running:
+        file = self._file
+        with file.lock:
+            if id not in self._recording:
                 raise StateConflict("nothing is recorded: press Record first, then set a marker")
             at = self._clocks.monotonic() - self._starts[id].monotonic
-            connection = held.opened()
-            if id not in held.running:
-                raise StoreError(held.status.reason or GONE)
-            with held.writing(connection) as writer:
-                done = writer.execute(statements.MARK, (id, at, text[: statements.LONGEST_TEXT], id)).rowcount
+            connection = file.open()
+            if id not in self._recording:
+                raise StoreError(file.status.reason or REPLACED)
+            with file.writing(connection) as writer:
+                done = writer.execute(_MARK, (id, at, text[:LONGEST_MARKER], id)).rowcount
             if not done:
-                raise StoreError(statements.ERASED.format(id))
+                raise StoreError(_ERASED.format(id))
 
     def erase(self, id: str) -> None:
-        """Everything of it is gone at once, also from copies and backups; harmless for an unknown id.
+        """Erase a session everywhere, also in copies and backups; harmless for an unknown id.
 
         Raises `StateConflict` while another process records it, and `StoreError` when a part could not be
         reached: the running appliance tries again every minute.
         """
-        held = self._held
-        with held.lock:
-            if id not in held.running and held.is_recorded_elsewhere(id):
+        with self._file.lock:
+            if id not in self._recording and self._is_recorded_elsewhere(id):
                 raise StateConflict(
                     f"session {id} is being recorded; press Stop or Withdraw on the live page first"
                 )
-            held.running.discard(id)
-            if ID.fullmatch(id) and (os.path.lexists(held.path) or held.copies.any()):
-                held.journal.begun({id}, self._clocks.wall())
-                held.wipe({id})
+            self._recording.discard(id)
+            if ID.fullmatch(id) and (os.path.lexists(self.path) or self._copies.any()):
+                self._erasures.begin({id}, self._clocks.wall())
+                self._wipe({id})
 
     # --- what the recorder calls ---
 
     def began(self, id: str) -> float | None:
         """Monotonic seconds at which recording began; None for an id that is not recorded."""
-        with self._held.lock:
-            return self._starts[id].monotonic if id in self._held.running else None
+        with self._file.lock:
+            return self._starts[id].monotonic if id in self._recording else None
 
     def add(self, id: str, seconds: Iterable[Second]) -> None:
         """Keep these seconds, in one transaction; those of an ended or erased session are dropped.
 
-        When they cannot be kept recording stops, and `on_stopped` is told.
+        When they cannot be kept, recording stops and `on_stopped` is called.
         """
-        held = self._held
-        with held.lock:
-            if id not in held.running:
+        file = self._file
+        with file.lock:
+            if id not in self._recording:
                 return
-            reason = held.lack()
+            reason = file.disk_shortage()
             if reason:
-                held.status = Status("full", reason)
+                file.status = StoreStatus("full", reason)
             else:
                 reason = self._insert(id, seconds)
             if reason:
                 log.error("recording stops: %s", reason)
-                status = held.status
+                status = file.status
                 self.end(id, "full")
-                held.status = status
+                file.status = status
         if reason:
             self.on_stopped(id, reason)
 
-    def tick(self) -> None:
-        """Upkeep that is due: opening at the start, sweeping by the hour. Call it often; it never raises."""
-        self._held.tick()
-        self._salvager.tick()
+    def _insert(self, id: str, seconds: Iterable[Second]) -> str:
+        """Returns why the seconds could not be written, "" when they were."""
+        try:
+            connection = self._file.open()
+            if id not in self._recording:
+                return self._file.status.reason or REPLACED
+            with self._file.writing(connection) as writer:
+                writer.executemany(_ADD, [(id, *astuple(second), id) for second in seconds])
+                is_open = writer.execute(_IS_OPEN, (id,)).fetchone()
+        except StoreError as error:
+            return str(error)
+        return "" if is_open else _ERASED.format(id)
 
     # --- what the pages and commands call ---
 
-    def sessions(self) -> list[Kept]:
+    def sessions(self) -> list[SessionSummary]:
         """All sessions, the newest first; raises `StoreError`."""
         with self._reading() as there:
             return queries.sessions(self.path, self._now()) if there else []
 
-    def session(self, id: str) -> Session | None:
+    def session(self, id: str) -> SessionRecord | None:
         """One session with its rows, None when there is none; raises `StoreError`."""
         with self._reading() as there:
             return queries.session(self.path, id, self._now()) if there else None
@@ -191,111 +274,252 @@ class Store:
         with self._reading() as there:
             return queries.find_link(self.path, link_hash) if there else None
 
-    def backup(self, to: Path, passphrase: str, *, followed: bool = True) -> int:
-        """Write all sessions into one sealed file; returns how many. Raises `StoreError`, `ConfigError`.
-
-        `followed`: it is removed, where it lies, when a session in it is erased and when it is too old.
-        """
-        held = self._held
-        if held.opened() is None:
-            raise StoreError(f"{self.path}: there are no records to back up")
-        with self._reading(), queries.reading(self.path) as connection:
-            ids = transfer.ids_of(connection)
-            made = self._clocks.wall()
-            about = {"ids": ids, "made": made, "lived": held.ages.now()}
-            content = backup.seal(transfer.give_out(connection), about, passphrase)
-        if (
-            not to.parent.is_dir()
-        ):  # a stick that is not mounted: a folder made in its place would fool everybody
-            raise StoreError(f"{to}: there is no folder {to.parent}; expected one that exists")
-        if followed:
-            held.copies.note_backup(to, made)  # before it is there: erasing must never miss one
-        write_private(to, content)
-        return len(ids)
-
-    def restore(self, file: Path, passphrase: str) -> Restored:
-        """Take in the sessions of a backup that are neither here nor erased; all or nothing.
-
-        It is tried on a copy before. Raises `ConfigError` for a wrong passphrase, a damaged file and
-        rows that do not fit, and `StoreError`.
-        """
-        held = self._held
-        header, rows = backup.unseal(file.read_bytes(), passphrase, str(file))
-        with held.lock:
-            connection = held.opened(create=True)
-            if held.locked:
-                raise StoreError(held.locked)
-            now = held.ages.now()
-            made = header["made"]
-            # Made by a clock that was never set: nobody knows how long ago.
-            off = max(0.0, self._clocks.wall() - made) if made >= CLOCK_SET else 0.0
-
-            def take_in(into: sqlite3.Connection) -> Restored:
-                return transfer.take_in(
-                    into,
-                    transfer.checked(rows(), str(file)),
-                    held.journal.ids(),
-                    shift=now - header["lived"] - off,
-                    limit=now - held.limits.keep_s,
-                )
-
-            assert connection is not None
-            with held.faults():
-                transfer.rehearse(connection, held.folder, take_in)
-            with held.writing(connection) as writer:
-                done = take_in(writer)
-            held.sweep()
-            return done
-
-    def salvage(self, file: Path) -> Salvaged:
-        """Take in what can be read of a damaged file; works beside a running appliance.
-
-        Nothing here is overwritten, nothing erased comes back. Raises `OSError` and `StoreError`.
-        """
-        held = self._held
-        if held.opened(create=True) is None or held.locked:
-            raise StoreError(held.locked or f"{self.path}: it is not open; try again")
-        return self._salvager.salvage(file)
-
-    def wait_salvaged(self, timeout: float) -> bool:
-        """Wait for what `tick` began to salvage; says whether all is done."""
-        return self._salvager.wait(timeout)
-
-    def close(self) -> None:
-        """End what is recorded, and let the file go. May be called twice."""
-        self._salvager.stop()
-        with self._held.lock:
-            for id in list(self._held.running):
-                self.end(id)
-            self._held.close()
-
-    # --- pieces ---
-
     @contextmanager
     def _reading(self) -> Iterator[bool]:
-        """Whether there are records to read; damage that a reader meets is looked into."""
-        there = self._held.opened() is not None
+        """Yields whether there are records; checks the file when a reader meets damage."""
+        there = self._file.open() is not None
         try:
             yield there
         except StoreError as error:
             if error.__cause__ is not None and database.is_damage(error.__cause__):
-                self._held.check_damage()
+                self._file.check_damage()
             raise
 
-    def _insert(self, id: str, seconds: Iterable[Second]) -> str:
-        """Returns why it could not be written, "" when it was."""
-        try:
-            connection = self._held.opened()
-            if id not in self._held.running:
-                return self._held.status.reason or GONE
-            with self._held.writing(connection) as writer:
-                writer.executemany(statements.ADD, [(id, *astuple(second), id) for second in seconds])
-                going = writer.execute(statements.IS_OPEN, (id,)).fetchone()
-        except StoreError as error:
-            return str(error)
-        return "" if going else statements.ERASED.format(id)
-
     def _now(self) -> queries.Now:
-        held = self._held
-        with held.lock:
-            return queries.Now(held.ages.now(), self._clocks.wall(), held.limits.keep_s)
+        with self._file.lock:
+            return queries.Now(self._ages.now(), self._clocks.wall(), self.limits.keep_s)
+
+    def backup(self, to: Path, passphrase: str, *, followed: bool = True) -> int:
+        """Write all sessions into one sealed file; returns how many. Raises `StoreError`, `ConfigError`.
+
+        `followed`: the file is removed when a session in it is erased, and when it is too old.
+        """
+        if self._file.open() is None:
+            raise StoreError(f"{self.path}: there are no records to back up")
+        with self._reading(), queries.reading(self.path) as connection:
+            ids = transfer.session_ids(connection)
+            made = self._clocks.wall()
+            about = {"ids": ids, "made": made, "lived": self._ages.now()}
+            content = backup.seal(transfer.all_rows(connection), about, passphrase)
+        if not to.parent.is_dir():  # a folder made in place of an unmounted stick would mislead
+            raise StoreError(f"{to}: there is no folder {to.parent}; expected one that exists")
+        if followed:
+            self._copies.note_backup(to, made)  # before it exists: erasing must never miss one
+        write_private(to, content)
+        return len(ids)
+
+    def restore(self, file: Path, passphrase: str) -> RestoreResult:
+        """Take in the sessions of a backup that are neither here nor erased; all or nothing.
+
+        Tries it on a copy first. Raises `ConfigError` for a wrong passphrase, a damaged file and rows that do
+        not fit, and `StoreError`.
+        """
+        header, rows = backup.unseal(file.read_bytes(), passphrase, str(file))
+        with self._file.lock:
+            connection = self._file.open_to_record()
+            now = self._ages.now()
+            made = header["made"]
+            # A clock that was never set made it: how long ago is unknown.
+            off = max(0.0, self._clocks.wall() - made) if made >= CLOCK_SET else 0.0
+
+            def take_in(into: sqlite3.Connection) -> RestoreResult:
+                return transfer.take_in(
+                    into,
+                    transfer.checked(rows(), str(file)),
+                    self._erasures.ids(),
+                    shift=now - header["lived"] - off,
+                    limit=now - self.limits.keep_s,
+                )
+
+            with self._file.faults():
+                transfer.rehearse(connection, self._folder, take_in)
+            with self._file.writing(connection) as writer:
+                done = take_in(writer)
+            self._sweep()
+            return done
+
+    def salvage(self, file: Path) -> SalvageResult:
+        """Take in what can be read of a damaged file; works beside a running appliance.
+
+        Nothing here is overwritten, nothing erased comes back. Raises `OSError` and `StoreError`.
+        """
+        self._file.open_to_record()
+        return self._salvage_file(file)
+
+    def wait_salvaged(self, timeout: float) -> bool:
+        """Wait for what `tick` began to salvage; returns whether all is done."""
+        self._salvage.wait(timeout)
+        return not self._unsalvaged
+
+    def close(self) -> None:
+        """End what is recorded, and close the file. May be called twice."""
+        self._salvage.stop()
+        with self._file.lock:
+            for id in list(self._recording):
+                self.end(id)
+            self._file.close()
+
+    # --- upkeep ---
+
+    def tick(self) -> None:
+        """Upkeep that is due: opening at the start, sweeping by the hour.
+
+        Call it often. Never raises: what fails is tried again in a minute.
+        """
+        now = self._clocks.monotonic()
+        if now >= self._due["upkeep"]:
+            self._do_upkeep(now)
+        if self._unsalvaged:
+            self._salvage.start()
+
+    def _do_upkeep(self, now: float) -> None:
+        file = self._file
+        with file.lock:
+            first, self._due["upkeep"] = not self._due["upkeep"], now + UPKEEP_EVERY_S
+            try:
+                if file.open() is None and not self._copies.any():
+                    if file.status.state == "full" and not file.disk_shortage():
+                        file.clear_status()
+                    return
+                if first:
+                    self._due["save"] = now + SAVE_EVERY_S
+                self._do_writers_upkeep(now)
+            except (OSError, *database.FAULTS) as error:
+                log.error("the records: %s", database.error_text(error))
+
+    def _do_writers_upkeep(self, now: float) -> None:
+        file = self._file
+        if not file.become_writer():  # a command may be the writer for a moment
+            return
+        connection = file.connection
+        if connection is not None and not file.read_only_reason:
+            self._close_orphans(connection, "full")
+        if file.status.state in ("full", "failed") and not file.disk_shortage():
+            file.clear_status()
+        if now >= self._due["sweep"]:
+            self._due["sweep"] = now + SWEEP_EVERY_S
+            self._sweep()
+        if now >= self._due["save"]:
+            self._due["save"] = now + SAVE_EVERY_S
+            self._ages.save()
+        if connection is None:
+            file.release_writer()  # a command may create the records, as `restore` does
+        if left := self._erasures.unfinished():  # last: a copy that cannot be reached must stop nothing else
+            self._wipe(left)
+
+    def _recover(self, connection: sqlite3.Connection) -> None:
+        """As the new writer, do what a power cut, a restored file or a long time switched off left to do."""
+        self._unsalvaged = {path.name for path in self._copies.damaged()} - self._ages.salvaged
+        if not self._file.read_only_reason:
+            with self._file.faults():
+                self._ages.at_least(connection.execute(_NEWEST).fetchone()[0] or 0.0)
+                kept = {str(row[0]) for row in connection.execute("SELECT id FROM erasures")}
+            with self._file.writing(connection) as writer:  # a row from the future would never become old
+                writer.execute(_NOT_AFTER, {"now": self._ages.now()})
+            written = self._erasures.ids()
+            self._erasures.begin(kept - written, self._clocks.wall())
+            self._delete(connection, kept | written)
+            self._close_orphans(connection, "power")
+        self._sweep()
+
+    def _is_recorded_elsewhere(self, id: str) -> bool:
+        """Whether another process, the writer, records this now. Raises `StoreError`."""
+        connection = self._file.open()
+        if connection is None or self._file.is_writer:
+            return False
+        with self._file.faults():
+            return connection.execute(_IS_OPEN, (id,)).fetchone() is not None
+
+    def _close_orphans(self, connection: sqlite3.Connection, ending: str) -> None:
+        """End sessions that are no longer recorded, dated by their last row."""
+        with self._file.faults():
+            still = [row[0] for row in connection.execute("SELECT id FROM sessions WHERE ended IS NULL")]
+        if orphans := [(ending, each) for each in still if each not in self._recording]:
+            with self._file.writing(connection) as writer:
+                writer.executemany(CLOSE_BY_LAST_ROW, orphans)
+            log.warning("%d session(s) left open were closed, dated by their last row", len(orphans))
+
+    # --- retention and erasing ---
+
+    def _sweep(self) -> None:
+        """Erase what is older than `keep_days`: rows, and files beside them. Only the writer does it."""
+        with self._file.lock:
+            if not self._file.is_writer:
+                return
+            limit = self._ages.now() - self.limits.keep_s
+            connection = self._file.connection
+            rows = self._sweep_rows(connection, limit) if connection is not None else 0
+            old = self._copies.sweep(self._ages, limit)
+            self._ages.save()
+            if rows or old:
+                self._report(what="swept", sessions=rows, files=len(old))
+            if old and self._file.status.state == "set_aside":
+                self._file.clear_status()
+
+    def _sweep_rows(self, connection: sqlite3.Connection, limit: float) -> int:
+        query = "SELECT id FROM sessions WHERE ended IS NOT NULL AND began_lived <= ?"
+        try:
+            with self._file.faults():
+                old = {row[0] for row in connection.execute(query, (limit,))}
+                self._delete(connection, old)
+                self._ages.oldest = connection.execute(_OLDEST).fetchone()[0]
+            return len(old)
+        except StoreError as error:  # tables of another version, say
+            log.error("the records cannot be swept: %s", error)
+            return 0
+
+    def _wipe(self, ids: set[str]) -> None:
+        """Remove these sessions from every file; raises `StoreError` when one could not be reached."""
+        connection = self._file.open()
+        if connection is not None:
+            self._delete(connection, ids)
+            with self._file.writing(connection):
+                rows = [(each, self._clocks.wall()) for each in ids]
+                connection.executemany("INSERT OR IGNORE INTO erasures VALUES (?, ?)", rows)
+            with self._file.faults():
+                emptied = database.truncate_log(connection)
+            if not emptied:
+                raise StoreError("the rows are erased, and stay in the write-ahead log while somebody reads")
+        self._copies.erase(ids)
+        self._erasures.finish(ids)
+
+    def _delete(self, connection: sqlite3.Connection, ids: set[str]) -> None:
+        with self._file.faults():
+            there = [(row[0],) for row in connection.execute("SELECT id FROM sessions") if row[0] in ids]
+            if there:
+                with database.transaction(connection):
+                    for table, column in database.BY_SESSION:
+                        connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", there)
+                database.truncate_log(connection)
+
+    # --- salvage ---
+
+    def _salvage_file(self, file: Path, pause: Callable[[float], object] = time.sleep) -> SalvageResult:
+        now = self._ages.now()
+        began = min(now, self._ages.files.get(file.name, now))
+        limit = now - self.limits.keep_s
+        found = Salvage(file, began, now, limit, self._erasures.ids, lambda: self._recording, pause)
+        return found.into(self._salvage_batch)
+
+    @contextmanager
+    def _salvage_batch(self) -> Iterator[sqlite3.Connection]:
+        file = self._file
+        with file.lock:
+            if shortage := file.disk_shortage():
+                raise StoreError(shortage)
+            with file.writing(file.open()) as connection:
+                yield connection
+
+    def _mark_salvaged(self, path: Path, **details: int) -> None:
+        """Everything readable of a file set aside is in the records now."""
+        with self._file.lock:
+            self._unsalvaged.discard(path.name)
+            self._ages.salvaged.add(path.name)
+            self._ages.save()
+            self._report(what="salvaged", file=path.name, **details)
+
+    def _report(self, **details: str | int) -> None:
+        try:
+            self._on_event(**details)
+        except StoreError as error:
+            log.error("%s", error)

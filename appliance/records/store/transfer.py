@@ -1,4 +1,4 @@
-"""Sessions as rows for a backup, and back: what is here stays, what was erased stays erased."""
+"""Sessions as rows for a backup, and back: existing sessions stay, erased ones stay erased."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 from appliance.errors import ApplianceError, ConfigError, StoreError
 from appliance.records.backup import Row
 from appliance.records.store import database
+from appliance.records.store.rows import row_fault
 from appliance.records.store.schema import CLOSE_BY_LAST_ROW
-from appliance.records.store.validation import fault
 
 REHEARSAL = "restoring-"
 
 
 @dataclass(frozen=True)
-class Restored:
+class RestoreResult:
     """How many sessions of a backup were taken in, were here already, were erased, or are too old."""
 
     taken: int = 0
@@ -30,23 +30,23 @@ class Restored:
     old: int = 0
 
 
-def ids_of(connection: sqlite3.Connection) -> list[str]:
+def session_ids(connection: sqlite3.Connection) -> list[str]:
     """The ids of all sessions."""
     return [str(row[0]) for row in connection.execute("SELECT id FROM sessions ORDER BY id")]
 
 
-def give_out(connection: sqlite3.Connection) -> Iterator[Row]:
-    """Every row of every session, sessions first."""
+def all_rows(connection: sqlite3.Connection) -> Iterator[Row]:
+    """Every row of every session, as table and columns; sessions first."""
     for table, _ in reversed(database.BY_SESSION):
         for row in connection.execute(f"SELECT * FROM {table}"):
             yield table, dict(row)
 
 
 def checked(rows: Iterable[Row], name: str) -> Iterator[Row]:
-    """The rows of a backup called `name` as they are; raises `ConfigError` at the first that does not fit."""
+    """The rows of a backup called `name`, unchanged; raises `ConfigError` at the first invalid one."""
     ids: set[str] = set()
     for table, row in rows:
-        reason = fault(table, row)
+        reason = row_fault(table, row)
         if not reason and table == "sessions":
             ids.add(row["id"])
         elif not reason and row["session"] not in ids:
@@ -61,7 +61,7 @@ def checked(rows: Iterable[Row], name: str) -> Iterator[Row]:
 def rehearse(
     connection: sqlite3.Connection, folder: Path, work: Callable[[sqlite3.Connection], object]
 ) -> None:
-    """Do `work` in a transaction on a copy in `folder`, check the copy, and throw it away.
+    """Run `work` in a transaction on a copy in `folder`, and check that copy.
 
     Raises what `work` raised, `StoreError` when the copy cannot be made, `ConfigError` when it is not sound.
     """
@@ -79,24 +79,24 @@ def rehearse(
     except (sqlite3.OperationalError, MemoryError, OSError) as error:
         raise StoreError(f"{folder}: no copy can be made to try it on ({error}); make room") from error
     except database.FAULTS as error:
-        reason = f"its rows do not go together ({database.said(error)})"
+        reason = f"its rows do not go together ({database.error_text(error)})"
         raise ConfigError(f"{reason}; nothing was restored; take another backup", key="restore") from error
 
 
-def forget_rehearsals(folder: Path) -> None:
-    """Remove copies of rehearsals that a power cut ended: nothing else would erase what is in them."""
+def remove_rehearsals(folder: Path) -> None:
+    """Remove copies that a power cut left behind: nothing else would erase what is in them."""
     for path in folder.glob(f"{REHEARSAL}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def take_in(
     connection: sqlite3.Connection, rows: Iterable[Row], erased: set[str], *, shift: float, limit: float
-) -> Restored:
-    """Insert what is neither here nor `erased`, its ages moved by `shift` seconds lived.
+) -> RestoreResult:
+    """Insert sessions that are neither here nor `erased`, with their ages moved by `shift` elapsed seconds.
 
-    A session that began before `limit` is not taken in. Call it within a transaction.
+    Leaves out a session that began at `limit` or before. Call it within a transaction.
     """
-    here = set(ids_of(connection))
+    here = set(session_ids(connection))
     counts = {"taken": 0, "here": 0, "erased": 0, "old": 0}
     wanted: set[str] = set()
     for table, row in rows:
@@ -113,7 +113,7 @@ def take_in(
         if row["id" if table == "sessions" else "session"] in wanted:
             _insert(connection, table, row)
     connection.executemany(CLOSE_BY_LAST_ROW, [("backup", id) for id in wanted])
-    return Restored(**counts)
+    return RestoreResult(**counts)
 
 
 def _insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which process owns the records: the running appliance, or a command while none runs."""
+"""Which process is the writer of the records: the running appliance, or a command while none runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 WAIT_S = 5.0
-"""How long `claim_soon` waits; whoever only looks at the records has them for a moment."""
+"""How long `acquire_soon` waits; a process that only looks at the records holds the lock for a moment."""
 
 
-class Owner:
-    """A lock on a file, which ends with the process however that ends."""
+class WriterLock:
+    """A lock on a file; it ends with the process, however that ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -20,11 +20,11 @@ class Owner:
 
     @property
     def held(self) -> bool:
-        """Whether it is ours."""
+        """Whether this process holds it."""
         return self._descriptor is not None
 
-    def claim(self) -> bool:
-        """Try to become the owner; False while another process is. Raises `OSError`."""
+    def acquire(self) -> bool:
+        """Try to take it; False while another process holds it. Raises `OSError`."""
         if self._descriptor is None:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -35,17 +35,17 @@ class Owner:
             self._descriptor = descriptor
         return True
 
-    def claim_soon(self) -> bool:
+    def acquire_soon(self) -> bool:
         """As `claim`, and waits a moment for an owner who is about to let it go."""
         deadline = time.monotonic() + WAIT_S
-        while not self.claim():
+        while not self.acquire():
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.1)
         return True
 
     def release(self) -> None:
-        """Let it go. May be called twice."""
+        """Release it. May be called twice."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,7 +1,7 @@
 """Which of the faces in view belong to those who agreed: a place each, and no more places than people.
 
 Faces are not recognised, so a place is somebody who is followed. A place that nobody had yet goes to the
-largest face that was in view steadily, in the seat region if there is one. Whoever has one keeps it while
+largest face that was in view steadily, in the zone if there is one. Whoever has one keeps it while
 followed, however large other faces grow. One who was lost from sight leaves it for a short while to a face
 that turns up anew where they were. After that it is nobody's: whoever comes then, the same person or
 another, is not read until the operator says that they agreed, which makes new `Places`.
@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from appliance.values import Agreed, Box
+from appliance.values import Box, Consent
 
 STEADY_S = 0.5
 """So long a newcomer is in view, where somebody who agreed may be, before a free place is theirs."""
@@ -26,7 +26,7 @@ _NEAR = 1.5
 _SIZE_RATIO = 2.0
 
 _LEAN = 0.15
-"""Whoever has a place may lean out of the seat region by this share of its size."""
+"""Whoever has a place may lean out of the zone by this share of its size."""
 
 
 @dataclass
@@ -41,9 +41,9 @@ class _Left:
 class Places:
     """Who has a place. Times are seconds of the frames."""
 
-    def __init__(self, agreed: Agreed) -> None:
-        self.agreed = agreed
-        self._unused = 0 if agreed.unconfirmed else agreed.people
+    def __init__(self, consent: Consent) -> None:
+        self.consent = consent
+        self._unused = 0 if consent.unconfirmed else consent.people
         self._holders: dict[int, tuple[Box, float]] = {}
         self._left: list[_Left] = []
         self._fit_since: dict[int, float] = {}
@@ -71,7 +71,7 @@ class Places:
     def _part(
         self, faces: Mapping[int, Box], known: frozenset[int], size: tuple[int, int], now: float
     ) -> None:
-        """Those who are gone, or out of the seat region, leave their place behind."""
+        """Those who are gone, or out of the zone, leave their place behind."""
         for number, (box, seen) in list(self._holders.items()):
             if number not in known or (number in faces and not self._fits(faces[number], size, _LEAN)):
                 del self._holders[number]
@@ -111,13 +111,13 @@ class Places:
             self._unused -= 1
 
     def _fits(self, box: Box, size: tuple[int, int], lean: float) -> bool:
-        """Whether the middle of a face is in the seat region, widened by `lean` of its size on each side."""
-        seat = self.agreed.seat
-        if seat is None:
+        """Whether the middle of a face is in the zone, widened by `lean` of its size on each side."""
+        zone = self.consent.zone
+        if zone is None:
             return True
         x, y = box.center[0] / size[0], box.center[1] / size[1]
-        across, down = lean * seat.width, lean * seat.height
-        return seat.x - across <= x <= seat.right + across and seat.y - down <= y <= seat.bottom + down
+        across, down = lean * zone.width, lean * zone.height
+        return zone.x - across <= x <= zone.right + across and zone.y - down <= y <= zone.bottom + down
 
 
 def _widths_apart(place: Box, box: Box) -> float:

@@ -1,4 +1,4 @@
-"""What a route takes and gives, declared beside its view, for the description of the interface."""
+"""The description of a route: what it takes and answers, declared beside its view."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PDF = "application/pdf"
 """Media types of answers that are not JSON."""
 
 Content = type[BaseModel] | str | None
-"""What is in a body: a model (JSON), a media type, or nothing."""
+"""The content of a body: a model (JSON), a media type, or nothing."""
 
 _ATTRIBUTE = "appliance_description"
 
 
 @dataclass(frozen=True)
 class Description:
-    """The parts of a description that the code cannot tell by itself."""
+    """The parts of a description that cannot be read from the code."""
 
     answers: Mapping[int, Content]
     body: type[BaseModel] | None = None
@@ -39,10 +39,10 @@ def describe(
     query: type[BaseModel] | None = None,
     messages: type[BaseModel] | None = None,
 ) -> Callable[[View], View]:
-    """Say which statuses a view answers with what, and what it takes.
+    """Declare what a view answers with each status, and what it takes.
 
-    `body` as JSON, `form` as a form, `query` after the ?; `messages` are those of a WebSocket. Refusals that
-    every route has (host, login, role, rate) need not be named.
+    `body`: JSON, `form`: a form, `query`: parameters after the ?, `messages`: those of a WebSocket. Leave out
+    the refusals that every route has: host, login, role, rate.
     """
 
     def declare(view: View) -> View:
@@ -54,6 +54,6 @@ def describe(
 
 
 def description_of(view: object) -> Description | None:
-    """What was declared beside a view, None if nothing was."""
+    """The description of a view, None if it has none."""
     found = getattr(view, _ATTRIBUTE, None)
     return found if isinstance(found, Description) else None

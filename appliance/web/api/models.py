@@ -1,8 +1,14 @@
-"""The bodies of requests and answers as models: what the outer contract names, for /api/openapi.json."""
+"""The answers and forms of the HTTP interface: views make their answers of these models, and
+/api/openapi.json describes them.
+
+The bodies of requests are beside their views. Two answers are too frequent or too long to be made of models;
+tests check them against `Reading` and `Recorded`: `reading_json` runs for each frame and viewer, and an
+exported session is streamed.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,7 +46,7 @@ class Pose(Answer):
 
 
 class Movement(Answer):
-    """How somebody moves; docs/movement.md defines the numbers."""
+    """How a person moves; docs/movement.md defines the numbers."""
 
     head: float
     body: float | None
@@ -98,6 +104,31 @@ class Camera(Answer):
     height: int | None
 
 
+class Storage(Answer):
+    """Whether sessions can be recorded, and why not."""
+
+    state: Literal["ok", "full", "failed", "read_only", "set_aside"]
+    reason: str | None
+
+
+class Board(Answer):
+    """What slows the board down, null if nothing does."""
+
+    strain: str | None
+
+
+class SessionDetails(Answer):
+    """The session in force.
+
+    `people` who agreed, null where no living person is seen; `seat`: x, y, width, height as shares of the
+    picture; `aiming_s`: seconds left of the preview, null outside of it.
+    """
+
+    people: int | None
+    seat: list[float] | None
+    aiming_s: float | None
+
+
 class State(Answer):
     """The whole state, with the newest reading."""
 
@@ -106,7 +137,10 @@ class State(Answer):
     notice: NoticeVersion
     camera: Camera
     engine: dict[str, str]
+    storage: Storage
+    board: Board
     viewers: int
+    session: SessionDetails | None
     reading: Reading | None
 
 
@@ -193,14 +227,85 @@ class Settled(Answer):
     notice: NoticeVersion
 
 
+class RecordedNotice(Answer):
+    """The notice to which people agreed."""
+
+    version: str
+    hash: str
+
+
+class RecordedSession(Answer):
+    """A recorded session in a list. Times in UTC, null while it is being recorded."""
+
+    id: str
+    label: str
+    note: str
+    started: str
+    recorded: str | None
+    ended: str | None
+    ending: str
+    clock_set: bool
+    seconds: int
+    people: int
+    persons: int
+    source: str
+    notice: RecordedNotice
+    deleted_about: str | None
+    delete_copies_by: str | None
+
+
 class Sessions(Answer):
     """The recorded sessions, the newest first."""
 
-    sessions: list[dict[str, Any]]
+    sessions: list[RecordedSession]
+
+
+class Marker(Answer):
+    """Words of the operator, so many seconds after recording began."""
+
+    at: float
+    text: str
+
+
+class RecordedSecond(Answer):
+    """One person in one second: means over its frames; `not_readable` counts frames by reason."""
+
+    second: int
+    emotions: Emotions | None
+    frames: int
+    scored: int
+    skipped: int
+    not_readable: dict[str, int]
+    box: list[float] = Field(min_length=4, max_length=4)
+    pose: dict[str, float | None]
+    movement: dict[str, float | None]
+
+
+class RecordedPerson(Answer):
+    """One person over the whole session, and every second in which the person was seen."""
+
+    person: int
+    seconds: int
+    frames: int
+    scored: int
+    skipped: int
+    unreadable: dict[str, int]
+    means: Emotions | None
+    nods: int
+    shakes: int
+    timeline: list[RecordedSecond]
 
 
 class Recorded(Answer):
     """One recorded session, with every second."""
+
+    schema_: int = Field(alias="schema")
+    about: str
+    sampling: str
+    deletion: str
+    session: RecordedSession
+    markers: list[Marker]
+    persons: list[RecordedPerson]
 
 
 class Erased(Answer):

@@ -1,4 +1,4 @@
-"""The interface described as OpenAPI 3.1, assembled from what stands beside each view."""
+"""The HTTP interface as OpenAPI 3.1, assembled from the `@describe` of each view."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from werkzeug.routing import Rule
 from appliance import __version__
 from appliance.web.api.describe import Content, Description, describe, description_of
 from appliance.web.api.models import Answer, Problem
-from appliance.web.security.policy import OPERATOR, PUBLIC, TOKEN, VIEWER, policy, policy_of
+from appliance.web.security.policy import LOCAL, OPERATOR, PUBLIC, TOKEN, VIEWER, policy, policy_of
 
 blueprint = Blueprint("openapi", __name__)
 
@@ -27,10 +27,10 @@ _REFUSALS = {
     403: "Not allowed: role, Origin, or the page's token is missing",
     429: "Too often; the header Retry-After says when to try again",
 }
-"""What every route may answer, beside its own."""
+"""Answers that every route may give."""
 
-_UNREAD = {411: "A body needs its Content-Length", 413: "The body or the head is too large"}
-"""What the server answers by itself, before anything is read."""
+_SERVER_REFUSALS = {411: "A body needs its Content-Length", 413: "The body or the head is too large"}
+"""Answers of the server, before it reads the request."""
 
 _MEANING = {
     101: "WebSocket: one message a reading",
@@ -49,6 +49,7 @@ _SECURITY: dict[str, list[dict[str, list[str]]]] = {
     VIEWER: [{"login": []}, {"token": []}],
     OPERATOR: [{"login": []}, {"token": []}],
     TOKEN: [{"login": []}, {"token": []}],
+    LOCAL: [{"token": []}],
 }
 
 
@@ -60,13 +61,13 @@ class _Document(Answer):
 @blueprint.get("/api/openapi.json")
 @policy(VIEWER)
 @describe({200: _Document})
-def serve() -> Response:
+def openapi_document() -> Response:
     """This description."""
-    return jsonify(document(current_app))
+    return jsonify(make_document(current_app))
 
 
-def document(app: Flask) -> dict[str, Any]:
-    """The description of all routes of an application, its files apart."""
+def make_document(app: Flask) -> dict[str, Any]:
+    """The OpenAPI document of all routes of an application, except its static files."""
     models, paths = _models(app), dict[str, dict[str, Any]]()
     definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)[1]
     for rule, method in operations(app):
@@ -91,7 +92,7 @@ def document(app: Flask) -> dict[str, Any]:
 
 
 def operations(app: Flask) -> Iterator[tuple[Rule, str]]:
-    """Every route with each of its methods, once; a WebSocket has two rules of the same path."""
+    """Every route with each of its methods, once: a WebSocket has two rules with the same path."""
     seen = set()
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or {"GET"}) - {"HEAD", "OPTIONS"}):
@@ -103,16 +104,16 @@ def operations(app: Flask) -> Iterator[tuple[Rule, str]]:
 def _models(app: Flask) -> list[type[BaseModel]]:
     found: dict[type[BaseModel], None] = {Problem: None}
     for rule, _method in operations(app):
-        told = description_of(app.view_functions[rule.endpoint])
-        if told is not None:
-            inner = [told.body, told.form, told.messages, *told.answers.values()]
+        description = description_of(app.view_functions[rule.endpoint])
+        if description is not None:
+            inner = [description.body, description.form, description.messages, *description.answers.values()]
             found.update({each: None for each in inner if isinstance(each, type)})
     return list(found)
 
 
 def _operation(app: Flask, rule: Rule) -> dict[str, Any]:
     view = app.view_functions[rule.endpoint]
-    told = description_of(view) or Description({200: None})
+    description = description_of(view) or Description({200: None})
     needed = policy_of(app, rule.endpoint)
     summary, _, rest = (inspect.getdoc(view) or rule.rule).partition("\n\n")
     operation: dict[str, Any] = {
@@ -120,46 +121,46 @@ def _operation(app: Flask, rule: Rule) -> dict[str, Any]:
         "summary": " ".join(summary.split()),
         "x-policy": needed,
         "security": _SECURITY[needed],
-        "parameters": [*_in_path(rule), *_in_query(told)],
-        "responses": _responses(told),
+        "parameters": [*_path_parameters(rule), *_query_parameters(description)],
+        "responses": _responses(description),
     }
     if rest:
         operation["description"] = " ".join(rest.split())
-    if told.body or told.form:
-        operation["requestBody"] = {"required": True, "content": _body(told)}
-    if told.messages:
-        operation["x-message"] = _schema(told.messages)
+    if description.body or description.form:
+        operation["requestBody"] = {"required": True, "content": _request_body(description)}
+    if description.messages:
+        operation["x-message"] = _schema(description.messages)
     return operation
 
 
-def _in_path(rule: Rule) -> list[dict[str, Any]]:
+def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
     names = sorted(rule.arguments)
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 
-def _in_query(told: Description) -> list[dict[str, Any]]:
-    if told.query is None:
+def _query_parameters(description: Description) -> list[dict[str, Any]]:
+    if description.query is None:
         return []
-    properties = told.query.model_json_schema()["properties"]
+    properties = description.query.model_json_schema()["properties"]
     return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
 
 
-def _body(told: Description) -> dict[str, Any]:
+def _request_body(description: Description) -> dict[str, Any]:
     found = {}
-    if told.body:
-        found["application/json"] = {"schema": _schema(told.body)}
-    if told.form:
-        found["application/x-www-form-urlencoded"] = {"schema": _schema(told.form)}
+    if description.body:
+        found["application/json"] = {"schema": _schema(description.body)}
+    if description.form:
+        found["application/x-www-form-urlencoded"] = {"schema": _schema(description.form)}
     return found
 
 
-def _responses(told: Description) -> dict[str, Any]:
+def _responses(description: Description) -> dict[str, Any]:
     found = {str(status): _response(meaning, Problem) for status, meaning in _REFUSALS.items()}
-    found.update({str(status): _response(meaning, None) for status, meaning in _UNREAD.items()})
-    for status, content in told.answers.items():
+    found.update({str(status): _response(meaning, None) for status, meaning in _SERVER_REFUSALS.items()})
+    for status, content in description.answers.items():
         own = _response(_MEANING.get(status, "See there"), content)
         refusal = found.get(str(status), {})
-        # The view's own page, or the plain refusal that comes before the view.
+        # The view's own answer, or the refusal before the view, which has the same status.
         found[str(status)] = {**own, "content": {**refusal.get("content", {}), **own.get("content", {})}}
     return dict(sorted(found.items()))
 

@@ -9,26 +9,26 @@ from markupsafe import Markup
 from appliance import __version__
 from appliance.system import last_update
 from appliance.web.api.describe import HTML, describe
+from appliance.web.context import context
 from appliance.web.security.policy import VIEWER, policy
-from appliance.web.site import site
 
 blueprint = Blueprint("about", __name__)
 
-# "js-default" shows HTML in the card as text: an owner's own card cannot bring scripts in.
+# "js-default" shows HTML in the card as text, so that an owner's card cannot add scripts.
 _MARKDOWN = MarkdownIt("js-default")
 
 
 @blueprint.get("/about")
 @policy(VIEWER)
 @describe({200: HTML})
-def page() -> str:
+def about_page() -> str:
     """The model card of the models in use."""
-    here = site()
-    last = last_update.read(here.state_dir)
+    device = context().device
+    last = last_update.read_last_update(device.state_dir)
     return render_template(
         "about.html",
         version=__version__,
-        updated=last.words() if last else "never",
-        engine=here.engine(),
-        card=Markup(_MARKDOWN.render(here.card)),
+        updated=last.summary() if last else "never",
+        engine=device.engines(),
+        card=Markup(_MARKDOWN.render(device.model_card)),
     )

@@ -1,4 +1,4 @@
-"""The live page, its picture and its readings."""
+"""The live page, its video and its readings."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from appliance.viewers import BARE, OVERLAY
 from appliance.web.api.describe import HTML, JPEG, MJPEG, describe
 from appliance.web.api.models import OverlayQuery, Problem
 from appliance.web.api.models import Reading as ReadingMessage
-from appliance.web.security.audited import Watch
+from appliance.web.context import AppContext, context
 from appliance.web.security.caller import Caller, caller
-from appliance.web.security.policy import VIEWER, is_operator, policy
-from appliance.web.site import Site, site
+from appliance.web.security.policy import VIEWER, policy
+from appliance.web.security.view_audit import ViewAudit
 from appliance.web.transport import websocket
 
 blueprint = Blueprint("live", __name__)
 
 BOUNDARY = "interview-grader-picture"
 
-_SLICE_BYTES = 16_384
+_CHUNK_BYTES = 16_384
 _WAIT_S = 1.0
 _SNAPSHOT_S = 3.0
 
@@ -34,19 +34,19 @@ _SNAPSHOT_S = 3.0
 @blueprint.get("/")
 @policy(VIEWER)
 @describe({200: HTML})
-def page() -> str:
+def live_page() -> str:
     """The live page."""
-    here = site()
+    app_context = context()
     return render_template(
         "live.html",
         version=__version__,
-        notice=here.notice,
+        notice=app_context.session.terms.notice,
         emotions=EMOTIONS,
-        open_to_network=here.open_to_network,
-        camera_lamp=here.camera_lamp,
-        needs_agreement=here.session.needs_agreement,
-        operator=is_operator(),
-        terms=here.terms,
+        open_to_network=app_context.network.open,
+        camera_lamp=app_context.device.has_camera_lamp,
+        needs_consent=app_context.session.needs_consent,
+        operator=caller().is_operator,
+        terms=app_context.session.terms,
         regions=REGIONS,
         purposes=PURPOSES,
         institutions=INSTITUTIONS,
@@ -56,11 +56,11 @@ def page() -> str:
 @blueprint.get("/stream.mjpg")
 @policy(VIEWER)
 @describe({200: MJPEG, 409: Problem, 503: Problem}, query=OverlayQuery)
-def stream() -> Response:
-    """The picture as it comes, until the viewer or the agreement ends; 409 while idle."""
-    pictures = Pictures(site(), _variant(), caller())
-    Watch("picture").saw()
-    response = Response(Parts(pictures), mimetype=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+def video_stream() -> Response:
+    """The video, until the viewer leaves or consent ends; 409 while idle."""
+    pictures = PictureStream(context(), _variant_asked(), caller())
+    ViewAudit("picture").record()
+    response = Response(MultipartBody(pictures), mimetype=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
@@ -69,136 +69,146 @@ def stream() -> Response:
 @policy(VIEWER)
 @describe({200: JPEG, 409: Problem, 503: JPEG}, query=OverlayQuery)
 def snapshot() -> Response:
-    """The newest picture; the one that says why there is none comes with 503."""
-    pictures = Pictures(site(), _variant(), caller())
+    """The newest picture; 503 with a picture that gives the reason while there is none."""
+    pictures = PictureStream(context(), _variant_asked(), caller())
     try:
         picture = pictures.next(_SNAPSHOT_S)
     finally:
         pictures.close()
     if picture is None:
         raise StateConflict("there is no picture: the camera was closed just now")
-    Watch("picture").saw()
+    ViewAudit("picture").record()
     response = Response(
         picture.jpegs[pictures.variant], mimetype="image/jpeg", status=200 if picture.live else 503
     )
-    response.headers.update(_stamps(picture))
+    response.headers.update(_picture_headers(picture))
     return response
 
 
 @websocket.route(blueprint, "/ws/live")
 @policy(VIEWER)
 @describe({101: None, 400: None, 426: None, 503: Problem}, messages=ReadingMessage)
-def readings() -> Response:
-    """One JSON message a reading; whoever is slow gets the newest and misses the rest."""
-    here = site()
-    watch = Watch("readings")
-    newest = _Newest(here, caller(), watch)
-    answer = websocket.websocket(request.environ, lambda client: websocket.serve(client, newest))
+def live_readings() -> Response:
+    """One JSON message for each reading; a slow client gets the newest and misses the others."""
+    listeners, audit = context().live.listeners, ViewAudit("readings")
+    next_message = _NextMessage(context(), caller(), audit)
+    answer = websocket.upgrade(request.environ, lambda client: websocket.send_messages(client, next_message))
     if answer.status_code == 101:
-        here.listeners.join("readings")
-        watch.saw()
-        answer.call_on_close(lambda: here.listeners.leave("readings"))
+        listeners.join("readings")
+        audit.record()
+        answer.call_on_close(lambda: listeners.leave("readings"))
     return answer
 
 
-class Pictures:
-    """One viewer's pictures: newest first, never an old one. Counts as a viewer until `close`."""
+class PictureStream:
+    """The newest pictures for one viewer, who counts as a viewer until `close`."""
 
-    def __init__(self, here: Site, variant: str, viewer: Caller) -> None:
+    def __init__(self, app_context: AppContext, variant: str, viewer: Caller) -> None:
         """Raises `StateConflict` while idle and `TooManyViewers` at the limit."""
-        if not here.session.agreement:
+        session, live = app_context.session, app_context.live
+        if not session.consent_epoch:
             raise StateConflict(
                 "idle: the camera is closed until everyone in view has agreed; press Start on the page"
             )
         self.variant = variant
-        self._site, self._viewer = here, viewer
-        self._agreement = here.session.agreement
-        self._seen = here.jpegs.number
-        here.viewers.join(variant)
+        self._session, self._live = session, live
+        self._auth, self._viewer = app_context.auth, viewer
+        self._consent_epoch = session.consent_epoch
+        self._seen = live.pictures.number
+        live.viewers.join(variant)
         self._joined = True
 
     def next(self, limit_s: float) -> Picture | None:
-        """The next picture; None when the agreement ended, the server stops, or `limit_s` is over."""
+        """The next picture; None when consent ends, the server stops, or `limit_s` seconds are over."""
         end = time.monotonic() + limit_s
-        while self.agreed and time.monotonic() < end:
+        while self.is_allowed and time.monotonic() < end:
             try:
-                picture, self._seen = self._site.jpegs.take(self._seen, _WAIT_S)
+                picture, self._seen = self._live.pictures.take(self._seen, _WAIT_S)
             except SlotClosed:
                 return None
-            if picture is not None and picture.agreement == self._agreement and self.variant in picture.jpegs:
-                return picture if self.agreed else None  # it may have ended while we waited
+            if (
+                picture is not None
+                and picture.consent_epoch == self._consent_epoch
+                and self.variant in picture.jpegs
+            ):
+                return picture if self.is_allowed else None  # it may have ended while we waited
         return None
 
     @property
-    def agreed(self) -> bool:
-        """Whether the agreement under which this viewer came is in force, and the viewer still welcome."""
-        return self._agreement == self._site.session.agreement and self._viewer.is_welcome(self._site)
+    def is_allowed(self) -> bool:
+        """Whether the consent under which this viewer came is in force, and the viewer still authorized."""
+        is_in_force = self._consent_epoch == self._session.consent_epoch
+        return is_in_force and self._viewer.is_still_authorized(self._auth)
 
     def close(self) -> None:
-        """No viewer any more. May be called twice."""
+        """Stop counting as a viewer. May be called twice."""
         if self._joined:
             self._joined = False
-            self._site.viewers.leave(self.variant)
+            self._live.viewers.leave(self.variant)
 
 
-class Parts:
-    """The body of `/stream.mjpg`. A class, since a generator that never began is never closed."""
+class MultipartBody:
+    """The body of `/stream.mjpg`. A class, because a generator that never started is never closed."""
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: PictureStream) -> None:
         self._pictures = pictures
-        self._slices = self._cut()
+        self._chunks = self._make_chunks()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        return next(self._slices)
+        return next(self._chunks)
 
     def close(self) -> None:
-        """The viewer has left. May be called twice."""
+        """The connection is closed. May be called twice."""
         self._pictures.close()
 
-    def _cut(self) -> Iterator[bytes]:
-        """The parts in slices, so that a slow viewer's picture ends in its middle when people say Stop."""
+    def _make_chunks(self) -> Iterator[bytes]:
+        """The parts in chunks, so that Stop cuts off a picture that a slow viewer is still receiving."""
         boundary = f"--{BOUNDARY}\r\n".encode()
         first = boundary
         while (picture := self._pictures.next(float("inf"))) is not None:
             jpeg = picture.jpegs[self._pictures.variant]
-            headers = {"Content-Type": "image/jpeg", "Content-Length": str(len(jpeg)), **_stamps(picture)}
+            headers = {
+                "Content-Type": "image/jpeg",
+                "Content-Length": str(len(jpeg)),
+                **_picture_headers(picture),
+            }
             head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
             # The next boundary goes out with the picture: browsers show a part only when they see its end.
             part = b"".join((first, head.encode(), b"\r\n", jpeg, b"\r\n", boundary))
-            for start in range(0, len(part), _SLICE_BYTES):
-                if not self._pictures.agreed:
+            for start in range(0, len(part), _CHUNK_BYTES):
+                if not self._pictures.is_allowed:
                     return
-                yield part[start : start + _SLICE_BYTES]
+                yield part[start : start + _CHUNK_BYTES]
             first = b""
 
 
-class _Newest:
+class _NextMessage:
     """The text for the next message of one WebSocket client."""
 
-    def __init__(self, here: Site, viewer: Caller, watch: Watch) -> None:
-        self._site, self._viewer, self._watch, self._seen = here, viewer, watch, 0
+    def __init__(self, app_context: AppContext, viewer: Caller, audit: ViewAudit) -> None:
+        self._context, self._viewer, self._audit, self._seen = app_context, viewer, audit, 0
 
     def __call__(self) -> str | None:
-        if not self._viewer.is_welcome(self._site):
+        if not self._viewer.is_still_authorized(self._context.auth):
             raise SlotClosed("the login has ended")
-        reading, self._seen = self._site.readings.take(self._seen, 0.5)
+        reading, self._seen = self._context.live.readings.take(self._seen, 0.5)
         if reading is None:
             return None
-        newest = self._site.reading()
+        newest = self._context.newest_reading()
         if newest is None:
             return None
-        self._watch.saw()  # whoever came while idle sees this session too
+        self._audit.record()  # for a client that connected before this session
         return json.dumps(newest, separators=(",", ":"))
 
 
-def _variant() -> str:
+def _variant_asked() -> str:
     return BARE if request.args.get("overlay") == "0" else OVERLAY
 
 
-def _stamps(picture: Picture) -> dict[str, str]:
+def _picture_headers(picture: Picture) -> dict[str, str]:
     captured = time.time() - (time.monotonic() - picture.captured)
     return {
         "X-Frame-Number": str(picture.frame),

@@ -1,4 +1,4 @@
-"""Logging in and out, and the first code with which the operator's password is set."""
+"""Logging in and out, and setting the operator's password with the first code."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from flask import Blueprint, Response, abort, g, make_response, redirect, render
 from appliance import __version__
 from appliance.auth.accounts import OPERATOR
 from appliance.auth.cookies import NAME, Login
-from appliance.errors import AccessError, TooManyTries
+from appliance.errors import AccessError, TooManyAttempts
 from appliance.web.api.describe import HTML, describe
 from appliance.web.api.models import LoginForm, NextQuery, Problem
-from appliance.web.security.audited import note
+from appliance.web.context import context
 from appliance.web.security.caller import LOGIN, caller
-from appliance.web.security.csrf import check_token
+from appliance.web.security.csrf import require_csrf_token
 from appliance.web.security.policy import PUBLIC, policy
-from appliance.web.site import site
 
 blueprint = Blueprint("login", __name__)
 
@@ -24,19 +23,19 @@ blueprint = Blueprint("login", __name__)
 @blueprint.get("/login")
 @policy(PUBLIC)
 @describe({200: HTML, 303: None}, query=NextQuery)
-def page() -> Response:
-    """The form; whoever is let in already is sent on."""
+def login_page() -> Response:
+    """The login form; redirects a caller who is logged in."""
     if caller().role:
-        return _sent_on()
-    return _form()
+        return _redirect_to_next()
+    return _render_form()
 
 
 @blueprint.post("/login")
 @policy(PUBLIC)
 @describe({303: None, 400: HTML, 401: HTML, 409: Problem, 415: Problem, 429: HTML}, form=LoginForm)
-def enter() -> Response:
+def log_in() -> Response:
     """Name and password, or the first code and a new password. Wrong ones are 401, too many are 429."""
-    if not site().gate.login:
+    if not context().auth.login:
         abort(
             409, "there is no login here: only this device itself, or an open network, can reach this address"
         )
@@ -44,33 +43,33 @@ def enter() -> Response:
         abort(415, "expected a form with name and password, or with code, password and repeat")
     address, fields = request.remote_addr or "", request.form
     if "code" in fields and fields.get("password", "") != fields.get("repeat", ""):
-        return _form(
+        return _render_form(
             "The two passwords are not the same.", 400
-        )  # before the code is looked at: it tells nothing
-    tries, account = site().gate.tries, _account()
+        )  # before the code is checked: this answer must say nothing about it
+    tries, account = context().auth.login_attempts, _account_to_limit()
     try:
         tries.begin(address, account)
-    except TooManyTries as error:
-        return _later(error)
+    except TooManyAttempts as error:
+        return _too_many_tries(error)
     try:
-        name = _first() if "code" in request.form else _known()
+        name = _claim_first_code() if "code" in request.form else _check_password()
     except AccessError as error:
-        tries.succeeded(address, account)  # the code was right, the new password is not one
-        return _form(error.reason, 400)
-    except TooManyTries as error:
-        tries.take_back(address, account)  # its turn did not come: nothing was checked
-        return _later(error)
+        tries.succeeded(address, account)  # the code is right, the new password is invalid
+        return _render_form(error.reason, 400)
+    except TooManyAttempts as error:
+        tries.undo(address, account)  # nothing was checked
+        return _too_many_tries(error)
     if not name:
-        return _form(_wrong(), 401)
+        return _render_form(_wrong_credentials(), 401)
     tries.succeeded(address, account)
-    return begin(name, _sent_on())
+    return start_login(name, _redirect_to_next())
 
 
 @blueprint.get("/logout")
 @policy(PUBLIC)
 @describe({200: HTML, 303: None})
-def leaving() -> Response:
-    """A page that asks, since a link alone must log nobody out."""
+def logout_page() -> Response:
+    """A page with a button to log out: opening a link must not log anyone out."""
     if caller().kind != LOGIN:
         return _redirect("/login")
     return make_response(render_template("logout.html", version=__version__))
@@ -79,114 +78,115 @@ def leaving() -> Response:
 @blueprint.post("/logout")
 @policy(PUBLIC)
 @describe({303: None})
-def leave() -> Response:
-    """This login ends, here and for whoever has a copy of its cookie."""
+def log_out() -> Response:
+    """End this login, also for copies of its cookie."""
     who = caller()
     if who.login is not None:
-        check_token()
-        note("logout", name=who.name)
-        site().gate.accounts.end_login(who.login.id, site().gate.cookies.longest_s)
+        require_csrf_token()
+        context().audit.record("logout", who.actor, name=who.name)
+        context().auth.accounts.end_login(who.login.id, context().auth.cookies.longest_s)
     g.logged_out = True
     answer = _redirect("/login")
     answer.delete_cookie(NAME, path="/", secure=True, httponly=True, samesite="Strict")
     return answer
 
 
-def begin(name: str, answer: Response) -> Response:
-    """Log an account in with this answer."""
-    gate = site().gate
-    login = gate.cookies.begin(name, gate.accounts.epoch(name))
-    g.logged_out = True  # a cookie that came with the request is not renewed
-    _give(answer, login)
+def start_login(name: str, answer: Response) -> Response:
+    """Log an account in: this answer sets the cookie."""
+    auth = context().auth
+    login = auth.cookies.begin(name, auth.accounts.epoch(name))
+    g.logged_out = True  # do not renew the cookie of this request
+    _set_cookie(answer, login)
     return answer
 
 
-def renew(response: Response) -> Response:
-    """After every request of a login: a cookie that was made a while ago is made anew."""
+def renew_cookie(response: Response) -> Response:
+    """After every request with a login: renew a cookie that is not new."""
     login = g.caller.login if "caller" in g else None
-    if login is not None and "logged_out" not in g and site().gate.cookies.is_due(login):
-        _give(response, login)
+    if login is not None and "logged_out" not in g and context().auth.cookies.is_due(login):
+        _set_cookie(response, login)
     return response
 
 
-def _give(response: Response, login: Login) -> None:
-    text = site().gate.cookies.text(login)
+def _set_cookie(response: Response, login: Login) -> None:
+    text = context().auth.cookies.text(login)
     response.set_cookie(NAME, text, path="/", secure=True, httponly=True, samesite="Strict")
 
 
-def _later(error: TooManyTries) -> Response:
-    answer = _form(str(error), 429)
+def _too_many_tries(error: TooManyAttempts) -> Response:
+    answer = _render_form(str(error), 429)
     answer.headers["Retry-After"] = str(math.ceil(error.wait_s))
     return answer
 
 
-def _account() -> str:
-    """The account that this form is for; "" for a name that does not exist."""
-    name = OPERATOR if "code" in request.form else _name()
-    return name if name in site().gate.accounts.names() else ""
+def _account_to_limit() -> str:
+    """The account whose tries count; "" for a name that does not exist."""
+    name = OPERATOR if "code" in request.form else _name_given()
+    return name if name in context().auth.accounts.roles() else ""
 
 
-def _name() -> str:
+def _name_given() -> str:
     return request.form.get("name", "").strip().lower()
 
 
-def _known() -> str:
-    name, password = _name(), request.form.get("password", "")
-    accounts = site().gate.accounts
+def _check_password() -> str:
+    name, password = _name_given(), request.form.get("password", "")
+    accounts, audit = context().auth.accounts, context().audit
     if accounts.check(name, password):
-        note("login", accounts.names()[name], name=name, address=request.remote_addr)
+        audit.record("login", accounts.roles()[name], name=name, address=request.remote_addr)
         return name
-    # A name that is not known may be a password in the wrong field.
-    note(
+    # An unknown name may be a password in the wrong field: it is not logged.
+    audit.record(
         "login_failed",
         "unknown",
-        name=name if name in accounts.names() else None,
+        name=name if name in accounts.roles() else None,
         address=request.remote_addr,
     )
     return ""
 
 
-def _first() -> str:
+def _claim_first_code() -> str:
+    audit = context().audit
     code, password = request.form["code"], request.form.get("password", "")
-    if site().gate.accounts.claim(code, password):
-        note(
+    if context().auth.accounts.claim(code, password):
+        audit.record(
             "access", OPERATOR, what="operator password set with the first code", address=request.remote_addr
         )
-        note("login", OPERATOR, name=OPERATOR, address=request.remote_addr)
+        audit.record("login", OPERATOR, name=OPERATOR, address=request.remote_addr)
         return OPERATOR
-    note("login_failed", "unknown", name="first code", address=request.remote_addr)
+    audit.record("login_failed", "unknown", name="first code", address=request.remote_addr)
     return ""
 
 
-def _wrong() -> str:
+def _wrong_credentials() -> str:
     if "code" in request.form:
         return "This is not the first code. Each start makes a new one; the newest stands last in the log."
     return "Name or password is wrong."
 
 
-def _form(problem: str = "", status: int = 200) -> Response:
-    gate = site().gate
+def _render_form(problem: str = "", status: int = 200) -> Response:
+    auth = context().auth
     page = render_template(
         "login.html",
         version=__version__,
         problem=problem,
-        first=gate.login and not gate.accounts.has_operator(),
-        viewers=len(gate.accounts.names()) > 0,
+        first=auth.login and not auth.accounts.has_operator(),
+        viewers=len(auth.accounts.roles()) > 0,
         name=request.form.get("name", OPERATOR)[:32],
-        next=_next(),
+        next=_next_path(),
     )
     return make_response(page, status)
 
 
-def _next() -> str:
-    """Where to go afterwards: a path of this device and nothing else."""
+def _next_path() -> str:
+    """Where to go afterwards: only a path of this device."""
     wanted = request.values.get("next", "/")
     bare = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
     return wanted if bare and "\\" not in wanted else "/"
 
 
-def _sent_on() -> Response:
-    return _redirect(_next())
+def _redirect_to_next() -> Response:
+    return _redirect(_next_path())
 
 
 def _redirect(path: str) -> Response:

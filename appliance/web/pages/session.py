@@ -1,164 +1,189 @@
-"""The session: people agree before anything is captured; and whatever follows until they stop or withdraw."""
+"""The session: consent before anything is captured, then everything until Stop or withdrawal."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from flask import Blueprint, Response, jsonify
-from pydantic import Field, field_validator
+from flask import Blueprint, Response
+from pydantic import Field, field_validator, model_validator
 
-from appliance.consent.state import AIM_S
+from appliance.consent.session import PREVIEW_S
 from appliance.errors import StateConflict
 from appliance.values import Box
-from appliance.web.api.bodies import Body, body
-from appliance.web.api.describe import describe
+from appliance.web.addresses import personal_link
+from appliance.web.api.bodies import RequestBody, json_answer, parse_body
+from appliance.web.api.describe import JPEG, describe
 from appliance.web.api.models import Aiming, Link, Problem, SessionState, Started
-from appliance.web.pages.links import link_of
-from appliance.web.security.policy import OPERATOR, policy, who
-from appliance.web.site import site
+from appliance.web.context import context
+from appliance.web.security.caller import caller
+from appliance.web.security.policy import OPERATOR, policy
 
-blueprint = Blueprint("sessions", __name__, url_prefix="/api/session")
+blueprint = Blueprint("session", __name__)
 
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-_Seat = tuple[_Share, _Share, _Share, _Share]
+_Zone = tuple[_Share, _Share, _Share, _Share]
 
-_LEAST = 0.02
-"""A seat of less than this share of the picture, either way, is a slip of the hand."""
-
+_MIN_SIDE = 0.02  # a zone with a shorter side, as a share of the picture, is drawn by mistake
 _ROUNDING = 1e-3
 
 
-class _Seated(Body):
-    seat: _Seat | None = None
+class _WithZone(RequestBody):
+    """`zone` and its older name `seat`: [x, y, width, height] in shares of the picture."""
 
-    @field_validator("seat")
+    zone: _Zone | None = None
+    seat: _Zone | None = None
+
+    @field_validator("zone", "seat")
     @classmethod
-    def _inside(cls, seat: _Seat | None) -> _Seat | None:
-        if seat is not None:
-            x, y, width, height = seat
-            if min(width, height) < _LEAST or max(x + width, y + height) > 1 + _ROUNDING:
+    def _inside(cls, zone: _Zone | None) -> _Zone | None:
+        if zone is not None:
+            x, y, width, height = zone
+            if min(width, height) < _MIN_SIDE or max(x + width, y + height) > 1 + _ROUNDING:
                 raise ValueError("expected [x, y, width, height] within the picture, as shares of it")
-        return seat
+        return zone
+
+    @model_validator(mode="after")
+    def _only_one(self) -> _WithZone:
+        if self.zone and self.seat:
+            raise ValueError("expected zone or seat, not both")
+        return self
 
     @property
     def box(self) -> Box | None:
-        """The seat as a box in shares of the picture."""
-        return Box(*self.seat) if self.seat else None
+        """The zone as a box in shares of the picture."""
+        zone = self.zone or self.seat
+        return Box(*zone) if zone else None
 
 
-class StartRequest(_Seated):
+class StartRequest(_WithZone):
     """The body of `/api/session/start`."""
 
     notice_version: str
     people: int = Field(1, ge=1, le=32)
 
 
-class SeatRequest(_Seated):
+class SeatRequest(_WithZone):
     """The body of `/api/session/seat`."""
 
 
-class RecordRequest(Body):
+class RecordRequest(RequestBody):
     """The body of `/api/session/record`."""
 
     label: str = Field("", max_length=80)
     note: str = Field("", max_length=2000)
 
 
-class MarkerRequest(Body):
+class MarkerRequest(RequestBody):
     """The body of `/api/session/marker`."""
 
     text: str = Field(min_length=1, max_length=80)
 
 
-@blueprint.post("/start")
+@blueprint.post("/api/session/start")
 @policy(OPERATOR)
 @describe({200: Started, 409: Problem, 415: Problem, 507: Problem}, body=StartRequest)
-def start() -> Response:
-    """People have read this version of the notice and agree; another version is 409.
+def start_session() -> Response:
+    """Start a session: people have read this version of the notice and agree; 409 for another version.
 
-    The answer has the person's one-time link and its QR code, where people are seen.
+    Where people are seen, the answer has their personal link and its QR code.
     """
-    wanted = body(StartRequest, '{"notice_version": "…", "people": 1}')
-    here = site().session
-    standing = here.start(wanted.notice_version, who(), wanted.people, wanted.box)
-    return jsonify(state=here.state, **(link_of(standing.token) if standing.token else {}))
+    wanted = parse_body(StartRequest, '{"notice_version": "…", "people": 1}')
+    session = context().session
+    started = session.start(wanted.notice_version, caller().actor, wanted.people, wanted.box)
+    if not started.token:
+        return _state()
+    link = personal_link(started.token)
+    return json_answer(Started(state=session.state, link=link.link, qr=link.qr))
 
 
-@blueprint.post("/stop")
+@blueprint.post("/api/session/stop")
 @policy(OPERATOR)
 @describe({200: SessionState})
-def stop() -> Response:
-    """Whatever goes on ends and the camera closes."""
-    site().session.stop(who())
+def stop_session() -> Response:
+    """End the session or the preview, and close the camera."""
+    context().session.stop(caller().actor)
     return _state()
 
 
-@blueprint.post("/aim")
+@blueprint.post("/api/session/aim")
 @policy(OPERATOR)
 @describe({200: Aiming, 409: Problem, 507: Problem})
-def aim() -> Response:
-    """The camera opens for a blurred preview, for a minute at most; 409 while live."""
-    here = site().session
-    here.aim(who())
-    return jsonify(state=here.state, seconds=round(here.aiming_s or AIM_S))
+def start_preview() -> Response:
+    """Open the camera for a blurred preview, for a minute at most; 409 while live."""
+    session = context().session
+    session.start_preview(caller().actor)
+    return json_answer(Aiming(state=session.state, seconds=round(session.preview_left_s or PREVIEW_S)))
 
 
-@blueprint.post("/seat")
+@blueprint.post("/api/session/seat")
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=SeatRequest)
-def seat() -> Response:
-    """Another place in the picture bounds the analysis, null for all of it; 409 unless live."""
-    site().session.seat(body(SeatRequest, '{"seat": [0.2, 0.1, 0.5, 0.8]}').box, who())
+def set_zone() -> Response:
+    """Set the zone in which faces are analysed, null for the whole picture; 409 unless live."""
+    context().session.set_zone(parse_body(SeatRequest, '{"seat": [0.2, 0.1, 0.5, 0.8]}').box, caller().actor)
     return _state()
 
 
-@blueprint.post("/again")
+@blueprint.post("/api/session/again")
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 507: Problem})
-def again() -> Response:
-    """Those in view now are those who agreed: whoever was away for long is read again; 409 unless live."""
-    site().session.again(who())
+def reconfirm() -> Response:
+    """Confirm that the people in view are those who agreed, after one was away; 409 unless live."""
+    context().session.reconfirm(caller().actor)
     return _state()
 
 
-@blueprint.post("/record")
+@blueprint.post("/api/session/record")
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=RecordRequest)
-def record() -> Response:
-    """Numbers are recorded from now on; 409 unless live."""
-    wanted = body(RecordRequest, '{"label": "", "note": ""}')
-    site().session.record(wanted.label.strip(), wanted.note.strip(), who())
+def start_recording() -> Response:
+    """Start to record numbers; 409 unless live."""
+    wanted = parse_body(RecordRequest, '{"label": "", "note": ""}')
+    context().session.start_recording(wanted.label.strip(), wanted.note.strip(), caller().actor)
     return _state()
 
 
-@blueprint.post("/marker")
+@blueprint.post("/api/session/marker")
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=MarkerRequest)
-def marker() -> Response:
-    """Note some words in the record at this moment; 409 unless recording."""
-    site().session.marker(body(MarkerRequest, '{"text": "question 2"}').text.strip())
+def add_marker() -> Response:
+    """Add a marker at this moment; 409 unless recording."""
+    context().session.add_marker(parse_body(MarkerRequest, '{"text": "question 2"}').text.strip())
     return _state()
 
 
-@blueprint.post("/withdraw")
+@blueprint.post("/api/session/withdraw")
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 507: Problem})
-def withdraw() -> Response:
-    """The session ends and everything recorded of it is erased; 409 when there is none."""
-    site().session.withdraw(who())
+def withdraw_session() -> Response:
+    """End the session and erase everything recorded of it; 409 when there is none."""
+    context().session.withdraw(caller().actor)
     return _state()
 
 
-@blueprint.get("/link")
+@blueprint.get("/api/session/link")
 @policy(OPERATOR)
 @describe({200: Link, 409: Problem})
-def link() -> Response:
-    """The one-time link of the session in force and its QR code, once more; 409 when there is none."""
-    token = site().session.now.token
+def get_link() -> Response:
+    """The personal link of the session in force and its QR code; 409 when there is none."""
+    token = context().session.snapshot.token
     if not token:
-        raise StateConflict(f"{site().session.state}: nobody has agreed now, so there is no link")
-    return jsonify(link_of(token))
+        raise StateConflict(f"{context().session.state}: nobody has agreed now, so there is no link")
+    return json_answer(personal_link(token))
+
+
+@blueprint.get("/aim.jpg")
+@policy(OPERATOR)
+@describe({200: JPEG, 409: Problem, 503: Problem})
+def preview_picture() -> Response:
+    """The newest picture of the preview, blurred; 409 without a preview, 503 before the first picture."""
+    jpeg = context().preview.picture()
+    if jpeg is None:
+        answer = json_answer(Problem(error="the camera has given no picture yet; ask again"), 503)
+        answer.headers["Retry-After"] = "1"
+        return answer
+    return Response(jpeg, mimetype="image/jpeg")
 
 
 def _state() -> Response:
-    return jsonify(state=site().session.state)
+    return json_answer(SessionState(state=context().session.state))

@@ -1,24 +1,25 @@
-"""The terms: the notice as a page to print, and region, purpose and institution, asked for once."""
+"""The terms of consent: the notice as a page to print, and the jurisdiction: region, purpose, institution."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from flask import Blueprint, Response, jsonify, render_template
+from flask import Blueprint, Response, render_template
 
 from appliance import __version__
 from appliance.consent.law import Institution, Purpose, Region
-from appliance.web.api.bodies import Body, body
+from appliance.web.addresses import device_url, qr_code
+from appliance.web.api.bodies import RequestBody, json_answer, parse_body
 from appliance.web.api.describe import HTML, describe
-from appliance.web.api.models import Problem, Settled
-from appliance.web.pages.links import address_of, qr
-from appliance.web.security.policy import OPERATOR, VIEWER, policy, who
-from appliance.web.site import site
+from appliance.web.api.models import NoticeVersion, Problem, Settled
+from appliance.web.context import context
+from appliance.web.security.caller import caller
+from appliance.web.security.policy import OPERATOR, VIEWER, policy
 
 blueprint = Blueprint("terms", __name__)
 
 
-class LawfulRequest(Body):
+class LawfulRequest(RequestBody):
     """The body of `/api/lawful`."""
 
     region: Region
@@ -29,25 +30,29 @@ class LawfulRequest(Body):
 @blueprint.post("/api/lawful")
 @policy(OPERATOR)
 @describe({200: Settled, 409: Problem, 415: Problem, 507: Problem}, body=LawfulRequest)
-def lawful() -> Response:
-    """Say where the device is, what for and who uses it; in force at once and after the next start.
+def set_jurisdiction() -> Response:
+    """Set region, purpose and institution; in force at once and after a restart.
 
-    `institution` is needed in the EU alone. 409 while a session goes on, and where one of them is set in the
-    configuration.
+    `institution` is needed in the EU only. 409 during a session, and where the configuration sets one of
+    them.
     """
-    wanted = body(LawfulRequest, '{"region": "EU", "purpose": "practice", "institution": "none"}')
-    here = site()
-    here.session.settle(wanted.region, wanted.purpose, who(), wanted.institution)
-    return jsonify(refusal=here.terms.refusal, notice={"version": here.notice.version})
+    wanted = parse_body(LawfulRequest, '{"region": "EU", "purpose": "practice", "institution": "none"}')
+    session = context().session
+    session.set_jurisdiction(wanted.region, wanted.purpose, caller().actor, wanted.institution)
+    terms = session.terms
+    return json_answer(Settled(refusal=terms.refusal, notice=NoticeVersion(version=terms.notice.version)))
 
 
 @blueprint.get("/notice")
 @policy(VIEWER)
 @describe({200: HTML})
-def notice() -> str:
-    """The notice in force, to be printed, with the QR code of this device."""
-    here = site()
-    address = address_of("/")
+def notice_page() -> str:
+    """The notice in force, to print, with the QR code of this device."""
+    address = device_url("/")
     return render_template(
-        "notice.html", version=__version__, notice=here.notice, address=address, qr=qr(address)
+        "notice.html",
+        version=__version__,
+        notice=context().session.terms.notice,
+        address=address,
+        qr=qr_code(address),
     )

@@ -1,4 +1,4 @@
-"""The page on which the operator makes viewers, changes passwords and revokes tokens."""
+"""The page of users: the operator adds viewers, changes passwords and revokes tokens."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from appliance import __version__
 from appliance.auth.accounts import OPERATOR
 from appliance.auth.passwords import SHORTEST
-from appliance.errors import AccessError, TooManyTries
+from appliance.errors import AccessError, TooManyAttempts
 from appliance.web.api.describe import HTML, Content, describe
 from appliance.web.api.models import AccountForm, NameForm, PasswordForm
-from appliance.web.pages.login import begin
+from appliance.web.context import context
+from appliance.web.pages.login import start_login
 from appliance.web.security import policy as policies
-from appliance.web.security.audited import note
 from appliance.web.security.caller import caller
 from appliance.web.security.policy import policy
-from appliance.web.site import site
 
-blueprint = Blueprint("access", __name__, url_prefix="/access")
+blueprint = Blueprint("users", __name__, url_prefix="/access")
 
 _ANSWERS: dict[int, Content] = {303: None, 400: HTML}
 
-_DONE = {
+_MESSAGES = {
     "added": "The viewer can log in now.",
     "removed": "The viewer is removed and logged out.",
     "password": "The password is changed. Every login with the old one has ended.",
@@ -35,81 +34,81 @@ _DONE = {
 @blueprint.get("")
 @policy(policies.OPERATOR)
 @describe({200: HTML})
-def page() -> Response:
+def users_page() -> Response:
     """Accounts and tokens."""
-    return _page()
+    return _render()
 
 
 @blueprint.post("/add")
 @policy(policies.OPERATOR)
 @describe(_ANSWERS, form=AccountForm)
-def add() -> Response:
-    """Make a viewer: `name`, `password`."""
-    return _done("added", lambda: site().gate.accounts.add_viewer(_field("name"), _field("password")))
+def add_viewer() -> Response:
+    """Add a viewer: `name`, `password`."""
+    return _change("added", lambda: context().auth.accounts.add_viewer(_field("name"), _field("password")))
 
 
 @blueprint.post("/remove")
 @policy(policies.OPERATOR)
 @describe(_ANSWERS, form=NameForm)
-def remove() -> Response:
+def remove_viewer() -> Response:
     """Remove the viewer `name`."""
-    return _done("removed", lambda: site().gate.accounts.remove(_field("name")))
+    return _change("removed", lambda: context().auth.accounts.remove(_field("name")))
 
 
 @blueprint.post("/viewer-password")
 @policy(policies.OPERATOR)
 @describe(_ANSWERS, form=AccountForm)
-def viewer_password() -> Response:
-    """Give the viewer `name` another `password`."""
+def set_viewer_password() -> Response:
+    """Set the `password` of the viewer `name`."""
 
     def change() -> None:
         if _field("name") == OPERATOR:
             raise AccessError("the operator's own password needs the old one beside the new one")
-        site().gate.accounts.set_password(_field("name"), _field("password"))
+        context().auth.accounts.set_password(_field("name"), _field("password"))
 
-    return _done("password", change)
+    return _change("password", change)
 
 
 @blueprint.post("/password")
 @policy(policies.OPERATOR)
 @describe(_ANSWERS, form=PasswordForm)
-def own_password() -> Response:
-    """The operator's own password: `current`, `password`, `repeat`. Ends every other login of theirs."""
-    gate, address = site().gate, request.remote_addr or ""
+def set_own_password() -> Response:
+    """Set the operator's own password: `current`, `password`, `repeat`. Ends their other logins."""
+    auth, address = context().auth, request.remote_addr or ""
 
     def change() -> None:
-        gate.tries.begin(address, OPERATOR)
+        auth.login_attempts.begin(address, OPERATOR)
         try:
-            is_right = gate.accounts.check(OPERATOR, _field("current"))
-        except TooManyTries:
-            gate.tries.take_back(address, OPERATOR)  # its turn did not come: nothing was checked
+            is_right = auth.accounts.check(OPERATOR, _field("current"))
+        except TooManyAttempts:
+            auth.login_attempts.undo(address, OPERATOR)  # nothing was checked
             raise
         if not is_right:
             raise AccessError("the current password is wrong")
-        gate.tries.succeeded(address, OPERATOR)
+        auth.login_attempts.succeeded(address, OPERATOR)
         if _field("password") != _field("repeat"):
             raise AccessError("the two new passwords are not the same")
-        gate.accounts.set_password(OPERATOR, _field("password"))
+        auth.accounts.set_password(OPERATOR, _field("password"))
 
-    answer = _done("password", change, OPERATOR)
-    return begin(OPERATOR, answer) if answer.status_code == 303 and caller().login else answer
+    answer = _change("password", change, OPERATOR)
+    return start_login(OPERATOR, answer) if answer.status_code == 303 and caller().login else answer
 
 
 @blueprint.post("/log-out-everywhere")
 @policy(policies.OPERATOR)
 @describe(_ANSWERS)
-def out() -> Response:
-    """End every login of the operator but this one."""
-    answer = _done("out", lambda: site().gate.accounts.end_logins(OPERATOR), OPERATOR)
-    return begin(OPERATOR, answer) if answer.status_code == 303 and caller().login else answer
+def end_other_logins() -> Response:
+    """End every login of the operator except this one."""
+    answer = _change("out", lambda: context().auth.accounts.end_logins(OPERATOR), OPERATOR)
+    return start_login(OPERATOR, answer) if answer.status_code == 303 and caller().login else answer
 
 
 @blueprint.post("/revoke")
 @policy(policies.OPERATOR)
 @describe(_ANSWERS, form=NameForm)
-def revoke() -> Response:
+def revoke_token() -> Response:
     """Revoke the token `name`."""
-    return _done("revoked", lambda: site().gate.tokens.revoke(_field("name")))
+    return _change("revoked", lambda: context().auth.tokens.revoke(_field("name")))
 
 
 def _field(name: str) -> str:
@@ -119,28 +118,28 @@ def _field(name: str) -> str:
     return text.strip() if name == "name" else text
 
 
-def _done(what: str, change: Callable[[], None], name: str = "") -> Response:
-    """Make a change, write it to the audit log, and go back to the page; it says what was wrong (400)."""
+def _change(what: str, make: Callable[[], None], name: str = "") -> Response:
+    """Make a change, write it to the audit log, and go back to the page; 400 with the reason if invalid."""
     try:
-        change()
+        make()
     except AccessError as error:
-        return _page(str(error), 400)
-    note("access", what=what, name=name or _field("name"))
+        return _render(str(error), 400)
+    context().audit.record("access", caller().actor, what=what, name=name or _field("name"))
     answer = redirect(f"/access?done={what}", 303)
     assert isinstance(answer, Response)
     return answer
 
 
-def _page(problem: str = "", status: int = 200) -> Response:
-    gate = site().gate
+def _render(problem: str = "", status: int = 200) -> Response:
+    auth = context().auth
     page = render_template(
-        "access.html",
+        "users.html",
         version=__version__,
         problem=problem,
-        done=_DONE.get(request.args.get("done", ""), ""),
-        accounts=gate.accounts.names(),
-        tokens=gate.tokens.all(),
+        done=_MESSAGES.get(request.args.get("done", ""), ""),
+        accounts=auth.accounts.roles(),
+        tokens=auth.tokens.all(),
         shortest=SHORTEST,
-        login=gate.login,
+        login=auth.login,
     )
     return make_response(page, status)

@@ -1,4 +1,4 @@
-"""Who makes a request: somebody on the device itself, a login, a token, or nobody known."""
+"""Who makes a request: a program or browser on the device itself, a login, a token, or an unknown client."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from flask import Request, g, request
 
 from appliance.auth.cookies import NAME, Login
+from appliance.auth.service import AuthService
 from appliance.auth.tokens import digest_of
-from appliance.configuration.load import is_loopback
 from appliance.errors import StoreError
-from appliance.web.site import Site, site
+from appliance.system.addresses import is_loopback
+from appliance.web.context import context
 
-LOOPBACK, LOCAL, LOGIN, TOKEN, OPEN, NOBODY = "loopback", "local", "login", "token", "open", "nobody"
+LOOPBACK, LOCAL, LOGIN, TOKEN, OPEN, ANONYMOUS = (
+    "loopback",
+    "local",
+    "login",
+    "token",
+    "open",
+    "anonymous",
+)
 """How a caller is known."""
 
 _FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
@@ -24,9 +32,10 @@ _log = logging.getLogger("appliance.web")
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls. `role`: operator, viewer, metrics, or empty; `name`: of the account or the token.
+    """Who makes a request.
 
-    `digest`: of the token, empty for others.
+    `role`: operator, viewer, metrics, or empty; `name`: of the account or the token; `digest`: of the token,
+    empty for others.
     """
 
     kind: str
@@ -35,70 +44,79 @@ class Caller:
     login: Login | None = None
     digest: str = ""
 
-    def who(self) -> str:
-        """As the audit log writes it."""
+    @property
+    def actor(self) -> str:
+        """The caller as the audit log names it: loopback, local, operator, viewer or token:NAME."""
         if self.kind == TOKEN:
             return f"token:{self.name}"
         return self.kind if self.kind in (LOOPBACK, LOCAL) else self.role or "viewer"
 
-    def is_welcome(self, here: Site) -> bool:
-        """Whether the role is still theirs: not logged out, removed, revoked, or unused for long."""
+    @property
+    def is_operator(self) -> bool:
+        """Whether the caller may do everything."""
+        return self.role == "operator"
+
+    def is_still_authorized(self, auth: AuthService) -> bool:
+        """Whether the caller still has the role: not logged out, removed, revoked, or idle for too long."""
         try:
             if self.kind == TOKEN:
-                return here.gate.tokens.role_of(self.name, self.digest) == self.role
+                return auth.tokens.role_of(self.name, self.digest) == self.role
             if self.login is not None:
-                if here.gate.uses.is_idle(self.login.id) or here.gate.cookies.is_over(self.login):
+                if auth.idle.is_idle(self.login.id) or auth.cookies.is_over(self.login):
                     return False
-                return here.gate.accounts.role_of(self.name, self.login.epoch, self.login.id) == self.role
+                return auth.accounts.role_of(self.name, self.login.epoch, self.login.id) == self.role
         except StoreError as error:
             _log.error("%s", error)
             return False
-        return self.kind != NOBODY
+        return self.kind != ANONYMOUS
 
 
 def caller() -> Caller:
     """Who makes the current request."""
     if "caller" not in g:
-        g.caller = _identify(request, site())
+        g.caller = _identify(request, context().auth)
     known: Caller = g.caller
     return known
 
 
-def is_near(asked: Request) -> bool:
+def is_from_this_device(asked: Request) -> bool:
     """Whether a request comes from this device itself. A request that a proxy forwards does not."""
     forwarded = any(name in asked.headers for name in _FORWARDED)
     return is_loopback(asked.remote_addr or "") and not forwarded
 
 
-def is_trusted(asked: Request) -> bool:
-    """Whether a request is the operator's because of where it comes from."""
-    return site().gate.loopback_is_operator and is_near(asked)
+def is_trusted_loopback(asked: Request) -> bool:
+    """Whether a request is the operator's because it comes from this device itself."""
+    return context().auth.loopback_is_operator and is_from_this_device(asked)
 
 
-def is_root(asked: Request) -> bool:
-    """Whether root's programs on this device make a request: it has the token of `access.local_token`."""
-    known = site().gate.local_token
+def has_local_token(asked: Request) -> bool:
+    """Whether a program of root on this device makes a request: it has the token of `auth.local_token`."""
+    known = context().auth.local_token
+    given = _bearer(asked) if is_from_this_device(asked) else None
+    return bool(known) and hmac.compare_digest((given or "").encode(), known.encode())
+
+
+def _bearer(asked: Request) -> str | None:
+    """The bearer token that a request carries, None without one."""
     scheme, _, secret = asked.headers.get("Authorization", "").partition(" ")
-    given = secret.strip() if scheme.lower() == "bearer" and is_near(asked) else ""
-    return bool(known) and hmac.compare_digest(given.encode(), known.encode())
+    return secret.strip() if scheme.lower() == "bearer" else None
 
 
-def _identify(asked: Request, here: Site) -> Caller:
-    near = is_near(asked)
-    scheme, _, secret = asked.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and (near or here.gate.login):
-        secret = secret.strip()
-        if is_root(asked):
+def _identify(asked: Request, auth: AuthService) -> Caller:
+    secret = _bearer(asked)
+    if secret is not None and (is_from_this_device(asked) or auth.login):
+        if has_local_token(asked):
             return Caller(LOCAL, role="viewer")
-        found = here.gate.tokens.find(secret)
-        return Caller(TOKEN, found[1], found[0], digest=digest_of(secret)) if found else Caller(NOBODY)
-    if is_trusted(asked):
+        found = auth.tokens.find(secret)
+        return Caller(TOKEN, found[1], found[0], digest=digest_of(secret)) if found else Caller(ANONYMOUS)
+    if is_trusted_loopback(asked):
         return Caller(LOOPBACK, role="operator")
-    if not here.gate.login:
+    if not auth.login:
         return Caller(OPEN, role="viewer")
-    login = here.gate.cookies.read(asked.cookies.get(NAME, ""))
-    role = here.gate.accounts.role_of(login.name, login.epoch, login.id) if login else ""
+    login = auth.cookies.read(asked.cookies.get(NAME, ""))
+    role = auth.accounts.role_of(login.name, login.epoch, login.id) if login else ""
     if not (login and role):
-        return Caller(NOBODY)
-    here.gate.uses.note(login.id)
+        return Caller(ANONYMOUS)
+    auth.idle.note(login.id)
     return Caller(LOGIN, role=role, name=login.name, login=login)

@@ -1,51 +1,51 @@
-"""No page of another site changes anything here: what a POST must carry beside its Origin."""
+"""Protection against cross-site requests: the token that a POST carries beside its Origin."""
 
 from __future__ import annotations
 
 from flask import abort, request
 
+from appliance.web.context import context
 from appliance.web.security.caller import LOOPBACK, TOKEN, caller
-from appliance.web.site import site
 
 HEADER, FIELD = "X-CSRF-Token", "csrf_token"
-"""Where the token of the page is expected: with fetch, with a form."""
+"""Where a request carries the token: scripts in the header, forms in the field."""
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
-def form_token() -> str:
-    """The token for the forms and scripts of the page that is being made, bound to its reader's login.
+def csrf_token() -> str:
+    """The token for the forms and scripts of the current page, bound to its reader's login.
 
-    Empty for whoever is not known: that of the device itself must not be read from the network.
+    Empty for an unknown reader: the network must not learn the token of the device itself.
     """
-    reader = _reader()
-    return site().gate.cookies.form_token(reader) if reader else ""
+    subject = _token_subject()
+    return context().auth.cookies.form_token(subject) if subject else ""
 
 
-def check_token() -> None:
-    """Ends a request that changes something and does not carry its page's token with 403."""
+def require_csrf_token() -> None:
+    """End a request with 403 that changes something and does not carry its page's token."""
     who = caller()
     if request.method in _SAFE or who.kind == TOKEN:
-        return  # no browser adds a bearer token by itself
-    given, reader = request.headers.get(HEADER) or request.form.get(FIELD, ""), _reader()
-    if reader and site().gate.cookies.is_form_token(reader, given):
+        return  # no browser adds a bearer token without being asked
+    given, subject = request.headers.get(HEADER) or request.form.get(FIELD, ""), _token_subject()
+    if subject and context().auth.cookies.is_form_token(subject, given):
         return
     if who.login is None and (_is_program() or _needs_preflight()):
         return
     abort(403, "the request does not carry this page's token; reload the page and try again")
 
 
-def _reader() -> str:
-    """What a token is bound to: a login, or the device itself; empty for anybody else."""
+def _token_subject() -> str:
+    """What the token is bound to: a login, or the device itself; empty for other callers."""
     who = caller()
     return who.login.id if who.login else LOOPBACK if who.kind == LOOPBACK else ""
 
 
 def _is_program() -> bool:
-    """Every browser of today names an Origin, or says Sec-Fetch-Site, with whatever changes something."""
+    """Whether no browser sends this: each of today sends Origin or Sec-Fetch-Site with every change."""
     return "Origin" not in request.headers and "Sec-Fetch-Site" not in request.headers
 
 
 def _needs_preflight() -> bool:
-    """Another site's page would have to ask first, and is told no: a form cannot send JSON or this header."""
+    """Whether a page of another site would have to ask first: a form cannot send JSON or this header."""
     return request.mimetype == "application/json" or HEADER in request.headers

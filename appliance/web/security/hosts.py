@@ -1,4 +1,4 @@
-"""By which names this device is called. A request that names another one is refused: no DNS rebinding."""
+"""The host names of this device. A request for any other is refused, against DNS rebinding."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import socket
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from appliance.configuration.load import is_loopback, parse_address
+from appliance.system.addresses import is_loopback, parse_address
 
 
-def name_in(host: str) -> str | None:
-    """The name in a Host header, in small letters and without its port; None for what is none."""
+def parse_host(host: str) -> str | None:
+    """The lower-case name in a Host header, without its port; None for a malformed header."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:
         return None
 
 
-def is_own(name: str | None, allowed: Collection[str], *, network: bool) -> bool:
-    """Whether this device is called so. `allowed`: further names; `network`: others may call it."""
-    # DNS rebinding needs a name of the attacker's; an address in digits is none. Off loopback the
-    # device is also called by its own names.
+def is_device_name(name: str | None, allowed: Collection[str], *, network: bool) -> bool:
+    """Whether a host name is one of this device. `allowed`: further names; `network`: others reach it."""
+    # DNS rebinding needs a name that the attacker controls, so every numeric address is allowed.
     if name is None:
         return False
     if name == "localhost" or name in allowed:

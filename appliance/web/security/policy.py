@@ -1,4 +1,4 @@
-"""Who may do what: each route declares its policy beside it; every request is checked before its view."""
+"""Who may do what: each route declares its policy, and every request is checked before its view."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from flask import Flask, Response, abort, current_app, redirect, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
-from appliance.web.security.caller import NOBODY, Caller, caller, is_root, is_trusted
-from appliance.web.security.csrf import check_token
-from appliance.web.security.hosts import is_own, name_in
-from appliance.web.site import site
+from appliance.web.context import context
+from appliance.web.security.caller import ANONYMOUS, Caller, caller, has_local_token, is_trusted_loopback
+from appliance.web.security.caller import LOCAL as LOCAL_CALLER
+from appliance.web.security.csrf import require_csrf_token
+from appliance.web.security.hosts import is_device_name, parse_host
 
-PUBLIC, VIEWER, OPERATOR, TOKEN = "public", "viewer", "operator", "token"
+PUBLIC, VIEWER, OPERATOR, TOKEN, LOCAL = "public", "viewer", "operator", "token", "local"
 
 ALLOWED = {
     VIEWER: ("viewer", "operator"),
     OPERATOR: ("operator",),
     TOKEN: ("metrics", "operator"),
 }
-"""Which roles a policy lets in."""
+"""Which roles each policy admits. `LOCAL` admits no role: it takes the local token."""
 
-_WHERE_THE_OPERATOR_IS = {
+_OPERATOR_ONLY = {
     True: "only the operator may do this, on the device itself (127.0.0.1)",
     False: "only the operator may do this, on the device itself (127.0.0.1) with a token of role operator",
 }
-"""What a page without login says, by whether everyone on loopback is operator."""
+"""The refusal on a device without login, by whether every caller on loopback is operator."""
 
 View = TypeVar("View", bound=Callable[..., object])
 
@@ -36,9 +37,9 @@ _ATTRIBUTE = "appliance_policy"
 
 
 def policy(name: str) -> Callable[[View], View]:
-    """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR` or `TOKEN`.
+    """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR`, `TOKEN` or `LOCAL`.
 
-    A public view that changes something for a caller with a cookie calls `csrf.check_token` itself.
+    A public view that changes something for a caller with a cookie calls `csrf.require_csrf_token` itself.
     """
 
     def declare(view: View) -> View:
@@ -49,7 +50,7 @@ def policy(name: str) -> Callable[[View], View]:
 
 
 def policy_of(app: Flask, endpoint: str) -> str:
-    """The declared policy of an endpoint; files of the page are public. Raises `LookupError` without one."""
+    """The declared policy of an endpoint; static files are public. Raises `LookupError` without one."""
     if endpoint == "static":
         return PUBLIC
     declared = getattr(app.view_functions[endpoint], _ATTRIBUTE, None)
@@ -59,21 +60,23 @@ def policy_of(app: Flask, endpoint: str) -> str:
 
 
 def require_policies(app: Flask) -> None:
-    """Refuse to start with a route that does not say who may call it."""
+    """Raise `LookupError` for a route that declares no policy."""
     for rule in app.url_map.iter_rules():
         policy_of(app, rule.endpoint)
 
 
 def check_request() -> Response | None:
-    """Before every view: Host, rate, Origin, policy, the page's token. Ends the request with 400 to 429."""
-    here = site()
-    if not is_own(name_in(request.host), here.allowed_hosts, network=here.on_network):
+    """Before every view: check Host, rate, Origin, policy, CSRF token. Ends the request with 400 to 429."""
+    app_context = context()
+    if not is_device_name(
+        parse_host(request.host), app_context.network.allowed_hosts, network=app_context.network.reachable
+    ):
         abort(
             400,
             f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
         )
-    if not (is_trusted(request) or is_root(request)):
-        here.gate.rates.take(request.remote_addr or "")
+    if not (is_trusted_loopback(request) or has_local_token(request)):
+        app_context.auth.request_rates.take(request.remote_addr or "")
     upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
     changes = upgrades or request.method not in ("GET", "HEAD", "OPTIONS")
     if changes and not _same_origin():
@@ -84,38 +87,30 @@ def check_request() -> Response | None:
     if needed == PUBLIC:
         return None
     who = caller()
-    if who.role not in ALLOWED[needed]:
+    if who.kind != LOCAL_CALLER if needed == LOCAL else who.role not in ALLOWED[needed]:
         return _refuse(who, needed)
-    check_token()
+    require_csrf_token()
     return None
 
 
-def is_operator() -> bool:
-    """Whether the caller may do everything."""
-    return caller().role == "operator"
-
-
-def who() -> str:
-    """The caller as the audit log writes it: loopback, operator, viewer or token:NAME."""
-    return caller().who()
-
-
 def _refuse(who: Caller, needed: str) -> Response:
-    if who.kind == NOBODY:
+    if who.kind == ANONYMOUS:
         if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
-            return _to_login()
+            return _redirect_to_login()
         raise _not_logged_in()
     if needed == TOKEN:
         abort(
             403,
             "expected a token of role metrics or operator: interview-grader token create NAME --role metrics",
         )
-    if not site().gate.login:
-        abort(403, _WHERE_THE_OPERATOR_IS[site().gate.loopback_is_operator])
-    abort(403, f"only the operator may do this; you are known as {who.who()}")
+    if needed == LOCAL:
+        abort(403, "only root and the service may ask this: sudo interview-grader status --json")
+    if not context().auth.login:
+        abort(403, _OPERATOR_ONLY[context().auth.loopback_is_operator])
+    abort(403, f"only the operator may do this; you are known as {who.actor}")
 
 
-def _to_login() -> Response:
+def _redirect_to_login() -> Response:
     wanted = urlencode({"next": request.full_path.rstrip("?")})
     answer = redirect(f"/login?{wanted}" if request.path != "/" else "/login", 303)
     assert isinstance(answer, Response)
@@ -127,15 +122,15 @@ def _not_logged_in() -> Unauthorized:
         "log in first: open /login, or send the header Authorization: Bearer TOKEN",
         www_authenticate=WWWAuthenticate(
             "bearer", {"realm": "interview-grader"}
-        ),  # no browser asks on its own
+        ),  # browsers show no dialog for bearer
     )
 
 
 def _same_origin() -> bool:
     origin = request.headers.get("Origin")
-    # Browsers send it with every such request from another site; programs need not.
+    # Browsers send it with every such request from another site; programs may leave it out.
     if origin is None:
         return request.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
     if origin == "null" and request.headers.get("Sec-Fetch-Site") == "same-origin":
-        return True  # a form of our own page: since it sends no referrer, browsers hide the Origin too
+        return True  # a form of our own page: it sends no referrer, so browsers hide the Origin too
     return origin.lower() == f"{request.scheme.replace('ws', 'http')}://{request.host}".lower()

@@ -1,4 +1,4 @@
-"""The listening socket, with every way in which a port or an address cannot be had in one line."""
+"""The listening socket; a port or an address that is unavailable is one line of explanation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import socket
 
 from appliance.errors import ConfigError
-from appliance.web.transport.tls import Tls
+from appliance.web.transport.tls import ReloadingTls
 
 _PORT_FAULTS = {
     errno.EADDRINUSE: "another program listens on this port already; stop it or choose another port",
@@ -15,14 +15,16 @@ _PORT_FAULTS = {
 
 
 def network_url(url: str) -> str:
-    """The address of the page for others on the network, from the one for this device itself."""
+    """The URL of the page for others on the network, made of its URL on this device."""
     return url.replace("//localhost:", f"//{socket.gethostname().partition('.')[0].lower()}.local:")
 
 
-def listen(host: str, port: int, tls: Tls | None = None, setting: str = "web.port") -> socket.socket:
-    """A socket that clients may connect to; with TLS, a certificate comes with it. Raises `ConfigError`.
+def open_listener(
+    host: str, port: int, tls: ReloadingTls | None = None, setting: str = "web.port"
+) -> socket.socket:
+    """A socket to which clients may connect; checks the certificate of `tls`. Raises `ConfigError`.
 
-    `setting`: the one that a port is to be blamed on.
+    `setting`: the configuration key that an error of the port names.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

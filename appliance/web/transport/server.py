@@ -1,7 +1,7 @@
 """Serves the Flask application: the only file that names the WSGI server, cheroot.
 
-One thread per busy connection and none for a silent one, limits on every read and write, small send buffers:
-a viewer who stops reading costs neither memory nor anybody else's place. Measured in
+One thread for each busy connection and none for a silent one, limits on every read and write, small send
+buffers: a viewer who stops reading costs neither memory nor another client's connection. Measured in
 docs/decisions/0002-web-server.md.
 """
 
@@ -23,49 +23,49 @@ from cheroot.ssl import Adapter
 from cheroot.wsgi import Gateway_10
 
 from appliance.errors import WorkerStuck
-from appliance.web.transport.connection import BUSY, CONNECTION, MAX_BODY_BYTES, Connection, Wire
-from appliance.web.transport.listener import listen
-from appliance.web.transport.per_address import Crowd
-from appliance.web.transport.threads import Threads
-from appliance.web.transport.tls import Pair, Tls
+from appliance.web.transport.connection import BUSY, CONNECTION, MAX_BODY_BYTES, Connection, TimedSocket
+from appliance.web.transport.connection_limiter import ConnectionLimiter
+from appliance.web.transport.listener import open_listener
+from appliance.web.transport.thread_pool import ThreadPool
+from appliance.web.transport.tls import CertificateFiles, ReloadingTls
 
-BODY_S = 5.0  # a whole request body must have come by then
-REFUSED_BODY_S = 0.2  # the rest of one that nobody reads: cut off at once, its answer might never be seen
-LISTENER_S = 10.0  # a connection is handed over in far less, or the listener hangs
+BODY_S = 5.0  # for a whole request body
+REFUSED_BODY_S = 0.2  # for the rest of a refused body: if it is cut off, the client may miss the answer
+LISTENER_S = 10.0  # handing over a connection takes far less, unless the listener hangs
 BACKLOG = 64
-WAITING = 256  # silent connections: each costs a descriptor and no thread
+MAX_SILENT = 256  # silent connections: each costs a descriptor and no thread
 
-_GONE = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)  # of accept(): the listener itself; all others pass
+_LISTENER_CLOSED = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)  # other errors of accept() are temporary
 
 _log = logging.getLogger("appliance.web")
 
 
-class _Wires(Adapter):
-    """Cheroot's seam for TLS, used for plain connections too: both become a `Wire`."""
+class _SocketAdapter(Adapter):
+    """Cheroot's adapter for TLS, used for plain connections too: both become a `TimedSocket`."""
 
-    def __init__(self, tls: Tls | None, limit_s: float, buffer_bytes: int) -> None:
+    def __init__(self, tls: ReloadingTls | None, limit_s: float, buffer_bytes: int) -> None:
         self._tls, self._limit_s, self._buffer_bytes = tls, limit_s, buffer_bytes
 
     def bind(self, sock: socket.socket) -> socket.socket:
         return sock
 
-    def wrap(self, sock: socket.socket) -> tuple[Wire, dict[str, Any]]:
+    def wrap(self, sock: socket.socket) -> tuple[TimedSocket, dict[str, Any]]:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._buffer_bytes)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
-                # The handshake comes with the first read, in the connection's own thread, under its limit.
+                # The handshake happens at the first read, in the connection's thread and within its limit.
                 context = self._tls.context()
                 sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         except OSError as error:
             sock.close()
             raise FatalSSLAlert(str(error)) from error
-        return Wire(sock, self._limit_s), self.get_environ()
+        return TimedSocket(sock, self._limit_s), self.get_environ()
 
     def get_environ(self) -> dict[str, Any]:
         return {"wsgi.url_scheme": "http" if self._tls is None else "https"}
 
-    def makefile(self, sock: Wire, mode: str = "r", bufsize: int = -1) -> Wire:
+    def makefile(self, sock: TimedSocket, mode: str = "r", bufsize: int = -1) -> TimedSocket:
         return sock
 
 
@@ -78,7 +78,7 @@ class _Request(HTTPRequest):
         if not super().read_request_headers():  # type: ignore[no-untyped-call]
             return False
         self.conn.socket.read_by = monotonic() + BODY_S
-        if self.chunked_read:  # browsers do not send it, and its faults would surface as errors of ours
+        if self.chunked_read:  # browsers never send it, and cheroot reports its faults as errors of ours
             self.simple_response("411 Length Required")
             return False
         if not self.inheaders.get(b"Content-Length", b"0").isdigit():
@@ -89,7 +89,7 @@ class _Request(HTTPRequest):
     def send_headers(self) -> None:
         left = getattr(self.rfile, "remaining", 0)
         unwanted = self.close_connection or self.method in (b"GET", b"HEAD") or int(self.status[:3]) >= 400
-        # Cheroot would wait until the whole body of a refused request has come, however slowly it trickles.
+        # Cheroot would wait for the whole body of a refused request, however slowly it arrives.
         if left and unwanted and not self.conn.socket.arrived(left, REFUSED_BODY_S):
             self.close_connection = True
         super().send_headers()
@@ -102,7 +102,7 @@ class _HttpConnection(HTTPConnection):
     def close(self) -> None:
         if self.counted:
             self.counted = False
-            self.server.crowd.leave(self.remote_addr)
+            self.server.limiter.release(self.remote_addr)
         super().close()
 
 
@@ -124,13 +124,15 @@ class _HttpServer(HTTPServer):
     _connections: Any
     handing_over_since: float | None = None
 
-    def __init__(self, app: WsgiApp, listener: socket.socket, limit: int, crowd: Crowd, name: str) -> None:
-        self.crowd = crowd
+    def __init__(
+        self, app: WsgiApp, listener: socket.socket, limit: int, limiter: ConnectionLimiter, name: str
+    ) -> None:
+        self.limiter = limiter
         super().__init__(listener.getsockname()[:2], _Gateway, server_name="interview-grader")
         self.wsgi_app, self._listener = app, listener
         self.software = self.server_name
-        self.request_queue_size, self.keep_alive_conn_limit = BACKLOG, WAITING
-        self.requests = Threads(self, limit, name)
+        self.request_queue_size, self.keep_alive_conn_limit = BACKLOG, MAX_SILENT
+        self.requests = ThreadPool(self, limit, name)
         self.stopping = threading.Event()
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
@@ -146,12 +148,12 @@ class _HttpServer(HTTPServer):
 
     def _hand_over(self, conn: _HttpConnection) -> None:
         if conn.last_used is None:
-            conn.counted = self.crowd.join(conn.remote_addr)
+            conn.counted = self.limiter.acquire(conn.remote_addr)
             if not conn.counted:
                 _log.info("%s has too many connections: one more was refused", conn.remote_addr)
                 return self._refuse(conn)
             if self.can_add_keepalive_connection:
-                self.put_conn(conn)  # new: it gets a thread with its first byte
+                self.put_conn(conn)  # new: it gets a thread at its first byte
                 return
         try:
             self.requests.put(conn)
@@ -168,7 +170,7 @@ class _HttpServer(HTTPServer):
             try:
                 self._connections.run(self.expiration_interval)
             except (OSError, RuntimeError, MemoryError) as error:
-                if getattr(error, "errno", None) in _GONE:
+                if getattr(error, "errno", None) in _LISTENER_CLOSED:
                     raise
                 _log.warning("cannot take connections now: %s", error)
                 self.stopping.wait(self.expiration_interval)
@@ -183,7 +185,7 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class Server:
     """The web server of one application.
 
-    `bind` takes the port, `serve` is the body of the thread `http`, `stop` ends both and every `http-N`.
+    `bind` opens the port, `serve` is the body of the thread `http`, `stop` ends it and every `http-N`.
     """
 
     def __init__(
@@ -195,35 +197,35 @@ class Server:
         max_connections: int,
         send_timeout_s: float = 4.0,
         send_buffer_bytes: int = 65536,
-        tls: Callable[[], Pair] | None = None,
+        tls: Callable[[], CertificateFiles] | None = None,
         max_header_bytes: int = 16384,
         max_body_bytes: int = MAX_BODY_BYTES,
-        crowd: Crowd | None = None,
+        limiter: ConnectionLimiter | None = None,
         name: str = "http",
         setting: str = "web.port",
     ) -> None:
-        """`tls` names the files of certificate and key, and is asked again now and then. `name` is that of
-        its threads, `setting` that of its port."""
+        """`tls` returns the files of certificate and key; `name` is that of the threads, `setting` the
+        configuration key of the port."""
         self.name, self._setting = name, setting
-        self._app, self._host, self._port = app, host, port
-        self._tls, self._crowd = Tls(tls) if tls else None, crowd or Crowd()
+        self.app, self._host, self._port = app, host, port
+        self._tls, self._limiter = ReloadingTls(tls) if tls else None, limiter or ConnectionLimiter()
         self._max_connections, self._send_timeout_s = max_connections, send_timeout_s
         self._send_buffer_bytes = send_buffer_bytes
         self._max_header_bytes, self._max_body_bytes = max_header_bytes, max_body_bytes
         self._server: _HttpServer | None = None
 
     def bind(self) -> None:
-        """Take the port; from here on clients may connect, and are answered once `serve` runs.
+        """Open the port; clients may connect from here on, and get answers once `serve` runs.
 
-        Raises `ConfigError` if the address cannot be had or the certificate cannot be read.
+        Raises `ConfigError` if the address is unavailable or the certificate is unusable.
         """
-        wires = _Wires(self._tls, self._send_timeout_s, self._send_buffer_bytes)
-        listener = listen(self._host, self._port, self._tls, self._setting)
-        server = _HttpServer(self._app, listener, self._max_connections, self._crowd, self.name)
-        server.ssl_adapter, server.timeout = wires, self._send_timeout_s  # type: ignore[assignment]
+        adapter = _SocketAdapter(self._tls, self._send_timeout_s, self._send_buffer_bytes)
+        listener = open_listener(self._host, self._port, self._tls, self._setting)
+        server = _HttpServer(self.app, listener, self._max_connections, self._limiter, self.name)
+        server.ssl_adapter, server.timeout = adapter, self._send_timeout_s  # type: ignore[assignment]
         server.max_request_header_size = self._max_header_bytes
         server.max_request_body_size = self._max_body_bytes
-        os.environ.pop("LISTEN_PID", None)  # else cheroot would listen on descriptor 3, whatever that is
+        os.environ.pop("LISTEN_PID", None)  # otherwise cheroot listens on descriptor 3
         server.prepare()
         self._server = server
 
@@ -240,13 +242,13 @@ class Server:
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}/"
 
     def serve(self) -> None:
-        """Take connections until `stop`; `bind` comes first."""
+        """Accept connections until `stop`; call `bind` first."""
         if self._server is None:
             raise RuntimeError("serve() before bind()")
         self._server.serve()
 
     def check_moving(self) -> None:
-        """Raises `WorkerStuck` when the listener hangs: a new thread may never say that it began."""
+        """Raises `WorkerStuck` when the listener hangs: a new thread may never report that it started."""
         since = self._server.handing_over_since if self._server else None
         if since is not None and monotonic() - since > LISTENER_S:
             raise WorkerStuck(f"{self.name} has not moved for {monotonic() - since:.1f} s")
@@ -254,7 +256,7 @@ class Server:
     def stop(self, deadline_s: float = 3.0) -> list[str]:
         """End every thread of the server; returns the names of those still alive after `deadline_s` seconds.
 
-        Answers under way get up to a second to finish, WebSockets say code 1001, then connections are cut.
+        Unfinished answers get up to a second, WebSockets close with code 1001, then connections are cut.
         May be called twice, and before `serve`.
         """
         if self._server is None:

@@ -1,4 +1,4 @@
-"""TLS 1.2 or newer from a pair of files, which may change while the server runs."""
+"""TLS 1.2 or newer with certificate and key from files, which may change while the server runs."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from time import monotonic
 
 from appliance.errors import ConfigError, StoreError
 
-LOOK_S = 2.0
-"""How often the files are looked at, at most: with a new connection."""
+CHECK_S = 2.0
+"""New connections check the files for changes, at most once in so many seconds."""
 
-Pair = tuple[str, str]
-"""The files of certificate (with its chain) and key, PEM."""
+CertificateFiles = tuple[str, str]
+"""The PEM files of the certificate, with its chain, and of the key."""
 
 _log = logging.getLogger("appliance.web")
 
 
-class Tls:
-    """The context for new connections; used by the listener's thread alone."""
+class ReloadingTls:
+    """The TLS context of new connections, renewed when the files change; for the listener's thread only."""
 
-    def __init__(self, pair: Callable[[], Pair], look_s: float = LOOK_S) -> None:
-        """`pair` names the files, and may renew them; it is asked now and then."""
-        self._pair, self._look_s = pair, look_s
+    def __init__(self, files: Callable[[], CertificateFiles], check_s: float = CHECK_S) -> None:
+        """`files` returns the files and may renew them; it is called at most every `check_s` seconds."""
+        self._files, self._check_s = files, check_s
         self._context: ssl.SSLContext | None = None
         self._stamps: tuple[object, ...] = ()
-        self._look_at = 0.0
+        self._check_at = 0.0
 
     def context(self) -> ssl.SSLContext:
-        """The context of the newest pair that can be used; raises `ConfigError` when there never was one."""
+        """The context of the newest usable files; raises `ConfigError` when there never were any."""
         now = monotonic()
-        if self._context is None or now >= self._look_at:
-            self._look_at = now + self._look_s
-            self._look()
+        if self._context is None or now >= self._check_at:
+            self._check_at = now + self._check_s
+            self._reload_if_changed()
         assert self._context is not None
         return self._context
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         name = ""
         try:
-            certificate, key = self._pair()
+            certificate, key = self._files()
             name = certificate
             stamps = (certificate, key, *(_stamp(path) for path in (certificate, key)))
             if stamps == self._stamps:
                 return
-            self._stamps = stamps  # a pair that is no good is complained of once, not every other second
-            renewed, self._context = self._context is not None, _made(certificate, key)
+            self._stamps = stamps  # log unusable files once, not at every check
+            renewed, self._context = self._context is not None, _make_context(certificate, key)
             if renewed:
                 _log.info("the certificate was changed: new connections use %s as it is now", certificate)
         except (OSError, StoreError) as error:
@@ -62,14 +62,14 @@ def _stamp(path: str) -> tuple[int, int, int]:
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 
-def _made(certificate: str, key: str) -> ssl.SSLContext:
+def _make_context(certificate: str, key: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # A ticket that arrives while another thread of the client writes makes threaded clients lose data.
+    # A session ticket that arrives while another thread of a client writes makes the client lose data.
     context.num_tickets = 0
-    context.load_cert_chain(certificate, key, password=_no_password)
+    context.load_cert_chain(certificate, key, password=_refuse_passphrase)
     return context
 
 
-def _no_password() -> str:
+def _refuse_passphrase() -> str:
     raise OSError("the key is encrypted; expected one without a passphrase, readable by this service only")

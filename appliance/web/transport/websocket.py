@@ -1,7 +1,7 @@
 """WebSockets on a connection of the web server, served in the connection's own thread.
 
-The protocol is the `websockets` library's; this file joins it to WSGI. A client that stops reading is gone
-after a ping that it does not answer or a message that it does not take.
+The protocol is that of the `websockets` library; this module connects it to WSGI. A client that stops reading
+is dropped after a ping that it does not answer or a message that it does not take.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from appliance.web.transport.connection import CONNECTION, Connection
 MAX_MESSAGE_BYTES = 4096
 PING_S = 3.0
 PONG_S = 4.0
-FAREWELL_S = 0.3  # for the client's answer to our close; without it the close itself may be lost
+CLOSE_S = 0.3  # for the client's answer to our close; without the wait our close may be lost
 MAX_READS = 16  # in a row, so that a client that sends without end does not keep us from sending
 
 View = TypeVar("View", bound=Callable[..., Response])
@@ -35,10 +35,10 @@ _log = logging.getLogger("appliance.web")
 
 
 class WebSocket:
-    """A connected client. All methods belong to the connection's thread; none raises because it is gone."""
+    """A connected client. Call all methods from the connection's thread; none raises when it is gone."""
 
     def __init__(self, connection: Connection) -> None:
-        self._wire, self._stopping = connection.wire, connection.stopping
+        self._socket, self._stopping = connection.socket, connection.stopping
         self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=MAX_MESSAGE_BYTES)
         self._gone = False
         self._pinged = monotonic()
@@ -55,20 +55,20 @@ class WebSocket:
             self._protocol.send_text(text.encode())
             self._flush()
 
-    def service(self) -> None:
-        """Answer what the client sent and see that it is alive, without waiting. Call it twice a second."""
+    def poll(self) -> None:
+        """Answer what the client sent and check that it is alive, without waiting. Call it twice a second."""
         for _ in range(MAX_READS):
             if self._gone or not self._read(0.0):
                 break
         if not self._gone:
-            self._check_pulse()
+            self._check_alive()
 
     def close(self, code: int = CloseCode.GOING_AWAY) -> None:
-        """Say goodbye with `code` and wait shortly for the client's own goodbye. May be called twice."""
+        """Close with `code` and wait briefly for the client to close too. May be called twice."""
         if not self._gone and self._protocol.state is State.OPEN:
             self._protocol.send_close(code)
             self._flush()
-        by = monotonic() + FAREWELL_S
+        by = monotonic() + CLOSE_S
         while not self._gone and self._protocol.close_rcvd is None and (left_s := by - monotonic()) > 0:
             self._read(left_s)
         self._gone = True
@@ -76,14 +76,14 @@ class WebSocket:
     def _read(self, wait_s: float) -> bool:
         """Read once and answer it. False if nothing came within `wait_s` seconds or nothing more can."""
         try:
-            data = self._wire.receive(wait_s)
+            data = self._socket.receive(wait_s)
         except ConnectionError as error:
-            return self._lose(str(error))
+            return self._drop(str(error))
         if data is None:
             return False
         if not data:
             self._protocol.receive_eof()
-            return self._lose("closed by the client")
+            return self._drop("closed by the client")
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
             if isinstance(event, Frame) and event.opcode is Opcode.PONG:
@@ -91,18 +91,18 @@ class WebSocket:
         self._flush()
         return True
 
-    def _check_pulse(self) -> None:
+    def _check_alive(self) -> None:
         waited_s = monotonic() - self._pinged
         if not self._answered and waited_s > PONG_S:
-            self._lose(f"no answer to a ping for {waited_s:.1f} s")
-            self._wire.shutdown()
+            self._drop(f"no answer to a ping for {waited_s:.1f} s")
+            self._socket.shutdown()
         elif self._answered and waited_s > PING_S and self.open:
             self._pinged, self._answered = monotonic(), False
             self._protocol.send_ping(b"")
             self._flush()
 
     def _left_s(self) -> float:
-        """How long the client may still take: what it owes an answer since does not start anew."""
+        """How many seconds the client may still take to read; an unanswered ping keeps its own deadline."""
         return math.inf if self._answered else max(0.1, PONG_S - (monotonic() - self._pinged))
 
     def _flush(self) -> None:
@@ -110,70 +110,70 @@ class WebSocket:
             if self._gone:
                 return
             try:
-                # An empty item is the protocol's word for the end of our half of the connection.
-                self._wire.write(data, self._left_s()) if data else self._wire.shutdown(socket.SHUT_WR)
+                # The protocol marks the end of our half of the connection with an empty item.
+                self._socket.write(data, self._left_s()) if data else self._socket.shutdown(socket.SHUT_WR)
             except ConnectionError as error:
-                self._lose(str(error))
+                self._drop(str(error))
 
-    def _lose(self, reason: str) -> bool:
+    def _drop(self, reason: str) -> bool:
         self._gone = True
         _log.debug("a WebSocket ended: %s", reason)
         return False
 
 
-def serve(client: WebSocket, next_text: Callable[[], str | None]) -> None:
-    """Send what `next_text` returns until the client is gone.
+def send_messages(client: WebSocket, next_message: Callable[[], str | None]) -> None:
+    """Send what `next_message` returns until the client is gone.
 
-    `next_text` waits 0.5 s at most and returns the newest message, or None if there is nothing new.
+    `next_message` waits 0.5 s at most and returns the newest message, or None if there is nothing new.
     """
     while client.open:
-        text = next_text()
+        text = next_message()
         if text is not None:
             client.send(text)
-        client.service()
+        client.poll()
 
 
 def route(app: Flask | Blueprint, path: str) -> Callable[[View], View]:
-    """Register a view that returns `websocket(...)`, as `app.get(path)` would.
+    """Register a view that returns `upgrade(...)`, as `app.get(path)` would.
 
-    Flask keeps openings of WebSockets and plain requests apart; this takes both, so that a plain one is told
-    what it lacks (426).
+    Flask routes WebSocket handshakes and plain requests apart; this takes both, so that a plain request
+    gets 426.
     """
 
     def register(view: View) -> View:
-        for opening in (True, False):
-            app.get(path, websocket=opening)(view)
+        for is_handshake in (True, False):
+            app.get(path, websocket=is_handshake)(view)
         return view
 
     return register
 
 
-def websocket(environ: dict[str, Any], talk: Callable[[WebSocket], None]) -> Response:
-    """The response of a view that speaks WebSocket: `talk` runs while the client is there.
+def upgrade(environ: dict[str, Any], serve: Callable[[WebSocket], None]) -> Response:
+    """The response of a view that opens a WebSocket; `serve` runs while the client is connected.
 
-    A request that is not a WebSocket's opening gets 426 or 400. When `talk` returns, or ends with
-    `SlotClosed`, the client is told that the server goes away (1001).
+    A request that is not a WebSocket handshake gets 426 or 400. When `serve` returns, or raises
+    `SlotClosed`, the WebSocket closes with code 1001, going away.
     """
-    answer = ServerProtocol().accept(_opening(environ))
+    answer = ServerProtocol().accept(_handshake(environ))
     headers = list(answer.headers.raw_items())
     if answer.status_code != 101:
         return Response(bytes(answer.body or b""), answer.status_code, headers)
-    return _Upgrade(talk, headers)
+    return _Upgrade(serve, headers)
 
 
-def _opening(environ: dict[str, Any]) -> Request:
+def _handshake(environ: dict[str, Any]) -> Request:
     names = ("CONNECTION", "UPGRADE", "SEC_WEBSOCKET_KEY", "SEC_WEBSOCKET_VERSION")
     present = {name.replace("_", "-"): environ[f"HTTP_{name}"] for name in names if f"HTTP_{name}" in environ}
     return Request(environ.get("PATH_INFO", "/"), Headers(present))
 
 
 class _Upgrade(Response):
-    """Status 101, then the talk, in the place where a body would be sent."""
+    """Status 101; the WebSocket runs where another response would send its body."""
 
-    def __init__(self, talk: Callable[[WebSocket], None], headers: list[tuple[str, str]]) -> None:
+    def __init__(self, serve: Callable[[WebSocket], None], headers: list[tuple[str, str]]) -> None:
         super().__init__(status=101, headers=headers)
         del self.headers["Content-Type"]
-        self._talk = talk
+        self._serve = serve
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         client = WebSocket(environ[CONNECTION])
@@ -181,7 +181,7 @@ class _Upgrade(Response):
         try:
             write = start_response("101 Switching Protocols", self.headers.to_wsgi_list())
             write(b"")  # sends the head
-            self._talk(client)
+            self._serve(client)
             code = CloseCode.GOING_AWAY
         except SlotClosed:
             code = CloseCode.GOING_AWAY

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from device.arguments import Parser
 from device.bundle import container, signing, wheels
-from device.errors import DeviceError, told
+from device.errors import DeviceError, last_error
 
 KEY = Path("~/.config/interview-grader/release_key")
-"""Made at the first release if it is not there. Whoever has it can install software on the devices."""
+"""Made at the first release. Its owner can install software on the devices."""
 
 
 def main(arguments: list[str], checkout: Path) -> int:
@@ -73,13 +73,13 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
 
 
 def _exported(checkout: Path, into: Path) -> bool:
-    """Whether the models could be written as ONNX into a folder; without them the CPU does it all."""
+    """Export the models as ONNX into a folder; returns whether that worked. Without them the CPU is used."""
     program = checkout / "models/build/export_onnx.py"
     return _made([str(program), "--out", str(into)], "models for TensorRT", "onnx,quantiser")
 
 
 def _has_manual(checkout: Path, into: Path) -> bool:
-    """Whether the manual page and the completions could be written into a folder."""
+    """Write the manual page and completions into a folder; returns whether that worked."""
     program = checkout / "provisioning/device/bundle/manual.py"
     return _made([str(program), str(into)], "the manual page and completions", "manual")
 
@@ -87,5 +87,5 @@ def _has_manual(checkout: Path, into: Path) -> bool:
 def _made(program: list[str], what: str, extra: str) -> bool:
     done = subprocess.run([sys.executable, *program], capture_output=True, text=True, check=False)
     if done.returncode:
-        print(f"release: goes without {what} ({told(done.stderr)}); pip install -e '.[{extra}]' first")
+        print(f"release: goes without {what} ({last_error(done.stderr)}); pip install -e '.[{extra}]' first")
     return done.returncode == 0

@@ -1,4 +1,4 @@
-"""A release bundle: one file, a tar of a signature and a payload. Nothing unverified is looked into.
+"""A release bundle: one file, a tar of a signature and a payload. Nothing is parsed before verification.
 
 The payload is a tar.gz: first `release.json`, which names every other file with its SHA-256, then exactly
 those: `setup.sh`, `systemd/`, `provisioning/` with the bill of materials, perhaps `onnx/`, and `wheels/` with
@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
 from device.bundle import manual, signing
-from device.errors import BundleError, because
+from device.errors import BundleError, explain
 
 SIGNATURE, PAYLOAD = "payload.tar.gz.sig", "payload.tar.gz"
 """The two members of a bundle, in this order."""
@@ -73,11 +73,11 @@ class Release:
     @classmethod
     def read(cls, text: bytes | str) -> Release:
         """From JSON; raises `ValueError`."""
-        told = json.loads(text)
-        if not isinstance(told, dict):
+        data = json.loads(text)
+        if not isinstance(data, dict):
             raise ValueError("not an object")
         try:
-            made = cls(**{name: told[name] for name in cls.__dataclass_fields__})
+            made = cls(**{name: data[name] for name in cls.__dataclass_fields__})
         except KeyError as missing:
             raise ValueError(f"{missing} is missing") from None
         words = (made.version, made.arch, made.python, made.created)
@@ -88,7 +88,7 @@ class Release:
         return made
 
     def json(self) -> bytes:
-        """As it is written down."""
+        """The content of the file."""
         return json.dumps(asdict(self), indent=1, sort_keys=True).encode() + b"\n"
 
 
@@ -150,15 +150,15 @@ def build(
 
 
 def verify(path: Path, signers: Path) -> Release:
-    """What a bundle holds, after its signature was found good; raises `BundleError`. Unpacks nothing."""
+    """Verify a bundle's signature and return its metadata; raises `BundleError`. Unpacks nothing."""
     with _verified(path, signers, Path(tempfile.gettempdir())) as payload, _opened(payload) as tar:
         return _note(tar)
 
 
 def unpack(path: Path, signers: Path, into: Path) -> Release:
-    """Unpack a verified bundle into a new folder; raises `BundleError`, and then the folder is not there.
+    """Verify a bundle and unpack it into a new folder; on a `BundleError` the folder is removed.
 
-    The payload is copied to a file without a name and verified there: nobody can exchange it meanwhile.
+    The payload is copied to an unnamed file and verified there, so no one can exchange it meanwhile.
     """
     try:
         into.mkdir(parents=True, mode=0o755)
@@ -167,12 +167,12 @@ def unpack(path: Path, signers: Path, into: Path) -> Release:
     except BaseException as error:
         shutil.rmtree(into, ignore_errors=True)
         if isinstance(error, OSError):
-            raise BundleError(f"{into}: cannot be unpacked: {because(error)}") from error
+            raise BundleError(f"{into}: cannot be unpacked: {explain(error)}") from error
         raise
 
 
 def version_in(checkout: Path) -> str:
-    """The version a checkout says it has; raises `BundleError`."""
+    """The version of a checkout; raises `BundleError`."""
     source = checkout / "appliance" / "__init__.py"
     found = re.search(r'^__version__ = "(.+)"$', source.read_text("utf-8") if source.is_file() else "", re.M)
     if not found or not VERSION.fullmatch(found[1]):
@@ -184,7 +184,7 @@ def version_in(checkout: Path) -> str:
 
 
 def _contents(checkout: Path, wheels: Path) -> dict[str, tuple[bytes, bool]]:
-    """Name -> content, and whether it can be run."""
+    """Name -> content, and whether it is executable."""
     found: dict[str, tuple[bytes, bool]] = {}
     paths = [
         checkout / "setup.sh",
@@ -247,7 +247,7 @@ def _add(tar: tarfile.TarFile, name: str, content: IO[bytes], size: int, runs: b
 
 @contextlib.contextmanager
 def _verified(path: Path, signers: Path, beside: Path) -> Iterator[BinaryIO]:
-    """The payload in a file of our own without a name, after its signature was found good."""
+    """The verified payload, in an unnamed file."""
     try:
         with path.open("rb") as outer, tempfile.TemporaryFile(dir=beside) as payload:
             signature = io.BytesIO()
@@ -260,13 +260,13 @@ def _verified(path: Path, signers: Path, beside: Path) -> Iterator[BinaryIO]:
             payload.seek(0)
             yield payload
     except OSError as error:
-        raise BundleError(f"{error.filename or path}: {because(error)}") from error
+        raise BundleError(f"{error.filename or path}: {explain(error)}") from error
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
 
 
 def _take(outer: BinaryIO, name: str, limit: int, into: IO[bytes]) -> None:
-    """Copy the next member, which must be a plain file of this name; the headers are all that is parsed."""
+    """Copy the next member, which must be a regular file of this name. Parses only its header."""
     header = outer.read(_BLOCK)
     try:
         member = tarfile.TarInfo.frombuf(header, "ascii", "strict")
@@ -328,7 +328,7 @@ def _unpacked(payload: BinaryIO, into: Path) -> Release:
 
 
 def _is_ours(name: str) -> bool:
-    """No way out of the folder, and nothing beside the parts that we know."""
+    """Whether a name stays within the folder and belongs to a known part."""
     parts = PurePosixPath(name).parts
     return "/".join(parts) == name and ".." not in parts and parts[0] in ("setup.sh", WHEELS, ONNX, *FOLDERS)
 

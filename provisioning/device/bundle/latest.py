@@ -1,8 +1,8 @@
-"""The file `latest`: which bundles are the newest, since when and until when that is said, and a signature.
+"""The file `latest`: the newest bundles, how long this is valid, and a signature.
 
-One line of JSON, then the signature of that line as OpenSSH writes it. It has a key of its own, which can do
-no more than this. The device refuses one that is older than the last it saw, or whose time is over: so it
-notices a freeze and a replay (docs/decisions/0061-first-installation-and-latest.md).
+One line of JSON, then its OpenSSH signature, by a key that can sign nothing else. The device refuses a file
+that is older than the last one it saw, or expired: so it notices a replay or a freeze
+(docs/decisions/0061-first-installation-and-latest.md).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Latest:
-    """What is said, at the time `created`; `expires`: nothing is said after it."""
+    """The content of the file, valid from `created` to `expires`."""
 
     created: datetime
     expires: datetime
@@ -75,18 +75,18 @@ class Latest:
 
 
 def build(paths: Sequence[Path], key: Path, now: datetime, days: int) -> bytes:
-    """The file that says for `days` days that these bundles are the newest; raises `BundleError`."""
+    """Build the file that names these bundles as the newest for `days` days; raises `BundleError`."""
     bundles = [Bundle(path.name, _digest(path), path.stat().st_size) for path in paths]
     devices = [each.device for each in bundles]
     if len(set(devices)) < len(devices):
         raise BundleError("two bundles for one kind of device: expected the newest of each alone")
-    said = {
+    data = {
         "schema": _SCHEMA,
         "created": now.strftime(_TIME),
         "expires": (now + timedelta(days=days)).strftime(_TIME),
         "bundles": [asdict(each) for each in bundles],
     }
-    line = json.dumps(said, sort_keys=True).encode() + b"\n"
+    line = json.dumps(data, sort_keys=True).encode() + b"\n"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, NAME)
         file.write_bytes(line)
@@ -94,9 +94,9 @@ def build(paths: Sequence[Path], key: Path, now: datetime, days: int) -> bytes:
 
 
 def read(content: bytes, signers: Path) -> Latest:
-    """What such a file says, after its signature was found good; raises `BundleError`.
+    """Verify the signature of a file and return its content; raises `BundleError`.
 
-    Whether its time is over is for the caller to see.
+    The caller checks the expiry.
     """
     line, begin, rest = content.partition(_BEGIN)
     if not begin:
@@ -106,26 +106,26 @@ def read(content: bytes, signers: Path) -> Latest:
         file.flush()
         signing.verify(file, begin + rest, signers, PURPOSE)
     try:
-        said = json.loads(line)
-        if said["schema"] != _SCHEMA:
-            raise ValueError(f"schema {said['schema']!r}: expected {_SCHEMA}; update by hand once")
+        data = json.loads(line)
+        if data["schema"] != _SCHEMA:
+            raise ValueError(f"schema {data['schema']!r}: expected {_SCHEMA}; update by hand once")
         bundles = tuple(
-            Bundle(str(each["name"]), str(each["sha256"]), int(each["size"])) for each in said["bundles"]
+            Bundle(str(each["name"]), str(each["sha256"]), int(each["size"])) for each in data["bundles"]
         )
         for each in bundles:
             _ = each.device
-        return Latest(moment(said["created"]), moment(said["expires"]), bundles)
+        return Latest(parse_time(data["created"]), parse_time(data["expires"]), bundles)
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"signed, but not as expected ({error}); make it again: make latest") from error
 
 
-def moment(text: str) -> datetime:
-    """A time as it stands in the file, in UTC; raises `ValueError`."""
+def parse_time(text: str) -> datetime:
+    """A time of the file, in UTC; raises `ValueError`."""
     return datetime.strptime(text, _TIME).replace(tzinfo=timezone.utc)
 
 
-def written(when: datetime) -> str:
-    """A time as `moment` reads it."""
+def format_time(when: datetime) -> str:
+    """A time as `parse_time` reads it."""
     return when.strftime(_TIME)
 
 

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from device.errors import BundleError, told
+from device.errors import BundleError, last_error
 
 LOCKS = "requirements"
 """Folder of a checkout: what is installed, with hashes, made by `make lock`."""
@@ -36,4 +36,4 @@ def _pip(python: str, *arguments: str, **more: str) -> None:
         command, env=kept | more, capture_output=True, text=True, errors="replace", check=False, cwd="/"
     )
     if done.returncode != 0:
-        raise BundleError(f"pip {arguments[0]} failed ({told(done.stderr or done.stdout)})")
+        raise BundleError(f"pip {arguments[0]} failed ({last_error(done.stderr or done.stdout)})")

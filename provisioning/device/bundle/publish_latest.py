@@ -23,7 +23,7 @@ def main(arguments: list[str], checkout: Path) -> int:
         prog="provisioning/latest", description="Say which bundles are the newest, for devices that look."
     )
     parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE", help="one for each kind of device")
-    parser.add_argument("--days", type=int, default=DAYS, help=f"how long that is said (default: {DAYS})")
+    parser.add_argument("--days", type=int, default=DAYS, help=f"how long that is valid (default: {DAYS})")
     parser.add_argument(
         "--key", type=Path, default=KEY.expanduser(), help=f"private key of OpenSSH (default: {KEY})"
     )

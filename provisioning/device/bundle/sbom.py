@@ -32,12 +32,12 @@ def sbom(wheels: Iterable[Path], onnx: Iterable[Path] = ()) -> bytes:
     components = [component for path, component in libraries if path != own]
     components += _models(own, onnx)
     components.sort(key=lambda each: str(each["bom-ref"]))
-    told = json.dumps([whole, components], sort_keys=True)
+    content = json.dumps([whole, components], sort_keys=True)
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, told)}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, content)}",
         "version": 1,
         "metadata": {"component": whole},
         "components": components,

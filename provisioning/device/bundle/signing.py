@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from device.errors import BundleError, told
+from device.errors import BundleError, last_error
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ def sign(path: Path, key: Path, purpose: Purpose = RELEASE) -> bytes:
     signature.unlink(missing_ok=True)
     done = _run(["-Y", "sign", "-q", "-f", str(key), "-n", purpose.namespace, str(path)])
     if done.returncode != 0 or not signature.is_file():
-        raise BundleError(f"{key}: cannot sign ({told(done.stderr)}); expected a private key of OpenSSH")
+        raise BundleError(
+            f"{key}: cannot sign ({last_error(done.stderr)}); expected a private key of OpenSSH"
+        )
     content = signature.read_bytes()
     signature.unlink()
     return content
@@ -67,7 +69,9 @@ def public_line(key: Path, purpose: Purpose = RELEASE) -> str:
     """The line for the file of signers that belongs to a private key; raises `BundleError`."""
     done = _run(["-y", "-f", str(key)])
     if done.returncode != 0:
-        raise BundleError(f"{key}: cannot be read ({told(done.stderr)}); expected a private key of OpenSSH")
+        raise BundleError(
+            f"{key}: cannot be read ({last_error(done.stderr)}); expected a private key of OpenSSH"
+        )
     kind, public = done.stdout.split()[:2]
     return f'{purpose.signer} namespaces="{purpose.namespace}" {kind} {public}\n'
 
@@ -77,7 +81,7 @@ def make_key(key: Path, purpose: Purpose = RELEASE) -> None:
     key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     done = _run(["-q", "-t", "ed25519", "-N", "", "-C", purpose.namespace, "-f", str(key)])
     if done.returncode != 0:
-        raise BundleError(f"{key}: cannot be made ({told(done.stderr)})")
+        raise BundleError(f"{key}: cannot be made ({last_error(done.stderr)})")
 
 
 def _key(output: str) -> str:

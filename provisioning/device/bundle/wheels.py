@@ -9,7 +9,7 @@ from pathlib import Path
 
 from device.bundle.container import NUMPY_2
 from device.bundle.own_wheel import LOCKS, make_wheel
-from device.errors import BundleError, told
+from device.errors import BundleError, last_error
 
 GLIBC = {"3.10": 35, "3.11": 36, "3.12": 39, "3.13": 41, "3.14": 41}
 """Python -> the glibc (2.x) of the system that has it: Ubuntu 22.04, Debian 12, Ubuntu 24.04, Debian 13."""
@@ -89,4 +89,4 @@ def _download(into: Path, lines: dict[str, str], arch: str, python: str) -> None
         command = [*_PIP, "download", *options, *where]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise BundleError(f"pip download failed ({told(done.stderr or done.stdout)})")
+        raise BundleError(f"pip download failed ({last_error(done.stderr or done.stdout)})")

@@ -1,6 +1,6 @@
 """`provisioning/card`: puts a release on a card that the Raspberry Pi Imager has written.
 
-It runs on the owner's computer: the standard library only, and nothing that only Unix has.
+Runs on the owner's computer: only the standard library, without modules that only Unix has.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from device.arguments import Parser
 from device.bundle import container
-from device.errors import FAULT, DeviceError, Refused, because
+from device.errors import FAULT, DeviceError, UserError, explain
 from device.install.cloud_config import with_command, with_name
 from device.system import hostname
 from device.system.files import replacing
@@ -33,21 +33,21 @@ def main(arguments: Sequence[str]) -> int:
     """Returns the exit code: 0 done, 1 a fault, 2 refused, and then the card is as it was."""
     options = _parser().parse_args(arguments)
     try:
-        _put(options.boot, options.bundle, options.signers, options.config)
+        _prepare_card(options.boot, options.bundle, options.signers, options.config)
     except DeviceError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return error.code
     except OSError as error:
-        print(f"{PROGRAM}: {error.filename or options.boot}: {because(error)}", file=sys.stderr)
+        print(f"{PROGRAM}: {error.filename or options.boot}: {explain(error)}", file=sys.stderr)
         return FAULT
     return 0
 
 
-def _put(boot: Path, release_bundle: Path, signers: Path, config: Path | None) -> None:
-    """All that can be refused is looked at before anything is written; the command comes last."""
+def _prepare_card(boot: Path, release_bundle: Path, signers: Path, config: Path | None) -> None:
+    """Check everything first, then write the files; the command in user-data comes last."""
     user_data, folder = boot / "user-data", boot / FOLDER
     if not user_data.is_file() and not (boot / "config.txt").is_file():
-        raise Refused(
+        raise UserError(
             f"{boot}: expected the card's boot partition (bootfs), which has config.txt; "
             "put the card in again and give the folder or drive where it appears"
         )
@@ -96,7 +96,7 @@ def _remove(folder: Path, is_old: Callable[[Path], bool]) -> None:
 
 
 def _settings(path: Path) -> str:
-    """The owner's settings, if they are TOML; the device itself checks what they say. Raises `Refused`."""
+    """The owner's settings, if they are TOML; the device checks their content. Raises `UserError`."""
     text = _text(path)
     try:
         import tomllib
@@ -105,23 +105,23 @@ def _settings(path: Path) -> str:
     try:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise Refused(f"{path}: {error}; correct it and run this again") from error
+        raise UserError(f"{path}: {error}; correct it and run this again") from error
     return text
 
 
 def _text(path: Path, newline: str | None = None) -> str:
-    """A file's text, with ends of lines for the board; `newline` "": as it is. Raises `Refused`."""
+    """A file's text, with line ends for the board; `newline` "": unchanged. Raises `UserError`."""
     try:
         with path.open(encoding="utf-8" if newline == "" else "utf-8-sig", newline=newline) as file:
             return file.read()
     except FileNotFoundError:
-        raise Refused(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
-        raise Refused(f"{path}: expected text in UTF-8 ({error.reason})") from error
+        raise UserError(f"{path}: expected text in UTF-8 ({error.reason})") from error
 
 
 def _write(path: Path, content: BinaryIO) -> None:
-    """On the card before this returns, whole or not at all."""
+    """Write a file atomically, synced to the card."""
     with replacing(path) as partial, partial.open("wb") as file:
         shutil.copyfileobj(content, file)
         file.flush()

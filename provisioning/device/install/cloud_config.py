@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from device.errors import Refused
+from device.errors import UserError
 
 COMMAND = "[sh, /boot/firmware/interview-grader/first-boot]"
 """The item of `runcmd`, as YAML. It comes last: those before it may unblock the network."""
@@ -34,7 +34,7 @@ class _Entry:
 
 
 def with_command(text: str) -> str:
-    """The file with `COMMAND` as last item of its only `runcmd`; raises `Refused` if that is not clear.
+    """The file with `COMMAND` as last item of its only `runcmd`; raises `UserError` if that is not clear.
 
     Done again, it changes nothing. A second `runcmd` that held nothing but our command goes.
     """
@@ -76,8 +76,8 @@ def with_name(text: str, name: str, replaced: Collection[str]) -> tuple[str, str
     return text, ""
 
 
-def _unclear(index: int, why: str) -> Refused:
-    return Refused(
+def _unclear(index: int, why: str) -> UserError:
+    return UserError(
         f"user-data, line {index + 1}: {why}; nothing was changed; "
         f"add to its list {_KEY} yourself: - {COMMAND}"
     )
@@ -132,7 +132,7 @@ def _end_of_flow(head: str) -> int:
 
 
 def _entries(lines: list[str]) -> list[_Entry]:
-    """The keys of the first column, in their order; raises `Refused`."""
+    """The keys of the first column, in their order; raises `UserError`."""
     found: list[_Entry] = []
     opened, scalar, parent = "", 0, -1  # a block scalar's indentation: -1 for one whose first line is to come
     for index, line in enumerate(lines):
@@ -168,7 +168,7 @@ def _is_silent(line: str) -> bool:
 
 
 def _parent(line: str, header: int, index: int) -> int:
-    """The column of what a block scalar belongs to: its key, or the dash before it. Raises `Refused`."""
+    """The column of what a block scalar belongs to: its key, or the dash before it. Raises `UserError`."""
     dashes = re.match(r" *(?:- +)*", line)
     assert dashes  # also with nothing
     if not line[:header].strip():
@@ -179,7 +179,7 @@ def _parent(line: str, header: int, index: int) -> int:
 def _opened(line: str, opened: str, index: int) -> tuple[str, int]:
     """The brackets and the quote that are open at its end, and where the mark of a block scalar is, or -1.
 
-    `opened`: those that are open at its beginning. Raises `Refused` for what is not understood.
+    `opened`: those that are open at its beginning. Raises `UserError` for what is not understood.
     """
     fresh = not opened or opened[-1] in "[{"  # here a value may begin
     place = -1

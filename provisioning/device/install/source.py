@@ -1,4 +1,4 @@
-"""Where the release to be installed comes from: a signed bundle, or the checkout of the installer."""
+"""The source of the release to install: a signed bundle, or the installer's own checkout."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.bundle import container
-from device.errors import Refused
-from device.layout import Places
-from device.system.generated_files import Written
+from device.errors import UserError
+from device.layout import Layout
+from device.system.generated_files import GeneratedFile
 from device.update.releases import Releases
 
 HERE = Path(__file__).resolve().parents[3]
-"""The checkout, the unpacked bundle, or the installed release that this file belongs to."""
+"""The checkout, unpacked bundle or installed release that contains this file."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A release to install. `folder` holds its systemd/ and provisioning/ already before it is installed."""
+    """A release to install. `folder` has its systemd/ and provisioning/ even before the installation."""
 
     version: str
     folder: Path
@@ -31,38 +31,38 @@ class Source:
 
     @property
     def boards(self) -> Path:
-        """The files of the boards."""
+        """The folder with the files of every board."""
         return self.folder / "provisioning/boards"
 
-    def todo(self) -> str:
+    def plan(self) -> str:
         """What would change."""
         now = self.releases.current()
         return "" if now == self.version else f"release {self.version}" + (f", was {now}" if now else "")
 
     def install(self) -> None:
-        """Put it beside the others and make it the current one."""
+        """Install it beside the other releases and make it the current one."""
         self.releases.switch(self.add())
 
 
 @contextlib.contextmanager
-def source_of(options: argparse.Namespace, places: Places) -> Iterator[Source]:
-    """The source that the options name; raises `DeviceError` for one that is refused."""
-    releases = Releases(places.opt, system_packages=True)  # what each board has, such as a camera's library
+def open_source(options: argparse.Namespace, layout: Layout) -> Iterator[Source]:
+    """The source that the options name; raises `DeviceError` if it is refused."""
+    releases = Releases(layout.opt, system_packages=True)  # such as the camera library of a board
     now = releases.current()
     if options.offline is None:
         source = _checkout(releases, now)
         _refuse_another(now, source.version, "make release, then interview-grader-update BUNDLE")
         yield source
         return
-    signers = options.signers or places.signers
+    signers = options.signers or layout.signers
     if not signers.exists():
-        raise Refused(
+        raise UserError(
             f"{signers}: no such file: expected the public keys of trusted signers; "
             "get it another way than the bundle, and give it: --signers FILE"
         )
     version = container.verify(options.offline, signers).version
     _refuse_another(now, version, f"sudo interview-grader-update {options.offline}")
-    unpacked = places.unpacking
+    unpacked = layout.unpacking
     shutil.rmtree(unpacked, ignore_errors=True)
     try:
         container.unpack(options.offline, signers, unpacked)
@@ -71,25 +71,27 @@ def source_of(options: argparse.Namespace, places: Places) -> Iterator[Source]:
         shutil.rmtree(unpacked, ignore_errors=True)
 
 
-def signers_of(options: argparse.Namespace, places: Places, source: Source) -> Written | None:
-    """Whose updates the device takes: as asked, else the owner's file as it is, else as the checkout says.
+def signers_file(options: argparse.Namespace, layout: Layout, source: Source) -> GeneratedFile | None:
+    """The file of trusted signers: as asked, else the device's own unchanged, else that of the checkout.
 
-    None when nobody says; raises `Refused` for a file that is not there.
+    None if nothing is to be written; raises `UserError` for a missing file.
     """
-    given = options.signers or (None if places.signers.exists() else source.folder / container.SIGNERS)
+    given = options.signers or (None if layout.signers.exists() else source.folder / container.SIGNERS)
     try:
-        return Written(places.signers, given.read_text(encoding="utf-8")) if given else None
+        return GeneratedFile(layout.signers, given.read_text(encoding="utf-8")) if given else None
     except (OSError, UnicodeDecodeError) as error:
         if options.signers is None:
             return None
-        raise Refused(f"--signers {given}: cannot be read ({error}); give the file of public keys") from error
+        raise UserError(
+            f"--signers {given}: cannot be read ({error}); give the file of public keys"
+        ) from error
 
 
 def _checkout(releases: Releases, now: str | None) -> Source:
-    if now and releases.link.resolve() == HERE:  # mending with the installer of the installed release
+    if now and releases.link.resolve() == HERE:  # repairing with the installer of the installed release
         return Source(now, HERE, True, releases, lambda: now)
     if (HERE / container.NOTE).exists():
-        raise Refused(
+        raise UserError(
             f"{HERE} is no checkout and not what is installed; give --offline BUNDLE, which is verified"
         )
     return Source(container.version_in(HERE), HERE, False, releases, lambda: releases.add_online(HERE))
@@ -97,4 +99,4 @@ def _checkout(releases: Releases, now: str | None) -> Source:
 
 def _refuse_another(now: str | None, version: str, instead: str) -> None:
     if now and now != version:
-        raise Refused(f"release {now} is installed and this is {version}; to change it: {instead}")
+        raise UserError(f"release {now} is installed and this is {version}; to change it: {instead}")

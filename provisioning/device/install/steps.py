@@ -1,4 +1,4 @@
-"""`setup.sh install`: what an installed device has, step by step. A step without work changes nothing."""
+"""`setup.sh install`: plans and applies the steps that make a board a device."""
 
 from __future__ import annotations
 
@@ -13,156 +13,159 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.arguments import Parser
-from device.errors import FAULT, DeviceError, Refused, told
+from device.errors import FAULT, DeviceError, UserError, last_error
 from device.install import summary, uninstall
-from device.install.given_settings import GivenSettings
-from device.install.source import Source, signers_of, source_of
-from device.install.undo_record import Record
-from device.layout import USER, Places
+from device.install.initial_settings import InitialSettings
+from device.install.source import Source, open_source, signers_file
+from device.install.undo_record import UndoRecord
+from device.layout import USER, Layout
 from device.system import accounts, board, generated_files, hostname, lock, packages, release_files, service
-from device.system.sandbox import Confined
+from device.system.sandbox import Sandbox
+from device.system.status import RunningRelease
 from device.text import printable
 from device.update.journal import CHANGING
 from device.update.releases import Releases
 
 PROGRAM = "setup.sh install"
-_MENDING_MB = 50
-"""Room that is enough where a release is installed already."""
+_REPAIR_MB = 50
+"""Free space, in MB, that is enough if a release is installed already."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """`todo` says in words what would change, "" if nothing would; `do` changes it."""
+    """`plan` describes what would change, "" if nothing would; `apply` changes it."""
 
-    todo: Callable[[], str]
-    do: Callable[[], None]
+    plan: Callable[[], str]
+    apply: Callable[[], None]
 
 
 class Installation:
     """The steps on one device."""
 
     def __init__(
-        self, options: argparse.Namespace, places: Places, source: Source, found: board.Board
+        self, options: argparse.Namespace, layout: Layout, source: Source, found: board.Board
     ) -> None:
-        self._options, self._places, self._source, self._board = options, places, source, found
-        self._record = Record(places.record)
-        self._name = hostname.wanted_name(options.name)
-        self._network = generated_files.networks(places, options.allow)
-        self._signers = signers_of(options, places, source)
-        self._given = GivenSettings(options.config, places, self._check) if options.config else None
+        self._options, self._layout, self._source, self._board = options, layout, source, found
+        self._record = UndoRecord(layout.record)
+        self._name = hostname.desired_name(options.name)
+        self._network = generated_files.allowed_networks(layout, options.allow)
+        self._signers = signers_file(options, layout, source)
+        self._given = InitialSettings(options.config, layout, self._check) if options.config else None
         self._changed: list[str] = []
 
     def run(self) -> list[str]:
-        """Do every step that has something to do; returns what was changed."""
-        if words := hostname.renaming(self._name, self._options.name):
+        """Apply every step that has a plan; returns what was changed."""
+        if words := hostname.rename_notice(self._name, self._options.name):
             summary.say(words)
-        if self._given and (words := self._given.kept()):
+        if self._given and (words := self._given.conflict()):
             summary.say(words)
         for step in self._steps():
-            if words := step.todo():
+            if words := step.plan():
                 self._changed.append(words)
                 summary.say(f"would change: {words}" if self._options.check else words)
                 if not self._options.check:
-                    step.do()
+                    step.apply()
         return self._changed
 
     @property
     def settings_fault(self) -> str:
-        """Why the settings that were given are not used, "" if they are or none were given."""
+        """Why the given settings are not used, "" if they are or none were given."""
         return self._given.fault if self._given else ""
 
     def _steps(self) -> list[Step]:
         steps = [
-            Step(self._packages_todo, self._packages_do),
-            Step(self._package_files_todo, self._package_files_do),
-            Step(self._source.todo, self._release_do),
-            Step(self._files_todo, self._files_do),
-            Step(self._accounts_todo, self._accounts_do),
-            *([self._written(self._signers, "whose releases it takes")] if self._signers else []),
-            self._written(generated_files.announcement(self._places), "the announcement on the network"),
-            Step(self._name_todo, lambda: hostname.rename(self._name, self._record)),
+            Step(self._plan_packages, self._apply_packages),
+            Step(self._plan_package_files, self._apply_package_files),
+            Step(self._source.plan, self._apply_release),
+            Step(self._plan_files, self._apply_files),
+            Step(self._plan_accounts, self._apply_accounts),
+            *([self._generated(self._signers, "whose releases it takes")] if self._signers else []),
+            self._generated(generated_files.avahi_service(self._layout), "the announcement on the network"),
+            Step(self._plan_name, lambda: hostname.rename(self._name, self._record)),
         ]
         if self._options.allow:
-            steps.append(self._written(self._network, f"networks allowed: {' '.join(self._options.allow)}"))
+            steps.append(self._generated(self._network, f"networks allowed: {' '.join(self._options.allow)}"))
         if self._options.log:
-            log = generated_files.log(self._places, self._options.log)
+            log = generated_files.journald_config(self._layout, self._options.log)
             steps.append(
                 Step(
-                    lambda: "" if log.is_there() else "where the log is kept",
-                    lambda: generated_files.use_log(log),
+                    lambda: "" if log.is_current() else "where the log is kept",
+                    lambda: generated_files.apply_journald_config(log),
                 )
             )
         if self._given:
-            steps.append(Step(self._given.todo, self._given.take))
+            steps.append(Step(self._given.plan, self._given.apply))
         return [
             *steps,
-            Step(self._engines_todo, self._engines_do),
-            Step(self._service_todo, self._service_do),
+            Step(self._plan_engines, self._apply_engines),
+            Step(self._plan_service, self._apply_service),
         ]
 
     # --- packages ---
 
     def _packages(self) -> tuple[list[packages.Package], list[packages.Package]]:
         wanted = packages.read_packages(self._source.boards, self._board.name)
-        return packages.to_be_had(packages.missing(wanted), offline=self._source.offline)
+        return packages.by_availability(packages.missing(wanted), offline=self._source.offline)
 
-    def _packages_todo(self) -> str:
+    def _plan_packages(self) -> str:
         to_install, absent = self._packages()
         changing = not (self._options.check or self._source.offline)
-        if changing and (any(each.needed for each in absent) or not packages.has_lists()):
-            packages.update_lists()
+        if changing and (any(each.needed for each in absent) or not packages.has_package_lists()):
+            packages.update_package_lists()
             to_install, absent = self._packages()
-        packages.refuse_without(absent)
+        packages.refuse_missing(absent)
         for each in absent:
             summary.say(f"goes without {each.name}: {each.purpose}")
         return f"packages: {' '.join(each.name for each in to_install)}" if to_install else ""
 
-    def _packages_do(self) -> None:
+    def _apply_packages(self) -> None:
         packages.install(self._packages()[0])
 
-    def _package_files_todo(self) -> str:
-        files = packages.to_install(self._options.package)
+    def _plan_package_files(self) -> str:
+        files = packages.not_installed(self._options.package)
         return f"package files: {' '.join(path.name for path in files)}" if files else ""
 
-    def _package_files_do(self) -> None:
-        packages.install_files(packages.to_install(self._options.package))
+    def _apply_package_files(self) -> None:
+        packages.install_files(packages.not_installed(self._options.package))
 
     # --- release, files, accounts ---
 
-    def _release_do(self) -> None:
-        self._places.opt.mkdir(parents=True, exist_ok=True)
+    def _apply_release(self) -> None:
+        self._layout.opt.mkdir(parents=True, exist_ok=True)
         self._source.install()
 
     def _files(self) -> list[release_files.Copy | release_files.Link]:
-        return release_files.all_files(self._places, self._board.name, self._source.folder)
+        return release_files.all_files(self._layout, self._board.name, self._source.folder)
 
-    def _files_todo(self) -> str:
+    def _plan_files(self) -> str:
         files = self._files()
-        wrong = [file.path for file in files if not file.is_there()] + release_files.stale(
-            self._places, files
+        wrong = [file.path for file in files if not file.is_current()] + release_files.stale_files(
+            self._layout, files
         )
         return f"{len(wrong)} files of the system, such as {wrong[0]}" if wrong else ""
 
-    def _files_do(self) -> None:
-        release_files.place(self._places, self._files())
+    def _apply_files(self) -> None:
+        release_files.install(self._layout, self._files())
 
-    def _accounts_todo(self) -> str:
-        lacking = accounts.lacking(self._sysusers())
+    def _plan_accounts(self) -> str:
+        lacking = accounts.missing(self._sysusers())
         folders = [
-            each for each in (self._places.config, self._places.config / "secrets") if not each.is_dir()
+            each for each in (self._layout.config, self._layout.config / "secrets") if not each.is_dir()
         ]
-        if not accounts.owns(USER, self._places.state):
-            folders.append(self._places.state)
+        if not accounts.owns(USER, self._layout.state):
+            folders.append(self._layout.state)
         return ", ".join([*lacking, *(f"folder {each}" for each in folders)])
 
-    def _accounts_do(self) -> None:
-        accounts.make(self._sysusers(), self._record)
-        self._places.state.mkdir(mode=0o700, parents=True, exist_ok=True)  # before the service's first start
-        self._places.state.chmod(0o700)
-        if not accounts.owns(USER, self._places.state):
+    def _apply_accounts(self) -> None:
+        accounts.create(self._sysusers(), self._record)
+        self._layout.state.mkdir(
+            mode=0o700, parents=True, exist_ok=True
+        )  # before the first start of the service
+        self._layout.state.chmod(0o700)
+        if not accounts.owns(USER, self._layout.state):
             user = pwd.getpwnam(USER)
-            accounts.give(self._places.state, user.pw_uid, user.pw_gid)
-        service.reload()
+            accounts.change_owner(self._layout.state, user.pw_uid, user.pw_gid)
+        service.reload_system_files()
 
     def _sysusers(self) -> list[Path]:
         return release_files.sysusers(self._source.folder, self._board.name)
@@ -170,79 +173,79 @@ class Installation:
     # --- what is written ---
 
     @staticmethod
-    def _written(file: generated_files.Written, words: str) -> Step:
-        return Step(lambda: "" if file.is_there() else words, file.make)
+    def _generated(file: generated_files.GeneratedFile, words: str) -> Step:
+        return Step(lambda: "" if file.is_current() else words, file.write)
 
-    def _name_todo(self) -> str:
-        now = hostname.present_name()
+    def _plan_name(self) -> str:
+        now = hostname.current_name()
         return "" if now == self._name else f"the device's name: {self._name}, was {now}"
 
     # --- the engines ---
 
-    def _engines_todo(self) -> str:
+    def _plan_engines(self) -> str:
         if self._options.check and self._changed:
-            return ""  # nobody can ask a release that is not here yet
-        due = self._ask_release("-m", "appliance.on_update", "unmeasured").stdout.strip()
+            return ""  # the release is not installed yet and cannot be asked
+        due = self._run_release("-m", "appliance.on_update", "unmeasured").stdout.strip()
         return f"the engines: measure, as {due}" if due else ""
 
-    def _engines_do(self) -> None:
-        """With the service stopped: an accelerator has one user at a time. It can go without."""
-        if service.show("ActiveState") not in ("inactive", "failed"):
+    def _apply_engines(self) -> None:
+        """Measure with the service stopped: an accelerator has one user at a time. A failure is no fault."""
+        if service.unit_property("ActiveState") not in ("inactive", "failed"):
             self._refuse_while_live()
             service.stop()
-        done = self._ask_release("-m", "appliance.on_update", "measure")
-        said = (done.stdout.strip() or done.stderr.strip() or "nothing was said").splitlines()[-1]
-        summary.say(said if done.returncode == 0 else f"not measured, so the CPU is taken: {said}")
+        done = self._run_release("-m", "appliance.on_update", "measure")
+        message = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()[-1]
+        summary.say(message if done.returncode == 0 else f"not measured, so the CPU is taken: {message}")
 
-    def _ask_release(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Python of the current release as the service does, with the service's state."""
-        confined = Confined(self._places.current, self._places.state, root=self._places.root)
-        return confined.ask(str(self._places.current / "venv/bin/python"), *arguments)
+    def _run_release(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python of the current release in the sandbox, with the service's state."""
+        sandbox = Sandbox(self._layout.current, self._layout.state, root=self._layout.root)
+        return sandbox.run_captured(str(self._layout.current / "venv/bin/python"), *arguments)
 
     # --- the service ---
 
-    def _service_todo(self) -> str:
-        if self._changed or not service.is_active() or not service.is_enabled():
+    def _plan_service(self) -> str:
+        if self._changed or not service.all_running() or not service.is_enabled():
             return "the service: check, enable, start"
         return ""
 
-    def _service_do(self) -> None:
-        service.reload()
+    def _apply_service(self) -> None:
+        service.reload_system_files()
         self._refuse_while_live()
         if fault := self._check():
-            raise Refused(f"installed, but the check fails, so the service is not started: {fault}")
+            raise UserError(f"installed, but the check fails, so the service is not started: {fault}")
         os.sync()  # where the service is enabled all of it is there, also after a power cut
         service.enable()
         try:
             service.restart()
         except DeviceError as error:
-            if not (self._given and self._given.is_taken):
+            if not (self._given and self._given.is_applied):
                 raise
-            self._given.give_back(str(error))
+            self._given.revert(str(error))
             service.restart()
 
     def _refuse_while_live(self) -> None:
         if not self._options.now:
-            service.refuse_while_live()
+            _running(self._layout).require_no_live_session()
 
     def _check(self, config: Path | None = None) -> str:
-        """What is wrong with the owner's settings, or those in `config`, as the service finds it."""
-        done = self._ask_release("-m", "appliance", "check", *(("--config", str(config)) if config else ()))
-        return told(done.stderr or done.stdout) if done.returncode else ""
+        """What the service finds wrong with the owner's settings, or with those in `config`."""
+        done = self._run_release("-m", "appliance", "check", *(("--config", str(config)) if config else ()))
+        return last_error(done.stderr or done.stdout) if done.returncode else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the installer; returns the exit code."""
     options = _parser().parse_args(arguments)
-    places = Places()
+    layout = Layout()
     os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to
     try:
         if options.uninstall:
             uninstall.need_root()
-            _alone(places)
-            uninstall.uninstall(places, check=options.check)
+            _acquire_lock(layout)
+            uninstall.uninstall(layout, check=options.check)
             return 0
-        return _install(options, places)
+        return _install(options, layout)
     except DeviceError as error:
         print(f"{PROGRAM}: {printable(str(error))}", file=sys.stderr)
         return error.code
@@ -251,35 +254,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAULT
 
 
-def _install(options: argparse.Namespace, places: Places) -> int:
+def _install(options: argparse.Namespace, layout: Layout) -> int:
     uninstall.need_root()
-    _alone(places)
-    if (places.opt / CHANGING).exists():
-        raise Refused("an update was interrupted: sudo interview-grader-update recover, then again")
+    _acquire_lock(layout)
+    if (layout.opt / CHANGING).exists():
+        raise UserError("an update was interrupted: sudo interview-grader-update recover, then again")
     if not options.check:
-        shutil.rmtree(places.unpacking, ignore_errors=True)  # or it would count as room that is taken
-        Releases(places.opt).sweep()
+        shutil.rmtree(layout.unpacking, ignore_errors=True)  # or it would count as room that is taken
+        Releases(layout.opt).sweep()
     found = board.find_board()
-    needs_mb = _MENDING_MB if places.current.exists() else board.NEEDS_MB
-    if reasons := board.objections(places.opt, needs_mb=needs_mb):
-        raise Refused("; ".join(reasons))
-    if gone := Releases(places.opt).python_gone():
-        raise Refused(gone)
+    needs_mb = _REPAIR_MB if layout.current.exists() else board.NEEDS_MB
+    if reasons := board.missing_requirements(layout.opt, needs_mb=needs_mb):
+        raise UserError("; ".join(reasons))
+    if gone := Releases(layout.opt).python_mismatch():
+        raise UserError(gone)
     summary.say(f"the board: {found.name} ({found.model})")
-    with source_of(options, places) as source:
-        installation = Installation(options, places, source, found)
+    with open_source(options, layout) as source:
+        installation = Installation(options, layout, source, found)
         changed = installation.run()
     if options.check:
         summary.say("nothing was changed" if changed else "nothing would change")
         return 0
-    summary.tell_ready(places, service.wait_healthy(), installation.settings_fault)
+    summary.print_ready(layout, _running(layout).wait_until_answering(), installation.settings_fault)
     summary.say("done" if changed else "nothing was changed: everything was as it should be")
     return 0
 
 
-def _alone(places: Places) -> None:
-    """Nobody else changes what is installed until this has ended."""
-    lock.hold(places.opt / lock.NAME if places.opt.is_dir() else places.root / "run" / f"{USER}-{lock.NAME}")
+def _running(layout: Layout) -> RunningRelease:
+    return RunningRelease(Sandbox(layout.current, layout.state, root=layout.root))
+
+
+def _acquire_lock(layout: Layout) -> None:
+    """Keep other installations and updates out until this process has ended."""
+    lock.acquire(
+        layout.opt / lock.NAME if layout.opt.is_dir() else layout.root / "run" / f"{USER}-{lock.NAME}"
+    )
 
 
 def _parser() -> Parser:

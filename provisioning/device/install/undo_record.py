@@ -1,4 +1,4 @@
-"""What the installer found before it changed what is not its own, so that --uninstall puts it back."""
+"""Records foreign settings before the installer changes them, so that --uninstall restores them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 from device.system.files import replacing
 
 
-class Record:
-    """A small JSON file: the groups that were made, the name the device had, the files that were placed."""
+class UndoRecord:
+    """A small JSON file: groups that were created, the old name of the device, installed files."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def get(self, key: str) -> str:
-        """What was kept under a key, "" if nothing was."""
+        """The value of a key, "" without one."""
         return self._all().get(key, "")
 
-    def keep(self, key: str, value: str) -> None:
-        """Keep the first value that is told; a later one is not how it was at the beginning."""
+    def set_default(self, key: str, value: str) -> None:
+        """Record a value unless there is one: only the first is the original."""
         if key not in self._all():
-            self.put(key, value)
+            self.set(key, value)
 
-    def put(self, key: str, value: str) -> None:
-        """Keep this value, in place of another."""
+    def set(self, key: str, value: str) -> None:
+        """Record a value, replacing another."""
         with replacing(self._path, "{}.part") as partial:
             partial.write_text(json.dumps({**self._all(), key: value}, indent=1) + "\n", encoding="utf-8")
 

@@ -1,46 +1,46 @@
-"""`interview-grader-update uninstall`: everything goes but what belongs to the owner."""
+"""`interview-grader-update uninstall`: removes everything except the owner's data."""
 
 from __future__ import annotations
 
 import os
 import shutil
 
-from device.errors import Refused
-from device.install.undo_record import Record
-from device.layout import LOOK_USER, USER, Places
+from device.errors import UserError
+from device.install.undo_record import UndoRecord
+from device.layout import CHECK_USER, USER, Layout
 from device.system import accounts, generated_files, hostname, release_files, service
-from device.system.shell import attempt, succeeds
+from device.system.shell import succeeds, try_run
 
 
 def need_root() -> None:
-    """Raises `Refused` for anybody else."""
+    """Raises `UserError` unless root runs this."""
     if os.geteuid() != 0:
-        raise Refused("needs root: sudo ./setup.sh install")
+        raise UserError("needs root: sudo ./setup.sh install")
 
 
-def uninstall(places: Places, *, check: bool) -> None:
-    """Stop and remove the service, its user, its files and the releases; say where the owner's data is."""
+def uninstall(layout: Layout, *, check: bool) -> None:
+    """Stop and remove the service, its user, files and releases; print where the owner's data is."""
     need_root()
-    kept = [str(path) for path in (places.config, places.state) if path.exists()]
+    kept = [str(path) for path in (layout.config, layout.state) if path.exists()]
     if check:
-        print(f"uninstall: would remove the service, its user, {places.opt}; would keep {' '.join(kept)}")
+        print(f"uninstall: would remove the service, its user, {layout.opt}; would keep {' '.join(kept)}")
         return
-    record = Record(places.record)
+    record = UndoRecord(layout.record)
     service.disable()
-    generated_files.remove_all(places)
-    release_files.remove_all(places)
-    hostname.put_back(record)
-    accounts.remove(LOOK_USER, record)
+    generated_files.remove_all(layout)
+    release_files.remove_all(layout)
+    hostname.restore(record)
+    accounts.remove(CHECK_USER, record)
     accounts.remove(USER, record)
-    for folder in (places.state, places.config / "secrets"):
-        if folder.is_dir():  # the number of the user that owned it may be given to another one
-            os.lchown(folder, 0, 0)  # first, so that whoever installs after a cut takes all of it back
-            accounts.give(folder, 0, 0)
-    for folder in (places.opt, places.unpacking, places.look_state):
+    for folder in (layout.state, layout.config / "secrets"):
+        if folder.is_dir():  # another user may get the number of the service's user
+            os.lchown(folder, 0, 0)  # first, so that an installation after a power cut repairs all of it
+            accounts.change_owner(folder, 0, 0)
+    for folder in (layout.opt, layout.unpacking, layout.check_state):
         shutil.rmtree(folder, ignore_errors=True)
-    attempt("systemctl", "daemon-reload")
+    try_run("systemctl", "daemon-reload")
     if succeeds("udevadm", "control", "--reload"):
-        attempt("udevadm", "trigger", "--subsystem-match=usb")
+        try_run("udevadm", "trigger", "--subsystem-match=usb")
     print(f"uninstall: done; your data was kept: {' and '.join(kept) or 'there was none'}")
     if kept:
         print(f"uninstall: to erase it too: sudo rm -r {' '.join(kept)}")

@@ -8,12 +8,12 @@ import pwd
 from collections.abc import Sequence
 from pathlib import Path
 
-from device.install.undo_record import Record
-from device.system.shell import attempt, run
+from device.install.undo_record import UndoRecord
+from device.system.shell import run, try_run
 
 
-def lacking(sysusers: Sequence[Path]) -> list[str]:
-    """Which users, groups and memberships of these files are not there, in words."""
+def missing(sysusers: Sequence[Path]) -> list[str]:
+    """Describe the users, groups and memberships of these files that do not exist yet."""
     found = []
     for kind, name, group in _lines(sysusers):
         if kind == "g" and _members(name) is None:
@@ -25,36 +25,36 @@ def lacking(sysusers: Sequence[Path]) -> list[str]:
     return found
 
 
-def make(sysusers: Sequence[Path], record: Record) -> None:
-    """Make what is lacking, and keep which groups were."""
+def create(sysusers: Sequence[Path], record: UndoRecord) -> None:
+    """Create what is missing, and record the new groups."""
     made = [name for kind, name, _ in _lines(sysusers) if kind == "g" and _members(name) is None]
-    record.put("groups", " ".join([*record.get("groups").split(), *made]))
+    record.set("groups", " ".join([*record.get("groups").split(), *made]))
     run("systemd-sysusers", *map(str, sysusers))
 
 
-def remove(user: str, record: Record) -> None:
-    """Remove the user, its group, and the groups that were made for it and have no other members."""
+def remove(user: str, record: UndoRecord) -> None:
+    """Remove the user, its group, and the groups created for it that have no other members."""
     if _is_user(user):
-        attempt("pkill", "-KILL", "-u", user)  # a command that somebody still has open as the service's user
+        try_run("pkill", "-KILL", "-u", user)  # a command that still runs as the service's user
         run("userdel", user)
     for group in (user, *record.get("groups").split()):
         if _members(group) == []:
-            attempt("groupdel", group)
+            try_run("groupdel", group)
 
 
 def owns(user: str, folder: Path) -> bool:
-    """Whether a folder is there and belongs to a user, as `give` makes it, who may do all in it."""
+    """Whether a folder exists and its owner, with all rights, is this user."""
     if not (_is_user(user) and folder.is_dir()):
         return False
     status = folder.stat()
     return status.st_uid == pwd.getpwnam(user).pw_uid and status.st_mode & 0o700 == 0o700
 
 
-def give(folder: Path, uid: int, gid: int) -> None:
-    """Make a folder with all that is in it somebody's own: the service's, or after it root's.
+def change_owner(folder: Path, uid: int, gid: int) -> None:
+    """Change the owner of a folder and everything in it, the folder last.
 
-    The folder itself comes last, so that whoever finds it done finds all of it done. No link is followed: who
-    wrote one there may have meant another file than his own.
+    So if the folder has the new owner, everything in it has too. Links are not followed: they may lead to
+    files of other users.
     """
     for top, folders, files in os.walk(folder, topdown=False):
         for name in (*folders, *files):

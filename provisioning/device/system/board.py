@@ -1,4 +1,4 @@
-"""Which board and system this is, and why the appliance cannot be installed on it."""
+"""Detects the board, and what it lacks for an installation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEEDS_MEMORY_MB = 700
 """Less than 1 GB, since the kernel does not count what the GPU takes: about 930 MB are left with gpu_mem=76,
 760 with 256. More than 512 MB, of which a Zero 2 W counts 436."""
 
-FORGETS = (
+OVERLAY_ROOT = (
     "the root is an overlay: what is written there may be gone after a restart, but not what it did to the "
     "records; switch the overlay off first (sudo raspi-config) and restart"
 )
@@ -27,14 +27,14 @@ FORGETS = (
 
 @dataclass(frozen=True)
 class Board:
-    """A kind of board; `name` is that of its files in provisioning/boards."""
+    """A kind of board. `name`: of its files in provisioning/boards."""
 
     name: str
     model: str
 
 
 def find_board(root: Path = Path("/")) -> Board:
-    """The board by what its firmware says; anything unknown is a PC."""
+    """The board that the firmware names; an unknown one is a PC."""
     model = _model(root)
     if model.startswith("Raspberry Pi"):
         return Board("raspberry-pi", model)
@@ -52,10 +52,10 @@ def _model(root: Path) -> str:
     return ""
 
 
-def forgets(proc: Path = Path("/proc")) -> bool:
-    """Whether what is written to the root lasts until the next restart only: an overlay in memory.
+def has_overlay_root(proc: Path = Path("/proc")) -> bool:
+    """Whether the root is an overlay in memory, which loses its content at a restart.
 
-    raspi-config's is known by the kernel's command line, Debian's overlayroot by the name it mounts.
+    raspi-config sets it on the kernel's command line; Debian's overlayroot mounts it by that name.
     """
     mounts = [line.split() for line in (proc / "mounts").read_text(encoding="utf-8").splitlines()]
     roots = [source for source, place, kind, *_ in mounts if (place, kind) == ("/", "overlay")]
@@ -63,7 +63,7 @@ def forgets(proc: Path = Path("/proc")) -> bool:
     return bool(roots) and (roots[-1] == "overlayroot" or "boot=overlay" in words)
 
 
-def objections(
+def missing_requirements(
     opt: Path,
     *,
     version: tuple[int, int] = (sys.version_info[0], sys.version_info[1]),
@@ -75,9 +75,9 @@ def objections(
     systemd: bool | None = None,
     proc: Path = Path("/proc"),
 ) -> list[str]:
-    """Why nothing can be installed here, one line each; the arguments are this system's own unless given.
+    """What keeps the appliance from being installed, one line each. Arguments default to this system.
 
-    `opt`: where the releases will lie. `free_mb`, `memory_mb`: None measures it. `bits`: of the system's
+    `opt`: the folder for the releases. `free_mb`, `memory_mb`: None measures them. `bits`: of the system's
     programs, which on a Raspberry Pi can be 32 below a 64-bit kernel.
     """
     found = []
@@ -101,15 +101,15 @@ def objections(
         )
     if not (Path("/run/systemd/system").is_dir() if systemd is None else systemd):
         found.append("this system was not started by systemd; expected one that is, such as Debian")
-    if forgets(proc):
-        found.append(FORGETS)
+    if has_overlay_root(proc):
+        found.append(OVERLAY_ROOT)
     if os.path.ismount(opt):
         found.append(f"{opt} is a file system of its own, and units must be readable before it is mounted")
     return found
 
 
 def _memory_mb(proc: Path) -> int:
-    """All that the kernel counts, in MB of a million bytes."""
+    """The memory that the kernel counts, in MB of a million bytes."""
     for line in (proc / "meminfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) * 1024 // 1_000_000

@@ -1,4 +1,4 @@
-"""Files put in place whole or not at all."""
+"""Atomic replacement of files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path, partial: str = ".{}.new") -> Iterator[Path]:
-    """A name beside `path` for what takes its place at the end of the block.
+    """Yield a path beside `path`; what is written there replaces `path` at the end of the block.
 
-    If anything fails, nothing of it stays and `path` is as it was. `partial`: its name, {} for `path`'s.
+    On an error it is removed and `path` stays as it was. `partial`: its name, {} for that of `path`.
     """
     new = path.with_name(partial.format(path.name))
     new.unlink(missing_ok=True)

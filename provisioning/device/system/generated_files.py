@@ -1,4 +1,4 @@
-"""Small files that are written, not linked: what the owner asked for, and what avahi announces."""
+"""Small system files that the installer generates: for avahi, and for the owner's options."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device.errors import Refused
-from device.layout import Places
+from device.errors import UserError
+from device.layout import Layout
 from device.system.files import replacing
-from device.system.shell import attempt
+from device.system.shell import try_run
 
-ANNOUNCEMENT = """<?xml version="1.0" standalone="no"?>
+AVAHI_SERVICE = """<?xml version="1.0" standalone="no"?>
 <!DOCTYPE service-group SYSTEM "avahi-service.dtd">
 <!-- Written by the installer of Interview Grader. -->
 <service-group>
@@ -24,7 +24,7 @@ ANNOUNCEMENT = """<?xml version="1.0" standalone="no"?>
 </service-group>
 """
 
-NETWORKS = """\
+ALLOWED_NETWORKS = """\
 # Written by setup.sh install --allow: networks beyond the private ones that the device may talk with. To
 # take one away, remove its line, then: sudo systemctl daemon-reload; sudo systemctl restart interview-grader
 [Service]
@@ -48,64 +48,64 @@ RuntimeMaxUse=32M
 
 
 @dataclass(frozen=True)
-class Written:
+class GeneratedFile:
     """A file with exactly this text."""
 
     path: Path
     text: str
 
-    def is_there(self) -> bool:
-        """Whether it is, with this text."""
+    def is_current(self) -> bool:
+        """Whether it exists with this text."""
         try:
             return self.path.read_text(encoding="utf-8") == self.text
         except OSError:
             return False
 
-    def make(self) -> None:
-        """Write it."""
+    def write(self) -> None:
+        """Write it atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.path) as partial:
             partial.write_text(self.text, encoding="utf-8")
 
 
-def announcement(places: Places) -> Written:
-    """What avahi tells the network."""
-    return Written(places.root / "etc/avahi/services/interview-grader.service", ANNOUNCEMENT)
+def avahi_service(layout: Layout) -> GeneratedFile:
+    """The service that avahi announces on the network."""
+    return GeneratedFile(layout.root / "etc/avahi/services/interview-grader.service", AVAHI_SERVICE)
 
 
-def networks(places: Places, allowed: Sequence[str]) -> Written:
-    """The drop-in for further networks, those allowed before included; raises `Refused`."""
-    path = places.drop_ins / "networks.conf"
+def allowed_networks(layout: Layout, allowed: Sequence[str]) -> GeneratedFile:
+    """The drop-in that allows further networks, including those allowed before; raises `UserError`."""
+    path = layout.drop_ins / "networks.conf"
     known = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     lines = [line for line in known if line.startswith("IPAddressAllow=")]
     for text in allowed:
         try:
             line = f"IPAddressAllow={ipaddress.ip_network(text)}"
         except ValueError as error:
-            raise Refused(f"--allow {text}: {error}; expected a network such as 203.0.113.0/24") from error
+            raise UserError(f"--allow {text}: {error}; expected a network such as 203.0.113.0/24") from error
         lines += [line] if line not in lines else []
-    return Written(path, NETWORKS + "".join(f"{line}\n" for line in lines))
+    return GeneratedFile(path, ALLOWED_NETWORKS + "".join(f"{line}\n" for line in lines))
 
 
-def log(places: Places, text: str = KEPT_LOG) -> Written:
-    """Where the log is kept. By its name it overrides 40-rpi-volatile-storage.conf of Raspberry Pi OS."""
-    return Written(places.root / "etc/systemd/journald.conf.d/interview-grader.conf", text)
+def journald_config(layout: Layout, text: str = KEPT_LOG) -> GeneratedFile:
+    """Where journald keeps the log. Its name overrides 40-rpi-volatile-storage.conf of Raspberry Pi OS."""
+    return GeneratedFile(layout.root / "etc/systemd/journald.conf.d/interview-grader.conf", text)
 
 
-def use_log(written: Written) -> None:
-    """Have it there from now on, with what is in memory already."""
-    written.make()
-    attempt("systemctl", "restart", "systemd-journald")
-    attempt("journalctl", "--flush")
+def apply_journald_config(file: GeneratedFile) -> None:
+    """Write it, and have journald use it at once, also for what is in memory."""
+    file.write()
+    try_run("systemctl", "restart", "systemd-journald")
+    try_run("journalctl", "--flush")
 
 
-def remove_all(places: Places) -> None:
-    """Remove each of them; folders that are empty then too."""
-    had_log = log(places).path.exists()
-    for written in (announcement(places), networks(places, []), log(places)):
-        written.path.unlink(missing_ok=True)
+def remove_all(layout: Layout) -> None:
+    """Remove all of them, and folders that become empty."""
+    had_log = journald_config(layout).path.exists()
+    for file in (avahi_service(layout), allowed_networks(layout, []), journald_config(layout)):
+        file.path.unlink(missing_ok=True)
     if had_log:
-        attempt("systemctl", "restart", "systemd-journald")
-    for folder in (places.drop_ins, places.root / "etc/systemd/journald.conf.d"):
+        try_run("systemctl", "restart", "systemd-journald")
+    for folder in (layout.drop_ins, layout.root / "etc/systemd/journald.conf.d"):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -1,4 +1,4 @@
-"""The device's name on the network: NAME.local, told by avahi."""
+"""The device's name on the network: NAME.local, announced by avahi."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 import socket
 from pathlib import Path
 
-from device.errors import Refused
-from device.install.undo_record import Record
+from device.errors import UserError
+from device.install.undo_record import UndoRecord
 from device.system.files import replacing
-from device.system.shell import attempt, run
+from device.system.shell import run, try_run
 
 NAME = "interview-grader"
 FACTORY = {
@@ -22,20 +22,20 @@ FACTORY = {
     "debian": "proposed by Debian's installer",
     "localhost": "a system that was given none",
 }
-"""Names that no person chose, and where each comes from. Any other name stays."""
+"""Factory names and where they come from. Any other name stays."""
 
 
-def wanted_name(asked: str | None) -> str:
-    """The name the device is to have; raises `Refused` for one that cannot be a name."""
+def desired_name(asked: str | None) -> str:
+    """The name that the device should have; raises `UserError` for an invalid one."""
     if asked and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", asked):
-        raise Refused(f"--name {asked}: expected up to 63 of a-z, 0-9 and -, such as {NAME}")
-    now = present_name()
+        raise UserError(f"--name {asked}: expected up to 63 of a-z, 0-9 and -, such as {NAME}")
+    now = current_name()
     return asked or (NAME if now in FACTORY else now)
 
 
-def renaming(name: str, asked: str | None) -> str:
-    """What is said before the device gets this name, "" if it has it already."""
-    now = present_name()
+def rename_notice(name: str, asked: str | None) -> str:
+    """Announce the new name, "" if the device has it already."""
+    now = current_name()
     if now == name:
         return ""
     if asked:
@@ -43,18 +43,18 @@ def renaming(name: str, asked: str | None) -> str:
     return f"the device is renamed to {name}: {now} is a factory name; to keep it, stop and add --name {now}"
 
 
-def present_name() -> str:
-    """The name the device has, without a domain."""
+def current_name() -> str:
+    """The current name of the device, without a domain."""
     return socket.gethostname().partition(".")[0].lower()
 
 
-def rename(name: str, record: Record, hosts: Path = Path("/etc/hosts")) -> None:
-    """Give the device another name, and keep the one it had."""
-    before = present_name()
-    record.keep("name", before)
-    record.put("given name", name)
+def rename(name: str, record: UndoRecord, hosts: Path = Path("/etc/hosts")) -> None:
+    """Rename the device, and record the old name."""
+    before = current_name()
+    record.set_default("name", before)
+    record.set("given name", name)
     run("hostnamectl", "set-hostname", name)
-    attempt("systemctl", "try-restart", "avahi-daemon.service")
+    try_run("systemctl", "try-restart", "avahi-daemon.service")
     lines = hosts.read_text(encoding="utf-8").splitlines() if hosts.exists() else []
     text = "\n".join(re.sub(rf"(?<=\s){re.escape(before)}(?=\s|$)", name, line) for line in lines)
     if hosts.exists() and text != "\n".join(lines):
@@ -63,8 +63,8 @@ def rename(name: str, record: Record, hosts: Path = Path("/etc/hosts")) -> None:
             partial.chmod(0o644)
 
 
-def put_back(record: Record) -> None:
-    """The name from before, unless somebody has given another one since."""
+def restore(record: UndoRecord) -> None:
+    """Restore the recorded name, unless the owner has changed the name since."""
     before = record.get("name")
-    if before and present_name() == record.get("given name"):
+    if before and current_name() == record.get("given name"):
         rename(before, record)

@@ -1,4 +1,4 @@
-"""One change of the device at a time: an installation, an update, or the way back."""
+"""One change of the device at a time: an installation, an update or a rollback."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import os
 import time
 from pathlib import Path
 
-from device.errors import Refused
+from device.errors import UserError
 
 NAME = "update.lock"
 WAIT_S = 60.0
 
 
-def hold(file: Path, wait_s: float | None = WAIT_S) -> None:
-    """Hold the lock `file` until this process and all it starts have ended.
+def acquire(file: Path, wait_s: float | None = WAIT_S) -> None:
+    """Hold the lock `file` until this process and all its children have ended.
 
-    Waits for another holder, and raises `Refused` after `wait_s` seconds; None: however long that takes.
+    Waits for another holder, and raises `UserError` after `wait_s` seconds. None: waits forever.
     """
-    # The lock is the standard input: what we start inherits it, so that after a kill nobody begins before the
-    # last of them has ended.
+    # The lock is the standard input, which children inherit: after a kill, no other process gets it before
+    # the last child has ended.
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     os.dup2(descriptor, 0)
     os.close(descriptor)
@@ -33,5 +33,7 @@ def hold(file: Path, wait_s: float | None = WAIT_S) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise Refused("another update or installation is at work; wait until it has ended") from None
+                raise UserError(
+                    "another update or installation is running; wait until it has ended"
+                ) from None
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""The distribution's packages a board needs, from provisioning/boards/*.packages."""
+"""The distribution's packages that a board needs, from provisioning/boards/*.packages."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device.errors import Refused
-from device.system.shell import attempt, run, succeeds
+from device.errors import UserError
+from device.system.shell import run, succeeds, try_run
 
 _APT = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=500")
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package and what it is for; without a `needed` one nothing can be installed."""
+    """A package and its purpose. Without a `needed` one nothing can be installed."""
 
     name: str
     purpose: str
@@ -22,7 +22,7 @@ class Package:
 
 
 def read_packages(boards: Path, board: str) -> list[Package]:
-    """Those of every board and of this one. A line: NAME PURPOSE…, with a * before a name that is needed."""
+    """The packages of every board and of this one. A line: NAME PURPOSE…, a * before a required name."""
     found = []
     for path in (boards / "all.packages", boards / f"{board}.packages"):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -33,60 +33,60 @@ def read_packages(boards: Path, board: str) -> list[Package]:
 
 
 def missing(packages: Sequence[Package]) -> list[Package]:
-    """Those that are not installed."""
+    """The packages that are not installed."""
     return [package for package in packages if not _installed(package.name)]
 
 
-def to_be_had(packages: Sequence[Package], *, offline: bool) -> tuple[list[Package], list[Package]]:
-    """Which of these can be installed, and which cannot: there is no such package, or no network."""
+def by_availability(packages: Sequence[Package], *, offline: bool) -> tuple[list[Package], list[Package]]:
+    """Split packages into available ones, and those that do not exist or need the network."""
     known = [] if offline else [each for each in packages if succeeds("apt-cache", "show", each.name)]
     return known, [each for each in packages if each not in known]
 
 
-def refuse_without(packages: Sequence[Package]) -> None:
-    """Raises `Refused` when a package is among these without which nothing works."""
+def refuse_missing(packages: Sequence[Package]) -> None:
+    """Raises `UserError` if a required package is among these unavailable ones."""
     if names := [each.name for each in packages if each.needed]:
-        raise Refused(
-            f"missing and not to be had here: {' '.join(names)}; sudo apt-get install {' '.join(names)}"
+        raise UserError(
+            f"missing and not available here: {' '.join(names)}; sudo apt-get install {' '.join(names)}"
         )
 
 
-def has_lists(folder: Path = Path("/var/lib/apt/lists")) -> bool:
-    """Whether this system has ever asked its distribution which packages there are."""
+def has_package_lists(folder: Path = Path("/var/lib/apt/lists")) -> bool:
+    """Whether this system has ever fetched the lists of packages."""
     return any(folder.glob("*_Packages*"))
 
 
-def update_lists() -> None:
-    """Ask the distribution which packages there are; without the network what is known stays."""
-    attempt(*_APT, "update")
+def update_package_lists() -> None:
+    """Fetch the lists of packages. Without the network the old ones stay."""
+    try_run(*_APT, "update")
 
 
 def install(packages: Sequence[Package]) -> None:
-    """Install these and nothing that they only recommend; raises `DeviceError`."""
+    """Install packages without recommended ones; raises `DeviceError`."""
     command = (*_APT, "install", "-y", "--no-install-recommends", *(each.name for each in packages))
-    if attempt(*command).returncode:
-        update_lists()
+    if try_run(*command).returncode:
+        update_package_lists()
         run(*command)
 
 
-def to_install(files: Sequence[Path]) -> list[Path]:
-    """Those package files whose package is not installed in this version; raises `Refused` for others."""
+def not_installed(files: Sequence[Path]) -> list[Path]:
+    """The package files whose version is not installed; raises `UserError` for a file that is no package."""
     return [path for path in files if not _is_installed_from(path)]
 
 
 def install_files(files: Sequence[Path]) -> None:
-    """Install these packages; what they need must be there or to be had. Raises `DeviceError`."""
+    """Install package files with their dependencies; raises `DeviceError`."""
     run(*_APT, "install", "-y", "--no-install-recommends", *(str(path.resolve()) for path in files))
 
 
 def _is_installed_from(path: Path) -> bool:
-    told = attempt("dpkg-deb", "--show", "--showformat", "${Package} ${Version}", str(path))
-    if told.returncode:
-        raise Refused(f"{path}: not a package of the distribution's kind; give a .deb file for this board")
-    name, version = told.stdout.split()
+    done = try_run("dpkg-deb", "--show", "--showformat", "${Package} ${Version}", str(path))
+    if done.returncode:
+        raise UserError(f"{path}: not a package of the distribution's kind; give a .deb file for this board")
+    name, version = done.stdout.split()
     wanted = f"installed {version}"
-    return attempt("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name).stdout == wanted
+    return try_run("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name).stdout == wanted
 
 
 def _installed(name: str) -> bool:
-    return attempt("dpkg-query", "-W", "-f", "${db:Status-Status}", name).stdout == "installed"
+    return try_run("dpkg-query", "-W", "-f", "${db:Status-Status}", name).stdout == "installed"

@@ -1,6 +1,6 @@
-"""Files of the system that come with a release: copies of what it brings, and links to its commands.
+"""System files of a release: copies of its files, and links to its commands.
 
-Copies, not links into the release: `systemctl enable` would follow a link, and pin the release of that day.
+Copies, not links into the release: `systemctl enable` would follow a link and pin that release.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.bundle import manual
-from device.install.undo_record import Record
-from device.layout import Places
+from device.install.undo_record import UndoRecord
+from device.layout import Layout
 from device.system.files import replacing
 
 UNITS = "etc/systemd/system"
-_PLACED = "placed"
-"""The key of the record under which the paths are kept that a release has placed."""
+_INSTALLED = "placed"
+"""Key of the undo record for the paths that a release has installed."""
 
 BOARD_FILE = "usr/lib/interview-grader/board.toml"
 BOARD_UNIT = f"{UNITS}/interview-grader.service.d/board.conf"
 _CORAL_UNIT = f"{UNITS}/interview-grader.service.d/coral.conf"
 _EDGE_TPU = ("usr/lib/libedgetpu.so*", "usr/lib/*/libedgetpu.so*", "usr/local/lib/libedgetpu.so*")
-"""Where the library of a Coral Edge TPU is, if it is installed; without it nothing could use one."""
+"""Where the library of a Coral Edge TPU is, if it is installed."""
 _BOARD_USERS = "etc/sysusers.d/interview-grader-board.conf"
 _COPIES = {
     f"{UNITS}/interview-grader.service": "systemd/interview-grader.service",
@@ -41,14 +41,14 @@ _POLKIT = {
     "etc/polkit-1/rules.d/50-interview-grader.rules": "systemd/interview-grader.polkit",
     "etc/polkit-1/localauthority/50-local.d/interview-grader.pkla": "systemd/interview-grader.pkla",
 }
-"""Each only where polkit has made its folder: one is for new versions, the other for those before 0.106."""
+"""Each only where polkit's folder exists: one is for new versions, the other for those before 0.106."""
 _MANUAL = {
     "usr/local/share/man/man1/interview-grader.1": manual.PAGE,
     "usr/local/share/bash-completion/completions/interview-grader": manual.SCRIPTS["bash"],
     "usr/local/share/zsh/site-functions/_interview-grader": manual.SCRIPTS["zsh"],
     "usr/local/share/fish/vendor_completions.d/interview-grader.fish": manual.SCRIPTS["fish"],
 }
-"""Only where the release brings them: who made it had the tools."""
+"""Only if the release includes them: making them needs extra tools."""
 _COMMANDS = {
     "usr/local/bin/interview-grader": "provisioning/command",
     "usr/local/sbin/interview-grader-update": "provisioning/update",
@@ -57,16 +57,16 @@ _COMMANDS = {
 
 @dataclass(frozen=True)
 class Copy:
-    """A file at `path` with what is in `source`; without a source there is to be none."""
+    """A file at `path` with the content of `source`. Without a source the file should not exist."""
 
     path: Path
     source: Path | None
 
     def is_wanted(self) -> bool:
-        """Whether there is to be one."""
+        """Whether the file should exist."""
         return self.source is not None
 
-    def is_there(self) -> bool:
+    def is_current(self) -> bool:
         """Whether it is as it should be."""
         if self.source is None:
             return not self.path.exists()
@@ -75,8 +75,8 @@ class Copy:
         except FileNotFoundError:
             return False
 
-    def place(self) -> None:
-        """Put it there whole, in place of whatever stood there."""
+    def install(self) -> None:
+        """Install it atomically, replacing an existing file."""
         if self.source is None:
             self.path.unlink(missing_ok=True)
             return
@@ -88,7 +88,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Link:
-    """A link at `path` that names `target`, through `current`: it never has to change again."""
+    """A link at `path` to `target`, through `current`, so it never changes."""
 
     path: Path
     target: Path
@@ -97,75 +97,75 @@ class Link:
         """Always."""
         return True
 
-    def is_there(self) -> bool:
+    def is_current(self) -> bool:
         """Whether it is as it should be."""
         return self.path.is_symlink() and os.readlink(self.path) == str(self.target)
 
-    def place(self) -> None:
-        """Put it there, in place of whatever stood there."""
+    def install(self) -> None:
+        """Install it, replacing an existing file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.path) as partial:
             partial.symlink_to(self.target)
 
 
 def sysusers(release: Path, board: str) -> list[Path]:
-    """The lists of users and groups of a release: for every board, and for this kind."""
+    """The sysusers files of a release: for every board, and for this kind."""
     own = release / "provisioning/boards" / f"{board}.sysusers"
     return [release / "systemd/interview-grader.sysusers", *([own] if own.exists() else [])]
 
 
-def all_files(places: Places, board: str, release: Path) -> list[Copy | Link]:
-    """Every file of a device of this kind of board, as this release has it."""
+def all_files(layout: Layout, board: str, release: Path) -> list[Copy | Link]:
+    """Every system file of this release for this kind of board."""
     boards = release / "provisioning/boards"
     unit = boards / f"{board}.conf"
-    copies = [Copy(places.root / path, release / source) for path, source in _COPIES.items()]
+    copies = [Copy(layout.root / path, release / source) for path, source in _COPIES.items()]
     for path, source in _POLKIT.items():
-        there = (places.root / path).parent.is_dir()
-        copies.append(Copy(places.root / path, release / source if there else None))
+        there = (layout.root / path).parent.is_dir()
+        copies.append(Copy(layout.root / path, release / source if there else None))
     for path, name in _MANUAL.items():
         made = release / manual.PLACE / name
-        copies.append(Copy(places.root / path, made if made.exists() else None))
-    copies.append(Copy(places.root / BOARD_FILE, boards / f"{board}.toml"))
-    copies.append(Copy(places.root / BOARD_UNIT, unit if unit.exists() else None))
-    coral = any(path for pattern in _EDGE_TPU for path in places.root.glob(pattern))
+        copies.append(Copy(layout.root / path, made if made.exists() else None))
+    copies.append(Copy(layout.root / BOARD_FILE, boards / f"{board}.toml"))
+    copies.append(Copy(layout.root / BOARD_UNIT, unit if unit.exists() else None))
+    coral = any(path for pattern in _EDGE_TPU for path in layout.root.glob(pattern))
     copies.append(
-        Copy(places.root / _CORAL_UNIT, release / "systemd/interview-grader-coral.conf" if coral else None)
+        Copy(layout.root / _CORAL_UNIT, release / "systemd/interview-grader-coral.conf" if coral else None)
     )
     users = sysusers(release, board)[1:]
-    copies.append(Copy(places.root / _BOARD_USERS, users[0] if users else None))
-    links = [Link(places.root / path, places.current / target) for path, target in _COMMANDS.items()]
+    copies.append(Copy(layout.root / _BOARD_USERS, users[0] if users else None))
+    links = [Link(layout.root / path, layout.current / target) for path, target in _COMMANDS.items()]
     return [*copies, *links]
 
 
-def stale(places: Places, files: Sequence[Copy | Link]) -> list[Path]:
-    """What another release has placed that is not among these files."""
-    kept = Record(places.record).get(_PLACED).split()
-    return sorted({places.root / name for name in kept} - {file.path for file in files if file.is_wanted()})
+def stale_files(layout: Layout, files: Sequence[Copy | Link]) -> list[Path]:
+    """Paths that another release has installed and that are not among these files."""
+    kept = UndoRecord(layout.record).get(_INSTALLED).split()
+    return sorted({layout.root / name for name in kept} - {file.path for file in files if file.is_wanted()})
 
 
-def place(places: Places, files: Sequence[Copy | Link]) -> list[Path]:
-    """Have exactly these; returns those that were not there in any form.
+def install(layout: Layout, files: Sequence[Copy | Link]) -> list[Path]:
+    """Install exactly these files; returns the paths that did not exist before.
 
-    What is placed is written down before it is, so that whichever release comes next knows of it.
+    Every path is recorded first, so that the next release knows of it after a crash.
     """
-    record, old = Record(places.record), stale(places, files)
-    names = [str(file.path.relative_to(places.root)) for file in files if file.is_wanted()]
-    record.put(_PLACED, " ".join([*names, *(str(path.relative_to(places.root)) for path in old)]))
+    record, old = UndoRecord(layout.record), stale_files(layout, files)
+    names = [str(file.path.relative_to(layout.root)) for file in files if file.is_wanted()]
+    record.set(_INSTALLED, " ".join([*names, *(str(path.relative_to(layout.root)) for path in old)]))
     new = [file.path for file in files if file.is_wanted() and not os.path.lexists(file.path)]
     for file in files:
-        if not file.is_there():
-            file.place()
+        if not file.is_current():
+            file.install()
     for path in old:
         path.unlink(missing_ok=True)
-    os.sync()  # else a power cut could leave a new file without its content, which is no unit at all
-    record.put(_PLACED, " ".join(names))
+    os.sync()  # else a power cut could leave an empty unit
+    record.set(_INSTALLED, " ".join(names))
     return new
 
 
-def remove_all(places: Places) -> None:
-    """Remove every one, and the folders of our own that are empty then."""
+def remove_all(layout: Layout) -> None:
+    """Remove all of them, and our own folders that become empty."""
     for name in (
-        *Record(places.record).get(_PLACED).split(),
+        *UndoRecord(layout.record).get(_INSTALLED).split(),
         *_COPIES,
         *_POLKIT,
         *_MANUAL,
@@ -175,8 +175,8 @@ def remove_all(places: Places) -> None:
         _CORAL_UNIT,
         _BOARD_USERS,
     ):
-        (places.root / name).unlink(missing_ok=True)
+        (layout.root / name).unlink(missing_ok=True)
     for folder in (BOARD_FILE, BOARD_UNIT):
-        parent = (places.root / folder).parent
+        parent = (layout.root / folder).parent
         if parent.is_dir() and not any(parent.iterdir()):
             parent.rmdir()

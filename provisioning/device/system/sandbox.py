@@ -1,7 +1,7 @@
 """Runs the service's code for root: as the service's user, in its unit's sandbox, without root's terminal.
 
-The service may write its state, and an attacker may be in it. Root, who types a command or updates
-the device, must give it no way to become root: see docs/decisions/0060-root-and-the-service.md.
+An attacker may control the service and its state. Commands and updates of root must not let it become root:
+see docs/decisions/0060-root-and-the-service.md.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _NOT_SANDBOX = (
     *("ExecStart", "ExecStop", "ExecReload", "ExecCondition", "Watchdog", "Timeout", "Restart"),
     *("Syslog", "Log", "Standard", "TTY", "MemoryHigh", "MemoryMax", "TasksMax"),
 )
-"""How the keys begin that say how the service runs and how much it takes, not what it may."""
+"""Prefixes of keys that say how the service runs and what resources it gets, not what it may do."""
 
 _FILES = ("ProtectSystem", "ProtectHome", "PrivateTmp")
-"""Keys that hide files from the service: a command is also given files of its caller's by name."""
+"""Keys that hide files from the service. Some commands get files of the caller by name."""
 
 _PORTS = "net_bind_service"
 _STOP_S = 20.0
 
 
 @dataclass(frozen=True)
-class Confined:
-    """The code of one release. `state`: the service's; `root`: of the system, another folder in tests.
+class Sandbox:
+    """Runs the code of one release. `state`: the service's; `root`: of the system, another folder in tests.
 
-    `user`: who runs it, "" for oneself, without a sandbox.
+    `user`: who runs it, "" for the caller, without a sandbox.
     """
 
     release: Path
@@ -52,17 +52,17 @@ class Confined:
         sees_files: bool = False,
         by_systemd: bool | None = None,
     ) -> list[str]:
-        """What runs `words` in a session of its own; the caller sees to it that this is not its own either.
+        """The command line that runs `words` sandboxed; the caller must start it in a new session.
 
-        `unit`: its name for systemd. `folder`: where it works. `sees_files`: also those that the service does
-        not. `by_systemd`: None asks whether systemd is there; without it there is no sandbox, but user and
-        rights are the service's, and it works where it was started.
+        `unit`: its name for systemd. `folder`: its working directory. `sees_files`: whether it sees
+        files that are hidden from the service. `by_systemd`: None detects systemd; without it there is no
+        sandbox, but user and rights are the service's, and the working directory is the caller's.
         """
         own = {**environment, "HOME": str(self.state), "STATE_DIRECTORY": str(self.state)}
         if not self.user:
             return ["env", *(f"{name}={value}" for name, value in own.items()), *words]
-        if by_systemd if by_systemd is not None else is_booted():
-            lines = [line for line in self.sandbox() if not (sees_files and _key(line) in _FILES)]
+        if by_systemd if by_systemd is not None else has_systemd():
+            lines = [line for line in self.properties() if not (sees_files and _key(line) in _FILES)]
             lines += ["ProtectSystem=full"] if sees_files else []
             lines += [f"WorkingDirectory=-{folder}", f"ReadWritePaths={self.state}"]
             options = [f"--property={line}" for line in lines]
@@ -75,19 +75,19 @@ class Confined:
         path = f"PATH={os.environ.get('PATH', os.defpath)}"
         return ["setpriv", *who, *rights, "--", "env", "-i", path, *cleared, *words]
 
-    def ask(
+    def run_captured(
         self,
         *words: str,
         limit_s: float | None = None,
         by_systemd: bool | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run it, with the settings of the caller's environment, and keep what it says.
+        """Run it with the settings of the caller's environment, and capture its output.
 
-        Its standard input is the caller's, but for a terminal. It is stopped after `limit_s` seconds, which
-        raises `subprocess.TimeoutExpired`, and with the caller.
+        It gets the caller's standard input unless that is a terminal. It is stopped with the caller, or
+        after `limit_s` seconds, which raises `subprocess.TimeoutExpired`.
         """
-        unit = name_of_unit()
-        environment = {**settings(), "LC_ALL": "C.UTF-8"}
+        unit = new_unit_name()
+        environment = {**environment_settings(), "LC_ALL": "C.UTF-8"}
         command = self.command(words, unit, environment, by_systemd=by_systemd)
         own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         stdin = subprocess.DEVNULL if os.isatty(0) else None
@@ -104,15 +104,15 @@ class Confined:
                 check=False,
                 start_new_session=True,
             )
-        except BaseException:  # it is not in our session: what ends us does not reach it
+        except BaseException:  # a signal to our session does not reach its own
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 subprocess.run(["systemctl", "--quiet", "stop", unit], timeout=_STOP_S, check=False)
             raise
 
-    def sandbox(self) -> list[str]:
-        """The lines that say what the service may: of the release's unit, and what the device adds to it.
+    def properties(self) -> list[str]:
+        """The sandbox properties of the release's unit, and what the device adds to them.
 
-        What a release places in the system is taken from it here: what is placed may be another release's.
+        They come from this release's own files, since the installed ones may be another release's.
         """
         boards, kind = self.release / "provisioning/boards", board.find_board(self.root).name
         files = [self.release / "systemd" / SERVICE, *boards.glob(f"{kind}.conf")]
@@ -128,23 +128,23 @@ class Confined:
         return sandbox
 
 
-def settings() -> dict[str, str]:
-    """The settings of the appliance that stand in the environment."""
+def environment_settings() -> dict[str, str]:
+    """The appliance's settings in the environment."""
     return {name: value for name, value in os.environ.items() if name.startswith("INTERVIEW_GRADER__")}
 
 
-def is_booted() -> bool:
-    """Whether systemd runs this system, as sd_booted(3) finds out."""
+def has_systemd() -> bool:
+    """Whether systemd runs this system, as sd_booted(3) checks."""
     return Path("/run/systemd/system").is_dir()
 
 
-def name_of_unit() -> str:
-    """A name that no other command has at this time."""
+def new_unit_name() -> str:
+    """A unit name that no other command has."""
     return f"interview-grader-command-{os.getpid()}-{os.urandom(4).hex()}.service"
 
 
 def _service_lines(text: str) -> list[str]:
-    """Every assignment of [Service], continued lines in one."""
+    """Every assignment of [Service], continued lines joined."""
     section, found = "", []
     for raw in text.replace("\\\n", " ").splitlines():
         line = raw.strip()
@@ -157,7 +157,7 @@ def _service_lines(text: str) -> list[str]:
 
 
 def _one_by_one(line: str) -> list[str]:
-    """systemd-run knows `localhost` and `link-local` only where they stand alone."""
+    """One property per address: systemd-run knows `localhost` and `link-local` only alone."""
     key, _, value = line.partition("=")
     return [f"{key}={word}" for word in value.split()] if key.startswith("IPAddress") and value else [line]
 

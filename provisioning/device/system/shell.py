@@ -1,4 +1,4 @@
-"""Running the system's own commands, their failure told in one line."""
+"""Runs system commands; a failure becomes one line."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "SYSTE
 
 
 def run(*command: str, env: Mapping[str, str] | None = None) -> str:
-    """What the command wrote to standard output; raises `DeviceError` with the last line it said."""
-    done = attempt(*command, env=env)
+    """Run a command and return its standard output; raises `DeviceError` with its last line."""
+    done = try_run(*command, env=env)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or f"exit {done.returncode}").splitlines()[-1]
-        raise DeviceError(f"{' '.join(command)}: {said}")
+        message = (done.stderr.strip() or done.stdout.strip() or f"exit {done.returncode}").splitlines()[-1]
+        raise DeviceError(f"{' '.join(command)}: {message}")
     return done.stdout
 
 
-def attempt(*command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """The command's end, whatever it was; a command that is not there ends with 127."""
+def try_run(*command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command, whatever its exit code; a missing command ends with 127."""
     environment = {**os.environ, **_ENVIRONMENT, **(env or {})}
     try:
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -30,5 +30,5 @@ def attempt(*command: str, env: Mapping[str, str] | None = None) -> subprocess.C
 
 
 def succeeds(*command: str) -> bool:
-    """Whether the command ends with 0."""
-    return attempt(*command).returncode == 0
+    """Whether a command ends with 0."""
+    return try_run(*command).returncode == 0

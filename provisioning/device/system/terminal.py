@@ -1,8 +1,8 @@
-"""Runs a command in a session without the caller's terminal, and stands between the two.
+"""Runs a command in a session with its own terminal, and relays between that and the caller's.
 
-A process that has a terminal open can type into it (TIOCSTI), read what is typed, or write what it obeys. So
-where a standard stream is a terminal, the command gets one of its own instead. What it writes there is shown
-with its control characters escaped. What is typed here goes to it only while it asks for a password.
+A process that has a terminal open can type into it (TIOCSTI), read what is typed, and send control sequences.
+So where a standard stream is a terminal, the command gets its own terminal instead. Its output is shown with
+control characters escaped. What is typed reaches it only while it asks for a password.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from device.text import printable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
-"""What is passed on to the command."""
+"""Signals that are forwarded to the command."""
 
 _LOOK_S = 0.02
 _REST_S = 0.2  # for what the system still holds back
@@ -31,17 +31,17 @@ _BYTES = 4096
 _LFLAG = 3
 
 
-def run(
+def run_in_own_terminal(
     command: Sequence[str],
     environment: Mapping[str, str],
-    passed_on: Callable[[int, int], None],
+    forward: Callable[[int, int], None],
     *,
     answer: str | None = None,
     output: int | None = None,
 ) -> int:
     """Run it and return its exit code, 128 and the number for a signal.
 
-    `passed_on` is called with a signal and the process. `answer`: what is typed whenever it asks for a
+    `forward` is called with a signal and the process. `answer`: what is typed whenever it asks for a
     password, None: what the caller types. `output`: a descriptor in place of the standard output.
     """
     _open_streams()
@@ -59,7 +59,7 @@ def run(
         stderr=streams[2],
         start_new_session=True,
     )
-    with _signals(lambda number: passed_on(number, process.pid)):
+    with _signals(lambda number: forward(number, process.pid)):
         if terminal:
             terminal.relay(process, shown_on=1 if own[1] else 2, typed=own[0] and answer is None)
         code = process.wait()
@@ -99,7 +99,7 @@ class _Terminal:
                 for source in (self._keys, self._screen):
                     data = os.read(source, _BYTES) if source in ready else b""
                     if data and (source == self._screen or typed):
-                        quiet.follow(self._is_asking())  # before anybody can answer
+                        quiet.follow(self._is_asking())  # before an answer is possible
                         _show(shown_on, decoder.decode(data.replace(b"\r\n", b"\n")))
                 if 0 in ready:
                     os.write(self._keys, os.read(0, _BYTES) or b"\4")
@@ -162,17 +162,17 @@ def _show(stream: int, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _signals(passed_on: Callable[[int], None]) -> Iterator[None]:
+def _signals(forward: Callable[[int], None]) -> Iterator[None]:
     """Pass signals on, but those that the caller wanted ignored, as nohup does."""
 
-    def told(number: int, frame: FrameType | None) -> None:
-        passed_on(number)
+    def handle(number: int, frame: FrameType | None) -> None:
+        forward(number)
 
     kept = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         for number, handler in kept.items():
             if handler is not signal.SIG_IGN:
-                signal.signal(number, told)
+                signal.signal(number, handle)
         yield
     finally:
         for number, handler in kept.items():

@@ -1,1 +1,1 @@
-"""Updating an installed device, and rolling it back."""
+"""Updates and rollbacks of an installed device."""

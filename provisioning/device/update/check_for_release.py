@@ -1,4 +1,4 @@
-"""Looks whether there is a newer release, and says so in the log. It fetches no bundle and installs nothing.
+"""Checks for a newer release and logs the result. Fetches no bundle and installs nothing.
 
 Where to look is the owner's one line in /etc/interview-grader/update-from: a folder with bundles and the file
 `latest`, or the https address of such a file. What it says counts only as long as latest.py tells.
@@ -15,56 +15,56 @@ from pathlib import Path
 
 from device.bundle import latest
 from device.bundle.latest import Latest
-from device.errors import BundleError, DeviceError, Refused
-from device.layout import Places
+from device.errors import BundleError, DeviceError, UserError
+from device.layout import Layout
 from device.text import printable
-from device.update.releases import Releases, order
+from device.update.releases import Releases, version_key
 
 PROGRAM = "interview-grader-look"
-SEEN = "seen.json"
-"""File in the state of the service that looks: when the newest file `latest` that it saw was made."""
+SEEN_FILE = "seen.json"
+"""File with the time at which the newest `latest` seen so far was made."""
 
 _HIDDEN = ("home", "root", "run/user", "tmp", "var/tmp")
-"""What systemd hides from services such as this one."""
+"""Folders that systemd hides from this service."""
 _TIMEOUT_S = 30
 _CLOCK = timedelta(days=1)
-"""How far the clock of the file's maker may be ahead, in seconds."""
+"""How far the clock of the file's maker may be ahead."""
 
 
-def main(places: Places | None = None) -> int:
-    """Returns the exit code: 0 looked, 1 what was found is not to be believed, 2 no place to look at."""
-    places = places or Places()
-    state = Path(os.environ.get("STATE_DIRECTORY") or places.look_state)
+def main(layout: Layout | None = None) -> int:
+    """Returns the exit code: 0 checked, 1 the file is not trusted or not readable, 2 no location is set."""
+    layout = layout or Layout()
+    state = Path(os.environ.get("STATE_DIRECTORY") or layout.check_state)
     try:
-        print(printable(look(places, state, datetime.now(timezone.utc))), flush=True)
+        print(printable(check(layout, state, datetime.now(timezone.utc))), flush=True)
         return 0
     except DeviceError as error:
         print(f"{PROGRAM}: {printable(str(error))}", file=sys.stderr)
         return error.code
 
 
-def look(places: Places, state: Path, now: datetime) -> str:
-    """What there is, in words; raises `DeviceError`."""
-    place = _place(places)
-    said = _believed(place, places, state, now)
-    releases = Releases(places.opt)
+def check(layout: Layout, state: Path, now: datetime) -> str:
+    """Compare the newest release with the installed one; returns a message. Raises `DeviceError`."""
+    location = _location(layout)
+    found = _read_latest(location, layout, state, now)
+    releases = Releases(layout.opt)
     current = releases.current()
     if current is None:
-        raise Refused(f"{releases.link}: nothing is installed; sudo ./setup.sh install")
-    own = releases.note(current)
-    until = f"said until {latest.written(said.expires)}"
-    bundle = said.of(own.arch, own.python)
+        raise UserError(f"{releases.link}: nothing is installed; sudo ./setup.sh install")
+    own = releases.metadata(current)
+    until = f"valid until {latest.format_time(found.expires)}"
+    bundle = found.of(own.arch, own.python)
     if bundle is None:
-        return f"no bundle for {own.arch} and Python {own.python} is named at {place}, {until}"
-    if order(bundle.version) <= order(current):
-        return f"{current} is the newest release at {place}, {until}"
-    if place.startswith("/"):
-        _check(Path(place, bundle.name), bundle)
+        return f"no bundle for {own.arch} and Python {own.python} is named at {location}, {until}"
+    if version_key(bundle.version) <= version_key(current):
+        return f"{current} is the newest release at {location}, {until}"
+    if location.startswith("/"):
+        _check_bundle(Path(location, bundle.name), bundle)
     installs = f"interview-grader-update {bundle.name} (SHA-256 {bundle.sha256})"
-    return f"release {bundle.version} is at {place}, {current} is installed: {installs}"
+    return f"release {bundle.version} is at {location}, {current} is installed: {installs}"
 
 
-def _check(path: Path, bundle: latest.Bundle) -> None:
+def _check_bundle(path: Path, bundle: latest.Bundle) -> None:
     try:
         if bundle.is_in(path):
             return
@@ -73,72 +73,72 @@ def _check(path: Path, bundle: latest.Bundle) -> None:
     raise DeviceError(f"{path} is not the bundle that `latest` names; copy it there again")
 
 
-def _place(places: Places) -> str:
-    path = places.config / "update-from"
+def _location(layout: Layout) -> str:
+    path = layout.config / "update-from"
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
-        raise Refused(f"{path}: {error.strerror}; expected a folder or an https address in it") from error
-    place = lines[0].strip()
-    if not place.startswith(("https://", "/")):
-        raise Refused(f"{path}: {place!r}: expected a folder or an https address")
-    if any(Path(place).is_relative_to(places.root / each) for each in _HIDDEN):
+        raise UserError(f"{path}: {error.strerror}; expected a folder or an https address in it") from error
+    location = lines[0].strip()
+    if not location.startswith(("https://", "/")):
+        raise UserError(f"{path}: {location!r}: expected a folder or an https address")
+    if any(Path(location).is_relative_to(layout.root / each) for each in _HIDDEN):
         reason = "hidden from the service that looks, as all homes; take another, such as /srv/releases"
-        raise Refused(f"{path}: {place}: {reason}")
-    return place
+        raise UserError(f"{path}: {location}: {reason}")
+    return location
 
 
-def _believed(place: str, places: Places, state: Path, now: datetime) -> Latest:
-    """What is said there, if it is signed, no older than what was said before, and its time is not over."""
+def _read_latest(location: str, layout: Layout, state: Path, now: datetime) -> Latest:
+    """The file `latest` there, if it is signed, no older than the last one seen, and not expired."""
     try:
-        said = latest.read(_content(place), places.signers)
+        found = latest.read(_fetch(location), layout.signers)
     except BundleError as error:
-        raise DeviceError(f"{place}: {error}") from error
-    made, seen = latest.written(said.created), _seen(state)
-    if said.created > now + _CLOCK:
+        raise DeviceError(f"{location}: {error}") from error
+    made, seen = latest.format_time(found.created), _last_seen(state)
+    if found.created > now + _CLOCK:
         raise DeviceError(
-            f"{place}: made {made}, and this device's clock is at {latest.written(now)}: set it"
+            f"{location}: made {made}, and this device's clock is at {latest.format_time(now)}: set it"
         )
-    if seen and said.created < seen:
+    if seen and found.created < seen:
         raise DeviceError(
-            f"{place}: made {made}, and one of {latest.written(seen)} was there before: "
+            f"{location}: made {made}, and one of {latest.format_time(seen)} was there before: "
             "this may be a replay; ask the maker of the releases"
         )
-    _keep(state, said.created)
-    if said.expires < now:
+    _remember(state, found.created)
+    if found.expires < now:
         raise DeviceError(
-            f"{place}: nothing newer than {made} is said there, which was to count until "
-            f"{latest.written(said.expires)}: whether there is a newer release is not known; "
+            f"{location}: nothing newer than {made} is there, which was valid until "
+            f"{latest.format_time(found.expires)}: whether there is a newer release is not known; "
             "ask who makes the releases (make latest)"
         )
-    return said
+    return found
 
 
-def _content(place: str) -> bytes:
+def _fetch(location: str) -> bytes:
     try:
-        if place.startswith("/"):
-            with Path(place, latest.NAME).open("rb") as file:
+        if location.startswith("/"):
+            with Path(location, latest.NAME).open("rb") as file:
                 return file.read(latest.MAX_BYTES)
-        with urllib.request.urlopen(place, timeout=_TIMEOUT_S) as answer:
+        with urllib.request.urlopen(location, timeout=_TIMEOUT_S) as answer:
             return bytes(answer.read(latest.MAX_BYTES))
     except (OSError, ValueError) as error:
-        raise DeviceError(f"{place} cannot be looked at: {error}") from error
+        raise DeviceError(f"{location} cannot be looked at: {error}") from error
 
 
-def _seen(state: Path) -> datetime | None:
+def _last_seen(state: Path) -> datetime | None:
     try:
-        return latest.moment(json.loads((state / SEEN).read_text(encoding="utf-8"))["created"])
+        return latest.parse_time(json.loads((state / SEEN_FILE).read_text(encoding="utf-8"))["created"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _keep(state: Path, created: datetime) -> None:
-    file, partial = state / SEEN, state / f"{SEEN}.part"
-    if _seen(state) == created:
+def _remember(state: Path, created: datetime) -> None:
+    file, partial = state / SEEN_FILE, state / f"{SEEN_FILE}.part"
+    if _last_seen(state) == created:
         return
     try:
         with partial.open("w", encoding="utf-8") as stream:
-            json.dump({"created": latest.written(created)}, stream)
+            json.dump({"created": latest.format_time(created)}, stream)
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(file)

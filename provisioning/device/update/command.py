@@ -1,4 +1,4 @@
-"""`interview-grader-update`: take in a release bundle, roll back, list and remove releases, or all of it."""
+"""`interview-grader-update`: install a release bundle, roll back, list and remove releases, uninstall."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 
 from device.arguments import Parser
-from device.errors import DeviceError, Refused
-from device.install import uninstall as removing
-from device.layout import Places
+from device.errors import DeviceError, UserError
+from device.install import uninstall
+from device.layout import Layout
 from device.system import apply_release, board, lock
 from device.text import printable
 from device.update.releases import Releases
@@ -25,7 +25,7 @@ COMMANDS = ("install", "rollback", "list", "prune", "uninstall", "recover", "pla
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code: 0 done, 1 a fault and the line says what runs, 2 refused."""
+    """Returns the exit code: 0 done, 1 a fault (the message says which release runs), 2 refused."""
     words = list(arguments)
     if words and words[0] not in COMMANDS and not words[0].startswith("-"):
         words.insert(0, "install")  # a bundle
@@ -34,19 +34,19 @@ def main(arguments: Sequence[str]) -> int:
         if options.command == "list":
             return _list(_device().releases)
         if os.geteuid() != 0:
-            raise Refused("only root may change what runs; put sudo in front")
-        if options.command == "place":  # this and the next: asked by the updater, of another release
-            apply_release.place(Places())
+            raise UserError("only root may change what runs; put sudo in front")
+        if options.command == "place":  # this and the next are called by updaters of other releases
+            apply_release.apply_release(Layout())
             return 0
         if options.command == "lacking":
-            print(" ".join(apply_release.lacking()))
+            print(" ".join(apply_release.missing_packages()))
             return 0
-        _prepare(Places().opt, None if getattr(options, "wait", False) else lock.WAIT_S)
+        _prepare(Layout().opt, None if getattr(options, "wait", False) else lock.WAIT_S)
         if options.command == "uninstall":
-            removing.uninstall(Places(), check=options.check)
+            uninstall.uninstall(Layout(), check=options.check)
             return 0
-        if options.command in ("install", "rollback") and board.forgets():
-            raise Refused(board.FORGETS)
+        if options.command in ("install", "rollback") and board.has_overlay_root():
+            raise UserError(board.OVERLAY_ROOT)
         say(_run(Updater(_device(), say), options))
         return 0
     except DeviceError as error:
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def say(words: str) -> None:
-    """One line of progress; nothing stops when nobody listens any more."""
+    """Print one line of progress, if the terminal still exists."""
     with contextlib.suppress(OSError):
         print(f"update: {printable(words)}", flush=True)
 
@@ -77,33 +77,33 @@ def _run(updater: Updater, options: argparse.Namespace) -> str:
 
 
 def _device() -> Device:
-    places = Places()
-    own = places.current / "venv" / "bin" / "python"
+    layout = Layout()
+    own = layout.current / "venv" / "bin" / "python"
     python = os.path.realpath(own) if own.exists() else sys.executable
-    return Device(Releases(places.opt, python=python), places.state, places.config / "release_signers")
+    return Device(Releases(layout.opt, python=python), layout.state, layout.config / "release_signers")
 
 
 def _list(releases: Releases) -> int:
     current = releases.current()
     for version in releases.all():
-        note = releases.note(version)
+        note = releases.metadata(version)
         star = "*" if version == current else " "
         print(f"{star} {version:<12} {note.created}  {note.arch}  Python {note.python}")
     return 0
 
 
 def _prepare(root: Path, wait_s: float | None) -> None:
-    """Take the lock, and outlive the terminal: a connection that breaks must not stop half-way."""
+    """Take the lock, and ignore the end of the terminal: a broken connection must not stop an update."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminated)
     os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to
     if not root.is_dir():
-        raise Refused(f"{root}: nothing is installed; sudo ./setup.sh install")
-    lock.hold(root / lock.NAME, wait_s)
+        raise UserError(f"{root}: nothing is installed; sudo ./setup.sh install")
+    lock.acquire(root / lock.NAME, wait_s)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt("it was told to stop")
+    raise KeyboardInterrupt("it was stopped by a signal")
 
 
 def _parser() -> Parser:
@@ -123,8 +123,8 @@ def _parser() -> Parser:
     uninstall.add_argument("--check", action="store_true", help="only say what would be removed")
     commands.add_parser("place")
     commands.add_parser("lacking")
-    recover = commands.add_parser("recover", help="finish or take back what was interrupted")
+    recover = commands.add_parser("recover", help="finish or roll back an interrupted change")
     when = recover.add_mutually_exclusive_group()
     when.add_argument("--boot", action="store_true", help="before the service is started")
-    when.add_argument("--wait", action="store_true", help="as soon as whoever is at work has ended")
+    when.add_argument("--wait", action="store_true", help="after another update has ended")
     return parser

@@ -1,4 +1,4 @@
-"""The updater's memory across a kill or a power cut: what it changes, and how far it has come."""
+"""Journal of a change, for recovery after a kill or a power cut."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from device.errors import ReleaseError, because
+from device.errors import ReleaseError, explain
 from device.system.files import replacing
-from device.update.releases import sync
+from device.update.releases import sync_folder
 
 CHANGING = "changing.json"
 """The file's name, beside the releases."""
@@ -17,10 +17,10 @@ CHANGING = "changing.json"
 
 @dataclass(frozen=True)
 class Change:
-    """From one version to another. `kind`: "update" or "rollback"; `step`: the one that was begun last.
+    """A change from one version to another. `kind`: "update" or "rollback"; `step`: the last one begun.
 
-    `undo`: why it is taken back, "" if not; `outcome`: as what that is told. `added`: the release came with
-    it and goes if it is taken back.
+    `undo`: why it is rolled back, "" if it is not; `outcome`: the result to report. `added`: whether the
+    change installed the new release, which a rollback then removes.
     """
 
     kind: str
@@ -33,17 +33,17 @@ class Change:
 
 
 class Journal:
-    """One small file, there only while something is being changed; on the disk before anything is done."""
+    """One small file, which exists only during a change and is synced before each step."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> Change | None:
-        """What was begun and not ended, None if nothing was; raises `ReleaseError`."""
+        """The unfinished change, None without one; raises `ReleaseError`."""
         try:
-            told = json.loads(self._path.read_text(encoding="utf-8"))
-            # Another version may have written it: it may know more than this one.
-            return Change(**{name: told[name] for name in Change.__dataclass_fields__ if name in told})
+            data = json.loads(self._path.read_text(encoding="utf-8"))
+            # Another version may have written it, with further keys.
+            return Change(**{name: data[name] for name in Change.__dataclass_fields__ if name in data})
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:
@@ -52,19 +52,19 @@ class Journal:
             ) from error
 
     def write(self, change: Change, **changes: str | bool) -> Change:
-        """Keep a change with these new values; raises `ReleaseError`."""
+        """Write a change with these new values; raises `ReleaseError`."""
         change = replace(change, **changes)  # type: ignore[arg-type]  # names and kinds are those of Change
         try:
             with replacing(self._path, "{}.part") as partial, partial.open("w", encoding="utf-8") as file:
                 json.dump(asdict(change), file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
-            sync(self._path.parent)
+            sync_folder(self._path.parent)
         except OSError as error:
-            raise ReleaseError(f"{self._path}: cannot be written: {because(error)}") from error
+            raise ReleaseError(f"{self._path}: cannot be written: {explain(error)}") from error
         return change
 
     def clear(self) -> None:
-        """Nothing is being changed any more."""
+        """Remove the journal: the change is complete."""
         self._path.unlink(missing_ok=True)
-        sync(self._path.parent)
+        sync_folder(self._path.parent)

@@ -1,6 +1,6 @@
 """The installed releases: `releases/VERSION/` with an environment each, and the link `current`.
 
-A release is whole when it has its `release.json`, which is written last; whatever has none is removed.
+A release is complete if it has `release.json`, which is written last. Incomplete ones are removed.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from device.bundle.container import (
     version_in,
 )
 from device.bundle.own_wheel import LOCKS, make_wheel
-from device.errors import ReleaseError, because, told
+from device.errors import ReleaseError, explain, last_error
 from device.system.files import replacing
 
 ROOT = Path("/opt/interview-grader")
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
-"""Modules: a release has exactly one."""
+"""Modules of the runtimes; a release has exactly one."""
 
 CAMERA_PACKAGES = Path("/usr/lib/python3/dist-packages/picamera2")
-"""The distribution's camera library, compiled for its own numpy: the environment must see both."""
+"""The distribution's camera library, compiled for its numpy: the environment must see both."""
 
 COMMAND = Path("venv", "bin", "interview-grader")
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet")
@@ -57,7 +57,7 @@ class Releases:
         self._python, self._system_packages = python, system_packages
 
     def path(self, version: str) -> Path:
-        """Where a release lies, or would."""
+        """The folder of a release, whether it exists or not."""
         return self.folder / version
 
     def command(self, version: str) -> Path:
@@ -65,13 +65,13 @@ class Releases:
         return self.path(version) / COMMAND
 
     def python_version(self) -> str:
-        """Of the Python that makes the environments, as in "3.11"."""
-        return _about(self._python)[1]
+        """Version of the Python that makes the environments, as in "3.11"."""
+        return _machine_and_version(self._python)[1]
 
-    def python_gone(self) -> str:
-        """That the release in use was made for another Python than the system has, and what to do; "" if not.
+    def python_mismatch(self) -> str:
+        """A message if the release in use needs another Python than the system has, else "".
 
-        `provisioning/command` says the same, without a Python.
+        `provisioning/command` prints the same, without a Python.
         """
         for library in (self.link / "venv/lib").glob("python3.*"):
             if library.name != f"python{self.python_version()}":
@@ -83,7 +83,7 @@ class Releases:
         return ""
 
     def current(self) -> str | None:
-        """The version that `current` leads to, None if there is none."""
+        """The version that `current` links to, None without one."""
         try:
             version = os.readlink(self.link).rpartition("/")[2]
         except OSError:
@@ -91,12 +91,12 @@ class Releases:
         return version if self._is_whole(version) else None
 
     def all(self) -> list[str]:
-        """Every whole release, the oldest version first."""
+        """Every complete release, the oldest version first."""
         found = [path.name for path in self.folder.glob("*") if self._is_whole(path.name)]
-        return sorted(found, key=order)
+        return sorted(found, key=version_key)
 
-    def note(self, version: str) -> Release:
-        """What `release.json` of a release says; raises `ReleaseError`."""
+    def metadata(self, version: str) -> Release:
+        """The content of a release's `release.json`; raises `ReleaseError`."""
         try:
             return Release.read((self.path(version) / NOTE).read_bytes())
         except (OSError, ValueError) as error:
@@ -107,54 +107,54 @@ class Releases:
     def add(self, unpacked: Path) -> str:
         """Install an unpacked bundle beside the others, without the network; returns its version.
 
-        A half-made release of that version is replaced; a whole one that differs is a `ReleaseError`.
+        An incomplete release of that version is replaced; a different complete one is a `ReleaseError`.
         """
         release = Release.read((unpacked / NOTE).read_bytes())
-        if self._is_there(release):
+        if self._has_release(release):
             return release.version
         wheels = unpacked / WHEELS
         lines = wheels / REQUIREMENTS
         if (wheels / REQUIREMENTS_NUMPY_2).exists() and not self._needs_numpy_1():
             lines = wheels / REQUIREMENTS_NUMPY_2
         folders = (f"--find-links={wheels}", f"--find-links={wheels / NUMPY_2}")
-        place = self._begun(release.version)
+        place = self._begin(release.version)
         try:
             self._make_venv(place)
             self._pip(place, "--no-index", *folders, "--require-hashes", "-r", str(lines))
-            return self._finished(release, unpacked)
+            return self._finish(release, unpacked)
         except BaseException as error:
-            raise self._undone(place, error) from error
+            raise self._abort(place, error) from error
 
     def add_online(self, checkout: Path) -> str:
         """Install from a checkout, with pip and the network; returns the version.
 
-        If another release of that version is there, the digest of the checkout is put behind it.
+        If another release has that version, the checkout's digest is appended to it.
         """
-        release = _of_checkout(checkout, self._python)
-        if self._is_whole(release.version) and self.note(release.version).files != release.files:
+        release = _release_of_checkout(checkout, self._python)
+        if self._is_whole(release.version) and self.metadata(release.version).files != release.files:
             release = replace(release, version=f"{release.version}+{release.files['checkout'][:8]}")
-        if self._is_there(release):
+        if self._has_release(release):
             return release.version
-        place = self._begun(release.version)
+        place = self._begin(release.version)
         try:
             self._make_venv(place)
             self._install_checkout(place, checkout)
-            return self._finished(release, checkout)
+            return self._finish(release, checkout)
         except BaseException as error:
-            raise self._undone(place, error) from error
+            raise self._abort(place, error) from error
 
     def switch(self, version: str) -> None:
-        """Make `current` lead to a whole release, at once; raises `ReleaseError`."""
-        self.note(version)
+        """Make `current` link to a complete release, atomically; raises `ReleaseError`."""
+        self.metadata(version)
         try:
             with replacing(self.link, "{}.new") as new:
                 new.symlink_to(f"{self.folder.name}/{version}")
-            sync(self.root)
+            sync_folder(self.root)
         except OSError as error:
-            raise ReleaseError(f"{self.link}: cannot be set: {because(error)}") from error
+            raise ReleaseError(f"{self.link}: cannot be set: {explain(error)}") from error
 
     def remove(self, version: str) -> None:
-        """Remove a release that is not in use; raises `ReleaseError`. A kill in between leaves none."""
+        """Remove a release that is not in use; raises `ReleaseError`. After a kill it is incomplete."""
         if version == self.current():
             raise ReleaseError(f"{version} is in use; switch to another release first")
         place = self.path(version)
@@ -164,10 +164,10 @@ class Releases:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise ReleaseError(f"{place}: cannot be removed: {because(error)}") from error
+            raise ReleaseError(f"{place}: cannot be removed: {explain(error)}") from error
 
     def prune(self, keep: int, spare: Iterable[str] = ()) -> list[str]:
-        """Keep that many: the one in use, those of `spare`, then the newest; returns those that went."""
+        """Keep so many releases: the current one, those of `spare`, the newest; returns the removed ones."""
         current = self.current()
         first = [current, *spare, *reversed(self.all())]
         kept = [version for version in dict.fromkeys(first) if version and self._is_whole(version)][:keep]
@@ -178,7 +178,7 @@ class Releases:
         return gone
 
     def sweep(self) -> None:
-        """Remove what half-made releases have left; never what `current` leads to, whole or not."""
+        """Remove incomplete releases, but never the one that `current` links to."""
         for path in self.folder.glob("*"):
             if not self._is_whole(path.name) and path.resolve() != self.link.resolve():
                 shutil.rmtree(path, ignore_errors=True)
@@ -186,30 +186,30 @@ class Releases:
     def _is_whole(self, version: str) -> bool:
         return (self.path(version) / NOTE).is_file()
 
-    def _is_there(self, release: Release) -> bool:
+    def _has_release(self, release: Release) -> bool:
         if not self._is_whole(release.version):
             return False
-        if self.note(release.version).files == release.files:
+        if self.metadata(release.version).files == release.files:
             return True
         raise ReleaseError(
             f"another release {release.version} is installed already; give the new one a new version"
         )
 
-    def _begun(self, version: str) -> Path:
+    def _begin(self, version: str) -> Path:
         place = self.path(version)
         if place.exists():  # half-made
             shutil.rmtree(place)
         place.mkdir(parents=True, mode=0o755)
         return place
 
-    def _undone(self, place: Path, error: BaseException) -> BaseException:
+    def _abort(self, place: Path, error: BaseException) -> BaseException:
         shutil.rmtree(place, ignore_errors=True)
         if isinstance(error, OSError):
-            return ReleaseError(f"{place}: cannot be made: {because(error)}")
+            return ReleaseError(f"{place}: cannot be made: {explain(error)}")
         return error
 
-    def _finished(self, release: Release, source: Path) -> str:
-        """Copy the rest beside the environment, try it, and write the file that makes the release whole."""
+    def _finish(self, release: Release, source: Path) -> str:
+        """Copy the rest beside the environment, test it, and write the file that completes the release."""
         place = self.path(release.version)
         shutil.copy2(source / "setup.sh", place / "setup.sh")
         for name in (*FOLDERS, ONNX):
@@ -221,13 +221,13 @@ class Releases:
         partial.write_bytes(release.json())
         _sync_file(partial)
         partial.replace(place / NOTE)
-        sync(place)
+        sync_folder(place)
         return release.version
 
-    # The environment is made where it will lie: its scripts name that place.
+    # The environment is made at its final path, which its scripts contain.
     def _make_venv(self, place: Path) -> None:
         options = ["--system-site-packages"] if self._sees_system() else []
-        self._must(
+        self._run_or_fail(
             [self._python, "-m", "venv", *options, str(place / "venv")], "the environment cannot be made"
         )
 
@@ -255,7 +255,7 @@ class Releases:
             self._pip(place, "--no-deps", str(own))
 
     def _needs_numpy_1(self) -> bool:
-        """Whether the environment sees camera packages of the system that are built against numpy 1."""
+        """Whether the environment sees camera packages that are built against numpy 1."""
         if not (self._sees_system() and CAMERA_PACKAGES.is_dir()):
             return False
         program = "import numpy; print(numpy.__version__.split('.')[0])"
@@ -263,14 +263,14 @@ class Releases:
         return done.stdout.strip() == "1"
 
     def _pip(self, place: Path, *arguments: str) -> None:
-        self._must(
+        self._run_or_fail(
             [str(place / "venv" / "bin" / "python"), *_PIP, *arguments], "the packages cannot be installed"
         )
 
     def _try(self, place: Path) -> None:
-        """Everything compiled loads together, above all numpy and what the distribution built for it.
+        """Test that all compiled libraries load together, such as numpy and the distribution's packages.
 
-        Only what releases of every age have: it may be an older one. The demo clip tries the rest.
+        Imports only what releases of every age have, since this may be an older one.
         """
         modules = ["numpy", "cv2", "appliance.build"]
         if self._sees_system() and CAMERA_PACKAGES.is_dir():
@@ -279,17 +279,19 @@ class Releases:
         runtime = [module for module in RUNTIMES if _run([python, "-c", f"import {module}"]).returncode == 0]
         if not runtime:
             raise ReleaseError(f"neither {' nor '.join(RUNTIMES)} can be imported on this machine")
-        self._must([python, "-c", f"import {', '.join(modules)}"], "its libraries cannot be loaded together")
+        self._run_or_fail(
+            [python, "-c", f"import {', '.join(modules)}"], "its libraries cannot be loaded together"
+        )
 
     @staticmethod
-    def _must(command: list[str], fault: str) -> None:
+    def _run_or_fail(command: list[str], fault: str) -> None:
         done = _run(command)
         if done.returncode != 0:
-            raise ReleaseError(f"{fault} ({told(done.stderr or done.stdout)})")
+            raise ReleaseError(f"{fault} ({last_error(done.stderr or done.stdout)})")
 
 
-def order(version: str) -> tuple[int, int, int, int, int]:
-    """A key that sorts versions: 1.2.0a1 < 1.2.0rc1 < 1.2.0. What stands behind a plus does not count."""
+def version_key(version: str) -> tuple[int, int, int, int, int]:
+    """A key that sorts versions: 1.2.0a1 < 1.2.0rc1 < 1.2.0. Ignores what follows a plus."""
     plain = version.partition("+")[0]
     found = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)(?:(a|b|rc)(\d+))?", plain)
     if not found:
@@ -298,8 +300,8 @@ def order(version: str) -> tuple[int, int, int, int, int]:
     return (int(major), int(minor), int(patch), ("a", "b", "rc", None).index(stage), int(number or 0))
 
 
-def sync(folder: Path) -> None:
-    """Bring a folder's entries to the disk."""
+def sync_folder(folder: Path) -> None:
+    """Sync a folder's entries to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -312,15 +314,15 @@ def _sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _about(python: str) -> tuple[str, str]:
-    """Machine and version of a Python, as a bundle has them."""
+def _machine_and_version(python: str) -> tuple[str, str]:
+    """Machine and version of a Python, as in a bundle's name."""
     program = "import platform, sys; print(platform.machine(), '%d.%d' % sys.version_info[:2])"
     machine, version = _run([python, "-I", "-c", program]).stdout.split()
     return machine, version
 
 
-def _of_checkout(checkout: Path, python: str) -> Release:
-    arch, version = _about(python)
+def _release_of_checkout(checkout: Path, python: str) -> Release:
+    arch, version = _machine_and_version(python)
     digest = hashlib.sha256()
     parts = ("appliance", "models", *FOLDERS, ONNX, LOCKS, "pyproject.toml", "setup.sh")
     for path in (found for part in parts for found in _files(checkout / part)):
@@ -337,7 +339,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """With nothing of the caller's Python or pip settings in its way, but for where packages come from."""
+    """Run a command without the caller's Python settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return subprocess.run(
         command, env=kept, capture_output=True, text=True, errors="replace", check=False, cwd="/"

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from appliance.records import Store
 from tests.e2e.browser.test_live_page import SPILLS
-from tests.fakes.records import ID, OTHER, second, sitting
+from tests.fakes.records import ID, OTHER, second, session_info
 
 Shoot = Callable[..., None]
 OpenPage = Callable[..., Page]
@@ -24,7 +24,7 @@ def recorded(daemon: Any, tmp_path: Path) -> Iterator[Any]:
     """A daemon with two sessions."""
     store = Store(tmp_path)
     for id, label in ((ID, LONG), (OTHER, "morning")):
-        store.begin(sitting(id, label=label, note="second try"))
+        store.begin(session_info(id, label=label, note="second try"))
         rows = [
             second(n, person, happy=(n % 50) / 50)
             for n in range(120)

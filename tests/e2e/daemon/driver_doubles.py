@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from appliance import cli, registry
 from appliance.composition import appliance
-from appliance.consent import state as standing
+from appliance.consent import session
 from appliance.errors import CameraLost
 from appliance.hardware import throttling
 from appliance.inference.engines.tflite import TFLite
@@ -85,7 +85,7 @@ class Living:
 
     Settings = CameraSettings
     argument = "record"
-    needs_agreement = True
+    needs_consent = True
 
     def __init__(self, settings: CameraSettings) -> None:
         self._settings = settings
@@ -135,7 +135,7 @@ class Living:
 class Calm(Living):
     """The same, of something that needs nobody's agreement."""
 
-    needs_agreement = False
+    needs_consent = False
 
 
 class EngineSettings(_Settings):
@@ -247,7 +247,7 @@ def main() -> int:
     if LIMIT in os.environ:
         appliance.LIMITS_S = dict.fromkeys(appliance.LIMITS_S, float(os.environ[LIMIT]))
     if AIM in os.environ:
-        standing.AIM_S = float(os.environ[AIM])
+        session.PREVIEW_S = float(os.environ[AIM])
     if SYNC in os.environ:
         _make_slow(float(os.environ[SYNC]))
     if FED in os.environ:
@@ -259,8 +259,6 @@ def main() -> int:
 
         sd_notify._sender = lambda: send
     if GAP in os.environ:
-        from appliance.consent import session
-
         session.LONGEST_GAP_S = float(os.environ[GAP])
     if BOARD in os.environ:
         throttling.SYS, throttling.EVERY_S = Path(os.environ[BOARD]), 0.5

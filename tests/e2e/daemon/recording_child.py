@@ -11,13 +11,13 @@ import signal
 import sys
 from pathlib import Path
 
-from appliance.records import Limits, Store
-from tests.fakes.records import second, sitting
+from appliance.records import StorageLimits, Store
+from tests.fakes.records import second, session_info
 
 
 def main() -> int:
     folder, id = Path(sys.argv[1]), sys.argv[2]
-    store = Store(folder, Limits(min_free_mb=0))
+    store = Store(folder, StorageLimits(min_free_mb=0))
     store.tick()
     print(
         f"open {store.status.state} {[kept.id for kept in store.sessions() if kept.ended is None]}",
@@ -29,7 +29,7 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     stopped: list[str] = []
     store.on_stopped = lambda id, reason: stopped.append(reason)
-    store.begin(sitting(id))
+    store.begin(session_info(id))
     number = 0
     while not stopped:
         store.add(id, [second(number), second(number, 2)])

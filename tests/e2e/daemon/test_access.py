@@ -16,12 +16,11 @@ from flask.testing import FlaskClient
 
 from appliance.composition.appliance import make_appliance
 from appliance.configuration import load
-from appliance.web.app import create_app
 from appliance.web.security import policy
 from tests.e2e.daemon.driver import Daemon, Stream, agreement, command, open_websocket, running
 
 FAR = "192.0.2.77"
-"""An address of nobody (RFC 5737), for requests that are made inside this process."""
+"""An address for documentation (RFC 5737), for requests made inside this process."""
 
 FOREIGN_HOSTS = [
     "evil.example",
@@ -83,13 +82,13 @@ def test_foreign_origin_gets_no_websocket(demo: Daemon, origin: str) -> None:
         assert sock.recv(64).startswith(b"HTTP/1.1 403")
 
 
-def test_request_that_another_site_makes_without_an_origin_is_refused(demo: Daemon) -> None:
+def test_cross_site_request_without_an_origin_is_refused(demo: Daemon) -> None:
     for site in ("cross-site", "same-site"):
         assert demo.post("/api/session/stop", headers={"Sec-Fetch-Site": site}).status == 403
     assert demo.state()["state"] == "live"
 
 
-def test_own_origin_is_fine(demo: Daemon) -> None:
+def test_own_origin_is_accepted(demo: Daemon) -> None:
     own = f"http://127.0.0.1:{demo.port}"
     assert demo.post("/api/session/start", agreement("1"), headers={"Origin": own}).status == 200
     with open_websocket(demo.port, headers=[f"Origin: {own}"]) as sock:
@@ -140,7 +139,7 @@ def test_body_that_is_too_large_is_refused_unread(demo: Daemon, size: int) -> No
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "nothing.invalid"])
 @pytest.mark.parametrize("opened", ["true", "false"])
-def test_address_that_is_not_ours_is_refused(tmp_path: Path, host: str, opened: str) -> None:
+def test_address_of_another_machine_is_refused(tmp_path: Path, host: str, opened: str) -> None:
     refused = command(
         *("run", "--camera", "demo", "--host", host, "--port", "0", "--data-dir", tmp_path),
         *("--set", f"access.open_to_network={opened}"),
@@ -178,7 +177,7 @@ def test_open_daemon_says_so(opened: Daemon) -> None:
 
 def test_client_on_the_network_is_a_viewer(opened: Daemon) -> None:
     address = own_address()
-    refused = 200 if address == "127.0.0.1" else 403  # with loopback alone there is nobody but the operator
+    refused = 200 if address == "127.0.0.1" else 403  # on loopback every caller is the operator
     assert opened.request("/", address=address).status == 200
     with Stream(opened.port, "/stream.mjpg", address=address) as stream:
         assert stream.take(2)[-1].live
@@ -208,10 +207,10 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
         camera="demo", settings=["access.open_to_network=true"], data_dir=tmp_path_factory.mktemp("app")
     )
     with ExitStack() as stack:
-        made = make_appliance(load.load(request, {}), stop=threading.Event(), failed=pytest.fail)
+        made = make_appliance(load.load_config(request, {}), stop=threading.Event(), failed=pytest.fail)
         for slot in (made.frames, made.readings, made.jpegs):
             stack.callback(slot.close)
-        yield create_app(made.site)
+        yield made.servers[0].app
 
 
 def far_client(app: Flask) -> FlaskClient:
@@ -246,7 +245,7 @@ def test_route_without_a_policy_is_refused_at_the_start(app: Flask) -> None:
         policy.require_policies(careless)
 
 
-def test_operator_routes_are_closed_to_a_client_from_far(app: Flask) -> None:
+def test_operator_routes_refuse_a_client_on_the_network(app: Flask) -> None:
     client = far_client(app)
     for rule in app.url_map.iter_rules():
         if policy.policy_of(app, rule.endpoint) not in (policy.OPERATOR, policy.TOKEN):
@@ -262,7 +261,7 @@ def test_operator_routes_are_closed_to_a_client_from_far(app: Flask) -> None:
             assert answer.json["error"]
 
 
-def test_page_from_far_offers_no_start(app: Flask) -> None:
+def test_page_on_the_network_offers_no_start(app: Flask) -> None:
     near, far = app.test_client().get("/").text, far_client(app).get("/").text
     assert 'id="start"' in near and 'id="stop"' in near
     assert 'id="start"' not in far and 'id="stop"' not in far

@@ -21,19 +21,19 @@ import pytest
 from appliance.audit import EVENTS, AuditLog
 from appliance.auth.reset import reset_access
 from appliance.composition.session import make_store
-from appliance.configuration.changes import note_changes
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.changes import record_changes
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.consent.session import Session
 from appliance.values import Box, Reading, Stamps
 from appliance.web.app import create_app
-from appliance.web.site import Site
+from appliance.web.context import AppContext
 from tests.e2e.daemon.driver import clean_environment, until
 from tests.fakes.agreements import make_terms
 from tests.fakes.far import FAR, Client, served_far
 from tests.fakes.parts import frame
-from tests.fakes.records import ID, second, sitting
-from tests.fakes.sites import make_site, pictures
+from tests.fakes.records import ID, second, session_info
+from tests.fakes.web import make_context, pictures
 from tests.machine import ROOT
 
 OPERATOR, VIEWER, NEW = "a long enough password", "another good password", "a third one, also good"
@@ -46,13 +46,13 @@ Line = tuple[str, str, dict[str, Any]]
 class World:
     """A device: its pages at one address, its records, its commands."""
 
-    site: Site
+    context: AppContext
     port: int
     folder: Path
 
     @property
     def state(self) -> Path:
-        return self.site.audit.path.parent
+        return self.context.audit.path.parent
 
     def client(self) -> Client:
         return Client(self.port, self.folder)
@@ -89,39 +89,39 @@ class World:
 
     def recorded(self, id: str = ID) -> None:
         """A session of the records, which a command or the page then finds."""
-        store = self.site.store
-        store.begin(sitting(id))
+        store = self.context.store
+        store.begin(session_info(id))
         store.add(id, [second(0)])
         store.end(id)
 
     def shut(self) -> None:
         """The appliance does not run, so that commands own the records."""
-        self.site.store.close()
+        self.context.store.close()
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    site = make_site(login=True)
-    accounts = site.gate.accounts
+    context = make_context(login=True)
+    accounts = context.auth.accounts
     assert accounts.claim(accounts.new_first_code(), OPERATOR)
     accounts.add_viewer("anna", VIEWER)
-    site.gate.tokens.create("script", "viewer")
-    with served_far(create_app(site), tmp_path) as server:
-        yield World(site, server.port, tmp_path)
-    site.store.close()
+    context.auth.tokens.create("script", "viewer")
+    with served_far(create_app(context), tmp_path) as server:
+        yield World(context, server.port, tmp_path)
+    context.store.close()
 
 
 # --- logging in ---
 
 
 def first_code(world: World) -> None:
-    code = world.site.gate.accounts.reset()
+    code = world.context.auth.accounts.reset()
     fields = {"code": code, "password": NEW, "repeat": NEW}
     assert world.client().submit("/login", fields).status == 303
 
 
 def wrong_first_code(world: World) -> None:
-    world.site.gate.accounts.reset()
+    world.context.auth.accounts.reset()
     fields = {"code": "AAAA-AAAA-AAAA", "password": NEW, "repeat": NEW}
     assert world.client().submit("/login", fields).status == 401
 
@@ -143,74 +143,74 @@ def on_terminal(*words: str, given: str = "") -> Callable[[World], None]:
 
 
 def reset_by_button(world: World) -> None:
-    reset_access(world.site.gate.accounts, world.site.audit, "button")
+    reset_access(world.context.auth.accounts, world.context.audit, "button")
 
 
 # --- the session ---
 
 
 def live(world: World, **more: Any) -> None:
-    world.site.session.start("1", "operator", **more)
+    world.context.session.start("1", "operator", **more)
 
 
 def recording(world: World) -> None:
     live(world)
-    world.site.session.record("", "", "operator")
+    world.context.session.start_recording("", "", "operator")
 
 
 def nobody_ended(world: World) -> None:
     """As when the longest time of an agreement is over."""
     live(world)
-    session = world.site.session
-    session._standing = replace(session.now, until=time.monotonic())
+    session = world.context.session
+    session._snapshot = replace(session.snapshot, until=time.monotonic())
     session.tick()
 
 
 def stopped(world: World) -> None:
     live(world)
-    world.site.session.stop("button")
-    world.site.session.stop("button")
+    world.context.session.stop("button")
+    world.context.session.stop("button")
 
 
 def aim_stopped(world: World) -> None:
-    world.site.session.aim("operator")
-    world.site.session.stop("button")
+    world.context.session.start_preview("operator")
+    world.context.session.stop("button")
 
 
 def recording_stopped(world: World) -> None:
     recording(world)
-    world.site.session.stop_recording("operator")
+    world.context.session.stop_recording("operator")
 
 
 def closed(world: World) -> None:
     recording(world)
-    world.site.session.close()
+    world.context.session.close()
 
 
 def withdrawn(world: World) -> None:
     live(world)
-    world.site.session.withdraw("operator")
+    world.context.session.withdraw("operator")
 
 
 def seated(world: World) -> None:
     live(world)
     for _ in range(2):
-        world.site.session.seat(Box(0.1, 0.1, 0.5, 0.5), "operator")
+        world.context.session.set_zone(Box(0.1, 0.1, 0.5, 0.5), "operator")
 
 
 def unseated(world: World) -> None:
-    live(world, seat=Box(0.1, 0.1, 0.5, 0.5))
-    world.site.session.seat(None, "operator")
+    live(world, zone=Box(0.1, 0.1, 0.5, 0.5))
+    world.context.session.set_zone(None, "operator")
 
 
 def settled(world: World) -> None:
-    session = Session(make_terms(region="", purpose=""), needs_agreement=True, audit=world.site.audit)
-    session.settle("EU", "practice", "operator", "none")
+    session = Session(make_terms(region="", purpose=""), needs_consent=True, audit=world.context.audit)
+    session.set_jurisdiction("EU", "practice", "operator", "none")
 
 
 def away_and_back(world: World) -> None:
     live(world, people=2)
-    world.site.session.again("operator")
+    world.context.session.reconfirm("operator")
 
 
 # --- records ---
@@ -236,7 +236,7 @@ def page_erase(world: World) -> None:
 
 def own_copy(world: World) -> None:
     live(world)
-    now = world.site.session.now
+    now = world.context.session.snapshot
     world.recorded(str(now.id))
     assert world.client().request(f"/mine/{now.token}/copy.json").status == 200
 
@@ -244,7 +244,7 @@ def own_copy(world: World) -> None:
 def own_withdrawal(world: World) -> None:
     live(world)
     client = world.client()
-    path = f"/mine/{world.site.session.now.token}"
+    path = f"/mine/{world.context.session.snapshot.token}"
     assert client.request(path, "POST", body=b"", headers={"Origin": client.origin}).status == 200
 
 
@@ -271,7 +271,8 @@ def backup_and_restore(world: World) -> None:
 
 def sweep_records(world: World) -> None:
     """The records as the daemon opens them, on this device's state and audit log."""
-    store = make_store(load(Request(data_dir=world.state)), world.site.audit)
+    config = load_config(ConfigOptions(data_dir=world.state))
+    store = make_store(config.storage, config.state_dir, world.context.audit)
     store.tick()
     store.close()
 
@@ -296,17 +297,17 @@ def set_aside(world: World) -> None:
 
 def seen(world: World) -> None:
     live(world)
-    site, client = world.site, world.logged_in()
-    agreement = site.session.agreement
-    taken = replace(frame(1, time.monotonic()), agreement=agreement)
-    site.readings.put(Reading(taken, (), Stamps(0.0, 0.0, 0.0)))
+    context, client = world.context, world.logged_in()
+    epoch = context.session.consent_epoch
+    taken = replace(frame(1, time.monotonic()), consent_epoch=epoch)
+    context.live.readings.put(Reading(taken, (), Stamps(0.0, 0.0, 0.0)))
     assert client.request("/api/state").json()["reading"] is not None
 
 
 def picture_seen(world: World) -> None:
     live(world)
     client = world.logged_in()
-    with pictures(world.site):
+    with pictures(world.context):
         assert client.request("/snapshot.jpg").status == 200
 
 
@@ -315,12 +316,12 @@ def picture_seen(world: World) -> None:
 
 def settings_changed(world: World) -> None:
     for port in (1, 2):
-        note_changes({"web": {"port": port}}, world.state, world.site.audit)
+        record_changes({"web": {"port": port}}, world.state, world.context.audit)
 
 
 def another_version(world: World) -> None:
     for version in ("1", "2"):
-        note_changes({"web": {"port": 1}}, world.state, world.site.audit, version)
+        record_changes({"web": {"port": 1}}, world.state, world.context.audit, version)
 
 
 def failed_update(world: World) -> None:
@@ -404,7 +405,10 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
         on_terminal("token", "revoke", "script"),
         [("access", "shell", {"what": "revoked", "name": "script"})],
     ),
-    "aiming": (lambda world: world.site.session.aim("operator"), [("aiming", "operator", {"seconds": 60})]),
+    "aiming": (
+        lambda world: world.context.session.start_preview("operator"),
+        [("aiming", "operator", {"seconds": 60})],
+    ),
     "start": (live, [AGREED, BEGUN]),
     "start with more": (
         lambda world: live(world, people=3),

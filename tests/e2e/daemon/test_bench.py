@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.commands.bench.daemon import measure_daemon
+from appliance.commands.bench.cost import measure_daemon
 from appliance.errors import ApplianceError
-from appliance.system.native import itself
+from appliance.system.native import self_command
 from appliance.system.resources import demo_clip
 
 
@@ -38,7 +38,7 @@ def test_it_runs_nothing_that_lies_where_it_is_typed(tmp_path: Path, monkeypatch
         (tmp_path / f"{name}.py").write_text("raise SystemExit('another one')\n")
     monkeypatch.chdir(tmp_path)
     assert measure_daemon(demo_clip(), 1, [], tmp_path).frames > 0
-    done = subprocess.run(itself("appliance", "--version"), capture_output=True, text=True, check=False)
+    done = subprocess.run(self_command("appliance", "--version"), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("interview-grader ")
 
 

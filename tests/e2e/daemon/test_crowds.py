@@ -17,11 +17,11 @@ import pytest
 from appliance.values import Picture
 from appliance.viewers import OVERLAY, Viewers
 from appliance.web.app import create_app
-from appliance.web.site import Site
+from appliance.web.context import AppContext
 from appliance.web.transport import websocket
 from appliance.web.transport.server import BODY_S, Server
 from tests.e2e.daemon.driver import open_websocket, until
-from tests.fakes.sites import make_site, served
+from tests.fakes.web import make_context, served
 
 VIEWERS = 8
 THREADS = 24
@@ -30,25 +30,26 @@ SOON_S = 0.8 * BODY_S
 
 
 @pytest.fixture
-def site() -> Site:
-    return replace(make_site(), viewers=Viewers(VIEWERS), listeners=Viewers(VIEWERS))
+def context() -> AppContext:
+    made = make_context()
+    return replace(made, live=replace(made.live, viewers=Viewers(VIEWERS), listeners=Viewers(VIEWERS)))
 
 
 @pytest.fixture
-def server(site: Site) -> Iterator[Server]:
-    with serving(site) as server:
+def server(context: AppContext) -> Iterator[Server]:
+    with serving(context) as server:
         yield server
 
 
 @contextmanager
-def serving(site: Site) -> Iterator[Server]:
-    server = Server(create_app(site), "127.0.0.1", 0, max_connections=THREADS)
+def serving(context: AppContext) -> Iterator[Server]:
+    server = Server(create_app(context), "127.0.0.1", 0, max_connections=THREADS)
     with served(server):
         yield server
 
 
-def test_of_a_rush_of_websockets_as_many_as_allowed_get_in(
-    server: Server, site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_a_rush_of_websockets_is_admitted_up_to_the_limit(
+    server: Server, context: AppContext, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # These answer no ping: on a busy machine the first would be dropped before the last has come.
     monkeypatch.setattr(websocket, "PONG_S", 600.0)
@@ -70,14 +71,14 @@ def test_of_a_rush_of_websockets_as_many_as_allowed_get_in(
             for each in rushing:
                 each.join(10)
             assert sorted(answers) == [b"HTTP/1.1 101"] * 8 + [b"HTTP/1.1 503"] * 12
-        until(lambda: site.listeners.count == 0, 10, "all places are free again")
+        until(lambda: context.live.listeners.count == 0, 10, "all places are free again")
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def test_what_is_no_websocket_takes_no_place(server: Server, site: Site) -> None:
+def test_a_request_that_is_no_websocket_takes_no_slot(server: Server, context: AppContext) -> None:
     for _ in range(VIEWERS + 1):
         assert answered(server, "/ws/live") == 426
-    assert site.listeners.count == 0
+    assert context.live.listeners.count == 0
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_what_is_no_websocket_takes_no_place(server: Server, site: Site) -> None
     ],
     ids=["foreign host", "no route", "wrong method", "not refused at all"],
 )
-def test_bodies_that_nobody_reads_keep_no_thread(server: Server, head: str) -> None:
+def test_unread_bodies_hold_no_thread(server: Server, head: str) -> None:
     with ExitStack() as stack:
         for _ in range(THREADS):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
@@ -103,7 +104,7 @@ def test_a_refusal_reaches_a_client_that_has_sent_its_whole_body(server: Server)
         assert answered(server, "/nowhere", "POST", bytes(60_000)) == 404
 
 
-def test_an_unread_body_that_has_come_costs_no_connection(server: Server) -> None:
+def test_an_unread_body_that_arrived_costs_no_connection(server: Server) -> None:
     client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     client.connect()
     first = client.sock
@@ -114,24 +115,24 @@ def test_an_unread_body_that_has_come_costs_no_connection(server: Server) -> Non
     client.close()
 
 
-def test_a_slow_viewer_gets_next_to_nothing_after_the_stop(server: Server, site: Site) -> None:
-    site.session.start("1", "operator")
+def test_a_slow_viewer_gets_almost_nothing_after_stop(server: Server, context: AppContext) -> None:
+    context.session.start("1", "operator")
     with socket.socket() as viewer:
         viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         viewer.connect(("127.0.0.1", server.port))
         viewer.settimeout(10)
         viewer.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        until(lambda: site.viewers.count == 1, 5, "the viewer is there")
-        agreement = site.session.agreement
-        site.jpegs.put(Picture(1, monotonic(), agreement, True, {OVERLAY: os.urandom(2_000_000)}))
+        until(lambda: context.live.viewers.count == 1, 5, "the viewer is there")
+        epoch = context.session.consent_epoch
+        context.live.pictures.put(Picture(1, monotonic(), epoch, True, {OVERLAY: os.urandom(2_000_000)}))
         before = len(viewer.recv(1000))
         time.sleep(0.3)  # the buffers between us fill
-        site.session.stop("operator")
+        context.session.stop("operator")
         after = 0
         while data := received(viewer):
             after += len(data)
     assert before and after < 500_000, after
-    until(lambda: site.viewers.count == 0, 5, "the viewer is gone")
+    until(lambda: context.live.viewers.count == 0, 5, "the viewer is gone")
 
 
 def received(sock: socket.socket) -> bytes:

@@ -15,9 +15,9 @@ from typing import Any
 import cv2
 import pytest
 
-from appliance.composition.appliance import make_reader
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.composition.reader import make_reader
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.values import EMOTIONS, Box, Image
 from tests.e2e.daemon.driver import called, clean_environment, clip_frames, complaints
 from tests.machine import ROOT
@@ -64,7 +64,7 @@ def frame(demo_clip: Path) -> Image:
 @pytest.fixture(scope="module")
 def boxes(frame: Image, tmp_path_factory: pytest.TempPathFactory) -> list[Box]:
     """Where the faces are, from left to right."""
-    config = load(Request(data_dir=tmp_path_factory.mktemp("state")), {})
+    config = load_config(ConfigOptions(data_dir=tmp_path_factory.mktemp("state")), {})
     reader = make_reader(config)
     found = [person.face.box for person in reader.pipeline.read_still(frame).people]
     reader.pipeline.close()

@@ -15,10 +15,10 @@ from flask import Flask
 
 from appliance.web.api.openapi import operations
 from appliance.web.app import create_app
+from appliance.web.context import AppContext
 from appliance.web.security import policy
-from appliance.web.site import Site
 from tests.fakes.far import FORM, Client, served_far
-from tests.fakes.sites import make_site
+from tests.fakes.web import make_context
 
 OPERATOR, VIEWER = "a long enough password", "another good password"
 FOREIGN = ["evil.example", "127.0.0.1.evil.example", "xn--bcher-kva.example:443"]
@@ -31,7 +31,7 @@ UPGRADE = {
 
 # Posts without a token of a page, each for its own reason.
 NO_PAGE_TOKEN = {
-    "/login": "nobody is logged in yet; the Origin is checked",
+    "/login": "there is no login yet; the Origin is checked",
     "/mine/<token>": "the link itself is the secret; the Origin is checked",
     "/logout": "without a login it does nothing; with one the view checks it (a test of its own below)",
 }
@@ -70,7 +70,7 @@ def all_routes(app: Flask) -> list[Route]:
     return [*found, *(replace(route, socket=True) for route in found if route.rule in sockets), static]
 
 
-ROUTES = all_routes(create_app(make_site()))
+ROUTES = all_routes(create_app(make_context()))
 CLOSED = [route for route in ROUTES if route.policy != policy.PUBLIC]
 
 
@@ -82,7 +82,7 @@ def routes(chosen: list[Route]) -> pytest.MarkDecorator:
 class Device:
     """A device on the network with its accounts and tokens."""
 
-    site: Site
+    context: AppContext
     port: int
     folder: Path
     logins: dict[str, str]
@@ -96,42 +96,43 @@ class Device:
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
     folder: Path = tmp_path_factory.mktemp("device")
-    site = make_site(login=True)
-    assert site.gate.accounts.claim(site.gate.accounts.new_first_code(), OPERATOR)
-    site.gate.accounts.add_viewer("anna", VIEWER)
-    tokens = {role: site.gate.tokens.create(role, role) for role in ("viewer", "operator", "metrics")}
-    with served_far(create_app(site), folder) as server:
+    context = make_context(login=True)
+    assert context.auth.accounts.claim(context.auth.accounts.new_first_code(), OPERATOR)
+    context.auth.accounts.add_viewer("anna", VIEWER)
+    tokens = {role: context.auth.tokens.create(role, role) for role in ("viewer", "operator", "metrics")}
+    with served_far(create_app(context), folder) as server:
         logins = {}
         for name, password in (("operator", OPERATOR), ("anna", VIEWER)):
             client = Client(server.port, folder)
             assert client.log_in(name, password).status == 303
             logins[name] = client.cookie
-        yield Device(site, server.port, folder, logins, tokens)
+        yield Device(context, server.port, folder, logins, tokens)
 
 
 def ask(
     client: Client, route: Route, headers: dict[str, str] | None = None, body: bytes | None = None
 ) -> int:
-    told = {**route.headers(), **(headers or {})}
-    return client.request(route.path, route.method, headers=told, body=body, whole=False).status
+    sent = {**route.headers(), **(headers or {})}
+    return client.request(route.path, route.method, headers=sent, body=body, whole=False).status
 
 
-def test_the_walk_sees_media_sockets_pages_and_changes() -> None:
+def test_the_list_of_routes_has_media_sockets_pages_and_changes() -> None:
     found = {str(route) for route in ROUTES}
     assert {
         *("GET /", "GET /stream.mjpg", "GET /snapshot.jpg", "WS /ws/live", "GET /ws/live"),
         *("POST /api/session/start", "POST /login", "POST /access/add", "GET /static/live.js"),
     } <= found
-    assert {route.policy for route in ROUTES} == {policy.PUBLIC, policy.VIEWER, policy.OPERATOR, policy.TOKEN}
+    policies = (policy.PUBLIC, policy.VIEWER, policy.OPERATOR, policy.TOKEN, policy.LOCAL)
+    assert {route.policy for route in ROUTES} == set(policies)
 
 
 @routes(CLOSED)
-def test_nobody_comes_in_without_login(device: Device, route: Route) -> None:
-    nobody = device.client()
+def test_without_login_every_closed_route_is_401(device: Device, route: Route) -> None:
+    anonymous = device.client()
     for headers in ({}, {"Authorization": "Bearer ig_nothing"}, {"Authorization": "Basic b3BlcmF0b3I6eA=="}):
-        assert ask(nobody, route, headers) == 401
+        assert ask(anonymous, route, headers) == 401
     for pretended in ({"X-Forwarded-For": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"}, {"X-Real-IP": "::1"}):
-        assert ask(nobody, route, pretended) == 401
+        assert ask(anonymous, route, pretended) == 401
     content, _, signature = device.logins["operator"].rpartition(".")
     # Not the last letter: of its six bits only four belong to the signature.
     other = "B" if signature.startswith("A") else "A"
@@ -140,7 +141,7 @@ def test_nobody_comes_in_without_login(device: Device, route: Route) -> None:
 
 
 @routes([route for route in CLOSED if route.method == "GET" and not route.socket])
-def test_a_browser_without_login_is_sent_to_it(device: Device, route: Route) -> None:
+def test_a_browser_without_login_is_redirected_to_it(device: Device, route: Route) -> None:
     answer = device.client().request(route.path, headers={"Accept": "text/html,*/*;q=0.8"})
     assert answer.status == 303
     assert answer.headers["Location"].startswith("/login")
@@ -156,14 +157,15 @@ def test_the_wrong_role_is_refused(device: Device, route: Route) -> None:
             device.client(token="metrics"),
         ],
         policy.TOKEN: [device.client("anna"), device.client(token="viewer")],
+        policy.LOCAL: [device.client("operator"), device.client(token="operator")],
     }[route.policy]
     for client in unfit:
         page = {} if client.headers else {"X-CSRF-Token": client.token()}
         assert ask(client, route, page) == 403
 
 
-@routes(CLOSED)
-def test_the_right_role_comes_in(device: Device, route: Route) -> None:
+@routes([route for route in CLOSED if route.policy != policy.LOCAL])
+def test_the_right_role_is_admitted(device: Device, route: Route) -> None:
     fit = {
         policy.VIEWER: [device.client("anna"), device.client("operator"), device.client(token="viewer")],
         policy.OPERATOR: [device.client("operator"), device.client(token="operator")],
@@ -252,7 +254,7 @@ MALFORMED = [
 
 @routes([route for route in ROUTES if route.method == "POST"])
 @pytest.mark.parametrize(("kind", "body"), MALFORMED)
-def test_a_malformed_body_is_no_fault_of_ours(device: Device, route: Route, kind: str, body: bytes) -> None:
+def test_a_malformed_body_is_a_client_error(device: Device, route: Route, kind: str, body: bytes) -> None:
     for client in (device.client(), device.client(token="operator")):
         assert ask(client, route, {"Content-Type": kind}, body) < 500
 

@@ -14,15 +14,15 @@ from time import monotonic, process_time
 
 import pytest
 
-from appliance.errors import TooManyTries
-from appliance.records import Limits, Store
+from appliance.errors import TooManyAttempts
+from appliance.records import StorageLimits, Store
 from appliance.records.store.rows import COLUMNS
 from appliance.web.app import create_app
-from appliance.web.pages.exports import LINK_EXPORTS
-from appliance.web.site import Site
+from appliance.web.context import AppContext
+from appliance.web.export_limiter import LINK_EXPORTS
 from appliance.web.transport.server import Server
-from tests.fakes.records import ID, sitting
-from tests.fakes.sites import make_site, served
+from tests.fakes.records import ID, session_info
+from tests.fakes.web import make_context, served
 from tests.machine import ROOT
 
 pytestmark = pytest.mark.timeout(600)
@@ -35,14 +35,14 @@ MOST_MB = 100
 _MEASURE = """
 import re, sys
 from pathlib import Path
-from appliance.records.export.formats import exported
+from appliance.records.export import export_session
 from appliance.records import Store
 def peak_mb():
     # Not ru_maxrss: a process begins with that of the one that started it.
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 session = Store(Path(sys.argv[1])).session(sys.argv[2])
 before = peak_mb()
-size = sum(len(block) for block in exported(session, sys.argv[3]))
+size = sum(len(block) for block in export_session(session, sys.argv[3]))
 print(size, peak_mb() - before)
 """
 
@@ -53,8 +53,8 @@ from pathlib import Path
 from appliance.records import Store
 from appliance.web.app import create_app
 from appliance.web.transport.server import Server
-from tests.fakes.sites import make_site, served
-app = create_app(replace(make_site(), store=Store(Path(sys.argv[1]))))
+from tests.fakes.web import make_context, served
+app = create_app(replace(make_context(), store=Store(Path(sys.argv[1]))))
 server = Server(app, "127.0.0.1", 0, max_connections=8)
 with served(server):
     print(server.port, flush=True)
@@ -66,8 +66,8 @@ with served(server):
 
 def fill(folder: Path, people: int, seconds: int, each: int) -> Path:
     """One session of so many seconds: `each` rows a person, spread from its beginning to its end."""
-    store = Store(folder, Limits(), room=lambda path: 1e6)
-    store.begin(sitting())
+    store = Store(folder, StorageLimits(), free_mb=lambda path: 1e6)
+    store.begin(session_info())
     values = [0.125, 0.125, 0.125, 0.25, 0.125, 0.125, 0.125, 10, 9, 2, 1, 0, 0, 0, 0, 0]
     values += [412.25, 88.5, 140.125, 141.0, 3.125, -4.0, 0.875, 0.0625, 0.125, 0, 0]
     last = seconds - each
@@ -91,9 +91,9 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def short(tmp_path: Path) -> Iterator[Site]:
+def short(tmp_path: Path) -> Iterator[AppContext]:
     store = Store(fill(tmp_path, 8, 900, 900))
-    yield replace(make_site(), store=store)
+    yield replace(make_context(), store=store)
     store.close()
 
 
@@ -138,7 +138,7 @@ def test_exports_over_http_take_little_memory(long: Path) -> None:
 def test_a_session_with_thousands_of_numbers_has_a_page(tmp_path: Path) -> None:
     """A person who leaves gets another number: 3,000 of them, 115 seconds each, like 8 people for 12 h."""
     store = Store(fill(tmp_path, 3000, HOURS * 3600, 115))
-    client = create_app(replace(make_site(), store=store)).test_client()
+    client = create_app(replace(make_context(), store=store)).test_client()
     client.environ_base["REMOTE_ADDR"] = "127.0.0.1"
     began = process_time()
     page = client.get(f"/sessions/{ID}").get_data(as_text=True)
@@ -159,7 +159,7 @@ def get(server: Server, path: str) -> tuple[int, dict[str, str]]:
         return answer.status, dict(answer.getheaders())
 
 
-def test_one_export_at_a_time_and_its_end_makes_room(short: Site) -> None:
+def test_one_export_at_a_time(short: AppContext) -> None:
     with served(Server(create_app(short), "127.0.0.1", 0, max_connections=8)) as server:
         path = f"/sessions/{ID}/export.json"
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as slow:
@@ -175,7 +175,7 @@ def test_one_export_at_a_time_and_its_end_makes_room(short: Site) -> None:
         assert get(server, path)[0] == 200
 
 
-def test_a_client_that_goes_away_makes_room(short: Site) -> None:
+def test_a_client_that_disconnects_frees_the_export_slot(short: AppContext) -> None:
     with served(Server(create_app(short), "127.0.0.1", 0, max_connections=8)) as server:
         path = f"/sessions/{ID}/export.json"
         gone = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
@@ -189,19 +189,19 @@ def test_a_client_that_goes_away_makes_room(short: Site) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "json"])
-def test_an_export_of_what_is_erased_meanwhile_is_no_whole_one(short: Site, kind: str) -> None:
+def test_an_export_is_cut_off_when_its_session_is_erased(short: AppContext, kind: str) -> None:
     with served(Server(create_app(short), "127.0.0.1", 0, max_connections=8)) as server:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as slow:
             slow.request("GET", f"/sessions/{ID}/export.{kind}")
             answer = slow.getresponse()
             assert answer.read(1000)
-            short.store.erase(ID)  # nobody's slow reading keeps the rows
+            short.store.erase(ID)  # a slow reader does not keep the rows
             with pytest.raises(http.client.IncompleteRead):
                 answer.read()
         assert get(server, f"/sessions/{ID}/export.{kind}")[0] == 404
 
 
-def test_the_audit_log_has_one_line_for_the_same_export(short: Site) -> None:
+def test_the_audit_log_has_one_line_for_the_same_export(short: AppContext) -> None:
     client = create_app(short).test_client()
     client.environ_base["REMOTE_ADDR"] = "127.0.0.1"
     for kind in ("csv", "csv", "json", "csv"):
@@ -211,12 +211,12 @@ def test_the_audit_log_has_one_line_for_the_same_export(short: Site) -> None:
     assert entries == [("export", "csv"), ("export", "json")]
 
 
-def test_a_link_gives_few_exports_and_has_a_place_of_its_own(short: Site) -> None:
+def test_personal_links_have_an_export_limit_and_their_own_slot(short: AppContext) -> None:
     with short.exports.slot(ID):
         for _ in range(LINK_EXPORTS):
             with short.exports.slot(ID, by_link=True):
                 pass
-    with pytest.raises(TooManyTries, match="6 exports an hour"), short.exports.slot(ID, by_link=True):
+    with pytest.raises(TooManyAttempts, match="6 exports an hour"), short.exports.slot(ID, by_link=True):
         pass
     with short.exports.slot("other", by_link=True), short.exports.slot(ID):
         pass

@@ -135,7 +135,7 @@ def test_websocket_sends_one_reading_a_message(demo: Daemon) -> None:
     assert len({json.dumps(message["faces"]) for message in messages}) > 1
 
 
-def test_websocket_path_without_a_websocket_is_told_what_it_lacks(demo: Daemon) -> None:
+def test_plain_request_to_the_websocket_is_426(demo: Daemon) -> None:
     assert demo.request("/ws/live").status == 426
 
 

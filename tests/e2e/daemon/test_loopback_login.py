@@ -14,8 +14,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from appliance.auth.local_token import publish
-from appliance.auth.service import make_gate
+from appliance.auth.local_token import publish_local_access
+from appliance.auth.service import make_auth_service
 from tests.e2e.daemon.driver import Daemon, command, running
 from tests.fakes.far import Client
 from tests.machine import ROOT
@@ -117,18 +117,21 @@ def test_root_asks_with_the_local_token_which_may_only_watch(device: Device) -> 
     assert root.request("/api/state").json()["state"] in ("idle", "live")
     assert root.post_json("/api/session/stop", {}).status == 403
     assert root.request("/sessions").status == 403
+    assert root.request("/api/status").json()["running"]
     forwarded = device.client(Authorization=f"Bearer {file.read_text()}", **{"X-Forwarded-For": "192.0.2.7"})
     assert forwarded.request("/api/state").status == 401, "it counts on the device itself alone"
+    assert forwarded.request("/api/status").status == 401
+    assert device.operator().request("/api/status").status == 403
     assert device.client(Authorization=f"Bearer {'0' * 64}").request("/api/state").status == 401
 
 
 def test_each_process_that_serves_has_another_token(tmp_path: Path) -> None:
-    made = [make_gate(tmp_path, login=True, loopback_is_operator=False).local_token for _ in range(2)]
+    made = [make_auth_service(tmp_path, login=True, loopback_is_operator=False).local_token for _ in range(2)]
     assert made[0] != made[1] and all(len(each) == 64 for each in made)
-    publish(tmp_path, made[0])
-    assert (tmp_path / "local-token").read_text() == made[0]
-    publish(tmp_path, make_gate(tmp_path, login=True).local_token)
-    assert not (tmp_path / "local-token").exists(), "where loopback needs none"
+    for url, token in zip(("https://localhost:1/", "https://localhost:2/"), made, strict=True):
+        publish_local_access(tmp_path, url, token)
+        assert (tmp_path / "local-url").read_text() == url
+        assert (tmp_path / "local-token").read_text() == token
 
 
 def test_a_process_that_finds_the_port_taken_voids_no_token(device: Device) -> None:
@@ -144,20 +147,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from appliance.auth.certificate import DeviceCertificate
-from appliance.auth.service import make_gate
+from appliance.auth.service import make_auth_service
 from appliance.web.app import create_app
 from appliance.web.transport.server import Server
 from tests.fakes.far import Client
-from tests.fakes.sites import make_site, served
+from tests.fakes.web import make_context, served
 
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
-folder, site = Path(sys.argv[1]), make_site(login=True)
-gate = make_gate(folder, login=True, requests_per_s=1000)  # with passwords that cost what they cost
-gate.accounts.add_viewer("anna", "a long enough password")
-app = create_app(replace(site, gate=gate))
+folder, context = Path(sys.argv[1]), make_context(login=True)
+auth = make_auth_service(folder, login=True, requests_per_s=1000)  # with passwords that cost what they cost
+auth.accounts.add_viewer("anna", "a long enough password")
+app = create_app(replace(context, auth=auth))
 
 def from_many(environ, start_response):
     return app({**environ, "REMOTE_ADDR": environ["HTTP_X_TEST_ADDRESS"]}, start_response)

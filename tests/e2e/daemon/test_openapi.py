@@ -15,11 +15,11 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
-from appliance.web.api.openapi import document
+from appliance.web.api.openapi import make_document
 from appliance.web.app import create_app
 from tests.e2e.daemon.driver import Daemon
 from tests.fakes.far import served_far
-from tests.fakes.sites import make_site
+from tests.fakes.web import make_context
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "12"))
 """For each operation; `make explore` draws 200."""
@@ -68,9 +68,9 @@ def test_refusals_are_as_described(demo: Daemon, path: str, content: object) -> 
     validate(described, path, "post", answer.status, answer.headers.get_content_type(), answer.json())
 
 
-SITE = make_site(login=True)
-APP = create_app(SITE)
-DESCRIBED = schemathesis.openapi.from_dict(document(APP))
+CONTEXT = make_context(login=True)
+APP = create_app(CONTEXT)
+DESCRIBED = schemathesis.openapi.from_dict(make_document(APP))
 OPERATIONS = [found.ok() for found in DESCRIBED.get_all_operations()]
 CHECKS = [
     schemathesis.checks.CHECKS.get_one(name)
@@ -87,7 +87,7 @@ CHECKS = [
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str]]:
     """Address, trusted certificate and operator's token of a device on the network."""
     folder: Path = tmp_path_factory.mktemp("device")
-    token = SITE.gate.tokens.create("fuzz", "operator")
+    token = CONTEXT.auth.tokens.create("fuzz", "operator")
     with served_far(APP, folder) as server:
         yield f"https://127.0.0.1:{server.port}", str(folder / "tls-certificate.pem"), token
 
@@ -96,7 +96,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str,
 @pytest.mark.timeout(120 + 2 * EXAMPLES)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
-def test_schemathesis_finds_no_fault(
+def test_schemathesis_finds_no_failure(
     device: tuple[str, str, str], operation: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     address, certificate, token = device

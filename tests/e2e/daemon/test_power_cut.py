@@ -58,11 +58,11 @@ def test_killed_while_recording(tmp_path: Path) -> None:
             session = store.session(id)
             assert session is not None, id
             # At most the one that was under way when it was killed is there without having been told.
-            assert session.kept.seconds - 1 in (last, last + 1)
-            assert session.kept.ending == "power"
-            assert session.kept.ended == session.kept.recorded + session.kept.seconds
+            assert session.summary.seconds - 1 in (last, last + 1)
+            assert session.summary.ending == "power"
+            assert session.summary.ended == session.summary.recorded + session.summary.seconds
             numbers = sorted((each.second, each.person) for each in session.seconds)
-            assert numbers == [(n, person) for n in range(session.kept.seconds) for person in (1, 2)]
+            assert numbers == [(n, person) for n in range(session.summary.seconds) for person in (1, 2)]
     finally:
         store.close()
 

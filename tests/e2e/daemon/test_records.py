@@ -120,7 +120,7 @@ def test_a_power_cut_costs_a_second_at_most(tmp_path: Path) -> None:
         assert sessions(daemon)[0]["ended"] is not None
 
 
-def test_records_damaged_at_the_start_are_said_and_begun_anew(tmp_path: Path) -> None:
+def test_damaged_records_are_reported_and_replaced_at_the_start(tmp_path: Path) -> None:
     state_folder(tmp_path).mkdir(parents=True)
     (state_folder(tmp_path) / "records.db").write_bytes(b"damaged" * 1000)
     with running(tmp_path, *DEMO) as daemon:
@@ -130,7 +130,7 @@ def test_records_damaged_at_the_start_are_said_and_begun_anew(tmp_path: Path) ->
     assert len(list(state_folder(tmp_path).glob("records.damaged-*.db"))) == 1
 
 
-def test_without_room_recording_is_refused_and_live_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_refuses_recording_and_live_continues(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free // 10**6
     if free >= 1_000_000:
         pytest.fail(f"{free} MB free: more than storage.min_free_mb may ask for")
@@ -143,7 +143,7 @@ def test_without_room_recording_is_refused_and_live_goes_on(tmp_path: Path) -> N
         assert not (state_folder(tmp_path) / "records.db").exists()
 
 
-def test_the_person_gets_an_own_copy_by_the_link_until_it_is_erased(tmp_path: Path) -> None:
+def test_the_personal_link_gives_a_copy_until_erasing(tmp_path: Path) -> None:
     with running(tmp_path, *noting(tmp_path), module=DOUBLES) as daemon:
         link = urlsplit(daemon.start_session().json()["link"]).path
         assert daemon.request(f"{link}/copy.json").status == 404, "nothing is recorded yet"

@@ -19,7 +19,7 @@ from appliance.audit import AuditLog
 from appliance.commands.records import PASSPHRASE
 from appliance.records import Store
 from tests.e2e.daemon.driver import called
-from tests.fakes.records import ID, OTHER, second, sitting
+from tests.fakes.records import ID, OTHER, second, session_info
 
 WORDS = "correct horse battery"
 Run = Callable[..., CompletedProcess[str]]
@@ -30,7 +30,7 @@ def state(tmp_path: Path) -> Path:
     """A state folder with two sessions, of now: the commands run on the real clocks."""
     store = Store(tmp_path / "state")
     for id in (ID, OTHER):
-        store.begin(sitting(id, label=f"label of {id}"))
+        store.begin(session_info(id, label=f"label of {id}"))
         store.add(id, [second(0), second(1)])
         store.mark(id, "question 2")
         store.end(id)
@@ -233,7 +233,7 @@ def test_salvage(run: Run, state: Path, tmp_path: Path) -> None:
 def test_a_session_that_is_recorded_is_not_erased_from_the_shell(run: Run, state: Path) -> None:
     store = Store(state)
     try:
-        store.begin(sitting("c" * 12))
+        store.begin(session_info("c" * 12))
         store.add("c" * 12, [second(0)])
         complains(run("sessions", "erase", "c" * 12), 2, "being recorded; press Stop or Withdraw")
         store.mark("c" * 12, "question 2")
@@ -245,11 +245,11 @@ def test_a_session_that_is_recorded_is_not_erased_from_the_shell(run: Run, state
 def test_what_people_typed_does_not_steer_the_terminal(run: Run, state: Path, tmp_path: Path) -> None:
     steering = "a\x1b[31m\u009b2J\u202eb\nerased all"
     store = Store(state)
-    store.begin(sitting("cccccccccccc", label=steering, note=steering))
+    store.begin(session_info("cccccccccccc", label=steering, note=steering))
     store.mark("cccccccccccc", steering)
     store.end("cccccccccccc")
     store.close()
-    AuditLog(state).append("access", steering, what=steering)
+    AuditLog(state).require("access", steering, what=steering)
     for words, count in (
         (("sessions", "list"), 1),
         (("sessions", "show", "cccccccccccc"), 3),

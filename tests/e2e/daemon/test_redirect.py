@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.auth.limits import Rates
-from appliance.web.transport.redirect import Redirect
+from appliance.auth.rate_limits import RequestRates
+from appliance.web.transport.redirect import HttpsRedirect
 from appliance.web.transport.server import Server
 from tests.e2e.daemon.driver import command, running
 from tests.fakes.far import Client
-from tests.fakes.sites import served
+from tests.fakes.web import served
 
 WITHIN_S = 10.0
 OWN = socket.gethostname().lower().partition(".")[0]
@@ -23,7 +23,7 @@ OWN = socket.gethostname().lower().partition(".")[0]
 @pytest.fixture
 def port() -> Iterator[int]:
     """A redirect to a page on port 8443 of a device that is also called grader.example."""
-    app = Redirect(lambda: 8443, ("grader.example",), Rates(1000))
+    app = HttpsRedirect(lambda: 8443, ("grader.example",), RequestRates(1000))
     with served(Server(app, "127.0.0.1", 0, max_connections=4, name="redirect")) as server:
         yield server.port
 
@@ -53,7 +53,7 @@ def ask(port: int, head: str) -> tuple[int, dict[str, str], bytes]:
         ("localhost", "/%0d%0aSet-Cookie:x", "https://localhost:8443/%0D%0ASet-Cookie:x"),
     ],
 )
-def test_the_page_of_this_device_under_the_name_it_was_called(
+def test_redirects_to_the_page_under_the_requested_name(
     port: int, method: str, host: str, path: str, target: str
 ) -> None:
     status, headers, body = ask(port, f"{method} {path} HTTP/1.1\nHost: {host}\nConnection: close")
@@ -93,20 +93,20 @@ def test_everything_else_is_400(port: int, method: str) -> None:
         "nonsense",
     ],
 )
-def test_what_names_no_host_of_ours(port: int, head: str) -> None:
+def test_a_foreign_host_is_400(port: int, head: str) -> None:
     status, headers, _ = ask(port, f"{head}\nConnection: close")
     assert (status, "location" in headers) == (400, False)
 
 
 def test_on_443_the_target_has_no_port() -> None:
-    app = Redirect(lambda: 443, (), Rates(1000))
+    app = HttpsRedirect(lambda: 443, (), RequestRates(1000))
     with served(Server(app, "127.0.0.1", 0, max_connections=1, name="redirect")) as server:
         _, headers, _ = ask(server.port, "GET /a HTTP/1.1\nHost: 192.0.2.5\nConnection: close")
     assert headers["location"] == "https://192.0.2.5/a"
 
 
 def test_a_flood_is_told_to_wait() -> None:
-    app = Redirect(lambda: 443, (), Rates(0.25))
+    app = HttpsRedirect(lambda: 443, (), RequestRates(0.25))
     with served(Server(app, "127.0.0.1", 0, max_connections=4, name="redirect")) as server:
         seen = [ask(server.port, "GET / HTTP/1.1\nHost: localhost\nConnection: close")[:2] for _ in range(2)]
     assert [status for status, _ in seen] == [308, 429]
@@ -118,7 +118,7 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def test_a_device_on_the_network_sends_on_to_its_own_page(tmp_path: Path) -> None:
+def test_a_device_on_the_network_redirects_to_its_page(tmp_path: Path) -> None:
     second = free_port()
     with running(
         tmp_path, "--camera", "demo", "--host", "0.0.0.0", "--set", f"web.redirect_port={second}"
@@ -128,7 +128,7 @@ def test_a_device_on_the_network_sends_on_to_its_own_page(tmp_path: Path) -> Non
         assert Client(daemon.port, daemon.folder / "state").request("/healthz").status in (200, 503)
 
 
-def test_without_tls_there_is_nothing_to_send_to(tmp_path: Path) -> None:
+def test_without_tls_there_is_no_redirect(tmp_path: Path) -> None:
     second = free_port()
     with running(tmp_path, "--camera", "demo", "--set", f"web.redirect_port={second}") as daemon:
         assert daemon.log_lines("web.redirect_port is not used")
@@ -136,7 +136,7 @@ def test_without_tls_there_is_nothing_to_send_to(tmp_path: Path) -> None:
             pass
 
 
-def test_a_port_that_is_taken_is_the_users_business(tmp_path: Path) -> None:
+def test_a_used_port_is_a_configuration_error(tmp_path: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         done = command(
@@ -149,7 +149,7 @@ def test_a_port_that_is_taken_is_the_users_business(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_that_is_none_is_the_users_business(tmp_path: Path) -> None:
+def test_an_invalid_port_is_a_configuration_error(tmp_path: Path) -> None:
     done = command("check", "--set", "web.redirect_port=70000", "--data-dir", tmp_path)
     assert done.returncode == 2
     assert "web.redirect_port" in done.stderr and "65535" in done.stderr

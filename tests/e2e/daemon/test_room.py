@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.composition.appliance import make_reader
-from appliance.configuration.load import Request, load
+from appliance.composition.reader import make_reader
+from appliance.configuration.load import ConfigOptions, load_config
 from appliance.pipeline import Pipeline
 from appliance.values import Frame, Image
 from tests.fakes.rooms import Cutout, Room, Standing, cutout
@@ -27,7 +27,7 @@ CLIPS = {
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    made = make_reader(load(Request(data_dir=tmp_path_factory.mktemp("state")), {})).pipeline
+    made = make_reader(load_config(ConfigOptions(data_dir=tmp_path_factory.mktemp("state")), {})).pipeline
     yield made
     made.close()
 

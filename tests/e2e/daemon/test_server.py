@@ -28,10 +28,10 @@ from websockets.sync.client import ClientConnection, connect
 from appliance.errors import CameraLost, ConfigError, SlotClosed, WorkerStuck
 from appliance.handoff import Slot
 from appliance.web.transport.connection import MAX_BODY_BYTES
-from appliance.web.transport.per_address import Crowd
+from appliance.web.transport.connection_limiter import ConnectionLimiter
 from appliance.web.transport.server import Server
-from appliance.web.transport.websocket import WebSocket, route, serve, websocket
-from tests.fakes.sites import served
+from appliance.web.transport.websocket import WebSocket, route, send_messages, upgrade
+from tests.fakes.web import served
 
 PICTURE_BYTES = 80_000
 FPS = 50
@@ -72,7 +72,7 @@ class Probe:
         return Response(self._stream(), mimetype="multipart/x-mixed-replace")
 
     def _live(self) -> Response:
-        return websocket(request.environ, self._talk)
+        return upgrade(request.environ, self._talk)
 
     def _stream(self) -> Iterator[bytes]:
         number = 0
@@ -102,7 +102,7 @@ class Probe:
     def _talk(self, client: WebSocket) -> None:
         self.talking.set()
         try:
-            serve(client, self._next_text)
+            send_messages(client, self._next_text)
         finally:
             self.talked.set()
 
@@ -332,7 +332,7 @@ def test_fail__plain_request_to_a_websocket(probe: Probe) -> None:
         assert not probe.talking.is_set()
 
 
-def test_fail__opening_without_a_key(probe: Probe) -> None:
+def test_fail__handshake_without_a_key(probe: Probe) -> None:
     with running(probe) as server:
         headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
         assert fetch(server, "/ws/live", headers=headers).status == 400
@@ -349,7 +349,7 @@ def test_ok__small_messages_of_the_client_are_ignored_and_large_ones_end_it(prob
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
 
 
-def test_ok__closed_slot_ends_the_talk_with_1001(probe: Probe) -> None:
+def test_ok__closed_slot_closes_the_websocket_with_1001(probe: Probe) -> None:
     def next_text() -> str | None:
         raise SlotClosed("the slot is closed")
 
@@ -363,7 +363,7 @@ def test_ok__closed_slot_ends_the_talk_with_1001(probe: Probe) -> None:
 # Rude clients
 
 
-def test_ok__silent_and_slow_clients_block_nobody(probe: Probe, tls: Tls | None) -> None:
+def test_ok__silent_and_slow_clients_do_not_block_others(probe: Probe, tls: Tls | None) -> None:
     with running(probe, tls=tls, max_connections=4) as server, ExitStack() as clients:
         for _ in range(8):
             clients.enter_context(dial(server, encrypt=False))
@@ -372,7 +372,7 @@ def test_ok__silent_and_slow_clients_block_nobody(probe: Probe, tls: Tls | None)
         assert max(hello(server) for _ in range(5)) < 2.0
 
 
-def test_ok__head_that_trickles_is_cut(probe: Probe, tls: Tls | None) -> None:
+def test_ok__slow_head_is_cut_off(probe: Probe, tls: Tls | None) -> None:
     with running(probe, tls=tls, send_timeout_s=1.0) as server, dial(server) as connection:
         began, answer = monotonic(), None
         connection.settimeout(0.3)
@@ -392,7 +392,7 @@ def test_ok__silent_client_is_released(probe: Probe, tls: Tls | None) -> None:
         assert connection.recv(1000) == b""
 
 
-def test_ok__broken_client_is_not_an_error_of_ours(
+def test_ok__broken_client_is_not_logged_as_an_error(
     probe: Probe, tls: Tls | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -457,7 +457,7 @@ def test_ok__one_connection_serves_several_requests(probe: Probe) -> None:
         client.close()
 
 
-def test_ok__busy_connections_over_the_limit_are_refused_and_the_place_comes_back(probe: Probe) -> None:
+def test_ok__connections_over_the_limit_are_refused_until_one_closes(probe: Probe) -> None:
     with running(probe, max_connections=1) as server:
         with ask(server, "/wait", "Connection: close\r\n") as busy:
             assert probe.watching.wait(WITHIN_S)
@@ -474,18 +474,18 @@ def test_ok__busy_connections_over_the_limit_are_refused_and_the_place_comes_bac
 
 
 def test_ok__one_address_holds_no_more_than_its_share(probe: Probe, tls: Tls | None) -> None:
-    crowd = Crowd(3)
-    with running(probe, tls=tls, max_connections=4, crowd=crowd) as server:
+    limiter = ConnectionLimiter(3)
+    with running(probe, tls=tls, max_connections=4, limiter=limiter) as server:
         with ExitStack() as silent:
             held = [silent.enter_context(dial(server, encrypt=False)) for _ in range(3)]
-            wait_until(lambda: crowd.held("127.0.0.1") == 3)
+            wait_until(lambda: limiter.held("127.0.0.1") == 3)
             with dial(server, encrypt=False) as one_more:
                 assert b"200 OK" not in read_all(one_more)
-            assert crowd.held("127.0.0.1") == 3
+            assert limiter.held("127.0.0.1") == 3
             held[0].close()
-            wait_until(lambda: crowd.held("127.0.0.1") == 2)
+            wait_until(lambda: limiter.held("127.0.0.1") == 2)
             assert answers(server)
-        wait_until(lambda: crowd.held("127.0.0.1") == 0)
+        wait_until(lambda: limiter.held("127.0.0.1") == 0)
 
 
 def wait_until(done: Callable[[], bool]) -> None:
@@ -559,7 +559,7 @@ def test_ok__url(probe: Probe, host: str, url: str) -> None:
     assert Server(probe.app, host, 80, max_connections=1).url == url
 
 
-# What passes by itself
+# Temporary failures
 
 
 class Failing:
@@ -588,7 +588,7 @@ class Failing:
     ],
     ids=str,
 )
-def test_ok__accept_that_fails_for_a_moment_ends_nothing(probe: Probe, error: Exception) -> None:
+def test_ok__temporary_accept_error_does_not_stop_the_server(probe: Probe, error: Exception) -> None:
     with running(probe) as server:
         assert server._server is not None
         failing = Failing(server._server.socket, error)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.auth.limits import FREE_TRIES
+from appliance.auth.rate_limits import FREE_TRIES
 from tests.e2e.daemon.driver import DOUBLES, Daemon, agreement, running, until
 from tests.e2e.daemon.driver_doubles import AIM, MARK, Noting, noting
 from tests.e2e.daemon.driver_schema import check_state
@@ -38,7 +38,7 @@ def faces_until(daemon: Daemon, wanted: Callable[[list[Any]], bool], what: str) 
 # --- aiming ---
 
 
-def test_aiming_lights_the_lamp_and_reads_nobody(living: Noting) -> None:
+def test_the_preview_lights_the_lamp_and_analyses_no_one(living: Noting) -> None:
     daemon, noted = living
     assert daemon.request("/aim.jpg").status == 409
     answer = daemon.post("/api/session/aim", {})
@@ -71,7 +71,7 @@ def test_aiming_lights_the_lamp_and_reads_nobody(living: Noting) -> None:
     ]
 
 
-def test_the_picture_for_aiming_is_coarse(living: Noting) -> None:
+def test_the_preview_is_blurred(living: Noting) -> None:
     daemon, _ = living
     daemon.post("/api/session/aim", {})
     until(lambda: daemon.request("/aim.jpg").status == 200, 10, "the blurred picture")
@@ -85,7 +85,7 @@ def test_the_picture_for_aiming_is_coarse(living: Noting) -> None:
     daemon.post("/api/session/stop")
 
 
-def test_frames_of_the_aiming_are_never_read(living: Noting) -> None:
+def test_frames_of_the_preview_are_never_analysed(living: Noting) -> None:
     daemon, noted = living
     daemon.post("/api/session/aim", {})
     until(lambda: daemon.request("/aim.jpg").status == 200, 10, "the blurred picture")
@@ -98,7 +98,7 @@ def test_frames_of_the_aiming_are_never_read(living: Noting) -> None:
     assert daemon.request("/aim.jpg").status == 409
 
 
-def test_aiming_ends_by_itself(tmp_path: Path) -> None:
+def test_the_preview_ends_automatically(tmp_path: Path) -> None:
     with running(tmp_path, *noting(tmp_path), module=DOUBLES, environment={AIM: "1.5"}) as daemon:
         daemon.post("/api/session/aim", {})
         until(lambda: daemon.state()["state"] == "idle", 5, "idle")
@@ -113,10 +113,10 @@ def test_aiming_ends_by_itself(tmp_path: Path) -> None:
 # --- only those who agreed ---
 
 
-def test_of_two_people_one_agreed(living: Noting) -> None:
+def test_one_of_two_people_consents(living: Noting) -> None:
     daemon, noted = living
     assert daemon.start_session(people=1).status == 200
-    faces = faces_until(daemon, lambda each: any(face["analysed"] for face in each), "somebody read")
+    faces = faces_until(daemon, lambda each: any(face["analysed"] for face in each), "a face is analysed")
     assert len(faces) == 2
     (other,) = [face for face in faces if not face["analysed"]]
     assert (other["label"], other["reason"], other["readable"]) == ("not_analysed", "not_agreed", False)
@@ -128,24 +128,24 @@ def test_of_two_people_one_agreed(living: Noting) -> None:
     assert "inference" in noted()
 
 
-def test_the_operator_says_that_those_who_agreed_are_back(living: Noting) -> None:
+def test_the_operator_reconfirms_the_people_in_view(living: Noting) -> None:
     daemon, _ = living
     assert daemon.post("/api/session/again", {}).status == 409
     assert daemon.start_session(people=1).status == 200
-    faces_until(daemon, lambda each: any(face["analysed"] for face in each), "somebody read")
+    faces_until(daemon, lambda each: any(face["analysed"] for face in each), "a face is analysed")
     assert daemon.post("/api/session/again", {}).json() == {"state": "live"}
     faces_until(daemon, lambda each: sum(face["analysed"] for face in each) == 1, "one is read, as agreed")
     last = audit(daemon)[-2 if audit(daemon)[-1]["event"] == "viewer" else -1]
     assert (last["event"], last["people"], last["again"]) == ("agreement", 1, 1)
 
 
-def test_two_people_who_both_agreed(living: Noting) -> None:
+def test_two_people_consent(living: Noting) -> None:
     daemon, _ = living
     assert daemon.start_session(people=2).status == 200
     faces_until(daemon, lambda each: [face["analysed"] for face in each] == [True, True], "both")
 
 
-def test_the_seat_says_who(living: Noting) -> None:
+def test_the_zone_selects_the_analysed_person(living: Noting) -> None:
     daemon, _ = living
 
     def analysed_side(faces: list[Any]) -> str | None:
@@ -154,7 +154,7 @@ def test_the_seat_says_who(living: Noting) -> None:
 
     assert daemon.start_session(seat=[0.5, 0, 0.5, 1]).status == 200
     faces_until(daemon, lambda each: analysed_side(each) == "right", "who sits on the right")
-    assert daemon.post("/api/session/seat", {"seat": [0, 0, 0.5, 1]}).status == 200
+    assert daemon.post("/api/session/seat", {"zone": [0, 0, 0.5, 1]}).status == 200
     faces_until(daemon, lambda each: analysed_side(each) == "left", "who sits on the left")
     assert daemon.state()["session"]["seat"] == [0, 0, 0.5, 1]
 
@@ -162,7 +162,7 @@ def test_the_seat_says_who(living: Noting) -> None:
 @pytest.mark.parametrize(
     "seat", [[0, 0, 1], [0, 0, 0, 0], [0.5, 0, 0.6, 1], [-0.1, 0, 1, 1], ["a", 0, 1, 1], "all", {}]
 )
-def test_a_seat_that_is_none_is_refused(living: Noting, seat: object) -> None:
+def test_an_invalid_zone_is_refused(living: Noting, seat: object) -> None:
     daemon, _ = living
     for path, more in (("start", {"notice_version": "1"}), ("seat", {})):
         answer = daemon.post(f"/api/session/{path}", {**more, "seat": seat})
@@ -170,7 +170,7 @@ def test_a_seat_that_is_none_is_refused(living: Noting, seat: object) -> None:
     assert daemon.state()["state"] == "idle"
 
 
-def test_other_people_cannot_join_without_starting_anew(living: Noting) -> None:
+def test_other_people_can_join_only_with_a_new_start(living: Noting) -> None:
     daemon, _ = living
     assert daemon.start_session(people=1).status == 200
     answer = daemon.start_session(people=2)
@@ -194,9 +194,9 @@ def test_a_session_is_recorded_marked_and_withdrawn(living: Noting) -> None:
     assert daemon.request(path_of(started["link"])).status == 404
     assert daemon.post("/api/session/withdraw").status == 409
     assert daemon.request("/api/session/link").status == 409
-    told = audit(daemon)
-    assert [entry["event"] for entry in told] == ["agreement", "start", "record", "withdraw"]
-    assert told[0]["version"] == "1" and len(told[0]["notice"]) == 64
+    entries = audit(daemon)
+    assert [entry["event"] for entry in entries] == ["agreement", "start", "record", "withdraw"]
+    assert entries[0]["version"] == "1" and len(entries[0]["notice"]) == 64
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_session_is_recorded_marked_and_withdrawn(living: Noting) -> None:
         ("marker", {}),
     ],
 )
-def test_a_body_that_does_not_fit_is_refused(living: Noting, path: str, body: object) -> None:
+def test_an_invalid_body_is_refused(living: Noting, path: str, body: object) -> None:
     daemon, _ = living
     answer = daemon.post(f"/api/session/{path}", body)
     assert answer.status == 400 and "expected JSON like" in answer.json()["error"]
@@ -268,7 +268,7 @@ def test_other_sites_cannot_withdraw_and_guessing_is_slow(living: Noting) -> Non
 # --- the law ---
 
 
-def test_until_somebody_said_where_and_what_for_live_is_off(tmp_path: Path) -> None:
+def test_without_a_jurisdiction_live_is_off(tmp_path: Path) -> None:
     started = {"module": DOUBLES, "lawful": None}
     with running(tmp_path, *noting(tmp_path), **started) as daemon:
         for path, body in (("start", agreement("1")), ("aim", {})):
@@ -293,7 +293,7 @@ def test_until_somebody_said_where_and_what_for_live_is_off(tmp_path: Path) -> N
         assert daemon.state()["notice"] == {"version": "1-us-hiring"}
 
 
-def test_a_device_in_the_eu_asks_once_more_who_uses_it(tmp_path: Path) -> None:
+def test_a_device_in_the_eu_asks_for_the_institution(tmp_path: Path) -> None:
     """It was settled before that was asked: `page.toml` has region and purpose alone."""
     (tmp_path / "state").mkdir()
     (tmp_path / "state/page.toml").write_text('[lawful]\nregion = "EU"\npurpose = "practice"\n')
@@ -312,11 +312,11 @@ def test_a_device_in_the_eu_asks_once_more_who_uses_it(tmp_path: Path) -> None:
         assert answer.json() == {"refusal": "", "notice": {"version": "1-eu2-practice"}}
         assert b"Article 50(3)" in daemon.request("/").body
         assert daemon.start_session().status == 200
-        told = [entry["institution"] for entry in audit(daemon) if entry["event"] == "settings"]
-        assert told == ["school", "employer", "none"]
+        institutions = [entry["institution"] for entry in audit(daemon) if entry["event"] == "settings"]
+        assert institutions == ["school", "employer", "none"]
 
 
-def test_where_the_settings_name_the_region_the_page_says_what_is_missing_there(tmp_path: Path) -> None:
+def test_the_page_names_the_settings_that_are_missing_beside_a_set_region(tmp_path: Path) -> None:
     with running(tmp_path, *noting(tmp_path), module=DOUBLES, lawful=("EU", "practice")) as daemon:
         page = " ".join(daemon.request("/").text.split())
         assert 'id="lawful"' not in page, "the page may not answer it"
@@ -331,17 +331,17 @@ def test_where_the_settings_name_the_region_the_page_says_what_is_missing_there(
         {"region": "EU", "purpose": "practice", "institution": "club"},
     ],
 )
-def test_a_region_or_purpose_that_is_none_is_refused(demo: Daemon, body: object) -> None:
+def test_an_invalid_region_or_purpose_is_refused(demo: Daemon, body: object) -> None:
     assert demo.post("/api/lawful", body).status == 400
 
 
-def test_what_the_owner_set_is_not_changed_by_the_page(living: Noting) -> None:
+def test_the_page_cannot_change_what_the_configuration_sets(living: Noting) -> None:
     daemon, _ = living
     answer = daemon.post("/api/lawful", {"region": "EU", "purpose": "practice"})
     assert answer.status == 409 and "command line" in answer.json()["error"]
 
 
-def test_a_clip_needs_none_of_it(tmp_path: Path) -> None:
+def test_a_clip_needs_no_jurisdiction(tmp_path: Path) -> None:
     with running(tmp_path, "--camera", "demo", lawful=None) as daemon:
         assert daemon.state()["state"] == "live"
         faces_until(daemon, lambda each: [face["analysed"] for face in each] == [True, True], "both")
@@ -350,7 +350,7 @@ def test_a_clip_needs_none_of_it(tmp_path: Path) -> None:
 # --- the button ---
 
 
-def test_a_button_whose_printed_notice_is_old_is_said_and_given_back(tmp_path: Path) -> None:
+def test_a_button_with_an_old_printed_notice_is_logged_and_released(tmp_path: Path) -> None:
     pins = ("session.button_pin=5", "session.button_factory=mock", 'session.printed_notice="0"')
     more = [part for text in pins for part in ("--set", text)]
     with running(tmp_path, *noting(tmp_path), *more, module=DOUBLES) as daemon:
@@ -358,7 +358,7 @@ def test_a_button_whose_printed_notice_is_old_is_said_and_given_back(tmp_path: P
         assert daemon.state()["state"] == "idle"
 
 
-def test_a_button_that_cannot_be_had_is_a_mistake_in_one_line(tmp_path: Path) -> None:
+def test_an_unavailable_button_is_one_line_of_error(tmp_path: Path) -> None:
     more = ("--set", "session.button_pin=5", "--set", "session.button_factory=lgpio")
     refused = Daemon(tmp_path, "--camera", "demo", *more, environment={})
     try:
@@ -372,7 +372,7 @@ def test_a_button_that_cannot_be_had_is_a_mistake_in_one_line(tmp_path: Path) ->
 # --- the notice ---
 
 
-def test_an_owners_notice_is_shown_and_one_that_is_none_refused(tmp_path: Path) -> None:
+def test_an_owners_notice_is_shown_and_an_invalid_one_refused(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text('version = "7"\ntitle = "Ours"\n[[paragraph]]\nheading = "So"\ntext = "Our <words>."\n')
     more = ("--set", f"session.notice={own}")
@@ -390,7 +390,7 @@ def test_an_owners_notice_is_shown_and_one_that_is_none_refused(tmp_path: Path) 
         refused.kill()
 
 
-def test_head_of_the_link_page_is_no_secret_kept_by_caches(living: Noting) -> None:
+def test_caches_do_not_keep_the_page_of_a_personal_link(living: Noting) -> None:
     daemon, _ = living
     link = path_of(daemon.start_session().json()["link"])
     connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=10)

@@ -18,7 +18,7 @@ MAX_VIEWERS = 3
 DROPPED_WITHIN_S = 10.0
 PAUSE_S = 3.0
 SEND_LIMIT_S = 4.0
-"""How long the server waits for a viewer who reads nothing; that long nobody else may wait."""
+"""How long the server waits for a viewer who reads nothing; other viewers must not wait so long."""
 READINGS = "interview_grader_readings_total"
 
 
@@ -53,7 +53,7 @@ class Watcher:
 
 @contextmanager
 def listening(daemon: Daemon) -> Iterator[None]:
-    """A good listener on `/ws/live`, in its own thread: whoever reads nothing is dropped after a while."""
+    """A good listener on `/ws/live`, in its own thread, because a client that reads nothing is dropped."""
     with ExitStack() as stack:
         client = stack.enter_context(daemon.live())
         client.recv(15)
@@ -97,8 +97,8 @@ def test_each_frame_is_encoded_once_a_variant(demo: Daemon, viewers: int, varian
     assert encoded >= variants * 0.7 * read
 
 
-def test_nothing_is_encoded_when_nobody_watches(demo: Daemon) -> None:
-    until(lambda: demo.state()["viewers"] == 0, 10, "nobody watches")
+def test_nothing_is_encoded_without_viewers(demo: Daemon) -> None:
+    until(lambda: demo.state()["viewers"] == 0, 10, "no viewers")
     with demo.live() as client:
         client.recv(5)  # readings are no reason either
         before = demo.metrics()
@@ -110,7 +110,7 @@ def test_nothing_is_encoded_when_nobody_watches(demo: Daemon) -> None:
     assert after["interview_grader_encoded_total"] <= before["interview_grader_encoded_total"] + 1
 
 
-def test_one_viewer_more_than_allowed_is_asked_to_come_back(few: Daemon) -> None:
+def test_a_viewer_over_the_limit_is_asked_to_retry(few: Daemon) -> None:
     with ExitStack() as stack:
         leaving = stack.enter_context(ExitStack())
         leaving.enter_context(Watcher(few))
@@ -129,7 +129,7 @@ def test_one_viewer_more_than_allowed_is_asked_to_come_back(few: Daemon) -> None
     until(lambda: few.state()["viewers"] == 0, 5, "all places are free again")
 
 
-def test_one_websocket_more_than_allowed_is_asked_to_come_back(few: Daemon) -> None:
+def test_a_websocket_over_the_limit_is_asked_to_retry(few: Daemon) -> None:
     with ExitStack() as stack:
         for _ in range(MAX_VIEWERS):
             stack.enter_context(listening(few))

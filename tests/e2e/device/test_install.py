@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from device.bundle import latest, signing
@@ -114,6 +115,12 @@ def wait_until_blinked(device: Booted) -> None:
 def healthy(device: Booted) -> bool:
     got = device.viewer("curl", "-sk", "--max-time", "5", "-w", "%{http_code}", f"https://{DEVICE}/healthz")
     return got.stdout.endswith("200")
+
+
+def status(device: Booted, *before: str) -> tuple[int, dict[str, Any]]:
+    """What the command says to root, or to another user by a command `before` it: exit code and answer."""
+    done = device.run(*before, "interview-grader", "status", "--json", check=False)
+    return done.returncode, json.loads(done.stdout)
 
 
 def restart(device: Booted) -> subprocess.CompletedProcess[str]:
@@ -218,6 +225,12 @@ def test_commands_look_at_the_services_state(device: Booted) -> None:
     refused = device.run(*stranger, "sessions", "list", check=False)
     assert refused.returncode == 2 and "put sudo in front" in refused.stderr
     assert device.run(*stranger, "--version").stdout
+    code, found = status(device)
+    assert (code, found["running"], found["lamps"]) == (0, True, False)
+    assert found["address"] == "https://interview-grader.local/" and found["first_code"]
+    code, of_stranger = status(device, *stranger[:-1])
+    assert (code, of_stranger["running"], of_stranger["first_code"]) == (0, True, None)
+    assert of_stranger["certificate_sha256"] == found["certificate_sha256"]
 
 
 @on_one_suite
@@ -330,7 +343,7 @@ def test_both_engines_read_the_clip_inside_the_sandbox(device: Booted) -> None:
 
 @on_one_suite
 def test_a_browser_of_the_lan_sets_the_password_and_sees_people(device: Booted) -> None:
-    [*_, code] = re.findall(r"FIRST CODE (\S+):", device.journal("-u", UNIT))
+    code = status(device)[1]["first_code"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=device.viewers(CHROMIUM), args=["--no-sandbox", "--disable-gpu"]
@@ -483,7 +496,7 @@ def test_its_log_has_fields(device: Booted) -> None:
 @on_one_suite
 def test_a_real_journal_takes_an_entry_of_any_size(device: Booted) -> None:
     entry = 'b"T=large", b"MESSAGE=" + b"x" * (1 << 20), b"TWO=a\\nb"'
-    program = f"from appliance.system.logging import send; send({entry})"
+    program = f"from appliance.system.logging import send_to_journal; send_to_journal({entry})"
     device.run("/opt/interview-grader/current/venv/bin/python", "-c", program)
     wait_for(lambda: device.says("journalctl", "T=large", "-o", "cat") != "", 20, device.journal)
     (line,) = device.says("journalctl", "T=large", "-o", "json", "--all").splitlines()

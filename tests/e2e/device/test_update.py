@@ -140,7 +140,7 @@ def test_power_lost_in_the_middle(device: Booted, step: str) -> None:
     told = outcome(device)
     assert (told["version"], told["outcome"]) == (OLD, "interrupted")
     assert step in told["reason"] and NEW not in device.run(UPDATE, "list").stdout
-    assert "taken back" in device.journal("-t", "interview-grader-update", "-b")
+    assert "rolled back" in device.journal("-t", "interview-grader-update", "-b")
 
 
 def test_a_killed_updater_leaves_no_device_without_a_service(device: Booted) -> None:

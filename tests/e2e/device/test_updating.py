@@ -24,7 +24,7 @@ from device.update.transaction import STEPS, UNDO_STEPS
 from appliance.audit import AuditLog
 from appliance.records import Store
 from tests.fakes import releases as variants
-from tests.fakes.records import ID, OTHER, second, sitting
+from tests.fakes.records import ID, OTHER, second, session_info
 from tests.fakes.releases import make_bundle, make_key
 from tests.fakes.updates import OLD, Device
 
@@ -38,9 +38,9 @@ import sys
 from pathlib import Path
 from appliance.records import Store
 sys.path.append(sys.argv[2])
-from tests.fakes.records import second, sitting
+from tests.fakes.records import second, session_info
 store, id = Store(Path(sys.argv[1])), sys.argv[3]
-store.begin(sitting(id))
+store.begin(session_info(id))
 store.add(id, [second(number) for number in range(3)])
 store.end(id)
 store.close()
@@ -110,7 +110,7 @@ def prepared(made, new, bad) -> Iterator[Device]:
 def record(state: Path, id: str) -> None:
     """A session of three seconds."""
     store = Store(state)
-    store.begin(sitting(id))
+    store.begin(session_info(id))
     store.add(id, [second(number) for number in range(3)])
     store.end(id)
     store.close()
@@ -191,6 +191,23 @@ def test_a_second_update_with_the_same_bundle_changes_nothing(device, old):
     assert device.systemctl("show", "-p", "MainPID", "--value") == before
 
 
+def test_an_update_from_a_release_without_a_status_and_back(folder, key, new, tmp_path):
+    """It is asked for `/healthz`: idle means that no session is live, and healthy that it may stay."""
+    (tmp_path / "device").mkdir()
+    device = Device(tmp_path / "device", key, make_bundle(tmp_path, key, OLD, variants.BEFORE_STATUS))
+    try:
+        device.start()
+        said_once(device.update(new), 2, "a session is perhaps live", "--now")
+        done = device.update(new, "--now")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert device.runs() == NEW and device.is_healthy()
+        done = device.updater("rollback", "")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert device.runs() == OLD and device.is_healthy() and device.left_over() == []
+    finally:
+        device.stop()
+
+
 # --- refused: nothing is changed ------------------------------------------------------------------
 
 
@@ -237,7 +254,7 @@ def _tree(device: Device) -> list[tuple[str, int]]:
 
 
 def test_after_an_upgrade_of_the_system_there_would_be_no_way_back(device, new):
-    """The release in use cannot run any more, so nothing could be taken back to it."""
+    """The release in use cannot run any more, so a rollback to it would fail."""
     device.stop()
     [library] = device.releases.link.glob("venv/lib/python3.*")
     library.rename(library.with_name("python3.9"))
@@ -343,7 +360,7 @@ def test_a_bad_version_is_taken_back(device, key, tmp_path, edits, words):
     assert ids(device.state) == {ID, OTHER}
 
 
-# --- taken back, with faults on the way ------------------------------------------------------------
+# --- rolled back, with faults on the way ------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -412,7 +429,7 @@ def test_the_old_version_reads_its_own_board_file_on_the_way_back(key, tmp_path,
 
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
 def test_told_to_stop_while_taking_back(device, bad, number):
-    """A shutdown, or Ctrl-C once more: half taken back would be neither version."""
+    """A shutdown, or Ctrl-C once more: a partial rollback is neither version."""
     with places_with(device, f"os.kill(os.getppid(), signal.{number})"):
         said_once(device.update(bad), 1, "does not start", f"{OLD} runs as before")
     assert device.runs() == OLD and device.is_healthy()
@@ -424,7 +441,9 @@ def test_told_to_stop_at_a_step(prepared, new, step, runs):
     device = prepared
     device.put_back("prepared")
     device.start()
-    said_once(device.update(new, kill_at=f"{step}:SIGTERM"), 1, "it was told to stop", f"; {runs} runs")
+    said_once(
+        device.update(new, kill_at=f"{step}:SIGTERM"), 1, "it was stopped by a signal", f"; {runs} runs"
+    )
     assert device.runs() == runs and device.is_healthy()
     assert device.updater("recover").returncode == 0
     assert device.runs() == runs and device.left_over() == []
@@ -457,7 +476,7 @@ def test_power_lost_at_a_step(prepared, new, bad, step, wanted, which):
     )
     assert told.stdout.split()[1] == found
 
-    # At the next boot it is finished or taken back before the service starts.
+    # At the next boot it is finished or rolled back before the service starts.
     assert device.updater("recover", "--boot").returncode == 0
     assert device.systemctl("show", "-p", "MainPID", "--value") == "0"
     device.start()
@@ -474,7 +493,9 @@ def test_power_lost_at_a_step(prepared, new, bad, step, wanted, which):
 def test_every_step_there_is_was_killed():
     source = (variants.ROOT / "provisioning/device/update/transaction.py").read_text()
     entered = {
-        line.split('"')[1] for line in source.splitlines() if "._step(change, " in line or '_back("' in line
+        line.split('"')[1]
+        for line in source.splitlines()
+        if "._step(change, " in line or '_undo_step("' in line
     }
     assert entered | {"undo-tidy"} == {step for step, _, _ in KILLS} == {*STEPS, *UNDO_STEPS}
 
@@ -490,14 +511,14 @@ def test_killed_in_the_middle_then_simply_run_again(device, new):
 
 
 def test_two_updates_at_once(device):
-    program = "import sys; from pathlib import Path; from device import update; "
+    program = "import sys; from pathlib import Path; from device.update import command; "
     program += (
-        "update._prepare(Path(sys.argv[1]), 0.3); print('at work', flush=True); import time; time.sleep(30)"
+        "command._prepare(Path(sys.argv[1]), 0.3); print('at work', flush=True); import time; time.sleep(30)"
     )
     command = [sys.executable, "-c", program, str(device.root)]
     environment = {**os.environ, "PYTHONPATH": str(variants.ROOT / "provisioning")}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None and first.stdout.readline() == "at work\n"
         second_one = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert "another update or installation is at work" in second_one.stderr
+        assert "another update or installation is running" in second_one.stderr
         first.kill()

@@ -70,12 +70,12 @@ _AS_RELEASED = f"""
 import sys
 
 sys.path.insert(0, "{OPT}/current/provisioning")
-from device import board, placed
-from device.layout import Places
+from device.system import board, release_files
+from device.layout import Layout
 
-places = Places()
-files = placed.all_files(places, board.find_board().name, places.current)
-print(*(file.path for file in files if not file.is_there()), *placed.stale(places, files))
+layout = Layout()
+files = release_files.all_files(layout, board.find_board().name, layout.current)
+print(*(file.path for file in files if not file.is_current()), *release_files.stale_files(layout, files))
 """
 """What of the system's files is not as the release in use has it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 import pytest
@@ -38,6 +39,7 @@ NUMPY_1 = ("3.10", "3.11", "3.12")
 """The last Pythons that numpy 1 has wheels for."""
 
 
+@functools.cache
 def versions(name: str, python: str, arch: str) -> dict[str, Version]:
     found = pins(FOLDER / f"{name}.txt", arch, python)
     return {package: Version(re.split("==| ", line)[1]) for package, line in found.items()}

@@ -35,7 +35,7 @@ def texts() -> list[Path]:
     found = [
         *package.glob("web/templates/*.html"),
         *package.glob("web/static/*.js"),
-        *package.glob("notices/*.toml"),
+        *package.glob("consent/notices/*.toml"),
         *package.rglob("*.py"),
         ROOT / "README.md",
         ROOT / "CHANGELOG.md",

@@ -22,12 +22,12 @@ from appliance.auth import files
 from appliance.auth.accounts import OPERATOR, Accounts
 from appliance.auth.clock import ForwardClock
 from appliance.auth.cookies import Cookies, Login
-from appliance.auth.files import key
+from appliance.auth.files import load_key
 from appliance.auth.passwords import THREAD, Passwords
-from appliance.auth.reset import reset_access, say_first_code
-from appliance.auth.service import make_gate
+from appliance.auth.reset import log_first_code, reset_access
+from appliance.auth.service import make_auth_service
 from appliance.auth.tokens import Tokens, digest_of
-from appliance.errors import AccessError, StoreError, TooManyTries
+from appliance.errors import AccessError, StoreError, TooManyAttempts
 from appliance.system.files import write_private
 from appliance.system.native import as_owner
 
@@ -57,6 +57,20 @@ def test_first_code_sets_the_operators_password_once(accounts: Accounts) -> None
     assert accounts.check(OPERATOR, GOOD)
     assert not accounts.claim(code, OTHER)
     assert accounts.check(OPERATOR, GOOD)
+
+
+def test_a_first_code_is_known_until_it_is_void(accounts: Accounts, tmp_path: Path) -> None:
+    assert accounts.first_code() is None
+    code = accounts.new_first_code()
+    assert accounts.first_code() == code
+    newer = Accounts(tmp_path, cheap())
+    assert newer.first_code() is None, "the file has only its digest"
+    newer.new_first_code()
+    assert accounts.first_code() is None, "another process made a newer one"
+    code = accounts.reset()
+    assert accounts.first_code() == code
+    assert accounts.claim(code, GOOD)
+    assert accounts.first_code() is None
 
 
 def test_first_code_is_random_and_kept_as_a_hash(accounts: Accounts, tmp_path: Path) -> None:
@@ -92,7 +106,7 @@ def test_a_bad_password_does_not_use_the_code_up(accounts: Accounts) -> None:
     assert accounts.claim(code, GOOD)
 
 
-def test_of_two_who_have_the_code_one_wins(tmp_path: Path) -> None:
+def test_only_one_of_two_uses_of_the_code_succeeds(tmp_path: Path) -> None:
     code = Accounts(tmp_path, cheap()).new_first_code()
     both = [Accounts(tmp_path, cheap()) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
@@ -100,13 +114,13 @@ def test_of_two_who_have_the_code_one_wins(tmp_path: Path) -> None:
     assert sorted(won) == [False, True]
 
 
-def test_a_start_says_a_code_only_while_there_is_no_password(
+def test_a_start_logs_a_code_only_while_there_is_no_password(
     accounts: Accounts, caplog: pytest.LogCaptureFixture
 ) -> None:
-    say_first_code(accounts)
+    log_first_code(accounts)
     (said,) = caplog.messages
     assert accounts.claim(said.split()[2].rstrip(":"), GOOD)
-    say_first_code(accounts)
+    log_first_code(accounts)
     assert caplog.messages == [said]
 
 
@@ -115,19 +129,19 @@ def test_a_start_says_a_code_only_while_there_is_no_password(
 
 def test_viewers_are_made_checked_and_removed(accounts: Accounts) -> None:
     accounts.add_viewer("anna", GOOD)
-    assert accounts.names() == {"anna": "viewer"}
+    assert accounts.roles() == {"anna": "viewer"}
     assert accounts.check("anna", GOOD)
     assert not accounts.check("anna", OTHER)
     assert not accounts.check("nobody", GOOD)
     accounts.remove("anna")
-    assert accounts.names() == {} and not accounts.check("anna", GOOD)
+    assert accounts.roles() == {} and not accounts.check("anna", GOOD)
 
 
 @pytest.mark.parametrize("name", ["", "Anna", "a b", "../x", "-a", "a" * 33, "änna", OPERATOR])
 def test_a_name_that_is_none_is_refused(accounts: Accounts, name: str) -> None:
     with pytest.raises(AccessError):
         accounts.add_viewer(name, GOOD)
-    assert accounts.names() == {}
+    assert accounts.roles() == {}
 
 
 def test_a_name_is_taken_once(accounts: Accounts) -> None:
@@ -194,7 +208,7 @@ def test_ended_logins_are_forgotten_when_their_cookies_are_void(accounts: Accoun
 
 def test_another_process_is_heard(tmp_path: Path) -> None:
     here, there = Accounts(tmp_path, cheap()), Accounts(tmp_path, cheap())
-    assert here.names() == {}
+    assert here.roles() == {}
     there.add_viewer("anna", GOOD)
     assert here.check("anna", GOOD)
     there.remove("anna")
@@ -207,7 +221,7 @@ def test_many_writers_lose_nothing(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(add, range(24)))
-    assert len(Accounts(tmp_path).names()) == 24
+    assert len(Accounts(tmp_path).roles()) == 24
 
 
 # --- the files ---
@@ -216,7 +230,7 @@ def test_many_writers_lose_nothing(tmp_path: Path) -> None:
 def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     Accounts(tmp_path / "state", cheap()).add_viewer("anna", GOOD)
     Tokens(tmp_path / "state").create("backup", "viewer")
-    key(tmp_path / "state" / "cookie-key")
+    load_key(tmp_path / "state" / "cookie-key")
     assert {path.name: rights(path) for path in (tmp_path / "state").iterdir()} == dict.fromkeys(
         ("accounts.json", "accounts.lock", "tokens.json", "tokens.lock", "cookie-key"), 0o600
     )
@@ -246,8 +260,8 @@ def test_a_damaged_file_is_said_and_reset_sets_it_aside(tmp_path: Path, content:
 
 
 def test_the_key_is_made_once(tmp_path: Path) -> None:
-    first = key(tmp_path / "cookie-key")
-    assert len(first) == 32 and key(tmp_path / "cookie-key") == first
+    first = load_key(tmp_path / "cookie-key")
+    assert len(first) == 32 and load_key(tmp_path / "cookie-key") == first
 
 
 # --- passwords ---
@@ -255,15 +269,15 @@ def test_the_key_is_made_once(tmp_path: Path) -> None:
 
 def test_hashes_are_argon2id_salted_and_of_the_stated_cost() -> None:
     passwords = Passwords()
-    one, two = passwords.hashed(GOOD), passwords.hashed(GOOD)
+    one, two = passwords.hash(GOOD), passwords.hash(GOOD)
     assert one != two and one.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-    assert passwords.fits(one, GOOD) and not passwords.fits(one, OTHER)
+    assert passwords.verify(one, GOOD) and not passwords.verify(one, OTHER)
 
 
 def test_a_name_that_is_not_known_costs_as_much_work(monkeypatch: pytest.MonkeyPatch) -> None:
     passwords = cheap()
-    kept = passwords.hashed(GOOD)
-    assert not passwords.fits(None, "a password that nobody has")
+    kept = passwords.hash(GOOD)
+    assert not passwords.verify(None, "a password that nobody has")
     verified: list[str] = []
     verify = PasswordHasher.verify
 
@@ -272,13 +286,13 @@ def test_a_name_that_is_not_known_costs_as_much_work(monkeypatch: pytest.MonkeyP
         return verify(hasher, given, password)
 
     monkeypatch.setattr(PasswordHasher, "verify", counted)
-    passwords.fits(None, OTHER)
-    passwords.fits(kept, OTHER)
+    passwords.verify(None, OTHER)
+    passwords.verify(kept, OTHER)
     assert len(verified) == 2 and verified[0] == verified[1]
 
 
-def test_a_kept_hash_that_is_none_fits_nothing() -> None:
-    assert not cheap().fits("nonsense", GOOD)
+def test_a_malformed_hash_matches_nothing() -> None:
+    assert not cheap().verify("nonsense", GOOD)
 
 
 def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,17 +306,17 @@ def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         monkeypatch.setattr(passwords, "_hasher", SimpleNamespace(hash=slow))
-        first = pool.submit(passwords.hashed, GOOD)
+        first = pool.submit(passwords.hash, GOOD)
         assert begun.wait(10)
         try:
-            with pytest.raises(TooManyTries) as refused:
-                passwords.hashed(GOOD)
+            with pytest.raises(TooManyAttempts) as refused:
+                passwords.hash(GOOD)
         finally:
             done.set()
         assert first.result() == "hash"
     assert refused.value.wait_s > 0
     monkeypatch.undo()
-    assert not passwords.fits(None, GOOD)
+    assert not passwords.verify(None, GOOD)
 
 
 def test_every_hash_is_computed_in_the_same_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +328,7 @@ def test_every_hash_is_computed_in_the_same_thread(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(passwords, "_hasher", SimpleNamespace(hash=noted))
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(passwords.hashed, [GOOD] * 8))
+        list(pool.map(passwords.hash, [GOOD] * 8))
     assert len(threads) == 1 and threads.pop().startswith(THREAD)
 
 
@@ -410,11 +424,11 @@ def test_a_cookie_comes_back_as_its_login() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200))
-def test_nothing_else_is_a_cookie(text: str) -> None:
+def test_any_other_text_is_no_cookie(text: str) -> None:
     assert Cookies(bytes(32), 60).read(text) is None
 
 
-def test_a_cookie_of_another_device_or_purpose_is_none() -> None:
+def test_a_cookie_of_another_device_or_purpose_is_refused() -> None:
     cookies = Cookies(bytes(32), 60)
     assert Cookies(b"\1" * 32, 60).read(cookies.text(cookies.begin("anna", "x"))) is None
     assert cookies.read(str(URLSafeSerializer(bytes(32), salt="other").dumps(["a", "b", "c", 0, 0]))) is None
@@ -459,7 +473,7 @@ def test_a_cookie_in_use_ends_after_the_longest_time() -> None:
     assert used_s == 86_400 + 300
 
 
-def test_a_cookie_from_the_future_is_none() -> None:
+def test_a_cookie_from_the_future_is_refused() -> None:
     clock = Clock()
     text = Cookies(bytes(32), 600, clock=clock.forward()).text(Login("anna", "x", "id", clock.wall))
     clock.wall -= 3600
@@ -487,7 +501,7 @@ def test_setting_the_clock_back_revives_no_login(tmp_path: Path) -> None:
     clock.wall -= 7200
     accounts.end_login("second", keep_s)
     assert accounts.role_of("anna", epoch, "first") == ""
-    restarted = make_gate(tmp_path, login=True, passwords=cheap())
+    restarted = make_auth_service(tmp_path, login=True, passwords=cheap())
     restarted.accounts.end_login("third", keep_s)
     assert restarted.accounts.role_of("anna", epoch, "first") == ""
 
@@ -496,8 +510,8 @@ def test_after_a_restart_the_clock_is_not_behind_the_newest_logout(tmp_path: Pat
     ahead = time.time() + 10 * 86_400
     accounts = Accounts(tmp_path, cheap(), ForwardClock(lambda: ahead))
     accounts.end_login("any", 86_400)
-    gate = make_gate(tmp_path, login=True, passwords=cheap())
-    assert gate.cookies.begin("anna", "x").began >= ahead
+    auth = make_auth_service(tmp_path, login=True, passwords=cheap())
+    assert auth.cookies.begin("anna", "x").began >= ahead
 
 
 def test_a_form_token_belongs_to_one_login() -> None:
@@ -516,7 +530,7 @@ def test_reading_beside_writing_is_never_half(tmp_path: Path) -> None:
         other = Accounts(tmp_path, cheap())
         while not over.is_set():
             try:
-                assert "anna" in other.names()
+                assert "anna" in other.roles()
             except Exception as error:
                 faults.append(error)
                 return

@@ -16,15 +16,15 @@ from cryptography.hazmat.primitives import hashes
 from pydantic import BaseModel
 
 from appliance.auth import passwords
-from appliance.auth.accounts import CODE_ALPHABET, Accounts, tidy_code
-from appliance.auth.certificate import RENEW, DeviceCertificate, _ends, own_addresses, own_names
+from appliance.auth.accounts import CODE_ALPHABET, Accounts, normalise_code
+from appliance.auth.certificate import RENEW, DeviceCertificate, _is_due, own_addresses, own_names
 from appliance.auth.clock import ForwardClock
 from appliance.auth.cookies import Cookies, Login
 from appliance.auth.files import PrivateFile
-from appliance.auth.limits import FREE_TRIES, MOST_ADDRESSES, Rates, Tries
 from appliance.auth.passwords import LONGEST, SHORTEST, Passwords
+from appliance.auth.rate_limits import FREE_TRIES, MOST_ADDRESSES, AttemptLimiter, RequestRates
 from appliance.auth.tokens import Tokens
-from appliance.errors import AccessError, StoreError, TooManyTries
+from appliance.errors import AccessError, StoreError, TooManyAttempts
 from tests.machine import ROOT
 
 HERE = "192.0.2.7"
@@ -45,7 +45,7 @@ def made(folder: Path) -> x509.Certificate:
 
 
 def test_logins_that_end_at_the_same_moment_both_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a board whose clock stands still until the network tells it the time."""
+    """As on a board whose clock stops until the network sets it."""
     accounts = Accounts(tmp_path, Passwords(memory_kib=8, passes=1))
     assert accounts.claim(accounts.new_first_code(), "a long enough password")
     epoch = accounts.epoch("operator")
@@ -58,7 +58,7 @@ def test_logins_that_end_at_the_same_moment_both_end(tmp_path: Path, monkeypatch
 
 
 def test_a_first_code_has_sixty_bits(tmp_path: Path) -> None:
-    code = tidy_code(Accounts(tmp_path, Passwords(memory_kib=8, passes=1)).new_first_code())
+    code = normalise_code(Accounts(tmp_path, Passwords(memory_kib=8, passes=1)).new_first_code())
     assert len(code) * math.log2(len(CODE_ALPHABET)) == 60.0
     assert set(code) <= set(CODE_ALPHABET)
 
@@ -70,30 +70,30 @@ def test_the_shortest_and_the_longest_password(length: int, right: bool) -> None
     passwords = Passwords(memory_kib=8, passes=1)
     password = "p" * length
     if right:
-        assert passwords.fits(passwords.hashed(password), password)
+        assert passwords.verify(passwords.hash(password), password)
     else:
         with pytest.raises(AccessError):
-            passwords.hashed(password)
+            passwords.hash(password)
 
 
 def test_wrong_tries_are_remembered_for_a_quarter_of_an_hour() -> None:
     now = [1000.0]
-    tries = Tries(lambda: now[0])
+    tries = AttemptLimiter(lambda: now[0])
     for _ in range(FREE_TRIES):
         tries.begin(HERE)
     now[0] += 899.0
     tries.begin(HERE)
-    with pytest.raises(TooManyTries):
+    with pytest.raises(TooManyAttempts):
         tries.begin(HERE)
 
 
-def test_a_crowd_of_addresses_makes_nobody_free_who_came_after_it() -> None:
-    tries = Tries(lambda: 1000.0)
+def test_many_addresses_do_not_free_later_ones() -> None:
+    tries = AttemptLimiter(lambda: 1000.0)
     for number in range(MOST_ADDRESSES):
         tries.begin(f"10.0.{number // 256}.{number % 256}")
     for _ in range(FREE_TRIES):
         tries.begin(HERE)
-    with pytest.raises(TooManyTries):
+    with pytest.raises(TooManyAttempts):
         tries.begin(HERE)
 
 
@@ -132,19 +132,19 @@ class Book(BaseModel):
 
 def test_a_change_that_fails_changes_nothing_in_memory_either(tmp_path: Path) -> None:
     file = PrivateFile(tmp_path / "book.json", Book)
-    with file.changed() as book:
+    with file.edit() as book:
         book.names["kept"] = 1
-    with pytest.raises(RuntimeError), file.changed() as book:
+    with pytest.raises(RuntimeError), file.edit() as book:
         book.names["lost"] = 2
         raise RuntimeError
     assert file.read().names == {"kept": 1}
     assert PrivateFile(file.path, Book).read() == file.read()
 
 
-def test_only_a_damaged_file_is_set_aside_and_its_new_name_is_told(tmp_path: Path) -> None:
+def test_only_a_damaged_file_is_set_aside_and_its_new_path_is_returned(tmp_path: Path) -> None:
     file = PrivateFile(tmp_path / "book.json", Book)
     assert file.set_aside() is None
-    with file.changed() as book:
+    with file.edit() as book:
         book.names["kept"] = 1
     assert file.set_aside() is None
     file.path.write_text("{")
@@ -192,13 +192,13 @@ def test_a_token_that_is_revoked_while_its_use_is_noted_stays_revoked(
 ) -> None:
     tokens = Tokens(tmp_path)
     secret = tokens.create("backup", "viewer")
-    changed = tokens._file.changed
+    changed = tokens._file.edit
 
     def revoked_first() -> AbstractContextManager[Any]:
         Tokens(tmp_path).revoke("backup")
         return changed()
 
-    monkeypatch.setattr(tokens._file, "changed", revoked_first)
+    monkeypatch.setattr(tokens._file, "edit", revoked_first)
     assert tokens.find(secret) == ("backup", "viewer"), "it was good when it was shown"
     assert tokens.all() == {} and tokens.find(secret) is None
 
@@ -235,7 +235,7 @@ def test_the_addresses_of_the_device_are_those_it_sends_from_and_those_of_its_na
 def test_a_certificate_is_renewed_when_the_time_for_it_is_over(tmp_path: Path) -> None:
     certificate = made(tmp_path)
     due = certificate.not_valid_after_utc - RENEW
-    assert not _ends(certificate, due) and _ends(certificate, due + timedelta(seconds=1))
+    assert not _is_due(certificate, due) and _is_due(certificate, due + timedelta(seconds=1))
 
 
 def test_a_browser_whose_clock_is_some_hours_behind_takes_the_certificate(tmp_path: Path) -> None:
@@ -261,15 +261,15 @@ def test_the_fingerprint_is_that_which_browsers_show(tmp_path: Path) -> None:
     assert shown == certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def test_who_asks_too_often_is_told_when_the_next_request_is_free() -> None:
-    rates = Rates(0.5, lambda: 1000.0)
+def test_too_many_requests_get_the_time_of_the_next_free_one() -> None:
+    rates = RequestRates(0.5, lambda: 1000.0)
     for _ in range(2):
         rates.take(HERE)
-    with pytest.raises(TooManyTries) as refused:
+    with pytest.raises(TooManyAttempts) as refused:
         rates.take(HERE)
     assert refused.value.wait_s == pytest.approx(2.0)
 
 
-def test_a_try_waits_for_its_turn_as_long_as_the_decision_says() -> None:
+def test_an_attempt_waits_as_long_as_the_decision_states() -> None:
     page = (ROOT / "docs/decisions/0018-passwords-and-guessing.md").read_text()
     assert f"waits longer than {passwords.PATIENCE_S:g} s gets 429" in page

@@ -17,7 +17,7 @@ from cryptography import x509
 from appliance.auth import certificate as certificates
 from appliance.auth.certificate import RENEW, VALID, DeviceCertificate, own_names
 from appliance.errors import ConfigError, StoreError
-from appliance.web.transport.tls import Tls
+from appliance.web.transport.tls import ReloadingTls
 
 NOW = datetime.now(timezone.utc)
 
@@ -27,7 +27,7 @@ def loaded(device: DeviceCertificate) -> x509.Certificate:
 
 
 def served_certificate(
-    tls: Tls, *, version: ssl.TLSVersion | None = None, trust: Path | None = None
+    tls: ReloadingTls, *, version: ssl.TLSVersion | None = None, trust: Path | None = None
 ) -> bytes:
     """The certificate that a client is shown, DER; the handshake is a real one."""
     here, there = socket.socketpair()
@@ -122,7 +122,7 @@ def test_a_certificate_of_another_key_is_replaced(tmp_path: Path) -> None:
     one.current()
     two.current()
     one.certificate.write_bytes(two.certificate.read_bytes())
-    Tls(one.current).context()
+    ReloadingTls(one.current).context()
 
 
 def test_a_damaged_key_is_said_and_never_replaced_in_silence(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_odd_host_names_make_no_odd_certificate(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_client_that_trusts_it_is_content(tmp_path: Path) -> None:
     device = DeviceCertificate(tmp_path)
-    tls = Tls(device.current)
+    tls = ReloadingTls(device.current)
     tls.context()
     shown = served_certificate(tls, trust=device.certificate)
     assert x509.load_der_x509_certificate(shown) == loaded(device)
@@ -162,14 +162,14 @@ def test_a_client_that_trusts_it_is_content(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_newer_versions_are_spoken(tmp_path: Path, version: ssl.TLSVersion) -> None:
-    assert served_certificate(Tls(DeviceCertificate(tmp_path).current), version=version)
+    assert served_certificate(ReloadingTls(DeviceCertificate(tmp_path).current), version=version)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 def test_older_versions_are_not(tmp_path: Path, version: ssl.TLSVersion) -> None:
     with pytest.raises((ssl.SSLError, ConnectionError)):
-        served_certificate(Tls(DeviceCertificate(tmp_path).current), version=version)
+        served_certificate(ReloadingTls(DeviceCertificate(tmp_path).current), version=version)
 
 
 def test_a_changed_pair_is_used_for_new_connections(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -177,7 +177,7 @@ def test_a_changed_pair_is_used_for_new_connections(tmp_path: Path, caplog: pyte
     one, two = DeviceCertificate(tmp_path / "one"), DeviceCertificate(tmp_path / "two")
     one.current()
     two.current()
-    tls = Tls(lambda: (str(one.certificate), str(one.key)), look_s=0)
+    tls = ReloadingTls(lambda: (str(one.certificate), str(one.key)), check_s=0)
     before = served_certificate(tls)
     assert served_certificate(tls) == before
     for name in ("key", "certificate"):
@@ -192,7 +192,7 @@ def test_a_pair_that_does_not_fit_leaves_the_one_before(
 ) -> None:
     device = DeviceCertificate(tmp_path)
     device.current()
-    tls = Tls(lambda: (str(device.certificate), str(device.key)), look_s=0)
+    tls = ReloadingTls(lambda: (str(device.certificate), str(device.key)), check_s=0)
     before = served_certificate(tls)
     sound = getattr(device, half).read_bytes()
     getattr(device, half).write_bytes(b"half of it")
@@ -211,7 +211,7 @@ def test_a_renewal_that_fails_leaves_the_one_before(tmp_path: Path, caplog: pyte
             raise StoreError("no room")
         return device.current()
 
-    tls = Tls(pair, look_s=0)
+    tls = ReloadingTls(pair, check_s=0)
     before = served_certificate(tls)
     broken = True
     assert served_certificate(tls) == before
@@ -220,7 +220,7 @@ def test_a_renewal_that_fails_leaves_the_one_before(tmp_path: Path, caplog: pyte
 
 def test_no_pair_at_the_start_is_a_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="certificate and key cannot be used"):
-        Tls(lambda: (str(tmp_path / "a"), str(tmp_path / "b"))).context()
+        ReloadingTls(lambda: (str(tmp_path / "a"), str(tmp_path / "b"))).context()
 
 
 def test_a_key_with_a_passphrase_is_told_and_not_asked_for(tmp_path: Path) -> None:
@@ -233,4 +233,4 @@ def test_a_key_with_a_passphrase_is_told_and_not_asked_for(tmp_path: Path) -> No
         capture_output=True,
     )
     with pytest.raises(ConfigError, match="passphrase"):
-        Tls(lambda: (str(device.certificate), str(locked))).context()
+        ReloadingTls(lambda: (str(device.certificate), str(locked))).context()

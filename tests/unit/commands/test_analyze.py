@@ -16,9 +16,9 @@ from PIL import Image as Pillow
 
 from appliance.commands.analyze.command import Options, analyze
 from appliance.commands.analyze.output import COLUMNS
-from appliance.composition.appliance import Reader, make_reader
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.composition.reader import Reader, make_reader
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.media.film import Film
 from appliance.values import EMOTIONS, Image
 from tests.fakes.files import encoded
@@ -36,7 +36,7 @@ def saved(folder: Path, name: str, data: bytes) -> Path:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    made = make_reader(load(Request(data_dir=tmp_path_factory.mktemp("state")), {}))
+    made = make_reader(load_config(ConfigOptions(data_dir=tmp_path_factory.mktemp("state")), {}))
     yield made
     made.pipeline.close()
 

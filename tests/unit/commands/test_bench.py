@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from appliance.commands.bench.daemon import DaemonCost, ratios, table
+from appliance.commands.bench.cost import DaemonCost, cost_table, ratios
 
 
 def test_a_machine_that_slows_down_changes_no_ratio() -> None:
@@ -19,7 +19,7 @@ def test_a_machine_that_slows_down_changes_no_ratio() -> None:
 def test_the_median_stands_with_its_spread() -> None:
     bare = [{"decode": 2.0, "copy": 8.0}, {"decode": 2.0, "copy": 8.0}] * 2
     daemon = [DaemonCost(150, cost, 150.0 + cost, 160.0 + cost, 0.4) for cost in (12.0, 30.0, 13.0)]
-    text = "\n".join(table(bare, daemon, {"detector": "of a name"}))
+    text = "\n".join(cost_table(bare, daemon, {"detector": "of a name"}))
     assert "| **sum of the parts** (4 runs, 10.00 to 10.00) | **10.00** |" in text
     assert "| **whole daemon** (450 frames; 3 runs, 12.00 to 30.00) | **13.00** |" in text
     assert "| **ratio** (at most 1.5; 3 runs, 1.20 to 3.00) | **1.30** |" in text

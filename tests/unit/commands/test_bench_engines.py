@@ -16,7 +16,7 @@ def measured(
     patch: pytest.MonkeyPatch, candidate: Candidate, program: str, measuring_s: float = 60.0
 ) -> object:
     """What is found of a candidate whose process runs `program`."""
-    patch.setattr(engines, "itself", lambda *words: [sys.executable, "-I", "-c", program])
+    patch.setattr(engines, "self_command", lambda *words: [sys.executable, "-I", "-c", program])
     patch.setattr(engines, "_LIMIT_S", measuring_s)
     patch.setattr(engines, "_BUILD_LIMIT_S", BUILDING_S)
     same, result = engines._measure(candidate, [])

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance.commands.show_config import lines
+from appliance.commands.show_config import config_lines
 from appliance.configuration import layers
 from appliance.configuration import load as config
-from appliance.configuration.layers import Request
-from appliance.configuration.load import Config, load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import Config, load_config
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,12 +31,12 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def made(root: Path, *chosen: str, environment: dict[str, str] | None = None) -> Config:
-    return load(Request(data_dir=root, settings=chosen), environment or {})
+    return load_config(ConfigOptions(data_dir=root, settings=chosen), environment or {})
 
 
 def test_every_key_of_every_section_is_there_with_its_origin(nowhere: Path) -> None:
     found = made(nowhere, "web.port=9001", environment={"INTERVIEW_GRADER__VISION__MAX_PEOPLE": "3"})
-    text = list(lines(found, changed=False))
+    text = list(config_lines(found, changed=False))
     assert tomllib.loads("\n".join(text)) == {
         section: {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
         for section, table in found.effective().items()
@@ -48,12 +48,12 @@ def test_every_key_of_every_section_is_there_with_its_origin(nowhere: Path) -> N
 
 
 def test_only_what_was_set_when_asked(nowhere: Path) -> None:
-    text = "\n".join(lines(made(nowhere, "web.port=9001", "camera.backend=usb"), changed=True))
+    text = "\n".join(config_lines(made(nowhere, "web.port=9001", "camera.backend=usb"), changed=True))
     assert tomllib.loads(text) == {"camera": {"backend": "usb"}, "web": {"port": 9001}}
 
 
 def test_nothing_set_is_nothing_said(nowhere: Path) -> None:
-    assert list(lines(made(nowhere), changed=True)) == []
+    assert list(config_lines(made(nowhere), changed=True)) == []
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
@@ -63,4 +63,4 @@ def test_any_text_comes_back_as_it_went_in(nowhere: Path, text: str) -> None:
     value = "".join(f"\\U{ord(letter):08x}" for letter in text)
     found = made(nowhere, f'vision.models="{value}"')
     assert found.vision.models == text
-    assert tomllib.loads("\n".join(lines(found, changed=True))) == {"vision": {"models": text}}
+    assert tomllib.loads("\n".join(config_lines(found, changed=True))) == {"vision": {"models": text}}

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from appliance import registry
-from appliance.composition.appliance import make_reader
 from appliance.composition.engine import choose_engine, models_in_use
 from appliance.composition.engine_inventory import unmeasured, what_is_there
+from appliance.composition.reader import make_reader
 from appliance.configuration import layers
 from appliance.configuration import load as config
-from appliance.configuration.layers import Request
-from appliance.configuration.load import Config, load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import Config, load_config
 from appliance.configuration.settings import AutoEngine
 from appliance.errors import ConfigErrors
 from appliance.inference.engines import coral
@@ -36,7 +36,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def configured(folder: Path, *settings: str, backend: str = "auto") -> Config:
-    return load(Request(settings=[f"engine.backend={backend}", *settings], data_dir=folder), {})
+    return load_config(ConfigOptions(settings=[f"engine.backend={backend}", *settings], data_dir=folder), {})
 
 
 def ranked(folder: Path, *engines: Measured, models: str = "") -> Ranking:

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from appliance.configuration import layers
 from appliance.configuration import load as config
-from appliance.configuration.layers import Request
-from appliance.configuration.load import Config, is_loopback, load, state_dir
-from appliance.configuration.page_file import KEYS as PAGE_KEYS
-from appliance.configuration.settings import PLAIN
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import Config, find_state_dir, load_config
+from appliance.configuration.page_file import PAGE_KEYS
+from appliance.configuration.settings import PLAIN_SECTIONS
 from appliance.errors import ConfigError, ConfigErrors
+from appliance.system.addresses import is_loopback
 
 
 class Places:
@@ -36,7 +37,7 @@ class Places:
             folder.mkdir(parents=True)
 
     def load(self, *, environment: Mapping[str, str] | None = None, **request: Any) -> Config:
-        return load(Request(data_dir=self.state, **request), environment or {})
+        return load_config(ConfigOptions(data_dir=self.state, **request), environment or {})
 
     def problems(self, **request: Any) -> list[ConfigError]:
         with pytest.raises(ConfigErrors) as caught:
@@ -145,23 +146,23 @@ def test_only_toml_files_are_drop_ins(places: Places) -> None:
         (" web.port = 9001", "web", "port", 9001),
     ],
 )
-def test_forms_of_set(places: Places, text: str, section: str, key: str, value: object) -> None:
+def test_set_takes_toml_values(places: Places, text: str, section: str, key: str, value: object) -> None:
     assert getattr(getattr(places.load(settings=[text]), section), key) == value
 
 
-def test_names_are_compared_in_small_letters(places: Places) -> None:
+def test_host_names_are_lower_case(places: Places) -> None:
     found = places.load(settings=['web.allowed_hosts=["Grader.Example", "b_2.local"]'])
     assert found.web.allowed_hosts == ("grader.example", "b_2.local")
 
 
-def test_a_user_without_a_home_is_told_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_folder_must_name_a_data_dir(monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(ConfigError, match="--data-dir"):
-        state_dir(None, {})
-    assert state_dir(Path("/mine"), {}) == Path("/mine")
+        find_state_dir(None, {})
+    assert find_state_dir(Path("/mine"), {}) == Path("/mine")
 
 
 def test_the_last_of_several_sets_wins(places: Places) -> None:
@@ -169,7 +170,7 @@ def test_the_last_of_several_sets_wins(places: Places) -> None:
 
 
 @pytest.mark.parametrize("text", ["web.port", "port=1", "=1", ".=1", "web.=1", ""])
-def test_a_malformed_set_is_named(places: Places, text: str) -> None:
+def test_a_malformed_set_is_reported(places: Places, text: str) -> None:
     (problem,) = places.problems(settings=[text])
     assert problem.key == "--set" and problem.value == text
     assert "SECTION.KEY=VALUE" in problem.reason
@@ -193,7 +194,7 @@ def test_short_options(places: Places) -> None:
         ("replay", "must be given"),
     ],
 )
-def test_a_camera_argument_that_makes_no_sense(places: Places, argument: str, named: str) -> None:
+def test_an_invalid_camera_argument_is_reported(places: Places, argument: str, named: str) -> None:
     assert named in "\n".join(map(str, places.problems(camera=argument)))
 
 
@@ -206,14 +207,14 @@ def test_a_camera_argument_that_makes_no_sense(places: Places, argument: str, na
         ({"XDG_STATE_HOME": ""}, None, str(Path.home() / ".local/state/interview-grader")),
     ],
 )
-def test_where_state_is_kept(environment: dict[str, str], wanted: Path | None, expected: str) -> None:
-    assert state_dir(wanted, environment) == Path(expected)
+def test_the_state_directory(environment: dict[str, str], wanted: Path | None, expected: str) -> None:
+    assert find_state_dir(wanted, environment) == Path(expected)
 
 
 # --- problems ---
 
 
-def test_all_problems_are_told_at_once_each_with_its_place(places: Places) -> None:
+def test_all_problems_are_reported_at_once_with_their_origins(places: Places) -> None:
     places.owner.write_text(
         '[web]\nprot = 1\n[vision]\nthreshold = 7\n[wbe]\nport = 1\n[lamps]\nbackend = "x"\n'
     )
@@ -236,7 +237,7 @@ def test_all_problems_are_told_at_once_each_with_its_place(places: Places) -> No
     assert all(problem.reason for problem in problems)
 
 
-def test_a_lacking_key_is_told_beside_another_mistake_in_its_section(places: Places) -> None:
+def test_a_missing_key_is_reported_beside_another_mistake(places: Places) -> None:
     found = places.problems(settings=["access.certificate=/a.pem", "access.idle_minutes=0"])
     assert {problem.key for problem in found} == {"access.certificate", "access.idle_minutes"}
 
@@ -255,7 +256,7 @@ def test_a_lacking_key_is_told_beside_another_mistake_in_its_section(places: Pla
         ("[lamps]\nbacken = 'gpiozero'", "lamps.backen", "backend"),
     ],
 )
-def test_an_unknown_name_is_answered_with_the_nearest_known_one(
+def test_an_unknown_name_suggests_the_nearest_known_one(
     places: Places, text: str, key: str, meant: str
 ) -> None:
     places.owner.write_text(text)
@@ -274,16 +275,14 @@ def test_an_unknown_name_is_answered_with_the_nearest_known_one(
         ("[camera]\npaht = 'a.mp4'", "camera.paht", "did you mean 'path' of camera.backend = \"replay\"?"),
     ],
 )
-def test_a_key_of_another_backend_is_answered_with_that_backend(
-    places: Places, text: str, key: str, said: str
-) -> None:
+def test_a_key_of_another_backend_names_that_backend(places: Places, text: str, key: str, said: str) -> None:
     places.owner.write_text(text)
     (problem,) = places.problems()
     assert problem.key == key
     assert said in problem.reason, problem.reason
 
 
-def test_an_unknown_name_like_no_other_is_answered_with_all(places: Places) -> None:
+def test_an_unknown_name_unlike_any_other_lists_all(places: Places) -> None:
     (problem,) = places.problems(settings=["web.zzz=1"])
     assert "host" in problem.reason and "jpeg_quality" in problem.reason
     (problem,) = places.problems(settings=["lamps.zzz=1"])
@@ -339,7 +338,7 @@ def test_types_and_limits(places: Places, setting: str) -> None:
     ids=["broken", "twice", "UTF-16", "no section", "section is a number", "section is a list"],
 )
 @pytest.mark.parametrize("place", ["board", "owner", "given"])
-def test_a_file_that_cannot_be_used(places: Places, place: str, content: bytes, named: str) -> None:
+def test_an_unusable_file_is_reported(places: Places, place: str, content: bytes, named: str) -> None:
     path: Path = getattr(places, place)
     path.write_bytes(content)
     (problem,) = places.problems(config=places.given if place == "given" else None)
@@ -348,14 +347,14 @@ def test_a_file_that_cannot_be_used(places: Places, place: str, content: bytes, 
 
 
 @pytest.mark.parametrize("place", ["owner", "given"])
-def test_a_folder_instead_of_a_file(places: Places, place: str) -> None:
+def test_a_folder_instead_of_a_file_is_reported(places: Places, place: str) -> None:
     path: Path = getattr(places, place)
     path.mkdir()
     (problem,) = places.problems(config=path if place == "given" else None)
     assert problem.file == str(path) and "cannot be read" in problem.reason
 
 
-def test_a_named_file_that_is_not_there(places: Places) -> None:
+def test_a_missing_named_file_is_reported(places: Places) -> None:
     (problem,) = places.problems(config=places.given)
     assert problem.file == str(places.given) and "cannot be read" in problem.reason
 
@@ -365,18 +364,20 @@ REFUSED = Path("/" + "x" * 300)
 
 
 @pytest.mark.parametrize(
-    "request_", [Request(config=REFUSED), Request(data_dir=REFUSED)], ids=["file", "state directory"]
+    "request_",
+    [ConfigOptions(config=REFUSED), ConfigOptions(data_dir=REFUSED)],
+    ids=["file", "state directory"],
 )
 @pytest.mark.usefixtures("places")
-def test_a_path_that_the_system_refuses(request_: Request) -> None:
+def test_a_path_that_the_system_refuses_is_reported(request_: ConfigOptions) -> None:
     with pytest.raises(ConfigErrors) as caught:
-        load(request_, {"XDG_STATE_HOME": "/nowhere"})
+        load_config(request_, {"XDG_STATE_HOME": "/nowhere"})
     (problem,) = caught.value.problems
     assert problem.file.startswith(str(REFUSED)) and "cannot be read" in problem.reason
 
 
 @pytest.mark.parametrize("value", ["[" * 20_000, "9" * 5_000], ids=["nested", "a number of 5000 digits"])
-def test_a_value_that_the_parser_chokes_on_is_a_problem(places: Places, value: str) -> None:
+def test_a_value_that_the_parser_rejects_is_reported(places: Places, value: str) -> None:
     with pytest.raises(ConfigErrors):
         places.load(settings=[f"web.port={value}"])
     places.owner.write_text(f"[web]\nport = {value}\n")
@@ -398,15 +399,17 @@ KEYS = st.one_of(
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.dictionaries(SECTIONS, st.dictionaries(KEYS, VALUES, max_size=4), max_size=4), max_size=3))
-def test_no_content_of_any_layer_ends_in_another_error(values: list[dict[str, dict[str, Any]]]) -> None:
+def test_any_content_of_the_layers_gives_problems_only(values: list[dict[str, dict[str, Any]]]) -> None:
     problems: list[ConfigError] = []
-    merged, origins = layers.merge([layers.Layer(str(n), each) for n, each in enumerate(values)], problems)
+    merged, origins = layers.merge_layers(
+        [layers.Layer(str(n), each) for n, each in enumerate(values)], problems
+    )
     assert set(origins) == {f"{section}.{key}" for section, table in merged.items() for key in table}
     for section, table in merged.items():
-        if section in config.CHOICES:
-            config._choose(section, config.CHOICES[section], table, origins, problems)
+        if section in config.BACKEND_SECTIONS:
+            config._read_backend(section, config.BACKEND_SECTIONS[section], table, origins, problems)
         else:
-            config._fill(section, config.PLAIN[section], table, origins, problems)
+            config._validate(section, config.PLAIN_SECTIONS[section], table, origins, problems)
     for problem in problems:
         assert str(problem).strip()
 
@@ -415,7 +418,7 @@ def test_no_content_of_any_layer_ends_in_another_error(values: list[dict[str, di
 @given(
     st.one_of(st.binary(max_size=80), st.text(max_size=80).map(lambda text: text.encode("utf-8", "replace")))
 )
-def test_no_file_ends_in_another_error(places: Places, content: bytes) -> None:
+def test_any_file_gives_problems_only(places: Places, content: bytes) -> None:
     places.owner.write_bytes(content)
     try:
         places.load()
@@ -425,7 +428,7 @@ def test_no_file_ends_in_another_error(places: Places, content: bytes) -> None:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(st.text(max_size=40), st.text(max_size=20), st.text(max_size=20))
-def test_no_argument_ends_in_another_error(places: Places, setting: str, camera: str, host: str) -> None:
+def test_any_argument_gives_problems_only(places: Places, setting: str, camera: str, host: str) -> None:
     try:
         places.load(
             settings=[setting], camera=camera, host=host, environment={"INTERVIEW_GRADER__WEB": setting}
@@ -440,7 +443,7 @@ def test_no_argument_ends_in_another_error(places: Places, setting: str, camera:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "::ffff:127.0.0.1", "localhost", "LOCALHOST"]
 )
-def test_loopback_needs_nothing(places: Places, host: str) -> None:
+def test_loopback_needs_no_login(places: Places, host: str) -> None:
     assert is_loopback(host)
     assert not places.load(host=host).needs_login
     assert places.load(host=host).web.host == host
@@ -474,29 +477,27 @@ def test_loopback_may_need_a_login_too(places: Places, host: str) -> None:
     assert not places.load(host="127.0.0.1").needs_login, "in a checkout"
 
 
-def test_no_address_is_none(places: Places) -> None:
+def test_an_empty_host_is_reported(places: Places) -> None:
     (problem,) = places.problems(host="")
     assert problem.key == "web.host"
 
 
 @pytest.mark.parametrize(("given", "lacks"), [("certificate", "key"), ("key", "certificate")])
-def test_a_certificate_and_its_key_come_together(places: Places, given: str, lacks: str) -> None:
+def test_a_certificate_needs_its_key(places: Places, given: str, lacks: str) -> None:
     (problem,) = places.problems(settings=[f"access.{given}=/etc/a.pem"])
     assert problem.key == f"access.{given}" and f"access.{lacks}" in problem.reason
 
 
-def test_a_device_is_told_which_files_its_service_could_not_see(
-    places: Places, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_hidden_from_the_service_are_reported(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     places.owner.write_text(
         '[vision]\nmodels = "/home/pi/models"\n[access]\ncertificate = "/tmp/c"\nkey = "/etc/k"\n'
     )
-    config.check_places(places.load())  # nobody is shut in
+    config.check_sandbox_paths(places.load())  # a checkout has no sandbox
     places.board.touch()
-    config.check_places(places.load())  # nor is a checkout on a device
+    config.check_sandbox_paths(places.load())  # nor has a checkout on a device
     monkeypatch.setattr(config, "SERVICE_STATE", places.state)
     with pytest.raises(ConfigErrors) as caught:
-        config.check_places(places.load())
+        config.check_sandbox_paths(places.load())
     assert [each.key for each in caught.value.problems] == ["vision.models", "access.certificate"]
     assert {each.file for each in caught.value.problems} == {str(places.owner)}
 
@@ -504,9 +505,7 @@ def test_a_device_is_told_which_files_its_service_could_not_see(
 # --- the page's file, which the service may write ---
 
 
-def test_what_the_page_may_set_is_its_list_and_nothing_else(
-    places: Places, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_only_keys_on_the_pages_list_count(places: Places, caplog: pytest.LogCaptureFixture) -> None:
     places.owner.write_text("[web]\nport = 9001\n")
     places.page.write_text(
         '[lawful]\nregion = "EU"\npurpose = "practice"\ninstitution = "none"\n'
@@ -538,7 +537,7 @@ def test_what_the_page_may_set_is_its_list_and_nothing_else(
     ],
     ids=["broken", "UTF-16", "a number", "no region", "a list", "no section", "a folder"],
 )
-def test_nothing_in_the_pages_file_stops_a_start(
+def test_no_content_of_the_page_file_prevents_a_start(
     places: Places, caplog: pytest.LogCaptureFixture, content: bytes | None, words: str
 ) -> None:
     places.page.mkdir() if content is None else places.page.write_bytes(content)
@@ -548,7 +547,7 @@ def test_nothing_in_the_pages_file_stops_a_start(
     assert words in line and str(places.page) in line and "\n" not in line
 
 
-def test_a_pipe_in_place_of_the_pages_file_holds_up_no_start(
+def test_a_pipe_as_the_page_file_does_not_block_the_start(
     places: Places, caplog: pytest.LogCaptureFixture
 ) -> None:
     os.mkfifo(places.page)
@@ -556,11 +555,11 @@ def test_a_pipe_in_place_of_the_pages_file_holds_up_no_start(
     assert "expected a file" in caplog.text
 
 
-def test_a_key_of_the_pages_list_names_nothing_that_could_be_loaded_or_reached() -> None:
+def test_no_key_on_the_pages_list_names_a_file_or_an_address() -> None:
     """Choices, switches and numbers alone: what takes any text, or the number of a port, may name such."""
     for name in PAGE_KEYS:
         section, _, key = name.partition(".")
-        kind = PLAIN[section].model_fields[key].annotation
+        kind = PLAIN_SECTIONS[section].model_fields[key].annotation
         assert {type(each) for each in _choices(kind)} == {str} or kind in (bool, int, float), name
         assert not re.search(r"port|pin|host|backend", key), name
 

@@ -1,4 +1,4 @@
-"""Region, purpose and institution: what is allowed, what is told, what is deleted when."""
+"""Region, purpose and institution: what is allowed, and what the notice must say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from appliance.consent.law import INSTITUTIONS, PURPOSES, REGIONS, ruling
+from appliance.consent.law import INSTITUTIONS, PURPOSES, REGIONS, ruling_for
 
 ANSWERS = list(itertools.product(["", *REGIONS, "Mars"], ["", *PURPOSES, "fun"], ["", *INSTITUTIONS, "club"]))
 
@@ -23,13 +23,13 @@ TEXTS = {
 
 @pytest.mark.parametrize(("region", "purpose", "institution"), ANSWERS)
 def test_every_answer(region: str, purpose: str, institution: str) -> None:
-    follows = ruling(region, purpose, institution)
+    follows = ruling_for(region, purpose, institution)
     text = " ".join(f"{each.heading} {each.text}" for each in follows.paragraphs)
     assert not (follows.refusal and text) and bool(text) is bool(follows.mark)
     if region not in REGIONS or purpose not in PURPOSES:
         assert "lawful.region" in follows.refusal
     elif region != "EU":
-        assert follows == ruling(region, purpose), "elsewhere it makes no difference who uses it"
+        assert follows == ruling_for(region, purpose), "elsewhere it makes no difference who uses it"
         assert follows.refusal == "" and bool(text) is (purpose == "hiring")
     elif purpose == "hiring" or institution in ("employer", "school"):
         assert "Article 5(1)(f) of the AI Act" in follows.refusal
@@ -41,19 +41,19 @@ def test_every_answer(region: str, purpose: str, institution: str) -> None:
     assert ("820 ILCS 42" in text) is (region in ("US", "other") and purpose == "hiring")
 
 
-def test_a_school_is_told_what_students_may_do() -> None:
-    refusal = ruling("EU", "practice", "school").refusal
+def test_the_refusal_of_a_school_says_what_students_may_do() -> None:
+    refusal = ruling_for("EU", "practice", "school").refusal
     assert "career centre" in refusal and "practise for themselves" in refusal
 
 
-def test_hiring_tells_the_points_of_the_illinois_act() -> None:
-    text = " ".join(each.text for each in ruling("US", "hiring").paragraphs)
+def test_the_hiring_notice_has_the_points_of_the_illinois_act() -> None:
+    text = " ".join(each.text for each in ruling_for("US", "hiring").paragraphs)
     for point in ("before it begins", "general characteristics", "unless you agree", "shared", "30 days"):
         assert point in text
 
 
-def test_practice_in_the_eu_belongs_to_the_person() -> None:
-    text = " ".join(each.text for each in ruling("EU", "practice", "none").paragraphs)
+def test_practice_results_in_the_eu_belong_to_the_person() -> None:
+    text = " ".join(each.text for each in ruling_for("EU", "practice", "none").paragraphs)
     assert "belong to you" in text and "employer" in text and "since 2 August 2026" in text
 
 
@@ -61,7 +61,7 @@ def test_a_changed_text_gets_a_new_mark() -> None:
     """People agree to the version of a notice, which has this mark in it: it names exactly what they read."""
     found: dict[str, str] = {}
     for answers in ANSWERS:
-        follows = ruling(*answers)
+        follows = ruling_for(*answers)
         if follows.mark:
             text = "\n".join(f"{each.heading}\n{each.text}" for each in follows.paragraphs)
             digest = hashlib.sha256(text.encode()).hexdigest()[:16]

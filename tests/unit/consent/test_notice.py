@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.consent.law import Paragraph
-from appliance.consent.notice import KEEP_DAYS, as_markdown, read_notice
+from appliance.consent.notice import KEEP_DAYS, notice_as_markdown, read_notice
 from appliance.errors import ConfigError
 from tests.machine import ROOT
 
@@ -17,12 +17,12 @@ TEXTS = {"1": "6664ca1d9612ac062e68efb44b28d9be34ea9652816169b8202357c9e7a3b162"
 
 
 def test_a_changed_text_gets_a_new_version() -> None:
-    notice = read_notice().filled(KEEP_DAYS)
+    notice = read_notice().fill(KEEP_DAYS)
     assert TEXTS.get(notice.version) == notice.hash, "raise the version in notices/en.toml, and add it here"
 
 
-def test_it_says_what_people_must_know() -> None:
-    text = " ".join(each.text for each in read_notice().filled(KEEP_DAYS).paragraphs)
+def test_the_notice_says_what_people_must_know() -> None:
+    text = " ".join(each.text for each in read_notice().fill(KEEP_DAYS).paragraphs)
     for needed in (
         *("angry, disgusted, fear, happy, sad, surprised or neutral", "on the device itself"),
         *("never stored", "7 days", "shown to those who have this device's page open", "Nothing is sent"),
@@ -31,26 +31,26 @@ def test_it_says_what_people_must_know() -> None:
         assert needed in text, needed
 
 
-def test_other_days_and_other_law_are_another_version() -> None:
+def test_other_days_or_another_law_make_another_version() -> None:
     text = read_notice()
     more = (Paragraph("More", "Words."),)
     made = [
-        text.filled(KEEP_DAYS),
-        text.filled(30),
-        text.filled(KEEP_DAYS, more, "us-hiring"),
-        text.filled(30, more, "us-hiring"),
+        text.fill(KEEP_DAYS),
+        text.fill(30),
+        text.fill(KEEP_DAYS, more, "us-hiring"),
+        text.fill(30, more, "us-hiring"),
     ]
     assert [each.version for each in made] == ["1", "1-30d", "1-us-hiring", "1-us-hiring-30d"]
     assert len({each.hash for each in made}) == 4
     assert "30 days" in " ".join(each.text for each in made[1].paragraphs)
 
 
-def test_an_owners_text_that_kept_its_version_is_another_notice(tmp_path: Path) -> None:
+def test_a_changed_owners_text_is_another_notice_despite_its_version(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     versions = []
     for word in ("one", "two"):
         file.write_text(f'version = "A"\ntitle = "T"\n[[paragraph]]\nheading = "H"\ntext = "{word}"\n')
-        versions.append(read_notice(str(file)).filled(KEEP_DAYS).version)
+        versions.append(read_notice(str(file)).fill(KEEP_DAYS).version)
         assert versions[-1] == f"A-{hashlib.sha256(file.read_bytes()).hexdigest()[:6]}"
     assert versions[0] != versions[1]
 
@@ -73,7 +73,7 @@ GOOD = '[[paragraph]]\nheading = "H"\ntext = "words"\n'
         ("version = ", "TOML"),
     ],
 )
-def test_what_is_no_notice_is_said_in_one_line(tmp_path: Path, content: str, said: str) -> None:
+def test_a_malformed_notice_is_reported_in_one_line(tmp_path: Path, content: str, said: str) -> None:
     file = tmp_path / "own.toml"
     file.write_text(content)
     with pytest.raises(ConfigError) as caught:
@@ -81,13 +81,13 @@ def test_what_is_no_notice_is_said_in_one_line(tmp_path: Path, content: str, sai
     assert said in str(caught.value) and str(file) in str(caught.value)
 
 
-def test_a_notice_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+def test_a_missing_notice_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_notice(str(tmp_path / "none.toml"))
 
 
 def test_the_page_in_docs_is_current() -> None:
     text = (ROOT / "docs" / "notice.md").read_text()
-    assert as_markdown(read_notice().filled(KEEP_DAYS)) in text, (
+    assert notice_as_markdown(read_notice().fill(KEEP_DAYS)) in text, (
         "stale: copy it from appliance/consent/notices/en.toml"
     )

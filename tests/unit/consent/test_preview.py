@@ -1,4 +1,4 @@
-"""The picture for aiming: coarse, and only while somebody aims."""
+"""The blurred preview: made of few blocks, and only shown in its state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.consent.preview import COARSE, Aim, coarse
+from appliance.consent.preview import PIXELS, BlurredPreview, pixelate
 from appliance.consent.session import Session
 from appliance.errors import StateConflict
 from appliance.handoff import Slot
@@ -25,40 +25,40 @@ def session() -> Session:
     return make_session("1")
 
 
-def test_it_is_refused_unless_aiming(session: Session, frames: Slot[Frame]) -> None:
-    frames.put(frame(1, agreement=0))
+def test_the_preview_is_refused_in_other_states(session: Session, frames: Slot[Frame]) -> None:
+    frames.put(frame(1, consent_epoch=0))
     with pytest.raises(StateConflict, match="idle"):
-        Aim(session, frames).picture()
+        BlurredPreview(session, frames).picture()
     session.start("1", "operator")
-    frames.put(frame(2, agreement=1))
+    frames.put(frame(2, consent_epoch=1))
     with pytest.raises(StateConflict, match="live"):
-        Aim(session, frames).picture()
+        BlurredPreview(session, frames).picture()
 
 
-def test_a_frame_of_an_older_time_is_not_shown(
+def test_a_frame_of_an_older_preview_is_not_shown(
     session: Session, frames: Slot[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("appliance.consent.preview._WAIT_S", 0.01)
     session.start("1", "operator")
     session.stop("operator")
-    session.aim("operator")
-    assert Aim(session, frames).picture() is None
-    frames.put(frame(1, agreement=1))
-    assert Aim(session, frames).picture() is None
-    frames.put(frame(2, agreement=2, image=noise(64, 48)))
-    jpeg = Aim(session, frames).picture()
+    session.start_preview("operator")
+    assert BlurredPreview(session, frames).picture() is None
+    frames.put(frame(1, consent_epoch=1))
+    assert BlurredPreview(session, frames).picture() is None
+    frames.put(frame(2, consent_epoch=2, image=noise(64, 48)))
+    jpeg = BlurredPreview(session, frames).picture()
     assert jpeg is not None and jpeg.startswith(b"\xff\xd8")
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (480, 640), (1, 1), (2000, 1)])
-def test_every_size_is_made_of_few_points(size: tuple[int, int]) -> None:
-    made = coarse(picture(*size, value=90))
+def test_every_size_becomes_few_blocks(size: tuple[int, int]) -> None:
+    made = pixelate(picture(*size, value=90))
     assert made.shape[1] == 640 and made.shape[0] >= 1
 
 
-def test_fine_detail_is_gone() -> None:
+def test_fine_detail_is_removed() -> None:
     stripes: Image = np.zeros((720, 1280, 3), np.uint8)
     stripes[:, ::8] = 255  # a face at some distance has no coarser detail than this
-    grey = cv2.cvtColor(coarse(stripes), cv2.COLOR_BGR2GRAY)
+    grey = cv2.cvtColor(pixelate(stripes), cv2.COLOR_BGR2GRAY)
     assert float(grey.std()) < 0.03 * float(stripes.std())
-    assert COARSE == 64
+    assert PIXELS == 64

@@ -1,4 +1,4 @@
-"""Idle, aiming, live, recording: nobody is read without having agreed, and who did what is written down."""
+"""The session: no analysis without consent, and every transition is in the audit log."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from appliance.audit import AuditLog
-from appliance.consent.session import Session
-from appliance.consent.state import AIM_S, digest
+from appliance.consent.session import PREVIEW_S, Session, digest
 from appliance.errors import StateConflict, StoreError
-from appliance.values import Agreed, Box
+from appliance.values import Box, Consent
 from tests.fakes.agreements import MemoryRecords, make_session, make_terms
 from tests.fakes.parts import WITHIN_S, in_threads
 
 
-class Diary:
-    """An audit log that keeps what it is told, or cannot be written."""
+class FakeAuditLog(AuditLog):
+    """An audit log in memory; `full` refuses every line."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.events: list[tuple[str, str]] = []
         self.details: list[dict[str, Any]] = []
         self.full = False
 
-    def append(self, event: str, who: str, **details: Any) -> None:
+    def require(self, event: str, who: str, **details: Any) -> None:
         if self.full:
             raise StoreError("no space is left")
-        self.told.append((event, who))
+        self.events.append((event, who))
         self.details.append(details)
 
 
@@ -43,22 +42,22 @@ class Rig:
 
     def __init__(self, **more: Any) -> None:
         self.now = 1000.0
-        self._records, self._diary = MemoryRecords(), Diary()
+        self._records, self._audit = MemoryRecords(), FakeAuditLog()
         self.session = make_session(
-            "3", records=self._records, audit=self._diary, clock=lambda: self.now, source="usb", **more
+            "3", records=self._records, audit=self._audit, clock=lambda: self.now, source="usb", **more
         )
 
     @property
     def records(self) -> MemoryRecords:
-        """After all that ended is written."""
+        """After every end is written."""
         assert self.session.flush(WITHIN_S) == []
         return self._records
 
     @property
-    def diary(self) -> Diary:
-        """After all that ended is written."""
+    def audit(self) -> FakeAuditLog:
+        """After every end is written."""
         assert self.session.flush(WITHIN_S) == []
-        return self._diary
+        return self._audit
 
 
 @pytest.fixture
@@ -66,57 +65,57 @@ def rig() -> Rig:
     return Rig()
 
 
-def test_living_people_are_asked_first() -> None:
-    session = make_session("3", needs_agreement=True)
-    assert (session.state, session.agreement, session.opening, session.id) == ("idle", 0, 0, None)
+def test_a_camera_of_living_people_starts_idle() -> None:
+    session = make_session("3", needs_consent=True)
+    assert (session.state, session.consent_epoch, session.camera_epoch, session.id) == ("idle", 0, 0, None)
 
 
-def test_a_film_shows_nobody_living() -> None:
-    session = make_session("3", needs_agreement=False)
-    assert (session.state, session.agreement, session.now.agreed) == ("live", 1, None)
-    assert session.now.sitting and (session.now.token, session.now.sitting.link_hash) == ("", "")
+def test_a_video_starts_live_without_consent() -> None:
+    session = make_session("3", needs_consent=False)
+    assert (session.state, session.consent_epoch, session.snapshot.consent) == ("live", 1, None)
+    assert session.snapshot.info and (session.snapshot.token, session.snapshot.info.link_hash) == ("", "")
     assert re.fullmatch("[0-9a-f]{12}", session.id or "")
 
 
 @pytest.mark.parametrize("version", ["2", "", "3 "])
-def test_another_version_of_the_notice_is_no_agreement(version: str) -> None:
-    session = make_session("3", needs_agreement=True)
+def test_another_version_of_the_notice_is_no_consent(version: str) -> None:
+    session = make_session("3", needs_consent=True)
     with pytest.raises(StateConflict) as caught:
         session.start(version, "operator")
     assert repr(version) in str(caught.value) and "'3'" in str(caught.value)
     assert session.state == "idle"
 
 
-def test_every_agreement_has_a_number_of_its_own() -> None:
-    session = make_session("3", needs_agreement=True)
+def test_every_consent_has_its_own_epoch() -> None:
+    session = make_session("3", needs_consent=True)
     numbers, ids = [], set()
     for _ in range(3):
         session.start("3", "operator")
         session.start("3", "operator")  # once more while live: the same agreement goes on
-        numbers.append(session.agreement)
+        numbers.append(session.consent_epoch)
         ids.add(session.id)
         session.stop("operator")
         session.stop("operator")
-        assert (session.state, session.agreement, session.id) == ("idle", 0, None)
+        assert (session.state, session.consent_epoch, session.id) == ("idle", 0, None)
     assert numbers == [1, 2, 3]
     assert len(ids) == 3
 
 
-def test_a_film_that_was_stopped_begins_a_new_agreement() -> None:
-    session = make_session("3", needs_agreement=False)
+def test_a_video_that_was_stopped_starts_a_new_epoch() -> None:
+    session = make_session("3", needs_consent=False)
     session.stop("operator")
     session.start("3", "operator")
-    assert session.agreement == 2
+    assert session.consent_epoch == 2
 
 
-def test_an_agreement_wakes_who_waits_for_it() -> None:
-    session = make_session("3", needs_agreement=True)
+def test_a_consent_wakes_the_waiting_thread() -> None:
+    session = make_session("3", needs_consent=True)
     waiting = threading.Barrier(2)
     woken: list[bool] = []
 
     def wait() -> None:
         waiting.wait(WITHIN_S)
-        woken.append(session.wait_live(60))
+        woken.append(session.wait_until_open(60))
 
     def agree() -> None:
         waiting.wait(WITHIN_S)
@@ -126,157 +125,157 @@ def test_an_agreement_wakes_who_waits_for_it() -> None:
     assert woken == [True]
 
 
-def test_waiting_ends_without_an_agreement() -> None:
-    assert not make_session("3", needs_agreement=True).wait_live(0.01)
+def test_waiting_times_out_without_a_consent() -> None:
+    assert not make_session("3", needs_consent=True).wait_until_open(0.01)
 
 
-def test_who_agreed_to_what_is_written_down(rig: Rig) -> None:
+def test_a_consent_is_in_the_audit_log(rig: Rig) -> None:
     rig.session.start("3", "button", 2, Box(0.1, 0.2, 0.3, 0.4))
-    assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4))
-    assert rig.diary.told == [("agreement", "button"), ("start", "button")]
-    agreed = rig.diary.details[0]
+    assert rig.session.snapshot.consent == Consent(2, Box(0.1, 0.2, 0.3, 0.4))
+    assert rig.audit.events == [("agreement", "button"), ("start", "button")]
+    agreed = rig.audit.details[0]
     notice = rig.session.terms.notice
     assert agreed == {"session": rig.session.id, "people": 2, "version": "3", "notice": notice.hash}
 
 
-def test_more_people_than_agreed_start_anew(rig: Rig) -> None:
+def test_more_people_need_a_new_start(rig: Rig) -> None:
     rig.session.start("3", "operator", 1)
     with pytest.raises(StateConflict, match="2 people agree, but 1 did"):
         rig.session.start("3", "operator", 2)
-    assert rig.session.now.agreed == Agreed(1)
+    assert rig.session.snapshot.consent == Consent(1)
 
 
-def test_what_cannot_be_written_down_does_not_begin(rig: Rig) -> None:
-    rig.diary.full = True
-    for begin in (lambda: rig.session.start("3", "operator"), lambda: rig.session.aim("operator")):
+def test_nothing_begins_without_its_audit_entry(rig: Rig) -> None:
+    rig.audit.full = True
+    for begin in (lambda: rig.session.start("3", "operator"), lambda: rig.session.start_preview("operator")):
         with pytest.raises(StoreError):
             begin()
         assert rig.session.state == "idle"
-    rig.diary.full = False
+    rig.audit.full = False
     rig.session.start("3", "operator")
-    rig.diary.full = True
+    rig.audit.full = True
     with pytest.raises(StoreError):
-        rig.session.record("", "", "operator")
+        rig.session.start_recording("", "", "operator")
     assert rig.session.state == "live"
     assert rig.records.ended == [rig.session.id]
 
 
-def test_ending_never_waits_for_the_log(rig: Rig) -> None:
+def test_ends_never_wait_for_the_audit_log(rig: Rig) -> None:
     rig.session.start("3", "operator")
-    rig.diary.full = True
+    rig.audit.full = True
     rig.session.stop("operator")
     assert rig.session.state == "idle"
 
 
-def test_whoever_was_away_is_read_again_when_somebody_says_so(rig: Rig) -> None:
+def test_reconfirming_is_audited_and_counted(rig: Rig) -> None:
     with pytest.raises(StateConflict, match="press Start"):
-        rig.session.again("operator")
+        rig.session.reconfirm("operator")
     rig.session.start("3", "operator", 2, Box(0.1, 0.2, 0.3, 0.4))
-    rig.session.again("operator")
-    rig.session.again("operator")
-    assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), again=2)
-    assert rig.diary.told[2:] == [("agreement", "operator")] * 2
-    assert rig.diary.details[-1] == {"session": rig.session.id, "people": 2, "again": 2}
-    rig.diary.full = True
+    rig.session.reconfirm("operator")
+    rig.session.reconfirm("operator")
+    assert rig.session.snapshot.consent == Consent(2, Box(0.1, 0.2, 0.3, 0.4), confirmations=2)
+    assert rig.audit.events[2:] == [("agreement", "operator")] * 2
+    assert rig.audit.details[-1] == {"session": rig.session.id, "people": 2, "again": 2}
+    rig.audit.full = True
     with pytest.raises(StoreError):
-        rig.session.again("operator")
-    assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), again=2)
+        rig.session.reconfirm("operator")
+    assert rig.session.snapshot.consent == Consent(2, Box(0.1, 0.2, 0.3, 0.4), confirmations=2)
 
 
-def test_in_a_film_nobody_comes_back() -> None:
-    session = make_session("3", needs_agreement=False)
-    session.again("operator")
-    assert session.now.agreed is None
+def test_reconfirming_in_a_video_changes_nothing() -> None:
+    session = make_session("3", needs_consent=False)
+    session.reconfirm("operator")
+    assert session.snapshot.consent is None
 
 
 # --- aiming ---
 
 
-def test_aiming_opens_the_camera_and_is_no_agreement(rig: Rig) -> None:
-    rig.session.aim("operator")
-    assert (rig.session.state, rig.session.agreement, rig.session.id) == ("aiming", 0, None)
-    assert rig.session.opening == 1
+def test_the_preview_opens_the_camera_without_a_consent(rig: Rig) -> None:
+    rig.session.start_preview("operator")
+    assert (rig.session.state, rig.session.consent_epoch, rig.session.id) == ("aiming", 0, None)
+    assert rig.session.camera_epoch == 1
     rig.session.start("3", "operator")
-    assert (rig.session.state, rig.session.agreement) == ("live", 2)  # frames of the aiming carry 1
-    assert rig.diary.told == [("aiming", "operator"), ("agreement", "operator"), ("start", "operator")]
+    assert (rig.session.state, rig.session.consent_epoch) == ("live", 2)  # frames of the aiming carry 1
+    assert rig.audit.events == [("aiming", "operator"), ("agreement", "operator"), ("start", "operator")]
 
 
-def test_aiming_ends_by_itself_and_pressing_again_does_not_lengthen_it(rig: Rig) -> None:
-    rig.session.aim("operator")
-    rig.now += AIM_S - 1
-    rig.session.aim("operator")
+def test_the_preview_ends_automatically_and_cannot_be_prolonged(rig: Rig) -> None:
+    rig.session.start_preview("operator")
+    rig.now += PREVIEW_S - 1
+    rig.session.start_preview("operator")
     rig.session.tick()
-    assert (rig.session.state, rig.session.aiming_s) == ("aiming", 1.0)
+    assert (rig.session.state, rig.session.preview_left_s) == ("aiming", 1.0)
     rig.now += 1
-    assert (rig.session.state, rig.session.opening, rig.session.aiming_s) == ("idle", 0, None)
+    assert (rig.session.state, rig.session.camera_epoch, rig.session.preview_left_s) == ("idle", 0, None)
     rig.session.tick()
     rig.session.tick()
-    assert rig.diary.told == [("aiming", "operator"), ("stop", "timer")]
+    assert rig.audit.events == [("aiming", "operator"), ("stop", "timer")]
 
 
-def test_aiming_again_and_again_is_no_endless_preview(rig: Rig) -> None:
-    rig.session.aim("operator")
+def test_repeated_previews_share_one_budget(rig: Rig) -> None:
+    rig.session.start_preview("operator")
     rig.now += 20
     rig.session.stop("operator")
     rig.now += 30
-    rig.session.aim("operator")
-    assert rig.session.aiming_s == AIM_S - 20
-    assert rig.diary.details[-1] == {"seconds": AIM_S - 20}
-    rig.now += AIM_S
+    rig.session.start_preview("operator")
+    assert rig.session.preview_left_s == PREVIEW_S - 20
+    assert rig.audit.details[-1] == {"seconds": PREVIEW_S - 20}
+    rig.now += PREVIEW_S
     for _ in range(3):
         with pytest.raises(StateConflict, match="again in 190 s"):
-            rig.session.aim("operator")
+            rig.session.start_preview("operator")
     assert rig.session.state == "idle"
     rig.now += 190
-    rig.session.aim("operator")
-    assert rig.session.aiming_s == AIM_S
+    rig.session.start_preview("operator")
+    assert rig.session.preview_left_s == PREVIEW_S
 
 
-def test_after_people_agreed_the_camera_may_be_aimed_for_the_next(rig: Rig) -> None:
-    rig.session.aim("operator")
-    rig.now += AIM_S
+def test_a_consent_renews_the_preview_budget(rig: Rig) -> None:
+    rig.session.start_preview("operator")
+    rig.now += PREVIEW_S
     rig.session.start("3", "operator")
     rig.session.stop("operator")
-    rig.session.aim("operator")
-    assert rig.session.aiming_s == AIM_S
+    rig.session.start_preview("operator")
+    assert rig.session.preview_left_s == PREVIEW_S
 
 
-def test_nobody_aims_while_people_are_read(rig: Rig) -> None:
+def test_the_preview_is_refused_while_live(rig: Rig) -> None:
     rig.session.start("3", "operator")
     with pytest.raises(StateConflict, match="live"):
-        rig.session.aim("operator")
+        rig.session.start_preview("operator")
 
 
-def test_live_does_not_end_with_the_time_for_aiming(rig: Rig) -> None:
+def test_live_does_not_end_with_the_preview(rig: Rig) -> None:
     rig.session.start("3", "operator")
-    rig.now += 100 * AIM_S
+    rig.now += 100 * PREVIEW_S
     rig.session.tick()
     assert rig.session.state == "live"
 
 
 @pytest.mark.parametrize("ticked", [True, False])
 @pytest.mark.parametrize("recorded", [True, False])
-def test_an_agreement_that_nobody_ended_ends_by_itself(ticked: bool, recorded: bool) -> None:
+def test_a_consent_ends_automatically(ticked: bool, recorded: bool) -> None:
     rig = Rig(longest_s=3600.0)
     rig.session.start("3", "operator")
     id = rig.session.id
     if recorded:
-        rig.session.record("", "", "operator")
+        rig.session.start_recording("", "", "operator")
     rig.now += 3599
     rig.session.tick()
     assert rig.session.state == ("recording" if recorded else "live")
     rig.now += 1
-    assert (rig.session.state, rig.session.agreement, rig.session.id) == ("idle", 0, None)
+    assert (rig.session.state, rig.session.consent_epoch, rig.session.id) == ("idle", 0, None)
     if ticked:
         rig.session.tick()
     rig.session.start("3", "operator")
-    assert rig.session.agreement == 2
+    assert rig.session.consent_epoch == 2
     assert rig.records.ended == ([id] if recorded else [])
-    assert ("stop", "timer") in rig.diary.told
+    assert ("stop", "timer") in rig.audit.events
 
 
-def test_a_film_does_not_end_by_itself() -> None:
-    rig = Rig(longest_s=3600.0, needs_agreement=False)
+def test_a_video_never_ends_automatically() -> None:
+    rig = Rig(longest_s=3600.0, needs_consent=False)
     rig.now += 10 * 3600
     rig.session.tick()
     assert rig.session.state == "live"
@@ -292,29 +291,29 @@ def test_a_film_does_not_end_by_itself() -> None:
         *[("EU", "practice", ""), ("EU", "practice", "school"), ("EU", "coaching", "employer")],
     ],
 )
-def test_what_the_law_or_nobody_allows_stays_off(region: str, purpose: str, institution: str) -> None:
+def test_nothing_starts_where_the_law_forbids_it(region: str, purpose: str, institution: str) -> None:
     terms = make_terms("3", region=region, purpose=purpose, institution=institution)
-    session = Session(terms, needs_agreement=True)
-    for begin in (lambda: session.start("3", "operator"), lambda: session.aim("operator")):
+    session = Session(terms, needs_consent=True)
+    for begin in (lambda: session.start("3", "operator"), lambda: session.start_preview("operator")):
         with pytest.raises(StateConflict) as caught:
             begin()
         assert str(caught.value) == terms.refusal
     assert session.state == "idle"
-    Session(terms, needs_agreement=False).start("3", "operator")  # a film shows nobody living
+    Session(terms, needs_consent=False).start("3", "operator")  # a video shows no living person
 
 
-def test_region_and_purpose_are_settled_while_nothing_goes_on(rig: Rig) -> None:
+def test_the_jurisdiction_is_set_only_while_idle(rig: Rig) -> None:
     rig.session.start("3", "operator")
     with pytest.raises(StateConflict, match="press Stop"):
-        rig.session.settle("EU", "hiring", "operator")
+        rig.session.set_jurisdiction("EU", "hiring", "operator")
     rig.session.stop("operator")
-    rig.diary.full = True
+    rig.audit.full = True
     with pytest.raises(StoreError):
-        rig.session.settle("EU", "hiring", "operator")
-    rig.diary.full = False
+        rig.session.set_jurisdiction("EU", "hiring", "operator")
+    rig.audit.full = False
     assert rig.session.terms.refusal == ""
-    rig.session.settle("EU", "hiring", "operator")
-    assert rig.diary.told[-1] == ("settings", "operator")
+    rig.session.set_jurisdiction("EU", "hiring", "operator")
+    assert rig.audit.events[-1] == ("settings", "operator")
     with pytest.raises(StateConflict, match="Article 5"):
         rig.session.start(rig.session.terms.notice.version, "operator")
 
@@ -322,38 +321,38 @@ def test_region_and_purpose_are_settled_while_nothing_goes_on(rig: Rig) -> None:
 # --- recording ---
 
 
-def test_recording_begins_is_marked_and_ends_in_good_order(rig: Rig) -> None:
+def test_a_recording_begins_takes_markers_and_ends_in_good_order(rig: Rig) -> None:
     rig.session.start("3", "operator", 2)
     id = rig.session.id
     assert id
     with pytest.raises(StateConflict):
-        rig.session.marker("too early")
-    rig.session.record("morning", "a note", "operator")
-    assert (rig.session.state, rig.session.id, rig.session.agreement) == ("recording", id, 1)
-    sitting = rig.records.kept[id]
-    assert (sitting.people, sitting.label, sitting.note, sitting.source) == (2, "morning", "a note", "usb")
-    assert sitting.notice_hash == rig.session.terms.notice.hash
+        rig.session.add_marker("too early")
+    rig.session.start_recording("morning", "a note", "operator")
+    assert (rig.session.state, rig.session.id, rig.session.consent_epoch) == ("recording", id, 1)
+    info = rig.records.kept[id]
+    assert (info.people, info.label, info.note, info.source) == (2, "morning", "a note", "usb")
+    assert info.notice_hash == rig.session.terms.notice.hash
     with pytest.raises(StateConflict, match="already"):
-        rig.session.record("", "", "operator")
-    rig.session.marker("question 2")
+        rig.session.start_recording("", "", "operator")
+    rig.session.add_marker("question 2")
     assert rig.records.marks == [(id, "question 2")]
     rig.session.stop("operator")
     assert rig.records.ended == [id]
     assert id in rig.records.kept
 
 
-def test_without_room_it_stays_live(rig: Rig) -> None:
+def test_without_disk_space_the_session_stays_live(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.records.full = True
     with pytest.raises(StoreError):
-        rig.session.record("", "", "operator")
+        rig.session.start_recording("", "", "operator")
     assert rig.session.state == "live"
-    assert ("record", "operator") not in rig.diary.told
+    assert ("record", "operator") not in rig.audit.events
 
 
-def test_a_full_disk_ends_the_recording_and_live_goes_on(rig: Rig) -> None:
+def test_a_full_disk_ends_the_recording_and_not_the_session(rig: Rig) -> None:
     rig.session.start("3", "operator")
-    rig.session.record("", "", "operator")
+    rig.session.start_recording("", "", "operator")
     rig.session.stop_recording("timer")
     assert (rig.session.state, rig.records.ended) == ("live", [rig.session.id])
     rig.session.stop_recording("timer")
@@ -364,12 +363,12 @@ def test_without_a_store_nothing_is_recorded() -> None:
     session = make_session("3")
     session.start("3", "operator")
     with pytest.raises(StoreError, match="store"):
-        session.record("", "", "operator")
+        session.start_recording("", "", "operator")
 
 
-def test_when_the_appliance_stops_a_recording_ends_in_good_order(rig: Rig) -> None:
+def test_closing_ends_a_recording_in_good_order(rig: Rig) -> None:
     rig.session.start("3", "operator")
-    rig.session.record("", "", "operator")
+    rig.session.start_recording("", "", "operator")
     id = rig.session.id
     rig.session.close()
     rig.session.close()
@@ -379,11 +378,11 @@ def test_when_the_appliance_stops_a_recording_ends_in_good_order(rig: Rig) -> No
 @pytest.mark.parametrize("state", ["idle", "aiming"])
 def test_only_a_session_is_recorded(rig: Rig, state: str) -> None:
     if state == "aiming":
-        rig.session.aim("operator")
+        rig.session.start_preview("operator")
     for act in (
-        lambda: rig.session.record("", "", "operator"),
-        lambda: rig.session.marker("x"),
-        lambda: rig.session.seat(None, "operator"),
+        lambda: rig.session.start_recording("", "", "operator"),
+        lambda: rig.session.add_marker("x"),
+        lambda: rig.session.set_zone(None, "operator"),
         lambda: rig.session.withdraw("operator"),
     ):
         with pytest.raises(StateConflict, match=state):
@@ -391,23 +390,23 @@ def test_only_a_session_is_recorded(rig: Rig, state: str) -> None:
     assert rig.session.state == state
 
 
-def test_when_the_appliance_stops_a_session_that_is_not_recorded_ends_too(rig: Rig) -> None:
+def test_closing_ends_a_session_without_recording(rig: Rig) -> None:
     rig.session.start("3", "operator")
     rig.session.close()
-    assert (rig.session.state, rig.diary.told[-1]) == ("idle", ("stop", "shell"))
+    assert (rig.session.state, rig.audit.events[-1]) == ("idle", ("stop", "shell"))
 
 
-def test_when_the_appliance_stops_a_film_just_ends() -> None:
-    rig = Rig(needs_agreement=False)
+def test_closing_a_video_writes_no_entry() -> None:
+    rig = Rig(needs_consent=False)
     rig.session.close()
-    assert (rig.session.state, rig.diary.told) == ("live", [])
+    assert (rig.session.state, rig.audit.events) == ("live", [])
 
 
 # --- withdrawing, and the person's link ---
 
 
 @pytest.mark.parametrize("erased", [True, False])
-def test_the_log_says_whether_a_withdrawal_erased(
+def test_the_audit_log_says_whether_a_withdrawal_erased(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, erased: bool
 ) -> None:
     rig.session.start("3", "operator")
@@ -420,25 +419,25 @@ def test_the_log_says_whether_a_withdrawal_erased(
         monkeypatch.setattr(rig.records, "erase", refuse)
     with contextlib.nullcontext() if erased else pytest.raises(StoreError):
         rig.session.withdraw("link")
-    assert rig.diary.details[-1] == {"session": id, "erased": erased}
+    assert rig.audit.details[-1] == {"session": id, "erased": erased}
 
 
-def test_withdrawing_ends_the_session_and_erases_it(rig: Rig) -> None:
+def test_withdrawal_ends_the_session_and_erases_it(rig: Rig) -> None:
     rig.session.start("3", "operator")
-    rig.session.record("", "", "operator")
+    rig.session.start_recording("", "", "operator")
     id = rig.session.id
     rig.session.withdraw("button")
     assert (rig.session.state, rig.records.kept, rig.records.erased) == ("idle", {}, [id])
-    assert rig.diary.told[-1] == ("withdraw", "button")
+    assert rig.audit.events[-1] == ("withdraw", "button")
 
 
-def test_the_link_is_good_until_the_session_is_erased(rig: Rig) -> None:
-    standing = rig.session.start("3", "operator")
-    id, token = rig.session.id, standing.token
-    assert len(token) >= 22 and standing.sitting
-    assert standing.sitting.link_hash == digest(token)
+def test_the_link_works_until_the_session_is_erased(rig: Rig) -> None:
+    state = rig.session.start("3", "operator")
+    id, token = rig.session.id, state.token
+    assert len(token) >= 22 and state.info
+    assert state.info.link_hash == digest(token)
     assert rig.session.find_link(token) == id
-    rig.session.record("", "", "operator")
+    rig.session.start_recording("", "", "operator")
     rig.session.stop("operator")
     assert rig.session.find_link(token) == id
     for wrong in ("", "x", token[:-1], token + "A", "\ud800", "é"):
@@ -448,9 +447,9 @@ def test_the_link_is_good_until_the_session_is_erased(rig: Rig) -> None:
     assert rig.session.find_link(token) is None
 
 
-def test_the_link_of_an_older_session_leaves_the_one_in_force_alone(rig: Rig) -> None:
+def test_the_link_of_an_older_session_does_not_end_the_current_one(rig: Rig) -> None:
     rig.session.start("3", "operator")
-    rig.session.record("", "", "operator")
+    rig.session.start_recording("", "", "operator")
     old = rig.session.id
     rig.session.stop("operator")
     rig.session.start("3", "operator")
@@ -459,7 +458,7 @@ def test_the_link_of_an_older_session_leaves_the_one_in_force_alone(rig: Rig) ->
     assert rig.records.erased == [old]
 
 
-def test_what_cannot_be_erased_is_said_and_the_session_has_ended(rig: Rig) -> None:
+def test_a_failed_erasure_raises_and_the_session_has_ended(rig: Rig) -> None:
     def fail(id: str) -> None:
         raise StoreError("the disk is gone")
 
@@ -468,16 +467,16 @@ def test_what_cannot_be_erased_is_said_and_the_session_has_ended(rig: Rig) -> No
     with pytest.raises(StoreError):
         rig.session.withdraw("operator")
     assert rig.session.state == "idle"
-    assert rig.diary.details[-1]["erased"] is False
+    assert rig.audit.details[-1]["erased"] is False
 
 
-def test_a_real_log_takes_every_event(tmp_path: Path) -> None:
+def test_a_real_audit_log_takes_every_event(tmp_path: Path) -> None:
     log = AuditLog(tmp_path)
     session = make_session("3", records=MemoryRecords(), audit=log)
-    session.aim("loopback")
+    session.start_preview("loopback")
     session.start("3", "loopback", 1)
-    session.seat(Box(0.0, 0.0, 0.5, 0.5), "loopback")
-    session.record("", "", "loopback")
+    session.set_zone(Box(0.0, 0.0, 0.5, 0.5), "loopback")
+    session.start_recording("", "", "loopback")
     session.stop_recording("timer")
     session.withdraw("link")
     events = [entry["event"] for entry in log.entries()]
@@ -495,10 +494,13 @@ class SlowDisk:
         self.answers, self.asked = threading.Event(), threading.Semaphore(0)
         self.written: list[str] = []
 
-    def append(self, event: str, who: str, **details: Any) -> None:
+    def require(self, event: str, who: str, **details: Any) -> None:
         self._write(event)
 
-    def begin(self, sitting: Any) -> None:
+    def record(self, event: str, who: str, **details: Any) -> None:
+        self._write(event)
+
+    def begin(self, info: Any) -> None:
         self._write("begin")
 
     def end(self, id: str) -> None:
@@ -548,14 +550,14 @@ def under_way(act: Callable[[], object], disk: SlowDisk) -> tuple[threading.Thre
     return thread, raised
 
 
-def test_stop_and_the_tick_wait_for_no_disk(disk: SlowDisk) -> None:
+def test_stop_and_tick_do_not_wait_for_the_disk(disk: SlowDisk) -> None:
     session = on(disk)
     session.start("3", "operator")
-    session.record("", "", "operator")
+    session.start_recording("", "", "operator")
     hangs(disk)
     session.stop("operator")
     session.tick()
-    assert (session.state, session.opening, session.wait_live(0.0)) == ("idle", 0, False)
+    assert (session.state, session.camera_epoch, session.wait_until_open(0.0)) == ("idle", 0, False)
     assert session.flush(0.0) == ["the end of the record", "stop by operator"]
     assert "stop" not in disk.written
     disk.answers.set()
@@ -563,18 +565,18 @@ def test_stop_and_the_tick_wait_for_no_disk(disk: SlowDisk) -> None:
     assert disk.written == ["agreement", "start", "begin", "record", "end", "stop"]
 
 
-def test_what_begins_waits_for_the_disk_and_nobody_else_does(disk: SlowDisk) -> None:
+def test_only_the_beginning_waits_for_the_disk(disk: SlowDisk) -> None:
     session = on(disk)
     hangs(disk)
     thread, raised = under_way(lambda: session.start("3", "operator"), disk)
     session.tick()
-    assert (session.state, session.opening, disk.written) == ("idle", 0, [])
+    assert (session.state, session.camera_epoch, disk.written) == ("idle", 0, [])
     disk.answers.set()
     thread.join(WITHIN_S)
     assert (session.state, raised, disk.written) == ("live", [], ["agreement", "start"])
 
 
-def test_a_start_during_which_stop_is_pressed_does_not_begin(disk: SlowDisk) -> None:
+def test_stop_cancels_a_start_under_way(disk: SlowDisk) -> None:
     session = on(disk)
     hangs(disk)
     thread, raised = under_way(lambda: session.start("3", "operator"), disk)
@@ -583,15 +585,15 @@ def test_a_start_during_which_stop_is_pressed_does_not_begin(disk: SlowDisk) -> 
     thread.join(WITHIN_S)
     assert session.flush(WITHIN_S) == []
     assert "Stop was pressed" in str(raised[0])
-    assert (session.state, session.opening) == ("idle", 0)
+    assert (session.state, session.camera_epoch) == ("idle", 0)
     assert disk.written == ["agreement", "start", "stop"]
 
 
-def test_a_start_during_which_the_device_sleeps_does_not_begin(disk: SlowDisk) -> None:
+def test_a_sleep_cancels_a_start_under_way(disk: SlowDisk) -> None:
     session = on(disk)
     hangs(disk)
     thread, raised = under_way(lambda: session.start("3", "operator"), disk)
-    session.require_confirmation(3600.0)
+    session.require_reconfirmation(3600.0)
     disk.answers.set()
     thread.join(WITHIN_S)
     assert session.flush(WITHIN_S) == []
@@ -603,25 +605,25 @@ def test_a_confirmation_from_before_a_sleep_confirms_nothing(disk: SlowDisk) -> 
     session = on(disk)
     session.start("3", "operator")
     hangs(disk)
-    thread, raised = under_way(lambda: session.again("operator"), disk)
-    session.require_confirmation(3600.0)
+    thread, raised = under_way(lambda: session.reconfirm("operator"), disk)
+    session.require_reconfirmation(3600.0)
     disk.answers.set()
     thread.join(WITHIN_S)
-    agreed = session.now.agreed
+    agreed = session.snapshot.consent
     assert raised and agreed is not None and agreed.unconfirmed
-    session.again("operator")
-    agreed = session.now.agreed
+    session.reconfirm("operator")
+    agreed = session.snapshot.consent
     assert agreed is not None and not agreed.unconfirmed
 
 
 @pytest.mark.parametrize("end", [Session.stop, Session.withdraw])
-def test_a_recording_during_which_the_session_ends_does_not_begin(
+def test_the_end_of_the_session_cancels_a_recording_under_way(
     disk: SlowDisk, end: Callable[[Session, str], None]
 ) -> None:
     session = on(disk)
     session.start("3", "operator")
     hangs(disk)
-    thread, raised = under_way(lambda: session.record("", "", "operator"), disk)
+    thread, raised = under_way(lambda: session.start_recording("", "", "operator"), disk)
     ending = threading.Thread(target=end, args=(session, "button"), daemon=True)
     ending.start()
     while session.state != "idle":
@@ -636,11 +638,11 @@ def test_a_recording_during_which_the_session_ends_does_not_begin(
         assert disk.written[-2:] == ["erase", "withdraw"]
 
 
-def test_a_full_disk_while_recording_begins_again_ends_it(disk: SlowDisk) -> None:
+def test_a_full_disk_cancels_a_recording_under_way(disk: SlowDisk) -> None:
     session = on(disk)
     session.start("3", "operator")
     hangs(disk)
-    thread, raised = under_way(lambda: session.record("", "", "operator"), disk)
+    thread, raised = under_way(lambda: session.start_recording("", "", "operator"), disk)
     session.stop_recording("timer", session.id)
     disk.answers.set()
     thread.join(WITHIN_S)
@@ -649,7 +651,7 @@ def test_a_full_disk_while_recording_begins_again_ends_it(disk: SlowDisk) -> Non
     assert disk.written[-2:] == ["end", "stop"], "what the log says began, ends there too"
 
 
-def test_the_next_session_is_written_after_the_end_of_the_last(disk: SlowDisk) -> None:
+def test_entries_of_the_next_session_follow_the_end_of_the_last(disk: SlowDisk) -> None:
     session = on(disk)
     session.start("3", "operator")
     hangs(disk)
@@ -660,14 +662,14 @@ def test_the_next_session_is_written_after_the_end_of_the_last(disk: SlowDisk) -
     assert disk.written == ["agreement", "start", "stop", "agreement", "start"]
 
 
-def test_a_recording_of_another_session_that_is_full_ends_nothing(rig: Rig) -> None:
+def test_a_full_disk_for_another_session_ends_nothing(rig: Rig) -> None:
     rig.session.start("3", "operator")
-    rig.session.record("", "", "operator")
+    rig.session.start_recording("", "", "operator")
     rig.session.stop_recording("timer", "000000000000")
     assert rig.session.state == "recording"
 
 
-def test_without_a_thread_nothing_begins_and_what_ended_is_written_later(
+def test_without_a_thread_nothing_begins_and_ends_are_written_later(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig.session.start("3", "operator")
@@ -683,44 +685,44 @@ def test_without_a_thread_nothing_begins_and_what_ended_is_written_later(
             rig.session.start("3", "operator")
     assert rig.session.state == "idle"
     rig.session.tick()
-    assert rig.diary.told[2:] == [("stop", "operator")]
+    assert rig.audit.events[2:] == [("stop", "operator")]
 
 
 # --- a gap in which nothing ran ---
 
 
-def test_after_a_long_sleep_nobody_is_analysed_until_somebody_confirms(rig: Rig) -> None:
+def test_after_a_long_sleep_no_one_is_analysed_until_reconfirmed(rig: Rig) -> None:
     rig.session.start("3", "operator", 2)
-    rig.session.require_confirmation(61.0)
-    assert rig.session.now.agreed == Agreed(2, unconfirmed=True)
-    rig.session.seat(Box(0.1, 0.2, 0.3, 0.4), "operator")
-    assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), unconfirmed=True)
-    rig.session.again("operator")
-    assert rig.session.now.agreed == Agreed(2, Box(0.1, 0.2, 0.3, 0.4), again=1)
+    rig.session.require_reconfirmation(61.0)
+    assert rig.session.snapshot.consent == Consent(2, unconfirmed=True)
+    rig.session.set_zone(Box(0.1, 0.2, 0.3, 0.4), "operator")
+    assert rig.session.snapshot.consent == Consent(2, Box(0.1, 0.2, 0.3, 0.4), unconfirmed=True)
+    rig.session.reconfirm("operator")
+    assert rig.session.snapshot.consent == Consent(2, Box(0.1, 0.2, 0.3, 0.4), confirmations=1)
 
 
-def test_a_gap_is_time_in_which_no_thread_asked(rig: Rig) -> None:
+def test_a_gap_is_time_without_a_check(rig: Rig) -> None:
     rig.session.start("3", "operator")
     for _ in range(100):
         rig.now += 60.0
         rig.session.check_gap()
-    assert rig.session.now.agreed == Agreed(1)
+    assert rig.session.snapshot.consent == Consent(1)
     rig.now += 60.5
     rig.session.tick()
-    assert rig.session.now.agreed == Agreed(1, unconfirmed=True)
-    rig.session.again("operator")
+    assert rig.session.snapshot.consent == Consent(1, unconfirmed=True)
+    rig.session.reconfirm("operator")
     rig.session.check_gap()
-    assert rig.session.now.agreed == Agreed(1, again=1)
+    assert rig.session.snapshot.consent == Consent(1, confirmations=1)
 
 
-def test_people_who_agree_after_a_gap_need_not_confirm(rig: Rig) -> None:
+def test_a_consent_after_a_gap_needs_no_confirmation(rig: Rig) -> None:
     rig.now += 3600.0
     rig.session.start("3", "operator")
     rig.session.check_gap()
-    assert rig.session.now.agreed == Agreed(1)
+    assert rig.session.snapshot.consent == Consent(1)
 
 
-def test_an_agreement_that_ended_in_a_gap_needs_no_confirmation(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_consent_that_ended_in_a_gap_needs_no_confirmation(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig(longest_s=7200.0)
     rig.session.start("3", "operator")
     rig.now += 7200.0
@@ -729,10 +731,10 @@ def test_an_agreement_that_ended_in_a_gap_needs_no_confirmation(caplog: pytest.L
     assert rig.session.state == "idle" and caplog.records == []
 
 
-def test_a_film_sleeps_without_harm() -> None:
-    session = make_session("3", needs_agreement=False)
-    session.require_confirmation(61.0)
-    assert (session.state, session.now.agreed) == ("live", None)
+def test_a_gap_in_a_video_changes_nothing() -> None:
+    session = make_session("3", needs_consent=False)
+    session.require_reconfirmation(61.0)
+    assert (session.state, session.snapshot.consent) == ("live", None)
 
 
 # --- any sequence of calls ---
@@ -758,7 +760,7 @@ class AnySequence(RuleBasedStateMachine):
 
     @rule()
     def aim(self) -> None:
-        self._try(lambda: self.session.aim("operator"))
+        self._try(lambda: self.session.start_preview("operator"))
 
     @rule()
     def stop(self) -> None:
@@ -767,7 +769,7 @@ class AnySequence(RuleBasedStateMachine):
 
     @rule()
     def record(self) -> None:
-        self._try(lambda: self.session.record("", "", "operator"))
+        self._try(lambda: self.session.start_recording("", "", "operator"))
 
     @rule()
     def full(self) -> None:
@@ -775,11 +777,11 @@ class AnySequence(RuleBasedStateMachine):
 
     @rule()
     def mark(self) -> None:
-        self._try(lambda: self.session.marker("x"))
+        self._try(lambda: self.session.add_marker("x"))
 
     @rule(place=st.sampled_from([None, Box(0.0, 0.0, 0.5, 1.0)]))
     def seat(self, place: Box | None) -> None:
-        self._try(lambda: self.session.seat(place, "operator"))
+        self._try(lambda: self.session.set_zone(place, "operator"))
 
     @rule()
     def withdraw(self) -> None:
@@ -801,49 +803,49 @@ class AnySequence(RuleBasedStateMachine):
     def disk(self, full: bool) -> None:
         self.rig.records.full = full
 
-    @precondition(lambda self: not self.rig.diary.full)
+    @precondition(lambda self: not self.rig.audit.full)
     @rule(full=st.booleans())
     def log_is_full(self, full: bool) -> None:
-        self.rig.diary.full = full
+        self.rig.audit.full = full
 
-    @precondition(lambda self: self.rig.diary.full)
+    @precondition(lambda self: self.rig.audit.full)
     @rule()
     def log_has_room(self) -> None:
-        self.rig.diary.full = False
+        self.rig.audit.full = False
 
     @invariant()
-    def state_number_and_id_belong_together(self) -> None:
-        now = self.session.now
+    def state_epoch_and_id_agree(self) -> None:
+        now = self.session.snapshot
         assert now.state in ("idle", "aiming", "live", "recording")
-        assert (now.number == 0) is (now.state == "idle")
-        assert (now.sitting is None) is (now.state in ("idle", "aiming"))
-        assert (self.session.id is None) is (self.session.agreement == 0)
-        assert (now.agreed is None) is (now.sitting is None)
-        assert bool(now.token) is (now.sitting is not None)
+        assert (now.camera_epoch == 0) is (now.state == "idle")
+        assert (now.info is None) is (now.state in ("idle", "aiming"))
+        assert (self.session.id is None) is (self.session.consent_epoch == 0)
+        assert (now.consent is None) is (now.info is None)
+        assert bool(now.token) is (now.info is not None)
 
     @invariant()
-    def numbers_rise_and_ids_are_new(self) -> None:
-        assert self.session.opening >= self.highest or self.session.opening == 0
-        self.highest = max(self.highest, self.session.opening)
+    def epochs_rise_and_ids_are_new(self) -> None:
+        assert self.session.camera_epoch >= self.highest or self.session.camera_epoch == 0
+        self.highest = max(self.highest, self.session.camera_epoch)
         id = self.session.id
         if id and id not in self.ids[-1:]:
             assert id not in self.ids
             self.ids.append(id)
 
     @invariant()
-    def aiming_is_short(self) -> None:
-        left = self.session.aiming_s
-        assert left is None or 0 < left <= AIM_S
+    def previews_are_short(self) -> None:
+        left = self.session.preview_left_s
+        assert left is None or 0 < left <= PREVIEW_S
 
     @invariant()
-    def only_what_was_begun_is_recorded(self) -> None:
+    def only_kept_sessions_are_recording(self) -> None:
         if self.session.state == "recording":
             assert self.session.id in self.rig.records.kept
             assert self.session.id not in self.rig.records.erased
 
     @invariant()
-    def who_agreed_is_in_the_log_before_they_are_read(self) -> None:
-        agreed = {entry.get("session") for entry in self.rig.diary.details if "version" in entry}
+    def every_session_has_its_consent_in_the_log(self) -> None:
+        agreed = {entry.get("session") for entry in self.rig.audit.details if "version" in entry}
         assert self.session.id is None or self.session.id in agreed
 
 

@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 
 from appliance.audit import AuditLog
-from appliance.consent.state import AIM_S, AimTime
+from appliance.consent.session import PREVIEW_S, PreviewBudget
 from appliance.errors import StateConflict
 from tests.fakes.agreements import MemoryRecords, make_session
 
 
-def test_in_a_film_nobody_has_agreed() -> None:
-    session = make_session(needs_agreement=False)
-    assert session.now.sitting is not None
-    assert (session.now.sitting.people, session.now.agreed) == (0, None)
+def test_a_video_has_no_consent() -> None:
+    session = make_session(needs_consent=False)
+    assert session.snapshot.info is not None
+    assert (session.snapshot.info.people, session.snapshot.consent) == (0, None)
 
 
-def test_an_agreement_that_was_over_when_stop_came_has_ended_by_itself(tmp_path: Path) -> None:
+def test_a_consent_that_expired_before_stop_ended_automatically(tmp_path: Path) -> None:
     """Stop comes before the timer has looked: the recording ends, and the log says that it was time."""
     now, records, audit = [1000.0], MemoryRecords(), AuditLog(tmp_path)
     session = make_session(records=records, audit=audit, clock=lambda: now[0], longest_s=60.0)
     session.start("1", "operator")
-    session.record("", "", "operator")
+    session.start_recording("", "", "operator")
     id = str(session.id)
     now[0] += 61.0
     session.stop("operator")
@@ -33,10 +33,10 @@ def test_an_agreement_that_was_over_when_stop_came_has_ended_by_itself(tmp_path:
     assert stops == [("timer", id)]
 
 
-@pytest.mark.parametrize(("used_s", "left_s"), [(AIM_S - 1.0, 1.0), (AIM_S - 0.5, None)])
-def test_a_whole_second_of_aiming_is_still_given(used_s: float, left_s: float | None) -> None:
-    aim = AimTime()
-    assert aim.begin(1000.0) == AIM_S
+@pytest.mark.parametrize(("used_s", "left_s"), [(PREVIEW_S - 1.0, 1.0), (PREVIEW_S - 0.5, None)])
+def test_the_last_whole_second_of_preview_is_still_granted(used_s: float, left_s: float | None) -> None:
+    aim = PreviewBudget()
+    assert aim.begin(1000.0) == PREVIEW_S
     aim.spend(used_s)
     if left_s is None:
         with pytest.raises(StateConflict, match="aimed long enough"):
@@ -45,28 +45,28 @@ def test_a_whole_second_of_aiming_is_still_given(used_s: float, left_s: float | 
         assert aim.begin(1001.0) == left_s
 
 
-def test_the_camera_may_be_aimed_anew_after_five_minutes() -> None:
-    aim = AimTime()
+def test_the_preview_budget_renews_after_five_minutes() -> None:
+    aim = PreviewBudget()
     aim.begin(1000.0)
-    aim.spend(AIM_S)
+    aim.spend(PREVIEW_S)
     with pytest.raises(StateConflict, match="in 1 s"):
         aim.begin(1299.0)
-    assert aim.begin(1300.0) == AIM_S
+    assert aim.begin(1300.0) == PREVIEW_S
 
 
-def test_a_recorded_film_ends_in_good_order_when_the_appliance_stops() -> None:
+def test_closing_ends_a_recorded_video_in_good_order() -> None:
     records = MemoryRecords()
-    session = make_session(needs_agreement=False, records=records)
-    session.record("", "", "operator")
+    session = make_session(needs_consent=False, records=records)
+    session.start_recording("", "", "operator")
     id = str(session.id)
     session.close()
     assert records.ended == [id]
 
 
-def test_who_waits_for_an_agreement_is_woken_by_it() -> None:
+def test_a_waiting_thread_is_woken_by_a_consent() -> None:
     session, woken = make_session(), threading.Event()
-    waiting = threading.Thread(target=lambda: session.wait_live(30.0) and woken.set(), daemon=True)
+    waiting = threading.Thread(target=lambda: session.wait_until_open(30.0) and woken.set(), daemon=True)
     waiting.start()
-    assert not woken.wait(0.2), "nobody has agreed yet"
+    assert not woken.wait(0.2), "no consent yet"
     session.start("1", "operator")
     assert woken.wait(10.0)

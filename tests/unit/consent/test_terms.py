@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance.composition import appliance
+from appliance.composition.session import make_terms as terms_of
 from appliance.configuration import layers
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.configuration.page_file import PageFile
 from appliance.consent.terms import Terms
 from appliance.errors import StateConflict, StoreError
-from appliance.system import toml
+from appliance.system.toml import read_toml
 from tests.fakes.agreements import make_terms
 
 
@@ -23,88 +23,88 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "OWNER_FILE", tmp_path / "etc" / "config.toml")
 
 
-def test_unset_is_refused_and_settling_takes_effect_at_once() -> None:
+def test_an_unset_jurisdiction_refuses_and_setting_it_takes_effect_at_once() -> None:
     kept: list[tuple[str, ...]] = []
     terms = make_terms(region="", purpose="", keep=lambda *answers: kept.append(answers))
-    assert terms.refusal and not terms.settled
-    terms.settle("EU", "hiring")
+    assert terms.refusal and not terms.is_complete
+    terms.set_jurisdiction("EU", "hiring")
     assert "Article 5(1)(f)" in terms.refusal
-    terms.settle("US", "hiring")
+    terms.set_jurisdiction("US", "hiring")
     assert (terms.refusal, terms.notice.version) == ("", "1-us-hiring")
     assert "820 ILCS 42" in " ".join(each.text for each in terms.notice.paragraphs)
     assert kept == [("EU", "hiring", ""), ("US", "hiring", "")]
 
 
-def test_only_in_the_eu_it_is_asked_who_uses_the_device() -> None:
+def test_only_the_eu_asks_for_the_institution() -> None:
     for region, settled in (("EU", False), ("US", True), ("other", True)):
         terms = make_terms(region=region, purpose="practice")
-        assert (terms.settled, terms.refusal == "") == (settled, settled), "settled before this was asked"
-    assert make_terms(region="EU", purpose="hiring").settled, "it is refused to everyone"
+        assert (terms.is_complete, terms.refusal == "") == (settled, settled), "settled before this was asked"
+    assert make_terms(region="EU", purpose="hiring").is_complete, "it is refused to everyone"
     terms = make_terms(region="EU", purpose="practice")
-    terms.settle("EU", "practice", "none")
-    assert (terms.settled, terms.refusal, terms.institution) == (True, "", "none")
+    terms.set_jurisdiction("EU", "practice", "none")
+    assert (terms.is_complete, terms.refusal, terms.institution) == (True, "", "none")
     assert terms.notice.version == "1-eu2-practice"
-    terms.settle("EU", "practice", "school")
-    assert terms.settled and "Article 5(1)(f)" in terms.refusal
+    terms.set_jurisdiction("EU", "practice", "school")
+    assert terms.is_complete and "Article 5(1)(f)" in terms.refusal
 
 
-def test_what_is_set_elsewhere_is_changed_there() -> None:
+def test_the_page_may_not_change_what_is_set_elsewhere() -> None:
     terms = make_terms(region="EU", purpose="practice", fixed_by="/etc/x.toml")
     with pytest.raises(StateConflict, match=r"/etc/x\.toml"):
-        terms.settle("US", "hiring")
+        terms.set_jurisdiction("US", "hiring")
     assert terms.region == "EU"
 
 
 def test_the_page_file_is_read_at_the_next_start(tmp_path: Path) -> None:
     def terms(*more: str) -> object:
-        return appliance.make_terms(load(Request(data_dir=tmp_path, settings=more), {}))
+        return terms_of(load_config(ConfigOptions(data_dir=tmp_path, settings=more), {}))
 
     first = terms()
-    first.settle("US", "research")  # type: ignore[attr-defined]
+    first.set_jurisdiction("US", "research")  # type: ignore[attr-defined]
     again = terms()
     assert (again.region, again.purpose, again.fixed_by) == ("US", "research", "")  # type: ignore[attr-defined]
     for setting in ("lawful.region=EU", "lawful.institution=school"):
         assert terms(setting).fixed_by == "command line"  # type: ignore[attr-defined]
 
 
-def test_who_uses_it_is_known_at_the_next_start_and_forgotten_with_the_region(tmp_path: Path) -> None:
+def test_the_institution_is_kept_for_the_next_start_and_cleared_with_the_region(tmp_path: Path) -> None:
     def terms() -> Terms:
-        return appliance.make_terms(load(Request(data_dir=tmp_path), {}))
+        return terms_of(load_config(ConfigOptions(data_dir=tmp_path), {}))
 
-    terms().settle("EU", "practice", "none")
+    terms().set_jurisdiction("EU", "practice", "none")
     assert (terms().institution, terms().refusal) == ("none", "")
-    terms().settle("US", "practice")
-    assert (terms().institution, terms().settled) == ("", True)
+    terms().set_jurisdiction("US", "practice")
+    assert (terms().institution, terms().is_complete) == ("", True)
 
 
 def test_other_settings_of_the_page_stay(tmp_path: Path) -> None:
     page = PageFile(tmp_path / "state")
     page.path.parent.mkdir()
     page.path.write_text("[web]\nmax_viewers = 3\n")
-    page.put("lawful", {"region": "EU"})
-    page.put("lawful", {"purpose": "practice"})
-    assert toml.read(page.path) == {
+    page.save("lawful", {"region": "EU"})
+    page.save("lawful", {"purpose": "practice"})
+    assert read_toml(page.path) == {
         "web": {"max_viewers": 3},
         "lawful": {"region": "EU", "purpose": "practice"},
     }
     assert [each.name for each in page.path.parent.iterdir()] == ["page.toml"]
 
 
-def test_the_page_sets_nothing_that_is_not_on_its_list(tmp_path: Path) -> None:
+def test_the_page_file_refuses_keys_that_are_not_on_its_list(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"may not set engine\.library"):
-        PageFile(tmp_path).put("engine", {"library": "/srv/evil.so"})
+        PageFile(tmp_path).save("engine", {"library": "/srv/evil.so"})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_page_file_that_is_broken_is_left_alone(tmp_path: Path) -> None:
+def test_a_malformed_page_file_stays_unchanged(tmp_path: Path) -> None:
     page = PageFile(tmp_path)
     page.path.write_text("lawful = [")
     with pytest.raises(StoreError, match="TOML"):
-        page.put("lawful", {"region": "EU"})
+        page.save("lawful", {"region": "EU"})
     assert page.path.read_text() == "lawful = ["
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
-        PageFile(tmp_path / "file").put("lawful", {"region": "EU"})
+        PageFile(tmp_path / "file").save("lawful", {"region": "EU"})

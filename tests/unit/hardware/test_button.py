@@ -13,8 +13,8 @@ import pytest
 from gpiozero.pins import mock
 
 from appliance.composition.session import make_button
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.errors import ConfigError, PowerError
 from appliance.hardware import button, gpio
 from appliance.hardware.button import HOLD_S, OFF_S, RESET_S, Button, Pressed
@@ -71,7 +71,7 @@ def test_a_short_press_means_that_the_printed_notice_was_read() -> None:
     rig = Rig(people=2)
     rig.press(0.2)
     assert rig.session.state == "live"
-    agreed = rig.session.now.agreed
+    agreed = rig.session.snapshot.consent
     assert agreed is not None and agreed.people == 2
     rig.press(0.2)
     assert rig.session.state == "idle"
@@ -93,7 +93,7 @@ def test_without_the_right_printed_notice_it_starts_nothing(
 def test_holding_withdraws_as_soon_as_the_time_is_reached() -> None:
     rig = Rig()
     rig.press(0.2)
-    rig.session.record("", "", "operator")
+    rig.session.start_recording("", "", "operator")
     id = rig.session.id
     rig.pressed.pressed()
     rig.now += HOLD_S
@@ -126,11 +126,11 @@ def test_it_is_switched_off_when_the_time_is_reached_and_not_when_the_button_is_
 def test_a_hold_while_something_goes_on_ends_it_and_does_nothing_more(state: str) -> None:
     rig = Rig()
     if state == "aiming":
-        rig.session.aim("operator")
+        rig.session.start_preview("operator")
     else:
         rig.session.start("3", "operator")
     if state == "recording":
-        rig.session.record("", "", "operator")
+        rig.session.start_recording("", "", "operator")
     rig.press(60.0)
     assert (rig.session.state, rig.offs, rig.resets) == ("idle", 0, 0)
 
@@ -195,7 +195,7 @@ def test_where_it_cannot_be_switched_off_the_log_says_why(caplog: pytest.LogCapt
 
 def test_holding_while_aiming_ends_it() -> None:
     rig = Rig()
-    rig.session.aim("operator")
+    rig.session.start_preview("operator")
     rig.press(HOLD_S)
     assert rig.session.state == "idle"
 
@@ -460,5 +460,6 @@ def test_a_jetson_s_button_does_not_take_the_pin_of_a_lamp(monkeypatch: pytest.M
         for key, value in values.items():
             monkeypatch.setenv(f"INTERVIEW_GRADER__{section.upper()}__{key.upper()}", str(value))
     with pytest.raises(ConfigError, match=r"header pin 31 is that of lamps\.camera already"):
-        make_button(load(Request()), pins.session, lambda: None)
+        config = load_config(ConfigOptions())
+        make_button(config.session, config.lamps, pins.session, lambda: None)
     assert pins._gpio.claimed == [], "nothing was claimed"

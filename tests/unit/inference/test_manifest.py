@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.composition.appliance import make_reader
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.composition.reader import make_reader
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.errors import ModelError
 from appliance.inference.manifest import Manifest, check_tensors
 from appliance.values import EMOTIONS
@@ -35,7 +35,7 @@ def edit(folder: Path, old: str, new: str) -> None:
 
 def opened(folder: Path) -> None:
     """Everything the daemon does with the models before it starts."""
-    make_reader(load(Request(data_dir=folder, settings=[f"vision.models={folder}"]), {}))
+    make_reader(load_config(ConfigOptions(data_dir=folder, settings=[f"vision.models={folder}"]), {}))
 
 
 def refusal(folder: Path) -> str:

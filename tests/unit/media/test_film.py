@@ -17,9 +17,9 @@ import av
 import numpy as np
 import pytest
 
-from appliance.composition.appliance import Reader, make_reader
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.composition.reader import Reader, make_reader
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from appliance.errors import PictureError
 from appliance.media import film as module
 from appliance.media.film import Film, FilmFrame
@@ -697,7 +697,7 @@ def test_a_disk_that_fails_is_said(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    made = make_reader(load(Request(data_dir=tmp_path_factory.mktemp("state")), {}))
+    made = make_reader(load_config(ConfigOptions(data_dir=tmp_path_factory.mktemp("state")), {}))
     yield made
     made.pipeline.close()
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from device.layout import Places
-from device.system.board import FORGETS, Board, find_board, forgets, objections
+from device.layout import Layout
+from device.system.board import OVERLAY_ROOT, Board, find_board, has_overlay_root, missing_requirements
 from device.system.packages import read_packages
-from device.system.release_files import Copy, all_files, place, remove_all, stale
-from device.system.sandbox import Confined
+from device.system.release_files import Copy, all_files, install, remove_all, stale_files
+from device.system.sandbox import Sandbox
 
-from appliance.configuration.layers import Request
-from appliance.configuration.load import load
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
 from tests.machine import ROOT
 
 BOARDS = ROOT / "provisioning/boards"
@@ -52,7 +52,7 @@ def test_a_computer_without_a_device_tree_is_a_pc(tmp_path: Path) -> None:
 
 
 def test_a_board_that_fits_is_not_refused(tmp_path: Path) -> None:
-    assert objections(tmp_path, **FITS) == []
+    assert missing_requirements(tmp_path, **FITS) == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_board_that_fits_is_not_refused(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_work_is_refused(tmp_path: Path, fault: dict[str, object], words: str) -> None:
-    (said,) = objections(tmp_path, **{**FITS, **fault})
+    (said,) = missing_requirements(tmp_path, **{**FITS, **fault})
     assert words in said and "\n" not in said
 
 
@@ -81,7 +81,7 @@ def test_a_board_with_less_than_1_gb_is_refused(tmp_path: Path, kb: int, fits: b
     (tmp_path / "meminfo").write_text(f"MemTotal:  {kb:>12} kB\nMemFree:  1000 kB\n")
     (tmp_path / "mounts").write_text("")
     (tmp_path / "cmdline").write_text("")
-    said = objections(tmp_path, **{**FITS, "memory_mb": None}, proc=tmp_path)
+    said = missing_requirements(tmp_path, **{**FITS, "memory_mb": None}, proc=tmp_path)
     assert bool(said) is not fits
 
 
@@ -99,9 +99,9 @@ def test_nothing_is_installed_where_it_would_be_forgotten(tmp_path: Path, root: 
     mounts, cmdline = ROOT_OF[root]
     (tmp_path / "mounts").write_text(f"proc /proc proc rw 0 0\n{mounts}\n")
     (tmp_path / "cmdline").write_text(cmdline + "\n")
-    assert forgets(tmp_path) == (root in ("raspi-config's", "overlayroot's"))
-    said = objections(tmp_path, **FITS, proc=tmp_path)
-    assert said == ([FORGETS] if forgets(tmp_path) else [])
+    assert has_overlay_root(tmp_path) == (root in ("raspi-config's", "overlayroot's"))
+    said = missing_requirements(tmp_path, **FITS, proc=tmp_path)
+    assert said == ([OVERLAY_ROOT] if has_overlay_root(tmp_path) else [])
 
 
 @pytest.mark.parametrize("board", ["pc", "raspberry-pi", "jetson"])
@@ -110,21 +110,21 @@ def test_every_board_has_its_files(board: str) -> None:
     assert packages["python3-venv"].needed and not packages["avahi-daemon"].needed
     assert "python3-systemd" not in packages, "the standard library speaks with systemd"
     assert all(package.purpose for package in packages.values())
-    config = load(Request(config=BOARDS / f"{board}.toml"), {})
+    config = load_config(ConfigOptions(config=BOARDS / f"{board}.toml"), {})
     web = config.web
     assert (web.host, web.port, web.redirect_port, config.needs_login) == ("0.0.0.0", 443, 80, True)
 
 
 def test_only_a_board_with_pins_has_lamps() -> None:
     lamps = {
-        board: load(Request(config=BOARDS / f"{board}.toml"), {}).lamps.backend
+        board: load_config(ConfigOptions(config=BOARDS / f"{board}.toml"), {}).lamps.backend
         for board in ("pc", "raspberry-pi", "jetson")
     }
     assert lamps == {"pc": "none", "raspberry-pi": "gpiozero", "jetson": "jetson"}
 
 
 def test_the_pins_of_a_raspberry_pi_are_had_through_lgpio() -> None:
-    config = load(Request(config=BOARDS / "raspberry-pi.toml"), {})
+    config = load_config(ConfigOptions(config=BOARDS / "raspberry-pi.toml"), {})
     lamps = config.lamps.settings.model_dump()
     assert (lamps["factory"], config.session.button_factory) == ("lgpio", "lgpio")
     assert config.session.button_pin == -1, "none until the owner says where it is"
@@ -142,17 +142,17 @@ def test_the_pins_of_a_raspberry_pi_are_had_through_lgpio() -> None:
 def test_the_button_may_switch_off_by_the_rule_that_polkit_reads(
     tmp_path: Path, folder: str | None, placed: str | None
 ) -> None:
-    polkit, places = tmp_path / "etc/polkit-1", Places(tmp_path)
+    polkit, layout = tmp_path / "etc/polkit-1", Layout(tmp_path)
     if folder:
         (polkit / folder).mkdir(parents=True)
-    files = [file for file in all_files(places, "pc", ROOT) if "polkit" in str(file.path)]
+    files = [file for file in all_files(layout, "pc", ROOT) if "polkit" in str(file.path)]
     for file in files:
-        if not file.is_there():
-            file.place()
+        if not file.is_current():
+            file.install()
     assert [path for path in polkit.rglob("*") if path.is_file()] == ([polkit / placed] if placed else [])
     if placed:
         assert "org.freedesktop.login1.power-off" in (polkit / placed).read_text()
-    remove_all(places)
+    remove_all(layout)
     assert not [path for path in polkit.rglob("*") if path.is_file()]
 
 
@@ -168,43 +168,45 @@ def test_the_button_may_switch_off_by_the_rule_that_polkit_reads(
 def test_the_service_may_use_an_edge_tpu_where_its_library_is_installed(
     tmp_path: Path, library: str | None
 ) -> None:
-    places = Places(tmp_path)
+    layout = Layout(tmp_path)
     for path in (tmp_path / "opt/interview-grader", tmp_path / "usr/lib/python3", tmp_path / "usr/local/lib"):
         path.mkdir(parents=True)
     if library:
         (tmp_path / library).parent.mkdir(exist_ok=True)
         (tmp_path / library).touch()
-    place(places, all_files(places, "raspberry-pi", ROOT))
+    install(layout, all_files(layout, "raspberry-pi", ROOT))
 
     def allowed() -> list[str]:
-        return [line for line in Confined(ROOT, tmp_path, root=tmp_path).sandbox() if "DeviceAllow=" in line]
+        return [
+            line for line in Sandbox(ROOT, tmp_path, root=tmp_path).properties() if "DeviceAllow=" in line
+        ]
 
     tpu = ["DeviceAllow=char-usb_device rw", "DeviceAllow=char-apex rw"]
     assert [line for line in allowed() if line in tpu] == (tpu if library else [])
     assert "DeviceAllow=char-video4linux rw" in allowed()
     if library:
         (tmp_path / library).unlink()
-        place(places, all_files(places, "raspberry-pi", ROOT))
+        install(layout, all_files(layout, "raspberry-pi", ROOT))
         assert not set(tpu) & set(allowed()), "it went with its library"
 
 
 def test_what_another_release_placed_goes_and_the_owner_s_files_stay(tmp_path: Path) -> None:
-    places, units = Places(tmp_path), tmp_path / "etc/systemd/system"
-    places.opt.mkdir(parents=True)
+    layout, units = Layout(tmp_path), tmp_path / "etc/systemd/system"
+    layout.opt.mkdir(parents=True)
     units.mkdir(parents=True)
     (units / "interview-grader-backup.service").write_text("the owner's own")
-    files = all_files(places, "pc", ROOT)
+    files = all_files(layout, "pc", ROOT)
     extra = Copy(units / "interview-grader-extra.timer", ROOT / "systemd/interview-grader-look.timer")
-    came = place(places, [*files, extra])
-    assert extra.path in came and extra.is_there() and stale(places, [*files, extra]) == []
-    assert place(places, [*files, extra]) == []
+    came = install(layout, [*files, extra])
+    assert extra.path in came and extra.is_current() and stale_files(layout, [*files, extra]) == []
+    assert install(layout, [*files, extra]) == []
 
-    assert stale(places, files) == [extra.path]
-    assert place(places, files) == []
-    assert not extra.path.exists() and all(file.is_there() for file in files)
+    assert stale_files(layout, files) == [extra.path]
+    assert install(layout, files) == []
+    assert not extra.path.exists() and all(file.is_current() for file in files)
     assert (units / "interview-grader-backup.service").read_text() == "the owner's own"
 
-    place(places, [*files, extra])
-    remove_all(places)
+    install(layout, [*files, extra])
+    remove_all(layout)
     left = [path.name for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()]
     assert sorted(left) == ["installed.json", "interview-grader-backup.service"]

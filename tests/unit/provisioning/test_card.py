@@ -41,7 +41,7 @@ class Card:
         self.user_data.write_text(USER_DATA)
 
     def lay(self, *more: object, bundle: Path | None = None) -> subprocess.CompletedProcess[str]:
-        words = (self.boot, container or self.bundle, self.made.signers, *more)
+        words = (self.boot, bundle or self.bundle, self.made.signers, *more)
         command = [sys.executable, "-I", "-S", "-c", ELSEWHERE, ROOT / "provisioning/card", *words]
         return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
 

@@ -1,4 +1,4 @@
-"""Looking for a newer release: what is said there counts only signed, in time, and not older than before."""
+"""Looking for a newer release: what is there counts only signed, in time, and not older than before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from device.bundle import latest, signing
 from device.bundle.container import Release
 from device.errors import BundleError, DeviceError
-from device.layout import Places
+from device.layout import Layout
 from device.update import check_for_release
 
 from tests.fakes.releases import make_key
@@ -31,20 +31,20 @@ class Stick:
     """A device on which release 1.2.0 runs, and the folder where it looks."""
 
     def __init__(self, root: Path) -> None:
-        self.places, self.state, self.folder = Places(root / "device"), root / "state", root / "stick"
-        whole = self.places.opt / "releases/1.2.0"
+        self.layout, self.state, self.folder = Layout(root / "device"), root / "state", root / "stick"
+        whole = self.layout.opt / "releases/1.2.0"
         whole.mkdir(parents=True)
         (whole / "release.json").write_bytes(Release("1.2.0", *DEVICE, created="").json())
-        self.places.current.symlink_to("releases/1.2.0")
-        self.places.config.mkdir(parents=True)
+        self.layout.current.symlink_to("releases/1.2.0")
+        self.layout.config.mkdir(parents=True)
         self.state.mkdir()
         self.folder.mkdir()
         self.key = make_key(root, "latest-key")
-        self.places.signers.write_text(signing.public_line(self.key, latest.PURPOSE))
+        self.layout.signers.write_text(signing.public_line(self.key, latest.PURPOSE))
         self.look_at(str(self.folder))
 
     def look_at(self, place: str) -> None:
-        (self.places.config / "update-from").write_text(f"{place}\n")
+        (self.layout.config / "update-from").write_text(f"{place}\n")
 
     def bundles(self, *versions: str, device: tuple[str, str] = DEVICE) -> list[Path]:
         paths = [
@@ -60,7 +60,7 @@ class Stick:
         return content
 
     def look(self, now: datetime = NOW) -> str:
-        return check_for_release.look(self.places, self.state, now)
+        return check_for_release.check(self.layout, self.state, now)
 
     def refused(self, words: str, now: datetime = NOW) -> None:
         with pytest.raises(DeviceError, match=words) as told:
@@ -117,7 +117,7 @@ def test_no_changed_byte_is_believed(stick: Stick) -> None:
 def test_a_key_for_bundles_does_not_sign_it_and_its_key_signs_no_bundle(stick: Stick, tmp_path: Path) -> None:
     other = make_key(tmp_path, "release-key")
     lines = signing.public_line(other) + signing.public_line(stick.key, latest.PURPOSE)
-    stick.places.signers.write_text(lines)
+    stick.layout.signers.write_text(lines)
     stick.say(stick.bundles("9.0.0"), key=other)
     stick.refused("does not know")
     bundle = stick.folder / "payload"
@@ -126,16 +126,16 @@ def test_a_key_for_bundles_does_not_sign_it_and_its_key_signs_no_bundle(stick: S
         signature = signing.sign(bundle, key)
         with bundle.open("rb") as file:
             if good:
-                signing.verify(file, signature, stick.places.signers)
+                signing.verify(file, signature, stick.layout.signers)
             else:
                 with pytest.raises(BundleError, match="does not know"):
-                    signing.verify(file, signature, stick.places.signers)
+                    signing.verify(file, signature, stick.layout.signers)
 
 
 def test_a_freeze_is_noticed_when_the_time_is_over(stick: Stick) -> None:
     stick.say(stick.bundles("1.2.0"), days=60)
     assert "is the newest" in stick.look(NOW + 59 * DAY)
-    stick.refused("nothing newer than 2030-05-01T12:00:00Z is said there", NOW + 61 * DAY)
+    stick.refused("nothing newer than 2030-05-01T12:00:00Z is there", NOW + 61 * DAY)
     stick.say(stick.bundles("1.2.0"), made=NOW + 61 * DAY)
     assert "is the newest" in stick.look(NOW + 61 * DAY)
 
@@ -171,7 +171,7 @@ def test_another_bundle_of_that_name_and_none_are_noticed(stick: Stick) -> None:
 def test_what_was_seen_is_kept_and_a_full_disk_is_said(stick: Stick, tmp_path: Path) -> None:
     stick.say(stick.bundles("1.2.0"))
     stick.look()
-    assert json.loads((stick.state / check_for_release.SEEN).read_text()) == {
+    assert json.loads((stick.state / check_for_release.SEEN_FILE).read_text()) == {
         "created": "2030-05-01T12:00:00Z"
     }
     stick.state = tmp_path / "absent"
@@ -220,7 +220,9 @@ def address(stick: Stick) -> Iterator[str]:
 def test_an_address_is_believed_no_further(
     stick: Stick, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_for_release, "_place", lambda places: address)  # it takes https only, see below
+    monkeypatch.setattr(
+        check_for_release, "_location", lambda layout: address
+    )  # it takes https only, see below
     content = stick.say(stick.bundles("2.0.0"))
     assert "release 2.0.0 is at" in stick.look()
     (stick.folder / "latest").write_bytes(content.replace(b"2.0.0", b"3.0.0"))
@@ -232,13 +234,13 @@ def test_an_address_is_believed_no_further(
 @pytest.mark.parametrize("place", ["http://example.org/newest", "relative", ""])
 def test_what_is_no_place_is_refused(stick: Stick, capsys: pytest.CaptureFixture[str], place: str) -> None:
     stick.look_at(place)
-    assert check_for_release.main(stick.places) == 2
+    assert check_for_release.main(stick.layout) == 2
     assert "expected a folder or an https address" in capsys.readouterr().err
 
 
 def test_a_place_that_is_gone_is_a_fault(stick: Stick, capsys: pytest.CaptureFixture[str]) -> None:
     stick.look_at("/nowhere/at/all")
-    assert check_for_release.main(stick.places) == 1
+    assert check_for_release.main(stick.layout) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -246,8 +248,8 @@ def test_a_place_that_is_gone_is_a_fault(stick: Stick, capsys: pytest.CaptureFix
 def test_a_place_that_is_hidden_from_it_is_named(
     stick: Stick, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
-    stick.look_at(str(stick.places.root / place))
-    assert check_for_release.main(stick.places) == 2
+    stick.look_at(str(stick.layout.root / place))
+    assert check_for_release.main(stick.layout) == 2
     assert "hidden from the service that looks" in capsys.readouterr().err
 
 
@@ -259,12 +261,12 @@ def test_it_is_made_by_a_command_with_a_key_of_its_own(stick: Stick, tmp_path: P
     out = stick.folder / "latest"
     done = make("--out", out, *stick.bundles("2.0.0"))
     assert done.returncode == 0, done.stderr
-    stick.places.signers.write_text(done.stdout.rpartition("need this line: ")[2])
+    stick.layout.signers.write_text(done.stdout.rpartition("need this line: ")[2])
     assert "release 2.0.0 is at" in stick.look(datetime.now(timezone.utc))
     for words, said in (
         (("--days", "0", *stick.bundles("2.0.0")), "expected 1 to 366"),
         (stick.bundles("2.0.0", "2.1.0"), "two bundles for one kind of device"),
-        ((stick.places.signers,), "expected a name as"),
+        ((stick.layout.signers,), "expected a name as"),
         ((stick.folder / "absent",), "No such file"),
     ):
         done = make("--out", out, *words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from device.errors import Refused
+from device.errors import UserError
 from device.install.cloud_config import COMMAND, with_command, with_name
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,7 +175,7 @@ def test_another_form_of_ours_is_replaced() -> None:
     ],
 )
 def test_what_is_not_understood_is_refused_and_what_to_do_is_said(text: str, words: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(UserError) as refused:
         with_command(text)
     said = str(refused.value)
     assert words in said and f"- {COMMAND}" in said and "\n" not in said
@@ -217,7 +217,7 @@ def test_no_file_is_edited_wrongly(
     text = "".join(parts)
     try:
         made = with_command(f"#cloud-config\n{text}")
-    except Refused as refused:
+    except UserError as refused:
         wraps = width == 10  # plain texts go on in the next line, where a bracket or a star may begin it
         assert wraps or "several lines" in str(refused) or "no list in a form" in str(refused), text
         return

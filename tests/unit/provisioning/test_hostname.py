@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from device.errors import Refused
+from device.errors import UserError
 from device.system import hostname
 
 
@@ -26,8 +26,8 @@ def test_only_a_factory_name_is_replaced(
     monkeypatch: pytest.MonkeyPatch, now: str, asked: str | None, wanted: str
 ) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: now)
-    assert hostname.wanted_name(asked) == wanted
-    said = hostname.renaming(wanted, asked)
+    assert hostname.desired_name(asked) == wanted
+    said = hostname.rename_notice(wanted, asked)
     assert bool(said) is (now != wanted)
     if said:
         assert now in said and wanted in said
@@ -37,5 +37,5 @@ def test_only_a_factory_name_is_replaced(
 
 
 def test_a_name_that_cannot_be_one_is_refused() -> None:
-    with pytest.raises(Refused, match="--name a_b: expected"):
-        hostname.wanted_name("a_b")
+    with pytest.raises(UserError, match="--name a_b: expected"):
+        hostname.desired_name("a_b")

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from device.layout import Places
-from device.system.release_files import all_files, place, remove_all
+from device.layout import Layout
+from device.system.release_files import all_files, install, remove_all
 
 from tests.machine import ROOT
 
@@ -78,33 +78,33 @@ def test_every_shell_knows_every_command(made: Path, name: str) -> None:
 
 
 def test_they_come_and_go_with_a_release(made: Path, tmp_path: Path) -> None:
-    release, places = tmp_path / "release", Places(tmp_path / "root")
+    release, layout = tmp_path / "release", Layout(tmp_path / "root")
     for name in ("systemd", "provisioning"):
         shutil.copytree(ROOT / name, release / name, ignore=shutil.ignore_patterns("__pycache__", "manual"))
-    places.opt.mkdir(parents=True)
+    layout.opt.mkdir(parents=True)
 
     def there() -> set[str]:
-        share = places.root / "usr/local/share"
-        return {str(path.relative_to(places.root)) for path in share.rglob("*") if path.is_file()}
+        share = layout.root / "usr/local/share"
+        return {str(path.relative_to(layout.root)) for path in share.rglob("*") if path.is_file()}
 
-    place(places, all_files(places, "pc", release))
+    install(layout, all_files(layout, "pc", release))
     assert there() == set(), "a release made without the tools has none"
     shutil.copytree(made, release / "provisioning/manual")
-    place(places, all_files(places, "pc", release))
+    install(layout, all_files(layout, "pc", release))
     assert there() == PLACED
     shutil.rmtree(release / "provisioning/manual")
-    place(places, all_files(places, "pc", release))
+    install(layout, all_files(layout, "pc", release))
     assert there() == set(), "back to the release before"
     shutil.copytree(made, release / "provisioning/manual")
-    place(places, all_files(places, "pc", release))
-    remove_all(places)
+    install(layout, all_files(layout, "pc", release))
+    remove_all(layout)
     assert there() == set()
 
 
 def test_the_recovery_unit_may_write_wherever_a_release_places_a_file(tmp_path: Path) -> None:
-    places = Places(tmp_path)
+    layout = Layout(tmp_path)
     unit = (ROOT / "systemd/interview-grader-recover.service").read_text()
     lines = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("ReadWritePaths=")]
     allowed = [tmp_path / path.lstrip("-/") for path in " ".join(lines).split()]
-    written = [file.path for file in all_files(places, "raspberry-pi", ROOT)]
+    written = [file.path for file in all_files(layout, "raspberry-pi", ROOT)]
     assert [path for path in written if not any(path.is_relative_to(each) for each in allowed)] == []

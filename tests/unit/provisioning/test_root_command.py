@@ -24,11 +24,11 @@ USER = "games"
 MAIN = f"""
 import sys
 from pathlib import Path
-from device import command
-from device.layout import Places
-command.USER, command.is_booted = {USER!r}, lambda: False
-command.service.show = lambda *_: ""
-sys.exit(command.main(sys.argv[2:], Places(Path(sys.argv[1]))))
+from device import root_command as command
+from device.layout import Layout
+command.USER, command.has_systemd = {USER!r}, lambda: False
+command.service.unit_property = lambda *_: ""
+sys.exit(command.main(sys.argv[2:], Layout(Path(sys.argv[1]))))
 """
 
 PROGRAM = """#!/usr/bin/python3 -I

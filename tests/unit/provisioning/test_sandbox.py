@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from device.system import release_files as placed_files
-from device.system.sandbox import Confined
+from device.system.sandbox import Sandbox
 
 from tests.machine import ROOT
 
@@ -14,11 +14,11 @@ UNIT = (ROOT / "systemd/interview-grader.service").read_text()
 
 
 @pytest.fixture
-def confined(tmp_path: Path) -> Confined:
+def confined(tmp_path: Path) -> Sandbox:
     (tmp_path / "release/systemd").mkdir(parents=True)
     (tmp_path / "release/systemd/interview-grader.service").write_text(UNIT)
     (tmp_path / "etc/systemd/system/interview-grader.service.d").mkdir(parents=True)
-    return Confined(tmp_path / "release", tmp_path / "state", root=tmp_path)
+    return Sandbox(tmp_path / "release", tmp_path / "state", root=tmp_path)
 
 
 def service_lines() -> list[str]:
@@ -32,8 +32,8 @@ def service_lines() -> list[str]:
     ]
 
 
-def test_every_line_of_the_unit_is_there_but_those_about_how_it_runs(confined: Confined) -> None:
-    left = {line.partition("=")[0] for line in service_lines() if line not in confined.sandbox()}
+def test_every_line_of_the_unit_is_there_but_those_about_how_it_runs(confined: Sandbox) -> None:
+    left = {line.partition("=")[0] for line in service_lines() if line not in confined.properties()}
     how_it_runs = {"Type", "NotifyAccess", "ExecStartPre", "ExecStart", "ExecStopPost", "WatchdogSec"}
     how_it_runs |= {"TimeoutStartSec", "TimeoutStopSec", "TimeoutAbortSec", "Restart", "RestartSec"}
     how_it_runs |= {"RestartMode", "RestartPreventExitStatus", "RuntimeDirectory", "WorkingDirectory"}
@@ -41,31 +41,31 @@ def test_every_line_of_the_unit_is_there_but_those_about_how_it_runs(confined: C
     log = {"SyslogIdentifier", "LogRateLimitIntervalSec", "LogRateLimitBurst"}
     assert left <= how_it_runs | limits | log, "a new line that may be left out belongs here too"
     kept = [line for line in service_lines() if line.partition("=")[0] not in left]
-    assert confined.sandbox() == kept and "NoNewPrivileges=yes" in kept and "User=interview-grader" in kept
+    assert confined.properties() == kept and "NoNewPrivileges=yes" in kept and "User=interview-grader" in kept
 
 
-def test_what_the_device_and_a_release_to_come_add_is_there(confined: Confined) -> None:
+def test_what_the_device_and_a_release_to_come_add_is_there(confined: Sandbox) -> None:
     added = confined.root / "etc/systemd/system/interview-grader.service.d/networks.conf"
     added.write_text("# a\n[Unit]\nAfter=x\n[Service]\nIPAddressAllow=203.0.113.0/24 \\\n  198.51.100.0/24\n")
     unit = confined.release / "systemd/interview-grader.service"
     unit.write_text(UNIT.replace("[Install]", "ProtectEverything=yes\n[Install]"))
-    found = confined.sandbox()
+    found = confined.properties()
     assert found[-2:] == ["IPAddressAllow=203.0.113.0/24", "IPAddressAllow=198.51.100.0/24"]
     assert "After=x" not in found
     assert "ProtectEverything=yes" in found
 
 
-def test_systemd_runs_it_with_pipes_and_the_whole_sandbox(confined: Confined) -> None:
+def test_systemd_runs_it_with_pipes_and_the_whole_sandbox(confined: Sandbox) -> None:
     words = confined.command(["check", "--debug"], "a.service", {"LANG": "C"}, by_systemd=True)
     assert words[0] == "systemd-run" and words[-3:] == ["--", "check", "--debug"]
     assert {"--pipe", "--wait", "--collect", "--unit=a.service", "--setenv=LANG=C"} <= set(words)
     assert "--pty" not in words
-    assert {f"--property={line}" for line in confined.sandbox()} <= set(words)
+    assert {f"--property={line}" for line in confined.properties()} <= set(words)
 
 
-def test_a_command_with_files_of_its_callers_sees_them(confined: Confined) -> None:
+def test_a_command_with_files_of_its_callers_sees_them(confined: Sandbox) -> None:
     words = confined.command(["backup"], "a.service", {}, sees_files=True, by_systemd=True)
-    there = {f"--property={line}" for line in confined.sandbox()} - set(words)
+    there = {f"--property={line}" for line in confined.properties()} - set(words)
     assert there == {
         f"--property={each}" for each in ("ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes")
     }
@@ -73,7 +73,7 @@ def test_a_command_with_files_of_its_callers_sees_them(confined: Confined) -> No
 
 
 def test_a_release_has_its_own_board_files_whatever_release_placed_those_of_the_system(
-    confined: Confined,
+    confined: Sandbox,
 ) -> None:
     boards, placed = confined.release / "provisioning/boards", confined.root / placed_files.BOARD_FILE
     boards.mkdir(parents=True)
@@ -81,9 +81,9 @@ def test_a_release_has_its_own_board_files_whatever_release_placed_those_of_the_
     (boards / "pc.conf").write_text("[Service]\nDeviceAllow=/dev/own rw\n")
     unit = confined.root / placed_files.BOARD_UNIT
     unit.write_text("[Service]\nDeviceAllow=/dev/other rw\n")
-    assert not any(line.startswith("BindReadOnlyPaths=") for line in confined.sandbox())
+    assert not any(line.startswith("BindReadOnlyPaths=") for line in confined.properties())
     placed.parent.mkdir(parents=True)
     placed.write_text("[web]\nnovelty = true\n")
-    found = confined.sandbox()
+    found = confined.properties()
     assert "DeviceAllow=/dev/own rw" in found and "DeviceAllow=/dev/other rw" not in found
     assert found[-1] == f"BindReadOnlyPaths={boards / 'pc.toml'}:{placed}"

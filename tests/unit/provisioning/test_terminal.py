@@ -137,6 +137,6 @@ def test_what_is_no_terminal_is_passed_on_as_it_is() -> None:
 
 RUNS = """
 import os, sys
-from device import terminal
-sys.exit(terminal.run(sys.argv[1:], dict(os.environ), lambda *_: None))
+from device.system import terminal
+sys.exit(terminal.run_in_own_terminal(sys.argv[1:], dict(os.environ), lambda *_: None))
 """

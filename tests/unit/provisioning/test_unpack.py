@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from device.bundle import container, signing
-from device.errors import BundleError, Refused
-from device.install.source import source_of
-from device.layout import Places
+from device.errors import BundleError, UserError
+from device.install.source import open_source
+from device.layout import Layout
 
 from tests.fakes.releases import SmallBundle, make_key
 from tests.machine import ROOT
@@ -97,18 +97,20 @@ def test_a_bundle_vouches_for_nothing_itself(
     path = made.signed_by(made.key)
     container.unpack(path, made.signers, tmp_path / "kit")
     assert (tmp_path / "kit" / container.SIGNERS).is_file()
-    monkeypatch.setattr("device.source.HERE", tmp_path / "kit")
-    places = Places(tmp_path / "device")
+    monkeypatch.setattr("device.install.source.HERE", tmp_path / "kit")
+    layout = Layout(tmp_path / "device")
     options = argparse.Namespace(offline=path, signers=None)
-    refused = pytest.raises(Refused, match="get it another way than the bundle, and give it: --signers FILE")
-    with refused, source_of(options, places):
+    refused = pytest.raises(
+        UserError, match="get it another way than the bundle, and give it: --signers FILE"
+    )
+    with refused, open_source(options, layout):
         pass
     options.signers = made.signers
-    with source_of(options, places) as source:
+    with open_source(options, layout) as source:
         assert source.version == "1.2.3"
-    places.signers.parent.mkdir(parents=True)
-    places.signers.write_text(signing.public_line(make_key(made.folder, "stranger")))
+    layout.signers.parent.mkdir(parents=True)
+    layout.signers.write_text(signing.public_line(make_key(made.folder, "stranger")))
     options.signers = None
     stranger = pytest.raises(BundleError, match="a key that this device does not know")
-    with stranger, source_of(options, places):
+    with stranger, open_source(options, layout):
         pass

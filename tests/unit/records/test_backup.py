@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import ConfigError, StoreError
-from appliance.records import EXPORTS, Restored, Store, backup
+from appliance.records import EXPORTS, RestoreResult, Store, backup
 from appliance.records.store import queries, transfer
-from appliance.records.store.writer_lock import Owner
-from tests.fakes.records import DAY_S, ID, NOW, OTHER, Time, make_store, record, second, sitting
+from appliance.records.store.writer_lock import WriterLock
+from tests.fakes.records import DAY_S, ID, NOW, OTHER, Time, make_store, record, second, session_info
 
 WORDS = "correct horse battery"
 
@@ -22,7 +22,7 @@ WORDS = "correct horse battery"
 def _content(store: Store, id: str) -> tuple[object, ...]:
     session = store.session(id)
     assert session is not None
-    return session.kept, list(session.seconds), session.markers
+    return session.summary, list(session.seconds), session.markers
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def time() -> Time:
 def store(tmp_path: Path, time: Time) -> Iterator[Store]:
     made = make_store(tmp_path / "state", time)
     record(made, time, ID)
-    made.begin(sitting(OTHER, label="a label of mine"))
+    made.begin(session_info(OTHER, label="a label of mine"))
     made.add(OTHER, [second(0), second(1, person=2)])
     made.mark(OTHER, "question 2")
     made.end(OTHER)
@@ -52,7 +52,7 @@ def file(store: Store, tmp_path: Path) -> Path:
 def test_it_comes_back_on_another_device(store: Store, file: Path, tmp_path: Path, time: Time) -> None:
     before = [_content(store, id) for id in (ID, OTHER)]
     with closing(make_store(tmp_path / "other", time)) as other:
-        assert other.restore(file, WORDS) == Restored(taken=2)
+        assert other.restore(file, WORDS) == RestoreResult(taken=2)
         assert [_content(other, id) for id in (ID, OTHER)] == before
 
 
@@ -65,7 +65,7 @@ def test_it_comes_back_while_an_appliance_runs_that_has_no_records_yet(
     with closing(make_store(tmp_path / "other", time)) as appliance:
         appliance.tick()  # the backup itself is something that it looks after
         with closing(make_store(tmp_path / "other", time)) as command:
-            assert command.restore(exports / file.name, WORDS) == Restored(taken=2)
+            assert command.restore(exports / file.name, WORDS) == RestoreResult(taken=2)
         assert len(appliance.sessions()) == 2
         time.passes(61)
         appliance.tick()
@@ -73,16 +73,16 @@ def test_it_comes_back_while_an_appliance_runs_that_has_no_records_yet(
         assert len(appliance.sessions()) == 3
 
 
-def test_it_waits_a_moment_for_whoever_looks_after_files_without_records(
+def test_restore_waits_for_a_process_that_holds_the_lock_for_a_moment(
     file: Path, tmp_path: Path, time: Time
 ) -> None:
     (tmp_path / "other").mkdir()
-    appliance = Owner(tmp_path / "other" / "records.lock")
-    assert appliance.claim()
+    appliance = WriterLock(tmp_path / "other" / "records.lock")
+    assert appliance.acquire()
     soon = threading.Timer(0.5, appliance.release)
     soon.start()
     with closing(make_store(tmp_path / "other", time)) as command:
-        assert command.restore(file, WORDS) == Restored(taken=2)
+        assert command.restore(file, WORDS) == RestoreResult(taken=2)
     soon.join()
 
 
@@ -128,7 +128,7 @@ def test_every_damaged_byte_is_noticed(store: Store, file: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"x", backup.MAGIC, backup.MAGIC + b"{}\n", backup.MAGIC + b"[" * 9000 + b"\n"]
 )
-def test_what_is_no_backup_is_said(store: Store, file: Path, content: bytes) -> None:
+def test_a_file_that_is_no_backup_is_refused(store: Store, file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(ConfigError, match="not a backup"):
         store.restore(file, WORDS)
@@ -144,7 +144,7 @@ def test_a_cut_file_is_refused(store: Store, file: Path, length: int) -> None:
 def test_what_is_here_stays_as_it_is(store: Store, file: Path, time: Time) -> None:
     third = "cccccccccccc"
     record(store, time, third)
-    assert store.restore(file, WORDS) == Restored(here=2)
+    assert store.restore(file, WORDS) == RestoreResult(here=2)
     assert len(store.sessions()) == 3
 
 
@@ -154,14 +154,14 @@ def test_what_was_erased_stays_erased(store: Store, file: Path, tmp_path: Path) 
     file.rename(away / "all.backup")
     store.erase(ID)
     assert (away / "all.backup").exists(), "out of reach"
-    assert store.restore(away / "all.backup", WORDS) == Restored(here=1, erased=1)
+    assert store.restore(away / "all.backup", WORDS) == RestoreResult(here=1, erased=1)
     assert store.session(ID) is None
 
 
 def test_what_is_too_old_does_not_come_back(store: Store, file: Path, tmp_path: Path, time: Time) -> None:
     time.passes(8 * DAY_S)
     with closing(make_store(tmp_path / "other", time)) as other:
-        assert other.restore(file, WORDS) == Restored(old=2)
+        assert other.restore(file, WORDS) == RestoreResult(old=2)
         assert other.sessions() == []
 
 
@@ -180,7 +180,7 @@ def test_a_backup_by_a_clock_that_was_never_set_is_taken_in(tmp_path: Path) -> N
         record(store, never_set)
         store.backup(tmp_path / "b", WORDS)
     with closing(make_store(tmp_path / "other", Time())) as other:
-        assert other.restore(tmp_path / "b", WORDS) == Restored(taken=1)
+        assert other.restore(tmp_path / "b", WORDS) == RestoreResult(taken=1)
 
 
 def test_a_session_that_was_being_recorded_is_closed(store: Store, tmp_path: Path, time: Time) -> None:
@@ -191,8 +191,8 @@ def test_a_session_that_was_being_recorded_is_closed(store: Store, tmp_path: Pat
         other.restore(tmp_path / "midst", WORDS)
         session = other.session(third)
         assert session is not None
-        assert (session.kept.ending, session.kept.seconds) == ("backup", 5)
-        assert session.kept.ended == session.kept.recorded + 5
+        assert (session.summary.ending, session.summary.seconds) == ("backup", 5)
+        assert session.summary.ended == session.summary.recorded + 5
     assert store.began(third) is not None
 
 
@@ -233,7 +233,7 @@ def test_a_backup_with_an_odd_row_changes_nothing(
 ) -> None:
     rows: list[tuple[str, dict[str, object]]] = []
     with queries.reading(store.path) as connection:
-        for name, row in transfer.give_out(connection):
+        for name, row in transfer.all_rows(connection):
             new = {**row, "id" if name == "sessions" else "session": "c" * 12} if name != "markers" else row
             rows.append((name, new))
     rows = [row for row in rows if row[0] != "markers"][:1] + [
@@ -258,7 +258,7 @@ def test_a_backup_with_an_odd_row_changes_nothing(
 
 def test_a_backup_with_a_row_twice_changes_nothing(store: Store, tmp_path: Path) -> None:
     with queries.reading(store.path) as connection:
-        rows = [*transfer.give_out(connection)]
+        rows = [*transfer.all_rows(connection)]
     elsewhere = tmp_path / "other"
     with closing(make_store(elsewhere)) as other:
         record(other, Time(), "d" * 12)

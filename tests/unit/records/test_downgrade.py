@@ -11,8 +11,9 @@ import pytest
 
 from appliance.commands import update_hooks
 from appliance.errors import StoreError
-from appliance.records.store import downgrade, schema, writer_lock
-from appliance.records.store.downgrade import fit, try_migration
+from appliance.records.store import downgrade as downgrading
+from appliance.records.store import schema, writer_lock
+from appliance.records.store.downgrade import downgrade, try_migration
 from appliance.records.store.schema import MIGRATIONS, Migration
 from tests.fakes.records import ID, OTHER, Time, make_store, record
 
@@ -60,14 +61,14 @@ def ids(folder: Path, time: Time) -> set[str]:
 
 def test_without_records_there_is_nothing_to_do(tmp_path):
     assert try_migration(tmp_path) == "there are none yet"
-    assert fit(tmp_path) == ""
+    assert downgrade(tmp_path) == ""
     assert not list(tmp_path.iterdir())
 
 
 def test_records_of_this_version_stay_as_they_are(tmp_path):
     time = recorded(tmp_path, ID)
     before = (tmp_path / "records.db").read_bytes()
-    assert fit(tmp_path, time.clocks()) == ""
+    assert downgrade(tmp_path, time.clocks()) == ""
     assert (tmp_path / "records.db").read_bytes() == before
 
 
@@ -91,7 +92,7 @@ def test_what_a_power_cut_left_of_a_trial_goes(tmp_path, monkeypatch):
         assert not (tmp_path / "trial-x").exists()
 
 
-def test_a_trial_beside_somebody_who_records(tmp_path):
+def test_a_trial_beside_a_recording(tmp_path):
     time = Time()
     store = make_store(tmp_path, time)
     record(store, time, ID, end=False)
@@ -104,7 +105,7 @@ def test_a_trial_beside_somebody_who_records(tmp_path):
 def test_a_trial_of_damaged_records_leaves_that_to_the_start(tmp_path):
     (tmp_path / "records.db").write_bytes(b"no database at all, but long enough to look at" * 100)
     assert "damaged" in try_migration(tmp_path)
-    assert fit(tmp_path) == ""
+    assert downgrade(tmp_path) == ""
 
 
 def test_a_newer_version_s_records_are_taken_back_with_what_it_recorded(tmp_path):
@@ -116,10 +117,10 @@ def test_a_newer_version_s_records_are_taken_back_with_what_it_recorded(tmp_path
     store.close()
     assert make_store(tmp_path, time).status.state == "ok"
 
-    told = fit(tmp_path, time.clocks())
+    told = downgrade(tmp_path, time.clocks())
     assert told.startswith("2 sessions of a newer version were taken back to schema 1")
     assert ids(tmp_path, time) == {ID, THIRD}
-    assert fit(tmp_path, time.clocks()) == ""
+    assert downgrade(tmp_path, time.clocks()) == ""
     (aside,) = tmp_path.glob("records.before-rollback-*.db")
     assert aside.name in told
 
@@ -127,7 +128,7 @@ def test_a_newer_version_s_records_are_taken_back_with_what_it_recorded(tmp_path
 def test_what_was_erased_is_in_no_copy_and_does_not_come_back_by_the_next_update(tmp_path):
     time = recorded(tmp_path, ID, OTHER)
     migrated(tmp_path, NEWER)
-    fit(tmp_path, time.clocks())
+    downgrade(tmp_path, time.clocks())
     store = make_store(tmp_path, time)
     store.erase(ID)
     store.close()
@@ -142,7 +143,7 @@ def test_what_was_erased_is_in_no_copy_and_does_not_come_back_by_the_next_update
 def test_retention_sweeps_what_a_rollback_left(tmp_path):
     time = recorded(tmp_path, ID)
     migrated(tmp_path, NEWER)
-    fit(tmp_path, time.clocks())
+    downgrade(tmp_path, time.clocks())
     time.passes(8 * 86_400.0)
     store = make_store(tmp_path, time)
     store.tick()
@@ -158,7 +159,7 @@ def test_records_that_cannot_be_read_back_give_way_to_the_copy_before(tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / "records.db", isolation_level=None)) as connection:
         without_yaw(connection)
     (tmp_path / "erasures.jsonl").write_text(f'{{"id": "{OTHER}", "time": 1}}\n')
-    told = fit(tmp_path, time.clocks())
+    told = downgrade(tmp_path, time.clocks())
     assert told.startswith("the records are those of records.before-2-")
     assert ids(tmp_path, time) == {ID}
 
@@ -166,7 +167,7 @@ def test_records_that_cannot_be_read_back_give_way_to_the_copy_before(tmp_path):
 def test_without_a_copy_they_begin_anew_and_nothing_is_lost(tmp_path):
     time = recorded(tmp_path, ID)
     migrated(tmp_path, UNREADABLE)
-    assert fit(tmp_path, time.clocks()).startswith("the records begin anew")
+    assert downgrade(tmp_path, time.clocks()).startswith("the records begin anew")
     assert ids(tmp_path, time) == set()
     (aside,) = tmp_path.glob("records.before-rollback-*.db")
     with contextlib.closing(sqlite3.connect(aside)) as connection:
@@ -184,15 +185,15 @@ def test_interrupted_it_is_done_again(tmp_path, monkeypatch, place):
 
     with monkeypatch.context() as patched:
         if place == "os.link":
-            patched.setattr(downgrade.os, "link", dies)
+            patched.setattr(downgrading.os, "link", dies)
         elif place == "ages.save":
-            patched.setattr(downgrade.Ages, "save", dies)
+            patched.setattr(downgrading.Ages, "save", dies)
         else:
             patched.setattr(Path, "replace", dies)
         with pytest.raises(KeyboardInterrupt):
-            fit(tmp_path, time.clocks())
+            downgrade(tmp_path, time.clocks())
     assert (tmp_path / "records.db").exists()
-    fit(tmp_path, time.clocks())
+    downgrade(tmp_path, time.clocks())
     assert ids(tmp_path, time) == {ID}
 
 
@@ -203,7 +204,7 @@ def test_records_that_are_looked_at_for_a_moment_are_waited_for(tmp_path):
     newer.sessions()
     later = threading.Timer(0.5, newer.close)
     later.start()
-    assert "were taken back" in fit(tmp_path, time.clocks())
+    assert "were taken back" in downgrade(tmp_path, time.clocks())
     later.join()
 
 
@@ -214,5 +215,5 @@ def test_records_in_use_are_left_alone(tmp_path, monkeypatch):
     newer = make_store(tmp_path, time, migrations=NEWER)
     newer.sessions()
     with pytest.raises(StoreError, match="has it open"):
-        fit(tmp_path, time.clocks())
+        downgrade(tmp_path, time.clocks())
     newer.close()

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from appliance.records import Kept, Marker, Second, Session
+from appliance.records import Marker, Second, SessionRecord, SessionSummary
 from appliance.records.export import tables, timeline
 from appliance.records.export.pdf import as_pdf
-from appliance.records.export.tables import NOT_FEELINGS, SAMPLING, deletion, local
+from appliance.records.export.tables import DISCLAIMER, SAMPLING_TEXT, deletion_text, format_local
 from appliance.values import EMOTIONS
-from tests.fakes.records import DAY_S, ID, NOW, make_store, second, sitting
+from tests.fakes.records import DAY_S, ID, NOW, make_store, second, session_info
 
-KEPT = Kept(
+KEPT = SessionSummary(
     id=ID,
     started=NOW,
     recorded=NOW + 5,
@@ -37,19 +37,19 @@ KEPT = Kept(
 )
 
 
-def as_json(session: Session) -> dict[str, Any]:
+def as_json(session: SessionRecord) -> dict[str, Any]:
     table: dict[str, Any] = json.loads("".join(tables.as_json(session)))
     return table
 
 
-def as_csv(session: Session) -> str:
+def as_csv(session: SessionRecord) -> str:
     return "".join(tables.as_csv(session))
 
 
-def stored(folder: Path, seconds: Iterable[Second] = ()) -> Session:
+def stored(folder: Path, seconds: Iterable[Second] = ()) -> SessionRecord:
     """A session with these rows, in a real file, and with no markers."""
     store = make_store(folder)
-    store.begin(sitting())
+    store.begin(session_info())
     store.add(ID, seconds)
     session = store.session(ID)
     assert session is not None
@@ -58,10 +58,10 @@ def stored(folder: Path, seconds: Iterable[Second] = ()) -> Session:
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Session:
+def session(tmp_path: Path) -> SessionRecord:
     first = [second(number, happy=number / 100) for number in range(60)]
     other = [second(number, 2, scored=0, turned=10, happy=None) for number in range(10, 20)]
-    return replace(stored(tmp_path, [*first, *other]), kept=KEPT, markers=(Marker(12.5, "question 2"),))
+    return replace(stored(tmp_path, [*first, *other]), summary=KEPT, markers=(Marker(12.5, "question 2"),))
 
 
 @pytest.mark.parametrize(
@@ -76,23 +76,23 @@ def session(tmp_path: Path) -> Session:
     ],
 )
 def test_exports_for_hiring_carry_the_day_by_which_they_must_be_gone(
-    session: Session, version: str, hiring: bool
+    session: SessionRecord, version: str, hiring: bool
 ) -> None:
-    session = replace(session, kept=replace(session.kept, notice_version=version))
-    by = local(session.kept.ended + 30 * DAY_S)[:10] if session.kept.ended else ""
+    session = replace(session, summary=replace(session.summary, notice_version=version))
+    by = format_local(session.summary.ended + 30 * DAY_S)[:10] if session.summary.ended else ""
     table = as_json(session)
     assert table["session"]["delete_copies_by"] == (by if hiring else None)
     for words in (table["deletion"], as_csv(session)):
         assert (f"to be deleted by {by}" in words) is hiring
         assert ("820 ILCS 42" in words) is hiring
-    unset = replace(session.kept, notice_version=version, clock_set=False)
-    assert ("within 30 days" in deletion(unset)) is hiring
+    unset = replace(session.summary, notice_version=version, clock_set=False)
+    assert ("within 30 days" in deletion_text(unset)) is hiring
 
 
-def test_json_says_everything(session: Session) -> None:
+def test_json_contains_everything(session: SessionRecord) -> None:
     table = as_json(session)
-    assert table["about"] == NOT_FEELINGS
-    assert table["sampling"] == SAMPLING
+    assert table["about"] == DISCLAIMER
+    assert table["sampling"] == SAMPLING_TEXT
     assert table["session"]["notice"] == {"version": "4", "hash": "ab" * 32}
     assert table["session"]["deleted_about"] == "2026-11-25T11:06:40Z"
     assert table["markers"] == [{"at": 12.5, "text": "question 2"}]
@@ -106,12 +106,12 @@ def test_json_says_everything(session: Session) -> None:
     assert other["timeline"][0]["not_readable"] == {"small": 1, "turned": 10}
 
 
-def test_csv_has_one_line_a_second_below_what_it_is(session: Session) -> None:
+def test_csv_has_one_line_a_second_below_what_it_is(session: SessionRecord) -> None:
     lines = list(csv.reader(as_csv(session).splitlines()))
     facts = {line[0]: line[1:] for line in lines if line[0].startswith("#")}
     assert facts["# notice version"] == ["4"]
-    assert facts["# about"] == [NOT_FEELINGS]
-    assert facts["# sampling"] == [SAMPLING]
+    assert facts["# about"] == [DISCLAIMER]
+    assert facts["# sampling"] == [SAMPLING_TEXT]
     assert "2026-11-25" in facts["# deletion"][0]
     assert facts["# marker"] == ["12.5", "question 2"]
     header, *rows = [line for line in lines if not line[0].startswith("#")]
@@ -122,21 +122,21 @@ def test_csv_has_one_line_a_second_below_what_it_is(session: Session) -> None:
 
 
 @pytest.mark.parametrize("label", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
-def test_no_spreadsheet_takes_a_label_for_a_formula(session: Session, label: str) -> None:
-    named = replace(session, kept=replace(KEPT, label=label), markers=(Marker(1.0, label),))
+def test_no_spreadsheet_takes_a_label_for_a_formula(session: SessionRecord, label: str) -> None:
+    named = replace(session, summary=replace(KEPT, label=label), markers=(Marker(1.0, label),))
     lines = list(csv.reader(as_csv(named).splitlines()))
     assert ["# label", f"'{label}"] in lines
     assert ["# marker", "1.0", f"'{label}"] in lines
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
-def test_nothing_is_summed_up_in_one_number(session: Session, kind: str) -> None:
+def test_nothing_is_summed_up_in_one_number(session: SessionRecord, kind: str) -> None:
     text = "".join(tables.as_json(session) if kind == "json" else tables.as_csv(session))
     for word in ("total", "rank", "overall", "grade"):
         assert word not in text.lower()
 
 
-def test_pdf_is_one_and_names_the_session(session: Session) -> None:
+def test_pdf_is_one_and_names_the_session(session: SessionRecord) -> None:
     content = as_pdf(session)
     assert content.startswith(b"%PDF-")
     assert ID.encode() in content, "so that erasing finds an export of it"
@@ -146,14 +146,14 @@ def test_pdf_is_one_and_names_the_session(session: Session) -> None:
     "label",
     ["<b>bold", "&amp; &", "日本語", "x" * 500, "a\nb", "", "\ud800"[:0] + "🙂", "<para><img src='x'/>"],
 )
-def test_pdf_takes_any_label(session: Session, label: str) -> None:
-    named = replace(session, kept=replace(KEPT, label=label, note=label), markers=(Marker(70.0, label),))
+def test_pdf_takes_any_label(session: SessionRecord, label: str) -> None:
+    named = replace(session, summary=replace(KEPT, label=label, note=label), markers=(Marker(70.0, label),))
     assert as_pdf(named).startswith(b"%PDF-")
 
 
-def test_exports_of_nobody_and_of_no_time(tmp_path: Path) -> None:
+def test_exports_of_a_session_without_persons_and_seconds(tmp_path: Path) -> None:
     kept = replace(KEPT, persons=0, seconds=0, ended=None, expires=None, clock_set=False)
-    session = replace(stored(tmp_path), kept=kept, markers=(Marker(0.0, "x"),))
+    session = replace(stored(tmp_path), summary=kept, markers=(Marker(0.0, "x"),))
     assert as_pdf(session).startswith(b"%PDF-")
     assert as_json(session)["persons"] == []
     assert as_csv(session).splitlines()[-1].startswith("person,second,angry")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.damage import IDS, ROWS, copied, damage, recorded, remains
-from tests.fakes.records import DAY_S, ID, OTHER, Time, make_store, record, second, sitting
+from tests.fakes.records import DAY_S, ID, OTHER, Time, make_store, record, second, session_info
 
 ENOUGH = 0.9
 DAMAGES = int(os.environ.get("DAMAGES", "12"))
@@ -33,7 +33,7 @@ def test_of_a_sound_file_everything_comes_back(sound: Path, tmp_path: Path) -> N
         for id in IDS:
             mine, theirs = store.session(id), source.session(id)
             assert mine is not None and theirs is not None
-            assert replace(mine.kept, expires=theirs.kept.expires) == theirs.kept
+            assert replace(mine.summary, expires=theirs.summary.expires) == theirs.summary
             assert (list(mine.seconds), mine.markers) == (list(theirs.seconds), theirs.markers)
         assert store.salvage(tmp_path / "old" / "records.db").rows == 0, "all is here already"
 
@@ -46,7 +46,9 @@ def test_rows_in_the_log_come_back(tmp_path: Path) -> None:
     with closing(make_store(tmp_path / "new", time)) as other:
         assert other.salvage(path).rows == 30
         session = other.session(ID)
-        assert session is not None and session.kept.ending == "salvaged" and session.kept.ended is not None
+        assert (
+            session is not None and session.summary.ending == "salvaged" and session.summary.ended is not None
+        )
 
 
 @pytest.mark.slow
@@ -87,12 +89,12 @@ def test_what_is_here_is_not_overwritten(sound: Path, tmp_path: Path) -> None:
         record(store, time, IDS[0], seconds=1)
         store.salvage(copied(sound, tmp_path / "old"))
         session = store.session(IDS[0])
-        assert session is not None and session.kept.label == ""
+        assert session is not None and session.summary.label == ""
         assert next(iter(session.seconds)) == second(0)
         assert len(session.seconds) == 300
 
 
-def test_it_happens_by_itself_when_a_file_is_set_aside(sound: Path, tmp_path: Path) -> None:
+def test_salvage_starts_automatically_when_a_file_is_set_aside(sound: Path, tmp_path: Path) -> None:
     path, time = copied(sound, tmp_path / "state"), Time()
     content = bytearray(path.read_bytes())
     content[8192:8300] = b"\xa5" * 108
@@ -157,9 +159,9 @@ def test_a_session_that_is_recorded_again_meanwhile_goes_on(sound: Path, tmp_pat
         def press_record(seconds: float) -> None:
             if not began and store.session(IDS[0]) is not None:
                 began.append(IDS[0])
-                store.begin(sitting(IDS[0]))
+                store.begin(session_info(IDS[0]))
 
-        store._salvager.salvage(damaged, press_record)
+        store._salvage_file(damaged, press_record)
         assert began == [IDS[0]]
         store.mark(IDS[0], "goes on")
         store.add(IDS[0], [second(9000)])

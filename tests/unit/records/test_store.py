@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from appliance.errors import StateConflict, StoreError
-from appliance.records import EXPORTS, Limits, Store
+from appliance.records import EXPORTS, StorageLimits, Store
 from appliance.records.store.schema import MIGRATIONS, Migration
 from tests.fakes.parts import in_threads
 from tests.fakes.records import (
@@ -27,7 +27,7 @@ from tests.fakes.records import (
     make_store,
     record,
     second,
-    sitting,
+    session_info,
 )
 
 WORD = "a word that nobody else writes"
@@ -82,7 +82,7 @@ def test_nothing_is_on_the_disk_before_a_recording(store: Store, folder: Path) -
 
 
 def test_a_session_comes_back_as_it_was_written(store: Store, time: Time) -> None:
-    store.begin(sitting(label="practice", note="second try", link_hash="abc"))
+    store.begin(session_info(label="practice", note="second try", link_hash="abc"))
     rows = [second(0), second(0, person=2, yaw=3.5, body=None, nods=1)]
     time.passes(1.5)
     store.mark(ID, "question 2")
@@ -93,7 +93,7 @@ def test_a_session_comes_back_as_it_was_written(store: Store, time: Time) -> Non
     assert session is not None
     assert list(session.seconds) == rows
     assert [(marker.at, marker.text) for marker in session.markers] == [(1.5, "question 2")]
-    kept = session.kept
+    kept = session.summary
     assert (kept.label, kept.note, kept.people, kept.persons, kept.seconds) == (
         "practice",
         "second try",
@@ -108,7 +108,7 @@ def test_a_session_comes_back_as_it_was_written(store: Store, time: Time) -> Non
 
 
 def test_dates_are_of_the_beginning_and_a_jumping_clock_moves_nothing(store: Store, time: Time) -> None:
-    store.begin(sitting())
+    store.begin(session_info())
     time.wall += 5 * 365 * DAY_S
     time.passes(2.0)
     store.end(ID)
@@ -116,9 +116,9 @@ def test_dates_are_of_the_beginning_and_a_jumping_clock_moves_nothing(store: Sto
     assert (kept.recorded, kept.ended) == (NOW, NOW + 2.0)
 
 
-def test_a_clock_that_was_never_set_is_said(store: Store, time: Time) -> None:
+def test_a_clock_that_was_never_set_is_reported(store: Store, time: Time) -> None:
     time.wall = 100.0
-    store.begin(sitting())
+    store.begin(session_info())
     assert not store.sessions()[0].clock_set
 
 
@@ -155,7 +155,7 @@ def test_an_erasure_by_another_process_ends_the_recording(store: Store, folder: 
 def test_the_same_session_may_be_recorded_twice_in_one_sitting(store: Store, time: Time) -> None:
     record(store, time)
     time.passes(10.0)
-    store.begin(sitting())
+    store.begin(session_info())
     store.add(ID, [second(13)])
     store.end(ID)
     assert store.sessions()[0].ended == NOW + 13.0
@@ -165,7 +165,7 @@ def test_an_erased_session_does_not_begin_again(store: Store, time: Time) -> Non
     record(store, time)
     store.erase(ID)
     with pytest.raises(StoreError, match="erased"):
-        store.begin(sitting())
+        store.begin(session_info())
 
 
 def test_files_are_for_their_owner_alone(store: Store, folder: Path, time: Time) -> None:
@@ -175,8 +175,8 @@ def test_files_are_for_their_owner_alone(store: Store, folder: Path, time: Time)
 
 
 def test_each_commit_is_on_the_disk(store: Store) -> None:
-    store.begin(sitting())
-    connection = store._held.opened()
+    store.begin(session_info())
+    connection = store._file.open()
     assert connection is not None
     pragma = {
         name: connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -185,8 +185,8 @@ def test_each_commit_is_on_the_disk(store: Store) -> None:
     assert pragma == {"synchronous": 2, "secure_delete": 1, "journal_mode": "wal"}
 
 
-def test_readers_and_the_writer_do_not_hinder_each_other(store: Store, time: Time) -> None:
-    store.begin(sitting())
+def test_readers_and_the_writer_do_not_block_each_other(store: Store, time: Time) -> None:
+    store.begin(session_info())
     done = threading.Event()
 
     def write() -> None:
@@ -224,7 +224,7 @@ def test_a_session_left_open_is_closed_by_its_last_row(
     store: Store, folder: Path, time: Time, seconds: int
 ) -> None:
     record(store, time, seconds=seconds, end=False)
-    store._held.close()  # without ending it
+    store._file.close()  # without ending it
     time.switched_off(2 * DAY_S)
     with closing(make_store(folder, time)) as again:
         again.tick()
@@ -240,11 +240,11 @@ def test_a_command_beside_the_appliance_closes_nothing(store: Store, folder: Pat
     assert store.sessions()[0].seconds == 6
 
 
-def test_who_came_second_becomes_the_owner_when_the_first_has_gone(folder: Path, time: Time) -> None:
+def test_a_second_process_becomes_the_writer_when_the_first_has_ended(folder: Path, time: Time) -> None:
     first, daemon = make_store(folder, time), make_store(folder, time)
     record(first, time, end=False)
     daemon.tick()
-    first._held.close()
+    first._file.close()
     time.passes(61)
     daemon.tick()
     assert daemon.sessions()[0].ending == "power"
@@ -256,7 +256,7 @@ def test_who_came_second_becomes_the_owner_when_the_first_has_gone(folder: Path,
 
 def leave_traces(store: Store, folder: Path, time: Time) -> None:
     """Two sessions, one of them everywhere: rows, marker, export, a copy before a migration, a backup."""
-    store.begin(sitting(label=WORD, note=WORD))
+    store.begin(session_info(label=WORD, note=WORD))
     store.add(ID, [second(number, x=1234.5678) for number in range(300)])
     store.mark(ID, WORD)
     store.end(ID)
@@ -266,7 +266,7 @@ def leave_traces(store: Store, folder: Path, time: Time) -> None:
     (folder / EXPORTS / f"{ID}.pdf").write_bytes(b"compressed")
     (folder / EXPORTS / "other.csv").write_text(f"# session,{OTHER}\n")
     store.backup(folder / EXPORTS / "all.backup", "correct horse")
-    connection = store._held.opened()
+    connection = store._file.open()
     assert connection is not None
     from appliance.records.store import database
 
@@ -356,7 +356,7 @@ def test_a_backup_outside_goes_when_all_in_it_is_too_old(store: Store, tmp_path:
     assert not (tmp_path / "mine").exists() and not (tmp_path / "cut.part").exists()
 
 
-def test_what_lies_in_the_place_of_a_backup_by_now_is_not_ours(
+def test_another_devices_backup_at_the_path_of_ours_is_not_removed(
     store: Store, tmp_path: Path, time: Time
 ) -> None:
     record(store, time, ID)
@@ -373,18 +373,18 @@ def test_what_lies_in_the_place_of_a_backup_by_now_is_not_ours(
 
 
 @pytest.mark.parametrize("id", ["", "x", "../../etc", "0123456789AB", "0123456789ab0", "' OR 1=1"])
-def test_an_id_that_is_none_is_harmless(store: Store, time: Time, id: str) -> None:
+def test_an_invalid_id_is_harmless(store: Store, time: Time, id: str) -> None:
     record(store, time, OTHER)
     store.erase(id)
     store.end(id)
     assert len(store.sessions()) == 1
 
 
-def test_a_reader_delays_the_end_of_an_erasure_and_the_rest_follows(
+def test_a_reader_delays_an_erasure_which_finishes_later(
     store: Store, folder: Path, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(store, time)
-    connection = store._held.opened()
+    connection = store._file.open()
     assert connection is not None
     connection.execute("PRAGMA busy_timeout = 50")
     with closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
@@ -397,12 +397,12 @@ def test_a_reader_delays_the_end_of_an_erasure_and_the_rest_follows(
     store.tick()
     store.tick()
     assert (folder / "records.db-wal").stat().st_size == 0
-    assert store._held.journal.unfinished() == set()
+    assert store._erasures.unfinished() == set()
 
 
-def test_a_crash_between_journal_and_rows_is_made_good(store: Store, folder: Path, time: Time) -> None:
+def test_a_crash_between_erasure_log_and_rows_is_recovered(store: Store, folder: Path, time: Time) -> None:
     record(store, time)
-    store._held.journal.begun({ID}, NOW)
+    store._erasures.begin({ID}, NOW)
     store = reopened(store, folder, time)
     assert store.sessions() == []
     store.close()
@@ -421,12 +421,12 @@ def test_rows_that_come_back_with_an_old_file_are_erased_again(
         assert again.sessions() == []
 
 
-def test_a_journal_that_was_lost_is_written_anew(store: Store, folder: Path, time: Time) -> None:
+def test_a_lost_erasure_log_is_written_again(store: Store, folder: Path, time: Time) -> None:
     record(store, time)
     store.erase(ID)
     (folder / "erasures.jsonl").unlink()
     store = reopened(store, folder, time)
-    assert ID in store._held.journal.ids()
+    assert ID in store._erasures.ids()
     store.close()
 
 
@@ -505,9 +505,9 @@ def test_a_damaged_file_is_as_old_as_its_oldest_row(store: Store, folder: Path, 
     store.close()
 
 
-def test_what_is_swept_is_told(folder: Path, time: Time) -> None:
+def test_what_is_swept_is_reported(folder: Path, time: Time) -> None:
     told: list[dict[str, object]] = []
-    store = make_store(folder, time, told=lambda **details: told.append(details))
+    store = make_store(folder, time, on_event=lambda **details: told.append(details))
     record(store, time)
     sweep(store, time, 7 * DAY_S + 7200)
     assert told == [{"what": "swept", "sessions": 1, "files": 0}]
@@ -517,21 +517,21 @@ def test_what_is_swept_is_told(folder: Path, time: Time) -> None:
 # --- a full disk ---
 
 
-def test_without_room_nothing_begins(folder: Path, time: Time) -> None:
-    store = make_store(folder, time, room=lambda path: 150.0)
+def test_without_disk_space_nothing_begins(folder: Path, time: Time) -> None:
+    store = make_store(folder, time, free_mb=lambda path: 150.0)
     with pytest.raises(StoreError, match=r"150 MB left and storage\.min_free_mb is 200"):
-        store.begin(sitting())
+        store.begin(session_info())
     assert store.status.state == "full"
     assert not store.path.exists()
     store.close()
 
 
-def test_room_is_noticed_also_before_there_are_any_records(folder: Path, time: Time) -> None:
+def test_freed_disk_space_is_noticed_before_there_are_records(folder: Path, time: Time) -> None:
     free = 150.0
-    store = make_store(folder, time, room=lambda path: free)
+    store = make_store(folder, time, free_mb=lambda path: free)
     store.tick()
     with pytest.raises(StoreError):
-        store.begin(sitting())
+        store.begin(session_info())
     time.passes(61)
     store.tick()
     assert store.status.state == "full"
@@ -543,9 +543,9 @@ def test_room_is_noticed_also_before_there_are_any_records(folder: Path, time: T
     store.close()
 
 
-def test_recording_stops_when_the_room_goes_and_begins_again_with_it(folder: Path, time: Time) -> None:
+def test_recording_stops_when_the_disk_fills_and_works_again_with_space(folder: Path, time: Time) -> None:
     free = 300.0
-    store = make_store(folder, time, room=lambda path: free)
+    store = make_store(folder, time, free_mb=lambda path: free)
     stopped: list[tuple[str, str]] = []
     store.on_stopped = lambda id, reason: stopped.append((id, reason))
     record(store, time, end=False)
@@ -561,13 +561,13 @@ def test_recording_stops_when_the_room_goes_and_begins_again_with_it(folder: Pat
     time.passes(61)
     store.tick()
     assert store.status.state == "ok"
-    store.begin(sitting(OTHER))
+    store.begin(session_info(OTHER))
     store.close()
 
 
 def test_the_callback_may_use_the_store_from_another_thread(folder: Path, time: Time) -> None:
     free = 300.0
-    store = make_store(folder, time, room=lambda path: free)
+    store = make_store(folder, time, free_mb=lambda path: free)
     record(store, time, end=False)
     store.on_stopped = lambda id, reason: in_threads(lambda: store.end(id))
     free = 0.0
@@ -575,9 +575,9 @@ def test_the_callback_may_use_the_store_from_another_thread(folder: Path, time: 
     store.close()
 
 
-def test_sqlite_says_that_the_disk_is_full(store: Store, time: Time) -> None:
+def test_sqlite_reports_a_full_disk(store: Store, time: Time) -> None:
     record(store, time, end=False)
-    connection = store._held.opened()
+    connection = store._file.open()
     assert connection is not None
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -689,7 +689,7 @@ def test_damage_while_it_is_open_stops_the_recording_and_the_next_one_works(
     store: Store, folder: Path, time: Time
 ) -> None:
     record(store, time, seconds=300, end=False)
-    connection = store._held.opened()
+    connection = store._file.open()
     assert connection is not None
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     connection.execute("PRAGMA shrink_memory")
@@ -705,11 +705,11 @@ def test_damage_while_it_is_open_stops_the_recording_and_the_next_one_works(
     assert OTHER in {kept.id for kept in store.sessions()}
 
 
-def test_a_state_folder_that_cannot_be_made_is_said(tmp_path: Path, time: Time) -> None:
+def test_a_state_folder_that_cannot_be_created_is_reported(tmp_path: Path, time: Time) -> None:
     (tmp_path / "state").write_text("a file")
     store = make_store(tmp_path / "state" / "deeper", time)
     with pytest.raises(StoreError):
-        store.begin(sitting())
+        store.begin(session_info())
     assert store.status.state == "failed"
     store.tick()
     store.close()
@@ -758,7 +758,7 @@ def test_a_failed_migration_leaves_the_old_file_in_use(store: Store, folder: Pat
     assert "the old file stays in use" in (again.status.reason or "")
     assert [kept.id for kept in again.sessions()] == [ID]
     with pytest.raises(StoreError, match="old file"):
-        again.begin(sitting(OTHER))
+        again.begin(session_info(OTHER))
     assert "place" not in columns(again.path, "sessions")
     again.erase(ID)
     assert again.sessions() == []
@@ -778,6 +778,6 @@ def test_a_newer_file_is_read_only(store: Store, folder: Path, time: Time) -> No
     older.close()
 
 
-def test_limits_are_of_the_settings() -> None:
-    assert Limits(keep_days=30).keep_s == 30 * DAY_S
-    assert replace(Limits(), min_free_mb=1).min_free_mb == 1
+def test_storage_limits_follow_the_settings() -> None:
+    assert StorageLimits(keep_days=30).keep_s == 30 * DAY_S
+    assert replace(StorageLimits(), min_free_mb=1).min_free_mb == 1

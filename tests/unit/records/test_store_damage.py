@@ -17,12 +17,12 @@ import pytest
 
 from appliance.errors import StateConflict, StoreError
 from appliance.records import Store
-from appliance.records.export.formats import KINDS, exported
-from appliance.records.export.tables import deletion, listed, local
+from appliance.records.export import KINDS, export_session
+from appliance.records.export.tables import deletion_text, format_local, summary_json
 from appliance.records.store import database
-from appliance.records.store.downgrade import fit, try_migration
+from appliance.records.store.downgrade import downgrade, try_migration
 from tests.fakes.damage import IDS, copied, damage, recorded
-from tests.fakes.records import DAY_S, ID, OTHER, Time, make_store, record, second, sitting
+from tests.fakes.records import DAY_S, ID, OTHER, Time, make_store, record, second, session_info
 
 DAMAGES = int(os.environ.get("DAMAGES", "12"))
 
@@ -56,11 +56,11 @@ def use_all(store: Store) -> None:
     store.tick()
     try:
         for kept in store.sessions():
-            listed(kept), deletion(kept), local(kept.recorded), local(kept.ended)
+            summary_json(kept), deletion_text(kept), format_local(kept.recorded), format_local(kept.ended)
             session = store.session(kept.id)
             for kind in KINDS if session else ():
                 assert session is not None
-                assert b"".join(exported(session, kind))
+                assert b"".join(export_session(session, kind))
         store.find_link("x")
     except StoreError as error:
         assert "\n" not in str(error)
@@ -70,28 +70,28 @@ def use_all(store: Store) -> None:
 
 
 def constraint(store: Store) -> None:
-    connection = store._held.opened()
-    with store._held.writing(connection) as writer:
+    connection = store._file.open()
+    with store._file.writing(connection) as writer:
         writer.execute("INSERT INTO markers (session, at, text) VALUES ('nobody', 1, 'x')")
 
 
 def binding(store: Store) -> None:
-    with store._held.writing(store._held.opened()) as writer:
+    with store._file.writing(store._file.open()) as writer:
         writer.execute("SELECT ?", ())
 
 
 def wrong_type(store: Store) -> None:
-    with store._held.writing(store._held.opened()) as writer:
+    with store._file.writing(store._file.open()) as writer:
         writer.execute("SELECT ?", (object(),))
 
 
 def too_large(store: Store) -> None:
-    with store._held.writing(store._held.opened()) as writer:
+    with store._file.writing(store._file.open()) as writer:
         writer.execute("SELECT ?", (2**70,))
 
 
 def no_text(store: Store) -> None:
-    store.begin(sitting("c" * 12, label="\ud800"))
+    store.begin(session_info("c" * 12, label="\ud800"))
 
 
 @pytest.mark.parametrize("mistake", [constraint, binding, wrong_type, too_large, no_text])
@@ -254,7 +254,9 @@ def test_a_value_of_the_wrong_type_is_no_traceback(path: Path, value: str) -> No
         use_all(store)
         session = store.session(IDS[0])
         assert session is not None and len(session.seconds) >= 250
-        json.loads(b"".join(exported(session, "json")), parse_constant=pytest.fail)  # no NaN, no Infinity
+        json.loads(
+            b"".join(export_session(session, "json")), parse_constant=pytest.fail
+        )  # no NaN, no Infinity
         assert store.session(IDS[1]) is not None
 
 
@@ -315,7 +317,7 @@ def test_any_damage_is_survived(sound: Path, tmp_path: Path) -> None:
         path = copied(sound, tmp_path / str(number))
         words = damage(path, chance)
         try:
-            for name, work in (("fit", fit), ("try", try_migration)):
+            for name, work in (("downgrade", downgrade), ("try", try_migration)):
                 try:
                     work(copied(path, tmp_path / f"{number}-{name}").parent)
                 except StoreError as error:
@@ -343,7 +345,7 @@ def test_any_damage_is_survived(sound: Path, tmp_path: Path) -> None:
 def test_a_state_directory_that_is_gone_is_told_and_the_next_recording_is_kept(path: Path, kind: str) -> None:
     time, told, stopped = Time(), [], []
     folder = path.parent
-    with closing(make_store(folder, time, told=lambda **details: told.append(details["what"]))) as store:
+    with closing(make_store(folder, time, on_event=lambda **details: told.append(details["what"]))) as store:
         store.on_stopped = lambda id, reason: stopped.append(reason)
         record(store, time, ID, end=False)
         if kind == "file":
@@ -384,7 +386,7 @@ def test_the_count_of_ages_goes_on_in_another_state_directory(path: Path) -> Non
         store.tick()
         time.passes(30 * DAY_S)
         record(store, time, ID)
-        before = store._held.ages.now()
+        before = store._ages.now()
         path.parent.rename(path.parent.with_name("away"))
         record(store, time, OTHER)
-        assert store._held.ages.now() >= before >= 30 * DAY_S
+        assert store._ages.now() >= before >= 30 * DAY_S

@@ -10,7 +10,7 @@ import pytest
 
 from appliance.records.backup import MAGIC, parse_header
 from appliance.records.store import database
-from tests.fakes.records import ID, Time, make_store, record, sitting
+from tests.fakes.records import ID, Time, make_store, record, session_info
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_file_goes_with_its_companions_and_leaves_none_behind(tmp_path: Path) 
     }
 
 
-def test_what_lies_in_the_place_of_a_companion_keeps_nothing_from_being_recorded(tmp_path: Path) -> None:
+def test_a_foreign_file_in_place_of_a_companion_does_not_stop_recording(tmp_path: Path) -> None:
     for suffix in database.COMPANIONS:
         (tmp_path / f"records.db{suffix}").mkdir()
     store, time = make_store(tmp_path), Time()
@@ -53,7 +53,7 @@ def test_nothing_is_told_of_a_sweep_that_found_nothing(tmp_path: Path) -> None:
     """Also where there is no file yet, only one that was set aside a while ago."""
     told: list[dict[str, object]] = []
     (tmp_path / "records.damaged-20261123T101500.db").write_bytes(b"damaged")
-    store = make_store(tmp_path, told=lambda **details: told.append(details))
+    store = make_store(tmp_path, on_event=lambda **details: told.append(details))
     store.tick()
     store.close()
     assert told == []
@@ -63,7 +63,7 @@ def test_how_old_the_first_session_is_is_on_the_disk_when_its_recording_begins(t
     """A damaged file is dated by it, also after the power went in the first minutes."""
     store = make_store(tmp_path, Time())
     try:
-        store.begin(sitting(ID))
+        store.begin(session_info(ID))
         assert json.loads((tmp_path / "records.age.json").read_text())["oldest"] is not None
     finally:
         store.close()

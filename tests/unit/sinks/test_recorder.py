@@ -18,7 +18,7 @@ from appliance.sinks.recorder import Recorder
 from appliance.values import NOT_ANALYSED, NOT_READABLE, Look, Movement, Person, Picture, Pose, Reading
 from appliance.viewers import Viewers
 from tests.fakes.parts import face, frame, person, reading, scores
-from tests.fakes.records import ID, OTHER, Time, make_store, sitting
+from tests.fakes.records import ID, OTHER, Time, make_store, session_info
 
 HAPPY, SAD = scores(happy=1), scores(sad=1)
 
@@ -58,7 +58,7 @@ def recorder(store: Store, session: Session) -> Recorder:
 
 
 def recording(store: Store, session: Session, id: str = ID) -> None:
-    store.begin(sitting(id))
+    store.begin(session_info(id))
     session.state, session.id = "recording", id
 
 
@@ -90,7 +90,7 @@ def test_the_health_is_told_how_the_records_are(tmp_path: Path, clock: Time, ses
     health = Health("usb")
     recorder = Recorder(Shared(health, session, Viewers(1), Slot[Picture]()), store)  # type: ignore[arg-type]
     with pytest.raises(StoreError):
-        store.begin(sitting())
+        store.begin(session_info())
     recorder.idle()
     assert health.records == "full"
     free = 1e6

@@ -10,7 +10,7 @@ import sys
 import pytest
 from device import text as of_device
 
-from appliance.system.terminal import Formatter, escape, escaped_output
+from appliance.system.terminal import EscapingFormatter, escape_controls, escaped_output
 from tests.machine import ROOT
 
 STEERING = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x200F]
@@ -18,22 +18,22 @@ STEERING = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2
 
 @pytest.mark.parametrize("code", STEERING)
 def test_controls_and_marks_of_direction_are_escaped(code: int) -> None:
-    assert escape(f"a{chr(code)}b") == f"a\\u{code:04x}b"
+    assert escape_controls(f"a{chr(code)}b") == f"a\\u{code:04x}b"
 
 
 def test_words_of_any_script_stay() -> None:
     text = "Grüße, 日本語, עברית 🙂 \\u001b"
-    assert escape(text) == text
+    assert escape_controls(text) == text
 
 
 @pytest.mark.parametrize("code", [code for code in STEERING if code >= 0x7F])
 def test_json_means_the_same(code: int) -> None:
     text = json.dumps({"a": chr(code)}, ensure_ascii=False)
-    assert json.loads(escape(text)) == {"a": chr(code)}
+    assert json.loads(escape_controls(text)) == {"a": chr(code)}
 
 
 def test_the_log_has_one_line_an_entry() -> None:
-    formatter = Formatter("%(levelname)s %(message)s")
+    formatter = EscapingFormatter("%(levelname)s %(message)s")
     record = logging.LogRecord("x", logging.INFO, "x", 1, "from %s", ("\x1b[31m\nINFO fine",), None)
     assert formatter.format(record) == "INFO from \\u001b[31m\\u000aINFO fine"
 
@@ -43,7 +43,7 @@ def test_a_traceback_keeps_its_lines_and_nothing_else() -> None:
         raise ValueError("\x1b[31m")
     except ValueError:
         record = logging.LogRecord("x", logging.ERROR, "x", 1, "bad", (), sys.exc_info())
-    lines = Formatter("%(message)s").format(record).splitlines()
+    lines = EscapingFormatter("%(message)s").format(record).splitlines()
     assert lines[0] == "bad" and lines[-1] == "ValueError: \\u001b[31m"
 
 
@@ -71,4 +71,4 @@ def test_root_escapes_the_same_characters(capsys: pytest.CaptureFixture[str]) ->
     text = "".join(map(chr, range(0x2100)))
     with of_device.escaped_output():
         print(text)
-    assert capsys.readouterr().out == escape(text, keep="\n\t") + "\n"
+    assert capsys.readouterr().out == escape_controls(text, keep="\n\t") + "\n"

@@ -12,8 +12,8 @@ import pytest
 from appliance.errors import StoreError
 from appliance.records.store import database
 from appliance.records.store.copies import EXPORTS, Copies
-from appliance.records.store.erasure_log import Journal
-from appliance.system.files import replacing, write_private
+from appliance.records.store.erasure_log import ErasureLog
+from appliance.system.files import atomic_write, write_private
 
 ID = "0123456789ab"
 
@@ -40,10 +40,10 @@ def test_a_file_is_synced_and_then_its_name(tmp_path: Path, synced: list[tuple[s
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_journal_of_erasures_has_a_name_before_rows_go(
+def test_an_erasure_is_logged_durably_before_rows_are_deleted(
     tmp_path: Path, synced: list[tuple[str, list[str]]]
 ) -> None:
-    Journal(tmp_path / "erasures.jsonl").begun({ID}, 1.0)
+    ErasureLog(tmp_path / "erasures.jsonl").begin({ID}, 1.0)
     assert synced == [("erasures.jsonl", []), (tmp_path.name, ["erasures.jsonl"])]
 
 
@@ -64,7 +64,7 @@ def test_what_is_not_there_is_removed_all_the_same(tmp_path: Path) -> None:
     database.remove(tmp_path / "none" / "x.db")
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         write_private(tmp_path / "file" / "key", b"")
@@ -74,7 +74,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_nothing_is_left_of_a_file_that_failed(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "file"
     path.write_text("before")
-    with pytest.raises(type(error)), replacing(path) as file:
+    with pytest.raises(type(error)), atomic_write(path) as file:
         file.write(b"half")
         raise error
     assert [each.name for each in tmp_path.iterdir()] == ["file"]

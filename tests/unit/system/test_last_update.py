@@ -12,19 +12,19 @@ FAILED = LastUpdate("1.1.0", "1.2.0", "failed", "2026-11-25T14:44:23Z", "it does
 
 
 def test_it_is_kept_and_read_back(tmp_path):
-    assert last_update.read(tmp_path) is None
+    assert last_update.read_last_update(tmp_path) is None
     for last in (DONE, FAILED):
-        last_update.keep(tmp_path, last)
-        assert last_update.read(tmp_path) == last
+        last_update.save_last_update(tmp_path, last)
+        assert last_update.read_last_update(tmp_path) == last
     assert (tmp_path / "update.json").stat().st_mode & 0o077 == 0
 
 
 def test_in_words():
-    assert DONE.words() == "updated to 1.2.0, 2026-11-25 14:44 UTC"
-    assert FAILED.words() == "to 1.2.0, 2026-11-25 14:44 UTC: failed, 1.1.0 runs on (it does not start)"
+    assert DONE.summary() == "updated to 1.2.0, 2026-11-25 14:44 UTC"
+    assert FAILED.summary() == "to 1.2.0, 2026-11-25 14:44 UTC: failed, 1.1.0 runs on (it does not start)"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 1}', "null", "\x00" * 100])
 def test_what_cannot_be_read_is_no_update(tmp_path, content):
     (tmp_path / "update.json").write_text(content)
-    assert last_update.read(tmp_path) is None
+    assert last_update.read_last_update(tmp_path) is None

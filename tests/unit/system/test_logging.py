@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.system import logging as journal
-from appliance.system.terminal import Formatter
+from appliance.system import logging as app_logging
+from appliance.system.terminal import EscapingFormatter
 from tests.machine import ROOT, can_mount
 
 
@@ -43,7 +43,7 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_package: Non
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "journal"))
         listening.settimeout(10)
-        monkeypatch.setattr(journal, "SOCKET", str(tmp_path / "journal"))
+        monkeypatch.setattr(app_logging, "SOCKET", str(tmp_path / "journal"))
         yield listening
 
 
@@ -78,7 +78,7 @@ def parsed(data: bytes) -> dict[str, str]:
 @pytest.fixture
 def logger(tmp_path: Path, daemon: socket.socket) -> logging.Logger:
     with standard_error(tmp_path / "stream") as environment:
-        (handler,) = journal.handlers(environment)
+        (handler,) = app_logging.make_handlers(environment)
     found = logging.Logger("appliance.camera")
     found.addHandler(handler)
     return found
@@ -104,7 +104,7 @@ def test_later_entries_name_the_camera(
     logger: logging.Logger, daemon: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", logger.handlers)
-    journal.name_camera("usb")
+    app_logging.set_camera_field("usb")
     logger.info("open")
     assert received(daemon)["CAMERA"] == "usb"
 
@@ -156,19 +156,19 @@ def test_without_a_journal_the_entry_goes_to_standard_error(
 def test_another_stream_is_not_the_journal(tmp_path: Path) -> None:
     with standard_error(tmp_path / "stream") as own:
         for environment in ({}, {"JOURNAL_STREAM": "8:1"}):
-            (handler,) = journal.handlers(environment)
+            (handler,) = app_logging.make_handlers(environment)
             assert type(handler) is logging.StreamHandler
-        (handler,) = journal.handlers(own)
-        assert type(handler) is journal.JournalHandler
+        (handler,) = app_logging.make_handlers(own)
+        assert type(handler) is app_logging.JournalHandler
 
 
 def log_with_each_sender(listening: socket.socket, send: Callable[..., object]) -> None:
     """Runs in a file system where the journal's own path is free: systemd-python knows no other."""
     entries = []
-    for sender in (send, journal.send):
-        handler = journal.JournalHandler(sender)
-        handler.addFilter(journal.Fields())
-        handler.setFormatter(Formatter("%(message)s"))
+    for sender in (send, app_logging.send_to_journal):
+        handler = app_logging.JournalHandler(sender)
+        handler.addFilter(app_logging.JournalFields())
+        handler.setFormatter(EscapingFormatter("%(message)s"))
         record = logging.LogRecord("a", logging.ERROR, "x.py", 7, "%s", ("one\ttwo é = 3",), None, "f")
         handler.handle(record)
         record.exc_text = "Traceback\n  here"
@@ -183,11 +183,11 @@ def test_the_package_sends_the_same() -> None:
     program = """
 import os, socket
 from systemd.journal import sendv
-from appliance import journal
+from appliance.system import logging as app_logging
 from tests.unit.system.test_logging import log_with_each_sender
-os.makedirs(os.path.dirname(journal.SOCKET))
+os.makedirs(os.path.dirname(app_logging.SOCKET))
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
-    listening.bind(journal.SOCKET)
+    listening.bind(app_logging.SOCKET)
     listening.settimeout(10)
     log_with_each_sender(listening, sendv)
 print("the same")
@@ -201,5 +201,5 @@ print("the same")
 def test_the_package_is_used_where_it_is_installed(tmp_path: Path) -> None:
     package = pytest.importorskip("systemd.journal", reason="systemd-python is not installed")
     with standard_error(tmp_path / "stream") as environment:
-        (handler,) = journal.handlers(environment)
-    assert isinstance(handler, journal.JournalHandler) and handler.send is package.sendv
+        (handler,) = app_logging.make_handlers(environment)
+    assert isinstance(handler, app_logging.JournalHandler) and handler.send is package.sendv

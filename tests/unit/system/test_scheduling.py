@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.system.scheduling import Scheduling
+from appliance.system.scheduling import SchedulingMonitor
 
 
 class Clock:
@@ -44,12 +44,12 @@ def write(tasks: Path, state: str = "S", **seconds: tuple[float, float]) -> None
 def test_what_counts_as_denied(
     tmp_path: Path, ran: float, waited: float, idle_waits: float, denied: float
 ) -> None:
-    scheduling = Scheduling(tmp_path)
+    scheduling = SchedulingMonitor(tmp_path)
     write(tmp_path, _1=(5.0, 3.0), _2=(1.0, 1.0))
-    assert scheduling.denied().process_s == 0.0, "what was before the first look"
+    assert scheduling.delay().process_s == 0.0, "what was before the first look"
     idle_runs = idle_waits * 2 / 3
     write(tmp_path, _1=(5.0 + ran, 3.0 + waited), _2=(1.0 + idle_runs, 1.0 + idle_waits))
-    found = scheduling.denied()
+    found = scheduling.delay()
     assert found.process_s == pytest.approx(denied, abs=0.011)
     assert found.by_thread == pytest.approx({1: waited, 2: idle_waits})
 
@@ -59,38 +59,38 @@ def test_a_thread_that_gets_no_turn_at_all_is_denied_what_the_kernel_has_not_cou
 ) -> None:
     """The kernel adds a wait to its count only once it ends."""
     clock = Clock()
-    scheduling = Scheduling(tmp_path, clock)
+    scheduling = SchedulingMonitor(tmp_path, clock)
     write(tmp_path, "R", _1=(5.0, 3.0))
-    scheduling.denied()
+    scheduling.delay()
     for _ in range(4):
         clock.now += 1.5
-        assert scheduling.denied().by_thread == {1: pytest.approx(1.5)}
+        assert scheduling.delay().by_thread == {1: pytest.approx(1.5)}
     write(tmp_path, "R", _1=(5.1, 9.3))
     clock.now += 0.4
-    assert scheduling.denied().by_thread == {1: pytest.approx(0.3)}, "only what was not said before"
+    assert scheduling.delay().by_thread == {1: pytest.approx(0.3)}, "only what was not said before"
     write(tmp_path, "R", _1=(5.5, 9.3))
     clock.now += 0.4
-    assert scheduling.denied().by_thread == {1: 0.0}, "it computes"
+    assert scheduling.delay().by_thread == {1: 0.0}, "it computes"
     for _ in range(2):
         write(tmp_path, "S", _1=(5.5, 9.3))
         clock.now += 1.5
-        assert scheduling.denied().by_thread == {1: 0.0}, "it hangs in a call"
+        assert scheduling.delay().by_thread == {1: 0.0}, "it hangs in a call"
     write(tmp_path, "S", _1=(5.5, 8.0))
-    assert scheduling.denied().by_thread == {1: 0.0}, "no wait is undone"
+    assert scheduling.delay().by_thread == {1: 0.0}, "no wait is undone"
 
 
 def test_threads_come_and_go(tmp_path: Path) -> None:
-    scheduling = Scheduling(tmp_path)
+    scheduling = SchedulingMonitor(tmp_path)
     write(tmp_path, _1=(1.0, 1.0))
-    scheduling.denied()
+    scheduling.delay()
     (tmp_path / "1/schedstat").unlink()
     write(tmp_path, _2=(9.0, 9.0))
-    assert (scheduling.denied().process_s, scheduling.denied().by_thread) == (0.0, {2: 0.0})
+    assert (scheduling.delay().process_s, scheduling.delay().by_thread) == (0.0, {2: 0.0})
 
 
 def test_a_kernel_that_counts_nothing_denies_nothing(tmp_path: Path) -> None:
-    scheduling = Scheduling(tmp_path / "none")
-    assert [scheduling.denied().process_s for _ in range(2)] == [0.0, 0.0]
+    scheduling = SchedulingMonitor(tmp_path / "none")
+    assert [scheduling.delay().process_s for _ in range(2)] == [0.0, 0.0]
 
 
 @pytest.mark.slow
@@ -102,10 +102,10 @@ def test_a_process_beside_others_on_one_processor_is_denied_it() -> None:
         for _ in range(3)
     ]
     measure = (
-        "import os, time\nfrom appliance.system.scheduling import Scheduling\n"
+        "import os, time\nfrom appliance.system.scheduling import SchedulingMonitor\n"
         f"os.sched_setaffinity(0, {processor})\n"
-        "scheduling = Scheduling(); scheduling.denied(); end = time.monotonic() + 2\n"
-        "while time.monotonic() < end: pass\nprint(scheduling.denied().process_s)"
+        "scheduling = SchedulingMonitor(); scheduling.delay(); end = time.monotonic() + 2\n"
+        "while time.monotonic() < end: pass\nprint(scheduling.delay().process_s)"
     )
     # No lower priority for the measuring process: it would take minutes to end beside a busy suite.
     try:

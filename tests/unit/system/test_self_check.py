@@ -55,5 +55,5 @@ print(check.passes())
 
 
 def test_giving_up_is_one_line_and_exit_1() -> None:
-    done = child("give_up()")
+    done = child("exit_unable()")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "no memory" in done.stderr

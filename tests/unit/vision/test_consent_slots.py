@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.values import Agreed, Box
+from appliance.values import Box, Consent
 from appliance.vision.tracking.consent_slots import KEPT_S, STEADY_S, Places
 
 SIZE = 1000, 500
@@ -21,7 +21,7 @@ class Room:
     """Frames ten times a second."""
 
     def __init__(self, people: int, seat: Box | None = None) -> None:
-        self.places = Places(Agreed(people, seat))
+        self.places = Places(Consent(people, seat))
         self.now = 0.0
 
     def see(self, faces: Mapping[int, Box], seconds: float = 0.1, known: tuple[int, ...] = ()) -> set[int]:
@@ -82,7 +82,7 @@ def test_who_was_away_for_long_is_read_again_when_the_operator_says_so() -> None
     room.see({1: box(300)}, 1.0)
     room.see({}, KEPT_S + 1)
     assert room.see({5: box(300)}, 3.0) == set()
-    room.places = Places(Agreed(1, again=1))
+    room.places = Places(Consent(1, confirmations=1))
     assert room.see({5: box(300)}, 1.0) == {5}
 
 
@@ -152,6 +152,6 @@ def test_whatever_is_seen_no_more_than_agreed_and_only_who_is_in_view(
 
 
 def test_until_somebody_confirms_nobody_has_a_place() -> None:
-    places = Places(Agreed(1, unconfirmed=True))
+    places = Places(Consent(1, unconfirmed=True))
     for tenth in range(100):
         assert places.take({1: Box(10, 10, 50, 50)}, frozenset({1}), (200, 200), tenth / 10) == frozenset()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.configuration.settings import Vision
+from appliance.configuration.settings import VisionSettings
 from appliance.values import Box, Face, Image, Pose
 from appliance.vision.expression.align import upright_crop
 from appliance.vision.expression.quality import Limits, measured, unreadable
@@ -22,7 +22,7 @@ NUMBERS = ROOT / "docs" / "quality.json"
 FACES = [Face(Box(267, 247, 240, 240), 1.0), Face(Box(776, 247, 240, 240), 1.0)]
 """Where the two people sit in the demo clip's first picture."""
 
-SHIPPED = Limits(**{name: getattr(Vision(), name) for name in Limits.__dataclass_fields__})
+SHIPPED = Limits(**{name: getattr(VisionSettings(), name) for name in Limits.__dataclass_fields__})
 """The limits of the settings' defaults."""
 
 
@@ -183,4 +183,4 @@ def test_loosened_limits_refuse_less_and_nothing_new() -> None:
 def test_the_defaults_are_those_that_were_measured() -> None:
     """Whoever measures again copies the result into the settings, and the other way round."""
     measured_ones = json.loads(NUMBERS.read_text(encoding="utf-8"))["defaults"]
-    assert {name: getattr(Vision(), name) for name in measured_ones} == measured_ones
+    assert {name: getattr(VisionSettings(), name) for name in measured_ones} == measured_ones

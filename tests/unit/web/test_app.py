@@ -11,21 +11,21 @@ from flask.testing import FlaskClient
 from appliance.values import Picture
 from appliance.viewers import BARE
 from appliance.web.app import create_app
-from appliance.web.pages.live import Parts, Pictures
+from appliance.web.context import AppContext
+from appliance.web.pages.live import MultipartBody, PictureStream
 from appliance.web.security.caller import LOOPBACK, Caller
-from appliance.web.site import Site
 from tests.fakes.parts import WITHIN_S, frame
-from tests.fakes.sites import make_site
+from tests.fakes.web import make_context
 
 
 @pytest.fixture
-def site() -> Site:
-    return make_site()
+def context() -> AppContext:
+    return make_context()
 
 
 @pytest.fixture
-def client(site: Site) -> FlaskClient:
-    client = create_app(site).test_client()
+def client(context: AppContext) -> FlaskClient:
+    client = create_app(context).test_client()
     client.environ_base["REMOTE_ADDR"] = "127.0.0.1"
     return client
 
@@ -64,60 +64,60 @@ def test_json_nested_without_end_is_refused(client: FlaskClient, body: bytes) ->
 # --- the public health ---
 
 
-def test_the_public_health_names_no_path(site: Site, client: FlaskClient) -> None:
-    site.session.start("1", "operator")
-    site.health.camera_is("lost", "/home/alice/interviews/bob.mp4 is gone")
+def test_the_public_health_names_no_path(context: AppContext, client: FlaskClient) -> None:
+    context.session.start("1", "operator")
+    context.health.camera_is("lost", "/home/alice/interviews/bob.mp4 is gone")
     health = client.get("/healthz")
     assert (health.status_code, health.json) == (503, {"status": "failing", "reason": "camera lost"})
     assert "bob.mp4" in client.get("/api/state").json["camera"]["reason"]
 
 
-def test_a_start_is_neither_well_nor_a_fault(site: Site, client: FlaskClient) -> None:
-    site.session.start("1", "operator")
+def test_health_is_starting_before_the_first_frame(context: AppContext, client: FlaskClient) -> None:
+    context.session.start("1", "operator")
     health = client.get("/healthz")
     assert (health.status_code, health.json["status"]) == (503, "starting")
-    site.health.camera_is("open")
-    site.health.saw_frame(frame(1, time.monotonic()))
+    context.health.camera_is("open")
+    context.health.saw_frame(frame(1, time.monotonic()))
     assert client.get("/healthz").status_code == 200
 
 
 # --- one viewer's pictures ---
 
 
-def picture(site: Site, jpeg: bytes = b"jpeg") -> Picture:
-    return Picture(1, time.monotonic(), site.session.agreement, True, {BARE: jpeg})
+def picture(context: AppContext, jpeg: bytes = b"jpeg") -> Picture:
+    return Picture(1, time.monotonic(), context.session.consent_epoch, True, {BARE: jpeg})
 
 
-def test_a_picture_that_comes_with_the_stop_is_handed_to_nobody(site: Site) -> None:
-    site.session.start("1", "operator")
-    pictures, found = Pictures(site, BARE, Caller(LOOPBACK, "operator")), []
-    late = picture(site)
+def test_a_picture_that_arrives_after_stop_is_not_delivered(context: AppContext) -> None:
+    context.session.start("1", "operator")
+    pictures, found = PictureStream(context, BARE, Caller(LOOPBACK, "operator")), []
+    late = picture(context)
     waiting = threading.Thread(target=lambda: found.append(pictures.next(WITHIN_S)))
     waiting.start()
-    site.session.stop("operator")
-    site.jpegs.put(late)
+    context.session.stop("operator")
+    context.live.pictures.put(late)
     waiting.join(WITHIN_S)
     pictures.close()
     assert found == [None]
 
 
-def test_a_picture_under_way_ends_with_the_agreement(site: Site) -> None:
-    site.session.start("1", "operator")
-    parts = Parts(Pictures(site, BARE, Caller(LOOPBACK, "operator")))
-    site.jpegs.put(picture(site, bytes(400_000)))
+def test_the_end_of_consent_cuts_off_a_picture_being_sent(context: AppContext) -> None:
+    context.session.start("1", "operator")
+    parts = MultipartBody(PictureStream(context, BARE, Caller(LOOPBACK, "operator")))
+    context.live.pictures.put(picture(context, bytes(400_000)))
     sent = len(next(parts)) + len(next(parts))
-    site.session.stop("operator")
+    context.session.stop("operator")
     sent += sum(map(len, parts))
     parts.close()
     assert 0 < sent < 100_000
-    assert site.viewers.count == 0
+    assert context.live.viewers.count == 0
 
 
-def test_a_whole_picture_comes_in_slices_with_its_length_and_the_next_boundary(site: Site) -> None:
-    site.session.start("1", "operator")
-    parts, body = Parts(Pictures(site, BARE, Caller(LOOPBACK, "operator"))), b""
+def test_a_picture_is_sent_in_chunks_with_its_length_and_the_next_boundary(context: AppContext) -> None:
+    context.session.start("1", "operator")
+    parts, body = MultipartBody(PictureStream(context, BARE, Caller(LOOPBACK, "operator"))), b""
     for _ in range(2):
-        site.jpegs.put(picture(site, b"x" * 50_000))
+        context.live.pictures.put(picture(context, b"x" * 50_000))
         while not body.endswith(b"\r\n--interview-grader-picture\r\n"):
             piece = next(parts)
             assert len(piece) <= 16_384

@@ -1,4 +1,4 @@
-"""What web/server.py uses of cheroot and cheroot does not promise: a new version is tried here first."""
+"""What web/transport/server.py uses of cheroot and cheroot does not promise: a new version is tried here first."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_manager_hands_over_new_connections_and_those_that_were_put_back(not
     with socket.create_connection(noting.bind_addr) as client:
         conn = noting.handed.get(timeout=10)
         assert isinstance(conn, noting.ConnectionClass)
-        assert conn.last_used is None, "a new one: web/server.py counts it"
+        assert conn.last_used is None, "a new one: web/transport/server.py counts it"
         assert conn.remote_addr == "127.0.0.1"
         assert noting.can_add_keepalive_connection
         noting.put_conn(conn)
@@ -68,7 +68,7 @@ def test_the_manager_hands_over_new_connections_and_those_that_were_put_back(not
 
 
 def test_a_listener_that_cannot_accept_ends_the_run_with_its_error(noting, monkeypatch):
-    """web/server.py goes on after it, or ends when the listener itself is gone."""
+    """web/transport/server.py goes on after it, or ends when the listener itself is gone."""
 
     def fails(sock: socket.socket) -> None:
         raise OSError(24, "Too many open files")

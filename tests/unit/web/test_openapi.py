@@ -10,13 +10,13 @@ import pytest
 from flask import Flask
 
 from appliance.web.api.describe import description_of
-from appliance.web.api.openapi import document
+from appliance.web.api.openapi import make_document
 from appliance.web.app import create_app
 from appliance.web.security import policy
-from tests.fakes.sites import make_site
+from tests.fakes.web import make_context
 
-APP = create_app(make_site())
-DOCUMENT = document(APP)
+APP = create_app(make_context())
+DOCUMENT = make_document(APP)
 
 
 def routes(app: Flask) -> set[tuple[str, str]]:
@@ -61,11 +61,11 @@ def test_security_is_that_of_the_policies() -> None:
                 assert bool(operation["security"]) is (needed != policy.PUBLIC)
 
 
-def test_paths_with_arguments_and_undescribed_routes_are_in_it_too() -> None:
-    app = create_app(make_site())
+def test_routes_with_arguments_or_without_a_description_are_included() -> None:
+    app = create_app(make_context())
     app._got_first_request = False
     app.add_url_rule("/sessions/<string:id>", "plain", policy.policy(policy.OPERATOR)(lambda id: id))
-    found = document(app)["paths"]["/sessions/{id}"]["get"]
+    found = make_document(app)["paths"]["/sessions/{id}"]["get"]
     assert found["parameters"] == [
         {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     ]

@@ -9,7 +9,7 @@ from flask import Flask
 
 from appliance.web.app import create_app
 from appliance.web.security import policy
-from tests.fakes.sites import make_site
+from tests.fakes.web import make_context
 
 START = {"notice_version": "1", "people": 1}
 HOME = "http://127.0.0.1:8080"
@@ -31,7 +31,7 @@ def status(app: Flask, method: str, path: str, *, client: str = "127.0.0.1", **h
 
 
 def test_every_route_declares_who_may_call_it() -> None:
-    app = create_app(make_site())
+    app = create_app(make_context())
     found = {rule.rule: policy.policy_of(app, rule.endpoint) for rule in app.url_map.iter_rules()}
     assert found == {
         "/": policy.VIEWER,
@@ -40,6 +40,7 @@ def test_every_route_declares_who_may_call_it() -> None:
         "/ws/live": policy.VIEWER,
         "/about": policy.VIEWER,
         "/api/state": policy.VIEWER,
+        "/api/status": policy.LOCAL,
         "/api/session/start": policy.OPERATOR,
         "/api/session/stop": policy.OPERATOR,
         "/api/session/aim": policy.OPERATOR,
@@ -76,8 +77,8 @@ def test_every_route_declares_who_may_call_it() -> None:
     }
 
 
-def test_a_route_that_does_not_say_keeps_the_appliance_from_starting() -> None:
-    app = create_app(make_site())
+def test_a_route_without_a_policy_is_an_error_at_start() -> None:
+    app = create_app(make_context())
     app._got_first_request = False
     app.add_url_rule("/forgotten", "forgotten", lambda: "")
     with pytest.raises(LookupError, match="forgotten"):
@@ -103,7 +104,7 @@ def test_a_route_that_does_not_say_keeps_the_appliance_from_starting() -> None:
     ],
 )
 def test_on_loopback_only_loopback_names_are_answered(host: str, expected: int) -> None:
-    assert status(create_app(make_site()), "GET", "/api/state", Host=host) == expected
+    assert status(create_app(make_context()), "GET", "/api/state", Host=host) == expected
 
 
 @pytest.mark.parametrize(
@@ -118,13 +119,13 @@ def test_on_loopback_only_loopback_names_are_answered(host: str, expected: int) 
     ],
 )
 def test_on_the_network_addresses_and_own_names_are_answered(host: str, expected: int) -> None:
-    app = create_app(make_site(open_to_network=True))
+    app = create_app(make_context(open_to_network=True))
     assert status(app, "GET", "/api/state", client="192.168.1.7", Host=host) == expected
 
 
 @pytest.mark.parametrize("open_to_network", [True, False])
-def test_further_names_are_the_owners_choice(open_to_network: bool) -> None:
-    app = create_app(make_site(open_to_network=open_to_network, allowed_hosts=("grader.example",)))
+def test_allowed_hosts_adds_names(open_to_network: bool) -> None:
+    app = create_app(make_context(open_to_network=open_to_network, allowed_hosts=("grader.example",)))
     assert status(app, "GET", "/api/state", Host="Grader.Example:8080") == 200
 
 
@@ -141,19 +142,19 @@ ORIGINS = [
 
 @pytest.mark.parametrize(("origin", "own"), ORIGINS)
 def test_only_the_own_page_may_change_anything(origin: str, own: bool) -> None:
-    app = create_app(make_site())
+    app = create_app(make_context())
     assert status(app, "POST", "/api/session/start", Origin=origin) == (200 if own else 403)
 
 
 @pytest.mark.parametrize(("origin", "own"), ORIGINS)
-def test_only_the_own_page_may_listen(origin: str, own: bool) -> None:
-    app = create_app(make_site())
+def test_only_the_own_page_may_open_the_websocket(origin: str, own: bool) -> None:
+    app = create_app(make_context())
     found = status(app, "GET", "/ws/live", Origin=origin, Upgrade="websocket", Connection="Upgrade")
     assert (found == 403) is not own
 
 
-def test_the_protocol_may_be_written_in_capitals() -> None:
-    app = create_app(make_site())
+def test_the_upgrade_header_is_case_insensitive() -> None:
+    app = create_app(make_context())
     found = status(
         app, "GET", "/ws/live", Origin="http://evil.example", Upgrade="WebSocket", Connection="Upgrade"
     )
@@ -161,8 +162,8 @@ def test_the_protocol_may_be_written_in_capitals() -> None:
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_a_browser_that_names_no_origin_is_judged_by_what_it_says_of_the_site(site: str) -> None:
-    app = create_app(make_site())
+def test_without_an_origin_sec_fetch_site_decides(site: str) -> None:
+    app = create_app(make_context())
     assert status(app, "POST", "/api/session/stop", Sec_Fetch_Site=site) == 403
     assert status(app, "POST", "/api/session/stop", Sec_Fetch_Site="same-origin") == 200
 
@@ -170,21 +171,21 @@ def test_a_browser_that_names_no_origin_is_judged_by_what_it_says_of_the_site(si
 @pytest.mark.parametrize(
     ("site", "expected"), [("same-origin", 200), ("same-site", 403), ("cross-site", 403), ("none", 403)]
 )
-def test_a_form_of_the_own_page_has_its_origin_hidden(site: str, expected: int) -> None:
-    app = create_app(make_site())
+def test_a_null_origin_is_accepted_from_the_same_origin_only(site: str, expected: int) -> None:
+    app = create_app(make_context())
     assert status(app, "POST", "/api/session/stop", Origin="null", Sec_Fetch_Site=site) == expected
 
 
 def test_a_program_needs_no_origin() -> None:
-    assert status(create_app(make_site()), "POST", "/api/session/start") == 200
+    assert status(create_app(make_context()), "POST", "/api/session/start") == 200
 
 
 @pytest.mark.parametrize("path", ["/api/session/start", "/api/session/stop"])
 def test_only_the_operator_starts_and_stops(path: str) -> None:
-    site = make_site(open_to_network=True)
-    app = create_app(site)
+    context = make_context(open_to_network=True)
+    app = create_app(context)
     assert status(app, "POST", path, client="192.168.1.7", Host="192.168.1.5") == 403
-    assert site.session.state == "idle"
+    assert context.session.state == "idle"
     assert status(app, "POST", path, client="127.0.0.1") == 200
 
 
@@ -193,18 +194,18 @@ def test_only_the_operator_starts_and_stops(path: str) -> None:
     [("/", 200), ("/api/state", 200), ("/healthz", 200), ("/metrics", 403), ("/nowhere", 404)],
 )
 def test_what_a_viewer_on_the_network_may_see(path: str, expected: int) -> None:
-    app = create_app(make_site(open_to_network=True))
+    app = create_app(make_context(open_to_network=True))
     assert status(app, "GET", path, client="192.168.1.7", Host="192.168.1.5") == expected
 
 
-def test_loopback_through_a_socket_of_both_families_is_loopback() -> None:
-    app = create_app(make_site(open_to_network=True))
+def test_ipv4_mapped_loopback_is_loopback() -> None:
+    app = create_app(make_context(open_to_network=True))
     assert status(app, "POST", "/api/session/start", client="::ffff:127.0.0.1") == 200
     assert status(app, "POST", "/api/session/stop", client="::ffff:192.168.1.7", Host="192.168.1.5") == 403
 
 
-def test_a_forwarded_address_makes_nobody_operator() -> None:
-    app = create_app(make_site(open_to_network=True))
+def test_a_forwarded_address_does_not_make_a_caller_operator() -> None:
+    app = create_app(make_context(open_to_network=True))
     found = status(
         app,
         "POST",

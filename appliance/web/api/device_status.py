@@ -1,0 +1,56 @@
+"""How a device is, as one JSON document for programs: `interview-grader status --json` and `/api/status`.
+
+docs/operations.md describes every key for owners.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+HEALTHY = ("ok", "idle")
+"""The values of `health.status` with which nothing is wrong."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+
+class DeviceHealth(_Part):
+    """The body of `/healthz`, or `down` or `unknown` when the daemon did not answer."""
+
+    status: Literal["ok", "idle", "starting", "failing", "down", "unknown"]
+    reason: str | None = None
+
+
+class DeviceStorage(_Part):
+    """Whether sessions can be recorded."""
+
+    state: Literal["ok", "full", "failed", "read_only", "set_aside"]
+    reason: str | None = None
+
+
+class DeviceStatus(_Part):
+    """The device as a whole. Null: unknown, or not for this user."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    running: bool | None = Field(description="Whether the daemon answers; null: it was not asked")
+    health: DeviceHealth
+    state: Literal["idle", "aiming", "live", "recording"] | None = Field(
+        default=None, description="State of the session"
+    )
+    live: bool | None = Field(
+        default=None,
+        description="Whether people are in front of the open camera, so a restart would end a session",
+    )
+    storage: DeviceStorage | None = None
+    address: str | None = Field(default=None, description="Address of the page, as a browser opens it")
+    version: str | None = Field(default=None, description="Release of the running daemon")
+    lamps: bool | None = Field(default=None, description="Whether the device has lamps")
+    certificate_sha256: str | None = Field(
+        default=None, description="Fingerprint of the certificate in use, as browsers show it"
+    )
+    first_code: str | None = Field(
+        default=None, description="Sets the operator's password; null once there is one"
+    )

@@ -1,0 +1,94 @@
+"""What the views may use: the parts of the appliance, given to the web by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from flask import current_app
+
+from appliance.audit import AuditLog
+from appliance.auth.service import AuthService
+from appliance.consent.preview import BlurredPreview
+from appliance.consent.session import Session
+from appliance.handoff import Slot
+from appliance.health import Health
+from appliance.reading_json import reading_json
+from appliance.records import Store
+from appliance.values import Picture, Reading
+from appliance.viewers import Seen, Viewers
+from appliance.web.export_limiter import ExportLimiter
+from appliance.web.metrics import Metrics
+
+KEY = "appliance"
+"""Under this key of `Flask.extensions` an application keeps its context."""
+
+
+@dataclass(frozen=True)
+class LiveFeed:
+    """The newest picture and reading, and how many watch each of them."""
+
+    pictures: Slot[Picture]
+    readings: Slot[Reading]
+    viewers: Viewers
+    """Of the picture."""
+    listeners: Viewers
+    """Of the readings."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Facts about the device that do not change while it runs, and which engines it uses now."""
+
+    source: str
+    """The camera backend."""
+    engines: Callable[[], dict[str, str]]
+    """Role -> model and engine, in words."""
+    has_camera_lamp: bool
+    state_dir: Path
+    model_card: str = ""
+    """The model card of the models in use, Markdown."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """How the page can be reached."""
+
+    reachable: bool
+    """Whether other machines can reach it."""
+    open: bool = False
+    """Whether they need no login, see `access.open_to_network`."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names of the device, see `web.allowed_hosts`."""
+
+
+@dataclass(frozen=True)
+class AppContext:
+    """The core parts that the views use, and what the web adds to them."""
+
+    session: Session
+    health: Health
+    store: Store
+    audit: AuditLog
+    auth: AuthService
+    preview: BlurredPreview
+    live: LiveFeed
+    device: Device
+    network: Network
+    metrics: Metrics
+    exports: ExportLimiter = field(default_factory=ExportLimiter)
+    seen: Seen = field(default_factory=Seen)
+
+    def newest_reading(self) -> dict[str, Any] | None:
+        """The newest reading as JSON, None unless it belongs to the consent in force."""
+        reading = self.live.readings.newest()
+        if reading is None or reading.frame.consent_epoch != self.session.consent_epoch:
+            return None
+        return reading_json(reading, self.device.source)
+
+
+def context() -> AppContext:
+    """The context of the current request."""
+    return cast(AppContext, current_app.extensions[KEY])

@@ -1,0 +1,110 @@
+"""A context for the web's tests, made of the real parts."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance.audit import AuditLog
+from appliance.auth.passwords import Passwords
+from appliance.auth.service import make_auth_service
+from appliance.consent.notice import KEEP_DAYS, read_notice
+from appliance.consent.preview import BlurredPreview
+from appliance.consent.session import Session
+from appliance.consent.terms import Terms
+from appliance.handoff import Slot
+from appliance.health import Health
+from appliance.records import Store
+from appliance.values import Frame, Picture, Reading
+from appliance.viewers import OVERLAY, Viewers
+from appliance.web.context import AppContext, Device, LiveFeed, Network
+from appliance.web.metrics import Metrics
+from appliance.web.transport.server import Server
+from tests.fakes.agreements import MemoryRecords
+
+
+def make_context(
+    *,
+    needs_consent: bool = True,
+    open_to_network: bool = False,
+    allowed_hosts: tuple[str, ...] = (),
+    lawful: tuple[str, str] = ("other", "practice"),
+    frames: Slot[Frame] | None = None,
+    login: bool = False,
+    loopback_is_operator: bool = True,
+    idle_minutes: float = 60,
+    requests_per_s: float = 1000,
+) -> AppContext:
+    """`lawful`: region and purpose. The records of its session are kept in memory."""
+    health, viewers = Health("usb"), Viewers(2)
+    state = Path(tempfile.mkdtemp())
+    audit = AuditLog(state)
+    terms = Terms(read_notice(), keep_days=KEEP_DAYS, region=lawful[0], purpose=lawful[1])
+    session = Session(terms, needs_consent=needs_consent, source="usb", records=MemoryRecords(), audit=audit)
+    # Cheap hashes: only the tests of passwords check their cost.
+    cheap = Passwords(memory_kib=8, passes=1)
+    auth = make_auth_service(
+        state,
+        login=login,
+        loopback_is_operator=loopback_is_operator,
+        idle_minutes=idle_minutes,
+        requests_per_s=requests_per_s,
+        passwords=cheap,
+    )
+    return AppContext(
+        session=session,
+        health=health,
+        store=Store(state),
+        audit=audit,
+        auth=auth,
+        preview=BlurredPreview(session, frames or Slot[Frame]()),
+        live=LiveFeed(Slot[Picture](), Slot[Reading](), viewers, listeners=Viewers(2)),
+        device=Device(
+            source="usb",
+            engines=lambda: {"detector": "a", "classifier": "b"},
+            has_camera_lamp=False,
+            state_dir=state,
+        ),
+        network=Network(login or open_to_network, open_to_network, allowed_hosts),
+        metrics=Metrics(health, viewers),
+    )
+
+
+@contextmanager
+def served(server: Server) -> Iterator[Server]:
+    """The server, running in a thread; at the end it must stop in time."""
+    server.bind()
+    listener = threading.Thread(target=server.serve, name="http")
+    listener.start()
+    try:
+        yield server
+    finally:
+        assert server.stop(5.0) == []
+        listener.join(5.0)
+
+
+@contextmanager
+def pictures(context: AppContext) -> Iterator[None]:
+    """One after the other, until the end of the block."""
+    over = threading.Event()
+
+    def feed() -> None:
+        number = 0
+        while not over.wait(0.02):
+            number += 1
+            agreement = context.session.consent_epoch
+            context.live.pictures.put(
+                Picture(number, time.monotonic(), agreement, True, {OVERLAY: b"jpeg" * 100})
+            )
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        yield
+    finally:
+        over.set()
+        feeder.join()
