@@ -463,10 +463,8 @@ def test_a_video_plays_at_its_own_times_again_and_again(shop: Workshop) -> None:
     camera.close()
     again = [0.38 + each for each in times]
     assert [frame.time_s for frame in frames] == pytest.approx([*times, *again], abs=0.002)
-    for earlier, later in itertools.pairwise(frames):
-        assert later.captured - frames[0].captured >= later.time_s - 0.005, "not before its time"
-        if later.time_s - earlier.time_s > 0.2:
-            assert later.captured - earlier.captured > 0.1, "after the pause that the video has"
+    for frame in frames:
+        assert frame.captured - frames[0].captured >= frame.time_s - 0.005, "not before its time"
 
 
 def test_a_rate_that_is_set_overrules_the_videos_times(shop: Workshop) -> None:

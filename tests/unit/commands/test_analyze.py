@@ -25,6 +25,8 @@ from tests.fakes.files import encoded
 from tests.fakes.parts import noise, picture
 from tests.fakes.videos import video as make_video
 
+pytestmark = pytest.mark.slow
+
 
 def saved(folder: Path, name: str, data: bytes) -> Path:
     path = folder / name

@@ -204,6 +204,7 @@ def test_analyze_counts_what_failed(capsys: pytest.CaptureFixture[str], tmp_path
     assert last.startswith("interview-grader: read 1 picture and 0 videos, 1 failed, 0 skipped; 1 frame, ")
 
 
+@pytest.mark.slow
 def test_without_jsonl_there_is_a_line_to_read(capsys: pytest.CaptureFixture[str], demo_clip: Path) -> None:
     ran = Ran(capsys, "analyze", "--every", "100000", demo_clip)
     assert ran.code == 0
@@ -223,6 +224,7 @@ def command(*arguments: object, **options: object) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.slow
 def test_a_heap_of_bad_files_is_a_line_each_and_nothing_else(tmp_path: Path, demo_clip: Path) -> None:
     """In a process of its own: native libraries write their complaints past Python."""
     whole = {suffix: encoded(noise(64, 48), suffix) for suffix in (".jpg", ".png", ".webp", ".bmp", ".tiff")}
@@ -247,6 +249,7 @@ def test_a_heap_of_bad_files_is_a_line_each_and_nothing_else(tmp_path: Path, dem
     assert all("expected" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_fault(demo_clip: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "appliance", "analyze", "--jsonl", str(demo_clip)],
@@ -297,12 +300,14 @@ def test_a_closed_standard_output_is_one_line() -> None:
     assert line.startswith("interview-grader: ") and "standard output is closed" in line
 
 
+@pytest.mark.slow
 def test_a_closed_standard_error_loses_nothing_else() -> None:
     done = closing("2>&-", "config")
     assert (done.returncode, done.stderr) == (0, "") and "[web]" in done.stdout
     assert closing("2>&-", "config", "--set", "web.port=-1").returncode == 2
 
 
+@pytest.mark.slow
 def test_with_every_stream_closed_a_model_is_still_only_read(demo_clip: Path) -> None:
     # A file that got the number of a closed stream would get what is written to that stream.
     assert closing("<&- >&- 2>&-", "analyze", "--every", "100000", str(demo_clip)).returncode == 2

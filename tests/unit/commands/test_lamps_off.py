@@ -70,6 +70,7 @@ def test_a_file_that_cannot_be_read_may_name_other_pins(
     assert pins.pins == {}
 
 
+@pytest.mark.slow
 def test_it_blinks_until_it_is_told_to_stop(
     pins: MockFactory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

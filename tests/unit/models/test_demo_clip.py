@@ -49,6 +49,7 @@ def test_clip_is_720p_at_30_frames_a_second(clip: cv2.VideoCapture) -> None:
     assert clip.get(cv2.CAP_PROP_FPS) == 30.0
 
 
+@pytest.mark.slow
 def test_clip_is_complete_never_repeats_a_frame_and_loops(clip: cv2.VideoCapture) -> None:
     announced = clip.get(cv2.CAP_PROP_FRAME_COUNT)
     digests: list[str] = []
