@@ -98,8 +98,8 @@ class Daemon:
                     self._warn_if_open()
             except WorkerStuck as stuck:
                 self._fail(str(stuck))
-                if self._appliance.accelerator:
-                    self._writer.submit("the fault of the accelerator", self._appliance.accelerator.blame)
+                if self._appliance.breaker:
+                    self._writer.submit("the fault of the accelerator", self._appliance.breaker.mark_hung)
                 return
             except (OSError, RuntimeError, MemoryError) as error:
                 self._failed_ticks += 1  # passing, as when descriptors are short: not fed, and tried again

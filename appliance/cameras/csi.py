@@ -14,7 +14,7 @@ from pydantic import Field
 
 from appliance.cameras.rotation import Rotatable
 from appliance.errors import BackendMissing, CameraLost
-from appliance.ports import Presence
+from appliance.ports import Discovery
 from appliance.values import Frame
 
 log = logging.getLogger("appliance.camera")
@@ -58,15 +58,15 @@ class Csi:
         self._opened = 0.0
 
     @staticmethod
-    def present() -> Presence:
+    def discover() -> Discovery:
         """Whether libcamera lists a camera that is no webcam; nothing is started."""
         try:
             found = _listed(load_picamera2())
         except BackendMissing as error:
-            return Presence(False, error.reason)
+            return Discovery(False, error.reason)
         except CameraLost as lost:
-            return Presence(False, str(lost))
-        return Presence(bool(found), ", ".join(each.model for each in found) or "libcamera lists no camera")
+            return Discovery(False, str(lost))
+        return Discovery(bool(found), ", ".join(each.model for each in found) or "libcamera lists no camera")
 
     def missing(self) -> str | None:
         """Why no such camera is listed."""

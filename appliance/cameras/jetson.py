@@ -18,7 +18,7 @@ from pydantic import Field
 
 from appliance.cameras.rotation import Rotatable
 from appliance.errors import BackendMissing, CameraLost
-from appliance.ports import Presence
+from appliance.ports import Discovery
 from appliance.values import Frame, Image
 
 log = logging.getLogger("appliance.camera")
@@ -57,10 +57,10 @@ class Jetson:
         self._opened = 0.0
 
     @staticmethod
-    def present() -> Presence:
+    def discover() -> Discovery:
         """Whether there is a sensor, as far as can be told without starting it."""
         reason = _no_sensor(_gstreamer())
-        return Presence(not reason, reason or "a sensor")
+        return Discovery(not reason, reason or "a sensor")
 
     def missing(self) -> str | None:
         """Why no sensor is there."""

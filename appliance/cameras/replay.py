@@ -17,7 +17,7 @@ from appliance.errors import CameraEnded, CameraLost, ConfigError, PictureError
 from appliance.media.animation import Animation
 from appliance.media.film import Film
 from appliance.media.inputs import is_picture, list_folder, nothing_in, open_film, opened, read_still_of
-from appliance.ports import Presence
+from appliance.ports import Discovery
 from appliance.system.resources import demo_clip
 from appliance.values import Frame, Image
 
@@ -87,9 +87,9 @@ class Replay:
             raise ConfigError(str(error), key="camera.path", value=settings.path) from error
 
     @staticmethod
-    def present() -> Presence:
+    def discover() -> Discovery:
         """A file is no device: it is never found by itself."""
-        return Presence(False, "plays a file that you name")
+        return Discovery(False, "plays a file that you name")
 
     def missing(self) -> str | None:
         """A file that was taken away is an unplugged camera."""
@@ -213,9 +213,9 @@ class Demo(Replay):
         super().__init__(ReplaySettings(path=str(demo_clip()), **settings.model_dump()))
 
     @staticmethod
-    def present() -> Presence:
+    def discover() -> Discovery:
         """It ships with the project, so it is always there."""
-        return Presence(True, "the clip that ships with the project")
+        return Discovery(True, "the clip that ships with the project")
 
 
 @contextmanager

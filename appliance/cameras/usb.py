@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field
 
 from appliance.cameras.rotation import Rotatable
 from appliance.errors import CameraLost
-from appliance.ports import Presence
+from appliance.ports import Discovery
 from appliance.values import Frame
 
 log = logging.getLogger("appliance.camera")
@@ -80,12 +80,12 @@ class Usb:
         self._opened = 0.0
 
     @staticmethod
-    def present() -> Presence:
+    def discover() -> Discovery:
         """Whether a V4L2 capture device answers; nothing is started."""
         devices, barred = find_devices()
         if devices:
-            return Presence(True, ", ".join(f"{each.card} at {each.path}" for each in devices))
-        return Presence(False, str(barred or "no V4L2 capture device among /dev/video*"))
+            return Discovery(True, ", ".join(f"{each.card} at {each.path}" for each in devices))
+        return Discovery(False, str(barred or "no V4L2 capture device among /dev/video*"))
 
     def missing(self) -> str | None:
         """Why no such device is there."""

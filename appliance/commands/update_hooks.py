@@ -20,7 +20,7 @@ from appliance.commands.analyze.command import Options, analyze
 from appliance.commands.arguments import Parser
 from appliance.commands.bench.engines import rank_and_keep
 from appliance.composition.appliance import make_reader
-from appliance.composition.engine_inventory import unmeasured
+from appliance.composition.engine import why_measure
 from appliance.configuration.layers import Request
 from appliance.configuration.load import Config, load, state_dir
 from appliance.errors import ApplianceError, ModelError
@@ -87,11 +87,11 @@ def _note(config: Config, options: argparse.Namespace) -> str:
 
 
 def _unmeasured(config: Config, options: argparse.Namespace) -> str:
-    return unmeasured(config)
+    return why_measure(config)
 
 
 def _measure(config: Config, options: argparse.Namespace) -> str:
-    if not unmeasured(config):
+    if not why_measure(config):
         return ""
     found = rank_and_keep(config, ["--data-dir", str(config.state_dir)])
     told = [f"{each.name} {each.ms:.1f} ms" for each in found.engines if each.ms is not None]

@@ -13,7 +13,7 @@ from appliance import registry
 from appliance.audit import AuditLog
 from appliance.auth.reset import reset_access
 from appliance.cameras.rotation import RotatedCamera, Rotation
-from appliance.composition.engine import Engines, make_engines
+from appliance.composition.engine import EngineOpener, load_models, make_engine_opener
 from appliance.composition.session import make_button, make_store, make_terms
 from appliance.composition.web import make_door, make_servers
 from appliance.configuration.changes import note_changes
@@ -26,13 +26,15 @@ from appliance.errors import BackendMissing
 from appliance.handoff import Slot
 from appliance.hardware.button import Button
 from appliance.health import Health
-from appliance.inference.fallback import Accelerator
-from appliance.inference.manifest import Manifest, check_tensors
+from appliance.inference.fallback import CircuitBreaker
+from appliance.inference.manifest import check_tensors
 from appliance.loops import Capture, SinkLoop, Vision
 from appliance.pipeline import Doubt, Pipeline
 from appliance.ports import Camera, Engine, Lamps, Sink
 from appliance.records import Store
-from appliance.sinks import Shared
+from appliance.sinks.lamps import LampSink
+from appliance.sinks.recorder import Recorder
+from appliance.sinks.stream import Stream
 from appliance.system.logging import name_camera
 from appliance.system.resources import model_card, models_dir
 from appliance.values import Frame, Picture, Reading
@@ -66,7 +68,7 @@ class Reader:
     engines: dict[str, Engine]
     names: dict[str, str]
     why: str
-    accelerator: Accelerator | None
+    breaker: CircuitBreaker | None
 
     def described(self) -> dict[str, str]:
         """Role -> model, and what runs it now; where the owner did not choose the engine, also why."""
@@ -90,7 +92,7 @@ class Appliance:
     lamps: Lamps
     button: Button | None
     store: Store
-    accelerator: Accelerator | None
+    breaker: CircuitBreaker | None
 
 
 def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[str], None]) -> Appliance:
@@ -118,7 +120,6 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     store.on_stopped = lambda id, reason: session.stop_recording("timer", id)
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
-    shared = Shared(health, session, viewers, jpegs)
     gate = make_door(config)
     site = Site(
         health=health,
@@ -143,12 +144,10 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     )
     capture = Capture(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
     vision = Vision(reader.pipeline, session, frames, readings, health)
-    stream = registry.load("sink", "stream")
-    lamp_sink = registry.load("sink", "lamps")
     sinks: dict[str, Sink] = {
-        "sink-stream": stream(shared, quality=config.web.jpeg_quality),
-        "sink-lamps": lamp_sink(shared, lamps),
-        "sink-recorder": registry.load("sink", "recorder")(shared, store),
+        "sink-stream": Stream(viewers, jpegs, session, health, quality=config.web.jpeg_quality),
+        "sink-lamps": LampSink(lamps, session, health),
+        "sink-recorder": Recorder(store, session, health),
     }
 
     def reset() -> None:
@@ -174,7 +173,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         lamps=lamps,
         button=make_button(config, session, reset),
         store=store,
-        accelerator=reader.accelerator,
+        breaker=reader.breaker,
     )
 
 
@@ -193,15 +192,15 @@ def choose_camera(config: Config) -> Choice:
         except BackendMissing as error:
             reasons.append(f"no {name} ({error.reason})")
             continue
-        presence = backend.present()
-        if presence.found:
+        discovery = backend.discover()
+        if discovery.found:
             log.info(
-                "camera: auto takes %s: %s%s", name, presence.why, "".join(f"; {each}" for each in reasons)
+                "camera: auto takes %s: %s%s", name, discovery.why, "".join(f"; {each}" for each in reasons)
             )
             fields = backend.Settings.model_fields
             known = {key: value for key, value in wanted.items() if key in fields}
             return Choice(name, narrowed(config, "camera", backend.Settings, known))
-        reasons.append(f"no {name} ({presence.why})")
+        reasons.append(f"no {name} ({discovery.why})")
     log.warning("camera: auto found none: %s; waiting for a usb camera", "; ".join(reasons))
     return Choice("usb", narrowed(config, "camera", registry.load("camera", "usb").Settings, wanted))
 
@@ -235,7 +234,7 @@ def make_reader(
     config: Config,
     watch: Callable[[str, Engine], Engine] = lambda role, engine: engine,
     health: Health | None = None,
-    opener: Engines | None = None,
+    opener: EngineOpener | None = None,
     *,
     is_film: bool = True,
 ) -> Reader:
@@ -246,30 +245,24 @@ def make_reader(
     """
     cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.
     vision = config.vision
-    manifest = Manifest.load(models_dir(vision.models))
-    detector_model = manifest.detector(vision.detector)
-    verifier_model = manifest.verifier(vision.verifier)
-    classifier_model = manifest.classifier(vision.classifier)
-    opener = opener or make_engines(config, health)
-    if opener.chosen.float_models:
-        detector_model = manifest.original(detector_model)
-        verifier_model = verifier_model and manifest.original(verifier_model)
-        classifier_model = manifest.original(classifier_model)
+    manifest, models = load_models(config)
+    opener = opener or make_engine_opener(config, models.digest, health)
+    if opener.choice.float_models:
+        models = manifest.originals(models)
     engines: dict[str, Engine] = {}
     names: dict[str, str] = {}
-    wanted = {"detector": detector_model, "verifier": verifier_model, "classifier": classifier_model}
-    for role, model in wanted.items():
-        if model is None:
-            continue
+    for role, model in models.by_role.items():
         path = manifest.verified(model)
         opened = opener.open(path)
         check_tensors(str(path), model, opened.inputs, opened.outputs)
         engines[role] = watch(role, opened)
         names[role] = path.stem
-    classifier = Classifier(engines["classifier"], classifier_model)
-    detector = BlazeFace(engines["detector"], detector_model, threshold=vision.threshold)
+    classifier = Classifier(engines["classifier"], models.classifier)
+    detector = BlazeFace(engines["detector"], models.detector, threshold=vision.threshold)
     verifier = (
-        BlazeFace(engines["verifier"], verifier_model, threshold=vision.threshold) if verifier_model else None
+        BlazeFace(engines["verifier"], models.verifier, threshold=vision.threshold)
+        if models.verifier
+        else None
     )
     search = Search(detector, verifier, limit=vision.max_people)
     pipeline = Pipeline(
@@ -280,4 +273,4 @@ def make_reader(
         max_people=vision.max_people,
         is_film=is_film,
     )
-    return Reader(pipeline, classifier, engines, names, opener.chosen.why, opener.accelerator)
+    return Reader(pipeline, classifier, engines, names, opener.choice.why, opener.breaker)

@@ -238,8 +238,7 @@ def _choose(
 def _settings_of(section: str, backend: str) -> type[BaseModel]:
     if backend == "auto" and section in AUTO:
         return AUTO[section]
-    model: type[BaseModel] = registry.load(section, backend).Settings
-    return model
+    return registry.load(section, backend).Settings
 
 
 def narrowed(config: Config, section: str, model: type[BaseModel], table: Mapping[str, Any]) -> BaseModel:

@@ -17,8 +17,8 @@ from typing import Any
 from appliance.consent.session import Session
 from appliance.consent.state import IDLE
 from appliance.errors import ApplianceError, ConfigError
-from appliance.hardware.gpio import load_gpiozero, make_factory
-from appliance.hardware.jetson_gpio import Contact
+from appliance.hardware.gpio import load_gpiozero, make_pin_factory
+from appliance.hardware.jetson_gpio import JetsonButton
 
 log = logging.getLogger("appliance.button")
 
@@ -128,12 +128,12 @@ class Button:
 
     def __init__(self, pin: int, factory: str, presses: Pressed) -> None:
         """Claims the pin; raises `ConfigError` when it cannot be had."""
-        self._button: Any = Contact(pin) if factory == "jetson" else _on_gpiozero(pin, factory)
+        self._button: Any = JetsonButton(pin) if factory == "jetson" else _on_gpiozero(pin, factory)
         self._presses = presses
         self._timers: list[threading.Timer] = []
         self._button.when_pressed = self._pressed
         self._button.when_released = self._released
-        if isinstance(self._button, Contact):
+        if isinstance(self._button, JetsonButton):
             self._button.when_lost = self._lost
         if self._button.is_pressed:  # gpiozero saw no edge, so it calls nobody
             presses.pressed(at_power_up=True)
@@ -174,7 +174,7 @@ def _on_gpiozero(pin: int, factory: str) -> Any:
         return gpiozero.Button(
             pin,
             bounce_time=None if factory == "mock" else _BOUNCE_S,
-            pin_factory=make_factory(factory),
+            pin_factory=make_pin_factory(factory),
         )
     except Exception as error:  # whatever the vendors' code raises: lgpio's is no more than that
         raise ConfigError(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from appliance.errors import BackendMissing
 
-Factory = Literal["default", "lgpio", "rpigpio", "pigpio", "native", "mock"]
+PinFactory = Literal["default", "lgpio", "rpigpio", "pigpio", "native", "mock"]
 """The pin factories of gpiozero; mock drives no hardware."""
 
 
@@ -30,7 +30,7 @@ def load_gpiozero(key: str = "lamps.backend", value: str = "gpiozero") -> Any:
         ) from error
 
 
-def make_factory(name: str) -> Any:
+def make_pin_factory(name: str) -> Any:
     """A pin factory by name; raises what gpiozero raises."""
     gpiozero = load_gpiozero()
     if name == "default":

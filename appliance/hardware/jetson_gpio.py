@@ -20,7 +20,7 @@ _STEADY = 2
 """So many looks must agree: contacts bounce for some milliseconds."""
 
 
-def load_jetson(what: str, key: str, value: str | int) -> Any:
+def load_jetson_gpio(what: str, key: str, value: str | int) -> Any:
     """Jetson.GPIO, told to count pins as on the header; raises `ConfigError`.
 
     `what` cannot be had without it; `key` and `value`: the setting that wants it.
@@ -37,10 +37,10 @@ def load_jetson(what: str, key: str, value: str | int) -> Any:
             value=value,
         ) from error
     except Exception as error:  # on another computer, and without the right to use the pins
-        raise unfit(error, what, key, value) from error
+        raise gpio_error(error, what, key, value) from error
 
 
-def unfit(error: Exception, what: str, key: str, value: str | int) -> ConfigError:
+def gpio_error(error: Exception, what: str, key: str, value: str | int) -> ConfigError:
     """Whatever the vendor's code raised, in one line."""
     return ConfigError(
         f"{what} cannot be had: {type(error).__name__}: {error}; check the pins, and that this is a "
@@ -50,7 +50,7 @@ def unfit(error: Exception, what: str, key: str, value: str | int) -> ConfigErro
     )
 
 
-class Contact:
+class JetsonButton:
     """A button between a header pin and ground, with a resistor from the pin to 3.3 V: Jetson.GPIO sets none.
 
     Has what `Button` uses of gpiozero's: `is_pressed`, `when_pressed`, `when_released`, `close`; and
@@ -61,12 +61,12 @@ class Contact:
     def __init__(self, pin: int) -> None:
         """Claims the pin; raises `ConfigError` when it cannot be had."""
         setting = "session.button_pin"
-        self._gpio, self._pin = load_jetson("the button", setting, pin), pin
+        self._gpio, self._pin = load_jetson_gpio("the button", setting, pin), pin
         try:
             self._gpio.setup(pin, self._gpio.IN)
             self.is_pressed = self._is_down()
         except Exception as error:  # whatever the vendor's code raises
-            raise unfit(error, "the button", setting, pin) from error
+            raise gpio_error(error, "the button", setting, pin) from error
         self.when_pressed: Callable[[], None] = lambda: None
         self.when_released: Callable[[], None] = lambda: None
         self.when_lost: Callable[[], None] = lambda: None

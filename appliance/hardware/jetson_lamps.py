@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.colours import plain
 from appliance.errors import ConfigError
-from appliance.hardware.jetson_gpio import load_jetson, unfit
-from appliance.hardware.lamp_bank import Bank
+from appliance.hardware.jetson_gpio import gpio_error, load_jetson_gpio
+from appliance.hardware.lamps import LampPanel
 
 _LAMPS = "the lamps", "lamps.backend", "jetson"
 
@@ -35,7 +35,7 @@ class JetsonSettings(BaseModel):
     blue: int = Field(32, ge=-1, le=40, description="Header pin of the RGB lamp's blue.")
 
 
-class JetsonLamps(Bank):
+class JetsonLamps(LampPanel):
     """Lamps on the pins of a Jetson."""
 
     Settings: ClassVar[type[BaseModel]] = JetsonSettings
@@ -49,17 +49,17 @@ class JetsonLamps(Bank):
         if min(colour := (settings.red, settings.green, settings.blue)) >= 0:
             pins["colour"] = colour
         _refuse_twice(pins)
-        gpio = load_jetson(*_LAMPS)
+        gpio = load_jetson_gpio(*_LAMPS)
         try:
             self._lamps = {role: _Lamp(gpio, numbers) for role, numbers in pins.items()}
         except Exception as error:  # whatever the vendor's code raises
-            raise unfit(error, *_LAMPS) from error
+            raise gpio_error(error, *_LAMPS) from error
 
     @staticmethod
     def check(settings: JetsonSettings) -> None:
         """Whether lamps could be had, without claiming a pin; raises `ConfigError`."""
         del settings
-        load_jetson(*_LAMPS)
+        load_jetson_gpio(*_LAMPS)
 
     @staticmethod
     def _colour(label: str) -> tuple[float, float, float]:

@@ -172,7 +172,7 @@ def jetson(shop: Workshop) -> Bench:
 def csi_device(shop: Workshop) -> Bench:
     pytest.importorskip("picamera2", reason="picamera2 is not installed")
     kind = registry.load("camera", "csi")
-    if not kind.present().found:
+    if not kind.discover().found:
         pytest.skip("no camera on the CSI port")
     return Bench(made("csi"), lives=True)
 
@@ -392,10 +392,10 @@ def test_nothing_is_held_after_close(bench: Bench) -> None:
 def test_looking_whether_it_is_there_starts_nothing(bench: Bench) -> None:
     assert bench.scene is not None and bench.pull is not None
     kind = type(bench.camera)
-    found = kind.present()  # type: ignore[attr-defined]
+    found = kind.discover()  # type: ignore[attr-defined]
     assert found.found and found.why
     bench.pull()
-    found = kind.present()  # type: ignore[attr-defined]
+    found = kind.discover()  # type: ignore[attr-defined]
     assert not found.found and found.why
     assert (bench.scene.started, bench.scene.open) == (0, 0)
 
@@ -600,8 +600,8 @@ def test_a_rate_so_slow_that_it_would_look_lost_is_refused(fps: float) -> None:
 
 def test_a_film_can_stand_in_for_living_people(shop: Workshop) -> None:
     assert made("demo", needs_agreement=True).needs_agreement
-    assert not registry.load("camera", "replay").present().found, "a file is never found by itself"
-    assert registry.load("camera", "demo").present().found
+    assert not registry.load("camera", "replay").discover().found, "a file is never found by itself"
+    assert registry.load("camera", "demo").discover().found
 
 
 # --- csi ---
@@ -639,20 +639,20 @@ def test_csi_does_not_take_a_webcam_that_libcamera_lists(shop: Workshop) -> None
     library = picamera2_double(shop.patch)
     library.listed.append({"Model": "HD Webcam", "Id": "/base/scb/pcie@7d500000/usb@0,0-1.2:1.0-046d:0825"})
     kind = registry.load("camera", "csi")
-    assert kind.present().why == "imx708"
+    assert kind.discover().why == "imx708"
     camera = made("csi", index=0)
     camera.open()
     assert camera._camera.camera_num == 1, "the first that is no webcam, as rpicam-hello counts"
     camera.close()
     library.scene.plugged = False
-    assert not kind.present().found
+    assert not kind.discover().found
 
 
 def test_csi_without_its_package_names_the_one_to_install(shop: Workshop) -> None:
     shop.patch.setitem(sys.modules, "picamera2", None)
     with pytest.raises(BackendMissing, match="sudo apt install python3-picamera2"):
         made("csi")
-    found = registry.load("camera", "csi").present()
+    found = registry.load("camera", "csi").discover()
     assert not found.found and "picamera2" in found.why
 
 
@@ -663,7 +663,7 @@ def test_csi_whose_package_breaks_while_it_is_imported_is_missing(shop: Workshop
     shop.patch.delitem(sys.modules, "picamera2", raising=False)
     with pytest.raises(BackendMissing, match=str(fault)):
         made("csi")
-    found = registry.load("camera", "csi").present()
+    found = registry.load("camera", "csi").discover()
     assert not found.found and str(fault) in found.why
 
 
@@ -675,7 +675,7 @@ def test_csi_whose_cameras_cannot_be_listed_is_lost(shop: Workshop) -> None:
         raise RuntimeError("cannot acquire the media device")
 
     shop.patch.setattr(library.Picamera2, "global_camera_info", staticmethod(broken))
-    found = registry.load("camera", "csi").present()
+    found = registry.load("camera", "csi").discover()
     assert not found.found and "cannot acquire" in found.why
     assert "cannot acquire" in (camera.missing() or "")
     with pytest.raises(CameraLost, match="cannot acquire"):
@@ -870,7 +870,7 @@ def test_usb_says_why_a_device_cannot_be_opened(
         named.open()
     assert re.match(expected, named.missing() or "")
     if number in (errno.EACCES, errno.EPERM, errno.EBUSY):
-        found = registry.load("camera", "usb").present()
+        found = registry.load("camera", "usb").discover()
         assert not found.found and re.match(expected, found.why)
         assert re.match(expected, made("usb").missing() or "")
         with pytest.raises(CameraLost, match=expected):
@@ -910,7 +910,7 @@ def test_without_a_jetson_the_sensor_is_lost_with_the_reason(monkeypatch: pytest
     assert "no Jetson" in (camera.missing() or "")
     with pytest.raises(CameraLost, match="no Jetson"):
         camera.open()
-    assert not registry.load("camera", "jetson").present().found
+    assert not registry.load("camera", "jetson").discover().found
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from appliance import registry
 from appliance.errors import BackendMissing, EngineError, ModelError
 from appliance.inference.engines.coral import Coral, CoralSettings
-from appliance.inference.engines.replay import record
+from appliance.inference.engines.replay import record_answers
 from appliance.inference.engines.tflite import TFLite, TFLiteSettings, load_runtime
 from appliance.inference.manifest import Manifest, check_tensors
 from appliance.ports import Engine
@@ -53,7 +53,7 @@ def replay(model: object, folder: Path) -> Bench:
     path = folder / "recording.npz"
     source = TFLite(MANIFEST.verified(model))  # type: ignore[arg-type]
     inputs = inputs_of(model)
-    record(source, inputs, path)
+    record_answers(source, inputs, path)
     source.close()
     return Bench(model, lambda: registry.load("engine", "replay")(path), inputs)
 

@@ -24,7 +24,7 @@ from appliance.configuration.layers import Request
 from appliance.configuration.load import load
 from appliance.errors import BackendMissing, ConfigError, LampError
 from appliance.hardware.fault_codes import FAULTS
-from appliance.hardware.lamp_bank import OFF_S, ON_S, PAUSE_S, blinks
+from appliance.hardware.lamps import OFF_S, ON_S, PAUSE_S, blink_pattern
 from appliance.values import LampState
 from tests.fakes.parts import WITHIN_S
 from tests.machine import ROOT
@@ -217,10 +217,10 @@ class TestPromises:
 
 
 def test_a_code_is_so_many_blinks_and_then_a_pause() -> None:
-    assert list(blinks(2)) == [(True, ON_S), (False, OFF_S), (True, ON_S), (False, PAUSE_S)]
+    assert list(blink_pattern(2)) == [(True, ON_S), (False, OFF_S), (True, ON_S), (False, PAUSE_S)]
     assert PAUSE_S > 3 * OFF_S, "it is seen where a code ends"
     for fault in FAULTS:
-        assert sum(lit for lit, _ in blinks(fault.blinks)) == fault.blinks
+        assert sum(lit for lit, _ in blink_pattern(fault.blinks)) == fault.blinks
 
 
 # --- Jetson ---

@@ -1,4 +1,4 @@
-"""What every sink promises, held over every backend of the registry; then stream and lamps on their own."""
+"""What every sink promises; then the stream and the lamps on their own."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ import numpy as np
 import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from appliance import registry
+from appliance import sinks
 from appliance.colours import rgb
+from appliance.consent.session import Session
 from appliance.errors import BackendMissing, ConfigError, LampError
 from appliance.handoff import Slot
+from appliance.hardware.gpio_lamps import GpioLamps, GpioSettings
+from appliance.hardware.lamps import NoLamps, NoSettings
 from appliance.health import Health
-from appliance.ports import Sink
+from appliance.ports import Lamps, Sink
 from appliance.records import Store
-from appliance.sinks import Shared
-from appliance.sinks.lamps import GpioLamps, GpioSettings, LampSink, NoLamps, NoSettings
+from appliance.sinks.lamps import LampSink
 from appliance.sinks.recorder import Recorder
 from appliance.sinks.stream import Stream
 from appliance.values import NOT_ANALYSED, Image, Look, Person, Picture, Reading
@@ -32,6 +34,16 @@ from tests.fakes.agreements import make_session
 from tests.fakes.parts import face, frame, noise, person, reading, scores, watching
 
 HAPPY, SAD = scores(happy=1), scores(sad=1)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The parts that sinks use."""
+
+    health: Health
+    session: Session
+    viewers: Viewers
+    jpegs: Slot[Picture]
 
 
 def make_shared(*, needs_agreement: bool = False) -> Shared:
@@ -73,31 +85,40 @@ def delivering(shared: Shared) -> Shared:
 
 
 def stream(shared: Shared) -> Sink:
-    return Stream(shared, quality=80)
+    return make_stream(shared, 80)
+
+
+def make_stream(shared: Shared, quality: int) -> Stream:
+    return Stream(shared.viewers, shared.jpegs, shared.session, shared.health, quality=quality)
 
 
 def lamps(shared: Shared) -> Sink:
-    return LampSink(shared, GpioLamps(GpioSettings()))
+    return make_lamp_sink(shared, GpioLamps(GpioSettings()))
+
+
+def make_lamp_sink(shared: Shared, lamps: Lamps) -> LampSink:
+    return LampSink(lamps, shared.session, shared.health)
 
 
 def no_lamps(shared: Shared) -> Sink:
-    return LampSink(shared, NoLamps(NoSettings()))
+    return make_lamp_sink(shared, NoLamps(NoSettings()))
 
 
 def recorder(shared: Shared) -> Sink:
-    return Recorder(shared, Store(Path(tempfile.mkdtemp())))
+    return Recorder(Store(Path(tempfile.mkdtemp())), shared.session, shared.health)
 
 
-SINKS: dict[str, tuple[str, Callable[[Shared], Sink]]] = {
-    "stream": ("stream", stream),
-    "lamps-gpiozero": ("lamps", lamps),
-    "lamps-none": ("lamps", no_lamps),
-    "recorder": ("recorder", recorder),
+SINKS: dict[str, Callable[[Shared], Sink]] = {
+    "stream": stream,
+    "lamps-gpiozero": lamps,
+    "lamps-none": no_lamps,
+    "recorder": recorder,
 }
 
 
-def test_every_sink_of_the_registry_is_held_to_the_contract() -> None:
-    assert {backend for backend, _ in SINKS.values()} == set(registry.SINKS)
+def test_every_sink_is_held_to_the_contract() -> None:
+    files = {path.stem for path in Path(sinks.__file__).parent.glob("*.py")} - {"__init__", "drawing"}
+    assert {name.partition("-")[0] for name in SINKS} == files
 
 
 @pytest.mark.usefixtures("pins")
@@ -106,7 +127,7 @@ class TestPromises:
     """Called from one thread only: take, idle, close."""
 
     def test_take_idle_close_and_close_again(self, name: str, shared: Shared) -> None:
-        sink = SINKS[name][1](shared)
+        sink = SINKS[name](shared)
         with watching(shared.viewers, OVERLAY):
             for happy in (0, 100):
                 sink.take(seen(happy=happy))
@@ -115,10 +136,10 @@ class TestPromises:
         sink.close()
 
     def test_close_without_anything_before(self, name: str, shared: Shared) -> None:
-        SINKS[name][1](shared).close()
+        SINKS[name](shared).close()
 
     def test_the_frame_is_left_as_it_was(self, name: str, shared: Shared) -> None:
-        sink = SINKS[name][1](shared)
+        sink = SINKS[name](shared)
         given = seen(happy=100, sad=80)
         before = given.frame.image.copy()
         with watching(shared.viewers, OVERLAY):
@@ -128,7 +149,7 @@ class TestPromises:
 
     @pytest.mark.parametrize("state", ["closed", "open", "lost"])
     def test_silence_in_any_state(self, name: str, shared: Shared, state: str) -> None:
-        sink = SINKS[name][1](shared)
+        sink = SINKS[name](shared)
         shared.health.camera_is(state, "unplugged")
         with watching(shared.viewers, BARE):
             sink.idle()
@@ -223,7 +244,7 @@ def test_quality_is_what_was_asked_for(shared: Shared) -> None:
     sizes = []
     with watching(shared.viewers, BARE):
         for quality in (20, 90):
-            Stream(shared, quality=quality).take(seen())
+            make_stream(shared, quality).take(seen())
             sizes.append(len(newest(shared).jpegs[BARE]))
     assert sizes[0] < sizes[1] / 2
 
@@ -382,18 +403,18 @@ def test_idle_on_purpose_is_no_fault(pins: MockFactory) -> None:
 
 
 def test_the_sink_never_touches_the_camera_lamp(delivering: Shared, pins: MockFactory) -> None:
-    bank = GpioLamps(GpioSettings())
-    sink = LampSink(delivering, bank)
+    panel = GpioLamps(GpioSettings())
+    sink = make_lamp_sink(delivering, panel)
     sink.take(seen(happy=100))
     sink.idle()
     assert changes(pins, CAMERA) == [0]
-    bank.camera_on()
+    panel.camera_on()
     delivering.health.camera_is("lost", "unplugged")
     sink.idle()
     delivering.session.stop("operator")
     sink.idle()
     assert changes(pins, CAMERA) == [0, 1]
-    bank.camera_off()
+    panel.camera_off()
     assert changes(pins, CAMERA) == [0, 1, 0]
     sink.close()
 
@@ -402,30 +423,30 @@ def test_a_sink_that_ends_while_the_camera_is_open_leaves_its_lamp_lit(
     delivering: Shared, pins: MockFactory
 ) -> None:
     # It ends first when it dies; the camera is closed only after that, and its lamp must say so until then.
-    bank = GpioLamps(GpioSettings())
-    sink = LampSink(delivering, bank)
-    bank.camera_on()
+    panel = GpioLamps(GpioSettings())
+    sink = make_lamp_sink(delivering, panel)
+    panel.camera_on()
     sink.take(seen(happy=100))
     sink.close()
     assert lit(pins, RUNNING, FAULT, RED, GREEN, BLUE) == (0, 0, 0, 0, 0)
     assert lit(pins, CAMERA) == (1,)
-    bank.camera_off()
+    panel.camera_off()
     assert lit(pins, CAMERA) == (0,)
 
 
 def test_a_camera_lamp_that_was_given_back_cannot_be_lit(pins: MockFactory) -> None:
-    bank = GpioLamps(GpioSettings())
-    bank.close()
-    bank.close()
-    bank.camera_off()
+    panel = GpioLamps(GpioSettings())
+    panel.close()
+    panel.close()
+    panel.camera_off()
     with pytest.raises(LampError):
-        bank.camera_on()
+        panel.camera_on()
 
 
 def test_a_camera_lamp_that_cannot_be_driven_says_so(
     pins: MockFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bank = GpioLamps(GpioSettings())
+    panel = GpioLamps(GpioSettings())
 
     def broken(*_: object) -> None:
         raise OSError("no such chip")
@@ -433,10 +454,10 @@ def test_a_camera_lamp_that_cannot_be_driven_says_so(
     with monkeypatch.context() as spoilt:
         spoilt.setattr(MockPWMPin, "state", property(MockPWMPin._get_state, broken))
         with pytest.raises(LampError, match="camera lamp cannot be driven: no such chip"):
-            bank.camera_on()
-    bank.camera_on()
+            panel.camera_on()
+    panel.camera_on()
     assert lit(pins, CAMERA) == (1,), "it was never lit, so it is written again"
-    bank.close()
+    panel.close()
 
 
 def test_a_broken_lamp_is_named_once_and_ends_nothing(
@@ -472,7 +493,7 @@ def test_pins_are_given_back() -> None:
 
 
 def test_lamps_that_are_not_there_are_left_out(delivering: Shared, pins: MockFactory) -> None:
-    sink = LampSink(delivering, GpioLamps(GpioSettings(running=-1, fault=-1, red=-1)))
+    sink = make_lamp_sink(delivering, GpioLamps(GpioSettings(running=-1, fault=-1, red=-1)))
     sink.take(seen(happy=100))
     assert set(pins.pins) == {pins.pin(CAMERA).info}
     sink.close()
@@ -491,10 +512,10 @@ def test_pins_that_cannot_be_had(settings: dict[str, int]) -> None:
 
 
 def test_the_mock_factory_can_be_chosen() -> None:
-    bank = GpioLamps(GpioSettings(factory="mock"))
-    bank.camera_on()
-    assert bank.present
-    bank.close()
+    panel = GpioLamps(GpioSettings(factory="mock"))
+    panel.camera_on()
+    assert panel.present
+    panel.close()
 
 
 def test_a_factory_whose_package_is_missing() -> None:

@@ -23,12 +23,12 @@ import numpy as np
 
 from appliance.commands.bench.vision import measure_vision, vision_table
 from appliance.composition.appliance import Reader, make_reader
-from appliance.composition.engine import MARKER
 from appliance.configuration.load import Config
 from appliance.configuration.page_file import PAGE_FILE
 from appliance.errors import ApplianceError
 from appliance.hardware import board
-from appliance.inference import ranking
+from appliance.inference.fallback import BREAKER_FILE
+from appliance.inference.ranking import RANKING_FILE
 from appliance.media.film import Film
 from appliance.ports import Engine
 from appliance.system.native import itself
@@ -176,7 +176,7 @@ def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str], state: 
 def _copied(state: Path) -> Iterator[Path]:
     """A folder with the settings of the page and what is known of the engines."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in (PAGE_FILE, ranking.FILE, MARKER):
+        for name in (PAGE_FILE, RANKING_FILE, BREAKER_FILE):
             if (state / name).exists():
                 shutil.copyfile(state / name, Path(folder, name))
         yield Path(folder)

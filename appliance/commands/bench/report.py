@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from appliance import __version__
 from appliance.commands.bench.daemon import bench
 from appliance.commands.bench.engines import engines_table, rank, rank_and_keep
-from appliance.composition.engine import models_in_use
+from appliance.composition.engine import load_models
 from appliance.configuration.load import Config
 from appliance.errors import ConfigError
 from appliance.hardware import board
-from appliance.inference import ranking
-from appliance.inference.ranking import Ranking
+from appliance.inference.ranking import Ranking, load_ranking
 
 _SERVICE = "interview-grader"
 
@@ -49,8 +48,8 @@ def report(config: Config, *, seconds: int, arguments: Sequence[str], passed_on:
 
 def _ranking(config: Config, arguments: Sequence[str]) -> Ranking:
     """The one that was kept, if it is of these models: beside a service nobody else has the accelerator."""
-    kept = ranking.load(config.state_dir)
-    if isinstance(kept, str) or kept.models != models_in_use(config):
+    kept = load_ranking(config.state_dir)
+    if isinstance(kept, str) or kept.models != load_models(config)[1].digest:
         return rank(config, arguments)
     return kept
 

@@ -17,7 +17,7 @@ from appliance.configuration import load as config
 from appliance.configuration.layers import Request
 from appliance.configuration.load import load
 from appliance.configuration.settings import AutoCamera
-from appliance.ports import Presence
+from appliance.ports import Discovery
 from tests.fakes.files import encoded
 from tests.fakes.parts import picture
 
@@ -52,9 +52,9 @@ def test_what_auto_takes_fits_every_camera(
     monkeypatch: pytest.MonkeyPatch, backend: str | None, key: str, value: Any
 ) -> None:
     for name in appliance.AUTO_ORDER:
-        presence = Presence(name == backend, "as the test says")
+        discovery = Discovery(name == backend, "as the test says")
         monkeypatch.setattr(
-            registry.load("camera", name), "present", staticmethod(lambda found=presence: found)
+            registry.load("camera", name), "discover", staticmethod(lambda found=discovery: found)
         )
     chosen = appliance.choose_camera(
         load(Request(settings=[f"camera.{key}={value}"]), {"XDG_STATE_HOME": "/nowhere"})
@@ -68,9 +68,9 @@ def test_a_camera_that_takes_less_is_a_mistake_in_one_line(
     monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     for name in appliance.AUTO_ORDER:
-        presence = Presence(name == backend, "as the test says")
+        discovery = Discovery(name == backend, "as the test says")
         monkeypatch.setattr(
-            registry.load("camera", name), "present", staticmethod(lambda found=presence: found)
+            registry.load("camera", name), "discover", staticmethod(lambda found=discovery: found)
         )
     narrow = type("Narrow", (registry.load("camera", backend).Settings,), {"__annotations__": {"fps": int}})
     monkeypatch.setattr(registry.load("camera", backend), "Settings", narrow)

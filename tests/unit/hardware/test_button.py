@@ -18,7 +18,7 @@ from appliance.configuration.load import load
 from appliance.errors import ConfigError, PowerError
 from appliance.hardware import button, gpio
 from appliance.hardware.button import HOLD_S, OFF_S, RESET_S, Button, Pressed
-from appliance.hardware.jetson_gpio import Contact
+from appliance.hardware.jetson_gpio import JetsonButton
 from tests.fakes.agreements import MemoryRecords, make_session
 from tests.fakes.parts import WITHIN_S
 from tests.machine import ROOT
@@ -265,7 +265,7 @@ class GpiozeroPins(Pins):
         super().__init__("mock")
         self._made: Any = mock.MockFactory()
         self._pin = self._made.pin(f"GPIO{self.PIN}")
-        monkeypatch.setattr(button, "make_factory", lambda name: self._made)
+        monkeypatch.setattr(button, "make_pin_factory", lambda name: self._made)
 
     def down(self) -> None:
         self._pin.drive_low()
@@ -367,7 +367,7 @@ def test_a_pin_that_is_down_at_power_up_resets_the_access(
 
 
 def test_a_pin_that_cannot_be_had_is_a_mistake_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(button, "make_factory", lambda name: gpio.make_factory("lgpio"))
+    monkeypatch.setattr(button, "make_pin_factory", lambda name: gpio.make_pin_factory("lgpio"))
     with pytest.raises(ConfigError, match=r"session\.button_pin = 5"):
         Button(5, "lgpio", Rig().pressed)
 
@@ -395,7 +395,7 @@ def test_a_jetson_s_contact_that_bounces_is_one_press(monkeypatch: pytest.Monkey
         return levels[0]
 
     monkeypatch.setattr(pins._gpio, "input", read)
-    contact, heard = Contact(36), []
+    contact, heard = JetsonButton(36), []
     contact.when_pressed = lambda: heard.append("down")
     contact.when_released = lambda: heard.append("up")
     assert all_read.wait(WITHIN_S)
@@ -416,7 +416,7 @@ def test_a_jetson_s_pin_that_cannot_be_read_is_named_once_and_read_again(
         return level
 
     monkeypatch.setattr(pins._gpio, "input", read)
-    contact = Contact(36)
+    contact = JetsonButton(36)
     contact.when_pressed = heard.set
     assert heard.wait(WITHIN_S)
     contact.close()

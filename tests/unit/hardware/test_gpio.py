@@ -17,8 +17,8 @@ from gpiozero.pins.local import LocalPiFactory
 
 from appliance.errors import ConfigError, LampError
 from appliance.hardware.button import Button, Pressed
-from appliance.hardware.gpio import make_factory
-from appliance.sinks.lamps import GpioLamps, GpioSettings
+from appliance.hardware.gpio import make_pin_factory
+from appliance.hardware.gpio_lamps import GpioLamps, GpioSettings
 from appliance.values import LampState
 from tests.fakes.agreements import MemoryRecords, make_session
 from tests.machine import ROOT
@@ -76,7 +76,7 @@ def test_it_works_where_no_file_may_be_made(pi: Callable[..., Any], monkeypatch:
     monkeypatch.chdir("/proc")  # not even root makes a file here
     with pytest.raises(OSError):
         __import__("lgpio")
-    make_factory("lgpio").close()
+    make_pin_factory("lgpio").close()
     assert Path.cwd() == Path("/proc")
 
 
@@ -88,7 +88,7 @@ def test_nothing_is_left_behind(
     (tmp_path / "temporary").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    make_factory("lgpio").close()
+    make_pin_factory("lgpio").close()
     assert [path.name for path in tmp_path.rglob("*")] in (["here", "temporary"], ["temporary", "here"])
 
 
@@ -98,7 +98,7 @@ def test_whoever_set_the_folder_of_lgpio_is_left_alone(
     pi()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LG_WD", str(tmp_path))
-    make_factory("lgpio").close()
+    make_pin_factory("lgpio").close()
     assert [path.name for path in tmp_path.iterdir()] == [".lgd-nfy0"]
 
 
@@ -114,7 +114,7 @@ def test_a_lamp_that_lgpio_does_not_light(pi: Callable[..., Any]) -> None:
 
 def test_a_pin_that_another_program_has_from_the_start_on(pi: Callable[..., Any]) -> None:
     lgpio = pi()
-    make_factory("lgpio")
+    make_pin_factory("lgpio")
     lgpio().busy.update((5, 22))
     with pytest.raises(ConfigError, match="the lamps cannot be had: error: GPIO busy"):
         GpioLamps(GpioSettings(factory="lgpio"))

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from appliance.inference import fallback
-from appliance.inference.fallback import Accelerator
+from appliance.inference.fallback import CircuitBreaker
 
 EVERY_S = 0.05
 
 
-def new(marker: Path, probe: str = "true") -> Accelerator:
-    return Accelerator("coral", marker, None, probe=[probe], every_s=EVERY_S)
+def new(marker: Path, probe: str = "true") -> CircuitBreaker:
+    return CircuitBreaker("coral", marker, None, probe=[probe], pause_s=EVERY_S)
 
 
-def wait_until_back(stick: Accelerator) -> None:
+def wait_until_back(stick: CircuitBreaker) -> None:
     deadline = time.monotonic() + 10
-    while not stick.tried_again():
+    while not stick.allow():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -28,7 +28,7 @@ def test_each_fault_after_it_was_taken_back_doubles_the_pause(tmp_path: Path) ->
     stick = new(tmp_path / "marker")
     pauses = []
     for _ in range(4):
-        stick.lost("it went away")
+        stick.mark_failed("it went away")
         pauses.append(stick.pause_s / EVERY_S)
         wait_until_back(stick)
     assert pauses == [1, 2, 4, 8]
@@ -36,8 +36,8 @@ def test_each_fault_after_it_was_taken_back_doubles_the_pause(tmp_path: Path) ->
 
 def test_a_fault_that_is_told_twice_counts_once(tmp_path: Path) -> None:
     stick = new(tmp_path / "marker")
-    stick.lost("it went away")
-    stick.lost("it is still away")
+    stick.mark_failed("it went away")
+    stick.mark_failed("it is still away")
     assert stick.pause_s == EVERY_S
 
 
@@ -47,9 +47,9 @@ def test_another_process_knows_the_pause(tmp_path: Path) -> None:
         stick = new(marker)
         assert bool(stick.fault) == (number > 0)
         wait_until_back(stick)
-        with stick.watched():
+        with stick.guard():
             stick._calling_since = time.monotonic() - 2 * fallback.CALL_S
-            stick.blame()
+            stick.mark_hung()
     assert new(marker).pause_s == 4 * EVERY_S
 
 
@@ -57,7 +57,7 @@ def test_the_pause_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(fallback, "_LONGEST_PAUSE_S", 3 * EVERY_S)
     stick = new(tmp_path / "marker")
     for _ in range(4):
-        stick.lost("it went away")
+        stick.mark_failed("it went away")
         wait_until_back(stick)
     assert stick.pause_s == 3 * EVERY_S
 
@@ -69,39 +69,37 @@ def test_once_it_has_worked_for_long_nothing_is_held_against_it(
     marker = tmp_path / "marker"
     stick = new(marker)
     for _ in range(3):
-        stick.lost("it went away")
+        stick.mark_failed("it went away")
         wait_until_back(stick)
-        assert stick.tried_again()
+        assert stick.allow()
         assert stick.pause_s == EVERY_S and not marker.exists()
 
 
 def test_opening_that_ends_well_leaves_what_was_known(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     stick = new(marker)
-    with stick.opening():
+    with stick.guard_opening():
         assert "opening it hung" in marker.read_text()
     assert not marker.exists()
-    stick.lost("it went away")
+    stick.mark_failed("it went away")
     wait_until_back(stick)
-    with stick.opening():
+    with stick.guard_opening():
         assert new(marker).pause_s == 2 * EVERY_S
     assert new(marker).fault == "" and new(marker).pause_s == EVERY_S
 
 
-def test_a_probe_that_cannot_be_started_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_probe_that_cannot_be_started_is_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stick, refused = new(tmp_path / "marker"), []
 
     def none_left(*words: object, **more: object) -> None:
         refused.append(words)
         raise OSError(24, "Too many open files")
 
-    stick.lost("it went away")
+    stick.mark_failed("it went away")
     with monkeypatch.context() as patch:
         patch.setattr("subprocess.Popen", none_left)
         deadline = time.monotonic() + 10
         while not refused:
-            assert not stick.tried_again() and time.monotonic() < deadline
+            assert not stick.allow() and time.monotonic() < deadline
             time.sleep(0.01)
     wait_until_back(stick)

@@ -10,13 +10,10 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import StoreError
-from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.records import Second, Store
-from appliance.sinks import Shared
 from appliance.sinks.recorder import Recorder
-from appliance.values import NOT_ANALYSED, NOT_READABLE, Look, Movement, Person, Picture, Pose, Reading
-from appliance.viewers import Viewers
+from appliance.values import NOT_ANALYSED, NOT_READABLE, Look, Movement, Person, Pose, Reading
 from tests.fakes.parts import face, frame, person, reading, scores
 from tests.fakes.records import ID, OTHER, Time, make_store, sitting
 
@@ -53,8 +50,7 @@ def store(tmp_path: Path, clock: Time) -> Iterator[Store]:
 
 @pytest.fixture
 def recorder(store: Store, session: Session) -> Recorder:
-    shared = Shared(Health("usb"), session, Viewers(1), Slot[Picture]())  # type: ignore[arg-type]
-    return Recorder(shared, store)
+    return Recorder(store, session, Health("usb"))
 
 
 def recording(store: Store, session: Session, id: str = ID) -> None:
@@ -88,7 +84,7 @@ def test_the_health_is_told_how_the_records_are(tmp_path: Path, clock: Time, ses
     free = 100.0
     store = make_store(tmp_path / "small", clock, room=lambda path: free)
     health = Health("usb")
-    recorder = Recorder(Shared(health, session, Viewers(1), Slot[Picture]()), store)  # type: ignore[arg-type]
+    recorder = Recorder(store, session, health)
     with pytest.raises(StoreError):
         store.begin(sitting())
     recorder.idle()
