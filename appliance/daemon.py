@@ -14,7 +14,7 @@ from appliance.auth.reset import say_first_code
 from appliance.composition.appliance import make_appliance
 from appliance.configuration.load import Config
 from appliance.errors import WorkerStuck
-from appliance.hardware.throttling import Strain
+from appliance.hardware.throttling import ThrottlingMonitor
 from appliance.system.background import BackgroundWriter
 from appliance.system.scheduling import Scheduling
 from appliance.system.sd_notify import Notifier
@@ -55,7 +55,7 @@ class Daemon:
         self._stop = stop
         self._faults: list[str] = []
         self._notifier = Notifier()
-        self._strain = Strain()
+        self._throttling = ThrottlingMonitor()
         self._writer, self._scheduling, self._selfcheck = BackgroundWriter(), Scheduling(), SelfCheck()
         self._clock = TickClock()
         self._failed_ticks = 0
@@ -119,7 +119,7 @@ class Daemon:
         appliance.site.session.tick()
         if not self._selfcheck.passes():
             return
-        appliance.health.strain = self._strain.look()
+        appliance.health.throttling = self._throttling.check()
         self._notifier.alive()
         self._failed_ticks = 0
 

@@ -72,8 +72,8 @@ class Health:
         self._records = "ok"
         self.accelerator_failed = False
         """Whether the CPU reads because the accelerator failed."""
-        self.strain = ""
-        """What slows the board down, in words; "" if nothing does."""
+        self.throttling = ""
+        """Why the board runs slower, in words; "" if it does not."""
         self._rates = {"camera": Rate(), "vision": Rate()}
         self.counts: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()

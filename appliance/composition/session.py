@@ -13,7 +13,7 @@ from appliance.consent.notice import read_notice
 from appliance.consent.session import Session
 from appliance.consent.terms import Terms
 from appliance.errors import ConfigError
-from appliance.hardware.button import Button, Pressed
+from appliance.hardware.button import Button, ButtonActions
 from appliance.hardware.power_off import power_off
 from appliance.records import Limits, Store
 
@@ -51,14 +51,14 @@ def make_button(config: Config, session: Session, reset_access: Callable[[], Non
             wanted.printed_notice,
             session.terms.notice.version,
         )
-    pressed = Pressed(
+    actions = ButtonActions(
         session,
         printed_notice=wanted.printed_notice,
         people=wanted.button_people,
         reset_access=reset_access,
         power_off=power_off,
     )
-    return Button(wanted.button_pin, wanted.button_factory, pressed)
+    return Button(wanted.button_pin, wanted.button_factory, actions)
 
 
 def _refuse_pin_of_a_lamp(config: Config) -> None:

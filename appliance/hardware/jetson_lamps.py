@@ -6,7 +6,7 @@ Written against version 2.1.13 of it (`setmode`, `setwarnings`, `setup`, `output
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,26 +38,26 @@ class JetsonSettings(BaseModel):
 class JetsonLamps(LampPanel):
     """Lamps on the pins of a Jetson."""
 
-    Settings: ClassVar[type[BaseModel]] = JetsonSettings
+    Settings = JetsonSettings
 
     def __init__(self, settings: JetsonSettings) -> None:
-        """Claims the pins, all dark; raises `ConfigError` when they cannot be had."""
+        """Claim the pins, all dark; raises `ConfigError` when one is unavailable."""
         super().__init__()
         pins: dict[str, tuple[int, ...]] = {
             role: (pin,) for role in ("running", "camera", "fault") if (pin := getattr(settings, role)) >= 0
         }
         if min(colour := (settings.red, settings.green, settings.blue)) >= 0:
             pins["colour"] = colour
-        _refuse_twice(pins)
+        _refuse_shared_pins(pins)
         gpio = load_jetson_gpio(*_LAMPS)
         try:
             self._lamps = {role: _Lamp(gpio, numbers) for role, numbers in pins.items()}
-        except Exception as error:  # whatever the vendor's code raises
+        except Exception as error:  # vendors raise anything
             raise gpio_error(error, *_LAMPS) from error
 
     @staticmethod
     def check(settings: JetsonSettings) -> None:
-        """Whether lamps could be had, without claiming a pin; raises `ConfigError`."""
+        """Whether the lamps are available, without claiming a pin; raises `ConfigError`."""
         del settings
         load_jetson_gpio(*_LAMPS)
 
@@ -81,12 +81,12 @@ class _Lamp:
     value = property(fset=_set)
 
     def close(self) -> None:
-        """Out. The pin goes back when the process ends; for why not by `cleanup` see decision 35."""
+        """Switch off. The pin is released when the process ends; decision 35 says why not by `cleanup`."""
         self._set((0.0,) * len(self._pins) if len(self._pins) > 1 else False)
 
 
-def _refuse_twice(pins: dict[str, tuple[int, ...]]) -> None:
-    # Jetson.GPIO would set the pin up anew without a word.
+def _refuse_shared_pins(pins: dict[str, tuple[int, ...]]) -> None:
+    # Jetson.GPIO would silently set the pin up again.
     uses = Counter(pin for numbers in pins.values() for pin in numbers)
     if twice := sorted(pin for pin, count in uses.items() if count > 1):
         raise ConfigError(

@@ -82,7 +82,7 @@ class Site:
             "camera": self.health.camera_json(),
             "engine": self.engine(),
             "storage": {"state": self.store.status.state, "reason": self.store.status.reason},
-            "board": {"strain": self.health.strain or None},
+            "board": {"strain": self.health.throttling or None},
             "viewers": self.viewers.count,
             "session": _session_json(self.session),
             "reading": self.reading(),

@@ -23,7 +23,7 @@ from appliance.colours import PALETTE, plain, rgb
 from appliance.configuration.layers import Request
 from appliance.configuration.load import load
 from appliance.errors import BackendMissing, ConfigError, LampError
-from appliance.hardware.fault_codes import FAULTS
+from appliance.hardware.fault_codes import FAULT_CODES
 from appliance.hardware.lamps import OFF_S, ON_S, PAUSE_S, blink_pattern
 from appliance.values import LampState
 from tests.fakes.parts import WITHIN_S
@@ -219,7 +219,7 @@ class TestPromises:
 def test_a_code_is_so_many_blinks_and_then_a_pause() -> None:
     assert list(blink_pattern(2)) == [(True, ON_S), (False, OFF_S), (True, ON_S), (False, PAUSE_S)]
     assert PAUSE_S > 3 * OFF_S, "it is seen where a code ends"
-    for fault in FAULTS:
+    for fault in FAULT_CODES:
         assert sum(lit for lit, _ in blink_pattern(fault.blinks)) == fault.blinks
 
 

@@ -193,7 +193,7 @@ def table(
     """The medians of the rounds as Markdown, with the machine named; `bare` has one run more."""
     totals, costs = [sum(each.values()) for each in bare], [each.milliseconds for each in daemon]
     found = ratios(totals, costs)
-    yield f"Machine: {board.name()}; {board.libraries()}"
+    yield f"Machine: {board.board_name()}; {board.library_versions()}"
     for role, engine in engines.items():
         yield f"- {role}: {engine}"
     yield ""

@@ -63,7 +63,9 @@ def rank(config: Config, arguments: Sequence[str]) -> Ranking:
     if isinstance(reference, str):
         raise ApplianceError(f"the CPU itself cannot be measured: {reference}; see: interview-grader check")
     measured = tuple(_judged(each, result, reference) for each, result in found)
-    return Ranking(board.name(), time.strftime("%Y-%m-%d"), models.digest, measured, engine_inventory(config))
+    return Ranking(
+        board.board_name(), time.strftime("%Y-%m-%d"), models.digest, measured, engine_inventory(config)
+    )
 
 
 def rank_and_keep(config: Config, arguments: Sequence[str]) -> Ranking:

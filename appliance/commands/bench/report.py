@@ -34,7 +34,7 @@ def engines(config: Config, arguments: Sequence[str]) -> int:
 
 def report(config: Config, *, seconds: int, arguments: Sequence[str], passed_on: Sequence[str]) -> int:
     """Everything about this machine that `docs/performance.md` has a place for; nothing is kept."""
-    before = board.temperature()
+    before = board.read_temperature()
     for line in _machine():
         print(line)
     print()
@@ -42,7 +42,7 @@ def report(config: Config, *, seconds: int, arguments: Sequence[str], passed_on:
         print(line)
     print()
     bench(config, seconds=seconds, arguments=passed_on)
-    print(f"\nTemperature: {_degrees(before)} before, {_degrees(board.temperature())} after.")
+    print(f"\nTemperature: {_degrees(before)} before, {_degrees(board.read_temperature())} after.")
     return 0
 
 
@@ -63,11 +63,11 @@ def _runs() -> bool:
 
 
 def _machine() -> Iterator[str]:
-    yield f"## {board.name()}"
+    yield f"## {board.board_name()}"
     yield ""
-    yield f"- interview-grader {__version__}, {board.libraries()}"
-    yield f"- {board.system()}"
-    yield f"- {board.processor()}, {board.memory_mb()} MB of memory"
+    yield f"- interview-grader {__version__}, {board.library_versions()}"
+    yield f"- {board.system_name()}"
+    yield f"- {board.processor_name()}, {board.total_memory_mb()} MB of memory"
 
 
 def _degrees(value: float | None) -> str:

@@ -17,7 +17,7 @@ from appliance.configuration.layers import Request
 from appliance.configuration.load import load
 from appliance.errors import ConfigError, PowerError
 from appliance.hardware import button, gpio
-from appliance.hardware.button import HOLD_S, OFF_S, RESET_S, Button, Pressed
+from appliance.hardware.button import HOLD_S, OFF_S, RESET_S, Button, ButtonActions
 from appliance.hardware.jetson_gpio import JetsonButton
 from tests.fakes.agreements import MemoryRecords, make_session
 from tests.fakes.parts import WITHIN_S
@@ -31,7 +31,7 @@ class Rig:
         self.now = 100.0
         self.resets = self.offs = 0
         self.session = make_session("3", records=MemoryRecords())
-        self.pressed = Pressed(
+        self.pressed = ButtonActions(
             self.session,
             printed_notice=printed,
             people=people,
@@ -223,7 +223,7 @@ class Pins(ABC):
         self.reset, self.off = threading.Event(), threading.Event()
 
     def button(self) -> Button:
-        pressed = Pressed(
+        pressed = ButtonActions(
             self.session, printed_notice="3", people=1, reset_access=self.reset.set, power_off=self.off.set
         )
         self.made = Button(self.PIN, self.factory, pressed)

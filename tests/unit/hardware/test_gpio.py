@@ -16,7 +16,7 @@ import pytest
 from gpiozero.pins.local import LocalPiFactory
 
 from appliance.errors import ConfigError, LampError
-from appliance.hardware.button import Button, Pressed
+from appliance.hardware.button import Button, ButtonActions
 from appliance.hardware.gpio import make_pin_factory
 from appliance.hardware.gpio_lamps import GpioLamps, GpioSettings
 from appliance.values import LampState
@@ -119,6 +119,8 @@ def test_a_pin_that_another_program_has_from_the_start_on(pi: Callable[..., Any]
     with pytest.raises(ConfigError, match="the lamps cannot be had: error: GPIO busy"):
         GpioLamps(GpioSettings(factory="lgpio"))
     session = make_session("3", records=MemoryRecords())
-    pressed = Pressed(session, printed_notice="3", people=1, reset_access=pytest.fail, power_off=pytest.fail)
+    actions = ButtonActions(
+        session, printed_notice="3", people=1, reset_access=pytest.fail, power_off=pytest.fail
+    )
     with pytest.raises(ConfigError, match="the button cannot be had: error: GPIO busy"):
-        Button(5, "lgpio", pressed)
+        Button(5, "lgpio", actions)

@@ -88,7 +88,9 @@ def test_opening_that_ends_well_leaves_what_was_known(tmp_path: Path) -> None:
     assert new(marker).fault == "" and new(marker).pause_s == EVERY_S
 
 
-def test_a_probe_that_cannot_be_started_is_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stick, refused = new(tmp_path / "marker"), []
 
     def none_left(*words: object, **more: object) -> None:
