@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from appliance.cameras.rotation import Rotatable
+from appliance.cameras.rotation import RotatableSettings
 from appliance.consent.law import Institution, Purpose, Region
 from appliance.consent.notice import KEEP_DAYS
 from appliance.hardware.gpio import PinFactory
@@ -20,7 +20,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AutoCamera(Rotatable):
+class AutoCamera(RotatableSettings):
     """Settings of `camera.backend = "auto"`: csi, then usb, then the demo clip."""
 
     # Limits that every camera of its order takes: the narrowest of theirs.

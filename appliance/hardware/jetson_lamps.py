@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.colours import plain
+from appliance.colours import colour_of
 from appliance.errors import ConfigError
 from appliance.hardware.jetson_gpio import gpio_error, load_jetson_gpio
 from appliance.hardware.lamps import LampPanel
@@ -63,7 +63,7 @@ class JetsonLamps(LampPanel):
 
     @staticmethod
     def _colour(label: str) -> tuple[float, float, float]:
-        return plain(label)
+        return colour_of(label).plain
 
 
 class _Lamp:

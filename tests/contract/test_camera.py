@@ -147,8 +147,8 @@ def usb_double(shop: Workshop) -> Bench:
     scene, device = Scene(), shop.folder / "video0"
     device.touch()
     shop.patch.setattr(cv2, "VideoCapture", VideoCaptures(scene, device))
-    shop.patch.setattr(usb, "nodes", lambda: [device] if scene.plugged else [])
-    shop.patch.setattr(usb, "query", partial(usb_answer, scene, device))
+    shop.patch.setattr(usb, "list_device_nodes", lambda: [device] if scene.plugged else [])
+    shop.patch.setattr(usb, "query_device", partial(usb_answer, scene, device))
     return scene_bench(made("usb", width=320, height=240), scene, scene.picture(0, 320, 240))
 
 
@@ -764,8 +764,8 @@ FRONT, BACK = "/dev/video0", "/dev/video2"
 def sockets(monkeypatch: pytest.MonkeyPatch) -> Sockets:
     made = Sockets()
     monkeypatch.setattr(cv2, "VideoCapture", made.capture)
-    monkeypatch.setattr(usb, "query", made.query)
-    monkeypatch.setattr(usb, "nodes", lambda: sorted(made.at))
+    monkeypatch.setattr(usb, "query_device", made.query)
+    monkeypatch.setattr(usb, "list_device_nodes", lambda: sorted(made.at))
     made.plug(FRONT, "interview", "usb-1")
     made.plug(BACK, "office", "usb-2")
     return made
@@ -863,7 +863,7 @@ def test_usb_says_why_a_device_cannot_be_opened(
 
     path = tmp_path / "video0"
     shop.patch.setattr(usb.os, "open", refused)
-    shop.patch.setattr(usb, "nodes", lambda: [path])
+    shop.patch.setattr(usb, "list_device_nodes", lambda: [path])
     expected = words.format(path)
     named = made("usb", device=str(path))
     with pytest.raises(CameraLost, match=expected):
@@ -892,13 +892,13 @@ def test_only_numbered_devices_are_looked_at(shop: Workshop) -> None:
     for name in ("video10", "video2", "video0-front", "video", "video1x", "vbi0"):
         (shop.folder / name).touch()
     shop.patch.setattr(usb, "DEVICES", shop.folder)
-    assert [path.name for path in usb.nodes()] == ["video2", "video10"]
+    assert [path.name for path in usb.list_device_nodes()] == ["video2", "video10"]
 
 
 def test_only_capture_devices_are_found(tmp_path: Path) -> None:
     for path in (Path("/dev/null"), tmp_path / "missing", tmp_path):
         with pytest.raises(CameraLost):
-            usb.query(path)
+            usb.query_device(path)
 
 
 # --- jetson ---
@@ -942,9 +942,9 @@ def test_a_file_is_a_source_and_its_end_is_said(shop: Workshop, monkeypatch: pyt
 
 
 def test_the_sensors_pipeline_is_the_documented_one() -> None:
-    from appliance.cameras.jetson import JetsonSettings, pipeline_of
+    from appliance.cameras.jetson import JetsonSettings, make_pipeline
 
-    words = pipeline_of(JetsonSettings(sensor=1))
+    words = make_pipeline(JetsonSettings(sensor=1))
     assert words.startswith("nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),width=1280,height=720,")
     assert "nvvidconv" in words and words.endswith("max-buffers=1 drop=true sync=false")
 

@@ -19,7 +19,7 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from appliance import registry
-from appliance.colours import PALETTE, plain, rgb
+from appliance.colours import COLOURS, colour_of, rgb_of
 from appliance.configuration.layers import Request
 from appliance.configuration.load import load
 from appliance.errors import BackendMissing, ConfigError, LampError
@@ -227,10 +227,10 @@ def test_a_code_is_so_many_blinks_and_then_a_pause() -> None:
 
 
 def test_a_jetson_knows_no_shades_but_every_expression_has_its_own_colour() -> None:
-    labels = [label for label in PALETTE if label not in ("neutral", "unsure")]
-    assert len({plain(label) for label in labels}) == len(labels)
-    assert plain("neutral") == plain("unsure") == (1, 1, 1)
-    assert all(max(rgb(label)) > 0 for label in labels)
+    labels = [label for label in COLOURS if label not in ("neutral", "unsure")]
+    assert len({colour_of(label).plain for label in labels}) == len(labels)
+    assert colour_of("neutral").plain == colour_of("unsure").plain == (1, 1, 1)
+    assert all(max(rgb_of(label)) > 0 for label in labels)
 
 
 def test_pins_that_a_jetson_does_not_have(jetson: ModuleType) -> None:
