@@ -37,6 +37,9 @@ class CameraBackend(Backend, Protocol):
     argument: str
     """The setting that NAME:VALUE of `--camera` gives; "" for none."""
 
+    is_film: bool
+    """Its frames may be cut together: after a cut other people may be in view."""
+
     def __call__(self, settings: Any) -> Camera:
         """A closed camera with these `Settings`; raises `ConfigError` for what can never be one."""
 
@@ -45,9 +48,10 @@ class CameraBackend(Backend, Protocol):
 
 
 class CameraDefaults:
-    """Defaults of a `CameraBackend`: no argument, never chosen automatically."""
+    """Defaults of a `CameraBackend`: no argument, no film, never chosen automatically."""
 
     argument = ""
+    is_film = False
 
     @staticmethod
     def discover() -> Discovery:

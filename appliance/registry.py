@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 from importlib.metadata import entry_points
 from typing import Any, Literal, overload
@@ -24,9 +25,6 @@ CAMERAS = {
     "replay": "appliance.cameras.replay:Replay",
     "demo": "appliance.cameras.replay:Demo",
 }
-FILMS = ("replay", "demo")
-"""Cameras whose frames may be cut together: after a cut others may be in view."""
-
 ENGINES = {
     "tflite": "appliance.inference.engines.tflite:TFLite",
     "coral": "appliance.inference.engines.coral:Coral",
@@ -60,10 +58,20 @@ def load(kind: Literal["lamps"], name: str) -> LampsBackend: ...
 @overload
 def load(kind: str, name: str) -> Backend: ...
 def load(kind: str, name: str) -> Any:
-    """Load the class of a backend, ours first, then those of other packages.
+    """The class of a backend, ours first, then those of other packages; the same class each time.
 
     Raises `BackendMissing` for an unknown name, or a class that cannot be imported.
     """
+    return _load(kind, name)
+
+
+def names(kind: str) -> list[str]:
+    """The names of all backends of a kind, ours first."""
+    return [*KINDS[kind], *(name for name in _foreign_backends(kind) if name not in KINDS[kind])]
+
+
+@functools.cache
+def _load(kind: str, name: str) -> type:
     target = KINDS[kind].get(name) or _foreign_backends(kind).get(name)
     if target is None:
         raise BackendMissing(_unknown(kind, name), key=f"{kind}.backend", value=name)
@@ -73,11 +81,6 @@ def load(kind: str, name: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise BackendMissing(f"cannot be loaded: {error}", key=f"{kind}.backend", value=name) from error
     return _completed(found, _DEFAULTS[kind]) if kind in _DEFAULTS else found
-
-
-def names(kind: str) -> list[str]:
-    """The names of all backends of a kind, ours first."""
-    return [*KINDS[kind], *(name for name in _foreign_backends(kind) if name not in KINDS[kind])]
 
 
 def _foreign_backends(kind: str) -> dict[str, str]:

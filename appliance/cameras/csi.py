@@ -14,7 +14,7 @@ from pydantic import Field
 
 from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import BackendMissing, CameraLost
-from appliance.ports import Discovery
+from appliance.ports import CameraDefaults, Discovery
 from appliance.values import Frame
 
 log = logging.getLogger("appliance.camera")
@@ -42,7 +42,7 @@ class _Listing:
     name: str
 
 
-class Csi:
+class Csi(CameraDefaults):
     """One CSI camera. Takes picamera2's RGB888, which is blue, green, red in memory."""
 
     Settings = CsiSettings

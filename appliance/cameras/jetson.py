@@ -18,7 +18,7 @@ from pydantic import Field
 
 from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import BackendMissing, CameraLost
-from appliance.ports import Discovery
+from appliance.ports import CameraDefaults, Discovery
 from appliance.values import Frame, Image
 
 log = logging.getLogger("appliance.camera")
@@ -41,7 +41,7 @@ class JetsonSettings(RotatableSettings):
     )
 
 
-class Jetson:
+class Jetson(CameraDefaults):
     """One sensor. Logs its pipeline."""
 
     Settings = JetsonSettings

@@ -8,16 +8,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import ClassVar
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
 from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import CameraEnded, CameraLost, ConfigError, PictureError
 from appliance.media.animation import Animation
 from appliance.media.film import Film
 from appliance.media.inputs import is_picture, list_folder, nothing_in, open_film, opened, read_still_of
-from appliance.ports import Discovery
+from appliance.ports import CameraDefaults, Discovery
 from appliance.system.resources import demo_clip
 from appliance.values import Frame, Image
 
@@ -63,11 +62,12 @@ class DemoSettings(_PlaybackSettings):
     """Settings of `camera.backend = "demo"`, the clip that ships with the project."""
 
 
-class Replay:
+class Replay(CameraDefaults):
     """Plays files. A file removed while it plays is a lost camera; once restored, it plays again."""
 
-    Settings: ClassVar[type[BaseModel]] = ReplaySettings
+    Settings: type[_PlaybackSettings] = ReplaySettings
     argument = "path"
+    is_film = True
 
     def __init__(self, settings: ReplaySettings) -> None:
         self.path = Path(settings.path)
@@ -206,7 +206,7 @@ class Replay:
 class Demo(Replay):
     """The clip that ships with the project: two public-domain portraits, no one in the room."""
 
-    Settings: ClassVar[type[BaseModel]] = DemoSettings
+    Settings = DemoSettings
     argument = ""
 
     def __init__(self, settings: DemoSettings) -> None:

@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field
 
 from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import CameraLost
-from appliance.ports import Discovery
+from appliance.ports import CameraDefaults, Discovery
 from appliance.values import Frame
 
 log = logging.getLogger("appliance.camera")
@@ -65,7 +65,7 @@ class CameraInaccessible(CameraLost):
     """A device that exists but that this process cannot use: no permission, or in use."""
 
 
-class Usb:
+class Usb(CameraDefaults):
     """One V4L2 device. Logs what was requested and what was obtained."""
 
     Settings = UsbSettings

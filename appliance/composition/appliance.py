@@ -12,7 +12,7 @@ import cv2
 from appliance import registry
 from appliance.audit import AuditLog
 from appliance.auth.reset import reset_access
-from appliance.cameras.rotation import RotatedCamera, Rotation
+from appliance.cameras.rotation import RotatableSettings, RotatedCamera
 from appliance.composition.engine import EngineOpener, load_models, make_engine_opener
 from appliance.composition.session import make_button, make_store, make_terms
 from appliance.composition.web import make_door, make_servers
@@ -105,7 +105,8 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     camera = make_camera(choice)
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     health = Health(choice.backend)
-    reader = make_reader(config, health=health, is_film=choice.backend in registry.FILMS)
+    is_film = registry.load("camera", choice.backend).is_film
+    reader = make_reader(config, health=health, is_film=is_film)
     audit = AuditLog(config.state_dir)
     note_changes(config.effective(), config.state_dir, audit)
     store = make_store(config, audit)
@@ -207,9 +208,11 @@ def choose_camera(config: Config) -> Choice:
 
 def make_camera(choice: Choice) -> Camera:
     """The camera of a choice; raises `ConfigError` for what can never be one, such as a text file."""
-    camera: Camera = registry.load("camera", choice.backend)(choice.settings)
-    rotation: Rotation = getattr(choice.settings, "rotate", 0)  # another package's backend may have none
-    return RotatedCamera(camera, rotation) if rotation else camera
+    settings = choice.settings
+    camera = registry.load("camera", choice.backend)(settings)
+    if isinstance(settings, RotatableSettings) and settings.rotate:
+        return RotatedCamera(camera, settings.rotate)
+    return camera
 
 
 def check_lamps(config: Config) -> None:

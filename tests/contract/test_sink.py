@@ -138,7 +138,7 @@ class TestPromises:
     def test_close_without_anything_before(self, name: str, shared: Shared) -> None:
         SINKS[name](shared).close()
 
-    def test_the_frame_is_left_as_it_was(self, name: str, shared: Shared) -> None:
+    def test_the_frame_is_unchanged(self, name: str, shared: Shared) -> None:
         sink = SINKS[name](shared)
         given = seen(happy=100, sad=80)
         before = given.frame.image.copy()
@@ -148,7 +148,7 @@ class TestPromises:
         sink.close()
 
     @pytest.mark.parametrize("state", ["closed", "open", "lost"])
-    def test_silence_in_any_state(self, name: str, shared: Shared, state: str) -> None:
+    def test_idle_in_any_state(self, name: str, shared: Shared, state: str) -> None:
         sink = SINKS[name](shared)
         shared.health.camera_is(state, "unplugged")
         with watching(shared.viewers, BARE):
@@ -163,7 +163,7 @@ class TestPromises:
 
 @dataclass
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that the test moves."""
 
     now: float = 5000.0
 
@@ -190,7 +190,7 @@ def newest(shared: Shared) -> Picture:
 
 def test_without_viewers_nothing_is_drawn_or_encoded(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: object) -> Image:
-        raise AssertionError("drawn for nobody")
+        raise AssertionError("drawn without a viewer")
 
     monkeypatch.setattr("appliance.sinks.stream.draw_people", forbidden)
     sink = stream(shared)
@@ -292,7 +292,7 @@ def test_another_reason_is_another_placeholder(shared: Shared, clock: Clock) -> 
     assert pictures[0] != pictures[1]
 
 
-def test_nothing_of_an_ended_agreement_is_published_or_kept() -> None:
+def test_nothing_of_an_ended_consent_is_published_or_kept() -> None:
     shared = make_shared(needs_agreement=True)
     shared.session.start("1", "operator")
     sink = stream(shared)
@@ -332,9 +332,7 @@ def test_the_colour_is_that_of_the_largest_face(delivering: Shared, pins: MockFa
     sink.close()
 
 
-def test_the_colour_is_never_that_of_somebody_who_has_not_agreed(
-    delivering: Shared, pins: MockFactory
-) -> None:
+def test_people_without_consent_never_set_the_colour(delivering: Shared, pins: MockFactory) -> None:
     other = Person(9, face(60, 60, 110), Look(None, "not_agreed"), None, NOT_ANALYSED)
     only_one = seen(happy=40)
     sink = lamps(delivering)
@@ -434,7 +432,7 @@ def test_a_sink_that_ends_while_the_camera_is_open_leaves_its_lamp_lit(
     assert lit(pins, CAMERA) == (0,)
 
 
-def test_a_camera_lamp_that_was_given_back_cannot_be_lit(pins: MockFactory) -> None:
+def test_a_released_camera_lamp_cannot_be_lit(pins: MockFactory) -> None:
     panel = GpioLamps(GpioSettings())
     panel.close()
     panel.close()
@@ -443,9 +441,7 @@ def test_a_camera_lamp_that_was_given_back_cannot_be_lit(pins: MockFactory) -> N
         panel.camera_on()
 
 
-def test_a_camera_lamp_that_cannot_be_driven_says_so(
-    pins: MockFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_camera_lamp_that_fails_is_an_error(pins: MockFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     panel = GpioLamps(GpioSettings())
 
     def broken(*_: object) -> None:
@@ -460,7 +456,7 @@ def test_a_camera_lamp_that_cannot_be_driven_says_so(
     panel.close()
 
 
-def test_a_broken_lamp_is_named_once_and_ends_nothing(
+def test_a_broken_lamp_is_logged_once_and_ends_nothing(
     delivering: Shared, pins: MockFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = lamps(delivering)
@@ -479,7 +475,7 @@ def test_a_broken_lamp_is_named_once_and_ends_nothing(
     sink.close()
 
 
-def test_everything_else_is_out_after_the_sink_closed(pins: MockFactory, delivering: Shared) -> None:
+def test_all_other_lamps_are_off_after_the_sink_closed(pins: MockFactory, delivering: Shared) -> None:
     sink = lamps(delivering)
     sink.take(seen(happy=100))
     sink.close()
@@ -487,12 +483,12 @@ def test_everything_else_is_out_after_the_sink_closed(pins: MockFactory, deliver
 
 
 @pytest.mark.usefixtures("pins")
-def test_pins_are_given_back() -> None:
+def test_pins_are_released() -> None:
     for _ in range(2):
         GpioLamps(GpioSettings()).close()
 
 
-def test_lamps_that_are_not_there_are_left_out(delivering: Shared, pins: MockFactory) -> None:
+def test_missing_lamps_are_left_out(delivering: Shared, pins: MockFactory) -> None:
     sink = make_lamp_sink(delivering, GpioLamps(GpioSettings(running=-1, fault=-1, red=-1)))
     sink.take(seen(happy=100))
     assert set(pins.pins) == {pins.pin(CAMERA).info}
@@ -505,7 +501,7 @@ def test_lamps_that_are_not_there_are_left_out(delivering: Shared, pins: MockFac
     [{"running": 27}, {"red": 17}, {"running": 64}],
     ids=["twice", "twice in the colour", "no such pin"],
 )
-def test_pins_that_cannot_be_had(settings: dict[str, int]) -> None:
+def test_unavailable_pins(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=r"check lamps\.factory and the pins"):
         GpioLamps(GpioSettings(**settings))
     GpioLamps(GpioSettings()).close()  # nothing is held
@@ -524,7 +520,7 @@ def test_a_factory_whose_package_is_missing() -> None:
 
 
 @pytest.mark.parametrize("call", [GpioLamps, GpioLamps.check], ids=["start", "check"])
-def test_without_gpiozero_its_package_is_named(call: Callable[[GpioSettings], object]) -> None:
+def test_without_gpiozero_the_error_names_its_package(call: Callable[[GpioSettings], object]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "gpiozero", None)
         with pytest.raises(BackendMissing, match="gpiozero") as caught:

@@ -24,7 +24,7 @@ def test_every_backend_of_ours_loads_without_its_device(kind: str, name: str) ->
     ("kind", "port"),
     [("camera", CameraBackend), ("engine", EngineBackend), ("lamps", LampsBackend)],
 )
-def test_every_backend_of_ours_offers_what_its_port_says(kind: str, port: type) -> None:
+def test_every_backend_of_ours_has_all_members_of_its_port(kind: str, port: type) -> None:
     asked = {*port.__annotations__, *vars(port), "Settings"}
     for name in registry.KINDS[kind]:
         found = registry.load(kind, name)
@@ -46,8 +46,12 @@ def test_what_each_engine_can_do(backend: str, fallback: bool, float_models: boo
     assert (found.needs_fallback, found.float_models, found.needs_build) == (fallback, float_models, build)
 
 
+def test_only_files_are_films() -> None:
+    assert {name for name in registry.CAMERAS if registry.load("camera", name).is_film} == {"replay", "demo"}
+
+
 @pytest.mark.parametrize("kind", sorted(registry.KINDS))
-def test_an_unknown_name_is_answered_with_the_known_ones(kind: str) -> None:
+def test_an_unknown_name_is_reported_with_the_known_ones(kind: str) -> None:
     with pytest.raises(BackendMissing) as caught:
         registry.load(kind, "nosuch")
     assert caught.value.value == "nosuch"
@@ -55,14 +59,14 @@ def test_an_unknown_name_is_answered_with_the_known_ones(kind: str) -> None:
     assert all(name in caught.value.reason for name in registry.KINDS[kind])
 
 
-def test_a_name_with_a_slip_is_answered_with_the_nearest() -> None:
+def test_a_misspelt_name_is_reported_with_the_nearest() -> None:
     with pytest.raises(BackendMissing, match="did you mean 'replay'"):
         registry.load("camera", "reply")
 
 
 @pytest.fixture
 def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An installed package of somebody else with backends of its own."""
+    """An installed package with its own backends."""
     info = tmp_path / "foreign-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
@@ -85,13 +89,14 @@ class TestOtherPackages:
 
     def test_a_backend_is_found(self) -> None:
         assert registry.load("camera", "drone").__name__ == "Drone"
+        assert registry.load("camera", "drone") is registry.load("camera", "drone")
         assert "drone" in registry.names("camera")
 
-    def test_a_camera_need_not_say_everything(self) -> None:
+    def test_a_camera_may_leave_out_what_has_a_default(self) -> None:
         drone = registry.load("camera", "drone")
-        assert drone.argument == "" and not drone.discover().found
+        assert drone.argument == "" and not drone.is_film and not drone.discover().found
 
-    def test_an_engine_need_not_say_everything(self) -> None:
+    def test_an_engine_may_leave_out_what_has_a_default(self) -> None:
         npu = registry.load("engine", "npu")
         assert npu.float_models, "its own word counts"
         assert not npu.needs_fallback and not npu.needs_build

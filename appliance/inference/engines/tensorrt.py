@@ -144,7 +144,7 @@ class TensorRT(EngineDefaults):
         self._release("cudaStreamDestroy", self._stream)
 
     def _release(self, function: str, what: Any) -> None:
-        with contextlib.suppress(EngineError):  # of a GPU that is at fault nothing can be given back
+        with contextlib.suppress(EngineError):  # a failed GPU cannot release anything
             self._cuda.call(function, what)
 
     def _allocate(self, library: Any, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Which camera `auto` takes, and that whatever it may be told fits every camera it may take."""
+"""Which camera `auto` selects, and that every setting it accepts fits each of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_key_of_auto_has_both_limits() -> None:
 
 @pytest.mark.parametrize(("key", "value"), limits())
 @pytest.mark.parametrize("backend", [*appliance.AUTO_ORDER, None])
-def test_what_auto_takes_fits_every_camera(
+def test_what_auto_accepts_fits_every_camera(
     monkeypatch: pytest.MonkeyPatch, backend: str | None, key: str, value: Any
 ) -> None:
     for name in appliance.AUTO_ORDER:
@@ -64,7 +64,7 @@ def test_what_auto_takes_fits_every_camera(
 
 
 @pytest.mark.parametrize("backend", appliance.AUTO_ORDER)
-def test_a_camera_that_takes_less_is_a_mistake_in_one_line(
+def test_a_setting_that_the_camera_refuses_is_an_error_in_one_line(
     monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     for name in appliance.AUTO_ORDER:
@@ -80,7 +80,7 @@ def test_a_camera_that_takes_less_is_a_mistake_in_one_line(
 
 
 @pytest.mark.parametrize("rotation", ROTATIONS)
-def test_a_camera_gives_its_pictures_turned_as_set(tmp_path: Path, rotation: Rotation) -> None:
+def test_a_camera_rotates_its_pictures_as_set(tmp_path: Path, rotation: Rotation) -> None:
     path = tmp_path / "corner.png"
     upright = picture(48, 32)
     upright[:8, :16] = 255  # white in the left upper corner, grey to the right of it
@@ -101,6 +101,6 @@ def test_a_camera_gives_its_pictures_turned_as_set(tmp_path: Path, rotation: Rot
 
 @pytest.mark.parametrize("backend", ["usb", "csi", "jetson", "demo", "auto"])
 @pytest.mark.parametrize("value", ["45", "true", "mirrored"])
-def test_a_rotation_that_is_none_is_told_with_those_that_are(backend: str, value: str) -> None:
+def test_an_invalid_rotation_is_reported_with_the_valid_ones(backend: str, value: str) -> None:
     with pytest.raises(config.ConfigErrors, match=r"camera\.rotate.*270.*'mirror'"):
         load(Request(settings=[f"camera.rotate={value}"], camera=backend), {"XDG_STATE_HOME": "/nowhere"})

@@ -1,4 +1,4 @@
-"""Which engine `auto` takes: what was measured to be the fastest that agrees, and the CPU in every doubt."""
+"""Which engine `auto` selects: the fastest measured with parity, else the CPU."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def test_a_damaged_ranking_is_none(tmp_path: Path, content: str) -> None:
         ([], None),
     ],
 )
-def test_the_best_is_the_fastest_that_agrees(
+def test_the_best_is_the_fastest_with_parity(
     engines: Sequence[EngineMeasurement], best: EngineMeasurement | None
 ) -> None:
     assert Ranking("", "", "", tuple(engines)).best == best
 
 
-def test_auto_takes_the_best_and_says_why(tmp_path: Path) -> None:
+def test_auto_selects_the_best_and_says_why(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, CORAL)
     chosen = choose(configured(tmp_path, "engine.library=libmine.so", "engine.threads=2"))
     assert chosen.name == "coral" and not chosen.float_models
@@ -112,13 +112,13 @@ def test_a_ranking_of_other_models_does_not_count(tmp_path: Path) -> None:
     assert chosen.name == "tflite" and "other models were measured" in chosen.why
 
 
-def test_an_engine_that_is_known_no_more_leaves_the_cpu(tmp_path: Path) -> None:
+def test_a_ranked_engine_that_is_no_longer_known_means_the_cpu(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, EngineMeasurement("gone", "gone", False, {}, 1.0, True, ""))
     chosen = choose(configured(tmp_path))
     assert chosen.name == "tflite" and "gone was fastest but cannot be had" in chosen.why
 
 
-def test_float_models_are_taken_where_they_were_faster(tmp_path: Path) -> None:
+def test_float_models_are_used_where_they_were_faster(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, FLOAT)
     reader = make_reader(configured(tmp_path))
     assert set(reader.names.values()) == {"blazeface_full", "blazeface_short", "expression"}
@@ -126,14 +126,14 @@ def test_float_models_are_taken_where_they_were_faster(tmp_path: Path) -> None:
     reader.pipeline.close()
 
 
-def test_what_became_of_the_best_does_not_keep_auto_from_starting(tmp_path: Path) -> None:
-    ranked(tmp_path, CPU, CORAL)  # and there is neither a library nor a compiled model
+def test_auto_starts_even_if_the_best_engine_no_longer_runs(tmp_path: Path) -> None:
+    ranked(tmp_path, CPU, CORAL)  # with neither a library nor a compiled model
     reader = make_reader(configured(tmp_path))
     assert "instead of coral" in reader.described()["detector"]
     reader.pipeline.close()
 
 
-def test_an_engine_that_is_named_is_taken_whatever_was_measured(tmp_path: Path) -> None:
+def test_a_configured_engine_is_used_whatever_was_measured(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, CORAL)
     chosen = choose(configured(tmp_path, backend="tflite"))
     assert (chosen.name, chosen.why) == ("tflite", "")
@@ -144,7 +144,7 @@ def test_a_key_that_no_engine_knows_is_refused(tmp_path: Path) -> None:
         configured(tmp_path, "engine.treads=2")
 
 
-def test_auto_hands_every_engine_its_own_defaults() -> None:
+def test_auto_has_the_defaults_of_every_engine() -> None:
     ours, taken = AutoEngine.model_fields, set()
     for backend in ("tflite", "coral", "tensorrt"):
         theirs = registry.load("engine", backend).Settings.model_fields
@@ -154,7 +154,7 @@ def test_auto_hands_every_engine_its_own_defaults() -> None:
     assert taken == ours.keys(), "settings that no engine takes"
 
 
-def test_measuring_is_due_when_something_else_is_there(tmp_path: Path) -> None:
+def test_measuring_is_due_when_the_inventory_changes(tmp_path: Path) -> None:
     config = configured(tmp_path)
     assert why_measure(config) == "nothing was measured yet"
     now = engine_inventory(config)
@@ -171,9 +171,7 @@ def test_measuring_is_never_due_where_the_owner_chose(tmp_path: Path) -> None:
     assert why_measure(configured(tmp_path, backend="tflite")) == ""
 
 
-def test_what_is_there_names_accelerators_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_inventory_names_accelerators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configured(tmp_path)
     runtime = engine_inventory(config)
     assert "coral" not in runtime and "tensorrt" not in runtime
@@ -182,7 +180,7 @@ def test_what_is_there_names_accelerators_as_they_are(
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "state"),
     [
         ({}, "not plugged in"),
         ({"usb/devices/1-1/idVendor": "18d1", "usb/devices/1-1/idProduct": "9302"}, "plugged in"),
@@ -192,8 +190,8 @@ def test_what_is_there_names_accelerators_as_they_are(
         ({"pci/devices/0/vendor": "0x1ac1", "pci/devices/0/device": "0x089a"}, "plugged in"),
     ],
 )
-def test_a_stick_that_is_plugged_in_later_is_something_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], told: str
+def test_plugging_in_a_stick_changes_the_inventory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], state: str
 ) -> None:
     monkeypatch.setattr(coral, "SYS", tmp_path)
     monkeypatch.setattr(coral, "_check_library", lambda library: None)  # installed
@@ -203,4 +201,4 @@ def test_a_stick_that_is_plugged_in_later_is_something_else(
         path.write_text(f"{text}\n")
     (tmp_path / "compiled.json").write_text("{}")
     settings = coral.CoralSettings(compiled=str(tmp_path))
-    assert Coral.inventory(settings).partition(" ")[2] == told
+    assert Coral.inventory(settings).partition(" ")[2] == state

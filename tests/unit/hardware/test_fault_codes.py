@@ -63,7 +63,7 @@ def test_a_service_that_failed_has_a_code_of_its_own() -> None:
     assert lamp_state(NOT_RUNNING, None) == LampState(running=False, fault_blinks=8, colour=None)
 
 
-def test_they_depend_on_the_health_and_nothing_else() -> None:
+def test_the_condition_depends_on_the_health_alone() -> None:
     health = Health("usb")
     assert condition(health, "idle", 0.0) == Condition("idle")
     health.camera_is("open")
@@ -81,7 +81,7 @@ def test_they_depend_on_the_health_and_nothing_else() -> None:
     assert condition(health, "idle", 1.0) == Condition("idle", records="full"), "with the session it is over"
 
 
-def test_the_table_of_the_documentation_is_that_of_the_code() -> None:
+def test_the_tables_of_the_documentation_match_the_code() -> None:
     text = (ROOT / "docs/lamps.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \| (.+?) \| (.+?) \|$", text, re.MULTILINE)
     assert rows == [(str(fault.blinks), fault.what, fault.todo) for fault in FAULT_CODES]

@@ -71,7 +71,9 @@ def test_the_lamps_are_on_the_chip_of_the_header(
     assert lgpio().levels == {}, "nothing is driven any more"
 
 
-def test_it_works_where_no_file_may_be_made(pi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_works_in_a_folder_that_is_not_writable(
+    pi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pi()
     monkeypatch.chdir("/proc")  # not even root makes a file here
     with pytest.raises(OSError):
@@ -80,7 +82,7 @@ def test_it_works_where_no_file_may_be_made(pi: Callable[..., Any], monkeypatch:
     assert Path.cwd() == Path("/proc")
 
 
-def test_nothing_is_left_behind(
+def test_no_file_is_left_behind(
     pi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pi()
@@ -92,7 +94,7 @@ def test_nothing_is_left_behind(
     assert [path.name for path in tmp_path.rglob("*")] in (["here", "temporary"], ["temporary", "here"])
 
 
-def test_whoever_set_the_folder_of_lgpio_is_left_alone(
+def test_a_folder_set_for_lgpio_is_kept(
     pi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pi()
@@ -102,7 +104,7 @@ def test_whoever_set_the_folder_of_lgpio_is_left_alone(
     assert [path.name for path in tmp_path.iterdir()] == [".lgd-nfy0"]
 
 
-def test_a_lamp_that_lgpio_does_not_light(pi: Callable[..., Any]) -> None:
+def test_a_lamp_that_lgpio_fails_to_light(pi: Callable[..., Any]) -> None:
     lgpio = pi()
     lamps = GpioLamps(GpioSettings(factory="lgpio"))
     lgpio().busy.add(27)
@@ -112,7 +114,7 @@ def test_a_lamp_that_lgpio_does_not_light(pi: Callable[..., Any]) -> None:
     lamps.close()
 
 
-def test_a_pin_that_another_program_has_from_the_start_on(pi: Callable[..., Any]) -> None:
+def test_a_pin_in_use_by_another_program(pi: Callable[..., Any]) -> None:
     lgpio = pi()
     make_pin_factory("lgpio")
     lgpio().busy.update((5, 22))

@@ -24,7 +24,7 @@ def wait_until_back(stick: CircuitBreaker) -> None:
         time.sleep(0.01)
 
 
-def test_each_fault_after_it_was_taken_back_doubles_the_pause(tmp_path: Path) -> None:
+def test_each_failure_after_a_return_doubles_the_pause(tmp_path: Path) -> None:
     stick = new(tmp_path / "marker")
     pauses = []
     for _ in range(4):
@@ -34,14 +34,14 @@ def test_each_fault_after_it_was_taken_back_doubles_the_pause(tmp_path: Path) ->
     assert pauses == [1, 2, 4, 8]
 
 
-def test_a_fault_that_is_told_twice_counts_once(tmp_path: Path) -> None:
+def test_a_failure_reported_twice_counts_once(tmp_path: Path) -> None:
     stick = new(tmp_path / "marker")
     stick.mark_failed("it went away")
     stick.mark_failed("it is still away")
     assert stick.pause_s == EVERY_S
 
 
-def test_another_process_knows_the_pause(tmp_path: Path) -> None:
+def test_the_pause_survives_a_restart(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     for number in range(3):  # each life ends in a call that hangs
         stick = new(marker)
@@ -53,7 +53,7 @@ def test_another_process_knows_the_pause(tmp_path: Path) -> None:
     assert new(marker).pause_s == 4 * EVERY_S
 
 
-def test_the_pause_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pause_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fallback, "_LONGEST_PAUSE_S", 3 * EVERY_S)
     stick = new(tmp_path / "marker")
     for _ in range(4):
@@ -62,7 +62,7 @@ def test_the_pause_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert stick.pause_s == 3 * EVERY_S
 
 
-def test_once_it_has_worked_for_long_nothing_is_held_against_it(
+def test_after_working_long_enough_past_failures_no_longer_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fallback, "_TRUSTED_S", 0.0)
@@ -75,7 +75,7 @@ def test_once_it_has_worked_for_long_nothing_is_held_against_it(
         assert stick.pause_s == EVERY_S and not marker.exists()
 
 
-def test_opening_that_ends_well_leaves_what_was_known(tmp_path: Path) -> None:
+def test_successful_opening_keeps_the_count_of_failures(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     stick = new(marker)
     with stick.guard_opening():

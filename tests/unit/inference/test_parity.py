@@ -25,7 +25,7 @@ def changed(**change: Any) -> list[list[dict[str, Any]]]:
     return found
 
 
-def test_the_same_answers_agree_in_any_order() -> None:
+def test_the_same_answers_have_parity_in_any_order() -> None:
     found = deepcopy(FACES)
     found[0].reverse()
     parity = measure_parity(FACES, found)
@@ -52,5 +52,5 @@ def test_how_far_apart_is_too_far(found: list[list[dict[str, Any]]], agrees: boo
     assert measure_parity(FACES, found).holds is agrees
 
 
-def test_without_any_face_nothing_was_shown() -> None:
+def test_without_any_face_there_is_no_parity() -> None:
     assert not measure_parity([[]], [[]]).holds

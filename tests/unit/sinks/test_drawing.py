@@ -15,7 +15,7 @@ from tests.fakes.parts import face, noise, person, picture, scores
 HAPPY, SAD = scores(happy=1), scores(sad=1)
 
 
-def test_the_picture_itself_stays_as_it_was() -> None:
+def test_the_picture_itself_is_unchanged() -> None:
     image = noise(320, 240)
     before = image.copy()
     image.flags.writeable = False
@@ -24,7 +24,7 @@ def test_the_picture_itself_stays_as_it_was() -> None:
     assert not np.array_equal(drawn, before)
 
 
-def test_nobody_in_view_is_the_bare_picture() -> None:
+def test_without_people_the_picture_is_unchanged() -> None:
     image = noise(320, 240)
     drawn = draw_people(image, ())
     assert np.array_equal(drawn, image) and drawn is not image

@@ -80,7 +80,7 @@ def test_while_live_nothing_is_written(
     assert not store.path.parent.exists()
 
 
-def test_the_health_is_told_how_the_records_are(tmp_path: Path, clock: Time, session: Session) -> None:
+def test_the_health_gets_the_state_of_the_records(tmp_path: Path, clock: Time, session: Session) -> None:
     free = 100.0
     store = make_store(tmp_path / "small", clock, room=lambda path: free)
     health = Health("usb")
@@ -96,7 +96,7 @@ def test_the_health_is_told_how_the_records_are(tmp_path: Path, clock: Time, ses
     store.close()
 
 
-def test_means_of_a_second_with_what_is_behind_them(
+def test_means_of_a_second_with_their_counts(
     recorder: Recorder, session: Session, clock: Time, store: Store
 ) -> None:
     recording(store, session)
@@ -134,7 +134,7 @@ def test_an_unreadable_second_has_counts_and_no_means(
     assert (row.means, row.frames, row.scored, row.dark) == (None, 1, 0, 1)
 
 
-def test_who_did_not_agree_is_not_recorded(
+def test_people_without_consent_are_not_recorded(
     recorder: Recorder, session: Session, clock: Time, store: Store
 ) -> None:
     recording(store, session)
@@ -156,7 +156,7 @@ def test_two_people_and_their_seconds(
     ]
 
 
-def test_silence_hands_over_what_is_finished_but_waits_for_late_frames(
+def test_a_gap_hands_over_finished_seconds_but_waits_for_late_frames(
     recorder: Recorder, session: Session, clock: Time, store: Store
 ) -> None:
     recording(store, session)
@@ -211,7 +211,7 @@ def test_an_erased_session_gets_nothing_more(
     assert store.sessions() == []
 
 
-def test_it_does_the_upkeep(recorder: Recorder, session: Session, clock: Time, store: Store) -> None:
+def test_it_maintains_the_store(recorder: Recorder, session: Session, clock: Time, store: Store) -> None:
     recording(store, session)
     store.end(ID)
     session.state, session.id = "idle", None
