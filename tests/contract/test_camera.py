@@ -299,12 +299,12 @@ def test_open_works_again_and_numbers_go_on(bench: Bench, closed: bool) -> None:
 
 @at_hand
 def test_time_starts_at_zero_with_each_open(bench: Bench) -> None:
-    times = []
     for _ in range(2):
+        before = time.monotonic()
         bench.camera.open()
-        times.append([frame.time_s for frame in bench.read(10)])
+        first = bench.read(10)[0]
         bench.camera.close()
-    assert times[1][0] == pytest.approx(times[0][0], abs=0.2)
+        assert first.time_s <= first.captured - before, "counted from this opening, not from an earlier one"
 
 
 @at_hand
