@@ -25,6 +25,7 @@ from appliance.configuration.settings import AutoEngine
 from appliance.errors import ConfigErrors
 from appliance.inference.engines import coral
 from appliance.inference.engines.coral import Coral
+from appliance.inference.manifest import Manifest
 from appliance.inference.ranking import RANKING_FILE, EngineMeasurement, Ranking, load_ranking
 
 CPU = EngineMeasurement("cpu-int8", "tflite", False, {}, 5.0, True, "")
@@ -124,6 +125,14 @@ def test_float_models_are_used_where_they_were_faster(tmp_path: Path) -> None:
     assert set(reader.names.values()) == {"blazeface_full", "blazeface_short", "expression"}
     assert "auto: fastest" in reader.described()["choice"]
     reader.pipeline.close()
+
+
+def test_a_start_reads_the_manifest_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranked(tmp_path, CPU, FLOAT)
+    folders, read = [], Manifest.load
+    monkeypatch.setattr(Manifest, "load", lambda folder: (folders.append(folder), read(folder))[1])
+    make_reader(configured(tmp_path)).pipeline.close()
+    assert len(folders) == 1
 
 
 def test_auto_starts_even_if_the_best_engine_no_longer_runs(tmp_path: Path) -> None:
