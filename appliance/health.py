@@ -82,8 +82,8 @@ class Health:
         self._store_state = "ok"
         self.accelerator_failed = False
         """Whether the CPU runs the models because the accelerator failed."""
-        self.strain = ""
-        """Why the board is throttled, in words; "" if it is not."""
+        self.throttling = ""
+        """Why the board runs slower, in words; "" if it does not."""
         self._rates = {"camera": Rate(), "vision": Rate()}
         self.counts: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()

@@ -21,13 +21,13 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
-from appliance.composition.engine import MARKER
 from appliance.composition.reader import Reader, make_reader
 from appliance.configuration.load import Config
 from appliance.configuration.page_file import PAGE_FILE
 from appliance.errors import ApplianceError
 from appliance.hardware import board
-from appliance.inference import ranking
+from appliance.inference.fallback import BREAKER_FILE
+from appliance.inference.ranking import RANKING_FILE
 from appliance.media.video import Video
 from appliance.ports import Engine
 from appliance.system.native import self_command
@@ -175,7 +175,7 @@ def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str], state: 
 def _copied(state: Path) -> Iterator[Path]:
     """A folder with the settings of the page and the state of the engines."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in (PAGE_FILE, ranking.FILE, MARKER):
+        for name in (PAGE_FILE, RANKING_FILE, BREAKER_FILE):
             if (state / name).exists():
                 shutil.copyfile(state / name, Path(folder, name))
         yield Path(folder)
@@ -192,7 +192,7 @@ def cost_table(
     """The medians of the rounds as Markdown, with the machine; `bare` has one run more."""
     totals, costs = [sum(each.values()) for each in bare], [each.milliseconds for each in daemon]
     found = ratios(totals, costs)
-    yield f"Machine: {board.name()}; {board.libraries()}"
+    yield f"Machine: {board.board_name()}; {board.library_versions()}"
     for role, engine in engines.items():
         yield f"- {role}: {engine}"
     yield ""

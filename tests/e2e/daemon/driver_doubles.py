@@ -24,7 +24,7 @@ from appliance.errors import CameraLost
 from appliance.hardware import throttling
 from appliance.inference.engines.tflite import TFLite
 from appliance.media.video import Video
-from appliance.ports import Presence
+from appliance.ports import Discovery
 from appliance.system import sd_notify
 from appliance.system.resources import demo_clip
 from appliance.values import Frame, LampState, Tensor
@@ -96,8 +96,8 @@ class Living:
         self._open = False
 
     @staticmethod
-    def present() -> Presence:
-        return Presence(True, "a double")
+    def discover() -> Discovery:
+        return Discovery(True, "a double")
 
     def missing(self) -> str | None:
         return None

@@ -10,22 +10,10 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import StoreError
-from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.records import Second, Store
-from appliance.sinks import Shared
 from appliance.sinks.recorder import Recorder
-from appliance.values import (
-    NOT_ANALYSED,
-    NOT_READABLE,
-    ExpressionResult,
-    Movement,
-    Person,
-    Picture,
-    Pose,
-    Reading,
-)
-from appliance.viewers import Viewers
+from appliance.values import NOT_ANALYSED, NOT_READABLE, ExpressionResult, Movement, Person, Pose, Reading
 from tests.fakes.parts import face, frame, person, reading, scores
 from tests.fakes.records import ID, OTHER, Time, make_store, session_info
 
@@ -62,8 +50,7 @@ def store(tmp_path: Path, clock: Time) -> Iterator[Store]:
 
 @pytest.fixture
 def recorder(store: Store, session: Session) -> Recorder:
-    shared = Shared(Health("usb"), session, Viewers(1), Slot[Picture]())  # type: ignore[arg-type]
-    return Recorder(shared, store)
+    return Recorder(store, session, Health("usb"))
 
 
 def recording(store: Store, session: Session, id: str = ID) -> None:
@@ -93,11 +80,11 @@ def test_while_live_nothing_is_written(
     assert not store.path.parent.exists()
 
 
-def test_the_health_is_told_how_the_records_are(tmp_path: Path, clock: Time, session: Session) -> None:
+def test_the_health_gets_the_state_of_the_records(tmp_path: Path, clock: Time, session: Session) -> None:
     free = 100.0
     store = make_store(tmp_path / "small", clock, room=lambda path: free)
     health = Health("usb")
-    recorder = Recorder(Shared(health, session, Viewers(1), Slot[Picture]()), store)  # type: ignore[arg-type]
+    recorder = Recorder(store, session, health)
     with pytest.raises(StoreError):
         store.begin(session_info())
     recorder.idle()
@@ -109,7 +96,7 @@ def test_the_health_is_told_how_the_records_are(tmp_path: Path, clock: Time, ses
     store.close()
 
 
-def test_means_of_a_second_with_what_is_behind_them(
+def test_means_of_a_second_with_their_counts(
     recorder: Recorder, session: Session, clock: Time, store: Store
 ) -> None:
     recording(store, session)
@@ -151,7 +138,7 @@ def test_an_unreadable_second_has_counts_and_no_means(
     assert (row.means, row.frames, row.scored, row.dark) == (None, 1, 0, 1)
 
 
-def test_who_did_not_agree_is_not_recorded(
+def test_people_without_consent_are_not_recorded(
     recorder: Recorder, session: Session, clock: Time, store: Store
 ) -> None:
     recording(store, session)
@@ -173,7 +160,7 @@ def test_two_people_and_their_seconds(
     ]
 
 
-def test_silence_hands_over_what_is_finished_but_waits_for_late_frames(
+def test_a_gap_hands_over_finished_seconds_but_waits_for_late_frames(
     recorder: Recorder, session: Session, clock: Time, store: Store
 ) -> None:
     recording(store, session)
@@ -228,7 +215,7 @@ def test_an_erased_session_gets_nothing_more(
     assert store.sessions() == []
 
 
-def test_it_does_the_upkeep(recorder: Recorder, session: Session, clock: Time, store: Store) -> None:
+def test_it_maintains_the_store(recorder: Recorder, session: Session, clock: Time, store: Store) -> None:
     recording(store, session)
     store.end(ID)
     session.state, session.id = "idle", None
