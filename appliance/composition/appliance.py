@@ -75,10 +75,11 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     """
     chosen = choose_camera(config.camera, config.origins, installed=config.installed)
     set_camera_field(chosen.backend)
-    camera = make_camera(chosen)
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     health = Health(chosen.backend)
     reader = make_reader(config, health=health, is_video=registry.load("camera", chosen.backend).is_video)
+    # After the models: once GStreamer is loaded, an exception within LiteRT ends the process.
+    camera = make_camera(chosen)
     audit = AuditLog(config.state_dir)
     record_changes(config.effective(), config.state_dir, audit)
     store = make_store(config.storage, config.state_dir, audit)
