@@ -23,6 +23,8 @@ from appliance.vision.tensors import quantise
 from tests.fakes.parts import in_threads
 from tests.vendor_stubs import edgetpu, gpu
 
+load_runtime()  # before a camera test loads GStreamer: after that, an exception inside LiteRT aborts
+
 MANIFEST = Manifest.load(models_dir())
 MODELS = [MANIFEST.detector(""), MANIFEST.classifier("")]
 
