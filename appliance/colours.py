@@ -1,42 +1,45 @@
-"""The colour of each expression, for the boxes, the page and the lamp. Words always stand beside it."""
+"""The colour of each label: on boxes in the picture, on the page, in the PDF and on the colour lamp.
+
+To change or add one, edit `COLOURS`, and `web/static/palette.css` for the page; a test compares them.
+"""
 
 from __future__ import annotations
 
-PALETTE = {
-    "angry": "#d7263d",
-    "disgusted": "#7a9e1f",
-    "fear": "#8e4ec6",
-    "happy": "#f2b90f",
-    "sad": "#2f6fde",
-    "surprised": "#f0801a",
-    "neutral": "#8a929c",
-    "unsure": "#b8bec6",
+from typing import NamedTuple
+
+
+class Colour(NamedTuple):
+    """The colour of a label. `plain`: red, green, blue (0 or 1) for a lamp without shades."""
+
+    hex: str
+    plain: tuple[float, float, float]
+
+
+COLOURS = {
+    "angry": Colour("#d7263d", plain=(1.0, 0.0, 0.0)),
+    "disgusted": Colour("#7a9e1f", plain=(0.0, 1.0, 0.0)),
+    "fear": Colour("#8e4ec6", plain=(1.0, 0.0, 1.0)),
+    "happy": Colour("#f2b90f", plain=(1.0, 1.0, 0.0)),
+    "sad": Colour("#2f6fde", plain=(0.0, 0.0, 1.0)),
+    "surprised": Colour("#f0801a", plain=(0.0, 1.0, 1.0)),
+    "neutral": Colour("#8a929c", plain=(1.0, 1.0, 1.0)),
+    "unsure": Colour("#b8bec6", plain=(1.0, 1.0, 1.0)),
 }
+"""Words always accompany a colour, for people who do not see it."""
 
 
-_PLAIN = {
-    "angry": (1.0, 0.0, 0.0),
-    "disgusted": (0.0, 1.0, 0.0),
-    "fear": (1.0, 0.0, 1.0),
-    "happy": (1.0, 1.0, 0.0),
-    "sad": (0.0, 0.0, 1.0),
-    "surprised": (0.0, 1.0, 1.0),
-}
-"""For a lamp without shades, white for the rest: one of its own for each of these."""
+def colour_of(label: str) -> Colour:
+    """The colour of a label; that of `unsure` for one without its own."""
+    return COLOURS.get(label, COLOURS["unsure"])
 
 
-def rgb(label: str) -> tuple[int, int, int]:
-    """Red, green, blue (0 to 255) of a label; an unknown label is drawn as `unsure`."""
-    value = PALETTE.get(label, PALETTE["unsure"])
+def rgb_of(label: str) -> tuple[int, int, int]:
+    """Red, green, blue of a label, 0 to 255."""
+    value = colour_of(label).hex
     return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
 
 
-def plain(label: str) -> tuple[float, float, float]:
-    """Red, green, blue (0 or 1) of a label on a lamp that knows no shades."""
-    return _PLAIN.get(label, (1.0, 1.0, 1.0))
-
-
-def bgr(label: str) -> tuple[int, int, int]:
-    """The same in the channel order of our pictures."""
-    red, green, blue = rgb(label)
+def bgr_of(label: str) -> tuple[int, int, int]:
+    """Blue, green, red of a label, 0 to 255: the channel order of `Image`."""
+    red, green, blue = rgb_of(label)
     return blue, green, red

@@ -14,7 +14,7 @@ from appliance.auth.reset import log_first_code
 from appliance.composition.appliance import make_appliance
 from appliance.configuration.load import Config
 from appliance.errors import WorkerStuck
-from appliance.hardware.throttling import Strain
+from appliance.hardware.throttling import ThrottlingMonitor
 from appliance.system.background import BackgroundWriter
 from appliance.system.scheduling import SchedulingMonitor
 from appliance.system.sd_notify import Notifier
@@ -55,7 +55,7 @@ class Daemon:
         self._config, self._stop = config, stop
         self._faults: list[str] = []
         self._notifier = Notifier()
-        self._strain = Strain()
+        self._throttling = ThrottlingMonitor()
         self._writer, self._scheduling, self._selfcheck = BackgroundWriter(), SchedulingMonitor(), SelfCheck()
         self._clock = TickClock()
         self._failed_ticks = 0
@@ -99,8 +99,8 @@ class Daemon:
                     self._warn_if_open()
             except WorkerStuck as stuck:
                 self._fail(str(stuck))
-                if self._appliance.accelerator:
-                    self._writer.submit("the fault of the accelerator", self._appliance.accelerator.blame)
+                if self._appliance.breaker:
+                    self._writer.submit("the fault of the accelerator", self._appliance.breaker.mark_hung)
                 return
             except (OSError, RuntimeError, MemoryError) as error:
                 self._failed_ticks += 1  # passing, as when descriptors are short: not fed, and tried again
@@ -113,14 +113,14 @@ class Daemon:
         appliance, gap_s = self._appliance, self._clock.gap_s()
         # Time in which the whole process stood still, or got no processor, is no worker's fault.
         delay = self._scheduling.delay()
-        appliance.health.forgive(gap_s + delay.process_s, delay.by_thread)
-        appliance.health.check_beats()
+        appliance.health.extend_deadlines(gap_s + delay.process_s, delay.by_thread)
+        appliance.health.check_heartbeats()
         for server in appliance.servers:
             server.check_moving()
         appliance.session.tick()
         if not self._selfcheck.passes():
             return
-        appliance.health.strain = self._strain.look()
+        appliance.health.throttling = self._throttling.check()
         self._notifier.alive()
         self._failed_ticks = 0
 

@@ -1,4 +1,4 @@
-"""The one hand-off between threads: a slot that holds the newest item, with cursors kept by its readers."""
+"""Hand-off between threads: a slot that holds the newest item; its readers keep their own cursors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class Slot(Generic[T]):
-    """Holds the newest item and its number; nothing queues, so nothing grows.
+    """Holds the newest item and its number. It has no queue, so it never grows.
 
-    Each reader remembers the number it took last, so any number of readers go at their own pace and
-    the slot knows none of them. What a reader skipped is `number - after - 1`.
+    Each reader keeps the number of the item it took last. So any number of readers work at their own speed,
+    and the slot knows none of them. A reader skipped `number - after - 1` items.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Slot(Generic[T]):
         self._closed = False
 
     def put(self, item: T) -> None:
-        """Replace the item and wake every waiting reader; never blocks. A closed slot ignores it."""
+        """Replace the item and wake all waiting readers; never blocks. A closed slot ignores it."""
         with self._changed:
             if self._closed:
                 return
@@ -35,16 +35,16 @@ class Slot(Generic[T]):
     def take(self, after: int, timeout: float) -> tuple[T | None, int]:
         """Wait up to `timeout` seconds for an item newer than number `after`.
 
-        Returns (item, its number), or (None, after) when nothing newer came. Raises `SlotClosed` once closed.
+        Returns (item, its number), or (None, `after`) if there is none. Raises `SlotClosed` once closed.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._fresh(after), timeout)
+            self._changed.wait_for(lambda: self._closed or self._is_newer(after), timeout)
             if self._closed:
                 raise SlotClosed("the slot is closed")
-            return (self._item, self._number) if self._fresh(after) else (None, after)
+            return (self._item, self._number) if self._is_newer(after) else (None, after)
 
     def newest(self) -> T | None:
-        """The item held now, or None."""
+        """The newest item, or None."""
         with self._changed:
             return self._item
 
@@ -55,12 +55,12 @@ class Slot(Generic[T]):
             return self._number
 
     def clear(self) -> None:
-        """Forget the item, so that nobody sees it any more; numbers go on rising."""
+        """Drop the item, so that no reader gets it; numbers keep rising."""
         with self._changed:
             self._item = None
 
     def close(self) -> None:
-        """End every waiter, now and later. May be called twice."""
+        """End all waits, now and later. May be called twice."""
         with self._changed:
             self._closed = True
             self._item = None
@@ -68,8 +68,8 @@ class Slot(Generic[T]):
 
     @property
     def closed(self) -> bool:
-        """True once `close` was called."""
+        """Whether `close` was called."""
         return self._closed
 
-    def _fresh(self, after: int) -> bool:
+    def _is_newer(self, after: int) -> bool:
         return self._item is not None and self._number > after

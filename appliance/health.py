@@ -1,4 +1,4 @@
-"""How the appliance is: beats of the workers, the camera's state, counters; and what follows from them."""
+"""Health of the appliance: heartbeats of the workers, camera and store state, counters, overall status."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from appliance.errors import WorkerStuck
 from appliance.values import Frame
 
 FRESH_S = 2.0
-"""A frame older than this is not live any more."""
+"""Age in seconds from which on the newest frame is no longer live."""
 
 STARTING_S = 8.0
-"""So long a camera may take for its first frame; no fault lamp meanwhile."""
+"""Seconds that a camera may take for its first frame; the fault lamp stays dark meanwhile."""
 
 
 @dataclass(frozen=True)
 class CameraStatus:
-    """The camera's state (`open`, `closed`, `lost`), why, and since when (Unix seconds).
+    """The camera's state (`open`, `closed`, `lost`), the reason, and its start in Unix seconds.
 
-    `lamp_failed`: it is kept closed because its lamp cannot be lit.
+    `lamp_failed`: the camera is kept closed because its lamp cannot be lit.
     """
 
     backend: str
@@ -44,17 +44,17 @@ class FrameInfo:
 
 @dataclass
 class Rate:
-    """Events a second over the last few seconds."""
+    """Events a second over the last `window_s` seconds."""
 
     window_s: float = 3.0
     stamps: deque[float] = field(default_factory=lambda: deque(maxlen=256))
 
     def add(self, now: float) -> None:
-        """One event."""
+        """Add an event at `now`."""
         self.stamps.append(now)
 
     def value(self, now: float) -> float:
-        """Events a second; 0 when nothing came within the window."""
+        """Events a second; 0 for fewer than two events in the window."""
         recent = [stamp for stamp in self.stamps if now - stamp <= self.window_s]
         if len(recent) < 2 or recent[-1] <= recent[0]:
             return 0.0
@@ -62,8 +62,8 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class _Beat:
-    """When a worker promised to beat again within `limit_s` seconds, in what stage, and in which thread."""
+class _Heartbeat:
+    """A worker's last heartbeat: the next is due within `limit_s` seconds; its stage and kernel thread id."""
 
     at: float
     limit_s: float
@@ -72,61 +72,61 @@ class _Beat:
 
 
 class Health:
-    """Gathers what every part reports; all methods may be called from any thread."""
+    """Collects what the parts report. All methods may be called from any thread."""
 
     def __init__(self, backend: str) -> None:
         self._lock = threading.Lock()
-        self._beats: dict[str, _Beat] = {}
+        self._heartbeats: dict[str, _Heartbeat] = {}
         self._camera = CameraStatus(backend, since=time.time())
         self._frame: FrameInfo | None = None
-        self._records = "ok"
+        self._store_state = "ok"
         self.accelerator_failed = False
-        """Whether the CPU reads because the accelerator failed."""
-        self.strain = ""
-        """What slows the board down, in words; "" if nothing does."""
+        """Whether the CPU runs the models because the accelerator failed."""
+        self.throttling = ""
+        """Why the board runs slower, in words; "" if it does not."""
         self._rates = {"camera": Rate(), "vision": Rate()}
         self.counts: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
 
     # --- workers ---
 
-    def beat(self, worker: str, limit_s: float, stage: str = "") -> None:
-        """The worker begins a step and promises the next beat within `limit_s` seconds."""
+    def heartbeat(self, worker: str, limit_s: float, stage: str = "") -> None:
+        """Record that a worker begins a step; its next heartbeat is due within `limit_s` seconds."""
         with self._lock:
-            self._beats[worker] = _Beat(time.monotonic(), limit_s, stage, threading.get_native_id())
+            self._heartbeats[worker] = _Heartbeat(time.monotonic(), limit_s, stage, threading.get_native_id())
 
-    def forgive(self, seconds: float, denied: Mapping[int, float] | None = None) -> None:
-        """These seconds do not count for any worker: none could run in them.
+    def extend_deadlines(self, seconds: float, denied: Mapping[int, float] | None = None) -> None:
+        """Do not count these seconds for any worker: none could run in them.
 
-        `denied`: by the kernel's number of a thread, for how many seconds that thread could not run.
+        `denied`: kernel id of a thread to the seconds in which that thread could not run.
         """
         now = time.monotonic()
         with self._lock:
-            for worker, beat in self._beats.items():
-                forgiven = max(seconds, (denied or {}).get(beat.thread, 0.0))
-                self._beats[worker] = replace(beat, at=min(beat.at + forgiven, now))
+            for worker, last in self._heartbeats.items():
+                excused = max(seconds, (denied or {}).get(last.thread, 0.0))
+                self._heartbeats[worker] = replace(last, at=min(last.at + excused, now))
 
-    def forget(self, worker: str) -> None:
-        """The worker has ended; it owes no more beats."""
+    def remove_worker(self, worker: str) -> None:
+        """Expect no more heartbeats of a worker that has ended."""
         with self._lock:
-            self._beats.pop(worker, None)
+            self._heartbeats.pop(worker, None)
 
-    def check_beats(self) -> None:
-        """Raises `WorkerStuck` for the first worker that has not kept its promise."""
+    def check_heartbeats(self) -> None:
+        """Raise `WorkerStuck` for the first worker whose heartbeat is overdue."""
         now = time.monotonic()
         with self._lock:
-            beats = dict(self._beats)
-        for worker, beat in beats.items():
-            if now - beat.at > beat.limit_s:
-                during = f" in {beat.stage}" if beat.stage else ""
+            heartbeats = dict(self._heartbeats)
+        for worker, last in heartbeats.items():
+            if now - last.at > last.limit_s:
+                during = f" in {last.stage}" if last.stage else ""
                 raise WorkerStuck(
-                    f"{worker} has not moved for {now - beat.at:.1f} s{during} (limit {beat.limit_s:g} s)"
+                    f"{worker} has not moved for {now - last.at:.1f} s{during} (limit {last.limit_s:g} s)"
                 )
 
     # --- camera ---
 
-    def camera_is(self, state: str, reason: str | None = None, *, lamp_failed: bool = False) -> None:
-        """The camera changed its state; `since` moves only when the state really changes."""
+    def set_camera_state(self, state: str, reason: str | None = None, *, lamp_failed: bool = False) -> None:
+        """Set the camera's state; `since` changes only with the state."""
         with self._lock:
             since = self._camera.since if state == self._camera.state else time.time()
             self._camera = CameraStatus(self._camera.backend, state, reason, since, lamp_failed)
@@ -134,15 +134,15 @@ class Health:
                 self._frame = None
                 self._rates["camera"].stamps.clear()
 
-    def saw_frame(self, frame: Frame) -> None:
-        """A frame was captured."""
+    def record_frame(self, frame: Frame) -> None:
+        """Record a captured frame."""
         self.count("frames", 1)
         with self._lock:
             self._frame = FrameInfo(frame.number, frame.captured, frame.width, frame.height)
             self._rates["camera"].add(frame.captured)
 
-    def saw_reading(self, skipped: int, **stage_seconds: float) -> None:
-        """A frame went through the pipeline; `stage_seconds` is how long each stage took."""
+    def record_reading(self, skipped: int, **stage_seconds: float) -> None:
+        """Record a frame that passed the pipeline; `stage_seconds`: the duration of each stage."""
         with self._lock:
             self.counts["readings"] += 1
             self.counts["skipped"] += skipped
@@ -151,18 +151,18 @@ class Health:
 
     @property
     def camera(self) -> CameraStatus:
-        """The camera's state now."""
+        """The camera's state."""
         with self._lock:
             return self._camera
 
-    def records_are(self, state: str) -> None:
-        """How the records are: the state of the store's `Status`."""
-        self._records = state
+    def set_store_state(self, state: str) -> None:
+        """Set the state of the store: that of its `Status`."""
+        self._store_state = state
 
     @property
-    def records(self) -> str:
-        """How the records are now: `ok`, `full`, `failed`, `read_only` or `set_aside`."""
-        return self._records
+    def store_state(self) -> str:
+        """State of the store: `ok`, `full`, `failed`, `read_only` or `set_aside`."""
+        return self._store_state
 
     @property
     def newest_frame(self) -> FrameInfo | None:
@@ -171,7 +171,7 @@ class Health:
             return self._frame
 
     def frame_age(self) -> float | None:
-        """Seconds since the newest frame was captured; None when there is none."""
+        """Age of the newest frame in seconds; None without one."""
         frame = self.newest_frame
         return None if frame is None else time.monotonic() - frame.captured
 
@@ -181,19 +181,20 @@ class Health:
             return self._rates[name].value(time.monotonic())
 
     def count(self, name: str, amount: int) -> None:
-        """Add to a counter that the metrics show."""
+        """Increase a counter of the metrics."""
         with self._lock:
             self.counts[name] += amount
 
     def totals(self) -> tuple[dict[str, int], dict[str, float]]:
-        """The counters, and the seconds spent in each stage, as they are now."""
+        """Copies of the counters and of the seconds spent in each stage."""
         with self._lock:
             return dict(self.counts), dict(self.seconds)
 
-    def verdict(self, session_state: str, live_s: float) -> tuple[str, str | None]:
-        """(`ok`, `idle`, `starting` or `failing`, and why) for `/healthz`, `live_s` seconds after the start.
+    def status(self, session_state: str, live_s: float) -> tuple[str, str | None]:
+        """The status (`ok`, `idle`, `starting`, `failing`) and its reason for `/healthz`.
 
-        The reason is for everybody: the camera's own, which may name files and devices, is in `camera`.
+        `live_s`: seconds since the session began. The reason is public: the camera's own, which may name
+        files and devices, is in `camera`.
         """
         if session_state == "idle":
             return "idle", None

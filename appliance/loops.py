@@ -1,4 +1,4 @@
-"""What each thread does, in the order in which a frame meets them: capture, vision, sinks."""
+"""The loops of the threads, in the order in which a frame passes them: capture, vision, sinks."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from appliance.values import Frame, Reading
 log = logging.getLogger("appliance.loops")
 
 WAIT_S = 0.5
-"""Longest wait of a consumer for something new."""
+"""Longest wait of a consumer for a new item."""
 
 READ_S = 2.0
 """Longest wait for a frame; many cameras need more than a second for their first."""
 
 FROZEN_S = 10.0
-"""A real camera that gives the very same picture for so long is stuck: noise never repeats."""
+"""A camera that repeats one picture for this long is frozen: noise never repeats."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 15.0
-_STEADY_S = 10.0  # a camera that delivers for so long is well: the next outage begins with the first pause
+_STEADY_S = 10.0  # after delivering for this long the next outage begins with the first pause again
 _TICK_S = 1.0
 
 
-class Capture:
-    """Opens the camera under a consent or for the preview, publishes its frames, reopens it when it is lost.
+class CaptureLoop:
+    """Opens the camera for a consent or the preview, publishes its frames, and reopens it when lost.
 
-    The lamp is lit before the camera opens and put out after it closed; without its lamp it stays closed.
+    The lamp is lit before the camera opens and goes out after it has closed. Without its lamp it stays
+    closed.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Capture:
         ended: Callable[[], None],
         pause: Callable[[float], object],
     ) -> None:
-        """`ended` is called after a clip's last frame; `pause` waits so many seconds or until the stop."""
+        """`ended`: called after a clip's last frame; `pause`: waits for some seconds or until the stop."""
         self._camera, self._lamp, self._session = camera, lamp, session
         self._frames, self._health = frames, health
         self._ended, self._pause = ended, pause
@@ -57,12 +58,12 @@ class Capture:
         self._over = False
         self._retry_at = 0.0
         self._pause_s = _FIRST_PAUSE_S
-        self._found_at = 0.0
-        self._told = False  # one line in the log for each outage
-        self._frozen = _Frozen()
+        self._opened_at = 0.0
+        self._outage_logged = False  # one line in the log for each outage
+        self._freeze_detector = _FreezeDetector()
 
     def step(self) -> None:
-        """Wait for a consent, open, or read one frame. Raises `SlotClosed` once a clip is over."""
+        """Wait for a consent, open, or read one frame; raises `SlotClosed` once a clip is over."""
         if self._over:
             raise SlotClosed("the clip is over")
         epoch = self._session.camera_epoch
@@ -70,7 +71,7 @@ class Capture:
             self.close()
             self._camera_epoch = epoch
         if not epoch:
-            self._look()
+            self._probe()
             self._session.wait_until_open(_TICK_S)
             return
         wait = self._retry_at - time.monotonic()
@@ -80,7 +81,7 @@ class Capture:
         try:
             self._read(epoch)
         except (CameraLost, LampError) as lost:
-            self._lose(str(lost), lamp_failed=isinstance(lost, LampError))
+            self._mark_lost(str(lost), lamp_failed=isinstance(lost, LampError))
         except CameraEnded as end:
             log.info("%s", end)
             self.close()
@@ -88,62 +89,64 @@ class Capture:
             self._ended()
 
     def close(self) -> None:
-        """Close the camera, then put its lamp out; nothing captured stays visible."""
-        self._shut("closed")
+        """Close the camera, then put out its lamp; no captured frame stays visible."""
+        self._close("closed")
         self._camera.forget()
         self._retry_at, self._pause_s = 0.0, _FIRST_PAUSE_S
 
-    def _shut(self, state: str, reason: str | None = None, *, lamp_failed: bool = False) -> None:
+    def _close(self, state: str, reason: str | None = None, *, lamp_failed: bool = False) -> None:
         self._camera.close()
         self._lamp.camera_off()
         self._open = False
         self._frames.clear()
-        self._health.camera_is(state, reason, lamp_failed=lamp_failed)
+        self._health.set_camera_state(state, reason, lamp_failed=lamp_failed)
 
     def _read(self, epoch: int) -> None:
         if not self._open:
             self._lamp.camera_on()
             self._open = True
-            self._frozen = _Frozen()
+            self._freeze_detector = _FreezeDetector()
             self._camera.open()
         frame = replace(self._camera.read(READ_S), consent_epoch=epoch)
         if self._camera.needs_consent:
-            self._frozen.check(frame)
+            self._freeze_detector.check(frame)
         if self._health.camera.state != "open":
-            self._found()
-        self._health.saw_frame(frame)
+            self._mark_open()
+        self._health.record_frame(frame)
         self._frames.put(frame)
 
-    def _look(self) -> None:
-        """While nobody has agreed: whether the device is there, without starting it."""
+    def _probe(self) -> None:
+        """Without a consent: check that the device is there, without starting it."""
         missing = self._camera.missing()
         if missing:
-            self._tell(missing)
-        self._told = bool(missing)
-        self._health.camera_is("lost" if missing else "closed", missing)
+            self._log_outage(missing)
+        self._outage_logged = bool(missing)
+        self._health.set_camera_state("lost" if missing else "closed", missing)
 
-    def _found(self) -> None:
-        if self._told:
+    def _mark_open(self) -> None:
+        if self._outage_logged:
             log.info("camera is back")
-        self._told, self._found_at = False, time.monotonic()
-        self._health.camera_is("open")
+        self._outage_logged, self._opened_at = False, time.monotonic()
+        self._health.set_camera_state("open")
 
-    def _lose(self, reason: str, *, lamp_failed: bool) -> None:
+    def _mark_lost(self, reason: str, *, lamp_failed: bool) -> None:
         was_open, now = self._health.camera.state == "open", time.monotonic()
-        if was_open and now - self._found_at > _STEADY_S:
+        if was_open and now - self._opened_at > _STEADY_S:
             self._pause_s = _FIRST_PAUSE_S
-        self._shut("lost", reason, lamp_failed=lamp_failed)
-        self._tell(reason)
+        self._close("lost", reason, lamp_failed=lamp_failed)
+        self._log_outage(reason)
         self._retry_at = now + self._pause_s
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
-    def _tell(self, reason: str) -> None:
-        log.log(logging.DEBUG if self._told else logging.WARNING, "camera lost: %s; trying again", reason)
-        self._told = True
+    def _log_outage(self, reason: str) -> None:
+        log.log(
+            logging.DEBUG if self._outage_logged else logging.WARNING, "camera lost: %s; trying again", reason
+        )
+        self._outage_logged = True
 
 
-class _Frozen:
-    """Notices a camera that repeats one picture, from a sample of its pixels."""
+class _FreezeDetector:
+    """Detects a camera that repeats one picture, by a sample of its pixels."""
 
     def __init__(self) -> None:
         self._sample, self._since = b"", 0.0
@@ -158,10 +161,10 @@ class _Frozen:
             )
 
 
-class Vision:
-    """Takes the newest frame, reads it, publishes the reading.
+class VisionLoop:
+    """Takes the newest frame, reads it and publishes the reading.
 
-    Frames of an ended consent, and those of a preview, are dropped unread.
+    Frames of an ended consent, and those for the preview, are dropped unread.
     """
 
     def __init__(
@@ -178,10 +181,10 @@ class Vision:
         self._consent_epoch = 0
 
     def step(self) -> None:
-        """One frame, or half a second without any."""
+        """Read one frame, or wait half a second for one."""
         before = self._seen
         frame, self._seen = self._frames.take(before, WAIT_S)
-        self._session.check_gap()  # after the wait, in which the device may have slept
+        self._session.check_gap()  # after the wait, during which the device may have slept
         now = self._session.snapshot
         if now.info is None:
             self._readings.clear()
@@ -193,11 +196,11 @@ class Vision:
         if frame.consent_epoch != self._consent_epoch:
             self._pipeline.reset()
             self._consent_epoch, before = frame.consent_epoch, self._seen - 1
-        self._pipeline.bound(now.consent)
+        self._pipeline.limit_to(now.consent)
         began = time.monotonic()
         reading = self._pipeline.read(frame, self._seen - before - 1)
         stamps = reading.stamps
-        self._health.saw_reading(
+        self._health.record_reading(
             reading.skipped, detect=stamps.detected - began, classify=stamps.classified - stamps.detected
         )
         if frame.consent_epoch == self._session.consent_epoch:
@@ -205,14 +208,14 @@ class Vision:
 
 
 class SinkLoop:
-    """Hands each new reading to one sink, and tells it when none comes."""
+    """Passes each new reading to one sink, and lets it know when none comes."""
 
     def __init__(self, sink: Sink, readings: Slot[Reading], session: Session) -> None:
         self._sink, self._readings, self._session = sink, readings, session
         self._seen = 0
 
     def step(self) -> None:
-        """One reading, or half a second of silence."""
+        """Pass on one reading, or wait half a second for one."""
         reading, self._seen = self._readings.take(self._seen, WAIT_S)
         if reading is None:
             self._sink.idle()

@@ -1,43 +1,54 @@
-"""One frame through perception: search, tracker, aligner, quality, classifier."""
+"""The perception pipeline: search, tracker, pose, classifier, quality, smoothing and movement."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
 
-from appliance.values import NOT_ANALYSED, Box, Consent, Face, Frame, Image, Look, Person, Reading, Stamps
-from appliance.vision.detection.search import Search
-from appliance.vision.detection.select_faces import chosen
-from appliance.vision.expression.classifier import Classifier, both_ways
-from appliance.vision.expression.quality import Limits, unreadable
+from appliance.values import (
+    NOT_ANALYSED,
+    Box,
+    Consent,
+    ExpressionResult,
+    Face,
+    Frame,
+    Image,
+    Person,
+    Reading,
+    Stamps,
+)
+from appliance.vision.detection.search import FaceSearch
+from appliance.vision.detection.select_faces import select_faces
+from appliance.vision.expression.classifier import ExpressionClassifier, with_mirror_image
+from appliance.vision.expression.quality import QualityLimits, unreadable_reason
 from appliance.vision.expression.smoothing import Smoother
-from appliance.vision.motion.frame_pair import View, Views
-from appliance.vision.motion.head_pose import pose_of
-from appliance.vision.motion.movement import Mover
+from appliance.vision.motion.frame_pair import FramePair, FramePairBuilder
+from appliance.vision.motion.head_pose import estimate_pose
+from appliance.vision.motion.movement import MotionEstimator
 from appliance.vision.motion.scene_cuts import CutDetector
-from appliance.vision.tracking.consent_slots import Places
+from appliance.vision.tracking.consent_slots import ConsentSlots
 from appliance.vision.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """How much is claimed: smoothing in seconds, the least top score, and what cannot be read."""
+class ReadingPolicy:
+    """How much is claimed: the smoothing time in seconds, the lowest top score, and the quality limits."""
 
     smoothing_s: float = 0.8
     unsure_below: float = 0.0
-    limits: Limits = field(default_factory=Limits)
+    limits: QualityLimits = field(default_factory=QualityLimits)
 
 
 @dataclass(frozen=True)
-class _Followed:
+class _PersonState:
     """What is kept of one person from frame to frame."""
 
     smoother: Smoother
-    mover: Mover
+    motion: MotionEstimator
 
 
-NOT_AGREED = Look(None, "not_agreed")
-"""The look of a face that nobody looked at."""
+NOT_AGREED = ExpressionResult(None, "not_agreed")
+"""The result for a face without a consent slot: it never reaches the classifier."""
 
 
 class Pipeline:
@@ -45,125 +56,133 @@ class Pipeline:
 
     def __init__(
         self,
-        search: Search,
-        classifier: Classifier,
+        search: FaceSearch,
+        classifier: ExpressionClassifier,
         tracker: Tracker,
-        doubt: Doubt,
+        policy: ReadingPolicy,
         *,
         max_people: int,
-        is_film: bool = True,
+        is_video: bool = True,
     ) -> None:
-        """`is_film`: frames may be cut together; false for a camera that shows a room as it is."""
+        """`max_people`: most faces read in a frame; `is_video`: false for a camera, which has no cuts."""
         self._search = search
         self._classifier = classifier
         self._tracker = tracker
-        self._doubt = doubt
+        self._policy = policy
         self._max_people = max_people
-        self._cuts = CutDetector() if is_film else None
-        self._views = Views()
-        self._followed: dict[int, _Followed] = {}
-        self._places: Places | None = None
+        self._cuts = CutDetector() if is_video else None
+        self._frame_pairs = FramePairBuilder()
+        self._states: dict[int, _PersonState] = {}
+        self._slots: ConsentSlots | None = None
 
-    def bound(self, consent: Consent | None) -> None:
-        """From the next frame on only people who consented are analysed; None: everyone."""
-        if consent != (self._places and self._places.consent):
-            self._places = Places(consent) if consent else None
+    def limit_to(self, consent: Consent | None) -> None:
+        """Analyse only people who consented, from the next frame on; None: everyone."""
+        if consent != (self._slots and self._slots.consent):
+            self._slots = ConsentSlots(consent) if consent else None
 
     def read(self, frame: Frame, skipped: int = 0) -> Reading:
-        """Everybody in the next frame of a video; of more than `max_people` see `vision.choice`."""
+        """Read the next frame of a video; of more than `max_people` faces see `select_faces`.
+
+        `skipped`: frames before it that were not read.
+        """
         now = frame.captured
-        self.pass_over(frame)
-        expected = self._tracker.expected(now)
-        seen = self._search.find_next(frame.image, expected, now)
+        self.skip(frame)
+        expected = self._tracker.predict(now)
+        found = self._search.find_next(frame.image, expected, now)
         # Newcomers are numbered from left to right.
-        faces = sorted(chosen(seen, expected, self._max_people), key=lambda face: face.box.x)
-        numbers = self._tracker.update(faces, now)
+        faces = sorted(select_faces(found, expected, self._max_people), key=lambda face: face.box.x)
+        ids = self._tracker.update(faces, now)
         detected = time.monotonic()
-        self._followed = {number: self._followed.get(number) or self._new() for number in self._tracker.known}
-        view = self._views.see(frame.image, [face.box for face in faces], now)
-        found = dict(zip(numbers, faces, strict=True))
-        analysed = self._with_places(found, frame)
+        self._states = {id: self._states.get(id) or self._new_state() for id in self._tracker.ids}
+        pair = self._frame_pairs.add(frame.image, [face.box for face in faces], now)
+        tracked = dict(zip(ids, faces, strict=True))
+        analysed = self._analysed(tracked, frame)
         people = [
-            self._person(number, face, frame, view)
-            if number in analysed
-            else Person(number, face, NOT_AGREED, None, NOT_ANALYSED)
-            for number, face in sorted(found.items())
+            self._read_person(id, face, frame, pair)
+            if id in analysed
+            else Person(id, face, NOT_AGREED, None, NOT_ANALYSED)
+            for id, face in sorted(tracked.items())
         ]
-        beyond = len(seen) - len(faces) + self._search.beyond_limit
+        beyond = len(found) - len(faces) + self._search.beyond_limit
         return Reading(frame, tuple(people), Stamps(now, detected, time.monotonic()), skipped, beyond)
 
-    def pass_over(self, frame: Frame) -> None:
-        """A frame of a video that need not be read: after a cut everybody is a newcomer all the same."""
+    def skip(self, frame: Frame) -> None:
+        """Note a frame of a video that is not read: after a cut every face is a newcomer all the same."""
         if self._cuts and self._cuts.is_cut(frame.image, frame.captured):
             self._begin_take()
 
     def read_still(self, image: Image) -> Reading:
-        """Everyone in a picture that stands alone: all of it is searched, nothing is carried over.
+        """Read every face in a still picture; it is searched completely, and nothing is carried over.
 
-        `max_people` does not apply: no next frame is waiting.
+        `image`: uint8 blue-green-red, shape (height, width, 3). `max_people` does not apply: no frame waits.
         """
         faces = sorted(self._search.find_all(image), key=lambda face: face.box.x)
-        return self._alone(
-            image, [(face, self._look(image, face, self._doubt.limits, still=True)) for face in faces]
+        limits = self._policy.limits
+        return self._single(
+            image, [(face, self._classify(image, face, limits, still=True)) for face in faces]
         )
 
     def read_crop(self, image: Image) -> Reading:
-        """The person in a picture that is one face already cut out: always scored, however bad it is."""
-        # Somebody else found the face: its score is 1 by definition.
+        """Score a picture that is one cropped face, grey or blue-green-red, whatever its quality."""
+        # The face was detected elsewhere: its score is 1 by definition.
         face = Face(Box(0.0, 0.0, float(image.shape[1]), float(image.shape[0])), 1.0)
-        return self._alone(image, [(face, Look(self._classifier.read(*both_ways(image)).scores))])
+        scores = self._classifier.classify(*with_mirror_image(image)).scores
+        return self._single(image, [(face, ExpressionResult(scores))])
 
     def reset(self) -> None:
-        """Forget everybody: another film, another consent."""
+        """Start over: another video, another consent."""
         self._search.reset()
         self._tracker.reset()
-        self._views.reset()
-        self._followed = {}
-        self._places = Places(self._places.consent) if self._places else None
+        self._frame_pairs.reset()
+        self._states = {}
+        self._slots = ConsentSlots(self._slots.consent) if self._slots else None
         if self._cuts:
             self._cuts.reset()
 
     def close(self) -> None:
-        """Let the engines go."""
+        """Release the engines."""
         self._search.close()
         self._classifier.close()
 
     def _begin_take(self) -> None:
-        """After a cut everybody in view is a newcomer: with a new number, and nothing is carried over."""
+        """After a cut every face is a newcomer with a new id, and nothing is carried over."""
         self._search.reset()
-        self._tracker.forget()
-        self._views.reset()
+        self._tracker.end_tracks()
+        self._frame_pairs.reset()
 
-    def _alone(self, image: Image, looks: list[tuple[Face, Look]]) -> Reading:
+    def _single(self, image: Image, results: list[tuple[Face, ExpressionResult]]) -> Reading:
         people = []
-        for number, (face, look) in enumerate(looks, 1):
-            smoothed, label = self._new().smoother.add(look, 0.0)
-            people.append(Person(number, face, look, smoothed, label))
+        for id, (face, expression) in enumerate(results, 1):
+            smoothed, label = self._new_state().smoother.add(expression, 0.0)
+            people.append(Person(id, face, expression, smoothed, label))
         return Reading(Frame(0, 0.0, image), tuple(people), Stamps(0.0, 0.0, 0.0))
 
-    def _with_places(self, found: dict[int, Face], frame: Frame) -> frozenset[int]:
-        """The numbers of those who may be analysed."""
-        if self._places is None:
-            return frozenset(found)
-        boxes = {number: face.box for number, face in found.items()}
+    def _analysed(self, tracked: dict[int, Face], frame: Frame) -> frozenset[int]:
+        """The track ids that may be analysed."""
+        if self._slots is None:
+            return frozenset(tracked)
+        boxes = {id: face.box for id, face in tracked.items()}
         size = frame.width, frame.height
-        return self._places.take(boxes, self._tracker.known, size, frame.captured)
+        return self._slots.assign(boxes, self._tracker.ids, size, frame.captured)
 
-    def _new(self) -> _Followed:
-        doubt = self._doubt
-        return _Followed(Smoother(smoothing_s=doubt.smoothing_s, unsure_below=doubt.unsure_below), Mover())
+    def _new_state(self) -> _PersonState:
+        policy = self._policy
+        smoother = Smoother(smoothing_s=policy.smoothing_s, unsure_below=policy.unsure_below)
+        return _PersonState(smoother, MotionEstimator())
 
-    def _person(self, number: int, face: Face, frame: Frame, view: View) -> Person:
-        followed = self._followed[number]
-        limits = self._doubt.limits
-        look = self._look(frame.image, face, limits.loosened() if followed.smoother.readable else limits)
-        smoothed, label = followed.smoother.add(look, frame.captured)
-        movement = followed.mover.add(view, face, look.pose, frame.captured)
-        return Person(number, face, look, smoothed, label, movement)
+    def _read_person(self, id: int, face: Face, frame: Frame, pair: FramePair) -> Person:
+        state, limits = self._states[id], self._policy.limits
+        limits = limits.relaxed() if state.smoother.readable else limits
+        expression = self._classify(frame.image, face, limits)
+        smoothed, label = state.smoother.add(expression, frame.captured)
+        movement = state.motion.add(pair, face, expression.pose, frame.captured)
+        return Person(id, face, expression, smoothed, label, movement)
 
-    def _look(self, image: Image, face: Face, limits: Limits, *, still: bool = False) -> Look:
-        pose, crop = pose_of(face), self._classifier.crop(image, face)
-        # A video's frames are averaged over time; a picture that stands alone is looked at in two ways.
-        read = self._classifier.read(*(both_ways(crop) if still else (crop,)))
-        reason = unreadable(face, pose, crop, limits, read.covered)
-        return Look(None if reason else read.scores, reason, pose)
+    def _classify(
+        self, image: Image, face: Face, limits: QualityLimits, *, still: bool = False
+    ) -> ExpressionResult:
+        pose, crop = estimate_pose(face), self._classifier.crop(image, face)
+        # Frames of a video are averaged over time; a still picture with its mirror image.
+        output = self._classifier.classify(*(with_mirror_image(crop) if still else (crop,)))
+        reason = unreadable_reason(face, pose, crop, limits, output.covered)
+        return ExpressionResult(None if reason else output.scores, reason, pose)

@@ -1,20 +1,62 @@
-"""The seams: what a camera, an engine and a sink must offer. Any class that fits is one; none inherits."""
+"""The ports: what a camera, an engine, lamps and a sink must offer. Any class that fits is one.
+
+`Camera`, `Engine` and `Lamps` are what runs; `CameraBackend`, `EngineBackend` and `LampsBackend` are their
+classes, as `registry.load` returns them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel
 
 from appliance.values import Frame, LampState, Reading, SessionInfo, Tensor, TensorSpec
 
 
+class Backend(Protocol):
+    """The class of a camera, an engine or lamps, as the configuration names it."""
+
+    Settings: type[BaseModel]
+    """The keys of its section of the configuration, besides `backend`."""
+
+
 @dataclass(frozen=True)
-class Presence:
-    """Whether a kind of camera is there, and how we know, in words."""
+class Discovery:
+    """Whether a camera was found, and which, or why not."""
 
     found: bool
     why: str
+
+
+class CameraBackend(Backend, Protocol):
+    """The class of a camera. One of another package may leave out what `CameraDefaults` defines."""
+
+    argument: str
+    """The setting that NAME:VALUE of `--camera` gives; "" for none."""
+
+    is_video: bool
+    """Its frames may be cut together: after a cut other people may be in view."""
+
+    def __call__(self, settings: Any) -> Camera:
+        """A closed camera with these `Settings`; raises `ConfigError` for what can never be one."""
+
+    def discover(self) -> Discovery:
+        """Look for such a camera without starting it; `camera.backend = "auto"` asks this."""
+
+
+class CameraDefaults:
+    """Defaults of a `CameraBackend`: no argument, no film, never chosen automatically."""
+
+    argument = ""
+    is_video = False
+
+    @staticmethod
+    def discover() -> Discovery:
+        """Find none."""
+        return Discovery(False, "is never chosen automatically")
 
 
 class Camera(Protocol):
@@ -24,26 +66,75 @@ class Camera(Protocol):
     """True when it shows living people: then it stays closed until they have agreed."""
 
     def missing(self) -> str | None:
-        """Why the device is not there, found out without starting it; None when it is there."""
+        """Why the device is missing, without starting it; None when it is there."""
 
     def open(self) -> None:
-        """Start delivering; raises `CameraLost` when the device is not there. Works again after `close`.
+        """Start delivering; raises `CameraLost` when the device is missing. Works again after `close`.
 
-        Once it was open, it opens that very device and no other, until `forget`.
+        After the first `open`, each opens the same device, until `forget`.
         """
 
     def read(self, timeout: float) -> Frame:
-        """The next frame within `timeout` seconds, numbers and stamps rising.
+        """The next frame within `timeout` seconds; numbers and stamps rise.
 
-        Raises `CameraLost` when none came in time or the device is gone, `CameraEnded` after the last
+        Raises `CameraLost` when no frame came in time or the device is gone, `CameraEnded` after the last
         frame of a clip that is not looped.
         """
 
     def close(self) -> None:
-        """Stop and let the device go. May be called twice and before `open`."""
+        """Stop and release the device. May be called twice and before `open`."""
 
     def forget(self) -> None:
-        """The consent ended: the next `open` may choose another device."""
+        """Let the next `open` choose another device: the consent to this one ended."""
+
+
+class EngineBackend(Backend, Protocol):
+    """The class of an engine, and what it can do.
+
+    One of another package may leave out what `EngineDefaults` defines.
+    """
+
+    needs_fallback: bool
+    """Its hardware can vanish or hang, so the CPU stands by. Then `Settings` has `probe_s`, seconds."""
+
+    float_models: bool
+    """It runs the float models, not the quantised ones."""
+
+    needs_build: bool
+    """`build` must run once for each model before the model is opened, and may take minutes."""
+
+    def __call__(self, model: Path, settings: Any) -> Engine:
+        """Open a model with these `Settings`.
+
+        Raises `BackendMissing` without the vendor's library, `ModelError` for a file that is no model, and
+        `EngineError` when the hardware does not answer.
+        """
+
+    def build(self, model: Path, settings: Any) -> None:
+        """Build what `needs_build` asks for, unless that is done; raises `BackendMissing` or `ModelError`."""
+
+    def inventory(self, settings: Any) -> str:
+        """The vendor's software with versions, and the hardware, in one line; "" for nothing to name.
+
+        Must not touch the hardware. Raises `BackendMissing` or `ModelError` where it cannot run.
+        """
+
+
+class EngineDefaults:
+    """Defaults of an `EngineBackend`: needs nothing but its class."""
+
+    needs_fallback = False
+    float_models = False
+    needs_build = False
+
+    @staticmethod
+    def build(model: Path, settings: Any) -> None:
+        """Do nothing."""
+
+    @staticmethod
+    def inventory(settings: Any) -> str:
+        """Name nothing."""
+        return ""
 
 
 class Engine(Protocol):
@@ -68,49 +159,59 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """Let the model and its accelerator go. May be called twice."""
+        """Release the model and its accelerator. May be called twice."""
 
 
 class Sink(Protocol):
-    """Takes readings and does something with them. Called from one thread only."""
+    """Uses readings: shows, records, counts. Called from one thread only."""
 
     def take(self, reading: Reading) -> None:
         """Use a new reading; must return soon."""
 
     def idle(self) -> None:
-        """Nothing new came for half a second."""
+        """React to half a second without a reading."""
 
     def close(self) -> None:
-        """Flush and let go. May be called twice."""
+        """Flush and release. May be called twice."""
 
 
 class CameraLamp(Protocol):
-    """The lamp that shows that the camera is open; `capture` itself switches it."""
+    """The lamp that shows that the camera is open; `loops.Capture` switches it."""
 
     def camera_on(self) -> None:
-        """Light it; raises `LampError` when it cannot be lit: then the camera stays closed."""
+        """Light it; raises `LampError` when it stays dark: then the camera stays closed."""
 
     def camera_off(self) -> None:
-        """Put it out."""
+        """Switch it off."""
+
+
+class LampsBackend(Backend, Protocol):
+    """The class of a device's lamps."""
+
+    def __call__(self, settings: Any) -> Lamps:
+        """Claim the pins of these `Settings`, all dark; raises `ConfigError` when one is unavailable."""
+
+    def check(self, settings: Any) -> None:
+        """Raises `ConfigError` when the lamps are unavailable. Claims no pin: a daemon may hold them."""
 
 
 class Lamps(CameraLamp, Protocol):
     """The lamps of a device."""
 
     present: bool
-    """False when there is none at all, so that page and log can say so."""
+    """False for a device without lamps, so that page and log can say so."""
 
     def show(self, state: LampState) -> None:
-        """Running, fault and colour, written on change only."""
+        """Set running, fault and colour; write only what changes."""
 
     def test(self, pause: Callable[[float], object]) -> None:
-        """Light each for a moment, one after the other, the camera's too; before the camera may be opened."""
+        """Light each lamp for a moment, one after the other; only before the camera may be opened."""
 
     def dark(self) -> None:
-        """All out but the camera lamp."""
+        """Switch off all lamps but the camera lamp."""
 
     def close(self) -> None:
-        """Everything out, for good. May be called twice."""
+        """Switch everything off for good. May be called twice."""
 
 
 class Records(Protocol):

@@ -14,7 +14,7 @@ SCHEMA = 1
 
 
 def reading_json(reading: Reading, source: str) -> dict[str, Any]:
-    """The object of the contract; `source` is the file or the camera backend it came from."""
+    """The reading as a JSON object; `source` is the file or the camera backend."""
     frame = reading.frame
     return {
         "schema": SCHEMA,
@@ -29,19 +29,19 @@ def reading_json(reading: Reading, source: str) -> dict[str, Any]:
 
 
 def _face(person: Person) -> dict[str, Any]:
-    look, smoothed = person.look, person.smoothed
+    expression, smoothed = person.expression, person.smoothed
     return {
         "id": person.id,
         "box": _box(person.face.box),
         "score": round(person.face.score, 4),
         "analysed": person.label != NOT_ANALYSED,
         "readable": smoothed is not None,
-        "reason": look.reason,
+        "reason": expression.reason,
         "emotions": _scores(smoothed),
-        "emotions_raw": _scores(look.scores),
+        "emotions_raw": _scores(expression.scores),
         "dominant": smoothed.dominant if smoothed else None,
         "label": person.label,
-        "pose": _pose(look.pose),
+        "pose": _pose(expression.pose),
         "movement": _movement(person.movement),
     }
 

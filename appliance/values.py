@@ -1,4 +1,4 @@
-"""The values that walk through the appliance: frame, box, face, scores, person, reading. All frozen."""
+"""The values that pass through the appliance: frame, box, face, scores, person, reading. All immutable."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of the camera. Its image is read-only.
+    """One picture of a camera or a file. Its image is marked read-only.
 
-    `number` rises by one with each frame of a camera, `captured` is monotonic seconds, `time_s` is seconds
-    since the camera was opened (of a file: the position in it). `consent_epoch` is the number of the consent
-    or preview under which it was taken (see `consent.session`); a frame of an older one is not processed.
+    `number` rises by one with each frame. `captured` is monotonic seconds. `time_s` is seconds since the
+    camera was opened; for a file, the position in it. `consent_epoch` is the number of the consent or preview
+    under which it was taken (see `consent.session`); a frame of an older one is not processed.
     """
 
     number: int
@@ -48,7 +48,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Box:
-    """An upright rectangle in pixels of the source picture; it may reach over the edge."""
+    """An axis-aligned rectangle in pixels of the source picture; it may extend past the edge."""
 
     x: float
     y: float
@@ -57,26 +57,26 @@ class Box:
 
     @property
     def right(self) -> float:
-        """The right edge."""
+        """x of the right edge."""
         return self.x + self.width
 
     @property
     def bottom(self) -> float:
-        """The lower edge."""
+        """y of the lower edge."""
         return self.y + self.height
 
     @property
     def center(self) -> tuple[float, float]:
-        """The middle, (x, y)."""
+        """Centre (x, y)."""
         return self.x + self.width / 2, self.y + self.height / 2
 
     @property
     def area(self) -> float:
-        """Width times height; 0 for a box without extent."""
+        """Width times height in square pixels; 0 where a side is not positive."""
         return max(0.0, self.width) * max(0.0, self.height)
 
     def intersection(self, other: Box) -> float:
-        """The area both boxes cover."""
+        """Area that both boxes cover, in square pixels."""
         across = min(self.right, other.right) - max(self.x, other.x)
         down = min(self.bottom, other.bottom) - max(self.y, other.y)
         return max(0.0, across) * max(0.0, down)
@@ -88,7 +88,7 @@ class Box:
         return both / union if union > 0 else 0.0
 
     def moved(self, dx: float, dy: float) -> Box:
-        """The same box somewhere else."""
+        """This box shifted by (`dx`, `dy`) pixels."""
         return Box(self.x + dx, self.y + dy, self.width, self.height)
 
 
@@ -97,10 +97,10 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Face:
-    """A face as the detector found it: box and keypoints in pixels of the source picture.
+    """A detected face: box and keypoints in pixels of the source picture.
 
     `keypoints`: the six of BlazeFace, each (x, y): the person's right eye, left eye, nose tip, mouth,
-    right ear, left ear. Empty when the face was given already cut out. `score` is the detector's, 0 to 1.
+    right ear, left ear. Empty for a picture that is one cropped face. `score` is the detector's, 0 to 1.
     """
 
     box: Box
@@ -116,7 +116,10 @@ class Scores:
 
     @classmethod
     def of(cls, weights: NDArray[np.floating]) -> Scores:
-        """Scores from seven numbers that are not negative, scaled so that they sum to 1."""
+        """Normalise seven non-negative weights, shape (7,), to sum to 1.
+
+        Raises `ValueError` for another shape, a value that is not finite, or a sum that is not positive.
+        """
         total = float(weights.sum())
         if weights.shape != (len(EMOTIONS),) or not np.isfinite(total) or total <= 0:
             raise ValueError(f"scores {weights!r}: expected seven finite numbers with a positive sum")
@@ -124,29 +127,29 @@ class Scores:
 
     @property
     def dominant(self) -> str:
-        """The name of the largest."""
+        """Name of the expression with the highest score."""
         return EMOTIONS[int(np.argmax(self.values))]
 
     @property
     def top(self) -> float:
-        """The largest value."""
+        """The highest score."""
         return max(self.values)
 
     def named(self) -> dict[str, float]:
-        """Name to value, in the order of `EMOTIONS`."""
+        """Mapping of name to score, in the order of `EMOTIONS`."""
         return dict(zip(EMOTIONS, self.values, strict=True))
 
 
 UNSURE, NOT_READABLE, NOT_ANALYSED = "unsure", "not_readable", "not_analysed"
-"""Labels of a person besides the seven expressions."""
+"""Labels of a person other than the seven expressions."""
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a head points, in degrees as the picture shows it, 0 when it faces the camera with level eyes.
+    """Head orientation in degrees, in the camera's frame; all 0 when it faces the camera with level eyes.
 
-    `yaw`: the nose towards the picture's right edge is positive; `pitch`: upwards is positive; `roll`:
-    clockwise is positive.
+    `yaw`: positive when the nose points to the picture's right edge; `pitch`: positive upwards; `roll`:
+    positive clockwise as seen in the picture.
     """
 
     yaw: float
@@ -158,8 +161,9 @@ class Pose:
 class Movement:
     """How a person moved within the last second.
 
-    `head`: mean speed of the head in face widths a second; `body`: picture change in the region under the
-    face, 0 to 1, None where that region lies outside the picture; `nods`, `shakes`: how many were completed.
+    `head`: mean speed of the head in face widths a second; `body`: change of the picture in the region below
+    the face, 0 to 1, None where that region is outside the picture; `nods`, `shakes`: how many were
+    completed.
     """
 
     head: float
@@ -169,10 +173,11 @@ class Movement:
 
 
 @dataclass(frozen=True)
-class Look:
-    """One face in one frame: either `scores` (calibrated, of this frame alone) or a `reason` for none.
+class ExpressionResult:
+    """The expression of one face in one frame: either `scores` or the `reason` why there are none.
 
-    A reason is one word: small, turned, blurred, dark, bright or covered; not_agreed: nobody looked.
+    `scores` are calibrated and belong to this frame alone. `reason`: small, turned, blurred, dark, bright or
+    covered; not_agreed for a face that was not analysed. `pose` is None when the keypoints give none.
     """
 
     scores: Scores | None
@@ -182,15 +187,15 @@ class Look:
 
 @dataclass(frozen=True)
 class Person:
-    """A face that is followed over time: its number, what it shows now, and what is claimed of it.
+    """A tracked face: its track id, its expression in this frame, and the result over time.
 
-    `smoothed` is None whenever `look.scores` is. `label`: one of the seven, `unsure`, `not_readable` or
-    `not_analysed`.
+    `smoothed` is None whenever `expression.scores` is. `label`: one of `EMOTIONS`, `unsure`, `not_readable`
+    or `not_analysed`.
     """
 
     id: int
     face: Face
-    look: Look
+    expression: ExpressionResult
     smoothed: Scores | None
     label: str
     movement: Movement | None = None
@@ -198,7 +203,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Stamps:
-    """Monotonic seconds at which each stage of a reading was done; latency is a subtraction."""
+    """Monotonic seconds at which each stage of a reading ended."""
 
     captured: float
     detected: float
@@ -207,9 +212,9 @@ class Stamps:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read in one frame. `skipped` frames before it were never looked at.
+    """The result for one frame. `skipped`: frames before it that were not analysed.
 
-    `beyond_limit`: faces of a video that were found and left out, since more were in view than may be read.
+    `beyond_limit`: faces of a video that were detected but left out, because `vision.max_people` is lower.
     """
 
     frame: Frame
@@ -254,7 +259,10 @@ class SessionInfo:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What a model expects or gives: name, shape, numpy type name, and quantisation (scale 0: none)."""
+    """A model's input or output tensor: name, shape, numpy dtype name, and quantisation.
+
+    real value = (stored value - `zero_point`) * `scale`; `scale` 0 means not quantised.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -265,7 +273,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Picture:
-    """One encoded picture for viewers: with and without overlay, each only if somebody watches it."""
+    """One encoded picture for viewers: JPEG bytes by variant, only the variants that are watched."""
 
     frame: int
     captured: float
@@ -276,7 +284,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class LampState:
-    """The lamps besides the camera's: `fault_blinks` in a row, `colour` a label; 0 and None are dark."""
+    """The lamps other than the camera's: `fault_blinks` in a row, `colour` a label; 0 and None are dark."""
 
     running: bool
     fault_blinks: int

@@ -1,4 +1,4 @@
-"""Viewers: how many watch which picture, up to a limit, and who has seen the session in force."""
+"""Viewers: how many watch which picture, up to a limit, and who has seen the session in progress."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections import Counter
 from appliance.errors import TooManyViewers
 
 OVERLAY, BARE = "overlay", "bare"
-"""The two pictures: with boxes and labels drawn on, and as the camera gave it."""
+"""The two variants of a picture: with boxes and labels, and as the camera delivered it."""
 
 
 class Viewers:
-    """Counts viewers, so that pictures are drawn and encoded only for viewers."""
+    """Counts viewers, so that only watched pictures are drawn and encoded."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -20,7 +20,7 @@ class Viewers:
         self._watching: Counter[str] = Counter()
 
     def join(self, variant: str) -> None:
-        """Count one more viewer of a variant; raises `TooManyViewers` at the limit. Each needs a `leave`."""
+        """Add a viewer of a variant; raises `TooManyViewers` at the limit. Each `join` needs a `leave`."""
         with self._lock:
             if self.count >= self._limit:
                 raise TooManyViewers(
@@ -29,35 +29,35 @@ class Viewers:
             self._watching[variant] += 1
 
     def leave(self, variant: str) -> None:
-        """Count one viewer of a variant less."""
+        """Remove a viewer of a variant."""
         with self._lock:
             self._watching[variant] -= 1
 
-    def wanted(self) -> list[str]:
+    def watched_variants(self) -> list[str]:
         """The variants that have viewers."""
         with self._lock:
             return [variant for variant, count in self._watching.items() if count > 0]
 
     @property
     def count(self) -> int:
-        """How many are watching."""
+        """Number of viewers."""
         with self._lock:
             return sum(self._watching.values())
 
 
-class Seen:
-    """Who has seen something under the consent in force, so that the audit log has each viewer once."""
+class FirstViews:
+    """Reports each viewer of the session in progress once, however often they return."""
 
     MOST = 4096
-    """With more viewers the list starts again, and they are audited twice."""
+    """Most viewers that are remembered; beyond, they are reported again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._consent_epoch = 0
         self._viewers: set[tuple[str, ...]] = set()
 
-    def is_new(self, consent_epoch: int, *viewer: str) -> bool:
-        """Whether this viewer has seen nothing under this consent before; remembers the viewer."""
+    def is_first(self, consent_epoch: int, *viewer: str) -> bool:
+        """Whether this viewer, identified by these words, has seen nothing under this consent before."""
         with self._lock:
             if consent_epoch != self._consent_epoch or len(self._viewers) >= self.MOST:
                 self._consent_epoch, self._viewers = consent_epoch, set()

@@ -1,4 +1,4 @@
-"""One thread: a bounded step, repeated; it beats before each and reports how it ended."""
+"""A worker thread: it repeats a bounded step, sends a heartbeat before each, and reports how it ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger("appliance.workers")
 
 
 class Worker:
-    """Runs `step` until it is stopped or its slot is closed; any other exception ends the daemon."""
+    """Runs `step` until it is stopped or its slot is closed. Any other exception ends the daemon."""
 
     def __init__(
         self,
@@ -27,7 +27,8 @@ class Worker:
     ) -> None:
         """A worker that is not started yet.
 
-        `limit_s`: longest time a step may take. `failed` is told why it died; `finish` always runs last.
+        `limit_s`: longest time of a step; `failed`: called with the reason when it dies; `finish`: always
+        called last.
         """
         self.name = name
         self._step, self._limit_s, self._finish = step, limit_s, finish
@@ -36,16 +37,16 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin; the first promise is made before the thread runs."""
-        self._health.beat(self.name, self._limit_s)
+        """Start the thread; the first heartbeat is sent before it runs."""
+        self._health.heartbeat(self.name, self._limit_s)
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask for the end; the running step is the last."""
+        """Ask the worker to end after the running step."""
         self._stop.set()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the end; False when it did not come in time."""
+        """Wait up to `timeout` seconds for the end; False if the thread is still running."""
         if self._thread.ident is not None:
             self._thread.join(max(0.0, timeout))
         return not self._thread.is_alive()
@@ -54,7 +55,7 @@ class Worker:
         try:
             try:
                 while not self._stop.is_set():
-                    self._health.beat(self.name, self._limit_s)
+                    self._health.heartbeat(self.name, self._limit_s)
                     self._step()
             except SlotClosed:
                 log.debug("%s: its slot was closed", self.name)
@@ -62,10 +63,10 @@ class Worker:
                 if self._finish is not None:
                     self._finish()
         except Exception as error:
-            # The first of two catch-alls of the program: a dead part takes the process with it, loudly.
+            # One of two catch-alls in the program: a dead worker ends the process, with a reason.
             try:
                 log.exception("%s died", self.name)
-            finally:  # without memory the log fails too
+            finally:  # without memory logging fails too
                 self._failed(f"{self.name} died: {type(error).__name__}: {error}")
         finally:
-            self._health.forget(self.name)
+            self._health.remove_worker(self.name)

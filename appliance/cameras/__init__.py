@@ -1,1 +1,1 @@
-"""Camera backends, each in its own file, loaded only through the registry."""
+"""Camera backends, one in each file, loaded only through the registry."""

@@ -1,4 +1,4 @@
-"""The Raspberry Pi's own camera through picamera2, which is imported only when this backend is asked for."""
+"""The ribbon camera of a Raspberry Pi, through picamera2, which is imported on demand."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from appliance.cameras.rotation import Rotatable
+from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import BackendMissing, CameraLost
-from appliance.ports import Presence
+from appliance.ports import CameraDefaults, Discovery
 from appliance.values import Frame
 
 log = logging.getLogger("appliance.camera")
 
 
-class CsiSettings(Rotatable):
+class CsiSettings(RotatableSettings):
     """Settings of `camera.backend = "csi"`."""
 
     index: int = Field(
@@ -35,15 +35,15 @@ class CsiSettings(Rotatable):
 
 @dataclass(frozen=True)
 class _Listing:
-    """A camera as libcamera lists it: its number, its model, and the name that stays with it."""
+    """A camera as libcamera lists it: its number, its model, and its stable name."""
 
     number: int
     model: str
     name: str
 
 
-class Csi:
-    """One CSI camera. The picture is taken as picamera2's RGB888, which lies blue-green-red in memory."""
+class Csi(CameraDefaults):
+    """One CSI camera. Takes picamera2's RGB888, which is blue, green, red in memory."""
 
     Settings = CsiSettings
     argument = "index"
@@ -58,18 +58,18 @@ class Csi:
         self._opened = 0.0
 
     @staticmethod
-    def present() -> Presence:
-        """Whether libcamera lists a camera that is no webcam; nothing is started."""
+    def discover() -> Discovery:
+        """Ask libcamera for cameras other than webcams; starts none."""
         try:
-            found = _listed(load_picamera2())
+            found = _list_cameras(load_picamera2())
         except BackendMissing as error:
-            return Presence(False, error.reason)
+            return Discovery(False, error.reason)
         except CameraLost as lost:
-            return Presence(False, str(lost))
-        return Presence(bool(found), ", ".join(each.model for each in found) or "libcamera lists no camera")
+            return Discovery(False, str(lost))
+        return Discovery(bool(found), ", ".join(each.model for each in found) or "libcamera lists no camera")
 
     def missing(self) -> str | None:
-        """Why no such camera is listed."""
+        """Why libcamera does not list the camera."""
         try:
             self._choose()
         except CameraLost as lost:
@@ -105,7 +105,7 @@ class Csi:
         log.info("csi %d: asked for %dx%d, obtained %dx%d", wanted.index, wanted.width, wanted.height, *size)
 
     def read(self, timeout: float) -> Frame:
-        """The next frame within `timeout` seconds; a camera that stopped delivering is lost."""
+        """The next frame within `timeout` seconds; raises `CameraLost` when none comes."""
         if self._camera is None:
             raise CameraLost("the camera is not open")
         try:
@@ -124,24 +124,24 @@ class Csi:
         return frame
 
     def close(self) -> None:
-        """Stop the camera and let it go."""
+        """Stop and release the camera."""
         if self._camera is None:
             return
         camera, self._camera = self._camera, None
         try:
-            # Not stop() first: behind a capture that timed out it would wait for ever; close() ends that.
+            # No stop() first: after a capture that timed out it would block; close() ends that capture.
             camera.close()
         except (RuntimeError, OSError) as error:
             log.warning("csi %d: closing failed: %s", self._settings.index, error)
 
     def forget(self) -> None:
-        """The consent ended: another camera may have this index in the next one."""
+        """Let the next `open` take whatever camera has this index then."""
         self._kept = None
 
     def _choose(self) -> _Listing:
-        found, index = _listed(self._library), self._settings.index
+        found, index = _list_cameras(self._library), self._settings.index
         if self._kept is not None:
-            # People agreed to the camera they saw: another one must not take its place.
+            # People agreed to the camera they saw: no other may replace it.
             for each in found:
                 if each.name == self._kept.name:
                     return each
@@ -157,11 +157,11 @@ class Csi:
         return transform(hflip=int(self._settings.hflip), vflip=int(self._settings.vflip))
 
 
-def _listed(library: Any) -> list[_Listing]:
-    """The cameras that libcamera lists, less the webcams, which belong to `usb`."""
+def _list_cameras(library: Any) -> list[_Listing]:
+    """The cameras that libcamera lists, except webcams, which belong to `usb`."""
     try:
         found = list(library.Picamera2.global_camera_info())
-    except Exception as error:  # whatever the vendor's code raises
+    except Exception as error:  # vendors raise anything
         raise CameraLost(f"libcamera cannot list its cameras: {error}") from error
     listings = [
         _Listing(number, str(each.get("Model", "camera")), str(each.get("Id", "")))
@@ -171,7 +171,7 @@ def _listed(library: Any) -> list[_Listing]:
 
 
 def load_picamera2() -> Any:
-    """The picamera2 package, or `BackendMissing` with the name of the distribution's package."""
+    """Import picamera2; raises `BackendMissing` that names the distribution's package."""
     try:
         return importlib.import_module("picamera2")
     except Exception as error:  # not only ImportError: a package built for another numpy raises ValueError

@@ -1,6 +1,6 @@
-"""A Jetson's ribbon camera through GStreamer: nvarguscamerasrc into an appsink, read with PyGObject.
+"""The ribbon camera of a Jetson, through GStreamer: nvarguscamerasrc into an appsink, read with PyGObject.
 
-The opencv-python-headless wheel has no GStreamer, so this goes past OpenCV. Written against
+The opencv-python-headless wheel has no GStreamer, so this bypasses OpenCV. Written against
 https://docs.nvidia.com/jetson/archives/r36.4/DeveloperGuide/SD/CameraDevelopment.html; it has not run on a
 Jetson: the tests put another source into the same pipeline.
 """
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from appliance.cameras.rotation import Rotatable
+from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import BackendMissing, CameraLost
-from appliance.ports import Presence
+from appliance.ports import CameraDefaults, Discovery
 from appliance.values import Frame, Image
 
 log = logging.getLogger("appliance.camera")
@@ -29,7 +29,7 @@ _OPEN_S = 5.0
 _MESSAGES_S = 0.2
 
 
-class JetsonSettings(Rotatable):
+class JetsonSettings(RotatableSettings):
     """Settings of `camera.backend = "jetson"`."""
 
     sensor: int = Field(0, ge=0, le=15, description="Number of the sensor (sensor-id).")
@@ -41,8 +41,8 @@ class JetsonSettings(Rotatable):
     )
 
 
-class Jetson:
-    """One sensor. What the pipeline is stands in the log."""
+class Jetson(CameraDefaults):
+    """One sensor. Logs its pipeline."""
 
     Settings = JetsonSettings
     argument = "sensor"
@@ -50,28 +50,28 @@ class Jetson:
 
     def __init__(self, settings: JetsonSettings) -> None:
         self._settings = settings
-        self._gst = _gstreamer()
+        self._gst = load_gstreamer()
         self._pipeline: Any = None
         self._sink: Any = None
         self._number = 0
         self._opened = 0.0
 
     @staticmethod
-    def present() -> Presence:
-        """Whether there is a sensor, as far as can be told without starting it."""
-        reason = _no_sensor(_gstreamer())
-        return Presence(not reason, reason or "a sensor")
+    def discover() -> Discovery:
+        """Look for a sensor without starting it."""
+        reason = _why_no_sensor(load_gstreamer())
+        return Discovery(not reason, reason or "a sensor")
 
     def missing(self) -> str | None:
-        """Why no sensor is there."""
-        return None if self._settings.source else _no_sensor(self._gst)
+        """Why the sensor is missing."""
+        return None if self._settings.source else _why_no_sensor(self._gst)
 
     def open(self) -> None:
         """Start the pipeline; raises `CameraLost` with GStreamer's reason."""
         self.close()
         if reason := self.missing():
             raise CameraLost(reason)
-        words = pipeline_of(self._settings)
+        words = make_pipeline(self._settings)
         try:
             self._pipeline = self._gst.parse_launch(words)
         except Exception as error:  # GLib.Error, known only once gi is imported
@@ -80,7 +80,7 @@ class Jetson:
         self._pipeline.set_state(self._gst.State.PLAYING)
         outcome, _, _ = self._pipeline.get_state(int(_OPEN_S * self._gst.SECOND))
         if outcome == self._gst.StateChangeReturn.FAILURE:
-            reason = self._complaint() or "the sensor cannot be started; is another program using it?"
+            reason = self._read_error() or "the sensor cannot be started; is another program using it?"
             self.close()
             raise CameraLost(reason)
         self._opened = time.monotonic()
@@ -92,22 +92,22 @@ class Jetson:
             raise CameraLost("the camera is not open")
         sample = self._sink.try_pull_sample(int(timeout * self._gst.SECOND))
         if sample is None:
-            raise CameraLost(self._complaint() or "the sensor delivers no frames; is its ribbon in place?")
+            raise CameraLost(self._read_error() or "the sensor delivers no frames; is its ribbon in place?")
         now = time.monotonic()
-        frame = Frame(self._number, now, self._picture(sample), now - self._opened)
+        frame = Frame(self._number, now, self._to_image(sample), now - self._opened)
         self._number += 1
         return frame
 
     def close(self) -> None:
-        """Stop the pipeline and let the sensor go."""
+        """Stop the pipeline and release the sensor."""
         if self._pipeline is not None:
             self._pipeline.set_state(self._gst.State.NULL)
         self._pipeline = self._sink = None
 
     def forget(self) -> None:
-        """There is one sensor of a number: nothing to forget."""
+        """Do nothing: a number always means the same sensor."""
 
-    def _picture(self, sample: Any) -> Image:
+    def _to_image(self, sample: Any) -> Image:
         layout, buffer = sample.get_caps().get_structure(0), sample.get_buffer()
         width, height = layout.get_value("width"), layout.get_value("height")
         done, memory = buffer.map(self._gst.MapFlags.READ)
@@ -121,8 +121,8 @@ class Jetson:
         finally:
             buffer.unmap(memory)
 
-    def _complaint(self) -> str:
-        """What the pipeline says is wrong; "" if nothing."""
+    def _read_error(self) -> str:
+        """The error that the pipeline reports; "" for none."""
         kinds = self._gst.MessageType.ERROR | self._gst.MessageType.EOS
         message = self._pipeline.get_bus().timed_pop_filtered(int(_MESSAGES_S * self._gst.SECOND), kinds)
         if message is None:
@@ -133,8 +133,8 @@ class Jetson:
         return f"GStreamer: {error.message}"
 
 
-def pipeline_of(settings: JetsonSettings) -> str:
-    """The pipeline in GStreamer's words. A full appsink drops the oldest: frames are never stale."""
+def make_pipeline(settings: JetsonSettings) -> str:
+    """The pipeline in GStreamer's syntax. A full appsink drops its oldest frame: none is stale."""
     size = f"width={settings.width},height={settings.height},framerate={settings.fps}/1"
     sensor = (
         f"{SENSOR} sensor-id={settings.sensor} ! video/x-raw(memory:NVMM),{size},format=NV12"
@@ -144,8 +144,8 @@ def pipeline_of(settings: JetsonSettings) -> str:
     return f"{settings.source or sensor} ! videoconvert ! video/x-raw,format=BGR ! {sink}"
 
 
-def _gstreamer() -> Any:
-    """GStreamer, ready to use; raises `BackendMissing`."""
+def load_gstreamer() -> Any:
+    """Import and initialise GStreamer; raises `BackendMissing`."""
     try:
         gi = importlib.import_module("gi")
         gi.require_version("Gst", "1.0")
@@ -163,7 +163,7 @@ def _gstreamer() -> Any:
     return gst
 
 
-def _no_sensor(gst: Any) -> str | None:
+def _why_no_sensor(gst: Any) -> str | None:
     if gst.ElementFactory.find(SENSOR) is None:
         return f"GStreamer has no {SENSOR}: this is no Jetson, or its multimedia packages are not installed"
     if not any(DEVICES.glob("video*")):

@@ -1,4 +1,4 @@
-"""A video file, a folder of pictures or a single picture played as a camera: the shipped fake."""
+"""Plays a video, a folder of pictures or a single picture as a camera: a fake that ships."""
 
 from __future__ import annotations
 
@@ -8,29 +8,35 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import ClassVar
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
-from appliance.cameras.rotation import Rotatable
+from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import CameraEnded, CameraLost, ConfigError, PictureError
 from appliance.media.animation import Animation
-from appliance.media.film import Film
-from appliance.media.inputs import is_picture, list_folder, nothing_in, open_film, opened, read_still_of
-from appliance.ports import Presence
+from appliance.media.inputs import (
+    empty_folder_error,
+    is_picture,
+    list_folder,
+    open_input,
+    open_video,
+    read_still_of,
+)
+from appliance.media.video import Video
+from appliance.ports import CameraDefaults, Discovery
 from appliance.system.resources import demo_clip
 from appliance.values import Frame, Image
 
 log = logging.getLogger("appliance.camera")
 
 _PICTURES_FPS = 10.0
-_LONGEST_S = 1.0  # between frames; a slower clip would be taken for a lost camera
+_LONGEST_S = 1.0  # between frames; a slower clip would count as a lost camera
 
 _Timed = tuple[Image, float]
-"""A picture and its time in seconds since the first one of this turn."""
+"""A picture and its time, in seconds since the first one of this round."""
 
 
-class _Playing(Rotatable):
+class _PlaybackSettings(RotatableSettings):
     loop: bool = Field(True, description="Begin again at the end; false ends the run there.")
     realtime: bool = Field(
         True, description="Play at the clip's own times; false as fast as frames are taken."
@@ -53,21 +59,22 @@ class _Playing(Rotatable):
         return fps
 
 
-class ReplaySettings(_Playing):
+class ReplaySettings(_PlaybackSettings):
     """Settings of `camera.backend = "replay"`."""
 
     path: str = Field(description="The video file, picture, or folder of pictures to play.")
 
 
-class DemoSettings(_Playing):
+class DemoSettings(_PlaybackSettings):
     """Settings of `camera.backend = "demo"`, the clip that ships with the project."""
 
 
-class Replay:
-    """Plays files. A file that is taken away while it plays is a lost camera; put back, it plays again."""
+class Replay(CameraDefaults):
+    """Plays files. A file removed while it plays is a lost camera; once restored, it plays again."""
 
-    Settings: ClassVar[type[BaseModel]] = ReplaySettings
+    Settings: type[_PlaybackSettings] = ReplaySettings
     argument = "path"
+    is_video = True
 
     def __init__(self, settings: ReplaySettings) -> None:
         self.path = Path(settings.path)
@@ -79,7 +86,7 @@ class Replay:
         self._step_s = 0.0
         self._began, self._time_s = 0.0, 0.0
         self._last_s: float | None = None
-        self._spoilt: set[Path] = set()
+        self._damaged: set[Path] = set()
         try:
             self._start()
             self.close()
@@ -87,30 +94,30 @@ class Replay:
             raise ConfigError(str(error), key="camera.path", value=settings.path) from error
 
     @staticmethod
-    def present() -> Presence:
-        """A file is no device: it is never found by itself."""
-        return Presence(False, "plays a file that you name")
+    def discover() -> Discovery:
+        """Find none: a file is never chosen automatically."""
+        return Discovery(False, "plays a file that you name")
 
     def missing(self) -> str | None:
-        """A file that was taken away is an unplugged camera."""
+        """Why the file is missing: a removed file is an unplugged camera."""
         try:
             return None if self.path.exists() else f"{self.path} is gone; put the file back"
         except OSError as error:
             return _unreadable(self.path, error)
 
     def open(self) -> None:
-        """Begin at the first frame."""
+        """Start at the first frame."""
         self._restart()
         self._began, self._time_s = -math.inf, -self._step_s  # the clock starts with the first frame
 
     def read(self, timeout: float) -> Frame:
-        """The next frame, waiting for its time when played in real time."""
+        """The next frame; in real time, waits until it is due."""
         if self._source is None:
             raise CameraLost(f"{self.path} is not open")
         if gone := self.missing():
             raise CameraLost(gone)
         image, time_s = self._next_image()
-        # The first of each turn follows the last one at the clip's rate.
+        # The first of each round follows the last one at the clip's rate.
         step = self._step_s if self._last_s is None else time_s - self._last_s
         self._last_s = time_s
         self._time_s += min(step, _LONGEST_S)
@@ -121,10 +128,10 @@ class Replay:
         return frame
 
     def forget(self) -> None:
-        """It plays the file it was given, whatever people agree to."""
+        """Do nothing: it always plays the same file."""
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._close_source()
         self._source, self._close_source = None, _nothing
 
@@ -135,8 +142,8 @@ class Replay:
         self._start()
 
     def _start(self) -> None:
-        """Open what is to be played; raises `CameraLost`."""
-        with _lost(self.path):
+        """Open the source; raises `CameraLost`."""
+        with _as_camera_lost(self.path):
             self._source, rate, self._close_source = self._open()
         if self._settings.fps:
             rate = self._settings.fps
@@ -158,69 +165,69 @@ class Replay:
 
     def _take(self) -> _Timed | None:
         assert self._source is not None
-        with _lost(self.path):
+        with _as_camera_lost(self.path):
             return next(self._source, None)
 
     def _open(self) -> tuple[Iterator[_Timed], float, Callable[[], None]]:
-        """The frames of the file or folder, their rate, and how to let it go."""
+        """The frames of the file or folder, their rate, and how to close it."""
         path = self.path
         if path.is_dir():
             listing = list_folder(path)
             if not listing.files:
-                raise nothing_in(path, listing)
+                raise empty_folder_error(path, listing)
             return _at_rate(self._pictures(listing.files), _PICTURES_FPS), _PICTURES_FPS, _nothing
         if path.is_file() and is_picture(path):
             return _at_rate([read_still_of(path).image], _PICTURES_FPS), _PICTURES_FPS, _nothing
         with ExitStack() as stack:
-            film = open_film(stack.enter_context(opened(path)), str(path))
-            stack.callback(film.close)
-            return self._frames(film), film.rate, stack.pop_all().close
+            video = open_video(stack.enter_context(open_input(path)), str(path))
+            stack.callback(video.close)
+            return self._frames(video), video.rate, stack.pop_all().close
 
-    def _frames(self, film: Film | Animation) -> Iterator[_Timed]:
-        """The frames of a film; a damaged one still plays, with one warning."""
-        for frame in film:
+    def _frames(self, video: Video | Animation) -> Iterator[_Timed]:
+        """The frames of a video; a damaged one still plays, with one warning."""
+        for frame in video:
             yield frame.image, frame.time_s
-        if film.remarks:
-            self._tell(self.path, f"{film.name}: {film.remarks}")
+        if video.defects:
+            self._warn_once(self.path, f"{video.name}: {video.defects}")
 
     def _pictures(self, paths: list[Path]) -> Iterator[Image]:
-        """The pictures of a folder; a damaged one is left out, with one warning."""
+        """The pictures of a folder; skips a damaged one with one warning."""
         for path in paths:
             try:
                 yield read_still_of(path).image
             except PictureError as error:
-                self._tell(path, f"{error}; it is left out")
+                self._warn_once(path, f"{error}; it is left out")
 
-    def _tell(self, path: Path, words: str) -> None:
-        log.log(logging.DEBUG if path in self._spoilt else logging.WARNING, "%s", words)
-        self._spoilt.add(path)
+    def _warn_once(self, path: Path, words: str) -> None:
+        log.log(logging.DEBUG if path in self._damaged else logging.WARNING, "%s", words)
+        self._damaged.add(path)
 
     def _wait_turn(self, timeout: float) -> None:
         wait = self._began + self._time_s - time.monotonic()
-        if wait < -1.0:  # Far behind: go on from now instead of rushing to catch up.
+        if wait < -1.0:  # far behind: continue from now instead of rushing
             self._began = time.monotonic() - self._time_s
         if wait > 0:
             time.sleep(min(wait, timeout))
 
 
 class Demo(Replay):
-    """The clip that ships with the project: two public-domain portraits, nobody living in the room."""
+    """The clip that ships with the project: two public-domain portraits, no one in the room."""
 
-    Settings: ClassVar[type[BaseModel]] = DemoSettings
+    Settings = DemoSettings
     argument = ""
 
     def __init__(self, settings: DemoSettings) -> None:
         super().__init__(ReplaySettings(path=str(demo_clip()), **settings.model_dump()))
 
     @staticmethod
-    def present() -> Presence:
-        """It ships with the project, so it is always there."""
-        return Presence(True, "the clip that ships with the project")
+    def discover() -> Discovery:
+        """Always found, as it ships with the project."""
+        return Discovery(True, "the clip that ships with the project")
 
 
 @contextmanager
-def _lost(path: Path) -> Iterator[None]:
-    """Whatever files can do to us, as a lost camera."""
+def _as_camera_lost(path: Path) -> Iterator[None]:
+    """Turn errors of files into `CameraLost`."""
     try:
         yield
     except PictureError as error:
@@ -240,4 +247,4 @@ def _at_rate(images: Iterable[Image], fps: float) -> Iterator[_Timed]:
 
 
 def _nothing() -> None:
-    """Nothing is open."""
+    """Do nothing: no source is open."""

@@ -1,4 +1,4 @@
-"""Turned and mirrored pictures: for a camera that is mounted sideways, upside down, or behind a mirror."""
+"""Rotates and mirrors pictures, for a camera mounted sideways, upside down, or behind a mirror."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from appliance.ports import Camera
 from appliance.values import Frame, Image
 
 Rotation = Literal[0, 90, 180, 270, "mirror", "mirror-90", "mirror-180", "mirror-270"]
-"""Degrees clockwise. `mirror`: left and right are swapped, before the picture is turned."""
+"""Degrees clockwise. `mirror` swaps left and right before the rotation."""
 
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
-class Rotatable(BaseModel):
-    """Settings of a camera whose pictures can be turned; those of each backend are derived from it."""
+class RotatableSettings(BaseModel):
+    """Base of the settings of a camera whose pictures can be rotated."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,7 +30,7 @@ class Rotatable(BaseModel):
 
 
 class RotatedCamera:
-    """A camera whose pictures are turned; everything else is the camera's own."""
+    """A camera whose pictures are rotated; everything else is the camera's own."""
 
     def __init__(self, camera: Camera, rotation: Rotation) -> None:
         self.needs_consent = camera.needs_consent
@@ -39,13 +39,13 @@ class RotatedCamera:
         self._camera, self._rotation = camera, rotation
 
     def read(self, timeout: float) -> Frame:
-        """The next frame, turned; see `Camera.read`."""
+        """The next frame, rotated; see `Camera.read`."""
         frame = self._camera.read(timeout)
-        return replace(frame, image=rotated(frame.image, self._rotation))
+        return replace(frame, image=rotate_image(frame.image, self._rotation))
 
 
-def rotated(image: Image, rotation: Rotation) -> Image:
-    """A picture turned, in memory of its own; for 90 and 270 width and height change places."""
+def rotate_image(image: Image, rotation: Rotation) -> Image:
+    """A rotated copy of a picture; for 90 and 270 degrees width and height change places."""
     degrees = int(str(rotation).removeprefix("mirror").lstrip("-") or 0)
     if "mirror" in str(rotation):
         image = np.asarray(cv2.flip(image, 1), np.uint8)

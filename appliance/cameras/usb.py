@@ -1,4 +1,4 @@
-"""A USB camera (V4L2) through OpenCV; MJPG first, since raw 720p at 30 fps does not fit through USB 2."""
+"""A USB camera (V4L2) through OpenCV; MJPG first, since USB 2 is too slow for raw 720p at 30 fps."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ import cv2
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from appliance.cameras.rotation import Rotatable
+from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import CameraLost
-from appliance.ports import Presence
+from appliance.ports import CameraDefaults, Discovery
 from appliance.values import Frame
 
 log = logging.getLogger("appliance.camera")
 
 DEVICES = Path("/dev")
-"""Where the kernel's video devices stand."""
+"""The folder of video devices."""
 
 _VIDIOC_QUERYCAP = 0x80685600  # _IOR('V', 0, struct v4l2_capability), <linux/videodev2.h>
 _VIDIOC_REQBUFS = 0xC0145608  # _IOWR('V', 8, struct v4l2_requestbuffers)
 _CAP_VIDEO_CAPTURE = 0x00000001
 _NOT_CAMERAS = ("bcm2835-isp", "bcm2835-codec", "unicam", "rp1-cfe", "pispbe", "rpi-hevc-dec", "rpivid")
-"""Drivers whose capture nodes are a Pi's own image pipeline; its camera is read with `csi`."""
+"""Drivers of the image pipeline of a Raspberry Pi; `csi` reads its camera."""
 
 
-class UsbSettings(Rotatable):
+class UsbSettings(RotatableSettings):
     """Settings of `camera.backend = "usb"`."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
@@ -50,23 +50,23 @@ class UsbSettings(Rotatable):
 
 @dataclass(frozen=True)
 class Device:
-    """A V4L2 capture device: where it stands now, and by what it is known wherever it stands."""
+    """A V4L2 capture device: its path now, and what identifies it under any path."""
 
     path: Path
     card: str
     bus: str
 
     def is_same(self, other: Device) -> bool:
-        """Whether it is the same camera, perhaps under another number."""
+        """Whether it is the same camera, perhaps under another path."""
         return (self.card, self.bus) == (other.card, other.bus)
 
 
-class Barred(CameraLost):
-    """A device that is there but that this process may not use."""
+class CameraInaccessible(CameraLost):
+    """A device that exists but that this process cannot use: no permission, or in use."""
 
 
-class Usb:
-    """One V4L2 device. What was asked for and what was obtained stands in the log."""
+class Usb(CameraDefaults):
+    """One V4L2 device. Logs what was requested and what was obtained."""
 
     Settings = UsbSettings
     argument = "device"
@@ -80,15 +80,15 @@ class Usb:
         self._opened = 0.0
 
     @staticmethod
-    def present() -> Presence:
-        """Whether a V4L2 capture device answers; nothing is started."""
-        devices, barred = find_devices()
+    def discover() -> Discovery:
+        """Query V4L2 devices; starts none."""
+        devices, inaccessible = find_devices()
         if devices:
-            return Presence(True, ", ".join(f"{each.card} at {each.path}" for each in devices))
-        return Presence(False, str(barred or "no V4L2 capture device among /dev/video*"))
+            return Discovery(True, ", ".join(f"{each.card} at {each.path}" for each in devices))
+        return Discovery(False, str(inaccessible or "no V4L2 capture device among /dev/video*"))
 
     def missing(self) -> str | None:
-        """Why no such device is there."""
+        """Why the device is missing."""
         try:
             self._choose()
         except CameraLost as lost:
@@ -96,7 +96,7 @@ class Usb:
         return None
 
     def open(self) -> None:
-        """Start the device with the size and rate nearest to what was asked for."""
+        """Start the device with the size and rate nearest to the settings."""
         self.close()
         device = self._choose()
         path = device.path
@@ -112,10 +112,10 @@ class Usb:
         capture.set(cv2.CAP_PROP_FPS, wanted.fps)
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self._capture, self._device, self._opened = capture, device, time.monotonic()
-        log.info("%s: asked for %s, obtained %s", path, _shown(wanted), self._obtained())
+        log.info("%s: asked for %s, obtained %s", path, _describe(wanted), self._obtained())
 
     def read(self, timeout: float) -> Frame:
-        """The next frame; OpenCV itself waits 2 s at most, set before it was loaded."""
+        """The next frame; OpenCV waits 2 s at most, as `system.native` sets before it is loaded."""
         if self._capture is None or self._device is None:
             raise CameraLost("the camera is not open")
         done, image = self._capture.read()
@@ -127,25 +127,25 @@ class Usb:
         return frame
 
     def close(self) -> None:
-        """Stop the device and let it go."""
+        """Stop and release the device."""
         if self._capture is not None:
             self._capture.release()
             self._capture = None
 
     def forget(self) -> None:
-        """The consent ended: another device may be opened for the next one."""
+        """Let the next `open` choose another device."""
         self._device = None
 
     def _choose(self) -> Device:
-        # People agreed to the camera they saw: another one must not take its place.
+        # People agreed to the camera they saw: no other may replace it.
         if self._device is not None:
-            return _again(self._device)
+            return _find_again(self._device)
         if named := self._settings.device:
-            return query(DEVICES / f"video{named}" if named.isdigit() else Path(named))
-        devices, barred = find_devices()
+            return query_device(DEVICES / f"video{named}" if named.isdigit() else Path(named))
+        devices, inaccessible = find_devices()
         if devices:
             return devices[0]
-        raise barred or CameraLost("no V4L2 capture device among /dev/video*; plug the camera in")
+        raise inaccessible or CameraLost("no V4L2 capture device among /dev/video*; plug the camera in")
 
     def _obtained(self) -> str:
         assert self._capture is not None
@@ -162,32 +162,32 @@ class Usb:
         return f"{width:.0f}x{height:.0f} at {fps:g} fps, {fourcc}"
 
 
-def nodes() -> list[Path]:
-    """The paths of all V4L2 devices, whatever they are; udev's own names beside them are links to these."""
+def list_device_nodes() -> list[Path]:
+    """The paths of all V4L2 devices of any kind; the other names by udev are links to these."""
     paths = (path for path in DEVICES.glob("video*") if re.fullmatch(r"video[0-9]+", path.name))
     return sorted(paths, key=lambda path: int(path.name[5:]))
 
 
-def find_devices() -> tuple[list[Device], Barred | None]:
-    """The capture devices that are there, and why the first of those that may not be used may not."""
-    devices, barred = [], None
-    for path in nodes():
+def find_devices() -> tuple[list[Device], CameraInaccessible | None]:
+    """The usable capture devices, and the error of the first inaccessible one."""
+    devices, inaccessible = [], None
+    for path in list_device_nodes():
         try:
-            devices.append(query(path))
-        except Barred as refusal:
-            barred = barred or refusal
+            devices.append(query_device(path))
+        except CameraInaccessible as refusal:
+            inaccessible = inaccessible or refusal
         except CameraLost:
-            continue  # no camera, or gone just now
-    return devices, barred
+            continue  # no camera, or just unplugged
+    return devices, inaccessible
 
 
-def query(path: Path) -> Device:
-    """What stands at a path, asked with VIDIOC_QUERYCAP only; raises `CameraLost` when it is no camera."""
+def query_device(path: Path) -> Device:
+    """The device at a path, by VIDIOC_QUERYCAP only; raises `CameraLost` when it is no camera."""
     answer = _Capability()
     try:
         handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     except OSError as error:
-        raise _refusal(path, error) from error
+        raise _open_error(path, error) from error
     try:
         fcntl.ioctl(handle, _VIDIOC_QUERYCAP, answer)
     except OSError as error:
@@ -199,8 +199,8 @@ def query(path: Path) -> Device:
     return Device(path, _text(answer.card), _text(answer.bus_info))
 
 
-def _again(before: Device) -> Device:
-    """The same camera, where it stands now; at its old path, if it has several."""
+def _find_again(before: Device) -> Device:
+    """The same camera at its path now; of several the one at the old path."""
     same = [each for each in find_devices()[0] if each.is_same(before)]
     if not same:
         raise CameraLost(
@@ -210,11 +210,11 @@ def _again(before: Device) -> Device:
     return next((each for each in same if each.path == before.path), same[0])
 
 
-def _refusal(path: Path, error: OSError) -> CameraLost:
+def _open_error(path: Path, error: OSError) -> CameraLost:
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Barred(f"this user may not open {path} (is it in the group video?)")
+        return CameraInaccessible(f"this user may not open {path} (is it in the group video?)")
     if error.errno == errno.EBUSY:
-        return Barred(f"another program is using {path}")
+        return CameraInaccessible(f"another program is using {path}")
     if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR):
         return CameraLost(f"{path} is not there; plug the camera in, or name another with camera.device")
     if error.errno == errno.EISDIR:
@@ -227,7 +227,7 @@ def _not_a_camera(path: Path) -> CameraLost:
 
 
 def _is_busy(path: Path) -> bool:
-    """Whether another program streams from it: then even giving back no buffers at all fails."""
+    """Whether another program streams from it: then even a request for zero buffers fails."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     except OSError as error:
@@ -260,5 +260,5 @@ class _Capability(ctypes.Structure):
     )
 
 
-def _shown(wanted: UsbSettings) -> str:
+def _describe(wanted: UsbSettings) -> str:
     return f"{wanted.width}x{wanted.height} at {wanted.fps:g} fps, {wanted.fourcc}"

@@ -10,11 +10,10 @@ import sys
 from threading import Event
 
 from appliance.commands.lamps_off import with_lamps
-from appliance.hardware.fault_codes import GAVE_UP
+from appliance.hardware.fault_codes import NOT_RUNNING, lamp_state
 from appliance.ports import Lamps
 from appliance.system.signals import stop_on_signals
 from appliance.system.terminal import escaped_output
-from appliance.values import LampState
 
 
 def main() -> int:
@@ -26,7 +25,7 @@ def main() -> int:
 
 def _blink(lamps: Lamps, stop: Event) -> None:
     if lamps.present:
-        lamps.show(LampState(running=False, fault_blinks=GAVE_UP.blinks, colour=None))
+        lamps.show(lamp_state(NOT_RUNNING, None))
         stop.wait()
 
 

@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from appliance.commands.smoke_test import smoke_test_classifier, smoke_test_detector
-from appliance.composition.engine import make_engines
+from appliance.composition.engine import load_models, make_engine_opener
 from appliance.configuration.load import Config
 from appliance.errors import ApplianceError, ConfigError, ConfigErrors, EngineError, ModelError
-from appliance.inference.manifest import ClassifierModel, DetectorModel, Manifest, Tensor
-from appliance.media.film import Film
+from appliance.inference.manifest import ClassifierModel, DetectorModel, Tensor
+from appliance.media.video import Video
 from appliance.system.resources import demo_clip, models_dir
 from appliance.system.toml import read_toml
 from appliance.values import Face, Image, TensorSpec
@@ -53,7 +53,7 @@ class _Check:
     """One check of a folder of models. Collects what is wrong in `faults`."""
 
     def __init__(self, config: Config) -> None:
-        self._config, self._engines = config, make_engines(config)
+        self._config = config
         self._folder = models_dir(config.vision.models)
         self._file = self._folder / "manifest.toml"
         self._faces: list[Face] = []
@@ -63,15 +63,17 @@ class _Check:
             self._document = read_toml(self._file)
         except ConfigError as error:
             raise ModelError(str(error)) from error
+        models = ""
         try:
-            Manifest.load(self._folder)
+            models = load_models(config)[1].digest
         except ModelError as error:
             self.faults += _one_by_one(self._file, error)
+        self._engines = make_engine_opener(config, models)
 
     @property
     def why(self) -> str:
-        """Why this engine was chosen; empty when the owner named it."""
-        return self._engines.chosen.why
+        """Why this engine runs; empty where the owner named it."""
+        return self._engines.choice.why
 
     def lines(self, use: str) -> list[str]:
         """Lines about the model for one use, as far as its faults allow."""
@@ -119,7 +121,7 @@ class _Check:
         if not isinstance(name, str):
             raise ModelError
         table = _table(models.get(name))
-        if self._engines.chosen.float_models and isinstance(table.get("original"), str):
+        if self._engines.choice.float_models and isinstance(table.get("original"), str):
             name = str(table["original"])
             table = _table(models.get(name))
         if table.get("role") != role:
@@ -147,11 +149,11 @@ class _Check:
 
 
 def _demo_frame() -> Image:
-    film = Film(demo_clip())
+    video = Video(demo_clip())
     try:
-        return next(iter(film)).image
+        return next(iter(video)).image
     finally:
-        film.close()
+        video.close()
 
 
 def _table(value: object) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from appliance.inference.manifest import ClassifierModel, DetectorModel
 from appliance.ports import Engine
 from appliance.values import Face, Floats, Image, Scores, Tensor
 from appliance.vision.detection.blazeface import BlazeFace
-from appliance.vision.expression.classifier import Classifier
-from appliance.vision.expression.tensors import dequantised
+from appliance.vision.expression.classifier import ExpressionClassifier
+from appliance.vision.tensors import dequantise
 
 _THRESHOLD = 0.5
 """Minimum score of a face in the test. The configured one may be stricter, which is no fault of a model."""
@@ -66,7 +66,7 @@ def smoke_test_classifier(
 ) -> str:
     """Read the first of `faces`, or without any the whole frame; returns a summary. Raises `ModelError`."""
     recorded = _RecordingEngine(engine)
-    classifier = Classifier(recorded, model)
+    classifier = ExpressionClassifier(recorded, model)
     crop = classifier.crop(frame, faces[0]) if faces else frame
     place = [spec.name for spec in engine.outputs].index(model.scores)
     summaries, answers = [], []
@@ -74,11 +74,11 @@ def smoke_test_classifier(
         scores: Scores | None = None
         recorded.last = []
         try:
-            scores = classifier.read(picture).scores
+            scores = classifier.classify(picture).scores
         except ValueError as error:
             if not recorded.last:
                 raise ModelError(f"{name}: {what}: cannot be read ({error}); {_HINT}") from error
-        answer = dequantised(recorded.last[place], engine.outputs[place]).reshape(-1)
+        answer = dequantise(recorded.last[place], engine.outputs[place]).reshape(-1)
         _check_output(name, model, what, answer)
         if scores is None:
             raise ModelError(f"{name}: {what}: answers {_format(answer)}: expected positive scores")

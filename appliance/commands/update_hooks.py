@@ -20,7 +20,7 @@ from appliance.audit import AuditLog
 from appliance.commands.analyze.command import Options, analyze
 from appliance.commands.arguments import Parser
 from appliance.commands.bench.engines import rank_and_save
-from appliance.composition.engine_inventory import unmeasured
+from appliance.composition.engine import why_measure
 from appliance.composition.reader import make_reader
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import Config, find_state_dir, load_config
@@ -60,13 +60,13 @@ def _test_release(config: Config, options: argparse.Namespace) -> str:
 def _read_demo_clip(config: Config) -> str:
     """Count the faces and expressions that are read in the demo clip; raises `ModelError` without any."""
     out = io.StringIO()
-    tally = analyze(
+    counts = analyze(
         [demo_clip()], make_reader(config), Options(every=_FRAME_STEP, jsonl=True), out, progress=False
     )
     frames = [json.loads(line) for line in out.getvalue().splitlines()]
     faces = [face for frame in frames for face in frame["faces"]]
     read = [face for face in faces if face["emotions"]]
-    if tally.failed or not read:
+    if counts.failed or not read:
         raise ModelError(
             f"{demo_clip()}: {len(frames)} frames, {len(faces)} faces, {len(read)} expressions: expected some"
         )
@@ -88,11 +88,11 @@ def _record_outcome(config: Config, options: argparse.Namespace) -> str:
 
 
 def _why_unmeasured(config: Config, options: argparse.Namespace) -> str:
-    return unmeasured(config)
+    return why_measure(config)
 
 
 def _measure_engines(config: Config, options: argparse.Namespace) -> str:
-    if not unmeasured(config):
+    if not why_measure(config):
         return ""
     found = rank_and_save(config, ["--data-dir", str(config.state_dir)])
     times = [f"{each.name} {each.ms:.1f} ms" for each in found.engines if each.ms is not None]

@@ -25,11 +25,13 @@ from appliance.consent.session import Session
 from appliance.handoff import Slot
 from appliance.hardware.button import Button
 from appliance.health import Health
-from appliance.inference.fallback import Accelerator
-from appliance.loops import Capture, SinkLoop, Vision
+from appliance.inference.fallback import CircuitBreaker
+from appliance.loops import CaptureLoop, SinkLoop, VisionLoop
 from appliance.ports import Lamps, Sink
 from appliance.records import Store
-from appliance.sinks import Shared
+from appliance.sinks.lamps import LampSink
+from appliance.sinks.recorder import Recorder
+from appliance.sinks.stream import Stream
 from appliance.system.logging import set_camera_field
 from appliance.system.resources import model_card, models_dir
 from appliance.values import Frame, Picture, Reading
@@ -61,7 +63,7 @@ class Appliance:
     lamps: Lamps
     button: Button | None
     store: Store
-    accelerator: Accelerator | None
+    breaker: CircuitBreaker | None
     engines: Callable[[], dict[str, str]]
     """Role -> model and engine, in words, as they are now."""
 
@@ -76,7 +78,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     camera = make_camera(chosen)
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     health = Health(chosen.backend)
-    reader = make_reader(config, health=health, is_film=chosen.backend in registry.FILMS)
+    reader = make_reader(config, health=health, is_video=registry.load("camera", chosen.backend).is_video)
     audit = AuditLog(config.state_dir)
     record_changes(config.effective(), config.state_dir, audit)
     store = make_store(config.storage, config.state_dir, audit)
@@ -91,7 +93,6 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     store.on_stopped = lambda id, reason: session.stop_recording("timer", id)
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
-    shared = Shared(health, session, viewers, jpegs)
     auth = make_auth(config)
     context = AppContext(
         session=session,
@@ -111,14 +112,12 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         network=Network(config.on_network, config.access.open_to_network, config.web.allowed_hosts),
         metrics=Metrics(health, viewers),
     )
-    capture = Capture(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
-    vision = Vision(reader.pipeline, session, frames, readings, health)
-    stream = registry.load("sink", "stream")
-    lamp_sink = registry.load("sink", "lamps")
+    capture = CaptureLoop(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
+    vision = VisionLoop(reader.pipeline, session, frames, readings, health)
     sinks: dict[str, Sink] = {
-        "sink-stream": stream(shared, quality=config.web.jpeg_quality),
-        "sink-lamps": lamp_sink(shared, lamps),
-        "sink-recorder": registry.load("sink", "recorder")(shared, store),
+        "sink-stream": Stream(viewers, jpegs, session, health, quality=config.web.jpeg_quality),
+        "sink-lamps": LampSink(lamps, session, health),
+        "sink-recorder": Recorder(store, session, health),
     }
 
     def reset() -> None:
@@ -145,6 +144,6 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         lamps=lamps,
         button=make_button(config.session, config.lamps, session, reset),
         store=store,
-        accelerator=reader.accelerator,
+        breaker=reader.breaker,
         engines=reader.described,
     )

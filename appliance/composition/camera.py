@@ -35,7 +35,7 @@ def choose_camera(wanted: BackendConfig, origins: Mapping[str, str], *, installe
         except BackendMissing as error:
             reasons.append(f"no {name} ({error.reason})")
             continue
-        presence = backend_class.present()
+        presence = backend_class.discover()
         if presence.found:
             log.info(
                 "camera: auto takes %s: %s%s", name, presence.why, "".join(f"; {each}" for each in reasons)

@@ -1,134 +1,197 @@
-"""The part of the composition root that chooses the engine and opens models on it."""
+"""Which engine runs the models, and why: the choice, whether it must be measured again, opening models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from appliance import registry
-from appliance.configuration.load import BackendConfig, Config, backend_settings
-from appliance.errors import BackendMissing, ConfigErrors, EngineError, ModelError
+from appliance.configuration.load import Config, backend_settings
+from appliance.errors import ApplianceError, BackendMissing, ConfigErrors, EngineError, ModelError
 from appliance.health import Health
-from appliance.inference import ranking
-from appliance.inference.fallback import Accelerated, Accelerator
-from appliance.inference.manifest import Manifest
-from appliance.ports import Engine
+from appliance.inference.fallback import BREAKER_FILE, CircuitBreaker, FallbackEngine
+from appliance.inference.manifest import Manifest, ModelSet
+from appliance.inference.ranking import load_ranking
+from appliance.ports import Engine, EngineBackend
 from appliance.system.native import quiet_native_output, self_command
 from appliance.system.resources import models_dir
 
 CPU = "tflite"
-"""What runs everywhere, and behind every accelerator."""
-
-MARKER = "accelerator.json"
-"""The file of the state directory in which the daemon keeps what it learnt of an accelerator."""
+"""The engine that runs everywhere, and the fallback of every accelerator."""
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """An engine, and whether it takes the float models. `why` is said where the owner did not choose."""
+class EngineChoice:
+    """An engine with its settings. `float_models`: it runs the float models, not the quantised ones.
 
-    choice: BackendConfig
+    `why`: the reason for the choice of `auto`; "" where the owner chose.
+    """
+
+    name: str
+    backend: EngineBackend
+    settings: BaseModel
     float_models: bool = False
     why: str = ""
 
 
-@dataclass
-class Engines:
-    """Opens models; those on an accelerator share what is known of it. `bare`: no CPU behind it."""
+def choose_engine(config: Config, models: str) -> EngineChoice:
+    """The engine of a configuration; `auto` is the fastest measured engine with parity, else the CPU.
 
-    chosen: Chosen
-    marker: Path | None = None
-    health: Health | None = None
-    bare: bool = False
-    accelerator: Accelerator | None = None
+    `models`: the digest of those in use (`ModelSet.digest`); a ranking of others does not count.
+    """
+    wanted = config.engine
+    if wanted.backend != "auto":
+        backend = registry.load("engine", wanted.backend)
+        return EngineChoice(wanted.backend, backend, wanted.settings, backend.float_models)
+    ranking = load_ranking(config.state_dir)
+    if isinstance(ranking, str):
+        why = f"{ranking}; measure with: interview-grader bench --engines"
+    elif ranking.models != models:
+        why = "other models were measured than those in use; measure with: interview-grader bench --engines"
+    elif (best := ranking.best) is None:
+        why = "none agreed when measured"
+    else:
+        reason = f"auto: fastest that agrees with the CPU: {best.ms:.1f} ms a look, measured {ranking.date}"
+        try:
+            return configure_engine(
+                config, best.backend, best.settings, float_models=best.float_models, why=reason
+            )
+        except (BackendMissing, ConfigErrors) as error:
+            why = f"{best.name} was fastest but cannot be had: {error}"
+    return configure_engine(config, CPU, why=f"auto: the CPU, since {why}")
+
+
+def configure_engine(
+    config: Config,
+    name: str,
+    more: dict[str, str] | None = None,
+    *,
+    float_models: bool = False,
+    why: str = "",
+) -> EngineChoice:
+    """An engine with those settings of `[engine]` that it has, and `more` settings.
+
+    Raises `BackendMissing`, or `ConfigErrors` for settings that do not fit.
+    """
+    backend = registry.load("engine", name)
+    given = config.engine.settings.model_dump(exclude_unset=True)
+    table: dict[str, Any] = {key: given[key] for key in backend.Settings.model_fields if key in given}
+    settings = backend_settings("engine", backend.Settings, {**table, **(more or {})}, config.origins)
+    return EngineChoice(name, backend, settings, float_models, why)
+
+
+def load_models(config: Config) -> tuple[Manifest, ModelSet]:
+    """The manifest of a configuration, and the models in use; raises `ModelError`."""
+    vision = config.vision
+    manifest = Manifest.load(models_dir(vision.models))
+    return manifest, manifest.select(vision.detector, vision.verifier, vision.classifier)
+
+
+def why_measure(config: Config) -> str:
+    """Why `bench --engines` is due; "" if it is not, and always where the owner chose the engine."""
+    if config.engine.backend != "auto":
+        return ""
+    ranking = load_ranking(config.state_dir)
+    if isinstance(ranking, str):
+        return ranking
+    _, models = load_models(config)
+    if ranking.models != models.digest:
+        return "other models were measured than those in use"
+    if ranking.there != (now := engine_inventory(config)):
+        return f"measured was {ranking.there or 'something else'}, and here is {now}"
+    return ""
+
+
+def engine_inventory(config: Config) -> str:
+    """Our engines that can run here: software with versions, hardware, compiled models; in one line."""
+    return ", ".join(_inventory(config))
+
+
+def _inventory(config: Config) -> Iterator[str]:
+    for name in registry.ENGINES:
+        with contextlib.suppress(ApplianceError):
+            engine = configure_engine(config, name)
+            if found := engine.backend.inventory(engine.settings):
+                yield f"{name} {found}"
+
+
+class EngineOpener:
+    """Opens models on the chosen engine. Those on an accelerator share one circuit breaker."""
+
+    def __init__(
+        self,
+        choice: EngineChoice,
+        *,
+        breaker_file: Path | None = None,
+        health: Health | None = None,
+        fallback: bool = True,
+    ) -> None:
+        """`breaker_file`: where failures are kept, None to keep nothing; `health`: watches calls.
+
+        `fallback=False` opens the engine alone, to measure it, and builds first what it needs.
+        """
+        self.choice = choice
+        self.breaker: CircuitBreaker | None = None
+        self._breaker_file, self._health, self._fallback = breaker_file, health, fallback
 
     def open(self, path: Path) -> Engine:
-        """One model, ready to run; raises `BackendMissing` or `ModelError`."""
-        choice = self.chosen.choice
-        backend, settings = registry.load("engine", choice.backend), choice.settings
-        if self.bare and hasattr(backend, "build"):
-            backend.build(path, settings)
-        if self.bare or not getattr(backend, "vanishes", False):
-            return self._made(backend, path, settings)
-        self.accelerator = self.accelerator or self._new(path, settings)
-        on_cpu = registry.load("engine", CPU)
-        shared = settings.model_dump(include=set(on_cpu.Settings.model_fields))
-        return Accelerated(
-            self.accelerator,
-            lambda: self._fast(backend, path, settings),
-            lambda: self._made(on_cpu, path, on_cpu.Settings(**shared)),
+        """One model, ready to run; raises `BackendMissing`, `ModelError` or `EngineError`."""
+        choice = self.choice
+        if not self._fallback:
+            choice.backend.build(path, choice.settings)
+            return _open_quietly(choice.backend, path, choice.settings)
+        if not choice.backend.needs_fallback:
+            return _open_quietly(choice.backend, path, choice.settings)
+        if self.breaker is None:
+            self.breaker = self._new_breaker(path, choice.settings)
+        return FallbackEngine(
+            self.breaker, lambda: self._open_accelerated(path), lambda: self._open_cpu(path)
         )
 
-    def _fast(self, backend: Any, path: Path, settings: BaseModel) -> Engine:
+    def _open_accelerated(self, path: Path) -> Engine:
         try:
-            return self._made(backend, path, settings)
+            return _open_quietly(self.choice.backend, path, self.choice.settings)
         except (BackendMissing, ModelError) as error:
-            if not self.chosen.why:
-                raise  # the owner asked for it, and must know
+            if not self.choice.why:
+                raise  # only the owner, who chose this engine, can fix it
             raise EngineError(str(error)) from error
 
-    @staticmethod
-    def _made(backend: Callable[[Path, BaseModel], Engine], path: Path, settings: BaseModel) -> Engine:
-        with quiet_native_output():
-            return backend(path, settings)
+    def _open_cpu(self, path: Path) -> Engine:
+        shared = self.choice.settings.model_dump(include=set(self._cpu.Settings.model_fields))
+        return _open_quietly(self._cpu, path, self._cpu.Settings(**shared))
 
-    def _new(self, path: Path, settings: Any) -> Accelerator:
-        name = self.chosen.choice.backend
-        return Accelerator(
+    @cached_property
+    def _cpu(self) -> EngineBackend:
+        return registry.load("engine", CPU)
+
+    def _new_breaker(self, path: Path, settings: Any) -> CircuitBreaker:
+        name = self.choice.name
+        return CircuitBreaker(
             name,
-            self.marker,
-            self.health,
+            self._breaker_file,
+            self._health,
             probe=self_command(
                 "appliance.commands.probe_engine", name, str(path), settings.model_dump_json()
             ),
-            every_s=settings.probe_s,
+            pause_s=settings.probe_s,
         )
 
 
-def make_engines(config: Config, health: Health | None = None, chosen: Chosen | None = None) -> Engines:
-    """`health`: the daemon's, which watches calls; only the daemon keeps what it learnt of an accelerator."""
-    marker = config.state_dir / MARKER if health else None
-    return Engines(chosen or choose_engine(config), marker, health)
+def make_engine_opener(config: Config, models: str, health: Health | None = None) -> EngineOpener:
+    """The opener of the engine that `choose_engine` chooses.
+
+    `health`: the daemon's, which watches calls; only the daemon keeps the failures of an accelerator.
+    """
+    breaker_file = config.state_dir / BREAKER_FILE if health else None
+    return EngineOpener(choose_engine(config, models), breaker_file=breaker_file, health=health)
 
 
-def models_in_use(config: Config) -> str:
-    """What the models of a configuration are, as a ranking names them; raises `ModelError`."""
-    manifest, vision = Manifest.load(models_dir(config.vision.models)), config.vision
-    models = (manifest.detector(vision.detector), manifest.verifier(vision.verifier))
-    used = [model.sha256 for model in models if model]
-    return ranking.digest_of([*used, manifest.classifier(vision.classifier).sha256])
-
-
-def choose_engine(config: Config) -> Chosen:
-    """The engine of a configuration. `auto` takes the fastest that was measured to agree with the CPU."""
-    if config.engine.backend != "auto":
-        kind = registry.load("engine", config.engine.backend)
-        return Chosen(config.engine, bool(getattr(kind, "float_models", False)))
-    found = ranking.load(config.state_dir)
-    if isinstance(found, str):
-        why = f"{found}; measure with: interview-grader bench --engines"
-    elif found.models != models_in_use(config):
-        why = "other models were measured than those in use; measure with: interview-grader bench --engines"
-    elif (best := found.best) is None:
-        why = "none agreed when measured"
-    else:
-        said = f"auto: fastest that agrees with the CPU: {best.ms:.1f} ms a look, measured {found.date}"
-        try:
-            return Chosen(fitted(config, best.backend, best.settings), best.float_models, said)
-        except (BackendMissing, ConfigErrors) as error:
-            why = f"{best.name} was fastest but cannot be had: {error}"
-    return Chosen(fitted(config, CPU, {}), why=f"auto: the CPU, since {why}")
-
-
-def fitted(config: Config, backend: str, more: dict[str, str]) -> BackendConfig:
-    """A backend with those settings of `[engine]` that it knows, and `more`."""
-    kind = registry.load("engine", backend)
-    known = config.engine.settings.model_dump(exclude_unset=True)
-    table: dict[str, Any] = {key: known[key] for key in kind.Settings.model_fields if key in known}
-    return BackendConfig(
-        backend, backend_settings("engine", kind.Settings, {**table, **more}, config.origins)
-    )
+def _open_quietly(open_model: Callable[[Path, BaseModel], Engine], path: Path, settings: BaseModel) -> Engine:
+    with quiet_native_output():
+        return open_model(path, settings)

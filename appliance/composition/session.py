@@ -14,7 +14,7 @@ from appliance.consent.notice import read_notice
 from appliance.consent.session import Session
 from appliance.consent.terms import Terms
 from appliance.errors import ConfigError
-from appliance.hardware.button import Button, Pressed
+from appliance.hardware.button import Button, ButtonActions
 from appliance.hardware.power_off import power_off
 from appliance.records import StorageLimits, Store
 
@@ -54,14 +54,14 @@ def make_button(
             settings.printed_notice,
             session.terms.notice.version,
         )
-    pressed = Pressed(
+    actions = ButtonActions(
         session,
         printed_notice=settings.printed_notice,
         people=settings.button_people,
         reset_access=reset_access,
         power_off=power_off,
     )
-    return Button(settings.button_pin, settings.button_factory, pressed)
+    return Button(settings.button_pin, settings.button_factory, actions)
 
 
 def _refuse_pin_of_a_lamp(settings: SessionSettings, lamps: BackendConfig) -> None:

@@ -152,7 +152,7 @@ def _camera_argument(text: str, problems: list[ConfigError]) -> dict[str, Any]:
     if not colon:
         return values
     try:
-        key = "" if backend == "auto" else getattr(registry.load("camera", backend), "argument", "")
+        key = "" if backend == "auto" else registry.load("camera", backend).argument
     except BackendMissing:
         return values  # named again, as a problem, when the section is filled
     if not key or not argument:

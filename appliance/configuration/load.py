@@ -233,11 +233,9 @@ def _read_backend(
 
 
 def _settings_model(section: str, backend: str) -> type[BaseModel]:
-    """The settings of a backend, or of `auto`; raises `BackendMissing`."""
     if backend == "auto" and section in AUTO_SETTINGS:
         return AUTO_SETTINGS[section]
-    model: type[BaseModel] = registry.load(section, backend).Settings
-    return model
+    return registry.load(section, backend).Settings
 
 
 def backend_settings(

@@ -55,8 +55,7 @@ def _backends(section: str) -> list[str]:
 def _settings(section: str, name: str) -> type[BaseModel]:
     if name == "auto":
         return AUTO_SETTINGS[section]
-    model: type[BaseModel] = registry.load(section, name).Settings
-    return model
+    return registry.load(section, name).Settings
 
 
 def _table(title: str, model: type[BaseModel]) -> Iterator[str]:

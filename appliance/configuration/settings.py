@@ -10,17 +10,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from appliance.cameras.rotation import Rotatable
+from appliance.cameras.rotation import RotatableSettings
 from appliance.consent.law import Institution, Purpose, Region
 from appliance.consent.notice import KEEP_DAYS
-from appliance.hardware.gpio import Factory
+from appliance.hardware.gpio import PinFactory
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AutoCamera(Rotatable):
+class AutoCamera(RotatableSettings):
     """Settings of `camera.backend = "auto"`: csi, then usb, then the demo clip."""
 
     # Limits that every camera of its order takes: the narrowest of theirs.
@@ -190,7 +190,7 @@ class SessionSettings(_Section):
         le=64,
         description="Pin of the button: a GPIO number, on a Jetson one of the header; -1: none.",
     )
-    button_factory: Literal[Factory, "jetson"] = Field(
+    button_factory: Literal[PinFactory, "jetson"] = Field(
         "default",
         description="gpiozero's pin factory for the button, or jetson: Jetson.GPIO; mock drives no hardware.",
     )

@@ -1,1 +1,1 @@
-"""Consent: the session, the notice, the rules of the jurisdiction, and the preview before anyone agreed."""
+"""Consent: the session, the notice, the rules of the jurisdiction, and the blurred preview."""

@@ -1,4 +1,4 @@
-"""What machine this is: facts for a table of figures. Nothing that tells one device from its twin."""
+"""Facts about the machine for tables of figures; nothing that identifies a single device."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 _LIBRARIES = ("numpy", "opencv-python-headless", "ai-edge-litert", "tflite-runtime", "tensorrt")
 
 
-def name() -> str:
-    """The board as its firmware names it, else the processor."""
+def board_name() -> str:
+    """The name of the board from its firmware, else of the processor."""
     with contextlib.suppress(OSError):
         return Path("/proc/device-tree/model").read_text(encoding="utf-8").strip("\0\n ")
-    return processor()
+    return processor_name()
 
 
-def processor() -> str:
+def processor_name() -> str:
     """The processor, its cores and its architecture."""
     cores = f"{os.cpu_count()} cores, {platform.machine()}"
     with contextlib.suppress(OSError):
@@ -28,15 +28,15 @@ def processor() -> str:
     return cores
 
 
-def system() -> str:
+def system_name() -> str:
     """The distribution and the kernel."""
     with contextlib.suppress(OSError):
         return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}"
     return f"Linux {platform.release()}"
 
 
-def libraries() -> str:
-    """Python and the libraries that figures depend on, with their versions."""
+def library_versions() -> str:
+    """Python and the libraries that affect figures, with versions."""
     found = [f"Python {platform.python_version()}"]
     for package in _LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
@@ -44,13 +44,13 @@ def libraries() -> str:
     return ", ".join(found)
 
 
-def memory_mb() -> int:
-    """All memory, in MB."""
+def total_memory_mb() -> int:
+    """Memory of the machine, in MB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
 
 
-def temperature(sys: Path = Path("/sys")) -> float | None:
-    """The hottest thermal zone, in degrees Celsius; None where none is told."""
+def read_temperature(sys: Path = Path("/sys")) -> float | None:
+    """The hottest thermal zone, in degrees Celsius; None for a machine without any."""
     found = []
     for zone in (sys / "class/thermal").glob("thermal_zone*/temp"):
         with contextlib.suppress(OSError, ValueError):

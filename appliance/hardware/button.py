@@ -1,9 +1,9 @@
-"""The button: a short press starts or stops; held, it withdraws, or from idle switches the device off.
+"""The button: a short press starts or stops; a hold withdraws, or from idle switches the device off.
 
-Held from power-up on it resets a forgotten access, and nothing else. What a hold does happens when its time
-is reached, not when the button is let go. A short press while idle means "I have read the printed notice
-number N", whose number stands in the configuration; without one, or with an old one, the button starts
-nothing. It always stops.
+A hold that begins at power-up resets a forgotten password, and nothing else. A hold takes effect when its
+time is reached, not on release. A short press while idle means "I have read the printed notice number N",
+with the number from the configuration; without one, or with an old one, the button does not start. It always
+stops.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from typing import Any
 
 from appliance.consent.session import IDLE, Session
 from appliance.errors import ApplianceError, ConfigError
-from appliance.hardware.gpio import load_gpiozero, make_factory
-from appliance.hardware.jetson_gpio import Contact
+from appliance.hardware.gpio import load_gpiozero, make_pin_factory
+from appliance.hardware.jetson_gpio import JetsonButton
 
 log = logging.getLogger("appliance.button")
 
 WHO = "button"
 
 HOLD_S = 3.0
-"""Held so long while a session goes on, the button withdraws."""
+"""Seconds of a hold that withdraws from a running session."""
 
 OFF_S = 8.0
-"""Held so long from idle on, it switches the device off."""
+"""Seconds of a hold from idle that switches the device off."""
 
 RESET_S = 15.0
-"""Held so long from power-up on, it resets the access."""
+"""Seconds of a hold from power-up that resets the password."""
 
 _BOUNCE_S = 0.05
 
 
-class Pressed:
-    """What the button means, by how long it is held and what went on when it went down. For any thread."""
+class ButtonActions:
+    """Decides what a press does, by its length and by the state when it began. For any thread."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Pressed:
         power_off: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`people`: how many agree with a press; what is held long enough calls one of the two actions."""
+        """`people`: how many agree with a press. Long holds call `reset_access` and `power_off`."""
         self._session, self._printed, self._people = session, printed_notice, people
         self._reset_access, self._power_off, self._clock = reset_access, power_off, clock
         self._lock = threading.Lock()
@@ -56,17 +56,17 @@ class Pressed:
         self._at_power_up = self._from_idle = self._done = False
 
     def pressed(self, *, at_power_up: bool = False) -> None:
-        """The button went down; `at_power_up`: it was down already when the appliance started."""
+        """The button went down; `at_power_up`: it was already down when the appliance started."""
         with self._lock:
             self._down, self._at_power_up, self._done = self._clock(), at_power_up, False
             self._from_idle = self._session.state == IDLE
 
     def held(self) -> None:
-        """A time to look at is reached: if the button is still down, what is due is done, once."""
+        """A hold time has passed: if the button is still down, do what is due, once."""
         with self._lock:
             if self._down is None or self._done:
                 return
-            seconds = self._clock() - self._down + _BOUNCE_S  # clocks of two threads are never quite the same
+            seconds = self._clock() - self._down + _BOUNCE_S  # clocks of two threads differ a little
             limit = RESET_S if self._at_power_up else OFF_S if self._from_idle else HOLD_S
             if seconds < limit:
                 return
@@ -80,7 +80,7 @@ class Pressed:
                 self._try("withdraw", self._withdraw)
 
     def released(self) -> None:
-        """It went up: a short press starts or stops; a long one has done its work already."""
+        """The button went up: a short press starts or stops; a hold has had its effect already."""
         with self._lock:
             if self._down is None:
                 return
@@ -91,7 +91,7 @@ class Pressed:
                 self._try("start" if begins else "stop", self._start if begins else self._stop)
 
     def lost(self) -> None:
-        """Nobody knows any more whether it is down: nothing comes of this press."""
+        """The pin became unreadable: forget this press."""
         with self._lock:
             self._down = None
 
@@ -110,7 +110,7 @@ class Pressed:
 
     def _withdraw(self) -> None:
         if self._session.id is None:
-            self._session.stop(WHO)  # nobody has agreed yet: aiming ends
+            self._session.stop(WHO)  # no one has agreed yet: ends the preview
         else:
             self._session.withdraw(WHO)
 
@@ -125,57 +125,57 @@ class Pressed:
 class Button:
     """A button on a pin, between the pin and ground."""
 
-    def __init__(self, pin: int, factory: str, presses: Pressed) -> None:
-        """Claims the pin; raises `ConfigError` when it cannot be had."""
-        self._button: Any = Contact(pin) if factory == "jetson" else _on_gpiozero(pin, factory)
-        self._presses = presses
+    def __init__(self, pin: int, factory: str, actions: ButtonActions) -> None:
+        """Claim the pin; raises `ConfigError` when it is unavailable."""
+        self._button: Any = JetsonButton(pin) if factory == "jetson" else _claim_gpiozero_button(pin, factory)
+        self._actions = actions
         self._timers: list[threading.Timer] = []
         self._button.when_pressed = self._pressed
         self._button.when_released = self._released
-        if isinstance(self._button, Contact):
+        if isinstance(self._button, JetsonButton):
             self._button.when_lost = self._lost
-        if self._button.is_pressed:  # gpiozero saw no edge, so it calls nobody
-            presses.pressed(at_power_up=True)
-            self._look_after(RESET_S)
+        if self._button.is_pressed:  # gpiozero saw no edge, so it calls nothing
+            actions.pressed(at_power_up=True)
+            self._check_after(RESET_S)
 
     def close(self) -> None:
-        """Give the pin back. May be called twice."""
-        self._forget()
+        """Release the pin. May be called twice."""
+        self._cancel_timers()
         self._button.close()
 
     def _pressed(self) -> None:
-        self._presses.pressed()
-        self._look_after(HOLD_S, OFF_S)
+        self._actions.pressed()
+        self._check_after(HOLD_S, OFF_S)
 
     def _released(self) -> None:
-        self._forget()
-        self._presses.released()
+        self._cancel_timers()
+        self._actions.released()
 
     def _lost(self) -> None:
-        self._forget()
-        self._presses.lost()
+        self._cancel_timers()
+        self._actions.lost()
 
-    def _look_after(self, *seconds: float) -> None:
-        self._forget()
-        self._timers = [threading.Timer(each, self._presses.held) for each in seconds]
+    def _check_after(self, *seconds: float) -> None:
+        self._cancel_timers()
+        self._timers = [threading.Timer(each, self._actions.held) for each in seconds]
         for timer in self._timers:
             timer.daemon = True
             timer.start()
 
-    def _forget(self) -> None:
+    def _cancel_timers(self) -> None:
         for timer in self._timers:
             timer.cancel()
 
 
-def _on_gpiozero(pin: int, factory: str) -> Any:
+def _claim_gpiozero_button(pin: int, factory: str) -> Any:
     gpiozero = load_gpiozero("session.button_pin", str(pin))
     try:
         return gpiozero.Button(
             pin,
             bounce_time=None if factory == "mock" else _BOUNCE_S,
-            pin_factory=make_factory(factory),
+            pin_factory=make_pin_factory(factory),
         )
-    except Exception as error:  # whatever the vendors' code raises: lgpio's is no more than that
+    except Exception as error:  # vendors raise anything; lgpio's own error is a plain Exception
         raise ConfigError(
             f"the button cannot be had: {type(error).__name__}: {error}; check the pin and "
             "session.button_factory",

@@ -1,6 +1,7 @@
-"""What is wrong, in blinks of the fault lamp, and what all lamps show: functions of the health alone.
+"""Fault codes: what the fault lamp blinks, and what all lamps show. Functions of the health alone.
 
-The table in docs/lamps.md is the same; a test compares them.
+To add a code, add a row to `FAULT_CODES`, and if it needs one, a field to `Condition`. The tables in
+docs/lamps.md and docs/operations.md are the same; a test compares them.
 """
 
 from __future__ import annotations
@@ -14,18 +15,23 @@ from appliance.values import LampState
 
 @dataclass(frozen=True)
 class Condition:
-    """All that the lamps depend on: the verdict of `Health`, the camera, records, accelerator and board."""
+    """Everything the lamps depend on: the status of `Health`, camera, records, accelerator and board."""
 
-    verdict: str
+    status: str
     camera: str = "closed"
     lamp_failed: bool = False
     records: str = "ok"
     accelerator_failed: bool = False
-    strained: bool = False
+    throttled: bool = False
+    running: bool = True
+
+
+NOT_RUNNING = Condition("idle", running=False)
+"""The service failed: `appliance.commands.blink_failed` shows it in place of the daemon."""
 
 
 @dataclass(frozen=True)
-class Fault:
+class FaultCode:
     """`blinks` in a row, then a pause. `what` is wrong and what to do (`todo`), in words for the owner."""
 
     blinks: int
@@ -34,87 +40,84 @@ class Fault:
     holds: Callable[[Condition], bool]
 
 
-FAULTS = (
-    Fault(
+FAULT_CODES = (
+    FaultCode(
         1,
         "the camera is not there, or gives no picture",
         "look at its cable; another program may have it; it is tried again by itself",
-        lambda now: not now.lamp_failed and (now.camera == "lost" or now.verdict == "failing"),
+        lambda now: not now.lamp_failed and (now.camera == "lost" or now.status == "failing"),
     ),
-    Fault(
+    FaultCode(
         2,
         "the camera lamp cannot be lit, so the camera stays closed",
         "look at the lamp's cable and pin; the page and the log name the error",
         lambda now: now.lamp_failed,
     ),
-    Fault(
+    FaultCode(
         3,
         "the disk is full: nothing is recorded",
         "make room; it is looked at again every minute",
         lambda now: now.records == "full",
     ),
-    Fault(
+    FaultCode(
         4,
         "the records cannot be written",
         "read the reason on the page; after an update gone wrong, go back or update again",
         lambda now: now.records in ("failed", "read_only"),
     ),
-    Fault(
+    FaultCode(
         5,
         "the records were damaged: they were set aside and new ones begun",
         "restore a backup; it blinks until the file set aside is too old and removed",
         lambda now: now.records == "set_aside",
     ),
-    Fault(
+    FaultCode(
         6,
         "the accelerator failed: the CPU reads instead",
         "plug it in again; it is tried again by itself, the page /about says why it is not used",
         lambda now: now.accelerator_failed,
     ),
-    Fault(
+    FaultCode(
         7,
         "the board is too hot or gets too little power, and works slower",
         "the page and the log say which; give it air or a fan, or the board's own power supply",
-        lambda now: now.strained,
+        lambda now: now.throttled,
+    ),
+    FaultCode(
+        8,
+        "it does not run, and is not started again by itself",
+        "`journalctl -u interview-grader` says why; correct it, then "
+        "`sudo systemctl reset-failed interview-grader` and `sudo systemctl restart interview-grader`",
+        lambda now: not now.running,
     ),
 )
-"""The fewest blinks first: of several faults the first is shown."""
-
-GAVE_UP = Fault(
-    8,
-    "it does not run, and is not started again by itself",
-    "`journalctl -u interview-grader` says why; correct it, then "
-    "`sudo systemctl reset-failed interview-grader` and `sudo systemctl restart interview-grader`",
-    lambda now: (
-        False
-    ),  # whoever runs has not given up: `appliance.commands.blink_failed` shows it in its place
-)
+"""In order of precedence: of several faults the lamp shows the first, which has the fewest blinks."""
 
 
 def condition(health: Health, session_state: str, live_s: float) -> Condition:
-    """How the appliance is now, `live_s` seconds after the session began."""
-    verdict, _ = health.verdict(session_state, live_s)
+    """The condition of a running appliance, `live_s` seconds after the session began."""
+    status, _ = health.status(session_state, live_s)
     camera = health.camera
     return Condition(
-        verdict,
+        status,
         camera.state,
         camera.lamp_failed,
-        health.records,
+        health.store_state,
         accelerator_failed=health.accelerator_failed,
-        strained=bool(health.strain),
+        throttled=bool(health.throttling),
     )
 
 
-def fault_of(now: Condition) -> Fault | None:
-    """The fault that is shown, None when all is well."""
-    return next((fault for fault in FAULTS if fault.holds(now)), None)
+def current_fault(now: Condition) -> FaultCode | None:
+    """The fault that the lamp shows; None when all is well."""
+    return next((code for code in FAULT_CODES if code.holds(now)), None)
 
 
 def lamp_state(now: Condition, label: str | None) -> LampState:
-    """The lamps, with the label of the largest face in view."""
-    fault = fault_of(now)
+    """What the lamps show, with the label of the largest face in view."""
+    fault = current_fault(now)
     return LampState(
-        running=True,
+        running=now.running,
         fault_blinks=fault.blinks if fault else 0,
-        colour=label if now.verdict == "ok" else None,
+        colour=label if now.status == "ok" else None,
     )

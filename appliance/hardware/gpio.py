@@ -1,4 +1,4 @@
-"""gpiozero: loaded only when wanted, and how its pins are had. For lamps and button."""
+"""gpiozero and its pin factories, loaded on demand; used by lamps and button."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Any, Literal
 
 from appliance.errors import BackendMissing
 
-Factory = Literal["default", "lgpio", "rpigpio", "pigpio", "native", "mock"]
+PinFactory = Literal["default", "lgpio", "rpigpio", "pigpio", "native", "mock"]
 """The pin factories of gpiozero; mock drives no hardware."""
 
 
 def load_gpiozero(key: str = "lamps.backend", value: str = "gpiozero") -> Any:
-    """The gpiozero package, or `BackendMissing`. It looks for pins when it is imported: only if wanted.
+    """Import gpiozero, which looks for pins when imported; raises `BackendMissing`.
 
-    `key` and `value`: the setting that wants it.
+    `key` and `value`: the setting that needs it.
     """
     try:
         return importlib.import_module("gpiozero")
-    except Exception as error:  # not only ImportError: whatever the vendor's code raises
+    except Exception as error:  # not only ImportError: vendors raise anything
         instead = 'set lamps.backend = "none"' if key == "lamps.backend" else f"leave {key} out"
         raise BackendMissing(
             f"gpiozero cannot be loaded ({error}); install it, or {instead}", key=key, value=value
         ) from error
 
 
-def make_factory(name: str) -> Any:
-    """A pin factory by name; raises what gpiozero raises."""
+def make_pin_factory(name: str) -> Any:
+    """The pin factory of a name; raises whatever gpiozero raises."""
     gpiozero = load_gpiozero()
     if name == "default":
-        with _where_files_may_be_made():
+        with _writable_working_directory():
             gpiozero.Device.ensure_pin_factory()
         return gpiozero.Device.pin_factory
     if name == "mock":
@@ -46,16 +46,16 @@ def make_factory(name: str) -> Any:
         "pigpio": ("pigpio", "PiGPIOFactory"),
         "native": ("native", "NativeFactory"),
     }[name]
-    with _where_files_may_be_made():
+    with _writable_working_directory():
         return getattr(importlib.import_module(f"gpiozero.pins.{module}"), factory)()
 
 
 @contextmanager
-def _where_files_may_be_made() -> Iterator[None]:
-    """lgpio, when it is imported, makes a pipe in the working directory, and needs its name no longer.
+def _writable_working_directory() -> Iterator[None]:
+    """Change to a temporary folder: lgpio, when imported, makes a pipe in the working directory.
 
-    A service's working directory cannot be written to (gpiozero issue 1106, lg issue 22). `LG_WD` is lgpio's
-    own setting: whoever set it has seen to this.
+    A service cannot write to its working directory (gpiozero issue 1106, lg issue 22). lgpio needs the name
+    of the pipe only during the import. `LG_WD` is lgpio's own setting for this; if set, nothing changes.
     """
     if "lgpio" in sys.modules or "LG_WD" in os.environ:
         yield
@@ -68,5 +68,5 @@ def _where_files_may_be_made() -> Iterator[None]:
         finally:
             try:
                 os.chdir(before)
-            except OSError:  # another user's folder, from which `runuser` came
+            except OSError:  # another user's folder, as with `runuser`
                 os.chdir("/")

@@ -1,4 +1,4 @@
-"""NVIDIA's Jetson.GPIO: loaded only when wanted, and a button on one of its pins.
+"""NVIDIA's Jetson.GPIO, loaded on demand, and a button on one of its pins.
 
 Written against version 2.1.13 of it (`setmode`, `setwarnings`, `setup`, `input`); not yet run on a Jetson.
 """
@@ -17,17 +17,17 @@ log = logging.getLogger("appliance.button")
 
 _EVERY_S = 0.02
 _STEADY = 2
-"""So many looks must agree: contacts bounce for some milliseconds."""
+"""This many polls must agree: contacts bounce for some milliseconds."""
 
 
-def load_jetson(what: str, key: str, value: str | int) -> Any:
-    """Jetson.GPIO, told to count pins as on the header; raises `ConfigError`.
+def load_jetson_gpio(what: str, key: str, value: str | int) -> Any:
+    """Import Jetson.GPIO and count pins as on the header; raises `ConfigError`.
 
-    `what` cannot be had without it; `key` and `value`: the setting that wants it.
+    `what`: the part that needs it; `key` and `value`: the setting of that part.
     """
     try:
         gpio = importlib.import_module("Jetson.GPIO")
-        gpio.setwarnings(False)  # it warns of every pin that it may not read /dev/mem to look it up
+        gpio.setwarnings(False)  # it warns for every pin that it cannot read /dev/mem
         gpio.setmode(gpio.BOARD)
         return gpio
     except ImportError as error:
@@ -37,11 +37,11 @@ def load_jetson(what: str, key: str, value: str | int) -> Any:
             value=value,
         ) from error
     except Exception as error:  # on another computer, and without the right to use the pins
-        raise unfit(error, what, key, value) from error
+        raise gpio_error(error, what, key, value) from error
 
 
-def unfit(error: Exception, what: str, key: str, value: str | int) -> ConfigError:
-    """Whatever the vendor's code raised, in one line."""
+def gpio_error(error: Exception, what: str, key: str, value: str | int) -> ConfigError:
+    """An error of the vendor's code as a `ConfigError` in one line."""
     return ConfigError(
         f"{what} cannot be had: {type(error).__name__}: {error}; check the pins, and that this is a "
         "Jetson and its user in the group gpio",
@@ -50,52 +50,52 @@ def unfit(error: Exception, what: str, key: str, value: str | int) -> ConfigErro
     )
 
 
-class Contact:
-    """A button between a header pin and ground, with a resistor from the pin to 3.3 V: Jetson.GPIO sets none.
+class JetsonButton:
+    """A button between a header pin and ground; needs a pull-up resistor to 3.3 V, as Jetson.GPIO sets none.
 
     Has what `Button` uses of gpiozero's: `is_pressed`, `when_pressed`, `when_released`, `close`; and
-    `when_lost`, called when the pin cannot be read any more while the button is down. It looks fifty times a
-    second: the package's own edges come from a thread of its own that nothing ends.
+    `when_lost`, called when the pin becomes unreadable while the button is down. It polls fifty times a
+    second: the package's own edge detection runs a thread that cannot be stopped.
     """
 
     def __init__(self, pin: int) -> None:
-        """Claims the pin; raises `ConfigError` when it cannot be had."""
+        """Claim the pin; raises `ConfigError` when it is unavailable."""
         setting = "session.button_pin"
-        self._gpio, self._pin = load_jetson("the button", setting, pin), pin
+        self._gpio, self._pin = load_jetson_gpio("the button", setting, pin), pin
         try:
             self._gpio.setup(pin, self._gpio.IN)
             self.is_pressed = self._is_down()
-        except Exception as error:  # whatever the vendor's code raises
-            raise unfit(error, "the button", setting, pin) from error
+        except Exception as error:  # vendors raise anything
+            raise gpio_error(error, "the button", setting, pin) from error
         self.when_pressed: Callable[[], None] = lambda: None
         self.when_released: Callable[[], None] = lambda: None
         self.when_lost: Callable[[], None] = lambda: None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="button", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="button", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Look no more. The pin goes back when the process ends. May be called twice."""
+        """Stop polling. The pin is released when the process ends. May be called twice."""
         self._stop.set()
         self._thread.join()
 
     def _is_down(self) -> bool:
         return bool(self._gpio.input(self._pin) == self._gpio.LOW)
 
-    def _watch(self) -> None:
-        other, told = 0, ""
+    def _poll(self) -> None:
+        other, reported = 0, ""
         while not self._stop.wait(_EVERY_S):
             try:
                 down = self._is_down()
-            except Exception as error:  # whatever the vendor's code raises: named once, and tried again
-                if str(error) != told:
+            except Exception as error:  # vendors raise anything: logged once, and tried again
+                if str(error) != reported:
                     log.error("the button on header pin %d cannot be read: %s", self._pin, error)
-                told = str(error)
-                if self.is_pressed:  # nobody knows how long it stays down: nothing may come of it
+                reported = str(error)
+                if self.is_pressed:  # how long it stays down is unknown: the press must have no effect
                     self.is_pressed, other = False, 0
                     self.when_lost()
                 continue
-            told = ""
+            reported = ""
             other = other + 1 if down != self.is_pressed else 0
             if other == _STEADY:
                 self.is_pressed, other = not self.is_pressed, 0

@@ -6,14 +6,14 @@ Written against version 2.1.13 of it (`setmode`, `setwarnings`, `setup`, `output
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.colours import plain
+from appliance.colours import colour_of
 from appliance.errors import ConfigError
-from appliance.hardware.jetson_gpio import load_jetson, unfit
-from appliance.hardware.lamp_bank import Bank
+from appliance.hardware.jetson_gpio import gpio_error, load_jetson_gpio
+from appliance.hardware.lamps import LampPanel
 
 _LAMPS = "the lamps", "lamps.backend", "jetson"
 
@@ -35,35 +35,35 @@ class JetsonSettings(BaseModel):
     blue: int = Field(32, ge=-1, le=40, description="Header pin of the RGB lamp's blue.")
 
 
-class JetsonLamps(Bank):
+class JetsonLamps(LampPanel):
     """Lamps on the pins of a Jetson."""
 
-    Settings: ClassVar[type[BaseModel]] = JetsonSettings
+    Settings = JetsonSettings
 
     def __init__(self, settings: JetsonSettings) -> None:
-        """Claims the pins, all dark; raises `ConfigError` when they cannot be had."""
+        """Claim the pins, all dark; raises `ConfigError` when one is unavailable."""
         super().__init__()
         pins: dict[str, tuple[int, ...]] = {
             role: (pin,) for role in ("running", "camera", "fault") if (pin := getattr(settings, role)) >= 0
         }
         if min(colour := (settings.red, settings.green, settings.blue)) >= 0:
             pins["colour"] = colour
-        _refuse_twice(pins)
-        gpio = load_jetson(*_LAMPS)
+        _refuse_shared_pins(pins)
+        gpio = load_jetson_gpio(*_LAMPS)
         try:
             self._lamps = {role: _Lamp(gpio, numbers) for role, numbers in pins.items()}
-        except Exception as error:  # whatever the vendor's code raises
-            raise unfit(error, *_LAMPS) from error
+        except Exception as error:  # vendors raise anything
+            raise gpio_error(error, *_LAMPS) from error
 
     @staticmethod
     def check(settings: JetsonSettings) -> None:
-        """Whether lamps could be had, without claiming a pin; raises `ConfigError`."""
+        """Whether the lamps are available, without claiming a pin; raises `ConfigError`."""
         del settings
-        load_jetson(*_LAMPS)
+        load_jetson_gpio(*_LAMPS)
 
     @staticmethod
     def _colour(label: str) -> tuple[float, float, float]:
-        return plain(label)
+        return colour_of(label).plain
 
 
 class _Lamp:
@@ -81,12 +81,12 @@ class _Lamp:
     value = property(fset=_set)
 
     def close(self) -> None:
-        """Out. The pin goes back when the process ends; for why not by `cleanup` see decision 35."""
+        """Switch off. The pin is released when the process ends; decision 35 says why not by `cleanup`."""
         self._set((0.0,) * len(self._pins) if len(self._pins) > 1 else False)
 
 
-def _refuse_twice(pins: dict[str, tuple[int, ...]]) -> None:
-    # Jetson.GPIO would set the pin up anew without a word.
+def _refuse_shared_pins(pins: dict[str, tuple[int, ...]]) -> None:
+    # Jetson.GPIO would silently set the pin up again.
     uses = Counter(pin for numbers in pins.values() for pin in numbers)
     if twice := sorted(pin for pin, count in uses.items() if count > 1):
         raise ConfigError(

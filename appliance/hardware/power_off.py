@@ -1,6 +1,7 @@
-"""Switches the device off through logind, which asks polkit whether this user may.
+"""Switches the device off through logind, which asks polkit for permission.
 
-systemd/interview-grader.polkit lets the service's user. Interface: org.freedesktop.login1(5), `PowerOff`.
+systemd/interview-grader.polkit permits it to the service's user.
+Interface: org.freedesktop.login1(5), `PowerOff`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ _ANSWER_S = 20.0
 _CALL = (
     *("busctl", "--system", "call"),
     *("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"),
-    *("PowerOff", "b", "false"),  # false: nobody is there who could be asked for a password
+    *("PowerOff", "b", "false"),  # false: no one is there to enter a password
 )
 
 
 def power_off() -> None:
-    """Stop everything in good order and switch off; raises `PowerError` where that is not allowed."""
+    """Shut down and switch off; raises `PowerError` where that is not permitted."""
     try:
         done = subprocess.run(_CALL, capture_output=True, text=True, timeout=_ANSWER_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,7 +1,7 @@
-"""Whether the board is slowed down by heat or gets too little power, as its firmware or kernel says.
+"""Detects that heat or too little power slows the board down, from its firmware or kernel.
 
 Raspberry Pi: `get_throttled` of the firmware's driver (raspberrypi/linux pull request 2397: bits 0 to 3 are
-the present, the rest is history). Others: the cooling devices of the thermal framework that slow processors.
+the present, the rest is history). Other boards: the cooling devices of the thermal framework.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ SYS = Path("/sys")
 EVERY_S = 5.0
 
 _BEGINS, _ENDS = 2, 6
-"""Answers in a row after which a strain is told, and after which it is over: it must not flap."""
+"""Equal readings in a row that begin and end a report, so that it does not flap."""
 
 HEAT, POWER = "too hot", "too little power"
 
 _UNDER_VOLTAGE, _SLOWED = 0x1, 0xE
 _SLOWING = ("cpufreq", "thermal-cpufreq", "Processor", "cpu-throttle-alert", "gpu-throttle-alert")
-"""How the types of cooling devices begin that slow something down; a fan is none."""
+"""Prefixes of the types of cooling devices that slow something down; a fan does not."""
 
 
-class Strain:
-    """`look` is called as often as one likes. Belongs to one thread."""
+class ThrottlingMonitor:
+    """Watches for throttling. Belongs to one thread."""
 
     def __init__(self, sys: Path | None = None) -> None:
         self._sys = sys or SYS
         self._next, self._same, self._seen = 0.0, 0, ""
         self.reason = ""
-        """What strains the board, in words; "" if nothing does."""
+        """Why the board runs slower, in words; "" if it does not."""
 
-    def look(self, now: float | None = None) -> str:
-        """The reason, after asking the board if it is time for that; begin and end go to the log."""
+    def check(self, now: float | None = None) -> str:
+        """The reason; reads the board at most every `EVERY_S`, and logs begin and end."""
         now = time.monotonic() if now is None else now
         if now < self._next:
             return self.reason
         self._next = now + EVERY_S
         try:
-            seen = self._asked()
-        except OSError as error:  # as when descriptors are short: the next look may tell
+            seen = self._read_board()
+        except OSError as error:  # such as out of descriptors: the next check may succeed
             log.debug("the board cannot be asked: %s", error)
             return self.reason
         self._same = self._same + 1 if bool(seen) == bool(self._seen) else 1
@@ -62,17 +62,17 @@ class Strain:
             self.reason = ""
         return self.reason
 
-    def _asked(self) -> str:
-        bits = self._firmware()
+    def _read_board(self) -> str:
+        bits = self._firmware_bits()
         if bits & _UNDER_VOLTAGE:
             return POWER
         if bits & _SLOWED or self._is_cooled():
-            degrees = board.temperature(self._sys)
-            told = "" if degrees is None else f" ({degrees:.0f} °C)"
-            return f"{HEAT}{told}"
+            degrees = board.read_temperature(self._sys)
+            shown = "" if degrees is None else f" ({degrees:.0f} °C)"
+            return f"{HEAT}{shown}"
         return ""
 
-    def _firmware(self) -> int:
+    def _firmware_bits(self) -> int:
         for path in (self._sys / "bus/platform/drivers/raspberrypi-firmware").glob("*/get_throttled"):
             with contextlib.suppress(OSError, ValueError):
                 return int(path.read_text(encoding="ascii"), 16)

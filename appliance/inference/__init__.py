@@ -1,1 +1,1 @@
-"""Running models: the manifest, the engines, their comparison, and the fallback to the CPU."""
+"""Running models: manifest, engines, fallback to the CPU, ranking, parity, compiled models."""

@@ -1,21 +1,21 @@
-"""Files made from a model for one accelerator: taken only if made from the very model in use."""
+"""Models compiled for one accelerator; accepted only if compiled from the model in use."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
 
 from appliance.errors import ModelError
+from appliance.inference.manifest import file_digest
 
 LISTING = "compiled.json"
-"""The list in a folder of them: {file: {"sha256": its own, "from": that of the model it was made from}}."""
+"""The list in their folder: {file: {"sha256": its digest, "from": the digest of its source model}}."""
 
 
-def find_derived(model: Path, folder: Path, name: str) -> Path:
-    """The file of this name made from `model`, as the folder's list says; raises `ModelError`."""
-    original, path = digest(model), folder / name
+def find_compiled(model: Path, folder: Path, name: str) -> Path:
+    """The file `name` in `folder`; raises `ModelError` unless the list says it was compiled from `model`."""
+    original, path = file_digest(model), folder / name
     remedy = f"make it from {model.name}: docs/accelerators.md"
     try:
         entry = json.loads((folder / LISTING).read_text(encoding="utf-8"))[name]
@@ -28,32 +28,24 @@ def find_derived(model: Path, folder: Path, name: str) -> Path:
         raise ModelError(
             f"{path}: compiled from {made_from[:12]}…: expected {original[:12]}…, the one in use; {remedy}"
         )
-    if (found := digest(path)) != wanted:
+    if (found := file_digest(path)) != wanted:
         raise ModelError(f"{path}: sha256 {found[:12]}…: expected {wanted[:12]}… as listed; {remedy}")
     return path
 
 
-def refuse_strange(path: Path) -> None:
-    """As root, refuse what another user could have put there; raises `ModelError`.
+def refuse_foreign_owner(path: Path) -> None:
+    """As root, raises `ModelError` for a file that another user could have written.
 
-    Accelerators run what is in such a file, and on a device the folders for them are the service's.
+    Accelerators execute such files, and on a device their folders belong to the service's user.
     """
     if os.geteuid() != 0:
         return
     try:
-        strange = [each for each in (path, path.parent) if each.stat().st_uid != 0]
+        foreign = [each for each in (path, path.parent) if each.stat().st_uid != 0]
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
-    if strange:
+    if foreign:
         raise ModelError(
-            f"{strange[0]}: belongs to another user, and root takes nothing of theirs: run this as yourself, "
+            f"{foreign[0]}: belongs to another user, and root takes nothing of theirs: run this as yourself, "
             "or with --set engine.backend=tflite"
         )
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file; raises `ModelError`."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); restore the file") from error

@@ -1,7 +1,8 @@
-"""An accelerator that can vanish or hang: the CPU takes over, and it is taken back only after a probe.
+"""An accelerator with the CPU as its fallback, and the circuit breaker that decides between them.
 
-The probe is a process of its own (`commands/probe_engine.py`), since a stick that hangs hangs its caller.
-That it is not to be trusted is kept in a file, so that the next start takes the CPU as well.
+An accelerator can vanish or hang. After a failure the CPU runs the models, and the accelerator returns only
+after a probe. The probe is a separate process (`commands/probe_engine.py`), since hardware that hangs also
+hangs its caller. The breaker keeps its state in a file, so that the next start begins with the CPU as well.
 """
 
 from __future__ import annotations
@@ -23,39 +24,49 @@ from appliance.values import Tensor
 
 log = logging.getLogger("appliance.accelerator")
 
+BREAKER_FILE = "accelerator.json"
+"""The file of the state directory in which the daemon keeps the state of the breaker."""
+
 CALL_S = 1.0
-"""A call that takes longer hangs. With the daemon's tick of a second it is named within two."""
+"""A call that takes longer hangs. With the daemon's tick of a second it is reported within two."""
 
 OPEN_S = 20.0
-"""Opening that takes longer hangs: a stick just plugged in is first given its firmware."""
+"""Opening that takes longer hangs: a stick just plugged in first loads its firmware."""
 
 _PROBE_S = 20.0
 """A probe that takes longer hangs as well."""
 
 _LONGEST_PAUSE_S = 3600.0
 _TRUSTED_S = 3600.0
-"""Taken back for so long, its faults are forgotten."""
+"""After working for this long, past failures no longer count."""
 
 
-class Accelerator:
-    """Whether the accelerator may be used. It belongs to the thread that reads, but for `blame`."""
+class CircuitBreaker:
+    """Decides whether the accelerator may be used. Belongs to the thread that reads, except `mark_hung`."""
 
     def __init__(
-        self, name: str, marker: Path | None, health: Health | None, *, probe: Sequence[str], every_s: float
+        self,
+        name: str,
+        state_file: Path | None,
+        health: Health | None,
+        *,
+        probe: Sequence[str],
+        pause_s: float,
     ) -> None:
-        """`marker`: the file that says that it failed, None to keep nothing; `probe`: the command that tries
-        it `every_s` seconds after a fault, and after twice as long each time that it had been taken back: a
-        stick may pass every probe and fail in use.
+        """`state_file`: where failures are kept, None to keep nothing. `probe`: the command that tries it.
+
+        The first probe runs `pause_s` seconds after a failure. Each failure after a return doubles the pause,
+        since a stick may pass every probe and fail in use.
         """
         self.name = name
-        self._marker, self._health = marker, health
-        self._command, self._every_s = probe, every_s
+        self._state_file, self._health = state_file, health
+        self._command, self._first_pause_s = probe, pause_s
         self._probe: subprocess.Popen[bytes] | None = None
         self._calling_since: float | None = None
         self._back_since = time.monotonic()
         self._fault = ""
-        self.fault, self._faults = self._kept()
-        self._next = time.monotonic() + self.pause_s
+        self.fault, self._failures = self._load()
+        self._next_probe = time.monotonic() + self.pause_s
         if self.fault:
             log.warning(
                 "%s failed before (%s): the CPU is used until a probe succeeds, in %.0f s",
@@ -66,7 +77,7 @@ class Accelerator:
 
     @property
     def fault(self) -> str:
-        """Why it is not used; "" while it is."""
+        """Why the accelerator is not used; "" while it is."""
         return self._fault
 
     @fault.setter
@@ -77,80 +88,83 @@ class Accelerator:
 
     @property
     def pause_s(self) -> float:
-        """How long it is left alone before it is tried again."""
-        return max(self._every_s, min(self._every_s * 2.0 ** (self._faults - 1), _LONGEST_PAUSE_S))
+        """Seconds from a failure to the next probe."""
+        return max(
+            self._first_pause_s, min(self._first_pause_s * 2.0 ** (self._failures - 1), _LONGEST_PAUSE_S)
+        )
 
-    def lost(self, reason: str) -> None:
-        """It failed; the CPU is used from now on."""
+    def allow(self) -> bool:
+        """Whether the accelerator may be used (again). Starts a probe when it is time; waits for none."""
+        now = time.monotonic()
+        if not self.fault:
+            if self._failures and now - self._back_since > _TRUSTED_S:
+                self._failures = 0
+                self._save("", 0)
+            return True
+        if self._probe is None:
+            if now >= self._next_probe:
+                self._start_probe(now)
+            return False
+        code = self._probe.poll()
+        if code is None and now < self._next_probe:
+            return False
+        self._end_probe()
+        self._next_probe = now + self.pause_s
+        if code != 0:
+            return False
+        log.warning("%s is back", self.name)
+        self.fault, self._back_since = "", now
+        self._save("", self._failures)
+        return True
+
+    def mark_failed(self, reason: str) -> None:
+        """Use the CPU from now on."""
         if not self.fault:
             log.error("%s failed: %s; the CPU is used from now on", self.name, reason)
-            self._distrust(reason)
-        self._next = time.monotonic() + self.pause_s
+            self._trip(reason)
+        self._next_probe = time.monotonic() + self.pause_s
+
+    def mark_hung(self) -> None:
+        """If a call hangs now, make the next start begin with the CPU. May be called from any thread."""
+        since = self._calling_since
+        if since is not None and time.monotonic() - since > CALL_S:
+            self._trip("a call hung")
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Around each call: one that hangs ends the daemon, which names it."""
+    def guard(self) -> Iterator[None]:
+        """Guard one call: the daemon reports a call that hangs, and ends."""
         self._calling_since = time.monotonic()
         if self._health:
-            self._health.beat(self.name, CALL_S, "a call")
+            self._health.heartbeat(self.name, CALL_S, "a call")
         try:
             yield
         finally:
             self._calling_since = None
             if self._health:
-                self._health.forget(self.name)
+                self._health.remove_worker(self.name)
 
     @contextmanager
-    def opening(self) -> Iterator[None]:
-        """Around opening, which keeps Python's lock: if it hangs the process ends; the next start knows."""
-        self._keep("opening it hung", self._faults + 1)
+    def guard_opening(self) -> Iterator[None]:
+        """Guard opening, which holds Python's lock: a hang ends the process, and the next start knows."""
+        self._save("opening it hung", self._failures + 1)
         try:
             with native_limit(OPEN_S):
                 yield
         finally:
-            self._keep("", self._faults)
-
-    def blame(self) -> None:
-        """Something hangs: if it is a call, the next start takes the CPU. May be called from any thread."""
-        since = self._calling_since
-        if since is not None and time.monotonic() - since > CALL_S:
-            self._distrust("a call hung")
-
-    def tried_again(self) -> bool:
-        """Whether it may be used (again); starts a probe now and then, and never waits for one."""
-        now = time.monotonic()
-        if not self.fault:
-            if self._faults and now - self._back_since > _TRUSTED_S:
-                self._faults = 0
-                self._keep("", 0)
-            return True
-        if self._probe is None:
-            if now >= self._next:
-                nowhere = subprocess.DEVNULL
-                try:
-                    self._probe = subprocess.Popen(
-                        self._command, stdin=nowhere, stdout=nowhere, stderr=nowhere
-                    )
-                    self._next = now + _PROBE_S
-                except OSError as error:  # no descriptor or process is free now
-                    log.warning("%s cannot be tried now: %s", self.name, error)
-                    self._next = now + self.pause_s
-            return False
-        code = self._probe.poll()
-        if code is None and now < self._next:
-            return False
-        self._end_probe()
-        self._next = now + self.pause_s
-        if code != 0:
-            return False
-        log.warning("%s is back", self.name)
-        self.fault, self._back_since = "", now
-        self._keep("", self._faults)
-        return True
+            self._save("", self._failures)
 
     def close(self) -> None:
-        """End a probe that is under way. May be called twice."""
+        """End a running probe. May be called twice."""
         self._end_probe()
+
+    def _start_probe(self, now: float) -> None:
+        nowhere = subprocess.DEVNULL
+        try:
+            self._probe = subprocess.Popen(self._command, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+            self._next_probe = now + _PROBE_S
+        except OSError as error:  # out of descriptors or processes
+            log.warning("%s cannot be tried now: %s", self.name, error)
+            self._next_probe = now + self.pause_s
 
     def _end_probe(self) -> None:
         if self._probe is not None:
@@ -158,90 +172,90 @@ class Accelerator:
             self._probe.wait()
             self._probe = None
 
-    def _kept(self) -> tuple[str, int]:
-        """Its fault, and how often it failed of late."""
-        if self._marker is None:
+    def _trip(self, reason: str) -> None:
+        self.fault = reason
+        self._failures += 1
+        self._save(reason, self._failures)
+
+    def _load(self) -> tuple[str, int]:
+        """The fault, and how often it failed of late."""
+        if self._state_file is None:
             return "", 0
         try:
-            told = json.loads(self._marker.read_bytes())
-            return str(told["fault"]), int(told["faults"])
+            state = json.loads(self._state_file.read_bytes())
+            return str(state["fault"]), int(state["faults"])
         except FileNotFoundError:
             return "", 0
         except (OSError, ValueError, KeyError, TypeError):
-            return f"{self._marker} cannot be read", 1
+            return f"{self._state_file} cannot be read", 1
 
-    def _distrust(self, reason: str) -> None:
-        self.fault = reason
-        self._faults += 1
-        self._keep(reason, self._faults)
-
-    def _keep(self, fault: str, faults: int) -> None:
-        if self._marker is None:
+    def _save(self, fault: str, failures: int) -> None:
+        if self._state_file is None:
             return
         try:
-            if faults:
-                write_private(self._marker, json.dumps({"fault": fault, "faults": faults}).encode())
+            if failures:
+                write_private(self._state_file, json.dumps({"fault": fault, "faults": failures}).encode())
             else:
-                self._marker.unlink(missing_ok=True)
-        except (StoreError, OSError) as error:  # known for this run at least
+                self._state_file.unlink(missing_ok=True)
+        except (StoreError, OSError) as error:  # this run knows it at least
             log.error("%s", error)
 
 
-class Accelerated:
-    """One model on the accelerator while it may be used, on the CPU otherwise. Belongs to one thread."""
+class FallbackEngine:
+    """One model on the accelerator while the breaker allows it, else on the CPU. Belongs to one thread."""
 
     def __init__(
-        self, accelerator: Accelerator, fast: Callable[[], Engine], cpu: Callable[[], Engine]
+        self, breaker: CircuitBreaker, open_accelerated: Callable[[], Engine], open_cpu: Callable[[], Engine]
     ) -> None:
-        """`fast` and `cpu` open the model. Raises what they raise, but no `EngineError` of `fast`."""
-        self._accelerator, self._open = accelerator, fast
-        self._cpu = cpu()
+        """Open the model on both. Raises what they raise, but no `EngineError` of the accelerator."""
+        self._breaker, self._open_accelerated = breaker, open_accelerated
+        self._cpu = open_cpu()
         self.inputs, self.outputs = self._cpu.inputs, self._cpu.outputs
-        self._fast = None if accelerator.fault else self._opened()
+        self._accelerated = None if breaker.fault else self._try_to_open()
 
     @property
     def description(self) -> str:
-        """What runs it now, and if it is the CPU, why."""
-        if self._fast is not None and not self._accelerator.fault:
-            return self._fast.description
-        return f"{self._cpu.description} instead of {self._accelerator.name}: {self._accelerator.fault}"
+        """What runs the model now, and if it is the CPU, why."""
+        if self._accelerated is not None and not self._breaker.fault:
+            return self._accelerated.description
+        return f"{self._cpu.description} instead of {self._breaker.name}: {self._breaker.fault}"
 
     def run(self, tensor: Tensor) -> list[Tensor]:
-        """The outputs for one input; a fault of the accelerator costs nothing but time."""
+        """The outputs for one input; a failure of the accelerator costs only time."""
         spec = self.inputs[0]
         fits = tensor.shape == spec.shape and tensor.dtype.name == spec.dtype
-        fast = self._usable() if fits else None  # what does not fit is refused by the CPU
-        if fast is not None:
+        accelerated = self._usable() if fits else None  # the CPU refuses what does not fit
+        if accelerated is not None:
             try:
-                with self._accelerator.watched():
-                    return fast.run(tensor)
+                with self._breaker.guard():
+                    return accelerated.run(tensor)
             except EngineError as error:
-                self._accelerator.lost(str(error))
-                self._let_go()
+                self._breaker.mark_failed(str(error))
+                self._release()
         return self._cpu.run(tensor)
 
     def close(self) -> None:
-        """Let both go. May be called twice."""
-        self._let_go()
+        """Release both. May be called twice."""
+        self._release()
         self._cpu.close()
-        self._accelerator.close()
+        self._breaker.close()
 
     def _usable(self) -> Engine | None:
-        if not self._accelerator.tried_again():
-            self._let_go()
-        elif self._fast is None:
-            self._fast = self._opened()
-        return self._fast
+        if not self._breaker.allow():
+            self._release()
+        elif self._accelerated is None:
+            self._accelerated = self._try_to_open()
+        return self._accelerated
 
-    def _opened(self) -> Engine | None:
+    def _try_to_open(self) -> Engine | None:
         try:
-            with self._accelerator.opening():
-                return self._open()
+            with self._breaker.guard_opening():
+                return self._open_accelerated()
         except EngineError as error:
-            self._accelerator.lost(str(error))
+            self._breaker.mark_failed(str(error))
             return None
 
-    def _let_go(self) -> None:
-        if self._fast is not None:
-            self._fast.close()
-            self._fast = None
+    def _release(self) -> None:
+        if self._accelerated is not None:
+            self._accelerated.close()
+            self._accelerated = None

@@ -1,4 +1,4 @@
-"""The manifest of the models: which file has which role, what it expects and gives, and its digest."""
+"""The manifest of the models: the file of each role, its inputs and outputs, and its digest."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Tensor(_Strict):
     zero_point: int = 0
 
     def spec(self) -> TensorSpec:
-        """The same as the value that engines speak of."""
+        """The same as a `TensorSpec`, as engines describe their tensors."""
         return TensorSpec(self.name, self.shape, self.dtype, self.scale, self.zero_point)
 
 
 class Source(_Strict):
-    """Where the file, or for one that was built the file it was made from, was taken from."""
+    """The origin of the file, or of the file it was built from."""
 
     package: str
     version: str
@@ -44,7 +44,7 @@ class Source(_Strict):
 class Preprocessing(_Strict):
     """How a picture becomes the input: channels, side in pixels, and the values of pixels 0 and 255.
 
-    Of a classifier also how a face is cut out; see `vision/expression/align.py`.
+    For a classifier also how a face is cropped; see `vision/expression/align.py`.
     """
 
     colour: Literal["rgb", "grey"]
@@ -56,7 +56,7 @@ class Preprocessing(_Strict):
 
 
 class Decoding(_Strict):
-    """How a detector's raw outputs are read; see `vision/detection/blazeface.py`."""
+    """How a detector's raw outputs are decoded; see `vision/detection/blazeface.py`."""
 
     boxes: str
     scores: str
@@ -79,7 +79,7 @@ class Anchors(_Strict):
 
 
 class _Model(_Strict):
-    """What all models have; `original` names the float model of this manifest that one was quantised from."""
+    """What all models have. `original`: the float model of this manifest that it was quantised from."""
 
     file: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -126,9 +126,9 @@ class DetectorModel(_Model):
 
 
 class Calibration(_Strict):
-    """Makes logits of a classifier into probabilities that hold: softmax((logits + offsets) / temperature).
+    """Turns a classifier's logits into calibrated probabilities: softmax((logits + offsets) / temperature).
 
-    Fitted on validation pictures; `offsets` are in the order of the model's `classes`, none means zeros.
+    Fitted on validation pictures. `offsets`: in the order of the model's `classes`; none means zeros.
     """
 
     temperature: float = Field(1.0, gt=0)
@@ -136,9 +136,9 @@ class Calibration(_Strict):
 
 
 class ClassifierModel(_Model):
-    """A classifier of the seven expressions; `classes` is the order of its own output.
+    """A classifier of the seven expressions. `classes`: in the order of its output.
 
-    `covered` names a second output, if there is one: the logit that mouth or eyes are covered.
+    `covered`: the name of a second output, if any, with the logit that mouth or eyes are covered.
     """
 
     role: Literal["classifier"]
@@ -193,15 +193,35 @@ class _Document(_Strict):
 
 
 @dataclass(frozen=True)
+class ModelSet:
+    """The models in use. `verifier`: the detector that confirms each find, None for none."""
+
+    detector: DetectorModel
+    verifier: DetectorModel | None
+    classifier: ClassifierModel
+
+    @property
+    def by_role(self) -> dict[str, DetectorModel | ClassifierModel]:
+        """Role -> model; without the verifier where there is none."""
+        found = {"detector": self.detector, "verifier": self.verifier, "classifier": self.classifier}
+        return {role: model for role, model in found.items() if model is not None}
+
+    @property
+    def digest(self) -> str:
+        """The start of each model's SHA-256, in one line: differs for other models."""
+        return " ".join(model.sha256[:12] for model in self.by_role.values())
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """A manifest and the folder its files lie in."""
+    """A manifest and the folder of its files."""
 
     folder: Path
     document: _Document
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """Read `manifest.toml` of a folder; raises `ModelError` naming everything that does not fit."""
+        """Read `manifest.toml` of a folder; raises `ModelError` that names every mistake."""
         path = folder / "manifest.toml"
         try:
             document = TypeAdapter(_Document).validate_python(read_toml(path))
@@ -219,7 +239,7 @@ class Manifest:
         return model
 
     def verifier(self, name: str) -> DetectorModel | None:
-        """The detector that looks a second time; an empty name is the default, None when there is none."""
+        """The detector that confirms each find; an empty name is the default, None for no verifier."""
         wanted = name or self.document.defaults.verifier
         return self.detector(wanted) if wanted else None
 
@@ -229,17 +249,23 @@ class Manifest:
         assert isinstance(model, ClassifierModel)
         return model
 
+    def select(self, detector: str, verifier: str, classifier: str) -> ModelSet:
+        """The models of these names; an empty name is the manifest's default. Raises `ModelError`."""
+        return ModelSet(self.detector(detector), self.verifier(verifier), self.classifier(classifier))
+
+    def originals(self, models: ModelSet) -> ModelSet:
+        """The float models that these were quantised from."""
+        verifier = self.original(models.verifier) if models.verifier else None
+        return ModelSet(self.original(models.detector), verifier, self.original(models.classifier))
+
     def original(self, model: AnyModel) -> AnyModel:
-        """The float model that a model was quantised from; itself where there is none."""
+        """The float model that a model was quantised from; the model itself if it has none."""
         return cast(AnyModel, self._find(model.original, model.role)) if model.original else model
 
     def verified(self, model: _Model) -> Path:
-        """The path of the model's file after its digest was checked; raises `ModelError` if it differs."""
+        """The path of the model's file; raises `ModelError` if its digest is not that of the manifest."""
         path = self.folder / model.file
-        try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise ModelError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
+        digest = file_digest(path)
         if digest != model.sha256:
             raise ModelError(
                 f"{path}: sha256 {digest[:12]}… differs from {model.sha256[:12]}… in the manifest: "
@@ -255,10 +281,18 @@ class Manifest:
         return model
 
 
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file, in hex; raises `ModelError` when it is unreadable."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
+
+
 def check_tensors(
     file: str, model: _Model, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> None:
-    """Raises `ModelError` when a loaded model's tensors, in any order, are not those of its manifest."""
+    """Raises `ModelError` unless a loaded model has the tensors of its manifest, in any order."""
     for kind, expected, found in (("input", model.inputs, inputs), ("output", model.outputs, outputs)):
         wanted = {tensor.name: tensor.spec() for tensor in expected}
         given = {spec.name: spec for spec in found}

@@ -1,4 +1,4 @@
-"""Whether two engines read pictures alike, and by how much they differ."""
+"""Parity of two engines: whether they find the same faces with nearly the same scores."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from appliance.values import Box, Reading
 
 MIN_OVERLAP, MAX_SCORE, MAX_EXPRESSION = 0.8, 0.1, 0.1
-"""What counts as alike: boxes overlap (intersection over union) at least so much, the detector's scores and
-each of the seven expression scores differ by no more than so much (docs/decisions/0039)."""
+"""The tolerance: the smallest overlap of boxes (intersection over union), and the largest differences of
+the detector's score and of each of the seven expression scores (docs/decisions/0039)."""
 
-Face = dict[str, list[float]]
-"""A face as numbers: `box` in pixels, `score`, and `expression` (seven, or none when not readable)."""
+FaceNumbers = dict[str, list[float]]
+"""A face in numbers: `box` (x, y, width, height in pixels), `score` (one), `expression` (seven or none)."""
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The worst of all faces in all pictures. `missing`: faces that only one of the two found."""
+class Parity:
+    """The worst difference over all faces of all pictures. `missing`: faces that only one engine found."""
 
     faces: int
     missing: int
@@ -26,8 +26,8 @@ class Difference:
     expression: float
 
     @property
-    def is_small(self) -> bool:
-        """Whether the two agree."""
+    def holds(self) -> bool:
+        """Whether every difference is within the tolerance, and there was a face at all."""
         return (
             self.faces > 0
             and not self.missing
@@ -44,42 +44,44 @@ class Difference:
         )
 
 
-def faces_of(reading: Reading) -> list[Face]:
-    """The people of a reading as numbers."""
+def face_numbers(reading: Reading) -> list[FaceNumbers]:
+    """The faces of a reading in numbers, to be sent as JSON."""
     return [
         {
             "box": [person.face.box.x, person.face.box.y, person.face.box.width, person.face.box.height],
             "score": [person.face.score],
-            "expression": list(person.look.scores.values) if person.look.scores else [],
+            "expression": list(person.expression.scores.values) if person.expression.scores else [],
         }
         for person in reading.people
     ]
 
 
-def difference(wanted: Sequence[Sequence[Face]], found: Sequence[Sequence[Face]]) -> Difference:
-    """Compare two engines' faces in the same pictures."""
+def measure_parity(
+    reference: Sequence[Sequence[FaceNumbers]], candidate: Sequence[Sequence[FaceNumbers]]
+) -> Parity:
+    """Compare the faces of two engines in the same pictures, picture by picture."""
     faces = missing = 0
     overlap, score, expression = 1.0, 0.0, 0.0
-    for ours, theirs in zip(wanted, found, strict=True):
-        rest = list(theirs)
-        for face in ours:
+    for wanted, found in zip(reference, candidate, strict=True):
+        rest = list(found)
+        for face in wanted:
             faces += 1
             twin = max(rest, key=lambda other: _overlap(face, other), default=None)
-            if twin is None or _overlap(face, twin) <= 0 or _readable(face) != _readable(twin):
+            if twin is None or _overlap(face, twin) <= 0 or _has_expression(face) != _has_expression(twin):
                 missing += 1
                 continue
             rest.remove(twin)
             overlap = min(overlap, _overlap(face, twin))
             score = max(score, abs(face["score"][0] - twin["score"][0]))
-            apart = zip(face["expression"], twin["expression"], strict=True)
-            expression = max([expression, *(abs(a - b) for a, b in apart)])
+            pairs = zip(face["expression"], twin["expression"], strict=True)
+            expression = max([expression, *(abs(a - b) for a, b in pairs)])
         missing += len(rest)
-    return Difference(faces, missing, overlap, score, expression)
+    return Parity(faces, missing, overlap, score, expression)
 
 
-def _overlap(one: Face, other: Face) -> float:
+def _overlap(one: FaceNumbers, other: FaceNumbers) -> float:
     return Box(*one["box"]).iou(Box(*other["box"]))
 
 
-def _readable(face: Face) -> bool:
+def _has_expression(face: FaceNumbers) -> bool:
     return bool(face["expression"])

@@ -1,23 +1,22 @@
-"""Which engine is best on this device: what `bench --engines` measured, kept in the state directory."""
+"""The engines of this device as `bench --engines` measured them, kept in the state directory."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from appliance.system.files import write_private
 
-FILE = "engines.json"
+RANKING_FILE = "engines.json"
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One engine with the models it ran: milliseconds for one run of each model, median.
+class EngineMeasurement:
+    """One engine with the models it ran. `ms`: for one run of each model, median; None if it failed.
 
-    `settings`: what it was given beside its defaults. `agrees`: whether it reads as the CPU does; `note`
-    says by how much it differs, or why it could not be measured (then `ms` is None).
+    `settings`: those it ran with besides its defaults. `agrees`: whether it has parity with the CPU. `note`:
+    the difference to the CPU, or why there is no measurement.
     """
 
     name: str
@@ -31,50 +30,50 @@ class Measured:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What was measured, on which machine, with which models: `models` is their digest.
+    """All measurements of a machine. `models`: the digest of the models (`ModelSet.digest`).
 
-    `there`: runtime and accelerators as they were then.
+    `there`: the inventory of runtime and accelerators at that time. The fields are the keys of the file.
     """
 
     machine: str
     date: str
     models: str
-    engines: tuple[Measured, ...]
+    engines: tuple[EngineMeasurement, ...]
     there: str = ""
 
     @property
-    def best(self) -> Measured | None:
-        """The fastest that agrees with the CPU."""
+    def best(self) -> EngineMeasurement | None:
+        """The fastest with parity."""
         fit = [each for each in self.engines if each.agrees and each.ms is not None]
         return min(fit, key=lambda each: each.ms or 0.0, default=None)
 
     def save(self, folder: Path) -> None:
-        """Keep it; raises `StoreError`."""
-        write_private(folder / FILE, (json.dumps(asdict(self), indent=1) + "\n").encode())
+        """Write it to a state directory; raises `StoreError`."""
+        write_private(folder / RANKING_FILE, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
 
-def load(folder: Path) -> Ranking | str:
-    """The ranking that was kept, or why there is none."""
+def load_ranking(folder: Path) -> Ranking | str:
+    """The ranking in a state directory, or why there is none."""
     try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        found = json.loads((folder / RANKING_FILE).read_text(encoding="utf-8"))
         return Ranking(
             str(found["machine"]),
             str(found["date"]),
             str(found["models"]),
-            tuple(_measured(each) for each in found["engines"]),
+            tuple(_parse_measurement(each) for each in found["engines"]),
             str(found.get("there", "")),
         )
     except FileNotFoundError:
         return "nothing was measured yet"
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{folder / FILE} cannot be read ({error})"
+        return f"{folder / RANKING_FILE} cannot be read ({error})"
 
 
-def _measured(entry: dict[str, object]) -> Measured:
+def _parse_measurement(entry: dict[str, object]) -> EngineMeasurement:
     ms, settings = entry["ms"], entry["settings"]
     if not isinstance(settings, dict) or not isinstance(ms, (int, float, type(None))):
         raise TypeError("damaged")
-    return Measured(
+    return EngineMeasurement(
         str(entry["name"]),
         str(entry["backend"]),
         bool(entry["float_models"]),
@@ -83,8 +82,3 @@ def _measured(entry: dict[str, object]) -> Measured:
         bool(entry["agrees"]),
         str(entry["note"]),
     )
-
-
-def digest_of(digests: Sequence[str]) -> str:
-    """What stands for a set of models: the beginnings of their SHA-256."""
-    return " ".join(digest[:12] for digest in digests)

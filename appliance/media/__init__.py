@@ -1,1 +1,1 @@
-"""Reading pictures and films from files."""
+"""Reading pictures and videos from files."""

@@ -1,4 +1,4 @@
-"""Which files are pictures and films, by their content; folders in natural order; pipes."""
+"""Inputs: pictures and videos recognised by their content, folders in natural order, and pipes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from typing import BinaryIO
 
 from appliance.errors import PictureError
 from appliance.media.animation import Animation
-from appliance.media.film import Film
 from appliance.media.stills import HEAD_BYTES, Still, is_animation, picture_format, read_head, read_still
+from appliance.media.video import Video
 
 STDIN = Path("/dev/stdin")
-"""What `-` on the command line stands for."""
+"""The path that `-` on the command line means."""
 
 HIDDEN, OTHER, SPECIAL, SUBFOLDER, LINK = (
     "hidden",
@@ -29,7 +29,7 @@ HIDDEN, OTHER, SPECIAL, SUBFOLDER, LINK = (
     "sub-folder (--recursive reads it)",
     "link to a folder",
 )
-"""Why an entry of a folder is skipped."""
+"""Reasons for which an entry of a folder is skipped."""
 
 EXPECTED = (
     "expected a picture (JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC, AVIF)"
@@ -42,13 +42,13 @@ _NAMES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".dv"),
     *(".wmv", ".flv", ".3gp", ".ogv", ".h264", ".h265", ".hevc"),
 )
-"""In a folder a file with such a name that is neither is a failed input, not a skipped one."""
+"""A file in a folder with such a name that is neither fails, rather than being skipped."""
 
 _OTHER_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"crx ")
-"""Sound, and a camera's raw pictures, in the container of MP4."""
+"""Brands of sound and of raw pictures of a camera, in the container of MP4."""
 
 _MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-_FILM_STARTS = (
+_VIDEO_STARTS = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM
     b"\x1f\x07\0",  # DV
     b"YUV4MPEG2",
@@ -63,23 +63,23 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass
 class Listing:
-    """The files to read, in order; how many entries were skipped, by reason; what could not be listed."""
+    """The files to read, in order; the number of skipped entries by reason; the errors of listing."""
 
     files: list[Path] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     failed: list[PictureError] = field(default_factory=list)
 
 
-def name_of(path: Path) -> str:
-    """What a message calls an input."""
+def display_name(path: Path) -> str:
+    """The name of an input in messages."""
     return "standard input" if path == STDIN else str(path)
 
 
 def list_inputs(paths: Sequence[Path], *, recursive: bool = False) -> Listing:
-    """Each path as it is given; instead of a folder the pictures and films in it, in natural order."""
+    """List the inputs: each path as given, and for a folder its pictures and videos in natural order."""
     listing = Listing()
     for path in paths:
-        if os.path.isdir(path):  # unlike Path.is_dir it is False, not an error, where nothing may be seen
+        if os.path.isdir(path):  # unlike Path.is_dir it is False, not an error, without permission
             _add_folder(path, recursive, listing)
         else:
             listing.files.append(path)
@@ -87,38 +87,38 @@ def list_inputs(paths: Sequence[Path], *, recursive: bool = False) -> Listing:
 
 
 def list_folder(folder: Path, *, recursive: bool = False) -> Listing:
-    """The pictures and films of a folder in natural order; raises `PictureError` when it cannot be read."""
+    """List the pictures and videos of a folder in natural order; raises `PictureError` if it cannot."""
     listing = Listing()
     walked = _walk(folder, recursive, listing)
     listing.files += [path for path in walked if _is_input(path, listing)]
     return listing
 
 
-def is_film(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is a film of a kind that can be read."""
-    if head[4:8] in _MOV_BOXES and (head[0] == 0 or head[4:8] == b"mdat"):  # no other box begins as text does
+def is_video(head: bytes) -> bool:
+    """Whether a file with these first bytes is a video of a supported format."""
+    if head[4:8] in _MOV_BOXES and (head[0] == 0 or head[4:8] == b"mdat"):  # any other box begins with a zero
         return head[8:12] not in _OTHER_BRANDS and picture_format(head) is None
     if start := re.match(rb"\x00{2,3}\x01", head):
-        return head[start.end() : start.end() + 1] not in (b"", b"\0")  # an icon has a zero there
+        return head[start.end() : start.end() + 1] not in (b"", b"\0")  # an icon file has a zero there
     is_avi = head.startswith(b"RIFF") and head[8:12] == b"AVI "
-    return is_avi or head.startswith(_FILM_STARTS) or _is_transport_stream(head)
+    return is_avi or head.startswith(_VIDEO_STARTS) or _is_transport_stream(head)
 
 
 def natural_key(name: str) -> list[tuple[str, int]]:
-    """Sorts frame2 before frame10, and capital letters among the small ones."""
+    """A sort key: frame2 before frame10, ignoring case."""
     pairs = re.findall(r"([^0-9]*)([0-9]*)", name.casefold())
     return [*((text, int(number or -1)) for text, number in pairs), (name, 0)]
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """A regular file as it is; anything else is kept until its end is reached. Raises `PictureError`.
+def open_input(path: Path) -> Iterator[BinaryIO]:
+    """Open an input: a regular file as it is; anything else is read to its end first. Raises `PictureError`.
 
-    It is kept in memory, and beyond 64 MiB in a temporary file that has no name and ends with the process.
+    That is kept in memory, and beyond 64 MiB in a nameless temporary file that ends with the process.
     """
-    name = name_of(path)
+    name = display_name(path)
     try:
-        if path != STDIN and _is_device(path.stat().st_mode):  # reading one may switch a camera on
+        if path != STDIN and _is_device(path.stat().st_mode):  # reading one may turn on a camera
             raise PictureError(f"{name}: is a device; {EXPECTED}")
         with open(os.dup(0), "rb") if path == STDIN else path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -128,37 +128,37 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             elif file.isatty():
                 raise PictureError(f"{name}: is a terminal; send a picture or a video through a pipe")
             else:
-                with _kept(file, name) as kept:
+                with _buffered(file, name) as kept:
                     yield kept
     except OSError as error:
         raise PictureError(f"{name}: cannot be read ({error.strerror or error}); {EXPECTED}") from error
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a picture that can be read; an animated one is a film."""
-    with opened(path) as file:
-        return picture_format(read_head(file)) is not None and not is_animation(file, name_of(path))
+    """Whether a file is a still picture; an animated one is a video."""
+    with open_input(path) as file:
+        return picture_format(read_head(file)) is not None and not is_animation(file, display_name(path))
 
 
-def open_film(file: BinaryIO, name: str, fps: float | None = None) -> Film | Animation:
-    """A seekable file that is no still picture, as a film; raises `PictureError`. `fps` as in `Film`."""
+def open_video(file: BinaryIO, name: str, fps: float | None = None) -> Video | Animation:
+    """Open a seekable file that is not a still picture; raises `PictureError`. `fps`: see `Video`."""
     head = read_head(file)
     if picture_format(head) is not None:
         return Animation(file, name)
     try:
-        return Film(file, fps=fps, name=name)
+        return Video(file, fps=fps, name=name)
     except PictureError as error:
-        if is_film(head):
+        if is_video(head):
             raise
-        raise neither(name) from error
+        raise unreadable_error(name) from error
 
 
 def read_still_of(path: Path) -> Still:
-    """A file that must be a picture; raises `PictureError`, for a film too."""
-    with opened(path) as file:
-        if is_film(read_head(file)):
-            raise PictureError(f"{name_of(path)}: is a video; expected a picture, take frames out of it")
-        return read_still(file, name_of(path))
+    """Read a file that must be a picture; raises `PictureError`, also for a video."""
+    with open_input(path) as file:
+        if is_video(read_head(file)):
+            raise PictureError(f"{display_name(path)}: is a video; expected a picture, take frames out of it")
+        return read_still(file, display_name(path))
 
 
 def _add_folder(folder: Path, recursive: bool, listing: Listing) -> None:
@@ -171,27 +171,27 @@ def _add_folder(folder: Path, recursive: bool, listing: Listing) -> None:
     listing.skipped += found.skipped
     listing.failed += found.failed
     if not found.files and not found.failed:
-        listing.failed.append(nothing_in(folder, found))
+        listing.failed.append(empty_folder_error(folder, found))
 
 
-def nothing_in(folder: Path, listing: Listing) -> PictureError:
-    """That a folder has nothing to read, and what it has instead."""
-    why = f" (skipped: {skipped_words(listing.skipped)})" if listing.skipped else ""
+def empty_folder_error(folder: Path, listing: Listing) -> PictureError:
+    """The error for a folder without inputs, with what was skipped in it."""
+    why = f" (skipped: {describe_skipped(listing.skipped)})" if listing.skipped else ""
     return PictureError(f"{folder}: no pictures and no videos in this folder{why}; {EXPECTED}")
 
 
-def neither(name: str) -> PictureError:
-    """That an input is nothing that can be read."""
+def unreadable_error(name: str) -> PictureError:
+    """The error for an input that is neither a picture nor a video."""
     return PictureError(f"{name}: is neither a picture nor a video that can be read; {EXPECTED}")
 
 
-def skipped_words(skipped: Counter[str]) -> str:
-    """How many were skipped, by reason."""
+def describe_skipped(skipped: Counter[str]) -> str:
+    """The number of skipped entries by reason, in words."""
     return ", ".join(f"{count} {reason}" for reason, count in skipped.items())
 
 
 def _walk(folder: Path, recursive: bool, listing: Listing) -> Iterator[Path]:
-    """Every file below, in natural order. Links to folders may lead round in a circle, or to anywhere."""
+    """All files below a folder in natural order, without links to folders: they may be cyclic."""
     waiting = _entries(folder)[::-1]
     while waiting:
         path = waiting.pop()
@@ -218,7 +218,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _is_input(path: Path, listing: Listing) -> bool:
-    """Whether to read an entry of a folder; counts it as skipped if not."""
+    """Whether to read an entry of a folder; if not, it is counted as skipped."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
             listing.skipped[SPECIAL] += 1
@@ -228,15 +228,15 @@ def _is_input(path: Path, listing: Listing) -> bool:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError:
-        return True  # reading it will say why it cannot be read
-    if picture_format(head) or is_film(head):
+        return True  # reading it will report the error
+    if picture_format(head) or is_video(head):
         return True
     listing.skipped[OTHER] += 1
     return False
 
 
 def _is_transport_stream(head: bytes) -> bool:
-    """Whether marks of packets follow each other; the first may lie anywhere, as in what was cut out."""
+    """Whether sync bytes of packets follow each other; the file may begin within a packet."""
     return any(
         all(head[start + n * length : start + n * length + 1] == b"\x47" for n in range(_TS_IN_A_ROW))
         for length in _TS_PACKETS
@@ -254,11 +254,11 @@ def _refuse_empty(data: bytes, name: str) -> None:
 
 
 @contextmanager
-def _kept(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
+def _buffered(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
     head = stream.read(HEAD_BYTES)
     _refuse_empty(head, name)
-    if not (picture_format(head) or is_film(head)):  # it may have no end
-        raise neither(name)
+    if not (picture_format(head) or is_video(head)):  # it may have no end
+        raise unreadable_error(name)
     kept: BinaryIO = io.BytesIO()
     try:
         block = head

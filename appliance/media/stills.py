@@ -1,4 +1,4 @@
-"""Still pictures by Pillow and pi-heif: untrusted files reach only the formats that are listed here."""
+"""Still pictures by Pillow and pi-heif: an untrusted file reaches only the decoders listed here."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pi_heif
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, ImageCms, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from PIL import Image as Pillow
@@ -24,10 +25,10 @@ from appliance.system.native import MAX_PIXELS
 from appliance.values import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "HEIF")
-"""Every Pillow plugin that a file may reach; the three imported above are not loaded by default."""
+"""All Pillow plugins that a file may reach; the three imported above are not loaded by default."""
 
 HEAD_BYTES = 4096
-"""How much of a file `picture_format` needs."""
+"""Bytes that `picture_format` needs."""
 
 EXPECTED = "expected JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC, AVIF, PGM or PPM"
 
@@ -35,7 +36,7 @@ _CUT_SHORT = "is cut short; expected a whole picture, copy it again"
 _LIMIT = f"at most {MAX_PIXELS // 1_000_000} megapixels"
 
 _ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
-"""Formats in which several pictures are a film. Those of a TIFF are pages, of a JPEG maps of depth."""
+"""Formats in which several pictures are a video. Those of a TIFF are pages, those of a JPEG depth maps."""
 
 _BRANDS = {
     "AVIF": (b"avif", b"avis"),
@@ -45,16 +46,19 @@ _NETPBM = re.compile(rb"P[1-6]\s+(#[^\n]*\n\s*)*\d")
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 
 _BAND = 64
-"""Rows that are converted at a time: a picture of the largest size must not be in memory three times."""
+"""Rows that are converted at a time: the largest picture must not be in memory three times."""
 
 _BLOCK_BYTES = 1 << 20
 
+_MOST_CHECKED_BYTES = 256 << 20
+"""A larger JPEG file is not checked for inner damage: it is a stream of pictures, or has a video appended."""
+
 _WHITE = 255
-"""Seen through transparent places, as on a page."""
+"""Background of transparent places, as on a page."""
 
 _FULL = 65535
 _DEPTHS = (1023, 4095)
-"""White in 10 and 12 bits: a picture in 16 bits that never exceeds one of them was stored without scaling."""
+"""White in 10 and 12 bits: a 16-bit picture that never exceeds one of them was stored unscaled."""
 
 _WITH_PROFILE = ("RGB", "RGBA", "CMYK")
 _SRGB = ImageCms.createProfile("sRGB")
@@ -71,7 +75,7 @@ Pillow.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses twice as many, and o
 class Still:
     """A decoded picture: uint8 blue-green-red, upright, shape (height, width, 3).
 
-    `notes`: what its reader should know: further pages that were not read, complaints of the decoder.
+    `notes`: messages for the user: further pages that were not read, warnings of the decoder.
     """
 
     image: Image
@@ -79,7 +83,7 @@ class Still:
 
 
 def picture_format(head: bytes) -> str | None:
-    """Which of `FORMATS` a file with these first `HEAD_BYTES` is, None for anything else."""
+    """The format, one of `FORMATS`, of a file with these first `HEAD_BYTES`; None for anything else."""
     if head.startswith(b"\xff\xd8\xff") or head == b"\xff\xd8":
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -98,7 +102,7 @@ def picture_format(head: bytes) -> str | None:
 
 
 def _brand(head: bytes) -> str | None:
-    """HEIF and AVIF by their main brand; mif1 and msf1 only say that the container is one of the two."""
+    """HEIF or AVIF by the major brand; mif1 and msf1 mean that it is one of the two."""
     if head[4:8] != b"ftyp":
         return None
     main, others = head[8:12], head[16 : int.from_bytes(head[:4], "big")]
@@ -108,21 +112,59 @@ def _brand(head: bytes) -> str | None:
 
 
 def read_picture(source: Path | BinaryIO, name: str | None = None) -> Image:
-    """A picture as uint8 blue-green-red, upright, shape (height, width, 3); raises `PictureError`."""
+    """Read a picture as uint8 blue-green-red, upright, shape (height, width, 3); raises `PictureError`."""
     return read_still(source, name).image
 
 
 def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
-    """A picture and its notes; of an animation or several pages the first. Raises `PictureError`.
+    """Read a picture and its notes; of an animation or several pages the first. Raises `PictureError`.
 
-    `source`: a path, or a seekable file; `name`: what errors call it.
+    `source`: a path or a seekable file; `name`: its name in messages.
     """
     name = name or str(source)
-    with _opened(source, name) as file, decoding(file, name) as complaints:
-        picture = open_checked(file)
-        image = as_image(picture, file)
+    with _opened(source, name) as file, picture_errors(file, name) as complaints:
+        picture = open_picture(file)
+        # Before Pillow decodes it: the file's bytes and the whole picture are never in memory together.
+        damage = _jpeg_damage(file) if picture.format in ("JPEG", "MPO") else None
+        image = to_bgr(picture, file)
         notes = ["has more than one picture; only the first is read"] if _has_more(picture, file) else []
-    return Still(image, (*notes, *map(complaint, complaints)))
+    return Still(image, (*notes, *map(decoder_note, [*([damage] if damage else []), *complaints])))
+
+
+def _jpeg_damage(file: BinaryIO) -> str | None:
+    """libjpeg's warning about the first picture of a JPEG file; None without one.
+
+    Pillow drops libjpeg's warnings, so the file is decoded once more, in grey and at an eighth of its size.
+    """
+    file.seek(0)
+    data = file.read(_MOST_CHECKED_BYTES + 1)
+    if len(data) > _MOST_CHECKED_BYTES:
+        return None
+    try:
+        _decode_small(data, strict=True)
+    except ValueError as error:
+        words = " ".join(str(error).split())
+    else:
+        return None
+    try:
+        _decode_small(data, strict=False)
+    except ValueError:  # this decoder does not support the file, which says nothing about damage
+        return None
+    return words
+
+
+def _decode_small(data: bytes, *, strict: bool) -> None:
+    """Decode a JPEG as coarsely as TurboJPEG can; raises `ValueError`, with `strict` for a warning too."""
+    simplejpeg.decode_jpeg(
+        data,
+        "GRAY",
+        fastdct=True,
+        fastupsample=True,
+        min_height=1,
+        min_width=1,
+        min_factor=8,
+        strict=strict,
+    )
 
 
 def _has_more(picture: Any, file: BinaryIO) -> bool:
@@ -141,17 +183,17 @@ def _holds(file: BinaryIO, wanted: bytes) -> bool:
     return False
 
 
-def complaint(text: str) -> str:
-    """A note about what a decoder said."""
+def decoder_note(text: str) -> str:
+    """The note for a message of a decoder."""
     return f"is read, but its decoder says: {text}"
 
 
 def is_animation(file: BinaryIO, name: str) -> bool:
-    """Whether a picture file is a film: a GIF, WebP, PNG or AVIF with several frames."""
+    """Whether a picture file is animated: a GIF, WebP, PNG or AVIF with several frames."""
     if picture_format(read_head(file)) not in _ANIMATED:
         return False
-    with decoding(file, name):
-        return int(getattr(open_checked(file), "n_frames", 1)) > 1
+    with picture_errors(file, name):
+        return int(getattr(open_picture(file), "n_frames", 1)) > 1
 
 
 @contextmanager
@@ -168,8 +210,8 @@ def _opened(source: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def decoding(file: BinaryIO, name: str) -> Iterator[list[str]]:
-    """Whatever a file makes Pillow raise, as one `PictureError`; what it warns of is collected."""
+def picture_errors(file: BinaryIO, name: str) -> Iterator[list[str]]:
+    """Turn any exception of Pillow into a `PictureError`, and collect its warnings in the list."""
     complaints: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -178,7 +220,7 @@ def decoding(file: BinaryIO, name: str) -> Iterator[list[str]]:
             yield complaints
         except PictureError as error:
             raise PictureError(f"{name}: {error}") from error
-        except Exception as error:  # Pillow's readers raise whatever a damaged file makes them trip over
+        except Exception as error:  # Pillow's readers raise anything for a damaged file
             raise PictureError(f"{name}: {_fault(error, file)}") from error
         complaints += dict.fromkeys(" ".join(str(each.message).split()) for each in caught)
 
@@ -204,7 +246,7 @@ def _fault(error: Exception, file: BinaryIO) -> str:
 
 
 def read_head(file: BinaryIO) -> bytes:
-    """The first bytes of a file, which say what it is; the next read begins at its start."""
+    """The first `HEAD_BYTES` of a file, which is rewound."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
     file.seek(0)
@@ -215,8 +257,8 @@ def _too_large() -> str:
     return f"is too large to decode; expected {_LIMIT}"
 
 
-def open_checked(file: BinaryIO) -> Any:
-    """The picture as Pillow opens it: its head is read and its size is checked, nothing is decoded."""
+def open_picture(file: BinaryIO) -> Any:
+    """Open a picture with Pillow and check its size; nothing is decoded. Raises `PictureError`."""
     if picture_format(read_head(file)) in _BRANDS and _ends_within_a_box(file):
         raise PictureError(_CUT_SHORT)  # libheif would leave out the tiles that are missing
     file.seek(0)
@@ -229,7 +271,7 @@ def open_checked(file: BinaryIO) -> Any:
 
 
 def _ends_within_a_box(file: BinaryIO) -> bool:
-    """Whether a HEIC or AVIF file is shorter than the boxes it is made of say."""
+    """Whether a HEIC or AVIF file ends inside one of its boxes."""
     size, at = file.seek(0, os.SEEK_END), 0
     while at < size:
         file.seek(at)
@@ -237,7 +279,7 @@ def _ends_within_a_box(file: BinaryIO) -> bool:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:], "big")
-        if length < 8:  # 0: to the end, however far that is; others are no box, but something appended
+        if length < 8:  # 0: to the end of the file; others are appended data, not a box
             return False
         at += length
     return at > size
@@ -251,8 +293,8 @@ def _refuse_raw(picture: Any) -> None:
         )
 
 
-def as_image(picture: Any, file: BinaryIO) -> Image:
-    """The present frame of an opened picture as uint8 blue-green-red, upright."""
+def to_bgr(picture: Any, file: BinaryIO) -> Image:
+    """The current frame of an open picture as uint8 blue-green-red, upright, shape (height, width, 3)."""
     image = _colours(picture, file)
     return np.ascontiguousarray(_upright(image, _orientation(picture)))
 
@@ -288,7 +330,7 @@ def _from_eight_bits(picture: Any) -> Image:
 
 
 def _colour_transform(picture: Any) -> Any:
-    """From the picture's colour profile to sRGB, as phones need it (Display P3); None without one."""
+    """The transform from the picture's colour profile to sRGB (phones use Display P3); None without one."""
     data = picture.info.get("icc_profile")
     if not data or picture.mode not in _WITH_PROFILE:
         return None
@@ -322,7 +364,7 @@ def _from_deep_grey(picture: Any, tags: dict[int, Any], is_scaled: bool) -> Imag
 
 
 def _from_deep_colour(picture: Any, low: Any) -> Image:
-    """Pillow keeps only the high bytes of 16-bit colours; `low` is decoded with the bytes swapped."""
+    """A 16-bit colour picture: Pillow keeps the high bytes; `low` is decoded with the bytes swapped."""
     values = (np.asarray(picture).astype(np.uint16) << 8) | np.asarray(low)
     top = _top(int(values.max(initial=0)), {})
     eight = Pillow.fromarray(_eight_bits(values, top), picture.mode)
@@ -331,7 +373,7 @@ def _from_deep_colour(picture: Any, low: Any) -> Image:
 
 
 def _low_bytes(tiles: list[Any], file: BinaryIO) -> Any:
-    picture = open_checked(file)
+    picture = open_picture(file)
     picture.tile = [tile._replace(args=_swapped(tile.args)) for tile in tiles]
     picture.load()
     return picture
@@ -348,7 +390,7 @@ def _largest(picture: Any) -> int:
 
 
 def _top(largest: int, tags: dict[int, Any]) -> int:
-    """Which value is white: what the file says, else the full 16 bits unless all of it fits into 10 or 12."""
+    """The value of white: as the file states, else 16 bits unless the picture fits into 10 or 12."""
     said = tags.get(_LARGEST) or 2 ** _first(tags.get(_SAMPLE_BITS, 16)) - 1
     said = _first(said)
     if largest <= said < _FULL:
@@ -374,7 +416,7 @@ def _orientation(picture: Any) -> int:
 
 
 def _upright(image: Image, orientation: int) -> Image:
-    """Turned and mirrored by the eight values of EXIF; any other leaves the picture as it is."""
+    """The picture rotated and mirrored by its EXIF orientation, 1 to 8; any other value changes nothing."""
     if orientation in (2, 5, 7, 4):  # mirrored first, then turned
         image = image[:, ::-1]
     quarters = {3: 2, 4: 2, 5: 1, 8: 1, 6: 3, 7: 3}.get(orientation, 0)

@@ -7,7 +7,7 @@ import textwrap
 import cv2
 import numpy as np
 
-from appliance.colours import bgr
+from appliance.colours import bgr_of
 from appliance.values import EMOTIONS, Image, Person
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -44,7 +44,7 @@ def placeholder(width: int, height: int, lines: list[str]) -> Image:
 
 
 def _draw_person(canvas: Image, person: Person, unit: float) -> None:
-    colour = bgr(person.label)
+    colour = bgr_of(person.label)
     box = person.face.box
     corner = round(box.x), round(box.y)
     cv2.rectangle(canvas, corner, (round(box.right), round(box.bottom)), colour, max(2, round(2 * unit)))
@@ -55,7 +55,7 @@ def _caption(person: Person) -> str:
     words = f"{person.id} {person.label.replace('_', ' ')}"
     if person.label in EMOTIONS and person.smoothed:
         return f"{words} {person.smoothed.top:.2f}"
-    return f"{words}: {person.look.reason.replace('_', ' ')}" if person.look.reason else words
+    return f"{words}: {person.expression.reason.replace('_', ' ')}" if person.expression.reason else words
 
 
 def _draw_label(

@@ -6,33 +6,33 @@ import time
 from collections import Counter, defaultdict
 from typing import Any, Protocol
 
+from appliance.health import Health
 from appliance.records import REASONS, Second, Store
-from appliance.sinks import Shared
 from appliance.values import EMOTIONS, NOT_ANALYSED, Person, Reading
 
 LATE_S = 1.0
-"""A frame may be read so long after it was captured and still counts in its second."""
+"""A frame that is read up to this many seconds after it was captured still counts in its second."""
 
 _BOX, _POSE = ("x", "y", "width", "height"), ("yaw", "pitch", "roll")
 
 
-class _Session(Protocol):
-    """All that the recorder knows of the session."""
+class RecordedSession(Protocol):
+    """What the recorder needs of the session."""
 
     @property
-    def state(self) -> str: ...
+    def state(self) -> str:
+        """`recording` while readings are to be kept."""
 
     @property
-    def id(self) -> str | None: ...
+    def id(self) -> str | None:
+        """The session's id in the store; None while there is none."""
 
 
 class Recorder:
-    """Takes readings while the session is recording; otherwise it does nothing but the store's upkeep."""
+    """Records readings while the session is recording; maintains the store at all times."""
 
-    def __init__(self, shared: Shared, store: Store, session: _Session | None = None) -> None:
-        """`session`: the one of `shared` unless told otherwise."""
-        self._store, self._health = store, shared.health
-        self._session: Any = session or shared.session
+    def __init__(self, store: Store, session: RecordedSession, health: Health) -> None:
+        self._store, self._session, self._health = store, session, health
         self._id: str | None = None
         self._began = 0.0
         self._second = 0
@@ -47,26 +47,26 @@ class Recorder:
                 self._second = second
             if second == self._second and reading.frame.captured >= self._began:
                 self._count(reading)
-        self._upkeep()
+        self._maintain()
 
     def idle(self) -> None:
-        """Nothing came for a while: hand over what is finished."""
+        """Hand over the second that is finished, after a while without readings."""
         if self._follow() and time.monotonic() - self._began > self._second + 1 + LATE_S:
             self._flush()
-        self._upkeep()
+        self._maintain()
 
     def close(self) -> None:
-        """Hand over what there is. May be called twice."""
+        """Hand over everything. May be called twice."""
         self._flush()
 
-    def _upkeep(self) -> None:
+    def _maintain(self) -> None:
         self._store.tick()
-        self._health.records_are(self._store.status.state)
+        self._health.set_store_state(self._store.status.state)
 
     def _follow(self) -> bool:
-        """Whether a session is recorded now; the rest of one that ended is handed over first."""
+        """Whether a session is being recorded; first hands over the rest of one that ended."""
         session = self._session
-        id = getattr(session, "id", None) if session.state == "recording" else None
+        id = session.id if session.state == "recording" else None
         if id != self._id:
             self._flush()
             self._id = None
@@ -95,38 +95,38 @@ class _Sums:
 
     def __init__(self) -> None:
         self._totals: dict[str, float] = defaultdict(float)
-        self._behind: Counter[str] = Counter()
+        self._samples: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
 
     def add(self, person: Person, skipped: int) -> None:
-        """One frame, and how many before it were never looked at."""
-        look, movement = person.look, person.movement
+        """Add one frame, and the number of frames skipped before it."""
+        expression, movement = person.expression, person.movement
         self._counts.update(frames=1, skipped=skipped)
-        if look.scores is not None:
+        if expression.scores is not None:
             self._counts["scored"] += 1
-            self._add(look.scores.named())
-        elif look.reason in REASONS:
-            self._counts[look.reason] += 1
+            self._add(expression.scores.named())
+        elif expression.reason in REASONS:
+            self._counts[expression.reason] += 1
         self._add({side: getattr(person.face.box, side) for side in _BOX})
-        if look.pose is not None:
-            self._add({angle: getattr(look.pose, angle) for angle in _POSE})
+        if expression.pose is not None:
+            self._add({angle: getattr(expression.pose, angle) for angle in _POSE})
         if movement is not None:
             self._add({"head": movement.head})
             if movement.body is not None:
                 self._add({"body": movement.body})
-            # They count over the last second, so the last frame of a second says what was completed in it.
+            # Counted over the last second: the last frame of a second has the count of that second.
             self._counts["nods"], self._counts["shakes"] = movement.nods, movement.shakes
 
     def second(self, person: int, number: int) -> Second:
-        """The means; what no frame had is None."""
+        """The means over the frames that have a value, else None."""
         means: dict[str, Any] = {
-            name: self._totals[name] / self._behind[name]
+            name: self._totals[name] / self._samples[name]
             for name in (*EMOTIONS, *_BOX, *_POSE, "head", "body")
-            if self._behind[name]
+            if self._samples[name]
         }
         return Second(person, number, **means, **self._counts)
 
     def _add(self, values: dict[str, float]) -> None:
         for name, value in values.items():
             self._totals[name] += value
-            self._behind[name] += 1
+            self._samples[name] += 1

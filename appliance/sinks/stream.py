@@ -1,4 +1,4 @@
-"""The picture for viewers: drawn on a copy, encoded once however many watch, not at all when nobody does."""
+"""The video for viewers: drawn on a copy, encoded once for all viewers, and only while there are any."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from datetime import datetime, timezone
 
 import cv2
 
+from appliance.consent.session import Session
 from appliance.errors import ApplianceError
-from appliance.sinks import Shared
+from appliance.handoff import Slot
+from appliance.health import Health
 from appliance.sinks.drawing import draw_people, placeholder
 from appliance.values import Image, Picture, Reading
-from appliance.viewers import OVERLAY
+from appliance.viewers import OVERLAY, Viewers
 
 _PLACEHOLDER_EVERY_S = 1.0
 _DEFAULT_SIZE = 1280, 720
@@ -20,23 +22,26 @@ _DEFAULT_SIZE = 1280, 720
 class Stream:
     """Publishes pictures to the `jpegs` slot."""
 
-    def __init__(self, shared: Shared, *, quality: int) -> None:
-        """`quality` is that of JPEG, 10 to 100."""
-        self._shared = shared
+    def __init__(
+        self, viewers: Viewers, jpegs: Slot[Picture], session: Session, health: Health, *, quality: int
+    ) -> None:
+        """`quality`: of JPEG, 10 to 100."""
+        self._viewers, self._jpegs = viewers, jpegs
+        self._session, self._health = session, health
         self._options = [cv2.IMWRITE_JPEG_QUALITY, quality]
         self._size = _DEFAULT_SIZE
         self._number = 0
         self._last_live = self._last_placeholder = 0.0
 
     def take(self, reading: Reading) -> None:
-        """Encode what somebody watches."""
+        """Encode the variants that have viewers."""
         frame = reading.frame
         self._size, self._number, self._last_live = (
             (frame.width, frame.height),
             frame.number,
             time.monotonic(),
         )
-        wanted = self._shared.viewers.wanted()
+        wanted = self._viewers.watched_variants()
         if not wanted:
             return
         pictures = {
@@ -48,31 +53,31 @@ class Stream:
         )
 
     def idle(self) -> None:
-        """Say why there is no picture, once a second, to those who wait for one."""
-        shared, now = self._shared, time.monotonic()
-        if not shared.session.consent_epoch:
-            shared.jpegs.clear()
+        """Once a second, show waiting viewers why there is no picture."""
+        now = time.monotonic()
+        if not self._session.consent_epoch:
+            self._jpegs.clear()
             return
-        wanted = shared.viewers.wanted()
+        wanted = self._viewers.watched_variants()
         # While the camera is open a short gap is no news; once it is lost the last face must go at once.
-        quiet_since = self._last_live if shared.health.camera.state == "open" else 0.0
+        quiet_since = self._last_live if self._health.camera.state == "open" else 0.0
         if not wanted or now - max(quiet_since, self._last_placeholder) < _PLACEHOLDER_EVERY_S:
             return
         self._last_placeholder = now
         image = placeholder(*self._size, self._explanation())
         encoded = self._encode(image)
         jpegs = dict.fromkeys(wanted, encoded)
-        self._publish(Picture(self._number, now, shared.session.consent_epoch, False, jpegs))
+        self._publish(Picture(self._number, now, self._session.consent_epoch, False, jpegs))
 
     def close(self) -> None:
-        """Nothing to flush; viewers are ended by closing the slot."""
+        """Do nothing: closing the slot ends the viewers."""
 
     def _publish(self, picture: Picture) -> None:
-        if picture.consent_epoch == self._shared.session.consent_epoch:
-            self._shared.jpegs.put(picture)
+        if picture.consent_epoch == self._session.consent_epoch:
+            self._jpegs.put(picture)
 
     def _explanation(self) -> list[str]:
-        camera = self._shared.health.camera
+        camera = self._health.camera
         if camera.state != "lost":
             return ["NO LIVE VIDEO", "waiting for the first picture"]
         since = datetime.fromtimestamp(camera.since, timezone.utc).astimezone()
@@ -85,5 +90,5 @@ class Stream:
         done, data = cv2.imencode(".jpg", image, self._options)
         if not done:
             raise ApplianceError(f"a picture of {image.shape} cannot be encoded as JPEG")
-        self._shared.health.count("encoded", 1)
+        self._health.count("encoded", 1)
         return data.tobytes()

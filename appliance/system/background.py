@@ -45,19 +45,17 @@ class BackgroundWriter:
             raise StoreError(f"{what} cannot be written: no thread can be started; try again soon")
         return future.result()
 
-    def start(self) -> bool:
-        """Start the thread if jobs wait and none runs; False when no thread can be started."""
+    def start(self) -> None:
+        """Start the thread if jobs wait and none runs; logs an error when no thread can be started."""
         with self._changed:
             if self._running or not self._jobs:
-                return True
+                return
             self._running = True
             try:
                 threading.Thread(target=self._work, name="writer", daemon=True).start()
             except (RuntimeError, MemoryError) as error:
                 self._running = False
                 log.error("%d entries wait to be written: %s", len(self._jobs), error)
-                return False
-            return True
 
     def flush(self, limit_s: float) -> list[str]:
         """Wait until every job has run, `limit_s` seconds at most; returns the names of those left."""

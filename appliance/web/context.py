@@ -18,7 +18,7 @@ from appliance.health import Health
 from appliance.reading_json import reading_json
 from appliance.records import Store
 from appliance.values import Picture, Reading
-from appliance.viewers import Seen, Viewers
+from appliance.viewers import FirstViews, Viewers
 from appliance.web.export_limiter import ExportLimiter
 from appliance.web.metrics import Metrics
 
@@ -79,7 +79,7 @@ class AppContext:
     network: Network
     metrics: Metrics
     exports: ExportLimiter = field(default_factory=ExportLimiter)
-    seen: Seen = field(default_factory=Seen)
+    seen: FirstViews = field(default_factory=FirstViews)
 
     def newest_reading(self) -> dict[str, Any] | None:
         """The newest reading as JSON, None unless it belongs to the consent in force."""

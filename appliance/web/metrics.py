@@ -39,7 +39,9 @@ class HealthCollector:
         yield _gauge("frame_age_seconds", "Age of the newest frame.", float("nan") if age is None else age)
         yield _gauge("camera_open", "1 while the camera delivers.", float(health.camera.state == "open"))
         yield _gauge(
-            "board_strained", "1 while the board is slowed down by heat or lacks power.", bool(health.strain)
+            "board_strained",
+            "1 while the board is slowed down by heat or lacks power.",
+            bool(health.throttling),
         )
         yield _gauge("viewers", "Pictures being stream_response.", self._viewers.count)
         yield _gauge("uptime_seconds", "Seconds since the start.", time.monotonic() - self._began)

@@ -95,7 +95,7 @@ REFINING = 4e-4
 """The rate of refining, where calibrating has `tune.tune`'s own."""
 
 PIXELS = (-1.0, 128 / 127)
-"""With -1 to 1 zero lies between two steps, and 41 of the 256 pixel values become one with a neighbour."""
+"""With -1 to 1 zero is between two steps, and 41 of the 256 pixel values become one with a neighbour."""
 
 CALIBRATION_SCENES = 120
 TUNING_SCENES = 6000

@@ -29,7 +29,7 @@ from appliance.inference.engines.tflite import TFLite
 from appliance.inference.manifest import Manifest
 from appliance.values import Face, Image
 from appliance.vision.detection.blazeface import BlazeFace
-from appliance.vision.detection.search import Search
+from appliance.vision.detection.search import FaceSearch
 
 MODELS = Path(__file__).resolve().parents[1]
 PAIRS = (("blazeface-short", "blazeface-short-int8"), ("blazeface-full", "blazeface-full-int8"))
@@ -43,7 +43,7 @@ SEED = 5
 
 
 @dataclass
-class Tally:
+class BoxCounts:
     """What was counted over all scenes."""
 
     boxes: int = 0
@@ -76,8 +76,8 @@ class Tally:
                 self.extra += 1
                 self.sure_extra += face.score >= SURE
 
-    def take(self, other: Tally) -> None:
-        """Add the counts of boxes of another tally."""
+    def add_all(self, other: BoxCounts) -> None:
+        """Add the counts of another one."""
         for name in ("boxes", "kept", "sure", "sure_kept", "extra", "sure_extra"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
@@ -101,29 +101,29 @@ class Tally:
             yield f"width {low:.0%} to {high:.0%} of the square: {kept} of {boxes} kept"
 
 
-def compare(manifest: Manifest, pair: tuple[str, str], images: Iterable[Image]) -> Tally:
+def compare(manifest: Manifest, pair: tuple[str, str], images: Iterable[Image]) -> BoxCounts:
     """Let both detectors of a pair search the same pictures."""
-    side, tally = manifest.detector(pair[0]).preprocessing.size, Tally()
+    side, counts = manifest.detector(pair[0]).preprocessing.size, BoxCounts()
     with detector(manifest, pair[0]) as wanted, detector(manifest, pair[1]) as found:
         for image in images:
-            tally.add(wanted.find(image), found.find(image), side)
-    return tally
+            counts.add(wanted.find(image), found.find(image), side)
+    return counts
 
 
-def compare_search(manifest: Manifest, images: Iterable[Image]) -> Tally:
+def compare_search(manifest: Manifest, images: Iterable[Image]) -> BoxCounts:
     """Let the whole search of a still picture run with the float detectors and with the int8 ones."""
     (short, short_int8), (full, full_int8) = PAIRS
-    tally = Tally()
+    counts = BoxCounts()
     with (
         detector(manifest, full) as full_range,
         detector(manifest, short) as short_range,
         detector(manifest, full_int8) as full_range_int8,
         detector(manifest, short_int8) as short_range_int8,
     ):
-        wanted, found = Search(full_range, short_range), Search(full_range_int8, short_range_int8)
+        wanted, found = FaceSearch(full_range, short_range), FaceSearch(full_range_int8, short_range_int8)
         for image in images:
-            tally.add(wanted.find_all(image), found.find_all(image), max(image.shape[:2]))
-    return tally
+            counts.add(wanted.find_all(image), found.find_all(image), max(image.shape[:2]))
+    return counts
 
 
 def made_scenes(data: Path, side: int, count: int, rough: bool) -> Iterator[Image]:
@@ -191,24 +191,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _print_natural(manifest: Manifest, pair: tuple[str, str], data: Path) -> None:
     """One line for each kind of natural pictures, and one for all of them."""
-    full, total = pair[0] == "blazeface-full", Tally()
+    full, total = pair[0] == "blazeface-full", BoxCounts()
     print(f"{pair[1]} against {pair[0]}: boxes, kept, extra")
     for kind, images in natural.kinds(judging(data), data / "videos", full=full):
-        tally = compare(manifest, pair, images)
-        total.take(tally)
-        print(f"  {kind}: {tally.short()}")
+        counts = compare(manifest, pair, images)
+        total.add_all(counts)
+        print(f"  {kind}: {counts.short()}")
     print(f"  all: {total.short()}")
 
 
 def _print_search(manifest: Manifest, data: Path) -> None:
     """The same lines for the whole search; closer looks are its own affair and left out."""
-    total = Tally()
+    total = BoxCounts()
     print("search with int8 detectors against search with float ones: faces, kept, extra")
     for kind, images in natural.kinds(judging(data), data / "videos", full=False):
         if kind != "closer looks":
-            tally = compare_search(manifest, images)
-            total.take(tally)
-            print(f"  {kind}: {tally.short()}", flush=True)
+            counts = compare_search(manifest, images)
+            total.add_all(counts)
+            print(f"  {kind}: {counts.short()}", flush=True)
     print(f"  all: {total.short()}")
 
 

@@ -25,17 +25,17 @@ COMPILER = "edgetpu_compiler"
 SUFFIX = "_edgetpu.tflite"
 
 
-def left_to_the_cpu(said: str) -> int:
+def left_to_the_cpu(output: str) -> int:
     """How many operators the compiler says it did not map; -1 when it does not say."""
-    found = re.search(r"Number of operations that will run on CPU: (\d+)", said)
+    found = re.search(r"Number of operations that will run on CPU: (\d+)", output)
     if found:
         return int(found[1])
     # Where it maps everything it counts only the whole.
-    return 0 if "Total number of operations" in said and "not all operations" not in said else -1
+    return 0 if "Total number of operations" in output and "not all operations" not in output else -1
 
 
 def compile_model(model: Path, folder: Path) -> str:
-    """Compile one model into a folder; what the compiler said."""
+    """Compile one model into a folder; returns the output of the compiler."""
     command = [COMPILER, "--show_operations", "--out_dir", str(folder), str(model)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0 or not (folder / f"{model.stem}{SUFFIX}").exists():

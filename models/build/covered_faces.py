@@ -1,4 +1,4 @@
-"""Faces whose mouth or eyes are covered, and faces where something lies beside them: drawn and photographed.
+"""Faces whose mouth or eyes are covered, and faces with an object beside them: drawn and photographed.
 
 What is drawn goes onto grey 48x48 faces that fill their picture as FER2013's do: eyes at two fifths of the
 height, mouth at three quarters.
@@ -19,7 +19,7 @@ BESIDE = ((0.08, 0.5), (0.92, 0.5), (0.5, 0.06), (0.1, 0.9), (0.9, 0.9), (0.5, 1
 """Places where something may be without hiding what is read."""
 
 SMALLEST_PX = 20
-"""Photographed faces narrower than this are left out: nobody could tell."""
+"""Photographed faces narrower than this are left out: covering cannot be seen in them."""
 
 
 def cover(face: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -35,7 +35,7 @@ PHOTOGRAPHS_WEIGHT = 0.4
 elsewhere are called neutral too often; with more, FER+ suffers."""
 
 PIXELS = (-1.0, 128 / 127)
-"""With -1 to 1 zero lies between two steps, and 41 of the 256 pixel values become one with a neighbour."""
+"""With -1 to 1 zero is between two steps, and 41 of the 256 pixel values become one with a neighbour."""
 
 EVENLY = 0.15
 """What the classes, each counting alike, weigh beside the faces when the offsets are fitted. With none, rare
@@ -125,7 +125,7 @@ def fitted(people: Judged, others: Judged) -> tuple[float, np.ndarray]:
 
 
 def by_class(judged: Judged, weight: float) -> list[Judged]:
-    """The faces of each class as a set of its own; together they count for `weight`."""
+    """The faces of each class as a separate set; together they count for `weight`."""
     scores, truth, _ = judged
     present = np.unique(truth)
     return [(scores[truth == number], truth[truth == number], weight / len(present)) for number in present]
@@ -163,13 +163,13 @@ def figures(probabilities: np.ndarray, truth: np.ndarray) -> str:
     """Accuracy, macro-F1, expected calibration error in ten bins, and recall a class, as table cells."""
     from expression_data import accuracy_and_f1
 
-    top, said = probabilities.max(1), probabilities.argmax(1)
+    top, predicted = probabilities.max(1), probabilities.argmax(1)
     bins, error = np.minimum((top * 10).astype(int), 9), 0.0
     for number in np.unique(bins):
         here = bins == number
-        error += here.mean() * abs(top[here].mean() - np.mean(said[here] == truth[here]))
-    recall = " ".join(f"{np.mean(said[truth == number] == number):.2f}" for number in range(7))
-    return "{:.3f} | {:.3f}".format(*accuracy_and_f1(truth, said)) + f" | {error:.3f} | {recall}"
+        error += here.mean() * abs(top[here].mean() - np.mean(predicted[here] == truth[here]))
+    recall = " ".join(f"{np.mean(predicted[truth == number] == number):.2f}" for number in range(7))
+    return "{:.3f} | {:.3f}".format(*accuracy_and_f1(truth, predicted)) + f" | {error:.3f} | {recall}"
 
 
 def softmax(values: np.ndarray) -> np.ndarray:
@@ -191,12 +191,12 @@ def report(models: Path, data: Path) -> Calibration:
         "photographs, choosing": (faces[~kept], labels[~kept]),
         "photographs, kept out": (faces[kept], labels[kept]),
     }
-    said = {
+    predicted = {
         name: {title: both_ways(content, images) for title, (images, _) in sets.items()}
         for name, content in files.items()
     }
     people, others = (
-        (said["int8"][title], sets[title][1]) for title in ("FER+, choosing", "photographs, choosing")
+        (predicted["int8"][title], sets[title][1]) for title in ("FER+, choosing", "photographs, choosing")
     )
     heat, offsets = fitted((*people, 1.0), (*others, PHOTOGRAPHS_WEIGHT))
     print(f"temperature = {heat:.4g}\noffsets = {[round(float(value), 3) for value in offsets]}\n")
@@ -204,12 +204,12 @@ def report(models: Path, data: Path) -> Calibration:
     print("|---|---|---|---|---|---|---|")
     for title, (_, truth) in sets.items():
         for name in files:
-            row = figures(softmax((said[name][title] + offsets) / heat), truth)
+            row = figures(softmax((predicted[name][title] + offsets) / heat), truth)
             print(f"| {title} | {name} | {len(truth)} | {row} |")
     seen, covered, apart = photographed(data)
-    told = logits(files["int8"], seen[apart])["covered"][:, 0]
+    covered_logits = logits(files["int8"], seen[apart])["covered"][:, 0]
     for limit in (0.5, 0.7, 0.8, 0.9):
-        over = told > np.log(limit / (1 - limit))
+        over = covered_logits > np.log(limit / (1 - limit))
         masks, bare = over[covered[apart] > 0].mean(), over[covered[apart] == 0].mean()
         print(f"covered over {limit}: {masks:.3f} of masked faces, {bare:.3f} of bare ones")
     return Calibration(heat, [float(value) for value in offsets])

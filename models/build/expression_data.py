@@ -99,13 +99,13 @@ def as_input(faces: np.ndarray) -> Tensor:
     return torch.from_numpy(faces).float()[:, None] / 127.5 - 1
 
 
-def accuracy_and_f1(truth: np.ndarray, said: np.ndarray) -> tuple[float, float]:
+def accuracy_and_f1(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
     """Share of right answers, and the mean F1 of the classes that occur, of class numbers (count,)."""
     scores = []
     for number in np.unique(truth):
-        hits = np.sum((truth == number) & (said == number))
-        scores.append(2 * hits / max(1, np.sum(truth == number) + np.sum(said == number)))
-    return float(np.mean(truth == said)), float(np.mean(scores))
+        hits = np.sum((truth == number) & (predicted == number))
+        scores.append(2 * hits / max(1, np.sum(truth == number) + np.sum(predicted == number)))
+    return float(np.mean(truth == predicted)), float(np.mean(scores))
 
 
 class Camera:

@@ -124,7 +124,7 @@ class Deep(nn.Module):
 class Shipped(nn.Module):
     """The net that ships: heads `people` and `posed` as the teacher's, and `covered`, one logit.
 
-    One convolution that halves the picture stands for the recognition net's first two layers.
+    One convolution that halves the picture replaces the recognition net's first two layers.
     """
 
     STEM_SIDE = 104

@@ -256,7 +256,7 @@ class Scene:
         self._vignette = 1.0 - 0.13 * (self._across**2 + 0.6 * down**2)
 
     def _compose(self, phase: float) -> Picture:
-        """Return what stands before the camera at this moment, lit evenly."""
+        """Return the evenly lit scene in front of the camera at this moment."""
         middle = (WIDTH / 2, HEIGHT / 2)
         zoom = 1.05 - 0.05 * math.cos(2 * math.pi * phase)
         pan = (self._pan[0].at(phase), self._pan[1].at(phase))
@@ -318,7 +318,7 @@ def encode(frames: Iterator[NDArray[np.uint8]], target: Path, crf: float) -> Non
             process.stdin.write(frame.tobytes())
         process.stdin.close()
     except BrokenPipeError:
-        pass  # ffmpeg has said why, and its exit code says that it failed
+        pass  # ffmpeg has reported why, and its exit code shows that it failed
     if process.wait() != 0:
         raise ClipError("ffmpeg could not encode the clip")
 

@@ -35,9 +35,9 @@ from appliance.inference.engines.tflite import TFLite  # noqa: E402
 from appliance.inference.manifest import Manifest  # noqa: E402
 from appliance.values import Face  # noqa: E402
 from appliance.vision.detection.blazeface import BlazeFace  # noqa: E402
-from appliance.vision.expression.align import prepared, upright_crop  # noqa: E402
-from appliance.vision.expression.classifier import Classifier  # noqa: E402
-from appliance.vision.expression.quality import attainable, measured  # noqa: E402
+from appliance.vision.expression.align import resize_for_model, upright_crop  # noqa: E402
+from appliance.vision.expression.classifier import ExpressionClassifier  # noqa: E402
+from appliance.vision.expression.quality import attainable_sharpness, measure_quality  # noqa: E402
 from appliance.vision.motion import head_pose  # noqa: E402
 
 RULE = 0.9
@@ -87,16 +87,16 @@ class Reader:
         detector = manifest.verifier("") or manifest.detector("")  # which of the two places a face
         self.model = manifest.classifier("")
         self.detector = BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5)
-        self.classifier = Classifier(TFLite(manifest.verified(self.model)), self.model)
+        self.classifier = ExpressionClassifier(TFLite(manifest.verified(self.model)), self.model)
         self.file = manifest.verified(self.model).name
 
     def scores(self, crop: np.ndarray) -> np.ndarray:
         """The seven scores of a crop of any size."""
-        return np.array(self.classifier.read(crop).scores.values)
+        return np.array(self.classifier.classify(crop).scores.values)
 
     def crop(self, image: np.ndarray) -> np.ndarray:
         """A picture that is one face, as the classifier gets it."""
-        return prepared(image, "grey", self.model.preprocessing.size)
+        return resize_for_model(image, "grey", self.model.preprocessing.size)
 
     def found(self, picture: np.ndarray) -> Face | None:
         """The surest face in a grey picture."""
@@ -217,7 +217,7 @@ def turned(image: np.ndarray, yaw: float, pitch: float, side: int = 128) -> np.n
 
 
 def _depth(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How far a head's surface lies before its eyes, in face widths; NaN beside the head.
+    """How far a head's surface is in front of its eyes, in face widths; NaN beside the head.
 
     An ellipsoid with nose and lips, fitted by eye to MediaPipe's canonical face model (Apache-2.0).
     """
@@ -247,7 +247,7 @@ Disturb = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 def of_crops(
     reader: Reader, sets: Sequence[Faces], series: Iterable[tuple[Disturb, Sequence[float]]], what: str
 ) -> Answers:
-    """Disturbed crops; the value is `what` of `Measures`."""
+    """Disturbed crops; the value is `what` of `QualityMeasures`."""
     answers, random = Answers(), np.random.default_rng(SEED)
     for faces in sets:
         plain = [_right(reader, reader.crop(i), k) for i, k in zip(faces.images, faces.labels, strict=True)]
@@ -257,8 +257,8 @@ def of_crops(
                     faces.images, faces.labels, plain, faces.kept, strict=True
                 ):
                     crop = reader.crop(disturb(image, level, random))
-                    value = getattr(measured(crop), what) / (
-                        attainable(image.shape[0] / 1.3) if what == "sharpness" else 1.0
+                    value = getattr(measure_quality(crop), what) / (
+                        attainable_sharpness(image.shape[0] / 1.3) if what == "sharpness" else 1.0
                     )
                     answers.add(faces.name, value, _right(reader, crop, label), was, bool(kept))
     return answers
@@ -315,7 +315,7 @@ def _right(reader: Reader, crop: np.ndarray, label: int) -> bool:
 
 def _found_right(reader: Reader, picture: np.ndarray, label: int):
     face = reader.found(picture)
-    seen = head_pose.pose_of(face) if face else None
+    seen = head_pose.estimate_pose(face) if face else None
     if face is None or seen is None:
         return None
     return _right(reader, reader.cut(picture, face), label), seen
@@ -420,9 +420,13 @@ def refused(reader: Reader, sets: Sequence[Faces], limits: dict[str, float]) -> 
         for image, label in zip(faces.images, faces.labels, strict=True):
             crop, face = reader.crop(image), reader.found(in_picture(image, image.shape[0] / 1.3))
             rows.append(
-                (measured(crop), head_pose.pose_of(face) if face else None, _right(reader, crop, label))
+                (
+                    measure_quality(crop),
+                    head_pose.estimate_pose(face) if face else None,
+                    _right(reader, crop, label),
+                )
             )
-        sharp = attainable(faces.images.shape[1] / 1.3)
+        sharp = attainable_sharpness(faces.images.shape[1] / 1.3)
         reasons = {
             "turned": [p is not None and _beyond(p, limits) for _, p, _ in rows],
             "dark": [m.upper < limits["dark_below"] for m, _, _ in rows],
@@ -453,8 +457,8 @@ def _beyond(seen, limits: dict[str, float]) -> bool:
 def of_real_turns(reader: Reader, sets: Sequence[Faces], axis: str, sign: int) -> Answers:
     """Faces as they come, against the angle that is read (`sign` 0: to either side).
 
-    Expressions are not spread evenly over angles. So a face is compared with how often faces of its own label
-    are right that look into the camera.
+    Expressions are not spread evenly over angles. So a face is compared with how often faces of the same
+    label are right that look into the camera.
     """
     answers = Answers()
     for faces in sets:
@@ -500,7 +504,7 @@ def pose_of_landmarks(reader: Reader, folder: Path) -> dict | None:
         if not faces:
             continue
         nearest = min(faces, key=lambda face: math.dist(face.box.center, (reach, reach)))
-        read = head_pose.pose_of(nearest)
+        read = head_pose.estimate_pose(nearest)
         if read:
             rows.append((*asdict(by_hand).values(), *asdict(read).values()))
     if not rows:

@@ -1,7 +1,7 @@
 """Pictures as the appliance gives them to its detectors, for comparing two of these.
 
 Four kinds: whole pictures; closer looks, squares round a face; rooms with one person in them, whole and (for
-the full range) in tiles; and frames of films. Everything is the same for the same folder.
+the full range) in tiles; and frames of videos. Everything is the same for the same folder.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ LOOKS = {False: (1.6, 2.0), True: (2.5, 4.0)}
 """Sides of closer looks in face widths; by whether the full range looks."""
 
 FRAMES = 10
-"""Of a film every such frame is taken."""
+"""Of a video every such frame is taken."""
 
 
-def kinds(pictures: list[Picture], films: Path, *, full: bool) -> Iterator[tuple[str, Iterable[Image]]]:
+def kinds(pictures: list[Picture], videos: Path, *, full: bool) -> Iterator[tuple[str, Iterable[Image]]]:
     """Each kind's name and its pictures; `full`: those that the full-range detector is given."""
     yield "whole pictures", (_read(picture) for picture in pictures)
     yield "whole pictures, mirrored", (_read(picture)[:, ::-1] for picture in pictures)
@@ -44,8 +44,8 @@ def kinds(pictures: list[Picture], films: Path, *, full: bool) -> Iterator[tuple
         yield f"rooms, face of {share:.0%}", (room[0] for room in rooms(pictures, share))
         if full:
             yield f"tiles of rooms, face of {share:.0%}", _tiles(rooms(pictures, share))
-    for film in sorted(films.glob("*.mp4")):
-        yield f"film {film.stem}", frames(film)
+    for video in sorted(videos.glob("*.mp4")):
+        yield f"video {video.stem}", frames(video)
 
 
 def closer_looks(pictures: list[Picture], factors: tuple[float, ...]) -> Iterator[Image]:
@@ -54,7 +54,7 @@ def closer_looks(pictures: list[Picture], factors: tuple[float, ...]) -> Iterato
         image = _read(picture)
         for face in picture.faces:
             for factor in factors if face[2] >= SMALLEST else ():
-                part = regions.square_round(Box(*face), factor, (image.shape[1], image.shape[0]))
+                part = regions.square_around(Box(*face), factor, (image.shape[1], image.shape[0]))
                 if part is not None:
                     yield part.of(image)
 
@@ -70,9 +70,9 @@ def rooms(pictures: list[Picture], share: float) -> Iterator[tuple[Image, Box]]:
             yield _room(image, box, share, random)
 
 
-def frames(film: Path) -> Iterator[Image]:
-    """Every tenth frame of a film."""
-    capture, index = cv2.VideoCapture(str(film)), 0
+def frames(video: Path) -> Iterator[Image]:
+    """Every tenth frame of a video."""
+    capture, index = cv2.VideoCapture(str(video)), 0
     while capture.grab():
         if index % FRAMES == 0:
             yield np.asarray(capture.retrieve()[1], np.uint8)

@@ -41,7 +41,7 @@ class Settings:
     """All that quantising needs beside the float model.
 
     `factors` make channels louder (see `equalise.py`) before anything else. `biases` replace the float
-    model's; `moves` say how many steps of int8 a weight lies beside the nearest one (int8 arrays in the
+    model's; `moves` say how many int8 steps a weight is off the nearest one (int8 arrays in the
     weights' own shape). All three by tensor, all may be empty.
     """
 

@@ -100,7 +100,7 @@ def constant(model: Any, index: int) -> np.ndarray | None:
 
 
 def set_constant(model: Any, index: int, value: np.ndarray) -> None:
-    """Give a tensor a constant value of the tensor's own type, in a buffer of its own."""
+    """Give a tensor a constant value of the tensor's own type, in a separate buffer."""
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(value.tobytes(), np.uint8)
     model.buffers.append(buffer)

@@ -59,7 +59,7 @@ class Net:
         return self._add("CONV_2D", "Conv2DOptions", options, inputs, (1, high, wide, len(kernel)))
 
     def pool(self, x: int, kind: Literal["MAX", "AVERAGE"], size: int, stride: int) -> int:
-        """The largest or the mean of each window that lies wholly inside."""
+        """The largest or the mean of each window that is wholly inside."""
         options = schema.Pool2DOptionsT()
         options.padding = schema.Padding.VALID
         options.strideH = options.strideW = stride

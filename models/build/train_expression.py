@@ -85,7 +85,7 @@ the faces are changed less: nearer to what it will see."""
 
 
 class Run:
-    """One training: net, averaged net, optimiser and where it stands, kept in one file."""
+    """One training: net, averaged net, optimiser and progress, kept in one file."""
 
     def __init__(self, name: str, net: nn.Module, recipe: Recipe, steps: int, work: Path) -> None:
         self.name, self.recipe, self.steps, self.work = name, recipe, steps, work
@@ -209,12 +209,12 @@ class Covering:
         x, cut = camera(np.stack(faces))
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(x.contiguous(memory_format=torch.channels_last))[2].float()[:, 0]
-        # A patch cut out at random may cover a mouth or nothing: of those nobody knows.
+        # A patch cut out at random may cover a mouth or nothing: of those it is unknown.
         each = F.binary_cross_entropy_with_logits(logits, torch.tensor(truth), reduction="none")
         return (each * ~cut).sum() / (~cut).sum()
 
     def judge(self, net: nn.Module) -> dict[str, str]:
-        """On photographs of pictures kept out: masked faces told as such, bare ones taken for covered."""
+        """On photographs of pictures kept out: masked faces recognised, bare ones taken for covered."""
         with torch.no_grad():
             logits = net(self._kept[0])[2][:, 0].numpy()
         covered = self._kept[1] > 0
@@ -226,8 +226,8 @@ class Covering:
 
 def _loss(net: nn.Module, x: Tensor, people: Tensor, posed: Tensor) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
-        said, followed, *_ = net(x.contiguous(memory_format=torch.channels_last))
-    one = -(people * F.log_softmax(said.float(), 1)).sum(1).mean()
+        predicted, followed, *_ = net(x.contiguous(memory_format=torch.channels_last))
+    one = -(people * F.log_softmax(predicted.float(), 1)).sum(1).mean()
     other = -(posed * F.log_softmax(followed.float(), 1)).sum(1).mean()
     return one + POSED_SHARE * other
 
@@ -236,7 +236,7 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 def mixed(batch: Batch, random: np.random.Generator) -> Batch:
-    """Every face laid over another of the batch, and what is to be said of them in the same shares."""
+    """Every face laid over another of the batch, and its targets in the same shares."""
     share, others = float(random.beta(MIXED, MIXED)), torch.from_numpy(random.permutation(len(batch[0])))
     x, people, posed = (share * part + (1 - share) * part[others] for part in batch)
     return x, people, posed
@@ -263,8 +263,8 @@ def _judge(run: Run, lessons: Lessons, covering: Covering | None) -> dict[str, s
         ("photographs", faces[~kept], labels[~kept]),
     )
     for name, images, truth in sets:
-        said = answers(run.averaged, images)[0].numpy().argmax(1)
-        right, f1 = accuracy_and_f1(truth, said)
+        predicted = answers(run.averaged, images)[0].numpy().argmax(1)
+        right, f1 = accuracy_and_f1(truth, predicted)
         found |= {f"{name}_accuracy": f"{right:.4f}", f"{name}_f1": f"{f1:.4f}"}
     return found | (covering.judge(run.averaged) if covering else {})
 
@@ -333,18 +333,18 @@ def main(arguments: list[str] | None = None) -> int:
 
     lessons = Lessons(votes, shares, posed, photographs)
     teacher = train(Run("teacher", Deep(package), recipes[0], steps, options.work), lessons, options.seed)
-    told = follow(teacher, votes, options.work / "teacher.npy", options.seed)
+    targets = follow(teacher, votes, options.work / "teacher.npy", options.seed)
 
     student: nn.Module = Shipped(package)
     if not (options.work / "student-1.checkpoint").exists():
         every = max(1, len(votes.chosen) // 4096)
         student.begin_from(teacher, as_input(votes.images[votes.chosen[::every]]))
-    lessons = Lessons(votes, torch.lerp(shares, told, TEACHER_SHARE), posed, photographs)
+    lessons = Lessons(votes, torch.lerp(shares, targets, TEACHER_SHARE), posed, photographs)
     covering = Covering(votes, options.data)
     for number, recipe in enumerate(recipes[1:], 1):
         if number == len(STUDENT):
-            told = follow(student, votes, options.work / "itself.npy", options.seed)
-            lessons = replace(lessons, people=torch.lerp(shares, told, ITSELF_SHARE))
+            targets = follow(student, votes, options.work / "itself.npy", options.seed)
+            lessons = replace(lessons, people=torch.lerp(shares, targets, ITSELF_SHARE))
         run = Run(f"student-{number}", copy.deepcopy(student), recipe, steps, options.work)
         student = train(run, lessons, options.seed + number, covering)
     torch.save(student.state_dict(), options.work / "student.pt")

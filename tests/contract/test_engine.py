@@ -13,13 +13,13 @@ import pytest
 from appliance import registry
 from appliance.errors import BackendMissing, EngineError, ModelError
 from appliance.inference.engines.coral import Coral, CoralSettings
-from appliance.inference.engines.replay import record
+from appliance.inference.engines.replay import record_answers
 from appliance.inference.engines.tflite import TFLite, TFLiteSettings, load_runtime
 from appliance.inference.manifest import Manifest, check_tensors
 from appliance.ports import Engine
 from appliance.system.resources import models_dir
 from appliance.values import Tensor, TensorSpec
-from appliance.vision.expression.tensors import quantised
+from appliance.vision.tensors import quantise
 from tests.fakes.parts import in_threads
 from tests.vendor_stubs import edgetpu, gpu
 
@@ -41,7 +41,7 @@ def inputs_of(model: object) -> list[Tensor]:
     (tensor,) = model.inputs  # type: ignore[attr-defined]
     spec = tensor if isinstance(tensor, TensorSpec) else tensor.spec()
     reals = [random.uniform(-1, 1, spec.shape).astype(np.float32) for _ in range(3)]
-    return [quantised(real, spec) for real in reals]
+    return [quantise(real, spec) for real in reals]
 
 
 def tflite(model: object, folder: Path) -> Bench:
@@ -53,7 +53,7 @@ def replay(model: object, folder: Path) -> Bench:
     path = folder / "recording.npz"
     source = TFLite(MANIFEST.verified(model))  # type: ignore[arg-type]
     inputs = inputs_of(model)
-    record(source, inputs, path)
+    record_answers(source, inputs, path)
     source.close()
     return Bench(model, lambda: registry.load("engine", "replay")(path), inputs)
 
@@ -131,14 +131,14 @@ def test_outputs_are_copies(bench: Bench, engine: Engine) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(again, kept, strict=True)), "written into the runtime"
 
 
-def test_the_input_is_left_as_it_was_even_when_it_may_not_be_written(bench: Bench, engine: Engine) -> None:
+def test_the_input_is_unchanged_even_when_it_is_read_only(bench: Bench, engine: Engine) -> None:
     tensor = bench.inputs[0].copy()
     tensor.flags.writeable = False
     engine.run(tensor)
     assert np.array_equal(tensor, bench.inputs[0])
 
 
-def test_an_input_that_lies_scattered_in_memory_is_the_same_input(bench: Bench, engine: Engine) -> None:
+def test_an_input_that_is_not_contiguous_is_the_same_input(bench: Bench, engine: Engine) -> None:
     expected = engine.run(bench.inputs[0])
     scattered = np.asfortranarray(bench.inputs[0])
     assert not scattered.flags.c_contiguous or scattered.ndim < 2
@@ -147,7 +147,9 @@ def test_an_input_that_lies_scattered_in_memory_is_the_same_input(bench: Bench, 
 
 
 @pytest.mark.parametrize("wrong", ["shape", "flat", "type"])
-def test_another_shape_or_type_is_refused_with_both_named(bench: Bench, engine: Engine, wrong: str) -> None:
+def test_another_shape_or_type_is_refused_and_both_are_named(
+    bench: Bench, engine: Engine, wrong: str
+) -> None:
     good = bench.inputs[0]
     bad = {"shape": good[:, 1:], "flat": good.ravel(), "type": good.astype(np.float64)}[wrong]
     with pytest.raises(EngineError) as refused:
@@ -207,7 +209,7 @@ def test_a_file_of_one_array_is_no_recording(tmp_path: Path) -> None:
         registry.load("engine", "replay")(tmp_path / "array.npy")
 
 
-def test_what_was_not_recorded_is_said(tmp_path: Path) -> None:
+def test_an_unknown_input_of_a_recording_is_an_error(tmp_path: Path) -> None:
     bench = replay(MODELS[1], tmp_path)
     with pytest.raises(EngineError, match="not in the recording"):
         bench.open().run(bench.inputs[0] ^ np.int8(1))
@@ -242,8 +244,11 @@ def test_litert_compiled_model_gives_the_same_bytes(path: Path) -> None:
     with api.CompiledModel.from_file(str(path)) as model:
         assert model.get_num_signatures() == 1
         ((key, _),) = model.get_signature_list().items()
-        told = [*model.get_input_tensor_details(key).values(), *model.get_output_tensor_details(key).values()]
-        assert [(each["name"], tuple(each["shape"]), each["dtype"]) for each in told] == [
+        listed = [
+            *model.get_input_tensor_details(key).values(),
+            *model.get_output_tensor_details(key).values(),
+        ]
+        assert [(each["name"], tuple(each["shape"]), each["dtype"]) for each in listed] == [
             (spec.name, spec.shape, spec.dtype) for spec in (*engine.inputs, *engine.outputs)
         ]
         given, found = model.create_input_buffers(0), model.create_output_buffers(0)
@@ -255,7 +260,7 @@ def test_litert_compiled_model_gives_the_same_bytes(path: Path) -> None:
                 assert output.tobytes() == expected.tobytes(), spec.name
 
 
-def test_a_library_of_another_kind_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_library_of_another_kind_is_an_error_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "compiled").mkdir()
     model = MANIFEST.verified(MANIFEST.original(MANIFEST.classifier("")))
     (tmp_path / "compiled" / f"{model.stem}_edgetpu.tflite").touch()

@@ -19,12 +19,12 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from appliance import registry
-from appliance.colours import PALETTE, plain, rgb
+from appliance.colours import COLOURS, colour_of, rgb_of
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config
 from appliance.errors import BackendMissing, ConfigError, LampError
-from appliance.hardware.fault_codes import FAULTS
-from appliance.hardware.lamp_bank import OFF_S, ON_S, PAUSE_S, blinks
+from appliance.hardware.fault_codes import FAULT_CODES
+from appliance.hardware.lamps import OFF_S, ON_S, PAUSE_S, blink_pattern
 from appliance.values import LampState
 from tests.fakes.parts import WITHIN_S
 from tests.machine import ROOT
@@ -110,7 +110,7 @@ def test_every_kind_of_the_registry_is_held_to_the_contract() -> None:
     assert set(registry.LAMPS) == {"none", "gpiozero", "jetson"}
 
 
-def test_where_there_are_none_nothing_fails() -> None:
+def test_without_lamps_nothing_fails() -> None:
     kind = registry.load("lamps", "none")
     lamps = kind(kind.Settings())
     lamps.camera_on()
@@ -128,7 +128,7 @@ class TestPromises:
         assert board.lit() == set() and lamps.present
         lamps.close()
 
-    def test_the_camera_lamp_is_the_cameras_alone(self, board: Board) -> None:
+    def test_only_the_camera_switches_the_camera_lamp(self, board: Board) -> None:
         lamps = board.lamps()
         lamps.camera_on()
         assert board.lit() == {"camera"}
@@ -195,8 +195,7 @@ class TestPromises:
         assert board.lit() == {"camera"}
         lamps.close()
 
-    @pytest.mark.slow
-    def test_everything_is_out_after_close_and_the_camera_cannot_be_announced(self, board: Board) -> None:
+    def test_everything_is_off_after_close_and_the_camera_lamp_cannot_be_lit(self, board: Board) -> None:
         lamps = board.lamps()
         lamps.camera_on()
         lamps.show(LampState(True, 2, "happy"))
@@ -218,30 +217,32 @@ class TestPromises:
         assert jetson.claimed == [] and board.lit() == set()
 
 
-def test_a_code_is_so_many_blinks_and_then_a_pause() -> None:
-    assert list(blinks(2)) == [(True, ON_S), (False, OFF_S), (True, ON_S), (False, PAUSE_S)]
+def test_a_code_is_its_number_of_blinks_and_then_a_pause() -> None:
+    assert list(blink_pattern(2)) == [(True, ON_S), (False, OFF_S), (True, ON_S), (False, PAUSE_S)]
     assert PAUSE_S > 3 * OFF_S, "it is seen where a code ends"
-    for fault in FAULTS:
-        assert sum(lit for lit, _ in blinks(fault.blinks)) == fault.blinks
+    for fault in FAULT_CODES:
+        assert sum(lit for lit, _ in blink_pattern(fault.blinks)) == fault.blinks
 
 
 # --- Jetson ---
 
 
-def test_a_jetson_knows_no_shades_but_every_expression_has_its_own_colour() -> None:
-    labels = [label for label in PALETTE if label not in ("neutral", "unsure")]
-    assert len({plain(label) for label in labels}) == len(labels)
-    assert plain("neutral") == plain("unsure") == (1, 1, 1)
-    assert all(max(rgb(label)) > 0 for label in labels)
+def test_a_lamp_without_shades_has_a_colour_for_every_expression() -> None:
+    labels = [label for label in COLOURS if label not in ("neutral", "unsure")]
+    assert len({colour_of(label).plain for label in labels}) == len(labels)
+    assert colour_of("neutral").plain == colour_of("unsure").plain == (1, 1, 1)
+    assert all(max(rgb_of(label)) > 0 for label in labels)
 
 
-def test_pins_that_a_jetson_does_not_have(jetson: ModuleType) -> None:
+def test_pins_outside_the_header_of_a_jetson(jetson: ModuleType) -> None:
     kind = registry.load("lamps", "jetson")
     with pytest.raises(ConfigError, match=r"Channel 1 is invalid; check the pins"):
         kind(kind.Settings(running=1))
 
 
-def test_on_another_computer_it_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_another_computer_it_is_an_error_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "Jetson/GPIO").mkdir(parents=True)
     (tmp_path / "Jetson/__init__.py").touch()
     (tmp_path / "Jetson/GPIO/__init__.py").write_text("raise Exception('Could not determine Jetson model')\n")
@@ -255,14 +256,14 @@ def test_on_another_computer_it_is_told_in_one_line(tmp_path: Path, monkeypatch:
         sys.modules.pop(name, None)
 
 
-def test_without_its_package_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_package_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "Jetson", None)
     kind = registry.load("lamps", "jetson")
     with pytest.raises(BackendMissing, match=r"Jetson\.GPIO cannot be loaded"):
         kind(kind.Settings())
 
 
-def test_the_pins_of_the_boards_file_are_there(jetson: ModuleType) -> None:
+def test_the_pins_of_the_boards_file_exist(jetson: ModuleType) -> None:
     lamps = load_config(ConfigOptions(config=ROOT / "provisioning/boards/jetson.toml"), {}).lamps
     assert lamps.backend == "jetson"
     registry.load("lamps", lamps.backend)(lamps.settings).close()

@@ -1,4 +1,4 @@
-"""What every sink promises, held over every backend of the registry; then stream and lamps on their own."""
+"""What every sink promises; then the stream and the lamps on their own."""
 
 from __future__ import annotations
 
@@ -15,23 +15,35 @@ import numpy as np
 import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from appliance import registry
-from appliance.colours import rgb
+from appliance import sinks
+from appliance.colours import rgb_of
+from appliance.consent.session import Session
 from appliance.errors import BackendMissing, ConfigError, LampError
 from appliance.handoff import Slot
+from appliance.hardware.gpio_lamps import GpioLamps, GpioSettings
+from appliance.hardware.lamps import NoLamps, NoSettings
 from appliance.health import Health
-from appliance.ports import Sink
+from appliance.ports import Lamps, Sink
 from appliance.records import Store
-from appliance.sinks import Shared
-from appliance.sinks.lamps import GpioLamps, GpioSettings, LampSink, NoLamps, NoSettings
+from appliance.sinks.lamps import LampSink
 from appliance.sinks.recorder import Recorder
 from appliance.sinks.stream import Stream
-from appliance.values import NOT_ANALYSED, Image, Look, Person, Picture, Reading
+from appliance.values import NOT_ANALYSED, ExpressionResult, Image, Person, Picture, Reading
 from appliance.viewers import BARE, OVERLAY, Viewers
 from tests.fakes.agreements import make_session
 from tests.fakes.parts import face, frame, noise, person, reading, scores, watching
 
 HAPPY, SAD = scores(happy=1), scores(sad=1)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The parts that sinks use."""
+
+    health: Health
+    session: Session
+    viewers: Viewers
+    jpegs: Slot[Picture]
 
 
 def make_shared(*, needs_consent: bool = False) -> Shared:
@@ -65,37 +77,46 @@ def seen(number: int = 1, *, happy: float = 0.0, sad: float = 0.0, image: Image 
 @pytest.fixture
 def delivering(shared: Shared) -> Shared:
     """A camera that is open and has just given a frame."""
-    shared.health.camera_is("open")
-    shared.health.saw_frame(frame(1, time.monotonic()))
+    shared.health.set_camera_state("open")
+    shared.health.record_frame(frame(1, time.monotonic()))
     return shared
 
 
 def stream(shared: Shared) -> Sink:
-    return Stream(shared, quality=80)
+    return make_stream(shared, 80)
+
+
+def make_stream(shared: Shared, quality: int) -> Stream:
+    return Stream(shared.viewers, shared.jpegs, shared.session, shared.health, quality=quality)
 
 
 def lamps(shared: Shared) -> Sink:
-    return LampSink(shared, GpioLamps(GpioSettings()))
+    return make_lamp_sink(shared, GpioLamps(GpioSettings()))
+
+
+def make_lamp_sink(shared: Shared, lamps: Lamps) -> LampSink:
+    return LampSink(lamps, shared.session, shared.health)
 
 
 def no_lamps(shared: Shared) -> Sink:
-    return LampSink(shared, NoLamps(NoSettings()))
+    return make_lamp_sink(shared, NoLamps(NoSettings()))
 
 
 def recorder(shared: Shared) -> Sink:
-    return Recorder(shared, Store(Path(tempfile.mkdtemp())))
+    return Recorder(Store(Path(tempfile.mkdtemp())), shared.session, shared.health)
 
 
-SINKS: dict[str, tuple[str, Callable[[Shared], Sink]]] = {
-    "stream": ("stream", stream),
-    "lamps-gpiozero": ("lamps", lamps),
-    "lamps-none": ("lamps", no_lamps),
-    "recorder": ("recorder", recorder),
+SINKS: dict[str, Callable[[Shared], Sink]] = {
+    "stream": stream,
+    "lamps-gpiozero": lamps,
+    "lamps-none": no_lamps,
+    "recorder": recorder,
 }
 
 
-def test_every_sink_of_the_registry_is_held_to_the_contract() -> None:
-    assert {backend for backend, _ in SINKS.values()} == set(registry.SINKS)
+def test_every_sink_is_held_to_the_contract() -> None:
+    files = {path.stem for path in Path(sinks.__file__).parent.glob("*.py")} - {"__init__", "drawing"}
+    assert {name.partition("-")[0] for name in SINKS} == files
 
 
 @pytest.mark.usefixtures("pins")
@@ -104,7 +125,7 @@ class TestPromises:
     """Called from one thread only: take, idle, close."""
 
     def test_take_idle_close_and_close_again(self, name: str, shared: Shared) -> None:
-        sink = SINKS[name][1](shared)
+        sink = SINKS[name](shared)
         with watching(shared.viewers, OVERLAY):
             for happy in (0, 100):
                 sink.take(seen(happy=happy))
@@ -113,10 +134,10 @@ class TestPromises:
         sink.close()
 
     def test_close_without_anything_before(self, name: str, shared: Shared) -> None:
-        SINKS[name][1](shared).close()
+        SINKS[name](shared).close()
 
-    def test_the_frame_is_left_as_it_was(self, name: str, shared: Shared) -> None:
-        sink = SINKS[name][1](shared)
+    def test_the_frame_is_unchanged(self, name: str, shared: Shared) -> None:
+        sink = SINKS[name](shared)
         given = seen(happy=100, sad=80)
         before = given.frame.image.copy()
         with watching(shared.viewers, OVERLAY):
@@ -125,9 +146,9 @@ class TestPromises:
         sink.close()
 
     @pytest.mark.parametrize("state", ["closed", "open", "lost"])
-    def test_silence_in_any_state(self, name: str, shared: Shared, state: str) -> None:
-        sink = SINKS[name][1](shared)
-        shared.health.camera_is(state, "unplugged")
+    def test_idle_in_any_state(self, name: str, shared: Shared, state: str) -> None:
+        sink = SINKS[name](shared)
+        shared.health.set_camera_state(state, "unplugged")
         with watching(shared.viewers, BARE):
             sink.idle()
         shared.session.stop("operator")
@@ -140,7 +161,7 @@ class TestPromises:
 
 @dataclass
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that the test moves."""
 
     now: float = 5000.0
 
@@ -167,7 +188,7 @@ def newest(shared: Shared) -> Picture:
 
 def test_without_viewers_nothing_is_drawn_or_encoded(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: object) -> Image:
-        raise AssertionError("drawn for nobody")
+        raise AssertionError("drawn without a viewer")
 
     monkeypatch.setattr("appliance.sinks.stream.draw_people", forbidden)
     sink = stream(shared)
@@ -221,7 +242,7 @@ def test_quality_is_what_was_asked_for(shared: Shared) -> None:
     sizes = []
     with watching(shared.viewers, BARE):
         for quality in (20, 90):
-            Stream(shared, quality=quality).take(seen())
+            make_stream(shared, quality).take(seen())
             sizes.append(len(newest(shared).jpegs[BARE]))
     assert sizes[0] < sizes[1] / 2
 
@@ -244,7 +265,7 @@ def test_once_the_camera_is_lost_a_placeholder_comes_at_once_and_then_each_secon
     sink = stream(delivering)
     with watching(delivering.viewers, OVERLAY), watching(delivering.viewers, BARE):
         sink.take(seen(7, happy=100))
-        delivering.health.camera_is("lost", "unplugged")
+        delivering.health.set_camera_state("lost", "unplugged")
         clock.now += 0.5
         sink.idle()
         picture = newest(delivering)
@@ -262,14 +283,14 @@ def test_another_reason_is_another_placeholder(shared: Shared, clock: Clock) -> 
     sink, pictures = stream(shared), []
     with watching(shared.viewers, BARE):
         for reason in ("unplugged", "in use by another program"):
-            shared.health.camera_is("lost", reason)
+            shared.health.set_camera_state("lost", reason)
             clock.now += 2
             sink.idle()
             pictures.append(newest(shared).jpegs[BARE])
     assert pictures[0] != pictures[1]
 
 
-def test_nothing_of_an_ended_agreement_is_published_or_kept() -> None:
+def test_nothing_of_an_ended_consent_is_published_or_kept() -> None:
     shared = make_shared(needs_consent=True)
     shared.session.start("1", "operator")
     sink = stream(shared)
@@ -300,23 +321,21 @@ def changes(pins: MockFactory, number: int) -> list[float]:
 def test_the_colour_is_that_of_the_largest_face(delivering: Shared, pins: MockFactory) -> None:
     sink = lamps(delivering)
     sink.take(seen(happy=80, sad=120))
-    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb("sad")])
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb_of("sad")])
     sink.take(seen(happy=120, sad=80))
-    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb("happy")])
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb_of("happy")])
     sink.take(seen())
     assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
     assert lit(pins, RUNNING, FAULT) == (1, 0)
     sink.close()
 
 
-def test_the_colour_is_never_that_of_somebody_who_has_not_agreed(
-    delivering: Shared, pins: MockFactory
-) -> None:
-    other = Person(9, face(60, 60, 110), Look(None, "not_agreed"), None, NOT_ANALYSED)
+def test_people_without_consent_never_set_the_colour(delivering: Shared, pins: MockFactory) -> None:
+    other = Person(9, face(60, 60, 110), ExpressionResult(None, "not_agreed"), None, NOT_ANALYSED)
     only_one = seen(happy=40)
     sink = lamps(delivering)
     sink.take(reading(only_one.frame, *only_one.people, other))
-    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb("happy")])
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb_of("happy")])
     sink.take(reading(only_one.frame, other))
     assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
     sink.close()
@@ -353,7 +372,7 @@ def test_without_a_fresh_frame_the_fault_lamp_blinks_and_no_colour_is_shown(
     fault: int,
 ) -> None:
     sink = lamps(shared)
-    shared.health.camera_is(state, "unplugged" if state == "lost" else None)
+    shared.health.set_camera_state(state, "unplugged" if state == "lost" else None)
     monkeypatch.setattr("appliance.health.STARTING_S", 0.0)
     sink.take(seen(happy=100))
     assert lit(pins, RUNNING, FAULT) == (running, fault)
@@ -365,7 +384,7 @@ def test_the_first_seconds_after_a_start_are_no_fault(shared: Shared, pins: Mock
     sink = lamps(shared)
     sink.idle()
     assert lit(pins, RUNNING, FAULT) == (1, 0)
-    shared.health.camera_is("lost", "unplugged")
+    shared.health.set_camera_state("lost", "unplugged")
     sink.idle()
     assert lit(pins, RUNNING, FAULT) == (1, 1)
     sink.close()
@@ -380,18 +399,18 @@ def test_idle_on_purpose_is_no_fault(pins: MockFactory) -> None:
 
 
 def test_the_sink_never_touches_the_camera_lamp(delivering: Shared, pins: MockFactory) -> None:
-    bank = GpioLamps(GpioSettings())
-    sink = LampSink(delivering, bank)
+    panel = GpioLamps(GpioSettings())
+    sink = make_lamp_sink(delivering, panel)
     sink.take(seen(happy=100))
     sink.idle()
     assert changes(pins, CAMERA) == [0]
-    bank.camera_on()
-    delivering.health.camera_is("lost", "unplugged")
+    panel.camera_on()
+    delivering.health.set_camera_state("lost", "unplugged")
     sink.idle()
     delivering.session.stop("operator")
     sink.idle()
     assert changes(pins, CAMERA) == [0, 1]
-    bank.camera_off()
+    panel.camera_off()
     assert changes(pins, CAMERA) == [0, 1, 0]
     sink.close()
 
@@ -400,30 +419,28 @@ def test_a_sink_that_ends_while_the_camera_is_open_leaves_its_lamp_lit(
     delivering: Shared, pins: MockFactory
 ) -> None:
     # It ends first when it dies; the camera is closed only after that, and its lamp must say so until then.
-    bank = GpioLamps(GpioSettings())
-    sink = LampSink(delivering, bank)
-    bank.camera_on()
+    panel = GpioLamps(GpioSettings())
+    sink = make_lamp_sink(delivering, panel)
+    panel.camera_on()
     sink.take(seen(happy=100))
     sink.close()
     assert lit(pins, RUNNING, FAULT, RED, GREEN, BLUE) == (0, 0, 0, 0, 0)
     assert lit(pins, CAMERA) == (1,)
-    bank.camera_off()
+    panel.camera_off()
     assert lit(pins, CAMERA) == (0,)
 
 
-def test_a_camera_lamp_that_was_given_back_cannot_be_lit(pins: MockFactory) -> None:
-    bank = GpioLamps(GpioSettings())
-    bank.close()
-    bank.close()
-    bank.camera_off()
+def test_a_released_camera_lamp_cannot_be_lit(pins: MockFactory) -> None:
+    panel = GpioLamps(GpioSettings())
+    panel.close()
+    panel.close()
+    panel.camera_off()
     with pytest.raises(LampError):
-        bank.camera_on()
+        panel.camera_on()
 
 
-def test_a_camera_lamp_that_cannot_be_driven_says_so(
-    pins: MockFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bank = GpioLamps(GpioSettings())
+def test_a_camera_lamp_that_fails_is_an_error(pins: MockFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = GpioLamps(GpioSettings())
 
     def broken(*_: object) -> None:
         raise OSError("no such chip")
@@ -431,13 +448,13 @@ def test_a_camera_lamp_that_cannot_be_driven_says_so(
     with monkeypatch.context() as spoilt:
         spoilt.setattr(MockPWMPin, "state", property(MockPWMPin._get_state, broken))
         with pytest.raises(LampError, match="camera lamp cannot be driven: no such chip"):
-            bank.camera_on()
-    bank.camera_on()
+            panel.camera_on()
+    panel.camera_on()
     assert lit(pins, CAMERA) == (1,), "it was never lit, so it is written again"
-    bank.close()
+    panel.close()
 
 
-def test_a_broken_lamp_is_named_once_and_ends_nothing(
+def test_a_broken_lamp_is_logged_once_and_ends_nothing(
     delivering: Shared, pins: MockFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = lamps(delivering)
@@ -456,7 +473,7 @@ def test_a_broken_lamp_is_named_once_and_ends_nothing(
     sink.close()
 
 
-def test_everything_else_is_out_after_the_sink_closed(pins: MockFactory, delivering: Shared) -> None:
+def test_all_other_lamps_are_off_after_the_sink_closed(pins: MockFactory, delivering: Shared) -> None:
     sink = lamps(delivering)
     sink.take(seen(happy=100))
     sink.close()
@@ -464,13 +481,13 @@ def test_everything_else_is_out_after_the_sink_closed(pins: MockFactory, deliver
 
 
 @pytest.mark.usefixtures("pins")
-def test_pins_are_given_back() -> None:
+def test_pins_are_released() -> None:
     for _ in range(2):
         GpioLamps(GpioSettings()).close()
 
 
-def test_lamps_that_are_not_there_are_left_out(delivering: Shared, pins: MockFactory) -> None:
-    sink = LampSink(delivering, GpioLamps(GpioSettings(running=-1, fault=-1, red=-1)))
+def test_missing_lamps_are_left_out(delivering: Shared, pins: MockFactory) -> None:
+    sink = make_lamp_sink(delivering, GpioLamps(GpioSettings(running=-1, fault=-1, red=-1)))
     sink.take(seen(happy=100))
     assert set(pins.pins) == {pins.pin(CAMERA).info}
     sink.close()
@@ -482,17 +499,17 @@ def test_lamps_that_are_not_there_are_left_out(delivering: Shared, pins: MockFac
     [{"running": 27}, {"red": 17}, {"running": 64}],
     ids=["twice", "twice in the colour", "no such pin"],
 )
-def test_pins_that_cannot_be_had(settings: dict[str, int]) -> None:
+def test_unavailable_pins(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=r"check lamps\.factory and the pins"):
         GpioLamps(GpioSettings(**settings))
     GpioLamps(GpioSettings()).close()  # nothing is held
 
 
 def test_the_mock_factory_can_be_chosen() -> None:
-    bank = GpioLamps(GpioSettings(factory="mock"))
-    bank.camera_on()
-    assert bank.present
-    bank.close()
+    panel = GpioLamps(GpioSettings(factory="mock"))
+    panel.camera_on()
+    assert panel.present
+    panel.close()
 
 
 def test_a_factory_whose_package_is_missing() -> None:
@@ -501,7 +518,7 @@ def test_a_factory_whose_package_is_missing() -> None:
 
 
 @pytest.mark.parametrize("call", [GpioLamps, GpioLamps.check], ids=["start", "check"])
-def test_without_gpiozero_its_package_is_named(call: Callable[[GpioSettings], object]) -> None:
+def test_without_gpiozero_the_error_names_its_package(call: Callable[[GpioSettings], object]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "gpiozero", None)
         with pytest.raises(BackendMissing, match="gpiozero") as caught:

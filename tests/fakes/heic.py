@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from appliance.values import Image
-from tests.fakes.films import film
+from tests.fakes.videos import video
 
 _HVCC, _TILE_SIZE, _GRID_SIZE, _TURN = 1, 2, 3, 4
 
@@ -39,7 +39,7 @@ def heic(folder: Path, image: Image, *, columns: int = 2, rows: int = 2, quarter
 def _hevc(folder: Path, tile: Image) -> tuple[bytes, bytes]:
     """The box that describes the stream, and one picture in it: MP4 has both as HEIC needs them."""
     options = {"x265-params": "log-level=none:info=0:bframes=0", "crf": "8"}
-    data = film(folder / "tile.mp4", [tile], codec="libx265", options=options).read_bytes()
+    data = video(folder / "tile.mp4", [tile], codec="libx265", options=options).read_bytes()
     at = data.index(b"hvcC") - 4
     configuration = data[at : at + int.from_bytes(data[at : at + 4], "big")]
     at = data.index(b"mdat") - 4

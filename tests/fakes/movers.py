@@ -1,6 +1,6 @@
-"""People who move as a test says, before a textured wall: pictures, and faces as the detector marks them.
+"""People who move as a test scripts it, before a textured wall: pictures, and faces as a detector gives them.
 
-Lengths are in face widths unless they are said to be pixels, times in seconds, angles in degrees.
+Lengths are in face widths unless stated to be pixels, times in seconds, angles in degrees.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.values import Box, Face, Image, Movement
-from appliance.vision.motion.frame_pair import View, Views
-from appliance.vision.motion.head_pose import MEAN_FACE, pose_of
-from appliance.vision.motion.movement import Mover
+from appliance.vision.motion.frame_pair import FramePair, FramePairBuilder
+from appliance.vision.motion.head_pose import MEAN_FACE, estimate_pose
+from appliance.vision.motion.movement import MotionEstimator
 
 Angle = Callable[[float], float]
 Way = Callable[[float], tuple[float, float]]
@@ -186,26 +186,26 @@ def times(fps: float, seconds: float) -> Iterator[float]:
 
 def play(stage: Stage, act: Act, fps: float, seconds: float, jitter: float = 0.005) -> Played:
     """What is read of an act, frame by frame, from pictures and faces."""
-    views, mover, played = Views(), Mover(), []
+    pairs, motion, played = FramePairBuilder(), MotionEstimator(), []
     for time in times(fps, seconds):
         face = stage.face(act, time, jitter)
-        view = views.see(stage.picture(act, time), [face.box], time)
-        played.append((time, mover.add(view, face, pose_of(face), time)))
+        pair = pairs.add(stage.picture(act, time), [face.box], time)
+        played.append((time, motion.add(pair, face, estimate_pose(face), time)))
     return played
 
 
-BLANK = View(np.zeros((45, 80), np.float32), 0.25)
-"""A view with nothing in it, for what is read from the keypoints alone."""
+BLANK = FramePair(np.zeros((45, 80), np.float32), 0.25)
+"""A frame pair with nothing in it, for what is read from the keypoints alone."""
 
 
 def play_head(act: Act, fps: float, seconds: float, jitter: float, seed: int = 0) -> Played:
     """What is read of an act from the faces alone."""
-    stage, mover = Stage(width=64, height=64, seed=seed), Mover()
+    stage, motion = Stage(width=64, height=64, seed=seed), MotionEstimator()
     stage.face_px = 200.0
     played = []
     for time in times(fps, seconds):
         face = stage.face(act, time, jitter)
-        played.append((time, mover.add(BLANK, face, pose_of(face), time)))
+        played.append((time, motion.add(BLANK, face, estimate_pose(face), time)))
     return played
 
 

@@ -12,10 +12,10 @@ from appliance.errors import CameraLost, LampError
 from appliance.values import (
     EMOTIONS,
     Box,
+    ExpressionResult,
     Face,
     Frame,
     Image,
-    Look,
     Person,
     Reading,
     Scores,
@@ -56,7 +56,7 @@ def scores(**weights: float) -> Scores:
 
 def person(number: int, of: Face, raw: Scores, smoothed: Scores | None = None) -> Person:
     named = smoothed or raw
-    return Person(number, of, Look(raw), named, named.dominant)
+    return Person(number, of, ExpressionResult(raw), named, named.dominant)
 
 
 def reading(of: Frame, *people: Person, skipped: int = 0) -> Reading:

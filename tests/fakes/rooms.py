@@ -34,7 +34,7 @@ class Cutout:
 
 @dataclass(frozen=True)
 class Standing:
-    """Somebody in one frame: face `share` of the frame's width wide, its middle at `x`, `y` (0 to 1).
+    """A person in one frame: face `share` of the frame's width wide, its middle at `x`, `y` (0 to 1).
 
     `away`: the back of the head is seen, so that no face can be found.
     """
@@ -93,7 +93,7 @@ class Room:
         noisy = cv2.addWeighted(frame, light, noise, 1.0, 0.0, dtype=cv2.CV_8U)
         return Shot(np.asarray(noisy, np.uint8), tuple(shown))
 
-    def film(
+    def video(
         self, frames: int, script: Callable[[int], Iterable[Standing]] = lambda _: (), *, moving: bool = True
     ) -> Iterator[Shot]:
         """So many frames of what the script says; `moving`: with changing light and a slow pan."""
@@ -128,7 +128,7 @@ def _walls(rng: np.random.Generator) -> Deep:
 
 
 def _put(frame: Deep, person: Standing) -> Box:
-    """Blend somebody into a frame; the box of the face in its pixels."""
+    """Blend a person into a frame; returns the face's box in its pixels."""
     face = person.who.box
     scale = person.share * WIDTH / face.width
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

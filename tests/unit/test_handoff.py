@@ -1,4 +1,4 @@
-"""The slot: newest wins, readers keep their own cursors, nobody sleeps through an item."""
+"""The slot: newest wins, readers keep their own cursors, no reader misses an item."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_closed_slot_holds_nothing_and_takes_nothing() -> None:
     assert slot.newest() is None
 
 
-def test_timeout_says_so_and_keeps_the_cursor() -> None:
+def test_a_timeout_returns_none_and_keeps_the_cursor() -> None:
     slot: Slot[str] = Slot()
     slot.put("old")
     began = time.monotonic()
@@ -129,7 +129,7 @@ def test_timeout_says_so_and_keeps_the_cursor() -> None:
     assert time.monotonic() - began >= 0.05
 
 
-def test_a_reader_that_starts_now_sees_only_what_comes_later() -> None:
+def test_a_reader_that_starts_now_gets_only_later_items() -> None:
     slot: Slot[str] = Slot()
     slot.put("before")
     start = slot.number

@@ -13,7 +13,7 @@ from tests.fakes.parts import frame, in_threads, picture
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that moves only when set to."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -34,94 +34,94 @@ def health(clock: Clock) -> Health:
     return Health("usb")
 
 
-def test_a_worker_within_its_limit_is_well(health: Health, clock: Clock) -> None:
-    health.beat("vision", 10.0)
+def test_a_worker_within_its_limit_is_healthy(health: Health, clock: Clock) -> None:
+    health.heartbeat("vision", 10.0)
     clock.now += 10.0
-    health.check_beats()
+    health.check_heartbeats()
 
 
 @pytest.mark.parametrize("stage", ["", "detect"])
 def test_a_hung_worker_is_named_with_its_time_and_stage(health: Health, clock: Clock, stage: str) -> None:
-    health.beat("capture", 15.0)
-    health.beat("vision", 10.0, stage)
+    health.heartbeat("capture", 15.0)
+    health.heartbeat("vision", 10.0, stage)
     clock.now += 12.5
     with pytest.raises(WorkerStuck, match=r"^vision .*12\.5 s.*10 s") as caught:
-        health.check_beats()
+        health.check_heartbeats()
     assert stage in str(caught.value)
 
 
-def test_a_worker_that_has_ended_owes_nothing(health: Health, clock: Clock) -> None:
-    health.beat("vision", 10.0)
-    health.forget("vision")
-    health.forget("never there")
+def test_a_removed_worker_needs_no_heartbeat(health: Health, clock: Clock) -> None:
+    health.heartbeat("vision", 10.0)
+    health.remove_worker("vision")
+    health.remove_worker("never there")
     clock.now += 100.0
-    health.check_beats()
+    health.check_heartbeats()
 
 
-def test_the_next_beat_renews_the_promise(health: Health, clock: Clock) -> None:
+def test_the_next_heartbeat_renews_the_deadline(health: Health, clock: Clock) -> None:
     for _ in range(5):
-        health.beat("vision", 10.0)
+        health.heartbeat("vision", 10.0)
         clock.now += 9.0
-        health.check_beats()
+        health.check_heartbeats()
 
 
-def test_time_in_which_nobody_could_move_counts_for_nobody(health: Health, clock: Clock) -> None:
-    health.beat("vision", 10.0)
+def test_time_in_which_no_worker_could_run_does_not_count(health: Health, clock: Clock) -> None:
+    health.heartbeat("vision", 10.0)
     clock.now += 3600.0
-    health.beat("capture", 15.0)
-    health.forgive(3595.0)
-    health.check_beats()
+    health.heartbeat("capture", 15.0)
+    health.extend_deadlines(3595.0)
+    health.check_heartbeats()
     clock.now += 5.5
     with pytest.raises(WorkerStuck, match=r"^vision .*10\.5 s"):
-        health.check_beats()
-    health.forget("vision")
+        health.check_heartbeats()
+    health.remove_worker("vision")
     clock.now += 10.0
     with pytest.raises(WorkerStuck, match=r"^capture .*15\.5 s"):
-        health.check_beats()
+        health.check_heartbeats()
 
 
-def test_what_a_thread_was_denied_counts_for_its_worker_alone(health: Health, clock: Clock) -> None:
-    health.beat("vision", 10.0)
-    other = threading.Thread(target=health.beat, args=("capture", 15.0))
+def test_time_denied_to_a_thread_extends_its_workers_deadline_only(health: Health, clock: Clock) -> None:
+    health.heartbeat("vision", 10.0)
+    other = threading.Thread(target=health.heartbeat, args=("capture", 15.0))
     other.start()
     other.join()
     clock.now += 20.0
-    health.forgive(1.0, {threading.get_native_id(): 12.0})
+    health.extend_deadlines(1.0, {threading.get_native_id(): 12.0})
     with pytest.raises(WorkerStuck, match=r"^capture .*19\.0 s"):
-        health.check_beats()
-    health.forget("capture")
-    health.check_beats()
+        health.check_heartbeats()
+    health.remove_worker("capture")
+    health.check_heartbeats()
     clock.now += 2.5
     with pytest.raises(WorkerStuck, match=r"^vision .*10\.5 s"):
-        health.check_beats()
+        health.check_heartbeats()
 
 
 def test_since_moves_only_when_the_state_changes(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
     wall = Clock()
     monkeypatch.setattr(time, "time", wall)
-    health.camera_is("lost", "unplugged")
+    health.set_camera_state("lost", "unplugged")
     first = health.camera.since
     wall.now += 60
-    health.camera_is("lost", "still unplugged")
+    health.set_camera_state("lost", "still unplugged")
     assert (health.camera.since, health.camera.reason) == (first, "still unplugged")
-    health.camera_is("open")
+    health.set_camera_state("open")
     assert (health.camera.since, health.camera.reason) == (wall.now, None)
 
 
 @pytest.mark.parametrize("state", ["lost", "closed"])
 def test_without_an_open_camera_there_is_no_newest_frame(health: Health, clock: Clock, state: str) -> None:
-    health.camera_is("open")
-    health.saw_frame(frame(7, clock.now))
+    health.set_camera_state("open")
+    health.record_frame(frame(7, clock.now))
     assert health.frame_age() == 0.0
-    health.camera_is(state)
+    health.set_camera_state(state)
     assert health.frame_age() is None
     assert health.newest_frame is None
 
 
 def test_the_newest_frame_and_the_rate_of_the_camera(health: Health, clock: Clock) -> None:
-    health.camera_is("open")
+    health.set_camera_state("open")
     for number in range(11):
-        health.saw_frame(frame(number, clock.now, picture(1280, 720)))
+        health.record_frame(frame(number, clock.now, picture(1280, 720)))
         clock.now += 0.1
     newest = health.newest_frame
     assert newest is not None
@@ -132,7 +132,7 @@ def test_the_newest_frame_and_the_rate_of_the_camera(health: Health, clock: Cloc
 
 
 @pytest.mark.parametrize(
-    ("session", "live_s", "camera", "age", "verdict", "word"),
+    ("session", "live_s", "camera", "age", "status", "word"),
     [
         ("idle", 99.0, "closed", None, "idle", None),
         ("idle", 99.0, "lost", None, "idle", None),
@@ -146,22 +146,22 @@ def test_the_newest_frame_and_the_rate_of_the_camera(health: Health, clock: Cloc
         ("live", 0.0, "lost", None, "failing", "camera lost"),
     ],
 )
-def test_verdict(
+def test_status(
     health: Health,
     clock: Clock,
     session: str,
     live_s: float,
     camera: str,
     age: float | None,
-    verdict: str,
+    status: str,
     word: str | None,
 ) -> None:
-    health.camera_is(camera, "/home/alice/bob.mp4 is gone" if camera == "lost" else None)
+    health.set_camera_state(camera, "/home/alice/bob.mp4 is gone" if camera == "lost" else None)
     if age is not None:
-        health.saw_frame(frame(1, clock.now))
+        health.record_frame(frame(1, clock.now))
         clock.now += age
-    found, reason = health.verdict(session, live_s)
-    assert found == verdict and "bob" not in (reason or "")
+    found, reason = health.status(session, live_s)
+    assert found == status and "bob" not in (reason or "")
     assert (reason is None) if word is None else (reason is not None and word in reason)
 
 
@@ -189,7 +189,7 @@ def test_counters_lose_nothing_under_threads() -> None:
     def count() -> None:
         for _ in range(2000):
             health.count("encoded", 1)
-            health.saw_reading(2, detect=0.5)
+            health.record_reading(2, detect=0.5)
 
     in_threads(count, count, count)
     assert health.counts["encoded"] == 6000

@@ -12,7 +12,7 @@ from appliance.consent.session import Session
 from appliance.errors import CameraEnded, CameraLost, SlotClosed
 from appliance.handoff import Slot
 from appliance.health import Health
-from appliance.loops import FROZEN_S, Capture, SinkLoop, Vision
+from appliance.loops import FROZEN_S, CaptureLoop, SinkLoop, VisionLoop
 from appliance.values import Consent, Frame, Reading
 from tests.fakes.agreements import make_session, make_terms
 from tests.fakes.parts import (
@@ -30,7 +30,7 @@ from tests.fakes.parts import (
 
 
 class Impatient(Session):
-    """A session for which nobody waits: an idle step would take a second."""
+    """A session whose wait returns at once: an idle step would take a second."""
 
     def wait_until_open(self, timeout: float) -> bool:
         assert 0 < timeout <= 1.0, "a stop must not wait for long"
@@ -50,7 +50,7 @@ class Rig:
         self.pauses: list[float] = []
         self.ended = 0
         self.now = 5000.0
-        self.capture = Capture(
+        self.capture = CaptureLoop(
             self.camera,
             self.lamp,
             self.session,
@@ -109,7 +109,7 @@ def test_without_an_agreement_the_camera_is_never_opened(rig: Rig) -> None:
     assert rig.health.camera.state == "closed"
 
 
-def test_while_idle_a_camera_that_is_not_there_is_told_once_and_not_opened(
+def test_while_idle_a_missing_camera_is_logged_once_and_not_opened(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig.camera.absent = "no capture device"
@@ -124,7 +124,7 @@ def test_while_idle_a_camera_that_is_not_there_is_told_once_and_not_opened(
     assert "open" not in rig.diary and "lamp on" not in rig.diary
 
 
-def test_the_lamp_is_lit_before_the_camera_opens_and_out_after_it_closed(rig: Rig) -> None:
+def test_the_lamp_is_on_from_before_opening_until_after_closing(rig: Rig) -> None:
     rig.agree()
     rig.capture.step()
     assert rig.health.camera.state == "open"
@@ -171,7 +171,7 @@ def test_a_new_agreement_between_two_steps_opens_the_camera_anew(rig: Rig) -> No
     assert newest is not None and newest.consent_epoch == 2
 
 
-def test_a_lamp_that_cannot_be_lit_keeps_the_camera_closed(rig: Rig) -> None:
+def test_a_failed_lamp_keeps_the_camera_closed(rig: Rig) -> None:
     rig.lamp.broken = True
     rig.agree()
     rig.capture.step()
@@ -185,7 +185,7 @@ def test_a_lamp_that_cannot_be_lit_keeps_the_camera_closed(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("where", ["open", "read"])
-def test_a_lost_camera_is_closed_dark_and_says_why(rig: Rig, where: str) -> None:
+def test_a_lost_camera_is_closed_with_its_lamp_off_and_a_reason(rig: Rig, where: str) -> None:
     rig.agree()
     rig.capture.step()
     lost = CameraLost("/dev/video0 is gone")
@@ -198,7 +198,7 @@ def test_a_lost_camera_is_closed_dark_and_says_why(rig: Rig, where: str) -> None
 
 
 @pytest.mark.parametrize(("steady_s", "pause_s"), [(11.0, 1.0), (1.0, 15.0)], ids=["steady", "flapping"])
-def test_pauses_grow_until_the_camera_was_steady(rig: Rig, steady_s: float, pause_s: float) -> None:
+def test_pauses_grow_until_the_camera_is_steady(rig: Rig, steady_s: float, pause_s: float) -> None:
     rig.agree()
     rig.camera.open_fault = CameraLost("not there")
     assert [rig.attempts(1) for _ in range(7)] == pytest.approx([0, 1, 2, 4, 8, 15, 15])
@@ -231,7 +231,7 @@ def test_withdrawing_while_the_camera_is_lost_closes_it(rig: Rig) -> None:
     assert rig.health.camera.state == "open", "a new agreement does not wait for the old pause"
 
 
-def test_a_loss_is_told_once_however_long_it_lasts(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_logged_once(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     rig.agree()
     rig.camera.open_fault = CameraLost("not there")
     with caplog.at_level(logging.INFO, "appliance.loops"):
@@ -253,7 +253,7 @@ def test_the_state_shows_the_latest_reason(rig: Rig) -> None:
         assert rig.health.camera.reason == reason
 
 
-def test_the_end_of_a_clip_is_told_once_it_is_closed(rig: Rig) -> None:
+def test_the_end_of_a_clip_is_reported_after_closing(rig: Rig) -> None:
     rig.agree()
     rig.camera.fault = CameraEnded("the clip is over")
     rig.capture.step()
@@ -262,7 +262,7 @@ def test_the_end_of_a_clip_is_told_once_it_is_closed(rig: Rig) -> None:
     assert rig.health.camera.state == "closed"
 
 
-def test_after_the_end_of_a_clip_nothing_is_opened_again(rig: Rig) -> None:
+def test_after_the_end_of_a_clip_the_camera_stays_closed(rig: Rig) -> None:
     rig.agree()
     rig.camera.fault = CameraEnded("the clip is over")
     rig.capture.step()
@@ -302,13 +302,13 @@ def test_a_camera_that_repeats_one_picture_is_lost(rig: Rig) -> None:
     assert rig.frames.newest() is None
 
 
-def test_noise_shows_that_a_camera_lives(rig: Rig) -> None:
+def test_noise_shows_that_a_camera_works(rig: Rig) -> None:
     rig.agree()
     frozen(rig, 3 * FROZEN_S, noisy=True)
     assert rig.health.camera.state == "open" and rig.diary.count("open") == 1
 
 
-def test_a_picture_played_as_a_camera_may_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_still_picture_as_a_camera_is_not_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(needs_consent=False)
     monkeypatch.setattr(time, "monotonic", lambda: rig.now)
     frozen(rig, 3 * FROZEN_S)
@@ -323,7 +323,7 @@ def test_frames_are_counted_and_published(rig: Rig) -> None:
     assert rig.health.counts["frames"] == 3
 
 
-def test_any_other_fault_is_not_hidden(rig: Rig) -> None:
+def test_any_other_exception_is_raised(rig: Rig) -> None:
     rig.agree()
     rig.camera.fault = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
@@ -334,7 +334,7 @@ def test_any_other_fault_is_not_hidden(rig: Rig) -> None:
 
 
 class PipelineDouble:
-    """Reads nobody, and keeps what it was asked for."""
+    """Reads no one, and records its calls."""
 
     def __init__(self) -> None:
         self.agreed: Consent | None = None
@@ -355,7 +355,7 @@ class PipelineDouble:
     def reset(self) -> None:
         self.resets += 1
 
-    def bound(self, agreed: Consent | None) -> None:
+    def limit_to(self, agreed: Consent | None) -> None:
         self.agreed = agreed
 
     def close(self) -> None:
@@ -372,7 +372,7 @@ class Eye:
         self.frames: Slot[Frame] = Slot()
         self.readings: Slot[Reading] = Slot()
         self.health = Health("usb")
-        self.vision = Vision(self.pipeline, self.session, self.frames, self.readings, self.health)  # type: ignore[arg-type]
+        self.vision = VisionLoop(self.pipeline, self.session, self.frames, self.readings, self.health)  # type: ignore[arg-type]
 
     def see(self, number: int, epoch: int) -> None:
         self.frames.put(frame(number, consent_epoch=epoch))
@@ -393,7 +393,7 @@ def test_each_frame_is_read_once(eye: Eye) -> None:
     assert eye.readings.number == 2
 
 
-def test_frames_that_were_never_looked_at_are_counted(eye: Eye) -> None:
+def test_skipped_frames_are_counted(eye: Eye) -> None:
     eye.session.start("1", "operator")
     eye.see(1, 1)
     for number in (2, 3, 4):
@@ -421,7 +421,7 @@ def test_frames_of_an_older_agreement_are_dropped_unread(eye: Eye) -> None:
     assert eye.pipeline.read_frames == [2]
 
 
-def test_everybody_is_forgotten_with_a_new_agreement(eye: Eye) -> None:
+def test_a_new_agreement_resets_the_pipeline(eye: Eye) -> None:
     eye.session.start("1", "operator")
     eye.see(1, 1)
     eye.see(2, 1)
@@ -472,7 +472,7 @@ def test_no_frame_from_after_a_long_sleep_is_analysed_unconfirmed(
     assert eye.pipeline.bounds[-1] == Consent(1, confirmations=1)
 
 
-def test_readings_are_gone_after_the_agreement_ended(eye: Eye) -> None:
+def test_readings_are_cleared_when_the_agreement_ends(eye: Eye) -> None:
     eye.session.start("1", "operator")
     eye.see(1, 1)
     eye.session.stop("operator")
@@ -481,12 +481,12 @@ def test_readings_are_gone_after_the_agreement_ended(eye: Eye) -> None:
 
 
 @pytest.mark.parametrize(("state", "kept"), [("lost", False), ("open", True)])
-def test_readings_of_a_camera_that_was_lost_are_gone(eye: Eye, state: str, kept: bool) -> None:
+def test_readings_are_cleared_when_the_camera_is_lost(eye: Eye, state: str, kept: bool) -> None:
     eye.session.start("1", "operator")
-    eye.health.camera_is("open")
+    eye.health.set_camera_state("open")
     eye.see(1, 1)
     eye.frames.clear()
-    eye.health.camera_is(state)
+    eye.health.set_camera_state(state)
     eye.vision.step()
     assert (eye.readings.newest() is not None) is kept
 
@@ -523,7 +523,7 @@ class SinkDouble:
         """Nothing to flush."""
 
 
-def test_a_sink_gets_each_reading_once_and_is_told_of_silence() -> None:
+def test_a_sink_gets_each_reading_once_and_a_call_when_idle() -> None:
     session, readings, sink = make_session("1", needs_consent=False), Slot[Reading](), SinkDouble()
     loop = SinkLoop(sink, readings, session)
     loop.step()

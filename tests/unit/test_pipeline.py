@@ -13,11 +13,11 @@ import pytest
 
 from appliance.inference.engines.tflite import TFLite
 from appliance.inference.manifest import Manifest
-from appliance.pipeline import NOT_AGREED, Doubt, Pipeline
+from appliance.pipeline import NOT_AGREED, Pipeline, ReadingPolicy
 from appliance.values import EMOTIONS, NOT_ANALYSED, Box, Consent, Frame, Image, Tensor
 from appliance.vision.detection.blazeface import BlazeFace
-from appliance.vision.detection.search import Search
-from appliance.vision.expression.classifier import Classifier
+from appliance.vision.detection.search import FaceSearch
+from appliance.vision.expression.classifier import ExpressionClassifier
 from appliance.vision.tracking.tracker import Tracker
 from tests.fakes.parts import picture
 
@@ -37,10 +37,10 @@ def pipeline(request: pytest.FixtureRequest, models_dir: Path) -> Iterator[Pipel
     manifest = Manifest.load(models_dir)
     detector, classifier = manifest.detector(""), manifest.classifier("")
     made = Pipeline(
-        Search(BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5)),
-        Classifier(TFLite(manifest.verified(classifier)), classifier),
+        FaceSearch(BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5)),
+        ExpressionClassifier(TFLite(manifest.verified(classifier)), classifier),
         Tracker(expiry_s=2.0),
-        Doubt(smoothing_s=0.3),
+        ReadingPolicy(smoothing_s=0.3),
         max_people=request.param,
     )
     yield made
@@ -58,13 +58,11 @@ def test_two_faces_have_two_different_results(pipeline: Pipeline, clip: list[Ima
     assert one.face.box.iou(other.face.box) == 0.0
     assert {one.label, other.label} == {"happy", "neutral"}
     for person in reading.people:
-        assert person.look.scores and sum(person.look.scores.values) == pytest.approx(1.0)
-        assert person.smoothed == person.look.scores, "nothing to smooth in the first frame"
+        assert person.expression.scores and sum(person.expression.scores.values) == pytest.approx(1.0)
+        assert person.smoothed == person.expression.scores, "nothing to smooth in the first frame"
 
 
-def test_everybody_keeps_number_and_expression_through_the_clip(
-    pipeline: Pipeline, clip: list[Image]
-) -> None:
+def test_ids_and_expressions_are_stable_through_the_clip(pipeline: Pipeline, clip: list[Image]) -> None:
     dominant: dict[int, set[str]] = {}
     for number, image in enumerate(clip):
         taken = Frame(number, number / 30, image, number / 30)
@@ -85,9 +83,7 @@ def test_of_too_many_faces_the_largest_are_read(pipeline: Pipeline, clip: list[I
 
 
 @pytest.mark.parametrize("pipeline", [1], indirect=True)
-def test_the_limit_is_for_films_and_a_still_picture_gives_every_face(
-    pipeline: Pipeline, clip: list[Image]
-) -> None:
+def test_the_limit_applies_to_videos_but_not_to_still_pictures(pipeline: Pipeline, clip: list[Image]) -> None:
     still = pipeline.read_still(clip[0])
     assert (len(still.people), still.beyond_limit) == (2, 0)
     readings = [pipeline.read(Frame(number, number / 15, image)) for number, image in enumerate(clip)]
@@ -95,19 +91,17 @@ def test_the_limit_is_for_films_and_a_still_picture_gives_every_face(
     assert [reading.beyond_limit for reading in readings[-10:]] == [1] * 10
 
 
-@pytest.mark.parametrize("is_film", [True, False])
-def test_after_each_hard_cut_of_a_film_people_have_new_numbers(
-    models_dir: Path, clip: list[Image], is_film: bool
-) -> None:
+@pytest.mark.parametrize("is_video", [True, False])
+def test_people_have_new_ids_after_each_hard_cut(models_dir: Path, clip: list[Image], is_video: bool) -> None:
     manifest = Manifest.load(models_dir)
     detector, classifier = manifest.detector(""), manifest.classifier("")
     pipeline = Pipeline(
-        Search(BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5)),
-        Classifier(TFLite(manifest.verified(classifier)), classifier),
+        FaceSearch(BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5)),
+        ExpressionClassifier(TFLite(manifest.verified(classifier)), classifier),
         Tracker(expiry_s=2.0),
-        Doubt(),
+        ReadingPolicy(),
         max_people=8,
-        is_film=is_film,
+        is_video=is_video,
     )
     halves = [[image[:, :640] for image in clip], [image[:, 640:] for image in clip]]
     cut = [image for take in range(4) for image in halves[take % 2][:10]]
@@ -116,15 +110,17 @@ def test_after_each_hard_cut_of_a_film_people_have_new_numbers(
         {person.id for reading in readings[n : n + 10] for person in reading.people} for n in range(0, 40, 10)
     ]
     assert all(len(reading.people) == 1 for reading in readings)
-    assert numbers == ([{1}, {2}, {3}, {4}] if is_film else [{1}] * 4)
+    assert numbers == ([{1}, {2}, {3}, {4}] if is_video else [{1}] * 4)
     first = readings[10].people[0]
-    assert not is_film or first.smoothed == first.look.scores, "nothing of the one before is carried over"
+    assert not is_video or first.smoothed == first.expression.scores, (
+        "nothing of the one before is carried over"
+    )
     pipeline.reset()
     assert [person.id for person in pipeline.read(Frame(40, 40 / 25, cut[0])).people] == [1]
     pipeline.close()
 
 
-def test_stamps_rise_and_skips_are_passed_on(pipeline: Pipeline, clip: list[Image]) -> None:
+def test_stamps_rise_and_skipped_frames_are_reported(pipeline: Pipeline, clip: list[Image]) -> None:
     taken = frame(clip[0])
     reading = pipeline.read(taken, skipped=3)
     stamps = reading.stamps
@@ -133,13 +129,13 @@ def test_stamps_rise_and_skips_are_passed_on(pipeline: Pipeline, clip: list[Imag
     assert reading.frame is taken
 
 
-def test_after_reset_numbers_begin_again(pipeline: Pipeline, clip: list[Image]) -> None:
+def test_after_reset_ids_start_again(pipeline: Pipeline, clip: list[Image]) -> None:
     pipeline.read(frame(clip[0]))
     pipeline.reset()
     mirrored = np.ascontiguousarray(clip[0][:, ::-1])
     people = pipeline.read(frame(mirrored)).people
     assert [person.id for person in people] == [1, 2]
-    assert all(person.smoothed == person.look.scores for person in people), "nothing carried over"
+    assert all(person.smoothed == person.expression.scores for person in people), "nothing carried over"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 999), (640, 480)])
@@ -160,7 +156,7 @@ class Counted(TFLite):
         return super().run(tensor)
 
 
-def film(clip: list[Image], seconds: float = 1.0) -> list[Frame]:
+def video(clip: list[Image], seconds: float = 1.0) -> list[Frame]:
     return [
         Frame(number, number / 15, clip[number % len(clip)], number / 15)
         for number in range(int(15 * seconds))
@@ -175,23 +171,23 @@ def film(clip: list[Image], seconds: float = 1.0) -> list[Frame]:
         (Consent(1), None),
     ],
 )
-def test_of_two_people_one_agreed_and_the_classifier_is_never_called_for_the_other(
+def test_the_classifier_is_never_called_for_a_person_without_consent(
     models_dir: Path, clip: list[Image], agreed: Consent, label: str | None
 ) -> None:
     manifest = Manifest.load(models_dir)
     detector, classifier = manifest.detector(""), manifest.classifier("")
     engine = Counted(manifest.verified(classifier))
     pipeline = Pipeline(
-        Search(BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5)),
-        Classifier(engine, classifier),
+        FaceSearch(BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5)),
+        ExpressionClassifier(engine, classifier),
         Tracker(expiry_s=2.0),
-        Doubt(smoothing_s=0.3),
+        ReadingPolicy(smoothing_s=0.3),
         max_people=8,
     )
     try:
-        pipeline.bound(agreed)
+        pipeline.limit_to(agreed)
         analysed = 0
-        for taken in film(clip):
+        for taken in video(clip):
             people = pipeline.read(taken).people
             assert len(people) == 2
             read = [person for person in people if person.label != NOT_ANALYSED]
@@ -200,50 +196,50 @@ def test_of_two_people_one_agreed_and_the_classifier_is_never_called_for_the_oth
             assert engine.runs == analysed, "once for each face that is read, never for another"
             for person in people:
                 if person not in read:
-                    assert (person.look, person.smoothed, person.movement) == (NOT_AGREED, None, None)
+                    assert (person.expression, person.smoothed, person.movement) == (NOT_AGREED, None, None)
         assert analysed > 5
         assert label is None or read[0].label == label
-        pipeline.bound(None)
-        assert len([person for person in pipeline.read(film(clip, 2)[-1]).people if person.smoothed]) == 2
+        pipeline.limit_to(None)
+        assert len([person for person in pipeline.read(video(clip, 2)[-1]).people if person.smoothed]) == 2
     finally:
         pipeline.close()
 
 
-def test_whoever_comes_when_the_one_who_agreed_is_away_is_not_read_until_somebody_says_so(
-    pipeline: Pipeline, clip: list[Image]
-) -> None:
+def test_a_newcomer_is_not_read_until_the_operator_confirms(pipeline: Pipeline, clip: list[Image]) -> None:
     left = Consent(1, Box(0.0, 0.0, 0.5, 1.0))
-    pipeline.bound(left)
-    first = film(clip)
+    pipeline.limit_to(left)
+    first = video(clip)
     assert any(person.smoothed for taken in first for person in pipeline.read(taken).people)
     later = first[-1].captured + 15.0
     for number in range(30):
         pipeline.read(Frame(100 + number, first[-1].captured + number / 2, np.zeros_like(clip[0])))
     labels = [
         {person.label for person in pipeline.read(replace(each, captured=later + each.captured)).people}
-        for each in film(clip, 3.0)
+        for each in video(clip, 3.0)
     ]
     assert labels[-1] == {NOT_ANALYSED} and set().union(*labels) == {NOT_ANALYSED}
-    pipeline.bound(replace(left, confirmations=1))
-    seen = [pipeline.read(replace(each, captured=later + 4.0 + each.captured)).people for each in film(clip)]
+    pipeline.limit_to(replace(left, confirmations=1))
+    seen = [pipeline.read(replace(each, captured=later + 4.0 + each.captured)).people for each in video(clip)]
     by_place = sorted(seen[-1], key=lambda person: person.face.box.x)
     assert [person.label != NOT_ANALYSED for person in by_place] == [True, False]
 
 
-def test_nobody_is_read_where_nobody_has_a_seat(pipeline: Pipeline, clip: list[Image]) -> None:
-    pipeline.bound(Consent(2, Box(0.0, 0.0, 0.1, 0.1)))
-    for taken in film(clip):
+def test_no_face_is_read_outside_the_zone(pipeline: Pipeline, clip: list[Image]) -> None:
+    pipeline.limit_to(Consent(2, Box(0.0, 0.0, 0.1, 0.1)))
+    for taken in video(clip):
         assert all(person.label == NOT_ANALYSED for person in pipeline.read(taken).people)
 
 
-def test_names_are_ours(pipeline: Pipeline, clip: list[Image]) -> None:
+def test_scores_have_our_names(pipeline: Pipeline, clip: list[Image]) -> None:
     people = pipeline.read(frame(clip[0])).people
     assert all(person.label in EMOTIONS for person in people)
 
 
-def test_a_still_picture_and_its_mirror_image_read_alike(pipeline: Pipeline, clip: list[Image]) -> None:
+def test_a_still_picture_and_its_mirror_image_have_the_same_scores(
+    pipeline: Pipeline, clip: list[Image]
+) -> None:
     crop = clip[0][200:480, 240:520]
     one, other = (pipeline.read_crop(np.ascontiguousarray(each)) for each in (crop, crop[:, ::-1]))
-    scores, mirrored = (reading.people[0].look.scores for reading in (one, other))
+    scores, mirrored = (reading.people[0].expression.scores for reading in (one, other))
     assert scores and mirrored
     assert scores.values == pytest.approx(mirrored.values, abs=1e-6)

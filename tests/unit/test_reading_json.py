@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.reading_json import reading_json
-from appliance.values import EMOTIONS, Box, Face, Look, Movement, Person, Pose, Scores
+from appliance.values import EMOTIONS, Box, ExpressionResult, Face, Movement, Person, Pose, Scores
 from tests.fakes.parts import face, frame, person, picture, reading, scores
 
 RAW, SMOOTHED = scores(happy=3, neutral=1), scores(happy=1, neutral=2)
@@ -20,7 +20,11 @@ def test_a_reading_has_exactly_the_keys_of_the_contract() -> None:
     box = Face(Box(412.04, 88.46, 140.25, 141.0), 0.973219)
     taken = frame(12, 0.4, picture(1280, 720))
     found = json.loads(
-        json.dumps(reading_json(reading(taken, Person(1, box, Look(RAW), SMOOTHED, "neutral")), "a/b.mp4"))
+        json.dumps(
+            reading_json(
+                reading(taken, Person(1, box, ExpressionResult(RAW), SMOOTHED, "neutral")), "a/b.mp4"
+            )
+        )
     )
     zero = dict.fromkeys(EMOTIONS, 0.0)
     assert found == {
@@ -56,7 +60,7 @@ def test_emotions_are_in_the_order_of_the_contract_after_a_trip_through_text() -
     assert tuple(shown["emotions"]) == tuple(shown["emotions_raw"]) == EMOTIONS
 
 
-def test_nobody_in_view_is_an_empty_list() -> None:
+def test_no_person_in_view_is_an_empty_list() -> None:
     assert reading_json(reading(frame()), "")["faces"] == []
 
 
@@ -71,8 +75,8 @@ def test_rounding_keeps_the_sum_within_a_thousandth(weights: list[float], x: flo
     assert 0 <= shown["score"] <= 1
 
 
-def test_a_face_that_cannot_be_read_claims_nothing() -> None:
-    look = Look(None, "turned", Pose(51.26, -3.0, 0.0))
+def test_an_unreadable_face_has_no_result() -> None:
+    look = ExpressionResult(None, "turned", Pose(51.26, -3.0, 0.0))
     found = Person(2, face(9, 9, 9), look, None, "not_readable", Movement(0.1234, 0.5, 1, 0))
     (shown,) = reading_json(reading(frame(), found), "")["faces"]
     assert shown["analysed"] and not shown["readable"] and shown["reason"] == "turned"

@@ -100,7 +100,7 @@ def test_names_are_in_the_order_of_the_contract() -> None:
     assert tuple(Scores.of(np.arange(7.0)).named()) == EMOTIONS
 
 
-def test_nobody_edits_a_frame() -> None:
+def test_frames_are_read_only() -> None:
     taken = Frame(0, 0.0, picture(40, 30))
     assert (taken.width, taken.height) == (40, 30)
     with pytest.raises(ValueError, match="read-only"):

@@ -9,23 +9,23 @@ from appliance.viewers import BARE, OVERLAY, Viewers
 from tests.fakes.parts import in_threads, watching
 
 
-def test_nobody_watches_at_first() -> None:
+def test_there_are_no_viewers_at_first() -> None:
     viewers = Viewers(2)
-    assert viewers.count == 0 and viewers.wanted() == []
+    assert viewers.count == 0 and viewers.watched_variants() == []
 
 
-def test_only_what_is_watched_is_wanted() -> None:
+def test_only_watched_variants_are_reported() -> None:
     viewers = Viewers(8)
     with watching(viewers, OVERLAY), watching(viewers, OVERLAY):
-        assert viewers.wanted() == [OVERLAY]
+        assert viewers.watched_variants() == [OVERLAY]
         with watching(viewers, BARE):
-            assert sorted(viewers.wanted()) == sorted([OVERLAY, BARE])
+            assert sorted(viewers.watched_variants()) == sorted([OVERLAY, BARE])
             assert viewers.count == 3
-        assert viewers.wanted() == [OVERLAY]
-    assert viewers.wanted() == []
+        assert viewers.watched_variants() == [OVERLAY]
+    assert viewers.watched_variants() == []
 
 
-def test_one_more_than_the_limit_is_refused_whatever_they_watch() -> None:
+def test_a_viewer_beyond_the_limit_is_refused() -> None:
     viewers = Viewers(2)
     viewers.join(OVERLAY)
     viewers.join(BARE)

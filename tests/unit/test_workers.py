@@ -49,7 +49,7 @@ def owes_a_beat(health: Health) -> bool:
     with pytest.MonkeyPatch.context() as later:
         later.setattr(time, "monotonic", lambda: then)
         try:
-            health.check_beats()
+            health.check_heartbeats()
         except WorkerStuck:
             return True
         return False
@@ -73,9 +73,7 @@ def test_steps_are_repeated_until_the_stop(team: Team) -> None:
     assert not owes_a_beat(team.health)
 
 
-def test_one_that_dies_is_reported_by_name_and_owes_no_beats(
-    team: Team, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_dead_worker_is_reported_and_removed(team: Team, caplog: pytest.LogCaptureFixture) -> None:
     finished = threading.Event()
 
     def step() -> None:
@@ -100,7 +98,7 @@ def test_a_closed_slot_is_a_normal_end(team: Team) -> None:
     assert not owes_a_beat(team.health)
 
 
-def test_one_that_hangs_is_named(team: Team) -> None:
+def test_a_hung_worker_is_named(team: Team) -> None:
     inside, release = threading.Event(), threading.Event()
 
     def step() -> None:
@@ -110,13 +108,13 @@ def test_one_that_hangs_is_named(team: Team) -> None:
     worker = team.start(step, limit_s=-1.0)  # a limit that is over at once
     assert inside.wait(WITHIN_S)
     with pytest.raises(WorkerStuck, match=r"^vision has not moved"):
-        team.health.check_beats()
+        team.health.check_heartbeats()
     assert not worker.join(0.01), "a join that is too short says so"
     release.set()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_one_that_cannot_let_go_is_reported_and_owes_no_beats(team: Team) -> None:
+def test_a_worker_that_fails_to_finish_is_reported_and_removed(team: Team) -> None:
     def step() -> None:
         raise SlotClosed("the slot is closed")
 
@@ -129,14 +127,14 @@ def test_one_that_cannot_let_go_is_reported_and_owes_no_beats(team: Team) -> Non
     assert "vision" in reason and "the device does not answer" in reason
 
 
-def test_the_first_promise_is_made_before_the_thread_runs(team: Team) -> None:
+def test_the_first_heartbeat_precedes_the_thread(team: Team) -> None:
     release = threading.Event()
     team.start(lambda: release.wait(WITHIN_S) and None)
     assert owes_a_beat(team.health)
     release.set()
 
 
-def test_one_that_was_never_started_can_be_joined(team: Team) -> None:
+def test_a_worker_that_was_never_started_can_be_joined(team: Team) -> None:
     worker = Worker("x", lambda: None, limit_s=1.0, health=team.health, failed=team.failures.append)
     assert worker.join(0.0)
 

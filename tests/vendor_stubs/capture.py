@@ -72,7 +72,7 @@ def wants(capture: VideoCapture) -> dict[str, Any]:
 
 
 class Sockets:
-    """A machine with several USB sockets: which camera stands at which path just now, and what was opened."""
+    """A machine with several USB sockets: which camera is at which path now, and what was opened."""
 
     def __init__(self) -> None:
         self.at: dict[Path, Device] = {}

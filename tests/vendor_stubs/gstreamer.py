@@ -1,6 +1,6 @@
 """A source for the Jetson's pipeline without a Jetson: real GStreamer, a ball on blue, sent through a socket.
 
-The sender is a process of its own. GStreamer does nothing in a process before `Gst.init`, and in this one the
+The sender is a separate process. GStreamer does nothing in a process before `Gst.init`, and in this one the
 camera alone may call it: else a camera that forgets to would be tested and would fail on a board.
 Stopping the sender is pulling the camera.
 """
@@ -44,7 +44,7 @@ sys.stdin.read()
 
 
 def find(patch: pytest.MonkeyPatch) -> None:
-    """Let GStreamer of the distribution be found, which an environment of its own does not see; or skip.
+    """Let GStreamer of the distribution be found, which a virtual environment does not see; or skip.
 
     It is not initialised here; see above.
     """
@@ -74,7 +74,7 @@ def sending(patch: pytest.MonkeyPatch) -> Iterator[Source]:
 
 
 class Source:
-    """Sends pictures to whoever connects."""
+    """Sends pictures to every client."""
 
     def __init__(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -83,7 +83,7 @@ class Source:
 
     @property
     def words(self) -> str:
-        """What the camera is told to read."""
+        """The address for the camera to read."""
         return (
             f"tcpclientsrc host=127.0.0.1 port={self._port}"
             f" ! rawvideoparse format=bgrx width={WIDTH} height={HEIGHT} framerate=30/1"

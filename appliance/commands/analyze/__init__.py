@@ -49,9 +49,9 @@ def _analyze(options: argparse.Namespace) -> int:
     names = ("crops", "every", "fps", "recursive", "jsonl", "csv", "summary")
     wanted = Options(**{name: getattr(options, name) for name in names})
     paths = [_input(text) for text in options.paths]
-    tally = analyze(paths, make_reader(config), wanted, sys.stdout, sys.stderr.isatty())
-    print(f"{PROGRAM}: {tally.line()}", file=sys.stderr)
-    return FAULT if tally.failed else 0
+    counts = analyze(paths, make_reader(config), wanted, sys.stdout, sys.stderr.isatty())
+    print(f"{PROGRAM}: {counts.summary()}", file=sys.stderr)
+    return FAULT if counts.failed else 0
 
 
 def _input(text: str) -> Path:

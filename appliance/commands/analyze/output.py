@@ -1,4 +1,4 @@
-"""Readings in words and as CSV."""
+"""Readings as text and as CSV."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ COLUMNS = (
     *_POSE,
     *_MOVEMENT,
 )
-"""The columns of a face in CSV. They keep their names and order; new ones are added at the end."""
+"""Columns of a face in CSV. Names and order are stable; new columns are added at the end."""
 
 
-def in_words(found: dict[str, Any]) -> str:
-    """A reading, as `wire.reading_json` gives it, in one line to read."""
-    faces = ", ".join(_face_in_words(face) for face in found["faces"])
+def as_text(found: dict[str, Any]) -> str:
+    """A reading, as from `reading_json`, as one line of text."""
+    faces = ", ".join(_face_text(face) for face in found["faces"])
     return f"{escape_controls(found['source'])} {found['time_s']:.2f} s: {faces or 'no face'}"
 
 
-def as_rows(found: dict[str, Any]) -> Iterator[str]:
-    """A reading as lines of CSV: one for each face, or one that has only the columns of the frame."""
+def as_csv(found: dict[str, Any]) -> Iterator[str]:
+    """A reading as lines of CSV: one for each face, or one with only the frame's columns."""
     frame = {name: found[name] for name in _OF_FRAME}
     for face in found["faces"] or [{}]:
         row = frame | _flat(face)
@@ -44,7 +44,7 @@ def as_rows(found: dict[str, Any]) -> Iterator[str]:
 
 
 def csv_line(cells: Iterable[Any]) -> str:
-    """Cells as one line of CSV, without its end; none of them is a formula to a spreadsheet."""
+    """Cells as one line of CSV without a line break; no cell is a formula in a spreadsheet."""
     out = io.StringIO()
     plain = [_plain(each) if isinstance(each, str) else each for each in cells]
     csv.writer(out, lineterminator="").writerow(plain)
@@ -70,11 +70,11 @@ def _cell(value: Any) -> Any:
 
 
 def _plain(text: str) -> str:
-    text = escape_controls(text)  # a line break in a file's name would begin a row
+    text = escape_controls(text)  # a line break in a file name would start a row
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
-def _face_in_words(face: dict[str, Any]) -> str:
+def _face_text(face: dict[str, Any]) -> str:
     if face["reason"]:
         return f"{face['id']} {face['label']} ({face['reason']})"
     return f"{face['id']} {face['label']} {max(face['emotions'].values()):.2f}"

@@ -1,4 +1,4 @@
-"""How long each person was seen in a film, and how much of that time each label was shown."""
+"""How long each person of a video was in view, and the share of that time of each label."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEMA = 1
 
 LABELS = (*EMOTIONS, UNSURE, NOT_READABLE)
 COLUMNS = ("source", "length_s", "id", "frames", "seen_s", "first_s", "last_s", *LABELS)
-"""The columns of a person in CSV; those of the labels are shares of the time seen, 0 to 1."""
+"""Columns of a person in CSV; those of the labels are shares of the time in view, 0 to 1."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class _Seen:
 
 
 class Summary:
-    """Adds up the readings of one file. A frame lasts until the next one that was read."""
+    """Sums up the readings of one file. A frame lasts until the next one that was read."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -38,11 +38,11 @@ class Summary:
 
     @property
     def has_readings(self) -> bool:
-        """Whether there is anything to tell."""
+        """Whether any reading was added."""
         return self._last is not None
 
     def add(self, reading: Reading) -> None:
-        """The next reading of the file."""
+        """Add the next reading of the file."""
         time_s = reading.frame.time_s
         if self._last is not None:
             self._step_s = time_s - self._last.frame.time_s
@@ -54,9 +54,9 @@ class Summary:
         self._last = reading
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One row a person, by number; a file without a face gives one row whose `id` is None. Ask once."""
+        """One row for each person, by id; without a face one row whose `id` is None. Call it once."""
         if self._last is not None:
-            self._count(self._last, self._step_s)  # the last frame lasts as long as the one before
+            self._count(self._last, self._step_s)  # the last frame lasts as long as the previous one
             self._end_s = self._last.frame.time_s + self._step_s
         common = {"schema": SCHEMA, "source": self._source, "length_s": round(self._end_s, 3)}
         for number, seen in sorted(self._people.items()):
@@ -79,14 +79,14 @@ class Summary:
 
 
 def _shares(seen: _Seen) -> dict[str, float]:
-    # A picture lasts no time.
+    # A still picture has no duration.
     weights: Mapping[str, float] = seen.seconds if sum(seen.seconds.values()) else seen.frames
     total = sum(weights.values())
     return {label: round(weights.get(label, 0) / total, 4) for label in LABELS}
 
 
-def in_words(row: dict[str, Any]) -> str:
-    """A row to read."""
+def as_text(row: dict[str, Any]) -> str:
+    """A row as text."""
     source, length = escape_controls(row["source"]), f"{row['length_s']:.1f} s"
     if row["id"] is None:
         return f"{source}: no face"
@@ -96,7 +96,7 @@ def in_words(row: dict[str, Any]) -> str:
     return f"{source} person {row['id']}: {seen}labelled {shares}"
 
 
-def as_row(row: dict[str, Any]) -> str:
+def as_csv(row: dict[str, Any]) -> str:
     """A row as one line of CSV."""
     flat = {**row, **(row["labels"] or {})}
     return csv_line(flat.get(name) for name in COLUMNS)

@@ -21,14 +21,14 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
-from appliance.composition.engine import MARKER
 from appliance.composition.reader import Reader, make_reader
 from appliance.configuration.load import Config
 from appliance.configuration.page_file import PAGE_FILE
 from appliance.errors import ApplianceError
 from appliance.hardware import board
-from appliance.inference import ranking
-from appliance.media.film import Film
+from appliance.inference.fallback import BREAKER_FILE
+from appliance.inference.ranking import RANKING_FILE
+from appliance.media.video import Video
 from appliance.ports import Engine
 from appliance.system.native import self_command
 from appliance.system.resources import demo_clip
@@ -108,10 +108,10 @@ def _measure_bare(config: Config, clip: Path) -> dict[str, float]:
 
 def make_clip(reader: Reader, path: Path) -> None:
     """Write a clip of one face at 1280x720, cut from the demo clip: 150 frames at 30 a second."""
-    film = Film(demo_clip())
+    video = Video(demo_clip())
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (WIDTH, HEIGHT))
     try:
-        for number, frame in zip(range(_CLIP_FRAMES), film, strict=False):
+        for number, frame in zip(range(_CLIP_FRAMES), video, strict=False):
             half = frame.image[:, : frame.image.shape[1] // 2]
             canvas = np.concatenate([half, np.full_like(half, 90)], axis=1)
             if number == 0 and len(reader.pipeline.read(Frame(0, 0.0, canvas)).people) != 1:
@@ -119,7 +119,7 @@ def make_clip(reader: Reader, path: Path) -> None:
             writer.write(canvas)
     finally:
         writer.release()
-        film.close()
+        video.close()
 
 
 def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
@@ -130,8 +130,8 @@ def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     spent = dict.fromkeys(parts(reader), 0.0)
-    film = Film(path)
-    frames, count, due = iter(film), 0, time.monotonic()
+    video = Video(path)
+    frames, count, due = iter(video), 0, time.monotonic()
     while True:
         began = time.process_time()
         frame = next(frames, None)
@@ -146,9 +146,9 @@ def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
             marks.append(time.process_time())
         for name, start, end in zip(spent, marks, marks[1:], strict=False):
             spent[name] += end - start
-        count, due = count + 1, due + 1 / film.rate
+        count, due = count + 1, due + 1 / video.rate
         time.sleep(max(0.0, due - time.monotonic()))
-    film.close()
+    video.close()
     return {name: 1000 * seconds / count for name, seconds in spent.items()}
 
 
@@ -175,7 +175,7 @@ def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str], state: 
 def _copied(state: Path) -> Iterator[Path]:
     """A folder with the settings of the page and the state of the engines."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in (PAGE_FILE, ranking.FILE, MARKER):
+        for name in (PAGE_FILE, RANKING_FILE, BREAKER_FILE):
             if (state / name).exists():
                 shutil.copyfile(state / name, Path(folder, name))
         yield Path(folder)
@@ -192,7 +192,7 @@ def cost_table(
     """The medians of the rounds as Markdown, with the machine; `bare` has one run more."""
     totals, costs = [sum(each.values()) for each in bare], [each.milliseconds for each in daemon]
     found = ratios(totals, costs)
-    yield f"Machine: {board.name()}; {board.libraries()}"
+    yield f"Machine: {board.board_name()}; {board.library_versions()}"
     for role, engine in engines.items():
         yield f"- {role}: {engine}"
     yield ""
@@ -349,9 +349,9 @@ def measure_vision(config: Config, path: Path) -> VisionCost:
         return counted.setdefault(role, _CountingEngine(engine))
 
     pipeline = make_reader(config, count).pipeline
-    film = Film(path)
+    video = Video(path)
     times, people, due = [], 0, time.monotonic()
-    for number, shown in enumerate(film):
+    for number, shown in enumerate(video):
         started, began = time.monotonic(), time.process_time()
         reading = pipeline.read(Frame(number, started, shown.image, shown.time_s))
         spent = 1000 * (time.process_time() - began)
@@ -362,9 +362,9 @@ def measure_vision(config: Config, path: Path) -> VisionCost:
             for engine in counted.values():
                 engine.runs = 0
         people += len(reading.people)
-        due += 1 / film.rate
+        due += 1 / video.rate
         time.sleep(max(0.0, due - time.monotonic()))
-    film.close()
+    video.close()
     pipeline.close()
     later = max(1, len(times) - 1)
     search, rest = (sum(column) / later for column in zip(*times[1:], strict=True))

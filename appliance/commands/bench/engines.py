@@ -16,19 +16,18 @@ from typing import Any
 import numpy as np
 
 from appliance import registry
-from appliance.composition.engine import CPU, Chosen, Engines, fitted, models_in_use
-from appliance.composition.engine_inventory import what_is_there
+from appliance.composition.engine import CPU, EngineOpener, configure_engine, engine_inventory, load_models
 from appliance.composition.reader import make_reader
 from appliance.configuration.load import Config
 from appliance.errors import ApplianceError, ConfigError
 from appliance.hardware import board
-from appliance.inference.manifest import Manifest
-from appliance.inference.parity import Face, difference, faces_of
-from appliance.inference.ranking import Measured, Ranking
-from appliance.media.film import Film
+from appliance.inference.manifest import ModelSet
+from appliance.inference.parity import FaceNumbers, face_numbers, measure_parity
+from appliance.inference.ranking import EngineMeasurement, Ranking
+from appliance.media.video import Video
 from appliance.ports import Engine
 from appliance.system.native import as_owner, self_command
-from appliance.system.resources import demo_clip, models_dir
+from appliance.system.resources import demo_clip
 
 _WARM_UP, _RUNS = 5, 40
 _EVERY = 15
@@ -57,14 +56,15 @@ CANDIDATES = (
 
 
 def rank(config: Config, arguments: Sequence[str]) -> Ranking:
-    """Measure every engine; `arguments` are passed on to the measuring processes."""
-    found = [_measure(each, arguments) for each in _candidates(config)]
+    """Measure every engine; `arguments` are passed on to the processes that measure."""
+    _, models = load_models(config)
+    found = [_measure(each, arguments) for each in _candidates(models)]
     reference = found[0][1]
     if isinstance(reference, str):
         raise ApplianceError(f"the CPU itself cannot be measured: {reference}; see: interview-grader check")
     measured = tuple(_judged(each, result, reference) for each, result in found)
     return Ranking(
-        board.name(), time.strftime("%Y-%m-%d"), models_in_use(config), measured, what_is_there(config)
+        board.board_name(), time.strftime("%Y-%m-%d"), models.digest, measured, engine_inventory(config)
     )
 
 
@@ -82,10 +82,11 @@ def measure_one(config: Config, name: str) -> dict[str, Any]:
     if candidate is None:
         known = ", ".join(each.name for each in CANDIDATES)
         raise ConfigError(f"no such engine; known: {known}", key="--one", value=name)
-    choice = fitted(config, candidate.backend, candidate.settings)
-    opener = Engines(Chosen(choice, candidate.float_models), bare=True)
-    reader = make_reader(config, opener=opener)
-    faces = [faces_of(reader.pipeline.read_still(image)) for image in _pictures()]
+    choice = configure_engine(
+        config, candidate.backend, candidate.settings, float_models=candidate.float_models
+    )
+    reader = make_reader(config, opener=EngineOpener(choice, fallback=False))
+    faces = [face_numbers(reader.pipeline.read_still(image)) for image in _pictures()]
     spent = {role: _milliseconds(engine) for role, engine in reader.engines.items()}
     described = reader.described()
     reader.pipeline.close()
@@ -103,23 +104,21 @@ def engines_table(ranking: Ranking) -> Iterator[str]:
         yield f"| {name} | {ms} | {agrees} | {each.note} |"
 
 
-def _candidates(config: Config) -> Iterator[Candidate]:
-    manifest, vision = Manifest.load(models_dir(config.vision.models)), config.vision
-    model = manifest.detector(vision.detector)
+def _candidates(models: ModelSet) -> Iterator[Candidate]:
     for each in CANDIDATES:
-        if each.backend in registry.ENGINES and not (each.float_models and not model.original):
+        if models.detector.original or not each.float_models:
             yield each
 
 
 def _measure(candidate: Candidate, arguments: Sequence[str]) -> tuple[Candidate, dict[str, Any] | str]:
     command = self_command("appliance", "bench", "--one", candidate.name, *arguments)
-    builds = hasattr(registry.load("engine", candidate.backend), "build")
+    needs_build = registry.load("engine", candidate.backend).needs_build
     try:
         done = subprocess.run(
             command,
             capture_output=True,
             text=True,
-            timeout=_BUILD_LIMIT_S if builds else _LIMIT_S,
+            timeout=_BUILD_LIMIT_S if needs_build else _LIMIT_S,
             check=False,
             stdin=subprocess.DEVNULL,
         )
@@ -132,18 +131,20 @@ def _measure(candidate: Candidate, arguments: Sequence[str]) -> tuple[Candidate,
     return candidate, lines[-1].removeprefix("interview-grader: ") if lines else how
 
 
-def _judged(candidate: Candidate, result: dict[str, Any] | str, reference: dict[str, Any]) -> Measured:
-    def measured(ms: float | None, agrees: bool, note: str) -> Measured:
-        return Measured(
+def _judged(
+    candidate: Candidate, result: dict[str, Any] | str, reference: dict[str, Any]
+) -> EngineMeasurement:
+    def measured(ms: float | None, agrees: bool, note: str) -> EngineMeasurement:
+        return EngineMeasurement(
             candidate.name, candidate.backend, candidate.float_models, candidate.settings, ms, agrees, note
         )
 
     if isinstance(result, str):
         return measured(None, False, result)
-    wanted: list[list[Face]] = reference["faces"]
-    apart = difference(wanted, result["faces"])
-    note = str(result["described"]["detector"]) + ("" if result is reference else f"; {apart}")
-    return measured(round(sum(result["ms"].values()), 3), apart.is_small, note)
+    wanted: list[list[FaceNumbers]] = reference["faces"]
+    parity = measure_parity(wanted, result["faces"])
+    note = str(result["described"]["detector"]) + ("" if result is reference else f"; {parity}")
+    return measured(round(sum(result["ms"].values()), 3), parity.holds, note)
 
 
 def _milliseconds(engine: Engine) -> float:
@@ -158,10 +159,10 @@ def _milliseconds(engine: Engine) -> float:
 
 
 def _pictures() -> Iterator[Any]:
-    film = Film(demo_clip())
+    video = Video(demo_clip())
     try:
-        for number, frame in enumerate(film):
+        for number, frame in enumerate(video):
             if number % _EVERY == 0:
                 yield frame.image
     finally:
-        film.close()
+        video.close()

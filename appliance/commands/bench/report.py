@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from appliance import __version__
 from appliance.commands.bench.cost import print_cost
 from appliance.commands.bench.engines import engines_table, rank, rank_and_save
-from appliance.composition.engine import models_in_use
+from appliance.composition.engine import load_models
 from appliance.configuration.load import Config
 from appliance.errors import ConfigError
 from appliance.hardware import board
-from appliance.inference import ranking
-from appliance.inference.ranking import Ranking
+from appliance.inference.ranking import Ranking, load_ranking
 
 _SERVICE = "interview-grader"
 
@@ -35,7 +34,7 @@ def print_ranking(config: Config, arguments: Sequence[str]) -> int:
 
 def print_report(config: Config, *, seconds: int, arguments: Sequence[str], passed_on: Sequence[str]) -> int:
     """Print everything about this machine that `docs/performance.md` lists; save nothing."""
-    before = board.temperature()
+    before = board.read_temperature()
     for line in _machine():
         print(line)
     print()
@@ -43,14 +42,14 @@ def print_report(config: Config, *, seconds: int, arguments: Sequence[str], pass
         print(line)
     print()
     print_cost(config, seconds=seconds, arguments=passed_on)
-    print(f"\nTemperature: {_degrees(before)} before, {_degrees(board.temperature())} after.")
+    print(f"\nTemperature: {_degrees(before)} before, {_degrees(board.read_temperature())} after.")
     return 0
 
 
 def _ranking(config: Config, arguments: Sequence[str]) -> Ranking:
     """The saved ranking if it is of these models, else a new one: a service may occupy the accelerator."""
-    kept = ranking.load(config.state_dir)
-    if isinstance(kept, str) or kept.models != models_in_use(config):
+    kept = load_ranking(config.state_dir)
+    if isinstance(kept, str) or kept.models != load_models(config)[1].digest:
         return rank(config, arguments)
     return kept
 
@@ -64,11 +63,11 @@ def _service_runs() -> bool:
 
 
 def _machine() -> Iterator[str]:
-    yield f"## {board.name()}"
+    yield f"## {board.board_name()}"
     yield ""
-    yield f"- interview-grader {__version__}, {board.libraries()}"
-    yield f"- {board.system()}"
-    yield f"- {board.processor()}, {board.memory_mb()} MB of memory"
+    yield f"- interview-grader {__version__}, {board.library_versions()}"
+    yield f"- {board.system_name()}"
+    yield f"- {board.processor_name()}, {board.total_memory_mb()} MB of memory"
 
 
 def _degrees(value: float | None) -> str:

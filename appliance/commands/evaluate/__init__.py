@@ -34,10 +34,10 @@ def add_commands(commands: Commands) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     config = load_config(options)
-    from appliance.commands.evaluate.command import Wanted, evaluate
+    from appliance.commands.evaluate.command import EvaluateOptions, evaluate
 
     names = ("path", "faces", "whole", "json", "html", "pictures")
-    wanted = Wanted(**{name: getattr(options, name) for name in names})
-    tally = evaluate(config, wanted, progress=sys.stderr.isatty())
-    print(f"{PROGRAM}: {tally.line()}", file=sys.stderr)
-    return FAULT if tally.failed else 0
+    wanted = EvaluateOptions(**{name: getattr(options, name) for name in names})
+    counts = evaluate(config, wanted, progress=sys.stderr.isatty())
+    print(f"{PROGRAM}: {counts.summary()}", file=sys.stderr)
+    return FAULT if counts.failed else 0

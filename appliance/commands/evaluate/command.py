@@ -1,4 +1,4 @@
-"""The command `evaluate`: reads a data set, runs the models over it, and writes the reports."""
+"""The command `evaluate`: reads a data set, runs the models on it, and writes the reports."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.commands.evaluate.boxes import read_marked
-from appliance.commands.evaluate.datasets import read_labelled
-from appliance.commands.evaluate.figures import figures
-from appliance.commands.evaluate.judging import examine, judge
-from appliance.commands.evaluate.matching import face_figures
-from appliance.commands.evaluate.page import Shown, as_page
+from appliance.commands.evaluate.datasets import read_annotated, read_labelled
+from appliance.commands.evaluate.html import Shown, as_page, face_thumbnail
+from appliance.commands.evaluate.metrics import expression_metrics, face_metrics
 from appliance.commands.evaluate.report import (
     Coverage,
     ExpressionReport,
@@ -20,22 +17,22 @@ from appliance.commands.evaluate.report import (
     Origin,
     Report,
     as_json,
-    mistake,
-    worst,
+    as_mistake,
+    as_text,
+    worst_mistakes,
 )
-from appliance.commands.evaluate.text import as_text
-from appliance.commands.evaluate.thumbnails import thumbnail
+from appliance.commands.evaluate.run import classify_pictures, detect_faces
+from appliance.commands.reporting import RunCounts
 from appliance.composition.reader import Reader, make_reader
 from appliance.configuration.load import Config
 from appliance.errors import ConfigError, ConfigErrors
-from appliance.media.tally import Tally
 
 STDOUT = Path("-")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """How `evaluate` was asked to work. `json` may be `STDOUT`: then the text is left out."""
+class EvaluateOptions:
+    """Options of `evaluate`. If `json` is `STDOUT`, there is no text."""
 
     path: Path
     faces: bool = False
@@ -45,72 +42,76 @@ class Wanted:
     pictures: bool = True
 
 
-def evaluate(config: Config, wanted: Wanted, *, progress: bool) -> Tally:
-    """Judge the models in use; pictures that cannot be opened are named on standard error.
+def evaluate(config: Config, options: EvaluateOptions, *, progress: bool) -> RunCounts:
+    """Evaluate the models in use; pictures that cannot be opened are named on standard error.
 
-    Raises `ConfigError` before any work when the data set or a place for a report is not as it must be.
+    Raises `ConfigError` before any work if the data set or the path of a report is not valid.
     """
-    _check(wanted)
-    judged = _judge_faces if wanted.faces else _judge_expressions
-    tally = Tally()
-    report, shown = judged(config, wanted, progress, tally)
-    if wanted.json == STDOUT:
+    _check(options)
+    judged = _evaluate_faces if options.faces else _evaluate_expressions
+    counts = RunCounts()
+    report, shown = judged(config, options, progress, counts)
+    if options.json == STDOUT:
         sys.stdout.write(as_json(report))
     else:
         sys.stdout.write(as_text(report))
-    if wanted.json and wanted.json != STDOUT:
-        _write(wanted.json, as_json(report))
-    if wanted.html:
-        _write(wanted.html, as_page(report, shown))
-    return tally
+    if options.json and options.json != STDOUT:
+        _write(options.json, as_json(report))
+    if options.html:
+        _write(options.html, as_page(report, shown))
+    return counts
 
 
-def _judge_expressions(
-    config: Config, wanted: Wanted, progress: bool, tally: Tally
+def _evaluate_expressions(
+    config: Config, options: EvaluateOptions, progress: bool, counts: RunCounts
 ) -> tuple[Report, list[Shown]]:
-    labelled = read_labelled(wanted.path)
-    tally.skipped += labelled.skipped
+    labelled = read_labelled(options.path)
+    counts.skipped += labelled.skipped
     reader = make_reader(config)
-    judged = judge(labelled.samples, reader, whole=wanted.whole, progress=progress, tally=tally)
-    wrong = worst(judged)
-    read = len(judged.verdicts)
-    report = ExpressionReport(
-        origin=_origin(wanted, reader, ("detector", "classifier") if wanted.whole else ("classifier",)),
-        mode="whole" if wanted.whole else "crops",
-        pictures=Coverage(len(labelled.samples), read, judged.not_read, judged.failed, labelled.repeated),
-        figures=figures(judged.truth, judged.scores, config.vision.unsure_below),
-        mistakes=tuple(mistake(each) for each in wrong),
+    judged = classify_pictures(
+        labelled.samples, reader, whole=options.whole, progress=progress, counts=counts
     )
-    needs_pictures = wanted.html and wanted.pictures
-    shown = [Shown(mistake(each), thumbnail(each) if needs_pictures else None) for each in wrong]
+    wrong = worst_mistakes(judged)
+    read = len(judged.predictions)
+    report = ExpressionReport(
+        origin=_origin(options, reader, ("detector", "classifier") if options.whole else ("classifier",)),
+        mode="whole" if options.whole else "crops",
+        pictures=Coverage(len(labelled.samples), read, judged.not_read, judged.failed, labelled.repeated),
+        figures=expression_metrics(judged.truth, judged.scores, config.vision.unsure_below),
+        mistakes=tuple(as_mistake(each) for each in wrong),
+    )
+    needs_pictures = options.html and options.pictures
+    shown = [Shown(as_mistake(each), face_thumbnail(each) if needs_pictures else None) for each in wrong]
     return report, shown
 
 
-def _judge_faces(config: Config, wanted: Wanted, progress: bool, tally: Tally) -> tuple[Report, list[Shown]]:
-    marks = read_marked(wanted.path)
+def _evaluate_faces(
+    config: Config, options: EvaluateOptions, progress: bool, counts: RunCounts
+) -> tuple[Report, list[Shown]]:
+    marks = read_annotated(options.path)
     reader = make_reader(config)
-    examined, failed = examine(marks.scenes, reader, progress=progress, tally=tally)
+    examined, failed = detect_faces(marks.scenes, reader, progress=progress, counts=counts)
     report = FaceReport(
-        origin=_origin(wanted, reader, ("detector",)),
+        origin=_origin(options, reader, ("detector",)),
         pictures=Coverage(len(marks.scenes), len(examined), {}, failed, marks.repeated),
-        figures=face_figures(examined),
+        figures=face_metrics(examined),
     )
     return report, []
 
 
-def _origin(wanted: Wanted, reader: Reader, roles: tuple[str, ...]) -> Origin:
+def _origin(options: EvaluateOptions, reader: Reader, roles: tuple[str, ...]) -> Origin:
     described = reader.described()
-    return Origin(str(wanted.path), {role: described[role] for role in roles})
+    return Origin(str(options.path), {role: described[role] for role in roles})
 
 
-def _check(wanted: Wanted) -> None:
-    """Hours of work must not end in a misspelt folder."""
+def _check(options: EvaluateOptions) -> None:
+    """Check the options first: hours of work must not end at a misspelt folder."""
     problems = []
-    if wanted.faces and wanted.whole:
+    if options.faces and options.whole:
         problems.append(ConfigError("--whole is for expressions; leave it or --faces out"))
-    if wanted.html == STDOUT:
+    if options.html == STDOUT:
         problems.append(ConfigError("--html -: only --json goes to standard output; name a file"))
-    for option, place in (("--json", wanted.json), ("--html", wanted.html)):
+    for option, place in (("--json", options.json), ("--html", options.html)):
         if place is None or place == STDOUT:
             continue
         if place.is_dir() or not place.parent.is_dir():
@@ -118,14 +119,14 @@ def _check(wanted: Wanted) -> None:
             problems.append(ConfigError(f"{option} {place}: {what}; expected a file in a folder that exists"))
         elif not os.access(place if place.exists() else place.parent, os.W_OK):
             problems.append(ConfigError(f"{option} {place}: may not be written; take another place"))
-    if wanted.json and wanted.html and wanted.json.absolute() == wanted.html.absolute():
-        problems.append(ConfigError(f"--json and --html are both {wanted.json}; name two files"))
+    if options.json and options.html and options.json.absolute() == options.html.absolute():
+        problems.append(ConfigError(f"--json and --html are both {options.json}; name two files"))
     if problems:
         raise ConfigErrors(problems)
 
 
 def _write(place: Path, content: str) -> None:
-    # It names people's pictures and may show them: nobody else's to read, unless its owner decides so.
+    # It names people's pictures and may show them: readable by its owner only, unless the owner changes that.
     with open(place, "w", encoding="utf-8", errors="backslashreplace", opener=_private) as file:
         file.write(content)
 

@@ -1,1 +1,1 @@
-"""Engines that run a model, each in its own file, loaded only through the registry."""
+"""Engines, one in each file, loaded only through the registry."""

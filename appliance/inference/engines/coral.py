@@ -1,4 +1,4 @@
-"""TFLite models on a Coral Edge TPU: libedgetpu as a delegate of whichever TFLite runtime is installed.
+"""TFLite models on a Coral Edge TPU: libedgetpu as a delegate of the installed TFLite runtime.
 
 Written against https://coral.ai/docs/edgetpu/tflite-python; it has not run on a real Edge TPU.
 docs/accelerators.md says how to compile models for it.
@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
 from appliance.errors import BackendMissing, EngineError, ModelError
-from appliance.inference.compiled import LISTING, digest, find_derived, refuse_strange
+from appliance.inference.compiled import LISTING, find_compiled, refuse_foreign_owner
 from appliance.inference.engines.tflite import TFLite, TFLiteSettings, load_runtime
+from appliance.inference.manifest import file_digest
 
 SYS = Path("/sys")
 _ON_USB = {("1a6e", "089a"), ("18d1", "9302")}
-"""Before and after its firmware was loaded, as in systemd/interview-grader.rules."""
+"""Vendor and product before and after the firmware is loaded, as in systemd/interview-grader.rules."""
 _ON_PCI = {("0x1ac1", "0x089a")}
 
 
@@ -43,17 +43,16 @@ class CoralSettings(TFLiteSettings):
 
 
 class Coral(TFLite):
-    """One compiled model on the Edge TPU. Not thread-safe: it belongs to the thread that uses it."""
+    """One compiled model on the Edge TPU. Belongs to one thread."""
 
     Settings = CoralSettings
-    vanishes = True
-    """A stick can be pulled: a fault means the CPU at once, and the stick again after a probe."""
+    needs_fallback = True  # a stick can be pulled
 
     def __init__(self, model: Path, settings: CoralSettings | None = None) -> None:
-        """`model`: the one for the CPU; its compiled twin is looked for by its name.
+        """`model`: the one for the CPU; the compiled one is found by its name.
 
-        Raises `BackendMissing` without the library, `ModelError` without the twin, and `EngineError` when no
-        Edge TPU answers.
+        Raises `BackendMissing` without the library, `ModelError` without the compiled model, and
+        `EngineError` when no Edge TPU answers.
         """
         settings = settings or CoralSettings()
         if not model.is_file():
@@ -61,10 +60,10 @@ class Coral(TFLite):
         compiled = Path(settings.compiled) / f"{model.stem}_edgetpu.tflite"
         if not _is_file(compiled):
             raise ModelError(f"{compiled}: no such file; compile {model.name} as docs/accelerators.md says")
-        refuse_strange(compiled)
+        refuse_foreign_owner(compiled)
         if (compiled.parent / LISTING).exists():  # made by models/build/compile_edgetpu.py
-            find_derived(model, compiled.parent, compiled.name)
-        _need(settings.library)
+            find_compiled(model, compiled.parent, compiled.name)
+        _check_library(settings.library)
         runtime = load_runtime(settings.runtime)
         options = {"device": settings.device} if settings.device else {}
         try:
@@ -76,10 +75,13 @@ class Coral(TFLite):
         self.description = f"Edge TPU through {self.description}"
 
     @staticmethod
-    def there(settings: Any) -> str:
-        """What is there for it, without a stick being touched; raises `BackendMissing` or `ModelError`."""
-        _need(settings.library)
-        compiled = digest(Path(settings.compiled) / LISTING)[:12]
+    def inventory(settings: CoralSettings) -> str:
+        """Which compiled models there are, and whether the kernel sees an Edge TPU.
+
+        Raises `BackendMissing` without the library, `ModelError` without the models.
+        """
+        _check_library(settings.library)
+        compiled = file_digest(Path(settings.compiled) / LISTING)[:12]
         return f"{compiled} {'plugged in' if _is_plugged_in() else 'not plugged in'}"
 
 
@@ -104,15 +106,15 @@ def _ids(vendor: Path, product: str) -> tuple[str, str]:
     try:
         found = (path.read_text(encoding="ascii").strip() for path in (vendor, vendor.with_name(product)))
         return next(found), next(found)
-    except OSError:  # pulled just now
+    except OSError:  # unplugged this moment
         return "", ""
 
 
 _FUNCTIONS = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")
 
 
-def _need(library: str) -> None:
-    """Raises `BackendMissing` unless the library can be loaded; the runtimes themselves print a traceback."""
+def _check_library(library: str) -> None:
+    """Raises `BackendMissing` unless the library loads; the runtimes themselves print a traceback."""
     try:
         for name in _FUNCTIONS:
             getattr(ctypes.CDLL(library), name)

@@ -1,4 +1,4 @@
-"""Recorded answers by input digest: the shipped fake, held to the same contract as every engine."""
+"""Recorded answers by input digest: a fake that ships, under the same contract as every engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from appliance.errors import EngineError, ModelError
-from appliance.ports import Engine
+from appliance.ports import Engine, EngineDefaults
 from appliance.values import Tensor, TensorSpec
 
 
@@ -20,8 +20,8 @@ class ReplaySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Replay:
-    """Answers with what a real engine answered, from a `.npz` made by `record`."""
+class Replay(EngineDefaults):
+    """Replays the answers of a real engine from a `.npz` made by `record_answers`."""
 
     Settings = ReplaySettings
 
@@ -54,12 +54,12 @@ class Replay:
             raise EngineError(f"input {digest[:12]}…: not in the recording; record it first") from None
 
     def close(self) -> None:
-        """Nothing to let go."""
+        """Refuse further runs."""
         self._closed = True
 
 
-def record(engine: Engine, tensors: list[Tensor], path: Path) -> None:
-    """Run `engine` on each tensor and write specs and answers to `path`."""
+def record_answers(engine: Engine, tensors: list[Tensor], path: Path) -> None:
+    """Run `engine` on each tensor; write its specs and answers to `path`, a `.npz`."""
     stored: dict[str, Tensor] = {}
     for kind, specs in (("input", engine.inputs), ("output", engine.outputs)):
         for index, spec in enumerate(specs):

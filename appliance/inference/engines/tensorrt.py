@@ -19,7 +19,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.errors import BackendMissing, EngineError, ModelError
-from appliance.inference.compiled import LISTING, digest, find_derived, refuse_strange
+from appliance.inference.compiled import LISTING, find_compiled, refuse_foreign_owner
+from appliance.inference.manifest import file_digest
+from appliance.ports import EngineDefaults
 from appliance.system.files import write_private
 from appliance.values import Tensor, TensorSpec
 
@@ -48,29 +50,29 @@ class TensorRTSettings(BaseModel):
 
 @dataclass
 class _Buffer:
-    """A tensor in the computer's memory and in the GPU's."""
+    """A tensor in the memory of the host and in that of the GPU (`device`: its address)."""
 
     spec: TensorSpec
     host: Tensor
     device: int
 
 
-class TensorRT:
+class TensorRT(EngineDefaults):
     """One float model on the GPU; takes the path of its .tflite file. Belongs to one thread."""
 
     Settings = TensorRTSettings
-    vanishes = True
-    """The CPU stands behind it."""
+    needs_fallback = True
     float_models = True
+    needs_build = True
 
     def __init__(self, model: Path, settings: TensorRTSettings | None = None) -> None:
         settings = settings or TensorRTSettings()
-        onnx = _onnx(model, settings)
+        onnx = _find_onnx(model, settings)
         library, self._cuda = load_tensorrt(), _Cuda()
         plan = plan_path(onnx, settings, library.__version__)
         try:
             content = plan.read_bytes()
-            refuse_strange(plan)
+            refuse_foreign_owner(plan)
         except OSError as error:
             raise EngineError(
                 f"{plan}: no engine was built yet for TensorRT {library.__version__} and this model"
@@ -95,19 +97,24 @@ class TensorRT:
         self.description = f"tensorrt {library.__version__}, {settings.precision}"
 
     @staticmethod
-    def build(model: Path, settings: TensorRTSettings) -> Path:
-        """Build the engine of a model, if that was not done yet; minutes. Raises `ModelError`."""
-        onnx = _onnx(model, settings)
+    def build(model: Path, settings: TensorRTSettings) -> None:
+        """Build the plan of a model, unless there is one; takes minutes.
+
+        Raises `BackendMissing` without TensorRT, `ModelError` for a model that it cannot read.
+        """
+        onnx = _find_onnx(model, settings)
         library = load_tensorrt()
         plan = plan_path(onnx, settings, library.__version__)
         if not plan.exists():
-            write_private(plan, _built(library, onnx, settings))
-        return plan
+            write_private(plan, _build_plan(library, onnx, settings))
 
     @staticmethod
-    def there(settings: TensorRTSettings) -> str:
-        """What is installed for it; raises `BackendMissing` or `ModelError`."""
-        return f"{load_tensorrt().__version__} {digest(_folder(settings) / LISTING)[:12]}"
+    def inventory(settings: TensorRTSettings) -> str:
+        """The version of TensorRT, and the digest of the list of ONNX models.
+
+        Raises `BackendMissing` without TensorRT, `ModelError` without the models.
+        """
+        return f"{load_tensorrt().__version__} {file_digest(_folder(settings) / LISTING)[:12]}"
 
     def run(self, tensor: Tensor) -> list[Tensor]:
         """The outputs for one input of exactly the shape and type in `inputs`."""
@@ -128,16 +135,16 @@ class TensorRT:
         return [each.host.copy() for each in self._outputs]
 
     def close(self) -> None:
-        """Let the engine and the GPU's memory go."""
+        """Release the engine and the GPU's memory."""
         if self._context is None:
             return
         self._context = self._engine = self._runtime = None
         for each in (*self._inputs, *self._outputs):
-            self._let_go("cudaFree", each.device)
-        self._let_go("cudaStreamDestroy", self._stream)
+            self._release("cudaFree", each.device)
+        self._release("cudaStreamDestroy", self._stream)
 
-    def _let_go(self, function: str, what: Any) -> None:
-        with contextlib.suppress(EngineError):  # of a GPU that is at fault nothing can be given back
+    def _release(self, function: str, what: Any) -> None:
+        with contextlib.suppress(EngineError):  # a failed GPU cannot release anything
             self._cuda.call(function, what)
 
     def _allocate(self, library: Any, name: str) -> None:
@@ -154,14 +161,14 @@ class TensorRT:
 
 
 class _Cuda:
-    """The runtime functions of cuda-python: each gives an error and then its results."""
+    """The runtime functions of cuda-python: each returns an error, then its results."""
 
     def __init__(self) -> None:
         self._library = _load_cuda()
         self.kinds = self._library.cudaMemcpyKind
 
     def call(self, function: str, *arguments: Any) -> Any:
-        """The only result of a function, if it has one; raises `EngineError`."""
+        """Call a function; returns its only result, if any. Raises `EngineError`."""
         error, *results = getattr(self._library, function)(*arguments)
         if error != self._library.cudaError_t.cudaSuccess:
             raise EngineError(f"{function} failed: {getattr(error, 'name', error)}")
@@ -169,21 +176,23 @@ class _Cuda:
 
 
 def plan_path(onnx: Path, settings: TensorRTSettings, version: str) -> Path:
-    """Where the engine for this model, arithmetic and TensorRT is kept."""
-    return Path(settings.plans) / f"{onnx.stem}-{settings.precision}-{digest(onnx)[:16]}-trt{version}.plan"
+    """The file of the plan for this model, precision and version of TensorRT."""
+    return (
+        Path(settings.plans) / f"{onnx.stem}-{settings.precision}-{file_digest(onnx)[:16]}-trt{version}.plan"
+    )
 
 
 def _folder(settings: TensorRTSettings) -> Path:
-    """Where a release brings them: its own, so that another version looks at those of its own models."""
+    """The folder of ONNX models; by default the release's own, since each release has its own models."""
     return Path(settings.onnx) if settings.onnx else Path(sys.prefix).parent / "onnx"
 
 
-def _onnx(model: Path, settings: TensorRTSettings) -> Path:
+def _find_onnx(model: Path, settings: TensorRTSettings) -> Path:
     suffix = "_int8" if settings.precision == "int8" else ""
-    return find_derived(model, _folder(settings), f"{model.stem}{suffix}.onnx")
+    return find_compiled(model, _folder(settings), f"{model.stem}{suffix}.onnx")
 
 
-def _built(library: Any, onnx: Path, settings: TensorRTSettings) -> bytes:
+def _build_plan(library: Any, onnx: Path, settings: TensorRTSettings) -> bytes:
     logger = library.Logger(library.Logger.ERROR)
     builder = library.Builder(logger)
     explicit = 1 << int(library.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.errors import BackendMissing, EngineError, ModelError
+from appliance.ports import EngineDefaults
 from appliance.values import Tensor, TensorSpec
 
 RUNTIMES = {
@@ -37,7 +38,7 @@ class TFLiteSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Runtime:
-    """A TFLite runtime that is installed: package, version, its interpreter class, how it loads delegates."""
+    """An installed TFLite runtime: package, version, interpreter class, loader of delegates."""
 
     package: str
     version: str
@@ -64,15 +65,15 @@ def load_runtime(wanted: str = "auto") -> Runtime:
     )
 
 
-class TFLite:
-    """One model in one interpreter. Not thread-safe: it belongs to the thread that uses it."""
+class TFLite(EngineDefaults):
+    """One model in one interpreter. Belongs to one thread."""
 
-    Settings = TFLiteSettings
+    Settings: type[TFLiteSettings] = TFLiteSettings
 
     def __init__(
         self, model: Path, settings: TFLiteSettings | None = None, delegates: Sequence[Any] = ()
     ) -> None:
-        """`delegates` take what they can of the graph; the CPU computes the rest."""
+        """`delegates` run the operators they support; the CPU runs the rest."""
         settings = settings or TFLiteSettings()
         runtime = load_runtime(settings.runtime)
         self.description = f"{runtime.package} {runtime.version}"
@@ -89,8 +90,8 @@ class TFLite:
         self.outputs = tuple(_spec(detail) for detail in self._outputs)
 
     @staticmethod
-    def there(settings: Any) -> str:
-        """What is installed for it; raises `BackendMissing`."""
+    def inventory(settings: Any) -> str:
+        """The runtime with its version; raises `BackendMissing`."""
         runtime = load_runtime(settings.runtime)
         return f"{runtime.package} {runtime.version}"
 
@@ -111,7 +112,7 @@ class TFLite:
             raise EngineError(f"the TFLite runtime failed: {_one_line(error)}") from error
 
     def close(self) -> None:
-        """Let the interpreter go."""
+        """Release the interpreter."""
         self._interpreter = None
 
 

@@ -17,7 +17,7 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFError, TTFont
 from reportlab.platypus import KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
-from appliance.colours import rgb
+from appliance.colours import rgb_of
 from appliance.records import PersonTotals, SessionRecord, TimelinePiece
 from appliance.records.export import timeline
 from appliance.records.export.tables import (
@@ -126,7 +126,7 @@ def _chart(session: SessionRecord, parts: list[TimelinePiece], font: str) -> Dra
         base = height - index * (_ROW + _GAP) - _ROW
         drawing.add(String(0, base + 2, emotion, fontSize=8, fontName=font))
         drawing.add(Line(_NAME, base, _WIDTH, base, strokeColor=_LINE, strokeWidth=0.5))
-        red, green, blue = (channel / 255 for channel in rgb(emotion))
+        red, green, blue = (channel / 255 for channel in rgb_of(emotion))
         for area in timeline.areas(parts, emotion, length, plot, _ROW):
             flat = [each for x, y in area for each in (_NAME + x, base + _ROW - y)]
             drawing.add(Polygon(flat, fillColor=colors.Color(red, green, blue), strokeColor=None))

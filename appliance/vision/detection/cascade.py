@@ -1,34 +1,39 @@
-"""Looking at parts of a picture with two detectors: one that scans, one that looks closely at one place."""
+"""Two detectors for one face: a wide one that scans, and a close one that verifies a single place."""
 
 from __future__ import annotations
 
 from appliance.values import Box, Face, Image
 from appliance.vision.detection.blazeface import BlazeFace
-from appliance.vision.detection.candidates import KEEP, belongs, distance
-from appliance.vision.detection.nms import same_face
-from appliance.vision.detection.regions import Region, square_round
+from appliance.vision.detection.nms import is_same_face
+from appliance.vision.detection.regions import Region, face_widths_apart, is_reachable, square_around
 
-SCAN = 0.2
-"""The least score of a scan: low, since every find is looked at twice more."""
+SCAN_SCORE = 0.2
+"""Lowest score of a scan: low, because every find is verified by two more detections."""
 
-LOOKS = 3
-"""A scan and two closer looks decide together."""
+VOTES = 3
+"""Detections that decide together: a scan, a close and a wide one."""
 
-FAINT = 0.05
-"""The least score of a close look; what scores less counts as nothing."""
+FAINT_SCORE = 0.05
+"""Lowest score of a verifying detection; anything less counts as no detection."""
 
-CLOSE, WIDE = 1.6, 2.5
-"""Sides of the verifier's and of the detector's square in box sides: what each of them was trained to see."""
+CLOSE_CROP, WIDE_CROP = 1.6, 2.5
+"""Side of the verifier's and of the detector's crop in sides of the face's box: what each was trained on."""
 
-FOLLOW = 2.0
-"""Side of the verifier's square round somebody who may have moved since the last frame."""
+TRACK_CROP = 2.0
+"""Side of the verifier's crop around a face that may have moved since the last frame, in sides of its box."""
 
-_STRAYING = 0.5
-"""A face one width off its place must score this much more than one that is there."""
+KEEP = 0.6
+"""A tracked face counts as seen from this share of the threshold on (0.3 of 0.5)."""
+
+_DISTANCE_PENALTY = 0.5
+"""How much more a face must score for each face width between it and its expected place."""
 
 
-class Looks:
-    """The two detectors. All boxes are in pixels of the whole picture. Belongs to one thread."""
+class DetectorCascade:
+    """The scanning detector and the verifier. All boxes are in pixels of the whole picture.
+
+    Holds engines, so it belongs to one thread.
+    """
 
     def __init__(self, detector: BlazeFace, verifier: BlazeFace) -> None:
         self._detector = detector
@@ -36,71 +41,85 @@ class Looks:
 
     @property
     def threshold(self) -> float:
-        """The least mean score of a face."""
+        """Lowest mean score of a face, 0 to 1."""
         return self._detector.threshold
 
     def scan(self, image: Image, region: Region) -> list[Face]:
-        """Whatever might be a face in a region, without those that its inner edges cut through."""
-        found = _find(self._detector, image, region, SCAN)
+        """Possible faces in a region of a blue-green-red picture, except those cut by its inner edges."""
+        found = _detect(self._detector, image, region, SCAN_SCORE)
         return [face for face in found if not region.cuts(face.box, _size(image))]
 
-    def wide(self, image: Image, place: Box) -> Face | None:
-        """The face at a place as the detector sees it with its surroundings."""
-        return _nearest(self._detector, image, place, WIDE)
+    def detect_wide(self, image: Image, place: Box) -> Face | None:
+        """The face at `place` as the detector sees it, with its surroundings; None without one."""
+        return _detect_at(self._detector, image, place, WIDE_CROP)
 
-    def close(self, image: Image, place: Box) -> Face | None:
-        """The face at a place as the verifier sees it."""
-        return _nearest(self._verifier, image, place, CLOSE)
+    def detect_close(self, image: Image, place: Box) -> Face | None:
+        """The face at `place` as the verifier sees it; None without one."""
+        return _detect_at(self._verifier, image, place, CLOSE_CROP)
 
-    def follow(self, image: Image, place: Box, *, wide: bool) -> Face | None:
-        """The face of somebody who should be at a place, by one of the two, with room to have moved."""
-        detector, factor = (self._detector, WIDE) if wide else (self._verifier, FOLLOW)
-        near = _round(detector, image, place, factor, KEEP * self.threshold)
-        found = [face for face in near if belongs(face.box, place)]
-        return max(found, key=lambda face: face.score - _STRAYING * distance(face.box, place), default=None)
+    def redetect(self, image: Image, place: Box, *, wide: bool) -> Face | None:
+        """A tracked face that should be at `place`, with room for movement; `wide`: by the detector."""
+        detector, factor = (self._detector, WIDE_CROP) if wide else (self._verifier, TRACK_CROP)
+        near = _detect_around(detector, image, place, factor, KEEP * self.threshold)
+        found = [face for face in near if is_reachable(face.box, place)]
+        return max(
+            found,
+            key=lambda face: face.score - _DISTANCE_PENALTY * face_widths_apart(face.box, place),
+            default=None,
+        )
 
-    def second(self, image: Image, found: Face) -> Face | None:
-        """What a scan found, looked at by both; None unless the three looks are sure enough of it."""
-        close = self.close(image, found.box)
-        if mean_score(found, close, surest=1.0) < self.threshold:
-            return None  # Not even the surest look could make up for it.
-        return agreed(found, close, self.wide(image, found.box), self.threshold)
+    def verify(self, image: Image, found: Face) -> Face | None:
+        """The find of a scan, verified by both detectors; None if their mean score is below the threshold."""
+        close = self.detect_close(image, found.box)
+        if mean_score(found, close, missing=1.0) < self.threshold:
+            return None  # the highest possible third score would not be enough
+        return consensus(found, close, self.detect_wide(image, found.box), self.threshold)
 
-    def shut(self) -> None:
-        """Let the engines go."""
+    def close(self) -> None:
+        """Release the engines."""
         self._detector.close()
         if self._verifier is not self._detector:
             self._verifier.close()
 
 
-def mean_score(*looks: Face | None, surest: float = 0.0) -> float:
-    """The mean score of three looks; one that saw nothing counts 0, those still to come count `surest`."""
-    scores = [look.score if look else 0.0 for look in looks]
-    return (sum(scores) + surest * (LOOKS - len(scores))) / LOOKS
+def mean_score(*votes: Face | None, missing: float = 0.0) -> float:
+    """Mean score of three detections; None counts 0, and those not yet made count `missing`."""
+    scores = [vote.score if vote else 0.0 for vote in votes]
+    return (sum(scores) + missing * (VOTES - len(scores))) / VOTES
 
 
-def agreed(found: Face, close: Face | None, wide: Face | None, least: float) -> Face | None:
-    """The face of three looks with at least this mean score, placed by the closest look that saw it."""
+def consensus(found: Face, close: Face | None, wide: Face | None, threshold: float) -> Face | None:
+    """The face of three detections, with their mean score and the box of the closest that saw it.
+
+    None if the mean score is below `threshold`.
+    """
     score = mean_score(found, close, wide)
     seen = close or wide or found
-    return Face(seen.box, score, seen.keypoints) if score >= least else None
+    return Face(seen.box, score, seen.keypoints) if score >= threshold else None
 
 
-def _nearest(detector: BlazeFace, image: Image, place: Box, factor: float) -> Face | None:
-    found = [face for face in _round(detector, image, place, factor, FAINT) if same_face(face.box, place)]
+def _detect_at(detector: BlazeFace, image: Image, place: Box, factor: float) -> Face | None:
+    found = [
+        face
+        for face in _detect_around(detector, image, place, factor, FAINT_SCORE)
+        if is_same_face(face.box, place)
+    ]
     return max(found, key=lambda face: face.score, default=None)
 
 
-def _round(detector: BlazeFace, image: Image, place: Box, factor: float, least: float) -> list[Face]:
-    region = square_round(place, factor, _size(image))
-    return _find(detector, image, region, least) if region else []
+def _detect_around(
+    detector: BlazeFace, image: Image, place: Box, factor: float, threshold: float
+) -> list[Face]:
+    region = square_around(place, factor, _size(image))
+    return _detect(detector, image, region, threshold) if region else []
 
 
-def _find(detector: BlazeFace, image: Image, region: Region, least: float) -> list[Face]:
-    return [_moved(face, region) for face in detector.find(region.of(image), least)]
+def _detect(detector: BlazeFace, image: Image, region: Region, threshold: float) -> list[Face]:
+    return [_in_picture(face, region) for face in detector.find(region.of(image), threshold)]
 
 
-def _moved(face: Face, region: Region) -> Face:
+def _in_picture(face: Face, region: Region) -> Face:
+    """A face in pixels of a region, in pixels of the whole picture."""
     left, top = region.left, region.top
     points = tuple((x + left, y + top) for x, y in face.keypoints)
     return Face(face.box.moved(left, top), face.score, points)

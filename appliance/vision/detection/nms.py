@@ -1,4 +1,7 @@
-"""Many boxes of one face become one: their mean, weighted by score ("blending" in the BlazeFace paper)."""
+"""Weighted non-maximum suppression: overlapping boxes become their mean, weighted by score.
+
+It is the "blending" of Bazarevsky et al., "BlazeFace" (2019), section 3.4.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,26 @@ from numpy.typing import NDArray
 
 from appliance.values import Box, Face, Floats
 
-SAME_FACE_IOU = 0.3
-"""Boxes that overlap more than this are one face (the value of the published model)."""
+MIN_IOU = 0.3
+"""Boxes with a larger intersection over union are one face (the value of the published model)."""
 
-WITHIN = 0.6
-"""Of two regions, a box of which more than this lies within a surer one is a part of that face."""
+MIN_INSIDE = 0.6
+"""Across regions, a box with a larger share inside a higher-scoring one is a part of that face."""
 
 
-def weighted_suppression(points: Floats, scores: Floats, within: float = 1.0) -> list[Face]:
-    """One face for each group of overlapping boxes: their mean weighted by score, with the best score.
+def weighted_nms_arrays(points: Floats, scores: Floats, within: float = 1.0) -> list[Face]:
+    """Merge overlapping boxes: their mean weighted by score, with the highest score; highest score first.
 
-    `points` is (boxes, 2 + keypoints, 2): left top corner, right bottom corner, keypoints; `scores` (boxes,).
-    A box of which more than `within` lies inside a surer one, or the other way round, is dropped with it but
-    not averaged: it shows a part of the face.
+    `points`: float32, shape (boxes, 2 + keypoints, 2), rows of (x, y): top left corner, bottom right corner,
+    keypoints. `scores`: float32, shape (boxes,). If one of two boxes has a larger share than `within` inside
+    the other, the lower-scoring one is dropped, not averaged: one shows a part of the face.
     """
     faces = []
     left = np.argsort(-scores, kind="stable")
     while left.size:
         overlap, inside = _overlaps_with_first(points[left, 0], points[left, 1])
-        same = overlap > SAME_FACE_IOU
-        same[0] = True  # A degenerate box overlaps nothing, not even itself.
+        same = overlap > MIN_IOU
+        same[0] = True  # a degenerate box does not even overlap itself
         group = left[same]
         weights = scores[group] / scores[group].sum()
         mean = (points[group] * weights[:, None, None]).sum(axis=0)
@@ -37,36 +40,39 @@ def weighted_suppression(points: Floats, scores: Floats, within: float = 1.0) ->
     return faces
 
 
-def merged(faces: Sequence[Face]) -> list[Face]:
-    """One face for each group of faces found in different parts of a picture, the surest first.
+def weighted_nms(faces: Sequence[Face]) -> list[Face]:
+    """Merge faces that were detected in different parts of one picture; highest score first.
 
-    All in pixels of the same picture, all with the same number of keypoints.
+    All are in pixels of that picture and have the same number of keypoints.
     """
     if not faces:
         return []
-    points = np.array([_points(face) for face in faces], np.float32)
-    return weighted_suppression(points, np.array([face.score for face in faces], np.float32), WITHIN)
+    points = np.array([_corners_and_keypoints(face) for face in faces], np.float32)
+    return weighted_nms_arrays(points, np.array([face.score for face in faces], np.float32), MIN_INSIDE)
 
 
-def same_face(one: Box, other: Box) -> bool:
-    """Whether two boxes of one picture show one face, by the same measure as `merged`."""
+def is_same_face(one: Box, other: Box) -> bool:
+    """Whether two boxes of one picture show one face, by the measure of `weighted_nms`."""
     smaller = min(one.area, other.area)
-    return one.iou(other) > SAME_FACE_IOU or one.intersection(other) > WITHIN * max(smaller, 1e-9)
+    return one.iou(other) > MIN_IOU or one.intersection(other) > MIN_INSIDE * max(smaller, 1e-9)
 
 
 def _overlaps_with_first(lt: Floats, rb: Floats) -> tuple[Floats, Floats]:
-    """Of each box with the first: intersection over union, and over the smaller of the two."""
+    """Intersection of each box with the first one, over their union and over the smaller of the two.
+
+    `lt`, `rb`: top left and bottom right corners, shape (boxes, 2); both results have shape (boxes,).
+    """
     across, down = np.maximum(np.minimum(rb, rb[0]) - np.maximum(lt, lt[0]), 0).T
     areas = np.prod(np.maximum(rb - lt, 0), axis=1)
     both = across * down
-    return _ratio(both, areas + areas[0] - both), _ratio(both, np.minimum(areas, areas[0]))
+    return _share(both, areas + areas[0] - both), _share(both, np.minimum(areas, areas[0]))
 
 
-def _ratio(part: NDArray[np.floating], of: NDArray[np.floating]) -> Floats:
+def _share(part: NDArray[np.floating], of: NDArray[np.floating]) -> Floats:
     return np.asarray(part / np.maximum(of, 1e-9), np.float32)
 
 
-def _points(face: Face) -> list[tuple[float, float]]:
+def _corners_and_keypoints(face: Face) -> list[tuple[float, float]]:
     return [(face.box.x, face.box.y), (face.box.right, face.box.bottom), *face.keypoints]
 
 

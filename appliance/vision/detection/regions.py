@@ -1,7 +1,7 @@
-"""Which parts of a picture to look at: the whole, squares, tiles, and squares round a face. Pure geometry.
+"""Geometry of the search: parts of a picture to scan, crops around a face, and distances between boxes.
 
-A detector sees its input only (128 or 192 pixels): a face of 4 % of a picture's width is 8 pixels there, too
-few. Cut into parts, the same face is two to three times as large in the input.
+A detector sees only its input (128 or 192 pixels a side). A face of 4 % of a picture's width is 8 pixels
+there, too few. In a tile the same face is two to three times as large.
 """
 
 from __future__ import annotations
@@ -15,13 +15,22 @@ TILES = (3, 2)
 """Tiles along the longer and the shorter side; they overlap by `TILE_OVERLAP` of their own extent."""
 
 TILE_OVERLAP = 0.2
-"""At least as wide as the largest face that only a tile shows, so that no such face is cut by all of them."""
+"""At least as wide as the largest face that only a tile shows, so that no such face is cut in every tile."""
 
 SMALLEST_PART = 390
-"""Parts with a shorter side than this, in pixels, are not worth a look: what is small in them is a blur."""
+"""Parts with a shorter side than this, in pixels, are not scanned: small faces in them are blurred."""
 
 _SQUARE_OVERLAP = 0.1
 _MOST_SQUARES = 6
+
+_MAX_DISTANCE = 1.0
+"""A face further from its expected place than this many face widths is another person's."""
+
+MAX_SIZE_RATIO = 1.8
+"""A face this many times larger or smaller than expected is another person's."""
+
+_SAME_SIZE_RATIO = 1.5
+"""Two detectors see one face when the larger of their boxes is at most this many times as wide."""
 
 _EDGE = 0.01
 """A box is cut by an edge when it comes nearer to it than this share of the region's longer side."""
@@ -29,7 +38,7 @@ _EDGE = 0.01
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a picture in whole pixels: from `left`, `top` to before `right`, `bottom`."""
+    """A part of a picture in whole pixels; `right` and `bottom` are exclusive."""
 
     left: int
     top: int
@@ -47,11 +56,14 @@ class Region:
         return self.bottom - self.top
 
     def of(self, image: Image) -> Image:
-        """The pixels: a view, not a copy."""
+        """The pixels of this region: a view, not a copy."""
         return image[self.top : self.bottom, self.left : self.right]
 
     def cuts(self, box: Box, size: tuple[int, int]) -> bool:
-        """Whether the box reaches an edge of this region that is no edge of the picture of `size`."""
+        """Whether a box touches an edge of this region that is not an edge of the picture.
+
+        `box` in pixels of the picture, `size` its (width, height).
+        """
         near = _EDGE * max(self.width, self.height)
         width, height = size
         return (
@@ -62,18 +74,18 @@ class Region:
         )
 
     def holds(self, box: Box) -> bool:
-        """Whether all of the box lies within."""
+        """Whether the whole box is inside."""
         inside_x = self.left <= box.x and box.right <= self.right
         return inside_x and self.top <= box.y and box.bottom <= self.bottom
 
 
 def whole(size: tuple[int, int]) -> Region:
-    """All of a picture of `size` (width, height)."""
+    """The whole picture of `size` (width, height)."""
     return Region(0, 0, size[0], size[1])
 
 
 def squares(size: tuple[int, int]) -> list[Region]:
-    """Squares of the shorter side along the longer one; none where they would be all of the picture."""
+    """Squares of the shorter side along the longer one; none where one would cover the picture."""
     long, short = max(size), min(size)
     if short < SMALLEST_PART or long < short * (1 + _SQUARE_OVERLAP):
         return []
@@ -100,20 +112,44 @@ def tiles(size: tuple[int, int]) -> list[Region]:
 
 
 def all_regions(size: tuple[int, int]) -> list[Region]:
-    """Everything to look at in a picture of `size` (width, height), the largest parts first."""
+    """Every part to scan in a picture of `size` (width, height), the largest parts first."""
     return [whole(size), *squares(size), *tiles(size)]
 
 
-def square_round(box: Box, factor: float, size: tuple[int, int]) -> Region | None:
-    """A square `factor` times a box's larger side about its middle, cut off at the edges of the picture.
+def square_around(box: Box, factor: float, size: tuple[int, int]) -> Region | None:
+    """A square of `factor` times a box's larger side around its centre, clipped to the picture.
 
-    None when nothing of it lies within the picture.
+    None when it is wholly outside a picture of `size` (width, height).
     """
     half = max(box.width, box.height, 1.0) * factor / 2
     cx, cy = box.center
     left, right = (min(max(0, round(x)), size[0]) for x in (cx - half, cx + half))
     top, bottom = (min(max(0, round(y)), size[1]) for y in (cy - half, cy + half))
     return Region(left, top, right, bottom) if right > left and bottom > top else None
+
+
+def is_reachable(box: Box, place: Box) -> bool:
+    """Whether a box may be the face that should be at `place`: near enough and of a similar size."""
+    return face_widths_apart(box, place) <= _MAX_DISTANCE
+
+
+def size_ratio(one: Box, other: Box) -> float:
+    """How many times as wide the larger of two boxes is as the smaller, 1 or more."""
+    sides = math.sqrt(max(one.area, 1.0)), math.sqrt(max(other.area, 1.0))
+    return max(sides) / min(sides)
+
+
+def is_same_size(one: Box, other: Box) -> bool:
+    """Whether two detectors may mean one face: a part of a face is much smaller."""
+    return size_ratio(one, other) <= _SAME_SIZE_RATIO
+
+
+def face_widths_apart(box: Box, place: Box) -> float:
+    """Distance of two centres in widths of the larger box; infinite where the sizes differ too much."""
+    side, expected = math.sqrt(max(box.area, 1.0)), math.sqrt(max(place.area, 1.0))
+    larger, smaller = max(side, expected), min(side, expected)
+    (ax, ay), (bx, by) = box.center, place.center
+    return math.hypot(ax - bx, ay - by) / larger if larger <= MAX_SIZE_RATIO * smaller else math.inf
 
 
 def _spread(extent: int, side: int, count: int) -> list[tuple[int, int]]:

@@ -1,26 +1,27 @@
-"""Of too many people, who is read."""
+"""Selection of the faces to analyse when there are more than the limit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from appliance.values import Box, Face
-from appliance.vision.detection.nms import same_face
+from appliance.vision.detection.nms import is_same_face
 
-STEADY = 2.0
-"""A newcomer must be this many times as large in area to take the place of somebody who is followed."""
+TRACKED_WEIGHT = 2.0
+"""A new face must be this many times as large in area to replace a tracked one."""
 
 
-def chosen(faces: Sequence[Face], followed: Sequence[Box], limit: int) -> list[Face]:
-    """At most `limit` faces: the largest, where those `followed` (where they should be) count `STEADY` times.
+def select_faces(faces: Sequence[Face], tracked: Sequence[Box], limit: int) -> list[Face]:
+    """The `limit` largest faces, where the area of a tracked face counts `TRACKED_WEIGHT` times.
 
-    Without that, of two people of about the same size now one and now the other would be read.
+    `tracked`: where tracked faces should be. Without the weight, two people of a similar size would be read
+    alternately.
     """
     if len(faces) <= limit:
         return list(faces)
 
-    def claim(face: Face) -> float:
-        known = any(same_face(face.box, place) for place in followed)
-        return face.box.area * (STEADY if known else 1.0)
+    def weighted_area(face: Face) -> float:
+        is_tracked = any(is_same_face(face.box, place) for place in tracked)
+        return face.box.area * (TRACKED_WEIGHT if is_tracked else 1.0)
 
-    return sorted(faces, key=claim, reverse=True)[:limit]
+    return sorted(faces, key=weighted_area, reverse=True)[:limit]

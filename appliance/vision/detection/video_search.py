@@ -1,320 +1,501 @@
-"""Video at about two runs a frame: one look at each person known, and one turn that scans or makes sure.
+"""Face search in video at about two detector runs a frame.
 
-Each frame one detector looks at where each person should be. Beyond that a frame has one turn (two while
-nobody is known) for what is most urgent: somebody who was not seen, a second opinion of somebody shown, a
-closer look at what a scan found, or the next part of the picture.
+Each frame one detector looks where each tracked face should be. Beyond that a frame has one turn (two while
+no face is tracked) for the most urgent work: a face that was missed, a recheck by the other detector, the
+verification of a candidate, or a scan of the next part of the picture. See docs/decisions/0006-search.md.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import cv2
 import numpy as np
 
 from appliance.values import Box, Face, Image
-from appliance.vision.detection.candidates import (
-    SHOW,
-    Candidate,
-    Known,
-    Rejected,
-    belongs,
-    distance,
+from appliance.vision.detection.cascade import DetectorCascade, consensus, mean_score
+from appliance.vision.detection.nms import is_same_face
+from appliance.vision.detection.regions import (
+    MAX_SIZE_RATIO,
+    Region,
+    face_widths_apart,
+    is_reachable,
     is_same_size,
-    matched,
+    size_ratio,
+    squares,
+    tiles,
+    whole,
 )
-from appliance.vision.detection.cascade import Looks, agreed, mean_score
-from appliance.vision.detection.nms import same_face
-from appliance.vision.detection.rate_limit import Pace
-from appliance.vision.detection.regions import Region, squares, tiles, whole
-from appliance.vision.detection.select_faces import STEADY, chosen
+from appliance.vision.detection.select_faces import TRACKED_WEIGHT, select_faces
 
-_MOST_BETWEEN_SCANS = 2
-"""Turns in a row that may go elsewhere: newcomers are found even while somebody known is hard to see."""
+_SHOW = 0.84
+"""A face is shown while its average score is at least this share of the threshold (0.42 of 0.5)."""
+
+_SCORE_GAIN = 0.4
+"""Weight of a new score in a detector's running average."""
+
+_WIDE_WEIGHT = 2 / 3
+"""Weight of the detector that sees a face with its surroundings: it is the harder one to deceive."""
+
+_FIRST_RECHECK, _LAST_RECHECK = 2, 16
+"""Frames from the first sight to the other detector's recheck, and the longest interval between rechecks."""
+
+_RESIZED = 1.3
+"""A face that has become this many times larger or smaller than confirmed is rechecked."""
+
+_MAX_MATCH_DISTANCE = 2.0
+"""A tracked face and an expected box further apart than this many face widths do not match."""
+
+_MAX_TURNS_WITHOUT_SCAN = 2
+"""Turns in a row that may go elsewhere: newcomers are found even while a tracked face is hard to see."""
 
 _REST_EVERY = 6
-"""While somebody is known one frame in so many goes without a scan when nothing is urgent: a scan is dear.
-With one in three a newcomer of 4 % was found after 1.2 s in one of 30 films at 15 frames a second."""
+"""While a face is tracked, one frame in this many has no scan if nothing is urgent: a scan is expensive.
+With one in three a newcomer of 4 % was found after 1.2 s in one of 30 videos at 15 frames a second."""
 
 _SCANS_PER_S = 12.5
-"""Nor are there more scans a second then: at 30 frames a second as many as at 15, and newcomers as soon."""
+"""Most scans a second then: at 30 frames a second as many as at 15, and newcomers are found as early."""
 
-_MOST_CANDIDATES = 4
-_REST = 12
-"""Frames for which a rejected place is left alone."""
+_MAX_CANDIDATES = 4
 
-_BEYOND = 45
-"""Frames for which a face beyond the limit counts; a round of scans, which sees it again, is over sooner."""
+_SUPPRESS_FRAMES = 12
+"""Frames for which a rejected place is not verified again."""
 
-_REGAIN_REST = 3
-"""Frames between two attempts to make sure that somebody lost is back."""
+_BEYOND_FRAMES = 45
+"""Frames for which a face beyond the limit counts; a round of scans, which sees it again, is shorter."""
 
-_STRAY = 5
-"""Frames for which somebody unseen is kept whom the tracker does not wait for."""
+_RECOVERY_PAUSE = 3
+"""Frames between two attempts to recover a lost face."""
 
-_OTHER_SCENE = 28.0
-"""Mean grey levels by which all of the picture differs after a cut; a pan or a lamp stays below."""
+_UNTRACKED_FRAMES = 5
+"""Frames for which a missed face is kept if the tracker does not wait for it."""
 
-_TINY = 48, 27
+_SCENE_CHANGE = 28.0
+"""Mean change in grey levels of the whole picture after a cut; a pan or a lamp stays below."""
+
+_THUMBNAIL = 48, 27
 """Width and height of the copies of two frames that are compared."""
 
-_BETWEEN_CUTS = 8
-"""Frames: a flickering light must not cost a second opinion in each of them."""
+_FRAMES_BETWEEN_CUTS = 8
+"""A flickering light must not cost a recheck in each frame."""
 
 
-class Follow:
-    """What is known of one video. `size`: (width, height) of its frames in pixels."""
+class TokenBucket:
+    """Limits how often something is done a second, at any frame rate.
 
-    def __init__(self, looks: Looks, size: tuple[int, int], limit: int) -> None:
+    Of turns not taken at most two are kept: a camera with fewer frames, which cannot spread its turns evenly,
+    may take two in a row.
+    """
+
+    _CAPACITY = 2.0
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = per_s
+        self._tokens, self._now = self._CAPACITY, 0.0
+
+    def refill(self, now: float) -> None:
+        """Add the tokens for the time until `now`, in seconds; once a frame."""
+        passed = max(0.0, now - self._now)
+        self._tokens, self._now = min(self._CAPACITY, self._tokens + self._per_s * passed), now
+
+    @property
+    def available(self) -> bool:
+        """Whether there is a token."""
+        return self._tokens >= 1.0 - 1e-6
+
+    def spend(self) -> None:
+        """Take a token, whether there is one or not."""
+        self._tokens = max(0.0, self._tokens - 1.0)
+
+
+@dataclass
+class TrackState:
+    """A face that was verified once. Boxes are in pixels of the picture.
+
+    `face`: where it was last seen; `expected`: where it should be now. `close_score`, `wide_score`: running
+    averages of each detector's scores. One detector looks each frame: the one that saw the face last
+    (`by_wide`); `confirmed`: the box that the other one saw last, which bounds the size. `tracked`: the
+    tracker waits for it. `lost`: not shown until both detectors see it again; `hint`: what one of them saw
+    meanwhile; `pause`: frames until the next attempt to recover it.
+    """
+
+    face: Face
+    close_score: float
+    wide_score: float
+    by_wide: bool = False
+    tracked: bool = False
+    seen: bool = True
+    lost: bool = False
+    missed: int = 0
+    hint: Face | None = None
+    pause: int = 0
+    expected: Box = field(init=False)
+    confirmed: Box = field(init=False)
+    _recheck_interval: int = _FIRST_RECHECK
+    _recheck_in: int = _FIRST_RECHECK
+
+    def __post_init__(self) -> None:
+        self.expected = self.confirmed = self.face.box
+
+    @property
+    def average(self) -> float:
+        """Weighted average of both detectors' recent scores, 0 to 1."""
+        return (1 - _WIDE_WEIGHT) * self.close_score + _WIDE_WEIGHT * self.wide_score
+
+    @property
+    def recheck_due(self) -> bool:
+        """Whether the other detector should look: it is time, or the size has changed since it did."""
+        return self.seen and (self._recheck_in <= 0 or size_ratio(self.face.box, self.confirmed) > _RESIZED)
+
+    def allows_size(self, face: Face) -> bool:
+        """Whether a face has a size that this one may have by now.
+
+        Without this bound a track would shrink from frame to frame until it is a speck.
+        """
+        return size_ratio(face.box, self.confirmed) <= MAX_SIZE_RATIO
+
+    def matches(self, face: Face) -> bool:
+        """Whether the other detector's face in the same frame is this one, not a part of it."""
+        return is_same_face(face.box, self.face.box) and is_same_size(face.box, self.face.box)
+
+    def add_score(self, score: float, *, wide: bool) -> None:
+        """Add one detector's score for this frame, 0 if it saw nothing."""
+        if wide:
+            self.wide_score += _SCORE_GAIN * (score - self.wide_score)
+        else:
+            self.close_score += _SCORE_GAIN * (score - self.close_score)
+
+    def begin_frame(self) -> None:
+        """Count down to the recheck and the recovery, and drop the hint of the last frame."""
+        self._recheck_in -= 1
+        self.pause -= 1
+        self.hint = None
+
+    def schedule_recheck(self) -> None:
+        """Schedule the next recheck, after twice as many frames as the last one."""
+        self._recheck_interval = min(2 * self._recheck_interval, _LAST_RECHECK)
+        self._recheck_in = self._recheck_interval
+
+    def mark_seen(self, face: Face, *, wide: bool) -> None:
+        """Set where the face is in this frame, and which detector saw it."""
+        self.face, self.by_wide, self.seen, self.missed = face, wide, True, 0
+
+    def mark_missed(self) -> None:
+        """Note that the face was not seen in this frame."""
+        self.seen, self.missed = False, self.missed + 1
+
+    def mark_lost(self) -> None:
+        """Show the face again only after detections that would verify a newcomer."""
+        self.lost, self.by_wide, self.close_score, self.wide_score = True, False, 0.0, 0.0
+        self.mark_missed()
+
+    def recover(self, face: Face, close_score: float, wide_score: float) -> None:
+        """Show a lost face again: both detectors saw it with sufficient scores."""
+        self.lost, self.close_score, self.wide_score = False, close_score, wide_score
+        self._recheck_interval = self._recheck_in = _FIRST_RECHECK
+        self.mark_seen(face, wide=False)
+        self.confirmed = face.box
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A find of a scan and, after the first verification, what the wide detector saw there."""
+
+    found: Face
+    wide: Face | None = None
+
+    @property
+    def box(self) -> Box:
+        """Where it was seen last."""
+        return self.wide.box if self.wide else self.found.box
+
+
+@dataclass
+class SuppressedBox:
+    """A place that is not verified for some `frames`: not a face, or one beyond the limit."""
+
+    box: Box
+    frames: int
+
+
+class VideoSearch:
+    """The search in one video. `size`: (width, height) of its frames in pixels."""
+
+    def __init__(self, cascade: DetectorCascade, size: tuple[int, int], limit: int) -> None:
+        """`limit`: how many faces are tracked."""
         self.size = size
-        self._looks = looks
+        self._cascade = cascade
         self._limit = limit
-        self._parts = _in_turn(size)
+        self._parts = _scan_cycle(size)
         self._part = 0
-        self._known: list[Known] = []
+        self._tracks: list[TrackState] = []
         self._candidates: list[Candidate] = []
-        self._rejected: list[Rejected] = []
-        self._beyond: list[Rejected] = []
-        self._unscanned = 0
+        self._rejected: list[SuppressedBox] = []
+        self._beyond: list[SuppressedBox] = []
+        self._turns_without_scan = 0
         self._frame = 0
-        self._cuts = _Cuts()
-        self._pace = Pace(_SCANS_PER_S)
+        self._scene = _SceneChange()
+        self._scan_budget = TokenBucket(_SCANS_PER_S)
 
-    def begin(self, image: Image, faces: Sequence[Face], beyond: Sequence[Face]) -> list[Face]:
-        """Take over what was found in the first frame; `beyond`: those for whom there was no closer look."""
-        self._cuts.seen(image)
-        self._beyond = [Rejected(face.box, _BEYOND) for face in beyond]
-        self._known = [Known(face, face.score, face.score) for face in chosen(faces, (), self._limit)]
+    def start(self, image: Image, faces: Sequence[Face], beyond: Sequence[Face]) -> list[Face]:
+        """Begin with the faces of the first frame; `beyond`: finds beyond the limit, not verified."""
+        self._scene.has_changed(image)
+        self._beyond = [SuppressedBox(face.box, _BEYOND_FRAMES) for face in beyond]
+        self._tracks = [
+            TrackState(face, face.score, face.score) for face in select_faces(faces, (), self._limit)
+        ]
         return list(faces)
 
-    def next(self, image: Image, expected: Sequence[Box], now: float) -> list[Face]:
-        """The faces in the frame taken at `now`; `expected`: where those seen lately should be."""
-        self._pace.tell(now)
-        self._expect(expected)
-        is_cut = self._cuts.seen(image)
-        for person in self._known:
-            self._look(person, image)
+    def step(self, image: Image, expected: Sequence[Box], now: float) -> list[Face]:
+        """The faces in the next frame, at `now` seconds; `expected`: where the tracker expects faces."""
+        self._scan_budget.refill(now)
+        self._predict(expected)
+        is_cut = self._scene.has_changed(image)
+        for track in self._tracks:
+            self._redetect(track, image)
             if is_cut:
-                self._doubt(person, image)
-        self._part_twins()
-        for _ in range(1 if self._known else 2):
+                self._verify_after_cut(track, image)
+        self._separate_twins()
+        for _ in range(1 if self._tracks else 2):
             self._take_turn(image)
         self._frame += 1
-        self._settle(expected)
-        return [person.face for person in self._known if person.seen]
+        self._end_frame(expected)
+        return [track.face for track in self._tracks if track.seen]
 
     @property
     def beyond_limit(self) -> int:
-        """How many faces are in view that are not followed, since others are larger or were there before."""
+        """How many faces are in view but not tracked, because others are larger or came first."""
         return len(self._beyond)
 
-    def _expect(self, expected: Sequence[Box]) -> None:
-        """Where everybody should be; those whom the tracker gave up are forgotten."""
-        whose = matched(self._known, expected)
+    def _predict(self, expected: Sequence[Box]) -> None:
+        """Set where each face should be, and drop those that the tracker gave up."""
+        matches = match_tracks(self._tracks, expected)
         kept = []
-        for index, person in enumerate(self._known):
-            if index in whose:
-                person.place, person.waited = expected[whose[index]], True
-            elif not person.seen and (person.waited or person.missed > _STRAY):
+        for index, track in enumerate(self._tracks):
+            if index in matches:
+                track.expected, track.tracked = expected[matches[index]], True
+            elif not track.seen and (track.tracked or track.missed > _UNTRACKED_FRAMES):
                 continue
-            kept.append(person)
-        self._known = kept
+            kept.append(track)
+        self._tracks = kept
 
-    # --- looking at those known ---
+    # --- tracked faces ---
 
-    def _look(self, person: Known, image: Image) -> None:
-        person.begin_frame()
-        face = self._sight(person, image, wide=person.by_wide)
-        person.looked(face.score if face else 0.0, wide=person.by_wide)
-        if face and not person.lost:
-            person.found(face, wide=person.by_wide)
+    def _redetect(self, track: TrackState, image: Image) -> None:
+        track.begin_frame()
+        face = self._detect(track, image, wide=track.by_wide)
+        track.add_score(face.score if face else 0.0, wide=track.by_wide)
+        if face and not track.lost:
+            track.mark_seen(face, wide=track.by_wide)
             return
-        person.not_found()
-        person.hint = face
+        track.mark_missed()
+        track.hint = face
 
-    def _sight(self, person: Known, image: Image, *, wide: bool) -> Face | None:
-        """One detector's look at a person: their face, if it sees one of a size that they may have."""
-        face = self._looks.follow(image, person.place, wide=wide)
-        return face if face and (person.lost or person.may_be(face)) else None
+    def _detect(self, track: TrackState, image: Image, *, wide: bool) -> Face | None:
+        """What one detector sees of a tracked face, if its size is plausible."""
+        face = self._cascade.redetect(image, track.expected, wide=wide)
+        return face if face and (track.lost or track.allows_size(face)) else None
 
-    def _other_look(self, person: Known, image: Image) -> None:
-        """The other detector's look at somebody missed, or at somebody shown for a second opinion."""
-        wide = not person.by_wide
-        face = self._sight(person, image, wide=wide)
-        if face and person.seen and not person.agrees(face):
+    def _recheck(self, track: TrackState, image: Image) -> None:
+        """Run the other detector on a missed face, or on a shown one for a second opinion."""
+        wide = not track.by_wide
+        face = self._detect(track, image, wide=wide)
+        if face and track.seen and not track.matches(face):
             face = None  # another face, or a part of this one
-        person.looked(face.score if face else 0.0, wide=wide)
+        track.add_score(face.score if face else 0.0, wide=wide)
         if face:
-            person.confirmed = face.box
-        # The close look is the cheaper one: go back to it as soon as it sees them.
-        if face and not (person.seen and wide) and not self._is_taken(face, person):
-            person.found(face, wide=wide)
-        person.rechecked()
+            track.confirmed = face.box
+        # The close detector is cheaper: return to it as soon as it sees the face.
+        if face and not (track.seen and wide) and not self._is_taken(face, track):
+            track.mark_seen(face, wide=wide)
+        track.schedule_recheck()
 
-    def _regain(self, person: Known, image: Image) -> None:
-        """Believe in somebody lost again if the other detector sees what the first one did."""
-        hint = person.hint
+    def _recover(self, track: TrackState, image: Image) -> None:
+        """Recover a lost face if the wide detector confirms the hint."""
+        hint = track.hint
         assert hint is not None
-        wide = self._looks.wide(image, hint.box)
+        wide = self._cascade.detect_wide(image, hint.box)
         score = (hint.score + wide.score) / 2 if wide else 0.0
-        if wide and is_same_size(hint.box, wide.box) and score >= self._looks.threshold:
-            person.regain(hint, hint.score, wide.score)
-        person.hint, person.rest = None, _REGAIN_REST
+        if wide and is_same_size(hint.box, wide.box) and score >= self._cascade.threshold:
+            track.recover(hint, hint.score, wide.score)
+        track.hint, track.pause = None, _RECOVERY_PAUSE
 
-    def _doubt(self, person: Known, image: Image) -> None:
-        """After a cut somebody else, or a thing, may be where the person was."""
-        if person.seen:
-            person.close = person.wide = 0.0
-            primary = self._looks.close(image, person.face.box)
-            other = self._looks.wide(image, person.face.box)
+    def _verify_after_cut(self, track: TrackState, image: Image) -> None:
+        """After a cut another person, or an object, may be where the face was."""
+        if track.seen:
+            track.close_score = track.wide_score = 0.0
+            close = self._cascade.detect_close(image, track.face.box)
+            wide = self._cascade.detect_wide(image, track.face.box)
             if (
-                primary
-                and other
-                and is_same_size(primary.box, other.box)
-                and (primary.score + other.score) / 2 >= self._looks.threshold
+                close
+                and wide
+                and is_same_size(close.box, wide.box)
+                and (close.score + wide.score) / 2 >= self._cascade.threshold
             ):
-                person.regain(primary, primary.score, other.score)
+                track.recover(close, close.score, wide.score)
                 return
-        person.lose()
+        track.mark_lost()
 
-    def _part_twins(self) -> None:
-        """Of two people taken for the same face only the one who should be nearer has it."""
-        seen = [person for person in self._known if person.seen]
+    def _separate_twins(self) -> None:
+        """Of two tracks on one face only the one that is expected nearer keeps it."""
+        seen = [track for track in self._tracks if track.seen]
         for one, other in itertools.combinations(seen, 2):
-            if one.seen and other.seen and same_face(one.face.box, other.face.box):
-                apart = [distance(person.face.box, person.place) for person in (one, other)]
-                (one if apart[0] > apart[1] else other).lose()
+            if one.seen and other.seen and is_same_face(one.face.box, other.face.box):
+                apart = [face_widths_apart(track.face.box, track.expected) for track in (one, other)]
+                (one if apart[0] > apart[1] else other).mark_lost()
 
-    def _is_taken(self, face: Face, by_other_than: Known) -> bool:
-        others = (other for other in self._known if other.seen and other is not by_other_than)
-        return any(same_face(face.box, other.face.box) for other in others)
+    def _is_taken(self, face: Face, by_other_than: TrackState) -> bool:
+        others = (other for other in self._tracks if other.seen and other is not by_other_than)
+        return any(is_same_face(face.box, other.face.box) for other in others)
 
     # --- the turn of a frame ---
 
     def _take_turn(self, image: Image) -> None:
-        work = None if self._unscanned >= _MOST_BETWEEN_SCANS else self._urgent()
+        work = None if self._turns_without_scan >= _MAX_TURNS_WITHOUT_SCAN else self._urgent_work()
         if work is not None:
-            self._unscanned += 1
+            self._turns_without_scan += 1
             work(image)
-        elif self._known and self._frame % _REST_EVERY == 0:
+        elif self._tracks and self._frame % _REST_EVERY == 0:
             return
         else:
-            self._unscanned = 0
-            if self._pace.due or not self._known:
+            self._turns_without_scan = 0
+            if self._scan_budget.available or not self._tracks:
                 self._scan(image)
-                self._pace.done()
+                self._scan_budget.spend()
 
-    def _urgent(self) -> Callable[[Image], None] | None:
-        for person in self._known:
-            if person.hint and person.rest <= 0 and not self._is_taken(person.hint, person):
-                return partial(self._regain, person)
-        for person in self._known:
-            if not (person.seen or person.lost) or person.recheck_due:
-                return partial(self._other_look, person)
+    def _urgent_work(self) -> Callable[[Image], None] | None:
+        for track in self._tracks:
+            if track.hint and track.pause <= 0 and not self._is_taken(track.hint, track):
+                return partial(self._recover, track)
+        for track in self._tracks:
+            if not (track.seen or track.lost) or track.recheck_due:
+                return partial(self._recheck, track)
         return partial(self._verify, self._candidates.pop(0)) if self._candidates else None
 
     def _scan(self, image: Image) -> None:
-        """Look at the next part of the picture and note what is new in it."""
+        """Scan the next part of the picture and add what is new in it to the candidates."""
         region = self._parts[self._part % len(self._parts)]
         self._part += 1
-        taken = [person.face.box for person in self._known if not person.lost]
-        taken += [place.place for place in self._rejected]
-        for face in self._looks.scan(image, region):
-            known = taken + [candidate.place for candidate in self._candidates]
-            if not any(same_face(face.box, box) for box in known) and not self._is_beyond(face):
+        taken = [track.face.box for track in self._tracks if not track.lost]
+        taken += [rejected.box for rejected in self._rejected]
+        for face in self._cascade.scan(image, region):
+            known = taken + [candidate.box for candidate in self._candidates]
+            if not any(is_same_face(face.box, box) for box in known) and not self._is_beyond(face):
                 self._candidates.append(Candidate(face))
-        self._candidates = self._candidates[:_MOST_CANDIDATES]
+        self._candidates = self._candidates[:_MAX_CANDIDATES]
 
     def _is_beyond(self, face: Face) -> bool:
-        """Whether there is no place for a face that a scan found; one that the scan is sure of is counted."""
-        least = min((person.face.box.area for person in self._known), default=0.0)
-        if len(self._known) < self._limit or face.box.area > STEADY * least:
+        """Whether a find of a scan is beyond the limit; it is counted if its score reaches the threshold."""
+        smallest = min((track.face.box.area for track in self._tracks), default=0.0)
+        if len(self._tracks) < self._limit or face.box.area > TRACKED_WEIGHT * smallest:
             return False
-        before = next((place for place in self._beyond if same_face(face.box, place.place)), None)
+        before = next((beyond for beyond in self._beyond if is_same_face(face.box, beyond.box)), None)
         if before:
-            before.place, before.frames = face.box, _BEYOND
-        elif face.score >= self._looks.threshold:
-            self._beyond.append(Rejected(face.box, _BEYOND))
+            before.box, before.frames = face.box, _BEYOND_FRAMES
+        elif face.score >= self._cascade.threshold:
+            self._beyond.append(SuppressedBox(face.box, _BEYOND_FRAMES))
         return True
 
     def _verify(self, candidate: Candidate, image: Image) -> None:
-        """One closer look at a candidate: first by the detector, at its next turn by the verifier."""
-        found, wide, least = candidate.found, candidate.wide, self._looks.threshold
+        """One step of a verification: the wide detector first, the close one at the next turn."""
+        found, wide, threshold = candidate.found, candidate.wide, self._cascade.threshold
         if wide is None:
-            wide = self._looks.wide(image, found.box)
-            if wide and mean_score(found, wide, surest=1.0) >= least:
+            wide = self._cascade.detect_wide(image, found.box)
+            if wide and mean_score(found, wide, missing=1.0) >= threshold:
                 self._candidates.insert(0, Candidate(found, wide))
                 return
         else:
-            close = self._looks.close(image, wide.box)
-            face = agreed(found, close, wide, least)
+            close = self._cascade.detect_close(image, wide.box)
+            face = consensus(found, close, wide, threshold)
             if face and not any(
-                person.seen and same_face(face.box, person.face.box) for person in self._known
+                track.seen and is_same_face(face.box, track.face.box) for track in self._tracks
             ):
                 self._accept(face, close.score if close else 0.0, wide.score)
                 return
-        self._rejected.append(Rejected(candidate.place, _REST))
+        self._rejected.append(SuppressedBox(candidate.box, _SUPPRESS_FRAMES))
 
-    def _accept(self, face: Face, close: float, wide: float) -> None:
-        """A newcomer, or somebody lost who is back."""
-        for person in self._known:
-            if person.lost and belongs(face.box, person.place):
-                person.regain(face, close, wide)
+    def _accept(self, face: Face, close_score: float, wide_score: float) -> None:
+        """Track a newcomer, or recover a lost face that is back."""
+        for track in self._tracks:
+            if track.lost and is_reachable(face.box, track.expected):
+                track.recover(face, close_score, wide_score)
                 return
-        self._known.append(Known(face, close, wide))
+        self._tracks.append(TrackState(face, close_score, wide_score))
 
-    def _settle(self, expected: Sequence[Box]) -> None:
-        """The end of a frame: let go of doubtful people, of those too many, and of old rejections."""
-        for person in self._known:
-            if not person.lost and person.average < SHOW * self._looks.threshold:
-                person.lose()
-        if len(self._known) > self._limit:
-            kept = chosen([person.face for person in self._known], expected, self._limit)
-            left_out = [person.face.box for person in self._known if person.face not in kept]
-            self._known = [person for person in self._known if person.face in kept]
-            self._beyond += [Rejected(box, _BEYOND) for box in left_out]
-        self._rejected = _later(self._rejected)
-        followed = [person.face.box for person in self._known if person.seen]
+    def _end_frame(self, expected: Sequence[Box]) -> None:
+        """Drop doubtful faces, faces beyond the limit, and suppressed places whose time is over."""
+        for track in self._tracks:
+            if not track.lost and track.average < _SHOW * self._cascade.threshold:
+                track.mark_lost()
+        if len(self._tracks) > self._limit:
+            kept = select_faces([track.face for track in self._tracks], expected, self._limit)
+            left_out = [track.face.box for track in self._tracks if track.face not in kept]
+            self._tracks = [track for track in self._tracks if track.face in kept]
+            self._beyond += [SuppressedBox(box, _BEYOND_FRAMES) for box in left_out]
+        self._rejected = _count_down(self._rejected)
+        seen = [track.face.box for track in self._tracks if track.seen]
         self._beyond = [
-            place
-            for place in _later(self._beyond)
-            if not any(same_face(place.place, box) for box in followed)
+            beyond
+            for beyond in _count_down(self._beyond)
+            if not any(is_same_face(beyond.box, box) for box in seen)
         ]
 
 
-class _Cuts:
-    """Tells a hard cut from frame to frame by a tiny copy of the picture."""
+class _SceneChange:
+    """Detects a hard cut between two frames by small copies of them.
+
+    Coarser and cheaper than `motion.scene_cuts`: a false alarm only costs a verification of each face.
+    """
 
     def __init__(self) -> None:
         self._last: Image | None = None
-        self._since = 0
+        self._frames_since = 0
 
-    def seen(self, image: Image) -> bool:
-        """Whether this frame shows another scene than the one before."""
-        small = np.asarray(cv2.resize(image, _TINY, interpolation=cv2.INTER_LINEAR), np.uint8)
-        last, self._last, self._since = self._last, small, self._since + 1
-        if last is None or self._since < _BETWEEN_CUTS or _apart(small, last) < _OTHER_SCENE:
+    def has_changed(self, image: Image) -> bool:
+        """Whether this frame shows another scene than the last one."""
+        small = np.asarray(cv2.resize(image, _THUMBNAIL, interpolation=cv2.INTER_LINEAR), np.uint8)
+        last, self._last, self._frames_since = self._last, small, self._frames_since + 1
+        if (
+            last is None
+            or self._frames_since < _FRAMES_BETWEEN_CUTS
+            or _mean_change(small, last) < _SCENE_CHANGE
+        ):
             return False
-        self._since = 0
+        self._frames_since = 0
         return True
 
 
-def _apart(one: Image, other: Image) -> float:
+def match_tracks(tracks: Sequence[TrackState], expected: Sequence[Box]) -> dict[int, int]:
+    """Match tracks and expected boxes, the nearest pairs first: index of a track to index of a box."""
+    pairs = sorted(
+        (face_widths_apart(box, track.expected), index, number)
+        for index, track in enumerate(tracks)
+        for number, box in enumerate(expected)
+    )
+    matches: dict[int, int] = {}
+    for apart, index, number in pairs:
+        if apart <= _MAX_MATCH_DISTANCE and index not in matches and number not in matches.values():
+            matches[index] = number
+    return matches
+
+
+def _mean_change(one: Image, other: Image) -> float:
     return float(cv2.norm(one, other, cv2.NORM_L1)) / one.size
 
 
-def _later(places: list[Rejected]) -> list[Rejected]:
-    """Those that still count one frame later."""
-    for place in places:
-        place.frames -= 1
-    return [place for place in places if place.frames > 0]
+def _count_down(boxes: list[SuppressedBox]) -> list[SuppressedBox]:
+    """Those that still count in the next frame."""
+    for each in boxes:
+        each.frames -= 1
+    return [each for each in boxes if each.frames > 0]
 
 
-def _in_turn(size: tuple[int, int]) -> list[Region]:
-    """What is scanned in turn: the whole and tiles, or squares where there are none.
+def _scan_cycle(size: tuple[int, int]) -> list[Region]:
+    """The parts that are scanned in turn: the whole picture and its tiles, or squares where it has no tiles.
 
-    Squares beside tiles would find little more and make each round longer.
+    Squares beside tiles would find little more and make each cycle longer.
     """
     return [whole(size), *(tiles(size) or squares(size))]

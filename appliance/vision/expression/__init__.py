@@ -1,1 +1,1 @@
-"""Reading a face: the crop, the classifier, its quality, and smoothing over time."""
+"""Expression: crop, classifier, quality check, and smoothing over time."""

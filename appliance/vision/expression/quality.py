@@ -1,8 +1,8 @@
-"""Whether a face can be read at all; if not, why, in one word.
+"""Quality check: whether a face can be read and, if not, why, in one word.
 
-Judged on the crop that the classifier sees, brought to one small size, so that a measure means the same for
-near and far faces: at 32 pixels a face is 25 wide, about as wide as the smallest that can be read. How the
-default limits were found is in docs/quality.md.
+It measures the classifier's crop at one small size, so that a value means the same for near and far faces:
+at 32 pixels a face is 25 wide, about as wide as the smallest that can be read. docs/quality.md has how the
+limits were found.
 """
 
 from __future__ import annotations
@@ -17,34 +17,35 @@ from numpy.typing import NDArray
 from appliance.values import Face, Floats, Image, Pose
 
 SIDE = 32
-"""Everything is measured on the crop at this many pixels a side."""
+"""Side in pixels of the crop that is measured."""
 
 _FACE = SIDE / 1.3
-"""How wide the face is in it: crops are the detector's box with a margin of about 1.3."""
+"""Width of the face in it in pixels: crops are the detector's box with a margin of about 1.3."""
 
 _PIXEL = 17.5
-"""Pixels across a face at which its own pixels blur it as much as the measuring does (see `attainable`)."""
+"""Face width in pixels at which its pixels blur it as much as the measurement does."""
 
 _BACKLIT = 2.0
 """A face is backlit where its surroundings are at least this many times as bright as its core."""
 
 _DIM = 50.0
-"""The level of a backlit face's core below which nothing is known of its sharpness."""
+"""Level of a backlit face's core below which its sharpness is unknown."""
 
 _EDGE = 0.25
-"""Up to so far from the level of a backlit face to that beside it a pixel is taken for a part of the face."""
+"""A pixel is part of a backlit face up to this share of the way from its level to that of the
+surroundings."""
 
 _FLAT = 1.0
-"""Added to the energy of slopes (levels squared a pixel): a face without any is not sharp."""
+"""Added to the energy of the slopes, in squared levels a pixel: a face without slopes is not sharp."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """From where on nothing is claimed. These defaults refuse nothing; the settings have the measured ones.
+class QualityLimits:
+    """Limits beyond which a face is not readable. The defaults refuse nothing; the settings do.
 
     `min_face_px`: width of the detector's box in pixels; `max_yaw`, `max_pitch`: degrees to either side;
     `min_sharpness`: cycles per face width, of a large face; `dark_below`, `bright_above`, `min_contrast`:
-    levels, 0 to 255 (see `Measures`); `covered_above`: probability.
+    levels, 0 to 255 (see `QualityMeasures`); `covered_above`: probability.
     """
 
     min_face_px: float = 0.0
@@ -56,12 +57,12 @@ class Limits:
     min_contrast: float = 0.0
     covered_above: float = 1.0
 
-    def loosened(self, by: float = 0.1) -> Limits:
-        """The limits for a face that could be read in the frame before: a tenth less strict.
+    def relaxed(self, by: float = 0.1) -> QualityLimits:
+        """These limits relaxed by a share `by`, for a face that was readable in the last frame.
 
-        So a face at the edge does not change between readable and not readable with every frame.
+        This hysteresis keeps a face at a limit from changing with every frame.
         """
-        return Limits(
+        return QualityLimits(
             min_face_px=self.min_face_px * (1 - by),
             max_yaw=self.max_yaw * (1 + by),
             max_pitch=self.max_pitch * (1 + by),
@@ -74,12 +75,12 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Measures:
-    """What was measured in the middle of a face.
+class QualityMeasures:
+    """Measurements of the centre of a face.
 
-    `upper`, `lower`: the level (0 to 255) that a quarter of its pixels are brighter than, darker than;
-    `contrast`: from the darkest tenth to the brightest; `sharpness`: how fine its slopes are along the
-    direction in which they are coarsest, as a spatial frequency in cycles per face width.
+    `upper`, `lower`: third and first quartile of its levels, 0 to 255; `contrast`: from the first decile to
+    the ninth; `sharpness`: spatial frequency of its slopes along the direction in which they are coarsest,
+    in cycles per face width.
     """
 
     upper: float
@@ -88,36 +89,36 @@ class Measures:
     sharpness: float
 
 
-def unreadable(
-    face: Face, pose: Pose | None, crop: Image, limits: Limits, covered: float = 0.0
+def unreadable_reason(
+    face: Face, pose: Pose | None, crop: Image, limits: QualityLimits, covered: float = 0.0
 ) -> str | None:
-    """The reason why this face cannot be read, or None.
+    """Why a face is not readable, in one word; None if it is.
 
-    `crop` is the upright crop that is classified, grey or blue-green-red; `covered` the probability that
-    mouth or eyes are covered. Of several reasons the one that explains the others is given: of a dark face
-    nothing is known about its sharpness, nor of one whose edge towards a bright window outshines all else.
+    `crop`: the upright crop that is classified, grey or blue-green-red; `covered`: probability that mouth or
+    eyes are covered. Of several reasons it gives the one that explains the others: the sharpness of a dark
+    face is unknown, and so is that of a face in front of a bright window.
     """
     if face.box.width < limits.min_face_px:
         return "small"
     if pose is not None and (abs(pose.yaw) > limits.max_yaw or abs(pose.pitch) > limits.max_pitch):
         return "turned"
     grey = _grey(crop)
-    found = _measured(grey)
+    found = _measure(grey)
     if found.upper < limits.dark_below:
         return "dark"
     if found.lower > limits.bright_above:
         return "bright"
     if found.contrast < limits.min_contrast:  # nearly black, or washed out by haze or glare
         return "dark" if found.upper + found.lower < 255 else "bright"
-    least = limits.min_sharpness * attainable(face.box.width)
+    least = limits.min_sharpness * attainable_sharpness(face.box.width)
     if found.sharpness < least:
         return "dark" if _is_dark_before_light(grey, least) else "blurred"
     return "covered" if covered > limits.covered_above else None
 
 
-def measured(crop: Image) -> Measures:
-    """Light and sharpness of an upright crop, grey or blue-green-red."""
-    return _measured(_grey(crop))
+def measure_quality(crop: Image) -> QualityMeasures:
+    """Light and sharpness of an upright crop, uint8, grey or blue-green-red, of any size."""
+    return _measure(_grey(crop))
 
 
 def _grey(crop: Image) -> Floats:
@@ -126,10 +127,10 @@ def _grey(crop: Image) -> Floats:
     return np.asarray(small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.float32)
 
 
-def _measured(grey: Floats) -> Measures:
+def _measure(grey: Floats) -> QualityMeasures:
     levels = np.sort(grey[_MIDDLE])
     tenth, quarter = len(levels) // 10, len(levels) // 4
-    return Measures(
+    return QualityMeasures(
         upper=float(levels[-1 - quarter]),
         lower=float(levels[quarter]),
         contrast=float(levels[-1 - tenth] - levels[tenth]),
@@ -137,11 +138,11 @@ def _measured(grey: Floats) -> Measures:
     )
 
 
-def attainable(face_px: float) -> float:
-    """How sharp a face of this width can be at best, as a share of a large one: a far face is not blurred.
+def attainable_sharpness(face_px: float) -> float:
+    """Highest possible sharpness of a face `face_px` pixels wide, as a share of a large face's.
 
-    Widths of pixels and of blur add up as squares. Fits sharp faces of 20, 24 and 32 pixels, which have 0.76,
-    0.79 and 0.89 of the sharpness that they have at 100.
+    Widths of pixels and of blur add up as squares. It fits sharp faces of 20, 24 and 32 pixels, which have
+    0.76, 0.79 and 0.89 of the sharpness that they have at 100.
     """
     return 1 / math.sqrt(1 + (_PIXEL / max(face_px, 1.0)) ** 2)
 
@@ -149,7 +150,7 @@ def attainable(face_px: float) -> float:
 def _is_dark_before_light(grey: Floats, least: float) -> bool:
     """Whether a face that seems blurred is only darker than a bright background.
 
-    The edge towards that is steep and coarse: without it the face itself has the `least` sharpness.
+    The edge between them is steep and coarse; without it the face itself has the `least` sharpness.
     """
     core, beside = float(np.median(grey[_CORE])), float(np.quantile(grey[_BESIDE], 0.75))
     if beside < _BACKLIT * core:
@@ -160,11 +161,11 @@ def _is_dark_before_light(grey: Floats, least: float) -> bool:
 
 
 def _sharpness(grey: Floats, inside: NDArray[np.bool_]) -> float:
-    """The least of four directions, so that blur by movement is found as well, in cycles per face width.
+    """The lowest of four directions, so that motion blur is detected too, in cycles per face width.
 
-    The ratio of the energies of second and first derivative is the mean square of the angular frequency,
-    weighted by the energy of the slopes: contrast cancels out. `inside`: the pixels that count, (SIDE - 2,
-    SIDE - 2).
+    The ratio of the energies of the second and the first derivative is the mean square of the angular
+    frequency, weighted by the energy of the slopes; contrast cancels out. `inside`: the pixels that count,
+    shape (SIDE - 2, SIDE - 2).
     """
     middle, least = grey[1:-1, 1:-1], math.inf
     for (down, across), step in _NEIGHBOURS:
@@ -177,7 +178,7 @@ def _sharpness(grey: Floats, inside: NDArray[np.bool_]) -> float:
 
 
 def _oval(width: float, height: float) -> NDArray[np.bool_]:
-    """The middle of the face in a crop; it lies a little lower than the middle of the crop."""
+    """Mask of the face's centre in a crop, shape (SIDE, SIDE); it is slightly below the crop's centre."""
     down, across = np.mgrid[:SIDE, :SIDE] + 0.5
     x, y = (across - SIDE / 2) / (width * SIDE), (down - 0.56 * SIDE) / (height * SIDE)
     return np.asarray(x**2 + y**2 <= 1)

@@ -1,8 +1,9 @@
-"""One person's scores over time, and the label that is claimed of them.
+"""One person's scores over time, and their label.
 
-A steady face is averaged for long, a changed one is not: the scores are a mean since the last change. What
-counts as a change, and by how much a new label must lead, depends on how much this face's scores scatter from
-frame to frame anyway. Times are seconds of the frames, so that the frame rate does not matter.
+The scores are averaged since the last change of the expression: long for a steady face, not at all for one
+that has just changed. What counts as a change, and by how much a new label must lead, depends on how much
+this face's scores vary from frame to frame. Times are seconds of the frames, so the frame rate does not
+matter.
 """
 
 from __future__ import annotations
@@ -12,38 +13,38 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.values import EMOTIONS, NOT_READABLE, UNSURE, Look, Scores
+from appliance.values import EMOTIONS, NOT_READABLE, UNSURE, ExpressionResult, Scores
 
 Weights = NDArray[np.float64]
 
 GAP_S = 1.0
-"""After as long without scores, unreadable or out of view, the history starts anew."""
+"""After a longer time without scores, unreadable or out of view, smoothing starts over."""
 
 _RECENT_S = 0.08
-"""Time constant of the short mean in which a change is seen, and of the scores right after one."""
+"""Time constant of the short mean that detects a change, and of the scores right after one."""
 
 _HOLD_S = 0.1
-"""A label changes when another one is due for this long: one frame alone changes nothing."""
+"""A label changes once another one has been due for this long: a single frame changes nothing."""
 
 _NOISE_S = 2.0
-"""Time constant of the scatter."""
+"""Time constant of the noise estimate."""
 _NOISE_AT_FIRST, _NOISE_MOST = 0.07, 0.3
-"""Scatter of a face that was just met (a usual one; see docs/quality.md), and what one frame may add."""
+"""Noise of a new face (a typical value; see docs/quality.md), and the most that one frame may add."""
 
 _CHANGE_NOISES, _CHANGE_LEAST, _CHANGE_MOST = 3.5, 0.2, 0.5
-"""The short mean has changed when it is so many scatters away, within these bounds (0 same, 1 disjoint)."""
+"""The short mean has changed at this many times the noise, within these bounds (0 same, 1 disjoint)."""
 
 _LEAD_NOISES, _LEAD_LEAST, _LEAD_MOST = 1.5, 0.05, 0.2
-"""By how many scatters a new label must lead, within these bounds (probability)."""
+"""A new label must lead by this many times the noise, within these bounds (probability)."""
 
 
 class Smoother:
-    """Smooths the scores of one person and names them."""
+    """Smooths the scores of one person and chooses their label."""
 
     def __init__(self, *, smoothing_s: float, unsure_below: float) -> None:
-        """`smoothing_s`: how long a steady face is averaged; `unsure_below`: least top score claimed.
+        """`smoothing_s`: how long a steady face is averaged; `unsure_below`: lowest top score with a label.
 
-        With `smoothing_s` 0 every frame stands alone, scores and label.
+        With `smoothing_s` 0 each frame is independent, scores and label.
         """
         self._smoothing_s, self._unsure_below = smoothing_s, unsure_below
         self._mean: Weights | None = None
@@ -57,25 +58,25 @@ class Smoother:
 
     @property
     def readable(self) -> bool:
-        """Whether the newest look had scores."""
+        """Whether the last frame had scores."""
         return self._readable
 
-    def add(self, look: Look, now: float) -> tuple[Scores | None, str]:
-        """The smoothed scores and the label after one more look, taken at `now` seconds.
+    def add(self, result: ExpressionResult, now: float) -> tuple[Scores | None, str]:
+        """The smoothed scores and the label after one more frame, at `now` seconds.
 
-        A frame that cannot be read says so, even if it is a single one: no scores are made up for it. Its
-        neighbours are joined over it, so the label before and after is the same.
+        A frame that is not readable has no scores, even a single one. Smoothing continues across it, so the
+        label before and after is the same.
         """
-        self._readable = look.scores is not None
-        if look.scores is None:
+        self._readable = result.scores is not None
+        if result.scores is None:
             return None, NOT_READABLE
-        raw = np.asarray(look.scores.values, np.float64)
+        raw = np.asarray(result.scores.values, np.float64)
         if self._mean is None or self._smoothing_s <= 0 or now - self._seen > GAP_S:
             mean = self._start(raw, now)
         else:
             mean = self._follow(self._mean, raw, now)
         self._mean, self._last, self._seen = mean, raw, now
-        smoothed = look.scores if mean is raw else Scores.of(mean)
+        smoothed = result.scores if mean is raw else Scores.of(mean)
         return smoothed, self._named(smoothed, now)
 
     def _start(self, raw: Weights, now: float) -> Weights:
@@ -84,14 +85,14 @@ class Smoother:
         return raw
 
     def _follow(self, mean: Weights, raw: Weights, now: float) -> Weights:
-        """The mean after one more frame: since the last change, but no longer than `smoothing_s`."""
+        """The mean after one more frame: since the last change, at most over `smoothing_s`."""
         passed = max(0.0, now - self._seen)
-        # Two frames of a still face differ by the scatter of both.
+        # Two frames of a still face differ by the noise of both.
         scatter = min(_apart(raw, self._last), _NOISE_MOST) / math.sqrt(2)
         self._noise += _share(passed, _NOISE_S) * (scatter - self._noise)
         recent = _share(passed, _RECENT_S)
         self._recent = self._recent + recent * (raw - self._recent)
-        # The scatter of a mean over the last frames only: the more frames it holds, the smaller.
+        # Noise of a mean over the last frames: the more frames, the less.
         averaged = math.sqrt(recent / (2 - recent))
         gate = min(max(_CHANGE_NOISES * averaged * self._noise, _CHANGE_LEAST), _CHANGE_MOST)
         if _apart(self._recent, mean) > gate:
@@ -101,7 +102,7 @@ class Smoother:
         return mean + _share(passed, since) * (raw - mean)
 
     def _named(self, smoothed: Scores, now: float) -> str:
-        """The label now: the one before, until another one has been due for a while."""
+        """The label: the last one, until another has been due for a while."""
         if self._label is None or self._smoothing_s <= 0:
             self._label, self._due_since = self._plain(smoothed), None
             return self._label
@@ -118,7 +119,7 @@ class Smoother:
         return smoothed.dominant if smoothed.top >= self._unsure_below else UNSURE
 
     def _due(self, smoothed: Scores, label: str) -> str:
-        """What the scores say, unless `label` is still as good but for the scatter."""
+        """The label of the scores, unless `label` is as good within the noise."""
         lead = min(max(_LEAD_NOISES * self._noise, _LEAD_LEAST), _LEAD_MOST)
         if label == UNSURE:
             return smoothed.dominant if smoothed.top >= self._unsure_below + lead / 2 else UNSURE
@@ -129,10 +130,10 @@ class Smoother:
 
 
 def _share(passed: float, time_constant: float) -> float:
-    """How much of a new value enters an exponential mean after `passed` seconds."""
+    """Weight of a new value in an exponential mean after `passed` seconds."""
     return 1.0 - math.exp(-passed / time_constant)
 
 
 def _apart(one: Weights, other: Weights) -> float:
-    """How unlike two score vectors are: the probability that would have to move, 0 to 1."""
+    """Total variation distance of two score vectors, 0 to 1."""
     return float(np.abs(one - other).sum()) / 2

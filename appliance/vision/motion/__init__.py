@@ -1,1 +1,1 @@
-"""Movement: head pose, nods, the upper body, the camera's own shift, and scene cuts."""
+"""Motion: head pose, nods, the upper body, camera movement, and scene cuts."""

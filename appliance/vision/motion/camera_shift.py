@@ -1,7 +1,7 @@
-"""How far the camera moved between two pictures, seen by the background, which everybody shares.
+"""Camera movement between two pictures, from the background.
 
-Only shifts are looked for: a camera that is panned, or that shakes. People are left out, and most parts of
-the background must agree, so that nobody who moves is taken for a camera that does.
+It estimates a shift only: a camera that is panned, or that shakes. People are masked, and most parts of the
+background must agree, so that a moving person is not taken for a moving camera.
 """
 
 from __future__ import annotations
@@ -16,37 +16,40 @@ from numpy.typing import NDArray
 from appliance.values import Box, Floats
 
 _HALF = 2
-"""Searched at half the size of the small picture."""
+"""The shift is searched at half the size of the small picture."""
 
 _DETAIL_PX = 9
-"""Light that changes over more pixels than this is not detail."""
+"""Changes of light over more pixels than this are not detail."""
 
-_CALM = 0.1
-"""Detail that changed by less than this share of itself is where it was: nothing to search for."""
+_UNCHANGED = 0.1
+"""Detail that changed by less than this share of itself did not move."""
 
 _BLOCKS = (4, 3)
-"""The picture is judged in so many blocks across and down."""
+"""Blocks across and down in which the picture is judged."""
 
 _LEAST_DETAIL = 4.0
-"""A block with a smaller mean square of detail, in grey levels, is blank and has no say."""
+"""A block with a smaller mean square of detail, in grey levels, is blank and does not count."""
 
 _LEAST_SEEN = 0.3
-"""A block of which people leave less than this has no say."""
+"""A block with a smaller share of background does not count."""
 
-_LEAST_VOICES, _AGREED, _BETTER = 3, 0.7, 0.5
-"""So many blocks must have a say, this share of them agree: the shift leaves less than half of the change."""
+_MIN_BLOCKS, _AGREEING, _BETTER = 3, 0.7, 0.5
+"""This many blocks must count, and this share of them agree: the shift halves their change."""
 
 _LEAST_PX = 0.1
-"""A smaller shift is none."""
+"""A smaller shift, in pixels, is none."""
 
 _MOST = 0.25
-"""Nor is one by more than this share of the picture: it cannot be told from another scene."""
+"""So is one by more than this share of the picture: it cannot be distinguished from another scene."""
 
 _STEPS = 2
 
 
 def camera_shift(before: Floats, now: Floats, faces: Sequence[Box]) -> tuple[float, float]:
-    """How far the background moved right and down, in pixels; (0, 0) if it did not, or nobody can tell."""
+    """Shift of the background right and down, in pixels; (0, 0) if there is none, or it is unknown.
+
+    `before`, `now`: grey levels, float32, the same shape (height, width); `faces`: boxes in their pixels.
+    """
     height, width = now.shape[0] // _HALF, now.shape[1] // _HALF
     if min(height, width) < 4 * _DETAIL_PX:
         return 0.0, 0.0
@@ -54,19 +57,20 @@ def camera_shift(before: Floats, now: Floats, faces: Sequence[Box]) -> tuple[flo
     old, new = _detail(before, (width, height)), _detail(now, (width, height))
     unmoved, energy = _blocks((new - old) ** 2 * seen), _blocks(new**2 * seen)
     coverage = _blocks(seen)
-    voices = (coverage >= _LEAST_SEEN) & (energy >= _LEAST_DETAIL * coverage)
-    if voices.sum() < _LEAST_VOICES or median((unmoved[voices] / energy[voices]).tolist()) < _CALM**2 * 2:
+    counted = (coverage >= _LEAST_SEEN) & (energy >= _LEAST_DETAIL * coverage)
+    change = (unmoved[counted] / energy[counted]).tolist()
+    if len(change) < _MIN_BLOCKS or median(change) < _UNCHANGED**2 * 2:
         return 0.0, 0.0
     dx, dy = _refined(old, new, seen, _coarse(old, new, seen))
     if max(abs(dx), abs(dy)) * _HALF < _LEAST_PX or abs(dx) > _MOST * width or abs(dy) > _MOST * height:
         return 0.0, 0.0
     moved = _blocks((new - _shifted(old, dx, dy)) ** 2 * seen)
-    agreed = float(np.mean(moved[voices] < _BETTER * unmoved[voices]))
-    return (dx * _HALF, dy * _HALF) if agreed >= _AGREED else (0.0, 0.0)
+    agreeing = float(np.mean(moved[counted] < _BETTER * unmoved[counted]))
+    return (dx * _HALF, dy * _HALF) if agreeing >= _AGREEING else (0.0, 0.0)
 
 
 def _background(shape: tuple[int, int], faces: Sequence[Box]) -> Floats:
-    """1 where the background is, 0 for people: a head with some room, and all below, three faces wide."""
+    """Mask: 1 for background, 0 for people (head with a margin, and all below, three faces wide)."""
     seen = np.ones(shape, np.float32)
     for box in faces:
         side = box.width
@@ -87,7 +91,7 @@ def _blocks(values: Floats) -> NDArray[np.float32]:
 
 
 def _coarse(old: Floats, new: Floats, seen: Floats) -> tuple[float, float]:
-    """The shift that most of the background has, within about half a pixel (phase correlation)."""
+    """The shift of most of the background, to about half a pixel (phase correlation)."""
     window = cv2.createHanningWindow((old.shape[1], old.shape[0]), cv2.CV_32F) * seen
     (dx, dy), _ = cv2.phaseCorrelate(old * window, new * window)
     return float(dx), float(dy)
@@ -100,7 +104,7 @@ def _shifted(picture: Floats, dx: float, dy: float) -> Floats:
 
 
 def _refined(old: Floats, new: Floats, seen: Floats, shift: tuple[float, float]) -> tuple[float, float]:
-    """The shift to a few hundredths of a pixel: least squares on the slopes (Lucas and Kanade)."""
+    """The shift to a few hundredths of a pixel: least squares on the slopes (Lucas and Kanade, 1981)."""
     dx, dy = shift
     for _ in range(_STEPS):
         moved = _shifted(old, dx, dy)

@@ -1,6 +1,6 @@
-"""Two small grey pictures of what the camera sees, now and a moment ago, one laid over the other.
+"""A stabilised pair of small grey pictures, now and a moment ago.
 
-Made once for each frame, for everybody in it: whatever movement is read from pixels compares these two.
+It is made once for each frame; everything that measures movement from pixels compares these two.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ LONG_SIDE = 320
 """Pixels of the longer side of the small picture; smaller frames stay as they are."""
 
 _LAG_S = 0.2
-"""How long ago the other picture was taken: the same at every frame rate, so that rates read alike."""
+"""Age of the earlier picture: the same at every frame rate, so that results do not depend on it."""
 
 _OLDEST_S, _YOUNGEST_S = 0.5, 0.06
-"""Outside of these there is nothing to compare with."""
+"""Oldest and youngest picture to compare with."""
 
 _CHAIN = 0.7
-"""How much of the drift comes from the earlier picture, the rest from the last frame."""
+"""Share of the drift that comes from the earlier picture; the rest comes from the last frame."""
 
 _QUARTER = 0.3186
-"""A quarter of all normally distributed numbers lie within so many standard deviations."""
+"""A quarter of a normal distribution is within this many standard deviations."""
 
 _LEAST_NOISE = 0.3
-"""Grey levels: a picture has at least the noise of rounding."""
+"""In grey levels: a picture has at least the noise of rounding."""
 
 _APART = 3
-"""Pixels so far apart do not share the noise that smoothing spread."""
+"""Pixels this far apart do not share the noise that blurring spread."""
 
 
 _NOWHERE = Box(0.0, 0.0, 0.0, 0.0)
@@ -43,13 +43,13 @@ _NOTHING: Floats = np.zeros((1, 1), np.float32)
 
 
 @dataclass(frozen=True)
-class View:
-    """What the camera sees, in grey levels and in pixels of the small picture.
+class FramePair:
+    """A frame's small picture and the stabilised earlier one: grey levels, float32, shape (height, width).
 
-    `scale`: pixels of the small picture for one of the frame. `before`: the earlier picture, moved to where
-    the background is now; None when there is none. `clear`: the part that both show. `noise`: standard
-    deviation of a pixel, in grey levels. `drift`: how far the background has moved since the first
-    picture, in pixels of the frame, smoothed over the time between the two.
+    `scale`: pixels of the small picture to one of the frame. `before`: the earlier picture, shifted to where
+    the background is now; None when there is none. `clear`: the part that both show, in pixels of the small
+    picture. `noise`: standard deviation of a pixel, in grey levels. `drift`: shift of the background since
+    the first picture, (right, down) in pixels of the frame, smoothed over the time between the two.
     """
 
     now: Floats
@@ -67,18 +67,18 @@ class _Kept:
     drift: tuple[float, float]
 
 
-class Views:
-    """Makes the view of each frame of a video. Belongs to one thread."""
+class FramePairBuilder:
+    """Makes the pair for each frame of a video. Belongs to one thread."""
 
     def __init__(self) -> None:
         self._kept: deque[_Kept] = deque()
         self._drift = 0.0, 0.0
 
-    def see(self, image: Image, faces: Sequence[Box], now: float) -> View:
-        """The view of a blue-green-red frame taken at `now`; what is not behind these faces is background."""
-        if not faces:  # nobody asks for it, and most rooms are empty most of the time
+    def add(self, image: Image, faces: Sequence[Box], now: float) -> FramePair:
+        """The pair for a blue-green-red frame taken at `now` seconds; `faces`: boxes in its pixels."""
+        if not faces:  # it is not needed, and most rooms are empty most of the time
             self._kept.clear()
-            return View(_NOTHING, 1.0, drift=self._drift)
+            return FramePair(_NOTHING, 1.0, drift=self._drift)
         small, scale = _small_grey(image)
         while self._kept and not 0 <= now - self._kept[0].taken <= _OLDEST_S:
             self._kept.popleft()
@@ -86,7 +86,7 @@ class Views:
         passed = now - self._kept[-1].taken if self._kept else 0.0
         if earlier is None:
             self._kept.append(_Kept(now, small, self._drift))
-            return View(small, scale, drift=self._drift)
+            return FramePair(small, scale, drift=self._drift)
         dx, dy = camera_shift(earlier.small, small, [_scaled(box, scale) for box in faces])
         share = passed / (now - earlier.taken)
         self._drift = (
@@ -94,11 +94,11 @@ class Views:
             _drifted(earlier.drift[1], self._drift[1], dy / scale, share),
         )
         self._kept.append(_Kept(now, small, self._drift))
-        before, clear = _laid_over(earlier.small, dx, dy)
-        return View(small, scale, before, clear, _noise(before, small), self._drift)
+        before, clear = _shifted(earlier.small, dx, dy)
+        return FramePair(small, scale, before, clear, _noise(before, small), self._drift)
 
     def reset(self) -> None:
-        """Forget what was seen: another film, another agreement."""
+        """Start over: another video, another consent."""
         self._kept.clear()
         self._drift = 0.0, 0.0
 
@@ -115,7 +115,7 @@ def _small_grey(image: Image) -> tuple[Floats, float]:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY) if small.ndim == 3 else small
-    # Sampling kept fine lines that the next frame samples differently; a little blur takes them out.
+    # Subsampling keeps fine lines that the next frame samples differently; a slight blur removes them.
     return np.asarray(cv2.blur(grey.astype(np.float32), (3, 3)), np.float32), scale
 
 
@@ -124,16 +124,16 @@ def _scaled(box: Box, scale: float) -> Box:
 
 
 def _drifted(earlier: float, last: float, shift: float, share: float) -> float:
-    """The drift now: mostly the earlier picture's and the shift since.
+    """The drift now: mostly that of the earlier picture plus the shift since.
 
-    Frames that follow each other are compared with different earlier ones, and each such chain adds up errors
-    of its own. What the last frame's drift and the speed predict is mixed in, and the chains stay together.
+    Consecutive frames are compared with different earlier ones, and each such chain accumulates its own
+    errors. Mixing in the prediction from the last frame's drift and the speed keeps the chains together.
     """
     return _CHAIN * (earlier + shift) + (1.0 - _CHAIN) * (last + share * shift)
 
 
-def _laid_over(before: Floats, dx: float, dy: float) -> tuple[Floats, Box]:
-    """The earlier picture moved by so many pixels, and the part of it that is known."""
+def _shifted(before: Floats, dx: float, dy: float) -> tuple[Floats, Box]:
+    """The earlier picture shifted by (`dx`, `dy`) pixels, and the part of it that is known."""
     height, width = before.shape
     if (dx, dy) == (0.0, 0.0):
         return before, Box(0.0, 0.0, width, height)
@@ -145,12 +145,15 @@ def _laid_over(before: Floats, dx: float, dy: float) -> tuple[Floats, Box]:
 
 
 def _noise(before: Floats, now: Floats) -> float:
-    """The noise of a pixel, from the calmest quarter: light changes, movement and edges are in the others."""
+    """Standard deviation of a pixel, from the quarter with the least change.
+
+    Light changes, movement and edges are in the others.
+    """
     change = now[::_APART, ::_APART] - before[::_APART, ::_APART]
     if change.shape[1] < 2:
         return _LEAST_NOISE
     steps = np.abs(change[:, 1:] - change[:, :-1]).ravel()
     quarter = len(steps) // 4
     # A step is the difference of two differences: twice the standard deviation of one pixel.
-    # Sorted: many steps are alike, and `partition` is three times as slow on such numbers.
+    # Sorted: many steps are equal, and `partition` is three times as slow on such values.
     return max(_LEAST_NOISE, float(np.sort(steps)[quarter]) / (2 * _QUARTER))

@@ -1,8 +1,8 @@
-"""Where a head points, from the six keypoints of the detector.
+"""Head pose from the six keypoints of the detector.
 
-A mean face in three dimensions is laid onto the keypoints by weak perspective: a turn, one scale and a shift.
-Least squares gives the best affine camera in one product with a constant matrix; the turn is the orthonormal
-pair of rows nearest to it.
+A mean face in three dimensions is fitted to the keypoints with weak perspective: a rotation, one scale and a
+shift. Least squares gives the best affine camera in one product with a constant matrix; the rotation is the
+nearest pair of orthonormal rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MEAN_FACE: Matrix = np.array(
         (0.447, 0.090, -0.420),  # left ear
     ]
 )
-"""The six keypoints of a face that looks into the camera.
+"""The six keypoints of a face that looks into the camera, shape (6, 3).
 
 x and y: medians over 1,530 near-frontal faces as BlazeFace marks them (see docs/quality.md), so that such a
 face reads 0 whatever the detector's habits are. z: MediaPipe's canonical face model (Apache-2.0; a width is
@@ -40,22 +40,22 @@ _CENTRED = MEAN_FACE - MEAN_FACE.mean(axis=0)
 _TO_CAMERA: Matrix = _CENTRED @ np.linalg.inv(_CENTRED.T @ _CENTRED)
 
 _LEAST_PX = 1e-3
-"""A face narrower than about this has no pose, nor has one whose keypoints lie on one line."""
+"""A face narrower than about this has no pose, nor has one with collinear keypoints."""
 
 
-def pose_of(face: Face) -> Pose | None:
-    """The pose of a face, or None without keypoints.
+def estimate_pose(face: Face) -> Pose | None:
+    """The head pose of a face; None without keypoints.
 
-    Yaw and pitch say where the nose points in the picture, roll how the head is turned about the line of its
-    own nose. Mirroring a picture changes the sign of yaw and roll and nothing else.
+    Yaw and pitch are the direction of the nose in the picture, roll is the rotation about it. Mirroring a
+    picture changes the sign of yaw and roll and nothing else.
     """
     if len(face.keypoints) != len(MEAN_FACE):
         return None
     x, y = (np.asarray(face.keypoints, np.float64).T @ _TO_CAMERA).tolist()
     area = math.hypot(x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0])
-    if not area > _LEAST_PX**2:  # not a number either
+    if not area > _LEAST_PX**2:  # false for NaN too
         return None
-    # The nearest orthonormal rows are (C C^T)^(-1/2) C; of two rows that root is known in closed form.
+    # The nearest orthonormal rows are (C C^T)^(-1/2) C; for two rows that root has a closed form.
     xx, xy, yy = (sum(p * q for p, q in zip(*pair, strict=True)) for pair in ((x, x), (x, y), (y, y)))
     scale = area * math.sqrt(xx + yy + 2 * area)
     across = [((yy + area) * p - xy * q) / scale for p, q in zip(x, y, strict=True)]
@@ -64,10 +64,10 @@ def pose_of(face: Face) -> Pose | None:
 
 
 def _angles(across: Sequence[float], down: Sequence[float]) -> Pose:
-    """The angles of a turn given by its first two rows, taken apart as yaw, then pitch, then roll."""
+    """The angles of a rotation given by its first two rows, as yaw, then pitch, then roll."""
     right, lower, near = across[2], down[2], across[0] * down[1] - across[1] * down[0]
     yaw = math.atan2(right, near)
     pitch = math.atan2(-lower, math.hypot(right, near))
-    # The head's own x and y axis, seen along where the nose points: their height there is that of `down`.
+    # The head's own x and y axis, seen along the nose: their vertical components are those of `down`.
     roll = math.atan2(down[0], down[1])
     return Pose(math.degrees(yaw), math.degrees(pitch), math.degrees(roll))

@@ -1,9 +1,9 @@
-"""Hard cuts of a film: from one frame to the next everything is somewhere else, or something else.
+"""Hard cuts of a video.
 
-Judged on tiny grey pictures. Two frames of one take are alike as wholes, perhaps shifted, or each part of the
-newer one is found near its place in the older one, whatever the light: so neither a lamp, nor a moving head
-or camera, nor a person who walks through is a cut. How the limits were found is in
-docs/decisions/0067-hard-cuts.md.
+Frames are compared as small grey pictures. Two frames of one take correlate as a whole, perhaps shifted, or
+each part of the newer one is found near its place in the older one, whatever the light. So a lamp, a moving
+head or camera, or a person who walks through is not a cut. docs/decisions/0067-hard-cuts.md has how the
+limits were found.
 """
 
 from __future__ import annotations
@@ -15,49 +15,52 @@ from numpy.typing import NDArray
 from appliance.values import Image
 
 LONGEST_GAP_S = 0.2
-"""Frames further apart are not compared: within a longer time people move too far."""
+"""Frames further apart are not compared: people move too far in a longer time."""
 
 _SIZE = 64, 48
-"""Width and height of what is compared."""
+"""Width and height of the small pictures."""
 
 _BLOCK = 8
-"""Side of a part in its pixels, and how far to each side the part is looked for."""
+"""Side of a part in pixels, and how far to each side it is searched."""
 
 _ALIKE = 0.86
-"""Correlation of two whole frames from which on they are one take; a lamp changes it little. The same for the
-middle of a frame with wherever it fits best: a pan."""
+"""Correlation from which on two whole frames are one take; a lamp changes it little. Also for the centre of a
+frame with its best match, which finds a pan."""
 
 _EDGE = 12, 8
-"""How far a pan may move the middle between two frames, across and down."""
+"""How far a pan may shift the centre between two frames, across and down."""
 
 _FOUND, _FOUND_IN_HALF = 0.945, 0.96
-"""Mean correlation of the parts with what they are found at, from which on it is one take. All of them count,
-and those of the left and of the right half: what moves fast through one half leaves the other as it was."""
+"""Mean correlation of the parts with their best matches, from which on it is one take: of all parts, and of
+those of the left or right half, since fast movement in one half leaves the other unchanged."""
 
 _DULL = 8.0
-"""Standard deviation in levels below which a frame shows too little to be compared, as in a fade to black."""
+"""Standard deviation in levels below which a frame is not compared, as in a fade to black."""
 
 _PLAIN, _RICH = 3.0, 20.0
-"""The same for a part: below it is left out; up to here it counts the more."""
+"""Standard deviation of a part below which it is left out, and up to which it counts more."""
 
 _FEWEST = 4
-"""Fewer parts decide nothing."""
+"""Fewest parts for a decision."""
 
 Small = NDArray[np.uint8]
 
 
 class CutDetector:
-    """Compares each frame of a film with the one before. Belongs to one thread."""
+    """Compares each frame of a video with the previous one. Belongs to one thread."""
 
     def __init__(self) -> None:
         self._last: Small | None = None
         self._seen = 0.0
 
     def is_cut(self, image: Image, now: float) -> bool:
-        """Whether the frame taken at `now` seconds, blue-green-red of any size, begins another take."""
+        """Whether a frame begins another take.
+
+        `image`: uint8 blue-green-red, of any size; `now`: seconds.
+        """
         small = _small(image)
         if small.std() < _DULL:
-            return False  # what is before and after a short darkness is compared
+            return False  # the frames before and after a short darkness are compared
         last, passed = self._last, now - self._seen
         self._last, self._seen = small, now
         if last is None or not 0 <= passed <= LONGEST_GAP_S + 1e-6:
@@ -65,7 +68,7 @@ class CutDetector:
         return not (_is_alike(small, last) or _found_again(small, last))
 
     def reset(self) -> None:
-        """Another film: its first frame is compared with none."""
+        """Start over with another video."""
         self._last = None
 
 
@@ -78,7 +81,7 @@ def _small(image: Image) -> Small:
 
 
 def _is_alike(small: Small, last: Small) -> bool:
-    """Whether two frames are alike as wholes, or but for a pan."""
+    """Whether two frames correlate as a whole, or but for a pan."""
     (across, down), (width, height) = _EDGE, _SIZE
     middle = small[down : height - down, across : width - across]
     return any(
@@ -87,7 +90,7 @@ def _is_alike(small: Small, last: Small) -> bool:
 
 
 def _found_again(small: Small, last: Small) -> bool:
-    """Whether the parts of a frame are found in the one before."""
+    """Whether the parts of a frame are found in the previous one."""
     border = cv2.copyMakeBorder(last, _BLOCK, _BLOCK, _BLOCK, _BLOCK, cv2.BORDER_REFLECT)
     rows, columns = _SIZE[1] // _BLOCK, _SIZE[0] // _BLOCK
     found, weight = np.zeros((rows, columns)), np.zeros((rows, columns))

@@ -1,4 +1,4 @@
-"""Numbers over time: the last seconds of them, and how much of them is noise."""
+"""A sliding time window of samples, and the noise in them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 Series = NDArray[np.float64]
-"""Shape (samples,) or (samples, columns), the newest last."""
+"""float64, shape (samples,) or (samples, columns), the newest last."""
 
 _LOW_THIRD = 0.4307
-"""A third of all normally distributed numbers lie within so many standard deviations."""
+"""A third of a normal distribution is within this many standard deviations."""
 
 _ROOM = 256
-"""Rows for which there is room at once: copying all of them for each new one would cost more."""
+"""Rows that are allocated at once: copying them all for each new one would cost more."""
 
 _ENOUGH = 8
-"""From fewer bends nothing is said of the noise."""
+"""Fewest bends for a noise estimate."""
 
 
-class History:
-    """Rows of numbers with the seconds at which they were taken; what is older than `span_s` is dropped."""
+class TimeWindow:
+    """Rows of values with their times in seconds; rows older than `span_s` are dropped."""
 
     def __init__(self, columns: int, span_s: float) -> None:
         self._span_s = span_s
@@ -30,7 +30,7 @@ class History:
 
     @property
     def times(self) -> Series:
-        """When the rows were taken, shape (rows,)."""
+        """Times of the rows in seconds, shape (rows,)."""
         return self._rows[self._first : self._end, 0]
 
     @property
@@ -39,7 +39,7 @@ class History:
         return self._rows[self._first : self._end, 1:]
 
     def add(self, now: float, *row: float) -> None:
-        """One more row, taken at `now`."""
+        """Add a row taken at `now`."""
         rows = self._rows
         while self._first < self._end and rows[self._first, 0] < now - self._span_s:
             self._first += 1
@@ -52,21 +52,21 @@ class History:
         self._end += 1
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Drop all rows."""
         self._first = self._end
 
     @property
     def lasted(self) -> float:
-        """The seconds from the oldest row to the newest."""
+        """Seconds from the oldest row to the newest; 0 without rows."""
         times = self.times
         return float(times[-1] - times[0]) if len(times) else 0.0
 
 
 def jitter(values: Series, unknown: float) -> float:
-    """The standard deviation of what differs from sample to sample, in the worst column.
+    """Standard deviation of the noise between samples, in the worst column; `unknown` for too few samples.
 
-    Measured by how much three samples in a row bend (a steady movement does not), and by the smaller third of
-    the bends, since somebody may be nodding for half of the time. `unknown` when there are too few.
+    Measured by the bend of three consecutive samples, which steady movement does not have, over the smaller
+    third of the bends, because a person may nod for half of the time. `values`: shape (samples, columns).
     """
     bends = np.abs(values[2:] - 2.0 * values[1:-1] + values[:-2])
     if len(bends) < _ENOUGH:

@@ -1,1 +1,1 @@
-"""Who is who from frame to frame, and who of them agreed."""
+"""Tracking: which face is which from frame to frame, and which of them have a consent slot."""

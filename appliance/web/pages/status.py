@@ -91,7 +91,7 @@ def make_state(app_context: AppContext) -> State:
         camera=_camera(app_context.health),
         engine=app_context.device.engines(),
         storage=Storage(state=status.state, reason=status.reason),
-        board=Board(strain=app_context.health.strain or None),
+        board=Board(strain=app_context.health.throttling or None),
         viewers=app_context.live.viewers.count,
         session=_session_details(session),
         reading=None if reading is None else Reading.model_validate(reading),
@@ -99,7 +99,7 @@ def make_state(app_context: AppContext) -> State:
 
 
 def _health(app_context: AppContext) -> tuple[str, str | None]:
-    return app_context.health.verdict(app_context.session.state, app_context.session.elapsed_s)
+    return app_context.health.status(app_context.session.state, app_context.session.elapsed_s)
 
 
 def _camera(health: Health) -> Camera:

@@ -24,7 +24,7 @@ class ViewAudit:
         """The caller was shown something of the session in force, if there is one."""
         now = self._context.session.snapshot
         viewer = self._what, self._actor, self._name, self._address
-        if now.info and self._context.seen.is_new(now.consent_epoch, *viewer):
+        if now.info and self._context.seen.is_first(now.consent_epoch, *viewer):
             named = {"name": self._name} if self._name not in ("", self._actor) else {}
             self._context.audit.record(
                 "viewer",

@@ -63,8 +63,8 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
             python=options.python,
             wheels=Path(folder),
             key=key,
-            onnx=Path(models) if jetson and _exported(checkout, Path(models)) else None,
-            manual_folder=Path(pages) if _has_manual(checkout, Path(pages)) else None,
+            onnx=Path(models) if jetson and _export_models(checkout, Path(models)) else None,
+            manual_folder=Path(pages) if _make_manual(checkout, Path(pages)) else None,
         )
     print(f"release: {made} ({made.stat().st_size / 1e6:.0f} MB)")
     print(f"release: {made.with_suffix('.cdx.json').name} lists what it carries")
@@ -72,19 +72,19 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
     return 0
 
 
-def _exported(checkout: Path, into: Path) -> bool:
+def _export_models(checkout: Path, into: Path) -> bool:
     """Export the models as ONNX into a folder; returns whether that worked. Without them the CPU is used."""
     program = checkout / "models/build/export_onnx.py"
-    return _made([str(program), "--out", str(into)], "models for TensorRT", "onnx,quantiser")
+    return _run_optional([str(program), "--out", str(into)], "models for TensorRT", "onnx,quantiser")
 
 
-def _has_manual(checkout: Path, into: Path) -> bool:
+def _make_manual(checkout: Path, into: Path) -> bool:
     """Write the manual page and completions into a folder; returns whether that worked."""
     program = checkout / "provisioning/device/bundle/manual.py"
-    return _made([str(program), str(into)], "the manual page and completions", "manual")
+    return _run_optional([str(program), str(into)], "the manual page and completions", "manual")
 
 
-def _made(program: list[str], what: str, extra: str) -> bool:
+def _run_optional(program: list[str], what: str, extra: str) -> bool:
     done = subprocess.run([sys.executable, *program], capture_output=True, text=True, check=False)
     if done.returncode:
         print(f"release: goes without {what} ({last_error(done.stderr)}); pip install -e '.[{extra}]' first")

@@ -31,7 +31,7 @@ from device.errors import BundleError, explain
 SIGNATURE, PAYLOAD = "payload.tar.gz.sig", "payload.tar.gz"
 """The two members of a bundle, in this order."""
 
-NOTE = "release.json"
+METADATA = "release.json"
 FOLDERS = ("systemd", "provisioning")
 ONNX = "onnx"
 """A folder of a Jetson's release: the models from which its TensorRT builds engines."""
@@ -54,7 +54,7 @@ VERSION = re.compile(r"\d{1,6}\.\d{1,6}\.\d{1,6}(?:(?:a|b|rc)\d{1,6})?(?:\+[a-z0
 _BLOCK = tarfile.BLOCKSIZE
 _COPY_BYTES = 1 << 20
 _MAX_SIGNATURE = 16 << 10
-_MAX_NOTE = 1 << 20
+_MAX_METADATA = 1 << 20
 _MAX_PAYLOAD = 1 << 30
 _MAX_UNPACKED = 2 << 30
 
@@ -134,16 +134,16 @@ def build(
     with tempfile.TemporaryDirectory(dir=out) as folder:
         payload = Path(folder, PAYLOAD)
         with payload.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
-            _write_tar(packed, {NOTE: (release.json(), False), **contents})
+            _write_tar(packed, {METADATA: (release.json(), False), **contents})
         signature = signing.sign(payload, key)
         partial = Path(folder, made.name)
         with (
             partial.open("wb") as outer,
             tarfile.open(fileobj=outer, mode="w", format=tarfile.USTAR_FORMAT) as tar,
         ):
-            _add(tar, SIGNATURE, io.BytesIO(signature), len(signature), False)
+            _add_member(tar, SIGNATURE, io.BytesIO(signature), len(signature), False)
             with payload.open("rb") as content:
-                _add(tar, PAYLOAD, content, payload.stat().st_size, False)
+                _add_member(tar, PAYLOAD, content, payload.stat().st_size, False)
         partial.replace(made)
     made.with_suffix(".cdx.json").write_bytes(materials)
     return made
@@ -151,8 +151,11 @@ def build(
 
 def verify(path: Path, signers: Path) -> Release:
     """Verify a bundle's signature and return its metadata; raises `BundleError`. Unpacks nothing."""
-    with _verified(path, signers, Path(tempfile.gettempdir())) as payload, _opened(payload) as tar:
-        return _note(tar)
+    with (
+        _verified_payload(path, signers, Path(tempfile.gettempdir())) as payload,
+        _open_payload(payload) as tar,
+    ):
+        return _read_metadata(tar)
 
 
 def unpack(path: Path, signers: Path, into: Path) -> Release:
@@ -162,8 +165,8 @@ def unpack(path: Path, signers: Path, into: Path) -> Release:
     """
     try:
         into.mkdir(parents=True, mode=0o755)
-        with _verified(path, signers, into) as payload:
-            return _unpacked(payload, into)
+        with _verified_payload(path, signers, into) as payload:
+            return _unpack_payload(payload, into)
     except BaseException as error:
         shutil.rmtree(into, ignore_errors=True)
         if isinstance(error, OSError):
@@ -202,16 +205,16 @@ def _contents(checkout: Path, wheels: Path) -> dict[str, tuple[bytes, bool]]:
 
 def requirements(wheels: Path) -> dict[str, str]:
     """File -> what pip is to install, with hashes; raises `BundleError`."""
-    lines = _lines(wheels)
+    lines = _requirement_lines(wheels)
     if "interview_grader" not in lines:
         raise BundleError(f"{wheels}: no wheel of the appliance itself in it")
     found = {REQUIREMENTS: "".join(lines.values())}
-    if others := _lines(wheels / NUMPY_2):
+    if others := _requirement_lines(wheels / NUMPY_2):
         found[REQUIREMENTS_NUMPY_2] = "".join((lines | others).values())
     return found
 
 
-def _lines(wheels: Path) -> dict[str, str]:
+def _requirement_lines(wheels: Path) -> dict[str, str]:
     """Name -> a line for pip, with its hash; raises `BundleError` for two wheels of one package."""
     lines: dict[str, str] = {}
     for wheel in sorted(wheels.glob("*.whl")):
@@ -233,10 +236,10 @@ def _unpacked_bytes(wheel: Path) -> int:
 def _write_tar(out: gzip.GzipFile, contents: dict[str, tuple[bytes, bool]]) -> None:
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, (content, runs) in contents.items():
-            _add(tar, name, io.BytesIO(content), len(content), runs)
+            _add_member(tar, name, io.BytesIO(content), len(content), runs)
 
 
-def _add(tar: tarfile.TarFile, name: str, content: IO[bytes], size: int, runs: bool) -> None:
+def _add_member(tar: tarfile.TarFile, name: str, content: IO[bytes], size: int, runs: bool) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o755 if runs else 0o644
     tar.addfile(member, content)
@@ -246,13 +249,13 @@ def _add(tar: tarfile.TarFile, name: str, content: IO[bytes], size: int, runs: b
 
 
 @contextlib.contextmanager
-def _verified(path: Path, signers: Path, beside: Path) -> Iterator[BinaryIO]:
+def _verified_payload(path: Path, signers: Path, beside: Path) -> Iterator[BinaryIO]:
     """The verified payload, in an unnamed file."""
     try:
         with path.open("rb") as outer, tempfile.TemporaryFile(dir=beside) as payload:
             signature = io.BytesIO()
-            _take(outer, SIGNATURE, _MAX_SIGNATURE, signature)
-            _take(outer, PAYLOAD, _MAX_PAYLOAD, payload)
+            _copy_member(outer, SIGNATURE, _MAX_SIGNATURE, signature)
+            _copy_member(outer, PAYLOAD, _MAX_PAYLOAD, payload)
             if outer.read(_COPY_BYTES).strip(b"\0"):
                 raise BundleError("more follows after the payload: not a bundle of ours")
             payload.flush()
@@ -265,7 +268,7 @@ def _verified(path: Path, signers: Path, beside: Path) -> Iterator[BinaryIO]:
         raise BundleError(f"{path}: {error}") from error
 
 
-def _take(outer: BinaryIO, name: str, limit: int, into: IO[bytes]) -> None:
+def _copy_member(outer: BinaryIO, name: str, limit: int, into: IO[bytes]) -> None:
     """Copy the next member, which must be a regular file of this name. Parses only its header."""
     header = outer.read(_BLOCK)
     try:
@@ -288,7 +291,7 @@ def _take(outer: BinaryIO, name: str, limit: int, into: IO[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def _opened(payload: BinaryIO) -> Iterator[tarfile.TarFile]:
+def _open_payload(payload: BinaryIO) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(fileobj=payload, mode="r|gz") as tar:
             yield tar
@@ -298,32 +301,32 @@ def _opened(payload: BinaryIO) -> Iterator[tarfile.TarFile]:
         ) from error
 
 
-def _note(tar: tarfile.TarFile) -> Release:
+def _read_metadata(tar: tarfile.TarFile) -> Release:
     member = tar.next()
     content = tar.extractfile(member) if member and member.isreg() else None
-    if not (member and content and member.name == NOTE and member.size <= _MAX_NOTE):
-        raise BundleError(f"the payload does not begin with {NOTE}; make the bundle again")
+    if not (member and content and member.name == METADATA and member.size <= _MAX_METADATA):
+        raise BundleError(f"the payload does not begin with {METADATA}; make the bundle again")
     try:
         return Release.read(content.read())
     except ValueError as error:
-        raise BundleError(f"{NOTE}: {error}; make the bundle again") from error
+        raise BundleError(f"{METADATA}: {error}; make the bundle again") from error
 
 
-def _unpacked(payload: BinaryIO, into: Path) -> Release:
-    with _opened(payload) as tar:
-        release, room = _note(tar), _MAX_UNPACKED
+def _unpack_payload(payload: BinaryIO, into: Path) -> Release:
+    with _open_payload(payload) as tar:
+        release, room = _read_metadata(tar), _MAX_UNPACKED
         left = dict(release.files)
         while member := tar.next():
             digest, room = left.pop(member.name, None), room - member.size
             if digest is None or not member.isreg() or not _is_ours(member.name) or room < 0:
-                raise BundleError(f"{member.name!r} is not what {NOTE} says; make the bundle again")
+                raise BundleError(f"{member.name!r} is not what {METADATA} says; make the bundle again")
             content = tar.extractfile(member)
             assert content is not None  # a regular file has one
             if _write(into / member.name, content, runs=bool(member.mode & 0o100)) != digest:
-                raise BundleError(f"{member.name!r} differs from {NOTE}; make the bundle again")
+                raise BundleError(f"{member.name!r} differs from {METADATA}; make the bundle again")
     if left:
         raise BundleError(f"{sorted(left)[0]!r} is missing; make the bundle again")
-    _write(into / NOTE, io.BytesIO(release.json()), runs=False)
+    _write(into / METADATA, io.BytesIO(release.json()), runs=False)
     return release
 
 

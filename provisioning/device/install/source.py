@@ -90,7 +90,7 @@ def signers_file(options: argparse.Namespace, layout: Layout, source: Source) ->
 def _checkout(releases: Releases, now: str | None) -> Source:
     if now and releases.link.resolve() == HERE:  # repairing with the installer of the installed release
         return Source(now, HERE, True, releases, lambda: now)
-    if (HERE / container.NOTE).exists():
+    if (HERE / container.METADATA).exists():
         raise UserError(
             f"{HERE} is no checkout and not what is installed; give --offline BUNDLE, which is verified"
         )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from device.bundle.container import (
     FOLDERS,
-    NOTE,
+    METADATA,
     NUMPY_2,
     ONNX,
     REQUIREMENTS,
@@ -98,7 +98,7 @@ class Releases:
     def metadata(self, version: str) -> Release:
         """The content of a release's `release.json`; raises `ReleaseError`."""
         try:
-            return Release.read((self.path(version) / NOTE).read_bytes())
+            return Release.read((self.path(version) / METADATA).read_bytes())
         except (OSError, ValueError) as error:
             raise ReleaseError(
                 f"{self.path(version)}: not a whole release ({error}); `list` shows those that are"
@@ -109,7 +109,7 @@ class Releases:
 
         An incomplete release of that version is replaced; a different complete one is a `ReleaseError`.
         """
-        release = Release.read((unpacked / NOTE).read_bytes())
+        release = Release.read((unpacked / METADATA).read_bytes())
         if self._has_release(release):
             return release.version
         wheels = unpacked / WHEELS
@@ -159,7 +159,7 @@ class Releases:
             raise ReleaseError(f"{version} is in use; switch to another release first")
         place = self.path(version)
         try:
-            (place / NOTE).unlink(missing_ok=True)
+            (place / METADATA).unlink(missing_ok=True)
             shutil.rmtree(place)
         except FileNotFoundError:
             pass
@@ -184,7 +184,7 @@ class Releases:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _is_whole(self, version: str) -> bool:
-        return (self.path(version) / NOTE).is_file()
+        return (self.path(version) / METADATA).is_file()
 
     def _has_release(self, release: Release) -> bool:
         if not self._is_whole(release.version):
@@ -217,10 +217,10 @@ class Releases:
                 shutil.copytree(source / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
         self._try(place)
         os.sync()
-        partial = place / (NOTE + ".part")
+        partial = place / (METADATA + ".part")
         partial.write_bytes(release.json())
         _sync_file(partial)
-        partial.replace(place / NOTE)
+        partial.replace(place / METADATA)
         sync_folder(place)
         return release.version
 

@@ -23,8 +23,8 @@ from appliance.consent import session
 from appliance.errors import CameraLost
 from appliance.hardware import throttling
 from appliance.inference.engines.tflite import TFLite
-from appliance.media.film import Film
-from appliance.ports import Presence
+from appliance.media.video import Video
+from appliance.ports import Discovery
 from appliance.system import sd_notify
 from appliance.system.resources import demo_clip
 from appliance.values import Frame, LampState, Tensor
@@ -89,15 +89,15 @@ class Living:
 
     def __init__(self, settings: CameraSettings) -> None:
         self._settings = settings
-        film = Film(demo_clip())
-        self._pictures = [frame.image for frame, _ in zip(film, range(5), strict=False)]
-        film.close()
+        video = Video(demo_clip())
+        self._pictures = [frame.image for frame, _ in zip(video, range(5), strict=False)]
+        video.close()
         self._openings = self._frames = 0
         self._open = False
 
     @staticmethod
-    def present() -> Presence:
-        return Presence(True, "a double")
+    def discover() -> Discovery:
+        return Discovery(True, "a double")
 
     def missing(self) -> str | None:
         return None

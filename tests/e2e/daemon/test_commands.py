@@ -24,7 +24,7 @@ import pytest
 from appliance import __version__
 from tests.e2e.daemon.driver import called, clean_environment, clip_frames, command, complaints, make_clip
 from tests.e2e.daemon.driver_schema import check_reading
-from tests.fakes.films import film as make_film
+from tests.fakes.videos import video as make_video
 from tests.machine import ROOT
 
 
@@ -359,7 +359,7 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_analyze_gives_a_stream_without_times_the_rate_it_is_told(tmp_path: Path, frames: list[Any]) -> None:
-    stream = make_film(tmp_path / "raw", frames[:4], kind="h264")
+    stream = make_video(tmp_path / "raw", frames[:4], kind="h264")
     assert [each["time_s"] for each in readings(stream)] == [0, 0.04, 0.08, 0.12]
     assert [each["time_s"] for each in readings("--fps", "10", stream)] == [0, 0.1, 0.2, 0.3]
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.colours import PALETTE, bgr
+from appliance.colours import COLOURS, bgr_of
 from appliance.values import Image
 from tests.e2e.daemon.driver import Daemon, Part, clip_frames
 from tests.e2e.daemon.driver_schema import NAMES, check_reading, check_state
@@ -241,8 +241,8 @@ def edge_colour(image: Image, box: list[float], label: str) -> tuple[int, ...]:
 
 
 def distance(colour: tuple[int, ...], name: str) -> float:
-    return float(np.linalg.norm(np.subtract(colour, bgr(name))))
+    return float(np.linalg.norm(np.subtract(colour, bgr_of(name))))
 
 
 def nearest_name(colour: tuple[int, ...]) -> str:
-    return min(PALETTE, key=lambda name: distance(colour, name))
+    return min(COLOURS, key=lambda name: distance(colour, name))

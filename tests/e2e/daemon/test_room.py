@@ -74,10 +74,10 @@ def test_a_real_newcomer_is_found_within_a_second(pipeline: Pipeline, people: li
         there = Standing(people[seed - 1], 0.12, 0.5)
         newcomer = Standing(who, 0.04, 0.12 + 0.76 * (seed % 2), 0.25 + 0.15 * seed)
         pipeline.reset()
-        film = Room(40 + seed).film(
+        video = Room(40 + seed).video(
             enter + FPS + 1, lambda n, a=there, b=newcomer: [a, b] if n >= enter else [a]
         )
-        for number, shot in enumerate(film):
+        for number, shot in enumerate(video):
             seen = pipeline.read(Frame(number, number / FPS, shot.image)).people
             if number >= enter and any(person.face.box.iou(shot.faces[-1]) > 0.3 for person in seen):
                 late.append(number - enter)

@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from appliance.inference.compiled import find_derived
+from appliance.inference.compiled import find_compiled
 from appliance.inference.engines.tflite import TFLite
 from tests.machine import ROOT
 
@@ -49,7 +49,7 @@ def test_compiled_models_are_listed_so_that_the_engine_takes_them(tmp_path: Path
     done = compiled(tmp_path, "0")
     assert done.returncode == 0, done.stderr
     for stem in ("blazeface_full_int8", "blazeface_short_int8", "expression_int8"):
-        assert find_derived(MODELS / f"{stem}.tflite", tmp_path / "out", f"{stem}_edgetpu.tflite").exists()
+        assert find_compiled(MODELS / f"{stem}.tflite", tmp_path / "out", f"{stem}_edgetpu.tflite").exists()
 
 
 def test_an_operator_left_to_the_cpu_is_said(tmp_path: Path) -> None:

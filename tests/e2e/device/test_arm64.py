@@ -17,7 +17,7 @@ import pytest
 
 from appliance.inference.manifest import DetectorModel, Manifest
 from appliance.values import Tensor
-from appliance.vision.expression.tensors import Pixels
+from appliance.vision.tensors import InputEncoder
 from tests.e2e.device import arm64
 from tests.e2e.device.answers import answers
 from tests.e2e.device.arm64 import Arm64
@@ -85,7 +85,7 @@ def _fitting(crop: Tensor, model: Any) -> Tensor:
     size = model.preprocessing.size
     colour = cv2.COLOR_BGR2GRAY if model.preprocessing.colour == "grey" else cv2.COLOR_BGR2RGB
     pixels = cv2.resize(cv2.cvtColor(crop, colour), (size, size), interpolation=cv2.INTER_AREA)
-    return Pixels(model.preprocessing.range, model.inputs[0].spec()).stored(pixels)
+    return InputEncoder(model.preprocessing.range, model.inputs[0].spec()).encode(pixels)
 
 
 @pytest.fixture(scope="module", params=SUITES)

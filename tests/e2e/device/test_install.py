@@ -22,7 +22,8 @@ import pytest
 from device.bundle import latest, signing
 from playwright.sync_api import expect, sync_playwright
 
-from appliance.inference.compiled import LISTING, digest
+from appliance.inference.compiled import LISTING
+from appliance.inference.manifest import file_digest
 from tests.e2e.device.booted import DEVICE, NAME, Booted, base_system, wait_for
 from tests.fakes.releases import make_key
 from tests.machine import ROOT
@@ -408,7 +409,8 @@ def coral(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Path:
     models = sorted(models_dir.glob("*_int8.tflite"))
     Stick(folder, *models)
     listing = {
-        f"{model.stem}_edgetpu.tflite": dict.fromkeys(("sha256", "from"), digest(model)) for model in models
+        f"{model.stem}_edgetpu.tflite": dict.fromkeys(("sha256", "from"), file_digest(model))
+        for model in models
     }
     (folder / "compiled" / LISTING).write_text(json.dumps(listing))
     for path in (folder / "compiled").iterdir():

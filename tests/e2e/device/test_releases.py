@@ -22,7 +22,7 @@ LIBRARIES = {"numpy": b"", "cv2": b"", "ai_edge_litert": b""}
 
 
 def unpacked(folder: Path, version: str, two_sets: bool = False, **without: bool) -> Path:
-    """A folder as `bundle.unpack` makes one, of small wheels."""
+    """A folder as `container.unpack` makes one, of small wheels."""
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)
     files = {
@@ -44,7 +44,7 @@ def unpacked(folder: Path, version: str, two_sets: bool = False, **without: bool
     (folder / "systemd").mkdir()
     (folder / "setup.sh").write_text("#!/bin/sh\n")
     files_told = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in wheels.glob("*.*")}
-    (folder / container.NOTE).write_bytes(Release(version, ARCH, PYTHON, "now", 0, files_told).json())
+    (folder / container.METADATA).write_bytes(Release(version, ARCH, PYTHON, "now", 0, files_told).json())
     return folder
 
 
@@ -73,7 +73,7 @@ def test_a_release_is_a_whole_environment_that_runs(two):
         "provisioning",
         "systemd",
         "setup.sh",
-        container.NOTE,
+        container.METADATA,
     }
 
 
@@ -156,7 +156,7 @@ def test_sweeping_removes_the_half_made_and_nothing_else(two):
 
 def test_sweeping_leaves_the_release_in_use_even_if_it_is_damaged(two):
     two.switch("1.0.0")
-    note = two.path("1.0.0") / container.NOTE
+    note = two.path("1.0.0") / container.METADATA
     kept = note.read_bytes()
     note.unlink()
     two.sweep()
@@ -190,7 +190,7 @@ def test_a_wheel_that_is_missing_is_not_fetched_from_elsewhere(releases, tmp_pat
 def test_pruning_keeps_the_one_in_use_and_those_to_be_spared(two):
     for version in ("1.2.0", "1.3.0"):
         two.path(version).mkdir()
-        (two.path(version) / container.NOTE).write_bytes(Release(version, ARCH, PYTHON, "now").json())
+        (two.path(version) / container.METADATA).write_bytes(Release(version, ARCH, PYTHON, "now").json())
     two.switch("1.0.0")
     assert two.prune(2, spare=["1.1.0"]) == ["1.2.0", "1.3.0"]
     assert two.all() == ["1.0.0", "1.1.0"]

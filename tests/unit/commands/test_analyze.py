@@ -19,11 +19,11 @@ from appliance.commands.analyze.output import COLUMNS
 from appliance.composition.reader import Reader, make_reader
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config
-from appliance.media.film import Film
+from appliance.media.video import Video
 from appliance.values import EMOTIONS, Image
 from tests.fakes.files import encoded
-from tests.fakes.films import film as make_film
 from tests.fakes.parts import noise, picture
+from tests.fakes.videos import video as make_video
 
 pytestmark = pytest.mark.slow
 
@@ -43,11 +43,11 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 @pytest.fixture(scope="module")
 def portrait(demo_clip: Path) -> Image:
-    film = Film(demo_clip)
+    video = Video(demo_clip)
     try:
-        return next(iter(film)).image
+        return next(iter(video)).image
     finally:
-        film.close()
+        video.close()
 
 
 class Analyzed:
@@ -56,8 +56,8 @@ class Analyzed:
     def __init__(self, reader: Reader, *paths: Path, **options: Any) -> None:
         out = io.StringIO()
         form = {} if options.get("csv") or options.pop("words", False) else {"jsonl": True}
-        self.tally = analyze(paths, reader, Options(**form, **options), out, progress=False)
-        self.failed = self.tally.failed
+        self.counts = analyze(paths, reader, Options(**form, **options), out, progress=False)
+        self.failed = self.counts.failed
         self.lines = out.getvalue().splitlines()
         if form:
             self.readings = [json.loads(line) for line in self.lines]
@@ -81,7 +81,7 @@ def test_each_picture_gives_one_line_and_is_read_alone(
         assert all(face["emotions"] == face["emotions_raw"] for face in each["faces"])
 
 
-def test_a_failed_input_is_counted_and_the_others_are_done(
+def test_a_failed_input_is_counted_and_the_others_are_read(
     reader: Reader, tmp_path: Path, portrait: Image, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = saved(tmp_path, "good.jpg", encoded(portrait, ".jpg"))
@@ -109,19 +109,19 @@ def test_a_video_is_a_sequence(reader: Reader, tmp_path: Path, demo_clip: Path) 
     assert found.failed == 0
     assert [each["frame"] for each in found.readings][:3] == [0, 60, 120]
     assert [each["time_s"] for each in found.readings][:3] == [0.0, 2.0, 4.0]
-    assert (found.tally.pictures, found.tally.films, found.tally.frames) == (0, 1, len(found.readings))
-    assert found.tally.faces == sum(len(each["faces"]) for each in found.readings)
+    assert (found.counts.pictures, found.counts.videos, found.counts.frames) == (0, 1, len(found.readings))
+    assert found.counts.faces == sum(len(each["faces"]) for each in found.readings)
     assert {face["id"] for each in found.readings for face in each["faces"]} >= {1, 2}
 
 
 def test_a_hard_cut_between_two_frames_that_are_read_gives_a_new_number(
     tmp_path: Path, reader: Reader, demo_clip: Path
 ) -> None:
-    clip = Film(demo_clip)
+    clip = Video(demo_clip)
     images = [frame.image for frame, _ in zip(clip, range(24), strict=False)]
     clip.close()
     cut = [np.ascontiguousarray(image[:, (n // 12) * 640 :][:, :640]) for n, image in enumerate(images)]
-    done = Analyzed(reader, make_film(tmp_path / "cut.mp4", cut, options={"crf": "18"}), every=10)
+    done = Analyzed(reader, make_video(tmp_path / "cut.mp4", cut, options={"crf": "18"}), every=10)
     assert [[face["id"] for face in found["faces"]] for found in done.readings] == [[1], [1], [2]]
 
 
@@ -147,7 +147,7 @@ def test_a_crop_always_has_its_scores(reader: Reader, tmp_path: Path, size: tupl
     assert sum(face["emotions"].values()) == pytest.approx(1.0, abs=0.001)
 
 
-def test_a_video_is_no_crop(reader: Reader, demo_clip: Path) -> None:
+def test_a_video_is_not_a_crop(reader: Reader, demo_clip: Path) -> None:
     found = Analyzed(reader, demo_clip, crops=True)
     assert found.failed == 1 and found.readings == []
 
@@ -177,18 +177,18 @@ def test_a_tiny_or_thin_picture_has_no_face_but_a_line(
 def test_a_folder_gives_all_that_can_be_read_in_natural_order(
     reader: Reader, tmp_path: Path, portrait: Image
 ) -> None:
-    make_film(tmp_path / "2024-11-30T10:30:00.mp4", [portrait] * 3)
+    make_video(tmp_path / "2024-11-30T10:30:00.mp4", [portrait] * 3)
     saved(tmp_path, "frame10.dat", encoded(portrait, ".jpg"))
     saved(tmp_path, "frame2", encoded(portrait, ".png"))
     saved(tmp_path, "notes.txt", b"words")
     saved(tmp_path, ".hidden.png", encoded(portrait, ".png"))
     (tmp_path / "below").mkdir()
-    make_film(tmp_path / "below" / "a.avi", [portrait] * 2, codec="mjpeg", pixels="yuvj420p")
+    make_video(tmp_path / "below" / "a.avi", [portrait] * 2, codec="mjpeg", pixels="yuvj420p")
     found = Analyzed(reader, tmp_path)
     sources = [Path(each["source"]).name for each in found.readings]
     assert sources == ["2024-11-30T10:30:00.mp4"] * 3 + ["frame2", "frame10.dat"]
     assert all(len(each["faces"]) == 2 for each in found.readings)
-    assert found.tally.line() == (
+    assert found.counts.summary() == (
         "read 2 pictures and 1 video, 0 failed, 3 skipped (1 hidden, 1 sub-folder (--recursive reads it), "
         "1 neither a picture nor a video);"
         " 5 frames, 10 faces, 0 faces beyond vision.max_people, 0 frames lost"
@@ -196,21 +196,21 @@ def test_a_folder_gives_all_that_can_be_read_in_natural_order(
     assert [each["source"] for each in Analyzed(reader, tmp_path, recursive=True).readings[:2]] == [
         str(tmp_path / "2024-11-30T10:30:00.mp4")
     ] * 2
-    assert Analyzed(reader, tmp_path, recursive=True).tally.films == 2
+    assert Analyzed(reader, tmp_path, recursive=True).counts.videos == 2
 
 
-def test_a_name_decides_nothing(
+def test_a_file_name_does_not_decide_the_format(
     reader: Reader, tmp_path: Path, portrait: Image, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    film = make_film(tmp_path / "a.mp4", [portrait] * 2).rename(tmp_path / "picture.jpg")
-    still = saved(tmp_path, "film.mp4", encoded(portrait, ".jpg"))
+    video = make_video(tmp_path / "a.mp4", [portrait] * 2).rename(tmp_path / "picture.jpg")
+    still = saved(tmp_path, "video.mp4", encoded(portrait, ".jpg"))
     words = saved(tmp_path, "words.png", b"words")
-    found = Analyzed(reader, film, still, words)
-    assert [Path(each["source"]).name for each in found.readings] == ["picture.jpg"] * 2 + ["film.mp4"]
+    found = Analyzed(reader, video, still, words)
+    assert [Path(each["source"]).name for each in found.readings] == ["picture.jpg"] * 2 + ["video.mp4"]
     assert "words.png: is neither a picture nor a video" in capsys.readouterr().err
 
 
-def test_a_name_that_is_no_text(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+def test_a_file_name_that_is_not_text(reader: Reader, tmp_path: Path, portrait: Image) -> None:
     path = tmp_path / "a\n\udcff\x1b[31m.png"
     path.write_bytes(encoded(portrait, ".png"))
     assert Analyzed(reader, tmp_path).readings[0]["source"] == str(path)
@@ -229,10 +229,10 @@ def test_an_animation_is_a_video(reader: Reader, tmp_path: Path, portrait: Image
     found = Analyzed(reader, path)
     assert [each["time_s"] for each in found.readings] == [0, 0.2, 0.5]
     assert [[face["id"] for face in each["faces"]] for each in found.readings] == [[1, 2]] * 3
-    assert found.tally.films == 1
+    assert found.counts.videos == 1
 
 
-# --- what is said ---
+# --- notes ---
 
 
 BLACK = np.zeros((96, 160, 3), np.uint8)
@@ -255,44 +255,54 @@ BLACK = np.zeros((96, 160, 3), np.uint8)
     ],
     ids=["black", "white", "one colour", "noise", "a slope"],
 )
-def test_a_video_without_a_face_is_one_line(
+def test_a_video_without_a_face_gives_one_line(
     reader: Reader, tmp_path: Path, frame: Any, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = make_film(tmp_path / "a.mp4", [frame(n) for n in range(10)], options={"crf": "28"})
+    path = make_video(tmp_path / "a.mp4", [frame(n) for n in range(10)], options={"crf": "28"})
     found = Analyzed(reader, path)
-    assert (found.failed, len(found.readings), found.tally.faces) == (0, 10, 0)
+    assert (found.failed, len(found.readings), found.counts.faces) == (0, 10, 0)
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"interview-grader: {path}: no face in 10 frames{said}"
 
 
-def test_a_video_whose_faces_are_all_unreadable_is_one_line(
+def test_a_video_with_only_unreadable_faces_gives_one_line(
     reader: Reader, tmp_path: Path, portrait: Image, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = make_film(tmp_path / "a.mp4", [portrait // 12] * 5, options={"crf": "10"})
+    path = make_video(tmp_path / "a.mp4", [portrait // 12] * 5, options={"crf": "10"})
     found = Analyzed(reader, path)
-    assert found.tally.faces > 0
+    assert found.counts.faces > 0
     (line,) = capsys.readouterr().err.splitlines()
     assert "no readable face in 5 frames" in line and "dark" in line
 
 
-def test_a_video_with_a_face_says_nothing(
+def test_a_video_with_a_face_gives_no_line(
     reader: Reader, demo_clip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Analyzed(reader, demo_clip, every=100)
     assert capsys.readouterr().err == ""
 
 
-def test_what_a_decoder_says_itself_is_passed_on(
-    reader: Reader, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def damaged_tiff() -> bytes:
     out = io.BytesIO()
     Pillow.fromarray(noise(64, 48)).save(out, "TIFF", compression="jpeg")
     data = bytearray(out.getvalue())
     data[-3000:-2900] = b"\xff" * 100
-    found = Analyzed(reader, saved(tmp_path, "a.tif", bytes(data)))
-    assert found.failed == 0
+    return bytes(data)
+
+
+def damaged_jpeg() -> bytes:
+    data = encoded(noise(320, 240), ".jpg")
+    return data[: len(data) // 2] + data[len(data) // 2 + 64 :]
+
+
+@pytest.mark.parametrize(("name", "data"), [("a.tif", damaged_tiff()), ("a.jpg", damaged_jpeg())])
+def test_messages_of_a_decoder_are_noted(
+    reader: Reader, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, data: bytes
+) -> None:
+    found = Analyzed(reader, saved(tmp_path, name, data))
+    assert found.failed == 0 and len(found.readings) == 1
     (line,) = capfd.readouterr().err.splitlines()
-    assert "a.tif: is read, but its decoder says: " in line
+    assert f"{name}: is read, but its decoder says: " in line
 
 
 # --- tables ---
@@ -321,7 +331,7 @@ def test_csv_has_one_row_for_each_face(reader: Reader, tmp_path: Path, portrait:
     assert {last[name] for name in COLUMNS[5:]} == {""}
 
 
-def test_the_header_of_the_table_keeps() -> None:
+def test_the_csv_header_is_stable() -> None:
     assert ",".join(COLUMNS) == (
         "source,frame,time_s,width,height,id,box_x,box_y,box_width,box_height,score,analysed,readable,reason,"
         "label,dominant,angry,disgusted,fear,happy,sad,surprised,neutral,angry_raw,disgusted_raw,fear_raw,"
@@ -342,7 +352,7 @@ def test_no_cell_is_a_formula(
 def test_a_table_of_a_video_has_its_times_and_movements(
     reader: Reader, tmp_path: Path, portrait: Image
 ) -> None:
-    path = make_film(tmp_path / "a.mp4", [portrait] * 15, rate=10)
+    path = make_video(tmp_path / "a.mp4", [portrait] * 15, rate=10)
     rows = list(csv.DictReader(io.StringIO(Analyzed(reader, path, csv=True).out)))
     assert [(row["frame"], row["time_s"]) for row in rows[::2]] == [(str(n), str(n / 10)) for n in range(15)]
     assert float(rows[-1]["head"]) < 0.1 and (rows[-1]["nods"], rows[-1]["shakes"]) == ("0", "0")
@@ -351,12 +361,12 @@ def test_a_table_of_a_video_has_its_times_and_movements(
 # --- summaries ---
 
 
-def test_a_summary_tells_how_long_each_person_was_seen(
+def test_a_summary_has_the_time_in_view_of_each_person(
     reader: Reader, tmp_path: Path, portrait: Image
 ) -> None:
     times = [*(n / 10 for n in range(11)), *(1 + n / 2 for n in range(1, 5))]
     nobody = picture(1280, 720, 90)
-    path = make_film(tmp_path / "a.mp4", [*[portrait] * 11, *[nobody] * 4], times=times)
+    path = make_video(tmp_path / "a.mp4", [*[portrait] * 11, *[nobody] * 4], times=times)
     found = Analyzed(reader, path, summary=True).readings
     assert [row["id"] for row in found] == [1, 2]
     for row in found:
@@ -373,9 +383,9 @@ def test_a_summary_tells_how_long_each_person_was_seen(
     assert float(rows[0]["happy"]) + float(rows[1]["happy"]) == sum(row["labels"]["happy"] for row in found)
 
 
-def test_a_summary_without_anybody_and_of_a_picture(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+def test_a_summary_without_a_face_and_of_a_picture(reader: Reader, tmp_path: Path, portrait: Image) -> None:
     saved(tmp_path, "a.png", encoded(portrait, ".png"))
-    make_film(tmp_path / "b.mp4", [BLACK] * 4)
+    make_video(tmp_path / "b.mp4", [BLACK] * 4)
     saved(tmp_path, "c.png", b"no picture")
     found = Analyzed(reader, tmp_path, summary=True)
     assert found.failed == 1
@@ -389,7 +399,9 @@ def test_a_summary_without_anybody_and_of_a_picture(reader: Reader, tmp_path: Pa
     assert words[0].endswith("a.png person 1: labelled happy 100 %") and words[2].endswith("b.mp4: no face")
 
 
-def test_a_damaged_video_tells_what_came_before(reader: Reader, tmp_path: Path, demo_clip: Path) -> None:
+def test_a_damaged_video_gives_the_readings_before_the_damage(
+    reader: Reader, tmp_path: Path, demo_clip: Path
+) -> None:
     data = demo_clip.read_bytes()
     path = saved(tmp_path, "half.mp4", data[: len(data) // 2])
     found = Analyzed(reader, path, every=30, summary=True)

@@ -1,4 +1,4 @@
-"""What an owner hands to `evaluate`: folders, CSV and JSON files, and all that can be wrong with them."""
+"""Data sets of `evaluate`: folders, CSV and JSON files, and what can be wrong with them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from appliance.commands.evaluate.boxes import read_marked
-from appliance.commands.evaluate.datasets import read_labelled
-from appliance.commands.evaluate.labels import ALIASES, accepted, expression
+from appliance.commands.evaluate.datasets import (
+    ALIASES,
+    accepted_names,
+    expression_named,
+    read_annotated,
+    read_labelled,
+)
 from appliance.errors import ConfigError, ConfigErrors
 from appliance.values import EMOTIONS, Box
 
@@ -39,16 +43,16 @@ def refusals(read: object, path: Path) -> list[str]:
 # --- names ---
 
 
-def test_every_name_and_alias_is_understood_in_any_case() -> None:
+def test_every_name_and_alias_is_accepted_in_any_case() -> None:
     for name in EMOTIONS:
-        assert expression(name) == expression(f" {name.upper()} ") == name
+        assert expression_named(name) == expression_named(f" {name.upper()} ") == name
     for alias, name in ALIASES.items():
-        assert expression(alias.title()) == name and name in EMOTIONS and alias in accepted()
+        assert expression_named(alias.title()) == name and name in EMOTIONS and alias in accepted_names()
 
 
 @pytest.mark.parametrize("name", ["contempt", "", "0", "happy!", "unknown"])
 def test_other_names_are_not_guessed(name: str) -> None:
-    assert expression(name) is None
+    assert expression_named(name) is None
 
 
 # --- folders ---
@@ -67,7 +71,7 @@ def test_a_folder_of_classes(tmp_path: Path) -> None:
     ]
 
 
-def test_every_unknown_folder_is_a_line(tmp_path: Path) -> None:
+def test_every_unknown_folder_is_reported(tmp_path: Path) -> None:
     touched(tmp_path, "contempt/a.png", "happy/b.png", "boredom/c.png", "loose.png")
     lines = refusals(read_labelled, tmp_path)
     assert len(lines) == 3
@@ -84,12 +88,12 @@ def test_a_folder_without_pictures(tmp_path: Path, names: list[str]) -> None:
     assert "no pictures" in line and "happy" in line
 
 
-def test_nothing_there_and_the_wrong_kind_of_file(tmp_path: Path) -> None:
+def test_a_missing_path_and_a_wrong_file_type(tmp_path: Path) -> None:
     assert "no such folder or file" in refusals(read_labelled, tmp_path / "nowhere")[0]
     touched(tmp_path, "a.png")
     assert "neither a folder nor a .csv" in refusals(read_labelled, tmp_path / "a.png")[0]
-    assert "neither a .csv nor a .json" in refusals(read_marked, tmp_path / "a.png")[0]
-    assert "no such file" in refusals(read_marked, tmp_path / "nowhere.csv")[0]
+    assert "neither a .csv nor a .json" in refusals(read_annotated, tmp_path / "a.png")[0]
+    assert "no such file" in refusals(read_annotated, tmp_path / "nowhere.csv")[0]
 
 
 # --- CSV of labels ---
@@ -129,13 +133,13 @@ def test_a_wrong_list_of_labels(tmp_path: Path, text: str, words: list[str]) -> 
         assert word in line
 
 
-def test_a_list_that_is_no_text(tmp_path: Path) -> None:
+def test_a_list_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_bytes(b"path,label\n\xff\xfe,sad\n")
     assert "UTF-8" in refusals(read_labelled, path)[0]
 
 
-def test_very_many_faults_do_not_flood(tmp_path: Path) -> None:
+def test_the_number_of_reported_problems_is_bounded(tmp_path: Path) -> None:
     text = "path,label\n" + "".join(f"/{number}.png,sad\n" for number in range(1000))
     lines = refusals(read_labelled, csv(tmp_path, text))
     assert len(lines) == 21 and "980 more" in lines[-1]
@@ -146,7 +150,7 @@ def test_very_many_faults_do_not_flood(tmp_path: Path) -> None:
 
 def test_a_list_of_faces(tmp_path: Path) -> None:
     text = "path,x,y,width,height\na.png,1,2.5,30,40\na.png,50,2,30,40\na.png,1,2.5,30,40\nb.png,,,,\n"
-    found = read_marked(csv(tmp_path, text, "a.png"))
+    found = read_annotated(csv(tmp_path, text, "a.png"))
     assert found.repeated == 1
     assert [(scene.name, [face.box for face in scene.faces]) for scene in found.scenes] == [
         ("a.png", [Box(1, 2.5, 30, 40), Box(50, 2, 30, 40)]),
@@ -166,7 +170,7 @@ def test_a_list_of_faces(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_list_of_faces(tmp_path: Path, text: str, words: list[str]) -> None:
-    (line,) = refusals(read_marked, csv(tmp_path, text, "a.png"))
+    (line,) = refusals(read_annotated, csv(tmp_path, text, "a.png"))
     for word in words:
         assert word in line
 
@@ -181,13 +185,13 @@ def marks(folder: Path, found: object) -> Path:
 def test_json_with_faces_per_picture(tmp_path: Path) -> None:
     faces = [{"xywh_px": [1, 2, 3, 4], "cls": "masked", "more": 1}, {"xywh_px": [5, 6, 7, 8]}]
     images = [{"file": "in/a.jpg", "width": 10, "faces": faces}, {"file": "in/b.jpg", "faces": []}]
-    found = read_marked(marks(tmp_path, {"source": "x", "images": images}))
+    found = read_annotated(marks(tmp_path, {"source": "x", "images": images}))
     assert [len(scene.faces) for scene in found.scenes] == [2, 0]
     assert Counter(face.kind for face in found.scenes[0].faces) == {"masked": 1, "face": 1}
     assert found.scenes[0].faces[0].box == Box(1, 2, 3, 4)
 
 
-def test_json_as_coco_has_it(tmp_path: Path) -> None:
+def test_coco_json(tmp_path: Path) -> None:
     document = {
         "images": [{"id": 7, "file_name": "in/a.jpg"}, {"id": 8, "file_name": "in/b.jpg"}],
         "annotations": [
@@ -196,7 +200,7 @@ def test_json_as_coco_has_it(tmp_path: Path) -> None:
         ],
         "categories": [{"id": 1, "name": "child"}],
     }
-    found = read_marked(marks(tmp_path, document))
+    found = read_annotated(marks(tmp_path, document))
     assert [(scene.name, [face.kind for face in scene.faces]) for scene in found.scenes] == [
         ("in/a.jpg", ["child"]),
         ("in/b.jpg", []),
@@ -223,6 +227,6 @@ def test_json_as_coco_has_it(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_json(tmp_path: Path, document: object, words: list[str]) -> None:
-    lines = refusals(read_marked, marks(tmp_path, document))
+    lines = refusals(read_annotated, marks(tmp_path, document))
     for word in words:
         assert word in lines[0]

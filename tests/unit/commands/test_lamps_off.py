@@ -20,8 +20,8 @@ def pins(monkeypatch: pytest.MonkeyPatch, tmp_path) -> MockFactory:
     """Pins that stay as they were when their program was killed."""
     factory = MockFactory(pin_class=MockPWMPin)
     monkeypatch.setattr(Device, "pin_factory", factory)
-    monkeypatch.setattr(gpio, "make_factory", lambda name: factory)
-    monkeypatch.setattr("appliance.sinks.lamps.make_factory", lambda name: factory)
+    monkeypatch.setattr(gpio, "make_pin_factory", lambda name: factory)
+    monkeypatch.setattr("appliance.hardware.gpio_lamps.make_pin_factory", lambda name: factory)
     monkeypatch.setenv("INTERVIEW_GRADER__LAMPS__BACKEND", "gpiozero")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return factory

@@ -17,7 +17,7 @@ from appliance.configuration import load as config
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config
 from appliance.configuration.settings import AutoCamera
-from appliance.ports import Presence
+from appliance.ports import Discovery
 from tests.fakes.files import encoded
 from tests.fakes.parts import picture
 
@@ -52,9 +52,9 @@ def test_the_settings_of_auto_fit_every_camera(
     monkeypatch: pytest.MonkeyPatch, backend: str | None, key: str, value: Any
 ) -> None:
     for name in cameras.AUTO_ORDER:
-        presence = Presence(name == backend, "as the test says")
+        discovery = Discovery(name == backend, "as the test says")
         monkeypatch.setattr(
-            registry.load("camera", name), "present", staticmethod(lambda found=presence: found)
+            registry.load("camera", name), "discover", staticmethod(lambda found=discovery: found)
         )
     wanted = load_config(ConfigOptions(settings=[f"camera.{key}={value}"]), {"XDG_STATE_HOME": "/nowhere"})
     chosen = cameras.choose_camera(wanted.camera, wanted.origins, installed=False)
@@ -64,9 +64,9 @@ def test_the_settings_of_auto_fit_every_camera(
 
 def test_auto_never_takes_the_demo_clip_on_an_installed_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in cameras.AUTO_ORDER:
-        presence = Presence(name == "demo", "as the test says")
+        discovery = Discovery(name == "demo", "as the test says")
         monkeypatch.setattr(
-            registry.load("camera", name), "present", staticmethod(lambda found=presence: found)
+            registry.load("camera", name), "discover", staticmethod(lambda found=discovery: found)
         )
     wanted = load_config(ConfigOptions(), {"XDG_STATE_HOME": "/nowhere"})
     assert cameras.choose_camera(wanted.camera, wanted.origins, installed=True).backend == "usb"
@@ -77,9 +77,9 @@ def test_a_setting_that_the_chosen_camera_refuses_is_reported(
     monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     for name in cameras.AUTO_ORDER:
-        presence = Presence(name == backend, "as the test says")
+        discovery = Discovery(name == backend, "as the test says")
         monkeypatch.setattr(
-            registry.load("camera", name), "present", staticmethod(lambda found=presence: found)
+            registry.load("camera", name), "discover", staticmethod(lambda found=discovery: found)
         )
     narrow = type("Narrow", (registry.load("camera", backend).Settings,), {"__annotations__": {"fps": int}})
     monkeypatch.setattr(registry.load("camera", backend), "Settings", narrow)

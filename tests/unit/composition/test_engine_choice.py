@@ -1,4 +1,4 @@
-"""Which engine `auto` takes: what was measured to be the fastest that agrees, and the CPU in every doubt."""
+"""Which engine `auto` selects: the fastest measured with parity, else the CPU."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from appliance import registry
-from appliance.composition.engine import choose_engine, models_in_use
-from appliance.composition.engine_inventory import unmeasured, what_is_there
+from appliance.composition.engine import (
+    EngineChoice,
+    choose_engine,
+    engine_inventory,
+    load_models,
+    why_measure,
+)
 from appliance.composition.reader import make_reader
 from appliance.configuration import layers
 from appliance.configuration import load as config
@@ -20,12 +25,12 @@ from appliance.configuration.settings import AutoEngine
 from appliance.errors import ConfigErrors
 from appliance.inference.engines import coral
 from appliance.inference.engines.coral import Coral
-from appliance.inference.ranking import FILE, Measured, Ranking
-from appliance.inference.ranking import load as load_ranking
+from appliance.inference.manifest import Manifest
+from appliance.inference.ranking import RANKING_FILE, EngineMeasurement, Ranking, load_ranking
 
-CPU = Measured("cpu-int8", "tflite", False, {}, 5.0, True, "")
-FLOAT = Measured("cpu-float", "tflite", True, {}, 4.0, True, "")
-CORAL = Measured("coral", "coral", False, {}, 3.0, True, "")
+CPU = EngineMeasurement("cpu-int8", "tflite", False, {}, 5.0, True, "")
+FLOAT = EngineMeasurement("cpu-float", "tflite", True, {}, 4.0, True, "")
+CORAL = EngineMeasurement("coral", "coral", False, {}, 3.0, True, "")
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +44,17 @@ def configured(folder: Path, *settings: str, backend: str = "auto") -> Config:
     return load_config(ConfigOptions(settings=[f"engine.backend={backend}", *settings], data_dir=folder), {})
 
 
-def ranked(folder: Path, *engines: Measured, models: str = "") -> Ranking:
-    ranking = Ranking("a board", "2026-11-25", models or models_in_use(configured(folder)), engines)
+def digest(config: Config) -> str:
+    """That of the models in use."""
+    return load_models(config)[1].digest
+
+
+def choose(config: Config) -> EngineChoice:
+    return choose_engine(config, digest(config))
+
+
+def ranked(folder: Path, *engines: EngineMeasurement, models: str = "") -> Ranking:
+    ranking = Ranking("a board", "2026-11-25", models or digest(configured(folder)), engines)
     ranking.save(folder)
     return ranking
 
@@ -56,10 +70,10 @@ def test_a_ranking_is_read_as_it_was_written(tmp_path: Path) -> None:
     "content", ["", "[]", "{}", '{"engines": 3}', '{"machine":"","date":"","models":""}']
 )
 def test_a_damaged_ranking_is_none(tmp_path: Path, content: str) -> None:
-    (tmp_path / FILE).write_text(content)
+    (tmp_path / RANKING_FILE).write_text(content)
     found = load_ranking(tmp_path)
-    assert isinstance(found, str) and FILE in found
-    assert choose_engine(configured(tmp_path)).choice.backend == "tflite"
+    assert isinstance(found, str) and RANKING_FILE in found
+    assert choose(configured(tmp_path)).name == "tflite"
 
 
 @pytest.mark.parametrize(
@@ -73,37 +87,39 @@ def test_a_damaged_ranking_is_none(tmp_path: Path, content: str) -> None:
         ([], None),
     ],
 )
-def test_the_best_is_the_fastest_that_agrees(engines: Sequence[Measured], best: Measured | None) -> None:
+def test_the_best_is_the_fastest_with_parity(
+    engines: Sequence[EngineMeasurement], best: EngineMeasurement | None
+) -> None:
     assert Ranking("", "", "", tuple(engines)).best == best
 
 
-def test_auto_takes_the_best_and_says_why(tmp_path: Path) -> None:
+def test_auto_selects_the_best_and_says_why(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, CORAL)
-    chosen = choose_engine(configured(tmp_path, "engine.library=libmine.so", "engine.threads=2"))
-    assert chosen.choice.backend == "coral" and not chosen.float_models
-    assert chosen.choice.settings.library == "libmine.so" and chosen.choice.settings.threads == 2  # type: ignore[attr-defined]
+    chosen = choose(configured(tmp_path, "engine.library=libmine.so", "engine.threads=2"))
+    assert chosen.name == "coral" and not chosen.float_models
+    assert chosen.settings.library == "libmine.so" and chosen.settings.threads == 2  # type: ignore[attr-defined]
     assert chosen.why == "auto: fastest that agrees with the CPU: 3.0 ms a look, measured 2026-11-25"
 
 
 def test_without_a_ranking_it_is_the_cpu(tmp_path: Path) -> None:
-    chosen = choose_engine(configured(tmp_path))
-    assert (chosen.choice.backend, chosen.float_models) == ("tflite", False)
+    chosen = choose(configured(tmp_path))
+    assert (chosen.name, chosen.float_models) == ("tflite", False)
     assert chosen.why.startswith("auto: the CPU, since nothing was measured yet; measure with")
 
 
 def test_a_ranking_of_other_models_does_not_count(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, CORAL, models="others")
-    chosen = choose_engine(configured(tmp_path))
-    assert chosen.choice.backend == "tflite" and "other models were measured" in chosen.why
+    chosen = choose(configured(tmp_path))
+    assert chosen.name == "tflite" and "other models were measured" in chosen.why
 
 
-def test_an_engine_that_is_known_no_more_leaves_the_cpu(tmp_path: Path) -> None:
-    ranked(tmp_path, CPU, Measured("gone", "gone", False, {}, 1.0, True, ""))
-    chosen = choose_engine(configured(tmp_path))
-    assert chosen.choice.backend == "tflite" and "gone was fastest but cannot be had" in chosen.why
+def test_a_ranked_engine_that_is_no_longer_known_means_the_cpu(tmp_path: Path) -> None:
+    ranked(tmp_path, CPU, EngineMeasurement("gone", "gone", False, {}, 1.0, True, ""))
+    chosen = choose(configured(tmp_path))
+    assert chosen.name == "tflite" and "gone was fastest but cannot be had" in chosen.why
 
 
-def test_float_models_are_taken_where_they_were_faster(tmp_path: Path) -> None:
+def test_float_models_are_used_where_they_were_faster(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, FLOAT)
     reader = make_reader(configured(tmp_path))
     assert set(reader.names.values()) == {"blazeface_full", "blazeface_short", "expression"}
@@ -111,17 +127,25 @@ def test_float_models_are_taken_where_they_were_faster(tmp_path: Path) -> None:
     reader.pipeline.close()
 
 
-def test_what_became_of_the_best_does_not_keep_auto_from_starting(tmp_path: Path) -> None:
-    ranked(tmp_path, CPU, CORAL)  # and there is neither a library nor a compiled model
+def test_a_start_reads_the_manifest_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranked(tmp_path, CPU, FLOAT)
+    folders, read = [], Manifest.load
+    monkeypatch.setattr(Manifest, "load", lambda folder: (folders.append(folder), read(folder))[1])
+    make_reader(configured(tmp_path)).pipeline.close()
+    assert len(folders) == 1
+
+
+def test_auto_starts_even_if_the_best_engine_no_longer_runs(tmp_path: Path) -> None:
+    ranked(tmp_path, CPU, CORAL)  # with neither a library nor a compiled model
     reader = make_reader(configured(tmp_path))
     assert "instead of coral" in reader.described()["detector"]
     reader.pipeline.close()
 
 
-def test_an_engine_that_is_named_is_taken_whatever_was_measured(tmp_path: Path) -> None:
+def test_a_configured_engine_is_used_whatever_was_measured(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, CORAL)
-    chosen = choose_engine(configured(tmp_path, backend="tflite"))
-    assert (chosen.choice.backend, chosen.why) == ("tflite", "")
+    chosen = choose(configured(tmp_path, backend="tflite"))
+    assert (chosen.name, chosen.why) == ("tflite", "")
 
 
 def test_a_key_that_no_engine_knows_is_refused(tmp_path: Path) -> None:
@@ -129,7 +153,7 @@ def test_a_key_that_no_engine_knows_is_refused(tmp_path: Path) -> None:
         configured(tmp_path, "engine.treads=2")
 
 
-def test_auto_hands_every_engine_its_own_defaults() -> None:
+def test_auto_has_the_defaults_of_every_engine() -> None:
     ours, taken = AutoEngine.model_fields, set()
     for backend in ("tflite", "coral", "tensorrt"):
         theirs = registry.load("engine", backend).Settings.model_fields
@@ -139,35 +163,33 @@ def test_auto_hands_every_engine_its_own_defaults() -> None:
     assert taken == ours.keys(), "settings that no engine takes"
 
 
-def test_measuring_is_due_when_something_else_is_there(tmp_path: Path) -> None:
+def test_measuring_is_due_when_the_inventory_changes(tmp_path: Path) -> None:
     config = configured(tmp_path)
-    assert unmeasured(config) == "nothing was measured yet"
-    now = what_is_there(config)
+    assert why_measure(config) == "nothing was measured yet"
+    now = engine_inventory(config)
     for there, models, due in (
-        (now, models_in_use(config), ""),
+        (now, digest(config), ""),
         (now, "others", "other models were measured than those in use"),
-        ("an older runtime", models_in_use(config), f"measured was an older runtime, and here is {now}"),
+        ("an older runtime", digest(config), f"measured was an older runtime, and here is {now}"),
     ):
         Ranking("a board", "2026-11-25", models, (CPU,), there).save(tmp_path)
-        assert unmeasured(config) == due
+        assert why_measure(config) == due
 
 
 def test_measuring_is_never_due_where_the_owner_chose(tmp_path: Path) -> None:
-    assert unmeasured(configured(tmp_path, backend="tflite")) == ""
+    assert why_measure(configured(tmp_path, backend="tflite")) == ""
 
 
-def test_what_is_there_names_accelerators_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_inventory_names_accelerators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configured(tmp_path)
-    runtime = what_is_there(config)
+    runtime = engine_inventory(config)
     assert "coral" not in runtime and "tensorrt" not in runtime
-    monkeypatch.setattr(Coral, "there", staticmethod(lambda settings: "abc"))
-    assert what_is_there(config) == f"{runtime}, coral abc"
+    monkeypatch.setattr(Coral, "inventory", staticmethod(lambda settings: "abc"))
+    assert engine_inventory(config) == f"{runtime}, coral abc"
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "state"),
     [
         ({}, "not plugged in"),
         ({"usb/devices/1-1/idVendor": "18d1", "usb/devices/1-1/idProduct": "9302"}, "plugged in"),
@@ -177,15 +199,15 @@ def test_what_is_there_names_accelerators_as_they_are(
         ({"pci/devices/0/vendor": "0x1ac1", "pci/devices/0/device": "0x089a"}, "plugged in"),
     ],
 )
-def test_a_stick_that_is_plugged_in_later_is_something_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], told: str
+def test_plugging_in_a_stick_changes_the_inventory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], state: str
 ) -> None:
     monkeypatch.setattr(coral, "SYS", tmp_path)
-    monkeypatch.setattr(coral, "_need", lambda library: None)  # installed
+    monkeypatch.setattr(coral, "_check_library", lambda library: None)  # installed
     for name, text in files.items():
         path = tmp_path / "bus" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{text}\n")
     (tmp_path / "compiled.json").write_text("{}")
     settings = coral.CoralSettings(compiled=str(tmp_path))
-    assert Coral.there(settings).partition(" ")[2] == told
+    assert Coral.inventory(settings).partition(" ")[2] == state

@@ -133,9 +133,9 @@ def test_a_consent_is_in_the_audit_log(rig: Rig) -> None:
     rig.session.start("3", "button", 2, Box(0.1, 0.2, 0.3, 0.4))
     assert rig.session.snapshot.consent == Consent(2, Box(0.1, 0.2, 0.3, 0.4))
     assert rig.audit.events == [("agreement", "button"), ("start", "button")]
-    agreed = rig.audit.details[0]
+    entry = rig.audit.details[0]
     notice = rig.session.terms.notice
-    assert agreed == {"session": rig.session.id, "people": 2, "version": "3", "notice": notice.hash}
+    assert entry == {"session": rig.session.id, "people": 2, "version": "3", "notice": notice.hash}
 
 
 def test_more_people_need_a_new_start(rig: Rig) -> None:
@@ -609,11 +609,11 @@ def test_a_confirmation_from_before_a_sleep_confirms_nothing(disk: SlowDisk) -> 
     session.require_reconfirmation(3600.0)
     disk.answers.set()
     thread.join(WITHIN_S)
-    agreed = session.snapshot.consent
-    assert raised and agreed is not None and agreed.unconfirmed
+    consent = session.snapshot.consent
+    assert raised and consent is not None and consent.unconfirmed
     session.reconfirm("operator")
-    agreed = session.snapshot.consent
-    assert agreed is not None and not agreed.unconfirmed
+    consent = session.snapshot.consent
+    assert consent is not None and not consent.unconfirmed
 
 
 @pytest.mark.parametrize("end", [Session.stop, Session.withdraw])
@@ -759,7 +759,7 @@ class AnySequence(RuleBasedStateMachine):
         self._try(lambda: self.session.start(version, "operator", people))
 
     @rule()
-    def aim(self) -> None:
+    def start_preview(self) -> None:
         self._try(lambda: self.session.start_preview("operator"))
 
     @rule()
@@ -779,9 +779,9 @@ class AnySequence(RuleBasedStateMachine):
     def mark(self) -> None:
         self._try(lambda: self.session.add_marker("x"))
 
-    @rule(place=st.sampled_from([None, Box(0.0, 0.0, 0.5, 1.0)]))
-    def seat(self, place: Box | None) -> None:
-        self._try(lambda: self.session.set_zone(place, "operator"))
+    @rule(zone=st.sampled_from([None, Box(0.0, 0.0, 0.5, 1.0)]))
+    def set_zone(self, zone: Box | None) -> None:
+        self._try(lambda: self.session.set_zone(zone, "operator"))
 
     @rule()
     def withdraw(self) -> None:
@@ -845,8 +845,8 @@ class AnySequence(RuleBasedStateMachine):
 
     @invariant()
     def every_session_has_its_consent_in_the_log(self) -> None:
-        agreed = {entry.get("session") for entry in self.rig.audit.details if "version" in entry}
-        assert self.session.id is None or self.session.id in agreed
+        consented = {entry.get("session") for entry in self.rig.audit.details if "version" in entry}
+        assert self.session.id is None or self.session.id in consented
 
 
 AnySequence.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

@@ -17,8 +17,8 @@ from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config
 from appliance.errors import ConfigError, PowerError
 from appliance.hardware import button, gpio
-from appliance.hardware.button import HOLD_S, OFF_S, RESET_S, Button, Pressed
-from appliance.hardware.jetson_gpio import Contact
+from appliance.hardware.button import HOLD_S, OFF_S, RESET_S, Button, ButtonActions
+from appliance.hardware.jetson_gpio import JetsonButton
 from tests.fakes.agreements import MemoryRecords, make_session
 from tests.fakes.parts import WITHIN_S
 from tests.machine import ROOT
@@ -31,7 +31,7 @@ class Rig:
         self.now = 100.0
         self.resets = self.offs = 0
         self.session = make_session("3", records=MemoryRecords())
-        self.pressed = Pressed(
+        self.pressed = ButtonActions(
             self.session,
             printed_notice=printed,
             people=people,
@@ -78,7 +78,7 @@ def test_a_short_press_means_that_the_printed_notice_was_read() -> None:
 
 
 @pytest.mark.parametrize("printed", ["", "2"])
-def test_without_the_right_printed_notice_it_starts_nothing(
+def test_without_the_current_printed_notice_it_does_not_start(
     printed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig = Rig(printed)
@@ -90,7 +90,7 @@ def test_without_the_right_printed_notice_it_starts_nothing(
     assert rig.session.state == "idle", "it always stops"
 
 
-def test_holding_withdraws_as_soon_as_the_time_is_reached() -> None:
+def test_a_hold_withdraws_as_soon_as_its_time_is_reached() -> None:
     rig = Rig()
     rig.press(0.2)
     rig.session.start_recording("", "", "operator")
@@ -107,13 +107,13 @@ def test_holding_withdraws_as_soon_as_the_time_is_reached() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "offs"), [(HOLD_S, 0), (OFF_S - 0.1, 0), (OFF_S, 1), (60.0, 1)])
-def test_holding_from_idle_on_switches_the_device_off_once(seconds: float, offs: int) -> None:
+def test_a_hold_from_idle_switches_the_device_off_once(seconds: float, offs: int) -> None:
     rig = Rig()
     rig.press(seconds)
     assert (rig.session.state, rig.offs, rig.resets) == ("idle", offs, 0)
 
 
-def test_it_is_switched_off_when_the_time_is_reached_and_not_when_the_button_is_let_go() -> None:
+def test_it_switches_off_when_the_time_is_reached_and_not_on_release() -> None:
     rig = Rig()
     rig.pressed.pressed()
     rig.hold_until(rig.now, OFF_S)
@@ -123,7 +123,7 @@ def test_it_is_switched_off_when_the_time_is_reached_and_not_when_the_button_is_
 
 
 @pytest.mark.parametrize("state", ["aiming", "live", "recording"])
-def test_a_hold_while_something_goes_on_ends_it_and_does_nothing_more(state: str) -> None:
+def test_a_hold_during_a_session_ends_it_and_does_nothing_more(state: str) -> None:
     rig = Rig()
     if state == "aiming":
         rig.session.start_preview("operator")
@@ -135,7 +135,7 @@ def test_a_hold_while_something_goes_on_ends_it_and_does_nothing_more(state: str
     assert (rig.session.state, rig.offs, rig.resets) == ("idle", 0, 0)
 
 
-def test_a_session_that_begins_while_the_button_is_held_is_neither_withdrawn_nor_switched_off() -> None:
+def test_a_session_that_begins_during_a_hold_is_neither_withdrawn_nor_switched_off() -> None:
     rig = Rig()
     rig.pressed.pressed()
     down = rig.now
@@ -146,7 +146,7 @@ def test_a_session_that_begins_while_the_button_is_held_is_neither_withdrawn_nor
     assert (rig.session.state, rig.offs) == ("live", 0)
 
 
-def test_a_session_that_ends_while_the_button_is_held_is_the_end_of_what_it_means() -> None:
+def test_a_session_that_ends_during_a_hold_cancels_the_hold() -> None:
     rig = Rig()
     rig.session.start("3", "operator")
     rig.pressed.pressed()
@@ -154,12 +154,12 @@ def test_a_session_that_ends_while_the_button_is_held_is_the_end_of_what_it_mean
     rig.hold_until(down, 1.0)
     rig.session.stop("operator")
     rig.hold_until(down, 5.0)
-    rig.session.start("3", "operator")  # somebody else's, whom the hold does not mean
+    rig.session.start("3", "operator")  # another session, which the hold does not mean
     rig.hold_until(down, 60.0)
     assert (rig.session.state, rig.offs) == ("live", 0)
 
 
-def test_a_time_that_is_reached_just_after_the_button_was_let_go_does_nothing() -> None:
+def test_a_hold_time_just_after_release_does_nothing() -> None:
     rig = Rig()
     rig.press(0.2)
     rig.press(2.99)
@@ -171,7 +171,7 @@ def test_a_time_that_is_reached_just_after_the_button_was_let_go_does_nothing() 
     assert (rig.session.state, rig.offs) == ("live", 0)
 
 
-def test_a_press_that_was_meant_to_stop_starts_nothing() -> None:
+def test_a_press_meant_to_stop_does_not_start() -> None:
     rig = Rig()
     rig.session.start("3", "operator")
     rig.pressed.pressed()
@@ -180,7 +180,7 @@ def test_a_press_that_was_meant_to_stop_starts_nothing() -> None:
     assert rig.session.state == "idle"
 
 
-def test_where_it_cannot_be_switched_off_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_power_off_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig()
 
     def refused() -> None:
@@ -193,7 +193,7 @@ def test_where_it_cannot_be_switched_off_the_log_says_why(caplog: pytest.LogCapt
     assert rig.session.state == "live", "it works as before"
 
 
-def test_holding_while_aiming_ends_it() -> None:
+def test_a_hold_during_the_preview_ends_it() -> None:
     rig = Rig()
     rig.session.start_preview("operator")
     rig.press(HOLD_S)
@@ -201,7 +201,7 @@ def test_holding_while_aiming_ends_it() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "resets"), [(1.0, 0), (14.0, 0), (RESET_S, 1), (60.0, 1)])
-def test_held_from_power_up_it_resets_the_access_and_nothing_else(seconds: float, resets: int) -> None:
+def test_a_hold_from_power_up_resets_the_password_and_nothing_else(seconds: float, resets: int) -> None:
     rig = Rig()
     rig.press_at_power_up(seconds)
     assert (rig.session.state, rig.resets, rig.offs) == ("idle", resets, 0)
@@ -223,7 +223,7 @@ class Pins(ABC):
         self.reset, self.off = threading.Event(), threading.Event()
 
     def button(self) -> Button:
-        pressed = Pressed(
+        pressed = ButtonActions(
             self.session, printed_notice="3", people=1, reset_access=self.reset.set, power_off=self.off.set
         )
         self.made = Button(self.PIN, self.factory, pressed)
@@ -265,7 +265,7 @@ class GpiozeroPins(Pins):
         super().__init__("mock")
         self._made: Any = mock.MockFactory()
         self._pin = self._made.pin(f"GPIO{self.PIN}")
-        monkeypatch.setattr(button, "make_factory", lambda name: self._made)
+        monkeypatch.setattr(button, "make_pin_factory", lambda name: self._made)
 
     def down(self) -> None:
         self._pin.drive_low()
@@ -327,7 +327,7 @@ def test_a_pin_starts_stops_and_withdraws(pins: Pins) -> None:
         made.close()
 
 
-def test_a_pin_that_is_held_switches_the_device_off(pins: Pins) -> None:
+def test_holding_a_pin_switches_the_device_off(pins: Pins) -> None:
     made = pins.button()
     try:
         pins.down()
@@ -338,7 +338,7 @@ def test_a_pin_that_is_held_switches_the_device_off(pins: Pins) -> None:
         made.close()
 
 
-def test_a_pin_that_was_let_go_in_time_does_not(pins: Pins) -> None:
+def test_releasing_a_pin_in_time_does_not(pins: Pins) -> None:
     made = pins.button()
     try:
         pins.press()
@@ -353,9 +353,7 @@ def test_a_pin_that_was_let_go_in_time_does_not(pins: Pins) -> None:
         made.close()
 
 
-def test_a_pin_that_is_down_at_power_up_resets_the_access(
-    pins: Pins, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pin_down_at_power_up_resets_the_password(pins: Pins, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(button, "RESET_S", 0.3)
     pins.down_before_it_is_claimed(monkeypatch)
     made = pins.button()
@@ -366,25 +364,25 @@ def test_a_pin_that_is_down_at_power_up_resets_the_access(
         made.close()
 
 
-def test_a_pin_that_cannot_be_had_is_a_mistake_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(button, "make_factory", lambda name: gpio.make_factory("lgpio"))
+def test_an_unavailable_pin_is_an_error_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(button, "make_pin_factory", lambda name: gpio.make_pin_factory("lgpio"))
     with pytest.raises(ConfigError, match=r"session\.button_pin = 5"):
         Button(5, "lgpio", Rig().pressed)
 
 
-def test_without_jetson_gpio_it_is_a_mistake_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_jetson_gpio_it_is_an_error_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "Jetson.GPIO", None)
     with pytest.raises(ConfigError, match=r"python3-jetson-gpio, or leave out the button"):
         Button(36, "jetson", Rig().pressed)
 
 
-def test_a_pin_that_the_header_has_not_is_a_mistake_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pin_outside_the_header_is_an_error_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     JetsonPins(monkeypatch)
     with pytest.raises(ConfigError, match=r"the button cannot be had: ValueError: Channel 5 is invalid"):
         Button(5, "jetson", Rig().pressed)
 
 
-def test_a_jetson_s_contact_that_bounces_is_one_press(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bouncing_jetson_button_is_one_press(monkeypatch: pytest.MonkeyPatch) -> None:
     pins = JetsonPins(monkeypatch)
     levels, all_read = [1, 0, 1, 0, 1, 0, 0, 1, 0, 0], threading.Event()
 
@@ -395,7 +393,7 @@ def test_a_jetson_s_contact_that_bounces_is_one_press(monkeypatch: pytest.Monkey
         return levels[0]
 
     monkeypatch.setattr(pins._gpio, "input", read)
-    contact, heard = Contact(36), []
+    contact, heard = JetsonButton(36), []
     contact.when_pressed = lambda: heard.append("down")
     contact.when_released = lambda: heard.append("up")
     assert all_read.wait(WITHIN_S)
@@ -403,7 +401,7 @@ def test_a_jetson_s_contact_that_bounces_is_one_press(monkeypatch: pytest.Monkey
     assert heard == ["down"]
 
 
-def test_a_jetson_s_pin_that_cannot_be_read_is_named_once_and_read_again(
+def test_an_unreadable_jetson_pin_is_logged_once_and_read_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pins = JetsonPins(monkeypatch)
@@ -416,23 +414,24 @@ def test_a_jetson_s_pin_that_cannot_be_read_is_named_once_and_read_again(
         return level
 
     monkeypatch.setattr(pins._gpio, "input", read)
-    contact = Contact(36)
+    contact = JetsonButton(36)
     contact.when_pressed = heard.set
     assert heard.wait(WITHIN_S)
     contact.close()
-    told = [record.message for record in caplog.records]
-    assert told == ["the button on header pin 36 cannot be read: no such line"]
+    assert [record.message for record in caplog.records] == [
+        "the button on header pin 36 cannot be read: no such line"
+    ]
 
 
-def test_nothing_comes_of_a_press_whose_pin_cannot_be_read_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_press_whose_pin_becomes_unreadable_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(button, "OFF_S", 2.5)  # not over before the pin is broken
     monkeypatch.setattr(button, "HOLD_S", 2.0)
-    pins, broken, told = JetsonPins(monkeypatch), threading.Event(), threading.Event()
+    pins, broken, reported = JetsonPins(monkeypatch), threading.Event(), threading.Event()
     real = pins._gpio.input
 
     def read(pin: int) -> int:
         if broken.is_set():
-            told.set()
+            reported.set()
             raise OSError("no such line")
         return int(real(pin))
 
@@ -445,7 +444,7 @@ def test_nothing_comes_of_a_press_whose_pin_cannot_be_read_any_more(monkeypatch:
             time.sleep(0.01)
         timers = list(made._timers)
         broken.set()
-        assert timers and told.wait(WITHIN_S)
+        assert timers and reported.wait(WITHIN_S)
         for timer in timers:
             timer.join(WITHIN_S)
         assert pins.session.state == "idle" and not pins.off.is_set()
@@ -453,7 +452,7 @@ def test_nothing_comes_of_a_press_whose_pin_cannot_be_read_any_more(monkeypatch:
         made.close()
 
 
-def test_a_jetson_s_button_does_not_take_the_pin_of_a_lamp(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jetson_button_does_not_take_the_pin_of_a_lamp(monkeypatch: pytest.MonkeyPatch) -> None:
     pins = JetsonPins(monkeypatch)
     settings = {"lamps": {"backend": "jetson"}, "session": {"button_factory": "jetson", "button_pin": 31}}
     for section, values in settings.items():

@@ -16,9 +16,9 @@ import pytest
 from gpiozero.pins.local import LocalPiFactory
 
 from appliance.errors import ConfigError, LampError
-from appliance.hardware.button import Button, Pressed
-from appliance.hardware.gpio import make_factory
-from appliance.sinks.lamps import GpioLamps, GpioSettings
+from appliance.hardware.button import Button, ButtonActions
+from appliance.hardware.gpio import make_pin_factory
+from appliance.hardware.gpio_lamps import GpioLamps, GpioSettings
 from appliance.values import LampState
 from tests.fakes.agreements import MemoryRecords, make_session
 from tests.machine import ROOT
@@ -71,16 +71,18 @@ def test_the_lamps_are_on_the_chip_of_the_header(
     assert lgpio().levels == {}, "nothing is driven any more"
 
 
-def test_it_works_where_no_file_may_be_made(pi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_works_in_a_folder_that_is_not_writable(
+    pi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pi()
     monkeypatch.chdir("/proc")  # not even root makes a file here
     with pytest.raises(OSError):
         __import__("lgpio")
-    make_factory("lgpio").close()
+    make_pin_factory("lgpio").close()
     assert Path.cwd() == Path("/proc")
 
 
-def test_nothing_is_left_behind(
+def test_no_file_is_left_behind(
     pi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pi()
@@ -88,21 +90,21 @@ def test_nothing_is_left_behind(
     (tmp_path / "temporary").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    make_factory("lgpio").close()
+    make_pin_factory("lgpio").close()
     assert [path.name for path in tmp_path.rglob("*")] in (["here", "temporary"], ["temporary", "here"])
 
 
-def test_whoever_set_the_folder_of_lgpio_is_left_alone(
+def test_a_folder_set_for_lgpio_is_kept(
     pi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pi()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LG_WD", str(tmp_path))
-    make_factory("lgpio").close()
+    make_pin_factory("lgpio").close()
     assert [path.name for path in tmp_path.iterdir()] == [".lgd-nfy0"]
 
 
-def test_a_lamp_that_lgpio_does_not_light(pi: Callable[..., Any]) -> None:
+def test_a_lamp_that_lgpio_fails_to_light(pi: Callable[..., Any]) -> None:
     lgpio = pi()
     lamps = GpioLamps(GpioSettings(factory="lgpio"))
     lgpio().busy.add(27)
@@ -112,13 +114,15 @@ def test_a_lamp_that_lgpio_does_not_light(pi: Callable[..., Any]) -> None:
     lamps.close()
 
 
-def test_a_pin_that_another_program_has_from_the_start_on(pi: Callable[..., Any]) -> None:
+def test_a_pin_in_use_by_another_program(pi: Callable[..., Any]) -> None:
     lgpio = pi()
-    make_factory("lgpio")
+    make_pin_factory("lgpio")
     lgpio().busy.update((5, 22))
     with pytest.raises(ConfigError, match="the lamps cannot be had: error: GPIO busy"):
         GpioLamps(GpioSettings(factory="lgpio"))
     session = make_session("3", records=MemoryRecords())
-    pressed = Pressed(session, printed_notice="3", people=1, reset_access=pytest.fail, power_off=pytest.fail)
+    actions = ButtonActions(
+        session, printed_notice="3", people=1, reset_access=pytest.fail, power_off=pytest.fail
+    )
     with pytest.raises(ConfigError, match="the button cannot be had: error: GPIO busy"):
-        Button(5, "lgpio", pressed)
+        Button(5, "lgpio", actions)

@@ -23,7 +23,7 @@ def answering(folder: Path, how: str) -> None:
     command.chmod(0o755)
 
 
-def test_logind_is_asked_without_a_question_to_anybody(busctl: Path) -> None:
+def test_logind_is_asked_without_a_password_prompt(busctl: Path) -> None:
     answering(busctl, "exit 0")
     power_off()
     assert (busctl / "asked").read_text().split() == [
@@ -32,14 +32,14 @@ def test_logind_is_asked_without_a_question_to_anybody(busctl: Path) -> None:
     ]
 
 
-def test_a_refusal_is_said_with_its_reason(busctl: Path) -> None:
+def test_a_refusal_is_reported_with_its_reason(busctl: Path) -> None:
     answering(busctl, 'echo "Call failed: Access denied" >&2; exit 1')
-    with pytest.raises(PowerError, match=r"Access denied; the rule /etc/polkit-1/rules\.d") as told:
+    with pytest.raises(PowerError, match=r"Access denied; the rule /etc/polkit-1/rules\.d") as error:
         power_off()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.usefixtures("busctl")
-def test_without_systemd_it_says_so() -> None:
+def test_without_systemd_the_error_names_it() -> None:
     with pytest.raises(PowerError, match="busctl"):
         power_off()

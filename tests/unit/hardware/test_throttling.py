@@ -1,4 +1,4 @@
-"""Heat and too little power, as a board's files tell them."""
+"""Throttling by heat or too little power, read from the files of a board."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.hardware.throttling import EVERY_S, Strain
+from appliance.hardware.throttling import EVERY_S, ThrottlingMonitor
 
 
 class Board:
@@ -15,7 +15,7 @@ class Board:
 
     def __init__(self, sys: Path) -> None:
         self._sys, self._now = sys, 0.0
-        self.strain = Strain(sys)
+        self.monitor = ThrottlingMonitor(sys)
 
     def write(self, name: str, text: str) -> None:
         path = self._sys / name
@@ -29,11 +29,11 @@ class Board:
         self.write("class/thermal/cooling_device0/type", f"{kind}\n")
         self.write("class/thermal/cooling_device0/cur_state", f"{state}\n")
 
-    def asked(self, times: int = 1) -> str:
+    def checked(self, times: int = 1) -> str:
         for _ in range(times):
             self._now += EVERY_S
-            self.strain.look(self._now)
-        return self.strain.reason
+            self.monitor.check(self._now)
+        return self.monitor.reason
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def here(tmp_path: Path) -> Board:
         ("nonsense", ""),
     ],
 )
-def test_what_a_raspberry_pi_says(here: Board, value: str, words: str) -> None:
+def test_the_bits_of_a_raspberry_pi(here: Board, value: str, words: str) -> None:
     here.firmware(value)
-    found = here.asked(2)
+    found = here.checked(2)
     assert words in found and bool(found) == bool(words)
 
 
@@ -74,61 +74,61 @@ def test_what_a_raspberry_pi_says(here: Board, value: str, words: str) -> None:
         ("hot-surface-alert", 1, False),
     ],
 )
-def test_what_cools_a_board(here: Board, kind: str, state: int, hot: bool) -> None:
+def test_cooling_devices_that_slow_a_board(here: Board, kind: str, state: int, hot: bool) -> None:
     here.cooled(kind, state)
-    assert bool(here.asked(2)) == hot
+    assert bool(here.checked(2)) == hot
 
 
-def test_a_board_that_says_nothing_is_well(tmp_path: Path) -> None:
-    assert Board(tmp_path).asked(5) == ""
+def test_a_board_without_these_files_is_well(tmp_path: Path) -> None:
+    assert Board(tmp_path).checked(5) == ""
 
 
 def test_it_does_not_flap(here: Board, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     here.firmware("4")
-    assert here.asked() == "", "once is not yet"
+    assert here.checked() == "", "once is not yet"
     here.firmware("0")
-    assert here.asked() == ""
+    assert here.checked() == ""
     here.firmware("4")
-    assert here.asked(2)
+    assert here.checked(2)
     for _ in range(4):
         here.firmware("0")
-        assert here.asked(5), "not over yet"
+        assert here.checked(5), "not over yet"
         here.firmware("4")
-        assert here.asked()
+        assert here.checked()
     here.firmware("0")
-    assert here.asked(6) == ""
+    assert here.checked(6) == ""
     assert [record.message for record in caplog.records] == [
         "the board works slower: too hot (83 °C); give it air or a fan",
         "the board is well again",
     ]
 
 
-def test_it_is_asked_no_more_often_than_every_few_seconds(here: Board) -> None:
+def test_the_board_is_read_every_few_seconds_at_most(here: Board) -> None:
     here.firmware("4")
     for tenth in range(30):
-        assert here.strain.look(tenth / 10) == ""
-    assert here.strain.look(EVERY_S + 0.1)
+        assert here.monitor.check(tenth / 10) == ""
+    assert here.monitor.check(EVERY_S + 0.1)
 
 
-def test_the_reason_follows_what_strains_it(here: Board) -> None:
+def test_the_reason_follows_the_cause(here: Board) -> None:
     here.firmware("4")
-    assert "hot" in here.asked(2)
+    assert "hot" in here.checked(2)
     here.firmware("5")
-    assert "power" in here.asked()
+    assert "power" in here.checked()
 
 
-def test_without_a_descriptor_the_board_is_asked_again_later(
+def test_without_a_descriptor_the_board_is_read_again_later(
     here: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here.firmware("1")
-    assert here.asked(2)
+    assert here.checked(2)
 
     def none_left(path: Path, pattern: str) -> object:
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "glob", none_left)
-        assert here.asked() == "too little power"
+        assert here.checked() == "too little power"
     here.firmware("0")
-    assert here.asked(6) == ""
+    assert here.checked(6) == ""

@@ -62,11 +62,11 @@ def test_a_file_exchanged_for_another_model(folder: Path) -> None:
     manifest = Manifest.load(folder)
     one, other = manifest.classifier(""), manifest.detector("")
     shutil.copy(folder / one.file, folder / other.file)
-    told = re.findall(r"\b([0-9a-f]{12})…", refusal(folder))
-    assert told == [one.sha256[:12], other.sha256[:12]], "found and expected digest are both named"
+    named = re.findall(r"\b([0-9a-f]{12})…", refusal(folder))
+    assert named == [one.sha256[:12], other.sha256[:12]], "found and expected digest are both named"
 
 
-def test_a_file_that_is_not_there(folder: Path) -> None:
+def test_a_missing_file(folder: Path) -> None:
     (folder / "expression_int8.tflite").unlink()
     text = refusal(folder)
     assert "expression_int8.tflite" in text and "cannot be read" in text and "restore" in text
@@ -142,7 +142,7 @@ def test_a_broken_manifest_names_file_and_place(folder: Path, old: str, new: str
     assert named in text and "correct" in text
 
 
-def test_all_faults_of_a_manifest_are_told_at_once(folder: Path) -> None:
+def test_all_mistakes_of_a_manifest_are_reported_at_once(folder: Path) -> None:
     edit(folder, "raw_scale = 128.0", "raw_scale = -1")
     edit(folder, 'output = "logits"', 'output = "percent"')
     text = refusal(folder)

@@ -1,4 +1,4 @@
-"""When two engines read alike."""
+"""When two engines have parity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from appliance.inference.parity import difference
+from appliance.inference.parity import measure_parity
 
 SEVEN = [0.1, 0.0, 0.0, 0.8, 0.0, 0.0, 0.1]
 FACES: list[list[dict[str, Any]]] = [
@@ -25,11 +25,11 @@ def changed(**change: Any) -> list[list[dict[str, Any]]]:
     return found
 
 
-def test_the_same_answers_agree_in_any_order() -> None:
+def test_the_same_answers_have_parity_in_any_order() -> None:
     found = deepcopy(FACES)
     found[0].reverse()
-    apart = difference(FACES, found)
-    assert apart.is_small and (apart.faces, apart.missing, apart.overlap) == (2, 0, 1.0)
+    parity = measure_parity(FACES, found)
+    assert parity.holds and (parity.faces, parity.missing, parity.overlap) == (2, 0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_the_same_answers_agree_in_any_order() -> None:
     ],
 )
 def test_how_far_apart_is_too_far(found: list[list[dict[str, Any]]], agrees: bool) -> None:
-    assert difference(FACES, found).is_small is agrees
+    assert measure_parity(FACES, found).holds is agrees
 
 
-def test_without_any_face_nothing_was_shown() -> None:
-    assert not difference([[]], [[]]).is_small
+def test_without_any_face_there_is_no_parity() -> None:
+    assert not measure_parity([[]], [[]]).holds

@@ -29,7 +29,7 @@ def test_frames_have_their_own_times(kind: str) -> None:
     for number, frame in enumerate(frames):
         assert frame.image.shape == (30, 40, 3)
         assert abs(int(frame.image[5, 5, 0]) - 60 * number) <= 3, number
-    assert (animation.lost, animation.cut_short, animation.remarks) == (0, False, "")
+    assert (animation.lost, animation.cut_short, animation.defects) == (0, False, "")
     animation.close()
 
 

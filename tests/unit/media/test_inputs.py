@@ -1,4 +1,4 @@
-"""What `analyze` takes from a folder or a pipe: by content, in natural order, nothing in silence."""
+"""Inputs from a folder or a pipe: by content, in natural order, nothing skipped silently."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from appliance.media.inputs import (
     OTHER,
     SPECIAL,
     SUBFOLDER,
-    is_film,
+    is_video,
     list_folder,
     list_inputs,
     natural_key,
-    opened,
+    open_input,
 )
 from tests.fakes.files import encoded
 from tests.fakes.parts import picture
@@ -43,11 +43,11 @@ def names(folder: Path, *, recursive: bool = False) -> list[str]:
     return [str(path.relative_to(folder)) for path in list_folder(folder, recursive=recursive).files]
 
 
-# --- what is a film ---
+# --- what is a video ---
 
 
-def test_a_film_is_known_by_its_content(demo_clip: Path) -> None:
-    assert is_film(demo_clip.read_bytes()[:4096])
+def test_a_video_is_recognised_by_its_content(demo_clip: Path) -> None:
+    assert is_video(demo_clip.read_bytes()[:4096])
     packet = b"\x47" + bytes(187)
     for start in (
         b"\0\0\0\x14ftypqt  ",
@@ -60,7 +60,7 @@ def test_a_film_is_known_by_its_content(demo_clip: Path) -> None:
         bytes(77) + packet * 6,
         (bytes(4) + packet) * 6,
     ):
-        assert is_film(start), start[:12]
+        assert is_video(start), start[:12]
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_a_film_is_known_by_its_content(demo_clip: Path) -> None:
     ],
     ids=lambda head: repr(head[:8]),
 )
-def test_what_is_no_film(head: bytes) -> None:
-    assert not is_film(head)
+def test_other_files_are_not_videos(head: bytes) -> None:
+    assert not is_video(head)
 
 
 # --- folders ---
@@ -108,7 +108,7 @@ def test_files_are_chosen_by_content_and_the_rest_is_counted(tmp_path: Path, dem
     assert found.failed == []
 
 
-def test_folders_below_are_read_when_asked_for(tmp_path: Path) -> None:
+def test_subfolders_are_read_on_request(tmp_path: Path) -> None:
     made(tmp_path, "a/2.png", "a/10.png", "a/b/c.png", "a.png", "z.png", ".git/x.png")
     assert names(tmp_path, recursive=True) == ["a/2.png", "a/10.png", "a/b/c.png", "a.png", "z.png"]
     assert names(tmp_path) == ["a.png", "z.png"]
@@ -125,11 +125,11 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     assert [str(path.relative_to(tmp_path)) for path in found.files] == ["a/1.png", "again.png", "self"]
     assert found.skipped == Counter({LINK: 2})
     assert list_inputs([tmp_path / "out"]).files == [tmp_path / "out" / "2.png"], "but a given one is"
-    with pytest.raises(PictureError, match="self: cannot be read"), opened(tmp_path / "self"):
+    with pytest.raises(PictureError, match="self: cannot be read"), open_input(tmp_path / "self"):
         pass
 
 
-def test_a_folder_that_holds_nothing_to_read_is_a_failed_input(tmp_path: Path) -> None:
+def test_a_folder_without_inputs_fails(tmp_path: Path) -> None:
     made(tmp_path, "in/a.png", "notes.txt", content=b"x")
     found = list_inputs([tmp_path])
     (error,) = found.failed
@@ -137,14 +137,14 @@ def test_a_folder_that_holds_nothing_to_read_is_a_failed_input(tmp_path: Path) -
     assert found.files == []
 
 
-def test_names_that_the_system_refuses_are_failed_inputs() -> None:
+def test_names_that_the_system_refuses_fail() -> None:
     long = Path("x" * 300 + ".jpg")
     assert list_inputs([long]).files == [long]
-    with pytest.raises(PictureError, match="File name too long"), opened(long):
+    with pytest.raises(PictureError, match="File name too long"), open_input(long):
         pass
 
 
-def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_read_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(tmp_path, "a/1.png", "b/2.png")
     listed = Path.iterdir
 
@@ -162,17 +162,17 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
 # --- files and pipes ---
 
 
-def test_a_file_is_opened_as_it_is(tmp_path: Path) -> None:
+def test_a_regular_file_is_opened_directly(tmp_path: Path) -> None:
     made(tmp_path, "2024-11-30T10:30:00.png")
-    with opened(tmp_path / "2024-11-30T10:30:00.png") as file:
+    with open_input(tmp_path / "2024-11-30T10:30:00.png") as file:
         assert file.read() == PNG
 
 
 @pytest.mark.parametrize("content", [b"", None], ids=["empty", "missing"])
-def test_a_file_that_holds_nothing(tmp_path: Path, content: bytes | None) -> None:
+def test_an_empty_file(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         made(tmp_path, "a.png", content=content)
-    with pytest.raises(PictureError, match=r"a\.png: .*expected"), opened(tmp_path / "a.png"):
+    with pytest.raises(PictureError, match=r"a\.png: .*expected"), open_input(tmp_path / "a.png"):
         pass
 
 
@@ -195,10 +195,10 @@ class Piped:
 
 
 @pytest.mark.parametrize("more", [0, 3 << 20], ids=["small", "larger than the memory for it"])
-def test_a_pipe_is_kept_until_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+def test_a_pipe_is_buffered_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
     monkeypatch.setattr(inputs, "_IN_MEMORY_BYTES", 1 << 20)
     pipe = Piped(tmp_path, PNG + bytes(more))
-    with opened(pipe.path) as file:
+    with open_input(pipe.path) as file:
         assert isinstance(file, io.BytesIO) == (more == 0)
         assert file.seekable() and file.read() == PNG + bytes(more)
         if more:
@@ -206,22 +206,22 @@ def test_a_pipe_is_kept_until_its_end(tmp_path: Path, monkeypatch: pytest.Monkey
     pipe.join()
 
 
-def test_a_pipe_that_is_neither_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_pipe_of_neither_format_is_refused_immediately(tmp_path: Path) -> None:
     pipe = Piped(tmp_path, b"words " * 100_000)
-    with pytest.raises(PictureError, match="neither a picture nor a video"), opened(pipe.path):
+    with pytest.raises(PictureError, match="neither a picture nor a video"), open_input(pipe.path):
         pass
     pipe.join()
 
 
 def test_a_device_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("a camera would be switched on"))
-    with pytest.raises(PictureError, match="/dev/zero: is a device; expected"), opened(Path("/dev/zero")):
+    with pytest.raises(PictureError, match="/dev/zero: is a device; expected"), open_input(Path("/dev/zero")):
         pass
 
 
-def test_a_pipe_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_pipe_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "_MOST_BYTES", 2 << 20)
     pipe = Piped(tmp_path, PNG + bytes(5 << 20))
-    with pytest.raises(PictureError, match="save it as a file"), opened(pipe.path):
+    with pytest.raises(PictureError, match="save it as a file"), open_input(pipe.path):
         pass
     pipe.join()

@@ -1,4 +1,4 @@
-"""Still pictures: every format, depth and orientation people have, and a clear line for the rest."""
+"""Still pictures: every common format, depth and orientation, and a clear error for the rest."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def test_kinds_that_opencv_does_not_write(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     "head", [b"BMW is a car, not a bitmap", b"P1 is the plan", b"RIFF....AVI ", b"", b"GIF"]
 )
-def test_what_only_looks_like_a_picture(head: bytes) -> None:
+def test_other_data_is_not_a_picture(head: bytes) -> None:
     assert picture_format(head) is None
 
 
-def test_formats_that_are_not_listed_are_not_decoded(tmp_path: Path) -> None:
+def test_unlisted_formats_are_not_decoded(tmp_path: Path) -> None:
     for kind in ("ICO", "TGA", "PCX", "JPEG2000", "SGI"):
         path = saved(tmp_path, "a.jpg", by_pillow(smooth(), kind))
         with pytest.raises(PictureError, match="expected JPEG"):
@@ -151,7 +151,7 @@ def test_a_declared_largest_value_is_white(tmp_path: Path, largest: int) -> None
     [((0, 0, 0, 0), (255, 255, 255)), ((0, 0, 0, 255), (0, 0, 0)), ((0, 255, 255, 0), (0, 0, 255))],
     ids=["no ink", "black", "magenta and yellow"],
 )
-def test_a_jpeg_for_printing(tmp_path: Path, ink: tuple[int, int, int, int], blue_green_red: Any) -> None:
+def test_a_cmyk_jpeg(tmp_path: Path, ink: tuple[int, int, int, int], blue_green_red: Any) -> None:
     image = read_picture(saved(tmp_path, "a.jpg", cmyk_jpeg(ink)))
     assert image.shape == (16, 16, 3)
     assert np.abs(image.astype(int) - blue_green_red).max() <= 3
@@ -182,7 +182,7 @@ def swapped_profile() -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
-def test_a_colour_profile_is_followed(tmp_path: Path, kind: str) -> None:
+def test_a_colour_profile_is_applied(tmp_path: Path, kind: str) -> None:
     data = by_pillow(smooth(), kind, icc_profile=swapped_profile())
     assert distance(read_picture(saved(tmp_path, "a", data)), smooth()[..., ::-1]) < 6
     plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -192,7 +192,7 @@ def test_a_colour_profile_is_followed(tmp_path: Path, kind: str) -> None:
     )
 
 
-def test_a_damaged_colour_profile_does_not_cost_the_picture(tmp_path: Path) -> None:
+def test_a_damaged_colour_profile_is_ignored_with_a_note(tmp_path: Path) -> None:
     broken = swapped_profile()[:200] + bytes(300)
     for profile in (broken, b"words"):
         still = read_still(saved(tmp_path, "a.png", by_pillow(smooth(), "PNG", icc_profile=profile)))
@@ -201,7 +201,7 @@ def test_a_damaged_colour_profile_does_not_cost_the_picture(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_what_is_transparent_is_white(tmp_path: Path, kind: str) -> None:
+def test_transparent_pixels_are_white(tmp_path: Path, kind: str) -> None:
     clear = Pillow.new("RGBA", (8, 8), (0, 0, 0, 0))
     clear.paste((10, 20, 30, 255), (0, 0, 4, 8))
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -209,7 +209,7 @@ def test_what_is_transparent_is_white(tmp_path: Path, kind: str) -> None:
     assert image[0, 0].tolist() == [30, 20, 10] and image[0, 7].tolist() == [255, 255, 255]
 
 
-def test_pixels_of_a_kind_nobody_photographs_are_refused(tmp_path: Path) -> None:
+def test_unusual_pixel_formats_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, "a.tif", by_pillow(Pillow.new("F", (8, 8), 0.5), "TIFF"))
     with pytest.raises(PictureError, match=r"a\.tif: .*expected 8 or 16 bits"):
         read_picture(path)
@@ -231,7 +231,7 @@ def test_pixels_of_a_kind_nobody_photographs_are_refused(tmp_path: Path) -> None
         (8, np.rot90),
     ],
 )
-def test_a_picture_is_turned_upright_by_its_exif_entry(
+def test_a_picture_is_rotated_by_its_exif_orientation(
     tmp_path: Path, orientation: int, turned: Callable[[Image], Image]
 ) -> None:
     entry = Pillow.Exif()
@@ -246,7 +246,7 @@ def test_a_picture_is_turned_upright_by_its_exif_entry(
         assert distance(read_picture(saved(tmp_path, kind, data)), expected) < 6, kind
 
 
-def test_a_damaged_exif_entry_does_not_cost_the_picture(tmp_path: Path) -> None:
+def test_a_damaged_exif_entry_is_ignored(tmp_path: Path) -> None:
     jpeg = encoded(smooth(), ".jpg")
     broken = b"Exif\0\0II*\0\xff\xff\xff\x7f" + bytes(20)
     data = jpeg[:2] + struct.pack(">BBH", 0xFF, 0xE1, len(broken) + 2) + broken + jpeg[2:]
@@ -280,7 +280,7 @@ def test_a_heic_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
         read_picture(saved(tmp_path, "a.heic", data.replace(size, huge)))
 
 
-def test_a_heic_with_a_codec_that_is_not_there(tmp_path: Path) -> None:
+def test_a_heic_with_an_unsupported_codec(tmp_path: Path) -> None:
     data = heic(tmp_path, smooth(256, 128)).replace(b"hvc1", b"vvc1").replace(b"hvcC", b"vvcC")
     with pytest.raises(PictureError, match=r"a\.heic: .*expected"):
         read_picture(saved(tmp_path, "a.heic", data))
@@ -305,7 +305,7 @@ def test_several_frames_are_an_animation(kind: str) -> None:
     )
 
 
-def test_pages_are_no_animation_but_are_told(tmp_path: Path) -> None:
+def test_pages_are_not_an_animation_but_are_noted(tmp_path: Path) -> None:
     first, *others = frames(2)
     path = saved(tmp_path, "a.tif", by_pillow(first, "TIFF", save_all=True, append_images=others))
     with path.open("rb") as file:
@@ -314,28 +314,28 @@ def test_pages_are_no_animation_but_are_told(tmp_path: Path) -> None:
     assert read_still(saved(tmp_path, "b.tif", by_pillow(first, "TIFF"))).notes == ()
 
 
-def test_a_raw_stream_of_jpegs_is_told(tmp_path: Path) -> None:
+def test_a_raw_stream_of_jpegs_is_noted(tmp_path: Path) -> None:
     jpeg = encoded(smooth(), ".jpg")
     still = read_still(saved(tmp_path, "a.mjpeg", jpeg * 3))
     assert distance(still.image, smooth()) < 6
     assert still.notes == ("has more than one picture; only the first is read",)
 
 
-def test_the_second_picture_that_phones_put_into_a_jpeg_is_no_page(tmp_path: Path) -> None:
+def test_the_second_picture_in_a_phones_jpeg_is_not_a_page(tmp_path: Path) -> None:
     first, *others = frames(2)
     path = saved(tmp_path, "a.jpg", by_pillow(first, "MPO", save_all=True, append_images=others))
     still = read_still(path)
     assert still.notes == () and still.image.shape == (10, 20, 3)
 
 
-def test_a_whole_picture_with_something_behind_it(tmp_path: Path) -> None:
-    # Phones append a film to their pictures; its bytes may look like the beginning of a scan.
-    for suffix, more in ((".jpg", b"ftypmp42 \xff\xda film"), (".png", bytes(5000))):
+def test_a_picture_with_appended_data(tmp_path: Path) -> None:
+    # Phones append a video to their pictures; its bytes may look like the beginning of a scan.
+    for suffix, more in ((".jpg", b"ftypmp42 \xff\xda video"), (".png", bytes(5000))):
         data = encoded(smooth(), suffix) + more
         assert distance(read_picture(saved(tmp_path, "a", data)), smooth()) < 6
 
 
-def test_a_complaint_of_the_decoder_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warning_of_the_decoder_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     convert = Pillow.Image.convert
 
     def complaining(*arguments: Any) -> Pillow.Image:
@@ -345,6 +345,47 @@ def test_a_complaint_of_the_decoder_is_passed_on(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Pillow.Image, "convert", complaining)
     still = read_still(saved(tmp_path, "a.jpg", encoded(smooth(), ".jpg")))
     assert still.notes == ("is read, but its decoder says: odd bytes",)
+
+
+def damaged(jpeg: bytes) -> bytes:
+    """The same JPEG with a part of its entropy-coded data missing: all its markers are there."""
+    middle = (jpeg.index(b"\xff\xda") + len(jpeg)) // 2
+    return jpeg[: middle - 32] + jpeg[middle + 32 :]
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}], ids=str)
+def test_a_jpeg_with_inner_damage_is_read_with_a_note(tmp_path: Path, options: dict[str, Any]) -> None:
+    data = by_pillow(noise(320, 240), "JPEG", **options)
+    assert read_still(saved(tmp_path, "sound.jpg", data)).notes == ()
+    still = read_still(saved(tmp_path, "damaged.jpg", damaged(data)))
+    assert still.image.shape == (240, 320, 3)
+    (note,) = still.notes
+    assert note.startswith("is read, but its decoder says: Corrupt JPEG data: ")
+
+
+def test_inner_damage_is_noted_in_an_open_file_too(tmp_path: Path) -> None:
+    still = read_still(io.BytesIO(damaged(by_pillow(noise(320, 240), "JPEG"))), "standard input")
+    assert "Corrupt JPEG data" in still.notes[0]
+
+
+def test_the_first_picture_of_a_phones_jpeg_is_checked_for_damage(tmp_path: Path) -> None:
+    first, second = Pillow.fromarray(noise(320, 240)), Pillow.new("RGB", (32, 24))
+    data = by_pillow(first, "MPO", save_all=True, append_images=[second])
+    assert read_still(saved(tmp_path, "sound.jpg", data)).notes == ()
+    start = data.index(b"\xff\xda") + 5000
+    broken = data[:start] + bytes(64) + data[start + 64 :]  # same length: the second picture stays in place
+    assert "Corrupt JPEG data" in read_still(saved(tmp_path, "damaged.jpg", broken)).notes[0]
+
+
+def test_a_sound_jpeg_that_only_the_second_decoder_cannot_read_has_no_note(tmp_path: Path) -> None:
+    data = bytearray(cmyk_jpeg((127, 127, 127, 127)))  # 16 blocks that are all the same
+    frame = data.index(b"\xff\xc0")
+    data[frame + 7 : frame + 9] = struct.pack(">H", 32)
+    # A layout that TurboJPEG does not know: eight blocks for each 16 by 16 pixels, so 32 by 16 take all 16.
+    for component, sampling in enumerate((0x22, 0x11, 0x11, 0x21)):
+        data[frame + 11 + 3 * component] = sampling
+    still = read_still(saved(tmp_path, "a.jpg", bytes(data)))
+    assert still.image.shape == (16, 32, 3) and still.notes == ()
 
 
 # --- what cannot be read ---
@@ -362,7 +403,7 @@ def test_a_picture_cut_short(tmp_path: Path, kind: str, share: float) -> None:
 
 
 @pytest.mark.parametrize("share", [0.4, 0.95])
-def test_a_tiff_cut_short_behind_its_directory(tmp_path: Path, share: float) -> None:
+def test_a_tiff_cut_short_after_its_directory(tmp_path: Path, share: float) -> None:
     data = tiff_with_directory_in_front(noise(64, 48))
     assert read_picture(saved(tmp_path, "whole.tif", data)).shape == (48, 64, 3)
     with pytest.raises(PictureError, match="cut short"):
@@ -380,7 +421,7 @@ def test_a_progressive_jpeg_cut_short(tmp_path: Path) -> None:
     [(b"", "is empty"), (b"this is no picture", "not a picture"), (b"\xff\xd8", "cut short")],
     ids=["empty", "text", "two bytes"],
 )
-def test_a_file_that_is_no_picture(tmp_path: Path, content: bytes, named: str) -> None:
+def test_a_file_that_is_not_a_picture(tmp_path: Path, content: bytes, named: str) -> None:
     path = saved(tmp_path, "a.jpg", content)
     with pytest.raises(PictureError, match=named) as caught:
         read_picture(path)
@@ -420,13 +461,13 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path, dat
         read_picture(saved(tmp_path, "a.png", data))
 
 
-def test_a_large_picture_below_the_limit_is_no_complaint(tmp_path: Path) -> None:
+def test_a_large_picture_below_the_limit_has_no_note(tmp_path: Path) -> None:
     assert (
         read_still(saved(tmp_path, "a.png", by_pillow(Pillow.new("1", (12_000, 9_000)), "PNG"))).notes == ()
     )
 
 
-def test_avif_without_a_decoder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_avif_without_a_decoder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path, "a.avif", by_pillow(smooth(), "AVIF"))
     monkeypatch.setattr(AvifImagePlugin, "SUPPORTED", False)
     with pytest.raises(PictureError, match="no AVIF decoder; install Pillow"):

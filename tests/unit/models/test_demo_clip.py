@@ -1,4 +1,4 @@
-"""The files under models/: the clip that stands in for a camera, and the models' digests."""
+"""The files under models/: the demo clip, and the models' digests."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_clip_is_720p_at_30_frames_a_second(clip: cv2.VideoCapture) -> None:
 
 
 @pytest.mark.slow
-def test_clip_is_complete_never_repeats_a_frame_and_closes_its_loop(clip: cv2.VideoCapture) -> None:
+def test_clip_is_complete_never_repeats_a_frame_and_loops(clip: cv2.VideoCapture) -> None:
     announced = clip.get(cv2.CAP_PROP_FRAME_COUNT)
     digests: list[str] = []
     small: list[np.ndarray] = []

@@ -91,7 +91,7 @@ def test_an_int8_detector_differs_from_its_original_in_storage_only(name: str) -
 
 
 @pytest.mark.parametrize("name", INT8)
-def test_nearly_every_pixel_value_is_told_from_the_next(name: str) -> None:
+def test_nearly_every_pixel_value_is_distinct(name: str) -> None:
     (spec,) = (tensor.spec() for tensor in MANIFEST.detector(name).inputs)
     values = np.linspace(-1, 1, 256, dtype=np.float32)
     stored = np.clip(np.rint(values / np.float32(spec.scale)) + spec.zero_point, -128, 127)

@@ -15,7 +15,7 @@ from appliance.inference.manifest import Manifest
 from appliance.system.resources import models_dir
 from appliance.values import EMOTIONS, Face, Image
 from appliance.vision.detection.blazeface import BlazeFace
-from appliance.vision.expression.classifier import Classifier, both_ways
+from appliance.vision.expression.classifier import ExpressionClassifier, with_mirror_image
 from tests.unit.models.test_detector_models import EDGE_TPU
 
 MANIFEST = Manifest.load(models_dir())
@@ -31,8 +31,8 @@ def interpreter() -> Any:
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[tuple[Classifier, Classifier]]:
-    made = [Classifier(TFLite(MANIFEST.verified(model)), model) for model in (INT8, FLOAT)]
+def pair() -> Iterator[tuple[ExpressionClassifier, ExpressionClassifier]]:
+    made = [ExpressionClassifier(TFLite(MANIFEST.verified(model)), model) for model in (INT8, FLOAT)]
     yield made[0], made[1]
     for classifier in made:
         classifier.close()
@@ -52,7 +52,7 @@ def found(demo_clip: Path) -> tuple[Image, list[Face]]:
     return image, faces
 
 
-def test_it_is_small_enough() -> None:
+def test_the_int8_model_is_small_enough() -> None:
     assert MANIFEST.verified(INT8).stat().st_size <= MOST_BYTES
 
 
@@ -68,7 +68,7 @@ def test_every_operator_is_one_of_the_edge_tpu_s(interpreter: Any) -> None:
     assert operators - {"DELEGATE"} <= EDGE_TPU
 
 
-def test_both_are_calibrated_alike_and_know_the_classes_in_our_order() -> None:
+def test_both_models_have_the_same_calibration_and_class_order() -> None:
     assert INT8.classes == FLOAT.classes == EMOTIONS
     assert INT8.calibration == FLOAT.calibration
     assert INT8.calibration.temperature != 1.0
@@ -76,17 +76,20 @@ def test_both_are_calibrated_alike_and_know_the_classes_in_our_order() -> None:
 
 @pytest.mark.parametrize(("place", "expected"), [(0, "happy"), (1, "neutral")])
 def test_the_people_of_the_demo_clip(
-    pair: tuple[Classifier, Classifier], found: tuple[Image, list[Face]], place: int, expected: str
+    pair: tuple[ExpressionClassifier, ExpressionClassifier],
+    found: tuple[Image, list[Face]],
+    place: int,
+    expected: str,
 ) -> None:
     image, faces = found
-    int8, original = (classifier.read(classifier.crop(image, faces[place])) for classifier in pair)
+    int8, original = (classifier.classify(classifier.crop(image, faces[place])) for classifier in pair)
     assert int8.scores.dominant == original.scores.dominant == expected
     assert np.abs(np.subtract(int8.scores.values, original.scores.values)).max() < 0.1
     assert int8.covered < 0.3
 
 
-def test_a_bar_before_the_mouth_covers_it(
-    pair: tuple[Classifier, Classifier], found: tuple[Image, list[Face]]
+def test_a_bar_over_the_mouth_is_covered(
+    pair: tuple[ExpressionClassifier, ExpressionClassifier], found: tuple[Image, list[Face]]
 ) -> None:
     image, faces = found
     for face in faces:
@@ -95,16 +98,19 @@ def test_a_bar_before_the_mouth_covers_it(
         left, right = round(mouth_x - 0.45 * width), round(mouth_x + 0.45 * width)
         hidden[top:bottom, left:right] = (225, 215, 205)
         int8 = pair[0]
-        assert int8.read(int8.crop(hidden, face)).covered > 0.5
+        assert int8.classify(int8.crop(hidden, face)).covered > 0.5
 
 
-def test_read_both_ways_a_face_and_its_mirror_image_show_the_same(
-    pair: tuple[Classifier, Classifier], found: tuple[Image, list[Face]]
+def test_with_its_mirror_image_a_face_has_symmetric_scores(
+    pair: tuple[ExpressionClassifier, ExpressionClassifier], found: tuple[Image, list[Face]]
 ) -> None:
     classifier, (image, faces) = pair[0], found
     for face in faces:
         crop = classifier.crop(image, face)
-        one, other = classifier.read(*both_ways(crop)), classifier.read(*both_ways(crop[:, ::-1]))
+        one, other = (
+            classifier.classify(*with_mirror_image(crop)),
+            classifier.classify(*with_mirror_image(crop[:, ::-1])),
+        )
         assert one.scores.values == pytest.approx(other.scores.values, abs=1e-6)
         assert one.covered == pytest.approx(other.covered, abs=1e-6)
-        assert classifier.read(crop).scores != classifier.read(crop[:, ::-1]).scores
+        assert classifier.classify(crop).scores != classifier.classify(crop[:, ::-1]).scores

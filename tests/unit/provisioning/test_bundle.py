@@ -114,7 +114,7 @@ def test_a_bundle_unpacks_to_what_it_was_made_from(made, tmp_path):
         for path in (tmp_path / "into").rglob("*")
         if path.is_file()
     )
-    assert found == sorted([*told.files, container.NOTE])
+    assert found == sorted([*told.files, container.METADATA])
     assert (tmp_path / "into" / "systemd" / "deep" / "a.service").read_text() == "[Unit]\n"
     assert os.access(tmp_path / "into" / "setup.sh", os.X_OK)
     assert not os.access(tmp_path / "into" / "systemd" / "deep" / "a.service", os.X_OK)

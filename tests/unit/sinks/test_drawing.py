@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.colours import bgr
+from appliance.colours import bgr_of
 from appliance.sinks.drawing import draw_people, placeholder
 from appliance.values import Box, Face
 from tests.fakes.parts import face, noise, person, picture, scores
@@ -15,7 +15,7 @@ from tests.fakes.parts import face, noise, person, picture, scores
 HAPPY, SAD = scores(happy=1), scores(sad=1)
 
 
-def test_the_picture_itself_stays_as_it_was() -> None:
+def test_the_picture_itself_is_unchanged() -> None:
     image = noise(320, 240)
     before = image.copy()
     image.flags.writeable = False
@@ -24,7 +24,7 @@ def test_the_picture_itself_stays_as_it_was() -> None:
     assert not np.array_equal(drawn, before)
 
 
-def test_nobody_in_view_is_the_bare_picture() -> None:
+def test_without_people_the_picture_is_unchanged() -> None:
     image = noise(320, 240)
     drawn = draw_people(image, ())
     assert np.array_equal(drawn, image) and drawn is not image
@@ -33,8 +33,8 @@ def test_nobody_in_view_is_the_bare_picture() -> None:
 def test_each_box_has_the_colour_of_its_smoothed_expression() -> None:
     people = (person(1, face(150, 240, 100), SAD, HAPPY), person(2, face(450, 240, 100), HAPPY, SAD))
     drawn = draw_people(picture(640, 480), people)
-    assert tuple(drawn[250, 100].tolist()) == bgr("happy")
-    assert tuple(drawn[250, 400].tolist()) == bgr("sad")
+    assert tuple(drawn[250, 100].tolist()) == bgr_of("happy")
+    assert tuple(drawn[250, 400].tolist()) == bgr_of("sad")
 
 
 def test_the_label_differs_from_person_to_person() -> None:

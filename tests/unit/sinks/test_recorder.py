@@ -10,13 +10,10 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import StoreError
-from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.records import Second, Store
-from appliance.sinks import Shared
 from appliance.sinks.recorder import Recorder
-from appliance.values import NOT_ANALYSED, NOT_READABLE, Look, Movement, Person, Picture, Pose, Reading
-from appliance.viewers import Viewers
+from appliance.values import NOT_ANALYSED, NOT_READABLE, ExpressionResult, Movement, Person, Pose, Reading
 from tests.fakes.parts import face, frame, person, reading, scores
 from tests.fakes.records import ID, OTHER, Time, make_store, session_info
 
@@ -53,8 +50,7 @@ def store(tmp_path: Path, clock: Time) -> Iterator[Store]:
 
 @pytest.fixture
 def recorder(store: Store, session: Session) -> Recorder:
-    shared = Shared(Health("usb"), session, Viewers(1), Slot[Picture]())  # type: ignore[arg-type]
-    return Recorder(shared, store)
+    return Recorder(store, session, Health("usb"))
 
 
 def recording(store: Store, session: Session, id: str = ID) -> None:
@@ -67,7 +63,7 @@ def at(clock: Time, *people: Person, skipped: int = 0) -> Reading:
 
 
 def unreadable(number: int, reason: str, label: str = NOT_READABLE) -> Person:
-    return Person(number, face(50, 50, 20), Look(None, reason), None, label)
+    return Person(number, face(50, 50, 20), ExpressionResult(None, reason), None, label)
 
 
 def rows(store: Store, id: str = ID) -> list[Second]:
@@ -84,31 +80,35 @@ def test_while_live_nothing_is_written(
     assert not store.path.parent.exists()
 
 
-def test_the_health_is_told_how_the_records_are(tmp_path: Path, clock: Time, session: Session) -> None:
+def test_the_health_gets_the_state_of_the_records(tmp_path: Path, clock: Time, session: Session) -> None:
     free = 100.0
     store = make_store(tmp_path / "small", clock, room=lambda path: free)
     health = Health("usb")
-    recorder = Recorder(Shared(health, session, Viewers(1), Slot[Picture]()), store)  # type: ignore[arg-type]
+    recorder = Recorder(store, session, health)
     with pytest.raises(StoreError):
         store.begin(session_info())
     recorder.idle()
-    assert health.records == "full"
+    assert health.store_state == "full"
     free = 1e6
     clock.passes(61)
     recorder.take(at(clock))
-    assert health.records == "ok"
+    assert health.store_state == "ok"
     store.close()
 
 
-def test_means_of_a_second_with_what_is_behind_them(
+def test_means_of_a_second_with_their_counts(
     recorder: Recorder, session: Session, clock: Time, store: Store
 ) -> None:
     recording(store, session)
     one = person(1, face(50, 60, 20), HAPPY)
-    posed = replace(one, look=Look(HAPPY, None, Pose(10.0, -4.0, 2.0)), movement=Movement(0.5, None, 1, 0))
+    posed = replace(
+        one,
+        expression=ExpressionResult(HAPPY, None, Pose(10.0, -4.0, 2.0)),
+        movement=Movement(0.5, None, 1, 0),
+    )
     moved = replace(
         person(1, face(70, 60, 20), SAD),
-        look=Look(SAD, None, Pose(20.0, -2.0, 0.0)),
+        expression=ExpressionResult(SAD, None, Pose(20.0, -2.0, 0.0)),
         movement=Movement(0.1, 0.3, 2, 1),
     )
     recorder.take(at(clock, posed, skipped=3))
@@ -138,7 +138,7 @@ def test_an_unreadable_second_has_counts_and_no_means(
     assert (row.means, row.frames, row.scored, row.dark) == (None, 1, 0, 1)
 
 
-def test_who_did_not_agree_is_not_recorded(
+def test_people_without_consent_are_not_recorded(
     recorder: Recorder, session: Session, clock: Time, store: Store
 ) -> None:
     recording(store, session)
@@ -160,7 +160,7 @@ def test_two_people_and_their_seconds(
     ]
 
 
-def test_silence_hands_over_what_is_finished_but_waits_for_late_frames(
+def test_a_gap_hands_over_finished_seconds_but_waits_for_late_frames(
     recorder: Recorder, session: Session, clock: Time, store: Store
 ) -> None:
     recording(store, session)
@@ -215,7 +215,7 @@ def test_an_erased_session_gets_nothing_more(
     assert store.sessions() == []
 
 
-def test_it_does_the_upkeep(recorder: Recorder, session: Session, clock: Time, store: Store) -> None:
+def test_it_maintains_the_store(recorder: Recorder, session: Session, clock: Time, store: Store) -> None:
     recording(store, session)
     store.end(ID)
     session.state, session.id = "idle", None

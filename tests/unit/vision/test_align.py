@@ -1,4 +1,4 @@
-"""Crops by the eye line: level at any roll, at any size, also over the edge of the picture."""
+"""Aligned crops: level at any roll and size, also past the edge of the picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.values import Box, Face, Image
-from appliance.vision.expression.align import prepared, roll_of, upright_crop
+from appliance.vision.expression.align import eye_line_roll, resize_for_model, upright_crop
 from tests.fakes.parts import noise, picture
 
 SIZE = 64
@@ -34,7 +34,7 @@ def painted(face: Face, width: int, height: int) -> Image:
     image = picture(width, height, 255)
     radius = max(2, round(face.box.width / 20))
     for (x, y), colour in zip(face.keypoints, ((255, 0, 0), (0, 0, 255)), strict=True):
-        # With four binary places, so that the eye is where it is said to be and not at the nearest pixel.
+        # With four binary places, so that the eye is at its exact place and not at the nearest pixel.
         middle = round((x - 0.5) * 16), round((y - 0.5) * 16)
         cv2.circle(image, middle, radius * 16, colour, cv2.FILLED, cv2.LINE_AA, shift=4)
     return image
@@ -68,7 +68,7 @@ def test_eyes_are_level_and_in_place_at_any_roll_and_size(roll: float, side: int
 
 @pytest.mark.parametrize("side", [40, 96, 127, 128, 129, 200, 257, 511, 900])
 @pytest.mark.parametrize("roll", [0.0, 30.0])
-def test_small_and_large_faces_lie_in_the_same_place(side: int, roll: float) -> None:
+def test_small_and_large_faces_are_in_the_same_place(side: int, roll: float) -> None:
     face = face_with_eyes(600, 500, side, roll)
     right, left = spots(crop_of(face, width=1200, height=1000))
     assert right == pytest.approx((0.3 * SIZE, 0.25 * SIZE), abs=0.8)
@@ -76,7 +76,7 @@ def test_small_and_large_faces_lie_in_the_same_place(side: int, roll: float) -> 
 
 
 @pytest.mark.parametrize("roll", [0.0, -40.0, 90.0])
-def test_margin_is_the_share_of_the_box_that_is_cut_out(roll: float) -> None:
+def test_margin_scales_the_crop(roll: float) -> None:
     right, left = spots(crop_of(face_with_eyes(320, 240, 150, roll), margin=1.6))
     assert left[0] - right[0] == pytest.approx(0.4 * SIZE / 1.6, abs=0.8)
 
@@ -91,13 +91,13 @@ def test_lift_moves_the_square_towards_the_forehead(roll: float) -> None:
 
 @pytest.mark.parametrize("roll", [0.0, 1.0, -37.5, 89.0, 179.0])
 def test_roll_is_the_angle_of_the_eye_line(roll: float) -> None:
-    assert roll_of(face_with_eyes(10, 20, 30, roll)) == pytest.approx(roll)
+    assert eye_line_roll(face_with_eyes(10, 20, 30, roll)) == pytest.approx(roll)
 
 
 def test_a_face_without_keypoints_is_not_turned() -> None:
     image = noise(200, 200)
     face = Face(Box(40, 60, SIZE, SIZE), 1.0)
-    assert roll_of(face) == 0.0
+    assert eye_line_roll(face) == 0.0
     crop = upright_crop(image, face, SIZE, margin=1.0, lift=0.0)
     assert np.array_equal(crop, image[60 : 60 + SIZE, 40 : 40 + SIZE])
 
@@ -106,14 +106,14 @@ def test_a_face_without_keypoints_is_not_turned() -> None:
     ("cx", "cy", "expected"),
     [(-10, 100, "left"), (210, 100, "right"), (-500, 100, "left"), (5000, 100, "right"), (0, 0, "left")],
 )
-def test_over_the_edge_the_edge_is_repeated(cx: float, cy: float, expected: str) -> None:
+def test_edge_pixels_are_repeated_outside_the_picture(cx: float, cy: float, expected: str) -> None:
     image = picture(200, 200)
     image[:, 100:] = 255
     crop = upright_crop(image, Face(Box(cx - 30, cy - 30, 60, 60), 1.0), SIZE, margin=1.3, lift=0.1)
     assert np.all(crop == (0 if expected == "left" else 255))
 
 
-def test_half_outside_the_inner_half_is_the_picture() -> None:
+def test_a_crop_half_outside_keeps_the_inner_half() -> None:
     image = noise(200, 200)
     crop = upright_crop(image, Face(Box(-32, 50, SIZE, SIZE), 1.0), SIZE, margin=1.0, lift=0.0)
     assert np.array_equal(crop[:, 32:], image[50 : 50 + SIZE, :32])
@@ -146,7 +146,7 @@ def test_a_large_face_is_averaged_not_sampled() -> None:
     assert float(crop.std()) < 10, "a chequered pattern must come out grey"
 
 
-def test_the_picture_is_left_as_it_was() -> None:
+def test_the_picture_is_not_modified() -> None:
     image = noise(120, 90)
     before = image.copy()
     image.flags.writeable = False
@@ -157,17 +157,19 @@ def test_the_picture_is_left_as_it_was() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (48, 48), (640, 480), (63, 65)])
 @pytest.mark.parametrize(("colour", "shape"), [("grey", (64, 64)), ("rgb", (64, 64, 3))])
 @pytest.mark.parametrize("flat", [True, False], ids=["grey picture", "colour picture"])
-def test_any_picture_becomes_what_a_model_wants(
+def test_any_picture_is_resized_for_the_model(
     size: tuple[int, int], colour: str, shape: tuple[int, ...], flat: bool
 ) -> None:
     image = picture(*size, 77)
-    done = prepared(image[:, :, 0] if flat else image, colour, 64)
+    done = resize_for_model(image[:, :, 0] if flat else image, colour, 64)
     assert done.shape == shape
     assert np.all(done == 77)
 
 
-def test_channels_are_turned_from_blue_first_to_red_first() -> None:
+def test_channels_change_from_bgr_to_rgb() -> None:
     image = picture(10, 10)
     image[:] = (250, 120, 10)
-    assert tuple(prepared(image, "rgb", 64)[0, 0]) == (10, 120, 250)
-    assert prepared(image, "grey", 64)[0, 0] == pytest.approx(0.114 * 250 + 0.587 * 120 + 0.299 * 10, abs=1)
+    assert tuple(resize_for_model(image, "rgb", 64)[0, 0]) == (10, 120, 250)
+    assert resize_for_model(image, "grey", 64)[0, 0] == pytest.approx(
+        0.114 * 250 + 0.587 * 120 + 0.299 * 10, abs=1
+    )

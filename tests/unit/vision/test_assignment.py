@@ -1,4 +1,4 @@
-"""Pairing at the least total cost, against trying everything."""
+"""The assignment against an exhaustive search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from appliance.vision.tracking.assignment import IMPOSSIBLE, cheapest_pairs
+from appliance.vision.tracking.assignment import IMPOSSIBLE, min_cost_pairs
 
 COST = st.one_of(st.floats(0, 2), st.just(IMPOSSIBLE), st.sampled_from([0.0, 1.0]))
 
@@ -37,7 +37,7 @@ def best(costs: NDArray[np.float64]) -> tuple[int, float]:
 @settings(deadline=None)
 @given(matrices())
 def test_as_many_pairs_as_possible_at_the_least_total(costs: NDArray[np.float64]) -> None:
-    pairs = cheapest_pairs(costs.tolist())
+    pairs = min_cost_pairs(costs.tolist())
     rows, columns = [row for row, _ in pairs], [column for _, column in pairs]
     assert len(set(rows)) == len(rows) and len(set(columns)) == len(columns)
     assert all(costs[pair] < IMPOSSIBLE for pair in pairs)
@@ -46,10 +46,10 @@ def test_as_many_pairs_as_possible_at_the_least_total(costs: NDArray[np.float64]
     assert sum(costs[pair] for pair in pairs) == pytest.approx(total, abs=1e-6)
 
 
-def test_the_greedy_choice_is_not_taken() -> None:
-    assert cheapest_pairs([[0.1, 0.2], [0.2, 0.9]]) == [(0, 1), (1, 0)]
+def test_the_assignment_is_not_greedy() -> None:
+    assert min_cost_pairs([[0.1, 0.2], [0.2, 0.9]]) == [(0, 1), (1, 0)]
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (4, 1), (3, 3)])
-def test_nothing_is_paired_where_nothing_fits(shape: tuple[int, int]) -> None:
-    assert cheapest_pairs(np.full(shape, IMPOSSIBLE).tolist()) == []
+def test_impossible_costs_are_not_paired(shape: tuple[int, int]) -> None:
+    assert min_cost_pairs(np.full(shape, IMPOSSIBLE).tolist()) == []

@@ -1,4 +1,4 @@
-"""Anchors, letterbox, decoding and suppression with tensors made by hand; then the real model."""
+"""Anchors, letterbox, decoding and NMS with tensors made by hand; then the real model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from appliance.inference.engines.tflite import TFLite
 from appliance.inference.manifest import DetectorModel, Manifest
 from appliance.system.resources import models_dir
 from appliance.values import Box, Face, Floats, Image, Tensor, TensorSpec
-from appliance.vision.detection.blazeface import BlazeFace, Placement, letterbox, make_anchors
+from appliance.vision.detection.blazeface import BlazeFace, LetterboxTransform, letterbox, make_anchors
 from tests.fakes.parts import CannedEngine, noise, picture
 
 MANIFEST = Manifest.load(models_dir())
@@ -63,17 +63,17 @@ def test_anchors_are_896_grid_by_grid_row_by_row() -> None:
 @pytest.mark.parametrize(
     ("width", "height", "placement"),
     [
-        (1280, 720, Placement(0.1, 0, 28)),
-        (720, 1280, Placement(0.1, 28, 0)),
-        (128, 128, Placement(1.0, 0, 0)),
-        (64, 32, Placement(2.0, 0, 32)),
-        (1, 1, Placement(128.0, 0, 0)),
-        (1, 4000, Placement(0.032, 63, 0)),
-        (4000, 1, Placement(0.032, 0, 63)),
+        (1280, 720, LetterboxTransform(0.1, 0, 28)),
+        (720, 1280, LetterboxTransform(0.1, 28, 0)),
+        (128, 128, LetterboxTransform(1.0, 0, 0)),
+        (64, 32, LetterboxTransform(2.0, 0, 32)),
+        (1, 1, LetterboxTransform(128.0, 0, 0)),
+        (1, 4000, LetterboxTransform(0.032, 63, 0)),
+        (4000, 1, LetterboxTransform(0.032, 0, 63)),
     ],
 )
-def test_letterbox_keeps_the_shape_in_the_middle_of_black(
-    width: int, height: int, placement: Placement
+def test_letterbox_centres_the_picture_unstretched_on_black(
+    width: int, height: int, placement: LetterboxTransform
 ) -> None:
     square, found = letterbox(picture(width, height, 200), 128)
     assert square.shape == (128, 128, 3)
@@ -87,7 +87,7 @@ def test_letterbox_keeps_the_shape_in_the_middle_of_black(
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(40, 700), st.integers(40, 700), st.floats(0.1, 0.9), st.floats(0.1, 0.9))
-def test_letterbox_puts_a_spot_where_it_says(width: int, height: int, across: float, down: float) -> None:
+def test_letterbox_transform_maps_a_spot(width: int, height: int, across: float, down: float) -> None:
     image = picture(width, height)
     size = min(max(2, max(width, height) // 16), width, height)
     x, y = int(across * (width - size)), int(down * (height - size))
@@ -135,7 +135,7 @@ def test_one_anchor_decodes_to_exact_pixels(
     *[st.floats(0, 1)] * 2,
     *[st.floats(0.01, 1)] * 2,
 )
-def test_a_box_goes_into_the_input_and_comes_back(
+def test_a_box_survives_the_letterbox_round_trip(
     width: int, height: int, anchor: int, x: float, y: float, w: float, h: float
 ) -> None:
     box = Box(x * width, y * height, w * width, h * height)
@@ -145,12 +145,12 @@ def test_a_box_goes_into_the_input_and_comes_back(
     ax, ay = (make_anchors(MODEL.anchors.layers)[anchor] * 128).tolist()
     offsets = [center[0] - ax, center[1] - ay, box.width * scale, box.height * scale]
     boxes, logits = raw((anchor, 5.0, offsets))
-    (found,) = detector(boxes, logits).decode(boxes, logits, Placement(scale, left, top))
+    (found,) = detector(boxes, logits).decode(boxes, logits, LetterboxTransform(scale, left, top))
     assert corners(found.box) == pytest.approx(corners(box), abs=1e-4 * max(width, height))
 
 
 @pytest.mark.parametrize(("logit", "found"), [(0.0, 0), (1.2, 0), (1.4, 1), (3.0, 1), (1e6, 1), (-1e6, 0)])
-def test_only_sure_faces_are_kept(logit: float, found: int) -> None:
+def test_only_faces_above_the_threshold_are_kept(logit: float, found: int) -> None:
     boxes, logits = raw((100, logit, [0, 0, 30, 30]))
     assert len(detector(boxes, logits, threshold=0.8).find(picture())) == found  # logit(0.8) = 1.386
 
@@ -161,14 +161,14 @@ def test_scores_beyond_the_clip_are_still_probabilities() -> None:
     assert found.score == pytest.approx(1.0)
 
 
-def test_a_call_may_ask_for_less_sure_faces() -> None:
+def test_a_call_may_lower_the_threshold() -> None:
     boxes, logits = raw((100, 0.0, [0, 0, 30, 30]))
     found = detector(boxes, logits, threshold=0.8)
     assert found.find(picture()) == []
     assert len(found.find(picture(), 0.4)) == 1
 
 
-def test_every_pixel_value_reaches_the_model_as_its_range_says() -> None:
+def test_every_pixel_value_maps_to_the_range_of_the_model() -> None:
     boxes, logits = raw()
     made = detector(boxes, logits)
     ramp = np.repeat(np.arange(128, dtype=np.uint8)[None, :, None] * 2, 128, axis=0).repeat(3, axis=2)

@@ -1,4 +1,4 @@
-"""Where a head points: the mean face turned and projected, mirrored and rotated pictures, the demo clip."""
+"""Head pose: the mean face rotated and projected, mirrored and rotated pictures, the demo clip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from appliance.inference.engines.tflite import TFLite
 from appliance.inference.manifest import Manifest
 from appliance.values import Box, Face, Image, Pose
 from appliance.vision.detection.blazeface import BlazeFace
-from appliance.vision.motion.head_pose import MEAN_FACE, pose_of
+from appliance.vision.motion.head_pose import MEAN_FACE, estimate_pose
 
 Points = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def projected(yaw: float, pitch: float, roll: float, scale: float = 80.0) -> Poi
 
 
 def pose(points: Points) -> Pose:
-    found = pose_of(face_of(points))
+    found = estimate_pose(face_of(points))
     assert found is not None
     return found
 
@@ -58,13 +58,13 @@ def same(found: Pose, yaw: float, pitch: float, roll: float, within: float) -> b
     )
 
 
-def test_a_face_into_the_camera_reads_zero() -> None:
+def test_a_frontal_face_has_zero_angles() -> None:
     assert same(pose(projected(0, 0, 0)), 0, 0, 0, 1e-6)
 
 
 @settings(deadline=None)
 @given(st.floats(-75, 75), st.floats(-60, 60), st.floats(-170, 170), st.floats(5, 500))
-def test_a_turned_head_reads_its_angles(yaw: float, pitch: float, roll: float, scale: float) -> None:
+def test_a_turned_head_has_its_angles(yaw: float, pitch: float, roll: float, scale: float) -> None:
     assert same(pose(projected(yaw, pitch, roll, scale)), yaw, pitch, roll, 1e-4)
 
 
@@ -74,7 +74,7 @@ def test_the_signs_are_those_of_the_contract() -> None:
     assert projected(20, 0, 0)[nose, 0] > frontal[nose, 0] and pose(projected(20, 0, 0)).yaw > 0
     assert projected(0, 20, 0)[nose, 1] < frontal[nose, 1] and pose(projected(0, 20, 0)).pitch > 0
     clockwise = projected(0, 0, 20)
-    assert clockwise[1, 1] > clockwise[0, 1], "the eye on the right lies lower"
+    assert clockwise[1, 1] > clockwise[0, 1], "the eye on the right is lower"
     assert pose(clockwise).roll > 0
 
 
@@ -90,7 +90,7 @@ def test_a_mirrored_face_has_the_opposite_yaw_and_roll(
     assert same(pose(mirrored), -found.yaw, found.pitch, -found.roll, 1e-6)
 
 
-def test_keypoints_off_by_a_fiftieth_of_the_face_move_it_by_a_few_degrees() -> None:
+def test_small_keypoint_errors_change_the_pose_by_a_few_degrees() -> None:
     random = np.random.default_rng(1)
     found = [pose(projected(25, -10, 5) + random.normal(0, 80 / 50, (6, 2))) for _ in range(300)]
     angles = np.array([(each.yaw, each.pitch, each.roll) for each in found])
@@ -109,8 +109,8 @@ def test_keypoints_off_by_a_fiftieth_of_the_face_move_it_by_a_few_degrees() -> N
     ],
     ids=["none", "one place", "two", "no numbers", "one line"],
 )
-def test_without_six_points_apart_there_is_no_pose(keypoints: tuple[tuple[float, float], ...]) -> None:
-    assert pose_of(Face(Box(0, 0, 10, 10), 1.0, keypoints)) is None
+def test_without_six_distinct_keypoints_there_is_no_pose(keypoints: tuple[tuple[float, float], ...]) -> None:
+    assert estimate_pose(Face(Box(0, 0, 10, 10), 1.0, keypoints)) is None
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def picture(demo_clip: Path) -> Image:
 def found(detector: BlazeFace, image: Image) -> list[Pose]:
     """The poses in a picture, from left to right."""
     faces = sorted(detector.find(np.ascontiguousarray(image)), key=lambda face: face.box.x)
-    poses = [pose_of(face) for face in faces]
+    poses = [estimate_pose(face) for face in faces]
     assert len(poses) == 2 and all(poses)
     return [each for each in poses if each]
 

@@ -1,4 +1,4 @@
-"""Nods, shakes, head speed and body movement, of acts that are known exactly and of the demo clip."""
+"""Nods, shakes, head speed and body movement, of synthetic acts and of the demo clip."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from appliance.reading_json import reading_json
 from appliance.values import Box, Face, Image, Movement
 from appliance.vision.detection.blazeface import BlazeFace
 from appliance.vision.motion.body import body_change
-from appliance.vision.motion.frame_pair import LONG_SIDE, Views
-from appliance.vision.motion.head_pose import pose_of
-from appliance.vision.motion.movement import Mover
-from appliance.vision.motion.nods import turned
+from appliance.vision.motion.frame_pair import LONG_SIDE, FramePairBuilder
+from appliance.vision.motion.head_pose import estimate_pose
+from appliance.vision.motion.movement import MotionEstimator
+from appliance.vision.motion.nods import head_angles
 from tests.fakes.movers import (
     BLANK,
     Act,
@@ -64,14 +64,14 @@ def bodies(played: Played) -> list[float]:
 @pytest.mark.parametrize(
     ("fps", "rate"), [(5, 1), (10, 1), (10, 2), (15, 1), (15, 2), (30, 1), (30, 2), (30, 3)]
 )
-def test_nods_are_counted_and_are_no_shakes(fps: int, rate: float) -> None:
+def test_nods_are_counted_and_are_not_shakes(fps: int, rate: float) -> None:
     played = play_head(Act(pitch=bouts(rate, -12.0, 3, every=5.0)), fps, 21.0, jitter=0.005)
     assert counted(played, "nods") == pytest.approx(12, abs=1)
     assert counted(played, "shakes") == 0
 
 
 @pytest.mark.parametrize(("fps", "rate"), [(10, 2), (15, 1), (15, 2), (15, 3), (30, 1), (30, 2), (30, 3)])
-def test_shakes_are_counted_and_are_no_nods(fps: int, rate: float) -> None:
+def test_shakes_are_counted_and_are_not_nods(fps: int, rate: float) -> None:
     played = play_head(Act(yaw=swings(rate, 8.0, 3, every=5.0)), fps, 21.0, jitter=0.005)
     assert counted(played, "shakes") == pytest.approx(12, abs=2)
     assert counted(played, "nods") == 0
@@ -85,7 +85,7 @@ def test_a_tilted_head_nods_too_and_upwards_as_well() -> None:
 
 @pytest.mark.parametrize("fps", RATES)
 @pytest.mark.parametrize("jitter", [0.005, 0.01])
-def test_a_still_person_neither_nods_nor_shakes_nor_moves(fps: int, jitter: float) -> None:
+def test_a_still_person_has_no_movement(fps: int, jitter: float) -> None:
     movements = read(play_head(Act(), fps, 20.0, jitter, seed=5))
     assert not any(movement.nods or movement.shakes for movement in movements)
     assert max(movement.head for movement in movements) < 0.03
@@ -101,7 +101,7 @@ def test_a_still_person_neither_nods_nor_shakes_nor_moves(fps: int, jitter: floa
     ],
     ids=["bobbing", "swaying", "reading notes", "a look to one side"],
 )
-def test_what_is_no_nod_and_no_shake(act: Act) -> None:
+def test_other_movements_are_neither_nods_nor_shakes(act: Act) -> None:
     played = play_head(act, 30, 20.0, jitter=0.005)
     assert (counted(played, "nods"), counted(played, "shakes")) == (0, 0)
 
@@ -120,12 +120,12 @@ def test_each_nod_is_in_exactly_one_of_the_seconds(fps: int) -> None:
 
 @pytest.mark.parametrize("fps", RATES)
 @pytest.mark.parametrize("speed", [0.1, 0.5, 2.0])
-def test_speed_of_a_head_that_moves_steadily(fps: int, speed: float) -> None:
+def test_speed_of_a_steadily_moving_head(fps: int, speed: float) -> None:
     movements = read(play_head(Act(head=lambda time: (speed * time, 0.0)), fps, 5.0, jitter=0.005))
     assert movements[-1].head == pytest.approx(speed, rel=0.2)
 
 
-def test_speed_of_a_head_that_sways_is_its_mean() -> None:
+def test_speed_of_a_swaying_head_is_its_mean() -> None:
     movements = read(play_head(Act(head=swaying(0.3, 1.0)), 30, 6.0, jitter=0.005))
     assert np.mean([movement.head for movement in movements]) == pytest.approx(4 * 0.3, rel=0.15)
 
@@ -134,8 +134,8 @@ def test_speed_of_a_head_that_sways_is_its_mean() -> None:
 
 
 @pytest.mark.parametrize("fps", RATES)
-def test_nothing_is_said_before_half_a_second_and_after_a_gap_it_begins_anew(fps: int) -> None:
-    mover, stage = Mover(), Stage(width=64, height=64)
+def test_movement_needs_half_a_second_and_restarts_after_a_gap(fps: int) -> None:
+    mover, stage = MotionEstimator(), Stage(width=64, height=64)
     for begin in (0.0, 10.0):
         for time in times(fps, 2.0):
             seen = stage.face(Act(), begin + time)
@@ -145,11 +145,11 @@ def test_nothing_is_said_before_half_a_second_and_after_a_gap_it_begins_anew(fps
 
 
 def test_a_face_without_keypoints_still_has_a_speed() -> None:
-    mover = Mover()
+    mover = MotionEstimator()
     for time in times(10, 3.0):
         movement = mover.add(BLANK, Face(Box(100 * time, 0, 100, 100), 0.9), None, time)
     assert movement == Movement(pytest.approx(1.0, rel=0.1), None, 0, 0)  # type: ignore[arg-type]
-    assert turned(Face(Box(0, 0, 9, 9), 0.9), None) is None
+    assert head_angles(Face(Box(0, 0, 9, 9), 0.9), None) is None
 
 
 def test_body_is_none_when_the_face_is_at_the_lower_edge() -> None:
@@ -157,8 +157,8 @@ def test_body_is_none_when_the_face_is_at_the_lower_edge() -> None:
     assert read(played) and bodies(played) == []
     assert bodies(play(Stage(face_y=0.5), Act(), 10, 2.0))
     unseen = replace(person(1, face(9, 9, 9), scores()), movement=Movement(0.12, None, 0, 0))
-    told = reading_json(reading(frame(), unseen), "test")["faces"][0]["movement"]
-    assert told == {"head": 0.12, "body": None, "nods": 0, "shakes": 0}
+    found = reading_json(reading(frame(), unseen), "test")["faces"][0]["movement"]
+    assert found == {"head": 0.12, "body": None, "nods": 0, "shakes": 0}
 
 
 # --- the body: what is no movement ---------------------------------------------------------------------
@@ -193,20 +193,20 @@ def test_body_is_none_when_the_face_is_at_the_lower_edge() -> None:
     ],
 )
 @pytest.mark.parametrize("fps", [5, 30])
-def test_body_stays_calm(act: Act, fps: int) -> None:
+def test_a_still_body_has_no_movement(act: Act, fps: int) -> None:
     assert max(bodies(play(Stage(noise=4.0), act, fps, 3.0))) < CALM
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", [lambda time: (30 * time, 10 * time), shaken(1.5)], ids=["pan", "shake"])
-def test_a_camera_that_moves_moves_no_head(way: Way) -> None:
+def test_camera_movement_is_not_head_movement(way: Way) -> None:
     moved = read(play(Stage(), Act(camera_px=way), 30, 4.0))
     seen_alone = read(play_head(Act(head=lambda time: tuple(p / 72 for p in way(time))), 30, 4.0, 0.005))
     speed, alone = (np.mean([movement.head for movement in each]) for each in (moved, seen_alone))
     assert speed < 0.05 and speed < alone / 3
 
 
-def test_noise_of_a_dark_room_is_no_movement() -> None:
+def test_noise_of_a_dark_room_is_not_movement() -> None:
     stage = Stage(noise=12.0)
     assert max(bodies(play(stage, Act(light=lambda _time: 0.35), 15, 4.0))) < CALM
 
@@ -216,7 +216,7 @@ def test_noise_of_a_dark_room_is_no_movement() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fps", RATES)
-def test_body_rises_with_the_movement(fps: int) -> None:
+def test_body_increases_with_the_movement(fps: int) -> None:
     def mean(act: Act) -> float:
         return float(np.mean(bodies(play(Stage(noise=4.0), act, fps, 3.0))))
 
@@ -227,13 +227,13 @@ def test_body_rises_with_the_movement(fps: int) -> None:
     assert torso == pytest.approx(0.50, abs=0.1)
 
 
-def test_a_person_moves_although_the_camera_does() -> None:
+def test_a_moving_person_is_detected_with_a_moving_camera() -> None:
     act = Act(arm=swaying(0.5, 1.0), camera_px=lambda time: (40 * math.sin(time), 0.0))
     moving = np.mean(bodies(play(Stage(), act, 15, 4.0)))
     assert moving == pytest.approx(0.19, abs=0.08)
 
 
-def test_somebody_who_moves_before_a_blank_wall_is_not_taken_for_the_camera() -> None:
+def test_a_person_moving_before_a_blank_wall_is_not_camera_movement() -> None:
     act = Act(torso=swaying(0.3, 1.0), head=swaying(0.3, 1.0))
     played = play(Stage(wall=0.0), act, 15, 3.0)
     assert np.mean(bodies(played)) > 0.2
@@ -244,34 +244,34 @@ def test_somebody_who_moves_before_a_blank_wall_is_not_taken_for_the_camera() ->
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 900, 3), (720, 1280, 3), (90, 60)])
-def test_pictures_of_any_size_have_a_view(shape: tuple[int, ...]) -> None:
-    views, image = Views(), noise(200, 200)
+def test_pictures_of_any_size_have_a_frame_pair(shape: tuple[int, ...]) -> None:
+    views, image = FramePairBuilder(), noise(200, 200)
     image = np.resize(image, shape)
     box = Box(0.0, 0.0, shape[1] / 3, shape[0] / 3)
     for time in times(10, 1.0):
-        view = views.see(image, [box], time)
+        view = views.add(image, [box], time)
         assert max(view.now.shape) <= LONG_SIDE
         change = body_change(view, box)
         assert change is None or change == pytest.approx(0.0, abs=CALM)
 
 
-def test_another_size_and_another_film_are_not_compared_with_the_one_before() -> None:
-    views, boxes = Views(), [Box(10, 10, 20, 20)]
-    views.see(noise(320, 180), boxes, 0.0)
-    assert views.see(noise(320, 240), boxes, 0.2).before is None
-    assert views.see(noise(320, 240), boxes, 0.4).before is not None
-    assert views.see(noise(320, 240), boxes, 3.0).before is None
-    assert views.see(noise(320, 240), boxes, 1.0).before is None
+def test_frames_of_another_size_or_video_are_not_compared() -> None:
+    views, boxes = FramePairBuilder(), [Box(10, 10, 20, 20)]
+    views.add(noise(320, 180), boxes, 0.0)
+    assert views.add(noise(320, 240), boxes, 0.2).before is None
+    assert views.add(noise(320, 240), boxes, 0.4).before is not None
+    assert views.add(noise(320, 240), boxes, 3.0).before is None
+    assert views.add(noise(320, 240), boxes, 1.0).before is None
     views.reset()
-    assert views.see(noise(320, 240), boxes, 1.2).before is None
-    assert views.see(noise(320, 240), [], 1.4).before is None
+    assert views.add(noise(320, 240), boxes, 1.2).before is None
+    assert views.add(noise(320, 240), [], 1.4).before is None
 
 
-def test_how_far_the_camera_went_is_known() -> None:
-    stage, views = Stage(), Views()
+def test_the_drift_follows_the_camera() -> None:
+    stage, views = Stage(), FramePairBuilder()
     act = Act(camera_px=lambda time: (25 * time, -15 * time))
     for time in times(15, 4.0):
-        drift = views.see(stage.picture(act, time), [stage.face(act, time).box], time).drift
+        drift = views.add(stage.picture(act, time), [stage.face(act, time).box], time).drift
     assert drift == pytest.approx((100, -60), rel=0.1)
 
 
@@ -289,14 +289,14 @@ def clip(demo_clip: Path) -> list[Image]:
 def test_the_demo_clip_shows_two_people_who_sit_still(clip: list[Image], models_dir: Path) -> None:
     manifest = Manifest.load(models_dir)
     model = manifest.detector("")
-    detector, views = BlazeFace(TFLite(manifest.verified(model)), model, threshold=0.5), Views()
-    movers: dict[bool, Mover] = {False: Mover(), True: Mover()}
+    detector, views = BlazeFace(TFLite(manifest.verified(model)), model, threshold=0.5), FramePairBuilder()
+    movers: dict[bool, MotionEstimator] = {False: MotionEstimator(), True: MotionEstimator()}
     found: list[Movement] = []
     for index, image in enumerate(clip):
         faces, now = detector.find(image), index / 30
-        view = views.see(image, [each.box for each in faces], now)
+        view = views.add(image, [each.box for each in faces], now)
         for each in faces:
-            movement = movers[each.box.center[0] > 640].add(view, each, pose_of(each), now)
+            movement = movers[each.box.center[0] > 640].add(view, each, estimate_pose(each), now)
             found += [movement] if movement else []
     detector.close()
     assert len(found) > 60

@@ -1,4 +1,4 @@
-"""Whether a face can be read: one measure each, on the demo clip's faces made worse step by step."""
+"""The quality check: each measure on the demo clip's faces, degraded step by step."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from hypothesis import strategies as st
 from appliance.configuration.settings import VisionSettings
 from appliance.values import Box, Face, Image, Pose
 from appliance.vision.expression.align import upright_crop
-from appliance.vision.expression.quality import Limits, measured, unreadable
+from appliance.vision.expression.quality import QualityLimits, measure_quality, unreadable_reason
 from tests.machine import ROOT
 
 NUMBERS = ROOT / "docs" / "quality.json"
 FACES = [Face(Box(267, 247, 240, 240), 1.0), Face(Box(776, 247, 240, 240), 1.0)]
 """Where the two people sit in the demo clip's first picture."""
 
-SHIPPED = Limits(**{name: getattr(VisionSettings(), name) for name in Limits.__dataclass_fields__})
+SHIPPED = QualityLimits(
+    **{name: getattr(VisionSettings(), name) for name in QualityLimits.__dataclass_fields__}
+)
 """The limits of the settings' defaults."""
 
 
@@ -45,7 +47,7 @@ def face(width: float = 200.0) -> Face:
 
 
 def reason(crop: Image, **more: float) -> str | None:
-    return unreadable(face(), None, crop, SHIPPED, **more)
+    return unreadable_reason(face(), None, crop, SHIPPED, **more)
 
 
 def blurred(image: Image, sigma: float) -> Image:
@@ -57,7 +59,7 @@ def exposed(image: Image, gain: float, offset: float = 0.0) -> Image:
     return np.clip(np.rint(image.astype(float) * gain + offset + noise), 0, 255).astype(np.uint8)
 
 
-def test_a_good_face_can_be_read(crop: Image) -> None:
+def test_a_good_face_is_readable(crop: Image) -> None:
     assert reason(crop) is None
     assert reason(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)) is None, "grey as well"
 
@@ -65,24 +67,26 @@ def test_a_good_face_can_be_read(crop: Image) -> None:
 def test_without_limits_nothing_is_refused() -> None:
     for value in (0, 128, 255):
         flat = np.full((48, 48, 3), value, np.uint8)
-        assert unreadable(face(0.1), Pose(179, 90, 0), flat, Limits(), 1.0) is None
+        assert unreadable_reason(face(0.1), Pose(179, 90, 0), flat, QualityLimits(), 1.0) is None
 
 
 def test_a_face_of_few_pixels_is_small(crop: Image) -> None:
     limit = SHIPPED.min_face_px
-    assert unreadable(face(limit - 0.1), None, crop, SHIPPED) == "small"
-    assert unreadable(face(limit), None, crop, SHIPPED) is None
+    assert unreadable_reason(face(limit - 0.1), None, crop, SHIPPED) == "small"
+    assert unreadable_reason(face(limit), None, crop, SHIPPED) is None
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_a_turned_face_is_turned(crop: Image, sign: int) -> None:
     yaw, pitch = sign * SHIPPED.max_yaw, sign * SHIPPED.max_pitch
-    assert unreadable(face(), Pose(yaw, pitch, 80), crop, SHIPPED) is None, "the crop is upright anyway"
-    assert unreadable(face(), Pose(yaw + sign, 0, 0), crop, SHIPPED) == "turned"
-    assert unreadable(face(), Pose(0, pitch + sign, 0), crop, SHIPPED) == "turned"
+    assert unreadable_reason(face(), Pose(yaw, pitch, 80), crop, SHIPPED) is None, (
+        "the crop is upright anyway"
+    )
+    assert unreadable_reason(face(), Pose(yaw + sign, 0, 0), crop, SHIPPED) == "turned"
+    assert unreadable_reason(face(), Pose(0, pitch + sign, 0), crop, SHIPPED) == "turned"
 
 
-def test_dark_bright_washed_out_and_blurred_faces_say_so(crop: Image) -> None:
+def test_dark_bright_washed_out_and_blurred_faces_have_their_reason(crop: Image) -> None:
     assert reason(exposed(crop, 0.05)) == "dark"
     assert reason(exposed(crop, 5)) == "bright"
     assert reason(exposed(crop, 0.05, 200)) == "bright", "nothing but haze"
@@ -115,8 +119,8 @@ def before_a_window(crop: Image, gain: float, narrow: float, size: int) -> Image
 @pytest.mark.parametrize("gain", [0.5, 0.3, 0.2, 0.1])
 def test_a_backlit_face_is_dark_not_blurred(crop: Image, gain: float, narrow: float, size: int) -> None:
     backlit = before_a_window(crop, gain, narrow, size)
-    said = unreadable(face(size / 1.3), None, backlit, SHIPPED)
-    assert said == "dark" or (said is None and gain == 0.5), "at half its light it may still be read"
+    reason = unreadable_reason(face(size / 1.3), None, backlit, SHIPPED)
+    assert reason == "dark" or (reason is None and gain == 0.5), "at half its light it may still be read"
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.6])
@@ -125,27 +129,27 @@ def test_a_blurred_face_stays_blurred_in_any_light(crop: Image, gain: float) -> 
     assert reason(blurred(before_a_window(crop, gain, 0.4, 64), 5)) == "blurred"
 
 
-def test_a_covered_face_says_so(crop: Image) -> None:
+def test_a_covered_face_is_covered(crop: Image) -> None:
     assert reason(crop, covered=SHIPPED.covered_above) is None
     assert reason(crop, covered=SHIPPED.covered_above + 0.01) == "covered"
 
 
 def test_sharpness_falls_with_blur_and_not_with_light(crop: Image) -> None:
-    sharp = measured(crop).sharpness
-    row = [sharp, *(measured(blurred(crop, sigma)).sharpness for sigma in (1, 1.5, 2, 3, 4, 6))]
+    sharp = measure_quality(crop).sharpness
+    row = [sharp, *(measure_quality(blurred(crop, sigma)).sharpness for sigma in (1, 1.5, 2, 3, 4, 6))]
     assert all(after < before for before, after in itertools.pairwise(row)), row
     for gain in (0.4, 0.7, 1.2):
-        assert measured(exposed(crop, gain)).sharpness == pytest.approx(sharp, rel=0.08)
+        assert measure_quality(exposed(crop, gain)).sharpness == pytest.approx(sharp, rel=0.08)
 
 
 @pytest.mark.parametrize("angle", range(0, 180, 45))
-def test_movement_in_any_direction_blurs(crop: Image, angle: int) -> None:
+def test_motion_blur_in_any_direction_lowers_sharpness(crop: Image, angle: int) -> None:
     line = np.zeros((17, 17), np.float32)
     line[8] = 1
     turn = cv2.getRotationMatrix2D((8, 8), angle, 1)
     kernel = cv2.warpAffine(line, turn, (17, 17))
     moved = cv2.filter2D(crop, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
-    assert measured(moved).sharpness < 0.7 * measured(crop).sharpness
+    assert measure_quality(moved).sharpness < 0.7 * measure_quality(crop).sharpness
 
 
 @pytest.mark.parametrize("face", FACES)
@@ -157,8 +161,8 @@ def test_sharpness_does_not_depend_on_the_distance(picture: Image, face: Face) -
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         box = Box(*(scale * each for each in (face.box.x, face.box.y, face.box.width, face.box.height)))
         crop = upright_crop(np.asarray(small, np.uint8), Face(box, 1.0), 64, margin=1.3, lift=0.1)
-        assert unreadable(Face(box, 1.0), None, crop, SHIPPED) is None, width
-        found.append(measured(crop).sharpness)
+        assert unreadable_reason(Face(box, 1.0), None, crop, SHIPPED) is None, width
+        found.append(measure_quality(crop).sharpness)
     assert max(found[:4]) < 1.35 * min(found[:4])
 
 
@@ -166,13 +170,13 @@ def test_sharpness_does_not_depend_on_the_distance(picture: Image, face: Face) -
 @given(st.integers(1, 80), st.integers(1, 80), st.booleans(), st.integers(0, 2**32 - 1))
 def test_any_crop_is_measured(width: int, height: int, grey: bool, seed: int) -> None:
     shape = (height, width) if grey else (height, width, 3)
-    found = measured(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
+    found = measure_quality(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
     assert 0 <= found.lower <= found.upper <= 255
     assert 0 <= found.contrast <= 255 and 0 <= found.sharpness < 20
 
 
-def test_loosened_limits_refuse_less_and_nothing_new() -> None:
-    loose = SHIPPED.loosened()
+def test_relaxed_limits_refuse_less_and_nothing_new() -> None:
+    loose = SHIPPED.relaxed()
     for name in ("min_face_px", "min_sharpness", "dark_below", "min_contrast"):
         assert getattr(loose, name) < getattr(SHIPPED, name)
     for name in ("max_yaw", "max_pitch", "bright_above", "covered_above"):
@@ -181,6 +185,6 @@ def test_loosened_limits_refuse_less_and_nothing_new() -> None:
 
 
 def test_the_defaults_are_those_that_were_measured() -> None:
-    """Whoever measures again copies the result into the settings, and the other way round."""
+    """A new measurement goes into the settings, and the other way round."""
     measured_ones = json.loads(NUMBERS.read_text(encoding="utf-8"))["defaults"]
     assert {name: getattr(VisionSettings(), name) for name in measured_ones} == measured_ones

@@ -1,4 +1,4 @@
-"""Parts of a picture: they cover it, overlap enough, and know which faces their edges cut."""
+"""Parts of a picture: they cover it, overlap enough, and detect faces that their edges cut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from appliance.vision.detection.regions import (
     SMALLEST_PART,
     Region,
     all_regions,
-    square_round,
+    square_around,
     squares,
     tiles,
     whole,
@@ -23,7 +23,7 @@ SIDES = st.integers(1, 5000)
 
 
 @given(SIDES, SIDES)
-def test_every_part_lies_within_the_picture(width: int, height: int) -> None:
+def test_every_part_is_inside_the_picture(width: int, height: int) -> None:
     for part in all_regions((width, height)):
         assert 0 <= part.left < part.right <= width and 0 <= part.top < part.bottom <= height
 
@@ -56,11 +56,11 @@ def test_how_many_squares_and_tiles(size: tuple[int, int], count: tuple[int, int
     assert all(part.width == part.height for part in squares(size))
 
 
-def test_no_picture_has_many_parts() -> None:
+def test_the_number_of_parts_is_bounded() -> None:
     assert len(all_regions((20000, 400))) <= 13
 
 
-def test_parts_of_a_picture_taken_upright_lie_as_those_of_one_taken_across() -> None:
+def test_portrait_parts_are_transposed_landscape_parts() -> None:
     turned = [Region(part.top, part.left, part.bottom, part.right) for part in all_regions((720, 1280))]
     assert turned == all_regions((1280, 720))
 
@@ -95,14 +95,14 @@ def test_left_and_upper_inner_edges_cut_too() -> None:
 
 
 @given(*[st.floats(-300, 1500)] * 2, *[st.floats(0, 900)] * 2, st.floats(1, 4), SIDES, SIDES)
-def test_a_square_round_a_box_is_cut_off_at_the_picture(
+def test_a_square_around_a_box_is_clipped_to_the_picture(
     x: float, y: float, w: float, h: float, factor: float, width: int, height: int
 ) -> None:
-    part = square_round(Box(x, y, w, h), factor, (width, height))
+    part = square_around(Box(x, y, w, h), factor, (width, height))
     if part is not None:
         assert 0 <= part.left < part.right <= width and 0 <= part.top < part.bottom <= height
 
 
-def test_a_square_round_a_box_in_the_middle() -> None:
-    assert square_round(Box(90, 80, 20, 40), 2.5, (1280, 720)) == Region(50, 50, 150, 150)
-    assert square_round(Box(-500, 0, 20, 20), 2.0, (1280, 720)) is None
+def test_a_square_around_a_box_in_the_middle() -> None:
+    assert square_around(Box(90, 80, 20, 40), 2.5, (1280, 720)) == Region(50, 50, 150, 150)
+    assert square_around(Box(-500, 0, 20, 20), 2.0, (1280, 720)) is None

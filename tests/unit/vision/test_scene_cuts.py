@@ -1,4 +1,4 @@
-"""Hard cuts of films are found, and nothing else is taken for one: light, movement, a pan, a fade."""
+"""Hard cuts are detected, and light, movement, a pan or a fade are not."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def noisy(image: Image, seed: int, light: float = 1.0) -> Image:
     return np.asarray(np.clip(image * light + noise, 0, 255), np.uint8)
 
 
-def cuts(film: Sequence[Image], fps: float = FPS) -> list[int]:
+def cuts(video: Sequence[Image], fps: float = FPS) -> list[int]:
     detector = CutDetector()
-    return [n for n, image in enumerate(film) if detector.is_cut(noisy(image, n), n / fps)]
+    return [n for n, image in enumerate(video) if detector.is_cut(noisy(image, n), n / fps)]
 
 
 def moved(image: Image, pixels: float) -> Image:
@@ -70,8 +70,8 @@ def moved(image: Image, pixels: float) -> Image:
 
 def test_each_cut_between_two_people_framed_alike_is_found(portraits: Portraits) -> None:
     take = 38  # 1.5 s
-    film = [image for turn in range(4) for image in portraits[turn % 2][:take]]
-    assert cuts(film) == [take, 2 * take, 3 * take]
+    video = [image for turn in range(4) for image in portraits[turn % 2][:take]]
+    assert cuts(video) == [take, 2 * take, 3 * take]
 
 
 @pytest.mark.parametrize("seconds", [0.04, 0.08, 0.16])
@@ -87,7 +87,7 @@ def take(portraits: Portraits, change: Callable[[Image, int], Image]) -> list[Im
 
 
 def passing(image: Image, x: float) -> Image:
-    """Somebody near the camera, dark, whose middle is at `x`."""
+    """A dark person near the camera, centred at `x`."""
     covered = image.copy()
     cv2.ellipse(covered, (round(x), 110), (45, 60), 0, 0, 360, (45, 40, 38), -1)
     cv2.ellipse(covered, (round(x), 240), (80, 90), 0, 0, 360, (60, 50, 42), -1)
@@ -106,8 +106,8 @@ ONE_TAKE: dict[str, Callable[[Image, int], Image]] = {
     "a flash": lambda image, n: noisy(image, n, 2.5 if n == 20 else 1.0),
     "a quick pan": lambda image, n: moved(image, 60 * np.sin(n / 2)),
     "a shaken head": lambda image, n: moved(image, (0, 16, 32, 16)[n % 4]),
-    "somebody walks through": lambda image, n: passing(image, 15 * n - 100),
-    "somebody runs through": lambda image, n: passing(image, 26 * n - 100),
+    "a person walks through": lambda image, n: passing(image, 15 * n - 100),
+    "a person runs through": lambda image, n: passing(image, 26 * n - 100),
 }
 
 
@@ -118,12 +118,12 @@ def test_one_take_has_no_cut(portraits: Portraits, what: str) -> None:
 
 
 def test_frames_far_apart_are_not_compared(portraits: Portraits) -> None:
-    film = [portraits[number % 2][0] for number in range(6)]
-    assert cuts(film, fps=5) == [1, 2, 3, 4, 5]
-    assert cuts(film, fps=4) == []
+    video = [portraits[number % 2][0] for number in range(6)]
+    assert cuts(video, fps=5) == [1, 2, 3, 4, 5]
+    assert cuts(video, fps=4) == []
 
 
-def test_a_dissolve_is_no_hard_cut(portraits: Portraits) -> None:
+def test_a_dissolve_is_not_a_cut(portraits: Portraits) -> None:
     first, second = portraits
     mixed = [
         np.asarray(cv2.addWeighted(first[n], 1 - n / 25, second[n], n / 25, 0), np.uint8) for n in range(26)
@@ -137,7 +137,7 @@ def test_pictures_of_any_size(size: tuple[int, int]) -> None:
     assert not any(detector.is_cut(picture(*size, value), value / 25) for value in (0, 90, 255))
 
 
-def test_another_film_begins_without_a_cut(portraits: Portraits) -> None:
+def test_a_video_starts_without_a_cut(portraits: Portraits) -> None:
     detector = CutDetector()
     assert not detector.is_cut(portraits[0][0], 0.0)
     detector.reset()

@@ -1,4 +1,4 @@
-"""Search with the real models in drawn rooms: how small a face is found, how soon, and at what cost."""
+"""The search with the real models in drawn rooms: how small a face it finds, how soon, and at what cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from appliance.inference.engines.tflite import TFLite
 from appliance.inference.manifest import DetectorModel, Manifest
 from appliance.values import Box, Face, Image, Tensor
 from appliance.vision.detection.blazeface import BlazeFace
-from appliance.vision.detection.search import Search
+from appliance.vision.detection.search import FaceSearch
 from appliance.vision.tracking.tracker import Tracker
 from tests.fakes.parts import noise, picture
 from tests.fakes.rooms import Cutout, Room, Shot, Standing, people_of
@@ -46,7 +46,7 @@ class Counted:
 class Eyes:
     """A search and the engines it uses."""
 
-    search: Search
+    search: FaceSearch
     engines: tuple[Counted, ...]
 
     @property
@@ -56,7 +56,7 @@ class Eyes:
 
 @dataclass
 class Seen:
-    """What was found in one frame of a film: the faces by number, the runs it took, and how many too many."""
+    """What was found in one frame: the faces by number, the detector runs, the faces beyond the limit."""
 
     shot: Shot
     people: dict[int, Face]
@@ -94,7 +94,7 @@ def eyes(models: tuple[DetectorModel, DetectorModel], models_dir: Path) -> Itera
     one, other = (
         BlazeFace(engine, model, threshold=0.5) for engine, model in zip(engines, models, strict=True)
     )
-    made = Eyes(Search(one, other), engines)
+    made = Eyes(FaceSearch(one, other), engines)
     yield made
     made.search.close()
 
@@ -113,13 +113,13 @@ def people(eyes: Eyes, first_picture: Image) -> list[Cutout]:
     return people_of(first_picture, eyes.search.find_all)
 
 
-def watch(eyes: Eyes, film: Iterator[Shot] | chain[Shot], fps: float = FPS) -> list[Seen]:
-    """The whole film through search and tracker, at `fps`."""
+def watch(eyes: Eyes, video: Iterator[Shot] | chain[Shot], fps: float = FPS) -> list[Seen]:
+    """The whole video through search and tracker, at `fps`."""
     eyes.search.reset()
     tracker, seen = Tracker(expiry_s=EXPIRY_S), []
-    for number, shot in enumerate(film):
+    for number, shot in enumerate(video):
         now, before = number / fps, eyes.runs
-        faces = eyes.search.find_next(shot.image, tracker.expected(now), now)
+        faces = eyes.search.find_next(shot.image, tracker.predict(now), now)
         numbers = tracker.update(faces, now)
         people = dict(zip(numbers, faces, strict=True))
         seen.append(Seen(shot, people, eyes.runs - before, eyes.search.beyond_limit))
@@ -195,10 +195,10 @@ def test_a_picture_of_any_size_can_be_searched(eyes: Eyes, size: tuple[int, int]
         assert all(isinstance(face, Face) for face in faces)
 
 
-def test_without_a_verifier_the_detector_looks_twice(
+def test_without_a_verifier_the_detector_verifies(
     models: tuple[DetectorModel, DetectorModel], models_dir: Path, first_picture: Image
 ) -> None:
-    search = Search(BlazeFace(TFLite(models_dir / models[0].file), models[0], threshold=0.5))
+    search = FaceSearch(BlazeFace(TFLite(models_dir / models[0].file), models[0], threshold=0.5))
     assert len(search.find_all(first_picture)) == 2
     search.close()
 
@@ -207,8 +207,8 @@ def test_without_a_verifier_the_detector_looks_twice(
 
 
 @pytest.mark.parametrize("share", [0.2, 0.06, 0.03])
-def test_somebody_is_followed_at_two_runs_a_frame(eyes: Eyes, people: list[Cutout], share: float) -> None:
-    seen = watch(eyes, Room(2).film(45, lambda n: [Standing(people[0], share, 0.4 + 0.1 * np.sin(n / 9))]))
+def test_a_face_is_tracked_at_two_runs_a_frame(eyes: Eyes, people: list[Cutout], share: float) -> None:
+    seen = watch(eyes, Room(2).video(45, lambda n: [Standing(people[0], share, 0.4 + 0.1 * np.sin(n / 9))]))
     assert sum(frame.who(frame.shot.faces[0]) == 1 for frame in seen) >= 43
     assert sum(frame.extra for frame in seen) <= 2
     assert mean_runs(seen) <= 2.05
@@ -216,13 +216,13 @@ def test_somebody_is_followed_at_two_runs_a_frame(eyes: Eyes, people: list[Cutou
 
 def test_each_further_person_costs_at_most_one_more_run(eyes: Eyes, people: list[Cutout]) -> None:
     both = [Standing(people[0], 0.1, 0.3), Standing(people[1], 0.08, 0.6)]
-    seen = watch(eyes, Room(4).film(45, lambda _: both))
+    seen = watch(eyes, Room(4).video(45, lambda _: both))
     assert all(len(frame.people) == 2 for frame in seen[2:])
     assert mean_runs(seen) <= 3.05
 
 
 @pytest.mark.parametrize("fps", [FPS, 2 * FPS])
-@pytest.mark.parametrize("known", [True, False], ids=["beside somebody", "in an empty room"])
+@pytest.mark.parametrize("known", [True, False], ids=["beside a person", "in an empty room"])
 @pytest.mark.parametrize("place", [(0.06, 0.2), (0.93, 0.8), (0.5, 0.15), (0.35, 0.6)])
 def test_a_newcomer_is_found_within_a_second(
     eyes: Eyes, people: list[Cutout], place: tuple[float, float], known: bool, fps: int
@@ -233,7 +233,7 @@ def test_a_newcomer_is_found_within_a_second(
     def script(number: int) -> list[Standing]:
         return first + ([Standing(people[0], 0.04, *place)] if number >= enter else [])
 
-    seen = watch(eyes, Room(11).film(enter + fps + 1, script), fps)
+    seen = watch(eyes, Room(11).video(enter + fps + 1, script), fps)
     late = [frame.who(frame.shot.faces[-1]) is not None for frame in seen[enter:]].index(True)
     assert late <= fps
     assert mean_runs(seen[: enter + 1]) <= 2.05
@@ -241,76 +241,76 @@ def test_a_newcomer_is_found_within_a_second(
 
 
 def test_a_faster_camera_costs_no_more_scans_a_second(eyes: Eyes, people: list[Cutout]) -> None:
-    """A second of film at 15 and at 30 frames: each further frame costs the one look at the person known."""
+    """A second of video at 15 and at 30 frames: each further frame costs the one look at the person known."""
 
     def spent(fps: int) -> int:
-        seen = watch(eyes, Room(2).film(2 * fps + 1, lambda _: [Standing(people[0], 0.1, 0.4)]), fps)
+        seen = watch(eyes, Room(2).video(2 * fps + 1, lambda _: [Standing(people[0], 0.1, 0.4)]), fps)
         return sum(frame.runs for frame in seen[1:])
 
     slow, fast = spent(FPS), spent(2 * FPS)
     assert fast - slow <= 2 * FPS + 8, "second opinions come by the frame, and two scans are saved at first"
 
 
-def test_who_turns_away_and_back_keeps_the_number(eyes: Eyes, people: list[Cutout]) -> None:
+def test_a_person_who_turns_away_and_back_keeps_the_id(eyes: Eyes, people: list[Cutout]) -> None:
     def script(number: int) -> list[Standing]:
         return [
             Standing(people[0], 0.08, 0.4, away=15 <= number < 40),
             Standing(people[1], 0.07, 0.7, away=45 <= number < 65),
         ]
 
-    seen = watch(eyes, Room(5).film(80, script))
+    seen = watch(eyes, Room(5).video(80, script))
     assert set().union(*(frame.people for frame in seen)) == {1, 2}
     back = [frame.who(frame.shot.faces[0]) for frame in seen[40:50]]
     assert back[0] == 1 or back.index(1) <= 5, back
     assert len(seen[-1].people) == 2
 
 
-def test_somebody_who_walks_keeps_the_number(eyes: Eyes, people: list[Cutout]) -> None:
+def test_a_walking_person_keeps_the_id(eyes: Eyes, people: list[Cutout]) -> None:
     def across(number: int) -> list[Standing]:
         return [Standing(people[0], 0.06, 0.15 + 0.7 * number / 45, 0.45 + 0.02 * np.sin(number / 3))]
 
-    seen = watch(eyes, Room(3).film(45, across))
+    seen = watch(eyes, Room(3).video(45, across))
     assert sum(frame.who(frame.shot.faces[0]) == 1 for frame in seen) >= 43
     assert set().union(*(frame.people for frame in seen)) == {1}
 
 
 @pytest.mark.parametrize("seed", range(20, 24))
-def test_nobody_is_seen_for_long_in_an_empty_noisy_room(eyes: Eyes, seed: int) -> None:
-    seen = watch(eyes, Room(seed, noise=5.0).film(30))
+def test_an_empty_noisy_room_has_no_lasting_face(eyes: Eyes, seed: int) -> None:
+    seen = watch(eyes, Room(seed, noise=5.0).video(30))
     assert longest_run([bool(frame.people) for frame in seen]) <= 0.3 * FPS
     assert max(frame.runs for frame in seen[1:]) <= 2
 
 
-def test_after_a_hard_cut_nobody_stays_and_the_next_person_is_found(eyes: Eyes, people: list[Cutout]) -> None:
+def test_a_cut_drops_all_faces_and_the_next_person_is_found(eyes: Eyes, people: list[Cutout]) -> None:
     there = [Standing(people[0], 0.1, 0.3), Standing(people[1], 0.1, 0.7)]
-    film = chain(
-        Room(30).film(15, lambda _: there),
-        Room(31).film(15),
-        Room(32).film(20, lambda _: [Standing(people[1], 0.06, 0.5)]),
+    video = chain(
+        Room(30).video(15, lambda _: there),
+        Room(31).video(15),
+        Room(32).video(20, lambda _: [Standing(people[1], 0.06, 0.5)]),
     )
-    seen = watch(eyes, film)
+    seen = watch(eyes, video)
     assert longest_run([bool(frame.extra) for frame in seen[15:]]) <= 0.3 * FPS
     assert seen[-1].who(seen[-1].shot.faces[0]) is not None
 
 
-def test_two_who_meet_are_never_two_numbers_on_one_face(eyes: Eyes, people: list[Cutout]) -> None:
+def test_two_people_who_meet_never_share_one_face(eyes: Eyes, people: list[Cutout]) -> None:
     def script(number: int) -> list[Standing]:
         # The one behind is hidden while the other passes, and then stays away.
         near = Standing(people[0], 0.12, 0.25 + 0.02 * number)
         return [Standing(people[1], 0.1, 0.5), near] if number < 10 else [near]
 
-    seen = watch(eyes, Room(9).film(40, script))
+    seen = watch(eyes, Room(9).video(40, script))
     assert longest_run([len(frame.people) > len(frame.shot.faces) for frame in seen]) <= 0.3 * FPS
 
 
-def test_no_more_are_followed_than_are_read(
+def test_no_more_faces_are_tracked_than_the_limit(
     models: tuple[DetectorModel, DetectorModel], models_dir: Path, first_picture: Image
 ) -> None:
     engines = [Counted(models_dir / model.file) for model in models]
     one, other = (
         BlazeFace(engine, model, threshold=0.5) for engine, model in zip(engines, models, strict=True)
     )
-    search = Search(one, other, limit=1)
+    search = FaceSearch(one, other, limit=1)
     faces = search.find_next(first_picture, [], 0.0)
     largest = max(faces, key=lambda face: face.box.area)
     for number in range(1, 13):
@@ -321,12 +321,10 @@ def test_no_more_are_followed_than_are_read(
     search.close()
 
 
-def test_faces_beyond_the_limit_are_counted_and_the_next_one_takes_a_free_place(
-    eyes: Eyes, people: list[Cutout]
-) -> None:
+def test_faces_beyond_the_limit_are_counted_and_fill_free_places(eyes: Eyes, people: list[Cutout]) -> None:
     columns = [(0.1 + 0.2 * column, 0.2 + 0.5 * row) for row in range(2) for column in range(5)]
     crowd = [Standing(people[index % 2], 0.07, *place) for index, place in enumerate(columns)]
-    seen = watch(eyes, Room(6).film(90, lambda number: crowd if number < 20 else crowd[1:]))
+    seen = watch(eyes, Room(6).video(90, lambda number: crowd if number < 20 else crowd[1:]))
     counts = [frame.beyond for frame in seen]
     assert counts[:20] == [2] * 20, counts
     assert counts[75:] == [1] * 15, counts
@@ -334,14 +332,14 @@ def test_faces_beyond_the_limit_are_counted_and_the_next_one_takes_a_free_place(
     assert max(frame.runs for frame in seen[1:]) <= 9
 
 
-def test_the_first_frame_is_searched_all_over_but_in_bounds(eyes: Eyes, people: list[Cutout]) -> None:
+def test_the_first_frame_is_searched_completely_within_bounds(eyes: Eyes, people: list[Cutout]) -> None:
     shot = Room(1).shot([Standing(people[0], 0.03, 0.9, 0.8)])
     (frame,) = watch(eyes, iter([shot]))
     assert frame.who(shot.faces[0]) is not None
     assert frame.runs <= 9 + 2 * 8
 
 
-def test_reset_forgets_and_a_frame_of_another_size_begins_anew(eyes: Eyes, first_picture: Image) -> None:
+def test_reset_or_another_frame_size_starts_over(eyes: Eyes, first_picture: Image) -> None:
     eyes.search.reset()
     assert len(eyes.search.find_next(first_picture, [], 0.0)) == 2
     before = eyes.runs

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.values import EMOTIONS, Look, Scores
+from appliance.values import EMOTIONS, ExpressionResult, Scores
 from appliance.vision.expression.smoothing import Smoother
 from tests.fakes.parts import scores
 
@@ -28,10 +28,10 @@ def smoother(smoothing_s: float = 0.8, unsure_below: float = 0.0) -> Smoother:
     return Smoother(smoothing_s=smoothing_s, unsure_below=unsure_below)
 
 
-def noisy(of: Scores, random: np.random.Generator) -> Look:
+def noisy(of: Scores, random: np.random.Generator) -> ExpressionResult:
     """What the classifier makes of a face that shows `of`, in one more frame with fresh sensor noise."""
     weights = np.maximum(np.array(of.values), 0.005)
-    return Look(Scores.of(weights * np.exp(random.normal(0, SCATTER, len(EMOTIONS)))))
+    return ExpressionResult(Scores.of(weights * np.exp(random.normal(0, SCATTER, len(EMOTIONS)))))
 
 
 def changes(labels: list[str]) -> int:
@@ -48,7 +48,7 @@ def test_the_noise_of_these_tests_is_as_large_as_that_of_real_faces() -> None:
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("before", "after"), [(HAPPY, PLAIN), (PLAIN, HAPPY), (SAD, HAPPY), (TORN, HAPPY)])
-def test_after_a_cut_the_label_follows_within_four_tenths_of_a_second(
+def test_the_label_follows_a_cut_within_0_4_seconds(
     rate: int, seed: int, before: Scores, after: Scores
 ) -> None:
     random, person = np.random.default_rng(seed), smoother(unsure_below=0.5)
@@ -77,26 +77,27 @@ def test_a_still_face_keeps_its_label(rate: int, face: Scores) -> None:
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_the_scores_come_to_rest_at_those_that_are_seen(rate: int) -> None:
+def test_the_scores_converge_to_those_of_the_face(rate: int) -> None:
     """The same mean at every frame rate, a second after a change at the latest."""
     person = smoother()
     for index in range(4 * rate):
-        smoothed, _ = person.add(Look(HAPPY if index < 2 * rate else PLAIN), index / rate)
+        smoothed, _ = person.add(ExpressionResult(HAPPY if index < 2 * rate else PLAIN), index / rate)
         if index / rate % 2 > 1 and smoothed is not None:
             expected = HAPPY if index < 2 * rate else PLAIN
             assert smoothed.values == pytest.approx(expected.values, abs=0.06)
 
 
-def test_one_odd_frame_changes_no_label() -> None:
+def test_a_single_frame_does_not_change_the_label() -> None:
     for rate in RATES:
         person = smoother(unsure_below=0.5)
         labels = [
-            person.add(Look(SAD if index == rate else HAPPY), index / rate)[1] for index in range(2 * rate)
+            person.add(ExpressionResult(SAD if index == rate else HAPPY), index / rate)[1]
+            for index in range(2 * rate)
         ]
         assert set(labels) == {"happy"}
 
 
-def test_a_label_near_the_threshold_does_not_go_to_and_fro() -> None:
+def test_a_label_near_the_threshold_is_stable() -> None:
     random, person = np.random.default_rng(4), smoother(unsure_below=0.5)
     face = scores(neutral=0.5, sad=0.3, fear=0.2)
     labels = [person.add(noisy(face, random), index / 15)[1] for index in range(150)]
@@ -105,42 +106,42 @@ def test_a_label_near_the_threshold_does_not_go_to_and_fro() -> None:
 
 def test_without_smoothing_the_scores_are_the_raw_ones() -> None:
     person = smoother(0.0)
-    person.add(Look(HAPPY), 0.0)
-    assert person.add(Look(SAD), 0.1) == (SAD, "sad")
+    person.add(ExpressionResult(HAPPY), 0.0)
+    assert person.add(ExpressionResult(SAD), 0.1) == (SAD, "sad")
 
 
-def test_a_small_top_score_is_unsure() -> None:
+def test_a_low_top_score_is_unsure() -> None:
     person = smoother(unsure_below=0.5)
-    assert person.add(Look(scores(happy=0.45, sad=0.4, fear=0.15)), 0.0)[1] == "unsure"
-    assert smoother(unsure_below=0.5).add(Look(scores(happy=0.5, sad=0.5)), 0.0)[1] == "happy"
+    assert person.add(ExpressionResult(scores(happy=0.45, sad=0.4, fear=0.15)), 0.0)[1] == "unsure"
+    assert smoother(unsure_below=0.5).add(ExpressionResult(scores(happy=0.5, sad=0.5)), 0.0)[1] == "happy"
 
 
-def test_a_face_that_cannot_be_read_has_no_scores_and_no_expression() -> None:
+def test_an_unreadable_face_has_no_scores_and_no_expression() -> None:
     person = smoother()
-    person.add(Look(HAPPY), 0.0)
+    person.add(ExpressionResult(HAPPY), 0.0)
     assert person.readable
-    assert person.add(Look(None, "turned"), 0.1) == (None, "not_readable")
+    assert person.add(ExpressionResult(None, "turned"), 0.1) == (None, "not_readable")
     assert not person.readable
 
 
-def test_after_a_short_gap_everything_goes_on() -> None:
-    """One frame that cannot be read is said so, and the label after it is the one before it."""
+def test_smoothing_continues_after_a_short_gap() -> None:
+    """A single unreadable frame is reported, and the label after it is the one before it."""
     person = smoother(unsure_below=0.5)
     for index in range(30):
-        person.add(Look(HAPPY), index / 30)
-    person.add(Look(None, "blurred"), 1.0)
-    smoothed, label = person.add(Look(PLAIN), 1.03)
+        person.add(ExpressionResult(HAPPY), index / 30)
+    person.add(ExpressionResult(None, "blurred"), 1.0)
+    smoothed, label = person.add(ExpressionResult(PLAIN), 1.03)
     assert label == "happy" and smoothed is not None and smoothed.named()["happy"] > 0.3
 
 
 @pytest.mark.parametrize("unreadable", [True, False])
-def test_after_a_long_gap_the_history_starts_anew(unreadable: bool) -> None:
+def test_smoothing_starts_over_after_a_long_gap(unreadable: bool) -> None:
     person = smoother(unsure_below=0.5)
     for index in range(30):
-        person.add(Look(HAPPY), index / 30)
+        person.add(ExpressionResult(HAPPY), index / 30)
     for index in range(30, 65) if unreadable else []:
-        person.add(Look(None, "turned"), index / 30)
-    assert person.add(Look(SAD), 65 / 30) == (SAD, "sad")
+        person.add(ExpressionResult(None, "turned"), index / 30)
+    assert person.add(ExpressionResult(SAD), 65 / 30) == (SAD, "sad")
 
 
 @settings(deadline=None)
@@ -153,7 +154,7 @@ def test_smoothed_scores_sum_to_one_and_stay_between_the_raw_ones(
     person = smoother()
     raws = [Scores.of(np.array(each)) for each in weights]
     for index, raw in enumerate(raws):
-        smoothed, label = person.add(Look(raw), index * step)
+        smoothed, label = person.add(ExpressionResult(raw), index * step)
         assert smoothed is not None and sum(smoothed.values) == pytest.approx(1.0)
         assert label in EMOTIONS
         for place, value in enumerate(smoothed.values):
@@ -168,10 +169,10 @@ FAR_LEADER, FAR_RIVAL = scores(happy=0.57, neutral=0.43), scores(happy=0.43, neu
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_a_calm_face_is_known_to_be_calm_and_follows_a_small_lead(rate: int) -> None:
+def test_a_low_noise_face_follows_a_small_lead(rate: int) -> None:
     person = smoother()
     labels = [
-        person.add(Look(LEADER if index < 10 * rate else RIVAL), index / rate)[1]
+        person.add(ExpressionResult(LEADER if index < 10 * rate else RIVAL), index / rate)[1]
         for index in range(13 * rate)
     ]
     assert set(labels[: 10 * rate]) == {"happy"}
@@ -179,7 +180,7 @@ def test_a_calm_face_is_known_to_be_calm_and_follows_a_small_lead(rate: int) -> 
 
 
 @pytest.mark.parametrize("rate", [10, 15, 30])
-def test_a_restless_face_is_known_to_be_restless_and_follows_no_small_lead(rate: int) -> None:
+def test_a_noisy_face_ignores_a_small_lead(rate: int) -> None:
     """Its scores swing by 0.3 from frame to frame about the same means."""
     person, swing = smoother(), 0.15
     labels = []
@@ -188,5 +189,5 @@ def test_a_restless_face_is_known_to_be_restless_and_follows_no_small_lead(rate:
         happy, neutral = of.named()["happy"], of.named()["neutral"]
         off = -swing if index % 2 else swing
         raw = scores(happy=happy + off, neutral=neutral - off)
-        labels.append(person.add(Look(raw), index / rate)[1])
+        labels.append(person.add(ExpressionResult(raw), index / rate)[1])
     assert set(labels[4 * rate :]) == {"happy"}

@@ -1,4 +1,4 @@
-"""Who is who over time: numbers, crossings, expiry."""
+"""The tracker: ids, crossings, expiry."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def numbers_kept(scene: Scene, rate: int, seconds: float) -> None:
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("speed", [60, 100, 170])
 @pytest.mark.parametrize("noise", [0.0, 1.5], ids=["steady", "noisy"])
-def test_two_people_who_cross_keep_their_numbers(rate: int, speed: int, noise: float) -> None:
+def test_two_people_who_cross_keep_their_ids(rate: int, speed: int, noise: float) -> None:
     # The two walk towards each other, both at `speed` pixels a second, their faces 100 pixels wide.
     middle, meet = 600.0, 250 / speed
     scene = Scene(
@@ -83,7 +83,7 @@ def test_two_people_who_cross_keep_their_numbers(rate: int, speed: int, noise: f
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize(("fast", "slow"), [(150, 20), (200, 60), (120, 0)])
 @pytest.mark.parametrize("hidden_is_fast", [True, False], ids=["fast one behind", "slow one behind"])
-def test_two_people_who_pass_at_unequal_speeds_keep_their_numbers(
+def test_two_people_who_pass_at_different_speeds_keep_their_ids(
     rate: int, fast: int, slow: int, hidden_is_fast: bool
 ) -> None:
     def runs(now: float) -> float:
@@ -97,12 +97,12 @@ def test_two_people_who_pass_at_unequal_speeds_keep_their_numbers(
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_one_who_overtakes_the_other_keeps_the_number(rate: int) -> None:
+def test_a_person_who_overtakes_keeps_the_id(rate: int) -> None:
     numbers_kept(Scene(lambda now: 200 + 220 * now, lambda now: 400 + 60 * now, hides=0.5), rate, 2.6)
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_two_who_meet_and_turn_back_in_sight_keep_their_numbers(rate: int) -> None:
+def test_two_people_who_meet_and_turn_back_keep_their_ids(rate: int) -> None:
     def left(now: float) -> float:
         return 300 + 80 * min(now, 3.0 - now)
 
@@ -114,7 +114,7 @@ def test_two_who_meet_and_turn_back_in_sight_keep_their_numbers(rate: int) -> No
 
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("noise", [1.0, 4.0])
-def test_a_number_is_kept_in_spite_of_noise(rate: int, noise: float) -> None:
+def test_an_id_is_kept_despite_noise(rate: int, noise: float) -> None:
     random = np.random.default_rng(3)
     followed = tracker()
     for index in range(3 * rate):
@@ -128,7 +128,7 @@ def test_a_number_is_kept_in_spite_of_noise(rate: int, noise: float) -> None:
 
 
 @pytest.mark.parametrize(("rate", "pan"), [(5, 350), (8, 560), (15, 1050), (30, 1000)])
-def test_a_camera_that_is_turned_mixes_nobody_up(rate: int, pan: int) -> None:
+def test_a_panning_camera_does_not_mix_up_ids(rate: int, pan: int) -> None:
     # Three people 1.3 faces apart; the picture moves by up to 0.7 faces a frame, from rest.
     followed = tracker()
     for index in range(3 * rate):
@@ -139,7 +139,7 @@ def test_a_camera_that_is_turned_mixes_nobody_up(rate: int, pan: int) -> None:
 
 
 @pytest.mark.parametrize("gap_s", [0.3, 0.7, 1.9])
-def test_one_who_was_out_of_sight_for_a_moment_keeps_the_number(gap_s: float) -> None:
+def test_a_short_absence_keeps_the_id(gap_s: float) -> None:
     followed = tracker(expiry_s=2.0)
     for index in range(10):
         followed.update([face(300, 300, SIDE)], index / 10)
@@ -148,15 +148,15 @@ def test_one_who_was_out_of_sight_for_a_moment_keeps_the_number(gap_s: float) ->
     assert number == 1
 
 
-def test_one_who_is_gone_expires_and_comes_back_as_somebody_new() -> None:
+def test_an_expired_track_comes_back_with_a_new_id() -> None:
     followed = tracker(expiry_s=2.0)
     followed.update([face(300, 300, SIDE)], 0.0)
-    assert followed.update([], 2.1) == [] and not followed.known
+    assert followed.update([], 2.1) == [] and not followed.ids
     (number,) = followed.update([face(300, 300, SIDE)], 2.1)
     assert number == 2
 
 
-def test_nobody_is_reported_who_is_not_in_this_frame() -> None:
+def test_only_faces_of_this_frame_are_reported() -> None:
     followed = tracker()
     followed.update([face(300, 300, SIDE), face(600, 300, SIDE)], 0.0)
     (number,) = followed.update([face(600, 300, SIDE)], 0.1)
@@ -168,14 +168,14 @@ def test_nobody_is_reported_who_is_not_in_this_frame() -> None:
     [face(300 + 2.5 * SIDE, 300, SIDE), face(300, 300, 3 * SIDE), face(300, 300, SIDE / 3)],
     ids=["elsewhere", "three times as large", "three times as small"],
 )
-def test_a_newcomer_gets_a_new_number(other: Face) -> None:
+def test_a_newcomer_gets_a_new_id(other: Face) -> None:
     followed = tracker()
     followed.update([face(300, 300, SIDE)], 0.0)
     (number,) = followed.update([other], 0.1)
     assert number == 2
 
 
-def test_a_newcomer_beside_a_known_face_takes_nobodys_number() -> None:
+def test_a_newcomer_beside_a_tracked_face_does_not_take_its_id() -> None:
     followed = tracker()
     known = face(300, 300, SIDE)
     followed.update([known], 0.0)
@@ -183,21 +183,21 @@ def test_a_newcomer_beside_a_known_face_takes_nobodys_number() -> None:
     assert followed.update([newcomer, moved], 0.1) == [2, 1]
 
 
-def test_a_number_is_never_given_twice() -> None:
+def test_an_id_is_never_reused() -> None:
     followed = tracker(expiry_s=0.5)
     seen = [followed.update([face(300, 300, SIDE)], float(second))[0] for second in range(5)]
     assert seen == [1, 2, 3, 4, 5]
 
 
-def test_those_who_are_waited_for_are_known_and_expected_where_they_were_going() -> None:
+def test_a_face_out_of_sight_keeps_its_id_and_its_predicted_path() -> None:
     followed = tracker(expiry_s=2.0)
     for index in range(10):
         followed.update([face(300 + 10 * index, 300, SIDE)], index / 10)
     followed.update([], 1.2)
-    assert followed.known == {1}
-    (box,) = followed.expected(1.2)
+    assert followed.ids == {1}
+    (box,) = followed.predict(1.2)
     assert 400 < box.center[0] < 430
-    assert followed.expected(9.0) == []
+    assert followed.predict(9.0) == []
 
 
 @settings(deadline=None)
@@ -210,7 +210,7 @@ def test_the_order_of_the_faces_does_not_matter(order: list[int]) -> None:
     assert followed.update([moved[place] for place in order], 0.1) == [place + 1 for place in order]
 
 
-def test_two_frames_of_the_same_instant_are_no_trouble() -> None:
+def test_two_frames_at_the_same_time_are_accepted() -> None:
     followed = tracker()
     followed.update([face(300, 300, SIDE)], 1.0)
     (number,) = followed.update([face(310, 300, SIDE)], 1.0)
@@ -219,7 +219,7 @@ def test_two_frames_of_the_same_instant_are_no_trouble() -> None:
     assert number == 1
 
 
-def test_after_reset_numbers_begin_at_one() -> None:
+def test_after_reset_ids_start_at_one() -> None:
     followed = tracker()
     followed.update([face(300, 300, SIDE)], 0.0)
     followed.reset()

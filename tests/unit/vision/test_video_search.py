@@ -1,4 +1,4 @@
-"""Following in video with scripted detectors: what a track may do, and what it must have confirmed."""
+"""The video search with scripted detectors: what a track may do, and what must be confirmed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from appliance.values import Box, Face, Image
 from appliance.vision.detection.regions import Region
-from appliance.vision.detection.video_search import Follow
+from appliance.vision.detection.video_search import VideoSearch
 from tests.fakes.parts import face, picture
 
 SIZE = 640, 480
@@ -25,14 +25,14 @@ class Scripted:
     def scan(self, image: Image, region: Region) -> list[Face]:
         return []
 
-    def wide(self, image: Image, place: Box) -> Face | None:
+    def detect_wide(self, image: Image, place: Box) -> Face | None:
         return self.surroundings(place)
 
-    def close(self, image: Image, place: Box) -> Face | None:
+    def detect_close(self, image: Image, place: Box) -> Face | None:
         return self.near(place)
 
-    def follow(self, image: Image, place: Box, *, wide: bool) -> Face | None:
-        return self.wide(image, place) if wide else self.near(place)
+    def redetect(self, image: Image, place: Box, *, wide: bool) -> Face | None:
+        return self.detect_wide(image, place) if wide else self.near(place)
 
 
 def scaled(box: Box, factor: float, score: float) -> Face:
@@ -41,13 +41,13 @@ def scaled(box: Box, factor: float, score: float) -> Face:
     return face(x - side / 2, y - side / 2, side, score)
 
 
-def widths(looks: Scripted, frames: int) -> list[float | None]:
+def widths(cascade: Scripted, frames: int) -> list[float | None]:
     """The width of the followed face in each frame, None where none is shown."""
-    follow = Follow(looks, SIZE, 8)  # type: ignore[arg-type]
-    (begun,) = follow.begin(picture(*SIZE), [face(200, 150, SIDE)], [])
+    search = VideoSearch(cascade, SIZE, 8)  # type: ignore[arg-type]
+    (begun,) = search.start(picture(*SIZE), [face(200, 150, SIDE)], [])
     expected, found = [begun.box], []
     for number in range(1, frames):
-        seen = follow.next(picture(*SIZE), expected, number / 25)
+        seen = search.step(picture(*SIZE), expected, number / 25)
         expected = [each.box for each in seen] or expected
         found.append(seen[0].box.width if seen else None)
     return found
@@ -55,20 +55,22 @@ def widths(looks: Scripted, frames: int) -> list[float | None]:
 
 def test_a_face_never_shrinks_to_a_speck_that_only_one_detector_sees() -> None:
     """One detector takes ever smaller grain for the face; the other still sees the face that was there."""
-    looks = Scripted(lambda place: scaled(place, 0.85, 0.6), lambda _: None)
-    shown = [width for width in widths(looks, 40) if width]
+    cascade = Scripted(lambda place: scaled(place, 0.85, 0.6), lambda _: None)
+    shown = [width for width in widths(cascade, 40) if width]
     assert min(shown) > SIDE / 1.8
     assert len(shown) < 12, "and it is gone soon"
 
 
-def test_a_smaller_face_inside_the_one_followed_is_another() -> None:
-    looks = Scripted(lambda place: scaled(place, 0.85, 0.6), lambda place: face(200, 150, SIDE, 0.9))
-    assert min(width for width in widths(looks, 40) if width) > SIDE / 1.8
+def test_a_smaller_face_inside_a_tracked_one_is_another() -> None:
+    cascade = Scripted(lambda place: scaled(place, 0.85, 0.6), lambda place: face(200, 150, SIDE, 0.9))
+    assert min(width for width in widths(cascade, 40) if width) > SIDE / 1.8
 
 
-def test_a_face_that_comes_nearer_or_goes_away_is_followed() -> None:
+def test_an_approaching_or_receding_face_is_tracked() -> None:
     for factor in (1.04, 0.96):
-        looks = Scripted(lambda place, f=factor: scaled(place, f, 0.9), lambda place: scaled(place, 1.0, 0.9))
-        shown = widths(looks, 30)
+        cascade = Scripted(
+            lambda place, f=factor: scaled(place, f, 0.9), lambda place: scaled(place, 1.0, 0.9)
+        )
+        shown = widths(cascade, 30)
         assert None not in shown, shown
         assert shown[-1] and abs(shown[-1] / (SIDE * factor**29) - 1) < 0.05

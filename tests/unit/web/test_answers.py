@@ -79,8 +79,8 @@ def test_the_state_while_idle(client: FlaskClient) -> None:
 def test_the_state_while_live(client: FlaskClient, context: AppContext) -> None:
     context.session.start("1", "operator")
     taken = replace(frame(7, time.monotonic()), consent_epoch=context.session.consent_epoch)
-    context.health.camera_is("open")
-    context.health.saw_frame(taken)
+    context.health.set_camera_state("open")
+    context.health.record_frame(taken)
     context.live.readings.put(reading(taken, person(1, face(9, 9, 9), scores(happy=3)), UNREADABLE))
     state = client.get("/api/state").json
     assert_as_described(models.State, state)

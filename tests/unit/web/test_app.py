@@ -66,7 +66,7 @@ def test_json_nested_without_end_is_refused(client: FlaskClient, body: bytes) ->
 
 def test_the_public_health_names_no_path(context: AppContext, client: FlaskClient) -> None:
     context.session.start("1", "operator")
-    context.health.camera_is("lost", "/home/alice/interviews/bob.mp4 is gone")
+    context.health.set_camera_state("lost", "/home/alice/interviews/bob.mp4 is gone")
     health = client.get("/healthz")
     assert (health.status_code, health.json) == (503, {"status": "failing", "reason": "camera lost"})
     assert "bob.mp4" in client.get("/api/state").json["camera"]["reason"]
@@ -76,8 +76,8 @@ def test_health_is_starting_before_the_first_frame(context: AppContext, client: 
     context.session.start("1", "operator")
     health = client.get("/healthz")
     assert (health.status_code, health.json["status"]) == (503, "starting")
-    context.health.camera_is("open")
-    context.health.saw_frame(frame(1, time.monotonic()))
+    context.health.set_camera_state("open")
+    context.health.record_frame(frame(1, time.monotonic()))
     assert client.get("/healthz").status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""What web/transport/server.py uses of cheroot and cheroot does not promise: a new version is tried here first."""
+"""What web/transport/server.py uses of cheroot without a promise: each new version is tried here first."""
 
 from __future__ import annotations
 

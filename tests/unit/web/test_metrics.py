@@ -42,11 +42,11 @@ def test_before_the_first_frame() -> None:
 def test_counters_and_gauges_follow_health() -> None:
     health, viewers = Health("demo"), Viewers(8)
     metrics = Metrics(health, viewers)
-    health.camera_is("open")
+    health.set_camera_state("open")
     for number in range(3):
-        health.saw_frame(frame(number))
-    health.saw_reading(4, detect=0.25, classify=0.5)
-    health.saw_reading(0, detect=0.25, classify=0.5)
+        health.record_frame(frame(number))
+    health.record_reading(4, detect=0.25, classify=0.5)
+    health.record_reading(0, detect=0.25, classify=0.5)
     health.count("encoded", 7)
     viewers.join(OVERLAY)
     found = scraped(metrics)

@@ -19,7 +19,7 @@ listed: list[dict[str, Any]] = []
 
 
 class CompletedRequest:
-    """A filled buffer: it must be given back, there are only a few."""
+    """A filled buffer; must be released, as there are few."""
 
     def __init__(self, camera: Picamera2, image: Image) -> None:
         self._camera, self._image = camera, image
@@ -27,7 +27,7 @@ class CompletedRequest:
     def make_array(self, name: str) -> Image:
         assert name == "main"
         assert self in self._camera.lent, "read before it is released"
-        # RGB888 lies blue-green-red in memory, BGR888 the other way round.
+        # RGB888 is blue, green, red in memory; BGR888 is the reverse.
         kept = self._camera.configuration["main"]["format"] == "RGB888"
         return np.ascontiguousarray(self._image if kept else self._image[:, :, ::-1])
 

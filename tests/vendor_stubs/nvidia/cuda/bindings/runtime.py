@@ -1,6 +1,6 @@
-"""Stands in for cuda-python's runtime: memory of no GPU, and streams. Each call gives an error first.
+"""Stands in for cuda-python's runtime: memory of no GPU, and streams. Each call returns an error first.
 
-What is put onto a stream is done when somebody waits for the stream, and not before.
+Work put onto a stream is done when the stream is synchronised, not before.
 """
 
 from __future__ import annotations

@@ -1,24 +1,32 @@
-"""The figures against values worked out by hand or known from tables."""
+"""The metrics against values computed by hand or known from tables."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from appliance.commands.evaluate.figures import Figures, f1_estimates, figures, rate
-from appliance.commands.evaluate.matching import Examined, Marked, face_figures, match
+from appliance.commands.evaluate.metrics import (
+    DetectedPicture,
+    ExpressionMetrics,
+    FaceAnnotation,
+    expression_metrics,
+    f1_estimates,
+    face_metrics,
+    match_boxes,
+    proportion,
+)
 from appliance.values import EMOTIONS, Box
 
 ANGRY, HAPPY, NEUTRAL = 0, 3, 6
 
 
-def of(*rows: tuple[int, int, float], unsure_below: float = 0.0) -> Figures:
+def of(*rows: tuple[int, int, float], unsure_below: float = 0.0) -> ExpressionMetrics:
     """Figures of (label, what is said, top score); the rest of the scores is spread evenly."""
     scores = np.zeros((len(rows), len(EMOTIONS)))
     for row, (_, said, top) in zip(scores, rows, strict=True):
         row[:] = (1 - top) / (len(EMOTIONS) - 1)
         row[said] = top
-    return figures(np.array([truth for truth, _, _ in rows], np.int64), scores, unsure_below)
+    return expression_metrics(np.array([truth for truth, _, _ in rows], np.int64), scores, unsure_below)
 
 
 @pytest.mark.parametrize(
@@ -26,13 +34,13 @@ def of(*rows: tuple[int, int, float], unsure_below: float = 0.0) -> Figures:
     [(8, 10, 0.4902, 0.9433), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)],
 )
 def test_wilson_intervals_are_those_of_the_tables(hits: int, total: int, low: float, high: float) -> None:
-    found = rate(hits, total)
+    found = proportion(hits, total)
     assert found.value == hits / total
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
 
 
-def test_a_share_of_nothing_is_nothing() -> None:
-    found = rate(0, 0)
+def test_a_proportion_of_nothing_is_none() -> None:
+    found = proportion(0, 0)
     assert (found.value, found.low, found.high) == (None, None, None)
 
 
@@ -51,14 +59,14 @@ def test_counts_recall_precision_and_f1() -> None:
     assert found.confusion[ANGRY][HAPPY] == 1 and sum(map(sum, found.confusion)) == 4
 
 
-def test_macro_f1_leaves_out_a_class_that_is_only_said() -> None:
+def test_macro_f1_excludes_a_class_that_is_only_predicted() -> None:
     found = of((HAPPY, HAPPY, 0.9), (HAPPY, NEUTRAL, 0.9))
     assert found.macro_classes == 1
     assert found.macro_f1.value == pytest.approx(2 / 3)
     assert found.classes[NEUTRAL].f1.value == 0.0
 
 
-def test_the_bootstrap_is_the_same_each_time_and_narrows_with_more_pictures() -> None:
+def test_the_bootstrap_is_deterministic_and_narrows_with_more_pictures() -> None:
     counts = np.zeros((7, 7), np.int64)
     counts[ANGRY, ANGRY], counts[ANGRY, HAPPY], counts[HAPPY, HAPPY], counts[HAPPY, ANGRY] = 14, 6, 18, 2
     few, many = f1_estimates(counts)[0], f1_estimates(counts * 25)[0]
@@ -81,7 +89,7 @@ def test_calibration_error_and_its_table() -> None:
     assert found.calibration[0].score is None
 
 
-def test_coverage_keeps_what_reaches_the_threshold() -> None:
+def test_coverage_keeps_scores_from_the_threshold_on() -> None:
     found = of((HAPPY, HAPPY, 0.9), (HAPPY, ANGRY, 0.5), (HAPPY, HAPPY, 0.4), unsure_below=0.5)
     assert (found.at_unsure.kept.hits, found.at_unsure.accuracy.hits) == (2, 1)
     assert found.coverage[0].kept.value == 1.0
@@ -89,7 +97,7 @@ def test_coverage_keeps_what_reaches_the_threshold() -> None:
     assert strict.kept.hits == 0 and strict.accuracy.value is None
 
 
-def test_nothing_read_is_no_fault_of_the_figures() -> None:
+def test_metrics_of_no_pictures() -> None:
     found = of()
     assert found.accuracy.value is None and found.macro_f1.value is None
     assert found.calibration_error is None and found.at_unsure.kept.value is None
@@ -113,23 +121,30 @@ FACE = Box(100, 100, 40, 40)
         (Box(120, 120, 0, 0), False),
     ],
 )
-def test_the_rule(found: Box, fits: bool) -> None:
-    assert match([FACE], [found]) == ([fits], 0 if fits else 1)
+def test_the_matching_rule(found: Box, fits: bool) -> None:
+    assert match_boxes([FACE], [found]) == ([fits], 0 if fits else 1)
 
 
-def test_a_box_is_used_once() -> None:
-    assert match([FACE, FACE.moved(5, 0)], [FACE]) == ([True, False], 0)
-    assert match([FACE], [FACE, FACE]) == ([True], 1)
-    assert match([], [FACE]) == ([], 1)
+def test_a_box_matches_once() -> None:
+    assert match_boxes([FACE, FACE.moved(5, 0)], [FACE]) == ([True, False], 0)
+    assert match_boxes([FACE], [FACE, FACE]) == ([True], 1)
+    assert match_boxes([], [FACE]) == ([], 1)
 
 
 def test_faces_by_width_kind_and_picture() -> None:
     pictures = [
-        Examined("a", 1000, (Marked(Box(0, 0, 20, 20)), Marked(Box(100, 0, 199, 199), "masked")), ()),
-        Examined("b", 1000, (Marked(Box(0, 0, 200, 200)),), (Box(0, 0, 200, 200), Box(500, 500, 50, 50))),
-        Examined("c", 1000, (), ()),
+        DetectedPicture(
+            "a",
+            1000,
+            (FaceAnnotation(Box(0, 0, 20, 20)), FaceAnnotation(Box(100, 0, 199, 199), "masked")),
+            (),
+        ),
+        DetectedPicture(
+            "b", 1000, (FaceAnnotation(Box(0, 0, 200, 200)),), (Box(0, 0, 200, 200), Box(500, 500, 50, 50))
+        ),
+        DetectedPicture("c", 1000, (), ()),
     ]
-    found = face_figures(pictures)
+    found = face_metrics(pictures)
     assert (found.recall.hits, found.recall.of) == (1, 3)
     counts = {(each.low, each.high): (each.recall.hits, each.recall.of) for each in found.widths}
     assert counts[0.02, 0.03] == (0, 1), "a width on an edge belongs to the wider range"
@@ -145,6 +160,6 @@ def test_faces_by_width_kind_and_picture() -> None:
     assert [(miss.picture, round(miss.share, 3)) for miss in found.misses] == [("a", 0.199), ("a", 0.02)]
 
 
-def test_no_pictures_no_figures() -> None:
-    found = face_figures([])
+def test_face_metrics_of_no_pictures() -> None:
+    found = face_metrics([])
     assert found.recall.value is None and found.false_per_picture is None

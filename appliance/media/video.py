@@ -1,4 +1,4 @@
-"""Films, frame by frame: upright, with their own times, and with what the decoder complains of."""
+"""Videos by PyAV, frame by frame: upright, with their own times, and with the decoder's messages."""
 
 from __future__ import annotations
 
@@ -25,57 +25,57 @@ from appliance.system.native import MAX_PIXELS
 from appliance.values import Image
 
 DEMUXERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,dv,h264,hevc,ivf,yuv4mpegpipe"
-"""What may open a file: no playlists, no patterns of names, nothing that draws text."""
+"""Demuxers that may open a file: no playlists, no name patterns, nothing that renders text."""
 
 DECODERS = (
     "h264,hevc,libdav1d,vp8,vp9,libvpx,libvpx-vp9,mpeg1video,mpeg2video,mpeg4,msmpeg4v2,msmpeg4,h263"
     ",mjpeg,dvvideo,prores,ffv1,rawvideo"
 )
-"""What may decode a stream, also while FFmpeg probes the file. Sound is never decoded."""
+"""Decoders that a stream may reach, also while FFmpeg probes the file. Sound is never decoded."""
 
 _WITHOUT_TIMES = {"h264", "hevc", "m4v", "mpegvideo"}
-"""Raw streams; the times that FFmpeg gives them are made up."""
+"""Raw streams; FFmpeg makes up their times."""
 
 _NO_LENGTHS = _WITHOUT_TIMES | {"mpegts", "mpeg"}
-"""Formats that do not say how long a frame is: only its decoder notices that the last one has no end."""
+"""Formats without frame lengths: only the decoder notices that the last frame is incomplete."""
 
 _STILLS = {"heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1", "avif", "avis"}
-"""Brands of pictures in the container of MP4."""
+"""Brands of still pictures in the container of MP4."""
 
 _ENDS_EARLY = ("partial file", "File ended prematurely")
-"""What the demuxers of MP4 and of Matroska say when the file ends before their own lengths do."""
+"""Messages of the demuxers of MP4 and Matroska for a file that ends before its stated length."""
 
 _TS_PACKETS = (188, 188), (192, 188), (204, 204)
-"""Bytes of a packet of a transport stream, plain, with a time (AVCHD), with a checksum, and of its part from
-the mark on. A file may begin within a packet, but it ends with one."""
+"""Bytes of a transport stream packet (plain, with a time as in AVCHD, with a checksum) and of its part from
+the sync byte on. A file may begin within a packet, but it ends with a whole one."""
 
 _TAIL_BYTES, _TS_IN_A_ROW = 1024, 5
 
 _QUARTERS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
-"""Display matrices of quarter turns to the left."""
+"""Display matrices of quarter turns counterclockwise."""
 
 _SLOPPY = 16
-"""Bytes by which writers of AVI miscount their headers."""
+"""Bytes by which AVI writers miscount their headers."""
 
 _GAP, _REACH = 1.75, 8
-"""Frames from which on a distance is a gap, and from how far away damage may have made it."""
+"""In frames: distance from which on there is a gap, and reach of the damage that may have caused it."""
 
 _STEPS, _MARKS = 10, 100
-"""How many of the last distances between frames, and of damaged packets, are remembered."""
+"""How many of the last intervals between frames, and of damaged packets, are kept."""
 
 _DEFAULT_RATE, _MAX_RATE = 25.0, 10_000
 _MAX_ASPECT = 4
-_MAX_COMPLAINTS = 20
+_MAX_MESSAGES = 20
 _JUMP_S, _DISORDER_FRAMES, _LEAST_S = 10.0, 3, 0.001
 _EXPECTED = "expected a video: MP4, MOV, MKV, WebM, AVI, MPEG, DV or Y4M"
 
 av.logging.set_level(av.logging.ERROR)
-av.logging.set_skip_repeated(False)  # it compares with the last line of any film
+av.logging.set_skip_repeated(False)  # it compares with the last line of any other video
 
 
 @dataclass(frozen=True)
-class FilmFrame:
-    """One frame as it is shown."""
+class VideoFrame:
+    """One frame as it is displayed."""
 
     image: Image
     """uint8 blue-green-red, upright, with square pixels; its size may differ from the frame before."""
@@ -84,34 +84,34 @@ class FilmFrame:
     """Seconds since the first frame shown, strictly rising."""
 
 
-class Film:
-    """A film, decoded in one thread; its frames can be read once."""
+class Video:
+    """A video, decoded in one thread; its frames can be read once."""
 
     name: str
-    """What errors call it."""
+    """Its name in messages."""
 
     rate: float
     """Nominal frames a second."""
 
     frames: int
-    """How many frames the file promises; 0 when it does not say. A trimmed film shows fewer."""
+    """Number of frames as the file states, 0 if it does not. A trimmed video shows fewer."""
 
     duration_s: float | None
-    """How long the film lasts; None when the file does not say."""
+    """Duration as the file states; None if it does not."""
 
     has_times: bool
-    """Whether its frames have times of their own; a raw stream has none, and goes by `fps`."""
+    """Whether its frames have their own times; a raw stream has none and uses `fps`."""
 
     def __init__(self, source: Path | BinaryIO, *, fps: float | None = None, name: str | None = None) -> None:
-        """Open a film from a path, or from a seekable binary file that the caller closes.
+        """Open a video from a path, or from a seekable binary file that the caller closes.
 
         `fps` is the rate of a stream that has no times of its own. Raises `PictureError` when the file is
-        missing, empty, no film, or a film without a decoder.
+        missing, empty, no video, or a video without a decoder.
         """
         self.name = name or str(source if isinstance(source, Path) else getattr(source, "name", "input"))
         self._shown = 0
-        self._complaints: dict[str, None] = {}
-        self._ends_early = self._complained = False
+        self._decoder_messages: dict[str, None] = {}
+        self._ends_early = self._has_message = False
         self._packets_end = 0
         self._container = cast("Any", None)
         self._own_file = _open_file(source) if isinstance(source, Path) else None
@@ -127,29 +127,29 @@ class Film:
         self.has_times = self._container.format.name not in _WITHOUT_TIMES
         self.rate = fps if fps and not self.has_times else _rate(self._stream)
         longest_s = _JUMP_S if self._container.format.name in ("mpegts", "mpeg") else math.inf
-        self._losses, self._clock = _Losses(self.rate, longest_s), _Clock(self.rate, longest_s)
+        self._losses, self._clock = _LossCounter(self.rate, longest_s), _FrameClock(self.rate, longest_s)
         self.frames = max(0, self._stream.frames)
         duration = self._container.duration
         self.duration_s = duration / av.time_base if duration else None
 
     @property
     def lost(self) -> int:
-        """Frames lost to damage so far, after the first one shown."""
+        """Number of frames lost to damage so far, after the first one shown."""
         return self._losses.count
 
     @property
-    def complaints(self) -> tuple[str, ...]:
-        """What the decoder has complained of so far: each line once, at most 20."""
-        return tuple(self._complaints)
+    def decoder_messages(self) -> tuple[str, ...]:
+        """Messages of the decoder so far: each once, at most 20."""
+        return tuple(self._decoder_messages)
 
     @property
     def cut_short(self) -> bool:
-        """Whether the file ends before it should; known once all frames are read."""
+        """Whether the file ends early; known once all frames are read."""
         return self._ends_early
 
     @property
-    def remarks(self) -> str:
-        """What is missing and what the decoder complains of, for one line; empty for a flawless film.
+    def defects(self) -> str:
+        """What is missing, and the messages of the decoder, as one line; "" for a video without defects.
 
         Known once all frames are read.
         """
@@ -160,28 +160,28 @@ class Film:
         if self.lost:
             is_are = "is" if self.lost == 1 else "are"
             said.append(f"{self.lost} of {self._shown + self.lost} frames {is_are} lost to damage")
-        if self._complaints:
-            first, *others = self._complaints
+        if self._decoder_messages:
+            first, *others = self._decoder_messages
             more = f", and {len(others)} more line{'' if len(others) == 1 else 's'}" if others else ""
             said.append(f"the decoder says: {first}{more}")
         return "; ".join(said)
 
-    def __iter__(self) -> Iterator[FilmFrame]:
-        """The frames; raises `PictureError` when none can be decoded, or the file cannot be read further."""
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """The frames; raises `PictureError` if none can be decoded or the file becomes unreadable."""
         if self._container is None:
             return
         try:
             for frame in self._deinterlaced():
                 self._shown += 1
-                yield FilmFrame(self._picture(frame), self._clock.next(self._time(frame)))
+                yield VideoFrame(self._to_image(frame), self._clock.next(self._time(frame)))
         except OSError as error:
             raise PictureError(f"{self.name}: cannot be read further ({error.strerror})") from error
         if not self._shown:
-            why = next(iter(self._complaints), "it has none")
+            why = next(iter(self._decoder_messages), "it has none")
             raise PictureError(f"{self.name}: no frame can be decoded ({why}); expected a whole video")
 
     def close(self) -> None:
-        """Release the file; a closed film has no more frames."""
+        """Release the file; a closed video has no more frames."""
         if self._container is not None:
             self._container.close()
             self._container = None
@@ -201,26 +201,26 @@ class Film:
         self._riff_size = 8 + int.from_bytes(file.read(8)[4:], "little")
         file.seek(0)
         options = {"format_whitelist": DEMUXERS, "codec_whitelist": DECODERS, "protocol_whitelist": "none"}
-        with self._listening():
-            self._container = av.open(_Unnamed(file), options=options)
+        with self._capture_messages():
+            self._container = av.open(_NamelessFile(file), options=options)
         if self._container.metadata.get("major_brand", "").strip() in _STILLS:
             raise PictureError(f"{self.name}: is a still picture; {_EXPECTED}")
         self._stream = self._choose_stream()
-        # That of the container counts; where there is none, the decoder's may change in the film.
+        # The container's aspect ratio counts; without one the decoder's may change within the video.
         said, decoded = self._stream.sample_aspect_ratio, self._stream.codec_context.sample_aspect_ratio
         self._aspect = said if said != decoded else None
 
     def _choose_stream(self) -> Any:
-        """The stream to show: the largest of those marked as default."""
+        """The stream to show: the largest of the default ones."""
         pictures = [stream for stream in self._container.streams if stream.type == "video"]
-        films = [stream for stream in pictures if not stream.disposition & Disposition.attached_pic]
-        if not films:
+        videos = [stream for stream in pictures if not stream.disposition & Disposition.attached_pic]
+        if not videos:
             what = "has only sound and a cover picture" if pictures else "has no pictures in it"
             raise PictureError(f"{self.name}: {what}; {_EXPECTED}")
-        readable = [stream for stream in films if _decoder(stream) in DECODERS.split(",")]
+        readable = [stream for stream in videos if _decoder(stream) in DECODERS.split(",")]
         if not readable:
             kind = (
-                films[0].codec_context.codec.canonical_name.upper() if films[0].codec_context else "fitting"
+                videos[0].codec_context.codec.canonical_name.upper() if videos[0].codec_context else "fitting"
             )
             raise PictureError(f"{self.name}: no {kind} decoder is available; convert it to H.264")
         best = max(readable, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
@@ -233,14 +233,14 @@ class Film:
         return best
 
     def _why_not(self) -> str:
-        if any(line.startswith("mov,") for line in self._complaints):
+        if any(line.startswith("mov,") for line in self._decoder_messages):
             return "has no index that can be read, it was cut short; copy it again"
         return "is not a video that can be read"
 
     # --- decoding ---
 
     def _deinterlaced(self) -> Iterator[Any]:
-        """The frames as decoded until the first interlaced one; all from there on through the filter."""
+        """The decoded frames; from the first interlaced one on they pass the deinterlacer."""
         fields: _Deinterlacer | None = None
         for frame in self._decoded():
             if fields is not None and not fields.fits(frame):
@@ -258,40 +258,40 @@ class Film:
     def _decoded(self) -> Iterator[Any]:
         at_end = False
         has_no_lengths = self._container.format.name in _NO_LENGTHS
-        is_silent = self._container.format.name == "mpeg"  # its demuxer skips damage without a word
+        is_silent = self._container.format.name == "mpeg"  # its demuxer skips damage silently
         for packet, is_last in self._packets():
-            if is_last and self._is_part(packet):
-                self._ends_early = True  # what it has not would be made up
+            if is_last and self._is_partial(packet):
+                self._ends_early = True  # the decoder would make up the missing part
                 continue
-            was_heard, self._complained = self._complained, False
+            was_heard, self._has_message = self._has_message, False
             try:
-                with self._listening():
+                with self._capture_messages():
                     frames = packet.decode()
             except av.error.FFmpegError:
                 frames = []
-                self._complained = True
+                self._has_message = True
                 self._losses.add_failure()
             if packet.size and not packet.is_discard:
-                is_damaged = was_heard or self._complained or packet.is_corrupt or is_silent
+                is_damaged = was_heard or self._has_message or packet.is_corrupt or is_silent
                 self._losses.add_packet(self._time(packet), is_damaged=is_damaged)
-            self._ends_early |= is_last and self._complained and has_no_lengths
+            self._ends_early |= is_last and self._has_message and has_no_lengths
             at_end |= is_last
             for frame in frames:
                 self._ends_early |= at_end and frame.is_corrupt and has_no_lengths
                 self._losses.add_frame(self._time(frame))
                 yield frame
         self._losses.end()
-        if self._container is not None and self._container.format.name == "avi" and self._complaints:
+        if self._container is not None and self._container.format.name == "avi" and self._decoder_messages:
             self._losses.count_promised(self.frames)
         self._ends_early |= self._container is not None and self._file_is_short()
 
     def _packets(self) -> Iterator[tuple[Any, bool]]:
-        """Each packet, and whether it is the last; behind it an empty one that flushes the decoder."""
+        """Each packet, and whether it is the last: an empty one that flushes the decoder follows it."""
         packets = self._container.demux(self._stream)
         before = None
         while self._container is not None:
             try:
-                with self._listening():
+                with self._capture_messages():
                     packet = next(packets, None)
             except av.error.FFmpegError:
                 self._ends_early = True
@@ -304,31 +304,33 @@ class Film:
                 return
             if packet.size:
                 self._packets_end = (packet.pos or 0) + packet.size
-            if packet.size or is_flush:  # an empty one in the middle stands for a frame as before
+            if packet.size or is_flush:  # an empty one in the middle repeats the last frame
                 before = packet
 
     def _time(self, part: Any) -> float | None:
-        """Seconds that a packet or a frame says, None where it says nothing true."""
+        """Time of a packet or a frame in seconds; None without a true one."""
         return None if part.pts is None or not self.has_times else float(part.pts * part.time_base)
 
-    def _is_part(self, packet: Any) -> bool:
+    def _is_partial(self, packet: Any) -> bool:
         """Whether the file ends within this packet."""
         past_end: bool = self._container.format.name == "dv" and packet.pos + packet.size > self._size
         return past_end or bool(packet.is_corrupt)
 
     def _file_is_short(self) -> bool:
-        """Whether the file is smaller than its format allows, or what it has cannot be reached."""
+        """Whether the file is shorter than its format states, or its rest cannot be reached."""
         kind = self._container.format.name
         if kind == "yuv4mpegpipe":
             return self._packets_end < self._size
-        if kind.startswith("matroska") and any(line.startswith("matroska") for line in self._complaints):
-            return self._losses.end_s < self._length_s()  # no cluster was found after the damage
+        if kind.startswith("matroska") and any(
+            line.startswith("matroska") for line in self._decoder_messages
+        ):
+            return self._losses.end_s < self._stated_length_s()  # no cluster was found after the damage
         if kind == "mpegts":
             return not _ends_with_a_packet(self._tail)
         return kind == "avi" and self._size + _SLOPPY < self._riff_size
 
-    def _length_s(self) -> float:
-        """How long Matroska says that the film is; its sound may last longer."""
+    def _stated_length_s(self) -> float:
+        """Duration of the video stream as Matroska states; the sound may be longer."""
         said = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self._stream.metadata.get("DURATION", ""))
         if said is None:
             return self.duration_s or 0.0
@@ -336,26 +338,26 @@ class Film:
         return 3600 * hours + 60 * minutes + seconds
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Keep what FFmpeg says in this thread meanwhile."""
+    def _capture_messages(self) -> Iterator[None]:
+        """Collect the messages of FFmpeg in this thread."""
         with av.logging.Capture() as lines:
             try:
                 yield
             finally:
                 for _, part, message in lines:
-                    self._hear(part, message.strip())
+                    self._add_message(part, message.strip())
 
-    def _hear(self, part: str, message: str) -> None:
-        if "not on whitelist" in message:  # sound, of which no decoder is needed
+    def _add_message(self, part: str, message: str) -> None:
+        if "not on whitelist" in message:  # sound, which is not decoded
             return
-        self._complained = True
+        self._has_message = True
         self._ends_early |= message.endswith(_ENDS_EARLY)
-        if len(self._complaints) < _MAX_COMPLAINTS:
-            self._complaints[f"{part}: {message}"] = None
+        if len(self._decoder_messages) < _MAX_MESSAGES:
+            self._decoder_messages[f"{part}: {message}"] = None
 
     # --- showing ---
 
-    def _picture(self, frame: Any) -> Image:
+    def _to_image(self, frame: Any) -> Image:
         width, height = frame.width, frame.height
         aspect = self._aspect or self._stream.codec_context.sample_aspect_ratio or Fraction(1)
         if 1 < aspect <= _MAX_ASPECT:
@@ -367,7 +369,7 @@ class Film:
 
 
 class _Deinterlacer:
-    """Makes one picture of the two fields of an interlaced frame; others pass unchanged."""
+    """Merges the two fields of an interlaced frame; other frames pass unchanged."""
 
     def __init__(self, frame: Any) -> None:
         self._kind = _kind(frame)
@@ -384,11 +386,11 @@ class _Deinterlacer:
         self._graph.link_nodes(*nodes).configure()
 
     def fits(self, frame: Any) -> bool:
-        """Whether the frame is of the size and format of those before."""
+        """Whether the frame has the size and format of the previous ones."""
         return _kind(frame) == self._kind
 
     def push(self, frame: Any) -> Iterator[Any]:
-        """Hand in the next frame, None at the end; the frames that are ready."""
+        """Add the next frame, None at the end; returns the frames that are ready."""
         self._graph.push(frame)
         while True:
             try:
@@ -397,8 +399,8 @@ class _Deinterlacer:
                 return
 
 
-class _Losses:
-    """Counts the frames that damage leaves out.
+class _LossCounter:
+    """Counts the frames that are lost to damage.
 
     A demuxer or a decoder may leave them out in silence, so they are what is missing in time beside damage.
     Where there are no times it is the packets that fail. After more than `longest_s` the clock was set.
@@ -415,39 +417,39 @@ class _Losses:
 
     @property
     def end_s(self) -> float:
-        """The time at which the last frame ends, with half a frame of tolerance."""
+        """End of the last frame in seconds, with a tolerance of half a frame."""
         return self._last + 1.5 * min(self._steps)
 
     def add_failure(self) -> None:
-        """A packet gave no frame. Before the first key frame there is nothing to lose."""
+        """Count a packet without a frame. Before the first key frame nothing is lost."""
         self.count += self._shown > 0 and not self._has_times
 
     def add_packet(self, time: float | None, *, is_damaged: bool) -> None:
-        """A packet for the decoder."""
+        """Note a packet that goes to the decoder."""
         if time is not None:
             self._newest = max(self._newest, time)
             if is_damaged:
                 self._damaged.append(time)
 
     def add_frame(self, time: float | None) -> None:
-        """The next frame to show."""
+        """Note the next frame that is shown."""
         self._shown += 1
         if time is None:
             return
         if self._gap_from < time < self._last:
-            self.count -= 1  # late, but there
+            self.count -= 1  # it came late, but it came
             return
         if self._has_times and not self._count_gap(time) and time > self._last:
             self._steps.append(time - self._last)
         self._has_times, self._last = True, time
 
     def end(self) -> None:
-        """No frame follows."""
+        """Note the end: no frame follows."""
         if self._has_times:
             self._count_gap(self._newest + min(self._steps))
 
     def count_promised(self, frames: int) -> None:
-        """How many frames there should be, where times are only counted."""
+        """Use the stated number of frames, where times are only counted."""
         self.count = max(self.count, frames - self._shown)
 
     def _count_gap(self, time: float) -> bool:
@@ -462,8 +464,8 @@ class _Losses:
         return True
 
 
-class _Clock:
-    """The times of the frames as shown: from zero, strictly rising."""
+class _FrameClock:
+    """Times of the frames as shown: from zero, strictly rising."""
 
     def __init__(self, rate: float, longest_s: float = math.inf) -> None:
         self._step, self._longest_s = 1 / rate, longest_s
@@ -472,7 +474,7 @@ class _Clock:
         self._gap_from = math.inf
 
     def next(self, time: float | None) -> float:
-        """The time of a frame whose stream says `time`, None when it says nothing."""
+        """The time of the next frame, whose stream states `time`, or None."""
         due = self._last + self._step
         if time is None:
             self._last = due
@@ -483,7 +485,7 @@ class _Clock:
         disorder_s = _DISORDER_FRAMES * self._step
         if now > due + disorder_s:
             self._gap_from = self._last
-        # Not by a few frames, nor into a gap that damage made, but by more: the stream's own clock was set.
+        # A larger jump than a few frames, and not into a gap made by damage: the stream's clock was set.
         if not min(due - disorder_s, self._gap_from) < now < due + self._longest_s:
             self._shift, now = due - time, due
             self._gap_from = math.inf
@@ -491,15 +493,15 @@ class _Clock:
         return self._last
 
 
-class _Unnamed:
-    """A file without its name, by which FFmpeg would guess what is in it."""
+class _NamelessFile:
+    """A file without its name, from which FFmpeg would guess the format."""
 
     def __init__(self, file: Any) -> None:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 def _open_file(path: Path) -> BinaryIO:
-    # Opened here, since FFmpeg can take a name for an address or a pattern.
+    # Opened here: FFmpeg may take a name for a URL or a pattern.
     try:
         if path.exists() and not path.is_file():
             raise PictureError(f"{path}: is not a file; {_EXPECTED}")
@@ -526,7 +528,7 @@ def _decoder(stream: Any) -> str:
 
 def _rate(stream: Any) -> float:
     guessed, average = stream.guessed_rate or 0, stream.average_rate or 0
-    if not guessed or guessed > 2 * average > 0:  # the clock's own rate, where that of the frames varies
+    if not guessed or guessed > 2 * average > 0:  # the rate of the clock, where that of the frames varies
         guessed = average
     return float(guessed) if 0 < guessed <= _MAX_RATE else _DEFAULT_RATE
 
@@ -536,11 +538,11 @@ def _kind(frame: Any) -> tuple[int, int, str]:
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int]:
-    """How a frame is to be turned and mirrored: x' = a x + c y, y' = b x + d y, as (a, b, c, d)."""
+    """Display matrix of a frame as (a, b, c, d): x' = a x + c y, y' = b x + d y."""
     try:
-        # Not frame.side_data: that ties a frame to itself, and 300 MB of them wait for the garbage collector.
+        # Not frame.side_data: it makes a reference cycle, and 300 MB wait for the garbage collector.
         found = cast("Any", SideDataContainer)(frame).get("DISPLAYMATRIX")
-    except ValueError:  # beside side data that PyAV before 19 does not know; the angle it still does
+    except ValueError:  # side data that PyAV before 19 does not know; it still knows the angle
         return _QUARTERS[round(frame.rotation / 90) % 4]
     if found is None:
         return _QUARTERS[0]

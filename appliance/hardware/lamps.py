@@ -1,4 +1,4 @@
-"""The lamps of a device over any pins: what each shows, how a fault blinks, the test at the start."""
+"""The lamps of a device on any pins: write on change, blink a fault code, test at the start."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
 
-from appliance.colours import rgb
+from pydantic import BaseModel, ConfigDict
+
+from appliance.colours import rgb_of
 from appliance.errors import LampError
 from appliance.values import LampState
 
 log = logging.getLogger("appliance.lamps")
 
 ON_S, OFF_S, PAUSE_S = 0.25, 0.25, 1.5
-"""A blink, the gap to the next, and the pause before the code begins again, in seconds."""
+"""Seconds of a blink, of the gap to the next, and of the pause before the code repeats."""
 
 TEST_S = 0.2
-"""How long each lamp is lit in the test, and dark after it."""
+"""Seconds for which the test lights each lamp, and keeps it dark afterwards."""
 
 _DARK = (0.0, 0.0, 0.0)
 
@@ -26,20 +28,60 @@ _TEST = (
     *(("running", True), ("camera", True), ("camera", True), ("fault", True)),
     *(("colour", (1.0, 0.0, 0.0)), ("colour", (0.0, 1.0, 0.0)), ("colour", (0.0, 0.0, 1.0))),
 )
-"""The camera lamp twice and short: while the camera is open it never blinks."""
+"""The camera lamp flashes twice, briefly: while the camera is open it never blinks."""
 
 
-def blinks(code: int) -> Iterator[tuple[bool, float]]:
-    """Lit or not and for how many seconds, once through a code of 1 or more."""
+def blink_pattern(code: int) -> Iterator[tuple[bool, float]]:
+    """One round of a code of 1 or more: (lit, seconds) for each step."""
     for number in range(1, code + 1):
         yield True, ON_S
         yield False, OFF_S if number < code else PAUSE_S
 
 
-class Bank:
-    """What the lamps show, each written only when that changes. A kind of board fills `_lamps` by role.
+class NoSettings(BaseModel):
+    """`lamps.backend = "none"` has no settings."""
 
-    A lamp has a `value` (True or False; of `colour` red, green and blue from 0 to 1), and `close`.
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoLamps:
+    """A device without lamps: every call does nothing, and page and log say so."""
+
+    Settings = NoSettings
+    present = False
+
+    def __init__(self, settings: NoSettings) -> None:
+        del settings
+
+    @staticmethod
+    def check(settings: NoSettings) -> None:
+        """Accept: there is nothing to check."""
+        del settings
+
+    def camera_on(self) -> None:
+        """Do nothing."""
+
+    def camera_off(self) -> None:
+        """Do nothing."""
+
+    def show(self, state: LampState) -> None:
+        """Do nothing."""
+
+    def dark(self) -> None:
+        """Do nothing."""
+
+    def test(self, pause: Callable[[float], object]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class LampPanel:
+    """Lamps by role: `running`, `camera`, `fault`, `colour`. A board's subclass fills `_lamps`.
+
+    A lamp has a `close`, and a `value` to set: a bool, or for `colour` red, green and blue from 0 to 1. Each
+    is written only when its value changes.
     """
 
     present = True
@@ -47,31 +89,31 @@ class Bank:
     def __init__(self) -> None:
         self._shown: dict[str, object] = {}
         self._lamps: dict[str, Any] = {}
-        self._blinker = Blinker(lambda lit: self._write("fault", lit))
+        self._blinker = FaultBlinker(lambda lit: self._write("fault", lit))
 
     def camera_on(self) -> None:
         """Light the camera lamp; raises `LampError` when it stays dark."""
         self._write("camera", True)
 
     def camera_off(self) -> None:
-        """Put the camera lamp out."""
+        """Switch the camera lamp off."""
         try:
             self._write("camera", False)
         except LampError as error:
-            log.error("%s", error)  # the camera is closed already: a lamp that stays lit is the safe side
+            log.error("%s", error)  # the camera is closed already: staying lit is the safe side
 
     def show(self, state: LampState) -> None:
-        """Running, fault and colour; the camera lamp belongs to `capture`."""
+        """Set running, fault and colour; the camera lamp belongs to `loops.Capture`."""
         self._write("running", state.running)
         self._blinker.show(state.fault_blinks)
         self._write("colour", _DARK if state.colour is None else self._colour(state.colour))
 
     def dark(self) -> None:
-        """All out but the camera lamp."""
+        """Switch off all lamps but the camera lamp."""
         self.show(LampState(running=False, fault_blinks=0, colour=None))
 
     def test(self, pause: Callable[[float], object]) -> None:
-        """Light each lamp for a moment, one after the other; one that cannot be is named in the log."""
+        """Light each lamp for a moment, one after the other; log each that fails."""
         for role, lit in _TEST:
             if role not in self._lamps:
                 continue
@@ -84,18 +126,18 @@ class Bank:
                 log.error("the test of the lamps: %s", error)
 
     def close(self) -> None:
-        """Everything out, pins given back. May be called twice."""
+        """Switch everything off and release the pins. May be called twice."""
         self._blinker.stop()
         for role, lamp in self._lamps.items():
             try:
                 lamp.close()
-            except Exception as error:  # whatever the vendor's code raises
+            except Exception as error:  # vendors raise anything
                 log.error("the %s lamp cannot be put out: %s", role, error)
         self._lamps, self._shown = {}, {}
 
     @staticmethod
     def _colour(label: str) -> tuple[float, float, float]:
-        red, green, blue = rgb(label)
+        red, green, blue = rgb_of(label)
         return red / 255, green / 255, blue / 255
 
     def _write(self, role: str, value: object) -> None:
@@ -106,13 +148,13 @@ class Bank:
             return
         try:
             lamp.value = value
-        except Exception as error:  # whatever the vendor's code raises
+        except Exception as error:  # vendors raise anything
             raise LampError(f"the {role} lamp cannot be driven: {error}") from error
         self._shown[role] = value
 
 
-class Blinker:
-    """Blinks a lamp on a thread of its own, so that the rhythm does not depend on frames. For one caller."""
+class FaultBlinker:
+    """Blinks a code on its own thread, so that the rhythm does not depend on frames. For one caller."""
 
     def __init__(self, write: Callable[[bool], None]) -> None:
         self._write = write
@@ -121,7 +163,7 @@ class Blinker:
         self._thread: threading.Thread | None = None
 
     def show(self, code: int) -> None:
-        """So many blinks again and again from now on, 0 for dark; nothing changes for the same code."""
+        """Repeat `code` blinks from now on; 0 is dark. The same code again changes nothing."""
         if code and code == self._code:
             return
         self.stop()
@@ -133,7 +175,7 @@ class Blinker:
             self._thread.start()
 
     def stop(self) -> None:
-        """No more blinks; the lamp stays as it is. May be called twice."""
+        """Stop blinking; the lamp stays as it is. May be called twice."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -141,7 +183,7 @@ class Blinker:
 
     def _blink(self, code: int, stop: threading.Event) -> None:
         try:
-            for lit, seconds in cycle(list(blinks(code))):
+            for lit, seconds in cycle(list(blink_pattern(code))):
                 self._write(lit)
                 if stop.wait(seconds):
                     return

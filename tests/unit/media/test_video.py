@@ -1,4 +1,4 @@
-"""Films of every kind: each frame upright and at its own time, and nothing in silence."""
+"""Videos of every format: each frame upright and at its own time, nothing lost silently."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from appliance.composition.reader import Reader, make_reader
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config
 from appliance.errors import PictureError
-from appliance.media import film as module
-from appliance.media.film import Film, FilmFrame
+from appliance.media import video as module
+from appliance.media.video import Video, VideoFrame
 from appliance.values import Frame
 from tests.fakes.files import encoded, with_orientation
-from tests.fakes.films import add_stream, combing, film, moving, trimmed, with_matrix, woven
+from tests.fakes.videos import add_stream, combing, moving, trimmed, video, with_matrix, woven
 
 COUNT = 30
 Made = Callable[..., Path]
 
 
-def read(source: Any, **options: Any) -> tuple[Film, list[FilmFrame]]:
-    opened = Film(source, **options)
+def read(source: Any, **options: Any) -> tuple[Video, list[VideoFrame]]:
+    opened = Video(source, **options)
     try:
         return opened, list(opened)
     finally:
         opened.close()
 
 
-def times_of(frames: list[FilmFrame]) -> list[float]:
+def times_of(frames: list[VideoFrame]) -> list[float]:
     return [frame.time_s for frame in frames]
 
 
@@ -68,7 +68,7 @@ def saved(tmp_path: Path) -> Callable[[str, bytes], Path]:
     return save
 
 
-# --- whole films ---
+# --- whole videos ---
 
 KINDS: dict[str, dict[str, Any]] = {
     "a.mp4": {},
@@ -99,13 +99,13 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_is_read_frame_by_frame(tmp_path: Path, name: str) -> None:
+def test_every_format_is_read_frame_by_frame(tmp_path: Path, name: str) -> None:
     images = moving(COUNT)
-    opened, frames = read(film(tmp_path / name, images, **KINDS[name]))
+    opened, frames = read(video(tmp_path / name, images, **KINDS[name]))
     assert len(frames) == COUNT
     assert times_of(frames) == pytest.approx([number / 25 for number in range(COUNT)], abs=0.002)
     assert opened.rate == 25
-    assert (opened.lost, opened.cut_short, opened.complaints, opened.remarks) == (0, False, (), "")
+    assert (opened.lost, opened.cut_short, opened.decoder_messages, opened.defects) == (0, False, (), "")
     for frame, image in zip(frames, images, strict=True):
         assert frame.image.dtype == np.uint8
         grey = np.repeat(image @ np.array([[0.114], [0.587], [0.299]]), 3, 2)
@@ -113,31 +113,31 @@ def test_every_kind_is_read_frame_by_frame(tmp_path: Path, name: str) -> None:
 
 
 def test_the_demo_clip(demo_clip: Path) -> None:
-    opened = Film(demo_clip)
+    opened = Video(demo_clip)
     assert (opened.rate, opened.frames, opened.duration_s, opened.has_times) == (30, 420, 14, True)
     first = next(iter(opened))
     assert first.image.shape == (720, 1280, 3) and first.time_s == 0
     opened.close()
-    assert list(opened) == [], "a closed film has no frames"
+    assert list(opened) == [], "a closed video has no frames"
 
 
 def test_an_open_file_is_read_and_left_open(tmp_path: Path) -> None:
-    data = io.BytesIO(film(tmp_path / "a.mp4", moving(5)).read_bytes())
+    data = io.BytesIO(video(tmp_path / "a.mp4", moving(5)).read_bytes())
     opened, frames = read(data, name="standard input")
     assert len(frames) == 5 and opened.name == "standard input" and not data.closed
 
 
 @pytest.mark.parametrize("name", ["2024-11-30T10:30:00.mp4", "http:x", "concat:a.mp4|b.mp4", "%d.png", "-"])
-def test_a_name_is_never_an_address_or_a_pattern(
+def test_a_name_is_never_a_url_or_a_pattern(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(film(tmp_path / "a.mp4", moving(3)), tmp_path / name)
+    shutil.copy(video(tmp_path / "a.mp4", moving(3)), tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert len(read(Path(name))[1]) == 3
 
 
 def test_a_wrong_suffix_does_not_matter(tmp_path: Path) -> None:
-    path = film(tmp_path / "a.mkv", moving(3)).rename(tmp_path / "a.jpg")
+    path = video(tmp_path / "a.mkv", moving(3)).rename(tmp_path / "a.jpg")
     assert len(read(path)[1]) == 3
 
 
@@ -162,7 +162,7 @@ def test_a_display_matrix_turns_and_mirrors(
     tmp_path: Path, saved: Any, matrix: tuple[int, int, int, int], turned: Callable[[Any], Any]
 ) -> None:
     images = moving(3)
-    data = film(tmp_path / "plain.mp4", images).read_bytes()
+    data = video(tmp_path / "plain.mp4", images).read_bytes()
     _, frames = read(saved("turned.mp4", with_matrix(data, matrix)))
     for frame, image in zip(frames, images, strict=True):
         assert_like(frame.image, turned(image))
@@ -170,7 +170,7 @@ def test_a_display_matrix_turns_and_mirrors(
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
-def test_pictures_of_a_camera_that_say_how_it_was_held(tmp_path: Path, orientation: int, turns: int) -> None:
+def test_mjpeg_frames_with_exif_orientation(tmp_path: Path, orientation: int, turns: int) -> None:
     images = moving(3)
     path = tmp_path / "a.avi"
     with av.open(str(path), "w") as container:
@@ -185,8 +185,8 @@ def test_pictures_of_a_camera_that_say_how_it_was_held(tmp_path: Path, orientati
         assert_like(frame.image, np.rot90(image, turns))
 
 
-def test_frames_are_let_go_one_by_one(tmp_path: Path) -> None:
-    opened = Film(film(tmp_path / "a.mp4", moving(20)))
+def test_frames_are_released_one_by_one(tmp_path: Path) -> None:
+    opened = Video(video(tmp_path / "a.mp4", moving(20)))
     gc.collect()
     gc.disable()
     try:
@@ -199,7 +199,7 @@ def test_frames_are_let_go_one_by_one(tmp_path: Path) -> None:
 
 def test_a_change_of_size_gives_each_frame_its_own(tmp_path: Path, saved: Any) -> None:
     wide, tall = moving(20), moving(20, 96, 160)
-    parts = [film(tmp_path / f"{number}.ts", part).read_bytes() for number, part in enumerate((wide, tall))]
+    parts = [video(tmp_path / f"{number}.ts", part).read_bytes() for number, part in enumerate((wide, tall))]
     opened, frames = read(saved("turn.ts", b"".join(parts)))
     assert [frame.image.shape for frame in frames] == [image.shape for image in (*wide, *tall)]
     for frame, image in zip(frames, (*wide, *tall), strict=True):
@@ -212,7 +212,7 @@ def test_a_change_of_size_gives_each_frame_its_own(tmp_path: Path, saved: Any) -
     ("aspect", "size"), [((16, 15), (171, 96)), ((1, 2), (160, 192)), ((50, 1), (160, 96))]
 )
 def test_pixels_become_square(tmp_path: Path, aspect: tuple[int, int], size: tuple[int, int]) -> None:
-    path = film(tmp_path / "a.mp4", moving(3), aspect=Fraction(*aspect))
+    path = video(tmp_path / "a.mp4", moving(3), aspect=Fraction(*aspect))
     for frame in read(path)[1]:
         assert frame.image.shape == (size[1], size[0], 3)
 
@@ -220,7 +220,7 @@ def test_pixels_become_square(tmp_path: Path, aspect: tuple[int, int], size: tup
 @pytest.mark.parametrize("name", ["vp9.mp4", "mjpeg.mov"])
 def test_pixels_become_square_where_only_the_container_says_their_shape(tmp_path: Path, name: str) -> None:
     kind = KINDS[name.replace("mp4", "webm").replace("mov", "avi")]
-    path = film(tmp_path / name, moving(3), aspect=Fraction(4, 3), **kind)
+    path = video(tmp_path / name, moving(3), aspect=Fraction(4, 3), **kind)
     assert [frame.image.shape for frame in read(path)[1]] == [(96, 213, 3)] * 3
 
 
@@ -231,9 +231,9 @@ INTERLACED = {
 
 
 @pytest.mark.parametrize("name", INTERLACED)
-def test_two_fields_become_one_picture(tmp_path: Path, name: str) -> None:
+def test_interlaced_fields_are_merged(tmp_path: Path, name: str) -> None:
     images = moving(2 * COUNT)
-    path = film(tmp_path / name, woven(images), **INTERLACED[name])
+    path = video(tmp_path / name, woven(images), **INTERLACED[name])
     opened, frames = read(path)
     assert len(frames) == COUNT
     assert times_of(frames) == pytest.approx([number / 25 for number in range(COUNT)], abs=0.002)
@@ -242,12 +242,12 @@ def test_two_fields_become_one_picture(tmp_path: Path, name: str) -> None:
         assert min(np.abs(frame.image.astype(int) - field).mean() for field in (even, odd)) < 8
     combed = np.mean([combing(image) for image in woven(images)])
     assert np.mean([combing(frame.image) for frame in frames]) < combed / 2
-    assert opened.remarks == ""
+    assert opened.defects == ""
 
 
-def test_tape_of_a_camcorder(tmp_path: Path) -> None:
+def test_dv_of_a_camcorder(tmp_path: Path) -> None:
     images = moving(6, 720, 576)
-    path = film(tmp_path / "a.dv", images, codec="dvvideo", kind="dv", aspect=Fraction(16, 15))
+    path = video(tmp_path / "a.dv", images, codec="dvvideo", kind="dv", aspect=Fraction(16, 15))
     _, frames = read(path)
     assert [frame.image.shape for frame in frames] == [(576, 768, 3)] * 6
     assert times_of(frames) == pytest.approx([number / 25 for number in range(6)])
@@ -256,54 +256,54 @@ def test_tape_of_a_camcorder(tmp_path: Path) -> None:
 # --- time ---
 
 
-def test_time_is_read_where_the_rate_varies(tmp_path: Path) -> None:
+def test_times_are_read_at_a_variable_rate(tmp_path: Path) -> None:
     times = [number / 24 for number in range(24)] + [1 + number / 4 for number in range(8)]
-    _, frames = read(film(tmp_path / "a.mp4", moving(32), times=times, rate=24))
+    _, frames = read(video(tmp_path / "a.mp4", moving(32), times=times, rate=24))
     assert times_of(frames) == pytest.approx(times, abs=0.001)
 
 
-def test_frames_left_out_of_an_avi_take_their_time(tmp_path: Path) -> None:
+def test_dropped_frames_of_an_avi_take_their_time(tmp_path: Path) -> None:
     times = [0, 1, 2, 5, 6, 7, 20, 21]
-    path = film(
+    path = video(
         tmp_path / "a.avi", moving(8), codec="mpeg4", times=[n / 25 for n in times], tick=Fraction(1, 25)
     )
     opened, frames = read(path)
     assert times_of(frames) == pytest.approx([n / 25 for n in times], abs=0.001)
-    assert opened.remarks == ""
+    assert opened.defects == ""
 
 
 def test_the_rate_of_a_screen_recording_is_that_of_its_frames(tmp_path: Path) -> None:
     times = list(itertools.accumulate([0, 0.031, 0.035, 0.029, 0.037, 0.033] * 6))
-    opened, frames = read(film(tmp_path / "a.mkv", moving(36), times=times, rate=1000))
+    opened, frames = read(video(tmp_path / "a.mkv", moving(36), times=times, rate=1000))
     assert times_of(frames) == pytest.approx(times, abs=0.002)
     assert 20 < opened.rate < 40
 
 
 @pytest.mark.parametrize("rate", [Fraction(24002, 100), 480, Fraction(1, 2)])
 def test_any_rate(tmp_path: Path, rate: Fraction) -> None:
-    opened, frames = read(film(tmp_path / "a.mp4", moving(12), rate=rate))
+    opened, frames = read(video(tmp_path / "a.mp4", moving(12), rate=rate))
     assert opened.rate == pytest.approx(float(rate), rel=0.001)
     assert times_of(frames) == pytest.approx([number / rate for number in range(12)], rel=0.001)
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.ts", "a.mp4"])
-def test_a_late_start_begins_at_zero_and_is_whole(tmp_path: Path, name: str) -> None:
-    path = film(tmp_path / name, moving(10), times=[90 + number / 25 for number in range(10)])
+def test_a_late_start_begins_at_zero_and_is_complete(tmp_path: Path, name: str) -> None:
+    path = video(tmp_path / name, moving(10), times=[90 + number / 25 for number in range(10)])
     opened, frames = read(path)
     assert times_of(frames) == pytest.approx([number / 25 for number in range(10)], abs=0.002)
     assert not opened.cut_short
 
 
 @pytest.mark.parametrize("name", ["a.h264", "a.m2v"])
-def test_a_raw_stream_goes_by_the_rate_it_is_given(tmp_path: Path, name: str) -> None:
-    path = film(tmp_path / name, moving(10), **KINDS[name])
+def test_a_raw_stream_uses_the_given_rate(tmp_path: Path, name: str) -> None:
+    path = video(tmp_path / name, moving(10), **KINDS[name])
     opened, frames = read(path, fps=12.5)
     assert not opened.has_times and opened.rate == 12.5
     assert times_of(frames) == pytest.approx([number / 12.5 for number in range(10)])
 
 
-def test_a_rate_that_is_given_does_not_overrule_the_films_own_times(tmp_path: Path) -> None:
-    opened, frames = read(film(tmp_path / "a.mp4", moving(10)), fps=5)
+def test_a_given_rate_does_not_override_the_videos_times(tmp_path: Path) -> None:
+    opened, frames = read(video(tmp_path / "a.mp4", moving(10)), fps=5)
     assert opened.rate == 25 and frames[-1].time_s == pytest.approx(9 / 25)
 
 
@@ -321,31 +321,31 @@ def test_a_rate_that_is_given_does_not_overrule_the_films_own_times(tmp_path: Pa
     ids=["late", "none", "one missing", "twice the same", "out of order", "set back", "set ahead"],
 )
 def test_times_always_rise(said: list[float | None], expected: list[float]) -> None:
-    clock = module._Clock(25, 10)
+    clock = module._FrameClock(25, 10)
     assert [clock.next(time) for time in said] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_long_pause_in_a_file_is_no_clock_that_was_set() -> None:
-    clock = module._Clock(25)
+def test_a_long_pause_in_a_file_is_not_a_clock_change() -> None:
+    clock = module._FrameClock(25)
     assert [clock.next(time) for time in (0.0, 60.0)] == [0, 60]
 
 
 # --- whole, though not all is shown ---
 
 
-def test_a_trimmed_film_is_whole(tmp_path: Path, saved: Any) -> None:
-    data = film(tmp_path / "long.mp4", moving(50), options={"bf": "2"}).read_bytes()
+def test_a_trimmed_video_is_complete(tmp_path: Path, saved: Any) -> None:
+    data = video(tmp_path / "long.mp4", moving(50), options={"bf": "2"}).read_bytes()
     opened, frames = read(saved("trimmed.mp4", trimmed(data, skip_s=0.4, last_s=1)))
     assert 25 <= len(frames) <= 26, "the second between 0.4 and 1.4"
     assert_like(frames[0].image, moving(50)[10])
     assert frames[0].time_s == 0 and opened.frames == 50
-    assert not opened.cut_short and opened.remarks == ""
+    assert not opened.cut_short and opened.defects == ""
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
-def test_a_broadcast_joined_in_the_middle_is_whole(tmp_path: Path, saved: Any, codec: str) -> None:
+def test_a_broadcast_joined_in_the_middle_is_complete(tmp_path: Path, saved: Any, codec: str) -> None:
     options = {"x264-params": "scenecut=0"} if codec == "libx264" else {}
-    path = film(tmp_path / "a.ts", moving(60), codec=codec, key_every=20, options=options)
+    path = video(tmp_path / "a.ts", moving(60), codec=codec, key_every=20, options=options)
     data = path.read_bytes()
     packets = [data[at : at + 188] for at in range(0, len(data), 188)]
     opened, frames = read(saved("joined.ts", b"".join(packets[len(packets) // 6 :])))
@@ -354,8 +354,8 @@ def test_a_broadcast_joined_in_the_middle_is_whole(tmp_path: Path, saved: Any, c
     assert (opened.cut_short, opened.lost) == (False, 0)
 
 
-def test_a_broadcast_joined_within_a_packet_is_whole(tmp_path: Path, saved: Any) -> None:
-    data = film(tmp_path / "a.ts", moving(60), key_every=20).read_bytes()
+def test_a_broadcast_joined_within_a_packet_is_complete(tmp_path: Path, saved: Any) -> None:
+    data = video(tmp_path / "a.ts", moving(60), key_every=20).read_bytes()
     opened, frames = read(saved("joined.ts", data[188 * 10 + 77 :]))
     assert len(frames) > 30 and not opened.cut_short
 
@@ -376,7 +376,7 @@ def test_of_two_streams_the_larger_is_shown(tmp_path: Path) -> None:
     assert not opened.cut_short
 
 
-def test_sound_that_lasts_longer_is_no_missing_film(tmp_path: Path) -> None:
+def test_longer_sound_is_not_missing_video(tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as container:
         sound = container.add_stream("pcm_s16le", rate=8000)
@@ -387,7 +387,7 @@ def test_sound_that_lasts_longer_is_no_missing_film(tmp_path: Path) -> None:
         container.mux(sound.encode(None))
     opened, frames = read(path)
     assert len(frames) == 10 and opened.duration_s == pytest.approx(10, abs=0.1)
-    assert opened.remarks == ""
+    assert opened.defects == ""
 
 
 # --- cut short ---
@@ -408,29 +408,31 @@ def cut(path: Path, share: float) -> Path:
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
 @pytest.mark.parametrize("name", CUT)
-def test_a_film_cut_short_gives_what_is_there_and_says_so(tmp_path: Path, name: str, share: float) -> None:
-    opened, frames = read(cut(film(tmp_path / name, noisy(COUNT), **KINDS[name]), share))
+def test_a_video_cut_short_gives_its_frames_and_reports_it(tmp_path: Path, name: str, share: float) -> None:
+    opened, frames = read(cut(video(tmp_path / name, noisy(COUNT), **KINDS[name]), share))
     assert 0 < len(frames) < COUNT
     assert opened.cut_short
-    assert f"was cut short, it ends after {len(frames)}" in opened.remarks
+    assert f"was cut short, it ends after {len(frames)}" in opened.defects
 
 
 def test_an_mp4_with_its_index_in_front_cut_short(tmp_path: Path) -> None:
-    path = film(tmp_path / "a.mp4", noisy(COUNT), muxing={"movflags": "faststart"})
+    path = video(tmp_path / "a.mp4", noisy(COUNT), muxing={"movflags": "faststart"})
     opened, frames = read(cut(path, 0.7))
     assert 0 < len(frames) < COUNT and opened.cut_short
-    assert f"ends after {len(frames)} of {COUNT} frames" in opened.remarks
+    assert f"ends after {len(frames)} of {COUNT} frames" in opened.defects
 
 
 def test_an_mp4_in_fragments_cut_short(tmp_path: Path) -> None:
-    path = film(tmp_path / "a.mp4", moving(60), key_every=10, muxing={"movflags": "frag_keyframe+empty_moov"})
+    path = video(
+        tmp_path / "a.mp4", moving(60), key_every=10, muxing={"movflags": "frag_keyframe+empty_moov"}
+    )
     opened, frames = read(cut(path, 0.8))
     assert 0 < len(frames) < 60 and opened.cut_short
 
 
 @pytest.mark.parametrize("name", ["a.h264", "a.m2v"])
 def test_a_raw_stream_cut_within_a_frame(tmp_path: Path, saved: Any, name: str) -> None:
-    whole = film(tmp_path / name, noisy(COUNT), **KINDS[name])
+    whole = video(tmp_path / name, noisy(COUNT), **KINDS[name])
     data = whole.read_bytes()
     starts = [at.start() for at in re.finditer(b"\x00\x00\x01", data)]
     _, start, end = max(
@@ -441,13 +443,13 @@ def test_a_raw_stream_cut_within_a_frame(tmp_path: Path, saved: Any, name: str) 
 
 
 @pytest.mark.parametrize("share", [0.5, 0.93])
-def test_an_mp4_without_its_index_is_one_clear_line(tmp_path: Path, share: float) -> None:
-    refusal(cut(film(tmp_path / "a.mp4", moving(COUNT)), share), "cut short", "copy it again")
+def test_an_mp4_without_its_index_is_one_clear_error(tmp_path: Path, share: float) -> None:
+    refusal(cut(video(tmp_path / "a.mp4", moving(COUNT)), share), "cut short", "copy it again")
 
 
 def test_half_a_frame_is_not_shown(tmp_path: Path) -> None:
     images = moving(4, 720, 576)
-    path = film(tmp_path / "a.dv", images, codec="dvvideo", kind="dv")
+    path = video(tmp_path / "a.dv", images, codec="dvvideo", kind="dv")
     opened, frames = read(cut(path, 3.5 / 4))
     assert len(frames) == 3 and opened.cut_short
 
@@ -464,35 +466,33 @@ def test_damage_in_the_middle_is_counted_and_the_rest_is_read(
     tmp_path: Path, saved: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     images = noisy(100)
-    data = film(tmp_path / "a.mp4", images, options={"crf": "20"}, key_every=25).read_bytes()
+    data = video(tmp_path / "a.mp4", images, options={"crf": "20"}, key_every=25).read_bytes()
     opened, frames = read(saved("hole.mp4", hole(data, 0.3)))
     assert opened.lost > 0 and len(frames) == 100 - opened.lost
     assert_like(frames[-1].image, images[-1], 12)
     assert not opened.cut_short
-    assert f"{opened.lost} of 100 frames are lost to damage" in opened.remarks
-    assert opened.complaints and opened.complaints[0] in opened.remarks
+    assert f"{opened.lost} of 100 frames are lost to damage" in opened.defects
+    assert opened.decoder_messages and opened.decoder_messages[0] in opened.defects
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
     ("name", "at"), [("a.ts", 0.3), ("a.ts", 0.5), ("a.mpg", 0.3), ("a.mpg", 0.5), ("divx.avi", 0.7)]
 )
-def test_frames_that_damage_leaves_out_in_silence_are_counted(
-    tmp_path: Path, saved: Any, name: str, at: float
-) -> None:
-    data = film(tmp_path / name, noisy(100), **{"key_every": 25, **KINDS[name]}).read_bytes()
+def test_silently_lost_frames_are_counted(tmp_path: Path, saved: Any, name: str, at: float) -> None:
+    data = video(tmp_path / name, noisy(100), **{"key_every": 25, **KINDS[name]}).read_bytes()
     opened, frames = read(saved(f"hole {name}", hole(data, at, 2000)))
     assert 0 < len(frames) < 100
     assert len(frames) + opened.lost == 100
     assert (
-        f"{opened.lost} of 100 frames {'is' if opened.lost == 1 else 'are'} lost to damage" in opened.remarks
+        f"{opened.lost} of 100 frames {'is' if opened.lost == 1 else 'are'} lost to damage" in opened.defects
     )
     assert not opened.cut_short
 
 
-def test_a_film_that_damage_spoils_to_its_end_is_not_cut_short(tmp_path: Path, saved: Any) -> None:
+def test_a_video_damaged_to_its_end_is_not_cut_short(tmp_path: Path, saved: Any) -> None:
     kind = KINDS["hevc.mkv"]
-    data = bytearray(film(tmp_path / "a.mp4", noisy(COUNT), **kind).read_bytes())
+    data = bytearray(video(tmp_path / "a.mp4", noisy(COUNT), **kind).read_bytes())
     with av.open(io.BytesIO(data)) as container:
         second = list(container.demux(video=0))[1]
     data[second.pos : second.pos + second.size] = bytes(second.size)  # all others refer to it
@@ -501,66 +501,66 @@ def test_a_film_that_damage_spoils_to_its_end_is_not_cut_short(tmp_path: Path, s
     assert not opened.cut_short
 
 
-def test_frames_that_come_late_after_damage_do_not_set_the_clock(tmp_path: Path, saved: Any) -> None:
-    data = film(tmp_path / "a.ts", noisy(100), key_every=25).read_bytes()
+def test_late_frames_after_damage_do_not_change_the_clock(tmp_path: Path, saved: Any) -> None:
+    data = video(tmp_path / "a.ts", noisy(100), key_every=25).read_bytes()
     _, frames = read(saved("hole.ts", hole(data, 0.5, 2000)))
     times = times_of(frames)
     assert times[-1] == pytest.approx(99 / 25) and times == sorted(set(times))
 
 
-def test_a_varying_rate_is_no_loss(tmp_path: Path, saved: Any) -> None:
+def test_a_variable_rate_is_not_a_loss(tmp_path: Path, saved: Any) -> None:
     times = [number / 25 for number in range(50)] + [2 + number / 5 for number in range(50)]
-    data = bytearray(film(tmp_path / "a.mp4", noisy(100), times=times, key_every=25).read_bytes())
+    data = bytearray(video(tmp_path / "a.mp4", noisy(100), times=times, key_every=25).read_bytes())
     with av.open(io.BytesIO(data)) as container:
         tenth = list(container.demux(video=0))[9]
     data[tenth.pos + 30 : tenth.pos + tenth.size] = bytes(tenth.size - 30)
     opened, frames = read(saved("bad.mp4", bytes(data)))
-    assert opened.complaints and len(frames) + opened.lost == 100
+    assert opened.decoder_messages and len(frames) + opened.lost == 100
 
 
-def test_a_film_that_damage_ends_is_cut_short(tmp_path: Path, saved: Any) -> None:
-    data = film(tmp_path / "a.webm", noisy(COUNT), **KINDS["vp9.webm"]).read_bytes()
+def test_a_video_that_ends_in_damage_is_cut_short(tmp_path: Path, saved: Any) -> None:
+    data = video(tmp_path / "a.webm", noisy(COUNT), **KINDS["vp9.webm"]).read_bytes()
     opened, frames = read(saved("hole.webm", hole(data, 0.5, len(data) // 8)))  # has no second cluster
     assert 0 < len(frames) < COUNT
-    assert opened.cut_short and f"it ends after {len(frames)} frames" in opened.remarks
+    assert opened.cut_short and f"it ends after {len(frames)} frames" in opened.defects
 
 
 @pytest.mark.parametrize("share", [0.3, 0.95])
 def test_a_stream_of_raw_pictures_cut_within_a_frame(tmp_path: Path, share: float) -> None:
-    path = film(tmp_path / "a.y4m", moving(COUNT), codec="wrapped_avframe", kind="yuv4mpegpipe")
+    path = video(tmp_path / "a.y4m", moving(COUNT), codec="wrapped_avframe", kind="yuv4mpegpipe")
     opened, frames = read(cut(path, share))
     assert 0 < len(frames) < COUNT and opened.cut_short
 
 
-def test_damage_at_the_end_is_no_cut(tmp_path: Path, saved: Any) -> None:
-    path = film(tmp_path / "a.mp4", noisy(40), key_every=10, muxing={"movflags": "faststart"})
+def test_damage_at_the_end_is_not_cut_short(tmp_path: Path, saved: Any) -> None:
+    path = video(tmp_path / "a.mp4", noisy(40), key_every=10, muxing={"movflags": "faststart"})
     opened, frames = read(saved("hole.mp4", path.read_bytes()[:-900] + bytes(900)))
     assert opened.lost > 0 and len(frames) == 40 - opened.lost
     assert not opened.cut_short
 
 
-def test_complaints_are_bounded(tmp_path: Path, saved: Any) -> None:
-    data = bytearray(film(tmp_path / "a.ts", moving(100), key_every=10).read_bytes())
+def test_decoder_messages_are_bounded(tmp_path: Path, saved: Any) -> None:
+    data = bytearray(video(tmp_path / "a.ts", moving(100), key_every=10).read_bytes())
     for at in range(3000, len(data), 500):
         data[at] ^= 0x55
     opened, _ = read(saved("bad.ts", bytes(data)))
-    assert 5 < len(opened.complaints) <= 20
-    assert len(set(opened.complaints)) == len(opened.complaints)
+    assert 5 < len(opened.decoder_messages) <= 20
+    assert len(set(opened.decoder_messages)) == len(opened.decoder_messages)
 
 
-def test_complaints_of_one_film_are_not_another_s(tmp_path: Path, saved: Any) -> None:
-    whole = film(tmp_path / "a.mkv", moving(10))
+def test_decoder_messages_belong_to_their_video(tmp_path: Path, saved: Any) -> None:
+    whole = video(tmp_path / "a.mkv", moving(10))
     broken = saved("cut.mkv", whole.read_bytes()[:-100])
-    first, second, third = (Film(path) for path in (broken, whole, broken))
+    first, second, third = (Video(path) for path in (broken, whole, broken))
     for _ in itertools.zip_longest(first, second, third):
         pass
-    assert first.complaints == third.complaints != () == second.complaints
+    assert first.decoder_messages == third.decoder_messages != () == second.decoder_messages
     for opened in (first, second, third):
         opened.close()
 
 
-def test_a_film_of_which_nothing_can_be_decoded(tmp_path: Path, saved: Any) -> None:
-    data = film(tmp_path / "a.mp4", moving(10)).read_bytes()
+def test_a_video_without_decodable_frames(tmp_path: Path, saved: Any) -> None:
+    data = video(tmp_path / "a.mp4", moving(10)).read_bytes()
     at, length = data.index(b"mdat") + 4, int.from_bytes(data[data.index(b"mdat") - 4 :][:4], "big") - 8
     refusal(saved("grey.mp4", data[:at] + bytes(length) + data[at + length :]), "no frame can be decoded")
 
@@ -569,7 +569,7 @@ def test_a_film_of_which_nothing_can_be_decoded(tmp_path: Path, saved: Any) -> N
 
 
 def test_a_codec_without_a_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = film(tmp_path / "av1.mp4", moving(3), **KINDS["av1.mp4"])
+    path = video(tmp_path / "av1.mp4", moving(3), **KINDS["av1.mp4"])
     monkeypatch.setattr(module, "DECODERS", "h264,hevc")
     assert "cut short" not in refusal(path, "no AV1 decoder")
 
@@ -578,9 +578,9 @@ def test_a_decoder_that_is_not_on_the_list_is_never_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # CVE-2026-8461 is in this one. Also while the file is only probed, no decoder of another name is opened.
-    path = film(tmp_path / "a.avi", moving(3), codec="magicyuv", pixels="yuv420p")
+    path = video(tmp_path / "a.avi", moving(3), codec="magicyuv", pixels="yuv420p")
     heard: list[str] = []
-    monkeypatch.setattr(Film, "_hear", lambda self, part, message: heard.append(message))
+    monkeypatch.setattr(Video, "_add_message", lambda self, part, message: heard.append(message))
     refusal(path, "no MAGICYUV decoder")
     assert any("Codec (magicyuv) not on whitelist" in line for line in heard)
 
@@ -600,7 +600,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.txt", "a.nfo", "a.m3u8", "a.h264"])
 @pytest.mark.parametrize("kind", TEXTS)
-def test_what_is_no_film(saved: Any, kind: str, name: str) -> None:
+def test_other_files_are_not_videos(saved: Any, kind: str, name: str) -> None:
     refusal(saved(name, TEXTS[kind]), "expected")
 
 
@@ -613,13 +613,13 @@ def test_what_is_no_film(saved: Any, kind: str, name: str) -> None:
         ("libsvtav1", "a.avif", "yuv420p"),
     ],
 )
-def test_a_picture_is_no_film(tmp_path: Path, codec: str, name: str, pixels: str) -> None:
+def test_a_picture_is_not_a_video(tmp_path: Path, codec: str, name: str, pixels: str) -> None:
     kind = {"a.png": "image2", "a.jpg": "image2"}.get(name)
-    path = film(tmp_path / name, moving(1), codec=codec, pixels=pixels, kind=kind)
+    path = video(tmp_path / name, moving(1), codec=codec, pixels=pixels, kind=kind)
     refusal(path, "expected a video")
 
 
-def test_cover_art_of_an_audio_file_is_no_film(tmp_path: Path) -> None:
+def test_cover_art_of_an_audio_file_is_not_a_video(tmp_path: Path) -> None:
     path = tmp_path / "song.m4a"
     with av.open(str(path), "w", format="mp4") as container:
         sound = container.add_stream("aac", rate=8000)
@@ -644,35 +644,35 @@ def test_a_file_that_is_missing_or_empty(tmp_path: Path, content: bytes | None) 
     refusal(path, "there is no such file" if content is None else "is empty")
 
 
-def test_a_folder_a_pipe_or_a_device_is_no_film(tmp_path: Path) -> None:
+def test_a_folder_a_pipe_or_a_device_is_not_a_video(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
         refusal(path, "is not a file")
 
 
-def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(*_: object) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    path = film(tmp_path / "a.mp4", moving(1))
+    path = video(tmp_path / "a.mp4", moving(1))
     monkeypatch.setattr(Path, "open", closed)  # root may read everything
     refusal(path, "cannot be read (Permission denied)")
 
 
-def test_a_film_too_large_for_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = film(tmp_path / "a.mp4", moving(3))
+def test_a_video_with_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = video(tmp_path / "a.mp4", moving(3))
     monkeypatch.setattr(module, "MAX_PIXELS", 160 * 96 - 1)
     refusal(path, "160x96 pixels")
     monkeypatch.undo()
-    parts = [film(tmp_path / f"{n}.ts", moving(5, 160 * n, 96 * n)).read_bytes() for n in (1, 2)]
+    parts = [video(tmp_path / f"{n}.ts", moving(5, 160 * n, 96 * n)).read_bytes() for n in (1, 2)]
     grown = tmp_path / "grown.ts"
     grown.write_bytes(b"".join(parts))
     monkeypatch.setattr(module, "MAX_PIXELS", 2 * 160 * 96)
     opened, frames = read(grown)
-    assert {frame.image.shape for frame in frames} == {(96, 160, 3)} and opened.complaints
+    assert {frame.image.shape for frame in frames} == {(96, 160, 3)} and opened.decoder_messages
 
 
-def test_a_disk_that_fails_is_said(tmp_path: Path) -> None:
+def test_a_failing_disk_is_an_error(tmp_path: Path) -> None:
     class Disk(io.BytesIO):
         fails = False
 
@@ -681,14 +681,14 @@ def test_a_disk_that_fails_is_said(tmp_path: Path) -> None:
                 raise OSError(5, "Input/output error")
             return super().read(size)
 
-    path = film(tmp_path / "a.ts", noisy(100), codec="mpeg2video", options={"b": "4M"})
+    path = video(tmp_path / "a.ts", noisy(100), codec="mpeg2video", options={"b": "4M"})
     disk = Disk(path.read_bytes())
-    opened = Film(disk, name="disk.ts")
+    opened = Video(disk, name="disk.ts")
     disk.fails = True
     with pytest.raises(PictureError, match=r"disk\.ts: cannot be read further \(Input/output error\)"):
         list(opened)
     with pytest.raises(PictureError, match=r"disk\.ts: cannot be read \(Input/output error\)"):
-        Film(disk, name="disk.ts")
+        Video(disk, name="disk.ts")
     opened.close()
 
 
@@ -704,22 +704,22 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["interlaced", "mirrored", "turned", "deep", "AV1"])
-def test_both_people_of_the_demo_clip_are_found_in_films_of_every_kind(
+def test_both_people_of_the_demo_clip_are_found_in_videos_of_every_kind(
     reader: Reader, tmp_path: Path, saved: Any, demo_clip: Path, kind: str
 ) -> None:
-    clip = Film(demo_clip)
+    clip = Video(demo_clip)
     images = [np.ascontiguousarray(frame.image[::2, ::2]) for frame, _ in zip(clip, range(24), strict=False)]
     clip.close()
     path = tmp_path / "a.mp4"
     if kind == "interlaced":
-        film(path, woven(images), **INTERLACED["a.mp4"])
+        video(path, woven(images), **INTERLACED["a.mp4"])
     elif kind == "mirrored":
-        path = saved("mirrored.mp4", with_matrix(film(path, images).read_bytes(), (-1, 0, 0, 1)))
+        path = saved("mirrored.mp4", with_matrix(video(path, images).read_bytes(), (-1, 0, 0, 1)))
     elif kind == "turned":
         sideways = [np.ascontiguousarray(np.rot90(image)) for image in images]
-        path = saved("turned.mp4", with_matrix(film(path, sideways).read_bytes(), (0, 1, -1, 0)))
+        path = saved("turned.mp4", with_matrix(video(path, sideways).read_bytes(), (0, 1, -1, 0)))
     else:
-        film(path, images, **KINDS["deep.mp4" if kind == "deep" else "av1.mp4"])
+        video(path, images, **KINDS["deep.mp4" if kind == "deep" else "av1.mp4"])
     reader.pipeline.reset()
     found = [
         len(reader.pipeline.read(Frame(number, frame.time_s, frame.image, frame.time_s)).people)

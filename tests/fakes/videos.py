@@ -1,4 +1,4 @@
-"""Films of every kind, made with PyAV from moving pictures."""
+"""Videos of every kind, made with PyAV from moving pictures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def moving(count: int, width: int = 160, height: int = 96) -> list[Image]:
     return images
 
 
-def film(
+def video(
     path: Path,
     images: Sequence[Image],
     *,
@@ -44,7 +44,7 @@ def film(
     key_every: int = 0,
     muxing: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a film; `times` in seconds, else `rate` frames a second; `kind` where the name does not say."""
+    """Write a video; `times` in seconds, else `rate` frames a second; `kind` where the name does not say."""
     with av.open(str(path), "w", format=kind, options=dict(muxing or {})) as container:
         add_stream(
             container, images, times, codec, rate, pixels, dict(options or {}), aspect, key_every, tick
