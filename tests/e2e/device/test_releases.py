@@ -13,7 +13,7 @@ import pytest
 from device.bundle import container
 from device.bundle.container import Release
 from device.errors import ReleaseError
-from device.update.releases import Releases, order
+from device.update.releases import Releases, version_key
 
 from tests.fakes.releases import ARCH, PYTHON, small_wheel
 
@@ -212,5 +212,5 @@ def test_an_environment_sees_the_distribution_s_packages_as_the_one_in_use_does(
 
 def test_versions_are_in_order():
     versions = ["1.2.0a1", "1.2.0b1", "1.2.0rc1", "1.2.0rc2", "1.2.0", "1.2.10", "1.10.0", "2.0.0"]
-    assert all(order(one) < order(next) for one, next in itertools.pairwise(versions))
-    assert order("1.2.0+abc") == order("1.2.0")
+    assert all(version_key(one) < version_key(next) for one, next in itertools.pairwise(versions))
+    assert version_key("1.2.0+abc") == version_key("1.2.0")

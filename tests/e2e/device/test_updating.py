@@ -191,10 +191,12 @@ def test_a_second_update_with_the_same_bundle_changes_nothing(device, old):
     assert device.systemctl("show", "-p", "MainPID", "--value") == before
 
 
-def test_an_update_from_a_release_without_a_status_and_back(folder, key, new, tmp_path):
+def test_an_update_from_a_release_without_a_status_and_back(key, new, tmp_path, quick_python):
     """It is asked for `/healthz`: idle means that no session is live, and healthy that it may stay."""
     (tmp_path / "device").mkdir()
-    device = Device(tmp_path / "device", key, make_bundle(tmp_path, key, OLD, variants.BEFORE_STATUS))
+    old = make_bundle(tmp_path, key, OLD, variants.BEFORE_STATUS)
+    device = Device(tmp_path / "device", key, old, quick_python)
+    device.settings["CAMERA__NEEDS_AGREEMENT"] = "false"
     try:
         device.start()
         said_once(device.update(new), 2, "a session is perhaps live", "--now")
