@@ -345,7 +345,7 @@ def test_a_stream_ends_with_its_login(settled: Device) -> None:
 def test_an_idle_login_ends_its_open_connections(tmp_path: Path) -> None:
     context, later_s = make_context(login=True), [0.0]
     uses = IdleTracker(3600.0, lambda: time.monotonic() + later_s[0])
-    context = replace(context, gate=replace(context.auth, uses=uses))
+    context = replace(context, auth=replace(context.auth, uses=uses))
     assert context.auth.accounts.claim(context.auth.accounts.new_first_code(), OPERATOR)
     with served_far(create_app(context), tmp_path) as server, pictures(context):
         context.session.start("1", "operator")
@@ -410,7 +410,7 @@ def test_every_way_to_see_a_session_is_in_the_audit_log_once(settled: Device) ->
         context.live.readings.put(Reading(taken, (), Stamps(0.0, 0.0, 0.0)))
         for _ in range(3):
             assert watch.request("/api/state").json()["reading"] is not None
-        context.readings.clear()
+        context.live.readings.clear()
         context.session.stop("operator")
         assert watch.request("/snapshot.jpg").status == 409
         assert watch.request("/api/state").json()["reading"] is None
@@ -445,7 +445,7 @@ def test_a_full_disk_does_not_prevent_a_login(settled: Device, monkeypatch: pyte
     def full(*_given: object, **_details: object) -> None:
         raise StoreError("no room")
 
-    monkeypatch.setattr(type(settled.context.audit), "append", full)
+    monkeypatch.setattr(type(settled.context.audit), "require", full)
     assert settled.logged_in().request("/api/state").status == 200
 
 

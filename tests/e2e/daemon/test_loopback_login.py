@@ -158,9 +158,9 @@ def resident():
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 folder, context = Path(sys.argv[1]), make_context(login=True)
-gate = make_gate(folder, login=True, requests_per_s=1000)  # with passwords that cost what they cost
-gate.accounts.add_viewer("anna", "a long enough password")
-app = create_app(replace(context, gate=gate))
+auth = make_gate(folder, login=True, requests_per_s=1000)  # with passwords that cost what they cost
+auth.accounts.add_viewer("anna", "a long enough password")
+app = create_app(replace(context, auth=auth))
 
 def from_many(environ, start_response):
     return app({**environ, "REMOTE_ADDR": environ["HTTP_X_TEST_ADDRESS"]}, start_response)
