@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 
 from appliance.composition.appliance import make_appliance
 from appliance.configuration import load
+from appliance.configuration.layers import ConfigOptions
 from appliance.web.security import policy
 from tests.e2e.daemon.driver import Daemon, Stream, agreement, command, open_websocket, running
 
@@ -203,11 +204,11 @@ def test_client_on_loopback_is_operator_of_an_open_daemon(opened: Daemon) -> Non
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     """The application of the product, in this process, with nothing running behind it."""
-    request = load.Request(
+    options = ConfigOptions(
         camera="demo", settings=["access.open_to_network=true"], data_dir=tmp_path_factory.mktemp("app")
     )
     with ExitStack() as stack:
-        made = make_appliance(load.load_config(request, {}), stop=threading.Event(), failed=pytest.fail)
+        made = make_appliance(load.load_config(options, {}), stop=threading.Event(), failed=pytest.fail)
         for slot in (made.frames, made.readings, made.jpegs):
             stack.callback(slot.close)
         yield made.servers[0].app
@@ -220,7 +221,7 @@ def far_client(app: Flask) -> FlaskClient:
 
 
 def test_every_route_declares_who_may_call_it(app: Flask) -> None:
-    known = {policy.PUBLIC, policy.VIEWER, policy.OPERATOR, policy.TOKEN}
+    known = {policy.PUBLIC, policy.VIEWER, policy.OPERATOR, policy.TOKEN, policy.LOCAL}
     declared = {rule.rule: policy.policy_of(app, rule.endpoint) for rule in app.url_map.iter_rules()}
     assert set(declared.values()) <= known
     expected = {

@@ -410,7 +410,7 @@ def test_every_way_to_see_a_session_is_in_the_audit_log_once(settled: Device) ->
         context.live.readings.put(Reading(taken, (), Stamps(0.0, 0.0, 0.0)))
         for _ in range(3):
             assert watch.request("/api/state").json()["reading"] is not None
-        context.readings.clear()
+        context.live.readings.clear()
         context.session.stop("operator")
         assert watch.request("/snapshot.jpg").status == 409
         assert watch.request("/api/state").json()["reading"] is None
@@ -445,7 +445,7 @@ def test_a_full_disk_does_not_prevent_a_login(settled: Device, monkeypatch: pyte
     def full(*_given: object, **_details: object) -> None:
         raise StoreError("no room")
 
-    monkeypatch.setattr(type(settled.context.audit), "append", full)
+    monkeypatch.setattr(type(settled.context.audit), "require", full)
     assert settled.logged_in().request("/api/state").status == 200
 
 
