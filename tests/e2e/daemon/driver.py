@@ -27,7 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import ClientConnection, connect
 
 from appliance.cli import main
-from appliance.system import logging as journal
+from appliance.system.logging import make_handlers
 from appliance.values import Image
 from tests.machine import ROOT
 
@@ -96,7 +96,7 @@ def called(
         redirect_stdout(out),
         redirect_stderr(err),
     ):
-        handlers = journal.handlers(os.environ)
+        handlers = make_handlers(os.environ)
         try:
             everything.setLevel(logging.INFO)
             for handler in handlers:
