@@ -16,7 +16,7 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from appliance import registry
-from appliance.colours import rgb
+from appliance.colours import label_rgb
 from appliance.errors import BackendMissing, ConfigError, LampError
 from appliance.handoff import Slot
 from appliance.health import Health
@@ -302,9 +302,9 @@ def changes(pins: MockFactory, number: int) -> list[float]:
 def test_the_colour_is_that_of_the_largest_face(delivering: Shared, pins: MockFactory) -> None:
     sink = lamps(delivering)
     sink.take(seen(happy=80, sad=120))
-    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb("sad")])
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in label_rgb("sad")])
     sink.take(seen(happy=120, sad=80))
-    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb("happy")])
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in label_rgb("happy")])
     sink.take(seen())
     assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
     assert lit(pins, RUNNING, FAULT) == (1, 0)
@@ -318,7 +318,7 @@ def test_the_colour_is_never_that_of_somebody_who_has_not_agreed(
     only_one = seen(happy=40)
     sink = lamps(delivering)
     sink.take(reading(only_one.frame, *only_one.people, other))
-    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb("happy")])
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in label_rgb("happy")])
     sink.take(reading(only_one.frame, other))
     assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
     sink.close()

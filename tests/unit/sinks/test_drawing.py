@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.colours import bgr
+from appliance.colours import label_bgr
 from appliance.sinks.drawing import draw_people, placeholder
 from appliance.values import Box, Face
 from tests.fakes.parts import face, noise, person, picture, scores
@@ -33,8 +33,8 @@ def test_nobody_in_view_is_the_bare_picture() -> None:
 def test_each_box_has_the_colour_of_its_smoothed_expression() -> None:
     people = (person(1, face(150, 240, 100), SAD, HAPPY), person(2, face(450, 240, 100), HAPPY, SAD))
     drawn = draw_people(picture(640, 480), people)
-    assert tuple(drawn[250, 100].tolist()) == bgr("happy")
-    assert tuple(drawn[250, 400].tolist()) == bgr("sad")
+    assert tuple(drawn[250, 100].tolist()) == label_bgr("happy")
+    assert tuple(drawn[250, 400].tolist()) == label_bgr("sad")
 
 
 def test_the_label_differs_from_person_to_person() -> None:
