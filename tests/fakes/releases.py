@@ -58,7 +58,9 @@ UNFIT: Edits = {
 }
 """A version whose `check` finds a fault."""
 
-BEFORE_STATUS: Edits = {"cli.py": replaced('commands.add_parser("status", ', 'commands.add_parser("later", ')}
+BEFORE_STATUS: Edits = {
+    "commands/status/__init__.py": replaced('        "status", parents=', '        "later", parents=')
+}
 """A version without the command `status`, as the first releases are."""
 
 BLIND: Edits = {
