@@ -19,7 +19,7 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from appliance import registry
-from appliance.colours import PALETTE, plain, rgb
+from appliance.colours import PALETTE, label_rgb, primary_rgb
 from appliance.configuration.layers import Request
 from appliance.configuration.load import load
 from appliance.errors import BackendMissing, ConfigError, LampError
@@ -228,9 +228,9 @@ def test_a_code_is_so_many_blinks_and_then_a_pause() -> None:
 
 def test_a_jetson_knows_no_shades_but_every_expression_has_its_own_colour() -> None:
     labels = [label for label in PALETTE if label not in ("neutral", "unsure")]
-    assert len({plain(label) for label in labels}) == len(labels)
-    assert plain("neutral") == plain("unsure") == (1, 1, 1)
-    assert all(max(rgb(label)) > 0 for label in labels)
+    assert len({primary_rgb(label) for label in labels}) == len(labels)
+    assert primary_rgb("neutral") == primary_rgb("unsure") == (1, 1, 1)
+    assert all(max(label_rgb(label)) > 0 for label in labels)
 
 
 def test_pins_that_a_jetson_does_not_have(jetson: ModuleType) -> None:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.colours import PALETTE, bgr
+from appliance.colours import PALETTE, label_bgr
 from appliance.values import Image
 from tests.e2e.daemon.driver import Daemon, Part, clip_frames
 from tests.e2e.daemon.driver_schema import NAMES, check_reading, check_state
@@ -241,7 +241,7 @@ def edge_colour(image: Image, box: list[float], label: str) -> tuple[int, ...]:
 
 
 def distance(colour: tuple[int, ...], name: str) -> float:
-    return float(np.linalg.norm(np.subtract(colour, bgr(name))))
+    return float(np.linalg.norm(np.subtract(colour, label_bgr(name))))
 
 
 def nearest_name(colour: tuple[int, ...]) -> str:
