@@ -82,7 +82,7 @@ def test_after_a_long_absence_the_operator_must_confirm() -> None:
     room.see({1: box(300)}, 1.0)
     room.see({}, KEPT_S + 1)
     assert room.see({5: box(300)}, 3.0) == set()
-    room.places = ConsentSlots(Consent(1, confirmations=1))
+    room.slots = ConsentSlots(Consent(1, confirmations=1))
     assert room.see({5: box(300)}, 1.0) == {5}
 
 
