@@ -76,7 +76,7 @@ def test_an_occasional_failed_tick_is_survived(
             raise error
         return ""
 
-    monkeypatch.setattr(daemon._strain, "look", look)
+    monkeypatch.setattr(daemon._throttling, "check", look)
     assert daemon.run(lambda url: None) == 0
     assert ticks == 20
 
@@ -93,7 +93,7 @@ def test_ticks_that_keep_failing_end_the_process(daemon: Daemon, monkeypatch: py
 
     monkeypatch.setattr("appliance.daemon.TICK_S", 0.01)
     monkeypatch.setattr("appliance.daemon.exit_unable", exit_unable)
-    monkeypatch.setattr(daemon._strain, "look", look)
+    monkeypatch.setattr(daemon._throttling, "check", look)
     with pytest.raises(GaveUp):
         daemon.run(lambda url: None)
 

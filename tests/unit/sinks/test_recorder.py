@@ -82,7 +82,7 @@ def test_while_live_nothing_is_written(
 
 def test_the_health_gets_the_state_of_the_records(tmp_path: Path, clock: Time, session: Session) -> None:
     free = 100.0
-    store = make_store(tmp_path / "small", clock, room=lambda path: free)
+    store = make_store(tmp_path / "small", clock, free_mb=lambda path: free)
     health = Health("usb")
     recorder = Recorder(store, session, health)
     with pytest.raises(StoreError):
