@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from pydantic import BaseModel
 
 from appliance.reading_json import reading_json
-from appliance.values import Look, Movement, Person, Pose
+from appliance.values import ExpressionResult, Movement, Person, Pose
 from appliance.web.api import models
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
@@ -60,7 +60,7 @@ def client(context: AppContext) -> FlaskClient:
 UNREADABLE = Person(
     2,
     face(9, 9, 9),
-    Look(None, "turned", Pose(51.3, -3.0, 0.0)),
+    ExpressionResult(None, "turned", Pose(51.3, -3.0, 0.0)),
     None,
     "not_readable",
     Movement(0.1, None, 1, 0),
