@@ -48,7 +48,7 @@ class CameraBackend(Backend, Protocol):
 
 
 class CameraDefaults:
-    """Defaults of a `CameraBackend`: no argument, no film, never chosen automatically."""
+    """Defaults of a `CameraBackend`: no argument, no video, never chosen automatically."""
 
     argument = ""
     is_video = False
@@ -176,7 +176,7 @@ class Sink(Protocol):
 
 
 class CameraLamp(Protocol):
-    """The lamp that shows that the camera is open; `loops.Capture` switches it."""
+    """The lamp that shows that the camera is open; `loops.CaptureLoop` switches it."""
 
     def camera_on(self) -> None:
         """Light it; raises `LampError` when it stays dark: then the camera stays closed."""

@@ -103,7 +103,7 @@ class LampPanel:
             log.error("%s", error)  # the camera is closed already: staying lit is the safe side
 
     def show(self, state: LampState) -> None:
-        """Set running, fault and colour; the camera lamp belongs to `loops.Capture`."""
+        """Set running, fault and colour; the camera lamp belongs to `loops.CaptureLoop`."""
         self._write("running", state.running)
         self._blinker.show(state.fault_blinks)
         self._write("colour", _DARK if state.colour is None else self._colour(state.colour))

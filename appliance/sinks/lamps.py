@@ -16,7 +16,7 @@ log = logging.getLogger("appliance.lamps")
 
 
 class LampSink:
-    """Drives every lamp but the camera lamp, which belongs to `loops.Capture`."""
+    """Drives every lamp but the camera lamp, which belongs to `loops.CaptureLoop`."""
 
     def __init__(self, lamps: Lamps, session: Session, health: Health) -> None:
         self._lamps, self._session, self._health = lamps, session, health

@@ -43,7 +43,7 @@ class HealthCollector:
             "1 while the board is slowed down by heat or lacks power.",
             bool(health.throttling),
         )
-        yield _gauge("viewers", "Pictures being stream_response.", self._viewers.count)
+        yield _gauge("viewers", "Pictures being streamed.", self._viewers.count)
         yield _gauge("uptime_seconds", "Seconds since the start.", time.monotonic() - self._began)
         counts, seconds = health.totals()
         for name, text in _COUNTERS.items():

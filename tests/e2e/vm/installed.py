@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.e2e.device.bundles import make_bundle
+from tests.e2e.device.bundles import make_whole_bundle
 from tests.e2e.vm.guest import Guest
 from tests.e2e.vm.image import SUITE, disk_of
 from tests.machine import ROOT
@@ -36,7 +36,7 @@ def bundle_disk(folder: Path) -> Path:
 
 def put_bundle(folder: Path) -> None:
     """Put into `folder` a bundle of this checkout, its key and signers, and what installs it."""
-    make_bundle(SUITE, folder).rename(folder / "bundle")
+    make_whole_bundle(SUITE, folder).rename(folder / "bundle")
     for name in ("provisioning", "systemd"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / "checkout" / name, ignore=ignored)

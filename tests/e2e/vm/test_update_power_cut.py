@@ -44,7 +44,10 @@ _AFTER_S = {"installation": (30.0, 150.0), "install": (0.0, 20.0)}
 STAYS = ("tidy", "done")
 """From here on the newer version is the one that stays."""
 
-EDITS = {**variants.MIGRATES, "on_update.py": variants.replaced("_EVERY = 10\n", "_EVERY = 1000\n")}
+EDITS = {
+    **variants.MIGRATES,
+    "commands/update_hooks.py": variants.replaced("_FRAME_STEP = 10\n", "_FRAME_STEP = 1000\n"),
+}
 """One frame of the demo clip: an emulated processor would read it all for longer than an updater waits."""
 
 _WATCH = f"""
