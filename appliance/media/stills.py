@@ -411,7 +411,8 @@ def _eight_bits(values: NDArray[Any], top: int) -> NDArray[np.uint8]:
 def _orientation(picture: Any) -> int:
     try:
         return int(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # the picture is whole, only its EXIF data is damaged
+    except Exception as error:  # only the EXIF data is damaged: the picture itself can be read
+        warnings.warn(f"the EXIF orientation cannot be read ({error})", stacklevel=2)
         return 1
 
 

@@ -246,11 +246,21 @@ def test_a_picture_is_rotated_by_its_exif_orientation(
         assert distance(read_picture(saved(tmp_path, kind, data)), expected) < 6, kind
 
 
-def test_a_damaged_exif_entry_is_ignored(tmp_path: Path) -> None:
-    jpeg = encoded(smooth(), ".jpg")
-    broken = b"Exif\0\0II*\0\xff\xff\xff\x7f" + bytes(20)
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"\xff\xff\xff\x7f" + bytes(20),
+        struct.pack("<IHHHI4s", 8, 1, 0x0112, 2, 2, b"x") + bytes(4),
+    ],
+    ids=["no directory", "the orientation is text"],
+)
+def test_a_picture_with_damaged_exif_data_is_read_with_a_note(tmp_path: Path, broken: bytes) -> None:
+    jpeg, broken = encoded(smooth(), ".jpg"), b"Exif\0\0II*\0" + broken
     data = jpeg[:2] + struct.pack(">BBH", 0xFF, 0xE1, len(broken) + 2) + broken + jpeg[2:]
-    assert distance(read_picture(saved(tmp_path, "a.jpg", data)), smooth()) < 6
+    still = read_still(saved(tmp_path, "a.jpg", data))
+    assert distance(still.image, smooth()) < 6
+    [note] = still.notes
+    assert "EXIF" in note
 
 
 # --- HEIC ---
