@@ -148,7 +148,7 @@ class Daemon:
             try:
                 step()
             except Exception:
-                # The second of two catch-alls of the program: one failing step must not stop the walk.
+                # Any exception, as in `Worker`: a failing step must not keep the others from ending.
                 with suppress(MemoryError):
                     log.exception("while stopping")
         log.info("stopped")

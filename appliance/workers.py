@@ -63,7 +63,7 @@ class Worker:
                 if self._finish is not None:
                     self._finish()
         except Exception as error:
-            # One of two catch-alls in the program: a dead worker ends the process, with a reason.
+            # Any exception: a dead worker ends the process, with a reason.
             try:
                 log.exception("%s died", self.name)
             finally:  # without memory logging fails too

@@ -31,7 +31,7 @@ from appliance.system.resources import demo_clip
 from appliance.system.terminal import escaped_output
 
 _FRAME_STEP = 10
-"""Every so many frames of the demo clip are read, which takes a board seconds."""
+"""Every how many frames of the demo clip one is read: a board needs seconds for it."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -63,7 +63,7 @@ def choose_engine(config: Config, models: str) -> EngineChoice:
                 config, best.backend, best.settings, float_models=best.float_models, why=reason
             )
         except (BackendMissing, ConfigErrors) as error:
-            why = f"{best.name} was fastest but cannot be had: {error}"
+            why = f"{best.name} was fastest but is unavailable: {error}"
     return configure_engine(config, CPU, why=f"auto: the CPU, since {why}")
 
 

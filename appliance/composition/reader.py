@@ -49,8 +49,8 @@ def make_reader(
 ) -> Reader:
     """Detectors, classifier and tracker on their engines; raises `ModelError` for a model that is unfit.
 
-    `watch` may put something between each engine and its user, by role. `health` is told of calls to an
-    accelerator, so that one that hangs is noticed. `is_video`: the video may have cuts (`motion.scene_cuts`).
+    `watch` may put something between each engine and its user, by role. `health` watches calls to an
+    accelerator, so that a hanging one is noticed. `is_video`: the video may have cuts (`motion.scene_cuts`).
     """
     cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.
     vision = config.vision

@@ -177,7 +177,7 @@ def _claim_gpiozero_button(pin: int, factory: str) -> Any:
         )
     except Exception as error:  # vendors raise anything; lgpio's own error is a plain Exception
         raise ConfigError(
-            f"the button cannot be had: {type(error).__name__}: {error}; check the pin and "
+            f"cannot use the button: {type(error).__name__}: {error}; check the pin and "
             "session.button_factory",
             key="session.button_pin",
             value=pin,

@@ -85,7 +85,7 @@ FAULT_CODES = (
     ),
     FaultCode(
         8,
-        "it does not run, and is not started again by itself",
+        "the service failed and does not restart automatically",
         "`journalctl -u interview-grader` says why; correct it, then "
         "`sudo systemctl reset-failed interview-grader` and `sudo systemctl restart interview-grader`",
         lambda now: not now.running,

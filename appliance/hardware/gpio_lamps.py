@@ -76,7 +76,7 @@ def _as_one_line() -> Iterator[None]:
             raise
         except Exception as error:  # vendors raise anything; lgpio's own error is a plain Exception
             raise ConfigError(
-                f"the lamps cannot be had: {type(error).__name__}: {error}; check lamps.factory and the pins",
+                f"cannot use the lamps: {type(error).__name__}: {error}; check lamps.factory and the pins",
                 key="lamps.backend",
                 value="gpiozero",
             ) from error

@@ -43,7 +43,7 @@ def load_jetson_gpio(what: str, key: str, value: str | int) -> Any:
 def gpio_error(error: Exception, what: str, key: str, value: str | int) -> ConfigError:
     """An error of the vendor's code as a `ConfigError` in one line."""
     return ConfigError(
-        f"{what} cannot be had: {type(error).__name__}: {error}; check the pins, and that this is a "
+        f"cannot use {what}: {type(error).__name__}: {error}; check the pins, and that this is a "
         "Jetson and its user in the group gpio",
         key=key,
         value=value,

@@ -21,10 +21,10 @@ from flask import Response
 from appliance.errors import Busy, StoreError, TooManyAttempts
 
 LINK_EXPORTS, LINK_WINDOW_S = 6, 3600.0
-"""Exports by the link of one session within so many seconds: each of three formats twice an hour."""
+"""Limit of exports by one session's link, within `LINK_WINDOW_S`: each of three formats twice an hour."""
 
 AUDIT_EVERY_S = 3600.0
-"""The audit log has one line in so many seconds for the same export by the same caller."""
+"""Seconds between two lines of the audit log for the same export by the same caller."""
 
 LONGEST_WAIT_S = 600.0
 """A client for which an export has waited this long in all is cut off: others need the slot."""

@@ -77,7 +77,7 @@ class ThresholdPoint:
 
 @dataclass(frozen=True)
 class ExpressionMetrics:
-    """Everything that is told about a classifier. `macro_f1` is the mean over classes that have pictures."""
+    """All metrics of a classifier. `macro_f1` is the mean over classes that have pictures."""
 
     accuracy: Proportion
     macro_f1: Estimate

@@ -479,7 +479,7 @@ class Store:
             with self._file.faults():
                 emptied = database.truncate_log(connection)
             if not emptied:
-                raise StoreError("the rows are erased, and stay in the write-ahead log while somebody reads")
+                raise StoreError("the rows are erased, but stay in the write-ahead log while a program reads")
         self._copies.erase(ids)
         self._erasures.finish(ids)
 

@@ -261,7 +261,7 @@ class Sessions(Answer):
 
 
 class Marker(Answer):
-    """Words of the operator, so many seconds after recording began."""
+    """The operator's words, and their time in seconds after recording began."""
 
     at: float
     text: str

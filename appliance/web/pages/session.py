@@ -168,7 +168,9 @@ def get_link() -> Response:
     """The personal link of the session in force and its QR code; 409 when there is none."""
     token = context().session.snapshot.token
     if not token:
-        raise StateConflict(f"{context().session.state}: nobody has agreed now, so there is no link")
+        raise StateConflict(
+            f"{context().session.state}: no session is in progress, so there is no link; press Start first"
+        )
     return json_answer(personal_link(token))
 
 

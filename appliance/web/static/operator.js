@@ -185,7 +185,7 @@ export class Operator {
     }
     const answer = await fetch("/api/session/link", { cache: "no-store" }).catch(() => null);
     if (answer?.ok) this.#showLink(await answer.json());
-    else toast("The link cannot be had now.", "bad");
+    else toast("The link is not available.", "bad");
   }
 
   #showLink({ link, qr }) {

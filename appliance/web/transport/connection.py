@@ -74,7 +74,7 @@ class TimedSocket:
         return self._pop(CHUNK_BYTES) if self._buffer else self._receive(wait_s)
 
     def arrived(self, size: int, within_s: float = 0.0) -> bool:
-        """Whether `size` bytes are in the buffer, or arrive within so many seconds."""
+        """Whether `size` bytes are in the buffer, or arrive within `within_s` seconds."""
         by = monotonic() + within_s
         while len(self._buffer) < size and (received := self._receive(max(0.0, by - monotonic()))):
             self._buffer += received

@@ -11,7 +11,7 @@ from time import monotonic
 from appliance.errors import ConfigError, StoreError
 
 CHECK_S = 2.0
-"""New connections check the files for changes, at most once in so many seconds."""
+"""Shortest time between two checks of the files for changes, in seconds; new connections trigger them."""
 
 CertificateFiles = tuple[str, str]
 """The PEM files of the certificate, with its chain, and of the key."""

@@ -167,7 +167,7 @@ class Releases:
             raise ReleaseError(f"{place}: cannot be removed: {explain(error)}") from error
 
     def prune(self, keep: int, spare: Iterable[str] = ()) -> list[str]:
-        """Keep so many releases: the current one, those of `spare`, the newest; returns the removed ones."""
+        """Keep `keep` releases: the current one, those of `spare`, the newest; returns the removed ones."""
         current = self.current()
         first = [current, *spare, *reversed(self.all())]
         kept = [version for version in dict.fromkeys(first) if version and self._is_whole(version)][:keep]

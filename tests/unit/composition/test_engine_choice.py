@@ -116,7 +116,7 @@ def test_a_ranking_of_other_models_does_not_count(tmp_path: Path) -> None:
 def test_a_ranked_engine_that_is_no_longer_known_means_the_cpu(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, EngineMeasurement("gone", "gone", False, {}, 1.0, True, ""))
     chosen = choose(configured(tmp_path))
-    assert chosen.name == "tflite" and "gone was fastest but cannot be had" in chosen.why
+    assert chosen.name == "tflite" and "gone was fastest but is unavailable" in chosen.why
 
 
 def test_float_models_are_used_where_they_were_faster(tmp_path: Path) -> None:

@@ -378,7 +378,7 @@ def test_without_jetson_gpio_it_is_an_error_in_one_line(monkeypatch: pytest.Monk
 
 def test_a_pin_outside_the_header_is_an_error_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     JetsonPins(monkeypatch)
-    with pytest.raises(ConfigError, match=r"the button cannot be had: ValueError: Channel 5 is invalid"):
+    with pytest.raises(ConfigError, match=r"cannot use the button: ValueError: Channel 5 is invalid"):
         Button(5, "jetson", Rig().pressed)
 
 

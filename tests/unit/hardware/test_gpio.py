@@ -118,11 +118,11 @@ def test_a_pin_in_use_by_another_program(pi: Callable[..., Any]) -> None:
     lgpio = pi()
     make_pin_factory("lgpio")
     lgpio().busy.update((5, 22))
-    with pytest.raises(ConfigError, match="the lamps cannot be had: error: GPIO busy"):
+    with pytest.raises(ConfigError, match="cannot use the lamps: error: GPIO busy"):
         GpioLamps(GpioSettings(factory="lgpio"))
     session = make_session("3", records=MemoryRecords())
     actions = ButtonActions(
         session, printed_notice="3", people=1, reset_access=pytest.fail, power_off=pytest.fail
     )
-    with pytest.raises(ConfigError, match="the button cannot be had: error: GPIO busy"):
+    with pytest.raises(ConfigError, match="cannot use the button: error: GPIO busy"):
         Button(5, "lgpio", actions)
