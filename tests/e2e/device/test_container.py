@@ -28,6 +28,7 @@ from tests.e2e.device.booted import cache
 from tests.machine import ROOT
 
 TOOLS = ("buildah", "mmdebstrap")
+BUILD_S = 300.0
 REGISTRY = "docker.io/library/debian:trixie-slim"
 BASE = "localhost/interview-grader-base"
 IMAGE = "localhost/interview-grader"
@@ -51,13 +52,21 @@ class Builder:
     folder: Path
 
     def run(self, *words: str, limit_s: float = 800, check: bool = True) -> str:
-        """What it writes."""
+        """Run buildah; returns its output. Raises `TimeoutExpired` after ending all of its processes."""
         where = [f"--root={self.folder}/root", f"--runroot={self.folder}/run"]
         command = ["nice", "buildah", *where, *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        ) as process:
+            try:
+                out, error = process.communicate(timeout=limit_s)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
         if check:
-            assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-        return done.stdout.strip() if done.returncode == 0 else ""
+            assert process.returncode == 0, f"{' '.join(words)}:\n{out[-3000:]}{error[-3000:]}"
+        return out.strip() if process.returncode == 0 else ""
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +111,12 @@ def image(builder: Builder) -> dict[str, Any]:
     authorities = "/etc/ssl/certs/ca-certificates.crt"
     command += ["--volume", f"{authorities}:/usr/local/share/ca-certificates/host.crt:ro"]
     command += ["--volume", f"{authorities}:{authorities}:ro"]
-    builder.run(*command, str(ROOT))
+    try:
+        builder.run(*command, str(ROOT), limit_s=BUILD_S)
+    except subprocess.TimeoutExpired:
+        # buildah 1.28 was seen to spin without reading or writing anything; a build takes a minute.
+        print(f"buildah did not end within {BUILD_S:g} s: tried once more")
+        builder.run(*command, str(ROOT), limit_s=BUILD_S)
     config: dict[str, Any] = json.loads(builder.run("inspect", "--type", "image", IMAGE))["Docker"]["config"]
     return config
 
