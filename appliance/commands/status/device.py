@@ -1,7 +1,7 @@
-"""`interview-grader status`: what the running daemon tells about itself on this device.
+"""`interview-grader status`: what the running daemon reports about itself on this device.
 
 The service's own user, and root on an installed device, get everything: they can read the local token. Other
-users get what the daemon tells everyone.
+users get what the daemon reports to everyone.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def lines(status: DeviceStatus) -> Iterator[str]:
     """The status for an owner, line by line."""
     why = f": {status.health.reason}" if status.health.reason else ""
     yield f"{'health':<12} {status.health.status}{why}"
-    told = {
+    shown = {
         "session": status.state,
         "storage": status.storage.reason or status.storage.state if status.storage else None,
         "address": status.address,
@@ -67,7 +67,7 @@ def lines(status: DeviceStatus) -> Iterator[str]:
         "lamps": None if status.lamps is None else "present" if status.lamps else "none",
         "version": status.version,
     }
-    for name, value in told.items():
+    for name, value in shown.items():
         if value is not None:
             yield f"{name:<12} {value}"
     if status.running and status.state is None:

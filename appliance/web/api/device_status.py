@@ -7,32 +7,25 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from appliance.web.api.models import Answer, Storage
 
 HEALTHY = ("ok", "idle")
 """The values of `health.status` with which nothing is wrong."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="allow", populate_by_name=True)
-
-
-class DeviceHealth(_Part):
+class DeviceHealth(Answer):
     """The body of `/healthz`, or `down` or `unknown` when the daemon did not answer."""
 
     status: Literal["ok", "idle", "starting", "failing", "down", "unknown"]
     reason: str | None = None
 
 
-class DeviceStorage(_Part):
-    """Whether sessions can be recorded."""
-
-    state: Literal["ok", "full", "failed", "read_only", "set_aside"]
-    reason: str | None = None
-
-
-class DeviceStatus(_Part):
+class DeviceStatus(Answer):
     """The device as a whole. Null: unknown, or not for this user."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     running: bool | None = Field(description="Whether the daemon answers; null: it was not asked")
@@ -44,7 +37,7 @@ class DeviceStatus(_Part):
         default=None,
         description="Whether people are in front of the open camera, so a restart would end a session",
     )
-    storage: DeviceStorage | None = None
+    storage: Storage | None = None
     address: str | None = Field(default=None, description="Address of the page, as a browser opens it")
     version: str | None = Field(default=None, description="Release of the running daemon")
     lamps: bool | None = Field(default=None, description="Whether the device has lamps")

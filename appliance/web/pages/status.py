@@ -11,7 +11,7 @@ from appliance.reading_json import SCHEMA
 from appliance.web.addresses import device_url
 from appliance.web.api.bodies import json_answer
 from appliance.web.api.describe import TEXT, describe
-from appliance.web.api.device_status import HEALTHY, DeviceHealth, DeviceStatus, DeviceStorage
+from appliance.web.api.device_status import HEALTHY, DeviceHealth, DeviceStatus
 from appliance.web.api.models import (
     Board,
     Camera,
@@ -64,7 +64,7 @@ def device_status() -> Response:
             health=DeviceHealth(status=status, reason=reason),
             state=state.state,
             live=state.state != "idle" and not shows_no_people,
-            storage=DeviceStorage(state=state.storage.state, reason=state.storage.reason),
+            storage=state.storage,
             address=device_url("/"),
             version=__version__,
             lamps=app_context.device.has_camera_lamp,

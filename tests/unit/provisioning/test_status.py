@@ -130,7 +130,7 @@ def test_a_command_that_cannot_be_run_is_a_fault(device: Device) -> None:
         ({"state": None}, "it does not tell its own user its state: can it write its state directory?"),
         ({"storage": {"state": "full", "reason": "no room"}}, ""),
         ({"storage": {"state": "read_only", "reason": "of a newer version"}}, "of a newer version"),
-        ({"storage": {"state": "failed"}}, "failed"),
+        ({"storage": {"state": "failed", "reason": None}}, "failed"),
         ({"running": None, "health": {"status": "unknown", "reason": "not asked"}, "state": None}, ""),
     ],
 )
