@@ -23,7 +23,8 @@ LINK = r"\[\d+\]\(\d{4}-[a-z0-9-]+\.md\)"
 LINKS = rf"{LINK}(?:, {LINK})*"
 STATUS = re.compile(
     r"Date: (?P<date>\d{4}-\d\d-\d\d)\. "
-    rf"Status: (?:in force(?:, amended by (?P<amended_by>{LINKS}))?|superseded by (?P<superseded_by>{LINK}))\."
+    rf"Status: (?:in force(?:, amended by (?P<amended_by>{LINKS}))?"
+    rf"|superseded by (?P<superseded_by>{LINK}))\."
     rf"(?: Supersedes (?P<supersedes>{LINKS})\.)?(?: Amends (?P<amends>{LINKS})\.)?"
 )
 COUNTERPARTS = {
@@ -63,7 +64,7 @@ def parse(path: Path) -> Decision:
 
 def linked_wrongly(text: str) -> list[str]:
     """Links between decisions whose text has another number than their target."""
-    links = re.findall(r"\[(?:decision )?(\d+)\]\((\d{4})-[^)]*\)", text)
+    links = re.findall(r"\[(?:[Dd]ecision\s)?(\d+)\]\((\d{4})-[^)]*\)", text)
     return [f"{number} leads to {target}" for number, target in links if int(number) != int(target)]
 
 
