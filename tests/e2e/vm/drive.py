@@ -1,9 +1,18 @@
 """A drive with a write cache that a power cut empties: a plugin for nbdkit, which serves it to the machine.
 
-`nbdkit python drive.py image=FILE seed=N told=FILE`. What is written lies in this process's memory only, as
-in the memory of a drive, until the machine asks for a flush. Meanwhile sectors reach the image by chance and
-in any order, as a drive writes them when it has time. SIGKILL is the power cut: what is in the cache then is
-gone; `told` says how many sectors that is. Runs in nbdkit's own Python, with the standard library only.
+`nbdkit python drive.py image=FILE seed=N told=FILE`. What is written is only in this process's memory, as in
+the memory of a drive, until the machine requests a flush. Meanwhile a few sectors, chosen at random, reach
+the image in any order. So after a cut the disk has the flushed state with any of the later writes, and not a
+state that ever existed. SIGKILL is the power cut: the cache is lost; `told` has the number of lost sectors.
+Runs in nbdkit's own Python, with the standard library only.
+
+Killing the emulator alone is not enough: it loses the machine's memory, but with any cache mode of the
+emulator, what the machine wrote to its disk is in the host's memory and survives. `cache=unsafe` is no model
+either: there a flush means nothing, so no program could pass.
+
+Not used: dm-flakey and dm-log-writes (modules that the host may lack, and they drop writes of one device, not
+the memory of the machine), and a snapshot at the moment of the cut (the host's view, where every write counts
+as done).
 """
 
 from __future__ import annotations

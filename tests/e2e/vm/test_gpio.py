@@ -1,7 +1,16 @@
-"""Lamps and button of an installed device on lines of the kernel: the service in its sandbox, the real lgpio.
+"""Lamps and button of an installed device on kernel GPIO lines: the service in its sandbox, the real lgpio.
 
-The lines are those of gpio-sim, the pins those of a Raspberry Pi's board file. The tests go from top to
-bottom; the last one switches the machine off.
+Mock pins and stand-ins show what the appliance requests. They do not show whether the service's sandbox, user
+and group let the real lgpio open a chip and drive its lines. Here the unit that the installer made does, on a
+chip of the kernel's gpio-sim, with the pins of `provisioning/boards/raspberry-pi.toml`. The lines are read,
+and the button's line is pulled, from outside the service.
+
+Different from a board: gpiozero reads `/proc/cpuinfo` to identify the Raspberry Pi, so a drop-in of the unit
+shows it such a line. lgpio is installed in the release's environment; on a Raspberry Pi it comes from the
+distribution. A simulated line gives no current, and returns to its resistor's level when it is released, so
+the tests cannot show that the lamps stay off after a crash.
+
+The tests run from top to bottom; the last one switches the machine off.
 """
 
 from __future__ import annotations
