@@ -17,7 +17,7 @@ OTHER_SOURCES = ("appliance/web/templates/*.html", "appliance/web/static/*.js", 
 
 
 def quotes(text: str) -> Iterator[str]:
-    """The messages in the first column of the tables, without the values for which an ellipsis stands."""
+    """The messages in the first column of the tables, without the values that an ellipsis replaces."""
     for cell in re.findall(r"^\| (.*?) \|", text, re.MULTILINE):
         for quote in re.findall(r"`([^`]+)`", cell):
             if " " in quote and not re.match(r"sudo |\.venv/|journalctl ", quote):
