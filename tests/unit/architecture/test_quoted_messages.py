@@ -13,7 +13,12 @@ from tests.machine import ROOT
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
 OF_SYSTEMD = {"Start request repeated too quickly", "Watchdog timeout"}
-OTHER_SOURCES = ("appliance/web/templates/*.html", "appliance/web/static/*.js", "setup.sh", "provisioning/command")
+OTHER_SOURCES = (
+    "appliance/web/templates/*.html",
+    "appliance/web/static/*.js",
+    "setup.sh",
+    "provisioning/command",
+)
 
 
 def quotes(text: str) -> Iterator[str]:
