@@ -42,6 +42,7 @@ def texts() -> list[Path]:
         ROOT / "docs" / "notice.md",
         ROOT / "docs" / "privacy.md",
         ROOT / "docs" / "configuration.md",
+        *(ROOT / "docs" / f"{name}.md" for name in ("getting-started", "using", "being-read", "faq")),
     ]
     return sorted(found)
 
