@@ -76,9 +76,9 @@ class Releases:
         for library in (self.link / "venv/lib").glob("python3.*"):
             if library.name != f"python{self.python_version()}":
                 return (
-                    f"the system's Python is not {library.name} any more, for which this release was made "
-                    "(was the system upgraded?): sudo interview-grader-update uninstall, which keeps your "
-                    f"records and settings, then install a bundle for Python {self.python_version()}"
+                    f"this release needs {library.name}, but the system has another Python (was the system "
+                    "upgraded?): run sudo interview-grader-update uninstall, which keeps your records and "
+                    f"settings, then install a bundle for Python {self.python_version()}"
                 )
         return ""
 
@@ -101,7 +101,7 @@ class Releases:
             return Release.read((self.path(version) / METADATA).read_bytes())
         except (OSError, ValueError) as error:
             raise ReleaseError(
-                f"{self.path(version)}: not a whole release ({error}); `list` shows those that are"
+                f"{self.path(version)}: not a complete release ({error}); `list` shows the complete ones"
             ) from error
 
     def add(self, unpacked: Path) -> str:
@@ -192,12 +192,12 @@ class Releases:
         if self.metadata(release.version).files == release.files:
             return True
         raise ReleaseError(
-            f"another release {release.version} is installed already; give the new one a new version"
+            f"another release {release.version} is already installed; give the new one a new version"
         )
 
     def _begin(self, version: str) -> Path:
         place = self.path(version)
-        if place.exists():  # half-made
+        if place.exists():  # incomplete
             shutil.rmtree(place)
         place.mkdir(parents=True, mode=0o755)
         return place
@@ -205,11 +205,11 @@ class Releases:
     def _abort(self, place: Path, error: BaseException) -> BaseException:
         shutil.rmtree(place, ignore_errors=True)
         if isinstance(error, OSError):
-            return ReleaseError(f"{place}: cannot be made: {explain(error)}")
+            return ReleaseError(f"{place}: cannot be created: {explain(error)}")
         return error
 
     def _finish(self, release: Release, source: Path) -> str:
-        """Copy the rest beside the environment, test it, and write the file that completes the release."""
+        """Copy the other files, test the environment, and write the file that completes the release."""
         place = self.path(release.version)
         shutil.copy2(source / "setup.sh", place / "setup.sh")
         for name in (*FOLDERS, ONNX):
@@ -228,7 +228,7 @@ class Releases:
     def _make_venv(self, place: Path) -> None:
         options = ["--system-site-packages"] if self._sees_system() else []
         self._run_or_fail(
-            [self._python, "-m", "venv", *options, str(place / "venv")], "the environment cannot be made"
+            [self._python, "-m", "venv", *options, str(place / "venv")], "the environment cannot be created"
         )
 
     def _sees_system(self) -> bool:

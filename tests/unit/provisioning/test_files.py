@@ -1,4 +1,4 @@
-"""Files that provisioning puts in place: whole, and without remains when that fails."""
+"""Atomic replacement of files, and cleaning up after a failure."""
 
 from __future__ import annotations
 
