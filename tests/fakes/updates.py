@@ -1,4 +1,4 @@
-"""A device to be updated: real environments, the real daemon, a stand-in for systemctl."""
+"""A device to update: real environments, the real daemon, a stand-in for systemctl."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Device:
         self.port = _free_port()
         self.settings = {
             "CAMERA__BACKEND": "demo",
-            "CAMERA__NEEDS_AGREEMENT": "true",  # it reads nobody, which would take time from the others
+            "CAMERA__NEEDS_AGREEMENT": "true",  # it analyses no one, which saves time
             "WEB__PORT": str(self.port),
         }
         self._kept = folder / "kept"
@@ -63,15 +63,15 @@ class Device:
         self.systemctl("stop")
 
     def runs(self) -> str:
-        """The version that answers on the network, "" if nobody does."""
+        """The version that answers on the network, "" if none does."""
         try:
             page = self.ask("/about")
         except OSError:
             return ""
-        return page.rpartition("<p>Version ")[2].partition("<")[0]  # the foot, not the model card
+        return page.rpartition("<p>Version ")[2].partition("<")[0]  # the footer, not the model card
 
     def is_healthy(self) -> bool:
-        """Whether it is, or becomes so in some seconds."""
+        """Whether it is healthy, or becomes so within some seconds."""
         for _ in range(100):
             try:
                 return json.loads(self.ask("/healthz"))["status"] in ("ok", "idle")
@@ -140,11 +140,11 @@ class Device:
         return {**kept, **settings, "PATH": f"{self._tools}:{os.environ['PATH']}"}
 
     def outcome(self) -> dict[str, str]:
-        """What the page knows of the last update."""
+        """The last update, as the page shows it."""
         return dict(json.loads((self.state / "update.json").read_text()))
 
     def left_over(self) -> list[str]:
-        """What an update that has ended must not leave."""
+        """Files that an update must not leave behind."""
         allowed = {"releases", "current", "update.lock"}
         half = [
             path.name for path in (self.root / "releases").iterdir() if path.name not in self.releases.all()
@@ -154,15 +154,15 @@ class Device:
         ]
         return [path.name for path in self.root.iterdir() if path.name not in allowed] + half + trials
 
-    # --- the whole of it ---
+    # --- its files ---
 
     def keep(self, what: str) -> None:
-        """Remember how its files are now."""
+        """Save a copy of its files."""
         for name in ("root", "state"):
             shutil.copytree(getattr(self, name), self._kept / what / name, symlinks=True)
 
     def put_back(self, what: str) -> None:
-        """The files are as they were, and nothing runs."""
+        """Stop it and restore the saved files."""
         self.stop()
         for name in ("root", "state"):
             shutil.rmtree(getattr(self, name))

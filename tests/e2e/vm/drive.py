@@ -1,9 +1,9 @@
 """A drive with a write cache that a power cut empties: a plugin for nbdkit, which serves it to the machine.
 
-`nbdkit python drive.py image=FILE seed=N told=FILE`. What is written lies in this process's memory only, as
-in the memory of a drive, until the machine asks for a flush. Meanwhile sectors reach the image by chance and
-in any order, as a drive writes them when it has time. SIGKILL is the power cut: what is in the cache then is
-gone; `told` says how many sectors that is. Runs in nbdkit's own Python, with the standard library only.
+`nbdkit python drive.py image=FILE seed=N told=FILE`. Written data is only in this process's memory, as in the
+memory of a drive, until the machine asks for a flush. Meanwhile random sectors reach the image in any order,
+as a drive writes them when it has time. SIGKILL is the power cut: what is in the cache then is lost; the file
+`told` contains the number of these sectors. Runs in nbdkit's own Python, with the standard library only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import nbdkit
 API_VERSION = 2
 SECTOR = 512
 SHARE = 0.05
-"""Which share of the cached sectors reaches the image with each write."""
+"""The share of the cached sectors that reaches the image with each write."""
 
 settings: dict[str, str] = {}
 cached: dict[int, bytes] = {}
@@ -53,7 +53,7 @@ def block_size(handle: Any) -> tuple[int, int, int]:
 
 
 def pread(handle: Any, buffer: Any, offset: int, flags: int) -> None:
-    """The newest of every sector, cached or not."""
+    """The newest content of every sector, cached or not."""
     buffer[:] = os.pread(handle[0], len(buffer), offset)
     first = offset // SECTOR
     for number in range(len(buffer) // SECTOR):
@@ -63,7 +63,7 @@ def pread(handle: Any, buffer: Any, offset: int, flags: int) -> None:
 
 
 def pwrite(handle: Any, buffer: Any, offset: int, flags: int) -> None:
-    """Into the cache; then a few sectors of it, any, to the image."""
+    """Write to the cache; then write a few random sectors of it to the image."""
     data, first = bytes(buffer), offset // SECTOR
     for number in range(len(data) // SECTOR):
         cached[first + number] = data[number * SECTOR : (number + 1) * SECTOR]
@@ -73,7 +73,7 @@ def pwrite(handle: Any, buffer: Any, offset: int, flags: int) -> None:
 
 
 def flush(handle: Any, flags: int) -> None:
-    """All of the cache to the image. From here on a power cut loses none of it."""
+    """Write the cache to the image. From then on a power cut loses none of it."""
     for sector in sorted(cached):
         os.pwrite(handle[0], cached[sector], sector * SECTOR)
     cached.clear()

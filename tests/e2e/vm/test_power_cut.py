@@ -1,7 +1,7 @@
-"""The power goes while the device records: what it said was kept is there, and the next start is clean.
+"""Power cuts while the device records: what it reported as kept exists, and the next start is clean.
 
-The machine is killed, so its memory is lost; the drive is killed too, so all is lost that it was not told to
-flush, and of that a part, in any order, had reached the disk (`drive.py`). `CUTS` says how often.
+The machine is killed, so its memory is lost. The drive is killed too, so everything is lost that it was not
+asked to flush, except a part that reached the disk in any order (`drive.py`). `CUTS` is the number of cuts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LIMIT_S = 600.0
 CUTS = int(os.environ.get("CUTS", "10"))
 
 
-def test_the_drive_loses_what_it_was_not_told_to_flush(tmp_path: Path) -> None:
+def test_the_drive_loses_what_it_was_not_asked_to_flush(tmp_path: Path) -> None:
     disk, sector = tmp_path / "disk.img", 512
     must("truncate", "-s", "1M", disk)
     drive = Drive(disk, tmp_path)
@@ -43,11 +43,11 @@ def test_the_drive_loses_what_it_was_not_told_to_flush(tmp_path: Path) -> None:
     assert content[: 128 * sector] == b"\x01" * 128 * sector
     kept = sum(content[at] == 2 for at in range(128 * sector, 256 * sector, sector))
     assert kept + lost == 128
-    assert 0 < kept < 128, "some by chance, not all"
+    assert 0 < kept < 128, "a random part, not all"
 
 
 @pytest.mark.timeout(900 + 600 * CUTS)
-def test_the_power_goes_while_recording(image: Image, product_disk: Path, tmp_path: Path) -> None:
+def test_power_cuts_while_recording(image: Image, product_disk: Path, tmp_path: Path) -> None:
     chance = random.Random(5)
     (tmp_path / "empty").mkdir()
     disk = tmp_path / "data.img"
@@ -64,11 +64,11 @@ def test_the_power_goes_while_recording(image: Image, product_disk: Path, tmp_pa
             guest.cut_power()
             print(f"cut {cut + 1} of {CUTS}, sectors lost: {lost[-1]}", end="", flush=True)
         _start(guest, drive, CUTS, told)
-    assert CUTS < 2 or any(lost), "no cut hit the drive while it held anything back"
+    assert CUTS < 2 or any(lost), "no cut happened while the drive had unwritten data"
 
 
 def _wait_for_a_write(drive: Drive) -> None:
-    """Until the drive holds something back: a moment, in the midst of a commit."""
+    """Wait until the drive has unwritten data: a short moment during a commit."""
     end = time.monotonic() + LIMIT_S
     while not drive.holds():
         assert time.monotonic() < end, "nothing was written"
@@ -76,14 +76,14 @@ def _wait_for_a_write(drive: Drive) -> None:
 
 @dataclass
 class Told:
-    """What the device said of a recording before the cut, and how long it was recording then."""
+    """What the device reported about a recording before the cut, and how long it had been recording."""
 
     seconds: int
     lived: float
 
 
 def _start(guest: Guest, drive: Drive, cut: int, told: dict[str, Told]) -> Daemon:
-    """Switch on, look at what the cut before left, and start the daemon on it."""
+    """Switch on, check the files after the previous cut, and start the daemon with them."""
     drive.power_on(seed=cut)
     guest.power_on()
     if told:
@@ -94,9 +94,9 @@ def _start(guest: Guest, drive: Drive, cut: int, told: dict[str, Told]) -> Daemo
 
 
 def _record(daemon: Daemon, told: dict[str, Told], seconds: int, more: float) -> None:
-    """Start with the notice, record so many seconds, then a little more, so that any moment may be the cut.
+    """Start with the notice, record some seconds, then a little longer, so that a cut can come at any moment.
 
-    Notes what the device says that it has kept.
+    Keeps what the device reports as kept.
     """
     daemon.agree()
     daemon.post("/api/session/record", {})
@@ -119,7 +119,7 @@ def unix(text: str) -> float:
 
 
 def _judge_sessions(daemon: Daemon, told: dict[str, Told]) -> None:
-    """Each ended by the cut, at its last row, with every second that was told and all but the last one."""
+    """Each ended with the cut, at its last row, with every reported second and all but the last ones."""
     sessions = {each["id"]: each for each in daemon.get("/api/sessions")["sessions"]}
     assert sorted(sessions) == sorted(told)
     for id, before in list(told.items())[-1:]:
@@ -128,13 +128,13 @@ def _judge_sessions(daemon: Daemon, told: dict[str, Told]) -> None:
         one = sessions[id]
         assert one["ending"] == "power", one
         assert one["seconds"] >= before.seconds, (one, before)
-        # The one under way, the one being handed over, and one for two times that are whole seconds.
+        # The current second, the one being handed over, and one for rounding to seconds.
         assert one["seconds"] >= before.lived - 3, (one, before)
         assert unix(one["ended"]) == pytest.approx(unix(one["recorded"]) + one["seconds"], abs=0.01), one
 
 
 def _judge_files(guest: Guest) -> None:
-    """SQLite finds it sound, the audit chain holds. Asked of a copy: the product meets what the cut left."""
+    """SQLite finds no damage, and the audit chain is valid. Checks a copy: the product gets the original."""
     guest.run(f"rm -rf /tmp/look && cp -a {STATE} /tmp/look")
     ask = "sqlite3.connect('/tmp/look/records.db').execute('pragma integrity_check')"
     assert guest.run(f'python3 -c "import sqlite3; print(*{ask})"') == "('ok',)"
