@@ -249,10 +249,10 @@ def _add_member(tar: tarfile.TarFile, name: str, content: IO[bytes], size: int, 
 
 
 @contextlib.contextmanager
-def _verified_payload(path: Path, signers: Path, beside: Path) -> Iterator[BinaryIO]:
+def _verified_payload(path: Path, signers: Path, folder: Path) -> Iterator[BinaryIO]:
     """The verified payload, in an unnamed file."""
     try:
-        with path.open("rb") as outer, tempfile.TemporaryFile(dir=beside) as payload:
+        with path.open("rb") as outer, tempfile.TemporaryFile(dir=folder) as payload:
             signature = io.BytesIO()
             _copy_member(outer, SIGNATURE, _MAX_SIGNATURE, signature)
             _copy_member(outer, PAYLOAD, _MAX_PAYLOAD, payload)

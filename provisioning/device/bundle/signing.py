@@ -51,10 +51,10 @@ def verify(content: BinaryIO, signature: bytes, signers: Path, purpose: Purpose 
         done = _run(["-Y", "verify", "-q", "-f", str(signers), "-I", purpose.signer, *common], content)
         if done.returncode == 0:
             return
-        whole = _run(["-Y", "check-novalidate", *common], content)
-    if whole.returncode == 0:
+        intact = _run(["-Y", "check-novalidate", *common], content)
+    if intact.returncode == 0:
         raise BundleError(
-            f"{purpose.what} is signed by a key that this device does not know ({_key(whole.stdout)}): "
+            f"{purpose.what} is signed by a key that this device does not know ({_key(intact.stdout)}): "
             f"expected one of {signers}; add the key there only if you trust it"
         )
     raise BundleError(

@@ -74,7 +74,7 @@ def pins(lock: Path, arch: str, python: str) -> dict[str, str]:
 
 
 def platform_options(arch: str, python: str) -> list[str]:
-    """Options of pip that choose wheels for this machine and Python instead of its own."""
+    """Options of pip for the wheels of this machine and Python, which may not be pip's own."""
     platforms = [f"manylinux_2_{minor}_{arch}" for minor in range(GLIBC[python], 4, -1)]
     named = [f"--platform={each}" for each in (*platforms, f"manylinux2014_{arch}")]
     return [*named, f"--python-version={python}", "--implementation=cp"]

@@ -40,7 +40,7 @@ class Source:
         return "" if now == self.version else f"release {self.version}" + (f", was {now}" if now else "")
 
     def install(self) -> None:
-        """Install it beside the other releases and make it the current one."""
+        """Install it next to the other releases and make it the current one."""
         self.releases.switch(self.add())
 
 

@@ -88,11 +88,11 @@ class Releases:
             version = os.readlink(self.link).rpartition("/")[2]
         except OSError:
             return None
-        return version if self._is_whole(version) else None
+        return version if self._is_complete(version) else None
 
     def all(self) -> list[str]:
         """Every complete release, the oldest version first."""
-        found = [path.name for path in self.folder.glob("*") if self._is_whole(path.name)]
+        found = [path.name for path in self.folder.glob("*") if self._is_complete(path.name)]
         return sorted(found, key=version_key)
 
     def metadata(self, version: str) -> Release:
@@ -105,7 +105,7 @@ class Releases:
             ) from error
 
     def add(self, unpacked: Path) -> str:
-        """Install an unpacked bundle beside the others, without the network; returns its version.
+        """Install an unpacked bundle next to the others, without the network; returns its version.
 
         An incomplete release of that version is replaced; a different complete one is a `ReleaseError`.
         """
@@ -131,7 +131,7 @@ class Releases:
         If another release has that version, the checkout's digest is appended to it.
         """
         release = _release_of_checkout(checkout, self._python)
-        if self._is_whole(release.version) and self.metadata(release.version).files != release.files:
+        if self._is_complete(release.version) and self.metadata(release.version).files != release.files:
             release = replace(release, version=f"{release.version}+{release.files['checkout'][:8]}")
         if self._has_release(release):
             return release.version
@@ -170,7 +170,7 @@ class Releases:
         """Keep `keep` releases: the current one, those of `spare`, the newest; returns the removed ones."""
         current = self.current()
         first = [current, *spare, *reversed(self.all())]
-        kept = [version for version in dict.fromkeys(first) if version and self._is_whole(version)][:keep]
+        kept = [version for version in dict.fromkeys(first) if version and self._is_complete(version)][:keep]
         gone = [version for version in self.all() if version not in kept]
         for version in gone:
             self.remove(version)
@@ -180,14 +180,14 @@ class Releases:
     def sweep(self) -> None:
         """Remove incomplete releases, but never the one that `current` links to."""
         for path in self.folder.glob("*"):
-            if not self._is_whole(path.name) and path.resolve() != self.link.resolve():
+            if not self._is_complete(path.name) and path.resolve() != self.link.resolve():
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _is_whole(self, version: str) -> bool:
+    def _is_complete(self, version: str) -> bool:
         return (self.path(version) / METADATA).is_file()
 
     def _has_release(self, release: Release) -> bool:
-        if not self._is_whole(release.version):
+        if not self._is_complete(release.version):
             return False
         if self.metadata(release.version).files == release.files:
             return True

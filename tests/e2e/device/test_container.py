@@ -141,7 +141,7 @@ def test_compose_removes_all_rights() -> None:
 
 @dataclass
 class Container:
-    """The image's file system, read-only, in a mount namespace of its own."""
+    """The image's file system, read-only, in its own mount namespace."""
 
     root: Path
     state: Path

@@ -1,9 +1,9 @@
 """A drive with a write cache that a power cut empties: a plugin for nbdkit, which serves it to the machine.
 
-`nbdkit python drive.py image=FILE seed=N told=FILE`. Written data is only in this process's memory, as in the
+`nbdkit python drive.py image=FILE seed=N held=FILE`. Written data is only in this process's memory, as in the
 memory of a drive, until the machine asks for a flush. Meanwhile random sectors reach the image in any order,
 as a drive writes them when it has time. SIGKILL is the power cut: what is in the cache then is lost; the file
-`told` contains the number of these sectors. Runs in nbdkit's own Python, with the standard library only.
+`held` contains the number of these sectors. Runs in nbdkit's own Python, with the standard library only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def get_ready() -> None:
 
 
 def open(readonly: bool) -> Any:
-    return os.open(settings["image"], os.O_RDWR), os.open(settings["told"], os.O_RDWR | os.O_CREAT, 0o600)
+    return os.open(settings["image"], os.O_RDWR), os.open(settings["held"], os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def get_size(handle: Any) -> int:
@@ -69,7 +69,7 @@ def pwrite(handle: Any, buffer: Any, offset: int, flags: int) -> None:
         cached[first + number] = data[number * SECTOR : (number + 1) * SECTOR]
     for sector in chance.sample(sorted(cached), int(len(cached) * SHARE)):
         os.pwrite(handle[0], cached.pop(sector), sector * SECTOR)
-    _tell(handle)
+    _write_count(handle)
 
 
 def flush(handle: Any, flags: int) -> None:
@@ -77,8 +77,8 @@ def flush(handle: Any, flags: int) -> None:
     for sector in sorted(cached):
         os.pwrite(handle[0], cached[sector], sector * SECTOR)
     cached.clear()
-    _tell(handle)
+    _write_count(handle)
 
 
-def _tell(handle: Any) -> None:
+def _write_count(handle: Any) -> None:
     os.pwrite(handle[1], b"%12d" % len(cached), 0)

@@ -117,8 +117,8 @@ class Pins:
 
     def changes(self) -> list[tuple[float, int, bool]]:
         """All changes so far: when, by the machine's clock in seconds, which line, and whether it is high."""
-        told = [line.split() for line in self._guest.run("cat /run/lines").splitlines()]
-        return [(float(at), int(line), value == "1") for at, line, value in told]
+        lines = [line.split() for line in self._guest.run("cat /run/lines").splitlines()]
+        return [(float(at), int(line), value == "1") for at, line, value in lines]
 
     def high(self, line: int) -> bool:
         """Whether a line is high now."""

@@ -79,8 +79,8 @@ def test_the_kernel_keeps_packets_of_the_service_in_the_local_networks(daemon: D
     )
     assert "Operation not permitted" in refused, refused
     guest.run("sleep 2")
-    told = packets(guest, f"dst host {OUTSIDE}")
-    assert len(told) == 1, "only the one from outside of the service is on the wire: " + "\n".join(told)
+    sent = packets(guest, f"dst host {OUTSIDE}")
+    assert len(sent) == 1, "only the one from outside of the service is on the wire: " + "\n".join(sent)
 
 
 def test_it_makes_no_outside_connection_and_no_dns_query(daemon: Daemon, guest: Guest) -> None:

@@ -52,18 +52,18 @@ def test_power_cuts_while_recording(image: Image, product_disk: Path, tmp_path: 
     (tmp_path / "empty").mkdir()
     disk = tmp_path / "data.img"
     disk_of(tmp_path / "empty", disk, "512M")
-    told: dict[str, Told] = {}
+    reported: dict[str, Reported] = {}
     lost = []
     with Drive(disk, tmp_path) as drive, Guest(image, [product_disk, drive], start=BARE) as guest:
         for cut in range(CUTS):
-            daemon = _start(guest, drive, cut, told)
-            _record(daemon, told, chance.randint(2, 6), chance.uniform(0, 2))
+            daemon = _start(guest, drive, cut, reported)
+            _record(daemon, reported, chance.randint(2, 6), chance.uniform(0, 2))
             if cut % 2:
                 _wait_for_a_write(drive)
             lost.append(drive.cut_power())
             guest.cut_power()
             print(f"cut {cut + 1} of {CUTS}, sectors lost: {lost[-1]}", end="", flush=True)
-        _start(guest, drive, CUTS, told)
+        _start(guest, drive, CUTS, reported)
     assert CUTS < 2 or any(lost), "no cut happened while the drive had unwritten data"
 
 
@@ -75,25 +75,25 @@ def _wait_for_a_write(drive: Drive) -> None:
 
 
 @dataclass
-class Told:
+class Reported:
     """What the device reported about a recording before the cut, and how long it had been recording."""
 
     seconds: int
-    lived: float
+    elapsed_s: float
 
 
-def _start(guest: Guest, drive: Drive, cut: int, told: dict[str, Told]) -> Daemon:
+def _start(guest: Guest, drive: Drive, cut: int, reported: dict[str, Reported]) -> Daemon:
     """Switch on, check the files after the previous cut, and start the daemon with them."""
     drive.power_on(seed=cut)
     guest.power_on()
-    if told:
+    if reported:
         _judge_files(guest)
     daemon = start_daemon(guest, f"--camera replay:{CLIP}")
-    _judge_sessions(daemon, told)
+    _judge_sessions(daemon, reported)
     return daemon
 
 
-def _record(daemon: Daemon, told: dict[str, Told], seconds: int, more: float) -> None:
+def _record(daemon: Daemon, reported: dict[str, Reported], seconds: int, more: float) -> None:
     """Start with the notice, record some seconds, then a little longer, so that a cut can come at any moment.
 
     Keeps what the device reports as kept.
@@ -104,8 +104,8 @@ def _record(daemon: Daemon, told: dict[str, Told], seconds: int, more: float) ->
 
     def kept() -> int:
         one = next(each for each in daemon.get("/api/sessions")["sessions"] if each["id"] == id)
-        told[id] = Told(one["seconds"], daemon.heard - unix(one["recorded"]))
-        return told[id].seconds
+        reported[id] = Reported(one["seconds"], daemon.heard - unix(one["recorded"]))
+        return reported[id].seconds
 
     until(lambda: kept() >= seconds, LIMIT_S, f"{seconds} seconds are recorded")
     end = time.monotonic() + more
@@ -118,18 +118,19 @@ def unix(text: str) -> float:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def _judge_sessions(daemon: Daemon, told: dict[str, Told]) -> None:
+def _judge_sessions(daemon: Daemon, reported: dict[str, Reported]) -> None:
     """Each ended with the cut, at its last row, with every reported second and all but the last ones."""
     sessions = {each["id"]: each for each in daemon.get("/api/sessions")["sessions"]}
-    assert sorted(sessions) == sorted(told)
-    for id, before in list(told.items())[-1:]:
-        print(f"  told {before.seconds} of {before.lived:.0f} s, kept {sessions[id]['seconds']}", flush=True)
-    for id, before in told.items():
+    assert sorted(sessions) == sorted(reported)
+    for id, before in list(reported.items())[-1:]:
+        kept = sessions[id]["seconds"]
+        print(f"  reported {before.seconds} of {before.elapsed_s:.0f} s, kept {kept}", flush=True)
+    for id, before in reported.items():
         one = sessions[id]
         assert one["ending"] == "power", one
         assert one["seconds"] >= before.seconds, (one, before)
         # The current second, the one being handed over, and one for rounding to seconds.
-        assert one["seconds"] >= before.lived - 3, (one, before)
+        assert one["seconds"] >= before.elapsed_s - 3, (one, before)
         assert unix(one["ended"]) == pytest.approx(unix(one["recorded"]) + one["seconds"], abs=0.01), one
 
 

@@ -141,10 +141,10 @@ def update_until(guest: Guest, number: int, wanted: str) -> str:
     guest.run("cat >/run/watch.py", stdin=_WATCH)
     guest.run(f"systemd-run --quiet --unit=updating python3 /run/watch.py {number} {wanted} /share/{NEW}")
 
-    def told() -> list[tuple[str, str]]:
+    def reported() -> list[tuple[str, str]]:
         return re.findall(rf"cut {number} at (\w*), exit code (\w+)\r?\n", guest.console())
 
-    step, code = until(told, LIMIT_S, f"the updater is at {wanted}")[0]
+    step, code = until(reported, LIMIT_S, f"the updater is at {wanted}")[0]
     assert code == "None" or (code == "0" and wanted in STAYS), guest.console()[-2000:]
     return step if code == "None" else "done"
 

@@ -32,9 +32,9 @@ class Stick:
 
     def __init__(self, root: Path) -> None:
         self.layout, self.state, self.folder = Layout(root / "device"), root / "state", root / "stick"
-        whole = self.layout.opt / "releases/1.2.0"
-        whole.mkdir(parents=True)
-        (whole / "release.json").write_bytes(Release("1.2.0", *DEVICE, created="").json())
+        release = self.layout.opt / "releases/1.2.0"
+        release.mkdir(parents=True)
+        (release / "release.json").write_bytes(Release("1.2.0", *DEVICE, created="").json())
         self.layout.current.symlink_to("releases/1.2.0")
         self.layout.config.mkdir(parents=True)
         self.state.mkdir()

@@ -94,9 +94,13 @@ def test_it_has_what_the_standard_requires(wheels):
     document = json.loads(sbom(sorted(wheels.rglob("*.whl"))))
     assert (document["bomFormat"], document["specVersion"], document["version"]) == ("CycloneDX", "1.6", 1)
     assert re.fullmatch(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", document["serialNumber"])
-    whole = document["metadata"]["component"]
-    assert (whole["type"], whole["name"], whole["version"]) == ("application", "interview-grader", "1.2.3")
-    everything = [whole, *document["components"]]
+    application = document["metadata"]["component"]
+    assert (application["type"], application["name"], application["version"]) == (
+        "application",
+        "interview-grader",
+        "1.2.3",
+    )
+    everything = [application, *document["components"]]
     references = [each["bom-ref"] for each in everything]
     assert len(set(references)) == len(references)
     for each in everything:
@@ -106,7 +110,7 @@ def test_it_has_what_the_standard_requires(wheels):
         for licence in each["licenses"]:
             assert list(licence) in (["expression"], ["license"])
     first, *others = document["dependencies"]
-    assert first["ref"] == whole["bom-ref"] and set(first["dependsOn"]) == set(references[1:])
+    assert first["ref"] == application["bom-ref"] and set(first["dependsOn"]) == set(references[1:])
     assert [each["ref"] for each in others] == references[1:]
 
 
