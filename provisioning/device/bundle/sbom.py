@@ -1,4 +1,4 @@
-"""The bill of materials of a release: every wheel and model that its bundle carries, as CycloneDX 1.6."""
+"""The bill of materials of a release: every wheel and model in its bundle, as CycloneDX 1.6."""
 
 from __future__ import annotations
 

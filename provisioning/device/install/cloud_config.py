@@ -170,7 +170,7 @@ def _is_silent(line: str) -> bool:
 def _parent(line: str, header: int, index: int) -> int:
     """The column of the key or dash that a block scalar belongs to. Raises `UserError`."""
     dashes = re.match(r" *(?:- +)*", line)
-    assert dashes  # it also matches nothing
+    assert dashes  # it matches an empty string too
     if not line[:header].strip():
         raise _unclear(index, "expected | or > (a text of several lines) after its key")
     return dashes.end() if dashes.end() < header else line.rindex("-", 0, header)

@@ -78,7 +78,7 @@ def missing_requirements(
     """Why the appliance cannot be installed, one line for each reason. Arguments default to this system.
 
     `opt`: the folder for the releases. `free_mb`, `memory_mb`: None measures them. `bits`: of the system's
-    programs, which on a Raspberry Pi can be 32 below a 64-bit kernel.
+    programs, which on a Raspberry Pi can be 32 under a 64-bit kernel.
     """
     found = []
     if bits != 64:

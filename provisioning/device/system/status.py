@@ -199,7 +199,7 @@ def _status_of_health() -> Status:
 
 
 def listening(process: int, proc: Path = Path("/proc")) -> Iterator[tuple[str, int]]:
-    """Address and port of each TCP socket on which a process listens, as the kernel knows it."""
+    """Address and port of each TCP socket on which a process listens, as the kernel reports it."""
     links = set()
     with contextlib.suppress(OSError):
         for descriptor in (proc / str(process) / "fd").iterdir():

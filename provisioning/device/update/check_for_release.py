@@ -32,7 +32,7 @@ _CLOCK = timedelta(days=1)
 
 
 def main(layout: Layout | None = None) -> int:
-    """Returns the exit code: 0 checked, 1 the file is not trusted or not readable, 2 no location is set."""
+    """Returns the exit code: 0 checked, 1 the file is untrusted or unreadable, 2 no valid location is set."""
     layout = layout or Layout()
     state = Path(os.environ.get("STATE_DIRECTORY") or layout.check_state)
     try:

@@ -125,6 +125,6 @@ def _parser() -> Parser:
     commands.add_parser("lacking")
     recover = commands.add_parser("recover", help="finish or roll back an interrupted change")
     when = recover.add_mutually_exclusive_group()
-    when.add_argument("--boot", action="store_true", help="before the service is started")
-    when.add_argument("--wait", action="store_true", help="after another update has ended")
+    when.add_argument("--boot", action="store_true", help="at boot, before the service is started")
+    when.add_argument("--wait", action="store_true", help="wait until another update has ended")
     return parser

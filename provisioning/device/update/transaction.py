@@ -37,7 +37,7 @@ KEEP = 2
 _TRY_S = 600.0
 _MEASURE_S = 7200.0  # includes building TensorRT engines, which takes minutes each
 _ROOM = 50_000_000  # bytes, in addition to the release
-_BYTECODE = 1.2  # an environment with its compiled files, against its wheels unpacked
+_BYTECODE = 1.2  # size of an environment with compiled files, relative to its unpacked wheels
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ class Updater:
             self._step(change, "unpack", "unpacking")
             shutil.rmtree(self._incoming, ignore_errors=True)
             if container.unpack(path, self._device.signers, self._incoming) != release:
-                raise BundleError(f"{path}: was replaced meanwhile; copy it to where only root can write")
+                raise BundleError(
+                    f"{path}: was replaced during the update; copy it to a folder where only root can write"
+                )
             self._step(change, "install", "creating its environment")
             self._releases.add(self._incoming)
             shutil.rmtree(self._incoming, ignore_errors=True)
