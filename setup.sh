@@ -110,7 +110,7 @@ install_locks() { # LOCK...: exactly what these files in requirements/ name
   pip_install --require-hashes "${files[@]}"
 }
 
-install_runtime() { # LOCK_BESIDE_THE_RUNTIME...
+install_runtime() { # ADDITIONAL_LOCK...
   local output runtime=litert
   ! camera_needs_numpy_1 || runtime=litert-numpy1
   say 'installing ai-edge-litert and the other dependencies (a minute the first time)'

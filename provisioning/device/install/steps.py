@@ -318,7 +318,11 @@ def _parser() -> Parser:
         help="the device's name: NAME.local on the network (default: replace a factory name)",
     )
     parser.add_argument(
-        "--allow", action="append", default=[], metavar="NETWORK", help="another network: 203.0.113.0/24"
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="allow traffic with another network, such as 203.0.113.0/24",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="the owner's settings, if the device has none yet"
@@ -326,7 +330,7 @@ def _parser() -> Parser:
     log = parser.add_mutually_exclusive_group()
     for name, text, words in (
         ("--keep-log", generated_files.KEPT_LOG, "keep up to 64 MB of the system's log across restarts"),
-        ("--volatile-log", generated_files.VOLATILE_LOG, "keep it in memory, as Raspberry Pi OS does"),
+        ("--volatile-log", generated_files.VOLATILE_LOG, "keep it in memory, as on Raspberry Pi OS"),
     ):
         log.add_argument(name, dest="log", action="store_const", const=text, help=words)
     parser.add_argument("--now", action="store_true", help="even while a session is live or recording")
