@@ -1,4 +1,18 @@
-"""Tests in the virtual machine take long: they run only with `make system-vm`."""
+"""Tests in a virtual machine, for what a container cannot show. They run only with `make system-vm`.
+
+A container shares the host's kernel: it has no kernel camera, and on hosts with control groups of version 1
+no limits of memory or addresses. Here Debian trixie boots with its own kernel. The tests cut the power while
+the device records, installs and updates, read the kernel's virtual camera with `usb` and with the installed
+service in its sandbox, let the kernel enforce `MemoryMax` and `IPAddressDeny`, capture every packet, and
+trigger the watchdog.
+
+Emulated, they take about an hour, most of it for starting. If the host has KVM, `VM_ACCEL=kvm` should take a
+tenth. The image (about four minutes) is kept in `${XDG_CACHE_HOME:-~/.cache}/interview-grader-tests`; each
+start has a fresh layer over it.
+
+Commands go in by ssh, and the page comes out through a tunnel to its loopback, as an owner would use it.
+There is no shared folder and no agent of ours in the machine.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,18 @@
 """A drive with a write cache that a power cut empties: a plugin for nbdkit, which serves it to the machine.
 
-`nbdkit python drive.py image=FILE seed=N held=FILE`. Written data is only in this process's memory, as in the
-memory of a drive, until the machine asks for a flush. Meanwhile random sectors reach the image in any order,
-as a drive writes them when it has time. SIGKILL is the power cut: what is in the cache then is lost; the file
-`held` contains the number of these sectors. Runs in nbdkit's own Python, with the standard library only.
+`nbdkit python drive.py image=FILE seed=N told=FILE`. What is written is only in this process's memory, as in
+the memory of a drive, until the machine requests a flush. Meanwhile a few sectors, chosen at random, reach
+the image in any order. So after a cut the disk has the flushed state with any of the later writes, and not a
+state that ever existed. SIGKILL is the power cut: the cache is lost; `told` has the number of lost sectors.
+Runs in nbdkit's own Python, with the standard library only.
+
+Killing the emulator alone is not enough: it loses the machine's memory, but with any cache mode of the
+emulator, what the machine wrote to its disk is in the host's memory and survives. `cache=unsafe` is no model
+either: there a flush means nothing, so no program could pass.
+
+Not used: dm-flakey and dm-log-writes (modules that the host may lack, and they drop writes of one device, not
+the memory of the machine), and a snapshot at the moment of the cut (the host's view, where every write counts
+as done).
 """
 
 from __future__ import annotations
@@ -33,7 +42,7 @@ def get_ready() -> None:
 
 
 def open(readonly: bool) -> Any:
-    return os.open(settings["image"], os.O_RDWR), os.open(settings["held"], os.O_RDWR | os.O_CREAT, 0o600)
+    return os.open(settings["image"], os.O_RDWR), os.open(settings["told"], os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def get_size(handle: Any) -> int:

@@ -89,7 +89,7 @@ class Drive:
     def power_on(self, seed: int) -> None:
         """`seed` decides which cached sectors reach the image before they must."""
         self.socket.unlink(missing_ok=True)
-        settings = [f"image={self._image}", f"seed={seed}", f"held={self._folder / 'held'}"]
+        settings = [f"image={self._image}", f"seed={seed}", f"told={self._folder / 'told'}"]
         plugin = Path(__file__).with_name("drive.py")
         command = ["nbdkit", "--foreground", "--unix", str(self.socket), "python", str(plugin), *settings]
         self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
@@ -104,7 +104,7 @@ class Drive:
 
     def holds(self) -> int:
         """How many sectors it has received but not written yet."""
-        return int((self._folder / "held").read_text() or 0)
+        return int((self._folder / "told").read_text() or 0)
 
 
 class Guest:

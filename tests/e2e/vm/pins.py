@@ -1,7 +1,9 @@
-"""Pins for the virtual machine: the kernel's simulated GPIO chip, and lgpio, which drives it like a board's.
+"""Pins for the virtual machine: the kernel's simulated GPIO chip, and lgpio, which drives it as a board's.
 
-Debian's kernel is built without gpio-sim, and PyPI has no lgpio for its Python: both are compiled here from
-source, in a temporary system, for the kernel of the image, and kept in the cache folder.
+Debian's kernel is built without gpio-sim, and PyPI has no lgpio for Python 3.13. Both are compiled here from
+their sources (`linux-source` of the distribution, lgpio 0.2.2.0), in a throw-away system, for the kernel of
+the image, and kept in the cache folder next to it. If the mirror no longer has the headers of a cached
+image's kernel, delete that image; it is then built again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,24 @@
-"""Power cuts while a device is installed and updated: afterwards a complete release always starts.
+"""Power cuts while a device is installed and updated: a complete version starts afterwards.
 
-Its memory is lost, and its drive loses what it was not asked to flush, so that files are missing that a
-program has written. A container keeps them. The newer release is small and uses the libraries of the older.
+Killing the updater (`tests/e2e/device/test_updating.py`) shows that every step can be the last one. It does
+not show that what a step has written is on the card when the next one relies on it, because the kernel
+continues and writes it later. So the complete device is on the drive that keeps only what was flushed
+(`drive.py`).
+
+The first cut is in the middle of the installation; the next run must complete it, or begin again. The others
+are at the steps `install`, `start` and `confirm`, and right after the updater has ended, one after the other
+on one device. `UPDATE_CUTS="unpack install try …"` uses any of its steps. In `install`, which takes long, the
+cut comes up to 20 s later. It always waits for the next moment at which the drive holds something back, if
+there is one within 2 s.
+
+After each cut of an update, of what starts automatically: the service is active and healthy, `current` leads
+to the old version (to the new one from `tidy`), that version answers, no change is left over, every system
+file is as that release has it, there is none of another release, and systemd has no failed unit.
+
+The newer release is made by hand and borrows the libraries of the older one, as in all tests of updates. It
+reads one picture of the demo clip instead of 42: an emulated processor would need more than the ten minutes
+that the updater allows. For the same reason the device waits for consent: reading a picture takes this
+processor longer than the watchdog of the vision worker allows, so the service would end repeatedly.
 """
 
 from __future__ import annotations

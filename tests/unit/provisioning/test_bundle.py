@@ -45,7 +45,7 @@ class Made:
         )
 
     def resigned(self, payload: bytes, key: Path | None = None, namespace: str = signing.NAMESPACE) -> Path:
-        """The bundle with another payload and its signature."""
+        """Another payload in the bundle, with a signature of its own."""
         work = self.folder / "resigned"
         work.mkdir(exist_ok=True)
         (work / "payload").write_bytes(payload)
