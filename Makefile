@@ -54,7 +54,7 @@ bench: ## measure where the processor time of a frame goes
 structure: ## draw the packages and their imports into docs/architecture.md (run ./setup.sh test once before)
 	@.venv/bin/python -m tests.structure
 
-release: ## make a signed release bundle in dist/ (run ./setup.sh test once before; ARGS="--arch aarch64 --python 3.13")
+release: ## make a signed release bundle in dist/ (needs one ./setup.sh test before; ARGS="--arch aarch64 --python 3.13")
 	@.venv/bin/python provisioning/release $(ARGS)
 
 man: ## write the manual page and the completions for bash, zsh and fish to provisioning/manual/
