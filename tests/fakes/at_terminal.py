@@ -1,7 +1,7 @@
 """Programs at a real terminal: `AtTerminal` types and reads; run as a script, it is what root's shell runs.
 
-usage: HOW WORD... ; HOW is `confined`, `by-systemd` for a terminal set up as systemd does it, or `bare` for
-the caller's own terminal.
+usage: HOW WORD... ; HOW is `confined`, `by-systemd` for what systemd does to the terminal that it is given,
+or `bare` as it was before: on the caller's own terminal.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ for descriptor in range(64):
             pass
 print("attacked as", os.getuid(), "with", open("/proc/self/status").read().partition("NoNewPrivs:")[2][1])
 """
-"""What malicious code in the service would do: type into every terminal that it can open."""
+"""What code of the service's would do: type into every terminal that it can get hold of."""
 
 
 AS_SYSTEMD = """
@@ -56,11 +56,11 @@ if os.isatty(0):
     termios.tcsetattr(0, termios.TCSANOW, mode)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""What systemd does before it runs a program: the terminal becomes its own, with fresh settings."""
+"""What systemd does before it runs a program: the terminal becomes its own, and as new."""
 
 
 class AtTerminal:
-    """A program with this as its controlling terminal."""
+    """A program whose controlling terminal this is."""
 
     def __init__(self, *words: str | Path, environment: dict[str, str] | None = None) -> None:
         self.shown = ""
@@ -95,7 +95,7 @@ class AtTerminal:
 
     def _read(self) -> bool:
         """Something more, False at the end."""
-        with contextlib.suppress(OSError):  # no one has the other end open any longer
+        with contextlib.suppress(OSError):  # nobody has the other end open any more
             if select.select([self._terminal], [], [], LIMIT_S)[0]:
                 data = os.read(self._terminal, 4096)
                 self.shown += data.decode("utf-8", "replace")
@@ -106,7 +106,7 @@ class AtTerminal:
 
 
 def main(how: str, *words: str) -> int:
-    """Run it, then print what it typed into this terminal."""
+    """Run it, then say what it typed into this terminal."""
     import subprocess
 
     from device.system import terminal

@@ -1,6 +1,6 @@
-"""A stand-in for systemctl and related tools, which starts and stops the real daemon of `current`.
+"""A stand-in for systemctl and its fellows: really starts and stops the daemon that `current` leads to.
 
-`make_tools` puts them into a folder for PATH. They keep their state in their own folder.
+`make_tools` puts them into a folder for PATH. They keep what they know in a folder of their own.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ START_S, STOP_S = 40.0, 12.0
 
 
 def make_tools(folder: Path, root: Path, state: Path) -> None:
-    """`systemctl` and related tools for the device in `root`, and a `dpkg-query` that reports every package
-    as installed, except those in the file `absent`."""
+    """`systemctl` and its fellows for the device in `root`, and a `dpkg-query` that has every package but
+    those named in the file `absent`."""
     folder.mkdir()
     about = f"{root} {state} {folder}"
     tools = {
@@ -37,7 +37,7 @@ def make_tools(folder: Path, root: Path, state: Path) -> None:
 
 
 class Service:
-    """The only unit."""
+    """The one unit there is."""
 
     def __init__(self, root: Path, state: Path, folder: Path) -> None:
         self._root, self._state, self._folder = root, state, folder
@@ -51,8 +51,8 @@ class Service:
         if command == "stop" and rest in ([], ["interview-grader.service"]):
             return self._stop()
         if command == "show":
-            status = {"MainPID": str(self._pid()), "StatusText": self._read_status().get("text", "")}
-            print(status[rest[0]] if self._pid() else {"MainPID": "0"}.get(rest[0], ""))
+            told = {"MainPID": str(self._pid()), "StatusText": self._told().get("text", "")}
+            print(told[rest[0]] if self._pid() else {"MainPID": "0"}.get(rest[0], ""))
         if command == "is-active":
             return 0 if self._pid() else 3
         if command == "supervise":
@@ -70,7 +70,7 @@ class Service:
         )
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
-            if self._read_status().get("ready"):  # as systemd waits with Type=notify
+            if self._told().get("ready"):  # as systemd waits with Type=notify, whatever the status says
                 return 0
             if supervisor.poll() is not None:
                 return 1
@@ -78,7 +78,7 @@ class Service:
         return 1
 
     def _supervise(self) -> None:
-        """Run the daemon, and keep its notifications to the service manager."""
+        """Run the daemon, and keep what it tells its service manager."""
         address = str(self._folder / "notify")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(address)
@@ -96,18 +96,18 @@ class Service:
                 stdout=log,
                 stderr=log,
             )
-            status: dict[str, object] = {"pid": daemon.pid}
-            self._write_status(status)
+            told: dict[str, object] = {"pid": daemon.pid}
+            self._tell(told)
             while daemon.poll() is None:
                 with contextlib.suppress(TimeoutError):
                     for line in listener.recv(4096).decode().splitlines():
                         name, _, value = line.partition("=")
                         if name == "STATUS":
-                            status["text"] = value
+                            told["text"] = value
                         if line == "READY=1":
-                            status["ready"] = value
-                    self._write_status(status)
-            self._write_status({})
+                            told["ready"] = value
+                    self._tell(told)
+            self._tell({})
 
     def _stop(self) -> int:
         pid = self._pid()
@@ -120,19 +120,19 @@ class Service:
             deadline += STOP_S
         return 0
 
-    def _write_status(self, status: dict[str, object]) -> None:
+    def _tell(self, told: dict[str, object]) -> None:
         partial = self._status.with_suffix(".part")
-        partial.write_text(json.dumps(status))
+        partial.write_text(json.dumps(told))
         partial.replace(self._status)
 
-    def _read_status(self) -> dict[str, str]:
+    def _told(self) -> dict[str, str]:
         try:
             return dict(json.loads(self._status.read_text()))
         except (OSError, ValueError):
             return {}
 
     def _pid(self) -> int:
-        return int(self._read_status().get("pid", 0))
+        return int(self._told().get("pid", 0))
 
 
 if __name__ == "__main__":

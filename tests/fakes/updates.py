@@ -1,4 +1,4 @@
-"""A device to update: real environments, the real daemon, a stand-in for systemctl."""
+"""A device to be updated: real environments, the real daemon, a stand-in for systemctl."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Device:
         self.port = _free_port()
         self.settings = {
             "CAMERA__BACKEND": "demo",
-            "CAMERA__NEEDS_AGREEMENT": "true",  # it analyses no one, which saves time
+            "CAMERA__NEEDS_AGREEMENT": "true",  # it reads nobody, which would take time from the others
             "WEB__PORT": str(self.port),
         }
         self._kept = folder / "kept"
@@ -63,15 +63,15 @@ class Device:
         self.systemctl("stop")
 
     def runs(self) -> str:
-        """The version that answers on the network, "" if none does."""
+        """The version that answers on the network, "" if nobody does."""
         try:
             page = self.ask("/about")
         except OSError:
             return ""
-        return page.rpartition("<p>Version ")[2].partition("<")[0]  # the footer, not the model card
+        return page.rpartition("<p>Version ")[2].partition("<")[0]  # the foot, not the model card
 
     def is_healthy(self) -> bool:
-        """Whether it is healthy, or becomes so within some seconds."""
+        """Whether it is, or becomes so in some seconds."""
         for _ in range(100):
             try:
                 return json.loads(self.ask("/healthz"))["status"] in ("ok", "idle")
@@ -140,11 +140,11 @@ class Device:
         return {**kept, **settings, "PATH": f"{self._tools}:{os.environ['PATH']}"}
 
     def outcome(self) -> dict[str, str]:
-        """The last update, as the page shows it."""
+        """What the page knows of the last update."""
         return dict(json.loads((self.state / "update.json").read_text()))
 
     def left_over(self) -> list[str]:
-        """Files that an update must not leave behind."""
+        """What an update that has ended must not leave."""
         allowed = {"releases", "current", "update.lock"}
         half = [
             path.name for path in (self.root / "releases").iterdir() if path.name not in self.releases.all()
@@ -154,15 +154,15 @@ class Device:
         ]
         return [path.name for path in self.root.iterdir() if path.name not in allowed] + half + trials
 
-    # --- its files ---
+    # --- the whole of it ---
 
     def keep(self, what: str) -> None:
-        """Save a copy of its files."""
+        """Remember how its files are now."""
         for name in ("root", "state"):
             shutil.copytree(getattr(self, name), self._kept / what / name, symlinks=True)
 
     def put_back(self, what: str) -> None:
-        """Stop it and restore the saved files."""
+        """The files are as they were, and nothing runs."""
         self.stop()
         for name in ("root", "state"):
             shutil.rmtree(getattr(self, name))
