@@ -184,7 +184,7 @@ class Installation:
 
     def _plan_engines(self) -> str:
         if self._options.check and self._changed:
-            return ""  # the release is not installed yet and cannot be asked
+            return ""  # the release is not installed yet and cannot be queried
         due = self._run_release("-m", "appliance.on_update", "unmeasured").stdout.strip()
         return f"the engines: measure, as {due}" if due else ""
 

@@ -195,7 +195,7 @@ def answering(body: bytes, location: str = "", address: str = "127.0.0.1") -> It
             thread.join()
 
 
-def test_an_older_release_is_asked_for_its_health(device: Device) -> None:
+def test_an_older_release_is_queried_for_its_health(device: Device) -> None:
     device.does(OLDER)
     device.process = str(os.getpid())
     with answering(json.dumps({"status": "idle", "reason": None}).encode()):

@@ -60,7 +60,7 @@ print("the same" if first == second else "others", len(first), ascii(first))
 
 
 @HOW
-def test_a_password_is_asked_for_and_not_shown(how: str) -> None:
+def test_a_typed_password_is_not_shown(how: str) -> None:
     at = typed(how, ASKS)
     for words in ("Passphrase: ", "Again: "):
         at.wait_for(words)
