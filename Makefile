@@ -2,43 +2,43 @@
 .DEFAULT_GOAL := help
 .PHONY: help check unit test explore bundles release lock latest man kills damage soak watch wear system system-vm system-arm64 run bench models
 
-help: ## this list
+help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-check: ## lint, format, types, shell scripts (needs one ./setup.sh test before)
+check: ## lint, format, types, shell scripts (run ./setup.sh test once before)
 	@tests/check.sh
 
-unit: ## the tests of the parts, under a minute: no root, browser or device (needs .venv with the extra `test`)
+unit: ## unit and contract tests, under a minute: no root, browser or device (needs .venv with the extra `test`)
 	@.venv/bin/python -m pytest -q --numprocesses 2 --dist loadfile -m 'not slow' tests/unit tests/contract $(ARGS)
 
-test: ## set up what the tests need, then check and run all of them
+test: ## set up what the tests need, then run the checks and all tests
 	@./setup.sh test
 
-kills: ## kill a recording 200 times and look what is left (needs one ./setup.sh test before)
+kills: ## kill a recording 200 times and check what is left (run ./setup.sh test once before)
 	@KILLS=200 .venv/bin/python -m pytest -q tests/e2e/daemon/test_power_cut.py
 
-explore: ## other examples than those of the suite, 1000 a property (needs one ./setup.sh test before; ARGS="--hypothesis-seed 1")
+explore: ## property tests with other examples, 1000 for each property (run ./setup.sh test once before; ARGS="--hypothesis-seed 1")
 	@EXAMPLES=200 .venv/bin/python -m pytest -q -m hypothesis --hypothesis-profile explore --timeout 1200 tests/unit tests/e2e/daemon/test_openapi.py $(ARGS)
 
-damage: ## damage the records 300 times by chance, salvage them, and start on each (needs one ./setup.sh test before)
+damage: ## damage the records at random 300 times, salvage them, and start with each (run ./setup.sh test once before)
 	@DAMAGES=300 .venv/bin/python -m pytest -q -k 'any_damage or damaged_files_come_back' tests/unit/records/test_store_damage.py tests/unit/records/test_salvage.py tests/e2e/daemon/test_damaged_records.py
 
-soak: ## two hours of viewers and sessions: memory, threads and descriptors must stay flat (ARGS="--seconds 600")
+soak: ## run viewers and sessions for two hours: memory, threads and descriptors must stay flat (ARGS="--seconds 600")
 	@.venv/bin/python -m tests.soak $(ARGS)
 
-watch: ## watch every write for ten minutes, live and recording: no picture may be among them
+watch: ## watch every write for ten minutes, live and recording: no picture may be written
 	@WATCH_S=300 .venv/bin/python -m pytest -q tests/e2e/daemon/test_records.py -k picture
 
-system: ## the tests of whole devices alone (as root)
+system: ## only the tests of devices (as root)
 	@.venv/bin/python -m pytest -q tests/e2e/device
 
-system-vm: ## a whole system in a virtual machine: power cuts, a kernel camera, limits (root; an hour or more)
+system-vm: ## tests in a virtual machine: power cuts, a kernel camera, limits (as root; an hour or more)
 	@SYSTEM_VM=1 .venv/bin/python -m pytest -q -s tests/e2e/vm
 
 system-arm64: ## the tests on the emulated processors of the boards, with both TFLite runtimes (as root)
 	@ARM64_SUITES="trixie bookworm" .venv/bin/python -m pytest -q tests/e2e/device/test_arm64.py
 
-bundles: ## make a bundle for every board, JetPack 6 and 7 among them (needs one ./setup.sh test before, and the network)
+bundles: ## make a bundle for every board, with JetPack 6 and 7 (run ./setup.sh test once before; needs the network)
 	@JETPACKS=2 .venv/bin/python -m pytest -q tests/e2e/device/test_release.py
 
 wear: ## boot a device and watch its card for five minutes, live and idle: nothing may be written (as root)
@@ -47,11 +47,11 @@ wear: ## boot a device and watch its card for five minutes, live and idle: nothi
 run: ## set up and start the appliance
 	@./setup.sh run
 
-bench: ## where the processor time goes, frame by frame
+bench: ## measure where the processor time of a frame goes
 	@.venv/bin/interview-grader bench
 
 .PHONY: structure
-structure: ## draw the packages and their imports into docs/architecture.md (needs one ./setup.sh test before)
+structure: ## draw the packages and their imports into docs/architecture.md (run ./setup.sh test once before)
 	@.venv/bin/python -m tests.structure
 
 release: ## make a signed release bundle in dist/ (needs one ./setup.sh test before; ARGS="--arch aarch64 --python 3.13")
@@ -63,10 +63,10 @@ man: ## write the manual page and the completions for bash, zsh and fish to prov
 lock: ## resolve the dependencies of pyproject.toml again: requirements/*.txt (ARGS=--upgrade: the newest versions)
 	@.venv/bin/python requirements/lock.py $(ARGS)
 
-latest: ## say which bundles are the newest, for devices that look (ARGS="dist/*-1.2.3-*.bundle --days 60")
+latest: ## write the signed file `latest`, which names the newest bundles (ARGS="dist/*-1.2.3-*.bundle --days 60")
 	@.venv/bin/python provisioning/latest $(ARGS)
 
-models: ## make the model files and the demo clip again; DATA=folder and WORK=folder: train anew as well (a night; QUICK=1: a trial)
+models: ## rebuild the model files and the demo clip; with DATA=folder and WORK=folder also train (a night; QUICK=1: a trial)
 	@command -v npm >/dev/null && command -v ffmpeg >/dev/null || { echo 'make models needs npm and ffmpeg: sudo apt-get install npm ffmpeg' >&2; exit 2; }
 	python3 -m venv .venv-models
 	.venv-models/bin/pip install --quiet --editable '.[models]'

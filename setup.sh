@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the environment in .venv beside this file and runs or tests the appliance from it; installs it on a device.
+# Creates the environment .venv next to this file and runs or tests the appliance in it, or installs a device.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -11,7 +11,7 @@ usage() {
   cat <<'TEXT'
 usage: ./setup.sh run [options]      set up if needed, then start the appliance (options: see run --help)
        ./setup.sh test [arguments]   set up what the tests need, then run the checks and pytest
-       sudo ./setup.sh install       make this board a device; --check, --uninstall, --offline BUNDLE: see --help
+       sudo ./setup.sh install       install the appliance on this board (options: see install --help)
 TEXT
 }
 
@@ -40,7 +40,7 @@ apt_install() {
   "${install[@]}" >/dev/null 2>&1 || { quietly "${apt[@]}" update && quietly "${install[@]}"; }
 }
 
-need_packages() { # WHAT_FOR PACKAGE...: installs what is missing, or says so in one line and fails
+need_packages() { # WHAT_FOR PACKAGE...: installs missing packages, or names them in one line and fails
   local purpose=$1 package missing=()
   shift
   for package in "$@"; do
@@ -80,14 +80,14 @@ make_venv() { # PYTHON
     fi
   fi
   needs_system_packages "$1" && options=(--system-site-packages)
-  say "making .venv with $1 ($("$1" -V)) ${options[*]}"
+  say "creating .venv with $1 ($("$1" -V)) ${options[*]}"
   rm -rf -- "$venv"
-  quietly "$1" -m venv "${options[@]}" -- "$venv" || fail 1 'the environment could not be made'
+  quietly "$1" -m venv "${options[@]}" -- "$venv" || fail 1 'the environment could not be created'
 }
 
 needs_system_packages() { [ -d "$camera_packages" ] && [ "$1" = /usr/bin/python3 ]; }
 
-# A moved environment still starts, but its scripts name the place where it was made.
+# A moved environment still starts, but its scripts contain the old path.
 venv_works() { # PYTHON
   [ -x "$venv/bin/python" ] && fits "$venv/bin/python" || return 1
   "$venv/bin/python" -c 'import pip' 2>/dev/null && grep -qF "$venv/bin/python" "$venv/bin/pip" || return 1
@@ -96,7 +96,7 @@ venv_works() { # PYTHON
 
 # --- Installing -----------------------------------------------------------------------------------
 
-# Camera packages of the distribution that are built against numpy 1 load with no other.
+# Camera packages of the distribution that are built against numpy 1 load with no other version.
 camera_needs_numpy_1() {
   needs_system_packages /usr/bin/python3 &&
     /usr/bin/python3 -c 'import numpy, sys; sys.exit(numpy.__version__ >= "2")' 2>/dev/null
@@ -110,10 +110,10 @@ install_locks() { # LOCK...: exactly what these files in requirements/ name
   pip_install --require-hashes "${files[@]}"
 }
 
-install_runtime() { # LOCK_BESIDE_THE_RUNTIME...
+install_runtime() { # ADDITIONAL_LOCK...
   local output runtime=litert
   ! camera_needs_numpy_1 || runtime=litert-numpy1
-  say 'installing ai-edge-litert and all that the appliance needs (the first time takes a minute)'
+  say 'installing ai-edge-litert and the other dependencies (a minute the first time)'
   output=$(install_locks "$runtime" "$@") && return
   say "that failed ($(tail -n 1 <<<"$output")): trying tflite-runtime instead of ai-edge-litert"
   output=$(install_locks tflite-runtime "$@") && return
@@ -121,7 +121,7 @@ install_runtime() { # LOCK_BESIDE_THE_RUNTIME...
   fail 1 'the appliance could not be installed: see the lines above'
 }
 
-install_appliance() { # what builds it comes from a lock too: pip would fetch it without looking at hashes
+install_appliance() { # build tools come from a lock too: pip would fetch them without checking hashes
   local tools made=yes
   tools=$(mktemp -d)
   { quietly pip_install --require-hashes --target "$tools" -r "$root/requirements/build.txt" &&
@@ -146,7 +146,7 @@ is_ready() { # PURPOSE
 prepare() { # PURPOSE [LOCK...]
   local python
   is_ready "$1" && return
-  python=$(choose_python) || { need_packages 'everything' python3 python3-venv && python=$(choose_python); } ||
+  python=$(choose_python) || { need_packages 'the environment' python3 python3-venv && python=$(choose_python); } ||
     fail 2 'no Python 3.10 to 3.14 found: install the distribution'"'"'s python3 and python3-venv'
   venv_works "$python" || make_venv "$python"
   rm -f -- "$venv"/.ready-for-*
@@ -157,14 +157,14 @@ prepare() { # PURPOSE [LOCK...]
   stamp >"$venv/.ready-for-$1"
 }
 
-install_quantiser() { # one test makes the int8 models again; without the tool it is skipped
-  "$venv/bin/python" -c 'import ai_edge_litert' 2>/dev/null || return 0 # it would bring the other runtime in
+install_quantiser() { # one test rebuilds the int8 models; it is skipped without this tool
+  "$venv/bin/python" -c 'import ai_edge_litert' 2>/dev/null || return 0 # it would install the other runtime
   ! camera_needs_numpy_1 || return 0                                    # it needs numpy 2
-  quietly install_locks quantiser || say 'going on without ai-edge-quantizer and onnx: models are not made again'
+  quietly install_locks quantiser || say 'continuing without ai-edge-quantizer and onnx: models are not rebuilt'
 }
 
-install_manual() { # apart: one of its packages has no wheel, which the other locks ask for
-  quietly install_locks manual || say 'going on without argparse-manpage and shtab: bundles have no manual page'
+install_manual() { # separate: one of its packages has no wheel, which the other locks require
+  quietly install_locks manual || say 'continuing without argparse-manpage and shtab: bundles have no manual page'
 }
 
 # --- Commands -------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ command_test() {
     gstreamer1.0-plugins-good || true
   need_packages 'the container' buildah mmdebstrap || true
   need_packages 'booting a device' mmdebstrap systemd-container iproute2 curl openssh-client || true
-  need_packages 'the processor of the boards' mmdebstrap qemu-user-static || true
+  need_packages 'emulating the boards' mmdebstrap qemu-user-static || true
   cd -- "$root"
   local checks=passed
   tests/check.sh || checks=failed

@@ -1,7 +1,7 @@
 """Resolve the dependencies of pyproject.toml and write the locks in this folder: `make lock`.
 
-A lock holds for every supported Python on both architectures: markers say what differs. Versions that still
-fit stay; `make lock ARGS=--upgrade` takes the newest ones.
+A lock is for every supported Python on both architectures: markers say what differs. Versions that still
+fit stay; `make lock ARGS=--upgrade` selects the newest ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ except ModuleNotFoundError:  # Python 3.10
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent / "pyproject.toml"
 RUNTIMES = ("litert", "litert-numpy1", "tflite-runtime")
-"""Extras that make a whole environment: each lock has everything the appliance needs."""
+"""Extras of a complete environment: each lock has everything the appliance needs."""
 
 ADDITIONS = {
     "jetpack6": ("jetpack6",),
@@ -30,12 +30,12 @@ ADDITIONS = {
     "manual": ("manual",),
     "quantiser": ("quantiser", "onnx"),
 }
-"""Lock -> the extras in it: installed beside one of the above."""
+"""Lock -> the extras in it, which are installed in addition to one of the above."""
 
 _UV = (sys.executable, "-m", "uv", "pip", "compile", "--no-config", "--quiet")
 _FORM = ("--universal", "--python-version=3.10", "--generate-hashes", "--no-annotate")
 _WHEELS_ALONE = ("--only-binary=:all:", "--emit-build-options")
-"""Nothing is built where it is installed: pip reads that in the lock."""
+"""Options that pip reads in the lock, so that it builds nothing from source when installing."""
 
 _WITH_SOURCES = ("manual",)
 """Locks that name a package without a wheel (argparse-manpage); never installed on a device."""
@@ -44,7 +44,7 @@ _LIMITS = HERE / "limits.in"
 
 
 def main(arguments: list[str]) -> None:
-    """Write every lock; raises `CalledProcessError` where there is no solution, which uv has printed."""
+    """Write every lock; raises `CalledProcessError` if there is no solution; uv prints why."""
     project = tomllib.loads(PROJECT.read_text("utf-8"))
     extras = project["project"]["optional-dependencies"]
     first, *others = (HERE / f"{name}.txt" for name in RUNTIMES)
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
     for name, members in ADDITIONS.items():
         wanted[name] = [line for each in members for line in extras[each]]
     for name, lines in wanted.items():
-        # As a constraint the first lock would bring its ban on building along.
+        # As a constraint, the first lock would also forbid building from source.
         same = [] if name in _WITH_SOURCES else [f"--constraints={first}"]
         _resolve(HERE / f"{name}.txt", ["-", *same, *arguments], lines)
 

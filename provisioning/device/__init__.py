@@ -1,1 +1,1 @@
-"""Runs as root on the device, before and between releases: only the standard library, Python 3.10 on."""
+"""Runs as root on the device, before and between releases. Standard library only, Python 3.10 or newer."""

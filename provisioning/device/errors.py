@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 FAULT, USER = 1, 2
-"""Exit codes: a fault while working, and something that the user must change."""
+"""Exit codes: a fault, and something that the user must change."""
 
 
 class DeviceError(Exception):
@@ -33,7 +33,7 @@ class ReleaseError(DeviceError):
 def explain(error: OSError) -> str:
     """Explain an error of the operating system, and what to do about it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "no room is left on the disk; make room and try again"
+        return "the disk is full; make room and try again"
     return error.strerror or str(error)
 
 

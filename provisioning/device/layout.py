@@ -45,7 +45,7 @@ class Layout:
 
     @property
     def record(self) -> Path:
-        """Record of foreign settings that the installer changed; --uninstall restores them."""
+        """Record of system settings that the installer changed; --uninstall restores them."""
         return self.opt / "installed.json"
 
     @property

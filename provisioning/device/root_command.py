@@ -1,6 +1,6 @@
-"""`interview-grader`, typed by root on an installed device: the command of the current release, sandboxed.
+"""`interview-grader`, run by root on an installed device: the command of the current release, sandboxed.
 
-A caller who names another state directory, with `--data-dir` or STATE_DIRECTORY, is not sandboxed.
+With another state directory (`--data-dir` or STATE_DIRECTORY) there is no sandbox.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from device.system.sandbox import Sandbox, environment_settings, has_systemd, ne
 
 PROGRAM = "interview-grader"
 PASSPHRASE = "INTERVIEW_GRADER_PASSPHRASE"
-"""Variable with a passphrase. It is typed at the prompt: systemd shows a unit's variables to everyone."""
+"""Variable with a passphrase. Typed at the prompt, since systemd shows a unit's variables to everyone."""
 
 _WITH_FILES = ("sessions", "backup", "restore", "audit", "access", "token")
 """Commands that take the caller's own files. They load nothing that a setting names."""
@@ -55,7 +55,7 @@ def _run(words: list[str], layout: Layout) -> int:
     try:
         pwd.getpwnam(USER)
     except KeyError:
-        raise UserError(f"there is no user {USER}; sudo ./setup.sh install makes it") from None
+        raise UserError(f"user {USER} does not exist; create it with: sudo ./setup.sh install") from None
     sandbox = Sandbox(layout.current, state, USER, layout.root)
     answer = _passphrase(words)
     named = _pop_option(words, "-o") if words[:2] == ["sessions", "export"] else None
@@ -69,7 +69,7 @@ def _run(words: list[str], layout: Layout) -> int:
 
 def _run_sandboxed(sandbox: Sandbox, words: list[str], answer: str | None, output: int | None) -> int:
     unit, booted, kind = new_unit_name(), has_systemd(), words[1]
-    # lgpio makes a pipe in the working directory of whatever drives pins.
+    # lgpio creates a pipe in the working directory of a program that drives pins.
     pins = booted and kind == "run"
     folder = f"/run/{unit}" if pins else _current_folder()
     command = sandbox.command(
@@ -132,10 +132,12 @@ def _passphrase(words: list[str]) -> str | None:
         try:
             lines = Path(file).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--passphrase-file: cannot be read ({error}); give the file with it") from error
+            raise UserError(
+                f"--passphrase-file: cannot be read ({error}); name a file that contains the passphrase"
+            ) from error
         given = lines[0] if lines else ""
     if given is not None and not given.isprintable():
-        raise UserError("the passphrase has a control character in it: expected one that can be typed")
+        raise UserError("the passphrase contains a control character: expected one that can be typed")
     return given
 
 

@@ -14,23 +14,23 @@ from device.bundle import container, signing, wheels
 from device.errors import DeviceError, last_error
 
 KEY = Path("~/.config/interview-grader/release_key")
-"""Made at the first release. Its owner can install software on the devices."""
+"""Created at the first release. Anyone who has it can install software on the devices."""
 
 
 def main(arguments: list[str], checkout: Path) -> int:
-    """Returns the exit code: 0 made, 1 a fault, 2 something to change."""
+    """Returns the exit code: 0 done, 1 a fault, 2 the user must change something."""
     parser = Parser(
         prog="provisioning/release", description="Make a signed release bundle from this checkout."
     )
     host = f"{sys.version_info[0]}.{sys.version_info[1]}"
     parser.add_argument(
-        "--arch", default=platform.machine(), help="as `uname -m` says on the device (default: here)"
+        "--arch", default=platform.machine(), help="the device's `uname -m` (default: this computer's)"
     )
     parser.add_argument(
-        "--python", default=host, help="the device's Python, as in 3.11 (default: this one's)"
+        "--python", default=host, help="the device's Python, such as 3.11 (default: this one)"
     )
     parser.add_argument(
-        "--key", type=Path, default=KEY.expanduser(), help=f"private key of OpenSSH (default: {KEY})"
+        "--key", type=Path, default=KEY.expanduser(), help=f"OpenSSH private key (default: {KEY})"
     )
     parser.add_argument(
         "--out", type=Path, default=checkout / "dist", metavar="FOLDER", help="default: dist/"
@@ -47,7 +47,7 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
     key: Path = options.key
     if not key.exists():
         signing.make_key(key)
-        print(f"release: made {key}: keep a copy in a safe place; devices take releases signed with it")
+        print(f"release: created {key}: keep a copy in a safe place; devices accept releases signed with it")
     with (
         tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryDirectory() as models,
@@ -67,8 +67,8 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
             manual_folder=Path(pages) if _make_manual(checkout, Path(pages)) else None,
         )
     print(f"release: {made} ({made.stat().st_size / 1e6:.0f} MB)")
-    print(f"release: {made.with_suffix('.cdx.json').name} lists what it carries")
-    print(f"release: signed; devices that should take it need this line: {signing.public_line(key).strip()}")
+    print(f"release: {made.with_suffix('.cdx.json').name} lists its contents")
+    print(f"release: signed; to accept it, devices need this line: {signing.public_line(key).strip()}")
     return 0
 
 
@@ -87,5 +87,6 @@ def _make_manual(checkout: Path, into: Path) -> bool:
 def _run_optional(program: list[str], what: str, extra: str) -> bool:
     done = subprocess.run([sys.executable, *program], capture_output=True, text=True, check=False)
     if done.returncode:
-        print(f"release: goes without {what} ({last_error(done.stderr)}); pip install -e '.[{extra}]' first")
+        reason = last_error(done.stderr)
+        print(f"release: continuing without {what} ({reason}); to include it: pip install -e '.[{extra}]'")
     return done.returncode == 0

@@ -1,9 +1,9 @@
 """A release bundle: one file, a tar of a signature and a payload. Nothing is parsed before verification.
 
 The payload is a tar.gz: first `release.json`, which names every other file with its SHA-256, then exactly
-those: `setup.sh`, `systemd/`, `provisioning/` with the bill of materials, perhaps `onnx/`, and `wheels/` with
-`requirements.txt`, a hash for each wheel; for Python 3.11 also `numpy2/` and `requirements-numpy2.txt`, for a
-device without camera packages that are built against numpy 1.
+those: `setup.sh`, `systemd/`, `provisioning/` with the bill of materials, optionally `onnx/`, and `wheels/`
+with `requirements.txt`, a hash for each wheel; for Python 3.11 also `numpy2/` and `requirements-numpy2.txt`,
+for a device without camera packages that are built against numpy 1.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ ONNX = "onnx"
 
 WHEELS, REQUIREMENTS = "wheels", "requirements.txt"
 NUMPY_2, REQUIREMENTS_NUMPY_2 = "numpy2", "requirements-numpy2.txt"
-"""In `wheels/`: what is better where no camera packages need numpy 1, and the lines with that.
+"""In `wheels/`: newer wheels for boards without camera packages that need numpy 1, and their requirements.
 
 The set for numpy 1 is in the usual place: older updaters know only that one, and such a board loads no other.
 """
 
 SBOM = "provisioning/sbom.cdx.json"
-"""The bill of materials, CycloneDX: goes with the release into its folder on the device."""
+"""The bill of materials (CycloneDX), which is installed with the release."""
 
 SIGNERS = "provisioning/release_signers"
 """Public keys of trusted signers, where a checkout has them. Keys in a bundle would prove nothing."""
@@ -61,7 +61,7 @@ _MAX_UNPACKED = 2 << 30
 
 @dataclass(frozen=True)
 class Release:
-    """What `release.json` says. `files`: SHA-256 by name; `installed_bytes`: of all wheels unpacked."""
+    """The content of `release.json`. `files`: SHA-256 by name; `installed_bytes`: of all wheels unpacked."""
 
     version: str
     arch: str
@@ -82,9 +82,9 @@ class Release:
             raise ValueError(f"{missing} is missing") from None
         words = (made.version, made.arch, made.python, made.created)
         if not all(isinstance(word, str) for word in words) or not isinstance(made.files, dict):
-            raise ValueError("a value is of another kind")
+            raise ValueError("a value has the wrong type")
         if not VERSION.fullmatch(made.version):
-            raise ValueError(f"version {made.version!r}")
+            raise ValueError(f"invalid version {made.version!r}")
         return made
 
     def json(self) -> bytes:
@@ -105,12 +105,12 @@ def build(
 ) -> Path:
     """Write `interview-grader-VERSION-ARCH-pyPYTHON.bundle` into folder `out`; raises `BundleError`.
 
-    `arch` as `uname -m` says, `python` as in "3.11"; `wheels`: the folder `wheels.gather` filled; `onnx`:
-    one of models for TensorRT; `manual_folder`: what `manual.make` wrote. Its bill of materials is written
-    beside it too, as `….cdx.json`.
+    `arch` as `uname -m` prints it, `python` such as "3.11"; `wheels`: the folder that `wheels.gather` filled;
+    `onnx`: models for TensorRT; `manual_folder`: what `manual.make` wrote. Also writes the bill of materials
+    next to it, as `….cdx.json`.
     """
     from device.bundle.sbom import (
-        sbom,  # reads TOML, which Python 3.10 cannot without a package: not on a device
+        sbom,  # not on a device: reads TOML, which Python 3.10 cannot do without a package
     )
 
     contents = _contents(checkout, wheels)
@@ -161,7 +161,7 @@ def verify(path: Path, signers: Path) -> Release:
 def unpack(path: Path, signers: Path, into: Path) -> Release:
     """Verify a bundle and unpack it into a new folder; on a `BundleError` the folder is removed.
 
-    The payload is copied to an unnamed file and verified there, so no one can exchange it meanwhile.
+    The payload is copied to an unnamed file and verified there, so no one can replace it meanwhile.
     """
     try:
         into.mkdir(parents=True, mode=0o755)
@@ -207,7 +207,7 @@ def requirements(wheels: Path) -> dict[str, str]:
     """File -> what pip is to install, with hashes; raises `BundleError`."""
     lines = _requirement_lines(wheels)
     if "interview_grader" not in lines:
-        raise BundleError(f"{wheels}: no wheel of the appliance itself in it")
+        raise BundleError(f"{wheels}: expected the appliance's own wheel in it")
     found = {REQUIREMENTS: "".join(lines.values())}
     if others := _requirement_lines(wheels / NUMPY_2):
         found[REQUIREMENTS_NUMPY_2] = "".join((lines | others).values())
@@ -249,15 +249,15 @@ def _add_member(tar: tarfile.TarFile, name: str, content: IO[bytes], size: int, 
 
 
 @contextlib.contextmanager
-def _verified_payload(path: Path, signers: Path, beside: Path) -> Iterator[BinaryIO]:
+def _verified_payload(path: Path, signers: Path, folder: Path) -> Iterator[BinaryIO]:
     """The verified payload, in an unnamed file."""
     try:
-        with path.open("rb") as outer, tempfile.TemporaryFile(dir=beside) as payload:
+        with path.open("rb") as outer, tempfile.TemporaryFile(dir=folder) as payload:
             signature = io.BytesIO()
             _copy_member(outer, SIGNATURE, _MAX_SIGNATURE, signature)
             _copy_member(outer, PAYLOAD, _MAX_PAYLOAD, payload)
             if outer.read(_COPY_BYTES).strip(b"\0"):
-                raise BundleError("more follows after the payload: not a bundle of ours")
+                raise BundleError("unexpected data after the payload: not a release bundle")
             payload.flush()
             signing.verify(payload, signature.getvalue(), signers)
             payload.seek(0)
@@ -274,17 +274,17 @@ def _copy_member(outer: BinaryIO, name: str, limit: int, into: IO[bytes]) -> Non
     try:
         member = tarfile.TarInfo.frombuf(header, "ascii", "strict")
     except (tarfile.HeaderError, ValueError):
-        what = "it ends too early" if len(header) < _BLOCK else "not a bundle of ours"
+        what = "the file is truncated" if len(header) < _BLOCK else "not a release bundle"
         raise BundleError(f"{what}: expected {name}; copy the file again") from None
     if member.name != name or member.type != tarfile.REGTYPE or not 0 < member.size <= limit:
         raise BundleError(
-            f"{member.name!r} of {member.size} bytes in it: expected {name}, at most {limit} bytes"
+            f"contains {member.name!r} ({member.size} bytes): expected {name}, at most {limit} bytes"
         )
     left = member.size
     while left:
         block = outer.read(min(left, _COPY_BYTES))
         if not block:
-            raise BundleError(f"it ends too early, in {name}; copy the file again")
+            raise BundleError(f"the file is truncated in {name}; copy it again")
         into.write(block)
         left -= len(block)
     outer.read(-member.size % _BLOCK)
@@ -296,9 +296,7 @@ def _open_payload(payload: BinaryIO) -> Iterator[tarfile.TarFile]:
         with tarfile.open(fileobj=payload, mode="r|gz") as tar:
             yield tar
     except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
-        raise BundleError(
-            f"the payload is damaged ({error}), though signed; make the bundle again"
-        ) from error
+        raise BundleError(f"the payload is signed, but damaged ({error}); make the bundle again") from error
 
 
 def _read_metadata(tar: tarfile.TarFile) -> Release:
@@ -319,7 +317,7 @@ def _unpack_payload(payload: BinaryIO, into: Path) -> Release:
         while member := tar.next():
             digest, room = left.pop(member.name, None), room - member.size
             if digest is None or not member.isreg() or not _is_ours(member.name) or room < 0:
-                raise BundleError(f"{member.name!r} is not what {METADATA} says; make the bundle again")
+                raise BundleError(f"{member.name!r} does not match {METADATA}; make the bundle again")
             content = tar.extractfile(member)
             assert content is not None  # a regular file has one
             if _write(into / member.name, content, runs=bool(member.mode & 0o100)) != digest:

@@ -1,7 +1,7 @@
 """The file `latest`: the newest bundles, how long this is valid, and a signature.
 
 One line of JSON, then its OpenSSH signature, by a key that can sign nothing else. The device refuses a file
-that is older than the last one it saw, or expired: so it notices a replay or a freeze
+that is older than the last one it saw, or expired: this detects a replay or a freeze
 (docs/decisions/0061-first-installation-and-latest.md).
 """
 
@@ -43,17 +43,17 @@ class Bundle:
     def _parts(self) -> tuple[str, str, str]:
         found = _BUNDLE.fullmatch(self.name)
         if not found:
-            raise BundleError(f"{self.name!r}: expected a name as `make release` gives it")
+            raise BundleError(f"{self.name!r}: expected a name from `make release`")
         return found[1], found[2], found[3]
 
     @property
     def version(self) -> str:
-        """Its release, as in 1.2.3."""
+        """Its release, such as 1.2.3."""
         return self._parts[0]
 
     @property
     def device(self) -> tuple[str, str]:
-        """The machine and the version of Python that it is for, as in ("aarch64", "3.13")."""
+        """The machine and the version of Python that it is for, such as ("aarch64", "3.13")."""
         return self._parts[1:]
 
     def is_in(self, path: Path) -> bool:
@@ -79,7 +79,7 @@ def build(paths: Sequence[Path], key: Path, now: datetime, days: int) -> bytes:
     bundles = [Bundle(path.name, _digest(path), path.stat().st_size) for path in paths]
     devices = [each.device for each in bundles]
     if len(set(devices)) < len(devices):
-        raise BundleError("two bundles for one kind of device: expected the newest of each alone")
+        raise BundleError("two bundles for one kind of device: expected only the newest")
     data = {
         "schema": _SCHEMA,
         "created": now.strftime(_TIME),
@@ -100,7 +100,7 @@ def read(content: bytes, signers: Path) -> Latest:
     """
     line, begin, rest = content.partition(_BEGIN)
     if not begin:
-        raise BundleError("not signed: expected a file as `make latest` makes it")
+        raise BundleError("not signed: expected a file from `make latest`")
     with tempfile.TemporaryFile() as file:
         file.write(line)
         file.flush()
@@ -108,7 +108,7 @@ def read(content: bytes, signers: Path) -> Latest:
     try:
         data = json.loads(line)
         if data["schema"] != _SCHEMA:
-            raise ValueError(f"schema {data['schema']!r}: expected {_SCHEMA}; update by hand once")
+            raise ValueError(f"schema {data['schema']!r}: expected {_SCHEMA}; update once by hand")
         bundles = tuple(
             Bundle(str(each["name"]), str(each["sha256"]), int(each["size"])) for each in data["bundles"]
         )
@@ -116,7 +116,7 @@ def read(content: bytes, signers: Path) -> Latest:
             _ = each.device
         return Latest(parse_time(data["created"]), parse_time(data["expires"]), bundles)
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"signed, but not as expected ({error}); make it again: make latest") from error
+        raise BundleError(f"signed, but malformed ({error}); make it again: make latest") from error
 
 
 def parse_time(text: str) -> datetime:

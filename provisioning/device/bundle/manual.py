@@ -1,4 +1,4 @@
-"""Write the manual page and the completions for bash, zsh and fish; where bundles are made, not on a device.
+"""Writes the manual page and the completions for bash, zsh and fish. Runs where bundles are made.
 
 usage: manual.py [FOLDER], with a Python that has the appliance and its extra `manual`.
 """
@@ -18,7 +18,7 @@ SCRIPTS = {"bash": "interview-grader.bash", "zsh": "_interview-grader", "fish": 
 
 
 def make(into: Path) -> None:
-    """Write all of them into a folder that need not be there yet; raises `ImportError` without the extra."""
+    """Write all of them into a folder, which is created if needed; raises `ImportError` without the extra."""
     import shtab
     from argparse_manpage.manpage import Manpage
 
@@ -30,7 +30,7 @@ def make(into: Path) -> None:
     about = {
         "project_name": PROGRAM,
         "version": __version__,
-        "description": "read facial expressions on this device, shown on a live page",
+        "description": "read facial expressions on this device and show them on a live page",
         "manual_title": "Interview Grader",
     }
     into.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def make(into: Path) -> None:
 
 
 def _complete_files(parser: argparse.ArgumentParser, file: object) -> None:
-    """What is a path is completed as one."""
+    """Complete arguments of type `Path` as file names."""
     for action in parser._actions:
         if action.type is Path:
             action.complete = file  # type: ignore[attr-defined]
@@ -51,5 +51,5 @@ def _complete_files(parser: argparse.ArgumentParser, file: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.path[0] = str(CHECKOUT)  # the appliance of this checkout, and none of the modules beside this one
+    sys.path[0] = str(CHECKOUT)  # import the appliance of this checkout, not the modules of this folder
     make(Path(sys.argv[1]) if sys.argv[1:] else CHECKOUT / PLACE)

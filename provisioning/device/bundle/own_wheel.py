@@ -1,4 +1,4 @@
-"""The appliance's own wheel, made from a checkout."""
+"""The appliance's own wheel, built from a checkout."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from device.errors import BundleError, last_error
 
 LOCKS = "requirements"
-"""Folder of a checkout: what is installed, with hashes, made by `make lock`."""
+"""Folder of a checkout with the locked requirements and their hashes, made by `make lock`."""
 
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
 
 
 def make_wheel(python: str, checkout: Path, into: Path) -> Path:
-    """Make it into a folder that has none yet, with a Python that has pip; raises `BundleError`.
+    """Build it into a folder that has none yet, with a Python that has pip; raises `BundleError`.
 
-    pip would fetch what builds it without looking at hashes, so that is installed here, from its lock.
+    pip would fetch the build tools without checking hashes, so they are installed here from their lock.
     """
     with tempfile.TemporaryDirectory() as tools:
         lock = str(checkout / LOCKS / "build.txt")

@@ -1,4 +1,4 @@
-"""`provisioning/latest`: say which bundles are the newest, signed and for some weeks."""
+"""`provisioning/latest`: write the signed file that names the newest bundles, valid for some weeks."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from device.bundle import latest, signing
 from device.errors import BundleError, DeviceError
 
 KEY = Path("~/.config/interview-grader/latest_key")
-"""Made at the first run. It can say which release is the newest, and installs none."""
+"""Created at the first run. It can name the newest release, but cannot sign one."""
 
 DAYS = 60
 
 
 def main(arguments: list[str], checkout: Path) -> int:
-    """Returns the exit code: 0 made, 1 a fault, 2 something to change."""
+    """Returns the exit code: 0 done, 1 a fault, 2 the user must change something."""
     parser = Parser(
-        prog="provisioning/latest", description="Say which bundles are the newest, for devices that look."
+        prog="provisioning/latest", description="Write the signed file that names the newest bundles."
     )
     parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE", help="one for each kind of device")
-    parser.add_argument("--days", type=int, default=DAYS, help=f"how long that is valid (default: {DAYS})")
+    parser.add_argument("--days", type=int, default=DAYS, help=f"days that it is valid (default: {DAYS})")
     parser.add_argument(
-        "--key", type=Path, default=KEY.expanduser(), help=f"private key of OpenSSH (default: {KEY})"
+        "--key", type=Path, default=KEY.expanduser(), help=f"OpenSSH private key (default: {KEY})"
     )
     parser.add_argument(
         "--out",
@@ -48,13 +48,13 @@ def _make(options: argparse.Namespace) -> int:
     key: Path = options.key
     if not key.exists():
         signing.make_key(key, latest.PURPOSE)
-        print(f"latest: made {key}")
+        print(f"latest: created {key}")
     now = datetime.now(timezone.utc)
     content = latest.build(options.bundles, key, now, options.days)
     partial = options.out.with_name(f".{options.out.name}.new")
     partial.write_bytes(content)
     partial.replace(options.out)
     line = signing.public_line(key, latest.PURPOSE).strip()
-    print(f"latest: {options.out}; make it again within {options.days} days, also without a new release")
-    print(f"latest: signed; devices that look need this line: {line}")
+    print(f"latest: {options.out}; make it again within {options.days} days, even without a new release")
+    print(f"latest: signed; devices that check for releases need this line: {line}")
     return 0

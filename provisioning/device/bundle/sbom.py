@@ -1,4 +1,4 @@
-"""The bill of materials of a release: every wheel and model that its bundle carries, as CycloneDX 1.6."""
+"""The bill of materials of a release: every wheel and model in its bundle, as CycloneDX 1.6."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def sbom(wheels: Iterable[Path], onnx: Iterable[Path] = ()) -> bytes:
     """JSON, the same for the same files. `onnx`: the models for TensorRT, made from those in our wheel."""
     libraries = [_wheel(path) for path in wheels]
     (own,) = (path for path, component in libraries if component["name"] == _OWN)
-    (whole,) = (component for path, component in libraries if path == own)
-    whole["type"] = "application"
+    (application,) = (component for path, component in libraries if path == own)
+    application["type"] = "application"
     components = [component for path, component in libraries if path != own]
     components += _models(own, onnx)
     components.sort(key=lambda each: str(each["bom-ref"]))
-    content = json.dumps([whole, components], sort_keys=True)
+    content = json.dumps([application, components], sort_keys=True)
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, content)}",
         "version": 1,
-        "metadata": {"component": whole},
+        "metadata": {"component": application},
         "components": components,
         "dependencies": [
-            {"ref": whole["bom-ref"], "dependsOn": [each["bom-ref"] for each in components]},
+            {"ref": application["bom-ref"], "dependsOn": [each["bom-ref"] for each in components]},
             *({"ref": each["bom-ref"]} for each in components),
         ],
     }

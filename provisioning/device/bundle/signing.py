@@ -1,4 +1,4 @@
-"""Signatures by OpenSSH: `ssh-keygen -Y`. Who may sign stands in a file of allowed_signers, ssh-keygen(1)."""
+"""OpenSSH signatures (`ssh-keygen -Y`), checked with a file of allowed_signers: see ssh-keygen(1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from device.errors import BundleError, last_error
 class Purpose:
     """What a signature is for: one made with the same key for anything else is refused.
 
-    `signer`: the name at the beginning of the signers' lines in the file of keys; `what` is signed.
+    `signer`: the name at the beginning of the lines in the file of signers; `what`: what is signed, in words.
     """
 
     namespace: str
@@ -34,54 +34,52 @@ def sign(path: Path, key: Path, purpose: Purpose = RELEASE) -> bytes:
     signature.unlink(missing_ok=True)
     done = _run(["-Y", "sign", "-q", "-f", str(key), "-n", purpose.namespace, str(path)])
     if done.returncode != 0 or not signature.is_file():
-        raise BundleError(
-            f"{key}: cannot sign ({last_error(done.stderr)}); expected a private key of OpenSSH"
-        )
+        raise BundleError(f"{key}: cannot sign ({last_error(done.stderr)}); expected an OpenSSH private key")
     content = signature.read_bytes()
     signature.unlink()
     return content
 
 
 def verify(content: BinaryIO, signature: bytes, signers: Path, purpose: Purpose = RELEASE) -> None:
-    """Raises `BundleError` unless one of the signers signed these very bytes. `content` is a real file."""
+    """Raises `BundleError` unless one of the signers signed exactly these bytes. `content` is a real file."""
     if not signers.is_file():
         raise BundleError(f"{signers}: no such file: expected the public keys of trusted signers")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "signature")
-        file.write_bytes(signature)  # closed: Windows lets no other program read a file that is open here
+        file.write_bytes(signature)  # then closed: on Windows no other program can read an open file
         common = ["-n", purpose.namespace, "-s", str(file)]
         done = _run(["-Y", "verify", "-q", "-f", str(signers), "-I", purpose.signer, *common], content)
         if done.returncode == 0:
             return
-        whole = _run(["-Y", "check-novalidate", *common], content)
-    if whole.returncode == 0:
+        intact = _run(["-Y", "check-novalidate", *common], content)
+    if intact.returncode == 0:
         raise BundleError(
-            f"{purpose.what} is signed by a key that this device does not know ({_key(whole.stdout)}): "
+            f"{purpose.what} is signed by a key that this device does not know ({_key(intact.stdout)}): "
             f"expected one of {signers}; add the key there only if you trust it"
         )
     raise BundleError(
-        f"the signature does not fit what it signs: {purpose.what} was changed or damaged; copy it "
-        "again from where it was made"
+        f"the signature does not match: {purpose.what} was changed or damaged; copy it again from where it "
+        "was made"
     )
 
 
 def public_line(key: Path, purpose: Purpose = RELEASE) -> str:
-    """The line for the file of signers that belongs to a private key; raises `BundleError`."""
+    """The line for a private key in the file of signers; raises `BundleError`."""
     done = _run(["-y", "-f", str(key)])
     if done.returncode != 0:
         raise BundleError(
-            f"{key}: cannot be read ({last_error(done.stderr)}); expected a private key of OpenSSH"
+            f"{key}: cannot be read ({last_error(done.stderr)}); expected an OpenSSH private key"
         )
     kind, public = done.stdout.split()[:2]
     return f'{purpose.signer} namespaces="{purpose.namespace}" {kind} {public}\n'
 
 
 def make_key(key: Path, purpose: Purpose = RELEASE) -> None:
-    """A new private key without a passphrase, and its public half beside it; raises `BundleError`."""
+    """Create a private key without a passphrase, with its public key next to it; raises `BundleError`."""
     key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     done = _run(["-q", "-t", "ed25519", "-N", "", "-C", purpose.namespace, "-f", str(key)])
     if done.returncode != 0:
-        raise BundleError(f"{key}: cannot be made ({last_error(done.stderr)})")
+        raise BundleError(f"{key}: cannot be created ({last_error(done.stderr)})")
 
 
 def _key(output: str) -> str:

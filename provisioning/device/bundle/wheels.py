@@ -1,4 +1,4 @@
-"""Gathering the wheels of a release, for this machine or another; where bundles are made, not on a device."""
+"""Gathers the wheels of a release, for this machine or another. Runs where bundles are made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GLIBC = {"3.10": 35, "3.11": 36, "3.12": 39, "3.13": 41, "3.14": 41}
 """Python -> the glibc (2.x) of the system that has it: Ubuntu 22.04, Debian 12, Ubuntu 24.04, Debian 13."""
 
 JETPACKS = {("aarch64", "3.10"): "jetpack6", ("aarch64", "3.12"): "jetpack7"}
-"""Machine and Python of a JetPack -> the lock of what its TensorRT needs beside it."""
+"""Machine and Python of a JetPack -> the lock with what its TensorRT needs in addition."""
 
 NUMPY_1_PYTHON = "3.11"
 """Python of the system whose camera packages are built against numpy 1: Raspberry Pi OS bookworm."""
@@ -26,8 +26,8 @@ _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"
 def gather(checkout: Path, into: Path, *, arch: str, python: str) -> None:
     """Put the appliance's wheel and those of the locks into an empty folder; raises `BundleError`.
 
-    `arch` as `uname -m` says, `python` as in "3.11". For the Python of the system whose camera packages need
-    numpy 1 those are what such a board needs; what others get instead goes into the subfolder `numpy2`.
+    `arch` as `uname -m` prints it, `python` such as "3.11". For `NUMPY_1_PYTHON`, these are the wheels for a
+    board whose camera packages need numpy 1; those for other boards go into the subfolder `numpy2`.
     """
     if python not in GLIBC:
         raise BundleError(f"Python {python}: expected one of {', '.join(GLIBC)}")
@@ -48,9 +48,9 @@ def gather(checkout: Path, into: Path, *, arch: str, python: str) -> None:
 def pins(lock: Path, arch: str, python: str) -> dict[str, str]:
     """Name -> what a lock installs on this machine and Python, as a line without its marker.
 
-    pip would ask the markers of the Python it runs on.
+    pip would evaluate markers for the Python it runs on.
     """
-    from pip._vendor.packaging.requirements import Requirement  # only where bundles are made must pip be here
+    from pip._vendor.packaging.requirements import Requirement  # pip is needed only where bundles are made
 
     about = {
         "python_version": python,
@@ -74,7 +74,7 @@ def pins(lock: Path, arch: str, python: str) -> dict[str, str]:
 
 
 def platform_options(arch: str, python: str) -> list[str]:
-    """What tells pip to choose wheels for this machine and Python instead of its own."""
+    """Options of pip for the wheels of this machine and Python, which may not be pip's own."""
     platforms = [f"manylinux_2_{minor}_{arch}" for minor in range(GLIBC[python], 4, -1)]
     named = [f"--platform={each}" for each in (*platforms, f"manylinux2014_{arch}")]
     return [*named, f"--python-version={python}", "--implementation=cp"]

@@ -1,1 +1,1 @@
-"""Installing a device, and removing everything again."""
+"""Installs and uninstalls a device."""

@@ -30,7 +30,7 @@ _MACHINE = "aarch64"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code: 0 done, 1 a fault, 2 refused, and then the card is as it was."""
+    """Returns the exit code: 0 done, 1 a fault, 2 refused, with the card unchanged."""
     options = _parser().parse_args(arguments)
     try:
         _prepare_card(options.boot, options.bundle, options.signers, options.config)
@@ -49,7 +49,7 @@ def _prepare_card(boot: Path, release_bundle: Path, signers: Path, config: Path 
     if not user_data.is_file() and not (boot / "config.txt").is_file():
         raise UserError(
             f"{boot}: expected the card's boot partition (bootfs), which has config.txt; "
-            "put the card in again and give the folder or drive where it appears"
+            "insert the card again and give the folder or drive where it appears"
         )
     release = container.verify(release_bundle, signers)
     merged, factory_name = None, ""
@@ -59,11 +59,11 @@ def _prepare_card(boot: Path, release_bundle: Path, signers: Path, config: Path 
     texts = {"first-boot": _text(_FIRST_BOOT), "release_signers": _text(signers)}
     if config is not None:
         texts[SETTINGS] = _settings(config)
-        (folder / f"{SETTINGS}.rejected").unlink(missing_ok=True)  # was about those before
+        (folder / f"{SETTINGS}.rejected").unlink(missing_ok=True)  # was about the previous settings
 
     folder.mkdir(exist_ok=True)
     name = f"interview-grader-{release.version}-{release.arch}-py{release.python}.bundle"
-    # first-boot takes only one, and there may be no room for two; BUNDLE may be the one on the card.
+    # first-boot accepts only one, and there may be no room for two; BUNDLE may already be on the card.
     _remove(folder, lambda old: not old.samefile(release_bundle))
     with release_bundle.open("rb") as content:
         _write(folder / name, content)
@@ -81,12 +81,12 @@ def _prepare_card(boot: Path, release_bundle: Path, signers: Path, config: Path 
         )
     if merged is not None:
         if factory_name:
-            _say(f"the device is named {hostname.NAME}: {factory_name} is a factory name")
-        _say("user-data installs it at the first boot, after what the Imager wrote there")
+            _say(f"the device will be named {hostname.NAME}: {factory_name} is a factory name")
+        _say("user-data installs it at the first boot, after the Imager's own commands")
         _say("now eject the card and start the board; its log: sudo cat /var/log/cloud-init-output.log")
     else:
         _say("there is no user-data, so the system has no cloud-init: eject the card, start the board,")
-        _say(f"log in and type: sudo sh /boot/firmware/{FOLDER}/first-boot")
+        _say(f"log in and run: sudo sh /boot/firmware/{FOLDER}/first-boot")
 
 
 def _remove(folder: Path, is_old: Callable[[Path], bool]) -> None:
@@ -136,7 +136,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog=PROGRAM, description="Put a release on a card that the Raspberry Pi Imager has written."
     )
-    parser.add_argument("boot", type=Path, metavar="BOOT", help="where the boot partition (bootfs) appears")
+    parser.add_argument("boot", type=Path, metavar="BOOT", help="folder or drive of the boot partition")
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="for aarch64 and the system's Python")
     parser.add_argument("signers", type=Path, metavar="SIGNERS", help="public keys of trusted signers")
     parser.add_argument(

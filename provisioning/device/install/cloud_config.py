@@ -1,7 +1,7 @@
 """Adds the command of the first boot to `runcmd` in the Raspberry Pi Imager's `user-data` (cloud-config).
 
-Without a YAML library, since it runs on the owner's computer: it reads only as much of a line as it needs to
-know where the list `runcmd` begins and ends, and refuses what is not clear. All other lines stay as they are.
+Uses no YAML library, since it runs on the owner's computer: it parses only enough to find where the list
+`runcmd` begins and ends, and refuses anything unclear. All other lines stay unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from device.errors import UserError
 
 COMMAND = "[sh, /boot/firmware/interview-grader/first-boot]"
-"""The item of `runcmd`, as YAML. It comes last: those before it may unblock the network."""
+"""The item of `runcmd`, as YAML. It comes last, since earlier commands may unblock the network."""
 
 _HEADER = "#cloud-config"
 _KEY = "runcmd"
@@ -34,15 +34,15 @@ class _Entry:
 
 
 def with_command(text: str) -> str:
-    """The file with `COMMAND` as last item of its only `runcmd`; raises `UserError` if that is not clear.
+    """The file with `COMMAND` as the last item of its only `runcmd`; raises `UserError` if it is unclear.
 
-    Done again, it changes nothing. A second `runcmd` that held nothing but our command goes.
+    A second call changes nothing. A second `runcmd` with only our command is removed.
     """
     ending = "\r\n" if "\r\n" in text else "\n"
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text.strip(" \t\r\n") else [_HEADER]
     for index, line in enumerate(lines):
-        if odd := re.search(r"[^\S \t]", line):  # Python and YAML differ about it
-            raise _unclear(index, f"{odd[0]!r} is not known here")
+        if odd := re.search(r"[^\S \t]", line):  # Python and YAML treat it differently
+            raise _unclear(index, f"{odd[0]!r} is not supported")
     if lines[0].rstrip() != _HEADER:
         raise _unclear(0, f"expected {_HEADER}")
     found = _lists(lines)
@@ -63,9 +63,9 @@ def with_command(text: str) -> str:
 
 
 def with_name(text: str, name: str, replaced: Collection[str]) -> tuple[str, str]:
-    """The file with `name` as hostname if it is one of `replaced`, and that one, "" if it is not.
+    """Set the hostname to `name` if it is one of `replaced`; returns the file, and the replaced name or "".
 
-    cloud-init writes /etc/hosts with the file's hostname at every start, whatever the device is called since.
+    cloud-init writes /etc/hosts with the file's hostname at every start, even if the device was renamed.
     """
     lines = text.split("\n")
     for entry in _entries([line.removesuffix("\r") for line in lines]):
@@ -79,7 +79,7 @@ def with_name(text: str, name: str, replaced: Collection[str]) -> tuple[str, str
 def _unclear(index: int, why: str) -> UserError:
     return UserError(
         f"user-data, line {index + 1}: {why}; nothing was changed; "
-        f"add to its list {_KEY} yourself: - {COMMAND}"
+        f"add this to its list {_KEY} yourself: - {COMMAND}"
     )
 
 
@@ -117,24 +117,24 @@ def _with_ours(block: list[str], start: int) -> list[str]:
         inside = head[head.index("[") + 1 : end - 1].strip()
         comma = ", " if inside and not inside.endswith(",") else " " if inside else ""
         return [f"{_KEY}: [{inside}{comma}{COMMAND}]{head[end:]}"]
-    raise _unclear(start, f"{_KEY} is no list in a form that is known here")
+    raise _unclear(start, f"{_KEY} is not a list in a supported form")
 
 
 def _end_of_flow(head: str) -> int:
-    """Behind the bracket that closes the list, 0 if there is none."""
+    """The position after the bracket that closes the list, 0 without one."""
     if not re.match(rf"{_KEY}:\s*\[", head):
         return 0
     ends = (place + 1 for place, sign in enumerate(head) if sign == "]")
     return next((end for end in ends if not _opened(head[:end], "", 0)[0]), 0)
 
 
-# --- As much of YAML as is needed ---
+# --- The part of YAML that is needed ---
 
 
 def _entries(lines: list[str]) -> list[_Entry]:
-    """The keys of the first column, in their order; raises `UserError`."""
+    """The keys in the first column, in order; raises `UserError`."""
     found: list[_Entry] = []
-    opened, scalar, parent = "", 0, -1  # a block scalar's indentation: -1 for one whose first line is to come
+    opened, scalar, parent = "", 0, -1  # indentation of a block scalar: -1 before its first line
     for index, line in enumerate(lines):
         indent = len(line) - len(line.lstrip(" "))
         if scalar and line.strip():
@@ -146,20 +146,20 @@ def _entries(lines: list[str]) -> list[_Entry]:
         if not line.strip() or (not opened and _is_silent(line)) or (line.rstrip() == "---" and not found):
             continue
         if opened and indent == 0:
-            raise _unclear(index, "a value of the lines before goes on in the first column")
+            raise _unclear(index, "a value of the lines before continues in the first column")
         if not opened and indent == 0 and not re.match("-(?: |$)", line):
             key = re.match(r"([A-Za-z][A-Za-z0-9_-]*):(?=\s|$)", line)
             if not key:
-                raise _unclear(index, "expected a key, as in hostname: room1")
+                raise _unclear(index, "expected a key, such as hostname: room1")
             found.append(_Entry(key[1], index, index + 1))
         if not found:
-            raise _unclear(index, "expected a key in the first column, as in hostname: room1")
+            raise _unclear(index, "expected a key in the first column, such as hostname: room1")
         found[-1].end = index + 1
         opened, header = _opened(line, opened, index)
         if header >= 0:
             scalar, parent = -1, _parent(line, header, index)
     if opened:
-        raise _unclear(len(lines) - 1, "a value that does not end")
+        raise _unclear(len(lines) - 1, "a value is not closed")
     return found
 
 
@@ -168,18 +168,18 @@ def _is_silent(line: str) -> bool:
 
 
 def _parent(line: str, header: int, index: int) -> int:
-    """The column of what a block scalar belongs to: its key, or the dash before it. Raises `UserError`."""
+    """The column of the key or dash that a block scalar belongs to. Raises `UserError`."""
     dashes = re.match(r" *(?:- +)*", line)
-    assert dashes  # also with nothing
+    assert dashes  # it matches an empty string too
     if not line[:header].strip():
-        raise _unclear(index, "expected the mark of a text of several lines behind its key")
+        raise _unclear(index, "expected | or > (a text of several lines) after its key")
     return dashes.end() if dashes.end() < header else line.rindex("-", 0, header)
 
 
 def _opened(line: str, opened: str, index: int) -> tuple[str, int]:
-    """The brackets and the quote that are open at its end, and where the mark of a block scalar is, or -1.
+    """The brackets and the quote open at its end, and the position of a block scalar's | or >, or -1.
 
-    `opened`: those that are open at its beginning. Raises `UserError` for what is not understood.
+    `opened`: those that are open at its beginning. Raises `UserError` for anything unsupported.
     """
     fresh = not opened or opened[-1] in "[{"  # here a value may begin
     place = -1
@@ -200,14 +200,14 @@ def _opened(line: str, opened: str, index: int) -> tuple[str, int]:
         elif fresh and sign in "\"'[{":
             opened, fresh = opened + sign, sign in "[{"
         elif fresh and sign in "!&*":
-            raise _unclear(index, f"{sign} is not known here")
+            raise _unclear(index, f"{sign} is not supported")
         elif fresh and sign in "|>" and not opened:
             if not re.fullmatch(r"[|>][+-]?(\s*|\s+#.*)", line[place:]):
-                raise _unclear(index, "expected nothing behind the mark of a text of several lines")
+                raise _unclear(index, "expected nothing after | or > (a text of several lines)")
             return opened, place
         elif opened and sign in "]}":
             if opened[-1] + sign not in ("[]", "{}"):
-                raise _unclear(index, f"{sign} closes what is not open")
+                raise _unclear(index, f"unexpected {sign}")
             opened, fresh = opened[:-1], False
         elif (opened and sign == ",") or (sign == ":" and (opened or following in ("", " ", "\t"))):
             fresh = True

@@ -1,4 +1,4 @@
-"""`install --config FILE`: the owner's initial settings, as from a card. A mistake in them stops nothing."""
+"""`install --config FILE`: the owner's initial settings. A mistake in them does not stop the installation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NAME = "config.toml"
 
 
 class InitialSettings:
-    """Copied unchanged, or not at all. `check`: the fault of a settings file, "" if there is none."""
+    """Copied unchanged, or not at all. `check` returns the fault in a settings file, "" without one."""
 
     def __init__(self, given: Path, layout: Layout, check: Callable[[Path], str]) -> None:
         if not given.is_file():
-            raise UserError(f"--config {given}: no such file; give one with settings, or leave --config out")
+            raise UserError(f"--config {given}: no such file; give a file with settings, or omit --config")
         self._given, self._own, self._check = given, layout.config / NAME, check
         self._again = f"sudo {layout.current}/setup.sh install --config {given}"
         self.fault = ""
@@ -32,12 +32,12 @@ class InitialSettings:
     def conflict(self) -> str:
         """A message if the device already has other settings, else ""."""
         if self._own.exists() and self._own.read_bytes() != self._given.read_bytes():
-            return f"{self._given} is not used, as {self._own} is there already: change that one"
+            return f"{self._given} is not used, since {self._own} exists: change that file"
         return ""
 
     def apply(self) -> None:
         """Use them from the next start on, unless `check` finds a mistake."""
-        new = self._own.with_name(f"{NAME}.new")  # beside config.d, which belongs to it
+        new = self._own.with_name(f"{NAME}.new")  # next to config.d, which belongs to it
         try:
             shutil.copyfile(self._given, new)
             new.chmod(0o644)
@@ -58,8 +58,8 @@ class InitialSettings:
         self._refuse(fault)
 
     def _refuse(self, fault: str) -> None:
-        """Write the fault beside the file too, for an owner who reads the card on another computer."""
-        self.fault = f"{self._given} is not used: {fault}; correct it, then: {self._again}"
+        """Also write the fault next to the file, for an owner who reads the card on another computer."""
+        self.fault = f"{self._given} is not used: {fault}; correct it, then run: {self._again}"
         # On a read-only card only the installer reports it.
         with contextlib.suppress(OSError), replacing(self._rejected_file()) as new:
             new.write_text(f"{self.fault}\n", encoding="utf-8")

@@ -40,7 +40,7 @@ class Source:
         return "" if now == self.version else f"release {self.version}" + (f", was {now}" if now else "")
 
     def install(self) -> None:
-        """Install it beside the other releases and make it the current one."""
+        """Install it next to the other releases and make it the current one."""
         self.releases.switch(self.add())
 
 
@@ -58,7 +58,7 @@ def open_source(options: argparse.Namespace, layout: Layout) -> Iterator[Source]
     if not signers.exists():
         raise UserError(
             f"{signers}: no such file: expected the public keys of trusted signers; "
-            "get it another way than the bundle, and give it: --signers FILE"
+            "obtain them through a different channel than the bundle, and add --signers FILE"
         )
     version = container.verify(options.offline, signers).version
     _refuse_another(now, version, f"sudo interview-grader-update {options.offline}")
@@ -72,9 +72,9 @@ def open_source(options: argparse.Namespace, layout: Layout) -> Iterator[Source]
 
 
 def signers_file(options: argparse.Namespace, layout: Layout, source: Source) -> GeneratedFile | None:
-    """The file of trusted signers: as asked, else the device's own unchanged, else that of the checkout.
+    """The file of trusted signers: the given one, else the device's own unchanged, else the checkout's.
 
-    None if nothing is to be written; raises `UserError` for a missing file.
+    None if there is nothing to write; raises `UserError` for a missing file.
     """
     given = options.signers or (None if layout.signers.exists() else source.folder / container.SIGNERS)
     try:
@@ -82,9 +82,7 @@ def signers_file(options: argparse.Namespace, layout: Layout, source: Source) ->
     except (OSError, UnicodeDecodeError) as error:
         if options.signers is None:
             return None
-        raise UserError(
-            f"--signers {given}: cannot be read ({error}); give the file of public keys"
-        ) from error
+        raise UserError(f"--signers {given}: cannot be read ({error}); give a file of public keys") from error
 
 
 def _checkout(releases: Releases, now: str | None) -> Source:
@@ -92,11 +90,11 @@ def _checkout(releases: Releases, now: str | None) -> Source:
         return Source(now, HERE, True, releases, lambda: now)
     if (HERE / container.METADATA).exists():
         raise UserError(
-            f"{HERE} is no checkout and not what is installed; give --offline BUNDLE, which is verified"
+            f"{HERE} is neither a checkout nor the installed release; add --offline BUNDLE, which is verified"
         )
     return Source(container.version_in(HERE), HERE, False, releases, lambda: releases.add_online(HERE))
 
 
 def _refuse_another(now: str | None, version: str, instead: str) -> None:
     if now and now != version:
-        raise UserError(f"release {now} is installed and this is {version}; to change it: {instead}")
+        raise UserError(f"release {now} is installed, this is {version}; to change it: {instead}")

@@ -28,7 +28,7 @@ from device.update.releases import Releases
 
 PROGRAM = "setup.sh install"
 _REPAIR_MB = 50
-"""Free space, in MB, that is enough if a release is installed already."""
+"""Free space, in MB, that is enough if a release is already installed."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,17 @@ class Installation:
             Step(self._source.plan, self._apply_release),
             Step(self._plan_files, self._apply_files),
             Step(self._plan_accounts, self._apply_accounts),
-            *([self._generated(self._signers, "whose releases it takes")] if self._signers else []),
+            *([self._generated(self._signers, "the keys of trusted signers")] if self._signers else []),
             self._generated(generated_files.avahi_service(self._layout), "the announcement on the network"),
             Step(self._plan_name, lambda: hostname.rename(self._name, self._record)),
         ]
         if self._options.allow:
-            steps.append(self._generated(self._network, f"networks allowed: {' '.join(self._options.allow)}"))
+            steps.append(self._generated(self._network, f"allowed networks: {' '.join(self._options.allow)}"))
         if self._options.log:
             log = generated_files.journald_config(self._layout, self._options.log)
             steps.append(
                 Step(
-                    lambda: "" if log.is_current() else "where the log is kept",
+                    lambda: "" if log.is_current() else "the storage of the log",
                     lambda: generated_files.apply_journald_config(log),
                 )
             )
@@ -115,7 +115,7 @@ class Installation:
             to_install, absent = self._packages()
         packages.refuse_missing(absent)
         for each in absent:
-            summary.say(f"goes without {each.name}: {each.purpose}")
+            summary.say(f"continuing without {each.name}: {each.purpose}")
         return f"packages: {' '.join(each.name for each in to_install)}" if to_install else ""
 
     def _apply_packages(self) -> None:
@@ -142,7 +142,7 @@ class Installation:
         wrong = [file.path for file in files if not file.is_current()] + release_files.stale_files(
             self._layout, files
         )
-        return f"{len(wrong)} files of the system, such as {wrong[0]}" if wrong else ""
+        return f"{len(wrong)} system files, such as {wrong[0]}" if wrong else ""
 
     def _apply_files(self) -> None:
         release_files.install(self._layout, self._files())
@@ -170,7 +170,7 @@ class Installation:
     def _sysusers(self) -> list[Path]:
         return release_files.sysusers(self._source.folder, self._board.name)
 
-    # --- what is written ---
+    # --- generated files ---
 
     @staticmethod
     def _generated(file: generated_files.GeneratedFile, words: str) -> Step:
@@ -184,18 +184,18 @@ class Installation:
 
     def _plan_engines(self) -> str:
         if self._options.check and self._changed:
-            return ""  # the release is not installed yet and cannot be asked
+            return ""  # the release is not installed yet and cannot be queried
         due = self._run_release("-m", "appliance.on_update", "unmeasured").stdout.strip()
         return f"the engines: measure, as {due}" if due else ""
 
     def _apply_engines(self) -> None:
-        """Measure with the service stopped: an accelerator has one user at a time. A failure is no fault."""
+        """Measure with the service stopped: an accelerator has one user at a time. A failure is not fatal."""
         if service.unit_property("ActiveState") not in ("inactive", "failed"):
             self._refuse_while_live()
             service.stop()
         done = self._run_release("-m", "appliance.on_update", "measure")
         message = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()[-1]
-        summary.say(message if done.returncode == 0 else f"not measured, so the CPU is taken: {message}")
+        summary.say(message if done.returncode == 0 else f"not measured, so the CPU is used: {message}")
 
     def _run_release(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Python of the current release in the sandbox, with the service's state."""
@@ -214,7 +214,7 @@ class Installation:
         self._refuse_while_live()
         if fault := self._check():
             raise UserError(f"installed, but the check fails, so the service is not started: {fault}")
-        os.sync()  # where the service is enabled all of it is there, also after a power cut
+        os.sync()  # if the service is enabled, everything is on the disk, even after a power cut
         service.enable()
         try:
             service.restart()
@@ -238,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the installer; returns the exit code."""
     options = _parser().parse_args(arguments)
     layout = Layout()
-    os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to
+    os.umask(0o022)  # the service's user must be able to read installed files, whatever root's umask is
     try:
         if options.uninstall:
             uninstall.need_root()
@@ -258,9 +258,9 @@ def _install(options: argparse.Namespace, layout: Layout) -> int:
     uninstall.need_root()
     _acquire_lock(layout)
     if (layout.opt / CHANGING).exists():
-        raise UserError("an update was interrupted: sudo interview-grader-update recover, then again")
+        raise UserError("an update was interrupted; run sudo interview-grader-update recover, then try again")
     if not options.check:
-        shutil.rmtree(layout.unpacking, ignore_errors=True)  # or it would count as room that is taken
+        shutil.rmtree(layout.unpacking, ignore_errors=True)  # else it would count as used space
         Releases(layout.opt).sweep()
     found = board.find_board()
     needs_mb = _REPAIR_MB if layout.current.exists() else board.NEEDS_MB
@@ -292,17 +292,17 @@ def _acquire_lock(layout: Layout) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog=PROGRAM, description="Make this board a device; again, to mend it.")
-    parser.add_argument("--check", action="store_true", help="only say what would change")
+    parser = Parser(prog=PROGRAM, description="Install the appliance on this board, or repair it.")
+    parser.add_argument("--check", action="store_true", help="only report what would change")
     parser.add_argument("--uninstall", action="store_true", help="remove everything but the owner's data")
     parser.add_argument(
-        "--offline", type=Path, metavar="BUNDLE", help="from this bundle, without the network"
+        "--offline", type=Path, metavar="BUNDLE", help="install this bundle, without the network"
     )
     parser.add_argument(
         "--signers",
         type=Path,
         metavar="FILE",
-        help="public keys of the signers this device trusts (default: as before)",
+        help="public keys of the signers this device trusts (default: unchanged)",
     )
     parser.add_argument(
         "--package",
@@ -310,24 +310,28 @@ def _parser() -> Parser:
         default=[],
         type=Path,
         metavar="FILE",
-        help="a .deb file that the distribution does not have, as libedgetpu1-std",
+        help="a .deb file that the distribution does not have, such as libedgetpu1-std",
     )
     parser.add_argument(
         "--name",
         metavar="NAME",
-        help="the device's name: NAME.local on the network (default: a factory name goes)",
+        help="the device's name: NAME.local on the network (default: replace a factory name)",
     )
     parser.add_argument(
-        "--allow", action="append", default=[], metavar="NETWORK", help="a further network, as 203.0.113.0/24"
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="allow traffic with another network, such as 203.0.113.0/24",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="the owner's settings, if the device has none yet"
     )
     log = parser.add_mutually_exclusive_group()
     for name, text, words in (
-        ("--keep-log", generated_files.KEPT_LOG, "keep the system's log over restarts, up to 64 MB of it"),
-        ("--volatile-log", generated_files.VOLATILE_LOG, "keep it in memory, as Raspberry Pi OS does anyway"),
+        ("--keep-log", generated_files.KEPT_LOG, "keep up to 64 MB of the system's log across restarts"),
+        ("--volatile-log", generated_files.VOLATILE_LOG, "keep it in memory, as on Raspberry Pi OS"),
     ):
         log.add_argument(name, dest="log", action="store_const", const=text, help=words)
-    parser.add_argument("--now", action="store_true", help="also while a session is live or recording")
+    parser.add_argument("--now", action="store_true", help="even while a session is live or recording")
     return parser

@@ -7,8 +7,8 @@ from device.system import hostname
 from device.system.status import Status
 from device.text import printable
 
-LAMPS = """lamps        running: it works. camera: the camera is open. fault: something is wrong; what its
-             blinking means stands in docs/lamps.md"""
+LAMPS = """lamps        running: it works. camera: the camera is open. fault: something is wrong;
+             docs/lamps.md explains its blinking"""
 
 
 def say(words: str) -> None:
@@ -19,7 +19,7 @@ def say(words: str) -> None:
 def print_ready(layout: Layout, status: Status, settings_fault: str = "") -> None:
     """Print address, first code and the meaning of the lamps.
 
-    `settings_fault`: why the settings that were given are not used.
+    `settings_fault`: why the given settings are not used.
     """
     lines = [f"address      {status.address or f'https://{hostname.current_name()}.local/'}"]
     if status.first_code:
@@ -29,7 +29,7 @@ def print_ready(layout: Layout, status: Status, settings_fault: str = "") -> Non
     lines.append(f"health       {status.words}")
     lines.append(LAMPS if status.lamps else "lamps        none on this board")
     if not layout.signers.exists():
-        lines.append("updates      none are taken: no key is known yet; setup.sh install --signers FILE")
+        lines.append("updates      refused, since no signer is trusted yet; setup.sh install --signers FILE")
     if settings_fault:
         lines.append(f"settings     {settings_fault}")
     lines.append("remove       sudo interview-grader-update uninstall   your records and settings stay")

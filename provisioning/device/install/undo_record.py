@@ -1,4 +1,4 @@
-"""Records foreign settings before the installer changes them, so that --uninstall restores them."""
+"""Records system settings before the installer changes them, so that --uninstall restores them."""
 
 from __future__ import annotations
 

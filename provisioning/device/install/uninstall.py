@@ -33,7 +33,7 @@ def uninstall(layout: Layout, *, check: bool) -> None:
     accounts.remove(CHECK_USER, record)
     accounts.remove(USER, record)
     for folder in (layout.state, layout.config / "secrets"):
-        if folder.is_dir():  # another user may get the number of the service's user
+        if folder.is_dir():  # another user may get the ID of the service's user
             os.lchown(folder, 0, 0)  # first, so that an installation after a power cut repairs all of it
             accounts.change_owner(folder, 0, 0)
     for folder in (layout.opt, layout.unpacking, layout.check_state):

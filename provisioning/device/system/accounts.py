@@ -43,7 +43,7 @@ def remove(user: str, record: UndoRecord) -> None:
 
 
 def owns(user: str, folder: Path) -> bool:
-    """Whether a folder exists and its owner, with all rights, is this user."""
+    """Whether a folder exists, belongs to this user and gives it all rights."""
     if not (_is_user(user) and folder.is_dir()):
         return False
     status = folder.stat()

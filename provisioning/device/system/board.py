@@ -20,8 +20,8 @@ NEEDS_MEMORY_MB = 700
 760 with 256. More than 512 MB, of which a Zero 2 W counts 436."""
 
 OVERLAY_ROOT = (
-    "the root is an overlay: what is written there may be gone after a restart, but not what it did to the "
-    "records; switch the overlay off first (sudo raspi-config) and restart"
+    "the root file system is an overlay: a restart would undo what is written there, but not the changes to "
+    "the records; switch the overlay off first (sudo raspi-config) and restart"
 )
 
 
@@ -75,10 +75,10 @@ def missing_requirements(
     systemd: bool | None = None,
     proc: Path = Path("/proc"),
 ) -> list[str]:
-    """What keeps the appliance from being installed, one line each. Arguments default to this system.
+    """Why the appliance cannot be installed, one line for each reason. Arguments default to this system.
 
     `opt`: the folder for the releases. `free_mb`, `memory_mb`: None measures them. `bits`: of the system's
-    programs, which on a Raspberry Pi can be 32 below a 64-bit kernel.
+    programs, which on a Raspberry Pi can be 32 under a 64-bit kernel.
     """
     found = []
     if bits != 64:
@@ -97,14 +97,14 @@ def missing_requirements(
     if memory < NEEDS_MEMORY_MB:
         found.append(
             f"this board has {memory} MB of memory, expected a board with 1 GB or more "
-            f"({NEEDS_MEMORY_MB} MB beside what its GPU takes)"
+            f"({NEEDS_MEMORY_MB} MB besides the GPU's share)"
         )
     if not (Path("/run/systemd/system").is_dir() if systemd is None else systemd):
-        found.append("this system was not started by systemd; expected one that is, such as Debian")
+        found.append("this system was not started by systemd; expected a system with systemd, such as Debian")
     if has_overlay_root(proc):
         found.append(OVERLAY_ROOT)
     if os.path.ismount(opt):
-        found.append(f"{opt} is a file system of its own, and units must be readable before it is mounted")
+        found.append(f"{opt} is a separate file system, but units must be readable before it is mounted")
     return found
 
 

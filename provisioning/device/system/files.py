@@ -9,9 +9,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path, partial: str = ".{}.new") -> Iterator[Path]:
-    """Yield a path beside `path`; what is written there replaces `path` at the end of the block.
+    """Yield a path next to `path`; what is written there replaces `path` at the end of the block.
 
-    On an error it is removed and `path` stays as it was. `partial`: its name, {} for that of `path`.
+    On an error it is removed and `path` is unchanged. `partial`: its name, with {} for that of `path`.
     """
     new = path.with_name(partial.format(path.name))
     new.unlink(missing_ok=True)

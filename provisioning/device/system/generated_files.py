@@ -25,13 +25,13 @@ AVAHI_SERVICE = """<?xml version="1.0" standalone="no"?>
 """
 
 ALLOWED_NETWORKS = """\
-# Written by setup.sh install --allow: networks beyond the private ones that the device may talk with. To
-# take one away, remove its line, then: sudo systemctl daemon-reload; sudo systemctl restart interview-grader
+# Written by setup.sh install --allow: networks, besides the private ones, that the device may talk to. To
+# remove one, delete its line, then: sudo systemctl daemon-reload; sudo systemctl restart interview-grader
 [Service]
 """
 
 KEPT_LOG = """\
-# Written by setup.sh install --keep-log: the system's log is on the disk and outlives a restart.
+# Written by setup.sh install --keep-log: the system's log is on the disk and survives a restart.
 # To undo it, remove this file, then: sudo systemctl restart systemd-journald
 [Journal]
 Storage=persistent
@@ -40,7 +40,7 @@ SyncIntervalSec=30s
 """
 
 VOLATILE_LOG = """\
-# Written by setup.sh install --volatile-log: the system's log is in memory, and gone after a restart.
+# Written by setup.sh install --volatile-log: the system's log is in memory and lost at a restart.
 [Journal]
 Storage=volatile
 RuntimeMaxUse=32M
@@ -93,7 +93,7 @@ def journald_config(layout: Layout, text: str = KEPT_LOG) -> GeneratedFile:
 
 
 def apply_journald_config(file: GeneratedFile) -> None:
-    """Write it, and have journald use it at once, also for what is in memory."""
+    """Write it, and have journald use it at once, including for the log in memory."""
     file.write()
     try_run("systemctl", "restart", "systemd-journald")
     try_run("journalctl", "--flush")

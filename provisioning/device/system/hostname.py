@@ -20,7 +20,7 @@ FACTORY = {
     "jetson-desktop": "the same for a user jetson",
     "jetson": "cards prepared for a Jetson",
     "debian": "proposed by Debian's installer",
-    "localhost": "a system that was given none",
+    "localhost": "a system without a name",
 }
 """Factory names and where they come from. Any other name stays."""
 
@@ -28,7 +28,7 @@ FACTORY = {
 def desired_name(asked: str | None) -> str:
     """The name that the device should have; raises `UserError` for an invalid one."""
     if asked and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", asked):
-        raise UserError(f"--name {asked}: expected up to 63 of a-z, 0-9 and -, such as {NAME}")
+        raise UserError(f"--name {asked}: expected up to 63 characters of a-z, 0-9 and -, such as {NAME}")
     now = current_name()
     return asked or (NAME if now in FACTORY else now)
 

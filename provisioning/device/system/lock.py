@@ -34,6 +34,6 @@ def acquire(file: Path, wait_s: float | None = WAIT_S) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise UserError(
-                    "another update or installation is running; wait until it has ended"
+                    "another update or installation is running; try again when it has ended"
                 ) from None
         time.sleep(0.2)

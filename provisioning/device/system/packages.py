@@ -14,7 +14,7 @@ _APT = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=500")
 
 @dataclass(frozen=True)
 class Package:
-    """A package and its purpose. Without a `needed` one nothing can be installed."""
+    """A package and its purpose. `needed`: nothing can be installed without it."""
 
     name: str
     purpose: str
@@ -82,7 +82,7 @@ def install_files(files: Sequence[Path]) -> None:
 def _is_installed_from(path: Path) -> bool:
     done = try_run("dpkg-deb", "--show", "--showformat", "${Package} ${Version}", str(path))
     if done.returncode:
-        raise UserError(f"{path}: not a package of the distribution's kind; give a .deb file for this board")
+        raise UserError(f"{path}: not a Debian package; give a .deb file for this board")
     name, version = done.stdout.split()
     wanted = f"installed {version}"
     return try_run("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name).stdout == wanted

@@ -67,7 +67,7 @@ class Copy:
         return self.source is not None
 
     def is_current(self) -> bool:
-        """Whether it is as it should be."""
+        """Whether it is up to date."""
         if self.source is None:
             return not self.path.exists()
         try:
@@ -98,7 +98,7 @@ class Link:
         return True
 
     def is_current(self) -> bool:
-        """Whether it is as it should be."""
+        """Whether it is up to date."""
         return self.path.is_symlink() and os.readlink(self.path) == str(self.target)
 
     def install(self) -> None:

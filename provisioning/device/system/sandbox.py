@@ -24,7 +24,7 @@ _NOT_SANDBOX = (
 """Prefixes of keys that say how the service runs and what resources it gets, not what it may do."""
 
 _FILES = ("ProtectSystem", "ProtectHome", "PrivateTmp")
-"""Keys that hide files from the service. Some commands get files of the caller by name."""
+"""Keys that hide files from the service. Some commands get the caller's files by name."""
 
 _PORTS = "net_bind_service"
 _STOP_S = 20.0
@@ -104,7 +104,7 @@ class Sandbox:
                 check=False,
                 start_new_session=True,
             )
-        except BaseException:  # a signal to our session does not reach its own
+        except BaseException:  # a signal to our session does not reach the command's
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 subprocess.run(["systemctl", "--quiet", "stop", unit], timeout=_STOP_S, check=False)
             raise
@@ -123,7 +123,7 @@ class Sandbox:
         kept = [line for line in lines if not _key(line).startswith(_NOT_SANDBOX)]
         sandbox = [one for line in kept for one in _one_by_one(line)]
         settings, seen = boards / f"{kind}.toml", self.root / release_files.BOARD_FILE
-        if settings.exists() and seen.exists():  # one that is not there would be made
+        if settings.exists() and seen.exists():  # a missing one would be created
             sandbox.append(f"BindReadOnlyPaths={settings.resolve()}:{seen}")
         return sandbox
 
@@ -157,7 +157,7 @@ def _service_lines(text: str) -> list[str]:
 
 
 def _one_by_one(line: str) -> list[str]:
-    """One property per address: systemd-run knows `localhost` and `link-local` only alone."""
+    """One property per address: systemd-run accepts `localhost` and `link-local` only alone."""
     key, _, value = line.partition("=")
     return [f"{key}={word}" for word in value.split()] if key.startswith("IPAddress") and value else [line]
 

@@ -38,7 +38,7 @@ def enable(units: Sequence[str] = ENABLED_UNITS) -> None:
 
 
 def disable() -> None:
-    """Stop all units, and do not start them with the system."""
+    """Stop all units, and disable them."""
     try_run("systemctl", "--quiet", "disable", "--now", TIMER, CHECK_TIMER, SERVICE, RECOVER)
     others = (FAILURE_BLINKER, RETENTION, f"{RECOVERY}.service")
     try_run("systemctl", "stop", *others)
@@ -64,7 +64,7 @@ def restart() -> None:
 
 
 def stop() -> None:
-    """Stop the service, and the job that has the records open in its absence; raises `DeviceError`."""
+    """Stop the service, and the job that opens the records while it is stopped; raises `DeviceError`."""
     try_run("systemctl", "stop", RETENTION)
     run("systemctl", "stop", SERVICE)
 
@@ -72,7 +72,7 @@ def stop() -> None:
 def schedule_recovery(release: Path) -> None:
     """Have systemd roll the change back, by the code of `release`, if the updater is killed."""
     program = (str(release / "venv/bin/python"), "-I", str(release / "provisioning/update"))
-    # A job that still waits for an earlier change serves this one too.
+    # A job that still waits for an earlier change is enough for this one too.
     try_run("systemd-run", "--quiet", "--collect", f"--unit={RECOVERY}", *program, "recover", "--wait")
 
 

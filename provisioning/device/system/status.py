@@ -1,7 +1,7 @@
 """Asks the running release for its status, `interview-grader status --json`, and waits for it.
 
-The command runs as the service's user, so root opens no address that the service names. An older release,
-without that command, is asked only for `/healthz`, at the loopback port on which the kernel sees it listen.
+The command runs as the service's user, so root opens no address that the service names. For an older release,
+without that command, this reads `/healthz` at a loopback port on which the kernel reports it listening.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _UNUSABLE_STORAGE = ("read_only", "failed")
 
 @dataclass(frozen=True)
 class Status:
-    """The part of `status --json` that provisioning needs. None: the release does not say.
+    """The part of `status --json` that provisioning needs. None: not reported.
 
-    `running`: whether the daemon answers, None if it listens beyond this device only, where it is not asked.
-    `live`: whether a restart would end a session with people. `is_complete`: it says more than `/healthz`.
+    `running`: whether the daemon answers; None if it listens only on a network address, which is not queried.
+    `live`: whether a restart would end a session with people. `is_complete`: not only from `/healthz`.
     """
 
     running: bool | None
@@ -122,7 +122,7 @@ class RunningRelease:
         if status.state:
             raise UserError(f"a session is {status.state}; {_HOW}")
         reason = f"{status.reason}; " if status.reason else ""
-        raise UserError(f"{reason}a session is perhaps live; {_HOW}")
+        raise UserError(f"{reason}a session may be live; {_HOW}")
 
     def wait_until_answering(self) -> Status:
         """Its first answer, whatever its health; raises `DeviceError` if there is none in time."""
@@ -149,26 +149,26 @@ class RunningRelease:
                 since, before = now, process
             if not fault and now - since >= steady_s:
                 return
-            # Asking takes time on a slow board, which is no fault of a process that has been healthy so far.
+            # A slow board needs time to answer, which is no fault of a process that has been healthy so far.
             if (fault or is_new) and now - began >= healthy_s + steady_s:
-                reason = fault or "it starts again and again"
+                reason = fault or "it keeps restarting"
                 raise DeviceError(f"not healthy within {healthy_s:.0f} s: {reason}")
             time.sleep(_POLL_S)
 
     def fault(self) -> str:
-        """Why it is not healthy, "" if it is, or listens beyond this device only, where it is not asked."""
+        """Why it is not healthy; "" if it is, or if it listens only on a network address."""
         if not service.is_running():
-            return f"the service does not run: {service.last_log_line()}"
+            return f"the service is not running: {service.last_log_line()}"
         try:
             status = self.status()
         except DeviceError as error:
             return str(error)
         if status.running is None:
-            return ""  # a steady process is all that can be known
+            return ""  # only a steady process can be checked
         if status.health not in _HEALTHY:
             return f"/healthz: {status.words}" if status.running else status.words
         if status.is_complete and status.state is None:
-            return "it does not tell its own user its state: can it write its state directory?"
+            return "it does not report its state to its own user; check that it can write its state directory"
         return status.storage_fault
 
 
@@ -184,11 +184,11 @@ def _optional(value: Any, kind: type) -> Any:
 def _status_of_health() -> Status:
     """The status by `/healthz` alone, at the first loopback port of the service that answers it."""
     process = service.unit_property("MainPID")
-    reason = "the service does not run"
+    reason = "the service is not running"
     if process.isdigit() and process != "0":
         addresses = list(listening(int(process)))
         if addresses and not any(_reachable(address) for address, _ in addresses):
-            return Status(running=None, health="unknown", reason="it listens beyond this device only")
+            return Status(running=None, health="unknown", reason="it listens only on a network address")
         reason = "nothing answers /healthz on this device"
         for address, port in addresses:
             for is_encrypted in (True, False):
@@ -199,7 +199,7 @@ def _status_of_health() -> Status:
 
 
 def listening(process: int, proc: Path = Path("/proc")) -> Iterator[tuple[str, int]]:
-    """Address and port of each TCP socket on which a process listens, as the kernel knows it."""
+    """Address and port of each TCP socket on which a process listens, as the kernel reports it."""
     links = set()
     with contextlib.suppress(OSError):
         for descriptor in (proc / str(process) / "fd").iterdir():
@@ -215,7 +215,7 @@ def listening(process: int, proc: Path = Path("/proc")) -> Iterator[tuple[str, i
 
 
 def _address(digits: str, family: socket.AddressFamily) -> str:
-    """As people write it, from words of 32 bits in this machine's own order."""
+    """The address as people write it, from 32-bit words in this machine's byte order."""
     packed = b"".join(bytes.fromhex(digits[at : at + 8])[::-1] for at in range(0, len(digits), 8))
     return socket.inet_ntop(family, packed)
 
@@ -250,5 +250,5 @@ def _get_health(address: str, port: int, is_encrypted: bool) -> Any:
         while block := answer.read1(_MAX_BYTES):
             data += block
             if len(data) > _MAX_BYTES or time.monotonic() > deadline:
-                raise ValueError("the answer does not end")
+                raise ValueError("the answer is too long or too slow")
     return json.loads(data)

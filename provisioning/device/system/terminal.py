@@ -26,7 +26,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 """Signals that are forwarded to the command."""
 
 _LOOK_S = 0.02
-_REST_S = 0.2  # for what the system still holds back
+_REST_S = 0.2  # for output that the system still buffers
 _BYTES = 4096
 _LFLAG = 3
 
@@ -67,9 +67,9 @@ def run_in_own_terminal(
 
 
 class _Terminal:
-    """The command's own terminal: one to type at, one to show at, so that no answer is ever shown.
+    """The command's own two terminals, one for input and one for output, so that no answer is ever shown.
 
-    systemd makes the one to type at the command's controlling terminal: prompts may come there too.
+    systemd makes the input one the command's controlling terminal, so prompts may appear there too.
     """
 
     def __init__(self, answer: str | None) -> None:
@@ -89,7 +89,7 @@ class _Terminal:
             fcntl.ioctl(self.shown_at, termios.TIOCSWINSZ, size)
 
     def relay(self, process: subprocess.Popen[bytes], *, shown_on: int, typed: bool) -> None:
-        """Until it has ended. `typed`: what is typed here answers it."""
+        """Relay until the command has ended. `typed`: pass on what the caller types."""
         decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         with _Quiet(typed) as quiet:
             while process.poll() is None:
@@ -107,14 +107,14 @@ class _Terminal:
                     os.write(self._keys, self._answer)
         for slave in (self.typed_at, self.shown_at):
             os.close(slave)
-        with contextlib.suppress(OSError):  # the end of what it wrote
+        with contextlib.suppress(OSError):  # the rest of its output
             while select.select([self._screen], [], [], _REST_S)[0]:
                 _show(shown_on, decoder.decode(os.read(self._screen, _BYTES)))
         for master in (self._keys, self._screen):
             os.close(master)
 
     def _is_asking(self) -> bool:
-        """Whether the command reads without showing: a password."""
+        """Whether the command reads without echo: a password."""
         return not termios.tcgetattr(self.typed_at)[_LFLAG] & termios.ECHO
 
     def _waiting(self) -> int:
@@ -123,11 +123,11 @@ class _Terminal:
 
 
 _EDITING = (termios.VERASE, termios.VKILL, termios.VEOF, termios.VEOL, termios.VEOL2)
-"""Characters by which a terminal edits a line: an answer may have them in it."""
+"""Characters by which a terminal edits a line: an answer may contain them."""
 
 
 class _Quiet:
-    """The caller's terminal, which shows nothing of what is typed while the command asks for a password."""
+    """The caller's terminal, without echo while the command asks for a password."""
 
     def __init__(self, typed: bool) -> None:
         self._typed = typed
@@ -135,7 +135,7 @@ class _Quiet:
         self.is_on = False
 
     def follow(self, asking: bool) -> None:
-        """Be quiet or not. One that is in use by another command is left alone."""
+        """Turn echo off or on. A terminal that another command uses is left alone."""
         if not self._typed or asking == self.is_on or os.tcgetpgrp(0) != os.getpgrp():
             return
         if asking:
@@ -156,14 +156,14 @@ class _Quiet:
 
 def _show(stream: int, text: str) -> None:
     data = printable(text).encode("utf-8", "backslashreplace")
-    with contextlib.suppress(OSError):  # a terminal that is gone: the command learns of it by the signal
+    with contextlib.suppress(OSError):  # the terminal is gone: a signal tells the command
         while data:
             data = data[os.write(stream, data) :]
 
 
 @contextlib.contextmanager
 def _signals(forward: Callable[[int], None]) -> Iterator[None]:
-    """Pass signals on, but those that the caller wanted ignored, as nohup does."""
+    """Forward signals, except those that the caller ignores, as after nohup."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         forward(number)

@@ -1,7 +1,7 @@
 """Checks for a newer release and logs the result. Fetches no bundle and installs nothing.
 
-Where to look is the owner's one line in /etc/interview-grader/update-from: a folder with bundles and the file
-`latest`, or the https address of such a file. What it says counts only as long as latest.py tells.
+The owner's file /etc/interview-grader/update-from names the location in one line: a folder with bundles and
+the file `latest`, or the https address of such a file. latest.py says how long such a file is valid.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CLOCK = timedelta(days=1)
 
 
 def main(layout: Layout | None = None) -> int:
-    """Returns the exit code: 0 checked, 1 the file is not trusted or not readable, 2 no location is set."""
+    """Returns the exit code: 0 checked, 1 the file is untrusted or unreadable, 2 no valid location is set."""
     layout = layout or Layout()
     state = Path(os.environ.get("STATE_DIRECTORY") or layout.check_state)
     try:
@@ -55,13 +55,13 @@ def check(layout: Layout, state: Path, now: datetime) -> str:
     until = f"valid until {latest.format_time(found.expires)}"
     bundle = found.of(own.arch, own.python)
     if bundle is None:
-        return f"no bundle for {own.arch} and Python {own.python} is named at {location}, {until}"
+        return f"{location} lists no bundle for {own.arch} and Python {own.python}, {until}"
     if version_key(bundle.version) <= version_key(current):
         return f"{current} is the newest release at {location}, {until}"
     if location.startswith("/"):
         _check_bundle(Path(location, bundle.name), bundle)
     installs = f"interview-grader-update {bundle.name} (SHA-256 {bundle.sha256})"
-    return f"release {bundle.version} is at {location}, {current} is installed: {installs}"
+    return f"release {bundle.version} is available at {location}, {current} is installed: {installs}"
 
 
 def _check_bundle(path: Path, bundle: latest.Bundle) -> None:
@@ -69,8 +69,8 @@ def _check_bundle(path: Path, bundle: latest.Bundle) -> None:
         if bundle.is_in(path):
             return
     except OSError as error:
-        raise DeviceError(f"{path}: {error.strerror}, though `latest` names it; copy it there") from error
-    raise DeviceError(f"{path} is not the bundle that `latest` names; copy it there again")
+        raise DeviceError(f"{path}: {error.strerror}, but `latest` lists it; copy it there") from error
+    raise DeviceError(f"{path} is not the bundle that `latest` lists; copy it there again")
 
 
 def _location(layout: Layout) -> str:
@@ -83,7 +83,7 @@ def _location(layout: Layout) -> str:
     if not location.startswith(("https://", "/")):
         raise UserError(f"{path}: {location!r}: expected a folder or an https address")
     if any(Path(location).is_relative_to(layout.root / each) for each in _HIDDEN):
-        reason = "hidden from the service that looks, as all homes; take another, such as /srv/releases"
+        reason = "the service that checks cannot see this folder; use another, such as /srv/releases"
         raise UserError(f"{path}: {location}: {reason}")
     return location
 
@@ -97,19 +97,19 @@ def _read_latest(location: str, layout: Layout, state: Path, now: datetime) -> L
     made, seen = latest.format_time(found.created), _last_seen(state)
     if found.created > now + _CLOCK:
         raise DeviceError(
-            f"{location}: made {made}, and this device's clock is at {latest.format_time(now)}: set it"
+            f"{location}: made {made}, but this device's clock is at {latest.format_time(now)}; set the clock"
         )
     if seen and found.created < seen:
         raise DeviceError(
-            f"{location}: made {made}, and one of {latest.format_time(seen)} was there before: "
+            f"{location}: made {made}, but one of {latest.format_time(seen)} was seen before: "
             "this may be a replay; ask the maker of the releases"
         )
     _remember(state, found.created)
     if found.expires < now:
         raise DeviceError(
-            f"{location}: nothing newer than {made} is there, which was valid until "
-            f"{latest.format_time(found.expires)}: whether there is a newer release is not known; "
-            "ask who makes the releases (make latest)"
+            f"{location}: `latest` has expired: made {made}, valid until "
+            f"{latest.format_time(found.expires)}; a newer release may exist; ask the maker of the releases "
+            "for a new file (make latest)"
         )
     return found
 
@@ -122,7 +122,7 @@ def _fetch(location: str) -> bytes:
         with urllib.request.urlopen(location, timeout=_TIMEOUT_S) as answer:
             return bytes(answer.read(latest.MAX_BYTES))
     except (OSError, ValueError) as error:
-        raise DeviceError(f"{location} cannot be looked at: {error}") from error
+        raise DeviceError(f"{location}: cannot be read: {error}") from error
 
 
 def _last_seen(state: Path) -> datetime | None:
@@ -144,5 +144,5 @@ def _remember(state: Path, created: datetime) -> None:
         partial.replace(file)
     except OSError as error:
         raise DeviceError(
-            f"{file}: cannot be written: {error.strerror}; correct that and look again"
+            f"{file}: cannot be written: {error.strerror}; correct that and try again"
         ) from error

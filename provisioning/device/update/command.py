@@ -34,8 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         if options.command == "list":
             return _list(_device().releases)
         if os.geteuid() != 0:
-            raise UserError("only root may change what runs; put sudo in front")
-        if options.command == "place":  # this and the next are called by updaters of other releases
+            raise UserError("only root may change releases; run this with sudo")
+        if options.command == "place":  # this one and the next are for updaters of other releases
             apply_release.apply_release(Layout())
             return 0
         if options.command == "lacking":
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{PROGRAM}: {error or 'it was interrupted'}", file=sys.stderr)
         return DeviceError.code
     except OSError as error:
-        print(f"{PROGRAM}: {error}; make room or correct the place and try again", file=sys.stderr)
+        print(f"{PROGRAM}: {error}; correct that and try again", file=sys.stderr)
         return DeviceError.code
 
 
@@ -93,10 +93,10 @@ def _list(releases: Releases) -> int:
 
 
 def _prepare(root: Path, wait_s: float | None) -> None:
-    """Take the lock, and ignore the end of the terminal: a broken connection must not stop an update."""
+    """Take the lock, and ignore hangups: a broken connection must not stop an update."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminated)
-    os.umask(0o022)  # the service's user reads what is installed, whatever the shell of root is set to
+    os.umask(0o022)  # the service's user must be able to read installed files, whatever root's umask is
     if not root.is_dir():
         raise UserError(f"{root}: nothing is installed; sudo ./setup.sh install")
     lock.acquire(root / lock.NAME, wait_s)
@@ -107,24 +107,24 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog=PROGRAM, description="Update this device from a signed bundle, or go back.")
+    parser = Parser(prog=PROGRAM, description="Update this device from a signed bundle, or roll back.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="BUNDLE|COMMAND")
     now = Parser(add_help=False)
     now.add_argument(
-        "--now", action="store_true", help="also while a session is live or recording: it is stopped"
+        "--now", action="store_true", help="even while a session is live or recording; the session ends"
     )
-    install = commands.add_parser("install", parents=[now], help="take in a bundle; the word may be left out")
+    install = commands.add_parser("install", parents=[now], help="install a bundle; the word may be omitted")
     install.add_argument("bundle", type=Path, metavar="BUNDLE")
-    rollback = commands.add_parser("rollback", parents=[now], help="run the release before, or another one")
+    rollback = commands.add_parser("rollback", parents=[now], help="run the previous release, or another one")
     rollback.add_argument("version", nargs="?", default="", metavar="VERSION")
-    commands.add_parser("list", help="the releases that are here; a star marks the one in use")
-    commands.add_parser("prune", help="remove all releases but the one in use and one other")
+    commands.add_parser("list", help="list the installed releases; * is the current one")
+    commands.add_parser("prune", help="remove all releases but the current one and one other")
     uninstall = commands.add_parser("uninstall", help="remove everything but the owner's data")
-    uninstall.add_argument("--check", action="store_true", help="only say what would be removed")
+    uninstall.add_argument("--check", action="store_true", help="only report what would be removed")
     commands.add_parser("place")
     commands.add_parser("lacking")
     recover = commands.add_parser("recover", help="finish or roll back an interrupted change")
     when = recover.add_mutually_exclusive_group()
-    when.add_argument("--boot", action="store_true", help="before the service is started")
-    when.add_argument("--wait", action="store_true", help="after another update has ended")
+    when.add_argument("--boot", action="store_true", help="at boot, before the service is started")
+    when.add_argument("--wait", action="store_true", help="wait until another update has ended")
     return parser

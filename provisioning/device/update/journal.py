@@ -12,7 +12,7 @@ from device.system.files import replacing
 from device.update.releases import sync_folder
 
 CHANGING = "changing.json"
-"""The file's name, beside the releases."""
+"""The file's name, next to the releases."""
 
 
 @dataclass(frozen=True)

@@ -76,9 +76,9 @@ class Releases:
         for library in (self.link / "venv/lib").glob("python3.*"):
             if library.name != f"python{self.python_version()}":
                 return (
-                    f"the system's Python is not {library.name} any more, for which this release was made "
-                    "(was the system upgraded?): sudo interview-grader-update uninstall, which keeps your "
-                    f"records and settings, then install a bundle for Python {self.python_version()}"
+                    f"this release needs {library.name}, but the system has another Python (was the system "
+                    "upgraded?): run sudo interview-grader-update uninstall, which keeps your records and "
+                    f"settings, then install a bundle for Python {self.python_version()}"
                 )
         return ""
 
@@ -88,11 +88,11 @@ class Releases:
             version = os.readlink(self.link).rpartition("/")[2]
         except OSError:
             return None
-        return version if self._is_whole(version) else None
+        return version if self._is_complete(version) else None
 
     def all(self) -> list[str]:
         """Every complete release, the oldest version first."""
-        found = [path.name for path in self.folder.glob("*") if self._is_whole(path.name)]
+        found = [path.name for path in self.folder.glob("*") if self._is_complete(path.name)]
         return sorted(found, key=version_key)
 
     def metadata(self, version: str) -> Release:
@@ -101,11 +101,11 @@ class Releases:
             return Release.read((self.path(version) / METADATA).read_bytes())
         except (OSError, ValueError) as error:
             raise ReleaseError(
-                f"{self.path(version)}: not a whole release ({error}); `list` shows those that are"
+                f"{self.path(version)}: not a complete release ({error}); `list` shows the complete ones"
             ) from error
 
     def add(self, unpacked: Path) -> str:
-        """Install an unpacked bundle beside the others, without the network; returns its version.
+        """Install an unpacked bundle next to the others, without the network; returns its version.
 
         An incomplete release of that version is replaced; a different complete one is a `ReleaseError`.
         """
@@ -131,7 +131,7 @@ class Releases:
         If another release has that version, the checkout's digest is appended to it.
         """
         release = _release_of_checkout(checkout, self._python)
-        if self._is_whole(release.version) and self.metadata(release.version).files != release.files:
+        if self._is_complete(release.version) and self.metadata(release.version).files != release.files:
             release = replace(release, version=f"{release.version}+{release.files['checkout'][:8]}")
         if self._has_release(release):
             return release.version
@@ -170,7 +170,7 @@ class Releases:
         """Keep `keep` releases: the current one, those of `spare`, the newest; returns the removed ones."""
         current = self.current()
         first = [current, *spare, *reversed(self.all())]
-        kept = [version for version in dict.fromkeys(first) if version and self._is_whole(version)][:keep]
+        kept = [version for version in dict.fromkeys(first) if version and self._is_complete(version)][:keep]
         gone = [version for version in self.all() if version not in kept]
         for version in gone:
             self.remove(version)
@@ -180,24 +180,24 @@ class Releases:
     def sweep(self) -> None:
         """Remove incomplete releases, but never the one that `current` links to."""
         for path in self.folder.glob("*"):
-            if not self._is_whole(path.name) and path.resolve() != self.link.resolve():
+            if not self._is_complete(path.name) and path.resolve() != self.link.resolve():
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _is_whole(self, version: str) -> bool:
+    def _is_complete(self, version: str) -> bool:
         return (self.path(version) / METADATA).is_file()
 
     def _has_release(self, release: Release) -> bool:
-        if not self._is_whole(release.version):
+        if not self._is_complete(release.version):
             return False
         if self.metadata(release.version).files == release.files:
             return True
         raise ReleaseError(
-            f"another release {release.version} is installed already; give the new one a new version"
+            f"another release {release.version} is already installed; give the new one a new version"
         )
 
     def _begin(self, version: str) -> Path:
         place = self.path(version)
-        if place.exists():  # half-made
+        if place.exists():  # incomplete
             shutil.rmtree(place)
         place.mkdir(parents=True, mode=0o755)
         return place
@@ -205,11 +205,11 @@ class Releases:
     def _abort(self, place: Path, error: BaseException) -> BaseException:
         shutil.rmtree(place, ignore_errors=True)
         if isinstance(error, OSError):
-            return ReleaseError(f"{place}: cannot be made: {explain(error)}")
+            return ReleaseError(f"{place}: cannot be created: {explain(error)}")
         return error
 
     def _finish(self, release: Release, source: Path) -> str:
-        """Copy the rest beside the environment, test it, and write the file that completes the release."""
+        """Copy the other files, test the environment, and write the file that completes the release."""
         place = self.path(release.version)
         shutil.copy2(source / "setup.sh", place / "setup.sh")
         for name in (*FOLDERS, ONNX):
@@ -228,7 +228,7 @@ class Releases:
     def _make_venv(self, place: Path) -> None:
         options = ["--system-site-packages"] if self._sees_system() else []
         self._run_or_fail(
-            [self._python, "-m", "venv", *options, str(place / "venv")], "the environment cannot be made"
+            [self._python, "-m", "venv", *options, str(place / "venv")], "the environment cannot be created"
         )
 
     def _sees_system(self) -> bool:

@@ -32,12 +32,12 @@ UNDO_STEPS = ("undo-stop", "undo-switch", "undo-place", "undo-records", "undo-st
 """Steps of rolling back a failed change. A release needs its own system files to read its records."""
 
 KEEP = 2
-"""How many releases stay: the one in use and the one before."""
+"""How many releases stay: the current one and the previous one."""
 
 _TRY_S = 600.0
-_MEASURE_S = 7200.0  # TensorRT's engines are built in it, which takes minutes each
-_ROOM = 50_000_000  # bytes beside what the release takes
-_BYTECODE = 1.2  # an environment with its compiled files, against its wheels unpacked
+_MEASURE_S = 7200.0  # includes building TensorRT engines, which takes minutes each
+_ROOM = 50_000_000  # bytes, in addition to the release
+_BYTECODE = 1.2  # size of an environment with compiled files, relative to its unpacked wheels
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Updater:
         current = self._current()
         release = container.verify(path, self._device.signers)
         if release.version == current and self._releases.metadata(current).files == release.files:
-            return f"{current} runs already; nothing was changed"
+            return f"{current} is already running; nothing was changed"
         self._check_bundle(release, current, path)
         self._refuse_while_live(now)
         change = Change("update", current, release.version, added=release.version not in self._releases.all())
@@ -80,8 +80,10 @@ class Updater:
             self._step(change, "unpack", "unpacking")
             shutil.rmtree(self._incoming, ignore_errors=True)
             if container.unpack(path, self._device.signers, self._incoming) != release:
-                raise BundleError(f"{path}: was exchanged meanwhile; copy it where only root can write")
-            self._step(change, "install", "making its environment")
+                raise BundleError(
+                    f"{path}: was replaced during the update; copy it to a folder where only root can write"
+                )
+            self._step(change, "install", "creating its environment")
             self._releases.add(self._incoming)
             shutil.rmtree(self._incoming, ignore_errors=True)
             self._change(change, now=now)
@@ -93,7 +95,7 @@ class Updater:
         current = self._current()
         change = Change("rollback", current, version or self._previous(current))
         if change.new == current:
-            return f"{current} runs already; nothing was changed"
+            return f"{current} is already running; nothing was changed"
         self._releases.metadata(change.new)
         self._refuse_while_live(now)
         with self._rolled_back_on_fault(change):
@@ -116,7 +118,7 @@ class Updater:
         return self._releases.prune(KEEP)
 
     def _recover(self, *, boot: bool = False) -> tuple[str, list[str]]:
-        """A message and the faults. Faults do not keep a better version from being installed."""
+        """A message and the faults. Faults do not prevent a better version from being installed."""
         change = self._journal.read()
         if change is None:
             self._sweep()
@@ -141,27 +143,29 @@ class Updater:
     def _previous(self, current: str) -> str:
         older = [version for version in self._releases.all() if version_key(version) < version_key(current)]
         if not older:
-            raise UserError(f"no release older than {current} is here; `list` shows those that are")
+            raise UserError(f"no release older than {current} is installed; `list` shows the installed ones")
         return older[-1]
 
     def _check_bundle(self, release: container.Release, current: str, path: Path) -> None:
         machine, python = platform.machine(), self._releases.python_version()
         if release.arch != machine:
-            raise BundleError(f"{path}: made for {release.arch}, this device is {machine}; make one for it")
+            raise BundleError(
+                f"{path}: made for {release.arch}, but this device is {machine}; make one for it"
+            )
         if release.python != python:
             raise BundleError(
-                f"{path}: made for Python {release.python}, this device has {python}; make one for it"
+                f"{path}: made for Python {release.python}, but this device has {python}; make one for it"
             )
         if version_key(release.version) <= version_key(current):
             raise BundleError(
-                f"{path}: {release.version} is not newer than {current}, which runs; to go back: rollback"
+                f"{path}: {release.version} is not newer than the current {current}; to go back: `rollback`"
             )
         needed = int(2 * path.stat().st_size + _BYTECODE * release.installed_bytes + _ROOM)
         free = shutil.disk_usage(self._releases.root).free
         if free < needed:
             raise BundleError(
                 f"{self._releases.root}: {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed; "
-                "make room, as with `prune`"
+                "make room, for example with `prune`"
             )
 
     def _refuse_while_live(self, now: bool) -> None:
@@ -181,14 +185,14 @@ class Updater:
 
     def _change(self, change: Change, *, now: bool) -> None:
         old, new = change.old, change.new
-        self._step(change, "try", f"trying {new}: configuration, models, demo clip, a copy of the records")
+        self._step(change, "try", f"testing {new}: configuration, models, demo clip, a copy of the records")
         self._say(self._test(new))
         self._refuse_while_live(now)
         self._step(change, "stop", f"stopping {old}")
         service.schedule_recovery(self._releases.path(old))
         service.stop()
         self._measure(new)
-        self._step(change, "records", "the records")
+        self._step(change, "records", "preparing the records")
         self._fit_records(new)
         self._step(change, "switch", f"switching to {new}")
         self._releases.switch(new)
@@ -208,7 +212,7 @@ class Updater:
         return self._run(version, "venv/bin/python", "-m", "appliance.on_update", "try")
 
     def _measure(self, version: str) -> None:
-        """Measure the engines if models or accelerators have changed. A failure is no fault."""
+        """Measure the engines if models or accelerators have changed. A failure is not fatal."""
         try:
             command = ("venv/bin/python", "-m", "appliance.on_update", "measure")
             if words := self._run(version, *command, limit_s=_MEASURE_S):
@@ -257,7 +261,7 @@ class Updater:
     def _undo(self, change: Change, reason: str, outcome: str, *, boot: bool) -> list[str]:
         """Try every undo step, whatever happens to the others: above all the link must be restored.
 
-        Returns the faults. With any, the journal stays, and the next recovery tries again.
+        Returns the faults. If there are any, the journal stays, and the next recovery tries again.
         """
         self._say(f"rolling back: {reason}")
         with contextlib.suppress(DeviceError):  # a full disk must not stop the rollback
@@ -303,13 +307,13 @@ class Updater:
         try:
             self._run(version, "venv/bin/python", "-m", "appliance.on_update", "note", *words)
         except DeviceError as error:
-            self._say(f"not written down: {error}")
+            self._say(f"the outcome was not recorded: {error}")
 
     def _run(self, version: str, program: str, *arguments: str, limit_s: float = _TRY_S) -> str:
         """Run a program of a release in the sandbox; returns its last line of output, for a person."""
         release = self._releases.path(version)
         sandbox = Sandbox(release, self._device.state, self._device.user)
-        # During a shutdown systemd starts no units and stops running ones, but a rollback must go on.
+        # During a shutdown systemd starts no units and stops running ones, but a rollback must continue.
         undisturbed = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
         try:
             done = sandbox.run_captured(
@@ -321,7 +325,7 @@ class Updater:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise DeviceError(f"{program} of {version}: {error}") from error
         if done.returncode != 0:
-            raise DeviceError(f"{version} is unfit: {last_error(done.stderr or done.stdout)}")
+            raise DeviceError(f"{version} failed: {last_error(done.stderr or done.stdout)}")
         return done.stdout.strip().rpartition("\n")[2]
 
 
@@ -342,8 +346,8 @@ def _signals_ignored() -> Iterator[None]:
 def _outcome_message(reason: str, faults: list[str], well: str) -> str:
     if not faults:
         return f"{reason}; {well}"
-    again = "tried again at the next boot, or by: sudo interview-grader-update recover"
-    return f"{reason}; not everything could be rolled back ({'; '.join(faults)}), which is {again}"
+    again = "it is tried again at the next boot, or run: sudo interview-grader-update recover"
+    return f"{reason}; not everything could be rolled back ({'; '.join(faults)}); {again}"
 
 
 class RolledBack(DeviceError):

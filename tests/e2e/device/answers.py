@@ -1,4 +1,4 @@
-"""What every shipped model answers to given inputs; also a program, to run on another processor."""
+"""The outputs of every shipped model for given inputs; also a program, to run on another processor."""
 
 from __future__ import annotations
 

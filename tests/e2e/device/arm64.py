@@ -1,8 +1,8 @@
 """The boards' processor on this PC: Python of a Debian for arm64, run by qemu's user mode.
 
-The packages are only unpacked and the wheels put beside them by this machine's pip, so nothing of theirs runs
-before the test does, and the kernel need know no foreign programs (binfmt_misc). What it cannot show: speed,
-the kernel, cameras.
+The packages are only unpacked, and this machine's pip adds the wheels, so none of their programs runs before
+the test does, and the kernel needs no support for them (binfmt_misc). It cannot test speed, the kernel or
+cameras.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ QEMU = "qemu-aarch64-static"
 """Debian's package: qemu-user-static."""
 
 CPUS = {"Raspberry Pi 4": "cortex-a72", "Raspberry Pi 5": "cortex-a76"}
-"""Board -> its processor. Never qemu's own default, which no board has: with qemu 7.2 numpy multiplied by a
-transposed matrix wrongly on it, and rightly on these."""
+"""Board -> its processor. Never qemu's default, which no board has: with qemu 7.2, numpy multiplied by a
+transposed matrix wrongly on it, and correctly on these."""
 
 _MACHINE = "aarch64"
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
@@ -40,11 +40,11 @@ mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 exec chroot "$root" /opt/qemu /usr/bin/python3 "$@"
 """
-"""Run in a mount namespace of its own, so nothing stays mounted."""
+"""Run in its own mount namespace, so that nothing stays mounted."""
 
 
 def lacking() -> str:
-    """Why nothing can be run for arm64 here, "" when it can."""
+    """Why nothing can be run for arm64 here, "" if it can."""
     if os.geteuid() != 0:
         return "not root"
     tools = {"mmdebstrap": "mmdebstrap", QEMU: "qemu-user-static"}
@@ -58,7 +58,7 @@ def lacking() -> str:
 class Arm64:
     """Python of a Debian with this checkout's wheels. Folder `share` appears as /mnt, the appliance in it.
 
-    The system and the wheels of others are kept in the cache, with the bytecode that the first run makes.
+    The system and the third-party wheels are kept in the cache, with the bytecode of the first run.
     """
 
     def __init__(self, suite: str, share: Path) -> None:
@@ -71,7 +71,7 @@ class Arm64:
         _must(*_PIP, "install", "--quiet", "--no-deps", "--no-compile", "--target", f"{share}/own", str(ROOT))
 
     def run(self, cpu: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Python with these arguments as on this processor; nothing else of this machine is there."""
+        """Run Python with these arguments on this processor; it sees nothing else of this machine."""
         qemu = shutil.which(QEMU)
         assert qemu is not None
         places = [str(self._root), str(self._site), str(self._share), qemu]
@@ -100,7 +100,7 @@ def _unpack_system(suite: str, into: Path) -> None:
         "--variant=extract",
         f"--include={_PACKAGES}",
     ]
-    # Where base-files is older than trixie's, /lib and the like are made links by other means.
+    # If base-files is older than trixie's, a hook makes /lib and the like links.
     hooks = ["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"] if suite == "bookworm" else []
     _must(*command, *hooks, "--dpkgopt=path-exclude=/usr/share/man/*", suite, str(into), *mirror())
     for folder in ("proc", "mnt", "opt/site"):

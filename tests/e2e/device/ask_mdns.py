@@ -1,4 +1,4 @@
-"""Asks the LAN for the address of a name (RFC 6762): a question to the group, answers to the asker."""
+"""Asks the LAN for the address of a name (RFC 6762): sends to the group, and gets unicast answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WAIT_S = 2.0
 
 
 def ask(name: str) -> list[str]:
-    """The IPv4 addresses that one host answers; none within the time is an empty list."""
+    """The IPv4 addresses that one host answers; an empty list if there is no answer in time."""
     labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
     question = labels + b"\0" + struct.pack(">HH", ADDRESS, INTERNET | ANSWER_ME_ALONE)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:

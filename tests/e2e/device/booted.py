@@ -1,9 +1,9 @@
-"""A whole device on this PC: a real systemd as PID 1 in a container, on a LAN of two hosts.
+"""A complete device on this PC: a real systemd as PID 1 in a container, on a LAN of two hosts.
 
-The system is Debian's, made once and kept in a cache folder; each boot runs on a throw-away overlay over it.
+The system is a Debian, made once and kept in a cache folder; each boot runs on a temporary overlay over it.
 The container is the device (10.77.0.2); `viewer` runs a command on the other host of its LAN (10.77.0.1).
-What it cannot show: cameras, pins, kernel modules, and where the host has control groups of version 1 the
-limits of memory and of addresses.
+It cannot test cameras, pins and kernel modules, nor the limits of memory and addresses if the host has
+version 1 of control groups.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ip"
 
 DEVICE, VIEWER = "10.77.0.2", "10.77.0.1"
 NAME = "raspberrypi"
-"""The name the system comes with."""
+"""The factory name of the system."""
 
 _PACKAGES = (
     "systemd systemd-sysv dbus udev kmod procps iproute2 python3 python3-venv openssh-client "
     "avahi-daemon polkitd openssh-server sudo"
 )
 _PACKAGES_OF: dict[str, tuple[str, ...]] = {"bookworm": (), "trixie": ("python3-systemd",)}
-"""Suite -> further packages: systemd is spoken with by the standard library, and by the optional package."""
+"""Suite -> further packages: tests talk to systemd with the standard library and the optional package."""
 
 _UNWANTED = (
     "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer "
@@ -53,7 +53,7 @@ def cache() -> Path:
 
 
 def lacking() -> str:
-    """Why nothing can be booted here, "" when it can."""
+    """Why nothing can be booted here, "" if it can."""
     if os.geteuid() != 0:
         return "not root"
     absent = [package for command, package in TOOLS.items() if shutil.which(command) is None]
@@ -65,7 +65,7 @@ def lacking() -> str:
 
 
 def kept(name: str, make: Callable[[Path], None]) -> Path:
-    """The file or folder of this name in the cache; `make` makes it if it is not there."""
+    """The file or folder of this name in the cache; `make` makes it if it is missing."""
     place = cache() / name
     if not place.exists():
         cache().mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def _make_system(suite: str, packages: str, into: Path) -> None:
 
 
 def mirror() -> list[str]:
-    """An argument for mmdebstrap: where the apt of this machine gets packages; none, if it does not say."""
+    """An argument for mmdebstrap: where this machine's apt gets packages; none if apt does not list it."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
     found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
     return [each for each in found if "security" not in each][:1]
@@ -106,7 +106,7 @@ def mirror() -> list[str]:
 class Booted:
     """One device, from power on to power off. `layers`: folders whose files it has, the lowest first.
 
-    `shared` appears as /share, read-only. `boot_s`: until systemd has started everything, at most; one
+    `shared` appears as /share, read-only. `boot_s`: the limit until systemd has started everything; a device
     that installs itself takes longer.
     """
 
@@ -157,7 +157,7 @@ class Booted:
         wait_for(self._is_up, self._boot_s, lambda: f"systemd did not come up:\n{self.console()}")
 
     def _copied(self, folder: str) -> Path:
-        """A copy that is no part of the root, which is made read-only with all that lies in it."""
+        """A copy outside the root, which becomes read-only with everything in it."""
         copy = Path(tempfile.mkdtemp(dir=self._folder, prefix="writable-"))
         _must(["cp", "--archive", "--no-target-directory", str(self.path(folder)), str(copy)])
         return copy
@@ -182,13 +182,13 @@ class Booted:
         self.wait_off()
 
     def wait_off(self) -> None:
-        """Until something on the device itself has stopped it in good order."""
+        """Wait until something on the device has stopped it in good order."""
         assert self._machine is not None
         self._machine.wait(timeout=_STOP_S)
         self._leader = 0
 
     def cut_power(self) -> None:
-        """It is off, at once."""
+        """Switch it off at once."""
         if self._machine is not None and self._machine.poll() is None:
             if self._leader:
                 with contextlib.suppress(ProcessLookupError):
@@ -196,7 +196,7 @@ class Booted:
             self._machine.terminate()
             self._machine.wait(timeout=_STOP_S)
 
-    # --- what is done on it ---
+    # --- commands and files ---
 
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the device, as root, as a service of its systemd."""
@@ -208,7 +208,7 @@ class Booted:
         return done
 
     def says(self, *command: str) -> str:
-        """What a command writes on the device, whatever its end."""
+        """The output of a command on the device, whatever its exit code."""
         return self.run(*command, check=False).stdout.strip()
 
     def viewer(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -216,7 +216,7 @@ class Booted:
         return _run(["ip", "netns", "exec", f"{self._lan}v", *command])
 
     def viewers(self, program: str) -> Path:
-        """A program of this PC as one that runs on the other host of the LAN."""
+        """A wrapper that runs a program of this PC on the other host of the LAN."""
         wrapper = self._folder / Path(program).name
         wrapper.write_text(f'#!/bin/sh\nexec ip netns exec {self._lan}v {program} "$@"\n')
         wrapper.chmod(0o755)
@@ -235,7 +235,7 @@ class Booted:
         return self.says("journalctl", "--no-pager", "-o", "cat", *arguments)
 
     def console(self) -> str:
-        """What came on the console while it started and stopped."""
+        """The output on the console while it started and stopped."""
         return self._console.read_text(errors="replace")[-4000:] if self._console.exists() else ""
 
     def _enter(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -280,7 +280,7 @@ class Booted:
 
 
 def _leader(nspawn: int) -> int:
-    """The container's first process, 0 before there is one: nspawn's child in spaces of its own."""
+    """The container's first process, 0 before there is one: nspawn's child in its own namespaces."""
     for child in Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split():
         with contextlib.suppress(OSError):
             spaces = [
@@ -293,7 +293,7 @@ def _leader(nspawn: int) -> int:
 
 
 def wait_for(happened: Callable[[], object], seconds: float, otherwise: Callable[[], str]) -> None:
-    """Until it happened, or fail with the words of `otherwise`."""
+    """Wait until it happened, or fail with the message of `otherwise`."""
     deadline = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > deadline:

@@ -1,7 +1,7 @@
-"""Signed bundles of this checkout for the tests; what others made is kept in the cache between runs.
+"""Signed bundles of this checkout for the tests; third-party wheels are kept in the cache between runs.
 
-A whole bundle brings every library and takes half a minute to install. A small one is the appliance alone,
-for a device that has the libraries already, and takes seconds.
+A complete bundle has every library and takes half a minute to install. A small one has the appliance only,
+for a device that already has the libraries, and takes seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 """Suite -> its Python."""
 
 LIBRARIES = "/srv/libraries"
-"""Where a device that takes small bundles has the libraries of the appliance."""
+"""Where a device for small bundles has the libraries of the appliance."""
 
 _MACHINE = "x86_64"
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
@@ -57,7 +57,7 @@ def libraries(suite: str) -> Path:
 
 
 def gathered(python: str, machine: str = _MACHINE) -> Path:
-    """A folder with every wheel that this checkout needs there, made anew when the locks change."""
+    """A folder with every wheel that this checkout needs, made again when the locks change."""
     how = [ROOT / "provisioning/device/bundle/wheels.py", *sorted((ROOT / LOCKS).glob("*.txt"))]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in how)).hexdigest()[:12]
 
@@ -69,8 +69,8 @@ def gathered(python: str, machine: str = _MACHINE) -> Path:
 
 
 def unpack_wheels(found: list[Path], machine: str, python: str, into: Path) -> None:
-    """Put what these wheels hold into a folder, as for this machine and Python."""
-    # pip was told the platform and the Python when it chose these wheels; it asks its own Python once more.
+    """Unpack these wheels into a folder, as for this machine and Python."""
+    # These wheels were chosen for this platform and Python; here pip would check them against its own.
     options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--only-binary=:all:"]
     options += ["--ignore-requires-python", f"--target={into}", *wheels.platform_options(machine, python)]
     done = subprocess.run(
@@ -87,7 +87,7 @@ def _make_key(into: Path) -> Path:
 
 
 def _copy_libraries(found: Path, into: Path) -> None:
-    """Link the wheels of others; `numpy2/` too."""
+    """Link the third-party wheels, including `numpy2/`."""
     for wheel in found.rglob("*.whl"):
         if not wheel.name.startswith("interview_grader-"):
             place = into / wheel.relative_to(found)
@@ -96,11 +96,11 @@ def _copy_libraries(found: Path, into: Path) -> None:
 
 
 def _make_layer(suite: str, found: Path, into: Path) -> None:
-    # What stands in for a set for numpy 1 comes later, and takes the place of that.
+    # The wheels in numpy2/ come last, and replace those for numpy 1.
     newest = {path.name.split("-")[0]: path for path in (*found.glob("*.whl"), *found.glob("numpy2/*.whl"))}
     del newest["interview_grader"]
     unpack_wheels([*newest.values()], _MACHINE, PYTHONS[suite], into / LIBRARIES.lstrip("/"))
-    # By the Python that will load them; some libraries carry files that are not Python.
+    # With the Python that will load them; some libraries contain files that are not Python.
     inside = 'mount --bind "$1/srv" "$2/srv" && chroot "$2" python3 -m compileall -q /srv || true'
     command = ["unshare", "--mount", "sh", "-ec", inside, "sh", str(into), str(base_system(suite))]
     subprocess.run(command, capture_output=True, check=True)

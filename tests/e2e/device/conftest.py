@@ -16,7 +16,7 @@ from tests.machine import ROOT
 
 @pytest.fixture(scope="session")
 def share(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """By suite: a folder with `checkout/`, `bundle` and `signers`, which a device sees as /share.
+    """By suite: a folder with `checkout/`, `bundle` and `signers`, which a device has as /share.
 
     The bundle is a small one, for a device of `system`.
     """
@@ -25,19 +25,19 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def whole_share(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The same with a whole bundle."""
+    """The same with a complete bundle."""
     return _share(tmp_path_factory, make_whole_bundle)
 
 
 @pytest.fixture(scope="session")
 def system() -> Callable[..., list[Path]]:
-    """By suite and further packages: the layers of a device that takes small bundles."""
+    """By suite and further packages: the layers of a device for small bundles."""
     return lambda suite, *more: [booted.base_system(suite, *more), libraries(suite)]
 
 
 @pytest.fixture(scope="session")
 def quick_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A Python that makes environments at once."""
+    """A Python that makes environments quickly."""
     return str(make_quick_python(tmp_path_factory.mktemp("quick")))
 
 

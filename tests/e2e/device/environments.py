@@ -1,4 +1,4 @@
-"""Environments of their own, in which the tests of the packaging run the command."""
+"""Virtual environments in which the tests of the packaging run the command."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ exec {python} "$@"
 
 
 def make_quick_python(folder: Path) -> Path:
-    """This Python, as a program that makes a new environment by a copy of one, without pip's seconds for it.
+    """This Python, as a program that copies an environment instead of making one, which saves seconds.
 
-    Good for whatever asks an environment by `python -m`: the scripts of pip name the other place.
+    Use such an environment with `python -m` only: the scripts of pip contain the path of the original.
     """
     program = folder / "python"
     program.write_text(_QUICK.format(folder=folder, python=os.path.realpath(sys.executable)))
@@ -51,7 +51,7 @@ class Environment:
         _must([str(self._bin / "python"), "-m", "pip", "--disable-pip-version-check", *arguments])
 
     def command(self, *arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
-        """Run `interview-grader` with these variables, and nothing else of the tests' own environment."""
+        """Run `interview-grader` with these variables, and no others of the tests' environment."""
         return _run([str(self._bin / "interview-grader"), *arguments], cwd=cwd, **more)
 
     def python(self, program: str) -> str:

@@ -45,14 +45,14 @@ def compiled(folder: Path, left: str, *, with_compiler: bool = True) -> subproce
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_compiled_models_are_listed_so_that_the_engine_takes_them(tmp_path: Path) -> None:
+def test_compiled_models_are_listed_so_that_the_engine_uses_them(tmp_path: Path) -> None:
     done = compiled(tmp_path, "0")
     assert done.returncode == 0, done.stderr
     for stem in ("blazeface_full_int8", "blazeface_short_int8", "expression_int8"):
         assert find_compiled(MODELS / f"{stem}.tflite", tmp_path / "out", f"{stem}_edgetpu.tflite").exists()
 
 
-def test_an_operator_left_to_the_cpu_is_said(tmp_path: Path) -> None:
+def test_an_operator_left_to_the_cpu_is_reported(tmp_path: Path) -> None:
     done = compiled(tmp_path, "3")
     assert done.returncode == 1 and "operators left to the CPU: 3" in done.stdout
 

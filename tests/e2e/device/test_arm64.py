@@ -1,4 +1,4 @@
-"""The boards' processors give the answers of this one: arm64 Debian, aarch64 wheels, emulated."""
+"""The boards' processors give the same answers as this one: arm64 Debian, aarch64 wheels, emulated."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ SUITES = os.environ.get("ARM64_SUITES", "trixie").split()
 """trixie has ai-edge-litert, bookworm tflite-runtime."""
 
 BOARDS = list(arm64.CPUS) if "ARM64_SUITES" in os.environ else ["Raspberry Pi 5"]
-"""Whose processors answer for every model; the other one reads the pictures."""
+"""Boards whose processors run every model; the other one reads the pictures."""
 
 FRAMES = (0, 130, 300)
 FLOAT_TOLERANCE = 1e-4
-"""Of the largest answer of the same output. Sums are taken in another order; nothing else may differ."""
+"""A share of the largest value of the same output. Only the order of additions may differ."""
 INT8_MEAN_STEPS = 1.0
 """Of 256, on average. Measured: 0.8 at most; single values of the short range differ by up to 62 steps."""
 
 
 @pytest.fixture(scope="module")
 def share(demo_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Frames of the demo clip as pictures, and of each model's input some."""
+    """Frames of the demo clip as pictures."""
     folder = tmp_path_factory.mktemp("arm64")
     clip = cv2.VideoCapture(str(demo_clip))
     for number in range(max(FRAMES) + 1):
@@ -64,7 +64,7 @@ def here(share: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def inputs(share: Path, here: list[list[dict[str, Any]]], models_dir: Path) -> dict[str, Tensor]:
-    """For each model whole pictures or faces, as it wants them."""
+    """Inputs for each model, cut from the pictures."""
     manifest = Manifest.load(models_dir)
     made = {}
     for name, model in manifest.document.models.items():
@@ -73,7 +73,7 @@ def inputs(share: Path, here: list[list[dict[str, Any]]], models_dir: Path) -> d
             image = cv2.imread(f"{share}/{number}.png")
             for face in faces:
                 x, y, side, _ = (round(value) for value in face["box"])
-                # A detector needs to see round the face.
+                # A detector needs the surroundings of the face.
                 reach = side // 2 if isinstance(model, DetectorModel) else 0
                 crop = image[max(0, y - reach) : y + side + reach, max(0, x - reach) : x + side + reach]
                 tensors.append(_fitting(crop, model))

@@ -1,8 +1,8 @@
 """The container: built from the Dockerfile, its root file system read-only, its own user, its own commands.
 
-Nothing here needs a container service: buildah builds with chroot isolation. Where no registry of images can
-be reached the base image is made by mmdebstrap; the test says which. The image's program then runs as in
-`compose.yaml`: by the image's user, without capabilities, with nothing writable but /tmp and the volume.
+Nothing here needs a container service: buildah builds with chroot isolation. If no image registry can be
+reached, mmdebstrap makes the base image; the test prints which one it is. The image's program then runs as in
+`compose.yaml`: as the image's user, without capabilities, with only /tmp and the volume writable.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ pytestmark = [
 
 @dataclass
 class Builder:
-    """buildah with a storage of its own."""
+    """buildah with its own storage."""
 
     folder: Path
 
@@ -93,7 +93,7 @@ def base_image(builder: Builder) -> str:
         if builder.run("pull", "--quiet", "--retry", "0", REGISTRY, check=False):
             print(f"base image: {REGISTRY}")
             return REGISTRY
-    print("base image: made by mmdebstrap, for no registry of images can be reached")
+    print("base image: made by mmdebstrap, since no image registry can be reached")
     container = builder.run("from", "scratch")
     builder.run("add", container, str(debian()), "/")
     builder.run("commit", "--quiet", "--rm", container, BASE)
@@ -117,7 +117,7 @@ def image(builder: Builder) -> dict[str, Any]:
     """The built image's configuration."""
     command = ["bud", "--isolation", "chroot", "--format", "docker", "--layers=false", "--tag", IMAGE]
     command += ["--build-arg", f"BASE={base_image(builder)}"]
-    # This host may sit behind a proxy with a certificate of its own: its authorities join the image's.
+    # This host may be behind a proxy with its own certificate: add the host's authorities to the image's.
     authorities = "/etc/ssl/certs/ca-certificates.crt"
     command += ["--volume", f"{authorities}:/usr/local/share/ca-certificates/host.crt:ro"]
     command += ["--volume", f"{authorities}:{authorities}:ro"]
@@ -126,14 +126,14 @@ def image(builder: Builder) -> dict[str, Any]:
     return config
 
 
-def test_it_runs_as_a_user_of_its_own_with_a_health_check_and_a_volume(image: dict[str, Any]) -> None:
+def test_it_has_its_own_user_a_health_check_and_a_volume(image: dict[str, Any]) -> None:
     assert image["User"] == "interview-grader"
     assert image["Volumes"] == {"/var/lib/interview-grader": {}}
     assert image["Healthcheck"]["Test"][0] == "CMD"
     assert image["Entrypoint"] == ["interview-grader"]
 
 
-def test_compose_takes_all_rights_away() -> None:
+def test_compose_removes_all_rights() -> None:
     [service] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].values()
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -146,14 +146,14 @@ def test_compose_takes_all_rights_away() -> None:
 
 @dataclass
 class Container:
-    """The image's file system, read-only, in a mount namespace of its own."""
+    """The image's file system, read-only, in its own mount namespace."""
 
     root: Path
     state: Path
     config: dict[str, Any]
 
     def command(self, *words: str) -> list[str]:
-        """Words to run inside, as the image's user and without any capability."""
+        """A command that runs `words` inside, as the image's user and without capabilities."""
         root = self.root
         mounts = [
             f"mount --bind {root} {root}",
@@ -184,7 +184,7 @@ def container(builder: Builder, image: dict[str, Any], tmp_path: Path) -> Iterat
 
 
 def free_port() -> str:
-    """Another port than the image's: this machine may use that one."""
+    """A port other than the image's, which this machine may use."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return str(one.getsockname()[1])
@@ -207,7 +207,7 @@ def test_it_answers_healthy_with_a_read_only_root(container: Container, tmp_path
             time.sleep(0.2)
         done = subprocess.run(container.command(*check), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr + log.read_text()
-        assert "no V4L2 capture device" in log.read_text(), "what stands in for a camera is none"
+        assert "no V4L2 capture device" in log.read_text(), "the device in place of a camera is none"
         assert "FIRST CODE" in log.read_text()
         owner = {each.stat().st_uid for each in container.state.rglob("*")}
         assert owner == {8443}

@@ -1,4 +1,4 @@
-"""The other sets of packages give the same answers: environments made from their locks, with their hashes."""
+"""The other sets of packages give the same answers, in environments made from their locks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def environment(name: str) -> Environment:
-    """Made from this lock; kept between runs while the lock and the interpreter stay the same."""
+    """The environment of a lock, kept between runs while the lock and the interpreter are unchanged."""
     python = fallback_python()
     if python is None:
         pytest.skip("no Python 3.10 or 3.11 here")
@@ -44,7 +44,7 @@ def fallback() -> Environment:
 
 @pytest.fixture(scope="module")
 def numpy_1() -> Environment:
-    """What a board gets whose camera packages are built against numpy 1."""
+    """The set for a board whose camera packages are built against numpy 1."""
     return environment("litert-numpy1")
 
 
@@ -62,7 +62,7 @@ def picture(demo_clip: Path, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def followed(demo_clip: Path, tmp_path_factory) -> list[list[tuple[int, str]]]:
-    """Whom the environment of the tests follows through the clip."""
+    """The people that the tests' own environment follows through the clip."""
     return faces(Environment(Path(sys.prefix)), demo_clip, tmp_path_factory.mktemp("followed"))
 
 
@@ -88,7 +88,7 @@ def test_check_names_the_runtime_that_runs(fallback, tmp_path):
     assert "tflite-runtime 2.14.0" in done.stdout + done.stderr
 
 
-def test_the_set_for_numpy_1_runs_with_what_it_is_for(numpy_1, tmp_path):
+def test_the_set_for_numpy_1_runs_with_numpy_1(numpy_1, tmp_path):
     done = numpy_1.command("check", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ai-edge-litert" in done.stdout + done.stderr
@@ -116,7 +116,7 @@ def test_every_set_follows_people_through_the_clip(name, demo_clip, followed, re
     assert same >= 0.9 * len(followed), (same, len(followed))
 
 
-def test_a_delegate_goes_through_it_too(fallback, models_dir, tmp_path):
+def test_it_runs_a_delegate_too(fallback, models_dir, tmp_path):
     stick = Stick(tmp_path, *models_dir.glob("*_int8.tflite"))
     arguments = ["check", *stick.arguments]
     done = fallback.command(*arguments, cwd=tmp_path, **stick.environment)

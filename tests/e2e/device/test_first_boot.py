@@ -1,6 +1,6 @@
-"""A card that the Imager wrote and `provisioning/card` completed installs itself, by a real cloud-init.
+"""A card that the Imager wrote and `provisioning/card` completed installs itself, with a real cloud-init.
 
-Each of the Imager's files is a first boot of its own. Its commands and ours must run.
+Each of the Imager's files is booted once. Its commands and ours must run.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ MISTAKE = "[web]\nprot = 8443\n"
 
 
 def written(folder: Path, shared: Path, user_data: str, config: str | None = None) -> Path:
-    """The files of a card: what the Imager wrote, and what `provisioning/card` makes of it on a laptop."""
+    """The files of a card that the Imager wrote and `provisioning/card` completed on a laptop."""
     boot, seed = folder / "boot/firmware", folder / "var/lib/cloud/seed/nocloud"
     for each in (boot, seed, folder / "var/lib/systemd/rfkill", folder / "usr/local/sbin"):
         each.mkdir(parents=True)
@@ -127,7 +127,7 @@ def test_with_connect_both_run_and_the_settings_are_in_force(boot: Callable[...,
         assert log(device).count("first code") == 1
 
 
-def test_with_a_country_both_run_and_a_mistake_in_the_settings_is_said(boot: Callable[..., Booted]) -> None:
+def test_with_a_country_both_run_and_a_mistake_is_reported(boot: Callable[..., Booted]) -> None:
     with boot(COUNTRY, MISTAKE) as device:
         wait_until_installed(device)
         assert device.path("/root/rfkill").read_text() == "unblock wifi\n"
@@ -141,7 +141,7 @@ def test_with_a_country_both_run_and_a_mistake_in_the_settings_is_said(boot: Cal
         assert "unknown key; did you mean 'port'?" in told and told.count("\n") == 1
         assert not device.path("/etc/interview-grader/config.toml").exists()
 
-        device.reboot()  # cloud-init writes /etc/hosts anew
+        device.reboot()  # cloud-init writes /etc/hosts again
         assert device.says("hostname") == "interview-grader"
         assert "127.0.1.1" in device.says("getent", "ahosts", "interview-grader")
 
@@ -151,7 +151,7 @@ def test_with_a_country_both_run_and_a_mistake_in_the_settings_is_said(boot: Cal
     [(PLAIN, "room2"), ((ROOT / "provisioning/image/user-data").read_text(), "interview-grader")],
     ids=["the Imager's", "ours"],
 )
-def test_a_file_without_commands_of_others(boot: Callable[..., Booted], user_data: str, name: str) -> None:
+def test_a_file_without_other_commands(boot: Callable[..., Booted], user_data: str, name: str) -> None:
     with boot(user_data) as device:
         wait_until_installed(device)
         assert f"https://{name}.local/" in log(device)

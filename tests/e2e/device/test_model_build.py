@@ -1,4 +1,4 @@
-"""The scripts that make models: the same bytes again, and float graphs that compute what they computed."""
+"""The scripts that make models: they give the same bytes again, and equivalent float graphs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def graph(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def quantiser() -> None:
-    """Skips where models cannot be quantised."""
+    """Skip if models cannot be quantised."""
     if importlib.util.find_spec("ai_edge_quantizer") is None:
         pytest.skip("ai-edge-quantizer is not installed")
 
@@ -55,7 +55,7 @@ def answers(content: bytes, value: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def inputs(content: bytes) -> list[np.ndarray]:
-    """Noise, black, and black beside noise: the last has the largest numbers inside."""
+    """Noise, black, and black next to noise, which gives the largest values inside the model."""
     side = {229032: 128, 1083984: 192}[len(content)]
     noise = np.random.default_rng(1).uniform(-1, 1, (side, side, 3)).astype(np.float32)
     black = np.full_like(noise, -1)
@@ -92,7 +92,7 @@ def test_a_prepared_model_has_what_the_quantiser_needs(
 
 
 @pytest.mark.parametrize("name", [*FLOAT, *INT8])
-def test_constants_lie_at_multiples_of_sixteen(models_dir: Path, graph: ModuleType, name: str) -> None:
+def test_constants_are_aligned_to_sixteen_bytes(models_dir: Path, graph: ModuleType, name: str) -> None:
     content = original(models_dir, name)
     written = graph.write(graph.read(content)) if name in FLOAT else content
     whole = np.frombuffer(written, np.uint8)
@@ -152,7 +152,7 @@ def test_every_model_that_ships_has_the_digest_of_the_manifest() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_model_made_anew_is_entered_into_the_manifest(
+def test_a_rebuilt_model_is_entered_into_the_manifest(
     models_dir: Path, graph: ModuleType, quantiser: None, tmp_path: Path
 ) -> None:
     entries = importlib.import_module("enter_manifest")
@@ -171,7 +171,7 @@ def test_a_model_made_anew_is_entered_into_the_manifest(
     calibration = Manifest.load(models_dir).document.models[name].calibration
     entries.enter(tmp_path, name, entries.Calibration(0.57731, calibration.offsets))
     entered = (tmp_path / "manifest.toml").read_text("utf-8")
-    # The float model's entry has the same calibration; nothing of it was asked for.
+    # The float model's entry has the same calibration, and must stay as it is.
     head, _, tail = entered.partition("[models.expression]\n")
     assert head == true.partition("[models.expression]\n")[0]
     assert "temperature = 1.1111" in tail

@@ -1,4 +1,4 @@
-"""Back up, and replace a card: what docs/operations.md says, typed on a device that is really booted."""
+"""Back up, and replace a card: the commands of docs/operations.md, typed on a booted device."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def typed_in_the_docs() -> list[list[str]]:
 
 
 def type_in(device: Booted, lines: list[str]) -> str:
-    """Type them one after the other, and the passphrase when asked; what the last one said."""
+    """Type them one after the other, and the passphrase when asked; returns the output of the last one."""
     shown = [device.run("python3", "/root/typed.py", line, WORDS).stdout for line in lines]
     return shown[-1]
 
 
-def test_the_records_of_a_card_go_on_another(device: Booted) -> None:
+def test_the_records_of_a_card_are_restored_on_another(device: Booted) -> None:
     back_up, restore = typed_in_the_docs()
     device.run(*INSTALL)
     record(device)
@@ -87,7 +87,7 @@ def test_the_records_of_a_card_go_on_another(device: Booted) -> None:
         assert made.startswith(beginning)
     backup_elsewhere(device)
     ask(device, f"/sessions/{session['id']}/erase", {})
-    assert device.path("/srv/out/mine").exists(), "as it said"
+    assert device.path("/srv/out/mine").exists(), "as the message said"
     assert not device.path(f"{STATE}/exports/records.backup").exists()
     assert ask(device, "/api/sessions")["sessions"] == []
     assert device.run("interview-grader", "audit", "verify").returncode == 0
@@ -95,7 +95,7 @@ def test_the_records_of_a_card_go_on_another(device: Booted) -> None:
 
 
 def backup_elsewhere(device: Booted) -> None:
-    """In a home, which the service's user may not write to, and where it may, but the service cannot."""
+    """In a home, where the service's user may not write, and where the user may, but the service cannot."""
     device.run("install", "-d", "-o", "interview-grader", "/srv/out")
     refused = device.run("interview-grader", "backup", "/root/mine", check=False, **{PASSPHRASE: WORDS})
     assert refused.returncode == 1 and "/root/mine: cannot be read or written" in refused.stderr
@@ -104,7 +104,7 @@ def backup_elsewhere(device: Booted) -> None:
 
 
 def become_a_new_card(device: Booted) -> None:
-    """Remove it, and the owner's data by the command that is printed."""
+    """Uninstall it, and erase the owner's data with the printed command."""
     said = device.run("/opt/interview-grader/current/setup.sh", "install", "--uninstall").stdout
     [erase] = re.findall(r"rm -rf? .*", said)
     device.run("sh", "-c", erase)

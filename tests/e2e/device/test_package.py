@@ -1,6 +1,6 @@
-"""The wheel carries all that the command needs, with the runtime dependencies only, away from a checkout.
+"""The wheel has everything that the command needs, with only the runtime dependencies and no checkout.
 
-Those are of the versions of the locks: no network is needed once they are in the cache.
+Their versions are those of the locks: no network is needed once they are in the cache.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def installed(wheel, tmp_path_factory) -> Environment:
     return Environment.make(folder, sys.executable, "--no-index", *folders, f"{wheel}[litert]")
 
 
-def test_the_wheel_holds_the_package_and_the_models_and_nothing_else(wheel):
+def test_the_wheel_has_the_package_and_the_models_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.split("/")[0] for name in names} == {
         "appliance",
@@ -52,7 +52,7 @@ def test_the_wheel_holds_the_package_and_the_models_and_nothing_else(wheel):
     assert not [name for name in names if "_models/build" in name or "__pycache__" in name]
 
 
-def test_the_command_runs_where_only_the_wheel_is(installed, tmp_path):
+def test_the_command_runs_with_only_the_wheel(installed, tmp_path):
     done = installed.command("--version", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert appliance.__version__ in done.stdout

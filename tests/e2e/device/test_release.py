@@ -1,4 +1,4 @@
-"""`provisioning/release` and what comes of it, with the real wheels; pip and a network are needed."""
+"""`provisioning/release` and its bundles, with the real wheels; needs pip and a network."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_bundle_for_another_board_has_what_only_that_one_needs(tmp_path, pytho
         assert {"onnx/compiled.json", "onnx/expression.onnx"} <= files.keys()
         assert not (ROOT / "onnx").exists(), "the checkout is left as it was"
     else:
-        assert "goes without models for TensorRT" in done.stdout
+        assert "continuing without models for TensorRT" in done.stdout
     assert not [name for name in wheels if "x86_64" in name or "cp311-cp311" in name]
 
 
@@ -95,7 +95,7 @@ def test_a_bundle_for_bookworm_suits_an_updater_that_knows_only_one_set(tmp_path
     wheels = tmp_path / "unpacked/wheels"
     assert "\nnumpy==1." in (wheels / container.REQUIREMENTS).read_text(), "what camera packages there load"
     (numpy,) = wheels.glob("numpy-*.whl")
-    assert numpy.name.startswith("numpy-1."), "beside the others, where every updater looks"
+    assert numpy.name.startswith("numpy-1."), "with the others, where every updater looks"
     assert "\nnumpy==2." in (wheels / container.REQUIREMENTS_NUMPY_2).read_text()
 
 
@@ -106,7 +106,7 @@ def test_a_bundle_for_bookworm_suits_an_updater_that_knows_only_one_set(tmp_path
         (["--key", "/etc/passwd"], "/etc/passwd: cannot"),
     ],
 )
-def test_mistakes_are_told_in_one_line(tmp_path, arguments, words):
+def test_mistakes_are_reported_in_one_line(tmp_path, arguments, words):
     done = release("--out", tmp_path, "--key", tmp_path / "key", *arguments)
     assert done.returncode == 2
     assert words in done.stderr and done.stderr.count("\n") == 1

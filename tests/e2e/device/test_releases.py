@@ -1,4 +1,4 @@
-"""Releases beside each other: real environments from small wheels, the link, and what a kill leaves."""
+"""Several releases: real environments from small wheels, the link, and the state after a kill."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def releases(tmp_path, quick_python) -> Releases:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Releases:
-    """Two releases, made once: tests that change them put things back."""
+    """Two releases, made once: tests that change them undo it."""
     folder = tmp_path_factory.mktemp("two")
     made = Releases(folder / "opt", python=sys.executable, system_packages=False)
     for version in ("1.0.0", "1.1.0"):
@@ -63,7 +63,7 @@ def two(tmp_path_factory) -> Releases:
     return made
 
 
-def test_a_release_is_a_whole_environment_that_runs(two):
+def test_a_release_is_a_complete_environment_that_runs(two):
     two.switch("1.0.0")
     assert (two.current(), two.all()) == ("1.0.0", ["1.0.0", "1.1.0"])
     done = subprocess.run([two.command("1.0.0")], capture_output=True, text=True, check=True)
@@ -112,13 +112,13 @@ def test_switching_replaces_the_link_at_once(two):
     inode = two.link.lstat().st_ino
     two.switch("1.1.0")
     assert os.readlink(two.link) == "releases/1.1.0"
-    assert two.link.lstat().st_ino != inode  # another link in its place: there was none without
-    with pytest.raises(ReleaseError, match="not a whole release"):
+    assert two.link.lstat().st_ino != inode  # a new link replaced it: one existed at every moment
+    with pytest.raises(ReleaseError, match="not a complete release"):
         two.switch("1.2.0")
     assert two.current() == "1.1.0"
 
 
-def test_what_a_kill_between_two_links_left_is_in_nobodys_way(two):
+def test_a_link_left_by_a_kill_does_no_harm(two):
     (two.root / "current.new").symlink_to("releases/nothing")
     two.switch("1.0.0")
     assert two.current() == "1.0.0"
@@ -132,23 +132,23 @@ def test_the_same_release_again_changes_nothing(two, tmp_path):
 
 def test_another_release_of_the_same_version_is_refused(two, tmp_path):
     other = unpacked(tmp_path / "other", "1.0.0", cv2=True)
-    with pytest.raises(ReleaseError, match=r"another release 1\.0\.0 is installed already"):
+    with pytest.raises(ReleaseError, match=r"another release 1\.0\.0 is already installed"):
         two.add(other)
     assert two.all() == ["1.0.0", "1.1.0"]
 
 
-def test_a_half_made_release_is_none_and_is_replaced(releases, tmp_path):
+def test_an_incomplete_release_is_not_listed_and_is_replaced(releases, tmp_path):
     half = releases.path("1.0.0")
     (half / "venv" / "bin").mkdir(parents=True)
     (half / "venv" / "bin" / "rubbish").write_text("")
     assert releases.all() == []
-    with pytest.raises(ReleaseError, match="not a whole release"):
+    with pytest.raises(ReleaseError, match="not a complete release"):
         releases.switch("1.0.0")
     assert releases.add(unpacked(tmp_path / "new", "1.0.0")) == "1.0.0"
     assert not (half / "venv" / "bin" / "rubbish").exists()
 
 
-def test_sweeping_removes_the_half_made_and_nothing_else(two):
+def test_sweeping_removes_only_incomplete_releases(two):
     (two.folder / "9.9.9" / "venv").mkdir(parents=True)
     two.sweep()
     assert sorted(path.name for path in two.folder.iterdir()) == ["1.0.0", "1.1.0"]
@@ -172,7 +172,7 @@ def test_a_release_whose_libraries_cannot_be_loaded_is_not_made(releases, tmp_pa
     assert not releases.path("1.0.0").exists()
 
 
-def test_a_wheel_that_was_exchanged_is_not_installed(releases, tmp_path):
+def test_a_replaced_wheel_is_not_installed(releases, tmp_path):
     folder = unpacked(tmp_path / "new", "1.0.0")
     small_wheel(folder / "wheels", "numpy", "1.0", {"numpy.py": b"evil = True\n"})
     with pytest.raises(ReleaseError, match="packages cannot be installed"):
@@ -187,7 +187,7 @@ def test_a_wheel_that_is_missing_is_not_fetched_from_elsewhere(releases, tmp_pat
         releases.add(folder)
 
 
-def test_pruning_keeps_the_one_in_use_and_those_to_be_spared(two):
+def test_pruning_keeps_the_current_release_and_the_spared_ones(two):
     for version in ("1.2.0", "1.3.0"):
         two.path(version).mkdir()
         (two.path(version) / container.METADATA).write_bytes(Release(version, ARCH, PYTHON, "now").json())

@@ -1,4 +1,4 @@
-"""setup.sh: its answers to mistakes, and that it installs only when something changed."""
+"""setup.sh: its reports of mistakes, and that it installs only after a change."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_an_unknown_command_shows_the_usage_and_exits_2(arguments):
 @pytest.mark.parametrize(
     "arguments", [["--chekc"], ["--offline"], ["--offline", "/nowhere"], ["--name", "a b"]]
 )
-def test_a_mistake_with_install_is_told_in_one_line_and_exits_2(arguments):
+def test_a_mistake_with_install_is_reported_in_one_line_and_exits_2(arguments):
     done = run(ROOT / "setup.sh", "install", *arguments, "--check")
     assert done.returncode == 2
     assert done.stderr.startswith("setup.sh install: ")
     assert done.stderr.count("\n") == 1
 
 
-def test_every_shell_script_is_clean():
+def test_every_shell_script_passes_shellcheck():
     folders = (ROOT / name for name in (".ci", "tests", "provisioning"))
     files = [ROOT / "setup.sh", *(path for folder in folders for path in folder.rglob("*") if path.is_file())]
     scripts = [path for path in files if path.suffix in ("", ".sh") and _is_shell(path)]
@@ -60,7 +60,7 @@ def test_scripts_can_be_run(script):
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout whose environment notes the installations instead of making them."""
+    """A checkout whose environment records the installations instead of making them."""
     top = tmp_path / "a checkout"
     binaries = top / ".venv" / "bin"
     binaries.mkdir(parents=True)
@@ -91,7 +91,7 @@ def installations(checkout: Path) -> list[str]:
     return (checkout / "installations").read_text().splitlines()
 
 
-def test_run_installs_once_and_hands_its_options_on(checkout, tmp_path):
+def test_run_installs_once_and_passes_its_options_on(checkout, tmp_path):
     for _ in range(2):
         done = run(checkout / "setup.sh", "run", "--port", "80 80", cwd=tmp_path)
         assert done.stdout == f"{tmp_path}|run|--port|80 80|", done.stderr
@@ -103,7 +103,7 @@ def test_run_installs_once_and_hands_its_options_on(checkout, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "setup.sh", "requirements/litert.txt"])
-def test_run_installs_again_when_what_it_depends_on_changed(checkout, name):
+def test_run_installs_again_when_a_dependency_changed(checkout, name):
     run(checkout / "setup.sh", "run")
     with (checkout / name).open("a") as file:
         file.write("# changed\n")
@@ -111,7 +111,7 @@ def test_run_installs_again_when_what_it_depends_on_changed(checkout, name):
     assert len(installations(checkout)) == 2 * 3
 
 
-def test_a_failed_installation_falls_back_then_says_why_and_is_tried_again(checkout):
+def test_a_failed_installation_falls_back_reports_why_and_is_tried_again(checkout):
     (checkout / "broken").touch()
     done = run(checkout / "setup.sh", "run")
     assert done.returncode == 1
@@ -126,7 +126,7 @@ def test_a_failed_installation_falls_back_then_says_why_and_is_tried_again(check
 
 
 def test_nothing_is_compiled_for_systemd(checkout, tmp_path, monkeypatch):
-    """What `test` asks for where no package is installed. apt-get and dpkg-query are stand-ins."""
+    """The packages that `test` installs if none is installed. apt-get and dpkg-query are stand-ins."""
     stubs = tmp_path / "stubs"
     stubs.mkdir()
     _write_script(stubs / "apt-get", f'printf "%s\\n" "$@" >>"{tmp_path}/asked"')

@@ -1,4 +1,4 @@
-"""Updates of a device that is really booted: good, bad, power lost in the middle, from a laptop over ssh.
+"""Updates of a booted device: good, bad, interrupted by a power cut, from a laptop over ssh.
 
 The releases are small ones, on a device that has their libraries. The tests go from top to bottom on it.
 """
@@ -39,7 +39,7 @@ print(urllib.request.urlopen(asked, context=context).read().decode())
 
 @pytest.fixture(scope="module")
 def shared(share: Callable[[str], Path]) -> Path:
-    """What the device sees as /share: its own bundle, and newer ones."""
+    """What the device has as /share: its own bundle, and newer ones."""
     folder = share(SUITE)
     python = PYTHONS[SUITE]
     more = {"system": variants.NEW_SYSTEM, "python": python}
@@ -66,7 +66,7 @@ def device(shared: Path, system: Callable[..., list[Path]]) -> Iterator[Booted]:
 
 
 def runs(device: Booted) -> str:
-    """The version that answers, once one does."""
+    """The version that answers, as soon as one does."""
     pages: list[str] = []
 
     def answers() -> bool:
@@ -78,7 +78,7 @@ def runs(device: Booted) -> str:
 
 
 def system_of(device: Booted) -> dict[str, str]:
-    """What a release has brought to the system."""
+    """The system files and settings of a release."""
     return {
         "service": device.says("systemctl", "show", "--value", "-p", "Description", UNIT).partition(" ")[0],
         "timer": device.says("systemctl", "is-enabled", "interview-grader-extra.timer") or "absent",
@@ -92,7 +92,7 @@ BEFORE = {"service": "Interview", "timer": "absent", "runs": "inactive", "groups
 
 
 def step_of(device: Booted) -> str:
-    """The step that a change has come to, "" when nothing is being changed."""
+    """The current step of a change, "" without one."""
     try:
         return str(json.loads(device.path(f"{OPT}/changing.json").read_text())["step"])
     except (OSError, ValueError):
@@ -103,7 +103,7 @@ def outcome(device: Booted) -> dict[str, str]:
     return dict(json.loads(device.path(f"{STATE}/update.json").read_text()))
 
 
-def test_a_bundle_that_a_stranger_signed_changes_nothing(device: Booted) -> None:
+def test_a_bundle_of_an_unknown_signer_changes_nothing(device: Booted) -> None:
     def files() -> set[str]:
         found = device.says(
             "find", OPT, "-maxdepth", "3", "!", "-name", "update.lock", "-type", "f", "-printf", "%p %t\\n"
@@ -118,19 +118,19 @@ def test_a_bundle_that_a_stranger_signed_changes_nothing(device: Booted) -> None
     assert runs(device) == OLD
 
 
-def test_a_version_that_does_not_start_is_taken_back(device: Booted) -> None:
+def test_a_version_that_does_not_start_is_rolled_back(device: Booted) -> None:
     done = device.run(UPDATE, f"/share/{BAD}", check=False)
     assert done.returncode == 1 and f"{OLD} runs as before" in done.stderr, done.stderr
     assert runs(device) == OLD
     assert outcome(device)["outcome"] == "failed" and "does not start" in outcome(device)["reason"]
     assert BAD not in device.run(UPDATE, "list").stdout
-    # The group stays: it harms nobody, and what it owns would be nobody's.
+    # The group stays: it does no harm, and its files would have no group.
     assert system_of(device) == {**BEFORE, "groups": "True"}
     assert device.says("systemctl", "--failed", "--no-legend") == ""
 
 
 @pytest.mark.parametrize("step", ["install", "confirm"])
-def test_power_lost_in_the_middle(device: Booted, step: str) -> None:
+def test_a_power_cut_in_the_middle_is_rolled_back(device: Booted, step: str) -> None:
     device.run("systemd-run", "--unit=updating", "--collect", UPDATE, f"/share/{NEW}")
     wait_for(lambda: step_of(device) == step, 120, lambda: device.journal("-u", "updating"))
     device.cut_power()
@@ -144,7 +144,7 @@ def test_power_lost_in_the_middle(device: Booted, step: str) -> None:
 
 
 def test_a_killed_updater_leaves_no_device_without_a_service(device: Booted) -> None:
-    """Out of memory, say, and nobody there to restart the device."""
+    """Killed for lack of memory, for example, with no one to restart the device."""
     device.run("systemd-run", "--unit=updating", "--collect", UPDATE, f"/share/{NEW}")
     wait_for(
         lambda: step_of(device) in ("switch", "start", "confirm"),
@@ -158,7 +158,7 @@ def test_a_killed_updater_leaves_no_device_without_a_service(device: Booted) -> 
     wait_for(lambda: "take-back" not in device.says("systemctl", "list-units"), 20, lambda: "it stays")
 
 
-def test_a_good_version_is_taken_from_a_laptop(device: Booted, shared: Path, tmp_path: Path) -> None:
+def test_a_good_version_is_installed_from_a_laptop(device: Booted, shared: Path, tmp_path: Path) -> None:
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     authorized = device.path("/root/.ssh/authorized_keys")
@@ -181,7 +181,7 @@ def test_a_good_version_is_taken_from_a_laptop(device: Booted, shared: Path, tmp
     assert f"before={OLD} now={NEW}" in told
 
 
-def test_back_to_the_version_before(device: Booted) -> None:
+def test_a_rollback_to_the_previous_version(device: Booted) -> None:
     said = device.run(UPDATE, "rollback").stdout
     assert f"rolled back from {NEW} to {OLD}" in said
     assert runs(device) == OLD
@@ -192,8 +192,8 @@ def test_back_to_the_version_before(device: Booted) -> None:
     assert "nothing was changed" in installed, installed
 
 
-def test_what_a_power_cut_left_to_tidy_is_finished_at_the_next_boot(device: Booted) -> None:
-    """In the sandbox of the unit, from which systemd has to be asked too."""
+def test_an_update_cut_off_while_tidying_is_finished_at_the_next_boot(device: Booted) -> None:
+    """In the sandbox of the unit, which must also reach systemd."""
     change = {"kind": "rollback", "old": OLD, "new": OLD, "step": "tidy"}
     device.path(f"{OPT}/changing.json").write_text(json.dumps(change))
     (device.path(OPT) / "incoming").mkdir()
@@ -203,7 +203,7 @@ def test_what_a_power_cut_left_to_tidy_is_finished_at_the_next_boot(device: Boot
     assert outcome(device)["outcome"] == "rolled back", device.journal("-t", "interview-grader-update", "-b")
 
 
-def test_the_installer_waits_for_an_update_and_refuses_where_one_was_cut_off(device: Booted) -> None:
+def test_the_installer_waits_for_an_update_and_refuses_after_an_interrupted_one(device: Booted) -> None:
     install = ("/share/checkout/setup.sh", "install", "--offline", "/share/bundle")
     device.run("systemd-run", "--quiet", "--unit=holder", "flock", f"{OPT}/update.lock", "sleep", "5")
     device.run(*install)

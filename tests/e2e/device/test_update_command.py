@@ -1,4 +1,4 @@
-"""`provisioning/update` and `provisioning/push`: mistakes in one line, and what push asks of ssh."""
+"""`provisioning/update` and `provisioning/push`: mistakes in one line, and the commands that push sends."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("arguments", [[], ["rollback", "1", "2"], ["bundle", "--never"]])
-def test_a_wrong_argument_is_told_in_one_line(arguments):
+def test_a_wrong_argument_is_reported_in_one_line(arguments):
     done = run(UPDATE, *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("interview-grader-update: ") and done.stderr.count("\n") == 1
 
 
-def test_where_nothing_is_installed():
+def test_without_an_installation_it_refuses():
     for command in (["rollback"], ["recover"], ["/etc/passwd"]):
         done = run(UPDATE, *command)
         assert done.returncode == 2
@@ -42,7 +42,7 @@ def test_where_nothing_is_installed():
 
 @pytest.fixture
 def far(tmp_path) -> dict[str, str]:
-    """ssh and scp that do on this machine what they are asked to do on another, and write it down."""
+    """ssh and scp that run the commands on this machine, and record them."""
     tools = tmp_path / "tools"
     tools.mkdir()
     for name, script in {
@@ -65,7 +65,7 @@ def test_push_copies_updates_and_cleans_up(far, tmp_path):
     assert not Path(words[1]).parent.exists()
 
 
-def test_push_ends_as_the_update_did_and_cleans_up_all_the_same(far, tmp_path):
+def test_push_returns_the_code_of_the_update_and_cleans_up(far, tmp_path):
     (tmp_path / "code").write_text("2")
     assert run(PUSH, "pi@far", tmp_path / "a bundle", **far).returncode == 2
     assert not Path((tmp_path / "asked").read_text().split()[1]).parent.exists()
@@ -75,7 +75,7 @@ def test_push_ends_as_the_update_did_and_cleans_up_all_the_same(far, tmp_path):
     "arguments",
     [[], ["far"], ["-oProxyCommand=evil", "{bundle}"], ["far", "absent"], ["far", "{bundle}", "--then"]],
 )
-def test_push_refuses_mistakes_before_it_asks_anybody(far, tmp_path, arguments):
+def test_push_refuses_mistakes_before_it_connects(far, tmp_path, arguments):
     done = run(PUSH, *(word.format(bundle=tmp_path / "a bundle") for word in arguments), **far)
     assert done.returncode == 2
     assert not (tmp_path / "said").exists()

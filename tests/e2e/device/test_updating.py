@@ -1,6 +1,6 @@
 """Updates of a device with the real daemon: good, bad, refused, and killed at every step.
 
-Real bundles, keys, environments and records; systemctl is a stand-in, which starts what `current` leads to.
+Real bundles, keys, environments and records; systemctl is a stand-in, which starts the release of `current`.
 `test_update.py` does the same in a booted system.
 """
 
@@ -87,7 +87,7 @@ def made(folder, key, old, quick_python) -> Iterator[Device]:
 
 @pytest.fixture
 def device(made) -> Device:
-    """The same, as new, and running."""
+    """The same, restored and running."""
     made.put_back("new")
     made.settings["CAMERA__BACKEND"] = "demo"
     made.start()
@@ -137,7 +137,7 @@ def has(path: Path, id: str) -> bool:
 
 
 def said_once(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    """It ended with this code, and one line that has these words."""
+    """It ended with this code, and one line that contains these words."""
     assert done.returncode == code, done.stdout + done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     for word in words:
@@ -164,7 +164,7 @@ def test_an_update_and_back_with_records_in_between(device, new):
     installed = [made, made / "provisioning", *made.glob("venv/lib/python*/site-packages/appliance")]
     assert {path.stat().st_mode & 0o777 for path in installed} == {0o755}, "the service's user must read it"
 
-    # What the newer version records stays, what is withdrawn meanwhile does not come back.
+    # What the newer version records stays; what is withdrawn meanwhile stays erased.
     python = device.releases.path(NEW) / "venv" / "bin" / "python"
     subprocess.run([python, "-c", RECORDS_ONE, device.state, variants.ROOT, THIRD], check=True, cwd="/")
     command = [device.releases.command(NEW), "sessions", "erase", ID, "--data-dir", device.state]
@@ -187,19 +187,19 @@ def test_an_update_and_back_with_records_in_between(device, new):
 def test_a_second_update_with_the_same_bundle_changes_nothing(device, old):
     before = device.systemctl("show", "-p", "MainPID", "--value")
     done = device.update(old)
-    assert (done.returncode, done.stdout) == (0, f"{OLD} runs already; nothing was changed\n")
+    assert (done.returncode, done.stdout) == (0, f"{OLD} is already running; nothing was changed\n")
     assert device.systemctl("show", "-p", "MainPID", "--value") == before
 
 
 def test_an_update_from_a_release_without_a_status_and_back(key, new, tmp_path, quick_python):
-    """It is asked for `/healthz`: idle means that no session is live, and healthy that it may stay."""
+    """Its `/healthz` is read: idle means that no session is live, and healthy that it may stay."""
     (tmp_path / "device").mkdir()
     old = make_bundle(tmp_path, key, OLD, variants.BEFORE_STATUS)
     device = Device(tmp_path / "device", key, old, quick_python)
     device.settings["CAMERA__NEEDS_AGREEMENT"] = "false"
     try:
         device.start()
-        said_once(device.update(new), 2, "a session is perhaps live", "--now")
+        said_once(device.update(new), 2, "a session may be live", "--now")
         done = device.update(new, "--now")
         assert done.returncode == 0, done.stdout + done.stderr
         assert device.runs() == NEW and device.is_healthy()
@@ -215,7 +215,7 @@ def test_an_update_from_a_release_without_a_status_and_back(key, new, tmp_path, 
 
 @pytest.fixture(scope="module")
 def refused(folder, key, new) -> dict[str, tuple[Path, str]]:
-    """Bundles that a device refuses, and what it says."""
+    """Bundles that a device refuses, and the message."""
     cut = folder / "cut.bundle"
     cut.write_bytes(new.read_bytes()[: new.stat().st_size // 2])
     (folder / "elsewhere").mkdir()
@@ -230,7 +230,7 @@ def refused(folder, key, new) -> dict[str, tuple[Path, str]]:
             make_bundle(folder / "elsewhere", key, "0.2.2", python="3.1"),
             "made for Python 3.1",
         ),
-        "truncated": (cut, "too early"),
+        "truncated": (cut, "truncated"),
         "a stranger's": (
             make_bundle(folder / "elsewhere", stranger, NEW),
             "key that this device does not know",
@@ -239,7 +239,7 @@ def refused(folder, key, new) -> dict[str, tuple[Path, str]]:
     }
 
 
-def test_bundles_that_are_refused(device, refused):
+def test_bundles_are_refused_without_a_change(device, refused):
     before, process = _tree(device), device.systemctl("show", "-p", "MainPID", "--value")
     for path, words in refused.values():
         said_once(device.update(path), 2, words, path.name)
@@ -255,18 +255,18 @@ def _tree(device: Device) -> list[tuple[str, int]]:
     )
 
 
-def test_after_an_upgrade_of_the_system_there_would_be_no_way_back(device, new):
-    """The release in use cannot run any more, so a rollback to it would fail."""
+def test_after_an_upgrade_of_the_system_updates_are_refused(device, new):
+    """The current release can no longer run, so a rollback to it would fail."""
     device.stop()
     [library] = device.releases.link.glob("venv/lib/python3.*")
     library.rename(library.with_name("python3.9"))
     before = _tree(device)
     for done in (device.update(new), device.updater("rollback", "")):
-        said_once(done, 2, "not python3.9 any more", "interview-grader-update uninstall")
+        said_once(done, 2, "needs python3.9", "interview-grader-update uninstall")
     assert _tree(device) == before
 
 
-def test_a_disk_without_room(device, new, monkeypatch):
+def test_a_full_disk_is_refused(device, new, monkeypatch):
     device.stop()
     disk = device.root.with_name("disk")
     disk.mkdir(exist_ok=True)
@@ -284,7 +284,7 @@ def test_a_disk_without_room(device, new, monkeypatch):
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_nothing_is_updated_while_a_session_is_live_unless_told(device, new, folder):
+def test_nothing_is_updated_while_a_session_is_live_without_now(device, new, folder):
     device.stop()
     clip = (
         device.releases.path(OLD)
@@ -320,13 +320,13 @@ def test_a_service_that_does_not_answer_may_be_live(device, new):
     process = int(device.systemctl("show", "--value", "-p", "MainPID", "interview-grader.service"))
     os.kill(process, signal.SIGSTOP)
     try:
-        said_once(device.update(new), 2, "does not answer", "perhaps live", "--now")
+        said_once(device.update(new), 2, "does not answer", "may be live", "--now")
     finally:
         os.kill(process, signal.SIGCONT)
     assert device.runs() == OLD
 
 
-def test_a_version_that_needs_a_package_that_is_not_installed(device, new):
+def test_a_version_that_needs_a_missing_package_is_rolled_back(device, new):
     with device.lacking("openssh-client"):
         words = "0.2.0 needs packages: sudo apt-get install openssh-client"
         said_once(device.update(new), 2, words, f"{OLD} runs as before")
@@ -340,15 +340,15 @@ def test_a_version_that_needs_a_package_that_is_not_installed(device, new):
 @pytest.mark.parametrize(
     ("edits", "words"),
     [
-        (variants.UNFIT, "0.3.0 is unfit: interview-grader: it is a test"),
-        (variants.BLIND, "0.3.0 is unfit: "),
+        (variants.UNFIT, "0.3.0 failed: interview-grader: it is a test"),
+        (variants.BLIND, "0.3.0 failed: "),
         (variants.MIGRATES_BADLY, "could not be brought to schema 2 (no such table: absent)"),
         (variants.CRASHES, "the service does not start: "),
         ({**variants.MIGRATES, **variants.UNHEALTHY}, "not healthy within 8 s: /healthz: it is a test"),
     ],
     ids=["unfit", "blind", "migrates badly", "crashes", "unhealthy"],
 )
-def test_a_bad_version_is_taken_back(device, key, tmp_path, edits, words):
+def test_a_bad_version_is_rolled_back(device, key, tmp_path, edits, words):
     said_once(device.update(make_bundle(tmp_path, key, BAD, edits)), 1, words, f"{OLD} runs as before")
     assert device.runs() == OLD and device.is_healthy()
     assert device.releases.all() == [OLD] and device.left_over() == []
@@ -362,12 +362,12 @@ def test_a_bad_version_is_taken_back(device, key, tmp_path, edits, words):
     assert ids(device.state) == {ID, OTHER}
 
 
-# --- rolled back, with faults on the way ------------------------------------------------------------
+# --- rolled back, with faults meanwhile ------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def places_with(device: Device, line: str) -> Iterator[None]:
-    """What the old release places the system's files with is this line of Python."""
+    """The old release installs its system files with this line of Python."""
     program = device.releases.path(OLD) / "provisioning" / "update"
     kept = program.read_text()
     program.write_text(f"import os, signal, sys\n{line}\n")
@@ -375,11 +375,11 @@ def places_with(device: Device, line: str) -> Iterator[None]:
     program.write_text(kept)
 
 
-def test_what_could_not_be_taken_back_is_tried_again_at_the_next_boot(device, bad):
-    """A shutdown, for one, kills what the updater has started, and not only the updater."""
+def test_what_could_not_be_rolled_back_is_tried_again_at_the_next_boot(device, bad):
+    """A shutdown, for example, kills the updater and the programs that it has started."""
     with places_with(device, "sys.exit('it is a test')"):
         said_once(device.update(bad), 1, "does not start", "it is a test", "at the next boot")
-        assert device.runs() == OLD and device.is_healthy(), "the other parts were done all the same"
+        assert device.runs() == OLD and device.is_healthy(), "the other parts were done"
         assert device.left_over() == ["changing.json"]
         said_once(device.updater("recover"), 1, "it is a test", "at the next boot")
         said_once(device.updater("prune"), 1, "it is a test")
@@ -389,7 +389,7 @@ def test_what_could_not_be_taken_back_is_tried_again_at_the_next_boot(device, ba
     assert device.left_over() == []
 
 
-def test_what_could_not_be_taken_back_stops_no_better_version(device, bad, new):
+def test_what_could_not_be_rolled_back_prevents_no_better_version(device, bad, new):
     with places_with(device, "sys.exit('it is a test')"):
         said_once(device.update(bad), 1, "it is a test")
         done = device.update(new)
@@ -397,7 +397,7 @@ def test_what_could_not_be_taken_back_stops_no_better_version(device, bad, new):
     assert device.runs() == NEW and device.left_over() == []
 
 
-def test_the_old_version_reads_its_own_board_file_on_the_way_back(key, tmp_path, quick_python):
+def test_the_old_version_reads_its_own_board_file_after_a_rollback(key, tmp_path, quick_python):
     """The new one's has a setting that the old one does not know."""
     board = tmp_path / "board.toml"
     reads = variants.replaced('Path("/usr/lib/interview-grader/board.toml")', f"Path({str(board)!r})")
@@ -430,8 +430,8 @@ def test_the_old_version_reads_its_own_board_file_on_the_way_back(key, tmp_path,
 
 
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
-def test_told_to_stop_while_taking_back(device, bad, number):
-    """A shutdown, or Ctrl-C once more: a partial rollback is neither version."""
+def test_a_signal_during_a_rollback_is_ignored(device, bad, number):
+    """A shutdown, or another Ctrl-C: a partial rollback is neither version."""
     with places_with(device, f"os.kill(os.getppid(), signal.{number})"):
         said_once(device.update(bad), 1, "does not start", f"{OLD} runs as before")
     assert device.runs() == OLD and device.is_healthy()
@@ -439,7 +439,7 @@ def test_told_to_stop_while_taking_back(device, bad, number):
 
 
 @pytest.mark.parametrize(("step", "runs"), [("try", OLD), ("stop", OLD), ("confirm", OLD), ("tidy", NEW)])
-def test_told_to_stop_at_a_step(prepared, new, step, runs):
+def test_stopped_by_a_signal_at_a_step(prepared, new, step, runs):
     device = prepared
     device.put_back("prepared")
     device.start()
@@ -467,7 +467,7 @@ def test_power_lost_at_a_step(prepared, new, bad, step, wanted, which):
     assert done.returncode == -9, done.stdout + done.stderr
     device.stop()
 
-    # Whatever is done or not done afterwards: one of the two starts.
+    # Whatever happens next, one of the two starts.
     found = device.releases.current()
     assert found in (OLD, wanted)
     told = subprocess.run(
@@ -492,7 +492,7 @@ def test_power_lost_at_a_step(prepared, new, bad, step, wanted, which):
         assert ids(device.state) == {ID, OTHER}
 
 
-def test_every_step_there_is_was_killed():
+def test_every_step_is_killed_in_a_test():
     source = (variants.ROOT / "provisioning/device/update/transaction.py").read_text()
     entered = {
         line.split('"')[1]
@@ -502,7 +502,7 @@ def test_every_step_there_is_was_killed():
     assert entered | {"undo-tidy"} == {step for step, _, _ in KILLS} == {*STEPS, *UNDO_STEPS}
 
 
-def test_killed_in_the_middle_then_simply_run_again(device, new):
+def test_killed_in_the_middle_and_run_again(device, new):
     half = device.releases.path(NEW) / "venv"
     for begun in (half, half / "lib" / f"python{variants.PYTHON}" / "site-packages/appliance/records"):
         device.killed_once(new, begun.exists)
@@ -512,15 +512,15 @@ def test_killed_in_the_middle_then_simply_run_again(device, new):
     assert device.runs() == NEW and device.left_over() == []
 
 
-def test_two_updates_at_once(device):
+def test_a_second_update_at_once_is_refused(device):
     program = "import sys; from pathlib import Path; from device.update import command; "
     program += (
-        "command._prepare(Path(sys.argv[1]), 0.3); print('at work', flush=True); import time; time.sleep(30)"
+        "command._prepare(Path(sys.argv[1]), 0.3); print('running', flush=True); import time; time.sleep(30)"
     )
     command = [sys.executable, "-c", program, str(device.root)]
     environment = {**os.environ, "PYTHONPATH": str(variants.ROOT / "provisioning")}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout is not None and first.stdout.readline() == "at work\n"
+        assert first.stdout is not None and first.stdout.readline() == "running\n"
         second_one = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert "another update or installation is running" in second_one.stderr
         first.kill()

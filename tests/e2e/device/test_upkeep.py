@@ -1,4 +1,4 @@
-"""What an owner does with a device over the years, on one that is really booted: from top to bottom.
+"""What an owner does with a device over the years, on a booted one, from top to bottom.
 
 Its system keeps the journal in memory, as Raspberry Pi OS does.
 """
@@ -51,7 +51,7 @@ def wait_until_active(device: Booted) -> None:
     wait_for(lambda: show(device, "ActiveState") == "active", 60, lambda: device.journal("-u", UNIT))
 
 
-def test_the_new_name_is_said_before_anything_is_done(device: Booted) -> None:
+def test_the_new_name_is_announced_before_anything_is_done(device: Booted) -> None:
     said = device.run(*INSTALL, "--check").stdout.splitlines()
     assert said[1] == (
         f"install: the device is renamed to interview-grader: {NAME} is a factory name; "
@@ -61,11 +61,11 @@ def test_the_new_name_is_said_before_anything_is_done(device: Booted) -> None:
     assert device.says("hostname") == NAME
 
 
-def test_the_log_is_kept_where_the_system_forgets_it(device: Booted) -> None:
+def test_the_log_is_kept_where_the_system_keeps_it_in_memory(device: Booted) -> None:
     device.run("logger", "before the installation")
     assert "/var/log/journal" not in journals(device), "as Raspberry Pi OS has it"
     said = device.run(*INSTALL, "--keep-log").stdout
-    assert "where the log is kept" in said and "sudo interview-grader-update uninstall" in said
+    assert "the storage of the log" in said and "sudo interview-grader-update uninstall" in said
     assert device.says("hostname") == "interview-grader"
     device.run("logger", "before the restart")
     device.reboot()
@@ -76,7 +76,7 @@ def test_the_log_is_kept_where_the_system_forgets_it(device: Booted) -> None:
     assert device.run(*INSTALL, "--keep-log").stdout.splitlines()[-1].startswith("install: nothing was")
 
 
-def test_settings_with_which_it_cannot_start_are_not_used(device: Booted) -> None:
+def test_settings_that_prevent_the_start_are_not_used(device: Booted) -> None:
     blocker = "import socket, time; held = socket.create_server(('0.0.0.0', 22222)); time.sleep(600)"
     device.run("systemd-run", "--quiet", "--unit=blocker", "python3", "-c", blocker)
     given = device.path("/root/config.toml")
@@ -97,7 +97,7 @@ def test_settings_with_which_it_cannot_start_are_not_used(device: Booted) -> Non
     assert refused.returncode == 2 and "/root/absent: no such file" in refused.stderr
 
 
-def test_settings_that_are_right_are_used_once(device: Booted) -> None:
+def test_valid_settings_are_used_once(device: Booted) -> None:
     given, mine = device.path("/root/config.toml"), device.path(f"{OWNERS}/config.toml")
     given.write_text("[web]\nport = 8443\n")
     said = device.run(SETUP, "install", "--config", "/root/config.toml").stdout
@@ -106,13 +106,13 @@ def test_settings_that_are_right_are_used_once(device: Booted) -> None:
     assert not device.path("/root/config.toml.rejected").exists()
     given.write_text("[web]\nport = 8444\n")
     said = device.run(SETUP, "install", "--config", "/root/config.toml").stdout
-    assert "/root/config.toml is not used, as /etc/interview-grader/config.toml is there already" in said
+    assert "/root/config.toml is not used, since /etc/interview-grader/config.toml exists" in said
     assert said.splitlines()[-1].startswith("install: nothing was changed")
     assert mine.read_text() == "[web]\nport = 8443\n"
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["another Python", "no such Python"])
-def test_after_an_upgrade_of_the_system_it_says_so_in_one_line(device: Booted, gone: bool) -> None:
+def test_after_an_upgrade_of_the_system_it_reports_that_in_one_line(device: Booted, gone: bool) -> None:
     [release] = device.path("/opt/interview-grader/releases").iterdir()
     [library] = (release / "venv/lib").glob("python3.*")
     [python] = [path for path in (release / "venv/bin").glob("python*") if path.readlink().is_absolute()]
@@ -136,7 +136,7 @@ def test_after_an_upgrade_of_the_system_it_says_so_in_one_line(device: Booted, g
             done = device.run(*typed, check=False)
             assert done.returncode == 2 and done.stderr.count("\n") == 1, done
             for each in (line, done.stderr):
-                assert "not python3.12 any more" in each and "interview-grader-update uninstall" in each
+                assert "needs python3.12" in each and "interview-grader-update uninstall" in each
     finally:
         older.rename(library)
         python.unlink()

@@ -1,6 +1,6 @@
-"""Runs a command as somebody does who sits at a terminal: `typed.py COMMAND PASSPHRASE`.
+"""Runs a command at a terminal, as a person does: `typed.py COMMAND PASSPHRASE`.
 
-Whenever it asks for something, the passphrase is typed. What the terminal shows comes on standard output.
+Types the passphrase at each prompt, and writes what the terminal shows to standard output.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ collect_ignore_glob = [] if os.environ.get("SYSTEM_VM") else ["test_*.py"]
 
 @pytest.fixture(scope="session")
 def image() -> Image:
-    """The machine's disk, made when it is not in the cache."""
+    """The machine's disk, made if it is not in the cache."""
     assert not lacking(), lacking()
     return base_image()
 

@@ -26,7 +26,7 @@ import nbdkit
 API_VERSION = 2
 SECTOR = 512
 SHARE = 0.05
-"""Which share of the cached sectors reaches the image with each write."""
+"""The share of the cached sectors that reaches the image with each write."""
 
 settings: dict[str, str] = {}
 cached: dict[int, bytes] = {}
@@ -62,7 +62,7 @@ def block_size(handle: Any) -> tuple[int, int, int]:
 
 
 def pread(handle: Any, buffer: Any, offset: int, flags: int) -> None:
-    """The newest of every sector, cached or not."""
+    """The newest content of every sector, cached or not."""
     buffer[:] = os.pread(handle[0], len(buffer), offset)
     first = offset // SECTOR
     for number in range(len(buffer) // SECTOR):
@@ -72,22 +72,22 @@ def pread(handle: Any, buffer: Any, offset: int, flags: int) -> None:
 
 
 def pwrite(handle: Any, buffer: Any, offset: int, flags: int) -> None:
-    """Into the cache; then a few sectors of it, any, to the image."""
+    """Write to the cache; then write a few random sectors of it to the image."""
     data, first = bytes(buffer), offset // SECTOR
     for number in range(len(data) // SECTOR):
         cached[first + number] = data[number * SECTOR : (number + 1) * SECTOR]
     for sector in chance.sample(sorted(cached), int(len(cached) * SHARE)):
         os.pwrite(handle[0], cached.pop(sector), sector * SECTOR)
-    _tell(handle)
+    _write_count(handle)
 
 
 def flush(handle: Any, flags: int) -> None:
-    """All of the cache to the image. From here on a power cut loses none of it."""
+    """Write the cache to the image. From then on a power cut loses none of it."""
     for sector in sorted(cached):
         os.pwrite(handle[0], cached[sector], sector * SECTOR)
     cached.clear()
-    _tell(handle)
+    _write_count(handle)
 
 
-def _tell(handle: Any) -> None:
+def _write_count(handle: Any) -> None:
     os.pwrite(handle[1], b"%12d" % len(cached), 0)

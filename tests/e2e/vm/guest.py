@@ -1,7 +1,7 @@
-"""A virtual machine that is switched on, talked to and cut off.
+"""A virtual machine that can be switched on, given commands and cut off.
 
-Its root disk is the cached image under a throw-away layer. A further disk may keep its content from one
-power-on to the next: it is served by `drive.py`, whose write cache a power cut empties.
+Its root disk is the cached image with a temporary layer. A further disk may keep its content from one
+power-on to the next: `drive.py` serves it, whose write cache a power cut empties.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ TOOLS = {
 """Command -> Debian packages."""
 
 ACCELERATION = {
-    # While it works its clock counts its own instructions, 2 ns each: a slow host does not look to it like a
-    # program that hangs. An older processor: what it lacks is slower emulated than done without.
+    # While it runs, its clock counts its own instructions, 2 ns each: on a slow host, programs do not seem to
+    # hang. An older processor: emulating newer instructions is slower than doing without.
     "tcg": ["-accel", "tcg", "-icount", "shift=1,sleep=on", "-cpu", "Nehalem", "-smp", "1"],
     "kvm": ["-accel", "kvm", "-cpu", "host", "-smp", "2"],
 }
 ACCEL = os.environ.get("VM_ACCEL", "tcg")
-"""Emulation runs anywhere; with KVM, where the host has it, everything takes a tenth of the time."""
+"""Emulation runs anywhere; with KVM, if the host has it, everything takes a tenth of the time."""
 
 BOOT_S, COMMAND_S = 900.0, 400.0
 T = TypeVar("T")
 
 
 def lacking() -> str:
-    """Why no machine can be made here, "" when it can."""
+    """Why no machine can be made here, "" if it can."""
     if os.geteuid() != 0:
         return "not root"
     absent = [packages for tool, packages in TOOLS.items() if shutil.which(tool) is None]
@@ -62,7 +62,7 @@ def until(probe: Callable[[], T], limit_s: float, what: str) -> T:
 
 
 def free_port() -> int:
-    """A port of this host that nobody uses now."""
+    """An unused port of this host."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
@@ -96,22 +96,22 @@ class Drive:
         until(self.socket.exists, 20, "nbdkit serves the drive")
 
     def cut_power(self) -> int:
-        """Off at once; how many sectors its cache held."""
+        """Switch it off at once; returns how many sectors its cache held."""
         assert self._server is not None
         self._server.kill()
         self._server.wait()
         return self.holds()
 
     def holds(self) -> int:
-        """How many sectors it has taken and not written yet."""
+        """How many sectors it has received but not written yet."""
         return int((self._folder / "told").read_text() or 0)
 
 
 class Guest:
-    """One machine. `disks`: further ones, /dev/vdb and so on; images are read-only, a `Drive` is written.
+    """One machine. `disks`: further ones, /dev/vdb and so on; images are read-only, a `Drive` is writable.
 
-    `root`: the drive with its root file system, which stays; without one each start has the image's as new.
-    `start`: the program that is process 1, with its arguments; "" for systemd.
+    `root`: the drive with its root file system, which keeps its content; without one, each start has a fresh
+    copy of the image. `start`: the program that is process 1, with its arguments; "" for systemd.
     """
 
     def __init__(
@@ -137,12 +137,12 @@ class Guest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cut_power()
-        shutil.rmtree(self._folder, ignore_errors=True)  # ssh takes its own socket away about now
+        shutil.rmtree(self._folder, ignore_errors=True)  # ssh removes its own socket at about this time
 
     # --- power ---
 
     def power_on(self) -> None:
-        """Start it and wait until it takes commands."""
+        """Start it and wait until it accepts commands."""
         self._port = free_port()
         with self._console.open("ab") as console:
             self._qemu = subprocess.Popen(
@@ -152,7 +152,7 @@ class Guest:
                 stderr=console,
                 start_new_session=True,
             )
-        until(self._answers, BOOT_S, "the machine takes commands")
+        until(self._answers, BOOT_S, "the machine accepts commands")
 
     def _command(self) -> list[str]:
         command = ["nice", "-n", "4", "qemu-system-x86_64", "-M", "q35", *ACCELERATION[ACCEL]]
@@ -192,27 +192,27 @@ class Guest:
         return False
 
     def cut_power(self) -> None:
-        """SIGKILL: its memory is gone with all that it had not written."""
+        """SIGKILL: its memory is lost, with everything that it had not written."""
         if self._qemu is not None and self._qemu.poll() is None:
             os.kill(self._qemu.pid, signal.SIGKILL)
             self._qemu.wait()
 
     def wait_off(self, limit_s: float) -> None:
-        """Until it has switched itself off in good order."""
+        """Wait until it has switched itself off in good order."""
         assert self._qemu is not None
         self._qemu.wait(timeout=limit_s)
         assert self._qemu.returncode == 0, self.console()
 
-    # --- what is done on it ---
+    # --- commands and ports ---
 
     def run(self, script: str, *, check: bool = True, limit_s: float = COMMAND_S, stdin: str = "") -> str:
-        """Run a shell script on it as root; what it writes."""
+        """Run a shell script on it as root; returns its output."""
         done = self._ssh(script, limit_s=limit_s, stdin=stdin)
         assert not check or done.returncode == 0, f"{script}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 
     def forward(self, port: int) -> int:
-        """The port of this host behind which a port of its loopback lies."""
+        """Forward a port of its loopback; returns the port on this host."""
         here = free_port()
         done = subprocess.run(
             [*self._login(), "-O", "forward", "-L", f"127.0.0.1:{here}:127.0.0.1:{port}", "root@127.0.0.1"],
@@ -224,7 +224,7 @@ class Guest:
         return here
 
     def console(self) -> str:
-        """The end of what came on its serial line."""
+        """The end of the output on its serial line."""
         return self._console.read_text(errors="replace")[-4000:]
 
     def _ssh(self, script: str, *, limit_s: float, stdin: str = "") -> subprocess.CompletedProcess[str]:

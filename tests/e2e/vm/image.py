@@ -1,7 +1,7 @@
 """The virtual machine's disk, kernel and start disk: Debian trixie, made once and kept in a cache folder.
 
-In it: systemd, a login by key for root, the kernel's virtual camera, and the product's dependencies (not the
-product) in ``/opt/site``.
+It contains systemd, a login by key for root, the kernel's virtual camera, and the product's dependencies (not
+the product) in ``/opt/site``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NETWORK = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"
 
 
 class Image:
-    """What one made image consists of."""
+    """The files of an image."""
 
     def __init__(self, folder: Path) -> None:
         self.disk = folder / "disk.img"
@@ -70,13 +70,13 @@ def base_image(*more: str) -> Image:
 
 
 def dependencies() -> list[str]:
-    """What the product needs from PyPI."""
+    """The product's dependencies from PyPI."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return [*project["dependencies"], *project["optional-dependencies"]["litert"]]
 
 
 def disk_of(folder: Path, disk: Path, size: str) -> None:
-    """Make an ext4 disk image that holds a folder's content."""
+    """Make an ext4 disk image with a folder's content."""
     with disk.open("wb"):
         os.truncate(disk, 0)
     must("truncate", "-s", size, disk)
@@ -84,7 +84,7 @@ def disk_of(folder: Path, disk: Path, size: str) -> None:
 
 
 def must(*command: str | Path) -> None:
-    """Run a command; an error carries what it said."""
+    """Run a command; an error contains its output."""
     done = subprocess.run([str(each) for each in command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{command[0]}: {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
@@ -104,7 +104,7 @@ def _make(packages: str, tree: Path, into: Path) -> None:
 
 
 def _debian(packages: str, tree: Path) -> None:
-    # Only the modules that the machine starts with: smaller and faster than all of them.
+    # Only the modules that the machine needs to start: smaller and faster than all of them.
     settings = "MODULES=list\\nCOMPRESS=zstd\\n"
     modules = START_MODULES.replace("\n", "\\n")
     hook = (

@@ -23,19 +23,19 @@ backend = "tflite"
 region = "other"
 purpose = "practice"
 """
-"""With an engine of the owner's choice: measuring them all takes an emulated processor too long."""
+"""With a chosen engine: measuring all of them takes too long on an emulated processor."""
 
 INSTALL = "/share/checkout/setup.sh install --offline /share/bundle --signers /share/signers"
 
 
 def bundle_disk(folder: Path) -> Path:
-    """A disk with a bundle of this checkout, what installs it, and all else that is in `folder`."""
+    """A disk with a bundle of this checkout, its installer, and the other files in `folder`."""
     put_bundle(folder)
     return as_disk(folder)
 
 
 def put_bundle(folder: Path) -> None:
-    """Put into `folder` a bundle of this checkout, its key and signers, and what installs it."""
+    """Put a bundle of this checkout, its key and signers, and its installer into `folder`."""
     make_whole_bundle(SUITE, folder).rename(folder / "bundle")
     for name in ("provisioning", "systemd"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -44,7 +44,7 @@ def put_bundle(folder: Path) -> None:
 
 
 def as_disk(folder: Path) -> Path:
-    """A disk with what is in `folder`."""
+    """A disk with the files in `folder`."""
     disk = folder.with_suffix(".img")
     disk_of(folder, disk, "1G")
     return disk
@@ -63,5 +63,5 @@ def prepare(guest: Guest, wish: str = WISH) -> None:
 
 
 def install(guest: Guest) -> str:
-    """Run the installer; what it said."""
+    """Run the installer; returns its output."""
     return guest.run(f"{INSTALL} 2>&1", limit_s=3600)

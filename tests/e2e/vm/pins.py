@@ -30,12 +30,12 @@ cd /root
 release=$(ls /lib/modules)
 set -- '*/drivers/gpio/gpio-sim.c' '*/kernel/irq/irq_sim.c'
 tar xf /usr/src/linux-source-*.tar.xz --strip-components=3 --wildcards "$@"
-# Within the kernel that is one call; to a module only the two are given.
+# In the kernel this is one call; a module has only the two others.
 sed -i 's/irq_to_desc(irqnum)/irq_data_to_desc(irq_get_irq_data(irqnum))/' irq_sim.c
 echo 'obj-m := {MODULE}.o' >Makefile
 echo '{MODULE}-y := gpio-sim.o irq_sim.o' >>Makefile
 make -s -C "/lib/modules/$release/build" M=/root modules
-# Its own setting for a module with the C library inside.
+# lgpio's setting for a module that contains the C library.
 PYPI=1 pip wheel --quiet --no-index --no-deps --no-build-isolation --wheel-dir /root lgpio-*.tar.gz
 """
 
@@ -69,7 +69,7 @@ while True:
 
 
 def made_pins(image: Image) -> Path:
-    """The folder with the module for this image's kernel and the wheel of lgpio, made if not in the cache."""
+    """The folder with the module for this image's kernel and the lgpio wheel, made if not in the cache."""
     release = kernel_release(image.kernel)
     made = cache() / f"pins-{release}"
     if not made.exists():
@@ -80,7 +80,7 @@ def made_pins(image: Image) -> Path:
 
 
 def kernel_release(kernel: Path) -> str:
-    """As `uname -r` says it: the header of an x86 kernel points to it (Linux, x86 boot protocol, 0x20e)."""
+    """As `uname -r` prints it; the header of an x86 kernel points to it (Linux x86 boot protocol, 0x20e)."""
     content = kernel.read_bytes()
     at = int.from_bytes(content[0x20E:0x210], "little") + 0x200
     return content[at:].split(b" ", 1)[0].decode("ascii")
@@ -104,14 +104,14 @@ def _make(release: str, folder: Path) -> None:
 
 
 class Pins:
-    """The chip in one machine, as /dev/gpiochip0; its folder /share/pins is what `made_pins` made."""
+    """The chip in one machine, as /dev/gpiochip0; /share/pins there is the folder of `made_pins`."""
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
         self._chip = guest.run(_MAKE_CHIP)
 
     def watch(self, *lines: int) -> None:
-        """From now on note each change of these lines, fifty times a second by the machine's clock."""
+        """From now on record each change of these lines, fifty times a second by the machine's clock."""
         self._guest.run("cat >/run/watch.py", stdin=_WATCH)
         words = f"{self._chip} {' '.join(map(str, lines))}"
         unit = "systemd-run --quiet --unit=watch --property=StandardOutput=file:/run/lines"
@@ -119,19 +119,19 @@ class Pins:
 
     def changes(self) -> list[tuple[float, int, bool]]:
         """All changes so far: when, by the machine's clock in seconds, which line, and whether it is high."""
-        told = [line.split() for line in self._guest.run("cat /run/lines").splitlines()]
-        return [(float(at), int(line), value == "1") for at, line, value in told]
+        lines = [line.split() for line in self._guest.run("cat /run/lines").splitlines()]
+        return [(float(at), int(line), value == "1") for at, line, value in lines]
 
     def high(self, line: int) -> bool:
         """Whether a line is high now."""
         return self._guest.run(f"cat {self._chip}/sim_gpio{line}/value") == "1"
 
     def wait(self, line: int, high: bool, limit_s: float) -> None:
-        """Until a line is high or low."""
+        """Wait until a line is high or low."""
         until(lambda: self.high(line) == high, limit_s, f"line {line} is {'high' if high else 'low'}")
 
     def ground(self, line: int) -> None:
-        """Connect a line with ground, as a button that is held does."""
+        """Connect a line to ground, like a held button."""
         self._guest.run(self._pulled(line, "down"))
 
     def free(self, line: int) -> None:
@@ -139,7 +139,7 @@ class Pins:
         self._guest.run(self._pulled(line, "up"))
 
     def press(self, line: int, seconds: float) -> None:
-        """Connect a line with ground for so long, by the machine's clock."""
+        """Connect a line to ground for this time, by the machine's clock."""
         self._guest.run(f"{self._pulled(line, 'down')}; sleep {seconds}; {self._pulled(line, 'up')}")
 
     def _pulled(self, line: int, way: str) -> str:

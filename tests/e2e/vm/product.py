@@ -22,11 +22,11 @@ _PYTHON = "PYTHONPATH=/opt/product:/opt/site"
 
 
 CLIP = "/opt/product/clip.mp4"
-"""The demo clip, small and slow enough for an emulated processor."""
+"""The demo clip, made smaller and slower for an emulated processor."""
 _WIDTH, _HEIGHT, _EVERY = 426, 240, 6
 
 BARE = '/bin/sh -- -c "mkdir -p /opt/product; mount -r /dev/vdb /opt/product; exec sh /opt/product/bare"'
-"""What starts a machine of few parts, fast even when emulated: no systemd, a network, a login."""
+"""Starts a minimal machine, fast even when emulated: no systemd, a network, a login."""
 _BARE = f"""
 mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /tmp && mkdir -p /run/sshd /dev/pts /dev/shm {STATE}
 mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm
@@ -38,7 +38,7 @@ exec /usr/sbin/sshd -D
 
 
 def product_folder(into: Path) -> Path:
-    """The checkout's code and models, as they are, `CLIP`, and what starts a bare machine."""
+    """The checkout's code and models, `CLIP`, and the start script of a minimal machine."""
     ignored = shutil.ignore_patterns("__pycache__", "build")
     for name in ("appliance", "models"):
         shutil.copytree(ROOT / name, into / name, ignore=ignored)
@@ -66,7 +66,7 @@ def command(*words: str) -> str:
 
 
 def start_daemon(guest: Guest, *arguments: str) -> Daemon:
-    """Start `run` and wait until it says that it is ready."""
+    """Start `run` and wait until it reports that it is ready."""
     lawful = "--set lawful.region=other --set lawful.purpose=practice"
     run = command("run", lawful, "--data-dir", STATE, *arguments)
     log = "/run/log"
@@ -76,7 +76,7 @@ def start_daemon(guest: Guest, *arguments: str) -> Daemon:
 
 
 class Daemon:
-    """The running daemon, asked over HTTP from the machine's own loopback, where nobody logs in."""
+    """The running daemon, queried over HTTP from the machine's own loopback, which needs no login."""
 
     def __init__(self, guest: Guest, port: int, *, tls: bool = False) -> None:
         self._guest, self._here, self._tls = guest, guest.forward(port), tls
@@ -102,32 +102,32 @@ class Daemon:
     def _connection(self) -> http.client.HTTPConnection:
         if not self._tls:
             return http.client.HTTPConnection("127.0.0.1", self._here, timeout=30)
-        trusting = ssl.create_default_context()  # the device signs its certificate itself
+        trusting = ssl.create_default_context()  # the certificate is self-signed
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
         return http.client.HTTPSConnection("127.0.0.1", self._here, timeout=30, context=trusting)
 
     def get(self, path: str) -> Any:
-        """The JSON that a path answers with."""
+        """The JSON answer of a path."""
         status, body = self.request(path)
         assert status == 200, (path, status, body)
         return json.loads(body)
 
     def post(self, path: str, content: object = None) -> None:
-        """POST what must succeed."""
+        """Send a POST request, which must succeed."""
         status, body = self.request(path, "POST", content)
         assert status == 200, (path, status, body)
 
     def agree(self) -> None:
-        """Start as an operator does whom one person has told that they agree to the notice."""
+        """Start a session, as the operator does when one person has agreed to the notice."""
         version = self.get("/api/state")["notice"]["version"]
         self.post("/api/session/start", {"notice_version": version, "people": 1})
 
     def frame(self) -> int:
-        """The camera's newest frame's number."""
+        """The number of the camera's newest frame."""
         return int(self.get("/api/state")["camera"]["frame"] or 0)
 
     def wait_camera(self, state: str, limit_s: float) -> None:
-        """Until the camera's state is this one."""
+        """Wait until the camera has this state."""
 
         def reached() -> bool:
             return bool(self.get("/api/state")["camera"]["state"] == state)
@@ -135,7 +135,7 @@ class Daemon:
         until(reached, limit_s, f"the camera is {state}")
 
     def wait_frames(self, count: int, limit_s: float) -> None:
-        """Until so many more frames have come."""
+        """Wait for this number of new frames."""
         first, end = self.frame(), time.monotonic() + limit_s
         while self.frame() < first + count:
             assert time.monotonic() < end, f"no {count} frames within {limit_s:g} s"

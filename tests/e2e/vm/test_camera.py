@@ -25,16 +25,16 @@ def guest(image: Image, product_disk: Path) -> Iterator[Guest]:
         yield one
 
 
-def test_frames_come_after_the_agreement_and_again_after_it_was_pulled(guest: Guest) -> None:
+def test_frames_arrive_after_consent_and_again_after_it_is_replugged(guest: Guest) -> None:
     daemon = start_daemon(guest, "--camera usb --set camera.width=640 --set camera.height=360")
     assert daemon.get("/api/state")["state"] == "idle"
     assert daemon.get("/api/state")["camera"]["state"] == "closed"
     opened = guest.run("ls -l /proc/[0-9]*/fd 2>/dev/null | grep /dev/video || true")
-    assert opened == "", "nobody has agreed: nobody may hold the camera open"
+    assert opened == "", "without consent no process may have the camera open"
     daemon.agree()
     daemon.wait_camera("open", LIMIT_S)
     daemon.wait_frames(5, LIMIT_S)
-    # The first one asked for is drawn for whoever asks, and may take longer than they wait.
+    # The first one is drawn on request, and may take longer than the request waits.
     until(lambda: daemon.request("/snapshot.jpg")[0] == 200, LIMIT_S, "a picture")
     assert daemon.request("/snapshot.jpg")[1][:2] == b"\xff\xd8"
 

@@ -40,12 +40,12 @@ COLOURS = [LAMPS["red"], LAMPS["green"], LAMPS["blue"]]
 BUTTON = 5
 
 PI = "Revision : c03115\n"
-"""What a Raspberry Pi 4 has in /proc/cpuinfo, where gpiozero looks which pins there are."""
+"""A Raspberry Pi 4's /proc/cpuinfo, where gpiozero finds which pins exist."""
 DROP_IN = "[Service]\nBindReadOnlyPaths=/etc/cpuinfo:/proc/cpuinfo\n"
 VIVID = "/sys/bus/platform/drivers/vivid"
 LIMIT_S = 900.0
 LONG_S = 1.0
-"""A pause between two codes is longer, a gap between two blinks shorter."""
+"""A pause between two codes is longer, one between two blinks shorter."""
 
 pytestmark = pytest.mark.timeout(7200)
 
@@ -63,7 +63,7 @@ def guest(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gu
 
 @pytest.fixture(scope="module")
 def pins(guest: Guest) -> Pins:
-    """The chip, before the installation: as on a board, where the kernel has it from the start."""
+    """The chip, made before the installation: on a board it exists from the start."""
     chip = Pins(guest)
     chip.watch(RUNNING, CAMERA, FAULT, *COLOURS)
     return chip
@@ -71,7 +71,7 @@ def pins(guest: Guest) -> Pins:
 
 @pytest.fixture(scope="module")
 def daemon(guest: Guest, pins: Pins) -> Daemon:
-    """The installed service with a Raspberry Pi's lamps, and a button beside the printed notice."""
+    """The installed service with a Raspberry Pi's lamps, and a button next to the printed notice."""
     print(install(guest))
     guest.run("/opt/interview-grader/current/venv/bin/pip install --quiet --no-index /share/pins/lgpio-*.whl")
     one = Daemon(guest, 443, tls=True)
@@ -98,7 +98,7 @@ def wait_state(daemon: Daemon, wanted: str) -> None:
 
 
 def pauses(pins: Pins, began: int) -> list[float]:
-    """For how many seconds the fault lamp was dark after each blink, from that change on."""
+    """How many seconds the fault lamp was dark after each blink, from that change on."""
     fault = [(at, high) for at, line, high in pins.changes()[began:] if line == FAULT]
     return [after - at for (at, high), (after, _) in itertools.pairwise(fault) if not high]
 
@@ -114,9 +114,7 @@ def test_idle_is_the_running_lamp_alone(daemon: Daemon, pins: Pins) -> None:
     assert [line for line in (RUNNING, CAMERA, FAULT, *COLOURS) if pins.high(line)] == [RUNNING]
 
 
-def test_a_short_press_beside_the_printed_notice_starts_and_the_camera_lamp_is_lit(
-    daemon: Daemon, pins: Pins
-) -> None:
+def test_a_short_press_starts_and_the_camera_lamp_is_lit(daemon: Daemon, pins: Pins) -> None:
     pins.press(BUTTON, 0.5)
     wait_state(daemon, "live")
     daemon.wait_camera("open", LIMIT_S)
@@ -124,9 +122,7 @@ def test_a_short_press_beside_the_printed_notice_starts_and_the_camera_lamp_is_l
     assert not pins.high(FAULT)
 
 
-def test_a_camera_that_was_pulled_is_code_1_until_it_is_back(
-    daemon: Daemon, pins: Pins, guest: Guest
-) -> None:
+def test_an_unplugged_camera_is_code_1_until_it_is_back(daemon: Daemon, pins: Pins, guest: Guest) -> None:
     daemon.wait_frames(3, LIMIT_S)
     guest.run(f"echo vivid.0 >{VIVID}/unbind")
     daemon.wait_camera("lost", LIMIT_S)
@@ -152,7 +148,7 @@ def test_a_short_press_stops_and_the_camera_lamp_goes_out(daemon: Daemon, pins: 
     pins.wait(CAMERA, False, LIMIT_S)
 
 
-def test_held_while_live_it_withdraws_before_it_is_let_go(daemon: Daemon, pins: Pins, guest: Guest) -> None:
+def test_held_while_live_it_withdraws_before_it_is_released(daemon: Daemon, pins: Pins, guest: Guest) -> None:
     daemon.agree()
     daemon.post("/api/session/record", {})
     [session] = [each["id"] for each in daemon.get("/api/sessions")["sessions"] if each["ended"] is None]
@@ -160,15 +156,13 @@ def test_held_while_live_it_withdraws_before_it_is_let_go(daemon: Daemon, pins: 
     wait_state(daemon, "idle")
     pins.free(BUTTON)
     guest.run("sleep 1")
-    assert state(daemon) == "idle", "letting go of it starts nothing"
+    assert state(daemon) == "idle", "releasing it starts nothing"
     assert session not in [each["id"] for each in daemon.get("/api/sessions")["sessions"]], (
-        "all of it is erased"
+        "the session is erased"
     )
 
 
-def test_a_service_that_was_given_up_is_code_8_and_no_other_lamp(
-    daemon: Daemon, pins: Pins, guest: Guest
-) -> None:
+def test_a_failed_service_is_code_8_and_no_other_lamp(daemon: Daemon, pins: Pins, guest: Guest) -> None:
     began = len(pins.changes())
     guest.run(f"printf '[web]\\nprot = 1\\n' >{OWNERS}/wrong.toml; systemctl restart {UNIT}", check=False)
     until(lambda: len(pauses(pins, began)) >= 17, LIMIT_S, "it blinks the code twice and once more")

@@ -1,7 +1,7 @@
-"""A device that knows no Wi-Fi: comitup with our settings, a hotspot on simulated radios, a telephone on it.
+"""A device without a known Wi-Fi: comitup with our settings, a hotspot on simulated radios, and a telephone.
 
-The kernel's mac80211_hwsim stands for the radios; everything above it is real. The appliance itself is a unit
-that does nothing: what matters is that it is stopped while strangers may join.
+The kernel's mac80211_hwsim simulates the radios; everything above it is real. The appliance is a unit that
+does nothing: it only has to be stopped while strangers may join.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(7200)
 
 @pytest.fixture(scope="module")
 def guest() -> Iterator[Guest]:
-    """A machine with two radios, of which a telephone has the second."""
+    """A machine with two radios; the telephone uses the second."""
     with Guest(base_image(PACKAGES), []) as one:
         one.power_on()
         one.run("systemctl stop comitup comitup-web; true")

@@ -1,7 +1,7 @@
-"""An installed device on a kernel of its own: what a container cannot show of the service's sandbox.
+"""An installed device on its own kernel, to test what a container cannot of the service's sandbox.
 
-The kernel's limits of memory and of addresses, its watchdog on a stopped process, and the virtual camera, all
-with the unit that `setup.sh install` puts there from a signed bundle. The tests go from top to bottom.
+The kernel's limits of memory and addresses, the watchdog for a stopped process, and the virtual camera, all
+with the unit that `setup.sh install` installs from a signed bundle. The tests go from top to bottom.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.e2e.vm.product import Daemon
 
 GROUP = f"/sys/fs/cgroup/system.slice/{UNIT}"
 OUTSIDE = "198.51.100.7"
-"""An address of nobody (RFC 5737), beyond every local network."""
+"""An unassigned address (RFC 5737), outside of every local network."""
 LIMIT_S = 900.0
 
 pytestmark = pytest.mark.timeout(7200)
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(7200)
 
 @pytest.fixture(scope="module")
 def guest(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
-    """A machine with a camera and a bundle; every packet is captured from before the installation on."""
+    """A machine with a camera and a bundle; every packet is captured, starting before the installation."""
     disk = bundle_disk(tmp_path_factory.mktemp("share"))
     with Guest(image, [disk], memory="2048") as one:
         prepare(one)
@@ -46,7 +46,7 @@ def show(guest: Guest, key: str) -> str:
 
 
 def in_the_service(script: str) -> str:
-    """A shell line that runs a script as a part of the service's control group, under its limits."""
+    """A shell line that runs a script in the service's control group, under its limits."""
     return f"sh -c 'echo $$ >{GROUP}/cgroup.procs && {script}'"
 
 
@@ -71,7 +71,7 @@ def test_the_sandboxed_service_reads_the_kernel_camera(daemon: Daemon, guest: Gu
     daemon.post("/api/session/stop")
 
 
-def test_the_kernel_lets_no_packet_of_it_out_of_the_local_networks(daemon: Daemon, guest: Guest) -> None:
+def test_the_kernel_keeps_packets_of_the_service_in_the_local_networks(daemon: Daemon, guest: Guest) -> None:
     send = f'import socket; socket.socket(2, 2).sendto(b"x", ("{OUTSIDE}", 9))'
     guest.run(f"python3 -c '{send}'")
     refused = guest.run(
@@ -79,12 +79,12 @@ def test_the_kernel_lets_no_packet_of_it_out_of_the_local_networks(daemon: Daemo
     )
     assert "Operation not permitted" in refused, refused
     guest.run("sleep 2")
-    told = packets(guest, f"dst host {OUTSIDE}")
-    assert len(told) == 1, "only the one from outside of the service is on the wire: " + "\n".join(told)
+    sent = packets(guest, f"dst host {OUTSIDE}")
+    assert len(sent) == 1, "only the one from outside of the service is on the wire: " + "\n".join(sent)
 
 
-def test_it_made_no_outside_connection_and_asked_no_name_server(daemon: Daemon, guest: Guest) -> None:
-    assert packets(guest, "tcp dst port 22"), "the capture holds what is said on this line at least"
+def test_it_makes_no_outside_connection_and_no_dns_query(daemon: Daemon, guest: Guest) -> None:
+    assert packets(guest, "tcp dst port 22"), "the capture has at least this connection"
     local = "dst net 10.0.0.0/8 or dst net 224.0.0.0/4 or dst host 255.255.255.255"
     outside = packets(guest, f"ip and not ({local}) and not dst host {OUTSIDE}")
     assert outside == []
@@ -93,11 +93,11 @@ def test_it_made_no_outside_connection_and_asked_no_name_server(daemon: Daemon, 
 
 
 def packets(guest: Guest, which: str) -> list[str]:
-    """One line for each captured packet that a filter lets through."""
+    """One line for each captured packet that matches a filter."""
     return guest.run(f"tcpdump -nn -r /run/packets '{which}' 2>/dev/null").splitlines()
 
 
-def test_a_stopped_process_is_seen_by_the_watchdog_and_started_again(daemon: Daemon, guest: Guest) -> None:
+def test_a_stopped_process_is_found_by_the_watchdog_and_restarted(daemon: Daemon, guest: Guest) -> None:
     restarts = int(show(guest, "NRestarts"))
     guest.run(f"kill -STOP {show(guest, 'MainPID')}")
     wait_active_again(guest, restarts)
@@ -109,7 +109,7 @@ def test_memory_beyond_the_limit_is_refused_by_the_kernel(daemon: Daemon, guest:
     limit = int(guest.run(f"cat {GROUP}/memory.max"))
     assert limit == int(show(guest, "MemoryMax")) < 2**30
     restarts = int(show(guest, "NRestarts"))
-    # Above MemoryHigh the kernel only slows down, for hours: the way to MemoryMax is made free.
+    # Above MemoryHigh the kernel only slows the process down, for hours, so that limit is removed.
     guest.run(f"systemctl set-property --runtime {UNIT} MemoryHigh=infinity")
     eat = f"x = []; [x.append(bytes([1]) * 2**20) for _ in range({limit // 2**20 + 256})]"
     guest.run(in_the_service(f'python3 -c "{eat}"'), check=False, limit_s=LIMIT_S)

@@ -38,7 +38,7 @@ LIMIT_S = 600.0
 CUTS = int(os.environ.get("CUTS", "10"))
 
 
-def test_the_drive_loses_what_it_was_not_told_to_flush(tmp_path: Path) -> None:
+def test_the_drive_loses_what_it_was_not_asked_to_flush(tmp_path: Path) -> None:
     disk, sector = tmp_path / "disk.img", 512
     must("truncate", "-s", "1M", disk)
     drive = Drive(disk, tmp_path)
@@ -57,60 +57,60 @@ def test_the_drive_loses_what_it_was_not_told_to_flush(tmp_path: Path) -> None:
     assert content[: 128 * sector] == b"\x01" * 128 * sector
     kept = sum(content[at] == 2 for at in range(128 * sector, 256 * sector, sector))
     assert kept + lost == 128
-    assert 0 < kept < 128, "some by chance, not all"
+    assert 0 < kept < 128, "a random part, not all"
 
 
 @pytest.mark.timeout(900 + 600 * CUTS)
-def test_the_power_goes_while_recording(image: Image, product_disk: Path, tmp_path: Path) -> None:
+def test_power_cuts_while_recording(image: Image, product_disk: Path, tmp_path: Path) -> None:
     chance = random.Random(5)
     (tmp_path / "empty").mkdir()
     disk = tmp_path / "data.img"
     disk_of(tmp_path / "empty", disk, "512M")
-    told: dict[str, Told] = {}
+    reported: dict[str, Reported] = {}
     lost = []
     with Drive(disk, tmp_path) as drive, Guest(image, [product_disk, drive], start=BARE) as guest:
         for cut in range(CUTS):
-            daemon = _start(guest, drive, cut, told)
-            _record(daemon, told, chance.randint(2, 6), chance.uniform(0, 2))
+            daemon = _start(guest, drive, cut, reported)
+            _record(daemon, reported, chance.randint(2, 6), chance.uniform(0, 2))
             if cut % 2:
                 _wait_for_a_write(drive)
             lost.append(drive.cut_power())
             guest.cut_power()
             print(f"cut {cut + 1} of {CUTS}, sectors lost: {lost[-1]}", end="", flush=True)
-        _start(guest, drive, CUTS, told)
-    assert CUTS < 2 or any(lost), "no cut hit the drive while it held anything back"
+        _start(guest, drive, CUTS, reported)
+    assert CUTS < 2 or any(lost), "no cut happened while the drive had unwritten data"
 
 
 def _wait_for_a_write(drive: Drive) -> None:
-    """Until the drive holds something back: a moment, in the midst of a commit."""
+    """Wait until the drive has unwritten data: a short moment during a commit."""
     end = time.monotonic() + LIMIT_S
     while not drive.holds():
         assert time.monotonic() < end, "nothing was written"
 
 
 @dataclass
-class Told:
-    """What the device said of a recording before the cut, and how long it was recording then."""
+class Reported:
+    """What the device reported about a recording before the cut, and how long it had been recording."""
 
     seconds: int
-    lived: float
+    elapsed_s: float
 
 
-def _start(guest: Guest, drive: Drive, cut: int, told: dict[str, Told]) -> Daemon:
-    """Switch on, look at what the cut before left, and start the daemon on it."""
+def _start(guest: Guest, drive: Drive, cut: int, reported: dict[str, Reported]) -> Daemon:
+    """Switch on, check the files after the previous cut, and start the daemon with them."""
     drive.power_on(seed=cut)
     guest.power_on()
-    if told:
+    if reported:
         _judge_files(guest)
     daemon = start_daemon(guest, f"--camera replay:{CLIP}")
-    _judge_sessions(daemon, told)
+    _judge_sessions(daemon, reported)
     return daemon
 
 
-def _record(daemon: Daemon, told: dict[str, Told], seconds: int, more: float) -> None:
-    """Start with the notice, record so many seconds, then a little more, so that any moment may be the cut.
+def _record(daemon: Daemon, reported: dict[str, Reported], seconds: int, more: float) -> None:
+    """Start with the notice, record some seconds, then a little longer, so that a cut can come at any moment.
 
-    Notes what the device says that it has kept.
+    Keeps what the device reports as kept.
     """
     daemon.agree()
     daemon.post("/api/session/record", {})
@@ -118,8 +118,8 @@ def _record(daemon: Daemon, told: dict[str, Told], seconds: int, more: float) ->
 
     def kept() -> int:
         one = next(each for each in daemon.get("/api/sessions")["sessions"] if each["id"] == id)
-        told[id] = Told(one["seconds"], daemon.heard - unix(one["recorded"]))
-        return told[id].seconds
+        reported[id] = Reported(one["seconds"], daemon.heard - unix(one["recorded"]))
+        return reported[id].seconds
 
     until(lambda: kept() >= seconds, LIMIT_S, f"{seconds} seconds are recorded")
     end = time.monotonic() + more
@@ -132,23 +132,24 @@ def unix(text: str) -> float:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def _judge_sessions(daemon: Daemon, told: dict[str, Told]) -> None:
-    """Each ended by the cut, at its last row, with every second that was told and all but the last one."""
+def _judge_sessions(daemon: Daemon, reported: dict[str, Reported]) -> None:
+    """Each ended with the cut, at its last row, with every reported second and all but the last ones."""
     sessions = {each["id"]: each for each in daemon.get("/api/sessions")["sessions"]}
-    assert sorted(sessions) == sorted(told)
-    for id, before in list(told.items())[-1:]:
-        print(f"  told {before.seconds} of {before.lived:.0f} s, kept {sessions[id]['seconds']}", flush=True)
-    for id, before in told.items():
+    assert sorted(sessions) == sorted(reported)
+    for id, before in list(reported.items())[-1:]:
+        kept = sessions[id]["seconds"]
+        print(f"  reported {before.seconds} of {before.elapsed_s:.0f} s, kept {kept}", flush=True)
+    for id, before in reported.items():
         one = sessions[id]
         assert one["ending"] == "power", one
         assert one["seconds"] >= before.seconds, (one, before)
-        # The one under way, the one being handed over, and one for two times that are whole seconds.
-        assert one["seconds"] >= before.lived - 3, (one, before)
+        # The current second, the one being handed over, and one for rounding to seconds.
+        assert one["seconds"] >= before.elapsed_s - 3, (one, before)
         assert unix(one["ended"]) == pytest.approx(unix(one["recorded"]) + one["seconds"], abs=0.01), one
 
 
 def _judge_files(guest: Guest) -> None:
-    """SQLite finds it sound, the audit chain holds. Asked of a copy: the product meets what the cut left."""
+    """SQLite finds no damage, and the audit chain is valid. Checks a copy: the product gets the original."""
     guest.run(f"rm -rf /tmp/look && cp -a {STATE} /tmp/look")
     ask = "sqlite3.connect('/tmp/look/records.db').execute('pragma integrity_check')"
     assert guest.run(f'python3 -c "import sqlite3; print(*{ask})"') == "('ok',)"

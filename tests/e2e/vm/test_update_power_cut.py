@@ -48,24 +48,25 @@ needs_agreement = true
 [engine]
 backend = "tflite"
 """
-"""Idle: an emulated processor takes longer for a picture of the demo clip than a worker may."""
+"""Idle: an emulated processor needs longer for a picture of the demo clip than a worker may take."""
 
 UPDATE = "/usr/local/sbin/interview-grader-update"
 LIMIT_S = 1800.0
 
 CUTS = tuple(os.environ.get("UPDATE_CUTS", "install start confirm done").split())
-"""At which of the updater's steps the power goes, one after the other; "done": after the last one."""
+"""The updater's steps at which the power is cut, one after the other; "done": after the last one."""
 _AFTER_S = {"installation": (30.0, 150.0), "install": (0.0, 20.0)}
-"""So long after it has begun: what lasts is cut off in its midst. Emulated, the first takes four minutes."""
+"""The delay after its beginning, so that long steps are cut off in the middle. Emulated, the first takes four
+minutes."""
 
 STAYS = ("tidy", "done")
-"""From here on the newer version is the one that stays."""
+"""From here on the newer version stays."""
 
 EDITS = {
     **variants.MIGRATES,
     "commands/update_hooks.py": variants.replaced("_FRAME_STEP = 10\n", "_FRAME_STEP = 1000\n"),
 }
-"""One frame of the demo clip: an emulated processor would read it all for longer than an updater waits."""
+"""One frame of the demo clip: an emulated processor would need longer for all of it than an updater waits."""
 
 _WATCH = f"""
 import json, subprocess, sys, time
@@ -84,7 +85,7 @@ while updater.poll() is None and (not step or wanted == "done" or steps.index(st
 print(f"cut {{number}} at {{step}}, exit code {{updater.poll()}}", file=line, flush=True)
 updater.wait()
 """
-"""Updates, and says on the serial line when the updater has come to a step, is past it, or has ended."""
+"""Updates, and reports on the serial line when the updater is at a step, is past it, or has ended."""
 
 _AS_RELEASED = f"""
 import sys
@@ -97,7 +98,7 @@ layout = Layout()
 files = release_files.all_files(layout, board.find_board().name, layout.current)
 print(*(file.path for file in files if not file.is_current()), *release_files.stale_files(layout, files))
 """
-"""What of the system's files is not as the release in use has it."""
+"""The system files that differ from those of the current release."""
 
 pytestmark = pytest.mark.timeout(3 * 3600)
 
@@ -117,7 +118,7 @@ def share(tmp_path: Path) -> Iterator[Path]:
     disk.unlink()
 
 
-def test_the_power_goes_while_it_is_installed_and_updated(image: Image, share: Path, tmp_path: Path) -> None:
+def test_power_cuts_while_it_is_installed_and_updated(image: Image, share: Path, tmp_path: Path) -> None:
     chance = random.Random(7)
     disk = tmp_path / "root.img"
     must("cp", "--sparse=always", image.disk, disk)
@@ -128,7 +129,7 @@ def test_the_power_goes_while_it_is_installed_and_updated(image: Image, share: P
         lost = [cut(drive, guest, "installation", chance)]
         drive.power_on(seed=1)
         prepare(guest, WISH)
-        assert install(guest).endswith(("install: done", "as it should be")), "it is finished, or begun again"
+        assert install(guest).endswith(("install: done", "as it should be")), "it is finished or repeated"
         guest.run("sync")
         for number, wanted in enumerate(CUTS):
             step = update_until(guest, number, wanted)
@@ -136,37 +137,37 @@ def test_the_power_goes_while_it_is_installed_and_updated(image: Image, share: P
             drive.power_on(seed=number + 2)
             guest.power_on()
             judge(guest, NEW if step in STAYS else OLD)
-    assert any(lost), "no cut hit the drive while it held anything back"
+    assert any(lost), "no cut happened while the drive had unwritten data"
 
 
 def cut(drive: Drive, guest: Guest, step: str, chance: random.Random) -> int:
-    """At the next moment at which the drive holds something back, if there is one soon; how much it lost."""
+    """Cut the power as soon as the drive has unwritten data, if that is soon; returns how much it lost."""
     time.sleep(chance.uniform(*_AFTER_S.get(step, (0.0, 1.0))))
     end = time.monotonic() + 2.0
     while not drive.holds() and time.monotonic() < end:
         time.sleep(0.001)
     lost = drive.cut_power()
     guest.cut_power()
-    print(f"cut at {step}, beside its memory the drive lost {lost} sectors", flush=True)
+    print(f"cut at {step}, the drive lost {lost} sectors", flush=True)
     return lost
 
 
 def update_until(guest: Guest, number: int, wanted: str) -> str:
-    """Begin the update, and wait until it has come to a step, is past it, or has ended; its step then."""
+    """Begin the update, and wait until it is at a step, past it, or has ended; returns its step."""
     guest.run("mkdir -p /share && mountpoint -q /share || mount -o ro /dev/vdb /share")
     guest.run("cat >/run/watch.py", stdin=_WATCH)
     guest.run(f"systemd-run --quiet --unit=updating python3 /run/watch.py {number} {wanted} /share/{NEW}")
 
-    def told() -> list[tuple[str, str]]:
+    def reported() -> list[tuple[str, str]]:
         return re.findall(rf"cut {number} at (\w*), exit code (\w+)\r?\n", guest.console())
 
-    step, code = until(told, LIMIT_S, f"the updater comes to {wanted}")[0]
+    step, code = until(reported, LIMIT_S, f"the updater is at {wanted}")[0]
     assert code == "None" or (code == "0" and wanted in STAYS), guest.console()[-2000:]
     return step if code == "None" else "done"
 
 
 def judge(guest: Guest, runs: str) -> None:
-    """That version answers, nothing is left of a change, and the system's files are that version's."""
+    """Check that this version answers with its own system files, and that no change is left over."""
     until(lambda: guest.run(f"systemctl is-active {UNIT}", check=False) == "active", LIMIT_S, "it is active")
     assert guest.run(f"readlink {OPT}/current") == f"releases/{runs}"
     assert guest.run("interview-grader --version").endswith(runs)

@@ -1,4 +1,4 @@
-"""The tests of virtual machines run on demand only: here, that they still fit the rest."""
+"""The tests in virtual machines run only on demand: these check that they still match the code."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MODULES = sorted(path.stem for path in (ROOT / "tests/e2e/vm").glob("*.py") if p
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_what_they_import_is_there(name: str) -> None:
+def test_their_imports_exist(name: str) -> None:
     importlib.import_module(f"tests.e2e.vm.{name}")
 
 
-def test_the_edits_of_their_releases_find_their_places() -> None:
+def test_the_edits_of_their_releases_still_apply() -> None:
     edits: Edits = importlib.import_module("tests.e2e.vm.test_update_power_cut").EDITS
     for name, edit in edits.items():
         text = (ROOT / "appliance" / name).read_text(encoding="utf-8")

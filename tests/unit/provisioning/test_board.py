@@ -1,4 +1,4 @@
-"""Which board it is, what is refused, and the files that boards have."""
+"""Detecting the board, refusing unsuitable ones, and the files of each board."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def test_a_board_that_fits_is_not_refused(tmp_path: Path) -> None:
         ({"systemd": False}, "not started by systemd"),
     ],
 )
-def test_what_cannot_work_is_refused(tmp_path: Path, fault: dict[str, object], words: str) -> None:
-    (said,) = missing_requirements(tmp_path, **{**FITS, **fault})
-    assert words in said and "\n" not in said
+def test_an_unsuitable_board_is_refused(tmp_path: Path, fault: dict[str, object], words: str) -> None:
+    (reason,) = missing_requirements(tmp_path, **{**FITS, **fault})
+    assert words in reason and "\n" not in reason
 
 
 @pytest.mark.parametrize(
@@ -77,12 +77,12 @@ def test_what_cannot_work_is_refused(tmp_path: Path, fault: dict[str, object], w
     ids=["Zero 2 W", "512 MB", "1 GB, gpu_mem=256", "1 GB", "1 GB, nothing for a GPU"],
 )
 def test_a_board_with_less_than_1_gb_is_refused(tmp_path: Path, kb: int, fits: bool) -> None:
-    """By what the kernel counts, which is less than what is printed on the board."""
+    """By the memory that the kernel counts, which is less than printed on the board."""
     (tmp_path / "meminfo").write_text(f"MemTotal:  {kb:>12} kB\nMemFree:  1000 kB\n")
     (tmp_path / "mounts").write_text("")
     (tmp_path / "cmdline").write_text("")
-    said = missing_requirements(tmp_path, **{**FITS, "memory_mb": None}, proc=tmp_path)
-    assert bool(said) is not fits
+    reasons = missing_requirements(tmp_path, **{**FITS, "memory_mb": None}, proc=tmp_path)
+    assert bool(reasons) is not fits
 
 
 ROOT_OF = {
@@ -95,20 +95,20 @@ ROOT_OF = {
 
 
 @pytest.mark.parametrize("root", ROOT_OF)
-def test_nothing_is_installed_where_it_would_be_forgotten(tmp_path: Path, root: str) -> None:
+def test_an_overlay_that_loses_its_content_is_refused(tmp_path: Path, root: str) -> None:
     mounts, cmdline = ROOT_OF[root]
     (tmp_path / "mounts").write_text(f"proc /proc proc rw 0 0\n{mounts}\n")
     (tmp_path / "cmdline").write_text(cmdline + "\n")
     assert has_overlay_root(tmp_path) == (root in ("raspi-config's", "overlayroot's"))
-    said = missing_requirements(tmp_path, **FITS, proc=tmp_path)
-    assert said == ([OVERLAY_ROOT] if has_overlay_root(tmp_path) else [])
+    reasons = missing_requirements(tmp_path, **FITS, proc=tmp_path)
+    assert reasons == ([OVERLAY_ROOT] if has_overlay_root(tmp_path) else [])
 
 
 @pytest.mark.parametrize("board", ["pc", "raspberry-pi", "jetson"])
 def test_every_board_has_its_files(board: str) -> None:
     packages = {package.name: package for package in read_packages(BOARDS, board)}
     assert packages["python3-venv"].needed and not packages["avahi-daemon"].needed
-    assert "python3-systemd" not in packages, "the standard library speaks with systemd"
+    assert "python3-systemd" not in packages, "the standard library talks to systemd"
     assert all(package.purpose for package in packages.values())
     config = load_config(ConfigOptions(config=BOARDS / f"{board}.toml"), {})
     web = config.web
@@ -123,11 +123,11 @@ def test_only_a_board_with_pins_has_lamps() -> None:
     assert lamps == {"pc": "none", "raspberry-pi": "gpiozero", "jetson": "jetson"}
 
 
-def test_the_pins_of_a_raspberry_pi_are_had_through_lgpio() -> None:
+def test_a_raspberry_pi_drives_its_pins_through_lgpio() -> None:
     config = load_config(ConfigOptions(config=BOARDS / "raspberry-pi.toml"), {})
     lamps = config.lamps.settings.model_dump()
     assert (lamps["factory"], config.session.button_factory) == ("lgpio", "lgpio")
-    assert config.session.button_pin == -1, "none until the owner says where it is"
+    assert config.session.button_pin == -1, "none until the owner sets it"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_the_pins_of_a_raspberry_pi_are_had_through_lgpio() -> None:
     ],
     ids=["polkit", "polkit before 0.106", "no polkit"],
 )
-def test_the_button_may_switch_off_by_the_rule_that_polkit_reads(
+def test_the_button_may_switch_off_by_the_rule_for_the_polkit_version(
     tmp_path: Path, folder: str | None, placed: str | None
 ) -> None:
     polkit, layout = tmp_path / "etc/polkit-1", Layout(tmp_path)
@@ -187,10 +187,10 @@ def test_the_service_may_use_an_edge_tpu_where_its_library_is_installed(
     if library:
         (tmp_path / library).unlink()
         install(layout, all_files(layout, "raspberry-pi", ROOT))
-        assert not set(tpu) & set(allowed()), "it went with its library"
+        assert not set(tpu) & set(allowed()), "removed with its library"
 
 
-def test_what_another_release_placed_goes_and_the_owner_s_files_stay(tmp_path: Path) -> None:
+def test_files_of_another_release_are_removed_and_the_owners_files_stay(tmp_path: Path) -> None:
     layout, units = Layout(tmp_path), tmp_path / "etc/systemd/system"
     layout.opt.mkdir(parents=True)
     units.mkdir(parents=True)

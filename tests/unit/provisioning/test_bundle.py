@@ -1,4 +1,4 @@
-"""Release bundles: what is refused, in one line, with nothing unpacked; real keys and real ssh-keygen."""
+"""Release bundles: refusals in one line, with nothing unpacked; real keys and the real ssh-keygen."""
 
 from __future__ import annotations
 
@@ -93,10 +93,10 @@ class Made:
     def refused(self, path: Path, words: str) -> None:
         """One line with these words, from `verify` or `unpack`, and nothing unpacked."""
         into = self.folder / "into"
-        with pytest.raises(BundleError, match=words) as told:
+        with pytest.raises(BundleError, match=words) as refusal:
             container.unpack(path, self.signers, into)
-        assert "\n" not in str(told.value)
-        assert str(path) in str(told.value) or str(into) in str(told.value)
+        assert "\n" not in str(refusal.value)
+        assert str(path) in str(refusal.value) or str(into) in str(refusal.value)
         assert not into.exists()
 
 
@@ -106,15 +106,15 @@ def made(tmp_path) -> Made:
 
 
 def test_a_bundle_unpacks_to_what_it_was_made_from(made, tmp_path):
-    told = container.verify(made.path, made.signers)
-    assert (told.version, told.arch, told.python) == ("1.2.3", ARCH, PYTHON)
-    assert container.unpack(made.path, made.signers, tmp_path / "into") == told
+    release = container.verify(made.path, made.signers)
+    assert (release.version, release.arch, release.python) == ("1.2.3", ARCH, PYTHON)
+    assert container.unpack(made.path, made.signers, tmp_path / "into") == release
     found = sorted(
         path.relative_to(tmp_path / "into").as_posix()
         for path in (tmp_path / "into").rglob("*")
         if path.is_file()
     )
-    assert found == sorted([*told.files, container.METADATA])
+    assert found == sorted([*release.files, container.METADATA])
     assert (tmp_path / "into" / "systemd" / "deep" / "a.service").read_text() == "[Unit]\n"
     assert os.access(tmp_path / "into" / "setup.sh", os.X_OK)
     assert not os.access(tmp_path / "into" / "systemd" / "deep" / "a.service", os.X_OK)
@@ -124,7 +124,7 @@ def test_a_bundle_unpacks_to_what_it_was_made_from(made, tmp_path):
     )
 
 
-def test_no_key_comes_along_that_could_vouch_for_the_bundle(made, tmp_path):
+def test_a_bundle_contains_no_key_that_could_verify_it(made, tmp_path):
     files = container.unpack(made.path, made.signers, tmp_path / "into").files
     assert container.SIGNERS not in files and not (tmp_path / "into" / container.SIGNERS).exists()
 
@@ -136,14 +136,14 @@ def test_the_same_files_give_the_same_payload(made):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.0001, 0.3, 0.9, 0.999])
-def test_a_truncated_bundle(made, share):
+def test_a_truncated_bundle_is_refused(made, share):
     content = made.path.read_bytes()
     short = made.folder / "short.bundle"
     short.write_bytes(content[: int(len(content.rstrip(b"\0")) * share)])
-    made.refused(short, "too early")
+    made.refused(short, "truncated")
 
 
-def test_no_changed_byte_changes_what_is_unpacked(made):
+def test_a_changed_byte_never_changes_what_is_unpacked(made):
     content = made.path.read_bytes()
     payload = len(content.rstrip(b"\0")) - len(made.members()[container.PAYLOAD].rstrip(b"\0"))
     files = container.verify(made.path, made.signers).files
@@ -155,56 +155,58 @@ def test_no_changed_byte_changes_what_is_unpacked(made):
         other.write_bytes(changed)
         try:
             assert container.verify(other, made.signers).files == files
-            assert place < payload, place  # in the room between two members
+            assert place < payload, place  # in the padding between two members
         except BundleError as error:
             assert "\n" not in str(error)
 
 
-def test_an_exchanged_payload(made):
+def test_another_payload_is_refused(made):
     other = made.payload(lambda content: [*content[:-1]])
     members = [(container.SIGNATURE, made.members()[container.SIGNATURE]), (container.PAYLOAD, other)]
-    made.refused(made.packed(members), "does not fit what it signs")
+    made.refused(made.packed(members), "the signature does not match")
 
 
-def test_a_key_that_the_device_does_not_know(made, tmp_path):
+def test_an_unknown_key_is_refused(made, tmp_path):
     stranger = make_key(tmp_path, "stranger")
     path = made.resigned(made.members()[container.PAYLOAD], stranger)
     made.refused(path, r"a key that this device does not know \(SHA256:")
 
 
-def test_a_signature_for_another_purpose(made):
-    made.refused(made.resigned(made.members()[container.PAYLOAD], namespace="file"), "does not fit")
+def test_a_signature_for_another_purpose_is_refused(made):
+    made.refused(made.resigned(made.members()[container.PAYLOAD], namespace="file"), "does not match")
 
 
-def test_a_bundle_without_a_signature(made):
+def test_a_bundle_without_a_signature_is_refused(made):
     payload = made.members()[container.PAYLOAD]
     made.refused(made.packed([(container.PAYLOAD, payload)]), "expected payload.tar.gz.sig")
-    made.refused(made.packed([(container.SIGNATURE, b"none"), (container.PAYLOAD, payload)]), "does not fit")
+    made.refused(
+        made.packed([(container.SIGNATURE, b"none"), (container.PAYLOAD, payload)]), "does not match"
+    )
 
 
 @pytest.mark.parametrize("name", ["payload.tar.gz", "../payload.tar.gz.sig", "/etc/passwd"])
-def test_other_members(made, name):
+def test_other_members_are_refused(made, name):
     made.refused(made.packed([(name, b"x"), *made.members().items()]), "expected payload.tar.gz.sig")
 
 
-def test_something_behind_the_payload(made):
-    made.refused(made.packed([*made.members().items(), ("more", b"x")]), "more follows")
+def test_data_after_the_payload_is_refused(made):
+    made.refused(made.packed([*made.members().items(), ("more", b"x")]), "unexpected data")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello" * 1000, b"\0" * 20000, os.urandom(5000)])
-def test_files_that_are_no_bundles(made, content):
+def test_other_files_are_refused(made, content):
     path = made.folder / "no.bundle"
     path.write_bytes(content)
-    made.refused(path, "not a bundle|too early")
+    made.refused(path, "not a release bundle|truncated")
 
 
-def test_no_file_and_no_signers(made):
+def test_a_missing_file_and_missing_signers_are_refused(made):
     made.refused(made.folder / "absent.bundle", "No such file")
     made.signers.unlink()
     made.refused(made.path, "expected the public keys")
 
 
-# What only whoever has the key could make: the payload is held to its list all the same.
+# Bundles that only the owner of the key could make: the payload must match its list even then.
 
 
 def _member(name: str, data: bytes = b"x", **more: object) -> tuple[tarfile.TarInfo, bytes]:
@@ -218,9 +220,9 @@ def _member(name: str, data: bytes = b"x", **more: object) -> tuple[tarfile.TarI
 def _listed(content, name: str):  # type: ignore[no-untyped-def]
     """The list in release.json with one more name."""
     note, data = content[0]
-    told = json.loads(data)
-    told["files"][name] = "0" * 64
-    changed = json.dumps(told).encode()
+    metadata = json.loads(data)
+    metadata["files"][name] = "0" * 64
+    changed = json.dumps(metadata).encode()
     note.size = len(changed)
     return [(note, changed), *content[1:]]
 
@@ -229,25 +231,25 @@ def _listed(content, name: str):  # type: ignore[no-untyped-def]
     "name", ["../evil", "/tmp/evil", "provisioning/../../evil", "other/evil", "./setup.sh"]
 )
 @pytest.mark.parametrize("listed", [True, False])
-def test_a_way_out_of_the_folder(made, name, listed):
+def test_a_path_outside_the_folder_is_refused(made, name, listed):
     def change(content):  # type: ignore[no-untyped-def]
         return [*(_listed(content, name) if listed else content), _member(name)]
 
-    made.refused(made.resigned(made.payload(change)), "is not what release.json says")
+    made.refused(made.resigned(made.payload(change)), "does not match release.json")
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices(made, kind):
+def test_links_and_devices_are_refused(made, kind):
     def change(content):  # type: ignore[no-untyped-def]
         name = "provisioning/evil"
         return [*_listed(content, name), _member(name, b"", type=kind, linkname="/etc/passwd")]
 
-    made.refused(made.resigned(made.payload(change)), "is not what release.json says")
+    made.refused(made.resigned(made.payload(change)), "does not match release.json")
 
 
-def test_a_file_missing_twice_or_changed(made):
+def test_a_missing_repeated_or_changed_file_is_refused(made):
     made.refused(made.resigned(made.payload(lambda content: content[:-1])), "is missing")
-    made.refused(made.resigned(made.payload(lambda content: [*content, content[-1]])), "is not what")
+    made.refused(made.resigned(made.payload(lambda content: [*content, content[-1]])), "does not match")
     made.refused(
         made.resigned(made.payload(lambda content: [*content[:-1], _member(content[-1][0].name)])), "differs"
     )
@@ -255,7 +257,7 @@ def test_a_file_missing_twice_or_changed(made):
 
 
 @pytest.mark.parametrize("version", ["", "1", "../1.2.3", "1.2.3/..", "1.2.3-evil", 7])
-def test_a_version_that_is_none(made, version):
+def test_an_invalid_version_is_refused(made, version):
     def change(content):  # type: ignore[no-untyped-def]
         note, data = content[0]
         changed = json.dumps({**json.loads(data), "version": version}).encode()
@@ -265,13 +267,13 @@ def test_a_version_that_is_none(made, version):
     made.refused(made.resigned(made.payload(change)), "release.json: ")
 
 
-def test_a_payload_that_is_no_archive(made):
+def test_a_payload_that_is_no_archive_is_refused(made):
     made.refused(made.resigned(b"signed, but nothing"), "damaged|begin")
 
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own of so many bytes."""
+    """A separate file system of this size."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
@@ -282,14 +284,14 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk(made, tmp_path):
+def test_a_full_disk_is_reported(made, tmp_path):
     small_wheel(made.wheels, "large", "1.0", {"large": os.urandom(600_000)})
     path = made.build()
-    for size in ("256k", "1m"):  # no room for the payload, and for what is in it
+    for size in ("256k", "1m"):  # too small for the payload, and for its content
         with small_disk(tmp_path / f"disk-{size}", size) as disk:
-            with pytest.raises(BundleError, match="no room is left on the disk; make room") as told:
+            with pytest.raises(BundleError, match="the disk is full; make room") as refusal:
                 container.unpack(path, made.signers, disk / "into")
-            assert "\n" not in str(told.value)
+            assert "\n" not in str(refusal.value)
             assert not list(disk.iterdir())
 
 
@@ -297,7 +299,7 @@ def test_nothing_is_left_in_the_temporary_folder(made, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     container.verify(made.path, made.signers)
-    made.refused(made.packed([(container.SIGNATURE, b"x"), (container.PAYLOAD, b"x")]), "does not fit")
+    made.refused(made.packed([(container.SIGNATURE, b"x"), (container.PAYLOAD, b"x")]), "does not match")
     assert not list((tmp_path / "temporary").iterdir())
 
 

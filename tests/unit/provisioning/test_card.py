@@ -1,4 +1,4 @@
-"""`provisioning/card`, as an owner types it: what is on the card afterwards, and what is refused before."""
+"""`provisioning/card`: what it writes to the card, and what it refuses."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ USER_DATA = "#cloud-config\nhostname: room1\nruncmd:\n  - [ rfkill, unblock, wif
 ELSEWHERE = """
 import runpy, sys
 for name in ("fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "yaml", "tomli"):
-    sys.modules[name] = None  # as where it is not: importing it fails
+    sys.modules[name] = None  # importing it fails, as where it is missing
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-"""A computer without Unix's modules and without packages."""
+"""A computer without the modules of Unix and without packages."""
 
 
 class Card:
@@ -57,7 +57,7 @@ def card(tmp_path: Path) -> Card:
     return Card(tmp_path)
 
 
-def test_a_card_gets_all_that_the_first_boot_needs(card: Card, tmp_path: Path) -> None:
+def test_a_card_gets_everything_that_the_first_boot_needs(card: Card, tmp_path: Path) -> None:
     wish = tmp_path / "mine.toml"
     wish.write_bytes(b'[camera]\r\nbackend = "usb"\r\n')
     done = card.lay(wish)
@@ -70,15 +70,15 @@ def test_a_card_gets_all_that_the_first_boot_needs(card: Card, tmp_path: Path) -
     image = (ROOT / "provisioning/image/first-boot").read_bytes()
     assert (card.folder / "first-boot").read_bytes() == image
     assert (card.folder / "config.toml").read_text() == '[camera]\nbackend = "usb"\n'
-    assert len(list(card.folder.iterdir())) == 4, "nothing half-made stays"
+    assert len(list(card.folder.iterdir())) == 4, "no partial files are left"
 
 
-def test_a_second_time_replaces_and_doubles_nothing(card: Card, tmp_path: Path) -> None:
+def test_a_second_run_replaces_and_repeats_nothing(card: Card, tmp_path: Path) -> None:
     card.lay()
     before = card.content()
     assert card.lay().returncode == 0
     assert card.content() == before
-    (card.folder / "config.toml.rejected").write_text("the settings before these")
+    (card.folder / "config.toml.rejected").write_text("the previous settings")
     (tmp_path / "mine.toml").write_text("")
     assert card.lay(tmp_path / "mine.toml").returncode == 0
     assert not (card.folder / "config.toml.rejected").exists()
@@ -101,15 +101,15 @@ def test_the_bundle_may_be_the_one_on_the_card(card: Card) -> None:
         assert (laid.name, laid.read_bytes()) == (card.bundle.name, content)
 
 
-def test_files_with_the_ends_of_lines_of_windows_work_on_the_board(card: Card) -> None:
-    """As git makes them there."""
+def test_files_with_windows_line_endings_work_on_the_board(card: Card) -> None:
+    """As git writes them on Windows."""
     signers = card.made.signers
     signers.write_bytes(signers.read_bytes().replace(b"\n", b"\r\n"))
     assert card.lay().returncode == 0
     assert b"\r" not in (card.folder / "release_signers").read_bytes()
 
 
-def test_a_factory_name_is_replaced_and_that_is_said(card: Card) -> None:
+def test_a_factory_name_is_replaced_and_reported(card: Card) -> None:
     card.user_data.write_text(USER_DATA.replace("room1", "raspberrypi"))
     done = card.lay()
     assert "named interview-grader: raspberrypi is a factory name" in done.stdout
@@ -117,19 +117,19 @@ def test_a_factory_name_is_replaced_and_that_is_said(card: Card) -> None:
     assert "factory" not in card.lay().stdout
 
 
-def test_a_card_without_cloud_init_is_told_how_to_go_on(card: Card) -> None:
+def test_without_cloud_init_the_next_step_is_printed(card: Card) -> None:
     card.user_data.unlink()
     done = card.lay()
     assert done.returncode == 0 and not card.user_data.exists()
     assert "log in" in done.stdout and "sudo sh /boot/firmware/interview-grader/first-boot" in done.stdout
 
 
-def test_a_bundle_for_another_machine_is_warned_of(card: Card) -> None:
+def test_a_bundle_for_another_machine_causes_a_warning(card: Card) -> None:
     done = card.lay(bundle=card.made.signed_by(card.made.key, "x86_64"))
     assert done.returncode == 0 and "made for x86_64" in done.stderr and "aarch64" in done.stderr
 
 
-def test_what_is_refused_leaves_the_card_as_it_was(card: Card, tmp_path: Path) -> None:
+def test_a_refusal_leaves_the_card_unchanged(card: Card, tmp_path: Path) -> None:
     before = card.content()
     broken, foreign = tmp_path / "broken.toml", tmp_path / "foreign.toml"
     broken.write_text("[camera]\nbackend = usb\n")
@@ -146,7 +146,7 @@ def test_what_is_refused_leaves_the_card_as_it_was(card: Card, tmp_path: Path) -
     assert done.returncode == 2 and "does not know" in done.stderr and card.content() == before
 
 
-def test_user_data_that_is_not_understood_leaves_the_card_as_it_was(card: Card) -> None:
+def test_unsupported_user_data_leaves_the_card_unchanged(card: Card) -> None:
     card.user_data.write_text('#cloud-config\n"runcmd": [ls]\n')
     before = card.content()
     done = card.lay()
@@ -163,7 +163,7 @@ def test_a_python_that_is_too_old_is_refused_in_one_line(card: Card) -> None:
     assert card.content() == before
 
 
-def test_what_is_no_boot_partition(card: Card) -> None:
+def test_another_folder_is_refused(card: Card) -> None:
     card.user_data.unlink()
     (card.boot / "config.txt").unlink()
     done = card.lay()

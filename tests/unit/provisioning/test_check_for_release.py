@@ -1,4 +1,4 @@
-"""Looking for a newer release: what is there counts only signed, in time, and not older than before."""
+"""The check for a newer release: only a signed file counts, in time and not older than the one before."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ DEVICE = ("aarch64", "3.13")
 
 
 class Stick:
-    """A device on which release 1.2.0 runs, and the folder where it looks."""
+    """A device with release 1.2.0, and the folder that it checks."""
 
     def __init__(self, root: Path) -> None:
         self.layout, self.state, self.folder = Layout(root / "device"), root / "state", root / "stick"
-        whole = self.layout.opt / "releases/1.2.0"
-        whole.mkdir(parents=True)
-        (whole / "release.json").write_bytes(Release("1.2.0", *DEVICE, created="").json())
+        release = self.layout.opt / "releases/1.2.0"
+        release.mkdir(parents=True)
+        (release / "release.json").write_bytes(Release("1.2.0", *DEVICE, created="").json())
         self.layout.current.symlink_to("releases/1.2.0")
         self.layout.config.mkdir(parents=True)
         self.state.mkdir()
@@ -63,9 +63,9 @@ class Stick:
         return check_for_release.check(self.layout, self.state, now)
 
     def refused(self, words: str, now: datetime = NOW) -> None:
-        with pytest.raises(DeviceError, match=words) as told:
+        with pytest.raises(DeviceError, match=words) as refusal:
             self.look(now)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(refusal.value)
 
 
 @pytest.fixture
@@ -78,43 +78,43 @@ def stick(tmp_path: Path) -> Stick:
     [
         ("1.1.0", "1.2.0 is the newest release at"),
         ("1.2.0", "1.2.0 is the newest release at"),
-        ("1.10.0", "release 1.10.0 is at"),
+        ("1.10.0", "release 1.10.0 is available at"),
     ],
 )
-def test_the_newest_that_is_said_is_named(stick: Stick, version: str, words: str) -> None:
+def test_the_newest_release_is_named(stick: Stick, version: str, words: str) -> None:
     stick.say([*stick.bundles(version), *stick.bundles("9.0.0", device=("x86_64", "3.11"))])
     assert words in stick.look()
 
 
-def test_there_may_be_none_for_such_a_device(stick: Stick) -> None:
+def test_there_may_be_no_bundle_for_this_device(stick: Stick) -> None:
     stick.say(stick.bundles("9.0.0", device=("aarch64", "3.11")))
-    assert "no bundle for aarch64 and Python 3.13 is named" in stick.look()
+    assert "lists no bundle for aarch64 and Python 3.13" in stick.look()
 
 
-# --- what is not believed ---
+# --- files that are not trusted ---
 
 
-def test_a_line_that_nobody_signed(stick: Stick) -> None:
+def test_an_unsigned_file_is_refused(stick: Stick) -> None:
     stick.bundles("9.0.0")
-    stick.refused("cannot be looked at")
+    stick.refused("cannot be read")
     for content in (b"", b"interview-grader-9.0.0-aarch64-py3.13.bundle\n", b"\xff" * 100_000):
         (stick.folder / "latest").write_bytes(content)
         stick.refused("not signed")
     (stick.folder / "latest").write_bytes(b"{}\n-----BEGIN SSH SIGNATURE-----\nAAAA\n")
-    stick.refused("does not fit")
+    stick.refused("does not match")
 
 
-def test_no_changed_byte_is_believed(stick: Stick) -> None:
+def test_a_changed_byte_is_refused(stick: Stick) -> None:
     content = stick.say(stick.bundles("9.0.0"))
     end = content.index(b"-----BEGIN")
     for place in range(0, end, 17):
         changed = bytearray(content)
         changed[place] ^= 1
         (stick.folder / "latest").write_bytes(changed)
-        stick.refused("does not fit")
+        stick.refused("does not match")
 
 
-def test_a_key_for_bundles_does_not_sign_it_and_its_key_signs_no_bundle(stick: Stick, tmp_path: Path) -> None:
+def test_the_keys_for_bundles_and_for_latest_cannot_replace_each_other(stick: Stick, tmp_path: Path) -> None:
     other = make_key(tmp_path, "release-key")
     lines = signing.public_line(other) + signing.public_line(stick.key, latest.PURPOSE)
     stick.layout.signers.write_text(lines)
@@ -132,43 +132,43 @@ def test_a_key_for_bundles_does_not_sign_it_and_its_key_signs_no_bundle(stick: S
                     signing.verify(file, signature, stick.layout.signers)
 
 
-def test_a_freeze_is_noticed_when_the_time_is_over(stick: Stick) -> None:
+def test_a_freeze_is_noticed_when_the_file_expires(stick: Stick) -> None:
     stick.say(stick.bundles("1.2.0"), days=60)
     assert "is the newest" in stick.look(NOW + 59 * DAY)
-    stick.refused("nothing newer than 2030-05-01T12:00:00Z is there", NOW + 61 * DAY)
+    stick.refused("`latest` has expired: made 2030-05-01T12:00:00Z", NOW + 61 * DAY)
     stick.say(stick.bundles("1.2.0"), made=NOW + 61 * DAY)
     assert "is the newest" in stick.look(NOW + 61 * DAY)
 
 
-def test_an_older_one_is_noticed_though_its_time_is_not_over(stick: Stick) -> None:
+def test_an_older_file_is_noticed_before_it_expires(stick: Stick) -> None:
     old = stick.say(stick.bundles("1.2.0"), days=300)
     stick.look()
     stick.say(stick.bundles("1.3.0"), made=NOW + DAY)
-    assert "release 1.3.0 is at" in stick.look(NOW + DAY)
+    assert "release 1.3.0 is available at" in stick.look(NOW + DAY)
     (stick.folder / "latest").write_bytes(old)
     for _ in range(2):
         stick.refused(
-            "made 2030-05-01T12:00:00Z, and one of 2030-05-02T12:00:00Z was there before", NOW + 2 * DAY
+            "made 2030-05-01T12:00:00Z, but one of 2030-05-02T12:00:00Z was seen before", NOW + 2 * DAY
         )
 
 
 def test_a_clock_that_is_behind_is_noticed(stick: Stick) -> None:
-    """Else it would never find that the time is over."""
+    """Else the file would never expire."""
     stick.say(stick.bundles("1.2.0"))
     stick.refused("this device's clock is at 2030-04-01T12:00:00Z", NOW - 30 * DAY)
 
 
-def test_another_bundle_of_that_name_and_none_are_noticed(stick: Stick) -> None:
+def test_another_bundle_of_that_name_and_a_missing_one_are_noticed(stick: Stick) -> None:
     [path] = stick.bundles("9.0.0")
     stick.say([path])
     assert "SHA-256" in stick.look()
     path.write_text("the bundle interview-grader-9.9.9-aarch64-py3.13.bundle"[: path.stat().st_size])
-    stick.refused("is not the bundle that `latest` names")
+    stick.refused("is not the bundle that `latest` lists")
     path.unlink()
     stick.refused("No such file")
 
 
-def test_what_was_seen_is_kept_and_a_full_disk_is_said(stick: Stick, tmp_path: Path) -> None:
+def test_the_last_seen_file_is_recorded_and_a_failure_reported(stick: Stick, tmp_path: Path) -> None:
     stick.say(stick.bundles("1.2.0"))
     stick.look()
     assert json.loads((stick.state / check_for_release.SEEN_FILE).read_text()) == {
@@ -178,7 +178,7 @@ def test_what_was_seen_is_kept_and_a_full_disk_is_said(stick: Stick, tmp_path: P
     stick.refused("cannot be written")
 
 
-def test_signed_but_not_as_expected(stick: Stick, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signed_but_malformed_file_is_refused(stick: Stick, monkeypatch: pytest.MonkeyPatch) -> None:
     [path] = stick.bundles("9.0.0")
     good = stick.say([path])
     said = json.loads(good.partition(b"\n")[0])
@@ -187,13 +187,13 @@ def test_signed_but_not_as_expected(stick: Stick, monkeypatch: pytest.MonkeyPatc
             latest.json, "dumps", lambda *_, change=change, **__: repr_json({**said, **change})
         )
         stick.say([path])
-        stick.refused("signed, but not as expected")
+        stick.refused("signed, but malformed")
 
 
 repr_json = json.JSONEncoder().encode
 
 
-# --- where to look, and how it is made ---
+# --- the location, and how the file is made ---
 
 
 @pytest.fixture
@@ -217,43 +217,43 @@ def address(stick: Stick) -> Iterator[str]:
         thread.join()
 
 
-def test_an_address_is_believed_no_further(
+def test_a_file_from_an_address_is_checked_in_the_same_way(
     stick: Stick, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         check_for_release, "_location", lambda layout: address
-    )  # it takes https only, see below
+    )  # only https is allowed, see below
     content = stick.say(stick.bundles("2.0.0"))
-    assert "release 2.0.0 is at" in stick.look()
+    assert "release 2.0.0 is available at" in stick.look()
     (stick.folder / "latest").write_bytes(content.replace(b"2.0.0", b"3.0.0"))
-    stick.refused("does not fit")
+    stick.refused("does not match")
     (stick.folder / "latest").write_bytes(content[:200])
     stick.refused("not signed")
 
 
 @pytest.mark.parametrize("place", ["http://example.org/newest", "relative", ""])
-def test_what_is_no_place_is_refused(stick: Stick, capsys: pytest.CaptureFixture[str], place: str) -> None:
+def test_an_invalid_location_is_refused(stick: Stick, capsys: pytest.CaptureFixture[str], place: str) -> None:
     stick.look_at(place)
     assert check_for_release.main(stick.layout) == 2
     assert "expected a folder or an https address" in capsys.readouterr().err
 
 
-def test_a_place_that_is_gone_is_a_fault(stick: Stick, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_location_is_a_fault(stick: Stick, capsys: pytest.CaptureFixture[str]) -> None:
     stick.look_at("/nowhere/at/all")
     assert check_for_release.main(stick.layout) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("place", ["home/pi/releases", "tmp/releases"])
-def test_a_place_that_is_hidden_from_it_is_named(
+def test_a_location_hidden_from_the_service_is_refused(
     stick: Stick, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     stick.look_at(str(stick.layout.root / place))
     assert check_for_release.main(stick.layout) == 2
-    assert "hidden from the service that looks" in capsys.readouterr().err
+    assert "the service that checks cannot see this folder" in capsys.readouterr().err
 
 
-def test_it_is_made_by_a_command_with_a_key_of_its_own(stick: Stick, tmp_path: Path) -> None:
+def test_a_command_makes_it_with_its_own_key(stick: Stick, tmp_path: Path) -> None:
     def make(*words: str | Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(ROOT / "provisioning/latest"), "--key", str(tmp_path / "new/key")]
         return subprocess.run([*command, *map(str, words)], capture_output=True, text=True, check=False)
@@ -262,18 +262,18 @@ def test_it_is_made_by_a_command_with_a_key_of_its_own(stick: Stick, tmp_path: P
     done = make("--out", out, *stick.bundles("2.0.0"))
     assert done.returncode == 0, done.stderr
     stick.layout.signers.write_text(done.stdout.rpartition("need this line: ")[2])
-    assert "release 2.0.0 is at" in stick.look(datetime.now(timezone.utc))
+    assert "release 2.0.0 is available at" in stick.look(datetime.now(timezone.utc))
     for words, said in (
         (("--days", "0", *stick.bundles("2.0.0")), "expected 1 to 366"),
         (stick.bundles("2.0.0", "2.1.0"), "two bundles for one kind of device"),
-        ((stick.layout.signers,), "expected a name as"),
+        ((stick.layout.signers,), "expected a name from"),
         ((stick.folder / "absent",), "No such file"),
     ):
         done = make("--out", out, *words)
         assert done.returncode in (1, 2) and said in done.stderr and done.stderr.count("\n") == 1, done
 
 
-def test_the_parts_of_a_bundle_are_those_of_its_name() -> None:
+def test_version_and_device_are_read_from_the_name() -> None:
     named = latest.Bundle("interview-grader-1.2.3rc1-aarch64-py3.13.bundle", "", 0)
     assert (named.version, named.device) == ("1.2.3rc1", DEVICE)
     with pytest.raises(BundleError, match="expected a name"):

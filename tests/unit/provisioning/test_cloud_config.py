@@ -1,4 +1,4 @@
-"""Our command in the `runcmd` of a user-data file: the Imager's commands and ours run, in every form."""
+"""Our command in the `runcmd` of a user-data file: the Imager's commands and ours run, in every format."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ runcmd:
 PLAIN = "#cloud-config\nhostname: room1\nusers:\n- name: pi\n  groups: users,adm,sudo\n"
 
 LEGACY = COUNTRY + "runcmd:\n  - [sh, /boot/firmware/interview-grader/first-boot]\n"
-"""What the two lines that were once to be appended make: cloud-init runs only the last list."""
+"""The result of two lines that owners once had to append: cloud-init runs only the last list."""
 
 FILES = {
     "connect": CONNECT,
@@ -90,7 +90,7 @@ def loaded(text: str) -> dict[str, object]:
 
 
 def commands(text: str) -> list[object]:
-    """Of every list of the text, the Imager's that cloud-init would lose too."""
+    """The items of every list in the text, including the Imager's, which cloud-init would lose."""
     nodes = yaml.compose(text)
     pairs = nodes.value if isinstance(nodes, yaml.MappingNode) else []
     lists = [value for key, value in pairs if key.value == "runcmd"]
@@ -99,7 +99,7 @@ def commands(text: str) -> list[object]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_both_commands_run_and_all_else_stays(name: str) -> None:
+def test_both_commands_run_and_everything_else_stays(name: str) -> None:
     before, after = FILES[name], with_command(FILES[name])
     expected = [*(each for each in commands(before) if each != OURS), OURS]
     assert loaded(after)["runcmd"] == expected == commands(after)
@@ -110,12 +110,12 @@ def test_both_commands_run_and_all_else_stays(name: str) -> None:
     assert with_command(after) == after, "a second time changes nothing"
 
 
-def test_the_ends_of_lines_stay() -> None:
+def test_line_endings_stay() -> None:
     assert "\n" not in with_command(FILES["windows"]).replace("\r\n", "")
 
 
 @pytest.mark.parametrize("value", ["raspberrypi", '"raspberrypi"', "'raspberrypi'  # ours"])
-def test_a_factory_name_is_replaced_where_cloud_init_would_give_it_again(value: str) -> None:
+def test_a_factory_name_is_replaced(value: str) -> None:
     text = CONNECT.replace('"room1"', value)
     named, before = with_name(text, "interview-grader", {"raspberrypi"})
     assert before == "raspberrypi" and loaded(named) == {**loaded(text), "hostname": "interview-grader"}
@@ -123,11 +123,11 @@ def test_a_factory_name_is_replaced_where_cloud_init_would_give_it_again(value: 
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "nothing in it"])
-def test_a_name_that_somebody_chose_stays(name: str) -> None:
+def test_a_name_that_the_owner_chose_stays(name: str) -> None:
     assert with_name(FILES[name], "interview-grader", {"raspberrypi"}) == (FILES[name], "")
 
 
-def test_another_form_of_ours_is_replaced() -> None:
+def test_our_command_in_another_form_is_replaced() -> None:
     for form in (
         "[ sh, /boot/firmware/interview-grader/first-boot ]",
         "sh /boot/firmware/interview-grader/first-boot",
@@ -174,7 +174,7 @@ def test_another_form_of_ours_is_replaced() -> None:
         ("#cloud-config\nruncmd: [ls]\nruncmd:\n", "line 3"),
     ],
 )
-def test_what_is_not_understood_is_refused_and_what_to_do_is_said(text: str, words: str) -> None:
+def test_unsupported_files_are_refused_with_the_next_step(text: str, words: str) -> None:
     with pytest.raises(UserError) as refused:
         with_command(text)
     said = str(refused.value)
@@ -190,7 +190,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)  # a busy machine is no fault
+@settings(deadline=None)  # the machine may be busy
 @given(
     before=st.dictionaries(st.sampled_from(["hostname", "users"]), VALUES),
     runcmd=st.none() | st.lists(TEXTS | st.lists(TEXTS, max_size=3), max_size=3),
@@ -218,8 +218,10 @@ def test_no_file_is_edited_wrongly(
     try:
         made = with_command(f"#cloud-config\n{text}")
     except UserError as refused:
-        wraps = width == 10  # plain texts go on in the next line, where a bracket or a star may begin it
-        assert wraps or "several lines" in str(refused) or "no list in a form" in str(refused), text
+        wraps = width == 10  # plain text continues in the next line, which may begin with a bracket or a star
+        assert wraps or "several lines" in str(refused) or "not a list in a supported form" in str(refused), (
+            text
+        )
         return
     assert loaded(made) == {**table, "runcmd": [*(runcmd or []), OURS]}
     assert with_command(made) == made

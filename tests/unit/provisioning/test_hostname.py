@@ -1,4 +1,4 @@
-"""Which name a device gets: only one that its system came with is replaced without being asked."""
+"""The name of a device: only a factory name is replaced automatically."""
 
 from __future__ import annotations
 
@@ -31,11 +31,9 @@ def test_only_a_factory_name_is_replaced(
     assert bool(said) is (now != wanted)
     if said:
         assert now in said and wanted in said
-        assert ("--name" in said) is (asked is None), (
-            "how to keep the name is said unless a name was asked for"
-        )
+        assert ("--name" in said) is (asked is None), "it says how to keep the name, unless one was given"
 
 
-def test_a_name_that_cannot_be_one_is_refused() -> None:
+def test_an_invalid_name_is_refused() -> None:
     with pytest.raises(UserError, match="--name a_b: expected"):
         hostname.desired_name("a_b")

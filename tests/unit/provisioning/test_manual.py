@@ -1,4 +1,4 @@
-"""The manual page and the completions, as a release brings them."""
+"""The manual page and the completions of a release."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLACED = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that `make man` makes."""
+    """The folder that `make man` writes."""
     folder = tmp_path_factory.mktemp("manual") / "made"
     command = [sys.executable, str(ROOT / "provisioning/device/bundle/manual.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
@@ -39,7 +39,7 @@ def test_the_page_renders_without_a_warning(made: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     name = " ".join(done.stdout.split("NAME\n")[1].split("\n\n")[0].split())
-    assert name == "interview-grader - read facial expressions on this device, shown on a live page"
+    assert name == "interview-grader - read facial expressions on this device and show them on a live page"
     for command_name in COMMANDS:
         assert f"interview-grader {command_name}" in done.stdout
 
@@ -77,31 +77,31 @@ def test_every_shell_knows_every_command(made: Path, name: str) -> None:
         subprocess.run([shell, "-n", made / name], check=True)
 
 
-def test_they_come_and_go_with_a_release(made: Path, tmp_path: Path) -> None:
+def test_they_are_installed_and_removed_with_a_release(made: Path, tmp_path: Path) -> None:
     release, layout = tmp_path / "release", Layout(tmp_path / "root")
     for name in ("systemd", "provisioning"):
         shutil.copytree(ROOT / name, release / name, ignore=shutil.ignore_patterns("__pycache__", "manual"))
     layout.opt.mkdir(parents=True)
 
-    def there() -> set[str]:
+    def installed() -> set[str]:
         share = layout.root / "usr/local/share"
         return {str(path.relative_to(layout.root)) for path in share.rglob("*") if path.is_file()}
 
     install(layout, all_files(layout, "pc", release))
-    assert there() == set(), "a release made without the tools has none"
+    assert installed() == set(), "a release made without the tools has none"
     shutil.copytree(made, release / "provisioning/manual")
     install(layout, all_files(layout, "pc", release))
-    assert there() == PLACED
+    assert installed() == PLACED
     shutil.rmtree(release / "provisioning/manual")
     install(layout, all_files(layout, "pc", release))
-    assert there() == set(), "back to the release before"
+    assert installed() == set(), "as after a rollback"
     shutil.copytree(made, release / "provisioning/manual")
     install(layout, all_files(layout, "pc", release))
     remove_all(layout)
-    assert there() == set()
+    assert installed() == set()
 
 
-def test_the_recovery_unit_may_write_wherever_a_release_places_a_file(tmp_path: Path) -> None:
+def test_the_recovery_unit_may_write_wherever_a_release_installs_a_file(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     unit = (ROOT / "systemd/interview-grader-recover.service").read_text()
     lines = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("ReadWritePaths=")]

@@ -1,4 +1,4 @@
-"""`interview-grader` typed by root: who runs it, and the files and passphrases that are root's own."""
+"""`interview-grader` run by root: which user runs it, and root's own files and passphrases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.machine import ROOT
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 USER = "games"
-"""A user who is on every system, in the service's place."""
+"""A user who exists on every system, in place of the service's."""
 
 MAIN = f"""
 import sys
@@ -50,7 +50,7 @@ else:
 
 
 class Device:
-    """Where a device has its things, below a folder that everybody may enter."""
+    """The files of a device, in a folder that every user may enter."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.state, self.own = root, root / "var/lib/interview-grader", root / "own"
@@ -77,29 +77,29 @@ class Device:
 
 @pytest.fixture
 def device() -> Iterator[Device]:
-    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))  # that of the tests is closed to others
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))  # other users cannot enter the tests' folder
     yield Device(folder)
     shutil.rmtree(folder)
 
 
-def test_it_runs_as_the_service_and_knows_nothing_secret(device: Device) -> None:
+def test_it_runs_as_the_service_without_secrets(device: Device) -> None:
     done = device.type("check", "--debug", SECRET="x", INTERVIEW_GRADER__WEB__PORT="1", LC_ALL="C.UTF-8")
     assert done.returncode == 5, done
-    told = json.loads(done.stdout)
-    assert told["words"] == ["check", "--debug"]
-    assert told["uid"] == pwd.getpwnam(USER).pw_uid and 0 not in told["groups"]
+    found = json.loads(done.stdout)
+    assert found["words"] == ["check", "--debug"]
+    assert found["uid"] == pwd.getpwnam(USER).pw_uid and 0 not in found["groups"]
     only_ports = f"{1 << 10:016x}"
-    assert (told["privileges"], told["bounds"], told["no_more"], told["leads"]) == (
+    assert (found["privileges"], found["bounds"], found["no_more"], found["leads"]) == (
         only_ports,
         only_ports,
         "1",
         True,
     )
-    assert told["environment"]["STATE_DIRECTORY"] == str(device.state)
-    assert told["environment"]["INTERVIEW_GRADER__WEB__PORT"] == "1" and "SECRET" not in told["environment"]
+    assert found["environment"]["STATE_DIRECTORY"] == str(device.state)
+    assert found["environment"]["INTERVIEW_GRADER__WEB__PORT"] == "1" and "SECRET" not in found["environment"]
 
 
-def test_an_export_is_written_where_only_root_can_and_only_whole(device: Device) -> None:
+def test_an_export_is_written_where_only_root_can_and_atomically(device: Device) -> None:
     file = device.own / "x.json"
     assert device.type("sessions", "export", "-o", "x.json", "0").returncode == 0
     assert file.read_text() == "content" and file.stat().st_uid == 0
@@ -110,11 +110,11 @@ def test_an_export_is_written_where_only_root_can_and_only_whole(device: Device)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("way", ["variable", "file"])
-def test_a_passphrase_of_roots_own_is_typed(device: Device, way: str) -> None:
+@pytest.mark.parametrize("source", ["variable", "file"])
+def test_root_can_give_a_passphrase(device: Device, source: str) -> None:
     (device.own / "words").write_text("correct horse\nmore\n")
     (device.own / "words").chmod(0o600)
-    if way == "file":
+    if source == "file":
         done = device.type("backup", "b", "--passphrase-file", "words")
     else:
         done = device.type("backup", "b", INTERVIEW_GRADER_PASSPHRASE="correct horse")
@@ -123,7 +123,7 @@ def test_a_passphrase_of_roots_own_is_typed(device: Device, way: str) -> None:
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--passphrase-file" in done.stderr
 
 
-def test_who_names_a_state_of_their_own_is_not_held_back(device: Device) -> None:
+def test_another_state_directory_is_used_without_a_sandbox(device: Device) -> None:
     for words, environment in (
         (("check", "--data-dir", device.own), {}),
         (("check", f"--data-dir={device.own}"), {}),
@@ -139,7 +139,7 @@ def test_who_names_a_state_of_their_own_is_not_held_back(device: Device) -> None
         assert json.loads(device.type(*words, **environment).stdout)["uid"] != 0, words
 
 
-def test_without_the_user_it_says_how_to_get_one(device: Device) -> None:
+def test_without_the_user_it_says_how_to_create_it(device: Device) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "provisioning/confined"), "check"],
         capture_output=True,
@@ -150,5 +150,5 @@ def test_without_the_user_it_says_how_to_get_one(device: Device) -> None:
         pytest.skip("installed here")
     assert (
         done.stderr
-        == "interview-grader: there is no user interview-grader; sudo ./setup.sh install makes it\n"
+        == "interview-grader: user interview-grader does not exist; create it with: sudo ./setup.sh install\n"
     )

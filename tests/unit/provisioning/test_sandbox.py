@@ -1,4 +1,4 @@
-"""The sandbox of what root runs: what the unit says, whatever it will say."""
+"""The sandbox of commands that root runs: the properties of the unit, including future ones."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def service_lines() -> list[str]:
     ]
 
 
-def test_every_line_of_the_unit_is_there_but_those_about_how_it_runs(confined: Sandbox) -> None:
+def test_the_sandbox_has_every_line_of_the_unit_except_how_it_runs(confined: Sandbox) -> None:
     left = {line.partition("=")[0] for line in service_lines() if line not in confined.properties()}
     how_it_runs = {"Type", "NotifyAccess", "ExecStartPre", "ExecStart", "ExecStopPost", "WatchdogSec"}
     how_it_runs |= {"TimeoutStartSec", "TimeoutStopSec", "TimeoutAbortSec", "Restart", "RestartSec"}
     how_it_runs |= {"RestartMode", "RestartPreventExitStatus", "RuntimeDirectory", "WorkingDirectory"}
     limits = {"TasksMax", "MemoryHigh", "MemoryMax"}
     log = {"SyslogIdentifier", "LogRateLimitIntervalSec", "LogRateLimitBurst"}
-    assert left <= how_it_runs | limits | log, "a new line that may be left out belongs here too"
+    assert left <= how_it_runs | limits | log, "add a new line here if it may be left out"
     kept = [line for line in service_lines() if line.partition("=")[0] not in left]
     assert confined.properties() == kept and "NoNewPrivileges=yes" in kept and "User=interview-grader" in kept
 
 
-def test_what_the_device_and_a_release_to_come_add_is_there(confined: Sandbox) -> None:
+def test_the_sandbox_has_what_the_device_and_a_future_release_add(confined: Sandbox) -> None:
     added = confined.root / "etc/systemd/system/interview-grader.service.d/networks.conf"
     added.write_text("# a\n[Unit]\nAfter=x\n[Service]\nIPAddressAllow=203.0.113.0/24 \\\n  198.51.100.0/24\n")
     unit = confined.release / "systemd/interview-grader.service"
@@ -55,7 +55,7 @@ def test_what_the_device_and_a_release_to_come_add_is_there(confined: Sandbox) -
     assert "ProtectEverything=yes" in found
 
 
-def test_systemd_runs_it_with_pipes_and_the_whole_sandbox(confined: Sandbox) -> None:
+def test_systemd_runs_it_with_pipes_and_the_complete_sandbox(confined: Sandbox) -> None:
     words = confined.command(["check", "--debug"], "a.service", {"LANG": "C"}, by_systemd=True)
     assert words[0] == "systemd-run" and words[-3:] == ["--", "check", "--debug"]
     assert {"--pipe", "--wait", "--collect", "--unit=a.service", "--setenv=LANG=C"} <= set(words)
@@ -63,7 +63,7 @@ def test_systemd_runs_it_with_pipes_and_the_whole_sandbox(confined: Sandbox) -> 
     assert {f"--property={line}" for line in confined.properties()} <= set(words)
 
 
-def test_a_command_with_files_of_its_callers_sees_them(confined: Sandbox) -> None:
+def test_a_command_sees_the_files_of_its_caller(confined: Sandbox) -> None:
     words = confined.command(["backup"], "a.service", {}, sees_files=True, by_systemd=True)
     there = {f"--property={line}" for line in confined.properties()} - set(words)
     assert there == {
@@ -72,7 +72,7 @@ def test_a_command_with_files_of_its_callers_sees_them(confined: Sandbox) -> Non
     assert "--property=ProtectSystem=full" in words
 
 
-def test_a_release_has_its_own_board_files_whatever_release_placed_those_of_the_system(
+def test_a_release_uses_its_own_board_files_not_the_installed_ones(
     confined: Sandbox,
 ) -> None:
     boards, placed = confined.release / "provisioning/boards", confined.root / placed_files.BOARD_FILE

@@ -1,4 +1,4 @@
-"""The bill of materials of a bundle: everything that it carries, and nothing else; CycloneDX 1.6."""
+"""The bill of materials of a bundle: everything in it, and nothing else; CycloneDX 1.6."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODELS = {"appliance/_models/face_int8.tflite": b"a model", "appliance/_models/o
 
 
 def licensed(wheel: Path, *lines: str) -> Path:
-    """The same wheel with more lines in its metadata."""
+    """The wheel with more lines in its metadata."""
     with zipfile.ZipFile(wheel) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -78,7 +78,9 @@ def test_it_lists_every_wheel_and_model_of_the_bundle_with_its_hash(wheels, tmp_
     into = tmp_path / "into"
     container.unpack(made, signers, into)
     text = (into / container.SBOM).read_bytes()
-    assert (tmp_path / f"{made.stem}.cdx.json").read_bytes() == text, "beside it, to be read without it"
+    assert (tmp_path / f"{made.stem}.cdx.json").read_bytes() == text, (
+        "next to the bundle, to be read without it"
+    )
 
     document = json.loads(text)
     listed = {each["hashes"][0]["content"] for each in document["components"]}
@@ -88,13 +90,17 @@ def test_it_lists_every_wheel_and_model_of_the_bundle_with_its_hash(wheels, tmp_
     assert listed == {hashlib.sha256(content).hexdigest() for content in [*carried, *MODELS.values()]}
 
 
-def test_it_has_what_the_standard_demands(wheels):
+def test_it_has_what_the_standard_requires(wheels):
     document = json.loads(sbom(sorted(wheels.rglob("*.whl"))))
     assert (document["bomFormat"], document["specVersion"], document["version"]) == ("CycloneDX", "1.6", 1)
     assert re.fullmatch(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", document["serialNumber"])
-    whole = document["metadata"]["component"]
-    assert (whole["type"], whole["name"], whole["version"]) == ("application", "interview-grader", "1.2.3")
-    everything = [whole, *document["components"]]
+    application = document["metadata"]["component"]
+    assert (application["type"], application["name"], application["version"]) == (
+        "application",
+        "interview-grader",
+        "1.2.3",
+    )
+    everything = [application, *document["components"]]
     references = [each["bom-ref"] for each in everything]
     assert len(set(references)) == len(references)
     for each in everything:
@@ -104,7 +110,7 @@ def test_it_has_what_the_standard_demands(wheels):
         for licence in each["licenses"]:
             assert list(licence) in (["expression"], ["license"])
     first, *others = document["dependencies"]
-    assert first["ref"] == whole["bom-ref"] and set(first["dependsOn"]) == set(references[1:])
+    assert first["ref"] == application["bom-ref"] and set(first["dependsOn"]) == set(references[1:])
     assert [each["ref"] for each in others] == references[1:]
 
 
@@ -113,13 +119,13 @@ def test_names_addresses_and_licences(wheels):
     new, old = found["pkg:pypi/numpy@2.0"], found["pkg:pypi/numpy@1.9"]
     assert (new["version"], new["purl"]) == ("2.0", "pkg:pypi/numpy@2.0")
     assert new["licenses"] == [{"expression": "BSD-3-Clause AND MIT"}]
-    assert old["licenses"] == [{"license": {"name": "BSD License"}}], "not the first line of a whole text"
+    assert old["licenses"] == [{"license": {"name": "BSD License"}}], "not the first line of the text"
     assert found["pkg:pypi/some-thing@1.0%2Bcpu"]["licenses"] == [{"license": {"name": "Apache 2.0"}}]
-    assert found["pkg:pypi/silent@1"]["licenses"] == [], "nothing is made up"
+    assert found["pkg:pypi/silent@1"]["licenses"] == [], "no licence is invented"
     model = found["appliance/_models/face_int8.tflite"]
     assert model["type"] == "machine-learning-model"
     assert model["licenses"] == [{"expression": "Apache-2.0"}]
-    assert "appliance/_models/other.tflite" in found, "listed though no manifest names it"
+    assert "appliance/_models/other.tflite" in found, "listed, although no manifest names it"
 
 
 def test_the_same_wheels_give_the_same_bytes(wheels):

@@ -1,4 +1,4 @@
-"""What provisioning learns of the running release: from its JSON, or from `/healthz` of an older one."""
+"""The status of the running release: from its JSON, or from `/healthz` of an older one."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from device.system.status import RunningRelease, Status, listening
 from appliance.web.api.device_status import DeviceHealth, DeviceStatus
 
 OLDER = "echo \"interview-grader: argument COMMAND: invalid choice: 'status'\" >&2; exit 2"
-"""What a release before the command does."""
+"""The output of a release without the command."""
 
 
 class Device:
-    """A release whose command is a script, and what systemd says of its service."""
+    """A release whose command is a script, and the answers of systemd about its service."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.program = folder / "venv/bin/interview-grader"
@@ -43,14 +43,14 @@ class Device:
 
     def says(self, **changes: Any) -> None:
         """The answer of this release's own model, with these changes."""
-        told = {
+        status = {
             "running": True,
             "health": DeviceHealth(status="idle"),
             "state": "idle",
             "live": False,
             **changes,
         }
-        text = DeviceStatus.model_validate(told).model_dump_json(by_alias=True)
+        text = DeviceStatus.model_validate(status).model_dump_json(by_alias=True)
         assert "'" not in text
         self.does(f"test \"$*\" = 'status --json' && echo '{text}'")
 
@@ -75,7 +75,7 @@ def test_everything_comes_from_the_json(device: Device) -> None:
 
 
 @pytest.mark.parametrize("data", [[], {}, {"health": "ok"}, {"running": "yes"}, None])
-def test_other_json_is_no_status(data: Any) -> None:
+def test_other_json_is_not_a_status(data: Any) -> None:
     with pytest.raises(ValueError, match="not a status"):
         Status.from_json(data)
 
@@ -90,7 +90,7 @@ def test_a_session_with_people_is_not_stopped(device: Device) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"state": "live", "live": False}])
-def test_nothing_is_refused_when_nobody_is_there(device: Device, changes: dict[str, Any]) -> None:
+def test_nothing_is_refused_without_people(device: Device, changes: dict[str, Any]) -> None:
     device.says(**changes)
     device.release.require_no_live_session()
 
@@ -98,7 +98,7 @@ def test_nothing_is_refused_when_nobody_is_there(device: Device, changes: dict[s
 @pytest.mark.parametrize("script", ["exit 1", "echo '{}'", "echo 'a session is idle'", OLDER])
 def test_without_an_answer_a_session_may_be_live(device: Device, script: str) -> None:
     device.does(script)
-    with pytest.raises(UserError, match=r"perhaps live; .*--now"):
+    with pytest.raises(UserError, match=r"may be live; .*--now"):
         device.release.require_no_live_session()
     device.runs = False
     device.release.require_no_live_session()
@@ -106,12 +106,12 @@ def test_without_an_answer_a_session_may_be_live(device: Device, script: str) ->
 
 def test_a_daemon_that_does_not_answer_may_be_live(device: Device) -> None:
     device.says(running=False, health={"status": "down", "reason": "timed out"}, state=None, live=None)
-    with pytest.raises(UserError, match="timed out; a session is perhaps live"):
+    with pytest.raises(UserError, match="timed out; a session may be live"):
         device.release.require_no_live_session()
 
 
 def test_a_command_that_cannot_be_run_is_a_fault(device: Device) -> None:
-    with pytest.raises(UserError, match="perhaps live"):
+    with pytest.raises(UserError, match="may be live"):
         device.release.require_no_live_session()
     assert device.release.fault() == "nothing answers /healthz on this device"
 
@@ -127,14 +127,17 @@ def test_a_command_that_cannot_be_run_is_a_fault(device: Device) -> None:
         ({"health": {"status": "failing", "reason": "camera lost"}}, "/healthz: camera lost"),
         ({"health": {"status": "starting"}}, "/healthz: starting"),
         ({"running": False, "health": {"status": "down", "reason": "nothing answers"}}, "nothing answers"),
-        ({"state": None}, "it does not tell its own user its state: can it write its state directory?"),
+        (
+            {"state": None},
+            "it does not report its state to its own user; check that it can write its state directory",
+        ),
         ({"storage": {"state": "full", "reason": "no room"}}, ""),
         ({"storage": {"state": "read_only", "reason": "of a newer version"}}, "of a newer version"),
         ({"storage": {"state": "failed", "reason": None}}, "failed"),
         ({"running": None, "health": {"status": "unknown", "reason": "not asked"}, "state": None}, ""),
     ],
 )
-def test_what_keeps_a_release_from_being_healthy(device: Device, changes: dict[str, Any], fault: str) -> None:
+def test_why_a_release_is_not_healthy(device: Device, changes: dict[str, Any], fault: str) -> None:
     device.says(**changes)
     assert device.release.fault() == fault
 
@@ -142,7 +145,7 @@ def test_what_keeps_a_release_from_being_healthy(device: Device, changes: dict[s
 def test_a_service_that_ended_is_not_healthy(device: Device) -> None:
     device.says()
     device.runs = False
-    assert device.release.fault() == "the service does not run: its last line"
+    assert device.release.fault() == "the service is not running: its last line"
 
 
 def test_one_process_must_stay_healthy(device: Device) -> None:
@@ -192,7 +195,7 @@ def answering(body: bytes, location: str = "", address: str = "127.0.0.1") -> It
             thread.join()
 
 
-def test_an_older_release_is_asked_for_its_health(device: Device) -> None:
+def test_an_older_release_is_queried_for_its_health(device: Device) -> None:
     device.does(OLDER)
     device.process = str(os.getpid())
     with answering(json.dumps({"status": "idle", "reason": None}).encode()):
@@ -201,13 +204,13 @@ def test_an_older_release_is_asked_for_its_health(device: Device) -> None:
         device.release.require_no_live_session()
     with answering(json.dumps({"status": "failing", "reason": "camera lost"}).encode()):
         assert device.release.fault() == "/healthz: camera lost"
-        with pytest.raises(UserError, match="perhaps live"):
+        with pytest.raises(UserError, match="may be live"):
             device.release.require_no_live_session()
-    with answering(b"It is idle."), pytest.raises(UserError, match="perhaps live"):
+    with answering(b"It is idle."), pytest.raises(UserError, match="may be live"):
         device.release.require_no_live_session()
 
 
-def test_no_answer_leads_elsewhere_or_has_no_end(device: Device) -> None:
+def test_a_redirect_and_an_endless_answer_are_not_followed(device: Device) -> None:
     device.does(OLDER)
     device.process = str(os.getpid())
     idle = json.dumps({"status": "idle"}).encode()
@@ -217,7 +220,7 @@ def test_no_answer_leads_elsewhere_or_has_no_end(device: Device) -> None:
         assert device.release.status().health == "down"
 
 
-def test_the_kernel_says_where_a_process_listens() -> None:
+def test_the_kernel_reports_where_a_process_listens() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as near,
         socket.create_server(("0.0.0.0", 0)) as wide,
@@ -231,12 +234,12 @@ def test_the_kernel_says_where_a_process_listens() -> None:
     assert list(listening(0)) == []
 
 
-def test_what_listens_beyond_this_device_only_is_not_asked(
+def test_a_service_that_listens_only_on_the_network_is_not_queried(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device.does(OLDER)
     monkeypatch.setattr(module, "listening", lambda process: iter([("192.0.2.1", 443)]))
     assert device.release.status().running is None
-    assert device.release.fault() == "", "that its process is steady must do"
-    with pytest.raises(UserError, match="perhaps live"):
+    assert device.release.fault() == "", "only its process can be checked"
+    with pytest.raises(UserError, match="may be live"):
         device.release.require_no_live_session()

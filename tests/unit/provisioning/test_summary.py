@@ -1,4 +1,4 @@
-"""What the installer prints at its end, made of the status and nothing else."""
+"""What the installer prints at the end, from the status alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_new_device(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     assert "certificate  SHA-256 AA:BB" in lines
     assert "health       idle" in lines
     assert "lamps        none on this board" in lines
-    assert any(line.startswith("updates      none are taken") for line in lines)
+    assert any(line.startswith("updates      refused") for line in lines)
     assert "settings     config.toml is not used" in lines
 
 
@@ -46,7 +46,7 @@ def test_a_device_with_a_password_and_lamps(capsys: pytest.CaptureFixture[str], 
         assert absent not in text
 
 
-def test_nothing_that_the_service_says_steers_the_terminal(
+def test_text_from_the_service_cannot_control_the_terminal(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     lines = printed(capsys, tmp_path, Status(running=True, health="ok", first_code="\x1b[2Jx"))

@@ -1,4 +1,4 @@
-"""`provisioning/unpack` and `--offline`: nothing of a bundle is run or believed that no known key signed."""
+"""`provisioning/unpack` and `--offline`: nothing is run or trusted that no known key has signed."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def unpack(made: SmallBundle, path: Path | None = None) -> subprocess.CompletedP
     return subprocess.run(command, cwd=made.folder, capture_output=True, text=True, check=False)
 
 
-def test_a_bundle_of_somebody_known_is_unpacked(made: SmallBundle) -> None:
+def test_a_bundle_of_a_known_signer_is_unpacked(made: SmallBundle) -> None:
     done = unpack(made)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "now: sudo kit/setup.sh install --offline" in done.stdout and done.stdout.count("\n") == 1
+    assert "now run: sudo kit/setup.sh install --offline" in done.stdout and done.stdout.count("\n") == 1
     assert (made.folder / "kit/setup.sh").is_file() and not (made.folder / "ran").exists()
     again = unpack(made)
-    assert again.returncode == 2 and "not there yet" in again.stderr
-    assert (made.folder / "kit/setup.sh").is_file(), "what is there is left alone"
+    assert again.returncode == 2 and "does not exist yet" in again.stderr
+    assert (made.folder / "kit/setup.sh").is_file(), "an existing folder is left alone"
 
 
 def test_it_unpacks_with_the_tar_of_a_mac(made: SmallBundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """bsdtar knows no --occurrence=1; its -q means the same. A stand-in, as Debian's tar does the work."""
+    """bsdtar has no --occurrence=1; its -q means the same. This stand-in runs Debian's tar."""
     tar = made.folder / "bin/tar"
     tar.parent.mkdir()
     tar.write_text(f"""#!/bin/sh
@@ -57,15 +57,15 @@ exec {shutil.which("tar")} "$@"
     assert (done.returncode, done.stderr) == (0, "") and (made.folder / "kit/provisioning").is_dir()
 
 
-def test_a_bundle_of_a_stranger_is_not(made: SmallBundle) -> None:
+def test_a_bundle_of_an_unknown_signer_is_refused(made: SmallBundle) -> None:
     path = made.signed_by(make_key(made.folder, "stranger"))
     done = unpack(made, path)
-    assert done.returncode == 2 and "run nothing of it" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and "run nothing from it" in done.stderr and done.stderr.count("\n") == 1
     assert not (made.folder / "kit").exists()
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
-def test_a_bundle_with_a_link_in_the_payloads_place_leads_nowhere(made: SmallBundle, kind: bytes) -> None:
+def test_a_link_in_place_of_the_payload_is_not_followed(made: SmallBundle, kind: bytes) -> None:
     aim, path = made.folder / "aim", made.folder / "links"
     with tarfile.open(made.path) as old, tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as new:
         link = tarfile.TarInfo(container.PAYLOAD)
@@ -77,22 +77,22 @@ def test_a_bundle_with_a_link_in_the_payloads_place_leads_nowhere(made: SmallBun
     assert done.returncode == 2 and not aim.exists() and not (made.folder / "kit").exists()
 
 
-def test_what_is_no_bundle(made: SmallBundle) -> None:
+def test_other_files_are_refused(made: SmallBundle) -> None:
     path = made.folder / "none"
     for content in (b"", b"hello", b"\0" * 10240):
         path.write_bytes(content)
         done = unpack(made, path)
-        assert done.returncode == 2 and "not a bundle of ours" in done.stderr, content
+        assert done.returncode == 2 and "not a release bundle" in done.stderr, content
     made.signers.write_text("")
     assert unpack(made).returncode == 2
     made.signers.unlink()
     assert "expected the public keys" in unpack(made).stderr
 
 
-def test_a_bundle_vouches_for_nothing_itself(
+def test_keys_in_a_bundle_are_not_trusted(
     made: SmallBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not by the keys in it, and not by those beside the installer that came out of it."""
+    """Neither those in the bundle nor those next to the installer unpacked from it."""
     (made.checkout / "provisioning/release_signers").write_text(signing.public_line(made.key))
     path = made.signed_by(made.key)
     container.unpack(path, made.signers, tmp_path / "kit")
@@ -101,7 +101,7 @@ def test_a_bundle_vouches_for_nothing_itself(
     layout = Layout(tmp_path / "device")
     options = argparse.Namespace(offline=path, signers=None)
     refused = pytest.raises(
-        UserError, match="get it another way than the bundle, and give it: --signers FILE"
+        UserError, match="obtain them through a different channel than the bundle, and add --signers FILE"
     )
     with refused, open_source(options, layout):
         pass
