@@ -99,8 +99,8 @@ def test_it_does_not_flap(here: Board, caplog: pytest.LogCaptureFixture) -> None
     here.firmware("0")
     assert here.checked(6) == ""
     assert [record.message for record in caplog.records] == [
-        "the board works slower: too hot (83 °C); give it air or a fan",
-        "the board is well again",
+        "the board runs slower: too hot (83 °C); improve the cooling",
+        "the board runs at full speed again",
     ]
 
 
