@@ -359,7 +359,7 @@ def test_a_name_has_one_token_and_an_unknown_one_none(tmp_path: Path) -> None:
     tokens.create("backup", "viewer")
     with pytest.raises(AccessError, match="already"):
         tokens.create("backup", "operator")
-    with pytest.raises(AccessError, match="known: backup"):
+    with pytest.raises(AccessError, match="existing tokens: backup"):
         tokens.revoke("other")
 
 
