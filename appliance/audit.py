@@ -1,10 +1,11 @@
 """The audit log: who did what and when, append-only, each line chained to the one before by its hash.
 
-`audit.jsonl` has one JSON object a line: `n` (from 1 up), `time` (UTC), `event`, `who`, details, `hash`. The hash
-is the SHA-256 of the previous hash and of the line without its hash. `audit.head` holds the number and the hash
-of the last line, so that lines missing at the end are detected, even after others were added: the next line has
-the number of `lost` lines. A full file becomes `audit.old.jsonl`; the first line of the next file continues the
-chain, with the previous hash in `after`. The log contains nothing that was read from a face.
+`audit.jsonl` has one JSON object a line: `n` (from 1 up), `time` (UTC), `event`, `who`, details, `hash`. The
+hash is the SHA-256 of the previous hash and of the line without its hash. `audit.head` holds the number and
+the hash of the last line, so that lines missing at the end are detected, even after others were added: the
+next line has the number of `lost` lines. A full file becomes `audit.old.jsonl`; the first line of the next
+file continues the chain, with the previous hash in `after`. The log contains nothing that was read from a
+face.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ class AuditLog:
     def require(self, event: str, who: str, **details: str | int | bool | None) -> None:
         """Append one event and sync it to the disk; raises `StoreError` if it cannot be written.
 
-        `who`: "operator", "viewer", "loopback", "button", "timer", "shell", "link" or a name prefixed with its
-        kind, such as "token:backup". Raises `ValueError` for an event that is not in `EVENTS`.
+        `who`: "operator", "viewer", "loopback", "button", "timer", "shell", "link" or a name prefixed with
+        its kind, such as "token:backup". Raises `ValueError` for an event that is not in `EVENTS`.
         """
         if event not in EVENTS:
             raise ValueError(f"event {event!r}: expected one of {', '.join(EVENTS)}")

@@ -1,4 +1,4 @@
-"""The accounts of this device: one operator, and the viewers that the operator adds. Kept in one small file."""
+"""The accounts of this device, in one small file: one operator, and the viewers that the operator adds."""
 
 from __future__ import annotations
 
@@ -122,13 +122,15 @@ class Accounts:
         """Add a viewer; raises `AccessError` if the name is invalid or already used."""
         if not _NAME.fullmatch(name):
             raise AccessError(
-                "expected 1 to 32 lower-case letters, digits, dots, dashes, such as anna", key="name", value=name
+                "expected 1 to 32 lower-case letters, digits, dots, dashes, such as anna",
+                key="name",
+                value=name,
             )
         kept = self._passwords.hash(password)
         with self._file.edit() as content:
             if name in content.accounts or name == OPERATOR:
                 raise AccessError(
-                    "an account with this name exists; choose another name", key="name", value=name
+                    "an account with this name already exists; choose another name", key="name", value=name
                 )
             if len(content.accounts) >= MOST_VIEWERS:
                 raise AccessError(f"{MOST_VIEWERS} viewers are the limit; remove one first")

@@ -53,7 +53,9 @@ class PrivateFile(Generic[Content]):
             self._kept, self._stamp = self._model(), None
             return self._kept
         except OSError as error:
-            raise StoreError(f"{self.path} cannot be read ({error.strerror}); correct its permissions") from error
+            raise StoreError(
+                f"{self.path} cannot be read ({error.strerror}); correct its permissions"
+            ) from error
         if data is not None:
             self._kept, self._stamp = self._parsed(data), stamp
         return self._kept

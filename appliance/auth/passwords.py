@@ -1,7 +1,7 @@
 """Passwords: argon2id, one at a time, and the same work for an unknown name.
 
-One thread computes all hashes. The C library keeps the 19 MiB of a hash for the thread that allocated them, so
-hashing in the threads of the web server would permanently cost that much memory in each of them.
+One thread computes all hashes. The C library keeps the 19 MiB of a hash for the thread that allocated them,
+so hashing in the threads of the web server would permanently cost that much memory in each of them.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class _Client:
 
 
 class AttemptLimiter:
-    """Wrong attempts slow down only their own address: after five, a pause of 1, 2, 4 … 60 s before the next.
+    """Wrong attempts slow down only their own address: after five, pauses of 1, 2, 4 … 60 s.
 
     A correct password clears only the wrong attempts on its own account. Otherwise the owner of any account
     could guess the operator's password without a pause, by logging in between guesses.

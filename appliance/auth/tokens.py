@@ -61,7 +61,9 @@ class Tokens:
         """Create a token and return its secret, which cannot be shown again; raises `AccessError`."""
         if not _NAME.fullmatch(name):
             raise AccessError(
-                "expected 1 to 32 lower-case letters, digits, dots, dashes, such as backup", key="name", value=name
+                "expected 1 to 32 lower-case letters, digits, dots, dashes, such as backup",
+                key="name",
+                value=name,
             )
         if role not in ROLES:
             raise AccessError(f"expected one of {', '.join(ROLES)}", key="role", value=role)
@@ -69,7 +71,7 @@ class Tokens:
         with self._file.edit() as content:
             if name in content.tokens:
                 raise AccessError(
-                    "a token with this name exists; revoke it first or choose another name",
+                    "a token with this name already exists; revoke it first or choose another name",
                     key="name",
                     value=name,
                 )

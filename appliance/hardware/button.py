@@ -1,9 +1,9 @@
-"""The button: a short press starts or stops; a hold withdraws consent or, while idle, switches the device off.
+"""The button: a short press starts or stops; a hold withdraws consent, or while idle switches the device off.
 
 A hold that begins at power-up only resets a forgotten password. A hold takes effect when its time is reached,
 not on release. A short press while idle means "I have read the printed notice number N", with the number from
-the configuration. If that number is missing or out of date, the button does not start a session. It can always
-stop one.
+the configuration. If that number is missing or out of date, the button does not start a session. It can
+always stop one.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ NOT_RUNNING = Condition("idle", running=False)
 
 @dataclass(frozen=True)
 class FaultCode:
-    """`blinks`: the number of blinks before the pause. For the owner: `what` is wrong and what to do (`todo`)."""
+    """`blinks`: how many before the pause. For the owner: `what` is wrong, and what to do (`todo`)."""
 
     blinks: int
     what: str

@@ -32,7 +32,7 @@ def load_jetson_gpio(what: str, key: str, value: str | int) -> Any:
         return gpio
     except ImportError as error:
         raise BackendMissing(
-            f"Jetson.GPIO cannot be loaded ({error}); run apt install python3-jetson-gpio, or leave out {what}",
+            f"Jetson.GPIO cannot be loaded ({error}); install python3-jetson-gpio, or leave out {what}",
             key=key,
             value=value,
         ) from error

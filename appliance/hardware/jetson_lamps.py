@@ -81,7 +81,7 @@ class _Lamp:
     value = property(fset=_set)
 
     def close(self) -> None:
-        """Switch off. The pin is released when the process ends; decision 35 explains why not by `cleanup`."""
+        """Switch off. The pin is released when the process ends; decision 35 explains why not earlier."""
         self._set((0.0,) * len(self._pins) if len(self._pins) > 1 else False)
 
 

@@ -1,7 +1,7 @@
 """A backup: one file, encrypted with a passphrase. Its header is plain text: the time and the session ids.
 
-scrypt derives the key from the passphrase. AES-256-GCM encrypts a zlib stream of JSON lines, each with a table's
-name and a row, and also authenticates the header, so it cannot be changed.
+scrypt derives the key from the passphrase. AES-256-GCM encrypts a zlib stream of JSON lines, each with a
+table's name and a row, and also authenticates the header, so it cannot be changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ MAGIC = b"interview-grader backup 1\n"
 SHORTEST_PASSPHRASE = 8
 
 _SALT_BYTES, _NONCE_BYTES, _KEY_BYTES = 16, 12, 32
-_COST, _BLOCK, _LANES = 2**15, 8, 1  # 32 MiB: a Raspberry Pi has them once, an attacker needs them for each guess
+_COST, _BLOCK, _LANES = (
+    2**15,
+    8,
+    1,
+)  # 32 MiB: a Raspberry Pi has them once, an attacker needs them for each guess
 _LONGEST_HEADER = 16 * 2**20
 _SLICE = 65536
 
@@ -128,7 +132,9 @@ def _unpacked(unpacker: Any, piece: bytes, name: str) -> bytes:
     try:
         return bytes(unpacker.decompress(piece))
     except zlib.error as error:  # it was encrypted like this: a bug of the appliance
-        raise StoreError(f"{name}: the content of the backup is damaged ({error}); use another one") from error
+        raise StoreError(
+            f"{name}: the content of the backup is damaged ({error}); use another one"
+        ) from error
 
 
 def _is_number(value: Any) -> bool:

@@ -24,7 +24,7 @@ def draw_people(image: Image, people: tuple[Person, ...]) -> Image:
 
 
 def placeholder(width: int, height: int, lines: list[str]) -> Image:
-    """A dark picture that explains why there is no video: the first line large, the others wrapped below it."""
+    """A dark picture that explains why there is no video: the first line large, the others wrapped below."""
     canvas = np.empty((height, width, 3), np.uint8)
     canvas[:] = _DARK
     unit = height / 480

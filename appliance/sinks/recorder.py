@@ -114,7 +114,7 @@ class _Sums:
             self._add({"head": movement.head})
             if movement.body is not None:
                 self._add({"body": movement.body})
-            # Each frame counts over the second before it: the last frame of a second has the count of that second.
+            # Counted over the last second: the last frame of a second has the count of that second.
             self._counts["nods"], self._counts["shakes"] = movement.nods, movement.shakes
 
     def second(self, person: int, number: int) -> Second:

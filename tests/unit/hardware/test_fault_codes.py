@@ -78,7 +78,9 @@ def test_the_condition_depends_only_on_the_health() -> None:
     health.set_camera_state("lost", "no such pin", lamp_failed=True)
     assert condition(health, "live", 1.0) == Condition("failing", "lost", True, "full")
     health.set_camera_state("closed")
-    assert condition(health, "idle", 1.0) == Condition("idle", records="full"), "the fault ends with the session"
+    assert condition(health, "idle", 1.0) == Condition("idle", records="full"), (
+        "the fault ends with the session"
+    )
 
 
 def test_the_tables_of_the_documentation_match_the_code() -> None:

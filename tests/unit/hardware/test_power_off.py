@@ -34,7 +34,7 @@ def test_logind_is_asked_without_a_password_prompt(busctl: Path) -> None:
 
 def test_a_refusal_is_reported_with_its_reason(busctl: Path) -> None:
     answering(busctl, 'echo "Call failed: Access denied" >&2; exit 1')
-    with pytest.raises(PowerError, match=r"Access denied; the rule /etc/polkit-1/rules\.d") as error:
+    with pytest.raises(PowerError, match=r"Access denied; it needs the rule /etc/polkit-1/rules\.d") as error:
         power_off()
     assert "\n" not in str(error.value)
 

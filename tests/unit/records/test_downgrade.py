@@ -60,7 +60,7 @@ def ids(folder: Path, time: Time) -> set[str]:
 
 
 def test_without_records_there_is_nothing_to_do(tmp_path):
-    assert try_migration(tmp_path) == "there are none yet"
+    assert try_migration(tmp_path) == "none yet"
     assert downgrade(tmp_path) == ""
     assert not list(tmp_path.iterdir())
 
@@ -118,7 +118,7 @@ def test_a_newer_version_s_records_are_taken_back_with_what_it_recorded(tmp_path
     assert make_store(tmp_path, time).status.state == "ok"
 
     told = downgrade(tmp_path, time.clocks())
-    assert told.startswith("2 sessions of a newer version were taken back to schema 1")
+    assert told.startswith("2 sessions of a newer version were converted to schema 1")
     assert ids(tmp_path, time) == {ID, THIRD}
     assert downgrade(tmp_path, time.clocks()) == ""
     (aside,) = tmp_path.glob("records.before-rollback-*.db")
@@ -160,14 +160,14 @@ def test_records_that_cannot_be_read_back_give_way_to_the_copy_before(tmp_path):
         without_yaw(connection)
     (tmp_path / "erasures.jsonl").write_text(f'{{"id": "{OTHER}", "time": 1}}\n')
     told = downgrade(tmp_path, time.clocks())
-    assert told.startswith("the records are those of records.before-2-")
+    assert told.startswith("the records were restored from records.before-2-")
     assert ids(tmp_path, time) == {ID}
 
 
 def test_without_a_copy_they_begin_anew_and_nothing_is_lost(tmp_path):
     time = recorded(tmp_path, ID)
     migrated(tmp_path, UNREADABLE)
-    assert downgrade(tmp_path, time.clocks()).startswith("the records begin anew")
+    assert downgrade(tmp_path, time.clocks()).startswith("the records are empty now")
     assert ids(tmp_path, time) == set()
     (aside,) = tmp_path.glob("records.before-rollback-*.db")
     with contextlib.closing(sqlite3.connect(aside)) as connection:
@@ -204,7 +204,7 @@ def test_records_that_are_looked_at_for_a_moment_are_waited_for(tmp_path):
     newer.sessions()
     later = threading.Timer(0.5, newer.close)
     later.start()
-    assert "were taken back" in downgrade(tmp_path, time.clocks())
+    assert "were converted" in downgrade(tmp_path, time.clocks())
     later.join()
 
 

@@ -83,7 +83,7 @@ def test_exports_for_hiring_carry_the_day_by_which_they_must_be_gone(
     table = as_json(session)
     assert table["session"]["delete_copies_by"] == (by if hiring else None)
     for words in (table["deletion"], as_csv(session)):
-        assert (f"to be deleted by {by}" in words) is hiring
+        assert (f"must be deleted by {by}" in words) is hiring
         assert ("820 ILCS 42" in words) is hiring
     unset = replace(session.summary, notice_version=version, clock_set=False)
     assert ("within 30 days" in deletion_text(unset)) is hiring

@@ -553,7 +553,7 @@ def test_recording_stops_when_the_disk_fills_and_works_again_with_space(folder: 
     store.add(ID, [second(3)])
     store.add(ID, [second(4)])
     assert [id for id, _ in stopped] == [ID]
-    assert "make room" in stopped[0][1]
+    assert "free some space" in stopped[0][1]
     assert store.status.state == "full"
     assert store.sessions()[0].ending == "full"
     assert store.sessions()[0].seconds == 3
