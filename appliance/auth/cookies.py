@@ -36,7 +36,7 @@ class Login:
 
 
 class Cookies:
-    """Makes and reads cookies. They expire after `idle_s` seconds without use, at the latest after `longest_s`."""
+    """Makes and reads cookies. They expire after `idle_s` seconds without use, or `longest_s` in any case."""
 
     def __init__(
         self, key: bytes, idle_s: float, longest_s: float = LONGEST_S, clock: ForwardClock | None = None
