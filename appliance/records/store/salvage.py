@@ -212,11 +212,6 @@ class BackgroundSalvage:
             self._thread = threading.Thread(target=self._run, name="salvage", daemon=True)
             self._thread.start()
 
-    def wait(self, timeout: float) -> None:
-        """Wait at most `timeout` seconds for the running salvage to end."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-
     def stop(self) -> None:
         """Stop after the current batch of rows. May be called twice."""
         self._stop.set()

@@ -346,11 +346,6 @@ class Store:
         self._file.open_to_record()
         return self._salvage_file(file)
 
-    def wait_salvaged(self, timeout: float) -> bool:
-        """Wait for what `tick` began to salvage; returns whether all is done."""
-        self._salvage.wait(timeout)
-        return not self._unsalvaged
-
     def close(self) -> None:
         """End the recording, and close the file. May be called twice."""
         self._salvage.stop()

@@ -1,6 +1,6 @@
 """Salvage: most rows of a damaged file come back, and nothing else does.
 
-Of 12 damaged files; `make damage` takes 300.
+Runs on 12 damaged files; `make damage` runs it on 300.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +28,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recorded(tmp_path_factory.mktemp("sound") / "state")
 
 
-def test_of_a_sound_file_everything_comes_back(sound: Path, tmp_path: Path) -> None:
+def test_everything_comes_back_from_an_intact_file(sound: Path, tmp_path: Path) -> None:
     with closing(make_store(sound.parent)) as source, closing(make_store(tmp_path / "new")) as store:
         done = store.salvage(copied(sound, tmp_path / "old"))
         assert (done.sessions, done.rows, done.nameless) == (len(IDS), ROWS, 0)
@@ -35,7 +37,9 @@ def test_of_a_sound_file_everything_comes_back(sound: Path, tmp_path: Path) -> N
             assert mine is not None and theirs is not None
             assert replace(mine.summary, expires=theirs.summary.expires) == theirs.summary
             assert (list(mine.seconds), mine.markers) == (list(theirs.seconds), theirs.markers)
-        assert store.salvage(tmp_path / "old" / "records.db").rows == 0, "all is here already"
+        assert store.salvage(tmp_path / "old" / "records.db").rows == 0, (
+            "everything is already in the records"
+        )
 
 
 def test_rows_in_the_log_come_back(tmp_path: Path) -> None:
@@ -83,7 +87,7 @@ def test_what_was_erased_or_is_too_old_does_not_come_back(sound: Path, tmp_path:
         assert store.salvage(tmp_path / "old" / "records.db").old == len(IDS)
 
 
-def test_what_is_here_is_not_overwritten(sound: Path, tmp_path: Path) -> None:
+def test_existing_rows_are_not_overwritten(sound: Path, tmp_path: Path) -> None:
     time = Time()
     with closing(make_store(tmp_path / "new", time)) as store:
         record(store, time, IDS[0], seconds=1)
@@ -99,18 +103,22 @@ def test_salvage_starts_automatically_when_a_file_is_set_aside(sound: Path, tmp_
     content = bytearray(path.read_bytes())
     content[8192:8300] = b"\xa5" * 108
     path.write_bytes(content)
-    with closing(make_store(path.parent, time)) as store:
+    events: list[dict[str, Any]] = []
+    with closing(make_store(path.parent, time, on_event=lambda **event: events.append(event))) as store:
         store.tick()
         assert store.status.state == "set_aside"
         record(store, time, ID)  # it does not wait
-        assert store.wait_salvaged(60)
+        for thread in threading.enumerate():
+            if thread.name == "salvage":
+                thread.join(60)
+        assert "salvaged" in [event["what"] for event in events]
         assert sum(remains(store).values()) >= ENOUGH * ROWS
         assert ID in remains(store)
         time.passes(7 * DAY_S + 7200)
         for _ in range(3):
             store.tick()
             time.passes(3600)
-        assert store.sessions() == [], "ages went on"
+        assert store.sessions() == [], "ages continue"
 
 
 def _changed(path: Path, statement: str) -> Path:
