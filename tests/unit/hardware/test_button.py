@@ -67,7 +67,7 @@ class Rig:
         self.pressed.released()
 
 
-def test_a_short_press_means_that_the_printed_notice_was_read() -> None:
+def test_a_short_press_confirms_the_printed_notice() -> None:
     rig = Rig(people=2)
     rig.press(0.2)
     assert rig.session.state == "live"

@@ -114,7 +114,7 @@ def test_a_lamp_that_lgpio_fails_to_light(pi: Callable[..., Any]) -> None:
     lamps.close()
 
 
-def test_a_pin_in_use_by_another_program(pi: Callable[..., Any]) -> None:
+def test_a_pin_in_use_by_another_program_is_an_error(pi: Callable[..., Any]) -> None:
     lgpio = pi()
     make_pin_factory("lgpio")
     lgpio().busy.update((5, 22))

@@ -79,11 +79,11 @@ def test_cooling_devices_that_slow_a_board(here: Board, kind: str, state: int, h
     assert bool(here.checked(2)) == hot
 
 
-def test_a_board_without_these_files_is_well(tmp_path: Path) -> None:
+def test_a_board_without_these_files_is_not_throttled(tmp_path: Path) -> None:
     assert Board(tmp_path).checked(5) == ""
 
 
-def test_it_does_not_flap(here: Board, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_report_does_not_flap(here: Board, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     here.firmware("4")
     assert here.checked() == "", "once is not yet"

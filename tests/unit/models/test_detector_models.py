@@ -77,7 +77,7 @@ def test_every_tensor_is_an_integer(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INT8)
-def test_every_operator_is_one_of_the_edge_tpu_s(name: str) -> None:
+def test_the_edge_tpu_supports_every_operator(name: str) -> None:
     operators = {detail["op_name"] for detail in interpreter(name)._get_ops_details()}
     assert operators - {"DELEGATE"} <= EDGE_TPU
 

@@ -65,7 +65,7 @@ def test_without_records_there_is_nothing_to_do(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_records_of_this_version_stay_as_they_are(tmp_path):
+def test_records_of_this_version_stay_unchanged(tmp_path):
     time = recorded(tmp_path, ID)
     before = (tmp_path / "records.db").read_bytes()
     assert downgrade(tmp_path, time.clocks()) == ""
@@ -81,7 +81,7 @@ def test_a_trial_changes_nothing_and_replays_erasures(tmp_path):
     assert not list(tmp_path.glob("trial-*"))
 
 
-def test_what_a_power_cut_left_of_a_trial_goes(tmp_path, monkeypatch):
+def test_a_trial_left_by_a_power_cut_is_removed(tmp_path, monkeypatch):
     """It is a copy of all records, which nothing else would erase."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("INTERVIEW_GRADER__WEB__PROT", "80")  # settings that are faulty now
@@ -92,7 +92,7 @@ def test_what_a_power_cut_left_of_a_trial_goes(tmp_path, monkeypatch):
         assert not (tmp_path / "trial-x").exists()
 
 
-def test_a_trial_beside_a_recording(tmp_path):
+def test_a_trial_works_during_a_recording(tmp_path):
     time = Time()
     store = make_store(tmp_path, time)
     record(store, time, ID, end=False)
@@ -102,13 +102,13 @@ def test_a_trial_beside_a_recording(tmp_path):
     assert ids(tmp_path, time) == {ID}
 
 
-def test_a_trial_of_damaged_records_leaves_that_to_the_start(tmp_path):
+def test_a_trial_of_damaged_records_leaves_them_to_the_next_start(tmp_path):
     (tmp_path / "records.db").write_bytes(b"no database at all, but long enough to look at" * 100)
     assert "damaged" in try_migration(tmp_path)
     assert downgrade(tmp_path) == ""
 
 
-def test_a_newer_version_s_records_are_taken_back_with_what_it_recorded(tmp_path):
+def test_records_of_a_newer_version_are_converted_with_its_sessions(tmp_path):
     time = recorded(tmp_path, ID, OTHER)
     migrated(tmp_path, NEWER)
     store = make_store(tmp_path, time, migrations=NEWER)
@@ -125,7 +125,7 @@ def test_a_newer_version_s_records_are_taken_back_with_what_it_recorded(tmp_path
     assert aside.name in told
 
 
-def test_what_was_erased_is_in_no_copy_and_does_not_come_back_by_the_next_update(tmp_path):
+def test_erased_sessions_are_in_no_copy_and_stay_erased_after_the_next_update(tmp_path):
     time = recorded(tmp_path, ID, OTHER)
     migrated(tmp_path, NEWER)
     downgrade(tmp_path, time.clocks())
@@ -140,7 +140,7 @@ def test_what_was_erased_is_in_no_copy_and_does_not_come_back_by_the_next_update
     store.close()
 
 
-def test_retention_sweeps_what_a_rollback_left(tmp_path):
+def test_retention_removes_the_copy_of_a_rollback(tmp_path):
     time = recorded(tmp_path, ID)
     migrated(tmp_path, NEWER)
     downgrade(tmp_path, time.clocks())
@@ -151,7 +151,7 @@ def test_retention_sweeps_what_a_rollback_left(tmp_path):
     assert not list(tmp_path.glob("records.before-*"))
 
 
-def test_records_that_cannot_be_read_back_give_way_to_the_copy_before(tmp_path):
+def test_unreadable_newer_records_are_replaced_by_the_previous_copy(tmp_path):
     time = recorded(tmp_path, ID, OTHER)
     store = make_store(tmp_path, time, migrations=NEWER)  # copies them before it migrates
     store.sessions()
@@ -164,7 +164,7 @@ def test_records_that_cannot_be_read_back_give_way_to_the_copy_before(tmp_path):
     assert ids(tmp_path, time) == {ID}
 
 
-def test_without_a_copy_they_begin_anew_and_nothing_is_lost(tmp_path):
+def test_without_a_copy_the_records_are_empty_and_nothing_is_lost(tmp_path):
     time = recorded(tmp_path, ID)
     migrated(tmp_path, UNREADABLE)
     assert downgrade(tmp_path, time.clocks()).startswith("the records are empty now")
@@ -175,7 +175,7 @@ def test_without_a_copy_they_begin_anew_and_nothing_is_lost(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["ages.save", "os.link", "replace"])
-def test_interrupted_it_is_done_again(tmp_path, monkeypatch, place):
+def test_an_interrupted_downgrade_is_repeated(tmp_path, monkeypatch, place):
     """At no moment is there no `records.db`, and the second try does it all."""
     time = recorded(tmp_path, ID)
     migrated(tmp_path, NEWER)
@@ -197,7 +197,7 @@ def test_interrupted_it_is_done_again(tmp_path, monkeypatch, place):
     assert ids(tmp_path, time) == {ID}
 
 
-def test_records_that_are_looked_at_for_a_moment_are_waited_for(tmp_path):
+def test_a_brief_lock_on_the_records_is_waited_for(tmp_path):
     time = recorded(tmp_path, ID)
     migrated(tmp_path, NEWER)
     newer = make_store(tmp_path, time, migrations=NEWER)

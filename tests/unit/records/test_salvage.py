@@ -72,7 +72,7 @@ def test_most_rows_of_most_damaged_files_come_back(sound: Path, tmp_path: Path) 
     assert enough >= 0.8 * DAMAGES, "\n".join(sorted(told))
 
 
-def test_what_was_erased_or_is_too_old_does_not_come_back(sound: Path, tmp_path: Path) -> None:
+def test_erased_and_old_sessions_do_not_come_back(sound: Path, tmp_path: Path) -> None:
     time = Time()
     with closing(make_store(tmp_path / "new", time)) as store:
         record(store, time, OTHER)
@@ -141,7 +141,9 @@ def test_an_end_in_the_future_makes_no_other_session_too_old(sound: Path, tmp_pa
 
 
 @pytest.mark.parametrize("column", ["ended", "ended_lived"])
-def test_a_row_with_half_an_end_makes_no_damage_again(sound: Path, tmp_path: Path, column: str) -> None:
+def test_a_row_with_only_one_end_time_does_not_damage_the_records(
+    sound: Path, tmp_path: Path, column: str
+) -> None:
     damaged = _changed(
         copied(sound, tmp_path / "old"), f"UPDATE sessions SET {column} = NULL WHERE id = '{IDS[0]}'"
     )
@@ -154,7 +156,7 @@ def test_a_row_with_half_an_end_makes_no_damage_again(sound: Path, tmp_path: Pat
         assert all(kept.ended is not None for kept in store.sessions())
 
 
-def test_a_session_that_is_recorded_again_meanwhile_goes_on(sound: Path, tmp_path: Path) -> None:
+def test_a_session_that_is_recording_again_continues(sound: Path, tmp_path: Path) -> None:
     damaged = _changed(
         copied(sound, tmp_path / "old"),
         f"UPDATE sessions SET ended = NULL, ended_lived = NULL WHERE id = '{IDS[0]}'",

@@ -16,7 +16,7 @@ from tests.fakes.records import ID, Time, make_store, record, session_info
 @pytest.mark.parametrize(
     ("cost", "known"), [(13, False), (14, True), (15, True), (16, True), (17, True), (18, False)]
 )
-def test_a_backup_may_have_cost_more_or_less_but_not_anything(cost: int, known: bool) -> None:
+def test_a_backup_header_may_not_ask_for_any_cost(cost: int, known: bool) -> None:
     """What is read from a file must not make a device use any amount of memory."""
     header = {
         "ids": [],
@@ -29,7 +29,7 @@ def test_a_backup_may_have_cost_more_or_less_but_not_anything(cost: int, known: 
     assert (parse_header(MAGIC + json.dumps(header).encode() + b"\n") is not None) is known
 
 
-def test_a_file_goes_with_its_companions_and_leaves_none_behind(tmp_path: Path) -> None:
+def test_a_file_is_moved_and_removed_with_its_companions(tmp_path: Path) -> None:
     """Rows of the last seconds are in the write-ahead log; beside another file it would be taken for its."""
     path, to = tmp_path / "records.db", tmp_path / "aside.db"
     for suffix in ("", "-wal", "-shm"):
@@ -49,7 +49,7 @@ def test_a_foreign_file_in_place_of_a_companion_does_not_stop_recording(tmp_path
     store.close()
 
 
-def test_nothing_is_told_of_a_sweep_that_found_nothing(tmp_path: Path) -> None:
+def test_a_sweep_that_finds_nothing_reports_nothing(tmp_path: Path) -> None:
     """Also where there is no file yet, only one that was set aside a while ago."""
     told: list[dict[str, object]] = []
     (tmp_path / "records.damaged-20261123T101500.db").write_bytes(b"damaged")
@@ -59,7 +59,7 @@ def test_nothing_is_told_of_a_sweep_that_found_nothing(tmp_path: Path) -> None:
     assert told == []
 
 
-def test_how_old_the_first_session_is_is_on_the_disk_when_its_recording_begins(tmp_path: Path) -> None:
+def test_the_age_of_the_first_session_is_on_the_disk_when_recording_starts(tmp_path: Path) -> None:
     """A damaged file is dated by it, also after the power went in the first minutes."""
     store = make_store(tmp_path, Time())
     try:

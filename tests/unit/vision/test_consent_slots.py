@@ -151,7 +151,7 @@ def test_never_more_faces_than_slots_and_only_faces_in_view(
         assert found <= set(faces)
 
 
-def test_without_confirmation_there_are_no_slots() -> None:
+def test_without_confirmed_consent_there_are_no_slots() -> None:
     places = ConsentSlots(Consent(1, unconfirmed=True))
     for tenth in range(100):
         assert places.assign({1: Box(10, 10, 50, 50)}, frozenset({1}), (200, 200), tenth / 10) == frozenset()

@@ -68,7 +68,7 @@ def test_a_turned_head_has_its_angles(yaw: float, pitch: float, roll: float, sca
     assert same(pose(projected(yaw, pitch, roll, scale)), yaw, pitch, roll, 1e-4)
 
 
-def test_the_signs_are_those_of_the_contract() -> None:
+def test_the_signs_match_the_documentation() -> None:
     """Nose to the picture's right, nose up, and clockwise are positive."""
     frontal, nose = projected(0, 0, 0), 2
     assert projected(20, 0, 0)[nose, 0] > frontal[nose, 0] and pose(projected(20, 0, 0)).yaw > 0

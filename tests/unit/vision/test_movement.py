@@ -233,7 +233,7 @@ def test_a_moving_person_is_detected_with_a_moving_camera() -> None:
     assert moving == pytest.approx(0.19, abs=0.08)
 
 
-def test_a_person_moving_before_a_blank_wall_is_not_camera_movement() -> None:
+def test_a_person_moving_in_front_of_a_blank_wall_is_not_camera_movement() -> None:
     act = Act(torso=swaying(0.3, 1.0), head=swaying(0.3, 1.0))
     played = play(Stage(wall=0.0), act, 15, 3.0)
     assert np.mean(bodies(played)) > 0.2

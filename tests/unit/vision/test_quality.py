@@ -93,7 +93,7 @@ def test_dark_bright_washed_out_and_blurred_faces_have_their_reason(crop: Image)
     assert reason(blurred(crop, 6)) == "blurred"
 
 
-def test_a_face_before_a_bright_window_is_dark(crop: Image) -> None:
+def test_a_face_in_front_of_a_bright_window_is_dark(crop: Image) -> None:
     """The background does not count: only the middle of the face is measured."""
     down, across = np.mgrid[:64, :64]
     beside = ((across - 32) / 25) ** 2 + ((down - 35) / 30) ** 2 > 1
@@ -184,7 +184,7 @@ def test_relaxed_limits_refuse_less_and_nothing_new() -> None:
     assert loose.bright_above < 255 and loose.covered_above < 1
 
 
-def test_the_defaults_are_those_that_were_measured() -> None:
+def test_the_defaults_match_the_measurement() -> None:
     """A new measurement goes into the settings, and the other way round."""
     measured_ones = json.loads(NUMBERS.read_text(encoding="utf-8"))["defaults"]
     assert {name: getattr(VisionSettings(), name) for name in measured_ones} == measured_ones

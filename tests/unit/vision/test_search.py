@@ -148,7 +148,7 @@ def test_a_face_of_any_share_of_the_width_is_found(eyes: Eyes, people: list[Cuto
 
 
 @pytest.mark.parametrize("share", [0.2, 0.06, 0.03])
-def test_two_side_by_side_stay_two(eyes: Eyes, people: list[Cutout], share: float) -> None:
+def test_two_people_side_by_side_stay_separate(eyes: Eyes, people: list[Cutout], share: float) -> None:
     room = Room(7)
     tight = [Cutout(each.image[:, int(each.box.x * 0.75) : -1], each.box) for each in people]
     tight = [Cutout(each.image, each.box.moved(-int(each.box.x * 0.75), 0)) for each in tight]
@@ -323,7 +323,7 @@ def test_no_more_faces_are_tracked_than_the_limit(
     search.close()
 
 
-def test_faces_beyond_the_limit_are_counted_and_fill_free_places(eyes: Eyes, people: list[Cutout]) -> None:
+def test_faces_beyond_the_limit_are_counted_and_replace_lost_ones(eyes: Eyes, people: list[Cutout]) -> None:
     columns = [(0.1 + 0.2 * column, 0.2 + 0.5 * row) for row in range(2) for column in range(5)]
     crowd = [PlacedPerson(people[index % 2], 0.07, *place) for index, place in enumerate(columns)]
     seen = watch(eyes, Room(6).video(90, lambda number: crowd if number < 20 else crowd[1:]))

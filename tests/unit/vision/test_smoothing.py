@@ -38,7 +38,7 @@ def changes(labels: list[str]) -> int:
     return sum(one != other for one, other in itertools.pairwise(labels))
 
 
-def test_the_noise_of_these_tests_is_as_large_as_that_of_real_faces() -> None:
+def test_the_noise_of_these_tests_matches_real_faces() -> None:
     random = np.random.default_rng(0)
     raw = np.array([look.scores.values for look in (noisy(TORN, random) for _ in range(2000)) if look.scores])
     assert raw.std(axis=0).max() > 0.075

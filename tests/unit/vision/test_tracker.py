@@ -156,7 +156,7 @@ def test_an_expired_track_comes_back_with_a_new_id() -> None:
     assert number == 2
 
 
-def test_only_faces_of_this_frame_are_reported() -> None:
+def test_only_faces_in_this_frame_are_reported() -> None:
     followed = tracker()
     followed.update([face(300, 300, SIDE), face(600, 300, SIDE)], 0.0)
     (number,) = followed.update([face(600, 300, SIDE)], 0.1)
@@ -175,7 +175,7 @@ def test_a_newcomer_gets_a_new_id(other: Face) -> None:
     assert number == 2
 
 
-def test_a_newcomer_beside_a_tracked_face_does_not_take_its_id() -> None:
+def test_a_newcomer_next_to_a_tracked_face_gets_another_id() -> None:
     followed = tracker()
     known = face(300, 300, SIDE)
     followed.update([known], 0.0)

@@ -53,7 +53,7 @@ def widths(cascade: Scripted, frames: int) -> list[float | None]:
     return found
 
 
-def test_a_face_never_shrinks_to_a_speck_that_only_one_detector_sees() -> None:
+def test_a_track_never_shrinks_to_a_speck_that_one_detector_sees() -> None:
     """One detector takes ever smaller grain for the face; the other still sees the face that was there."""
     cascade = Scripted(lambda place: scaled(place, 0.85, 0.6), lambda _: None)
     shown = [width for width in widths(cascade, 40) if width]
@@ -61,7 +61,7 @@ def test_a_face_never_shrinks_to_a_speck_that_only_one_detector_sees() -> None:
     assert len(shown) < 12, "and it is gone soon"
 
 
-def test_a_smaller_face_inside_a_tracked_one_is_another() -> None:
+def test_a_smaller_face_inside_a_tracked_one_is_another_face() -> None:
     cascade = Scripted(lambda place: scaled(place, 0.85, 0.6), lambda place: face(200, 150, SIDE, 0.9))
     assert min(width for width in widths(cascade, 40) if width) > SIDE / 1.8
 
