@@ -1,4 +1,4 @@
-"""The audit log: it appends, chains, and notices whatever was done to it."""
+"""The audit log: it appends, chains, and detects tampering."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_line_torn_by_a_power_cut_is_counted_and_the_chain_continues(log: Audi
     head.write_bytes(b'{"n": 4, "hash": "%s"}' % json.loads(whole[-1])["hash"].encode())
     log.require("stop", "operator")
     verdict = log.verify()
-    # All of a line but its end is sound.
+    # The line is complete except for its newline.
     assert (verdict.lines, verdict.fault, verdict.torn) == ((6, "", 0) if kept == -1 else (5, "", 1))
 
 
@@ -241,7 +241,7 @@ def test_processes_share_a_rotating_log(tmp_path: Path) -> None:
 
 
 def test_the_log_verifies_while_it_rotates(tmp_path: Path) -> None:
-    """`audit verify` and `audit show` beside the service: no line is missed that is there."""
+    """`audit verify` and `audit show` while the service writes: they miss no existing line."""
     context = multiprocessing.get_context("spawn")
     writer = context.Process(target=_rotate_often, args=(tmp_path,))
     writer.start()

@@ -64,9 +64,9 @@ def test_a_first_code_is_available_until_it_is_used(accounts: Accounts, tmp_path
     code = accounts.new_first_code()
     assert accounts.first_code() == code
     newer = Accounts(tmp_path, cheap())
-    assert newer.first_code() is None, "the file has only its digest"
+    assert newer.first_code() is None, "the file has only the digest"
     newer.new_first_code()
-    assert accounts.first_code() is None, "another process made a newer one"
+    assert accounts.first_code() is None, "another process made a newer code"
     code = accounts.reset()
     assert accounts.first_code() == code
     assert accounts.claim(code, GOOD)
@@ -402,7 +402,7 @@ def test_root_writes_as_the_owner_of_the_state(tmp_path: Path, monkeypatch: pyte
     group = os.getegid()
     with as_owner(tmp_path):
         assert became == [("group", owner.st_gid), ("user", owner.st_uid)]
-    assert became[2:] == [("user", 0), ("group", group)], "what comes after is the caller's own again"
+    assert became[2:] == [("user", 0), ("group", group)], "afterwards the caller has its own ids again"
     with as_owner(tmp_path / "nowhere"):
         pass
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -435,7 +435,7 @@ def test_a_cookie_of_another_device_or_purpose_is_refused() -> None:
 
 
 class Clock:
-    """Wall clock and steady clock of one device; the wall clock can be set."""
+    """The wall clock and the monotonic clock of a device; the wall clock can be set."""
 
     def __init__(self) -> None:
         self.wall, self.steady = 1_900_000_000.0, 50.0

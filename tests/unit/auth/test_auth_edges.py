@@ -1,4 +1,4 @@
-"""Accounts, limits, tokens and certificate at their edges: the last right value, the first wrong one."""
+"""Edge cases of accounts, limits, tokens and the certificate: the last valid value, the first invalid one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def made(folder: Path) -> x509.Certificate:
 
 
 def test_logins_that_end_at_the_same_moment_both_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a board whose clock stops until the network sets it."""
+    """As on a board whose clock stands still until the network sets it."""
     accounts = Accounts(tmp_path, Passwords(memory_kib=8, passes=1))
     assert accounts.claim(accounts.new_first_code(), "a long enough password")
     epoch = accounts.epoch("operator")
@@ -125,7 +125,7 @@ def test_a_cookie_is_valid_until_the_end_of_the_idle_time(age_s: float, valid: b
 
 
 class Book(BaseModel):
-    """What a private file may hold."""
+    """The content of a private file."""
 
     names: dict[str, int] = {}
 
@@ -164,7 +164,7 @@ def test_the_last_use_of_a_token_is_recorded_once_an_hour(
         now[0] += later_s
         assert tokens.find(secret) == ("backup", "viewer")
         seen.append(tokens.all()["backup"].used - 1_795_000_000.0)
-    assert seen == [0.0, 0.0, 3600.0, 3600.0, -801.0], "also when the clock was set back by more"
+    assert seen == [0.0, 0.0, 3600.0, 3600.0, -801.0], "also if the clock was set back by more"
 
 
 def test_a_use_that_cannot_be_recorded_is_retried_once_an_hour(
@@ -199,7 +199,7 @@ def test_a_token_revoked_while_its_use_is_recorded_stays_revoked(
         return changed()
 
     monkeypatch.setattr(tokens._file, "edit", revoked_first)
-    assert tokens.find(secret) == ("backup", "viewer"), "it was good when it was shown"
+    assert tokens.find(secret) == ("backup", "viewer"), "it was valid when it was used"
     assert tokens.all() == {} and tokens.find(secret) is None
 
 
@@ -207,7 +207,7 @@ def test_the_device_knows_its_own_addresses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Sending:
-        """A socket of a device that has an address of each kind."""
+        """A socket of a device with an address of each kind."""
 
         def __init__(self, family: int, kind: int) -> None:
             self._own = "192.0.2.7" if family == socket.AF_INET else "2001:db8::7"
@@ -217,7 +217,7 @@ def test_the_device_knows_its_own_addresses(
             return self
 
         def __exit__(self, *error: object) -> None:
-            """Nothing is open."""
+            """Do nothing."""
 
         def connect(self, to: tuple[str, int]) -> None:
             self._name = self._own, 4321

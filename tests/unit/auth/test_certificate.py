@@ -29,7 +29,7 @@ def loaded(device: DeviceCertificate) -> x509.Certificate:
 def served_certificate(
     tls: ReloadingTls, *, version: ssl.TLSVersion | None = None, trust: Path | None = None
 ) -> bytes:
-    """The certificate that a client is shown, DER; the handshake is a real one."""
+    """The certificate that a client gets in a real handshake, DER."""
     here, there = socket.socketpair()
     client = (
         ssl.create_default_context(cafile=str(trust)) if trust else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

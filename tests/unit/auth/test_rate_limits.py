@@ -30,7 +30,7 @@ class Clock:
 
 
 def wait_of(tries: AttemptLimiter, address: str = HERE) -> float:
-    """How long the next try must wait; a free one is made."""
+    """How long the next attempt must wait; makes the attempt if it is allowed."""
     try:
         tries.begin(address)
     except TooManyAttempts as error:
@@ -114,7 +114,7 @@ def test_an_undone_attempt_does_not_count() -> None:
         assert wait_of(tries) == 0
     assert wait_of(tries) > 0
     tries.undo(HERE, "ben")
-    assert wait_of(tries) > 0, "nothing was tried for ben"
+    assert wait_of(tries) > 0, "no attempt was made on ben"
 
 
 def test_memory_is_bounded() -> None:

@@ -1,4 +1,4 @@
-"""The expression model that ships: all integers, small, fit for the Edge TPU, as good as its float one."""
+"""The shipped expression model: int8, small, suitable for the Edge TPU, as accurate as the float model."""
 
 from __future__ import annotations
 

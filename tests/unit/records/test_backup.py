@@ -1,4 +1,4 @@
-"""Backups: sealed, refused when damaged or with a wrong passphrase, and nothing erased comes back."""
+"""Backups: encrypted, refused if damaged or with a wrong passphrase, and nothing erased comes back."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_backup_is_restored_while_an_appliance_without_records_runs(
     exports.mkdir(parents=True)
     file.rename(exports / file.name)
     with closing(make_store(tmp_path / "other", time)) as appliance:
-        appliance.tick()  # the backup itself is something that it looks after
+        appliance.tick()  # the backup itself is something that it maintains
         with closing(make_store(tmp_path / "other", time)) as command:
             assert command.restore(exports / file.name, WORDS) == RestoreResult(taken=2)
         assert len(appliance.sessions()) == 2
@@ -90,7 +90,7 @@ def test_it_cannot_be_read_without_the_passphrase(file: Path) -> None:
     content = file.read_bytes()
     assert b"a label of mine" not in content
     assert b"question" not in content
-    assert ID.encode() in content, "the ids are plain, so that erasing finds them"
+    assert ID.encode() in content, "the ids are plain text, so that erasing finds them"
     assert file.stat().st_mode & 0o077 == 0
 
 
@@ -155,7 +155,7 @@ def test_erased_sessions_stay_erased(store: Store, file: Path, tmp_path: Path) -
     away.mkdir()
     file.rename(away / "all.backup")
     store.erase(ID)
-    assert (away / "all.backup").exists(), "out of reach"
+    assert (away / "all.backup").exists(), "it is out of reach"
     assert store.restore(away / "all.backup", WORDS) == RestoreResult(here=1, erased=1)
     assert store.session(ID) is None
 

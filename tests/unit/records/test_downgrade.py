@@ -1,4 +1,4 @@
-"""Records and versions: a trial of the migrations, and the way back to an older version."""
+"""Records and versions: a trial of the migrations, and the downgrade to an older version."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def with_room(connection: sqlite3.Connection) -> None:
 
 
 def without_yaw(connection: sqlite3.Connection) -> None:
-    """A change that an older version cannot read back: what it needs is not there any more."""
+    """A migration that an older version cannot reverse: data that it needs is missing."""
     connection.execute("ALTER TABLE seconds DROP COLUMN frames")
 
 
@@ -34,7 +34,7 @@ UNREADABLE = (*MIGRATIONS, Migration(2, "without", without_yaw))
 
 
 def migrated(folder: Path, migrations: tuple[Migration, ...]) -> None:
-    """A newer version has opened the records."""
+    """Open the records with a newer version."""
     with contextlib.closing(sqlite3.connect(folder / "records.db", isolation_level=None)) as connection:
         schema.migrate(connection, 0.0, migrations)
 
@@ -84,7 +84,7 @@ def test_a_trial_changes_nothing_and_replays_erasures(tmp_path):
 def test_a_trial_left_by_a_power_cut_is_removed(tmp_path, monkeypatch):
     """It is a copy of all records, which nothing else would erase."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    monkeypatch.setenv("INTERVIEW_GRADER__WEB__PROT", "80")  # settings that are faulty now
+    monkeypatch.setenv("INTERVIEW_GRADER__WEB__PROT", "80")  # the settings are invalid now
     for command in ("try", "fit"):
         (tmp_path / "trial-x").mkdir()
         (tmp_path / "trial-x" / "records.db").write_text("numbers of people")
@@ -176,7 +176,7 @@ def test_without_a_copy_the_records_are_empty_and_nothing_is_lost(tmp_path):
 
 @pytest.mark.parametrize("place", ["ages.save", "os.link", "replace"])
 def test_an_interrupted_downgrade_is_repeated(tmp_path, monkeypatch, place):
-    """At no moment is there no `records.db`, and the second try does it all."""
+    """`records.db` exists at every moment, and the second attempt completes the work."""
     time = recorded(tmp_path, ID)
     migrated(tmp_path, NEWER)
 

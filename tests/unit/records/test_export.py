@@ -1,4 +1,4 @@
-"""Exports: what each of them must say, figures and charts of a session."""
+"""Exports: required texts, and the figures and charts of a session."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def as_csv(session: SessionRecord) -> str:
 
 
 def stored(folder: Path, seconds: Iterable[Second] = ()) -> SessionRecord:
-    """A session with these rows, in a real file, and with no markers."""
+    """A session with these rows in a real file, without markers."""
     store = make_store(folder)
     store.begin(session_info())
     store.add(ID, seconds)
@@ -139,7 +139,7 @@ def test_no_export_has_a_total_score(session: SessionRecord, kind: str) -> None:
 def test_pdf_is_valid_and_contains_the_session_id(session: SessionRecord) -> None:
     content = as_pdf(session)
     assert content.startswith(b"%PDF-")
-    assert ID.encode() in content, "so that erasing finds an export of it"
+    assert ID.encode() in content, "so that erasing finds the export"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def store(folder: Path, time: Time) -> Iterator[Store]:
 
 
 def reopened(store: Store, folder: Path, time: Time, **more: Any) -> Store:
-    """As after a restart of the process in good order."""
+    """As after a clean restart of the process."""
     store.close()
     made = make_store(folder, time, **more)
     made.tick()
@@ -139,7 +139,7 @@ def test_seconds_after_the_end_are_dropped(store: Store, time: Time) -> None:
 
 
 def test_an_erasure_by_another_process_ends_the_recording(store: Store, folder: Path, time: Time) -> None:
-    """As a command of an older version does it; ours refuses."""
+    """As a command of an older version does; the current one refuses."""
     stopped: list[tuple[str, str]] = []
     store.on_stopped = lambda id, reason: stopped.append((id, reason))
     record(store, time, end=False)
@@ -208,7 +208,7 @@ def test_readers_and_the_writer_do_not_block_each_other(store: Store, time: Time
     assert store.sessions()[0].seconds == 60
 
 
-# --- ends that nobody planned ---
+# --- unplanned ends ---
 
 
 def test_a_clean_stop_ends_the_session(store: Store, folder: Path, time: Time) -> None:
@@ -224,7 +224,7 @@ def test_a_session_left_open_is_closed_by_its_last_row(
     store: Store, folder: Path, time: Time, seconds: int
 ) -> None:
     record(store, time, seconds=seconds, end=False)
-    store._file.close()  # without ending it
+    store._file.close()  # without ending the session
     time.switched_off(2 * DAY_S)
     with closing(make_store(folder, time)) as again:
         again.tick()
@@ -312,7 +312,7 @@ def test_a_backup_elsewhere_that_contains_it_is_removed_too(store: Store, tmp_pa
 def test_a_backup_in_an_inaccessible_folder_blocks_nothing(
     store: Store, folder: Path, tmp_path: Path, time: Time
 ) -> None:
-    """As a home is for the service, in its sandbox."""
+    """Like a home folder for the service in its sandbox."""
     record(store, time)
     (folder / EXPORTS).mkdir()
     (folder / EXPORTS / "one.csv").write_text(f"# session,{ID}\n")
@@ -341,7 +341,7 @@ def test_a_copy_that_cannot_be_removed_does_not_stop_retention(
         with pytest.raises(StoreError, match="Read-only"):
             store.erase(ID)
         sweep(store, time, 8 * DAY_S)
-        assert store.sessions() == [], "the other one was too old"
+        assert store.sessions() == [], "the other session was too old"
 
 
 def test_a_backup_elsewhere_is_removed_when_everything_in_it_is_too_old(
@@ -648,7 +648,7 @@ def test_a_damaged_file_is_set_aside_and_recording_continues(
     record(store, time, seconds=300)
     store.close()
     DAMAGES[damage](store.path)
-    for _ in range(2):  # and it stays calm at the next start
+    for _ in range(2):  # and the next start finds no fault
         store = make_store(folder, time)
         store.tick()
         assert store.status.state == "set_aside"

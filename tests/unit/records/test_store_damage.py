@@ -1,6 +1,6 @@
-"""Damaged records: found, set aside and never a traceback; and what is no damage is not taken for it.
+"""Damaged records are found and set aside, never with a traceback; other faults are not taken for damage.
 
-12 damages by chance; `make damage` makes 300.
+Runs 12 random damages; `make damage` runs 300.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def path(sound: Path, tmp_path: Path) -> Path:
 
 
 def execute(path: Path, *statements: str) -> None:
-    """Change a file behind the store's back."""
+    """Change a file without the store."""
     with closing(sqlite3.connect(path)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -52,7 +52,7 @@ def overwrite(path: Path, old: bytes, new: bytes) -> None:
 
 
 def use_all(store: Store) -> None:
-    """Everything that a page or a command does with records; only `StoreError` may come of it."""
+    """Everything that a page or a command does with records; it may raise only `StoreError`."""
     store.tick()
     try:
         for kept in store.sessions():
@@ -66,7 +66,7 @@ def use_all(store: Store) -> None:
         assert "\n" not in str(error)
 
 
-# --- what is no damage ---
+# --- faults that are not damage ---
 
 
 def constraint(store: Store) -> None:
@@ -158,7 +158,7 @@ def test_a_session_that_another_process_records_is_not_erased(path: Path) -> Non
         assert ID not in {kept.id for kept in store.sessions()}
 
 
-# --- what is ---
+# --- damage ---
 
 
 def test_a_damaged_index_is_detected(path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_damaged_index_is_detected(path: Path) -> None:
         ("UPDATE sessions SET began_lived = 'x' WHERE rowid = 3",),
         ("UPDATE sessions SET began_lived = 1e300 WHERE rowid = 3",),
         ("UPDATE sessions SET ended = 'x' WHERE rowid = 3",),
-        ("DELETE FROM sessions WHERE rowid = 3",),  # its seconds are left: nothing would ever sweep them
+        ("DELETE FROM sessions WHERE rowid = 3",),  # its seconds remain: retention would never reach them
         ("UPDATE migrations SET number = 77",),
         ("UPDATE migrations SET number = 0",),
         ("DELETE FROM migrations",),
@@ -230,7 +230,7 @@ def test_session_text_that_is_not_utf_8_is_readable(path: Path) -> None:
 
 
 ODD = ("'x'", "x'ff00'", "1e300", "-1e300", "9e999", "9223372036854775807", "-5", "''")
-"""Values that may be read back from anywhere, where a file was damaged and every check still passes."""
+"""Values that damage may put anywhere in a file while every check still passes."""
 
 
 @pytest.mark.slow
@@ -309,7 +309,7 @@ def test_damage_found_by_a_reader_is_checked(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120 + DAMAGES)
 def test_any_damage_is_survived(sound: Path, tmp_path: Path) -> None:
-    """What an owner, a command beside it and an update do with each of them."""
+    """What an owner, a command and an update do with each damaged file."""
     chance = random.Random(14)
     for number in range(DAMAGES):
         path = copied(sound, tmp_path / str(number))
@@ -360,7 +360,7 @@ def test_a_missing_state_directory_is_reported_and_the_next_recording_is_kept(pa
         assert store.status.state == "ok"
         with closing(sqlite3.connect(path)) as connection:
             rows = connection.execute("SELECT count(*) FROM seconds WHERE session = ?", (OTHER,)).fetchone()
-        assert rows == (3,), "in the file that lies there"
+        assert rows == (3,), "in the new file"
         assert (folder / "records.lock").exists()
         before = {kept.id for kept in store.sessions()}
         assert before == ({OTHER, ID, *IDS} if kind == "replaced" else {OTHER})

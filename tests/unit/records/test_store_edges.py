@@ -1,4 +1,4 @@
-"""The records at their edges: companions of the file, the cost in a header, a sweep that finds nothing."""
+"""Edge cases of the records: companions of the file, the cost in a header, a sweep that finds nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fakes.records import ID, Time, make_store, record, session_info
     ("cost", "known"), [(13, False), (14, True), (15, True), (16, True), (17, True), (18, False)]
 )
 def test_a_backup_header_may_not_ask_for_any_cost(cost: int, known: bool) -> None:
-    """What is read from a file must not make a device use any amount of memory."""
+    """A value from a file must not make the device use unlimited memory."""
     header = {
         "ids": [],
         "made": 0.0,
@@ -30,7 +30,7 @@ def test_a_backup_header_may_not_ask_for_any_cost(cost: int, known: bool) -> Non
 
 
 def test_a_file_is_moved_and_removed_with_its_companions(tmp_path: Path) -> None:
-    """Rows of the last seconds are in the write-ahead log; beside another file it would be taken for its."""
+    """The last rows are in the write-ahead log; next to another file SQLite would apply it to that file."""
     path, to = tmp_path / "records.db", tmp_path / "aside.db"
     for suffix in ("", "-wal", "-shm"):
         (tmp_path / f"records.db{suffix}").write_text(f"content{suffix}")
@@ -50,7 +50,7 @@ def test_a_foreign_file_in_place_of_a_companion_does_not_stop_recording(tmp_path
 
 
 def test_a_sweep_that_finds_nothing_reports_nothing(tmp_path: Path) -> None:
-    """Also where there is no file yet, only one that was set aside a while ago."""
+    """Also if there is no file yet, only one that was set aside some time ago."""
     told: list[dict[str, object]] = []
     (tmp_path / "records.damaged-20261123T101500.db").write_bytes(b"damaged")
     store = make_store(tmp_path, on_event=lambda **details: told.append(details))
@@ -60,7 +60,7 @@ def test_a_sweep_that_finds_nothing_reports_nothing(tmp_path: Path) -> None:
 
 
 def test_the_age_of_the_first_session_is_on_the_disk_when_recording_starts(tmp_path: Path) -> None:
-    """A damaged file is dated by it, also after the power went in the first minutes."""
+    """It dates a damaged file, even after a power cut in the first minutes."""
     store = make_store(tmp_path, Time())
     try:
         store.begin(session_info(ID))

@@ -22,7 +22,7 @@ HAPPY, SAD = scores(happy=1), scores(sad=1)
 
 @dataclass
 class Session:
-    """What the recorder knows of it."""
+    """What the recorder knows about the session."""
 
     state: str = "live"
     id: str | None = None

@@ -97,7 +97,7 @@ def test_a_bystander_in_view_does_not_reclaim_a_slot() -> None:
     room = Room(1)
     room.see({1: box(300), 2: box(700)}, 1.0)
     assert room.see({2: box(700)}, 1.0, known=(1,)) == set()
-    assert room.see({2: box(320)}, 3.0) == set(), "they lean over where the other one was"
+    assert room.see({2: box(320)}, 3.0) == set(), "a bystander leans over to the other's place"
     assert room.see({2: box(320), 6: box(290)}) == {6}
 
 
@@ -123,7 +123,7 @@ def test_leaning_out_of_the_zone_keeps_the_slot_and_leaving_loses_it() -> None:
     assert room.see({1: box(480)}, 1.0) == {1}
     assert room.see({1: box(560)}) == {1}
     assert room.see({1: box(600)}) == set()
-    assert room.see({1: box(480)}) == {1}, "back where they were"
+    assert room.see({1: box(480)}) == {1}, "back in their place"
 
 
 def test_leaning_into_the_zone_gives_no_slot() -> None:

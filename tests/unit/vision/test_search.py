@@ -1,4 +1,4 @@
-"""The search with the real models in drawn rooms: how small a face it finds, how soon, and at what cost."""
+"""The search with the real models in synthetic rooms: smallest face, delay and cost."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Eyes:
 
 @dataclass
 class Seen:
-    """What was found in one frame: the faces by number, the detector runs, the faces beyond the limit."""
+    """The result of one frame: the faces by number, the detector runs, the faces beyond the limit."""
 
     shot: Shot
     people: dict[int, Face]
@@ -64,7 +64,7 @@ class Seen:
     beyond: int = 0
 
     def who(self, face: Box) -> int | None:
-        """The number of the one found at a true face."""
+        """The number of the face found at a true face."""
         return next((number for number, found in self.people.items() if shows(found.box, face)), None)
 
     @property
@@ -73,7 +73,7 @@ class Seen:
 
 
 def shows(found: Box, face: Box) -> bool:
-    """Detectors disagree about where a face ends: the middle must be in it and the size alike."""
+    """Detectors disagree about the edges of a face: the centre must be inside and the size similar."""
     x, y = found.center
     ratio = (found.area / face.area) ** 0.5
     return face.x <= x <= face.right and face.y <= y <= face.bottom and 0.5 < ratio < 2
@@ -114,7 +114,7 @@ def people(eyes: Eyes, first_picture: Image) -> list[Cutout]:
 
 
 def watch(eyes: Eyes, video: Iterator[Shot] | chain[Shot], fps: float = FPS) -> list[Seen]:
-    """The whole video through search and tracker, at `fps`."""
+    """Run the entire video through search and tracker, at `fps`."""
     eyes.search.reset()
     tracker, seen = Tracker(expiry_s=EXPIRY_S), []
     for number, shot in enumerate(video):
@@ -127,7 +127,7 @@ def watch(eyes: Eyes, video: Iterator[Shot] | chain[Shot], fps: float = FPS) -> 
 
 
 def mean_runs(seen: Sequence[Seen]) -> float:
-    """Runs a frame; the first one is searched all over."""
+    """Detector runs per frame, without the first, which is searched completely."""
     return float(np.mean([frame.runs for frame in seen[1:]]))
 
 
@@ -243,14 +243,14 @@ def test_a_newcomer_is_found_within_a_second(
 
 
 def test_a_faster_camera_costs_no_more_scans_a_second(eyes: Eyes, people: list[Cutout]) -> None:
-    """A second of video at 15 and at 30 frames: each further frame costs the one look at the person known."""
+    """A second of video at 15 and at 30 frames: each further frame costs one run for the tracked person."""
 
     def spent(fps: int) -> int:
         seen = watch(eyes, Room(2).video(2 * fps + 1, lambda _: [PlacedPerson(people[0], 0.1, 0.4)]), fps)
         return sum(frame.runs for frame in seen[1:])
 
     slow, fast = spent(FPS), spent(2 * FPS)
-    assert fast - slow <= 2 * FPS + 8, "second opinions come by the frame, and two scans are saved at first"
+    assert fast - slow <= 2 * FPS + 8, "rechecks depend on frames, and two scans are saved at first"
 
 
 def test_a_person_who_turns_away_and_back_keeps_the_id(eyes: Eyes, people: list[Cutout]) -> None:
@@ -297,7 +297,7 @@ def test_a_cut_drops_all_faces_and_the_next_person_is_found(eyes: Eyes, people: 
 
 def test_two_people_who_meet_never_share_one_face(eyes: Eyes, people: list[Cutout]) -> None:
     def script(number: int) -> list[PlacedPerson]:
-        # The one behind is hidden while the other passes, and then stays away.
+        # The person behind is hidden while the other passes, and does not return.
         near = PlacedPerson(people[0], 0.12, 0.25 + 0.02 * number)
         return [PlacedPerson(people[1], 0.1, 0.5), near] if number < 10 else [near]
 

@@ -22,7 +22,7 @@ def tracker(expiry_s: float = 2.0) -> Tracker:
 
 
 class Scene:
-    """Two people who move along straight lines; the one behind is unseen while the other covers them."""
+    """Two people who move along straight lines; the person behind is hidden while the other covers them."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Scene:
 
 
 def numbers_kept(scene: Scene, rate: int, seconds: float) -> None:
-    """Follow the scene and hold the tracker to: same number before and after, scores never mixed up."""
+    """Run the scene and check: the same number before and after, and scores never mixed up."""
     followed = tracker()
     first: tuple[int, int] | None = None
     for index in range(int(seconds * rate)):
@@ -57,7 +57,9 @@ def numbers_kept(scene: Scene, rate: int, seconds: float) -> None:
         numbers = dict(zip(map(id, faces), followed.update(faces, now), strict=True))
         if back is None:
             assert first is not None
-            assert numbers[id(front)] == first[0], f"at {now:.2f} s the one in front took the other's number"
+            assert numbers[id(front)] == first[0], (
+                f"at {now:.2f} s the person in front got the other's number"
+            )
             continue
         found = numbers[id(front)], numbers[id(back)]
         first = first or found
