@@ -98,7 +98,7 @@ def shared_data() -> Path:
     """Pictures and clips that we cannot distribute; a test that needs them skips if they are missing."""
     folder = machine.shared_data()
     if folder is None:
-        pytest.skip("no ../shared/data beside the checkout")
+        pytest.skip("no ../shared/data next to the checkout")
     return folder
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @functools.cache
 def fallback_python() -> str | None:
-    """A Python that can create environments and for which the fallback runtime has wheels, if there is one."""
+    """A Python that can create environments and has wheels of the fallback runtime, if there is one."""
     probe = "import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))"
     for name in (sys.executable, "/usr/bin/python3", "python3.11", "python3.10"):
         found = shutil.which(name)
