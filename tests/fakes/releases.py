@@ -209,13 +209,13 @@ def appliance_wheel(folder: Path, version: str, edits: Edits, libraries: str) ->
 def small_wheel(folder: Path, name: str, version: str, files: Mapping[str, bytes], command: str = "") -> Path:
     """A wheel of these files without dependencies; `command`: a console script, as in entry points."""
     info = f"{name}-{version}.dist-info"
-    told = {
+    metadata = {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     if command:
-        told[f"{info}/entry_points.txt"] = f"[console_scripts]\n{command}\n".encode()
-    content = {**files, **told}
+        metadata[f"{info}/entry_points.txt"] = f"[console_scripts]\n{command}\n".encode()
+    content = {**files, **metadata}
     record = [f"{each},sha256={_digest(data)},{len(data)}" for each, data in content.items()]
     content[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
     path = folder / f"{name}-{version}-py3-none-any.whl"

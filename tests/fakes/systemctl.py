@@ -51,8 +51,8 @@ class Service:
         if command == "stop" and rest in ([], ["interview-grader.service"]):
             return self._stop()
         if command == "show":
-            told = {"MainPID": str(self._pid()), "StatusText": self._told().get("text", "")}
-            print(told[rest[0]] if self._pid() else {"MainPID": "0"}.get(rest[0], ""))
+            messages = {"MainPID": str(self._pid()), "StatusText": self._messages().get("text", "")}
+            print(messages[rest[0]] if self._pid() else {"MainPID": "0"}.get(rest[0], ""))
         if command == "is-active":
             return 0 if self._pid() else 3
         if command == "supervise":
@@ -70,7 +70,7 @@ class Service:
         )
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
-            if self._told().get("ready"):  # with Type=notify systemd waits, whatever the status is
+            if self._messages().get("ready"):  # with Type=notify systemd waits, whatever the status is
                 return 0
             if supervisor.poll() is not None:
                 return 1
@@ -96,18 +96,18 @@ class Service:
                 stdout=log,
                 stderr=log,
             )
-            told: dict[str, object] = {"pid": daemon.pid}
-            self._tell(told)
+            messages: dict[str, object] = {"pid": daemon.pid}
+            self._save_messages(messages)
             while daemon.poll() is None:
                 with contextlib.suppress(TimeoutError):
                     for line in listener.recv(4096).decode().splitlines():
                         name, _, value = line.partition("=")
                         if name == "STATUS":
-                            told["text"] = value
+                            messages["text"] = value
                         if line == "READY=1":
-                            told["ready"] = value
-                    self._tell(told)
-            self._tell({})
+                            messages["ready"] = value
+                    self._save_messages(messages)
+            self._save_messages({})
 
     def _stop(self) -> int:
         pid = self._pid()
@@ -120,19 +120,19 @@ class Service:
             deadline += STOP_S
         return 0
 
-    def _tell(self, told: dict[str, object]) -> None:
+    def _save_messages(self, messages: dict[str, object]) -> None:
         partial = self._status.with_suffix(".part")
-        partial.write_text(json.dumps(told))
+        partial.write_text(json.dumps(messages))
         partial.replace(self._status)
 
-    def _told(self) -> dict[str, str]:
+    def _messages(self) -> dict[str, str]:
         try:
             return dict(json.loads(self._status.read_text()))
         except (OSError, ValueError):
             return {}
 
     def _pid(self) -> int:
-        return int(self._told().get("pid", 0))
+        return int(self._messages().get("pid", 0))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class TimelineView:
-    """The people whom a page or a document shows, by number; `charted`: those with a chart."""
+    """The people that a page or a document shows, by number; `charted`: those with a chart."""
 
     totals: list[PersonTotals]
     charted: frozenset[int]

@@ -38,7 +38,7 @@ _EDGE = 0.01
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a picture in whole pixels; `right` and `bottom` are exclusive."""
+    """Part of a picture in integer pixels; `right` and `bottom` are exclusive."""
 
     left: int
     top: int
@@ -160,6 +160,6 @@ def _spread(extent: int, side: int, count: int) -> list[tuple[int, int]]:
 
 
 def _oriented(size: tuple[int, int], along: tuple[int, int], across: tuple[int, int]) -> Region:
-    # `along` lies on the longer side, which is the height of a picture taken upright.
+    # `along` is on the longer side, which is the height of a portrait picture.
     horizontal, vertical = (along, across) if size[0] >= size[1] else (across, along)
     return Region(horizontal[0], vertical[0], horizontal[1], vertical[1])

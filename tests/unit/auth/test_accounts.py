@@ -277,7 +277,7 @@ def test_hashes_are_argon2id_salted_and_of_the_stated_cost() -> None:
 def test_an_unknown_name_costs_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
     passwords = cheap()
     kept = passwords.hash(GOOD)
-    assert not passwords.verify(None, "a password that nobody has")
+    assert not passwords.verify(None, "a password that no account has")
     verified: list[str] = []
     verify = PasswordHasher.verify
 

@@ -117,12 +117,12 @@ def test_records_of_a_newer_version_are_converted_with_its_sessions(tmp_path):
     store.close()
     assert make_store(tmp_path, time).status.state == "ok"
 
-    told = downgrade(tmp_path, time.clocks())
-    assert told.startswith("2 sessions of a newer version were converted to schema 1")
+    outcome = downgrade(tmp_path, time.clocks())
+    assert outcome.startswith("2 sessions of a newer version were converted to schema 1")
     assert ids(tmp_path, time) == {ID, THIRD}
     assert downgrade(tmp_path, time.clocks()) == ""
     (aside,) = tmp_path.glob("records.before-rollback-*.db")
-    assert aside.name in told
+    assert aside.name in outcome
 
 
 def test_erased_sessions_are_in_no_copy_and_stay_erased_after_the_next_update(tmp_path):
@@ -159,8 +159,8 @@ def test_unreadable_newer_records_are_replaced_by_the_previous_copy(tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / "records.db", isolation_level=None)) as connection:
         without_yaw(connection)
     (tmp_path / "erasures.jsonl").write_text(f'{{"id": "{OTHER}", "time": 1}}\n')
-    told = downgrade(tmp_path, time.clocks())
-    assert told.startswith("the records were restored from records.before-2-")
+    outcome = downgrade(tmp_path, time.clocks())
+    assert outcome.startswith("the records were restored from records.before-2-")
     assert ids(tmp_path, time) == {ID}
 
 

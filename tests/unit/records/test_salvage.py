@@ -58,7 +58,7 @@ def test_rows_in_the_log_come_back(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120 + DAMAGES)
 def test_most_rows_of_most_damaged_files_come_back(sound: Path, tmp_path: Path) -> None:
-    chance, enough, told = random.Random(60), 0, []
+    chance, enough, results = random.Random(60), 0, []
     for number in range(DAMAGES):
         path = copied(sound, tmp_path / str(number))
         words = damage(path, chance, most_cut=0.15)
@@ -68,8 +68,8 @@ def test_most_rows_of_most_damaged_files_come_back(sound: Path, tmp_path: Path) 
             share = sum(remains(store).values()) / ROWS
         assert share >= ENOUGH * left, words
         enough += share >= ENOUGH
-        told.append(f"{share:.3f} {words[:60]}")
-    assert enough >= 0.8 * DAMAGES, "\n".join(sorted(told))
+        results.append(f"{share:.3f} {words[:60]}")
+    assert enough >= 0.8 * DAMAGES, "\n".join(sorted(results))
 
 
 def test_erased_and_old_sessions_do_not_come_back(sound: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from tests.fakes.records import (
     session_info,
 )
 
-WORD = "a word that nobody else writes"
+WORD = "a word that no one else writes"
 
 
 @pytest.fixture
@@ -506,11 +506,11 @@ def test_a_damaged_file_is_as_old_as_its_oldest_row(store: Store, folder: Path, 
 
 
 def test_retention_is_reported(folder: Path, time: Time) -> None:
-    told: list[dict[str, object]] = []
-    store = make_store(folder, time, on_event=lambda **details: told.append(details))
+    events: list[dict[str, object]] = []
+    store = make_store(folder, time, on_event=lambda **details: events.append(details))
     record(store, time)
     sweep(store, time, 7 * DAY_S + 7200)
-    assert told == [{"what": "swept", "sessions": 1, "files": 0}]
+    assert events == [{"what": "swept", "sessions": 1, "files": 0}]
     store.close()
 
 

@@ -341,9 +341,11 @@ def test_any_damage_is_survived(sound: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["removed", "replaced", "file"])
 def test_a_missing_state_directory_is_reported_and_the_next_recording_is_kept(path: Path, kind: str) -> None:
-    time, told, stopped = Time(), [], []
+    time, events, stopped = Time(), [], []
     folder = path.parent
-    with closing(make_store(folder, time, on_event=lambda **details: told.append(details["what"]))) as store:
+    with closing(
+        make_store(folder, time, on_event=lambda **details: events.append(details["what"]))
+    ) as store:
         store.on_stopped = lambda id, reason: stopped.append(reason)
         record(store, time, ID, end=False)
         if kind == "file":
@@ -355,7 +357,7 @@ def test_a_missing_state_directory_is_reported_and_the_next_recording_is_kept(pa
         store.add(ID, [second(9)])
         assert len(stopped) == 1 and "removed or replaced" in stopped[0]
         assert store.status.state == "failed" and "removed or replaced" in str(store.status.reason)
-        assert told.count("replaced") == 1
+        assert events.count("replaced") == 1
         record(store, time, OTHER)
         assert store.status.state == "ok"
         with closing(sqlite3.connect(path)) as connection:

@@ -51,12 +51,12 @@ def test_a_foreign_file_in_place_of_a_companion_does_not_stop_recording(tmp_path
 
 def test_a_sweep_that_finds_nothing_reports_nothing(tmp_path: Path) -> None:
     """Also if there is no file yet, only one that was set aside some time ago."""
-    told: list[dict[str, object]] = []
+    events: list[dict[str, object]] = []
     (tmp_path / "records.damaged-20261123T101500.db").write_bytes(b"damaged")
-    store = make_store(tmp_path, on_event=lambda **details: told.append(details))
+    store = make_store(tmp_path, on_event=lambda **details: events.append(details))
     store.tick()
     store.close()
-    assert told == []
+    assert events == []
 
 
 def test_the_age_of_the_first_session_is_on_the_disk_when_recording_starts(tmp_path: Path) -> None:

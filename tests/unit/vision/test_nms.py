@@ -95,7 +95,7 @@ def test_no_faces_merge_into_none() -> None:
 @pytest.mark.parametrize(
     ("other", "same"),
     [(Box(10, 10, 100, 100), True), (Box(30, 30, 20, 20), True), (Box(90, 0, 100, 100), False)],
-    ids=["nearly", "within", "beside"],
+    ids=["nearly", "within", "next to it"],
 )
 def test_is_same_face_is_symmetric(other: Box, same: bool) -> None:
     box = Box(0, 0, 100, 100)

@@ -224,7 +224,7 @@ def test_each_further_person_costs_at_most_one_more_run(eyes: Eyes, people: list
 
 
 @pytest.mark.parametrize("fps", [FPS, 2 * FPS])
-@pytest.mark.parametrize("known", [True, False], ids=["beside a person", "in an empty room"])
+@pytest.mark.parametrize("known", [True, False], ids=["next to a person", "in an empty room"])
 @pytest.mark.parametrize("place", [(0.06, 0.2), (0.93, 0.8), (0.5, 0.15), (0.35, 0.6)])
 def test_a_newcomer_is_found_within_a_second(
     eyes: Eyes, people: list[Cutout], place: tuple[float, float], known: bool, fps: int
