@@ -129,9 +129,8 @@ class Salvage:
     def _add_session(self, writer: sqlite3.Connection, row: Row) -> bool:
         """Returns whether it was added without an end."""
         row = {**row, "began_lived": min(row["began_lived"], self.now)}
-        if (
-            row["ended_lived"] is not None
-        ):  # a time in the future would move the count of elapsed seconds forward
+        # A time in the future would move the count of elapsed seconds forward.
+        if row["ended_lived"] is not None:
             row["ended_lived"] = min(row["ended_lived"], self.now)
         names = ", ".join(row)
         query = f"INSERT OR IGNORE INTO sessions ({names}) VALUES ({', '.join('?' * len(row))})"
