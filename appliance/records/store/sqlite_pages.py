@@ -67,7 +67,7 @@ def _cell(page: bytes, at: int, kind: int, path: Path) -> list[Any]:
     if local < size:
         payload += _overflow(path, int.from_bytes(page[at + local : at + local + 4], "big"), size - local)
     if len(payload) != size:
-        raise ValueError("it reaches over the end of its page")
+        raise ValueError("the row extends beyond its page")
     return _values(payload)
 
 
@@ -88,7 +88,7 @@ def _overflow(path: Path, number: int, size: int) -> bytes:
             file.seek((number - 1) * PAGE)
             page = file.read(PAGE)
             if len(page) < PAGE:
-                raise ValueError("it reaches over the end of the file")
+                raise ValueError("the row extends beyond the file")
             number, content = int.from_bytes(page[:4], "big"), content + page[4:]
     return content[:size]
 
