@@ -1,10 +1,11 @@
 """The audit log: who did what and when, append-only, each line chained to the one before by its hash.
 
-One JSON object a line in `audit.jsonl`: `n` (1 and rising), `time` (UTC), `event`, `who`, details, `hash`.
-The hash is the SHA-256 of the hash before and of the line without its hash. `audit.head` holds the number and
-the hash of the last line, so that lines cut off at the end are noticed, even after others were added: the
-next line says how many were `lost`. A full file becomes `audit.old.jsonl`; the first line of the next file
-continues the chain and names the hash `after` which it comes. The log holds nothing that was read in a face.
+`audit.jsonl` has one JSON object a line: `n` (from 1 up), `time` (UTC), `event`, `who`, details, `hash`. The
+hash is the SHA-256 of the previous hash and of the line without its hash. `audit.head` holds the number and
+the hash of the last line, so that lines missing at the end are detected, even after others were added: the
+next line has the number of `lost` lines. A full file becomes `audit.old.jsonl`; the first line of the next
+file continues the chain, with the previous hash in `after`. The log contains nothing that was read from a
+face.
 """
 
 from __future__ import annotations
@@ -40,16 +41,16 @@ EVENTS = {
     "viewer": "a viewer saw the picture or the readings of a session, once for each",
     "login": "a user logged in",
     "login_failed": "a login was refused",
-    "logout": "somebody logged out",
-    "access": "a password, an account or a token was made, changed or revoked",
+    "logout": "a user logged out",
+    "access": "a password, an account or a token was created, changed or revoked",
     "settings": "a setting was changed, on the page or before this start",
     "update": "the software was updated or rolled back",
-    "storage": "records were swept, set aside, or could not be written",
+    "storage": "old records were erased, damaged ones were set aside, or records could not be written",
 }
 """Every event and its meaning."""
 
 MOST_BYTES = 32 * 2**20
-"""A file of the log is rotated at this size; the file rotated before it is dropped."""
+"""A log file is rotated at this size, which deletes the file rotated before."""
 
 _START = "0" * 64
 _TAIL_BYTES = 65536  # a line is far shorter
@@ -57,10 +58,10 @@ _TAIL_BYTES = 65536  # a line is far shorter
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of `verify`: the number of sound lines, and the first fault, empty without any.
+    """The result of `verify`: the number of valid lines, and the first fault, empty if there is none.
 
-    `torn` counts lines that a power cut left unfinished; the next entry says how many bytes they were. `last`
-    is the hash of the last line: kept elsewhere, it proves later that everything up to it is still there.
+    `torn` counts lines that a power cut left unfinished; the next entry has their length in bytes. `last` is
+    the hash of the last line: a copy kept elsewhere proves later that everything up to it is still present.
     """
 
     lines: int
@@ -70,7 +71,7 @@ class Verification:
 
 
 class AuditLog:
-    """Appends events; safe between threads and between processes. Creates its folder when needed."""
+    """Appends events; safe for threads and processes. Creates its folder if needed."""
 
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
         self.most_bytes = most_bytes
@@ -79,14 +80,14 @@ class AuditLog:
 
     @property
     def _old(self) -> Path:
-        """The file before this one; earlier files are gone."""
+        """The previous file; earlier files are deleted."""
         return self.path.with_name("audit.old.jsonl")
 
     def require(self, event: str, who: str, **details: str | int | bool | None) -> None:
-        """Append one event and sync it to the disk; raises `StoreError` when it cannot be written.
+        """Append one event and sync it to the disk; raises `StoreError` if it cannot be written.
 
-        `who`: "operator", "viewer", "loopback", "button", "timer", "shell", "link" or a name with its kind in
-        front, as in "token:backup". Raises `ValueError` for an event that is not in `EVENTS`.
+        `who`: "operator", "viewer", "loopback", "button", "timer", "shell", "link" or a name prefixed with
+        its kind, such as "token:backup". Raises `ValueError` for an event that is not in `EVENTS`.
         """
         if event not in EVENTS:
             raise ValueError(f"event {event!r}: expected one of {', '.join(EVENTS)}")
@@ -97,7 +98,7 @@ class AuditLog:
                 if not last and (before := self._last_of_old()):
                     last = before
                     entry["n"], entry["after"] = _number(last) + 1, last["hash"]
-                if torn and not _parsed(torn):  # all of a line but its end is sound
+                if torn and not _parsed(torn):  # otherwise only the line's newline is missing
                     entry["after_torn_bytes"] = len(torn)
                 if lost := self._lost(last):
                     entry["lost"] = lost
@@ -111,18 +112,18 @@ class AuditLog:
         except OSError as error:
             raise StoreError(
                 f"{self.path}: the audit log cannot be written ({error.strerror}); "
-                "make room or correct its rights"
+                "free some space or correct its permissions"
             ) from error
 
     def record(self, event: str, who: str, **details: str | int | bool | None) -> None:
-        """Append one event, best effort: an event that cannot be written goes to the daemon's log instead."""
+        """Append one event if possible: if it cannot be written, it is logged as an error."""
         try:
             self.require(event, who, **details)
         except StoreError as error:
-            log.error("%s by %s is missing in the audit log: %s", event, who, error)
+            log.error("%s by %s is missing from the audit log: %s", event, who, error)
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Every sound line, oldest first; none before the first event. May run beside writers."""
+        """Every valid line, oldest first; none before the first event. Safe while others write."""
         with self._snapshot() as found:
             for _path, line in found.lines():
                 entry = _parsed(line)
@@ -130,13 +131,13 @@ class AuditLog:
                     yield entry
 
     def verify(self) -> Verification:
-        """Check that every line is as it was written and none is missing. May run beside writers."""
+        """Check that every line is as it was written and none is missing. Safe while others write."""
         with self._snapshot() as found:
             return self._verify(found)
 
     def _verify(self, found: _Snapshot) -> Verification:
         if not found.files:
-            return Verification(0, "the log is gone" if found.head is not None else "")
+            return Verification(0, "the log is missing" if found.head is not None else "")
         before, number, torn, unfinished = _START, 0, 0, 0
         for path, line in found.lines():
             entry = _parsed(line)
@@ -144,15 +145,15 @@ class AuditLog:
                 unfinished = len(line)
                 continue
             written = entry.pop("hash")
-            if not number and "after" in entry:  # what came before was dropped, but never the file before
+            if not number and "after" in entry:  # older files are deleted, but the previous one never is
                 if path == self.path:
                     return Verification(
-                        0, f"{self._old.name} is gone: lines before line {entry['n']} are missing"
+                        0, f"{self._old.name} is missing, with the lines before line {entry['n']}"
                     )
                 before, number = str(entry["after"]), _number(entry) - 1
             if unfinished != entry.get("after_torn_bytes", 0):
                 return Verification(
-                    number, f"after line {number}: a damaged line that no power cut explains", torn
+                    number, f"after line {number}: a damaged line, not caused by a power cut", torn
                 )
             if entry.get("n") != number + 1 or written != _chained(before, entry):
                 return Verification(
@@ -170,16 +171,16 @@ class AuditLog:
         )
 
     def _lost(self, last: dict[str, Any]) -> int | str:
-        """How many lines at the end are gone, as far as the head knows; 0 for none."""
+        """How many lines are missing at the end, as far as the head shows; 0 for none."""
         head = self._known_head()
-        if head is None:  # a power cut may leave the very first line without one
+        if head is None:  # a power cut may leave the first line without a head
             return "some" if _number(last) > 1 else 0
         missing = _number(head) - _number(last)
         other = missing == 0 and bool(last) and head["hash"] != last["hash"]
         return 1 if other else max(0, missing)
 
     def _known_head(self) -> dict[str, Any] | None:
-        """Number and hash of the last line that was written; None without a sound head."""
+        """Number and hash of the last line that was written; None without a valid head."""
         return _parsed(self._head_now() or b"")
 
     def _head_now(self) -> bytes | None:
@@ -190,9 +191,9 @@ class AuditLog:
 
     @contextmanager
     def _snapshot(self) -> Iterator[_Snapshot]:
-        """Both files and the head at one moment; the lock is held for that moment only.
+        """Both files and the head at one moment; the lock is held only for that moment.
 
-        Later lines go to the end of the same file, even when it is rotated meanwhile.
+        Later lines are appended to the same file, even if it is rotated meanwhile.
         """
         while True:
             with ExitStack() as opened:
@@ -220,7 +221,7 @@ class AuditLog:
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
-        """The file to append to, under a lock; a full file replaces the file before it."""
+        """The file to append to, under a lock; a full file is rotated first."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
@@ -238,13 +239,13 @@ class AuditLog:
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """A log at one moment: its files, oldest first, with how many bytes each had, and its head."""
+    """A log at one moment: its files, oldest first, with the size of each in bytes, and its head."""
 
     files: list[tuple[Path, BinaryIO, int]]
     head: bytes | None
 
     def lines(self) -> Iterator[tuple[Path, bytes]]:
-        """Each line, oldest first, and the file that it is in."""
+        """Each line, oldest first, with its file."""
         for path, file, size in self.files:
             while file.tell() < size:
                 yield path, file.readline().rstrip(b"\n")
@@ -257,7 +258,7 @@ def _opened_if_there(path: Path, opened: ExitStack) -> BinaryIO | None:
 
 
 def _is_still(path: Path, file: BinaryIO | None) -> bool:
-    """Whether `path` still leads to this file, or still to none."""
+    """Whether `path` is still this file, or still missing."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -266,16 +267,16 @@ def _is_still(path: Path, file: BinaryIO | None) -> bool:
 
 
 def _missing(head: dict[str, Any] | None, number: int, last: str) -> str:
-    """The fault of lines missing at the end; after a power cut the head may lag one line behind."""
+    """The fault if lines are missing at the end; after a power cut the head may be one line behind."""
     if head is None:
-        return "" if number == 0 else "audit.head is gone: lines at the end may be missing"
+        return "" if number == 0 else "audit.head is missing: so may be lines at the end"
     if _number(head) > number:
         return f"{_number(head) - number} lines are missing at the end"
     return "" if _number(head) != number or head["hash"] == last else "the last line was changed"
 
 
 def _last_line(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
-    """The last sound line, {} without any, and the bytes after the last line's end."""
+    """The last valid line, {} if there is none, and the bytes after the last newline."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL_BYTES))
     lines = file.read().split(b"\n")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, format, types and shell scripts. Goes through all of them at once, then names those that failed.
+# Checks lint, format, types and shell scripts. Runs all checks, then lists those that failed.
 set -uo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit 1
 

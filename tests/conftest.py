@@ -1,4 +1,4 @@
-"""What every test shares: the skip list, the leak detector, the order, and where models and clips are."""
+"""Shared by all tests: the skip list, the leak detector, the order, and the paths of models and clips."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if (folder := machine.folder_in_memory()) is not None:
 ORDER = (
     "tests/unit/",
     "tests/contract/",
-    # The files that take minutes, the longest first, so that none of them is left to one process at the end.
+    # The files that take minutes, the longest first, so that no process is left with one of them at the end.
     *(
         f"tests/e2e/device/test_{name}.py"
         for name in ("updating", "install", "first_boot", "update", "arm64")
@@ -42,15 +42,15 @@ ORDER = (
     "tests/e2e/browser/",
     "tests/e2e/",
 )
-"""The order of the suite: what fails soonest first, then what takes longest."""
+"""The order of the suite: first the tests that fail soonest, then those that take longest."""
 
-# Threads that last as long as the process: by the module of their class, or by their name.
+# Threads that live as long as the process: by the module of their class, or by name.
 KEPT_CLASSES = ("tqdm.", "playwright.", "pytest_timeout")
 KEPT_NAMES = ("asyncio_", "waitpid-", passwords.THREAD)
 
 
 def threads_of_ours() -> set[threading.Thread]:
-    """Every living thread that a test must not leave behind."""
+    """All live threads that a test must not leave behind."""
     return {
         thread
         for thread in threading.enumerate()
@@ -60,7 +60,7 @@ def threads_of_ours() -> set[threading.Thread]:
 
 @pytest.fixture(autouse=True)
 def no_thread_survives() -> Iterator[None]:
-    """Fails a test that leaves a thread of ours alive."""
+    """Fail a test that leaves a thread running."""
     before = threads_of_ours()
     yield
     deadline = time.monotonic() + GRACE_S
@@ -83,7 +83,7 @@ def scheduling_is_unchanged() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What tests and their programs leave in the temporary folder goes when pytest tidies up."""
+    """Put temporary files of tests and their programs where pytest removes them."""
     folder = str(tmp_path_factory.mktemp("temporary"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)
@@ -99,16 +99,16 @@ def models_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def demo_clip() -> Path:
-    """The clip that ships with the product: two faces, one smiling and one neutral."""
+    """The demo clip: two faces, one smiling and one neutral."""
     return resources.demo_clip()
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Pictures and clips that are not ours to ship; a test that needs them skips where they are absent."""
+    """Pictures and clips that we cannot distribute; a test that needs them skips if they are missing."""
     folder = machine.shared_data()
     if folder is None:
-        pytest.skip("no ../shared/data beside the checkout")
+        pytest.skip("no ../shared/data next to the checkout")
     return folder
 
 
@@ -124,7 +124,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """File by file, and within a file suite by suite: a device of each suite is booted once."""
+    """Run file by file, and within a file suite by suite, so that each suite's device boots only once."""
     from xdist.scheduler import LoadFileScheduling
 
     class BySuite(LoadFileScheduling):  # type: ignore[misc]
@@ -136,6 +136,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The checks ran before the tests; their failure must not scroll away."""
+    """Report a failure of the earlier checks again, so that it does not scroll away."""
     if os.environ.get("CHECKS") == "failed":
         terminalreporter.write_line("The checks before the tests failed: see the first lines.", red=True)

@@ -1,4 +1,4 @@
-"""What this machine has and has not: the conditions under which a test may skip."""
+"""The capabilities of this machine: the conditions under which a test may skip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @functools.cache
 def fallback_python() -> str | None:
-    """A Python that can make environments and that the fallback runtime has wheels for, if there is one."""
+    """A Python that can create environments and has wheels of the fallback runtime, if there is one."""
     probe = "import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))"
     for name in (sys.executable, "/usr/bin/python3", "python3.11", "python3.10"):
         found = shutil.which(name)
@@ -26,7 +26,7 @@ def fallback_python() -> str | None:
 
 
 def free_memory_mb() -> int:
-    """What programs can still have."""
+    """Memory that is still available to programs."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) // 1000
@@ -34,7 +34,7 @@ def free_memory_mb() -> int:
 
 
 def folder_in_memory() -> Path | None:
-    """Where files are in memory and programs among them may run, if those of the tests have room there."""
+    """A folder in memory in which programs may run, if it has enough space for the tests."""
     folder, needed_mb = Path("/dev/shm"), 12_000
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         return None
@@ -44,7 +44,7 @@ def folder_in_memory() -> Path | None:
 
 
 def shared_data() -> Path | None:
-    """The pictures and clips that lie beside some checkouts."""
+    """The folder of pictures and clips next to some checkouts."""
     folder = ROOT.parent / "shared" / "data"
     return folder if folder.is_dir() else None
 
@@ -61,12 +61,12 @@ def has_compiled_model() -> bool:
     """Whether the TFLite runtime here is a LiteRT with its newer interface."""
     try:
         return importlib.util.find_spec("ai_edge_litert.compiled_model") is not None
-    except ModuleNotFoundError:  # the whole package
+    except ModuleNotFoundError:  # the package itself
         return False
 
 
 def can_trace() -> bool:
-    """Whether strace is here and may watch another process."""
+    """Whether strace is installed and may trace another process."""
     sleeper = subprocess.Popen(["sleep", "30"])
     try:
         command = ["timeout", "--signal=INT", "1", "strace", "-o", "/dev/null", "-p", str(sleeper.pid)]
@@ -80,14 +80,14 @@ def can_trace() -> bool:
 
 
 def boots_nothing() -> bool:
-    """Whether a whole device can not be booted in a container here."""
+    """Whether a complete device cannot be booted in a container here."""
     from tests.e2e.device.booted import lacking
 
     return bool(lacking())
 
 
 def runs_no_arm64() -> bool:
-    """Whether programs for arm64 can not be run here."""
+    """Whether programs for arm64 cannot run here."""
     from tests.e2e.device.arm64 import lacking
 
     return bool(lacking())
@@ -100,7 +100,7 @@ def can_mount_image() -> bool:
 
 
 def has_module(name: str) -> bool:
-    """Whether a module within a package can be found; the checkout's folder systemd/ passes for a package."""
+    """Whether a module in a package exists; the checkout's folder systemd/ also looks like a package."""
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:

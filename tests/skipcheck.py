@@ -1,7 +1,7 @@
-"""Pytest plugin: a skip that is not on the list for this kind of machine fails.
+"""Pytest plugin: a skip that is not listed for this kind of machine fails.
 
-A skipped test looks like a passed one from afar. So every skip and every expected failure has its entry in
-``skips.toml`` with the condition under which it is legitimate, and anything else is reported as a failure.
+A skipped test is easily taken for a passed one. So every skip and every expected failure has an entry in
+``skips.toml`` with the condition under which it is allowed; any other is reported as a failure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ except ModuleNotFoundError:  # Python 3.10
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the list: which skip, and where it is legitimate."""
+    """An entry of the list: a skip, and where it is allowed."""
 
     match: str
     reason: str
@@ -42,7 +42,7 @@ class Entry:
         return cls(raw["match"], raw["reason"], conditions)
 
     def covers(self, nodeid: str, reason: str) -> bool:
-        # An exact node id too: the brackets of a parametrised test would be a set of characters in a glob.
+        # Also compare exactly: in a glob, the brackets of a parametrised test would be a character class.
         named = nodeid == self.match or fnmatchcase(nodeid, self.match)
         return named and re.search(self.reason, reason) is not None
 
@@ -51,7 +51,7 @@ class Entry:
 
 
 class SkipCheck:
-    """Turns each skip that the list does not allow into a failure."""
+    """Turns each skip that is not listed into a failure."""
 
     def __init__(self, entries: list[Entry], listing: Path) -> None:
         self._entries = entries

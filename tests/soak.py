@@ -1,7 +1,7 @@
-"""Keeps one daemon busy for hours and checks that its memory, threads and descriptors stay flat.
+"""Keeps one daemon busy for hours and checks that its memory, threads and descriptors do not grow.
 
-Viewers watch, WebSockets listen, strangers knock, and session after session is recorded, marked, exported and
-erased, all over loopback. `make soak` runs it for two hours.
+Viewers watch, WebSockets listen, unknown clients connect, and session after session is recorded, marked,
+exported and erased, all over loopback. `make soak` runs it for two hours.
 """
 
 from __future__ import annotations
@@ -24,19 +24,23 @@ from tests.e2e.daemon.driver import Daemon, Stream, running
 
 SESSION_S = 20.0
 SAMPLE_S = 30.0
+
+SHORTEST_S = 3 * SAMPLE_S
+"""The shortest run: a slope needs two samples in the second half."""
+
 KEEP = 20
-"""Recorded sessions that stay in the history; older ones are erased, as their owner would."""
+"""Recorded sessions that stay in the history; older ones are erased, as an owner would do."""
 
 MOST_MB_AN_HOUR = 2.0
 """Growth of resident memory over the second half of the run."""
 
 MOST_MORE = 8
-"""Threads and descriptors that the last sample may have beyond the first."""
+"""How many more threads and descriptors the last samples may have than the first."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One look at the daemon's process."""
+    """One measurement of the daemon's process."""
 
     at_s: float
     resident_mb: float
@@ -45,7 +49,7 @@ class Sample:
 
 
 def look(daemon: Daemon, since: float) -> Sample:
-    """Read the process's figures from /proc."""
+    """Read the figures of the process from /proc."""
     process = Path(f"/proc/{daemon.pid}")
     return Sample(
         time.monotonic() - since,
@@ -62,7 +66,7 @@ def slope_mb_an_hour(samples: list[Sample]) -> float:
 
 
 def watch(daemon: Daemon, over: threading.Event, parts: list[int]) -> None:
-    """Be one viewer; come back whenever a session ends."""
+    """Be a viewer; reconnect whenever a session ends."""
     while not over.is_set():
         with suppress(OSError, HTTPException), Stream(daemon.port, "/stream.mjpg") as stream:
             if stream.status == 200:
@@ -74,7 +78,7 @@ def watch(daemon: Daemon, over: threading.Event, parts: list[int]) -> None:
 
 
 def listen(daemon: Daemon, over: threading.Event, messages: list[int]) -> None:
-    """Be one WebSocket client."""
+    """Be a WebSocket client."""
     while not over.is_set():
         with suppress(OSError, WebSocketException, TimeoutError), daemon.live() as client:
             while not over.is_set():
@@ -85,7 +89,7 @@ def listen(daemon: Daemon, over: threading.Event, messages: list[int]) -> None:
 
 
 def record(daemon: Daemon, over: threading.Event, done: list[int]) -> None:
-    """Record, mark, stop, look at and export session after session; erase what is old."""
+    """Record, mark, stop, view and export session after session; erase old ones."""
     while not over.is_set():
         _well(daemon.start_session().status)
         _well(daemon.post("/api/session/record", {"label": "soak", "note": ""}).status)
@@ -108,7 +112,7 @@ def _well(status: int) -> None:
 
 
 def guess(daemon: Daemon, over: threading.Event) -> None:
-    """Be a stranger: open connections that say nothing, and ask for what is not there."""
+    """Be an unknown client: open connections without sending anything, and request missing pages."""
     while not over.is_set():
         with suppress(OSError, HTTPException):
             daemon.request("/nothing-here")
@@ -117,14 +121,14 @@ def guess(daemon: Daemon, over: threading.Event) -> None:
 
 
 def run(daemon: Daemon, seconds: float, viewers: int, listeners: int) -> list[Sample]:
-    """Put the load on for so many seconds; one line a sample on standard output."""
+    """Run the load for `seconds`; print a line for each sample."""
     over, parts, messages, sessions = threading.Event(), [0], [0], [0]
     faults: list[str] = []
 
     def attempt(work: Callable[..., None], *arguments: object) -> None:
         try:
             work(daemon, over, *arguments)
-        except Exception as error:  # the run must end with the reason, not go on without this client
+        except Exception as error:  # end the run with the reason instead of continuing without this client
             faults.append(f"{work.__name__}: {type(error).__name__}: {error}")
             over.set()
 
@@ -160,7 +164,7 @@ def run(daemon: Daemon, seconds: float, viewers: int, listeners: int) -> list[Sa
 
 
 def judge(samples: list[Sample]) -> list[str]:
-    """What is wrong with these samples, in words."""
+    """What is wrong with these samples."""
     settled = samples[len(samples) // 2 :]
     growth = slope_mb_an_hour(settled)
     print(
@@ -180,19 +184,26 @@ def judge(samples: list[Sample]) -> list[str]:
 
 
 def main() -> int:
-    """Run the soak; 1 when something grew."""
+    """Run the soak test; 1 if something grew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=7200.0)
+    parser.add_argument(
+        "--seconds", type=float, default=7200.0, help=f"at least {SHORTEST_S:g}; default: 7200"
+    )
     parser.add_argument("--viewers", type=int, default=8)
     parser.add_argument("--listeners", type=int, default=4)
     options = parser.parse_args()
+    if not options.seconds >= SHORTEST_S:
+        parser.error(
+            f"--seconds {options.seconds:g} is too short: expected at least {SHORTEST_S:g}, "
+            f"three samples {SAMPLE_S:g} s apart"
+        )
     with tempfile.TemporaryDirectory() as folder:
         # As the unit and the container run it.
         environment = {"MALLOC_ARENA_MAX": "1"}
         settings = ("--camera", "demo", "--set", f"web.max_viewers={options.viewers + 1}")
         with running(Path(folder), *settings, environment=environment) as daemon:
             wrong = judge(run(daemon, options.seconds, options.viewers, options.listeners))
-    print("\n".join(wrong) or "memory, threads and descriptors are flat")
+    print("\n".join(wrong) or "memory, threads and descriptors did not grow")
     return 1 if wrong else 0
 
 

@@ -15,7 +15,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 BEGIN = "<!-- make structure: begin -->"
 END = "<!-- make structure: end -->"
 SIDE_DOORS = ("__main__", "build", "on_update")
-"""Entry points of two lines, left out of the picture."""
+"""Entry points of two lines, left out of the diagram."""
 
 
 def import_graph() -> grimp.ImportGraph:
@@ -28,7 +28,7 @@ def import_graph() -> grimp.ImportGraph:
 
 
 def add_import(graph: grimp.ImportGraph, importer: str, imported: str, line: int) -> None:
-    """One import more in a graph, of a module that it may not have yet."""
+    """Add an import to a graph, of a module that it may not contain yet."""
     for module in (importer, imported):
         if module not in graph.modules:
             graph.add_module(module, is_squashed=not module.startswith("appliance"))
@@ -36,13 +36,13 @@ def add_import(graph: grimp.ImportGraph, importer: str, imported: str, line: int
 
 
 def source(module: str) -> Path:
-    """The file of one of our modules."""
+    """The file of a module of the appliance."""
     path = ROOT.joinpath(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def dynamic_imports(text: str) -> Iterator[tuple[int, str]]:
-    """Line and name of each `import_module("name")`; of an f-string the part before its first brace."""
+    """Line and name of each `import_module("name")`; for an f-string, the part before its first brace."""
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.Call) or not node.args:
             continue
@@ -54,7 +54,7 @@ def dynamic_imports(text: str) -> Iterator[tuple[int, str]]:
 
 
 def rooms_of(graph: grimp.ImportGraph) -> dict[str, set[str]]:
-    """Each package or module at the root of the appliance, and those of them that it imports."""
+    """Each package or module at the root of the appliance, and its imports among them."""
     imports: defaultdict[str, set[str]] = defaultdict(set)
     for importer in graph.find_descendants("appliance"):
         room = importer.split(".")[1]
@@ -66,7 +66,7 @@ def rooms_of(graph: grimp.ImportGraph) -> dict[str, set[str]]:
 
 
 def arrows_of(rooms: dict[str, set[str]]) -> Iterator[tuple[str, str]]:
-    """The imports that no longer path implies: the same order with few arrows."""
+    """The imports that no longer path implies: the same order with fewer arrows."""
 
     def below(room: str) -> set[str]:
         return rooms[room].union(*map(below, rooms[room]))
@@ -94,7 +94,7 @@ def _name(room: str) -> str:
 
 
 def with_drawing(page: str, drawn: str) -> str:
-    """The page with what is between its two markers replaced."""
+    """The page, with the text between its two markers replaced."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{drawn}\n\n{END}{after}"

@@ -1,4 +1,4 @@
-"""The accounts of this device: one operator, and viewers that the operator adds. One small file."""
+"""The accounts of this device, in one small file: one operator, and the viewers that the operator adds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 
 class Account(BaseModel):
-    """One account. `epoch` changes whenever the cookies made before must end."""
+    """One account. A new `epoch` invalidates all earlier cookies."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,10 +42,10 @@ class _Content(BaseModel):
 
     schema_version: int = 1
     first_code: str = ""
-    """SHA-256 of the code that sets the operator's password; empty once used."""
+    """SHA-256 of the first code; empty once it is used."""
     accounts: dict[str, Account] = {}
     ended: dict[str, float] = {}
-    """Logins that were logged out, and when; kept until their cookies have expired."""
+    """Ended logins and when they ended; kept until their cookies have expired."""
 
 
 def normalise_code(code: str) -> str:
@@ -54,7 +54,7 @@ def normalise_code(code: str) -> str:
 
 
 class Accounts:
-    """The accounts. Every method raises `StoreError` when the file cannot be read or written."""
+    """The accounts. Every method raises `StoreError` if the file cannot be read or written."""
 
     def __init__(
         self, folder: Path, passwords: Passwords | None = None, clock: ForwardClock | None = None
@@ -69,14 +69,14 @@ class Accounts:
         return OPERATOR in self._file.read().accounts
 
     def roles(self) -> dict[str, str]:
-        """Account name -> role, the operator first."""
+        """Account names and roles, the operator first."""
         accounts = self._file.read().accounts
         return {
             name: accounts[name].role for name in sorted(accounts, key=lambda name: (name != OPERATOR, name))
         }
 
     def new_first_code(self) -> str:
-        """Make a code that sets the operator's password, once. An earlier one becomes void."""
+        """Make a code that sets the operator's password once. It replaces any earlier code."""
         code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
         with self._file.edit() as content:
             content.first_code = _digest(code)
@@ -84,15 +84,15 @@ class Accounts:
         return _in_groups(code)
 
     def first_code(self) -> str | None:
-        """The first code that this object made, None when it made none or the code is void."""
+        """The first code that this object made; None if it made none or the code is no longer valid."""
         expected = self._file.read().first_code
         is_valid = bool(expected) and hmac.compare_digest(_digest(self._code), expected)
         return _in_groups(self._code) if is_valid else None
 
     def reset(self) -> str:
-        """Forget the operator's password and end the operator's logins; returns a new first code.
+        """Delete the operator's password and end the operator's logins; returns a new first code.
 
-        A damaged file is set aside: with it no one could log in.
+        A damaged file is set aside, since no one could log in with it.
         """
         self._file.set_aside()
         with self._file.edit() as content:
@@ -100,7 +100,7 @@ class Accounts:
         return self.new_first_code()
 
     def claim(self, code: str, password: str) -> bool:
-        """Set the operator's password with the first code, which becomes void; False for a wrong code."""
+        """Set the operator's password with the first code, which is then used up; False for a wrong code."""
         expected = self._file.read().first_code
         if not expected or not hmac.compare_digest(_digest(normalise_code(code)), expected):
             self._passwords.verify(None, password)
@@ -114,24 +114,26 @@ class Accounts:
         return True
 
     def check(self, name: str, password: str) -> bool:
-        """Whether this is the password of an account; takes as long for an unknown name."""
+        """Whether this is the password of an account; an unknown name takes equally long."""
         account = self._file.read().accounts.get(name)
         return self._passwords.verify(account.password if account else None, password)
 
     def add_viewer(self, name: str, password: str) -> None:
-        """Add an account that may watch; raises `AccessError` for an invalid name or one that is taken."""
+        """Add a viewer; raises `AccessError` if the name is invalid or already used."""
         if not _NAME.fullmatch(name):
             raise AccessError(
-                "expected 1 to 32 small letters, digits, dots, dashes, as in anna", key="name", value=name
+                "expected 1 to 32 lower-case letters, digits, dots, dashes, such as anna",
+                key="name",
+                value=name,
             )
         kept = self._passwords.hash(password)
         with self._file.edit() as content:
             if name in content.accounts or name == OPERATOR:
                 raise AccessError(
-                    "there is such an account already; choose another name", key="name", value=name
+                    "an account with this name already exists; choose another name", key="name", value=name
                 )
             if len(content.accounts) >= MOST_VIEWERS:
-                raise AccessError(f"{MOST_VIEWERS} accounts are the limit; remove one first")
+                raise AccessError(f"{MOST_VIEWERS} viewers are the limit; remove one first")
             content.accounts[name] = _account("viewer", kept)
 
     def set_password(self, name: str, password: str) -> None:
@@ -142,10 +144,10 @@ class Accounts:
             known.password, known.epoch = kept, _epoch()
 
     def remove(self, name: str) -> None:
-        """Remove a viewer; its logins end. The operator is never removed, only reset."""
+        """Remove a viewer and end its logins. The operator is never removed, only reset."""
         with self._file.edit() as content:
             if _known(content, name).role == OPERATOR:
-                raise AccessError("the operator cannot be removed; `access reset` makes a new first code")
+                raise AccessError("the operator cannot be removed; use `access reset` for a new first code")
             del content.accounts[name]
 
     def end_logins(self, name: str) -> None:
@@ -154,23 +156,23 @@ class Accounts:
             _known(content, name).epoch = _epoch()
 
     def end_login(self, login: str, keep_s: float) -> None:
-        """End one login. It is remembered for `keep_s` seconds, after which its cookie has expired anyway."""
+        """End one login. It is remembered for `keep_s` seconds; by then its cookie has expired."""
         now = self._clock.now()
         with self._file.edit() as content:
             content.ended = {one: when for one, when in content.ended.items() if now - when <= keep_s}
             content.ended[login] = now
 
     def last_logout(self) -> float:
-        """Unix seconds of the newest remembered logout, 0 for none."""
+        """Unix seconds of the newest remembered logout; 0 if there is none."""
         return max(self._file.read().ended.values(), default=0.0)
 
     def epoch(self, name: str) -> str:
-        """The epoch of an account's logins, empty for an unknown name."""
+        """The epoch of an account's logins; empty for an unknown name."""
         account = self._file.read().accounts.get(name)
         return account.epoch if account else ""
 
     def role_of(self, name: str, epoch: str, login: str) -> str:
-        """The role of a login, empty when it has ended: logged out, password changed, account removed."""
+        """The role of a login; empty if it ended: logged out, password changed, account removed."""
         content = self._file.read()
         account = content.accounts.get(name)
         if account is None or not hmac.compare_digest(account.epoch, epoch) or login in content.ended:
@@ -184,8 +186,8 @@ def _in_groups(code: str) -> str:
 
 def _known(content: _Content, name: str) -> Account:
     if name not in content.accounts:
-        known = ", ".join(sorted(content.accounts)) or "none yet"
-        raise AccessError(f"there is no such account; known: {known}", key="name", value=name)
+        known = ", ".join(sorted(content.accounts)) or "none"
+        raise AccessError(f"no account has this name; existing accounts: {known}", key="name", value=name)
     return content.accounts[name]
 
 
@@ -194,7 +196,7 @@ def _account(role: str, kept: str) -> Account:
 
 
 def _epoch() -> str:
-    return secrets.token_hex(8)  # random, so that an account made anew never revives old cookies
+    return secrets.token_hex(8)  # random, so that a new account with an old name does not revive old cookies
 
 
 def _digest(code: str) -> str:

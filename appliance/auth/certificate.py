@@ -1,4 +1,4 @@
-"""The device's own certificate: made at the first start, renewed before it expires, always with one key.
+"""The device's own certificate: made at the first start, renewed before it expires, always with the same key.
 
 It is self-signed: browsers ask once whether to trust it. The key never changes, so a client that pinned the
 public key accepts every renewal.
@@ -24,14 +24,14 @@ from appliance.errors import StoreError
 from appliance.system.files import write_private
 
 VALID = timedelta(days=825)
-"""Apple's devices refuse longer validity."""
+"""Apple's devices refuse a longer validity."""
 
 RENEW = timedelta(days=45)
-"""It is renewed this long before it expires."""
+"""It is renewed this long before its expiry."""
 
 _BACK = timedelta(days=1)
 _CLOCK_IS_SET = datetime(2026, 1, 1, tzinfo=timezone.utc)
-"""A board without a battery has an earlier date until the network corrects it."""
+"""A board without a clock battery may start with an earlier date until the network corrects it."""
 
 _log = logging.getLogger("appliance.access")
 
@@ -43,7 +43,7 @@ class DeviceCertificate:
         self.certificate, self.key = folder / "tls-certificate.pem", folder / "tls-key.pem"
 
     def current(self, now: datetime | None = None) -> tuple[str, str]:
-        """Paths of a valid certificate and its key, made or renewed when needed; raises `StoreError`."""
+        """Paths of a valid certificate and its key, made or renewed if needed; raises `StoreError`."""
         now = now or datetime.now(timezone.utc)
         kept = self._kept()
         if kept is None or _is_due(kept, now) or not _has_names(kept):
@@ -58,7 +58,7 @@ class DeviceCertificate:
         return str(self.certificate), str(self.key)
 
     def fingerprint(self) -> str:
-        """The SHA-256 fingerprint that browsers show; empty before the first start."""
+        """The SHA-256 fingerprint that browsers show; empty before the first start on the network."""
         kept = self._kept()
         return "" if kept is None else fingerprint(kept)
 
@@ -79,7 +79,7 @@ class DeviceCertificate:
             pass
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"{self.key} cannot be read ({error}); delete it, and browsers must trust a new one"
+                f"{self.key} cannot be read ({error}); delete it for a new one, which browsers must trust"
             ) from error
         made = ec.generate_private_key(ec.SECP256R1())
         form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -88,7 +88,7 @@ class DeviceCertificate:
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
-    """SHA-256 as browsers write it."""
+    """The SHA-256 fingerprint, as browsers write it."""
     return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
@@ -100,7 +100,7 @@ def own_names() -> list[str]:
 
 
 def own_addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """The addresses of this device, loopback included, as far as they can be determined."""
+    """The addresses of this device, including loopback, as far as they can be determined."""
     found = {"127.0.0.1", "::1"}
     for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:

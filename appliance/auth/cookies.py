@@ -1,4 +1,4 @@
-"""The cookie of a login, signed with the device's key, and the token that forms must carry beside it."""
+"""The cookie of a login, signed with the device's key, and the CSRF token that forms must carry."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from itsdangerous import BadData, URLSafeSerializer
 from appliance.auth.clock import ForwardClock
 
 NAME = "__Host-interview-grader"
-"""The prefix makes browsers accept it over TLS only, from and for this host only."""
+"""The prefix makes browsers accept it only over TLS, and only from and for this host."""
 
 RENEW_S = 60.0
-"""An older cookie is renewed with the response; the idle time counts from then."""
+"""An older cookie is renewed with the response, which also restarts the idle time."""
 
 LONGEST_S = 30 * 86_400.0
-"""The longest life of a login in seconds, however much it is used."""
+"""The longest life of a login in seconds, even if it is used all the time."""
 
 
 @dataclass(frozen=True)
 class Login:
-    """One login: the account's name and epoch, and a random id of its own.
+    """One login: the account's name and epoch, and a random id.
 
     `began`: Unix seconds of the login itself; `age_s`: seconds since its cookie was made or renewed.
     """
@@ -36,7 +36,7 @@ class Login:
 
 
 class Cookies:
-    """Makes and reads cookies. They expire unused after `idle_s` seconds, used after `longest_s`."""
+    """Makes and reads cookies. They expire after `idle_s` seconds without use, or `longest_s` in any case."""
 
     def __init__(
         self, key: bytes, idle_s: float, longest_s: float = LONGEST_S, clock: ForwardClock | None = None
@@ -52,13 +52,13 @@ class Cookies:
         return Login(name, epoch, secrets.token_hex(16), self._clock.now())
 
     def text(self, login: Login) -> str:
-        """The cookie's value as of now."""
+        """The cookie's value, with the current time."""
         return str(
             self._serializer.dumps([login.name, login.epoch, login.id, login.began, self._clock.now()])
         )
 
     def read(self, text: str) -> Login | None:
-        """The login of a cookie, None if it is forged, too old, or from the future."""
+        """The login of a cookie; None if it is forged, too old, or from the future."""
         try:
             name, epoch, id, began, made = self._serializer.loads(text)
             login = Login(str(name), str(epoch), str(id), float(began), self._clock.now() - float(made))
@@ -67,7 +67,7 @@ class Cookies:
         return login if 0 <= login.age_s <= self.idle_s and not self.is_over(login) else None
 
     def is_over(self, login: Login) -> bool:
-        """Whether the login is older than any login may be, however much it is used."""
+        """Whether the login is older than the longest life."""
         return self._clock.now() - login.began > self.longest_s
 
     def is_due(self, login: Login) -> bool:

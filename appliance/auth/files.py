@@ -1,4 +1,4 @@
-"""Small private files in the state directory: readable by their owner only, written whole or not at all."""
+"""Small private files in the state directory: readable only by their owner, written atomically."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ KEY_BYTES = 32
 
 
 def load_key(path: Path) -> bytes:
-    """The secret key in a file, created when there is none. Raises `StoreError`."""
+    """The secret key in a file, which is created if missing. Raises `StoreError`."""
     try:
         if path.exists() and len(found := path.read_bytes()) >= KEY_BYTES:
             return found
     except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror}); correct its rights") from error
+        raise StoreError(f"{path} cannot be read ({error.strerror}); correct its permissions") from error
     made = secrets.token_bytes(KEY_BYTES)
     write_private(path, made)
     return made
 
 
 class PrivateFile(Generic[Content]):
-    """One model in one JSON file for threads and processes: read when changed, written under a lock."""
+    """A model in a JSON file, shared by threads and processes: read when changed, written under a lock."""
 
     def __init__(self, path: Path, model: type[Content]) -> None:
         self.path, self._model = path, model
@@ -44,7 +44,7 @@ class PrivateFile(Generic[Content]):
         self._kept = model()
 
     def read(self) -> Content:
-        """The content, the defaults without a file; do not change it. Raises `StoreError`."""
+        """The content, or the defaults if the file is missing; do not change it. Raises `StoreError`."""
         try:
             found = self.path.stat()
             stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
@@ -53,21 +53,23 @@ class PrivateFile(Generic[Content]):
             self._kept, self._stamp = self._model(), None
             return self._kept
         except OSError as error:
-            raise StoreError(f"{self.path} cannot be read ({error.strerror}); correct its rights") from error
+            raise StoreError(
+                f"{self.path} cannot be read ({error.strerror}); correct its permissions"
+            ) from error
         if data is not None:
             self._kept, self._stamp = self._parsed(data), stamp
         return self._kept
 
     @contextmanager
     def edit(self) -> Iterator[Content]:
-        """A copy to change, written at the end of the block; no other process writes meanwhile."""
+        """A copy to change, written at the end of the block; no other process can write meanwhile."""
         with self._thread_lock, self._locked():
             content = self.read().model_copy(deep=True)
             yield content
             write_private(self.path, content.model_dump_json(indent=1).encode() + b"\n")
 
     def set_aside(self) -> Path | None:
-        """Rename a damaged file; returns its new path, None if it is sound or missing."""
+        """Rename a damaged file; returns its new path, None if it is intact or missing."""
         try:
             self.read()
         except StoreError:
@@ -93,7 +95,7 @@ class PrivateFile(Generic[Content]):
             descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, PRIVATE)
         except OSError as error:
             raise StoreError(
-                f"{self.path}: cannot be locked ({error.strerror}); correct its rights"
+                f"{self.path}: cannot be locked ({error.strerror}); correct its permissions"
             ) from error
         with os.fdopen(descriptor, "rb"):
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""When each login was last used: open streams of an idle login end."""
+"""When each login was last used: an idle login's open streams are closed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 
 class IdleTracker:
-    """Kept in memory only: open streams end with the process anyway. Safe between threads."""
+    """Kept only in memory: open streams end with the process anyway. Thread-safe."""
 
     def __init__(self, idle_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """After `idle_s` seconds without a request a login is idle."""
+        """A login is idle after `idle_s` seconds without a request."""
         self._idle_s, self._clock = idle_s, clock
         self._lock = threading.Lock()
         self._last: dict[str, float] = {}
@@ -25,7 +25,7 @@ class IdleTracker:
             self._last[login] = now
 
     def is_idle(self, login: str) -> bool:
-        """Whether it was not used for too long."""
+        """Whether the login is idle."""
         with self._lock:
             last = self._last.get(login)
         return last is None or self._clock() - last > self._idle_s

@@ -1,8 +1,7 @@
-"""How programs of root and of the service's own user reach the running daemon on this device.
+"""Lets programs of root and of the service's user reach the running daemon on this device.
 
-Each process that serves writes two files into the state directory, which only its own user and root can read:
-the address it serves on this device, and a new token. The role of the token is viewer, and it also opens
-`/api/status`.
+Each server process writes two files into the state directory, which only its own user and root can read: its
+address on this device, and a new token. The token has the role viewer, and also opens `/api/status`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ log = logging.getLogger("appliance.access")
 
 
 def publish_local_access(folder: Path, url: str, token: str) -> None:
-    """Write the address and the token of the process that serves now. A failure is logged."""
+    """Write the address and the token of this server process. A failure is logged."""
     try:
         write_private(folder / URL_FILE, url.encode())
         write_private(folder / TOKEN_FILE, token.encode())

@@ -1,7 +1,7 @@
 """Passwords: argon2id, one at a time, and the same work for an unknown name.
 
-One thread computes all hashes. The C library keeps the 19 MiB of a hash for the thread that asked for it, so
-hashing in the threads of the web server would cost that much memory in each of them, for good.
+One thread computes all hashes. The C library keeps the 19 MiB of a hash for the thread that allocated them,
+so hashing in the threads of the web server would permanently cost that much memory in each of them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SHORTEST, LONGEST = 10, 256
 """Characters of a password. Length is the only requirement."""
 
 MEMORY_KIB, PASSES = 19 * 1024, 2
-"""About 40 ms on a PC and 150 ms on a small board; a board of 1 GB can spare 19 MiB."""
+"""About 40 ms on a PC and 150 ms on a small board; a board with 1 GB can spare 19 MiB."""
 
 PATIENCE_S = 3.0
-"""How long one attempt waits for another."""
+"""How long an attempt waits for its turn."""
 
 THREAD = "password-hash"
-"""The name of the one thread that hashes; it starts with the first password and ends with the process."""
+"""The name of the hashing thread; it starts with the first password and ends with the process."""
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ _hashing = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)
 
 
 class Passwords:
-    """Hashes and verifies, one at a time: guessing must cost neither memory nor the frame rate."""
+    """Hashes and verifies one password at a time, so that guessing costs neither memory nor frame rate."""
 
     def __init__(self, memory_kib: int = MEMORY_KIB, passes: int = PASSES) -> None:
         self._hasher = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=1)
@@ -42,16 +42,16 @@ class Passwords:
         self._unknown = ""
 
     def hash(self, password: str) -> str:
-        """The hash to keep; raises `AccessError` for a password that is too short or too long."""
+        """The hash to store; raises `AccessError` if the password is too short or too long."""
         if not SHORTEST <= len(password) <= LONGEST:
             raise AccessError(
                 f"a password of {len(password)} characters: expected {SHORTEST} to {LONGEST}; "
-                "a few words in a row are easy to keep in mind"
+                "a few words in a row are easy to remember"
             )
         return self._in_turn(lambda: self._hasher.hash(password))
 
     def verify(self, kept: str | None, password: str) -> bool:
-        """Whether a password matches a kept hash; None, for an unknown name, takes as long."""
+        """Whether a password matches a stored hash; None, for an unknown name, takes equally long."""
         return self._in_turn(lambda: self._verify(kept, password[:LONGEST]))
 
     def _verify(self, kept: str | None, password: str) -> bool:
@@ -63,9 +63,9 @@ class Passwords:
             return False
 
     def _in_turn(self, work: Callable[[], T]) -> T:
-        """Run `work` in the hashing thread; raises `TooManyAttempts` when it is busy for too long."""
+        """Run `work` in the hashing thread; raises `TooManyAttempts` if it stays busy for too long."""
         if not self._turn.acquire(timeout=PATIENCE_S):
-            raise TooManyAttempts("too many logins at this moment; try again shortly", wait_s=PATIENCE_S)
+            raise TooManyAttempts("too many logins at the moment; try again shortly", wait_s=PATIENCE_S)
         try:
             return _hashing.submit(work).result()
         finally:

@@ -1,4 +1,4 @@
-"""Limits per address: how often a client may guess, and how many requests a second are answered."""
+"""Limits per address: how often a client may guess, and how many requests a second it may make."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pathlib import Path
 from appliance.errors import TooManyAttempts
 
 FREE_TRIES = 5
-"""Wrong attempts without a pause."""
+"""Wrong attempts before the first pause."""
 
 LONGEST_S = 60.0
-"""The longest pause: a user who shares an address with an attacker still gets in."""
+"""The longest pause: a user who shares an address with an attacker can still log in."""
 
 FORGET_S = 900.0
 MOST_ADDRESSES = 4096
 
-_IPV6_NETWORK = 64  # one household has all of these addresses
+_IPV6_NETWORK = 64  # one household has all addresses of a /64
 _OWN_IPV6 = Path("/proc/net/if_inet6")
 
 
 def network_of(address: str) -> str:
-    """What counts as one client: an IPv4 address, a remote IPv6 /64, or an IPv6 address on our own link.
+    """What counts as one client: an IPv4 address, a remote IPv6 /64, or an IPv6 address on the local link.
 
-    On our own link the owner and an attacker have addresses in the same /64.
+    On the local link the owner and an attacker share a /64, so each address counts separately.
     """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
@@ -45,7 +45,7 @@ def network_of(address: str) -> str:
 
 
 def _own_networks() -> set[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """The networks of this device's own IPv6 addresses, which the kernel lists in hexadecimal."""
+    """The networks of this device's own IPv6 addresses; the kernel lists them in hexadecimal."""
     try:
         lines = _OWN_IPV6.read_text(encoding="ascii").splitlines()
         own = [ipaddress.IPv6Address(int(line.split()[0], 16)) for line in lines if line.strip()]
@@ -67,10 +67,10 @@ class _Client:
 
 
 class AttemptLimiter:
-    """Wrong attempts slow their address down, and no other: after five, 1, 2, 4 … 60 s to the next.
+    """Wrong attempts slow down only their own address: after five, pauses of 1, 2, 4 … 60 s.
 
-    A right password clears only the wrong attempts of its own account. Otherwise the owner of any account
-    could guess the operator's password without a pause, by logging in between.
+    A correct password clears only the wrong attempts on its own account. Otherwise the owner of any account
+    could guess the operator's password without a pause, by logging in between guesses.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -78,11 +78,11 @@ class AttemptLimiter:
         self._clients: OrderedDict[str, _Client] = OrderedDict()
 
     def begin(self, address: str, account: str = "") -> None:
-        """Count an attempt as wrong before it is made: many at once gain nothing.
+        """Count an attempt as wrong before it is made, so that parallel attempts have no advantage.
 
         Raises `TooManyAttempts` when it is too early.
 
-        `account`: a name that exists, or "" for any other, so that made-up names take no memory.
+        `account`: an existing name, or "" for any other, so that invented names use no memory.
         """
         now = self._clock()
         with self._lock:
@@ -102,7 +102,7 @@ class AttemptLimiter:
                 self._clients.popitem(last=False)
 
     def succeeded(self, address: str, account: str = "") -> None:
-        """The attempt was right: forget the wrong ones of this address with this account."""
+        """The attempt was correct: forget this address's wrong attempts on this account."""
         network = network_of(address)
         with self._lock:
             if client := self._clients.get(network):
@@ -111,7 +111,7 @@ class AttemptLimiter:
                     del self._clients[network]
 
     def undo(self, address: str, account: str = "") -> None:
-        """Do not count this attempt: it was not made, or must not clear those before it."""
+        """Do not count this attempt: it was not made, or must not clear earlier ones."""
         network = network_of(address)
         with self._lock:
             client = self._clients.get(network)
@@ -120,7 +120,7 @@ class AttemptLimiter:
 
 
 class RequestRates:
-    """A token bucket of requests for each address: bursts are allowed, floods are not."""
+    """A token bucket of requests for each address: allows bursts, refuses floods."""
 
     def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_s, self._room = per_s, 4 * per_s
@@ -128,7 +128,7 @@ class RequestRates:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, address: str) -> None:
-        """Count one request of this address; raises `TooManyAttempts` when its bucket is empty."""
+        """Count one request from this address; raises `TooManyAttempts` if its bucket is empty."""
         now, network = self._clock(), network_of(address)
         with self._lock:
             left, since = self._buckets.pop(network, (self._room, now))
@@ -138,6 +138,6 @@ class RequestRates:
                 self._buckets.popitem(last=False)
         if left < 1.0:
             raise TooManyAttempts(
-                f"more than {self._per_s:g} requests a second from this address; ask less often",
+                f"more than {self._per_s:g} requests a second from this address; send fewer requests",
                 wait_s=(1.0 - left) / self._per_s,
             )

@@ -1,4 +1,4 @@
-"""The first code in the log, and the reset of a forgotten operator password."""
+"""Logs the first code, and resets a forgotten operator password."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _log = logging.getLogger("appliance.access")
 
 
 def log_first_code(accounts: Accounts) -> None:
-    """Log a new first code while the operator has no password."""
+    """Log a new first code if the operator has no password."""
     if not accounts.has_operator():
         _log_code(accounts.new_first_code())
 
 
 def reset_access(accounts: Accounts, audit: AuditLog, who: str) -> str:
-    """Forget the operator's password, and log and return a new first code; viewers, tokens and records stay.
+    """Delete the operator's password, and log and return a new first code; viewers, tokens and records stay.
 
     `who`: for the audit log, "shell" or "button". Raises `StoreError`.
     """

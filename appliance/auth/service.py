@@ -1,4 +1,4 @@
-"""Everything that the web needs for authentication, in one object."""
+"""Everything that the web package needs for authentication, in one object."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from appliance.errors import StoreError
 
 @dataclass(frozen=True)
 class AuthService:
-    """`login`: clients must log in, over TLS; on loopback only unless `loopback_is_operator`."""
+    """`login`: clients must log in, over TLS; clients on loopback only if not `loopback_is_operator`."""
 
     login: bool
     loopback_is_operator: bool
@@ -29,7 +29,7 @@ class AuthService:
     cookies: Cookies
     login_attempts: AttemptLimiter
     link_attempts: AttemptLimiter
-    """For one-time links. They have 128 random bits: this only saves work."""
+    """For one-time links. They have 128 random bits, so this limit only saves work."""
     request_rates: RequestRates
     idle: IdleTracker
     local_token: str
@@ -46,8 +46,8 @@ def make_auth_service(
     requests_per_s: float = 50,
     passwords: Passwords | None = None,
 ) -> AuthService:
-    """The service of a device that keeps its secrets in `folder`; raises `StoreError`."""
-    # Without login nothing outlives the process, so nothing is written.
+    """The service of a device with its secrets in `folder`; raises `StoreError`."""
+    # Without login nothing must outlive the process, so nothing is written.
     secret = load_key(folder / "cookie-key") if login else secrets.token_bytes(32)
     clock = ForwardClock()
     accounts = Accounts(folder, passwords, clock)

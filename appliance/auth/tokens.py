@@ -1,4 +1,4 @@
-"""Tokens for scripts: shown once, kept as hashes, each with a name and a role."""
+"""Tokens for scripts: shown once, stored as hashes, each with a name and a role."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PREFIX = "ig_"  # lets secret scanners recognise one
 SECRET_BYTES = 32
 MOST_TOKENS = 100
 USED_EVERY_S = 3600.0
-"""Resolution of the date of the last use: a write for each request would wear out the card."""
+"""Resolution of the last use: a write for each request would wear out the card."""
 
 _log = logging.getLogger("appliance.access")
 
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 
 class Token(BaseModel):
-    """One token. Times are Unix seconds; `used` is at most an hour behind, 0 for never."""
+    """One token. Times are Unix seconds; `used` is up to an hour old, 0 for never."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,7 +46,7 @@ class _Content(BaseModel):
 
 
 class Tokens:
-    """The tokens of this device. Every method raises `StoreError` when the file cannot be read or written."""
+    """The tokens of this device. Every method raises `StoreError` if the file cannot be read or written."""
 
     def __init__(self, folder: Path) -> None:
         self._file = PrivateFile(folder / "tokens.json", _Content)
@@ -61,7 +61,9 @@ class Tokens:
         """Create a token and return its secret, which cannot be shown again; raises `AccessError`."""
         if not _NAME.fullmatch(name):
             raise AccessError(
-                "expected 1 to 32 small letters, digits, dots, dashes, as in backup", key="name", value=name
+                "expected 1 to 32 lower-case letters, digits, dots, dashes, such as backup",
+                key="name",
+                value=name,
             )
         if role not in ROLES:
             raise AccessError(f"expected one of {', '.join(ROLES)}", key="role", value=role)
@@ -69,7 +71,7 @@ class Tokens:
         with self._file.edit() as content:
             if name in content.tokens:
                 raise AccessError(
-                    "there is such a token already; revoke it first or choose another name",
+                    "a token with this name already exists; revoke it first or choose another name",
                     key="name",
                     value=name,
                 )
@@ -79,15 +81,15 @@ class Tokens:
         return secret
 
     def revoke(self, name: str) -> None:
-        """Make a token void; raises `AccessError` if there is none of that name."""
+        """Revoke a token; raises `AccessError` if it does not exist."""
         with self._file.edit() as content:
             if content.tokens.pop(name, None) is None:
                 known = ", ".join(sorted(content.tokens)) or "none"
-                raise AccessError(f"there is no such token; known: {known}", key="name", value=name)
+                raise AccessError(f"no token has this name; existing tokens: {known}", key="name", value=name)
 
     def find(self, secret: str) -> tuple[str, str] | None:
-        """Name and role of the token with this secret, None for any other text."""
-        # 256 random bits behind a hash: the time of the search reveals nothing useful.
+        """The name and role of the token with this secret; None for any other text."""
+        # The secret has 256 random bits and is hashed: the time of the search reveals nothing useful.
         digest = digest_of(secret)
         for name, token in self._file.read().tokens.items():
             if token.digest == digest:
@@ -96,7 +98,7 @@ class Tokens:
         return None
 
     def role_of(self, name: str, digest: str) -> str:
-        """The role of a token by name and digest, empty once revoked, even if its name is used again."""
+        """The role of a token by name and digest; empty once revoked, even if its name is used again."""
         token = self._file.read().tokens.get(name)
         return token.role if token and token.digest == digest else ""
 
@@ -111,9 +113,9 @@ class Tokens:
                 if name in content.tokens:
                     content.tokens[name].used = now
         except StoreError as error:  # a full disk is no reason to refuse a token
-            _log.warning("the last use of token %s was not noted: %s", name, error)
+            _log.warning("the last use of token %s was not recorded: %s", name, error)
 
 
 def digest_of(secret: str) -> str:
-    """The form in which a token is kept: its SHA-256, hexadecimal."""
+    """The form in which a token is stored: its SHA-256 in hexadecimal."""
     return hashlib.sha256(secret.encode()).hexdigest()

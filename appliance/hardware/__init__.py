@@ -1,1 +1,1 @@
-"""The board: lamps, button, fault codes, throttling, and switching it off."""
+"""The board: lamps, button, fault codes, throttling and power-off."""

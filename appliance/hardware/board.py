@@ -1,4 +1,4 @@
-"""Facts about the machine for tables of figures; nothing that identifies a single device."""
+"""Facts about the machine for benchmark tables; nothing that identifies a single device."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def total_memory_mb() -> int:
 
 
 def read_temperature(sys: Path = Path("/sys")) -> float | None:
-    """The hottest thermal zone, in degrees Celsius; None for a machine without any."""
+    """The temperature of the hottest thermal zone, in degrees Celsius; None if the machine has none."""
     found = []
     for zone in (sys / "class/thermal").glob("thermal_zone*/temp"):
         with contextlib.suppress(OSError, ValueError):

@@ -1,9 +1,9 @@
-"""The button: a short press starts or stops; a hold withdraws, or from idle switches the device off.
+"""The button: a short press starts or stops; a hold withdraws consent, or while idle switches the device off.
 
-A hold that begins at power-up resets a forgotten password, and nothing else. A hold takes effect when its
-time is reached, not on release. A short press while idle means "I have read the printed notice number N",
-with the number from the configuration; without one, or with an old one, the button does not start. It always
-stops.
+A hold that begins at power-up only resets a forgotten password. A hold takes effect when its time is reached,
+not on release. A short press while idle means "I have read the printed notice number N", with the number from
+the configuration. If that number is missing or out of date, the button does not start a session. It can
+always stop one.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ log = logging.getLogger("appliance.button")
 WHO = "button"
 
 HOLD_S = 3.0
-"""Seconds of a hold that withdraws from a running session."""
+"""A hold of this many seconds withdraws consent from a running session."""
 
 OFF_S = 8.0
-"""Seconds of a hold from idle that switches the device off."""
+"""A hold of this many seconds, begun while idle, switches the device off."""
 
 RESET_S = 15.0
-"""Seconds of a hold from power-up that resets the password."""
+"""A hold of this many seconds, begun at power-up, resets the password."""
 
 _BOUNCE_S = 0.05
 
 
 class ButtonActions:
-    """Decides what a press does, by its length and by the state when it began. For any thread."""
+    """Decides what a press does, by its length and by the state when it began. Thread-safe."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class ButtonActions:
         power_off: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`people`: how many agree with a press. Long holds call `reset_access` and `power_off`."""
+        """`people`: how many people agree with one press. Long holds call `reset_access` and `power_off`."""
         self._session, self._printed, self._people = session, printed_notice, people
         self._reset_access, self._power_off, self._clock = reset_access, power_off, clock
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class ButtonActions:
             self._from_idle = self._session.state == IDLE
 
     def held(self) -> None:
-        """A hold time has passed: if the button is still down, do what is due, once."""
+        """A hold time has passed: if the button is still down, act once."""
         with self._lock:
             if self._down is None or self._done:
                 return
@@ -73,14 +73,14 @@ class ButtonActions:
             self._done = True
             idle = self._session.state == IDLE
             if self._at_power_up:
-                self._try("reset the access", self._reset_access)
+                self._try("reset the password", self._reset_access)
             elif self._from_idle and idle:
                 self._try("switch off", self._switch_off)
             elif not self._from_idle and not idle:
                 self._try("withdraw", self._withdraw)
 
     def released(self) -> None:
-        """The button went up: a short press starts or stops; a hold has had its effect already."""
+        """The button went up: a short press starts or stops; a hold has already taken effect."""
         with self._lock:
             if self._down is None:
                 return
@@ -102,7 +102,7 @@ class ButtonActions:
         if self._printed:
             self._session.start(self._printed, WHO, self._people)
         else:
-            log.warning("the button starts nothing: session.printed_notice names no printed notice")
+            log.warning("the button cannot start a session: session.printed_notice is not set")
 
     def _switch_off(self) -> None:
         log.warning("held for %g s: switching the device off", OFF_S)
@@ -110,7 +110,7 @@ class ButtonActions:
 
     def _withdraw(self) -> None:
         if self._session.id is None:
-            self._session.stop(WHO)  # no one has agreed yet: ends the preview
+            self._session.stop(WHO)  # no one has agreed yet: end the preview
         else:
             self._session.withdraw(WHO)
 
@@ -134,7 +134,7 @@ class Button:
         self._button.when_released = self._released
         if isinstance(self._button, JetsonButton):
             self._button.when_lost = self._lost
-        if self._button.is_pressed:  # gpiozero saw no edge, so it calls nothing
+        if self._button.is_pressed:  # gpiozero saw no edge, so it does not call `when_pressed`
             actions.pressed(at_power_up=True)
             self._check_after(RESET_S)
 
@@ -175,7 +175,7 @@ def _claim_gpiozero_button(pin: int, factory: str) -> Any:
             bounce_time=None if factory == "mock" else _BOUNCE_S,
             pin_factory=make_pin_factory(factory),
         )
-    except Exception as error:  # vendors raise anything; lgpio's own error is a plain Exception
+    except Exception as error:  # libraries raise anything; lgpio's own error is a plain Exception
         raise ConfigError(
             f"cannot use the button: {type(error).__name__}: {error}; check the pin and "
             "session.button_factory",

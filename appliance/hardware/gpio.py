@@ -17,13 +17,13 @@ PinFactory = Literal["default", "lgpio", "rpigpio", "pigpio", "native", "mock"]
 
 
 def load_gpiozero(key: str = "lamps.backend", value: str = "gpiozero") -> Any:
-    """Import gpiozero, which looks for pins when imported; raises `BackendMissing`.
+    """Import gpiozero, which looks for pins on import; raises `BackendMissing`.
 
     `key` and `value`: the setting that needs it.
     """
     try:
         return importlib.import_module("gpiozero")
-    except Exception as error:  # not only ImportError: vendors raise anything
+    except Exception as error:  # not only ImportError: libraries raise anything
         instead = 'set lamps.backend = "none"' if key == "lamps.backend" else f"leave {key} out"
         raise BackendMissing(
             f"gpiozero cannot be loaded ({error}); install it, or {instead}", key=key, value=value
@@ -31,7 +31,7 @@ def load_gpiozero(key: str = "lamps.backend", value: str = "gpiozero") -> Any:
 
 
 def make_pin_factory(name: str) -> Any:
-    """The pin factory of a name; raises whatever gpiozero raises."""
+    """The pin factory with this name; raises whatever gpiozero raises."""
     gpiozero = load_gpiozero()
     if name == "default":
         with _writable_working_directory():
@@ -52,10 +52,10 @@ def make_pin_factory(name: str) -> Any:
 
 @contextmanager
 def _writable_working_directory() -> Iterator[None]:
-    """Change to a temporary folder: lgpio, when imported, makes a pipe in the working directory.
+    """Change to a temporary folder while lgpio is imported: it creates a pipe in the working directory.
 
     A service cannot write to its working directory (gpiozero issue 1106, lg issue 22). lgpio needs the name
-    of the pipe only during the import. `LG_WD` is lgpio's own setting for this; if set, nothing changes.
+    of the pipe only during the import. `LG_WD` is lgpio's own setting for this; if it is set, do nothing.
     """
     if "lgpio" in sys.modules or "LG_WD" in os.environ:
         yield

@@ -49,7 +49,7 @@ class GpioLamps(LampPanel):
 
     @staticmethod
     def check(settings: GpioSettings) -> None:
-        """Whether the lamps are available, without claiming a pin; raises `ConfigError`."""
+        """Check that the lamps are available, without claiming a pin; raises `ConfigError`."""
         with _as_one_line():
             make_pin_factory(settings.factory)
 
@@ -74,7 +74,7 @@ def _as_one_line() -> Iterator[None]:
             yield
         except ConfigError:
             raise
-        except Exception as error:  # vendors raise anything; lgpio's own error is a plain Exception
+        except Exception as error:  # libraries raise anything; lgpio's own error is a plain Exception
             raise ConfigError(
                 f"cannot use the lamps: {type(error).__name__}: {error}; check lamps.factory and the pins",
                 key="lamps.backend",

@@ -1,6 +1,6 @@
 """NVIDIA's Jetson.GPIO, loaded on demand, and a button on one of its pins.
 
-Written against version 2.1.13 of it (`setmode`, `setwarnings`, `setup`, `input`); not yet run on a Jetson.
+Written for version 2.1.13 (`setmode`, `setwarnings`, `setup`, `input`); not yet run on a Jetson.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ _STEADY = 2
 
 
 def load_jetson_gpio(what: str, key: str, value: str | int) -> Any:
-    """Import Jetson.GPIO and count pins as on the header; raises `ConfigError`.
+    """Import Jetson.GPIO with header pin numbers; raises `ConfigError`.
 
     `what`: the part that needs it; `key` and `value`: the setting of that part.
     """
     try:
         gpio = importlib.import_module("Jetson.GPIO")
-        gpio.setwarnings(False)  # it warns for every pin that it cannot read /dev/mem
+        gpio.setwarnings(False)  # it warns, for every pin, that it cannot read /dev/mem
         gpio.setmode(gpio.BOARD)
         return gpio
     except ImportError as error:
         raise BackendMissing(
-            f"Jetson.GPIO cannot be loaded ({error}); apt install python3-jetson-gpio, or leave out {what}",
+            f"Jetson.GPIO cannot be loaded ({error}); install python3-jetson-gpio, or leave out {what}",
             key=key,
             value=value,
         ) from error
-    except Exception as error:  # on another computer, and without the right to use the pins
+    except Exception as error:  # on another computer, or without permission to use the pins
         raise gpio_error(error, what, key, value) from error
 
 
 def gpio_error(error: Exception, what: str, key: str, value: str | int) -> ConfigError:
     """An error of the vendor's code as a `ConfigError` in one line."""
     return ConfigError(
-        f"cannot use {what}: {type(error).__name__}: {error}; check the pins, and that this is a "
-        "Jetson and its user in the group gpio",
+        f"cannot use {what}: {type(error).__name__}: {error}; check the pins, that this is a "
+        "Jetson, and that the user is in the group gpio",
         key=key,
         value=value,
     )
@@ -53,9 +53,9 @@ def gpio_error(error: Exception, what: str, key: str, value: str | int) -> Confi
 class JetsonButton:
     """A button between a header pin and ground; needs a pull-up resistor to 3.3 V, as Jetson.GPIO sets none.
 
-    Has what `Button` uses of gpiozero's: `is_pressed`, `when_pressed`, `when_released`, `close`; and
-    `when_lost`, called when the pin becomes unreadable while the button is down. It polls fifty times a
-    second: the package's own edge detection runs a thread that cannot be stopped.
+    Has the members of gpiozero's button that `Button` uses: `is_pressed`, `when_pressed`, `when_released`,
+    `close`; and `when_lost`, called when the pin becomes unreadable while the button is down. It polls fifty
+    times a second: the edge detection of Jetson.GPIO runs a thread that cannot be stopped.
     """
 
     def __init__(self, pin: int) -> None:
@@ -87,11 +87,11 @@ class JetsonButton:
         while not self._stop.wait(_EVERY_S):
             try:
                 down = self._is_down()
-            except Exception as error:  # vendors raise anything: logged once, and tried again
+            except Exception as error:  # libraries raise anything: log it once and retry
                 if str(error) != reported:
                     log.error("the button on header pin %d cannot be read: %s", self._pin, error)
                 reported = str(error)
-                if self.is_pressed:  # how long it stays down is unknown: the press must have no effect
+                if self.is_pressed:  # its length is now unknown: the press must have no effect
                     self.is_pressed, other = False, 0
                     self.when_lost()
                 continue

@@ -1,6 +1,6 @@
 """Lamps on the header of a Jetson, through NVIDIA's Jetson.GPIO: on or off, no shades.
 
-Written against version 2.1.13 of it (`setmode`, `setwarnings`, `setup`, `output`); not yet run on a Jetson.
+Written for version 2.1.13 (`setmode`, `setwarnings`, `setup`, `output`); not yet run on a Jetson.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class JetsonLamps(LampPanel):
 
     @staticmethod
     def check(settings: JetsonSettings) -> None:
-        """Whether the lamps are available, without claiming a pin; raises `ConfigError`."""
+        """Check that the lamps are available, without claiming a pin; raises `ConfigError`."""
         del settings
         load_jetson_gpio(*_LAMPS)
 
@@ -67,7 +67,7 @@ class JetsonLamps(LampPanel):
 
 
 class _Lamp:
-    """One lamp, or the three of a colour."""
+    """One lamp, or the three of a colour lamp."""
 
     def __init__(self, gpio: Any, pins: tuple[int, ...]) -> None:
         self._gpio, self._pins = gpio, pins
@@ -81,7 +81,7 @@ class _Lamp:
     value = property(fset=_set)
 
     def close(self) -> None:
-        """Switch off. The pin is released when the process ends; decision 35 says why not by `cleanup`."""
+        """Switch off. The pin is released when the process ends; decision 35 explains why not earlier."""
         self._set((0.0,) * len(self._pins) if len(self._pins) > 1 else False)
 
 
@@ -90,7 +90,7 @@ def _refuse_shared_pins(pins: dict[str, tuple[int, ...]]) -> None:
     uses = Counter(pin for numbers in pins.values() for pin in numbers)
     if twice := sorted(pin for pin, count in uses.items() if count > 1):
         raise ConfigError(
-            f"header pin {twice[0]} is given to two lamps; give each its own",
+            f"header pin {twice[0]} is used by two lamps; give each lamp its own pin",
             key="lamps.backend",
             value="jetson",
         )

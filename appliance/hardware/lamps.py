@@ -1,4 +1,4 @@
-"""The lamps of a device on any pins: write on change, blink a fault code, test at the start."""
+"""The lamps of a device, whatever drives the pins: write on change, blink a fault code, test at the start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ON_S, OFF_S, PAUSE_S = 0.25, 0.25, 1.5
 """Seconds of a blink, of the gap to the next, and of the pause before the code repeats."""
 
 TEST_S = 0.2
-"""Seconds for which the test lights each lamp, and keeps it dark afterwards."""
+"""Seconds for which the test lights each lamp and then keeps it dark."""
 
 _DARK = (0.0, 0.0, 0.0)
 
@@ -28,11 +28,11 @@ _TEST = (
     *(("running", True), ("camera", True), ("camera", True), ("fault", True)),
     *(("colour", (1.0, 0.0, 0.0)), ("colour", (0.0, 1.0, 0.0)), ("colour", (0.0, 0.0, 1.0))),
 )
-"""The camera lamp flashes twice, briefly: while the camera is open it never blinks."""
+"""The camera lamp flashes twice in the test: while the camera is open it never blinks."""
 
 
 def blink_pattern(code: int) -> Iterator[tuple[bool, float]]:
-    """One round of a code of 1 or more: (lit, seconds) for each step."""
+    """One repetition of a code of 1 or more: (lit, seconds) for each step."""
     for number in range(1, code + 1):
         yield True, ON_S
         yield False, OFF_S if number < code else PAUSE_S
@@ -45,7 +45,7 @@ class NoSettings(BaseModel):
 
 
 class NoLamps:
-    """A device without lamps: every call does nothing, and page and log say so."""
+    """A device without lamps: every call does nothing; the page and the log report it."""
 
     Settings = NoSettings
     present = False
@@ -100,7 +100,7 @@ class LampPanel:
         try:
             self._write("camera", False)
         except LampError as error:
-            log.error("%s", error)  # the camera is closed already: staying lit is the safe side
+            log.error("%s", error)  # the camera is already closed: a lit lamp is the safe side
 
     def show(self, state: LampState) -> None:
         """Set running, fault and colour; the camera lamp belongs to `loops.CaptureLoop`."""
@@ -109,7 +109,7 @@ class LampPanel:
         self._write("colour", _DARK if state.colour is None else self._colour(state.colour))
 
     def dark(self) -> None:
-        """Switch off all lamps but the camera lamp."""
+        """Switch off all lamps except the camera lamp."""
         self.show(LampState(running=False, fault_blinks=0, colour=None))
 
     def test(self, pause: Callable[[float], object]) -> None:
@@ -123,7 +123,7 @@ class LampPanel:
                 self._write(role, _DARK if role == "colour" else False)
                 pause(TEST_S)
             except LampError as error:
-                log.error("the test of the lamps: %s", error)
+                log.error("lamp test: %s", error)
 
     def close(self) -> None:
         """Switch everything off and release the pins. May be called twice."""
@@ -132,7 +132,7 @@ class LampPanel:
             try:
                 lamp.close()
             except Exception as error:  # vendors raise anything
-                log.error("the %s lamp cannot be put out: %s", role, error)
+                log.error("the %s lamp cannot be switched off: %s", role, error)
         self._lamps, self._shown = {}, {}
 
     @staticmethod
@@ -143,7 +143,7 @@ class LampPanel:
     def _write(self, role: str, value: object) -> None:
         lamp = self._lamps.get(role)
         if lamp is None and role == "camera" and value:
-            raise LampError("the camera lamp was given back already; start the appliance again")
+            raise LampError("the camera lamp was already released; restart the appliance")
         if lamp is None or self._shown.get(role) == value:
             return
         try:
@@ -154,7 +154,7 @@ class LampPanel:
 
 
 class FaultBlinker:
-    """Blinks a code on its own thread, so that the rhythm does not depend on frames. For one caller."""
+    """Blinks a code on its own thread, so that the rhythm does not depend on frames. Not thread-safe."""
 
     def __init__(self, write: Callable[[bool], None]) -> None:
         self._write = write
@@ -163,7 +163,7 @@ class FaultBlinker:
         self._thread: threading.Thread | None = None
 
     def show(self, code: int) -> None:
-        """Repeat `code` blinks from now on; 0 is dark. The same code again changes nothing."""
+        """Repeat `code` blinks from now on; 0 is dark. Repeating the same code has no effect."""
         if code and code == self._code:
             return
         self.stop()

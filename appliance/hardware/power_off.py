@@ -1,6 +1,6 @@
 """Switches the device off through logind, which asks polkit for permission.
 
-systemd/interview-grader.polkit permits it to the service's user.
+systemd/interview-grader.polkit grants it to the service's user.
 Interface: org.freedesktop.login1(5), `PowerOff`.
 """
 
@@ -27,6 +27,6 @@ def power_off() -> None:
         raise PowerError(f"the device cannot be switched off: {error}") from error
     if done.returncode:
         raise PowerError(
-            f"logind does not switch the device off: {done.stderr.strip() or done.returncode}; the rule "
-            "/etc/polkit-1/rules.d/50-interview-grader.rules lets it, and polkitd must be installed"
+            f"logind does not switch the device off: {done.stderr.strip() or done.returncode}; it needs the "
+            "rule /etc/polkit-1/rules.d/50-interview-grader.rules, and polkitd must be installed"
         )

@@ -1,7 +1,7 @@
 """Detects that heat or too little power slows the board down, from its firmware or kernel.
 
 Raspberry Pi: `get_throttled` of the firmware's driver (raspberrypi/linux pull request 2397: bits 0 to 3 are
-the present, the rest is history). Other boards: the cooling devices of the thermal framework.
+are the present state, the rest is history). Other boards: the cooling devices of the thermal framework.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ SYS = Path("/sys")
 EVERY_S = 5.0
 
 _BEGINS, _ENDS = 2, 6
-"""Equal readings in a row that begin and end a report, so that it does not flap."""
+"""Equal readings in a row that start and end a report, so that it does not flap."""
 
 HEAT, POWER = "too hot", "too little power"
 
 _UNDER_VOLTAGE, _SLOWED = 0x1, 0xE
 _SLOWING = ("cpufreq", "thermal-cpufreq", "Processor", "cpu-throttle-alert", "gpu-throttle-alert")
-"""Prefixes of the types of cooling devices that slow something down; a fan does not."""
+"""Type prefixes of the cooling devices that slow something down; a fan does not."""
 
 
 class ThrottlingMonitor:
-    """Watches for throttling. Belongs to one thread."""
+    """Watches for throttling. Not thread-safe."""
 
     def __init__(self, sys: Path | None = None) -> None:
         self._sys = sys or SYS
         self._next, self._same, self._seen = 0.0, 0, ""
         self.reason = ""
-        """Why the board runs slower, in words; "" if it does not."""
+        """Why the board runs slower; "" if it does not."""
 
     def check(self, now: float | None = None) -> str:
-        """The reason; reads the board at most every `EVERY_S`, and logs begin and end."""
+        """The reason; reads the board at most every `EVERY_S`, and logs start and end."""
         now = time.monotonic() if now is None else now
         if now < self._next:
             return self.reason
@@ -46,19 +46,19 @@ class ThrottlingMonitor:
         try:
             seen = self._read_board()
         except OSError as error:  # such as out of descriptors: the next check may succeed
-            log.debug("the board cannot be asked: %s", error)
+            log.debug("the state of the board cannot be read: %s", error)
             return self.reason
         self._same = self._same + 1 if bool(seen) == bool(self._seen) else 1
         self._seen = seen
         if seen and (self.reason or self._same >= _BEGINS):
             if not self.reason:
                 remedy = (
-                    "use its own power supply, a short cable" if seen == POWER else "give it air or a fan"
+                    "use its own power supply and a short cable" if seen == POWER else "improve the cooling"
                 )
-                log.warning("the board works slower: %s; %s", seen, remedy)
+                log.warning("the board runs slower: %s; %s", seen, remedy)
             self.reason = seen
         elif self.reason and not seen and self._same >= _ENDS:
-            log.warning("the board is well again")
+            log.warning("the board runs at full speed again")
             self.reason = ""
         return self.reason
 

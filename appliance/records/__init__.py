@@ -1,7 +1,7 @@
-"""The records: numbers of sessions in one SQLite file, and nothing else. Only this package knows SQL.
+"""The records: only the numbers of sessions, in one SQLite file. No other package uses SQL.
 
-`Store` is what others use. `store/records_file.py` opens, migrates and replaces the file; `store/database.py`
-knows SQLite; `export` makes CSV, JSON and PDF; `backup` seals the rows in one file.
+Other packages use `Store`. `store/records_file.py` opens, migrates and replaces the file; `store/database.py`
+wraps SQLite; `export` makes CSV, JSON and PDF; `backup` encrypts the rows into one file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A backup: one file, sealed with a passphrase. Its header is plain: when, and the ids of the sessions in it.
+"""A backup: one file, encrypted with a passphrase. Its header is plain text: the time and the session ids.
 
-The key comes from the passphrase by scrypt; what is sealed with AES-256-GCM is a zlib stream of JSON lines,
-a table's name and a row each. The header is authenticated too, so it cannot be changed.
+scrypt derives the key from the passphrase. AES-256-GCM encrypts a zlib stream of JSON lines, each with a
+table's name and a row, and also authenticates the header, so it cannot be changed.
 """
 
 from __future__ import annotations
@@ -25,19 +25,23 @@ MAGIC = b"interview-grader backup 1\n"
 SHORTEST_PASSPHRASE = 8
 
 _SALT_BYTES, _NONCE_BYTES, _KEY_BYTES = 16, 12, 32
-_COST, _BLOCK, _LANES = 2**15, 8, 1  # 32 MiB for a moment: a Raspberry Pi can, a guesser must every time
+_COST, _BLOCK, _LANES = (
+    2**15,
+    8,
+    1,
+)  # 32 MiB: a Raspberry Pi has them once, an attacker needs them for each guess
 _LONGEST_HEADER = 16 * 2**20
 _SLICE = 65536
 
 Row = tuple[str, dict[str, Any]]
-"""A table's name, and a row of it by column."""
+"""A table's name and one of its rows, by column."""
 
 
 def seal(rows: Iterable[Row], about: dict[str, Any], passphrase: str) -> bytes:
     """The content of a backup file. `about` goes into the plain header; its `ids` must be in it."""
     if len(passphrase) < SHORTEST_PASSPHRASE:
         raise ConfigError(
-            f"the passphrase has {len(passphrase)} characters; expected {SHORTEST_PASSPHRASE} at least"
+            f"the passphrase has {len(passphrase)} characters; expected at least {SHORTEST_PASSPHRASE}"
         )
     salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
     header = {**about, "salt": _text(salt), "nonce": _text(nonce), "cost": _COST}
@@ -50,11 +54,16 @@ def seal(rows: Iterable[Row], about: dict[str, Any], passphrase: str) -> bytes:
 
 
 def unseal(content: bytes, passphrase: str, name: str) -> tuple[dict[str, Any], Callable[[], Iterator[Row]]]:
-    """Header of a backup file called `name`, and what gives its rows; raises `ConfigError`, `StoreError`."""
+    """The header of the backup file `name` and a function that yields its rows.
+
+    Raises `ConfigError` and `StoreError`.
+    """
     header = parse_header(content)
     if header is None:
         raise ConfigError(
-            "not a backup of this appliance, or its beginning is damaged", key="restore", value=name
+            "this is not a backup of this appliance, or its header is damaged; choose another file",
+            key="restore",
+            value=name,
         )
     start = content.index(b"\n", len(MAGIC)) + 1
     key = _key(passphrase, base64.b64decode(header["salt"]), header["cost"])
@@ -63,7 +72,7 @@ def unseal(content: bytes, passphrase: str, name: str) -> tuple[dict[str, Any], 
         packed = AESGCM(key).decrypt(nonce, content[start:], content[:start])
     except (InvalidTag, ValueError) as error:
         raise ConfigError(
-            "the passphrase is wrong, or the file is damaged; try again, or take another backup",
+            "the passphrase is wrong, or the file is damaged; try again, or use another backup",
             key="restore",
             value=name,
         ) from error
@@ -71,7 +80,7 @@ def unseal(content: bytes, passphrase: str, name: str) -> tuple[dict[str, Any], 
 
 
 def parse_header(content: bytes) -> dict[str, Any] | None:
-    """The plain header, None if it is no backup's."""
+    """The plain header; None if this is not a backup."""
     if not content.startswith(MAGIC):
         return None
     try:
@@ -102,7 +111,7 @@ def _rows(packed: bytes, name: str) -> Iterator[Row]:
         for line in lines:
             yield _row(line, name)
     if rest or not unpacker.eof:
-        raise StoreError(f"{name}: the backup is sealed but ends within a row; take another one")
+        raise StoreError(f"{name}: the backup ends in the middle of a row; use another one")
 
 
 def _row(line: bytes, name: str) -> Row:
@@ -112,7 +121,7 @@ def _row(line: bytes, name: str) -> Row:
         table = row = None
     if not isinstance(table, str) or not isinstance(row, dict):
         raise ConfigError(
-            "sealed, but a line of it is no row; nothing was restored; take another backup",
+            "the backup has a line that is not a row; nothing was restored; use another backup",
             key="restore",
             value=name,
         )
@@ -122,12 +131,14 @@ def _row(line: bytes, name: str) -> Row:
 def _unpacked(unpacker: Any, piece: bytes, name: str) -> bytes:
     try:
         return bytes(unpacker.decompress(piece))
-    except zlib.error as error:  # sealed like this: a fault of ours
-        raise StoreError(f"{name}: the backup is sealed but not sound ({error}); take another one") from error
+    except zlib.error as error:  # it was encrypted like this: a bug of the appliance
+        raise StoreError(
+            f"{name}: the content of the backup is damaged ({error}); use another one"
+        ) from error
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < 2**40  # of seconds
+    return type(value) in (int, float) and abs(value) < 2**40  # seconds
 
 
 def _key(passphrase: str, salt: bytes, cost: int) -> bytes:

@@ -1,1 +1,1 @@
-"""What is done with readings: the video stream, the lamps, the records."""
+"""The sinks of readings: the video stream, the lamps, the recorder."""

@@ -1,4 +1,4 @@
-"""Drawing onto a copy of a picture: boxes and labels of people; and the placeholder when there is none."""
+"""Draws boxes and labels of people onto a copy of a picture, and a placeholder when there is no picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DARK, _LIGHT = (24, 20, 18), (245, 245, 245)
 
 
 def draw_people(image: Image, people: tuple[Person, ...]) -> Image:
-    """A copy of the picture with a box and a label in words for each person."""
+    """A copy of the picture with a box and a label for each person."""
     canvas = image.copy()
     unit = max(1.0, image.shape[0] / 480)
     for person in people:
@@ -24,7 +24,7 @@ def draw_people(image: Image, people: tuple[Person, ...]) -> Image:
 
 
 def placeholder(width: int, height: int, lines: list[str]) -> Image:
-    """A dark picture that says why there is none: the first line large, the others wrapped below it."""
+    """A dark picture that explains why there is no video: the first line large, the others wrapped below."""
     canvas = np.empty((height, width, 3), np.uint8)
     canvas[:] = _DARK
     unit = height / 480
@@ -72,5 +72,5 @@ def _draw_label(
 
 def _ink(background: tuple[int, int, int]) -> tuple[int, int, int]:
     blue, green, red = background
-    # Relative luminance, roughly (ITU-R BT.601): dark words on light colours and the other way round.
+    # Approximate relative luminance (ITU-R BT.601): dark text on light colours, light text on dark ones.
     return _DARK if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else _LIGHT

@@ -16,7 +16,7 @@ log = logging.getLogger("appliance.lamps")
 
 
 class LampSink:
-    """Drives every lamp but the camera lamp, which belongs to `loops.CaptureLoop`."""
+    """Drives every lamp except the camera lamp, which belongs to `loops.CaptureLoop`."""
 
     def __init__(self, lamps: Lamps, session: Session, health: Health) -> None:
         self._lamps, self._session, self._health = lamps, session, health
@@ -33,7 +33,7 @@ class LampSink:
         self._show(None)
 
     def close(self) -> None:
-        """Switch off all lamps but the camera lamp, which stays lit until the camera is closed."""
+        """Switch off all lamps except the camera lamp, which stays lit until the camera is closed."""
         self._try(self._lamps.dark)
 
     def _show(self, label: str | None) -> None:
@@ -42,7 +42,7 @@ class LampSink:
         self._try(lambda: self._lamps.show(state))
 
     def _try(self, action: Callable[[], None]) -> None:
-        """Log a broken lamp once and go on: the page shows the same state."""
+        """Log a broken lamp once and continue: the page shows the same state."""
         try:
             action()
             self._reported = ""

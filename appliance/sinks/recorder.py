@@ -1,4 +1,4 @@
-"""Sums readings by person and second, and hands each finished second to the store. Numbers only."""
+"""Sums readings by person and second, and passes each finished second to the store. Numbers only."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from appliance.records import REASONS, Second, Store
 from appliance.values import EMOTIONS, NOT_ANALYSED, Person, Reading
 
 LATE_S = 1.0
-"""A frame that is read up to this many seconds after it was captured still counts in its second."""
+"""A frame that is read up to this many seconds after its capture still counts in its second."""
 
 _BOX, _POSE = ("x", "y", "width", "height"), ("yaw", "pitch", "roll")
 
 
 class RecordedSession(Protocol):
-    """What the recorder needs of the session."""
+    """What the recorder needs to know of the session."""
 
     @property
     def state(self) -> str:
-        """`recording` while readings are to be kept."""
+        """`recording` while readings are to be recorded."""
 
     @property
     def id(self) -> str | None:
@@ -50,13 +50,13 @@ class Recorder:
         self._maintain()
 
     def idle(self) -> None:
-        """Hand over the second that is finished, after a while without readings."""
+        """Pass the finished second to the store when no readings arrive."""
         if self._follow() and time.monotonic() - self._began > self._second + 1 + LATE_S:
             self._flush()
         self._maintain()
 
     def close(self) -> None:
-        """Hand over everything. May be called twice."""
+        """Pass everything to the store. May be called twice."""
         self._flush()
 
     def _maintain(self) -> None:
@@ -64,7 +64,7 @@ class Recorder:
         self._health.set_store_state(self._store.status.state)
 
     def _follow(self) -> bool:
-        """Whether a session is being recorded; first hands over the rest of one that ended."""
+        """Whether a session is being recorded; first flushes a session that ended."""
         session = self._session
         id = session.id if session.state == "recording" else None
         if id != self._id:
@@ -118,7 +118,7 @@ class _Sums:
             self._counts["nods"], self._counts["shakes"] = movement.nods, movement.shakes
 
     def second(self, person: int, number: int) -> Second:
-        """The means over the frames that have a value, else None."""
+        """The means over the frames that have a value; None if no frame has one."""
         means: dict[str, Any] = {
             name: self._totals[name] / self._samples[name]
             for name in (*EMOTIONS, *_BOX, *_POSE, "head", "body")

@@ -1,4 +1,4 @@
-"""The video for viewers: drawn on a copy, encoded once for all viewers, and only while there are any."""
+"""The video for viewers: drawn on a copy, encoded once for all viewers, and only while someone watches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Stream:
     def __init__(
         self, viewers: Viewers, jpegs: Slot[Picture], session: Session, health: Health, *, quality: int
     ) -> None:
-        """`quality`: of JPEG, 10 to 100."""
+        """`quality`: the JPEG quality, 10 to 100."""
         self._viewers, self._jpegs = viewers, jpegs
         self._session, self._health = session, health
         self._options = [cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -53,13 +53,13 @@ class Stream:
         )
 
     def idle(self) -> None:
-        """Once a second, show waiting viewers why there is no picture."""
+        """Once a second, show viewers why there is no picture."""
         now = time.monotonic()
         if not self._session.consent_epoch:
             self._jpegs.clear()
             return
         wanted = self._viewers.watched_variants()
-        # While the camera is open a short gap is no news; once it is lost the last face must go at once.
+        # While the camera is open, ignore a short gap; once it is lost, the last face must disappear at once.
         quiet_since = self._last_live if self._health.camera.state == "open" else 0.0
         if not wanted or now - max(quiet_since, self._last_placeholder) < _PLACEHOLDER_EVERY_S:
             return
@@ -81,7 +81,7 @@ class Stream:
         if camera.state != "lost":
             return ["NO LIVE VIDEO", "waiting for the first picture"]
         since = datetime.fromtimestamp(camera.since, timezone.utc).astimezone()
-        return ["NO LIVE VIDEO", camera.reason or "camera lost", f"since {since:%H:%M:%S}, trying again"]
+        return ["NO LIVE VIDEO", camera.reason or "camera lost", f"since {since:%H:%M:%S}, retrying"]
 
     def _encoded(self, pictures: dict[str, Image]) -> dict[str, bytes]:
         return {variant: self._encode(image) for variant, image in pictures.items()}

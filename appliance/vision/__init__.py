@@ -1,1 +1,1 @@
-"""Pure perception: numpy in, values out; no I/O, no threads."""
+"""Pure perception: numpy arrays in, values out; no I/O, no threads."""

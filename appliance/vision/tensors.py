@@ -1,4 +1,4 @@
-"""Conversion between real values and what a model's tensors store."""
+"""Conversion between real values and the stored values of a model's tensors."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class InputEncoder:
 
     def __init__(self, value_range: tuple[float, float], spec: TensorSpec) -> None:
         low, high = value_range
-        # A pixel has 256 values: what the input stores for each is computed once.
+        # A pixel has 256 values: compute the stored value of each once.
         self._table: NDArray[Any] = quantise(np.linspace(low, high, 256, dtype=np.float32), spec)
         self._shape = spec.shape
 
     def encode(self, image: Image) -> Tensor:
         """The input tensor, in shape and dtype of its spec.
 
-        `image`: uint8, with the size, channels and channel order of the input already.
+        `image`: uint8, already with the size, channels and channel order of the input.
         """
         return cv2.LUT(image, self._table).reshape(self._shape)
 
 
 def quantise(values: Floats, spec: TensorSpec) -> Tensor:
-    """Real values as `spec` stores them, rounded and clipped; unchanged where it is not quantised."""
+    """Real values as `spec` stores them, rounded and clipped; unchanged if it is not quantised."""
     if not spec.scale:
         return values
     limits = np.iinfo(spec.dtype)
@@ -38,6 +38,6 @@ def quantise(values: Floats, spec: TensorSpec) -> Tensor:
 
 
 def dequantise(stored: Tensor, spec: TensorSpec) -> Floats:
-    """Real values, float32, of what a model gave; the shape is unchanged."""
+    """The real values, float32, of a model's output; the shape is unchanged."""
     values = stored.astype(np.float32)
     return (values - np.float32(spec.zero_point)) * np.float32(spec.scale) if spec.scale else values

@@ -1,16 +1,17 @@
-"""Make the full-integer int8 detectors from the float ones.
+"""Makes the full-integer int8 detectors from the float ones.
 
     python models/build/build_detectors.py                       # ranges_*.json -> models/*_int8.tflite
     python models/build/build_detectors.py --calibrate --data DIR  # pictures -> ranges_*.json, then the same
-    python models/build/build_detectors.py --refine --data DIR     # go on from ranges_*.json in smaller steps
+    python models/build/build_detectors.py --refine --data DIR     # continue from ranges_*.json in smaller
+    steps
 
-The first needs the float models, which `fetch_models.py` takes out of their package, and ai-edge-quantizer;
-it gives the same bytes every time. The second needs pictures with faces as well (see `scenes.py`), and
-PyTorch with a C++ compiler; it enters the new models into the manifest.
+The first needs the float models, which `fetch_models.py` extracts from their package, and ai-edge-quantizer;
+it gives the same bytes every time. The second also needs pictures with faces (see `scenes.py`), and PyTorch
+with a C++ compiler; it updates the manifest.
 
-How the models that ship came about: calibrated with 4000 (short range) and 1500 steps (full range), by a
-script that also varied the light, then refined with 2200 and 1200 steps, all without closer looks; then the
-short range once more with 700 steps and with them.
+The shipped models were calibrated with 4000 (short range) and 1500 steps (full range), by a script that also
+varied the light, then refined with 2200 and 1200 steps, all without close crops; then the short range again
+with 700 steps and close crops.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ SEED = 3
 
 @dataclass(frozen=True)
 class Detector:
-    """One detector to be made.
+    """One detector to make.
 
-    `boxes` is the range of its box offsets, in pixels of the input of `side` pixels; `share` how much of
-    every other activation the first ranges keep; then the length of the tuning and its batches.
+    `boxes`: the range of its box offsets, in pixels of the input of `side` pixels; `share`: how much of every
+    other activation the first ranges keep; then the length of the tuning and its batches.
     """
 
     source: str
@@ -80,22 +81,22 @@ DETECTORS = {
 }
 
 SCORES = (-4.0, 4.0)
-"""Logits: scores of 1.8 % to 98.2 % in 256 steps. Over black borders the float models give -30000."""
+"""Logits: scores from 1.8 % to 98.2 % in 256 steps. On black borders the float models give -30000."""
 
 SCORE_STEP = (SCORES[1] - SCORES[0]) / 255
 
 LOUDER = 0.5
-"""How much of its factor (as a power) a tensor gets that only a 1x1 convolution reads.
+"""The power of its factor that a tensor gets if only a 1x1 convolution reads it.
 
-The factors of other tensors cost nothing. There the weights of a filter share one scale, and those of loud
-channels would be rounded to few values.
+The factors of other tensors cost nothing. In a 1x1 convolution the weights of a filter share one scale, and
+the weights of loud channels would be rounded to few values.
 """
 
 REFINING = 4e-4
-"""The rate of refining, where calibrating has `tune.tune`'s own."""
+"""The rate for refining; calibrating uses the default of `tune.tune`."""
 
 PIXELS = (-1.0, 128 / 127)
-"""With -1 to 1 zero is between two steps, and 41 of the 256 pixel values become one with a neighbour."""
+"""With -1 to 1, zero is between two steps, and 41 of the 256 pixel values become equal to a neighbour."""
 
 CALIBRATION_SCENES = 120
 TUNING_SCENES = 6000
@@ -103,7 +104,7 @@ TUNING_NOISE = 6
 
 
 def first_settings(detector: Detector, model: bytes, inputs: np.ndarray) -> quantise.Settings:
-    """Factors and ranges as they are measured, and the ranges of input and heads as they must be."""
+    """The measured factors and ranges, with the required ranges of the input and the heads."""
     factors = equalise.find(model, equalise.peaks(model, inputs, detector.share))
     for name in depthwise(tg.read(model)):
         factors[name] = np.rint(factors[name] * LOUDER).astype(np.int8)
@@ -118,20 +119,20 @@ def first_settings(detector: Detector, model: bytes, inputs: np.ndarray) -> quan
 
 
 def depthwise(model: Any) -> list[str]:
-    """The tensors that a depthwise convolution makes: 1x1 convolutions read them."""
+    """The outputs of depthwise convolutions, which 1x1 convolutions read."""
     made = (op for op in tg.graph(model).operators if tg.code(model, op) == tg.OPERATOR.DEPTHWISE_CONV_2D)
     return [tg.tensor_name(model, operator.outputs[0]) for operator in made]
 
 
 def calibrate(detector: Detector, model: bytes, data: Path, steps: int) -> quantise.Settings:
-    """Measure, then tune, on scenes of the calibration half of the pictures; 0 steps: as many as usual."""
+    """Measure, then tune, on scenes of the calibration half of the pictures; 0 steps: the default number."""
     chosen = calibrating(data)
     settings = first_settings(detector, model, scenes.values(mixed(chosen, detector, CALIBRATION_SCENES)))
     return tuned(detector, model, settings, data, steps)
 
 
 def refine(detector: Detector, model: bytes, data: Path, steps: int) -> quantise.Settings:
-    """Go on with the tuning of the settings that are there."""
+    """Continue tuning the existing settings."""
     before = quantise.Settings.load(BUILD / detector.settings)
     return tuned(detector, model, before, data, steps, rate=REFINING)
 
@@ -167,28 +168,28 @@ def mixed(chosen: list[scenes.Picture], detector: Detector, count: int) -> np.nd
 
 
 def closer_looks(chosen: list[scenes.Picture], detector: Detector) -> np.ndarray:
-    """Squares round all faces as the appliance looks at them a second time; each mirrored too."""
+    """Squares around all faces, as the appliance crops them to verify a face; each also mirrored."""
     looks = natural.closer_looks(chosen, natural.LOOKS[detector.source == "blazeface-full"])
     squares = np.stack([letterbox(look, detector.side)[0] for look in looks])
     return np.concatenate([squares, squares[:, :, ::-1]])
 
 
 def batches(made: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Endless draws of `size` scenes, as the float models take them; half of them get noise."""
+    """Endless random batches of `size` scenes, as input of the float models; half of them get noise."""
     random = np.random.default_rng(SEED)
     while True:
         drawn = made[random.integers(0, len(made), size)].astype(np.float32)
         half = drawn[::2]
-        lit = half.any(axis=3, keepdims=True)  # the black round a picture stays black
+        lit = half.any(axis=3, keepdims=True)  # the black around a picture stays black
         level = random.uniform(0, TUNING_NOISE, (len(half), 1, 1, 1))
         half += lit * level * random.standard_normal(half.shape, np.float32)
         yield scenes.values(np.clip(np.rint(drawn), 0, 255))
 
 
 def loss_of(model: Any, limits: tuple[float, float]) -> Any:
-    """The difference between two answers where it matters: at faces, at what looks like one, and near 0.5.
+    """The difference of two outputs where it matters: at faces, at things that look like one, and near 0.5.
 
-    Scores shall lie half a step low. Rounded to the nearest step they are then 0.5 or more just where the
+    Scores should be half a step low. Rounded to the nearest step they are then 0.5 or more exactly where the
     float score is.
     """
     import torch
@@ -213,7 +214,7 @@ def loss_of(model: Any, limits: tuple[float, float]) -> Any:
 
 
 def is_score(model: Any, output: int) -> bool:
-    """Whether an output holds scores, one per anchor, and not boxes."""
+    """Whether an output contains scores, one per anchor, and not boxes."""
     return int(tg.graph(model).tensors[int(output)].shape[-1]) == 1
 
 
@@ -231,20 +232,20 @@ def source(models: Path, detector: Detector) -> bytes:
 
 
 def build(detector: Detector, models: Path) -> bytes:
-    """The int8 model from the float model and the settings beside this script."""
+    """The int8 model from the float model and the settings next to this script."""
     settings = quantise.Settings.load(BUILD / detector.settings)
     return quantise.quantise(source(models, detector), settings)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 1 when a model that was not to change differs from its digest."""
+    """Run the command line; 1 if a model that should not change differs from its digest."""
     parser = argparse.ArgumentParser(description="Make the int8 detectors.")
     parser.add_argument("names", nargs="*", default=list(DETECTORS), help="default: all of %(default)s")
     parser.add_argument("--models", type=Path, default=fetch_models.MODELS, help="default: %(default)s")
-    parser.add_argument("--calibrate", action="store_true", help="measure and tune anew (needs --data)")
-    parser.add_argument("--refine", action="store_true", help="tune on from what is there (needs --data)")
-    parser.add_argument("--data", type=Path, help="folder with facedet/ in it")
-    parser.add_argument("--steps", type=int, default=0, help="tune for this long; more is better")
+    parser.add_argument("--calibrate", action="store_true", help="measure and tune again (needs --data)")
+    parser.add_argument("--refine", action="store_true", help="continue tuning (needs --data)")
+    parser.add_argument("--data", type=Path, help="folder that contains facedet/")
+    parser.add_argument("--steps", type=int, default=0, help="number of tuning steps; more is better")
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.names) - set(DETECTORS)):
         parser.error(f"unknown: {', '.join(unknown)}")
@@ -261,12 +262,12 @@ def main(arguments: list[str] | None = None) -> int:
         fetch_models.write(options.models / detector.target, content)
         if options.calibrate or options.refine:
             enter(options.models, name)
-            print(f"{name}: {len(content)} bytes, made anew and entered into the manifest")
+            print(f"{name}: {len(content)} bytes, rebuilt; the manifest is updated")
             continue
         digest = hashlib.sha256(content).hexdigest()
         as_listed = entries.get(name, {}).get("sha256") == digest
         differ = differ or not as_listed
-        note = "as in the manifest" if as_listed else "not that of the manifest"
+        note = "as in the manifest" if as_listed else "differs from the manifest"
         print(f"{name}: {len(content)} bytes, sha256 {digest}, {note}")
     return 1 if differ else 0
 

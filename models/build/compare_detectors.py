@@ -1,14 +1,14 @@
-"""Compare the int8 detectors with the float ones they were made from, on pictures neither was tuned with.
+"""Compares the int8 detectors with their float originals, on pictures that neither was tuned with.
 
-    python models/build/compare_detectors.py --data DIR              # scenes, every face size alike often
+    python models/build/compare_detectors.py --data DIR              # scenes, all face sizes equally often
     python models/build/compare_detectors.py --data DIR --rough      # the same with bad light and noise
-    python models/build/compare_detectors.py --data DIR --natural    # what the appliance gives them
-    python models/build/compare_detectors.py --data DIR --search     # what both together see
+    python models/build/compare_detectors.py --data DIR --natural    # the input that the appliance gives them
+    python models/build/compare_detectors.py --data DIR --search     # the results of both together
 
-The scenes are made from the half of the pictures that `build_detectors.py` does not calibrate with. Both
-detectors answer at a score of 0.5; a box counts as kept when one of the other detector overlaps it by half
-(IoU). Near 0.5 the smallest change of a score lets a box come or go, so the figures are given twice: for all
-boxes, and for those that one of the detectors is clearly sure of (`SURE`).
+The scenes come from the half of the pictures that `build_detectors.py` does not calibrate with. The threshold
+of both detectors is 0.5; a box counts as kept if a box of the other detector overlaps it by half (IoU). Near
+0.5 the smallest change of a score adds or removes a box, so the figures are given twice: for all boxes, and
+for those with a clearly higher score in one of the detectors (`SURE`).
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ THRESHOLD = 0.5
 SURE = 0.55
 SAME = 0.5
 WIDTHS = (0.0, 0.06, 0.12, 0.25, 1.0)
-"""Where kept boxes are counted apart: borders of the face's width as a share of the square."""
+"""Bins in which kept boxes are counted: limits of the face's width as a share of the square."""
 
 SEED = 5
 
 
 @dataclass
 class BoxCounts:
-    """What was counted over all scenes."""
+    """Counts over all scenes."""
 
     boxes: int = 0
     kept: int = 0
@@ -57,7 +57,7 @@ class BoxCounts:
     by_width: np.ndarray = field(default_factory=lambda: np.zeros((len(WIDTHS) - 1, 2), int))
 
     def add(self, wanted: Sequence[Face], found: Sequence[Face], side: int) -> None:
-        """Count one scene: the float detector's faces and the int8 one's."""
+        """Count one scene: the faces of the float detector and of the int8 detector."""
         for face in wanted:
             other = _nearest(face, found)
             kept = other is not None and face.box.iou(other.box) >= SAME
@@ -77,7 +77,7 @@ class BoxCounts:
                 self.sure_extra += face.score >= SURE
 
     def add_all(self, other: BoxCounts) -> None:
-        """Add the counts of another one."""
+        """Add other counts."""
         for name in ("boxes", "kept", "sure", "sure_kept", "extra", "sure_extra"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
@@ -91,7 +91,7 @@ class BoxCounts:
         return f"{self.boxes}, {kept:.2%} ({lost} lost), {extra:.2%} ({self.extra}); sure: {sure}"
 
     def lines(self) -> Iterator[str]:
-        """The result in words and figures."""
+        """The result as text."""
         yield f"boxes of the float detector: {self.boxes}, of them at {SURE} or more: {self.sure}"
         yield f"kept: {self.kept / self.boxes:.2%}; of the sure ones: {self.sure_kept / self.sure:.2%}"
         yield f"extra: {self.extra / self.boxes:.2%}; sure ones: {self.sure_extra / self.boxes:.2%}"
@@ -102,7 +102,7 @@ class BoxCounts:
 
 
 def compare(manifest: Manifest, pair: tuple[str, str], images: Iterable[Image]) -> BoxCounts:
-    """Let both detectors of a pair search the same pictures."""
+    """Run both detectors of a pair on the same pictures."""
     side, counts = manifest.detector(pair[0]).preprocessing.size, BoxCounts()
     with detector(manifest, pair[0]) as wanted, detector(manifest, pair[1]) as found:
         for image in images:
@@ -111,7 +111,7 @@ def compare(manifest: Manifest, pair: tuple[str, str], images: Iterable[Image]) 
 
 
 def compare_search(manifest: Manifest, images: Iterable[Image]) -> BoxCounts:
-    """Let the whole search of a still picture run with the float detectors and with the int8 ones."""
+    """Run the complete search in still pictures with the float detectors and with the int8 detectors."""
     (short, short_int8), (full, full_int8) = PAIRS
     counts = BoxCounts()
     with (
@@ -127,7 +127,7 @@ def compare_search(manifest: Manifest, images: Iterable[Image]) -> BoxCounts:
 
 
 def made_scenes(data: Path, side: int, count: int, rough: bool) -> Iterator[Image]:
-    """Scenes of the pictures that are not for calibration; `rough` ones without the blank twentieth."""
+    """Scenes from the pictures that are not for calibration; `rough` ones without the blank twentieth."""
     made = scenes.make(judging(data), side, count, SEED, rough=rough)
     return (image for index, image in enumerate(made) if not rough or index % 20 != 19)
 
@@ -165,12 +165,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Compare int8 detectors with their float originals.")
     parser.add_argument("--models", type=Path, default=MODELS, help="default: %(default)s")
-    parser.add_argument("--data", type=Path, required=True, help="folder with facedet/ in it")
+    parser.add_argument("--data", type=Path, required=True, help="folder that contains facedet/")
     parser.add_argument("--scenes", type=int, default=600, help="default: %(default)s")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--rough", action="store_true", help="scenes in bad light and with noise")
-    kind.add_argument("--search", action="store_true", help="the whole search in pictures, rooms and video")
-    kind.add_argument("--natural", action="store_true", help="whole pictures, closer looks, rooms and video")
+    kind.add_argument(
+        "--search", action="store_true", help="the complete search in pictures, rooms and video"
+    )
+    kind.add_argument("--natural", action="store_true", help="full pictures, close crops, rooms and video")
     options = parser.parse_args(arguments)
     manifest = Manifest.load(options.models)
     if options.search:
@@ -190,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_natural(manifest: Manifest, pair: tuple[str, str], data: Path) -> None:
-    """One line for each kind of natural pictures, and one for all of them."""
+    """A line for each kind of natural pictures, and one for all together."""
     full, total = pair[0] == "blazeface-full", BoxCounts()
     print(f"{pair[1]} against {pair[0]}: boxes, kept, extra")
     for kind, images in natural.kinds(judging(data), data / "videos", full=full):
@@ -201,11 +203,11 @@ def _print_natural(manifest: Manifest, pair: tuple[str, str], data: Path) -> Non
 
 
 def _print_search(manifest: Manifest, data: Path) -> None:
-    """The same lines for the whole search; closer looks are its own affair and left out."""
+    """The same lines for the complete search, without close crops, which it makes internally."""
     total = BoxCounts()
     print("search with int8 detectors against search with float ones: faces, kept, extra")
     for kind, images in natural.kinds(judging(data), data / "videos", full=False):
-        if kind != "closer looks":
+        if kind != "close crops":
             counts = compare_search(manifest, images)
             total.add_all(counts)
             print(f"  {kind}: {counts.short()}", flush=True)

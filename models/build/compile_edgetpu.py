@@ -1,10 +1,10 @@
-"""Compile the int8 models for the Edge TPU (Coral).
+"""Compiles the int8 models for the Edge TPU (Coral).
 
     python models/build/compile_edgetpu.py --out DIR     # blazeface_full_int8_edgetpu.tflite …, compiled.json
 
-Needs `edgetpu_compiler`, which Google makes for x86-64 only (docs/accelerators.md says how to install it).
-It exits with 1, and names the model, when the compiler leaves an operator to the CPU: each change between the
-two costs more than the operator. Copy DIR to the device: `engine.compiled` names it.
+Needs `edgetpu_compiler`, which Google provides only for x86-64 (see docs/accelerators.md). It exits with 1,
+and reports the model, if the compiler leaves an operator to the CPU: each change between the two costs more
+than the operator. Copy DIR to the device and set `engine.compiled` to its path.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ SUFFIX = "_edgetpu.tflite"
 
 
 def left_to_the_cpu(output: str) -> int:
-    """How many operators the compiler says it did not map; -1 when it does not say."""
+    """How many operators the compiler reports as not mapped; -1 if its report is unclear."""
     found = re.search(r"Number of operations that will run on CPU: (\d+)", output)
     if found:
         return int(found[1])
-    # Where it maps everything it counts only the whole.
+    # If it maps everything, it reports only the total.
     return 0 if "Total number of operations" in output and "not all operations" not in output else -1
 
 
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     options = parser.parse_args(arguments)
     if shutil.which(COMPILER) is None:
-        parser.error(f"no {COMPILER} here; install it on an x86-64 Debian: docs/accelerators.md")
+        parser.error(f"{COMPILER} is not installed; install it on x86-64 Debian: see docs/accelerators.md")
     options.out.mkdir(parents=True, exist_ok=True)
     listing, left = {}, 0
     for name in NAMES:

@@ -1,7 +1,7 @@
-"""Faces whose mouth or eyes are covered, and faces with an object beside them: drawn and photographed.
+"""Faces whose mouth or eyes are covered, and faces with an object next to them: drawn and photographed.
 
-What is drawn goes onto grey 48x48 faces that fill their picture as FER2013's do: eyes at two fifths of the
-height, mouth at three quarters.
+Objects are drawn on grey 48x48 faces that fill the picture as in FER2013: eyes at two fifths of the height,
+mouth at three quarters.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from expression_data import SIDE
 
 EYES, MOUTH = (0.5, 0.39), (0.5, 0.76)
 BESIDE = ((0.08, 0.5), (0.92, 0.5), (0.5, 0.06), (0.1, 0.9), (0.9, 0.9), (0.5, 1.02))
-"""Places where something may be without hiding what is read."""
+"""Places where an object does not hide the mouth or the eyes."""
 
 SMALLEST_PX = 20
-"""Photographed faces narrower than this are left out: covering cannot be seen in them."""
+"""Photographed faces narrower than this are left out: a covering is not visible in them."""
 
 
 def cover(face: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A copy of a face with mouth or eyes hidden behind a hand, a mask, dark glasses or a thing."""
+    """A copy of a face with the mouth or eyes hidden behind a hand, a mask, dark glasses or an object."""
     if random.random() < 0.4:
         if random.random() < 0.5:
             return _dark_glasses(face, random)
@@ -32,7 +32,7 @@ def cover(face: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def decorate(face: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A copy of a face with something that hides neither: a hand beside it, glasses one sees through."""
+    """A copy of a face with something that hides neither: a hand next to it, clear glasses."""
     if random.random() < 0.35:
         return _glasses(face, random)
     place = BESIDE[random.integers(len(BESIDE))]
@@ -40,9 +40,9 @@ def decorate(face: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def photographed(data: Path, side: int = SIDE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Faces of the data set `facedet/facemask_cc0`: grey faces, 1 where a mask covers, which are kept out.
+    """Faces of the data set `facedet/facemask_cc0`: grey faces, 1 if masked, and which are held out.
 
-    Faces of one picture are all kept out or none.
+    The faces of one picture are either all held out or all used.
     """
     folder = data / "facedet" / "facemask_cc0"
     faces, covered, kept = [], [], []
@@ -64,7 +64,7 @@ def _cut_out(grey: np.ndarray, box: list[float], side: int) -> np.ndarray:
     matrix = np.array([[scale, 0, side / 2 - scale * (x + width / 2)], [0, scale, 0.0]])
     matrix[1, 2] = side / 2 - scale * (y + height / 2)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    if scale < 0.5:  # warping does not average: make the picture smaller first
+    if scale < 0.5:  # warping does not average: shrink the picture first
         factor = 2 * scale
         grey = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=method)
         matrix[:, :2] /= factor
@@ -74,7 +74,7 @@ def _cut_out(grey: np.ndarray, box: list[float], side: int) -> np.ndarray:
 def _thing(
     face: np.ndarray, random: np.random.Generator, place: tuple[float, float], extent: tuple[float, float]
 ) -> np.ndarray:
-    """Something opaque with its middle near `place`, `extent` wide and high, all in shares of the side."""
+    """An opaque object with its centre near `place` and of size `extent`, all in shares of the side."""
     x, y = (SIDE * (at + random.uniform(-0.05, 0.05)) for at in place)
     half = SIDE * extent[0] / 2, SIDE * extent[1] / 2
     mask = np.zeros((SIDE, SIDE), np.float32)
@@ -89,7 +89,7 @@ def _thing(
 
 
 def _surface(face: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """What covers: skin with the lines of fingers, cloth with folds, or the surface of a thing."""
+    """The covering surface: skin with the lines of fingers, cloth with folds, or an object."""
     skin = float(np.median(face[20:32, 8:40]))
     kind = random.random()
     level = skin + random.normal(0, 14) if kind < 0.5 else random.uniform(0, 255)

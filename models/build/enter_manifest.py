@@ -1,6 +1,6 @@
-"""Enter a model made anew into `manifest.toml`: its digest, how its tensors are stored, its calibration.
+"""Updates a rebuilt model's entry in `manifest.toml`: digest, storage of its tensors, calibration.
 
-Everything else in the manifest, comments too, stays as it is.
+Everything else in the manifest, including comments, stays unchanged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Calibration:
 
 
 def enter(models: Path, name: str, calibration: Calibration | None = None) -> None:
-    """Make the entry `name` of a folder's manifest tell what its file is now; KeyError if there is none."""
+    """Update the entry `name` of a folder's manifest from its file; KeyError if there is no such entry."""
     path = models / "manifest.toml"
     document = tomlkit.parse(path.read_text("utf-8"))
     entry: Any = document["models"][name]  # type: ignore[index]
@@ -34,7 +34,7 @@ def enter(models: Path, name: str, calibration: Calibration | None = None) -> No
     stored = _stored(content)
     for tensor in (*entry["inputs"], *entry["outputs"]):
         if "scale" in tensor:
-            # Nine digits tell any two float32 apart.
+            # Nine digits distinguish any two float32 numbers.
             scale, zero_point = stored[tensor["name"]]
             tensor["scale"], tensor["zero_point"] = float(f"{scale:.9g}"), zero_point
     if calibration:

@@ -1,8 +1,8 @@
-"""Give the channels of a tensor like ranges before they share one: "cross-layer equalisation".
+"""Gives the channels of a tensor similar ranges before they share one: "cross-layer equalisation".
 
-One int8 range serves all channels of a tensor, so a quiet channel beside a loud one has only a few of the
-256 values. Between two convolutions a channel can be made louder by the first and quieter again by the
-second: RELU, MAX_POOL, ADD and the like do not mind, and weights have a scale of their own in each channel.
+All channels of a tensor share one int8 range, so a quiet channel next to a loud one has only a few of the 256
+values. Between two convolutions, the first can make a channel louder and the second quieter again: this does
+not affect RELU, MAX_POOL, ADD and the like, and weights have a separate scale for each channel.
 
     factors = find(model, peaks(model, inputs))   # {tensor: int8 per channel, in quarters of an octave}
     content = applied(model, factors)             # computes what `model` computes
@@ -23,14 +23,14 @@ Factors = dict[str, np.ndarray]
 
 QUARTERS = 4
 MOST = 5 * QUARTERS
-"""No channel becomes louder than by 32."""
+"""The largest factor of a channel is 32."""
 
 PASSING = {tg.OPERATOR.ADD, tg.OPERATOR.PAD, tg.OPERATOR.MAX_POOL_2D, tg.OPERATOR.RESIZE_BILINEAR}
-"""Operators whose result has the factors of what they are given (PAD: of the channels that were there)."""
+"""Operators whose output has the factors of their input (PAD: of the existing channels)."""
 
 
 def applied(model: bytes, factors: Mapping[str, np.ndarray]) -> bytes:
-    """The model with every channel of the tensors in `factors` louder by its factor, answers unchanged."""
+    """The model with every channel of the tensors in `factors` scaled by its factor; same outputs."""
     parsed = tg.read(model)
     convolutions = (tg.OPERATOR.CONV_2D, tg.OPERATOR.DEPTHWISE_CONV_2D)
     for operator in tg.graph(parsed).operators if factors else ():
@@ -51,7 +51,7 @@ def applied(model: bytes, factors: Mapping[str, np.ndarray]) -> bytes:
 
 
 def peaks(model: bytes, inputs: np.ndarray, share: float) -> dict[str, np.ndarray]:
-    """Per channel of each four-dimensional tensor the size that `share` of its values do not exceed."""
+    """For each channel of each 4-D tensor, the magnitude that `share` of its values do not exceed."""
     interpreter = Interpreter(model_content=model, num_threads=1, experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()
     parsed = tg.read(model)
@@ -72,7 +72,7 @@ def peaks(model: bytes, inputs: np.ndarray, share: float) -> dict[str, np.ndarra
 
 
 def find(model: bytes, loud: Mapping[str, np.ndarray]) -> Factors:
-    """The factors that lift every channel to the loudest of its tensor; input and heads keep theirs."""
+    """The factors that raise every channel to the loudest of its tensor; input and heads stay unchanged."""
     parsed = tg.read(model)
     fixed = {tg.tensor_name(parsed, tg.graph(parsed).inputs[0])}
     for output in tg.graph(parsed).outputs:

@@ -1,12 +1,12 @@
-"""From trained weights to the files that ship: float, int8, and what the manifest says of them.
+"""Makes the shipped files from trained weights: the float model, the int8 model, and their manifest entries.
 
     python models/build/export_expression.py --data DATA --work WORK    # after train_expression.py
     python models/build/export_expression.py                            # only int8 from float, the same bytes
 
 The first reads WORK/student.pt, mixes its two heads into one, writes `expression.tflite`, measures the ranges
-of its tensors on training faces, fits the calibration of the int8 model on the two thirds of the validation
-faces that choices may be made by, prints the figures of the third that is kept out, and enters both models
-into the manifest. The second needs neither pictures nor PyTorch.
+of its tensors on training faces, fits the calibration of the int8 model on two thirds of the validation
+faces, prints the figures of the held-out third, and updates the manifest. The second needs neither pictures
+nor PyTorch.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ FLOAT, INT8 = "expression.tflite", "expression_int8.tflite"
 RANGES = BUILD / "ranges_expression.json"
 
 POSED_WEIGHT = 0.1
-"""How much of the shipped head follows face-api, which knows posed anger, disgust and fear."""
+"""Weight of face-api, which knows posed anger, disgust and fear, in the shipped head."""
 
 PHOTOGRAPHS_WEIGHT = 0.4
-"""What all photographs count for beside all FER2013 faces when the offsets are fitted. With none, faces
-elsewhere are called neutral too often; with more, FER+ suffers."""
+"""Weight of all photographs relative to all FER2013 faces when the offsets are fitted. With 0, other faces
+are called neutral too often; with more, FER+ gets worse."""
 
 PIXELS = (-1.0, 128 / 127)
-"""With -1 to 1 zero is between two steps, and 41 of the 256 pixel values become one with a neighbour."""
+"""With -1 to 1, zero is between two steps, and 41 of the 256 pixel values become equal to a neighbour."""
 
 EVENLY = 0.15
-"""What the classes, each counting alike, weigh beside the faces when the offsets are fitted. With none, rare
-expressions are given up where they are plain to see; with more, the common ones suffer."""
+"""Weight of the classes, each counting equally, relative to the faces when the offsets are fitted. With 0,
+even obvious rare expressions are missed; with more, the common ones get worse."""
 
 SHARE = 0.9999
-"""How much of what a tensor holds its int8 range takes in."""
+"""The share of a tensor's values that its int8 range covers."""
 
 
 def float_model(weights: Path, package: Path) -> bytes:
@@ -79,7 +79,7 @@ def int8_model(models: Path) -> bytes:
 
 
 def calibrate_ranges(models: Path, data: Path) -> None:
-    """Measure the ranges of the float model's tensors on training faces as cameras show them."""
+    """Measure the ranges of the float model's tensors on training faces with camera effects."""
     import torch
     from expression_data import Camera, as_input, load_votes
 
@@ -94,7 +94,7 @@ def calibrate_ranges(models: Path, data: Path) -> None:
 
 
 def logits(content: bytes, faces: np.ndarray) -> dict[str, np.ndarray]:
-    """What each output says of grey faces (count, 48, 48), by name."""
+    """The outputs for grey faces (count, 48, 48), by name."""
     interpreter = Interpreter(model_content=content, num_threads=1)
     interpreter.allocate_tensors()
     (source,), outputs = interpreter.get_input_details(), interpreter.get_output_details()
@@ -110,14 +110,14 @@ def logits(content: bytes, faces: np.ndarray) -> dict[str, np.ndarray]:
 
 
 Judged = tuple[np.ndarray, np.ndarray, float]
-"""Logits (count, 7), true classes (count,), and what all of these faces count for."""
+"""Logits (count, 7), true classes (count,), and the weight of all these faces."""
 
 
 def fitted(people: Judged, others: Judged) -> tuple[float, np.ndarray]:
     """Temperature and offsets, (7,): offsets that make the true classes of both sets the likeliest, and then
     the temperature that does so for `people`.
 
-    Offsets are held back towards zero: rare classes have few faces.
+    Offsets are regularised towards zero, since rare classes have few faces.
     """
     sets = [people, others, *by_class(people, EVENLY), *by_class(others, EVENLY / 2)]
     _, offsets = _likeliest(sets, np.zeros(7), move_offsets=True)
@@ -125,7 +125,7 @@ def fitted(people: Judged, others: Judged) -> tuple[float, np.ndarray]:
 
 
 def by_class(judged: Judged, weight: float) -> list[Judged]:
-    """The faces of each class as a separate set; together they count for `weight`."""
+    """The faces of each class as a separate set; their total weight is `weight`."""
     scores, truth, _ = judged
     present = np.unique(truth)
     return [(scores[truth == number], truth[truth == number], weight / len(present)) for number in present]
@@ -155,12 +155,12 @@ def _likeliest(sets: list[Judged], begin: np.ndarray, *, move_offsets: bool) -> 
 
 
 def both_ways(content: bytes, faces: np.ndarray) -> np.ndarray:
-    """Expression logits, (count, 7), of faces read together with their mirror images, as stills are."""
+    """Expression logits, (count, 7), of faces read together with their mirror images, as in stills."""
     return (logits(content, faces)["expression"] + logits(content, faces[:, :, ::-1])["expression"]) / 2
 
 
 def figures(probabilities: np.ndarray, truth: np.ndarray) -> str:
-    """Accuracy, macro-F1, expected calibration error in ten bins, and recall a class, as table cells."""
+    """Accuracy, macro-F1, expected calibration error in ten bins, and recall per class, as table cells."""
     from expression_data import accuracy_and_f1
 
     top, predicted = probabilities.max(1), probabilities.argmax(1)
@@ -179,7 +179,7 @@ def softmax(values: np.ndarray) -> np.ndarray:
 
 
 def report(models: Path, data: Path) -> Calibration:
-    """Fit the calibration, judge float and int8, and print the figures; the calibration."""
+    """Fit the calibration, evaluate float and int8, and print the figures; returns the calibration."""
     from covered_faces import photographed
     from expression_data import load_photographs, load_votes
 
@@ -200,7 +200,7 @@ def report(models: Path, data: Path) -> Calibration:
     )
     heat, offsets = fitted((*people, 1.0), (*others, PHOTOGRAPHS_WEIGHT))
     print(f"temperature = {heat:.4g}\noffsets = {[round(float(value), 3) for value in offsets]}\n")
-    print("| set | model | faces | accuracy | macro-F1 | calibration error | recall a class |")
+    print("| set | model | faces | accuracy | macro-F1 | calibration error | recall per class |")
     print("|---|---|---|---|---|---|---|")
     for title, (_, truth) in sets.items():
         for name in files:
@@ -216,7 +216,7 @@ def report(models: Path, data: Path) -> Calibration:
 
 
 def _mixed(people: Any, posed: Any) -> tuple[np.ndarray, np.ndarray]:
-    """One linear layer whose probabilities are the two heads' geometric mean, weighted."""
+    """One linear layer whose probabilities are the weighted geometric mean of the two heads."""
     parts = zip(_layer(people), _layer(posed), strict=True)
     weights, bias = ((1 - POSED_WEIGHT) * one + POSED_WEIGHT * other for one, other in parts)
     return weights, bias
@@ -241,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, help="folder of the training")
     options = parser.parse_args(arguments)
     if (options.data is None) != (options.work is None):
-        parser.error("--data and --work belong together")
+        parser.error("--data and --work must be given together")
     if options.work:
         from npm_package import FACE_API, unpacked
 

@@ -1,11 +1,11 @@
-"""The float models as ONNX, which TensorRT builds its engines from.
+"""Exports the float models as ONNX, from which TensorRT builds its engines.
 
     python models/build/export_onnx.py --out DIR      # blazeface_full.onnx …, and compiled.json, their list
 
-Inputs and outputs have the names, shapes and order of axes of the .tflite files. Inside, pictures are
-(batch, channels, height, width) as ONNX wants them. `*_int8.onnx` carry the ranges that `ranges_*.json` hold,
-measured on our calibration pictures, as pairs of QuantizeLinear and DequantizeLinear: symmetric, as TensorRT
-demands, so an output of a RELU has only half of the 256 values. Needs the package onnx.
+Inputs and outputs have the names, shapes and order of axes of the .tflite files. Inside, pictures are (batch,
+channels, height, width) as ONNX requires. `*_int8.onnx` contain the ranges of `ranges_*.json`, measured on
+our calibration pictures, as pairs of QuantizeLinear and DequantizeLinear: symmetric, as TensorRT requires, so
+the output of a RELU uses only half of the 256 values. Needs the package onnx.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ RANGES = {
     "expression": "ranges_expression.json",
 }
 OPSET = 13
-"""TensorRT 8 and 10 parse it, and its quantisation knows channels."""
+"""TensorRT 8 and 10 can parse it, and it supports quantisation per channel."""
 
 TO_ONNX, TO_TFLITE = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
 class _Graph:
-    """An ONNX graph in the making. Tensors keep their names; four-dimensional ones turn their axes."""
+    """An ONNX graph under construction. Tensors keep their names; four-dimensional ones change axes."""
 
     def __init__(self, model: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
         self.model, self.ranges = model, ranges
@@ -63,7 +63,7 @@ class _Graph:
         return name
 
     def weights(self, value: np.ndarray, axis: int = 0) -> str:
-        """Weights, (out, …); int8 with a scale a channel where the model is quantised."""
+        """Weights, (out, …); int8 with a scale per channel if the model is quantised."""
         value = value.astype(np.float32)
         if not self.ranges:
             return self.constant(value)
@@ -75,7 +75,7 @@ class _Graph:
         return self.add("DequantizeLinear", inputs, f"{inputs[0]}_real", axis=axis)
 
     def held(self, index: int) -> str:
-        """A tensor as it is where the model is quantised: rounded to 255 steps."""
+        """A tensor, rounded to 255 steps if the model is quantised."""
         name = self.name(index)
         if name not in self.ranges:
             return name
@@ -88,7 +88,7 @@ class _Graph:
         return self.quantised[name]
 
     def activated(self, kind: int, name: str, out: str) -> None:
-        """The result `name` clipped as the operator itself does it, as `out`."""
+        """The result `name`, clipped by the operator's own activation, as `out`."""
         kinds = tg.ACTIVATION
         if kind == kinds.RELU:
             self.add("Relu", [name], out)
@@ -98,11 +98,11 @@ class _Graph:
         elif kind == kinds.NONE:
             self.add("Identity", [name], out)
         else:
-            raise tg.GraphError(f"activation {kind}: not known to this script")
+            raise tg.GraphError(f"activation {kind} is not supported by this script")
 
 
 def convert(content: bytes, ranges: Mapping[str, tuple[float, float]] | None = None) -> bytes:
-    """A prepared float .tflite model as ONNX; with `ranges` quantised. The same bytes every time."""
+    """A prepared float .tflite model as ONNX, quantised if `ranges` are given. The same bytes every time."""
     model = tg.read(content)
     graph, part = _Graph(model, ranges or {}), tg.graph(model)
     (source,) = part.inputs
@@ -181,7 +181,7 @@ def _convert(graph: _Graph, operator: Any) -> None:
         given = [graph.held(inputs[0]), weights, _bias(graph, inputs[2])]
         graph.add("Gemm", given, name, transB=1)
     else:
-        raise tg.GraphError(f"operator {code}: not known to this script")
+        raise tg.GraphError(f"operator {code} is not supported by this script")
 
 
 def _bias(graph: _Graph, index: int) -> str:
@@ -189,7 +189,7 @@ def _bias(graph: _Graph, index: int) -> str:
 
 
 def _window(graph: _Graph, operator: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """Strides, and the padding of TensorFlow's SAME in numbers: the odd pixel is added at the end."""
+    """Strides, and the padding of TensorFlow's SAME as numbers: the odd pixel is added at the end."""
     options = operator.builtinOptions
     strides = (options.strideH, options.strideW)
     found: dict[str, Any] = {"strides": strides}

@@ -1,7 +1,7 @@
-"""Faces to learn expressions from: FER2013 pictures with FER+ votes, changed as a camera would change them.
+"""Training faces: FER2013 pictures with FER+ votes, with random camera effects.
 
-Class order everywhere is the product's: angry, disgusted, fear, happy, sad, surprised, neutral.
-Grey faces are uint8 (count, 48, 48); what nets see is float32 (count, 1, 48, 48) in -1 to 1.
+The order of classes is always the product's: angry, disgusted, fear, happy, sad, surprised, neutral.
+Grey faces are uint8 (count, 48, 48); the input of the nets is float32 (count, 1, 48, 48) from -1 to 1.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from torch import Tensor
 SIDE = 48
 TRAINING, PUBLIC_TEST = 0, 1
 VOTE_COLUMNS = (4, 5, 6, 1, 3, 2, 0)
-"""Where our classes stand among the FER+ votes: neutral, happiness, surprise, sadness, anger, ..."""
+"""Index of our classes in the FER+ votes: neutral, happiness, surprise, sadness, anger, ..."""
 CONTEMPT, UNKNOWN, NOT_A_FACE = 7, 8, 9
 
 SHARPNESS = 1.5
-"""Vote shares are raised to this power: the first class is what is asked for, the shares are noisy."""
+"""Vote shares are raised to this power: the first class matters, and the shares are noisy."""
 
 MOST_NOT_A_FACE = 5
-"""A picture that more of the ten voters called no face is left out."""
+"""A picture is left out if more than this many of the ten voters saw no face in it."""
 
 
 @dataclass(frozen=True)
 class Votes:
-    """Training faces with vote shares, and validation faces with the class most voters gave."""
+    """Training faces with vote shares, and validation faces with the majority's class."""
 
     images: np.ndarray
     shares: np.ndarray
@@ -38,18 +38,18 @@ class Votes:
     """Rows to train on."""
     valid: np.ndarray
     """Rows of PublicTest with a majority, without near-duplicates of training pictures: two thirds to
-    choose by (`selection`), one third kept out of every choice (`kept`)."""
+    choose by (`selection`), one third used for no choice (`kept`)."""
     majority: np.ndarray
     kept_out: np.ndarray
 
     @property
     def selection(self) -> np.ndarray:
-        """Rows to choose recipes, mixtures and calibration by."""
+        """Rows by which recipes, mixtures and calibration are chosen."""
         return self.valid[~self.kept_out]
 
     @property
     def kept(self) -> np.ndarray:
-        """Rows that no choice was made by."""
+        """Rows that were used for no choice."""
         return self.valid[self.kept_out]
 
 
@@ -62,7 +62,7 @@ def load_votes(data: Path) -> Votes:
         table["ferplus_majority"],
     )
     shares = votes[:, VOTE_COLUMNS]
-    shares = np.where(shares <= 1, 0, shares)  # single votes are noise, as the makers of FER+ found
+    shares = np.where(shares <= 1, 0, shares)  # single votes are noise, as the authors of FER+ found
     total = shares.sum(1)
     usable = (total > 0) & (votes[:, NOT_A_FACE] <= MOST_NOT_A_FACE)
     usable &= total >= votes[:, CONTEMPT] + votes[:, UNKNOWN]
@@ -81,7 +81,7 @@ def load_votes(data: Path) -> Votes:
 
 
 def load_photographs(data: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Other people's photographs, for judging only: faces, labels, and which third is kept out."""
+    """Photographs of other people, only for evaluation: faces, labels, and which third is held out."""
     table = np.load(data / "emotion" / "photographs_dev_112.npz")
     faces = [cv2.resize(face, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for face in table["images"]]
     return np.stack(faces), table["label"], third(len(faces), seed=6)
@@ -95,12 +95,12 @@ def third(count: int, seed: int) -> np.ndarray:
 
 
 def as_input(faces: np.ndarray) -> Tensor:
-    """Grey faces as nets see them."""
+    """Grey faces as input of the nets."""
     return torch.from_numpy(faces).float()[:, None] / 127.5 - 1
 
 
 def accuracy_and_f1(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
-    """Share of right answers, and the mean F1 of the classes that occur, of class numbers (count,)."""
+    """Accuracy, and the mean F1 of the classes that occur, from class numbers (count,)."""
     scores = []
     for number in np.unique(truth):
         hits = np.sum((truth == number) & (predicted == number))
@@ -109,9 +109,9 @@ def accuracy_and_f1(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, fl
 
 
 class Camera:
-    """Changes faces at random as distance, light, lens, detector and things in the way would.
+    """Changes faces at random, like distance, light, lens, detector and objects in front of a face would.
 
-    `strength` scales how far; 1 is what the nets are trained with.
+    `strength` scales the changes; the nets are trained with 1.
     """
 
     def __init__(self, generator: torch.Generator, strength: float = 1.0) -> None:
@@ -132,12 +132,12 @@ class Camera:
         return torch.rand(*shape, generator=self._random)
 
     def _spread(self, count: int, width: float) -> Tensor:
-        """Uniform round zero, `width` wide."""
+        """Uniform around zero, `width` wide."""
         return (self._uniform(count) - 0.5) * width * self._strength
 
     def _placed(self, x: Tensor) -> Tensor:
-        # Turned by up to 16 degrees, a quarter larger or smaller, shifted by a seventh: our detector's crops
-        # stray less, the pictures' own more.
+        # Rotated by up to 16 degrees, a quarter larger or smaller, shifted by a seventh: our crops vary
+        # less than this, the pictures themselves more.
         count = len(x)
         turn, scale = self._spread(count, 0.56), torch.exp(self._spread(count, 0.44))
         flip = torch.where(self._uniform(count) < 0.5, -1.0, 1.0)
@@ -151,7 +151,7 @@ class Camera:
         return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
     def _blurred(self, x: Tensor) -> Tensor:
-        # A fifth was smaller, down to 18 pixels; an eighth is out of focus. One size a batch: cheap.
+        # A fifth was smaller, down to 18 pixels; an eighth is out of focus. One size per batch is cheap.
         order, part = torch.randperm(len(x), generator=self._random), len(x) // 8
         for rows, (low, high), mode in (
             (order[:part], (20, 40), "bilinear"),
@@ -175,7 +175,7 @@ class Camera:
         contrast = torch.exp((self._uniform(count, 1, 1, 1) - 0.55) * strength)
         x = (x - mean) * contrast + mean + (self._uniform(count, 1, 1, 1) - 0.5) * 0.5 * strength
         x = ((x.clamp(-1, 1) + 1) / 2).clamp_min(1e-4).pow(gamma) * 2 - 1
-        # A third has light from one side.
+        # A third is lit from one side.
         angle = self._uniform(count, 1, 1, 1) * 2 * torch.pi
         slope = torch.cos(angle) * self._across + torch.sin(angle) * self._down
         sided = (self._uniform(count, 1, 1, 1) < 0.35) * self._uniform(count, 1, 1, 1) * 0.4 * strength

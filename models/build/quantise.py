@@ -1,14 +1,14 @@
-"""Full-integer int8 of a float .tflite model: measure what the tensors hold, then quantise from that.
+"""Full-integer int8 quantisation of a float .tflite model: measure the tensors' values, then quantise.
 
-Two steps, so that only the first needs pictures:
+It has two steps, so that only the first needs pictures:
 
     measured = measure(model, inputs)                    # {tensor: Statistics}
     settings = Settings(limits(measured, share=0.9999))  # ranges; change them with `set_range`
-    content = quantise(model, settings)                  # of the same model and settings the same bytes
+    content = quantise(model, settings)                  # deterministic
 
-`model` is what `tflite_graph.prepare` returns. Inputs and outputs of the result are int8 too; weights are
-int8 with a scale per channel, biases int32. `Settings.save` and `load` keep the outcome of the first step;
-what `tune.py` learns is kept with it.
+`model` is the output of `tflite_graph.prepare`. Inputs and outputs of the result are int8 too; weights are
+int8 with a scale per channel, biases int32. `Settings.save` and `load` store the result of the first step,
+and what `tune.py` learns.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ import tflite_graph as tg
 from ai_edge_litert.interpreter import Interpreter
 
 Ranges = dict[str, tuple[float, float]]
-"""For each float tensor that is computed: the least and the greatest real number its int8 shall hold."""
+"""For each computed float tensor: the smallest and the largest real number that its int8 covers."""
 
 BINS = 4096
 
 CHANNEL_AXIS = {tg.OPERATOR.CONV_2D: 0, tg.OPERATOR.DEPTHWISE_CONV_2D: 3}
-"""Which axis of an operator's weights is that of its output channels."""
+"""The axis of an operator's weights that is its output channels."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that quantising needs beside the float model.
+    """Everything that quantising needs besides the float model.
 
     `factors` make channels louder (see `equalise.py`) before anything else. `biases` replace the float
-    model's; `moves` say how many int8 steps a weight is off the nearest one (int8 arrays in the
-    weights' own shape). All three by tensor, all may be empty.
+    model's; `moves`: by how many int8 steps a weight differs from the nearest one (int8 arrays in the
+    weights' shape). All three are by tensor, and may be empty.
     """
 
     ranges: Ranges
@@ -51,7 +51,7 @@ class Settings:
     factors: equalise.Factors = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write them as JSON, one tensor a line; numbers with six digits, moves packed."""
+        """Write the settings as JSON, one tensor per line; numbers with six digits, moves packed."""
         parts = {
             "ranges": {name: [_short(low), _short(high)] for name, (low, high) in self.ranges.items()},
             "biases": {name: [_short(x) for x in value.tolist()] for name, value in self.biases.items()},
@@ -63,7 +63,7 @@ class Settings:
 
     @classmethod
     def load(cls, path: Path) -> Settings:
-        """Read what `save` wrote; the shape of moves is lost, `applied` knows it."""
+        """Read the output of `save`; the shape of moves is lost, but `applied` knows it."""
         parts = json.loads(path.read_text(encoding="utf-8"))
         return cls(
             {name: (low, high) for name, (low, high) in parts["ranges"].items()},
@@ -75,14 +75,14 @@ class Settings:
 
 @dataclass
 class Statistics:
-    """What one tensor held: extremes, and how often which value between them."""
+    """The values of one tensor: extremes, and a histogram between them."""
 
     least: float = np.inf
     greatest: float = -np.inf
     counts: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
     def widen(self, value: np.ndarray) -> None:
-        """First pass: take the extremes in."""
+        """First pass: update the extremes."""
         self.least = min(self.least, float(value.min()))
         self.greatest = max(self.greatest, float(value.max()))
 
@@ -92,7 +92,7 @@ class Statistics:
             self.counts += np.histogram(value, BINS, (self.least, self.greatest))[0]
 
     def limits(self, share: float) -> tuple[float, float]:
-        """The extremes after the same number of values was cut off at each end; `share` of them stay."""
+        """The extremes after cutting off the same number of values at each end; `share` of them stay."""
         if share >= 1 or not self.counts.any():
             return self.least, self.greatest
         reached = np.cumsum(self.counts) / self.counts.sum()
@@ -102,9 +102,9 @@ class Statistics:
 
 
 def measure(model: bytes, inputs: np.ndarray) -> dict[str, Statistics]:
-    """Run a float model on each of `inputs` (count, *shape without batch) and watch all computed tensors."""
+    """Run a float model on each of `inputs` (count, *shape without batch) and record all computed tensors."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that keeping all tensors takes memory
+        warnings.simplefilter("ignore")  # the warning that keeping all tensors uses memory
         interpreter = Interpreter(model_content=model, num_threads=1, experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()
     names = _computed(model)
@@ -132,14 +132,14 @@ def set_range(ranges: Ranges, names: Iterable[str], low: float, high: float) -> 
 
 
 def steps(weights: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """The int8 numbers nearest to float weights, and what one step is worth in each channel of `axis`."""
+    """The int8 numbers nearest to float weights, and the step size in each channel of `axis`."""
     others = tuple(index for index in range(weights.ndim) if index != axis)
     scale = np.maximum(np.abs(weights).max(axis=others, keepdims=True), 1e-12) / np.float32(127)
     return np.rint(weights / scale), scale.astype(np.float32)
 
 
 def applied(model: bytes, settings: Settings) -> bytes:
-    """The float model with factors and biases of `settings`; weights that have moves at their int8 places."""
+    """The float model with factors and biases of `settings`, and weights with moves on their int8 values."""
     parsed = tg.read(equalise.applied(model, settings.factors))
     for operator in tg.graph(parsed).operators:
         axis = CHANNEL_AXIS.get(tg.code(parsed, operator))
@@ -189,7 +189,7 @@ def check_integer(model: Any) -> None:
 
 
 def _computed(model: bytes) -> dict[int, str]:
-    """Index and name of every float tensor that is no constant."""
+    """Index and name of every float tensor that is not a constant."""
     parsed = tg.read(model)
     return {
         index: tg.tensor_name(parsed, index)
@@ -199,7 +199,7 @@ def _computed(model: bytes) -> dict[int, str]:
 
 
 def _filled(value: float, tensor: Any) -> np.ndarray:
-    """A number in as many dimensions as the tensor has: the form of the tool's calibration."""
+    """A number in as many dimensions as the tensor has: the format of the tool's calibration."""
     return np.full([1] * len(tensor.shape), value, np.float32)
 
 

@@ -1,6 +1,6 @@
-"""Scenes for calibrating and judging the detectors, made from a folder of pictures with known faces.
+"""Scenes for calibrating and evaluating the detectors, made from a folder of pictures with known faces.
 
-Half of the pictures, by a hash of the name, are for calibration; the other half are for judging only. The
+Half of the pictures, by a hash of the name, are for calibration; the other half are only for evaluation. The
 scenes are the same for the same folder, side and seed.
 """
 
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 SMALLEST, LARGEST = 0.03, 0.60
-"""The face a scene is built round has a width between these shares of the square, evenly on a log scale."""
+"""The width of a scene's main face is between these shares of the square, uniform on a log scale."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,8 @@ def pictures(data: Path) -> list[Picture]:
 def make(chosen: list[Picture], side: int, count: int, seed: int, *, rough: bool) -> np.ndarray:
     """`count` scenes, (count, side, side, 3) blue-green-red bytes.
 
-    A third are whole pictures in a black square, the others squares cut out round a face. `rough`: with
-    changes of light and with noise, and one in twenty dark or blank, as a camera sees before the
-    interview.
+    A third are full pictures in a black square, the others squares around a face. `rough`: with changes of
+    light and with noise, and one in twenty dark or blank, like a camera's picture before the interview.
     """
     random = np.random.default_rng(seed)
     scenes = np.zeros((count, side, side, 3), np.uint8)
@@ -65,7 +64,7 @@ def make(chosen: list[Picture], side: int, count: int, seed: int, *, rough: bool
 
 
 def values(scenes: np.ndarray) -> np.ndarray:
-    """Scenes as the float detectors take them: red-green-blue, float32, pixel 0 -> -1, pixel 255 -> 1."""
+    """Scenes as input of the float detectors: red-green-blue, float32, pixel 0 -> -1, pixel 255 -> 1."""
     return scenes[..., ::-1].astype(np.float32) * np.float32(2 / 255) - np.float32(1)
 
 
@@ -76,7 +75,7 @@ def _square(image: np.ndarray, side: int) -> np.ndarray:
 def _round_face(image: np.ndarray, picture: Picture, side: int, random: np.random.Generator) -> np.ndarray:
     x, y, width, height = picture.faces[random.integers(len(picture.faces))]
     share = SMALLEST * (LARGEST / SMALLEST) ** random.random()
-    # No larger than the whole picture in its square: a stamp in a black field is nothing a camera gives.
+    # No larger than the full picture in its square: no camera gives a small picture in a black field.
     extent = min(max(width, height) / share, max(image.shape[:2]))
     left = _start(x, width, extent, image.shape[1], random)
     top = _start(y, height, extent, image.shape[0], random)
@@ -84,7 +83,7 @@ def _round_face(image: np.ndarray, picture: Picture, side: int, random: np.rando
 
 
 def _start(at: float, length: float, extent: float, whole: float, random: np.random.Generator) -> float:
-    """Where an interval of `extent` begins that holds a face at `at` and, if it can, stays in the picture."""
+    """The start of an interval of `extent` that contains a face at `at`, in the picture if possible."""
     if extent >= whole:
         return (whole - extent) / 2
     low, high = sorted((at + length - extent, at))
@@ -92,8 +91,8 @@ def _start(at: float, length: float, extent: float, whole: float, random: np.ran
 
 
 def _cut(image: np.ndarray, x: float, y: float, extent: float, side: int) -> np.ndarray:
-    """The square of `extent` pixels round (x, y), black outside of the picture, at `side` pixels."""
-    while extent > 3 * side:  # halved with averaging first: a far sample alone would be grain
+    """The square of `extent` pixels around (x, y), black outside the picture, at `side` pixels."""
+    while extent > 3 * side:  # halve with averaging first: sampling alone would give grain
         image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         x, y, extent = x / 2, y / 2, extent / 2
     scale = side / extent
@@ -107,7 +106,7 @@ def _cut(image: np.ndarray, x: float, y: float, extent: float, side: int) -> np.
 def _roughened(scene: np.ndarray, random: np.random.Generator) -> np.ndarray:
     light = np.clip(scene * random.uniform(0.35, 1.4) + random.uniform(-30, 30), 0, 255)
     noise = random.normal(0, random.uniform(0, 12), scene.shape)
-    # The black round a letterboxed picture stays black, as the appliance paints it.
+    # The black around a letterboxed picture stays black, as in the appliance.
     return np.where(scene.any(axis=2, keepdims=True), np.clip(light + noise, 0, 255), 0).astype(np.uint8)
 
 

@@ -1,8 +1,8 @@
-"""Rewriting a .tflite file itself: what a quantiser needs of a float model, without a training framework.
+"""Rewrites .tflite files: prepares a float model for a quantiser, without a training framework.
 
-A model here is the object form of the flatbuffer (`ModelT`), with one subgraph. Every step keeps what the
-model computes bit for bit; `prepare` is all of them in order. The bytes that `write` returns depend on the
-model alone.
+A model here is the object form of the flatbuffer (`ModelT`), with one subgraph. Every step keeps the results
+of the model bit for bit; `prepare` runs all of them in order. The output of `write` depends only on the
+model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ACTIVATION = schema.ActivationFunctionType
 SIGNATURE = "serving_default"
 
 FUSED = {OPERATOR.RELU: ACTIVATION.RELU, OPERATOR.RELU6: ACTIVATION.RELU6}
-"""Operators that can become a part of the one before them, and as what."""
+"""Operators that can be fused into the previous one, and the resulting activation."""
 
 FUSING = {OPERATOR.ADD, OPERATOR.CONV_2D, OPERATOR.DEPTHWISE_CONV_2D, OPERATOR.FULLY_CONNECTED}
 
@@ -32,18 +32,18 @@ NUMPY = {
 
 
 class GraphError(Exception):
-    """A model that these rewrites were not made for."""
+    """A model that these rewrites do not support."""
 
 
 class _Builder(flatbuffers.Builder):
-    """Puts the constants at multiples of 16 bytes, as the schema demands; the generated code forgets it."""
+    """Aligns the constants to 16 bytes, as the schema requires; the generated code does not."""
 
     def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:
         return super().StartVector(elemSize, numElems, 16 if elemSize == 1 else alignment)
 
 
 def read(content: bytes) -> Any:
-    """The model in a file's bytes: operator codes where newer tools look for them, constants inside."""
+    """The model in a file's bytes, with operator codes where newer tools expect them and constants inside."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
     if len(model.subgraphs) != 1:
         raise GraphError(f"{len(model.subgraphs)} subgraphs: expected 1")
@@ -60,7 +60,7 @@ def write(model: Any) -> bytes:
 
 
 def prepare(content: bytes) -> bytes:
-    """A float model as the quantiser wants it; computes bit for bit what the original computes."""
+    """A float model prepared for the quantiser; its results are bit for bit those of the original."""
     model = read(content)
     fold_half_constants(model)
     fuse_activations(model)
@@ -91,7 +91,7 @@ def tensor_name(model: Any, index: int) -> str:
 
 
 def constant(model: Any, index: int) -> np.ndarray | None:
-    """The value of a constant tensor in its own shape; None where it is computed."""
+    """The value of a constant tensor in its shape; None if it is computed."""
     tensor = graph(model).tensors[index]
     data = model.buffers[tensor.buffer].data
     if data is None or len(data) == 0:
@@ -100,7 +100,7 @@ def constant(model: Any, index: int) -> np.ndarray | None:
 
 
 def set_constant(model: Any, index: int, value: np.ndarray) -> None:
-    """Give a tensor a constant value of the tensor's own type, in a separate buffer."""
+    """Give a tensor a constant value of the tensor's type, in a separate buffer."""
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(value.tobytes(), np.uint8)
     model.buffers.append(buffer)
@@ -121,7 +121,7 @@ def producers(model: Any) -> dict[int, Any]:
 
 
 def fold_half_constants(model: Any) -> None:
-    """Make float32 constants of float16 ones that a DEQUANTIZE widens: exact, as every half is a float."""
+    """Replace float16 constants with a DEQUANTIZE by float32 constants: exact, as every half is a float."""
     kept = []
     for operator in graph(model).operators:
         value = constant(model, operator.inputs[0]) if code(model, operator) == OPERATOR.DEQUANTIZE else None
@@ -133,9 +133,9 @@ def fold_half_constants(model: Any) -> None:
 
 
 def fuse_activations(model: Any) -> None:
-    """Let an operator clip its own result where a RELU, the result's only reader, would do it next.
+    """Fuse a RELU into the operator before it, if the RELU is the only reader of its result.
 
-    In a quantised model the tensor between the two would otherwise spend half of its 256 values below zero.
+    In a quantised model the tensor between the two would use half of its 256 values for numbers below zero.
     """
     read_by, made_by, kept = consumers(model), producers(model), []
     for operator in graph(model).operators:
@@ -150,7 +150,7 @@ def fuse_activations(model: Any) -> None:
 
 
 def drop_idle_quantise(model: Any) -> None:
-    """Drop each QUANTIZE whose result has the scale and the zero point of what it is given."""
+    """Drop each QUANTIZE whose output has the scale and the zero point of its input."""
     part, same = graph(model), {}
     for operator in part.operators:
         if code(model, operator) == OPERATOR.QUANTIZE:
@@ -174,7 +174,7 @@ def prune(model: Any) -> None:
 
 
 def sign(model: Any) -> None:
-    """Give the model one signature that names inputs and outputs as their tensors are named."""
+    """Give the model one signature in which inputs and outputs have the names of their tensors."""
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = SIGNATURE.encode(), 0
     signature.inputs = [_tensor_map(model, index) for index in graph(model).inputs]
@@ -183,9 +183,9 @@ def sign(model: Any) -> None:
 
 
 def head(model: Any, output: int) -> list[str]:
-    """The names of the tensors from an output back to those that are computed and not merely rearranged.
+    """The names of the tensors from an output back to those that are computed, not only rearranged.
 
-    With one range for all of them CONCATENATION and RESHAPE only copy.
+    With one range for all of them, CONCATENATION and RESHAPE only copy.
     """
     made_by, names, waiting = producers(model), [], [int(output)]
     while waiting:
@@ -204,7 +204,7 @@ def _fill_codes(model: Any) -> None:
 
 
 def _take_in(model: Any, content: bytes) -> None:
-    # ai-edge-quantizer lays larger constants behind the flatbuffer and notes only where.
+    # ai-edge-quantizer stores larger constants after the flatbuffer and notes only their position.
     for buffer in model.buffers:
         if buffer.offset > 1:
             buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)

@@ -1,12 +1,12 @@
-"""Writing a plain convolution net as a float .tflite file, layer by layer, without a training framework.
+"""Writes a simple convolution net as a float .tflite file, layer by layer, without a training framework.
 
     net = Net((1, 48, 48, 1), "face")
     x = net.conv(net.input, kernel, bias, stride=2, padding="SAME", relu=True)
     content = net.finish({"expression": net.dense(net.mean(x), weights, bias)})
 
-Layers take and return the index of a tensor. Shapes are (batch, height, width, channels); kernels are
-(out, height, width, in) as TFLite keeps them; a bias is (out,). Weights are stored as float16 behind a
-DEQUANTIZE, which halves the file; biases stay float32. The bytes depend on the arguments alone.
+Layers take and return the index of a tensor. Shapes are (batch, height, width, channels); kernels are (out,
+height, width, in), as in TFLite; a bias is (out,). Weights are stored as float16 with a DEQUANTIZE, which
+halves the file; biases stay float32. The bytes depend only on the arguments.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STORED = {
 
 
 class Net:
-    """A graph in the making."""
+    """A graph under construction."""
 
     def __init__(self, shape: tuple[int, ...], name: str) -> None:
         """One input of `shape` (batch, height, width, channels), float32."""
@@ -59,7 +59,7 @@ class Net:
         return self._add("CONV_2D", "Conv2DOptions", options, inputs, (1, high, wide, len(kernel)))
 
     def pool(self, x: int, kind: Literal["MAX", "AVERAGE"], size: int, stride: int) -> int:
-        """The largest or the mean of each window that is wholly inside."""
+        """The maximum or the mean of each window that is entirely inside."""
         options = schema.Pool2DOptionsT()
         options.padding = schema.Padding.VALID
         options.strideH = options.strideW = stride
@@ -77,7 +77,7 @@ class Net:
         )
 
     def add(self, x: int, y: int, *, relu: bool) -> int:
-        """The sum of two tensors of one shape."""
+        """The sum of two tensors of the same shape."""
         options = schema.AddOptionsT()
         options.fusedActivationFunction = _activation(relu)
         return self._add("ADD", "AddOptions", options, [x, y], self.shape(x))
@@ -98,7 +98,7 @@ class Net:
         return self._add("FULLY_CONNECTED", "FullyConnectedOptions", options, inputs, shape)
 
     def finish(self, outputs: Mapping[str, int]) -> bytes:
-        """The file's bytes, with these outputs under these names."""
+        """The file's bytes, with these named outputs."""
         part = tg.graph(self._model)
         for name, index in outputs.items():
             part.tensors[index].name = name.encode()

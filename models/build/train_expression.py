@@ -1,23 +1,21 @@
-"""Train the expression net: a deep teacher first, then the net that ships.
+"""Trains the expression net: first a deep teacher, then the net that ships.
 
     python models/build/train_expression.py --data DATA --work WORK [--threads 2] [--quick]
 
-DATA is the folder with `emotion/fer_train_publictest.npz` and `facedet/facemask_cc0`; WORK keeps the
-package with the first weights, a checkpoint after every epoch, the log and the results. A run that was
-stopped goes on where it was when started again. Two cores without a GPU need a few hours; with bfloat16
-units (AMX) about one. With --quick one face in sixteen is learnt from, once a round: in minutes all of it has
-run, and the net that comes out is of no use.
+DATA is the folder with `emotion/fer_train_publictest.npz` and `facedet/facemask_cc0`; WORK stores the package
+with the initial weights, a checkpoint after every epoch, the log and the results. A stopped run continues
+when started again. Two cores without a GPU need a few hours; with bfloat16 units (AMX) about one. --quick
+uses one face in sixteen, once per round: it runs everything in minutes, and the resulting net is useless.
 
-1. `teacher`: the whole face recognition net (see expression_net.py), fine-tuned on the FER+ votes.
-2. `student`: the net that ships. Its first layer is fitted to stand for the teacher's first two, its blocks
-   are the teacher's, and it learns from the votes and from what the teacher makes of each training face.
-3. Its last round learns from what it made of each face and its mirror image itself, and faces are laid over
-   each other.
+1. `teacher`: the complete face recognition net (see expression_net.py), fine-tuned on the FER+ votes.
+2. `student`: the net that ships. Its first layer is fitted to replace the teacher's first two, its blocks are
+   the teacher's, and it learns from the votes and from the teacher's output for each training face.
+3. Its last round learns from its own output for each face and its mirror image, with faces mixed in pairs.
 
-Both have a second head that follows face-api's expression model, the student a third that tells covered
-faces. Everything random comes from one seed; sums in another order (other processors, other thread counts)
-change the last digits all the same, so another run gives not the same bytes but the same figures within
-about half a point of accuracy.
+Both have a second head that follows face-api's expression model; the student has a third for covered faces.
+Everything random comes from one seed, but the order of sums (which depends on processor and thread count)
+changes the last digits. So another run does not give the same bytes, but the same figures within about half a
+point of accuracy.
 """
 
 from __future__ import annotations
@@ -44,33 +42,33 @@ BATCH = 128
 RARE = 0.25
 """How much more often rare classes are shown: in proportion to (their number) ** -RARE."""
 POSED_SHARE, COVERED_SHARE = 0.3, 0.3
-"""What the second and third head count for in the loss."""
+"""Weights of the second and third head in the loss."""
 TEACHER_SHARE = 0.6
-"""How much of the student's target is the teacher's answer; the rest are the votes."""
+"""The teacher's share of the student's target; the rest are the votes."""
 ITSELF_SHARE = 0.5
-"""The same in its last round, when it is its own teacher."""
+"""The same in the last round, when the student is its own teacher."""
 COVERED_EVERY = 4
-"""One in so many faces of a student's batch is there to learn covering by."""
+"""One in this many faces of a student's batch is for learning covered faces."""
 MIXED = 0.4
-"""How two faces are laid over each other (Zhang and others 2018, "mixup"): in shares drawn from a beta
-distribution with this parameter at both ends."""
+"""How two faces are mixed (Zhang and others 2018, "mixup"): shares come from a symmetric beta distribution
+with this parameter."""
 AVERAGING = 0.998
-"""How slowly the averaged weights, which are the result, follow the trained ones, per step."""
+"""How slowly, per step, the averaged weights (the result) follow the trained ones."""
 VIEWS = 4
 QUICK = 16
-"""Of so many faces one is learnt from in a trial."""
+"""One in this many faces is used in a trial."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What differs between the two trainings."""
+    """The parameters that differ between the two trainings."""
 
     epochs: int
     rate: float
     decay: float
     strength: float = 1.0
     mixed: float = 0.0
-    """The share of batches in which faces are laid over each other."""
+    """The share of batches with mixed faces."""
 
 
 TEACHER = Recipe(12, 4e-4, 1e-2)
@@ -80,12 +78,12 @@ STUDENT = (
     Recipe(26, 8e-4, 2e-2, strength=0.7),
     Recipe(26, 1e-3, 2e-2, strength=0.8, mixed=0.5),
 )
-"""The student's rates rise and fall four times; each begins with what the one before gave. After the first
-the faces are changed less: nearer to what it will see."""
+"""The student's rates rise and fall four times; each round starts with the result of the previous one. After
+the first the faces are changed less, closer to real input."""
 
 
 class Run:
-    """One training: net, averaged net, optimiser and progress, kept in one file."""
+    """One training: net, averaged net, optimiser and progress, stored in one file."""
 
     def __init__(self, name: str, net: nn.Module, recipe: Recipe, steps: int, work: Path) -> None:
         self.name, self.recipe, self.steps, self.work = name, recipe, steps, work
@@ -102,11 +100,11 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """Whether every epoch was run."""
+        """Whether all epochs have run."""
         return self.epoch >= self.recipe.epochs
 
     def step(self, loss: Tensor) -> None:
-        """One step down the slope of `loss`."""
+        """One optimiser step for `loss`."""
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
@@ -119,7 +117,7 @@ class Run:
                 slow.lerp_(fast, 1 - keep)
 
     def finish_epoch(self, line: dict[str, object]) -> None:
-        """Keep everything on disk and add a line to the log."""
+        """Save everything to disk and add a line to the log."""
         self.epoch += 1
         names = ("net", "averaged", "_optimiser", "_rates")
         state = {name: getattr(self, name).state_dict() for name in names}
@@ -143,7 +141,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Lessons:
-    """All there is to learn from: faces and, row by row, what two heads should say of them."""
+    """All training data: faces and, row by row, the targets of two heads."""
 
     votes: Votes
     people: Tensor
@@ -151,7 +149,7 @@ class Lessons:
     photographs: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     def epoch(self, random: np.random.Generator) -> Iterator[np.ndarray]:
-        """The rows of each batch, rare classes more often."""
+        """The rows of each batch, with rare classes more often."""
         rows = self.votes.chosen
         classes = self.votes.shares[rows].argmax(1)
         weight = (1 / np.bincount(classes) ** RARE)[classes]
@@ -160,7 +158,7 @@ class Lessons:
 
 
 def train(run: Run, lessons: Lessons, seed: int, covering: Covering | None = None) -> nn.Module:
-    """All epochs that are left; the averaged net."""
+    """Run the remaining epochs; returns the averaged net."""
     while not run.done:
         random = np.random.default_rng((seed, run.epoch))
         generator = torch.Generator().manual_seed(1000 * seed + run.epoch)
@@ -187,7 +185,7 @@ def train(run: Run, lessons: Lessons, seed: int, covering: Covering | None = Non
 
 
 class Covering:
-    """Teaches the student's third head which faces are covered, by drawn and by photographed ones."""
+    """Teaches the student's third head which faces are covered, with drawn and photographed examples."""
 
     def __init__(self, votes: Votes, data: Path) -> None:
         self._votes = votes
@@ -196,7 +194,7 @@ class Covering:
         self._kept = as_input(faces[kept]), covered[kept]
 
     def loss(self, net: nn.Module, camera: Camera, random: np.random.Generator) -> Tensor:
-        """Of a small batch: a third photographed, the rest drawn; half of the drawn ones are covered."""
+        """The loss of a small batch: a third photographed, the rest drawn, half of them covered."""
         count = BATCH // COVERED_EVERY
         rows = random.choice(len(self._faces), count // 3)
         faces, truth = list(self._faces[rows]), list(self._covered[rows])
@@ -209,12 +207,12 @@ class Covering:
         x, cut = camera(np.stack(faces))
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(x.contiguous(memory_format=torch.channels_last))[2].float()[:, 0]
-        # A patch cut out at random may cover a mouth or nothing: of those it is unknown.
+        # A random patch may cover a mouth or nothing: for these faces the truth is unknown.
         each = F.binary_cross_entropy_with_logits(logits, torch.tensor(truth), reduction="none")
         return (each * ~cut).sum() / (~cut).sum()
 
     def judge(self, net: nn.Module) -> dict[str, str]:
-        """On photographs of pictures kept out: masked faces recognised, bare ones taken for covered."""
+        """On held-out photographs: masked faces recognised, bare faces mistaken for covered ones."""
         with torch.no_grad():
             logits = net(self._kept[0])[2][:, 0].numpy()
         covered = self._kept[1] > 0
@@ -236,14 +234,14 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 def mixed(batch: Batch, random: np.random.Generator) -> Batch:
-    """Every face laid over another of the batch, and its targets in the same shares."""
+    """Every face mixed with another of the batch, and the targets in the same shares."""
     share, others = float(random.beta(MIXED, MIXED)), torch.from_numpy(random.permutation(len(batch[0])))
     x, people, posed = (share * part + (1 - share) * part[others] for part in batch)
     return x, people, posed
 
 
 def answers(net: nn.Module, faces: np.ndarray) -> list[Tensor]:
-    """What every head says of grey faces: logits, each (count, ...)."""
+    """The output of every head for grey faces: logits, each (count, ...)."""
     net.eval()
     parts = []
     with torch.no_grad():
@@ -255,7 +253,7 @@ def answers(net: nn.Module, faces: np.ndarray) -> list[Tensor]:
 
 
 def _judge(run: Run, lessons: Lessons, covering: Covering | None) -> dict[str, str]:
-    """Figures on the two thirds that choices may be made by."""
+    """Figures on the two thirds that are used for choices."""
     votes, (faces, labels, kept) = lessons.votes, lessons.photographs
     found: dict[str, str] = {}
     sets = (
@@ -270,7 +268,7 @@ def _judge(run: Run, lessons: Lessons, covering: Covering | None) -> dict[str, s
 
 
 def follow_posed(package: Path, votes: Votes, work: Path) -> Tensor:
-    """What face-api's expression model says of every training face, (rows, 7); kept on disk."""
+    """The output of face-api's expression model for every training face, (rows, 7); stored on disk."""
     file = work / "posed.npy"
     if not file.exists():
         teacher, found = PosedTeacher(package), np.zeros((len(votes.images), 7), np.float32)
@@ -284,8 +282,8 @@ def follow_posed(package: Path, votes: Votes, work: Path) -> Tensor:
 
 
 def follow(net: nn.Module, votes: Votes, file: Path, seed: int) -> Tensor:
-    """What a net makes of every training face, (rows, 7): the mean over mildly changed views, each with its
-    mirror image; kept in `file`."""
+    """A net's output for every training face, (rows, 7): the mean over mildly changed views, each with its
+    mirror image; stored in `file`."""
     if not file.exists():
         camera = Camera(torch.Generator().manual_seed(seed), strength=0.5)
         found = np.zeros((len(votes.images), 7), np.float32)
@@ -299,7 +297,7 @@ def follow(net: nn.Module, votes: Votes, file: Path, seed: int) -> Tensor:
 
 @torch.no_grad()
 def _mirrored(net: nn.Module, x: Tensor) -> Tensor:
-    """The probabilities of faces read together with their mirror images."""
+    """The probabilities of faces, read together with their mirror images."""
     net.eval()
     both = torch.cat([x, x.flip(3)]).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
@@ -322,7 +320,7 @@ def main(arguments: list[str] | None = None) -> int:
     votes, recipes = load_votes(options.data), (TEACHER, *STUDENT)
     trial = options.work / "trial"
     if (options.work / "posed.npy").exists() and trial.exists() != options.quick:
-        parser.error(f"{options.work} was begun with{'out' * options.quick} --quick: take another --work")
+        parser.error(f"{options.work} was started with{'out' * options.quick} --quick: use another --work")
     if options.quick:
         trial.touch()
         votes = replace(votes, chosen=votes.chosen[::QUICK])

@@ -1,8 +1,8 @@
-"""Tune an int8 model so that it answers like the float one: a short distillation in PyTorch.
+"""Tunes an int8 model to match the float one: a short distillation in PyTorch.
 
-The graph runs twice on each batch, once in float and once with every tensor rounded as its int8 will be. The
-difference of the answers moves ranges, biases, and weights by whole steps of int8 (rounding itself passes
-gradients on unchanged). The scale of each weight channel stays the original's.
+The graph runs twice on each batch, once in float and once with every tensor rounded to its int8 values. The
+difference of the outputs moves ranges, biases, and weights by entire int8 steps (rounding passes gradients on
+unchanged). The scale of each weight channel stays the same.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from torch.nn import functional
 
 Tensors = dict[int, torch.Tensor]
 Loss = Callable[[list[torch.Tensor], list[torch.Tensor]], torch.Tensor]
-"""From the outputs of the rounded graph and of the float graph, in the model's order, to one number."""
+"""A function of the outputs of the rounded graph and of the float graph, in the model's order."""
 
 COPYING = {tg.OPERATOR.PAD, tg.OPERATOR.MAX_POOL_2D, tg.OPERATOR.RESIZE_BILINEAR}
 COPYING |= {tg.OPERATOR.RESHAPE, tg.OPERATOR.CONCATENATION}
-"""Operators whose result has the range of what they are given."""
+"""Operators whose output has the range of their input."""
 
 TO_TORCH = {tg.OPERATOR.CONV_2D: (0, 3, 1, 2), tg.OPERATOR.DEPTHWISE_CONV_2D: (3, 0, 1, 2)}
 FROM_TORCH = {tg.OPERATOR.CONV_2D: (0, 2, 3, 1), tg.OPERATOR.DEPTHWISE_CONV_2D: (1, 2, 3, 0)}
-"""Axes of weights: a .tflite file's to (out, in, height, width), and back."""
+"""Axes of weights: from a .tflite file to (out, in, height, width), and back."""
 
 
 @torch.compile(dynamic=True)
@@ -46,9 +46,9 @@ def _gradients(value: torch.Tensor, given: torch.Tensor, scale: torch.Tensor, fi
 
 
 class _Round(torch.autograd.Function):
-    """A tensor as int8 of the range (low, high) holds it; compiled, it takes a third of the time.
+    """A tensor rounded to int8 in the range (low, high); compiled, it needs a third of the time.
 
-    Rounding passes gradients on; what was cut off moves the end that cut it, the rest the length of a step.
+    Rounding passes gradients on; clipped values move the end that clipped them, others the step size.
     """
 
     @staticmethod
@@ -84,7 +84,7 @@ class Graph(torch.nn.Module):
         self.limits = _parameters({i: torch.tensor(pair, dtype=torch.float32) for i, pair in limits.items()})
 
     def forward(self, inputs: torch.Tensor, *, rounded: bool) -> list[torch.Tensor]:
-        """The outputs for (count, channels, side, side); `rounded`: as int8 would compute them."""
+        """The outputs for (count, channels, side, side); `rounded`: as in int8."""
         start = int(self.part.inputs[0])
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         values: Tensors = {start: self._round(start, inputs) if rounded else inputs}
@@ -99,18 +99,18 @@ class Graph(torch.nn.Module):
         return tg.tensor_name(self.model, int(index))
 
     def keep_valid(self, floors: dict[str, float]) -> None:
-        """After a step: put back what int8 cannot have; `floors` are the first lower limits."""
+        """After a step: correct values that int8 cannot have; `floors` are the first lower limits."""
         for key, value in self.limits.items():
-            # 0 is held exactly, so every range has it inside; behind a RELU there is nothing below.
+            # 0 is represented exactly, so every range includes it; after a RELU nothing is below it.
             value.data[0].clamp_(min=0 if floors[key] == 0 else None, max=0)
             value.data[1].clamp_(min=0)
         for key, value in self.steps.items():
-            # The largest weight of a channel stays, as the quantiser takes the scale from it.
+            # The largest weight of a channel stays, since it determines the quantiser's scale.
             first = self.weights[int(key)] / self.scales[int(key)]
             value.data = torch.where(first.abs() >= 126.99, first, value.data.clamp(-127, 127))
 
     def settings(self, before: Settings) -> Settings:
-        """The present state; a copying operator's result has the range of what it is given."""
+        """The current state; the output of a copying operator has the range of its input."""
         ranges = dict(before.ranges)
         for key, value in self.limits.items():
             low, high = value.detach().tolist()
@@ -123,7 +123,7 @@ class Graph(torch.nn.Module):
         return Settings(ranges, biases, moves, before.factors)
 
     def take(self, before: Settings) -> None:
-        """Go on from what an earlier tuning of this model learned."""
+        """Continue from an earlier tuning of this model."""
         for key, value in self.limits.items():
             value.data = torch.tensor(before.ranges[self.name(int(key))], dtype=torch.float32)
         for key, value in self.biases.items():
@@ -171,7 +171,7 @@ class Graph(torch.nn.Module):
         elif code == tg.OPERATOR.CONCATENATION:
             result = torch.cat(given, options.axis)
         else:
-            raise tg.GraphError(f"operator {code} is unknown here")
+            raise tg.GraphError(f"operator {code} is not supported by this script")
         fused = getattr(options, "fusedActivationFunction", tg.ACTIVATION.NONE)
         return functional.relu(result) if fused == tg.ACTIVATION.RELU else result
 
@@ -199,9 +199,9 @@ def tune(
 ) -> Settings:
     """Tune on `steps` batches, each (count, side, side, channels); the ranges of `fixed` tensors stay.
 
-    A range moves by `rate` of its size in a step, a bias by `rate` of the spread of its layer's biases, a
-    weight by twenty times `rate` of a step of int8; falling to nothing at the end. If `settings` were tuned
-    before, that goes on.
+    In each step a range moves by `rate` of its size, a bias by `rate` of the spread of its layer's biases, a
+    weight by twenty times `rate` of an int8 step; the rate falls to 0 at the end. If `settings` were tuned
+    before, the tuning continues.
     """
     graph = Graph(equalise.applied(content, settings.factors), settings)
     if settings.moves:
@@ -242,7 +242,7 @@ def _as(value: torch.Tensor, flat: torch.Tensor) -> torch.Tensor:
 
 
 def _passing(steps: torch.Tensor) -> torch.Tensor:
-    """Rounded, with the gradient of not having been rounded."""
+    """Rounded, with the gradient of the unrounded value."""
     return steps + (torch.round(steps) - steps).detach()
 
 
@@ -251,12 +251,12 @@ def _parameters(values: Tensors) -> torch.nn.ParameterDict:
 
 
 def _scale(weights: torch.Tensor) -> torch.Tensor:
-    """What one step of int8 is worth in each output channel of weights (out, in, height, width)."""
+    """The size of an int8 step in each output channel of weights (out, in, height, width)."""
     return weights.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12) / 127
 
 
 def _same_padding(value: torch.Tensor, weights: torch.Tensor, options: Any) -> tuple[int, int, int, int]:
-    """Left, right, top, bottom: of an odd number the larger part behind, as TensorFlow does."""
+    """Left, right, top, bottom: for an odd number the larger part comes last, as in TensorFlow."""
     sides = []
     for axis, stride in ((3, options.strideW), (2, options.strideH)):
         size, kernel = value.shape[axis], weights.shape[axis]

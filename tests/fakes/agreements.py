@@ -1,4 +1,4 @@
-"""What people agree to, for tests: terms, sessions, and records that are kept in memory."""
+"""Consent for tests: terms, sessions, and records in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_session(version: str = "1", *, needs_consent: bool = True, **more: Any)
 
 
 class MemoryRecords:
-    """`Records` in memory; `full` lets nothing begin."""
+    """`Records` in memory; with `full`, recording cannot start."""
 
     def __init__(self) -> None:
         self.full = False

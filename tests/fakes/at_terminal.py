@@ -1,7 +1,7 @@
-"""Programs at a real terminal: `AtTerminal` types and reads; run as a script, it is what root's shell runs.
+"""Programs at a real terminal: `AtTerminal` types and reads; as a script, it is the program in root's shell.
 
-usage: HOW WORD... ; HOW is `confined`, `by-systemd` for what systemd does to the terminal that it is given,
-or `bare` as it was before: on the caller's own terminal.
+usage: HOW WORD... ; HOW is `confined`, `by-systemd` (as systemd sets up a terminal), or `bare`: on the
+caller's terminal, as in earlier versions.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ for descriptor in range(64):
             pass
 print("attacked as", os.getuid(), "with", open("/proc/self/status").read().partition("NoNewPrivs:")[2][1])
 """
-"""What code of the service's would do: type into every terminal that it can get hold of."""
+"""Do what code of the service could try: type into every terminal that it can open."""
 
 
 AS_SYSTEMD = """
@@ -56,11 +56,11 @@ if os.isatty(0):
     termios.tcsetattr(0, termios.TCSANOW, mode)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""What systemd does before it runs a program: the terminal becomes its own, and as new."""
+"""Do what systemd does before it runs a program: take over and reset the terminal."""
 
 
 class AtTerminal:
-    """A program whose controlling terminal this is."""
+    """A program with this controlling terminal."""
 
     def __init__(self, *words: str | Path, environment: dict[str, str] | None = None) -> None:
         self.shown = ""
@@ -86,7 +86,7 @@ class AtTerminal:
         os.write(self._terminal, text.encode())
 
     def code(self) -> int:
-        """The exit code, once it has ended; what it showed is in `shown`."""
+        """The exit code, once the program has ended; `shown` has its output."""
         while self._read():
             pass
         _, status = os.waitpid(self._pid, 0)
@@ -94,8 +94,8 @@ class AtTerminal:
         return os.waitstatus_to_exitcode(status)
 
     def _read(self) -> bool:
-        """Something more, False at the end."""
-        with contextlib.suppress(OSError):  # nobody has the other end open any more
+        """Read more output; False at the end."""
+        with contextlib.suppress(OSError):  # the other end is closed
             if select.select([self._terminal], [], [], LIMIT_S)[0]:
                 data = os.read(self._terminal, 4096)
                 self.shown += data.decode("utf-8", "replace")
@@ -106,7 +106,7 @@ class AtTerminal:
 
 
 def main(how: str, *words: str) -> int:
-    """Run it, then say what it typed into this terminal."""
+    """Run it, then print what it typed into this terminal."""
     import subprocess
 
     from device.system import terminal

@@ -1,4 +1,4 @@
-"""A card for a state directory that turns read-only as a worn one does: the kernel finds it damaged."""
+"""A card for a state directory that turns read-only like a worn one: the kernel finds it damaged."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tests.machine import can_mount_image
 
 @dataclass(frozen=True)
 class Card:
-    """A file system of its own, mounted on a folder from a loop device."""
+    """A separate file system, mounted on a folder from a loop device."""
 
     device: str
 
     def turn_read_only(self) -> None:
-        """At once, also under files that are open for writing."""
+        """Turn it read-only at once, even with files open for writing."""
         Path(f"/sys/fs/ext4/{Path(self.device).name}/trigger_fs_error").write_text("1")
 
 
 @contextmanager
 def mounted(folder: Path, image: Path) -> Iterator[Card]:
-    """A card on an existing folder, gone afterwards; skips where none can be mounted. `image`: its file."""
+    """A card on an existing folder, removed afterwards; skips if it cannot be mounted. `image`: its file."""
     if not can_mount_image():
         pytest.skip("no right to mount an image")
     with image.open("wb") as file:

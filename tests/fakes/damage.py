@@ -1,4 +1,4 @@
-"""Records to damage, and damages by chance: single bytes, holes, truncation; a third in the schema."""
+"""Records to damage, and random damage: single bytes, holes, truncation; a third of it in the schema."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST_PAGE = 4096
 
 
 def recorded(folder: Path, time: Time | None = None) -> Path:
-    """A state folder with some sessions, closed in good order; returns the file."""
+    """A state folder with some sessions, closed cleanly; returns the file."""
     time = time or Time()
     store = make_store(folder, time)
     chance = random.Random(3)
@@ -40,13 +40,13 @@ def recorded(folder: Path, time: Time | None = None) -> Path:
 
 
 def copied(sound: Path, folder: Path) -> Path:
-    """The state folder of a file once more; returns the file."""
+    """Copy the state folder of a file; returns the copied file."""
     shutil.copytree(sound.parent, folder)
     return folder / sound.name
 
 
 def damage(path: Path, chance: random.Random, *, most_cut: float = 1.0) -> str:
-    """Damage a file, cutting off at most this share; returns in words how."""
+    """Damage a file, cutting off at most this share; returns a description."""
     content = bytearray(path.read_bytes())
     end = FIRST_PAGE if chance.random() < 1 / 3 else len(content)
     kind = chance.choice(("bytes", "hole", "cut"))
@@ -69,7 +69,7 @@ def damage(path: Path, chance: random.Random, *, most_cut: float = 1.0) -> str:
 
 
 def remains(store: Store) -> dict[str, int]:
-    """Session to the number of its rows."""
+    """The number of rows of each session."""
     found = {}
     for kept in store.sessions():
         session = store.session(kept.id)

@@ -1,4 +1,4 @@
-"""Clients on the network without a network: a real TLS server that sees an unused address for each client."""
+"""Remote clients without a network: a real TLS server that sees a documentation address for each client."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def from_far(app: WsgiApp, address: str = FAR) -> WsgiApp:
-    """The application as clients with this address see it."""
+    """The application, for clients with this address."""
 
     def moved(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         return app({**environ, "REMOTE_ADDR": address}, start_response)
@@ -46,7 +46,7 @@ def served_far(app: WsgiApp, folder: Path, *, address: str = FAR, **settings: An
 
 @dataclass
 class Client:
-    """A browser without a screen: keeps its cookie, trusts the device's certificate and no other."""
+    """A headless browser: keeps its cookie, and trusts only the device's certificate."""
 
     port: int
     folder: Path
@@ -54,7 +54,7 @@ class Client:
     cookie: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     source: str = ""
-    """Its own address, one of loopback; empty: the kernel chooses."""
+    """Its own loopback address; empty: the kernel chooses."""
 
     @property
     def origin(self) -> str:
@@ -80,7 +80,7 @@ class Client:
     ) -> Answer:
         connection = self.connect()
         own = {"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {}
-        # Kept open, its end would cost the server a moment's thread after the test.
+        # If it stayed open, its end would occupy a thread of the server after the test.
         own["Connection"] = "close"
         try:
             connection.request(method, path, body, {**own, **self.headers, **(headers or {})})
@@ -88,7 +88,7 @@ class Client:
             self._keep(answer.headers)
             found = Answer(answer.status, answer.headers, answer.read() if whole else b"")
             if headers and "Upgrade" in headers and answer.status != 101:
-                answer.read()  # an opening that was refused cannot ask to be closed; a request after it can
+                answer.read()  # a refused handshake cannot ask to be closed; a request after it can
                 connection.request("GET", "/healthz", headers={"Connection": "close"})
                 connection.getresponse().read()
             return found
@@ -96,7 +96,7 @@ class Client:
             connection.close()
 
     def submit(self, path: str, fields: dict[str, str], headers: dict[str, str] | None = None) -> Answer:
-        """A form, as a browser sends it."""
+        """Post a form, as a browser sends it."""
         sent = {"Content-Type": FORM, "Origin": self.origin, **(headers or {})}
         return self.request(path, "POST", body=urlencode(fields).encode(), headers=sent)
 
@@ -108,7 +108,7 @@ class Client:
         return self.submit("/login", {"name": name, "password": password})
 
     def token(self, path: str = "/") -> str:
-        """The token that this login's pages carry."""
+        """The CSRF token in the pages of this login."""
         found = re.search(r'csrf-token" content="([0-9a-f]{64})"', self.request(path).text)
         assert found, "no token in the page"
         return found[1]

@@ -1,4 +1,4 @@
-"""Pictures that no encoder at hand writes: CMYK JPEG, EXIF orientation, TIFF with its directory in front."""
+"""Pictures that no available encoder writes: CMYK JPEG, EXIF orientation, TIFF with its directory first."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def cmyk_jpeg(ink: tuple[int, int, int, int], blocks: int = 2) -> bytes:
 
 
 def with_orientation(jpeg: bytes, orientation: int) -> bytes:
-    """The same JPEG with an EXIF entry that says how the camera was held."""
+    """The same JPEG with an EXIF orientation."""
     entry = struct.pack("<HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
     return jpeg[:2] + _segment(0xE1, b"Exif\0\0II*\0" + struct.pack("<I", 8) + entry) + jpeg[2:]
 
 
 def tiff_with_directory_in_front(image: Image) -> bytes:
-    """An uncompressed TIFF whose pixels come last: cut short, its directory is whole."""
+    """An uncompressed TIFF whose pixels come last: if truncated, its directory is still complete."""
     height, width = image.shape[:2]
     entries = [
         (256, 3, 1, width),

@@ -1,4 +1,4 @@
-"""HEIC files as phones write them: HEVC tiles in a grid, with the way up in the container."""
+"""HEIC files as phones write them: HEVC tiles in a grid, with the orientation in the container."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HVCC, _TILE_SIZE, _GRID_SIZE, _TURN = 1, 2, 3, 4
 
 
 def heic(folder: Path, image: Image, *, columns: int = 2, rows: int = 2, quarters: int = 0) -> bytes:
-    """A picture cut into tiles, each encoded alone; shown turned to the left by so many quarters."""
+    """A picture cut into separately encoded tiles; shown rotated to the left by this many quarter turns."""
     height, width = image.shape[0] // rows, image.shape[1] // columns
     tiles = [
         np.ascontiguousarray(image[y * height : (y + 1) * height, x * width : (x + 1) * width])
@@ -37,7 +37,7 @@ def heic(folder: Path, image: Image, *, columns: int = 2, rows: int = 2, quarter
 
 
 def _hevc(folder: Path, tile: Image) -> tuple[bytes, bytes]:
-    """The box that describes the stream, and one picture in it: MP4 has both as HEIC needs them."""
+    """The box that describes the stream, and a picture in it: MP4 has both in the form that HEIC needs."""
     options = {"x265-params": "log-level=none:info=0:bframes=0", "crf": "8"}
     data = video(folder / "tile.mp4", [tile], codec="libx265", options=options).read_bytes()
     at = data.index(b"hvcC") - 4

@@ -1,4 +1,4 @@
-"""People who move as a test scripts it, before a textured wall: pictures, and faces as a detector gives them.
+"""People who move as a test scripts it, in front of a textured wall: pictures, and faces as from a detector.
 
 Lengths are in face widths unless stated to be pixels, times in seconds, angles in degrees.
 """
@@ -22,7 +22,7 @@ Angle = Callable[[float], float]
 Way = Callable[[float], tuple[float, float]]
 
 MARGIN_PX = 160
-"""The wall goes on for so many pixels beyond the picture."""
+"""The wall extends beyond the picture by this many pixels."""
 
 
 def still(_time: float) -> float:
@@ -34,7 +34,7 @@ def nowhere(_time: float) -> tuple[float, float]:
 
 
 def bouts(rate: float, degrees: float, times: int, every: float, begin: float = 1.0) -> Angle:
-    """Out and back by `degrees`, `times` in a row at `rate` a second, such a row `every` so many seconds."""
+    """Out and back by `degrees`, `times` in a row at `rate` a second, repeated `every` this many seconds."""
 
     def angle(time: float) -> float:
         into = (time - begin) % every if time >= begin else math.inf
@@ -61,7 +61,7 @@ def marked(
     roll: float,
     tremble: NDArray[np.float64],
 ) -> Face:
-    """A face with its keypoints where the mean face has them, turned; each off by a row of `tremble`.
+    """A face with the keypoints of the mean face, turned; a row of `tremble` is added to each.
 
     `center` and `width` are pixels; `tremble` has eight rows: six keypoints, the box's corners.
     """
@@ -81,7 +81,7 @@ def marked(
 
 @dataclass(frozen=True)
 class Act:
-    """What a person does, the light and the camera do, at each moment."""
+    """The movement of the person, the light and the camera at each moment."""
 
     yaw: Angle = still
     pitch: Angle = still
@@ -89,18 +89,18 @@ class Act:
     head: Way = nowhere
     torso: Way = nowhere
     arm: Way = nowhere
-    """Where an arm, a third of a face wide and one and a half long, is off its place on the chest."""
+    """Offset of an arm, a third of a face wide and one and a half long, from its place on the chest."""
     camera_px: Way = nowhere
     light: Callable[[float], float] = field(default=lambda _time: 1.0)
-    """What each pixel is multiplied with."""
+    """The factor of each pixel."""
     lamp: Callable[[float], float] = still
     """The strength of a second lamp, which lights the left more than the right."""
     banding: Callable[[float], float] = still
-    """How strongly rows are lit unevenly by mains light, in a pattern that runs through the picture."""
+    """How unevenly mains light lights the rows, in a pattern that runs through the picture."""
 
 
 def texture(height: int, width: int, seed: int, grain_px: float, contrast: float) -> NDArray[np.float32]:
-    """A pattern with detail of `grain_px` and of four times that, mean 120, standard deviation `contrast`."""
+    """A pattern with details of `grain_px` and four times that; mean 120, standard deviation `contrast`."""
     random = np.random.default_rng(seed)
     total = np.zeros((height, width), np.float32)
     for grain in (grain_px, 4 * grain_px):
@@ -112,7 +112,7 @@ def texture(height: int, width: int, seed: int, grain_px: float, contrast: float
 
 
 class Stage:
-    """Renders one person, the face in the upper middle of the picture."""
+    """Renders one person, with the face in the upper centre of the picture."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class Stage:
         self._head = texture(int(1.3 * side), side, seed + 4, side / 6, 15.0) + 30
 
     def face(self, act: Act, time: float, jitter: float = 0.005) -> Face:
-        """The face as a detector marks it, every keypoint off by `jitter` (standard deviation)."""
+        """The face as from a detector; every keypoint has an error of `jitter` (standard deviation)."""
         (x, y), (dx, dy) = act.head(time), act.camera_px(time)
         center = self._center[0] + x * self.face_px + dx, self._center[1] + y * self.face_px + dy
         tremble = self._random.normal(0.0, jitter, (8, 2))
@@ -172,7 +172,7 @@ class Stage:
 
 
 def _moved(sprite: NDArray[np.float32], x: float, y: float, size: tuple[int, int]) -> NDArray[np.float32]:
-    """The sprite with its left top corner at (x, y), black elsewhere."""
+    """The sprite with its top left corner at (x, y), black elsewhere."""
     matrix = np.array([[1, 0, x], [0, 1, y]], np.float32)
     return np.asarray(cv2.warpAffine(sprite, matrix, size, flags=cv2.INTER_LINEAR), np.float32)
 
@@ -185,7 +185,7 @@ def times(fps: float, seconds: float) -> Iterator[float]:
 
 
 def play(stage: Stage, act: Act, fps: float, seconds: float, jitter: float = 0.005) -> Played:
-    """What is read of an act, frame by frame, from pictures and faces."""
+    """The movements in an act, frame by frame, from pictures and faces."""
     pairs, motion, played = FramePairBuilder(), MotionEstimator(), []
     for time in times(fps, seconds):
         face = stage.face(act, time, jitter)
@@ -195,11 +195,11 @@ def play(stage: Stage, act: Act, fps: float, seconds: float, jitter: float = 0.0
 
 
 BLANK = FramePair(np.zeros((45, 80), np.float32), 0.25)
-"""A frame pair with nothing in it, for what is read from the keypoints alone."""
+"""An empty frame pair, for movements that are read from the keypoints alone."""
 
 
 def play_head(act: Act, fps: float, seconds: float, jitter: float, seed: int = 0) -> Played:
-    """What is read of an act from the faces alone."""
+    """The movements in an act, from the faces alone."""
     stage, motion = Stage(width=64, height=64, seed=seed), MotionEstimator()
     stage.face_px = 200.0
     played = []
@@ -210,6 +210,6 @@ def play_head(act: Act, fps: float, seconds: float, jitter: float, seed: int = 0
 
 
 def counted(played: Played, what: str) -> int:
-    """The sum of the figures read once a second."""
+    """The sum of the figures, read once a second."""
     seconds = [movement for time, movement in played if movement and abs(time - round(time)) < 1e-6]
     return sum(getattr(movement, what) for movement in seconds)

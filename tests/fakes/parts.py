@@ -44,12 +44,12 @@ def frame(
 
 
 def face(x: float, y: float, side: float, score: float = 0.9) -> Face:
-    """A square face with its middle at (x, y)."""
+    """A square face with its centre at (x, y)."""
     return Face(Box(x - side / 2, y - side / 2, side, side), score)
 
 
 def scores(**weights: float) -> Scores:
-    """Scores from names, the rest is zero; all equal without any."""
+    """Scores by name, the rest zero; without names, all equal."""
     values = [weights.get(name, 0.0 if weights else 1.0) for name in EMOTIONS]
     return Scores.of(np.array(values))
 
@@ -64,7 +64,7 @@ def reading(of: Frame, *people: Person, skipped: int = 0) -> Reading:
 
 
 class CannedEngine:
-    """An engine that gives the same answers to everything, and keeps the tensors it was given."""
+    """An engine with the same outputs for every input; it keeps the input tensors."""
 
     def __init__(self, inputs: TensorSpec, outputs: Sequence[tuple[TensorSpec, Tensor]]) -> None:
         self.inputs = (inputs,)
@@ -82,7 +82,7 @@ class CannedEngine:
 
 
 class ScriptedCamera:
-    """A camera that does what the test says, and writes every call and every lamp change into one diary."""
+    """A camera that the test controls; it records every call and every lamp change in one list."""
 
     def __init__(self, diary: list[str], *, needs_consent: bool = True) -> None:
         self.needs_consent = needs_consent
@@ -119,7 +119,7 @@ class ScriptedCamera:
 
 
 class ScriptedLamp:
-    """The camera lamp, in the same diary."""
+    """The camera lamp, recorded in the same list."""
 
     def __init__(self, diary: list[str]) -> None:
         self.diary = diary
@@ -139,7 +139,7 @@ class ScriptedLamp:
 
 @contextmanager
 def watching(viewers: Viewers, variant: str) -> Iterator[None]:
-    """A viewer for the length of a `with` block."""
+    """A viewer for the duration of a `with` block."""
     viewers.join(variant)
     try:
         yield
@@ -148,7 +148,7 @@ def watching(viewers: Viewers, variant: str) -> Iterator[None]:
 
 
 def in_threads(*bodies: Callable[[], None]) -> None:
-    """Run all of them at the same time and pass on the first failure."""
+    """Run all of them at the same time and raise the first failure."""
     faults: list[BaseException] = []
 
     def guarded(body: Callable[[], None]) -> None:

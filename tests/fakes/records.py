@@ -1,4 +1,4 @@
-"""Clocks that a test moves, a store on them, and rows to keep."""
+"""Clocks that a test controls, a store that uses them, and rows."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ ID, OTHER = "0123456789ab", "ba9876543210"
 
 @dataclass
 class Time:
-    """The wall clock and the time since the machine was started, apart."""
+    """The wall clock and the time since boot, separately."""
 
     wall: float = NOW
     up: float = 50.0
     boots: int = 1
 
     def passes(self, seconds: float) -> None:
-        """Switched on, with a clock that is right."""
+        """Time passes with the device switched on and a correct clock."""
         self.wall, self.up = self.wall + seconds, self.up + seconds
 
     def switched_off(self, seconds: float) -> None:
-        """Off for so long, then started anew."""
+        """The device is off for this long, then starts again."""
         self.wall, self.up, self.boots = self.wall + seconds, 0.0, self.boots + 1
 
     def clocks(self) -> Clocks:
@@ -35,7 +35,7 @@ class Time:
 
 
 def make_store(folder: Path, time: Time | None = None, **more: Any) -> Store:
-    """A store with much room on the disk, unless told otherwise."""
+    """A store with plenty of disk space by default."""
     limits = more.pop("limits", StorageLimits())
     more.setdefault("free_mb", lambda path: 1e6)
     return Store(folder, limits, clocks=(time or Time()).clocks(), **more)
@@ -46,14 +46,14 @@ def session_info(id: str = ID, **more: Any) -> SessionInfo:
 
 
 def second(number: int, person: int = 1, **more: Any) -> Second:
-    """A readable second: ten frames of which nine are behind the means."""
+    """A readable second: ten frames, nine of them in the means."""
     means = dict.fromkeys(EMOTIONS, 0.125) | {"happy": 0.25}
     values: dict[str, Any] = {**means, "frames": 10, "scored": 9, "skipped": 2, "small": 1}
     return Second(person, number, **{**values, **more})
 
 
 def record(store: Store, time: Time, id: str = ID, seconds: int = 3, *, end: bool = True) -> None:
-    """A session of so many seconds."""
+    """Record a session of this many seconds."""
     store.begin(session_info(id))
     for number in range(seconds):
         time.passes(1.0)

@@ -1,4 +1,4 @@
-"""Real bundles that install in seconds: the appliance's wheel made by hand, with the tests' own libraries."""
+"""Real bundles that install in seconds: a hand-made wheel of the appliance, with the tests' libraries."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ OWN = sysconfig.get_path("purelib")
 """Where the libraries of the tests are."""
 
 Edits = Mapping[str, Callable[[str], str]]
-"""File of the appliance -> what becomes of its text."""
+"""Files of the appliance and the edits of their text."""
 
 
 def replaced(old: str, new: str) -> Callable[[str], str]:
-    """An edit of one place, which must be there."""
+    """An edit of one place, which must exist."""
 
     def edit(text: str) -> str:
-        assert text.count(old) >= 1, f"{old!r} is not there to be replaced"
+        assert text.count(old) >= 1, f"{old!r} is missing, so it cannot be replaced"
         return text.replace(old, new, 1)
 
     return edit
@@ -41,7 +41,7 @@ UNHEALTHY: Edits = {
         '        if session_state == "idle":\n',
     )
 }
-"""A version that starts, and says of itself that it is not well."""
+"""A version that starts and reports itself as unhealthy."""
 
 CRASHES: Edits = {
     "commands/run.py": replaced(
@@ -49,19 +49,19 @@ CRASHES: Edits = {
         '        raise OSError("it is a test")\n        return Daemon(config, stop).run(\n',
     )
 }
-"""A version that passes every check and ends as soon as it is started."""
+"""A version that passes every check and crashes at the start."""
 
 UNFIT: Edits = {
     "commands/check_models.py": replaced(
         "    check = _Check(config)\n", '    raise ModelError("it is a test")\n'
     )
 }
-"""A version whose `check` finds a fault."""
+"""A version whose `check` fails."""
 
 BEFORE_STATUS: Edits = {
     "commands/status/__init__.py": replaced('        "status", parents=', '        "later", parents=')
 }
-"""A version without the command `status`, as the first releases are."""
+"""A version without the command `status`, like the first releases."""
 
 BLIND: Edits = {
     "commands/analyze/command.py": replaced(
@@ -102,7 +102,7 @@ KNOWS_A_NEW_SETTING: Edits = {
 """A version with a setting that older ones do not know."""
 
 SETS_IT_ON_A_PC: Edits = {"provisioning/boards/pc.toml": replaced("[web]\n", "[web]\nnovelty = true\n")}
-"""Its file of the board."""
+"""Its board file."""
 
 
 def make_key(folder: Path, name: str = "key") -> Path:
@@ -130,7 +130,7 @@ NEW_SYSTEM: Edits = {
         "ENABLED_UNITS = (", 'ENABLED_UNITS = ("interview-grader-extra.timer", '
     ),
 }
-"""A version with another unit, another group, and a unit that is not what it was."""
+"""A version with an additional unit, an additional group, and a changed unit."""
 
 
 def make_bundle(
@@ -142,9 +142,9 @@ def make_bundle(
     system: Edits | None = None,
     **more: str,
 ) -> Path:
-    """A bundle of this checkout as `version`, with edits of the appliance and of its files for the system.
+    """A bundle of this checkout as `version`, with edits of the appliance and of its system files.
 
-    `libraries`: the folder on the device where those that it imports are; `more`: another `arch` or `python`.
+    `libraries`: the folder on the device with the imported libraries; `more`: another `arch` or `python`.
     """
     work = folder / f"work-{version}"
     shutil.rmtree(work, ignore_errors=True)
@@ -165,7 +165,7 @@ def make_bundle(
 
 
 class SmallBundle:
-    """A bundle of nothing but a setup.sh that says that it ran, and the keys that a device knows."""
+    """A bundle with only a setup.sh that records that it ran, and the keys that a device knows."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.key = folder, make_key(folder)
@@ -189,7 +189,7 @@ class SmallBundle:
 
 
 def appliance_wheel(folder: Path, version: str, edits: Edits, libraries: str) -> Path:
-    """The appliance and its models, with a .pth file that leads to its libraries."""
+    """A wheel of the appliance and its models, with a .pth file that points to its libraries."""
     files: dict[str, bytes] = {"libraries.pth": f"{libraries}\n".encode()}
     left = {"__init__.py": replaced('__version__ = "', f'__version__ = "{version}"\n_BEFORE = "'), **edits}
     for path in sorted((ROOT / "appliance").rglob("*")):
@@ -207,21 +207,21 @@ def appliance_wheel(folder: Path, version: str, edits: Edits, libraries: str) ->
 
 
 def small_wheel(folder: Path, name: str, version: str, files: Mapping[str, bytes], command: str = "") -> Path:
-    """A wheel of these files that needs nothing; `command`: a console script, as entry points have it."""
+    """A wheel of these files without dependencies; `command`: a console script, as in entry points."""
     info = f"{name}-{version}.dist-info"
-    told = {
+    metadata = {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     if command:
-        told[f"{info}/entry_points.txt"] = f"[console_scripts]\n{command}\n".encode()
-    content = {**files, **told}
+        metadata[f"{info}/entry_points.txt"] = f"[console_scripts]\n{command}\n".encode()
+    content = {**files, **metadata}
     record = [f"{each},sha256={_digest(data)},{len(data)}" for each, data in content.items()]
     content[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
     path = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for each, data in content.items():
-            archive.writestr(zipfile.ZipInfo(each), data)  # with a fixed date: the same bytes each time
+            archive.writestr(zipfile.ZipInfo(each), data)  # a fixed date gives the same bytes each time
     return path
 
 

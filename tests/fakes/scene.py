@@ -1,4 +1,4 @@
-"""What the camera doubles look at: pictures that differ from frame to frame, and a plug to pull."""
+"""The scene of the camera stand-ins: pictures that differ from frame to frame, and a plug to pull."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from appliance.values import Image
 
 
 class Scene:
-    """A bench with one camera on it, shared by a test and the double it drives."""
+    """A bench with one camera, shared by a test and its stand-in."""
 
     def __init__(self) -> None:
         self.plugged = True
@@ -20,7 +20,7 @@ class Scene:
         self.open = 0
 
     def picture(self, number: int, width: int = 64, height: int = 48) -> Image:
-        """The picture of a number: blue on the left, red on the right, a green bar that moves."""
+        """The picture with this number: blue on the left, red on the right, a moving green bar."""
         image = np.zeros((48, 64, 3), np.uint8)
         image[:, :32, 0] = 250
         image[:, 32:, 2] = 250

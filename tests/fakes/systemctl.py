@@ -1,6 +1,6 @@
-"""A stand-in for systemctl and its fellows: really starts and stops the daemon that `current` leads to.
+"""A stand-in for systemctl and related tools: really starts and stops the daemon that `current` points to.
 
-`make_tools` puts them into a folder for PATH. They keep what they know in a folder of their own.
+`make_tools` puts them into a folder for PATH. They store their state in another folder.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ START_S, STOP_S = 40.0, 12.0
 
 
 def make_tools(folder: Path, root: Path, state: Path) -> None:
-    """`systemctl` and its fellows for the device in `root`, and a `dpkg-query` that has every package but
-    those named in the file `absent`."""
+    """`systemctl` and related tools for the device in `root`, and a `dpkg-query` that has every package
+    except those named in the file `absent`."""
     folder.mkdir()
     about = f"{root} {state} {folder}"
     tools = {
@@ -37,22 +37,22 @@ def make_tools(folder: Path, root: Path, state: Path) -> None:
 
 
 class Service:
-    """The one unit there is."""
+    """The only unit."""
 
     def __init__(self, root: Path, state: Path, folder: Path) -> None:
         self._root, self._state, self._folder = root, state, folder
         self._status = folder / "status.json"
 
     def main(self, words: list[str]) -> int:
-        """What `systemctl` answers."""
+        """The answer of `systemctl`."""
         command, *rest = [word for word in words if word not in ("--quiet", "--value", "-p")]
         if command == "start":
             return self._start()
         if command == "stop" and rest in ([], ["interview-grader.service"]):
             return self._stop()
         if command == "show":
-            told = {"MainPID": str(self._pid()), "StatusText": self._told().get("text", "")}
-            print(told[rest[0]] if self._pid() else {"MainPID": "0"}.get(rest[0], ""))
+            messages = {"MainPID": str(self._pid()), "StatusText": self._messages().get("text", "")}
+            print(messages[rest[0]] if self._pid() else {"MainPID": "0"}.get(rest[0], ""))
         if command == "is-active":
             return 0 if self._pid() else 3
         if command == "supervise":
@@ -70,7 +70,7 @@ class Service:
         )
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
-            if self._told().get("ready"):  # as systemd waits with Type=notify, whatever the status says
+            if self._messages().get("ready"):  # with Type=notify systemd waits, whatever the status is
                 return 0
             if supervisor.poll() is not None:
                 return 1
@@ -78,7 +78,7 @@ class Service:
         return 1
 
     def _supervise(self) -> None:
-        """Run the daemon, and keep what it tells its service manager."""
+        """Run the daemon, and store its messages to the service manager."""
         address = str(self._folder / "notify")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(address)
@@ -96,18 +96,18 @@ class Service:
                 stdout=log,
                 stderr=log,
             )
-            told: dict[str, object] = {"pid": daemon.pid}
-            self._tell(told)
+            messages: dict[str, object] = {"pid": daemon.pid}
+            self._save_messages(messages)
             while daemon.poll() is None:
                 with contextlib.suppress(TimeoutError):
                     for line in listener.recv(4096).decode().splitlines():
                         name, _, value = line.partition("=")
                         if name == "STATUS":
-                            told["text"] = value
+                            messages["text"] = value
                         if line == "READY=1":
-                            told["ready"] = value
-                    self._tell(told)
-            self._tell({})
+                            messages["ready"] = value
+                    self._save_messages(messages)
+            self._save_messages({})
 
     def _stop(self) -> int:
         pid = self._pid()
@@ -120,19 +120,19 @@ class Service:
             deadline += STOP_S
         return 0
 
-    def _tell(self, told: dict[str, object]) -> None:
+    def _save_messages(self, messages: dict[str, object]) -> None:
         partial = self._status.with_suffix(".part")
-        partial.write_text(json.dumps(told))
+        partial.write_text(json.dumps(messages))
         partial.replace(self._status)
 
-    def _told(self) -> dict[str, str]:
+    def _messages(self) -> dict[str, str]:
         try:
             return dict(json.loads(self._status.read_text()))
         except (OSError, ValueError):
             return {}
 
     def _pid(self) -> int:
-        return int(self._told().get("pid", 0))
+        return int(self._messages().get("pid", 0))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A device to be updated: real environments, the real daemon, a stand-in for systemctl."""
+"""A device for update tests: real environments, the real daemon, a stand-in for systemctl."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Device:
         self.port = _free_port()
         self.settings = {
             "CAMERA__BACKEND": "demo",
-            "CAMERA__NEEDS_AGREEMENT": "true",  # it reads nobody, which would take time from the others
+            "CAMERA__NEEDS_AGREEMENT": "true",  # it analyses no one, which would slow the other tests down
             "WEB__PORT": str(self.port),
         }
         self._kept = folder / "kept"
@@ -63,7 +63,7 @@ class Device:
         self.systemctl("stop")
 
     def runs(self) -> str:
-        """The version that answers on the network, "" if nobody does."""
+        """The version that answers on the network; "" if none does."""
         try:
             page = self.ask("/about")
         except OSError:
@@ -71,7 +71,7 @@ class Device:
         return page.rpartition("<p>Version ")[2].partition("<")[0]  # the foot, not the model card
 
     def is_healthy(self) -> bool:
-        """Whether it is, or becomes so in some seconds."""
+        """Whether it is, or becomes so within some seconds."""
         for _ in range(100):
             try:
                 return json.loads(self.ask("/healthz"))["status"] in ("ok", "idle")
@@ -94,7 +94,7 @@ class Device:
 
     @contextlib.contextmanager
     def lacking(self, package: str) -> Iterator[None]:
-        """The system without a package."""
+        """The system without this package."""
         absent = self._tools / "absent"
         absent.write_text(f"{package}\n")
         yield
@@ -110,7 +110,7 @@ class Device:
         return self.updater("update", path, *more, kill_at=kill_at)
 
     def killed_once(self, path: Path, happened: Callable[[], object]) -> None:
-        """Begin an update and kill it as soon as this has happened."""
+        """Start an update and kill it as soon as this has happened."""
         with subprocess.Popen(self._command(("update", path), "-"), **self._how()) as process:
             while not happened():
                 assert process.poll() is None, "it ended before"
@@ -131,7 +131,7 @@ class Device:
             "stderr": subprocess.PIPE,
             "text": True,
             "cwd": ROOT,
-            "umask": 0o077,  # what root's shell has on some systems
+            "umask": 0o077,  # as root's shell has it on some systems
         }
 
     def _environment(self) -> dict[str, str]:
@@ -140,11 +140,11 @@ class Device:
         return {**kept, **settings, "PATH": f"{self._tools}:{os.environ['PATH']}"}
 
     def outcome(self) -> dict[str, str]:
-        """What the page knows of the last update."""
+        """The page's data about the last update."""
         return dict(json.loads((self.state / "update.json").read_text()))
 
     def left_over(self) -> list[str]:
-        """What an update that has ended must not leave."""
+        """Files that a finished update must not leave."""
         allowed = {"releases", "current", "update.lock"}
         half = [
             path.name for path in (self.root / "releases").iterdir() if path.name not in self.releases.all()
@@ -154,15 +154,15 @@ class Device:
         ]
         return [path.name for path in self.root.iterdir() if path.name not in allowed] + half + trials
 
-    # --- the whole of it ---
+    # --- everything ---
 
     def keep(self, what: str) -> None:
-        """Remember how its files are now."""
+        """Remember the current state of its files."""
         for name in ("root", "state"):
             shutil.copytree(getattr(self, name), self._kept / what / name, symlinks=True)
 
     def put_back(self, what: str) -> None:
-        """The files are as they were, and nothing runs."""
+        """The files are unchanged, and nothing runs."""
         self.stop()
         for name in ("root", "state"):
             shutil.rmtree(getattr(self, name))

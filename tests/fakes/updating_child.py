@@ -1,4 +1,4 @@
-"""An update in a process of its own, which may be killed as soon as it enters a step: STEP, or STEP:SIGTERM.
+"""An update in a separate process, which is killed as soon as it enters a step: STEP, or STEP:SIGTERM.
 
 usage: ROOT STATE SIGNERS KILL_AT update BUNDLE [--now] | rollback VERSION | recover [--boot]
 """

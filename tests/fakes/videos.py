@@ -1,4 +1,4 @@
-"""Videos of every kind, made with PyAV from moving pictures."""
+"""Videos of all kinds, made with PyAV from moving pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from appliance.values import Image
 
 
 def moving(count: int, width: int = 160, height: int = 96) -> list[Image]:
-    """A bright square that moves to the right over a slope of grey, below a blue and a red corner."""
+    """A bright square that moves to the right over a grey gradient, below a blue and a red corner."""
     slope = np.linspace(40, 120, width).astype(np.uint8)
     images = []
     for number in range(count):
@@ -46,7 +46,7 @@ def video(
     key_every: int = 0,
     muxing: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a video; `times` in seconds, else `rate` frames a second; `kind` where the name does not say."""
+    """Write a video; `times` in seconds, or `rate` frames a second; `kind` if the name does not show it."""
     with av.open(str(path), "w", format=kind, options=dict(muxing or {})) as container:
         add_stream(
             container, images, times, codec, rate, pixels, dict(options or {}), aspect, key_every, tick
@@ -66,7 +66,7 @@ def add_stream(
     key_every: int = 0,
     tick: Fraction = Fraction(1, 90_000),
 ) -> Any:
-    """Encode the pictures as one more stream of a container that is written."""
+    """Encode the pictures as an additional stream of a container."""
     with _same_scheduling():
         return _add_stream(container, images, times, codec, rate, pixels, options, aspect, key_every, tick)
 
@@ -119,7 +119,7 @@ def _add_stream(
 
 
 def woven(images: Sequence[Image]) -> list[Image]:
-    """Two pictures in each: the even lines of one and the odd lines of the next, as interlaced cameras do."""
+    """Two pictures in each frame: even lines of one and odd lines of the next, like interlaced cameras."""
     frames = []
     for even, odd in zip(images[::2], images[1::2], strict=True):
         frame = even.copy()
@@ -129,7 +129,7 @@ def woven(images: Sequence[Image]) -> list[Image]:
 
 
 def combing(image: Image) -> float:
-    """How much neighbouring lines differ beyond what lines two apart do: large between two fields."""
+    """How much more neighbouring lines differ than lines two apart: large between two fields."""
     grey = image.astype(float).mean(axis=2)
     return float(np.abs(np.diff(grey, axis=0)).mean() - np.abs(grey[2:] - grey[:-2]).mean() / 2)
 
@@ -142,7 +142,7 @@ def with_matrix(data: bytes, matrix: Sequence[int]) -> bytes:
 
 
 def trimmed(data: bytes, *, skip_s: float = 0, last_s: float) -> bytes:
-    """An MP4 whose edit list hides its beginning and its end, as phones and players trim without encoding."""
+    """An MP4 whose edit list hides its start and end, as phones and players trim without encoding."""
     at = data.index(b"elst") + 12
     _, start, _ = struct.unpack(">Iii", data[at : at + 12])
     movie = struct.unpack(">I", data[(of := data.index(b"mvhd") + 16) : of + 4])[0]

@@ -1,4 +1,4 @@
-"""A context for the web's tests, made of the real parts."""
+"""A context for the tests of the web package, made of real parts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def make_context(
     idle_minutes: float = 60,
     requests_per_s: float = 1000,
 ) -> AppContext:
-    """`lawful`: region and purpose. The records of its session are kept in memory."""
+    """`lawful`: region and purpose. The records of its session are in memory."""
     health, viewers = Health("usb"), Viewers(2)
     state = Path(tempfile.mkdtemp())
     audit = AuditLog(state)
@@ -76,7 +76,7 @@ def make_context(
 
 @contextmanager
 def served(server: Server) -> Iterator[Server]:
-    """The server, running in a thread; at the end it must stop in time."""
+    """The server, running in a thread; it must stop in time at the end."""
     server.bind()
     listener = threading.Thread(target=server.serve, name="http")
     listener.start()
@@ -89,7 +89,7 @@ def served(server: Server) -> Iterator[Server]:
 
 @contextmanager
 def pictures(context: AppContext) -> Iterator[None]:
-    """One after the other, until the end of the block."""
+    """Enter the contexts one after the other, until the end of the block."""
     over = threading.Event()
 
     def feed() -> None:

@@ -1,4 +1,4 @@
-"""A stand-in for OpenCV's capture of a V4L2 device, looking at a scene."""
+"""A stand-in for OpenCV's capture of a V4L2 device, pointed at a scene."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.fakes.scene import Scene
 
 
 class VideoCaptures:
-    """Takes the place of `cv2.VideoCapture`: makes captures of one device."""
+    """Replaces `cv2.VideoCapture`: makes captures of one device."""
 
     def __init__(self, scene: Scene, device: Path) -> None:
         self.scene, self.device = scene, device
@@ -29,7 +29,7 @@ class VideoCaptures:
 
 
 class VideoCapture:
-    """One capture. A device that has gone reads as nothing, as OpenCV has it."""
+    """One capture. Reading from an unplugged device returns nothing, as in OpenCV."""
 
     def __init__(self, scene: Scene, there: bool) -> None:
         self._scene = scene
@@ -62,7 +62,7 @@ class VideoCapture:
 
 
 def wants(capture: VideoCapture) -> dict[str, Any]:
-    """What was asked of it, by name."""
+    """The requested properties, by name."""
     return {
         name: value
         for key, value in capture.asked
@@ -72,7 +72,7 @@ def wants(capture: VideoCapture) -> dict[str, Any]:
 
 
 class Sockets:
-    """A machine with several USB sockets: which camera is at which path now, and what was opened."""
+    """A machine with several USB sockets: the camera at each path, and the opened captures."""
 
     def __init__(self) -> None:
         self.at: dict[Path, Device] = {}
@@ -92,7 +92,7 @@ class Sockets:
 
 
 class SocketCapture:
-    """A capture of whatever camera stood there when it was opened."""
+    """A capture of the camera that was at the path when it was opened."""
 
     def __init__(self, sockets: Sockets, path: Path) -> None:
         self._sockets, self._path = sockets, path
@@ -113,4 +113,4 @@ class SocketCapture:
         return there, noise(64, 48, len(self._sockets.opened)) if there else None
 
     def release(self) -> None:
-        """Nothing is held."""
+        """Release nothing."""

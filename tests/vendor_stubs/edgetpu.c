@@ -1,10 +1,10 @@
-/* Stands in for libedgetpu: a real external TFLite delegate, loaded as that one is.
+/* A stand-in for libedgetpu: a real external TFLite delegate, loaded in the same way.
  *
- * It takes the last node of the graph and computes it with the kernel that was there, so answers are right. What
- * happens else is said by the file that EDGETPU_DOUBLE names, read at every call: "absent" (no stick is found), "stuck" (it is never opened),
- * "vanish" (a call fails), "hang" (a call never ends); anything else, or no file: all is well.
+ * It takes over the last node of the graph and computes it with the original kernel, so results are right. The file
+ * that EDGETPU_DOUBLE names, read at every call, controls it: "absent" (no stick is found), "stuck" (opening never
+ * ends), "vanish" (a call fails), "hang" (a call never ends); anything else, or no file: the stick works.
  *
- * Only what is used of TensorFlow Lite's C interface (tensorflow/lite/core/c/common.h) is declared, in its order.
+ * It declares only the used parts of TensorFlow Lite's C interface (tensorflow/lite/core/c/common.h), in its order.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ typedef struct Node {
   _Bool might_have_side_effect;
 } Node;
 
-/* Passed by value: a runtime that knows fewer fields reads only those. */
+/* Passed by value: a runtime with fewer fields reads only those. */
 typedef struct Registration {
   void *(*init)(struct Context *, const char *, size_t);
   void (*free)(struct Context *, void *);
@@ -61,7 +61,7 @@ typedef struct Delegate {
   void *opaque_delegate_builder;
 } Delegate;
 
-/* The node that was there; kept by value, since the runtime moves its own when nodes are added. */
+/* The original node; kept by value, since the runtime moves its nodes when nodes are added. */
 typedef struct { Node node; Registration kernel; } Taken;
 
 static _Bool mood_is(const char *word) {

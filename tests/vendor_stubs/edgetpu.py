@@ -1,4 +1,4 @@
-"""An Edge TPU without one: a real external delegate (edgetpu.c), and models named like compiled ones."""
+"""A stand-in for an Edge TPU: a real external delegate (edgetpu.c), and models named like compiled ones."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 
 SOURCE = Path(__file__).with_suffix(".c")
 MOOD = "EDGETPU_DOUBLE"
-"""The environment variable that names the file with the stick's mood; see edgetpu.c."""
+"""The environment variable with the path of the file that controls the stick; see edgetpu.c."""
 
 
 class Stick:
-    """A library, a folder of "compiled" models, and a mood."""
+    """A library, a folder of "compiled" models, and a control file."""
 
     def __init__(self, folder: Path, *models: Path) -> None:
         self.mood_file = folder / "mood"
@@ -28,17 +28,17 @@ class Stick:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For a process that is to have this stick."""
+        """The environment of a process with this stick."""
         return {MOOD: str(self.mood_file)}
 
     @property
     def arguments(self) -> list[str]:
-        """For a command that is to use it."""
+        """The arguments of a command that uses it."""
         chosen = {"backend": "coral", **self.settings}
         return [part for key, value in chosen.items() for part in ("--set", f"engine.{key}='{value}'")]
 
     def is_now(self, mood: str) -> None:
-        """`absent`, `stuck`, `vanish`, `hang`, or anything else: well."""
+        """`absent`, `stuck`, `vanish`, `hang`, or anything else for a working stick."""
         partial = self.mood_file.with_suffix(".part")
         partial.write_text(mood)
         partial.replace(self.mood_file)
@@ -46,7 +46,7 @@ class Stick:
 
 @functools.cache
 def library() -> Path:
-    """The delegate, compiled once a run."""
+    """The delegate, compiled once per run."""
     if shutil.which("gcc") is None:
         pytest.skip("no gcc")
     built = Path(tempfile.mkdtemp()) / "libedgetpu_double.so"

@@ -1,4 +1,4 @@
-"""The double of NVIDIA's packages where the real ones would be found, and models listed as exported."""
+"""Stand-ins for NVIDIA's packages at their import names, and models listed as exported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def install(patch: pytest.MonkeyPatch) -> tuple[ModuleType, ModuleType]:
     """Freshly imported: tensorrt and cuda-python's runtime."""
     patch.syspath_prepend(str(PACKAGES))
     for name in _MODULES:
-        patch.setitem(sys.modules, name, None)  # so that it is put back as it was
+        patch.setitem(sys.modules, name, None)  # so that it is restored
         patch.delitem(sys.modules, name)
     return importlib.import_module("tensorrt"), importlib.import_module("cuda.bindings.runtime")
 

@@ -1,8 +1,8 @@
-"""A source for the Jetson's pipeline without a Jetson: real GStreamer, a ball on blue, sent through a socket.
+"""A source for the Jetson's pipeline on a PC: real GStreamer, a ball on blue, sent through a socket.
 
-The sender is a separate process. GStreamer does nothing in a process before `Gst.init`, and in this one the
-camera alone may call it: else a camera that forgets to would be tested and would fail on a board.
-Stopping the sender is pulling the camera.
+The sender is a separate process. GStreamer does not work in a process before `Gst.init`, and in this process
+only the camera may call it: otherwise a camera that forgets to call it would pass here and fail on a board.
+Stopping the sender means unplugging the camera.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pytest
 from appliance.values import Image
 
 WIDTH, HEIGHT = 322, 240
-"""Rows of 322 pixels do not end at a multiple of four bytes."""
+"""Rows of 322 pixels are not a multiple of four bytes."""
 
 DISTRIBUTION = "/usr/lib/python3/dist-packages"
 BLUE, RED = 0xFF0000FF, 0xFFFF0000
@@ -40,11 +40,11 @@ outcome = pipeline.get_state(10 * Gst.SECOND)[0]
 print(outcome.value_nick, flush=True)
 sys.stdin.read()
 """
-"""Sends until its standard input ends, which it does with the test's process at the latest."""
+"""Sends until its standard input closes, at the latest with the test's process."""
 
 
 def find(patch: pytest.MonkeyPatch) -> None:
-    """Let GStreamer of the distribution be found, which a virtual environment does not see; or skip.
+    """Make the distribution's GStreamer importable, which a virtual environment does not see; or skip.
 
     It is not initialised here; see above.
     """
@@ -63,7 +63,7 @@ def find(patch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def sending(patch: pytest.MonkeyPatch) -> Iterator[Source]:
-    """A source that sends, and is gone afterwards."""
+    """A source that sends, and is removed afterwards."""
     find(patch)
     source = Source()
     try:
@@ -83,14 +83,14 @@ class Source:
 
     @property
     def words(self) -> str:
-        """The address for the camera to read."""
+        """The address that the camera reads."""
         return (
             f"tcpclientsrc host=127.0.0.1 port={self._port}"
             f" ! rawvideoparse format=bgrx width={WIDTH} height={HEIGHT} framerate=30/1"
         )
 
     def start(self) -> None:
-        """Send."""
+        """Start sending."""
         words = (
             f"videotestsrc is-live=true pattern=ball background-color={BLUE} foreground-color={RED}"
             f" ! video/x-raw,format=BGRx,{FORMAT} ! tcpserversink host=127.0.0.1 port={self._port}"
@@ -102,7 +102,7 @@ class Source:
         assert outcome not in ("", "failure"), outcome
 
     def stop(self) -> None:
-        """Send no more, and listen no more; harmless when it does not send."""
+        """Stop sending and listening; harmless if it does not send."""
         if self._sender is not None:
             self._sender.kill()
             self._sender.communicate()
@@ -110,7 +110,7 @@ class Source:
 
     @staticmethod
     def first() -> Image:
-        """The picture but for the ball."""
+        """The picture without the ball."""
         picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
         picture[:, :, 0] = 255
         return picture

@@ -1,4 +1,4 @@
-"""A stand-in for what is used of the libcamera package."""
+"""A stand-in for the used parts of the libcamera package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Transform:
-    """How the picture is turned."""
+    """The rotation of the picture."""
 
     hflip: int = 0
     vflip: int = 0

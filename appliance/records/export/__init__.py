@@ -1,6 +1,6 @@
 """A recorded session as the content of a file: CSV, JSON or PDF.
 
-The same from the page, the data subject's link and the command line.
+The page, the data subject's link and the command line give the same content.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BLOCK_BYTES = 65536
 def export_session(session: SessionRecord, kind: str) -> Iterator[bytes]:
     """A session as one of `KINDS`, in blocks: a day of eight people is a gigabyte of JSON.
 
-    Raises `StoreError`, also between two blocks: what came before is no export then.
+    Raises `StoreError`, also between two blocks: the blocks before it are then no complete export.
     """
     if kind == "csv":
         return join_blocks(as_csv(session))

@@ -1,4 +1,4 @@
-"""A session as a PDF: facts, and totals and a chart over time for each person."""
+"""A session as a PDF: facts, and for each person totals and a chart over time."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from appliance.values import EMOTIONS
 
 _WIDTH, _NAME, _ROW, _GAP = 165 * mm, 24 * mm, 9 * mm, 2 * mm
 _LINE = colors.HexColor("#c5cbd3")
-# Names and notes may be in any script; the built-in fonts know Latin only.
+# Names and notes may be in any script; the built-in fonts have only Latin letters.
 _FONTS = ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "/usr/share/fonts/TTF/DejaVuSans.ttf")
 
 
 def as_pdf(session: SessionRecord) -> bytes:
-    """The whole document. Raises `StoreError`."""
+    """The complete document. Raises `StoreError`."""
     out, summary = io.BytesIO(), session.summary
     document = SimpleDocTemplate(
         out,
@@ -82,7 +82,7 @@ def _story(session: SessionRecord, font: str) -> Iterator[Any]:
         "Agreed": format_local(summary.started) + clock,
         "Recorded": f"{format_local(summary.recorded)}, {format_length(summary.seconds)} minutes",
         "Notice": f"version {summary.notice_version}, SHA-256 {summary.notice_hash}",
-        "People": f"{summary.people} agreed, {summary.persons} followed",
+        "People": f"{summary.people} agreed, {summary.persons} tracked",
         "Camera": summary.source,
         "Note": summary.note,
     }
@@ -106,9 +106,9 @@ def _person(
     yield Paragraph(f"Person {totals.person}", styles["Heading2"])
     reasons = ", ".join(f"{name} {count}" for name, count in totals.unreadable.items()) or "none"
     yield text(
-        f"Seen in {totals.seconds} seconds and {totals.frames} frames; {totals.scored} frames are behind "
-        f"the means; {totals.skipped} skipped. Not readable: {reasons}. "
-        f"Nods {totals.nods}, shakes {totals.shakes}."
+        f"Seen in {totals.seconds} seconds and {totals.frames} frames. The means are over {totals.scored} "
+        f"frames; {totals.skipped} frames were skipped. Not readable: {reasons}. "
+        f"Nods: {totals.nods}, head shakes: {totals.shakes}."
     )
     if totals.means:
         means = [[text(name) for name in EMOTIONS], [text(f"{totals.means[name]:.2f}") for name in EMOTIONS]]

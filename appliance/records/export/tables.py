@@ -19,14 +19,14 @@ from appliance.records.store.rows import COLUMNS
 SCHEMA = 1
 
 DISCLAIMER = (
-    "An expression is not a feeling: a scowl often means something else than anger, and a smile is not "
-    "happiness. These numbers say what a face looked like to a small model, which is often wrong. They are "
-    "no verdict on anybody and no ground for a decision about anybody."
+    "An expression is not a feeling: a scowl often means something other than anger, and a smile is not "
+    "happiness. These numbers show what a face looked like to a small model, which is often wrong. They do "
+    "not judge anyone. Do not base a decision about a person on them."
 )
 SAMPLING_TEXT = (
-    "Each value is the mean of the calibrated values of one person within one second. 'scored' is how many "
-    "frames are behind it, 'frames' in how many the person was seen, 'skipped' how many frames of the camera "
-    "were never looked at. No pictures were kept."
+    "Each value is the mean of one person's calibrated values within one second. 'scored' is the number of "
+    "frames in that mean, 'frames' the number of frames in which the person was seen, and 'skipped' the "
+    "number of camera frames that were not analysed. No pictures were kept."
 )
 
 _DIGITS = 4
@@ -74,7 +74,7 @@ def as_json(session: SessionRecord, *, indent: int | None = 2) -> Iterator[str]:
 
 
 def as_csv(session: SessionRecord) -> Iterator[str]:
-    """One line for each person and second, below a header of lines that begin with #, as pieces of text.
+    """One line for each person and second, after a header of lines that begin with #, as pieces of text.
 
     Raises `StoreError`, also between two pieces.
     """
@@ -107,22 +107,22 @@ def as_csv(session: SessionRecord) -> Iterator[str]:
 def deletion_text(summary: SessionSummary) -> str:
     """When the device erases the session, in words."""
     if summary.expires is None:
-        return "It is still being recorded."
+        return "This session is still being recorded."
     erased = (
-        f"The device erases this session by itself about {format_local(summary.expires)}; "
-        "earlier when asked to."
+        f"The device erases this session automatically around {format_local(summary.expires)}, "
+        "or earlier on request."
     )
     if not is_for_hiring(summary.notice_version):
         return erased
     by = delete_copies_by(summary)
     when = f"by {by}" if by else f"within {DELETE_DAYS} days after the session"
-    return f"{erased} Every copy, this one included, is to be deleted {when}: hiring, 820 ILCS 42/15."
+    return f"{erased} Every copy, including this one, must be deleted {when} (hiring, 820 ILCS 42/15)."
 
 
 def delete_copies_by(summary: SessionSummary) -> str | None:
     """The day by which exports of a session for hiring must be deleted, counted from its end.
 
-    None where no law requires it, while it is recorded, and where the device's clock was never set.
+    None if no law requires it, while it is recorded, and if the device's clock was never set.
     """
     if summary.ended is None or not summary.clock_set or not is_for_hiring(summary.notice_version):
         return None
@@ -130,7 +130,7 @@ def delete_copies_by(summary: SessionSummary) -> str | None:
 
 
 def format_utc(unix: float | None) -> str | None:
-    """Unix seconds as ISO 8601 in UTC, None for None."""
+    """Unix seconds as ISO 8601 in UTC; None for None."""
     if unix is None:
         return None
     return datetime.fromtimestamp(unix, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -190,5 +190,5 @@ def _short(value: Any) -> Any:
 
 
 def _plain(text: str) -> str:
-    """A cell that a spreadsheet does not take for a formula."""
+    """A cell that a spreadsheet does not read as a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,4 +1,4 @@
-"""A session over time as polygons of a chart, and which persons a page or a document shows."""
+"""A session over time as the polygons of a chart, and which people a page or a document shows."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from itertools import islice
 from appliance.records import PersonTotals, SessionRecord, TimelinePiece
 
 MOST_PIECES = 240
-"""The most pieces of a chart: about what fits on a page."""
+"""The most pieces of a chart: about as many as fit on a page."""
 
 MOST_LISTED = 3000
-"""The most persons whose totals a page or a PDF lists; JSON and CSV contain all."""
+"""The most people whose totals a page or a PDF lists; JSON and CSV contain everyone."""
 
 MOST_CHARTS = 100
-"""The most persons with a chart, those seen longest: a chart takes much more space than totals."""
+"""The most people with a chart, those seen longest: a chart needs much more space than totals."""
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class TimelineView:
-    """The persons that a page or a document shows, by number; `charted`: those with a chart."""
+    """The people that a page or a document shows, by number; `charted`: those with a chart."""
 
     totals: list[PersonTotals]
     charted: frozenset[int]
     left_out: int
 
     def summary(self) -> str:
-        """What is not shown, in words; "" when everything is."""
+        """What is not shown, in words; "" if everything is shown."""
         words = []
         if len(self.charted) < len(self.totals):
-            words.append(f"Charts are drawn for the {len(self.charted)} who were seen longest.")
+            words.append(f"Charts are drawn for the {len(self.charted)} people who were seen longest.")
         if self.left_out:
-            words.append(f"{self.left_out} more persons are in the JSON and CSV exports.")
+            words.append(f"{self.left_out} more people are in the JSON and CSV exports.")
         return " ".join(words)
 
 
 def view(session: SessionRecord) -> TimelineView:
-    """The persons of a session to show. Raises `StoreError`."""
+    """The people of a session to show. Raises `StoreError`."""
     totals = list(islice(session.seconds.totals(), MOST_LISTED))
     longest = nlargest(MOST_CHARTS, totals, key=lambda each: each.seconds)
     charted = frozenset(each.person for each in longest)
@@ -56,7 +56,7 @@ def pieces(session: SessionRecord, person: int, most: int = MOST_PIECES) -> list
 def areas(
     parts: Sequence[TimelinePiece], emotion: str, length: int, width: float, height: float
 ) -> list[list[Point]]:
-    """Polygons of one expression over time, y downwards, in a box of this size; gaps without readings."""
+    """Polygons of one expression over time, y downwards, in a box of this size; gaps for missing readings."""
     found: list[list[Point]] = []
     scale = width / max(1, length)
     end = -1

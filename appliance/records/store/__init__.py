@@ -1,1 +1,1 @@
-"""The store: numbers of sessions in one SQLite file, and nothing else. Only this package knows SQL."""
+"""The store: only the numbers of sessions, in one SQLite file. No other package uses SQL."""

@@ -1,7 +1,7 @@
-"""How old a record is, by a count of elapsed seconds that no jump of the wall clock moves; kept in a file.
+"""How old a record is, by a count of elapsed seconds, kept in a file, that ignores jumps of the wall clock.
 
-Time switched on counts always and exactly. Time switched off counts by the wall clock, once that clock has
-stayed consistent for a while. See docs/decisions/0011-retention.md.
+Time switched on is always counted exactly. Time switched off is counted by the wall clock, once that clock
+has been consistent for a while. See docs/decisions/0011-retention.md.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from appliance.system.files import write_private
 log = logging.getLogger("appliance.store")
 
 TOLERANCE_S = 120.0
-"""A wall clock that differs by less has not jumped: it was adjusted."""
+"""A smaller difference is not a jump: the wall clock was adjusted."""
 
 SETTLE_S = 6 * 3600.0
-"""How long, switched on, a jump must last before it counts as time that passed."""
+"""How long, switched on, a jump must persist before it counts as elapsed time."""
 
 LONGEST_OFF_S = 400 * 86_400.0
-"""A longer jump is a clock that was set, not a device that was switched off: no time passed."""
+"""A longer jump means that the clock was set, not that the device was switched off: no time elapsed."""
 
 MAX_ELAPSED_S = 100 * 366 * 86_400.0
-"""No count of elapsed seconds is beyond a hundred years."""
+"""The limit of the count of elapsed seconds: a hundred years."""
 
 CLOCK_SET = 1_735_689_600.0
-"""Unix seconds of 2025-01-01: a wall clock before it was never set."""
+"""Unix seconds of 2025-01-01: an earlier wall clock was never set."""
 
 _MOST_JUMPS = 64
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -49,13 +49,13 @@ def boot_id() -> str:
 
 
 def since_boot() -> float:
-    """Seconds since boot, sleep included."""
+    """Seconds since boot, including sleep."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True)
 class Clocks:
-    """The clocks that the store reads; tests give their own."""
+    """The clocks that the store reads; tests pass their own."""
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
@@ -67,8 +67,8 @@ class Clocks:
 class ElapsedTime:
     """The count of seconds.
 
-    `elapsed`: the count; `ran`: seconds switched on; `wall`: where the wall clock should be by it; `jumps`:
-    differences of the wall clock, with the `ran` at which each was seen, that do not count yet.
+    `elapsed`: the count; `ran`: seconds switched on; `wall`: the wall clock expected from it; `jumps`:
+    differences of the wall clock that do not count yet, each with the `ran` at which it was seen.
     """
 
     elapsed: float = 0.0
@@ -80,24 +80,24 @@ class ElapsedTime:
 
     @classmethod
     def begin(cls, clocks: Clocks, elapsed: float = 0.0) -> ElapsedTime:
-        """A count that begins now, at `elapsed` seconds."""
+        """A count that starts now, at `elapsed` seconds."""
         return cls(elapsed, 0.0, clocks.wall(), clocks.boot(), clocks.since_boot())
 
     @classmethod
     def parse(cls, table: Any) -> ElapsedTime:
-        """From `as_json`; raises `ValueError` for anything else."""
+        """The count in the output of `as_json`; raises `ValueError` for anything else."""
         try:
             numbers = [float(table[name]) for name in ("lived", "ran", "wall", "since_boot")]
             jumps = [(float(amount), float(since)) for amount, since in table["jumps"]]
             elapsed, ran, wall, up = numbers
             if not abs(elapsed) <= MAX_ELAPSED_S or not all(map(math.isfinite, numbers)):
-                raise ValueError(f"{elapsed!r} seconds lived: expected less than {MAX_ELAPSED_S:.0f}")
+                raise ValueError(f"{elapsed!r} elapsed seconds: expected less than {MAX_ELAPSED_S:.0f}")
             return cls(elapsed, ran, wall, str(table["boot"]), up, jumps)
         except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{table!r}: expected a count of seconds lived") from error
+            raise ValueError(f"{table!r}: expected a count of elapsed seconds") from error
 
     def as_json(self) -> dict[str, Any]:
-        """For `parse`."""
+        """The input of `parse`."""
         return {
             "lived": self.elapsed,
             "ran": self.ran,
@@ -110,7 +110,7 @@ class ElapsedTime:
     def update(self, clocks: Clocks) -> float:
         """Count up to now; returns the elapsed seconds."""
         boot, up = clocks.boot(), clocks.since_boot()
-        # After a boot the machine has been on since then; for the time before, only the wall clock can tell.
+        # The machine has been on since boot; only the wall clock can tell how much time passed before.
         passed = max(0.0, up - self.since_boot) if boot == self.boot else up
         self.boot, self.since_boot = boot, up
         self.elapsed, self.ran, self.wall = self.elapsed + passed, self.ran + passed, self.wall + passed
@@ -123,11 +123,11 @@ class ElapsedTime:
         return self.elapsed
 
     def _jumped(self, amount: float) -> None:
-        """A clock that jumps back cancels what the last jumps forward would have counted."""
+        """A jump back cancels the last jumps forward, so that they do not count."""
         while self.jumps and amount * self.jumps[-1][0] < 0:
             last, since = self.jumps.pop()
             amount += last
-            if amount * last > 0:  # only a part of it was cancelled
+            if amount * last > 0:  # only part of it was cancelled
                 self.jumps.append((amount, since))
                 return
         if abs(amount) > TOLERANCE_S:
@@ -145,9 +145,9 @@ class ElapsedTime:
 
 
 class Ages:
-    """What must outlive the database: elapsed seconds, the age of the oldest row and of files beside it.
+    """What must outlive the database: elapsed seconds, the age of the oldest row and of the files next to it.
 
-    Kept in a small file, written as a whole. When it is lost, the count begins at what the rows say.
+    Kept in a small file, written atomically. If it is lost, the count restarts from the ages in the rows.
     """
 
     def __init__(self, path: Path, clocks: Clocks) -> None:
@@ -155,14 +155,14 @@ class Ages:
         self._time = ElapsedTime()
         self._loaded = self._known = False
         self.oldest: float | None = None
-        """Elapsed seconds at which the oldest row was written, None without any."""
+        """Elapsed seconds at which the oldest row was written; None without rows."""
         self.files: dict[str, float] = {}
-        """File name -> elapsed seconds that count as its beginning."""
+        """File names, and the elapsed seconds that count as their beginning."""
         self.salvaged: set[str] = set()
-        """Names of files set aside whose readable rows are in the records."""
+        """Names of files set aside whose readable rows are in the records now."""
 
     def load(self) -> None:
-        """Read the file, unless it was read already."""
+        """Read the file if it was not read yet."""
         if self._loaded:
             return
         self._loaded = self._known = True
@@ -173,44 +173,46 @@ class Ages:
             self.salvaged = set(map(str, table.get("salvaged", [])))
             self.oldest = None if table.get("oldest") is None else float(table["oldest"])
             if not all(map(math.isfinite, (*self.files.values(), self.oldest or 0.0))):
-                raise ValueError("an age is not finite")
+                raise ValueError("an age is not a finite number")
         except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             if os.path.lexists(self._path):
-                log.warning("%s cannot be read (%s): ages are counted anew", self._path, error)
+                log.warning(
+                    "%s cannot be read (%s): the ages are counted from the records", self._path, error
+                )
             self._time, self._known = ElapsedTime.begin(self._clocks), False
             self.oldest, self.files = None, {}
 
     def forget(self) -> None:
-        """Read the file again when it is needed next: another process may write it meanwhile."""
+        """Read the file again when it is next needed: another process may write it meanwhile."""
         self._loaded = False
 
     def at_least(self, floor: float) -> None:
-        """Move the count up to `floor` elapsed seconds, those of the newest row, unless that is implausible.
+        """Raise the count to `floor`, the elapsed seconds of the newest row, unless that is implausible.
 
-        One damaged byte in a row would otherwise make all others too old.
+        Otherwise one damaged byte in a row would make all other rows too old.
         """
         self.load()
         if floor > self._time.elapsed + (LONGEST_OFF_S if self._known else MAX_ELAPSED_S):
             log.warning(
-                "a record is said to be of %.0f days ahead: not believed",
+                "a record is dated %.0f days in the future; its date is ignored",
                 (floor - self._time.elapsed) / 86_400,
             )
             return
         self._time.elapsed = max(self._time.elapsed, floor)
 
     def now(self) -> float:
-        """Elapsed seconds up to now."""
+        """Elapsed seconds until now."""
         self.load()
         return self._time.update(self._clocks)
 
     def begun(self, name: str, at: float | None = None) -> float:
-        """When a file began, in elapsed seconds; one never seen before begins `at`, or now."""
+        """When a file began, in elapsed seconds; a new one begins `at`, or now."""
         if name not in self.files:
             self.files[name] = self.now() if at is None else at
         return self.files[name]
 
     def save(self) -> None:
-        """Write the file; a full disk loses the last minutes of the count, nothing else."""
+        """Write the file; a full disk loses only the last minutes of the count."""
         self.now()
         table = {
             **self._time.as_json(),

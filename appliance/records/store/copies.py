@@ -1,4 +1,4 @@
-"""Files beside the records: copies made before migrations, damaged files set aside, exports and backups."""
+"""Files next to the records: copies made before migrations, damaged files set aside, exports and backups."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from appliance.system.files import partial_path, sync_directory
 log = logging.getLogger("appliance.store")
 
 EXPORTS = "exports"
-"""Folder in the state directory for exports and backups that are kept on the device: they are swept."""
+"""Folder in the state directory for exports and backups on the device; retention applies to them."""
 
 
 class Copies:
-    """Finds all these files, erases sessions in them, and removes those that are too old."""
+    """Finds these files, erases sessions in them, and removes those that are too old."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._backups = folder / "backups.jsonl"
 
     def free_path(self, kind: str, stamp: str) -> Path:
-        """A path that is not taken, as in `records.damaged-20261123T101500.db`."""
+        """An unused path, such as `records.damaged-20261123T101500.db`."""
         path, number = self._folder / f"records.{kind}-{stamp}.db", 1
         while os.path.lexists(path):
             path, number = self._folder / f"records.{kind}-{stamp}-{number}.db", number + 1
@@ -49,36 +49,36 @@ class Copies:
         return [*self.databases(), *self._exports()]
 
     def any(self) -> bool:
-        """Whether any file might hold a session."""
+        """Whether any file might contain a session."""
         return bool(self.all() or self._known_backups())
 
     def erase(self, ids: set[str]) -> None:
-        """Erase these sessions in every copy; raises `StoreError` when one cannot be written or removed.
+        """Erase these sessions in every copy; raises `StoreError` if one cannot be written or removed.
 
-        A damaged database is removed as a whole, and so is an export or a backup that holds one of them.
+        Removes a damaged database entirely, and also an export or a backup that contains one of the sessions.
         """
         faults = []
         for path in [*self.databases(), *sorted({*self._exports(), *self._known_backups()})]:
             try:
                 self._erase_in(path, ids)
-            except OSError as error:  # the others are erased all the same
+            except OSError as error:  # continue with the others
                 faults.append(f"{path}: {error.strerror}")
         if faults:
-            raise StoreError(f"not erased: {'; '.join(faults)}; correct their rights and erase again")
+            raise StoreError(f"not erased: {'; '.join(faults)}; correct the permissions and erase again")
 
     @staticmethod
     def _erase_in(path: Path, ids: set[str]) -> None:
         if path.suffix == ".db" and path.name.startswith("records."):
             if not _erase_rows(path, ids):
-                log.warning("%s is removed: a session was erased and it cannot be edited", path.name)
+                log.warning("removed %s: a session was erased, and this file cannot be edited", path.name)
                 database.remove(path)
         elif _holds(path, ids):
             path.unlink(missing_ok=True)
             sync_directory(path.parent)
-            log.warning("%s is removed: it holds a session that was erased", path.name)
+            log.warning("removed %s: it contains a session that was erased", path.name)
 
     def note_backup(self, path: Path, made: float) -> None:
-        """Remember where a backup is written and when it was made, so that erasing and sweeping reach it.
+        """Remember where a backup is written and when it was made, so that erasing and retention reach it.
 
         Raises `OSError`.
         """
@@ -88,18 +88,18 @@ class Copies:
             file.write(line)
 
     def old_backups(self, limit: float) -> list[Path]:
-        """Known backups made at `limit` or before, in elapsed seconds: everything in them is too old."""
+        """Known backups made at `limit` elapsed seconds or before: everything in them is too old."""
         old = []
         for path, made in self._noted().items():
             with contextlib.suppress(OSError):
                 header = read_header(path)
-                # The path may hold another device's backup by now, whose elapsed seconds differ.
+                # The path may now contain another device's backup, whose elapsed seconds differ.
                 if header is not None and header["made"] in made and header["lived"] <= limit:
                     old.append(path)
         return old
 
     def sweep(self, ages: Ages, limit: float) -> list[Path]:
-        """Remove what began at `limit` or before, in elapsed seconds; returns what was too old."""
+        """Remove files that began at `limit` elapsed seconds or before; returns those that were too old."""
         names = {str(path.relative_to(self._folder)): path for path in self.all()}
         ages.files = {name: at for name, at in ages.files.items() if name in names}
         ages.salvaged &= set(names)
@@ -126,9 +126,9 @@ class Copies:
                 with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
                     entry = json.loads(line)
                     path = Path(entry["path"])
-                    for each in (path, partial_path(path)):  # a power cut may have left only a part of it
+                    for each in (path, partial_path(path)):  # a power cut may have left only part of it
                         noted.setdefault(each, set()).add(float(entry.get("made", -1.0)))
-        # False also without the right to look: a sandbox hides other places, and Path.is_file raises there.
+        # Also False without permission: a sandbox hides other folders, where Path.is_file raises.
         return {path: made for path, made in noted.items() if os.path.isfile(path)}
 
     def _exports(self) -> list[Path]:
@@ -141,7 +141,7 @@ def stamp(wall: float) -> str:
 
 
 def _erase_rows(path: Path, ids: set[str]) -> bool:
-    """Erase sessions in a database; returns whether it is sound and holds none of them now."""
+    """Erase sessions in a database; returns whether it is intact and contains none of them now."""
     if not path.is_file():
         return False
     try:

@@ -1,4 +1,4 @@
-"""One SQLite file: how it is opened, checked, copied and moved, and what its errors mean."""
+"""One SQLite file: opening, checking, copying and moving it, and the meaning of its errors."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BUSY_S = 5.0
 """How long to wait for another process that writes."""
 
 FAULTS = (sqlite3.Error, ValueError, OverflowError, MemoryError)
-"""What the sqlite3 module raises while it reads or writes a file: a message of SQLite that quotes a damaged
-schema, and is no UTF-8, comes as `UnicodeDecodeError`."""
+"""What the sqlite3 module raises when it reads or writes a file: if a message of SQLite quotes a damaged
+schema that is not UTF-8, it raises `UnicodeDecodeError`."""
 
 COMPANIONS = ("-wal", "-shm", "-journal")
 """Suffixes of the files that belong to a database."""
 
 BY_SESSION = (("seconds", "session"), ("markers", "session"), ("sessions", "id"))
-"""Tables with rows of a session and the column with its id, in the order in which rows may be deleted."""
+"""Tables with a session's rows and the column with its id, in the order in which rows may be deleted."""
 
 _TABLES = {
     **{table: set(rules) for table, rules in RULES.items()},
@@ -34,21 +34,21 @@ _TABLES = {
 }
 
 _CORRUPT, _NOTADB = 11, 26
-_JOURNAL_VERSIONS = (1, 2)  # of the header's bytes 18 and 19; with another one SQLite only reads, or refuses
+_JOURNAL_VERSIONS = (1, 2)  # bytes 18 and 19 of the header; SQLite opens others read-only or not at all
 _BAD_SCHEMA = ("no such ", "malformed", "unsupported file format")
 
 
 class Damage(sqlite3.DatabaseError):
-    """A check of ours found that the file is not sound."""
+    """A check of the appliance found the file damaged."""
 
 
 def _text(raw: bytes) -> str:
-    """Text of a damaged file need not be UTF-8."""
+    """Text in a damaged file may not be UTF-8."""
     return raw.decode("utf-8", "replace")
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open for writing; each commit is on the disk, and deleted rows are overwritten."""
+    """Open for writing; each commit is synced to the disk, and deleted rows are overwritten."""
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -70,8 +70,8 @@ def connect(path: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A short-lived connection that cannot write; everything read in it is of one snapshot."""
-    # As a URI, so that special characters of the path are quoted.
+    """A short-lived read-only connection; everything read through it is one snapshot."""
+    # As a URI, so that special characters in the path are quoted.
     uri = path.absolute().as_uri() + "?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
     try:
@@ -85,42 +85,42 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of it or nothing."""
+    """A transaction: everything or nothing is written."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        # After a full disk SQLite has rolled back already.
+        # After a full disk SQLite has already rolled back.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
 
 
 def check_header(path: Path) -> None:
-    """Raises `Damage` for a header that makes SQLite report no more than that the file cannot be written."""
+    """Raise `Damage` for a header for which SQLite reports only that the file cannot be written."""
     with path.open("rb") as file:
         header = file.read(20)
     if len(header) == 20 and not {header[18], header[19]}.issubset(_JOURNAL_VERSIONS):
-        raise Damage(f"its header has the versions {header[18]} and {header[19]}; expected 1 or 2")
+        raise Damage(f"its header has versions {header[18]} and {header[19]}; expected 1 or 2")
 
 
 def check(connection: sqlite3.Connection) -> None:
-    """Raises `sqlite3.DatabaseError` for a damaged file: pages, rows, indexes, and rows of no session.
+    """Raise `sqlite3.DatabaseError` for a damaged file: pages, rows, indexes, and rows without a session.
 
     On 345,600 rows, twelve hours of eight people, `integrity_check` takes as long as `quick_check`, which
-    passes by a damaged index: the large table has no other index than itself.
+    misses a damaged index: the large table has no separate index.
     """
     found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
         raise Damage(found)
     orphan = connection.execute("PRAGMA foreign_key_check").fetchone()
     if orphan is not None:
-        raise Damage(f"table {orphan[0]} has rows of no session")
+        raise Damage(f"table {orphan[0]} has rows without a session")
 
 
 def check_tables(connection: sqlite3.Connection) -> None:
-    """Raises `Damage` when a table or a column is missing."""
+    """Raise `Damage` if a table or a column is missing."""
     for table, columns in _TABLES.items():
         have = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         if missing := sorted(columns - have):
@@ -128,7 +128,7 @@ def check_tables(connection: sqlite3.Connection) -> None:
 
 
 def check_sessions(connection: sqlite3.Connection) -> None:
-    """Raises `Damage` for a session without a valid age or end: retention would never reach it."""
+    """Raise `Damage` for a session without a valid age or end: retention would never reach it."""
     odd = connection.execute(
         "SELECT count(*) FROM sessions WHERE typeof(id) != 'text' OR typeof(began_lived) != 'real'"
         " OR abs(began_lived) > ? OR typeof(recorded) != 'real' OR typeof(started) != 'real'"
@@ -137,14 +137,14 @@ def check_sessions(connection: sqlite3.Connection) -> None:
         (MAX_ELAPSED_S,),
     ).fetchone()[0]
     if odd:
-        raise Damage(f"{odd} rows of sessions have no age or end that can be told")
+        raise Damage(f"{odd} rows of sessions have no valid age or end")
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error means that the file itself is bad: its pages, its header or its schema.
+    """Whether an error means that the file itself is damaged: its pages, its header or its schema.
 
-    A full disk, a lock and missing rights are no damage; nor is a constraint or a value that does not fit:
-    those are mistakes in what is written.
+    A full disk, a lock and missing permissions are not damage; nor is a violated constraint or an invalid
+    value: these are mistakes in what is written.
     """
     if isinstance(error, (Damage, UnicodeDecodeError)):
         return True
@@ -155,19 +155,19 @@ def is_damage(error: BaseException) -> bool:
         return True
     if isinstance(error, sqlite3.OperationalError):
         return str(error).startswith(_BAD_SCHEMA)
-    # Without a code: only these two come as the bare class.
+    # Without a code: only these two are raised as the base class.
     return code is None and type(error) is sqlite3.DatabaseError
 
 
 def error_text(error: BaseException) -> str:
-    """The message of an error, in one line that can be printed."""
+    """The message of an error, in one printable line."""
     if isinstance(error, UnicodeDecodeError):  # it would quote the bytes at length
         return "its schema is not text"
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """The file at a path, by device and inode; None for none. Raises `OSError` without the right to look."""
+    """The file at a path, by device and inode; None if it is missing. Raises `OSError` without permission."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -181,14 +181,14 @@ def truncate_log(connection: sqlite3.Connection) -> bool:
 
 
 def copy(connection: sqlite3.Connection, to: Path) -> None:
-    """Copy everything committed into one plain file that only its owner may read."""
+    """Copy everything committed into one file that only its owner may read."""
     os.close(os.open(to, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
     with contextlib.closing(sqlite3.connect(to)) as target:
         connection.backup(target)
 
 
 def put_back(connection: sqlite3.Connection, copied: Path) -> None:
-    """Overwrite the content of the open file with that of a copy."""
+    """Overwrite the content of the open file with a copy."""
     with contextlib.closing(sqlite3.connect(copied)) as source:
         source.backup(connection)
 
@@ -202,7 +202,7 @@ def move(path: Path, to: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a database and its companions, or what is in their place; raises `OSError`."""
+    """Remove a database and its companions, or whatever is in their place; raises `OSError`."""
     for suffix in (*COMPANIONS, ""):
         _remove_one(path.with_name(path.name + suffix))
     with contextlib.suppress(FileNotFoundError):

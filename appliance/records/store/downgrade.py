@@ -32,23 +32,25 @@ _NEWEST = MIGRATIONS[-1].number
 
 
 def try_migration(folder: Path) -> str:
-    """Migrate a copy of the records in `folder`, erasures included; returns the outcome in words.
+    """Migrate a copy of the records in `folder`, including erasures; returns the outcome in words.
 
-    Works beside a running appliance and changes nothing. Raises `StoreError` when the migration would fail.
+    Safe while the appliance runs; changes nothing. Raises `StoreError` if the migration would fail.
     """
     path = folder / RECORDS
     if not path.exists():
-        return "there are none yet"
+        return "none yet"
     with tempfile.TemporaryDirectory(prefix=_TRIAL, dir=folder) as trial:
         try:
             have = _copy_records(path, Path(trial))
         except database.FAULTS as error:
             if not database.is_damage(error):
-                raise StoreError(f"{path}: cannot be copied ({error}); make room or try again") from error
-            return f"they are damaged ({error}): the next start sets them aside, as any start would"
+                raise StoreError(
+                    f"{path}: cannot be copied ({error}); free some space or try again"
+                ) from error
+            return f"damaged ({error}); the next start sets them aside, with or without the update"
         except OSError as error:
             raise StoreError(
-                f"{trial}: the records cannot be copied ({error.strerror}); make room"
+                f"{trial}: the records cannot be copied ({error.strerror}); free some space"
             ) from error
         outcome = downgrade(Path(trial)) if have > _NEWEST else ""
         store = Store(Path(trial))
@@ -62,26 +64,25 @@ def try_migration(folder: Path) -> str:
 
 
 def remove_trials(folder: Path) -> None:
-    """Remove copies that a power cut left behind: nothing else would ever erase what is in them."""
+    """Remove copies that a power cut left behind: nothing else would erase the records in them."""
     for path in folder.glob(f"{_TRIAL}*"):
         shutil.rmtree(path, ignore_errors=True)
         if path.exists():
-            log.error("%s is a copy of records and cannot be removed; remove it", path)
+            log.error("%s is a copy of records and cannot be removed; remove it manually", path)
 
 
 def downgrade(folder: Path, clocks: Clocks | None = None) -> str:
     """Convert records of a newer schema to this version's, while no appliance runs.
 
-    The newer file stays beside as a copy, which retention and erasing reach; nothing erased comes back.
-    Returns in words what was done, "" when nothing was needed. Raises `StoreError`. May be interrupted and
-    called again.
+    The newer file is kept as a copy, which retention and erasing reach; nothing erased comes back. Returns in
+    words what was done, "" if nothing was needed. Raises `StoreError`. May be interrupted and called again.
     """
     path, lock = folder / RECORDS, WriterLock(folder / "records.lock")
     if not path.exists():
         return ""
     try:
         if not lock.acquire_soon():
-            raise StoreError(f"{path}: an appliance or a command has it open; stop that one first")
+            raise StoreError(f"{path}: an appliance or a command has it open; stop it first")
         with contextlib.closing(database.connect(path)) as newer:
             if version_of(newer) <= _NEWEST:
                 return ""
@@ -93,18 +94,18 @@ def downgrade(folder: Path, clocks: Clocks | None = None) -> str:
         if database.is_damage(error):
             return ""  # the next start sets it aside
         raise StoreError(
-            f"{path}: cannot be made to fit ({database.error_text(error)}); make room and try again"
+            f"{path}: cannot be converted ({database.error_text(error)}); free some space and try again"
         ) from error
     except OSError as error:
         raise StoreError(
-            f"{path}: cannot be made to fit ({error.strerror}); make room and try again"
+            f"{path}: cannot be converted ({error.strerror}); free some space and try again"
         ) from error
     finally:
         lock.release()
 
 
 def _copy_records(path: Path, into: Path) -> int:
-    """Copy records and what lies beside them; returns the schema they have."""
+    """Copy the records and the files that belong to them; returns their schema."""
     with database.reading(path) as connection:
         database.copy(connection, into / RECORDS)
         have = version_of(connection)
@@ -122,7 +123,7 @@ def _downgrade(path: Path, newer: sqlite3.Connection, clocks: Clocks) -> str:
     newer.row_factory = sqlite3.Row
     try:
         outcome = _convert_rows(newer, fresh, erased, clocks.wall())
-    except (*database.FAULTS, KeyError, TypeError) as error:  # rows that this version cannot take
+    except (*database.FAULTS, KeyError, TypeError) as error:  # rows that this version cannot use
         database.remove(fresh)
         outcome = _use_copy(copies, fresh, erased, clocks.wall(), str(error))
     aside = copies.free_path("before-rollback", stamp(clocks.wall()))
@@ -131,11 +132,11 @@ def _downgrade(path: Path, newer: sqlite3.Connection, clocks: Clocks) -> str:
     ages.begun(aside.name, ages.oldest)
     ages.save()
     fresh.replace(path)
-    return f"{outcome}; what the newer version had stays in {aside.name} until retention has swept it"
+    return f"{outcome}; the records of the newer version stay in {aside.name} until retention removes it"
 
 
 def _convert_rows(newer: sqlite3.Connection, fresh: Path, erased: set[str], wall: float) -> str:
-    """Take every row, with the columns that this version knows."""
+    """Copy every row, with the columns that this version knows."""
     with _created(fresh, wall) as older, database.transaction(older):
         rows = transfer.all_rows(newer)
         done = transfer.take_in(older, rows, erased, shift=0.0, limit=float("-inf"))
@@ -143,11 +144,11 @@ def _convert_rows(newer: sqlite3.Connection, fresh: Path, erased: set[str], wall
             "INSERT OR IGNORE INTO erasures VALUES (?, ?)",
             [(row["id"], row["at"]) for row in newer.execute("SELECT id, at FROM erasures")],
         )
-    return f"{done.taken} sessions of a newer version were taken back to schema {_NEWEST}"
+    return f"{done.taken} sessions of a newer version were converted to schema {_NEWEST}"
 
 
 def _use_copy(copies: Copies, fresh: Path, erased: set[str], wall: float, reason: str) -> str:
-    """Take the newest copy made before a migration that this version can read; else empty records."""
+    """Use the newest copy made before a migration that this version can read; otherwise empty records."""
     for copy in reversed(copies.databases()):
         try:
             with database.reading(copy) as source:
@@ -160,9 +161,11 @@ def _use_copy(copies: Copies, fresh: Path, erased: set[str], wall: float, reason
         with _created(fresh, wall) as older, database.transaction(older):
             for table, column in database.BY_SESSION:
                 older.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(each,) for each in erased])
-        return f"the records are those of {copy.name}, since this version cannot read newer ones ({reason})"
+        return (
+            f"the records were restored from {copy.name}: this version cannot read the newer ones ({reason})"
+        )
     with _created(fresh, wall):
-        return f"the records begin anew, since this version cannot read newer ones ({reason})"
+        return f"the records are empty now: this version cannot read the newer ones ({reason})"
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The log of erasures: ids and times in a file beside the records, so that a restore brings nothing back."""
+"""The log of erasures: ids and times in a file next to the records, so that a restore brings nothing back."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from appliance.system.files import sync_directory
 class ErasureLog:
     """Append-only, one JSON object a line.
 
-    An `id` is written before its rows are erased, so that a crash loses no erasure; `done` when no copy holds
-    it any more.
+    An `id` is written before its rows are erased, so that a crash loses no erasure, and `done` when no copy
+    contains it any more.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,7 +27,7 @@ class ErasureLog:
         return {str(entry["id"]) for entry in self._entries() if "id" in entry}
 
     def unfinished(self) -> set[str]:
-        """Ids whose erasure was begun and not finished."""
+        """Ids whose erasure was started but not finished."""
         left = set()
         for entry in self._entries():
             if "id" in entry:
@@ -36,14 +36,14 @@ class ErasureLog:
         return left
 
     def begin(self, ids: set[str], at: float) -> None:
-        """Record that these are erased, at Unix seconds `at`; on the disk when it returns.
+        """Record the erasure of these ids at Unix seconds `at`; synced to the disk on return.
 
         Raises `StoreError`.
         """
         self._append([{"id": each, "time": round(at)} for each in sorted(ids)])
 
     def finish(self, ids: set[str]) -> None:
-        """Record that no file holds them any more; raises `StoreError`."""
+        """Record that no file contains these ids any more; raises `StoreError`."""
         self._append([{"done": each} for each in sorted(ids)])
 
     def _append(self, entries: list[dict[str, Any]]) -> None:
@@ -60,8 +60,8 @@ class ErasureLog:
             sync_directory(self._path.parent)  # the file may be new
         except OSError as error:
             raise StoreError(
-                f"{self._path}: an erasure cannot be written down ({error.strerror}); make room or correct "
-                "its rights, and erase again"
+                f"{self._path}: an erasure cannot be recorded ({error.strerror}); free some space or correct "
+                "its permissions, and erase again"
             ) from error
 
     def _entries(self) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""Reading the records: each call opens its own connection, which cannot write, and closes it.
+"""Reading the records: each call opens its own read-only connection and closes it.
 
-A long session is read in batches, with a connection for each: a reader that stays open keeps rows that were
-erased meanwhile in the write-ahead log, so no client that reads slowly may keep one.
+A long session is read in batches, each with its own connection: an open reader keeps rows that were erased
+meanwhile in the write-ahead log, so a slow client must not hold one.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from appliance.records.store.rows import (
 from appliance.values import EMOTIONS
 
 BATCH = 2000
-"""Rows read at once, about 2 MB of memory."""
+"""Rows read at once: about 2 MB of memory."""
 
 BATCH_PERSONS = 500
-"""Persons whose totals are computed at once."""
+"""People whose totals are computed at once."""
 
-_FIRST = -(2**63)  # before any integer of SQLite
+_FIRST = -(2**63)  # the smallest integer of SQLite
 
 _SUMMARY = (
     "SELECT sessions.*, (SELECT count(DISTINCT person) FROM seconds WHERE session = id) AS persons, "
@@ -64,7 +64,7 @@ _READINGS = (
 
 @dataclass(frozen=True)
 class Now:
-    """What ages are computed from: elapsed and Unix seconds now, and for how many seconds rows are kept."""
+    """What ages are computed from: elapsed and Unix seconds now, and the seconds for which rows are kept."""
 
     elapsed: float
     wall: float
@@ -73,7 +73,7 @@ class Now:
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that cannot write; errors of SQLite become `StoreError`."""
+    """A read-only connection; errors of SQLite become `StoreError`."""
     try:
         with database.reading(path) as connection:
             yield connection
@@ -86,12 +86,12 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 class Seconds:
     """The rows of one session, by person and second; read lazily.
 
-    Reading raises `StoreError`, also when the session is erased meanwhile: a part of it is never taken for
-    the whole.
+    Reading raises `StoreError`, also if the session is erased meanwhile, so that a part of it never looks
+    complete.
     """
 
     def __init__(self, path: Path, id: str, length: int) -> None:
-        """`length`: of the session, in seconds; later rows are left out while it is still recorded."""
+        """`length`: the session's length in seconds; later rows, of a running recording, are left out."""
         self._path, self._id, self._length = path, id, length
 
     def __len__(self) -> int:
@@ -112,7 +112,7 @@ class Seconds:
             person = rows[-1]["person"]
 
     def pieces(self, person: int, step: int) -> list[TimelinePiece]:
-        """One person's seconds in pieces of `step` seconds; means weigh by their frames."""
+        """One person's seconds in pieces of `step` seconds; means are weighted by frames."""
         rows = self._rows(_READINGS, person, self._length)
         return [
             _piece(number, step, list(group))
@@ -122,7 +122,7 @@ class Seconds:
     def _rows(self, query: str, *values: int) -> list[sqlite3.Row]:
         with reading(self._path) as connection:
             if connection.execute("SELECT 1 FROM sessions WHERE id = ?", (self._id,)).fetchone() is None:
-                raise StoreError(f"session {self._id} was erased while it was read; nothing more is there")
+                raise StoreError(f"session {self._id} was erased while it was read")
             return connection.execute(query, (self._id, *values)).fetchall()
 
 
@@ -143,7 +143,7 @@ def sessions(path: Path, now: Now) -> list[SessionSummary]:
 
 
 def session(path: Path, id: str, now: Now) -> SessionRecord | None:
-    """One session, None when there is none. Raises `StoreError`."""
+    """One session; None if it does not exist. Raises `StoreError`."""
     with reading(path) as connection:
         row = connection.execute(f"{_SUMMARY} WHERE id = ?", (id,)).fetchone()
         if row is None:
@@ -164,7 +164,7 @@ def find_link(path: Path, link_hash: str) -> str | None:
 
 
 def _summary(row: sqlite3.Row, now: Now) -> SessionSummary:
-    """The summary in a row, whatever the row holds: damage may have put any value anywhere."""
+    """The summary in a row, whatever values the row has: damage may put any value anywhere."""
     expires = now.wall + now.keep_s - (now.elapsed - _number(row["began_lived"]))
     return SessionSummary(
         id=str(row["id"]),

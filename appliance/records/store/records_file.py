@@ -1,4 +1,4 @@
-"""The file of records: how this process opens it, migrates it, writes to it, and replaces it when damaged."""
+"""The file of records: this process opens it, migrates it, writes to it, and replaces it if it is damaged."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ from appliance.records.store.writer_lock import WriterLock
 log = logging.getLogger("appliance.store")
 
 REPLACED = (
-    "the state directory was removed or replaced while it was in use; records go on in the one that is there"
+    "the state directory was removed or replaced while it was in use; recording continues in the new one"
 )
 
 
 @dataclass(frozen=True)
 class StoreStatus:
-    """State of the records: `ok`, `full`, `failed`, `read_only` or `set_aside`, and the reason in words."""
+    """The state of the records (`ok`, `full`, `failed`, `read_only` or `set_aside`) and the reason."""
 
     state: str = "ok"
     reason: str | None = None
 
 
 class _Damaged(Exception):
-    """The file is not a sound database of this appliance."""
+    """The file is not an intact database of this appliance."""
 
 
 class _Opened(NamedTuple):
     connection: sqlite3.Connection
     read_only_reason: str = ""
     set_aside: str = ""
-    """Why the file that was there before was set aside, "" when it was not."""
+    """Why the previous file was set aside; "" if it was not."""
 
 
 def free_mb(folder: Path) -> float:
-    """Free space on the disk of a folder, in 10^6 bytes; the folder need not exist yet."""
+    """Free space on the disk of a folder, in 10^6 bytes; the folder may not exist yet."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free / 1e6
 
 
 class RecordsFile:
-    """One SQLite file, this process's connection to it, and its status. Knows nothing of sessions.
+    """One SQLite file, this process's connection to it, and its status. Knows nothing about sessions.
 
     Hold `lock` while you use the connection. Only one process at a time is the writer: it migrates the file,
-    sets a damaged one aside, and does the upkeep. Others, the commands, may read and write beside it.
+    sets a damaged one aside, and does the upkeep. Commands in other processes may read and write meanwhile.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class RecordsFile:
         """Opens nothing yet.
 
         `wall`: Unix seconds now. `free_mb`: free megabytes at a path. `on_writer` gets the connection when
-        this process becomes the writer; `on_lost` is called when the open file is gone or was set aside;
+        this process becomes the writer; `on_lost` is called if the open file is missing or was set aside;
         `on_event` gets details for the audit log. All are called under `lock`.
         """
         self.path = path
         self.lock = threading.RLock()
         self.status = StoreStatus()
         self.read_only_reason = ""
-        """Why nothing new may be recorded, "" when it may."""
+        """Why nothing new may be recorded; "" if it may."""
         self._ages, self._copies, self._migrations = ages, copies, migrations
         self._wall, self._free_mb, self._min_free_mb = wall, free_mb, min_free_mb
         self._on_writer, self._on_lost, self._on_event = on_writer, on_lost, on_event
@@ -104,7 +104,7 @@ class RecordsFile:
         return self._writer_lock.held
 
     def open(self, *, create: bool = False) -> sqlite3.Connection | None:
-        """The connection, opened when needed; None while there is no file. Raises `StoreError`."""
+        """The connection, opened if needed; None if there is no file yet. Raises `StoreError`."""
         with self.lock:
             gone = self.connection is not None and self._is_gone()
             if gone:
@@ -116,14 +116,14 @@ class RecordsFile:
             return self.connection
 
     def open_to_record(self) -> sqlite3.Connection:
-        """As `open`, and creates the file; raises `StoreError` also when nothing new may be recorded."""
+        """Like `open`, but creates the file; raises `StoreError` also if nothing new may be recorded."""
         connection = self.open(create=True)
         if connection is None or self.read_only_reason:
-            raise StoreError(self.read_only_reason or f"{self.path}: it is not open; try again")
+            raise StoreError(self.read_only_reason or f"{self.path}: the records are not open; try again")
         return connection
 
     def become_writer(self) -> bool:
-        """Become the writer, even without a file yet; False while another process is. Raises `OSError`."""
+        """Become the writer, even before the file exists; False if another process is. Raises `OSError`."""
         if self.is_writer:
             return True
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ class RecordsFile:
         return True
 
     def release_writer(self) -> None:
-        """Let another process be the writer, as `restore` must be to create the records."""
+        """Let another process become the writer; `restore` must be the writer to create the records."""
         self._writer_lock.release()
 
     def close(self) -> None:
@@ -154,20 +154,20 @@ class RecordsFile:
                 log.error("%s: %s", self.path, database.error_text(error))
 
     def _is_gone(self) -> bool:
-        """Whether the path now leads to another file, or to none."""
+        """Whether the path is now another file, or missing."""
         try:
             return database.identity(self.path) != self._identity
-        except OSError:  # no right to look there now: that says nothing about the file
+        except OSError:  # no permission at the moment, which says nothing about the file
             return False
 
     def _release_gone(self) -> None:
-        """The state directory was removed or replaced: neither its file nor its lock mean anything now."""
+        """Release the file and the lock of a state directory that was removed or replaced."""
         log.error("%s: %s", self.path, REPLACED)
         elapsed = self._ages.now()
         self._close_connection()
         self._writer_lock.release()
         self._on_lost()
-        self._elapsed = elapsed  # the count goes on in the folder that is there now
+        self._elapsed = elapsed  # the count continues in the new folder
         self._on_event(what="replaced", reason=REPLACED)
 
     def _open(self) -> None:
@@ -175,7 +175,7 @@ class RecordsFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self.is_writer:
                 self._ages.forget()  # the last writer may have changed the file
-            # Without a file, another process may hold the lock for a moment, to look after other files.
+            # Without a file, another process may hold the lock briefly, to maintain other files.
             there, lock = os.path.lexists(self.path), self._writer_lock
             is_writer = lock.acquire() if there else lock.acquire_soon()
             self._ages.load()
@@ -200,7 +200,7 @@ class RecordsFile:
             except StoreError:
                 if self.connection in (None, opened.connection):
                     raise
-                # Else the file was found damaged only now, and a new one is open.
+                # Otherwise the damage was found only now, and a new file is open.
 
     def _open_as_writer(self) -> _Opened:
         reason = ""
@@ -213,29 +213,27 @@ class RecordsFile:
                 connection = self._open_sound()
             except _Damaged as again:
                 raise StoreError(
-                    f"{self.path}: a new file is damaged at once ({again}); the disk fails"
+                    f"{self.path}: the new file is damaged too ({again}); replace the disk"
                 ) from again
         return _Opened(connection, self._migrate(connection), reason)
 
     def _open_beside(self) -> _Opened:
-        """For a command beside the running appliance: repairs nothing."""
+        """Open for a command while the appliance runs: repairs nothing."""
         try:
             connection = self._open_sound()
         except _Damaged as damage:
-            raise StoreError(
-                f"{self.path}: {damage}; start the appliance again, which sets it aside"
-            ) from damage
+            raise StoreError(f"{self.path}: {damage}; restart the appliance, which sets it aside") from damage
         if version_of(connection) != self._newest:
             connection.close()
-            raise StoreError(f"{self.path}: another version of the appliance holds it; stop that one first")
+            raise StoreError(f"{self.path}: another version of the appliance uses it; stop that one first")
         return _Opened(connection)
 
     def _open_sound(self) -> sqlite3.Connection:
         if os.path.lexists(self.path) and (self.path.is_symlink() or not self.path.is_file()):
-            raise _Damaged("it is not a plain file")
+            raise _Damaged("it is not a regular file")
         try:
             if not self.path.exists():
-                for suffix in database.COMPANIONS:  # without their file they mean nothing
+                for suffix in database.COMPANIONS:  # useless without their file
                     database.remove(self.path.with_name(self.path.name + suffix))
             else:
                 database.check_header(self.path)
@@ -255,7 +253,9 @@ class RecordsFile:
     def _open_error(self, error: Exception) -> Exception:
         if database.is_damage(error):
             return _Damaged(database.error_text(error))
-        return StoreError(f"{self.path}: cannot be opened ({error}); make room or correct its rights")
+        return StoreError(
+            f"{self.path}: cannot be opened ({error}); free some space or correct its permissions"
+        )
 
     # --- migrations ---
 
@@ -264,12 +264,12 @@ class RecordsFile:
         return self._migrations[-1].number
 
     def _migrate(self, connection: sqlite3.Connection) -> str:
-        """Migrate to the newest schema; returns why nothing may be recorded when that failed, else ""."""
+        """Migrate to the newest schema; if that fails, returns why nothing may be recorded, otherwise ""."""
         have, newest = version_of(connection), self._newest
         if have > newest:
             return (
-                f"the records are of a newer version of the appliance (schema {have}, this one knows "
-                f"{newest}): they can be read, nothing is recorded; update the appliance"
+                f"the records belong to a newer version of the appliance (schema {have}; this version knows "
+                f"{newest}): they are readable, but nothing is recorded; update the appliance"
             )
         if have == newest:
             return ""
@@ -280,12 +280,14 @@ class RecordsFile:
         except database.FAULTS as error:
             if copied is None:
                 connection.close()
-                raise StoreError(f"{self.path}: the tables cannot be made ({error}); make room") from error
+                raise StoreError(
+                    f"{self.path}: the tables cannot be created ({error}); free some space"
+                ) from error
             database.put_back(connection, copied)
             return (
-                f"the records could not be brought to schema {newest} ({error}): the old file stays in "
-                "use and can be read, nothing is recorded; make room and start again, or go back to the "
-                "version before"
+                f"the records could not be migrated to schema {newest} ({error}): the old file stays in "
+                "use and is readable, but nothing is recorded; free some space and restart, or roll back to "
+                "the previous version"
             )
         return ""
 
@@ -297,7 +299,7 @@ class RecordsFile:
             database.remove(path)
             connection.close()
             raise StoreError(
-                f"{path}: the records cannot be copied before a change ({error}); make room"
+                f"{path}: the records cannot be copied before a migration ({error}); free some space"
             ) from error
         oldest = connection.execute("SELECT min(began_lived) FROM sessions").fetchone()[0]
         self._ages.begun(path.name, oldest)
@@ -308,15 +310,15 @@ class RecordsFile:
 
     @contextmanager
     def writing(self, connection: sqlite3.Connection | None) -> Iterator[sqlite3.Connection]:
-        """A transaction on what `open` returned; raises `StoreError`, see `faults`."""
+        """A transaction on the connection from `open`; raises `StoreError`, see `faults`."""
         if connection is None:
-            raise StoreError(f"{self.path}: it is not open; try again")
+            raise StoreError(f"{self.path}: the records are not open; try again")
         with self.faults(), database.transaction(connection):
             yield connection
 
     @contextmanager
     def faults(self) -> Iterator[None]:
-        """Turns errors of SQLite into `StoreError`, and sets the file aside when it is damaged."""
+        """Turn errors of SQLite into `StoreError`, and set the file aside if it is damaged."""
         try:
             yield
         except ApplianceError:
@@ -325,28 +327,30 @@ class RecordsFile:
             text = database.error_text(error)
             if database.is_damage(error) and not self.read_only_reason:
                 self._replace(text)
-                raise StoreError(f"the records were damaged ({text}); new ones were begun") from error
+                raise StoreError(f"the records were damaged ({text}); a new file was created") from error
             full = "full" in text
-            reason = "the disk is full; make room" if full else f"the records cannot be written ({text})"
+            reason = (
+                "the disk is full; free some space" if full else f"the records cannot be written ({text})"
+            )
             self.status = StoreStatus("full" if full else "failed", reason)
             raise StoreError(reason) from error
 
     def check_damage(self) -> None:
-        """Check the whole file after a reader met damage, and set it aside when it is damaged."""
+        """Check the entire file after a reader found damage, and set it aside if it is damaged."""
         with self.lock:
             if self.connection is not None and self.is_writer:
-                # A connection of its own: what the open one has cached may be sound.
+                # Use a new connection: the pages that the open one has cached may be intact.
                 with suppress(StoreError), self.faults(), closing(database.connect(self.path)) as fresh:
                     database.check(fresh)
 
     def _replace(self, reason: str) -> None:
-        """The file was damaged while it was open: begin a new one."""
+        """The file was damaged while it was open: create a new one."""
         self._close_connection()
         self._on_lost()
         if not self.is_writer:
             return
         if self._replacing:
-            raise StoreError(f"{self.path}: a new file is damaged at once ({reason}); the disk fails")
+            raise StoreError(f"{self.path}: the new file is damaged too ({reason}); replace the disk")
         self._replacing = True
         try:
             self._set_aside()
@@ -364,37 +368,38 @@ class RecordsFile:
             database.move(self.path, aside)
         except OSError as error:
             raise StoreError(
-                f"{self.path}: damaged, and cannot be set aside ({error.strerror}); correct its rights"
+                f"{self.path}: damaged, and cannot be set aside ({error.strerror}); correct its permissions"
             ) from error
         self._ages.begun(aside.name, self._ages.oldest)
         self._ages.oldest = None
         self._ages.save()
 
     def _report_set_aside(self, reason: str) -> None:
-        log.error("the records were damaged (%s): set aside, new ones begun", reason)
+        log.error("the records were damaged (%s): the file was set aside and a new one created", reason)
         self._on_event(what="set aside", reason=reason)
 
     # --- status ---
 
     def clear_status(self) -> None:
-        """The status while nothing is wrong now: it still names a file set aside and not swept yet."""
+        """Reset the status to no current fault; it still names a file that was set aside and still exists."""
         damaged = self._copies.damaged()
         if self.read_only_reason:
             self.status = StoreStatus("read_only", self.read_only_reason)
         elif damaged:
             self.status = StoreStatus(
                 "set_aside",
-                f"the records were damaged: the file was set aside as {damaged[-1].name}, and new ones begun",
+                f"the records were damaged: the file was set aside as {damaged[-1].name} "
+                "and a new one created",
             )
         else:
             self.status = StoreStatus()
 
     def disk_shortage(self) -> str:
-        """Why there is no space to record, "" while there is."""
+        """Why there is not enough space to record; "" if there is."""
         free, wanted = self._free_mb(self.path.parent), self._min_free_mb
         if free >= wanted:
             return ""
         return (
             f"the disk has {free:.0f} MB left and storage.min_free_mb is {wanted}: nothing is recorded; "
-            "make room"
+            "free some space"
         )

@@ -1,6 +1,7 @@
 """What the store keeps, as values: sessions, seconds, markers; and which values a row of the file may have.
 
-Never pictures, never what could identify. Rows of a backup or of a damaged file need not keep to the rules.
+Never pictures, never anything that could identify a person. Rows of a backup or of a damaged file may break
+the rules.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from appliance.records.store.ages import MAX_ELAPSED_S
 from appliance.values import EMOTIONS
 
 REASONS = ("small", "turned", "blurred", "dark", "bright", "covered")
-"""Why a face was not readable, in the order of the columns."""
+"""Reasons why a face was not readable, in the order of the columns."""
 
 
 @dataclass(frozen=True)
 class Second:
-    """One person in one second: means over its frames. Seconds count from where recording began.
+    """One person in one second: means over its frames. Seconds count from the start of recording.
 
-    `frames`: in which the person was seen; `scored`: how many of these are behind the seven means;
-    `skipped`: frames of the camera that were never looked at; then not readable frames by reason. Box in
-    pixels, angles in degrees, None where there was none; `head` in face widths a second, `body` 0 to 1.
-    `nods` and `shakes`: completed within the second.
+    `frames`: frames in which the person was seen; `scored`: how many of them are in the seven means;
+    `skipped`: camera frames that were not analysed; then unreadable frames by reason. Box in pixels, angles
+    in degrees, None if unknown; `head` in face widths a second, `body` 0 to 1. `nods` and `shakes`: completed
+    within the second.
     """
 
     person: int
@@ -59,24 +60,24 @@ class Second:
 
     @property
     def means(self) -> dict[str, float] | None:
-        """Expression to mean, in the order of `EMOTIONS`; None when no frame was readable."""
+        """The mean of each expression, in the order of `EMOTIONS`; None if no frame was readable."""
         if self.scored == 0:
             return None
         return {name: float(getattr(self, name)) for name in EMOTIONS}
 
     @property
     def unreadable(self) -> dict[str, int]:
-        """Reason to number of frames, only those that occurred."""
+        """The number of frames for each reason that occurred."""
         return {name: getattr(self, name) for name in REASONS if getattr(self, name)}
 
 
 COLUMNS = tuple(field.name for field in fields(Second))
-"""The columns of `seconds` but the session, in the order of the fields of `Second`."""
+"""The columns of `seconds` except the session, in the order of the fields of `Second`."""
 
 
 @dataclass(frozen=True)
 class Marker:
-    """A note of the operator, at seconds since recording began."""
+    """A note of the operator, at seconds since the start of recording."""
 
     at: float
     text: str
@@ -86,10 +87,10 @@ class Marker:
 class SessionSummary:
     """One session without its rows. Times are Unix seconds; `ended` is None while it is recorded.
 
-    `recorded`: when recording began; `started`: when people agreed; `clock_set`: False when the clock of the
-    device was never set, so that its dates mean nothing. `ending`: how it ended, "" while it runs.
-    `expires`: about when it is erased automatically, None while it is recorded. `people` agreed,
-    `persons` were seen.
+    `recorded`: when recording began; `started`: when people agreed; `clock_set`: False if the clock of the
+    device was never set, so that its dates mean nothing. `ending`: how it ended, "" while it runs. `expires`:
+    the approximate time of automatic erasure, None while it is recorded. `people`: how many agreed;
+    `persons`: how many were seen.
     """
 
     id: str
@@ -111,7 +112,7 @@ class SessionSummary:
 
 @dataclass(frozen=True)
 class PersonTotals:
-    """One person over the whole session. Nothing here sums the seven expressions up into one number."""
+    """One person over the entire session. Nothing here combines the seven expressions into one number."""
 
     person: int
     seconds: int
@@ -126,7 +127,7 @@ class PersonTotals:
 
 @dataclass(frozen=True)
 class TimelinePiece:
-    """One person within some seconds; `means` is None when nothing was readable."""
+    """One person within some seconds; `means` is None if nothing was readable."""
 
     start: int
     length: int
@@ -136,13 +137,13 @@ class TimelinePiece:
 
 
 ID = re.compile(r"[0-9a-f]{12}")
-"""The form of a session's id."""
+"""The format of a session's id."""
 
 LATEST_S = 2.0**33
-"""Unix seconds in the year 2242: no date is later, and every calendar can show it."""
+"""Unix seconds in the year 2242: the latest date, which every calendar can show."""
 
 LONGEST_SESSION_S = 10_000_000
-"""No session has a second of this number or a higher one."""
+"""A session has fewer seconds than this."""
 
 _LARGEST = 1e9
 _SHOWN = 40
@@ -214,16 +215,16 @@ RULES: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
 
 
 def row_fault(table: str, row: Mapping[str, Any]) -> str:
-    """Why a row breaks the rules, in words; "" when it does not."""
+    """Why a row breaks the rules, in words; "" if it does not."""
     if table not in RULES:
-        return f"a table {_shown(table)} is not known"
+        return f"unknown table {_shown(table)}"
     for name, fits in RULES[table].items():
         if name not in row:
             return f"a row of {table} has no {name}"
         if not fits(row[name]):
             return f"a row of {table} has {name} = {_shown(row[name])}"
     if table == "seconds" and row["scored"] and any(row[name] is None for name in EMOTIONS):
-        return "a row of seconds has no means of the frames that it counts"
+        return "a row of seconds counts frames but has no means"
     if table == "sessions" and (row["ended"] is None) != (row["ended_lived"] is None):
         return "a row of sessions has only one of ended and ended_lived"
     return ""

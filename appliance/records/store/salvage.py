@@ -1,7 +1,7 @@
-"""Takes the readable rows of a damaged file into the records. See docs/decisions/0054-salvage.md.
+"""Copies the readable rows of a damaged file into the records. See docs/decisions/0054-salvage.md.
 
-Nothing here is overwritten, nothing erased comes back, and ages go on. It writes in short
-transactions, so that a running appliance goes on recording beside it.
+It overwrites no existing rows, brings nothing erased back, and keeps ages. It writes in short transactions,
+so that a running appliance can record meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from appliance.records.store.sqlite_pages import records
 log = logging.getLogger("appliance.store")
 
 RETRY_S = 60.0
-"""Seconds until a failed salvage, for lack of space say, is tried again."""
+"""Seconds until a failed salvage, such as for lack of space, is retried."""
 
 _BATCH = 1000
 """Rows in a transaction."""
@@ -55,7 +55,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class SalvageResult:
-    """Numbers of sessions and rows taken in, and of sessions without date and notice, erased, and too old."""
+    """Numbers of sessions and rows copied, and of sessions without date and notice, erased, and too old."""
 
     sessions: int = 0
     rows: int = 0
@@ -68,7 +68,7 @@ class SalvageResult:
 class Salvage:
     """The salvage of one file. Times are elapsed seconds.
 
-    `began` is used for a session whose own beginning is lost; what began at `limit` or before is too old.
+    `began` replaces the start of a session whose start is lost; a session from `limit` or before is too old.
     """
 
     path: Path
@@ -93,12 +93,12 @@ class Salvage:
             self._sessions[id] = self._nameless_row(id)
         wanted = {id for id, row in self._sessions.items() if row["began_lived"] > self.limit}
         with writing() as writer:
-            erased = wanted & self.erased()  # within the transaction: no erasure comes between
+            erased = wanted & self.erased()  # within the transaction, so that no erasure happens in between
             wanted -= erased
             opened = {id for id in wanted if self._add_session(writer, self._sessions[id])}
         rows = sum(self._add(writing, batch) for batch in self._batches(wanted))
         with writing() as writer:
-            # One of these may be recorded again meanwhile, in the same session.
+            # One of these sessions may be recording again meanwhile.
             writer.executemany(_END, [(id,) for id in opened - self.running()])
         old = len(self._sessions) - len(wanted) - len(erased)
         return SalvageResult(len(wanted), rows, len(set(nameless) & wanted), len(erased), old)
@@ -129,7 +129,8 @@ class Salvage:
     def _add_session(self, writer: sqlite3.Connection, row: Row) -> bool:
         """Returns whether it was added without an end."""
         row = {**row, "began_lived": min(row["began_lived"], self.now)}
-        if row["ended_lived"] is not None:  # one ahead would move the count of seconds lived past all others
+        # A time in the future would move the count of elapsed seconds forward.
+        if row["ended_lived"] is not None:
             row["ended_lived"] = min(row["ended_lived"], self.now)
         names = ", ".join(row)
         query = f"INSERT OR IGNORE INTO sessions ({names}) VALUES ({', '.join('?' * len(row))})"
@@ -161,7 +162,7 @@ class Salvage:
         return {
             **{"id": id, "started": 0.0, "recorded": 0.0, "ended": None, "ending": "", "clock_set": 0},
             **{"began_lived": self.began, "ended_lived": None, "people": 1, **words},
-            **{"label": "salvaged", "note": "When it was, and which notice people agreed to, is lost."},
+            **{"label": "salvaged", "note": "The date, and the notice people agreed to, are lost."},
         }
 
 
@@ -172,18 +173,18 @@ def _drop_half_an_end(row: Row) -> None:
 
 
 def _as_real(row: Row) -> None:
-    """SQLite stores a whole number in a column of reals as an integer."""
+    """Convert integers in columns of reals: SQLite stores whole numbers as integers."""
     for name in _REAL:
         if type(row.get(name)) is int:
             row[name] = float(row[name])
 
 
 class _Stopped(Exception):
-    """The appliance stops: the next start does the rest."""
+    """The appliance is stopping: the next start does the rest."""
 
 
 class BackgroundSalvage:
-    """Salvages files set aside in a thread, one after the other, while the appliance records on."""
+    """Salvages files set aside, one after the other, in a thread, while the appliance records."""
 
     def __init__(
         self,
@@ -191,9 +192,9 @@ class BackgroundSalvage:
         salvage: Callable[[Path, Callable[[float], object]], SalvageResult],
         done: Callable[..., object],
     ) -> None:
-        """`pending` lists the files left to do.
+        """`pending` lists the remaining files.
 
-        `salvage` does one, calls its second argument with seconds to pause, and raises `OSError` and
+        `salvage` salvages one, calls its second argument with the seconds to pause, and raises `OSError` and
         `StoreError`. `done` gets the path, and `sessions` and `rows` as keywords.
         """
         self._pending, self._salvage, self._done = pending, salvage, done
@@ -202,7 +203,7 @@ class BackgroundSalvage:
         self._due = 0.0
 
     def start(self) -> None:
-        """Begin with what is pending, unless it is running, was tried a moment ago, or `stop` was called."""
+        """Start with the pending files, unless it is running, was tried recently, or `stop` was called."""
         if time.monotonic() < self._due or self._stop.is_set():
             return
         if self._thread is None or not self._thread.is_alive():
@@ -210,13 +211,8 @@ class BackgroundSalvage:
             self._thread = threading.Thread(target=self._run, name="salvage", daemon=True)
             self._thread.start()
 
-    def wait(self, timeout: float) -> None:
-        """Wait for the end of what was begun, at most `timeout` seconds."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-
     def stop(self) -> None:
-        """End it within a batch of rows. May be called twice."""
+        """Stop after the current batch of rows. May be called twice."""
         self._stop.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
@@ -225,7 +221,7 @@ class BackgroundSalvage:
     def _run(self) -> None:
         try:
             for path in self._pending():
-                if path.is_symlink() or not path.is_file():  # a pipe, say; or an erasure has removed it
+                if path.is_symlink() or not path.is_file():  # such as a pipe; or an erasure has removed it
                     self._done(path, sessions=0, rows=0)
                     continue
                 result = self._salvage(path, self._pause)
@@ -237,7 +233,7 @@ class BackgroundSalvage:
         except _Stopped:
             return
         except (OSError, ValueError) as error:
-            log.error("what was set aside is not salvaged yet (%s); it is tried again", error)
+            log.error("the damaged records could not be salvaged (%s); retrying later", error)
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):

@@ -1,4 +1,4 @@
-"""The tables, made by numbered migrations: each in its own transaction, with its record."""
+"""The tables, created by numbered migrations, each in its own transaction together with its record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from appliance.records.store.rows import COLUMNS, REASONS
 from appliance.values import EMOTIONS
 
 APPLICATION_ID = 0x49475231
-"""In the file's header: marks it as ours ("IGR1")."""
+"""In the file's header: marks it as the appliance's ("IGR1")."""
 
 CLOSE_BY_LAST_ROW = (
     "UPDATE sessions SET ending = ?, ended = recorded + {last}, ended_lived = began_lived + {last} "
@@ -22,7 +22,7 @@ CLOSE_BY_LAST_ROW = (
 
 @dataclass(frozen=True)
 class Migration:
-    """One step: its number, 1 and rising, what it does in words, and how."""
+    """One step: its number (from 1 up), its description, and its function."""
 
     number: int
     name: str
@@ -58,11 +58,11 @@ def first_tables(connection: sqlite3.Connection) -> None:
 
 
 MIGRATIONS: tuple[Migration, ...] = (Migration(1, "first tables", first_tables),)
-"""All migrations, in order. A published one is never edited: a change is a new migration."""
+"""All migrations, in order. Never edit a published one: a change is a new migration."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """The number of the last migration applied, 0 for an empty file; raises `Damage` for a foreign file."""
+    """The number of the last applied migration; 0 for an empty file. Raises `Damage` for a foreign file."""
     tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
     if not tables:
         return 0
@@ -78,7 +78,7 @@ def version_of(connection: sqlite3.Connection) -> int:
 def migrate(
     connection: sqlite3.Connection, wall: float, migrations: Sequence[Migration] = MIGRATIONS
 ) -> None:
-    """Apply the missing migrations. `wall`: Unix seconds, for the record. Raises what a migration raises."""
+    """Apply the missing migrations; raises what they raise. `wall`: Unix seconds, for their record."""
     have = version_of(connection)
     for migration in migrations:
         if migration.number <= have:

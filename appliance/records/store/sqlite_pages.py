@@ -1,7 +1,8 @@
 """Reads the rows of each page of a SQLite file separately, so that damage elsewhere does not matter.
 
-SQLite finds a page from the page above it; where that one is damaged, all below is lost. Here every page is
-read alone, in the file and then in its write-ahead log. The format is https://sqlite.org/fileformat2.html.
+SQLite finds a page through its parent page; if the parent is damaged, all pages below it are lost. Here every
+page is read independently, in the file and then in its write-ahead log. The format:
+https://sqlite.org/fileformat2.html.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 PAGE = 4096
-"""Bytes of a page: the default of SQLite, which the records have always had."""
+"""Bytes of a page: the default of SQLite, which the records have always used."""
 
 _TABLE_LEAF, _INDEX_LEAF, _INDEX_INNER = 0x0D, 0x0A, 0x02
 _WAL_HEADER, _FRAME_HEADER = 32, 24
 _FILE_HEADER = 100  # on the first page, before its tree
 
 Record = tuple[bool, list[Any]]
-"""Whether it belongs to a table with row ids, and its values; else to an index or a table without."""
+"""Whether it belongs to a table with row ids (not to an index or a table without them), and its values."""
 
 
 def records(path: Path) -> Iterator[list[Record]]:
-    """The records of each page: those of the file, then those of its log. Raises `OSError`."""
+    """The records of each page, first of the file, then of its log. Raises `OSError`."""
     with path.open("rb") as file:
         number = 0
         while page := file.read(PAGE):
@@ -34,7 +35,7 @@ def records(path: Path) -> Iterator[list[Record]]:
         with log.open("rb") as file:
             salts = file.read(_WAL_HEADER)[16:24]
             while len(frame := file.read(_FRAME_HEADER + PAGE)) == _FRAME_HEADER + PAGE:
-                if frame[8:16] == salts:  # else of a log before
+                if frame[8:16] == salts:  # otherwise it belongs to an earlier log
                     first = int.from_bytes(frame[:4], "big") == 1
                     yield list(_records(frame[_FRAME_HEADER:], _FILE_HEADER if first else 0, path))
 
@@ -60,13 +61,13 @@ def _cell(page: bytes, at: int, kind: int, path: Path) -> list[Any]:
     if kind == _TABLE_LEAF:
         _, at = _varint(page, at)
     if size > 2**20:
-        raise ValueError("no row of ours is so long")
+        raise ValueError("the row is longer than any row of the appliance")
     local = _local_bytes(size, kind == _TABLE_LEAF)
     payload = page[at : at + local]
     if local < size:
         payload += _overflow(path, int.from_bytes(page[at + local : at + local + 4], "big"), size - local)
     if len(payload) != size:
-        raise ValueError("it reaches over the end of its page")
+        raise ValueError("the row extends beyond its page")
     return _values(payload)
 
 
@@ -80,14 +81,14 @@ def _local_bytes(size: int, is_table: bool) -> int:
 
 
 def _overflow(path: Path, number: int, size: int) -> bytes:
-    """The rest of a long row, from the file alone: its pages in the log are not looked for."""
+    """The rest of a long row, only from the file: its pages in the log are not searched."""
     content = b""
     with path.open("rb") as file:
         while number and len(content) < size:
             file.seek((number - 1) * PAGE)
             page = file.read(PAGE)
             if len(page) < PAGE:
-                raise ValueError("it reaches over the end of the file")
+                raise ValueError("the row extends beyond the file")
             number, content = int.from_bytes(page[:4], "big"), content + page[4:]
     return content[:size]
 
@@ -100,7 +101,7 @@ def _values(payload: bytes) -> list[Any]:
         value, place = _value(payload, kind, place)
         found.append(value)
     if at != length or place != len(payload):
-        raise ValueError("its header does not fit its length")
+        raise ValueError("the header does not match the length")
     return found
 
 
@@ -128,4 +129,4 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         value = value << 7 | byte & 0x7F
         if byte < 0x80:
             return value, at + number + 1
-    raise ValueError("no number")
+    raise ValueError("not a number")

@@ -1,4 +1,4 @@
-"""The store: what the session, the recorder, the pages and the commands do with records, and their upkeep."""
+"""The store: records for the session, the recorder, the pages and the commands, and their upkeep."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from appliance.values import SessionInfo
 log = logging.getLogger("appliance.store")
 
 LONGEST_MARKER = 200
-"""Characters of a marker."""
+"""The most characters of a marker."""
 
 UPKEEP_EVERY_S, SAVE_EVERY_S, SWEEP_EVERY_S = 60.0, 600.0, 3600.0
 
@@ -58,7 +58,7 @@ _ERASED = "session {} was erased by another process"
 
 @dataclass(frozen=True)
 class StorageLimits:
-    """How long rows are kept, and how much of the disk stays free, in 10^6 bytes."""
+    """How long rows are kept, and how much of the disk must stay free, in 10^6 bytes."""
 
     keep_days: int = 7
     min_free_mb: int = 200
@@ -70,7 +70,7 @@ class StorageLimits:
 
 
 class _Start(NamedTuple):
-    """When recording began: monotonic seconds, Unix seconds, seconds elapsed for the device."""
+    """When recording began: monotonic seconds, Unix seconds, elapsed seconds of the device."""
 
     monotonic: float
     wall: float
@@ -78,9 +78,9 @@ class _Start(NamedTuple):
 
 
 class Store:
-    """Keeps sessions in one SQLite file. Nothing is on the disk before the first recording begins.
+    """Keeps sessions in one SQLite file. Nothing is written to the disk before the first recording begins.
 
-    Safe between threads; a command may use its own beside the running appliance.
+    Thread-safe; a command may use its own `Store` while the appliance runs.
     """
 
     def __init__(
@@ -95,13 +95,13 @@ class Store:
     ) -> None:
         """Opens nothing yet.
 
-        `free_mb`: free megabytes at a path. `on_event` gets what was swept, set aside, salvaged or replaced,
-        for the audit log.
+        `free_mb`: free megabytes at a path. `on_event` gets what retention erased and what was set aside,
+        salvaged or replaced, for the audit log.
         """
         self.limits = limits or StorageLimits()
-        """How long rows are kept, and how much of the disk stays free."""
+        """How long rows are kept, and how much of the disk must stay free."""
         self.on_stopped: Callable[[str, str], object] = lambda id, reason: None
-        """Called with an id and a reason when recording had to stop; not under the store's lock."""
+        """Called with an id and a reason if recording had to stop; not under the store's lock."""
         self._folder = folder
         self._clocks = clocks or Clocks()
         self._on_event = on_event
@@ -144,7 +144,7 @@ class Store:
     # --- what the session calls ---
 
     def begin(self, session: SessionInfo) -> None:
-        """Recording begins; raises `StoreError` when it cannot be kept: then nothing is recorded."""
+        """Start recording; raises `StoreError` if nothing can be recorded."""
         file = self._file
         with file.lock:
             if shortage := file.disk_shortage():
@@ -153,7 +153,7 @@ class Store:
             connection = file.open_to_record()
             if session.id in self._erasures.ids():
                 raise StoreError(f"session {session.id} was erased; start a new one")
-            # Recording again in the same session counts from the first beginning, also in a new file.
+            # Recording again in the same session counts from the first start, also in a new file.
             now = _Start(self._clocks.monotonic(), self._clocks.wall(), self._ages.now())
             start = self._starts.get(session.id, now)
             with file.writing(connection) as writer:
@@ -172,20 +172,20 @@ class Store:
             self._ages.save()
 
     def end(self, id: str, ending: str = "stopped") -> None:
-        """Recording ends. Harmless for an id that is not recorded; never raises: stopping must work."""
+        """End recording. Harmless for an id that is not recorded; never raises: stopping must work."""
         file = self._file
         with file.lock:
             if id not in self._recording:
                 return
             self._recording.discard(id)
             length_s = self._clocks.monotonic() - self._starts[id].monotonic
-            with suppress(StoreError):  # then upkeep closes it within a minute, dated by its last row
+            with suppress(StoreError):  # upkeep then closes it within a minute, dated by its last row
                 with file.writing(file.open()) as writer:
                     writer.execute(_END, (length_s, self._ages.now(), ending, id))
                 self._ages.save()
 
     def mark(self, id: str, text: str) -> None:
-        """A marker now; raises `StateConflict` for an id that is not recorded, and `StoreError`."""
+        """Set a marker now; raises `StoreError`, and `StateConflict` for an id that is not recorded."""
         file = self._file
         with file.lock:
             if id not in self._recording:
@@ -202,8 +202,8 @@ class Store:
     def erase(self, id: str) -> None:
         """Erase a session everywhere, also in copies and backups; harmless for an unknown id.
 
-        Raises `StateConflict` while another process records it, and `StoreError` when a part could not be
-        reached: the running appliance tries again every minute.
+        Raises `StateConflict` while another process records it, and `StoreError` if a part could not be
+        erased: the running appliance retries every minute.
         """
         with self._file.lock:
             if id not in self._recording and self._is_recorded_elsewhere(id):
@@ -223,9 +223,9 @@ class Store:
             return self._starts[id].monotonic if id in self._recording else None
 
     def add(self, id: str, seconds: Iterable[Second]) -> None:
-        """Keep these seconds, in one transaction; those of an ended or erased session are dropped.
+        """Store these seconds in one transaction; those of an ended or erased session are dropped.
 
-        When they cannot be kept, recording stops and `on_stopped` is called.
+        If they cannot be stored, recording stops and `on_stopped` is called.
         """
         file = self._file
         with file.lock:
@@ -245,7 +245,7 @@ class Store:
             self.on_stopped(id, reason)
 
     def _insert(self, id: str, seconds: Iterable[Second]) -> str:
-        """Returns why the seconds could not be written, "" when they were."""
+        """Returns why the seconds could not be written; "" if they were."""
         try:
             connection = self._file.open()
             if id not in self._recording:
@@ -265,7 +265,7 @@ class Store:
             return queries.sessions(self.path, self._now()) if there else []
 
     def session(self, id: str) -> SessionRecord | None:
-        """One session with its rows, None when there is none; raises `StoreError`."""
+        """One session with its rows; None if it does not exist. Raises `StoreError`."""
         with self._reading() as there:
             return queries.session(self.path, id, self._now()) if there else None
 
@@ -276,7 +276,7 @@ class Store:
 
     @contextmanager
     def _reading(self) -> Iterator[bool]:
-        """Yields whether there are records; checks the file when a reader meets damage."""
+        """Yield whether there are records; check the file if a reader finds damage."""
         there = self._file.open() is not None
         try:
             yield there
@@ -290,7 +290,7 @@ class Store:
             return queries.Now(self._ages.now(), self._clocks.wall(), self.limits.keep_s)
 
     def backup(self, to: Path, passphrase: str, *, followed: bool = True) -> int:
-        """Write all sessions into one sealed file; returns how many. Raises `StoreError`, `ConfigError`.
+        """Write all sessions into one encrypted file; returns how many. Raises `StoreError`, `ConfigError`.
 
         `followed`: the file is removed when a session in it is erased, and when it is too old.
         """
@@ -301,25 +301,25 @@ class Store:
             made = self._clocks.wall()
             about = {"ids": ids, "made": made, "lived": self._ages.now()}
             content = backup.seal(transfer.all_rows(connection), about, passphrase)
-        if not to.parent.is_dir():  # a folder made in place of an unmounted stick would mislead
-            raise StoreError(f"{to}: there is no folder {to.parent}; expected one that exists")
+        if not to.parent.is_dir():  # creating a folder in place of an unmounted stick would mislead
+            raise StoreError(f"{to}: there is no folder {to.parent}; expected an existing folder")
         if followed:
-            self._copies.note_backup(to, made)  # before it exists: erasing must never miss one
+            self._copies.note_backup(to, made)  # before it exists: erasing must never miss a backup
         write_private(to, content)
         return len(ids)
 
     def restore(self, file: Path, passphrase: str) -> RestoreResult:
-        """Take in the sessions of a backup that are neither here nor erased; all or nothing.
+        """Restore the sessions of a backup that neither exist nor were erased; all or nothing.
 
-        Tries it on a copy first. Raises `ConfigError` for a wrong passphrase, a damaged file and rows that do
-        not fit, and `StoreError`.
+        Tries it on a copy first. Raises `StoreError`, and `ConfigError` for a wrong passphrase, a damaged
+        file and invalid rows.
         """
         header, rows = backup.unseal(file.read_bytes(), passphrase, str(file))
         with self._file.lock:
             connection = self._file.open_to_record()
             now = self._ages.now()
             made = header["made"]
-            # A clock that was never set made it: how long ago is unknown.
+            # Its device's clock was never set: the age of the backup is unknown.
             off = max(0.0, self._clocks.wall() - made) if made >= CLOCK_SET else 0.0
 
             def take_in(into: sqlite3.Connection) -> RestoreResult:
@@ -339,20 +339,15 @@ class Store:
             return done
 
     def salvage(self, file: Path) -> SalvageResult:
-        """Take in what can be read of a damaged file; works beside a running appliance.
+        """Copy what can be read of a damaged file into the records; safe while the appliance runs.
 
-        Nothing here is overwritten, nothing erased comes back. Raises `OSError` and `StoreError`.
+        Overwrites nothing, and brings nothing erased back. Raises `OSError` and `StoreError`.
         """
         self._file.open_to_record()
         return self._salvage_file(file)
 
-    def wait_salvaged(self, timeout: float) -> bool:
-        """Wait for what `tick` began to salvage; returns whether all is done."""
-        self._salvage.wait(timeout)
-        return not self._unsalvaged
-
     def close(self) -> None:
-        """End what is recorded, and close the file. May be called twice."""
+        """End the recording, and close the file. May be called twice."""
         self._salvage.stop()
         with self._file.lock:
             for id in list(self._recording):
@@ -362,9 +357,9 @@ class Store:
     # --- upkeep ---
 
     def tick(self) -> None:
-        """Upkeep that is due: opening at the start, sweeping by the hour.
+        """Do the upkeep that is due: open the file at the start, apply retention every hour.
 
-        Call it often. Never raises: what fails is tried again in a minute.
+        Call it often. Never raises: what fails is retried after a minute.
         """
         now = self._clocks.monotonic()
         if now >= self._due["upkeep"]:
@@ -389,7 +384,7 @@ class Store:
 
     def _do_writers_upkeep(self, now: float) -> None:
         file = self._file
-        if not file.become_writer():  # a command may be the writer for a moment
+        if not file.become_writer():  # a command may briefly be the writer
             return
         connection = file.connection
         if connection is not None and not file.read_only_reason:
@@ -403,18 +398,18 @@ class Store:
             self._due["save"] = now + SAVE_EVERY_S
             self._ages.save()
         if connection is None:
-            file.release_writer()  # a command may create the records, as `restore` does
-        if left := self._erasures.unfinished():  # last: a copy that cannot be reached must stop nothing else
+            file.release_writer()  # a command such as `restore` may create the records
+        if left := self._erasures.unfinished():  # last: an unreachable copy must not stop anything else
             self._wipe(left)
 
     def _recover(self, connection: sqlite3.Connection) -> None:
-        """As the new writer, do what a power cut, a restored file or a long time switched off left to do."""
+        """As the new writer, catch up after a power cut, a restored file or a long time switched off."""
         self._unsalvaged = {path.name for path in self._copies.damaged()} - self._ages.salvaged
         if not self._file.read_only_reason:
             with self._file.faults():
                 self._ages.at_least(connection.execute(_NEWEST).fetchone()[0] or 0.0)
                 kept = {str(row[0]) for row in connection.execute("SELECT id FROM erasures")}
-            with self._file.writing(connection) as writer:  # a row from the future would never become old
+            with self._file.writing(connection) as writer:  # a row from the future would never expire
                 writer.execute(_NOT_AFTER, {"now": self._ages.now()})
             written = self._erasures.ids()
             self._erasures.begin(kept - written, self._clocks.wall())
@@ -423,7 +418,7 @@ class Store:
         self._sweep()
 
     def _is_recorded_elsewhere(self, id: str) -> bool:
-        """Whether another process, the writer, records this now. Raises `StoreError`."""
+        """Whether another process, the writer, is recording this session. Raises `StoreError`."""
         connection = self._file.open()
         if connection is None or self._file.is_writer:
             return False
@@ -437,12 +432,12 @@ class Store:
         if orphans := [(ending, each) for each in still if each not in self._recording]:
             with self._file.writing(connection) as writer:
                 writer.executemany(CLOSE_BY_LAST_ROW, orphans)
-            log.warning("%d session(s) left open were closed, dated by their last row", len(orphans))
+            log.warning("closed %d session(s) left open, dated by their last row", len(orphans))
 
     # --- retention and erasing ---
 
     def _sweep(self) -> None:
-        """Erase what is older than `keep_days`: rows, and files beside them. Only the writer does it."""
+        """Erase rows and copies older than `keep_days`. Only the writer does it."""
         with self._file.lock:
             if not self._file.is_writer:
                 return
@@ -464,12 +459,12 @@ class Store:
                 self._delete(connection, old)
                 self._ages.oldest = connection.execute(_OLDEST).fetchone()[0]
             return len(old)
-        except StoreError as error:  # tables of another version, say
-            log.error("the records cannot be swept: %s", error)
+        except StoreError as error:  # such as tables of another version
+            log.error("old records cannot be erased: %s", error)
             return 0
 
     def _wipe(self, ids: set[str]) -> None:
-        """Remove these sessions from every file; raises `StoreError` when one could not be reached."""
+        """Remove these sessions from every file; raises `StoreError` if one could not be changed."""
         connection = self._file.open()
         if connection is not None:
             self._delete(connection, ids)
@@ -479,7 +474,9 @@ class Store:
             with self._file.faults():
                 emptied = database.truncate_log(connection)
             if not emptied:
-                raise StoreError("the rows are erased, but stay in the write-ahead log while a program reads")
+                raise StoreError(
+                    "the rows are erased, but a program that reads keeps them in the write-ahead log"
+                )
         self._copies.erase(ids)
         self._erasures.finish(ids)
 
@@ -511,7 +508,7 @@ class Store:
                 yield connection
 
     def _mark_salvaged(self, path: Path, **details: int) -> None:
-        """Everything readable of a file set aside is in the records now."""
+        """Note that everything readable in a file set aside is now in the records."""
         with self._file.lock:
             self._unsalvaged.discard(path.name)
             self._ages.salvaged.add(path.name)

@@ -1,4 +1,4 @@
-"""Sessions as rows for a backup, and back: existing sessions stay, erased ones stay erased."""
+"""Turns sessions into rows for a backup, and back: existing sessions stay, erased ones stay erased."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REHEARSAL = "restoring-"
 
 @dataclass(frozen=True)
 class RestoreResult:
-    """How many sessions of a backup were taken in, were here already, were erased, or are too old."""
+    """How many sessions of a backup were restored, existed already, were erased, or are too old."""
 
     taken: int = 0
     here: int = 0
@@ -36,7 +36,7 @@ def session_ids(connection: sqlite3.Connection) -> list[str]:
 
 
 def all_rows(connection: sqlite3.Connection) -> Iterator[Row]:
-    """Every row of every session, as table and columns; sessions first."""
+    """Every row of every session, as table and columns; the table of sessions first."""
     for table, _ in reversed(database.BY_SESSION):
         for row in connection.execute(f"SELECT * FROM {table}"):
             yield table, dict(row)
@@ -50,10 +50,10 @@ def checked(rows: Iterable[Row], name: str) -> Iterator[Row]:
         if not reason and table == "sessions":
             ids.add(row["id"])
         elif not reason and row["session"] not in ids:
-            reason = f"a row of {table} is of no session"
+            reason = f"a row of {table} belongs to no session"
         if reason:
             raise ConfigError(
-                f"{reason}; nothing was restored; take another backup", key="restore", value=name
+                f"{reason}; nothing was restored; use another backup", key="restore", value=name
             )
         yield table, row
 
@@ -63,7 +63,7 @@ def rehearse(
 ) -> None:
     """Run `work` in a transaction on a copy in `folder`, and check that copy.
 
-    Raises what `work` raised, `StoreError` when the copy cannot be made, `ConfigError` when it is not sound.
+    Raises what `work` raises, `StoreError` if the copy cannot be made, `ConfigError` if it is not valid.
     """
     try:
         with tempfile.TemporaryDirectory(prefix=REHEARSAL, dir=folder) as rehearsal:
@@ -77,14 +77,16 @@ def rehearse(
     except ApplianceError:
         raise
     except (sqlite3.OperationalError, MemoryError, OSError) as error:
-        raise StoreError(f"{folder}: no copy can be made to try it on ({error}); make room") from error
+        raise StoreError(
+            f"{folder}: the records cannot be copied for a trial ({error}); free some space"
+        ) from error
     except database.FAULTS as error:
-        reason = f"its rows do not go together ({database.error_text(error)})"
-        raise ConfigError(f"{reason}; nothing was restored; take another backup", key="restore") from error
+        reason = f"its rows are inconsistent ({database.error_text(error)})"
+        raise ConfigError(f"{reason}; nothing was restored; use another backup", key="restore") from error
 
 
 def remove_rehearsals(folder: Path) -> None:
-    """Remove copies that a power cut left behind: nothing else would erase what is in them."""
+    """Remove copies that a power cut left behind: nothing else would erase the records in them."""
     for path in folder.glob(f"{REHEARSAL}*"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -92,7 +94,7 @@ def remove_rehearsals(folder: Path) -> None:
 def take_in(
     connection: sqlite3.Connection, rows: Iterable[Row], erased: set[str], *, shift: float, limit: float
 ) -> RestoreResult:
-    """Insert sessions that are neither here nor `erased`, with their ages moved by `shift` elapsed seconds.
+    """Insert sessions that neither exist nor are `erased`, with their ages moved by `shift` elapsed seconds.
 
     Leaves out a session that began at `limit` or before. Call it within a transaction.
     """
@@ -118,7 +120,7 @@ def take_in(
 
 def _insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
     if table not in dict(database.BY_SESSION):
-        raise sqlite3.OperationalError(f"a table {table!r} is not known")
+        raise sqlite3.OperationalError(f"unknown table {table!r}")
     known = {each[1] for each in connection.execute(f"PRAGMA table_info({table})")}
     columns = [name for name in row if name in known]
     places = ", ".join("?" * len(columns))

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 WAIT_S = 5.0
-"""How long `acquire_soon` waits; a process that only looks at the records holds the lock for a moment."""
+"""How long `acquire_soon` waits; a process that only inspects the records holds the lock briefly."""
 
 
 class WriterLock:
-    """A lock on a file; it ends with the process, however that ends."""
+    """A lock on a file; it ends with the process, even in a crash."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -20,11 +20,11 @@ class WriterLock:
 
     @property
     def held(self) -> bool:
-        """Whether this process holds it."""
+        """Whether this process holds the lock."""
         return self._descriptor is not None
 
     def acquire(self) -> bool:
-        """Try to take it; False while another process holds it. Raises `OSError`."""
+        """Try to take the lock; False while another process holds it. Raises `OSError`."""
         if self._descriptor is None:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -36,7 +36,7 @@ class WriterLock:
         return True
 
     def acquire_soon(self) -> bool:
-        """As `claim`, and waits a moment for an owner who is about to let it go."""
+        """Like `acquire`, but waits briefly for a holder that is about to release it."""
         deadline = time.monotonic() + WAIT_S
         while not self.acquire():
             if time.monotonic() > deadline:
@@ -45,7 +45,7 @@ class WriterLock:
         return True
 
     def release(self) -> None:
-        """Release it. May be called twice."""
+        """Release the lock. May be called twice."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

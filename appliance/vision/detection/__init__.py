@@ -1,1 +1,1 @@
-"""Finding faces: BlazeFace, where to look, and merging what was found."""
+"""Face detection: BlazeFace, the parts of the picture to search, and merging of detections."""

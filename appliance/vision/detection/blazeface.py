@@ -1,7 +1,7 @@
 """The BlazeFace detector: picture to input tensor, raw outputs to faces in pixels of the picture.
 
-Network and anchors are those of Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on
-Mobile GPUs" (2019), arXiv:1907.05047; the numbers come from the model's manifest (see models/MODEL_CARD.md).
+Network and anchors: Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs"
+(2019), arXiv:1907.05047. The numbers come from the model's manifest (see models/MODEL_CARD.md).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LetterboxTransform:
 
 
 class BlazeFace:
-    """Detects faces in one picture. Holds an engine, so it belongs to one thread."""
+    """Detects faces in one picture. Holds an engine, so use it from one thread only."""
 
     def __init__(self, engine: Engine, model: DetectorModel, *, threshold: float) -> None:
         self._engine = engine
@@ -47,7 +47,7 @@ class BlazeFace:
 
     @property
     def threshold(self) -> float:
-        """Lowest score of a face, 0 to 1, unless a call gives another."""
+        """Lowest score of a face, 0 to 1, unless a call passes another."""
         return self._threshold
 
     def find(self, image: Image, threshold: float | None = None) -> list[Face]:
@@ -100,7 +100,7 @@ def make_anchors(layers: Iterable[AnchorLayer]) -> Floats:
 
 
 def letterbox(image: Image, size: int) -> tuple[Image, LetterboxTransform]:
-    """The whole picture, unstretched, centred in a black square of `size` by `size` pixels."""
+    """The entire picture, unstretched, centred in a black square of `size` by `size` pixels."""
     height, width = image.shape[:2]
     scale = size / max(height, width)
     inner = max(1, round(width * scale)), max(1, round(height * scale))
@@ -113,7 +113,7 @@ def letterbox(image: Image, size: int) -> tuple[Image, LetterboxTransform]:
 def shrink(image: Image, to: tuple[int, int]) -> Image:
     """The picture resized to `to` (width, height).
 
-    Averaging a whole large frame would cost more than the detector.
+    Averaging an entire large frame would cost more than the detector.
     """
     width, height = to
     coarse = width * _COARSE, height * _COARSE

@@ -1,4 +1,4 @@
-"""Two detectors for one face: a wide one that scans, and a close one that verifies a single place."""
+"""Two detectors for a face: a wide one that scans, and a close one that verifies a single place."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from appliance.vision.detection.nms import is_same_face
 from appliance.vision.detection.regions import Region, face_widths_apart, is_reachable, square_around
 
 SCAN_SCORE = 0.2
-"""Lowest score of a scan: low, because every find is verified by two more detections."""
+"""Lowest score in a scan: low, because two more detections verify each candidate."""
 
 VOTES = 3
 """Detections that decide together: a scan, a close and a wide one."""
 
 FAINT_SCORE = 0.05
-"""Lowest score of a verifying detection; anything less counts as no detection."""
+"""Lowest score of a verifying detection; a lower one counts as no detection."""
 
 CLOSE_CROP, WIDE_CROP = 1.6, 2.5
-"""Side of the verifier's and of the detector's crop in sides of the face's box: what each was trained on."""
+"""Side of the verifier's and of the detector's crop in sides of the face's box, as in their training."""
 
 TRACK_CROP = 2.0
 """Side of the verifier's crop around a face that may have moved since the last frame, in sides of its box."""
 
 KEEP = 0.6
-"""A tracked face counts as seen from this share of the threshold on (0.3 of 0.5)."""
+"""A tracked face counts as seen if its score is at least this share of the threshold (0.3 of 0.5)."""
 
 _DISTANCE_PENALTY = 0.5
-"""How much more a face must score for each face width between it and its expected place."""
+"""The extra score that a face needs for each face width between it and its expected place."""
 
 
 class DetectorCascade:
-    """The scanning detector and the verifier. All boxes are in pixels of the whole picture.
+    """The scanning detector and the verifier. All boxes are in pixels of the full picture.
 
-    Holds engines, so it belongs to one thread.
+    Holds engines, so use it from one thread only.
     """
 
     def __init__(self, detector: BlazeFace, verifier: BlazeFace) -> None:
@@ -50,11 +50,11 @@ class DetectorCascade:
         return [face for face in found if not region.cuts(face.box, _size(image))]
 
     def detect_wide(self, image: Image, place: Box) -> Face | None:
-        """The face at `place` as the detector sees it, with its surroundings; None without one."""
+        """The face that the detector sees at `place`, with its surroundings; None if there is none."""
         return _detect_at(self._detector, image, place, WIDE_CROP)
 
     def detect_close(self, image: Image, place: Box) -> Face | None:
-        """The face at `place` as the verifier sees it; None without one."""
+        """The face that the verifier sees at `place`; None if there is none."""
         return _detect_at(self._verifier, image, place, CLOSE_CROP)
 
     def redetect(self, image: Image, place: Box, *, wide: bool) -> Face | None:
@@ -69,10 +69,10 @@ class DetectorCascade:
         )
 
     def verify(self, image: Image, found: Face) -> Face | None:
-        """The find of a scan, verified by both detectors; None if their mean score is below the threshold."""
+        """A candidate, verified by both detectors; None if their mean score is below the threshold."""
         close = self.detect_close(image, found.box)
         if mean_score(found, close, missing=1.0) < self.threshold:
-            return None  # the highest possible third score would not be enough
+            return None  # even the highest third score would not be enough
         return consensus(found, close, self.detect_wide(image, found.box), self.threshold)
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ def _detect(detector: BlazeFace, image: Image, region: Region, threshold: float)
 
 
 def _in_picture(face: Face, region: Region) -> Face:
-    """A face in pixels of a region, in pixels of the whole picture."""
+    """Convert a face from pixels of a region to pixels of the full picture."""
     left, top = region.left, region.top
     points = tuple((x + left, y + top) for x, y in face.keypoints)
     return Face(face.box.moved(left, top), face.score, points)

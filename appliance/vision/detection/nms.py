@@ -16,7 +16,7 @@ MIN_IOU = 0.3
 """Boxes with a larger intersection over union are one face (the value of the published model)."""
 
 MIN_INSIDE = 0.6
-"""Across regions, a box with a larger share inside a higher-scoring one is a part of that face."""
+"""Across regions, a box with a larger share inside a higher-scoring box shows part of that face."""
 
 
 def weighted_nms_arrays(points: Floats, scores: Floats, within: float = 1.0) -> list[Face]:
@@ -24,7 +24,7 @@ def weighted_nms_arrays(points: Floats, scores: Floats, within: float = 1.0) -> 
 
     `points`: float32, shape (boxes, 2 + keypoints, 2), rows of (x, y): top left corner, bottom right corner,
     keypoints. `scores`: float32, shape (boxes,). If one of two boxes has a larger share than `within` inside
-    the other, the lower-scoring one is dropped, not averaged: one shows a part of the face.
+    the other, the lower-scoring one is dropped, not averaged: one shows only part of the face.
     """
     faces = []
     left = np.argsort(-scores, kind="stable")
@@ -52,7 +52,7 @@ def weighted_nms(faces: Sequence[Face]) -> list[Face]:
 
 
 def is_same_face(one: Box, other: Box) -> bool:
-    """Whether two boxes of one picture show one face, by the measure of `weighted_nms`."""
+    """Whether two boxes of one picture show the same face, by the criteria of `weighted_nms`."""
     smaller = min(one.area, other.area)
     return one.iou(other) > MIN_IOU or one.intersection(other) > MIN_INSIDE * max(smaller, 1e-9)
 

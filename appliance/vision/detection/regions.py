@@ -1,7 +1,7 @@
 """Geometry of the search: parts of a picture to scan, crops around a face, and distances between boxes.
 
-A detector sees only its input (128 or 192 pixels a side). A face of 4 % of a picture's width is 8 pixels
-there, too few. In a tile the same face is two to three times as large.
+A detector sees only its input (128 or 192 pixels a side). A face of 4 % of a picture's width has only 8
+pixels there, which is too few. In a tile the same face is two to three times as large.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TILES = (3, 2)
 """Tiles along the longer and the shorter side; they overlap by `TILE_OVERLAP` of their own extent."""
 
 TILE_OVERLAP = 0.2
-"""At least as wide as the largest face that only a tile shows, so that no such face is cut in every tile."""
+"""At least the width of the largest face that only a tile shows: no such face is cut in every tile."""
 
 SMALLEST_PART = 390
 """Parts with a shorter side than this, in pixels, are not scanned: small faces in them are blurred."""
@@ -24,21 +24,21 @@ _SQUARE_OVERLAP = 0.1
 _MOST_SQUARES = 6
 
 _MAX_DISTANCE = 1.0
-"""A face further from its expected place than this many face widths is another person's."""
+"""A face further from its expected place than this many face widths belongs to another person."""
 
 MAX_SIZE_RATIO = 1.8
-"""A face this many times larger or smaller than expected is another person's."""
+"""A face this many times larger or smaller than expected belongs to another person."""
 
 _SAME_SIZE_RATIO = 1.5
-"""Two detectors see one face when the larger of their boxes is at most this many times as wide."""
+"""Two detectors see the same face if the larger box is at most this many times as wide as the other."""
 
 _EDGE = 0.01
-"""A box is cut by an edge when it comes nearer to it than this share of the region's longer side."""
+"""An edge cuts a box that is closer to it than this share of the region's longer side."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a picture in whole pixels; `right` and `bottom` are exclusive."""
+    """Part of a picture in integer pixels; `right` and `bottom` are exclusive."""
 
     left: int
     top: int
@@ -74,13 +74,13 @@ class Region:
         )
 
     def holds(self, box: Box) -> bool:
-        """Whether the whole box is inside."""
+        """Whether the entire box is inside."""
         inside_x = self.left <= box.x and box.right <= self.right
         return inside_x and self.top <= box.y and box.bottom <= self.bottom
 
 
 def whole(size: tuple[int, int]) -> Region:
-    """The whole picture of `size` (width, height)."""
+    """The full picture of `size` (width, height)."""
     return Region(0, 0, size[0], size[1])
 
 
@@ -119,7 +119,7 @@ def all_regions(size: tuple[int, int]) -> list[Region]:
 def square_around(box: Box, factor: float, size: tuple[int, int]) -> Region | None:
     """A square of `factor` times a box's larger side around its centre, clipped to the picture.
 
-    None when it is wholly outside a picture of `size` (width, height).
+    None if it is entirely outside a picture of `size` (width, height).
     """
     half = max(box.width, box.height, 1.0) * factor / 2
     cx, cy = box.center
@@ -140,7 +140,7 @@ def size_ratio(one: Box, other: Box) -> float:
 
 
 def is_same_size(one: Box, other: Box) -> bool:
-    """Whether two detectors may mean one face: a part of a face is much smaller."""
+    """Whether two detections may be the same face: part of a face is much smaller."""
     return size_ratio(one, other) <= _SAME_SIZE_RATIO
 
 
@@ -160,6 +160,6 @@ def _spread(extent: int, side: int, count: int) -> list[tuple[int, int]]:
 
 
 def _oriented(size: tuple[int, int], along: tuple[int, int], across: tuple[int, int]) -> Region:
-    # `along` lies on the longer side, which is the height of a picture taken upright.
+    # `along` is on the longer side, which is the height of a portrait picture.
     horizontal, vertical = (along, across) if size[0] >= size[1] else (across, along)
     return Region(horizontal[0], vertical[0], horizontal[1], vertical[1])

@@ -1,4 +1,4 @@
-"""Where to search: everywhere in a still picture; in video, near tracked faces and elsewhere in turn."""
+"""Where to search: everywhere in a still picture; in video, near tracked faces and, in turn, elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from appliance.vision.detection.video_search import VideoSearch
 
 
 class FaceSearch:
-    """Finds faces down to 2 % of a picture's width with detectors of a small input. Belongs to one thread.
+    """Finds faces down to 2 % of a picture's width with small detectors. Use it from one thread only.
 
     Pictures are uint8 blue-green-red, shape (height, width, 3); faces are in their pixels.
     """
@@ -37,7 +37,7 @@ class FaceSearch:
         if self._video is None or self._video.size != size:
             self._video = VideoSearch(self._cascade, size, self._limit)
             found = self._scan(image)
-            # Even the first frame of a live camera must be fast: only the best finds are verified.
+            # The first frame of a live camera must be fast too: verify only the best candidates.
             beyond = [face for face in found[self._limit :] if face.score >= self._cascade.threshold]
             return self._video.start(image, self._verified(image, found[: self._limit]), beyond)
         return self._video.step(image, expected, now)
@@ -62,6 +62,6 @@ class FaceSearch:
         return weighted_nms([face for found in scans for face in found])
 
     def _verified(self, image: Image, found: Sequence[Face]) -> list[Face]:
-        """The finds that the cascade verifies."""
+        """The candidates that the cascade confirms."""
         faces = (self._cascade.verify(image, face) for face in found)
         return weighted_nms([face for face in faces if face is not None])

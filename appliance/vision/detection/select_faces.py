@@ -1,4 +1,4 @@
-"""Selection of the faces to analyse when there are more than the limit."""
+"""Selects the faces to analyse if there are more than the limit."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ TRACKED_WEIGHT = 2.0
 
 
 def select_faces(faces: Sequence[Face], tracked: Sequence[Box], limit: int) -> list[Face]:
-    """The `limit` largest faces, where the area of a tracked face counts `TRACKED_WEIGHT` times.
+    """The `limit` largest faces; the area of a tracked face counts `TRACKED_WEIGHT` times.
 
-    `tracked`: where tracked faces should be. Without the weight, two people of a similar size would be read
-    alternately.
+    `tracked`: where tracked faces should be. Without the weight, the selection would alternate between two
+    faces of a similar size.
     """
     if len(faces) <= limit:
         return list(faces)

@@ -1,7 +1,7 @@
 """Face search in video at about two detector runs a frame.
 
-Each frame one detector looks where each tracked face should be. Beyond that a frame has one turn (two while
-no face is tracked) for the most urgent work: a face that was missed, a recheck by the other detector, the
+In each frame one detector looks where each tracked face should be. A frame also has one turn (two if no face
+is tracked) for the most urgent work: a face that was missed, a recheck by the other detector, the
 verification of a candidate, or a scan of the next part of the picture. See docs/decisions/0006-search.md.
 """
 
@@ -38,26 +38,27 @@ _SCORE_GAIN = 0.4
 """Weight of a new score in a detector's running average."""
 
 _WIDE_WEIGHT = 2 / 3
-"""Weight of the detector that sees a face with its surroundings: it is the harder one to deceive."""
+"""Weight of the detector that sees a face with its surroundings: it is harder to fool."""
 
 _FIRST_RECHECK, _LAST_RECHECK = 2, 16
 """Frames from the first sight to the other detector's recheck, and the longest interval between rechecks."""
 
 _RESIZED = 1.3
-"""A face that has become this many times larger or smaller than confirmed is rechecked."""
+"""A face is rechecked once it is this many times larger or smaller than when it was confirmed."""
 
 _MAX_MATCH_DISTANCE = 2.0
 """A tracked face and an expected box further apart than this many face widths do not match."""
 
 _MAX_TURNS_WITHOUT_SCAN = 2
-"""Turns in a row that may go elsewhere: newcomers are found even while a tracked face is hard to see."""
+"""The most turns in a row without a scan: newcomers are found even while a tracked face is hard to see."""
 
 _REST_EVERY = 6
 """While a face is tracked, one frame in this many has no scan if nothing is urgent: a scan is expensive.
 With one in three a newcomer of 4 % was found after 1.2 s in one of 30 videos at 15 frames a second."""
 
 _SCANS_PER_S = 12.5
-"""Most scans a second then: at 30 frames a second as many as at 15, and newcomers are found as early."""
+"""The most scans a second while a face is tracked: as many at 30 frames a second as at 15, and newcomers are
+found equally early."""
 
 _MAX_CANDIDATES = 4
 
@@ -65,7 +66,7 @@ _SUPPRESS_FRAMES = 12
 """Frames for which a rejected place is not verified again."""
 
 _BEYOND_FRAMES = 45
-"""Frames for which a face beyond the limit counts; a round of scans, which sees it again, is shorter."""
+"""Frames for which a face beyond the limit counts; a cycle of scans, which sees it again, is shorter."""
 
 _RECOVERY_PAUSE = 3
 """Frames between two attempts to recover a lost face."""
@@ -74,20 +75,20 @@ _UNTRACKED_FRAMES = 5
 """Frames for which a missed face is kept if the tracker does not wait for it."""
 
 _SCENE_CHANGE = 28.0
-"""Mean change in grey levels of the whole picture after a cut; a pan or a lamp stays below."""
+"""Mean change of the entire picture, in grey levels, after a cut; a pan or a lamp stays below."""
 
 _THUMBNAIL = 48, 27
 """Width and height of the copies of two frames that are compared."""
 
 _FRAMES_BETWEEN_CUTS = 8
-"""A flickering light must not cost a recheck in each frame."""
+"""At least this many frames between cuts: a flickering light must not cost a recheck in each frame."""
 
 
 class TokenBucket:
     """Limits how often something is done a second, at any frame rate.
 
-    Of turns not taken at most two are kept: a camera with fewer frames, which cannot spread its turns evenly,
-    may take two in a row.
+    At most two unused tokens are kept: a camera with fewer frames, which cannot spread its turns evenly, may
+    use two in a row.
     """
 
     _CAPACITY = 2.0
@@ -107,7 +108,7 @@ class TokenBucket:
         return self._tokens >= 1.0 - 1e-6
 
     def spend(self) -> None:
-        """Take a token, whether there is one or not."""
+        """Use a token, even if none is available."""
         self._tokens = max(0.0, self._tokens - 1.0)
 
 
@@ -116,8 +117,8 @@ class TrackState:
     """A face that was verified once. Boxes are in pixels of the picture.
 
     `face`: where it was last seen; `expected`: where it should be now. `close_score`, `wide_score`: running
-    averages of each detector's scores. One detector looks each frame: the one that saw the face last
-    (`by_wide`); `confirmed`: the box that the other one saw last, which bounds the size. `tracked`: the
+    averages of each detector's scores. One detector runs in each frame: the one that last saw the face
+    (`by_wide`); `confirmed`: the box that the other one last saw, which bounds the size. `tracked`: the
     tracker waits for it. `lost`: not shown until both detectors see it again; `hint`: what one of them saw
     meanwhile; `pause`: frames until the next attempt to recover it.
     """
@@ -147,18 +148,18 @@ class TrackState:
 
     @property
     def recheck_due(self) -> bool:
-        """Whether the other detector should look: it is time, or the size has changed since it did."""
+        """Whether the other detector should run: it is time, or the size has changed since it last ran."""
         return self.seen and (self._recheck_in <= 0 or size_ratio(self.face.box, self.confirmed) > _RESIZED)
 
     def allows_size(self, face: Face) -> bool:
-        """Whether a face has a size that this one may have by now.
+        """Whether a face has a size that this one may have now.
 
-        Without this bound a track would shrink from frame to frame until it is a speck.
+        Without this bound a track could shrink from frame to frame to almost nothing.
         """
         return size_ratio(face.box, self.confirmed) <= MAX_SIZE_RATIO
 
     def matches(self, face: Face) -> bool:
-        """Whether the other detector's face in the same frame is this one, not a part of it."""
+        """Whether the other detector's face in the same frame is this one, not part of it."""
         return is_same_face(face.box, self.face.box) and is_same_size(face.box, self.face.box)
 
     def add_score(self, score: float, *, wide: bool) -> None:
@@ -175,7 +176,7 @@ class TrackState:
         self.hint = None
 
     def schedule_recheck(self) -> None:
-        """Schedule the next recheck, after twice as many frames as the last one."""
+        """Schedule the next recheck after twice as many frames as the last one."""
         self._recheck_interval = min(2 * self._recheck_interval, _LAST_RECHECK)
         self._recheck_in = self._recheck_interval
 
@@ -202,14 +203,14 @@ class TrackState:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A find of a scan and, after the first verification, what the wide detector saw there."""
+    """A face found by a scan and, after the first verification, what the wide detector saw there."""
 
     found: Face
     wide: Face | None = None
 
     @property
     def box(self) -> Box:
-        """Where it was seen last."""
+        """Where it was last seen."""
         return self.wide.box if self.wide else self.found.box
 
 
@@ -241,7 +242,7 @@ class VideoSearch:
         self._scan_budget = TokenBucket(_SCANS_PER_S)
 
     def start(self, image: Image, faces: Sequence[Face], beyond: Sequence[Face]) -> list[Face]:
-        """Begin with the faces of the first frame; `beyond`: finds beyond the limit, not verified."""
+        """Start with the faces of the first frame; `beyond`: unverified candidates beyond the limit."""
         self._scene.has_changed(image)
         self._beyond = [SuppressedBox(face.box, _BEYOND_FRAMES) for face in beyond]
         self._tracks = [
@@ -304,7 +305,7 @@ class VideoSearch:
         wide = not track.by_wide
         face = self._detect(track, image, wide=wide)
         if face and track.seen and not track.matches(face):
-            face = None  # another face, or a part of this one
+            face = None  # another face, or part of this one
         track.add_score(face.score if face else 0.0, wide=wide)
         if face:
             track.confirmed = face.box
@@ -340,7 +341,7 @@ class VideoSearch:
         track.mark_lost()
 
     def _separate_twins(self) -> None:
-        """Of two tracks on one face only the one that is expected nearer keeps it."""
+        """If two tracks are on one face, only the one expected nearer keeps it."""
         seen = [track for track in self._tracks if track.seen]
         for one, other in itertools.combinations(seen, 2):
             if one.seen and other.seen and is_same_face(one.face.box, other.face.box):
@@ -376,7 +377,7 @@ class VideoSearch:
         return partial(self._verify, self._candidates.pop(0)) if self._candidates else None
 
     def _scan(self, image: Image) -> None:
-        """Scan the next part of the picture and add what is new in it to the candidates."""
+        """Scan the next part of the picture and add new faces in it to the candidates."""
         region = self._parts[self._part % len(self._parts)]
         self._part += 1
         taken = [track.face.box for track in self._tracks if not track.lost]
@@ -388,7 +389,7 @@ class VideoSearch:
         self._candidates = self._candidates[:_MAX_CANDIDATES]
 
     def _is_beyond(self, face: Face) -> bool:
-        """Whether a find of a scan is beyond the limit; it is counted if its score reaches the threshold."""
+        """Whether a candidate is beyond the limit; it is counted if its score reaches the threshold."""
         smallest = min((track.face.box.area for track in self._tracks), default=0.0)
         if len(self._tracks) < self._limit or face.box.area > TRACKED_WEIGHT * smallest:
             return False
@@ -426,7 +427,7 @@ class VideoSearch:
         self._tracks.append(TrackState(face, close_score, wide_score))
 
     def _end_frame(self, expected: Sequence[Box]) -> None:
-        """Drop doubtful faces, faces beyond the limit, and suppressed places whose time is over."""
+        """Drop doubtful faces, faces beyond the limit, and expired suppressed places."""
         for track in self._tracks:
             if not track.lost and track.average < _SHOW * self._cascade.threshold:
                 track.mark_lost()
@@ -487,15 +488,15 @@ def _mean_change(one: Image, other: Image) -> float:
 
 
 def _count_down(boxes: list[SuppressedBox]) -> list[SuppressedBox]:
-    """Those that still count in the next frame."""
+    """The boxes that still count in the next frame."""
     for each in boxes:
         each.frames -= 1
     return [each for each in boxes if each.frames > 0]
 
 
 def _scan_cycle(size: tuple[int, int]) -> list[Region]:
-    """The parts that are scanned in turn: the whole picture and its tiles, or squares where it has no tiles.
+    """The parts that are scanned in turn: the full picture and its tiles, or squares if it has no tiles.
 
-    Squares beside tiles would find little more and make each cycle longer.
+    Squares in addition to tiles would find little more and make each cycle longer.
     """
     return [whole(size), *(tiles(size) or squares(size))]

@@ -33,7 +33,7 @@ def upright_crop(image: Image, face: Face, size: int, *, margin: float, lift: fl
     cx += lift * side * math.sin(math.radians(roll))
     cy -= lift * side * math.cos(math.radians(roll))
     part, cx, cy = _neighbourhood(image, cx, cy, side, roll)
-    # Sampling aliases; averaging by an odd factor costs more than the classifier; halving is cheap.
+    # Sampling causes aliasing; averaging by an odd factor costs more than the classifier; halving is cheap.
     while side >= 2 * size and min(part.shape[:2]) >= 2:
         part, cx, cy, side = _halved(part), cx / 2, cy / 2, side / 2
     turn = cv2.getRotationMatrix2D((cx - 0.5, cy - 0.5), roll, size / side)
@@ -63,7 +63,7 @@ def _neighbourhood(
     height, width = image.shape[:2]
     x0, x1 = (int(np.clip(x, 0, width)) for x in (cx - reach, cx + reach))
     y0, y1 = (int(np.clip(y, 0, height)) for y in (cy - reach, cy + reach))
-    if x1 <= x0 or y1 <= y0:  # wholly outside: the nearest edge pixel
+    if x1 <= x0 or y1 <= y0:  # entirely outside: the nearest edge pixel
         x0, y0 = min(x0, width - 1), min(y0, height - 1)
         x1, y1 = x0 + 1, y0 + 1
     return image[y0:y1, x0:x1], cx - x0, cy - y0

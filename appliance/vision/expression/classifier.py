@@ -14,12 +14,12 @@ from appliance.vision.expression.align import resize_for_model, upright_crop
 from appliance.vision.tensors import InputEncoder, dequantise
 
 _LOGIT_LIMIT = 60.0
-"""Beyond it a probability is 0 or 1 in float32, and its exponential overflows."""
+"""Beyond this a probability is 0 or 1 in float32, and the exponential overflows."""
 
 
 @dataclass(frozen=True)
 class ClassifierOutput:
-    """The scores of a crop, and the probability that mouth or eyes are covered.
+    """The scores of a crop, and the probability that the mouth or eyes are covered.
 
     `covered` is 0 for a model without that output.
     """
@@ -29,7 +29,7 @@ class ClassifierOutput:
 
 
 class ExpressionClassifier:
-    """Classifies the expression of one face. Holds an engine, so it belongs to one thread."""
+    """Classifies the expression of one face. Holds an engine, so use it from one thread only."""
 
     def __init__(self, engine: Engine, model: ClassifierModel) -> None:
         self._engine = engine
@@ -42,12 +42,12 @@ class ExpressionClassifier:
         self._covered_at = names.index(model.covered) if model.covered else None
 
     def crop(self, image: Image, face: Face) -> Image:
-        """A face of a blue-green-red picture, cropped and aligned as this model expects it."""
+        """A face in a blue-green-red picture, cropped and aligned for this model."""
         pre = self._model.preprocessing
         return upright_crop(image, face, pre.size, margin=pre.margin, lift=pre.lift)
 
     def classify(self, *views: Image) -> ClassifierOutput:
-        """Classify one face from one or more crops of it, whose outputs are averaged.
+        """Classify one face from one or more crops, averaging the outputs.
 
         `views`: uint8, grey or blue-green-red, of any size.
         """
@@ -77,7 +77,7 @@ class ExpressionClassifier:
 
 
 def with_mirror_image(crop: Image) -> tuple[Image, Image]:
-    """A crop and its mirror image, which shows the same expression; together they are classified better."""
+    """A crop and its mirror image, which shows the same expression; together they give a better result."""
     return crop, np.ascontiguousarray(crop[:, ::-1])
 
 

@@ -1,8 +1,8 @@
 """Quality check: whether a face can be read and, if not, why, in one word.
 
 It measures the classifier's crop at one small size, so that a value means the same for near and far faces:
-at 32 pixels a face is 25 wide, about as wide as the smallest that can be read. docs/quality.md has how the
-limits were found.
+at 32 pixels a face is 25 wide, about the width of the smallest readable face. docs/quality.md explains how
+the limits were found.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _FACE = SIDE / 1.3
 """Width of the face in it in pixels: crops are the detector's box with a margin of about 1.3."""
 
 _PIXEL = 17.5
-"""Face width in pixels at which its pixels blur it as much as the measurement does."""
+"""Face width in pixels at which the pixels blur a face as much as the measurement does."""
 
 _BACKLIT = 2.0
-"""A face is backlit where its surroundings are at least this many times as bright as its core."""
+"""A face is backlit if its surroundings are at least this many times as bright as its core."""
 
 _DIM = 50.0
 """Level of a backlit face's core below which its sharpness is unknown."""
@@ -41,7 +41,7 @@ _FLAT = 1.0
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """Limits beyond which a face is not readable. The defaults refuse nothing; the settings do.
+    """Limits beyond which a face is not readable. The defaults refuse nothing; the settings set real limits.
 
     `min_face_px`: width of the detector's box in pixels; `max_yaw`, `max_pitch`: degrees to either side;
     `min_sharpness`: cycles per face width, of a large face; `dark_below`, `bright_above`, `min_contrast`:
@@ -60,7 +60,7 @@ class QualityLimits:
     def relaxed(self, by: float = 0.1) -> QualityLimits:
         """These limits relaxed by a share `by`, for a face that was readable in the last frame.
 
-        This hysteresis keeps a face at a limit from changing with every frame.
+        This hysteresis stops a face near a limit from changing with every frame.
         """
         return QualityLimits(
             min_face_px=self.min_face_px * (1 - by),
@@ -94,9 +94,9 @@ def unreadable_reason(
 ) -> str | None:
     """Why a face is not readable, in one word; None if it is.
 
-    `crop`: the upright crop that is classified, grey or blue-green-red; `covered`: probability that mouth or
-    eyes are covered. Of several reasons it gives the one that explains the others: the sharpness of a dark
-    face is unknown, and so is that of a face in front of a bright window.
+    `crop`: the upright crop that is classified, grey or blue-green-red; `covered`: probability that the mouth
+    or eyes are covered. If there are several reasons, it returns the one that explains the others: the
+    sharpness of a dark face, or of a face in front of a bright window, is unknown.
     """
     if face.box.width < limits.min_face_px:
         return "small"
@@ -141,8 +141,8 @@ def _measure(grey: Floats) -> QualityMeasures:
 def attainable_sharpness(face_px: float) -> float:
     """Highest possible sharpness of a face `face_px` pixels wide, as a share of a large face's.
 
-    Widths of pixels and of blur add up as squares. It fits sharp faces of 20, 24 and 32 pixels, which have
-    0.76, 0.79 and 0.89 of the sharpness that they have at 100.
+    The widths of pixels and of blur add as squares. The formula fits sharp faces of 20, 24 and 32 pixels,
+    which have 0.76, 0.79 and 0.89 of their sharpness at 100 pixels.
     """
     return 1 / math.sqrt(1 + (_PIXEL / max(face_px, 1.0)) ** 2)
 
@@ -150,7 +150,7 @@ def attainable_sharpness(face_px: float) -> float:
 def _is_dark_before_light(grey: Floats, least: float) -> bool:
     """Whether a face that seems blurred is only darker than a bright background.
 
-    The edge between them is steep and coarse; without it the face itself has the `least` sharpness.
+    The edge between them is steep and coarse; without that edge the face has the `least` sharpness.
     """
     core, beside = float(np.median(grey[_CORE])), float(np.quantile(grey[_BESIDE], 0.75))
     if beside < _BACKLIT * core:
@@ -161,7 +161,7 @@ def _is_dark_before_light(grey: Floats, least: float) -> bool:
 
 
 def _sharpness(grey: Floats, inside: NDArray[np.bool_]) -> float:
-    """The lowest of four directions, so that motion blur is detected too, in cycles per face width.
+    """The lowest sharpness of four directions, to detect motion blur too, in cycles per face width.
 
     The ratio of the energies of the second and the first derivative is the mean square of the angular
     frequency, weighted by the energy of the slopes; contrast cancels out. `inside`: the pixels that count,

@@ -1,9 +1,8 @@
 """One person's scores over time, and their label.
 
-The scores are averaged since the last change of the expression: long for a steady face, not at all for one
-that has just changed. What counts as a change, and by how much a new label must lead, depends on how much
-this face's scores vary from frame to frame. Times are seconds of the frames, so the frame rate does not
-matter.
+The scores are averaged since the last change of the expression: for long if the face is steady, not at all if
+it has just changed. What counts as a change, and by how much a new label must lead, depends on how much this
+face's scores vary from frame to frame. Times are seconds of the frames, so the frame rate does not matter.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from appliance.values import EMOTIONS, NOT_READABLE, UNSURE, ExpressionResult, S
 Weights = NDArray[np.float64]
 
 GAP_S = 1.0
-"""After a longer time without scores, unreadable or out of view, smoothing starts over."""
+"""After a longer time without scores, because a face is unreadable or out of view, smoothing restarts."""
 
 _RECENT_S = 0.08
 """Time constant of the short mean that detects a change, and of the scores right after one."""
 
 _HOLD_S = 0.1
-"""A label changes once another one has been due for this long: a single frame changes nothing."""
+"""A label changes once another has been due for this long: a single frame changes nothing."""
 
 _NOISE_S = 2.0
 """Time constant of the noise estimate."""
@@ -44,7 +43,7 @@ class Smoother:
     def __init__(self, *, smoothing_s: float, unsure_below: float) -> None:
         """`smoothing_s`: how long a steady face is averaged; `unsure_below`: lowest top score with a label.
 
-        With `smoothing_s` 0 each frame is independent, scores and label.
+        With `smoothing_s` 0 the scores and the label of each frame are independent.
         """
         self._smoothing_s, self._unsure_below = smoothing_s, unsure_below
         self._mean: Weights | None = None
@@ -64,8 +63,8 @@ class Smoother:
     def add(self, result: ExpressionResult, now: float) -> tuple[Scores | None, str]:
         """The smoothed scores and the label after one more frame, at `now` seconds.
 
-        A frame that is not readable has no scores, even a single one. Smoothing continues across it, so the
-        label before and after is the same.
+        A frame that is not readable has no scores, even if it is only one. Smoothing continues across it, so
+        the label is the same before and after.
         """
         self._readable = result.scores is not None
         if result.scores is None:
@@ -87,12 +86,12 @@ class Smoother:
     def _follow(self, mean: Weights, raw: Weights, now: float) -> Weights:
         """The mean after one more frame: since the last change, at most over `smoothing_s`."""
         passed = max(0.0, now - self._seen)
-        # Two frames of a still face differ by the noise of both.
+        # Two frames of a motionless face differ by the noise of both.
         scatter = min(_apart(raw, self._last), _NOISE_MOST) / math.sqrt(2)
         self._noise += _share(passed, _NOISE_S) * (scatter - self._noise)
         recent = _share(passed, _RECENT_S)
         self._recent = self._recent + recent * (raw - self._recent)
-        # Noise of a mean over the last frames: the more frames, the less.
+        # The noise of a mean over the last frames: more frames have less noise.
         averaged = math.sqrt(recent / (2 - recent))
         gate = min(max(_CHANGE_NOISES * averaged * self._noise, _CHANGE_LEAST), _CHANGE_MOST)
         if _apart(self._recent, mean) > gate:
@@ -119,7 +118,7 @@ class Smoother:
         return smoothed.dominant if smoothed.top >= self._unsure_below else UNSURE
 
     def _due(self, smoothed: Scores, label: str) -> str:
-        """The label of the scores, unless `label` is as good within the noise."""
+        """The label of the scores, unless `label` is equally good within the noise."""
         lead = min(max(_LEAD_NOISES * self._noise, _LEAD_LEAST), _LEAD_MOST)
         if label == UNSURE:
             return smoothed.dominant if smoothed.top >= self._unsure_below + lead / 2 else UNSURE

@@ -1,8 +1,8 @@
 """How much the picture changes where a person's upper body is.
 
 The region is compared with the same region a moment ago by local normalised correlation: in a small window
-around each point, without mean brightness and contrast, so that changing light is not movement; and less
-what the camera's noise explains.
+around each point, without mean brightness and contrast, so that changing light is not movement. The camera's
+noise is subtracted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WIDE, _HIGH, _GAP = 3.0, 2.5, 0.1
 """Width and height of the region in face widths, and its distance below the face's box."""
 
 _LEAST_VISIBLE = 0.2
-"""With a smaller share of the region inside the picture, no body is visible."""
+"""If a smaller share of the region is inside the picture, no body is visible."""
 
 _CELLS = 16
 """Pixels to a face width at which the region is compared."""
@@ -32,7 +32,7 @@ _DEAD, _FULL = 0.15, 0.75
 """Decorrelation below the first is no change, above the second a complete one."""
 
 _LEAST_PX = 4
-"""A region of fewer pixels of the small picture, either way, is not compared."""
+"""A region with fewer pixels of the small picture, across or down, is not compared."""
 
 
 def body_region(box: Box) -> Box:
@@ -44,7 +44,7 @@ def body_region(box: Box) -> Box:
 def body_change(pair: FramePair, face: Box) -> float | None:
     """Share of the upper body's region whose pattern changed between the two pictures, 0 to 1.
 
-    None when too little of it is in the picture, or there is no earlier picture. `face`: box in pixels of
+    None if too little of it is in the picture, or if there is no earlier picture. `face`: box in pixels of
     the frame.
     """
     scale = pair.scale
@@ -71,7 +71,7 @@ def _changed(before: Floats, now: Floats, noise: float) -> float:
     window = _WINDOW, _WINDOW
     a, b = before - before.mean(), now - now.mean()  # small numbers keep their precision when squared
     mean_a, mean_b = cv2.blur(a, window), cv2.blur(b, window)
-    # OpenCV 5 and 4 both: `blur` of float32 stays float32.
+    # In OpenCV 4 and 5, `blur` of float32 stays float32.
     spread_a = np.maximum(cv2.blur(a * a, window) - mean_a * mean_a - noise * noise, 0.0)
     spread_b = np.maximum(cv2.blur(b * b, window) - mean_b * mean_b - noise * noise, 0.0)
     shared = cv2.blur(a * b, window) - mean_a * mean_b

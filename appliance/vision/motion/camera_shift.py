@@ -1,7 +1,7 @@
 """Camera movement between two pictures, from the background.
 
-It estimates a shift only: a camera that is panned, or that shakes. People are masked, and most parts of the
-background must agree, so that a moving person is not taken for a moving camera.
+It estimates only a shift, as of a camera that pans or shakes. People are masked, and most parts of the
+background must agree, so that a moving person is not mistaken for a moving camera.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _HALF = 2
 """The shift is searched at half the size of the small picture."""
 
 _DETAIL_PX = 9
-"""Changes of light over more pixels than this are not detail."""
+"""Changes of brightness over more pixels than this are not detail."""
 
 _UNCHANGED = 0.1
 """Detail that changed by less than this share of itself did not move."""
 
 _BLOCKS = (4, 3)
-"""Blocks across and down in which the picture is judged."""
+"""Blocks across and down in which the picture is compared."""
 
 _LEAST_DETAIL = 4.0
 """A block with a smaller mean square of detail, in grey levels, is blank and does not count."""
@@ -34,13 +34,13 @@ _LEAST_SEEN = 0.3
 """A block with a smaller share of background does not count."""
 
 _MIN_BLOCKS, _AGREEING, _BETTER = 3, 0.7, 0.5
-"""This many blocks must count, and this share of them agree: the shift halves their change."""
+"""This many blocks must count, and in this share of them the shift must halve the change."""
 
 _LEAST_PX = 0.1
-"""A smaller shift, in pixels, is none."""
+"""A smaller shift, in pixels, counts as none."""
 
 _MOST = 0.25
-"""So is one by more than this share of the picture: it cannot be distinguished from another scene."""
+"""A shift of more than this share of the picture counts as none too: it may be another scene."""
 
 _STEPS = 2
 
@@ -70,7 +70,7 @@ def camera_shift(before: Floats, now: Floats, faces: Sequence[Box]) -> tuple[flo
 
 
 def _background(shape: tuple[int, int], faces: Sequence[Box]) -> Floats:
-    """Mask: 1 for background, 0 for people (head with a margin, and all below, three faces wide)."""
+    """Mask: 1 for background, 0 for people (head with a margin, and everything below, three faces wide)."""
     seen = np.ones(shape, np.float32)
     for box in faces:
         side = box.width

@@ -1,6 +1,6 @@
 """A stabilised pair of small grey pictures, now and a moment ago.
 
-It is made once for each frame; everything that measures movement from pixels compares these two.
+It is made once for each frame; all measurements of movement from pixels compare these two.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _QUARTER = 0.3186
 """A quarter of a normal distribution is within this many standard deviations."""
 
 _LEAST_NOISE = 0.3
-"""In grey levels: a picture has at least the noise of rounding."""
+"""In grey levels: a picture has at least rounding noise."""
 
 _APART = 3
 """Pixels this far apart do not share the noise that blurring spread."""
@@ -47,7 +47,7 @@ class FramePair:
     """A frame's small picture and the stabilised earlier one: grey levels, float32, shape (height, width).
 
     `scale`: pixels of the small picture to one of the frame. `before`: the earlier picture, shifted to where
-    the background is now; None when there is none. `clear`: the part that both show, in pixels of the small
+    the background is now; None if there is none. `clear`: the part that both show, in pixels of the small
     picture. `noise`: standard deviation of a pixel, in grey levels. `drift`: shift of the background since
     the first picture, (right, down) in pixels of the frame, smoothed over the time between the two.
     """
@@ -68,7 +68,7 @@ class _Kept:
 
 
 class FramePairBuilder:
-    """Makes the pair for each frame of a video. Belongs to one thread."""
+    """Makes the pair for each frame of a video. Use it from one thread only."""
 
     def __init__(self) -> None:
         self._kept: deque[_Kept] = deque()
@@ -76,7 +76,7 @@ class FramePairBuilder:
 
     def add(self, image: Image, faces: Sequence[Box], now: float) -> FramePair:
         """The pair for a blue-green-red frame taken at `now` seconds; `faces`: boxes in its pixels."""
-        if not faces:  # it is not needed, and most rooms are empty most of the time
+        if not faces:  # the pair is not needed, and most rooms are empty most of the time
             self._kept.clear()
             return FramePair(_NOTHING, 1.0, drift=self._drift)
         small, scale = _small_grey(image)
@@ -115,7 +115,7 @@ def _small_grey(image: Image) -> tuple[Floats, float]:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY) if small.ndim == 3 else small
-    # Subsampling keeps fine lines that the next frame samples differently; a slight blur removes them.
+    # Subsampling keeps fine lines, which the next frame samples differently; a slight blur removes them.
     return np.asarray(cv2.blur(grey.astype(np.float32), (3, 3)), np.float32), scale
 
 
@@ -147,7 +147,7 @@ def _shifted(before: Floats, dx: float, dy: float) -> tuple[Floats, Box]:
 def _noise(before: Floats, now: Floats) -> float:
     """Standard deviation of a pixel, from the quarter with the least change.
 
-    Light changes, movement and edges are in the others.
+    Changes of light, movement and edges are in the other quarters.
     """
     change = now[::_APART, ::_APART] - before[::_APART, ::_APART]
     if change.shape[1] < 2:

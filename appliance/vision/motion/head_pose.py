@@ -31,8 +31,8 @@ MEAN_FACE: Matrix = np.array(
 """The six keypoints of a face that looks into the camera, shape (6, 3).
 
 x and y: medians over 1,530 near-frontal faces as BlazeFace marks them (see docs/quality.md), so that such a
-face reads 0 whatever the detector's habits are. z: MediaPipe's canonical face model (Apache-2.0; a width is
-14.65 of its centimetres); how nose, mouth and ears shift against each other in turned heads gives the same
+face has angles of 0 despite the detector's bias. z: MediaPipe's canonical face model (Apache-2.0; a width is
+14.65 of its centimetres); the shifts of nose, mouth and ears against each other in turned heads give the same
 proportions: 0.26 : 0.14 : -0.43.
 """
 
@@ -40,14 +40,14 @@ _CENTRED = MEAN_FACE - MEAN_FACE.mean(axis=0)
 _TO_CAMERA: Matrix = _CENTRED @ np.linalg.inv(_CENTRED.T @ _CENTRED)
 
 _LEAST_PX = 1e-3
-"""A face narrower than about this has no pose, nor has one with collinear keypoints."""
+"""A face narrower than about this has no pose, and neither has one with collinear keypoints."""
 
 
 def estimate_pose(face: Face) -> Pose | None:
     """The head pose of a face; None without keypoints.
 
     Yaw and pitch are the direction of the nose in the picture, roll is the rotation about it. Mirroring a
-    picture changes the sign of yaw and roll and nothing else.
+    picture changes only the sign of yaw and roll.
     """
     if len(face.keypoints) != len(MEAN_FACE):
         return None

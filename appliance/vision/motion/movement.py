@@ -1,4 +1,4 @@
-"""How a person moves: nods, shakes, speed of the head, and the upper body. See docs/movement.md."""
+"""How a person moves: nods, head shakes, speed of the head, and the upper body. See docs/movement.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENOUGH_S = 0.5
 """Seconds in view before movement is reported."""
 
 _GAP_S = 1.0
-"""After a longer gap it starts over."""
+"""After a longer gap the measurement restarts."""
 
 _SECOND = 1.0
 _SPAN_S = 4.0
@@ -31,10 +31,10 @@ _NOISES = 3.0
 """Standard deviations of noise that are subtracted from each step."""
 
 _LEAST_NOISE, _USUAL_NOISE, _MOST_NOISE = 0.003, 0.01, 0.02
-"""Noise of a head's position in face widths: the least, the assumed one until it is known, and the most."""
+"""Noise of a head's position in face widths: the least, the value assumed until it is known, and the most."""
 
 _ACROSS = 0.25
-"""A shake goes to both sides of where the head rests; a look to one side and back does not."""
+"""A shake goes to both sides of the rest angle; a look to one side and back does not."""
 
 
 class MotionEstimator:
@@ -48,7 +48,7 @@ class MotionEstimator:
     def add(self, pair: FramePair, face: Face, pose: Pose | None, now: float) -> Movement | None:
         """The movement within the last second; None until the person was in view for half a second.
 
-        `pair`: that of the frame taken at `now` seconds; `face`: in pixels of the frame.
+        `pair`: the pair of the frame taken at `now` seconds; `face`: in pixels of the frame.
         """
         seen = self._places.times
         if len(seen) and not 0 <= now - seen[-1] <= _GAP_S:

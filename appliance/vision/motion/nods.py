@@ -1,8 +1,8 @@
 """Nods and shakes: swings of the head out and back, up and down or left and right.
 
 A swing is two turns in opposite directions, each at least `_LEAST_DEG`, well above the noise, and completed
-within `_TURN_S`. It counts when the turn back is completed, and each turn counts once: three nods are three,
-and a look down, a pause and a look up are none.
+within `_TURN_S`. It counts when the turn back is completed, and each turn counts once: three nods count as
+three, and a look down, a pause and a look up count as none.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _LEAST_DEG = 4.5
 """Smallest turn, in degrees from end to end, that is part of a nod or a shake."""
 
 _STANDS_OUT, _MOST_DEG = 3.7, 14.0
-"""It must also be this many times what the head always does, noise included, up to the second value."""
+"""A turn must also be this many times the head's usual movement, noise included, up to the second value."""
 
 _UNKNOWN_DEG = 7.0
-"""Smallest turn until it is known what the head always does."""
+"""Smallest turn until the usual movement is known."""
 
 _WOBBLE_STEP_S, _WOBBLE_SPAN_S, _WOBBLE_KNOWN_S = 0.2, 10.0, 1.4
-"""What it always does: changes over the first, within the second, known after the third (seconds)."""
+"""The usual movement: changes over the first, within the second, known after the third (seconds)."""
 
 _LOW_FIFTH = 0.2533
 """A fifth of a normal distribution is within this many standard deviations."""
@@ -42,7 +42,7 @@ _REST_S = 3.0
 """The rest angle of a head is the median over this time."""
 
 _WINDOW_S = 1.0 - 1e-6
-"""A completed swing counts for one second, slightly less so that rounding never counts it in two."""
+"""A completed swing counts for slightly less than a second, so that rounding never counts it twice."""
 
 _DEPTHS = np.array([0.0, 0.0, 0.26, -0.42, -0.42])
 """Depths of eyes, nose tip and ears in face widths, positive towards the camera (from `head_pose.MEAN_FACE`).
@@ -54,7 +54,7 @@ _CENTRED = _DEPTHS - _DEPTHS.mean()
 _LEVERS = _CENTRED / (_CENTRED**2).sum()
 """Maps shifts of these points, in face widths, to the angle in radians that fits them best.
 
-They sum to zero: shifting the whole head, or the camera, changes no angle.
+The factors sum to zero: a shift of the entire head, or of the camera, changes no angle.
 """
 
 _POINTS = [0, 1, 2, 4, 5]
@@ -64,7 +64,7 @@ _POINTS = [0, 1, 2, 4, 5]
 def head_angles(face: Face, pose: Pose | None) -> tuple[float, float] | None:
     """Angles of a head to the picture's right and upwards, in degrees up to a constant; None if unknown.
 
-    From the nose tip against eyes and ears; with a pose, the mean of both.
+    Computed from the nose tip relative to eyes and ears; with a pose, the mean of both.
     """
     if len(face.keypoints) <= max(_POINTS) or face.box.width <= 0:
         return None if pose is None else (pose.yaw, pose.pitch)
@@ -97,11 +97,11 @@ class SwingCounter:
         self._angles = TimeWindow(1, _REST_S)
         self._wobbles = TimeWindow(1, _WOBBLE_SPAN_S)
         self._done: list[float] = []
-        self._from = -math.inf  # anything older belongs to a counted swing
+        self._from = -math.inf  # earlier samples belong to a counted swing
         self._ending: tuple[float, float] | None = None  # direction and end of the turn back
 
     def add(self, angle: float, now: float) -> None:
-        """One more angle, in degrees, at `now` seconds."""
+        """Add an angle, in degrees, at `now` seconds."""
         self._raw.add(now, angle)
         smooth = float(self._raw.values.mean())
         self._angles.add(now, smooth)
@@ -128,7 +128,7 @@ class SwingCounter:
     def _least(self, now: float) -> float:
         """The smallest turn that counts, in degrees.
 
-        From the smallest fifth of the changes: a person may nod for more than half of the time.
+        Computed from the smallest fifth of the changes: a person may nod for more than half of the time.
         """
         angles, before = self._angles, now - _WOBBLE_STEP_S
         if angles.times[0] <= before:

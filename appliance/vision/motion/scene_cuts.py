@@ -1,9 +1,9 @@
 """Hard cuts of a video.
 
 Frames are compared as small grey pictures. Two frames of one take correlate as a whole, perhaps shifted, or
-each part of the newer one is found near its place in the older one, whatever the light. So a lamp, a moving
-head or camera, or a person who walks through is not a cut. docs/decisions/0067-hard-cuts.md has how the
-limits were found.
+each part of the newer one is found near its place in the older one, in any light. So a lamp, a moving head or
+camera, or a person who walks through is not a cut. docs/decisions/0067-hard-cuts.md explains how the limits
+were found.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from appliance.values import Image
 
 LONGEST_GAP_S = 0.2
-"""Frames further apart are not compared: people move too far in a longer time."""
+"""Frames further apart are not compared: people move too far in that time."""
 
 _SIZE = 64, 48
 """Width and height of the small pictures."""
@@ -24,37 +24,37 @@ _BLOCK = 8
 """Side of a part in pixels, and how far to each side it is searched."""
 
 _ALIKE = 0.86
-"""Correlation from which on two whole frames are one take; a lamp changes it little. Also for the centre of a
-frame with its best match, which finds a pan."""
+"""Lowest correlation of two full frames of one take; a lamp changes it little. Also used for the centre of a
+frame and its best match, which detects a pan."""
 
 _EDGE = 12, 8
 """How far a pan may shift the centre between two frames, across and down."""
 
 _FOUND, _FOUND_IN_HALF = 0.945, 0.96
-"""Mean correlation of the parts with their best matches, from which on it is one take: of all parts, and of
-those of the left or right half, since fast movement in one half leaves the other unchanged."""
+"""Lowest mean correlation of the parts of one take with their best matches: for all parts, and for the left
+or right half, since fast movement in one half leaves the other unchanged."""
 
 _DULL = 8.0
 """Standard deviation in levels below which a frame is not compared, as in a fade to black."""
 
 _PLAIN, _RICH = 3.0, 20.0
-"""Standard deviation of a part below which it is left out, and up to which it counts more."""
+"""A part with a standard deviation below the first value is left out; its weight rises up to the second."""
 
 _FEWEST = 4
-"""Fewest parts for a decision."""
+"""The fewest parts for a decision."""
 
 Small = NDArray[np.uint8]
 
 
 class CutDetector:
-    """Compares each frame of a video with the previous one. Belongs to one thread."""
+    """Compares each frame of a video with the previous one. Use it from one thread only."""
 
     def __init__(self) -> None:
         self._last: Small | None = None
         self._seen = 0.0
 
     def is_cut(self, image: Image, now: float) -> bool:
-        """Whether a frame begins another take.
+        """Whether a frame starts another take.
 
         `image`: uint8 blue-green-red, of any size; `now`: seconds.
         """
@@ -81,7 +81,7 @@ def _small(image: Image) -> Small:
 
 
 def _is_alike(small: Small, last: Small) -> bool:
-    """Whether two frames correlate as a whole, or but for a pan."""
+    """Whether two frames correlate as a whole, or do so after a pan."""
     (across, down), (width, height) = _EDGE, _SIZE
     middle = small[down : height - down, across : width - across]
     return any(

@@ -14,10 +14,10 @@ _LOW_THIRD = 0.4307
 """A third of a normal distribution is within this many standard deviations."""
 
 _ROOM = 256
-"""Rows that are allocated at once: copying them all for each new one would cost more."""
+"""Rows that are allocated at once: copying all rows for each new one would cost more."""
 
 _ENOUGH = 8
-"""Fewest bends for a noise estimate."""
+"""The fewest bends for a noise estimate."""
 
 
 class TimeWindow:

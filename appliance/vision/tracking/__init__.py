@@ -1,1 +1,1 @@
-"""Tracking: which face is which from frame to frame, and which of them have a consent slot."""
+"""Tracking: follows faces from frame to frame, and assigns them consent slots."""

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 IMPOSSIBLE = 1e6
-"""Costs from here on are not paired. Any pair costs less, so as many as possible are made."""
+"""Costs of this and more are not paired. Every pair costs less, so as many pairs as possible are made."""
 
 
 Costs = Sequence[Sequence[float]]
-"""Rows of costs, one for every column. Lists: arrays do not pay for a few people."""
+"""Rows of costs, one for each column. Lists, since arrays are not faster for a few people."""
 
 
 def min_cost_pairs(costs: Costs) -> list[tuple[int, int]]:

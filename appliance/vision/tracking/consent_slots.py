@@ -1,10 +1,10 @@
-"""Which faces belong to people who consented: one slot for each, and no more slots than people.
+"""Which faces belong to people who consented: one slot for each person, and no more slots than people.
 
 Faces are not recognised, so a slot holds a tracked face. An unused slot goes to the largest face that has
-been in view steadily, in the zone if there is one. Its holder keeps it while tracked, however large other
-faces grow. If the holder is lost from sight, the slot waits a short while for a face that newly appears
-where they were. After that it is closed: the next face, of the same person or another, is not read until the
-operator confirms consent, which makes new `ConsentSlots`.
+been in view steadily, in the zone if there is one. Its holder keeps it while tracked, even if other faces
+become larger. If the holder goes out of sight, the slot waits briefly for a new face in the same place. Then
+it is closed: the next face, of the same person or another, is not read until the operator confirms consent,
+which makes new `ConsentSlots`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from appliance.values import Box, Consent
 
 STEADY_S = 0.5
-"""Seconds for which a newcomer is in view, inside the zone, before an unused slot is theirs."""
+"""Seconds for which a newcomer must be in view, inside the zone, to get an unused slot."""
 
 KEPT_S = 10.0
 """Seconds for which the slot of a person out of sight waits for a face near where they were."""
 
 _NEAR = 1.5
-"""Near means within this many face widths, and less than `_SIZE_RATIO` times as large or small."""
+"""Near: within this many face widths, and less than `_SIZE_RATIO` times as large or small."""
 _SIZE_RATIO = 2.0
 
 _ZONE_MARGIN = 0.15
@@ -42,7 +42,7 @@ class ConsentSlots:
     """Assigns consent slots to tracked faces. Times are seconds of the frames."""
 
     def __init__(self, consent: Consent) -> None:
-        """`consent`: how many people consented and the zone, in shares of the picture, if any."""
+        """`consent`: how many people consented and, if there is one, the zone, in shares of the picture."""
         self.consent = consent
         self._unused = 0 if consent.unconfirmed else consent.people
         self._holders: dict[int, tuple[Box, float]] = {}
@@ -55,8 +55,8 @@ class ConsentSlots:
     ) -> frozenset[int]:
         """The track ids of the faces in this frame that have a slot.
 
-        `faces`: track id to box in pixels; `tracked`: all track ids, also those briefly out of sight; `size`:
-        (width, height) of the picture in pixels; `now`: seconds.
+        `faces`: track id to box in pixels; `tracked`: all track ids, including those briefly out of sight;
+        `size`: (width, height) of the picture in pixels; `now`: seconds.
         """
         self._vacate(faces, tracked, size, now)
         self._in_view_since = {
@@ -72,7 +72,7 @@ class ConsentSlots:
     def _vacate(
         self, faces: Mapping[int, Box], tracked: frozenset[int], size: tuple[int, int], now: float
     ) -> None:
-        """Vacate the slots of holders that are gone or have left the zone."""
+        """Vacate the slots of holders who are out of sight or have left the zone."""
         for track_id, (box, seen) in list(self._holders.items()):
             has_left = track_id in faces and not self._is_in_zone(faces[track_id], size, _ZONE_MARGIN)
             if track_id not in tracked or has_left:
@@ -83,7 +83,7 @@ class ConsentSlots:
         self._vacant = [slot for slot in self._vacant if now - slot.seen < KEPT_S]
 
     def _reclaim(self, newcomers: dict[int, Box], now: float) -> None:
-        """Give vacant slots to faces that newly appear where the holder was, the nearest first."""
+        """Give vacant slots to new faces where the holder was, the nearest first."""
         pairs = sorted(
             (apart, track_id, index)
             for track_id, box in newcomers.items()
@@ -98,7 +98,7 @@ class ConsentSlots:
         self._vacant = [slot for index, slot in enumerate(self._vacant) if index not in taken]
 
     def _may_reclaim(self, track_id: int, slot: _VacantSlot) -> bool:
-        """False for a face that was in view beside the holder: it is another person."""
+        """False for a face that was in view together with the holder: it is another person."""
         return track_id == slot.track_id or self._in_view_since[track_id] > slot.seen
 
     def _fill(self, newcomers: Mapping[int, Box], now: float) -> None:

@@ -1,7 +1,7 @@
 """Multi-face tracker: alpha-beta filters for the predictions, and an optimal assignment of boxes to them.
 
-Faces are never recognised. A face keeps its track id because it moves steadily. All pairs are assigned at
-once by distance and size, so two people who cross keep their own ids.
+Faces are never recognised. A face keeps its track id because it moves steadily. All pairs are assigned
+together by distance and size, so two people who cross keep their ids.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SIZE_RATIO = 1.8
 """A face this many times larger or smaller than predicted is another person."""
 
 _SPEED_HOLDS_S = 0.8
-"""Time constant with which the predicted speed of a face out of sight decays."""
+"""Time constant of the decay of the predicted speed of a face out of sight."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Tracker:
     """Gives each face a track id, from 1, that it keeps while in view; boxes in pixels, times in seconds."""
 
     def __init__(self, *, expiry_s: float) -> None:
-        """`expiry_s`: a track unseen for longer ends."""
+        """`expiry_s`: a track that is unseen for longer ends."""
         self._expiry_s = expiry_s
         self._tracks: list[_Track] = []
         self._last_id = 0

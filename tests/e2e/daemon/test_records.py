@@ -137,7 +137,7 @@ def test_a_full_disk_refuses_recording_and_live_continues(tmp_path: Path) -> Non
     with running(tmp_path, *DEMO, "--set", "storage.min_free_mb=1000000") as daemon:
         answer = daemon.post("/api/session/record", {})
         assert answer.status == 507
-        assert "make room" in answer.json()["error"]
+        assert "free some space" in answer.json()["error"]
         state = daemon.state()
         assert (state["state"], state["storage"]["state"]) == ("live", "full")
         assert not (state_folder(tmp_path) / "records.db").exists()

@@ -13,7 +13,7 @@ from appliance.composition.reader import make_reader
 from appliance.configuration.load import ConfigOptions, load_config
 from appliance.pipeline import Pipeline
 from appliance.values import Frame, Image
-from tests.fakes.rooms import Cutout, Room, Standing, cutout
+from tests.fakes.synthetic_rooms import Cutout, PlacedPerson, Room, cutout
 
 FPS = 15
 CLIPS = {
@@ -60,7 +60,7 @@ def test_real_people_are_found_at_any_distance(
 ) -> None:
     found = extra = 0
     for seed, who in enumerate(people * 2):
-        shot = Room(seed).shot([Standing(who, share, 0.15 + 0.09 * seed, 0.3 + 0.05 * seed)])
+        shot = Room(seed).shot([PlacedPerson(who, share, 0.15 + 0.09 * seed, 0.3 + 0.05 * seed)])
         boxes = [person.face.box for person in pipeline.read_still(shot.image).people]
         hits = [box for box in boxes if box.iou(shot.faces[0]) > 0.3]
         found += len(hits) == 1
@@ -71,8 +71,8 @@ def test_real_people_are_found_at_any_distance(
 def test_a_real_newcomer_is_found_within_a_second(pipeline: Pipeline, people: list[Cutout]) -> None:
     enter, late = 10, []
     for seed, who in enumerate(people):
-        there = Standing(people[seed - 1], 0.12, 0.5)
-        newcomer = Standing(who, 0.04, 0.12 + 0.76 * (seed % 2), 0.25 + 0.15 * seed)
+        there = PlacedPerson(people[seed - 1], 0.12, 0.5)
+        newcomer = PlacedPerson(who, 0.04, 0.12 + 0.76 * (seed % 2), 0.25 + 0.15 * seed)
         pipeline.reset()
         video = Room(40 + seed).video(
             enter + FPS + 1, lambda n, a=there, b=newcomer: [a, b] if n >= enter else [a]

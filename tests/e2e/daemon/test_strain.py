@@ -25,4 +25,4 @@ def test_a_board_that_is_too_hot_is_told_until_it_is_well(tmp_path: Path) -> Non
         (cooling / "cur_state").write_text("0\n")
         until(lambda: daemon.state()["board"]["strain"] is None, 20, "the end of it")
         assert daemon.metrics()["interview_grader_board_strained"] == 0
-        assert daemon.log_lines("WARNING", "the board works slower") and daemon.log_lines("well again")
+        assert daemon.log_lines("WARNING", "the board runs slower") and daemon.log_lines("full speed again")

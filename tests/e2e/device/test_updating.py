@@ -172,7 +172,7 @@ def test_an_update_and_back_with_records_in_between(device, new):
 
     done = device.updater("rollback", "")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 sessions of a newer version were taken back to schema 1" in done.stdout
+    assert "2 sessions of a newer version were converted to schema 1" in done.stdout
     assert device.runs() == OLD and device.is_healthy()
     device.stop()
     assert ids(device.state) == {OTHER, THIRD}
@@ -342,7 +342,7 @@ def test_a_version_that_needs_a_missing_package_is_rolled_back(device, new):
     [
         (variants.UNFIT, "0.3.0 failed: interview-grader: it is a test"),
         (variants.BLIND, "0.3.0 failed: "),
-        (variants.MIGRATES_BADLY, "could not be brought to schema 2 (no such table: absent)"),
+        (variants.MIGRATES_BADLY, "could not be migrated to schema 2 (no such table: absent)"),
         (variants.CRASHES, "the service does not start: "),
         ({**variants.MIGRATES, **variants.UNHEALTHY}, "not healthy within 8 s: /healthz: it is a test"),
     ],

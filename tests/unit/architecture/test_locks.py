@@ -88,7 +88,7 @@ def test_locks_that_are_installed_together_agree(runtime, additions, target):
     first = versions(runtime, *target)
     for other in additions:
         if other in ("litert-numpy1", "tflite-runtime"):
-            continue  # instead of it, not beside it
+            continue  # instead of it, not in addition to it
         second = versions(other, *target)
         differ = {name for name in first.keys() & second.keys() if first[name] != second[name]}
         assert not differ, f"{runtime}.txt and {other}.txt: {differ}; run make lock ARGS=--upgrade"

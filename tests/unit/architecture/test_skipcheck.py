@@ -73,8 +73,8 @@ def test_a_listed_skip_whose_condition_does_not_hold_fails(run):
             "*test_it: skipped (expected to fail: known fault), which is not listed*",
         ),
         (
-            "import pytest\npytest.importorskip('a_module_nobody_has')\ndef test_it(): pass",
-            "*test_sample.py: skipped (could not import 'a_module_nobody_has'*), which is not listed*",
+            "import pytest\npytest.importorskip('a_module_that_is_missing')\ndef test_it(): pass",
+            "*test_sample.py: skipped (could not import 'a_module_that_is_missing'*), which is not listed*",
         ),
         (
             "import unittest\nclass TestIt(unittest.TestCase):\n"

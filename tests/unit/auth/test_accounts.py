@@ -59,14 +59,14 @@ def test_first_code_sets_the_operators_password_once(accounts: Accounts) -> None
     assert accounts.check(OPERATOR, GOOD)
 
 
-def test_a_first_code_is_known_until_it_is_void(accounts: Accounts, tmp_path: Path) -> None:
+def test_a_first_code_is_available_until_it_is_used(accounts: Accounts, tmp_path: Path) -> None:
     assert accounts.first_code() is None
     code = accounts.new_first_code()
     assert accounts.first_code() == code
     newer = Accounts(tmp_path, cheap())
-    assert newer.first_code() is None, "the file has only its digest"
+    assert newer.first_code() is None, "the file has only the digest"
     newer.new_first_code()
-    assert accounts.first_code() is None, "another process made a newer one"
+    assert accounts.first_code() is None, "another process made a newer code"
     code = accounts.reset()
     assert accounts.first_code() == code
     assert accounts.claim(code, GOOD)
@@ -80,19 +80,19 @@ def test_first_code_is_random_and_kept_as_a_hash(accounts: Accounts, tmp_path: P
     assert not any(code in kept or code.replace("-", "") in kept for code in codes)
 
 
-def test_a_newer_code_makes_the_older_one_void(accounts: Accounts) -> None:
+def test_a_new_code_replaces_the_older_one(accounts: Accounts) -> None:
     old, new = accounts.new_first_code(), accounts.new_first_code()
     assert not accounts.claim(old, GOOD)
     assert accounts.claim(new, GOOD)
 
 
-def test_a_code_may_be_typed_as_people_type(accounts: Accounts) -> None:
+def test_a_code_may_be_typed_with_spaces_and_in_lower_case(accounts: Accounts) -> None:
     code = accounts.new_first_code()
     assert accounts.claim(f"  {code.lower().replace('-', ' ')} ", GOOD)
 
 
 @pytest.mark.parametrize("code", ["", "AAAA-AAAA-AAAA", "é", "x" * 10_000])
-def test_another_code_sets_nothing(accounts: Accounts, code: str) -> None:
+def test_a_wrong_code_sets_no_password(accounts: Accounts, code: str) -> None:
     assert not accounts.claim(code, GOOD)
     accounts.new_first_code()
     assert not accounts.claim(code, GOOD)
@@ -138,13 +138,13 @@ def test_viewers_are_made_checked_and_removed(accounts: Accounts) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Anna", "a b", "../x", "-a", "a" * 33, "änna", OPERATOR])
-def test_a_name_that_is_none_is_refused(accounts: Accounts, name: str) -> None:
+def test_an_invalid_name_is_refused(accounts: Accounts, name: str) -> None:
     with pytest.raises(AccessError):
         accounts.add_viewer(name, GOOD)
     assert accounts.roles() == {}
 
 
-def test_a_name_is_taken_once(accounts: Accounts) -> None:
+def test_a_name_cannot_be_used_twice(accounts: Accounts) -> None:
     accounts.add_viewer("anna", GOOD)
     with pytest.raises(AccessError, match="already"):
         accounts.add_viewer("anna", OTHER)
@@ -152,7 +152,7 @@ def test_a_name_is_taken_once(accounts: Accounts) -> None:
 
 
 @pytest.mark.parametrize("password", ["", "short", "x" * 257])
-def test_a_password_has_a_length(accounts: Accounts, password: str) -> None:
+def test_too_short_and_too_long_passwords_are_refused(accounts: Accounts, password: str) -> None:
     with pytest.raises(AccessError, match="10 to 256"):
         accounts.add_viewer("anna", password)
 
@@ -180,7 +180,7 @@ def test_reset_erases_nothing_else_and_is_in_the_audit_log(accounts: Accounts, t
     assert code not in json.dumps(entry)
 
 
-def test_logins_end_with_password_removal_logout_and_everywhere(accounts: Accounts) -> None:
+def test_logins_end_with_a_new_password_removal_and_logout(accounts: Accounts) -> None:
     def role(epoch: str, login: str = "one") -> str:
         return accounts.role_of("anna", epoch, login)
 
@@ -206,7 +206,7 @@ def test_ended_logins_are_forgotten_when_their_cookies_are_void(accounts: Accoun
     assert list(json.loads((tmp_path / "accounts.json").read_text())["ended"]) == ["new"]
 
 
-def test_another_process_is_heard(tmp_path: Path) -> None:
+def test_changes_by_another_process_are_seen(tmp_path: Path) -> None:
     here, there = Accounts(tmp_path, cheap()), Accounts(tmp_path, cheap())
     assert here.roles() == {}
     there.add_viewer("anna", GOOD)
@@ -227,7 +227,7 @@ def test_many_writers_lose_nothing(tmp_path: Path) -> None:
 # --- the files ---
 
 
-def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
     Accounts(tmp_path / "state", cheap()).add_viewer("anna", GOOD)
     Tokens(tmp_path / "state").create("backup", "viewer")
     load_key(tmp_path / "state" / "cookie-key")
@@ -237,7 +237,7 @@ def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     assert rights(tmp_path / "state") == 0o700
 
 
-def test_what_a_power_cut_left_behind_is_written_over_with_the_right_rights(tmp_path: Path) -> None:
+def test_a_file_left_by_a_power_cut_is_replaced_with_the_right_permissions(tmp_path: Path) -> None:
     left = tmp_path / "secret.part"
     left.write_text("half")
     left.chmod(0o644)
@@ -247,7 +247,7 @@ def test_what_a_power_cut_left_behind_is_written_over_with_the_right_rights(tmp_
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"accounts": 1}', b"\xff", b'{"unknown": 1}'])
-def test_a_damaged_file_is_said_and_reset_sets_it_aside(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_reported_and_reset_sets_it_aside(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "accounts.json").write_bytes(content)
     accounts = Accounts(tmp_path, cheap())
     with pytest.raises(StoreError, match="access reset"):
@@ -274,10 +274,10 @@ def test_hashes_are_argon2id_salted_and_of_the_stated_cost() -> None:
     assert passwords.verify(one, GOOD) and not passwords.verify(one, OTHER)
 
 
-def test_a_name_that_is_not_known_costs_as_much_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_name_costs_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
     passwords = cheap()
     kept = passwords.hash(GOOD)
-    assert not passwords.verify(None, "a password that nobody has")
+    assert not passwords.verify(None, "a password that no account has")
     verified: list[str] = []
     verify = PasswordHasher.verify
 
@@ -295,7 +295,7 @@ def test_a_malformed_hash_matches_nothing() -> None:
     assert not cheap().verify("nonsense", GOOD)
 
 
-def test_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwords_are_hashed_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.auth.passwords.PATIENCE_S", 0.05)
     passwords, begun, done = cheap(), threading.Event(), threading.Event()
 
@@ -354,12 +354,12 @@ def test_a_token_needs_a_name_and_a_role(tmp_path: Path, name: str, role: str) -
     assert Tokens(tmp_path).all() == {}
 
 
-def test_a_name_has_one_token_and_an_unknown_one_none(tmp_path: Path) -> None:
+def test_a_name_has_at_most_one_token(tmp_path: Path) -> None:
     tokens = Tokens(tmp_path)
     tokens.create("backup", "viewer")
     with pytest.raises(AccessError, match="already"):
         tokens.create("backup", "operator")
-    with pytest.raises(AccessError, match="known: backup"):
+    with pytest.raises(AccessError, match="existing tokens: backup"):
         tokens.revoke("other")
 
 
@@ -375,7 +375,7 @@ def test_the_last_use_is_written_at_most_once_an_hour(tmp_path: Path) -> None:
     assert (tmp_path / "tokens.json").stat().st_ino == written
 
 
-def test_a_token_counts_also_where_its_use_cannot_be_noted(
+def test_a_token_is_valid_even_if_its_use_cannot_be_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = Tokens(tmp_path)
@@ -402,7 +402,7 @@ def test_root_writes_as_the_owner_of_the_state(tmp_path: Path, monkeypatch: pyte
     group = os.getegid()
     with as_owner(tmp_path):
         assert became == [("group", owner.st_gid), ("user", owner.st_uid)]
-    assert became[2:] == [("user", 0), ("group", group)], "what comes after is the caller's own again"
+    assert became[2:] == [("user", 0), ("group", group)], "afterwards the caller has its own ids again"
     with as_owner(tmp_path / "nowhere"):
         pass
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -424,7 +424,7 @@ def test_a_cookie_comes_back_as_its_login() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200))
-def test_any_other_text_is_no_cookie(text: str) -> None:
+def test_invalid_cookies_are_refused(text: str) -> None:
     assert Cookies(bytes(32), 60).read(text) is None
 
 
@@ -435,7 +435,7 @@ def test_a_cookie_of_another_device_or_purpose_is_refused() -> None:
 
 
 class Clock:
-    """Wall clock and steady clock of one device; the wall clock can be set."""
+    """The wall clock and the monotonic clock of a device; the wall clock can be set."""
 
     def __init__(self) -> None:
         self.wall, self.steady = 1_900_000_000.0, 50.0
@@ -521,7 +521,7 @@ def test_a_form_token_belongs_to_one_login() -> None:
     assert not cookies.is_form_token("two", token) and not cookies.is_form_token("one", "é")
 
 
-def test_reading_beside_writing_is_never_half(tmp_path: Path) -> None:
+def test_a_reader_never_sees_a_half_written_file(tmp_path: Path) -> None:
     accounts, over = Accounts(tmp_path, cheap()), threading.Event()
     accounts.add_viewer("anna", GOOD)
     faults: list[Exception] = []

@@ -1,4 +1,4 @@
-"""Accounts, limits, tokens and certificate at their edges: the last right value, the first wrong one."""
+"""Edge cases of accounts, limits, tokens and the certificate: the last valid value, the first invalid one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def made(folder: Path) -> x509.Certificate:
 
 
 def test_logins_that_end_at_the_same_moment_both_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a board whose clock stops until the network sets it."""
+    """As on a board whose clock stands still until the network sets it."""
     accounts = Accounts(tmp_path, Passwords(memory_kib=8, passes=1))
     assert accounts.claim(accounts.new_first_code(), "a long enough password")
     epoch = accounts.epoch("operator")
@@ -76,7 +76,7 @@ def test_the_shortest_and_the_longest_password(length: int, right: bool) -> None
             passwords.hash(password)
 
 
-def test_wrong_tries_are_remembered_for_a_quarter_of_an_hour() -> None:
+def test_wrong_attempts_are_remembered_for_a_quarter_of_an_hour() -> None:
     now = [1000.0]
     tries = AttemptLimiter(lambda: now[0])
     for _ in range(FREE_TRIES):
@@ -116,7 +116,7 @@ def test_a_cookie_is_renewed_after_a_minute_or_a_tenth_of_the_idle_time(
 
 
 @pytest.mark.parametrize(("age_s", "valid"), [(-0.5, False), (0.0, True), (600.0, True), (600.5, False)])
-def test_a_cookie_is_valid_from_its_making_to_the_end_of_the_idle_time(age_s: float, valid: bool) -> None:
+def test_a_cookie_is_valid_until_the_end_of_the_idle_time(age_s: float, valid: bool) -> None:
     clock = SetClock()
     cookies = Cookies(b"k" * 32, 600.0, clock=clock)
     text = cookies.text(cookies.begin("anna", "e"))
@@ -125,12 +125,12 @@ def test_a_cookie_is_valid_from_its_making_to_the_end_of_the_idle_time(age_s: fl
 
 
 class Book(BaseModel):
-    """What a private file may hold."""
+    """The content of a private file."""
 
     names: dict[str, int] = {}
 
 
-def test_a_change_that_fails_changes_nothing_in_memory_either(tmp_path: Path) -> None:
+def test_a_failed_change_leaves_memory_unchanged(tmp_path: Path) -> None:
     file = PrivateFile(tmp_path / "book.json", Book)
     with file.edit() as book:
         book.names["kept"] = 1
@@ -152,7 +152,7 @@ def test_only_a_damaged_file_is_set_aside_and_its_new_path_is_returned(tmp_path:
     assert aside is not None and aside.read_text() == "{" and not file.path.exists()
 
 
-def test_the_last_use_of_a_token_is_noted_once_an_hour(
+def test_the_last_use_of_a_token_is_recorded_once_an_hour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1_795_000_000.0]
@@ -164,10 +164,10 @@ def test_the_last_use_of_a_token_is_noted_once_an_hour(
         now[0] += later_s
         assert tokens.find(secret) == ("backup", "viewer")
         seen.append(tokens.all()["backup"].used - 1_795_000_000.0)
-    assert seen == [0.0, 0.0, 3600.0, 3600.0, -801.0], "also when the clock was set back by more"
+    assert seen == [0.0, 0.0, 3600.0, 3600.0, -801.0], "also if the clock was set back by more"
 
 
-def test_a_use_that_cannot_be_noted_is_tried_once_an_hour(
+def test_a_use_that_cannot_be_recorded_is_retried_once_an_hour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = [1_795_000_000.0]
@@ -187,7 +187,7 @@ def test_a_use_that_cannot_be_noted_is_tried_once_an_hour(
     assert warnings == [1, 1, 2]
 
 
-def test_a_token_that_is_revoked_while_its_use_is_noted_stays_revoked(
+def test_a_token_revoked_while_its_use_is_recorded_stays_revoked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = Tokens(tmp_path)
@@ -199,15 +199,15 @@ def test_a_token_that_is_revoked_while_its_use_is_noted_stays_revoked(
         return changed()
 
     monkeypatch.setattr(tokens._file, "edit", revoked_first)
-    assert tokens.find(secret) == ("backup", "viewer"), "it was good when it was shown"
+    assert tokens.find(secret) == ("backup", "viewer"), "it was valid when it was used"
     assert tokens.all() == {} and tokens.find(secret) is None
 
 
-def test_the_addresses_of_the_device_are_those_it_sends_from_and_those_of_its_name(
+def test_the_device_knows_its_own_addresses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Sending:
-        """A socket of a device that has an address of each kind."""
+        """A socket of a device with an address of each kind."""
 
         def __init__(self, family: int, kind: int) -> None:
             self._own = "192.0.2.7" if family == socket.AF_INET else "2001:db8::7"
@@ -217,7 +217,7 @@ def test_the_addresses_of_the_device_are_those_it_sends_from_and_those_of_its_na
             return self
 
         def __exit__(self, *error: object) -> None:
-            """Nothing is open."""
+            """Do nothing."""
 
         def connect(self, to: tuple[str, int]) -> None:
             self._name = self._own, 4321
@@ -232,18 +232,18 @@ def test_the_addresses_of_the_device_are_those_it_sends_from_and_those_of_its_na
     assert sorted(found) == sorted(["127.0.0.1", "::1", "192.0.2.7", "2001:db8::7", "192.0.2.8"])
 
 
-def test_a_certificate_is_renewed_when_the_time_for_it_is_over(tmp_path: Path) -> None:
+def test_a_certificate_is_renewed_when_it_is_due(tmp_path: Path) -> None:
     certificate = made(tmp_path)
     due = certificate.not_valid_after_utc - RENEW
     assert not _is_due(certificate, due) and _is_due(certificate, due + timedelta(seconds=1))
 
 
-def test_a_browser_whose_clock_is_some_hours_behind_takes_the_certificate(tmp_path: Path) -> None:
+def test_a_browser_with_a_slow_clock_accepts_the_certificate(tmp_path: Path) -> None:
     began = made(tmp_path).not_valid_before_utc
     assert began <= datetime.now(timezone.utc) - timedelta(hours=23)
 
 
-def test_the_certificate_is_for_the_devices_first_name_and_signs_nothing_but_handshakes(
+def test_the_certificate_names_the_device_and_is_no_ca(
     tmp_path: Path,
 ) -> None:
     certificate = made(tmp_path)
@@ -255,13 +255,13 @@ def test_the_certificate_is_for_the_devices_first_name_and_signs_nothing_but_han
     assert not any(getattr(usage, each) for each in (*others, "key_cert_sign", "crl_sign"))
 
 
-def test_the_fingerprint_is_that_which_browsers_show(tmp_path: Path) -> None:
+def test_the_fingerprint_is_the_one_that_browsers_show(tmp_path: Path) -> None:
     certificate = made(tmp_path)
     shown = DeviceCertificate(tmp_path).fingerprint().replace(":", "").lower()
     assert shown == certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def test_too_many_requests_get_the_time_of_the_next_free_one() -> None:
+def test_too_many_requests_report_when_the_next_is_allowed() -> None:
     rates = RequestRates(0.5, lambda: 1000.0)
     for _ in range(2):
         rates.take(HERE)
@@ -270,6 +270,6 @@ def test_too_many_requests_get_the_time_of_the_next_free_one() -> None:
     assert refused.value.wait_s == pytest.approx(2.0)
 
 
-def test_an_attempt_waits_as_long_as_the_decision_states() -> None:
+def test_an_attempt_waits_as_long_as_documented() -> None:
     page = (ROOT / "docs/decisions/0018-passwords-and-guessing.md").read_text()
     assert f"waits longer than {passwords.PATIENCE_S:g} s gets 429" in page

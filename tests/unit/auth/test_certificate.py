@@ -29,7 +29,7 @@ def loaded(device: DeviceCertificate) -> x509.Certificate:
 def served_certificate(
     tls: ReloadingTls, *, version: ssl.TLSVersion | None = None, trust: Path | None = None
 ) -> bytes:
-    """The certificate that a client is shown, DER; the handshake is a real one."""
+    """The certificate that a client gets in a real handshake, DER."""
     here, there = socket.socketpair()
     client = (
         ssl.create_default_context(cafile=str(trust)) if trust else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -61,7 +61,7 @@ def served_certificate(
 # --- made and renewed ---
 
 
-def test_first_start_makes_one_with_the_devices_names(tmp_path: Path) -> None:
+def test_the_first_start_makes_a_certificate_with_the_devices_names(tmp_path: Path) -> None:
     device = DeviceCertificate(tmp_path / "state")
     assert device.fingerprint() == ""
     assert device.current() == (str(device.certificate), str(device.key))
@@ -85,7 +85,7 @@ def test_it_is_kept_until_it_is_due(tmp_path: Path) -> None:
         assert loaded(device) == first
 
 
-def test_it_is_renewed_before_it_ends_with_the_same_key(tmp_path: Path) -> None:
+def test_it_is_renewed_before_it_expires_with_the_same_key(tmp_path: Path) -> None:
     device = DeviceCertificate(tmp_path)
     device.current(NOW)
     first = loaded(device)
@@ -108,7 +108,7 @@ def test_it_is_renewed_when_the_device_is_renamed(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", None])
-def test_a_lost_certificate_is_made_anew_for_the_same_key(tmp_path: Path, content: bytes | None) -> None:
+def test_a_lost_certificate_is_replaced_with_the_same_key(tmp_path: Path, content: bytes | None) -> None:
     device = DeviceCertificate(tmp_path)
     device.current()
     key = loaded(device).public_key()
@@ -125,7 +125,7 @@ def test_a_certificate_of_another_key_is_replaced(tmp_path: Path) -> None:
     ReloadingTls(one.current).context()
 
 
-def test_a_damaged_key_is_said_and_never_replaced_in_silence(tmp_path: Path) -> None:
+def test_a_damaged_key_is_reported_and_never_silently_replaced(tmp_path: Path) -> None:
     device = DeviceCertificate(tmp_path)
     device.current()
     device.key.write_bytes(b"nonsense")
@@ -134,13 +134,13 @@ def test_a_damaged_key_is_said_and_never_replaced_in_silence(tmp_path: Path) -> 
     assert device.key.read_bytes() == b"nonsense"
 
 
-def test_a_clock_that_was_never_set_makes_none_that_has_ended(tmp_path: Path) -> None:
+def test_a_clock_that_was_never_set_makes_no_expired_certificate(tmp_path: Path) -> None:
     device = DeviceCertificate(tmp_path)
     device.current(datetime(1970, 1, 1, tzinfo=timezone.utc))
     assert loaded(device).not_valid_after_utc.year >= 2028
 
 
-def test_odd_host_names_make_no_odd_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusual_host_names_make_a_valid_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificates.socket, "gethostname", lambda: "größe")
     assert own_names() == ["interview-grader.local", "localhost"]
 
@@ -148,7 +148,7 @@ def test_odd_host_names_make_no_odd_certificate(monkeypatch: pytest.MonkeyPatch)
 # --- served ---
 
 
-def test_a_client_that_trusts_it_is_content(tmp_path: Path) -> None:
+def test_a_client_that_trusts_the_certificate_connects(tmp_path: Path) -> None:
     device = DeviceCertificate(tmp_path)
     tls = ReloadingTls(device.current)
     tls.context()
@@ -161,13 +161,13 @@ def test_a_client_that_trusts_it_is_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_newer_versions_are_spoken(tmp_path: Path, version: ssl.TLSVersion) -> None:
+def test_new_tls_versions_are_accepted(tmp_path: Path, version: ssl.TLSVersion) -> None:
     assert served_certificate(ReloadingTls(DeviceCertificate(tmp_path).current), version=version)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
-def test_older_versions_are_not(tmp_path: Path, version: ssl.TLSVersion) -> None:
+def test_old_tls_versions_are_refused(tmp_path: Path, version: ssl.TLSVersion) -> None:
     with pytest.raises((ssl.SSLError, ConnectionError)):
         served_certificate(ReloadingTls(DeviceCertificate(tmp_path).current), version=version)
 
@@ -187,7 +187,7 @@ def test_a_changed_pair_is_used_for_new_connections(tmp_path: Path, caplog: pyte
 
 
 @pytest.mark.parametrize("half", ["key", "certificate"])
-def test_a_pair_that_does_not_fit_leaves_the_one_before(
+def test_a_mismatched_pair_keeps_the_previous_one(
     tmp_path: Path, half: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     device = DeviceCertificate(tmp_path)
@@ -203,7 +203,9 @@ def test_a_pair_that_does_not_fit_leaves_the_one_before(
     assert served_certificate(tls) == before
 
 
-def test_a_renewal_that_fails_leaves_the_one_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_renewal_keeps_the_previous_certificate(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     device, broken = DeviceCertificate(tmp_path), False
 
     def pair() -> tuple[str, str]:
@@ -218,12 +220,12 @@ def test_a_renewal_that_fails_leaves_the_one_before(tmp_path: Path, caplog: pyte
     assert "no room" in caplog.text
 
 
-def test_no_pair_at_the_start_is_a_users_mistake(tmp_path: Path) -> None:
+def test_a_missing_pair_at_the_start_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="certificate and key cannot be used"):
         ReloadingTls(lambda: (str(tmp_path / "a"), str(tmp_path / "b"))).context()
 
 
-def test_a_key_with_a_passphrase_is_told_and_not_asked_for(tmp_path: Path) -> None:
+def test_a_key_with_a_passphrase_is_an_error_without_a_prompt(tmp_path: Path) -> None:
     device = DeviceCertificate(tmp_path)
     device.current()
     locked = tmp_path / "locked.pem"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from appliance.auth.idle import IdleTracker
 
 
-def test_a_login_is_idle_when_no_request_came_for_long_enough() -> None:
+def test_a_login_without_requests_becomes_idle() -> None:
     now = 100.0
     idle = IdleTracker(60.0, clock=lambda: now)
     assert idle.is_idle("a")
@@ -19,7 +19,7 @@ def test_a_login_is_idle_when_no_request_came_for_long_enough() -> None:
     assert not idle.is_idle("a")
 
 
-def test_logins_of_the_past_are_forgotten() -> None:
+def test_old_logins_are_forgotten() -> None:
     now = 0.0
     idle = IdleTracker(1.0, clock=lambda: now)
     for number in range(1000):

@@ -30,7 +30,7 @@ class Clock:
 
 
 def wait_of(tries: AttemptLimiter, address: str = HERE) -> float:
-    """How long the next try must wait; a free one is made."""
+    """How long the next attempt must wait; makes the attempt if it is allowed."""
     try:
         tries.begin(address)
     except TooManyAttempts as error:
@@ -38,7 +38,7 @@ def wait_of(tries: AttemptLimiter, address: str = HERE) -> float:
     return 0.0
 
 
-def test_five_wrong_tries_are_free_and_then_the_pauses_double() -> None:
+def test_after_five_wrong_attempts_the_pauses_double() -> None:
     clock = Clock()
     tries, waits = AttemptLimiter(clock), []
     for _ in range(FREE_TRIES):
@@ -50,7 +50,7 @@ def test_five_wrong_tries_are_free_and_then_the_pauses_double() -> None:
     assert waits == [1, 2, 4, 8, 16, 32, LONGEST_S, LONGEST_S, LONGEST_S]
 
 
-def test_a_refused_try_makes_the_pause_no_longer() -> None:
+def test_a_refused_attempt_does_not_extend_the_pause() -> None:
     clock = Clock()
     tries = AttemptLimiter(clock)
     for _ in range(FREE_TRIES):
@@ -67,7 +67,7 @@ def test_other_addresses_are_not_slowed_down() -> None:
     assert wait_of(tries) > 0 and wait_of(tries, THERE) == 0
 
 
-def test_a_right_try_and_a_quiet_quarter_of_an_hour_begin_anew() -> None:
+def test_a_correct_attempt_or_a_quiet_quarter_of_an_hour_resets_the_count() -> None:
     clock = Clock()
     tries = AttemptLimiter(clock)
     for forget in (lambda: tries.succeeded(HERE), lambda: setattr(clock, "now", clock.now + 901)):
@@ -79,7 +79,7 @@ def test_a_right_try_and_a_quiet_quarter_of_an_hour_begin_anew() -> None:
         tries.succeeded(HERE)
 
 
-def test_a_right_password_of_ones_own_clears_nothing_of_others() -> None:
+def test_a_correct_password_does_not_clear_attempts_on_other_accounts() -> None:
     tries, answered = AttemptLimiter(Clock()), 0
     for _ in range(25):
         for _ in range(4):
@@ -97,7 +97,7 @@ def _is_answered(tries: AttemptLimiter, account: str) -> bool:
     return True
 
 
-def test_a_right_password_clears_its_own_wrong_tries() -> None:
+def test_a_correct_password_clears_attempts_on_its_own_account() -> None:
     tries = AttemptLimiter(Clock())
     for _ in range(20):
         for _ in range(4):
@@ -105,7 +105,7 @@ def test_a_right_password_clears_its_own_wrong_tries() -> None:
         tries.succeeded(HERE, "anna")
 
 
-def test_a_try_that_was_not_made_does_not_count() -> None:
+def test_an_undone_attempt_does_not_count() -> None:
     tries = AttemptLimiter(Clock())
     for _ in range(4 * FREE_TRIES):
         tries.begin(HERE, "anna")
@@ -114,7 +114,7 @@ def test_a_try_that_was_not_made_does_not_count() -> None:
         assert wait_of(tries) == 0
     assert wait_of(tries) > 0
     tries.undo(HERE, "ben")
-    assert wait_of(tries) > 0, "nothing was tried for ben"
+    assert wait_of(tries) > 0, "no attempt was made on ben"
 
 
 def test_memory_is_bounded() -> None:
@@ -126,7 +126,7 @@ def test_memory_is_bounded() -> None:
     assert len(tries._clients) == len(rates._buckets) == MOST_ADDRESSES
 
 
-def test_a_guesser_on_the_own_link_does_not_lock_out_the_owner_beside_them() -> None:
+def test_an_attacker_on_the_local_link_does_not_lock_out_the_owner() -> None:
     tries = AttemptLimiter(clock=lambda: 100.0)
     for _ in range(FREE_TRIES):
         tries.begin("fe80::bad%eth0")
@@ -161,7 +161,7 @@ def test_what_counts_as_one_address(
     assert network_of(address) == network
 
 
-def test_a_burst_is_fine_and_a_flood_is_not() -> None:
+def test_a_burst_is_allowed_and_a_flood_is_not() -> None:
     clock = Clock()
     rates = RequestRates(10, clock)
     for _ in range(40):
@@ -190,7 +190,7 @@ def test_a_flooding_client_still_gets_its_share() -> None:
     assert 230 <= served <= 245  # 20 s at 10 a second, and the burst
 
 
-def test_an_address_holds_no_more_than_its_share() -> None:
+def test_an_address_has_at_most_its_share_of_connections() -> None:
     limiter = ConnectionLimiter(2, exempt=lambda address: address == "127.0.0.1")
     assert [limiter.acquire(HERE) for _ in range(3)] == [True, True, False]
     assert limiter.acquire(THERE)

@@ -1,4 +1,4 @@
-"""The button: what short and long presses mean; on gpiozero's mock pins and a double of Jetson.GPIO."""
+"""The button: what short and long presses do, on gpiozero's mock pins and a stand-in for Jetson.GPIO."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.machine import ROOT
 
 
 class Rig:
-    """Presses with a clock that the test moves."""
+    """Presses with a clock that the test controls."""
 
     def __init__(self, printed: str = "3", people: int = 1) -> None:
         self.now = 100.0
@@ -55,7 +55,7 @@ class Rig:
         self._hold(seconds)
 
     def hold_until(self, since: float, seconds: float) -> None:
-        """Still down, looked at whenever it may be; since when it is down."""
+        """Hold the button down and check it, as the timers do, for this long."""
         for at in (HOLD_S, OFF_S, RESET_S):
             if self.now - since < at <= seconds:
                 self.now = since + at
@@ -67,7 +67,7 @@ class Rig:
         self.pressed.released()
 
 
-def test_a_short_press_means_that_the_printed_notice_was_read() -> None:
+def test_a_short_press_confirms_the_printed_notice() -> None:
     rig = Rig(people=2)
     rig.press(0.2)
     assert rig.session.state == "live"
@@ -87,7 +87,7 @@ def test_without_the_current_printed_notice_it_does_not_start(
     assert "notice" in caplog.text
     rig.session.start("3", "operator")
     rig.press(0.2)
-    assert rig.session.state == "idle", "it always stops"
+    assert rig.session.state == "idle", "it can always stop"
 
 
 def test_a_hold_withdraws_as_soon_as_its_time_is_reached() -> None:
@@ -103,7 +103,7 @@ def test_a_hold_withdraws_as_soon_as_its_time_is_reached() -> None:
     assert isinstance(records, MemoryRecords) and records.erased == [id]
     rig.now += 1
     rig.pressed.released()
-    assert rig.session.state == "idle", "letting go starts nothing"
+    assert rig.session.state == "idle", "releasing it starts nothing"
 
 
 @pytest.mark.parametrize(("seconds", "offs"), [(HOLD_S, 0), (OFF_S - 0.1, 0), (OFF_S, 1), (60.0, 1)])
@@ -154,7 +154,7 @@ def test_a_session_that_ends_during_a_hold_cancels_the_hold() -> None:
     rig.hold_until(down, 1.0)
     rig.session.stop("operator")
     rig.hold_until(down, 5.0)
-    rig.session.start("3", "operator")  # another session, which the hold does not mean
+    rig.session.start("3", "operator")  # another session, which the hold must not affect
     rig.hold_until(down, 60.0)
     assert (rig.session.state, rig.offs) == ("live", 0)
 
@@ -190,7 +190,7 @@ def test_a_failed_power_off_is_logged_with_its_reason(caplog: pytest.LogCaptureF
     rig.press(OFF_S)
     assert "the button could not switch off: logind does not" in caplog.text
     rig.press(0.2)
-    assert rig.session.state == "live", "it works as before"
+    assert rig.session.state == "live", "the session continues"
 
 
 def test_a_hold_during_the_preview_ends_it() -> None:
@@ -206,14 +206,14 @@ def test_a_hold_from_power_up_resets_the_password_and_nothing_else(seconds: floa
     rig.press_at_power_up(seconds)
     assert (rig.session.state, rig.resets, rig.offs) == ("idle", resets, 0)
     rig.press(0.2)
-    assert rig.session.state == "live", "the next press is an ordinary one"
+    assert rig.session.state == "live", "the next press is a normal one"
 
 
 # --- on pins ---
 
 
 class Pins(ABC):
-    """A button on pin 16, of gpiozero or of Jetson.GPIO: the same holds for both."""
+    """A button on pin 16, through gpiozero or Jetson.GPIO, with the same behaviour."""
 
     PIN = 16
 
@@ -235,14 +235,14 @@ class Pins(ABC):
 
     @abstractmethod
     def up(self) -> None:
-        """The finger lets go."""
+        """The finger releases it."""
 
     @abstractmethod
     def down_before_it_is_claimed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Held already when the appliance starts."""
+        """Already held when the appliance starts."""
 
     def press(self) -> None:
-        """As short as a finger can."""
+        """Press as briefly as a finger can."""
         self.down()
         self._until_it_is_seen(True)
         self.up()
@@ -274,7 +274,7 @@ class GpiozeroPins(Pins):
         self._pin.drive_high()
 
     def down_before_it_is_claimed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        # gpiozero's mock lets a pin go up when it is claimed; a real one stays where the finger holds it.
+        # gpiozero's mock raises a pin when it is claimed; a real pin stays where the finger holds it.
         monkeypatch.setattr(type(self._pin), "_set_pull", lambda pin, pull: pin.drive_low())
 
 
@@ -299,7 +299,7 @@ class JetsonPins(Pins):
 
 @pytest.fixture(params=[GpiozeroPins, JetsonPins], ids=["gpiozero", "jetson"])
 def pins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pins:
-    # Longer than a short press takes on a busy machine.
+    # Longer than a short press lasts on a busy machine.
     monkeypatch.setattr(button, "HOLD_S", 1.0)
     monkeypatch.setattr(button, "OFF_S", 1.5)
     return request.param(monkeypatch)
@@ -424,7 +424,7 @@ def test_an_unreadable_jetson_pin_is_logged_once_and_read_again(
 
 
 def test_a_press_whose_pin_becomes_unreadable_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(button, "OFF_S", 2.5)  # not over before the pin is broken
+    monkeypatch.setattr(button, "OFF_S", 2.5)  # not reached before the pin breaks
     monkeypatch.setattr(button, "HOLD_S", 2.0)
     pins, broken, reported = JetsonPins(monkeypatch), threading.Event(), threading.Event()
     real = pins._gpio.input

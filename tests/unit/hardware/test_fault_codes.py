@@ -1,4 +1,4 @@
-"""Which fault is shown, what the lamps show for it, and that docs/lamps.md says the same."""
+"""Which fault is shown, what the lamps show for it, and that the documents match."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CAMERA, LAMP, FULL, WRITING, DAMAGED, ACCELERATOR, THROTTLED = 1, 2, 3, 4, 5, 6,
         (Condition("failing", "lost", lamp_failed=True, records="set_aside"), LAMP),
     ],
 )
-def test_the_fault_that_is_shown(now: Condition, blinks: int) -> None:
+def test_the_first_fault_is_shown(now: Condition, blinks: int) -> None:
     fault = current_fault(now)
     assert (fault.blinks if fault else 0) == blinks
     assert lamp_state(now, None) == LampState(running=True, fault_blinks=blinks, colour=None)
@@ -59,11 +59,11 @@ def test_a_colour_is_shown_only_while_faces_are_read(status: str, colour: str | 
     assert lamp_state(Condition(status), "happy").colour == colour
 
 
-def test_a_service_that_failed_has_a_code_of_its_own() -> None:
+def test_a_failed_service_has_its_own_code() -> None:
     assert lamp_state(NOT_RUNNING, None) == LampState(running=False, fault_blinks=8, colour=None)
 
 
-def test_the_condition_depends_on_the_health_alone() -> None:
+def test_the_condition_depends_only_on_the_health() -> None:
     health = Health("usb")
     assert condition(health, "idle", 0.0) == Condition("idle")
     health.set_camera_state("open")
@@ -78,7 +78,9 @@ def test_the_condition_depends_on_the_health_alone() -> None:
     health.set_camera_state("lost", "no such pin", lamp_failed=True)
     assert condition(health, "live", 1.0) == Condition("failing", "lost", True, "full")
     health.set_camera_state("closed")
-    assert condition(health, "idle", 1.0) == Condition("idle", records="full"), "with the session it is over"
+    assert condition(health, "idle", 1.0) == Condition("idle", records="full"), (
+        "the fault ends with the session"
+    )
 
 
 def test_the_tables_of_the_documentation_match_the_code() -> None:
@@ -88,5 +90,5 @@ def test_the_tables_of_the_documentation_match_the_code() -> None:
     assert [fault.blinks for fault in FAULT_CODES] == list(range(1, len(FAULT_CODES) + 1))
     short = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     assert "lamps.md" in short
-    listed = re.findall(r"^\| (\d) \| (.+?) \|$", short, re.MULTILINE)
+    listed = re.findall(r"^\| (\d+) \| (.+?) \|$", short, re.MULTILINE)
     assert listed == [(str(fault.blinks), fault.what) for fault in FAULT_CODES]

@@ -1,6 +1,6 @@
-"""Lamps and button on gpiozero's own lgpio factory, over a double that is imported where lgpio would be.
+"""Lamps and button on gpiozero's own lgpio factory, with a stand-in that is imported instead of lgpio.
 
-gpiozero looks up the board and its chip as on a Raspberry Pi: only what the firmware would say is set here.
+gpiozero looks up the board and its chip as on a Raspberry Pi: only the firmware's answers are set here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MODULES = ("lgpio", "gpiozero.pins.lgpio")
 
 @pytest.fixture
 def pi(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """Makes this a board of that revision with these chips; `lgpio()` is the double once it is imported."""
+    """Simulates a board of this revision with these chips; `lgpio()` is the stand-in once it is imported."""
     monkeypatch.syspath_prepend(str(ROOT / "tests/vendor_stubs/lgpio"))
     monkeypatch.delenv("LG_WD", raising=False)
     exists = os.path.exists
@@ -44,7 +44,7 @@ def pi(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
 
     for name in MODULES:
         sys.modules.pop(name, None)
-    # gpiozero keeps one table of pins for all its factories.
+    # gpiozero has one table of pins for all its factories.
     monkeypatch.setattr(LocalPiFactory, "pins", {})
     monkeypatch.setattr(LocalPiFactory, "_reservations", defaultdict(list))
     yield make
@@ -68,14 +68,14 @@ def test_the_lamps_are_on_the_chip_of_the_header(
     assert (lgpio().levels[chip, 27], lgpio().levels[chip, 17], lgpio().levels[chip, 22]) == (1, 1, 0)
     assert lgpio().levels[chip, 21] > lgpio().levels[chip, 16] > 0, "more blue than red"
     lamps.close()
-    assert lgpio().levels == {}, "nothing is driven any more"
+    assert lgpio().levels == {}, "no pin is driven any more"
 
 
 def test_it_works_in_a_folder_that_is_not_writable(
     pi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pi()
-    monkeypatch.chdir("/proc")  # not even root makes a file here
+    monkeypatch.chdir("/proc")  # not even root can create a file here
     with pytest.raises(OSError):
         __import__("lgpio")
     make_pin_factory("lgpio").close()
@@ -114,7 +114,7 @@ def test_a_lamp_that_lgpio_fails_to_light(pi: Callable[..., Any]) -> None:
     lamps.close()
 
 
-def test_a_pin_in_use_by_another_program(pi: Callable[..., Any]) -> None:
+def test_a_pin_in_use_by_another_program_is_an_error(pi: Callable[..., Any]) -> None:
     lgpio = pi()
     make_pin_factory("lgpio")
     lgpio().busy.update((5, 22))

@@ -1,4 +1,4 @@
-"""What logind is asked for, and what is said when it does not do it; a booted device shows that it does."""
+"""The call to logind, and the errors if it fails; a test on a booted device shows that it works."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from appliance.hardware.power_off import power_off
 
 @pytest.fixture
 def busctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A `busctl` that writes down its arguments; the text of `answer` is its script's end."""
+    """A `busctl` that records its arguments; the text of `answer` is the end of its script."""
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
@@ -34,7 +34,7 @@ def test_logind_is_asked_without_a_password_prompt(busctl: Path) -> None:
 
 def test_a_refusal_is_reported_with_its_reason(busctl: Path) -> None:
     answering(busctl, 'echo "Call failed: Access denied" >&2; exit 1')
-    with pytest.raises(PowerError, match=r"Access denied; the rule /etc/polkit-1/rules\.d") as error:
+    with pytest.raises(PowerError, match=r"Access denied; it needs the rule /etc/polkit-1/rules\.d") as error:
         power_off()
     assert "\n" not in str(error.value)
 

@@ -11,7 +11,7 @@ from appliance.hardware.throttling import EVERY_S, ThrottlingMonitor
 
 
 class Board:
-    """The files of a board under a folder, and the time."""
+    """The files of a board in a folder, and the time."""
 
     def __init__(self, sys: Path) -> None:
         self._sys, self._now = sys, 0.0
@@ -79,28 +79,28 @@ def test_cooling_devices_that_slow_a_board(here: Board, kind: str, state: int, h
     assert bool(here.checked(2)) == hot
 
 
-def test_a_board_without_these_files_is_well(tmp_path: Path) -> None:
+def test_a_board_without_these_files_is_not_throttled(tmp_path: Path) -> None:
     assert Board(tmp_path).checked(5) == ""
 
 
-def test_it_does_not_flap(here: Board, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_report_does_not_flap(here: Board, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     here.firmware("4")
-    assert here.checked() == "", "once is not yet"
+    assert here.checked() == "", "one reading is not enough"
     here.firmware("0")
     assert here.checked() == ""
     here.firmware("4")
     assert here.checked(2)
     for _ in range(4):
         here.firmware("0")
-        assert here.checked(5), "not over yet"
+        assert here.checked(5), "five readings do not end it"
         here.firmware("4")
         assert here.checked()
     here.firmware("0")
     assert here.checked(6) == ""
     assert [record.message for record in caplog.records] == [
-        "the board works slower: too hot (83 °C); give it air or a fan",
-        "the board is well again",
+        "the board runs slower: too hot (83 °C); improve the cooling",
+        "the board runs at full speed again",
     ]
 
 

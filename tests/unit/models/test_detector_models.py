@@ -1,4 +1,4 @@
-"""The detectors that ship: all integers where they say so, made for the Edge TPU, and agreeing on faces."""
+"""The shipped detectors: int8 as declared, suitable for the Edge TPU, and in agreement about faces."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_every_tensor_is_an_integer(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INT8)
-def test_every_operator_is_one_of_the_edge_tpu_s(name: str) -> None:
+def test_the_edge_tpu_supports_every_operator(name: str) -> None:
     operators = {detail["op_name"] for detail in interpreter(name)._get_ops_details()}
     assert operators - {"DELEGATE"} <= EDGE_TPU
 
@@ -123,7 +123,7 @@ def test_the_full_range_detector_has_2304_anchors_row_by_row() -> None:
 
 
 def test_both_ranges_find_the_same_faces_in_the_same_places(frames: list[Image]) -> None:
-    # A wrong scale or a wrong order of the anchors would put the one or the other elsewhere.
+    # With a wrong scale or order of the anchors, one of them would find the faces elsewhere.
     with opened("blazeface-short") as short, opened("blazeface-full") as full:
         near, far = short.find(frames[0]), full.find(frames[0])
     assert len(near) == len(far) == 2

@@ -1,4 +1,4 @@
-"""The expression model that ships: all integers, small, fit for the Edge TPU, as good as its float one."""
+"""The shipped expression model: int8, small, suitable for the Edge TPU, as accurate as the float model."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_tensor_is_an_integer(interpreter: Any) -> None:
         assert np.dtype(detail["dtype"]).name == "int8" and detail["quantization"][0] > 0
 
 
-def test_every_operator_is_one_of_the_edge_tpu_s(interpreter: Any) -> None:
+def test_the_edge_tpu_supports_every_operator(interpreter: Any) -> None:
     operators = {detail["op_name"] for detail in interpreter._get_ops_details()}
     assert operators - {"DELEGATE"} <= EDGE_TPU
 

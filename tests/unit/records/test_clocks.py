@@ -38,7 +38,7 @@ def test_a_jump_counts_nothing_at_once(jump: float, sign: int) -> None:
 
 
 @pytest.mark.parametrize("jump", [5 * HOUR_S, 3 * 365 * DAY_S])
-def test_a_jump_that_is_taken_back_never_counts(jump: float) -> None:
+def test_a_jump_that_is_reversed_never_counts(jump: float) -> None:
     time = Time()
     elapsed = begun(time)
     time.wall += jump
@@ -61,7 +61,7 @@ def test_a_jump_of_years_that_stays_never_counts() -> None:
     assert counted(time, elapsed) == 48 * HOUR_S
 
 
-def test_time_switched_off_counts_once_the_clock_has_stood() -> None:
+def test_time_switched_off_counts_once_the_clock_is_consistent() -> None:
     time = Time()
     elapsed = begun(time)
     time.switched_off(5 * DAY_S)
@@ -85,7 +85,7 @@ def test_a_device_switched_off_every_night_loses_no_night() -> None:
     assert counted(time, elapsed) == pytest.approx(10 * DAY_S + SETTLE_S)
 
 
-def test_a_clock_without_battery_begins_in_1970_and_is_set_by_the_network() -> None:
+def test_a_clock_that_starts_in_1970_is_set_by_the_network() -> None:
     time = Time()
     elapsed = begun(time)
     now = time.wall + 2 * DAY_S
@@ -125,7 +125,7 @@ def test_many_jumps_are_kept_within_bounds() -> None:
     assert counted(time, elapsed) == SETTLE_S + 500 * 600
 
 
-def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
+def test_the_count_continues_after_a_restart(tmp_path: Path) -> None:
     time = Time()
     ages = Ages(tmp_path / "age.json", time.clocks())
     ages.now()
@@ -141,7 +141,7 @@ def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b'{"elapsed": "x"}', b"\xff\xfe", b'{"elapsed": 1}']
 )
-def test_a_damaged_file_begins_anew_and_not_behind_the_rows(tmp_path: Path, content: bytes) -> None:
+def test_after_damage_the_count_is_not_behind_the_rows(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "age.json"
     path.write_bytes(content)
     ages = Ages(path, Time().clocks())

@@ -1,4 +1,4 @@
-"""Records and versions: a trial of the migrations, and the way back to an older version."""
+"""Records and versions: a trial of the migrations, and the downgrade to an older version."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def with_room(connection: sqlite3.Connection) -> None:
 
 
 def without_yaw(connection: sqlite3.Connection) -> None:
-    """A change that an older version cannot read back: what it needs is not there any more."""
+    """A migration that an older version cannot reverse: data that it needs is missing."""
     connection.execute("ALTER TABLE seconds DROP COLUMN frames")
 
 
@@ -34,7 +34,7 @@ UNREADABLE = (*MIGRATIONS, Migration(2, "without", without_yaw))
 
 
 def migrated(folder: Path, migrations: tuple[Migration, ...]) -> None:
-    """A newer version has opened the records."""
+    """Open the records with a newer version."""
     with contextlib.closing(sqlite3.connect(folder / "records.db", isolation_level=None)) as connection:
         schema.migrate(connection, 0.0, migrations)
 
@@ -60,12 +60,12 @@ def ids(folder: Path, time: Time) -> set[str]:
 
 
 def test_without_records_there_is_nothing_to_do(tmp_path):
-    assert try_migration(tmp_path) == "there are none yet"
+    assert try_migration(tmp_path) == "none yet"
     assert downgrade(tmp_path) == ""
     assert not list(tmp_path.iterdir())
 
 
-def test_records_of_this_version_stay_as_they_are(tmp_path):
+def test_records_of_this_version_stay_unchanged(tmp_path):
     time = recorded(tmp_path, ID)
     before = (tmp_path / "records.db").read_bytes()
     assert downgrade(tmp_path, time.clocks()) == ""
@@ -81,10 +81,10 @@ def test_a_trial_changes_nothing_and_replays_erasures(tmp_path):
     assert not list(tmp_path.glob("trial-*"))
 
 
-def test_what_a_power_cut_left_of_a_trial_goes(tmp_path, monkeypatch):
+def test_a_trial_left_by_a_power_cut_is_removed(tmp_path, monkeypatch):
     """It is a copy of all records, which nothing else would erase."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    monkeypatch.setenv("INTERVIEW_GRADER__WEB__PROT", "80")  # settings that are faulty now
+    monkeypatch.setenv("INTERVIEW_GRADER__WEB__PROT", "80")  # the settings are invalid now
     for command in ("try", "fit"):
         (tmp_path / "trial-x").mkdir()
         (tmp_path / "trial-x" / "records.db").write_text("numbers of people")
@@ -92,7 +92,7 @@ def test_what_a_power_cut_left_of_a_trial_goes(tmp_path, monkeypatch):
         assert not (tmp_path / "trial-x").exists()
 
 
-def test_a_trial_beside_a_recording(tmp_path):
+def test_a_trial_works_during_a_recording(tmp_path):
     time = Time()
     store = make_store(tmp_path, time)
     record(store, time, ID, end=False)
@@ -102,13 +102,13 @@ def test_a_trial_beside_a_recording(tmp_path):
     assert ids(tmp_path, time) == {ID}
 
 
-def test_a_trial_of_damaged_records_leaves_that_to_the_start(tmp_path):
+def test_a_trial_of_damaged_records_leaves_them_to_the_next_start(tmp_path):
     (tmp_path / "records.db").write_bytes(b"no database at all, but long enough to look at" * 100)
     assert "damaged" in try_migration(tmp_path)
     assert downgrade(tmp_path) == ""
 
 
-def test_a_newer_version_s_records_are_taken_back_with_what_it_recorded(tmp_path):
+def test_records_of_a_newer_version_are_converted_with_its_sessions(tmp_path):
     time = recorded(tmp_path, ID, OTHER)
     migrated(tmp_path, NEWER)
     store = make_store(tmp_path, time, migrations=NEWER)
@@ -117,15 +117,15 @@ def test_a_newer_version_s_records_are_taken_back_with_what_it_recorded(tmp_path
     store.close()
     assert make_store(tmp_path, time).status.state == "ok"
 
-    told = downgrade(tmp_path, time.clocks())
-    assert told.startswith("2 sessions of a newer version were taken back to schema 1")
+    outcome = downgrade(tmp_path, time.clocks())
+    assert outcome.startswith("2 sessions of a newer version were converted to schema 1")
     assert ids(tmp_path, time) == {ID, THIRD}
     assert downgrade(tmp_path, time.clocks()) == ""
     (aside,) = tmp_path.glob("records.before-rollback-*.db")
-    assert aside.name in told
+    assert aside.name in outcome
 
 
-def test_what_was_erased_is_in_no_copy_and_does_not_come_back_by_the_next_update(tmp_path):
+def test_erased_sessions_are_in_no_copy_and_stay_erased_after_the_next_update(tmp_path):
     time = recorded(tmp_path, ID, OTHER)
     migrated(tmp_path, NEWER)
     downgrade(tmp_path, time.clocks())
@@ -140,7 +140,7 @@ def test_what_was_erased_is_in_no_copy_and_does_not_come_back_by_the_next_update
     store.close()
 
 
-def test_retention_sweeps_what_a_rollback_left(tmp_path):
+def test_retention_removes_the_copy_of_a_rollback(tmp_path):
     time = recorded(tmp_path, ID)
     migrated(tmp_path, NEWER)
     downgrade(tmp_path, time.clocks())
@@ -151,7 +151,7 @@ def test_retention_sweeps_what_a_rollback_left(tmp_path):
     assert not list(tmp_path.glob("records.before-*"))
 
 
-def test_records_that_cannot_be_read_back_give_way_to_the_copy_before(tmp_path):
+def test_unreadable_newer_records_are_replaced_by_the_previous_copy(tmp_path):
     time = recorded(tmp_path, ID, OTHER)
     store = make_store(tmp_path, time, migrations=NEWER)  # copies them before it migrates
     store.sessions()
@@ -159,15 +159,15 @@ def test_records_that_cannot_be_read_back_give_way_to_the_copy_before(tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / "records.db", isolation_level=None)) as connection:
         without_yaw(connection)
     (tmp_path / "erasures.jsonl").write_text(f'{{"id": "{OTHER}", "time": 1}}\n')
-    told = downgrade(tmp_path, time.clocks())
-    assert told.startswith("the records are those of records.before-2-")
+    outcome = downgrade(tmp_path, time.clocks())
+    assert outcome.startswith("the records were restored from records.before-2-")
     assert ids(tmp_path, time) == {ID}
 
 
-def test_without_a_copy_they_begin_anew_and_nothing_is_lost(tmp_path):
+def test_without_a_copy_the_records_are_empty_and_nothing_is_lost(tmp_path):
     time = recorded(tmp_path, ID)
     migrated(tmp_path, UNREADABLE)
-    assert downgrade(tmp_path, time.clocks()).startswith("the records begin anew")
+    assert downgrade(tmp_path, time.clocks()).startswith("the records are empty now")
     assert ids(tmp_path, time) == set()
     (aside,) = tmp_path.glob("records.before-rollback-*.db")
     with contextlib.closing(sqlite3.connect(aside)) as connection:
@@ -175,8 +175,8 @@ def test_without_a_copy_they_begin_anew_and_nothing_is_lost(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["ages.save", "os.link", "replace"])
-def test_interrupted_it_is_done_again(tmp_path, monkeypatch, place):
-    """At no moment is there no `records.db`, and the second try does it all."""
+def test_an_interrupted_downgrade_is_repeated(tmp_path, monkeypatch, place):
+    """`records.db` exists at every moment, and the second attempt completes the work."""
     time = recorded(tmp_path, ID)
     migrated(tmp_path, NEWER)
 
@@ -197,14 +197,14 @@ def test_interrupted_it_is_done_again(tmp_path, monkeypatch, place):
     assert ids(tmp_path, time) == {ID}
 
 
-def test_records_that_are_looked_at_for_a_moment_are_waited_for(tmp_path):
+def test_a_brief_lock_on_the_records_is_waited_for(tmp_path):
     time = recorded(tmp_path, ID)
     migrated(tmp_path, NEWER)
     newer = make_store(tmp_path, time, migrations=NEWER)
     newer.sessions()
     later = threading.Timer(0.5, newer.close)
     later.start()
-    assert "were taken back" in downgrade(tmp_path, time.clocks())
+    assert "were converted" in downgrade(tmp_path, time.clocks())
     later.join()
 
 

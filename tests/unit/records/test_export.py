@@ -1,4 +1,4 @@
-"""Exports: what each of them must say, figures and charts of a session."""
+"""Exports: required texts, and the figures and charts of a session."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def as_csv(session: SessionRecord) -> str:
 
 
 def stored(folder: Path, seconds: Iterable[Second] = ()) -> SessionRecord:
-    """A session with these rows, in a real file, and with no markers."""
+    """A session with these rows in a real file, without markers."""
     store = make_store(folder)
     store.begin(session_info())
     store.add(ID, seconds)
@@ -75,7 +75,7 @@ def session(tmp_path: Path) -> SessionRecord:
         ("1-30d", False),
     ],
 )
-def test_exports_for_hiring_carry_the_day_by_which_they_must_be_gone(
+def test_exports_for_hiring_have_the_date_by_which_they_must_be_deleted(
     session: SessionRecord, version: str, hiring: bool
 ) -> None:
     session = replace(session, summary=replace(session.summary, notice_version=version))
@@ -83,7 +83,7 @@ def test_exports_for_hiring_carry_the_day_by_which_they_must_be_gone(
     table = as_json(session)
     assert table["session"]["delete_copies_by"] == (by if hiring else None)
     for words in (table["deletion"], as_csv(session)):
-        assert (f"to be deleted by {by}" in words) is hiring
+        assert (f"must be deleted by {by}" in words) is hiring
         assert ("820 ILCS 42" in words) is hiring
     unset = replace(session.summary, notice_version=version, clock_set=False)
     assert ("within 30 days" in deletion_text(unset)) is hiring
@@ -106,7 +106,7 @@ def test_json_contains_everything(session: SessionRecord) -> None:
     assert other["timeline"][0]["not_readable"] == {"small": 1, "turned": 10}
 
 
-def test_csv_has_one_line_a_second_below_what_it_is(session: SessionRecord) -> None:
+def test_csv_has_a_header_and_one_line_a_second(session: SessionRecord) -> None:
     lines = list(csv.reader(as_csv(session).splitlines()))
     facts = {line[0]: line[1:] for line in lines if line[0].startswith("#")}
     assert facts["# notice version"] == ["4"]
@@ -122,7 +122,7 @@ def test_csv_has_one_line_a_second_below_what_it_is(session: SessionRecord) -> N
 
 
 @pytest.mark.parametrize("label", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx"])
-def test_no_spreadsheet_takes_a_label_for_a_formula(session: SessionRecord, label: str) -> None:
+def test_labels_are_not_formulas_in_a_spreadsheet(session: SessionRecord, label: str) -> None:
     named = replace(session, summary=replace(KEPT, label=label), markers=(Marker(1.0, label),))
     lines = list(csv.reader(as_csv(named).splitlines()))
     assert ["# label", f"'{label}"] in lines
@@ -130,23 +130,23 @@ def test_no_spreadsheet_takes_a_label_for_a_formula(session: SessionRecord, labe
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
-def test_nothing_is_summed_up_in_one_number(session: SessionRecord, kind: str) -> None:
+def test_no_export_has_a_total_score(session: SessionRecord, kind: str) -> None:
     text = "".join(tables.as_json(session) if kind == "json" else tables.as_csv(session))
     for word in ("total", "rank", "overall", "grade"):
         assert word not in text.lower()
 
 
-def test_pdf_is_one_and_names_the_session(session: SessionRecord) -> None:
+def test_pdf_is_valid_and_contains_the_session_id(session: SessionRecord) -> None:
     content = as_pdf(session)
     assert content.startswith(b"%PDF-")
-    assert ID.encode() in content, "so that erasing finds an export of it"
+    assert ID.encode() in content, "so that erasing finds the export"
 
 
 @pytest.mark.parametrize(
     "label",
     ["<b>bold", "&amp; &", "日本語", "x" * 500, "a\nb", "", "\ud800"[:0] + "🙂", "<para><img src='x'/>"],
 )
-def test_pdf_takes_any_label(session: SessionRecord, label: str) -> None:
+def test_pdf_accepts_any_label(session: SessionRecord, label: str) -> None:
     named = replace(session, summary=replace(KEPT, label=label, note=label), markers=(Marker(70.0, label),))
     assert as_pdf(named).startswith(b"%PDF-")
 
@@ -159,7 +159,7 @@ def test_exports_of_a_session_without_persons_and_seconds(tmp_path: Path) -> Non
     assert as_csv(session).splitlines()[-1].startswith("person,second,angry")
 
 
-def test_pieces_weigh_by_their_frames(tmp_path: Path) -> None:
+def test_pieces_are_weighted_by_their_frames(tmp_path: Path) -> None:
     seconds = [second(0, happy=1.0, scored=1), second(1, happy=0.0, scored=3), second(2, scored=0)]
     session = stored(tmp_path, [*seconds, second(3, scored=0)])
     whole = timeline.pieces(session, 1, most=1)

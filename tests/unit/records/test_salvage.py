@@ -1,6 +1,6 @@
 """Salvage: most rows of a damaged file come back, and nothing else does.
 
-Of 12 damaged files; `make damage` takes 300.
+Runs on 12 damaged files; `make damage` runs it on 300.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +28,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recorded(tmp_path_factory.mktemp("sound") / "state")
 
 
-def test_of_a_sound_file_everything_comes_back(sound: Path, tmp_path: Path) -> None:
+def test_everything_comes_back_from_an_intact_file(sound: Path, tmp_path: Path) -> None:
     with closing(make_store(sound.parent)) as source, closing(make_store(tmp_path / "new")) as store:
         done = store.salvage(copied(sound, tmp_path / "old"))
         assert (done.sessions, done.rows, done.nameless) == (len(IDS), ROWS, 0)
@@ -35,7 +37,9 @@ def test_of_a_sound_file_everything_comes_back(sound: Path, tmp_path: Path) -> N
             assert mine is not None and theirs is not None
             assert replace(mine.summary, expires=theirs.summary.expires) == theirs.summary
             assert (list(mine.seconds), mine.markers) == (list(theirs.seconds), theirs.markers)
-        assert store.salvage(tmp_path / "old" / "records.db").rows == 0, "all is here already"
+        assert store.salvage(tmp_path / "old" / "records.db").rows == 0, (
+            "everything is already in the records"
+        )
 
 
 def test_rows_in_the_log_come_back(tmp_path: Path) -> None:
@@ -54,7 +58,7 @@ def test_rows_in_the_log_come_back(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120 + DAMAGES)
 def test_most_rows_of_most_damaged_files_come_back(sound: Path, tmp_path: Path) -> None:
-    chance, enough, told = random.Random(60), 0, []
+    chance, enough, results = random.Random(60), 0, []
     for number in range(DAMAGES):
         path = copied(sound, tmp_path / str(number))
         words = damage(path, chance, most_cut=0.15)
@@ -64,11 +68,11 @@ def test_most_rows_of_most_damaged_files_come_back(sound: Path, tmp_path: Path) 
             share = sum(remains(store).values()) / ROWS
         assert share >= ENOUGH * left, words
         enough += share >= ENOUGH
-        told.append(f"{share:.3f} {words[:60]}")
-    assert enough >= 0.8 * DAMAGES, "\n".join(sorted(told))
+        results.append(f"{share:.3f} {words[:60]}")
+    assert enough >= 0.8 * DAMAGES, "\n".join(sorted(results))
 
 
-def test_what_was_erased_or_is_too_old_does_not_come_back(sound: Path, tmp_path: Path) -> None:
+def test_erased_and_old_sessions_do_not_come_back(sound: Path, tmp_path: Path) -> None:
     time = Time()
     with closing(make_store(tmp_path / "new", time)) as store:
         record(store, time, OTHER)
@@ -83,7 +87,7 @@ def test_what_was_erased_or_is_too_old_does_not_come_back(sound: Path, tmp_path:
         assert store.salvage(tmp_path / "old" / "records.db").old == len(IDS)
 
 
-def test_what_is_here_is_not_overwritten(sound: Path, tmp_path: Path) -> None:
+def test_existing_rows_are_not_overwritten(sound: Path, tmp_path: Path) -> None:
     time = Time()
     with closing(make_store(tmp_path / "new", time)) as store:
         record(store, time, IDS[0], seconds=1)
@@ -99,18 +103,22 @@ def test_salvage_starts_automatically_when_a_file_is_set_aside(sound: Path, tmp_
     content = bytearray(path.read_bytes())
     content[8192:8300] = b"\xa5" * 108
     path.write_bytes(content)
-    with closing(make_store(path.parent, time)) as store:
+    events: list[dict[str, Any]] = []
+    with closing(make_store(path.parent, time, on_event=lambda **event: events.append(event))) as store:
         store.tick()
         assert store.status.state == "set_aside"
         record(store, time, ID)  # it does not wait
-        assert store.wait_salvaged(60)
+        for thread in threading.enumerate():
+            if thread.name == "salvage":
+                thread.join(60)
+        assert "salvaged" in [event["what"] for event in events]
         assert sum(remains(store).values()) >= ENOUGH * ROWS
         assert ID in remains(store)
         time.passes(7 * DAY_S + 7200)
         for _ in range(3):
             store.tick()
             time.passes(3600)
-        assert store.sessions() == [], "ages went on"
+        assert store.sessions() == [], "ages continue"
 
 
 def _changed(path: Path, statement: str) -> Path:
@@ -133,7 +141,9 @@ def test_an_end_in_the_future_makes_no_other_session_too_old(sound: Path, tmp_pa
 
 
 @pytest.mark.parametrize("column", ["ended", "ended_lived"])
-def test_a_row_with_half_an_end_makes_no_damage_again(sound: Path, tmp_path: Path, column: str) -> None:
+def test_a_row_with_only_one_end_time_does_not_damage_the_records(
+    sound: Path, tmp_path: Path, column: str
+) -> None:
     damaged = _changed(
         copied(sound, tmp_path / "old"), f"UPDATE sessions SET {column} = NULL WHERE id = '{IDS[0]}'"
     )
@@ -146,7 +156,7 @@ def test_a_row_with_half_an_end_makes_no_damage_again(sound: Path, tmp_path: Pat
         assert all(kept.ended is not None for kept in store.sessions())
 
 
-def test_a_session_that_is_recorded_again_meanwhile_goes_on(sound: Path, tmp_path: Path) -> None:
+def test_a_session_that_is_recording_again_continues(sound: Path, tmp_path: Path) -> None:
     damaged = _changed(
         copied(sound, tmp_path / "old"),
         f"UPDATE sessions SET ended = NULL, ended_lived = NULL WHERE id = '{IDS[0]}'",

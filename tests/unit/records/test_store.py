@@ -30,7 +30,7 @@ from tests.fakes.records import (
     session_info,
 )
 
-WORD = "a word that nobody else writes"
+WORD = "a word that no one else writes"
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def store(folder: Path, time: Time) -> Iterator[Store]:
 
 
 def reopened(store: Store, folder: Path, time: Time, **more: Any) -> Store:
-    """As after a restart of the process in good order."""
+    """As after a clean restart of the process."""
     store.close()
     made = make_store(folder, time, **more)
     made.tick()
@@ -107,7 +107,7 @@ def test_a_session_comes_back_as_it_was_written(store: Store, time: Time) -> Non
     assert store.find_link("") is None
 
 
-def test_dates_are_of_the_beginning_and_a_jumping_clock_moves_nothing(store: Store, time: Time) -> None:
+def test_a_jumping_clock_changes_no_dates(store: Store, time: Time) -> None:
     store.begin(session_info())
     time.wall += 5 * 365 * DAY_S
     time.passes(2.0)
@@ -122,14 +122,14 @@ def test_a_clock_that_was_never_set_is_reported(store: Store, time: Time) -> Non
     assert not store.sessions()[0].clock_set
 
 
-def test_the_newest_comes_first_also_when_the_clock_went_back(store: Store, time: Time) -> None:
+def test_the_newest_session_is_first_even_if_the_clock_went_back(store: Store, time: Time) -> None:
     record(store, time, ID)
     time.wall -= 365 * DAY_S
     record(store, time, OTHER)
     assert [kept.id for kept in store.sessions()] == [OTHER, ID]
 
 
-def test_what_comes_after_the_end_is_dropped(store: Store, time: Time) -> None:
+def test_seconds_after_the_end_are_dropped(store: Store, time: Time) -> None:
     record(store, time)
     store.add(ID, [second(9)])
     store.add(OTHER, [second(9)])
@@ -139,7 +139,7 @@ def test_what_comes_after_the_end_is_dropped(store: Store, time: Time) -> None:
 
 
 def test_an_erasure_by_another_process_ends_the_recording(store: Store, folder: Path, time: Time) -> None:
-    """As a command of an older version does it; ours refuses."""
+    """As a command of an older version does; the current one refuses."""
     stopped: list[tuple[str, str]] = []
     store.on_stopped = lambda id, reason: stopped.append((id, reason))
     record(store, time, end=False)
@@ -152,7 +152,7 @@ def test_an_erasure_by_another_process_ends_the_recording(store: Store, folder: 
     assert store.status.state == "ok"
 
 
-def test_the_same_session_may_be_recorded_twice_in_one_sitting(store: Store, time: Time) -> None:
+def test_a_session_may_be_recorded_twice(store: Store, time: Time) -> None:
     record(store, time)
     time.passes(10.0)
     store.begin(session_info())
@@ -168,13 +168,13 @@ def test_an_erased_session_does_not_begin_again(store: Store, time: Time) -> Non
         store.begin(session_info())
 
 
-def test_files_are_for_their_owner_alone(store: Store, folder: Path, time: Time) -> None:
+def test_only_the_owner_can_read_the_files(store: Store, folder: Path, time: Time) -> None:
     record(store, time, end=False)
     for path in folder.glob("records.db*"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-def test_each_commit_is_on_the_disk(store: Store) -> None:
+def test_each_commit_is_synced_to_the_disk(store: Store) -> None:
     store.begin(session_info())
     connection = store._file.open()
     assert connection is not None
@@ -208,10 +208,10 @@ def test_readers_and_the_writer_do_not_block_each_other(store: Store, time: Time
     assert store.sessions()[0].seconds == 60
 
 
-# --- ends that nobody planned ---
+# --- unplanned ends ---
 
 
-def test_a_stop_in_good_order_ends_the_session(store: Store, folder: Path, time: Time) -> None:
+def test_a_clean_stop_ends_the_session(store: Store, folder: Path, time: Time) -> None:
     record(store, time, end=False)
     store.close()
     with closing(make_store(folder, time)) as again:
@@ -224,7 +224,7 @@ def test_a_session_left_open_is_closed_by_its_last_row(
     store: Store, folder: Path, time: Time, seconds: int
 ) -> None:
     record(store, time, seconds=seconds, end=False)
-    store._file.close()  # without ending it
+    store._file.close()  # without ending the session
     time.switched_off(2 * DAY_S)
     with closing(make_store(folder, time)) as again:
         again.tick()
@@ -232,7 +232,7 @@ def test_a_session_left_open_is_closed_by_its_last_row(
         assert (kept.ending, kept.ended, kept.seconds) == ("power", NOW + seconds, seconds)
 
 
-def test_a_command_beside_the_appliance_closes_nothing(store: Store, folder: Path, time: Time) -> None:
+def test_a_command_does_not_close_the_appliances_session(store: Store, folder: Path, time: Time) -> None:
     record(store, time, end=False)
     with closing(make_store(folder, time)) as command:
         assert [kept.ended for kept in command.sessions()] == [None]
@@ -292,7 +292,7 @@ def test_erasing_leaves_nothing_anywhere(store: Store, folder: Path, time: Time)
     assert ID in ids and OTHER not in ids
 
 
-def test_erasing_while_it_is_recorded(store: Store, time: Time) -> None:
+def test_a_session_can_be_erased_while_it_is_recorded(store: Store, time: Time) -> None:
     record(store, time, end=False)
     store.erase(ID)
     store.add(ID, [second(7)])
@@ -301,7 +301,7 @@ def test_erasing_while_it_is_recorded(store: Store, time: Time) -> None:
     assert store.began(ID) is None
 
 
-def test_a_backup_outside_that_holds_it_goes_as_well(store: Store, tmp_path: Path, time: Time) -> None:
+def test_a_backup_elsewhere_that_contains_it_is_removed_too(store: Store, tmp_path: Path, time: Time) -> None:
     record(store, time, ID)
     record(store, time, OTHER)
     store.backup(tmp_path / "mine", "correct horse")
@@ -309,10 +309,10 @@ def test_a_backup_outside_that_holds_it_goes_as_well(store: Store, tmp_path: Pat
     assert not (tmp_path / "mine").exists()
 
 
-def test_a_backup_in_a_place_that_cannot_even_be_looked_at_stops_nothing(
+def test_a_backup_in_an_inaccessible_folder_blocks_nothing(
     store: Store, folder: Path, tmp_path: Path, time: Time
 ) -> None:
-    """As a home is for the service, in its sandbox."""
+    """Like a home folder for the service in its sandbox."""
     record(store, time)
     (folder / EXPORTS).mkdir()
     (folder / EXPORTS / "one.csv").write_text(f"# session,{ID}\n")
@@ -325,7 +325,7 @@ def test_a_backup_in_a_place_that_cannot_even_be_looked_at_stops_nothing(
     again.close()
 
 
-def test_a_copy_that_cannot_be_removed_does_not_stop_the_sweep(
+def test_a_copy_that_cannot_be_removed_does_not_stop_retention(
     store: Store, folder: Path, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(store, time)
@@ -341,10 +341,12 @@ def test_a_copy_that_cannot_be_removed_does_not_stop_the_sweep(
         with pytest.raises(StoreError, match="Read-only"):
             store.erase(ID)
         sweep(store, time, 8 * DAY_S)
-        assert store.sessions() == [], "the other one was too old"
+        assert store.sessions() == [], "the other session was too old"
 
 
-def test_a_backup_outside_goes_when_all_in_it_is_too_old(store: Store, tmp_path: Path, time: Time) -> None:
+def test_a_backup_elsewhere_is_removed_when_everything_in_it_is_too_old(
+    store: Store, tmp_path: Path, time: Time
+) -> None:
     record(store, time, ID)
     store.backup(tmp_path / "mine", "correct horse")
     store.backup(tmp_path / "cut", "correct horse")
@@ -356,7 +358,7 @@ def test_a_backup_outside_goes_when_all_in_it_is_too_old(store: Store, tmp_path:
     assert not (tmp_path / "mine").exists() and not (tmp_path / "cut.part").exists()
 
 
-def test_another_devices_backup_at_the_path_of_ours_is_not_removed(
+def test_another_devices_backup_at_the_same_path_is_not_removed(
     store: Store, tmp_path: Path, time: Time
 ) -> None:
     record(store, time, ID)
@@ -433,7 +435,7 @@ def test_a_lost_erasure_log_is_written_again(store: Store, folder: Path, time: T
 # --- retention ---
 
 
-def test_a_session_goes_after_its_days(store: Store, folder: Path, time: Time) -> None:
+def test_a_session_is_erased_after_keep_days(store: Store, folder: Path, time: Time) -> None:
     record(store, time)
     leave = ID.encode()
     sweep(store, time, 7 * DAY_S - 3600)
@@ -445,7 +447,7 @@ def test_a_session_goes_after_its_days(store: Store, folder: Path, time: Time) -
 
 @pytest.mark.parametrize("jump", [3 * 3600.0, 3 * 365 * DAY_S, -3 * 3600.0, -30 * 365 * DAY_S])
 @pytest.mark.parametrize("restart", [False, True])
-def test_a_clock_that_jumps_neither_erases_early_nor_keeps_forever(
+def test_a_jumping_clock_neither_erases_early_nor_keeps_too_long(
     store: Store, folder: Path, time: Time, jump: float, restart: bool
 ) -> None:
     record(store, time)
@@ -460,7 +462,7 @@ def test_a_clock_that_jumps_neither_erases_early_nor_keeps_forever(
     store.close()
 
 
-def test_a_device_that_was_off_erases_what_became_too_old(store: Store, folder: Path, time: Time) -> None:
+def test_a_device_that_was_off_erases_old_sessions(store: Store, folder: Path, time: Time) -> None:
     record(store, time)
     store.close()
     time.switched_off(30 * DAY_S)
@@ -470,9 +472,7 @@ def test_a_device_that_was_off_erases_what_became_too_old(store: Store, folder: 
     store.close()
 
 
-def test_no_number_is_older_than_its_days_however_long_the_session_was(
-    store: Store, folder: Path, time: Time
-) -> None:
+def test_even_a_long_session_keeps_no_row_beyond_keep_days(store: Store, folder: Path, time: Time) -> None:
     record(store, time, ID, end=False)
     for _ in range(20):
         time.passes(3600)
@@ -483,7 +483,7 @@ def test_no_number_is_older_than_its_days_however_long_the_session_was(
     assert store.sessions() == []
 
 
-def test_copies_and_exports_go_too(store: Store, folder: Path, time: Time) -> None:
+def test_old_copies_and_exports_are_removed_too(store: Store, folder: Path, time: Time) -> None:
     leave_traces(store, folder, time)
     store.tick()
     sweep(store, time, 7 * DAY_S + 7200)
@@ -505,19 +505,19 @@ def test_a_damaged_file_is_as_old_as_its_oldest_row(store: Store, folder: Path, 
     store.close()
 
 
-def test_what_is_swept_is_reported(folder: Path, time: Time) -> None:
-    told: list[dict[str, object]] = []
-    store = make_store(folder, time, on_event=lambda **details: told.append(details))
+def test_retention_is_reported(folder: Path, time: Time) -> None:
+    events: list[dict[str, object]] = []
+    store = make_store(folder, time, on_event=lambda **details: events.append(details))
     record(store, time)
     sweep(store, time, 7 * DAY_S + 7200)
-    assert told == [{"what": "swept", "sessions": 1, "files": 0}]
+    assert events == [{"what": "swept", "sessions": 1, "files": 0}]
     store.close()
 
 
 # --- a full disk ---
 
 
-def test_without_disk_space_nothing_begins(folder: Path, time: Time) -> None:
+def test_without_disk_space_recording_does_not_start(folder: Path, time: Time) -> None:
     store = make_store(folder, time, free_mb=lambda path: 150.0)
     with pytest.raises(StoreError, match=r"150 MB left and storage\.min_free_mb is 200"):
         store.begin(session_info())
@@ -553,7 +553,7 @@ def test_recording_stops_when_the_disk_fills_and_works_again_with_space(folder: 
     store.add(ID, [second(3)])
     store.add(ID, [second(4)])
     assert [id for id, _ in stopped] == [ID]
-    assert "make room" in stopped[0][1]
+    assert "free some space" in stopped[0][1]
     assert store.status.state == "full"
     assert store.sessions()[0].ending == "full"
     assert store.sessions()[0].seconds == 3
@@ -642,13 +642,13 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_set_aside_and_recording_goes_on(
+def test_a_damaged_file_is_set_aside_and_recording_continues(
     store: Store, folder: Path, time: Time, damage: str
 ) -> None:
     record(store, time, seconds=300)
     store.close()
     DAMAGES[damage](store.path)
-    for _ in range(2):  # and it stays calm at the next start
+    for _ in range(2):  # and the next start finds no fault
         store = make_store(folder, time)
         store.tick()
         assert store.status.state == "set_aside"
@@ -665,7 +665,7 @@ def test_a_damaged_file_is_set_aside_and_recording_goes_on(
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"\xa5" * 50_000])
-def test_a_damaged_log_costs_no_more_than_what_was_in_it(
+def test_a_damaged_log_loses_only_its_own_rows(
     store: Store, folder: Path, time: Time, content: bytes
 ) -> None:
     record(store, time)
@@ -676,7 +676,7 @@ def test_a_damaged_log_costs_no_more_than_what_was_in_it(
         assert [kept.id for kept in again.sessions()] == [ID]
 
 
-def test_an_empty_file_is_begun_anew(store: Store, folder: Path, time: Time) -> None:
+def test_an_empty_file_is_replaced(store: Store, folder: Path, time: Time) -> None:
     record(store, time)
     store.close()
     store.path.write_bytes(b"")
@@ -685,7 +685,7 @@ def test_an_empty_file_is_begun_anew(store: Store, folder: Path, time: Time) -> 
         assert [kept.id for kept in again.sessions()] == [OTHER]
 
 
-def test_damage_while_it_is_open_stops_the_recording_and_the_next_one_works(
+def test_damage_while_open_stops_the_recording_and_the_next_one_works(
     store: Store, folder: Path, time: Time
 ) -> None:
     record(store, time, seconds=300, end=False)

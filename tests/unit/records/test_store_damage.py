@@ -1,6 +1,6 @@
-"""Damaged records: found, set aside and never a traceback; and what is no damage is not taken for it.
+"""Damaged records are found and set aside, never with a traceback; other faults are not taken for damage.
 
-12 damages by chance; `make damage` makes 300.
+Runs 12 random damages; `make damage` runs 300.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def path(sound: Path, tmp_path: Path) -> Path:
 
 
 def execute(path: Path, *statements: str) -> None:
-    """Change a file behind the store's back."""
+    """Change a file without the store."""
     with closing(sqlite3.connect(path)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -52,7 +52,7 @@ def overwrite(path: Path, old: bytes, new: bytes) -> None:
 
 
 def use_all(store: Store) -> None:
-    """Everything that a page or a command does with records; only `StoreError` may come of it."""
+    """Everything that a page or a command does with records; it may raise only `StoreError`."""
     store.tick()
     try:
         for kept in store.sessions():
@@ -66,7 +66,7 @@ def use_all(store: Store) -> None:
         assert "\n" not in str(error)
 
 
-# --- what is no damage ---
+# --- faults that are not damage ---
 
 
 def constraint(store: Store) -> None:
@@ -95,9 +95,7 @@ def no_text(store: Store) -> None:
 
 
 @pytest.mark.parametrize("mistake", [constraint, binding, wrong_type, too_large, no_text])
-def test_a_mistake_in_what_is_written_sets_nothing_aside(
-    path: Path, mistake: Callable[[Store], None]
-) -> None:
+def test_an_invalid_write_sets_nothing_aside(path: Path, mistake: Callable[[Store], None]) -> None:
     with closing(make_store(path.parent)) as store:
         store.tick()
         with pytest.raises(StoreError, match="cannot be written"):
@@ -124,12 +122,12 @@ def test_a_mistake_in_what_is_written_sets_nothing_aside(
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), True),
     ],
 )
-def test_what_is_damage_without_a_code(error: BaseException, expected: bool) -> None:
+def test_damage_is_recognised_without_an_error_code(error: BaseException, expected: bool) -> None:
     """As on Python 3.10, whose errors have no code."""
     assert database.is_damage(error) is expected
 
 
-def test_a_session_erased_by_another_process_takes_no_marker(path: Path) -> None:
+def test_a_session_erased_by_another_process_accepts_no_marker(path: Path) -> None:
     time = Time()
     with closing(make_store(path.parent, time)) as store:
         record(store, time, ID, end=False)
@@ -160,10 +158,10 @@ def test_a_session_that_another_process_records_is_not_erased(path: Path) -> Non
         assert ID not in {kept.id for kept in store.sessions()}
 
 
-# --- what is ---
+# --- damage ---
 
 
-def test_a_damaged_index_is_noticed(path: Path) -> None:
+def test_a_damaged_index_is_detected(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         query = "SELECT rootpage FROM sqlite_master WHERE name = 'markers_session'"
         start = 4096 * (connection.execute(query).fetchone()[0] - 1)
@@ -183,7 +181,7 @@ def test_a_damaged_index_is_noticed(path: Path) -> None:
         ("UPDATE sessions SET began_lived = 'x' WHERE rowid = 3",),
         ("UPDATE sessions SET began_lived = 1e300 WHERE rowid = 3",),
         ("UPDATE sessions SET ended = 'x' WHERE rowid = 3",),
-        ("DELETE FROM sessions WHERE rowid = 3",),  # its seconds are left: nothing would ever sweep them
+        ("DELETE FROM sessions WHERE rowid = 3",),  # its seconds remain: retention would never reach them
         ("UPDATE migrations SET number = 77",),
         ("UPDATE migrations SET number = 0",),
         ("DELETE FROM migrations",),
@@ -215,7 +213,7 @@ def test_a_schema_that_is_not_text_is_damage(path: Path, old: bytes, new: bytes)
 
 
 @pytest.mark.parametrize("place", [18, 19])
-def test_a_header_of_a_file_that_may_only_be_read_is_damage(path: Path, place: int) -> None:
+def test_a_read_only_header_is_damage(path: Path, place: int) -> None:
     content = bytearray(path.read_bytes())
     content[place] = 9
     path.write_bytes(content)
@@ -224,7 +222,7 @@ def test_a_header_of_a_file_that_may_only_be_read_is_damage(path: Path, place: i
         assert store.status.state == "set_aside"
 
 
-def test_text_of_a_session_that_is_no_utf_8_can_be_read(path: Path) -> None:
+def test_session_text_that_is_not_utf_8_is_readable(path: Path) -> None:
     overwrite(path, b"label of " + IDS[0].encode(), b"l\xffbel of " + IDS[0].encode())
     with closing(make_store(path.parent)) as store:
         use_all(store)
@@ -232,12 +230,12 @@ def test_text_of_a_session_that_is_no_utf_8_can_be_read(path: Path) -> None:
 
 
 ODD = ("'x'", "x'ff00'", "1e300", "-1e300", "9e999", "9223372036854775807", "-5", "''")
-"""Values that may be read back from anywhere, where a file was damaged and every check still passes."""
+"""Values that damage may put anywhere in a file while every check still passes."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("value", ODD)
-def test_a_value_of_the_wrong_type_is_no_traceback(path: Path, value: str) -> None:
+def test_a_value_of_the_wrong_type_causes_no_traceback(path: Path, value: str) -> None:
     from appliance.records.store.rows import COLUMNS
 
     with closing(make_store(path.parent)) as store:
@@ -275,7 +273,7 @@ def test_one_damaged_age_makes_no_other_session_too_old(path: Path) -> None:
 
 
 @pytest.mark.parametrize("lived", ["1e300", "Infinity", "NaN", str(10**400), '"x"'])
-def test_a_damaged_count_of_ages_sweeps_nothing(path: Path, lived: str) -> None:
+def test_a_damaged_count_of_ages_erases_nothing(path: Path, lived: str) -> None:
     ages = path.with_name("records.age.json")
     table = json.loads(ages.read_text())
     ages.write_text(json.dumps({**table, "lived": "HERE"}).replace('"HERE"', lived))
@@ -289,7 +287,7 @@ def test_a_damaged_count_of_ages_sweeps_nothing(path: Path, lived: str) -> None:
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"[" * 100_000, b"{}\n[]\n1\n", b'{"made": 1e999, "path": 3}']
 )
-def test_damaged_files_beside_the_records_are_no_traceback(path: Path, name: str, content: bytes) -> None:
+def test_damaged_files_next_to_the_records_cause_no_traceback(path: Path, name: str, content: bytes) -> None:
     path.with_name(name).write_bytes(content)
     with closing(make_store(path.parent)) as store:
         use_all(store)
@@ -297,7 +295,7 @@ def test_damaged_files_beside_the_records_are_no_traceback(path: Path, name: str
         assert len(store.sessions()) == len(IDS) - 1
 
 
-def test_damage_that_a_reader_meets_is_looked_into(path: Path) -> None:
+def test_damage_found_by_a_reader_is_checked(path: Path) -> None:
     with closing(make_store(path.parent)) as store:
         store.tick()
         content = path.read_bytes()
@@ -311,7 +309,7 @@ def test_damage_that_a_reader_meets_is_looked_into(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120 + DAMAGES)
 def test_any_damage_is_survived(sound: Path, tmp_path: Path) -> None:
-    """What an owner, a command beside it and an update do with each of them."""
+    """What an owner, a command and an update do with each damaged file."""
     chance = random.Random(14)
     for number in range(DAMAGES):
         path = copied(sound, tmp_path / str(number))
@@ -342,10 +340,12 @@ def test_any_damage_is_survived(sound: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["removed", "replaced", "file"])
-def test_a_state_directory_that_is_gone_is_told_and_the_next_recording_is_kept(path: Path, kind: str) -> None:
-    time, told, stopped = Time(), [], []
+def test_a_missing_state_directory_is_reported_and_the_next_recording_is_kept(path: Path, kind: str) -> None:
+    time, events, stopped = Time(), [], []
     folder = path.parent
-    with closing(make_store(folder, time, on_event=lambda **details: told.append(details["what"]))) as store:
+    with closing(
+        make_store(folder, time, on_event=lambda **details: events.append(details["what"]))
+    ) as store:
         store.on_stopped = lambda id, reason: stopped.append(reason)
         record(store, time, ID, end=False)
         if kind == "file":
@@ -357,12 +357,12 @@ def test_a_state_directory_that_is_gone_is_told_and_the_next_recording_is_kept(p
         store.add(ID, [second(9)])
         assert len(stopped) == 1 and "removed or replaced" in stopped[0]
         assert store.status.state == "failed" and "removed or replaced" in str(store.status.reason)
-        assert told.count("replaced") == 1
+        assert events.count("replaced") == 1
         record(store, time, OTHER)
         assert store.status.state == "ok"
         with closing(sqlite3.connect(path)) as connection:
             rows = connection.execute("SELECT count(*) FROM seconds WHERE session = ?", (OTHER,)).fetchone()
-        assert rows == (3,), "in the file that lies there"
+        assert rows == (3,), "in the new file"
         assert (folder / "records.lock").exists()
         before = {kept.id for kept in store.sessions()}
         assert before == ({OTHER, ID, *IDS} if kind == "replaced" else {OTHER})
@@ -370,7 +370,7 @@ def test_a_state_directory_that_is_gone_is_told_and_the_next_recording_is_kept(p
         assert {kept.id for kept in again.sessions()} == before
 
 
-def test_a_recording_that_begins_after_the_state_directory_went_is_kept(path: Path) -> None:
+def test_a_recording_after_the_state_directory_was_removed_is_kept(path: Path) -> None:
     time = Time()
     with closing(make_store(path.parent, time)) as store:
         store.tick()
@@ -380,7 +380,7 @@ def test_a_recording_that_begins_after_the_state_directory_went_is_kept(path: Pa
             assert connection.execute("SELECT count(*) FROM seconds").fetchone() == (3,)
 
 
-def test_the_count_of_ages_goes_on_in_another_state_directory(path: Path) -> None:
+def test_the_count_of_ages_continues_in_another_state_directory(path: Path) -> None:
     time = Time()
     with closing(make_store(path.parent, time)) as store:
         store.tick()

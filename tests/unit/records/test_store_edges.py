@@ -1,4 +1,4 @@
-"""The records at their edges: companions of the file, the cost in a header, a sweep that finds nothing."""
+"""Edge cases of the records: companions of the file, the cost in a header, a sweep that finds nothing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.fakes.records import ID, Time, make_store, record, session_info
 @pytest.mark.parametrize(
     ("cost", "known"), [(13, False), (14, True), (15, True), (16, True), (17, True), (18, False)]
 )
-def test_a_backup_may_have_cost_more_or_less_but_not_anything(cost: int, known: bool) -> None:
-    """What is read from a file must not make a device use any amount of memory."""
+def test_a_backup_header_may_not_ask_for_any_cost(cost: int, known: bool) -> None:
+    """A value from a file must not make the device use unlimited memory."""
     header = {
         "ids": [],
         "made": 0.0,
@@ -29,8 +29,8 @@ def test_a_backup_may_have_cost_more_or_less_but_not_anything(cost: int, known: 
     assert (parse_header(MAGIC + json.dumps(header).encode() + b"\n") is not None) is known
 
 
-def test_a_file_goes_with_its_companions_and_leaves_none_behind(tmp_path: Path) -> None:
-    """Rows of the last seconds are in the write-ahead log; beside another file it would be taken for its."""
+def test_a_file_is_moved_and_removed_with_its_companions(tmp_path: Path) -> None:
+    """The last rows are in the write-ahead log; next to another file SQLite would apply it to that file."""
     path, to = tmp_path / "records.db", tmp_path / "aside.db"
     for suffix in ("", "-wal", "-shm"):
         (tmp_path / f"records.db{suffix}").write_text(f"content{suffix}")
@@ -49,18 +49,18 @@ def test_a_foreign_file_in_place_of_a_companion_does_not_stop_recording(tmp_path
     store.close()
 
 
-def test_nothing_is_told_of_a_sweep_that_found_nothing(tmp_path: Path) -> None:
-    """Also where there is no file yet, only one that was set aside a while ago."""
-    told: list[dict[str, object]] = []
+def test_a_sweep_that_finds_nothing_reports_nothing(tmp_path: Path) -> None:
+    """Also if there is no file yet, only one that was set aside some time ago."""
+    events: list[dict[str, object]] = []
     (tmp_path / "records.damaged-20261123T101500.db").write_bytes(b"damaged")
-    store = make_store(tmp_path, on_event=lambda **details: told.append(details))
+    store = make_store(tmp_path, on_event=lambda **details: events.append(details))
     store.tick()
     store.close()
-    assert told == []
+    assert events == []
 
 
-def test_how_old_the_first_session_is_is_on_the_disk_when_its_recording_begins(tmp_path: Path) -> None:
-    """A damaged file is dated by it, also after the power went in the first minutes."""
+def test_the_age_of_the_first_session_is_on_the_disk_when_recording_starts(tmp_path: Path) -> None:
+    """It dates a damaged file, even after a power cut in the first minutes."""
     store = make_store(tmp_path, Time())
     try:
         store.begin(session_info(ID))

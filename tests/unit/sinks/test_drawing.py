@@ -40,7 +40,7 @@ def test_each_box_has_the_colour_of_its_smoothed_expression() -> None:
 def test_the_label_differs_from_person_to_person() -> None:
     one = draw_people(picture(640, 480), (person(1, face(320, 240, 100), HAPPY),))
     other = draw_people(picture(640, 480), (person(2, face(320, 240, 100), HAPPY),))
-    assert not np.array_equal(one, other), "the number is written, colour alone is not enough"
+    assert not np.array_equal(one, other), "the number is shown, since colour alone is not enough"
 
 
 @settings(deadline=None)

@@ -22,7 +22,7 @@ HAPPY, SAD = scores(happy=1), scores(sad=1)
 
 @dataclass
 class Session:
-    """What the recorder knows of it."""
+    """What the recorder knows about the session."""
 
     state: str = "live"
     id: str | None = None
@@ -160,7 +160,7 @@ def test_two_people_and_their_seconds(
     ]
 
 
-def test_a_gap_hands_over_finished_seconds_but_waits_for_late_frames(
+def test_a_gap_flushes_finished_seconds_but_waits_for_late_frames(
     recorder: Recorder, session: Session, clock: Time, store: Store
 ) -> None:
     recording(store, session)
@@ -203,7 +203,7 @@ def test_the_end_closes_the_second_and_the_next_session_begins_empty(
     assert [(row.second, row.sad) for row in rows(store, OTHER)] == [(0, 1.0)]
 
 
-def test_an_erased_session_gets_nothing_more(
+def test_an_erased_session_gets_no_more_seconds(
     recorder: Recorder, session: Session, clock: Time, store: Store
 ) -> None:
     recording(store, session)

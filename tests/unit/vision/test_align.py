@@ -1,4 +1,4 @@
-"""Aligned crops: level at any roll and size, also past the edge of the picture."""
+"""Aligned crops: level at any roll and size, also beyond the edge of the picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Spot = tuple[float, float]
 
 
 def face_with_eyes(cx: float, cy: float, side: float, roll: float) -> Face:
-    """A square face, its eyes a quarter of its side above its middle, turned clockwise by `roll` degrees."""
+    """A square face, eyes a quarter of its side above the centre, rotated clockwise by `roll` degrees."""
     turn = math.radians(roll)
 
     def at(across: float, down: float) -> Spot:
@@ -34,14 +34,14 @@ def painted(face: Face, width: int, height: int) -> Image:
     image = picture(width, height, 255)
     radius = max(2, round(face.box.width / 20))
     for (x, y), colour in zip(face.keypoints, ((255, 0, 0), (0, 0, 255)), strict=True):
-        # With four binary places, so that the eye is at its exact place and not at the nearest pixel.
+        # With four binary places, so that the eye is at its exact position and not at the nearest pixel.
         middle = round((x - 0.5) * 16), round((y - 0.5) * 16)
         cv2.circle(image, middle, radius * 16, colour, cv2.FILLED, cv2.LINE_AA, shift=4)
     return image
 
 
 def spots(crop: Image) -> tuple[Spot, Spot]:
-    """Where the blue and the red eye are in a crop."""
+    """The positions of the blue and the red eye in a crop."""
     found = []
     for absent in (2, 0):
         weights = 255.0 - crop[:, :, absent]
@@ -143,7 +143,7 @@ def test_a_large_face_is_averaged_not_sampled() -> None:
     image[::2, ::2] = image[1::2, 1::2] = 255
     crop = upright_crop(image, Face(Box(80, 80, 640, 640), 1.0), SIZE, margin=1.0, lift=0.0)
     assert abs(float(crop.mean()) - 127.5) < 2
-    assert float(crop.std()) < 10, "a chequered pattern must come out grey"
+    assert float(crop.std()) < 10, "a chequered pattern must become grey"
 
 
 def test_the_picture_is_not_modified() -> None:

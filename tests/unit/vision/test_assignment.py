@@ -24,7 +24,7 @@ def matrices(draw: st.DrawFn) -> NDArray[np.float64]:
 
 
 def best(costs: NDArray[np.float64]) -> tuple[int, float]:
-    """How many pairs are possible at most, and what so many cost at least, by trying all."""
+    """The largest possible number of pairs and their least cost, by trying all."""
     if costs.shape[0] > costs.shape[1]:
         costs = costs.T
     found = (0, 0.0)

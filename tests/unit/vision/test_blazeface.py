@@ -28,7 +28,7 @@ NEVER = -90.0
 
 
 def raw(*found: tuple[int, float, list[float]]) -> tuple[Floats, Floats]:
-    """Raw outputs in which only these (anchor, logit, sixteen offsets) answer."""
+    """Raw outputs in which only these anchors respond: (anchor, logit, sixteen offsets)."""
     boxes = np.zeros((1, 896, 16), np.float32)
     logits = np.full((1, 896, 1), NEVER, np.float32)
     for anchor, logit, offsets in found:

@@ -120,7 +120,7 @@ def test_a_quantised_model_gets_and_gives_quantised_values() -> None:
     read = ExpressionClassifier(engine, PLAIN).classify(picture(48, 48, 255)).scores
     assert engine.given[0].dtype == np.int8
     assert np.all(engine.given[0] == 127), (
-        "1.0 is more than int8 holds here, and is cut off, not wrapped round"
+        "1.0 is out of the int8 range here, and is clipped, not wrapped around"
     )
     assert read.dominant == "happy" and read.top == pytest.approx(1.0)
 

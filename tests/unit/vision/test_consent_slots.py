@@ -97,7 +97,7 @@ def test_a_bystander_in_view_does_not_reclaim_a_slot() -> None:
     room = Room(1)
     room.see({1: box(300), 2: box(700)}, 1.0)
     assert room.see({2: box(700)}, 1.0, known=(1,)) == set()
-    assert room.see({2: box(320)}, 3.0) == set(), "they lean over where the other one was"
+    assert room.see({2: box(320)}, 3.0) == set(), "a bystander leans over to the other's place"
     assert room.see({2: box(320), 6: box(290)}) == {6}
 
 
@@ -123,7 +123,7 @@ def test_leaning_out_of_the_zone_keeps_the_slot_and_leaving_loses_it() -> None:
     assert room.see({1: box(480)}, 1.0) == {1}
     assert room.see({1: box(560)}) == {1}
     assert room.see({1: box(600)}) == set()
-    assert room.see({1: box(480)}) == {1}, "back where they were"
+    assert room.see({1: box(480)}) == {1}, "back in their place"
 
 
 def test_leaning_into_the_zone_gives_no_slot() -> None:
@@ -151,7 +151,7 @@ def test_never_more_faces_than_slots_and_only_faces_in_view(
         assert found <= set(faces)
 
 
-def test_without_confirmation_there_are_no_slots() -> None:
+def test_without_confirmed_consent_there_are_no_slots() -> None:
     places = ConsentSlots(Consent(1, unconfirmed=True))
     for tenth in range(100):
         assert places.assign({1: Box(10, 10, 50, 50)}, frozenset({1}), (200, 200), tenth / 10) == frozenset()

@@ -22,7 +22,7 @@ Points = NDArray[np.float64]
 
 
 def turned(yaw: float, pitch: float, roll: float) -> Points:
-    """The matrix of a turn: roll about the nose first, then pitch, then yaw, in degrees."""
+    """The rotation matrix: first roll about the nose, then pitch, then yaw, in degrees."""
     (cy, sy), (cp, sp), (cr, sr) = (
         (math.cos(math.radians(angle)), math.sin(math.radians(angle))) for angle in (yaw, pitch, roll)
     )
@@ -37,7 +37,7 @@ def face_of(points: Points) -> Face:
 
 
 def projected(yaw: float, pitch: float, roll: float, scale: float = 80.0) -> Points:
-    """The mean face as a camera far away sees it, x to the right, y down."""
+    """The mean face as a far camera sees it, x to the right, y down."""
     return np.asarray((MEAN_FACE @ turned(yaw, pitch, roll).T)[:, :2] * scale + (640, 300))
 
 
@@ -68,7 +68,7 @@ def test_a_turned_head_has_its_angles(yaw: float, pitch: float, roll: float, sca
     assert same(pose(projected(yaw, pitch, roll, scale)), yaw, pitch, roll, 1e-4)
 
 
-def test_the_signs_are_those_of_the_contract() -> None:
+def test_the_signs_match_the_documentation() -> None:
     """Nose to the picture's right, nose up, and clockwise are positive."""
     frontal, nose = projected(0, 0, 0), 2
     assert projected(20, 0, 0)[nose, 0] > frontal[nose, 0] and pose(projected(20, 0, 0)).yaw > 0
@@ -83,7 +83,7 @@ def test_the_signs_are_those_of_the_contract() -> None:
 def test_a_mirrored_face_has_the_opposite_yaw_and_roll(
     yaw: float, pitch: float, roll: float, seed: int
 ) -> None:
-    """For any six points, also for such as no head has: right and left swap places."""
+    """For any six points, even impossible ones: right and left are swapped."""
     points = projected(yaw, pitch, roll) + np.random.default_rng(seed).normal(0, 2, (6, 2))
     mirrored = points[[1, 0, 2, 3, 5, 4]] * (-1, 1)
     found = pose(points)
@@ -149,7 +149,7 @@ def test_a_mirrored_picture_has_the_opposite_yaw(detector: BlazeFace, picture: I
 
 @pytest.mark.parametrize("angle", [-20, 20])
 def test_a_rotated_picture_has_the_roll(detector: BlazeFace, picture: Image, angle: int) -> None:
-    turn = cv2.getRotationMatrix2D((640, 360), -angle, 0.9)  # OpenCV counts against the clock
+    turn = cv2.getRotationMatrix2D((640, 360), -angle, 0.9)  # OpenCV counts anticlockwise
     rotated = cv2.warpAffine(picture, turn, (1280, 720), borderMode=cv2.BORDER_REPLICATE)
     for one, other in zip(found(detector, picture), found(detector, rotated), strict=True):
         assert abs(other.roll - one.roll - angle) < 7

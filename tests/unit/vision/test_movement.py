@@ -1,4 +1,4 @@
-"""Nods, shakes, head speed and body movement, of synthetic acts and of the demo clip."""
+"""Nods, shakes, head speed and body movement, in synthetic videos and in the demo clip."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def swaying(reach: float, rate: float) -> Way:
 
 
 def shaken(reach_px: float) -> Way:
-    """A camera that trembles: another place in each thirtieth of a second, none far from the one before."""
+    """A camera that trembles: a new position each thirtieth of a second, close to the previous one."""
     steps = np.random.default_rng(3).normal(0, reach_px, (600, 2))
     steps = (steps + np.roll(steps, 1, axis=0)) / math.sqrt(2)
     return lambda time: tuple(steps[round(time * 30)])
@@ -111,7 +111,7 @@ def test_each_nod_is_in_exactly_one_of_the_seconds(fps: int) -> None:
     played = play_head(Act(pitch=bouts(1.0, -20.0, 3, every=5.0)), fps, 21.0, jitter=0.002)
     figures = [movement.nods if movement else 0 for _, movement in played]
     whole = [sum(figures[phase::fps]) for phase in range(fps)]
-    # Whichever frame of each second is read; at the ends a second is cut off.
+    # For each choice of frame in a second; a second is cut off at both ends.
     assert max(whole) - min(whole) <= 1 and max(whole) == 12
 
 
@@ -130,7 +130,7 @@ def test_speed_of_a_swaying_head_is_its_mean() -> None:
     assert np.mean([movement.head for movement in movements]) == pytest.approx(4 * 0.3, rel=0.15)
 
 
-# --- what is there, and when ---------------------------------------------------------------------------
+# --- which values exist, and when ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fps", RATES)
@@ -161,7 +161,7 @@ def test_body_is_none_when_the_face_is_at_the_lower_edge() -> None:
     assert found == {"head": 0.12, "body": None, "nods": 0, "shakes": 0}
 
 
-# --- the body: what is no movement ---------------------------------------------------------------------
+# --- the body: no movement ---------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -211,7 +211,7 @@ def test_noise_of_a_dark_room_is_not_movement() -> None:
     assert max(bodies(play(stage, Act(light=lambda _time: 0.35), 15, 4.0))) < CALM
 
 
-# --- the body: what is movement ------------------------------------------------------------------------
+# --- the body: movement ------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -233,7 +233,7 @@ def test_a_moving_person_is_detected_with_a_moving_camera() -> None:
     assert moving == pytest.approx(0.19, abs=0.08)
 
 
-def test_a_person_moving_before_a_blank_wall_is_not_camera_movement() -> None:
+def test_a_person_moving_in_front_of_a_blank_wall_is_not_camera_movement() -> None:
     act = Act(torso=swaying(0.3, 1.0), head=swaying(0.3, 1.0))
     played = play(Stage(wall=0.0), act, 15, 3.0)
     assert np.mean(bodies(played)) > 0.2

@@ -72,7 +72,7 @@ def test_one_face_found_in_two_regions_is_merged() -> None:
     assert 100 < found.box.x < 104 and found.keypoints[0][0] == pytest.approx(found.box.x)
 
 
-def test_a_part_of_a_face_is_dropped_and_does_not_move_it() -> None:
+def test_part_of_a_face_is_dropped_and_does_not_move_it() -> None:
     whole, part = face(100, 100, 100, 0.9), face(110, 110, 40, 0.7)
     (found,) = weighted_nms([part, whole])
     assert found.box == whole.box
@@ -84,7 +84,7 @@ def test_a_larger_box_around_a_higher_scoring_face_is_dropped() -> None:
     assert found.box == sure.box
 
 
-def test_two_people_side_by_side_stay_two() -> None:
+def test_two_people_side_by_side_stay_separate() -> None:
     assert len(weighted_nms([face(100, 100, 60, 0.9), face(150, 100, 60, 0.8)])) == 2
 
 
@@ -95,7 +95,7 @@ def test_no_faces_merge_into_none() -> None:
 @pytest.mark.parametrize(
     ("other", "same"),
     [(Box(10, 10, 100, 100), True), (Box(30, 30, 20, 20), True), (Box(90, 0, 100, 100), False)],
-    ids=["nearly", "within", "beside"],
+    ids=["nearly", "within", "next to it"],
 )
 def test_is_same_face_is_symmetric(other: Box, same: bool) -> None:
     box = Box(0, 0, 100, 100)

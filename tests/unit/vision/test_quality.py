@@ -38,7 +38,7 @@ def picture(demo_clip: Path) -> Image:
 
 @pytest.fixture(params=FACES)
 def crop(request: pytest.FixtureRequest, picture: Image) -> Image:
-    """A face as a classifier of 64 pixels gets it."""
+    """A face as input of a classifier with 64 pixels."""
     return upright_crop(picture, request.param, 64, margin=1.3, lift=0.1)
 
 
@@ -93,8 +93,8 @@ def test_dark_bright_washed_out_and_blurred_faces_have_their_reason(crop: Image)
     assert reason(blurred(crop, 6)) == "blurred"
 
 
-def test_a_face_before_a_bright_window_is_dark(crop: Image) -> None:
-    """The background does not count: only the middle of the face is measured."""
+def test_a_face_in_front_of_a_bright_window_is_dark(crop: Image) -> None:
+    """The background does not count: only the centre of the face is measured."""
     down, across = np.mgrid[:64, :64]
     beside = ((across - 32) / 25) ** 2 + ((down - 35) / 30) ** 2 > 1
     backlit = exposed(crop, 0.05)
@@ -103,7 +103,7 @@ def test_a_face_before_a_bright_window_is_dark(crop: Image) -> None:
 
 
 def before_a_window(crop: Image, gain: float, narrow: float, size: int) -> Image:
-    """The face darkened, all beside it white; `narrow`: half its width as a share of the crop; `size`: px."""
+    """The darkened face on white; `narrow`: half its width as a share of the crop; `size`: pixels."""
     down, across = np.mgrid[:64, :64] / 64 - 0.5
     face = ((across / narrow) ** 2 + ((down - 0.03) / 0.42) ** 2 <= 1).astype(np.float32)
     soft = cv2.GaussianBlur(face, (0, 0), 1.7)[:, :, None]
@@ -120,7 +120,9 @@ def before_a_window(crop: Image, gain: float, narrow: float, size: int) -> Image
 def test_a_backlit_face_is_dark_not_blurred(crop: Image, gain: float, narrow: float, size: int) -> None:
     backlit = before_a_window(crop, gain, narrow, size)
     reason = unreadable_reason(face(size / 1.3), None, backlit, SHIPPED)
-    assert reason == "dark" or (reason is None and gain == 0.5), "at half its light it may still be read"
+    assert reason == "dark" or (reason is None and gain == 0.5), (
+        "with half the light it may still be readable"
+    )
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.6])
@@ -184,7 +186,7 @@ def test_relaxed_limits_refuse_less_and_nothing_new() -> None:
     assert loose.bright_above < 255 and loose.covered_above < 1
 
 
-def test_the_defaults_are_those_that_were_measured() -> None:
-    """A new measurement goes into the settings, and the other way round."""
+def test_the_defaults_match_the_measurement() -> None:
+    """A new measurement must go into the settings, and the reverse."""
     measured_ones = json.loads(NUMBERS.read_text(encoding="utf-8"))["defaults"]
     assert {name: getattr(VisionSettings(), name) for name in measured_ones} == measured_ones

@@ -50,7 +50,7 @@ def test_tiles_cover_a_large_picture_and_overlap(width: int, height: int) -> Non
         ((5000, 40), (0, 0)),
     ],
 )
-def test_how_many_squares_and_tiles(size: tuple[int, int], count: tuple[int, int]) -> None:
+def test_the_numbers_of_squares_and_tiles(size: tuple[int, int], count: tuple[int, int]) -> None:
     assert (len(squares(size)), len(tiles(size))) == count
     assert all(min(part.width, part.height) >= SMALLEST_PART for part in squares(size) + tiles(size))
     assert all(part.width == part.height for part in squares(size))

@@ -1,4 +1,4 @@
-"""Hard cuts are detected, and light, movement, a pan or a fade are not."""
+"""Hard cuts are detected; changes of light, movement, a pan or a fade are not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Portraits = tuple[list[Image], list[Image]]
 
 @pytest.fixture(scope="module")
 def portraits(demo_clip: Path) -> Portraits:
-    """Two seconds of each of the two people of the demo clip, framed alike and before the same wall."""
+    """Two seconds of each person of the demo clip, framed alike in front of the same wall."""
     capture, both = cv2.VideoCapture(str(demo_clip)), []
     for _ in range(50):
         done, image = capture.read()
@@ -33,7 +33,7 @@ def portraits(demo_clip: Path) -> Portraits:
 
 
 def on_wall(portrait: Image) -> Image:
-    """The person, cut out by an oval, before a wall."""
+    """The person, cut out with an oval, in front of a wall."""
     height, width = portrait.shape[:2]
     scale = SIZE[1] / height
     small = cv2.resize(portrait, (round(width * scale), SIZE[1]), interpolation=cv2.INTER_AREA)

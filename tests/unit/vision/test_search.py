@@ -1,4 +1,4 @@
-"""The search with the real models in drawn rooms: how small a face it finds, how soon, and at what cost."""
+"""The search with the real models in synthetic rooms: smallest face, delay and cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from appliance.vision.detection.blazeface import BlazeFace
 from appliance.vision.detection.search import FaceSearch
 from appliance.vision.tracking.tracker import Tracker
 from tests.fakes.parts import noise, picture
-from tests.fakes.rooms import Cutout, Room, Shot, Standing, people_of
+from tests.fakes.synthetic_rooms import Cutout, PlacedPerson, Room, Shot, people_of
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ class Eyes:
 
 @dataclass
 class Seen:
-    """What was found in one frame: the faces by number, the detector runs, the faces beyond the limit."""
+    """The result of one frame: the faces by number, the detector runs, the faces beyond the limit."""
 
     shot: Shot
     people: dict[int, Face]
@@ -64,7 +64,7 @@ class Seen:
     beyond: int = 0
 
     def who(self, face: Box) -> int | None:
-        """The number of the one found at a true face."""
+        """The number of the face found at a true face."""
         return next((number for number, found in self.people.items() if shows(found.box, face)), None)
 
     @property
@@ -73,7 +73,7 @@ class Seen:
 
 
 def shows(found: Box, face: Box) -> bool:
-    """Detectors disagree about where a face ends: the middle must be in it and the size alike."""
+    """Detectors disagree about the edges of a face: the centre must be inside and the size similar."""
     x, y = found.center
     ratio = (found.area / face.area) ** 0.5
     return face.x <= x <= face.right and face.y <= y <= face.bottom and 0.5 < ratio < 2
@@ -114,7 +114,7 @@ def people(eyes: Eyes, first_picture: Image) -> list[Cutout]:
 
 
 def watch(eyes: Eyes, video: Iterator[Shot] | chain[Shot], fps: float = FPS) -> list[Seen]:
-    """The whole video through search and tracker, at `fps`."""
+    """Run the entire video through search and tracker, at `fps`."""
     eyes.search.reset()
     tracker, seen = Tracker(expiry_s=EXPIRY_S), []
     for number, shot in enumerate(video):
@@ -127,7 +127,7 @@ def watch(eyes: Eyes, video: Iterator[Shot] | chain[Shot], fps: float = FPS) -> 
 
 
 def mean_runs(seen: Sequence[Seen]) -> float:
-    """Runs a frame; the first one is searched all over."""
+    """Detector runs per frame, without the first, which is searched completely."""
     return float(np.mean([frame.runs for frame in seen[1:]]))
 
 
@@ -138,7 +138,7 @@ def mean_runs(seen: Sequence[Seen]) -> float:
 def test_a_face_of_any_share_of_the_width_is_found(eyes: Eyes, people: list[Cutout], share: float) -> None:
     found = extra = 0
     for seed in range(6):
-        place = Standing(people[seed % 2], share, 0.12 + 0.14 * seed, 0.25 + 0.08 * seed)
+        place = PlacedPerson(people[seed % 2], share, 0.12 + 0.14 * seed, 0.25 + 0.08 * seed)
         shot = Room(seed).shot([place])
         faces = eyes.search.find_all(shot.image)
         hits = [face for face in faces if shows(face.box, shot.faces[0])]
@@ -148,11 +148,11 @@ def test_a_face_of_any_share_of_the_width_is_found(eyes: Eyes, people: list[Cuto
 
 
 @pytest.mark.parametrize("share", [0.2, 0.06, 0.03])
-def test_two_side_by_side_stay_two(eyes: Eyes, people: list[Cutout], share: float) -> None:
+def test_two_people_side_by_side_stay_separate(eyes: Eyes, people: list[Cutout], share: float) -> None:
     room = Room(7)
     tight = [Cutout(each.image[:, int(each.box.x * 0.75) : -1], each.box) for each in people]
     tight = [Cutout(each.image, each.box.moved(-int(each.box.x * 0.75), 0)) for each in tight]
-    shot = room.shot([Standing(tight[0], share, 0.4), Standing(tight[1], share, 0.4 + 1.3 * share)])
+    shot = room.shot([PlacedPerson(tight[0], share, 0.4), PlacedPerson(tight[1], share, 0.4 + 1.3 * share)])
     faces = eyes.search.find_all(shot.image)
     assert len(faces) == 2
     assert all(any(shows(face.box, true) for face in faces) for true in shot.faces)
@@ -208,30 +208,32 @@ def test_without_a_verifier_the_detector_verifies(
 
 @pytest.mark.parametrize("share", [0.2, 0.06, 0.03])
 def test_a_face_is_tracked_at_two_runs_a_frame(eyes: Eyes, people: list[Cutout], share: float) -> None:
-    seen = watch(eyes, Room(2).video(45, lambda n: [Standing(people[0], share, 0.4 + 0.1 * np.sin(n / 9))]))
+    seen = watch(
+        eyes, Room(2).video(45, lambda n: [PlacedPerson(people[0], share, 0.4 + 0.1 * np.sin(n / 9))])
+    )
     assert sum(frame.who(frame.shot.faces[0]) == 1 for frame in seen) >= 43
     assert sum(frame.extra for frame in seen) <= 2
     assert mean_runs(seen) <= 2.05
 
 
 def test_each_further_person_costs_at_most_one_more_run(eyes: Eyes, people: list[Cutout]) -> None:
-    both = [Standing(people[0], 0.1, 0.3), Standing(people[1], 0.08, 0.6)]
+    both = [PlacedPerson(people[0], 0.1, 0.3), PlacedPerson(people[1], 0.08, 0.6)]
     seen = watch(eyes, Room(4).video(45, lambda _: both))
     assert all(len(frame.people) == 2 for frame in seen[2:])
     assert mean_runs(seen) <= 3.05
 
 
 @pytest.mark.parametrize("fps", [FPS, 2 * FPS])
-@pytest.mark.parametrize("known", [True, False], ids=["beside a person", "in an empty room"])
+@pytest.mark.parametrize("known", [True, False], ids=["next to a person", "in an empty room"])
 @pytest.mark.parametrize("place", [(0.06, 0.2), (0.93, 0.8), (0.5, 0.15), (0.35, 0.6)])
 def test_a_newcomer_is_found_within_a_second(
     eyes: Eyes, people: list[Cutout], place: tuple[float, float], known: bool, fps: int
 ) -> None:
-    first = [Standing(people[1], 0.1, 0.7, 0.4)] if known else []
+    first = [PlacedPerson(people[1], 0.1, 0.7, 0.4)] if known else []
     enter = 12
 
-    def script(number: int) -> list[Standing]:
-        return first + ([Standing(people[0], 0.04, *place)] if number >= enter else [])
+    def script(number: int) -> list[PlacedPerson]:
+        return first + ([PlacedPerson(people[0], 0.04, *place)] if number >= enter else [])
 
     seen = watch(eyes, Room(11).video(enter + fps + 1, script), fps)
     late = [frame.who(frame.shot.faces[-1]) is not None for frame in seen[enter:]].index(True)
@@ -241,21 +243,21 @@ def test_a_newcomer_is_found_within_a_second(
 
 
 def test_a_faster_camera_costs_no_more_scans_a_second(eyes: Eyes, people: list[Cutout]) -> None:
-    """A second of video at 15 and at 30 frames: each further frame costs the one look at the person known."""
+    """A second of video at 15 and at 30 frames: each further frame costs one run for the tracked person."""
 
     def spent(fps: int) -> int:
-        seen = watch(eyes, Room(2).video(2 * fps + 1, lambda _: [Standing(people[0], 0.1, 0.4)]), fps)
+        seen = watch(eyes, Room(2).video(2 * fps + 1, lambda _: [PlacedPerson(people[0], 0.1, 0.4)]), fps)
         return sum(frame.runs for frame in seen[1:])
 
     slow, fast = spent(FPS), spent(2 * FPS)
-    assert fast - slow <= 2 * FPS + 8, "second opinions come by the frame, and two scans are saved at first"
+    assert fast - slow <= 2 * FPS + 8, "rechecks depend on frames, and two scans are saved at first"
 
 
 def test_a_person_who_turns_away_and_back_keeps_the_id(eyes: Eyes, people: list[Cutout]) -> None:
-    def script(number: int) -> list[Standing]:
+    def script(number: int) -> list[PlacedPerson]:
         return [
-            Standing(people[0], 0.08, 0.4, away=15 <= number < 40),
-            Standing(people[1], 0.07, 0.7, away=45 <= number < 65),
+            PlacedPerson(people[0], 0.08, 0.4, away=15 <= number < 40),
+            PlacedPerson(people[1], 0.07, 0.7, away=45 <= number < 65),
         ]
 
     seen = watch(eyes, Room(5).video(80, script))
@@ -266,8 +268,8 @@ def test_a_person_who_turns_away_and_back_keeps_the_id(eyes: Eyes, people: list[
 
 
 def test_a_walking_person_keeps_the_id(eyes: Eyes, people: list[Cutout]) -> None:
-    def across(number: int) -> list[Standing]:
-        return [Standing(people[0], 0.06, 0.15 + 0.7 * number / 45, 0.45 + 0.02 * np.sin(number / 3))]
+    def across(number: int) -> list[PlacedPerson]:
+        return [PlacedPerson(people[0], 0.06, 0.15 + 0.7 * number / 45, 0.45 + 0.02 * np.sin(number / 3))]
 
     seen = watch(eyes, Room(3).video(45, across))
     assert sum(frame.who(frame.shot.faces[0]) == 1 for frame in seen) >= 43
@@ -282,11 +284,11 @@ def test_an_empty_noisy_room_has_no_lasting_face(eyes: Eyes, seed: int) -> None:
 
 
 def test_a_cut_drops_all_faces_and_the_next_person_is_found(eyes: Eyes, people: list[Cutout]) -> None:
-    there = [Standing(people[0], 0.1, 0.3), Standing(people[1], 0.1, 0.7)]
+    there = [PlacedPerson(people[0], 0.1, 0.3), PlacedPerson(people[1], 0.1, 0.7)]
     video = chain(
         Room(30).video(15, lambda _: there),
         Room(31).video(15),
-        Room(32).video(20, lambda _: [Standing(people[1], 0.06, 0.5)]),
+        Room(32).video(20, lambda _: [PlacedPerson(people[1], 0.06, 0.5)]),
     )
     seen = watch(eyes, video)
     assert longest_run([bool(frame.extra) for frame in seen[15:]]) <= 0.3 * FPS
@@ -294,10 +296,10 @@ def test_a_cut_drops_all_faces_and_the_next_person_is_found(eyes: Eyes, people: 
 
 
 def test_two_people_who_meet_never_share_one_face(eyes: Eyes, people: list[Cutout]) -> None:
-    def script(number: int) -> list[Standing]:
-        # The one behind is hidden while the other passes, and then stays away.
-        near = Standing(people[0], 0.12, 0.25 + 0.02 * number)
-        return [Standing(people[1], 0.1, 0.5), near] if number < 10 else [near]
+    def script(number: int) -> list[PlacedPerson]:
+        # The person behind is hidden while the other passes, and does not return.
+        near = PlacedPerson(people[0], 0.12, 0.25 + 0.02 * number)
+        return [PlacedPerson(people[1], 0.1, 0.5), near] if number < 10 else [near]
 
     seen = watch(eyes, Room(9).video(40, script))
     assert longest_run([len(frame.people) > len(frame.shot.faces) for frame in seen]) <= 0.3 * FPS
@@ -321,9 +323,9 @@ def test_no_more_faces_are_tracked_than_the_limit(
     search.close()
 
 
-def test_faces_beyond_the_limit_are_counted_and_fill_free_places(eyes: Eyes, people: list[Cutout]) -> None:
+def test_faces_beyond_the_limit_are_counted_and_replace_lost_ones(eyes: Eyes, people: list[Cutout]) -> None:
     columns = [(0.1 + 0.2 * column, 0.2 + 0.5 * row) for row in range(2) for column in range(5)]
-    crowd = [Standing(people[index % 2], 0.07, *place) for index, place in enumerate(columns)]
+    crowd = [PlacedPerson(people[index % 2], 0.07, *place) for index, place in enumerate(columns)]
     seen = watch(eyes, Room(6).video(90, lambda number: crowd if number < 20 else crowd[1:]))
     counts = [frame.beyond for frame in seen]
     assert counts[:20] == [2] * 20, counts
@@ -333,7 +335,7 @@ def test_faces_beyond_the_limit_are_counted_and_fill_free_places(eyes: Eyes, peo
 
 
 def test_the_first_frame_is_searched_completely_within_bounds(eyes: Eyes, people: list[Cutout]) -> None:
-    shot = Room(1).shot([Standing(people[0], 0.03, 0.9, 0.8)])
+    shot = Room(1).shot([PlacedPerson(people[0], 0.03, 0.9, 0.8)])
     (frame,) = watch(eyes, iter([shot]))
     assert frame.who(shot.faces[0]) is not None
     assert frame.runs <= 9 + 2 * 8

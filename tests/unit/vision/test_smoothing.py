@@ -17,11 +17,12 @@ RATES = [5, 10, 15, 30]
 HAPPY, SAD = scores(happy=0.9, neutral=0.1), scores(sad=0.9, neutral=0.1)
 PLAIN = scores(neutral=0.75, sad=0.15, angry=0.1)
 TORN = scores(neutral=0.42, sad=0.40, angry=0.1, fear=0.08)
-"""A face between two expressions: the hardest to keep steady."""
+"""A face between two expressions: the hardest to keep stable."""
 
 SCATTER = 0.33
-"""Of the scores' logarithms. Gives TORN a standard deviation of 0.08 a class and 0.13 from frame to frame: as
-the most scattered tenth of real faces 80 pixels wide under sensor noise of 2.5 levels (docs/quality.md)."""
+"""Noise of the scores' logarithms. Gives TORN a standard deviation of 0.08 per class and 0.13 from frame to
+frame: as the most scattered tenth of real faces 80 pixels wide under sensor noise of 2.5 levels
+(docs/quality.md)."""
 
 
 def smoother(smoothing_s: float = 0.8, unsure_below: float = 0.0) -> Smoother:
@@ -29,7 +30,7 @@ def smoother(smoothing_s: float = 0.8, unsure_below: float = 0.0) -> Smoother:
 
 
 def noisy(of: Scores, random: np.random.Generator) -> ExpressionResult:
-    """What the classifier makes of a face that shows `of`, in one more frame with fresh sensor noise."""
+    """The classifier's result for a face that shows `of`, in another frame with new sensor noise."""
     weights = np.maximum(np.array(of.values), 0.005)
     return ExpressionResult(Scores.of(weights * np.exp(random.normal(0, SCATTER, len(EMOTIONS)))))
 
@@ -38,7 +39,7 @@ def changes(labels: list[str]) -> int:
     return sum(one != other for one, other in itertools.pairwise(labels))
 
 
-def test_the_noise_of_these_tests_is_as_large_as_that_of_real_faces() -> None:
+def test_the_noise_of_these_tests_matches_real_faces() -> None:
     random = np.random.default_rng(0)
     raw = np.array([look.scores.values for look in (noisy(TORN, random) for _ in range(2000)) if look.scores])
     assert raw.std(axis=0).max() > 0.075
@@ -57,7 +58,7 @@ def test_the_label_follows_a_cut_within_0_4_seconds(
     labels = {}
     for index in range(3 * rate, 5 * rate):
         labels[index / rate - 3] = person.add(noisy(after, random), index / rate)[1]
-    # Measured from the last frame before the cut: it may have come at any time since.
+    # Measured from the last frame before the cut, which may have happened at any time since.
     late = {label for passed, label in labels.items() if passed + 1 / rate > 0.4 + 1e-6}
     assert late == {after.dominant}
 
@@ -65,7 +66,7 @@ def test_the_label_follows_a_cut_within_0_4_seconds(
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("face", [TORN, PLAIN, HAPPY])
 def test_a_still_face_keeps_its_label(rate: int, face: Scores) -> None:
-    """At most one change in ten seconds, for nearly every run of noise; frame by frame it is many."""
+    """At most one change in ten seconds for nearly every noise sequence; without smoothing there are many."""
     random, most, raw = np.random.default_rng(rate), [], []
     for _ in range(40):
         person, looks = smoother(unsure_below=0.4), [noisy(face, random) for _ in range(10 * rate)]
@@ -78,7 +79,7 @@ def test_a_still_face_keeps_its_label(rate: int, face: Scores) -> None:
 
 @pytest.mark.parametrize("rate", RATES)
 def test_the_scores_converge_to_those_of_the_face(rate: int) -> None:
-    """The same mean at every frame rate, a second after a change at the latest."""
+    """The same mean at every frame rate, at most a second after a change."""
     person = smoother()
     for index in range(4 * rate):
         smoothed, _ = person.add(ExpressionResult(HAPPY if index < 2 * rate else PLAIN), index / rate)
@@ -125,7 +126,7 @@ def test_an_unreadable_face_has_no_scores_and_no_expression() -> None:
 
 
 def test_smoothing_continues_after_a_short_gap() -> None:
-    """A single unreadable frame is reported, and the label after it is the one before it."""
+    """A single unreadable frame is reported, and the label after it is the same as before."""
     person = smoother(unsure_below=0.5)
     for index in range(30):
         person.add(ExpressionResult(HAPPY), index / 30)
@@ -163,9 +164,9 @@ def test_smoothed_scores_sum_to_one_and_stay_between_the_raw_ones(
 
 
 LEADER, RIVAL = scores(happy=0.5, neutral=0.42, sad=0.08), scores(happy=0.42, neutral=0.5, sad=0.08)
-"""Ahead by 0.08: less than a face of usual scatter must lead by, more than a calm one."""
+"""A lead of 0.08: less than a face with usual noise needs, more than a steady one needs."""
 FAR_LEADER, FAR_RIVAL = scores(happy=0.57, neutral=0.43), scores(happy=0.43, neutral=0.57)
-"""Ahead by 0.14: more than a face of usual scatter must lead by, less than a restless one."""
+"""A lead of 0.14: more than a face with usual noise needs, less than a noisy one needs."""
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -181,7 +182,7 @@ def test_a_low_noise_face_follows_a_small_lead(rate: int) -> None:
 
 @pytest.mark.parametrize("rate", [10, 15, 30])
 def test_a_noisy_face_ignores_a_small_lead(rate: int) -> None:
-    """Its scores swing by 0.3 from frame to frame about the same means."""
+    """Its scores vary by 0.3 from frame to frame around the same means."""
     person, swing = smoother(), 0.15
     labels = []
     for index in range(16 * rate):

@@ -18,7 +18,7 @@ def test_the_rate_is_the_same_at_every_frame_rate(fps: int, each_second: int) ->
     assert each_second * 10 <= done <= each_second * 10 + 2
 
 
-def test_two_in_a_row_of_three_at_fifteen_frames_a_second() -> None:
+def test_two_of_three_frames_have_a_token_at_fifteen_frames_a_second() -> None:
     bucket = TokenBucket(10.0)
     for number in range(300):
         bucket.refill(number / 15)

@@ -22,7 +22,7 @@ def tracker(expiry_s: float = 2.0) -> Tracker:
 
 
 class Scene:
-    """Two people who move along straight lines; the one behind is unseen while the other covers them."""
+    """Two people who move along straight lines; the person behind is hidden while the other covers them."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Scene:
 
 
 def numbers_kept(scene: Scene, rate: int, seconds: float) -> None:
-    """Follow the scene and hold the tracker to: same number before and after, scores never mixed up."""
+    """Run the scene and check: the same number before and after, and scores never mixed up."""
     followed = tracker()
     first: tuple[int, int] | None = None
     for index in range(int(seconds * rate)):
@@ -57,7 +57,9 @@ def numbers_kept(scene: Scene, rate: int, seconds: float) -> None:
         numbers = dict(zip(map(id, faces), followed.update(faces, now), strict=True))
         if back is None:
             assert first is not None
-            assert numbers[id(front)] == first[0], f"at {now:.2f} s the one in front took the other's number"
+            assert numbers[id(front)] == first[0], (
+                f"at {now:.2f} s the person in front got the other's number"
+            )
             continue
         found = numbers[id(front)], numbers[id(back)]
         first = first or found
@@ -156,7 +158,7 @@ def test_an_expired_track_comes_back_with_a_new_id() -> None:
     assert number == 2
 
 
-def test_only_faces_of_this_frame_are_reported() -> None:
+def test_only_faces_in_this_frame_are_reported() -> None:
     followed = tracker()
     followed.update([face(300, 300, SIDE), face(600, 300, SIDE)], 0.0)
     (number,) = followed.update([face(600, 300, SIDE)], 0.1)
@@ -175,7 +177,7 @@ def test_a_newcomer_gets_a_new_id(other: Face) -> None:
     assert number == 2
 
 
-def test_a_newcomer_beside_a_tracked_face_does_not_take_its_id() -> None:
+def test_a_newcomer_next_to_a_tracked_face_gets_another_id() -> None:
     followed = tracker()
     known = face(300, 300, SIDE)
     followed.update([known], 0.0)

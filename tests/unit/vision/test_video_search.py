@@ -1,4 +1,4 @@
-"""The video search with scripted detectors: what a track may do, and what must be confirmed."""
+"""The video search with scripted detectors: what a track may do, and what needs confirmation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIDE = 157.0
 
 @dataclass
 class Scripted:
-    """Two detectors that see what the script says of the face that should be at a place."""
+    """Two detectors that see what the script returns for the face expected at a place."""
 
     near: Callable[[Box], Face | None]
     surroundings: Callable[[Box], Face | None]
@@ -42,7 +42,7 @@ def scaled(box: Box, factor: float, score: float) -> Face:
 
 
 def widths(cascade: Scripted, frames: int) -> list[float | None]:
-    """The width of the followed face in each frame, None where none is shown."""
+    """The width of the tracked face in each frame; None if no face is shown."""
     search = VideoSearch(cascade, SIZE, 8)  # type: ignore[arg-type]
     (begun,) = search.start(picture(*SIZE), [face(200, 150, SIDE)], [])
     expected, found = [begun.box], []
@@ -53,15 +53,15 @@ def widths(cascade: Scripted, frames: int) -> list[float | None]:
     return found
 
 
-def test_a_face_never_shrinks_to_a_speck_that_only_one_detector_sees() -> None:
-    """One detector takes ever smaller grain for the face; the other still sees the face that was there."""
+def test_a_track_never_shrinks_to_a_speck_that_one_detector_sees() -> None:
+    """One detector mistakes ever smaller grain for the face; the other still sees the original face."""
     cascade = Scripted(lambda place: scaled(place, 0.85, 0.6), lambda _: None)
     shown = [width for width in widths(cascade, 40) if width]
     assert min(shown) > SIDE / 1.8
-    assert len(shown) < 12, "and it is gone soon"
+    assert len(shown) < 12, "and it soon disappears"
 
 
-def test_a_smaller_face_inside_a_tracked_one_is_another() -> None:
+def test_a_smaller_face_inside_a_tracked_one_is_another_face() -> None:
     cascade = Scripted(lambda place: scaled(place, 0.85, 0.6), lambda place: face(200, 150, SIDE, 0.9))
     assert min(width for width in widths(cascade, 40) if width) > SIDE / 1.8
 

@@ -69,7 +69,7 @@ def test_a_shift_of_more_than_a_quarter_of_the_picture_is_ignored(shift_px: int)
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_pose_of_an_unusual_face_is_the_nearest_rotation(seed: int) -> None:
-    """Held against the polar decomposition by singular values."""
+    """Compared with the polar decomposition by singular values."""
     random = np.random.default_rng(seed)
     keypoints = 80 * (MEAN_FACE[:, :2] + random.normal(0, 0.08, (6, 2)))
     seen = keypoints.T @ np.linalg.pinv(MEAN_FACE - MEAN_FACE.mean(axis=0)).T
@@ -88,7 +88,7 @@ def test_the_pose_of_an_unusual_face_is_the_nearest_rotation(seed: int) -> None:
 @pytest.mark.parametrize(
     ("width", "height", "steps"),
     [
-        (50, 45, [((20, 30), cv2.INTER_LINEAR), ((10, 15), cv2.INTER_AREA)]),  # large: coarsely first
+        (50, 45, [((20, 30), cv2.INTER_LINEAR), ((10, 15), cv2.INTER_AREA)]),  # large: coarse first
         (25, 45, [((20, 30), cv2.INTER_LINEAR), ((10, 15), cv2.INTER_AREA)]),
         (20, 45, [((10, 15), cv2.INTER_AREA)]),  # not wide enough for that
         (50, 30, [((10, 15), cv2.INTER_AREA)]),  # not high enough
@@ -130,7 +130,7 @@ def test_a_body_less_than_a_fifth_visible_is_not_compared(columns: int, rows: in
 
 
 class OneThing:
-    """Detectors of which one sees a face where there is a thing."""
+    """Two detectors, one of which sees a face in an object."""
 
     threshold = 0.5
 

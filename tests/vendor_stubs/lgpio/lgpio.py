@@ -1,6 +1,6 @@
-"""A stand-in for lgpio 0.2.2 as gpiozero's factory calls it, with what it does when it is imported.
+"""A stand-in for lgpio 0.2.2 as gpiozero's factory calls it, including its behaviour on import.
 
-It makes a pipe in the working directory, opens it by its name, and fails where none may be made.
+It creates a pipe in the working directory, opens it by name, and fails if it cannot create one.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ _OUT = 2
 
 
 class error(Exception):  # noqa: N801: its name there
-    """No more than an Exception."""
+    """A plain Exception."""
 
 
 levels: dict[tuple[int, int], float] = {}
-"""(chip, line) -> level of every line that is an output: 0 or 1, between them where pulses dim it."""
+"""(chip, line) -> level of every output line: 0 or 1, or between them if it is dimmed by PWM."""
 
 busy: set[int] = set()
-"""Lines that another program has."""
+"""Lines that another program uses."""
 
 opened: list[int] = []
 """The chips that were opened."""

@@ -1,7 +1,7 @@
-"""Stands in for the package tensorrt: the functions that our engine calls, and their documented ways to fail.
+"""A stand-in for the package tensorrt: the functions that our engine calls, and their documented failures.
 
-An "ONNX model" is here a .tflite file, which the double's GPU runs through the TFLite runtime. `faults` holds
-what shall fail next: parse, build, deserialise, run.
+An "ONNX model" here is a .tflite file, which the stand-in runs with the TFLite runtime. `faults` lists the
+calls that fail next: parse, build, deserialise, run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A stand-in for the picamera2 package, with its real calls: a camera that looks at a scene of the test's."""
+"""A stand-in for the picamera2 package, with its real calls: a camera pointed at a test's scene."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from appliance.values import Image
 from tests.fakes.scene import Scene
 
 scene = Scene()
-"""What is in front of the camera; a test puts its own here."""
+"""The scene in front of the camera; a test sets its own."""
 
 listed: list[dict[str, Any]] = []
-"""What libcamera lists besides the one camera of the scene, in front of it."""
+"""Cameras that libcamera lists before the one of the scene."""
 
 
 class CompletedRequest:
-    """A filled buffer; must be released, as there are few."""
+    """A filled buffer; it must be released, since there are few."""
 
     def __init__(self, camera: Picamera2, image: Image) -> None:
         self._camera, self._image = camera, image
@@ -91,7 +91,7 @@ class Picamera2:
     ) -> CompletedRequest:
         if not self._running:
             raise RuntimeError("Camera is not started")
-        assert isinstance(wait, float), "without a number of seconds it would wait for ever"
+        assert isinstance(wait, float), "without a number of seconds it would wait indefinitely"
         if not (scene.plugged and scene.delivers) or len(self.lent) >= self.configuration["buffer_count"]:
             threading.Event().wait(wait)
             self._waiting = True  # the job stays in the queue
@@ -101,7 +101,7 @@ class Picamera2:
         return request
 
     def stop(self) -> None:
-        assert not self._waiting, "behind a capture that timed out the real one waits for ever"
+        assert not self._waiting, "after a capture that timed out the real one waits indefinitely"
         self._running = False
         if not scene.plugged:
             raise RuntimeError("Failed to stop camera")

@@ -1,6 +1,6 @@
-"""A stand-in for Jetson.GPIO 2.1.13 with its calls, its constants and what it refuses; it drives nothing.
+"""A stand-in for Jetson.GPIO 2.1.13 with its calls, constants and refusals; it drives no hardware.
 
-Pins are those of the 40-pin header of a Jetson Orin Nano. A test looks at `levels`.
+It has the pins of the 40-pin header of a Jetson Orin Nano. A test reads `levels`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ claimed: list[int] = []
 """Every pin that was claimed, in order."""
 
 outside: dict[int, int] = {}
-"""What a test puts onto an input; high where it does not."""
+"""Levels that a test sets on inputs; the others are high."""
 
 _inputs: set[int] = set()
 _set: dict[str, int | bool] = {}
 
 
 def forget() -> None:
-    """As freshly imported."""
+    """Reset to the state after import."""
     levels.clear()
     claimed.clear()
     outside.clear()
@@ -54,7 +54,7 @@ def setup(channels: int | Sequence[int], direction: int, initial: int | None = N
             raise AssertionError("the real one calls its cleanup here, which closes files of others")
         if direction == IN:
             _inputs.add(channel)
-        # An input is as the wire outside makes it: high by its resistor, or what a finger has put there.
+        # An input has the level of the wire: high through its resistor, or the level that a finger sets.
         driven = HIGH if initial is None else initial
         levels[channel] = outside.get(channel, HIGH) if direction == IN else driven
         claimed.append(channel)

@@ -1,8 +1,8 @@
-"""Rooms filmed by a noisy camera, with people in them whose place and size are known.
+"""Synthetic video of rooms, with people whose position and size are known.
 
-A person is a piece of a picture with a face in it, shrunk to a share of the frame's width and blended into a
-drawn room. No two frames are the same: sensor noise, moving light and a camera that may pan. So nothing that
-is tried here can be fitted to the pixels of one still.
+A person is part of a picture with a face in it, shrunk to a share of the frame's width and blended into a
+drawn room. No two frames are the same: they have sensor noise, changing light and a camera that may pan. So
+nothing that is tuned here can fit the pixels of a single picture.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from appliance.values import Box, Face, Floats, Image
 
 WIDTH, HEIGHT = 1280, 720
 _MARGIN = 160
-"""The room is larger than the frame by this on each side, so that the camera can pan, in pixels."""
+"""Pixels by which the room is larger than the frame on each side, so that the camera can pan."""
 
 Deep = NDArray[np.int16]
-"""Pixels with room for what noise and light add."""
+"""Pixels with headroom for noise and light."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Cutout:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A person in one frame: face `share` of the frame's width wide, its middle at `x`, `y` (0 to 1).
+class PlacedPerson:
+    """A person in one frame; `share`: face width to frame width; `x`, `y`: centre of the face, 0 to 1.
 
-    `away`: the back of the head is seen, so that no face can be found.
+    `away`: only the back of the head is visible, so no face can be found.
     """
 
     who: Cutout
@@ -48,14 +48,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class Shot:
-    """One frame: the picture and the boxes of the faces that can be seen in it."""
+    """One frame: the picture and the boxes of the visible faces."""
 
     image: Image
     faces: tuple[Box, ...]
 
 
 def cutout(image: Image, box: Box, room: float = 1.0) -> Cutout:
-    """The person round a face: `room` face widths to each side, more of the body below."""
+    """The person around a face: `room` face widths to each side, and more below for the body."""
     left, top = max(0, int(box.x - room * box.width)), max(0, int(box.y - 0.9 * box.height))
     right = min(image.shape[1], int(box.right + room * box.width))
     bottom = min(image.shape[0], int(box.bottom + 2.2 * box.height))
@@ -63,14 +63,14 @@ def cutout(image: Image, box: Box, room: float = 1.0) -> Cutout:
 
 
 def people_of(image: Image, find: Callable[[Image], Sequence[Face]]) -> list[Cutout]:
-    """The two people of a picture of the demo clip, each in one half of it; `find` is any face detector."""
+    """The two people in a picture of the demo clip, one in each half; `find` is any face detector."""
     middle = image.shape[1] // 2
     halves = [image[:, :middle], image[:, middle:]]
     return [cutout(half, max(find(half), key=lambda face: face.score).box) for half in halves]
 
 
 class Room:
-    """A drawn room. `seed` decides walls, furniture and how noisy the camera is."""
+    """A drawn room. `seed` determines the walls, the furniture and the camera's noise."""
 
     def __init__(self, seed: int = 0, noise: float | None = None) -> None:
         self._rng = np.random.default_rng(seed)
@@ -79,7 +79,7 @@ class Room:
         small = self._rng.normal(0, level, (HEIGHT // 2 + 64, WIDTH // 2 + 64, 3)).astype(np.int16)
         self._noise = np.tile(small, (2, 2, 1))
 
-    def shot(self, people: Iterable[Standing] = (), pan: float = 0.0, light: float = 1.0) -> Shot:
+    def shot(self, people: Iterable[PlacedPerson] = (), pan: float = 0.0, light: float = 1.0) -> Shot:
         """The room with these people; `pan`: -1 to 1, how far the camera has turned; `light`: 1 is normal."""
         left = round(_MARGIN * (1 + pan))
         frame = self._walls[_MARGIN // 2 : _MARGIN // 2 + HEIGHT, left : left + WIDTH].copy()
@@ -94,9 +94,13 @@ class Room:
         return Shot(np.asarray(noisy, np.uint8), tuple(shown))
 
     def video(
-        self, frames: int, script: Callable[[int], Iterable[Standing]] = lambda _: (), *, moving: bool = True
+        self,
+        frames: int,
+        script: Callable[[int], Iterable[PlacedPerson]] = lambda _: (),
+        *,
+        moving: bool = True,
     ) -> Iterator[Shot]:
-        """So many frames of what the script says; `moving`: with changing light and a slow pan."""
+        """Yield `frames` frames with the people of `script`; `moving`: with changing light and a slow pan."""
         for number in range(frames):
             pan = 0.3 * float(np.sin(number / 40)) if moving else 0.0
             light = 1.0 + 0.12 * float(np.sin(number / 23)) if moving else 1.0
@@ -104,7 +108,7 @@ class Room:
 
 
 def _walls(rng: np.random.Generator) -> Deep:
-    """An empty room, larger than a frame: lit walls, furniture, frames on the wall, lamps, some texture."""
+    """An empty room, larger than a frame: lit walls, furniture, pictures, lamps, some texture."""
     height, width = HEIGHT + _MARGIN, WIDTH + 2 * _MARGIN
     wall = rng.uniform(70, 190, 3)
     across = np.linspace(rng.uniform(-30, 30), rng.uniform(-30, 30), width)[None, :, None]
@@ -127,7 +131,7 @@ def _walls(rng: np.random.Generator) -> Deep:
     )
 
 
-def _put(frame: Deep, person: Standing) -> Box:
+def _put(frame: Deep, person: PlacedPerson) -> Box:
     """Blend a person into a frame; returns the face's box in its pixels."""
     face = person.who.box
     scale = person.share * WIDTH / face.width
