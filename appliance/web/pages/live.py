@@ -11,7 +11,7 @@ from flask import Blueprint, Response, render_template, request
 from appliance import __version__
 from appliance.consent.law import INSTITUTIONS, PURPOSES, REGIONS
 from appliance.errors import SlotClosed, StateConflict
-from appliance.values import EMOTIONS, Picture
+from appliance.values import EMOTIONS, LABELS, Picture, shown_name
 from appliance.viewers import BARE, OVERLAY
 from appliance.web.api.describe import HTML, JPEG, MJPEG, describe
 from appliance.web.api.models import OverlayQuery, Problem
@@ -42,6 +42,7 @@ def live_page() -> str:
         version=__version__,
         notice=app_context.session.terms.notice,
         emotions=EMOTIONS,
+        names={label: shown_name(label) for label in LABELS},
         open_to_network=app_context.network.open,
         camera_lamp=app_context.device.has_camera_lamp,
         needs_consent=app_context.session.needs_consent,

@@ -17,7 +17,7 @@ from appliance.records.export.tables import (
     format_local,
     summary_json,
 )
-from appliance.values import EMOTIONS
+from appliance.values import EMOTIONS, shown_name
 from appliance.web.api.bodies import json_answer
 from appliance.web.api.describe import HTML, PDF, describe
 from appliance.web.api.models import Erased, Problem, Recorded, RecordedSession, Sessions
@@ -76,6 +76,7 @@ def recording_page(id: str) -> str:
         charts={person: _chart(session, person) for person in view.charted},
         left_out=view.summary(),
         emotions=EMOTIONS,
+        names={emotion: shown_name(emotion) for emotion in EMOTIONS},
         chart=CHART,
         about=DISCLAIMER,
         sampling=SAMPLING_TEXT,

@@ -4,7 +4,6 @@ const GONE_MS = 1000;       // for so long in no reading: fade
 const FADE_MS = 450;
 const ANNOUNCE_MS = 3000;
 
-const WORDS = { not_readable: "not readable", not_analysed: "not analysed" };
 const REASONS = {
   small: "face too small",
   turned: "face turned away",
@@ -47,6 +46,7 @@ class Card {
   leftAt = 0;             // when the fading began, 0 while the person is there
   label = "";
 
+  #names;                 // label -> its name as people read it
   #face = null;
   #rows;
   #word;
@@ -55,8 +55,9 @@ class Card {
   #bars;
   #motion;
 
-  constructor(template, id) {
+  constructor(template, names, id) {
     this.id = id;
+    this.#names = names;
     this.element = template.content.firstElementChild.cloneNode(true);
     const find = (selector) => this.element.querySelector(selector);
     this.element.dataset.id = id;
@@ -98,10 +99,10 @@ class Card {
   /** At the rate of the beat: digits, which nobody can read at thirty a second. */
   write() {
     const { emotions, dominant, label, reason } = this.#face;
-    setText(this.#word, WORDS[label] ?? label);
+    setText(this.#word, this.#names[label] ?? label);
     setText(this.#score, emotions && label in emotions ? emotions[label].toFixed(2) : "");
     let why = "";
-    if (label === "unsure") why = emotions ? `closest to ${dominant} ${emotions[dominant].toFixed(2)}` : "";
+    if (label === "unsure") why = emotions ? `closest to ${this.#names[dominant] ?? dominant} ${emotions[dominant].toFixed(2)}` : "";
     else if (reason) why = REASONS[reason] ?? reason;
     setText(this.#reason, why);
     this.#bars.hidden = label === "not_analysed";
@@ -114,7 +115,7 @@ class Card {
   }
 
   get spoken() {
-    return `Person ${this.id}: ${WORDS[this.label] ?? this.label}.`;
+    return `Person ${this.id}: ${this.#names[this.label] ?? this.label}.`;
   }
 
   leave(now) {
@@ -126,6 +127,7 @@ class Card {
 export class People {
   #list;
   #template;
+  #names;
   #announcer;
   #cards = new Map();
   #heardAt = 0;
@@ -135,6 +137,7 @@ export class People {
   constructor(list, template, announcer) {
     this.#list = list;
     this.#template = template;
+    this.#names = JSON.parse(template.dataset.names);
     this.#announcer = announcer;
   }
 
@@ -163,7 +166,7 @@ export class People {
   }
 
   #add(id) {
-    const card = new Card(this.#template, id);
+    const card = new Card(this.#template, this.#names, id);
     const after = [...this.#cards.values()].filter((other) => other.id > id).sort((a, b) => a.id - b.id)[0];
     this.#list.insertBefore(card.element, after?.element ?? null);
     this.#cards.set(id, card);

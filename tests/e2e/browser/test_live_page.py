@@ -460,10 +460,12 @@ def test_says_in_words_what_cannot_be_read(script: Script, shoot: Shoot) -> None
         face(2, "unsure", happy=0.35, sad=0.33, neutral=0.32),
         face(4, "not_readable", "turned"),
         face(3, "not_analysed", "not_agreed"),
+        face(9, "fear", fear=0.71, surprised=0.29),
+        face(10, "unsure", fear=0.36, surprised=0.34, neutral=0.3),
     )
-    shows_people(page, 4)
+    shows_people(page, 6)
     ids = page.locator(".person").evaluate_all("cards => cards.map((card) => card.dataset.id)")
-    assert ids == ["2", "3", "4", "7"]
+    assert ids == ["2", "3", "4", "7", "9", "10"]
 
     def text(number: int, what: str) -> str:
         return page.locator(f'.person[data-id="{number}"] {what}').inner_text().strip()
@@ -473,6 +475,11 @@ def test_says_in_words_what_cannot_be_read(script: Script, shoot: Shoot) -> None
     assert (text(2, ".label"), text(2, ".reason")) == ("unsure", "closest to happy 0.35")
     assert (text(4, ".label"), text(4, ".reason")) == ("not readable", "face turned away")
     assert (text(3, ".label"), text(3, ".reason")) == ("not analysed", "has not agreed")
+    assert text(9, ".label") == "fearful 0.71"
+    assert (text(10, ".label"), text(10, ".reason")) == ("unsure", "closest to fearful 0.36")
+    expect(page.locator('.person[data-id="9"] .bar[data-emotion="fear"]')).to_have_attribute(
+        "aria-label", "fearful"
+    )
     bar = page.locator('.person[data-id="7"] .bar[data-emotion="happy"]')
     expect(bar).to_have_attribute("data-value", "0.620")
     expect(page.locator('.person[data-id="4"] .bar').first).to_have_attribute("data-value", "")
