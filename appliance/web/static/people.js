@@ -1,6 +1,6 @@
-/* One card per person: a label in words, a reason where there is no label, seven bars, a line on how it moves. */
+/* One card per person: a label in words, the reason if there is none, seven bars, a line about movement. */
 
-const GONE_MS = 1000;       // for so long in no reading: fade
+const GONE_MS = 1000;       // missing from the readings for this long: fade
 const FADE_MS = 450;
 const ANNOUNCE_MS = 3000;
 
@@ -14,17 +14,17 @@ const REASONS = {
   not_agreed: "has not agreed",
 };
 
-/** Write only what differs: most beats change nothing, and screen readers hear every write. */
+/** Write only changes: most beats change nothing, and screen readers announce every write. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-const LEVEL_DEG = 5;        // turned by less is not worth a word
+const LEVEL_DEG = 5;        // smaller angles count as straight
 
 const turn = (degrees, less, more) =>
   Math.abs(degrees) < LEVEL_DEG ? [] : [`${Math.abs(degrees).toFixed(0)}° ${degrees < 0 ? less : more}`];
 
-/** Where a head is turned in the picture and how it moves, in words for what is seen, not for what it could mean. */
+/** Direction and movement of a head, in words for what is seen, not for what it could mean. */
 function motion({ pose, movement }) {
   const parts = [];
   if (pose) {
@@ -43,7 +43,7 @@ function motion({ pose, movement }) {
 
 class Card {
   seenAt = 0;
-  leftAt = 0;             // when the fading began, 0 while the person is there
+  leftAt = 0;             // when the fading began, 0 while the person is in view
   label = "";
 
   #names;                 // label -> its name as people read it
@@ -96,7 +96,7 @@ class Card {
     if (fresh) this.write();
   }
 
-  /** At the rate of the beat: digits, which nobody can read at thirty a second. */
+  /** At the rate of the beat: digits, which no one can read at thirty a second. */
   write() {
     const { emotions, dominant, label, reason } = this.#face;
     setText(this.#word, this.#names[label] ?? label);
@@ -150,7 +150,7 @@ export class People {
     for (const face of faces) (this.#cards.get(face.id) ?? this.#add(face.id)).show(face, now);
   }
 
-  /** Absence is counted by what readings say: when none come, nobody has left. */
+  /** Only readings show that a person has left: without readings no one leaves. */
   beat(now) {
     for (const [id, card] of this.#cards) {
       if (card.leftAt && now - card.leftAt > FADE_MS) this.#remove(id);
@@ -179,7 +179,7 @@ export class People {
     this.#said.delete(id);
   }
 
-  /** Say which labels changed, together, and never more often than every three seconds. */
+  /** Announce changed labels together, at most every three seconds. */
   #announce(now) {
     if (now - this.#saidAt < ANNOUNCE_MS) return;
     const changed = [...this.#cards.values()].filter((card) => this.#said.get(card.id) !== card.label);

@@ -72,7 +72,7 @@ def picture_moves(page: Page, samples: int = 6) -> None:
 
 
 def agree_and_start(page: Page) -> None:
-    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator("#consent")).to_be_visible()
     for tick in page.locator("#ticks input").all():
         tick.check()
     page.locator("#start").click()
@@ -128,7 +128,7 @@ def test_status_strip_tells_how_the_device_is(demo: Any, open_page: OpenPage) ->
     expect(page.locator("#status-age")).to_have_text(re.compile("\\d+\\.\\d+ s"))
     expect(page.locator("#status-engine")).to_contain_text("blazeface")
     expect(page.locator("#warning")).to_be_hidden()
-    expect(page.get_by_text("expression read, not a feeling")).to_have_count(1)
+    expect(page.get_by_text("an expression is not a feeling")).to_have_count(1)
     expect(page.locator("#no-lamp")).to_be_visible()
     expect(page.locator("#banner")).to_have_count(0)
 
@@ -192,7 +192,7 @@ def test_hidden_page_costs_the_device_nothing(daemon: Any, open_page: OpenPage) 
     shows_people(page, 2)
 
 
-# --- agreement -----------------------------------------------------------------------------------------
+# --- consent -------------------------------------------------------------------------------------------
 
 LIVING = ("--set", "camera.needs_agreement=true")
 
@@ -201,23 +201,23 @@ def test_nothing_before_agreement_and_nothing_after_stop(
     daemon: Any, open_page: OpenPage, record: Any, shoot: Shoot
 ) -> None:
     page = open_page(daemon.start(*LIVING).url)
-    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator("#consent")).to_be_visible()
     expect(page.get_by_role("heading", name="Before the camera starts")).to_be_visible()
     expect(page.locator("#picture")).to_be_hidden()
     expect(page.locator("#picture")).not_to_have_attribute("src", re.compile(".*"))
     expect(page.locator("#stop")).to_be_hidden()
     expect(page.locator("#status-session")).to_have_text("Camera off")
-    shoot(page, "agreement")
+    shoot(page, "consent")
 
     agree_and_start(page)
-    expect(page.locator("#agreement")).to_be_hidden()
+    expect(page.locator("#consent")).to_be_hidden()
     picture_moves(page)
     shows_people(page, 2)
     page.wait_for_function(AGREES, arg=TOLERANCE)
     assert record.complaints == []
 
     page.locator("#stop").click()
-    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator("#consent")).to_be_visible()
     expect(page.locator("#picture")).not_to_have_attribute("src", re.compile(".*"))
     expect(page.locator(".person")).to_have_count(0)
     assert daemon.state()["state"] == "idle"
@@ -240,7 +240,7 @@ def test_keyboard_alone_starts_and_stops(daemon: Any, open_page: OpenPage, shoot
     page.keyboard.press("Space")
     expect(page.locator("#ticks input")).to_be_focused()
     expect(page.locator("#start")).to_be_disabled()
-    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator("#consent")).to_be_visible()
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_agreement_fits(
     expect(page.locator("#start")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(SPILLS) == []
-    shoot(page, f"agreement-{width}-{scheme}", full_page=width < 1024)
+    shoot(page, f"consent-{width}-{scheme}", full_page=width < 1024)
 
 
 def test_changed_notice_must_be_read_again(daemon: Any, open_page: OpenPage) -> None:
@@ -261,7 +261,7 @@ def test_changed_notice_must_be_read_again(daemon: Any, open_page: OpenPage) -> 
     expect(page.locator("#start")).to_be_visible()
     page.evaluate("document.body.dataset.noticeVersion = 'an older one'")
     agree_and_start(page)
-    expect(page.locator("#agreement-problem")).to_contain_text("notice has changed")
+    expect(page.locator("#consent-problem")).to_contain_text("notice has changed")
     expect(page.locator("#reload")).to_be_focused()
     assert daemon.state()["state"] == "idle"
     page.locator("#reload").click()
@@ -515,7 +515,7 @@ def test_says_how_a_head_is_turned_and_moves_in_numbers_only(script: Script, sho
     shoot(page, "movement")
 
 
-def test_people_who_leave_fade_and_nobody_is_said_kindly(script: Script) -> None:
+def test_people_who_leave_fade_and_an_empty_view_is_shown_as_such(script: Script) -> None:
     page = script.page
     script.say(face(1, happy=1.0), face(2, "sad", sad=1.0))
     shows_people(page, 2)
@@ -523,10 +523,10 @@ def test_people_who_leave_fade_and_nobody_is_said_kindly(script: Script) -> None
     script.repeat([face(1, happy=1.0)], until="document.querySelectorAll('.person').length === 1")
     assert keep.evaluate("card => card.isConnected")
     script.repeat([], until="document.querySelectorAll('.person').length === 0")
-    expect(page.get_by_text("Nobody in view")).to_be_visible()
+    expect(page.get_by_text("No one in view")).to_be_visible()
 
 
-def test_silence_is_said(script: Script, shoot: Shoot) -> None:
+def test_missing_readings_are_shown(script: Script, shoot: Shoot) -> None:
     page = script.page
     script.say(face(1, happy=1.0))
     shows_people(page, 1)

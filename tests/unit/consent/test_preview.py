@@ -11,7 +11,7 @@ from appliance.consent.session import Session
 from appliance.errors import StateConflict
 from appliance.handoff import Slot
 from appliance.values import Frame, Image
-from tests.fakes.agreements import make_session
+from tests.fakes.consent import make_session
 from tests.fakes.parts import frame, noise, picture
 
 

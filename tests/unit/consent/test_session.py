@@ -18,7 +18,7 @@ from appliance.audit import AuditLog
 from appliance.consent.session import PREVIEW_S, Session, digest
 from appliance.errors import StateConflict, StoreError
 from appliance.values import Box, Consent
-from tests.fakes.agreements import MemoryRecords, make_session, make_terms
+from tests.fakes.consent import MemoryRecords, make_session, make_terms
 from tests.fakes.parts import WITHIN_S, in_threads
 
 

@@ -10,7 +10,7 @@ import pytest
 from appliance.audit import AuditLog
 from appliance.consent.session import PREVIEW_S, PreviewBudget
 from appliance.errors import StateConflict
-from tests.fakes.agreements import MemoryRecords, make_session
+from tests.fakes.consent import MemoryRecords, make_session
 
 
 def test_a_video_has_no_consent() -> None:

@@ -9,9 +9,10 @@ from flask import Flask
 
 from appliance.web.app import create_app
 from appliance.web.security import policy
+from tests.fakes.consent import NOTICE
 from tests.fakes.web import make_context
 
-START = {"notice_version": "1", "people": 1}
+START = {"notice_version": NOTICE, "people": 1}
 HOME = "http://127.0.0.1:8080"
 
 
