@@ -64,7 +64,7 @@ def list_recordings() -> Response:
 @policy(OPERATOR)
 @describe({200: HTML, 404: Problem})
 def recording_page(id: str) -> str:
-    """One session: facts, figures, and a chart of time for each person."""
+    """One session: facts, figures, and a chart over time for each person."""
     session = _find(id)
     view = timeline.view(session)
     return render_template(
@@ -133,7 +133,7 @@ def _find(id: str) -> SessionRecord:
     session = context().store.session(id) if ID.fullmatch(id) else None
     if session is None:
         abort(
-            404, f"session {id!r} is not known; it may have been erased: /sessions lists those that are kept"
+            404, f"unknown session {id!r}; it may have been erased: /sessions lists the stored ones"
         )
     return session
 

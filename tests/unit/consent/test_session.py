@@ -647,7 +647,7 @@ def test_a_full_disk_cancels_a_recording_under_way(disk: SlowDisk) -> None:
     disk.answers.set()
     thread.join(WITHIN_S)
     assert session.flush(WITHIN_S) == []
-    assert session.state == "live" and "ended meanwhile" in str(raised[0])
+    assert session.state == "live" and "ended in the meantime" in str(raised[0])
     assert disk.written[-2:] == ["end", "stop"], "what the log says began, ends there too"
 
 

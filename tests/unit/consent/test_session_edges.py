@@ -39,7 +39,7 @@ def test_the_last_whole_second_of_preview_is_still_granted(used_s: float, left_s
     assert aim.begin(1000.0) == PREVIEW_S
     aim.spend(used_s)
     if left_s is None:
-        with pytest.raises(StateConflict, match="aimed long enough"):
+        with pytest.raises(StateConflict, match="the preview has reached its limit"):
             aim.begin(1001.0)
     else:
         assert aim.begin(1001.0) == left_s
