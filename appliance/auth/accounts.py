@@ -129,9 +129,7 @@ class Accounts:
         kept = self._passwords.hash(password)
         with self._file.edit() as content:
             if name in content.accounts or name == OPERATOR:
-                raise AccessError(
-                    "this account already exists; choose another name", key="name", value=name
-                )
+                raise AccessError("this account already exists; choose another name", key="name", value=name)
             if len(content.accounts) >= MOST_VIEWERS:
                 raise AccessError(f"{MOST_VIEWERS} accounts are the limit; remove one first")
             content.accounts[name] = _account("viewer", kept)

@@ -195,7 +195,9 @@ class Session:
             self.tick()
             state = self.state
             if state in (LIVE, RECORDING):
-                raise StateConflict(f"{state}: only possible before people agree; press Stop first")
+                raise StateConflict(
+                    f"{state}: the camera can be aimed only before people agree; press Stop first"
+                )
             if state == IDLE:
                 left = self._preview_budget.begin(self._clock())
                 self._require_entry("aiming", who, seconds=round(left))

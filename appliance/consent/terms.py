@@ -97,9 +97,7 @@ class Terms:
     def refuse_if_fixed(self) -> None:
         """Raises `StateConflict` if another source sets one of them, which would take precedence."""
         if self._fixed_by:
-            raise StateConflict(
-                f"region, purpose or institution is set in {self._fixed_by}; change it there"
-            )
+            raise StateConflict(f"region, purpose or institution is set in {self._fixed_by}; change it there")
 
     def set_jurisdiction(self, region: str, purpose: str, institution: str = "") -> None:
         """Set and keep all three; raises `StateConflict` if another source sets one of them."""

@@ -12,7 +12,6 @@ from appliance.consent.terms import Terms
 from appliance.errors import StoreError
 from appliance.values import SessionInfo
 
-
 NOTICE = read_notice().fill(KEEP_DAYS).version
 """The version of the shipped notice."""
 

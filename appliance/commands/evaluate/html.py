@@ -46,7 +46,12 @@ def as_page(report: Report, shown: Sequence[Shown] = ()) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"spread": spread, "number": number, "width_name": width_name, "shown_name": shown_name}
+    environment.filters |= {
+        "spread": spread,
+        "number": number,
+        "width_name": width_name,
+        "shown_name": shown_name,
+    }
     name = "faces.html" if isinstance(report, FaceReport) else "expressions.html"
     return environment.get_template(name).render(
         report=report,

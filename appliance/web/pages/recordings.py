@@ -132,9 +132,7 @@ def export_response(session: SessionRecord, kind: str, actor: str, *, by_link: b
 def _find(id: str) -> SessionRecord:
     session = context().store.session(id) if ID.fullmatch(id) else None
     if session is None:
-        abort(
-            404, f"unknown session {id!r}; it may have been erased: /sessions lists the stored ones"
-        )
+        abort(404, f"unknown session {id!r}; it may have been erased: /sessions lists the stored ones")
     return session
 
 

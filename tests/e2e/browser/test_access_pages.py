@@ -16,7 +16,7 @@ from tests.e2e.daemon.driver import Daemon, running
 PASSWORD, VIEWER = "a long enough password", "another good password"
 WIDTHS = (360, 768, 1280)
 OPTIONS = {"ignore_https_errors": True, "extra_http_headers": {"X-Forwarded-For": "192.0.2.7"}}
-"""The certificate is the device's own; the header makes it a client of the network where there is none."""
+"""The certificate is self-signed; the header makes the browser a client of the network if there is none."""
 
 SPILLS = """async () => {
   if (document.readyState !== 'complete')  // the style sheets may still be missing
@@ -145,9 +145,7 @@ def test_a_link_from_elsewhere_does_not_ask_again(device: Device, open_page: Ope
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_pages_fit_every_width(
-    device: Device, open_page: OpenPage, shoot: Shoot, scheme: str
-) -> None:
+def test_the_pages_fit_every_width(device: Device, open_page: OpenPage, shoot: Shoot, scheme: str) -> None:
     page = open_page(device.url, color_scheme=scheme, **OPTIONS)
     expect(page.get_by_label("First code")).to_be_focused()
     for width in WIDTHS:

@@ -111,7 +111,7 @@ def test_two_people_have_two_cards_with_their_own_expressions(demo: Any, open_pa
     ) == list(EMOTIONS)
 
 
-def test_no_complaint_and_no_other_host(demo: Any, open_page: OpenPage, record: Any) -> None:
+def test_no_error_and_no_other_host(demo: Any, open_page: OpenPage, record: Any) -> None:
     page = open_page(demo.url)
     shows_people(page, 2)
     picture_moves(page)
@@ -119,7 +119,7 @@ def test_no_complaint_and_no_other_host(demo: Any, open_page: OpenPage, record: 
     assert record.hosts == {demo.url.split("/")[2]}
 
 
-def test_status_strip_tells_how_the_device_is(demo: Any, open_page: OpenPage) -> None:
+def test_status_strip_shows_the_state_of_the_device(demo: Any, open_page: OpenPage) -> None:
     page = open_page(demo.url)
     expect(page.locator("#status-connection")).to_have_text("connected")
     expect(page.locator("#status-session")).to_have_text("Live")
@@ -197,7 +197,7 @@ def test_hidden_page_costs_the_device_nothing(daemon: Any, open_page: OpenPage) 
 LIVING = ("--set", "camera.needs_agreement=true")
 
 
-def test_nothing_before_agreement_and_nothing_after_stop(
+def test_nothing_before_consent_and_nothing_after_stop(
     daemon: Any, open_page: OpenPage, record: Any, shoot: Shoot
 ) -> None:
     page = open_page(daemon.start(*LIVING).url)
@@ -246,7 +246,7 @@ def test_keyboard_alone_starts_and_stops(daemon: Any, open_page: OpenPage, shoot
 @pytest.mark.parametrize(
     ("width", "height", "scheme"), [(360, 740, "light"), (360, 740, "dark"), (1920, 1080, "light")]
 )
-def test_agreement_fits(
+def test_the_consent_panel_fits(
     daemon: Any, open_page: OpenPage, shoot: Shoot, width: int, height: int, scheme: str
 ) -> None:
     page = open_page(daemon.start(*LIVING).url, width, height, color_scheme=scheme)
@@ -269,7 +269,7 @@ def test_changed_notice_must_be_read_again(daemon: Any, open_page: OpenPage) -> 
     picture_moves(page, 2)
 
 
-def test_open_network_is_said_all_the_time(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
+def test_an_open_network_is_always_shown(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
     page = open_page(daemon.start(*LIVING, "--set", "access.open_to_network=true").url)
     expect(page.locator("#banner")).to_contain_text(
         "Anyone on this network can see this page. There is no login."
@@ -283,7 +283,9 @@ def test_open_network_is_said_all_the_time(daemon: Any, open_page: OpenPage, sho
 # --- things that go wrong ------------------------------------------------------------------------------
 
 
-def test_server_killed_and_back(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
+def test_the_page_reconnects_after_the_server_was_killed(
+    daemon: Any, open_page: OpenPage, shoot: Shoot
+) -> None:
     page = open_page(daemon.start().url)
     shows_people(page, 2)
     picture_moves(page, 2)
@@ -300,7 +302,7 @@ def test_server_killed_and_back(daemon: Any, open_page: OpenPage, shoot: Shoot) 
     expect(page.locator("#warning")).to_be_hidden()
 
 
-def test_camera_lost_and_back(
+def test_a_lost_camera_is_shown_and_recovers(
     daemon: Any, open_page: OpenPage, shoot: Shoot, demo_clip: Path, tmp_path: Path
 ) -> None:
     clip, away = tmp_path / "clip.mp4", tmp_path / "away.mp4"
@@ -333,9 +335,7 @@ def test_too_many_viewers_wait_their_turn(daemon: Any, open_page: OpenPage, shoo
     expect(second.locator("#warning")).to_be_hidden()
 
 
-def test_readings_that_are_refused_leave_the_picture_alone(
-    daemon: Any, new_page: Callable[..., Page]
-) -> None:
+def test_refused_readings_do_not_affect_the_picture(daemon: Any, new_page: Callable[..., Page]) -> None:
     daemon.start("--set", "web.max_viewers=2")
     page = new_page()
     asked: list[str] = []
@@ -355,7 +355,7 @@ def test_readings_that_are_refused_leave_the_picture_alone(
     assert len(asked) == 1, "the picture was healthy"
 
 
-def test_picture_is_gone_when_the_device_was_not_heard_for_long(
+def test_the_picture_disappears_after_a_long_loss_of_connection(
     daemon: Any, open_page: OpenPage, shoot: Shoot
 ) -> None:
     page = open_page(daemon.start().url)
@@ -373,7 +373,7 @@ def test_picture_is_gone_when_the_device_was_not_heard_for_long(
     shows_people(page, 2)
 
 
-def test_stream_that_stands_still_is_opened_again(demo: Any, new_page: Callable[..., Page]) -> None:
+def test_a_frozen_stream_is_opened_again(demo: Any, new_page: Callable[..., Page]) -> None:
     page = new_page()
     asked: list[str] = []
 
@@ -396,7 +396,7 @@ def test_stream_that_stands_still_is_opened_again(demo: Any, new_page: Callable[
 
 
 class Script:
-    """Speaks in the place of the daemon's `/ws/live`, so that a test decides what is read."""
+    """Replaces the daemon's `/ws/live`, so that a test decides what is read."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -416,7 +416,7 @@ class Script:
         self._socket.send(json.dumps(reading))
 
     def repeat(self, *turns: list[dict[str, Any]], until: str) -> None:
-        """Read these turns again and again, twenty a second, until the page has come so far."""
+        """Repeat these readings, twenty a second, until the condition `until` holds on the page."""
         deadline = time.monotonic() + WITHIN_S
         for faces in itertools.cycle(turns):
             if self.page.evaluate(until):
@@ -453,7 +453,7 @@ def script(demo: Any, new_page: Callable[..., Page]) -> Script:
     return script
 
 
-def test_says_in_words_what_cannot_be_read(script: Script, shoot: Shoot) -> None:
+def test_cards_show_labels_and_reasons_in_words(script: Script, shoot: Shoot) -> None:
     page = script.page
     script.say(
         face(7, "happy", happy=0.62, sad=0.38),
@@ -487,7 +487,7 @@ def test_says_in_words_what_cannot_be_read(script: Script, shoot: Shoot) -> None
     shoot(page, "labels")
 
 
-def test_says_how_a_head_is_turned_and_moves_in_numbers_only(script: Script, shoot: Shoot) -> None:
+def test_cards_show_direction_and_movement_of_the_head_in_numbers(script: Script, shoot: Shoot) -> None:
     page = script.page
     moves = {"head": 0.13, "body": 0.21, "nods": 1, "shakes": 0}
     script.say(

@@ -35,7 +35,9 @@ def audit(tmp_path: Path) -> list[dict[str, Any]]:
     return [entry for entry in entries if entry["event"] != "viewer"]
 
 
-def test_a_session_from_agreement_to_withdrawal(living: Any, open_page: OpenPage, record: Any, shoot: Shoot, tmp_path: Path) -> None:
+def test_a_session_from_agreement_to_withdrawal(
+    living: Any, open_page: OpenPage, record: Any, shoot: Shoot, tmp_path: Path
+) -> None:
     page = open_page(living.url)
     expect(page.locator("#start")).to_be_disabled()
     page.locator("#more").click()
@@ -162,7 +164,9 @@ def test_withdraw_on_the_page_asks_for_confirmation_and_ends_the_session(
     assert living.state()["state"] == "idle"
 
 
-def test_of_two_people_only_the_one_who_agreed_is_analysed(living: Any, open_page: OpenPage, shoot: Shoot) -> None:
+def test_of_two_people_only_the_one_who_agreed_is_analysed(
+    living: Any, open_page: OpenPage, shoot: Shoot
+) -> None:
     page = open_page(living.url)
     agree_and_start(page)
     shows_people(page, 2)
@@ -174,7 +178,9 @@ def test_of_two_people_only_the_one_who_agreed_is_analysed(living: Any, open_pag
     shoot(page, "session-one-agreed")
 
 
-def test_when_someone_left_the_operator_confirms_who_is_in_view(living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path) -> None:
+def test_when_someone_left_the_operator_confirms_who_is_in_view(
+    living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path
+) -> None:
     page = open_page(living.url)
     page.locator("#more").click()
     agree_and_start(page)

@@ -283,7 +283,9 @@ def test_without_a_jurisdiction_live_is_off(tmp_path: Path) -> None:
         assert b"Article 5(1)(f) of the AI Act" in daemon.request("/").body
         answer = daemon.post("/api/lawful", {"region": "US", "purpose": "hiring"})
         assert answer.json() == {"refusal": "", "notice": {"version": f"{NOTICE}-us2-hiring"}}
-        assert daemon.post("/api/session/start", agreement(NOTICE)).status == 409, "another notice is in force"
+        assert daemon.post("/api/session/start", agreement(NOTICE)).status == 409, (
+            "another notice is in force"
+        )
         assert b"820 ILCS 42" in daemon.request("/").body
         assert daemon.start_session().status == 200
         assert daemon.post("/api/lawful", {"region": "EU", "purpose": "practice"}).status == 409, "live"

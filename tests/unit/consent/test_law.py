@@ -48,7 +48,13 @@ def test_the_refusal_of_a_school_names_what_students_may_do() -> None:
 
 def test_the_hiring_notice_has_the_points_of_the_illinois_act() -> None:
     text = " ".join(each.text for each in ruling_for("US", "hiring").paragraphs)
-    for point in ("before it begins", "general characteristics", "unless you agree", "shared only with", "30 days"):
+    for point in (
+        "before it begins",
+        "general characteristics",
+        "unless you agree",
+        "shared only with",
+        "30 days",
+    ):
         assert point in text
 
 

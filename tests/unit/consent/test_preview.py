@@ -1,4 +1,4 @@
-"""The blurred preview: made of few blocks, and only shown in its state."""
+"""The blurred preview: made of few blocks, and shown only while aiming."""
 
 from __future__ import annotations
 

@@ -52,7 +52,9 @@ def test_the_short_form_of_the_notice_has_the_limits_of_the_law() -> None:
 def test_only_the_eu_asks_for_the_institution() -> None:
     for region, settled in (("EU", False), ("US", True), ("other", True)):
         terms = make_terms(region=region, purpose="practice")
-        assert (terms.is_complete, terms.refusal == "") == (settled, settled), "set before the institution was needed"
+        assert (terms.is_complete, terms.refusal == "") == (settled, settled), (
+            "set before the institution was needed"
+        )
     assert make_terms(region="EU", purpose="hiring").is_complete, "hiring is refused with any institution"
     terms = make_terms(region="EU", purpose="practice")
     terms.set_jurisdiction("EU", "practice", "none")

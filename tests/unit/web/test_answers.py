@@ -96,7 +96,7 @@ def test_the_answers_to_a_start(client: FlaskClient) -> None:
     assert client.get("/api/session/link").json == {"link": started["link"], "qr": started["qr"]}
 
 
-def test_where_no_person_is_seen_a_start_gives_no_link() -> None:
+def test_a_start_without_living_people_gives_no_link() -> None:
     client = create_app(make_context(needs_consent=False)).test_client()
     client.environ_base["REMOTE_ADDR"] = "127.0.0.1"
     assert client.post("/api/session/start", json={"notice_version": NOTICE}).json == {"state": "live"}

@@ -1,4 +1,4 @@
-"""What the application answers, without a server: errors, the public health, the pictures of one viewer."""
+"""Answers of the application, without a server: errors, the public health, the pictures of one viewer."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_error_is_json_once_and_keeps_its_own_headers(
 @pytest.mark.parametrize(
     "body", [b"[" * 60_000, b'{"notice_version":' + b"[" * 60_000], ids=["list", "value"]
 )
-def test_json_nested_without_end_is_refused(client: FlaskClient, body: bytes) -> None:
+def test_deeply_nested_json_is_refused(client: FlaskClient, body: bytes) -> None:
     with client.post("/api/session/start", data=body, content_type="application/json") as answer:
         assert answer.status_code == 400
         assert "notice_version" in answer.json["error"]
