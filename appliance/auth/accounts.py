@@ -84,7 +84,7 @@ class Accounts:
         return _in_groups(code)
 
     def first_code(self) -> str | None:
-        """The first code that this object made, None if it made none or the code is void."""
+        """The first code that this object made, None when it made none or the code is void."""
         expected = self._file.read().first_code
         is_valid = bool(expected) and hmac.compare_digest(_digest(self._code), expected)
         return _in_groups(self._code) if is_valid else None
@@ -119,17 +119,17 @@ class Accounts:
         return self._passwords.verify(account.password if account else None, password)
 
     def add_viewer(self, name: str, password: str) -> None:
-        """Add a viewer; raises `AccessError` for an invalid name or one that exists."""
+        """Add an account that may watch; raises `AccessError` for an invalid name or one that is taken."""
         if not _NAME.fullmatch(name):
             raise AccessError(
-                "expected 1 to 32 lower-case letters, digits, dots or dashes, for example anna",
-                key="name",
-                value=name,
+                "expected 1 to 32 small letters, digits, dots, dashes, as in anna", key="name", value=name
             )
         kept = self._passwords.hash(password)
         with self._file.edit() as content:
             if name in content.accounts or name == OPERATOR:
-                raise AccessError("this account already exists; choose another name", key="name", value=name)
+                raise AccessError(
+                    "there is such an account already; choose another name", key="name", value=name
+                )
             if len(content.accounts) >= MOST_VIEWERS:
                 raise AccessError(f"{MOST_VIEWERS} accounts are the limit; remove one first")
             content.accounts[name] = _account("viewer", kept)
@@ -185,7 +185,7 @@ def _in_groups(code: str) -> str:
 def _known(content: _Content, name: str) -> Account:
     if name not in content.accounts:
         known = ", ".join(sorted(content.accounts)) or "none yet"
-        raise AccessError(f"unknown account; known: {known}", key="name", value=name)
+        raise AccessError(f"there is no such account; known: {known}", key="name", value=name)
     return content.accounts[name]
 
 
@@ -194,7 +194,7 @@ def _account(role: str, kept: str) -> Account:
 
 
 def _epoch() -> str:
-    return secrets.token_hex(8)  # random, so that an account created again never revives old cookies
+    return secrets.token_hex(8)  # random, so that an account made anew never revives old cookies
 
 
 def _digest(code: str) -> str:

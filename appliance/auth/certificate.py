@@ -79,7 +79,7 @@ class DeviceCertificate:
             pass
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"{self.key} cannot be read ({error}); delete it for a new one, which browsers must trust"
+                f"{self.key} cannot be read ({error}); delete it, and browsers must trust a new one"
             ) from error
         made = ec.generate_private_key(ec.SECP256R1())
         form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -16,7 +16,7 @@ class ForwardClock:
     def __init__(
         self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
     ) -> None:
-        """`steady` counts seconds from any start and is never set."""
+        """`steady` counts seconds from any beginning and is never set."""
         self._wall, self._steady = wall, steady
         self._lock = threading.Lock()
         self._latest, self._at = wall(), steady()
@@ -29,6 +29,6 @@ class ForwardClock:
             return self._latest
 
     def at_least(self, floor: float) -> None:
-        """Advance it to at least `floor` Unix seconds, a time found in a file."""
+        """Move it up to `floor` Unix seconds, a time found in a file."""
         with self._lock:
             self._latest = max(self._latest, floor)

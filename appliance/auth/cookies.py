@@ -1,4 +1,4 @@
-"""The cookie of a login, signed with the device's key, and the token that forms must carry with it."""
+"""The cookie of a login, signed with the device's key, and the token that forms must carry beside it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from appliance.auth.clock import ForwardClock
 
 NAME = "__Host-interview-grader"
-"""With this prefix browsers accept it only over TLS, from and for this host."""
+"""The prefix makes browsers accept it over TLS only, from and for this host only."""
 
 RENEW_S = 60.0
 """An older cookie is renewed with the response; the idle time counts from then."""

@@ -1,4 +1,4 @@
-"""Small private files in the state directory: readable by their owner only, written atomically."""
+"""Small private files in the state directory: readable by their owner only, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEY_BYTES = 32
 
 
 def load_key(path: Path) -> bytes:
-    """The secret key in a file, created if it is missing. Raises `StoreError`."""
+    """The secret key in a file, created when there is none. Raises `StoreError`."""
     try:
         if path.exists() and len(found := path.read_bytes()) >= KEY_BYTES:
             return found
@@ -35,7 +35,7 @@ def load_key(path: Path) -> bytes:
 
 
 class PrivateFile(Generic[Content]):
-    """One model in one JSON file, for threads and processes: read when changed, written under a lock."""
+    """One model in one JSON file for threads and processes: read when changed, written under a lock."""
 
     def __init__(self, path: Path, model: type[Content]) -> None:
         self.path, self._model = path, model

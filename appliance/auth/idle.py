@@ -25,7 +25,7 @@ class IdleTracker:
             self._last[login] = now
 
     def is_idle(self, login: str) -> bool:
-        """Whether the login has been unused for too long."""
+        """Whether it was not used for too long."""
         with self._lock:
             last = self._last.get(login)
         return last is None or self._clock() - last > self._idle_s

@@ -1,7 +1,8 @@
-"""How programs of root and of the service user reach the running daemon on this device.
+"""How programs of root and of the service's own user reach the running daemon on this device.
 
-Each serving process writes two files into the state directory, readable only by its user and root: its
-address on this device, and a new token. The role of the token is viewer, and it also opens `/api/status`.
+Each process that serves writes two files into the state directory, which only its own user and root can read:
+the address it serves on this device, and a new token. The role of the token is viewer, and it also opens
+`/api/status`.
 """
 
 from __future__ import annotations

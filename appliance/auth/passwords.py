@@ -1,7 +1,7 @@
 """Passwords: argon2id, one at a time, and the same work for an unknown name.
 
-One thread computes all hashes. The C library keeps the 19 MiB of a hash for the thread that computed it, so
-hashing in the threads of the web server would take that much memory in each of them permanently.
+One thread computes all hashes. The C library keeps the 19 MiB of a hash for the thread that asked for it, so
+hashing in the threads of the web server would cost that much memory in each of them, for good.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Passwords:
         if not SHORTEST <= len(password) <= LONGEST:
             raise AccessError(
                 f"a password of {len(password)} characters: expected {SHORTEST} to {LONGEST}; "
-                "a few words in a row are easy to remember"
+                "a few words in a row are easy to keep in mind"
             )
         return self._in_turn(lambda: self._hasher.hash(password))
 
@@ -65,7 +65,7 @@ class Passwords:
     def _in_turn(self, work: Callable[[], T]) -> T:
         """Run `work` in the hashing thread; raises `TooManyAttempts` when it is busy for too long."""
         if not self._turn.acquire(timeout=PATIENCE_S):
-            raise TooManyAttempts("too many logins at once; try again shortly", wait_s=PATIENCE_S)
+            raise TooManyAttempts("too many logins at this moment; try again shortly", wait_s=PATIENCE_S)
         try:
             return _hashing.submit(work).result()
         finally:

@@ -1,4 +1,4 @@
-"""Limits per address: attempts to log in, and requests a second."""
+"""Limits per address: how often a client may guess, and how many requests a second are answered."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class AttemptLimiter:
             wait_s = client.free_at() - now
             if wait_s > 0:
                 raise TooManyAttempts(
-                    f"too many failed attempts from this address; try again in {math.ceil(wait_s)} s",
+                    f"too many wrong tries from this address; try again in {math.ceil(wait_s)} s",
                     wait_s=wait_s,
                 )
             client.wrong[account] = client.wrong.get(account, 0) + 1

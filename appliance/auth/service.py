@@ -1,4 +1,4 @@
-"""Everything that the web server needs for authentication, in one object."""
+"""Everything that the web needs for authentication, in one object."""
 
 from __future__ import annotations
 

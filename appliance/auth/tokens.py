@@ -61,9 +61,7 @@ class Tokens:
         """Create a token and return its secret, which cannot be shown again; raises `AccessError`."""
         if not _NAME.fullmatch(name):
             raise AccessError(
-                "expected 1 to 32 lower-case letters, digits, dots or dashes, for example backup",
-                key="name",
-                value=name,
+                "expected 1 to 32 small letters, digits, dots, dashes, as in backup", key="name", value=name
             )
         if role not in ROLES:
             raise AccessError(f"expected one of {', '.join(ROLES)}", key="role", value=role)
@@ -71,7 +69,7 @@ class Tokens:
         with self._file.edit() as content:
             if name in content.tokens:
                 raise AccessError(
-                    "this token already exists; revoke it first or choose another name",
+                    "there is such a token already; revoke it first or choose another name",
                     key="name",
                     value=name,
                 )
@@ -81,11 +79,11 @@ class Tokens:
         return secret
 
     def revoke(self, name: str) -> None:
-        """Make a token void; raises `AccessError` for an unknown name."""
+        """Make a token void; raises `AccessError` if there is none of that name."""
         with self._file.edit() as content:
             if content.tokens.pop(name, None) is None:
                 known = ", ".join(sorted(content.tokens)) or "none"
-                raise AccessError(f"unknown token; known: {known}", key="name", value=name)
+                raise AccessError(f"there is no such token; known: {known}", key="name", value=name)
 
     def find(self, secret: str) -> tuple[str, str] | None:
         """Name and role of the token with this secret, None for any other text."""

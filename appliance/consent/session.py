@@ -54,7 +54,7 @@ class SessionState:
     `camera_epoch`: number of the consent or preview under which the camera is open, 0 while idle. `since`:
     monotonic seconds of its beginning; `until`: of its automatic end. `consent`: the limits of the analysis,
     None where no living person is seen. `info`: None while idle or in the preview. `token`: secret of the
-    person's one-time link; only its hash is ever written.
+    personal link; only its hash is ever written.
     """
 
     state: str = IDLE
@@ -378,7 +378,7 @@ class Session:
         return self._writer.flush(limit_s)
 
     def find_link(self, token: str) -> str | None:
-        """The id of the session with this one-time link, in force or recorded; None for an unknown one."""
+        """The id of the session with this personal link, in force or recorded; None for an unknown one."""
         hash = digest(token)
         info = self.snapshot.info
         if info and secrets.compare_digest(info.link_hash, hash):
@@ -495,7 +495,7 @@ class Session:
 
 
 def new_session_info(people: int, notice: Notice, source: str) -> tuple[SessionInfo, str]:
-    """A session that begins now, and the token of its one-time link (128 bits)."""
+    """A session that begins now, and the token of its personal link (128 bits)."""
     token = secrets.token_urlsafe(_LINK_BYTES)
     info = SessionInfo(
         id=secrets.token_hex(_ID_BYTES),

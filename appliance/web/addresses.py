@@ -14,7 +14,7 @@ from appliance.web.context import context
 
 
 def personal_link(token: str) -> Link:
-    """The one-time link of a token and its QR code (SVG, as the address of an image)."""
+    """The personal link of a token and its QR code (SVG, as the address of an image)."""
     address = device_url(url_for("data_subject.data_subject_page", token=token))
     return Link(link=address, qr=qr_code(address))
 

@@ -201,7 +201,7 @@ class PasswordForm(BaseModel):
 
 
 class Link(Answer):
-    """The person's one-time link, and its QR code as the address of an image."""
+    """The personal link of the session, and its QR code as the address of an image."""
 
     link: str
     qr: str

@@ -226,6 +226,10 @@ def test_nothing_before_consent_and_nothing_after_stop(
 def test_keyboard_alone_starts_and_stops(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
     page = open_page(daemon.start(*LIVING).url)
     expect(page.locator("#start")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.locator("#notice-details summary")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice-full")).to_be_visible()
     for _ in range(3):
         page.keyboard.press("Tab")
     expect(page.locator("#ticks input")).to_be_focused()
