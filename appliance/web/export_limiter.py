@@ -68,7 +68,7 @@ class ExportLimiter:
         """
         lock = self._locks[by_link]
         if not lock.acquire(blocking=False):
-            raise Busy("another export is in progress; try again when it is finished")
+            raise Busy("another export is being made; try again when it is done")
         slot = ExportSlot(lock)
         try:
             if by_link:
