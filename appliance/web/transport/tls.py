@@ -49,7 +49,7 @@ class ReloadingTls:
             self._stamps = stamps  # log unusable files once, not at every check
             renewed, self._context = self._context is not None, _make_context(certificate, key)
             if renewed:
-                _log.info("the certificate has changed; new connections use the new %s", certificate)
+                _log.info("the certificate was changed; new connections use the new %s", certificate)
         except (OSError, StoreError) as error:
             reason = f"certificate and key cannot be used: {error}"
             if self._context is None:

@@ -140,7 +140,7 @@ def test_a_consent_is_in_the_audit_log(rig: Rig) -> None:
 
 def test_more_people_need_a_new_start(rig: Rig) -> None:
     rig.session.start("3", "operator", 1)
-    with pytest.raises(StateConflict, match="2 people agree, but 1 did"):
+    with pytest.raises(StateConflict, match="2 people agree, but 1 agreed"):
         rig.session.start("3", "operator", 2)
     assert rig.session.snapshot.consent == Consent(1)
 
