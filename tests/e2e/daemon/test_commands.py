@@ -112,9 +112,9 @@ def test_check_names_the_runtime_and_the_models() -> None:
 @pytest.mark.parametrize(
     ("answers", "used_for", "off"),
     [
-        ({}, "not set", "lawful.region"),
+        ({}, "not said yet", "lawful.region"),
         ({"region": "US", "purpose": "hiring"}, "hiring, US", ""),
-        ({"region": "EU", "purpose": "practice"}, "not set", "lawful.institution"),
+        ({"region": "EU", "purpose": "practice"}, "not said yet", "lawful.institution"),
         (
             {"region": "EU", "purpose": "practice", "institution": "school"},
             "practice, EU, institution: school",
