@@ -143,6 +143,19 @@ class Scores:
 UNSURE, NOT_READABLE, NOT_ANALYSED = "unsure", "not_readable", "not_analysed"
 """Labels of a person other than the seven expressions."""
 
+LABELS = (*EMOTIONS, UNSURE, NOT_READABLE, NOT_ANALYSED)
+"""Every label of a person."""
+
+_SHOWN_NAMES = {"fear": "fearful"}
+
+
+def shown_name(label: str) -> str:
+    """A label as people read it: `fearful` for `fear`, `not readable` for `not_readable`.
+
+    For page, picture, PDF and tables; JSON and CSV keep the label itself.
+    """
+    return _SHOWN_NAMES.get(label, label.replace("_", " "))
+
 
 @dataclass(frozen=True)
 class Pose:

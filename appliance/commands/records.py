@@ -122,6 +122,7 @@ def _show(options: argparse.Namespace, config: RetentionConfig) -> int:
 
 def _session_lines(session: SessionRecord) -> Iterator[str]:
     from appliance.records.export.tables import deletion_text, format_length, format_local
+    from appliance.values import shown_name
 
     summary = session.summary
     began, length = format_local(summary.recorded), format_length(summary.seconds)
@@ -131,7 +132,7 @@ def _session_lines(session: SessionRecord) -> Iterator[str]:
     yield f"notice version {summary.notice_version}"
     yield deletion_text(summary)
     for totals in session.seconds.totals():
-        means = ", ".join(f"{name} {value:.2f}" for name, value in (totals.means or {}).items())
+        means = ", ".join(f"{shown_name(name)} {value:.2f}" for name, value in (totals.means or {}).items())
         frames = f"{totals.scored} of {totals.frames} frames"
         yield f"person {totals.person}: {means or 'not readable'} ({frames})"
     for marker in session.markers:

@@ -9,7 +9,7 @@ import numpy as np
 from appliance.errors import ModelError
 from appliance.inference.manifest import ClassifierModel, DetectorModel
 from appliance.ports import Engine
-from appliance.values import Face, Floats, Image, Scores, Tensor
+from appliance.values import Face, Floats, Image, Scores, Tensor, shown_name
 from appliance.vision.detection.blazeface import BlazeFace
 from appliance.vision.expression.classifier import ExpressionClassifier
 from appliance.vision.tensors import dequantise
@@ -82,7 +82,7 @@ def smoke_test_classifier(
         _check_output(name, model, what, answer)
         if scores is None:
             raise ModelError(f"{name}: {what}: answers {_format(answer)}: expected positive scores")
-        summaries.append(f"{what}: {scores.dominant} {scores.top:.2f}")
+        summaries.append(f"{what}: {shown_name(scores.dominant)} {scores.top:.2f}")
         answers.append(answer)
     if np.allclose(answers[0], answers[1], atol=1e-6):
         raise ModelError(

@@ -30,7 +30,7 @@ class BlurredPreview:
         frame, _ = self._frames.take(0, _WAIT_S)
         now = self._session.snapshot
         if now.state != PREVIEW:
-            raise StateConflict(f"{now.state}: this picture is for aiming the camera only; press Aim first")
+            raise StateConflict(f"{now.state}: this picture exists only while aiming; press Aim first")
         if frame is None or frame.consent_epoch != now.camera_epoch:
             return None
         done, data = cv2.imencode(".jpg", pixelate(frame.image), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
@@ -40,7 +40,7 @@ class BlurredPreview:
 
 
 def pixelate(image: Image) -> Image:
-    """A copy of `image`, 640 pixels wide, made of `PIXELS` blurred blocks across."""
+    """A copy of `image`, 640 pixels wide, made of `PIXELS` blurred blocks in each row."""
     height, width = image.shape[:2]
     rows = max(1, round(PIXELS * height / width))
     small = cv2.GaussianBlur(cv2.resize(image, (PIXELS, rows), interpolation=cv2.INTER_AREA), (0, 0), _BLUR)

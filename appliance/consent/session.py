@@ -42,7 +42,7 @@ LONGEST_GAP_S = 60.0
 """After a longer gap in seconds, asleep or stopped, people must confirm who is in view."""
 
 ANSWER_S = 2.0
-"""Longest wait of the answer to Stop for its end to be written, so that the next request finds it."""
+"""How long the answer to Stop waits until the end is written, so that the next request finds it."""
 
 _LINK_BYTES, _ID_BYTES = 16, 6
 
@@ -54,7 +54,7 @@ class SessionState:
     `camera_epoch`: number of the consent or preview under which the camera is open, 0 while idle. `since`:
     monotonic seconds of its beginning; `until`: of its automatic end. `consent`: the limits of the analysis,
     None where no living person is seen. `info`: None while idle or in the preview. `token`: secret of the
-    person's one-time link; only its hash is ever written.
+    personal link; only its hash is ever written.
     """
 
     state: str = IDLE
@@ -77,24 +77,24 @@ class SessionState:
 
 
 def since_boot() -> float:
-    """Seconds since the machine was started, sleep included: a night's sleep ends a consent too."""
+    """Seconds since the machine started, including sleep: a night's sleep also ends a consent."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class PreviewBudget:
-    """How much preview is left: `PREVIEW_S` within `PREVIEW_EVERY_S`. Times are monotonic seconds."""
+    """The preview time left: `PREVIEW_S` within `PREVIEW_EVERY_S`. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._began, self._used = -math.inf, 0.0
 
     def begin(self, now: float) -> float:
-        """Seconds that a preview may last that begins now; raises `StateConflict` when none are left."""
+        """How many seconds a preview that begins now may last; raises `StateConflict` if none are left."""
         if now - self._began >= PREVIEW_EVERY_S:
             self._began, self._used = now, 0.0
         if PREVIEW_S - self._used < 1.0:
             wait_s = self._began + PREVIEW_EVERY_S - now
             raise StateConflict(
-                f"the camera was aimed long enough: it may be again in {wait_s:.0f} s, or after people agreed"
+                f"the preview has reached its limit; try again in {wait_s:.0f} s, or after people have agreed"
             )
         return PREVIEW_S - self._used
 
@@ -188,14 +188,16 @@ class Session:
     def start_preview(self, who: str) -> None:
         """Open the camera for a blurred preview, for what `PreviewBudget` has left; harmless during one.
 
-        Raises `StateConflict` while live and where the law forbids the analysis.
+        Raises `StateConflict` while live and if the law forbids the analysis.
         """
         with self._beginning() as commit:
             self._refuse_unlawful()
             self.tick()
             state = self.state
             if state in (LIVE, RECORDING):
-                raise StateConflict(f"{state}: the camera is aimed before people agree; press Stop first")
+                raise StateConflict(
+                    f"{state}: the camera can be aimed only before people agree; press Stop first"
+                )
             if state == IDLE:
                 left = self._preview_budget.begin(self._clock())
                 self._require_entry("aiming", who, seconds=round(left))
@@ -207,9 +209,9 @@ class Session:
     def start(self, notice_version: str, who: str, people: int = 1, zone: Box | None = None) -> SessionState:
         """Go live: `people` read this version of the notice and consent; returns the new state.
 
-        `zone`: where they sit, in shares of the picture. Raises `StateConflict` for another version, where
+        `zone`: where they sit, in shares of the picture. Raises `StateConflict` for another version, if
         the law forbids the analysis or the jurisdiction is not set, and while live for another number of
-        people. The same consent once more changes nothing.
+        people. Repeating the same consent changes nothing.
         """
         with self._beginning() as commit:
             self.tick()
@@ -219,8 +221,8 @@ class Session:
             if now.info:
                 if self.needs_consent and now.info.people != people:
                     raise StateConflict(
-                        f"{people} people agree, but {now.info.people} did at the start; press Stop, and "
-                        "start again with everybody who agrees"
+                        f"{people} people agree, but {now.info.people} agreed at the start; press Stop, and "
+                        "start again with everyone who agrees"
                     )
                 return now
             info, token = self._new_info(people)
@@ -237,24 +239,24 @@ class Session:
         """Set region, purpose and institution; raises `StateConflict` unless idle."""
         with self._beginnings:
             if self.state != IDLE:
-                raise StateConflict(f"{self.state}: people agreed on other terms; press Stop first")
+                raise StateConflict(f"{self.state}: people agreed under the current terms; press Stop first")
             self.terms.refuse_if_fixed()
             self._require_entry("settings", who, region=region, purpose=purpose, institution=institution)
             self.terms.set_jurisdiction(region, purpose, institution)
 
     def set_zone(self, zone: Box | None, who: str) -> None:
-        """Limit the analysis to a zone, in shares of the picture; None is the whole picture."""
+        """Limit the analysis to a zone, in shares of the picture; None is the entire picture."""
         with self._beginning() as commit:
-            now = self._require_live("place")
+            now = self._require_live()
             if now.consent and now.consent.zone != zone:
                 self._require_entry("settings", who, session=now.id, seat="drawn" if zone else "none")
                 with commit():
                     self._change_consent(zone=zone)
 
     def reconfirm(self, who: str) -> None:
-        """The people in view are those who consented: faces that were out of sight are analysed again."""
+        """Confirm that the people in view are those who agreed: faces out of sight are analysed again."""
         with self._beginning() as commit:
-            now = self._require_live("read again")
+            now = self._require_live()
             if now.consent:
                 people, count = now.consent.people, now.consent.confirmations + 1
                 self._require_entry("agreement", who, session=now.id, people=people, again=count)
@@ -288,9 +290,9 @@ class Session:
     def start_recording(self, label: str, note: str, who: str) -> None:
         """Record numbers from now on; raises `StoreError`, and stays live, when that is impossible."""
         with self._beginning() as commit:
-            now = self._require_live("record")
+            now = self._require_live()
             if now.state == RECORDING:
-                raise StateConflict("recording already; press Stop to end it")
+                raise StateConflict("already recording; press Stop to end the session")
             assert now.info
             records, info = self._require_records(), replace(now.info, label=label, note=note)
             recording_ends = self._recording_ends
@@ -308,7 +310,7 @@ class Session:
             with commit(undo):
                 if recording_ends != self._recording_ends:
                     undo()
-                    raise StateConflict("the recording was ended meanwhile; press Record again")
+                    raise StateConflict("the recording has ended in the meantime; press Record again")
                 self._set(replace(self._snapshot, state=RECORDING, info=info))
 
     def stop_recording(self, who: str, id: str | None = None) -> None:
@@ -330,7 +332,7 @@ class Session:
         """Note `text` in the record at this moment; raises `StateConflict` unless recording."""
         now = self.snapshot
         if now.state != RECORDING:
-            raise StateConflict(f"{now.state}: a marker belongs to a recording; press Record first")
+            raise StateConflict(f"{now.state}: a marker needs a recording; press Record first")
         self._require_records().mark(str(now.id), text)
 
     def stop(self, who: str) -> None:
@@ -350,12 +352,12 @@ class Session:
             now = self.snapshot
             current = now.id
             if id is None and current is None:
-                raise StateConflict(f"{now.state}: there is no session to withdraw from")
+                raise StateConflict(f"{now.state}: no session is in progress, so none can be withdrawn")
             if id in (None, current):
                 self._ends += 1
                 self._set(SessionState(since=now.since))
         erased = id or str(current)
-        with self._beginnings:  # a recording that was about to begin has noticed
+        with self._beginnings:  # a recording that was about to begin sees the end first
             self._writer.call("the withdrawal", lambda: self._erase(erased, who))
 
     def tick(self) -> None:
@@ -376,7 +378,7 @@ class Session:
         return self._writer.flush(limit_s)
 
     def find_link(self, token: str) -> str | None:
-        """The id of the session with this one-time link, in force or recorded; None for an unknown one."""
+        """The id of the session with this personal link, in force or recorded; None for an unknown one."""
         hash = digest(token)
         info = self.snapshot.info
         if info and secrets.compare_digest(info.link_hash, hash):
@@ -400,7 +402,7 @@ class Session:
                 if ends != self._ends:
                     undo()
                     raise StateConflict(
-                        "Stop was pressed, or the device slept, meanwhile: nothing begins; press again"
+                        "not started: Stop was pressed or the device slept in the meantime; try again"
                     )
                 yield
 
@@ -455,13 +457,13 @@ class Session:
 
     def _require_records(self) -> Records:
         if self._records is None:
-            raise StoreError("nothing can be recorded: this appliance was built without a store")
+            raise StoreError("recording is not available: this appliance was built without a store")
         return self._records
 
-    def _require_live(self, action: str) -> SessionState:
+    def _require_live(self) -> SessionState:
         now = self.snapshot
         if now.info is None:
-            raise StateConflict(f"{now.state}: there is nothing to {action}; press Start first")
+            raise StateConflict(f"{now.state}: no session is in progress; press Start first")
         return now
 
     def _is_over(self, snapshot: SessionState) -> bool:
@@ -475,7 +477,7 @@ class Session:
     def _live_state(self, people: int, zone: Box | None, info: SessionInfo, token: str) -> SessionState:
         self._last_epoch += 1
         now = self._clock()
-        if not self.needs_consent:  # no living person is seen: no time limit, and nobody can withdraw
+        if not self.needs_consent:  # no living person is seen: no time limit, and no one can withdraw
             return SessionState(LIVE, self._last_epoch, now, info=replace(info, link_hash=""))
         until, consent = now + self._longest_s, Consent(people, zone)
         return SessionState(LIVE, self._last_epoch, now, until, consent, info, token)
@@ -493,7 +495,7 @@ class Session:
 
 
 def new_session_info(people: int, notice: Notice, source: str) -> tuple[SessionInfo, str]:
-    """A session that begins now, and the token of its one-time link (128 bits)."""
+    """A session that begins now, and the token of its personal link (128 bits)."""
     token = secrets.token_urlsafe(_LINK_BYTES)
     info = SessionInfo(
         id=secrets.token_hex(_ID_BYTES),

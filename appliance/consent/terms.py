@@ -1,4 +1,4 @@
-"""The terms of a consent: region, purpose, institution, what the law says about them, the notice in force."""
+"""The terms of a consent: region, purpose and institution, the law's ruling on them, the notice in force."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_for_hiring(version: str) -> bool:
 
 
 class Terms:
-    """Region, purpose and, in the EU, institution, set once; until then `refusal` says why nothing starts.
+    """Region, purpose and, in the EU, institution, set once; until then `refusal` gives the reason.
 
     All methods may be called from any thread.
     """
@@ -41,7 +41,7 @@ class Terms:
         fixed_by: str = "",
         keep: Callable[[str, str, str], None] = lambda region, purpose, institution: None,
     ) -> None:
-        """`fixed_by`: the file or place that sets any of the three; then the page may not change them.
+        """`fixed_by`: the file or other source that sets any of the three; the page may not change them then.
 
         `keep` saves them for the next start.
         """
@@ -66,12 +66,12 @@ class Terms:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every answer that the law of the region needs is set."""
+        """Whether every answer that the law of the region requires is set."""
         return not self._in_force.ruling.is_incomplete
 
     @property
     def fixed_by(self) -> str:
-        """The place outside the page that sets them, "" when the page may."""
+        """The source outside the page that sets them, "" if the page may."""
         return self._fixed_by
 
     @property
@@ -81,33 +81,31 @@ class Terms:
 
     @property
     def refusal(self) -> str:
-        """Why no living person may be analysed, "" when analysis is allowed."""
+        """Why no living person may be analysed, "" if analysis is allowed."""
         return self._in_force.ruling.refusal
 
     def require_current(self, version: str) -> Notice:
-        """The notice in force; raises `StateConflict` when people read another version."""
+        """The notice in force; raises `StateConflict` if people read another version."""
         notice = self.notice
         if version != notice.version:
             raise StateConflict(
                 f"notice version {version!r}: expected {notice.version!r}; "
-                "reload the page and read the notice that is in force now"
+                "reload the page and read the notice in force"
             )
         return notice
 
     def refuse_if_fixed(self) -> None:
-        """Raises `StateConflict` where one of them is set in another place, which would win."""
+        """Raises `StateConflict` if another source sets one of them, which would take precedence."""
         if self._fixed_by:
-            raise StateConflict(
-                f"region, purpose or institution are set in {self._fixed_by}; change them there"
-            )
+            raise StateConflict(f"region, purpose or institution is set in {self._fixed_by}; change it there")
 
     def set_jurisdiction(self, region: str, purpose: str, institution: str = "") -> None:
-        """Set and keep all three; raises `StateConflict` where one is set in another place."""
+        """Set and keep all three; raises `StateConflict` if another source sets one of them."""
         self.refuse_if_fixed()
         self._keep(region, purpose, institution)
         self._in_force = self._apply(region, purpose, institution)
 
     def _apply(self, region: str, purpose: str, institution: str) -> _Jurisdiction:
         ruling = ruling_for(region, purpose, institution)
-        notice = self._text.fill(self._keep_days, ruling.paragraphs, ruling.mark)
+        notice = self._text.fill(self._keep_days, ruling.paragraphs, ruling.mark, ruling.summary)
         return _Jurisdiction(region, purpose, institution, ruling, notice)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from appliance.colours import bgr_of
-from appliance.values import EMOTIONS, Image, Person
+from appliance.values import EMOTIONS, Image, Person, shown_name
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DARK, _LIGHT = (24, 20, 18), (245, 245, 245)
@@ -52,7 +52,7 @@ def _draw_person(canvas: Image, person: Person, unit: float) -> None:
 
 
 def _caption(person: Person) -> str:
-    words = f"{person.id} {person.label.replace('_', ' ')}"
+    words = f"{person.id} {shown_name(person.label)}"
     if person.label in EMOTIONS and person.smoothed:
         return f"{words} {person.smoothed.top:.2f}"
     return f"{words}: {person.expression.reason.replace('_', ' ')}" if person.expression.reason else words

@@ -1,4 +1,4 @@
-"""Addresses of this device for other people's phones, as text and as QR code."""
+"""Addresses of this device for phones of other people, as text and as QR code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from appliance.web.context import context
 
 
 def personal_link(token: str) -> Link:
-    """The one-time link of a token and its QR code (SVG, as the address of an image)."""
+    """The personal link of a token and its QR code (SVG, as the address of an image)."""
     address = device_url(url_for("data_subject.data_subject_page", token=token))
     return Link(link=address, qr=qr_code(address))
 
@@ -22,8 +22,8 @@ def personal_link(token: str) -> Link:
 def device_url(path: str) -> str:
     """The URL of a path of this device, as others reach it.
 
-    An operator on the device itself may open the page by a loopback address, which others cannot use: where
-    the network reaches the page, the device's own name takes its place.
+    An operator on the device itself may open the page by a loopback address, which others cannot use. If the
+    network reaches the page, the device's own name replaces it.
     """
     name, host = urlsplit(f"//{request.host}").hostname or "", request.host
     if is_loopback(name) and context().network.reachable:

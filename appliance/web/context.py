@@ -28,7 +28,7 @@ KEY = "appliance"
 
 @dataclass(frozen=True)
 class LiveFeed:
-    """The newest picture and reading, and how many watch each of them."""
+    """The newest picture and reading, and the number of viewers of each."""
 
     pictures: Slot[Picture]
     readings: Slot[Reading]

@@ -1,7 +1,7 @@
 """Limits on exports: one at a time, few for each personal link, and none to a client that reads too slowly.
 
 An export takes much processor time, and a day of eight people is a gigabyte of JSON. So callers with a role
-share one slot, and personal links another: a person with a link must not keep the operator from an export.
+share one slot, and personal links another: a person with a link must not block an export of the operator.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AUDIT_EVERY_S = 3600.0
 """Seconds between two lines of the audit log for the same export by the same caller."""
 
 LONGEST_WAIT_S = 600.0
-"""A client for which an export has waited this long in all is cut off: others need the slot."""
+"""A client is cut off when its export has waited this long in total: others need the slot."""
 
 _MAX_REMEMBERED = 4096  # sessions or callers; the oldest are forgotten first
 
@@ -131,7 +131,7 @@ def _cut_off_if_slow(blocks: Iterator[bytes]) -> Iterator[bytes]:
                 raise StoreError(f"the client took longer than {LONGEST_WAIT_S:.0f} s to read it")
     except StoreError as error:
         _log.warning("an export was cut off: %s", error)
-        # Without the last chunk no client takes the export for complete, as it would after an ordinary end.
+        # Without the last chunk no client mistakes the export for a complete one.
         raise ConnectionResetError(errno.ECONNRESET, "the export was cut off") from error
 
 

@@ -20,13 +20,13 @@ from appliance.viewers import Viewers
 _COUNTERS = {
     "frames": "Frames captured.",
     "readings": "Frames that went through detector and classifier.",
-    "skipped": "Frames that were replaced by a newer one before they were read.",
+    "skipped": "Frames that were replaced by a newer one before they were analysed.",
     "encoded": "JPEG pictures encoded.",
 }
 
 
 class HealthCollector:
-    """Asks `Health` at each scrape; nothing is kept twice."""
+    """Reads `Health` at each scrape; stores nothing itself."""
 
     def __init__(self, health: Health, viewers: Viewers) -> None:
         self._health, self._viewers, self._began = health, viewers, time.monotonic()
@@ -57,7 +57,7 @@ class HealthCollector:
 
 
 class Metrics:
-    """One registry of this appliance; nothing global."""
+    """The registry of this appliance; nothing global."""
 
     def __init__(self, health: Health, viewers: Viewers) -> None:
         self._registry = CollectorRegistry()

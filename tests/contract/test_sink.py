@@ -30,7 +30,7 @@ from appliance.sinks.recorder import Recorder
 from appliance.sinks.stream import Stream
 from appliance.values import NOT_ANALYSED, ExpressionResult, Image, Person, Picture, Reading
 from appliance.viewers import BARE, OVERLAY, Viewers
-from tests.fakes.agreements import make_session
+from tests.fakes.consent import make_session
 from tests.fakes.parts import face, frame, noise, person, reading, scores, watching
 
 HAPPY, SAD = scores(happy=1), scores(sad=1)

@@ -24,7 +24,7 @@ from appliance.viewers import OVERLAY, Viewers
 from appliance.web.context import AppContext, Device, LiveFeed, Network
 from appliance.web.metrics import Metrics
 from appliance.web.transport.server import Server
-from tests.fakes.agreements import MemoryRecords
+from tests.fakes.consent import MemoryRecords
 
 
 def make_context(

@@ -14,7 +14,7 @@ from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.loops import FROZEN_S, CaptureLoop, SinkLoop, VisionLoop
 from appliance.values import Consent, Frame, Reading
-from tests.fakes.agreements import make_session, make_terms
+from tests.fakes.consent import make_session, make_terms
 from tests.fakes.parts import (
     ScriptedCamera,
     ScriptedLamp,

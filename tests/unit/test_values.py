@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.values import EMOTIONS, Box, Frame, Scores
+from appliance.values import EMOTIONS, LABELS, Box, Frame, Scores, shown_name
 from tests.fakes.parts import picture
 
 # In sixteenths of a pixel, which floats hold exactly: no rounding stands between a property and its test.
@@ -98,6 +98,12 @@ def test_scores_refuse_what_cannot_be_scores(weights: list[float]) -> None:
 def test_names_are_in_the_order_of_the_contract() -> None:
     assert EMOTIONS == ("angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral")
     assert tuple(Scores.of(np.arange(7.0)).named()) == EMOTIONS
+
+
+def test_people_read_fearful_and_words_without_underscores() -> None:
+    names = {label: shown_name(label) for label in LABELS}
+    assert names.pop("fear") == "fearful"
+    assert names == {label: label.replace("_", " ") for label in LABELS if label != "fear"}
 
 
 def test_frames_are_read_only() -> None:

@@ -26,7 +26,7 @@ from appliance.commands.evaluate.run import Prediction
 from appliance.errors import PictureError
 from appliance.media.inputs import read_still_of
 from appliance.system.native import quiet_native_output
-from appliance.values import EMOTIONS, Box, Image
+from appliance.values import EMOTIONS, Box, Image, shown_name
 
 _MOST_MISSES = 200
 
@@ -46,12 +46,17 @@ def as_page(report: Report, shown: Sequence[Shown] = ()) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"spread": spread, "number": number, "width_name": width_name}
+    environment.filters |= {
+        "spread": spread,
+        "number": number,
+        "width_name": width_name,
+        "shown_name": shown_name,
+    }
     name = "faces.html" if isinstance(report, FaceReport) else "expressions.html"
     return environment.get_template(name).render(
         report=report,
         figures=report.figures,
-        names=EMOTIONS,
+        names=[shown_name(name) for name in EMOTIONS],
         coverage=coverage_words(report.pictures),
         same_people=SAME_PEOPLE,
         title=MODES[report.mode] if isinstance(report, ExpressionReport) else "faces in marked pictures",

@@ -17,7 +17,7 @@ from appliance.commands.evaluate.metrics import (
     WidthRange,
 )
 from appliance.commands.evaluate.run import ExpressionPredictions, Prediction
-from appliance.values import EMOTIONS
+from appliance.values import EMOTIONS, shown_name
 
 # --- values and JSON ---
 
@@ -184,7 +184,7 @@ def _expressions(report: ExpressionReport) -> Iterator[str]:
     yield f"{'class':<11} pictures  {'recall':<20}  {'precision':<20}  F1"
     for each in figures.classes:
         columns = f"{spread(each.recall, 2):<20}  {spread(each.precision, 2):<20}  {spread(each.f1, 2)}"
-        yield f"{each.name:<11} {each.pictures:>8}  {columns}"
+        yield f"{shown_name(each.name):<11} {each.pictures:>8}  {columns}"
     yield ""
     yield from _confusion(figures)
     yield ""
@@ -195,14 +195,15 @@ def _expressions(report: ExpressionReport) -> Iterator[str]:
         yield ""
         yield "most confident mistakes"
         for wrong in report.mistakes:
-            yield f"  {wrong.score:.2f} {wrong.said:<10} is {wrong.label:<10} {wrong.picture}"
+            said, label = shown_name(wrong.said), shown_name(wrong.label)
+            yield f"  {wrong.score:.2f} {said:<10} is {label:<10} {wrong.picture}"
 
 
 def _confusion(figures: ExpressionMetrics) -> Iterator[str]:
     yield "confusion: row what it is, column what the model says"
-    yield " " * 11 + "".join(f"{name[:9]:>10}" for name in EMOTIONS)
+    yield " " * 11 + "".join(f"{shown_name(name)[:9]:>10}" for name in EMOTIONS)
     for name, row in zip(EMOTIONS, figures.confusion, strict=True):
-        yield f"{name:<11}" + "".join(f"{count:>10}" for count in row)
+        yield f"{shown_name(name):<11}" + "".join(f"{count:>10}" for count in row)
 
 
 def _calibration(figures: ExpressionMetrics) -> Iterator[str]:

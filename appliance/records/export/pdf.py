@@ -27,7 +27,7 @@ from appliance.records.export.tables import (
     format_length,
     format_local,
 )
-from appliance.values import EMOTIONS
+from appliance.values import EMOTIONS, shown_name
 
 _WIDTH, _NAME, _ROW, _GAP = 165 * mm, 24 * mm, 9 * mm, 2 * mm
 _LINE = colors.HexColor("#c5cbd3")
@@ -111,8 +111,9 @@ def _person(
         f"Nods: {totals.nods}, head shakes: {totals.shakes}."
     )
     if totals.means:
-        means = [[text(name) for name in EMOTIONS], [text(f"{totals.means[name]:.2f}") for name in EMOTIONS]]
-        yield Table(means, style=_table_style(), hAlign="LEFT")
+        names = [text(shown_name(name)) for name in EMOTIONS]
+        means = [text(f"{totals.means[name]:.2f}") for name in EMOTIONS]
+        yield Table([names, means], style=_table_style(), hAlign="LEFT")
     if charted:
         yield Spacer(1, 2 * mm)
         yield _chart(session, timeline.pieces(session, totals.person), font)
@@ -124,7 +125,7 @@ def _chart(session: SessionRecord, parts: list[TimelinePiece], font: str) -> Dra
     drawing = Drawing(_WIDTH, height)
     for index, emotion in enumerate(EMOTIONS):
         base = height - index * (_ROW + _GAP) - _ROW
-        drawing.add(String(0, base + 2, emotion, fontSize=8, fontName=font))
+        drawing.add(String(0, base + 2, shown_name(emotion), fontSize=8, fontName=font))
         drawing.add(Line(_NAME, base, _WIDTH, base, strokeColor=_LINE, strokeWidth=0.5))
         red, green, blue = (channel / 255 for channel in rgb_of(emotion))
         for area in timeline.areas(parts, emotion, length, plot, _ROW):

@@ -1,4 +1,4 @@
-"""The description of a route: what it takes and answers, declared beside its view."""
+"""The description of a route: what it takes and answers, declared next to its view."""
 
 from __future__ import annotations
 

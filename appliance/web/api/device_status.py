@@ -1,4 +1,4 @@
-"""How a device is, as one JSON document for programs: `interview-grader status --json` and `/api/status`.
+"""The status of a device as one JSON document for programs: `interview-grader status --json`, `/api/status`.
 
 docs/operations.md describes every key for owners.
 """
@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from appliance.web.api.models import Answer, Storage
 
 HEALTHY = ("ok", "idle")
-"""The values of `health.status` with which nothing is wrong."""
+"""The values of `health.status` that mean no fault."""
 
 
 class DeviceHealth(Answer):
@@ -23,7 +23,7 @@ class DeviceHealth(Answer):
 
 
 class DeviceStatus(Answer):
-    """The device as a whole. Null: unknown, or not for this user."""
+    """The status of the device. Null: unknown, or not for this user."""
 
     model_config = ConfigDict(populate_by_name=True)
 

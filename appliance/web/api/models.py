@@ -1,7 +1,7 @@
 """The answers and forms of the HTTP interface: views make their answers of these models, and
 /api/openapi.json describes them.
 
-The bodies of requests are beside their views. Two answers are too frequent or too long to be made of models;
+The bodies of requests are next to their views. Two answers are too frequent or too long to be made of models;
 tests check them against `Reading` and `Recorded`: `reading_json` runs for each frame and viewer, and an
 exported session is streamed.
 """
@@ -120,8 +120,8 @@ class Board(Answer):
 class SessionDetails(Answer):
     """The session in force.
 
-    `people` who agreed, null where no living person is seen; `seat`: x, y, width, height as shares of the
-    picture; `aiming_s`: seconds left of the preview, null outside of it.
+    `people` who agreed, null if the camera shows no living people; `seat`: x, y, width, height as shares of
+    the picture; `aiming_s`: seconds left of the preview, null outside a preview.
     """
 
     people: int | None
@@ -130,7 +130,7 @@ class SessionDetails(Answer):
 
 
 class State(Answer):
-    """The whole state, with the newest reading."""
+    """The complete state, with the newest reading."""
 
     schema_: int = Field(alias="schema")
     state: Literal["idle", "aiming", "live", "recording"]
@@ -151,7 +151,7 @@ class SessionState(Answer):
 
 
 class Health(Answer):
-    """Whether all is well; nothing personal."""
+    """Whether the device works; nothing personal."""
 
     status: str
     reason: str | None
@@ -174,7 +174,7 @@ class LoginForm(BaseModel):
 
 
 class NextQuery(BaseModel):
-    """Where to go afterwards."""
+    """The path to redirect to after the login."""
 
     next: str | None = None
 
@@ -201,14 +201,14 @@ class PasswordForm(BaseModel):
 
 
 class Link(Answer):
-    """The person's one-time link, and its QR code as the address of an image."""
+    """The personal link of the session, and its QR code as the address of an image."""
 
     link: str
     qr: str
 
 
 class Started(SessionState):
-    """The session state, and where people are seen the person's one-time link."""
+    """The session state, and the personal link if the camera shows living people."""
 
     link: str | None = None
     qr: str | None = None
@@ -221,7 +221,7 @@ class Aiming(SessionState):
 
 
 class Settled(Answer):
-    """Why analysis stays off, empty when it may begin, and the notice that is in force now."""
+    """Why analysis stays off, empty if it may begin, and the notice in force."""
 
     refusal: str
     notice: NoticeVersion
@@ -282,7 +282,7 @@ class RecordedSecond(Answer):
 
 
 class RecordedPerson(Answer):
-    """One person over the whole session, and every second in which the person was seen."""
+    """One person over the entire session, and every second in which the person was seen."""
 
     person: int
     seconds: int
@@ -309,6 +309,6 @@ class Recorded(Answer):
 
 
 class Erased(Answer):
-    """The id of the session that is gone."""
+    """The id of the erased session."""
 
     erased: str

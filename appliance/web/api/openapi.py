@@ -25,7 +25,7 @@ _REFUSALS = {
     400: "Malformed, or the Host is not a name of this device",
     401: "Not logged in",
     403: "Not allowed: role, Origin, or the page's token is missing",
-    429: "Too often; the header Retry-After says when to try again",
+    429: "Too many requests; the header Retry-After says when to try again",
 }
 """Answers that every route may give."""
 
@@ -33,15 +33,15 @@ _SERVER_REFUSALS = {411: "A body needs its Content-Length", 413: "The body or th
 """Answers of the server, before it reads the request."""
 
 _MEANING = {
-    101: "WebSocket: one message a reading",
+    101: "WebSocket: one message for each reading",
     200: "Done",
-    303: "Look there",
-    404: "There is none",
-    409: "The state does not allow it",
-    415: "Another type of content was expected",
+    303: "Redirect",
+    404: "Not found",
+    409: "The state does not allow this",
+    415: "Expected another content type",
     426: "Open it as a WebSocket",
-    503: "Not now",
-    507: "It cannot be kept: the disk is full or cannot be written",
+    503: "Not available now",
+    507: "Cannot be stored: the disk is full or cannot be written",
 }
 
 _SECURITY: dict[str, list[dict[str, list[str]]]] = {
@@ -158,7 +158,7 @@ def _responses(description: Description) -> dict[str, Any]:
     found = {str(status): _response(meaning, Problem) for status, meaning in _REFUSALS.items()}
     found.update({str(status): _response(meaning, None) for status, meaning in _SERVER_REFUSALS.items()})
     for status, content in description.answers.items():
-        own = _response(_MEANING.get(status, "See there"), content)
+        own = _response(_MEANING.get(status, "See the description"), content)
         refusal = found.get(str(status), {})
         # The view's own answer, or the refusal before the view, which has the same status.
         found[str(status)] = {**own, "content": {**refusal.get("content", {}), **own.get("content", {})}}

@@ -21,7 +21,7 @@ ACTOR = "link"
 @policy(PUBLIC)
 @describe({200: HTML, 404: HTML})
 def data_subject_page(token: str) -> Response:
-    """What is kept of the session, and a button to withdraw; 404 for an unknown or erased link."""
+    """What is stored of the session, and a button to withdraw; 404 for an unknown or erased link."""
     id = _session_id(token)
     if id is None:
         return _unknown_link()
@@ -56,7 +56,7 @@ def download_copy(token: str, kind: str) -> Response:
     if session is None:
         abort(
             404,
-            "nothing is kept here: it was erased already, nothing was recorded, or the link is incomplete",
+            "nothing is stored here: it was already erased, nothing was recorded, or the link is incomplete",
         )
     return export_response(session, kind, ACTOR, by_link=True)
 
@@ -68,7 +68,7 @@ def _session_id(token: str) -> str | None:
     if id is not None:
         context().auth.link_attempts.undo(
             address
-        )  # a right link does not count, but allows no guessing at others
+        )  # a valid link does not count, but leaves earlier wrong attempts counted
     return id
 
 

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, render_template, request
 from appliance import __version__
 from appliance.consent.law import INSTITUTIONS, PURPOSES, REGIONS
 from appliance.errors import SlotClosed, StateConflict
-from appliance.values import EMOTIONS, Picture
+from appliance.values import EMOTIONS, LABELS, Picture, shown_name
 from appliance.viewers import BARE, OVERLAY
 from appliance.web.api.describe import HTML, JPEG, MJPEG, describe
 from appliance.web.api.models import OverlayQuery, Problem
@@ -42,6 +42,7 @@ def live_page() -> str:
         version=__version__,
         notice=app_context.session.terms.notice,
         emotions=EMOTIONS,
+        names={label: shown_name(label) for label in LABELS},
         open_to_network=app_context.network.open,
         camera_lamp=app_context.device.has_camera_lamp,
         needs_consent=app_context.session.needs_consent,
@@ -69,14 +70,14 @@ def video_stream() -> Response:
 @policy(VIEWER)
 @describe({200: JPEG, 409: Problem, 503: JPEG}, query=OverlayQuery)
 def snapshot() -> Response:
-    """The newest picture; 503 with a picture that gives the reason while there is none."""
+    """The newest picture; 503 with a picture that gives the reason if there is none."""
     pictures = PictureStream(context(), _variant_asked(), caller())
     try:
         picture = pictures.next(_SNAPSHOT_S)
     finally:
         pictures.close()
     if picture is None:
-        raise StateConflict("there is no picture: the camera was closed just now")
+        raise StateConflict("no picture: the camera has just been closed")
     ViewAudit("picture").record()
     response = Response(
         picture.jpegs[pictures.variant], mimetype="image/jpeg", status=200 if picture.live else 503
@@ -131,12 +132,12 @@ class PictureStream:
                 and picture.consent_epoch == self._consent_epoch
                 and self.variant in picture.jpegs
             ):
-                return picture if self.is_allowed else None  # it may have ended while we waited
+                return picture if self.is_allowed else None  # consent may have ended during the wait
         return None
 
     @property
     def is_allowed(self) -> bool:
-        """Whether the consent under which this viewer came is in force, and the viewer still authorized."""
+        """Whether the viewer's consent epoch is in force, and the viewer still authorized."""
         is_in_force = self._consent_epoch == self._session.consent_epoch
         return is_in_force and self._viewer.is_still_authorized(self._auth)
 
@@ -176,7 +177,7 @@ class MultipartBody:
                 **_picture_headers(picture),
             }
             head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            # The next boundary goes out with the picture: browsers show a part only when they see its end.
+            # The next boundary is sent with the picture: browsers show a part only when they see its end.
             part = b"".join((first, head.encode(), b"\r\n", jpeg, b"\r\n", boundary))
             for start in range(0, len(part), _CHUNK_BYTES):
                 if not self._pictures.is_allowed:

@@ -34,18 +34,22 @@ def login_page() -> Response:
 @policy(PUBLIC)
 @describe({303: None, 400: HTML, 401: HTML, 409: Problem, 415: Problem, 429: HTML}, form=LoginForm)
 def log_in() -> Response:
-    """Name and password, or the first code and a new password. Wrong ones are 401, too many are 429."""
+    """Log in with name and password, or with the first code and a new password.
+
+    401 for wrong ones, 429 for too many attempts.
+    """
     if not context().auth.login:
         abort(
-            409, "there is no login here: only this device itself, or an open network, can reach this address"
+            409,
+            "login is off: this address is reachable only from the device itself, or from an open network",
         )
     if request.mimetype not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         abort(415, "expected a form with name and password, or with code, password and repeat")
     address, fields = request.remote_addr or "", request.form
     if "code" in fields and fields.get("password", "") != fields.get("repeat", ""):
         return _render_form(
-            "The two passwords are not the same.", 400
-        )  # before the code is checked: this answer must say nothing about it
+            "The two passwords do not match.", 400
+        )  # before the code is checked: this answer must reveal nothing about it
     tries, account = context().auth.login_attempts, _account_to_limit()
     try:
         tries.begin(address, account)
@@ -160,7 +164,7 @@ def _claim_first_code() -> str:
 
 def _wrong_credentials() -> str:
     if "code" in request.form:
-        return "This is not the first code. Each start makes a new one; the newest stands last in the log."
+        return "This is not the first code. Each start makes a new one; use the newest in the log."
     return "Name or password is wrong."
 
 
@@ -179,7 +183,7 @@ def _render_form(problem: str = "", status: int = 200) -> Response:
 
 
 def _next_path() -> str:
-    """Where to go afterwards: only a path of this device."""
+    """The path to redirect to: only one of this device."""
     wanted = request.values.get("next", "/")
     bare = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
     return wanted if bare and "\\" not in wanted else "/"

@@ -17,7 +17,7 @@ from appliance.records.export.tables import (
     format_local,
     summary_json,
 )
-from appliance.values import EMOTIONS
+from appliance.values import EMOTIONS, shown_name
 from appliance.web.api.bodies import json_answer
 from appliance.web.api.describe import HTML, PDF, describe
 from appliance.web.api.models import Erased, Problem, Recorded, RecordedSession, Sessions
@@ -64,7 +64,7 @@ def list_recordings() -> Response:
 @policy(OPERATOR)
 @describe({200: HTML, 404: Problem})
 def recording_page(id: str) -> str:
-    """One session: facts, figures, and a chart of time for each person."""
+    """One session: facts, figures, and a chart over time for each person."""
     session = _find(id)
     view = timeline.view(session)
     return render_template(
@@ -76,6 +76,7 @@ def recording_page(id: str) -> str:
         charts={person: _chart(session, person) for person in view.charted},
         left_out=view.summary(),
         emotions=EMOTIONS,
+        names={emotion: shown_name(emotion) for emotion in EMOTIONS},
         chart=CHART,
         about=DISCLAIMER,
         sampling=SAMPLING_TEXT,
@@ -131,9 +132,7 @@ def export_response(session: SessionRecord, kind: str, actor: str, *, by_link: b
 def _find(id: str) -> SessionRecord:
     session = context().store.session(id) if ID.fullmatch(id) else None
     if session is None:
-        abort(
-            404, f"session {id!r} is not known; it may have been erased: /sessions lists those that are kept"
-        )
+        abort(404, f"unknown session {id!r}; it may have been erased: /sessions lists the stored ones")
     return session
 
 

@@ -85,7 +85,7 @@ class MarkerRequest(RequestBody):
 def start_session() -> Response:
     """Start a session: people have read this version of the notice and agree; 409 for another version.
 
-    Where people are seen, the answer has their personal link and its QR code.
+    If the camera shows living people, the answer has their personal link and its QR code.
     """
     wanted = parse_body(StartRequest, '{"notice_version": "…", "people": 1}')
     session = context().session
@@ -119,7 +119,7 @@ def start_preview() -> Response:
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=SeatRequest)
 def set_zone() -> Response:
-    """Set the zone in which faces are analysed, null for the whole picture; 409 unless live."""
+    """Set the zone in which faces are analysed, null for the entire picture; 409 unless live."""
     context().session.set_zone(parse_body(SeatRequest, '{"seat": [0.2, 0.1, 0.5, 0.8]}').box, caller().actor)
     return _state()
 
@@ -169,7 +169,7 @@ def get_link() -> Response:
     token = context().session.snapshot.token
     if not token:
         raise StateConflict(
-            f"{context().session.state}: no session is in progress, so there is no link; press Start first"
+            f"{context().session.state}: no session is in progress, so no link exists; press Start first"
         )
     return json_answer(personal_link(token))
 
@@ -181,7 +181,7 @@ def preview_picture() -> Response:
     """The newest picture of the preview, blurred; 409 without a preview, 503 before the first picture."""
     jpeg = context().preview.picture()
     if jpeg is None:
-        answer = json_answer(Problem(error="the camera has given no picture yet; ask again"), 503)
+        answer = json_answer(Problem(error="the camera has delivered no picture yet; try again"), 503)
         answer.headers["Retry-After"] = "1"
         return answer
     return Response(jpeg, mimetype="image/jpeg")

@@ -33,8 +33,7 @@ class LawfulRequest(RequestBody):
 def set_jurisdiction() -> Response:
     """Set region, purpose and institution; in force at once and after a restart.
 
-    `institution` is needed in the EU only. 409 during a session, and where the configuration sets one of
-    them.
+    `institution` is needed only in the EU. 409 during a session, and if the configuration sets one of them.
     """
     wanted = parse_body(LawfulRequest, '{"region": "EU", "purpose": "practice", "institution": "none"}')
     session = context().session

@@ -25,9 +25,9 @@ _ANSWERS: dict[int, Content] = {303: None, 400: HTML}
 _MESSAGES = {
     "added": "The viewer can log in now.",
     "removed": "The viewer is removed and logged out.",
-    "password": "The password is changed. Every login with the old one has ended.",
+    "password": "The password is changed. Every login with the old password has ended.",
     "out": "Logged out everywhere else.",
-    "revoked": "The token is void.",
+    "revoked": "The token is revoked.",
 }
 
 
@@ -63,7 +63,7 @@ def set_viewer_password() -> Response:
 
     def change() -> None:
         if _field("name") == OPERATOR:
-            raise AccessError("the operator's own password needs the old one beside the new one")
+            raise AccessError("the operator's password needs the current one; use the operator's form")
         context().auth.accounts.set_password(_field("name"), _field("password"))
 
     return _change("password", change)
@@ -87,7 +87,7 @@ def set_own_password() -> Response:
             raise AccessError("the current password is wrong")
         auth.login_attempts.succeeded(address, OPERATOR)
         if _field("password") != _field("repeat"):
-            raise AccessError("the two new passwords are not the same")
+            raise AccessError("the two new passwords do not match")
         auth.accounts.set_password(OPERATOR, _field("password"))
 
     answer = _change("password", change, OPERATOR)
@@ -114,7 +114,7 @@ def revoke_token() -> Response:
 def _field(name: str) -> str:
     text = request.form.get(name)
     if text is None:
-        raise AccessError(f"the form lacks {name!r}; use the forms of this page")
+        raise AccessError(f"the form has no {name!r}; use the forms of this page")
     return text.strip() if name == "name" else text
 
 

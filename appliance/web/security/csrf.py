@@ -1,4 +1,4 @@
-"""Protection against cross-site requests: the token that a POST carries beside its Origin."""
+"""Protection against cross-site requests: the token that a POST carries in addition to its Origin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from appliance.web.context import context
 from appliance.web.security.caller import LOOPBACK, TOKEN, caller
 
 HEADER, FIELD = "X-CSRF-Token", "csrf_token"
-"""Where a request carries the token: scripts in the header, forms in the field."""
+"""The header (scripts) and the field (forms) that carry the token."""
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -26,7 +26,7 @@ def require_csrf_token() -> None:
     """End a request with 403 that changes something and does not carry its page's token."""
     who = caller()
     if request.method in _SAFE or who.kind == TOKEN:
-        return  # no browser adds a bearer token without being asked
+        return  # no browser adds a bearer token automatically
     given, subject = request.headers.get(HEADER) or request.form.get(FIELD, ""), _token_subject()
     if subject and context().auth.cookies.is_form_token(subject, given):
         return
@@ -42,10 +42,10 @@ def _token_subject() -> str:
 
 
 def _is_program() -> bool:
-    """Whether no browser sends this: each of today sends Origin or Sec-Fetch-Site with every change."""
+    """Whether a program sends this: every current browser sends Origin or Sec-Fetch-Site with a change."""
     return "Origin" not in request.headers and "Sec-Fetch-Site" not in request.headers
 
 
 def _needs_preflight() -> bool:
-    """Whether a page of another site would have to ask first: a form cannot send JSON or this header."""
+    """Whether another site would need a preflight request: a form cannot send JSON or this header."""
     return request.mimetype == "application/json" or HEADER in request.headers

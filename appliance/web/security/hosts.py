@@ -18,7 +18,7 @@ def parse_host(host: str) -> str | None:
 
 
 def is_device_name(name: str | None, allowed: Collection[str], *, network: bool) -> bool:
-    """Whether a host name is one of this device. `allowed`: further names; `network`: others reach it."""
+    """Whether a host name belongs to this device. `allowed`: more names; `network`: others can reach it."""
     # DNS rebinding needs a name that the attacker controls, so every numeric address is allowed.
     if name is None:
         return False

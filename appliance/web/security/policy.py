@@ -104,10 +104,10 @@ def _refuse(who: Caller, needed: str) -> Response:
             "expected a token of role metrics or operator: interview-grader token create NAME --role metrics",
         )
     if needed == LOCAL:
-        abort(403, "only root and the service may ask this: sudo interview-grader status --json")
+        abort(403, "only root and the service may read this; run sudo interview-grader status --json")
     if not context().auth.login:
         abort(403, _OPERATOR_ONLY[context().auth.loopback_is_operator])
-    abort(403, f"only the operator may do this; you are known as {who.actor}")
+    abort(403, f"only the operator may do this; you are {who.actor}")
 
 
 def _redirect_to_login() -> Response:

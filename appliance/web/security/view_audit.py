@@ -11,7 +11,7 @@ from appliance.web.security.caller import caller
 class ViewAudit:
     """Writes one line of the audit log for each session that a caller sees.
 
-    Not one for each request: a caller who asks for snapshots all day would fill the disk.
+    Not one for each request: a caller who requests snapshots all day would fill the disk.
     """
 
     def __init__(self, what: str) -> None:

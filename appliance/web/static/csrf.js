@@ -3,7 +3,7 @@
 /** Headers for fetch: `{ method: "POST", headers: { ...csrf() } }`. */
 export const csrf = () => ({ "X-CSRF-Token": document.querySelector("meta[name=csrf-token]")?.content ?? "" });
 
-/** A 401 means that the login is over: go and log in, and come back here. */
+/** A 401 means that the login has ended: go to the login page and return here afterwards. */
 export function toLogin(answer) {
   if (answer?.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
 }

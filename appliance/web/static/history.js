@@ -1,4 +1,4 @@
-/* The page of one session: erasing it, in two steps.
+/* The page of one session: erases it in two steps.
  *
  * Names that tests and others may rely on: #erase, #sure with #really and #keep, #problem.
  */
@@ -25,7 +25,7 @@ byId("really").addEventListener("click", async () => {
     location.replace(erase.dataset.after);
     return;
   }
-  const told = await answer?.json().catch(() => null);
-  byId("problem").textContent = answer ? `Not erased: ${told?.error ?? answer.status}` : "The device does not answer.";
+  const refusal = await answer?.json().catch(() => null);
+  byId("problem").textContent = answer ? `Not erased: ${refusal?.error ?? answer.status}` : "The device does not answer.";
   byId("really").disabled = false;
 });

@@ -1,7 +1,7 @@
-/* The two lines that come from the device: the picture and the readings.
+/* The two connections to the device: the picture and the readings.
  *
- * Both are told what the page wants (`want`) and are driven by the page's beat; neither owns a timer,
- * so a page that does not beat (hidden) costs the device nothing.
+ * The page opens and closes both with `want` and drives them with its beat. Neither has a timer of its own,
+ * so a hidden page, which does not beat, costs the device nothing.
  */
 
 /** Milliseconds to wait before try n: 1, 2, 3, 4, 5, 5, 5 … seconds. */
@@ -12,7 +12,7 @@ const FROZEN_MS = 4000;
 const FROZEN_MOST_MS = 60000;
 const SILENT_MS = 3000;
 
-/** The MJPEG picture in an <img>, which reports neither the end of its stream nor a standstill. */
+/** The MJPEG picture in an <img>, which reports neither the end of its stream nor a frozen picture. */
 export class Picture {
   problem = "";        // "", "busy" (too many viewers) or "broken"
   retryAt = 0;
@@ -43,7 +43,7 @@ export class Picture {
     else this.#close();
   }
 
-  /** Ask for a new stream; the old frame stays until the first new one, so nothing flickers. */
+  /** Request a new stream; the old frame stays until the first new one, so nothing flickers. */
   reopen() {
     if (!this.#wanted) return;
     this.showing = false;
@@ -52,7 +52,7 @@ export class Picture {
     this.#img.src = `/stream.mjpg?t=${Date.now()}`;
   }
 
-  /** `still`: the picture may stand still just now, it is the one that says why there is none. */
+  /** `still`: the picture may be frozen now, because it shows why there is no camera picture. */
   beat(now, still) {
     if (!this.#wanted) return;
     if (now >= this.retryAt) this.reopen();
@@ -61,8 +61,8 @@ export class Picture {
     else if (this.retryAt === Infinity && now - this.#movedAt > OPENING_MS) this.#failed();
   }
 
-  /** A stream that died without an error keeps its last frame: see whether any pixel still moves.
-   * A clip of one still picture never moves either, so the patience grows. */
+  /** A stream that ended without an error keeps its last frame: check whether any pixel still changes.
+   * A clip of one still picture never changes either, so the patience grows. */
   #watch(now) {
     if (!this.#img.naturalWidth) {       // broken: the stream was cut in the middle of a frame
       this.#failed();
@@ -91,7 +91,7 @@ export class Picture {
     this.#close();
     this.problem = "broken";
     this.retryAt = performance.now() + pause(++this.#tries);
-    // An <img> does not say why; a short request does.
+    // An <img> gives no reason; a short request does.
     const ask = new AbortController();
     try {
       const answer = await fetch("/stream.mjpg", { cache: "no-store", signal: ask.signal });
@@ -101,7 +101,7 @@ export class Picture {
         this.retryAt = performance.now() + seconds * 1000;
       }
     } catch {
-      // no connection at all: the state poll says so
+      // no connection: the state poll reports it
     } finally {
       ask.abort();
     }
@@ -115,8 +115,8 @@ export class Picture {
   }
 }
 
-/** The WebSocket of readings; `onReading` gets each message, `onLost` the end of one that had been open.
- * One that was refused (too many listeners) says nothing about the connection of the picture. */
+/** The WebSocket of readings; `onReading` gets each message, `onLost` is called when an open one ends.
+ * A refused one (too many listeners) means nothing for the picture. */
 export class Readings {
   #url;
   #onReading;
@@ -134,7 +134,7 @@ export class Readings {
     this.#onLost = onLost;
   }
 
-  /** Wanted, and nothing heard for so long that the numbers shown are no longer now. */
+  /** Whether readings are wanted and none came for so long that the numbers shown are old. */
   silent(now) {
     return this.#wanted && now - this.#heardAt > SILENT_MS;
   }

@@ -1,13 +1,13 @@
-/* The live page: polls the state, follows it with picture and readings, and says in words what is the case.
+/* The live page: polls the state, shows picture and readings to match, and reports problems in words.
  *
  * Names that tests and others may rely on:
  *   body[data-view]        connecting | idle | live
  *   #banner                permanent notice: open to the network (only then in the page)
- *   #agreement             panel shown while idle or aiming; #reload, #agreement-problem in it (agreement.js)
+ *   #consent               panel shown while idle or aiming; #reload, #consent-problem in it (consent.js)
  *   #stage, #side          picture and people, hidden while idle; what operators do: operator.js
  *   #picture               <img> of /stream.mjpg; no src attribute while it is closed; .stale when old
- *   #warning               one line over the picture; #warning-text says what, #warning-count the seconds
- *   #people                the cards; .stale when the numbers are not of now; #empty, #empty-title when there are none
+ *   #warning               one line over the picture; #warning-text the problem, #warning-count the seconds
+ *   #people                the cards; .stale when the numbers are old; #empty, #empty-title when there are none
  *   .person[data-id][data-label], .person .name, .label, .reason
  *   .bar[data-emotion][data-value]   data-value: number with 3 decimals, "" when there is no reading
  *   #status-session, #status-connection, #status-camera, #status-rate, #status-age, #status-viewers, #status-engine
@@ -23,7 +23,7 @@ const BEAT_MS = 250;
 const POLL_MS = 1000;
 const POLL_LIMIT_MS = 4000;
 const OLD_S = 2;
-const FORGET_MS = 10_000;       // without a word from the device for so long, nobody's face stays on the screen
+const FORGET_MS = 10_000;       // after this long without an answer, no face stays on the screen
 const LIVE_STATES = ["live", "recording"];
 
 const byId = (id) => document.getElementById(id);
@@ -31,10 +31,10 @@ const byId = (id) => document.getElementById(id);
 let state = null;               // the newest /api/state, null before the first
 let connected = false;
 let failures = 0;
-let polling = 0;                // polls under way
+let polling = 0;                // polls in progress
 let pollNumber = 0;             // of the newest one; an older one's answer no longer counts
 let pollAt = 0;
-let answeredAt = 0;             // when the device last told its state
+let answeredAt = 0;             // when the device last answered
 let reopen = false;             // the picture's connection may be dead without the <img> knowing
 let clockOffset = 0;            // device clock minus ours, ms
 let heard = false;              // a reading has come since the session started
@@ -74,19 +74,19 @@ const old = () => isLive() && state.camera.age_s > OLD_S;
 async function poll() {
   const number = ++pollNumber;
   let answer = null;
-  let told = null;
+  let received = null;
   polling += 1;
   try {
     answer = await fetch("/api/state", { cache: "no-store", signal: AbortSignal.timeout(POLL_LIMIT_MS) });
     toLogin(answer);
-    if (answer.ok) told = await answer.json();
+    if (answer.ok) received = await answer.json();
   } catch {
-    // no connection, too slow, or not our JSON: told stays null
+    // no connection, too slow, or not our JSON: received stays null
   }
   polling -= 1;
   if (number !== pollNumber) return;
-  if (told) {
-    state = told;
+  if (received) {
+    state = received;
     answeredAt = performance.now();
     clockOffset = (Date.parse(answer.headers.get("Date")) || Date.now()) - Date.now();
     if (!connected || reopen) picture.reopen();
@@ -95,21 +95,21 @@ async function poll() {
   } else {
     failures += 1;
   }
-  connected = told !== null;
+  connected = received !== null;
   pollAt = performance.now() + (connected ? POLL_MS : pause(failures));
   follow();
 }
 
-/** Bring picture, readings and panels to where the state says they should be. */
+/** Show or hide picture, readings and panels to match the state. */
 function follow() {
   const live = isLive();
   if (state) document.body.dataset.view = live ? "live" : "idle";
-  byId("agreement").hidden = !state || live;
+  byId("consent").hidden = !state || live;
   byId("stage").hidden = byId("side").hidden = state !== null && !live;
   if (state) operator.follow(state);
   const { width, height } = state?.camera ?? {};
   if (width && height) byId("frame").style.setProperty("--ratio", width / height);
-  // Hidden pages cost the device nothing. A short loss of connection changes nothing: what is shown is marked as old.
+  // Hidden pages cost the device nothing. A short loss of connection only marks what is shown as old.
   const seen = live && !document.hidden && !forgotten();
   picture.want(seen);
   readings.want(seen);
@@ -180,7 +180,7 @@ function sessionWords() {
   return isLive() ? ["Live", "on"] : ["Camera off", "off"];
 }
 
-/** The worst thing that is the case, and its seconds; the seconds are not read aloud. */
+/** The most serious problem and its seconds; screen readers do not read the seconds. */
 function trouble(now) {
   if (!connected) return failures ? ["No connection to the device.", ""] : null;
   if (!isLive()) return null;
@@ -195,7 +195,7 @@ function trouble(now) {
   if (old()) return ["This picture is old.", `(${duration(Math.round(camera.age_s))})`];
   if (readings.silent(now)) return ["No new readings.", ""];
   if (["full", "failed"].includes(state.storage?.state)) return [`Nothing is recorded: ${state.storage.reason}`, ""];
-  if (state.board?.strain) return [`The board works slower: ${state.board.strain}.`, ""];
+  if (state.board?.strain) return [`The board is slowed down: ${state.board.strain}.`, ""];
   return null;
 }
 
@@ -210,12 +210,12 @@ function drawWarning(now) {
 
 function drawEmpty() {
   byId("empty").hidden = people.count > 0;
-  const nobody = heard && connected && !lost() && !readings.silent(performance.now());
-  setText(byId("empty-title"), nobody ? "Nobody in view" : lost() ? "No camera picture" : "Waiting for readings");
-  setText(byId("empty-hint"), nobody ? "A card appears here for each face the camera sees." : "");
+  const noOne = heard && connected && !lost() && !readings.silent(performance.now());
+  setText(byId("empty-title"), noOne ? "No one in view" : lost() ? "No camera picture" : "Waiting for readings");
+  setText(byId("empty-hint"), noOne ? "A card appears here for each face the camera sees." : "");
 }
 
-/** POST, then follow at once instead of at the next poll. Returns the answer, or null without a connection. */
+/** POST, then poll at once. Returns the answer, or null without a connection. */
 async function post(path, body) {
   const answer = await fetch(path, {
     method: "POST",

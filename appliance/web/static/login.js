@@ -1,5 +1,5 @@
-/* Whoever followed a link from elsewhere is asked to log in although they are: the cookie goes only with what this
- * device's own pages ask for. So the page asks once itself, and goes on if it is let in. */
+/* Someone who follows a link from another site sees this page although they are logged in: the browser sends the
+ * cookie only with requests from this device's own pages. So this page tries once, and continues if it is allowed. */
 
 const next = document.querySelector("input[name=next]");
 

@@ -1,40 +1,40 @@
-/* What an operator does: start, stop, record, mark, withdraw, draw the seat, show the person's link.
+/* What an operator does: start, stop, record, mark, withdraw, draw the zone, show the personal link.
  *
  * Names that tests and others may rely on:
  *   #start, #stop          #record opens #record-dialog (#record-label, #record-note, #record-start)
  *   #marker, #marker-text  while recording; key M sends it from anywhere outside a field
  *   #withdraw              opens #withdraw-dialog (#withdraw-sure)
- *   #draw-seat             toggles drawing over the picture; #live-seat the rectangle
+ *   #draw-zone             toggles drawing over the picture; #live-zone the rectangle
  *   #link                  the card with #link-qr and #link-address; #link-done, #show-link
- *   #away, #again          fewer are read than agreed, and who is there is one of them
- *   .toast                 what was just done
+ *   #away, #again          fewer people are analysed than agreed; confirms who is in view
+ *   .toast                 the result of the last action
  */
 
-import { Agreement } from "./agreement.js";
+import { ConsentPanel } from "./consent.js";
 import { setText } from "./people.js";
-import { SeatDrawing, showSeat } from "./seat.js";
+import { ZoneDrawing, showZone } from "./zone.js";
 import { toast } from "./toasts.js";
 
 const byId = (id) => document.getElementById(id);
 const IDLE = ["idle", "aiming"];
-const AWAY_MS = 3000;       // who looks aside for a moment is not away
+const AWAY_MS = 3000;       // someone who looks aside for a moment is not away
 
 export class Operator {
   #post;
-  #agreement;
+  #consent;
   #state = null;
   #drawing = null;
   #completeAt = 0;
   #start = byId("start");
   #stop = byId("stop");       // null for viewers
 
-  /** `post(path, body)` sends JSON and brings the newest state; null without a connection. */
+  /** `post(path, body)` sends JSON and fetches the newest state; null without a connection. */
   constructor(post) {
     this.#post = post;
     if (!this.#stop) return;
-    this.#agreement = new Agreement(post);
+    this.#consent = new ConsentPanel(post);
     this.#start?.addEventListener("click", () => this.#begin());
-    this.#stop.addEventListener("click", () => this.#press(this.#stop, "/api/session/stop", {}, () => this.#agreement.first));
+    this.#stop.addEventListener("click", () => this.#press(this.#stop, "/api/session/stop", {}, () => this.#consent.first));
     byId("reload")?.addEventListener("click", () => location.reload());
     byId("record").addEventListener("click", () => byId("record-dialog").showModal());
     byId("record-dialog").addEventListener("close", () => this.#record());
@@ -45,7 +45,7 @@ export class Operator {
       this.#mark();
     });
     document.addEventListener("keydown", (event) => this.#key(event));
-    this.#setUpSeatAndLink();
+    this.#setUpZoneAndLink();
   }
 
   follow(state) {
@@ -56,22 +56,22 @@ export class Operator {
     this.#stop.hidden = idle;
     byId("record").hidden = state.state === "recording";
     byId("marker").hidden = state.state !== "recording";
-    if (!this.#drawing?.enabled) showSeat(byId("live-seat"), state.session?.seat);
-    this.#agreement.follow(state);
+    if (!this.#drawing?.enabled) showZone(byId("live-zone"), state.session?.seat);
+    this.#consent.follow(state);
     if (idle) this.see([], performance.now());
     if (!idle || !before || IDLE.includes(before.state)) return;
     this.#draw(false);
     this.#hideLink();
-    this.#agreement.forget();
+    this.#consent.forget();
     setText(byId("marker-text"), "");
     byId("marker-text").value = "question 1";
   }
 
   beat(now) {
-    this.#agreement?.beat(now);
+    this.#consent?.beat(now);
   }
 
-  /** Whoever was out of sight for long is read again only when the operator says that it is them. */
+  /** Ask the operator to confirm who is in view when people were out of sight for long. */
   see(faces, now) {
     const away = byId("away");
     if (!away) return;
@@ -82,8 +82,8 @@ export class Operator {
   }
 
   async #begin() {
-    this.#agreement.say("");
-    const body = { notice_version: document.body.dataset.noticeVersion, ...this.#agreement.body };
+    this.#consent.say("");
+    const body = { notice_version: document.body.dataset.noticeVersion, ...this.#consent.body };
     const answer = await this.#press(this.#start, "/api/session/start", body, () => this.#stop);
     if (answer?.ok) {
       this.#showLink(await answer.json());
@@ -91,8 +91,8 @@ export class Operator {
     }
     if (this.#state && !IDLE.includes(this.#state.state)) return;
     const changed = this.#state?.notice.version !== document.body.dataset.noticeVersion;
-    this.#agreement.say(changed ? "The notice has changed. Reload the page and read it again."
-      : answer?.status === 403 ? "Only the operator may start."
+    this.#consent.say(changed ? "The notice has changed. Reload the page and read it again."
+      : answer?.status === 403 ? "Only the operator can start a session."
       : answer?.status === 409 ? (await answer.json()).error
       : answer ? `The device could not start (${answer.status}).` : "The device does not answer.");
     byId("reload").hidden = !changed;
@@ -100,12 +100,12 @@ export class Operator {
     if (changed) byId("reload").focus();
   }
 
-  /** POST; the keyboard stays where the work is. */
+  /** POST, and move the keyboard focus to the control that comes next. */
   async #press(button, path, body, next) {
     const hadFocus = document.activeElement === button;
     button.disabled = true;
     const answer = await this.#post(path, body);
-    button.disabled = button === this.#start && !this.#agreement.agreed;
+    button.disabled = button === this.#start && !this.#consent.agreed;
     if (hadFocus) ((answer?.ok && next()) || button).focus();
     return answer;
   }
@@ -147,23 +147,23 @@ export class Operator {
     this.#mark();
   }
 
-  // --- seat and link: only where people agree ---
+  // --- zone and link: only where people agree ---
 
-  #setUpSeatAndLink() {
-    if (!byId("draw-seat")) return;
-    this.#drawing = new SeatDrawing(byId("frame"), byId("live-seat"), async (seat) => {
+  #setUpZoneAndLink() {
+    if (!byId("draw-zone")) return;
+    this.#drawing = new ZoneDrawing(byId("frame"), byId("live-zone"), async (zone) => {
       const keyboard = document.activeElement === byId("frame");
       this.#draw(false);
-      if (keyboard) byId("draw-seat").focus();
-      const done = seat ? "Only faces in the seat are read" : "No seat: all of the picture counts";
-      await this.#tell("/api/session/seat", { seat }, done);
+      if (keyboard) byId("draw-zone").focus();
+      const done = zone ? "Only faces in the zone are analysed" : "No zone: faces in the entire picture are analysed";
+      await this.#tell("/api/session/seat", { zone }, done);
     });
     byId("again").addEventListener("click", () => {
       this.#completeAt = performance.now();
       byId("away").hidden = true;
-      this.#tell("/api/session/again", {}, "Those in view are read again, as many as agreed");
+      this.#tell("/api/session/again", {}, "The people in view are analysed again");
     });
-    byId("draw-seat").addEventListener("click", () => this.#draw(!this.#drawing.enabled));
+    byId("draw-zone").addEventListener("click", () => this.#draw(!this.#drawing.enabled));
     byId("show-link").addEventListener("click", () => this.#toggleLink());
     byId("link-done").addEventListener("click", () => this.#hideLink());
   }
@@ -172,10 +172,10 @@ export class Operator {
     if (!this.#drawing) return;
     this.#drawing.enabled = enabled;
     byId("frame").classList.toggle("drawable", enabled);
-    byId("draw-seat").setAttribute("aria-pressed", String(enabled));
+    byId("draw-zone").setAttribute("aria-pressed", String(enabled));
     if (!enabled) return;
     byId("frame").focus();
-    toast("Drag over the picture, a click takes the seat away; or use the arrow keys and Enter");
+    toast("Drag over the picture to draw the zone, click to remove it; or use the arrow keys and Enter");
   }
 
   async #toggleLink() {

@@ -1,10 +1,9 @@
-/* One card per person: a label in words, a reason where there is no label, seven bars, a line on how it moves. */
+/* One card per person: a label in words, the reason if there is none, seven bars, a line about movement. */
 
-const GONE_MS = 1000;       // for so long in no reading: fade
+const GONE_MS = 1000;       // missing from the readings for this long: fade
 const FADE_MS = 450;
 const ANNOUNCE_MS = 3000;
 
-const WORDS = { not_readable: "not readable", not_analysed: "not analysed" };
 const REASONS = {
   small: "face too small",
   turned: "face turned away",
@@ -15,17 +14,17 @@ const REASONS = {
   not_agreed: "has not agreed",
 };
 
-/** Write only what differs: most beats change nothing, and screen readers hear every write. */
+/** Write only changes: most beats change nothing, and screen readers announce every write. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-const LEVEL_DEG = 5;        // turned by less is not worth a word
+const LEVEL_DEG = 5;        // smaller angles count as straight
 
 const turn = (degrees, less, more) =>
   Math.abs(degrees) < LEVEL_DEG ? [] : [`${Math.abs(degrees).toFixed(0)}° ${degrees < 0 ? less : more}`];
 
-/** Where a head is turned in the picture and how it moves, in words for what is seen, not for what it could mean. */
+/** Direction and movement of a head, in words for what is seen, not for what it could mean. */
 function motion({ pose, movement }) {
   const parts = [];
   if (pose) {
@@ -44,9 +43,10 @@ function motion({ pose, movement }) {
 
 class Card {
   seenAt = 0;
-  leftAt = 0;             // when the fading began, 0 while the person is there
+  leftAt = 0;             // when the fading began, 0 while the person is in view
   label = "";
 
+  #names;                 // label -> its name as people read it
   #face = null;
   #rows;
   #word;
@@ -55,8 +55,9 @@ class Card {
   #bars;
   #motion;
 
-  constructor(template, id) {
+  constructor(template, names, id) {
     this.id = id;
+    this.#names = names;
     this.element = template.content.firstElementChild.cloneNode(true);
     const find = (selector) => this.element.querySelector(selector);
     this.element.dataset.id = id;
@@ -95,13 +96,13 @@ class Card {
     if (fresh) this.write();
   }
 
-  /** At the rate of the beat: digits, which nobody can read at thirty a second. */
+  /** At the rate of the beat: digits, which no one can read at thirty a second. */
   write() {
     const { emotions, dominant, label, reason } = this.#face;
-    setText(this.#word, WORDS[label] ?? label);
+    setText(this.#word, this.#names[label] ?? label);
     setText(this.#score, emotions && label in emotions ? emotions[label].toFixed(2) : "");
     let why = "";
-    if (label === "unsure") why = emotions ? `closest to ${dominant} ${emotions[dominant].toFixed(2)}` : "";
+    if (label === "unsure") why = emotions ? `closest to ${this.#names[dominant] ?? dominant} ${emotions[dominant].toFixed(2)}` : "";
     else if (reason) why = REASONS[reason] ?? reason;
     setText(this.#reason, why);
     this.#bars.hidden = label === "not_analysed";
@@ -114,7 +115,7 @@ class Card {
   }
 
   get spoken() {
-    return `Person ${this.id}: ${WORDS[this.label] ?? this.label}.`;
+    return `Person ${this.id}: ${this.#names[this.label] ?? this.label}.`;
   }
 
   leave(now) {
@@ -126,6 +127,7 @@ class Card {
 export class People {
   #list;
   #template;
+  #names;
   #announcer;
   #cards = new Map();
   #heardAt = 0;
@@ -135,6 +137,7 @@ export class People {
   constructor(list, template, announcer) {
     this.#list = list;
     this.#template = template;
+    this.#names = JSON.parse(template.dataset.names);
     this.#announcer = announcer;
   }
 
@@ -147,7 +150,7 @@ export class People {
     for (const face of faces) (this.#cards.get(face.id) ?? this.#add(face.id)).show(face, now);
   }
 
-  /** Absence is counted by what readings say: when none come, nobody has left. */
+  /** Only readings show that a person has left: without readings no one leaves. */
   beat(now) {
     for (const [id, card] of this.#cards) {
       if (card.leftAt && now - card.leftAt > FADE_MS) this.#remove(id);
@@ -163,7 +166,7 @@ export class People {
   }
 
   #add(id) {
-    const card = new Card(this.#template, id);
+    const card = new Card(this.#template, this.#names, id);
     const after = [...this.#cards.values()].filter((other) => other.id > id).sort((a, b) => a.id - b.id)[0];
     this.#list.insertBefore(card.element, after?.element ?? null);
     this.#cards.set(id, card);
@@ -176,7 +179,7 @@ export class People {
     this.#said.delete(id);
   }
 
-  /** Say which labels changed, together, and never more often than every three seconds. */
+  /** Announce changed labels together, at most every three seconds. */
   #announce(now) {
     if (now - this.#saidAt < ANNOUNCE_MS) return;
     const changed = [...this.#cards.values()].filter((card) => this.#said.get(card.id) !== card.label);

@@ -1,4 +1,4 @@
-/* Short words about what was just done, at the foot of the page; read aloud politely. */
+/* Short messages about the last action, at the bottom of the page, in a polite live region. */
 
 const SHOWN_MS = 3500;
 

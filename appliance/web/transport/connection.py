@@ -18,7 +18,7 @@ CONNECTION = "appliance.connection"
 MAX_BODY_BYTES = 64 * 1024
 """The largest body of a request that is read at all."""
 
-CHUNK_BYTES = 65536  # a client must take so much within the send limit; a long export may take longer
+CHUNK_BYTES = 65536  # a client must accept this much within the send limit; a long export may take longer
 LATE_S = 0.1  # for the last answer to a client that missed its limit
 
 BUSY = (

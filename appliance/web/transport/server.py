@@ -29,7 +29,7 @@ from appliance.web.transport.listener import open_listener
 from appliance.web.transport.thread_pool import ThreadPool
 from appliance.web.transport.tls import CertificateFiles, ReloadingTls
 
-BODY_S = 5.0  # for a whole request body
+BODY_S = 5.0  # for a complete request body
 REFUSED_BODY_S = 0.2  # for the rest of a refused body: if it is cut off, the client may miss the answer
 LISTENER_S = 10.0  # handing over a connection takes far less, unless the listener hangs
 BACKLOG = 64
@@ -89,7 +89,7 @@ class _Request(HTTPRequest):
     def send_headers(self) -> None:
         left = getattr(self.rfile, "remaining", 0)
         unwanted = self.close_connection or self.method in (b"GET", b"HEAD") or int(self.status[:3]) >= 400
-        # Cheroot would wait for the whole body of a refused request, however slowly it arrives.
+        # Cheroot would wait for the complete body of a refused request, however slowly it arrives.
         if left and unwanted and not self.conn.socket.arrived(left, REFUSED_BODY_S):
             self.close_connection = True
         super().send_headers()

@@ -30,7 +30,7 @@ class ReloadingTls:
         self._check_at = 0.0
 
     def context(self) -> ssl.SSLContext:
-        """The context of the newest usable files; raises `ConfigError` when there never were any."""
+        """The context of the newest usable files; raises `ConfigError` if none were ever usable."""
         now = monotonic()
         if self._context is None or now >= self._check_at:
             self._check_at = now + self._check_s
@@ -49,12 +49,12 @@ class ReloadingTls:
             self._stamps = stamps  # log unusable files once, not at every check
             renewed, self._context = self._context is not None, _make_context(certificate, key)
             if renewed:
-                _log.info("the certificate was changed: new connections use %s as it is now", certificate)
+                _log.info("the certificate was changed; new connections use the new %s", certificate)
         except (OSError, StoreError) as error:
             reason = f"certificate and key cannot be used: {error}"
             if self._context is None:
                 raise ConfigError(reason, key="access.certificate", value=name) from error
-            _log.error("%s; the one before stays in use", reason)
+            _log.error("%s; the previous one stays in use", reason)
 
 
 def _stamp(path: str) -> tuple[int, int, int]:

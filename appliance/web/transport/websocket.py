@@ -1,7 +1,7 @@
 """WebSockets on a connection of the web server, served in the connection's own thread.
 
 The protocol is that of the `websockets` library; this module connects it to WSGI. A client that stops reading
-is dropped after a ping that it does not answer or a message that it does not take.
+is dropped when it does not answer a ping or does not accept a message.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_MESSAGE_BYTES = 4096
 PING_S = 3.0
 PONG_S = 4.0
 CLOSE_S = 0.3  # for the client's answer to our close; without the wait our close may be lost
-MAX_READS = 16  # in a row, so that a client that sends without end does not keep us from sending
+MAX_READS = 16  # in a row, so that a client that sends without end does not block our own sending
 
 View = TypeVar("View", bound=Callable[..., Response])
 
@@ -46,7 +46,7 @@ class WebSocket:
 
     @property
     def open(self) -> bool:
-        """True while messages can be sent: the client is there and the server is not stopping."""
+        """True while messages can be sent: the client is connected and the server is not stopping."""
         return self._protocol.state is State.OPEN and not self._gone and not self._stopping.is_set()
 
     def send(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""A real Chromium, the real daemon in a process of its own, and a record of what the page did."""
+"""A real Chromium, the real daemon in its own process, and a record of what the page did."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ARGUMENTS = (
     "--disable-sync",
 )
 PATIENCE_MS = 15_000
-"""Nothing is asked to be quicker: only a page that hangs shall fail."""
+"""Long enough that only a page that hangs fails."""
 
 READY_S = 30.0
 STOP_S = 10.0
@@ -88,7 +88,7 @@ class Daemon:
             return json.load(answer)
 
     def kill(self) -> None:
-        """As a power cut would: nothing is said to anybody."""
+        """End the daemon without warning, like a power cut."""
         if self._process is not None:
             self._process.kill()
             self._end()
@@ -112,7 +112,7 @@ class Daemon:
 
 @dataclass
 class Record:
-    """What a page complained about and whom it asked."""
+    """The errors and warnings of a page, and the hosts it contacted."""
 
     complaints: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
@@ -143,7 +143,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def demo(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """The demo clip, playing; for tests that leave it as it is."""
+    """The demo clip, playing; for tests that do not change it."""
     daemon = Daemon(tmp_path_factory.mktemp("demo"))
     try:
         yield daemon.start()
@@ -153,7 +153,7 @@ def demo(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def daemon(browser: Browser, tmp_path: Path) -> Iterator[Daemon]:
-    """A daemon of the test's own, not yet started."""
+    """A daemon for one test, not yet started."""
     daemon = Daemon(tmp_path)
     try:
         yield daemon
@@ -185,7 +185,7 @@ def new_page(browser: Browser, record: Record) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture
 def open_page(new_page: Callable[..., Page]) -> OpenPage:
-    """A page at this address. Not waiting for `load`: some browsers never fire it for a moving picture."""
+    """A page at this address. Does not wait for `load`: some browsers never fire it for a moving picture."""
 
     def open_it(url: str, width: int = 1280, height: int = 720, **options: Any) -> Page:
         page = new_page(width, height, **options)

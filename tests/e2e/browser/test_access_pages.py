@@ -16,7 +16,7 @@ from tests.e2e.daemon.driver import Daemon, running
 PASSWORD, VIEWER = "a long enough password", "another good password"
 WIDTHS = (360, 768, 1280)
 OPTIONS = {"ignore_https_errors": True, "extra_http_headers": {"X-Forwarded-For": "192.0.2.7"}}
-"""The certificate is the device's own; the header makes it a client of the network where there is none."""
+"""The certificate is self-signed; the header makes the browser a client of the network if there is none."""
 
 SPILLS = """async () => {
   if (document.readyState !== 'complete')  // the style sheets may still be missing
@@ -56,7 +56,7 @@ class Device:
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[Device]:
-    """Before anybody has a password."""
+    """Before anyone has a password."""
     with running(tmp_path, "--camera", "demo", "--host", "0.0.0.0") as daemon:
         yield Device(daemon)
 
@@ -64,7 +64,7 @@ def device(tmp_path: Path) -> Iterator[Device]:
 def set_first_password(page: Page, code: str) -> None:
     page.get_by_label("First code").fill(code)
     page.get_by_label("New password for the operator").fill(PASSWORD)
-    page.get_by_label("The same once more").fill(PASSWORD)
+    page.get_by_label("Repeat the password").fill(PASSWORD)
     page.get_by_role("button", name="Set the password").click()
 
 
@@ -75,8 +75,8 @@ def log_in(page: Page, name: str, password: str) -> None:
 
 
 def add_viewer(page: Page, name: str) -> None:
-    page.get_by_role("link", name="Access").click()
-    form = page.get_by_role("region", name="A new viewer")
+    page.get_by_role("link", name="Users").click()
+    form = page.get_by_role("region", name="Add a viewer")
     form.get_by_label("Name").fill(name)
     form.get_by_label("Password").fill(VIEWER)
     form.get_by_role("button", name="Add").click()
@@ -109,11 +109,11 @@ def test_from_the_first_code_to_the_logout(
     expect(guest.locator("body")).to_have_attribute("data-view", "live")
     expect(guest.locator(".person .bar").first).to_be_visible()
     expect(guest.locator("#stop")).to_have_count(0)
-    expect(guest.get_by_role("link", name="Access")).to_have_count(0)
+    expect(guest.get_by_role("link", name="Users")).to_have_count(0)
 
     page.get_by_role("button", name="Remove anna").click()
     expect(page.get_by_role("status")).to_contain_text("removed")
-    expect(guest).to_have_url(re.compile(r"/login\?next=%2F"))  # by itself: the page asked once more
+    expect(guest).to_have_url(re.compile(r"/login\?next=%2F"))  # automatically, at the page's next request
 
     page.get_by_role("link", name="Interview Grader").click()
     page.get_by_role("button", name="Log out").click()
@@ -126,7 +126,7 @@ def test_from_the_first_code_to_the_logout(
         "401",
         "ERR_ABORTED",
         "ws/live",
-    )  # what the guest's page met when it was removed, and the wrong try
+    )  # answers to the removed guest's page, and to the wrong password
     assert [said for said in record.complaints if not any(word in said for word in refused)] == []
     assert record.hosts == {device.url.removeprefix("https://").rstrip("/")}
 
@@ -145,9 +145,7 @@ def test_a_link_from_elsewhere_does_not_ask_again(device: Device, open_page: Ope
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_pages_look_well_at_every_width(
-    device: Device, open_page: OpenPage, shoot: Shoot, scheme: str
-) -> None:
+def test_the_pages_fit_every_width(device: Device, open_page: OpenPage, shoot: Shoot, scheme: str) -> None:
     page = open_page(device.url, color_scheme=scheme, **OPTIONS)
     expect(page.get_by_label("First code")).to_be_focused()
     for width in WIDTHS:
@@ -183,4 +181,4 @@ def test_everything_works_without_a_mouse_and_without_script(device: Device, ope
     page.keyboard.press("Enter")
     expect(page).to_have_url(device.url)
     page.goto(f"{device.url}access")
-    expect(page.get_by_role("heading", name="Who may come in")).to_be_visible()
+    expect(page.get_by_role("heading", name="Users")).to_be_visible()

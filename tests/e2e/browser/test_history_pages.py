@@ -68,7 +68,7 @@ def test_from_the_live_page_to_an_erased_session(
     assert record.hosts == {recorded.url.split("/")[2]}
 
 
-def test_a_session_that_went_meanwhile_is_no_error(recorded: Any, open_page: OpenPage) -> None:
+def test_a_session_erased_in_the_meantime_is_no_error(recorded: Any, open_page: OpenPage) -> None:
     page, second_page = (open_page(f"{recorded.url}sessions/{OTHER}") for _ in range(2))
     for each in (page, second_page):
         each.locator("#erase").click()
@@ -76,7 +76,7 @@ def test_a_session_that_went_meanwhile_is_no_error(recorded: Any, open_page: Ope
         expect(each).to_have_url(f"{recorded.url}sessions")
 
 
-def test_a_device_that_does_not_answer_is_said(recorded: Any, open_page: OpenPage) -> None:
+def test_a_device_that_does_not_answer_is_reported(recorded: Any, open_page: OpenPage) -> None:
     page = open_page(f"{recorded.url}sessions/{OTHER}")
     page.route("**/erase", lambda route: route.abort())
     page.locator("#erase").click()
@@ -86,7 +86,9 @@ def test_a_device_that_does_not_answer_is_said(recorded: Any, open_page: OpenPag
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_spills(recorded: Any, open_page: OpenPage, shoot: Shoot, width: int, scheme: str) -> None:
+def test_the_pages_fit_every_width(
+    recorded: Any, open_page: OpenPage, shoot: Shoot, width: int, scheme: str
+) -> None:
     for path in ("sessions", f"sessions/{ID}"):
         page = open_page(recorded.url + path, width, 720, color_scheme=scheme)
         page.wait_for_load_state()

@@ -72,7 +72,7 @@ def picture_moves(page: Page, samples: int = 6) -> None:
 
 
 def agree_and_start(page: Page) -> None:
-    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator("#consent")).to_be_visible()
     for tick in page.locator("#ticks input").all():
         tick.check()
     page.locator("#start").click()
@@ -111,7 +111,7 @@ def test_two_people_have_two_cards_with_their_own_expressions(demo: Any, open_pa
     ) == list(EMOTIONS)
 
 
-def test_no_complaint_and_no_other_host(demo: Any, open_page: OpenPage, record: Any) -> None:
+def test_no_error_and_no_other_host(demo: Any, open_page: OpenPage, record: Any) -> None:
     page = open_page(demo.url)
     shows_people(page, 2)
     picture_moves(page)
@@ -119,7 +119,7 @@ def test_no_complaint_and_no_other_host(demo: Any, open_page: OpenPage, record: 
     assert record.hosts == {demo.url.split("/")[2]}
 
 
-def test_status_strip_tells_how_the_device_is(demo: Any, open_page: OpenPage) -> None:
+def test_status_strip_shows_the_state_of_the_device(demo: Any, open_page: OpenPage) -> None:
     page = open_page(demo.url)
     expect(page.locator("#status-connection")).to_have_text("connected")
     expect(page.locator("#status-session")).to_have_text("Live")
@@ -128,7 +128,7 @@ def test_status_strip_tells_how_the_device_is(demo: Any, open_page: OpenPage) ->
     expect(page.locator("#status-age")).to_have_text(re.compile("\\d+\\.\\d+ s"))
     expect(page.locator("#status-engine")).to_contain_text("blazeface")
     expect(page.locator("#warning")).to_be_hidden()
-    expect(page.get_by_text("expression read, not a feeling")).to_have_count(1)
+    expect(page.get_by_text("an expression is not a feeling")).to_have_count(1)
     expect(page.locator("#no-lamp")).to_be_visible()
     expect(page.locator("#banner")).to_have_count(0)
 
@@ -192,32 +192,32 @@ def test_hidden_page_costs_the_device_nothing(daemon: Any, open_page: OpenPage) 
     shows_people(page, 2)
 
 
-# --- agreement -----------------------------------------------------------------------------------------
+# --- consent -------------------------------------------------------------------------------------------
 
 LIVING = ("--set", "camera.needs_agreement=true")
 
 
-def test_nothing_before_agreement_and_nothing_after_stop(
+def test_nothing_before_consent_and_nothing_after_stop(
     daemon: Any, open_page: OpenPage, record: Any, shoot: Shoot
 ) -> None:
     page = open_page(daemon.start(*LIVING).url)
-    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator("#consent")).to_be_visible()
     expect(page.get_by_role("heading", name="Before the camera starts")).to_be_visible()
     expect(page.locator("#picture")).to_be_hidden()
     expect(page.locator("#picture")).not_to_have_attribute("src", re.compile(".*"))
     expect(page.locator("#stop")).to_be_hidden()
     expect(page.locator("#status-session")).to_have_text("Camera off")
-    shoot(page, "agreement")
+    shoot(page, "consent")
 
     agree_and_start(page)
-    expect(page.locator("#agreement")).to_be_hidden()
+    expect(page.locator("#consent")).to_be_hidden()
     picture_moves(page)
     shows_people(page, 2)
     page.wait_for_function(AGREES, arg=TOLERANCE)
     assert record.complaints == []
 
     page.locator("#stop").click()
-    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator("#consent")).to_be_visible()
     expect(page.locator("#picture")).not_to_have_attribute("src", re.compile(".*"))
     expect(page.locator(".person")).to_have_count(0)
     assert daemon.state()["state"] == "idle"
@@ -226,6 +226,10 @@ def test_nothing_before_agreement_and_nothing_after_stop(
 def test_keyboard_alone_starts_and_stops(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
     page = open_page(daemon.start(*LIVING).url)
     expect(page.locator("#start")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.locator("#notice-details summary")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice-full")).to_be_visible()
     for _ in range(3):
         page.keyboard.press("Tab")
     expect(page.locator("#ticks input")).to_be_focused()
@@ -240,20 +244,20 @@ def test_keyboard_alone_starts_and_stops(daemon: Any, open_page: OpenPage, shoot
     page.keyboard.press("Space")
     expect(page.locator("#ticks input")).to_be_focused()
     expect(page.locator("#start")).to_be_disabled()
-    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator("#consent")).to_be_visible()
 
 
 @pytest.mark.parametrize(
     ("width", "height", "scheme"), [(360, 740, "light"), (360, 740, "dark"), (1920, 1080, "light")]
 )
-def test_agreement_fits(
+def test_the_consent_panel_fits(
     daemon: Any, open_page: OpenPage, shoot: Shoot, width: int, height: int, scheme: str
 ) -> None:
     page = open_page(daemon.start(*LIVING).url, width, height, color_scheme=scheme)
     expect(page.locator("#start")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(SPILLS) == []
-    shoot(page, f"agreement-{width}-{scheme}", full_page=width < 1024)
+    shoot(page, f"consent-{width}-{scheme}", full_page=width < 1024)
 
 
 def test_changed_notice_must_be_read_again(daemon: Any, open_page: OpenPage) -> None:
@@ -261,7 +265,7 @@ def test_changed_notice_must_be_read_again(daemon: Any, open_page: OpenPage) -> 
     expect(page.locator("#start")).to_be_visible()
     page.evaluate("document.body.dataset.noticeVersion = 'an older one'")
     agree_and_start(page)
-    expect(page.locator("#agreement-problem")).to_contain_text("notice has changed")
+    expect(page.locator("#consent-problem")).to_contain_text("notice has changed")
     expect(page.locator("#reload")).to_be_focused()
     assert daemon.state()["state"] == "idle"
     page.locator("#reload").click()
@@ -269,7 +273,7 @@ def test_changed_notice_must_be_read_again(daemon: Any, open_page: OpenPage) -> 
     picture_moves(page, 2)
 
 
-def test_open_network_is_said_all_the_time(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
+def test_an_open_network_is_always_shown(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
     page = open_page(daemon.start(*LIVING, "--set", "access.open_to_network=true").url)
     expect(page.locator("#banner")).to_contain_text(
         "Anyone on this network can see this page. There is no login."
@@ -283,7 +287,9 @@ def test_open_network_is_said_all_the_time(daemon: Any, open_page: OpenPage, sho
 # --- things that go wrong ------------------------------------------------------------------------------
 
 
-def test_server_killed_and_back(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
+def test_the_page_reconnects_after_the_server_was_killed(
+    daemon: Any, open_page: OpenPage, shoot: Shoot
+) -> None:
     page = open_page(daemon.start().url)
     shows_people(page, 2)
     picture_moves(page, 2)
@@ -300,7 +306,7 @@ def test_server_killed_and_back(daemon: Any, open_page: OpenPage, shoot: Shoot) 
     expect(page.locator("#warning")).to_be_hidden()
 
 
-def test_camera_lost_and_back(
+def test_a_lost_camera_is_shown_and_recovers(
     daemon: Any, open_page: OpenPage, shoot: Shoot, demo_clip: Path, tmp_path: Path
 ) -> None:
     clip, away = tmp_path / "clip.mp4", tmp_path / "away.mp4"
@@ -333,9 +339,7 @@ def test_too_many_viewers_wait_their_turn(daemon: Any, open_page: OpenPage, shoo
     expect(second.locator("#warning")).to_be_hidden()
 
 
-def test_readings_that_are_refused_leave_the_picture_alone(
-    daemon: Any, new_page: Callable[..., Page]
-) -> None:
+def test_refused_readings_do_not_affect_the_picture(daemon: Any, new_page: Callable[..., Page]) -> None:
     daemon.start("--set", "web.max_viewers=2")
     page = new_page()
     asked: list[str] = []
@@ -355,7 +359,7 @@ def test_readings_that_are_refused_leave_the_picture_alone(
     assert len(asked) == 1, "the picture was healthy"
 
 
-def test_picture_is_gone_when_the_device_was_not_heard_for_long(
+def test_the_picture_disappears_after_a_long_loss_of_connection(
     daemon: Any, open_page: OpenPage, shoot: Shoot
 ) -> None:
     page = open_page(daemon.start().url)
@@ -373,7 +377,7 @@ def test_picture_is_gone_when_the_device_was_not_heard_for_long(
     shows_people(page, 2)
 
 
-def test_stream_that_stands_still_is_opened_again(demo: Any, new_page: Callable[..., Page]) -> None:
+def test_a_frozen_stream_is_opened_again(demo: Any, new_page: Callable[..., Page]) -> None:
     page = new_page()
     asked: list[str] = []
 
@@ -396,7 +400,7 @@ def test_stream_that_stands_still_is_opened_again(demo: Any, new_page: Callable[
 
 
 class Script:
-    """Speaks in the place of the daemon's `/ws/live`, so that a test decides what is read."""
+    """Replaces the daemon's `/ws/live`, so that a test decides what is read."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -416,7 +420,7 @@ class Script:
         self._socket.send(json.dumps(reading))
 
     def repeat(self, *turns: list[dict[str, Any]], until: str) -> None:
-        """Read these turns again and again, twenty a second, until the page has come so far."""
+        """Repeat these readings, twenty a second, until the condition `until` holds on the page."""
         deadline = time.monotonic() + WITHIN_S
         for faces in itertools.cycle(turns):
             if self.page.evaluate(until):
@@ -453,17 +457,19 @@ def script(demo: Any, new_page: Callable[..., Page]) -> Script:
     return script
 
 
-def test_says_in_words_what_cannot_be_read(script: Script, shoot: Shoot) -> None:
+def test_cards_show_labels_and_reasons_in_words(script: Script, shoot: Shoot) -> None:
     page = script.page
     script.say(
         face(7, "happy", happy=0.62, sad=0.38),
         face(2, "unsure", happy=0.35, sad=0.33, neutral=0.32),
         face(4, "not_readable", "turned"),
         face(3, "not_analysed", "not_agreed"),
+        face(9, "fear", fear=0.71, surprised=0.29),
+        face(10, "unsure", fear=0.36, surprised=0.34, neutral=0.3),
     )
-    shows_people(page, 4)
+    shows_people(page, 6)
     ids = page.locator(".person").evaluate_all("cards => cards.map((card) => card.dataset.id)")
-    assert ids == ["2", "3", "4", "7"]
+    assert ids == ["2", "3", "4", "7", "9", "10"]
 
     def text(number: int, what: str) -> str:
         return page.locator(f'.person[data-id="{number}"] {what}').inner_text().strip()
@@ -473,6 +479,11 @@ def test_says_in_words_what_cannot_be_read(script: Script, shoot: Shoot) -> None
     assert (text(2, ".label"), text(2, ".reason")) == ("unsure", "closest to happy 0.35")
     assert (text(4, ".label"), text(4, ".reason")) == ("not readable", "face turned away")
     assert (text(3, ".label"), text(3, ".reason")) == ("not analysed", "has not agreed")
+    assert text(9, ".label") == "fearful 0.71"
+    assert (text(10, ".label"), text(10, ".reason")) == ("unsure", "closest to fearful 0.36")
+    expect(page.locator('.person[data-id="9"] .bar[data-emotion="fear"]')).to_have_attribute(
+        "aria-label", "fearful"
+    )
     bar = page.locator('.person[data-id="7"] .bar[data-emotion="happy"]')
     expect(bar).to_have_attribute("data-value", "0.620")
     expect(page.locator('.person[data-id="4"] .bar').first).to_have_attribute("data-value", "")
@@ -480,7 +491,7 @@ def test_says_in_words_what_cannot_be_read(script: Script, shoot: Shoot) -> None
     shoot(page, "labels")
 
 
-def test_says_how_a_head_is_turned_and_moves_in_numbers_only(script: Script, shoot: Shoot) -> None:
+def test_cards_show_direction_and_movement_of_the_head_in_numbers(script: Script, shoot: Shoot) -> None:
     page = script.page
     moves = {"head": 0.13, "body": 0.21, "nods": 1, "shakes": 0}
     script.say(
@@ -508,7 +519,7 @@ def test_says_how_a_head_is_turned_and_moves_in_numbers_only(script: Script, sho
     shoot(page, "movement")
 
 
-def test_people_who_leave_fade_and_nobody_is_said_kindly(script: Script) -> None:
+def test_people_who_leave_fade_and_an_empty_view_is_shown_as_such(script: Script) -> None:
     page = script.page
     script.say(face(1, happy=1.0), face(2, "sad", sad=1.0))
     shows_people(page, 2)
@@ -516,10 +527,10 @@ def test_people_who_leave_fade_and_nobody_is_said_kindly(script: Script) -> None
     script.repeat([face(1, happy=1.0)], until="document.querySelectorAll('.person').length === 1")
     assert keep.evaluate("card => card.isConnected")
     script.repeat([], until="document.querySelectorAll('.person').length === 0")
-    expect(page.get_by_text("Nobody in view")).to_be_visible()
+    expect(page.get_by_text("No one in view")).to_be_visible()
 
 
-def test_silence_is_said(script: Script, shoot: Shoot) -> None:
+def test_missing_readings_are_shown(script: Script, shoot: Shoot) -> None:
     page = script.page
     script.say(face(1, happy=1.0))
     shows_people(page, 1)

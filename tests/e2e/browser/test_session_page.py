@@ -1,4 +1,4 @@
-"""A session in a real Chromium: agree, be read, record, mark, stop, withdraw; and what comes before."""
+"""A session in a real Chromium: setting up, agreeing, reading, recording, markers, Stop and withdrawal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from appliance.consent.notice import KEEP_DAYS, read_notice
 from tests.e2e.browser.test_live_page import SPILLS, agree_and_start, picture_moves, shows_people
+from tests.fakes.consent import NOTICE
 
 DOUBLES = "tests.e2e.daemon.driver_doubles"
 
@@ -28,12 +30,14 @@ def living(daemon: Any, tmp_path: Path) -> Iterator[Any]:
 
 
 def audit(tmp_path: Path) -> list[dict[str, Any]]:
-    """What was told of the session: who opened the picture, and how often, is another matter."""
+    """The audit log of the session, without the entries about viewers."""
     entries = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     return [entry for entry in entries if entry["event"] != "viewer"]
 
 
-def test_the_whole_story(living: Any, open_page: OpenPage, record: Any, shoot: Shoot, tmp_path: Path) -> None:
+def test_a_session_from_agreement_to_withdrawal(
+    living: Any, open_page: OpenPage, record: Any, shoot: Shoot, tmp_path: Path
+) -> None:
     page = open_page(living.url)
     expect(page.locator("#start")).to_be_disabled()
     page.locator("#more").click()
@@ -72,7 +76,7 @@ def test_the_whole_story(living: Any, open_page: OpenPage, record: Any, shoot: S
     shoot(page, "session-recording")
 
     page.locator("#stop").click()
-    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator("#consent")).to_be_visible()
     expect(page.locator("#start")).to_be_disabled()
 
     mine = open_page(link)
@@ -82,24 +86,61 @@ def test_the_whole_story(living: Any, open_page: OpenPage, record: Any, shoot: S
     mine.locator("#withdraw").click()
     expect(mine.get_by_role("heading", name="You have withdrawn")).to_be_visible()
     mine.goto(link)
-    expect(mine.get_by_role("heading", name="Nothing is kept here")).to_be_visible()
+    expect(mine.get_by_role("heading", name="Nothing is stored here")).to_be_visible()
 
-    told = audit(tmp_path)
-    assert [(entry["event"], entry["who"]) for entry in told] == [
+    entries = audit(tmp_path)
+    assert [(entry["event"], entry["who"]) for entry in entries] == [
         ("agreement", "loopback"),
         ("start", "loopback"),
         ("record", "loopback"),
         ("stop", "loopback"),
         ("withdraw", "link"),
     ]
-    assert len({entry["session"] for entry in told}) == 1
-    assert (told[0]["people"], told[0]["version"], len(told[0]["notice"])) == (2, "1", 64)
+    assert len({entry["session"] for entry in entries}) == 1
+    assert (entries[0]["people"], entries[0]["version"], len(entries[0]["notice"])) == (2, NOTICE, 64)
     complaints = [said for said in record.complaints if "404" not in said]
     assert complaints == []
     assert record.hosts == {living.url.split("/")[2]}
 
 
-def test_withdraw_on_the_page_asks_once_and_ends_the_session(
+def test_the_short_notice_above_the_ticks_unfolds_into_the_full_text(
+    living: Any, open_page: OpenPage, shoot: Shoot
+) -> None:
+    page = open_page(living.url)
+    notice = read_notice().fill(KEEP_DAYS)
+    expect(page.locator("#notice-summary")).to_have_text(notice.summary)
+    expect(page.locator("#notice-summary")).to_be_visible()
+    expect(page.locator("#notice-full")).to_be_hidden()
+    above = """() => {
+      const [summary, ticks] = ['notice-summary', 'ticks'].map((id) => document.getElementById(id));
+      return summary.getBoundingClientRect().bottom <= ticks.getBoundingClientRect().top;
+    }"""
+    assert page.evaluate(above)
+    page.locator("#notice-details summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice-full")).to_be_visible()
+    for paragraph in notice.paragraphs:
+        expect(page.locator("#notice-full")).to_contain_text(paragraph.text)
+    assert page.evaluate(SPILLS) == []
+    shoot(page, "session-notice-unfolded", full_page=True)
+
+
+def test_a_notice_of_the_owner_without_a_summary_is_shown_in_full(
+    daemon: Any, open_page: OpenPage, tmp_path: Path
+) -> None:
+    (tmp_path / "record").touch()
+    own = tmp_path / "own.toml"
+    own.write_text('version = "A"\ntitle = "Ours"\n[[paragraph]]\nheading = "H"\ntext = "All of it."\n')
+    camera = f"living:{tmp_path / 'record'}"
+    daemon.start("--set", f"session.notice={own}", camera=camera, module=DOUBLES)
+    page = open_page(daemon.url)
+    expect(page.locator("#notice-full")).to_be_visible()
+    expect(page.locator("#notice-full")).to_contain_text("All of it.")
+    expect(page.locator("#notice-summary")).to_have_count(0)
+    expect(page.locator("#notice-details")).to_have_count(0)
+
+
+def test_withdraw_on_the_page_asks_for_confirmation_and_ends_the_session(
     living: Any, open_page: OpenPage, shoot: Shoot
 ) -> None:
     page = open_page(living.url)
@@ -118,12 +159,14 @@ def test_withdraw_on_the_page_asks_once_and_ends_the_session(
     assert living.state()["state"] == "live"
     page.locator("#withdraw").click()
     page.locator("#withdraw-sure").click()
-    expect(page.locator("#agreement")).to_be_visible()
+    expect(page.locator("#consent")).to_be_visible()
     expect(page.locator(".toast", has_text="Withdrawn")).to_be_visible()
     assert living.state()["state"] == "idle"
 
 
-def test_of_two_people_one_agreed(living: Any, open_page: OpenPage, shoot: Shoot) -> None:
+def test_of_two_people_only_the_one_who_agreed_is_analysed(
+    living: Any, open_page: OpenPage, shoot: Shoot
+) -> None:
     page = open_page(living.url)
     agree_and_start(page)
     shows_people(page, 2)
@@ -135,35 +178,37 @@ def test_of_two_people_one_agreed(living: Any, open_page: OpenPage, shoot: Shoot
     shoot(page, "session-one-agreed")
 
 
-def test_fewer_are_read_than_agreed(living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path) -> None:
+def test_when_someone_left_the_operator_confirms_who_is_in_view(
+    living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path
+) -> None:
     page = open_page(living.url)
     page.locator("#more").click()
     agree_and_start(page)
     shows_people(page, 2)
     expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(0)
     expect(page.locator("#away")).to_be_hidden()
-    page.locator("#draw-seat").click()
-    drag(page, "#frame", (0.03, 0.03, 0.45, 0.9))  # one of the two sits elsewhere now
+    page.locator("#draw-zone").click()
+    drag(page, "#frame", (0.03, 0.03, 0.45, 0.9))  # one of the two sits outside the zone now
     expect(page.locator("#away")).to_be_visible()
     shoot(page, "session-away")
     page.locator("#again").click()
     expect(page.locator("#away")).to_be_hidden()
-    expect(page.locator(".toast", has_text="read again")).to_be_visible()
+    expect(page.locator(".toast", has_text="analysed again")).to_be_visible()
     assert [entry.get("again") for entry in audit(tmp_path) if entry["event"] == "agreement"] == [None, 1]
 
 
-def drag(page: Page, frame: str, seat: tuple[float, float, float, float]) -> None:
+def drag(page: Page, frame: str, zone: tuple[float, float, float, float]) -> None:
     page.locator(frame).scroll_into_view_if_needed()
     box = page.locator(frame).bounding_box()
     assert box is not None
-    x, y, width, height = seat
+    x, y, width, height = zone
     page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
     page.mouse.down()
     page.mouse.move(box["x"] + (x + width) * box["width"], box["y"] + (y + height) * box["height"], steps=4)
     page.mouse.up()
 
 
-def test_aiming_shows_a_blurred_picture_and_the_seat_drawn_there_bounds_the_analysis(
+def test_aiming_shows_a_blurred_picture_and_the_zone_drawn_there_limits_the_analysis(
     living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path
 ) -> None:
     page = open_page(living.url, 1280, 1000)
@@ -173,49 +218,49 @@ def test_aiming_shows_a_blurred_picture_and_the_seat_drawn_there_bounds_the_anal
     page.wait_for_function("() => document.getElementById('aim-picture').naturalWidth > 0")
     expect(page.locator("#stage")).to_be_hidden()
     drag(page, "#aim-frame", (0.5, 0.0, 0.5, 1.0))
-    expect(page.locator("#aim-seat")).to_be_visible()
+    expect(page.locator("#aim-zone")).to_be_visible()
     shoot(page, "session-aiming", full_page=True)
     agree_and_start(page)
     shows_people(page, 2)
-    expect(page.locator("#live-seat")).to_be_visible()
-    expect(page.locator('.person[data-label="neutral"]')).to_have_count(1)  # who sits on the right
+    expect(page.locator("#live-zone")).to_be_visible()
+    expect(page.locator('.person[data-label="neutral"]')).to_have_count(1)  # the person on the right
     expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
-    shoot(page, "session-seat")
+    shoot(page, "session-zone")
 
-    page.locator("#draw-seat").click()
+    page.locator("#draw-zone").click()
     drag(page, "#frame", (0.03, 0.03, 0.45, 0.9))
     expect(page.locator('.person[data-label="happy"]')).to_have_count(1)
     expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
     assert [entry["event"] for entry in audit(tmp_path)] == ["aiming", "agreement", "start", "settings"]
 
 
-def test_the_seat_is_drawn_without_a_mouse(
+def test_the_zone_can_be_drawn_without_a_mouse(
     living: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path
 ) -> None:
     page = open_page(living.url)
     page.locator("#more").click()
     agree_and_start(page)
     shows_people(page, 2)
-    page.locator("#draw-seat").focus()
+    page.locator("#draw-zone").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#frame")).to_be_focused()
     for key in ["ArrowLeft"] * 9 + ["Shift+ArrowLeft"]:
         page.keyboard.press(key)
-    shoot(page, "session-seat-by-keyboard")
+    shoot(page, "session-zone-by-keyboard")
     page.keyboard.press("Enter")
-    expect(page.locator("#draw-seat")).to_be_focused()
-    expect(page.locator("#draw-seat")).to_have_attribute("aria-pressed", "false")
-    expect(page.locator(".toast", has_text="Only faces in the seat")).to_be_visible()
+    expect(page.locator("#draw-zone")).to_be_focused()
+    expect(page.locator("#draw-zone")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator(".toast", has_text="Only faces in the zone")).to_be_visible()
     assert living.state()["session"]["seat"] == [0.0, 0.1, 0.45, 0.8]
     expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
     page.keyboard.press("Enter")
     page.keyboard.press("Delete")
-    expect(page.locator(".toast", has_text="No seat")).to_be_visible()
-    expect(page.locator("#live-seat")).to_be_hidden()
+    expect(page.locator(".toast", has_text="No zone")).to_be_visible()
+    expect(page.locator("#live-zone")).to_be_hidden()
     assert living.state()["session"]["seat"] is None
 
 
-def test_region_and_purpose_are_asked_for_once(
+def test_region_and_purpose_are_set_once(
     daemon: Any, open_page: OpenPage, shoot: Shoot, tmp_path: Path
 ) -> None:
     record = tmp_path / "record"
@@ -226,7 +271,7 @@ def test_region_and_purpose_are_asked_for_once(
     expect(page.locator("#start")).to_have_count(0)
     shoot(page, "session-lawful")
     page.locator('#lawful [value="US"]').check()
-    expect(page.locator('#lawful [value="school"]')).to_be_hidden()  # asked only where the law asks it
+    expect(page.locator('#lawful [value="school"]')).to_be_hidden()  # shown only where the law depends on it
     page.locator('#lawful [value="EU"]').check()
     page.locator('#lawful [value="hiring"]').check()
     page.locator('#lawful [value="none"]').check()
@@ -243,7 +288,8 @@ def test_region_and_purpose_are_asked_for_once(
     page.locator('#lawful [value="none"]').check()
     page.locator("#lawful button").click()
     expect(page.locator("#ticks")).to_be_visible()
-    expect(page.get_by_text("The results belong to you")).to_be_visible()
+    expect(page.locator("#notice-summary")).to_contain_text("The results belong to you")
+    expect(page.locator("#notice-full")).to_contain_text("The results belong to you")
     agree_and_start(page)
     shows_people(page, 2)
 
@@ -265,7 +311,7 @@ def test_every_step_fits(living: Any, open_page: OpenPage, shoot: Shoot, width: 
         shoot(page, f"session-{step}-{width}-{scheme}", full_page=True)
 
     expect(page.locator("#start")).to_be_visible()
-    fits("agreement")
+    fits("consent")
     page.locator("#aim").click()
     page.wait_for_function("() => document.getElementById('aim-picture').naturalWidth > 0")
     fits("aim")
@@ -280,12 +326,16 @@ def test_every_step_fits(living: Any, open_page: OpenPage, shoot: Shoot, width: 
     fits("recording")
 
 
-def test_the_notice_to_print_has_its_number_and_the_code_of_the_device(
+def test_the_notice_to_print_has_its_full_text_its_version_and_the_code_of_the_device(
     living: Any, open_page: OpenPage, record: Any, shoot: Shoot
 ) -> None:
     page = open_page(f"{living.url}notice")
-    expect(page.locator("#notice-version")).to_have_text("1")
+    expect(page.locator("#notice-version")).to_have_text(NOTICE)
     expect(page.get_by_role("heading", name="Before the camera starts")).to_be_visible()
+    for paragraph in read_notice().fill(KEEP_DAYS).paragraphs:
+        expect(page.get_by_role("heading", name=paragraph.heading)).to_be_visible()
+        expect(page.get_by_text(paragraph.text)).to_be_visible()
+    expect(page.locator("details")).to_have_count(0)
     page.wait_for_function("() => document.querySelector('.qr').naturalWidth > 0")
     shoot(page, "notice", full_page=True)
     assert record.complaints == []

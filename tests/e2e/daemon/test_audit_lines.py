@@ -29,7 +29,7 @@ from appliance.values import Box, Reading, Stamps
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
 from tests.e2e.daemon.driver import clean_environment, until
-from tests.fakes.agreements import make_terms
+from tests.fakes.consent import NOTICE, make_terms
 from tests.fakes.far import FAR, Client, served_far
 from tests.fakes.parts import frame
 from tests.fakes.records import ID, second, session_info
@@ -150,7 +150,7 @@ def reset_by_button(world: World) -> None:
 
 
 def live(world: World, **more: Any) -> None:
-    world.context.session.start("1", "operator", **more)
+    world.context.session.start(NOTICE, "operator", **more)
 
 
 def recording(world: World) -> None:
@@ -330,7 +330,7 @@ def failed_update(world: World) -> None:
 
 
 LOGGED_IN: Line = ("login", "operator", {"name": "operator", "address": FAR})
-AGREED: Line = ("agreement", "operator", {"version": "1"})
+AGREED: Line = ("agreement", "operator", {"version": NOTICE})
 BEGUN: Line = ("start", "operator", {})
 RECORDED: Line = ("record", "operator", {})
 
@@ -412,7 +412,7 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
     "start": (live, [AGREED, BEGUN]),
     "start with more": (
         lambda world: live(world, people=3),
-        [("agreement", "operator", {"people": 3, "version": "1"}), BEGUN],
+        [("agreement", "operator", {"people": 3, "version": NOTICE}), BEGUN],
     ),
     "seat": (seated, [AGREED, BEGUN, ("settings", "operator", {"seat": "drawn"})]),
     "no seat": (unseated, [AGREED, BEGUN, ("settings", "operator", {"seat": "none"})]),

@@ -21,6 +21,7 @@ from appliance.web.context import AppContext
 from appliance.web.transport import websocket
 from appliance.web.transport.server import BODY_S, Server
 from tests.e2e.daemon.driver import open_websocket, until
+from tests.fakes.consent import NOTICE
 from tests.fakes.web import make_context, served
 
 VIEWERS = 8
@@ -116,7 +117,7 @@ def test_an_unread_body_that_arrived_costs_no_connection(server: Server) -> None
 
 
 def test_a_slow_viewer_gets_almost_nothing_after_stop(server: Server, context: AppContext) -> None:
-    context.session.start("1", "operator")
+    context.session.start(NOTICE, "operator")
     with socket.socket() as viewer:
         viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         viewer.connect(("127.0.0.1", server.port))

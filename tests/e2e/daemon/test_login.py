@@ -20,6 +20,7 @@ from appliance.values import Reading, Stamps
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
 from tests.e2e.daemon.driver import until
+from tests.fakes.consent import NOTICE
 from tests.fakes.far import COOKIE, FAR, WITHIN_S, Client, served_far
 from tests.fakes.parts import frame
 from tests.fakes.web import make_context, pictures
@@ -265,7 +266,7 @@ def test_a_viewer_made_by_the_operator_may_only_watch(settled: Device) -> None:
     assert bert.request("/").status == 200
     assert 'id="start"' not in bert.request("/").text and 'id="start"' in operator.request("/").text
     assert bert.request("/access").status == 403
-    start = {"notice_version": "1", "people": 1}
+    start = {"notice_version": NOTICE, "people": 1}
     assert bert.post_json("/api/session/start", start, {"X-CSRF-Token": bert.token()}).status == 403
     assert operator.post_json("/api/session/start", start, {"X-CSRF-Token": operator.token()}).status == 200
 
@@ -329,7 +330,7 @@ def test_a_page_redirects_to_the_login_and_back(settled: Device) -> None:
 
 
 def test_a_stream_ends_with_its_login(settled: Device) -> None:
-    settled.context.session.start("1", "operator")
+    settled.context.session.start(NOTICE, "operator")
     client = settled.logged_in("anna", VIEWER)
     connection = client.connect()
     with closing(connection), pictures(settled.context):
@@ -348,7 +349,7 @@ def test_an_idle_login_ends_its_open_connections(tmp_path: Path) -> None:
     context = replace(context, auth=replace(context.auth, idle=uses))
     assert context.auth.accounts.claim(context.auth.accounts.new_first_code(), OPERATOR)
     with served_far(create_app(context), tmp_path) as server, pictures(context):
-        context.session.start("1", "operator")
+        context.session.start(NOTICE, "operator")
         client = Client(server.port, tmp_path)
         assert client.log_in("operator", OPERATOR).status == 303
         cookie = {"Cookie": f"{COOKIE}={client.cookie}"}
@@ -374,7 +375,7 @@ def test_an_idle_login_ends_its_open_connections(tmp_path: Path) -> None:
 
 
 def test_readings_end_with_their_token(settled: Device) -> None:
-    settled.context.session.start("1", "operator")
+    settled.context.session.start(NOTICE, "operator")
     secret = settled.context.auth.tokens.create("watch", "viewer")
     client = settled.client()
     with (
@@ -400,7 +401,7 @@ def test_every_way_to_see_a_session_is_in_the_audit_log_once(settled: Device) ->
     context = settled.context
     ids = []
     for _ in range(2):
-        context.session.start("1", "operator")
+        context.session.start(NOTICE, "operator")
         ids.append(context.session.id)
         anna, watch = settled.logged_in("anna", VIEWER), settled.logged_in()
         with pictures(context):

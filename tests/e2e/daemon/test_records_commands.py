@@ -68,7 +68,13 @@ def test_list_show_export_erase(run: Run, state: Path, tmp_path: Path) -> None:
     assert listed.returncode == 0, listed
     assert sorted(line.split()[0] for line in listed.stdout.splitlines()) == [ID, OTHER]
     shown = run("sessions", "show", ID).stdout
-    for words in (f"label of {ID}", "notice version 1", "happy 0.25", "question 2", "18 of 20 frames"):
+    for words in (
+        f"label of {ID}",
+        "notice version 1",
+        "fearful 0.12, happy 0.25",
+        "question 2",
+        "18 of 20 frames",
+    ):
         assert words in shown
     assert json.loads(run("sessions", "export", ID).stdout)["session"]["id"] == ID
     assert "person,second,angry" in run("sessions", "export", ID, "--csv").stdout

@@ -17,6 +17,7 @@ from appliance.auth.rate_limits import FREE_TRIES
 from tests.e2e.daemon.driver import DOUBLES, Daemon, agreement, running, until
 from tests.e2e.daemon.driver_doubles import AIM, MARK, Noting, noting
 from tests.e2e.daemon.driver_schema import check_state
+from tests.fakes.consent import NOTICE
 
 
 def audit(daemon: Daemon) -> list[dict[str, Any]]:
@@ -196,7 +197,7 @@ def test_a_session_is_recorded_marked_and_withdrawn(living: Noting) -> None:
     assert daemon.request("/api/session/link").status == 409
     entries = audit(daemon)
     assert [entry["event"] for entry in entries] == ["agreement", "start", "record", "withdraw"]
-    assert entries[0]["version"] == "1" and len(entries[0]["notice"]) == 64
+    assert entries[0]["version"] == NOTICE and len(entries[0]["notice"]) == 64
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_other_sites_cannot_withdraw_and_guessing_is_slow(living: Noting) -> Non
 def test_without_a_jurisdiction_live_is_off(tmp_path: Path) -> None:
     started = {"module": DOUBLES, "lawful": None}
     with running(tmp_path, *noting(tmp_path), **started) as daemon:
-        for path, body in (("start", agreement("1")), ("aim", {})):
+        for path, body in (("start", agreement(NOTICE)), ("aim", {})):
             answer = daemon.post(f"/api/session/{path}", body)
             assert answer.status == 409 and "lawful.region" in answer.json()["error"]
         assert b"Where is this device" in daemon.request("/").body
@@ -281,8 +282,10 @@ def test_without_a_jurisdiction_live_is_off(tmp_path: Path) -> None:
         assert refused.status == 409 and "Article 5(1)(f)" in refused.json()["error"]
         assert b"Article 5(1)(f) of the AI Act" in daemon.request("/").body
         answer = daemon.post("/api/lawful", {"region": "US", "purpose": "hiring"})
-        assert answer.json() == {"refusal": "", "notice": {"version": "1-us-hiring"}}
-        assert daemon.post("/api/session/start", agreement("1")).status == 409, "another notice is in force"
+        assert answer.json() == {"refusal": "", "notice": {"version": f"{NOTICE}-us2-hiring"}}
+        assert daemon.post("/api/session/start", agreement(NOTICE)).status == 409, (
+            "another notice is in force"
+        )
         assert b"820 ILCS 42" in daemon.request("/").body
         assert daemon.start_session().status == 200
         assert daemon.post("/api/lawful", {"region": "EU", "purpose": "practice"}).status == 409, "live"
@@ -290,7 +293,7 @@ def test_without_a_jurisdiction_live_is_off(tmp_path: Path) -> None:
         assert [entry["event"] for entry in entries] == ["settings", "settings", "agreement", "start"]
         assert [entry["institution"] for entry in entries[:2]] == ["", ""]
     with running(tmp_path, *noting(tmp_path), **started) as daemon:
-        assert daemon.state()["notice"] == {"version": "1-us-hiring"}
+        assert daemon.state()["notice"] == {"version": f"{NOTICE}-us2-hiring"}
 
 
 def test_a_device_in_the_eu_asks_for_the_institution(tmp_path: Path) -> None:
@@ -309,7 +312,7 @@ def test_a_device_in_the_eu_asks_for_the_institution(tmp_path: Path) -> None:
             assert b"Analysis stays off" in daemon.request("/").body
             assert daemon.start_session().status == 409
         answer = daemon.post("/api/lawful", {**wanted, "institution": "none"})
-        assert answer.json() == {"refusal": "", "notice": {"version": "1-eu2-practice"}}
+        assert answer.json() == {"refusal": "", "notice": {"version": f"{NOTICE}-eu3-practice"}}
         assert b"Article 50(3)" in daemon.request("/").body
         assert daemon.start_session().status == 200
         institutions = [entry["institution"] for entry in audit(daemon) if entry["event"] == "settings"]
@@ -320,7 +323,7 @@ def test_the_page_names_the_settings_that_are_missing_beside_a_set_region(tmp_pa
     with running(tmp_path, *noting(tmp_path), module=DOUBLES, lawful=("EU", "practice")) as daemon:
         page = " ".join(daemon.request("/").text.split())
         assert 'id="lawful"' not in page, "the page may not answer it"
-        assert "has not said yet whether an employer or a school uses this device" in page
+        assert "whether an employer or a school uses this device is not set" in page
         assert "lawful.institution = unset. Set what is missing there" in page
 
 
@@ -354,7 +357,7 @@ def test_a_button_with_an_old_printed_notice_is_logged_and_released(tmp_path: Pa
     pins = ("session.button_pin=5", "session.button_factory=mock", 'session.printed_notice="0"')
     more = [part for text in pins for part in ("--set", text)]
     with running(tmp_path, *noting(tmp_path), *more, module=DOUBLES) as daemon:
-        assert daemon.log_lines("WARNING", "button", "'0'", "'1'")
+        assert daemon.log_lines("WARNING", "button", "'0'", repr(NOTICE))
         assert daemon.state()["state"] == "idle"
 
 

@@ -1,4 +1,4 @@
-"""The blurred preview: made of few blocks, and only shown in its state."""
+"""The blurred preview: made of few blocks, and shown only while aiming."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from appliance.consent.session import Session
 from appliance.errors import StateConflict
 from appliance.handoff import Slot
 from appliance.values import Frame, Image
-from tests.fakes.agreements import make_session
+from tests.fakes.consent import make_session
 from tests.fakes.parts import frame, noise, picture
 
 

@@ -18,7 +18,7 @@ from appliance.audit import AuditLog
 from appliance.consent.session import PREVIEW_S, Session, digest
 from appliance.errors import StateConflict, StoreError
 from appliance.values import Box, Consent
-from tests.fakes.agreements import MemoryRecords, make_session, make_terms
+from tests.fakes.consent import MemoryRecords, make_session, make_terms
 from tests.fakes.parts import WITHIN_S, in_threads
 
 
@@ -38,7 +38,7 @@ class FakeAuditLog(AuditLog):
 
 
 class Rig:
-    """A session with doubles round it, and a clock that the test moves."""
+    """A session with fakes around it, and a clock that the test moves."""
 
     def __init__(self, **more: Any) -> None:
         self.now = 1000.0
@@ -91,7 +91,7 @@ def test_every_consent_has_its_own_epoch() -> None:
     numbers, ids = [], set()
     for _ in range(3):
         session.start("3", "operator")
-        session.start("3", "operator")  # once more while live: the same agreement goes on
+        session.start("3", "operator")  # repeated while live: the same consent continues
         numbers.append(session.consent_epoch)
         ids.add(session.id)
         session.stop("operator")
@@ -140,7 +140,7 @@ def test_a_consent_is_in_the_audit_log(rig: Rig) -> None:
 
 def test_more_people_need_a_new_start(rig: Rig) -> None:
     rig.session.start("3", "operator", 1)
-    with pytest.raises(StateConflict, match="2 people agree, but 1 did"):
+    with pytest.raises(StateConflict, match="2 people agree, but 1 agreed"):
         rig.session.start("3", "operator", 2)
     assert rig.session.snapshot.consent == Consent(1)
 
@@ -402,7 +402,7 @@ def test_closing_a_video_writes_no_entry() -> None:
     assert (rig.session.state, rig.audit.events) == ("live", [])
 
 
-# --- withdrawing, and the person's link ---
+# --- withdrawing, and the personal link ---
 
 
 @pytest.mark.parametrize("erased", [True, False])
@@ -488,7 +488,7 @@ def test_a_real_audit_log_takes_every_event(tmp_path: Path) -> None:
 
 
 class SlowDisk:
-    """Records and audit log on a disk that answers only while `answers` is set; what it wrote is in order."""
+    """Records and audit log on a disk that answers only while `answers` is set; `written` keeps the order."""
 
     def __init__(self) -> None:
         self.answers, self.asked = threading.Event(), threading.Semaphore(0)
@@ -535,7 +535,7 @@ def hangs(disk: SlowDisk) -> None:
 
 
 def under_way(act: Callable[[], object], disk: SlowDisk) -> tuple[threading.Thread, list[Exception]]:
-    """`act` in a thread, which waits for the disk now, and what it raises."""
+    """Run `act` in a thread until it waits for the disk; returns the thread and what it raises."""
     raised: list[Exception] = []
 
     def run() -> None:
@@ -576,7 +576,7 @@ def test_only_the_beginning_waits_for_the_disk(disk: SlowDisk) -> None:
     assert (session.state, raised, disk.written) == ("live", [], ["agreement", "start"])
 
 
-def test_stop_cancels_a_start_under_way(disk: SlowDisk) -> None:
+def test_stop_cancels_a_start_in_progress(disk: SlowDisk) -> None:
     session = on(disk)
     hangs(disk)
     thread, raised = under_way(lambda: session.start("3", "operator"), disk)
@@ -589,7 +589,7 @@ def test_stop_cancels_a_start_under_way(disk: SlowDisk) -> None:
     assert disk.written == ["agreement", "start", "stop"]
 
 
-def test_a_sleep_cancels_a_start_under_way(disk: SlowDisk) -> None:
+def test_a_sleep_cancels_a_start_in_progress(disk: SlowDisk) -> None:
     session = on(disk)
     hangs(disk)
     thread, raised = under_way(lambda: session.start("3", "operator"), disk)
@@ -617,7 +617,7 @@ def test_a_confirmation_from_before_a_sleep_confirms_nothing(disk: SlowDisk) -> 
 
 
 @pytest.mark.parametrize("end", [Session.stop, Session.withdraw])
-def test_the_end_of_the_session_cancels_a_recording_under_way(
+def test_the_end_of_the_session_cancels_a_recording_in_progress(
     disk: SlowDisk, end: Callable[[Session, str], None]
 ) -> None:
     session = on(disk)
@@ -638,7 +638,7 @@ def test_the_end_of_the_session_cancels_a_recording_under_way(
         assert disk.written[-2:] == ["erase", "withdraw"]
 
 
-def test_a_full_disk_cancels_a_recording_under_way(disk: SlowDisk) -> None:
+def test_a_full_disk_cancels_a_recording_in_progress(disk: SlowDisk) -> None:
     session = on(disk)
     session.start("3", "operator")
     hangs(disk)
@@ -647,7 +647,7 @@ def test_a_full_disk_cancels_a_recording_under_way(disk: SlowDisk) -> None:
     disk.answers.set()
     thread.join(WITHIN_S)
     assert session.flush(WITHIN_S) == []
-    assert session.state == "live" and "ended meanwhile" in str(raised[0])
+    assert session.state == "live" and "ended in the meantime" in str(raised[0])
     assert disk.written[-2:] == ["end", "stop"], "what the log says began, ends there too"
 
 
@@ -741,7 +741,7 @@ def test_a_gap_in_a_video_changes_nothing() -> None:
 
 
 class AnySequence(RuleBasedStateMachine):
-    """Whatever is called in whatever order, these things hold."""
+    """These invariants hold after any sequence of calls."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Sessions at their edges: what ended a moment ago, and the last second of aiming."""
+"""Edge cases of sessions: what ended a moment ago, and the last second of the preview."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from appliance.audit import AuditLog
 from appliance.consent.session import PREVIEW_S, PreviewBudget
 from appliance.errors import StateConflict
-from tests.fakes.agreements import MemoryRecords, make_session
+from tests.fakes.consent import MemoryRecords, make_session
 
 
 def test_a_video_has_no_consent() -> None:
@@ -20,7 +20,7 @@ def test_a_video_has_no_consent() -> None:
 
 
 def test_a_consent_that_expired_before_stop_ended_automatically(tmp_path: Path) -> None:
-    """Stop comes before the timer has looked: the recording ends, and the log says that it was time."""
+    """Stop comes before the timer has checked: the recording ends, and the log names the timer."""
     now, records, audit = [1000.0], MemoryRecords(), AuditLog(tmp_path)
     session = make_session(records=records, audit=audit, clock=lambda: now[0], longest_s=60.0)
     session.start("1", "operator")
@@ -34,12 +34,12 @@ def test_a_consent_that_expired_before_stop_ended_automatically(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("used_s", "left_s"), [(PREVIEW_S - 1.0, 1.0), (PREVIEW_S - 0.5, None)])
-def test_the_last_whole_second_of_preview_is_still_granted(used_s: float, left_s: float | None) -> None:
+def test_the_last_full_second_of_preview_is_still_granted(used_s: float, left_s: float | None) -> None:
     aim = PreviewBudget()
     assert aim.begin(1000.0) == PREVIEW_S
     aim.spend(used_s)
     if left_s is None:
-        with pytest.raises(StateConflict, match="aimed long enough"):
+        with pytest.raises(StateConflict, match="the preview has reached its limit"):
             aim.begin(1001.0)
     else:
         assert aim.begin(1001.0) == left_s

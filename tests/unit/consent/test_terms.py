@@ -1,4 +1,4 @@
-"""Region and purpose are settled once, take effect at once, and after the next start."""
+"""Region and purpose are set once, take effect at once, and are kept for the next start."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from appliance.configuration import layers
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config
 from appliance.configuration.page_file import PageFile
+from appliance.consent.notice import KEEP_DAYS, read_notice
 from appliance.consent.terms import Terms
 from appliance.errors import StateConflict, StoreError
 from appliance.system.toml import read_toml
-from tests.fakes.agreements import make_terms
+from tests.fakes.consent import make_terms
 
 
 @pytest.fixture(autouse=True)
@@ -30,20 +31,35 @@ def test_an_unset_jurisdiction_refuses_and_setting_it_takes_effect_at_once() -> 
     terms.set_jurisdiction("EU", "hiring")
     assert "Article 5(1)(f)" in terms.refusal
     terms.set_jurisdiction("US", "hiring")
-    assert (terms.refusal, terms.notice.version) == ("", "1-us-hiring")
+    assert (terms.refusal, terms.notice.version) == ("", "1-us2-hiring")
     assert "820 ILCS 42" in " ".join(each.text for each in terms.notice.paragraphs)
     assert kept == [("EU", "hiring", ""), ("US", "hiring", "")]
+
+
+def test_the_short_form_of_the_notice_has_the_limits_of_the_law() -> None:
+    def summary(region: str, purpose: str) -> str:
+        terms = Terms(read_notice(), keep_days=KEEP_DAYS)
+        terms.set_jurisdiction(region, purpose, "none" if region == "EU" else "")
+        return terms.notice.summary
+
+    assert "The results belong to you" in summary("EU", "practice")
+    assert "you and your coach" in summary("EU", "coaching")
+    assert "You volunteer" in summary("EU", "research")
+    assert "no decision may be based on it" in summary("US", "hiring")
+    assert summary("US", "practice") == read_notice().fill(KEEP_DAYS).summary
 
 
 def test_only_the_eu_asks_for_the_institution() -> None:
     for region, settled in (("EU", False), ("US", True), ("other", True)):
         terms = make_terms(region=region, purpose="practice")
-        assert (terms.is_complete, terms.refusal == "") == (settled, settled), "settled before this was asked"
-    assert make_terms(region="EU", purpose="hiring").is_complete, "it is refused to everyone"
+        assert (terms.is_complete, terms.refusal == "") == (settled, settled), (
+            "set before the institution was needed"
+        )
+    assert make_terms(region="EU", purpose="hiring").is_complete, "hiring is refused with any institution"
     terms = make_terms(region="EU", purpose="practice")
     terms.set_jurisdiction("EU", "practice", "none")
     assert (terms.is_complete, terms.refusal, terms.institution) == (True, "", "none")
-    assert terms.notice.version == "1-eu2-practice"
+    assert terms.notice.version == "1-eu3-practice"
     terms.set_jurisdiction("EU", "practice", "school")
     assert terms.is_complete and "Article 5(1)(f)" in terms.refusal
 

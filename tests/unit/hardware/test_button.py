@@ -19,7 +19,7 @@ from appliance.errors import ConfigError, PowerError
 from appliance.hardware import button, gpio
 from appliance.hardware.button import HOLD_S, OFF_S, RESET_S, Button, ButtonActions
 from appliance.hardware.jetson_gpio import JetsonButton
-from tests.fakes.agreements import MemoryRecords, make_session
+from tests.fakes.consent import MemoryRecords, make_session
 from tests.fakes.parts import WITHIN_S
 from tests.machine import ROOT
 

@@ -20,7 +20,7 @@ from appliance.hardware.button import Button, ButtonActions
 from appliance.hardware.gpio import make_pin_factory
 from appliance.hardware.gpio_lamps import GpioLamps, GpioSettings
 from appliance.values import LampState
-from tests.fakes.agreements import MemoryRecords, make_session
+from tests.fakes.consent import MemoryRecords, make_session
 from tests.machine import ROOT
 
 PI_4, PI_5 = 0xC03115, 0xC04170

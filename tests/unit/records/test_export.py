@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from appliance.records import Marker, Second, SessionRecord, SessionSummary
-from appliance.records.export import tables, timeline
+from appliance.records.export import pdf, tables, timeline
 from appliance.records.export.pdf import as_pdf
 from appliance.records.export.tables import DISCLAIMER, SAMPLING_TEXT, deletion_text, format_local
 from appliance.values import EMOTIONS
@@ -70,6 +70,7 @@ def session(tmp_path: Path) -> SessionRecord:
         ("1-us-hiring", True),
         ("1-other-hiring-14d", True),
         ("2-abc123-us-hiring", True),
+        ("2-us2-hiring", True),
         ("1", False),
         ("1-eu2-practice", False),
         ("1-30d", False),
@@ -140,6 +141,23 @@ def test_pdf_is_valid_and_contains_the_session_id(session: SessionRecord) -> Non
     content = as_pdf(session)
     assert content.startswith(b"%PDF-")
     assert ID.encode() in content, "so that erasing finds the export"
+
+
+def test_pdf_shows_fear_as_fearful_in_table_and_chart(
+    session: SessionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: dict[str, list[str]] = {"Paragraph": [], "String": []}
+    for name, at in (("Paragraph", 0), ("String", 2)):
+        made = getattr(pdf, name)
+
+        def note(*values: Any, _made: Any = made, _name: str = name, _at: int = at, **more: Any) -> Any:
+            shown[_name].append(values[_at])
+            return _made(*values, **more)
+
+        monkeypatch.setattr(pdf, name, note)
+    as_pdf(session)
+    for texts in shown.values():
+        assert "fearful" in texts and "fear" not in texts
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,15 @@ def test_each_box_has_the_colour_of_its_smoothed_expression() -> None:
     assert tuple(drawn[250, 400].tolist()) == bgr_of("sad")
 
 
+def test_fear_is_written_as_fearful(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(
+        "appliance.sinks.drawing.cv2.putText", lambda canvas, text, *more: written.append(text)
+    )
+    draw_people(picture(640, 480), (person(1, face(320, 240, 100), scores(fear=1)),))
+    assert written == ["1 fearful 1.00"]
+
+
 def test_the_label_differs_from_person_to_person() -> None:
     one = draw_people(picture(640, 480), (person(1, face(320, 240, 100), HAPPY),))
     other = draw_people(picture(640, 480), (person(2, face(320, 240, 100), HAPPY),))

@@ -1,4 +1,4 @@
-"""Addresses for other people's telephones."""
+"""Addresses of the device for phones of other people."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ OWN = f"{socket.gethostname().partition('.')[0].lower()}.local"
         (True, "192.0.2.9", "http://192.0.2.9/mine/x"),
     ],
 )
-def test_other_devices_get_the_own_name_instead_of_loopback(is_open: bool, host: str, address: str) -> None:
+def test_other_devices_get_the_device_name_instead_of_loopback(
+    is_open: bool, host: str, address: str
+) -> None:
     app = create_app(make_context(open_to_network=is_open))
     with app.test_request_context("/", base_url=f"http://{host}"):
         assert device_url("/mine/x") == address

@@ -17,6 +17,7 @@ from appliance.values import ExpressionResult, Movement, Person, Pose
 from appliance.web.api import models
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
+from tests.fakes.consent import NOTICE
 from tests.fakes.parts import face, frame, person, reading, scores
 from tests.fakes.records import ID, second, session_info
 from tests.fakes.web import make_context
@@ -77,7 +78,7 @@ def test_the_state_while_idle(client: FlaskClient) -> None:
 
 
 def test_the_state_while_live(client: FlaskClient, context: AppContext) -> None:
-    context.session.start("1", "operator")
+    context.session.start(NOTICE, "operator")
     taken = replace(frame(7, time.monotonic()), consent_epoch=context.session.consent_epoch)
     context.health.set_camera_state("open")
     context.health.record_frame(taken)
@@ -90,15 +91,15 @@ def test_the_state_while_live(client: FlaskClient, context: AppContext) -> None:
 
 
 def test_the_answers_to_a_start(client: FlaskClient) -> None:
-    started = client.post("/api/session/start", json={"notice_version": "1"}).json
+    started = client.post("/api/session/start", json={"notice_version": NOTICE}).json
     assert_as_described(models.Started, started)
     assert client.get("/api/session/link").json == {"link": started["link"], "qr": started["qr"]}
 
 
-def test_where_no_person_is_seen_a_start_gives_no_link() -> None:
+def test_a_start_without_living_people_gives_no_link() -> None:
     client = create_app(make_context(needs_consent=False)).test_client()
     client.environ_base["REMOTE_ADDR"] = "127.0.0.1"
-    assert client.post("/api/session/start", json={"notice_version": "1"}).json == {"state": "live"}
+    assert client.post("/api/session/start", json={"notice_version": NOTICE}).json == {"state": "live"}
 
 
 def test_recorded_sessions(client: FlaskClient, context: AppContext) -> None:

@@ -1,4 +1,4 @@
-"""What the application answers, without a server: errors, the public health, the pictures of one viewer."""
+"""Answers of the application, without a server: errors, the public health, the pictures of one viewer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from appliance.web.app import create_app
 from appliance.web.context import AppContext
 from appliance.web.pages.live import MultipartBody, PictureStream
 from appliance.web.security.caller import LOOPBACK, Caller
+from tests.fakes.consent import NOTICE
 from tests.fakes.parts import WITHIN_S, frame
 from tests.fakes.web import make_context
 
@@ -55,7 +56,7 @@ def test_an_error_is_json_once_and_keeps_its_own_headers(
 @pytest.mark.parametrize(
     "body", [b"[" * 60_000, b'{"notice_version":' + b"[" * 60_000], ids=["list", "value"]
 )
-def test_json_nested_without_end_is_refused(client: FlaskClient, body: bytes) -> None:
+def test_deeply_nested_json_is_refused(client: FlaskClient, body: bytes) -> None:
     with client.post("/api/session/start", data=body, content_type="application/json") as answer:
         assert answer.status_code == 400
         assert "notice_version" in answer.json["error"]
@@ -65,7 +66,7 @@ def test_json_nested_without_end_is_refused(client: FlaskClient, body: bytes) ->
 
 
 def test_the_public_health_names_no_path(context: AppContext, client: FlaskClient) -> None:
-    context.session.start("1", "operator")
+    context.session.start(NOTICE, "operator")
     context.health.set_camera_state("lost", "/home/alice/interviews/bob.mp4 is gone")
     health = client.get("/healthz")
     assert (health.status_code, health.json) == (503, {"status": "failing", "reason": "camera lost"})
@@ -73,7 +74,7 @@ def test_the_public_health_names_no_path(context: AppContext, client: FlaskClien
 
 
 def test_health_is_starting_before_the_first_frame(context: AppContext, client: FlaskClient) -> None:
-    context.session.start("1", "operator")
+    context.session.start(NOTICE, "operator")
     health = client.get("/healthz")
     assert (health.status_code, health.json["status"]) == (503, "starting")
     context.health.set_camera_state("open")
@@ -89,7 +90,7 @@ def picture(context: AppContext, jpeg: bytes = b"jpeg") -> Picture:
 
 
 def test_a_picture_that_arrives_after_stop_is_not_delivered(context: AppContext) -> None:
-    context.session.start("1", "operator")
+    context.session.start(NOTICE, "operator")
     pictures, found = PictureStream(context, BARE, Caller(LOOPBACK, "operator")), []
     late = picture(context)
     waiting = threading.Thread(target=lambda: found.append(pictures.next(WITHIN_S)))
@@ -102,7 +103,7 @@ def test_a_picture_that_arrives_after_stop_is_not_delivered(context: AppContext)
 
 
 def test_the_end_of_consent_cuts_off_a_picture_being_sent(context: AppContext) -> None:
-    context.session.start("1", "operator")
+    context.session.start(NOTICE, "operator")
     parts = MultipartBody(PictureStream(context, BARE, Caller(LOOPBACK, "operator")))
     context.live.pictures.put(picture(context, bytes(400_000)))
     sent = len(next(parts)) + len(next(parts))
@@ -114,7 +115,7 @@ def test_the_end_of_consent_cuts_off_a_picture_being_sent(context: AppContext) -
 
 
 def test_a_picture_is_sent_in_chunks_with_its_length_and_the_next_boundary(context: AppContext) -> None:
-    context.session.start("1", "operator")
+    context.session.start(NOTICE, "operator")
     parts, body = MultipartBody(PictureStream(context, BARE, Caller(LOOPBACK, "operator"))), b""
     for _ in range(2):
         context.live.pictures.put(picture(context, b"x" * 50_000))

@@ -1,4 +1,4 @@
-"""What web/transport/server.py uses of cheroot without a promise: each new version is tried here first."""
+"""Internals of cheroot that web/transport/server.py uses: each new version is tested here first."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_manager_hands_over_new_connections_and_those_that_were_put_back(not
 
 
 def test_a_listener_that_cannot_accept_ends_the_run_with_its_error(noting, monkeypatch):
-    """web/transport/server.py goes on after it, or ends when the listener itself is gone."""
+    """web/transport/server.py continues after it, or ends when the listener itself is closed."""
 
     def fails(sock: socket.socket) -> None:
         raise OSError(24, "Too many open files")

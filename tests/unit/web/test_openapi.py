@@ -1,4 +1,4 @@
-"""The description of the interface: it names every route there is, and describes each."""
+"""The OpenAPI document: it describes every route."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_it_names_every_route_and_no_other() -> None:
     assert {(path, method) for path, found in DOCUMENT["paths"].items() for method in found} == routes(APP)
 
 
-def test_every_route_is_described_beside_its_view() -> None:
+def test_every_route_is_described_next_to_its_view() -> None:
     views = APP.view_functions
     assert [name for name in views if name != "static" and description_of(views[name]) is None] == []
 

@@ -9,9 +9,10 @@ from flask import Flask
 
 from appliance.web.app import create_app
 from appliance.web.security import policy
+from tests.fakes.consent import NOTICE
 from tests.fakes.web import make_context
 
-START = {"notice_version": "1", "people": 1}
+START = {"notice_version": NOTICE, "people": 1}
 HOME = "http://127.0.0.1:8080"
 
 
@@ -193,7 +194,7 @@ def test_only_the_operator_starts_and_stops(path: str) -> None:
     ("path", "expected"),
     [("/", 200), ("/api/state", 200), ("/healthz", 200), ("/metrics", 403), ("/nowhere", 404)],
 )
-def test_what_a_viewer_on_the_network_may_see(path: str, expected: int) -> None:
+def test_what_a_viewer_on_the_network_may_read(path: str, expected: int) -> None:
     app = create_app(make_context(open_to_network=True))
     assert status(app, "GET", path, client="192.168.1.7", Host="192.168.1.5") == expected
 

@@ -76,6 +76,15 @@ def test_one_session(client: FlaskClient, recorded: AppContext) -> None:
     assert [each["person"] for each in table["persons"]] == [1, 2]
 
 
+def test_pages_show_fear_as_fearful_and_json_keeps_the_key(client: FlaskClient, recorded: AppContext) -> None:
+    for path in ("/", f"/sessions/{ID}"):
+        page = client.get(path).get_data(as_text=True)
+        assert 'data-emotion="fear"' in page, "styles and scripts use the key"
+        assert ">fearful<" in page and ">fear<" not in page
+        assert 'aria-label="fearful' in page and 'aria-label="fear"' not in page
+    assert "fear" in client.get(f"/api/sessions/{ID}").json["persons"][0]["means"]
+
+
 @pytest.mark.parametrize(
     ("kind", "mime"), [("csv", "text/csv"), ("json", "application/json"), ("pdf", "application/pdf")]
 )

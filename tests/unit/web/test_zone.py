@@ -19,7 +19,7 @@ def test_both_names_of_the_zone_mean_the_same(key: str) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"zone": None}, {"seat": None}, {"zone": None, "seat": None}])
-def test_without_a_zone_the_whole_picture_counts(body: dict[str, object]) -> None:
+def test_without_a_zone_the_entire_picture_counts(body: dict[str, object]) -> None:
     assert SeatRequest.model_validate(body).box is None
 
 

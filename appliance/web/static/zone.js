@@ -1,21 +1,21 @@
-/* The seat of those who agreed: a rectangle drawn over a picture, in shares of it (0 to 1). */
+/* The zone where the people who agreed sit: a rectangle over the picture, in shares of it (0 to 1). */
 
-const LEAST = 0.03;     // smaller than this is a slip: it takes the seat away
-const STEP = 0.05;      // by which an arrow key moves it
+const LEAST = 0.03;     // a smaller rectangle is drawn by mistake and removes the zone
+const STEP = 0.05;      // an arrow key moves it this far
 const FIRST = [0.25, 0.1, 0.5, 0.8];
 const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
-const HELP = "Seat: the arrow keys move a rectangle, with Shift they change its size; Enter takes it, Delete takes the seat away";
+const HELP = "Zone: the arrow keys move a rectangle, and resize it with Shift; Enter sets the zone, Delete removes it";
 
 const within = (value) => Math.min(1, Math.max(0, value));
 
-/** Put a rectangle element where the seat is, or hide it. */
-export function showSeat(element, seat) {
-  element.hidden = !seat;
-  if (!seat) return;
-  ["--x", "--y", "--w", "--h"].forEach((name, index) => element.style.setProperty(name, seat[index]));
+/** Show a rectangle element over the zone, or hide it if there is none. */
+export function showZone(element, zone) {
+  element.hidden = !zone;
+  if (!zone) return;
+  ["--x", "--y", "--w", "--h"].forEach((name, index) => element.style.setProperty(name, zone[index]));
 }
 
-/** A rectangle moved by an arrow key, or with Shift made larger or smaller; always within the picture. */
+/** A rectangle moved by an arrow key, or resized with Shift; always within the picture. */
 function moved([x, y, width, height], [right, down], sizing) {
   const round = (share) => Math.round(share * 10_000) / 10_000;
   if (sizing) {
@@ -25,22 +25,22 @@ function moved([x, y, width, height], [right, down], sizing) {
   return [Math.min(1 - width, within(x + right)), Math.min(1 - height, within(y + down)), width, height].map(round);
 }
 
-/** Lets people drag a rectangle over `frame`, or move one with the keyboard; calls `done` with
+/** Lets the operator drag a rectangle over `frame`, or move one with the keyboard; calls `done` with
  * [x, y, width, height], or null for none. */
-export class SeatDrawing {
+export class ZoneDrawing {
   #enabled = false;
   #frame;
   #element;
   #done;
   #from = null;
-  #keyed = null;          // what the keyboard has made of it, until Enter
+  #keyed = null;          // the rectangle moved with the keyboard, until Enter
 
   constructor(frame, element, done) {
     this.#frame = frame;
     this.#element = element;
     this.#done = done;
     frame.addEventListener("pointerdown", (event) => this.#begin(event));
-    frame.addEventListener("pointermove", (event) => this.#from && showSeat(this.#element, this.#seat(event)));
+    frame.addEventListener("pointermove", (event) => this.#from && showZone(this.#element, this.#zone(event)));
     frame.addEventListener("pointerup", (event) => this.#end(event));
     frame.addEventListener("pointercancel", () => { this.#from = null; });
     frame.addEventListener("keydown", (event) => this.#key(event));
@@ -67,7 +67,7 @@ export class SeatDrawing {
     if (!this.enabled) return;
     if (event.key in ARROWS) {
       this.#keyed = this.#keyed ? moved(this.#keyed, ARROWS[event.key], event.shiftKey) : FIRST;
-      showSeat(this.#element, this.#keyed);
+      showZone(this.#element, this.#keyed);
     } else if (event.key === "Enter" && this.#keyed) {
       this.#finish(this.#keyed);
     } else if (event.key === "Delete" || event.key === "Backspace") {
@@ -78,9 +78,9 @@ export class SeatDrawing {
     event.preventDefault();
   }
 
-  #finish(seat) {
+  #finish(zone) {
     this.#keyed = null;
-    this.#done(seat);
+    this.#done(zone);
   }
 
   #begin(event) {
@@ -92,9 +92,9 @@ export class SeatDrawing {
 
   #end(event) {
     if (!this.#from) return;
-    const seat = this.#seat(event);
+    const zone = this.#zone(event);
     this.#from = null;
-    this.#done(seat[2] < LEAST || seat[3] < LEAST ? null : seat);
+    this.#done(zone[2] < LEAST || zone[3] < LEAST ? null : zone);
   }
 
   #at(event) {
@@ -102,10 +102,10 @@ export class SeatDrawing {
     return [within((event.clientX - box.left) / box.width), within((event.clientY - box.top) / box.height)];
   }
 
-  #seat(event) {
+  #zone(event) {
     const [x, y] = this.#at(event);
     const [fromX, fromY] = this.#from;
-    const seat = [Math.min(x, fromX), Math.min(y, fromY), Math.abs(x - fromX), Math.abs(y - fromY)];
-    return seat.map((share) => Math.round(share * 10_000) / 10_000);
+    const zone = [Math.min(x, fromX), Math.min(y, fromY), Math.abs(x - fromX), Math.abs(y - fromY)];
+    return zone.map((share) => Math.round(share * 10_000) / 10_000);
   }
 }

@@ -1,26 +1,27 @@
-/* The panel before Start: where and what for, how many agree, a tick for each, aiming, and the seat.
+/* The panel before Start: region and purpose, the notice, a tick for each person, aiming, and the zone.
  *
  * Names that tests and others may rely on:
  *   #lawful                form of region, purpose and #institution; #refusal why analysis stays off
- *   #count, #fewer, #more  how many agree; #ticks input[type=checkbox] one for each
- *   #aim, #aim-stop        #aiming the panel with #aim-picture, #aim-left (seconds) and #aim-seat
+ *   #notice-summary        the short form; #notice-details unfolds #notice-full, the full text
+ *   #count, #fewer, #more  how many agree; #ticks has an input[type=checkbox] for each
+ *   #aim, #aim-stop        #aiming the panel with #aim-picture, #aim-left (seconds) and #aim-zone
  *   #start                 disabled until all have ticked
  */
 
 import { setText } from "./people.js";
-import { SeatDrawing, showSeat } from "./seat.js";
+import { ZoneDrawing, showZone } from "./zone.js";
 
 const MOST = 32;
 const AIM_MS = 300;
 
 const byId = (id) => document.getElementById(id);
 
-export class Agreement {
-  seat = null;
+export class ConsentPanel {
+  zone = null;
 
   #post;
-  #problem = byId("agreement-problem");
-  #ticks = byId("ticks");     // null where nobody need agree
+  #problem = byId("consent-problem");
+  #ticks = byId("ticks");     // null if the camera shows no living people
   #aiming = byId("aiming");
   #people = 1;
   #left = null;               // seconds left for aiming at #leftAt
@@ -32,9 +33,9 @@ export class Agreement {
   constructor(post) {
     this.#post = post;
     const lawful = byId("lawful");
-    lawful?.addEventListener("submit", (event) => this.#settle(event));
-    lawful?.addEventListener("change", () => askWhoUsesIt(lawful));
-    if (lawful) askWhoUsesIt(lawful);
+    lawful?.addEventListener("submit", (event) => this.#setJurisdiction(event));
+    lawful?.addEventListener("change", () => showInstitution(lawful));
+    if (lawful) showInstitution(lawful);
     if (!this.#ticks) return;
     byId("fewer").addEventListener("click", () => this.#count(this.#people - 1));
     byId("more").addEventListener("click", () => this.#count(this.#people + 1));
@@ -44,26 +45,26 @@ export class Agreement {
     for (const kind of ["load", "error"]) {
       byId("aim-picture").addEventListener(kind, () => { this.#loading = false; });
     }
-    this.#drawing = new SeatDrawing(byId("aim-frame"), byId("aim-seat"), (seat) => {
-      this.seat = seat;
-      showSeat(byId("aim-seat"), seat);
+    this.#drawing = new ZoneDrawing(byId("aim-frame"), byId("aim-zone"), (zone) => {
+      this.zone = zone;
+      showZone(byId("aim-zone"), zone);
     });
     this.#count(1);
   }
 
-  /** What Start says: how many agree and where they sit. */
+  /** The body of Start: how many people agree and the zone where they sit. */
   get body() {
     const body = { people: this.#people };
-    if (this.seat) body.seat = this.seat;
+    if (this.zone) body.zone = this.zone;
     return body;
   }
 
-  /** Whether Start may be pressed. */
+  /** Whether Start is enabled. */
   get agreed() {
     return !this.#ticks || [...this.#ticks.querySelectorAll("input")].every((tick) => tick.checked);
   }
 
-  /** Where the keyboard goes on while idle. */
+  /** Where the keyboard focus goes while idle. */
   get first() {
     return this.#ticks?.querySelector("input") ?? byId("start");
   }
@@ -72,12 +73,12 @@ export class Agreement {
     setText(this.#problem, text);
   }
 
-  /** A session began or ended: the next one is agreed to anew. */
+  /** A session began or ended: the next one needs new ticks. */
   forget() {
     if (!this.#ticks) return;
     this.#count(1);
-    this.seat = null;
-    showSeat(byId("aim-seat"), null);
+    this.zone = null;
+    showZone(byId("aim-zone"), null);
     for (const tick of this.#ticks.querySelectorAll("input")) tick.checked = false;
     this.#enable();
   }
@@ -123,20 +124,20 @@ export class Agreement {
     if (!answer?.ok) this.say(answer ? (await answer.json()).error : "The device does not answer.");
   }
 
-  async #settle(event) {
+  async #setJurisdiction(event) {
     event.preventDefault();
     this.say("");
     const chosen = Object.fromEntries(new FormData(event.target));
     const answer = await this.#post("/api/lawful", chosen);
-    if (answer?.ok) location.reload();      // another notice is in force now
+    if (answer?.ok) location.reload();      // the notice may have changed
     else this.say(answer ? (await answer.json()).error : "The device does not answer.");
   }
 }
 
-// Only the law of the EU asks it; a disabled field is neither required nor sent.
-function askWhoUsesIt(form) {
-  const asked = form.elements.region.value === "EU";
-  Object.assign(byId("institution"), { hidden: !asked, disabled: !asked });
+// Only EU law depends on it; a disabled field is neither required nor sent.
+function showInstitution(form) {
+  const isNeeded = form.elements.region.value === "EU";
+  Object.assign(byId("institution"), { hidden: !isNeeded, disabled: !isNeeded });
 }
 
 function tick(number) {

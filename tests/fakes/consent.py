@@ -6,16 +6,19 @@ import threading
 from typing import Any
 
 from appliance.consent.law import Paragraph
-from appliance.consent.notice import KEEP_DAYS, NoticeText
+from appliance.consent.notice import KEEP_DAYS, NoticeText, read_notice
 from appliance.consent.session import Session
 from appliance.consent.terms import Terms
 from appliance.errors import StoreError
 from appliance.values import SessionInfo
 
+NOTICE = read_notice().fill(KEEP_DAYS).version
+"""The version of the shipped notice."""
+
 
 def make_terms(version: str = "1", **more: Any) -> Terms:
     """Terms under which living people may be analysed, with a notice of this version."""
-    text = NoticeText(version, "A notice", (Paragraph("What it says", "Hear, hear."),))
+    text = NoticeText(version, "A notice", (Paragraph("What is read", "Faces."),))
     settings = {"keep_days": KEEP_DAYS, "region": "other", "purpose": "practice", **more}
     return Terms(text, **settings)
 
