@@ -191,7 +191,7 @@ def test_short_options(places: Places) -> None:
         ("auto:0", "auto takes no argument"),
         ("csi:front", "integer"),
         ("csi:99", "7"),
-        ("replay", "must be given"),
+        ("replay", "is required"),
     ],
 )
 def test_an_invalid_camera_argument_is_reported(places: Places, argument: str, named: str) -> None:
@@ -520,7 +520,7 @@ def test_only_keys_on_the_pages_list_count(places: Places, caplog: pytest.LogCap
     assert (found.engine.backend, found.camera.backend) == ("tflite", "auto")
     assert (found.web.port, found.web.host, found.access.open_to_network) == (9001, "127.0.0.1", False)
     [line] = [record.getMessage() for record in caplog.records]
-    assert "may not set this: access.open_to_network, camera.backend, camera.path" in line
+    assert "keys that the page may not set: access.open_to_network, camera.backend, camera.path" in line
     assert "and 3 more" in line and line.isprintable()
 
 
@@ -529,10 +529,10 @@ def test_only_keys_on_the_pages_list_count(places: Places, caplog: pytest.LogCap
     [
         (b"[lawful\nregion = 1", "is not valid TOML"),
         (b"\xff\xfe[\x00w\x00", "is not UTF-8"),
-        (b"lawful = 3\n", "may not set this: lawful;"),
-        (b'[lawful]\nregion = "nowhere"\n', "may not set this: lawful.region;"),
-        (b"[lawful]\nregion = [[1]]\n[web]\nprot = 1\n", "may not set this: lawful.region, web.prot;"),
-        (b"[wbe]\nport = 1\n", "may not set this: wbe.port;"),
+        (b"lawful = 3\n", "may not set: lawful;"),
+        (b'[lawful]\nregion = "nowhere"\n', "may not set: lawful.region;"),
+        (b"[lawful]\nregion = [[1]]\n[web]\nprot = 1\n", "may not set: lawful.region, web.prot;"),
+        (b"[wbe]\nport = 1\n", "may not set: wbe.port;"),
         (None, "cannot be read"),
     ],
     ids=["broken", "UTF-16", "a number", "no region", "a list", "no section", "a folder"],

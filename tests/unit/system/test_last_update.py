@@ -21,7 +21,7 @@ def test_it_is_kept_and_read_back(tmp_path):
 
 def test_in_words():
     assert DONE.summary() == "updated to 1.2.0, 2026-11-25 14:44 UTC"
-    assert FAILED.summary() == "to 1.2.0, 2026-11-25 14:44 UTC: failed, 1.1.0 runs on (it does not start)"
+    assert FAILED.summary() == "to 1.2.0, 2026-11-25 14:44 UTC: failed, 1.1.0 is still running (it does not start)"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 1}', "null", "\x00" * 100])

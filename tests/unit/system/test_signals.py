@@ -113,4 +113,4 @@ with stop_on_signals() as stop:
     time.sleep(60)
 """)
     code, errors = ended(process)
-    assert code == 1 and errors == "ERROR appliance.system.signals: the stop hangs: the process ends\n"
+    assert code == 1 and errors == "ERROR appliance.system.signals: the stop takes too long: the process exits\n"
