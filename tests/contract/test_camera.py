@@ -500,7 +500,8 @@ def test_a_damaged_video_plays_on_with_one_warning(shop: Workshop, caplog: pytes
     (reported,) = caplog.records
     assert reported.levelname == "WARNING"
     assert re.search(
-        r"hole\.mp4: \d+ of 40 frames are lost to damage; the decoder says: ", reported.getMessage()
+        r"hole\.mp4: \d+ of 40 frames are lost because of damage; the decoder reported: ",
+        reported.getMessage(),
     )
 
 
@@ -700,7 +701,7 @@ def test_csi_never_switches_cameras_during_a_consent(shop: Workshop) -> None:
     assert camera._camera.camera_num == 1, "the same one, under another number"  # type: ignore[attr-defined]
     camera.close()
     library.scene.plugged = False
-    with pytest.raises(CameraLost, match=r"imx708.* is not there"):
+    with pytest.raises(CameraLost, match=r"imx708.* is missing"):
         camera.open()
     camera.forget()
     library.scene.plugged = True
@@ -729,7 +730,7 @@ def test_usb_asks_for_mjpg_before_the_size(shop: Workshop, caplog: pytest.LogCap
     ("device", "path"), [("98", "/dev/video98"), ("/dev/v4l/by-id/x", "/dev/v4l/by-id/x")]
 )
 def test_usb_names_a_missing_device(device: str, path: str) -> None:
-    with pytest.raises(CameraLost, match=f"{path} is not there"):
+    with pytest.raises(CameraLost, match=f"{path} is missing"):
         made("usb", device=device).open()
 
 
@@ -785,7 +786,7 @@ def opened_then_pulled(sockets: Sockets, **settings: Any) -> Camera:
 def test_usb_never_replaces_an_unplugged_camera_with_another(sockets: Sockets) -> None:
     camera = opened_then_pulled(sockets)
     for _ in range(2):
-        with pytest.raises(CameraLost, match=f"^{FRONT} .*interview.* is not there"):
+        with pytest.raises(CameraLost, match=f"^{FRONT} .*interview.* is missing"):
             camera.open()
         camera.close()
     assert set(sockets.opened) == {Path(FRONT)}, "no one agreed to the other camera"
@@ -812,7 +813,7 @@ def test_usb_does_not_take_another_camera_at_the_same_path(
 ) -> None:
     camera = opened_then_pulled(sockets, device=device)
     sockets.plug(FRONT, card, bus)
-    with pytest.raises(CameraLost, match="is not there"):
+    with pytest.raises(CameraLost, match="is missing"):
         camera.open()
     assert sockets.opened == [Path(FRONT)]
 
@@ -848,10 +849,10 @@ def test_what_is_no_camera_is_reported_before_it_is_opened(tmp_path: Path, path:
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (errno.EACCES, r"this user may not open {} \(is it in the group video\?\)"),
-        (errno.EPERM, r"this user may not open {}"),
+        (errno.EACCES, r"no permission to open {}; add this user to the group video"),
+        (errno.EPERM, r"no permission to open {}"),
         (errno.EBUSY, r"another program is using {}"),
-        (errno.ENODEV, r"{} is not there"),
+        (errno.ENODEV, r"{} is missing"),
         (errno.EIO, r"{} cannot be opened: Input/output error"),
     ],
 )

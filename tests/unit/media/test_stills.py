@@ -354,7 +354,7 @@ def test_a_warning_of_the_decoder_is_noted(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Pillow.Image, "convert", complaining)
     still = read_still(saved(tmp_path, "a.jpg", encoded(smooth(), ".jpg")))
-    assert still.notes == ("is read, but its decoder says: odd bytes",)
+    assert still.notes == ("was read, but its decoder reported: odd bytes",)
 
 
 def damaged(jpeg: bytes) -> bytes:
@@ -370,7 +370,7 @@ def test_a_jpeg_with_inner_damage_is_read_with_a_note(tmp_path: Path, options: d
     still = read_still(saved(tmp_path, "damaged.jpg", damaged(data)))
     assert still.image.shape == (240, 320, 3)
     (note,) = still.notes
-    assert note.startswith("is read, but its decoder says: Corrupt JPEG data: ")
+    assert note.startswith("was read, but its decoder reported: Corrupt JPEG data: ")
 
 
 def test_inner_damage_is_noted_in_an_open_file_too(tmp_path: Path) -> None:

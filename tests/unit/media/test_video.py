@@ -412,7 +412,7 @@ def test_a_video_cut_short_gives_its_frames_and_reports_it(tmp_path: Path, name:
     opened, frames = read(cut(video(tmp_path / name, noisy(COUNT), **KINDS[name]), share))
     assert 0 < len(frames) < COUNT
     assert opened.cut_short
-    assert f"was cut short, it ends after {len(frames)}" in opened.defects
+    assert f"is truncated: it ends after {len(frames)}" in opened.defects
 
 
 def test_an_mp4_with_its_index_in_front_cut_short(tmp_path: Path) -> None:
@@ -471,7 +471,7 @@ def test_damage_in_the_middle_is_counted_and_the_rest_is_read(
     assert opened.lost > 0 and len(frames) == 100 - opened.lost
     assert_like(frames[-1].image, images[-1], 12)
     assert not opened.cut_short
-    assert f"{opened.lost} of 100 frames are lost to damage" in opened.defects
+    assert f"{opened.lost} of 100 frames are lost because of damage" in opened.defects
     assert opened.decoder_messages and opened.decoder_messages[0] in opened.defects
     assert capfd.readouterr() == ("", "")
 
@@ -485,7 +485,7 @@ def test_silently_lost_frames_are_counted(tmp_path: Path, saved: Any, name: str,
     assert 0 < len(frames) < 100
     assert len(frames) + opened.lost == 100
     assert (
-        f"{opened.lost} of 100 frames {'is' if opened.lost == 1 else 'are'} lost to damage" in opened.defects
+        f"{opened.lost} of 100 frames {'is' if opened.lost == 1 else 'are'} lost because of damage" in opened.defects
     )
     assert not opened.cut_short
 
@@ -641,7 +641,7 @@ def test_a_file_that_is_missing_or_empty(tmp_path: Path, content: bytes | None) 
     path = tmp_path / "a.mp4"
     if content is not None:
         path.write_bytes(content)
-    refusal(path, "there is no such file" if content is None else "is empty")
+    refusal(path, "no such file" if content is None else "is empty")
 
 
 def test_a_folder_a_pipe_or_a_device_is_not_a_video(tmp_path: Path) -> None:
@@ -685,7 +685,7 @@ def test_a_failing_disk_is_an_error(tmp_path: Path) -> None:
     disk = Disk(path.read_bytes())
     opened = Video(disk, name="disk.ts")
     disk.fails = True
-    with pytest.raises(PictureError, match=r"disk\.ts: cannot be read further \(Input/output error\)"):
+    with pytest.raises(PictureError, match=r"disk\.ts: reading failed partway \(Input/output error\)"):
         list(opened)
     with pytest.raises(PictureError, match=r"disk\.ts: cannot be read \(Input/output error\)"):
         Video(disk, name="disk.ts")
