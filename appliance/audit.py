@@ -1,10 +1,10 @@
 """The audit log: who did what and when, append-only, each line chained to the one before by its hash.
 
-One JSON object a line in `audit.jsonl`: `n` (1 and rising), `time` (UTC), `event`, `who`, details, `hash`.
-The hash is the SHA-256 of the hash before and of the line without its hash. `audit.head` holds the number and
-the hash of the last line, so that lines cut off at the end are noticed, even after others were added: the
-next line says how many were `lost`. A full file becomes `audit.old.jsonl`; the first line of the next file
-continues the chain and names the hash `after` which it comes. The log holds nothing that was read in a face.
+`audit.jsonl` has one JSON object per line: `n` (from 1 up), `time` (UTC), `event`, `who`, details, `hash`.
+The hash is the SHA-256 of the previous hash and of the line without its hash. `audit.head` has the number and
+the hash of the last line, so that lines removed at the end are detected, even after others were added: the
+next line has the number of `lost` lines. A full file becomes `audit.old.jsonl`; the first line of the next
+file continues the chain, with the previous hash in `after`. The log contains no readings.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EVENTS = {
     "agreement": "people consented to a notice: its version and hash, and how many; with `again`: confirmed",
     "start": "analysis began",
     "stop": "analysis ended",
-    "aiming": "a blurred preview was shown before a consent",
+    "aiming": "a blurred preview was shown before consent",
     "record": "recording began",
     "withdraw": "a person withdrew: the session ended and its rows were erased",
     "erase": "a session was erased",
@@ -40,11 +40,11 @@ EVENTS = {
     "viewer": "a viewer saw the picture or the readings of a session, once for each",
     "login": "a user logged in",
     "login_failed": "a login was refused",
-    "logout": "somebody logged out",
-    "access": "a password, an account or a token was made, changed or revoked",
+    "logout": "a user logged out",
+    "access": "a password, an account or a token was created, changed or revoked",
     "settings": "a setting was changed, on the page or before this start",
     "update": "the software was updated or rolled back",
-    "storage": "records were swept, set aside, or could not be written",
+    "storage": "records expired, were set aside, or could not be written",
 }
 """Every event and its meaning."""
 
@@ -57,10 +57,10 @@ _TAIL_BYTES = 65536  # a line is far shorter
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of `verify`: the number of sound lines, and the first fault, empty without any.
+    """The result of `verify`: the number of intact lines, and the first fault, empty if there is none.
 
-    `torn` counts lines that a power cut left unfinished; the next entry says how many bytes they were. `last`
-    is the hash of the last line: kept elsewhere, it proves later that everything up to it is still there.
+    `torn` counts lines that a power cut left unfinished; the next entry has their length in bytes. `last` is
+    the hash of the last line: stored elsewhere, it later proves that no line up to it is missing.
     """
 
     lines: int
@@ -85,8 +85,8 @@ class AuditLog:
     def require(self, event: str, who: str, **details: str | int | bool | None) -> None:
         """Append one event and sync it to the disk; raises `StoreError` when it cannot be written.
 
-        `who`: "operator", "viewer", "loopback", "button", "timer", "shell", "link" or a name with its kind in
-        front, as in "token:backup". Raises `ValueError` for an event that is not in `EVENTS`.
+        `who`: "operator", "viewer", "loopback", "button", "timer", "shell", "link", or a name prefixed with
+        its kind, such as "token:backup". Raises `ValueError` for an event that is not in `EVENTS`.
         """
         if event not in EVENTS:
             raise ValueError(f"event {event!r}: expected one of {', '.join(EVENTS)}")
@@ -97,7 +97,7 @@ class AuditLog:
                 if not last and (before := self._last_of_old()):
                     last = before
                     entry["n"], entry["after"] = _number(last) + 1, last["hash"]
-                if torn and not _parsed(torn):  # all of a line but its end is sound
+                if torn and not _parsed(torn):  # a line that lacks only its line break is intact
                     entry["after_torn_bytes"] = len(torn)
                 if lost := self._lost(last):
                     entry["lost"] = lost
@@ -111,18 +111,18 @@ class AuditLog:
         except OSError as error:
             raise StoreError(
                 f"{self.path}: the audit log cannot be written ({error.strerror}); "
-                "make room or correct its rights"
+                "free some disk space or correct its permissions"
             ) from error
 
     def record(self, event: str, who: str, **details: str | int | bool | None) -> None:
-        """Append one event, best effort: an event that cannot be written goes to the daemon's log instead."""
+        """Append one event, best effort: if it cannot be written, it goes to the daemon's log."""
         try:
             self.require(event, who, **details)
         except StoreError as error:
             log.error("%s by %s is missing in the audit log: %s", event, who, error)
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Every sound line, oldest first; none before the first event. May run beside writers."""
+        """Every intact line, oldest first; none before the first event. Safe while others write."""
         with self._snapshot() as found:
             for _path, line in found.lines():
                 entry = _parsed(line)
@@ -130,13 +130,13 @@ class AuditLog:
                     yield entry
 
     def verify(self) -> Verification:
-        """Check that every line is as it was written and none is missing. May run beside writers."""
+        """Check that no line was changed and none is missing. Safe while others write."""
         with self._snapshot() as found:
             return self._verify(found)
 
     def _verify(self, found: _Snapshot) -> Verification:
         if not found.files:
-            return Verification(0, "the log is gone" if found.head is not None else "")
+            return Verification(0, "the log is missing" if found.head is not None else "")
         before, number, torn, unfinished = _START, 0, 0, 0
         for path, line in found.lines():
             entry = _parsed(line)
@@ -144,15 +144,15 @@ class AuditLog:
                 unfinished = len(line)
                 continue
             written = entry.pop("hash")
-            if not number and "after" in entry:  # what came before was dropped, but never the file before
+            if not number and "after" in entry:  # rotation drops older files, but never the previous one
                 if path == self.path:
                     return Verification(
-                        0, f"{self._old.name} is gone: lines before line {entry['n']} are missing"
+                        0, f"{self._old.name} is missing, with all lines before line {entry['n']}"
                     )
                 before, number = str(entry["after"]), _number(entry) - 1
             if unfinished != entry.get("after_torn_bytes", 0):
                 return Verification(
-                    number, f"after line {number}: a damaged line that no power cut explains", torn
+                    number, f"after line {number}: a damaged line, not caused by a power cut", torn
                 )
             if entry.get("n") != number + 1 or written != _chained(before, entry):
                 return Verification(
@@ -170,7 +170,7 @@ class AuditLog:
         )
 
     def _lost(self, last: dict[str, Any]) -> int | str:
-        """How many lines at the end are gone, as far as the head knows; 0 for none."""
+        """How many lines are missing at the end, as far as the head knows; 0 for none."""
         head = self._known_head()
         if head is None:  # a power cut may leave the very first line without one
             return "some" if _number(last) > 1 else 0
@@ -179,7 +179,7 @@ class AuditLog:
         return 1 if other else max(0, missing)
 
     def _known_head(self) -> dict[str, Any] | None:
-        """Number and hash of the last line that was written; None without a sound head."""
+        """Number and hash of the last line that was written; None if the head is missing or damaged."""
         return _parsed(self._head_now() or b"")
 
     def _head_now(self) -> bytes | None:
@@ -190,9 +190,9 @@ class AuditLog:
 
     @contextmanager
     def _snapshot(self) -> Iterator[_Snapshot]:
-        """Both files and the head at one moment; the lock is held for that moment only.
+        """Both files and the head at one moment; the lock is held only for that moment.
 
-        Later lines go to the end of the same file, even when it is rotated meanwhile.
+        Later lines are appended to the same file, even if it is rotated meanwhile.
         """
         while True:
             with ExitStack() as opened:
@@ -220,7 +220,7 @@ class AuditLog:
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
-        """The file to append to, under a lock; a full file replaces the file before it."""
+        """The file to append to, locked; a full file replaces the previous one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
@@ -238,7 +238,7 @@ class AuditLog:
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """A log at one moment: its files, oldest first, with how many bytes each had, and its head."""
+    """A log at one moment: its files, oldest first, with their sizes in bytes, and its head."""
 
     files: list[tuple[Path, BinaryIO, int]]
     head: bytes | None
@@ -257,7 +257,7 @@ def _opened_if_there(path: Path, opened: ExitStack) -> BinaryIO | None:
 
 
 def _is_still(path: Path, file: BinaryIO | None) -> bool:
-    """Whether `path` still leads to this file, or still to none."""
+    """Whether `path` is still this file; for None, whether it is still missing."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -268,14 +268,14 @@ def _is_still(path: Path, file: BinaryIO | None) -> bool:
 def _missing(head: dict[str, Any] | None, number: int, last: str) -> str:
     """The fault of lines missing at the end; after a power cut the head may lag one line behind."""
     if head is None:
-        return "" if number == 0 else "audit.head is gone: lines at the end may be missing"
+        return "" if number == 0 else "audit.head is missing: lines at the end may be missing"
     if _number(head) > number:
         return f"{_number(head) - number} lines are missing at the end"
     return "" if _number(head) != number or head["hash"] == last else "the last line was changed"
 
 
 def _last_line(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
-    """The last sound line, {} without any, and the bytes after the last line's end."""
+    """The last intact line, {} if there is none, and the bytes after the last line break."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL_BYTES))
     lines = file.read().split(b"\n")

@@ -139,10 +139,10 @@ def test_a_lost_file_or_head_is_noticed(log: AuditLog) -> None:
     head = log.path.with_name("audit.head")
     saved = head.read_bytes()
     head.unlink()
-    assert "audit.head is gone" in log.verify().fault
+    assert "audit.head is missing" in log.verify().fault
     head.write_bytes(saved)
     log.path.unlink()
-    assert log.verify().fault == "the log is gone"
+    assert log.verify().fault == "the log is missing"
 
 
 @pytest.mark.parametrize("kept", [1, 20, -1])
@@ -215,7 +215,7 @@ def test_a_removed_file_of_the_log_is_noticed(tmp_path: Path) -> None:
     old = tmp_path / "audit.old.jsonl"
     saved = old.read_bytes()
     old.unlink()
-    assert "audit.old.jsonl is gone" in log.verify().fault
+    assert "audit.old.jsonl is missing" in log.verify().fault
     old.write_bytes(saved.replace(b"operator", b"somebody", 1))
     assert "was changed" in log.verify().fault
     old.write_bytes(b"".join(saved.splitlines(keepends=True)[1:]))

@@ -43,7 +43,7 @@ def test_a_listener_that_does_not_end_is_reported(
         code = daemon.run(announce)
     released.set()
     assert code == 1
-    assert [record.getMessage() for record in caplog.records] == ["http did not end in time"]
+    assert [record.getMessage() for record in caplog.records] == ["http did not stop in time"]
 
 
 def test_the_lamps_are_tested_before_the_camera_can_open(
@@ -108,5 +108,5 @@ def test_a_hung_disk_is_reported_at_the_stop(
         assert daemon.run(lambda url: daemon._stop.set()) == 1
     answers.set()
     assert [
-        "the end of the records was not written in time" in each.getMessage() for each in caplog.records
+        "the last record was not written in time" in each.getMessage() for each in caplog.records
     ] == [True]

@@ -107,7 +107,7 @@ def test_a_hung_worker_is_named(team: Team) -> None:
 
     worker = team.start(step, limit_s=-1.0)  # a limit that is over at once
     assert inside.wait(WITHIN_S)
-    with pytest.raises(WorkerStuck, match=r"^vision has not moved"):
+    with pytest.raises(WorkerStuck, match=r"^vision made no progress"):
         team.health.check_heartbeats()
     assert not worker.join(0.01), "a join that is too short says so"
     release.set()

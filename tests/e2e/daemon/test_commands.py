@@ -106,15 +106,15 @@ def test_check_names_the_runtime_and_the_models() -> None:
     )
     assert re.search(r"^classifier .*(ai-edge-litert|tflite-runtime) \d", result.stdout, re.MULTILINE)
     assert re.search(r"^camera +\w", result.stdout, re.MULTILINE)
-    assert re.search(r"camera: auto takes \w+: ", result.stderr)
+    assert re.search(r"camera: auto selected \w+ \(", result.stderr)
 
 
 @pytest.mark.parametrize(
     ("answers", "used_for", "off"),
     [
-        ({}, "not said yet", "lawful.region"),
+        ({}, "not set yet", "lawful.region"),
         ({"region": "US", "purpose": "hiring"}, "hiring, US", ""),
-        ({"region": "EU", "purpose": "practice"}, "not said yet", "lawful.institution"),
+        ({"region": "EU", "purpose": "practice"}, "not set yet", "lawful.institution"),
         (
             {"region": "EU", "purpose": "practice", "institution": "school"},
             "practice, EU, institution: school",
@@ -134,7 +134,7 @@ def test_check_says_what_the_law_allows(
     result = called("check", "--data-dir", tmp_path, *settings)
     assert result.returncode == 0, result.stderr
     assert re.search(rf"^used for +{re.escape(used_for)}$", result.stdout, re.MULTILINE), result.stdout
-    analysis = re.findall(r"^analysis +off on a camera that shows people: (.+)$", result.stdout, re.MULTILINE)
+    analysis = re.findall(r"^analysis +off for cameras that show people: (.+)$", result.stdout, re.MULTILINE)
     assert len(analysis) == bool(off) and all(off in line for line in analysis), result.stdout
 
 

@@ -240,9 +240,9 @@ def test_faces(tmp_path: Path, frame: Image, boxes: list[Box]) -> None:
         {"picture": "both.png", "box": [5, 5, 20, 20], "share": pytest.approx(20 / 1280), "kind": "face"}
     ]
     check_rates(found)
-    assert "0.5 and 2 times" in result.stdout and "under 2 %" in result.stdout
+    assert "0.5 to 2 times" in result.stdout and "under 2 %" in result.stdout
     page = Page(places[1])
-    assert page.addresses == [] and "0.5 and 2 times" in page.words and "both.png" in page.words
+    assert page.addresses == [] and "0.5 to 2 times" in page.words and "both.png" in page.words
 
 
 @pytest.mark.parametrize(
@@ -250,10 +250,10 @@ def test_faces(tmp_path: Path, frame: Image, boxes: list[Box]) -> None:
     [
         (["{set}/nowhere"], ["nowhere", "expected"]),
         (["--faces", "{set}"], ["neither a .csv nor a .json"]),
-        (["{set}", "--json", "/nowhere/x.json"], ["--json /nowhere/x.json", "folder is not there"]),
+        (["{set}", "--json", "/nowhere/x.json"], ["--json /nowhere/x.json", "folder is missing"]),
         (["{set}", "--html", "{set}"], ["--html", "is a folder"]),
         (["{set}", "--html", "-"], ["--html -", "name a file"]),
-        (["{set}", "--json", "/tmp/x", "--html", "/tmp/x"], ["two files"]),
+        (["{set}", "--json", "/tmp/x", "--html", "/tmp/x"], ["different files"]),
         (["{set}", "--faces", "--whole"], ["--whole"]),
         (["{set}", "--set", "vision.classifier=mine"], ["mine"]),
         ([], ["PATH"]),

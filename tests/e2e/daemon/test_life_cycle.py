@@ -192,7 +192,7 @@ def hung(daemon: Daemon, worker: str) -> None:
     """The daemon ends with 1 because of this worker, and blames no other."""
     # One limit, one tick, the stop, and a margin for a busy machine until it hangs at all.
     assert daemon.wait(WORKER_LIMIT_S + TICK_S + STOP_S + 15) == 1
-    assert len(daemon.log_lines("ERROR", worker, "has not moved")) == 1, daemon.log
+    assert len(daemon.log_lines("ERROR", worker, "made no progress")) == 1, daemon.log
     only_error_names(daemon, worker)
     assert "Traceback" not in daemon.log
     assert daemon.session_members() == []

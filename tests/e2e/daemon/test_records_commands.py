@@ -130,7 +130,7 @@ def test_what_is_too_old_where_settings_are_faulty(
     make_older(state, OTHER, days + 1)
     done = run("sessions", "list")
     assert done.returncode == 0 and ID in done.stdout and OTHER not in done.stdout
-    told = "until that is corrected 30 days count as too old" in done.stderr
+    told = "until that is corrected, records are kept for 30 days" in done.stderr
     assert told == (days == 30) and done.stderr.count("\n") == int(told)
     (state / "b").write_text("")
     complains(
@@ -164,7 +164,7 @@ def test_backup_and_restore(run: Run, tmp_path: Path) -> None:
     other = ("--data-dir", tmp_path / "other")
     restored = called("restore", tmp_path / "b", "--passphrase-file", tmp_path / "words", *other)
     assert restored.returncode == 0, restored
-    assert "2 sessions restored" in restored.stdout
+    assert "restored 2 sessions" in restored.stdout
     assert ID in called("sessions", "list", *other).stdout
     complains(run("backup", tmp_path / "b", passphrase=WORDS), 2, "another name")
 
@@ -200,7 +200,7 @@ def test_damaged_records_are_said_and_the_next_command_works(run: Run, state: Pa
 def test_audit_verify_and_show(run: Run, state: Path) -> None:
     run("sessions", "export", ID)
     run("sessions", "erase", ID)
-    assert run("audit", "verify").stdout.startswith("2 lines, all sound; the last one is ")
+    assert run("audit", "verify").stdout.startswith("2 lines, all intact; last hash: ")
     shown = run("audit", "show").stdout.splitlines()
     assert len(shown) == 2
     assert f"export  shell  format=json session={ID}" in shown[0]
@@ -210,7 +210,7 @@ def test_audit_verify_and_show(run: Run, state: Path) -> None:
 
 
 def test_audit_of_nothing(tmp_path: Path) -> None:
-    assert called("audit", "verify", "--data-dir", tmp_path).stdout == "0 lines, all sound\n"
+    assert called("audit", "verify", "--data-dir", tmp_path).stdout == "0 lines, all intact\n"
 
 
 def test_salvage(run: Run, state: Path, tmp_path: Path) -> None:
@@ -221,13 +221,13 @@ def test_salvage(run: Run, state: Path, tmp_path: Path) -> None:
     other = ("--data-dir", tmp_path / "other")
     done = called("sessions", "salvage", tmp_path / "damaged.db", *other)
     assert (done.returncode, done.stderr) == (0, ""), done
-    assert done.stdout.startswith("4 rows of 2 sessions salvaged, 0 of these without date")
+    assert done.stdout.startswith("salvaged 4 rows of 2 sessions, 0 of these without date")
     assert f"label of {ID}" in called("sessions", "list", *other).stdout
-    assert "1 stay erased" in run("sessions", "salvage", tmp_path / "damaged.db").stdout
+    assert "skipped 1 erased" in run("sessions", "salvage", tmp_path / "damaged.db").stdout
     complains(run("sessions", "salvage", state / "records.db"), 2, "in use")
     complains(run("sessions", "salvage", tmp_path / "none"), 2, "none", "expected a damaged file")
     (tmp_path / "text").write_text("dear diary" * 1000)
-    complains(run("sessions", "salvage", tmp_path / "text"), 1, "no session can be read")
+    complains(run("sessions", "salvage", tmp_path / "text"), 1, "contains no readable session")
 
 
 def test_a_session_that_is_recorded_is_not_erased_from_the_shell(run: Run, state: Path) -> None:

@@ -131,7 +131,7 @@ def test_a_device_on_the_network_redirects_to_its_page(tmp_path: Path) -> None:
 def test_without_tls_there_is_no_redirect(tmp_path: Path) -> None:
     second = free_port()
     with running(tmp_path, "--camera", "demo", "--set", f"web.redirect_port={second}") as daemon:
-        assert daemon.log_lines("web.redirect_port is not used")
+        assert daemon.log_lines("web.redirect_port is ignored")
         with pytest.raises(OSError), socket.create_connection(("127.0.0.1", second), WITHIN_S):
             pass
 

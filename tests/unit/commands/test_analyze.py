@@ -134,7 +134,7 @@ def test_a_video_cut_in_half_gives_its_frames_and_fails(
     assert found.failed == 1
     assert found.readings, "what is there is read"
     (line,) = capsys.readouterr().err.splitlines()
-    assert str(path) in line and "expected a whole video" in line
+    assert str(path) in line and "expected a complete video" in line
 
 
 @pytest.mark.parametrize("size", [(1, 1), (48, 48), (500, 300)])
@@ -243,7 +243,7 @@ BLACK = np.zeros((96, 160, 3), np.uint8)
     [
         (lambda n: BLACK, ": all of them are dark"),
         (lambda n: BLACK + 255, ": all of them are overexposed"),
-        (lambda n: BLACK + 90, ": all of them show one even colour"),
+        (lambda n: BLACK + 90, ": all of them show one plain colour"),
         (
             lambda n: np.random.default_rng(n).integers(0, 255, BLACK.shape, np.uint8),
             ": all of them show noise",
@@ -302,7 +302,7 @@ def test_messages_of_a_decoder_are_noted(
     found = Analyzed(reader, saved(tmp_path, name, data))
     assert found.failed == 0 and len(found.readings) == 1
     (line,) = capfd.readouterr().err.splitlines()
-    assert f"{name}: is read, but its decoder says: " in line
+    assert f"{name}: was read, but its decoder reported: " in line
 
 
 # --- tables ---

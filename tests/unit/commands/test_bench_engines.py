@@ -34,7 +34,7 @@ def test_only_an_engine_that_is_built_first_has_the_long_limit(
 ) -> None:
     limit_s = BUILDING_S if candidate.backend == "tensorrt" else MEASURING_S
     hangs = "import time; time.sleep(60)"
-    assert measured(monkeypatch, candidate, hangs, MEASURING_S) == f"hung: no answer within {limit_s:g} s"
+    assert measured(monkeypatch, candidate, hangs, MEASURING_S) == f"hung: no result within {limit_s:g} s"
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_only_an_engine_that_is_built_first_has_the_long_limit(
     [
         ("print('{\"ms\": {}}')", {"ms": {}}),
         ("import sys; sys.exit('first\\ninterview-grader: no GPU')", "no GPU"),
-        ("import sys; sys.exit(3)", "ended with 3"),
-        ("import os; os.kill(os.getpid(), 9)", "died of signal 9"),
+        ("import sys; sys.exit(3)", "exited with 3"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by signal 9"),
     ],
 )
 def test_what_a_measuring_process_says_or_how_it_ends(

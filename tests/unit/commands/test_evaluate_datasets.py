@@ -117,7 +117,7 @@ def test_a_list_of_labels(tmp_path: Path) -> None:
         ("", ["columns none", "path,label"]),
         ("path\na.png\n", ["label missing", "path,label"]),
         ("path;label\na.png;sad\n", ["path;label", "commas"]),
-        ("path,label\n", ["no line but the first"]),
+        ("path,label\n", ["has only a header"]),
         ("path,label\na.png\n", ["line 2", "2 values"]),
         ("path,label\na.png,sad,x\n", ["line 2", "2 values"]),
         ("path,label\na.png,contempt\nb.png,contempt\n", ["line 2 and 1 more", "'contempt'", "happy"]),

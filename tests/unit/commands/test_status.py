@@ -75,5 +75,5 @@ def test_lines_for_an_owner_leave_out_what_is_not_known() -> None:
     assert list(lines(found)) == [
         "health       ok",
         "address      https://localhost:443/",
-        "more is shown to root and to the service's user: put sudo in front",
+        "run it with sudo, or as the service's user, to see more",
     ]

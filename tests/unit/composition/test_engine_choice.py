@@ -61,7 +61,7 @@ def ranked(folder: Path, *engines: EngineMeasurement, models: str = "") -> Ranki
 
 def test_a_ranking_is_read_as_it_was_written(tmp_path: Path) -> None:
     slow = replace(CORAL, ms=None, agrees=False, note="no stick", settings={"device": "usb"})
-    assert load_ranking(tmp_path) == "nothing was measured yet"
+    assert load_ranking(tmp_path) == "no engine has been measured yet"
     written = ranked(tmp_path, CPU, slow)
     assert load_ranking(tmp_path) == written
 
@@ -98,19 +98,21 @@ def test_auto_selects_the_best_and_says_why(tmp_path: Path) -> None:
     chosen = choose(configured(tmp_path, "engine.library=libmine.so", "engine.threads=2"))
     assert chosen.name == "coral" and not chosen.float_models
     assert chosen.settings.library == "libmine.so" and chosen.settings.threads == 2  # type: ignore[attr-defined]
-    assert chosen.why == "auto: fastest that agrees with the CPU: 3.0 ms a look, measured 2026-11-25"
+    assert chosen.why == (
+        "auto: fastest engine that agrees with the CPU, 3.0 ms for one run of each model, measured 2026-11-25"
+    )
 
 
 def test_without_a_ranking_it_is_the_cpu(tmp_path: Path) -> None:
     chosen = choose(configured(tmp_path))
     assert (chosen.name, chosen.float_models) == ("tflite", False)
-    assert chosen.why.startswith("auto: the CPU, since nothing was measured yet; measure with")
+    assert chosen.why.startswith("auto: the CPU, because no engine has been measured yet; measure with")
 
 
 def test_a_ranking_of_other_models_does_not_count(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, CORAL, models="others")
     chosen = choose(configured(tmp_path))
-    assert chosen.name == "tflite" and "other models were measured" in chosen.why
+    assert chosen.name == "tflite" and "the last measurement was of other models" in chosen.why
 
 
 def test_a_ranked_engine_that_is_no_longer_known_means_the_cpu(tmp_path: Path) -> None:
@@ -165,12 +167,16 @@ def test_auto_has_the_defaults_of_every_engine() -> None:
 
 def test_measuring_is_due_when_the_inventory_changes(tmp_path: Path) -> None:
     config = configured(tmp_path)
-    assert why_measure(config) == "nothing was measured yet"
+    assert why_measure(config) == "no engine has been measured yet"
     now = engine_inventory(config)
     for there, models, due in (
         (now, digest(config), ""),
-        (now, "others", "other models were measured than those in use"),
-        ("an older runtime", digest(config), f"measured was an older runtime, and here is {now}"),
+        (now, "others", "the last measurement was of other models"),
+        (
+            "an older runtime",
+            digest(config),
+            f"the last measurement was of an older runtime, and this device has {now}",
+        ),
     ):
         Ranking("a board", "2026-11-25", models, (CPU,), there).save(tmp_path)
         assert why_measure(config) == due

@@ -55,7 +55,7 @@ def test_a_file_cut_short(folder: Path, name: str) -> None:
     path = folder / name
     path.write_bytes(path.read_bytes()[:1000])
     text = refusal(folder)
-    assert str(path) in text and "sha256" in text and "cut short or exchanged" in text and "restore" in text
+    assert str(path) in text and "sha256" in text and "truncated or replaced" in text and "restore" in text
 
 
 def test_a_file_exchanged_for_another_model(folder: Path) -> None:

@@ -72,11 +72,11 @@ def test_another_version_model_or_precision_needs_another_plan(
         (plan,) = Path(settings["plans"]).iterdir()
         plan.rename(plan.with_name(plan.name.replace("fp16-", "fp16-0")))
     wanted = {**settings, **({"precision": "int8"} if change == "precision" else {})}
-    with pytest.raises(EngineError, match=r"no engine was built yet .*bench --engines"):
+    with pytest.raises(EngineError, match=r"no engine has been built .*bench --engines"):
         TensorRT(MODEL, TensorRTSettings(**wanted))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("fault", "words"), [("parse", "no such operator"), ("build", "built no engine")])
+@pytest.mark.parametrize(("fault", "words"), [("parse", "no such operator"), ("build", "cannot build an engine")])
 def test_a_model_that_cannot_be_built_is_an_error(
     nvidia: tuple[Any, Any], settings: dict[str, str], fault: str, words: str
 ) -> None:
