@@ -37,9 +37,7 @@ def _main(arguments: list[str] | None, has_output: bool) -> int:
         logging.getLogger("appliance").setLevel(logging.WARNING)
     try:
         if not has_output and options.command != "run":
-            raise ConfigError(
-                "standard output is closed; redirect it to a file or to /dev/null"
-            )
+            raise ConfigError("standard output is closed; redirect it to a file or to /dev/null")
         code = int(options.function(options))
         sys.stdout.flush()  # a full disk must show here, not at exit
         return code

@@ -1,4 +1,4 @@
-"""The audit log: it appends, chains, and notices whatever was done to it."""
+"""The audit log: appends, chains, and detects tampering."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_entries_come_back_in_order_and_verify(log: AuditLog) -> None:
     assert (verdict.lines, verdict.fault, verdict.torn) == (5, "", 0)
 
 
-def test_a_missing_log_is_sound(tmp_path: Path) -> None:
+def test_a_log_that_was_never_written_is_valid(tmp_path: Path) -> None:
     assert AuditLog(tmp_path).verify().fault == ""
     assert list(AuditLog(tmp_path).entries()) == []
 
@@ -49,7 +49,7 @@ def test_a_required_line_that_cannot_be_written_is_an_error(tmp_path: Path) -> N
         AuditLog(tmp_path / "state").require("start", "operator")
 
 
-def test_a_line_of_best_effort_that_cannot_be_written_is_one_line_in_the_log(
+def test_a_best_effort_entry_that_cannot_be_written_is_one_line_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "state").write_text("not a folder")
@@ -88,14 +88,14 @@ def _rehashed(lines: list[str]) -> list[str]:
         (lambda lines: [], "5 lines are missing at the end"),
     ],
 )
-def test_tampering_is_noticed(log: AuditLog, tamper: Callable[[list[str]], list[str]], fault: str) -> None:
+def test_tampering_is_detected(log: AuditLog, tamper: Callable[[list[str]], list[str]], fault: str) -> None:
     lines = log.path.read_text(encoding="utf-8").splitlines()
     log.path.write_text("".join(f"{line}\n" for line in tamper(lines)), encoding="utf-8")
     assert fault in log.verify().fault
 
 
 @pytest.mark.parametrize("cut", [1, 2, 5])
-def test_lines_cut_off_are_noticed_even_after_later_entries(log: AuditLog, cut: int) -> None:
+def test_lines_removed_at_the_end_are_detected_even_after_later_entries(log: AuditLog, cut: int) -> None:
     lines = log.path.read_text(encoding="utf-8").splitlines(keepends=True)
     log.path.write_text("".join(lines[:-cut]), encoding="utf-8")
     for _ in range(3):
@@ -103,13 +103,13 @@ def test_lines_cut_off_are_noticed_even_after_later_entries(log: AuditLog, cut: 
     assert f"{cut} lines before line {6 - cut} are missing" in log.verify().fault
 
 
-def test_a_removed_log_is_noticed_even_after_later_entries(log: AuditLog) -> None:
+def test_a_removed_log_is_detected_even_after_later_entries(log: AuditLog) -> None:
     log.path.unlink()
     log.require("stop", "operator")
     assert "5 lines before line 1 are missing" in log.verify().fault
 
 
-def test_a_replaced_end_is_noticed_even_after_later_entries(log: AuditLog) -> None:
+def test_a_replaced_end_is_detected_even_after_later_entries(log: AuditLog) -> None:
     lines = log.path.read_text(encoding="utf-8").splitlines(keepends=True)
     log.path.write_text("".join(lines[:-1]), encoding="utf-8")
     head = log.path.with_name("audit.head")
@@ -135,7 +135,7 @@ def test_verify_returns_the_hash_of_the_last_line(log: AuditLog) -> None:
     assert verdict.last == json.loads(log.path.read_text().splitlines()[-1])["hash"]
 
 
-def test_a_lost_file_or_head_is_noticed(log: AuditLog) -> None:
+def test_a_missing_file_or_head_is_detected(log: AuditLog) -> None:
     head = log.path.with_name("audit.head")
     saved = head.read_bytes()
     head.unlink()
@@ -153,7 +153,7 @@ def test_a_line_torn_by_a_power_cut_is_counted_and_the_chain_continues(log: Audi
     head.write_bytes(b'{"n": 4, "hash": "%s"}' % json.loads(whole[-1])["hash"].encode())
     log.require("stop", "operator")
     verdict = log.verify()
-    # All of a line but its end is sound.
+    # A line that lacks only its line break is intact.
     assert (verdict.lines, verdict.fault, verdict.torn) == ((6, "", 0) if kept == -1 else (5, "", 1))
 
 
@@ -208,7 +208,7 @@ def test_a_full_log_rotates_and_its_chain_continues(tmp_path: Path) -> None:
     assert (log.verify().fault, log.verify().lines) == ("", 100)
 
 
-def test_a_removed_file_of_the_log_is_noticed(tmp_path: Path) -> None:
+def test_a_removed_file_of_the_log_is_detected(tmp_path: Path) -> None:
     log = AuditLog(tmp_path, most_bytes=2000)
     for _ in range(100):
         log.require("start", "operator")
@@ -241,7 +241,7 @@ def test_processes_share_a_rotating_log(tmp_path: Path) -> None:
 
 
 def test_the_log_verifies_while_it_rotates(tmp_path: Path) -> None:
-    """`audit verify` and `audit show` beside the service: no line is missed that is there."""
+    """`audit verify` and `audit show` while the service runs: they miss no line."""
     context = multiprocessing.get_context("spawn")
     writer = context.Process(target=_rotate_often, args=(tmp_path,))
     writer.start()
@@ -260,6 +260,6 @@ def test_the_log_verifies_while_it_rotates(tmp_path: Path) -> None:
 
 
 def _rotate_often(folder: Path) -> None:
-    log = AuditLog(folder, most_bytes=400)  # three lines a file
+    log = AuditLog(folder, most_bytes=400)  # three lines per file
     for _ in range(600):
         log.require("stop", "operator")

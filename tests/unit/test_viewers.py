@@ -1,4 +1,4 @@
-"""Who is watching, and no more than the limit."""
+"""Who is watching, up to the limit."""
 
 from __future__ import annotations
 

@@ -127,9 +127,7 @@ def _measure(candidate: Candidate, arguments: Sequence[str]) -> tuple[Candidate,
     if done.returncode == 0:
         return candidate, dict(json.loads(done.stdout))
     lines = done.stderr.strip().splitlines()
-    how = (
-        f"killed by signal {-done.returncode}" if done.returncode < 0 else f"exited with {done.returncode}"
-    )
+    how = f"killed by signal {-done.returncode}" if done.returncode < 0 else f"exited with {done.returncode}"
     return candidate, lines[-1].removeprefix("interview-grader: ") if lines else how
 
 

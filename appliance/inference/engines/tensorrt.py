@@ -43,9 +43,7 @@ class TensorRTSettings(BaseModel):
     workspace_mb: int = Field(
         256, ge=16, le=8192, description="Maximum memory for building an engine, in MB."
     )
-    probe_s: float = Field(
-        60.0, ge=0.1, le=86400, description="Seconds before a failed GPU is tried again."
-    )
+    probe_s: float = Field(60.0, ge=0.1, le=86400, description="Seconds before a failed GPU is tried again.")
 
 
 @dataclass

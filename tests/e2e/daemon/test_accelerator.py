@@ -67,7 +67,9 @@ def test_a_call_that_hangs_is_named_and_the_next_start_takes_the_cpu(tmp_path: P
         wait_for_faces(daemon)
         stick.is_now("hang")
         assert CALL_S + TICK_S <= 2, "reported within two seconds"
-        until(lambda: bool(daemon.log_lines("ERROR", "coral made no progress")), 2 + 5, "the name of what hangs")
+        until(
+            lambda: bool(daemon.log_lines("ERROR", "coral made no progress")), 2 + 5, "the name of what hangs"
+        )
         assert daemon.wait(20) == 1
         assert daemon.log_lines("ERROR", "coral made no progress", "in a call")
     with running(folder, *arguments(stick), environment=environment) as daemon:

@@ -91,7 +91,9 @@ def test_a_file_that_is_another_one_is_not_opened(own: Own) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     line = own.fault()
     assert str(path) in line and hashlib.sha256(path.read_bytes()).hexdigest() in line
-    assert f"expected {before[:12]}…" in line and "restore" in line and "write the digest of a new model" in line
+    assert (
+        f"expected {before[:12]}…" in line and "restore" in line and "write the digest of a new model" in line
+    )
 
 
 def test_a_missing_file(own: Own) -> None:

@@ -45,7 +45,7 @@ def configured(folder: Path, *settings: str, backend: str = "auto") -> Config:
 
 
 def digest(config: Config) -> str:
-    """That of the models in use."""
+    """The digest of the models in use."""
     return load_models(config)[1].digest
 
 
@@ -59,7 +59,7 @@ def ranked(folder: Path, *engines: EngineMeasurement, models: str = "") -> Ranki
     return ranking
 
 
-def test_a_ranking_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_saved_ranking_is_read_back(tmp_path: Path) -> None:
     slow = replace(CORAL, ms=None, agrees=False, note="no stick", settings={"device": "usb"})
     assert load_ranking(tmp_path) == "no engine has been measured yet"
     written = ranked(tmp_path, CPU, slow)
@@ -69,7 +69,7 @@ def test_a_ranking_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"engines": 3}', '{"machine":"","date":"","models":""}']
 )
-def test_a_damaged_ranking_is_none(tmp_path: Path, content: str) -> None:
+def test_a_damaged_ranking_is_ignored(tmp_path: Path, content: str) -> None:
     (tmp_path / RANKING_FILE).write_text(content)
     found = load_ranking(tmp_path)
     assert isinstance(found, str) and RANKING_FILE in found
@@ -93,7 +93,7 @@ def test_the_best_is_the_fastest_with_parity(
     assert Ranking("", "", "", tuple(engines)).best == best
 
 
-def test_auto_selects_the_best_and_says_why(tmp_path: Path) -> None:
+def test_auto_selects_the_best_and_gives_the_reason(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, CORAL)
     chosen = choose(configured(tmp_path, "engine.library=libmine.so", "engine.threads=2"))
     assert chosen.name == "coral" and not chosen.float_models
@@ -162,7 +162,7 @@ def test_auto_has_the_defaults_of_every_engine() -> None:
         for key in ours.keys() & theirs.keys():
             assert ours[key].default == theirs[key].default, f"{backend}: {key}"
             taken.add(key)
-    assert taken == ours.keys(), "settings that no engine takes"
+    assert taken == ours.keys(), "settings that no engine has"
 
 
 def test_measuring_is_due_when_the_inventory_changes(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_measuring_is_due_when_the_inventory_changes(tmp_path: Path) -> None:
         assert why_measure(config) == due
 
 
-def test_measuring_is_never_due_where_the_owner_chose(tmp_path: Path) -> None:
+def test_measuring_is_never_due_if_the_owner_chose(tmp_path: Path) -> None:
     assert why_measure(configured(tmp_path, backend="tflite")) == ""
 
 
