@@ -1,4 +1,4 @@
-"""A folder of one's own models: `check` says what fits, and every fault in a line of its own."""
+"""A folder of your own models: `check` reports what fits, and each fault in a separate line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLASSES = 'classes = ["angry", "disgusted", "fear", "happy", "sad", "surprised",
 
 
 class Own:
-    """A copy of two float models, under names of one's own, to be spoilt."""
+    """A copy of two float models, under other names, that a test may damage."""
 
     def __init__(self, folder: Path, models: Path) -> None:
         self.folder, self.manifest = folder, folder / "manifest.toml"
@@ -46,7 +46,7 @@ class Own:
         return called("check", "--set", f"vision.models={self.folder}", *arguments)
 
     def faults(self) -> list[str]:
-        """The lines on standard error, which are all there is."""
+        """The lines on standard error, the only output."""
         result = self.check("--set", "camera.backend=demo")
         assert (result.returncode, result.stdout) == (2, ""), result.stderr
         lines = result.stderr.splitlines()
@@ -80,12 +80,12 @@ def test_a_good_copy_under_another_name_passes(own: Own) -> None:
         assert re.search(pattern, result.stdout, re.MULTILINE), (pattern, result.stdout)
 
 
-def test_the_models_that_ship_pass() -> None:
+def test_the_included_models_pass() -> None:
     result = called("check")
     assert result.returncode == 0 and result.stdout.count("  trial ") == 3, result.stderr
 
 
-def test_a_file_that_is_another_one_is_not_opened(own: Own) -> None:
+def test_a_file_with_the_wrong_digest_is_not_opened(own: Own) -> None:
     path = own.folder / "expressions.tflite"
     before = hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(path.read_bytes()[:1000])
@@ -102,7 +102,7 @@ def test_a_missing_file(own: Own) -> None:
     assert "faces.tflite" in line and "No such file" in line and "restore" in line
 
 
-def test_a_file_that_is_no_model(own: Own) -> None:
+def test_a_file_that_is_not_a_model(own: Own) -> None:
     path = own.folder / "expressions.tflite"
     before = hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(b"these are no weights")
@@ -111,7 +111,7 @@ def test_a_file_that_is_no_model(own: Own) -> None:
     assert "expressions.tflite" in line and "cannot load it" in line
 
 
-def test_a_manifest_that_fits_itself_but_not_the_file(own: Own) -> None:
+def test_a_consistent_manifest_that_does_not_fit_the_file(own: Own) -> None:
     own.edit("shape = [1, 48, 48, 1]", "shape = [1, 64, 64, 1]")
     own.edit("size = 48", "size = 64")
     line = own.fault()
@@ -143,7 +143,7 @@ def test_a_wrong_count_of_classes(own: Own) -> None:
     assert "models.my-expressions:" in line and "'angry', 'happy', 'neutral'" in line and "disgusted" in line
 
 
-def test_unknown_and_missing_keys_are_a_line_each(own: Own) -> None:
+def test_each_unknown_or_missing_key_is_one_line(own: Own) -> None:
     own.edit(OUTPUT, 'outptu = "logits"\nlayers = 7')
     lines = own.faults()
     assert len(lines) == 3
@@ -162,7 +162,7 @@ def test_the_detectors_outputs_swapped(own: Own) -> None:
     assert "models.my-faces:" in line and "decoding.boxes, 'classificators'" in line
 
 
-def test_logits_that_are_said_to_be_probabilities(own: Own) -> None:
+def test_logits_declared_as_probabilities(own: Own) -> None:
     own.edit(OUTPUT, 'output = "probabilities"')
     text = own.manifest.read_text(encoding="utf-8")
     own.manifest.write_text(re.sub(r"\[.*calibration\]\n.*\n.*\n", "", text), encoding="utf-8")
@@ -170,7 +170,7 @@ def test_logits_that_are_said_to_be_probabilities(own: Own) -> None:
     assert "my-expressions" in line and "sums to" in line and 'set output = "logits"' in line
 
 
-def test_a_detector_that_finds_nobody(own: Own) -> None:
+def test_a_detector_that_finds_no_one(own: Own) -> None:
     own.edit("range = [-1.0, 1.0]", "range = [0.0, 0.001]")
     line = own.fault()
     assert "my-faces" in line and ("found no face" in line or "in a blank picture" in line)
@@ -191,12 +191,12 @@ def test_a_name_that_is_not_in_the_manifest(own: Own) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "schema = 2\n", "models = 7\n", 'schema = 1\n[models]\nx = "y"\n'])
-def test_hardly_a_manifest(own: Own, text: str) -> None:
+def test_a_file_that_is_not_a_manifest(own: Own, text: str) -> None:
     own.manifest.write_text(text)
     assert all("manifest.toml" in line for line in own.faults())
 
 
-def test_no_manifest(own: Own) -> None:
+def test_a_missing_manifest(own: Own) -> None:
     own.manifest.unlink()
     assert "manifest.toml" in own.fault()
 
