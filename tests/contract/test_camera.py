@@ -154,7 +154,7 @@ def usb_double(shop: Workshop) -> Bench:
 
 def usb_answer(scene: Scene, device: Path, asked: Path) -> usb.Device:
     if asked != device or not (scene.plugged and device.exists()):
-        raise CameraLost(f"{asked} is not there")
+        raise CameraLost(f"{asked} is missing")
     return usb.Device(asked, "A camera", "usb-1")
 
 

@@ -114,7 +114,7 @@ def test_a_replaced_end_is_detected_even_after_later_entries(log: AuditLog) -> N
     log.path.write_text("".join(lines[:-1]), encoding="utf-8")
     head = log.path.with_name("audit.head")
     saved = head.read_bytes()
-    log.require("stop", "somebody")
+    log.require("stop", "stranger")
     (last,) = log.path.read_text(encoding="utf-8").splitlines(keepends=True)[-1:]
     assert json.loads(last)["lost"] == 1
     head.write_bytes(saved)
@@ -216,7 +216,7 @@ def test_a_removed_file_of_the_log_is_detected(tmp_path: Path) -> None:
     saved = old.read_bytes()
     old.unlink()
     assert "audit.old.jsonl is missing" in log.verify().fault
-    old.write_bytes(saved.replace(b"operator", b"somebody", 1))
+    old.write_bytes(saved.replace(b"operator", b"stranger", 1))
     assert "was changed" in log.verify().fault
     old.write_bytes(b"".join(saved.splitlines(keepends=True)[1:]))
     assert "was changed" in log.verify().fault

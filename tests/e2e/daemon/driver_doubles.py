@@ -1,7 +1,7 @@
 """The product with test doubles in its registry: `python -m tests.e2e.daemon.driver_doubles run ...`.
 
-The doubles go through the same path as the product's own backends. What they are asked to do is appended to a
-file, one word a line, so that a test can see the order of things across parts.
+The doubles go through the same path as the product's own backends. Calls to them are appended to a
+file, one word per line, so that a test can see their order across parts.
 """
 
 from __future__ import annotations

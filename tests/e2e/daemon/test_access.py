@@ -243,7 +243,7 @@ def test_every_route_declares_who_may_call_it(app: Flask) -> None:
 
 def test_route_without_a_policy_is_refused_at_the_start(app: Flask) -> None:
     careless = Flask("careless")
-    careless.add_url_rule("/open", "open", lambda: "to everybody")
+    careless.add_url_rule("/open", "open", lambda: "to everyone")
     with pytest.raises(LookupError, match="open"):
         policy.require_policies(careless)
 

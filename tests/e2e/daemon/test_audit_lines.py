@@ -158,7 +158,7 @@ def recording(world: World) -> None:
     world.context.session.start_recording("", "", "operator")
 
 
-def nobody_ended(world: World) -> None:
+def time_limit_reached(world: World) -> None:
     """As when a session reaches its time limit."""
     live(world)
     session = world.context.session
@@ -424,7 +424,7 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
     ),
     "stop": (stopped, [AGREED, BEGUN, ("stop", "button", {"state": "live"})]),
     "stop of an aiming": (aim_stopped, [("aiming", "operator", {}), ("stop", "button", {"state": "aiming"})]),
-    "stop by the timer": (nobody_ended, [AGREED, BEGUN, ("stop", "timer", {"state": "live"})]),
+    "stop by the timer": (time_limit_reached, [AGREED, BEGUN, ("stop", "timer", {"state": "live"})]),
     "stop with the appliance": (closed, [AGREED, BEGUN, RECORDED, ("stop", "shell", {"state": "recording"})]),
     "withdraw": (withdrawn, [AGREED, BEGUN, ("withdraw", "operator", {"erased": True})]),
     "withdraw by the link": (own_withdrawal, [AGREED, BEGUN, ("withdraw", "link", {"erased": True})]),

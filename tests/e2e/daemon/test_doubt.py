@@ -123,7 +123,7 @@ def small(picture: Image) -> Image:
 def turned(picture: Image) -> Image:
     """Nose to the right: the picture on an upright cylinder as wide as the head, which is turned.
 
-    It has no real far side, so that the detector's points are those of a head that is turned less.
+    It has no real far side, so the detector's keypoints are those of a head that is turned less.
     """
     radius, angle = 150.0, np.radians(50)
     across, down = np.meshgrid(np.arange(SIDE, dtype=np.float32), np.arange(720, dtype=np.float32))

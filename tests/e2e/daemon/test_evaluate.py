@@ -199,7 +199,7 @@ def test_a_set_without_readable_pictures(tmp_path: Path) -> None:
     Page(tmp_path / "p.html")
 
 
-def test_whole_pictures_of_a_list(tmp_path: Path, frame: Image, boxes: list[Box]) -> None:
+def test_a_list_of_pictures_with_whole(tmp_path: Path, frame: Image, boxes: list[Box]) -> None:
     middle = frame.shape[1] // 2
     write(tmp_path / "left.png", frame[:, :middle])
     write(tmp_path / "right.png", frame[:, middle:])

@@ -1,6 +1,6 @@
 """Killed while recording, again and again: each start works, and no second that was written is lost.
 
-`make kills` does it 200 times; without it as often as fits into a run of all tests.
+`make kills` does it 200 times; otherwise it runs as often as fits into a run of all tests.
 """
 
 from __future__ import annotations

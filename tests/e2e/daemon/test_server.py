@@ -174,7 +174,7 @@ def trusting() -> ssl.SSLContext:
 
 
 def dial(server: Server, *, encrypt: bool | None = None) -> socket.socket:
-    """A connection; encrypted if the server is, unless told otherwise."""
+    """A connection; by default encrypted if the server is."""
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     raw.settimeout(WITHIN_S)

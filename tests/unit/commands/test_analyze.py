@@ -365,8 +365,8 @@ def test_a_summary_has_the_time_in_view_of_each_person(
     reader: Reader, tmp_path: Path, portrait: Image
 ) -> None:
     times = [*(n / 10 for n in range(11)), *(1 + n / 2 for n in range(1, 5))]
-    nobody = picture(1280, 720, 90)
-    path = make_video(tmp_path / "a.mp4", [*[portrait] * 11, *[nobody] * 4], times=times)
+    empty = picture(1280, 720, 90)
+    path = make_video(tmp_path / "a.mp4", [*[portrait] * 11, *[empty] * 4], times=times)
     found = Analyzed(reader, path, summary=True).readings
     assert [row["id"] for row in found] == [1, 2]
     for row in found:
