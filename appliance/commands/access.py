@@ -22,7 +22,7 @@ _ROLES = ("viewer", "operator", "metrics")
 
 def add_commands(commands: Commands) -> None:
     """Add `access` and `token`."""
-    access = commands.add_parser("access", help="list accounts, add or remove viewers, reset the operator")
+    access = commands.add_parser("access", help="list accounts, add or remove viewers, reset the password")
     actions = access.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add(actions, "list", _list, "list accounts, and the certificate's fingerprint")
     for name, action, help in (

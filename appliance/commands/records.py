@@ -60,7 +60,7 @@ def add_commands(commands: Commands) -> None:
             "--passphrase-file",
             type=Path,
             metavar="FILE",
-            help=f"read the passphrase from the first line of FILE (default: {PASSPHRASE}, else ask for it)",
+            help=f"read the passphrase from the first line of FILE (default: {PASSPHRASE}, or a prompt)",
         )
 
     audit = commands.add_parser("audit", help="verify or show the audit log")

@@ -18,7 +18,7 @@ def add_commands(commands: Commands) -> None:
     parser = commands.add_parser(
         "config", parents=[config_options()], help="print all settings, and where each was set"
     )
-    parser.add_argument("--changed", action="store_true", help="only settings that were set somewhere")
+    parser.add_argument("--changed", action="store_true", help="show only settings that were set")
     parser.set_defaults(function=_show)
 
 

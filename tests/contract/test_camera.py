@@ -906,8 +906,8 @@ def test_only_capture_devices_are_found(tmp_path: Path) -> None:
 def test_without_a_jetson_the_sensor_is_lost_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     gstreamer.find(monkeypatch)
     camera = made("jetson")
-    assert "no Jetson" in (camera.missing() or "")
-    with pytest.raises(CameraLost, match="no Jetson"):
+    assert "not a Jetson" in (camera.missing() or "")
+    with pytest.raises(CameraLost, match="not a Jetson"):
         camera.open()
     assert not registry.load("camera", "jetson").discover().found
 

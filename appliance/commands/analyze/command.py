@@ -93,7 +93,7 @@ class _Run:
             if picture_format(read_head(file)) is not None and not is_animation(file, name):
                 yield self._still(file, name)
             elif self._options.crops:
-                raise PictureError(f"{name}: is a video; --crops expects a picture of one face")
+                raise PictureError(f"{name}: is a video; with --crops expected a picture of one face")
             else:
                 yield from self._video(open_video(file, name, self._options.fps), name)
 

@@ -69,7 +69,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, s
         if missing := [name for name in columns if name not in header]:
             raise ConfigError(
                 f"columns {','.join(header) or 'none'}: {', '.join(missing)} missing; expected the first line"
-                f" {','.join(columns)}",
+                f" {','.join(columns)}, with commas",
                 file=str(path),
             )
         for row in reader:

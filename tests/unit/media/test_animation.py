@@ -39,5 +39,5 @@ def test_frames_without_a_time_are_shown_for_a_tenth_of_a_second() -> None:
 
 def test_a_truncated_animation() -> None:
     whole = animated("WEBP", 100, lossless=True).getvalue()
-    with pytest.raises(PictureError, match=r"^a: .*cut short"):
+    with pytest.raises(PictureError, match=r"^a: .*truncated"):
         list(Animation(io.BytesIO(whole[:-20]), "a"))

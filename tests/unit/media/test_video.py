@@ -444,7 +444,7 @@ def test_a_raw_stream_truncated_within_a_frame(tmp_path: Path, saved: Any, name:
 
 @pytest.mark.parametrize("share", [0.5, 0.93])
 def test_an_mp4_without_its_index_is_one_clear_error(tmp_path: Path, share: float) -> None:
-    refusal(cut(video(tmp_path / "a.mp4", moving(COUNT)), share), "cut short", "copy it again")
+    refusal(cut(video(tmp_path / "a.mp4", moving(COUNT)), share), "truncated", "copy it again")
 
 
 def test_half_a_frame_is_not_shown(tmp_path: Path) -> None:
@@ -572,7 +572,7 @@ def test_a_video_without_decodable_frames(tmp_path: Path, saved: Any) -> None:
 def test_a_codec_without_a_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = video(tmp_path / "av1.mp4", moving(3), **KINDS["av1.mp4"])
     monkeypatch.setattr(module, "DECODERS", "h264,hevc")
-    assert "cut short" not in refusal(path, "no AV1 decoder")
+    assert "truncated" not in refusal(path, "no AV1 decoder")
 
 
 def test_a_decoder_that_is_not_on_the_list_is_never_reached(
