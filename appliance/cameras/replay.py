@@ -158,7 +158,7 @@ class Replay(CameraDefaults):
         self._restart()
         shown = self._take()
         if shown is None:
-            raise CameraLost(f"{self.path} contains no frames any more; restore the file")
+            raise CameraLost(f"{self.path} has no more frames; restore the file")
         return shown
 
     def _take(self) -> _Timed | None:

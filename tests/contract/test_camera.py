@@ -556,7 +556,7 @@ def test_a_folder_with_only_broken_pictures_is_a_lost_camera(shop: Workshop) -> 
     for path in (shop.folder / "pictures").iterdir():
         path.write_bytes(b"spoilt")
     camera.open()
-    with pytest.raises(CameraLost, match="no frames any more"):
+    with pytest.raises(CameraLost, match="no more frames"):
         camera.read(1.0)
     camera.close()
 
@@ -840,7 +840,7 @@ def test_a_device_that_is_not_a_camera_is_reported_before_opening(tmp_path: Path
     camera = made("usb", device=str(tmp_path / path))
     missing = camera.missing()
     assert missing is not None and ("is not a camera" in missing) is (path != "missing")
-    with pytest.raises(CameraLost, match="is not"):
+    with pytest.raises(CameraLost, match="is not a camera|is missing"):
         camera.open()
 
 
@@ -936,7 +936,7 @@ def test_a_file_can_be_the_source_and_its_end_is_reported(
     camera = made("jetson", source=source)
     camera.open()
     assert camera.read(5.0).image.shape == Scene().picture(0).shape
-    with pytest.raises(CameraLost, match="no frames any more"):
+    with pytest.raises(CameraLost, match="no more frames"):
         for _ in range(4):
             camera.read(1.0)
     camera.close()

@@ -75,7 +75,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, s
         for row in reader:
             if None in row or any(row[name] is None for name in columns):
                 problems.add(
-                    f"line {reader.line_num}: expected {len(header)} comma-separated values; correct the line"
+                    f"line {reader.line_num}: expected {len(header)} values with commas; correct the line"
                 )
             else:
                 rows.append((reader.line_num, {name: row[name].strip() for name in columns}))
