@@ -840,7 +840,7 @@ def test_a_device_that_is_not_a_camera_is_reported_before_opening(tmp_path: Path
     camera = made("usb", device=str(tmp_path / path))
     missing = camera.missing()
     assert missing is not None and ("is not a camera" in missing) is (path != "missing")
-    with pytest.raises(CameraLost, match="is not a camera|is missing"):
+    with pytest.raises(CameraLost, match=r"is not a camera|is missing"):
         camera.open()
 
 
