@@ -32,7 +32,7 @@ EVENTS = {
     "agreement": "people consented to a notice: its version and hash, and how many; with `again`: confirmed",
     "start": "analysis began",
     "stop": "analysis ended",
-    "aiming": "a blurred preview was shown before a consent",
+    "aiming": "a blurred preview was shown before consent",
     "record": "recording began",
     "withdraw": "a person withdrew: the session ended and its rows were erased",
     "erase": "a session was erased",

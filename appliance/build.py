@@ -1,6 +1,6 @@
-"""`import appliance.build` loads the whole appliance: updaters of every release try an environment with it.
+"""Imports the entire appliance: updaters of every release test an environment with `import appliance.build`.
 
-An updater also tries releases older or newer than itself, so this name never changes: see decision 76.
+An updater also tests releases older or newer than itself, so this name never changes: see decision 76.
 """
 
 from appliance.composition.appliance import make_appliance

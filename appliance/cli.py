@@ -1,4 +1,4 @@
-"""The command line: every command, how errors become one line, and the exit codes."""
+"""The command line: all commands, errors as one line, exit codes."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ def _main(arguments: list[str] | None, has_output: bool) -> int:
         logging.getLogger("appliance").setLevel(logging.WARNING)
     try:
         if not has_output and options.command != "run":
-            raise ConfigError(
-                "standard output is closed; give this command a place to write to, or /dev/null"
-            )
+            raise ConfigError("standard output is closed; redirect it to a file or to /dev/null")
         code = int(options.function(options))
         sys.stdout.flush()  # a full disk must show here, not at exit
         return code
@@ -58,12 +56,12 @@ def _main(arguments: list[str] | None, has_output: bool) -> int:
             raise
         _abandon_output()
         fault = f"{error.filename}: cannot be read or written ({error.strerror})" if error.filename else error
-        print(f"{PROGRAM}: {fault}; make room or correct the place and try again", file=sys.stderr)
+        print(f"{PROGRAM}: {fault}; free some disk space or correct the path, and try again", file=sys.stderr)
         return FAULT
 
 
 def _abandon_output() -> None:
-    """Drop what is still buffered: Python would try to write it again at exit, and complain."""
+    """Drop buffered output: Python would try to write it again at exit, and report an error."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -75,7 +73,7 @@ def _print_error(error: ApplianceError) -> None:
 
 
 def make_parser() -> Parser:
-    """The whole command line."""
+    """The parser for all commands."""
     parser = Parser(
         prog=PROGRAM, description="Reads facial expressions on the device and shows them on a live page."
     )

@@ -29,7 +29,7 @@ COLOURS = {
 
 
 def colour_of(label: str) -> Colour:
-    """The colour of a label; that of `unsure` for one without its own."""
+    """The colour of a label; the colour of `unsure` if it has none."""
     return COLOURS.get(label, COLOURS["unsure"])
 
 

@@ -1,4 +1,4 @@
-"""The life of the daemon: start order, one tick a second, stop order, exit code."""
+"""The daemon's lifecycle: start order, one tick per second, stop order, exit code."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ log = logging.getLogger("appliance.daemon")
 
 TICK_S = 1.0
 STOP_S = 5.0
-"""Everything has ended within this time after the stop began, or is named as a laggard."""
+"""Time limit for stopping; whatever still runs then is reported."""
 
 _SERVERS_S, _REMIND_S = 2.0, 600.0
 
 DISK_S = 20.0
-"""A slow card gets so much more time at the stop for what is still to be written."""
+"""Extra time for the last writes to a slow card."""
 
 
 class TickClock:
-    """Notices that the process stood still. Belongs to one thread."""
+    """Detects that the process was suspended. Belongs to one thread."""
 
     def __init__(self) -> None:
         self._seen = time.monotonic()
 
     def gap_s(self) -> float:
-        """How many seconds later than it should have been this tick comes, after the last one."""
+        """By how many seconds this tick is late."""
         before, self._seen = self._seen, time.monotonic()
         return max(0.0, self._seen - before - TICK_S)
 
@@ -62,34 +62,34 @@ class Daemon:
         self._appliance = make_appliance(config, stop=self._stop, failed=self._fail)
 
     def run(self, announce: Callable[[str], None]) -> int:
-        """Start, serve, stop; returns the exit code. `announce` is given the address to open."""
+        """Start, serve, stop; returns the exit code. `announce` gets the address to open."""
         appliance = self._appliance
         for server in appliance.servers:
             server.bind()
-        # Only now: a second process that finds the port taken must not void the token of the first.
+        # Only now: a second process that finds the port in use must not replace the token of the first.
         publish_local_access(self._config.state_dir, self._url, appliance.auth.local_token)
         listeners = [
             threading.Thread(target=self._serve, args=(server,), name=server.name, daemon=True)
             for server in appliance.servers
         ]
         try:
-            appliance.lamps.test(self._stop.wait)  # while no worker is there that could open the camera
+            appliance.lamps.test(self._stop.wait)  # before a worker could open the camera
             for worker in (*appliance.consumers, *appliance.producers):
                 worker.start()
             for listener in listeners:
                 listener.start()
             self._log_start()
             announce(self._url)
-            # Updaters before `status --json` find the address in this line: decision 78.
+            # Updaters older than `status --json` find the address in this line: decision 78.
             self._notifier.ready(f"serving {self._url}")
-            self._clock.gap_s()  # what came before was no tick
+            self._clock.gap_s()  # starts the clock: the start was not a tick
             self._watch()
         finally:
             self._stop_all(listeners)
         return 1 if self._faults else 0
 
     def _watch(self) -> None:
-        """Tick until the stop: feed the watchdog only while every worker moves."""
+        """Tick until the stop: feed the watchdog only while every worker makes progress."""
         remind_at = time.monotonic() + _REMIND_S
         while not self._stop.wait(TICK_S):
             try:
@@ -100,10 +100,11 @@ class Daemon:
             except WorkerStuck as stuck:
                 self._fail(str(stuck))
                 if self._appliance.breaker:
-                    self._writer.submit("the fault of the accelerator", self._appliance.breaker.mark_hung)
+                    self._writer.submit("the accelerator failure", self._appliance.breaker.mark_hung)
                 return
             except (OSError, RuntimeError, MemoryError) as error:
-                self._failed_ticks += 1  # passing, as when descriptors are short: not fed, and tried again
+                # Usually temporary, such as too few file descriptors: skip the watchdog and try again.
+                self._failed_ticks += 1
                 with suppress(MemoryError):
                     log.error("a tick failed: %s: %s", type(error).__name__, error)
             if max(self._failed_ticks, self._selfcheck.failures) >= MAX_FAILURES:
@@ -111,7 +112,7 @@ class Daemon:
 
     def _tick(self) -> None:
         appliance, gap_s = self._appliance, self._clock.gap_s()
-        # Time in which the whole process stood still, or got no processor, is no worker's fault.
+        # Time in which the process was suspended or got no CPU does not count against any worker.
         delay = self._scheduling.delay()
         appliance.health.extend_deadlines(gap_s + delay.process_s, delay.by_thread)
         appliance.health.check_heartbeats()
@@ -125,9 +126,9 @@ class Daemon:
         self._failed_ticks = 0
 
     def _stop_all(self, listeners: list[threading.Thread]) -> None:
-        """Events first, joins after, one deadline for all."""
+        """Signal everything first, then join, with one deadline for all."""
         appliance, now = self._appliance, time.monotonic()
-        # A producer that hangs must not eat the time in which the consumers flush.
+        # A hanging producer must not use up the time that the consumers need to flush.
         producers_by, all_by = now + 0.7 * STOP_S, now + 0.9 * STOP_S
         self._notifier.stopping()
         steps: list[Callable[[], object]] = [
@@ -148,19 +149,19 @@ class Daemon:
             try:
                 step()
             except Exception:
-                # Any exception, as in `Worker`: a failing step must not keep the others from ending.
+                # Any exception, as in `Worker`: the other steps must still run.
                 with suppress(MemoryError):
-                    log.exception("while stopping")
+                    log.exception("error while stopping")
         log.info("stopped")
 
     def _write_all(self) -> None:
-        """Wait for the disk: a slow card gets more time than the rest, for which systemd is asked."""
+        """Wait for the disk; a slow card gets more time, which is requested from systemd."""
         end = time.monotonic() + DISK_S
         left = self._flushed(self._appliance.session.flush, end)
-        self._writer.submit("the end of the records", self._appliance.store.close)
+        self._writer.submit("the last record", self._appliance.store.close)
         left += self._flushed(self._writer.flush, end)
         for what in left:
-            self._fail(f"{what} was not written in time: the disk does not answer")
+            self._fail(f"{what} was not written in time: the disk does not respond")
 
     def _flushed(self, flush: Callable[[float], list[str]], end: float) -> list[str]:
         while (left := flush(TICK_S)) and time.monotonic() < end:
@@ -173,32 +174,32 @@ class Daemon:
 
     def _stop_server(self, server: Server) -> None:
         for name in server.stop(_SERVERS_S / len(self._appliance.servers)):
-            self._fail(f"{name} did not end in time")
+            self._fail(f"{name} did not stop in time")
 
     def _join_listener(self, listener: threading.Thread) -> None:
         if listener.ident is None:
-            return  # a worker could not be started
+            return  # never started, because a worker could not start
         listener.join(0.5)
         if listener.is_alive():
-            self._fail(f"{listener.name} did not end in time")
+            self._fail(f"{listener.name} did not stop in time")
 
     def _join(self, worker: Worker, deadline: float) -> None:
         if not worker.join(deadline - time.monotonic()):
-            self._fail(f"{worker.name} did not end in time")
+            self._fail(f"{worker.name} did not stop in time")
 
     def _serve(self, server: Server) -> None:
         try:
             server.serve()
         finally:
             if not self._stop.is_set():
-                self._fail(f"{server.name} ended by itself")
+                self._fail(f"{server.name} stopped unexpectedly")
 
     def _log_start(self) -> None:
         appliance = self._appliance
         for role, engine in appliance.engines().items():
             log.info("%s: %s", role, engine)
         if not appliance.lamps.present:
-            log.warning("no camera lamp is configured: nothing but the page shows whether the camera is open")
+            log.warning("no camera lamp is configured: only the page shows whether the camera is open")
         self._warn_if_open()
         if appliance.auth.login:
             if self._config.on_network:
@@ -208,14 +209,15 @@ class Daemon:
     def _warn_if_open(self) -> None:
         if self._config.access.open_to_network:
             log.warning(
-                "access.open_to_network is set: everyone on the network can see the page, without login"
+                "access.open_to_network is set: anyone on the network can see the page without a login"
             )
             if not self._appliance.auth.loopback_is_operator:
                 log.warning(
-                    'no page has an operator: use a token on this device, or set access.loopback = "operator"'
+                    "no one can log in as operator: use a token on this device, "
+                    'or set access.loopback = "operator"'
                 )
 
     def _fail(self, reason: str) -> None:
         self._faults.append(reason)
-        self._stop.set()  # first: without memory the line may fail
+        self._stop.set()  # before logging, which may fail without memory
         log.error("%s", reason)

@@ -1,7 +1,7 @@
-"""The taxonomy: every error we raise ourselves, each also a fitting built-in.
+"""All errors that the appliance raises; each also derives from the matching built-in.
 
-A message carries the value, what was expected and the next step. Vendor exceptions are wrapped where
-they surface, with the cause kept.
+A message has the value, what was expected and the next step. Vendor exceptions are wrapped where they
+surface and keep their cause.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class BackendMissing(ConfigError, ImportError):
 
 
 class CameraError(ApplianceError, OSError):
-    """A camera cannot do what was asked."""
+    """A camera operation failed."""
 
 
 class CameraLost(CameraError):
-    """Temporary: the camera is not there or stopped delivering. Say so, wait, open again."""
+    """Temporary: the camera is missing or delivers no frames. Report it, wait, open it again."""
 
 
 class CameraEnded(CameraError):
-    """The clip is over and was not to be looped: the normal end of a run."""
+    """The clip ended and is not looped: the normal end of a run."""
 
 
 class ModelError(ApplianceError, ValueError):
@@ -62,19 +62,19 @@ class PictureError(ApplianceError, ValueError):
 
 
 class LampError(ApplianceError, OSError):
-    """A lamp that is configured cannot be driven. Without its lamp the camera stays closed."""
+    """A configured lamp cannot be driven. Without its lamp the camera stays closed."""
 
 
 class PowerError(ApplianceError, OSError):
-    """The system did not let the device be switched off."""
+    """The system refused to power off."""
 
 
 class StoreError(ApplianceError, OSError):
-    """Something that must be kept cannot be written or read: a full disk, wrong rights, a damaged file."""
+    """Data cannot be stored or read: a full disk, wrong permissions, a damaged file."""
 
 
 class StateConflict(ApplianceError, RuntimeError):
-    """The session is not in a state that allows this; HTTP 409."""
+    """The state of the session does not allow this; HTTP 409."""
 
 
 class TooManyViewers(ApplianceError, RuntimeError):
@@ -82,15 +82,15 @@ class TooManyViewers(ApplianceError, RuntimeError):
 
 
 class Busy(ApplianceError, RuntimeError):
-    """Another request does this already, and only one may; HTTP 503 with Retry-After."""
+    """Another request is already doing this, and only one may; HTTP 503 with Retry-After."""
 
 
 class AccessError(ConfigError):
-    """A name, a password or a role that an account or a token cannot have; HTTP 400, exits with 2."""
+    """An invalid name, password or role of an account or a token; HTTP 400, exits with 2."""
 
 
 class TooManyAttempts(ApplianceError, RuntimeError):
-    """Somebody guesses, or asks too often; HTTP 429 with Retry-After."""
+    """Too many login attempts or requests; HTTP 429 with Retry-After."""
 
     def __init__(self, reason: str, *, wait_s: float = 1.0) -> None:
         self.wait_s = wait_s
@@ -102,4 +102,4 @@ class SlotClosed(ApplianceError, RuntimeError):
 
 
 class WorkerStuck(ApplianceError, RuntimeError):
-    """A worker has not beaten within its limit."""
+    """A worker sent no heartbeat within its limit."""

@@ -1,4 +1,4 @@
-"""Hand-off between threads: a slot that holds the newest item; its readers keep their own cursors."""
+"""Passes items between threads: a slot holds the newest item, and each reader keeps its own cursor."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ T = TypeVar("T")
 class Slot(Generic[T]):
     """Holds the newest item and its number. It has no queue, so it never grows.
 
-    Each reader keeps the number of the item it took last. So any number of readers work at their own speed,
-    and the slot knows none of them. A reader skipped `number - after - 1` items.
+    Each reader keeps the number of the item it took last, so any number of readers can work at their own
+    speed. A reader skipped `number - after - 1` items.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Slot(Generic[T]):
 
     @property
     def number(self) -> int:
-        """Number of the newest item; a reader that starts here sees only what comes later."""
+        """Number of the newest item; a reader that starts here sees only later items."""
         with self._changed:
             return self._number
 

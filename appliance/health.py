@@ -12,7 +12,7 @@ from appliance.errors import WorkerStuck
 from appliance.values import Frame
 
 FRESH_S = 2.0
-"""Age in seconds from which on the newest frame is no longer live."""
+"""Age in seconds from which the newest frame no longer counts as live."""
 
 STARTING_S = 8.0
 """Seconds that a camera may take for its first frame; the fault lamp stays dark meanwhile."""
@@ -22,7 +22,7 @@ STARTING_S = 8.0
 class CameraStatus:
     """The camera's state (`open`, `closed`, `lost`), the reason, and its start in Unix seconds.
 
-    `lamp_failed`: the camera is kept closed because its lamp cannot be lit.
+    `lamp_failed`: the camera stays closed because its lamp cannot be lit.
     """
 
     backend: str
@@ -63,7 +63,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class _Heartbeat:
-    """A worker's last heartbeat: the next is due within `limit_s` seconds; its stage and kernel thread id."""
+    """A worker's last heartbeat, with its stage and kernel thread id; the next is due within `limit_s`."""
 
     at: float
     limit_s: float
@@ -91,12 +91,12 @@ class Health:
     # --- workers ---
 
     def heartbeat(self, worker: str, limit_s: float, stage: str = "") -> None:
-        """Record that a worker begins a step; its next heartbeat is due within `limit_s` seconds."""
+        """Record that a worker begins a step; the next heartbeat is due within `limit_s` seconds."""
         with self._lock:
             self._heartbeats[worker] = _Heartbeat(time.monotonic(), limit_s, stage, threading.get_native_id())
 
     def extend_deadlines(self, seconds: float, denied: Mapping[int, float] | None = None) -> None:
-        """Do not count these seconds for any worker: none could run in them.
+        """Exclude these seconds for all workers: none could run.
 
         `denied`: kernel id of a thread to the seconds in which that thread could not run.
         """
@@ -120,7 +120,7 @@ class Health:
             if now - last.at > last.limit_s:
                 during = f" in {last.stage}" if last.stage else ""
                 raise WorkerStuck(
-                    f"{worker} has not moved for {now - last.at:.1f} s{during} (limit {last.limit_s:g} s)"
+                    f"{worker} made no progress for {now - last.at:.1f} s{during} (limit {last.limit_s:g} s)"
                 )
 
     # --- camera ---
@@ -156,7 +156,7 @@ class Health:
             return self._camera
 
     def set_store_state(self, state: str) -> None:
-        """Set the state of the store: that of its `Status`."""
+        """Set the state of the store, as in its `Status`."""
         self._store_state = state
 
     @property
@@ -166,7 +166,7 @@ class Health:
 
     @property
     def newest_frame(self) -> FrameInfo | None:
-        """The newest frame from the open camera, None when there is none."""
+        """The newest frame from the open camera, or None."""
         with self._lock:
             return self._frame
 

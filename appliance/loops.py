@@ -1,4 +1,4 @@
-"""The loops of the threads, in the order in which a frame passes them: capture, vision, sinks."""
+"""The loops that the threads run, in the order of a frame's path: capture, vision, sinks."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ FROZEN_S = 10.0
 """A camera that repeats one picture for this long is frozen: noise never repeats."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 15.0
-_STEADY_S = 10.0  # after delivering for this long the next outage begins with the first pause again
+_STEADY_S = 10.0  # after frames for this long the next outage starts with the first pause again
 _TICK_S = 1.0
 
 
 class CaptureLoop:
     """Opens the camera for a consent or the preview, publishes its frames, and reopens it when lost.
 
-    The lamp is lit before the camera opens and goes out after it has closed. Without its lamp it stays
+    The lamp lights before the camera opens and goes out after it closes. Without its lamp the camera stays
     closed.
     """
 
@@ -63,9 +63,9 @@ class CaptureLoop:
         self._freeze_detector = _FreezeDetector()
 
     def step(self) -> None:
-        """Wait for a consent, open, or read one frame; raises `SlotClosed` once a clip is over."""
+        """Wait for consent, open the camera, or read one frame; raises `SlotClosed` after a clip's end."""
         if self._over:
-            raise SlotClosed("the clip is over")
+            raise SlotClosed("the clip has ended")
         epoch = self._session.camera_epoch
         if epoch != self._camera_epoch:
             self.close()
@@ -89,7 +89,7 @@ class CaptureLoop:
             self._ended()
 
     def close(self) -> None:
-        """Close the camera, then put out its lamp; no captured frame stays visible."""
+        """Close the camera, then switch off its lamp; no captured frame stays visible."""
         self._close("closed")
         self._camera.forget()
         self._retry_at, self._pause_s = 0.0, _FIRST_PAUSE_S
@@ -116,7 +116,7 @@ class CaptureLoop:
         self._frames.put(frame)
 
     def _probe(self) -> None:
-        """Without a consent: check that the device is there, without starting it."""
+        """Without consent: check that the device is present, without starting it."""
         missing = self._camera.missing()
         if missing:
             self._log_outage(missing)
@@ -125,7 +125,7 @@ class CaptureLoop:
 
     def _mark_open(self) -> None:
         if self._outage_logged:
-            log.info("camera is back")
+            log.info("the camera is back")
         self._outage_logged, self._opened_at = False, time.monotonic()
         self._health.set_camera_state("open")
 
@@ -157,12 +157,12 @@ class _FreezeDetector:
             self._sample, self._since = sample, frame.captured
         elif frame.captured - self._since > FROZEN_S:
             raise CameraLost(
-                f"the very same picture for {FROZEN_S:g} s: the camera is frozen, or wholly covered"
+                f"the same picture for {FROZEN_S:g} s: the camera is frozen or completely covered"
             )
 
 
 class VisionLoop:
-    """Takes the newest frame, reads it and publishes the reading.
+    """Reads the newest frame and publishes the reading.
 
     Frames of an ended consent, and those for the preview, are dropped unread.
     """
@@ -208,7 +208,7 @@ class VisionLoop:
 
 
 class SinkLoop:
-    """Passes each new reading to one sink, and lets it know when none comes."""
+    """Passes each new reading to one sink, and notifies it when none comes."""
 
     def __init__(self, sink: Sink, readings: Slot[Reading], session: Session) -> None:
         self._sink, self._readings, self._session = sink, readings, session

@@ -32,7 +32,7 @@ from appliance.vision.tracking.tracker import Tracker
 
 @dataclass(frozen=True)
 class ReadingPolicy:
-    """How much is claimed: the smoothing time in seconds, the lowest top score, and the quality limits."""
+    """How much is claimed: smoothing time in seconds, minimum top score, quality limits."""
 
     smoothing_s: float = 0.8
     unsure_below: float = 0.0
@@ -41,7 +41,7 @@ class ReadingPolicy:
 
 @dataclass(frozen=True)
 class _PersonState:
-    """What is kept of one person from frame to frame."""
+    """The state of one person between frames."""
 
     smoother: Smoother
     motion: MotionEstimator
@@ -81,7 +81,7 @@ class Pipeline:
             self._slots = ConsentSlots(consent) if consent else None
 
     def read(self, frame: Frame, skipped: int = 0) -> Reading:
-        """Read the next frame of a video; of more than `max_people` faces see `select_faces`.
+        """Read the next frame of a video; `select_faces` chooses if there are more than `max_people` faces.
 
         `skipped`: frames before it that were not read.
         """
@@ -107,14 +107,15 @@ class Pipeline:
         return Reading(frame, tuple(people), Stamps(now, detected, time.monotonic()), skipped, beyond)
 
     def skip(self, frame: Frame) -> None:
-        """Note a frame of a video that is not read: after a cut every face is a newcomer all the same."""
+        """Check an unread frame of a video for a cut: after it, every face is a newcomer."""
         if self._cuts and self._cuts.is_cut(frame.image, frame.captured):
             self._begin_take()
 
     def read_still(self, image: Image) -> Reading:
-        """Read every face in a still picture; it is searched completely, and nothing is carried over.
+        """Read every face in a still picture, all of which is searched; nothing is carried over.
 
-        `image`: uint8 blue-green-red, shape (height, width, 3). `max_people` does not apply: no frame waits.
+        `image`: uint8 blue-green-red, shape (height, width, 3). `max_people` does not apply: no next frame is
+        waiting.
         """
         faces = sorted(self._search.find_all(image), key=lambda face: face.box.x)
         limits = self._policy.limits
@@ -123,7 +124,7 @@ class Pipeline:
         )
 
     def read_crop(self, image: Image) -> Reading:
-        """Score a picture that is one cropped face, grey or blue-green-red, whatever its quality."""
+        """Score a picture of one cropped face, grey or blue-green-red, whatever its quality."""
         # The face was detected elsewhere: its score is 1 by definition.
         face = Face(Box(0.0, 0.0, float(image.shape[1]), float(image.shape[0])), 1.0)
         scores = self._classifier.classify(*with_mirror_image(image)).scores
@@ -182,7 +183,7 @@ class Pipeline:
         self, image: Image, face: Face, limits: QualityLimits, *, still: bool = False
     ) -> ExpressionResult:
         pose, crop = estimate_pose(face), self._classifier.crop(image, face)
-        # Frames of a video are averaged over time; a still picture with its mirror image.
+        # A video is averaged over time, a still picture with its mirror image.
         output = self._classifier.classify(*(with_mirror_image(crop) if still else (crop,)))
         reason = unreadable_reason(face, pose, crop, limits, output.covered)
         return ExpressionResult(None if reason else output.scores, reason, pose)

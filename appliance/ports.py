@@ -1,7 +1,7 @@
-"""The ports: what a camera, an engine, lamps and a sink must offer. Any class that fits is one.
+"""The ports: interfaces of cameras, engines, lamps and sinks. Any class with these members implements one.
 
-`Camera`, `Engine` and `Lamps` are what runs; `CameraBackend`, `EngineBackend` and `LampsBackend` are their
-classes, as `registry.load` returns them.
+`Camera`, `Engine` and `Lamps` describe instances; `CameraBackend`, `EngineBackend` and `LampsBackend`
+describe their classes, as `registry.load` returns them.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ class Discovery:
 
 
 class CameraBackend(Backend, Protocol):
-    """The class of a camera. One of another package may leave out what `CameraDefaults` defines."""
+    """The class of a camera. A class of another package may omit what `CameraDefaults` defines."""
 
     argument: str
     """The setting that NAME:VALUE of `--camera` gives; "" for none."""
 
     is_video: bool
-    """Its frames may be cut together: after a cut other people may be in view."""
+    """Its frames may have cuts: after a cut other people may be in view."""
 
     def __call__(self, settings: Any) -> Camera:
-        """A closed camera with these `Settings`; raises `ConfigError` for what can never be one."""
+        """A closed camera with these `Settings`; raises `ConfigError` if they can never be a camera."""
 
     def discover(self) -> Discovery:
-        """Look for such a camera without starting it; `camera.backend = "auto"` asks this."""
+        """Look for such a camera without starting it, for `camera.backend = "auto"`."""
 
 
 class CameraDefaults:
@@ -63,10 +63,10 @@ class Camera(Protocol):
     """A source of frames. Used by one thread only."""
 
     needs_consent: bool
-    """True when it shows living people: then it stays closed until they have agreed."""
+    """Whether it shows living people: then it stays closed until they have agreed."""
 
     def missing(self) -> str | None:
-        """Why the device is missing, without starting it; None when it is there."""
+        """Why the device is missing, None if it is present; does not start it."""
 
     def open(self) -> None:
         """Start delivering; raises `CameraLost` when the device is missing. Works again after `close`.
@@ -89,13 +89,13 @@ class Camera(Protocol):
 
 
 class EngineBackend(Backend, Protocol):
-    """The class of an engine, and what it can do.
+    """The class of an engine, and its capabilities.
 
-    One of another package may leave out what `EngineDefaults` defines.
+    A class of another package may omit what `EngineDefaults` defines.
     """
 
     needs_fallback: bool
-    """Its hardware can vanish or hang, so the CPU stands by. Then `Settings` has `probe_s`, seconds."""
+    """Its hardware can vanish or hang, so the CPU is the fallback. Then `Settings` has `probe_s`, seconds."""
 
     float_models: bool
     """It runs the float models, not the quantised ones."""
@@ -106,22 +106,22 @@ class EngineBackend(Backend, Protocol):
     def __call__(self, model: Path, settings: Any) -> Engine:
         """Open a model with these `Settings`.
 
-        Raises `BackendMissing` without the vendor's library, `ModelError` for a file that is no model, and
-        `EngineError` when the hardware does not answer.
+        Raises `BackendMissing` without the vendor's library, `ModelError` for a file that is not a model, and
+        `EngineError` when the hardware does not respond.
         """
 
     def build(self, model: Path, settings: Any) -> None:
-        """Build what `needs_build` asks for, unless that is done; raises `BackendMissing` or `ModelError`."""
+        """Build the model unless it is built already; raises `BackendMissing` or `ModelError`."""
 
     def inventory(self, settings: Any) -> str:
-        """The vendor's software with versions, and the hardware, in one line; "" for nothing to name.
+        """The vendor's software with versions, and the hardware, in one line; "" if there is none.
 
-        Must not touch the hardware. Raises `BackendMissing` or `ModelError` where it cannot run.
+        Must not touch the hardware. Raises `BackendMissing` or `ModelError` if the engine cannot run.
         """
 
 
 class EngineDefaults:
-    """Defaults of an `EngineBackend`: needs nothing but its class."""
+    """Defaults of an `EngineBackend`: no fallback, quantised models, no build, no inventory."""
 
     needs_fallback = False
     float_models = False
@@ -133,7 +133,7 @@ class EngineDefaults:
 
     @staticmethod
     def inventory(settings: Any) -> str:
-        """Name nothing."""
+        """Return nothing."""
         return ""
 
 
@@ -142,7 +142,7 @@ class Engine(Protocol):
 
     @property
     def description(self) -> str:
-        """What runs it, for page and log."""
+        """What runs the model, for page and log."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -150,12 +150,12 @@ class Engine(Protocol):
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """What the model gives."""
+        """What the model returns."""
 
     def run(self, tensor: Tensor) -> list[Tensor]:
         """The outputs for one input, in the order of `outputs`: copies, never views into the runtime.
 
-        Raises `EngineError` for a tensor of another shape or type, with both stated.
+        Raises `EngineError` for a tensor of another shape or type; the message names both.
         """
 
     def close(self) -> None:
@@ -166,7 +166,7 @@ class Sink(Protocol):
     """Uses readings: shows, records, counts. Called from one thread only."""
 
     def take(self, reading: Reading) -> None:
-        """Use a new reading; must return soon."""
+        """Use a new reading; must return quickly."""
 
     def idle(self) -> None:
         """React to half a second without a reading."""
@@ -179,7 +179,7 @@ class CameraLamp(Protocol):
     """The lamp that shows that the camera is open; `loops.CaptureLoop` switches it."""
 
     def camera_on(self) -> None:
-        """Light it; raises `LampError` when it stays dark: then the camera stays closed."""
+        """Light it; raises `LampError` if it stays dark: then the camera stays closed."""
 
     def camera_off(self) -> None:
         """Switch it off."""
@@ -189,45 +189,45 @@ class LampsBackend(Backend, Protocol):
     """The class of a device's lamps."""
 
     def __call__(self, settings: Any) -> Lamps:
-        """Claim the pins of these `Settings`, all dark; raises `ConfigError` when one is unavailable."""
+        """Claim the pins of these `Settings`, all lamps off; raises `ConfigError` if one is unavailable."""
 
     def check(self, settings: Any) -> None:
-        """Raises `ConfigError` when the lamps are unavailable. Claims no pin: a daemon may hold them."""
+        """Raises `ConfigError` if the lamps are unavailable. Claims no pin: a daemon may hold them."""
 
 
 class Lamps(CameraLamp, Protocol):
     """The lamps of a device."""
 
     present: bool
-    """False for a device without lamps, so that page and log can say so."""
+    """False for a device without lamps, so that page and log can report it."""
 
     def show(self, state: LampState) -> None:
         """Set running, fault and colour; write only what changes."""
 
     def test(self, pause: Callable[[float], object]) -> None:
-        """Light each lamp for a moment, one after the other; only before the camera may be opened."""
+        """Light each lamp briefly, one after the other; only before the camera may be opened."""
 
     def dark(self) -> None:
-        """Switch off all lamps but the camera lamp."""
+        """Switch off all lamps except the camera lamp."""
 
     def close(self) -> None:
-        """Switch everything off for good. May be called twice."""
+        """Switch everything off permanently. May be called twice."""
 
 
 class Records(Protocol):
     """Where sessions are recorded. Called from any thread."""
 
     def begin(self, session: SessionInfo) -> None:
-        """Recording begins; raises `StoreError` when there is no room: then the state stays live."""
+        """Begin recording; raises `StoreError` if the disk is full: then the state stays live."""
 
     def end(self, id: str) -> None:
-        """Recording ends, in good order."""
+        """End recording normally."""
 
     def mark(self, id: str, text: str) -> None:
-        """A marker, now."""
+        """Add a marker at the current time."""
 
     def erase(self, id: str) -> None:
-        """Erase everything of it at once, journalled; harmless for an unknown id."""
+        """Erase all data of a session immediately, and log the erasure; an unknown id is ignored."""
 
     def find_link(self, link_hash: str) -> str | None:
         """The id of the session whose one-time link has this SHA-256; None once it is erased."""

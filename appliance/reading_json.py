@@ -1,7 +1,7 @@
 """A reading as JSON, the same for `analyze`, `/ws/live` and `/api/state`.
 
-Plain dictionaries, because this runs for every frame and every viewer: with three faces, models took 40 to
-80 % longer. A test checks the result against `web.api.models.Reading`.
+Uses plain dictionaries, because it runs for every frame and every viewer: with three faces, models took 40
+to 80 % longer. A test checks the result against `web.api.models.Reading`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every backend by name, and how to load its class. The only file that knows where a backend is."""
+"""All backends by name, and how to load their classes. Only this file knows where a backend is."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def load(kind: Literal["lamps"], name: str) -> LampsBackend: ...
 @overload
 def load(kind: str, name: str) -> Backend: ...
 def load(kind: str, name: str) -> Any:
-    """The class of a backend, ours first, then those of other packages; the same class each time.
+    """The class of a backend, ours first, then other packages' backends; the same class each time.
 
     Raises `BackendMissing` for an unknown name, or a class that cannot be imported.
     """
@@ -88,7 +88,7 @@ def _foreign_backends(kind: str) -> dict[str, str]:
 
 
 def _completed(backend: type, defaults: type) -> type:
-    """The class itself, or with the defaults of what it does not define: one of another package may not."""
+    """The class, with defaults added for what a class of another package does not define."""
     members = (name for name in vars(defaults) if not name.startswith("_"))
     if all(hasattr(backend, name) for name in members):
         return backend

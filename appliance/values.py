@@ -21,9 +21,9 @@ Floats = NDArray[np.float32]
 class Frame:
     """One picture of a camera or a file. Its image is marked read-only.
 
-    `number` rises by one with each frame. `captured` is monotonic seconds. `time_s` is seconds since the
-    camera was opened; for a file, the position in it. `consent_epoch` is the number of the consent or preview
-    under which it was taken (see `consent.session`); a frame of an older one is not processed.
+    `number` rises by one with each frame. `captured`: monotonic seconds. `time_s`: seconds since the camera
+    was opened, or the position in a file. `consent_epoch`: the number of the consent or preview under which
+    it was captured (see `consent.session`); frames with an older one are not processed.
     """
 
     number: int
@@ -189,8 +189,8 @@ class Movement:
 class ExpressionResult:
     """The expression of one face in one frame: either `scores` or the `reason` why there are none.
 
-    `scores` are calibrated and belong to this frame alone. `reason`: small, turned, blurred, dark, bright or
-    covered; not_agreed for a face that was not analysed. `pose` is None when the keypoints give none.
+    `scores` are calibrated, and of this frame alone. `reason`: small, turned, blurred, dark, bright or
+    covered; not_agreed for a face that was not analysed. `pose` is None if the keypoints do not allow one.
     """
 
     scores: Scores | None
@@ -227,7 +227,7 @@ class Stamps:
 class Reading:
     """The result for one frame. `skipped`: frames before it that were not analysed.
 
-    `beyond_limit`: faces of a video that were detected but left out, because `vision.max_people` is lower.
+    `beyond_limit`: faces of a video that were detected but exceeded `vision.max_people`.
     """
 
     frame: Frame
@@ -241,9 +241,9 @@ class Reading:
 class Consent:
     """The limits of the analysis: how many people consented, and where they sit.
 
-    `zone`: region of interest in shares of the picture, 0 to 1; None is the whole picture. `confirmations`:
-    how often the operator confirmed that the people in view are those who consented. `unconfirmed`: no one
-    is analysed until the next confirmation.
+    `zone`: region of interest in shares of the picture, 0 to 1; None for all of it. `confirmations`: how
+    often the operator confirmed that the people in view are those who consented. `unconfirmed`: no one is
+    analysed until the next confirmation.
     """
 
     people: int
@@ -286,7 +286,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Picture:
-    """One encoded picture for viewers: JPEG bytes by variant, only the variants that are watched."""
+    """One encoded picture for viewers: JPEG bytes by variant, only of the variants being watched."""
 
     frame: int
     captured: float
@@ -297,7 +297,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class LampState:
-    """The lamps other than the camera's: `fault_blinks` in a row, `colour` a label; 0 and None are dark."""
+    """All lamps but the camera's. `fault_blinks`: in a row, 0 for dark; `colour`: a label, None for dark."""
 
     running: bool
     fault_blinks: int

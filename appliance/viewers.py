@@ -1,4 +1,4 @@
-"""Viewers: how many watch which picture, up to a limit, and who has seen the session in progress."""
+"""Viewers: how many watch each picture, their limit, and who has seen the current session."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Viewers:
         with self._lock:
             if self.count >= self._limit:
                 raise TooManyViewers(
-                    f"{self._limit} are watching already, the limit; close one, or try again soon"
+                    f"the viewer limit ({self._limit}) is reached; close another viewer or try again soon"
                 )
             self._watching[variant] += 1
 
@@ -46,10 +46,10 @@ class Viewers:
 
 
 class FirstViews:
-    """Reports each viewer of the session in progress once, however often they return."""
+    """Reports each viewer of the current session once, however often they return."""
 
     MOST = 4096
-    """Most viewers that are remembered; beyond, they are reported again."""
+    """Maximum number of viewers remembered; beyond it they are reported again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

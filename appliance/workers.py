@@ -1,4 +1,4 @@
-"""A worker thread: it repeats a bounded step, sends a heartbeat before each, and reports how it ended."""
+"""A worker thread: repeats a bounded step, sends a heartbeat before each, and reports how it ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger("appliance.workers")
 
 
 class Worker:
-    """Runs `step` until it is stopped or its slot is closed. Any other exception ends the daemon."""
+    """Runs `step` until stopped or until its slot is closed. Any other exception stops the daemon."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Worker:
     ) -> None:
         """A worker that is not started yet.
 
-        `limit_s`: longest time of a step; `failed`: called with the reason when it dies; `finish`: always
+        `limit_s`: maximum duration of a step; `failed`: called with the reason if it dies; `finish`: always
         called last.
         """
         self.name = name
@@ -66,7 +66,7 @@ class Worker:
             # Any exception: a dead worker ends the process, with a reason.
             try:
                 log.exception("%s died", self.name)
-            finally:  # without memory logging fails too
+            finally:  # logging fails too if memory runs out
                 self._failed(f"{self.name} died: {type(error).__name__}: {error}")
         finally:
             self._health.remove_worker(self.name)

@@ -1,1 +1,1 @@
-"""Camera backends, one in each file, loaded only through the registry."""
+"""Camera backends, one per file, loaded only through the registry."""

@@ -1,4 +1,4 @@
-"""The ribbon camera of a Raspberry Pi, through picamera2, which is imported on demand."""
+"""The ribbon camera of a Raspberry Pi, with picamera2, which is imported on demand."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class CsiSettings(RotatableSettings):
     """Settings of `camera.backend = "csi"`."""
 
     index: int = Field(
-        0, ge=0, le=7, description="Which camera, as `rpicam-hello --list-cameras` counts them."
+        0, ge=0, le=7, description="Number of the camera, as in `rpicam-hello --list-cameras`."
     )
     width: int = Field(1280, ge=16, le=4608, description="Width of the picture, in pixels.")
     height: int = Field(720, ge=16, le=2592, description="Height of the picture, in pixels.")
-    fps: float = Field(30.0, ge=2, le=240, description="Frames a second.")
-    hflip: bool = Field(False, description="Mirror the picture.")
-    vflip: bool = Field(False, description="Turn the picture upside down, for a camera mounted that way.")
+    fps: float = Field(30.0, ge=2, le=240, description="Frames per second.")
+    hflip: bool = Field(False, description="Flip the picture horizontally.")
+    vflip: bool = Field(False, description="Flip the picture vertically.")
 
 
 @dataclass(frozen=True)
 class _Listing:
-    """A camera as libcamera lists it: its number, its model, and its stable name."""
+    """A camera as libcamera lists it: its number, model and stable name."""
 
     number: int
     model: str
@@ -43,7 +43,7 @@ class _Listing:
 
 
 class Csi(CameraDefaults):
-    """One CSI camera. Takes picamera2's RGB888, which is blue, green, red in memory."""
+    """One CSI camera. Uses picamera2's RGB888, which is blue, green, red in memory."""
 
     Settings = CsiSettings
     argument = "index"
@@ -59,7 +59,7 @@ class Csi(CameraDefaults):
 
     @staticmethod
     def discover() -> Discovery:
-        """Ask libcamera for cameras other than webcams; starts none."""
+        """Ask libcamera for cameras that are not webcams; starts none."""
         try:
             found = _list_cameras(load_picamera2())
         except BackendMissing as error:
@@ -100,12 +100,12 @@ class Csi(CameraDefaults):
         obtained = camera.camera_configuration()["main"]
         if obtained["format"] != "RGB888":
             self.close()
-            raise CameraLost(f"camera {wanted.index} gives {obtained['format']}, expected RGB888")
+            raise CameraLost(f"camera {wanted.index} delivers {obtained['format']}, expected RGB888")
         size = obtained["size"]
-        log.info("csi %d: asked for %dx%d, obtained %dx%d", wanted.index, wanted.width, wanted.height, *size)
+        log.info("csi %d: requested %dx%d, obtained %dx%d", wanted.index, wanted.width, wanted.height, *size)
 
     def read(self, timeout: float) -> Frame:
-        """The next frame within `timeout` seconds; raises `CameraLost` when none comes."""
+        """The next frame within `timeout` seconds; raises `CameraLost` if there is none."""
         if self._camera is None:
             raise CameraLost("the camera is not open")
         try:
@@ -129,23 +129,23 @@ class Csi(CameraDefaults):
             return
         camera, self._camera = self._camera, None
         try:
-            # No stop() first: after a capture that timed out it would block; close() ends that capture.
+            # No stop() first: it would block after a capture that timed out; close() ends that capture.
             camera.close()
         except (RuntimeError, OSError) as error:
-            log.warning("csi %d: closing failed: %s", self._settings.index, error)
+            log.warning("csi %d: cannot be closed: %s", self._settings.index, error)
 
     def forget(self) -> None:
-        """Let the next `open` take whatever camera has this index then."""
+        """Let the next `open` use any camera that has this index by then."""
         self._kept = None
 
     def _choose(self) -> _Listing:
         found, index = _list_cameras(self._library), self._settings.index
         if self._kept is not None:
-            # People agreed to the camera they saw: no other may replace it.
+            # People agreed to the camera that they saw: no other may replace it.
             for each in found:
                 if each.name == self._kept.name:
                     return each
-            raise CameraLost(f"camera {index} ({self._kept.model}) is not there; check the ribbon cable")
+            raise CameraLost(f"camera {index} ({self._kept.model}) is missing; check the ribbon cable")
         if index >= len(found):
             raise CameraLost(
                 f"camera.index = {index}: libcamera lists {len(found)} cameras; check the ribbon cable"
@@ -161,7 +161,7 @@ def _list_cameras(library: Any) -> list[_Listing]:
     """The cameras that libcamera lists, except webcams, which belong to `usb`."""
     try:
         found = list(library.Picamera2.global_camera_info())
-    except Exception as error:  # vendors raise anything
+    except Exception as error:  # the vendor's code may raise anything
         raise CameraLost(f"libcamera cannot list its cameras: {error}") from error
     listings = [
         _Listing(number, str(each.get("Model", "camera")), str(each.get("Id", "")))
@@ -177,7 +177,7 @@ def load_picamera2() -> Any:
     except Exception as error:  # not only ImportError: a package built for another numpy raises ValueError
         raise BackendMissing(
             f"picamera2 cannot be loaded ({error}); on Raspberry Pi OS: sudo apt install python3-picamera2, "
-            "in an environment that sees the system's packages",
+            "and let the environment use system packages",
             key="camera.backend",
             value="csi",
         ) from error

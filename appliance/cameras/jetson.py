@@ -1,8 +1,8 @@
-"""The ribbon camera of a Jetson, through GStreamer: nvarguscamerasrc into an appsink, read with PyGObject.
+"""The ribbon camera of a Jetson, with GStreamer: nvarguscamerasrc into an appsink, read with PyGObject.
 
-The opencv-python-headless wheel has no GStreamer, so this bypasses OpenCV. Written against
+The opencv-python-headless wheel has no GStreamer, so this bypasses OpenCV. Written from
 https://docs.nvidia.com/jetson/archives/r36.4/DeveloperGuide/SD/CameraDevelopment.html; it has not run on a
-Jetson: the tests put another source into the same pipeline.
+Jetson: the tests use another source in the same pipeline.
 """
 
 from __future__ import annotations
@@ -33,16 +33,14 @@ class JetsonSettings(RotatableSettings):
     """Settings of `camera.backend = "jetson"`."""
 
     sensor: int = Field(0, ge=0, le=15, description="Number of the sensor (sensor-id).")
-    width: int = Field(1280, ge=16, le=7680, description="Width to ask for, in pixels.")
-    height: int = Field(720, ge=16, le=4320, description="Height to ask for, in pixels.")
-    fps: int = Field(30, ge=2, le=240, description="Frames a second to ask for.")
-    source: str = Field(
-        "", description="GStreamer elements that give the picture instead of the sensor; empty: the sensor."
-    )
+    width: int = Field(1280, ge=16, le=7680, description="Requested width, in pixels.")
+    height: int = Field(720, ge=16, le=4320, description="Requested height, in pixels.")
+    fps: int = Field(30, ge=2, le=240, description="Requested frames per second.")
+    source: str = Field("", description="GStreamer elements to use instead of the sensor; empty: the sensor.")
 
 
 class Jetson(CameraDefaults):
-    """One sensor. Logs its pipeline."""
+    """One sensor. Logs its GStreamer pipeline."""
 
     Settings = JetsonSettings
     argument = "sensor"
@@ -75,7 +73,7 @@ class Jetson(CameraDefaults):
         try:
             self._pipeline = self._gst.parse_launch(words)
         except Exception as error:  # GLib.Error, known only once gi is imported
-            raise CameraLost(f"GStreamer cannot make the pipeline: {error}; correct camera.source") from error
+            raise CameraLost(f"GStreamer cannot build it: {error}; correct camera.source") from error
         self._sink = self._pipeline.get_by_name("sink")
         self._pipeline.set_state(self._gst.State.PLAYING)
         outcome, _, _ = self._pipeline.get_state(int(_OPEN_S * self._gst.SECOND))
@@ -92,7 +90,7 @@ class Jetson(CameraDefaults):
             raise CameraLost("the camera is not open")
         sample = self._sink.try_pull_sample(int(timeout * self._gst.SECOND))
         if sample is None:
-            raise CameraLost(self._read_error() or "the sensor delivers no frames; is its ribbon in place?")
+            raise CameraLost(self._read_error() or "the sensor delivers no frames; check its ribbon cable")
         now = time.monotonic()
         frame = Frame(self._number, now, self._to_image(sample), now - self._opened)
         self._number += 1
@@ -112,7 +110,7 @@ class Jetson(CameraDefaults):
         width, height = layout.get_value("width"), layout.get_value("height")
         done, memory = buffer.map(self._gst.MapFlags.READ)
         if not done:
-            raise CameraLost("GStreamer gives a picture that cannot be read")
+            raise CameraLost("GStreamer delivered a picture that cannot be read")
         try:
             rows = np.frombuffer(memory.data, np.uint8).reshape(
                 height, -1
@@ -122,19 +120,19 @@ class Jetson(CameraDefaults):
             buffer.unmap(memory)
 
     def _read_error(self) -> str:
-        """The error that the pipeline reports; "" for none."""
+        """The error that the pipeline reports, or ""."""
         kinds = self._gst.MessageType.ERROR | self._gst.MessageType.EOS
         message = self._pipeline.get_bus().timed_pop_filtered(int(_MESSAGES_S * self._gst.SECOND), kinds)
         if message is None:
             return ""
         if message.type == self._gst.MessageType.EOS:
-            return "the source delivers no frames any more"
+            return "the source delivers no more frames"
         error, _ = message.parse_error()
         return f"GStreamer: {error.message}"
 
 
 def make_pipeline(settings: JetsonSettings) -> str:
-    """The pipeline in GStreamer's syntax. A full appsink drops its oldest frame: none is stale."""
+    """The pipeline in GStreamer's syntax. A full appsink drops its oldest frame, so that none is stale."""
     size = f"width={settings.width},height={settings.height},framerate={settings.fps}/1"
     sensor = (
         f"{SENSOR} sensor-id={settings.sensor} ! video/x-raw(memory:NVMM),{size},format=NV12"
@@ -154,7 +152,7 @@ def load_gstreamer() -> Any:
         importlib.import_module("gi.repository.GstApp")  # gives the appsink its methods
     except (ImportError, ValueError) as error:
         raise BackendMissing(
-            f"GStreamer for Python is not there ({error}); sudo apt-get install python3-gi"
+            f"GStreamer for Python is missing ({error}); sudo apt-get install python3-gi"
             " gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good",
             key="camera.backend",
             value="jetson",
@@ -165,7 +163,7 @@ def load_gstreamer() -> Any:
 
 def _why_no_sensor(gst: Any) -> str | None:
     if gst.ElementFactory.find(SENSOR) is None:
-        return f"GStreamer has no {SENSOR}: this is no Jetson, or its multimedia packages are not installed"
+        return f"GStreamer has no {SENSOR}: this is not a Jetson, or its multimedia packages are missing"
     if not any(DEVICES.glob("video*")):
-        return "no sensor among /dev/video*; put its ribbon in and set it up with jetson-io"
+        return "no sensor at /dev/video*; connect its ribbon cable and set it up with jetson-io"
     return None

@@ -1,4 +1,4 @@
-"""Plays a video, a folder of pictures or a single picture as a camera: a fake that ships."""
+"""Plays a video, a folder of pictures or a single picture as a camera."""
 
 from __future__ import annotations
 
@@ -37,32 +37,30 @@ _Timed = tuple[Image, float]
 
 
 class _PlaybackSettings(RotatableSettings):
-    loop: bool = Field(True, description="Begin again at the end; false ends the run there.")
-    realtime: bool = Field(
-        True, description="Play at the clip's own times; false as fast as frames are taken."
-    )
+    loop: bool = Field(True, description="Start over at the end; false: end the run there.")
+    realtime: bool = Field(True, description="Play in real time; false: as fast as frames are read.")
     fps: float = Field(
         0.0,
         ge=0,
         le=240,
-        description="Frames a second, 2 at least; 0 takes the clip's own times, 10 for pictures.",
+        description="Frames per second, at least 2; 0: the clip's own times, 10 for pictures.",
     )
     needs_agreement: bool = Field(
-        False, description="Treat the clip as a camera that shows living people: closed until they agree."
+        False, description="Treat the clip like a camera that shows people: closed until they agree."
     )
 
     @field_validator("fps")
     @classmethod
     def _not_too_slow(cls, fps: float) -> float:
         if 0 < fps < 2:
-            raise ValueError("expected 0 or at least 2; a slower camera would be taken for a lost one")
+            raise ValueError("expected 0 or at least 2; a slower camera would count as lost")
         return fps
 
 
 class ReplaySettings(_PlaybackSettings):
     """Settings of `camera.backend = "replay"`."""
 
-    path: str = Field(description="The video file, picture, or folder of pictures to play.")
+    path: str = Field(description="Video, picture, or folder of pictures to play.")
 
 
 class DemoSettings(_PlaybackSettings):
@@ -70,7 +68,7 @@ class DemoSettings(_PlaybackSettings):
 
 
 class Replay(CameraDefaults):
-    """Plays files. A file removed while it plays is a lost camera; once restored, it plays again."""
+    """Plays files. A file removed while it plays counts as a lost camera; once restored, it plays again."""
 
     Settings: type[_PlaybackSettings] = ReplaySettings
     argument = "path"
@@ -96,12 +94,12 @@ class Replay(CameraDefaults):
     @staticmethod
     def discover() -> Discovery:
         """Find none: a file is never chosen automatically."""
-        return Discovery(False, "plays a file that you name")
+        return Discovery(False, "plays a given file")
 
     def missing(self) -> str | None:
-        """Why the file is missing: a removed file is an unplugged camera."""
+        """Why the file is missing: a removed file counts as an unplugged camera."""
         try:
-            return None if self.path.exists() else f"{self.path} is gone; put the file back"
+            return None if self.path.exists() else f"{self.path} is missing; restore the file"
         except OSError as error:
             return _unreadable(self.path, error)
 
@@ -117,7 +115,7 @@ class Replay(CameraDefaults):
         if gone := self.missing():
             raise CameraLost(gone)
         image, time_s = self._next_image()
-        # The first of each round follows the last one at the clip's rate.
+        # The first frame of each round follows the last one at the clip's rate.
         step = self._step_s if self._last_s is None else time_s - self._last_s
         self._last_s = time_s
         self._time_s += min(step, _LONGEST_S)
@@ -156,11 +154,11 @@ class Replay(CameraDefaults):
         if shown is not None:
             return shown
         if not self._settings.loop:
-            raise CameraEnded(f"{self.path} is over")
+            raise CameraEnded(f"{self.path} has ended")
         self._restart()
         shown = self._take()
         if shown is None:
-            raise CameraLost(f"{self.path} has no frames any more; put the file back")
+            raise CameraLost(f"{self.path} has no more frames; restore the file")
         return shown
 
     def _take(self) -> _Timed | None:
@@ -169,7 +167,7 @@ class Replay(CameraDefaults):
             return next(self._source, None)
 
     def _open(self) -> tuple[Iterator[_Timed], float, Callable[[], None]]:
-        """The frames of the file or folder, their rate, and how to close it."""
+        """The frames of the file or folder, their rate, and a function that closes it."""
         path = self.path
         if path.is_dir():
             listing = list_folder(path)
@@ -196,7 +194,7 @@ class Replay(CameraDefaults):
             try:
                 yield read_still_of(path).image
             except PictureError as error:
-                self._warn_once(path, f"{error}; it is left out")
+                self._warn_once(path, f"{error}; the picture is skipped")
 
     def _warn_once(self, path: Path, words: str) -> None:
         log.log(logging.DEBUG if path in self._damaged else logging.WARNING, "%s", words)
@@ -211,7 +209,7 @@ class Replay(CameraDefaults):
 
 
 class Demo(Replay):
-    """The clip that ships with the project: two public-domain portraits, no one in the room."""
+    """The clip that ships with the project: two public-domain portraits, not people in the room."""
 
     Settings = DemoSettings
     argument = ""
@@ -221,13 +219,13 @@ class Demo(Replay):
 
     @staticmethod
     def discover() -> Discovery:
-        """Always found, as it ships with the project."""
-        return Discovery(True, "the clip that ships with the project")
+        """Always found, because it ships with the project."""
+        return Discovery(True, "the included clip")
 
 
 @contextmanager
 def _as_camera_lost(path: Path) -> Iterator[None]:
-    """Turn errors of files into `CameraLost`."""
+    """Turn file errors into `CameraLost`."""
     try:
         yield
     except PictureError as error:

@@ -25,12 +25,12 @@ class RotatableSettings(BaseModel):
 
     rotate: Rotation = Field(
         0,
-        description="Degrees by which to turn the picture clockwise; `mirror` first swaps left and right.",
+        description="Clockwise rotation of the picture in degrees; `mirror` first swaps left and right.",
     )
 
 
 class RotatedCamera:
-    """A camera whose pictures are rotated; everything else is the camera's own."""
+    """A camera whose pictures are rotated, and otherwise unchanged."""
 
     def __init__(self, camera: Camera, rotation: Rotation) -> None:
         self.needs_consent = camera.needs_consent
@@ -45,7 +45,7 @@ class RotatedCamera:
 
 
 def rotate_image(image: Image, rotation: Rotation) -> Image:
-    """A rotated copy of a picture; for 90 and 270 degrees width and height change places."""
+    """A rotated copy of a picture; 90 and 270 degrees swap width and height."""
     degrees = int(str(rotation).removeprefix("mirror").lstrip("-") or 0)
     if "mirror" in str(rotation):
         image = np.asarray(cv2.flip(image, 1), np.uint8)

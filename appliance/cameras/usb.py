@@ -1,4 +1,4 @@
-"""A USB camera (V4L2) through OpenCV; MJPG first, since USB 2 is too slow for raw 720p at 30 fps."""
+"""A USB camera (V4L2) with OpenCV; MJPG first, since USB 2 is too slow for raw 720p at 30 fps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _VIDIOC_QUERYCAP = 0x80685600  # _IOR('V', 0, struct v4l2_capability), <linux/vi
 _VIDIOC_REQBUFS = 0xC0145608  # _IOWR('V', 8, struct v4l2_requestbuffers)
 _CAP_VIDEO_CAPTURE = 0x00000001
 _NOT_CAMERAS = ("bcm2835-isp", "bcm2835-codec", "unicam", "rp1-cfe", "pispbe", "rpi-hevc-dec", "rpivid")
-"""Drivers of the image pipeline of a Raspberry Pi; `csi` reads its camera."""
+"""Drivers of the Raspberry Pi's image pipeline; `csi` reads its camera."""
 
 
 class UsbSettings(RotatableSettings):
@@ -40,24 +40,24 @@ class UsbSettings(RotatableSettings):
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     device: str = Field(
-        "", description="Device (/dev/video0, a by-id path) or its number; empty: the first found."
+        "", description="Device (/dev/video0 or a by-id path) or its number; empty: the first one found."
     )
-    width: int = Field(1280, ge=16, le=7680, description="Width to ask for, in pixels.")
-    height: int = Field(720, ge=16, le=4320, description="Height to ask for, in pixels.")
-    fps: float = Field(30.0, ge=2, le=240, description="Frames a second to ask for.")
-    fourcc: str = Field("MJPG", pattern="^[ -~]{4}$", description="Pixel format to ask for first.")
+    width: int = Field(1280, ge=16, le=7680, description="Requested width, in pixels.")
+    height: int = Field(720, ge=16, le=4320, description="Requested height, in pixels.")
+    fps: float = Field(30.0, ge=2, le=240, description="Requested frames per second.")
+    fourcc: str = Field("MJPG", pattern="^[ -~]{4}$", description="Preferred pixel format.")
 
 
 @dataclass(frozen=True)
 class Device:
-    """A V4L2 capture device: its path now, and what identifies it under any path."""
+    """A V4L2 capture device: its current path, and what identifies it under any path."""
 
     path: Path
     card: str
     bus: str
 
     def is_same(self, other: Device) -> bool:
-        """Whether it is the same camera, perhaps under another path."""
+        """Whether it is the same camera, possibly under another path."""
         return (self.card, self.bus) == (other.card, other.bus)
 
 
@@ -85,7 +85,7 @@ class Usb(CameraDefaults):
         devices, inaccessible = find_devices()
         if devices:
             return Discovery(True, ", ".join(f"{each.card} at {each.path}" for each in devices))
-        return Discovery(False, str(inaccessible or "no V4L2 capture device among /dev/video*"))
+        return Discovery(False, str(inaccessible or "no V4L2 capture device at /dev/video*"))
 
     def missing(self) -> str | None:
         """Why the device is missing."""
@@ -104,7 +104,7 @@ class Usb(CameraDefaults):
         if not capture.isOpened():
             capture.release()
             reason = f"another program is using {path}" if _is_busy(path) else f"{path} cannot be opened"
-            raise CameraLost(f"{reason}; close what uses it, or name another with camera.device")
+            raise CameraLost(f"{reason}; close that program, or choose another camera with camera.device")
         wanted = self._settings
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*wanted.fourcc))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, wanted.width)
@@ -112,10 +112,10 @@ class Usb(CameraDefaults):
         capture.set(cv2.CAP_PROP_FPS, wanted.fps)
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self._capture, self._device, self._opened = capture, device, time.monotonic()
-        log.info("%s: asked for %s, obtained %s", path, _describe(wanted), self._obtained())
+        log.info("%s: requested %s, obtained %s", path, _describe(wanted), self._obtained())
 
     def read(self, timeout: float) -> Frame:
-        """The next frame; OpenCV waits 2 s at most, as `system.native` sets before it is loaded."""
+        """The next frame; OpenCV waits at most 2 s, which `system.native` sets before loading it."""
         if self._capture is None or self._device is None:
             raise CameraLost("the camera is not open")
         done, image = self._capture.read()
@@ -137,7 +137,7 @@ class Usb(CameraDefaults):
         self._device = None
 
     def _choose(self) -> Device:
-        # People agreed to the camera they saw: no other may replace it.
+        # People agreed to the camera that they saw: no other may replace it.
         if self._device is not None:
             return _find_again(self._device)
         if named := self._settings.device:
@@ -145,7 +145,7 @@ class Usb(CameraDefaults):
         devices, inaccessible = find_devices()
         if devices:
             return devices[0]
-        raise inaccessible or CameraLost("no V4L2 capture device among /dev/video*; plug the camera in")
+        raise inaccessible or CameraLost("no V4L2 capture device at /dev/video*; plug in the camera")
 
     def _obtained(self) -> str:
         assert self._capture is not None
@@ -163,7 +163,7 @@ class Usb(CameraDefaults):
 
 
 def list_device_nodes() -> list[Path]:
-    """The paths of all V4L2 devices of any kind; the other names by udev are links to these."""
+    """The paths of all V4L2 devices of any kind; udev's other names are links to these."""
     paths = (path for path in DEVICES.glob("video*") if re.fullmatch(r"video[0-9]+", path.name))
     return sorted(paths, key=lambda path: int(path.name[5:]))
 
@@ -177,12 +177,12 @@ def find_devices() -> tuple[list[Device], CameraInaccessible | None]:
         except CameraInaccessible as refusal:
             inaccessible = inaccessible or refusal
         except CameraLost:
-            continue  # no camera, or just unplugged
+            continue  # not a camera, or just unplugged
     return devices, inaccessible
 
 
 def query_device(path: Path) -> Device:
-    """The device at a path, by VIDIOC_QUERYCAP only; raises `CameraLost` when it is no camera."""
+    """The device at a path, queried only by VIDIOC_QUERYCAP; raises `CameraLost` if it is not a camera."""
     answer = _Capability()
     try:
         handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
@@ -200,34 +200,34 @@ def query_device(path: Path) -> Device:
 
 
 def _find_again(before: Device) -> Device:
-    """The same camera at its path now; of several the one at the old path."""
+    """The same camera at its current path; of several, the one at the old path."""
     same = [each for each in find_devices()[0] if each.is_same(before)]
     if not same:
         raise CameraLost(
-            f"{before.path} ({before.card}) is not there; plug it into the same socket again, "
-            "or press Stop before taking another camera"
+            f"{before.path} ({before.card}) is missing; plug it into the same port again, "
+            "or press Stop before using another camera"
         )
     return next((each for each in same if each.path == before.path), same[0])
 
 
 def _open_error(path: Path, error: OSError) -> CameraLost:
     if error.errno in (errno.EACCES, errno.EPERM):
-        return CameraInaccessible(f"this user may not open {path} (is it in the group video?)")
+        return CameraInaccessible(f"no permission to open {path}; add this user to the group video")
     if error.errno == errno.EBUSY:
         return CameraInaccessible(f"another program is using {path}")
     if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR):
-        return CameraLost(f"{path} is not there; plug the camera in, or name another with camera.device")
+        return CameraLost(f"{path} is missing; plug in the camera, or choose another with camera.device")
     if error.errno == errno.EISDIR:
         return _not_a_camera(path)
-    return CameraLost(f"{path} cannot be opened: {error.strerror}; name another with camera.device")
+    return CameraLost(f"{path} cannot be opened: {error.strerror}; choose another with camera.device")
 
 
 def _not_a_camera(path: Path) -> CameraLost:
-    return CameraLost(f"{path} is not a camera; name another with camera.device")
+    return CameraLost(f"{path} is not a camera; choose another with camera.device")
 
 
 def _is_busy(path: Path) -> bool:
-    """Whether another program streams from it: then even a request for zero buffers fails."""
+    """Whether another program streams from it: then even requesting zero buffers fails."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     except OSError as error:

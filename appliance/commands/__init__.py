@@ -1,1 +1,1 @@
-"""The commands, a module or a package each."""
+"""The commands: one module or package for each."""

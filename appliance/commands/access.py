@@ -22,11 +22,11 @@ _ROLES = ("viewer", "operator", "metrics")
 
 def add_commands(commands: Commands) -> None:
     """Add `access` and `token`."""
-    access = commands.add_parser("access", help="list accounts, add or remove viewers, reset the operator")
+    access = commands.add_parser("access", help="list accounts, add or remove viewers, reset the password")
     actions = access.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _add(actions, "list", _list, "every account, and the certificate's fingerprint")
+    _add(actions, "list", _list, "list accounts, and the certificate's fingerprint")
     for name, action, help in (
-        ("add-viewer", _add_viewer, "make an account that may watch; the password is asked for"),
+        ("add-viewer", _add_viewer, "add an account that may watch; asks for its password"),
         ("remove", _remove, "remove a viewer"),
     ):
         _add(actions, name, action, help).add_argument("name", metavar="NAME")
@@ -34,16 +34,16 @@ def add_commands(commands: Commands) -> None:
         actions,
         "reset",
         _reset,
-        "forget the operator's password and print a new first code; erases nothing else",
+        "delete the operator's password and print a new first code; nothing else is erased",
     )
 
     token = commands.add_parser("token", help="create, list or revoke tokens for scripts")
     actions = token.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = _add(actions, "create", _create, "make a token and print it, this once")
+    create = _add(actions, "create", _create, "create a token and print it once")
     create.add_argument("name", metavar="NAME")
     create.add_argument("--role", choices=_ROLES, default="viewer", help="what it may do (default: viewer)")
-    _add(actions, "list", _list_tokens, "name, role and last use of every token")
-    _add(actions, "revoke", _revoke, "make a token void").add_argument("name", metavar="NAME")
+    _add(actions, "list", _list_tokens, "list tokens with their role and last use")
+    _add(actions, "revoke", _revoke, "revoke a token").add_argument("name", metavar="NAME")
 
 
 def _add(actions: Commands, name: str, action: Action, help: str) -> argparse.ArgumentParser:
@@ -85,7 +85,7 @@ def _remove(options: argparse.Namespace, folder: Path) -> None:
 
     Accounts(folder).remove(options.name)
     _audit(folder, what="removed", name=options.name)
-    print_line(f"{options.name} is removed and logged out")
+    print_line(f"removed {options.name} and ended their logins")
 
 
 def _reset(options: argparse.Namespace, folder: Path) -> None:
@@ -94,7 +94,7 @@ def _reset(options: argparse.Namespace, folder: Path) -> None:
     from appliance.auth.reset import reset_access
 
     code = reset_access(Accounts(folder), AuditLog(folder), "shell")
-    print(f"first code: {code}\nOpen /login and set the operator's password with it; it is valid once.")
+    print(f"first code: {code}\nOpen /login and use it to set the operator's password; it is valid once.")
 
 
 def _create(options: argparse.Namespace, folder: Path) -> None:
@@ -103,7 +103,7 @@ def _create(options: argparse.Namespace, folder: Path) -> None:
     secret = Tokens(folder).create(options.name, options.role)
     _audit(folder, what="token created", name=options.name, role=options.role)
     print(secret)
-    print("Keep it now, it is not shown again. Use: Authorization: Bearer TOKEN", file=sys.stderr)
+    print("Save it: it is not shown again. Use: Authorization: Bearer TOKEN", file=sys.stderr)
 
 
 def _list_tokens(options: argparse.Namespace, folder: Path) -> None:
@@ -113,7 +113,7 @@ def _list_tokens(options: argparse.Namespace, folder: Path) -> None:
         used = (
             time.strftime("last used %Y-%m-%d %H:%M UTC", time.gmtime(token.used))
             if token.used
-            else "not used"
+            else "never used"
         )
         print_line(f"{name:<32} {token.role:<9} {used}")
 
@@ -123,7 +123,7 @@ def _revoke(options: argparse.Namespace, folder: Path) -> None:
 
     Tokens(folder).revoke(options.name)
     _audit(folder, what="revoked", name=options.name)
-    print_line(f"{options.name} is void")
+    print_line(f"revoked {options.name}")
 
 
 def _password() -> str:
@@ -131,8 +131,8 @@ def _password() -> str:
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\n")
     password = getpass.getpass("Password for the viewer: ")
-    if getpass.getpass("Once more: ") != password:
-        raise AccessError("the two passwords are not the same; try again")
+    if getpass.getpass("Again: ") != password:
+        raise AccessError("the passwords do not match; try again")
     return password
 
 

@@ -1,4 +1,4 @@
-"""How every command line of the appliance is parsed, the options that commands share, and what they load."""
+"""Parsing of all command lines, the options that commands share, and what they load."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Commands: TypeAlias = "argparse._SubParsersAction[Any]"  # it has no public name
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a mistake in one line, and takes no abbreviated options.
+    """Reports a mistake in one line, and accepts no abbreviated options.
 
-    Root's `interview-grader` itself looks for some options by name: see provisioning/device/root_command.py.
+    Root's `interview-grader` also looks for some options by name: see provisioning/device/root_command.py.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -37,17 +37,17 @@ class Parser(argparse.ArgumentParser):
 def state_options() -> Parser:
     """The options of commands that need no settings, for `parents`."""
     parser = Parser(add_help=False)
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where state is kept")
-    parser.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="state directory")
+    parser.add_argument("--debug", action="store_true", help="log more and show tracebacks")
     return parser
 
 
 def config_options() -> Parser:
     """The options of commands that read the configuration, for `parents`."""
     parser = Parser(add_help=False, parents=[state_options()])
-    parser.add_argument("--config", type=Path, metavar="FILE", help="use FILE and the config.d/ beside it")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="use FILE and the config.d/ next to it")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="set one value"
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting"
     )
     return parser
 
@@ -81,7 +81,7 @@ def load_config_without_state(options: argparse.Namespace) -> Config:
 
 
 def load_retention(options: argparse.Namespace) -> RetentionConfig:
-    """Where and how records are kept, of a command with `config_options`; raises `ConfigError`."""
+    """The retention settings of a command with `config_options`; raises `ConfigError`."""
     from appliance.configuration.load import load_retention
 
     return load_retention(_request(options))

@@ -1,7 +1,7 @@
 """Blinks the fault lamp after the service has failed: `python -m appliance.commands.blink_failed`.
 
-The service manager starts this when it stops restarting the service, and stops it before the next start,
-which needs the pins: systemd/interview-grader-gave-up.service.
+The service manager runs it when it no longer restarts the service, and stops it before the next start, which
+needs the pins: systemd/interview-grader-gave-up.service.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from appliance.system.terminal import escaped_output
 
 
 def main() -> int:
-    """Blink until a signal stops it; without lamps, or with invalid settings of them, end at once."""
+    """Blink until a signal stops it; without lamps, or with invalid lamp settings, return immediately."""
     with stop_on_signals() as stop:
-        otherwise = "the fault lamp cannot blink that the appliance does not run"
+        otherwise = "the fault lamp cannot show that the service failed"
         return with_lamps(lambda lamps: _blink(lamps, stop), otherwise)
 
 

@@ -1,4 +1,4 @@
-"""The command `check`: whether configuration and models are valid, and what would run."""
+"""The command `check`: validates configuration and models, and shows what would run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Commands) -> None:
     """Add `check`."""
     parser = commands.add_parser(
-        "check", parents=[config_options()], help="validate configuration and models, and say what runs"
+        "check", parents=[config_options()], help="validate configuration and models, and show what would run"
     )
     parser.set_defaults(function=_check)
 
@@ -39,19 +39,19 @@ def _check(options: argparse.Namespace) -> int:
     check_writable(config.state_dir)
     for line in models:
         print(line)
-    print(f"{'camera':<10} {camera.backend}{f', not there now: {missing}' if missing else ''}")
+    print(f"{'camera':<10} {camera.backend}{f', missing: {missing}' if missing else ''}")
     print(f"{'lamps':<10} {config.lamps.backend}")
     print(f"{'notice':<10} {terms.notice.version}")
     print(f"{'used for':<10} {_use(terms)}")
     if terms.refusal:
-        print(f"{'analysis':<10} off on a camera that shows people: {terms.refusal}")
+        print(f"{'analysis':<10} off for cameras that show people: {terms.refusal}")
     print(f"{'state in':<10} {config.state_dir}")
-    print("all is well")
+    print("no problems found")
     return 0
 
 
 def _use(terms: Terms) -> str:
     if not terms.is_complete:
-        return "not said yet"
+        return "not set yet"
     institution = f", institution: {terms.institution}" if terms.institution else ""
     return f"{terms.purpose}, {terms.region}{institution}"

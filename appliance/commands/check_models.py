@@ -1,6 +1,6 @@
 """Checks the models in use: manifest, files, tensors, and a smoke test of each.
 
-Reports all faults at once, so that the owner of a model can correct them together.
+Reports all faults at once, so that the model's owner can correct them together.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _KINDS: dict[str, type[DetectorModel] | type[ClassifierModel]] = {
 _USES = {"detector": "detector", "verifier": "detector", "classifier": "classifier"}
 """Use of a model -> its role in the manifest."""
 _ROLES_INSIDE = {(2, role) for role in _KINDS}
-_REMEDIES = {"extra_forbidden": "correct its spelling or take it out", "missing": "add it"}
+_REMEDIES = {"extra_forbidden": "correct its spelling or remove it", "missing": "add it"}
 
 
 def check_models(config: Config) -> list[str]:
     """Check each model in use; returns lines about them.
 
-    Raises the fault when there is one, and `ConfigErrors` with a line for each when there are several.
+    Raises the fault if there is one, `ConfigErrors` with one line each if there are several.
     """
     check = _Check(config)
     lines = [line for use in _USES for line in check.lines(use)]
@@ -50,7 +50,7 @@ def check_models(config: Config) -> list[str]:
 
 
 class _Check:
-    """One check of a folder of models. Collects what is wrong in `faults`."""
+    """One check of a folder of models; collects its `faults`."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -72,7 +72,7 @@ class _Check:
 
     @property
     def why(self) -> str:
-        """Why this engine runs; empty where the owner named it."""
+        """Why this engine runs; empty if the owner chose it."""
         return self._engines.choice.why
 
     def lines(self, use: str) -> list[str]:
@@ -96,8 +96,8 @@ class _Check:
                 return []
             return [
                 f"{use:<10} {name}: {path.name}, {engine.description}",
-                f"  digest   sha256 {model.sha256[:12]}… as the manifest says",
-                f"  tensors  {_specs(engine.inputs)} -> {_specs(engine.outputs)}, as the manifest says",
+                f"  digest   sha256 {model.sha256[:12]}… as in the manifest",
+                f"  tensors  {_specs(engine.inputs)} -> {_specs(engine.outputs)}, as in the manifest",
                 *([f"  classes  {', '.join(model.classes)}"] if isinstance(model, ClassifierModel) else []),
                 f"  trial    {self._trial(name, model, engine)}",
             ]
@@ -126,11 +126,11 @@ class _Check:
             table = _table(models.get(name))
         if table.get("role") != role:
             known = ", ".join(sorted(key for key, each in models.items() if _table(each).get("role") == role))
-            raise ModelError(f"{self._file}: no {role} {name!r}; there is: {known or 'none'}")
+            raise ModelError(f"{self._file}: no {role} {name!r}; known: {known or 'none'}")
         return name, table
 
     def _verified(self, name: str, table: dict[str, Any]) -> Path:
-        """The path of a model's file, which must have the digest in the manifest; no other is opened."""
+        """The path of a model's file; raises `ModelError` unless it has the digest in the manifest."""
         if not (isinstance(table.get("file"), str) and isinstance(table.get("sha256"), str)):
             raise ModelError
         path: Path = self._folder / table["file"]
@@ -142,8 +142,8 @@ class _Check:
             ) from error
         if digest != table["sha256"]:
             raise ModelError(
-                f"{path}: sha256 {digest}: expected {table['sha256'][:12]}… as the manifest says; if it was"
-                " cut short or exchanged restore it, if it is a new model write its digest into the manifest"
+                f"{path}: sha256 {digest}: expected {table['sha256'][:12]}… as in the manifest; restore the"
+                " file if it was truncated or replaced, or write the digest of a new model into the manifest"
             )
         return path
 
@@ -184,7 +184,7 @@ def _one_by_one(file: Path, error: ModelError) -> Iterator[ApplianceError]:
 def _tensor_faults(
     file: str, table: dict[str, Any], inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]
 ) -> Iterator[ModelError]:
-    """Differences between the tensors of a file and those of its manifest entry, which may be faulty."""
+    """Differences between the tensors of a file and its manifest entry, which may be invalid."""
     for key, found in (("inputs", inputs), ("outputs", outputs)):
         try:
             listed = TypeAdapter(tuple[Tensor, ...]).validate_python(table.get(key))
@@ -195,18 +195,18 @@ def _tensor_faults(
         for spec in wanted:
             if spec.name not in given:
                 yield ModelError(
-                    f"{file}: {kind} {spec.name!r} is not in it: expected one of {', '.join(given)};"
+                    f"{file}: no {kind} {spec.name!r}: expected one of {', '.join(given)};"
                     " correct the name in the manifest"
                 )
             elif _comparable(spec) != _comparable(given[spec.name]):
                 yield ModelError(
-                    f"{file}: {kind} {_specs([given[spec.name]])}: expected {_specs([spec])} as the manifest"
-                    " says; correct the manifest or take the model that belongs to it"
+                    f"{file}: {kind} {_specs([given[spec.name]])}: expected {_specs([spec])} as in the"
+                    " manifest; correct the manifest or use the model that it describes"
                 )
         for name in given.keys() - {spec.name for spec in wanted}:
             yield ModelError(
                 f"{file}: {kind} {_specs([given[name]])} is not in the manifest: expected"
-                f" {_specs(wanted) or 'none'}; add it or take the model that belongs to it"
+                f" {_specs(wanted) or 'none'}; add it or use the model that the manifest describes"
             )
 
 

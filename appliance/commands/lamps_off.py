@@ -1,6 +1,6 @@
 """Switches the lamps off after the appliance has ended: `python -m appliance.commands.lamps_off`.
 
-A board may leave a pin as it was when its program was killed. The service manager runs this after every exit.
+A pin may keep its level after its program was killed. The service manager runs this after every exit.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def with_lamps(use: Callable[[Lamps], None], otherwise: str) -> int:
         finally:
             lamps.close()
     except ConfigErrors:
-        pass  # with these settings the appliance does not start, and has reported it
+        pass  # the appliance does not start with these settings, and has reported it
     except ApplianceError as error:
         print(f"{otherwise}: {error}", file=sys.stderr)
         return 1

@@ -1,7 +1,7 @@
 """Tests whether an engine works: exit code 0 if it does.
 
 Usage: `python -m appliance.commands.probe_engine BACKEND MODEL SETTINGS`, the settings as JSON.
-Runs in a separate process, so that an accelerator that hangs blocks nothing else.
+Runs in a separate process, so that a hanging accelerator blocks nothing else.
 """
 
 from __future__ import annotations

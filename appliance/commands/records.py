@@ -26,19 +26,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("appliance.records")
 
 PASSPHRASE = "INTERVIEW_GRADER_PASSPHRASE"
-"""Environment variable for scripts. Never an argument: every user of the machine could see it."""
+"""Environment variable for scripts. Never an argument, which every user of the machine could see."""
 
 
 def add_commands(commands: Commands) -> None:
     """Add `sessions`, `backup`, `restore` and `audit`."""
     common = config_options()
-    sessions = commands.add_parser("sessions", help="list, show, export or erase what was recorded")
+    sessions = commands.add_parser("sessions", help="list, show, export or erase recorded sessions")
     actions = sessions.add_subparsers(dest="action", required=True, metavar="ACTION")
-    show_all = actions.add_parser("list", parents=[common], help="all sessions, the newest first")
-    show = actions.add_parser("show", parents=[common], help="one session in a few lines")
-    export = actions.add_parser("export", parents=[common], help="one session as JSON, CSV or PDF")
-    erase = actions.add_parser("erase", parents=[common], help="erase one session, copies included")
-    salvage = actions.add_parser("salvage", parents=[common], help="take in what a damaged file still holds")
+    show_all = actions.add_parser("list", parents=[common], help="list all sessions, newest first")
+    show = actions.add_parser("show", parents=[common], help="summarise one session")
+    export = actions.add_parser("export", parents=[common], help="export one session as JSON, CSV or PDF")
+    erase = actions.add_parser("erase", parents=[common], help="erase one session and its copies")
+    salvage = actions.add_parser(
+        "salvage", parents=[common], help="import the readable part of a damaged file"
+    )
     salvage.add_argument("file", type=Path, metavar="FILE")
     for parser in (show, export, erase):
         parser.add_argument("id", metavar="ID")
@@ -50,21 +52,21 @@ def add_commands(commands: Commands) -> None:
         )
     export.add_argument("-o", dest="output", type=Path, metavar="FILE", help="write to FILE")
 
-    backup = commands.add_parser("backup", parents=[common], help="write all records into one sealed file")
-    restore = commands.add_parser("restore", parents=[common], help="take in the records of a backup")
+    backup = commands.add_parser("backup", parents=[common], help="write all records to one encrypted file")
+    restore = commands.add_parser("restore", parents=[common], help="import the records of a backup")
     for parser in (backup, restore):
         parser.add_argument("file", type=Path, metavar="FILE")
         parser.add_argument(
             "--passphrase-file",
             type=Path,
             metavar="FILE",
-            help=f"read the passphrase from the first line of FILE (else {PASSPHRASE}, else it is asked for)",
+            help=f"read the passphrase from the first line of FILE (default: {PASSPHRASE}, or a prompt)",
         )
 
     audit = commands.add_parser("audit", help="verify or show the audit log")
     looks = audit.add_subparsers(dest="action", required=True, metavar="ACTION")
-    verify = looks.add_parser("verify", parents=[common], help="whether every line is as it was written")
-    show_log = looks.add_parser("show", parents=[common], help="every line in words")
+    verify = looks.add_parser("verify", parents=[common], help="check that no line was changed or removed")
+    show_log = looks.add_parser("show", parents=[common], help="print every entry")
 
     functions = {
         show_all: _list,
@@ -90,7 +92,7 @@ def _opened(config: RetentionConfig) -> Iterator[tuple[Store, AuditLog]]:
 
     if config.doubt:
         days = config.storage.keep_days
-        log.warning("%s; until that is corrected %d days count as too old", config.doubt, days)
+        log.warning("%s; until that is corrected, records are kept for %d days", config.doubt, days)
     with as_owner(config.state_dir):
         audit = AuditLog(config.state_dir)
         store = make_store(config.storage, config.state_dir, audit)
@@ -106,7 +108,7 @@ def _list(options: argparse.Namespace, config: RetentionConfig) -> int:
     with _opened(config) as (store, _audit):
         for summary in store.sessions():
             until = (
-                f"erased {format_local(summary.expires)}" if summary.ended is not None else "being recorded"
+                f"expires {format_local(summary.expires)}" if summary.ended is not None else "being recorded"
             )
             began, length = format_local(summary.recorded), format_length(summary.seconds)
             print_line(f"{summary.id}  {began}  {length:>6}  {until}  {summary.label}".rstrip())
@@ -143,8 +145,8 @@ def _export(options: argparse.Namespace, config: RetentionConfig) -> int:
     from appliance.records.export import export_session
 
     if options.kind == "pdf" and not options.output and sys.stdout.isatty():
-        raise ConfigError("a PDF is not for the terminal; add -o FILE", key="sessions export")
-    # The file is opened before the rights of the state's owner are taken: it belongs to the caller.
+        raise ConfigError("the terminal cannot show a PDF; add -o FILE", key="sessions export")
+    # Opened before switching to the state's owner: the file belongs to the caller.
     with _output(options.output) as output, _opened(config) as (store, audit):
         session = _find(store, options.id)
         audit.require("export", "shell", session=session.summary.id, format=options.kind)
@@ -171,13 +173,15 @@ def _salvage(options: argparse.Namespace, config: RetentionConfig) -> int:
         if not file.is_file():
             raise ConfigError("expected a damaged file of records", key="FILE", value=str(file))
         if store.path.exists() and file.samefile(store.path):
-            raise ConfigError("these are the records in use", key="FILE", value=str(file))
+            raise ConfigError(
+                "is the file in use; expected one that was set aside", key="FILE", value=str(file)
+            )
         done = store.salvage(file)
         if not done.sessions + done.erased + done.old:
-            raise StoreError(f"{file}: no session can be read in it")
+            raise StoreError(f"{file}: contains no readable session")
         print_line(
-            f"{done.rows} rows of {done.sessions} sessions salvaged, {done.nameless} of these without date "
-            f"and notice; {done.erased} stay erased, {done.old} are older than storage.keep_days"
+            f"salvaged {done.rows} rows of {done.sessions} sessions, {done.nameless} of these without date "
+            f"and notice; skipped {done.erased} erased, {done.old} older than storage.keep_days"
         )
     return 0
 
@@ -199,24 +203,24 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
 def _find(store: Store, id: str) -> SessionRecord:
     session = store.session(id)
     if session is None:
-        raise ConfigError("not a known session; `sessions list` shows those that are", key="ID", value=id)
+        raise ConfigError("unknown session; see `sessions list`", key="ID", value=id)
     return session
 
 
 def _backup(options: argparse.Namespace, config: RetentionConfig) -> int:
     if options.file.exists():
-        raise ConfigError("is there already; choose another name", key="FILE", value=str(options.file))
+        raise ConfigError("already exists; choose another name", key="FILE", value=str(options.file))
     passphrase = _passphrase(options, twice=True)
-    # The service of an installed device is sandboxed: it removes nothing elsewhere.
+    # The service of an installed device is sandboxed: it can delete nothing elsewhere.
     within = not config.sandboxed or config.state_dir.resolve() in options.file.resolve().parents
     with _opened(config) as (store, audit):
         count = store.backup(options.file, passphrase, followed=within)
         audit.require("backup", "shell", action="made", sessions=count)
     fate = (
-        "erasing one of them here removes the file, where it is"
+        "erasing one of these sessions also deletes this file"
         if within
-        else f"that is yours to remove, also when one of them is erased here: outside of {config.state_dir} "
-        "the service cannot"
+        else "delete the file yourself, also when one of these sessions is erased: the service can delete "
+        f"backups only in {config.state_dir}"
     )
     print_line(f"{count} sessions in {options.file}; {fate}")
     return 0
@@ -226,14 +230,14 @@ def _restore(options: argparse.Namespace, config: RetentionConfig) -> int:
     if not options.file.is_file():
         raise ConfigError("expected a backup file", key="FILE", value=str(options.file))
     if config.doubt:
-        raise ConfigError(f"{config.doubt}; it says what is too old to be restored: correct it first")
+        raise ConfigError(f"{config.doubt}; it decides what is too old to restore: correct it first")
     passphrase = _passphrase(options, twice=False)
     with _opened(config) as (store, audit):
         done = store.restore(options.file, passphrase)
         audit.require("backup", "shell", action="restored", sessions=done.taken)
     print_line(
-        f"{done.taken} sessions restored; {done.here} were here already, {done.erased} stay erased, "
-        f"{done.old} are older than storage.keep_days"
+        f"restored {done.taken} sessions; skipped {done.here} that exist already, {done.erased} erased, "
+        f"{done.old} older than storage.keep_days"
     )
     return 0
 
@@ -248,10 +252,10 @@ def _passphrase(options: argparse.Namespace, *, twice: bool) -> str:
     if PASSPHRASE in os.environ:
         return os.environ[PASSPHRASE]
     if not sys.stdin.isatty():
-        raise ConfigError(f"no passphrase: set {PASSPHRASE}, or give --passphrase-file FILE")
+        raise ConfigError(f"no passphrase: set {PASSPHRASE}, or use --passphrase-file FILE")
     given = getpass.getpass("Passphrase: ")
     if twice and getpass.getpass("Again: ") != given:
-        raise ConfigError("the two passphrases differ; try again")
+        raise ConfigError("the passphrases do not match; try again")
     return given
 
 
@@ -271,8 +275,8 @@ def _verify_audit(options: argparse.Namespace, config: RetentionConfig) -> int:
     log = AuditLog(config.state_dir)
     verdict = log.verify()
     if verdict.fault:
-        raise StoreError(f"{log.path}: {verdict.fault}; {verdict.lines} lines before it are sound")
+        raise StoreError(f"{log.path}: {verdict.fault}; {verdict.lines} lines before it are intact")
     torn = f", {verdict.torn} left unfinished by a power cut" if verdict.torn else ""
-    last = f"; the last one is {verdict.last}" if verdict.last else ""
-    print_line(f"{verdict.lines} lines, all sound{torn}{last}")
+    last = f"; last hash: {verdict.last}" if verdict.last else ""
+    print_line(f"{verdict.lines} lines, all intact{torn}{last}")
     return 0

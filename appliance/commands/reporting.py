@@ -1,4 +1,4 @@
-"""What a command over files reports on standard error: notes, and what became of its inputs."""
+"""What a command over files reports on standard error: notes, and a summary of its inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from appliance.values import Reading
 
 @dataclass
 class RunCounts:
-    """Counts of files, frames and faces; `skipped` by reason, `beyond_limit` and `lost` of videos alone."""
+    """Counts of files, frames and faces; `skipped` by reason; `beyond_limit` and `lost` only of videos."""
 
     pictures: int = 0
     videos: int = 0

@@ -12,10 +12,12 @@ from appliance.system.signals import stop_on_signals
 def add_commands(commands: Commands) -> None:
     """Add `run`."""
     parser = commands.add_parser(
-        "run", parents=[config_options()], help="read the camera and serve the live page"
+        "run", parents=[config_options()], help="analyse the camera's pictures and serve the live page"
     )
     parser.add_argument(
-        "--camera", metavar="BACKEND[:ARG]", help="auto, csi, usb, replay:PATH or demo (default: auto)"
+        "--camera",
+        metavar="BACKEND[:ARG]",
+        help="auto, csi, usb, jetson, replay:PATH or demo (default: auto)",
     )
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", help="port to listen on, 0 for a free one (default: 8080)")

@@ -1,4 +1,4 @@
-"""The command `config`: the effective configuration, and where each value was set."""
+"""The command `config`: prints the effective configuration, and where each value was set."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def add_commands(commands: Commands) -> None:
     """Add `config`."""
     parser = commands.add_parser(
-        "config", parents=[config_options()], help="print the effective configuration and its origin"
+        "config", parents=[config_options()], help="print all settings, and where each was set"
     )
-    parser.add_argument("--changed", action="store_true", help="only what differs from the defaults")
+    parser.add_argument("--changed", action="store_true", help="show only settings that were set")
     parser.set_defaults(function=_show)
 
 
@@ -29,7 +29,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def config_lines(config: Config, *, changed: bool) -> Iterator[str]:
-    """TOML lines, each with where its value was set; with `changed` only values set somewhere."""
+    """TOML lines, each with the place where its value was set; with `changed`, only values set somewhere."""
     for section, table in config.effective().items():
         shown = [
             f"{f'{key} = {_toml(value)}':<40} # {config.origins.get(f'{section}.{key}', 'default')}"

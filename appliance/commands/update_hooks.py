@@ -1,9 +1,9 @@
 """Hooks of a release that updaters of every release call: `python -m appliance.on_update COMMAND`.
 
 `try` reads the demo clip through all engines and migrates a copy of the records; `fit` downgrades records
-that a newer version has migrated; `note` records the outcome of an update. `unmeasured` and `measure` are for
-the engines among which `auto` chooses; the installer calls them too. They run as the service's user. Their
-output is for people: the exit code decides, and for `unmeasured` whether there is any output.
+that a newer version migrated; `note` records the outcome of an update. `unmeasured` and `measure` concern the
+engines from which `auto` chooses; the installer calls them too. All run as the service's user. Their output
+is for people: programs use the exit code, and for `unmeasured` whether there is any output.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from appliance.system.resources import demo_clip
 from appliance.system.terminal import escaped_output
 
 _FRAME_STEP = 10
-"""Every how many frames of the demo clip one is read: a board needs seconds for it."""
+"""Only every tenth frame of the demo clip is read, because even that takes seconds on a board."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,7 +68,8 @@ def _read_demo_clip(config: Config) -> str:
     read = [face for face in faces if face["emotions"]]
     if counts.failed or not read:
         raise ModelError(
-            f"{demo_clip()}: {len(frames)} frames, {len(faces)} faces, {len(read)} expressions: expected some"
+            f"{demo_clip()}: {len(frames)} frames, {len(faces)} faces, {len(read)} expressions:"
+            " expected at least one expression"
         )
     return f"{len(frames)} frames, {len(faces)} faces, {len(read)} expressions"
 
@@ -81,7 +82,7 @@ def _record_outcome(config: Config, options: argparse.Namespace) -> str:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     last = last_update.LastUpdate(options.version, options.wanted, options.outcome, now, options.reason)
     last_update.save_last_update(config.state_dir, last)
-    if not last.worked:  # a version that did start logs its own start
+    if not last.worked:  # a version that started logs its own start
         details = {"outcome": last.outcome, "wanted": last.wanted, "reason": last.reason}
         AuditLog(config.state_dir).require("update", "shell", **details)
     return last.summary()
@@ -96,7 +97,7 @@ def _measure_engines(config: Config, options: argparse.Namespace) -> str:
         return ""
     found = rank_and_save(config, ["--data-dir", str(config.state_dir)])
     times = [f"{each.name} {each.ms:.1f} ms" for each in found.engines if each.ms is not None]
-    return f"engines: {', '.join(times)}; auto takes {found.best.name if found.best else 'the CPU'}"
+    return f"engines: {', '.join(times)}; auto selects {found.best.name if found.best else 'the CPU'}"
 
 
 def _parser() -> Parser:

@@ -1,1 +1,1 @@
-"""The composition root: makes every part from the configuration; no other package sees both."""
+"""The composition root: builds every part from the configuration; no other package sees both."""

@@ -1,7 +1,7 @@
-"""The product on one screen: every part of the appliance and how they connect.
+"""The product on one screen: every part of the appliance, and how the parts connect.
 
-Only this package sees both the configuration and the parts. Each part gets its section or values of the
-configuration, never the whole.
+Only this package sees both the configuration and the parts. Each part gets only its own section or values of
+the configuration.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from appliance.web.transport.server import Server
 from appliance.workers import Worker
 
 LIMITS_S = {"capture": 15.0, "vision": 10.0, "sink-stream": 10.0, "sink-lamps": 10.0, "sink-recorder": 120.0}
-"""Longest step of each worker, in seconds; opening a camera is slow, and a worn card much slower."""
+"""Maximum duration of a worker's step, in seconds: opening a camera is slow, a worn card much slower."""
 
 
 @dataclass(frozen=True)
 class Appliance:
-    """All parts of a running appliance. Consumers are started before producers and stopped after them."""
+    """All parts of a running appliance. Consumers start before producers and stop after them."""
 
     servers: tuple[Server, ...]
-    """The web server, and the one that redirects HTTP to it, if there is one."""
+    """The web server, and the server that redirects HTTP to it, if configured."""
     session: Session
     health: Health
     auth: AuthService
@@ -69,16 +69,16 @@ class Appliance:
 
 
 def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[str], None]) -> Appliance:
-    """Every part, connected, nothing started.
+    """Build and connect every part; nothing is started.
 
-    `stop` is set after the last frame of a clip; `failed` is called with the reason when a worker dies.
+    `stop` is set after the last frame of a clip; `failed` is called with the reason if a worker dies.
     """
     chosen = choose_camera(config.camera, config.origins, installed=config.installed)
     set_camera_field(chosen.backend)
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     health = Health(chosen.backend)
     reader = make_reader(config, health=health, is_video=registry.load("camera", chosen.backend).is_video)
-    # After the models: once GStreamer is loaded, an exception within LiteRT ends the process.
+    # After the models: once GStreamer is loaded, an exception in LiteRT ends the process.
     camera = make_camera(chosen)
     audit = AuditLog(config.state_dir)
     record_changes(config.effective(), config.state_dir, audit)

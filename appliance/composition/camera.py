@@ -1,4 +1,4 @@
-"""Chooses the camera and makes it."""
+"""Chooses and builds the camera."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from appliance.ports import Camera
 log = logging.getLogger("appliance.build")
 
 AUTO_ORDER = ("csi", "usb", "demo")
-"""The cameras that `auto` looks for; the first one present wins."""
+"""The cameras that `auto` looks for; it selects the first one present."""
 
 
 def choose_camera(wanted: BackendConfig, origins: Mapping[str, str], *, installed: bool) -> BackendConfig:
-    """The camera to use. `auto` looks which cameras are present, and logs which it takes and why.
+    """The camera to use. `auto` checks which cameras are present, and logs its selection and the reason.
 
-    `origins`: where each key was set; `installed`: on an installed device `auto` never takes the demo clip.
-    Raises `ConfigErrors` where the chosen camera does not take the settings.
+    `origins`: where each key was set; `installed`: on an installed device `auto` never selects the demo clip.
+    Raises `ConfigErrors` if the settings do not fit the selected camera.
     """
     if wanted.backend != "auto":
         return wanted
@@ -33,24 +33,23 @@ def choose_camera(wanted: BackendConfig, origins: Mapping[str, str], *, installe
         try:
             backend_class = registry.load("camera", name)
         except BackendMissing as error:
-            reasons.append(f"no {name} ({error.reason})")
+            reasons.append(f"{name} unavailable: {error.reason}")
             continue
         presence = backend_class.discover()
         if presence.found:
-            log.info(
-                "camera: auto takes %s: %s%s", name, presence.why, "".join(f"; {each}" for each in reasons)
-            )
+            selected = f"camera: auto selected {name} ({presence.why})"
+            log.info("%s", "; ".join([selected, *reasons]))
             table = {key: value for key, value in given.items() if key in backend_class.Settings.model_fields}
             settings = backend_settings("camera", backend_class.Settings, table, origins)
             return BackendConfig(name, settings)
-        reasons.append(f"no {name} ({presence.why})")
-    log.warning("camera: auto found none: %s; waiting for a usb camera", "; ".join(reasons))
+        reasons.append(f"{name} unavailable: {presence.why}")
+    log.warning("camera: auto found none: %s; waiting for a USB camera", "; ".join(reasons))
     usb = registry.load("camera", "usb")
     return BackendConfig("usb", backend_settings("camera", usb.Settings, given, origins))
 
 
 def make_camera(chosen: BackendConfig) -> Camera:
-    """A chosen camera, closed; raises `ConfigError` for what can never be a camera, such as a text file."""
+    """The chosen camera, closed; raises `ConfigError` if it can never be one, such as a text file."""
     camera: Camera = registry.load("camera", chosen.backend)(chosen.settings)
     rotation: Rotation = getattr(chosen.settings, "rotate", 0)  # another package's backend may have none
     return RotatedCamera(camera, rotation) if rotation else camera

@@ -1,4 +1,4 @@
-"""Which engine runs the models, and why: the choice, whether it must be measured again, opening models."""
+"""Which engine runs the models, and why; whether the engines must be measured again; opening models."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ from appliance.system.resources import models_dir
 CPU = "tflite"
 """The engine that runs everywhere, and the fallback of every accelerator."""
 
+_OTHER_MODELS = "the last measurement was of other models"
+
 
 @dataclass(frozen=True)
 class EngineChoice:
     """An engine with its settings. `float_models`: it runs the float models, not the quantised ones.
 
-    `why`: the reason for the choice of `auto`; "" where the owner chose.
+    `why`: why `auto` chose it; "" if the owner chose.
     """
 
     name: str
@@ -43,7 +45,7 @@ class EngineChoice:
 def choose_engine(config: Config, models: str) -> EngineChoice:
     """The engine of a configuration; `auto` is the fastest measured engine with parity, else the CPU.
 
-    `models`: the digest of those in use (`ModelSet.digest`); a ranking of others does not count.
+    `models`: the digest of the models in use (`ModelSet.digest`); a ranking of other models is ignored.
     """
     wanted = config.engine
     if wanted.backend != "auto":
@@ -53,18 +55,21 @@ def choose_engine(config: Config, models: str) -> EngineChoice:
     if isinstance(ranking, str):
         why = f"{ranking}; measure with: interview-grader bench --engines"
     elif ranking.models != models:
-        why = "other models were measured than those in use; measure with: interview-grader bench --engines"
+        why = f"{_OTHER_MODELS}; measure with: interview-grader bench --engines"
     elif (best := ranking.best) is None:
-        why = "none agreed when measured"
+        why = "no measured engine agreed with it"
     else:
-        reason = f"auto: fastest that agrees with the CPU: {best.ms:.1f} ms a look, measured {ranking.date}"
+        reason = (
+            f"auto: fastest engine that agrees with the CPU, {best.ms:.1f} ms for one run of each model, "
+            f"measured {ranking.date}"
+        )
         try:
             return configure_engine(
                 config, best.backend, best.settings, float_models=best.float_models, why=reason
             )
         except (BackendMissing, ConfigErrors) as error:
             why = f"{best.name} was fastest but is unavailable: {error}"
-    return configure_engine(config, CPU, why=f"auto: the CPU, since {why}")
+    return configure_engine(config, CPU, why=f"auto: the CPU, because {why}")
 
 
 def configure_engine(
@@ -75,9 +80,9 @@ def configure_engine(
     float_models: bool = False,
     why: str = "",
 ) -> EngineChoice:
-    """An engine with those settings of `[engine]` that it has, and `more` settings.
+    """An engine with the settings of `[engine]` that apply to it, and `more` settings.
 
-    Raises `BackendMissing`, or `ConfigErrors` for settings that do not fit.
+    Raises `BackendMissing`, or `ConfigErrors` for invalid settings.
     """
     backend = registry.load("engine", name)
     given = config.engine.settings.model_dump(exclude_unset=True)
@@ -94,7 +99,7 @@ def load_models(config: Config) -> tuple[Manifest, ModelSet]:
 
 
 def why_measure(config: Config) -> str:
-    """Why `bench --engines` is due; "" if it is not, and always where the owner chose the engine."""
+    """Why `bench --engines` is due; "" if it is not, and always if the owner chose the engine."""
     if config.engine.backend != "auto":
         return ""
     ranking = load_ranking(config.state_dir)
@@ -102,14 +107,14 @@ def why_measure(config: Config) -> str:
         return ranking
     _, models = load_models(config)
     if ranking.models != models.digest:
-        return "other models were measured than those in use"
+        return _OTHER_MODELS
     if ranking.there != (now := engine_inventory(config)):
-        return f"measured was {ranking.there or 'something else'}, and here is {now}"
+        return f"the last measurement was of {ranking.there or 'something else'}, and this device has {now}"
     return ""
 
 
 def engine_inventory(config: Config) -> str:
-    """Our engines that can run here: software with versions, hardware, compiled models; in one line."""
+    """Our engines that can run here, in one line: software with versions, hardware, compiled models."""
     return ", ".join(_inventory(config))
 
 
@@ -122,7 +127,7 @@ def _inventory(config: Config) -> Iterator[str]:
 
 
 class EngineOpener:
-    """Opens models on the chosen engine. Those on an accelerator share one circuit breaker."""
+    """Opens models on the chosen engine. Models on an accelerator share one circuit breaker."""
 
     def __init__(
         self,
@@ -132,9 +137,9 @@ class EngineOpener:
         health: Health | None = None,
         fallback: bool = True,
     ) -> None:
-        """`breaker_file`: where failures are kept, None to keep nothing; `health`: watches calls.
+        """`breaker_file`: where failures are saved, None to save nothing; `health`: watches calls.
 
-        `fallback=False` opens the engine alone, to measure it, and builds first what it needs.
+        `fallback=False` opens the engine alone, to measure it, and first builds what it needs.
         """
         self.choice = choice
         self.breaker: CircuitBreaker | None = None
@@ -159,7 +164,7 @@ class EngineOpener:
             return _open_quietly(self.choice.backend, path, self.choice.settings)
         except (BackendMissing, ModelError) as error:
             if not self.choice.why:
-                raise  # only the owner, who chose this engine, can fix it
+                raise  # the owner chose this engine, and must fix it
             raise EngineError(str(error)) from error
 
     def _open_cpu(self, path: Path) -> Engine:
@@ -186,7 +191,7 @@ class EngineOpener:
 def make_engine_opener(config: Config, models: str, health: Health | None = None) -> EngineOpener:
     """The opener of the engine that `choose_engine` chooses.
 
-    `health`: the daemon's, which watches calls; only the daemon keeps the failures of an accelerator.
+    `health`: the daemon's, which watches calls; only the daemon saves the failures of an accelerator.
     """
     breaker_file = config.state_dir / BREAKER_FILE if health else None
     return EngineOpener(choose_engine(config, models), breaker_file=breaker_file, health=health)

@@ -1,4 +1,4 @@
-"""Makes the reader: the models on their engines, and the pipeline that analyses frames with them."""
+"""Builds the reader: the models on their engines, and the pipeline that analyses frames with them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from appliance.vision.tracking.tracker import Tracker
 
 @dataclass(frozen=True)
 class Reader:
-    """A pipeline and what runs it, in words."""
+    """A pipeline, and what runs it."""
 
     pipeline: Pipeline
     classifier: ExpressionClassifier
@@ -34,7 +34,7 @@ class Reader:
     breaker: CircuitBreaker | None
 
     def described(self) -> dict[str, str]:
-        """Role -> model, and what runs it now; where the owner did not choose the engine, also why."""
+        """Role -> model and what runs it now; also why, if the owner did not choose the engine."""
         found = {role: f"{name}, {self.engines[role].description}" for role, name in self.names.items()}
         return {**found, "choice": self.why} if self.why else found
 
@@ -47,12 +47,12 @@ def make_reader(
     *,
     is_video: bool = True,
 ) -> Reader:
-    """Detectors, classifier and tracker on their engines; raises `ModelError` for a model that is unfit.
+    """Detectors, classifier and tracker on their engines; raises `ModelError` for an invalid model.
 
-    `watch` may put something between each engine and its user, by role. `health` watches calls to an
-    accelerator, so that a hanging one is noticed. `is_video`: the video may have cuts (`motion.scene_cuts`).
+    `watch` may wrap each engine, by role. `health` watches calls to an accelerator, so that a hang is
+    detected. `is_video`: the frames may have cuts (`motion.scene_cuts`).
     """
-    cv2.setNumThreads(1)  # Frames come one at a time; more threads only cost processor time and memory.
+    cv2.setNumThreads(1)  # Frames come one at a time; more threads would only cost processor time and memory.
     vision = config.vision
     manifest, models = load_models(config)
     opener = opener or make_engine_opener(config, models.digest, health)

@@ -1,4 +1,4 @@
-"""Makes what consent needs: the terms, the records and the button."""
+"""Builds what sessions need: the terms, the records and the button."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger("appliance.build")
 
 
 def make_terms(config: Config) -> Terms:
-    """The terms on which people consent; raises `ConfigError` for a malformed notice."""
+    """The terms of consent; raises `ConfigError` for a malformed notice."""
     keys = tuple(JurisdictionSettings.model_fields)
     page = PageFile(config.state_dir)
     origins = (config.origins.get(f"lawful.{key}", "") for key in keys)
@@ -36,7 +36,7 @@ def make_terms(config: Config) -> Terms:
 
 
 def make_store(storage: StorageSettings, state_dir: Path, audit: AuditLog) -> Store:
-    """The records. Rows that are swept or set aside go to the audit log."""
+    """The records. The audit log records when rows expire or are set aside."""
     limits = StorageLimits(storage.keep_days, storage.min_free_mb)
     return Store(state_dir, limits, on_event=lambda **details: audit.require("storage", "timer", **details))
 
@@ -44,13 +44,14 @@ def make_store(storage: StorageSettings, state_dir: Path, audit: AuditLog) -> St
 def make_button(
     settings: SessionSettings, lamps: BackendConfig, session: Session, reset_access: Callable[[], None]
 ) -> Button | None:
-    """The button, None without a pin; raises `ConfigError` when its pin is unavailable."""
+    """The button, None without a pin; raises `ConfigError` if its pin is unavailable."""
     if settings.button_pin < 0:
         return None
     _refuse_pin_of_a_lamp(settings, lamps)
     if settings.printed_notice != session.terms.notice.version:
         log.warning(
-            "the button starts nothing: session.printed_notice is %r, the notice is %r; print /notice",
+            "the button starts nothing: session.printed_notice is %r, but the notice is %r; print /notice "
+            "and update session.printed_notice",
             settings.printed_notice,
             session.terms.notice.version,
         )
@@ -71,7 +72,7 @@ def _refuse_pin_of_a_lamp(settings: SessionSettings, lamps: BackendConfig) -> No
         for lamp, taken in lamps.settings.model_dump().items():
             if taken == pin:
                 raise ConfigError(
-                    f"header pin {pin} is that of lamps.{lamp} already; give the button another",
+                    f"header pin {pin} is already used by lamps.{lamp}; choose another pin for the button",
                     key="session.button_pin",
                     value=pin,
                 )

@@ -1,4 +1,4 @@
-"""The part of the composition root that makes what faces the network: authentication and the web servers."""
+"""Builds what faces the network: authentication and the web servers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from appliance.web.transport.tls import ReloadingTls
 log = logging.getLogger("appliance.build")
 
 REDIRECT_THREADS = 4
-"""Threads of the second port; each serves a request only for a moment."""
+"""Threads of the redirect port; each request takes only a moment."""
 
 
 def make_auth(config: Config) -> AuthService:
-    """Authentication; raises `StoreError` when its secrets cannot be written."""
+    """Authentication; raises `StoreError` if its secrets cannot be written."""
     return make_auth_service(
         config.state_dir,
         login=config.needs_login,
@@ -32,7 +32,7 @@ def make_auth(config: Config) -> AuthService:
 
 
 def make_servers(config: Config, app: WsgiApp, auth: AuthService) -> tuple[Server, ...]:
-    """The web server, with TLS where the network can reach it, then the one that redirects HTTP to it."""
+    """The web server, with TLS if the network can reach it, then the server that redirects HTTP to it."""
     certificate = _certificate(config)
     limiter = ConnectionLimiter(
         config.access.connections_per_address, exempt=is_loopback if config.loopback_is_operator else None
@@ -49,7 +49,7 @@ def make_servers(config: Config, app: WsgiApp, auth: AuthService) -> tuple[Serve
     if not config.web.redirect_port:
         return (page,)
     if certificate is None:
-        log.warning("web.redirect_port is not used: the page is not encrypted, there is nothing to send to")
+        log.warning("web.redirect_port is ignored: the page does not use HTTPS")
         return (page,)
     redirect = HttpsRedirect(
         lambda: page.port, config.web.allowed_hosts, auth.request_rates, network=config.on_network
@@ -67,7 +67,7 @@ def make_servers(config: Config, app: WsgiApp, auth: AuthService) -> tuple[Serve
 
 
 def check_certificate(config: Config) -> None:
-    """Raises `ConfigError` when the owner's own certificate cannot be used."""
+    """Raises `ConfigError` if the owner's certificate cannot be used."""
     if config.access.certificate:
         ReloadingTls(lambda: (config.access.certificate, config.access.key)).context()
 
@@ -77,6 +77,6 @@ def _certificate(config: Config) -> Callable[[], tuple[str, str]] | None:
         return lambda: (config.access.certificate, config.access.key)
     if not config.needs_login:
         return None
-    from appliance.auth.certificate import DeviceCertificate  # slow to load, and only needed here
+    from appliance.auth.certificate import DeviceCertificate  # slow to load, and needed only here
 
     return DeviceCertificate(config.state_dir).current

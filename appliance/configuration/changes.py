@@ -1,7 +1,7 @@
-"""Record changes of version or settings since the last start in the audit log.
+"""Records changes of version or settings since the last start in the audit log.
 
-Changes on the page are recorded at once; changes of files, environment, command line and version are only
-seen by the next start, here.
+Changes on the page are recorded immediately; changes of files, environment, command line and version are
+detected here, at the next start.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = logging.getLogger("appliance.changes")
 
 WHO = "configuration"
 LAST_START_FILE = "last-start.json"
-"""File in the state directory with version and settings of the last start."""
+"""File in the state directory with the version and settings of the last start."""
 
 
 def record_changes(
@@ -44,7 +44,7 @@ def record_changes(
             _record_differences(before, now, audit)
         write_private(folder / LAST_START_FILE, json.dumps(now, indent=1, sort_keys=True).encode() + b"\n")
     except StoreError as error:
-        log.error("what changed since the last start is missing in the audit log: %s", error)
+        log.error("changes since the last start are missing in the audit log: %s", error)
 
 
 def _record_differences(before: dict[str, Any], now: dict[str, Any], audit: AuditLog) -> None:

@@ -1,4 +1,4 @@
-"""The layers of the configuration: files, environment and command line, each value with where it was set."""
+"""The layers of the configuration: files, environment and command line, with the origin of each value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOARD_FILE = Path("/usr/lib/interview-grader/board.toml")
 OWNER_FILE = Path("/etc/interview-grader/config.toml")
 ENVIRONMENT = "INTERVIEW_GRADER__"
 _MOST_NAMED = 5
-"""How many ignored keys the log names."""
+"""Maximum number of ignored keys that the log names."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class ConfigOptions:
-    """The command line's options about configuration."""
+    """The options of the command line that concern the configuration."""
 
     config: Path | None = None
     data_dir: Path | None = None
@@ -49,9 +49,9 @@ class ConfigOptions:
 def read_layers(
     options: ConfigOptions, environment: Mapping[str, str], state: Path, problems: list[ConfigError]
 ) -> list[Layer]:
-    """Every existing layer, the weakest first; an unreadable one is added to `problems`.
+    """Every existing layer, weakest first; adds unreadable ones to `problems`.
 
-    Faults of the page's file are only logged.
+    Problems in the page's file are only logged.
     """
     owner = options.config or OWNER_FILE
     files = [BOARD_FILE, owner, *sorted((owner.parent / "config.d").glob("*.toml"))]
@@ -81,19 +81,19 @@ def _file_layer(path: Path, problems: list[ConfigError]) -> Layer:
     for name, table in tables.items():
         if not isinstance(table, dict):
             problems.append(
-                ConfigError("stands outside a section; write it below [section]", key=name, file=str(path))
+                ConfigError("is outside a section; put it below a [section]", key=name, file=str(path))
             )
     return Layer(str(path), {name: table for name, table in tables.items() if isinstance(table, dict)})
 
 
 def _page_layer(path: Path) -> Layer:
-    """The page's settings: valid values of `PAGE_KEYS`. No content of its file prevents a start."""
+    """The page's settings: valid values of `PAGE_KEYS`. Nothing in its file prevents a start."""
     try:
-        if not path.is_file():  # a pipe or a device would never end
+        if not path.is_file():  # reading a pipe or a device would never end
             raise ConfigError("cannot be read: expected a file", file=str(path))
         tables = read_toml(path)
     except ConfigError as error:
-        log.warning("the settings of the page are ignored: %s", " ".join(str(error).split()))
+        log.warning("the page's settings are ignored: %s", " ".join(str(error).split()))
         return Layer(str(path), {})
     values: dict[str, dict[str, Any]] = {}
     ignored = []
@@ -106,7 +106,7 @@ def _page_layer(path: Path) -> Layer:
     if ignored:
         more = f" and {len(ignored) - _MOST_NAMED} more" if len(ignored) > _MOST_NAMED else ""
         names = ", ".join(sorted(ignored)[:_MOST_NAMED])
-        log.warning("%s: ignored, the page may not set this: %s%s; remove it there", path, names, more)
+        log.warning("%s: ignored keys that the page may not set: %s%s; remove them", path, names, more)
     return Layer(str(path), values)
 
 
@@ -139,7 +139,9 @@ def _command_line_layer(options: ConfigOptions, problems: list[ConfigError]) -> 
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and key):
             problems.append(
-                ConfigError("expected SECTION.KEY=VALUE, as in --set web.port=8080", key="--set", value=text)
+                ConfigError(
+                    "expected SECTION.KEY=VALUE, such as --set web.port=8080", key="--set", value=text
+                )
             )
         else:
             values.setdefault(section, {})[key] = parse_toml_value(value)
@@ -154,7 +156,7 @@ def _camera_argument(text: str, problems: list[ConfigError]) -> dict[str, Any]:
     try:
         key = "" if backend == "auto" else registry.load("camera", backend).argument
     except BackendMissing:
-        return values  # named again, as a problem, when the section is filled
+        return values  # reported when the section is validated
     if not key or not argument:
         problems.append(ConfigError(_argument_problem(backend, key), key="--camera", value=text))
         return {}
@@ -191,11 +193,11 @@ def merge_layers(
 
 
 def suggest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """The end of a message about an unknown name: the most similar known name, or all of them."""
+    """The end of a message about an unknown name: the most similar known name, or all known names."""
     near = closest_name(name, known)
     return f"; did you mean {near!r}?" if near else f"; known: {', '.join(known)}"
 
 
 def closest_name(name: str, known: Sequence[str] | Mapping[str, Any]) -> str | None:
-    """The most similar known name; None where none is similar."""
+    """The most similar known name; None if none is similar."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)

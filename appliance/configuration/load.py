@@ -1,4 +1,4 @@
-"""Load the configuration: merge its layers into typed settings, and report all problems at once."""
+"""Loads the configuration: merges its layers into typed settings, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SERVICE_STATE = Path("/var/lib/interview-grader")
 
 @dataclass(frozen=True)
 class BackendConfig:
-    """The chosen backend of a section, by name, and its own settings."""
+    """The backend chosen in a section, by name, and its settings."""
 
     backend: str
     settings: BaseModel
@@ -52,7 +52,7 @@ class BackendConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """The effective settings, section by section; `origins`: for each key that was set, where."""
+    """The effective settings by section; `origins`: where each key was set, if it was."""
 
     camera: BackendConfig
     engine: BackendConfig
@@ -76,18 +76,18 @@ class Config:
     def loopback_is_operator(self) -> bool:
         """Whether every client on the device itself is an operator."""
         wish = self.access.loopback
-        # Not in the board's file: an older release would refuse the key on the way back to it.
+        # Not in the board's file: after a rollback an older release would refuse the key.
         return wish == "operator" or (wish == "auto" and not self.installed)
 
     @property
     def needs_login(self) -> bool:
-        """Whether some clients must log in; the page then has TLS, on loopback too."""
+        """Whether any client must log in; the page then uses TLS, on loopback too."""
         has_strangers = self.on_network or not self.loopback_is_operator
         return has_strangers and not self.access.open_to_network
 
     @property
     def sandboxed(self) -> bool:
-        """Whether this is the configuration of a device's service, whose sandbox hides most folders."""
+        """Whether this is the configuration of a device's service, which is sandboxed."""
         return _is_sandboxed(self.state_dir)
 
     def effective(self) -> dict[str, dict[str, Any]]:
@@ -102,7 +102,7 @@ class Config:
 
 
 def load_config(options: ConfigOptions, environment: Mapping[str, str] | None = None) -> Config:
-    """Read and validate every layer; raises `ConfigErrors` with all problems."""
+    """Read and validate all layers; raises `ConfigErrors` with all problems."""
     environment = os.environ if environment is None else environment
     problems: list[ConfigError] = []
     state = find_state_dir(options.data_dir, environment)
@@ -120,9 +120,9 @@ def load_config(options: ConfigOptions, environment: Mapping[str, str] | None = 
 
 
 def load_lamps_config(options: ConfigOptions) -> BackendConfig:
-    """The lamps alone, even where another section has a mistake.
+    """The lamps alone, even if another section is invalid.
 
-    Raises `ConfigErrors` about their own settings, and for an unreadable file: it may set other pins.
+    Raises `ConfigErrors` for invalid lamp settings, and for an unreadable file, which may set other pins.
     """
     problems: list[ConfigError] = []
     elsewhere: list[ConfigError] = []
@@ -135,11 +135,11 @@ def load_lamps_config(options: ConfigOptions) -> BackendConfig:
 
 
 def check_sandbox_paths(config: Config) -> None:
-    """Raises `ConfigErrors` about files that the sandbox hides from a device's service."""
+    """Raises `ConfigErrors` for files that the sandbox hides from a device's service."""
     table = config.effective() if config.sandboxed else {}
     given = {f"{name}.{key}": value for name, keys in table.items() for key, value in keys.items()}
     folders = ", ".join(HIDDEN_FOLDERS)
-    reason = f"hidden from the service, as all of {folders}; put it below /etc/interview-grader"
+    reason = f"the service cannot see files in {folders}; move it to /etc/interview-grader"
     problems = [
         ConfigError(reason, key=key, value=value, file=_origin(config.origins, key))
         for key, value in given.items()
@@ -153,9 +153,9 @@ def check_sandbox_paths(config: Config) -> None:
 
 @dataclass(frozen=True)
 class RetentionConfig:
-    """The settings for keeping records. `sandboxed`: the records of a device's service.
+    """The retention settings. `sandboxed`: the records belong to a device's service.
 
-    `doubt`: why the owner's retention time is unknown, "" when it is known.
+    `doubt`: why the owner's retention time is unknown, "" if it is known.
     """
 
     storage: StorageSettings
@@ -165,10 +165,9 @@ class RetentionConfig:
 
 
 def load_retention(options: ConfigOptions) -> RetentionConfig:
-    """The settings for keeping records; no mistake in the configuration prevents erasing.
+    """The retention settings; no mistake in the configuration prevents erasing.
 
-    Where the owner's number of days is unknown, the longest allowed number applies. Raises `ConfigErrors`
-    about the command line.
+    If the owner's number of days is unknown, the maximum applies. Raises `ConfigErrors` for the command line.
     """
     problems: list[ConfigError] = []
     state = find_state_dir(options.data_dir, os.environ)
@@ -197,7 +196,7 @@ def _is_sandboxed(state: Path) -> bool:
 
 
 def find_state_dir(wanted: Path | None, environment: Mapping[str, str]) -> Path:
-    """The state directory: the wanted one, else the service manager's, else the user's own state folder."""
+    """The state directory: `wanted`, else the service manager's, else the user's state folder."""
     if wanted:
         return wanted
     if service := environment.get("STATE_DIRECTORY"):
@@ -205,9 +204,7 @@ def find_state_dir(wanted: Path | None, environment: Mapping[str, str]) -> Path:
     try:
         base = environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     except RuntimeError as error:
-        reason = (
-            "this user has no home folder; expected a place to keep state in, as in --data-dir /srv/grader"
-        )
+        reason = "this user has no home folder; name a state directory, such as --data-dir /srv/grader"
         raise ConfigError(reason, key="--data-dir") from error
     return Path(base) / "interview-grader"
 
@@ -241,7 +238,7 @@ def _settings_model(section: str, backend: str) -> type[BaseModel]:
 def backend_settings(
     section: str, model: type[BaseModel], table: Mapping[str, Any], origins: Mapping[str, str]
 ) -> BaseModel:
-    """The settings of a backend chosen by `auto`; raises `ConfigErrors` where `table` does not fit."""
+    """The settings of a backend chosen by `auto`; raises `ConfigErrors` if `table` does not fit."""
     problems: list[ConfigError] = []
     settings = _validate(section, model, table, origins, problems)
     if settings is None:
@@ -272,12 +269,12 @@ def _reason(kind: str, message: str, section: str, key: str, model: type[BaseMod
     if kind == "extra_forbidden":
         return _unknown(section, key, model)
     if kind == "missing":
-        return f"must be given: {model.model_fields[key].description}"
+        return f"is required: {model.model_fields[key].description}"
     return message.replace("Input should be", "expected").replace("Value error, ", "")
 
 
 def _unknown(section: str, key: str, model: type[BaseModel]) -> str:
-    """The reason for an unknown key; in a section with backends the key may be another backend's."""
+    """The reason for an unknown key, which in a section with backends may be another backend's key."""
     if section not in BACKEND_SECTIONS:
         return f"unknown key{suggest(key, model.model_fields)}"
     own = ["backend", *model.model_fields]
@@ -293,7 +290,7 @@ def _unknown(section: str, key: str, model: type[BaseModel]) -> str:
 
 
 def _backends_by_key(section: str) -> dict[str, str]:
-    """For each key of a section the backends that have it, in words."""
+    """For each key of a section, the backends that have it, in words."""
     owners: dict[str, list[str]] = {}
     for name in sorted([*registry.names(section), *(["auto"] if section in AUTO_SETTINGS else [])]):
         with contextlib.suppress(BackendMissing):  # a backend that cannot be imported has no keys to name
@@ -309,7 +306,7 @@ def _check_certificate(
     for name, other in (("certificate", "key"), ("key", "certificate")):
         if access.get(name) and not access.get(other):
             key = f"access.{name}"
-            reason = f"given without access.{other}; expected both files, or neither"
+            reason = f"is set without access.{other}; expected both files or neither"
             problems.append(ConfigError(reason, key=key, value=access[name], file=_origin(origins, key)))
 
 

@@ -1,6 +1,6 @@
 """`page.toml` in the state directory: the settings that the page may change.
 
-The service may write this file, so only `PAGE_KEYS` in it count; see
+The service may write this file, so only its `PAGE_KEYS` are used; see
 docs/decisions/0060-root-and-the-service.md.
 """
 
@@ -18,19 +18,19 @@ from appliance.system.toml import dump_toml, read_toml
 PAGE_FILE = "page.toml"
 
 PAGE_KEYS = frozenset({"lawful.region", "lawful.purpose", "lawful.institution"})
-"""The keys that the page may set; other keys of its file are ignored. Only choices, switches and limited
+"""The keys that the page may set; other keys in its file are ignored. Only choices, switches and limited
 numbers belong here: never a key that names a file, library, model, URL, address, port or command."""
 
 
 class PageFile:
-    """Writes single settings atomically and leaves the others as they are."""
+    """Writes single settings atomically and leaves the others unchanged."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / PAGE_FILE
         self._lock = threading.Lock()
 
     def save(self, section: str, values: Mapping[str, Any]) -> None:
-        """Set these keys, all of `PAGE_KEYS`; raises `StoreError` when the file cannot be read or written.
+        """Set these keys, all in `PAGE_KEYS`; raises `StoreError` if the file cannot be read or written.
 
         A file that is not TOML stays unchanged.
         """
@@ -45,6 +45,6 @@ class PageFile:
                 raise StoreError(str(error)) from error
             except OSError as error:
                 raise StoreError(
-                    f"{self.path}: cannot be read ({error.strerror}); correct its rights"
+                    f"{self.path}: cannot be read ({error.strerror}); correct its permissions"
                 ) from error
             write_private(self.path, content)

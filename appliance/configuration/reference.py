@@ -16,22 +16,28 @@ from appliance.configuration.settings import AUTO_SETTINGS, BACKEND_SECTIONS, PL
 _INTRODUCTION = """\
 # Configuration
 
-This page is made from the settings in the code (`python -m appliance.configuration.reference`);
-a test fails when it is stale.
+This page is generated from the settings in the code (`python -m appliance.configuration.reference`);
+a test fails if it is out of date.
 
-Settings are TOML. Later places win: defaults in the code, `/usr/lib/interview-grader/board.toml`,
-`/etc/interview-grader/config.toml`, `/etc/interview-grader/config.d/*.toml`, `page.toml` in the state
-directory, environment variables such as `INTERVIEW_GRADER__WEB__PORT=8081`, the command line
-(`--set web.port=8081`).
-`--config FILE` takes FILE, and the `config.d/` beside it, instead of the two places under `/etc`.
-Of `page.toml` only what the page may set counts (`lawful.region`, `lawful.purpose`,
-`lawful.institution`); the rest is ignored, with a line in the log.
+Settings are in TOML. They come from these places, and a later place wins:
 
-An unknown key is refused with the nearest known name; all problems are told at once.
-`interview-grader config` prints what is in force and where it was set.
+1. defaults in the code
+2. `/usr/lib/interview-grader/board.toml`
+3. `/etc/interview-grader/config.toml`
+4. `/etc/interview-grader/config.d/*.toml`
+5. `page.toml` in the state directory
+6. environment variables such as `INTERVIEW_GRADER__WEB__PORT=8081`
+7. the command line: `--set web.port=8081`
 
-In `[camera]`, `[engine]` and `[lamps]` the key `backend` comes first; the other keys are that backend's own,
-so a place that names another backend starts the section anew.
+`--config FILE` replaces places 3 and 4 with FILE and the `config.d/` next to it.
+In `page.toml` only `lawful.region`, `lawful.purpose` and `lawful.institution` are used, because the page may
+set only these; other keys are ignored and logged.
+
+An unknown key is an error that suggests the most similar name. All errors are reported at once.
+`interview-grader config` prints the effective settings, and where each was set.
+
+In `[camera]`, `[engine]` and `[lamps]`, `backend` decides which other keys the section has. A place that sets
+another backend discards the section's keys from earlier places.
 """
 
 
@@ -63,7 +69,7 @@ def _table(title: str, model: type[BaseModel]) -> Iterator[str]:
     if not model.model_fields:
         yield "No settings.\n"
         return
-    yield "| key | default | limits | what it is |"
+    yield "| key | default | limits | meaning |"
     yield "|---|---|---|---|"
     for key, field in model.model_fields.items():
         yield f"| `{key}` | {_default(field)} | {_limits(field)} | {field.description} |"
@@ -71,11 +77,11 @@ def _table(title: str, model: type[BaseModel]) -> Iterator[str]:
 
 
 def _default(field: FieldInfo) -> str:
-    return "must be given" if field.is_required() else f"`{json.dumps(field.default)}`"
+    return "required" if field.is_required() else f"`{json.dumps(field.default)}`"
 
 
 def _limits(field: FieldInfo) -> str:
-    signs = {"gt": "over", "ge": "from", "lt": "under", "le": "to"}
+    signs = {"gt": "above", "ge": "from", "lt": "below", "le": "to"}
     limits = [
         f"{word} {_number(getattr(limit, sign))}"
         for limit in field.metadata
@@ -87,7 +93,7 @@ def _limits(field: FieldInfo) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:g}"
+    return f"{value:.10g}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """An accelerator with the CPU as its fallback, and the circuit breaker that decides between them.
 
-An accelerator can vanish or hang. After a failure the CPU runs the models, and the accelerator returns only
-after a probe. The probe is a separate process (`commands/probe_engine.py`), since hardware that hangs also
-hangs its caller. The breaker keeps its state in a file, so that the next start begins with the CPU as well.
+An accelerator can vanish or hang. After a failure the CPU runs the models, and the accelerator is used again
+only after a successful probe. The probe is a separate process (`commands/probe_engine.py`), since hardware
+that hangs also hangs its caller. The breaker saves its state in a file, so that the next start also begins
+with the CPU.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ from appliance.values import Tensor
 log = logging.getLogger("appliance.accelerator")
 
 BREAKER_FILE = "accelerator.json"
-"""The file of the state directory in which the daemon keeps the state of the breaker."""
+"""The file in the state directory in which the daemon saves the breaker's state."""
 
 CALL_S = 1.0
-"""A call that takes longer hangs. With the daemon's tick of a second it is reported within two."""
+"""A call that takes longer counts as hanging. The daemon ticks once a second and reports it within two."""
 
 OPEN_S = 20.0
-"""Opening that takes longer hangs: a stick just plugged in first loads its firmware."""
+"""Opening that takes longer counts as hanging: a stick that was just plugged in first loads its firmware."""
 
 _PROBE_S = 20.0
-"""A probe that takes longer hangs as well."""
+"""A probe that takes longer counts as hanging."""
 
 _LONGEST_PAUSE_S = 3600.0
 _TRUSTED_S = 3600.0
-"""After working for this long, past failures no longer count."""
+"""After working for this long, earlier failures no longer count."""
 
 
 class CircuitBreaker:
@@ -53,10 +54,10 @@ class CircuitBreaker:
         probe: Sequence[str],
         pause_s: float,
     ) -> None:
-        """`state_file`: where failures are kept, None to keep nothing. `probe`: the command that tries it.
+        """`state_file`: where failures are saved, None to save nothing. `probe`: the command that tests it.
 
-        The first probe runs `pause_s` seconds after a failure. Each failure after a return doubles the pause,
-        since a stick may pass every probe and fail in use.
+        The first probe runs `pause_s` seconds after a failure. Each failure after a successful probe doubles
+        the pause, since a stick may pass every probe and fail in use.
         """
         self.name = name
         self._state_file, self._health = state_file, health
@@ -69,7 +70,7 @@ class CircuitBreaker:
         self._next_probe = time.monotonic() + self.pause_s
         if self.fault:
             log.warning(
-                "%s failed before (%s): the CPU is used until a probe succeeds, in %.0f s",
+                "%s failed before (%s); using the CPU; next probe in %.0f s",
                 name,
                 self.fault,
                 self.pause_s,
@@ -94,7 +95,7 @@ class CircuitBreaker:
         )
 
     def allow(self) -> bool:
-        """Whether the accelerator may be used (again). Starts a probe when it is time; waits for none."""
+        """Whether the accelerator may be used. Starts a probe when one is due, without waiting for it."""
         now = time.monotonic()
         if not self.fault:
             if self._failures and now - self._back_since > _TRUSTED_S:
@@ -112,7 +113,7 @@ class CircuitBreaker:
         self._next_probe = now + self.pause_s
         if code != 0:
             return False
-        log.warning("%s is back", self.name)
+        log.warning("%s works again", self.name)
         self.fault, self._back_since = "", now
         self._save("", self._failures)
         return True
@@ -120,19 +121,19 @@ class CircuitBreaker:
     def mark_failed(self, reason: str) -> None:
         """Use the CPU from now on."""
         if not self.fault:
-            log.error("%s failed: %s; the CPU is used from now on", self.name, reason)
+            log.error("%s failed: %s; using the CPU", self.name, reason)
             self._trip(reason)
         self._next_probe = time.monotonic() + self.pause_s
 
     def mark_hung(self) -> None:
-        """If a call hangs now, make the next start begin with the CPU. May be called from any thread."""
+        """If a call hangs, let the next start begin with the CPU. May be called from any thread."""
         since = self._calling_since
         if since is not None and time.monotonic() - since > CALL_S:
             self._trip("a call hung")
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Guard one call: the daemon reports a call that hangs, and ends."""
+        """Guard one call: if it hangs, the daemon reports it and exits."""
         self._calling_since = time.monotonic()
         if self._health:
             self._health.heartbeat(self.name, CALL_S, "a call")
@@ -145,7 +146,7 @@ class CircuitBreaker:
 
     @contextmanager
     def guard_opening(self) -> Iterator[None]:
-        """Guard opening, which holds Python's lock: a hang ends the process, and the next start knows."""
+        """Guard opening, which holds Python's global lock: a hang ends the process, and is saved."""
         self._save("opening it hung", self._failures + 1)
         try:
             with native_limit(OPEN_S):
@@ -163,7 +164,7 @@ class CircuitBreaker:
             self._probe = subprocess.Popen(self._command, stdin=nowhere, stdout=nowhere, stderr=nowhere)
             self._next_probe = now + _PROBE_S
         except OSError as error:  # out of descriptors or processes
-            log.warning("%s cannot be tried now: %s", self.name, error)
+            log.warning("cannot probe %s: %s", self.name, error)
             self._next_probe = now + self.pause_s
 
     def _end_probe(self) -> None:
@@ -178,7 +179,7 @@ class CircuitBreaker:
         self._save(reason, self._failures)
 
     def _load(self) -> tuple[str, int]:
-        """The fault, and how often it failed of late."""
+        """The fault, and the number of recent failures."""
         if self._state_file is None:
             return "", 0
         try:
@@ -197,7 +198,7 @@ class CircuitBreaker:
                 write_private(self._state_file, json.dumps({"fault": fault, "faults": failures}).encode())
             else:
                 self._state_file.unlink(missing_ok=True)
-        except (StoreError, OSError) as error:  # this run knows it at least
+        except (StoreError, OSError) as error:  # the current run still knows the state
             log.error("%s", error)
 
 
@@ -207,7 +208,7 @@ class FallbackEngine:
     def __init__(
         self, breaker: CircuitBreaker, open_accelerated: Callable[[], Engine], open_cpu: Callable[[], Engine]
     ) -> None:
-        """Open the model on both. Raises what they raise, but no `EngineError` of the accelerator."""
+        """Open the model on both. Raises what they raise, except the accelerator's `EngineError`."""
         self._breaker, self._open_accelerated = breaker, open_accelerated
         self._cpu = open_cpu()
         self.inputs, self.outputs = self._cpu.inputs, self._cpu.outputs
@@ -215,16 +216,16 @@ class FallbackEngine:
 
     @property
     def description(self) -> str:
-        """What runs the model now, and if it is the CPU, why."""
+        """What runs the model now, and the reason if it is the CPU."""
         if self._accelerated is not None and not self._breaker.fault:
             return self._accelerated.description
         return f"{self._cpu.description} instead of {self._breaker.name}: {self._breaker.fault}"
 
     def run(self, tensor: Tensor) -> list[Tensor]:
-        """The outputs for one input; a failure of the accelerator costs only time."""
+        """The outputs for one input; if the accelerator fails, the CPU's."""
         spec = self.inputs[0]
         fits = tensor.shape == spec.shape and tensor.dtype.name == spec.dtype
-        accelerated = self._usable() if fits else None  # the CPU refuses what does not fit
+        accelerated = self._usable() if fits else None  # the CPU refuses a tensor that does not fit
         if accelerated is not None:
             try:
                 with self._breaker.guard():

@@ -20,7 +20,7 @@ class _Strict(BaseModel):
 
 
 class Tensor(_Strict):
-    """One input or output of a model; a scale of 0 means that it is not quantised."""
+    """One input or output of a model; a scale of 0 means not quantised."""
 
     name: str
     shape: tuple[int, ...]
@@ -29,7 +29,7 @@ class Tensor(_Strict):
     zero_point: int = 0
 
     def spec(self) -> TensorSpec:
-        """The same as a `TensorSpec`, as engines describe their tensors."""
+        """The tensor as a `TensorSpec`, as engines describe theirs."""
         return TensorSpec(self.name, self.shape, self.dtype, self.scale, self.zero_point)
 
 
@@ -79,7 +79,7 @@ class Anchors(_Strict):
 
 
 class _Model(_Strict):
-    """What all models have. `original`: the float model of this manifest that it was quantised from."""
+    """Common to all models. `original`: the float model in this manifest that it was quantised from."""
 
     file: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -99,7 +99,7 @@ class _Model(_Strict):
         if [tensor.shape for tensor in self.inputs] != [expected]:
             there = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in self.inputs)
             raise ValueError(
-                f"inputs {there}: expected one of {list(expected)}, by preprocessing.size and colour"
+                f"inputs {there}: expected one input {list(expected)}, from preprocessing.size and colour"
             )
         return self
 
@@ -121,14 +121,14 @@ class DetectorModel(_Model):
             if found.get(name) != shape:
                 there = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in self.outputs)
                 wanted = f"decoding.{role}, {name!r}, to be {list(shape)}"
-                raise ValueError(f"outputs {there}: expected {wanted} by anchors and keypoints")
+                raise ValueError(f"outputs {there}: expected {wanted}, from anchors and keypoints")
         return self
 
 
 class Calibration(_Strict):
     """Turns a classifier's logits into calibrated probabilities: softmax((logits + offsets) / temperature).
 
-    Fitted on validation pictures. `offsets`: in the order of the model's `classes`; none means zeros.
+    Fitted on validation pictures. `offsets`: in the order of the model's `classes`; empty means zeros.
     """
 
     temperature: float = Field(1.0, gt=0)
@@ -161,7 +161,7 @@ class ClassifierModel(_Model):
             raise ValueError(f"covered = {self.covered!r}: expected an output of that name with shape [1, 1]")
         if list(rest.values()) != [(1, len(EMOTIONS))]:
             besides = f" besides {self.covered!r}" if self.covered else ""
-            raise ValueError(f"outputs: expected one of [1, {len(EMOTIONS)}]{besides}")
+            raise ValueError(f"outputs: expected one output [1, {len(EMOTIONS)}]{besides}")
         return self
 
     @model_validator(mode="after")
@@ -170,7 +170,7 @@ class ClassifierModel(_Model):
         if calibration.offsets and len(calibration.offsets) != len(EMOTIONS):
             raise ValueError(f"calibration.offsets: {len(calibration.offsets)} numbers, expected 7 or none")
         if self.output == "probabilities" and calibration != Calibration():
-            raise ValueError("calibration: only logits can be calibrated; expected output = 'logits'")
+            raise ValueError("calibration: applies only to logits; expected output = 'logits'")
         return self
 
 
@@ -194,7 +194,7 @@ class _Document(_Strict):
 
 @dataclass(frozen=True)
 class ModelSet:
-    """The models in use. `verifier`: the detector that confirms each find, None for none."""
+    """The models in use. `verifier`: the detector that confirms each detection, or None."""
 
     detector: DetectorModel
     verifier: DetectorModel | None
@@ -202,13 +202,13 @@ class ModelSet:
 
     @property
     def by_role(self) -> dict[str, DetectorModel | ClassifierModel]:
-        """Role -> model; without the verifier where there is none."""
+        """Role -> model; without a verifier if there is none."""
         found = {"detector": self.detector, "verifier": self.verifier, "classifier": self.classifier}
         return {role: model for role, model in found.items() if model is not None}
 
     @property
     def digest(self) -> str:
-        """The start of each model's SHA-256, in one line: differs for other models."""
+        """The start of each model's SHA-256, in one line; it identifies the set."""
         return " ".join(model.sha256[:12] for model in self.by_role.values())
 
 
@@ -221,7 +221,7 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """Read `manifest.toml` of a folder; raises `ModelError` that names every mistake."""
+        """Read the `manifest.toml` of a folder; raises `ModelError` that names every mistake."""
         path = folder / "manifest.toml"
         try:
             document = TypeAdapter(_Document).validate_python(read_toml(path))
@@ -239,7 +239,7 @@ class Manifest:
         return model
 
     def verifier(self, name: str) -> DetectorModel | None:
-        """The detector that confirms each find; an empty name is the default, None for no verifier."""
+        """The detector that confirms each detection, or None; an empty name is the manifest's default."""
         wanted = name or self.document.defaults.verifier
         return self.detector(wanted) if wanted else None
 
@@ -263,13 +263,13 @@ class Manifest:
         return cast(AnyModel, self._find(model.original, model.role)) if model.original else model
 
     def verified(self, model: _Model) -> Path:
-        """The path of the model's file; raises `ModelError` if its digest is not that of the manifest."""
+        """The path of the model's file; raises `ModelError` if its digest differs from the manifest."""
         path = self.folder / model.file
         digest = file_digest(path)
         if digest != model.sha256:
             raise ModelError(
-                f"{path}: sha256 {digest[:12]}… differs from {model.sha256[:12]}… in the manifest: "
-                "the file was cut short or exchanged; restore it"
+                f"{path}: sha256 {digest[:12]}…: expected {model.sha256[:12]}… as in the manifest; "
+                "the file was truncated or replaced: restore it"
             )
         return path
 
@@ -277,12 +277,12 @@ class Manifest:
         model = self.document.models.get(name)
         if model is None or model.role != role:
             known = ", ".join(sorted(n for n, m in self.document.models.items() if m.role == role))
-            raise ModelError(f"{self.folder}/manifest.toml: no {role} {name!r}; there is: {known or 'none'}")
+            raise ModelError(f"{self.folder}/manifest.toml: no {role} {name!r}; known: {known or 'none'}")
         return model
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, in hex; raises `ModelError` when it is unreadable."""
+    """The SHA-256 of a file, in hex; raises `ModelError` if it is unreadable."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -292,14 +292,14 @@ def file_digest(path: Path) -> str:
 def check_tensors(
     file: str, model: _Model, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> None:
-    """Raises `ModelError` unless a loaded model has the tensors of its manifest, in any order."""
+    """Raises `ModelError` unless a loaded model has the tensors in the manifest, in any order."""
     for kind, expected, found in (("input", model.inputs, inputs), ("output", model.outputs, outputs)):
         wanted = {tensor.name: tensor.spec() for tensor in expected}
         given = {spec.name: spec for spec in found}
         if _comparable(wanted) != _comparable(given):
             raise ModelError(
-                f"{file}: {kind}s {_shown(given)}: expected {_shown(wanted)} as the manifest says; "
-                "correct the manifest or take the model that belongs to it"
+                f"{file}: {kind}s {_shown(given)}: expected {_shown(wanted)} as in the manifest; "
+                "correct the manifest or use the model that it describes"
             )
 
 

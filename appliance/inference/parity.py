@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from appliance.values import Box, Reading
 
 MIN_OVERLAP, MAX_SCORE, MAX_EXPRESSION = 0.8, 0.1, 0.1
-"""The tolerance: the smallest overlap of boxes (intersection over union), and the largest differences of
-the detector's score and of each of the seven expression scores (docs/decisions/0039)."""
+"""The tolerance: the minimum overlap of boxes (intersection over union), and the maximum differences of the
+detector's score and of each of the seven expression scores (docs/decisions/0039)."""
 
 FaceNumbers = dict[str, list[float]]
-"""A face in numbers: `box` (x, y, width, height in pixels), `score` (one), `expression` (seven or none)."""
+"""A face in numbers: `box` (x, y, width, height in pixels), `score` (one), `expression` (seven or empty)."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """The worst difference over all faces of all pictures. `missing`: faces that only one engine found."""
+    """The worst differences over all faces and pictures. `missing`: faces that only one engine found."""
 
     faces: int
     missing: int
@@ -27,7 +27,7 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Whether every difference is within the tolerance, and there was a face at all."""
+        """Whether there was a face, and every difference is within the tolerance."""
         return (
             self.faces > 0
             and not self.missing
@@ -37,15 +37,15 @@ class Parity:
         )
 
     def __str__(self) -> str:
-        missing = f"{self.missing} faces found by one only, " if self.missing else ""
+        missing = f"{self.missing} faces found by only one engine, " if self.missing else ""
         return (
-            f"{missing}overlap {self.overlap:.2f} or more, score within {self.score:.3f},"
+            f"{missing}overlap at least {self.overlap:.2f}, score within {self.score:.3f},"
             f" expression within {self.expression:.3f}, {self.faces} faces"
         )
 
 
 def face_numbers(reading: Reading) -> list[FaceNumbers]:
-    """The faces of a reading in numbers, to be sent as JSON."""
+    """The faces of a reading in numbers, for JSON."""
     return [
         {
             "box": [person.face.box.x, person.face.box.y, person.face.box.width, person.face.box.height],

@@ -1,4 +1,4 @@
-"""The engines of this device as `bench --engines` measured them, kept in the state directory."""
+"""The engines of this device as measured by `bench --engines`, saved in the state directory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ RANKING_FILE = "engines.json"
 
 @dataclass(frozen=True)
 class EngineMeasurement:
-    """One engine with the models it ran. `ms`: for one run of each model, median; None if it failed.
+    """One engine with the models it ran. `ms`: median time for one run of each model; None if it failed.
 
-    `settings`: those it ran with besides its defaults. `agrees`: whether it has parity with the CPU. `note`:
-    the difference to the CPU, or why there is no measurement.
+    `settings`: those that differ from its defaults. `agrees`: whether it has parity with the CPU. `note`: the
+    difference from the CPU, or why there is no measurement.
     """
 
     name: str
@@ -32,7 +32,7 @@ class EngineMeasurement:
 class Ranking:
     """All measurements of a machine. `models`: the digest of the models (`ModelSet.digest`).
 
-    `there`: the inventory of runtime and accelerators at that time. The fields are the keys of the file.
+    `there`: the inventory of runtimes and accelerators at that time. The fields are the keys of the file.
     """
 
     machine: str
@@ -64,7 +64,7 @@ def load_ranking(folder: Path) -> Ranking | str:
             str(found.get("there", "")),
         )
     except FileNotFoundError:
-        return "nothing was measured yet"
+        return "no engine has been measured yet"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{folder / RANKING_FILE} cannot be read ({error})"
 

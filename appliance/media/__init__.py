@@ -1,1 +1,1 @@
-"""Reading pictures and videos from files."""
+"""Reads pictures and videos from files."""

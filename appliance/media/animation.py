@@ -1,4 +1,4 @@
-"""An animated GIF, WebP, PNG or AVIF as a video: frames with their own times."""
+"""An animated GIF, WebP, PNG or AVIF as a video with the times of its frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from appliance.media.stills import open_picture, picture_errors, to_bgr
 from appliance.media.video import VideoFrame
 
 _SHORTEST_S, _INSTEAD_S = 0.011, 0.1
-"""A frame that asks for a hundredth of a second or less is shown for a tenth, as in browsers."""
+"""A frame with a duration of a hundredth of a second or less is shown for a tenth, as in browsers."""
 
 
 class Animation:

@@ -29,7 +29,7 @@ HIDDEN, OTHER, SPECIAL, SUBFOLDER, LINK = (
     "sub-folder (--recursive reads it)",
     "link to a folder",
 )
-"""Reasons for which an entry of a folder is skipped."""
+"""Reasons for skipping an entry of a folder."""
 
 EXPECTED = (
     "expected a picture (JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC, AVIF)"
@@ -42,10 +42,10 @@ _NAMES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".dv"),
     *(".wmv", ".flv", ".3gp", ".ogv", ".h264", ".h265", ".hevc"),
 )
-"""A file in a folder with such a name that is neither fails, rather than being skipped."""
+"""A file in a folder with such a name fails, rather than being skipped, if it is neither."""
 
 _OTHER_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"crx ")
-"""Brands of sound and of raw pictures of a camera, in the container of MP4."""
+"""Brands of sound and of camera raw pictures, in the MP4 container."""
 
 _MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _VIDEO_STARTS = (
@@ -79,7 +79,7 @@ def list_inputs(paths: Sequence[Path], *, recursive: bool = False) -> Listing:
     """List the inputs: each path as given, and for a folder its pictures and videos in natural order."""
     listing = Listing()
     for path in paths:
-        if os.path.isdir(path):  # unlike Path.is_dir it is False, not an error, without permission
+        if os.path.isdir(path):  # without permission it is False, where Path.is_dir raises
             _add_folder(path, recursive, listing)
         else:
             listing.files.append(path)
@@ -87,7 +87,7 @@ def list_inputs(paths: Sequence[Path], *, recursive: bool = False) -> Listing:
 
 
 def list_folder(folder: Path, *, recursive: bool = False) -> Listing:
-    """List the pictures and videos of a folder in natural order; raises `PictureError` if it cannot."""
+    """List the pictures and videos of a folder in natural order; raises `PictureError` if unreadable."""
     listing = Listing()
     walked = _walk(folder, recursive, listing)
     listing.files += [path for path in walked if _is_input(path, listing)]
@@ -112,9 +112,9 @@ def natural_key(name: str) -> list[tuple[str, int]]:
 
 @contextmanager
 def open_input(path: Path) -> Iterator[BinaryIO]:
-    """Open an input: a regular file as it is; anything else is read to its end first. Raises `PictureError`.
+    """Open an input: a regular file directly; anything else is first read completely. Raises `PictureError`.
 
-    That is kept in memory, and beyond 64 MiB in a nameless temporary file that ends with the process.
+    It is kept in memory, or beyond 64 MiB in an unnamed temporary file, which never outlives the process.
     """
     name = display_name(path)
     try:
@@ -157,7 +157,7 @@ def read_still_of(path: Path) -> Still:
     """Read a file that must be a picture; raises `PictureError`, also for a video."""
     with open_input(path) as file:
         if is_video(read_head(file)):
-            raise PictureError(f"{display_name(path)}: is a video; expected a picture, take frames out of it")
+            raise PictureError(f"{display_name(path)}: is a video; expected a picture: extract its frames")
         return read_still(file, display_name(path))
 
 
@@ -175,14 +175,14 @@ def _add_folder(folder: Path, recursive: bool, listing: Listing) -> None:
 
 
 def empty_folder_error(folder: Path, listing: Listing) -> PictureError:
-    """The error for a folder without inputs, with what was skipped in it."""
+    """The error for a folder without inputs; it names what was skipped."""
     why = f" (skipped: {describe_skipped(listing.skipped)})" if listing.skipped else ""
-    return PictureError(f"{folder}: no pictures and no videos in this folder{why}; {EXPECTED}")
+    return PictureError(f"{folder}: no pictures or videos in this folder{why}; {EXPECTED}")
 
 
 def unreadable_error(name: str) -> PictureError:
     """The error for an input that is neither a picture nor a video."""
-    return PictureError(f"{name}: is neither a picture nor a video that can be read; {EXPECTED}")
+    return PictureError(f"{name}: is neither a picture nor a video in a supported format; {EXPECTED}")
 
 
 def describe_skipped(skipped: Counter[str]) -> str:
@@ -191,7 +191,7 @@ def describe_skipped(skipped: Counter[str]) -> str:
 
 
 def _walk(folder: Path, recursive: bool, listing: Listing) -> Iterator[Path]:
-    """All files below a folder in natural order, without links to folders: they may be cyclic."""
+    """All files below a folder in natural order, except links to folders, which may be cyclic."""
     waiting = _entries(folder)[::-1]
     while waiting:
         path = waiting.pop()
@@ -220,7 +220,7 @@ def _entries(folder: Path) -> list[Path]:
 def _is_input(path: Path, listing: Listing) -> bool:
     """Whether to read an entry of a folder; if not, it is counted as skipped."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for a writer
             listing.skipped[SPECIAL] += 1
             return False
         if path.name.lower().endswith(_NAMES):
@@ -236,7 +236,7 @@ def _is_input(path: Path, listing: Listing) -> bool:
 
 
 def _is_transport_stream(head: bytes) -> bool:
-    """Whether sync bytes of packets follow each other; the file may begin within a packet."""
+    """Whether the sync bytes of packets follow each other; the file may begin within a packet."""
     return any(
         all(head[start + n * length : start + n * length + 1] == b"\x47" for n in range(_TS_IN_A_ROW))
         for length in _TS_PACKETS

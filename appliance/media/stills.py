@@ -1,4 +1,4 @@
-"""Still pictures by Pillow and pi-heif: an untrusted file reaches only the decoders listed here."""
+"""Reads still pictures with Pillow and pi-heif: an untrusted file reaches only the decoders listed here."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ HEAD_BYTES = 4096
 
 EXPECTED = "expected JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC, AVIF, PGM or PPM"
 
-_CUT_SHORT = "is cut short; expected a whole picture, copy it again"
+_CUT_SHORT = "is truncated; expected a complete picture, copy it again"
 _LIMIT = f"at most {MAX_PIXELS // 1_000_000} megapixels"
 
 _ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
-"""Formats in which several pictures are a video. Those of a TIFF are pages, those of a JPEG depth maps."""
+"""Formats in which several pictures are a video. In a TIFF they are pages, in a JPEG depth maps."""
 
 _BRANDS = {
     "AVIF": (b"avif", b"avis"),
@@ -46,19 +46,19 @@ _NETPBM = re.compile(rb"P[1-6]\s+(#[^\n]*\n\s*)*\d")
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 
 _BAND = 64
-"""Rows that are converted at a time: the largest picture must not be in memory three times."""
+"""Rows converted at a time: the largest picture must not be in memory three times."""
 
 _BLOCK_BYTES = 1 << 20
 
 _MOST_CHECKED_BYTES = 256 << 20
-"""A larger JPEG file is not checked for inner damage: it is a stream of pictures, or has a video appended."""
+"""A larger JPEG file is not checked for inner damage: it is a stream of pictures or has an appended video."""
 
 _WHITE = 255
-"""Background of transparent places, as on a page."""
+"""Background of transparent areas, as on a page."""
 
 _FULL = 65535
 _DEPTHS = (1023, 4095)
-"""White in 10 and 12 bits: a 16-bit picture that never exceeds one of them was stored unscaled."""
+"""White in 10 and 12 bits: a 16-bit picture that never exceeds one of these was stored unscaled."""
 
 _WITH_PROFILE = ("RGB", "RGBA", "CMYK")
 _SRGB = ImageCms.createProfile("sRGB")
@@ -68,14 +68,14 @@ _ORIENTATION, _SUBFILE, _INVERTED, _SAMPLE_BITS, _LARGEST, _DNG = 274, 254, 262,
 
 assert TiffImagePlugin and WebPImagePlugin  # imported to be registered
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
-Pillow.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses twice as many, and only warns below
+Pillow.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses pictures above twice this, and only warns below
 
 
 @dataclass(frozen=True)
 class Still:
     """A decoded picture: uint8 blue-green-red, upright, shape (height, width, 3).
 
-    `notes`: messages for the user: further pages that were not read, warnings of the decoder.
+    `notes`: messages for the user: pages that were not read, warnings of the decoder.
     """
 
     image: Image
@@ -83,7 +83,7 @@ class Still:
 
 
 def picture_format(head: bytes) -> str | None:
-    """The format, one of `FORMATS`, of a file with these first `HEAD_BYTES`; None for anything else."""
+    """The format, one of `FORMATS`, of a file that starts with these `HEAD_BYTES`; None for any other."""
     if head.startswith(b"\xff\xd8\xff") or head == b"\xff\xd8":
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -102,7 +102,7 @@ def picture_format(head: bytes) -> str | None:
 
 
 def _brand(head: bytes) -> str | None:
-    """HEIF or AVIF by the major brand; mif1 and msf1 mean that it is one of the two."""
+    """HEIF or AVIF by the major brand; mif1 and msf1 can mean either."""
     if head[4:8] != b"ftyp":
         return None
     main, others = head[8:12], head[16 : int.from_bytes(head[:4], "big")]
@@ -117,14 +117,14 @@ def read_picture(source: Path | BinaryIO, name: str | None = None) -> Image:
 
 
 def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
-    """Read a picture and its notes; of an animation or several pages the first. Raises `PictureError`.
+    """Read a picture and its notes; the first of several frames or pages. Raises `PictureError`.
 
     `source`: a path or a seekable file; `name`: its name in messages.
     """
     name = name or str(source)
     with _opened(source, name) as file, picture_errors(file, name) as complaints:
         picture = open_picture(file)
-        # Before Pillow decodes it: the file's bytes and the whole picture are never in memory together.
+        # Before Pillow decodes it, so that file and decoded picture are never in memory together.
         damage = _jpeg_damage(file) if picture.format in ("JPEG", "MPO") else None
         image = to_bgr(picture, file)
         notes = ["has more than one picture; only the first is read"] if _has_more(picture, file) else []
@@ -132,7 +132,7 @@ def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
 
 
 def _jpeg_damage(file: BinaryIO) -> str | None:
-    """libjpeg's warning about the first picture of a JPEG file; None without one.
+    """libjpeg's warning about the first picture of a JPEG file, or None.
 
     Pillow drops libjpeg's warnings, so the file is decoded once more, in grey and at an eighth of its size.
     """
@@ -148,13 +148,13 @@ def _jpeg_damage(file: BinaryIO) -> str | None:
         return None
     try:
         _decode_small(data, strict=False)
-    except ValueError:  # this decoder does not support the file, which says nothing about damage
+    except ValueError:  # this decoder does not support the file, so it cannot tell whether it is damaged
         return None
     return words
 
 
 def _decode_small(data: bytes, *, strict: bool) -> None:
-    """Decode a JPEG as coarsely as TurboJPEG can; raises `ValueError`, with `strict` for a warning too."""
+    """Decode a JPEG at TurboJPEG's lowest resolution; raises `ValueError`, if `strict` also for a warning."""
     simplejpeg.decode_jpeg(
         data,
         "GRAY",
@@ -168,7 +168,7 @@ def _decode_small(data: bytes, *, strict: bool) -> None:
 
 
 def _has_more(picture: Any, file: BinaryIO) -> bool:
-    if picture.format == "JPEG":  # a raw stream of them, as webcams send it
+    if picture.format == "JPEG":  # a raw stream of JPEGs, as webcams send it
         return _holds(file, b"\xff\xd9\xff\xd8\xff")
     return picture.format != "MPO" and int(getattr(picture, "n_frames", 1)) > 1
 
@@ -185,7 +185,7 @@ def _holds(file: BinaryIO, wanted: bytes) -> bool:
 
 def decoder_note(text: str) -> str:
     """The note for a message of a decoder."""
-    return f"is read, but its decoder says: {text}"
+    return f"was read, but its decoder reported: {text}"
 
 
 def is_animation(file: BinaryIO, name: str) -> bool:
@@ -211,7 +211,7 @@ def _opened(source: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def picture_errors(file: BinaryIO, name: str) -> Iterator[list[str]]:
-    """Turn any exception of Pillow into a `PictureError`, and collect its warnings in the list."""
+    """Turn Pillow's exceptions into `PictureError`, and collect its warnings in the list."""
     complaints: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -220,7 +220,7 @@ def picture_errors(file: BinaryIO, name: str) -> Iterator[list[str]]:
             yield complaints
         except PictureError as error:
             raise PictureError(f"{name}: {error}") from error
-        except Exception as error:  # Pillow's readers raise anything for a damaged file
+        except Exception as error:  # Pillow may raise anything for a damaged file
             raise PictureError(f"{name}: {_fault(error, file)}") from error
         complaints += dict.fromkeys(" ".join(str(each.message).split()) for each in caught)
 
@@ -229,24 +229,24 @@ def _fault(error: Exception, file: BinaryIO) -> str:
     if isinstance(error, Pillow.DecompressionBombError):
         return _too_large()
     if isinstance(error, MemoryError):
-        return "needs more memory than there is; expected a smaller picture"
+        return "needs more memory than is available; expected a smaller picture"
     reason = "" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read ({error.strerror}); expected a picture"
     head = read_head(file)
     kind = picture_format(head)
     if kind is None:
-        return f"is empty; {EXPECTED}" if not head else f"is not a picture that can be read; {EXPECTED}"
+        return f"is empty; {EXPECTED}" if not head else f"is not a picture in a supported format; {EXPECTED}"
     if kind == "AVIF" and not AvifImagePlugin.SUPPORTED:
         return "is AVIF, and this Pillow has no AVIF decoder; install Pillow 11.3 or newer from a wheel"
     if "truncated" in reason.lower():
         return _CUT_SHORT
     why = reason and f" ({reason})"
-    return f"is {kind}, cut short or damaged{why}; expected a whole picture of {_LIMIT}"
+    return f"is {kind}, truncated or damaged{why}; expected a complete picture of {_LIMIT}"
 
 
 def read_head(file: BinaryIO) -> bytes:
-    """The first `HEAD_BYTES` of a file, which is rewound."""
+    """The first `HEAD_BYTES` of a file; rewinds it."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
     file.seek(0)
@@ -260,7 +260,7 @@ def _too_large() -> str:
 def open_picture(file: BinaryIO) -> Any:
     """Open a picture with Pillow and check its size; nothing is decoded. Raises `PictureError`."""
     if picture_format(read_head(file)) in _BRANDS and _ends_within_a_box(file):
-        raise PictureError(_CUT_SHORT)  # libheif would leave out the tiles that are missing
+        raise PictureError(_CUT_SHORT)  # libheif would silently omit the missing tiles
     file.seek(0)
     picture = Pillow.open(file, formats=FORMATS)
     if picture.width * picture.height > MAX_PIXELS:
@@ -279,7 +279,7 @@ def _ends_within_a_box(file: BinaryIO) -> bool:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:], "big")
-        if length < 8:  # 0: to the end of the file; others are appended data, not a box
+        if length < 8:  # 0: up to the end of the file; others: appended data, not a box
             return False
         at += length
     return at > size
@@ -289,7 +289,7 @@ def _refuse_raw(picture: Any) -> None:
     tags = picture.tag_v2
     if _DNG in tags or tags.get(_SUBFILE, 0) & 1:
         raise PictureError(
-            "is a camera's raw file, of which only a small preview could be read; export it as JPEG"
+            "is a camera raw file, of which only a small preview could be read; export it as JPEG"
         )
 
 
@@ -310,7 +310,7 @@ def _colours(picture: Any, file: BinaryIO) -> Image:
         return _from_deep_grey(picture, tags, is_scaled)
     if picture.mode in ("I", "F", "LAB"):
         raise PictureError(
-            f"has pixels of a kind that cannot be read ({picture.mode}); expected 8 or 16 bits a channel"
+            f"has an unsupported pixel format ({picture.mode}); expected 8 or 16 bits per channel"
         )
     is_deep = picture.tell() == 0 and any(";16" in str(tile.args) for tile in tiles)
     if is_deep and _largest(picture) <= _DEPTHS[-1] >> 8:
@@ -330,7 +330,7 @@ def _from_eight_bits(picture: Any) -> Image:
 
 
 def _colour_transform(picture: Any) -> Any:
-    """The transform from the picture's colour profile to sRGB (phones use Display P3); None without one."""
+    """The transform from the picture's colour profile to sRGB (phones use Display P3), or None."""
     data = picture.info.get("icc_profile")
     if not data or picture.mode not in _WITH_PROFILE:
         return None
@@ -342,7 +342,7 @@ def _colour_transform(picture: Any) -> Any:
         mode = "RGBA" if picture.mode == "RGBA" else "RGB"
         return ImageCms.buildTransform(profile, _SRGB, picture.mode, mode)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        warnings.warn("the colour profile is damaged and ignored", stacklevel=2)
+        warnings.warn("the colour profile is damaged, and ignored", stacklevel=2)
         return None
 
 
@@ -390,7 +390,7 @@ def _largest(picture: Any) -> int:
 
 
 def _top(largest: int, tags: dict[int, Any]) -> int:
-    """The value of white: as the file states, else 16 bits unless the picture fits into 10 or 12."""
+    """The value of white: as stated in the file, else 16 bits unless the picture fits into 10 or 12."""
     said = tags.get(_LARGEST) or 2 ** _first(tags.get(_SAMPLE_BITS, 16)) - 1
     said = _first(said)
     if largest <= said < _FULL:

@@ -1,4 +1,4 @@
-"""Videos by PyAV, frame by frame: upright, with their own times, and with the decoder's messages."""
+"""Reads videos with PyAV, frame by frame: upright, with their times and the decoder's messages."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ DECODERS = (
 """Decoders that a stream may reach, also while FFmpeg probes the file. Sound is never decoded."""
 
 _WITHOUT_TIMES = {"h264", "hevc", "m4v", "mpegvideo"}
-"""Raw streams; FFmpeg makes up their times."""
+"""Raw streams; FFmpeg invents their times."""
 
 _NO_LENGTHS = _WITHOUT_TIMES | {"mpegts", "mpeg"}
-"""Formats without frame lengths: only the decoder notices that the last frame is incomplete."""
+"""Formats without frame lengths: only the decoder detects that the last frame is incomplete."""
 
 _STILLS = {"heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1", "avif", "avis"}
-"""Brands of still pictures in the container of MP4."""
+"""Brands of still pictures in the MP4 container."""
 
 _ENDS_EARLY = ("partial file", "File ended prematurely")
-"""Messages of the demuxers of MP4 and Matroska for a file that ends before its stated length."""
+"""Messages of the MP4 and Matroska demuxers for a file that ends before its stated length."""
 
 _TS_PACKETS = (188, 188), (192, 188), (204, 204)
 """Bytes of a transport stream packet (plain, with a time as in AVCHD, with a checksum) and of its part from
-the sync byte on. A file may begin within a packet, but it ends with a whole one."""
+the sync byte on. A file may begin within a packet, but ends with a complete one."""
 
 _TAIL_BYTES, _TS_IN_A_ROW = 1024, 5
 
 _QUARTERS = ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
-"""Display matrices of quarter turns counterclockwise."""
+"""Display matrices of counterclockwise quarter turns."""
 
 _SLOPPY = 16
 """Bytes by which AVI writers miscount their headers."""
 
 _GAP, _REACH = 1.75, 8
-"""In frames: distance from which on there is a gap, and reach of the damage that may have caused it."""
+"""In frames: minimum distance that counts as a gap, and reach of the damage that may have caused it."""
 
 _STEPS, _MARKS = 10, 100
-"""How many of the last intervals between frames, and of damaged packets, are kept."""
+"""How many of the last frame intervals and damaged packets are kept."""
 
 _DEFAULT_RATE, _MAX_RATE = 25.0, 10_000
 _MAX_ASPECT = 4
@@ -70,18 +70,18 @@ _JUMP_S, _DISORDER_FRAMES, _LEAST_S = 10.0, 3, 0.001
 _EXPECTED = "expected a video: MP4, MOV, MKV, WebM, AVI, MPEG, DV or Y4M"
 
 av.logging.set_level(av.logging.ERROR)
-av.logging.set_skip_repeated(False)  # it compares with the last line of any other video
+av.logging.set_skip_repeated(False)  # it would compare with the last line of any other video
 
 
 @dataclass(frozen=True)
 class VideoFrame:
-    """One frame as it is displayed."""
+    """One frame as displayed."""
 
     image: Image
-    """uint8 blue-green-red, upright, with square pixels; its size may differ from the frame before."""
+    """uint8 blue-green-red, upright, with square pixels; its size may differ from the previous frame's."""
 
     time_s: float
-    """Seconds since the first frame shown, strictly rising."""
+    """Seconds since the first frame, strictly rising."""
 
 
 class Video:
@@ -91,22 +91,22 @@ class Video:
     """Its name in messages."""
 
     rate: float
-    """Nominal frames a second."""
+    """Nominal frames per second."""
 
     frames: int
-    """Number of frames as the file states, 0 if it does not. A trimmed video shows fewer."""
+    """Number of frames as stated in the file, 0 if it is not. A trimmed video shows fewer."""
 
     duration_s: float | None
-    """Duration as the file states; None if it does not."""
+    """Duration as stated in the file; None if it is not."""
 
     has_times: bool
-    """Whether its frames have their own times; a raw stream has none and uses `fps`."""
+    """Whether its frames have times; a raw stream has none and uses `fps`."""
 
     def __init__(self, source: Path | BinaryIO, *, fps: float | None = None, name: str | None = None) -> None:
         """Open a video from a path, or from a seekable binary file that the caller closes.
 
-        `fps` is the rate of a stream that has no times of its own. Raises `PictureError` when the file is
-        missing, empty, no video, or a video without a decoder.
+        `fps` is the rate of a stream without times. Raises `PictureError` if the file is missing, empty, not
+        a video, or a video without a decoder.
         """
         self.name = name or str(source if isinstance(source, Path) else getattr(source, "name", "input"))
         self._shown = 0
@@ -156,14 +156,14 @@ class Video:
         said = []
         if self.cut_short:
             shown = f"{self._shown} of {self.frames}" if self.frames > self._shown else f"{self._shown}"
-            said.append(f"was cut short, it ends after {shown} frame{'' if shown == '1' else 's'}")
+            said.append(f"is truncated: it ends after {shown} frame{'' if shown == '1' else 's'}")
         if self.lost:
             is_are = "is" if self.lost == 1 else "are"
-            said.append(f"{self.lost} of {self._shown + self.lost} frames {is_are} lost to damage")
+            said.append(f"{self.lost} of {self._shown + self.lost} frames {is_are} lost because of damage")
         if self._decoder_messages:
             first, *others = self._decoder_messages
             more = f", and {len(others)} more line{'' if len(others) == 1 else 's'}" if others else ""
-            said.append(f"the decoder says: {first}{more}")
+            said.append(f"the decoder reported: {first}{more}")
         return "; ".join(said)
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -175,10 +175,10 @@ class Video:
                 self._shown += 1
                 yield VideoFrame(self._to_image(frame), self._clock.next(self._time(frame)))
         except OSError as error:
-            raise PictureError(f"{self.name}: cannot be read further ({error.strerror})") from error
+            raise PictureError(f"{self.name}: reading failed partway ({error.strerror})") from error
         if not self._shown:
             why = next(iter(self._decoder_messages), "it has none")
-            raise PictureError(f"{self.name}: no frame can be decoded ({why}); expected a whole video")
+            raise PictureError(f"{self.name}: no frame can be decoded ({why}); expected a complete video")
 
     def close(self) -> None:
         """Release the file; a closed video has no more frames."""
@@ -206,16 +206,16 @@ class Video:
         if self._container.metadata.get("major_brand", "").strip() in _STILLS:
             raise PictureError(f"{self.name}: is a still picture; {_EXPECTED}")
         self._stream = self._choose_stream()
-        # The container's aspect ratio counts; without one the decoder's may change within the video.
+        # The container's aspect ratio has precedence; the decoder's may change within the video.
         said, decoded = self._stream.sample_aspect_ratio, self._stream.codec_context.sample_aspect_ratio
         self._aspect = said if said != decoded else None
 
     def _choose_stream(self) -> Any:
-        """The stream to show: the largest of the default ones."""
+        """The stream to show: the largest default stream."""
         pictures = [stream for stream in self._container.streams if stream.type == "video"]
         videos = [stream for stream in pictures if not stream.disposition & Disposition.attached_pic]
         if not videos:
-            what = "has only sound and a cover picture" if pictures else "has no pictures in it"
+            what = "has only sound and a cover picture" if pictures else "has no pictures"
             raise PictureError(f"{self.name}: {what}; {_EXPECTED}")
         readable = [stream for stream in videos if _decoder(stream) in DECODERS.split(",")]
         if not readable:
@@ -226,7 +226,7 @@ class Video:
         best = max(readable, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
         if best.width * best.height > MAX_PIXELS:
             raise PictureError(
-                f"{self.name}: {best.width}x{best.height} pixels; expected {MAX_PIXELS} at most"
+                f"{self.name}: {best.width}x{best.height} pixels; expected at most {MAX_PIXELS}"
             )
         best.thread_count = 1
         best.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
@@ -234,13 +234,13 @@ class Video:
 
     def _why_not(self) -> str:
         if any(line.startswith("mov,") for line in self._decoder_messages):
-            return "has no index that can be read, it was cut short; copy it again"
-        return "is not a video that can be read"
+            return "has no readable index, because it is truncated; copy it again"
+        return "is not a video in a supported format"
 
     # --- decoding ---
 
     def _deinterlaced(self) -> Iterator[Any]:
-        """The decoded frames; from the first interlaced one on they pass the deinterlacer."""
+        """The decoded frames; from the first interlaced one on, they pass through the deinterlacer."""
         fields: _Deinterlacer | None = None
         for frame in self._decoded():
             if fields is not None and not fields.fits(frame):
@@ -261,7 +261,7 @@ class Video:
         is_silent = self._container.format.name == "mpeg"  # its demuxer skips damage silently
         for packet, is_last in self._packets():
             if is_last and self._is_partial(packet):
-                self._ends_early = True  # the decoder would make up the missing part
+                self._ends_early = True  # the decoder would invent the missing part
                 continue
             was_heard, self._has_message = self._has_message, False
             try:
@@ -286,7 +286,7 @@ class Video:
         self._ends_early |= self._container is not None and self._file_is_short()
 
     def _packets(self) -> Iterator[tuple[Any, bool]]:
-        """Each packet, and whether it is the last: an empty one that flushes the decoder follows it."""
+        """Each packet, and whether it is the last: an empty packet that flushes the decoder follows."""
         packets = self._container.demux(self._stream)
         before = None
         while self._container is not None:
@@ -304,11 +304,11 @@ class Video:
                 return
             if packet.size:
                 self._packets_end = (packet.pos or 0) + packet.size
-            if packet.size or is_flush:  # an empty one in the middle repeats the last frame
+            if packet.size or is_flush:  # an empty packet in the middle repeats the last frame
                 before = packet
 
     def _time(self, part: Any) -> float | None:
-        """Time of a packet or a frame in seconds; None without a true one."""
+        """Time of a packet or a frame in seconds; None if it has no real one."""
         return None if part.pts is None or not self.has_times else float(part.pts * part.time_base)
 
     def _is_partial(self, packet: Any) -> bool:
@@ -317,7 +317,7 @@ class Video:
         return past_end or bool(packet.is_corrupt)
 
     def _file_is_short(self) -> bool:
-        """Whether the file is shorter than its format states, or its rest cannot be reached."""
+        """Whether the file is shorter than stated, or its rest cannot be reached."""
         kind = self._container.format.name
         if kind == "yuv4mpegpipe":
             return self._packets_end < self._size
@@ -330,7 +330,7 @@ class Video:
         return kind == "avi" and self._size + _SLOPPY < self._riff_size
 
     def _stated_length_s(self) -> float:
-        """Duration of the video stream as Matroska states; the sound may be longer."""
+        """Duration of the video stream as stated by Matroska; the sound may be longer."""
         said = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self._stream.metadata.get("DURATION", ""))
         if said is None:
             return self.duration_s or 0.0
@@ -339,7 +339,7 @@ class Video:
 
     @contextmanager
     def _capture_messages(self) -> Iterator[None]:
-        """Collect the messages of FFmpeg in this thread."""
+        """Collect FFmpeg's messages in this thread."""
         with av.logging.Capture() as lines:
             try:
                 yield
@@ -348,7 +348,7 @@ class Video:
                     self._add_message(part, message.strip())
 
     def _add_message(self, part: str, message: str) -> None:
-        if "not on whitelist" in message:  # sound, which is not decoded
+        if "not on whitelist" in message:  # about sound, which is not decoded
             return
         self._has_message = True
         self._ends_early |= message.endswith(_ENDS_EARLY)
@@ -369,7 +369,7 @@ class Video:
 
 
 class _Deinterlacer:
-    """Merges the two fields of an interlaced frame; other frames pass unchanged."""
+    """Merges the two fields of interlaced frames; other frames pass unchanged."""
 
     def __init__(self, frame: Any) -> None:
         self._kind = _kind(frame)
@@ -400,10 +400,10 @@ class _Deinterlacer:
 
 
 class _LossCounter:
-    """Counts the frames that are lost to damage.
+    """Counts the frames that are lost because of damage.
 
-    A demuxer or a decoder may leave them out in silence, so they are what is missing in time beside damage.
-    Where there are no times it is the packets that fail. After more than `longest_s` the clock was set.
+    A demuxer or decoder may omit them silently, so gaps in time near damage are counted, or failed packets if
+    there are no times. A gap longer than `longest_s` means that the clock was set.
     """
 
     def __init__(self, rate: float, longest_s: float) -> None:
@@ -421,7 +421,7 @@ class _LossCounter:
         return self._last + 1.5 * min(self._steps)
 
     def add_failure(self) -> None:
-        """Count a packet without a frame. Before the first key frame nothing is lost."""
+        """Count a packet that yields no frame. Nothing counts as lost before the first key frame."""
         self.count += self._shown > 0 and not self._has_times
 
     def add_packet(self, time: float | None, *, is_damaged: bool) -> None:
@@ -437,19 +437,19 @@ class _LossCounter:
         if time is None:
             return
         if self._gap_from < time < self._last:
-            self.count -= 1  # it came late, but it came
+            self.count -= 1  # late, but not lost
             return
         if self._has_times and not self._count_gap(time) and time > self._last:
             self._steps.append(time - self._last)
         self._has_times, self._last = True, time
 
     def end(self) -> None:
-        """Note the end: no frame follows."""
+        """Note the end of the video."""
         if self._has_times:
             self._count_gap(self._newest + min(self._steps))
 
     def count_promised(self, frames: int) -> None:
-        """Use the stated number of frames, where times are only counted."""
+        """Use the stated number of frames, for a format whose times are only counted."""
         self.count = max(self.count, frames - self._shown)
 
     def _count_gap(self, time: float) -> bool:
@@ -465,7 +465,7 @@ class _LossCounter:
 
 
 class _FrameClock:
-    """Times of the frames as shown: from zero, strictly rising."""
+    """Times of the displayed frames: from zero, strictly rising."""
 
     def __init__(self, rate: float, longest_s: float = math.inf) -> None:
         self._step, self._longest_s = 1 / rate, longest_s
@@ -485,7 +485,7 @@ class _FrameClock:
         disorder_s = _DISORDER_FRAMES * self._step
         if now > due + disorder_s:
             self._gap_from = self._last
-        # A larger jump than a few frames, and not into a gap made by damage: the stream's clock was set.
+        # A jump by more than a few frames, not into a gap caused by damage: the stream's clock was set.
         if not min(due - disorder_s, self._gap_from) < now < due + self._longest_s:
             self._shift, now = due - time, due
             self._gap_from = math.inf
@@ -494,21 +494,21 @@ class _FrameClock:
 
 
 class _NamelessFile:
-    """A file without its name, from which FFmpeg would guess the format."""
+    """A file without its name, so that FFmpeg does not guess the format from it."""
 
     def __init__(self, file: Any) -> None:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 def _open_file(path: Path) -> BinaryIO:
-    # Opened here: FFmpeg may take a name for a URL or a pattern.
+    # Opened here, because FFmpeg may interpret a name as a URL or a pattern.
     try:
         if path.exists() and not path.is_file():
             raise PictureError(f"{path}: is not a file; {_EXPECTED}")
         return path.open("rb")
     except FileNotFoundError:
         raise PictureError(
-            f"{path}: there is no such file; expected a picture, a video or a folder of pictures"
+            f"{path}: no such file; expected a picture, a video or a folder of pictures"
         ) from None
     except OSError as error:
         raise PictureError(f"{path}: cannot be read ({error.strerror}); {_EXPECTED}") from error
@@ -528,7 +528,7 @@ def _decoder(stream: Any) -> str:
 
 def _rate(stream: Any) -> float:
     guessed, average = stream.guessed_rate or 0, stream.average_rate or 0
-    if not guessed or guessed > 2 * average > 0:  # the rate of the clock, where that of the frames varies
+    if not guessed or guessed > 2 * average > 0:  # the clock's rate, if the frame rate varies
         guessed = average
     return float(guessed) if 0 < guessed <= _MAX_RATE else _DEFAULT_RATE
 
@@ -540,9 +540,9 @@ def _kind(frame: Any) -> tuple[int, int, str]:
 def _matrix(frame: Any) -> tuple[int, int, int, int]:
     """Display matrix of a frame as (a, b, c, d): x' = a x + c y, y' = b x + d y."""
     try:
-        # Not frame.side_data: it makes a reference cycle, and 300 MB wait for the garbage collector.
+        # Not frame.side_data, which creates a reference cycle: 300 MB would wait for the garbage collector.
         found = cast("Any", SideDataContainer)(frame).get("DISPLAYMATRIX")
-    except ValueError:  # side data that PyAV before 19 does not know; it still knows the angle
+    except ValueError:  # side data unknown to PyAV before 19, which still knows the angle
         return _QUARTERS[round(frame.rotation / 90) % 4]
     if found is None:
         return _QUARTERS[0]

@@ -1,1 +1,1 @@
-"""Thin doors to the operating system: files, signals, logging, the service manager."""
+"""Thin wrappers of the operating system: files, signals, logging, the service manager."""

@@ -1,7 +1,7 @@
-"""A background thread for jobs that wait for the disk; runs them one by one in their order.
+"""A background thread for jobs that wait for the disk; runs them one by one, in order.
 
-A slow card takes seconds for one sync. A thread that must not wait so long, above all the one that feeds the
-watchdog, submits the job; a thread that needs the result waits for its own job only.
+A slow card takes seconds for one sync. A thread that must not wait that long, above all the one that feeds
+the watchdog, submits a job; a thread that needs the result waits only for its own job.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class BackgroundWriter:
         self._running = False
 
     def submit(self, what: str, job: Callable[[], object]) -> None:
-        """Run `job` after all jobs before it; `what` names it in the log. Never waits, never raises."""
+        """Run `job` after all earlier jobs; `what` names it in the log. Never waits, never raises."""
         with self._changed:
             self._jobs.append((what, job))
         self.start()
 
     def call(self, what: str, job: Callable[[], T]) -> T:
-        """Run `job` after all jobs before it and wait: returns its result, or raises its exception.
+        """Run `job` after all earlier jobs and wait: returns its result, or raises its exception.
 
-        Raises `StoreError` when no thread can be started; the job then never runs.
+        Raises `StoreError` if no thread can be started; the job then never runs.
         """
         future: Future[T] = Future()
         self.submit(what, lambda: _run(future, job))
@@ -46,7 +46,7 @@ class BackgroundWriter:
         return future.result()
 
     def start(self) -> None:
-        """Start the thread if jobs wait and none runs; logs an error when no thread can be started."""
+        """Start the thread if jobs wait and it does not run; logs an error if it cannot be started."""
         with self._changed:
             if self._running or not self._jobs:
                 return
@@ -55,10 +55,10 @@ class BackgroundWriter:
                 threading.Thread(target=self._work, name="writer", daemon=True).start()
             except (RuntimeError, MemoryError) as error:
                 self._running = False
-                log.error("%d entries wait to be written: %s", len(self._jobs), error)
+                log.error("%d entries are waiting to be written: %s", len(self._jobs), error)
 
     def flush(self, limit_s: float) -> list[str]:
-        """Wait until every job has run, `limit_s` seconds at most; returns the names of those left."""
+        """Wait until all jobs have run, at most `limit_s` seconds; returns the names of those left."""
         self.start()
         with self._changed:
             self._changed.wait_for(lambda: not self._jobs, max(0.0, limit_s))

@@ -1,4 +1,4 @@
-"""Files written as a whole or not at all."""
+"""Writes files atomically, and checks folders."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_private(path: Path, data: bytes) -> None:
             file.write(data)
     except OSError as error:
         raise StoreError(
-            f"{path} cannot be written ({error.strerror}); make room or correct its rights"
+            f"{path} cannot be written ({error.strerror}); free some disk space or correct its permissions"
         ) from error
 
 
@@ -32,7 +32,7 @@ def write_private(path: Path, data: bytes) -> None:
 def atomic_write(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A new file that replaces `path` at the end of the block, synced to the disk.
 
-    If anything fails, it is removed and `path` is unchanged. `mode`: its permissions, less the umask.
+    If anything fails, it is removed and `path` is unchanged. `mode`: its permissions, minus the umask.
     Raises `OSError`.
     """
     partial = partial_path(path)
@@ -51,9 +51,9 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises `StoreError` when a state directory cannot be written; leaves nothing behind.
+    """Raises `StoreError` if a state directory cannot be written; leaves nothing behind.
 
-    A full disk is no error here: it only stops recording.
+    A full disk is not an error here: it only stops recording.
     """
     made: list[Path] = []
     try:
@@ -68,7 +68,7 @@ def check_writable(folder: Path) -> None:
             return
         raise StoreError(
             f"state directory {folder}: cannot be written ({error.strerror}); expected a folder that this"
-            " user may write; correct its rights or its disk, or name another with --data-dir"
+            " user may write; correct its permissions or its disk, or choose another with --data-dir"
         ) from error
     finally:
         for place in reversed(made):
@@ -77,7 +77,7 @@ def check_writable(folder: Path) -> None:
 
 
 def partial_path(path: Path) -> Path:
-    """The path at which a file is written before it replaces `path`; a power cut may leave it there."""
+    """The path at which a file is written before it replaces `path`; a power cut may leave it behind."""
     return path.with_name(path.name + ".part")
 
 

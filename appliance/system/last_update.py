@@ -9,12 +9,12 @@ from pathlib import Path
 from appliance.system.files import write_private
 
 OUTCOMES = ("updated", "rolled back", "failed", "interrupted")
-"""How an update ends. After the last two the earlier version runs."""
+"""How an update can end. After the last two the earlier version is running."""
 
 
 @dataclass(frozen=True)
 class LastUpdate:
-    """`version` runs since then, `wanted` was the target. `time`: UTC, ISO 8601. `reason`: why it failed."""
+    """`version` has run since; `wanted` was the target. `time`: UTC, ISO 8601. `reason`: why it failed."""
 
     version: str
     wanted: str
@@ -24,7 +24,7 @@ class LastUpdate:
 
     @property
     def worked(self) -> bool:
-        """Whether another version runs since then."""
+        """Whether another version has run since then."""
         return self.outcome in OUTCOMES[:2]
 
     def summary(self) -> str:
@@ -32,7 +32,7 @@ class LastUpdate:
         day = self.time.replace("T", " ")[:16]
         if self.worked:
             return f"{self.outcome} to {self.version}, {day} UTC"
-        return f"to {self.wanted}, {day} UTC: {self.outcome}, {self.version} runs on ({self.reason})"
+        return f"to {self.wanted}, {day} UTC: {self.outcome}, {self.version} is still running ({self.reason})"
 
 
 def save_last_update(folder: Path, last: LastUpdate) -> None:
@@ -41,7 +41,7 @@ def save_last_update(folder: Path, last: LastUpdate) -> None:
 
 
 def read_last_update(folder: Path) -> LastUpdate | None:
-    """The last update; None if there was none, or its file cannot be read."""
+    """The last update; None if there was none or its file cannot be read."""
     try:
         table = json.loads(_path(folder).read_bytes())
         last = LastUpdate(**{name: str(table[name]) for name in LastUpdate.__dataclass_fields__})

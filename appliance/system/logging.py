@@ -1,4 +1,4 @@
-"""Log handlers: systemd's journal, with fields of our own, or standard error."""
+"""Log handlers: systemd's journal, with additional fields, or standard error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from appliance.system.terminal import EscapingFormatter
 SOCKET = "/run/systemd/journal/socket"
 _IDENTIFIER = "interview-grader"
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-"""Lowest level of Python's -> priority of syslog's."""
+"""Minimum level of Python's logging -> syslog priority."""
 
 
 class JournalFields(logging.Filter):
@@ -48,7 +48,7 @@ class JournalHandler(logging.Handler):
         self.send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send it; when the journal refuses, write it to standard error with its priority."""
+        """Send it; if the journal refuses it, write it to standard error with its priority."""
         try:
             message = self.format(record)
             priority = next((each for level, each in _PRIORITIES if record.levelno >= level), 7)
@@ -90,7 +90,7 @@ def send_to_journal(*fields: bytes) -> None:
 
 
 def _encoded(name: bytes, value: bytes) -> bytes:
-    """With an explicit size when it has several lines: a line break would end the field."""
+    """A field, with an explicit size if it has several lines: a line break would end it."""
     if b"\n" in value:
         return name + b"\n" + struct.pack("<Q", len(value)) + value + b"\n"
     return name + b"=" + value + b"\n"
@@ -107,7 +107,7 @@ def _send_as_file(sender: socket.socket, entry: bytes) -> None:
 
 
 def _sender() -> Callable[..., object]:
-    """The function of systemd-python where that is installed, else ours: both send the same."""
+    """The function of systemd-python if that is installed, else ours; both send the same."""
     try:
         return cast("Callable[..., object]", importlib.import_module("systemd.journal").sendv)
     except ImportError:
@@ -115,7 +115,7 @@ def _sender() -> Callable[..., object]:
 
 
 def make_handlers(environment: Mapping[str, str]) -> list[logging.Handler]:
-    """The journal when standard error is connected to it, else standard error."""
+    """The journal if standard error is connected to it, else standard error."""
     if _is_journal(environment):
         handler = JournalHandler(_sender())
         handler.addFilter(JournalFields())

@@ -1,4 +1,4 @@
-"""Setup of the native libraries before they are loaded, and how to keep them quiet."""
+"""Sets up native libraries before they are loaded, and keeps them quiet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MAX_PIXELS = 160_000_000
-"""Larger pictures are refused before they are decoded: one of this size needs over a gigabyte."""
+"""Larger pictures are refused before decoding: one of this size needs over a gigabyte."""
 
 _MOST_HEARD = 4096
 
@@ -34,16 +34,16 @@ def self_command(module: str, *words: str) -> list[str]:
 
 
 def prepare() -> None:
-    """Set what OpenCV reads once, while it is loaded: limits, and no chatter on standard error."""
+    """Set what OpenCV reads only while it is loaded: limits, and no messages on standard error."""
     for name, value in _FOR_OPENCV.items():
         os.environ.setdefault(name, value)
 
 
 def open_streams() -> bool:
-    """Give closed standard streams to the null device; says whether standard output was open.
+    """Connect closed standard streams to the null device; returns whether standard output was open.
 
-    Else the next file or connection would get the number of a closed stream, and with it what native code,
-    and Python itself, write there.
+    Otherwise the next file or connection would get the number of a closed stream, and what native code and
+    Python write to that stream.
     """
     for number in range(3):
         try:
@@ -60,11 +60,11 @@ def open_streams() -> bool:
 
 @contextmanager
 def native_limit(seconds: float) -> Iterator[None]:
-    """End the process with 1, and say where every thread stood, when this takes longer than `seconds`.
+    """If the block takes longer than `seconds`, print the stack of every thread and exit with 1.
 
-    For vendors' calls that keep Python's lock: while one hangs, no thread of ours can notice it.
+    For vendors' calls that hold Python's global lock: while one hangs, no Python thread can detect it.
     """
-    loud = os.dup(2)  # also written while native output is quiet
+    loud = os.dup(2)  # works while native output is quiet, too
     faulthandler.dump_traceback_later(seconds, exit=True, file=loud)
     try:
         yield
@@ -75,10 +75,10 @@ def native_limit(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def quiet_native_output() -> Iterator[list[str]]:
-    """Keep the lines of native code off standard error; afterwards they are in the list.
+    """Keep the output of native code off standard error; afterwards its lines are in the list.
 
-    It silences the whole process meanwhile, so use it only while one thread runs: loading a model, decoding
-    a file of `analyze`.
+    It silences the entire process meanwhile, so use it only while one thread runs: when loading a model or
+    decoding a file of `analyze`.
     """
     sys.stderr.flush()
     lines: list[str] = []
@@ -96,7 +96,7 @@ def quiet_native_output() -> Iterator[list[str]]:
 
 @contextmanager
 def as_owner(folder: Path) -> Iterator[None]:
-    """As root, go on as the owner of a state directory: the service must be able to read what is written."""
+    """As root, act as the owner of a state directory: the service must be able to read what is written."""
     if os.geteuid() != 0 or not folder.exists() or folder.stat().st_uid == 0:
         yield
         return

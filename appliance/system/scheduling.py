@@ -1,8 +1,8 @@
-"""How long this process waited for a processor, as the kernel counts it.
+"""How long this process waited for a processor, by the kernel's counts.
 
-`/proc/self/task/*/schedstat` contains for each thread the nanoseconds that it ran and that it waited to run,
-and how often it began to run (proc_pid_schedstat, sched-stats.rst). The kernel counts a wait when it ends,
-so the wait of a thread that gets no turn at all is added here. Without the kernel's counts the delay is 0.
+`/proc/self/task/*/schedstat` has for each thread the nanoseconds that it ran and that it waited to run, and
+how often it began to run (proc_pid_schedstat, sched-stats.rst). The kernel counts a wait when it ends, so the
+wait of a thread that has not run at all is added here. Without the kernel's counts the delay is 0.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ TASKS = Path("/proc/self/task")
 class SchedulingDelay:
     """Seconds spent waiting for a processor since the last call.
 
-    `process_s`: how long the process was delayed: the longest wait of a thread, times the share of waiting in
-    the wanted time. A thread that waits to run while it holds a lock delays those that sleep, but one that is
-    late now and then delays none. `by_thread`: the wait of each thread, by its kernel id.
+    `process_s`: the delay of the process: the longest wait of a thread, times the share of waiting in the
+    time that all threads wanted to run. A thread that waits while holding a lock also delays sleeping
+    threads, but a thread that is only occasionally late delays none. `by_thread`: the wait of each thread, by
+    its kernel id.
     """
 
     process_s: float
@@ -60,7 +61,7 @@ class SchedulingMonitor:
                 continue
             ran_since = (task.ran_ns, task.turns) != (before.ran_ns, before.turns)
             no_turn = before.ready and task.ready and not ran_since
-            # Never less than before: when a wait ends, the kernel counts what was added here already.
+            # Never less than before: when a wait ends, the kernel counts what was already added here.
             waited_ns = max(task.waited_ns, before.waited_ns + (elapsed_ns if no_turn else 0))
             ran_ns += task.ran_ns - before.ran_ns
             waits_ns[number] = waited_ns - before.waited_ns
@@ -75,9 +76,9 @@ class SchedulingMonitor:
         found = {}
         with contextlib.suppress(OSError):
             for name in os.listdir(self._tasks):
-                with contextlib.suppress(OSError, ValueError):  # a thread may end meanwhile
+                with contextlib.suppress(OSError, ValueError):  # the thread may have ended
                     counts = (self._tasks / name / "schedstat").read_text(encoding="ascii").split()
-                    # The state follows the name, which may hold anything, in parentheses.
+                    # The state follows the name in parentheses, which may contain anything.
                     stat = (self._tasks / name / "stat").read_bytes().rpartition(b")")[2].split()
                     ran_ns, waited_ns, turns = map(int, counts[:3])
                     found[int(name)] = _Task(ran_ns, waited_ns, turns, stat[:1] == [b"R"])

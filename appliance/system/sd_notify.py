@@ -15,14 +15,14 @@ log = logging.getLogger("appliance.notify")
 class Notifier:
     """Sends the state of the process to the service manager; without one every call does nothing.
 
-    Uses systemd-python where that is installed, else the standard library.
+    Uses systemd-python if that is installed, else the standard library.
     """
 
     def __init__(self) -> None:
         self._notify = _sender()
 
     def ready(self, status: str) -> None:
-        """Start-up is finished; `status` is one line for `systemctl status`."""
+        """Report that start-up is finished; `status` is one line for `systemctl status`."""
         self._send(f"READY=1\nSTATUS={' '.join(status.splitlines())}")
 
     def alive(self) -> None:
@@ -30,18 +30,18 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """The stop has begun."""
+        """Report that the stop has begun."""
         self._send("STOPPING=1")
 
     def extend(self, seconds: float) -> None:
-        """Ask for `seconds` more for the stop in progress."""
+        """Ask for `seconds` more to stop."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def _send(self, message: str) -> None:
         try:
             self._notify(message)
         except OSError as error:  # a missing socket is no reason to stop
-            log.debug("the service manager cannot be told: %s", error)
+            log.debug("cannot notify the service manager: %s", error)
 
 
 def _sender() -> Callable[[str], object]:
@@ -52,7 +52,7 @@ def _sender() -> Callable[[str], object]:
 
 
 def _notify(message: str) -> None:
-    """One datagram to $NOTIFY_SOCKET: a path, or after an @ a name without a file. Raises `OSError`."""
+    """Send one datagram to $NOTIFY_SOCKET, a path, or an abstract name after an @. Raises `OSError`."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

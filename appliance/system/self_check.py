@@ -1,6 +1,6 @@
-"""Whether the process can still start a thread and allocate memory: without them it answers no request.
+"""Checks that the process can still start a thread and allocate memory, which every request needs.
 
-At its limit of memory or threads a process may hang without any worker that fails.
+A process at its limit of memory or threads may hang without a failing worker.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import _thread
 import os
 
 PROBE_BYTES = 8 << 20
-"""About what a frame needs on its way to the viewers. Allocated and not touched, so it costs nothing."""
+"""Roughly what a frame needs on its way to the viewers. Allocated but never touched, so it costs nothing."""
 
 MAX_FAILURES = 8
-"""The number of failures in a row after which the process ends; systemd waits for 15."""
+"""The number of failures in a row after which the process exits; systemd waits for 15."""
 
 
 class SelfCheck:
@@ -23,7 +23,7 @@ class SelfCheck:
         """Failures in a row."""
 
     def passes(self) -> bool:
-        """Whether there is memory, and a thread can be started. Never waits, never raises."""
+        """Whether memory is available and a thread can be started. Never waits, never raises."""
         try:
             bytearray(PROBE_BYTES)
             _thread.start_new_thread(_nothing, ())  # `Thread.start` would wait forever without memory
@@ -35,13 +35,13 @@ class SelfCheck:
 
 
 def _nothing() -> None:
-    """Does nothing: that it can be started is the check."""
+    """Does nothing: the check is whether it can be started."""
 
 
 def exit_unable() -> None:
-    """End the process at once with 1 and one line, without allocating memory."""
+    """Exit immediately with 1 after printing one line, without allocating memory."""
     os.write(2, _LAST)
     os._exit(1)
 
 
-_LAST = b"ERROR appliance.daemon: no memory or no threads are left: the process ends, to be started again\n"
+_LAST = b"ERROR appliance.daemon: no memory or threads left: the process exits, to be restarted\n"

@@ -15,18 +15,18 @@ from types import FrameType
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 LONGEST_STOP_S = 30.0
-"""The longest stop: after that the process ends with 1."""
+"""Maximum duration of a stop: after that the process exits with 1."""
 
 _LOOK_S = 1.0
-_LATE = b"ERROR appliance.system.signals: the stop hangs: the process ends\n"
+_LATE = b"ERROR appliance.system.signals: the stop takes too long: the process exits\n"
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first signal sets; a second signal ends the process at once.
+    """An event that the first signal sets; a second signal ends the process immediately.
 
-    A handler must not set it: called while the main thread is inside `wait` of the event, it would deadlock.
-    Instead Python's C code writes each signal into a pipe, and a thread that holds no lock reads that.
+    A handler must not set it: called while the main thread is inside the event's `wait`, it would deadlock.
+    Instead, Python's C code writes each signal to a pipe, which is read by a thread that holds no lock.
     """
     stop = threading.Event()
     reader, writer = os.pipe()
@@ -58,7 +58,7 @@ def _watch(reader: int, stop: threading.Event) -> None:
             if not select.select([reader], [], [], _LOOK_S)[0]:
                 continue
             number = os.read(reader, 1)
-        except MemoryError:  # memory may come back, and this thread must still be running
+        except MemoryError:  # usually temporary, and this thread must keep running
             time.sleep(_LOOK_S)
             continue
         if not number:
@@ -72,4 +72,4 @@ def _watch(reader: int, stop: threading.Event) -> None:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """Does nothing; but without a handler Python would not write the signal into the pipe."""
+    """Does nothing, but without a handler Python would not write the signal to the pipe."""

@@ -1,4 +1,4 @@
-"""Reads TOML files and values, with errors that name file and place; and writes tables as TOML."""
+"""Reads TOML files and values, with errors that name file and position, and writes tables as TOML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ else:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file; raises `ConfigError` when it cannot be read or parsed."""
+    """The tables of a TOML file; raises `ConfigError` if it cannot be read or parsed."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -31,7 +31,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_toml_value(text: str) -> Any:
-    """The value of a text in TOML syntax; any other text is a plain string."""
+    """The value of a text in TOML syntax; other text is a plain string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What every engine promises, held over every backend of the registry with both models."""
+"""The promises of every engine, checked for every backend in the registry with both models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from appliance.vision.tensors import quantise
 from tests.fakes.parts import in_threads
 from tests.vendor_stubs import edgetpu, gpu
 
-load_runtime()  # before a camera test loads GStreamer: after that, an exception inside LiteRT aborts
+load_runtime()  # before a camera test loads GStreamer: after that, an exception in LiteRT aborts
 
 MANIFEST = Manifest.load(models_dir())
 MODELS = [MANIFEST.detector(""), MANIFEST.classifier("")]
@@ -31,7 +31,7 @@ MODELS = [MANIFEST.detector(""), MANIFEST.classifier("")]
 
 @dataclass
 class Bench:
-    """One model, how to open it again, and inputs it can answer."""
+    """One model, how to open it, and inputs that it can run."""
 
     model: object
     open: Callable[[], Engine]
@@ -98,16 +98,16 @@ def engine(bench: Bench) -> Iterator[Engine]:
     opened.close()
 
 
-def test_every_engine_of_the_registry_is_held_to_the_contract() -> None:
+def test_every_engine_in_the_registry_has_a_bench() -> None:
     assert set(BENCHES) == set(registry.ENGINES)
 
 
-def test_specs_are_those_of_the_manifest(bench: Bench, engine: Engine) -> None:
+def test_specs_match_the_manifest(bench: Bench, engine: Engine) -> None:
     check_tensors("it", bench.model, engine.inputs, engine.outputs)  # type: ignore[arg-type]
     assert engine.description  # type: ignore[attr-defined]
 
 
-def test_outputs_are_as_announced(bench: Bench, engine: Engine) -> None:
+def test_outputs_match_their_specs(bench: Bench, engine: Engine) -> None:
     outputs = engine.run(bench.inputs[0])
     assert [(output.shape, output.dtype.name) for output in outputs] == [
         (spec.shape, spec.dtype) for spec in engine.outputs
@@ -130,10 +130,10 @@ def test_outputs_are_copies(bench: Bench, engine: Engine) -> None:
     for output in first:
         output[:] = 0
     again = engine.run(bench.inputs[0])
-    assert all(np.array_equal(a, b) for a, b in zip(again, kept, strict=True)), "written into the runtime"
+    assert all(np.array_equal(a, b) for a, b in zip(again, kept, strict=True)), "a write into the runtime"
 
 
-def test_the_input_is_unchanged_even_when_it_is_read_only(bench: Bench, engine: Engine) -> None:
+def test_the_input_is_not_changed_and_may_be_read_only(bench: Bench, engine: Engine) -> None:
     tensor = bench.inputs[0].copy()
     tensor.flags.writeable = False
     engine.run(tensor)
@@ -161,7 +161,7 @@ def test_another_shape_or_type_is_refused_and_both_are_named(
     engine.run(good)
 
 
-def test_close_twice_and_then_nothing_runs(bench: Bench) -> None:
+def test_close_may_be_called_twice_and_then_nothing_runs(bench: Bench) -> None:
     opened = bench.open()
     opened.close()
     opened.close()
@@ -184,7 +184,7 @@ def test_two_instances_work_side_by_side_in_two_threads(bench: Bench, engine: En
 
 @pytest.mark.parametrize("backend", sorted(registry.ENGINES))
 @pytest.mark.parametrize("content", [None, b"", b"no model at all", b"PK\x03\x04 cut short"])
-def test_a_file_that_is_no_model_is_a_model_error_with_its_name(
+def test_a_file_that_is_not_a_model_is_a_model_error_with_its_name(
     tmp_path: Path, backend: str, content: bytes | None
 ) -> None:
     path = tmp_path / "model.bin"
@@ -197,7 +197,7 @@ def test_a_file_that_is_no_model_is_a_model_error_with_its_name(
 # --- replay ---
 
 
-def test_a_recording_cut_short(tmp_path: Path) -> None:
+def test_a_truncated_recording(tmp_path: Path) -> None:
     replay(MODELS[1], tmp_path)
     path = tmp_path / "recording.npz"
     path.write_bytes(path.read_bytes()[:-200])
@@ -205,7 +205,7 @@ def test_a_recording_cut_short(tmp_path: Path) -> None:
         registry.load("engine", "replay")(path)
 
 
-def test_a_file_of_one_array_is_no_recording(tmp_path: Path) -> None:
+def test_a_file_of_one_array_is_not_a_recording(tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", np.zeros(3))
     with pytest.raises(ModelError, match=r"array\.npy"):
         registry.load("engine", "replay")(tmp_path / "array.npy")
@@ -220,12 +220,12 @@ def test_an_unknown_input_of_a_recording_is_an_error(tmp_path: Path) -> None:
 # --- tflite ---
 
 
-def test_the_runtime_names_itself() -> None:
+def test_the_description_names_the_runtime() -> None:
     runtime = load_runtime()
     assert runtime.package in ("ai-edge-litert", "tflite-runtime") and runtime.version[0].isdigit()
 
 
-def test_a_runtime_that_is_not_installed_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_runtime_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tflite_runtime"):
         monkeypatch.setitem(sys.modules, module, None)
     for wanted in ("auto", "tflite-runtime"):
@@ -236,7 +236,7 @@ def test_a_runtime_that_is_not_installed_names_what_to_install(monkeypatch: pyte
 
 @pytest.mark.parametrize("path", sorted(models_dir().glob("*.tflite")), ids=lambda path: path.stem)
 def test_litert_compiled_model_gives_the_same_bytes(path: Path) -> None:
-    """LiteRT keeps the Interpreter, which `TFLite` uses, for compatibility; this is what would replace it.
+    """LiteRT keeps the Interpreter, which `TFLite` uses, for compatibility; this would replace it.
 
     It gives names, shapes and types of the tensors, in the same order, but no scales and zero points: an
     engine made of it would take those of the manifest.
@@ -262,7 +262,7 @@ def test_litert_compiled_model_gives_the_same_bytes(path: Path) -> None:
                 assert output.tobytes() == expected.tobytes(), spec.name
 
 
-def test_a_library_of_another_kind_is_an_error_in_one_line(tmp_path: Path) -> None:
+def test_a_wrong_library_is_an_error_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "compiled").mkdir()
     model = MANIFEST.verified(MANIFEST.original(MANIFEST.classifier("")))
     (tmp_path / "compiled" / f"{model.stem}_edgetpu.tflite").touch()

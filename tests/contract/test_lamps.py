@@ -1,7 +1,7 @@
-"""What lamps promise, held over every kind of the registry; then what only one kind does.
+"""The promises of lamps, checked for every backend in the registry; then what is special to each.
 
-gpiozero drives its own mock pins. Jetson.GPIO cannot even be imported elsewhere than on a Jetson: a double of
-it goes through the same import, and refuses what the real one refuses.
+gpiozero drives its own mock pins. Jetson.GPIO can be imported only on a Jetson: a stand-in goes through the
+same import, and refuses what the real one refuses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RUNNING = LampState(running=True, fault_blinks=0, colour=None)
 
 
 class Board:
-    """A kind of lamps, its pins by role, and what each pin shows."""
+    """A lamps backend, its pins by role, and the state of each pin."""
 
     def __init__(self, backend: str, level: Callable[[int], float], patch: pytest.MonkeyPatch) -> None:
         self.kind = registry.load("lamps", backend)
@@ -59,7 +59,7 @@ class Board:
         return True
 
     def stays(self, lit: set[str]) -> bool:
-        """Whether exactly these are lit at every look, for longer than a lamp that blinks is out."""
+        """Whether exactly these are lit at every check, for longer than a blinking lamp is dark."""
         end = time.monotonic() + max(ON_S + OFF_S, PAUSE_S) + ON_S
         while self.lit() == lit:
             if time.monotonic() > end:
@@ -70,7 +70,7 @@ class Board:
 
 @pytest.fixture
 def jetson(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The double, where the real package would be found."""
+    """The stand-in, in place of the real package."""
     monkeypatch.syspath_prepend(str(DOUBLE))
     module = importlib.import_module("Jetson.GPIO")
     module.forget()
@@ -97,7 +97,7 @@ def board(
 
 
 def broken(board: Board, jetson: ModuleType, error: Exception) -> None:
-    """No pin can be driven any more."""
+    """From now on no pin can be driven."""
 
     def refuse(*_: object) -> None:
         raise error
@@ -106,7 +106,7 @@ def broken(board: Board, jetson: ModuleType, error: Exception) -> None:
     board.patch.setattr(MockPWMPin, "state", property(MockPWMPin._get_state, refuse))
 
 
-def test_every_kind_of_the_registry_is_held_to_the_contract() -> None:
+def test_every_lamps_backend_in_the_registry_has_a_board() -> None:
     assert set(registry.LAMPS) == {"none", "gpiozero", "jetson"}
 
 
@@ -115,7 +115,7 @@ def test_without_lamps_nothing_fails() -> None:
     lamps = kind(kind.Settings())
     lamps.camera_on()
     lamps.show(RUNNING)
-    lamps.test(lambda _: pytest.fail("there is nothing to wait for"))
+    lamps.test(lambda _: pytest.fail("nothing to wait for"))
     lamps.dark()
     lamps.camera_off()
     lamps.close()
@@ -166,7 +166,9 @@ class TestPromises:
         lamps, seen = board.lamps(), []
         lamps.test(lambda _: seen.append(board.lit()))
         order = ["running", "camera", "camera", "fault", "red", "green", "blue"]
-        assert seen == [lit for role in order for lit in ({role}, set())], "one at a time, dark between"
+        assert seen == [lit for role in order for lit in ({role}, set())], (
+            "one at a time, all dark in between"
+        )
         assert board.lit() == set()
         lamps.close()
 
@@ -217,9 +219,9 @@ class TestPromises:
         assert jetson.claimed == [] and board.lit() == set()
 
 
-def test_a_code_is_its_number_of_blinks_and_then_a_pause() -> None:
+def test_a_code_is_its_number_of_blinks_followed_by_a_pause() -> None:
     assert list(blink_pattern(2)) == [(True, ON_S), (False, OFF_S), (True, ON_S), (False, PAUSE_S)]
-    assert PAUSE_S > 3 * OFF_S, "it is seen where a code ends"
+    assert PAUSE_S > 3 * OFF_S, "the end of a code is visible"
     for fault in FAULT_CODES:
         assert sum(lit for lit, _ in blink_pattern(fault.blinks)) == fault.blinks
 
@@ -240,9 +242,7 @@ def test_pins_outside_the_header_of_a_jetson(jetson: ModuleType) -> None:
         kind(kind.Settings(running=1))
 
 
-def test_on_another_computer_it_is_an_error_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_another_computer_the_error_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "Jetson/GPIO").mkdir(parents=True)
     (tmp_path / "Jetson/__init__.py").touch()
     (tmp_path / "Jetson/GPIO/__init__.py").write_text("raise Exception('Could not determine Jetson model')\n")
@@ -256,7 +256,7 @@ def test_on_another_computer_it_is_an_error_in_one_line(
         sys.modules.pop(name, None)
 
 
-def test_without_its_package_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_package_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "Jetson", None)
     kind = registry.load("lamps", "jetson")
     with pytest.raises(BackendMissing, match=r"Jetson\.GPIO cannot be loaded"):

@@ -1,4 +1,4 @@
-"""What every sink promises; then the stream and the lamps on their own."""
+"""The promises of every sink; then the stream and the lamps separately."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def shared() -> Shared:
 
 @pytest.fixture
 def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[MockFactory]:
-    """gpiozero's own stand-in for the pins, where the lamps find it by default."""
+    """gpiozero's mock pins, as the default that the lamps use."""
     factory = MockFactory(pin_class=MockPWMPin)
     monkeypatch.setattr(gpiozero.Device, "pin_factory", factory)
     yield factory
@@ -76,7 +76,7 @@ def seen(number: int = 1, *, happy: float = 0.0, sad: float = 0.0, image: Image 
 
 @pytest.fixture
 def delivering(shared: Shared) -> Shared:
-    """A camera that is open and has just given a frame."""
+    """An open camera that has just delivered a frame."""
     shared.health.set_camera_state("open")
     shared.health.record_frame(frame(1, time.monotonic()))
     return shared
@@ -114,7 +114,7 @@ SINKS: dict[str, Callable[[Shared], Sink]] = {
 }
 
 
-def test_every_sink_is_held_to_the_contract() -> None:
+def test_every_sink_is_tested_here() -> None:
     files = {path.stem for path in Path(sinks.__file__).parent.glob("*.py")} - {"__init__", "drawing"}
     assert {name.partition("-")[0] for name in SINKS} == files
 
@@ -161,7 +161,7 @@ class TestPromises:
 
 @dataclass
 class Clock:
-    """A clock that the test moves."""
+    """A clock that a test advances."""
 
     now: float = 5000.0
 
@@ -203,7 +203,7 @@ def test_without_viewers_nothing_is_drawn_or_encoded(shared: Shared, monkeypatch
     ("watching", "encoded"),
     [([OVERLAY], 1), ([OVERLAY, OVERLAY], 1), ([BARE, BARE, BARE], 1), ([OVERLAY, BARE, OVERLAY], 2)],
 )
-def test_one_encode_for_each_variant_however_many_watch(
+def test_each_variant_is_encoded_once_however_many_watch(
     shared: Shared, watching: list[str], encoded: int
 ) -> None:
     for variant in watching:
@@ -215,7 +215,7 @@ def test_one_encode_for_each_variant_however_many_watch(
     assert set(newest(shared).jpegs) == set(watching)
 
 
-def test_the_picture_carries_frame_stamp_and_agreement(shared: Shared) -> None:
+def test_the_picture_carries_frame_time_and_consent_epoch(shared: Shared) -> None:
     given = seen(7, happy=100)
     with watching(shared.viewers, BARE):
         stream(shared).take(given)
@@ -228,7 +228,7 @@ def test_the_picture_carries_frame_stamp_and_agreement(shared: Shared) -> None:
     )
 
 
-def test_bare_is_the_camera_and_overlay_has_boxes(shared: Shared) -> None:
+def test_bare_is_the_cameras_picture_and_overlay_has_boxes(shared: Shared) -> None:
     flat = np.full((480, 640, 3), 90, np.uint8)
     with watching(shared.viewers, BARE), watching(shared.viewers, OVERLAY):
         stream(shared).take(seen(1, happy=200, image=flat))
@@ -238,7 +238,7 @@ def test_bare_is_the_camera_and_overlay_has_boxes(shared: Shared) -> None:
     assert np.abs(overlay.astype(int) - 90).max() > 50
 
 
-def test_quality_is_what_was_asked_for(shared: Shared) -> None:
+def test_the_jpeg_quality_is_as_configured(shared: Shared) -> None:
     sizes = []
     with watching(shared.viewers, BARE):
         for quality in (20, 90):
@@ -247,7 +247,7 @@ def test_quality_is_what_was_asked_for(shared: Shared) -> None:
     assert sizes[0] < sizes[1] / 2
 
 
-def test_a_short_gap_while_the_camera_is_open_is_no_news(delivering: Shared, clock: Clock) -> None:
+def test_a_short_gap_while_the_camera_is_open_shows_no_placeholder(delivering: Shared, clock: Clock) -> None:
     sink = stream(delivering)
     with watching(delivering.viewers, BARE):
         sink.take(seen(7))
@@ -259,7 +259,7 @@ def test_a_short_gap_while_the_camera_is_open_is_no_news(delivering: Shared, clo
         assert not newest(delivering).live
 
 
-def test_once_the_camera_is_lost_a_placeholder_comes_at_once_and_then_each_second(
+def test_a_lost_camera_shows_a_placeholder_immediately_and_then_every_second(
     delivering: Shared, clock: Clock
 ) -> None:
     sink = stream(delivering)
@@ -271,7 +271,7 @@ def test_once_the_camera_is_lost_a_placeholder_comes_at_once_and_then_each_secon
         picture = newest(delivering)
         assert not picture.live and (picture.frame, picture.captured) == (7, clock.now)
         assert set(picture.jpegs) == {OVERLAY, BARE}
-        assert decoded(picture.jpegs[OVERLAY]).shape == (480, 640, 3), "as large as the picture was"
+        assert decoded(picture.jpegs[OVERLAY]).shape == (480, 640, 3), "as large as the last picture"
         number = delivering.jpegs.number
         for half_seconds in range(1, 7):
             clock.now += 0.5
@@ -279,7 +279,7 @@ def test_once_the_camera_is_lost_a_placeholder_comes_at_once_and_then_each_secon
             assert delivering.jpegs.number == number + half_seconds // 2
 
 
-def test_another_reason_is_another_placeholder(shared: Shared, clock: Clock) -> None:
+def test_a_new_reason_shows_a_new_placeholder(shared: Shared, clock: Clock) -> None:
     sink, pictures = stream(shared), []
     with watching(shared.viewers, BARE):
         for reason in ("unplugged", "in use by another program"):
@@ -314,7 +314,7 @@ def lit(pins: MockFactory, *numbers: int) -> tuple[float, ...]:
 
 
 def changes(pins: MockFactory, number: int) -> list[float]:
-    """Every state the pin ever had, one for each write that changed it."""
+    """Every state of the pin, one for each write that changed it."""
     return [entry.state for entry in pins.pin(number).states]
 
 
@@ -380,7 +380,7 @@ def test_without_a_fresh_frame_the_fault_lamp_blinks_and_no_colour_is_shown(
     sink.close()
 
 
-def test_the_first_seconds_after_a_start_are_no_fault(shared: Shared, pins: MockFactory) -> None:
+def test_the_first_seconds_after_a_start_show_no_fault(shared: Shared, pins: MockFactory) -> None:
     sink = lamps(shared)
     sink.idle()
     assert lit(pins, RUNNING, FAULT) == (1, 0)
@@ -390,7 +390,7 @@ def test_the_first_seconds_after_a_start_are_no_fault(shared: Shared, pins: Mock
     sink.close()
 
 
-def test_idle_on_purpose_is_no_fault(pins: MockFactory) -> None:
+def test_idle_on_purpose_shows_no_fault(pins: MockFactory) -> None:
     shared = make_shared(needs_consent=True)
     sink = lamps(shared)
     sink.idle()
@@ -415,10 +415,10 @@ def test_the_sink_never_touches_the_camera_lamp(delivering: Shared, pins: MockFa
     sink.close()
 
 
-def test_a_sink_that_ends_while_the_camera_is_open_leaves_its_lamp_lit(
+def test_a_sink_that_ends_while_the_camera_is_open_leaves_the_camera_lamp_on(
     delivering: Shared, pins: MockFactory
 ) -> None:
-    # It ends first when it dies; the camera is closed only after that, and its lamp must say so until then.
+    # It ends first if it dies; the camera closes only after that, and its lamp must stay on until then.
     panel = GpioLamps(GpioSettings())
     sink = make_lamp_sink(delivering, panel)
     panel.camera_on()
@@ -450,11 +450,11 @@ def test_a_camera_lamp_that_fails_is_an_error(pins: MockFactory, monkeypatch: py
         with pytest.raises(LampError, match="camera lamp cannot be driven: no such chip"):
             panel.camera_on()
     panel.camera_on()
-    assert lit(pins, CAMERA) == (1,), "it was never lit, so it is written again"
+    assert lit(pins, CAMERA) == (1,), "it was never lit, so it must be written again"
     panel.close()
 
 
-def test_a_broken_lamp_is_logged_once_and_ends_nothing(
+def test_a_broken_lamp_is_logged_once_and_stops_nothing(
     delivering: Shared, pins: MockFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = lamps(delivering)
@@ -486,7 +486,7 @@ def test_pins_are_released() -> None:
         GpioLamps(GpioSettings()).close()
 
 
-def test_missing_lamps_are_left_out(delivering: Shared, pins: MockFactory) -> None:
+def test_missing_lamps_are_skipped(delivering: Shared, pins: MockFactory) -> None:
     sink = make_lamp_sink(delivering, GpioLamps(GpioSettings(running=-1, fault=-1, red=-1)))
     sink.take(seen(happy=100))
     assert set(pins.pins) == {pins.pin(CAMERA).info}
@@ -502,7 +502,7 @@ def test_missing_lamps_are_left_out(delivering: Shared, pins: MockFactory) -> No
 def test_unavailable_pins(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=r"check lamps\.factory and the pins"):
         GpioLamps(GpioSettings(**settings))
-    GpioLamps(GpioSettings()).close()  # nothing is held
+    GpioLamps(GpioSettings()).close()  # no pin is held
 
 
 def test_the_mock_factory_can_be_chosen() -> None:
@@ -518,7 +518,7 @@ def test_a_factory_whose_package_is_missing() -> None:
 
 
 @pytest.mark.parametrize("call", [GpioLamps, GpioLamps.check], ids=["start", "check"])
-def test_without_gpiozero_the_error_names_its_package(call: Callable[[GpioSettings], object]) -> None:
+def test_without_gpiozero_the_error_names_the_package(call: Callable[[GpioSettings], object]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "gpiozero", None)
         with pytest.raises(BackendMissing, match="gpiozero") as caught:

@@ -114,7 +114,7 @@ def test_a_replaced_end_is_detected_even_after_later_entries(log: AuditLog) -> N
     log.path.write_text("".join(lines[:-1]), encoding="utf-8")
     head = log.path.with_name("audit.head")
     saved = head.read_bytes()
-    log.require("stop", "somebody")
+    log.require("stop", "stranger")
     (last,) = log.path.read_text(encoding="utf-8").splitlines(keepends=True)[-1:]
     assert json.loads(last)["lost"] == 1
     head.write_bytes(saved)
@@ -260,6 +260,6 @@ def test_the_log_verifies_while_it_rotates(tmp_path: Path) -> None:
 
 
 def _rotate_often(folder: Path) -> None:
-    log = AuditLog(folder, most_bytes=400)  # three lines a file
+    log = AuditLog(folder, most_bytes=400)  # three lines per file
     for _ in range(600):
         log.require("stop", "operator")

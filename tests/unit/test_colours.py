@@ -19,7 +19,7 @@ def test_the_page_has_the_colours_of_the_picture() -> None:
     assert written == {label: colour.hex for label, colour in COLOURS.items()}
 
 
-def test_every_expression_has_a_colour_of_its_own() -> None:
+def test_every_expression_has_a_different_colour() -> None:
     assert set(EMOTIONS) < set(COLOURS)
     assert len({colour.hex for colour in COLOURS.values()}) == len(COLOURS)
 

@@ -1,4 +1,4 @@
-"""The end of the daemon, where a process of its own could not be brought to misbehave."""
+"""How the daemon stops, in cases that a real process could not be made to show."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     return Daemon(load_config(ConfigOptions(settings=settings, data_dir=tmp_path), {}), threading.Event())
 
 
-def test_a_listener_that_does_not_end_is_reported(
+def test_a_listener_that_does_not_stop_is_reported(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     released, stuck = threading.Event(), threading.Event()
@@ -43,7 +43,7 @@ def test_a_listener_that_does_not_end_is_reported(
         code = daemon.run(announce)
     released.set()
     assert code == 1
-    assert [record.getMessage() for record in caplog.records] == ["http did not end in time"]
+    assert [record.getMessage() for record in caplog.records] == ["http did not stop in time"]
 
 
 def test_the_lamps_are_tested_before_the_camera_can_open(
@@ -52,12 +52,12 @@ def test_the_lamps_are_tested_before_the_camera_can_open(
     appliance, seen = daemon._appliance, []
 
     def test(pause: object) -> None:
-        assert pause == daemon._stop.wait, "a stop cuts it short"
+        assert pause == daemon._stop.wait, "a stop interrupts it"
         seen.extend(worker._thread.ident for worker in (*appliance.producers, *appliance.consumers))
 
     monkeypatch.setattr(appliance.lamps, "test", test)
     assert daemon.run(lambda url: daemon._stop.set()) == 0
-    assert seen == [None] * 5, "no worker has begun"
+    assert seen == [None] * 5, "no worker has started"
 
 
 @pytest.mark.parametrize("error", [OSError(24, "Too many files"), MemoryError(), RuntimeError("no thread")])
@@ -83,7 +83,7 @@ def test_an_occasional_failed_tick_is_survived(
 
 def test_ticks_that_keep_failing_end_the_process(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     class GaveUp(Exception):
-        """In place of the end of the process that runs the tests."""
+        """Instead of ending the process that runs the tests."""
 
     def exit_unable() -> None:
         raise GaveUp
@@ -107,6 +107,6 @@ def test_a_hung_disk_is_reported_at_the_stop(
     with caplog.at_level(logging.ERROR, "appliance.daemon"):
         assert daemon.run(lambda url: daemon._stop.set()) == 1
     answers.set()
-    assert [
-        "the end of the records was not written in time" in each.getMessage() for each in caplog.records
-    ] == [True]
+    assert ["the last record was not written in time" in each.getMessage() for each in caplog.records] == [
+        True
+    ]

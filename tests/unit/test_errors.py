@@ -1,4 +1,4 @@
-"""The taxonomy: each error is also the built-in that fits, and says where, what and why in one line."""
+"""The errors: each derives from the matching built-in, and gives place, value and reason in one line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("name", "builtin"), KINDS.items())
-def test_each_is_ours_and_a_fitting_builtin(name: str, builtin: type[Exception]) -> None:
+def test_each_is_ours_and_the_matching_builtin(name: str, builtin: type[Exception]) -> None:
     kind = getattr(errors, name)
     assert issubclass(kind, errors.ApplianceError) and issubclass(kind, builtin)
     assert "the reason" in str(kind("the reason"))
@@ -57,16 +57,16 @@ def test_the_list_above_is_complete() -> None:
         (BackendMissing("unknown", key="camera.backend", value="x"), "camera.backend = 'x': unknown"),
     ],
 )
-def test_place_value_and_reason_stand_in_one_line(error: ConfigError, text: str) -> None:
+def test_place_value_and_reason_are_in_one_line(error: ConfigError, text: str) -> None:
     assert str(error) == text
 
 
-def test_all_problems_together_are_one_line_each() -> None:
+def test_each_of_several_problems_is_one_line() -> None:
     both = ConfigErrors([ConfigError("a", key="x"), ConfigError("b", file="y")])
     assert str(both).splitlines() == ["x: a", "y: b"]
     assert [problem.reason for problem in both.problems] == ["a", "b"]
 
 
-def test_a_lost_camera_and_the_end_of_a_clip_are_told_apart() -> None:
+def test_a_lost_camera_and_the_end_of_a_clip_are_distinct() -> None:
     assert not issubclass(errors.CameraEnded, errors.CameraLost)
     assert not issubclass(errors.LampError, errors.CameraError)

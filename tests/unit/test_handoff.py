@@ -39,13 +39,13 @@ def test_each_reader_gets_the_newest_once_and_knows_what_it_skipped(steps: list[
                 assert cursor[reader] == before
             else:
                 seen[reader] += 1 + cursor[reader] - before - 1
-                assert seen[reader] == item == cursor[reader], "taken and skipped make up all that was put"
+                assert seen[reader] == item == cursor[reader], "taken and skipped items add up to all items"
     assert slot.number == last
     assert slot.newest() == (last if held else None)
 
 
 @pytest.mark.parametrize("readers", [1, 3])
-def test_under_threads_items_rise_none_comes_twice_and_the_last_arrives(readers: int) -> None:
+def test_under_threads_items_rise_none_repeats_and_the_last_arrives(readers: int) -> None:
     slot: Slot[int] = Slot()
     count = 3000
 
@@ -82,8 +82,8 @@ def test_no_wake_up_is_lost() -> None:
 
 
 @pytest.mark.parametrize("event", ["put", "close"])
-def test_every_waiter_wakes(event: str) -> None:
-    # Whether all three already wait is up to the scheduler; within so many rounds they do.
+def test_every_waiting_reader_wakes(event: str) -> None:
+    # The scheduler decides whether all three already wait; within this many rounds they do.
     slots = [Slot[str]() for _ in range(300)]
     together = threading.Barrier(4)
 
@@ -104,7 +104,7 @@ def test_every_waiter_wakes(event: str) -> None:
     in_threads(wait, wait, wait, wake)
 
 
-def test_close_may_come_twice_and_lasts() -> None:
+def test_close_may_be_called_twice_and_is_final() -> None:
     slot: Slot[int] = Slot()
     slot.close()
     slot.close()
@@ -112,7 +112,7 @@ def test_close_may_come_twice_and_lasts() -> None:
         slot.take(0, timeout=60)
 
 
-def test_a_closed_slot_holds_nothing_and_takes_nothing() -> None:
+def test_a_closed_slot_is_empty_and_accepts_nothing() -> None:
     slot: Slot[str] = Slot()
     slot.put("kept")
     slot.close()

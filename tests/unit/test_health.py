@@ -1,4 +1,4 @@
-"""Beats, the camera's state, rates, and what follows from them."""
+"""Heartbeats, the camera's state, rates, and the status derived from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.fakes.parts import frame, in_threads, picture
 
 
 class Clock:
-    """A clock that moves only when set to."""
+    """A clock that advances only when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -41,7 +41,7 @@ def test_a_worker_within_its_limit_is_healthy(health: Health, clock: Clock) -> N
 
 
 @pytest.mark.parametrize("stage", ["", "detect"])
-def test_a_hung_worker_is_named_with_its_time_and_stage(health: Health, clock: Clock, stage: str) -> None:
+def test_a_hung_worker_is_reported_with_its_time_and_stage(health: Health, clock: Clock, stage: str) -> None:
     health.heartbeat("capture", 15.0)
     health.heartbeat("vision", 10.0, stage)
     clock.now += 12.5
@@ -80,7 +80,9 @@ def test_time_in_which_no_worker_could_run_does_not_count(health: Health, clock:
         health.check_heartbeats()
 
 
-def test_time_denied_to_a_thread_extends_its_workers_deadline_only(health: Health, clock: Clock) -> None:
+def test_time_without_a_processor_extends_only_the_deadline_of_that_worker(
+    health: Health, clock: Clock
+) -> None:
     health.heartbeat("vision", 10.0)
     other = threading.Thread(target=health.heartbeat, args=("capture", 15.0))
     other.start()

@@ -1,4 +1,4 @@
-"""What the threads do, step by step: lamp before camera, growing pauses, nothing of an ended agreement."""
+"""What the threads do, step by step: lamp before camera, growing pauses, nothing of an ended consent."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from tests.fakes.parts import (
 
 
 class Impatient(Session):
-    """A session whose wait returns at once: an idle step would take a second."""
+    """A session whose wait returns immediately: an idle step would take a second."""
 
     def wait_until_open(self, timeout: float) -> bool:
-        assert 0 < timeout <= 1.0, "a stop must not wait for long"
+        assert 0 < timeout <= 1.0, "a stop must not wait long"
         return super().wait_until_open(0.0)
 
 
 class Rig:
-    """A capture loop with doubles at both ends, and a clock that only its pauses move."""
+    """A capture loop with stand-ins at both ends, and a clock that only its pauses advance."""
 
     def __init__(self, *, needs_consent: bool = True) -> None:
         self.diary: list[str] = []
@@ -78,7 +78,7 @@ class Rig:
         raise AssertionError("it never came to that")
 
     def attempts(self, count: int) -> float:
-        """Step until the camera was opened so many times more; returns how long that took."""
+        """Step until the camera was opened this many more times; returns how long that took."""
         began, before = self.now, self.diary.count("open")
         self.step_until(lambda: self.diary.count("open") >= before + count)
         return self.now - began
@@ -93,7 +93,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A consumer's step without anything new would take half a second."""
+    """Avoid the half second that a consumer's step takes without a new item."""
     monkeypatch.setattr("appliance.loops.WAIT_S", 0.01)
     yield
 
@@ -101,7 +101,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # --- capture ---
 
 
-def test_without_an_agreement_the_camera_is_never_opened(rig: Rig) -> None:
+def test_without_consent_the_camera_is_never_opened(rig: Rig) -> None:
     for _ in range(5):
         rig.capture.step()
     assert "open" not in rig.diary and "lamp on" not in rig.diary
@@ -131,7 +131,7 @@ def test_the_lamp_is_on_from_before_opening_until_after_closing(rig: Rig) -> Non
     rig.session.stop("operator")
     rig.capture.step()
     assert [word for word in rig.diary if word != "close"] == ["lamp off", "lamp on", "open", "lamp off"]
-    assert rig.diary[-2:] == ["close", "lamp off"], "the camera is closed first"
+    assert rig.diary[-2:] == ["close", "lamp off"], "the camera closes first"
 
 
 @pytest.mark.parametrize("already_open", [True, False])
@@ -147,7 +147,7 @@ def test_a_stop_closes_the_camera_within_one_step_and_clears_the_frames(rig: Rig
     assert not rig.lamp.lit
 
 
-def test_frames_carry_the_number_of_their_agreement(rig: Rig) -> None:
+def test_frames_carry_their_consent_epoch(rig: Rig) -> None:
     numbers = []
     for _ in range(2):
         rig.agree()
@@ -160,7 +160,7 @@ def test_frames_carry_the_number_of_their_agreement(rig: Rig) -> None:
     assert numbers == [1, 2]
 
 
-def test_a_new_agreement_between_two_steps_opens_the_camera_anew(rig: Rig) -> None:
+def test_a_new_consent_between_two_steps_reopens_the_camera(rig: Rig) -> None:
     rig.agree()
     rig.capture.step()
     rig.session.stop("operator")
@@ -228,7 +228,7 @@ def test_withdrawing_while_the_camera_is_lost_closes_it(rig: Rig) -> None:
     rig.camera.open_fault = None
     rig.agree()
     rig.capture.step()
-    assert rig.health.camera.state == "open", "a new agreement does not wait for the old pause"
+    assert rig.health.camera.state == "open", "a new consent does not wait for the old pause"
 
 
 def test_an_outage_is_logged_once(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
@@ -242,7 +242,7 @@ def test_an_outage_is_logged_once(rig: Rig, caplog: pytest.LogCaptureFixture) ->
             rig.camera.open_fault = rig.camera.fault = None
             rig.step_until(lambda: rig.health.camera.state == "open")
     told = [record.getMessage().split(";")[0] for record in caplog.records]
-    assert told == ["camera lost: not there", "camera is back"] * 2
+    assert told == ["camera lost: not there", "the camera is back"] * 2
 
 
 def test_the_state_shows_the_latest_reason(rig: Rig) -> None:
@@ -272,7 +272,7 @@ def test_after_the_end_of_a_clip_the_camera_stays_closed(rig: Rig) -> None:
     assert (rig.ended, rig.diary.count("open"), rig.diary.count("lamp on")) == (1, 1, 1)
 
 
-def test_the_device_is_forgotten_with_the_agreement_and_not_with_a_loss(rig: Rig) -> None:
+def test_the_device_is_forgotten_when_consent_ends_but_not_when_it_is_lost(rig: Rig) -> None:
     rig.agree()
     rig.capture.step()
     before = rig.camera.forgotten
@@ -292,7 +292,7 @@ def frozen(rig: Rig, seconds: float, *, noisy: bool = False) -> None:
         rig.capture.step()
 
 
-def test_a_camera_that_repeats_one_picture_is_lost(rig: Rig) -> None:
+def test_a_camera_that_repeats_one_picture_counts_as_lost(rig: Rig) -> None:
     rig.agree()
     frozen(rig, FROZEN_S)
     assert rig.health.camera.state == "open", "not yet"
@@ -359,7 +359,7 @@ class PipelineDouble:
         self.agreed = agreed
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 class Eye:
@@ -404,14 +404,14 @@ def test_skipped_frames_are_counted(eye: Eye) -> None:
     assert eye.health.counts["skipped"] == 2 and eye.health.counts["readings"] == 2
 
 
-def test_without_an_agreement_nothing_is_read(eye: Eye) -> None:
+def test_without_consent_nothing_is_read(eye: Eye) -> None:
     eye.see(1, 0)
     eye.see(2, 1)
     assert eye.pipeline.read_frames == []
     assert eye.readings.newest() is None
 
 
-def test_frames_of_an_older_agreement_are_dropped_unread(eye: Eye) -> None:
+def test_frames_of_an_older_consent_are_dropped_unread(eye: Eye) -> None:
     eye.session.start("1", "operator")
     eye.session.stop("operator")
     eye.session.start("1", "operator")
@@ -421,7 +421,7 @@ def test_frames_of_an_older_agreement_are_dropped_unread(eye: Eye) -> None:
     assert eye.pipeline.read_frames == [2]
 
 
-def test_a_new_agreement_resets_the_pipeline(eye: Eye) -> None:
+def test_a_new_consent_resets_the_pipeline(eye: Eye) -> None:
     eye.session.start("1", "operator")
     eye.see(1, 1)
     eye.see(2, 1)
@@ -432,11 +432,11 @@ def test_a_new_agreement_resets_the_pipeline(eye: Eye) -> None:
     eye.session.start("1", "operator")
     eye.see(6, 2)
     assert eye.pipeline.resets == resets + 1
-    assert eye.pipeline.skipped[-1] == 0, "what was dropped belongs to the other agreement"
+    assert eye.pipeline.skipped[-1] == 0, "dropped frames belong to the other consent"
 
 
 @pytest.mark.parametrize("asleep", ["before the next frame", "while one is read", "while one is awaited"])
-def test_no_frame_from_after_a_long_sleep_is_analysed_unconfirmed(
+def test_after_a_long_sleep_no_frame_is_analysed_without_confirmation(
     eye: Eye, monkeypatch: pytest.MonkeyPatch, asleep: str
 ) -> None:
     def sleep() -> None:
@@ -472,7 +472,7 @@ def test_no_frame_from_after_a_long_sleep_is_analysed_unconfirmed(
     assert eye.pipeline.bounds[-1] == Consent(1, confirmations=1)
 
 
-def test_readings_are_cleared_when_the_agreement_ends(eye: Eye) -> None:
+def test_readings_are_cleared_when_the_consent_ends(eye: Eye) -> None:
     eye.session.start("1", "operator")
     eye.see(1, 1)
     eye.session.stop("operator")
@@ -491,7 +491,7 @@ def test_readings_are_cleared_when_the_camera_is_lost(eye: Eye, state: str, kept
     assert (eye.readings.newest() is not None) is kept
 
 
-def test_an_agreement_that_ends_during_a_reading_publishes_nothing(eye: Eye) -> None:
+def test_a_consent_that_ends_during_a_reading_publishes_nothing(eye: Eye) -> None:
     eye.session.start("1", "operator")
     eye.pipeline.during = lambda: eye.session.stop("operator")
     eye.see(1, 1)
@@ -508,7 +508,7 @@ def test_vision_ends_with_its_slot(eye: Eye) -> None:
 
 
 class SinkDouble:
-    """Writes down what it was given."""
+    """Records what it was given."""
 
     def __init__(self) -> None:
         self.diary: list[object] = []
@@ -520,7 +520,7 @@ class SinkDouble:
         self.diary.append("idle")
 
     def close(self) -> None:
-        """Nothing to flush."""
+        """Do nothing: there is nothing to flush."""
 
 
 def test_a_sink_gets_each_reading_once_and_a_call_when_idle() -> None:
@@ -536,7 +536,7 @@ def test_a_sink_gets_each_reading_once_and_a_call_when_idle() -> None:
     assert sink.diary == ["idle", 1, "idle", 3]
 
 
-def test_a_sink_gets_nothing_of_an_ended_agreement() -> None:
+def test_a_sink_gets_nothing_of_an_ended_consent() -> None:
     session, readings, sink = make_session("1", needs_consent=True), Slot[Reading](), SinkDouble()
     loop = SinkLoop(sink, readings, session)
     session.start("1", "operator")

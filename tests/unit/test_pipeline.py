@@ -73,11 +73,11 @@ def test_ids_and_expressions_are_stable_through_the_clip(pipeline: Pipeline, cli
 
 
 @pytest.mark.parametrize("pipeline", [1], indirect=True)
-def test_of_too_many_faces_the_largest_are_read(pipeline: Pipeline, clip: list[Image]) -> None:
+def test_the_largest_of_too_many_faces_are_read(pipeline: Pipeline, clip: list[Image]) -> None:
     image = clip[0].copy()
     half = cv2.resize(image[:, :640], None, fx=0.6, fy=0.6)
     image[:, :640] = 0
-    image[: half.shape[0], : half.shape[1]] = half  # the person on the left is small now
+    image[: half.shape[0], : half.shape[1]] = half  # the person on the left is now small
     (only,) = pipeline.read(frame(image)).people
     assert only.face.box.center[0] > 640
 
@@ -113,7 +113,7 @@ def test_people_have_new_ids_after_each_hard_cut(models_dir: Path, clip: list[Im
     assert numbers == ([{1}, {2}, {3}, {4}] if is_video else [{1}] * 4)
     first = readings[10].people[0]
     assert not is_video or first.smoothed == first.expression.scores, (
-        "nothing of the one before is carried over"
+        "nothing is carried over from the previous take"
     )
     pipeline.reset()
     assert [person.id for person in pipeline.read(Frame(40, 40 / 25, cut[0])).people] == [1]
@@ -230,7 +230,7 @@ def test_no_face_is_read_outside_the_zone(pipeline: Pipeline, clip: list[Image])
         assert all(person.label == NOT_ANALYSED for person in pipeline.read(taken).people)
 
 
-def test_scores_have_our_names(pipeline: Pipeline, clip: list[Image]) -> None:
+def test_scores_have_the_names_of_the_contract(pipeline: Pipeline, clip: list[Image]) -> None:
     people = pipeline.read(frame(clip[0])).people
     assert all(person.label in EMOTIONS for person in people)
 

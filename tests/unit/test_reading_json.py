@@ -54,13 +54,13 @@ def test_a_reading_has_exactly_the_keys_of_the_contract() -> None:
     }
 
 
-def test_emotions_are_in_the_order_of_the_contract_after_a_trip_through_text() -> None:
+def test_emotions_are_in_the_order_of_the_contract_after_a_round_trip() -> None:
     sent = json.dumps(reading_json(reading(frame(), person(1, face(9, 9, 9), RAW)), ""))
     (shown,) = json.loads(sent)["faces"]
     assert tuple(shown["emotions"]) == tuple(shown["emotions_raw"]) == EMOTIONS
 
 
-def test_no_person_in_view_is_an_empty_list() -> None:
+def test_no_one_in_view_is_an_empty_list() -> None:
     assert reading_json(reading(frame()), "")["faces"] == []
 
 

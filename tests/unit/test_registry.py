@@ -1,4 +1,4 @@
-"""Backends by name, ours and those of other packages."""
+"""Backends by name: ours, and those of other packages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_what_each_engine_can_do(backend: str, fallback: bool, float_models: boo
     assert (found.needs_fallback, found.float_models, found.needs_build) == (fallback, float_models, build)
 
 
-def test_only_files_are_films() -> None:
+def test_only_files_are_videos() -> None:
     assert {name for name in registry.CAMERAS if registry.load("camera", name).is_video} == {"replay", "demo"}
 
 
@@ -66,7 +66,7 @@ def test_a_misspelt_name_is_reported_with_the_nearest() -> None:
 
 @pytest.fixture
 def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An installed package with its own backends."""
+    """An installed package with backends."""
     info = tmp_path / "foreign-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
@@ -92,13 +92,13 @@ class TestOtherPackages:
         assert registry.load("camera", "drone") is registry.load("camera", "drone")
         assert "drone" in registry.names("camera")
 
-    def test_a_camera_may_leave_out_what_has_a_default(self) -> None:
+    def test_a_camera_may_omit_what_has_a_default(self) -> None:
         drone = registry.load("camera", "drone")
         assert drone.argument == "" and not drone.is_video and not drone.discover().found
 
-    def test_an_engine_may_leave_out_what_has_a_default(self) -> None:
+    def test_an_engine_may_omit_what_has_a_default(self) -> None:
         npu = registry.load("engine", "npu")
-        assert npu.float_models, "its own word counts"
+        assert npu.float_models, "its own definition wins"
         assert not npu.needs_fallback and not npu.needs_build
         assert npu.inventory(None) == ""
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from appliance.values import EMOTIONS, LABELS, Box, Frame, Scores, shown_name
 from tests.fakes.parts import picture
 
-# In sixteenths of a pixel, which floats hold exactly: no rounding stands between a property and its test.
+# In sixteenths of a pixel, which floats represent exactly, so that rounding does not affect the tests.
 SIDES = st.integers(-1600, 80_000).map(lambda n: n / 16)
 NO_SIDES = st.integers(-1600, 0).map(lambda n: n / 16)
 PLACES = st.integers(-80_000, 80_000).map(lambda n: n / 16)
@@ -27,7 +27,7 @@ WEIGHTS = st.lists(st.floats(0, 1e6), min_size=7, max_size=7).filter(lambda valu
 
 @settings(deadline=None)
 @given(BOXES, BOXES)
-def test_overlap_is_mutual_and_a_share(a: Box, b: Box) -> None:
+def test_overlap_is_symmetric_and_a_share(a: Box, b: Box) -> None:
     assert a.iou(b) == pytest.approx(b.iou(a))
     assert 0.0 <= a.iou(b) <= 1.0 + 1e-9
     assert a.intersection(b) <= min(a.area, b.area) * (1 + 1e-9) + 1e-6
@@ -46,7 +46,7 @@ def test_overlap_is_what_counting_pixels_gives(a: Box, b: Box) -> None:
 
 @settings(deadline=None)
 @given(WHOLE)
-def test_a_box_overlaps_itself_wholly(box: Box) -> None:
+def test_a_box_overlaps_itself_completely(box: Box) -> None:
     assert box.iou(box) == 1.0
 
 
@@ -90,7 +90,7 @@ def test_dominant_is_the_largest(weights: list[float]) -> None:
     [[0.0] * 7, [1.0] * 6, [1.0] * 8, [math.nan] + [1.0] * 6, [math.inf] + [1.0] * 6, [[1.0] * 7]],
     ids=["all zero", "six", "eight", "not a number", "infinite", "two-dimensional"],
 )
-def test_scores_refuse_what_cannot_be_scores(weights: list[float]) -> None:
+def test_invalid_scores_are_refused(weights: list[float]) -> None:
     with pytest.raises(ValueError, match="expected seven finite numbers"):
         Scores.of(np.array(weights))
 

@@ -1,4 +1,4 @@
-"""Who is watching, and no more than the limit."""
+"""Who is watching, up to the limit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_viewer_beyond_the_limit_is_refused() -> None:
     viewers = Viewers(2)
     viewers.join(OVERLAY)
     viewers.join(BARE)
-    with pytest.raises(TooManyViewers, match="2 are watching already"):
+    with pytest.raises(TooManyViewers, match=r"the viewer limit \(2\) is reached"):
         viewers.join(OVERLAY)
     assert viewers.count == 2
     viewers.leave(BARE)

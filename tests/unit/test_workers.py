@@ -1,4 +1,4 @@
-"""One thread each: steps, beats, and how an end is reported."""
+"""Worker threads: steps, heartbeats, and how their end is reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.fakes.parts import WITHIN_S
 
 
 class Team:
-    """Workers on one health, and what they reported."""
+    """Workers that share one `Health`, and what they reported."""
 
     def __init__(self) -> None:
         self.health = Health("demo")
@@ -44,7 +44,7 @@ def team() -> Iterator[Team]:
 
 
 def owes_a_beat(health: Health) -> bool:
-    """Whether a worker is still expected to move: an hour later it would be late."""
+    """Whether a heartbeat of the worker is still expected: an hour later it would be overdue."""
     then = time.monotonic() + 3600.0
     with pytest.MonkeyPatch.context() as later:
         later.setattr(time, "monotonic", lambda: then)
@@ -85,7 +85,7 @@ def test_a_dead_worker_is_reported_and_removed(team: Team, caplog: pytest.LogCap
     (reason,) = team.failures
     assert reason.startswith("vision died") and "the sensor caught fire" in reason
     assert any("vision" in record.getMessage() and record.exc_info for record in caplog.records)
-    assert finished.is_set(), "what it holds is let go"
+    assert finished.is_set(), "its resources are released"
     assert not owes_a_beat(team.health)
 
 
@@ -98,18 +98,18 @@ def test_a_closed_slot_is_a_normal_end(team: Team) -> None:
     assert not owes_a_beat(team.health)
 
 
-def test_a_hung_worker_is_named(team: Team) -> None:
+def test_a_hung_worker_is_reported(team: Team) -> None:
     inside, release = threading.Event(), threading.Event()
 
     def step() -> None:
         inside.set()
         release.wait(WITHIN_S)
 
-    worker = team.start(step, limit_s=-1.0)  # a limit that is over at once
+    worker = team.start(step, limit_s=-1.0)  # a limit that has already passed
     assert inside.wait(WITHIN_S)
-    with pytest.raises(WorkerStuck, match=r"^vision has not moved"):
+    with pytest.raises(WorkerStuck, match=r"^vision made no progress"):
         team.health.check_heartbeats()
-    assert not worker.join(0.01), "a join that is too short says so"
+    assert not worker.join(0.01), "a join with too short a timeout returns False"
     release.set()
 
 

@@ -14,7 +14,7 @@ _MOST_FPS = 10_000
 def add_commands(commands: Commands) -> None:
     """Add `analyze`."""
     parser = commands.add_parser(
-        "analyze", parents=[config_options()], help="read pictures, videos, or folders of both"
+        "analyze", parents=[config_options()], help="analyse pictures, videos, or folders of both"
     )
     parser.add_argument(
         "paths",
@@ -22,21 +22,21 @@ def add_commands(commands: Commands) -> None:
         metavar="PATH",
         help="a picture, a video, a folder of both, or - for standard input",
     )
-    parser.add_argument("--crops", action="store_true", help="each picture is one face already cut out")
+    parser.add_argument("--crops", action="store_true", help="each picture is one cropped face")
     parser.add_argument(
         "--every", type=positive, default=1, metavar="N", help="read every Nth frame of a video"
     )
     parser.add_argument(
-        "--fps", type=_rate, metavar="N", help="frames a second of a video without times (default: 25)"
+        "--fps", type=_rate, metavar="N", help="frame rate of a video without timestamps (default: 25)"
     )
-    parser.add_argument("--recursive", action="store_true", help="read the folders in a folder too")
+    parser.add_argument("--recursive", action="store_true", help="include sub-folders")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--jsonl", action="store_true", help="write one JSON object for each picture or frame")
     form.add_argument("--csv", action="store_true", help="write a table with one row for each face")
     parser.add_argument(
         "--summary",
         action="store_true",
-        help="write one line for each person of a video instead of each frame",
+        help="write one line for each person in a video instead of each frame",
     )
     parser.set_defaults(function=_analyze)
 
@@ -66,5 +66,5 @@ def _rate(text: str) -> float:
     except ValueError:
         rate = 0.0
     if not 0 < rate <= _MOST_FPS:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number over 0 and at most {_MOST_FPS}")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0, at most {_MOST_FPS}")
     return rate

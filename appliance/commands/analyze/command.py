@@ -42,7 +42,7 @@ class Options:
 def analyze(
     paths: Sequence[Path], reader: Reader, options: Options, out: TextIO, progress: bool
 ) -> RunCounts:
-    """Read every input and write its readings to `out`; failed inputs are named on standard error."""
+    """Read every input and write its readings to `out`; failed inputs are reported on standard error."""
     return _Run(reader, options, out, progress).read(paths)
 
 
@@ -83,7 +83,7 @@ class _Run:
                     people.add(reading)
                 else:
                     self._write_reading(reading_json(reading, source))
-        finally:  # also the readings before a fault
+        finally:  # include the readings before a fault
             if people.has_readings:
                 self._write_summary(people)
 
@@ -93,9 +93,7 @@ class _Run:
             if picture_format(read_head(file)) is not None and not is_animation(file, name):
                 yield self._still(file, name)
             elif self._options.crops:
-                raise PictureError(
-                    f"{name}: is a video, and --crops takes one face a file; expected a picture"
-                )
+                raise PictureError(f"{name}: is a video; with --crops expected a picture of one face")
             else:
                 yield from self._video(open_video(file, name, self._options.fps), name)
 
@@ -126,7 +124,7 @@ class _Run:
         if line := diagnosis.describe():
             print_note(f"{name}: {line}")
         if video.cut_short:
-            raise PictureError(f"{name}: {video.defects}; expected a whole video, copy it again")
+            raise PictureError(f"{name}: {video.defects}; expected a complete video, copy it again")
         if video.defects:
             print_note(f"{name}: {video.defects}")
         self._counts.videos += 1

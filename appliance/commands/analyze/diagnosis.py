@@ -1,4 +1,4 @@
-"""Why nothing was read in a whole video, in words."""
+"""Explains why nothing was read in a video."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from appliance.values import Image, Reading
 
 _DARK, _BRIGHT, _EVEN, _NOISE = 24.0, 235.0, 3.0, 0.7
-"""Mean level of a dark and of a bright frame, spread of an even one, and step between neighbours as a share
-of it."""
+"""Limits: mean level of a dark and a bright frame, spread of a plain one, and in noise the step between
+neighbouring pixels as a share of the spread."""
 
 _EVERY_ROW = 8
 
@@ -35,7 +35,7 @@ class Diagnosis:
             self._defects[_frame_defect(reading.frame.image)] += 1
 
     def describe(self) -> str | None:
-        """A line if no face was found or none was readable; else None."""
+        """One line if no face was found or none was readable; else None."""
         if self._frames == 0 or self._readable:
             return None
         if self._faces:
@@ -47,7 +47,7 @@ class Diagnosis:
 
 
 def _frame_defect(image: Image) -> str:
-    """What is obviously wrong with a whole frame; "" if it may show something."""
+    """What is obviously wrong with a frame; "" if it may show something."""
     rows = image[::_EVERY_ROW].reshape(-1, image.shape[1], 3).mean(axis=2)
     mean, spread = float(rows.mean()), float(rows.std())
     if mean < _DARK:
@@ -55,7 +55,7 @@ def _frame_defect(image: Image) -> str:
     if mean > _BRIGHT:
         return "are overexposed"
     if spread < _EVEN:
-        return "show one even colour"
+        return "show one plain colour"
     # Neighbouring pixels of a scene are similar; in noise they differ as much as any two.
     step = float(np.diff(rows, axis=1).std()) if image.shape[1] > 1 else 0.0
     return "show noise" if step > _NOISE * spread else ""

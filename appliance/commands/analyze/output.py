@@ -44,7 +44,7 @@ def as_csv(found: dict[str, Any]) -> Iterator[str]:
 
 
 def csv_line(cells: Iterable[Any]) -> str:
-    """Cells as one line of CSV without a line break; no cell is a formula in a spreadsheet."""
+    """Cells as one line of CSV without a line break; a spreadsheet takes no cell for a formula."""
     out = io.StringIO()
     plain = [_plain(each) if isinstance(each, str) else each for each in cells]
     csv.writer(out, lineterminator="").writerow(plain)

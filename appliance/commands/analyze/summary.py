@@ -1,4 +1,4 @@
-"""How long each person of a video was in view, and the share of that time of each label."""
+"""How long each person in a video was in view, and each label's share of that time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEMA = 1
 
 LABELS = (*EMOTIONS, UNSURE, NOT_READABLE)
 COLUMNS = ("source", "length_s", "id", "frames", "seen_s", "first_s", "last_s", *LABELS)
-"""Columns of a person in CSV; those of the labels are shares of the time in view, 0 to 1."""
+"""Columns of a person in CSV; the label columns are shares of the time in view, 0 to 1."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Summary:
         self._last = reading
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One row for each person, by id; without a face one row whose `id` is None. Call it once."""
+        """One row for each person, by id; one row whose `id` is None if there is no face. Call it once."""
         if self._last is not None:
             self._count(self._last, self._step_s)  # the last frame lasts as long as the previous one
             self._end_s = self._last.frame.time_s + self._step_s

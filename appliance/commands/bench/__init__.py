@@ -1,4 +1,4 @@
-"""The command `bench`: what the appliance costs on this machine, and which engine is the fastest."""
+"""The command `bench`: measures the appliance's speed and memory here, and which engine is the fastest."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ def add_commands(commands: Commands) -> None:
     parser = commands.add_parser(
         "bench", parents=[config_options()], help="measure speed and memory on this machine"
     )
-    parser.add_argument("--seconds", type=positive, default=20, metavar="N", help="of the daemon, in all")
     parser.add_argument(
-        "--engines", action="store_true", help="measure every engine that is there, for engine.backend = auto"
+        "--seconds",
+        type=positive,
+        default=20,
+        metavar="N",
+        help="how long to measure the daemon in total (default: 20)",
     )
-    parser.add_argument("--report", action="store_true", help="everything, as a table that you can send in")
-    parser.add_argument("--one", help=argparse.SUPPRESS)  # given by --engines to its processes
+    parser.add_argument(
+        "--engines", action="store_true", help="measure every available engine, for engine.backend = auto"
+    )
+    parser.add_argument("--report", action="store_true", help="print a full report that you can share")
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # used by --engines for its processes
     parser.set_defaults(function=_bench)
 
 

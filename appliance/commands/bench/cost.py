@@ -1,4 +1,4 @@
-"""`bench`: what the whole daemon costs against the sum of its parts, and what vision costs alone."""
+"""`bench`: the cost of the whole daemon compared with the sum of its parts, and the cost of vision alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WIDTH, HEIGHT = 1280, 720
 RATIO_LIMIT, MEMORY_LIMIT_MB, START_LIMIT_S = 1.5, 200.0, 3.0
 
 ROUNDS = 4
-"""How often daemon and bare parts take turns: the speed of a shared machine varies."""
+"""How often daemon and bare parts alternate, since the speed of a shared machine varies."""
 
 _WARM_UP_S = 2.0
 _CLIP_FRAMES = 150
@@ -54,11 +54,11 @@ _ALONE = (
     "lamps.backend=none",
     "session.button_pin=-1",
 )
-"""Settings of the measured daemon, so that it uses nothing that the device itself may be using."""
+"""Settings of the measured daemon, so that it uses nothing that the device's own daemon may be using."""
 
 
 def parts(reader: Reader) -> tuple[str, ...]:
-    """The steps that any program for this job must do for each frame, with one run of each model."""
+    """The steps that any program for this job needs for each frame, with one run of each model."""
     return ("decode", *(f"{role} invoke" for role in reader.engines), "copy", "JPEG encode")
 
 
@@ -74,7 +74,7 @@ class DaemonCost:
 
 
 def print_cost(config: Config, *, seconds: int, arguments: Sequence[str] = ()) -> int:
-    """Measure and print Markdown tables: `seconds` of the daemon, to which `arguments` are passed on."""
+    """Measure and print Markdown tables: `seconds` of the daemon, which gets `arguments`."""
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "one_face.mp4"
         with _reader(config) as reader:
@@ -93,7 +93,7 @@ def print_cost(config: Config, *, seconds: int, arguments: Sequence[str] = ()) -
 
 @contextmanager
 def _reader(config: Config) -> Iterator[Reader]:
-    """A reader that is closed afterwards, since an accelerator has one user at a time."""
+    """A reader that is closed afterwards, since an accelerator has only one user at a time."""
     reader = make_reader(config)
     try:
         yield reader
@@ -107,7 +107,7 @@ def _measure_bare(config: Config, clip: Path) -> dict[str, float]:
 
 
 def make_clip(reader: Reader, path: Path) -> None:
-    """Write a clip of one face at 1280x720, cut from the demo clip: 150 frames at 30 a second."""
+    """Write a clip of one face at 1280x720, cut from the demo clip: 150 frames at 30 per second."""
     video = Video(demo_clip())
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (WIDTH, HEIGHT))
     try:
@@ -115,7 +115,9 @@ def make_clip(reader: Reader, path: Path) -> None:
             half = frame.image[:, : frame.image.shape[1] // 2]
             canvas = np.concatenate([half, np.full_like(half, 90)], axis=1)
             if number == 0 and len(reader.pipeline.read(Frame(0, 0.0, canvas)).people) != 1:
-                raise ApplianceError("the demo clip has not one face in its left half; restore it")
+                raise ApplianceError(
+                    f"{demo_clip()}: expected one face in its left half; restore the demo clip"
+                )
             writer.write(canvas)
     finally:
         writer.release()
@@ -123,10 +125,10 @@ def make_clip(reader: Reader, path: Path) -> None:
 
 
 def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
-    """Milliseconds of processor time for each step of a frame, in a bare program for the job.
+    """Milliseconds of processor time for each step of a frame, in a minimal program for the job.
 
-    Frame by frame: decode, one run of each model, one copy, one JPEG. It keeps the pace of the clip, so that
-    its caches are as cold as those of the daemon.
+    Each frame: decode, one run of each model, one copy, one JPEG. It keeps the clip's pace, so that its
+    caches are as cold as the daemon's.
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     spent = dict.fromkeys(parts(reader), 0.0)
@@ -153,9 +155,9 @@ def measure_parts(reader: Reader, path: Path, quality: int) -> dict[str, float]:
 
 
 def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str], state: Path) -> DaemonCost:
-    """Run the real daemon on the clip with one viewer for `seconds`, and measure what it uses.
+    """Run the real daemon on the clip with one viewer for `seconds`, and measure its cost.
 
-    `state`: the state directory; the daemon gets copies of the files that decide how to read.
+    `state`: the state directory; the daemon gets copies of the files that affect how it reads.
     """
     with _copied(state) as own, _daemon(clip, own, arguments) as (process, url, start_s):
         with _viewer(url):
@@ -165,7 +167,7 @@ def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str], state: 
             used, frames = _processor_s(process.pid) - used, _frames(url) - frames
         if not frames:
             raise ApplianceError(
-                f"the daemon read no frame in {seconds:g} s; see the log of: interview-grader run"
+                f"the daemon read no frame within {seconds:g} s; see the log of: interview-grader run"
             )
         memory, peak = _memory_mb(process.pid)
     return DaemonCost(frames, 1000 * used / frames, memory, peak, start_s)
@@ -182,21 +184,21 @@ def _copied(state: Path) -> Iterator[Path]:
 
 
 def ratios(bare: Sequence[float], daemon: Sequence[float]) -> list[float]:
-    """Each run of the daemon against the mean of the bare runs right before and right after it."""
+    """Each run of the daemon divided by the mean of the bare runs right before and after it."""
     return [2 * cost / (before + after) for cost, before, after in zip(daemon, bare, bare[1:], strict=False)]
 
 
 def cost_table(
     bare: Sequence[dict[str, float]], daemon: Sequence[DaemonCost], engines: dict[str, str]
 ) -> Iterator[str]:
-    """The medians of the rounds as Markdown, with the machine; `bare` has one run more."""
+    """The medians of the rounds as Markdown, with the machine; `bare` has one more run."""
     totals, costs = [sum(each.values()) for each in bare], [each.milliseconds for each in daemon]
     found = ratios(totals, costs)
     yield f"Machine: {board.board_name()}; {board.library_versions()}"
     for role, engine in engines.items():
         yield f"- {role}: {engine}"
     yield ""
-    yield "| processor time a frame, 1280x720, one face, one viewer | ms |"
+    yield "| processor time per frame, 1280x720, one face, one viewer | ms |"
     yield "|---|---|"
     for name in bare[0]:
         yield f"| {name} | {median(each[name] for each in bare):.2f} |"
@@ -245,13 +247,13 @@ def _daemon(
 
 def _last_line(log: TextIO) -> str:
     log.seek(0)
-    *_, last = ["it says nothing; see interview-grader run", *log.read().strip().splitlines()]
+    *_, last = ["no output; try: interview-grader run", *log.read().strip().splitlines()]
     return last.removeprefix("interview-grader: ")
 
 
 @contextmanager
 def _viewer(url: str) -> Iterator[None]:
-    """A viewer that reads the whole stream of pictures."""
+    """A viewer that reads the stream of pictures."""
     done = threading.Event()
     connection = _connect(url)
     connection.request("GET", "/stream.mjpg")
@@ -287,7 +289,7 @@ def _frames(url: str) -> int:
 
 
 def _processor_s(pid: int) -> float:
-    # Fields 14 and 15 of /proc/PID/stat, user and system time in ticks; the name before them may hold spaces.
+    # Fields 14 and 15 of /proc/PID/stat: user and system time in ticks. The name before may have spaces.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -300,7 +302,7 @@ def _memory_mb(pid: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class VisionCost:
-    """Means over the frames of a clip but the first: processor time in ms, and runs of each model by role."""
+    """Means over all frames of a clip except the first: processor time in ms, runs of each model by role."""
 
     people: float
     runs: dict[str, float]
@@ -342,7 +344,7 @@ class _CountingEngine:
 
 
 def measure_vision(config: Config, path: Path) -> VisionCost:
-    """One pass through a clip at its own pace, so that caches are as cold as in a live view."""
+    """One pass through a clip at its own pace, so that caches are as cold as in live use."""
     counted: dict[str, _CountingEngine] = {}
 
     def count(role: str, engine: Engine) -> Engine:
@@ -355,7 +357,7 @@ def measure_vision(config: Config, path: Path) -> VisionCost:
         started, began = time.monotonic(), time.process_time()
         reading = pipeline.read(Frame(number, started, shown.image, shown.time_s))
         spent = 1000 * (time.process_time() - began)
-        # The clock gives the shares of the frame's time, the processor time the amount.
+        # Processor time of the frame, divided between the stages by the clock.
         searching = (reading.stamps.detected - started) / max(reading.stamps.classified - started, 1e-9)
         times.append((spent * searching, spent * (1 - searching)))
         if number == 0:
@@ -373,15 +375,13 @@ def measure_vision(config: Config, path: Path) -> VisionCost:
 
 
 def vision_table(costs: Sequence[VisionCost]) -> Iterator[str]:
-    """The costs as Markdown, a column for each scene."""
+    """The costs as Markdown, one column for each scene."""
     rows = {f"runs of the {role}": [cost.runs[role] for cost in costs] for role in costs[0].runs}
     rows["search and tracker, ms"] = [cost.search_ms for cost in costs]
     rows["classifier and the rest, ms"] = [cost.rest_ms for cost in costs]
     rows["**whole vision step, ms**"] = [cost.search_ms + cost.rest_ms for cost in costs]
-    rows["the first frame, searched all over, ms"] = [cost.first_ms for cost in costs]
-    yield (
-        "| vision, a frame of 1280x720 | " + " | ".join(f"{cost.people:.1f} people" for cost in costs) + " |"
-    )
+    rows["first frame, full search, ms"] = [cost.first_ms for cost in costs]
+    yield "| vision, per 1280x720 frame | " + " | ".join(f"{cost.people:.1f} people" for cost in costs) + " |"
     yield "|---" * (1 + len(costs)) + "|"
     for name, values in rows.items():
         yield f"| {name} | " + " | ".join(f"{value:.2f}" for value in values) + " |"

@@ -1,6 +1,6 @@
-"""The ranking of engines: each available one is measured, and its results compared with the CPU's.
+"""The ranking of engines: measures each available engine, and compares its results with the CPU's.
 
-Each is measured in its own process, so that one that hangs or crashes affects nothing else.
+Each runs in its own process, so that a hang or crash affects nothing else.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BUILD_LIMIT_S = 3600.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine that may be available, its kind of models, and its settings beside the configuration."""
+    """An engine that may be available, its kind of models, and its settings on top of the configuration."""
 
     name: str
     backend: str
@@ -56,12 +56,12 @@ CANDIDATES = (
 
 
 def rank(config: Config, arguments: Sequence[str]) -> Ranking:
-    """Measure every engine; `arguments` are passed on to the processes that measure."""
+    """Measure every engine; `arguments` are passed to the measuring processes."""
     _, models = load_models(config)
     found = [_measure(each, arguments) for each in _candidates(models)]
     reference = found[0][1]
     if isinstance(reference, str):
-        raise ApplianceError(f"the CPU itself cannot be measured: {reference}; see: interview-grader check")
+        raise ApplianceError(f"cannot measure the CPU engine: {reference}; see: interview-grader check")
     measured = tuple(_judged(each, result, reference) for each, result in found)
     return Ranking(
         board.board_name(), time.strftime("%Y-%m-%d"), models.digest, measured, engine_inventory(config)
@@ -69,7 +69,7 @@ def rank(config: Config, arguments: Sequence[str]) -> Ranking:
 
 
 def rank_and_save(config: Config, arguments: Sequence[str]) -> Ranking:
-    """As `rank`, and save it: from then on `auto` follows it."""
+    """Like `rank`, and save the ranking: `auto` uses it from then on."""
     ranking = rank(config, arguments)
     with as_owner(config.state_dir):
         ranking.save(config.state_dir)
@@ -81,7 +81,7 @@ def measure_one(config: Config, name: str) -> dict[str, Any]:
     candidate = next((each for each in CANDIDATES if each.name == name), None)
     if candidate is None:
         known = ", ".join(each.name for each in CANDIDATES)
-        raise ConfigError(f"no such engine; known: {known}", key="--one", value=name)
+        raise ConfigError(f"unknown engine; known: {known}", key="--one", value=name)
     choice = configure_engine(
         config, candidate.backend, candidate.settings, float_models=candidate.float_models
     )
@@ -95,7 +95,7 @@ def measure_one(config: Config, name: str) -> dict[str, Any]:
 
 def engines_table(ranking: Ranking) -> Iterator[str]:
     """The ranking as Markdown."""
-    yield "| engine | one look, ms | agrees with the CPU | |"
+    yield "| engine | one run of each model, ms | agrees with the CPU | |"
     yield "|---|---|---|---|"
     for each in ranking.engines:
         ms = "not measured" if each.ms is None else f"{each.ms:.2f}"
@@ -123,11 +123,11 @@ def _measure(candidate: Candidate, arguments: Sequence[str]) -> tuple[Candidate,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired as error:
-        return candidate, f"hung: no answer within {error.timeout:g} s"
+        return candidate, f"hung: no result within {error.timeout:g} s"
     if done.returncode == 0:
         return candidate, dict(json.loads(done.stdout))
     lines = done.stderr.strip().splitlines()
-    how = f"died of signal {-done.returncode}" if done.returncode < 0 else f"ended with {done.returncode}"
+    how = f"killed by signal {-done.returncode}" if done.returncode < 0 else f"exited with {done.returncode}"
     return candidate, lines[-1].removeprefix("interview-grader: ") if lines else how
 
 

@@ -21,14 +21,14 @@ def print_ranking(config: Config, arguments: Sequence[str]) -> int:
     """Measure every engine, keep the ranking, and print it."""
     if config.sandboxed and _service_runs():
         raise ConfigError(
-            "the service is at work, and an accelerator has one user at a time: sudo systemctl stop "
+            "the service is running, and an accelerator has only one user at a time; run sudo systemctl stop "
             f"{_SERVICE}, measure, and start it again",
             key="bench --engines",
         )
     ranking = rank_and_save(config, arguments)
     for line in engines_table(ranking):
         print(line)
-    print(f"\nengine.backend = auto takes {ranking.best.name if ranking.best else 'the CPU'}")
+    print(f"\nengine.backend = auto selects {ranking.best.name if ranking.best else 'the CPU'}")
     return 0
 
 
@@ -47,7 +47,7 @@ def print_report(config: Config, *, seconds: int, arguments: Sequence[str], pass
 
 
 def _ranking(config: Config, arguments: Sequence[str]) -> Ranking:
-    """The saved ranking if it is of these models, else a new one: a service may occupy the accelerator."""
+    """The saved ranking if it is of these models, since a service may use the accelerator; else a new one."""
     kept = load_ranking(config.state_dir)
     if isinstance(kept, str) or kept.models != load_models(config)[1].digest:
         return rank(config, arguments)
@@ -71,4 +71,4 @@ def _machine() -> Iterator[str]:
 
 
 def _degrees(value: float | None) -> str:
-    return "not told" if value is None else f"{value:.0f} °C"
+    return "unknown" if value is None else f"{value:.0f} °C"

@@ -1,4 +1,4 @@
-"""The command `evaluate`: how good a model is on its owner's own pictures, in comparable figures."""
+"""The command `evaluate`: measures the models on the owner's pictures, in comparable figures."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ from appliance.commands.arguments import FAULT, PROGRAM, Commands, config_option
 def add_commands(commands: Commands) -> None:
     """Add `evaluate`."""
     parser = commands.add_parser(
-        "evaluate", parents=[config_options()], help="judge the models on your own pictures"
+        "evaluate", parents=[config_options()], help="measure the models on your own labelled pictures"
     )
     parser.add_argument(
         "path",
         type=Path,
         metavar="PATH",
-        help="folder with a sub-folder for each expression, CSV or JSON file",
+        help="folder with a sub-folder for each expression, or a CSV or JSON file",
     )
-    parser.add_argument("--faces", action="store_true", help="judge the detector on marked faces")
+    parser.add_argument("--faces", action="store_true", help="measure the detector on annotated faces")
     parser.add_argument(
-        "--whole", action="store_true", help="find the largest face first; else a picture is one face"
+        "--whole",
+        action="store_true",
+        help="find the largest face in each picture (default: each picture is one cropped face)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, - to standard output")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures as JSON; - is standard output"
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with charts")
     parser.add_argument(
-        "--no-pictures", dest="pictures", action="store_false", help="no pictures of people in the page"
+        "--no-pictures", dest="pictures", action="store_false", help="omit pictures of people from the page"
     )
     parser.set_defaults(function=_evaluate)
 

@@ -43,9 +43,9 @@ class EvaluateOptions:
 
 
 def evaluate(config: Config, options: EvaluateOptions, *, progress: bool) -> RunCounts:
-    """Evaluate the models in use; pictures that cannot be opened are named on standard error.
+    """Evaluate the models in use; pictures that cannot be opened are reported on standard error.
 
-    Raises `ConfigError` before any work if the data set or the path of a report is not valid.
+    Raises `ConfigError` before any work if the data set or the path of a report is invalid.
     """
     _check(options)
     judged = _evaluate_faces if options.faces else _evaluate_expressions
@@ -105,28 +105,28 @@ def _origin(options: EvaluateOptions, reader: Reader, roles: tuple[str, ...]) ->
 
 
 def _check(options: EvaluateOptions) -> None:
-    """Check the options first: hours of work must not end at a misspelt folder."""
+    """Check the options first, so that hours of work are not lost to a misspelt folder."""
     problems = []
     if options.faces and options.whole:
-        problems.append(ConfigError("--whole is for expressions; leave it or --faces out"))
+        problems.append(ConfigError("--whole and --faces exclude each other; use one of them"))
     if options.html == STDOUT:
-        problems.append(ConfigError("--html -: only --json goes to standard output; name a file"))
+        problems.append(ConfigError("--html -: only --json can write to standard output; name a file"))
     for option, place in (("--json", options.json), ("--html", options.html)):
         if place is None or place == STDOUT:
             continue
         if place.is_dir() or not place.parent.is_dir():
-            what = "is a folder" if place.is_dir() else "its folder is not there"
-            problems.append(ConfigError(f"{option} {place}: {what}; expected a file in a folder that exists"))
+            what = "is a folder" if place.is_dir() else "its folder is missing"
+            problems.append(ConfigError(f"{option} {place}: {what}; expected a file in an existing folder"))
         elif not os.access(place if place.exists() else place.parent, os.W_OK):
-            problems.append(ConfigError(f"{option} {place}: may not be written; take another place"))
+            problems.append(ConfigError(f"{option} {place}: no permission to write; choose another path"))
     if options.json and options.html and options.json.absolute() == options.html.absolute():
-        problems.append(ConfigError(f"--json and --html are both {options.json}; name two files"))
+        problems.append(ConfigError(f"--json and --html are both {options.json}; name different files"))
     if problems:
         raise ConfigErrors(problems)
 
 
 def _write(place: Path, content: str) -> None:
-    # It names people's pictures and may show them: readable by its owner only, unless the owner changes that.
+    # It names people's pictures and may show them, so only its owner may read it by default.
     with open(place, "w", encoding="utf-8", errors="backslashreplace", opener=_private) as file:
         file.write(content)
 

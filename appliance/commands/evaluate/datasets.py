@@ -1,4 +1,4 @@
-"""Data sets of the owner: pictures with an expression label, and pictures with face boxes."""
+"""The owner's data sets: pictures with an expression label, and pictures with face boxes."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from appliance.errors import ConfigError, ConfigErrors, PictureError
 from appliance.media.inputs import HIDDEN, OTHER, Listing, list_folder, natural_key
 from appliance.values import EMOTIONS, Box
 
-# --- files, and what is wrong with them ---
+# --- files and their problems ---
 
 _MOST_PROBLEMS = 20
 
 
 class Problems:
-    """Collects what is wrong with one input, to report all of it at once."""
+    """Collects the problems of one input, to report them all at once."""
 
     def __init__(self, file: Path) -> None:
         self._file = str(file)
         self._found: list[ConfigError] = []
 
     def add(self, text: str) -> None:
-        """Add a problem, in the form of `errors`: value, what was expected, next step."""
+        """Add a problem: value, what was expected, next step, as in `errors`."""
         self._found.append(ConfigError(text, file=self._file))
 
     def raise_any(self) -> None:
-        """Raise `ConfigErrors` if there are any: the first ones, and the number of the others."""
+        """Raise `ConfigErrors` if there are problems: the first ones, and the number of the others."""
         shown = self._found[:_MOST_PROBLEMS]
         if more := len(self._found) - len(shown):
-            shown.append(ConfigError(f"{more} more of this kind; correct the file", file=self._file))
+            shown.append(ConfigError(f"{more} more problems; correct the file", file=self._file))
         if shown:
             raise ConfigErrors(shown)
 
@@ -68,7 +68,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, s
         header = list(reader.fieldnames or [])
         if missing := [name for name in columns if name not in header]:
             raise ConfigError(
-                f"columns {','.join(header) or 'none'}: {', '.join(missing)} missing; expected a first line"
+                f"columns {','.join(header) or 'none'}: {', '.join(missing)} missing; expected the first line"
                 f" {','.join(columns)}, with commas",
                 file=str(path),
             )
@@ -83,16 +83,16 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, s
         raise ConfigError(f"line {reader.line_num}: {error}; expected CSV", file=str(path)) from error
     problems.raise_any()
     if not rows:
-        raise ConfigError("no line but the first; expected one for each picture", file=str(path))
+        raise ConfigError("has only a header; expected a line for each picture", file=str(path))
     return rows
 
 
 def path_fault(text: str) -> str | None:
-    """Why this is not a path inside a data set; None if it is."""
+    """Why this is not a path inside a data set; None if it is one."""
     if not text:
-        return "no path; name a picture"
+        return "the path is empty; name a picture"
     if "\0" in text:
-        return "a path with a zero byte; name a picture"
+        return "the path has a zero byte; name a picture"
     if PurePath(text).is_absolute():
         return f"path {text}: is absolute; expected one relative to the folder of this file"
     return None
@@ -110,7 +110,7 @@ ALIASES = {
     "surprise": "surprised",
     "neutrality": "neutral",
 }
-"""Names that other data sets use, and ours. They are accepted as input only."""
+"""Names that other data sets use, and our names for them. They are accepted only as input."""
 
 
 def expression_named(name: str) -> str | None:
@@ -121,7 +121,7 @@ def expression_named(name: str) -> str | None:
 
 def accepted_names() -> str:
     """The accepted names, for an error message."""
-    return f"one of {', '.join(EMOTIONS)} (also understood: {', '.join(ALIASES)})"
+    return f"one of {', '.join(EMOTIONS)} (also accepted: {', '.join(ALIASES)})"
 
 
 # --- labelled pictures: a folder with a sub-folder for each expression, or a CSV file ---
@@ -146,14 +146,14 @@ class LabelledPictures:
 
 
 def read_labelled(path: Path) -> LabelledPictures:
-    """Read the data set at `path`; raises `ConfigErrors` with everything that is wrong with it."""
+    """Read the data set at `path`; raises `ConfigErrors` with all its problems."""
     if path.is_dir():
         return _read_folder(path)
     if path.is_file() and path.suffix.lower() == ".csv":
         return _read_csv(path)
-    what = "is neither a folder nor a .csv file" if path.exists() else "there is no such folder or file"
+    what = "is neither a folder nor a .csv file" if path.exists() else "no such folder or file"
     raise ConfigError(
-        f"{what}; expected a folder with one sub-folder for each expression, or a CSV path,label",
+        f"{what}; expected a folder with one sub-folder for each expression, or a CSV file path,label",
         file=str(path),
     )
 
@@ -168,15 +168,15 @@ def _read_folder(folder: Path) -> LabelledPictures:
             continue
         label = expression_named(child.name)
         if label is None:
-            problems.add(f"folder {child.name}: expected {accepted_names()}; rename it or take it away")
+            problems.add(f"folder {child.name}: expected {accepted_names()}; rename or remove it")
             continue
         found = _list(child, recursive=True)  # many data sets have a folder for each person
         skipped += found.skipped
         samples += [LabelledPicture(file, str(file.relative_to(folder)), label) for file in found.files]
     if loose := top.files:
         problems.add(
-            f"{loose[0].name} and {len(loose) - 1} more pictures lie beside the sub-folders;"
-            " move each into the one of its expression"
+            f"{loose[0].name} and {len(loose) - 1} more pictures are not in a sub-folder;"
+            " move each to the sub-folder of its expression"
         )
     problems.raise_any()
     if not samples:
@@ -220,7 +220,7 @@ def _read_csv(path: Path) -> LabelledPictures:
     for text, lines in unknown.items():
         more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
         problems.add(
-            f"line {lines[0]}{more}: label {text!r}: expected {accepted_names()}; correct or leave out"
+            f"line {lines[0]}{more}: label {text!r}: expected {accepted_names()}; correct or remove it"
         )
     problems.raise_any()
     found = tuple(sample for _, sample in samples.values())
@@ -229,11 +229,11 @@ def _read_csv(path: Path) -> LabelledPictures:
 
 
 def refuse_if_none_exists(file: Path, pictures: list[Path]) -> None:
-    """Raise `ConfigError` if none of the pictures exists: the list is in the wrong folder."""
+    """Raise `ConfigError` if no picture exists: the list is in the wrong folder."""
     if not any(picture.exists() for picture in pictures):
         raise ConfigError(
-            f"none of its {len(pictures)} pictures is there, such as {pictures[0]};"
-            " their paths are relative to the folder of this file",
+            f"none of its {len(pictures)} pictures exists, such as {pictures[0]};"
+            " paths are relative to the folder of this file",
             file=str(file),
         )
 
@@ -304,17 +304,17 @@ class _CocoFile(BaseModel):
 
 
 def read_annotated(path: Path) -> AnnotatedPictures:
-    """Read the data set at `path`; raises `ConfigErrors` with everything that is wrong with it."""
+    """Read the data set at `path`; raises `ConfigErrors` with all its problems."""
     readers = {".csv": _from_csv, ".json": _from_json}
     reader = readers.get(path.suffix.lower())
     if not path.is_file() or reader is None:
-        what = "is neither a .csv nor a .json file" if path.exists() else "there is no such file"
+        what = "is neither a .csv nor a .json file" if path.exists() else "no such file"
         raise ConfigError(
-            f"{what}; expected a CSV path,x,y,width,height or a COCO-like JSON file", file=str(path)
+            f"{what}; expected a CSV file path,x,y,width,height or a COCO-like JSON file", file=str(path)
         )
     named, repeated = reader(path)
     if not named:
-        raise ConfigError("no pictures in it; expected at least one", file=str(path))
+        raise ConfigError("contains no pictures; expected at least one", file=str(path))
     problems = Problems(path)
     for name in named:
         if fault := path_fault(name):
@@ -342,8 +342,8 @@ def _from_csv(path: Path) -> _Named:
         if box is None:
             values = ",".join(row[name] for name in _NUMBERS)
             problems.add(
-                f"line {line}: {values}: expected x, y, width and height in pixels, the sides over 0,"
-                " or four empty values for a picture without a face"
+                f"line {line}: {values}: expected x, y, width and height in pixels, with width and height"
+                " above 0, or four empty values for a picture without a face"
             )
         elif FaceAnnotation(box) in faces:
             repeated += 1
@@ -351,7 +351,9 @@ def _from_csv(path: Path) -> _Named:
             faces.append(FaceAnnotation(box))
     for name, line in empty.items():
         if named[name]:
-            problems.add(f"line {line}: {name} has no face here and {len(named[name])} elsewhere; keep one")
+            problems.add(
+                f"line {line}: {name} has no face here and {len(named[name])} in other lines; keep one"
+            )
     problems.raise_any()
     return named, repeated
 
@@ -406,7 +408,9 @@ def _from_coco(found: _CocoFile, path: Path) -> _Named:
     repeated = 0
     for number, mark in enumerate(found.annotations):
         if mark.image_id not in files:
-            problems.add(f"annotations.{number}: image_id {mark.image_id} is none of its images; correct it")
+            problems.add(
+                f"annotations.{number}: image_id {mark.image_id}: expected the id of an image; correct it"
+            )
         elif not mark.iscrowd:  # the box of a crowd is not a face
             kind = kinds.get(mark.category_id, "face") if mark.category_id is not None else "face"
             repeated += _put(named[files[mark.image_id]], FaceAnnotation(Box(*mark.bbox), kind))
@@ -415,7 +419,7 @@ def _from_coco(found: _CocoFile, path: Path) -> _Named:
 
 
 def _put(faces: list[FaceAnnotation], face: FaceAnnotation) -> int:
-    """Add the face unless it is there; returns the number of repetitions, 0 or 1."""
+    """Add the face unless it exists; returns the number of repetitions, 0 or 1."""
     if face in faces:
         return 1
     faces.append(face)

@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page: no script, no other file, no other host."""
+"""The report as one self-contained HTML page: no scripts, no other files, no other hosts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_MISSES = 200
 
 @dataclass(frozen=True)
 class Shown:
-    """A mistake with its thumbnail, a `data:` URL, or None without one."""
+    """A mistake with its thumbnail, a `data:` URL, or None."""
 
     mistake: Mistake
     picture: str | None = None
@@ -42,7 +42,7 @@ class Shown:
 def as_page(report: Report, shown: Sequence[Shown] = ()) -> str:
     """The report as a page; `shown`: the mistakes of a report on expressions."""
     loader = jinja2.PackageLoader("appliance.commands.evaluate", "templates")
-    # File and class names come from outside: everything is escaped, and an undefined name is an error.
+    # File and class names are untrusted: everything is escaped, and an undefined name is an error.
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -59,7 +59,7 @@ def as_page(report: Report, shown: Sequence[Shown] = ()) -> str:
         names=[shown_name(name) for name in EMOTIONS],
         coverage=coverage_words(report.pictures),
         same_people=SAME_PEOPLE,
-        title=MODES[report.mode] if isinstance(report, ExpressionReport) else "faces in marked pictures",
+        title=MODES[report.mode] if isinstance(report, ExpressionReport) else "faces in annotated pictures",
         shown=shown,
         has_pictures=any(each.picture for each in shown),
         most_misses=_MOST_MISSES,
@@ -79,7 +79,7 @@ _ROOM = 0.25
 def face_thumbnail(prediction: Prediction) -> str | None:
     """The face of a prediction as a `data:` URL; None if its picture can no longer be read.
 
-    Thumbnails show people: they are only in pages that their owner asked for.
+    Thumbnails show people: they appear only in pages for which the owner requested them.
     """
     try:
         with quiet_native_output():

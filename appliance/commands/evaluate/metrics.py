@@ -26,7 +26,7 @@ _ROUNDS, _SEED = 2000, 20250101
 
 @dataclass(frozen=True)
 class Proportion:
-    """`hits` of `of` with its 95 % Wilson interval; None where there is nothing to count."""
+    """`hits` of `of` with its 95 % Wilson interval; None if there is nothing to count."""
 
     hits: int
     of: int
@@ -68,7 +68,7 @@ class CalibrationBin:
 
 @dataclass(frozen=True)
 class ThresholdPoint:
-    """What a threshold on the top score keeps, and the accuracy of those."""
+    """The share of pictures that a threshold on the top score keeps, and their accuracy."""
 
     threshold: float
     kept: Proportion
@@ -93,7 +93,7 @@ class ExpressionMetrics:
 def expression_metrics(
     truth: NDArray[np.int64], scores: NDArray[np.float64], unsure_below: float
 ) -> ExpressionMetrics:
-    """All figures. `truth`: (n,), indices into `EMOTIONS`; `scores`: (n, 7), rows sum to 1; n may be 0."""
+    """All metrics. `truth`: (n,), indices into `EMOTIONS`; `scores`: (n, 7), rows sum to 1; n may be 0."""
     said, top = scores.argmax(axis=1), scores.max(axis=1, initial=0.0)
     right = said == truth
     counts = np.zeros((len(EMOTIONS), len(EMOTIONS)), np.int64)
@@ -126,8 +126,8 @@ def proportion(hits: int, of: int) -> Proportion:
 def f1_estimates(counts: Counts) -> tuple[Estimate, tuple[Estimate, ...]]:
     """Macro-F1 over the classes that have pictures, and F1 of each class.
 
-    The intervals are percentiles of a bootstrap over pictures with a fixed seed. Resampling pictures is
-    resampling cells of the confusion matrix, so the cost does not depend on the number of pictures.
+    The intervals are percentiles of a bootstrap over pictures with a fixed seed. It resamples cells of the
+    confusion matrix, which is equivalent, so its cost does not depend on the number of pictures.
     """
     total = int(counts.sum())
     nothing = Estimate(None, None, None)
@@ -204,13 +204,13 @@ def _step(threshold: float, top: NDArray[np.float64], right: NDArray[np.bool_]) 
 # --- faces ---
 
 RULE = (
-    "a face is found when a box that was not used for another face has its centre inside the marked one and"
-    " a size (root of the area) between 0.5 and 2 times as large"
+    "a face counts as found if a box not used for another face has its centre inside the annotated box and"
+    " 0.5 to 2 times its size (square root of the area)"
 )
 """How annotated and detected boxes are matched, for the report."""
 
 EDGES = (0.0, 0.02, 0.03, 0.04, 0.06, 0.10, 0.20)
-"""Lower ends of the ranges of face widths, as shares of the picture's width; the last one is open."""
+"""Lower limits of the ranges of face widths, as shares of the picture's width; the last range is open."""
 
 _SIZES = (0.5, 2.0)
 
@@ -235,7 +235,7 @@ class DetectedPicture:
 
 @dataclass(frozen=True)
 class WidthRange:
-    """Recall of the faces from `low` to below `high` of the picture's width; `high` None: no upper end."""
+    """Recall of the faces from `low` to below `high` of the picture's width; `high` None: no upper limit."""
 
     low: float
     high: float | None
@@ -254,7 +254,7 @@ class Miss:
 
 @dataclass(frozen=True)
 class FaceMetrics:
-    """The metrics of a detector; `misses`: the widest first."""
+    """The metrics of a detector; `misses`: widest first."""
 
     rule: str
     recall: Proportion
@@ -268,7 +268,7 @@ class FaceMetrics:
 
 
 def face_metrics(pictures: Sequence[DetectedPicture]) -> FaceMetrics:
-    """The metrics of a detector on these pictures, of which there may be none."""
+    """The metrics of a detector on these pictures; there may be none."""
     faces: list[tuple[Miss, bool]] = []
     false = []
     for picture in pictures:

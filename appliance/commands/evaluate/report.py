@@ -24,7 +24,7 @@ from appliance.values import EMOTIONS, shown_name
 SCHEMA = 1
 
 MOST_MISTAKES = 24
-"""Of more mistakes than this only the most confident ones are listed."""
+"""Maximum number of mistakes listed, the most confident first."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many pictures were given, read and not read; `repeated`: lines that repeat one."""
+    """How many pictures were given, read and not read; `repeated`: lines that repeat a picture."""
 
     given: int
     read: int
@@ -87,7 +87,7 @@ def worst_mistakes(judged: ExpressionPredictions) -> list[Prediction]:
 
 
 def as_mistake(prediction: Prediction) -> Mistake:
-    """A wrong prediction as it is reported."""
+    """A wrong prediction as reported."""
     return Mistake(
         prediction.sample.name, prediction.sample.label, prediction.scores.dominant, prediction.scores.top
     )
@@ -102,7 +102,7 @@ def as_json(report: Report) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """The same with floats rounded to six decimals: more are not significant and hide differences."""
+    """The value with floats rounded to six decimals: more are not significant and hide differences."""
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, dict):
@@ -113,12 +113,13 @@ def _rounded(value: Any) -> Any:
 # --- text ---
 
 MODES = {
-    "crops": "expressions in pictures of one face already cut out",
+    "crops": "expressions in pictures of one cropped face",
     "whole": "expressions of the largest face found in each picture",
 }
 
 SAME_PEOPLE = (
-    "The intervals take every picture for itself. Pictures of the same person are alike: the truth is wider."
+    "The intervals treat every picture as independent. Pictures of the same person are similar, so the true"
+    " intervals are wider."
 )
 
 _MOST_LINES = 20
@@ -159,7 +160,7 @@ def coverage_words(pictures: Coverage) -> str:
         words.append(f"{sum(pictures.not_read.values())} without a readable face ({reasons})")
     words.append(f"{pictures.failed} could not be opened")
     if pictures.repeated:
-        words.append(f"{pictures.repeated} named again, counted once")
+        words.append(f"{pictures.repeated} listed again, counted once")
     return ", ".join(words)
 
 
@@ -178,7 +179,7 @@ def _expressions(report: ExpressionReport) -> Iterator[str]:
     yield f"{'macro-F1':<11} {spread(figures.macro_f1)}, over {figures.macro_classes} classes with pictures"
     yield f"{'calibration':<11} expected error {number(figures.calibration_error)}"
     yield ""
-    yield "In brackets: 95 % intervals, Wilson's for shares, bootstrap for F1."
+    yield "In brackets: 95 % intervals, Wilson for shares, bootstrap for F1."
     yield SAME_PEOPLE
     yield ""
     yield f"{'class':<11} pictures  {'recall':<20}  {'precision':<20}  F1"
@@ -196,19 +197,19 @@ def _expressions(report: ExpressionReport) -> Iterator[str]:
         yield "most confident mistakes"
         for wrong in report.mistakes:
             said, label = shown_name(wrong.said), shown_name(wrong.label)
-            yield f"  {wrong.score:.2f} {said:<10} is {label:<10} {wrong.picture}"
+            yield f"  {wrong.score:.2f} {said:<10} labelled {label:<10} {wrong.picture}"
 
 
 def _confusion(figures: ExpressionMetrics) -> Iterator[str]:
-    yield "confusion: row what it is, column what the model says"
+    yield "confusion: rows are labels, columns are predictions"
     yield " " * 11 + "".join(f"{shown_name(name)[:9]:>10}" for name in EMOTIONS)
     for name, row in zip(EMOTIONS, figures.confusion, strict=True):
         yield f"{shown_name(name):<11}" + "".join(f"{count:>10}" for count in row)
 
 
 def _calibration(figures: ExpressionMetrics) -> Iterator[str]:
-    yield "calibration: of pictures with this top score, how many are right"
-    yield "score         pictures  mean score  right"
+    yield "calibration: share of correct predictions by top score"
+    yield "score         pictures  mean score  correct"
     for each in figures.calibration:
         if each.accuracy.of:
             place = f"{each.low:.1f} to {each.high:.1f}"
@@ -216,8 +217,8 @@ def _calibration(figures: ExpressionMetrics) -> Iterator[str]:
 
 
 def _coverage(figures: ExpressionMetrics) -> Iterator[str]:
-    yield "coverage: what a threshold on the top score keeps, and how many of those are right"
-    yield "threshold    kept  right"
+    yield "coverage: share that a threshold on the top score keeps, and how much of it is correct"
+    yield "threshold    kept  correct"
     for each in _with_unsure(figures):
         mark = "  <- vision.unsure_below" if each is figures.at_unsure else ""
         yield f"{each.threshold:>9.2f}  {number(each.kept.value, 2):>6}  {spread(each.accuracy, 2)}{mark}"
@@ -230,18 +231,18 @@ def _with_unsure(figures: ExpressionMetrics) -> Sequence[ThresholdPoint]:
 
 def _faces(report: FaceReport) -> Iterator[str]:
     figures = report.figures
-    yield from _head(report, "faces in marked pictures")
+    yield from _head(report, "faces in annotated pictures")
     recall = figures.recall
-    yield f"{'recall':<11} {spread(recall)}, {recall.hits} of {recall.of} marked faces"
+    yield f"{'recall':<11} {spread(recall)}, {recall.hits} of {recall.of} annotated faces"
     yield (
-        f"{'false boxes':<11} {number(figures.false_per_picture)} a picture: {figures.false_boxes} of"
+        f"{'false boxes':<11} {number(figures.false_per_picture)} per picture: {figures.false_boxes} of"
         f" {figures.found_boxes} boxes, in {figures.pictures_with_false_boxes} pictures"
     )
     yield ""
     yield f"Rule: {figures.rule}."
     yield f"In brackets: 95 % Wilson intervals. {SAME_PEOPLE}"
     yield ""
-    yield "face width, of the picture's  faces  recall"
+    yield "face width / picture width    faces  recall"
     for each in figures.widths:
         yield f"{width_name(each):<28}  {each.recall.of:>5}  {spread(each.recall, 2)}"
     if len(figures.kinds) > 1:
@@ -251,9 +252,9 @@ def _faces(report: FaceReport) -> Iterator[str]:
             yield f"{kind[:28]:<28}  {found.of:>5}  {spread(found, 2)}"
     if figures.misses:
         yield ""
-        yield "missed faces, the widest first: share of the width, x y width height in pixels"
+        yield "missed faces, widest first: share of the picture's width; x, y, width, height in pixels"
         for miss in figures.misses[:_MOST_LINES]:
             box = " ".join(f"{side:.0f}" for side in miss.box)
             yield f"  {100 * miss.share:>5.1f} %  {box:<20}  {miss.kind:<8}  {miss.picture}"
         if len(figures.misses) > _MOST_LINES:
-            yield f"  and {len(figures.misses) - _MOST_LINES} more; all of them with --json"
+            yield f"  and {len(figures.misses) - _MOST_LINES} more; --json lists all"

@@ -1,4 +1,4 @@
-"""Runs the models on a data set, picture by picture. Holds the reader, so it belongs to one thread."""
+"""Runs the models on a data set, picture by picture, in one thread, as the reader requires."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from appliance.values import EMOTIONS, Box, Image, Scores
 _Item = TypeVar("_Item", LabelledPicture, AnnotatedPicture)
 
 NO_FACE = "no face"
-"""Reason of a picture without a face; the other reasons are those of `ExpressionResult`."""
+"""Reason for a picture without a face; the other reasons are those of `ExpressionResult`."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The scores of one picture; `box`: where the face is, None if it is the whole picture."""
+    """The scores of one picture; `box`: where the face is, None if the picture is a cropped face."""
 
     sample: LabelledPicture
     scores: Scores
@@ -39,7 +39,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ExpressionPredictions:
-    """All predictions, how many pictures were not read by reason, and how many files could not be opened."""
+    """All predictions; how many pictures were not read, by reason; how many files could not be opened."""
 
     predictions: tuple[Prediction, ...]
     not_read: dict[str, int]
@@ -61,7 +61,7 @@ class ExpressionPredictions:
 def classify_pictures(
     samples: Sequence[LabelledPicture], reader: Reader, *, whole: bool, progress: bool, counts: RunCounts
 ) -> ExpressionPredictions:
-    """Classify every picture: as one cropped face, or with `whole` the largest face in it."""
+    """Classify every picture as one cropped face, or with `whole` its largest face."""
     predictions: list[Prediction] = []
     not_read: Counter[str] = Counter()
     read = reader.pipeline.read_still if whole else reader.pipeline.read_crop
@@ -93,7 +93,7 @@ def detect_faces(
 
 
 def _pictures(items: Sequence[_Item], progress: bool, counts: RunCounts) -> Iterator[tuple[_Item, Image]]:
-    """Each item with its picture; items that cannot be opened are named on standard error and left out."""
+    """Each item with its picture; items that cannot be opened are reported on standard error and skipped."""
     with tqdm(total=len(items), unit="picture", disable=not progress, leave=False) as bar:
         for item in items:
             try:

@@ -1,4 +1,4 @@
-"""The command `status`: what the running daemon reports about itself."""
+"""The command `status`: shows what the running daemon reports about itself."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from appliance.commands.arguments import (
 def add_commands(commands: Commands) -> None:
     """Add `status`."""
     parser = commands.add_parser(
-        "status", parents=[config_options()], help="say whether it runs, where, and how it is"
+        "status", parents=[config_options()], help="show whether it runs, its address and its health"
     )
     parser.add_argument("--json", action="store_true", help="write one JSON object, for programs")
-    parser.add_argument("--host", help="as given to run, where its state cannot be read")
-    parser.add_argument("--port", help="the same")
+    parser.add_argument("--host", help="the --host of run; used if its state cannot be read")
+    parser.add_argument("--port", help="the --port of run; used if its state cannot be read")
     parser.set_defaults(function=_status)
 
 

@@ -1,7 +1,7 @@
 """`interview-grader status`: what the running daemon reports about itself on this device.
 
-The service's own user, and root on an installed device, get everything: they can read the local token. Other
-users get what the daemon reports to everyone.
+The service's user, and root on an installed device, see everything, because they can read the local token.
+Other users see what the daemon reports to everyone.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _MAX_BYTES = 1 << 20
 def device_status(state_dir: Path, load: Callable[[], Config]) -> DeviceStatus:
     """The status of the daemon that keeps its state in `state_dir`.
 
-    `load` gives the configuration. It names the address where the state cannot be read.
+    `load` loads the configuration, which has the address in case the state cannot be read.
     """
     url = _read(state_dir / URL_FILE) or _configured_url(load())
     token = _read(state_dir / TOKEN_FILE)
     address = _loopback_address(url)
     if address is None:
-        reason = f"not asked: the daemon listens on {url} only"
+        reason = f"not checked: the daemon listens only on {url}"
         return DeviceStatus(running=None, health=DeviceHealth(status="unknown", reason=reason), address=url)
     daemon = _Daemon(url, address)
     try:
@@ -50,7 +50,7 @@ def device_status(state_dir: Path, load: Callable[[], Config]) -> DeviceStatus:
 
 
 def is_healthy(status: DeviceStatus) -> bool:
-    """Whether the daemon answers, and nothing is wrong."""
+    """Whether the daemon answers and reports no problem."""
     return bool(status.running) and status.health.status in HEALTHY
 
 
@@ -71,11 +71,11 @@ def lines(status: DeviceStatus) -> Iterator[str]:
         if value is not None:
             yield f"{name:<12} {value}"
     if status.running and status.state is None:
-        yield "more is shown to root and to the service's user: put sudo in front"
+        yield "run it with sudo, or as the service's user, to see more"
 
 
 class _Daemon:
-    """Asks the daemon on this device, whose certificate needs no check: no one is in between."""
+    """Asks the daemon on this device. Its certificate needs no check: no one is in between."""
 
     def __init__(self, url: str, address: str) -> None:
         parts = urlsplit(url)
@@ -137,7 +137,7 @@ def _down(reason: str) -> DeviceStatus:
 
 
 def _read(path: Path) -> str:
-    """A file of the daemon, "" if this user cannot read it or there is none."""
+    """A file of the daemon, "" if it is missing or this user cannot read it."""
     try:
         return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
@@ -152,7 +152,7 @@ def _configured_url(config: Config) -> str:
 
 
 def _loopback_address(url: str) -> str | None:
-    """Where to connect to; None for an address beyond this device, and for a name, which is not looked up."""
+    """The address to connect to; None for one outside this device, and for a name, which is not resolved."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return "127.0.0.1"
@@ -163,5 +163,5 @@ def _loopback_address(url: str) -> str | None:
 
 
 def _own_source() -> tuple[str, int]:
-    """An address of loopback that no other user knows: the daemon limits connections by address."""
+    """A loopback address that no other user knows: the daemon limits connections per address."""
     return "127.{}.{}.{}".format(*os.urandom(2), 2 + os.urandom(1)[0] % 250), 0

@@ -1,1 +1,1 @@
-"""Engines, one in each file, loaded only through the registry."""
+"""Engines, one per file, loaded only through the registry."""

@@ -1,7 +1,7 @@
 """TFLite models on a Coral Edge TPU: libedgetpu as a delegate of the installed TFLite runtime.
 
-Written against https://coral.ai/docs/edgetpu/tflite-python; it has not run on a real Edge TPU.
-docs/accelerators.md says how to compile models for it.
+Written from https://coral.ai/docs/edgetpu/tflite-python; it has not run on a real Edge TPU.
+docs/accelerators.md explains how to compile models for it.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class CoralSettings(TFLiteSettings):
     """Settings of `engine.backend = "coral"`."""
 
     library: str = Field(
-        "libedgetpu.so.1", min_length=1, description="The Edge TPU's library: a name, or a whole path."
+        "libedgetpu.so.1", min_length=1, description="The Edge TPU library: a name or a full path."
     )
     device: str = Field(
         "usb",
         pattern=r"^(usb|pci)?(:\d+)?$",
-        description="Which Edge TPU: usb, pci, one by number as usb:0, or empty for any.",
+        description="Which Edge TPU to use: usb, pci, one by number such as usb:0; empty: any.",
     )
     compiled: str = Field(
         "/var/lib/interview-grader/edgetpu",
         description="Folder of models compiled for the Edge TPU, each NAME_edgetpu.tflite.",
     )
     probe_s: float = Field(
-        60.0, ge=0.1, le=86400, description="After a fault the Edge TPU is tried again so often, in s."
+        60.0, ge=0.1, le=86400, description="Seconds before a failed Edge TPU is tried again."
     )
 
 
@@ -46,20 +46,20 @@ class Coral(TFLite):
     """One compiled model on the Edge TPU. Belongs to one thread."""
 
     Settings = CoralSettings
-    needs_fallback = True  # a stick can be pulled
+    needs_fallback = True  # a stick can be unplugged
 
     def __init__(self, model: Path, settings: CoralSettings | None = None) -> None:
-        """`model`: the one for the CPU; the compiled one is found by its name.
+        """`model`: the model for the CPU; the compiled model is found by its name.
 
         Raises `BackendMissing` without the library, `ModelError` without the compiled model, and
-        `EngineError` when no Edge TPU answers.
+        `EngineError` if no Edge TPU responds.
         """
         settings = settings or CoralSettings()
         if not model.is_file():
             raise ModelError(f"{model}: no such file; restore it")
         compiled = Path(settings.compiled) / f"{model.stem}_edgetpu.tflite"
         if not _is_file(compiled):
-            raise ModelError(f"{compiled}: no such file; compile {model.name} as docs/accelerators.md says")
+            raise ModelError(f"{compiled}: no such file; compile {model.name}: docs/accelerators.md")
         refuse_foreign_owner(compiled)
         if (compiled.parent / LISTING).exists():  # made by models/build/compile_edgetpu.py
             find_compiled(model, compiled.parent, compiled.name)
@@ -70,13 +70,13 @@ class Coral(TFLite):
             delegate = runtime.load_delegate(settings.library, options)
         except (ValueError, RuntimeError, OSError) as error:
             where = settings.device or "usb or pci"
-            raise EngineError(f"no Edge TPU answers at {where}: plug it in (again)") from error
+            raise EngineError(f"no Edge TPU responds at {where}; plug it in, or replug it") from error
         super().__init__(compiled, settings, [delegate])
         self.description = f"Edge TPU through {self.description}"
 
     @staticmethod
     def inventory(settings: CoralSettings) -> str:
-        """Which compiled models there are, and whether the kernel sees an Edge TPU.
+        """The digest of the list of compiled models, and whether the kernel sees an Edge TPU.
 
         Raises `BackendMissing` without the library, `ModelError` without the models.
         """
@@ -89,8 +89,8 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError as error:
-        remedy = "take the CPU with --set engine.backend=tflite, or put sudo in front"
-        raise ModelError(f"{path}: cannot be looked at ({error.strerror}); {remedy}") from error
+        remedy = "use sudo, or the CPU with --set engine.backend=tflite"
+        raise ModelError(f"{path}: cannot be accessed ({error.strerror}); {remedy}") from error
 
 
 def _is_plugged_in() -> bool:
@@ -106,7 +106,7 @@ def _ids(vendor: Path, product: str) -> tuple[str, str]:
     try:
         found = (path.read_text(encoding="ascii").strip() for path in (vendor, vendor.with_name(product)))
         return next(found), next(found)
-    except OSError:  # unplugged this moment
+    except OSError:  # just unplugged
         return "", ""
 
 

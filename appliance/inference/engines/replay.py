@@ -1,4 +1,4 @@
-"""Recorded answers by input digest: a fake that ships, under the same contract as every engine."""
+"""Recorded answers by input digest: a fake that ships, and keeps the same contract as every engine."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Replay(EngineDefaults):
     def __init__(self, model: Path, settings: ReplaySettings | None = None) -> None:
         self.description = f"recorded answers of {model.name}"
         try:
-            with zipfile.ZipFile(model):  # anything else that numpy can load is no recording
+            with zipfile.ZipFile(model):  # other files that numpy can load are not recordings
                 self._stored = dict(np.load(model, allow_pickle=False))
             self.inputs = _specs(self._stored, "input")
             self.outputs = _specs(self._stored, "output")
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ModelError(
-                f"{model}: expected a recording made by engines.replay.record: {error}"
+                f"{model}: expected a recording made by engines.replay.record_answers: {error}"
             ) from error
         self._closed = False
 
@@ -54,7 +54,7 @@ class Replay(EngineDefaults):
             raise EngineError(f"input {digest[:12]}…: not in the recording; record it first") from None
 
     def close(self) -> None:
-        """Refuse further runs."""
+        """Refuse any more runs."""
         self._closed = True
 
 
@@ -80,7 +80,7 @@ def _digest(tensor: Tensor) -> str:
 def _specs(stored: dict[str, Tensor], kind: str) -> tuple[TensorSpec, ...]:
     count = sum(1 for key in stored if key.startswith(f"{kind}.") and key.endswith(".name"))
     if not count:
-        raise ValueError(f"no {kind}s in it")
+        raise ValueError(f"it has no {kind}s")
     specs = []
     for index in range(count):
         name, dtype = (str(part) for part in stored[f"{kind}.{index}.name"])

@@ -1,9 +1,9 @@
 """Float models on an NVIDIA GPU through TensorRT (8.6 and 10), on a Jetson.
 
-An engine ("plan") fits one version of TensorRT and one model, and takes minutes to build: `build` does it
-ahead, for `interview-grader bench --engines`; opening only reads it. Interfaces as NVIDIA documents them:
+An engine ("plan") fits one version of TensorRT and one model, and takes minutes to build: `build` does so in
+advance, for `interview-grader bench --engines`; opening only reads the plan. Written from NVIDIA's documents:
 docs.nvidia.com/deeplearning/tensorrt (Python API, migration from 8 to 10) and cuda-python's runtime module.
-Run so far only against a double of both packages: docs/accelerators.md.
+So far it has run only with stand-ins for both packages: docs/accelerators.md.
 """
 
 from __future__ import annotations
@@ -34,23 +34,21 @@ class TensorRTSettings(BaseModel):
     precision: Literal["fp16", "int8"] = Field("fp16", description="Arithmetic on the GPU.")
     onnx: str = Field(
         "",
-        description="Folder with the models as ONNX and compiled.json; empty: the release's own.",
+        description="Folder with ONNX models and compiled.json; empty: the release's folder.",
     )
     plans: str = Field(
         "/var/lib/interview-grader/tensorrt",
-        description="Folder in which the engines that TensorRT built are kept.",
+        description="Folder of the engines that TensorRT built.",
     )
     workspace_mb: int = Field(
-        256, ge=16, le=8192, description="The most memory that building an engine may use, in MB."
+        256, ge=16, le=8192, description="Maximum memory for building an engine, in MB."
     )
-    probe_s: float = Field(
-        60.0, ge=0.1, le=86400, description="After a fault the GPU is tried again so often, in s."
-    )
+    probe_s: float = Field(60.0, ge=0.1, le=86400, description="Seconds before a failed GPU is tried again.")
 
 
 @dataclass
 class _Buffer:
-    """A tensor in the memory of the host and in that of the GPU (`device`: its address)."""
+    """A tensor in host memory and in GPU memory (`device`: its address)."""
 
     spec: TensorSpec
     host: Tensor
@@ -75,14 +73,14 @@ class TensorRT(EngineDefaults):
             refuse_foreign_owner(plan)
         except OSError as error:
             raise EngineError(
-                f"{plan}: no engine was built yet for TensorRT {library.__version__} and this model"
+                f"{plan}: no engine has been built for TensorRT {library.__version__} and this model"
                 f" ({error.strerror}); build it: interview-grader bench --engines"
             ) from error
         self._runtime = library.Runtime(library.Logger(library.Logger.ERROR))
         self._engine = self._runtime.deserialize_cuda_engine(content)
         self._context: Any = self._engine.create_execution_context() if self._engine else None
         if self._context is None:
-            raise EngineError(f"{plan}: TensorRT does not take it; delete it and build it again")
+            raise EngineError(f"{plan}: TensorRT refuses it; delete it and build it again")
         self._stream = self._cuda.call("cudaStreamCreate")
         self._inputs: list[_Buffer] = []
         self._outputs: list[_Buffer] = []
@@ -98,9 +96,9 @@ class TensorRT(EngineDefaults):
 
     @staticmethod
     def build(model: Path, settings: TensorRTSettings) -> None:
-        """Build the plan of a model, unless there is one; takes minutes.
+        """Build the plan of a model unless it exists; takes minutes.
 
-        Raises `BackendMissing` without TensorRT, `ModelError` for a model that it cannot read.
+        Raises `BackendMissing` without TensorRT, `ModelError` for a model that TensorRT cannot read.
         """
         onnx = _find_onnx(model, settings)
         library = load_tensorrt()
@@ -161,7 +159,7 @@ class TensorRT(EngineDefaults):
 
 
 class _Cuda:
-    """The runtime functions of cuda-python: each returns an error, then its results."""
+    """The runtime functions of cuda-python; each returns an error, then its results."""
 
     def __init__(self) -> None:
         self._library = _load_cuda()
@@ -183,7 +181,7 @@ def plan_path(onnx: Path, settings: TensorRTSettings, version: str) -> Path:
 
 
 def _folder(settings: TensorRTSettings) -> Path:
-    """The folder of ONNX models; by default the release's own, since each release has its own models."""
+    """The folder of ONNX models; by default the release's, since each release has its own models."""
     return Path(settings.onnx) if settings.onnx else Path(sys.prefix).parent / "onnx"
 
 
@@ -204,11 +202,11 @@ def _build_plan(library: Any, onnx: Path, settings: TensorRTSettings) -> bytes:
     config = builder.create_builder_config()
     config.set_memory_pool_limit(library.MemoryPoolType.WORKSPACE, settings.workspace_mb << 20)
     config.set_flag(library.BuilderFlag.FP16)
-    if settings.precision == "int8":  # the ranges stand in the model
+    if settings.precision == "int8":  # the model contains the ranges
         config.set_flag(library.BuilderFlag.INT8)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise ModelError(f"{onnx}: TensorRT {library.__version__} built no engine from it")
+        raise ModelError(f"{onnx}: TensorRT {library.__version__} cannot build an engine from it")
     return bytes(plan)
 
 
@@ -229,7 +227,7 @@ def _imported(module: str, remedy: str) -> Any:
         return importlib.import_module(module)
     except Exception as error:  # not only ImportError: a package built for another numpy raises ValueError
         raise BackendMissing(
-            f"{module} cannot be loaded ({error}); {remedy}; the environment must see the system's packages",
+            f"{module} cannot be loaded ({error}); {remedy}, and let the environment use system packages",
             key="engine.backend",
             value="tensorrt",
         ) from error

@@ -1,4 +1,4 @@
-"""TFLite models on the CPU, through whichever TFLite runtime is installed."""
+"""TFLite models on the CPU, with any installed TFLite runtime."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUNTIMES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
 }
-"""Package to module, the preferred one first; tflite-runtime ends at Python 3.11 and needs numpy below 2."""
+"""Package -> module, preferred first; tflite-runtime supports Python up to 3.11 and needs numpy below 2."""
 
 
 class TFLiteSettings(BaseModel):
@@ -29,10 +29,10 @@ class TFLiteSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = Field(
-        "auto", description="Which TFLite runtime to load; auto takes ai-edge-litert where it is installed."
+        "auto", description="Which TFLite runtime to load; auto prefers ai-edge-litert."
     )
     threads: int = Field(
-        1, ge=1, le=16, description="Threads for one model. Two brought nothing on models this small."
+        1, ge=1, le=16, description="Threads for one model. A second did not speed up models this small."
     )
 
 
@@ -47,12 +47,12 @@ class Runtime:
 
 
 def load_runtime(wanted: str = "auto") -> Runtime:
-    """The runtime asked for, or the first that is installed; raises `BackendMissing` when there is none."""
+    """The requested runtime, or the first one installed; raises `BackendMissing` if there is none."""
     faults = []
     for package in RUNTIMES if wanted == "auto" else (wanted,):
         try:
             module = importlib.import_module(RUNTIMES[package])
-        except (ImportError, SystemError) as error:  # SystemError: tflite-runtime's answer to numpy 2
+        except (ImportError, SystemError) as error:  # SystemError: tflite-runtime with numpy 2
             faults.append(f"{package}: {str(error).splitlines()[0]}")
             continue
         version = importlib.metadata.version(package.replace("-", "_"))

@@ -13,7 +13,7 @@ from tests.e2e.daemon.driver_doubles import Noting, noting
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """The product as a newcomer starts it, on the clip that ships with it."""
+    """The product as a new user starts it, on the included clip."""
     folder: Path = tmp_path_factory.mktemp("demo")
     with running(folder, "--camera", "demo") as daemon:
         yield daemon
@@ -21,6 +21,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def living(tmp_path: Path) -> Iterator[Noting]:
-    """On a camera that shows living people: the daemon, and what its camera, engines and lamp noted."""
+    """A daemon with a camera that shows living people, and the record of its camera, engines and lamp."""
     with running(tmp_path, *noting(tmp_path), module=DOUBLES) as daemon:
         yield daemon, lambda: (tmp_path / "record").read_text().split()

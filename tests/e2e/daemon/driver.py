@@ -1,4 +1,4 @@
-"""Drives the product from outside: its process, HTTP, WebSockets, and what it wrote."""
+"""Drives the product from outside: its process, HTTP, WebSockets, and its output."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from tests.machine import ROOT
 
 PRODUCT = "appliance"
 DOUBLES = "tests.e2e.daemon.driver_doubles"
-"""The product's command line with the doubles in its registry; see that module."""
+"""The product's command line with test doubles in its registry; see that module."""
 
 LAWFUL = ("other", "practice")
-"""Region and purpose of a daemon under test, as if somebody had been asked already."""
+"""Region and purpose of a daemon under test, as if the operator had already set them."""
 
 READY_S = 30.0
-"""How long a start may take on a busy machine; the product's own promise has a test of its own."""
+"""Limit for a start on a busy machine; another test checks the product's promise."""
 STOP_S = 5.0
-"""How long the stop may take: the promise of the product."""
+"""Limit for a stop, as the product promises."""
 POLL_S = 0.02
 
 T = TypeVar("T")
 
 
 def until(probe: Callable[[], T], limit_s: float, what: str) -> T:
-    """What `probe` returns as soon as it is true; fails after `limit_s` seconds."""
+    """The result of `probe` as soon as it is true; fails after `limit_s` seconds."""
     end = time.monotonic() + limit_s
     while True:
         found = probe()
@@ -59,7 +59,7 @@ def until(probe: Callable[[], T], limit_s: float, what: str) -> T:
 
 
 def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
-    """The environment of a process under test: none of the settings of whoever runs the tests."""
+    """The environment of a process under test, without the settings of the user who runs the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("INTERVIEW_GRADER__")}
     return {**kept, "PYTHONUNBUFFERED": "1", **(extra or {})}
 
@@ -70,7 +70,7 @@ def command(
     environment: dict[str, str] | None = None,
     module: str = PRODUCT,
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
+    """Run one command until it exits."""
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=ROOT,
@@ -86,7 +86,7 @@ def command(
 def called(
     *arguments: str | Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """The same in this process, a second sooner: where no process, stream or signal is the point."""
+    """The same in this process, a second faster, if the test is not about processes, streams or signals."""
     words = list(map(str, arguments))
     ours, everything = logging.getLogger("appliance"), logging.getLogger()
     levels = ours.level, everything.level
@@ -119,7 +119,7 @@ def _written(stream: io.TextIOWrapper) -> str:
 
 
 def complaints(result: subprocess.CompletedProcess[str]) -> list[str]:
-    """What `analyze` or `evaluate` said on standard error before its last line, which counts."""
+    """What `analyze` or `evaluate` wrote to standard error before its last line, the summary."""
     *lines, last = result.stderr.splitlines()
     assert last.startswith("interview-grader: read "), result.stderr
     return lines
@@ -132,7 +132,7 @@ def agreement(version: str) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Answer:
-    """A response, read to its end."""
+    """A response, read completely."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -157,7 +157,7 @@ class Daemon:
         environment: dict[str, str],
         lawful: tuple[str, str] | None = LAWFUL,
     ) -> None:
-        """`lawful`: region and purpose, None when nobody has said yet."""
+        """`lawful`: region and purpose, None if not set yet."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._out, self._log = folder / "out", folder / "log"
@@ -177,7 +177,7 @@ class Daemon:
         self.port = 0
 
     def wait_ready(self) -> None:
-        """Until the line with the address; fails with the log if the process ends first."""
+        """Wait for the line with the address; fails with the log if the process ends first."""
         until(lambda: "\n" in self.out or self.process.poll() is not None, READY_S, "the ready line")
         if "is ready" not in self.out:
             self.process.wait(READY_S)
@@ -197,7 +197,7 @@ class Daemon:
         return self._log.read_text()
 
     def log_lines(self, *words: str) -> list[str]:
-        """The lines of the log that hold all these words."""
+        """The lines of the log that contain all these words."""
         return [line for line in self.log.splitlines() if all(word in line for word in words)]
 
     def wait(self, limit_s: float) -> int:
@@ -213,7 +213,7 @@ class Daemon:
         return self.wait(limit_s)
 
     def kill(self) -> None:
-        """At once, if it still runs."""
+        """Kill it, if it is still running."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(10)
@@ -243,7 +243,7 @@ class Daemon:
         return self.request(path, "POST", body=body, headers={**headers, **more.pop("headers", {})}, **more)
 
     def start_session(self, *, limit_s: float = 15.0, **more: object) -> Answer:
-        """Agree to the notice that is in force; `people` and `seat` as given."""
+        """Agree to the current notice; `people` and `seat` as given."""
         wanted = agreement(self.state()["notice"]["version"]) | more
         return self.post("/api/session/start", wanted, limit_s=limit_s)
 
@@ -266,7 +266,7 @@ class Daemon:
     @contextmanager
     def live(self, **more: Any) -> Iterator[ClientConnection]:
         """A WebSocket on `/ws/live`."""
-        # The socket is given, so that no proxy of the environment comes between.
+        # The socket is given, so that no proxy from the environment is used.
         sock = socket.create_connection(("127.0.0.1", self.port), timeout=15)
         address = f"ws://127.0.0.1:{self.port}/ws/live"
         with sock, connect(address, sock=sock, open_timeout=15, **more) as client:
@@ -283,7 +283,7 @@ class Daemon:
                 try:
                     fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 except OSError:
-                    continue  # ended meanwhile
+                    continue  # has ended meanwhile
                 if int(fields[3]) == self.pid:
                     members.append(int(entry.name))
         return members
@@ -320,7 +320,7 @@ def running(
 
 @dataclass(frozen=True)
 class Part:
-    """One picture of a stream, and when it was read here (Unix seconds)."""
+    """One picture of a stream, and when the test read it (Unix seconds)."""
 
     headers: dict[str, str]
     jpeg: bytes
@@ -374,7 +374,7 @@ class Stream:
         self._boundary = b"--" + (self.response.headers.get_param("boundary") or "").encode()
 
     def holds_bytes(self) -> int:
-        """How much the viewer's own kernel may hold unread; it grows with what was read before."""
+        """How much unread data the viewer's kernel may hold; it grows with what was read before."""
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def __enter__(self) -> Stream:
@@ -391,13 +391,13 @@ class Stream:
             yield part
 
     def take(self, count: int) -> list[Part]:
-        """So many parts; fails if the stream ends before."""
+        """`count` parts; fails if the stream ends before."""
         parts = [part for part, _ in zip(self, range(count), strict=False)]
         assert len(parts) == count, f"the stream ended after {len(parts)} of {count} parts"
         return parts
 
     def ends(self) -> list[Part]:
-        """What comes until the server ends it; the last may be cut if we were slow."""
+        """All parts until the server ends the stream; the last may be incomplete if we were slow."""
         parts: list[Part] = []
         with suppress(http.client.IncompleteRead, ConnectionResetError):
             parts.extend(self)
@@ -423,7 +423,7 @@ class Stream:
 
 
 def open_websocket(port: int, *, headers: Sequence[str] = (), receive_bytes: int = 0) -> socket.socket:
-    """A bare TCP connection that asked for a WebSocket and has not read the answer."""
+    """A TCP connection that requested a WebSocket and has not read the answer."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if receive_bytes:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -454,7 +454,7 @@ def server_holds(port: int, client_port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody had a moment ago."""
+    """A loopback port that was free a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return int(sock.getsockname()[1])
 
@@ -471,7 +471,7 @@ def make_clip(path: Path, frames: Sequence[Image], fps: float = 30.0) -> Path:
 
 
 def clip_frames(path: Path, count: int, first: int = 0) -> list[Image]:
-    """So many frames of a video file."""
+    """`count` frames of a video file."""
     capture = cv2.VideoCapture(str(path))
     try:
         found = []

@@ -1,7 +1,7 @@
-"""The product with doubles in its registry: `python -m tests.e2e.daemon.driver_doubles run ...`.
+"""The product with test doubles in its registry: `python -m tests.e2e.daemon.driver_doubles run ...`.
 
-The doubles go through the same path as the product's own backends. What they are asked to do is appended to a
-file, one word a line, so that a test can see the order of things across parts.
+The doubles go through the same path as the product's own backends. Calls to them are appended to a
+file, one word per line, so that a test can see their order across parts.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from appliance.values import Frame, LampState, Tensor
 from tests.e2e.daemon.driver import Daemon
 
 LIMIT = "TEST_WORKER_LIMIT_S"
-"""Environment variable: how long one step of any worker may take."""
+"""Environment variable: maximum seconds for one step of any worker."""
 
 AIM = "TEST_AIM_S"
-"""Environment variable: how long the camera may be aimed."""
+"""Environment variable: maximum seconds of the preview."""
 
 BOARD = "TEST_BOARD"
-"""Environment variable: the folder that stands for /sys; it is asked often."""
+"""Environment variable: a folder instead of /sys; it is read often."""
 
 SYNC = "TEST_SYNC_S"
-"""Environment variable: how long the disk takes for one sync."""
+"""Environment variable: seconds that one sync of the disk takes."""
 
 FED = "TEST_FED"
-"""Environment variable: a file to which a line is added with each word to the service manager: when, what."""
+"""Environment variable: a file that gets a line for each message to the service manager: when, what."""
 
 GAP = "TEST_GAP_S"
-"""Environment variable: after so many seconds in which nothing ran, people confirm who is there."""
+"""Environment variable: seconds without running after which the operator must reconfirm the people."""
 
 STARVE = "TEST_STARVE"
-"""Environment variable: a file; once it exists, vision gets no processor for so many seconds as it says."""
+"""Environment variable: a file; once it exists, vision gets no processor for the seconds written in it."""
 
 FPS = 20.0
 MARK = 64
-"""Side of the square in the upper left corner whose grey says how often the camera was opened."""
+"""Side of the square in the upper left corner whose grey shows how often the camera was opened."""
 OPENING = 1000
 """Frame numbers of the n-th opening begin at n times this."""
 
@@ -75,13 +75,13 @@ class CameraSettings(_Settings):
 
 
 def note(record: str, word: str) -> None:
-    """One line, written at once and whole."""
+    """Write one line atomically."""
     with Path(record).open("a", encoding="ascii") as file:
         file.write(f"{word}\n")
 
 
 class Living:
-    """A camera that shows living people, as far as the product can know."""
+    """A camera that shows living people, as far as the product knows."""
 
     Settings = CameraSettings
     argument = "record"
@@ -129,11 +129,11 @@ class Living:
         self._open = False
 
     def forget(self) -> None:
-        """There is only this one."""
+        """Do nothing: there is only this camera."""
 
 
 class Calm(Living):
-    """The same, of something that needs nobody's agreement."""
+    """The same, but of something that needs no consent."""
 
     needs_consent = False
 
@@ -143,7 +143,7 @@ class EngineSettings(_Settings):
 
 
 class Counting(TFLite):
-    """The real engine, which notes every inference."""
+    """The real engine, which records every inference."""
 
     Settings = EngineSettings
 
@@ -164,18 +164,20 @@ class Counting(TFLite):
 
 
 def starve(seconds: float) -> None:
-    """Compute in this thread on a processor that 40 busy loops have for so many seconds."""
+    """Compute in this thread on a processor that 40 busy loops use for `seconds`."""
     core = {max(os.sched_getaffinity(0))}
     os.sched_setaffinity(0, core)
     spin = f"import time\nend = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass"
-    for _ in range(40):  # of the same session: a kernel may share the processors out by session first
+    for _ in range(40):  # in the same session: a kernel may divide the processors by session first
         subprocess.Popen([sys.executable, "-c", spin])
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 500_000)  # without the interpreter's lock: only vision waits
+    hashlib.pbkdf2_hmac(
+        "sha256", b"", b"", 500_000
+    )  # without the interpreter's lock, so that only vision waits
 
 
 class Lamps:
-    """Lamps that note what they are told; the camera lamp only when it changes."""
+    """Lamps that record how they are set; the camera lamp only when it changes."""
 
     Settings = _Settings
     present = True
@@ -198,21 +200,21 @@ class Lamps:
         """Only the camera lamp is recorded."""
 
     def test(self, pause: Callable[[float], object]) -> None:
-        """Before anything else: nothing that is recorded."""
+        """Do nothing: not recorded."""
 
     def show(self, state: LampState) -> None:
-        """The other lamps are not this double's business."""
+        """Do nothing: only the camera lamp is recorded."""
 
     def close(self) -> None:
         self.camera_off()
 
 
 Noting = tuple[Daemon, Callable[[], list[str]]]
-"""A daemon whose parts note what they are asked to do, and what they noted so far."""
+"""A daemon whose parts record their calls, and the calls so far."""
 
 
 def noting(folder: Path) -> list[str]:
-    """Arguments for a camera that shows living people, an engine and lamps, which all note into a file."""
+    """Arguments for a camera that shows living people, an engine and lamps, which record to one file."""
     record = folder / "record"
     record.touch()
     settings = (
@@ -223,7 +225,7 @@ def noting(folder: Path) -> list[str]:
 
 
 def _make_slow(seconds: float) -> None:
-    """A worn card: each sync of a file takes so long, and so does the end of a record."""
+    """A worn card: each sync of a file takes this long, and so does the end of a record."""
     from appliance.records import Store
 
     sync, end = os.fsync, Store.end

@@ -1,4 +1,4 @@
-"""The reading and the state as the contract names them, checked key by key."""
+"""Checks a reading and the state against the contract, key by key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CAMERA = ["backend", "state", "reason", "since", "frame", "age_s", "fps", "width
 
 
 def check_reading(found: Any, *, source: str, size: tuple[int, int] | None = None) -> None:
-    """Fails unless this is exactly a reading of the contract."""
+    """Fails unless this is exactly a reading as in the contract."""
     assert list(found) == READING, found
     assert found["schema"] == 1
     assert found["source"] == source

@@ -1,4 +1,4 @@
-"""Records without end into a folder and says each second that is on the disk: for tests that kill it.
+"""Records endlessly into a folder and prints each second that is on the disk: for tests that kill it.
 
 `python -m tests.e2e.daemon.recording_child FOLDER ID [LIMIT]`:
 LIMIT is the largest file in bytes, as on a full disk.

@@ -152,7 +152,7 @@ def test_address_of_another_machine_is_refused(tmp_path: Path, host: str, opened
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that everyone on the network can reach."""
+    """A daemon that anyone on the network can reach."""
     folder: Path = tmp_path_factory.mktemp("opened")
     reach = ("--host", "0.0.0.0", "--set", "access.open_to_network=true")
     with running(folder, "--camera", "demo", *reach) as daemon:
@@ -160,16 +160,18 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 def own_address() -> str:
-    """An address of this machine that is not loopback; on a machine that has none, loopback."""
+    """An address of this machine that is not loopback; loopback if it has none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
-            sock.connect((FAR, 9))  # sends nothing: the kernel only chooses the way and with it the sender
+            sock.connect(
+                (FAR, 9)
+            )  # sends nothing: the kernel only chooses the route, and with it the source address
         except OSError:
             return "127.0.0.1"
         return str(sock.getsockname()[0])
 
 
-def test_open_daemon_says_so(opened: Daemon) -> None:
+def test_open_daemon_logs_a_warning(opened: Daemon) -> None:
     assert opened.log_lines("WARNING", "access.open_to_network")
     page = opened.request("/").body.decode()
     assert 'id="banner"' in page and "network" in page and "no login" in page
@@ -203,7 +205,7 @@ def test_client_on_loopback_is_operator_of_an_open_daemon(opened: Daemon) -> Non
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
-    """The application of the product, in this process, with nothing running behind it."""
+    """The application of the product, in this process, without running workers."""
     options = ConfigOptions(
         camera="demo", settings=["access.open_to_network=true"], data_dir=tmp_path_factory.mktemp("app")
     )
@@ -241,7 +243,7 @@ def test_every_route_declares_who_may_call_it(app: Flask) -> None:
 
 def test_route_without_a_policy_is_refused_at_the_start(app: Flask) -> None:
     careless = Flask("careless")
-    careless.add_url_rule("/open", "open", lambda: "to everybody")
+    careless.add_url_rule("/open", "open", lambda: "to everyone")
     with pytest.raises(LookupError, match="open"):
         policy.require_policies(careless)
 

@@ -1,4 +1,4 @@
-"""Nobody is analysed, and no camera opened, before everybody has agreed; and Stop ends it at once."""
+"""No one is analysed, and no camera opened, before everyone has agreed; Stop ends it immediately."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.e2e.daemon.driver_schema import check_state
 
 @pytest.fixture
 def asking_demo(tmp_path: Path) -> Iterator[Daemon]:
-    """On the demo clip, treated as such a camera."""
+    """A daemon on the demo clip, treated as such a camera."""
     with running(tmp_path, "--camera", "demo", "--set", "camera.needs_agreement=true") as daemon:
         yield daemon
 
@@ -30,7 +30,7 @@ def test_nothing_is_seen_before_start(living: Noting) -> None:
     assert noted() == []
 
 
-def test_demo_that_needs_agreement_is_idle_starts_and_stops(asking_demo: Daemon) -> None:
+def test_a_demo_clip_that_needs_consent_is_idle_starts_and_stops(asking_demo: Daemon) -> None:
     check_idle(asking_demo, "demo")
     assert asking_demo.metrics()["interview_grader_frames_total"] == 0
     assert asking_demo.start_session().status == 200
@@ -72,7 +72,7 @@ def test_clip_starts_live_and_can_be_stopped_and_started(demo: Daemon) -> None:
         ('{"notice_version": "1"}', "text/plain", 415),
     ],
 )
-def test_start_that_is_no_agreement_is_refused(
+def test_a_start_without_consent_is_refused(
     idle: Daemon, body: object, content_type: str, status: int
 ) -> None:
     raw = body.encode("latin-1") if isinstance(body, str) else json.dumps(body).encode()
@@ -86,7 +86,7 @@ def test_start_that_is_no_agreement_is_refused(
 
 @pytest.fixture(scope="module")
 def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """One that nobody starts."""
+    """A daemon that no one starts."""
     folder: Path = tmp_path_factory.mktemp("idle")
     with running(folder, "--camera", "demo", "--set", "camera.needs_agreement=true") as daemon:
         yield daemon
@@ -103,14 +103,14 @@ def test_reading_a_page_starts_nothing(idle: Daemon) -> None:
     assert idle.state()["state"] == "idle"
 
 
-def test_page_shows_the_notice_and_start(idle: Daemon) -> None:
+def test_the_page_shows_the_notice_and_the_start_button(idle: Daemon) -> None:
     page = idle.request("/").body.decode()
     assert f'data-notice-version="{idle.state()["notice"]["version"]}"' in page
     assert 'id="start"' in page
     assert "expression is not a feeling" in page
 
 
-def test_start_lights_the_lamp_then_opens_and_stop_closes_then_puts_it_out(living: Noting) -> None:
+def test_start_lights_the_lamp_before_opening_and_stop_switches_it_off_after_closing(living: Noting) -> None:
     daemon, noted = living
     assert daemon.start_session().status == 200
     with daemon.stream() as stream, daemon.live() as client:
@@ -150,20 +150,20 @@ def test_nothing_of_an_ended_session_is_shown_in_the_next(living: Noting) -> Non
     assert daemon.start_session().status == 200
     for opening in (1, 2, 3):
         with daemon.stream() as stream, daemon.live() as client:
-            live = (part for part in stream if part.live)  # before the first frame it says why there is none
+            live = (part for part in stream if part.live)  # before the first frame it shows why there is none
             seen = list(islice(live, 5))
             assert [part.number // OPENING for part in seen] == [opening] * 5
             for part in seen:
                 mark = part.image[8 : MARK - 8, 8 : MARK - 8].mean()
                 assert abs(mark - grey_of(opening)) < 12, (opening, mark)
             assert json.loads(client.recv(10))["frame"] // OPENING == opening
-            # Stop and start as fast as can be: the old viewers must not be taken over into the new session.
+            # Stop and start as fast as possible: the old viewers must not continue in the new session.
             assert daemon.stop_session().status == daemon.start_session().status == 200
             reading = daemon.state()["reading"]
             assert reading is None or reading["frame"] // OPENING == opening + 1
             assert {part.number // OPENING for part in stream} <= {opening}
             newer = until(partial(newer_reading, client, opening), 10, "readings of the new session")
-            assert newer["faces"][0]["id"] == 1  # nobody is remembered
+            assert newer["faces"][0]["id"] == 1  # no one is remembered
 
 
 def test_readings_after_stop_and_start_are_only_new_ones(living: Noting) -> None:
@@ -172,7 +172,7 @@ def test_readings_after_stop_and_start_are_only_new_ones(living: Noting) -> None
     until(lambda: daemon.state()["reading"], 10, "a reading")
     assert daemon.stop_session().status == 200
     with daemon.live() as client:
-        # Stopped before it connected: whatever comes must belong to the next session.
+        # Stopped before it connected: all messages must belong to the next session.
         assert daemon.start_session().status == 200
         assert json.loads(client.recv(10))["frame"] // OPENING == 2
 
@@ -194,7 +194,7 @@ def test_stop_ends_a_snapshot_that_waits(living: Noting) -> None:
     assert answers[-1].status == 409
 
 
-def test_agreement_is_not_carried_over_a_restart(tmp_path: Path) -> None:
+def test_consent_does_not_survive_a_restart(tmp_path: Path) -> None:
     with running(tmp_path, *noting(tmp_path), module=DOUBLES) as daemon:
         assert daemon.start_session().status == 200
         until(lambda: daemon.state()["reading"], 10, "a reading")
@@ -207,7 +207,7 @@ def test_agreement_is_not_carried_over_a_restart(tmp_path: Path) -> None:
 
 
 def check_idle(daemon: Daemon, backend: str) -> None:
-    """Nothing is to be seen, in any way, and it says why."""
+    """Nothing is shown by any route, and the reason is given."""
     state = daemon.state()
     check_state(state, backend=backend)
     assert state["state"] == "idle"
@@ -227,13 +227,13 @@ def check_idle(daemon: Daemon, backend: str) -> None:
 
 
 def messages_until_silent(client: object) -> None:
-    """What was under way may come; then the WebSocket stays open and silent."""
+    """Messages in transit may arrive; then the WebSocket stays open and silent."""
     for _ in range(5):
         try:
             client.recv(1.0)  # type: ignore[attr-defined]
         except TimeoutError:
             return
-    pytest.fail("readings go on after Stop")
+    pytest.fail("readings continue after Stop")
 
 
 def newer_reading(client: object, opening: int) -> dict[str, list[dict[str, int]]] | None:

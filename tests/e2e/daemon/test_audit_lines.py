@@ -1,4 +1,4 @@
-"""Every line of the audit log: what is done, and who is said to have done what.
+"""Every line of the audit log: which action writes which event, and by whom.
 
 A table: a line that is no longer written, or says something else, fails here, and so does an event of the log
 that no row of the table brings about.
@@ -39,7 +39,7 @@ from tests.machine import ROOT
 OPERATOR, VIEWER, NEW = "a long enough password", "another good password", "a third one, also good"
 WORDS = "correct horse battery"
 Line = tuple[str, str, dict[str, Any]]
-"""Event, who, and the details that must be there, with these values."""
+"""Event, who, and the required details with their values."""
 
 
 @dataclass
@@ -88,14 +88,14 @@ class World:
         assert done.returncode == 0, done
 
     def recorded(self, id: str = ID) -> None:
-        """A session of the records, which a command or the page then finds."""
+        """Add a recorded session, which a command or the page then finds."""
         store = self.context.store
         store.begin(session_info(id))
         store.add(id, [second(0)])
         store.end(id)
 
     def shut(self) -> None:
-        """The appliance does not run, so that commands own the records."""
+        """Stop the appliance, so that commands may use the records."""
         self.context.store.close()
 
 
@@ -158,8 +158,8 @@ def recording(world: World) -> None:
     world.context.session.start_recording("", "", "operator")
 
 
-def nobody_ended(world: World) -> None:
-    """As when the longest time of an agreement is over."""
+def time_limit_reached(world: World) -> None:
+    """As when a session reaches its time limit."""
     live(world)
     session = world.context.session
     session._snapshot = replace(session.snapshot, until=time.monotonic())
@@ -270,7 +270,7 @@ def backup_and_restore(world: World) -> None:
 
 
 def sweep_records(world: World) -> None:
-    """The records as the daemon opens them, on this device's state and audit log."""
+    """Open the records as the daemon does, with this device's state and audit log."""
     config = load_config(ConfigOptions(data_dir=world.state))
     store = make_store(config.storage, config.state_dir, world.context.audit)
     store.tick()
@@ -424,7 +424,7 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
     ),
     "stop": (stopped, [AGREED, BEGUN, ("stop", "button", {"state": "live"})]),
     "stop of an aiming": (aim_stopped, [("aiming", "operator", {}), ("stop", "button", {"state": "aiming"})]),
-    "stop by the timer": (nobody_ended, [AGREED, BEGUN, ("stop", "timer", {"state": "live"})]),
+    "stop by the timer": (time_limit_reached, [AGREED, BEGUN, ("stop", "timer", {"state": "live"})]),
     "stop with the appliance": (closed, [AGREED, BEGUN, RECORDED, ("stop", "shell", {"state": "recording"})]),
     "withdraw": (withdrawn, [AGREED, BEGUN, ("withdraw", "operator", {"erased": True})]),
     "withdraw by the link": (own_withdrawal, [AGREED, BEGUN, ("withdraw", "link", {"erased": True})]),
@@ -464,13 +464,13 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_what_is_done_is_written_down(name: str, world: World) -> None:
+def test_every_action_is_recorded(name: str, world: World) -> None:
     do, lines = ROWS[name]
     do(world)
     log = AuditLog(world.state)
     with contextlib.suppress(
         AssertionError
-    ):  # an ending is written in the background; what is missing is shown below
+    ):  # an end is written in the background; missing lines are shown below
         until(lambda: len(list(log.entries())) >= len(lines), 10, "every line")
     entries = list(log.entries())
     assert [(entry["event"], entry["who"]) for entry in entries] == [line[:2] for line in lines]

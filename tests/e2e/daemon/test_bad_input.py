@@ -1,4 +1,4 @@
-"""A user's mistake: one line that says what, where and what to do, the right exit code, no traceback."""
+"""A user's mistake: one line with what, where and the next step, the right exit code, no traceback."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run(*arguments: str | Path, folder: Path, **more: object) -> Result:
     return command("run", "--port", "0", "--data-dir", folder / "state", *arguments, limit_s=30, **more)
 
 
-# --- what replay is given ---
+# --- replay ---
 
 
 def missing(folder: Path, demo: Path) -> Path:
@@ -114,15 +114,15 @@ BROKEN: list[Callable[[Path, Path], Path]] = [
 
 
 @pytest.mark.parametrize("make", BROKEN)
-def test_replay_of_something_that_cannot_be_played(
+def test_replay_of_an_unplayable_file(
     make: Callable[[Path, Path], Path], tmp_path: Path, demo_clip: Path
 ) -> None:
     path = make(tmp_path, demo_clip)
     one_fault(run("--camera", f"replay:{path}", folder=tmp_path), str(path), "expected")
 
 
-def test_replay_of_a_clip_that_ends_too_soon_is_said(tmp_path: Path, demo_clip: Path) -> None:
-    # Its head is whole and promises 420 frames: it can be played, but not as if nothing were wrong.
+def test_replay_of_a_truncated_clip_is_reported(tmp_path: Path, demo_clip: Path) -> None:
+    # Its head is intact and states 420 frames: it is played, but with a warning.
     path = written(tmp_path / "half.mp4", demo_clip.read_bytes()[: demo_clip.stat().st_size // 8])
     arguments = ("--camera", f"replay:{path}", "--set", "camera.loop=false", "--set", "camera.realtime=false")
     result = run(*arguments, folder=tmp_path)
@@ -132,10 +132,10 @@ def test_replay_of_a_clip_that_ends_too_soon_is_said(tmp_path: Path, demo_clip: 
     assert "Traceback" not in result.stderr
 
 
-# --- what analyze is given ---
+# --- analyze ---
 
 
-def test_analyze_does_the_good_files_and_names_each_bad_one(tmp_path: Path, demo_clip: Path) -> None:
+def test_analyze_reads_the_good_files_and_reports_each_bad_one(tmp_path: Path, demo_clip: Path) -> None:
     frame = clip_frames(demo_clip, 1)[0]
     good = [
         written(tmp_path / name, encoded(Path(name).suffix, frame)) for name in ("a good.jpg", "z good.png")
@@ -155,7 +155,7 @@ def test_analyze_does_the_good_files_and_names_each_bad_one(tmp_path: Path, demo
     for path in good:
         (reading,) = (each for each in readings if each["source"] == str(path))
         assert len(reading["faces"]) == 2
-    # What came before the cut is no reason to keep it back.
+    # The frames before the cut are still written.
     assert {each["source"] for each in readings} <= {str(path) for path in (*good, tmp_path / "half.mp4")}
 
 
@@ -199,7 +199,7 @@ def test_unusual_pictures_are_read(tmp_path: Path, demo_clip: Path) -> None:
 
 
 def test_picture_too_large_to_decode_is_refused(tmp_path: Path) -> None:
-    # A PNG's head that promises 60000x60000 pixels.
+    # A PNG's head that states 60000x60000 pixels.
     head = bytearray(encoded(".png", np.zeros((1, 1, 3), np.uint8)))
     head[16:24] = (60000).to_bytes(4, "big") * 2
     path = written(tmp_path / "bomb.png", bytes(head))
@@ -218,12 +218,14 @@ def exif_orientation(value: int) -> bytes:
 # --- the camera ---
 
 
-def test_camera_that_is_not_there_is_lost_and_no_end(tmp_path: Path) -> None:
+def test_a_missing_camera_is_lost_and_ends_nothing(tmp_path: Path) -> None:
     with running(tmp_path, "--camera", "usb:99") as daemon:
         assert daemon.start_session().status == 200
         camera = until(lambda: lost(daemon), 10, "lost")
         assert "/dev/video99" in camera["reason"]
-        with daemon.stream() as stream:  # two pictures more than a second apart: it has tried again meanwhile
+        with (
+            daemon.stream() as stream
+        ):  # two pictures more than a second apart: it has tried again in between
             assert not any(part.live for part in stream.take(4))
         answer = daemon.request("/healthz")
         assert (answer.status, answer.json()["reason"]) == (503, "camera lost")
@@ -284,8 +286,8 @@ def test_wrong_argument(arguments: list[str], words: list[str], tmp_path: Path) 
         (["analyze"], ["PATH"]),
         (["analyze", "--every", "0", "x.mp4"], ["'0'", "1"]),
         (["analyze", "--every", "often", "x.mp4"], ["often"]),
-        (["analyze", "--fps", "0", "x.mp4"], ["'0'", "over 0"]),
-        (["analyze", "--fps", "nan", "x.mp4"], ["'nan'", "over 0"]),
+        (["analyze", "--fps", "0", "x.mp4"], ["'0'", "above 0"]),
+        (["analyze", "--fps", "nan", "x.mp4"], ["'nan'", "above 0"]),
         (["analyze", "--csv", "--jsonl", "x.mp4"], ["--csv", "--jsonl", "not allowed"]),
         (["check", "--camera", "demo"], ["--camera"]),
     ],
@@ -304,12 +306,12 @@ def test_broken_toml_is_named_with_its_place(tmp_path: Path) -> None:
     one_fault(run("--config", path, folder=tmp_path), str(path), "line 3")
 
 
-def test_file_that_is_no_text(tmp_path: Path) -> None:
+def test_file_that_is_not_text(tmp_path: Path) -> None:
     path = written(tmp_path / "config.toml", b"\xff\xfe\x00binary")
     one_fault(run("--config", path, folder=tmp_path), str(path), "TOML")
 
 
-def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     problems = b"[web]\nprot = 1\nmax_viewers = 0\n[camrea]\nfps = 1\n[vision]\nthreshold = 'x'\n"
     path = written(tmp_path / "config.toml", problems)
     result = called("config", "--config", path, "--set", "lamps.backend=led", "--set", "camera.fsp=1")
@@ -328,7 +330,7 @@ def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
         assert [line for line in lines if key in line and file in line], key
 
 
-def test_lamps_that_cannot_be_had_are_the_users_to_mend(tmp_path: Path) -> None:
+def test_unavailable_lamps_are_a_user_error(tmp_path: Path) -> None:
     # Two lamps on one pin, on pins that exist everywhere.
     settings = ("lamps.backend=gpiozero", "lamps.factory=mock", "lamps.running=27", "lamps.camera=27")
     arguments = [part for text in settings for part in ("--set", text)]
@@ -340,7 +342,7 @@ def test_lamps_that_cannot_be_had_are_the_users_to_mend(tmp_path: Path) -> None:
 
 @pytest.fixture
 def own_models(models_dir: Path, tmp_path: Path) -> Path:
-    """A copy of the models that may be spoiled."""
+    """A copy of the models that a test may damage."""
     return Path(
         shutil.copytree(models_dir, tmp_path / "models", ignore=shutil.ignore_patterns("build", "demo"))
     )
@@ -353,7 +355,7 @@ def models_of(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_model_cut_short(own_models: Path, tmp_path: Path, which: int) -> None:
+def test_model_truncated(own_models: Path, tmp_path: Path, which: int) -> None:
     model = models_of(own_models)[which]
     model.write_bytes(model.read_bytes()[:-1000])
     setting = f"vision.models={own_models}"

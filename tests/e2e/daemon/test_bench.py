@@ -1,4 +1,4 @@
-"""The daemon that `bench` measures reads as the appliance does, and takes nothing that it has."""
+"""The daemon that `bench` measures works like the appliance, and uses none of its resources."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from appliance.system.native import self_command
 from appliance.system.resources import demo_clip
 
 
-def test_a_daemon_as_installed_is_measured_beside_the_one_that_runs(tmp_path: Path) -> None:
-    """Its ports are taken, its page is encrypted, and its pins are those of the lamps."""
+def test_an_installed_device_is_measured_while_its_daemon_runs(tmp_path: Path) -> None:
+    """Its ports are in use, its page is encrypted, and its pins are those of the lamps."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         config = tmp_path / "config.toml"
@@ -28,10 +28,10 @@ def test_a_daemon_as_installed_is_measured_beside_the_one_that_runs(tmp_path: Pa
         (tmp_path / "state").mkdir()
         cost = measure_daemon(demo_clip(), 1, ["--config", str(config)], tmp_path / "state")
     assert cost.frames > 0
-    assert list((tmp_path / "state").iterdir()) == [], "nothing of it stays"
+    assert list((tmp_path / "state").iterdir()) == [], "it leaves nothing behind"
 
 
-def test_it_runs_nothing_that_lies_where_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_no_module_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "appliance").mkdir()
     (tmp_path / "appliance" / "__init__.py").write_text("raise SystemExit('another one')\n")
     for name in ("importlib", "contextlib", "types"):
@@ -42,8 +42,8 @@ def test_it_runs_nothing_that_lies_where_it_is_typed(tmp_path: Path, monkeypatch
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("interview-grader ")
 
 
-def test_it_has_what_the_page_has_set(tmp_path: Path) -> None:
+def test_it_uses_the_page_settings(tmp_path: Path) -> None:
     with pytest.raises(ApplianceError, match=r"did not start: .*/nowhere"):
         measure_daemon(demo_clip(), 1, ["--set", "vision.models=/nowhere"], tmp_path)
     (tmp_path / "page.toml").write_text("[lawful")
-    assert measure_daemon(demo_clip(), 1, [], tmp_path).frames > 0, "what is wrong with it stops nothing"
+    assert measure_daemon(demo_clip(), 1, [], tmp_path).frames > 0, "problems in the file prevent nothing"

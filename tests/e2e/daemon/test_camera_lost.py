@@ -1,4 +1,4 @@
-"""A camera that goes away is a state, not an end: said everywhere, and over by itself."""
+"""A lost camera is a state, not an end: it is reported everywhere, and recovers automatically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACK_WITHIN_S = 20.0
 
 @pytest.fixture(params=["clip", "picture"])
 def source(request: pytest.FixtureRequest, tmp_path: Path, demo_clip: Path) -> Path:
-    """A file that may be taken away while it is played."""
+    """A file that may be removed while it plays."""
     if request.param == "clip":
         return Path(shutil.copy(demo_clip, tmp_path / "interview.mp4"))
     path = tmp_path / "portrait.png"
@@ -50,9 +50,7 @@ def test_lost_and_back(daemon: Daemon, source: Path) -> None:
 
         until(lambda: daemon.request("/healthz").status == 503, LOST_WITHIN_S, "503")
         health = daemon.request("/healthz").json()
-        assert health == {"status": "failing", "reason": "camera lost"}, (
-            "the full reason is not for everybody"
-        )
+        assert health == {"status": "failing", "reason": "camera lost"}, "the full reason is not public"
 
         state = daemon.state()
         check_state(state, backend="replay")
@@ -61,13 +59,13 @@ def test_lost_and_back(daemon: Daemon, source: Path) -> None:
         assert source.name in camera["reason"]
         assert began <= camera["since"] <= time.time() and camera["since"] - removed < LOST_WITHIN_S
         assert camera["age_s"] is None and camera["frame"] is None
-        # A rate is one over the last seconds.
+        # A rate covers the last seconds.
         until(lambda: daemon.state()["camera"]["fps"] == 0, 5, "no frames a second")
 
         snapshot = daemon.request("/snapshot.jpg")
         assert (snapshot.status, snapshot.headers["X-Live"]) == (503, "0")
         assert daemon.metrics()["interview_grader_camera_open"] == 0
-        placeholders += first_placeholders(stream, 2)  # by now it has tried to open it again
+        placeholders += first_placeholders(stream, 2)  # by now it has tried to reopen it
 
         away.rename(source)
         after = next(part for part in stream if part.live)
@@ -78,7 +76,7 @@ def test_lost_and_back(daemon: Daemon, source: Path) -> None:
     assert (camera["state"], camera["reason"]) == ("open", None)
     assert len(daemon.log_lines("camera lost")) == 1, daemon.log
     assert source.name in daemon.log_lines("camera lost")[0]
-    assert len(daemon.log_lines("camera is back")) == 1, daemon.log
+    assert len(daemon.log_lines("the camera is back")) == 1, daemon.log
 
 
 def test_reading_of_a_lost_camera_is_not_shown_as_new(daemon: Daemon, source: Path) -> None:
@@ -86,8 +84,8 @@ def test_reading_of_a_lost_camera_is_not_shown_as_new(daemon: Daemon, source: Pa
     source.rename(source.with_name("away"))
     until(lambda: daemon.state()["camera"]["state"] == "lost", LOST_WITHIN_S, "lost")
     with daemon.live() as client, pytest.raises(TimeoutError):
-        # What was taken before may still come: the newest reading, the frame that is being read, and the one
-        # that waits for it. Then there is nothing to say.
+        # Readings of earlier frames may still come: the newest one, and those of the frame being read and of
+        # the one waiting after it. Then nothing more.
         for _ in range(3 + 1):
             client.recv(2)
 

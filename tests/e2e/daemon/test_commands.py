@@ -1,4 +1,4 @@
-"""The commands: what they print, where, and that scripts can rely on it."""
+"""The commands: what they print, and where, so that scripts can rely on it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def frames(demo_clip: Path) -> list[Any]:
 
 @pytest.fixture
 def pictures(tmp_path: Path, frames: list[Any]) -> Path:
-    """A folder with two pictures of two faces, one without any, and a file that is none."""
+    """A folder with two pictures of two faces, one without a face, and a file that is not a picture."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name, image in (
@@ -50,7 +50,7 @@ def pictures(tmp_path: Path, frames: list[Any]) -> Path:
 
 
 def readings(*arguments: str | Path) -> list[Any]:
-    """What `analyze --jsonl` writes: JSON lines and nothing else."""
+    """The output of `analyze --jsonl`: JSON lines and nothing else."""
     result = command("analyze", "--jsonl", *arguments)
     assert (result.returncode, complaints(result)) == (0, [])
     assert result.stdout.endswith("\n") or result.stdout == ""
@@ -58,7 +58,7 @@ def readings(*arguments: str | Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", ["run", "analyze", "check", "config", "bench"])
-def test_every_command_explains_itself(name: str) -> None:
+def test_every_command_has_help(name: str) -> None:
     everything, one = called("--help"), called(name, "--help")
     assert re.search(rf"^ +{name} +\w", everything.stdout, re.MULTILINE)
     assert everything.returncode == one.returncode == 0
@@ -73,7 +73,7 @@ def following_words(text: str, line: str) -> bool:
     return bool(after) and after[0].startswith("     ")
 
 
-def test_options_of_the_contract_are_there() -> None:
+def test_the_options_of_the_contract_exist() -> None:
     wanted = {
         "run": ["--config", "--camera", "--host", "--port", "--data-dir", "--set"],
         "analyze": [
@@ -106,15 +106,15 @@ def test_check_names_the_runtime_and_the_models() -> None:
     )
     assert re.search(r"^classifier .*(ai-edge-litert|tflite-runtime) \d", result.stdout, re.MULTILINE)
     assert re.search(r"^camera +\w", result.stdout, re.MULTILINE)
-    assert re.search(r"camera: auto takes \w+: ", result.stderr)
+    assert re.search(r"camera: auto selected \w+ \(", result.stderr)
 
 
 @pytest.mark.parametrize(
     ("answers", "used_for", "off"),
     [
-        ({}, "not said yet", "lawful.region"),
+        ({}, "not set yet", "lawful.region"),
         ({"region": "US", "purpose": "hiring"}, "hiring, US", ""),
-        ({"region": "EU", "purpose": "practice"}, "not said yet", "lawful.institution"),
+        ({"region": "EU", "purpose": "practice"}, "not set yet", "lawful.institution"),
         (
             {"region": "EU", "purpose": "practice", "institution": "school"},
             "practice, EU, institution: school",
@@ -127,14 +127,14 @@ def test_check_names_the_runtime_and_the_models() -> None:
         ),
     ],
 )
-def test_check_says_what_the_law_allows(
+def test_check_shows_what_the_law_allows(
     tmp_path: Path, answers: dict[str, str], used_for: str, off: str
 ) -> None:
     settings = [word for key, value in answers.items() for word in ("--set", f"lawful.{key}={value}")]
     result = called("check", "--data-dir", tmp_path, *settings)
     assert result.returncode == 0, result.stderr
     assert re.search(rf"^used for +{re.escape(used_for)}$", result.stdout, re.MULTILINE), result.stdout
-    analysis = re.findall(r"^analysis +off on a camera that shows people: (.+)$", result.stdout, re.MULTILINE)
+    analysis = re.findall(r"^analysis +off for cameras that show people: (.+)$", result.stdout, re.MULTILINE)
     assert len(analysis) == bool(off) and all(off in line for line in analysis), result.stdout
 
 
@@ -189,7 +189,7 @@ def test_config_can_be_read_back(tmp_path: Path) -> None:
 
 def test_analyze_reads_each_picture_alone(pictures: Path) -> None:
     found = readings(pictures, pictures / "b.png")
-    # A folder's pictures in the order of their names; the file again, as if it were the only one.
+    # A folder's pictures in the order of their names; then the file again, as if it were the only one.
     assert [each["source"] for each in found] == [
         str(pictures / name) for name in ("a.jpg", "b.png", "c.bmp", "b.png")
     ]
@@ -203,7 +203,7 @@ def test_analyze_reads_each_picture_alone(pictures: Path) -> None:
     assert (found[2]["width"], found[2]["height"]) == (60, 40)
 
 
-def test_analyze_keeps_the_path_as_it_was_given(pictures: Path) -> None:
+def test_analyze_keeps_the_path_as_given(pictures: Path) -> None:
     relative = os.path.relpath(pictures, ROOT)
     assert readings(relative)[0]["source"] == os.path.join(relative, "a.jpg")
     assert readings(os.path.join(relative, "b.png"))[0]["source"] == os.path.join(relative, "b.png")
@@ -234,7 +234,7 @@ def test_analyze_does_not_carry_people_from_one_video_to_the_next(tmp_path: Path
 
 
 def test_analyze_crops_of_any_size(tmp_path: Path, frames: list[Any]) -> None:
-    # The left face of the first frame, and sizes that no face has.
+    # The left face of the first frame, in unusual sizes.
     (left, _) = sorted(
         readings(picture(tmp_path / "whole.png", frames[0]))[0]["faces"], key=lambda f: f["box"][0]
     )
@@ -262,7 +262,7 @@ def picture(path: Path, image: Any) -> Path:
     return path
 
 
-def test_analyze_in_words(pictures: Path) -> None:
+def test_analyze_as_text(pictures: Path) -> None:
     result = command("analyze", pictures)
     assert (result.returncode, complaints(result)) == (0, [])
     assert result.stderr == (
@@ -276,7 +276,7 @@ def test_analyze_in_words(pictures: Path) -> None:
     assert "happy" in lines[0] and "neutral" in lines[0] and "no face" in lines[2]
 
 
-def test_analyze_shows_progress_on_a_terminal_only(pictures: Path) -> None:
+def test_analyze_shows_progress_only_on_a_terminal(pictures: Path) -> None:
     shown, stdout, code = on_terminal("analyze", "--jsonl", str(pictures))
     assert code == 0
     assert "/3 [" in shown and "file" in shown
@@ -358,7 +358,7 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_analyze_gives_a_stream_without_times_the_rate_it_is_told(tmp_path: Path, frames: list[Any]) -> None:
+def test_analyze_uses_the_given_rate_for_a_stream_without_times(tmp_path: Path, frames: list[Any]) -> None:
     stream = make_video(tmp_path / "raw", frames[:4], kind="h264")
     assert [each["time_s"] for each in readings(stream)] == [0, 0.04, 0.08, 0.12]
     assert [each["time_s"] for each in readings("--fps", "10", stream)] == [0, 0.1, 0.2, 0.3]
@@ -372,14 +372,14 @@ def test_analyze_writes_a_table(pictures: Path) -> None:
     assert result.stdout.count("\n") == 6
 
 
-def test_analyze_names_bad_files_beside_the_progress(pictures: Path) -> None:
+def test_analyze_reports_bad_files_above_the_progress_bar(pictures: Path) -> None:
     shown, stdout, code = on_terminal("analyze", "--jsonl", str(pictures), "missing.png")
     assert code == 1
     assert "interview-grader: missing.png: " in shown
     assert len(stdout.splitlines()) == 3
 
 
-def test_analyze_into_a_pipe_that_closes_is_no_fault(pictures: Path) -> None:
+def test_analyze_into_a_closed_pipe_is_not_a_fault(pictures: Path) -> None:
     many = [str(pictures)] * 30
     with subprocess.Popen(
         [sys.executable, "-m", "appliance", "analyze", "--jsonl", *many],
@@ -397,7 +397,7 @@ def test_analyze_into_a_pipe_that_closes_is_no_fault(pictures: Path) -> None:
 
 
 def on_terminal(*arguments: str) -> tuple[str, str, int]:
-    """Run with a terminal as standard error: what it showed there, standard output, and the exit code."""
+    """Run with a terminal as standard error; returns its text, standard output, and the exit code."""
     terminal, its_end = pty.openpty()
     fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))  # rows and columns
     shown = bytearray()
@@ -406,7 +406,7 @@ def on_terminal(*arguments: str) -> tuple[str, str, int]:
         while True:
             try:
                 data = os.read(terminal, 65536)
-            except OSError:  # Linux's word for: the last program has gone
+            except OSError:  # on Linux: no program has the terminal open any more
                 return
             if not data:
                 return

@@ -1,4 +1,4 @@
-"""The real routes under the real server, and more clients than there are places."""
+"""The real routes on the real server, with more clients than it admits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.fakes.web import make_context, served
 VIEWERS = 8
 THREADS = 24
 SOON_S = 0.8 * BODY_S
-"""Sooner than a body that does not come is given up."""
+"""Less than the time after which the server gives up on a missing body."""
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def serving(context: AppContext) -> Iterator[Server]:
 def test_a_rush_of_websockets_is_admitted_up_to_the_limit(
     server: Server, context: AppContext, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # These answer no ping: on a busy machine the first would be dropped before the last has come.
+    # These answer no ping: on a busy machine the first would be dropped before the last arrives.
     monkeypatch.setattr(websocket, "PONG_S", 600.0)
     for _ in range(3):
         with ExitStack() as stack:
@@ -76,7 +76,7 @@ def test_a_rush_of_websockets_is_admitted_up_to_the_limit(
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def test_a_request_that_is_no_websocket_takes_no_slot(server: Server, context: AppContext) -> None:
+def test_a_request_that_is_not_a_websocket_takes_no_slot(server: Server, context: AppContext) -> None:
     for _ in range(VIEWERS + 1):
         assert answered(server, "/ws/live") == 426
     assert context.live.listeners.count == 0
@@ -92,7 +92,7 @@ def test_a_request_that_is_no_websocket_takes_no_slot(server: Server, context: A
     ],
     ids=["foreign host", "no route", "wrong method", "not refused at all"],
 )
-def test_unread_bodies_hold_no_thread(server: Server, head: str) -> None:
+def test_unread_bodies_occupy_no_thread(server: Server, head: str) -> None:
     with ExitStack() as stack:
         for _ in range(THREADS):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
@@ -100,7 +100,7 @@ def test_unread_bodies_hold_no_thread(server: Server, head: str) -> None:
         until(lambda: answered(server, "/api/state") == 200, SOON_S, "a good client is served")
 
 
-def test_a_refusal_reaches_a_client_that_has_sent_its_whole_body(server: Server) -> None:
+def test_a_refusal_reaches_a_client_that_has_sent_its_complete_body(server: Server) -> None:
     for _ in range(20):
         assert answered(server, "/nowhere", "POST", bytes(60_000)) == 404
 
@@ -123,17 +123,17 @@ def test_a_slow_viewer_gets_almost_nothing_after_stop(server: Server, context: A
         viewer.connect(("127.0.0.1", server.port))
         viewer.settimeout(10)
         viewer.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        until(lambda: context.live.viewers.count == 1, 5, "the viewer is there")
+        until(lambda: context.live.viewers.count == 1, 5, "the viewer is connected")
         epoch = context.session.consent_epoch
         context.live.pictures.put(Picture(1, monotonic(), epoch, True, {OVERLAY: os.urandom(2_000_000)}))
         before = len(viewer.recv(1000))
-        time.sleep(0.3)  # the buffers between us fill
+        time.sleep(0.3)  # the buffers in between fill up
         context.session.stop("operator")
         after = 0
         while data := received(viewer):
             after += len(data)
     assert before and after < 500_000, after
-    until(lambda: context.live.viewers.count == 0, 5, "the viewer is gone")
+    until(lambda: context.live.viewers.count == 0, 5, "the viewer is disconnected")
 
 
 def received(sock: socket.socket) -> bytes:

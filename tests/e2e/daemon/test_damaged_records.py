@@ -1,4 +1,4 @@
-"""The daemon starts on any records, however they are damaged. `DAMAGES=300` for as many starts."""
+"""The daemon starts with any damaged records. `DAMAGES=300` sets the number of starts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ DAMAGES = int(os.environ.get("DAMAGES", "3"))
 
 
 @pytest.mark.timeout(60 + 20 * DAMAGES)
-def test_the_daemon_starts_on_any_damage(tmp_path: Path) -> None:
+def test_the_daemon_starts_with_any_damage(tmp_path: Path) -> None:
     chance, sound = random.Random(12), recorded(tmp_path / "sound")
     for number in range(DAMAGES):
         path = copied(sound, tmp_path / str(number) / "state")
         words = damage(path, chance)
-        if number == 0:  # one of the kind that kept the device down
+        if number == 0:  # one of the kind that once prevented a start
             content = path.read_bytes().replace(b"CREATE TABLE seconds", b"CREATE TABLE \xff\xfeconds")
             path.write_bytes(content)
         with running(path.parent.parent, "--camera", "demo") as daemon:

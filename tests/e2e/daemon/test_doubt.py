@@ -1,4 +1,4 @@
-"""What is claimed and what is not, through `analyze`: labels that follow and do not flicker, and reasons."""
+"""What `analyze` claims and what it does not: labels that follow without flickering, and reasons."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.e2e.daemon.driver import called
 
 SIDE = 640
 FACE = 372, 367
-"""Where the middle of the face lies in the pictures here, x and y; it is about 240 pixels wide."""
+"""Centre of the face in the pictures here, x and y; it is about 240 pixels wide."""
 
 LEFT_IN_CLIP = {"happy": 0, "neutral": 898 - FACE[0]}
-"""Where these pictures are cut out of the demo clip: one person each, at the same place."""
+"""The regions of the demo clip from which these pictures are cut: one person each, at the same place."""
 
 
 @pytest.fixture(scope="module")
 def people(demo_clip: Path) -> dict[str, Image]:
-    """One picture of each person of the demo clip, 720 pixels high, by what they show."""
+    """One picture of each person of the demo clip, 720 pixels high, by expression."""
     capture = cv2.VideoCapture(str(demo_clip))
     image = np.asarray(capture.read()[1], np.uint8)
     capture.release()
@@ -69,7 +69,7 @@ def test_after_a_hard_cut_the_label_follows(
 ) -> None:
     frames = [people[before]] * (2 * rate) + [people[after]] * rate
     found = labels(read(filmed(tmp_path / "cut.avi", rate, frames)))
-    # The cut lies between two frames: from the earlier one until the label has come is the longest wait.
+    # The cut is between two frames: the longest wait is from the earlier one until the label follows.
     cut = (2 * rate - 1) / rate
     assert {label for time_s, label in found if time_s > cut + 0.4 + 1e-6} == {after}
     assert {label for time_s, label in found if 0.5 < time_s <= cut} == {before}
@@ -84,7 +84,7 @@ def test_a_still_face_under_sensor_noise_keeps_its_label(
     assert len(found) == 150 and changes <= 1
 
 
-def test_a_frame_that_cannot_be_read_is_honest_and_nothing_else_changes(
+def test_an_unreadable_frame_is_reported_and_changes_nothing_else(
     people: dict[str, Image], tmp_path: Path
 ) -> None:
     plain, bad = people["happy"], blurred(people["happy"])
@@ -96,7 +96,7 @@ def test_a_frame_that_cannot_be_read_is_honest_and_nothing_else_changes(
     assert {reading["faces"][0]["id"] for reading in readings} == {1}
 
 
-# The same person under conditions in which nobody should be read
+# The same person under conditions in which no one should be read
 
 
 def dark(picture: Image) -> Image:
@@ -121,9 +121,9 @@ def small(picture: Image) -> Image:
 
 
 def turned(picture: Image) -> Image:
-    """Nose to the right: the picture laid round an upright cylinder as wide as the head, which is turned.
+    """Nose to the right: the picture on an upright cylinder as wide as the head, which is turned.
 
-    It has no real far side, so that the detector's points are those of a head that is turned less.
+    It has no real far side, so the detector's keypoints are those of a head that is turned less.
     """
     radius, angle = 150.0, np.radians(50)
     across, down = np.meshgrid(np.arange(SIDE, dtype=np.float32), np.arange(720, dtype=np.float32))
@@ -143,14 +143,14 @@ def turned(picture: Image) -> Image:
         (turned, ("--set", "vision.max_yaw=9")),
     ],
 )
-def test_what_cannot_be_read_says_why(
+def test_an_unreadable_face_has_a_reason(
     people: dict[str, Image], tmp_path: Path, worse: Callable[[Image], Image], more: tuple[str, ...]
 ) -> None:
     path = tmp_path / "picture.png"
     picture = worse(people["neutral" if worse is bright else "happy"])
     cv2.imwrite(str(path), noisy(picture, np.random.default_rng(8)))
     (reading,) = read(path, *more)
-    # In spoilt pictures a detector may see faces elsewhere as well.
+    # In damaged pictures a detector may find faces elsewhere as well.
     face = max(reading["faces"], key=lambda each: float(each["score"]))
     assert (face["analysed"], face["readable"], face["label"]) == (True, False, "not_readable")
     assert face["reason"] == worse.__name__

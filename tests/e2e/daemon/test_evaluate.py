@@ -1,4 +1,4 @@
-"""`evaluate` from outside: small real pictures, exit codes, and the three kinds of report."""
+"""`evaluate` as a user runs it: small real pictures, exit codes, and the three kinds of report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """A page's tags, all closed in order, and what it refers to."""
+    """A page's tags, all closed in order, and its references."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(convert_charrefs=True)
@@ -74,7 +74,7 @@ def boxes(frame: Image, tmp_path_factory: pytest.TempPathFactory) -> list[Box]:
 
 @pytest.fixture
 def crops(tmp_path: Path, frame: Image, boxes: list[Box]) -> Path:
-    """Two classes with the two faces in both: so at least two of four labels are wrong."""
+    """Two classes with the same two faces in both, so that at least two of four labels are wrong."""
     folder = tmp_path / "set"
     for number, box in enumerate(boxes):
         cut = frame[int(box.y) : int(box.bottom), int(box.x) : int(box.right)]
@@ -160,7 +160,7 @@ def test_json_alone_on_standard_output(crops: Path) -> None:
     assert json.loads(result.stdout)["schema"] == 1
 
 
-def test_pictures_that_cannot_be_opened_are_named_and_the_rest_is_done(crops: Path) -> None:
+def test_pictures_that_cannot_be_opened_are_reported_and_the_rest_is_read(crops: Path) -> None:
     (crops / "sad").mkdir()
     bad = crops / "sad" / "bad.jpg", crops / "neutral" / "empty.png"
     bad[0].write_bytes(b"no picture")
@@ -175,12 +175,12 @@ def test_pictures_that_cannot_be_opened_are_named_and_the_rest_is_done(crops: Pa
     assert found["accuracy"]["of"] == 4
 
 
-def test_videos_and_other_files_in_a_set_are_told(crops: Path, demo_clip: Path) -> None:
+def test_videos_and_other_files_in_a_set_are_reported(crops: Path, demo_clip: Path) -> None:
     (crops / "sad" / "anna").mkdir(parents=True)
     (crops / "sad" / "anna" / "clip").write_bytes(demo_clip.read_bytes())
     (crops / "sad" / "notes.txt").write_text("words")
     (crops / "sad" / ".x.png").write_bytes(b"")
-    (crops / "sad" / "up").symlink_to(crops)  # what is in there is not sad
+    (crops / "sad" / "up").symlink_to(crops)  # its pictures are not sad
     result = evaluate(crops)
     assert result.returncode == 1
     (line,) = complaints(result)
@@ -190,7 +190,7 @@ def test_videos_and_other_files_in_a_set_are_told(crops: Path, demo_clip: Path) 
     )
 
 
-def test_nothing_that_can_be_opened(tmp_path: Path) -> None:
+def test_a_set_without_readable_pictures(tmp_path: Path) -> None:
     (tmp_path / "set" / "sad").mkdir(parents=True)
     (tmp_path / "set" / "sad" / "bad.jpg").write_bytes(b"no picture")
     result = evaluate(tmp_path / "set", "--json", tmp_path / "f.json", "--html", tmp_path / "p.html")
@@ -199,7 +199,7 @@ def test_nothing_that_can_be_opened(tmp_path: Path) -> None:
     Page(tmp_path / "p.html")
 
 
-def test_whole_pictures_of_a_list(tmp_path: Path, frame: Image, boxes: list[Box]) -> None:
+def test_a_list_of_pictures_with_whole(tmp_path: Path, frame: Image, boxes: list[Box]) -> None:
     middle = frame.shape[1] // 2
     write(tmp_path / "left.png", frame[:, :middle])
     write(tmp_path / "right.png", frame[:, middle:])
@@ -240,9 +240,9 @@ def test_faces(tmp_path: Path, frame: Image, boxes: list[Box]) -> None:
         {"picture": "both.png", "box": [5, 5, 20, 20], "share": pytest.approx(20 / 1280), "kind": "face"}
     ]
     check_rates(found)
-    assert "0.5 and 2 times" in result.stdout and "under 2 %" in result.stdout
+    assert "0.5 to 2 times" in result.stdout and "under 2 %" in result.stdout
     page = Page(places[1])
-    assert page.addresses == [] and "0.5 and 2 times" in page.words and "both.png" in page.words
+    assert page.addresses == [] and "0.5 to 2 times" in page.words and "both.png" in page.words
 
 
 @pytest.mark.parametrize(
@@ -250,10 +250,10 @@ def test_faces(tmp_path: Path, frame: Image, boxes: list[Box]) -> None:
     [
         (["{set}/nowhere"], ["nowhere", "expected"]),
         (["--faces", "{set}"], ["neither a .csv nor a .json"]),
-        (["{set}", "--json", "/nowhere/x.json"], ["--json /nowhere/x.json", "folder is not there"]),
+        (["{set}", "--json", "/nowhere/x.json"], ["--json /nowhere/x.json", "folder is missing"]),
         (["{set}", "--html", "{set}"], ["--html", "is a folder"]),
         (["{set}", "--html", "-"], ["--html -", "name a file"]),
-        (["{set}", "--json", "/tmp/x", "--html", "/tmp/x"], ["two files"]),
+        (["{set}", "--json", "/tmp/x", "--html", "/tmp/x"], ["different files"]),
         (["{set}", "--faces", "--whole"], ["--whole"]),
         (["{set}", "--set", "vision.classifier=mine"], ["mine"]),
         ([], ["PATH"]),
@@ -269,7 +269,7 @@ def test_a_users_mistake_is_one_line_before_any_work(
     assert all(word in line for word in words), line
 
 
-def test_every_unknown_class_is_a_line(crops: Path) -> None:
+def test_every_unknown_class_is_one_line(crops: Path) -> None:
     for name in ("contempt", "boredom"):
         (crops / name).mkdir()
     result = evaluate(crops)
@@ -278,15 +278,15 @@ def test_every_unknown_class_is_a_line(crops: Path) -> None:
     assert "contempt" in result.stderr and "boredom" in result.stderr
 
 
-def test_ctrl_c_ends_it_in_silence(crops: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_it_silently(crops: Path, tmp_path: Path) -> None:
     source = crops / "neutral" / "<b>0 & so on.png"
     for number in range(5000):
         os.link(source, crops / "neutral" / f"{number}.png")
-    (crops / "Happiness" / "!.png").write_bytes(b"")  # the first one: its line says that the work began
+    (crops / "Happiness" / "!.png").write_bytes(b"")  # the first one: its line shows that the work has begun
     page = tmp_path / "page.html"
     command = [sys.executable, "-m", "appliance", "evaluate"]
     with subprocess.Popen(
-        # Tests in the background are told to ignore it, and what they start inherits that.
+        # Background jobs ignore it, and their children inherit that.
         ["env", "--default-signal=INT", *command, str(crops), "--html", str(page)],
         cwd=ROOT,
         env=clean_environment(),

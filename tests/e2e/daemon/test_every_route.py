@@ -1,4 +1,4 @@
-"""Every route there is, over a real TLS server: who is let in, and what is refused before its view runs."""
+"""Every route, over a real TLS server: who is admitted, and what is refused before its view runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UPGRADE = {
     "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
 }
 
-# Posts without a token of a page, each for its own reason.
+# Posts without a page's token, each with a reason.
 NO_PAGE_TOKEN = {
     "/login": "there is no login yet; the Origin is checked",
     "/mine/<token>": "the link itself is the secret; the Origin is checked",
@@ -39,7 +39,7 @@ NO_PAGE_TOKEN = {
 
 @dataclass(frozen=True)
 class Route:
-    """One way in."""
+    """One route and method."""
 
     rule: str
     method: str
@@ -134,7 +134,7 @@ def test_without_login_every_closed_route_is_401(device: Device, route: Route) -
     for pretended in ({"X-Forwarded-For": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"}, {"X-Real-IP": "::1"}):
         assert ask(anonymous, route, pretended) == 401
     content, _, signature = device.logins["operator"].rpartition(".")
-    # Not the last letter: of its six bits only four belong to the signature.
+    # Not the last letter: only four of its six bits belong to the signature.
     other = "B" if signature.startswith("A") else "A"
     forged = Client(device.port, device.folder, cookie=f"{content}.{other}{signature[1:]}")
     assert ask(forged, route) == 401
@@ -172,7 +172,7 @@ def test_the_right_role_is_admitted(device: Device, route: Route) -> None:
         policy.TOKEN: [device.client("operator"), device.client(token="metrics")],
     }[route.policy]
     if route.rule == "/access/log-out-everywhere":
-        fit = fit[1:]  # it would end the logins of the tests after it
+        fit = fit[1:]  # it would end the logins of later tests
     for client in fit:
         page = {} if client.headers else {"X-CSRF-Token": client.token()}
         assert ask(client, route, page) not in (401, 403)

@@ -1,4 +1,4 @@
-"""Exports of long sessions: little memory, one at a time, few by a link; and the page of a session."""
+"""Exports of long sessions: little memory, one at a time, few per link; and the page of a session."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from tests.fakes.web import make_context, served
 from tests.machine import ROOT
 
 pytestmark = pytest.mark.timeout(600)
-"""A long day has 345,600 rows: a minute alone, many minutes beside other work."""
+"""A long day has 345,600 rows: a minute on an idle machine, many minutes on a busy one."""
 
 HOURS, PEOPLE = 12, 8
 MOST_MB = 100
-"""What an export may take beside what the process has: the service may have 768 MB, and uses up to 450."""
+"""Limit for the memory that an export adds: the service may have 768 MB, and uses up to 450."""
 
 _MEASURE = """
 import re, sys
@@ -65,7 +65,7 @@ with served(server):
 
 
 def fill(folder: Path, people: int, seconds: int, each: int) -> Path:
-    """One session of so many seconds: `each` rows a person, spread from its beginning to its end."""
+    """One session of this many seconds, with `each` rows per person, spread over all of it."""
     store = Store(folder, StorageLimits(), free_mb=lambda path: 1e6)
     store.begin(session_info())
     values = [0.125, 0.125, 0.125, 0.25, 0.125, 0.125, 0.125, 10, 9, 2, 1, 0, 0, 0, 0, 0]
@@ -136,7 +136,7 @@ def test_exports_over_http_take_little_memory(long: Path) -> None:
 
 
 def test_a_session_with_thousands_of_numbers_has_a_page(tmp_path: Path) -> None:
-    """A person who leaves gets another number: 3,000 of them, 115 seconds each, like 8 people for 12 h."""
+    """A person who returns gets a new number: 3,000 numbers, 115 seconds each, like 8 people for 12 h."""
     store = Store(fill(tmp_path, 3000, HOURS * 3600, 115))
     client = create_app(replace(make_context(), store=store)).test_client()
     client.environ_base["REMOTE_ADDR"] = "127.0.0.1"
@@ -144,7 +144,7 @@ def test_a_session_with_thousands_of_numbers_has_a_page(tmp_path: Path) -> None:
     page = client.get(f"/sessions/{ID}").get_data(as_text=True)
     took = process_time() - began  # other work on the machine does not count
     print(f"the page took {took:.2f} s")
-    assert took < 20  # 1 s on a desk; with every row read for every person it was minutes
+    assert took < 20  # 1 s on a desktop; it took minutes when every row was read for every person
     assert "Person 3000<" in page
     assert page.count('<div class="chart">') == 100
     assert "Charts are drawn for the 100" in page
@@ -165,13 +165,13 @@ def test_one_export_at_a_time(short: AppContext) -> None:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as slow:
             slow.request("GET", path)
             answer = slow.getresponse()
-            assert answer.read(1000)  # and no more: 5 MB fit in no buffer between the two
+            assert answer.read(1000)  # and no more: no buffer between the two holds 5 MB
             status, headers = get(server, path)
             assert (status, headers["Retry-After"]) == (503, "5")
             answer.read()
         by = monotonic() + 20
         while get(server, path)[0] == 503 and monotonic() < by:
-            pass  # the first is freed just after its last byte
+            pass  # the first slot is freed right after its last byte
         assert get(server, path)[0] == 200
 
 
@@ -195,7 +195,7 @@ def test_an_export_is_cut_off_when_its_session_is_erased(short: AppContext, kind
             slow.request("GET", f"/sessions/{ID}/export.{kind}")
             answer = slow.getresponse()
             assert answer.read(1000)
-            short.store.erase(ID)  # a slow reader does not keep the rows
+            short.store.erase(ID)  # a slow reader does not keep the rows alive
             with pytest.raises(http.client.IncompleteRead):
                 answer.read()
         assert get(server, f"/sessions/{ID}/export.{kind}")[0] == 404

@@ -1,4 +1,4 @@
-"""How the daemon starts and ends, in good order and otherwise."""
+"""How the daemon starts and ends, normally and after faults."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.e2e.daemon.driver import (
 from tests.e2e.daemon.driver_doubles import LIMIT
 
 READY_WITHIN_S = 10.0
-"""The product promises 3 s; this is for a busy machine."""
+"""The product promises 3 s; this limit is for a busy machine."""
 
 WORKER_LIMIT_S = 2.0
 TICK_S = 1.0
@@ -36,7 +36,7 @@ TICK_S = 1.0
 
 @contextmanager
 def doubles(folder: Path, *arguments: str, limit_s: float = WORKER_LIMIT_S) -> Iterator[Daemon]:
-    """A daemon with doubles that is going to end by itself."""
+    """A daemon with doubles that will end without a signal."""
     environment = {LIMIT: str(limit_s)}
     with running(folder, *arguments, module=DOUBLES, environment=environment, ends_with=None) as daemon:
         yield daemon
@@ -74,17 +74,17 @@ def test_signal_ends_it_with_viewers_connected(tmp_path: Path, number: signal.Si
         assert "Traceback" not in daemon.log
 
 
-def test_signal_ends_it_while_nobody_watches(tmp_path: Path) -> None:
+def test_signal_ends_it_while_no_one_watches(tmp_path: Path) -> None:
     with running(tmp_path, "--camera", "demo", ends_with=None) as daemon:
         assert daemon.stop() == 0
         assert daemon.log_lines("ERROR") == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_while_it_starts_is_no_fault(tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_while_it_starts_is_not_a_fault(tmp_path: Path, number: signal.Signals) -> None:
     daemon = Daemon(tmp_path, "--camera", "demo", module=PRODUCT, environment={})
     try:
-        # As soon as it is Python that runs there, and long before the models are loaded.
+        # As soon as Python is running, and long before the models are loaded.
         until(lambda: b"appliance" in Path(f"/proc/{daemon.pid}/cmdline").read_bytes(), 10, "the start")
         until(lambda: "numpy" in Path(f"/proc/{daemon.pid}/maps").read_text(), 10, "imports")
         assert daemon.stop(number) == 0, daemon.log
@@ -93,26 +93,26 @@ def test_signal_while_it_starts_is_no_fault(tmp_path: Path, number: signal.Signa
         daemon.kill()
 
 
-def test_hung_camera_ends_the_process_and_is_named(tmp_path: Path) -> None:
+def test_hung_camera_ends_the_process_and_is_reported(tmp_path: Path) -> None:
     with doubles(tmp_path, *camera("calm", tmp_path, "hangs_after=60")) as daemon, daemon.stream() as stream:
         stream.take(2)
         hung(daemon, "capture")
 
 
-def test_hung_vision_ends_the_process_and_is_named(tmp_path: Path) -> None:
+def test_hung_vision_ends_the_process_and_is_reported(tmp_path: Path) -> None:
     with doubles(tmp_path, *camera("calm", tmp_path), *engine(tmp_path, "hangs_after=20")) as daemon:
         hung(daemon, "vision")
 
 
-def test_healthz_tells_of_a_hung_camera_before_the_process_ends(tmp_path: Path) -> None:
-    assert appliance.LIMITS_S["capture"] > FRESH_S, "it is said before that"
-    # With a limit that never comes: that of the product may be over before a busy machine has asked.
+def test_healthz_reports_a_hung_camera_before_the_process_ends(tmp_path: Path) -> None:
+    assert appliance.LIMITS_S["capture"] > FRESH_S, "reported before the end"
+    # With a limit that is never reached: the product's might pass before a busy machine has asked.
     with doubles(tmp_path, *camera("calm", tmp_path, "hangs_after=5"), limit_s=600.0) as daemon:
         answer = until(lambda: failing(daemon), 15.0, "503")
         assert "old" in answer["reason"] or "no frame" in answer["reason"]
 
 
-def test_signal_with_a_hung_camera_ends_in_time_and_names_it(tmp_path: Path) -> None:
+def test_signal_with_a_hung_camera_ends_in_time_and_reports_it(tmp_path: Path) -> None:
     with doubles(tmp_path, *camera("calm", tmp_path, "hangs_after=5"), limit_s=60.0) as daemon:
         until(lambda: "hang" in (tmp_path / "camera").read_text(), 10, "the camera hangs")
         assert daemon.stop(limit_s=STOP_S + 2.0) == 1
@@ -120,12 +120,12 @@ def test_signal_with_a_hung_camera_ends_in_time_and_names_it(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("after", [0, 5])
-def test_worker_that_dies_ends_the_process_and_is_named(tmp_path: Path, after: int) -> None:
+def test_dying_worker_ends_the_process_and_is_reported(tmp_path: Path, after: int) -> None:
     daemon = Daemon(
         tmp_path, *camera("calm", tmp_path, f"dies_after={after}"), module=DOUBLES, environment={}
     )
     try:
-        # With its first frame it may be gone before the address was printed.
+        # It may die with its first frame, before the address is printed.
         assert daemon.wait(30) == 1
         errors = daemon.log_lines("capture died", "the driver went away")
         assert len(errors) == 1, daemon.log
@@ -189,10 +189,10 @@ def engine(folder: Path, *settings: str) -> list[str]:
 
 
 def hung(daemon: Daemon, worker: str) -> None:
-    """The daemon ends with 1 because of this worker, and blames no other."""
-    # One limit, one tick, the stop, and a margin for a busy machine until it hangs at all.
+    """The daemon exits with 1 because of this worker, and reports no other."""
+    # One limit, one tick, the stop, and time for a busy machine to reach the hang.
     assert daemon.wait(WORKER_LIMIT_S + TICK_S + STOP_S + 15) == 1
-    assert len(daemon.log_lines("ERROR", worker, "has not moved")) == 1, daemon.log
+    assert len(daemon.log_lines("ERROR", worker, "made no progress")) == 1, daemon.log
     only_error_names(daemon, worker)
     assert "Traceback" not in daemon.log
     assert daemon.session_members() == []

@@ -1,4 +1,4 @@
-"""The live page: its picture, its readings, its state, as a browser or a script sees them."""
+"""The live page: pictures, readings and state, as a browser or a script sees them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_overlay_draws_boxes_in_the_colour_of_the_expression(demo: Daemon) -> No
         )
 
 
-def test_picture_without_overlay_is_the_frame_itself(demo: Daemon, demo_clip: Path) -> None:
+def test_picture_without_overlay_is_the_unchanged_frame(demo: Daemon, demo_clip: Path) -> None:
     capture = cv2.VideoCapture(str(demo_clip))
     length = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     capture.release()
@@ -125,7 +125,7 @@ def test_every_answer_has_the_security_headers(demo: Daemon, path: str) -> None:
         assert headers["Cache-Control"] == "no-store"
 
 
-def test_websocket_sends_one_reading_a_message(demo: Daemon) -> None:
+def test_websocket_sends_one_reading_per_message(demo: Daemon) -> None:
     with demo.live() as client:
         messages = [json.loads(client.recv(10)) for _ in range(15)]
     for message in messages:
@@ -153,7 +153,7 @@ def test_state(demo: Daemon) -> None:
     assert second["reading"]["frame"] >= first["reading"]["frame"]
 
 
-def test_health_is_ok_and_says_nothing_personal(demo: Daemon) -> None:
+def test_health_is_ok_and_contains_nothing_personal(demo: Daemon) -> None:
     answer = demo.request("/healthz")
     assert answer.status == 200
     assert answer.json() == {"status": "ok", "reason": None}
@@ -218,7 +218,7 @@ def same_frames(daemon: Daemon, count: int) -> list[tuple[Image, Image, Any]]:
         enough.set()
         for viewer in viewers:
             viewer.join(15)
-    assert len(common) >= count, "no frame came as drawn picture, bare picture and reading"
+    assert len(common) >= count, "no frame appeared as drawn picture, bare picture and reading"
     return [
         (found["drawn"][number].image, found["bare"][number].image, found["reading"][number])
         for number in sorted(common)[:count]
@@ -226,7 +226,7 @@ def same_frames(daemon: Daemon, count: int) -> list[tuple[Image, Image, Any]]:
 
 
 def edge_colour(image: Image, box: list[float], label: str) -> tuple[int, ...]:
-    """The colour of the box's sides, as near to the label's as their few pixels allow."""
+    """The colour of the box's sides, as close to the label's as their few pixels allow."""
     x, y, width, height = box
     # Away from the corners: the label above and the bars below begin there.
     rows = slice(max(0, round(y + 0.2 * height)), min(image.shape[0], round(y + 0.8 * height)))

@@ -56,7 +56,7 @@ def device(tmp_path: Path) -> Iterator[Device]:
 
 @pytest.fixture
 def settled(device: Device) -> Device:
-    """The same with an operator and a viewer."""
+    """As above, with an operator and a viewer."""
     assert device.context.auth.accounts.claim(device.context.auth.accounts.new_first_code(), OPERATOR)
     device.context.auth.accounts.add_viewer("anna", VIEWER)
     return device
@@ -128,7 +128,7 @@ def test_an_unknown_name_is_not_logged(settled: Device) -> None:
     assert "secret" not in settled.context.audit.path.read_text()
 
 
-def test_five_wrong_tries_slow_down_only_their_address(settled: Device) -> None:
+def test_five_wrong_attempts_slow_down_only_their_address(settled: Device) -> None:
     for _ in range(5):
         assert settled.client().log_in("operator", "wrong password").status == 401
     refused = settled.client().log_in("operator", OPERATOR)
@@ -143,7 +143,7 @@ def test_five_wrong_tries_slow_down_only_their_address(settled: Device) -> None:
     assert elsewhere.status_code == 303
 
 
-def test_logging_in_with_ones_own_account_gives_no_free_guesses_at_another(settled: Device) -> None:
+def test_a_login_with_another_account_gives_no_free_guesses(settled: Device) -> None:
     guessed = [
         status
         for _ in range(4)
@@ -190,7 +190,7 @@ def test_a_cookie_is_renewed_while_it_is_used_and_ends_when_it_is_not(
     assert client.request("/api/state").status == 401
 
 
-def test_logins_outlive_a_restart(settled: Device) -> None:
+def test_logins_survive_a_restart(settled: Device) -> None:
     from appliance.auth.service import make_auth_service
 
     cookie = settled.logged_in().cookie
@@ -200,7 +200,7 @@ def test_logins_outlive_a_restart(settled: Device) -> None:
     assert again.accounts.role_of(login.name, login.epoch, login.id) == "operator"
 
 
-# --- out again ---
+# --- logging out ---
 
 
 def test_logout_ends_this_login_for_every_copy_of_its_cookie(settled: Device) -> None:
@@ -222,7 +222,7 @@ def test_a_pending_answer_never_renews_an_ended_login(settled: Device) -> None:
 
 
 @pytest.mark.parametrize("how", ["password", "remove", "out"])
-def test_other_ends_of_a_login(settled: Device, how: str) -> None:
+def test_what_else_ends_a_login(settled: Device, how: str) -> None:
     operator, anna = settled.logged_in(), settled.logged_in("anna", VIEWER)
     token = operator.token()
     if how == "password":
@@ -298,7 +298,7 @@ def test_a_token_is_revoked_on_the_page(settled: Device) -> None:
     assert bearer.request("/api/state").status == 401
 
 
-# --- where to go next ---
+# --- redirects ---
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_a_page_redirects_to_the_login_and_back(settled: Device) -> None:
     assert settled.logged_in().request("/login?next=/about").headers["Location"] == "/about"
 
 
-# --- what is under way ends with the login ---
+# --- open connections end with the login ---
 
 
 def test_a_stream_ends_with_its_login(settled: Device) -> None:
@@ -340,7 +340,7 @@ def test_a_stream_ends_with_its_login(settled: Device) -> None:
         assert ("viewer", "viewer") in settled.events()
         settled.context.auth.accounts.remove("anna")
         answer.read()  # to its end
-    until(lambda: settled.context.live.viewers.count == 0, WITHIN_S, "the viewer is counted no more")
+    until(lambda: settled.context.live.viewers.count == 0, WITHIN_S, "the viewer is no longer counted")
 
 
 def test_an_idle_login_ends_its_open_connections(tmp_path: Path) -> None:
@@ -388,7 +388,7 @@ def test_readings_end_with_their_token(settled: Device) -> None:
         ) as listening,
     ):
         settled.context.auth.tokens.revoke("watch")
-        settled.context.auth.tokens.create("watch", "viewer")  # another one, which is not theirs
+        settled.context.auth.tokens.create("watch", "viewer")  # another session, which is not theirs
         with pytest.raises(ConnectionClosed):
             listening.recv(WITHIN_S)
     assert ("viewer", "token:watch") in settled.events()
@@ -430,7 +430,7 @@ def test_every_way_to_see_a_session_is_in_the_audit_log_once(settled: Device) ->
 # --- limits ---
 
 
-def test_too_many_requests_of_one_address(tmp_path: Path) -> None:
+def test_too_many_requests_from_one_address(tmp_path: Path) -> None:
     context = make_context(login=True, requests_per_s=5)
     with served_far(create_app(context), tmp_path) as server:
         client = Client(server.port, tmp_path)

@@ -1,4 +1,4 @@
-"""`access.loopback = "login"`: the device itself logs in as any client, and guessing costs little."""
+"""`access.loopback = "login"`: local clients log in like any other, and guessing uses little memory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Device:
 
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
-    """A daemon that listens on loopback alone, whose operator has a password."""
+    """A daemon that listens only on loopback, whose operator has a password."""
     with running(tmp_path_factory.mktemp("device"), *LOGIN) as daemon:
         made = Device(daemon)
         client = made.client()
@@ -62,7 +62,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
         yield made
 
 
-def test_a_local_client_without_a_login_gets_what_the_public_gets(device: Device) -> None:
+def test_a_local_client_without_a_login_gets_what_is_public(device: Device) -> None:
     stranger = device.client()
     assert stranger.request("/healthz").status == 200
     assert stranger.request("/login").status == 200
@@ -96,7 +96,7 @@ def test_metrics_on_loopback_need_a_token(device: Device) -> None:
 
 
 def test_another_user_of_the_machine_sees_nothing(device: Device) -> None:
-    """What the user `nobody` gets who asks for the picture."""
+    """What the user `nobody` gets when requesting the picture."""
     program = (
         "import http.client, ssl\n"
         "context = ssl._create_unverified_context()\n"
@@ -110,7 +110,7 @@ def test_another_user_of_the_machine_sees_nothing(device: Device) -> None:
     assert asked.stdout == "401\n"
 
 
-def test_root_asks_with_the_local_token_which_may_only_watch(device: Device) -> None:
+def test_root_uses_the_local_token_which_may_only_watch(device: Device) -> None:
     file = device.state / "local-token"
     assert file.stat().st_mode & 0o777 == 0o600
     root = device.client(Authorization=f"Bearer {file.read_text()}")
@@ -119,13 +119,13 @@ def test_root_asks_with_the_local_token_which_may_only_watch(device: Device) -> 
     assert root.request("/sessions").status == 403
     assert root.request("/api/status").json()["running"]
     forwarded = device.client(Authorization=f"Bearer {file.read_text()}", **{"X-Forwarded-For": "192.0.2.7"})
-    assert forwarded.request("/api/state").status == 401, "it counts on the device itself alone"
+    assert forwarded.request("/api/state").status == 401, "it is valid only on the device itself"
     assert forwarded.request("/api/status").status == 401
     assert device.operator().request("/api/status").status == 403
     assert device.client(Authorization=f"Bearer {'0' * 64}").request("/api/state").status == 401
 
 
-def test_each_process_that_serves_has_another_token(tmp_path: Path) -> None:
+def test_each_serving_process_has_a_new_token(tmp_path: Path) -> None:
     made = [make_auth_service(tmp_path, login=True, loopback_is_operator=False).local_token for _ in range(2)]
     assert made[0] != made[1] and all(len(each) == 64 for each in made)
     for url, token in zip(("https://localhost:1/", "https://localhost:2/"), made, strict=True):
@@ -134,7 +134,7 @@ def test_each_process_that_serves_has_another_token(tmp_path: Path) -> None:
         assert (tmp_path / "local-token").read_text() == token
 
 
-def test_a_process_that_finds_the_port_taken_voids_no_token(device: Device) -> None:
+def test_a_process_that_finds_the_port_in_use_replaces_no_token(device: Device) -> None:
     before = (device.state / "local-token").read_text()
     second = command("run", "--port", str(device.daemon.port), "--data-dir", device.state, *LOGIN)
     assert second.returncode == 2 and "another program listens" in second.stderr
@@ -179,7 +179,7 @@ with served(server):
 """
 
 
-def test_240_wrong_passwords_take_little_memory_for_good(tmp_path: Path) -> None:
+def test_240_wrong_passwords_use_little_memory(tmp_path: Path) -> None:
     """From 48 addresses, through the real server and its threads; the guessers are in the same process."""
     done = subprocess.run(
         [sys.executable, "-c", GUESSING, str(tmp_path)],
@@ -191,7 +191,7 @@ def test_240_wrong_passwords_take_little_memory_for_good(tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr
     grown, answered, tries = map(int, done.stdout.split())
-    # Beside other work a try may wait for its turn for too long; that answer takes no memory either.
+    # On a busy machine an attempt may time out; that answer uses no memory either.
     assert tries == 240 and answered > 200
     assert grown <= MOST_GROWTH_BYTES, f"{grown / 2**20:.1f} MiB more"
 
@@ -204,5 +204,5 @@ def test_a_local_account_gains_no_guesses_by_using_many_addresses(device: Device
     assert seen.count(401) <= 5 and seen[-1] == 429, seen
 
 
-def test_a_bearer_that_is_no_text_of_ours_is_refused(device: Device) -> None:
+def test_a_malformed_bearer_token_is_refused(device: Device) -> None:
     assert device.client(Authorization="Bearer \u00e9").request("/api/state").status == 401

@@ -1,4 +1,4 @@
-"""The product on the network as its owner meets it: first code, commands beside it, and a siege."""
+"""The product on the network: first code, commands while it runs, and attacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.machine import ROOT
 
 PASSWORD, VIEWER = "a long enough password", "another good password"
 ELSEWHERE = {"X-Forwarded-For": "192.0.2.7"}
-"""What a proxy on the device would add: such a request does not come from the device itself."""
+"""The header of a proxy on the device: such a request does not come from the device itself."""
 
 SIEGE_S = 6.0
 
@@ -35,7 +35,7 @@ def on_the_network(folder: Path, *more: str) -> Iterator[tuple[Daemon, Client]]:
 
 
 def client_of(daemon: Daemon) -> Client:
-    """A client of the network: what it sends does not come from the device itself."""
+    """A client on the network: its requests do not come from the device itself."""
     return Client(daemon.port, daemon.folder / "state", headers=dict(ELSEWHERE))
 
 
@@ -51,7 +51,7 @@ def claim(daemon: Daemon, client: Client) -> Answer:
 
 
 def shell(daemon: Daemon, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    """A command beside the running daemon."""
+    """A command while the daemon runs."""
     return subprocess.run(
         [sys.executable, "-m", "appliance", *words, "--data-dir", str(daemon.folder / "state")],
         cwd=ROOT,
@@ -108,7 +108,7 @@ def test_from_first_start_to_reset(tmp_path: Path) -> None:
 
 
 def daemon_key(daemon: Daemon) -> bytes:
-    """The public key that a client is shown."""
+    """The public key that a client sees."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -141,7 +141,7 @@ def test_a_real_address_of_the_network_needs_a_login(settled: tuple[Daemon, Clie
         try:
             sock.connect(("192.0.2.9", 9))  # sends nothing
         except OSError:
-            return  # this machine is on no network: the test before says it with a header
+            return  # this machine has no network: the previous test covers it with a header
         address = str(sock.getsockname()[0])
     client = Client(daemon.port, daemon.folder / "state", address=address)
     for path in ("/", "/stream.mjpg", "/snapshot.jpg", "/api/state", "/metrics", "/access", "/ws/live"):
@@ -187,7 +187,7 @@ def test_own_files_are_used_and_changed_without_a_restart(tmp_path: Path) -> Non
         until(changed, 10, "the new certificate is served")
 
 
-# --- a siege while somebody watches ---
+# --- attacks while someone watches ---
 
 
 class Watching:
@@ -200,7 +200,7 @@ class Watching:
         assert self._answer.status == 200
 
     def rate(self, seconds: float) -> float:
-        """Pictures a second over so many seconds."""
+        """Pictures per second over this many seconds."""
         began, count = monotonic(), 0
         while (spent := monotonic() - began) < seconds:
             line = self._answer.readline()
@@ -225,7 +225,7 @@ def send_huge_bodies(client: Client, over: threading.Event) -> None:
 
 
 def send_huge_body(client: Client) -> int:
-    """Returns how many megabytes of the 50 the device took before it closed the connection."""
+    """Returns how many of the 50 megabytes the device accepted before it closed the connection."""
     connection, sent = client.connect(), 0
     with suppress(OSError):
         connection.putrequest("POST", "/login")
@@ -240,11 +240,11 @@ def send_huge_body(client: Client) -> int:
 
 def test_a_huge_body_is_not_read(settled: tuple[Daemon, Client]) -> None:
     _, client = settled
-    assert send_huge_body(client) < 15, "megabytes: the buffers of both sockets"
+    assert send_huge_body(client) < 15, "megabytes, the buffers of both sockets"
 
 
 def trickle(client: Client, over: threading.Event) -> None:
-    """A dozen requests, a byte each now and then."""
+    """A dozen requests that send a byte now and then."""
     with ExitStack() as stack:
         while not over.is_set():
             senders = []
@@ -268,10 +268,10 @@ def trickle(client: Client, over: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("attack", [guess, send_huge_bodies, trickle], ids=lambda attack: attack.__name__)
-def test_the_picture_goes_on_under_siege(settled: tuple[Daemon, Client], attack: object) -> None:
+def test_the_stream_continues_during_an_attack(settled: tuple[Daemon, Client], attack: object) -> None:
     assert callable(attack)
     daemon, client = settled
-    near = Client(daemon.port, client.folder)  # the address of the siege may be told to ask less often
+    near = Client(daemon.port, client.folder)  # the attacking address may be rate-limited
     viewer = Watching(near)
     over = threading.Event()
     besiegers = [threading.Thread(target=attack, args=(client, over), daemon=True) for _ in range(2)]
@@ -282,7 +282,7 @@ def test_the_picture_goes_on_under_siege(settled: tuple[Daemon, Client], attack:
             besieger.start()
         during = viewer.rate(SIEGE_S)
         assert near.request("/healthz").status == 200
-        # A floor that only a starved stream breaks: the besiegers run on the same processors.
+        # A minimum that only a starved stream misses: the attackers run on the same processors.
         assert during > before / 5, f"{before:.1f} pictures a second before, {during:.1f} during"
     finally:
         over.set()
@@ -320,7 +320,7 @@ def test_a_key_alone_is_a_mistake(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [("run", "--camera", "demo", "--port", "0"), ("check",)])
-def test_files_that_are_not_there_are_a_mistake(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_missing_files_are_a_mistake(tmp_path: Path, words: tuple[str, ...]) -> None:
     files = ("--set", "access.certificate=/c.pem", "--set", "access.key=/k.pem")
     found = command(*words, "--data-dir", tmp_path, *files)
     assert found.returncode == 2

@@ -1,4 +1,4 @@
-"""The description and the device agree: real answers are as described, and no described request breaks it."""
+"""Description and device agree: real answers are as described, and no described request breaks the device."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXAMPLES = int(os.environ.get("EXAMPLES", "12"))
 
 
 def validate(described: Any, path: str, method: str, status: int, content_type: str, body: Any) -> None:
-    """Fails unless this answer is one that the description knows."""
+    """Fails unless the description has this answer."""
     found = described["paths"][path][method]["responses"]
     assert str(status) in found, f"{method} {path} answers {status}, which is not described"
     content = found[str(status)].get("content", {})
@@ -114,7 +114,7 @@ def test_schemathesis_finds_no_failure(
     @given(case=cases)
     def check(case: Any) -> None:
         with requests.Session() as session:
-            session.trust_env = False  # no proxy comes between
+            session.trust_env = False  # no proxy is used
             answer = case.call(
                 base_url=address,
                 session=session,

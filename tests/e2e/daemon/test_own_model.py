@@ -1,4 +1,4 @@
-"""A folder of one's own models: `check` says what fits, and every fault in a line of its own."""
+"""A folder of your own models: `check` reports what fits, and each fault in a separate line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLASSES = 'classes = ["angry", "disgusted", "fear", "happy", "sad", "surprised",
 
 
 class Own:
-    """A copy of two float models, under names of one's own, to be spoilt."""
+    """A copy of two float models, under other names, that a test may damage."""
 
     def __init__(self, folder: Path, models: Path) -> None:
         self.folder, self.manifest = folder, folder / "manifest.toml"
@@ -46,7 +46,7 @@ class Own:
         return called("check", "--set", f"vision.models={self.folder}", *arguments)
 
     def faults(self) -> list[str]:
-        """The lines on standard error, which are all there is."""
+        """The lines on standard error, the only output."""
         result = self.check("--set", "camera.backend=demo")
         assert (result.returncode, result.stdout) == (2, ""), result.stderr
         lines = result.stderr.splitlines()
@@ -69,29 +69,31 @@ def test_a_good_copy_under_another_name_passes(own: Own) -> None:
     for pattern in (
         r"^detector +my-faces: faces\.tflite, .+ \d",
         r"^classifier +my-expressions: expressions\.tflite, .+ \d",
-        r"^  digest +sha256 [0-9a-f]{12}… as the manifest says$",
+        r"^  digest +sha256 [0-9a-f]{12}… as in the manifest$",
         r"^  tensors +face float32\[1, 48, 48, 1\] -> "
-        r"expression float32\[1, 7\], covered float32\[1, 1\], as the manifest says$",
+        r"expression float32\[1, 7\], covered float32\[1, 1\], as in the manifest$",
         r"^  classes +angry, disgusted, fear, happy, sad, surprised, neutral$",
         r"^  trial +blank picture: no face; demo frame: 2 faces",
         r"^  trial +blank picture: \w+ 0\.\d+; demo frame: \w+ [01]\.\d+; scores are finite and sum to 1$",
-        r"^all is well$",
+        r"^no problems found$",
     ):
         assert re.search(pattern, result.stdout, re.MULTILINE), (pattern, result.stdout)
 
 
-def test_the_models_that_ship_pass() -> None:
+def test_the_included_models_pass() -> None:
     result = called("check")
     assert result.returncode == 0 and result.stdout.count("  trial ") == 3, result.stderr
 
 
-def test_a_file_that_is_another_one_is_not_opened(own: Own) -> None:
+def test_a_file_with_the_wrong_digest_is_not_opened(own: Own) -> None:
     path = own.folder / "expressions.tflite"
     before = hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(path.read_bytes()[:1000])
     line = own.fault()
     assert str(path) in line and hashlib.sha256(path.read_bytes()).hexdigest() in line
-    assert f"expected {before[:12]}…" in line and "restore" in line and "write its digest" in line
+    assert (
+        f"expected {before[:12]}…" in line and "restore" in line and "write the digest of a new model" in line
+    )
 
 
 def test_a_missing_file(own: Own) -> None:
@@ -100,7 +102,7 @@ def test_a_missing_file(own: Own) -> None:
     assert "faces.tflite" in line and "No such file" in line and "restore" in line
 
 
-def test_a_file_that_is_no_model(own: Own) -> None:
+def test_a_file_that_is_not_a_model(own: Own) -> None:
     path = own.folder / "expressions.tflite"
     before = hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(b"these are no weights")
@@ -109,7 +111,7 @@ def test_a_file_that_is_no_model(own: Own) -> None:
     assert "expressions.tflite" in line and "cannot load it" in line
 
 
-def test_a_manifest_that_fits_itself_but_not_the_file(own: Own) -> None:
+def test_a_consistent_manifest_that_does_not_fit_the_file(own: Own) -> None:
     own.edit("shape = [1, 48, 48, 1]", "shape = [1, 64, 64, 1]")
     own.edit("size = 48", "size = 64")
     line = own.fault()
@@ -131,7 +133,7 @@ def test_a_scale_and_a_name_that_the_file_does_not_have(own: Own) -> None:
     lines = own.faults()
     assert len(lines) == 3
     assert "expected face int8[1, 48, 48, 1] scale 0.5 zero point 3" in lines[0]
-    assert "output 'softmax' is not in it: expected one of expression, covered" in lines[1]
+    assert "no output 'softmax': expected one of expression, covered" in lines[1]
     assert "output expression float32[1, 7] is not in the manifest" in lines[2]
 
 
@@ -141,7 +143,7 @@ def test_a_wrong_count_of_classes(own: Own) -> None:
     assert "models.my-expressions:" in line and "'angry', 'happy', 'neutral'" in line and "disgusted" in line
 
 
-def test_unknown_and_missing_keys_are_a_line_each(own: Own) -> None:
+def test_each_unknown_or_missing_key_is_one_line(own: Own) -> None:
     own.edit(OUTPUT, 'outptu = "logits"\nlayers = 7')
     lines = own.faults()
     assert len(lines) == 3
@@ -160,18 +162,18 @@ def test_the_detectors_outputs_swapped(own: Own) -> None:
     assert "models.my-faces:" in line and "decoding.boxes, 'classificators'" in line
 
 
-def test_logits_that_are_said_to_be_probabilities(own: Own) -> None:
+def test_logits_declared_as_probabilities(own: Own) -> None:
     own.edit(OUTPUT, 'output = "probabilities"')
     text = own.manifest.read_text(encoding="utf-8")
     own.manifest.write_text(re.sub(r"\[.*calibration\]\n.*\n.*\n", "", text), encoding="utf-8")
     line = own.fault()
-    assert "my-expressions" in line and "sum to" in line and 'set output = "logits"' in line
+    assert "my-expressions" in line and "sums to" in line and 'set output = "logits"' in line
 
 
-def test_a_detector_that_finds_nobody(own: Own) -> None:
+def test_a_detector_that_finds_no_one(own: Own) -> None:
     own.edit("range = [-1.0, 1.0]", "range = [0.0, 0.001]")
     line = own.fault()
-    assert "my-faces" in line and ("finds no face" in line or "in a blank picture" in line)
+    assert "my-faces" in line and ("found no face" in line or "in a blank picture" in line)
 
 
 def test_a_classifier_that_sees_nothing(own: Own) -> None:
@@ -179,22 +181,22 @@ def test_a_classifier_that_sees_nothing(own: Own) -> None:
     head, middle, rest = text.partition("[models.my-expressions.preprocessing]")
     own.manifest.write_text(head + middle + rest.replace("range = [-1.0, 1.0]", "range = [0.0, 0.0]"))
     line = own.fault()
-    assert "my-expressions" in line and "to a blank picture and to a face" in line
+    assert "my-expressions" in line and "for a blank picture and for a face" in line
 
 
 def test_a_name_that_is_not_in_the_manifest(own: Own) -> None:
     own.edit('classifier = "my-expressions"', 'classifier = "my-faces"')
     line = own.fault()
-    assert "no classifier 'my-faces'; there is: my-expressions" in line
+    assert "no classifier 'my-faces'; known: my-expressions" in line
 
 
 @pytest.mark.parametrize("text", ["", "schema = 2\n", "models = 7\n", 'schema = 1\n[models]\nx = "y"\n'])
-def test_hardly_a_manifest(own: Own, text: str) -> None:
+def test_a_file_that_is_not_a_manifest(own: Own, text: str) -> None:
     own.manifest.write_text(text)
     assert all("manifest.toml" in line for line in own.faults())
 
 
-def test_no_manifest(own: Own) -> None:
+def test_a_missing_manifest(own: Own) -> None:
     own.manifest.unlink()
     assert "manifest.toml" in own.fault()
 

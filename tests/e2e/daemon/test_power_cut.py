@@ -1,6 +1,6 @@
-"""Killed while recording, again and again: each start is clean, and no second that was written is lost.
+"""Killed while recording, again and again: each start works, and no second that was written is lost.
 
-`make kills` does it 200 times; without it as often as fits into a run of all tests.
+`make kills` does it 200 times; otherwise it runs as often as fits into a run of all tests.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def test_killed_while_recording(tmp_path: Path) -> None:
         for _ in range(chance.randint(1, 60)):
             told[id] = int(process.stdout.readline())
         process.kill()
-        rest = process.stdout.read()  # not communicate(), which passes by what readline() has buffered
+        rest = process.stdout.read()  # not communicate(), which ignores what readline() has buffered
         process.communicate(timeout=LIMIT_S)
         told[id] = max([told[id], *map(int, rest.split("\n")[:-1])])
     store = Store(folder)
@@ -57,7 +57,7 @@ def test_killed_while_recording(tmp_path: Path) -> None:
         for id, last in told.items():
             session = store.session(id)
             assert session is not None, id
-            # At most the one that was under way when it was killed is there without having been told.
+            # Only the second that was being written when it was killed may exist without having been printed.
             assert session.summary.seconds - 1 in (last, last + 1)
             assert session.summary.ending == "power"
             assert session.summary.ended == session.summary.recorded + session.summary.seconds
@@ -68,7 +68,7 @@ def test_killed_while_recording(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [50_000, 200_000])
-def test_a_disk_that_takes_no_more_stops_the_recording_and_loses_nothing(tmp_path: Path, limit: int) -> None:
+def test_a_full_disk_stops_the_recording_and_loses_nothing(tmp_path: Path, limit: int) -> None:
     process = child(tmp_path / "state", "0123456789ab", str(limit))
     out, err = process.communicate(timeout=LIMIT_S)
     *numbers, last = out.splitlines()[1:]

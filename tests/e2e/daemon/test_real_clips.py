@@ -1,4 +1,4 @@
-"""`analyze` on real video of real people, where such clips lie beside the checkout."""
+"""`analyze` on real videos of real people, if such clips are next to the checkout."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def test_one_person_keeps_one_number_and_begins_to_smile(shared_data: Path) -> N
     assert Counter(labels[-15:]).most_common(1)[0][0] == "happy"
 
 
-def test_somebody_who_moves_and_grimaces_keeps_the_number(shared_data: Path) -> None:
+def test_a_person_who_moves_and_grimaces_keeps_the_number(shared_data: Path) -> None:
     frames = readings(shared_data / "videos" / "pyfeat_WolfgangLanger_Pexels.mp4")
     numbers = Counter(face["id"] for frame in frames for face in frame["faces"])
     assert set(numbers) == {1} and numbers[1] >= 0.95 * len(frames)
 
 
-def test_a_cartoon_is_hardly_ever_taken_for_a_person(shared_data: Path) -> None:
+def test_a_cartoon_is_rarely_detected_as_a_person(shared_data: Path) -> None:
     frames = readings(shared_data / "videos" / "pyfeat_no_face.mp4")
     assert sum(bool(frame["faces"]) for frame in frames) <= 0.1 * len(frames)

@@ -1,4 +1,4 @@
-"""Records of the whole product: what reaches the disk, what a power cut, a full disk and damage leave."""
+"""Records of the running product: what reaches the disk, and what a power cut, a full disk and damage do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WATCH_S = float(os.environ.get("WATCH_S", "6"))
 
 DEMO = ("--camera", "demo")
 
-# What a picture begins with: JPEG, PNG, BMP, TIFF, WebP and other RIFF. As strace -x writes it.
+# The first bytes of pictures (JPEG, PNG, BMP, TIFF, WebP and other RIFF) as strace -x writes them.
 PICTURES = (r"\xff\xd8\xff", r"\x89PNG", "BM", "II*", r"MM\x00*", "RIFF")
 WRITES = "write,pwrite64,writev,pwritev,pwritev2,sendfile,copy_file_range,splice,mmap"
 CALL = re.compile(r"^\d+ +(?P<name>\w+)\((?P<rest>.*)$")
@@ -41,13 +41,13 @@ RECORDS = {
         "records.age.json",
         "records.age.json.part",
     ),
-    "records.db-journal",  # for the moment in which the file is made
+    "records.db-journal",  # while the file is being created
     *("audit.jsonl", "audit.head", "audit.head.part", "erasures.jsonl"),
 }
 
 
 def record(daemon: Daemon, seconds: int, **body: str) -> str:
-    """Record until so many seconds are in the store; returns the id. It goes on."""
+    """Record until this many seconds are in the store; returns the id. Recording continues."""
     answer = daemon.post("/api/session/record", body)
     assert answer.status == 200, answer
     [id] = [each["id"] for each in sessions(daemon) if each["ended"] is None]
@@ -95,7 +95,7 @@ def test_from_record_to_erase(tmp_path: Path) -> None:
         assert b"question 2" not in left
 
 
-def test_a_stop_in_good_order_ends_the_session_with_all_its_seconds(tmp_path: Path) -> None:
+def test_a_normal_stop_ends_the_session_with_all_its_seconds(tmp_path: Path) -> None:
     with running(tmp_path, *DEMO) as daemon:
         id = record(daemon, 2)
     with running(tmp_path, *DEMO) as daemon:
@@ -124,7 +124,7 @@ def test_damaged_records_are_reported_and_replaced_at_the_start(tmp_path: Path) 
     state_folder(tmp_path).mkdir(parents=True)
     (state_folder(tmp_path) / "records.db").write_bytes(b"damaged" * 1000)
     with running(tmp_path, *DEMO) as daemon:
-        until(lambda: daemon.state()["storage"]["state"] == "set_aside", 10, "the damage is said")
+        until(lambda: daemon.state()["storage"]["state"] == "set_aside", 10, "the report of the damage")
         assert "damaged" in daemon.state()["storage"]["reason"]
         record(daemon, 1)
     assert len(list(state_folder(tmp_path).glob("records.damaged-*.db"))) == 1
@@ -176,7 +176,7 @@ def traced(daemon: Daemon, into: Path) -> Iterator[None]:
 
 
 def written(trace: Path) -> tuple[dict[str, int], list[str]]:
-    """Path to number of writes (also by a shared mapping), and the calls whose data begins like a picture."""
+    """Path -> number of writes (also by a shared mapping), and the calls whose data begins like a picture."""
     paths: dict[str, int] = {}
     pictures = []
     for line in trace.read_text(errors="replace").splitlines():
@@ -207,7 +207,7 @@ def test_no_picture_reaches_the_disk(tmp_path: Path) -> None:
                 stream.take(1)
         live, pictures = written(trace)
         assert pictures == []
-        assert set(live) <= own | {"/dev/null"}, "while live nothing is written"
+        assert set(live) <= own | {"/dev/null"}, "nothing is written while live"
         with daemon.stream() as stream, traced(daemon, trace):
             daemon.post("/api/session/record", {})
             ends = time.monotonic() + WATCH_S
@@ -218,14 +218,14 @@ def test_no_picture_reaches_the_disk(tmp_path: Path) -> None:
     assert pictures == []
     allowed = own | {"/dev/null"} | {str(state_folder(tmp_path) / name) for name in RECORDS}
     assert set(recorded) <= allowed
-    assert str(state_folder(tmp_path) / "records.db-wal") in recorded, "the watch sees what is written"
+    assert str(state_folder(tmp_path) / "records.db-wal") in recorded, "the watch sees writes"
     assert not [
         path for path in state_folder(tmp_path).rglob("*") if b"\xff\xd8\xff\xe0" in path.read_bytes()
     ]
 
 
 def test_the_watch_sees_a_picture(tmp_path: Path) -> None:
-    """Else the test above could not fail."""
+    """Otherwise the test above could not fail."""
     if not can_trace():
         pytest.skip("no strace, or it may not attach")
     trace, picture = tmp_path / "trace", tmp_path / "x.jpg"

@@ -27,7 +27,7 @@ Run = Callable[..., CompletedProcess[str]]
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """A state folder with two sessions, of now: the commands run on the real clocks."""
+    """A state folder with two current sessions: the commands use the real clocks."""
     store = Store(tmp_path / "state")
     for id in (ID, OTHER):
         store.begin(session_info(id, label=f"label of {id}"))
@@ -50,7 +50,7 @@ def run(state: Path) -> Run:
 
 
 def set_by_owner(folder: Path, text: str) -> None:
-    """A drop-in of the owner's, which no command was asked to use."""
+    """Add an owner's drop-in, which every command reads."""
     (folder / "given.toml").touch()
     (folder / "config.d").mkdir()
     (folder / "config.d" / "owner.toml").write_text(text)
@@ -91,7 +91,7 @@ DAY_S = 86400
 
 
 def make_older(state: Path, id: str, days: int) -> None:
-    """As if it had been recorded so many days before."""
+    """As if it had been recorded this many days earlier."""
     with contextlib.closing(sqlite3.connect(state / "records.db")) as connection, connection:
         connection.execute(
             "UPDATE sessions SET began_lived = began_lived - ? WHERE id = ?", (days * DAY_S, id)
@@ -99,10 +99,10 @@ def make_older(state: Path, id: str, days: int) -> None:
 
 
 @pytest.mark.parametrize("fault", ["[web]\nprot = 80\n", '[lamps]\nbackend = "x"\n', ""])
-def test_a_mistake_in_another_section_stops_no_erasing(
+def test_a_mistake_in_another_section_does_not_prevent_erasing(
     run: Run, state: Path, tmp_path: Path, fault: str
 ) -> None:
-    """The timer of retention is such a command, and the appliance is down for the same mistake."""
+    """The retention timer runs such a command, while the same mistake keeps the appliance from starting."""
     set_by_owner(tmp_path, fault)
     assert run("check").returncode == (2 if fault else 0)
     make_older(state, ID, 8)
@@ -127,16 +127,16 @@ def test_a_mistake_in_another_section_stops_no_erasing(
         ("[storage]\nkeep_days = 2\n[webb]\nport = 1\n", 2),
     ],
 )
-def test_what_is_too_old_where_settings_are_faulty(
+def test_retention_with_invalid_settings(
     run: Run, state: Path, tmp_path: Path, fault: str, days: int
 ) -> None:
-    """As the owner said it; nothing too early where that cannot be told."""
+    """As the owner set it; nothing is erased too early if that is unknown."""
     set_by_owner(tmp_path, fault)
     make_older(state, ID, days - 1)
     make_older(state, OTHER, days + 1)
     done = run("sessions", "list")
     assert done.returncode == 0 and ID in done.stdout and OTHER not in done.stdout
-    told = "until that is corrected 30 days count as too old" in done.stderr
+    told = "until that is corrected, records are kept for 30 days" in done.stderr
     assert told == (days == 30) and done.stderr.count("\n") == int(told)
     (state / "b").write_text("")
     complains(
@@ -144,7 +144,7 @@ def test_what_is_too_old_where_settings_are_faulty(
     )
 
 
-def test_a_mistake_of_the_command_line(run: Run, state: Path) -> None:
+def test_a_mistake_on_the_command_line(run: Run, state: Path) -> None:
     complains(run("sessions", "list", "--set", "keep_days"), 2, "--set")
     complains(run("sessions", "list", "--set", "storage.keep_days=0"), 2, "storage.keep_days")
     complains(run("sessions", "list", "--config", state / "none.toml"), 2, "none.toml")
@@ -159,7 +159,7 @@ def test_nothing_was_recorded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words", [("sessions",), ("sessions", "show"), ("sessions", "rank", "x"), ("audit",), ("backup",)]
 )
-def test_a_command_that_is_not_whole(words: tuple[str, ...]) -> None:
+def test_an_incomplete_command(words: tuple[str, ...]) -> None:
     complains(called(*words), 2, "--help")
 
 
@@ -170,7 +170,7 @@ def test_backup_and_restore(run: Run, tmp_path: Path) -> None:
     other = ("--data-dir", tmp_path / "other")
     restored = called("restore", tmp_path / "b", "--passphrase-file", tmp_path / "words", *other)
     assert restored.returncode == 0, restored
-    assert "2 sessions restored" in restored.stdout
+    assert "restored 2 sessions" in restored.stdout
     assert ID in called("sessions", "list", *other).stdout
     complains(run("backup", tmp_path / "b", passphrase=WORDS), 2, "another name")
 
@@ -195,7 +195,7 @@ def test_a_passphrase_must_come_from_somewhere_and_be_long(run: Run, tmp_path: P
     assert not (tmp_path / "b").exists()
 
 
-def test_damaged_records_are_said_and_the_next_command_works(run: Run, state: Path) -> None:
+def test_damaged_records_are_reported_and_the_next_command_works(run: Run, state: Path) -> None:
     (state / "records.db").write_bytes(b"damaged" * 1000)
     done = run("sessions", "list")
     assert (done.returncode, done.stdout) == (0, "")
@@ -206,7 +206,7 @@ def test_damaged_records_are_said_and_the_next_command_works(run: Run, state: Pa
 def test_audit_verify_and_show(run: Run, state: Path) -> None:
     run("sessions", "export", ID)
     run("sessions", "erase", ID)
-    assert run("audit", "verify").stdout.startswith("2 lines, all sound; the last one is ")
+    assert run("audit", "verify").stdout.startswith("2 lines, all intact; last hash: ")
     shown = run("audit", "show").stdout.splitlines()
     assert len(shown) == 2
     assert f"export  shell  format=json session={ID}" in shown[0]
@@ -215,8 +215,8 @@ def test_audit_verify_and_show(run: Run, state: Path) -> None:
     complains(run("audit", "verify"), 1, "line 1 was changed")
 
 
-def test_audit_of_nothing(tmp_path: Path) -> None:
-    assert called("audit", "verify", "--data-dir", tmp_path).stdout == "0 lines, all sound\n"
+def test_audit_without_a_log(tmp_path: Path) -> None:
+    assert called("audit", "verify", "--data-dir", tmp_path).stdout == "0 lines, all intact\n"
 
 
 def test_salvage(run: Run, state: Path, tmp_path: Path) -> None:
@@ -227,16 +227,16 @@ def test_salvage(run: Run, state: Path, tmp_path: Path) -> None:
     other = ("--data-dir", tmp_path / "other")
     done = called("sessions", "salvage", tmp_path / "damaged.db", *other)
     assert (done.returncode, done.stderr) == (0, ""), done
-    assert done.stdout.startswith("4 rows of 2 sessions salvaged, 0 of these without date")
+    assert done.stdout.startswith("salvaged 4 rows of 2 sessions, 0 of these without date")
     assert f"label of {ID}" in called("sessions", "list", *other).stdout
-    assert "1 stay erased" in run("sessions", "salvage", tmp_path / "damaged.db").stdout
+    assert "skipped 1 erased" in run("sessions", "salvage", tmp_path / "damaged.db").stdout
     complains(run("sessions", "salvage", state / "records.db"), 2, "in use")
     complains(run("sessions", "salvage", tmp_path / "none"), 2, "none", "expected a damaged file")
     (tmp_path / "text").write_text("dear diary" * 1000)
-    complains(run("sessions", "salvage", tmp_path / "text"), 1, "no session can be read")
+    complains(run("sessions", "salvage", tmp_path / "text"), 1, "contains no readable session")
 
 
-def test_a_session_that_is_recorded_is_not_erased_from_the_shell(run: Run, state: Path) -> None:
+def test_a_session_being_recorded_is_not_erased_from_the_shell(run: Run, state: Path) -> None:
     store = Store(state)
     try:
         store.begin(session_info("c" * 12))
@@ -248,7 +248,7 @@ def test_a_session_that_is_recorded_is_not_erased_from_the_shell(run: Run, state
         store.close()
 
 
-def test_what_people_typed_does_not_steer_the_terminal(run: Run, state: Path, tmp_path: Path) -> None:
+def test_user_text_cannot_control_the_terminal(run: Run, state: Path, tmp_path: Path) -> None:
     steering = "a\x1b[31m\u009b2J\u202eb\nerased all"
     store = Store(state)
     store.begin(session_info("cccccccccccc", label=steering, note=steering))
@@ -273,7 +273,7 @@ def test_what_people_typed_does_not_steer_the_terminal(run: Run, state: Path, tm
 
 
 def test_a_backup_or_export_that_fails_leaves_nothing(state: Path, tmp_path: Path) -> None:
-    """A limit on the size of a file stands for a disk that is full."""
+    """A limit on file sizes simulates a full disk."""
     marks = [(ID, 0.0, secrets.token_hex(100)) for _ in range(1500)]
     with contextlib.closing(sqlite3.connect(state / "records.db")) as connection, connection:
         connection.executemany("INSERT INTO markers (session, at, text) VALUES (?, ?, ?)", marks)

@@ -1,4 +1,4 @@
-"""The second port: browsers that type no https are sent on to the page, and to nowhere else."""
+"""The redirect port: HTTP requests are redirected to the page, and nowhere else."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ OWN = socket.gethostname().lower().partition(".")[0]
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A redirect to a page on port 8443 of a device that is also called grader.example."""
+    """A redirect to a page on port 8443 of a device that is also named grader.example."""
     app = HttpsRedirect(lambda: 8443, ("grader.example",), RequestRates(1000))
     with served(Server(app, "127.0.0.1", 0, max_connections=4, name="redirect")) as server:
         yield server.port
 
 
 def ask(port: int, head: str) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of the answer to a request as it stands."""
+    """Status, headers and body of the answer to a raw request."""
     with socket.create_connection(("127.0.0.1", port), WITHIN_S) as client:
         client.sendall(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n")
         answer = http.client.HTTPResponse(client, method=head.partition(" ")[0])
@@ -71,7 +71,7 @@ def test_no_open_redirect(port: int, host: str) -> None:
     assert (status, "location" in headers) == (400, False)
 
 
-def test_a_user_in_the_host_is_not_passed_on(port: int) -> None:
+def test_a_user_name_in_the_host_is_dropped(port: int) -> None:
     status, headers, _ = ask(port, "GET / HTTP/1.1\nHost: evil.example@localhost\nConnection: close")
     assert (status, headers.get("location")) in ((400, None), (308, "https://localhost:8443/"))
 
@@ -105,7 +105,7 @@ def test_on_443_the_target_has_no_port() -> None:
     assert headers["location"] == "https://192.0.2.5/a"
 
 
-def test_a_flood_is_told_to_wait() -> None:
+def test_too_many_requests_get_429() -> None:
     app = HttpsRedirect(lambda: 443, (), RequestRates(0.25))
     with served(Server(app, "127.0.0.1", 0, max_connections=4, name="redirect")) as server:
         seen = [ask(server.port, "GET / HTTP/1.1\nHost: localhost\nConnection: close")[:2] for _ in range(2)]
@@ -131,12 +131,12 @@ def test_a_device_on_the_network_redirects_to_its_page(tmp_path: Path) -> None:
 def test_without_tls_there_is_no_redirect(tmp_path: Path) -> None:
     second = free_port()
     with running(tmp_path, "--camera", "demo", "--set", f"web.redirect_port={second}") as daemon:
-        assert daemon.log_lines("web.redirect_port is not used")
+        assert daemon.log_lines("web.redirect_port is ignored")
         with pytest.raises(OSError), socket.create_connection(("127.0.0.1", second), WITHIN_S):
             pass
 
 
-def test_a_used_port_is_a_configuration_error(tmp_path: Path) -> None:
+def test_a_port_in_use_is_a_configuration_error(tmp_path: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         done = command(

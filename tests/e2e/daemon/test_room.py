@@ -1,4 +1,4 @@
-"""People of real clips in drawn rooms, and clips without people, where such clips lie beside the checkout."""
+"""People from real clips in drawn rooms, and clips without people, if such clips are next to the checkout."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_real_newcomer_is_found_within_a_second(pipeline: Pipeline, people: li
     assert len(late) == len(people), late
 
 
-def test_nobody_stays_in_a_clip_without_people(pipeline: Pipeline, shared_data: Path) -> None:
+def test_no_one_is_tracked_in_a_clip_without_people(pipeline: Pipeline, shared_data: Path) -> None:
     longest: dict[int, int] = {}
     pipeline.reset()
     for number, image in enumerate(frames_of(shared_data / "videos" / "pyfeat_no_face.mp4", 98)):

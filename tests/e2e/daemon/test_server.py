@@ -1,4 +1,4 @@
-"""The web server and its WebSockets over real connections: good clients, stalled ones, rude ones."""
+"""The web server and its WebSockets over real connections: good, stalled and misbehaving clients."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Tls = tuple[str, str]
 
 
 class Probe:
-    """A tiny application and what its views saw."""
+    """A small application, and what its views saw."""
 
     def __init__(self) -> None:
         self.pictures: Slot[int] = Slot()
@@ -174,7 +174,7 @@ def trusting() -> ssl.SSLContext:
 
 
 def dial(server: Server, *, encrypt: bool | None = None) -> socket.socket:
-    """A connection; encrypted if the server is, unless told otherwise."""
+    """A connection; by default encrypted if the server is."""
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     raw.settimeout(WITHIN_S)
@@ -202,7 +202,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def hello(server: Server) -> float:
-    """Seconds that a good client waits for its answer."""
+    """Seconds that a well-behaved client waits for its answer."""
     began = monotonic()
     assert answers(server)
     return monotonic() - began
@@ -265,7 +265,7 @@ def test_ok__picture_stream_arrives(probe: Probe, tls: Tls | None) -> None:
             assert response.status == 200
             first, second = next_picture(response), next_picture(response)
             assert second > first
-        assert probe.ended.wait(WITHIN_S), "the viewer left and its generator still runs"
+        assert probe.ended.wait(WITHIN_S), "the viewer left but its generator still runs"
 
 
 def test_ok__stalled_viewer_is_dropped_and_costs_no_memory(probe: Probe, tls: Tls | None) -> None:
@@ -322,7 +322,7 @@ def test_ok__stalled_websocket_is_dropped(probe: Probe, tls: Tls | None, text: s
         assert probe.talking.wait(WITHIN_S)
         for _ in range(100 if text else 0):
             probe.texts.put(str(text))
-        assert probe.talked.wait(WITHIN_S), "a client that reads nothing is still talked to"
+        assert probe.talked.wait(WITHIN_S), "a client that reads nothing is still connected"
 
 
 def test_fail__plain_request_to_a_websocket(probe: Probe) -> None:
@@ -360,7 +360,7 @@ def test_ok__closed_slot_closes_the_websocket_with_1001(probe: Probe) -> None:
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
 
 
-# Rude clients
+# Misbehaving clients
 
 
 def test_ok__silent_and_slow_clients_do_not_block_others(probe: Probe, tls: Tls | None) -> None:
@@ -452,7 +452,7 @@ def test_ok__one_connection_serves_several_requests(probe: Probe) -> None:
             client.request("GET", "/hello")
             response = client.getresponse()
             assert response.read() == b"hello"
-            assert client.sock is first, "the connection was not kept"
+            assert client.sock is first, "the connection was not kept open"
         assert "cheroot" not in str(response.getheaders()).lower()
         client.close()
 
@@ -497,7 +497,7 @@ def wait_until(done: Callable[[], bool]) -> None:
 # Start and stop
 
 
-def test_ok__stop_ends_stalled_viewers_and_says_1001(probe: Probe, tls: Tls | None) -> None:
+def test_ok__stop_ends_stalled_viewers_with_1001(probe: Probe, tls: Tls | None) -> None:
     with running(probe, tls=tls) as server, talk_to(server) as client, ask(server, "/stream.mjpg"):
         assert probe.watching.wait(WITHIN_S) and probe.talking.wait(WITHIN_S)
         assert len(http_threads()) == 3
@@ -510,7 +510,7 @@ def test_ok__stop_ends_stalled_viewers_and_says_1001(probe: Probe, tls: Tls | No
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
 
 
-def test_fail__thread_that_does_not_end_is_named(probe: Probe) -> None:
+def test_fail__thread_that_does_not_end_is_reported(probe: Probe) -> None:
     with running(probe) as server, ask(server, "/wait"):
         assert probe.watching.wait(WITHIN_S)
         assert server.stop(0.2) == ["http-1"]
@@ -594,7 +594,7 @@ def test_ok__temporary_accept_error_does_not_stop_the_server(probe: Probe, error
         failing = Failing(server._server.socket, error)
         server._server.socket = failing  # type: ignore[assignment]
         assert answers(server)
-        assert failing._errors == [], "it was asked and failed"
+        assert failing._errors == [], "it was called and failed"
 
 
 def test_ok__a_thread_that_cannot_start_costs_one_connection(
@@ -615,7 +615,7 @@ def test_ok__a_thread_that_cannot_start_costs_one_connection(
         assert answers(server)
 
 
-def test_fail__listener_that_hangs_is_named(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fail__hung_listener_is_reported(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.web.transport.server.LISTENER_S", 0.1)
     server = Server(probe.app, "127.0.0.1", 0, max_connections=1)
     server.check_moving()

@@ -1,4 +1,4 @@
-"""Sessions over HTTP, on a double of a camera that shows two living people."""
+"""Sessions over HTTP, with a stand-in for a camera that shows two living people."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def audit(daemon: Daemon) -> list[dict[str, Any]]:
 
 
 def faces_until(daemon: Daemon, wanted: Callable[[list[Any]], bool], what: str) -> list[Any]:
-    """The faces of the first reading that is as wanted."""
+    """The faces of the first matching reading."""
     with daemon.live() as client:
         end = time.monotonic() + 15
         while time.monotonic() < end:
@@ -78,7 +78,7 @@ def test_the_preview_is_blurred(living: Noting) -> None:
     until(lambda: daemon.request("/aim.jpg").status == 200, 10, "the blurred picture")
     image = cv2.imdecode(np.frombuffer(daemon.request("/aim.jpg").body, np.uint8), cv2.IMREAD_GRAYSCALE)
     assert image is not None and image.shape[1] == 640
-    # No detail finer than the points it is made of: shrunk to those and back it is the same picture.
+    # No detail is finer than its blocks: scaled down to them and back it is the same picture.
     points = cv2.resize(image, (64, 36), interpolation=cv2.INTER_AREA)
     again = cv2.resize(points, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
     inner = np.abs(image.astype(int) - again)[MARK:, MARK:]
@@ -261,7 +261,7 @@ def test_other_sites_cannot_withdraw_and_guessing_is_slow(living: Noting) -> Non
     for number in range(FREE_TRIES + 1):
         statuses.append(daemon.request(f"/mine/{number:022}").status)
         if number < FREE_TRIES - 1:
-            assert daemon.request(link).status == 200, "one's own link gives no free guesses"
+            assert daemon.request(link).status == 200, "your own link gives no free guesses"
     assert statuses == [404] * FREE_TRIES + [429]
     assert daemon.state()["state"] == "live"
 
@@ -297,7 +297,7 @@ def test_without_a_jurisdiction_live_is_off(tmp_path: Path) -> None:
 
 
 def test_a_device_in_the_eu_asks_for_the_institution(tmp_path: Path) -> None:
-    """It was settled before that was asked: `page.toml` has region and purpose alone."""
+    """It was set up before that was required: `page.toml` has only region and purpose."""
     (tmp_path / "state").mkdir()
     (tmp_path / "state/page.toml").write_text('[lawful]\nregion = "EU"\npurpose = "practice"\n')
     with running(tmp_path, *noting(tmp_path), module=DOUBLES, lawful=None) as daemon:
@@ -319,10 +319,10 @@ def test_a_device_in_the_eu_asks_for_the_institution(tmp_path: Path) -> None:
         assert institutions == ["school", "employer", "none"]
 
 
-def test_the_page_names_the_settings_that_are_missing_beside_a_set_region(tmp_path: Path) -> None:
+def test_the_page_names_the_missing_settings_next_to_a_set_region(tmp_path: Path) -> None:
     with running(tmp_path, *noting(tmp_path), module=DOUBLES, lawful=("EU", "practice")) as daemon:
         page = " ".join(daemon.request("/").text.split())
-        assert 'id="lawful"' not in page, "the page may not answer it"
+        assert 'id="lawful"' not in page, "the page may not set it"
         assert "whether an employer or a school uses this device is not set" in page
         assert "lawful.institution = unset. Set what is missing there" in page
 

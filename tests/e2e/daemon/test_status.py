@@ -1,4 +1,4 @@
-"""`interview-grader status` beside the real daemon: as its own user, as another, and without a daemon."""
+"""`interview-grader status` with the real daemon: as its user, as another user, and without a daemon."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def device(tmp_path: Path) -> Iterator[Daemon]:
 
 
 def status(state: Path, *more: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and answer; the answer must be as the model says."""
+    """Exit code and answer; the answer must match the model."""
     done = command("status", "--json", "--data-dir", state, *more)
     assert done.stdout.count("\n") == 1 and done.stderr == "", done
     DeviceStatus.model_validate_json(done.stdout)
@@ -43,7 +43,7 @@ def status(state: Path, *more: str) -> tuple[int, dict[str, Any]]:
 
 
 def status_of_nobody(daemon: Daemon, *more: str) -> tuple[int, dict[str, Any]]:
-    """The same as another user, who knows the device's configuration."""
+    """The same as another user, who can read the device's configuration."""
     words = ("status", "--json", "--data-dir", str(daemon.folder / "state"), f"--port={daemon.port}", *more)
     done = subprocess.run(
         [sys.executable, "-m", "appliance", *words],
@@ -66,7 +66,7 @@ def test_the_owner_of_the_state_gets_everything(device: Daemon) -> None:
     code, found = status(state)
     assert code == 0
     assert (found["running"], found["health"]) == (True, {"status": "ok", "reason": None})
-    assert (found["state"], found["live"]) == ("live", False), "the demo clip shows no one who is here"
+    assert (found["state"], found["live"]) == ("live", False), "the demo clip shows no one in the room"
     assert found["storage"] == {"state": "ok", "reason": None}
     assert re.fullmatch(rf"https://[^/:]+\.local:{device.port}/", found["address"])
     assert (found["version"], found["lamps"]) == (__version__, False)
@@ -78,7 +78,7 @@ def test_the_owner_of_the_state_gets_everything(device: Daemon) -> None:
     fields = {"code": found["first_code"], "password": PASSWORD, "repeat": PASSWORD}
     assert client.submit("/login", fields).status == 303
     code, found = status(state)
-    assert (code, found["first_code"]) == (0, None), "there is a password now"
+    assert (code, found["first_code"]) == (0, None), "a password is set now"
 
     printed = command("status", "--data-dir", state)
     assert printed.returncode == 0
@@ -87,7 +87,7 @@ def test_the_owner_of_the_state_gets_everything(device: Daemon) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_gets_what_everyone_gets(device: Daemon) -> None:
+def test_another_user_gets_what_is_public(device: Daemon) -> None:
     code, found = status_of_nobody(device, "--set", "access.loopback=login")
     assert code == 0
     assert (found["running"], found["health"]["status"]) == (True, "ok")
@@ -98,7 +98,7 @@ def test_another_user_gets_what_everyone_gets(device: Daemon) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_gets_no_first_code_where_loopback_is_operator(tmp_path: Path) -> None:
+def test_another_user_gets_no_first_code_if_loopback_is_operator(tmp_path: Path) -> None:
     with running(tmp_path, "--camera", "demo", "--host", "0.0.0.0") as daemon:
         assert status_of_nobody(daemon, "--host", "0.0.0.0")[1]["first_code"] is None
         assert status(tmp_path / "state")[1]["first_code"] in daemon.log
@@ -134,7 +134,7 @@ def test_a_daemon_that_was_never_started_is_down(tmp_path: Path) -> None:
     assert (code, found["running"], found["health"]["status"]) == (1, False, "down")
 
 
-def test_a_daemon_that_stands_still_does_not_answer(tmp_path: Path) -> None:
+def test_a_suspended_daemon_does_not_answer(tmp_path: Path) -> None:
     with running(tmp_path, "--camera", "demo") as daemon:
         daemon.process.send_signal(signal.SIGSTOP)
         try:
@@ -145,7 +145,7 @@ def test_a_daemon_that_stands_still_does_not_answer(tmp_path: Path) -> None:
     assert "does not answer" in found["health"]["reason"]
 
 
-def test_no_address_beyond_this_device_is_asked(tmp_path: Path) -> None:
+def test_no_address_outside_this_device_is_contacted(tmp_path: Path) -> None:
     for url in ("https://192.0.2.1:443/", "http://evil.example:80/", "http://127.1:80/"):
         (tmp_path / "local-url").write_text(url)
         code, found = status(tmp_path)

@@ -1,4 +1,4 @@
-"""What must not end the daemon does not: a slow disk, a stop of all its threads. What must end it does."""
+"""A slow disk or a suspended process must not end the daemon; a lack of memory must."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STILL_S = 6.0
 
 
 def fed(folder: Path) -> list[float]:
-    """When the service manager was told that all is well, in seconds of one clock."""
+    """The times at which the watchdog was fed, in seconds of one clock."""
     lines = (folder / "fed").read_text(encoding="ascii").splitlines()
     return [float(line.split()[0]) for line in lines if line.endswith(" WATCHDOG=1")]
 
@@ -34,7 +34,7 @@ def events(daemon: Daemon) -> list[str]:
     return [json.loads(line)["event"] for line in text.splitlines() if line.endswith("}")]
 
 
-def test_a_slow_disk_holds_up_neither_the_watchdog_nor_the_end(tmp_path: Path) -> None:
+def test_a_slow_disk_delays_neither_the_watchdog_nor_the_end(tmp_path: Path) -> None:
     environment = {FED: str(tmp_path / "fed"), SYNC: str(SYNC_S)}
     with running(
         tmp_path, *noting(tmp_path), module=DOUBLES, environment=environment, ends_with=None
@@ -53,7 +53,7 @@ def test_a_slow_disk_holds_up_neither_the_watchdog_nor_the_end(tmp_path: Path) -
         assert daemon.stop(limit_s=40) == 0, daemon.log
     times = fed(tmp_path)
     gaps = [after - at for at, after in pairwise(times)]
-    assert len(gaps) > 4 and max(gaps) < 2.5 * SYNC_S, "less than any one line of the log takes"
+    assert len(gaps) > 4 and max(gaps) < 2.5 * SYNC_S, "less than any single line of the log takes"
 
 
 def test_a_stop_while_the_disk_is_slow_writes_everything(tmp_path: Path) -> None:
@@ -88,14 +88,14 @@ def test_a_card_that_turns_read_only_does_not_end_live(tmp_path: Path) -> None:
             until(lambda: daemon.state()["state"] == "idle", 20, "the end")
 
 
-def test_threads_that_all_stood_still_are_not_at_fault(tmp_path: Path) -> None:
+def test_a_suspended_process_is_not_a_fault(tmp_path: Path) -> None:
     environment = {FED: str(tmp_path / "fed"), LIMIT: "2"}
     with running(tmp_path, *noting(tmp_path), module=DOUBLES, environment=environment) as daemon:
         daemon.start_session()
         until(lambda: (daemon.state()["reading"] or {}).get("faces"), 20, "a face")
         stand_still(daemon)
         times = len(fed(tmp_path))
-        until(lambda: len(fed(tmp_path)) > times + 4, 30, "it goes on")
+        until(lambda: len(fed(tmp_path)) > times + 4, 30, "more readings")
         assert daemon.state()["state"] == "live"
         assert daemon.log_lines("ERROR") == []
 
@@ -116,13 +116,13 @@ def test_vision_without_a_processor_ends_nothing(tmp_path: Path) -> None:
             return notes.read_text().count("inference") > before + 20
 
         until(read_again, 40, "frames are read again")
-        assert time.monotonic() - began > 6, "or it was not starved"
+        assert time.monotonic() - began > 6, "otherwise it was not starved"
         assert daemon.state()["state"] == "live"
         assert daemon.log_lines("ERROR") == []
         assert notes.read_text().split().count("open") == 1
 
 
-def test_after_a_long_gap_nobody_is_read_until_somebody_confirms(tmp_path: Path) -> None:
+def test_after_a_long_gap_no_one_is_read_until_the_operator_confirms(tmp_path: Path) -> None:
     environment = {GAP: "3"}
     with running(tmp_path, *noting(tmp_path), module=DOUBLES, environment=environment) as daemon:
 
@@ -130,13 +130,17 @@ def test_after_a_long_gap_nobody_is_read_until_somebody_confirms(tmp_path: Path)
             return [face["analysed"] for face in (daemon.state()["reading"] or {}).get("faces", [])]
 
         daemon.start_session()
-        until(lambda: any(analysed()), 20, "somebody is read")
+        until(lambda: any(analysed()), 20, "a person is read")
         stand_still(daemon)
-        until(lambda: daemon.log_lines("WARNING", "analysis waits until the operator"), 20, "the doubt")
-        until(lambda: analysed() and not any(analysed()), 20, "nobody is read")
+        until(
+            lambda: daemon.log_lines("WARNING", "analysis waits until the operator"),
+            20,
+            "the question who is in view",
+        )
+        until(lambda: analysed() and not any(analysed()), 20, "no one is read")
         assert daemon.state()["state"] == "live"
         assert daemon.post("/api/session/again").status == 200
-        until(lambda: any(analysed()), 20, "somebody is read again")
+        until(lambda: any(analysed()), 20, "a person is read again")
 
 
 @pytest.mark.parametrize("idle", [True, False])

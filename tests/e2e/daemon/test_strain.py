@@ -1,4 +1,4 @@
-"""A board that is too hot: the state and the metrics say so, until it is over."""
+"""A board that is too hot: the state and the metrics report it until it has cooled down."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.e2e.daemon.driver_doubles import BOARD
 DOUBLES = "tests.e2e.daemon.driver_doubles"
 
 
-def test_a_board_that_is_too_hot_is_told_until_it_is_well(tmp_path: Path) -> None:
+def test_a_hot_board_is_reported_until_it_has_cooled_down(tmp_path: Path) -> None:
     cooling = tmp_path / "sys/class/thermal/cooling_device0"
     cooling.mkdir(parents=True)
     (cooling / "type").write_text("cpufreq-cpu0\n")
@@ -21,7 +21,7 @@ def test_a_board_that_is_too_hot_is_told_until_it_is_well(tmp_path: Path) -> Non
         (cooling / "cur_state").write_text("2\n")
         until(lambda: "too hot" in (daemon.state()["board"]["strain"] or ""), 20, "the strain")
         assert daemon.metrics()["interview_grader_board_strained"] == 1
-        assert daemon.state()["state"] == "live", "it goes on"
+        assert daemon.state()["state"] == "live", "analysis continues"
         (cooling / "cur_state").write_text("0\n")
         until(lambda: daemon.state()["board"]["strain"] is None, 20, "the end of it")
         assert daemon.metrics()["interview_grader_board_strained"] == 0

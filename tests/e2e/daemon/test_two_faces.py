@@ -1,4 +1,4 @@
-"""Two people in one picture: each keeps their own number and their own expression."""
+"""Two people in one picture: each keeps their number and their expression."""
 
 from __future__ import annotations
 

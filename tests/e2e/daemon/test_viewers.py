@@ -1,4 +1,4 @@
-"""Viewers: what they cost, how many there may be, and what a bad one does to the others (nothing)."""
+"""Viewers: their cost, their limit, and that a bad one does not affect the others."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MAX_VIEWERS = 3
 DROPPED_WITHIN_S = 10.0
 PAUSE_S = 3.0
 SEND_LIMIT_S = 4.0
-"""How long the server waits for a viewer who reads nothing; other viewers must not wait so long."""
+"""How long the server waits for a viewer that reads nothing; other viewers must not wait that long."""
 READINGS = "interview_grader_readings_total"
 
 
 class Watcher:
-    """A good viewer in its own thread: reads everything, keeps the times."""
+    """A good viewer in its own thread: reads everything, and keeps the times."""
 
     def __init__(self, daemon: Daemon, path: str = "/stream.mjpg") -> None:
         self._stream = daemon.stream(path)
@@ -73,21 +73,21 @@ def listening(daemon: Daemon) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that takes three viewers."""
+    """A daemon that admits three viewers."""
     folder: Path = tmp_path_factory.mktemp("few")
     with running(folder, "--camera", "demo", "--set", f"web.max_viewers={MAX_VIEWERS}") as daemon:
         yield daemon
 
 
 @pytest.mark.parametrize(("viewers", "variants"), [(1, 1), (5, 1), (6, 2)])
-def test_each_frame_is_encoded_once_a_variant(demo: Daemon, viewers: int, variants: int) -> None:
+def test_each_frame_is_encoded_once_per_variant(demo: Daemon, viewers: int, variants: int) -> None:
     paths = ["/stream.mjpg", "/stream.mjpg?overlay=0"][:variants]
     with ExitStack() as stack:
         chosen = itertools.islice(itertools.cycle(paths), viewers)
         watchers = [stack.enter_context(Watcher(demo, path)) for path in chosen]
         until(lambda: demo.state()["viewers"] == viewers, 5, "all are counted")
         before = demo.metrics()
-        until(lambda: all(len(each.read_at) > 40 for each in watchers), 30, "40 pictures for everybody")
+        until(lambda: all(len(each.read_at) > 40 for each in watchers), 30, "40 pictures for everyone")
         after = demo.metrics()
     encoded, read = (
         after[f"interview_grader_{name}_total"] - before[f"interview_grader_{name}_total"]
@@ -100,17 +100,17 @@ def test_each_frame_is_encoded_once_a_variant(demo: Daemon, viewers: int, varian
 def test_nothing_is_encoded_without_viewers(demo: Daemon) -> None:
     until(lambda: demo.state()["viewers"] == 0, 10, "no viewers")
     with demo.live() as client:
-        client.recv(5)  # readings are no reason either
+        client.recv(5)  # nor for readings
         before = demo.metrics()
         for _ in range(20):
             client.recv(5)
         after = demo.metrics()
     assert after["interview_grader_readings_total"] >= before["interview_grader_readings_total"] + 10
-    # One may have been under way for a viewer who left just now.
+    # One may have been in progress for a viewer who has just left.
     assert after["interview_grader_encoded_total"] <= before["interview_grader_encoded_total"] + 1
 
 
-def test_a_viewer_over_the_limit_is_asked_to_retry(few: Daemon) -> None:
+def test_a_viewer_over_the_limit_gets_retry_after(few: Daemon) -> None:
     with ExitStack() as stack:
         leaving = stack.enter_context(ExitStack())
         leaving.enter_context(Watcher(few))
@@ -129,7 +129,7 @@ def test_a_viewer_over_the_limit_is_asked_to_retry(few: Daemon) -> None:
     until(lambda: few.state()["viewers"] == 0, 5, "all places are free again")
 
 
-def test_a_websocket_over_the_limit_is_asked_to_retry(few: Daemon) -> None:
+def test_a_websocket_over_the_limit_gets_retry_after(few: Daemon) -> None:
     with ExitStack() as stack:
         for _ in range(MAX_VIEWERS):
             stack.enter_context(listening(few))
@@ -143,7 +143,7 @@ def test_viewer_who_stops_reading_is_dropped_and_costs_the_others_nothing(few: D
         memory = few.resident_bytes()
         before, readings = len(watcher.read_at), few.metrics()[READINGS]
         with few.stream() as with_usual_buffer, few.stream(receive_bytes=32768) as with_small:
-            # Pictures came, so both were let in. On a busy machine they may be gone again by now.
+            # Pictures arrived, so both were admitted. On a busy machine they may already have been dropped.
             with_usual_buffer.take(2)
             with_small.take(2)
             until(lambda: few.state()["viewers"] == 1, DROPPED_WITHIN_S, "both stalled viewers were dropped")
@@ -154,7 +154,7 @@ def test_viewer_who_stops_reading_is_dropped_and_costs_the_others_nothing(few: D
     # Ten seconds of pictures for both would be 20 MB; what the allocator keeps varies by some.
     assert grown < 1e7, f"{grown / 1e6:.1f} MB"
     assert seen > 0.6 * read, (seen, read)
-    assert watcher.longest_gap() < SEND_LIMIT_S, "it waited for those who read nothing"
+    assert watcher.longest_gap() < SEND_LIMIT_S, "it waited for the stalled viewers"
     assert few.process.poll() is None
 
 
@@ -162,7 +162,7 @@ def test_viewer_who_stops_reading_is_dropped_and_costs_the_others_nothing(few: D
 def test_viewer_who_pauses_gets_a_fresh_picture_soon(few: Daemon, receive_bytes: int | None) -> None:
     with few.stream(receive_bytes=receive_bytes) as stream:
         stream.take(3)
-        time.sleep(PAUSE_S)  # the pause is what is tested
+        time.sleep(PAUSE_S)  # the pause is what this test is about
         resumed = time.time()
         old: list[Part] = []
         for part in stream:
@@ -170,10 +170,10 @@ def test_viewer_who_pauses_gets_a_fresh_picture_soon(few: Daemon, receive_bytes:
                 break
             old.append(part)
         stale = sum(len(part.jpeg) for part in old)
-        # What lay in the buffers of the two kernels: about 290 kB, three pictures, on a development PC. The
-        # viewer's own grows while it reads, and is none of the server's.
+        # What was in the buffers of both kernels: about 290 kB, three pictures, on a development PC. The
+        # viewer's buffer grows while it reads, and is not the server's.
         assert stale <= 1_000_000 + stream.holds_bytes(), f"{stale} bytes in {len(old)} pictures"
-        assert part.read_at - resumed < PAUSE_S, "as late as the pause was long"
+        assert part.read_at - resumed < PAUSE_S, "the delay is as long as the pause"
         assert all(each.live for each in stream.take(3))
 
 
@@ -181,7 +181,7 @@ def test_websocket_that_stops_reading_is_dropped(few: Daemon) -> None:
     with open_websocket(few.port) as stalled, few.live() as other:
         port = stalled.getsockname()[1]
         assert stalled.recv(64).startswith(b"HTTP/1.1 101")
-        # That it holds this one as well is not asked: it may have been dropped by then.
+        # Not checked for this one, which may have been dropped by then.
         assert server_holds(few.port, other.socket.getsockname()[1])
         began, longest, last = time.monotonic(), 0.0, time.monotonic()
         while server_holds(few.port, port):
@@ -192,14 +192,14 @@ def test_websocket_that_stops_reading_is_dropped(few: Daemon) -> None:
 
 
 def first_line(daemon: Daemon) -> bytes:
-    """The status line of the answer to a WebSocket's opening."""
+    """The status line of the answer to a WebSocket handshake."""
     with open_websocket(daemon.port) as sock:
         answer = sock.recv(64)
         sock.shutdown(socket.SHUT_RDWR)
         return answer.partition(b"\r\n")[0]
 
 
-def test_viewer_who_leaves_at_once_is_not_counted_for_long(few: Daemon) -> None:
+def test_a_viewer_who_leaves_immediately_is_soon_no_longer_counted(few: Daemon) -> None:
     for _ in range(10):
         Stream(few.port, "/stream.mjpg").close()
         until(lambda: few.state()["viewers"] < MAX_VIEWERS, 5, "a place is free")

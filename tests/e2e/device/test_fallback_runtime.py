@@ -125,4 +125,4 @@ def test_it_runs_a_delegate_too(fallback, models_dir, tmp_path):
     assert told.count("Edge TPU through tflite-runtime 2.14.0") == 3, told
     stick.is_now("absent")
     told = fallback.command(*arguments, cwd=tmp_path, **stick.environment)
-    assert "no Edge TPU answers at usb" in told.stdout + told.stderr
+    assert "no Edge TPU responds at usb" in told.stdout + told.stderr

@@ -183,7 +183,7 @@ def test_it_installs_without_the_network_and_prints_the_next_steps(device: Boote
     assert re.search(r"first code +\S{4}-\S{4}-\S{4} ", said)
     assert re.search(r"certificate +SHA-256 ([0-9A-F]{2}:){31}", said)
     assert "lamps        none on this board" in said
-    assert re.search(r"engines: cpu-int8 \S+ ms, cpu-float \S+ ms; auto takes cpu-", said)
+    assert re.search(r"engines: cpu-int8 \S+ ms, cpu-float \S+ ms; auto selects cpu-", said)
     assert device.path("/var/lib/interview-grader/engines.json").stat().st_uid != 0
     assert device.says("hostname") == "interview-grader"
     share = "/usr/local/share"
@@ -219,8 +219,8 @@ def test_what_the_owner_asks_for_is_done_and_stays(device: Booted) -> None:
 
 def test_commands_use_the_services_state(device: Booted) -> None:
     said = device.run("interview-grader", "check").stdout
-    assert "/var/lib/interview-grader" in said and said.splitlines()[-1] == "all is well"
-    assert "auto: fastest that agrees with the CPU" in said
+    assert "/var/lib/interview-grader" in said and said.splitlines()[-1] == "no problems found"
+    assert "auto: fastest engine that agrees with the CPU" in said
     assert "the operator has no password yet" in device.run("interview-grader", "access", "list").stdout
     stranger = ("setpriv", "--reuid=nobody", "--clear-groups", "interview-grader")
     refused = device.run(*stranger, "sessions", "list", check=False)
@@ -264,7 +264,7 @@ def test_nothing_of_the_service_becomes_root_through_roots_commands(device: Boot
             done = device.run("env", "--chdir=/root", "interview-grader", *command.split(), check=False)
             assert done.returncode == 0, done
             assert not told.exists(), command
-            told_why = "the page may not set this: engine.backend, engine.compiled, engine.library"
+            told_why = "the page may not set: engine.backend, engine.compiled, engine.library"
             assert told_why in done.stderr, done
         wish.write_text(settings)  # now the owner's setting loads it
         for command in ("check", "bench --seconds 1"):
@@ -385,7 +385,7 @@ def test_a_library_from_a_file_is_installed_and_its_engine_measured(device: Boot
     assert "package files: edgetpu.deb" in said
     assert "char-usb_device" in show(device, "DeviceAllow")
     assert re.search(
-        r"measure, as measured was tflite .*, and here is .*coral [0-9a-f]{12} not plugged", said
+        r"the last measurement was of tflite .*, and this device has .*coral [0-9a-f]{12} not plugged", said
     ), said
     assert re.search(r"engines: .*coral [0-9.]+ ms", said), said
     assert (
@@ -437,7 +437,7 @@ def test_an_owner_can_measure_the_device_while_it_runs(device: Booted) -> None:
         and "\nTemperature: " in said
     )
     refused = device.run("interview-grader", "bench", "--engines", check=False)
-    assert refused.returncode == 2 and "the service is at work" in refused.stderr
+    assert refused.returncode == 2 and "the service is running" in refused.stderr
     assert healthy(device)
 
 

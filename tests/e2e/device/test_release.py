@@ -59,7 +59,7 @@ def test_a_bundle_of_this_checkout_is_installed_without_the_network(tmp_path, mo
     releases = Releases(tmp_path / "opt", python=sys.executable, system_packages=False)
     version = releases.add(tmp_path / "unpacked")
     assert says(releases, version, "--version") == f"interview-grader {appliance.__version__}\n"
-    assert "all is well" in says(releases, version, "check", "--data-dir", str(tmp_path / "state"))
+    assert "no problems found" in says(releases, version, "check", "--data-dir", str(tmp_path / "state"))
 
 
 @pytest.mark.parametrize(("python", "cuda"), JETPACKS)

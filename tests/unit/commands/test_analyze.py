@@ -1,4 +1,4 @@
-"""How `analyze` gets through files: what it writes, what it says, and what it counts."""
+"""How `analyze` processes files: what it writes, reports and counts."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_one_bad_picture_does_not_end_its_folder(reader: Reader, tmp_path: Path,
     assert found.failed == 1 and len(found.readings) == 1
 
 
-def test_a_video_is_a_sequence(reader: Reader, tmp_path: Path, demo_clip: Path) -> None:
+def test_a_video_is_read_as_a_sequence(reader: Reader, tmp_path: Path, demo_clip: Path) -> None:
     found = Analyzed(reader, demo_clip, every=60)
     assert found.failed == 0
     assert [each["frame"] for each in found.readings][:3] == [0, 60, 120]
@@ -132,13 +132,13 @@ def test_a_video_cut_in_half_gives_its_frames_and_fails(
     path = saved(tmp_path, "half.mp4", data[: len(data) // 2])
     found = Analyzed(reader, path, every=50)
     assert found.failed == 1
-    assert found.readings, "what is there is read"
+    assert found.readings, "the frames before the cut are read"
     (line,) = capsys.readouterr().err.splitlines()
-    assert str(path) in line and "expected a whole video" in line
+    assert str(path) in line and "expected a complete video" in line
 
 
 @pytest.mark.parametrize("size", [(1, 1), (48, 48), (500, 300)])
-def test_a_crop_always_has_its_scores(reader: Reader, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_a_crop_always_has_scores(reader: Reader, tmp_path: Path, size: tuple[int, int]) -> None:
     path = saved(tmp_path, "a.png", encoded(noise(*size), ".png"))
     (found,) = Analyzed(reader, path, crops=True).readings
     (face,) = found["faces"]
@@ -174,7 +174,7 @@ def test_a_tiny_or_thin_picture_has_no_face_but_a_line(
 # --- inputs ---
 
 
-def test_a_folder_gives_all_that_can_be_read_in_natural_order(
+def test_the_readable_files_of_a_folder_are_read_in_natural_order(
     reader: Reader, tmp_path: Path, portrait: Image
 ) -> None:
     make_video(tmp_path / "2024-11-30T10:30:00.mp4", [portrait] * 3)
@@ -216,7 +216,7 @@ def test_a_file_name_that_is_not_text(reader: Reader, tmp_path: Path, portrait: 
     assert Analyzed(reader, tmp_path).readings[0]["source"] == str(path)
     for form in ({"words": True}, {"csv": True}):
         lines = Analyzed(reader, tmp_path, **form).lines
-        assert len(lines) == (3 if "csv" in form else 1), "one line a picture or face, whatever its name"
+        assert len(lines) == (3 if "csv" in form else 1), "one line per picture or face, whatever its name"
         assert "\\u000a" in lines[-1] and "\x1b" not in lines[-1]
 
 
@@ -243,7 +243,7 @@ BLACK = np.zeros((96, 160, 3), np.uint8)
     [
         (lambda n: BLACK, ": all of them are dark"),
         (lambda n: BLACK + 255, ": all of them are overexposed"),
-        (lambda n: BLACK + 90, ": all of them show one even colour"),
+        (lambda n: BLACK + 90, ": all of them show one plain colour"),
         (
             lambda n: np.random.default_rng(n).integers(0, 255, BLACK.shape, np.uint8),
             ": all of them show noise",
@@ -302,7 +302,7 @@ def test_messages_of_a_decoder_are_noted(
     found = Analyzed(reader, saved(tmp_path, name, data))
     assert found.failed == 0 and len(found.readings) == 1
     (line,) = capfd.readouterr().err.splitlines()
-    assert f"{name}: is read, but its decoder says: " in line
+    assert f"{name}: was read, but its decoder reported: " in line
 
 
 # --- tables ---
@@ -365,8 +365,8 @@ def test_a_summary_has_the_time_in_view_of_each_person(
     reader: Reader, tmp_path: Path, portrait: Image
 ) -> None:
     times = [*(n / 10 for n in range(11)), *(1 + n / 2 for n in range(1, 5))]
-    nobody = picture(1280, 720, 90)
-    path = make_video(tmp_path / "a.mp4", [*[portrait] * 11, *[nobody] * 4], times=times)
+    empty = picture(1280, 720, 90)
+    path = make_video(tmp_path / "a.mp4", [*[portrait] * 11, *[empty] * 4], times=times)
     found = Analyzed(reader, path, summary=True).readings
     assert [row["id"] for row in found] == [1, 2]
     for row in found:

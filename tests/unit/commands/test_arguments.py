@@ -1,4 +1,4 @@
-"""Options have one spelling: what root's command looks for is what the command itself takes."""
+"""Options have one spelling: root's command looks for the same options that the command accepts."""
 
 from __future__ import annotations
 

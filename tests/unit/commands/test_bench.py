@@ -1,4 +1,4 @@
-"""How `bench` compares: in turns, so that a machine that drifts changes nothing."""
+"""How `bench` compares: in alternation, so that a machine whose speed drifts changes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_a_machine_that_slows_down_changes_no_ratio() -> None:
     assert ratios(bare, daemon) == pytest.approx([1.5] * 4)
 
 
-def test_the_median_stands_with_its_spread() -> None:
+def test_the_median_is_shown_with_its_spread() -> None:
     bare = [{"decode": 2.0, "copy": 8.0}, {"decode": 2.0, "copy": 8.0}] * 2
     daemon = [DaemonCost(150, cost, 150.0 + cost, 160.0 + cost, 0.4) for cost in (12.0, 30.0, 13.0)]
     text = "\n".join(cost_table(bare, daemon, {"detector": "of a name"}))

@@ -1,4 +1,4 @@
-"""The command line: exit codes, one line for each mistake, and never a traceback for a user's."""
+"""The command line: exit codes, one line for each mistake, and no traceback for a user's mistake."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.fakes.parts import noise, picture
 
 @pytest.fixture(autouse=True)
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No configuration of this machine, and the signals and log levels as they were."""
+    """Ignore this machine's configuration; restore signals and log levels afterwards."""
     for module in (layers, load):
         monkeypatch.setattr(module, "BOARD_FILE", tmp_path / "board.toml")
     monkeypatch.setattr(layers, "OWNER_FILE", tmp_path / "etc" / "config.toml")
@@ -40,7 +40,7 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Ran:
-    """What one command answered."""
+    """The result of one command."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> None:
         try:
@@ -97,7 +97,7 @@ def test_a_users_mistake_is_one_line_and_exit_2(
     assert ran.out == ""
 
 
-def test_several_mistakes_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_of_several_mistakes_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     ran = Ran(capsys, "config", "--set", "web.prot=1", "--set", "vision.threshold=9")
     assert ran.code == 2
     assert [line.split(":")[1].strip() for line in ran.err.splitlines()] == ["command line"] * 2
@@ -129,7 +129,7 @@ def test_config_prints_what_was_set(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_check_says_what_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_check_shows_what_would_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     ran = Ran(capsys, "check", "--set", "camera.backend=demo", "--data-dir", tmp_path / "here")
     assert ran.code == 0
     for word in (
@@ -205,7 +205,9 @@ def test_analyze_counts_what_failed(capsys: pytest.CaptureFixture[str], tmp_path
 
 
 @pytest.mark.slow
-def test_without_jsonl_there_is_a_line_to_read(capsys: pytest.CaptureFixture[str], demo_clip: Path) -> None:
+def test_without_jsonl_the_output_is_readable_text(
+    capsys: pytest.CaptureFixture[str], demo_clip: Path
+) -> None:
     ran = Ran(capsys, "analyze", "--every", "100000", demo_clip)
     assert ran.code == 0
     (line,) = ran.out.splitlines()
@@ -213,7 +215,7 @@ def test_without_jsonl_there_is_a_line_to_read(capsys: pytest.CaptureFixture[str
 
 
 def command(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, as a user runs it."""
+    """The command in its own process, as a user runs it."""
     return subprocess.run(
         [sys.executable, "-m", "appliance", *map(str, arguments)],
         capture_output=True,
@@ -225,8 +227,8 @@ def command(*arguments: object, **options: object) -> subprocess.CompletedProces
 
 
 @pytest.mark.slow
-def test_a_heap_of_bad_files_is_a_line_each_and_nothing_else(tmp_path: Path, demo_clip: Path) -> None:
-    """In a process of its own: native libraries write their complaints past Python."""
+def test_each_of_many_bad_files_is_one_line_and_nothing_else(tmp_path: Path, demo_clip: Path) -> None:
+    """In its own process, because native libraries write messages past Python."""
     whole = {suffix: encoded(noise(64, 48), suffix) for suffix in (".jpg", ".png", ".webp", ".bmp", ".tiff")}
     bad = {f"cut{suffix}": data[: len(data) * 2 // 3] for suffix, data in whole.items()}
     huge = bytearray(whole[".png"])
@@ -250,7 +252,7 @@ def test_a_heap_of_bad_files_is_a_line_each_and_nothing_else(tmp_path: Path, dem
 
 
 @pytest.mark.slow
-def test_a_reader_that_goes_away_is_no_fault(demo_clip: Path) -> None:
+def test_a_closed_pipe_is_not_a_fault(demo_clip: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "appliance", "analyze", "--jsonl", str(demo_clip)],
         stdout=subprocess.PIPE,
@@ -301,20 +303,20 @@ def test_a_closed_standard_output_is_one_line() -> None:
 
 
 @pytest.mark.slow
-def test_a_closed_standard_error_loses_nothing_else() -> None:
+def test_a_closed_standard_error_affects_nothing_else() -> None:
     done = closing("2>&-", "config")
     assert (done.returncode, done.stderr) == (0, "") and "[web]" in done.stdout
     assert closing("2>&-", "config", "--set", "web.port=-1").returncode == 2
 
 
 @pytest.mark.slow
-def test_with_every_stream_closed_a_model_is_still_only_read(demo_clip: Path) -> None:
+def test_with_all_streams_closed_a_model_is_not_written(demo_clip: Path) -> None:
     # A file that got the number of a closed stream would get what is written to that stream.
     assert closing("<&- >&- 2>&-", "analyze", "--every", "100000", str(demo_clip)).returncode == 2
     assert closing("<&- 2>&-", "check", "--set", "camera.backend=demo").returncode == 0
 
 
-def test_a_user_without_a_home_is_told_in_one_line() -> None:
+def test_a_missing_home_is_reported_in_one_line() -> None:
     kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_STATE_HOME")}
     code = (
         "import sys, pwd; pwd.getpwuid = lambda uid: {}[uid]; sys.argv[0] = 'x'\n"

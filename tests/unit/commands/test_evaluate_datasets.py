@@ -117,11 +117,11 @@ def test_a_list_of_labels(tmp_path: Path) -> None:
         ("", ["columns none", "path,label"]),
         ("path\na.png\n", ["label missing", "path,label"]),
         ("path;label\na.png;sad\n", ["path;label", "commas"]),
-        ("path,label\n", ["no line but the first"]),
+        ("path,label\n", ["has only a header"]),
         ("path,label\na.png\n", ["line 2", "2 values"]),
         ("path,label\na.png,sad,x\n", ["line 2", "2 values"]),
         ("path,label\na.png,contempt\nb.png,contempt\n", ["line 2 and 1 more", "'contempt'", "happy"]),
-        ("path,label\n,sad\n", ["line 2", "no path"]),
+        ("path,label\n,sad\n", ["line 2", "the path is empty"]),
         ("path,label\n/a.png,sad\n", ["line 2", "/a.png", "absolute"]),
         ("path,label\na.png,sad\na.png,happy\n", ["line 3", "a.png is happy here and sad in line 2"]),
         ("path,label\nb.png,sad\nc.png,happy\n", ["none of its 2 pictures", "b.png", "relative"]),
@@ -163,9 +163,12 @@ def test_a_list_of_faces(tmp_path: Path) -> None:
     [
         ("path,x,y,w,h\na.png,1,1,1,1\n", ["width, height missing"]),
         ("path,x,y,width,height\na.png,1,,3,4\n", ["line 2", "1,,3,4"]),
-        ("path,x,y,width,height\na.png,1,2,0,4\n", ["line 2", "over 0"]),
+        ("path,x,y,width,height\na.png,1,2,0,4\n", ["line 2", "above 0"]),
         ("path,x,y,width,height\na.png,1,nan,3,4\n", ["line 2", "nan"]),
-        ("path,x,y,width,height\na.png,1,2,3,4\na.png,,,,\n", ["line 3", "no face here and 1 elsewhere"]),
+        (
+            "path,x,y,width,height\na.png,1,2,3,4\na.png,,,,\n",
+            ["line 3", "no face here and 1 in other lines"],
+        ),
         ("path,x,y,width,height\n/a.png,1,2,3,4\n", ["/a.png", "absolute"]),
     ],
 )

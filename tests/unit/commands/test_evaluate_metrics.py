@@ -21,7 +21,7 @@ ANGRY, HAPPY, NEUTRAL = 0, 3, 6
 
 
 def of(*rows: tuple[int, int, float], unsure_below: float = 0.0) -> ExpressionMetrics:
-    """Figures of (label, what is said, top score); the rest of the scores is spread evenly."""
+    """Metrics of (label, prediction, top score); the other scores are equal."""
     scores = np.zeros((len(rows), len(EMOTIONS)))
     for row, (_, said, top) in zip(scores, rows, strict=True):
         row[:] = (1 - top) / (len(EMOTIONS) - 1)

@@ -1,4 +1,4 @@
-"""What puts the lamps out after the appliance was killed, and what blinks when it is not started again."""
+"""Switching the lamps off after the appliance was killed, and blinking when it is not restarted."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ PINS = 17, CAMERA, 22
 """Running, camera and fault."""
 
 ELSEWHERE = ("WEB__PROT", "80"), ("NOWHERE__KEY", "1"), ("CAMERA__BACKEND", "nothing")
-"""Mistakes for which the appliance does not start, and that say nothing of the lamps."""
+"""Mistakes that keep the appliance from starting but do not concern the lamps."""
 
 
 @pytest.mark.parametrize("mistake", [None, *ELSEWHERE])
-def test_a_lamp_that_was_left_lit_goes_out(
+def test_a_lamp_left_on_is_switched_off(
     pins: MockFactory, monkeypatch: pytest.MonkeyPatch, mistake: tuple[str, str] | None
 ) -> None:
-    """With a mistake that was made since then, too."""
+    """Even if the configuration has become invalid since then."""
     if mistake:
         monkeypatch.setenv(f"INTERVIEW_GRADER__{mistake[0]}", mistake[1])
     camera = pins.pin(CAMERA)
@@ -50,13 +50,13 @@ def test_a_lamp_that_was_left_lit_goes_out(
 
 
 @pytest.mark.parametrize("program", [lamps_off, blink_failed])
-def test_a_mistake_about_the_lamps_is_not_told_twice(
+def test_a_mistake_about_the_lamps_is_not_reported_twice(
     pins: MockFactory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], program
 ) -> None:
     monkeypatch.setenv("INTERVIEW_GRADER__LAMPS__FUALT", "23")
     assert program.main() == 0
     assert capsys.readouterr().err == ""
-    assert pins.pins == {}, "which pins are lamps is not known"
+    assert pins.pins == {}, "the pins of the lamps are unknown"
 
 
 def test_a_file_that_cannot_be_read_may_name_other_pins(
@@ -71,7 +71,7 @@ def test_a_file_that_cannot_be_read_may_name_other_pins(
 
 
 @pytest.mark.slow
-def test_it_blinks_until_it_is_told_to_stop(
+def test_it_blinks_until_it_is_stopped(
     pins: MockFactory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("INTERVIEW_GRADER__WEB__PROT", "80")
@@ -95,17 +95,17 @@ def test_it_blinks_until_it_is_told_to_stop(
     watcher.join()
     assert [fault for _, _, fault in seen].count(True) == 8
     assert not any(running or camera for running, camera, _ in seen)
-    assert not any(pin.state for pin in pins.pins.values()), "the next start finds them dark"
+    assert not any(pin.state for pin in pins.pins.values()), "the lamps are off at the next start"
     assert capsys.readouterr().err == ""
 
 
-def test_without_lamps_it_ends(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_without_lamps_it_exits(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("INTERVIEW_GRADER__LAMPS__BACKEND", "none")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert blink_failed.main() == 0
 
 
-def test_pins_that_cannot_be_had_are_told(
+def test_unavailable_pins_are_reported(
     pins: MockFactory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("INTERVIEW_GRADER__LAMPS__RED", "22")

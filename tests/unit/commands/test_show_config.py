@@ -1,4 +1,4 @@
-"""What `config` prints: TOML that means what it was made from, each line with its origin."""
+"""What `config` prints: TOML with the same meaning as its source, each line with its origin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ else:
 
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No file of this machine is read."""
+    """Ignore the files of this machine."""
     for module in (layers, config):
         monkeypatch.setattr(module, "BOARD_FILE", tmp_path / "board.toml")
     monkeypatch.setattr(layers, "OWNER_FILE", tmp_path / "config.toml")
@@ -34,7 +34,7 @@ def made(root: Path, *chosen: str, environment: dict[str, str] | None = None) ->
     return load_config(ConfigOptions(data_dir=root, settings=chosen), environment or {})
 
 
-def test_every_key_of_every_section_is_there_with_its_origin(nowhere: Path) -> None:
+def test_every_key_of_every_section_is_shown_with_its_origin(nowhere: Path) -> None:
     found = made(nowhere, "web.port=9001", environment={"INTERVIEW_GRADER__VISION__MAX_PEOPLE": "3"})
     text = list(config_lines(found, changed=False))
     assert tomllib.loads("\n".join(text)) == {
@@ -47,18 +47,18 @@ def test_every_key_of_every_section_is_there_with_its_origin(nowhere: Path) -> N
     assert origins["host"] == "default"
 
 
-def test_only_what_was_set_when_asked(nowhere: Path) -> None:
+def test_changed_shows_only_what_was_set(nowhere: Path) -> None:
     text = "\n".join(config_lines(made(nowhere, "web.port=9001", "camera.backend=usb"), changed=True))
     assert tomllib.loads(text) == {"camera": {"backend": "usb"}, "web": {"port": 9001}}
 
 
-def test_nothing_set_is_nothing_said(nowhere: Path) -> None:
+def test_changed_shows_nothing_if_nothing_was_set(nowhere: Path) -> None:
     assert list(config_lines(made(nowhere), changed=True)) == []
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=20))
-def test_any_text_comes_back_as_it_went_in(nowhere: Path, text: str) -> None:
+def test_any_text_survives_a_round_trip(nowhere: Path, text: str) -> None:
     nowhere.joinpath("page.toml").write_bytes(b"")
     value = "".join(f"\\U{ord(letter):08x}" for letter in text)
     found = made(nowhere, f'vision.models="{value}"')

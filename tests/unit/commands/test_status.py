@@ -1,4 +1,4 @@
-"""`status` against the real server: what other users of the machine take is not taken from it."""
+"""`status` with the real server: other users of the machine cannot block it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def no_configuration() -> Config:
 
 @pytest.mark.parametrize("encrypted", [True, False])
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1"])
-def test_others_on_the_device_cannot_keep_it_from_asking(tmp_path: Path, host: str, encrypted: bool) -> None:
+def test_other_users_of_the_device_cannot_block_it(tmp_path: Path, host: str, encrypted: bool) -> None:
     """Idle connections and requests of other local users: an update would be rolled back for them."""
     context = make_context(login=True, loopback_is_operator=False, requests_per_s=1)
     tls = DeviceCertificate(tmp_path).current if encrypted else None
@@ -48,7 +48,7 @@ def test_others_on_the_device_cannot_keep_it_from_asking(tmp_path: Path, host: s
     assert bool(found.certificate_sha256) == encrypted
 
 
-def test_a_token_of_an_earlier_process_gets_what_everyone_gets(tmp_path: Path) -> None:
+def test_the_token_of_an_earlier_process_shows_only_what_is_public(tmp_path: Path) -> None:
     context = make_context(login=True, loopback_is_operator=False)
     server = Server(create_app(context), "127.0.0.1", 0, max_connections=8)
     with served(server):
@@ -57,7 +57,7 @@ def test_a_token_of_an_earlier_process_gets_what_everyone_gets(tmp_path: Path) -
     assert (found.running, found.health.status, found.state) == (True, "idle", None)
 
 
-def test_what_answers_otherwise_is_not_running(tmp_path: Path) -> None:
+def test_an_unexpected_answer_means_not_running(tmp_path: Path) -> None:
     def other(environ: object, start_response: object) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])  # type: ignore[operator]
         return [b"the session is idle"]
@@ -70,10 +70,10 @@ def test_what_answers_otherwise_is_not_running(tmp_path: Path) -> None:
     assert "does not answer as expected" in str(found.health.reason)
 
 
-def test_lines_for_an_owner_leave_out_what_is_not_known() -> None:
+def test_the_lines_omit_unknown_values() -> None:
     found = DeviceStatus(running=True, health=DeviceHealth(status="ok"), address="https://localhost:443/")
     assert list(lines(found)) == [
         "health       ok",
         "address      https://localhost:443/",
-        "more is shown to root and to the service's user: put sudo in front",
+        "run it with sudo, or as the service's user, to see more",
     ]

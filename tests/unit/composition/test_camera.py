@@ -1,4 +1,4 @@
-"""Which camera `auto` takes, and that its settings fit every camera that it may take."""
+"""Which camera `auto` selects, and that its settings fit every camera that it may select."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_settings_of_auto_fit_every_camera(
     assert getattr(chosen.settings, key, value) == value
 
 
-def test_auto_never_takes_the_demo_clip_on_an_installed_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_never_selects_the_demo_clip_on_an_installed_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in cameras.AUTO_ORDER:
         discovery = Discovery(name == "demo", "as the test says")
         monkeypatch.setattr(

@@ -45,7 +45,7 @@ def configured(folder: Path, *settings: str, backend: str = "auto") -> Config:
 
 
 def digest(config: Config) -> str:
-    """That of the models in use."""
+    """The digest of the models in use."""
     return load_models(config)[1].digest
 
 
@@ -59,9 +59,9 @@ def ranked(folder: Path, *engines: EngineMeasurement, models: str = "") -> Ranki
     return ranking
 
 
-def test_a_ranking_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_saved_ranking_is_read_back(tmp_path: Path) -> None:
     slow = replace(CORAL, ms=None, agrees=False, note="no stick", settings={"device": "usb"})
-    assert load_ranking(tmp_path) == "nothing was measured yet"
+    assert load_ranking(tmp_path) == "no engine has been measured yet"
     written = ranked(tmp_path, CPU, slow)
     assert load_ranking(tmp_path) == written
 
@@ -69,7 +69,7 @@ def test_a_ranking_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"engines": 3}', '{"machine":"","date":"","models":""}']
 )
-def test_a_damaged_ranking_is_none(tmp_path: Path, content: str) -> None:
+def test_a_damaged_ranking_is_ignored(tmp_path: Path, content: str) -> None:
     (tmp_path / RANKING_FILE).write_text(content)
     found = load_ranking(tmp_path)
     assert isinstance(found, str) and RANKING_FILE in found
@@ -93,24 +93,26 @@ def test_the_best_is_the_fastest_with_parity(
     assert Ranking("", "", "", tuple(engines)).best == best
 
 
-def test_auto_selects_the_best_and_says_why(tmp_path: Path) -> None:
+def test_auto_selects_the_best_and_gives_the_reason(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, CORAL)
     chosen = choose(configured(tmp_path, "engine.library=libmine.so", "engine.threads=2"))
     assert chosen.name == "coral" and not chosen.float_models
     assert chosen.settings.library == "libmine.so" and chosen.settings.threads == 2  # type: ignore[attr-defined]
-    assert chosen.why == "auto: fastest that agrees with the CPU: 3.0 ms a look, measured 2026-11-25"
+    assert chosen.why == (
+        "auto: fastest engine that agrees with the CPU, 3.0 ms for one run of each model, measured 2026-11-25"
+    )
 
 
 def test_without_a_ranking_it_is_the_cpu(tmp_path: Path) -> None:
     chosen = choose(configured(tmp_path))
     assert (chosen.name, chosen.float_models) == ("tflite", False)
-    assert chosen.why.startswith("auto: the CPU, since nothing was measured yet; measure with")
+    assert chosen.why.startswith("auto: the CPU, because no engine has been measured yet; measure with")
 
 
 def test_a_ranking_of_other_models_does_not_count(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, CORAL, models="others")
     chosen = choose(configured(tmp_path))
-    assert chosen.name == "tflite" and "other models were measured" in chosen.why
+    assert chosen.name == "tflite" and "the last measurement was of other models" in chosen.why
 
 
 def test_a_ranked_engine_that_is_no_longer_known_means_the_cpu(tmp_path: Path) -> None:
@@ -160,23 +162,27 @@ def test_auto_has_the_defaults_of_every_engine() -> None:
         for key in ours.keys() & theirs.keys():
             assert ours[key].default == theirs[key].default, f"{backend}: {key}"
             taken.add(key)
-    assert taken == ours.keys(), "settings that no engine takes"
+    assert taken == ours.keys(), "settings that no engine has"
 
 
 def test_measuring_is_due_when_the_inventory_changes(tmp_path: Path) -> None:
     config = configured(tmp_path)
-    assert why_measure(config) == "nothing was measured yet"
+    assert why_measure(config) == "no engine has been measured yet"
     now = engine_inventory(config)
     for there, models, due in (
         (now, digest(config), ""),
-        (now, "others", "other models were measured than those in use"),
-        ("an older runtime", digest(config), f"measured was an older runtime, and here is {now}"),
+        (now, "others", "the last measurement was of other models"),
+        (
+            "an older runtime",
+            digest(config),
+            f"the last measurement was of an older runtime, and this device has {now}",
+        ),
     ):
         Ranking("a board", "2026-11-25", models, (CPU,), there).save(tmp_path)
         assert why_measure(config) == due
 
 
-def test_measuring_is_never_due_where_the_owner_chose(tmp_path: Path) -> None:
+def test_measuring_is_never_due_if_the_owner_chose(tmp_path: Path) -> None:
     assert why_measure(configured(tmp_path, backend="tflite")) == ""
 
 

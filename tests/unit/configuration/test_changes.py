@@ -1,4 +1,4 @@
-"""What changed since the last start is in the audit log."""
+"""Changes since the last start are in the audit log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def start(folder: Path, settings: dict[str, dict[str, Any]], version: str = "1.0
     record_changes(settings, folder, AuditLog(folder), version)
 
 
-def test_only_changes_are_recorded_and_once(tmp_path: Path) -> None:
+def test_only_changes_are_recorded_and_only_once(tmp_path: Path) -> None:
     for _ in range(2):
         start(tmp_path, FIRST)
         assert recorded(tmp_path) == []
@@ -59,7 +59,7 @@ def test_updates_and_rollbacks_are_recorded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"[1]", b"{", b"\xff", b'{"settings": 1, "version": 2}', b'{"version": "1.0"}']
 )
-def test_an_unreadable_file_starts_anew(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_file_is_replaced(tmp_path: Path, content: bytes) -> None:
     (tmp_path / LAST_START_FILE).write_bytes(content)
     start(tmp_path, FIRST)
     assert recorded(tmp_path) == []

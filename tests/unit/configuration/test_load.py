@@ -1,4 +1,4 @@
-"""Layers and their precedence, every problem at once, and never a traceback."""
+"""Layers and their precedence, all problems at once, and never a traceback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from appliance.system.addresses import is_loopback
 
 
 class Places:
-    """Where configuration is read from, all below one folder."""
+    """The places from which configuration is read, all below one folder."""
 
     def __init__(self, root: Path) -> None:
         self.board = root / "usr" / "board.toml"
@@ -104,7 +104,7 @@ def test_a_named_file_replaces_both_of_the_owners_layers(places: Places) -> None
     places.page.write_text('[lawful]\nregion = "EU"\n')
     found = places.load(config=places.given)
     assert (found.web.port, found.web.jpeg_quality, found.vision.max_people) == (9001, 80, 2)
-    assert (found.web.max_viewers, found.lawful.region) == (3, "EU"), "board and page still count"
+    assert (found.web.max_viewers, found.lawful.region) == (3, "EU"), "board and page still apply"
 
 
 def test_another_backend_in_a_higher_layer_drops_the_keys_of_the_lower_one(places: Places) -> None:
@@ -191,7 +191,7 @@ def test_short_options(places: Places) -> None:
         ("auto:0", "auto takes no argument"),
         ("csi:front", "integer"),
         ("csi:99", "7"),
-        ("replay", "must be given"),
+        ("replay", "is required"),
     ],
 )
 def test_an_invalid_camera_argument_is_reported(places: Places, argument: str, named: str) -> None:
@@ -237,7 +237,7 @@ def test_all_problems_are_reported_at_once_with_their_origins(places: Places) ->
     assert all(problem.reason for problem in problems)
 
 
-def test_a_missing_key_is_reported_beside_another_mistake(places: Places) -> None:
+def test_a_missing_key_is_reported_with_another_mistake(places: Places) -> None:
     found = places.problems(settings=["access.certificate=/a.pem", "access.idle_minutes=0"])
     assert {problem.key for problem in found} == {"access.certificate", "access.idle_minutes"}
 
@@ -360,7 +360,7 @@ def test_a_missing_named_file_is_reported(places: Places) -> None:
 
 
 REFUSED = Path("/" + "x" * 300)
-"""A path the system refuses to look up for anybody, as it refuses a closed folder to all but root."""
+"""A path that the system refuses to look up for any user, as it does a closed folder for all but root."""
 
 
 @pytest.mark.parametrize(
@@ -467,7 +467,7 @@ def test_any_other_address_needs_a_login(places: Places, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_loopback_may_need_a_login_too(places: Places, host: str) -> None:
+def test_loopback_can_require_a_login(places: Places, host: str) -> None:
     assert places.load(host=host, settings=["access.loopback=login"]).needs_login
     assert not places.load(
         host=host, settings=["access.loopback=login", "access.open_to_network=true"]
@@ -505,7 +505,7 @@ def test_files_hidden_from_the_service_are_reported(places: Places, monkeypatch:
 # --- the page's file, which the service may write ---
 
 
-def test_only_keys_on_the_pages_list_count(places: Places, caplog: pytest.LogCaptureFixture) -> None:
+def test_only_keys_on_the_pages_list_are_used(places: Places, caplog: pytest.LogCaptureFixture) -> None:
     places.owner.write_text("[web]\nport = 9001\n")
     places.page.write_text(
         '[lawful]\nregion = "EU"\npurpose = "practice"\ninstitution = "none"\n'
@@ -520,7 +520,7 @@ def test_only_keys_on_the_pages_list_count(places: Places, caplog: pytest.LogCap
     assert (found.engine.backend, found.camera.backend) == ("tflite", "auto")
     assert (found.web.port, found.web.host, found.access.open_to_network) == (9001, "127.0.0.1", False)
     [line] = [record.getMessage() for record in caplog.records]
-    assert "may not set this: access.open_to_network, camera.backend, camera.path" in line
+    assert "keys that the page may not set: access.open_to_network, camera.backend, camera.path" in line
     assert "and 3 more" in line and line.isprintable()
 
 
@@ -529,10 +529,10 @@ def test_only_keys_on_the_pages_list_count(places: Places, caplog: pytest.LogCap
     [
         (b"[lawful\nregion = 1", "is not valid TOML"),
         (b"\xff\xfe[\x00w\x00", "is not UTF-8"),
-        (b"lawful = 3\n", "may not set this: lawful;"),
-        (b'[lawful]\nregion = "nowhere"\n', "may not set this: lawful.region;"),
-        (b"[lawful]\nregion = [[1]]\n[web]\nprot = 1\n", "may not set this: lawful.region, web.prot;"),
-        (b"[wbe]\nport = 1\n", "may not set this: wbe.port;"),
+        (b"lawful = 3\n", "may not set: lawful;"),
+        (b'[lawful]\nregion = "nowhere"\n', "may not set: lawful.region;"),
+        (b"[lawful]\nregion = [[1]]\n[web]\nprot = 1\n", "may not set: lawful.region, web.prot;"),
+        (b"[wbe]\nport = 1\n", "may not set: wbe.port;"),
         (None, "cannot be read"),
     ],
     ids=["broken", "UTF-16", "a number", "no region", "a list", "no section", "a folder"],
@@ -556,7 +556,7 @@ def test_a_pipe_as_the_page_file_does_not_block_the_start(
 
 
 def test_no_key_on_the_pages_list_names_a_file_or_an_address() -> None:
-    """Choices, switches and numbers alone: what takes any text, or the number of a port, may name such."""
+    """Only choices, switches and numbers, because free text or a port number could name one."""
     for name in PAGE_KEYS:
         section, _, key = name.partition(".")
         kind = PLAIN_SECTIONS[section].model_fields[key].annotation
@@ -565,7 +565,7 @@ def test_no_key_on_the_pages_list_names_a_file_or_an_address() -> None:
 
 
 def _choices(kind: object) -> list[object]:
-    """Every value of a `Literal`, also of one inside of it."""
+    """Every value of a `Literal`, including nested ones."""
     if get_origin(kind) is not Literal:
         return [choice for each in get_args(kind) for choice in _choices(each)]
     return list(get_args(kind))

@@ -1,4 +1,4 @@
-"""docs/configuration.md is made from the settings and must not drift from them."""
+"""docs/configuration.md is generated from the settings and must be up to date."""
 
 from pathlib import Path
 

@@ -458,7 +458,7 @@ def test_a_jetson_button_does_not_take_the_pin_of_a_lamp(monkeypatch: pytest.Mon
     for section, values in settings.items():
         for key, value in values.items():
             monkeypatch.setenv(f"INTERVIEW_GRADER__{section.upper()}__{key.upper()}", str(value))
-    with pytest.raises(ConfigError, match=r"header pin 31 is that of lamps\.camera already"):
+    with pytest.raises(ConfigError, match=r"header pin 31 is already used by lamps\.camera"):
         config = load_config(ConfigOptions())
         make_button(config.session, config.lamps, pins.session, lambda: None)
     assert pins._gpio.claimed == [], "nothing was claimed"

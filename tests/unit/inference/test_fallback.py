@@ -31,7 +31,7 @@ def wait_until_back(stick: CircuitBreaker) -> None:
         time.sleep(0.01)
 
 
-def test_each_failure_after_a_return_doubles_the_pause(tmp_path: Path) -> None:
+def test_each_failure_after_a_successful_probe_doubles_the_pause(tmp_path: Path) -> None:
     stick = new(tmp_path / "accelerator.json")
     pauses = []
     for _ in range(4):
@@ -50,7 +50,7 @@ def test_a_failure_reported_twice_counts_once(tmp_path: Path) -> None:
 
 def test_the_pause_survives_a_restart(tmp_path: Path) -> None:
     state_file = tmp_path / "accelerator.json"
-    for number in range(3):  # each life ends in a call that hangs
+    for number in range(3):  # each process ends in a call that hangs
         stick = new(state_file)
         assert bool(stick.fault) == (number > 0)
         wait_until_back(stick)
@@ -118,7 +118,7 @@ def test_a_probe_that_cannot_be_started_is_tried_again(
 
 
 class Accelerator(TFLite):
-    """The real engine in the place of an accelerator; fails while a test says so."""
+    """The real engine in place of an accelerator; fails while a test wants it to."""
 
     fails = refuses = False
     runs = opened = closed = 0

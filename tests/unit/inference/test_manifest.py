@@ -1,4 +1,4 @@
-"""The models' manifest: whatever does not fit is a `ModelError` with value, expectation and next step."""
+"""The models' manifest: any mismatch is a `ModelError` with value, expectation and next step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from appliance.values import EMOTIONS
 
 @pytest.fixture
 def folder(tmp_path: Path, models_dir: Path) -> Path:
-    """The models, to be spoilt."""
+    """A copy of the models that a test may damage."""
     for path in models_dir.iterdir():
         if path.suffix in (".tflite", ".toml"):
             shutil.copy(path, tmp_path)
@@ -51,19 +51,19 @@ def test_the_models_that_ship_fit(folder: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["blazeface_full_int8.tflite", "blazeface_short_int8.tflite", "expression_int8.tflite"]
 )
-def test_a_file_cut_short(folder: Path, name: str) -> None:
+def test_a_truncated_file(folder: Path, name: str) -> None:
     path = folder / name
     path.write_bytes(path.read_bytes()[:1000])
     text = refusal(folder)
-    assert str(path) in text and "sha256" in text and "cut short or exchanged" in text and "restore" in text
+    assert str(path) in text and "sha256" in text and "truncated or replaced" in text and "restore" in text
 
 
-def test_a_file_exchanged_for_another_model(folder: Path) -> None:
+def test_a_file_replaced_by_another_model(folder: Path) -> None:
     manifest = Manifest.load(folder)
     one, other = manifest.classifier(""), manifest.detector("")
     shutil.copy(folder / one.file, folder / other.file)
     named = re.findall(r"\b([0-9a-f]{12})…", refusal(folder))
-    assert named == [one.sha256[:12], other.sha256[:12]], "found and expected digest are both named"
+    assert named == [one.sha256[:12], other.sha256[:12]], "both the actual and the expected digest are named"
 
 
 def test_a_missing_file(folder: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_missing_file(folder: Path) -> None:
     assert "expression_int8.tflite" in text and "cannot be read" in text and "restore" in text
 
 
-def test_a_model_that_is_whole_but_no_model(folder: Path) -> None:
+def test_a_file_with_the_right_digest_that_is_not_a_model(folder: Path) -> None:
     model = Manifest.load(folder).classifier("")
     path = folder / model.file
     path.write_bytes(b"these are no weights")
@@ -135,7 +135,9 @@ def test_a_manifest_that_contradicts_itself(folder: Path, old: str, new: str, na
         ("schema = 1", "schema = = 1", "not valid TOML"),
     ],
 )
-def test_a_broken_manifest_names_file_and_place(folder: Path, old: str, new: str, named: str) -> None:
+def test_a_broken_manifest_is_reported_with_file_and_position(
+    folder: Path, old: str, new: str, named: str
+) -> None:
     edit(folder, old, new)
     text = refusal(folder)
     assert str(folder / "manifest.toml") in text

@@ -48,9 +48,9 @@ def test_the_same_answers_have_parity_in_any_order() -> None:
         ([[], []], False),
     ],
 )
-def test_how_far_apart_is_too_far(found: list[list[dict[str, Any]]], agrees: bool) -> None:
+def test_the_tolerance_of_parity(found: list[list[dict[str, Any]]], agrees: bool) -> None:
     assert measure_parity(FACES, found).holds is agrees
 
 
-def test_without_any_face_there_is_no_parity() -> None:
+def test_without_a_face_there_is_no_parity() -> None:
     assert not measure_parity([[]], [[]]).holds

@@ -1,4 +1,4 @@
-"""The TensorRT engine against a double of NVIDIA's packages: what it builds, keeps, and how it fails."""
+"""The TensorRT engine with stand-ins for NVIDIA's packages: what it builds, keeps, and how it fails."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def test_a_plan_is_built_once_and_runs(
     assert not nvidia[1].memory and not nvidia[1].streams, "nothing of the GPU's is held"
 
 
-def test_a_release_brings_its_own_models(
+def test_a_release_has_its_own_models(
     nvidia: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside its environment: an update tries the plans of its own models, not of the release in use."""
+    """Next to its environment: an update tests the plans of its own models, not of the release in use."""
     exported = gpu.exported(tmp_path, [MODEL])
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
     assert exported["onnx"] == str(tmp_path / "onnx")
@@ -72,11 +72,13 @@ def test_another_version_model_or_precision_needs_another_plan(
         (plan,) = Path(settings["plans"]).iterdir()
         plan.rename(plan.with_name(plan.name.replace("fp16-", "fp16-0")))
     wanted = {**settings, **({"precision": "int8"} if change == "precision" else {})}
-    with pytest.raises(EngineError, match=r"no engine was built yet .*bench --engines"):
+    with pytest.raises(EngineError, match=r"no engine has been built .*bench --engines"):
         TensorRT(MODEL, TensorRTSettings(**wanted))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("fault", "words"), [("parse", "no such operator"), ("build", "built no engine")])
+@pytest.mark.parametrize(
+    ("fault", "words"), [("parse", "no such operator"), ("build", "cannot build an engine")]
+)
 def test_a_model_that_cannot_be_built_is_an_error(
     nvidia: tuple[Any, Any], settings: dict[str, str], fault: str, words: str
 ) -> None:
@@ -111,16 +113,14 @@ def test_what_fails_while_it_runs_is_an_engine_error(
     engine.close()
 
 
-def test_without_its_package_what_to_install_is_named(
-    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_package_is_named(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(BackendMissing, match="python3-libnvinfer") as missing:
         TensorRT(MODEL, TensorRTSettings(**settings))  # type: ignore[arg-type]
     assert missing.value.value == "tensorrt"
 
 
-def test_without_cuda_python_what_to_install_is_named(
+def test_a_missing_cuda_python_is_named(
     nvidia: tuple[Any, Any], settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("cuda", "cuda.bindings", "cuda.bindings.runtime"):
@@ -129,7 +129,7 @@ def test_without_cuda_python_what_to_install_is_named(
         TensorRT(MODEL, TensorRTSettings(**settings))  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="it is root that takes nothing of others")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root refuses other users' files")
 @pytest.mark.parametrize("what", ["plan", "folder"])
 def test_root_refuses_a_plan_that_another_user_could_have_written(
     nvidia: tuple[Any, Any], settings: dict[str, str], what: str

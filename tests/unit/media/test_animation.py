@@ -1,4 +1,4 @@
-"""Animated pictures: frames in order, with the times that a browser gives them."""
+"""Animated pictures: frames in order, with the times that a browser would use."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_frames_without_a_time_are_shown_for_a_tenth_of_a_second() -> None:
     assert [round(frame.time_s, 3) for frame in Animation(animated("GIF", 0), "a")] == [0, 0.1, 0.2, 0.3]
 
 
-def test_an_animation_cut_short() -> None:
+def test_a_truncated_animation() -> None:
     whole = animated("WEBP", 100, lossless=True).getvalue()
-    with pytest.raises(PictureError, match=r"^a: .*cut short"):
+    with pytest.raises(PictureError, match=r"^a: .*truncated"):
         list(Animation(io.BytesIO(whole[:-20]), "a"))

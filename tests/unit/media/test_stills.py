@@ -64,7 +64,7 @@ def test_every_kind_of_picture_whatever_its_name(tmp_path: Path, suffix: str) ->
 
 
 @pytest.mark.parametrize("kind", ["GIF", "AVIF"])
-def test_kinds_that_opencv_does_not_write(tmp_path: Path, kind: str) -> None:
+def test_formats_that_opencv_does_not_write(tmp_path: Path, kind: str) -> None:
     data = by_pillow(smooth(), kind)
     assert picture_format(data) == kind
     assert distance(read_picture(saved(tmp_path, "a", data)), smooth()) < 12
@@ -267,7 +267,7 @@ def test_a_picture_with_damaged_exif_data_is_read_with_a_note(tmp_path: Path, br
 
 
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
-def test_a_tiled_heic_is_read_whole_and_upright(tmp_path: Path, quarters: int) -> None:
+def test_a_tiled_heic_is_read_completely_and_upright(tmp_path: Path, quarters: int) -> None:
     data = heic(tmp_path, smooth(256, 128), quarters=quarters)
     assert picture_format(data) == "HEIF"
     still = read_still(saved(tmp_path, "IMG_0001.HEIC", data))
@@ -276,9 +276,9 @@ def test_a_tiled_heic_is_read_whole_and_upright(tmp_path: Path, quarters: int) -
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.8, 0.99])
-def test_a_heic_cut_short_is_not_read_in_part(tmp_path: Path, share: float) -> None:
+def test_a_truncated_heic_is_not_read_in_part(tmp_path: Path, share: float) -> None:
     data = heic(tmp_path, noise(256, 128))
-    with pytest.raises(PictureError, match="cut short"):
+    with pytest.raises(PictureError, match="truncated"):
         read_picture(saved(tmp_path, "a.heic", data[: int(len(data) * share)]))
 
 
@@ -354,11 +354,11 @@ def test_a_warning_of_the_decoder_is_noted(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Pillow.Image, "convert", complaining)
     still = read_still(saved(tmp_path, "a.jpg", encoded(smooth(), ".jpg")))
-    assert still.notes == ("is read, but its decoder says: odd bytes",)
+    assert still.notes == ("was read, but its decoder reported: odd bytes",)
 
 
 def damaged(jpeg: bytes) -> bytes:
-    """The same JPEG with a part of its entropy-coded data missing: all its markers are there."""
+    """The same JPEG without a part of its entropy-coded data; it still has all its markers."""
     middle = (jpeg.index(b"\xff\xda") + len(jpeg)) // 2
     return jpeg[: middle - 32] + jpeg[middle + 32 :]
 
@@ -370,7 +370,7 @@ def test_a_jpeg_with_inner_damage_is_read_with_a_note(tmp_path: Path, options: d
     still = read_still(saved(tmp_path, "damaged.jpg", damaged(data)))
     assert still.image.shape == (240, 320, 3)
     (note,) = still.notes
-    assert note.startswith("is read, but its decoder says: Corrupt JPEG data: ")
+    assert note.startswith("was read, but its decoder reported: Corrupt JPEG data: ")
 
 
 def test_inner_damage_is_noted_in_an_open_file_too(tmp_path: Path) -> None:
@@ -387,7 +387,7 @@ def test_the_first_picture_of_a_phones_jpeg_is_checked_for_damage(tmp_path: Path
     assert "Corrupt JPEG data" in read_still(saved(tmp_path, "damaged.jpg", broken)).notes[0]
 
 
-def test_a_sound_jpeg_that_only_the_second_decoder_cannot_read_has_no_note(tmp_path: Path) -> None:
+def test_an_intact_jpeg_that_only_the_second_decoder_cannot_read_has_no_note(tmp_path: Path) -> None:
     data = bytearray(cmyk_jpeg((127, 127, 127, 127)))  # 16 blocks that are all the same
     frame = data.index(b"\xff\xc0")
     data[frame + 7 : frame + 9] = struct.pack(">H", 32)
@@ -403,32 +403,32 @@ def test_a_sound_jpeg_that_only_the_second_decoder_cannot_read_has_no_note(tmp_p
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "AVIF"])
-def test_a_picture_cut_short(tmp_path: Path, kind: str, share: float) -> None:
+def test_a_truncated_picture(tmp_path: Path, kind: str, share: float) -> None:
     data = by_pillow(noise(64, 48), kind)
     path = saved(tmp_path, "a.jpg", data[: int(len(data) * share)])
-    with pytest.raises(PictureError, match="cut short") as caught:
+    with pytest.raises(PictureError, match="truncated") as caught:
         read_picture(path)
     assert str(caught.value).startswith(f"{path}: ") and "expected" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("share", [0.4, 0.95])
-def test_a_tiff_cut_short_after_its_directory(tmp_path: Path, share: float) -> None:
+def test_a_tiff_truncated_after_its_directory(tmp_path: Path, share: float) -> None:
     data = tiff_with_directory_in_front(noise(64, 48))
     assert read_picture(saved(tmp_path, "whole.tif", data)).shape == (48, 64, 3)
-    with pytest.raises(PictureError, match="cut short"):
+    with pytest.raises(PictureError, match="truncated"):
         read_picture(saved(tmp_path, "cut.tif", data[: int(len(data) * share)]))
 
 
-def test_a_progressive_jpeg_cut_short(tmp_path: Path) -> None:
+def test_a_truncated_progressive_jpeg(tmp_path: Path) -> None:
     data = by_pillow(noise(64, 48), "JPEG", progressive=True)
-    with pytest.raises(PictureError, match="cut short"):
+    with pytest.raises(PictureError, match="truncated"):
         read_picture(saved(tmp_path, "a.jpg", data[: len(data) // 2]))
 
 
 @pytest.mark.parametrize(
     ("content", "named"),
-    [(b"", "is empty"), (b"this is no picture", "not a picture"), (b"\xff\xd8", "cut short")],
+    [(b"", "is empty"), (b"this is no picture", "not a picture"), (b"\xff\xd8", "truncated")],
     ids=["empty", "text", "two bytes"],
 )
 def test_a_file_that_is_not_a_picture(tmp_path: Path, content: bytes, named: str) -> None:
@@ -446,7 +446,7 @@ def test_a_picture_that_cannot_be_opened(tmp_path: Path, name: str) -> None:
 
 
 def png_head(width: int, height: int) -> bytes:
-    """The head of a PNG that promises this size, and next to nothing behind it."""
+    """The head of a PNG that states this size, with almost nothing after it."""
 
     def chunk(content: bytes) -> bytes:
         return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))

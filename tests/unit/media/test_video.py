@@ -1,4 +1,4 @@
-"""Videos of every format: each frame upright and at its own time, nothing lost silently."""
+"""Videos of every format: each frame upright and at the right time, nothing lost silently."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def saved(tmp_path: Path) -> Callable[[str, bytes], Path]:
     return save
 
 
-# --- whole videos ---
+# --- complete videos ---
 
 KINDS: dict[str, dict[str, Any]] = {
     "a.mp4": {},
@@ -158,7 +158,7 @@ def test_a_wrong_suffix_does_not_matter(tmp_path: Path) -> None:
     ],
     ids=["upright", "right", "upside down", "left", "mirror", "flip", "transpose", "transverse"],
 )
-def test_a_display_matrix_turns_and_mirrors(
+def test_a_display_matrix_rotates_and_mirrors(
     tmp_path: Path, saved: Any, matrix: tuple[int, int, int, int], turned: Callable[[Any], Any]
 ) -> None:
     images = moving(3)
@@ -330,7 +330,7 @@ def test_a_long_pause_in_a_file_is_not_a_clock_change() -> None:
     assert [clock.next(time) for time in (0.0, 60.0)] == [0, 60]
 
 
-# --- whole, though not all is shown ---
+# --- complete, though not all of it is shown ---
 
 
 def test_a_trimmed_video_is_complete(tmp_path: Path, saved: Any) -> None:
@@ -343,7 +343,7 @@ def test_a_trimmed_video_is_complete(tmp_path: Path, saved: Any) -> None:
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
-def test_a_broadcast_joined_in_the_middle_is_complete(tmp_path: Path, saved: Any, codec: str) -> None:
+def test_a_broadcast_that_starts_in_the_middle_is_complete(tmp_path: Path, saved: Any, codec: str) -> None:
     options = {"x264-params": "scenecut=0"} if codec == "libx264" else {}
     path = video(tmp_path / "a.ts", moving(60), codec=codec, key_every=20, options=options)
     data = path.read_bytes()
@@ -354,13 +354,13 @@ def test_a_broadcast_joined_in_the_middle_is_complete(tmp_path: Path, saved: Any
     assert (opened.cut_short, opened.lost) == (False, 0)
 
 
-def test_a_broadcast_joined_within_a_packet_is_complete(tmp_path: Path, saved: Any) -> None:
+def test_a_broadcast_that_starts_within_a_packet_is_complete(tmp_path: Path, saved: Any) -> None:
     data = video(tmp_path / "a.ts", moving(60), key_every=20).read_bytes()
     opened, frames = read(saved("joined.ts", data[188 * 10 + 77 :]))
     assert len(frames) > 30 and not opened.cut_short
 
 
-def test_of_two_streams_the_larger_is_shown(tmp_path: Path) -> None:
+def test_the_larger_of_two_streams_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "two.mkv"
     with av.open(str(path), "w") as container:
         small, large = moving(5, 64, 48), moving(10)
@@ -390,7 +390,7 @@ def test_longer_sound_is_not_missing_video(tmp_path: Path) -> None:
     assert opened.defects == ""
 
 
-# --- cut short ---
+# --- truncated ---
 
 CUT = ["a.webm", "a.mkv", "a.ts", "divx.avi"]
 
@@ -402,27 +402,27 @@ def noisy(count: int) -> list[Any]:
 
 def cut(path: Path, share: float) -> Path:
     data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share) // 376 * 376 + 100])  # no whole packets of a broadcast
+    path.write_bytes(data[: int(len(data) * share) // 376 * 376 + 100])  # no complete packets of a broadcast
     return path
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
 @pytest.mark.parametrize("name", CUT)
-def test_a_video_cut_short_gives_its_frames_and_reports_it(tmp_path: Path, name: str, share: float) -> None:
+def test_a_truncated_video_gives_its_frames_and_reports_it(tmp_path: Path, name: str, share: float) -> None:
     opened, frames = read(cut(video(tmp_path / name, noisy(COUNT), **KINDS[name]), share))
     assert 0 < len(frames) < COUNT
     assert opened.cut_short
-    assert f"was cut short, it ends after {len(frames)}" in opened.defects
+    assert f"is truncated: it ends after {len(frames)}" in opened.defects
 
 
-def test_an_mp4_with_its_index_in_front_cut_short(tmp_path: Path) -> None:
+def test_a_truncated_mp4_with_its_index_in_front(tmp_path: Path) -> None:
     path = video(tmp_path / "a.mp4", noisy(COUNT), muxing={"movflags": "faststart"})
     opened, frames = read(cut(path, 0.7))
     assert 0 < len(frames) < COUNT and opened.cut_short
     assert f"ends after {len(frames)} of {COUNT} frames" in opened.defects
 
 
-def test_an_mp4_in_fragments_cut_short(tmp_path: Path) -> None:
+def test_a_truncated_fragmented_mp4(tmp_path: Path) -> None:
     path = video(
         tmp_path / "a.mp4", moving(60), key_every=10, muxing={"movflags": "frag_keyframe+empty_moov"}
     )
@@ -431,7 +431,7 @@ def test_an_mp4_in_fragments_cut_short(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.h264", "a.m2v"])
-def test_a_raw_stream_cut_within_a_frame(tmp_path: Path, saved: Any, name: str) -> None:
+def test_a_raw_stream_truncated_within_a_frame(tmp_path: Path, saved: Any, name: str) -> None:
     whole = video(tmp_path / name, noisy(COUNT), **KINDS[name])
     data = whole.read_bytes()
     starts = [at.start() for at in re.finditer(b"\x00\x00\x01", data)]
@@ -444,7 +444,7 @@ def test_a_raw_stream_cut_within_a_frame(tmp_path: Path, saved: Any, name: str) 
 
 @pytest.mark.parametrize("share", [0.5, 0.93])
 def test_an_mp4_without_its_index_is_one_clear_error(tmp_path: Path, share: float) -> None:
-    refusal(cut(video(tmp_path / "a.mp4", moving(COUNT)), share), "cut short", "copy it again")
+    refusal(cut(video(tmp_path / "a.mp4", moving(COUNT)), share), "truncated", "copy it again")
 
 
 def test_half_a_frame_is_not_shown(tmp_path: Path) -> None:
@@ -471,7 +471,7 @@ def test_damage_in_the_middle_is_counted_and_the_rest_is_read(
     assert opened.lost > 0 and len(frames) == 100 - opened.lost
     assert_like(frames[-1].image, images[-1], 12)
     assert not opened.cut_short
-    assert f"{opened.lost} of 100 frames are lost to damage" in opened.defects
+    assert f"{opened.lost} of 100 frames are lost because of damage" in opened.defects
     assert opened.decoder_messages and opened.decoder_messages[0] in opened.defects
     assert capfd.readouterr() == ("", "")
 
@@ -485,12 +485,13 @@ def test_silently_lost_frames_are_counted(tmp_path: Path, saved: Any, name: str,
     assert 0 < len(frames) < 100
     assert len(frames) + opened.lost == 100
     assert (
-        f"{opened.lost} of 100 frames {'is' if opened.lost == 1 else 'are'} lost to damage" in opened.defects
+        f"{opened.lost} of 100 frames {'is' if opened.lost == 1 else 'are'} lost because of damage"
+        in opened.defects
     )
     assert not opened.cut_short
 
 
-def test_a_video_damaged_to_its_end_is_not_cut_short(tmp_path: Path, saved: Any) -> None:
+def test_a_video_damaged_up_to_its_end_is_not_truncated(tmp_path: Path, saved: Any) -> None:
     kind = KINDS["hevc.mkv"]
     data = bytearray(video(tmp_path / "a.mp4", noisy(COUNT), **kind).read_bytes())
     with av.open(io.BytesIO(data)) as container:
@@ -518,7 +519,7 @@ def test_a_variable_rate_is_not_a_loss(tmp_path: Path, saved: Any) -> None:
     assert opened.decoder_messages and len(frames) + opened.lost == 100
 
 
-def test_a_video_that_ends_in_damage_is_cut_short(tmp_path: Path, saved: Any) -> None:
+def test_a_video_whose_rest_cannot_be_reached_is_truncated(tmp_path: Path, saved: Any) -> None:
     data = video(tmp_path / "a.webm", noisy(COUNT), **KINDS["vp9.webm"]).read_bytes()
     opened, frames = read(saved("hole.webm", hole(data, 0.5, len(data) // 8)))  # has no second cluster
     assert 0 < len(frames) < COUNT
@@ -526,13 +527,13 @@ def test_a_video_that_ends_in_damage_is_cut_short(tmp_path: Path, saved: Any) ->
 
 
 @pytest.mark.parametrize("share", [0.3, 0.95])
-def test_a_stream_of_raw_pictures_cut_within_a_frame(tmp_path: Path, share: float) -> None:
+def test_a_stream_of_raw_pictures_truncated_within_a_frame(tmp_path: Path, share: float) -> None:
     path = video(tmp_path / "a.y4m", moving(COUNT), codec="wrapped_avframe", kind="yuv4mpegpipe")
     opened, frames = read(cut(path, share))
     assert 0 < len(frames) < COUNT and opened.cut_short
 
 
-def test_damage_at_the_end_is_not_cut_short(tmp_path: Path, saved: Any) -> None:
+def test_damage_at_the_end_is_not_truncation(tmp_path: Path, saved: Any) -> None:
     path = video(tmp_path / "a.mp4", noisy(40), key_every=10, muxing={"movflags": "faststart"})
     opened, frames = read(saved("hole.mp4", path.read_bytes()[:-900] + bytes(900)))
     assert opened.lost > 0 and len(frames) == 40 - opened.lost
@@ -571,13 +572,13 @@ def test_a_video_without_decodable_frames(tmp_path: Path, saved: Any) -> None:
 def test_a_codec_without_a_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = video(tmp_path / "av1.mp4", moving(3), **KINDS["av1.mp4"])
     monkeypatch.setattr(module, "DECODERS", "h264,hevc")
-    assert "cut short" not in refusal(path, "no AV1 decoder")
+    assert "truncated" not in refusal(path, "no AV1 decoder")
 
 
 def test_a_decoder_that_is_not_on_the_list_is_never_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # CVE-2026-8461 is in this one. Also while the file is only probed, no decoder of another name is opened.
+    # CVE-2026-8461 is in this one. Even while the file is only probed, no decoder of another name is opened.
     path = video(tmp_path / "a.avi", moving(3), codec="magicyuv", pixels="yuv420p")
     heard: list[str] = []
     monkeypatch.setattr(Video, "_add_message", lambda self, part, message: heard.append(message))
@@ -637,11 +638,11 @@ def test_cover_art_of_an_audio_file_is_not_a_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b""])
-def test_a_file_that_is_missing_or_empty(tmp_path: Path, content: bytes | None) -> None:
+def test_a_missing_or_empty_file(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "a.mp4"
     if content is not None:
         path.write_bytes(content)
-    refusal(path, "there is no such file" if content is None else "is empty")
+    refusal(path, "no such file" if content is None else "is empty")
 
 
 def test_a_folder_a_pipe_or_a_device_is_not_a_video(tmp_path: Path) -> None:
@@ -685,7 +686,7 @@ def test_a_failing_disk_is_an_error(tmp_path: Path) -> None:
     disk = Disk(path.read_bytes())
     opened = Video(disk, name="disk.ts")
     disk.fails = True
-    with pytest.raises(PictureError, match=r"disk\.ts: cannot be read further \(Input/output error\)"):
+    with pytest.raises(PictureError, match=r"disk\.ts: reading failed partway \(Input/output error\)"):
         list(opened)
     with pytest.raises(PictureError, match=r"disk\.ts: cannot be read \(Input/output error\)"):
         Video(disk, name="disk.ts")
@@ -704,7 +705,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["interlaced", "mirrored", "turned", "deep", "AV1"])
-def test_both_people_of_the_demo_clip_are_found_in_videos_of_every_kind(
+def test_both_people_of_the_demo_clip_are_found_in_every_format(
     reader: Reader, tmp_path: Path, saved: Any, demo_clip: Path, kind: str
 ) -> None:
     clip = Video(demo_clip)

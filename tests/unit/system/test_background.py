@@ -1,4 +1,4 @@
-"""Jobs for the disk: one after the other, whatever becomes of one of them."""
+"""Disk jobs run one after the other, even if one of them fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def without_memory() -> None:
     raise MemoryError
 
 
-def test_a_job_that_fails_keeps_no_other_from_the_disk(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_job_does_not_block_the_others(caplog: pytest.LogCaptureFixture) -> None:
     writer, done = BackgroundWriter(), threading.Event()
     writer.submit("one", full)
     writer.submit("two", done.set)
@@ -27,18 +27,18 @@ def test_a_job_that_fails_keeps_no_other_from_the_disk(caplog: pytest.LogCapture
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_fault_ends_the_thread_and_the_next_job_is_done_all_the_same() -> None:
+def test_a_bug_ends_the_thread_and_the_next_job_still_runs() -> None:
     writer, held, done = BackgroundWriter(), threading.Event(), threading.Event()
     writer.submit("one", lambda: (held.wait(10), without_memory()))
     writer.submit("two", done.set)
     held.set()
-    while not done.is_set() and writer.flush(1):  # as the tick of the daemon and its stop call it
+    while not done.is_set() and writer.flush(1):  # as the daemon's tick and stop do
         pass
     assert done.is_set()
     assert writer.call("three", lambda: 3) == 3
 
 
-def test_what_a_caller_waits_for_raises_what_it_raised() -> None:
+def test_call_raises_the_exception_of_the_job() -> None:
     writer = BackgroundWriter()
     with pytest.raises(OSError, match="full"):
         writer.call("one", full)

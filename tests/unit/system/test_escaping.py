@@ -1,4 +1,4 @@
-"""What would steer a terminal is escaped: in text, in the log, and in what is printed."""
+"""Control characters for a terminal are escaped: in text, in the log, and in printed output."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ STEERING = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2
 
 
 @pytest.mark.parametrize("code", STEERING)
-def test_controls_and_marks_of_direction_are_escaped(code: int) -> None:
+def test_control_characters_and_direction_marks_are_escaped(code: int) -> None:
     assert escape_controls(f"a{chr(code)}b") == f"a\\u{code:04x}b"
 
 
-def test_words_of_any_script_stay() -> None:
+def test_text_in_any_script_is_unchanged() -> None:
     text = "Grüße, 日本語, עברית 🙂 \\u001b"
     assert escape_controls(text) == text
 
 
 @pytest.mark.parametrize("code", [code for code in STEERING if code >= 0x7F])
-def test_json_means_the_same(code: int) -> None:
+def test_json_keeps_its_meaning(code: int) -> None:
     text = json.dumps({"a": chr(code)}, ensure_ascii=False)
     assert json.loads(escape_controls(text)) == {"a": chr(code)}
 
 
-def test_the_log_has_one_line_an_entry() -> None:
+def test_the_log_has_one_line_per_entry() -> None:
     formatter = EscapingFormatter("%(levelname)s %(message)s")
     record = logging.LogRecord("x", logging.INFO, "x", 1, "from %s", ("\x1b[31m\nINFO fine",), None)
     assert formatter.format(record) == "INFO from \\u001b[31m\\u000aINFO fine"
@@ -60,7 +60,7 @@ def test_printed_text_is_escaped_and_bytes_are_not(capfdbinary: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(("program", "command"), [("install", []), ("update", ["list"]), ("release", [])])
-def test_roots_commands_escape_too(program: str, command: list[str]) -> None:
+def test_roots_commands_also_escape(program: str, command: list[str]) -> None:
     words = [sys.executable, ROOT / "provisioning" / program, *command, "--no-such\x1b[31m\u202e"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""Small files are whole, private, and on the disk together with their names."""
+"""Small files are complete, private, and synced to the disk together with their names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ID = "0123456789ab"
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, list[str]]]]:
-    """What was synced, in order: a file or a folder, and then the names that were in the folder."""
+    """What was synced, in order: a file, or a folder with the names in it at that time."""
     seen: list[tuple[str, list[str]]] = []
     real = os.fsync
 
@@ -47,9 +47,7 @@ def test_an_erasure_is_logged_durably_before_rows_are_deleted(
     assert synced == [("erasures.jsonl", []), (tmp_path.name, ["erasures.jsonl"])]
 
 
-def test_a_copy_that_was_removed_does_not_come_back(
-    tmp_path: Path, synced: list[tuple[str, list[str]]]
-) -> None:
+def test_a_removed_copy_does_not_reappear(tmp_path: Path, synced: list[tuple[str, list[str]]]) -> None:
     exports = tmp_path / EXPORTS
     exports.mkdir()
     (exports / f"{ID}.csv").write_text("")
@@ -60,7 +58,7 @@ def test_a_copy_that_was_removed_does_not_come_back(
     assert not list(exports.iterdir()) and not list(tmp_path.glob("*.db"))
 
 
-def test_what_is_not_there_is_removed_all_the_same(tmp_path: Path) -> None:
+def test_removing_a_missing_file_succeeds(tmp_path: Path) -> None:
     database.remove(tmp_path / "none" / "x.db")
 
 
@@ -71,7 +69,7 @@ def test_a_path_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_nothing_is_left_of_a_file_that_failed(tmp_path: Path, error: BaseException) -> None:
+def test_a_failed_write_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "file"
     path.write_text("before")
     with pytest.raises(type(error)), atomic_write(path) as file:

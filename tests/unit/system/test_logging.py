@@ -1,4 +1,4 @@
-"""Where the log goes, and what each entry of the journal carries. The booted tests read a real journal."""
+"""Where the log goes, and what each journal entry contains. Tests of booted devices read a real journal."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tests.machine import ROOT, can_mount
 
 @contextlib.contextmanager
 def standard_error(path: Path) -> Iterator[dict[str, str]]:
-    """Standard error is this file; an environment that says it is the journal's.
+    """Make this file standard error; returns an environment that names it as the journal's.
 
-    No fixture: pytest puts its own standard error back before the test.
+    Not a fixture: pytest restores its own standard error before the test.
     """
     with path.open("w") as stream, contextlib.redirect_stderr(stream):
         found = os.fstat(stream.fileno())
@@ -48,13 +48,13 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_package: Non
 
 
 def received(daemon: socket.socket) -> dict[str, str]:
-    """The next entry, read as the journal reads it; what came in a file is sealed."""
+    """The next entry, read as the journal reads it; an entry in a file must be sealed."""
     data, ancillary, flags, _ = daemon.recvmsg(1 << 20, 64)
     assert not flags & socket.MSG_TRUNC
     for _, _, content in ancillary:
         (descriptor,) = struct.unpack("i", content)
         seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-        assert fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) == seals, "the journal takes no other file"
+        assert fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) == seals, "the journal accepts no other file"
         data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
         os.close(descriptor)
     return parsed(data)
@@ -131,13 +131,13 @@ def test_a_traceback_keeps_its_lines(logger: logging.Logger, daemon: socket.sock
     assert entry["EXCEPTION_TEXT"].startswith("Traceback") and entry["LOGGER"] == "appliance.camera"
 
 
-def test_a_file_name_that_is_no_text_is_logged(logger: logging.Logger, daemon: socket.socket) -> None:
+def test_a_file_name_that_is_not_text_is_logged(logger: logging.Logger, daemon: socket.socket) -> None:
     logger.info("%s", os.fsdecode(b"\xff.mp4"))
     assert received(daemon)["MESSAGE"] == "\\udcff.mp4"
 
 
 @pytest.mark.parametrize("kilobytes", [64, 4096])
-def test_a_message_of_any_size_arrives_whole(
+def test_a_message_of_any_size_arrives_completely(
     logger: logging.Logger, daemon: socket.socket, kilobytes: int
 ) -> None:
     logger.info("é" * (kilobytes << 9))
@@ -163,7 +163,7 @@ def test_another_stream_is_not_the_journal(tmp_path: Path) -> None:
 
 
 def log_with_each_sender(listening: socket.socket, send: Callable[..., object]) -> None:
-    """Runs in a file system where the journal's own path is free: systemd-python knows no other."""
+    """Runs in a file system where the journal's path is free, because systemd-python uses no other."""
     entries = []
     for sender in (send, app_logging.send_to_journal):
         handler = app_logging.JournalHandler(sender)

@@ -1,4 +1,4 @@
-"""How long a process was denied a processor: from files, and from the kernel itself."""
+"""How long a process waited for a processor: from given files, and from the real kernel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from appliance.system.scheduling import SchedulingMonitor
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that advances only when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 500.0
@@ -23,7 +23,7 @@ class Clock:
 
 
 def write(tasks: Path, state: str = "S", **seconds: tuple[float, float]) -> None:
-    """What the kernel counts of threads by their number, as `_1`: seconds that each ran and waited."""
+    """The kernel's counts by thread, named as in `_1`: seconds that each ran and waited."""
     for name, (ran, waited) in seconds.items():
         task = tasks / name.strip("_")
         task.mkdir(exist_ok=True)
@@ -38,15 +38,15 @@ def write(tasks: Path, state: str = "S", **seconds: tuple[float, float]) -> None
         (0.5, 0.5, 0.0, 0.25),
         (1.0, 0.0, 0.0, 0.0),  # computes
         (0.0, 0.0, 0.0, 0.0),  # hangs in a call
-        (0.0, 0.0, 0.06, 0.036),  # hangs; others of it are late now and then
+        (0.0, 0.0, 0.06, 0.036),  # hangs; other threads are occasionally late
     ],
 )
-def test_what_counts_as_denied(
+def test_what_counts_as_waiting(
     tmp_path: Path, ran: float, waited: float, idle_waits: float, denied: float
 ) -> None:
     scheduling = SchedulingMonitor(tmp_path)
     write(tmp_path, _1=(5.0, 3.0), _2=(1.0, 1.0))
-    assert scheduling.delay().process_s == 0.0, "what was before the first look"
+    assert scheduling.delay().process_s == 0.0, "time before the first call"
     idle_runs = idle_waits * 2 / 3
     write(tmp_path, _1=(5.0 + ran, 3.0 + waited), _2=(1.0 + idle_runs, 1.0 + idle_waits))
     found = scheduling.delay()
@@ -54,7 +54,7 @@ def test_what_counts_as_denied(
     assert found.by_thread == pytest.approx({1: waited, 2: idle_waits})
 
 
-def test_a_thread_that_gets_no_turn_at_all_is_denied_what_the_kernel_has_not_counted_yet(
+def test_the_wait_of_a_thread_that_never_runs_is_added_before_the_kernel_counts_it(
     tmp_path: Path,
 ) -> None:
     """The kernel adds a wait to its count only once it ends."""
@@ -67,7 +67,7 @@ def test_a_thread_that_gets_no_turn_at_all_is_denied_what_the_kernel_has_not_cou
         assert scheduling.delay().by_thread == {1: pytest.approx(1.5)}
     write(tmp_path, "R", _1=(5.1, 9.3))
     clock.now += 0.4
-    assert scheduling.delay().by_thread == {1: pytest.approx(0.3)}, "only what was not said before"
+    assert scheduling.delay().by_thread == {1: pytest.approx(0.3)}, "only what was not reported before"
     write(tmp_path, "R", _1=(5.5, 9.3))
     clock.now += 0.4
     assert scheduling.delay().by_thread == {1: 0.0}, "it computes"
@@ -76,7 +76,7 @@ def test_a_thread_that_gets_no_turn_at_all_is_denied_what_the_kernel_has_not_cou
         clock.now += 1.5
         assert scheduling.delay().by_thread == {1: 0.0}, "it hangs in a call"
     write(tmp_path, "S", _1=(5.5, 8.0))
-    assert scheduling.delay().by_thread == {1: 0.0}, "no wait is undone"
+    assert scheduling.delay().by_thread == {1: 0.0}, "a reported wait is never subtracted"
 
 
 def test_threads_come_and_go(tmp_path: Path) -> None:
@@ -88,14 +88,14 @@ def test_threads_come_and_go(tmp_path: Path) -> None:
     assert (scheduling.delay().process_s, scheduling.delay().by_thread) == (0.0, {2: 0.0})
 
 
-def test_a_kernel_that_counts_nothing_denies_nothing(tmp_path: Path) -> None:
+def test_without_the_kernels_counts_the_delay_is_zero(tmp_path: Path) -> None:
     scheduling = SchedulingMonitor(tmp_path / "none")
     assert [scheduling.delay().process_s for _ in range(2)] == [0.0, 0.0]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel counts no waiting")
-def test_a_process_beside_others_on_one_processor_is_denied_it() -> None:
+def test_a_process_that_shares_one_processor_is_delayed() -> None:
     processor = {min(os.sched_getaffinity(0))}
     rivals = [
         subprocess.Popen(["sh", "-c", "echo; while :; do :; done"], stdout=subprocess.PIPE, text=True)
@@ -107,10 +107,10 @@ def test_a_process_beside_others_on_one_processor_is_denied_it() -> None:
         "scheduling = SchedulingMonitor(); scheduling.delay(); end = time.monotonic() + 2\n"
         "while time.monotonic() < end: pass\nprint(scheduling.delay().process_s)"
     )
-    # No lower priority for the measuring process: it would take minutes to end beside a busy suite.
+    # No lower priority for the measuring process, which would then take minutes next to a busy suite.
     try:
         for rival in rivals:
-            assert rival.stdout and rival.stdout.readline()  # it runs, and goes on
+            assert rival.stdout and rival.stdout.readline()  # it runs, and continues
             os.sched_setaffinity(rival.pid, processor)
         done = subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True)
     finally:

@@ -14,7 +14,7 @@ from appliance.system.sd_notify import Notifier
 
 @pytest.fixture(params=["standard library", "systemd-python"], autouse=True)
 def sender(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What sends: both must say the same."""
+    """The sender: both must send the same."""
     if request.param == "systemd-python":
         pytest.importorskip("systemd.daemon", reason="systemd-python is not installed")
     else:
@@ -65,13 +65,13 @@ def test_every_message_arrives(manager: socket.socket) -> None:
 
 
 def test_a_status_is_one_line(manager: socket.socket) -> None:
-    """Each further line would be another assignment."""
+    """Each additional line would be another assignment."""
     Notifier().ready("camera: a\nMAINPID=1\r\nb")
     assert received(manager) == ["READY=1\nSTATUS=camera: a MAINPID=1 b"]
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@nobody-listens-here", "/" + "a" * 200])
-def test_silent_without_a_manager(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_nothing_is_sent_without_a_manager(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     send_everything()
     monkeypatch.delenv("NOTIFY_SOCKET")

@@ -1,4 +1,4 @@
-"""Whether memory and threads are left, in a process of its own whose limit is reached."""
+"""The check for memory and threads, in a separate process that reaches its limit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def child(code: str) -> subprocess.CompletedProcess[str]:
     )
     return subprocess.run(
         [sys.executable, "-c", head + code],
-        env={**os.environ, "MALLOC_ARENA_MAX": "1"},  # as in the unit; the thread's own would be spare room
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},  # as in the unit
         capture_output=True,
         text=True,
         timeout=60,
@@ -27,13 +27,13 @@ def child(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_process_with_room_passes() -> None:
+def test_a_process_below_its_limits_passes() -> None:
     check = SelfCheck()
     assert [check.passes() for _ in range(3)] == [True] * 3
     assert check.failures == 0
 
 
-def test_without_memory_it_fails_until_there_is_some() -> None:
+def test_without_memory_it_fails_until_memory_is_free_again() -> None:
     done = child("""
 hard = resource.getrlimit(resource.RLIMIT_AS)[1]
 resource.setrlimit(resource.RLIMIT_AS, (used, hard))
@@ -54,6 +54,6 @@ print(check.passes())
     assert done.stdout == "False\n", done.stderr
 
 
-def test_giving_up_is_one_line_and_exit_1() -> None:
+def test_exiting_prints_one_line_and_returns_1() -> None:
     done = child("exit_unable()")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "no memory" in done.stderr

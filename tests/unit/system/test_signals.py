@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as an event; each test in a process of its own, since it may hang or end at once."""
+"""SIGTERM and SIGINT as an event; each test in its own process, since it may hang or end immediately."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 
 def child(code: str) -> subprocess.Popen[str]:
-    """Python that has `stop_on_signals` and says when it is ready."""
+    """Python that uses `stop_on_signals` and prints when it is ready."""
     head = "import os, signal, sys, threading, time\nfrom appliance.system.signals import stop_on_signals\n"
     process = subprocess.Popen(
         [sys.executable, "-c", head + code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -44,7 +44,7 @@ with stop_on_signals() as stop:
     assert ended(process) == (0, "")
 
 
-def test_a_signal_that_comes_while_the_event_is_locked_hangs_nothing() -> None:
+def test_a_signal_while_the_event_is_locked_causes_no_deadlock() -> None:
     process = child("""
 with stop_on_signals() as stop:
     print("ready", flush=True)
@@ -56,7 +56,7 @@ with stop_on_signals() as stop:
     assert ended(process) == (0, "")
 
 
-def test_signals_hang_nothing_whenever_they_come() -> None:
+def test_signals_at_any_time_cause_no_deadlock() -> None:
     processes = [
         child("""
 with stop_on_signals() as stop:
@@ -75,7 +75,7 @@ with stop_on_signals() as stop:
 @pytest.mark.parametrize(
     "busy", ["time.sleep(60)", "threading.Lock().acquire() and threading.Event().wait()"]
 )
-def test_a_second_signal_ends_it_at_once(number: signal.Signals, busy: str) -> None:
+def test_a_second_signal_ends_it_immediately(number: signal.Signals, busy: str) -> None:
     process = child(f"""
 with stop_on_signals() as stop:
     threading.Thread(target=lambda: (stop.wait(), print("stopping", flush=True)), daemon=True).start()
@@ -90,7 +90,7 @@ with stop_on_signals() as stop:
     assert time.monotonic() - began < 5.0
 
 
-def test_afterwards_all_is_as_it_was() -> None:
+def test_afterwards_everything_is_restored() -> None:
     process = child("""
 before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 with stop_on_signals():
@@ -113,4 +113,6 @@ with stop_on_signals() as stop:
     time.sleep(60)
 """)
     code, errors = ended(process)
-    assert code == 1 and errors == "ERROR appliance.system.signals: the stop hangs: the process ends\n"
+    assert (
+        code == 1 and errors == "ERROR appliance.system.signals: the stop takes too long: the process exits\n"
+    )
