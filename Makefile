@@ -54,6 +54,18 @@ bench: ## where the processor time goes, frame by frame
 structure: ## draw the packages and their imports into docs/architecture.md (needs one ./setup.sh test before)
 	@.venv/bin/python -m tests.structure
 
+.PHONY: docs screenshots
+docs: .venv-docs/.ready ## build the documentation site: build/docs/index.html (the first time needs the network)
+	@.venv-docs/bin/python -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
+
+.venv-docs/.ready: requirements/docs.txt
+	python3 -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --require-hashes -r requirements/docs.txt
+	touch $@
+
+screenshots: ## take the pictures in docs/images from a running appliance (needs one ./setup.sh test before)
+	@.venv/bin/python -m tests.screenshots $(ARGS)
+
 release: ## make a signed release bundle in dist/ (needs one ./setup.sh test before; ARGS="--arch aarch64 --python 3.13")
 	@.venv/bin/python provisioning/release $(ARGS)
 

@@ -29,8 +29,9 @@ ADDITIONS = {
     "test": ("test", "dev"),
     "manual": ("manual",),
     "quantiser": ("quantiser", "onnx"),
+    "docs": ("docs",),
 }
-"""Lock -> the extras in it: installed beside one of the above."""
+"""Lock -> the extras in it: installed beside one of the above, but for `docs`."""
 
 _UV = (sys.executable, "-m", "uv", "pip", "compile", "--no-config", "--quiet")
 _FORM = ("--universal", "--python-version=3.10", "--generate-hashes", "--no-annotate")
@@ -39,6 +40,9 @@ _WHEELS_ALONE = ("--only-binary=:all:", "--emit-build-options")
 
 _WITH_SOURCES = ("manual",)
 """Locks that name a package without a wheel (argparse-manpage); never installed on a device."""
+
+_OWN_ENVIRONMENT = ("docs",)
+"""Locks that are installed alone: they may have other versions than the appliance."""
 
 _LIMITS = HERE / "limits.in"
 
@@ -57,7 +61,7 @@ def main(arguments: list[str]) -> None:
         wanted[name] = [line for each in members for line in extras[each]]
     for name, lines in wanted.items():
         # As a constraint the first lock would bring its ban on building along.
-        same = [] if name in _WITH_SOURCES else [f"--constraints={first}"]
+        same = [] if name in _WITH_SOURCES + _OWN_ENVIRONMENT else [f"--constraints={first}"]
         _resolve(HERE / f"{name}.txt", ["-", *same, *arguments], lines)
 
 
