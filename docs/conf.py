@@ -1,7 +1,7 @@
 """How Sphinx builds the documentation site: `make docs`. Why so: docs/decisions/0081-documentation-site.md.
 
-Sphinx reads the Markdown files where they are, from the root of the repository. A relative link therefore means
-the same on the site as in a view of the repository.
+Sphinx reads the Markdown files where they are, from the root of the repository. A relative link therefore
+means the same on the site as in a view of the repository.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 project = "Interview Grader"
 copyright = "the authors of Interview Grader; Apache-2.0"
-version = release = re.findall(r'__version__ = "(.+)"', (ROOT / "appliance/__init__.py").read_text("utf-8"))[0]
+version = release = re.findall(r'__version__ = "(.+)"', (ROOT / "appliance/__init__.py").read_text("utf-8"))[
+    0
+]
 
 extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
@@ -57,7 +59,7 @@ _START = '<!doctype html><meta http-equiv="refresh" content="0; url=docs/index.h
 
 
 def leave_out_diagrams(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Drop Mermaid diagrams: a browser without a network cannot draw them. A table below each has the same."""
+    """Drop Mermaid diagrams: a browser without a network cannot draw them. The table below has the same."""
     source[0] = _MERMAID.sub("", source[0])
 
 

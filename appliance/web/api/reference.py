@@ -21,18 +21,19 @@ Json: TypeAlias = "dict[str, Any]"
 _INTRODUCTION = """\
 # HTTP API
 
-This page is generated from the code (`python -m appliance.web.api.reference`); a test fails when it is out of date.
-A device serves the same description for programs, as OpenAPI 3.1, at `/api/openapi.json`.
+This page is generated from the code (`python -m appliance.web.api.reference`); a test fails when it is out of
+date. A device serves the same description for programs, as OpenAPI 3.1, at `/api/openapi.json`.
 
-Scripts send a token with each request: `Authorization: Bearer TOKEN` ([access](access.md)). Browsers send the cookie of
-their login; their POST requests also need the page's token, in the header `X-CSRF-Token` or the form field `csrf_token`.
+Scripts send a token with each request: `Authorization: Bearer TOKEN` ([access](access.md)). Browsers send the
+cookie of their login; their POST requests also need the page's token, in the header `X-CSRF-Token` or the form
+field `csrf_token`.
 
 | policy | who may call the route |
 |---|---|
 | public | anyone |
 | viewer | viewers and operators |
 | operator | operators |
-| token | a token of role metrics or operator; on the device itself anyone, unless `access.loopback` is `"login"` |
+| token | tokens of role metrics and operator; on the device itself anyone, unless `access.loopback = "login"` |
 | local | root and the service's user, on the device itself |
 """
 
@@ -108,9 +109,7 @@ def _common_answers(document: Json) -> dict[str, str]:
         for status, answer in operation["responses"].items()
         if not status.startswith("2")
     )
-    return {
-        status: meaning for (status, meaning), count in counted.items() if 2 * count > len(operations)
-    }
+    return {status: meaning for (status, meaning), count in counted.items() if 2 * count > len(operations)}
 
 
 def _operation_lines(title: str, operation: Json, common: dict[str, str]) -> Iterator[str]:

@@ -47,9 +47,8 @@ def broken_links(text: str, folder: Path) -> Iterator[str]:
         path, _, heading = target.partition("#")
         if "://" in target or target.startswith("mailto:"):
             continue
-        if path and not (folder / path).exists():
-            yield target
-        elif heading and heading not in (anchors_of(folder / path) if path else anchors(text)):
+        exists = not path or (folder / path).exists()
+        if not exists or (heading and heading not in (anchors_of(folder / path) if path else anchors(text))):
             yield target
 
 
