@@ -24,16 +24,16 @@ _INTRODUCTION = """\
 This page is generated from the code (`python -m appliance.web.api.reference`); a test fails when it is out of
 date. A device serves the same description for programs, as OpenAPI 3.1, at `/api/openapi.json`.
 
-Scripts send a token with each request: `Authorization: Bearer TOKEN` ([access](access.md)). Browsers send the
-cookie of their login; their POST requests also need the page's token, in the header `X-CSRF-Token` or the form
-field `csrf_token`.
+Scripts send a token with each request: `Authorization: Bearer TOKEN` ([access](access.md)). Browsers send
+the cookie of their login; their POST requests also need the page's token, in the header `X-CSRF-Token` or the
+form field `csrf_token`.
 
 | policy | who may call the route |
 |---|---|
 | public | anyone |
 | viewer | viewers and operators |
 | operator | operators |
-| token | tokens of role metrics and operator; on the device itself anyone, unless `access.loopback = "login"` |
+| token | tokens of role metrics and operator; anyone on the device itself, if `access.loopback = "operator"` |
 | local | root and the service's user, on the device itself |
 """
 
