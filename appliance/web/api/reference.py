@@ -33,7 +33,7 @@ form field `csrf_token`.
 | public | anyone |
 | viewer | viewers and operators |
 | operator | operators |
-| token | tokens of role metrics and operator; anyone on the device itself, if `access.loopback = "operator"` |
+| token | tokens of role metrics and operator; on the device itself anyone, if `access.loopback` allows it |
 | local | root and the service's user, on the device itself |
 """
 
