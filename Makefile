@@ -50,10 +50,6 @@ run: ## set up and start the appliance
 bench: ## where the processor time goes, frame by frame
 	@.venv/bin/interview-grader bench
 
-.PHONY: structure
-structure: ## draw the packages and their imports into docs/architecture.md (needs one ./setup.sh test before)
-	@.venv/bin/python -m tests.structure
-
 .PHONY: docs screenshots
 docs: .venv-docs/.ready ## build the documentation site: build/docs/index.html (the first time needs the network)
 	@.venv-docs/bin/python -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
@@ -65,6 +61,10 @@ docs: .venv-docs/.ready ## build the documentation site: build/docs/index.html (
 
 screenshots: ## take the pictures in docs/images from a running appliance (needs one ./setup.sh test before)
 	@.venv/bin/python -m tests.screenshots $(ARGS)
+
+.PHONY: structure
+structure: ## draw the packages and their imports into docs/architecture.md (needs one ./setup.sh test before)
+	@.venv/bin/python -m tests.structure
 
 release: ## make a signed release bundle in dist/ (needs one ./setup.sh test before; ARGS="--arch aarch64 --python 3.13")
 	@.venv/bin/python provisioning/release $(ARGS)

@@ -54,6 +54,11 @@ html_theme_options = {
 html_sidebars = {"docs/index": []}
 html_show_sourcelink = html_copy_source = html_use_index = False
 
+INDEXES = re.compile(r"docs/(index|readers/.*|decisions/index)")
+"""Pages whose lists are the navigation: each item that begins with a link places a page below this one."""
+
+_ITEM = re.compile(r"^- \[[^]]*\]\(([^)#:]+)\.md\)", re.M)
+_TOCTREE = "\n```{{toctree}}\n:hidden:\n\n{}\n```\n"
 _MERMAID = re.compile(r"^```mermaid\n.*?^```\n", re.M | re.S)
 _START = '<!doctype html><meta http-equiv="refresh" content="0; url=docs/index.html"><title>{}</title>\n'
 
@@ -61,6 +66,12 @@ _START = '<!doctype html><meta http-equiv="refresh" content="0; url=docs/index.h
 def leave_out_diagrams(app: Sphinx, docname: str, source: list[str]) -> None:
     """Drop Mermaid diagrams: a browser without a network cannot draw them. The table below has the same."""
     source[0] = _MERMAID.sub("", source[0])
+
+
+def add_navigation(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Make a hidden toctree of the lists of an index page."""
+    if INDEXES.fullmatch(docname):
+        source[0] += _TOCTREE.format("\n".join(_ITEM.findall(source[0])))
 
 
 def resolve_folders(app: Sphinx, doctree: nodes.document) -> None:
@@ -87,6 +98,7 @@ def add_start_page(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("source-read", leave_out_diagrams)
+    app.connect("source-read", add_navigation)
     app.connect("doctree-read", resolve_folders)
     app.connect("build-finished", add_start_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

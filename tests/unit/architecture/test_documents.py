@@ -21,7 +21,10 @@ BASES = ("", "appliance", "provisioning", "provisioning/device")
 SOURCE = re.compile(r"[\w.-]+(/[\w.-]+)*\.(py|html|css|js)")
 FOLDER = re.compile(r"([\w-]+)(/[\w-]+)*/")
 FENCE = re.compile(r"^ *```.*?^ *```$", re.M | re.S)
-TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```$", re.M | re.S)
+INDEXES = ("docs/index.md", "docs/readers/*.md", "docs/decisions/index.md")
+ITEM = re.compile(r"^- \[[^]]*\]\(([^)#:]+\.md)\)", re.M)
+"""How docs/conf.py finds the navigation of the site: an item of a list in an index page."""
+
 NOT_ON_THE_SITE = {"README.md", "docs/decisions/template.md"}
 """The site begins with docs/index.md instead."""
 
@@ -68,14 +71,10 @@ def anchors(text: str) -> Iterator[str]:
         seen[slug] += 1
 
 
-def toctree_entries(page: Path) -> Iterator[str]:
-    """The pages that the toctrees of a page name, as paths from the root of the repository."""
-    for block in TOCTREE.findall(page.read_text("utf-8")):
-        for line in block.splitlines():
-            if line and not line.startswith(":"):
-                path = posixpath.normpath(page.parent.relative_to(ROOT).joinpath(line).as_posix())
-                found = {each.relative_to(ROOT).as_posix() for each in ROOT.glob(f"{path}.md")}
-                yield from found - NOT_ON_THE_SITE - {page.relative_to(ROOT).as_posix()}
+def placed_pages(index: Path) -> Iterator[str]:
+    """The pages that the lists of an index page place on the site, as paths from the root."""
+    for target in ITEM.findall(index.read_text("utf-8")):
+        yield posixpath.normpath(index.parent.relative_to(ROOT).joinpath(target).as_posix())
 
 
 def _exists(path: str, folder: Path) -> bool:
@@ -126,6 +125,7 @@ def test_anchors_are_those_of_github() -> None:
 
 def test_every_page_has_one_place_on_the_site() -> None:
     pages = {page.relative_to(ROOT).as_posix() for page in PAGES} - NOT_ON_THE_SITE - {"docs/index.md"}
-    placed = Counter(entry for page in PAGES for entry in toctree_entries(page))
-    assert placed.keys() == pages, "name it in a toctree: docs/readers/ or docs/decisions/index.md"
+    indexes = [page for pattern in INDEXES for page in ROOT.glob(pattern)]
+    placed = Counter(page for index in indexes for page in placed_pages(index))
+    assert placed.keys() == pages, "name it in a list of docs/readers/ or docs/decisions/index.md"
     assert [page for page, times in placed.items() if times > 1] == []
