@@ -27,11 +27,11 @@ ADDITIONS = {
     "jetpack6": ("jetpack6",),
     "jetpack7": ("jetpack7",),
     "test": ("test", "dev"),
+    "docs": ("docs",),
     "manual": ("manual",),
     "quantiser": ("quantiser", "onnx"),
-    "docs": ("docs",),
 }
-"""Lock -> the extras in it: installed beside one of the above, but for `docs`."""
+"""Lock -> the extras in it: installed beside one of the above."""
 
 _UV = (sys.executable, "-m", "uv", "pip", "compile", "--no-config", "--quiet")
 _FORM = ("--universal", "--python-version=3.10", "--generate-hashes", "--no-annotate")
@@ -42,7 +42,7 @@ _WITH_SOURCES = ("manual",)
 """Locks that name a package without a wheel (argparse-manpage); never installed on a device."""
 
 _OWN_ENVIRONMENT = ("docs",)
-"""Locks that are installed alone: they may have other versions than the appliance."""
+"""Locks that are installed alone: their versions need not agree with those of the appliance."""
 
 _LIMITS = HERE / "limits.in"
 
