@@ -27,7 +27,6 @@ ADDITIONS = {
     "jetpack6": ("jetpack6",),
     "jetpack7": ("jetpack7",),
     "test": ("test", "dev"),
-    "docs": ("docs",),
     "manual": ("manual",),
     "quantiser": ("quantiser", "onnx"),
 }
@@ -40,9 +39,6 @@ _WHEELS_ALONE = ("--only-binary=:all:", "--emit-build-options")
 
 _WITH_SOURCES = ("manual",)
 """Locks that name a package without a wheel (argparse-manpage); never installed on a device."""
-
-_OWN_ENVIRONMENT = ("docs",)
-"""Locks that are installed alone: their versions need not agree with those of the appliance."""
 
 _LIMITS = HERE / "limits.in"
 
@@ -61,8 +57,10 @@ def main(arguments: list[str]) -> None:
         wanted[name] = [line for each in members for line in extras[each]]
     for name, lines in wanted.items():
         # As a constraint the first lock would bring its ban on building along.
-        same = [] if name in _WITH_SOURCES + _OWN_ENVIRONMENT else [f"--constraints={first}"]
+        same = [] if name in _WITH_SOURCES else [f"--constraints={first}"]
         _resolve(HERE / f"{name}.txt", ["-", *same, *arguments], lines)
+    # In an environment of its own: its versions need not agree with those of the appliance.
+    _resolve(HERE / "docs.txt", ["-", *arguments], extras["docs"])
 
 
 def _resolve(lock: Path, arguments: list[str], requirements: Sequence[str] = ()) -> None:
