@@ -57,7 +57,7 @@ html_show_sourcelink = html_copy_source = html_use_index = False
 INDEXES = re.compile(r"docs/(index|readers/.*|decisions/index)")
 """Pages whose lists are the navigation: each item that begins with a link places a page below this one."""
 
-_ITEM = re.compile(r"^- \[[^]]*\]\(([^)#:]+)\.md\)", re.M)
+_ITEM = re.compile(r"^- \[([^]]*)\]\(([^)#:]+)\.md\)", re.M)
 _TOCTREE = "\n```{{toctree}}\n:hidden:\n\n{}\n```\n"
 _MERMAID = re.compile(r"^```mermaid\n.*?^```\n", re.M | re.S)
 _START = '<!doctype html><meta http-equiv="refresh" content="0; url=docs/index.html"><title>{}</title>\n'
@@ -71,20 +71,28 @@ def leave_out_diagrams(app: Sphinx, docname: str, source: list[str]) -> None:
 def add_navigation(app: Sphinx, docname: str, source: list[str]) -> None:
     """Make a hidden toctree of the lists of an index page."""
     if INDEXES.fullmatch(docname):
-        source[0] += _TOCTREE.format("\n".join(_ITEM.findall(source[0])))
+        entries = [f"{title} <{page}>" for title, page in _ITEM.findall(source[0])]
+        source[0] += _TOCTREE.format("\n".join(entries))
 
 
-def resolve_folders(app: Sphinx, doctree: nodes.document) -> None:
-    """Links to folders lead to their index page; where there is none, only the text remains."""
+def resolve_links(app: Sphinx, doctree: nodes.document) -> None:
+    """Links to a folder lead to its index page, or become text; links to other Markdown files, to a copy."""
     for link in list(doctree.findall(addnodes.pending_xref)):
-        if link.get("refdomain") or link["reftype"] != "myst":
+        if link["reftype"] != "myst":
+            continue
+        if link.get("refdomain") == "doc":
+            page = link["reftarget"]
+            if page not in app.env.found_docs and (ROOT / f"{page}.md").is_file():
+                copy = addnodes.download_reference("", "", *link.children, reftarget=f"/{page}.md")
+                copy["refdoc"] = link["refdoc"]
+                link.replace_self(copy)
             continue
         folder = ROOT.joinpath(link["refdoc"]).parent.joinpath(link["reftarget"]).resolve()
         if not folder.is_dir():
             continue
         index = folder.relative_to(ROOT).joinpath("index").as_posix()
         if index in app.env.found_docs:
-            link.update({"refdomain": "doc", "reftarget": index, "reftargetid": None})
+            link["refdomain"], link["reftarget"], link["reftargetid"] = "doc", index, None
         else:
             link.replace_self(link.children)
 
@@ -99,6 +107,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("source-read", leave_out_diagrams)
     app.connect("source-read", add_navigation)
-    app.connect("doctree-read", resolve_folders)
+    app.connect("doctree-read", resolve_links, priority=400)  # before Sphinx collects what is copied
     app.connect("build-finished", add_start_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -123,6 +123,12 @@ def test_anchors_are_those_of_github() -> None:
     assert list(anchors(text)) == ["a-b-cd--e", "same", "same-1", "get-aid"]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_page_begins_with_its_title(page: Path) -> None:
+    levels = re.findall(r"^(#+) ", FENCE.sub("", page.read_text("utf-8")), re.M)
+    assert levels[0] == "#"
+
+
 def test_every_page_has_one_place_on_the_site() -> None:
     pages = {page.relative_to(ROOT).as_posix() for page in PAGES} - NOT_ON_THE_SITE - {"docs/index.md"}
     indexes = [page for pattern in INDEXES for page in ROOT.glob(pattern)]
