@@ -85,7 +85,7 @@ RUN = {
         "tests/unit/configuration/test_reference.py",
         "reference_lines",
     ),
-    "python -m appliance.web.api.reference": ("tests/unit/web/test_api_reference.py", "reference_lines"),
+    "python -m appliance.web.api_reference": ("tests/unit/web/test_api_reference.py", "reference_lines"),
     "make bundles": ("tests/e2e/device/test_release.py", "JETPACKS"),
     "make minimal": ("tests/e2e/device/test_package.py", "appliance"),
     "make release": ("tests/e2e/device/test_release.py", "provisioning/release"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from appliance.web.api.openapi import make_document
-from appliance.web.api.reference import read_document, reference_lines
+from appliance.web.api_reference import read_document, reference_lines
 from appliance.web.app import create_app
 from tests.fakes.web import make_context
 from tests.machine import ROOT
@@ -15,7 +15,7 @@ PAGE = ROOT / "docs" / "http-api.md"
 
 def test_the_page_is_current() -> None:
     made = "\n".join(reference_lines(read_document()))
-    assert PAGE.read_text("utf-8") == made, "stale: python -m appliance.web.api.reference > docs/http-api.md"
+    assert PAGE.read_text("utf-8") == made, "stale: python -m appliance.web.api_reference > docs/http-api.md"
 
 
 def test_it_is_made_from_what_a_device_serves() -> None:

@@ -1,4 +1,4 @@
-"""The HTTP API as Markdown: `python -m appliance.web.api.reference > docs/http-api.md`.
+"""The HTTP API as Markdown: `python -m appliance.web.api_reference > docs/http-api.md`.
 
 It is made from the OpenAPI document that a device serves as `/api/openapi.json`.
 """
@@ -21,7 +21,7 @@ Json: TypeAlias = "dict[str, Any]"
 _INTRODUCTION = """\
 # HTTP API
 
-This page is generated from the code (`python -m appliance.web.api.reference`); a test fails when it is out of
+This page is generated from the code (`python -m appliance.web.api_reference`); a test fails when it is out of
 date. A device serves the same description for programs, as OpenAPI 3.1, at `/api/openapi.json`.
 
 Scripts send a token with each request: `Authorization: Bearer TOKEN` ([access](access.md)). Browsers send
