@@ -74,7 +74,7 @@ RUN = {
     "provisioning/card": ("tests/e2e/device/test_first_boot.py", '"card"'),
     "provisioning/push": ("tests/e2e/device/test_update_command.py", "provisioning/push"),
     "sh unpack": ("tests/unit/provisioning/test_unpack.py", "unpack"),
-    "sh first-boot": ("tests/e2e/device/test_first_boot.py", "first boot"),
+    "sh first-boot": ("tests/e2e/device/test_first_boot.py", "first_boot"),
     "python models/build/compile_edgetpu.py": (
         "tests/e2e/device/test_accelerator_models.py",
         "compile_edgetpu",
@@ -106,6 +106,8 @@ RUN = {
 LISTED = {
     "setup.sh test": "it runs the tests; `.ci/run` is the same",
     "make check": "`./setup.sh test` runs the same script",
+    "check.sh": "`make check` runs all of it",
+    "python -m tests.turns": "a part of `make check`",
     "make unit": "it runs tests",
     "make test": "it runs tests",
     "make system-vm": "it runs tests, for an hour",
