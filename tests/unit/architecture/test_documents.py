@@ -135,3 +135,14 @@ def test_every_page_has_one_place_on_the_site() -> None:
     placed = Counter(page for index in indexes for page in placed_pages(index))
     assert placed.keys() == pages, "name it in a list of docs/readers/ or docs/decisions/index.md"
     assert [page for page, times in placed.items() if times > 1] == []
+
+
+def test_every_picture_is_used_and_small() -> None:
+    used = {
+        (page.parent / target).resolve()
+        for page in PAGES
+        for target in re.findall(r"!\[[^]]+\]\(([^)\s]+)\)", page.read_text("utf-8"))
+    }
+    pictures = [path for path in (ROOT / "docs" / "images").iterdir() if path.is_file()]
+    assert [path.name for path in pictures if path not in used] == []
+    assert [path.name for path in pictures if path.stat().st_size > 150_000] == []
