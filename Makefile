@@ -50,6 +50,18 @@ run: ## set up and start the appliance
 bench: ## measure where the processor time of a frame goes
 	@.venv/bin/interview-grader bench
 
+.PHONY: docs screenshots
+docs: .venv-docs/.ready ## build the documentation site: build/docs/index.html (the first time needs the network)
+	@.venv-docs/bin/python -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
+
+.venv-docs/.ready: requirements/docs.txt
+	python3 -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --require-hashes -r requirements/docs.txt
+	touch $@
+
+screenshots: ## take the pictures in docs/images from a running appliance (needs one ./setup.sh test before)
+	@.venv/bin/python -m tests.screenshots $(ARGS)
+
 .PHONY: structure
 structure: ## draw the packages and their imports into docs/architecture.md (run ./setup.sh test once before)
 	@.venv/bin/python -m tests.structure

@@ -59,6 +59,8 @@ def main(arguments: list[str]) -> None:
         # As a constraint, the first lock would also forbid building from source.
         same = [] if name in _WITH_SOURCES else [f"--constraints={first}"]
         _resolve(HERE / f"{name}.txt", ["-", *same, *arguments], lines)
+    # In an environment of its own: its versions need not agree with those of the appliance.
+    _resolve(HERE / "docs.txt", ["-", *arguments], extras["docs"])
 
 
 def _resolve(lock: Path, arguments: list[str], requirements: Sequence[str] = ()) -> None:

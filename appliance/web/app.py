@@ -67,8 +67,7 @@ def create_app(context: AppContext) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the seven names keep their order
     app.extensions[KEY] = context
-    for part in (about, users, recordings, live, login, data_subject, openapi, session, status, terms):
-        app.register_blueprint(part.blueprint)
+    register_pages(app)
     app.before_request(policy.check_request)
     app.after_request(login.renew_cookie)
     app.after_request(_add_headers)
@@ -78,6 +77,12 @@ def create_app(context: AppContext) -> Flask:
         app.register_error_handler(kind, _answer_error)
     policy.require_policies(app)
     return app
+
+
+def register_pages(app: Flask) -> None:
+    """Add every route; `create_app` adds what they need to answer requests."""
+    for part in (about, users, recordings, live, login, data_subject, openapi, session, status, terms):
+        app.register_blueprint(part.blueprint)
 
 
 def _add_headers(response: Response) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -37,6 +38,18 @@ def test_a_bundle_of_a_known_signer_is_unpacked(made: SmallBundle) -> None:
     again = unpack(made)
     assert again.returncode == 2 and "does not exist yet" in again.stderr
     assert (made.folder / "kit/setup.sh").is_file(), "an existing folder is left alone"
+
+
+def test_the_commands_in_the_documents_do_the_same(made: SmallBundle) -> None:
+    blocks = re.findall(r"^```\n(.*?)^```$", (ROOT / "docs/operations.md").read_text("utf-8"), re.M | re.S)
+    [block] = [block for block in blocks if "ssh-keygen -Y verify" in block]
+    [name] = set(re.findall(r"\S+\.bundle", block))
+    shutil.copy(made.path, made.folder / name)
+    assert made.signers == made.folder / "release_signers"
+    done = subprocess.run(["sh", "-euc", block], cwd=made.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 'Good "interview-grader-release" signature' in done.stdout
+    assert (made.folder / "kit/setup.sh").is_file() and not (made.folder / "ran").exists()
 
 
 def test_it_unpacks_with_the_tar_of_a_mac(made: SmallBundle, monkeypatch: pytest.MonkeyPatch) -> None:
