@@ -54,7 +54,7 @@ bench: ## where the processor time goes, frame by frame
 structure: ## draw the packages and their imports into docs/architecture.md (needs one ./setup.sh test before)
 	@.venv/bin/python -m tests.structure
 
-release: ## make a signed release bundle in dist/ (needs one ./setup.sh test before; ARGS="--arch aarch64 --python 3.13")
+release: ## check changelog and tree, make a signed bundle in dist/, tag the commit (needs one ./setup.sh test before; ARGS="--arch aarch64 --python 3.13", "--no-tag": a trial)
 	@.venv/bin/python provisioning/release $(ARGS)
 
 man: ## write the manual page and the completions for bash, zsh and fish to provisioning/manual/
