@@ -1,6 +1,6 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check unit test explore bundles release lock latest man kills damage soak watch wear system system-vm system-arm64 run bench models
+.PHONY: help check unit coverage test minimal explore bundles release lock latest man kills damage soak watch wear system system-vm system-arm64 run bench models
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -10,6 +10,13 @@ check: ## lint, format, types, shell scripts (needs one ./setup.sh test before)
 
 unit: ## the tests of the parts, under a minute: no root, browser or device (needs .venv with the extra `test`)
 	@.venv/bin/python -m pytest -q --numprocesses 2 --dist loadfile -m 'not slow' tests/unit tests/contract $(ARGS)
+
+coverage: ## which lines and branches of appliance/ the tests of the parts reach: figures, and htmlcov/ (ARGS="tests/unit/vision")
+	@.venv/bin/python -m coverage erase
+	@.venv/bin/python -m coverage run -m pytest -q --numprocesses 2 --dist loadfile -m 'not slow' $(or $(ARGS),tests/unit tests/contract)
+	@.venv/bin/python -m coverage combine --quiet
+	@.venv/bin/python -m coverage html --quiet
+	@.venv/bin/python -m coverage report
 
 test: ## set up what the tests need, then check and run all of them
 	@./setup.sh test
@@ -40,6 +47,9 @@ system-arm64: ## the tests on the emulated processors of the boards, with both T
 
 bundles: ## make a bundle for every board, JetPack 6 and 7 among them (needs one ./setup.sh test before, and the network)
 	@JETPACKS=2 .venv/bin/python -m pytest -q tests/e2e/device/test_release.py
+
+minimal: ## check, analyze and run in an environment with the run-time dependencies alone
+	@.venv/bin/python -m pytest -q tests/e2e/device/test_package.py
 
 wear: ## boot a device and watch its card for five minutes, live and idle: nothing may be written (as root)
 	@WATCH_S=300 .venv/bin/python -m pytest -q --timeout 1200 tests/e2e/device/test_install.py -k 'bookworm and not mistake'

@@ -121,7 +121,7 @@ class WordList:
 
 
 def prose(path: str, text: str) -> str:
-    """What a person reads in a file, each character at its place: of code, comments, strings and names of tests."""
+    """What a person reads in a file, each character in its place; of code: comments, strings, test names."""
     suffix = Path(path).suffix
     if suffix == ".py" or text.startswith("#!/usr/bin/env python3"):
         return _python_prose(text)
@@ -161,7 +161,7 @@ def _blank(found: re.Match[str]) -> str:
 
 
 def texts(root: Path = ROOT) -> Iterator[tuple[str, str]]:
-    """Path and content of each text file that Git tracks; without Git, of each that is in no hidden folder."""
+    """Path and content of each text file that Git tracks; without Git, of each in no hidden folder."""
     done = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         names = done.stdout.split("\0")[:-1]
