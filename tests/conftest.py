@@ -71,6 +71,16 @@ def no_thread_survives() -> Iterator[None]:
         pytest.fail(f"threads alive {GRACE_S:g} s after the test: {names}", pytrace=False)
 
 
+@pytest.fixture(autouse=True)
+def scheduling_is_unchanged() -> Iterator[None]:
+    """Fails a test that changes the scheduling policy of this process, which all its programs inherit."""
+    before, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    if (after := os.sched_getscheduler(0)) != before:
+        os.sched_setscheduler(0, before, parameters)
+        pytest.fail(f"the scheduling policy was changed from {before} to {after}", pytrace=False)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What tests and their programs leave in the temporary folder goes when pytest tidies up."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,35 @@ def add_stream(
     tick: Fraction = Fraction(1, 90_000),
 ) -> Any:
     """Encode the pictures as one more stream of a container that is written."""
+    with _same_scheduling():
+        return _add_stream(container, images, times, codec, rate, pixels, options, aspect, key_every, tick)
+
+
+@contextlib.contextmanager
+def _same_scheduling() -> Iterator[None]:
+    """Restore the scheduling policy: SVT-AV1, run by root, takes the highest real-time priority.
+
+    Every later program of the tests would inherit it, and starve the others.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
+def _add_stream(
+    container: Any,
+    images: Sequence[Image],
+    times: Iterable[float] | None,
+    codec: str,
+    rate: Fraction | int,
+    pixels: str,
+    options: Mapping[str, str] | None,
+    aspect: Fraction | None,
+    key_every: int,
+    tick: Fraction,
+) -> Any:
     stream = container.add_stream(codec, rate=rate, options=dict(options or {}))
     stream.height, stream.width = images[0].shape[:2]
     stream.pix_fmt = pixels
