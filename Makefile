@@ -1,6 +1,6 @@
 # What a developer runs. Everything here is also reachable without make.
 .DEFAULT_GOAL := help
-.PHONY: help check unit test explore bundles release lock latest man kills damage soak watch wear system system-vm system-arm64 run bench models
+.PHONY: help check unit coverage test minimal explore bundles release lock latest man kills damage soak watch wear system system-vm system-arm64 run bench models
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -10,6 +10,13 @@ check: ## lint, format, types, shell scripts (run ./setup.sh test once before)
 
 unit: ## unit and contract tests, under a minute: no root, browser or device (needs .venv with the extra `test`)
 	@.venv/bin/python -m pytest -q --numprocesses 2 --dist loadfile -m 'not slow' tests/unit tests/contract $(ARGS)
+
+coverage: ## branch coverage of appliance/ by unit and contract tests, also in htmlcov/ (ARGS="tests/unit/vision")
+	@.venv/bin/python -m coverage erase
+	@.venv/bin/python -m coverage run -m pytest -q --numprocesses 2 --dist loadfile -m 'not slow' $(or $(ARGS),tests/unit tests/contract)
+	@.venv/bin/python -m coverage combine --quiet
+	@.venv/bin/python -m coverage html --quiet
+	@.venv/bin/python -m coverage report
 
 test: ## set up what the tests need, then run the checks and all tests
 	@./setup.sh test
@@ -41,6 +48,9 @@ system-arm64: ## the tests on the emulated processors of the boards, with both T
 bundles: ## make a bundle for every board, with JetPack 6 and 7 (run ./setup.sh test once before; needs the network)
 	@JETPACKS=2 .venv/bin/python -m pytest -q tests/e2e/device/test_release.py
 
+minimal: ## check, analyze and run with the run-time dependencies only
+	@.venv/bin/python -m pytest -q tests/e2e/device/test_package.py
+
 wear: ## boot a device and watch its card for five minutes, live and idle: nothing may be written (as root)
 	@WATCH_S=300 .venv/bin/python -m pytest -q --timeout 1200 tests/e2e/device/test_install.py -k 'bookworm and not mistake'
 
@@ -59,14 +69,14 @@ docs: .venv-docs/.ready ## build the documentation site: build/docs/index.html (
 	.venv-docs/bin/python -m pip install --quiet --require-hashes -r requirements/docs.txt
 	touch $@
 
-screenshots: ## take the pictures in docs/images from a running appliance (needs one ./setup.sh test before)
+screenshots: ## take the pictures in docs/images from a running appliance (run ./setup.sh test once before)
 	@.venv/bin/python -m tests.screenshots $(ARGS)
 
 .PHONY: structure
 structure: ## draw the packages and their imports into docs/architecture.md (run ./setup.sh test once before)
 	@.venv/bin/python -m tests.structure
 
-release: ## make a signed release bundle in dist/ (needs one ./setup.sh test before; ARGS="--arch aarch64 --python 3.13")
+release: ## check changelog and tree, make a signed bundle in dist/, tag the commit (run ./setup.sh test once before; ARGS="--arch aarch64 --python 3.13", "--no-tag": a trial)
 	@.venv/bin/python provisioning/release $(ARGS)
 
 man: ## write the manual page and the completions for bash, zsh and fish to provisioning/manual/

@@ -1,3 +1,3 @@
 """Interview Grader: reads facial expressions on the device, after people have agreed."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

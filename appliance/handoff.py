@@ -66,10 +66,5 @@ class Slot(Generic[T]):
             self._item = None
             self._changed.notify_all()
 
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
-
     def _is_newer(self, after: int) -> bool:
         return self._item is not None and self._number > after

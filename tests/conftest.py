@@ -36,7 +36,7 @@ ORDER = (
     # The files that take minutes, the longest first, so that no process is left with one of them at the end.
     *(
         f"tests/e2e/device/test_{name}.py"
-        for name in ("updating", "install", "first_boot", "update", "arm64")
+        for name in ("updating", "install", "first_boot", "update", "arm64", "python313")
     ),
     "tests/e2e/device/",
     "tests/e2e/browser/",

@@ -115,7 +115,8 @@ class Jetson(CameraDefaults):
             rows = np.frombuffer(memory.data, np.uint8).reshape(
                 height, -1
             )  # rows end at multiples of 4 bytes
-            return rows[:, : 3 * width].reshape(height, width, 3).copy()
+            image: Image = rows[:, : 3 * width].reshape(height, width, 3).copy()
+            return image
         finally:
             buffer.unmap(memory)
 

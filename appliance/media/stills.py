@@ -111,11 +111,6 @@ def _brand(head: bytes) -> str | None:
     return next((name for name, brands in _BRANDS.items() if main in brands), None)
 
 
-def read_picture(source: Path | BinaryIO, name: str | None = None) -> Image:
-    """Read a picture as uint8 blue-green-red, upright, shape (height, width, 3); raises `PictureError`."""
-    return read_still(source, name).image
-
-
 def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
     """Read a picture and its notes; the first of several frames or pages. Raises `PictureError`.
 

@@ -16,7 +16,7 @@ _DARK, _LIGHT = (24, 20, 18), (245, 245, 245)
 
 def draw_people(image: Image, people: tuple[Person, ...]) -> Image:
     """A copy of the picture with a box and a label for each person."""
-    canvas = image.copy()
+    canvas: Image = image.copy()
     unit = max(1.0, image.shape[0] / 480)
     for person in people:
         _draw_person(canvas, person, unit)

@@ -117,8 +117,9 @@ def test_a_closed_slot_is_empty_and_accepts_nothing() -> None:
     slot.put("kept")
     slot.close()
     slot.put("late")
-    assert slot.closed
     assert slot.newest() is None
+    with pytest.raises(SlotClosed):
+        slot.take(0, timeout=0)
 
 
 def test_a_timeout_returns_none_and_keeps_the_cursor() -> None:

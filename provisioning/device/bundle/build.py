@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from device.arguments import Parser
-from device.bundle import container, signing, wheels
+from device.bundle import container, signing, tag, wheels
 from device.errors import DeviceError, last_error
 
 KEY = Path("~/.config/interview-grader/release_key")
@@ -35,6 +35,11 @@ def main(arguments: list[str], checkout: Path) -> int:
     parser.add_argument(
         "--out", type=Path, default=checkout / "dist", metavar="FOLDER", help="default: dist/"
     )
+    parser.add_argument(
+        "--no-tag",
+        action="store_true",
+        help="build for a trial: do not check the changelog and for uncommitted files, and make no tag",
+    )
     options = parser.parse_args(arguments)
     try:
         return _make(checkout, options)
@@ -45,6 +50,7 @@ def main(arguments: list[str], checkout: Path) -> int:
 
 def _make(checkout: Path, options: argparse.Namespace) -> int:
     key: Path = options.key
+    version = None if options.no_tag else tag.check(checkout)
     if not key.exists():
         signing.make_key(key)
         print(f"release: created {key}: keep a copy in a safe place; devices accept releases signed with it")
@@ -66,6 +72,8 @@ def _make(checkout: Path, options: argparse.Namespace) -> int:
             onnx=Path(models) if jetson and _export_models(checkout, Path(models)) else None,
             manual_folder=Path(pages) if _make_manual(checkout, Path(pages)) else None,
         )
+    if version is not None:
+        print(f"release: this commit is {tag.tag(checkout, version)}; publish it with git push --follow-tags")
     print(f"release: {made} ({made.stat().st_size / 1e6:.0f} MB)")
     print(f"release: {made.with_suffix('.cdx.json').name} lists its contents")
     print(f"release: signed; to accept it, devices need this line: {signing.public_line(key).strip()}")

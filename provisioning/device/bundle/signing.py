@@ -24,7 +24,6 @@ class Purpose:
 
 
 RELEASE = Purpose("interview-grader-release", "release", "the bundle")
-NAMESPACE = RELEASE.namespace
 _TOOL = "ssh-keygen"
 
 

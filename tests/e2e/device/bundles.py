@@ -27,6 +27,9 @@ PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 LIBRARIES = "/srv/libraries"
 """Where a device for small bundles has the libraries of the appliance."""
 
+_NOT_FOR_UNITS = {"mypy", "playwright", "ruff", "uv"}
+"""Packages of the lock `test` that no unit test imports; they are the largest."""
+
 _MACHINE = "x86_64"
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
 
@@ -54,6 +57,15 @@ def libraries(suite: str) -> Path:
     """A layer of a device: the libraries of the appliance as `LIBRARIES`, unpacked and compiled."""
     found = gathered(PYTHONS[suite])
     return kept(f"libraries-{found.name}", partial(_make_layer, suite, found))
+
+
+def libraries_of_tests(suite: str) -> Path:
+    """A further layer of the same folder: what the tests need, but for what only checks and browsers do."""
+    python = PYTHONS[suite]
+    wanted = wheels.pins(ROOT / LOCKS / "test.txt", _MACHINE, python)
+    lines = "".join(f"{line}\n" for name, line in sorted(wanted.items()) if name not in _NOT_FOR_UNITS)
+    digest = hashlib.sha256(lines.encode()).hexdigest()[:12]
+    return kept(f"test-libraries-{python}-{digest}", partial(_make_test_layer, suite, lines))
 
 
 def gathered(python: str, machine: str = _MACHINE) -> Path:
@@ -99,7 +111,22 @@ def _make_layer(suite: str, found: Path, into: Path) -> None:
     # The wheels in numpy2/ come last, and replace those for numpy 1.
     newest = {path.name.split("-")[0]: path for path in (*found.glob("*.whl"), *found.glob("numpy2/*.whl"))}
     del newest["interview_grader"]
-    unpack_wheels([*newest.values()], _MACHINE, PYTHONS[suite], into / LIBRARIES.lstrip("/"))
+    _unpack_layer(suite, [*newest.values()], into)
+
+
+def _make_test_layer(suite: str, lines: str, into: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder, "wanted.txt")
+        wanted.write_text(lines)
+        options = ["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--dest", folder]
+        options += [*wheels.platform_options(_MACHINE, PYTHONS[suite]), "-r", str(wanted)]
+        done = subprocess.run([*_PIP, "download", *options], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        _unpack_layer(suite, sorted(Path(folder).glob("*.whl")), into)
+
+
+def _unpack_layer(suite: str, found: list[Path], into: Path) -> None:
+    unpack_wheels(found, _MACHINE, PYTHONS[suite], into / LIBRARIES.lstrip("/"))
     # With the Python that will load them; some libraries contain files that are not Python.
     inside = 'mount --bind "$1/srv" "$2/srv" && chroot "$2" python3 -m compileall -q /srv || true'
     command = ["unshare", "--mount", "sh", "-ec", inside, "sh", str(into), str(base_system(suite))]

@@ -54,6 +54,18 @@ class Environment:
         """Run `interview-grader` with these variables, and no others of the tests' environment."""
         return _run([str(self._bin / "interview-grader"), *arguments], cwd=cwd, **more)
 
+    def start(self, *arguments: str, cwd: Path, log: Path) -> subprocess.Popen[bytes]:
+        """Start `interview-grader` and return its process; what it writes is in `log`."""
+        with log.open("wb") as file:
+            return subprocess.Popen(
+                [str(self._bin / "interview-grader"), *arguments],
+                cwd=cwd,
+                env=_clean_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
+
     def python(self, program: str) -> str:
         """What a line of Python prints."""
         done = _run([str(self._bin / "python"), "-c", program])
@@ -69,10 +81,14 @@ class Environment:
 
 
 def _run(command: list[str], cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | more
+    environment = _clean_environment() | more
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500, check=False
     )
+
+
+def _clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 def _must(command: list[str]) -> None:

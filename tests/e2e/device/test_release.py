@@ -25,7 +25,8 @@ JETPACKS = [("3.10", "12"), ("3.12", "13")][: int(os.environ.get("JETPACKS", "1"
 
 
 def release(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "provisioning" / "release"), *map(str, arguments)]
+    """Of the checkout as it is, committed or not."""
+    command = [sys.executable, str(ROOT / "provisioning" / "release"), "--no-tag", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

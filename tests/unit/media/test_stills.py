@@ -17,7 +17,7 @@ from PIL import AvifImagePlugin, ImageCms
 from PIL import Image as Pillow
 
 from appliance.errors import PictureError
-from appliance.media.stills import FORMATS, is_animation, picture_format, read_picture, read_still
+from appliance.media.stills import FORMATS, is_animation, picture_format, read_still
 from appliance.values import Image
 from tests.fakes.files import cmyk_jpeg, encoded, tiff_with_directory_in_front, with_orientation
 from tests.fakes.heic import heic
@@ -46,6 +46,10 @@ def by_pillow(image: Image | Pillow.Image, kind: str, **options: Any) -> bytes:
     out = io.BytesIO()
     made.save(out, kind, **options)
     return out.getvalue()
+
+
+def read_picture(source: Path | io.BytesIO, name: str | None = None) -> Image:
+    return read_still(source, name).image
 
 
 def distance(image: Image, expected: Any) -> float:

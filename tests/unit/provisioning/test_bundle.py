@@ -44,7 +44,9 @@ class Made:
             self.checkout, self.folder, arch=ARCH, python=PYTHON, wheels=self.wheels, key=self.key
         )
 
-    def resigned(self, payload: bytes, key: Path | None = None, namespace: str = signing.NAMESPACE) -> Path:
+    def resigned(
+        self, payload: bytes, key: Path | None = None, namespace: str = signing.RELEASE.namespace
+    ) -> Path:
         """Another payload in the bundle, with a signature of its own."""
         work = self.folder / "resigned"
         work.mkdir(exist_ok=True)

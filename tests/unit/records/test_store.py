@@ -747,7 +747,8 @@ def test_a_migration_is_recorded_and_a_copy_is_made_before(store: Store, folder:
         assert "place" not in columns(copied, "sessions")
         assert stat.S_IMODE(copied.stat().st_mode) == 0o600
         again.erase(ID)
-        assert not sqlite3.connect(copied).execute("SELECT * FROM sessions").fetchall()
+        with closing(sqlite3.connect(copied)) as connection:
+            assert not connection.execute("SELECT * FROM sessions").fetchall()
 
 
 def test_a_failed_migration_leaves_the_old_file_in_use(store: Store, folder: Path, time: Time) -> None:
