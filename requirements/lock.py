@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    import tomllib
+    import tomllib  # novermin
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 

@@ -18,7 +18,7 @@ import pytest
 from tests.machine import CONDITIONS
 
 try:
-    import tomllib
+    import tomllib  # novermin
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 

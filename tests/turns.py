@@ -20,7 +20,7 @@ from typing import Any
 from tests.machine import ROOT
 
 try:
-    import tomllib
+    import tomllib  # novermin
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 

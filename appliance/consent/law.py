@@ -28,7 +28,7 @@ INSTITUTIONS: dict[Institution, str] = {
     "school": "a school, a university or its career centre, with people who learn there or apply",
     "none": "neither",
 }
-"""Who uses the device and with whom, as the page shows it. Only EU law depends on it."""
+"""Users of the device and the people it is used with, as the page shows them. Only EU law depends on it."""
 
 DELETE_DAYS = 30
 """Everything must be deleted within this many days after a request (820 ILCS 42/15)."""

@@ -15,7 +15,7 @@ _ANSWER_S = 20.0
 _CALL = (
     *("busctl", "--system", "call"),
     *("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"),
-    *("PowerOff", "b", "false"),  # false: no one is there to enter a password
+    *("PowerOff", "b", "false"),  # false: no one can enter a password
 )
 
 

@@ -216,7 +216,7 @@ def test_a_removed_rotated_file_is_detected(tmp_path: Path) -> None:
     saved = old.read_bytes()
     old.unlink()
     assert "audit.old.jsonl is missing" in log.verify().fault
-    old.write_bytes(saved.replace(b"operator", b"somebody", 1))
+    old.write_bytes(saved.replace(b"operator", b"stranger", 1))
     assert "was changed" in log.verify().fault
     old.write_bytes(b"".join(saved.splitlines(keepends=True)[1:]))
     assert "was changed" in log.verify().fault

@@ -83,7 +83,7 @@ class Sockets:
 
     def query(self, path: Path) -> Device:
         if path not in self.at:
-            raise CameraLost(f"{path} is not there")
+            raise CameraLost(f"{path} does not exist")
         return self.at[path]
 
     def capture(self, filename: str, backend: int) -> SocketCapture:

@@ -1,4 +1,4 @@
-"""`bench`: the cost of the whole daemon compared with the sum of its parts, and the cost of vision alone."""
+"""`bench`: the cost of the entire daemon compared with the sum of its parts, and the cost of vision alone."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def parts(reader: Reader) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class DaemonCost:
-    """The measured cost of the whole daemon, with one face and one viewer."""
+    """The measured cost of the entire daemon, with one face and one viewer."""
 
     frames: int
     milliseconds: float
@@ -204,7 +204,7 @@ def cost_table(
         yield f"| {name} | {median(each[name] for each in bare):.2f} |"
     yield f"| **sum of the parts** ({_spread(totals)}) | **{median(totals):.2f}** |"
     frames = sum(each.frames for each in daemon)
-    yield f"| **whole daemon** ({frames} frames; {_spread(costs)}) | **{median(costs):.2f}** |"
+    yield f"| **entire daemon** ({frames} frames; {_spread(costs)}) | **{median(costs):.2f}** |"
     yield f"| **ratio** (at most {RATIO_LIMIT}; {_spread(found)}) | **{median(found):.2f}** |"
     yield ""
     yield "| | measured | at most |"

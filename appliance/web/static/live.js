@@ -210,9 +210,9 @@ function drawWarning(now) {
 
 function drawEmpty() {
   byId("empty").hidden = people.count > 0;
-  const noOne = heard && connected && !lost() && !readings.silent(performance.now());
-  setText(byId("empty-title"), noOne ? "No one in view" : lost() ? "No camera picture" : "Waiting for readings");
-  setText(byId("empty-hint"), noOne ? "A card appears here for each face the camera sees." : "");
+  const isEmpty = heard && connected && !lost() && !readings.silent(performance.now());
+  setText(byId("empty-title"), isEmpty ? "No one in view" : lost() ? "No camera picture" : "Waiting for readings");
+  setText(byId("empty-hint"), isEmpty ? "A card appears here for each face the camera sees." : "");
 }
 
 /** POST, then poll at once. Returns the answer, or null without a connection. */

@@ -1,4 +1,4 @@
-"""Every line of the audit log: which action writes which event, and by whom.
+"""Every line of the audit log: which action writes which event, and who is recorded.
 
 A table: a line that is no longer written, or says something else, fails here, and so does an event of the log
 that no row of the table brings about.

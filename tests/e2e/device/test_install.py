@@ -433,7 +433,7 @@ def test_an_owner_can_measure_the_device_while_it_runs(device: Booted) -> None:
     said = device.run("interview-grader", "bench", "--report", "--seconds", "4").stdout
     assert (
         re.search(r"\| (\*\*)?cpu-int8(\*\*)? \|", said)
-        and "| **whole daemon** (" in said
+        and "| **entire daemon** (" in said
         and "\nTemperature: " in said
     )
     refused = device.run("interview-grader", "bench", "--engines", check=False)

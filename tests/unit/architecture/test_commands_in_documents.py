@@ -356,7 +356,7 @@ def page_with(tmp_path: Path, text: str) -> Path:
         "`sudo interview-grader-update rolback VERSION`",
         "`./setup.sh tset now`",
         "`sudo ./setup.sh install --signer FILE`",
-        "`make relase now`",
+        "`make nothing now`",
         '`make release ARGS="--archi aarch64"`',
         "`make soak ARG=1`",
         "`python models/build/compile_edge.py --out x`",

@@ -119,7 +119,7 @@ def test_a_list_that_cannot_be_meant_is_refused(run, listing, words):
 
 
 @pytest.mark.parametrize("name", machine.CONDITIONS)
-def test_every_condition_can_be_asked_on_this_machine(name):
+def test_every_condition_can_be_evaluated_on_this_machine(name):
     assert machine.CONDITIONS[name]() in (True, False)
 
 

@@ -63,7 +63,7 @@ def messages(source: str) -> list[str]:
 
 
 def judgements(text: str) -> Iterator[str]:
-    """The sentences of a text that judge somebody."""
+    """The sentences of a text that judge a person."""
     text = NOT_ABOUT_PEOPLE.sub("", text)
     for sentence in re.split(r"(?<=[.!?;:])\s+|\n\s*\n|[<>`|]", text):
         for found in re.finditer(rf"\b(?:{BANNED})\b", sentence, re.IGNORECASE):

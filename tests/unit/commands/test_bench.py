@@ -21,6 +21,6 @@ def test_the_median_is_shown_with_its_spread() -> None:
     daemon = [DaemonCost(150, cost, 150.0 + cost, 160.0 + cost, 0.4) for cost in (12.0, 30.0, 13.0)]
     text = "\n".join(cost_table(bare, daemon, {"detector": "of a name"}))
     assert "| **sum of the parts** (4 runs, 10.00 to 10.00) | **10.00** |" in text
-    assert "| **whole daemon** (450 frames; 3 runs, 12.00 to 30.00) | **13.00** |" in text
+    assert "| **entire daemon** (450 frames; 3 runs, 12.00 to 30.00) | **13.00** |" in text
     assert "| **ratio** (at most 1.5; 3 runs, 1.20 to 3.00) | **1.30** |" in text
     assert "180 MB (peak 190)" in text, "the largest of all runs"

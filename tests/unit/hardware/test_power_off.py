@@ -23,7 +23,7 @@ def answering(folder: Path, how: str) -> None:
     command.chmod(0o755)
 
 
-def test_logind_is_asked_without_a_password_prompt(busctl: Path) -> None:
+def test_logind_is_called_without_a_password_prompt(busctl: Path) -> None:
     answering(busctl, "exit 0")
     power_off()
     assert (busctl / "asked").read_text().split() == [

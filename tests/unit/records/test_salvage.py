@@ -173,6 +173,6 @@ def test_a_session_that_is_recording_again_continues(sound: Path, tmp_path: Path
 
         store._salvage_file(damaged, press_record)
         assert began == [IDS[0]]
-        store.mark(IDS[0], "goes on")
+        store.mark(IDS[0], "continues")
         store.add(IDS[0], [second(9000)])
         assert store.began(IDS[0]) is not None, "recording did not stop"

@@ -72,7 +72,7 @@ def use_all(store: Store) -> None:
 def constraint(store: Store) -> None:
     connection = store._file.open()
     with store._file.writing(connection) as writer:
-        writer.execute("INSERT INTO markers (session, at, text) VALUES ('nobody', 1, 'x')")
+        writer.execute("INSERT INTO markers (session, at, text) VALUES ('absent', 1, 'x')")
 
 
 def binding(store: Store) -> None:

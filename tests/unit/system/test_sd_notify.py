@@ -70,7 +70,7 @@ def test_a_status_is_one_line(manager: socket.socket) -> None:
     assert received(manager) == ["READY=1\nSTATUS=camera: a MAINPID=1 b"]
 
 
-@pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@nobody-listens-here", "/" + "a" * 200])
+@pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@not-a-listener", "/" + "a" * 200])
 def test_nothing_is_sent_without_a_manager(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     send_everything()

@@ -54,7 +54,7 @@ def cudaMalloc(size: int) -> tuple[cudaError_t, int]:
     if "malloc" in faults:
         return cudaError_t.cudaErrorMemoryAllocation, 0
     address = next(_handles) << 20
-    memory[address] = np.full(size, 0xA5, np.uint8)  # whatever was there before
+    memory[address] = np.full(size, 0xA5, np.uint8)  # uninitialised
     return cudaError_t.cudaSuccess, address
 
 
