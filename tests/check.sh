@@ -27,7 +27,7 @@ check 'ruff' .venv/bin/python -m ruff check --quiet .
 check 'ruff format' .venv/bin/python -m ruff format --quiet --check .
 check 'shellcheck' shellcheck "${scripts[@]}"
 check 'dead code' .venv/bin/python -m vulture
-check 'Python 3.10' .venv/bin/vermin --quiet --no-tips --violations --target=3.10- --exclude=tomllib --exclude=tomllib.TOMLDecodeError appliance provisioning tests requirements models/build
+check 'Python 3.10' .venv/bin/vermin --quiet --no-tips --violations --target=3.10- --exclude tomllib --exclude tomllib.TOMLDecodeError appliance provisioning tests requirements models/build
 check 'spelling' .venv/bin/python -m codespell_lib
 check 'words' .venv/bin/python -m tests.turns
 

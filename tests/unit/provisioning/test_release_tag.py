@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from device.bundle import tag
+from device.bundle import build, tag
 from device.errors import BundleError
 
 SECTION = """# Changelog
@@ -115,3 +115,12 @@ def test_without_git_the_error_names_the_option(checkout: Path, monkeypatch: pyt
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BundleError, match=r"^git is not installed.* --no-tag$"):
         tag.check(checkout)
+
+
+def test_the_command_checks_before_it_makes_a_key_or_a_bundle(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / "new").touch()
+    assert build.main(["--key", str(tmp_path / "key"), "--out", str(tmp_path / "out")], checkout) == 2
+    assert capsys.readouterr().err == "release: new: not committed; commit first, or build with --no-tag\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkout"]
