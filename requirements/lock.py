@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    import tomllib  # novermin
+    import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 

@@ -18,7 +18,7 @@ import pytest
 from tests.machine import CONDITIONS
 
 try:
-    import tomllib  # novermin
+    import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 

@@ -20,7 +20,7 @@ from typing import Any
 from tests.machine import ROOT
 
 try:
-    import tomllib  # novermin
+    import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 if sys.version_info >= (3, 11):
-    import tomllib  # novermin
+    import tomllib
 else:
     import tomli as tomllib
 

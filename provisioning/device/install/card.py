@@ -99,7 +99,7 @@ def _settings(path: Path) -> str:
     """The owner's settings, if they are TOML; the device checks their content. Raises `UserError`."""
     text = _text(path)
     try:
-        import tomllib  # novermin
+        import tomllib
     except ModuleNotFoundError:  # Python 3.10
         return text
     try:

@@ -21,7 +21,7 @@ from tests.e2e.device.booted import mirror
 from tests.machine import ROOT
 
 try:
-    import tomllib  # novermin
+    import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 

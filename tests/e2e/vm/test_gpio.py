@@ -29,7 +29,7 @@ from tests.e2e.vm.product import Daemon
 from tests.machine import ROOT
 
 try:
-    import tomllib  # novermin
+    import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 

@@ -14,7 +14,7 @@ from packaging.version import Version
 from tests.machine import ROOT
 
 try:
-    import tomllib  # novermin
+    import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 

@@ -16,7 +16,7 @@ from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import Config, load_config
 
 if sys.version_info >= (3, 11):
-    import tomllib  # novermin
+    import tomllib
 else:
     import tomli as tomllib
 

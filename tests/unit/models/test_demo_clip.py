@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 if sys.version_info >= (3, 11):
-    import tomllib  # novermin
+    import tomllib
 else:
     import tomli as tomllib
 

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from tests.machine import ROOT
 
 try:
-    import tomllib  # novermin
+    import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
