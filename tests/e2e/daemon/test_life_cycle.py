@@ -152,7 +152,7 @@ def test_end_of_a_clip_that_is_not_looped_ends_it(tmp_path: Path, demo_clip: Pat
         tmp_path / "run", "--camera", f"replay:{clip}", "--set", "camera.loop=false", ends_with=None
     ) as daemon:
         assert daemon.wait(15) == 0
-        assert daemon.log_lines("second.mp4", "over")
+        assert daemon.log_lines("second.mp4 has ended")
         assert daemon.log_lines("ERROR") == []
 
 
