@@ -19,6 +19,7 @@ from appliance.configuration import load
 from appliance.configuration.layers import ConfigOptions
 from appliance.web.security import policy
 from tests.e2e.daemon.driver import Daemon, Stream, agreement, command, open_websocket, running
+from tests.fakes.consent import NOTICE
 
 FAR = "192.0.2.77"
 """An address for documentation (RFC 5737), for requests made inside this process."""
@@ -91,7 +92,7 @@ def test_cross_site_request_without_an_origin_is_refused(demo: Daemon) -> None:
 
 def test_own_origin_is_accepted(demo: Daemon) -> None:
     own = f"http://127.0.0.1:{demo.port}"
-    assert demo.post("/api/session/start", agreement("1"), headers={"Origin": own}).status == 200
+    assert demo.post("/api/session/start", agreement(NOTICE), headers={"Origin": own}).status == 200
     with open_websocket(demo.port, headers=[f"Origin: {own}"]) as sock:
         assert sock.recv(64).startswith(b"HTTP/1.1 101")
 
@@ -191,7 +192,7 @@ def test_client_on_the_network_is_a_viewer(opened: Daemon) -> None:
         {"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1", "X-Real-IP": "127.0.0.1"},
     ):
         assert opened.request("/metrics", address=address, headers=pretended).status == refused
-        answer = opened.post("/api/session/start", agreement("1"), address=address, headers=pretended)
+        answer = opened.post("/api/session/start", agreement(NOTICE), address=address, headers=pretended)
         assert answer.status == refused
         assert answer.json()
     assert opened.post("/api/session/stop", address=address).status == refused
@@ -200,7 +201,7 @@ def test_client_on_the_network_is_a_viewer(opened: Daemon) -> None:
 
 def test_client_on_loopback_is_operator_of_an_open_daemon(opened: Daemon) -> None:
     assert opened.request("/metrics").status == 200
-    assert opened.post("/api/session/start", agreement("1")).status == 200
+    assert opened.post("/api/session/start", agreement(NOTICE)).status == 200
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def test_an_installed_device_is_measured_while_its_daemon_runs(tmp_path: Path) -
             f'[web]\nhost = "0.0.0.0"\nport = {port}\nredirect_port = {port}\n'
             '[access]\ncertificate = "/dev/null"\nkey = "/dev/null"\n'
             '[lamps]\nbackend = "gpiozero"\nfactory = "native"\n'
-            '[session]\nbutton_pin = 5\nbutton_factory = "native"\nprinted_notice = "1"\n'
+            '[session]\nbutton_pin = 5\nbutton_factory = "native"\nprinted_notice = "2"\n'
         )
         (tmp_path / "state").mkdir()
         cost = measure_daemon(demo_clip(), 1, ["--config", str(config)], tmp_path / "state")
