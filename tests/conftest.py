@@ -40,6 +40,7 @@ ORDER = (
     ),
     "tests/e2e/device/",
     "tests/e2e/browser/",
+    "tests/e2e/daemon/test_staying_up.py",
     "tests/e2e/",
 )
 """The order of the suite: first the tests that fail soonest, then those that take longest."""
