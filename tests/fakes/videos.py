@@ -54,23 +54,6 @@ def video(
     return path
 
 
-def add_stream(
-    container: Any,
-    images: Sequence[Image],
-    times: Iterable[float] | None = None,
-    codec: str = "libx264",
-    rate: Fraction | int = 25,
-    pixels: str = "yuv420p",
-    options: Mapping[str, str] | None = None,
-    aspect: Fraction | None = None,
-    key_every: int = 0,
-    tick: Fraction = Fraction(1, 90_000),
-) -> Any:
-    """Encode the pictures as an additional stream of a container."""
-    with _same_scheduling():
-        return _add_stream(container, images, times, codec, rate, pixels, options, aspect, key_every, tick)
-
-
 @contextlib.contextmanager
 def _same_scheduling() -> Iterator[None]:
     """Restore the scheduling policy: SVT-AV1, run by root, takes the highest real-time priority.
@@ -84,18 +67,20 @@ def _same_scheduling() -> Iterator[None]:
         os.sched_setscheduler(0, policy, parameters)
 
 
-def _add_stream(
+@_same_scheduling()
+def add_stream(
     container: Any,
     images: Sequence[Image],
-    times: Iterable[float] | None,
-    codec: str,
-    rate: Fraction | int,
-    pixels: str,
-    options: Mapping[str, str] | None,
-    aspect: Fraction | None,
-    key_every: int,
-    tick: Fraction,
+    times: Iterable[float] | None = None,
+    codec: str = "libx264",
+    rate: Fraction | int = 25,
+    pixels: str = "yuv420p",
+    options: Mapping[str, str] | None = None,
+    aspect: Fraction | None = None,
+    key_every: int = 0,
+    tick: Fraction = Fraction(1, 90_000),
 ) -> Any:
+    """Encode the pictures as an additional stream of a container."""
     stream = container.add_stream(codec, rate=rate, options=dict(options or {}))
     stream.height, stream.width = images[0].shape[:2]
     stream.pix_fmt = pixels
