@@ -29,4 +29,4 @@ _.collect, _.writeable, _.writelines
 # Scripts in models/build and tests use them.
 measure_quality, notice_as_markdown, record_answers
 UNDO_STEPS
-_.decoder_messages, _.wait_salvaged
+_.decoder_messages
