@@ -219,8 +219,8 @@ def _backup(options: argparse.Namespace, config: RetentionConfig) -> int:
     fate = (
         "erasing one of these sessions also deletes this file"
         if within
-        else "delete the file yourself, also when one of these sessions is erased: the service can delete "
-        f"backups only in {config.state_dir}"
+        else "it stays until you delete it, also when one of these sessions is erased: the service can "
+        f"delete backups only in {config.state_dir}"
     )
     print_line(f"{count} sessions in {options.file}; {fate}")
     return 0

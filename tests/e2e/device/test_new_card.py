@@ -100,7 +100,7 @@ def backup_elsewhere(device: Booted) -> None:
     refused = device.run("interview-grader", "backup", "/root/mine", check=False, **{PASSPHRASE: WORDS})
     assert refused.returncode == 1 and "/root/mine: cannot be read or written" in refused.stderr
     done = device.run("interview-grader", "backup", "/srv/out/mine", **{PASSPHRASE: WORDS})
-    assert "delete the file yourself" in done.stdout
+    assert "it stays until you delete it" in done.stdout
 
 
 def become_a_new_card(device: Booted) -> None:
