@@ -47,9 +47,9 @@ def withdraw(token: str) -> Response:
 @policy(PUBLIC)
 @describe({200: PDF, 404: Problem, 503: Problem})
 def download_copy(token: str, kind: str) -> Response:
-    """The person's copy of what was recorded; 404 for an unknown or erased link, or if nothing was.
+    """The person's copy of what was recorded, as csv, json or pdf; 404 for an unknown or erased link.
 
-    429 after six copies in an hour, 503 while another copy is being made.
+    404 also if nothing was recorded, 429 after six copies in an hour, 503 while another copy is being made.
     """
     id = _session_id(token)
     session = context().store.session(id) if id else None

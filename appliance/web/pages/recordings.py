@@ -100,7 +100,7 @@ def get_recording(id: str) -> Response:
 @policy(OPERATOR)
 @describe({200: PDF, 404: Problem, 503: Problem})
 def export_recording(id: str, kind: str) -> Response:
-    """One session as a file; 503 while another export is being made."""
+    """One session as a csv, json or pdf file; 503 while another export is being made."""
     return export_response(_find(id), kind, caller().actor)
 
 
