@@ -82,7 +82,8 @@ def _story(session: SessionRecord, font: str) -> Iterator[Any]:
         "Agreed": format_local(summary.started) + clock,
         "Recorded": f"{format_local(summary.recorded)}, {format_length(summary.seconds)} minutes",
         "Notice": f"version {summary.notice_version}, SHA-256 {summary.notice_hash}",
-        "People": f"{summary.people} agreed, {summary.persons} tracked",
+        "People": f"{summary.people} agreed; {summary.persons} numbered: someone who leaves and returns may "
+        "get another number",
         "Camera": summary.source,
         "Note": summary.note,
     }
@@ -106,8 +107,8 @@ def _person(
     yield Paragraph(f"Person {totals.person}", styles["Heading2"])
     reasons = ", ".join(f"{name} {count}" for name, count in totals.unreadable.items()) or "none"
     yield text(
-        f"Seen in {totals.seconds} seconds and {totals.frames} frames. The means are over {totals.scored} "
-        f"frames; {totals.skipped} frames were skipped. Not readable: {reasons}. "
+        f"Seen for {totals.seconds} seconds, in {totals.frames} camera frames. The means use {totals.scored} "
+        f"of them; {totals.skipped} more were not analysed. Not readable: {reasons}. "
         f"Nods: {totals.nods}, head shakes: {totals.shakes}."
     )
     if totals.means:

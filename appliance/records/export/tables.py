@@ -20,13 +20,14 @@ SCHEMA = 1
 
 DISCLAIMER = (
     "An expression is not a feeling: a scowl often means something other than anger, and a smile is not "
-    "happiness. These numbers show what a face looked like to a small model, which is often wrong. They do "
-    "not judge anyone. Do not base a decision about a person on them."
+    "proof of happiness. These numbers show what a face looked like to a small computer model, which is "
+    "often wrong. They say how sure the model was of a word, not how strong the expression was. They do not "
+    "judge anyone. Do not base a decision about a person on them."
 )
 SAMPLING_TEXT = (
-    "Each value is the mean of one person's calibrated values within one second. 'scored' is the number of "
-    "frames in that mean, 'frames' the number of frames in which the person was seen, and 'skipped' the "
-    "number of camera frames that were not analysed. No pictures were kept."
+    "Each score, from 0 to 1, is the mean (the average) within one second. A frame is one picture from the "
+    "camera: 'frames' is the number in which the person was seen, 'scored' the number in the mean, and "
+    "'skipped' the number that were not analysed. No pictures were kept."
 )
 
 _DIGITS = 4
@@ -116,7 +117,8 @@ def deletion_text(summary: SessionSummary) -> str:
         return erased
     by = delete_copies_by(summary)
     when = f"by {by}" if by else f"within {DELETE_DAYS} days after the session"
-    return f"{erased} Every copy, including this one, must be deleted {when} (hiring, 820 ILCS 42/15)."
+    law = "law of Illinois on hiring, 820 ILCS 42/15"
+    return f"{erased} Every copy, including this one, must be deleted {when} ({law})."
 
 
 def delete_copies_by(summary: SessionSummary) -> str | None:

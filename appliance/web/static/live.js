@@ -194,8 +194,8 @@ function trouble(now) {
   if (picture.problem) return ["The picture stopped,", `trying again in ${secondsUntil(picture.retryAt, now)}\u00a0s`];
   if (old()) return ["This picture is old.", `(${duration(Math.round(camera.age_s))})`];
   if (readings.silent(now)) return ["No new readings.", ""];
-  if (["full", "failed"].includes(state.storage?.state)) return [`Nothing is recorded: ${state.storage.reason}`, ""];
-  if (state.board?.strain) return [`The board is slowed down: ${state.board.strain}.`, ""];
+  if (["full", "failed"].includes(state.storage?.state)) return [`Nothing is being recorded: ${state.storage.reason}`, ""];
+  if (state.board?.strain) return [`The device is slowed down: ${state.board.strain}.`, ""];
   return null;
 }
 

@@ -155,7 +155,7 @@ export class Operator {
       const keyboard = document.activeElement === byId("frame");
       this.#draw(false);
       if (keyboard) byId("draw-zone").focus();
-      const done = zone ? "Only faces in the zone are analysed" : "No zone: faces in the entire picture are analysed";
+      const done = zone ? "Only faces in the zone are analysed" : "No zone: faces anywhere in the picture may be analysed";
       await this.#tell("/api/session/seat", { zone }, done);
     });
     byId("again").addEventListener("click", () => {

@@ -11,7 +11,7 @@ const REASONS = {
   dark: "too dark",
   bright: "too bright",
   covered: "face covered",
-  not_agreed: "has not agreed",
+  not_agreed: "consent not confirmed",
 };
 
 /** Write only changes: most beats change nothing, and screen readers announce every write. */
@@ -36,7 +36,7 @@ function motion({ pose, movement }) {
     parts.push(`head ${head.toFixed(1)}/s`);
     if (body !== null) parts.push(`body ${body.toFixed(1)}`);
     if (nods) parts.push(`nods ${nods}`);
-    if (shakes) parts.push(`shakes ${shakes}`);
+    if (shakes) parts.push(`head shakes ${shakes}`);
   }
   return parts.join(" · ");
 }

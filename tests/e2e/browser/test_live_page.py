@@ -478,7 +478,7 @@ def test_cards_show_labels_and_reasons_in_words(script: Script, shoot: Shoot) ->
     assert text(7, ".label") == "happy 0.62"
     assert (text(2, ".label"), text(2, ".reason")) == ("unsure", "closest to happy 0.35")
     assert (text(4, ".label"), text(4, ".reason")) == ("not readable", "face turned away")
-    assert (text(3, ".label"), text(3, ".reason")) == ("not analysed", "has not agreed")
+    assert (text(3, ".label"), text(3, ".reason")) == ("not analysed", "consent not confirmed")
     assert text(9, ".label") == "fearful 0.71"
     assert (text(10, ".label"), text(10, ".reason")) == ("unsure", "closest to fearful 0.36")
     expect(page.locator('.person[data-id="9"] .bar[data-emotion="fear"]')).to_have_attribute(
@@ -511,7 +511,7 @@ def test_cards_show_direction_and_movement_of_the_head_in_numbers(script: Script
 
     expect(line(1)).to_have_text("turned 12° left · head 0.1/s · body 0.2 · nods 1")
     expect(line(2)).to_have_text("turned 6° right, 8° down")
-    expect(line(3)).to_have_text("straight · head 0.0/s · shakes 2")
+    expect(line(3)).to_have_text("straight · head 0.0/s · head shakes 2")
     expect(line(4)).to_be_hidden()
     assert line(1).evaluate("line => getComputedStyle(line).fontVariantNumeric") == "tabular-nums"
     assert line(1).evaluate("line => line.closest('[aria-live], [role=status], [role=alert]')") is None

@@ -172,7 +172,7 @@ def test_of_two_people_only_the_one_who_agreed_is_analysed(
     shows_people(page, 2)
     expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
     other = page.locator('.person[data-label="not_analysed"]')
-    expect(other.locator(".reason")).to_have_text("has not agreed")
+    expect(other.locator(".reason")).to_have_text("consent not confirmed")
     expect(other.locator(".bars")).to_be_hidden()
     expect(page.locator('.person:not([data-label="not_analysed"]) .bar')).to_have_count(7)
     shoot(page, "session-one-agreed")
