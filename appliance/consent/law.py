@@ -17,7 +17,7 @@ REGIONS: dict[Region, str] = {"EU": "the European Union", "US": "the United Stat
 
 PURPOSES: dict[Purpose, str] = {
     "practice": "practice: the results belong to the person who practises",
-    "coaching": "coaching: a coach sees them together with the person",
+    "coaching": "coaching: the coach and the person look at the results together",
     "research": "research with people who volunteer",
     "hiring": "hiring",
 }
