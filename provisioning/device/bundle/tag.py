@@ -47,7 +47,7 @@ def _check_changelog(path: Path, version: str) -> None:
     if found is None:
         raise BundleError(f"{path.name}: no section of version {version}; {expected}")
     try:
-        datetime.date.fromisoformat(found[1])
+        datetime.datetime.strptime(found[1], "%Y-%m-%d")
     except ValueError:
         raise BundleError(f"{path.name}: version {version} has the date {found[1]!r}; {expected}") from None
     if not found[2].strip():
