@@ -1,20 +1,26 @@
-"""The values that pass through the appliance: frame, box, face, scores, person, reading. All immutable."""
+"""The values that pass through the appliance: frame, box, face, scores, person, reading. All immutable.
+
+Almost everything imports this module, so it loads no numpy, which is slow and which `config` does not need.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 EMOTIONS = ("angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral")
 """The seven expression classes, in the order used everywhere."""
 
-Image = NDArray[np.uint8]
+Image: TypeAlias = "NDArray[np.uint8]"
 """A picture: uint8, shape (height, width, 3), channels blue, green, red; or (height, width) when grey."""
 
-Tensor = NDArray[np.generic]
-Floats = NDArray[np.float32]
+Tensor: TypeAlias = "NDArray[np.generic]"
+Floats: TypeAlias = "NDArray[np.float32]"
 
 
 @dataclass(frozen=True)
@@ -121,14 +127,14 @@ class Scores:
         Raises `ValueError` for another shape, a value that is not finite, or a sum that is not positive.
         """
         total = float(weights.sum())
-        if weights.shape != (len(EMOTIONS),) or not np.isfinite(total) or total <= 0:
+        if weights.shape != (len(EMOTIONS),) or not math.isfinite(total) or total <= 0:
             raise ValueError(f"scores {weights!r}: expected seven finite numbers with a positive sum")
         return cls(tuple(float(value) / total for value in weights))
 
     @property
     def dominant(self) -> str:
         """Name of the expression with the highest score."""
-        return EMOTIONS[int(np.argmax(self.values))]
+        return EMOTIONS[self.values.index(self.top)]
 
     @property
     def top(self) -> float:

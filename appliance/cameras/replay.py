@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
 from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import CameraEnded, CameraLost, ConfigError, PictureError
-from appliance.media.animation import Animation
 from appliance.media.inputs import (
     empty_folder_error,
     is_picture,
@@ -22,10 +22,13 @@ from appliance.media.inputs import (
     open_video,
     read_still_of,
 )
-from appliance.media.video import Video
 from appliance.ports import CameraDefaults, Discovery
 from appliance.system.resources import demo_clip
 from appliance.values import Frame, Image
+
+if TYPE_CHECKING:
+    from appliance.media.animation import Animation
+    from appliance.media.video import Video
 
 log = logging.getLogger("appliance.camera")
 

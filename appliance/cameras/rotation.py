@@ -1,21 +1,13 @@
-"""Rotates and mirrors pictures, for a camera mounted sideways, upside down, or behind a mirror."""
+"""The setting by which any camera's pictures are rotated; `cameras.rotated` rotates them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
-import cv2
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-
-from appliance.ports import Camera
-from appliance.values import Frame, Image
 
 Rotation = Literal[0, 90, 180, 270, "mirror", "mirror-90", "mirror-180", "mirror-270"]
 """Degrees clockwise. `mirror` swaps left and right before the rotation."""
-
-_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
 class RotatableSettings(BaseModel):
@@ -27,26 +19,3 @@ class RotatableSettings(BaseModel):
         0,
         description="Clockwise rotation of the picture in degrees; `mirror` first swaps left and right.",
     )
-
-
-class RotatedCamera:
-    """A camera whose pictures are rotated, and otherwise unchanged."""
-
-    def __init__(self, camera: Camera, rotation: Rotation) -> None:
-        self.needs_consent = camera.needs_consent
-        self.missing, self.open = camera.missing, camera.open
-        self.close, self.forget = camera.close, camera.forget
-        self._camera, self._rotation = camera, rotation
-
-    def read(self, timeout: float) -> Frame:
-        """The next frame, rotated; see `Camera.read`."""
-        frame = self._camera.read(timeout)
-        return replace(frame, image=rotate_image(frame.image, self._rotation))
-
-
-def rotate_image(image: Image, rotation: Rotation) -> Image:
-    """A rotated copy of a picture; 90 and 270 degrees swap width and height."""
-    degrees = int(str(rotation).removeprefix("mirror").lstrip("-") or 0)
-    if "mirror" in str(rotation):
-        image = np.asarray(cv2.flip(image, 1), np.uint8)
-    return np.asarray(cv2.rotate(image, _TURNS[degrees]), np.uint8) if degrees in _TURNS else image

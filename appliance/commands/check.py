@@ -25,8 +25,8 @@ def _check(options: argparse.Namespace) -> int:
     from appliance import registry
     from appliance.commands.check_models import check_models
     from appliance.composition.camera import choose_camera, make_camera
-    from appliance.composition.session import make_terms
-    from appliance.composition.web import check_certificate
+    from appliance.composition.certificate import check_certificate
+    from appliance.composition.terms import make_terms
     from appliance.configuration.load import check_sandbox_paths
 
     check_sandbox_paths(config)

@@ -88,7 +88,7 @@ def add_commands(commands: Commands) -> None:
 @contextlib.contextmanager
 def _opened(config: RetentionConfig) -> Iterator[tuple[Store, AuditLog]]:
     from appliance.audit import AuditLog
-    from appliance.composition.session import make_store
+    from appliance.composition.store import make_store
 
     if config.doubt:
         days = config.storage.keep_days

@@ -14,9 +14,11 @@ from appliance import registry
 from appliance.audit import AuditLog
 from appliance.auth.reset import reset_access
 from appliance.auth.service import AuthService
+from appliance.composition.button import make_button
 from appliance.composition.camera import choose_camera, make_camera
 from appliance.composition.reader import make_reader
-from appliance.composition.session import make_button, make_store, make_terms
+from appliance.composition.store import make_store
+from appliance.composition.terms import make_terms
 from appliance.composition.web import make_auth, make_servers
 from appliance.configuration.changes import record_changes
 from appliance.configuration.load import Config

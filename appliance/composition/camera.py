@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping
 
 from appliance import registry
-from appliance.cameras.rotation import RotatedCamera, Rotation
+from appliance.cameras.rotated import RotatedCamera
+from appliance.cameras.rotation import Rotation
 from appliance.configuration.load import BackendConfig, backend_settings
 from appliance.errors import BackendMissing
 from appliance.ports import Camera

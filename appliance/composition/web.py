@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from appliance.auth.service import AuthService, make_auth_service
+from appliance.composition.certificate import choose_certificate
 from appliance.configuration.load import Config
 from appliance.system.addresses import is_loopback
 from appliance.web.transport.connection_limiter import ConnectionLimiter
 from appliance.web.transport.redirect import HttpsRedirect
 from appliance.web.transport.server import Server, WsgiApp
-from appliance.web.transport.tls import ReloadingTls
 
 log = logging.getLogger("appliance.build")
 
@@ -33,7 +32,7 @@ def make_auth(config: Config) -> AuthService:
 
 def make_servers(config: Config, app: WsgiApp, auth: AuthService) -> tuple[Server, ...]:
     """The web server, with TLS if the network can reach it, then the server that redirects HTTP to it."""
-    certificate = _certificate(config)
+    certificate = choose_certificate(config)
     limiter = ConnectionLimiter(
         config.access.connections_per_address, exempt=is_loopback if config.loopback_is_operator else None
     )
@@ -64,19 +63,3 @@ def make_servers(config: Config, app: WsgiApp, auth: AuthService) -> tuple[Serve
         setting="web.redirect_port",
     )
     return page, redirector
-
-
-def check_certificate(config: Config) -> None:
-    """Raises `ConfigError` if the owner's certificate cannot be used."""
-    if config.access.certificate:
-        ReloadingTls(lambda: (config.access.certificate, config.access.key)).context()
-
-
-def _certificate(config: Config) -> Callable[[], tuple[str, str]] | None:
-    if config.access.certificate:
-        return lambda: (config.access.certificate, config.access.key)
-    if not config.needs_login:
-        return None
-    from appliance.auth.certificate import DeviceCertificate  # slow to load, and needed only here
-
-    return DeviceCertificate(config.state_dir).current

@@ -1,4 +1,7 @@
-"""Inputs: pictures and videos recognised by their content, folders in natural order, and pipes."""
+"""Inputs: pictures and videos recognised by their content, folders in natural order, and pipes.
+
+The decoders of pictures and of videos are slow to load, so a function imports only those that its file needs.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from appliance.errors import PictureError
-from appliance.media.animation import Animation
-from appliance.media.stills import HEAD_BYTES, Still, is_animation, picture_format, read_head, read_still
-from appliance.media.video import Video
+from appliance.media.formats import HEAD_BYTES, is_video, picture_format, read_head
+
+if TYPE_CHECKING:
+    from appliance.media.animation import Animation
+    from appliance.media.stills import Still
+    from appliance.media.video import Video
 
 STDIN = Path("/dev/stdin")
 """The path that `-` on the command line means."""
@@ -43,18 +49,6 @@ _NAMES = (
     *(".wmv", ".flv", ".3gp", ".ogv", ".h264", ".h265", ".hevc"),
 )
 """A file in a folder with such a name fails, rather than being skipped, if it is neither."""
-
-_OTHER_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"crx ")
-"""Brands of sound and of camera raw pictures, in the MP4 container."""
-
-_MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-_VIDEO_STARTS = (
-    b"\x1a\x45\xdf\xa3",  # Matroska, WebM
-    b"\x1f\x07\0",  # DV
-    b"YUV4MPEG2",
-    b"DKIF",
-)
-_TS_PACKETS, _TS_IN_A_ROW = (188, 192, 204), 5
 
 _IN_MEMORY_BYTES = 64 << 20
 _MOST_BYTES = 8 << 30
@@ -94,16 +88,6 @@ def list_folder(folder: Path, *, recursive: bool = False) -> Listing:
     return listing
 
 
-def is_video(head: bytes) -> bool:
-    """Whether a file with these first bytes is a video of a supported format."""
-    if head[4:8] in _MOV_BOXES and (head[0] == 0 or head[4:8] == b"mdat"):  # any other box begins with a zero
-        return head[8:12] not in _OTHER_BRANDS and picture_format(head) is None
-    if start := re.match(rb"\x00{2,3}\x01", head):
-        return head[start.end() : start.end() + 1] not in (b"", b"\0")  # an icon file has a zero there
-    is_avi = head.startswith(b"RIFF") and head[8:12] == b"AVI "
-    return is_avi or head.startswith(_VIDEO_STARTS) or _is_transport_stream(head)
-
-
 def natural_key(name: str) -> list[tuple[str, int]]:
     """A sort key: frame2 before frame10, ignoring case."""
     pairs = re.findall(r"([^0-9]*)([0-9]*)", name.casefold())
@@ -137,14 +121,27 @@ def open_input(path: Path) -> Iterator[BinaryIO]:
 def is_picture(path: Path) -> bool:
     """Whether a file is a still picture; an animated one is a video."""
     with open_input(path) as file:
-        return picture_format(read_head(file)) is not None and not is_animation(file, display_name(path))
+        return is_still(file, display_name(path))
+
+
+def is_still(file: BinaryIO, name: str) -> bool:
+    """As `is_picture`, for an open, seekable file. Raises `PictureError`."""
+    if picture_format(read_head(file)) is None:
+        return False
+    from appliance.media.stills import is_animation
+
+    return not is_animation(file, name)
 
 
 def open_video(file: BinaryIO, name: str, fps: float | None = None) -> Video | Animation:
     """Open a seekable file that is not a still picture; raises `PictureError`. `fps`: see `Video`."""
     head = read_head(file)
     if picture_format(head) is not None:
+        from appliance.media.animation import Animation
+
         return Animation(file, name)
+    from appliance.media.video import Video
+
     try:
         return Video(file, fps=fps, name=name)
     except PictureError as error:
@@ -158,6 +155,8 @@ def read_still_of(path: Path) -> Still:
     with open_input(path) as file:
         if is_video(read_head(file)):
             raise PictureError(f"{display_name(path)}: is a video; expected a picture: extract its frames")
+        from appliance.media.stills import read_still
+
         return read_still(file, display_name(path))
 
 
@@ -233,15 +232,6 @@ def _is_input(path: Path, listing: Listing) -> bool:
         return True
     listing.skipped[OTHER] += 1
     return False
-
-
-def _is_transport_stream(head: bytes) -> bool:
-    """Whether the sync bytes of packets follow each other; the file may begin within a packet."""
-    return any(
-        all(head[start + n * length : start + n * length + 1] == b"\x47" for n in range(_TS_IN_A_ROW))
-        for length in _TS_PACKETS
-        for start in range(length)
-    )
 
 
 def _is_device(mode: int) -> bool:

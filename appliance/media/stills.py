@@ -14,36 +14,29 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import pi_heif
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, ImageCms, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from PIL import Image as Pillow
 
 from appliance.errors import PictureError
+from appliance.media.formats import FORMATS, picture_format, read_head
 from appliance.system.native import MAX_PIXELS
 from appliance.values import Image
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "HEIF")
-"""All Pillow plugins that a file may reach; the three imported above are not loaded by default."""
-
-HEAD_BYTES = 4096
-"""Bytes that `picture_format` needs."""
 
 EXPECTED = "expected JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC, AVIF, PGM or PPM"
 
 _CUT_SHORT = "is truncated; expected a complete picture, copy it again"
 _LIMIT = f"at most {MAX_PIXELS // 1_000_000} megapixels"
 
+_IN_BOXES = ("AVIF", "HEIF")
+"""Formats in the MP4 container."""
+
+_OF_PILLOW = tuple(name for name in FORMATS if name != "HEIF")
+"""Pillow's own plugins that a file may reach."""
+
 _ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 """Formats in which several pictures are a video. In a TIFF they are pages, in a JPEG depth maps."""
-
-_BRANDS = {
-    "AVIF": (b"avif", b"avis"),
-    "HEIF": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"),
-}
-_NETPBM = re.compile(rb"P[1-6]\s+(#[^\n]*\n\s*)*\d")
-_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 
 _BAND = 64
 """Rows converted at a time: the largest picture must not be in memory three times."""
@@ -66,8 +59,7 @@ _SRGB = ImageCms.createProfile("sRGB")
 _LOW_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _ORIENTATION, _SUBFILE, _INVERTED, _SAMPLE_BITS, _LARGEST, _DNG = 274, 254, 262, 258, 281, 50706
 
-assert TiffImagePlugin and WebPImagePlugin  # imported to be registered
-pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+assert TiffImagePlugin and WebPImagePlugin  # imported to be registered; Pillow does not load them by default
 Pillow.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses pictures above twice this, and only warns below
 
 
@@ -80,35 +72,6 @@ class Still:
 
     image: Image
     notes: tuple[str, ...] = ()
-
-
-def picture_format(head: bytes) -> str | None:
-    """The format, one of `FORMATS`, of a file that starts with these `HEAD_BYTES`; None for any other."""
-    if head.startswith(b"\xff\xd8\xff") or head == b"\xff\xd8":
-        return "JPEG"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "WEBP"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return "TIFF"
-    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
-        return "BMP"
-    if _NETPBM.match(head):
-        return "PPM"
-    return _brand(head)
-
-
-def _brand(head: bytes) -> str | None:
-    """HEIF or AVIF by the major brand; mif1 and msf1 can mean either."""
-    if head[4:8] != b"ftyp":
-        return None
-    main, others = head[8:12], head[16 : int.from_bytes(head[:4], "big")]
-    if main in (b"mif1", b"msf1"):
-        return "AVIF" if b"avif" in others or b"avis" in others else "HEIF"
-    return next((name for name, brands in _BRANDS.items() if main in brands), None)
 
 
 def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
@@ -240,29 +203,30 @@ def _fault(error: Exception, file: BinaryIO) -> str:
     return f"is {kind}, truncated or damaged{why}; expected a complete picture of {_LIMIT}"
 
 
-def read_head(file: BinaryIO) -> bytes:
-    """The first `HEAD_BYTES` of a file; rewinds it."""
-    file.seek(0)
-    head = file.read(HEAD_BYTES)
-    file.seek(0)
-    return head
-
-
 def _too_large() -> str:
     return f"is too large to decode; expected {_LIMIT}"
 
 
 def open_picture(file: BinaryIO) -> Any:
     """Open a picture with Pillow and check its size; nothing is decoded. Raises `PictureError`."""
-    if picture_format(read_head(file)) in _BRANDS and _ends_within_a_box(file):
+    kind = picture_format(read_head(file))
+    if kind in _IN_BOXES and _ends_within_a_box(file):
         raise PictureError(_CUT_SHORT)  # libheif would silently omit the missing tiles
+    plugins = _with_heif() if kind == "HEIF" else _OF_PILLOW
     file.seek(0)
-    picture = Pillow.open(file, formats=FORMATS)
+    picture = Pillow.open(file, formats=plugins)
     if picture.width * picture.height > MAX_PIXELS:
         raise PictureError(_too_large())
     if picture.format == "TIFF":
         _refuse_raw(picture)
     return picture
+
+
+def _with_heif() -> tuple[str, ...]:
+    import pi_heif  # slow to load, and needed only for HEIC
+
+    pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    return FORMATS
 
 
 def _ends_within_a_box(file: BinaryIO) -> bool:

@@ -15,21 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-
 from appliance.errors import ConfigError, StoreError
 
 MAGIC = b"interview-grader backup 1\n"
 SHORTEST_PASSPHRASE = 8
 
-_SALT_BYTES, _NONCE_BYTES, _KEY_BYTES = 16, 12, 32
-_COST, _BLOCK, _LANES = (
-    2**15,
-    8,
-    1,
-)  # 32 MiB: a Raspberry Pi has them once, an attacker needs them for each guess
+_SALT_BYTES, _NONCE_BYTES = 16, 12
+_COST = 2**15  # 32 MiB: a Raspberry Pi has them once, an attacker needs them for each guess
 _LONGEST_HEADER = 16 * 2**20
 _SLICE = 65536
 
@@ -43,6 +35,8 @@ def seal(rows: Iterable[Row], about: dict[str, Any], passphrase: str) -> bytes:
         raise ConfigError(
             f"the passphrase has {len(passphrase)} characters; expected at least {SHORTEST_PASSPHRASE}"
         )
+    from appliance.records.encryption import encrypt  # slow to load, and rarely needed
+
     salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
     header = {**about, "salt": _text(salt), "nonce": _text(nonce), "cost": _COST}
     head = MAGIC + json.dumps(header, sort_keys=True).encode() + b"\n"
@@ -50,7 +44,7 @@ def seal(rows: Iterable[Row], about: dict[str, Any], passphrase: str) -> bytes:
     for table, row in rows:
         parts.append(packer.compress(json.dumps([table, row]).encode() + b"\n"))
     parts.append(packer.flush())
-    return head + AESGCM(_key(passphrase, salt, _COST)).encrypt(nonce, b"".join(parts), head)
+    return head + encrypt(b"".join(parts), head, passphrase, salt, nonce, _COST)
 
 
 def unseal(content: bytes, passphrase: str, name: str) -> tuple[dict[str, Any], Callable[[], Iterator[Row]]]:
@@ -65,12 +59,13 @@ def unseal(content: bytes, passphrase: str, name: str) -> tuple[dict[str, Any], 
             key="restore",
             value=name,
         )
+    from appliance.records.encryption import decrypt  # slow to load, and rarely needed
+
     start = content.index(b"\n", len(MAGIC)) + 1
-    key = _key(passphrase, base64.b64decode(header["salt"]), header["cost"])
-    nonce = base64.b64decode(header["nonce"])
+    salt, nonce = base64.b64decode(header["salt"]), base64.b64decode(header["nonce"])
     try:
-        packed = AESGCM(key).decrypt(nonce, content[start:], content[:start])
-    except (InvalidTag, ValueError) as error:
+        packed = decrypt(content[start:], content[:start], passphrase, salt, nonce, header["cost"])
+    except ValueError as error:
         raise ConfigError(
             "the passphrase is wrong, or the file is damaged; try again, or use another backup",
             key="restore",
@@ -139,10 +134,6 @@ def _unpacked(unpacker: Any, piece: bytes, name: str) -> bytes:
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < 2**40  # seconds
-
-
-def _key(passphrase: str, salt: bytes, cost: int) -> bytes:
-    return Scrypt(salt, _KEY_BYTES, cost, _BLOCK, _LANES).derive(passphrase.encode())
 
 
 def _text(data: bytes) -> str:

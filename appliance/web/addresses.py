@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from urllib.parse import urlsplit
 
-import segno
 from flask import request, url_for
 
 from appliance.system.addresses import is_loopback
@@ -34,4 +33,6 @@ def device_url(path: str) -> str:
 
 def qr_code(text: str) -> str:
     """The QR code of a text as an image that needs no further request; black on white in every theme."""
+    import segno  # slow to load, and rarely needed
+
     return str(segno.make(text, error="m").svg_data_uri(scale=4, dark="#000", light="#fff", xmldecl=False))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from tqdm import tqdm
 
@@ -16,14 +16,16 @@ from appliance.commands.analyze.summary import Summary
 from appliance.commands.reporting import RunCounts, print_note
 from appliance.composition.reader import Reader
 from appliance.errors import PictureError
-from appliance.media.animation import Animation
-from appliance.media.inputs import STDIN, display_name, list_inputs, open_input, open_video
-from appliance.media.stills import decoder_note, is_animation, picture_format, read_head, read_still
-from appliance.media.video import Video, VideoFrame
+from appliance.media.inputs import STDIN, display_name, is_still, list_inputs, open_input, open_video
+from appliance.media.stills import decoder_note, read_still
 from appliance.reading_json import reading_json
 from appliance.system.native import quiet_native_output
 from appliance.system.terminal import escape_controls
 from appliance.values import Frame, Reading
+
+if TYPE_CHECKING:
+    from appliance.media.animation import Animation
+    from appliance.media.video import Video, VideoFrame
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class _Run:
     def _readings(self, path: Path) -> Iterator[Reading]:
         name = display_name(path)
         with open_input(path) as file:
-            if picture_format(read_head(file)) is not None and not is_animation(file, name):
+            if is_still(file, name):
                 yield self._still(file, name)
             elif self._options.crops:
                 raise PictureError(f"{name}: is a video; with --crops expected a picture of one face")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.errors import BackendMissing, EngineError, ModelError
@@ -100,7 +99,7 @@ class TFLite(EngineDefaults):
         if self._interpreter is None:
             raise EngineError("the engine is closed; open the model again")
         expected = self.inputs[0]
-        if tensor.shape != expected.shape or tensor.dtype != np.dtype(expected.dtype):
+        if tensor.shape != expected.shape or tensor.dtype != expected.dtype:
             raise EngineError(
                 f"input {tensor.dtype}{list(tensor.shape)}: expected {expected.dtype}{list(expected.shape)}"
             )
@@ -117,6 +116,8 @@ class TFLite(EngineDefaults):
 
 
 def _spec(detail: dict[str, Any]) -> TensorSpec:
+    import numpy as np  # not at the top: `config` and `status` need only the settings above
+
     scale, zero_point = detail["quantization"]
     return TensorSpec(
         name=str(detail["name"]),

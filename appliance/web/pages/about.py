@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flask import Blueprint, render_template
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from appliance import __version__
@@ -13,9 +12,6 @@ from appliance.web.context import context
 from appliance.web.security.policy import VIEWER, policy
 
 blueprint = Blueprint("about", __name__)
-
-# "js-default" shows HTML in the card as text, so that an owner's card cannot add scripts.
-_MARKDOWN = MarkdownIt("js-default")
 
 
 @blueprint.get("/about")
@@ -30,5 +26,12 @@ def about_page() -> str:
         version=__version__,
         updated=last.summary() if last else "never",
         engine=device.engines(),
-        card=Markup(_MARKDOWN.render(device.model_card)),
+        card=_as_html(device.model_card),
     )
+
+
+def _as_html(card: str) -> Markup:
+    from markdown_it import MarkdownIt  # slow to load, and needed only for this page
+
+    # "js-default" shows HTML in the card as text, so that an owner's card cannot add scripts.
+    return Markup(MarkdownIt("js-default").render(card))

@@ -20,7 +20,7 @@ import pytest
 
 from appliance.audit import EVENTS, AuditLog
 from appliance.auth.reset import reset_access
-from appliance.composition.session import make_store
+from appliance.composition.store import make_store
 from appliance.configuration.changes import record_changes
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config

@@ -162,6 +162,7 @@ BREACHES = {
     "cameras": [
         ("appliance.composition", "appliance.cameras.usb"),
         ("appliance.cameras.csi", "appliance.cameras.usb"),
+        ("appliance.cameras.csi", "appliance.cameras.rotated"),
     ],
     "engines": [("appliance.composition", "appliance.inference.engines.tflite")],
     "parts": [("appliance.sinks", "appliance.cameras.rotation")],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.composition.session import make_terms as terms_of
+from appliance.composition.terms import make_terms as terms_of
 from appliance.configuration import layers
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from gpiozero.pins import mock
 
-from appliance.composition.session import make_button
+from appliance.composition.button import make_button
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config
 from appliance.errors import ConfigError, PowerError

@@ -1,44 +1,18 @@
-"""Builds what sessions need: the terms, the records and the button."""
+"""Builds the button."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
-from appliance.audit import AuditLog
-from appliance.configuration.load import BackendConfig, Config
-from appliance.configuration.page_file import PageFile
-from appliance.configuration.settings import JurisdictionSettings, SessionSettings, StorageSettings
-from appliance.consent.notice import read_notice
+from appliance.configuration.load import BackendConfig
+from appliance.configuration.settings import SessionSettings
 from appliance.consent.session import Session
-from appliance.consent.terms import Terms
 from appliance.errors import ConfigError
 from appliance.hardware.button import Button, ButtonActions
 from appliance.hardware.power_off import power_off
-from appliance.records import StorageLimits, Store
 
 log = logging.getLogger("appliance.build")
-
-
-def make_terms(config: Config) -> Terms:
-    """The terms of consent; raises `ConfigError` for a malformed notice."""
-    keys = tuple(JurisdictionSettings.model_fields)
-    page = PageFile(config.state_dir)
-    origins = (config.origins.get(f"lawful.{key}", "") for key in keys)
-    return Terms(
-        read_notice(config.session.notice),
-        keep_days=config.storage.keep_days,
-        **config.lawful.model_dump(),
-        fixed_by=next((origin for origin in origins if origin and origin != str(page.path)), ""),
-        keep=lambda *answers: page.save("lawful", dict(zip(keys, answers, strict=True))),
-    )
-
-
-def make_store(storage: StorageSettings, state_dir: Path, audit: AuditLog) -> Store:
-    """The records. The audit log records when rows expire or are set aside."""
-    limits = StorageLimits(storage.keep_days, storage.min_free_mb)
-    return Store(state_dir, limits, on_event=lambda **details: audit.require("storage", "timer", **details))
 
 
 def make_button(
