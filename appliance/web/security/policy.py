@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from flask import Flask, Response, abort, current_app, redirect, request
+from flask import Flask, Response, abort, current_app, make_response, redirect, render_template, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
@@ -14,7 +14,7 @@ from appliance.web.context import context
 from appliance.web.security.caller import ANONYMOUS, Caller, caller, has_local_token, is_trusted_loopback
 from appliance.web.security.caller import LOCAL as LOCAL_CALLER
 from appliance.web.security.csrf import require_csrf_token
-from appliance.web.security.hosts import is_device_name, parse_host
+from appliance.web.security.hosts import host_refusal, is_device_name, parse_host
 
 PUBLIC, VIEWER, OPERATOR, TOKEN, LOCAL = "public", "viewer", "operator", "token", "local"
 
@@ -71,10 +71,7 @@ def check_request() -> Response | None:
     if not is_device_name(
         parse_host(request.host), app_context.network.allowed_hosts, network=app_context.network.reachable
     ):
-        abort(
-            400,
-            f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
-        )
+        return _refuse_host()
     if not (is_trusted_loopback(request) or has_local_token(request)):
         app_context.auth.request_rates.take(request.remote_addr or "")
     upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
@@ -95,7 +92,7 @@ def check_request() -> Response | None:
 
 def _refuse(who: Caller, needed: str) -> Response:
     if who.kind == ANONYMOUS:
-        if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+        if _wants_page():
             return _redirect_to_login()
         raise _not_logged_in()
     if needed == TOKEN:
@@ -114,6 +111,17 @@ def _redirect_to_login() -> Response:
     wanted = urlencode({"next": request.full_path.rstrip("?")})
     answer = redirect(f"/login?{wanted}" if request.path != "/" else "/login", 303)
     assert isinstance(answer, Response)
+def _refuse_host() -> Response:
+    if not _wants_page():
+        abort(400, host_refusal(request.host))
+    network = context().network.reachable
+    return make_response(render_template("unknown_host.html", host=request.host, network=network), 400)
+
+
+def _wants_page() -> bool:
+    return request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+
+
     return answer
 
 

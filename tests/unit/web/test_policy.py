@@ -14,6 +14,7 @@ from tests.fakes.web import make_context
 
 START = {"notice_version": NOTICE, "people": 1}
 HOME = "http://127.0.0.1:8080"
+OWN = socket.gethostname().partition(".")[0]
 
 
 def status(app: Flask, method: str, path: str, *, client: str = "127.0.0.1", **headers: str) -> int:
@@ -108,13 +109,20 @@ def test_on_loopback_only_loopback_names_are_answered(host: str, expected: int) 
     assert status(create_app(make_context()), "GET", "/api/state", Host=host) == expected
 
 
+        ("localhost.", 200),
+        ("localhost..", 400),
+        (".", 400),
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
         ("192.168.1.5:8080", 200),
         ("[fe80::1]:8080", 200),
         ("interview-grader.local", 200),
-        (f"{socket.gethostname().partition('.')[0]}.local", 200),
+        (f"{OWN}.local", 200),
+        (f"{OWN}.local.", 200),
+        (f"{OWN.upper()}-2.LOCAL:8443", 200),
+        (f"{OWN}.fritz.box", 200),
+        (f"{OWN}.evil.example", 400),
         ("evil.example", 400),
         ("192.168.1.5.evil.example", 400),
     ],
@@ -145,6 +153,27 @@ ORIGINS = [
 def test_only_the_own_page_may_change_anything(origin: str, own: bool) -> None:
     app = create_app(make_context())
     assert status(app, "POST", "/api/session/start", Origin=origin) == (200 if own else 403)
+@pytest.mark.parametrize("network", [True, False])
+def test_a_browser_under_an_unknown_name_gets_a_page_in_words(network: bool) -> None:
+    client = create_app(make_context(open_to_network=network)).test_client()
+    headers = {"Host": "evil.example:8080", "Accept": "text/html,*/*;q=0.8"}
+    with client.get("/", headers=headers, environ_overrides={"REMOTE_ADDR": "127.0.0.1"}) as answer:
+        assert (answer.status_code, answer.mimetype) == (400, "text/html")
+        assert "evil.example:8080" in answer.text and "web.allowed_hosts" in answer.text
+        assert ("localhost" in answer.text) is not network
+        assert "csrf" not in answer.text and f"{OWN}.local" not in answer.text, (
+            "it says nothing about the device"
+        )
+    with client.get("/", headers={"Host": "evil.example"}) as answer:
+        assert answer.status_code == 400 and "evil.example" in answer.json["error"]
+
+
+def test_a_page_under_a_name_with_a_trailing_dot_may_change_things() -> None:
+    app = create_app(make_context())
+    host = "localhost.:8080"
+    assert status(app, "POST", "/api/session/stop", Host=host, Origin=f"http://{host}") == 200
+
+
 
 
 @pytest.mark.parametrize(("origin", "own"), ORIGINS)
