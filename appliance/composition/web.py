@@ -79,4 +79,4 @@ def _certificate(config: Config) -> Callable[[], tuple[str, str]] | None:
         return None
     from appliance.auth.certificate import DeviceCertificate  # slow to load, and needed only here
 
-    return DeviceCertificate(config.state_dir).current
+    return DeviceCertificate(config.state_dir, config.web.allowed_hosts).current
