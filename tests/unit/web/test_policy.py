@@ -79,6 +79,21 @@ def test_every_route_declares_who_may_call_it() -> None:
     }
 
 
+def test_http_basic_is_for_the_picture_and_the_state() -> None:
+    app = create_app(make_context())
+    found = {rule.rule for rule in app.url_map.iter_rules() if policy.takes_basic(app, rule.endpoint)}
+    assert found == {"/stream.mjpg", "/snapshot.jpg", "/api/state"}
+
+
+def test_a_route_that_changes_something_must_not_take_http_basic() -> None:
+    app = create_app(make_context())
+    app._got_first_request = False
+    view = policy.policy(policy.VIEWER, basic=True)(lambda: "")
+    app.add_url_rule("/change", "change", view, methods=["POST"])
+    with pytest.raises(LookupError, match="change"):
+        policy.require_policies(app)
+
+
 def test_a_route_without_a_policy_is_an_error_at_start() -> None:
     app = create_app(make_context())
     app._got_first_request = False
@@ -94,6 +109,9 @@ def test_a_route_without_a_policy_is_an_error_at_start() -> None:
         ("127.0.0.1", 200),
         ("localhost:8080", 200),
         ("LOCALHOST", 200),
+        ("localhost.", 200),
+        ("localhost..", 400),
+        (".", 400),
         ("[::1]:8080", 200),
         ("evil.example", 400),
         ("127.0.0.1.evil.example", 400),
@@ -109,9 +127,6 @@ def test_on_loopback_only_loopback_names_are_answered(host: str, expected: int) 
     assert status(create_app(make_context()), "GET", "/api/state", Host=host) == expected
 
 
-        ("localhost.", 200),
-        ("localhost..", 400),
-        (".", 400),
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
@@ -138,21 +153,6 @@ def test_allowed_hosts_adds_names(open_to_network: bool) -> None:
     assert status(app, "GET", "/api/state", Host="Grader.Example:8080") == 200
 
 
-ORIGINS = [
-    (HOME, True),
-    ("http://127.0.0.1:9999", False),
-    ("https://127.0.0.1:8080", False),
-    ("http://localhost:8080", False),
-    ("http://evil.example", False),
-    ("null", False),
-    ("", False),
-]
-
-
-@pytest.mark.parametrize(("origin", "own"), ORIGINS)
-def test_only_the_own_page_may_change_anything(origin: str, own: bool) -> None:
-    app = create_app(make_context())
-    assert status(app, "POST", "/api/session/start", Origin=origin) == (200 if own else 403)
 @pytest.mark.parametrize("network", [True, False])
 def test_a_browser_under_an_unknown_name_gets_a_page_in_words(network: bool) -> None:
     client = create_app(make_context(open_to_network=network)).test_client()
@@ -174,6 +174,21 @@ def test_a_page_under_a_name_with_a_trailing_dot_may_change_things() -> None:
     assert status(app, "POST", "/api/session/stop", Host=host, Origin=f"http://{host}") == 200
 
 
+ORIGINS = [
+    (HOME, True),
+    ("http://127.0.0.1:9999", False),
+    ("https://127.0.0.1:8080", False),
+    ("http://localhost:8080", False),
+    ("http://evil.example", False),
+    ("null", False),
+    ("", False),
+]
+
+
+@pytest.mark.parametrize(("origin", "own"), ORIGINS)
+def test_only_the_own_page_may_change_anything(origin: str, own: bool) -> None:
+    app = create_app(make_context())
+    assert status(app, "POST", "/api/session/start", Origin=origin) == (200 if own else 403)
 
 
 @pytest.mark.parametrize(("origin", "own"), ORIGINS)
