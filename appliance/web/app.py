@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from functools import partial
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
@@ -29,6 +31,7 @@ from appliance.web.pages import (
     session,
     status,
     terms,
+_CSP = "Content-Security-Policy"
     users,
 )
 from appliance.web.security import policy
@@ -37,12 +40,11 @@ from appliance.web.security.csrf import csrf_token
 from appliance.web.transport.connection import MAX_BODY_BYTES
 
 _HEADERS = {
-    "Content-Security-Policy": (
+    _CSP: (
         "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none'; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+        "base-uri 'none'; form-action 'self'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -70,7 +72,8 @@ def create_app(context: AppContext) -> Flask:
     register_pages(app)
     app.before_request(policy.check_request)
     app.after_request(login.renew_cookie)
-    app.after_request(_add_headers)
+    headers = {**_HEADERS, **_framing_headers(context.network.frame_ancestors)}
+    app.after_request(partial(_add_headers, headers))
     app.context_processor(lambda: {"caller": caller(), "csrf_token": csrf_token()})
     app.register_error_handler(HTTPException, _answer_http_error)
     for kind in _STATUS:
@@ -85,8 +88,15 @@ def register_pages(app: Flask) -> None:
         app.register_blueprint(part.blueprint)
 
 
-def _add_headers(response: Response) -> Response:
-    for name, value in _HEADERS.items():
+def _framing_headers(origins: tuple[str, ...]) -> dict[str, str]:
+    """Who may frame the pages. `X-Frame-Options` cannot name other origins, so it is left out for them."""
+    named = " ".join(("'self'", *origins))
+    headers = {_CSP: f"{_HEADERS[_CSP]}; frame-ancestors {named}"}
+    return headers if origins else {**headers, "X-Frame-Options": "SAMEORIGIN"}
+
+
+def _add_headers(headers: Mapping[str, str], response: Response) -> Response:
+    for name, value in headers.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("Cache-Control", "no-store")
     return response
