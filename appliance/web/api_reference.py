@@ -62,6 +62,7 @@ _LIMITS = {
     "exclusiveMaximum": "under {}",
     "minLength": "from {}",
     "maxLength": "up to {} characters",
+    "pattern": "matching `{}`",
 }
 
 
@@ -174,8 +175,8 @@ def _words(schema: Json) -> str:
     if kind == "array":
         count = schema.get("minItems")
         exact = f"{count} " if count is not None and count == schema.get("maxItems") else ""
-        items = schema.get("items") or schema["prefixItems"][0]
-        return f"list of {exact}{_plural(_words(items))}"
+        each = [_words(item) for item in schema.get("prefixItems") or [schema["items"]]]
+        return f"list of {exact}{_plural(each[0])}" if len(set(each)) == 1 else f"list: {', '.join(each)}"
     if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
         return f"object, each value: {_words(schema['additionalProperties'])}"
     limits = [words.format(schema[key]) for key, words in _LIMITS.items() if key in schema]

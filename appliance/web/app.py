@@ -9,18 +9,11 @@ from functools import partial
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from appliance.errors import (
-    AccessError,
-    Busy,
-    SlotClosed,
-    StateConflict,
-    StoreError,
-    TooManyAttempts,
-    TooManyViewers,
-)
+from appliance.errors import TooManyAttempts
 from appliance.web.api import openapi
 from appliance.web.api.bodies import json_answer
 from appliance.web.api.models import Problem
+from appliance.web.api.statuses import STATUS
 from appliance.web.context import KEY, AppContext
 from appliance.web.pages import (
     about,
@@ -31,7 +24,6 @@ from appliance.web.pages import (
     session,
     status,
     terms,
-_CSP = "Content-Security-Policy"
     users,
 )
 from appliance.web.security import policy
@@ -39,6 +31,7 @@ from appliance.web.security.caller import caller
 from appliance.web.security.csrf import csrf_token
 from appliance.web.transport.connection import MAX_BODY_BYTES
 
+_CSP = "Content-Security-Policy"
 _HEADERS = {
     _CSP: (
         "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none'; "
@@ -50,17 +43,6 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
-
-_STATUS: dict[type[Exception], int] = {
-    AccessError: 400,
-    StateConflict: 409,
-    TooManyAttempts: 429,
-    TooManyViewers: 503,
-    Busy: 503,
-    SlotClosed: 503,
-    StoreError: 507,
-}
-"""The HTTP status of each of our errors; every other exception is a bug: 500."""
 
 
 def create_app(context: AppContext) -> Flask:
@@ -76,7 +58,7 @@ def create_app(context: AppContext) -> Flask:
     app.after_request(partial(_add_headers, headers))
     app.context_processor(lambda: {"caller": caller(), "csrf_token": csrf_token()})
     app.register_error_handler(HTTPException, _answer_http_error)
-    for kind in _STATUS:
+    for kind in STATUS:
         app.register_error_handler(kind, _answer_error)
     policy.require_policies(app)
     return app
@@ -109,7 +91,7 @@ def _answer_http_error(error: HTTPException) -> Response:
 
 
 def _answer_error(error: Exception) -> Response:
-    response = json_answer(Problem(error=str(error)), _STATUS[type(error)])
+    response = json_answer(Problem(error=str(error)), STATUS[type(error)])
     if isinstance(error, TooManyAttempts):
         response.headers["Retry-After"] = str(math.ceil(error.wait_s))
     elif response.status_code == 503:

@@ -79,6 +79,7 @@ CHECKS = [
         "status_code_conformance",
         "content_type_conformance",
         "response_schema_conformance",
+        "positive_data_acceptance",
     )
 ]
 
