@@ -79,9 +79,12 @@ CHECKS = [
         "status_code_conformance",
         "content_type_conformance",
         "response_schema_conformance",
-        "positive_data_acceptance",
     )
 ]
+ACCEPTANCE = schemathesis.checks.CHECKS.get_one("positive_data_acceptance")
+"""Everything as described is accepted: anything but 400 and 415."""
+NOT_ALL_ACCEPTED = {"POST /login"}
+"""A first code needs the same password twice, and no schema can compare two fields."""
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,7 @@ def test_schemathesis_finds_no_failure(
 ) -> None:
     address, certificate, token = device
     cases = operation.as_strategy(generation_mode=schemathesis.GenerationMode.POSITIVE)
+    checks = CHECKS if operation.label in NOT_ALL_ACCEPTED else [*CHECKS, ACCEPTANCE]
     if operation.body or operation.query:
         cases |= operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE)
 
@@ -123,7 +127,7 @@ def test_schemathesis_finds_no_failure(
                 headers={"Authorization": f"Bearer {token}", "Connection": "close"},
                 allow_redirects=False,
             )
-        case.validate_response(answer, checks=CHECKS)
+        case.validate_response(answer, checks=checks)
 
     check()
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
