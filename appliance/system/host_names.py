@@ -24,8 +24,8 @@ def is_own_name(name: str) -> bool:
     """Whether a lower-case name, without a trailing dot, is one of this device's own."""
     if name == DEFAULT_NAME:
         return True
-    own, (label, _, suffix) = device_label(), name.partition(".")
-    if not own or not label.startswith(own) or suffix not in ("", *LOCAL_SUFFIXES):
+    own, (label, dot, suffix) = device_label(), name.partition(".")
+    if not own or not label.startswith(own) or (dot and suffix not in LOCAL_SUFFIXES):
         return False
     return label == own or _RENAMED.fullmatch(label, len(own)) is not None
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from flask import Blueprint, Response
 from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from appliance.consent.session import PREVIEW_S
 from appliance.errors import StateConflict
@@ -26,7 +27,10 @@ _Corner = Annotated[float, Field(ge=0, le=1 - _MIN_SIDE, allow_inf_nan=False)]
 _Side = Annotated[float, Field(ge=_MIN_SIDE, le=1, allow_inf_nan=False)]
 _Zone = tuple[_Corner, _Corner, _Side, _Side]
 
-_BOTH = {"properties": {key: {"type": "array"} for key in ("zone", "seat")}, "required": ["zone", "seat"]}
+_BOTH: JsonDict = {
+    "properties": {"zone": {"type": "array"}, "seat": {"type": "array"}},
+    "required": ["zone", "seat"],
+}
 
 
 class _WithZone(RequestBody):

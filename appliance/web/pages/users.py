@@ -124,7 +124,7 @@ def set_own_password() -> Response:
 
 @blueprint.post("/log-out-everywhere")
 @policy(policies.OPERATOR)
-@describe(_ANSWERS)
+@describe(_NAMED)
 def end_other_logins() -> Response:
     """End every login of the operator except this one."""
     answer = _change("out", lambda: context().auth.accounts.end_logins(OPERATOR), OPERATOR)

@@ -147,7 +147,8 @@ def _redirect_to_login() -> Response:
 
 
 def _not_logged_in() -> Unauthorized:
-    realm = {"realm": "Interview Grader"}  # with a space, so that it is sent in quotes, as RFC 9110 wants
+    # With a space, so that it is sent in quotes, as RFC 9110 wants.
+    realm: dict[str, str | None] = {"realm": "Interview Grader"}
     challenges = [WWWAuthenticate("bearer", realm)]  # browsers show no dialog for bearer
     basic = takes_basic(current_app, request.endpoint or "") and not _is_browser()
     if basic:

@@ -113,7 +113,7 @@ def test_malformed_credentials_are_refused(client: FlaskClient, credentials: str
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_a_program_is_asked_for_it(client: FlaskClient, path: str) -> None:
+def test_a_program_gets_the_challenge(client: FlaskClient, path: str) -> None:
     answer = ask(client, path, None)
     asked = answer.headers.getlist("WWW-Authenticate")
     assert answer.status_code == 401
@@ -122,7 +122,7 @@ def test_a_program_is_asked_for_it(client: FlaskClient, path: str) -> None:
 
 @pytest.mark.parametrize("headers", [BROWSER, {"Sec-Fetch-Site": "same-origin"}])
 @pytest.mark.parametrize("path", ROUTES)
-def test_a_browser_is_never_asked_for_it(client: FlaskClient, path: str, headers: dict[str, str]) -> None:
+def test_a_browser_never_gets_the_challenge(client: FlaskClient, path: str, headers: dict[str, str]) -> None:
     """It would open its own dialog over the page, whose script only asks for the state."""
     answer = ask(client, path, None, headers)
     assert answer.status_code == 401
