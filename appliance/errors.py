@@ -89,6 +89,18 @@ class AccessError(ConfigError):
     """An invalid name, password or role of an account or a token; HTTP 400, exits with 2."""
 
 
+class UnknownName(AccessError):
+    """No account or token has this name; HTTP 404, exits with 2."""
+
+
+class NameTaken(AccessError):
+    """The name is in use, or there is no room for one more; HTTP 409, exits with 2."""
+
+
+class WrongPassword(AccessError):
+    """The current password is wrong; HTTP 403."""
+
+
 class TooManyAttempts(ApplianceError, RuntimeError):
     """Too many login attempts or requests; HTTP 429 with Retry-After."""
 

@@ -117,6 +117,16 @@ def can_mount() -> bool:
     )
 
 
+def has_own_network() -> bool:
+    """Whether a process may have a network of its own here, and change it."""
+    command = ["unshare", "--net", "ip", "link", "set", "lo", "up"]
+    return (
+        os.geteuid() == 0
+        and all(map(shutil.which, ("unshare", "ip")))
+        and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
+
+
 CONDITIONS: dict[str, Callable[[], bool]] = {
     "ci": lambda: bool(os.environ.get("CI")),
     "boots-nothing": boots_nothing,
@@ -135,6 +145,7 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-python3.11": lambda: fallback_python() is None,
     "no-right-to-mount": lambda: not can_mount(),
     "no-right-to-mount-images": lambda: not can_mount_image(),
+    "no-own-network": lambda: not has_own_network(),
     "no-gstreamer-for-this-python": lambda: not has_gstreamer(),
     "no-gcc": lambda: shutil.which("gcc") is None,
     "no-strace": lambda: not can_trace(),

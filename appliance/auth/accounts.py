@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from appliance.auth.clock import ForwardClock
 from appliance.auth.files import PrivateFile
 from appliance.auth.passwords import Passwords
-from appliance.errors import AccessError
+from appliance.errors import AccessError, NameTaken, UnknownName
 
 OPERATOR = "operator"
 """The name of the account that may do everything."""
@@ -23,7 +23,8 @@ CODE_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # no letter that looks like 
 CODE_LENGTH = 12  # 60 bits
 
 MOST_VIEWERS = 100
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+NAME_PATTERN = "[a-z0-9][a-z0-9._-]{0,31}"
+"""The names of accounts and tokens."""
 
 
 class Account(BaseModel):
@@ -120,7 +121,7 @@ class Accounts:
 
     def add_viewer(self, name: str, password: str) -> None:
         """Add a viewer; raises `AccessError` if the name is invalid or already used."""
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(NAME_PATTERN, name):
             raise AccessError(
                 "expected 1 to 32 lower-case letters, digits, dots, dashes, such as anna",
                 key="name",
@@ -129,11 +130,11 @@ class Accounts:
         kept = self._passwords.hash(password)
         with self._file.edit() as content:
             if name in content.accounts or name == OPERATOR:
-                raise AccessError(
+                raise NameTaken(
                     "an account with this name already exists; choose another name", key="name", value=name
                 )
             if len(content.accounts) >= MOST_VIEWERS:
-                raise AccessError(f"{MOST_VIEWERS} viewers are the limit; remove one first")
+                raise NameTaken(f"{MOST_VIEWERS} viewers are the limit; remove one first")
             content.accounts[name] = _account("viewer", kept)
 
     def set_password(self, name: str, password: str) -> None:
@@ -187,7 +188,7 @@ def _in_groups(code: str) -> str:
 def _known(content: _Content, name: str) -> Account:
     if name not in content.accounts:
         known = ", ".join(sorted(content.accounts)) or "none"
-        raise AccessError(f"no account has this name; existing accounts: {known}", key="name", value=name)
+        raise UnknownName(f"no account has this name; existing accounts: {known}", key="name", value=name)
     return content.accounts[name]
 
 

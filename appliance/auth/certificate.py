@@ -1,4 +1,4 @@
-"""The device's own certificate: made at the first start, renewed before it expires, always with the same key.
+"""The device's own certificate: made at the first start, renewed with the same key when it does not fit.
 
 It is self-signed: browsers ask once whether to trust it. The key never changes, so a client that pinned the
 public key accepts every renewal.
@@ -6,12 +6,10 @@ public key accepts every renewal.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import logging
 import os
-import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -21,7 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from appliance.errors import StoreError
+from appliance.system.addresses import parse_address
 from appliance.system.files import write_private
+from appliance.system.host_names import device_names
+from appliance.system.interfaces import Address, own_addresses
 
 VALID = timedelta(days=825)
 """Apple's devices refuse a longer validity."""
@@ -33,21 +34,32 @@ _BACK = timedelta(days=1)
 _CLOCK_IS_SET = datetime(2026, 1, 1, tzinfo=timezone.utc)
 """A board without a clock battery may start with an earlier date until the network corrects it."""
 
+_MOST_ADDRESSES = 16
+"""Earlier addresses stay certified up to this number."""
+
+_UNIQUE_LOCAL = ipaddress.IPv6Network("fc00::/7")
+
 _log = logging.getLogger("appliance.access")
 
 
 class DeviceCertificate:
     """The certificate and its key, two files in the state directory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more_names: Collection[str] = ()) -> None:
+        """`more_names`: lower-case names and numeric addresses to certify in addition to the device's own."""
+        self._more_names = more_names
         self.certificate, self.key = folder / "tls-certificate.pem", folder / "tls-key.pem"
 
     def current(self, now: datetime | None = None) -> tuple[str, str]:
         """Paths of a valid certificate and its key, made or renewed if needed; raises `StoreError`."""
         now = now or datetime.now(timezone.utc)
         kept = self._kept()
-        if kept is None or _is_due(kept, now) or not _has_names(kept):
-            made = _make(self._private_key(), max(now, _CLOCK_IS_SET))
+        names, addresses = self._names_and_addresses()
+        if kept is None or _is_due(kept, now) or not _certifies(kept, names, addresses):
+            # So a device that moves between two networks is renewed once, not at each change.
+            earlier = [] if kept is None else _certified_addresses(kept)
+            listed = list(dict.fromkeys([*addresses, *earlier]))[: max(_MOST_ADDRESSES, len(addresses))]
+            made = _make(self._private_key(), max(now, _CLOCK_IS_SET), names, listed)
             write_private(self.certificate, made.public_bytes(serialization.Encoding.PEM))
             _log.info(
                 "%s certificate until %s, SHA-256 %s",
@@ -61,6 +73,17 @@ class DeviceCertificate:
         """The SHA-256 fingerprint that browsers show; empty before the first start on the network."""
         kept = self._kept()
         return "" if kept is None else fingerprint(kept)
+
+    def _names_and_addresses(self) -> tuple[list[str], list[Address]]:
+        """What the certificate is for now."""
+        names, addresses = device_names(), own_addresses()
+        for name in self._more_names:
+            address = parse_address(name)
+            if address is None:
+                names.append(name)
+            else:
+                addresses.append(address)
+        return list(dict.fromkeys(names)), list(dict.fromkeys(addresses))
 
     def _kept(self) -> x509.Certificate | None:
         try:
@@ -92,45 +115,48 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
-def own_names() -> list[str]:
-    """The host names of this device."""
-    host = socket.gethostname().lower().partition(".")[0]
-    names = [host, f"{host}.local", "interview-grader.local", "localhost"]
-    return [name for name in dict.fromkeys(names) if name.isascii() and name.strip("-")]
-
-
-def own_addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """The addresses of this device, including loopback, as far as they can be determined."""
-    found = {"127.0.0.1", "::1"}
-    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.connect((far, 9))  # sends nothing: the kernel chooses the route, and with it the address
-            found.add(str(sock.getsockname()[0]))
-    with contextlib.suppress(OSError):
-        found |= {str(each[4][0]) for each in socket.getaddrinfo(socket.gethostname(), None)}
-    return [ipaddress.ip_address(text) for text in sorted(found) if "%" not in text]
-
-
 def _is_due(certificate: x509.Certificate, now: datetime) -> bool:
-    return now > certificate.not_valid_after_utc - RENEW
+    """Whether it expires soon, or begins later than now because the clock was ahead when it was made."""
+    if now < _CLOCK_IS_SET:
+        return False
+    return not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc - RENEW
 
 
-def _has_names(certificate: x509.Certificate) -> bool:
-    # Changed addresses do not matter: a new certificate for each would make every browser ask again.
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return set(own_names()) <= set(names.get_values_for_type(x509.DNSName))
+def _certifies(certificate: x509.Certificate, names: Iterable[str], addresses: Iterable[Address]) -> bool:
+    known = _alternatives(certificate).get_values_for_type(x509.DNSName)
+    followed = filter(_is_followed, addresses)
+    return set(names) <= set(known) and set(followed) <= set(_certified_addresses(certificate))
 
 
-def _make(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
+def _is_followed(address: Address) -> bool:
+    """Whether a new address like this renews the certificate.
+
+    A provider may change the public IPv6 prefix every night: each change would make every browser ask again.
+    """
+    return address.version == 4 or address in _UNIQUE_LOCAL
+
+
+def _certified_addresses(certificate: x509.Certificate) -> list[Address]:
+    found = _alternatives(certificate).get_values_for_type(x509.IPAddress)
+    return [each for each in found if isinstance(each, ipaddress.IPv4Address | ipaddress.IPv6Address)]
+
+
+def _alternatives(certificate: x509.Certificate) -> x509.SubjectAlternativeName:
+    return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+
+
+def _make(
+    key: ec.EllipticCurvePrivateKey, now: datetime, names: list[str], addresses: Iterable[Address]
+) -> x509.Certificate:
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Interview Grader"),
-            x509.NameAttribute(NameOID.COMMON_NAME, own_names()[0][:64]),
+            x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64]),
         ]
     )
     alternatives: Iterable[x509.GeneralName] = [
-        *(x509.DNSName(each) for each in own_names()),
-        *(x509.IPAddress(each) for each in own_addresses()),
+        *(x509.DNSName(each) for each in names),
+        *(x509.IPAddress(each) for each in addresses),
     ]
     usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
     return (

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from appliance.auth.accounts import NAME_PATTERN
 from appliance.auth.files import PrivateFile
-from appliance.errors import AccessError, StoreError
+from appliance.errors import AccessError, NameTaken, StoreError, UnknownName
 
 ROLES = ("viewer", "operator", "metrics")
 PREFIX = "ig_"  # lets secret scanners recognise one
@@ -23,8 +24,6 @@ USED_EVERY_S = 3600.0
 """Resolution of the last use: a write for each request would wear out the card."""
 
 _log = logging.getLogger("appliance.access")
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 
 class Token(BaseModel):
@@ -59,7 +58,7 @@ class Tokens:
 
     def create(self, name: str, role: str) -> str:
         """Create a token and return its secret, which cannot be shown again; raises `AccessError`."""
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(NAME_PATTERN, name):
             raise AccessError(
                 "expected 1 to 32 lower-case letters, digits, dots, dashes, such as backup",
                 key="name",
@@ -70,13 +69,13 @@ class Tokens:
         secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         with self._file.edit() as content:
             if name in content.tokens:
-                raise AccessError(
+                raise NameTaken(
                     "a token with this name already exists; revoke it first or choose another name",
                     key="name",
                     value=name,
                 )
             if len(content.tokens) >= MOST_TOKENS:
-                raise AccessError(f"{MOST_TOKENS} tokens are the limit; revoke one first")
+                raise NameTaken(f"{MOST_TOKENS} tokens are the limit; revoke one first")
             content.tokens[name] = Token(digest=digest_of(secret), role=role, made=time.time())
         return secret
 
@@ -85,7 +84,7 @@ class Tokens:
         with self._file.edit() as content:
             if content.tokens.pop(name, None) is None:
                 known = ", ".join(sorted(content.tokens)) or "none"
-                raise AccessError(f"no token has this name; existing tokens: {known}", key="name", value=name)
+                raise UnknownName(f"no token has this name; existing tokens: {known}", key="name", value=name)
 
     def find(self, secret: str) -> tuple[str, str] | None:
         """The name and role of the token with this secret; None for any other text."""

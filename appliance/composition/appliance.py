@@ -112,7 +112,12 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
             state_dir=config.state_dir,
             model_card=model_card(models_dir(config.vision.models)),
         ),
-        network=Network(config.on_network, config.access.open_to_network, config.web.allowed_hosts),
+        network=Network(
+            config.on_network,
+            config.access.open_to_network,
+            allowed_hosts=config.web.allowed_hosts,
+            frame_ancestors=config.web.frame_ancestors,
+        ),
         metrics=Metrics(health, viewers),
     )
     capture = CaptureLoop(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)

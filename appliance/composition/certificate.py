@@ -15,7 +15,7 @@ def choose_certificate(config: Config) -> Callable[[], tuple[str, str]] | None:
         return None
     from appliance.auth.certificate import DeviceCertificate  # slow to load, and needed only here
 
-    return DeviceCertificate(config.state_dir).current
+    return DeviceCertificate(config.state_dir, config.web.allowed_hosts).current
 
 
 def check_certificate(config: Config) -> None:

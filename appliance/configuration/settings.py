@@ -15,6 +15,8 @@ from appliance.consent.law import Institution, Purpose, Region
 from appliance.consent.notice import KEEP_DAYS
 from appliance.hardware.gpio import PinFactory
 
+_ORIGIN = re.compile(r"https?://[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?(:[0-9]{1,5})?")
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -138,6 +140,9 @@ class WebSettings(_Section):
     allowed_hosts: tuple[str, ...] = Field(
         (), description="Additional host names that browsers may use for this device (Host header)."
     )
+    frame_ancestors: tuple[str, ...] = Field(
+        (), description="Origins whose pages may show this one in a frame: https://dashboard.example."
+    )
 
     @field_validator("allowed_hosts")
     @classmethod
@@ -146,6 +151,16 @@ class WebSettings(_Section):
             if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", name):
                 raise ValueError(f"{name!r}: expected a host name without scheme and port: grader.example")
         return tuple(name.lower() for name in names)
+
+    @field_validator("frame_ancestors")
+    @classmethod
+    def _bare_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin.lower()):
+                raise ValueError(
+                    f"{origin!r}: expected scheme, host name and port of a page: https://dashboard.example:8123"
+                )
+        return tuple(origin.lower() for origin in origins)
 
 
 class AccessSettings(_Section):

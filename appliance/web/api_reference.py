@@ -26,7 +26,8 @@ date. A device serves the same description for programs, as OpenAPI 3.1, at `/ap
 
 Scripts send a token with each request: `Authorization: Bearer TOKEN` ([access](access.md)). Browsers send
 the cookie of their login; their POST requests also need the page's token, in the header `X-CSRF-Token` or the
-form field `csrf_token`.
+form field `csrf_token`. Programs that know only user names and passwords send a viewer token as the password
+of HTTP Basic, to the routes marked so.
 
 | policy | who may call the route |
 |---|---|
@@ -61,6 +62,7 @@ _LIMITS = {
     "exclusiveMaximum": "under {}",
     "minLength": "from {}",
     "maxLength": "up to {} characters",
+    "pattern": "matching `{}`",
 }
 
 
@@ -115,7 +117,8 @@ def _common_answers(document: Json) -> dict[str, str]:
 def _operation_lines(title: str, operation: Json, common: dict[str, str]) -> Iterator[str]:
     yield f"### `{title}`\n"
     yield " ".join(filter(None, (operation["summary"], operation.get("description")))) + "\n"
-    yield f"- Policy: {operation['x-policy']}"
+    basic = ", also with HTTP Basic" if {"basic": []} in operation["security"] else ""
+    yield f"- Policy: {operation['x-policy']}{basic}"
     for each in operation["parameters"]:
         where = "in the path" if each["in"] == "path" else "after the `?`"
         yield f"- `{each['name']}`, {where}: {_words(each['schema'])}"
@@ -172,8 +175,8 @@ def _words(schema: Json) -> str:
     if kind == "array":
         count = schema.get("minItems")
         exact = f"{count} " if count is not None and count == schema.get("maxItems") else ""
-        items = schema.get("items") or schema["prefixItems"][0]
-        return f"list of {exact}{_plural(_words(items))}"
+        each = [_words(item) for item in schema.get("prefixItems") or [schema["items"]]]
+        return f"list of {exact}{_plural(each[0])}" if len(set(each)) == 1 else f"list: {', '.join(each)}"
     if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
         return f"object, each value: {_words(schema['additionalProperties'])}"
     limits = [words.format(schema[key]) for key, words in _LIMITS.items() if key in schema]

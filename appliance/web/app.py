@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from functools import partial
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from appliance.errors import (
-    AccessError,
-    Busy,
-    SlotClosed,
-    StateConflict,
-    StoreError,
-    TooManyAttempts,
-    TooManyViewers,
-)
+from appliance.errors import TooManyAttempts
 from appliance.web.api import openapi
 from appliance.web.api.bodies import json_answer
 from appliance.web.api.models import Problem
+from appliance.web.api.statuses import STATUS
 from appliance.web.context import KEY, AppContext
 from appliance.web.pages import (
     about,
@@ -36,29 +31,18 @@ from appliance.web.security.caller import caller
 from appliance.web.security.csrf import csrf_token
 from appliance.web.transport.connection import MAX_BODY_BYTES
 
+_CSP = "Content-Security-Policy"
 _HEADERS = {
-    "Content-Security-Policy": (
+    _CSP: (
         "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none'; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+        "base-uri 'none'; form-action 'self'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
-
-_STATUS: dict[type[Exception], int] = {
-    AccessError: 400,
-    StateConflict: 409,
-    TooManyAttempts: 429,
-    TooManyViewers: 503,
-    Busy: 503,
-    SlotClosed: 503,
-    StoreError: 507,
-}
-"""The HTTP status of each of our errors; every other exception is a bug: 500."""
 
 
 def create_app(context: AppContext) -> Flask:
@@ -70,10 +54,11 @@ def create_app(context: AppContext) -> Flask:
     register_pages(app)
     app.before_request(policy.check_request)
     app.after_request(login.renew_cookie)
-    app.after_request(_add_headers)
+    headers = {**_HEADERS, **_framing_headers(context.network.frame_ancestors)}
+    app.after_request(partial(_add_headers, headers))
     app.context_processor(lambda: {"caller": caller(), "csrf_token": csrf_token()})
     app.register_error_handler(HTTPException, _answer_http_error)
-    for kind in _STATUS:
+    for kind in STATUS:
         app.register_error_handler(kind, _answer_error)
     policy.require_policies(app)
     return app
@@ -85,8 +70,15 @@ def register_pages(app: Flask) -> None:
         app.register_blueprint(part.blueprint)
 
 
-def _add_headers(response: Response) -> Response:
-    for name, value in _HEADERS.items():
+def _framing_headers(origins: tuple[str, ...]) -> dict[str, str]:
+    """Who may frame the pages. `X-Frame-Options` cannot name other origins, so it is left out for them."""
+    named = " ".join(("'self'", *origins))
+    headers = {_CSP: f"{_HEADERS[_CSP]}; frame-ancestors {named}"}
+    return headers if origins else {**headers, "X-Frame-Options": "SAMEORIGIN"}
+
+
+def _add_headers(headers: Mapping[str, str], response: Response) -> Response:
+    for name, value in headers.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("Cache-Control", "no-store")
     return response
@@ -99,7 +91,7 @@ def _answer_http_error(error: HTTPException) -> Response:
 
 
 def _answer_error(error: Exception) -> Response:
-    response = json_answer(Problem(error=str(error)), _STATUS[type(error)])
+    response = json_answer(Problem(error=str(error)), STATUS[type(error)])
     if isinstance(error, TooManyAttempts):
         response.headers["Retry-After"] = str(math.ceil(error.wait_s))
     elif response.status_code == 503:

@@ -62,6 +62,8 @@ class Network:
     """Whether they need no login, see `access.open_to_network`."""
     allowed_hosts: tuple[str, ...] = ()
     """Further names of the device, see `web.allowed_hosts`."""
+    frame_ancestors: tuple[str, ...] = ()
+    """Origins of other pages that may frame this one, see `web.frame_ancestors`."""
 
 
 @dataclass(frozen=True)

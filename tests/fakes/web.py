@@ -32,6 +32,7 @@ def make_context(
     needs_consent: bool = True,
     open_to_network: bool = False,
     allowed_hosts: tuple[str, ...] = (),
+    frame_ancestors: tuple[str, ...] = (),
     lawful: tuple[str, str] = ("other", "practice"),
     frames: Slot[Frame] | None = None,
     login: bool = False,
@@ -69,7 +70,7 @@ def make_context(
             has_camera_lamp=False,
             state_dir=state,
         ),
-        network=Network(login or open_to_network, open_to_network, allowed_hosts),
+        network=Network(login or open_to_network, open_to_network, allowed_hosts, frame_ancestors),
         metrics=Metrics(health, viewers),
     )
 

@@ -1,9 +1,9 @@
 """The answers and forms of the HTTP interface: views make their answers of these models, and
 /api/openapi.json describes them.
 
-The bodies of requests are next to their views. Two answers are too frequent or too long to be made of models;
-tests check them against `Reading` and `Recorded`: `reading_json` runs for each frame and viewer, and an
-exported session is streamed.
+Other bodies of requests are next to their views. Two answers are too frequent or too long to be made of
+models; tests check them against `Reading` and `Recorded`: `reading_json` runs for each frame and viewer, and
+an exported session is streamed.
 """
 
 from __future__ import annotations
@@ -177,27 +177,6 @@ class NextQuery(BaseModel):
     """The path to redirect to after the login."""
 
     next: str | None = None
-
-
-class NameForm(BaseModel):
-    """An account or a token by name."""
-
-    name: str
-
-
-class AccountForm(BaseModel):
-    """An account by name, and its new password."""
-
-    name: str
-    password: str
-
-
-class PasswordForm(BaseModel):
-    """The operator's own new password."""
-
-    current: str
-    password: str
-    repeat: str
 
 
 class Link(Answer):

@@ -15,7 +15,16 @@ from werkzeug.routing import Rule
 from appliance import __version__
 from appliance.web.api.describe import Content, Description, describe, description_of
 from appliance.web.api.models import Answer, Problem
-from appliance.web.security.policy import LOCAL, OPERATOR, PUBLIC, TOKEN, VIEWER, policy, policy_of
+from appliance.web.security.policy import (
+    LOCAL,
+    OPERATOR,
+    PUBLIC,
+    TOKEN,
+    VIEWER,
+    policy,
+    policy_of,
+    takes_basic,
+)
 
 blueprint = Blueprint("openapi", __name__)
 
@@ -86,6 +95,11 @@ def make_document(app: Flask) -> dict[str, Any]:
             "securitySchemes": {
                 "login": {"type": "apiKey", "in": "cookie", "name": "__Host-interview-grader"},
                 "token": {"type": "http", "scheme": "bearer"},
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "Any user name; the password is a token of role viewer.",
+                },
             },
         },
     }
@@ -120,7 +134,7 @@ def _operation(app: Flask, rule: Rule) -> dict[str, Any]:
         "operationId": rule.endpoint,
         "summary": " ".join(summary.split()),
         "x-policy": needed,
-        "security": _SECURITY[needed],
+        "security": [*_SECURITY[needed], *([{"basic": []}] if takes_basic(app, rule.endpoint) else [])],
         "parameters": [*_path_parameters(rule), *_query_parameters(description)],
         "responses": _responses(description),
     }

@@ -55,7 +55,7 @@ def live_page() -> str:
 
 
 @blueprint.get("/stream.mjpg")
-@policy(VIEWER)
+@policy(VIEWER, basic=True)
 @describe({200: MJPEG, 409: Problem, 503: Problem}, query=OverlayQuery)
 def video_stream() -> Response:
     """The video, until the viewer leaves or consent ends; 409 while idle."""
@@ -67,7 +67,7 @@ def video_stream() -> Response:
 
 
 @blueprint.get("/snapshot.jpg")
-@policy(VIEWER)
+@policy(VIEWER, basic=True)
 @describe({200: JPEG, 409: Problem, 503: JPEG}, query=OverlayQuery)
 def snapshot() -> Response:
     """The newest picture; 503 with a picture that gives the reason if there is none."""

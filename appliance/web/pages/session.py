@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from flask import Blueprint, Response
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from appliance.consent.session import PREVIEW_S
 from appliance.errors import StateConflict
@@ -20,27 +21,33 @@ from appliance.web.security.policy import OPERATOR, policy
 
 blueprint = Blueprint("session", __name__)
 
-_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-_Zone = tuple[_Share, _Share, _Share, _Share]
-
 _MIN_SIDE = 0.02  # a zone with a shorter side, as a share of the picture, is drawn by mistake
-_ROUNDING = 1e-3
+
+_Corner = Annotated[float, Field(ge=0, le=1 - _MIN_SIDE, allow_inf_nan=False)]
+_Side = Annotated[float, Field(ge=_MIN_SIDE, le=1, allow_inf_nan=False)]
+_Zone = tuple[_Corner, _Corner, _Side, _Side]
+
+_BOTH: JsonDict = {
+    "properties": {"zone": {"type": "array"}, "seat": {"type": "array"}},
+    "required": ["zone", "seat"],
+}
 
 
 class _WithZone(RequestBody):
-    """`zone` and its older name `seat`: [x, y, width, height] in shares of the picture."""
+    """`zone` or its older name `seat`: [x, y, width, height] in shares of the picture, cut at its edges."""
+
+    model_config = ConfigDict(json_schema_extra={"not": _BOTH})
 
     zone: _Zone | None = None
     seat: _Zone | None = None
 
     @field_validator("zone", "seat")
     @classmethod
-    def _inside(cls, zone: _Zone | None) -> _Zone | None:
-        if zone is not None:
-            x, y, width, height = zone
-            if min(width, height) < _MIN_SIDE or max(x + width, y + height) > 1 + _ROUNDING:
-                raise ValueError("expected [x, y, width, height] within the picture, as shares of it")
-        return zone
+    def _cut(cls, zone: _Zone | None) -> _Zone | None:
+        if zone is None:
+            return None
+        x, y, width, height = zone
+        return x, y, min(width, 1 - x), min(height, 1 - y)
 
     @model_validator(mode="after")
     def _only_one(self) -> _WithZone:

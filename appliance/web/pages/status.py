@@ -30,7 +30,7 @@ blueprint = Blueprint("status", __name__)
 
 
 @blueprint.get("/api/state")
-@policy(VIEWER)
+@policy(VIEWER, basic=True)
 @describe({200: State})
 def state() -> Response:
     """Session, camera, engines, viewers, and the newest reading."""

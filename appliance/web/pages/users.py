@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request
+from pydantic import BaseModel, Field
 
 from appliance import __version__
-from appliance.auth.accounts import OPERATOR
-from appliance.auth.passwords import SHORTEST
-from appliance.errors import AccessError, TooManyAttempts
+from appliance.auth.accounts import NAME_PATTERN, OPERATOR
+from appliance.auth.passwords import LONGEST, SHORTEST
+from appliance.errors import AccessError, TooManyAttempts, WrongPassword
 from appliance.web.api.describe import HTML, Content, describe
-from appliance.web.api.models import AccountForm, NameForm, PasswordForm
+from appliance.web.api.statuses import STATUS
 from appliance.web.context import context
 from appliance.web.pages.login import start_login
 from appliance.web.security import policy as policies
@@ -21,6 +23,32 @@ from appliance.web.security.policy import policy
 blueprint = Blueprint("users", __name__, url_prefix="/access")
 
 _ANSWERS: dict[int, Content] = {303: None, 400: HTML}
+_NAMED: dict[int, Content] = {**_ANSWERS, 404: HTML}
+
+_Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
+_NewPassword = Annotated[str, Field(min_length=SHORTEST, max_length=LONGEST)]
+
+
+class NameForm(BaseModel):
+    """An account or a token by name."""
+
+    name: _Name
+
+
+class AccountForm(BaseModel):
+    """A viewer by name, and its new password."""
+
+    name: _Name
+    password: _NewPassword
+
+
+class PasswordForm(BaseModel):
+    """The operator's own new password, twice."""
+
+    current: str
+    password: _NewPassword
+    repeat: _NewPassword
+
 
 _MESSAGES = {
     "added": "The viewer can log in now.",
@@ -41,7 +69,7 @@ def users_page() -> Response:
 
 @blueprint.post("/add")
 @policy(policies.OPERATOR)
-@describe(_ANSWERS, form=AccountForm)
+@describe({**_ANSWERS, 409: HTML}, form=AccountForm)
 def add_viewer() -> Response:
     """Add a viewer: `name`, `password`."""
     return _change("added", lambda: context().auth.accounts.add_viewer(_field("name"), _field("password")))
@@ -49,7 +77,7 @@ def add_viewer() -> Response:
 
 @blueprint.post("/remove")
 @policy(policies.OPERATOR)
-@describe(_ANSWERS, form=NameForm)
+@describe(_NAMED, form=NameForm)
 def remove_viewer() -> Response:
     """Remove the viewer `name`."""
     return _change("removed", lambda: context().auth.accounts.remove(_field("name")))
@@ -57,7 +85,7 @@ def remove_viewer() -> Response:
 
 @blueprint.post("/viewer-password")
 @policy(policies.OPERATOR)
-@describe(_ANSWERS, form=AccountForm)
+@describe(_NAMED, form=AccountForm)
 def set_viewer_password() -> Response:
     """Set the `password` of the viewer `name`."""
 
@@ -71,7 +99,7 @@ def set_viewer_password() -> Response:
 
 @blueprint.post("/password")
 @policy(policies.OPERATOR)
-@describe(_ANSWERS, form=PasswordForm)
+@describe({**_ANSWERS, 403: HTML}, form=PasswordForm)
 def set_own_password() -> Response:
     """Set the operator's own password: `current`, `password`, `repeat`. Ends their other logins."""
     auth, address = context().auth, request.remote_addr or ""
@@ -84,7 +112,7 @@ def set_own_password() -> Response:
             auth.login_attempts.undo(address, OPERATOR)  # nothing was checked
             raise
         if not is_right:
-            raise AccessError("the current password is wrong")
+            raise WrongPassword("the current password is wrong")
         auth.login_attempts.succeeded(address, OPERATOR)
         if _field("password") != _field("repeat"):
             raise AccessError("the two new passwords do not match")
@@ -96,7 +124,7 @@ def set_own_password() -> Response:
 
 @blueprint.post("/log-out-everywhere")
 @policy(policies.OPERATOR)
-@describe(_ANSWERS)
+@describe(_NAMED)
 def end_other_logins() -> Response:
     """End every login of the operator except this one."""
     answer = _change("out", lambda: context().auth.accounts.end_logins(OPERATOR), OPERATOR)
@@ -105,7 +133,7 @@ def end_other_logins() -> Response:
 
 @blueprint.post("/revoke")
 @policy(policies.OPERATOR)
-@describe(_ANSWERS, form=NameForm)
+@describe(_NAMED, form=NameForm)
 def revoke_token() -> Response:
     """Revoke the token `name`."""
     return _change("revoked", lambda: context().auth.tokens.revoke(_field("name")))
@@ -119,11 +147,11 @@ def _field(name: str) -> str:
 
 
 def _change(what: str, make: Callable[[], None], name: str = "") -> Response:
-    """Make a change, write it to the audit log, and go back to the page; 400 with the reason if invalid."""
+    """Make a change, write it to the audit log, and go back to the page; a refusal shows its reason there."""
     try:
         make()
     except AccessError as error:
-        return _render(str(error), 400)
+        return _render(str(error), STATUS[type(error)])
     context().audit.record("access", caller().actor, what=what, name=name or _field("name"))
     answer = redirect(f"/access?done={what}", 303)
     assert isinstance(answer, Response)

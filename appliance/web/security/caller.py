@@ -27,6 +27,9 @@ LOOPBACK, LOCAL, LOGIN, TOKEN, OPEN, ANONYMOUS = (
 
 _FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 
+_BASIC = "HTTP Basic"
+"""What wrong passwords of HTTP Basic are counted and logged under; no account can have this name."""
+
 _log = logging.getLogger("appliance.web")
 
 
@@ -79,6 +82,24 @@ def caller() -> Caller:
     return known
 
 
+def identify_basic() -> None:
+    """Let the current request name its caller by HTTP Basic: any user name, a viewer token as the password.
+
+    Call it before `caller`. A wrong password counts as a wrong try and is in the audit log. Raises
+    `TooManyAttempts` for one that comes too early.
+    """
+    given, app_context = request.authorization, context()
+    if given is None or given.type != "basic" or not _may_send_secret(request, app_context.auth):
+        return
+    found = app_context.auth.tokens.find(given.password or "")
+    if found is None:
+        address = request.remote_addr or ""
+        app_context.auth.login_attempts.begin(address, _BASIC)
+        app_context.audit.record("login_failed", "unknown", name=_BASIC, address=address)
+    is_viewer = found is not None and found[1] == "viewer"
+    g.caller = _token_caller(found, given.password or "") if is_viewer else Caller(ANONYMOUS)
+
+
 def is_from_this_device(asked: Request) -> bool:
     """Whether a request comes from this device itself. A request that a proxy forwards does not."""
     forwarded = any(name in asked.headers for name in _FORWARDED)
@@ -103,13 +124,22 @@ def _bearer(asked: Request) -> str | None:
     return secret.strip() if scheme.lower() == "bearer" else None
 
 
+def _may_send_secret(asked: Request, auth: AuthService) -> bool:
+    """Whether no one on the network can read what the request carries: it came over TLS or loopback."""
+    return is_from_this_device(asked) or auth.login
+
+
+def _token_caller(found: tuple[str, str] | None, secret: str) -> Caller:
+    """The caller with a token, by its name and role; unknown without one."""
+    return Caller(TOKEN, found[1], found[0], digest=digest_of(secret)) if found else Caller(ANONYMOUS)
+
+
 def _identify(asked: Request, auth: AuthService) -> Caller:
     secret = _bearer(asked)
-    if secret is not None and (is_from_this_device(asked) or auth.login):
+    if secret is not None and _may_send_secret(asked, auth):
         if has_local_token(asked):
             return Caller(LOCAL, role="viewer")
-        found = auth.tokens.find(secret)
-        return Caller(TOKEN, found[1], found[0], digest=digest_of(secret)) if found else Caller(ANONYMOUS)
+        return _token_caller(auth.tokens.find(secret), secret)
     if is_trusted_loopback(asked):
         return Caller(LOOPBACK, role="operator")
     if not auth.login:

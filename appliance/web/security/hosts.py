@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from appliance.system.addresses import is_loopback, parse_address
+from appliance.system.host_names import is_own_name
 
 
 def parse_host(host: str) -> str | None:
-    """The lower-case name in a Host header, without its port; None for a malformed header."""
+    """The lower-case name in a Host header, without port and trailing dot; None for a malformed header."""
     try:
-        return urlsplit(f"//{host}").hostname
+        name = urlsplit(f"//{host}").hostname
     except ValueError:
         return None
+    return name and name.removesuffix(".")
+
+
+def host_refusal(host: str) -> str:
+    """Why a request for this Host is refused, and what to do."""
+    return f"Host {host!r} is not a name of this device; use its address, or add web.allowed_hosts"
 
 
 def is_device_name(name: str | None, allowed: Collection[str], *, network: bool) -> bool:
@@ -26,5 +32,4 @@ def is_device_name(name: str | None, allowed: Collection[str], *, network: bool)
         return True
     if not network:
         return is_loopback(name)
-    own = socket.gethostname().lower().partition(".")[0]
-    return parse_address(name) is not None or name in (own, f"{own}.local", "interview-grader.local")
+    return parse_address(name) is not None or is_own_name(name)

@@ -6,15 +6,22 @@ from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from flask import Flask, Response, abort, current_app, redirect, request
+from flask import Flask, Response, abort, current_app, make_response, redirect, render_template, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from appliance.web.context import context
-from appliance.web.security.caller import ANONYMOUS, Caller, caller, has_local_token, is_trusted_loopback
+from appliance.web.security.caller import (
+    ANONYMOUS,
+    Caller,
+    caller,
+    has_local_token,
+    identify_basic,
+    is_trusted_loopback,
+)
 from appliance.web.security.caller import LOCAL as LOCAL_CALLER
 from appliance.web.security.csrf import require_csrf_token
-from appliance.web.security.hosts import is_device_name, parse_host
+from appliance.web.security.hosts import host_refusal, is_device_name, parse_host
 
 PUBLIC, VIEWER, OPERATOR, TOKEN, LOCAL = "public", "viewer", "operator", "token", "local"
 
@@ -33,17 +40,22 @@ _OPERATOR_ONLY = {
 
 View = TypeVar("View", bound=Callable[..., object])
 
-_ATTRIBUTE = "appliance_policy"
+_ATTRIBUTE, _BASIC = "appliance_policy", "appliance_basic"
+_READS = ("GET", "HEAD", "OPTIONS")
 
 
-def policy(name: str) -> Callable[[View], View]:
+def policy(name: str, *, basic: bool = False) -> Callable[[View], View]:
     """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR`, `TOKEN` or `LOCAL`.
+
+    `basic`: a viewer token is also accepted as the password of HTTP Basic. Only for routes that change
+    nothing, because browsers send such a password automatically.
 
     A public view that changes something for a caller with a cookie calls `csrf.require_csrf_token` itself.
     """
 
     def declare(view: View) -> View:
         setattr(view, _ATTRIBUTE, name)
+        setattr(view, _BASIC, basic)
         return view
 
     return declare
@@ -59,10 +71,17 @@ def policy_of(app: Flask, endpoint: str) -> str:
     return str(declared)
 
 
+def takes_basic(app: Flask, endpoint: str) -> bool:
+    """Whether an endpoint declares that it accepts HTTP Basic."""
+    return bool(getattr(app.view_functions[endpoint], _BASIC, False))
+
+
 def require_policies(app: Flask) -> None:
-    """Raise `LookupError` for a route that declares no policy."""
+    """Raise `LookupError` for a route without a policy, or with HTTP Basic although it changes something."""
     for rule in app.url_map.iter_rules():
         policy_of(app, rule.endpoint)
+        if takes_basic(app, rule.endpoint) and not set(rule.methods or ()) <= set(_READS):
+            raise LookupError(f"route {rule.endpoint!r} changes something; it must not take HTTP Basic")
 
 
 def check_request() -> Response | None:
@@ -71,14 +90,11 @@ def check_request() -> Response | None:
     if not is_device_name(
         parse_host(request.host), app_context.network.allowed_hosts, network=app_context.network.reachable
     ):
-        abort(
-            400,
-            f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
-        )
+        return _refuse_host()
     if not (is_trusted_loopback(request) or has_local_token(request)):
         app_context.auth.request_rates.take(request.remote_addr or "")
     upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
-    changes = upgrades or request.method not in ("GET", "HEAD", "OPTIONS")
+    changes = upgrades or request.method not in _READS
     if changes and not _same_origin():
         abort(403, "the request comes from a page of another site; open this device's own page")
     if request.endpoint is None:
@@ -86,6 +102,8 @@ def check_request() -> Response | None:
     needed = policy_of(current_app, request.endpoint)
     if needed == PUBLIC:
         return None
+    if takes_basic(current_app, request.endpoint):
+        identify_basic()
     who = caller()
     if who.kind != LOCAL_CALLER if needed == LOCAL else who.role not in ALLOWED[needed]:
         return _refuse(who, needed)
@@ -93,9 +111,20 @@ def check_request() -> Response | None:
     return None
 
 
+def _refuse_host() -> Response:
+    if not _wants_page():
+        abort(400, host_refusal(request.host))
+    network = context().network.reachable
+    return make_response(render_template("unknown_host.html", host=request.host, network=network), 400)
+
+
+def _wants_page() -> bool:
+    return request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+
+
 def _refuse(who: Caller, needed: str) -> Response:
     if who.kind == ANONYMOUS:
-        if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+        if _wants_page():
             return _redirect_to_login()
         raise _not_logged_in()
     if needed == TOKEN:
@@ -118,12 +147,22 @@ def _redirect_to_login() -> Response:
 
 
 def _not_logged_in() -> Unauthorized:
+    # With a space, so that it is sent in quotes, as RFC 9110 wants.
+    realm: dict[str, str | None] = {"realm": "Interview Grader"}
+    challenges = [WWWAuthenticate("bearer", realm)]  # browsers show no dialog for bearer
+    basic = takes_basic(current_app, request.endpoint or "") and not _is_browser()
+    if basic:
+        challenges.insert(0, WWWAuthenticate("basic", realm))
+    otherwise = ", or a viewer token as the password of HTTP Basic" if basic else ""
     return Unauthorized(
-        "log in first: open /login, or send the header Authorization: Bearer TOKEN",
-        www_authenticate=WWWAuthenticate(
-            "bearer", {"realm": "interview-grader"}
-        ),  # browsers show no dialog for bearer
+        f"log in first: open /login, or send the header Authorization: Bearer TOKEN{otherwise}",
+        www_authenticate=challenges,
     )
+
+
+def _is_browser() -> bool:
+    """Whether a browser sends this: it would answer a challenge for Basic with its own dialog."""
+    return "Sec-Fetch-Site" in request.headers or request.user_agent.string.startswith("Mozilla/")
 
 
 def _same_origin() -> bool:

@@ -6,6 +6,7 @@ import errno
 import socket
 
 from appliance.errors import ConfigError
+from appliance.system.host_names import device_label
 from appliance.web.transport.tls import ReloadingTls
 
 _PORT_FAULTS = {
@@ -16,7 +17,7 @@ _PORT_FAULTS = {
 
 def network_url(url: str) -> str:
     """The URL of the page for others on the network, made of its URL on this device."""
-    return url.replace("//localhost:", f"//{socket.gethostname().partition('.')[0].lower()}.local:")
+    return url.replace("//localhost:", f"//{device_label()}.local:")
 
 
 def open_listener(

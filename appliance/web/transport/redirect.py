@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from appliance.auth.rate_limits import RequestRates
 from appliance.errors import TooManyAttempts
-from appliance.web.security.hosts import is_device_name, parse_host
+from appliance.web.security.hosts import host_refusal, is_device_name, parse_host
 
 _HTTPS = 443
 _SAFE_IN_PATH, _SAFE_IN_QUERY = "/!$&'()*+,;=:@~", "/?!$&'()*+,;=:@~%"
@@ -34,17 +34,17 @@ class HttpsRedirect:
         try:
             self._rates.take(environ.get("REMOTE_ADDR", ""))
         except TooManyAttempts as error:
-            return _respond(
-                start_response, "429 Too Many Requests", ("Retry-After", str(math.ceil(error.wait_s)))
-            )
-        name = parse_host(environ.get("HTTP_HOST", ""))
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD") or not is_device_name(
-            name, self._allowed, network=self._network
-        ):
-            return _respond(start_response, "400 Bad Request")
-        return _respond(
-            start_response, "308 Permanent Redirect", ("Location", self._target(str(name), environ))
-        )
+            wait = "Retry-After", str(math.ceil(error.wait_s))
+            return _respond(start_response, "429 Too Many Requests", str(error), wait)
+        host, method = environ.get("HTTP_HOST", ""), environ["REQUEST_METHOD"]
+        name = parse_host(host)
+        if name is None or not is_device_name(name, self._allowed, network=self._network):
+            return _respond(start_response, "400 Bad Request", host_refusal(host))
+        if method not in ("GET", "HEAD"):
+            reason = f"{method} is not redirected; send it to {self._target(name, environ)}"
+            return _respond(start_response, "400 Bad Request", reason)
+        target = "Location", self._target(name, environ)
+        return _respond(start_response, "308 Permanent Redirect", "", target)
 
     def _target(self, name: str, environ: dict[str, Any]) -> str:
         host = f"[{name}]" if ":" in name else name
@@ -54,10 +54,12 @@ class HttpsRedirect:
         return f"https://{host}{port}{path}{'?' if query else ''}{query}"
 
 
-def _respond(start_response: StartResponse, status: str, *headers: tuple[str, str]) -> Iterable[bytes]:
-    body = b"" if headers else b"The page of this device is encrypted: its address begins with https://.\n"
+def _respond(
+    start_response: StartResponse, status: str, reason: str, *headers: tuple[str, str]
+) -> Iterable[bytes]:
+    body = f"{reason}\n".encode() if reason else b""
     fixed = [
-        ("Content-Type", "text/plain"),
+        ("Content-Type", "text/plain; charset=utf-8"),
         ("Content-Length", str(len(body))),
         ("Cache-Control", "no-store"),  # browsers would cache a 308 forever, even after the port changes
         ("Referrer-Policy", "no-referrer"),

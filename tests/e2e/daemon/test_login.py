@@ -239,7 +239,7 @@ def test_what_else_ends_a_login(settled: Device, how: str) -> None:
 def test_the_operators_new_password_ends_every_other_login(settled: Device) -> None:
     here, there = settled.logged_in(), settled.logged_in()
     fields = {"current": OPERATOR, "password": NEW, "repeat": NEW, "csrf_token": here.token()}
-    assert here.submit("/access/password", {**fields, "current": "wrong password"}).status == 400
+    assert here.submit("/access/password", {**fields, "current": "wrong password"}).status == 403
     assert here.submit("/access/password", {**fields, "repeat": "something else"}).status == 400
     assert here.submit("/access/password", fields).status == 303
     assert here.request("/api/state").status == 200
@@ -272,20 +272,24 @@ def test_a_viewer_made_by_the_operator_may_only_watch(settled: Device) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("path", "fields", "status"),
     [
-        {"name": "anna", "password": NEW},
-        {"name": "Not a name", "password": NEW},
-        {"name": "bert", "password": "short"},
-        {"name": "operator", "password": NEW},
-        {"name": "<script>alert(1)</script>", "password": NEW},
-        {"name": "bert"},
+        ("add", {"name": "anna", "password": NEW}, 409),
+        ("add", {"name": "Not a name", "password": NEW}, 400),
+        ("add", {"name": "bert", "password": "short"}, 400),
+        ("add", {"name": "operator", "password": NEW}, 409),
+        ("add", {"name": "<script>alert(1)</script>", "password": NEW}, 400),
+        ("add", {"name": "bert"}, 400),
+        ("remove", {"name": "bert"}, 404),
+        ("remove", {"name": "operator"}, 400),
+        ("viewer-password", {"name": "bert", "password": NEW}, 404),
+        ("revoke", {"name": "bert"}, 404),
     ],
 )
-def test_the_page_explains_a_mistake(settled: Device, fields: dict[str, str]) -> None:
+def test_the_page_explains_a_mistake(settled: Device, path: str, fields: dict[str, str], status: int) -> None:
     operator = settled.logged_in()
-    answer = operator.submit("/access/add", {**fields, "csrf_token": operator.token()})
-    assert answer.status == 400
+    answer = operator.submit(f"/access/{path}", {**fields, "csrf_token": operator.token()})
+    assert answer.status == status
     assert 'role="alert"' in answer.text and "<script>alert" not in answer.text
     assert set(settled.context.auth.accounts.roles()) == {"operator", "anna"}
 

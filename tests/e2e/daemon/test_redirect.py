@@ -50,6 +50,7 @@ def ask(port: int, head: str) -> tuple[int, dict[str, str], bytes]:
         ("INTERVIEW-GRADER.local", "/mine/a_b-c", "https://interview-grader.local:8443/mine/a_b-c"),
         (f"{OWN}.local", "/%C3%A4", f"https://{OWN}.local:8443/%C3%A4"),
         ("grader.example", "/a//evil.example/", "https://grader.example:8443/a//evil.example/"),
+        (f"{OWN}-2.local.:80", "/", f"https://{OWN}-2.local:8443/"),
         ("localhost", "/%0d%0aSet-Cookie:x", "https://localhost:8443/%0D%0ASet-Cookie:x"),
     ],
 )
@@ -67,8 +68,9 @@ def test_redirects_to_the_page_under_the_requested_name(
     ["evil.example", "localhost.evil.example", "evil.example:8443", "[::1", "", "a b", "@x"],
 )
 def test_no_open_redirect(port: int, host: str) -> None:
-    status, headers, _ = ask(port, f"GET / HTTP/1.1\nHost: {host}\nConnection: close")
+    status, headers, body = ask(port, f"GET / HTTP/1.1\nHost: {host}\nConnection: close")
     assert (status, "location" in headers) == (400, False)
+    assert b"is not a name of this device" in body
 
 
 def test_a_user_name_in_the_host_is_dropped(port: int) -> None:
@@ -78,10 +80,11 @@ def test_a_user_name_in_the_host_is_dropped(port: int) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"])
 def test_everything_else_is_400(port: int, method: str) -> None:
-    status, headers, _ = ask(
-        port, f"{method} / HTTP/1.1\nHost: localhost\nContent-Length: 0\nConnection: close"
+    status, headers, body = ask(
+        port, f"{method} /a HTTP/1.1\nHost: localhost\nContent-Length: 0\nConnection: close"
     )
     assert (status, "location" in headers) == (400, False)
+    assert body == f"{method} is not redirected; send it to https://localhost:8443/a\n".encode()
 
 
 @pytest.mark.parametrize(
@@ -108,9 +111,10 @@ def test_on_443_the_target_has_no_port() -> None:
 def test_too_many_requests_get_429() -> None:
     app = HttpsRedirect(lambda: 443, (), RequestRates(0.25))
     with served(Server(app, "127.0.0.1", 0, max_connections=4, name="redirect")) as server:
-        seen = [ask(server.port, "GET / HTTP/1.1\nHost: localhost\nConnection: close")[:2] for _ in range(2)]
-    assert [status for status, _ in seen] == [308, 429]
+        seen = [ask(server.port, "GET / HTTP/1.1\nHost: localhost\nConnection: close") for _ in range(2)]
+    assert [status for status, *_ in seen] == [308, 429]
     assert int(seen[1][1]["retry-after"]) >= 1
+    assert b"requests a second from this address" in seen[1][2]
 
 
 def free_port() -> int:

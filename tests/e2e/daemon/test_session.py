@@ -161,7 +161,7 @@ def test_the_zone_selects_the_analysed_person(living: Noting) -> None:
 
 
 @pytest.mark.parametrize(
-    "seat", [[0, 0, 1], [0, 0, 0, 0], [0.5, 0, 0.6, 1], [-0.1, 0, 1, 1], ["a", 0, 1, 1], "all", {}]
+    "seat", [[0, 0, 1], [0, 0, 0, 0], [0.99, 0, 0.6, 1], [-0.1, 0, 1, 1], ["a", 0, 1, 1], "all", {}]
 )
 def test_an_invalid_zone_is_refused(living: Noting, seat: object) -> None:
     daemon, _ = living

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 import time
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
@@ -17,7 +16,7 @@ from pydantic import BaseModel
 
 from appliance.auth import passwords
 from appliance.auth.accounts import CODE_ALPHABET, Accounts, normalise_code
-from appliance.auth.certificate import RENEW, DeviceCertificate, _is_due, own_addresses, own_names
+from appliance.auth.certificate import RENEW, DeviceCertificate, _is_due
 from appliance.auth.clock import ForwardClock
 from appliance.auth.cookies import Cookies, Login
 from appliance.auth.files import PrivateFile
@@ -25,6 +24,7 @@ from appliance.auth.passwords import LONGEST, SHORTEST, Passwords
 from appliance.auth.rate_limits import FREE_TRIES, MOST_ADDRESSES, AttemptLimiter, RequestRates
 from appliance.auth.tokens import Tokens
 from appliance.errors import AccessError, StoreError, TooManyAttempts
+from appliance.system.host_names import device_names
 from tests.machine import ROOT
 
 HERE = "192.0.2.7"
@@ -203,35 +203,6 @@ def test_a_token_revoked_while_its_use_is_recorded_stays_revoked(
     assert tokens.all() == {} and tokens.find(secret) is None
 
 
-def test_the_device_knows_its_own_addresses(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Sending:
-        """A socket of a device with an address of each kind."""
-
-        def __init__(self, family: int, kind: int) -> None:
-            self._own = "192.0.2.7" if family == socket.AF_INET else "2001:db8::7"
-            self._name = "0.0.0.0", 0
-
-        def __enter__(self) -> Sending:
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            """Do nothing."""
-
-        def connect(self, to: tuple[str, int]) -> None:
-            self._name = self._own, 4321
-
-        def getsockname(self) -> tuple[str, int]:
-            return self._name
-
-    named = [("192.0.2.8", 0), ("fe80::1%eth0", 0, 0, 2), ("192.0.2.7", 0)]
-    monkeypatch.setattr(socket, "socket", Sending)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [(0, 0, 0, "", name) for name in named])
-    found = [str(address) for address in own_addresses()]
-    assert sorted(found) == sorted(["127.0.0.1", "::1", "192.0.2.7", "2001:db8::7", "192.0.2.8"])
-
-
 def test_a_certificate_is_renewed_when_it_is_due(tmp_path: Path) -> None:
     certificate = made(tmp_path)
     due = certificate.not_valid_after_utc - RENEW
@@ -248,7 +219,7 @@ def test_the_certificate_names_the_device_and_is_no_ca(
 ) -> None:
     certificate = made(tmp_path)
     (name,) = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    assert name.value == own_names()[0] and len(own_names()) > 1
+    assert name.value == device_names()[0] and len(device_names()) > 1
     usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     assert usage.digital_signature
     others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")

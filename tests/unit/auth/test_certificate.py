@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import socket
 import ssl
@@ -15,8 +16,11 @@ import pytest
 from cryptography import x509
 
 from appliance.auth import certificate as certificates
-from appliance.auth.certificate import RENEW, VALID, DeviceCertificate, own_names
+from appliance.auth.certificate import RENEW, VALID, DeviceCertificate
 from appliance.errors import ConfigError, StoreError
+from appliance.system import host_names
+from appliance.system.host_names import LOCAL_SUFFIXES
+from appliance.system.interfaces import Address
 from appliance.web.transport.tls import ReloadingTls
 
 NOW = datetime.now(timezone.utc)
@@ -24,6 +28,28 @@ NOW = datetime.now(timezone.utc)
 
 def loaded(device: DeviceCertificate) -> x509.Certificate:
     return x509.load_pem_x509_certificate(device.certificate.read_bytes())
+
+
+def dns_names(certificate: x509.Certificate) -> set[str]:
+    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return set(found.get_values_for_type(x509.DNSName))
+
+
+def addresses(certificate: x509.Certificate) -> list[str]:
+    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(each) for each in found.get_values_for_type(x509.IPAddress)]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The device's own addresses; a test changes them."""
+    own = ["127.0.0.1", "::1"]
+
+    def own_addresses() -> list[Address]:
+        return [ipaddress.ip_address(each) for each in own]
+
+    monkeypatch.setattr(certificates, "own_addresses", own_addresses)
+    return own
 
 
 def served_certificate(
@@ -66,11 +92,10 @@ def test_the_first_start_makes_a_certificate_with_the_devices_names(tmp_path: Pa
     assert device.fingerprint() == ""
     assert device.current() == (str(device.certificate), str(device.key))
     found = loaded(device)
-    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     host = socket.gethostname().partition(".")[0].lower()
-    dns = set(names.get_values_for_type(x509.DNSName))
-    assert {host, f"{host}.local", "interview-grader.local", "localhost"} == dns
-    assert "127.0.0.1" in map(str, names.get_values_for_type(x509.IPAddress))
+    names = {host, *(f"{host}.{suffix}" for suffix in LOCAL_SUFFIXES), f"{host}-2.local"}
+    assert dns_names(found) == {*names, "interview-grader.local", "localhost"}
+    assert "127.0.0.1" in addresses(found)
     assert found.not_valid_after_utc - found.not_valid_before_utc == VALID
     assert found.public_key().curve.name == "secp256r1"  # type: ignore[union-attr]
     assert {stat.S_IMODE(path.stat().st_mode) for path in (device.certificate, device.key)} == {0o600}
@@ -100,11 +125,82 @@ def test_it_is_renewed_when_the_device_is_renamed(tmp_path: Path, monkeypatch: p
     device = DeviceCertificate(tmp_path)
     device.current()
     key = loaded(device).public_key()
-    monkeypatch.setattr(certificates.socket, "gethostname", lambda: "Room-7.example")
+    monkeypatch.setattr(host_names.socket, "gethostname", lambda: "Room-7.example")
     device.current()
-    names = loaded(device).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert {"room-7", "room-7.local"} <= set(names.get_values_for_type(x509.DNSName))
+    assert {"room-7", "room-7.local"} <= dns_names(loaded(device))
     assert loaded(device).public_key() == key
+
+
+def test_allowed_hosts_are_certified_and_a_new_one_renews_it(tmp_path: Path) -> None:
+    DeviceCertificate(tmp_path).current()
+    key = loaded(DeviceCertificate(tmp_path)).public_key()
+    device = DeviceCertificate(tmp_path, ("grader.example", "a_b.example", "192.0.2.9"))
+    device.current()
+    assert {"grader.example", "a_b.example"} <= dns_names(loaded(device))
+    assert "192.0.2.9" in addresses(loaded(device)) and "192.0.2.9" not in dns_names(loaded(device))
+    assert loaded(device).public_key() == key
+    kept = loaded(device)
+    device.current()
+    assert loaded(device) == kept
+
+
+def test_an_address_that_comes_later_is_certified(tmp_path: Path, here: list[str]) -> None:
+    """As on a device that starts before DHCP has answered, or without a default route."""
+    device = DeviceCertificate(tmp_path)
+    device.current()
+    key = loaded(device).public_key()
+    for address in ("192.0.2.5", "fd00::5"):
+        here.append(address)
+        device.current()
+        assert address in addresses(loaded(device))
+        assert loaded(device).public_key() == key
+
+
+def test_two_networks_in_turn_cost_one_renewal(tmp_path: Path, here: list[str]) -> None:
+    device = DeviceCertificate(tmp_path)
+    here[2:] = ["192.0.2.5"]
+    device.current()
+    here[2:] = ["198.51.100.5"]
+    device.current()
+    kept = loaded(device)
+    for address in ("192.0.2.5", "198.51.100.5"):
+        here[2:] = [address]
+        device.current()
+        assert loaded(device) == kept
+
+
+def test_a_new_public_ipv6_prefix_does_not_renew_it(tmp_path: Path, here: list[str]) -> None:
+    device = DeviceCertificate(tmp_path)
+    here[2:] = ["2001:db8::5"]
+    device.current()
+    kept = loaded(device)
+    here[2:] = ["2001:db8:1::5"]
+    device.current()
+    assert loaded(device) == kept and "2001:db8::5" in addresses(kept)
+
+
+def test_earlier_addresses_are_dropped_before_present_ones(tmp_path: Path, here: list[str]) -> None:
+    device = DeviceCertificate(tmp_path)
+    for number in range(30):
+        here[2:] = [f"192.0.2.{number}"]
+        device.current()
+    found = addresses(loaded(device))
+    assert len(found) == 16 and {"192.0.2.29", "192.0.2.16"} <= set(found) and "192.0.2.15" not in found
+    here[2:] = [f"198.51.100.{number}" for number in range(40)]
+    device.current()
+    assert set(here) == set(addresses(loaded(device)))
+
+
+def test_a_certificate_made_while_the_clock_was_ahead_is_renewed(tmp_path: Path) -> None:
+    device = DeviceCertificate(tmp_path)
+    device.current(NOW + timedelta(days=4000))
+    ahead = loaded(device)
+    device.current(NOW)
+    found = loaded(device)
+    assert found.not_valid_before_utc <= NOW < found.not_valid_after_utc
+    assert found.public_key() == ahead.public_key()
+    device.current(datetime(1970, 1, 1, tzinfo=timezone.utc))
+    assert loaded(device) == found, "a clock that was never set says nothing"
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", None])
@@ -140,9 +236,11 @@ def test_a_clock_that_was_never_set_makes_no_expired_certificate(tmp_path: Path)
     assert loaded(device).not_valid_after_utc.year >= 2028
 
 
-def test_unusual_host_names_make_a_valid_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificates.socket, "gethostname", lambda: "größe")
-    assert own_names() == ["interview-grader.local", "localhost"]
+def test_unusual_host_names_make_a_valid_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_names.socket, "gethostname", lambda: "größe")
+    device = DeviceCertificate(tmp_path)
+    device.current()
+    assert dns_names(loaded(device)) == {"interview-grader.local", "localhost"}
 
 
 # --- served ---

@@ -155,6 +155,11 @@ def test_host_names_are_lower_case(places: Places) -> None:
     assert found.web.allowed_hosts == ("grader.example", "b_2.local")
 
 
+def test_frame_ancestors_are_origins_in_lower_case(places: Places) -> None:
+    found = places.load(settings=['web.frame_ancestors=["https://Dash.Example:8123", "http://192.0.2.5"]'])
+    assert found.web.frame_ancestors == ("https://dash.example:8123", "http://192.0.2.5")
+
+
 def test_a_user_without_a_home_folder_must_name_a_data_dir(monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -312,6 +317,11 @@ def test_an_unknown_name_unlike_any_other_lists_all(places: Places) -> None:
         "camera.width=[1]",
         "access.open_to_network=maybe",
         'web.allowed_hosts="one"',
+        'web.frame_ancestors=["dashboard.example"]',
+        'web.frame_ancestors=["https://dashboard.example/"]',
+        'web.frame_ancestors=["https://*.example"]',
+        'web.frame_ancestors=["https://a.example; script-src *"]',
+        """web.frame_ancestors=["'none'"]""",
         "engine.threads=0",
         "engine.runtime=tensorflow",
         "camera.backend=1",

@@ -62,6 +62,23 @@ def test_deeply_nested_json_is_refused(client: FlaskClient, body: bytes) -> None
         assert "notice_version" in answer.json["error"]
 
 
+# --- frames ---
+
+
+def test_only_the_own_pages_may_frame_a_page(client: FlaskClient) -> None:
+    with client.get("/") as answer:
+        assert answer.headers["Content-Security-Policy"].endswith("; frame-ancestors 'self'")
+        assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+
+
+def test_frame_ancestors_may_frame_a_page_too() -> None:
+    context = make_context(frame_ancestors=("https://one.example", "http://two.example:8123"))
+    with create_app(context).test_client().get("/healthz", base_url="http://127.0.0.1") as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        assert policy.endswith("; frame-ancestors 'self' https://one.example http://two.example:8123")
+        assert "X-Frame-Options" not in answer.headers, "it would forbid what the policy allows"
+
+
 # --- the public health ---
 
 

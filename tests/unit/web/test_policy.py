@@ -14,6 +14,7 @@ from tests.fakes.web import make_context
 
 START = {"notice_version": NOTICE, "people": 1}
 HOME = "http://127.0.0.1:8080"
+OWN = socket.gethostname().partition(".")[0]
 
 
 def status(app: Flask, method: str, path: str, *, client: str = "127.0.0.1", **headers: str) -> int:
@@ -78,6 +79,21 @@ def test_every_route_declares_who_may_call_it() -> None:
     }
 
 
+def test_http_basic_is_for_the_picture_and_the_state() -> None:
+    app = create_app(make_context())
+    found = {rule.rule for rule in app.url_map.iter_rules() if policy.takes_basic(app, rule.endpoint)}
+    assert found == {"/stream.mjpg", "/snapshot.jpg", "/api/state"}
+
+
+def test_a_route_that_changes_something_must_not_take_http_basic() -> None:
+    app = create_app(make_context())
+    app._got_first_request = False
+    view = policy.policy(policy.VIEWER, basic=True)(lambda: "")
+    app.add_url_rule("/change", "change", view, methods=["POST"])
+    with pytest.raises(LookupError, match="change"):
+        policy.require_policies(app)
+
+
 def test_a_route_without_a_policy_is_an_error_at_start() -> None:
     app = create_app(make_context())
     app._got_first_request = False
@@ -93,6 +109,9 @@ def test_a_route_without_a_policy_is_an_error_at_start() -> None:
         ("127.0.0.1", 200),
         ("localhost:8080", 200),
         ("LOCALHOST", 200),
+        ("localhost.", 200),
+        ("localhost..", 400),
+        (".", 400),
         ("[::1]:8080", 200),
         ("evil.example", 400),
         ("127.0.0.1.evil.example", 400),
@@ -114,7 +133,11 @@ def test_on_loopback_only_loopback_names_are_answered(host: str, expected: int) 
         ("192.168.1.5:8080", 200),
         ("[fe80::1]:8080", 200),
         ("interview-grader.local", 200),
-        (f"{socket.gethostname().partition('.')[0]}.local", 200),
+        (f"{OWN}.local", 200),
+        (f"{OWN}.local.", 200),
+        (f"{OWN.upper()}-2.LOCAL:8443", 200),
+        (f"{OWN}.fritz.box", 200),
+        (f"{OWN}.evil.example", 400),
         ("evil.example", 400),
         ("192.168.1.5.evil.example", 400),
     ],
@@ -128,6 +151,27 @@ def test_on_the_network_addresses_and_own_names_are_answered(host: str, expected
 def test_allowed_hosts_adds_names(open_to_network: bool) -> None:
     app = create_app(make_context(open_to_network=open_to_network, allowed_hosts=("grader.example",)))
     assert status(app, "GET", "/api/state", Host="Grader.Example:8080") == 200
+
+
+@pytest.mark.parametrize("network", [True, False])
+def test_a_browser_under_an_unknown_name_gets_a_page_in_words(network: bool) -> None:
+    client = create_app(make_context(open_to_network=network)).test_client()
+    headers = {"Host": "evil.example:8080", "Accept": "text/html,*/*;q=0.8"}
+    with client.get("/", headers=headers, environ_overrides={"REMOTE_ADDR": "127.0.0.1"}) as answer:
+        assert (answer.status_code, answer.mimetype) == (400, "text/html")
+        assert "evil.example:8080" in answer.text and "web.allowed_hosts" in answer.text
+        assert ("localhost" in answer.text) is not network
+        assert "csrf" not in answer.text and f"{OWN}.local" not in answer.text, (
+            "it says nothing about the device"
+        )
+    with client.get("/", headers={"Host": "evil.example"}) as answer:
+        assert answer.status_code == 400 and "evil.example" in answer.json["error"]
+
+
+def test_a_page_under_a_name_with_a_trailing_dot_may_change_things() -> None:
+    app = create_app(make_context())
+    host = "localhost.:8080"
+    assert status(app, "POST", "/api/session/stop", Host=host, Origin=f"http://{host}") == 200
 
 
 ORIGINS = [

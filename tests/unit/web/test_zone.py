@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jsonschema
 import pytest
 from pydantic import ValidationError
 
@@ -24,11 +25,25 @@ def test_without_a_zone_the_entire_picture_counts(body: dict[str, object]) -> No
 
 
 @pytest.mark.parametrize("key", ["zone", "seat"])
-def test_a_zone_outside_the_picture_is_refused_by_its_name(key: str) -> None:
-    with pytest.raises(ValidationError, match=rf"{key}\n.*within the picture"):
-        SeatRequest.model_validate({key: [0.5, 0, 0.6, 1]})
+def test_a_zone_over_the_edge_is_cut_there(key: str) -> None:
+    assert SeatRequest.model_validate({key: [0.5, 0.25, 0.6, 1]}).box == Box(0.5, 0.25, 0.5, 0.75)
+
+
+@pytest.mark.parametrize(
+    "zone", [[0.99, 0, 0.5, 1], [-0.1, 0, 1, 1], [0, 0, 0.01, 1], [0, 0, 1.1, 1], [0, 0, 1], ZONE * 2]
+)
+def test_a_zone_that_the_schema_refuses_is_refused_by_its_name(zone: list[float]) -> None:
+    schema = SeatRequest.model_json_schema()
+    for key in ("zone", "seat"):
+        with pytest.raises(ValidationError, match=rf"{key}\b"):
+            SeatRequest.model_validate({key: zone})
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({key: zone}, schema)
 
 
 def test_both_names_at_once_are_refused() -> None:
     with pytest.raises(ValidationError, match="expected zone or seat, not both"):
         SeatRequest.model_validate({"zone": ZONE, "seat": ZONE})
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"zone": ZONE, "seat": ZONE}, SeatRequest.model_json_schema())
+    jsonschema.validate({"zone": ZONE, "seat": None}, SeatRequest.model_json_schema())
