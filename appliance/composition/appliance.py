@@ -39,6 +39,7 @@ from appliance.viewers import Viewers
 from appliance.web.app import create_app
 from appliance.web.context import AppContext, Device, LiveFeed, Network
 from appliance.web.metrics import Metrics
+from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.server import Server
 from appliance.workers import Worker
 
@@ -94,7 +95,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     store.on_stopped = lambda id, reason: session.stop_recording("timer", id)
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
-    auth = make_auth(config)
+    auth, proxies = make_auth(config), TrustedProxies(config.web.trusted_proxies, config.web.base_path)
     context = AppContext(
         session=session,
         health=health,
@@ -112,6 +113,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         ),
         network=Network(config.on_network, config.access.open_to_network, config.web.allowed_hosts),
         metrics=Metrics(health, viewers),
+        proxies=proxies,
     )
     capture = CaptureLoop(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
     vision = VisionLoop(reader.pipeline, session, frames, readings, health)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from appliance.auth.service import AuthService, make_auth_service
 from appliance.configuration.load import Config
 from appliance.system.addresses import is_loopback
+from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.connection_limiter import ConnectionLimiter
 from appliance.web.transport.redirect import HttpsRedirect
 from appliance.web.transport.server import Server, WsgiApp
@@ -34,8 +35,13 @@ def make_auth(config: Config) -> AuthService:
 def make_servers(config: Config, app: WsgiApp, auth: AuthService) -> tuple[Server, ...]:
     """The web server, with TLS if the network can reach it, then the server that redirects HTTP to it."""
     certificate = _certificate(config)
+    proxies = TrustedProxies(config.web.trusted_proxies)
+    # Everyone behind a proxy shares its address.
     limiter = ConnectionLimiter(
-        config.access.connections_per_address, exempt=is_loopback if config.loopback_is_operator else None
+        config.access.connections_per_address,
+        exempt=lambda address: (
+            proxies.is_trusted(address) or (config.loopback_is_operator and is_loopback(address))
+        ),
     )
     page = Server(
         app,
@@ -75,7 +81,7 @@ def check_certificate(config: Config) -> None:
 def _certificate(config: Config) -> Callable[[], tuple[str, str]] | None:
     if config.access.certificate:
         return lambda: (config.access.certificate, config.access.key)
-    if not config.needs_login:
+    if not config.needs_tls:
         return None
     from appliance.auth.certificate import DeviceCertificate  # slow to load, and needed only here
 

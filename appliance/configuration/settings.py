@@ -5,6 +5,7 @@ The settings of a backend are in the backend's file.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Literal
 
@@ -138,6 +139,14 @@ class WebSettings(_Section):
     allowed_hosts: tuple[str, ...] = Field(
         (), description="Additional host names that browsers may use for this device (Host header)."
     )
+    trusted_proxies: tuple[str, ...] = Field(
+        (),
+        description="Addresses or networks of proxies in front of the page: their Forwarded or"
+        " X-Forwarded-For, -Proto, -Host and -Prefix are believed, and never count as this device itself.",
+    )
+    base_path: str = Field(
+        "", description="Path below which a proxy shows the page, such as /grader; empty: the entire host."
+    )
 
     @field_validator("allowed_hosts")
     @classmethod
@@ -146,6 +155,27 @@ class WebSettings(_Section):
             if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", name):
                 raise ValueError(f"{name!r}: expected a host name without scheme and port: grader.example")
         return tuple(name.lower() for name in names)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for each in given:
+            try:
+                network = ipaddress.ip_network(each)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}; expected an address or a network: 192.0.2.7 or 192.0.2.0/24"
+                ) from None
+            if network.prefixlen == 0:
+                raise ValueError(f"{each!r}: every client could claim any address; name the proxies alone")
+        return given
+
+    @field_validator("base_path")
+    @classmethod
+    def _path(cls, given: str) -> str:
+        if not re.fullmatch(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*/?", given):
+            raise ValueError(f"{given!r}: expected a path such as /grader")
+        return given.rstrip("/")
 
 
 class AccessSettings(_Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 
 from appliance import __version__
 from appliance.auth.accounts import OPERATOR
@@ -125,7 +125,7 @@ def _change(what: str, make: Callable[[], None], name: str = "") -> Response:
     except AccessError as error:
         return _render(str(error), 400)
     context().audit.record("access", caller().actor, what=what, name=name or _field("name"))
-    answer = redirect(f"/access?done={what}", 303)
+    answer = redirect(url_for("users.users_page", done=what), 303)
     assert isinstance(answer, Response)
     return answer
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 from urllib.parse import urlencode
 
-from flask import Flask, Response, abort, current_app, redirect, request
+from flask import Flask, Response, abort, current_app, redirect, request, url_for
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
+from appliance.system.addresses import parse_address
 from appliance.web.context import context
-from appliance.web.security.caller import ANONYMOUS, Caller, caller, has_local_token, is_trusted_loopback
+from appliance.web.proxies import how_to_trust, route_of
+from appliance.web.security.caller import (
+    ANONYMOUS,
+    Caller,
+    caller,
+    has_local_token,
+    is_from_this_device,
+    is_trusted_loopback,
+)
 from appliance.web.security.caller import LOCAL as LOCAL_CALLER
 from appliance.web.security.csrf import require_csrf_token
 from appliance.web.security.hosts import is_device_name, parse_host
@@ -25,6 +34,11 @@ ALLOWED = {
 }
 """Which roles each policy admits. `LOCAL` admits no role: it takes the local token."""
 
+_NO_LOGIN = (
+    "this device has no login and answers only clients on the device itself; for others set"
+    " web.trusted_proxies; see docs/proxy.md"
+)
+
 _OPERATOR_ONLY = {
     True: "only the operator may do this, on the device itself (127.0.0.1)",
     False: "only the operator may do this, on the device itself (127.0.0.1) with a token of role operator",
@@ -34,6 +48,8 @@ _OPERATOR_ONLY = {
 View = TypeVar("View", bound=Callable[..., object])
 
 _ATTRIBUTE = "appliance_policy"
+
+_HEALTH = "status.healthz"
 
 
 def policy(name: str) -> Callable[[View], View]:
@@ -67,10 +83,17 @@ def require_policies(app: Flask) -> None:
 
 def check_request() -> Response | None:
     """Before every view: check Host, rate, Origin, policy, CSRF token. Ends the request with 400 to 429."""
-    app_context = context()
-    if not is_device_name(
-        parse_host(request.host), app_context.network.allowed_hosts, network=app_context.network.reachable
-    ):
+    app_context, route = context(), route_of(request.environ)
+    is_health_check = request.endpoint == _HEALTH
+    if route.refusal and not (is_health_check or has_local_token(request)):
+        app_context.proxies.log_once(route.refusal)
+        abort(403, route.refusal)
+    is_own = is_device_name(
+        parse_host(request.host),
+        app_context.network.allowed_hosts,
+        network=app_context.network.reachable or route.is_forwarded,
+    )
+    if not is_own and not (is_health_check and _has_no_name()):
         abort(
             400,
             f"Host {request.host!r} is not a name of this device; use its address, or add web.allowed_hosts",
@@ -80,7 +103,7 @@ def check_request() -> Response | None:
     upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
     changes = upgrades or request.method not in ("GET", "HEAD", "OPTIONS")
     if changes and not _same_origin():
-        abort(403, "the request comes from a page of another site; open this device's own page")
+        _refuse_other_site()
     if request.endpoint is None:
         return None
     needed = policy_of(current_app, request.endpoint)
@@ -95,6 +118,8 @@ def check_request() -> Response | None:
 
 def _refuse(who: Caller, needed: str) -> Response:
     if who.kind == ANONYMOUS:
+        if not context().auth.login and not is_from_this_device(request):
+            abort(403, _NO_LOGIN)
         if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
             return _redirect_to_login()
         raise _not_logged_in()
@@ -111,8 +136,9 @@ def _refuse(who: Caller, needed: str) -> Response:
 
 
 def _redirect_to_login() -> Response:
-    wanted = urlencode({"next": request.full_path.rstrip("?")})
-    answer = redirect(f"/login?{wanted}" if request.path != "/" else "/login", 303)
+    wanted = urlencode({"next": request.root_path + request.full_path.rstrip("?")})
+    login = url_for("login.login_page")
+    answer = redirect(f"{login}?{wanted}" if request.path != "/" else login, 303)
     assert isinstance(answer, Response)
     return answer
 
@@ -124,6 +150,23 @@ def _not_logged_in() -> Unauthorized:
             "bearer", {"realm": "interview-grader"}
         ),  # browsers show no dialog for bearer
     )
+
+
+def _has_no_name() -> bool:
+    """Whether the Host is missing or an address, as in the checks of load balancers."""
+    host = request.headers.get("Host", "")
+    return not host or parse_address(parse_host(host) or "") is not None
+
+
+def _refuse_other_site() -> NoReturn:
+    route = route_of(request.environ)
+    reason = "the request comes from a page of another site; open this device's own page"
+    if route.is_forwarded:
+        own = f"{request.scheme.replace('ws', 'http')}://{request.host}"
+        abort(403, f"{reason}, which is {own} if X-Forwarded-Proto and -Host of the proxy are right")
+    hint = f"if a proxy at {route.peer} is in front of it, {how_to_trust(route.peer)}"
+    context().proxies.log_once(f"a page of another site was refused; {hint}")
+    abort(403, f"{reason}; {hint}")
 
 
 def _same_origin() -> bool:
