@@ -79,6 +79,12 @@ def can_trace() -> bool:
         sleeper.wait()
 
 
+def proxies_lacking() -> list[str]:
+    """The proxies in front of the page that are not installed here."""
+    folders = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    return [name for name in ("nginx", "haproxy", "caddy") if not shutil.which(name, path=folders)]
+
+
 def boots_nothing() -> bool:
     """Whether a complete device cannot be booted in a container here."""
     from tests.e2e.device.booted import lacking
@@ -150,6 +156,7 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-gcc": lambda: shutil.which("gcc") is None,
     "no-strace": lambda: not can_trace(),
     "no-systemd-python": lambda: not has_module("systemd.journal"),
+    "no-proxies": lambda: bool(proxies_lacking()),
     "no-man": lambda: shutil.which("man") is None,
     "no-shared-data": lambda: shared_data() is None,
 }

@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.e2e.browser.conftest import ARGUMENTS, CHROMIUM, PATIENCE_MS
-from tests.e2e.browser.test_access_pages import OPTIONS, PASSWORD, VIEWER, Device
+from tests.e2e.browser.test_access_pages import OPTIONS, PASSWORD, SERVED, VIEWER, Device
 from tests.e2e.daemon.driver import running
 from tests.machine import ROOT
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0]) if arguments else FOLDER
     with tempfile.TemporaryDirectory() as state, sync_playwright() as playwright:
         options = [word for setting in SETTINGS for word in ("--set", setting)]
-        with running(Path(state), "--camera", "demo", "--host", "0.0.0.0", *options, lawful=None) as daemon:
+        with running(Path(state), *SERVED, *options, lawful=None) as daemon:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
             page = browser.new_page(viewport=SIZE, color_scheme="light", reduced_motion="reduce", **OPTIONS)
             page.set_default_timeout(PATIENCE_MS)

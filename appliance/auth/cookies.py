@@ -11,14 +11,22 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from appliance.auth.clock import ForwardClock
 
-NAME = "__Host-interview-grader"
-"""The prefix makes browsers accept it only over TLS, and only from and for this host."""
+_NAME = "interview-grader"
 
 RENEW_S = 60.0
 """An older cookie is renewed with the response, which also restarts the idle time."""
 
 LONGEST_S = 30 * 86_400.0
 """The longest life of a login in seconds, even if it is used all the time."""
+
+
+def cookie_name(prefix: str = "") -> str:
+    """The name of the cookie of a page below the path `prefix`, empty for a page at `/`.
+
+    `__Host-` makes browsers accept it only over TLS, and only from and for this host, with the path `/`.
+    Below a path other pages share the host and must not get the cookie: `__Secure-` allows another path.
+    """
+    return f"__Secure-{_NAME}" if prefix else f"__Host-{_NAME}"
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from appliance.viewers import Viewers
 from appliance.web.app import create_app
 from appliance.web.context import AppContext, Device, LiveFeed, Network
 from appliance.web.metrics import Metrics
+from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.server import Server
 from appliance.workers import Worker
 
@@ -96,7 +97,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     store.on_stopped = lambda id, reason: session.stop_recording("timer", id)
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
-    auth = make_auth(config)
+    auth, proxies = make_auth(config), TrustedProxies(config.web.trusted_proxies, config.web.base_path)
     context = AppContext(
         session=session,
         health=health,
@@ -119,6 +120,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
             frame_ancestors=config.web.frame_ancestors,
         ),
         metrics=Metrics(health, viewers),
+        proxies=proxies,
     )
     capture = CaptureLoop(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
     vision = VisionLoop(reader.pipeline, session, frames, readings, health)

@@ -11,7 +11,7 @@ def choose_certificate(config: Config) -> Callable[[], tuple[str, str]] | None:
     """What returns the PEM files of certificate and key; None if the page is plain HTTP."""
     if config.access.certificate:
         return lambda: (config.access.certificate, config.access.key)
-    if not config.needs_login:
+    if not config.needs_tls:
         return None
     from appliance.auth.certificate import DeviceCertificate  # slow to load, and needed only here
 

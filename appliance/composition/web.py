@@ -8,6 +8,7 @@ from appliance.auth.service import AuthService, make_auth_service
 from appliance.composition.certificate import choose_certificate
 from appliance.configuration.load import Config
 from appliance.system.addresses import is_loopback
+from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.connection_limiter import ConnectionLimiter
 from appliance.web.transport.redirect import HttpsRedirect
 from appliance.web.transport.server import Server, WsgiApp
@@ -33,8 +34,13 @@ def make_auth(config: Config) -> AuthService:
 def make_servers(config: Config, app: WsgiApp, auth: AuthService) -> tuple[Server, ...]:
     """The web server, with TLS if the network can reach it, then the server that redirects HTTP to it."""
     certificate = choose_certificate(config)
+    proxies = TrustedProxies(config.web.trusted_proxies)
+    # Everyone behind a proxy shares its address.
     limiter = ConnectionLimiter(
-        config.access.connections_per_address, exempt=is_loopback if config.loopback_is_operator else None
+        config.access.connections_per_address,
+        exempt=lambda address: (
+            proxies.is_trusted(address) or (config.loopback_is_operator and is_loopback(address))
+        ),
     )
     page = Server(
         app,

@@ -81,9 +81,14 @@ class Config:
 
     @property
     def needs_login(self) -> bool:
-        """Whether any client must log in; the page then uses TLS, on loopback too."""
-        has_strangers = self.on_network or not self.loopback_is_operator
+        """Whether any client must log in."""
+        has_strangers = self.on_network or not self.loopback_is_operator or bool(self.web.trusted_proxies)
         return has_strangers and not self.access.open_to_network
+
+    @property
+    def needs_tls(self) -> bool:
+        """Whether the page uses TLS: with a login, unless only local proxies and the operator connect."""
+        return self.needs_login and (self.on_network or not self.loopback_is_operator)
 
     @property
     def sandboxed(self) -> bool:

@@ -5,6 +5,7 @@ The settings of a backend are in the backend's file.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Literal
 
@@ -143,6 +144,14 @@ class WebSettings(_Section):
     frame_ancestors: tuple[str, ...] = Field(
         (), description="Origins whose pages may show this one in a frame: https://dashboard.example."
     )
+    trusted_proxies: tuple[str, ...] = Field(
+        (),
+        description="Addresses or networks of proxies in front of the page: their Forwarded or"
+        " X-Forwarded-For, -Proto, -Host and -Prefix are believed, and never count as this device itself.",
+    )
+    base_path: str = Field(
+        "", description="Path below which a proxy shows the page, such as /grader; empty: the entire host."
+    )
 
     @field_validator("allowed_hosts")
     @classmethod
@@ -161,6 +170,27 @@ class WebSettings(_Section):
                     f"{origin!r}: expected scheme, host name and port of a page: https://dashboard.example:8123"
                 )
         return tuple(origin.lower() for origin in origins)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for each in given:
+            try:
+                network = ipaddress.ip_network(each)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}; expected an address or a network: 192.0.2.7 or 192.0.2.0/24"
+                ) from None
+            if network.prefixlen == 0:
+                raise ValueError(f"{each!r}: every client could claim any address; name the proxies alone")
+        return given
+
+    @field_validator("base_path")
+    @classmethod
+    def _path(cls, given: str) -> str:
+        if not re.fullmatch(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*/?", given):
+            raise ValueError(f"{given!r}: expected a path such as /grader")
+        return given.rstrip("/")
 
 
 class AccessSettings(_Section):

@@ -61,6 +61,7 @@ def create_app(context: AppContext) -> Flask:
     for kind in STATUS:
         app.register_error_handler(kind, _answer_error)
     policy.require_policies(app)
+    app.wsgi_app = context.proxies.wrap(app.wsgi_app)  # type: ignore[method-assign, assignment]
     return app
 
 

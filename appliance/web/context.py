@@ -21,6 +21,7 @@ from appliance.values import Picture, Reading
 from appliance.viewers import FirstViews, Viewers
 from appliance.web.export_limiter import ExportLimiter
 from appliance.web.metrics import Metrics
+from appliance.web.proxies import TrustedProxies
 
 KEY = "appliance"
 """Under this key of `Flask.extensions` an application keeps its context."""
@@ -80,6 +81,7 @@ class AppContext:
     device: Device
     network: Network
     metrics: Metrics
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
     exports: ExportLimiter = field(default_factory=ExportLimiter)
     seen: FirstViews = field(default_factory=FirstViews)
 

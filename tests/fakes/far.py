@@ -55,6 +55,7 @@ class Client:
     headers: dict[str, str] = field(default_factory=dict)
     source: str = ""
     """Its own loopback address; empty: the kernel chooses."""
+    cookie_name: str = COOKIE
 
     @property
     def origin(self) -> str:
@@ -79,7 +80,7 @@ class Client:
         whole: bool = True,
     ) -> Answer:
         connection = self.connect()
-        own = {"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {}
+        own = {"Cookie": f"{self.cookie_name}={self.cookie}"} if self.cookie else {}
         # If it stayed open, its end would occupy a thread of the server after the test.
         own["Connection"] = "close"
         try:
@@ -116,5 +117,5 @@ class Client:
     def _keep(self, headers: http.client.HTTPMessage) -> None:
         for text in headers.get_all("Set-Cookie") or []:
             name, _, value = text.partition(";")[0].partition("=")
-            if name == COOKIE:
+            if name == self.cookie_name:
                 self.cookie = value

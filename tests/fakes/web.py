@@ -23,6 +23,7 @@ from appliance.values import Frame, Picture, Reading
 from appliance.viewers import OVERLAY, Viewers
 from appliance.web.context import AppContext, Device, LiveFeed, Network
 from appliance.web.metrics import Metrics
+from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.server import Server
 from tests.fakes.consent import MemoryRecords
 
@@ -39,6 +40,8 @@ def make_context(
     loopback_is_operator: bool = True,
     idle_minutes: float = 60,
     requests_per_s: float = 1000,
+    trusted_proxies: tuple[str, ...] = (),
+    base_path: str = "",
 ) -> AppContext:
     """`lawful`: region and purpose. The records of its session are in memory."""
     health, viewers = Health("usb"), Viewers(2)
@@ -72,6 +75,7 @@ def make_context(
         ),
         network=Network(login or open_to_network, open_to_network, allowed_hosts, frame_ancestors),
         metrics=Metrics(health, viewers),
+        proxies=TrustedProxies(trusted_proxies, base_path),
     )
 
 

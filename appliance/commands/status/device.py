@@ -146,7 +146,7 @@ def _read(path: Path) -> str:
 
 def _configured_url(config: Config) -> str:
     host = "localhost" if config.web.host in ("0.0.0.0", "::") else config.web.host
-    is_encrypted = bool(config.access.certificate) or config.needs_login
+    is_encrypted = bool(config.access.certificate) or config.needs_tls
     host = f"[{host}]" if ":" in host else host
     return f"{'https' if is_encrypted else 'http'}://{host}:{config.web.port}/"
 

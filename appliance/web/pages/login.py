@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 
-from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request
+from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request, url_for
 
 from appliance import __version__
 from appliance.auth.accounts import OPERATOR
-from appliance.auth.cookies import NAME, Login
+from appliance.auth.cookies import Login, cookie_name
 from appliance.errors import AccessError, TooManyAttempts
 from appliance.web.api.describe import HTML, describe
 from appliance.web.api.models import LoginForm, NextQuery, Problem
 from appliance.web.context import context
+from appliance.web.proxies import route_of
 from appliance.web.security.caller import LOGIN, caller
 from appliance.web.security.csrf import require_csrf_token
 from appliance.web.security.policy import PUBLIC, policy
@@ -43,6 +44,8 @@ def log_in() -> Response:
             409,
             "login is off: this address is reachable only from the device itself, or from an open network",
         )
+    if route_of(request.environ).is_forwarded and not request.is_secure:
+        abort(403, "a login needs https: let the proxy take https, and send X-Forwarded-Proto: https")
     if request.mimetype not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         abort(415, "expected a form with name and password, or with code, password and repeat")
     address, fields = request.remote_addr or "", request.form
@@ -75,7 +78,7 @@ def log_in() -> Response:
 def logout_page() -> Response:
     """A page with a button to log out: opening a link must not log anyone out."""
     if caller().kind != LOGIN:
-        return _redirect("/login")
+        return _redirect(url_for("login.login_page"))
     return make_response(render_template("logout.html", version=__version__))
 
 
@@ -90,8 +93,9 @@ def log_out() -> Response:
         context().audit.record("logout", who.actor, name=who.name)
         context().auth.accounts.end_login(who.login.id, context().auth.cookies.longest_s)
     g.logged_out = True
-    answer = _redirect("/login")
-    answer.delete_cookie(NAME, path="/", secure=True, httponly=True, samesite="Strict")
+    answer = _redirect(url_for("login.login_page"))
+    name, path = _cookie_place()
+    answer.delete_cookie(name, path=path, secure=True, httponly=True, samesite="Strict")
     return answer
 
 
@@ -114,7 +118,13 @@ def renew_cookie(response: Response) -> Response:
 
 def _set_cookie(response: Response, login: Login) -> None:
     text = context().auth.cookies.text(login)
-    response.set_cookie(NAME, text, path="/", secure=True, httponly=True, samesite="Strict")
+    name, path = _cookie_place()
+    response.set_cookie(name, text, path=path, secure=True, httponly=True, samesite="Strict")
+
+
+def _cookie_place() -> tuple[str, str]:
+    """Name and path of the cookie."""
+    return cookie_name(request.root_path), f"{request.root_path}/"
 
 
 def _too_many_tries(error: TooManyAttempts) -> Response:
@@ -183,10 +193,11 @@ def _render_form(problem: str = "", status: int = 200) -> Response:
 
 
 def _next_path() -> str:
-    """The path to redirect to: only one of this device."""
-    wanted = request.values.get("next", "/")
-    bare = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
-    return wanted if bare and "\\" not in wanted else "/"
+    """The path to redirect to, with the prefix: only one of this device."""
+    home = url_for("live.live_page")
+    wanted = request.values.get("next", home)
+    bare = wanted.startswith(home) and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+    return wanted if bare and "\\" not in wanted else home
 
 
 def _redirect_to_next() -> Response:

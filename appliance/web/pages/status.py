@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, url_for
 
 from appliance import __version__
 from appliance.consent.session import Session
@@ -65,7 +65,7 @@ def device_status() -> Response:
             state=state.state,
             live=state.state != "idle" and not shows_no_people,
             storage=state.storage,
-            address=device_url("/"),
+            address=device_url(url_for("live.live_page")),
             version=__version__,
             lamps=app_context.device.has_camera_lamp,
             first_code=app_context.auth.accounts.first_code(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, render_template, url_for
 
 from appliance import __version__
 from appliance.consent.law import Institution, Purpose, Region
@@ -47,7 +47,7 @@ def set_jurisdiction() -> Response:
 @describe({200: HTML})
 def notice_page() -> str:
     """The notice in force, to print, with the QR code of this device."""
-    address = device_url("/")
+    address = device_url(url_for("live.live_page"))
     return render_template(
         "notice.html",
         version=__version__,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from pydantic import BaseModel, Field
 
 from appliance import __version__
@@ -153,7 +153,7 @@ def _change(what: str, make: Callable[[], None], name: str = "") -> Response:
     except AccessError as error:
         return _render(str(error), STATUS[type(error)])
     context().audit.record("access", caller().actor, what=what, name=name or _field("name"))
-    answer = redirect(f"/access?done={what}", 303)
+    answer = redirect(url_for("users.users_page", done=what), 303)
     assert isinstance(answer, Response)
     return answer
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from flask import Request, g, request
 
-from appliance.auth.cookies import NAME, Login
+from appliance.auth.cookies import Login, cookie_name
 from appliance.auth.service import AuthService
 from appliance.auth.tokens import digest_of
 from appliance.errors import StoreError
 from appliance.system.addresses import is_loopback
 from appliance.web.context import context
+from appliance.web.proxies import route_of
 
 LOOPBACK, LOCAL, LOGIN, TOKEN, OPEN, ANONYMOUS = (
     "loopback",
@@ -24,8 +25,6 @@ LOOPBACK, LOCAL, LOGIN, TOKEN, OPEN, ANONYMOUS = (
     "anonymous",
 )
 """How a caller is known."""
-
-_FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 
 _BASIC = "HTTP Basic"
 """What wrong passwords of HTTP Basic are counted and logged under; no account can have this name."""
@@ -102,8 +101,7 @@ def identify_basic() -> None:
 
 def is_from_this_device(asked: Request) -> bool:
     """Whether a request comes from this device itself. A request that a proxy forwards does not."""
-    forwarded = any(name in asked.headers for name in _FORWARDED)
-    return is_loopback(asked.remote_addr or "") and not forwarded
+    return route_of(asked.environ).is_from_this_device
 
 
 def is_trusted_loopback(asked: Request) -> bool:
@@ -113,8 +111,9 @@ def is_trusted_loopback(asked: Request) -> bool:
 
 def has_local_token(asked: Request) -> bool:
     """Whether a program of root on this device makes a request: it has the token of `auth.local_token`."""
-    known = context().auth.local_token
-    given = _bearer(asked) if is_from_this_device(asked) else None
+    known, route = context().auth.local_token, route_of(asked.environ)
+    # Also from the address of a trusted proxy: such programs run where a proxy on this device does.
+    given = _bearer(asked) if is_loopback(route.peer) and not route.has_traces else None
     return bool(known) and hmac.compare_digest((given or "").encode(), known.encode())
 
 
@@ -135,16 +134,18 @@ def _token_caller(found: tuple[str, str] | None, secret: str) -> Caller:
 
 
 def _identify(asked: Request, auth: AuthService) -> Caller:
+    if has_local_token(asked):
+        return Caller(LOCAL, role="viewer")
+    if route_of(asked.environ).refusal:
+        return Caller(ANONYMOUS)
     secret = _bearer(asked)
     if secret is not None and _may_send_secret(asked, auth):
-        if has_local_token(asked):
-            return Caller(LOCAL, role="viewer")
         return _token_caller(auth.tokens.find(secret), secret)
     if is_trusted_loopback(asked):
         return Caller(LOOPBACK, role="operator")
     if not auth.login:
-        return Caller(OPEN, role="viewer")
-    login = auth.cookies.read(asked.cookies.get(NAME, ""))
+        return Caller(OPEN, role="viewer") if context().network.open else Caller(ANONYMOUS)
+    login = auth.cookies.read(asked.cookies.get(cookie_name(asked.root_path), ""))
     role = auth.accounts.role_of(login.name, login.epoch, login.id) if login else ""
     if not (login and role):
         return Caller(ANONYMOUS)

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 from urllib.parse import urlencode
 
-from flask import Flask, Response, abort, current_app, make_response, redirect, render_template, request
+from flask import (
+    Flask,
+    Response,
+    abort,
+    current_app,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
+from appliance.system.addresses import parse_address
 from appliance.web.context import context
+from appliance.web.proxies import how_to_trust, route_of
 from appliance.web.security.caller import (
     ANONYMOUS,
     Caller,
     caller,
     has_local_token,
     identify_basic,
+    is_from_this_device,
     is_trusted_loopback,
 )
 from appliance.web.security.caller import LOCAL as LOCAL_CALLER
@@ -32,6 +45,11 @@ ALLOWED = {
 }
 """Which roles each policy admits. `LOCAL` admits no role: it takes the local token."""
 
+_NO_LOGIN = (
+    "this device has no login and answers only clients on the device itself; for others set"
+    " web.trusted_proxies; see docs/proxy.md"
+)
+
 _OPERATOR_ONLY = {
     True: "only the operator may do this, on the device itself (127.0.0.1)",
     False: "only the operator may do this, on the device itself (127.0.0.1) with a token of role operator",
@@ -42,6 +60,8 @@ View = TypeVar("View", bound=Callable[..., object])
 
 _ATTRIBUTE, _BASIC = "appliance_policy", "appliance_basic"
 _READS = ("GET", "HEAD", "OPTIONS")
+
+_HEALTH = "status.healthz"
 
 
 def policy(name: str, *, basic: bool = False) -> Callable[[View], View]:
@@ -86,17 +106,24 @@ def require_policies(app: Flask) -> None:
 
 def check_request() -> Response | None:
     """Before every view: check Host, rate, Origin, policy, CSRF token. Ends the request with 400 to 429."""
-    app_context = context()
-    if not is_device_name(
-        parse_host(request.host), app_context.network.allowed_hosts, network=app_context.network.reachable
-    ):
+    app_context, route = context(), route_of(request.environ)
+    is_health_check = request.endpoint == _HEALTH
+    if route.refusal and not (is_health_check or has_local_token(request)):
+        app_context.proxies.log_once(route.refusal)
+        abort(403, route.refusal)
+    is_own = is_device_name(
+        parse_host(request.host),
+        app_context.network.allowed_hosts,
+        network=app_context.network.reachable or route.is_forwarded,
+    )
+    if not is_own and not (is_health_check and _has_no_name()):
         return _refuse_host()
     if not (is_trusted_loopback(request) or has_local_token(request)):
         app_context.auth.request_rates.take(request.remote_addr or "")
     upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
     changes = upgrades or request.method not in _READS
     if changes and not _same_origin():
-        abort(403, "the request comes from a page of another site; open this device's own page")
+        _refuse_other_site()
     if request.endpoint is None:
         return None
     needed = policy_of(current_app, request.endpoint)
@@ -124,6 +151,8 @@ def _wants_page() -> bool:
 
 def _refuse(who: Caller, needed: str) -> Response:
     if who.kind == ANONYMOUS:
+        if not context().auth.login and not is_from_this_device(request):
+            abort(403, _NO_LOGIN)
         if _wants_page():
             return _redirect_to_login()
         raise _not_logged_in()
@@ -140,8 +169,9 @@ def _refuse(who: Caller, needed: str) -> Response:
 
 
 def _redirect_to_login() -> Response:
-    wanted = urlencode({"next": request.full_path.rstrip("?")})
-    answer = redirect(f"/login?{wanted}" if request.path != "/" else "/login", 303)
+    wanted = urlencode({"next": request.root_path + request.full_path.rstrip("?")})
+    login = url_for("login.login_page")
+    answer = redirect(f"{login}?{wanted}" if request.path != "/" else login, 303)
     assert isinstance(answer, Response)
     return answer
 
@@ -163,6 +193,23 @@ def _not_logged_in() -> Unauthorized:
 def _is_browser() -> bool:
     """Whether a browser sends this: it would answer a challenge for Basic with its own dialog."""
     return "Sec-Fetch-Site" in request.headers or request.user_agent.string.startswith("Mozilla/")
+
+
+def _has_no_name() -> bool:
+    """Whether the Host is missing or an address, as in the checks of load balancers."""
+    host = request.headers.get("Host", "")
+    return not host or parse_address(parse_host(host) or "") is not None
+
+
+def _refuse_other_site() -> NoReturn:
+    route = route_of(request.environ)
+    reason = "the request comes from a page of another site; open this device's own page"
+    if route.is_forwarded:
+        own = f"{request.scheme.replace('ws', 'http')}://{request.host}"
+        abort(403, f"{reason}, which is {own} if X-Forwarded-Proto and -Host of the proxy are right")
+    hint = f"if a proxy at {route.peer} is in front of it, {how_to_trust(route.peer)}"
+    context().proxies.log_once(f"a page of another site was refused; {hint}")
+    abort(403, f"{reason}; {hint}")
 
 
 def _same_origin() -> bool:

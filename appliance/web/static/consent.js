@@ -8,6 +8,7 @@
  *   #start                 disabled until all have ticked
  */
 
+import { urlOf } from "./base.js";
 import { setText } from "./people.js";
 import { ZoneDrawing, showZone } from "./zone.js";
 
@@ -40,8 +41,8 @@ export class ConsentPanel {
     byId("fewer").addEventListener("click", () => this.#count(this.#people - 1));
     byId("more").addEventListener("click", () => this.#count(this.#people + 1));
     this.#ticks.addEventListener("change", () => this.#enable());
-    byId("aim").addEventListener("click", () => this.#press("/api/session/aim"));
-    byId("aim-stop").addEventListener("click", () => this.#press("/api/session/stop"));
+    byId("aim").addEventListener("click", () => this.#press(urlOf("api/session/aim")));
+    byId("aim-stop").addEventListener("click", () => this.#press(urlOf("api/session/stop")));
     for (const kind of ["load", "error"]) {
       byId("aim-picture").addEventListener(kind, () => { this.#loading = false; });
     }
@@ -103,7 +104,7 @@ export class ConsentPanel {
     if (this.#loading || now - this.#askedAt < AIM_MS) return;
     this.#loading = true;
     this.#askedAt = now;
-    byId("aim-picture").src = `/aim.jpg?t=${Math.round(now)}`;
+    byId("aim-picture").src = urlOf(`aim.jpg?t=${Math.round(now)}`);
   }
 
   #count(people) {
@@ -128,7 +129,7 @@ export class ConsentPanel {
     event.preventDefault();
     this.say("");
     const chosen = Object.fromEntries(new FormData(event.target));
-    const answer = await this.#post("/api/lawful", chosen);
+    const answer = await this.#post(urlOf("api/lawful"), chosen);
     if (answer?.ok) location.reload();      // the notice may have changed
     else this.say(answer ? (await answer.json()).error : "The device does not answer.");
   }

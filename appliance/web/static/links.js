@@ -4,6 +4,8 @@
  * so a hidden page, which does not beat, costs the device nothing.
  */
 
+import { urlOf } from "./base.js";
+
 /** Milliseconds to wait before try n: 1, 2, 3, 4, 5, 5, 5 … seconds. */
 export const pause = (tries) => Math.min(Math.max(tries, 1), 5) * 1000;
 
@@ -49,7 +51,7 @@ export class Picture {
     this.showing = false;
     this.retryAt = Infinity;
     this.#movedAt = performance.now();
-    this.#img.src = `/stream.mjpg?t=${Date.now()}`;
+    this.#img.src = urlOf(`stream.mjpg?t=${Date.now()}`);
   }
 
   /** `still`: the picture may be frozen now, because it shows why there is no camera picture. */
@@ -94,7 +96,7 @@ export class Picture {
     // An <img> gives no reason; a short request does.
     const ask = new AbortController();
     try {
-      const answer = await fetch("/stream.mjpg", { cache: "no-store", signal: ask.signal });
+      const answer = await fetch(urlOf("stream.mjpg"), { cache: "no-store", signal: ask.signal });
       if (answer.status === 503 && this.problem) {
         const seconds = Number(answer.headers.get("Retry-After")) || 5;
         this.problem = "busy";

@@ -14,6 +14,7 @@
  *   #announce              polite live region: changed labels only, at most every 3 s
  */
 
+import { urlOf } from "./base.js";
 import { csrf, toLogin } from "./csrf.js";
 import { Picture, Readings, pause } from "./links.js";
 import { Operator } from "./operator.js";
@@ -43,7 +44,7 @@ let newest = null;              // reading waiting for the next animation frame
 const picture = new Picture(byId("picture"));
 const operator = new Operator(post);
 const people = new People(byId("people"), byId("person-card"), byId("announce"));
-const readings = new Readings("/ws/live", {
+const readings = new Readings(urlOf("ws/live"), {
   onReading(reading) {
     if (!newest) requestAnimationFrame(showNewest);
     newest = reading;
@@ -77,7 +78,7 @@ async function poll() {
   let received = null;
   polling += 1;
   try {
-    answer = await fetch("/api/state", { cache: "no-store", signal: AbortSignal.timeout(POLL_LIMIT_MS) });
+    answer = await fetch(urlOf("api/state"), { cache: "no-store", signal: AbortSignal.timeout(POLL_LIMIT_MS) });
     toLogin(answer);
     if (answer.ok) received = await answer.json();
   } catch {

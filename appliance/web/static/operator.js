@@ -10,6 +10,7 @@
  *   .toast                 the result of the last action
  */
 
+import { urlOf } from "./base.js";
 import { ConsentPanel } from "./consent.js";
 import { setText } from "./people.js";
 import { ZoneDrawing, showZone } from "./zone.js";
@@ -34,7 +35,7 @@ export class Operator {
     if (!this.#stop) return;
     this.#consent = new ConsentPanel(post);
     this.#start?.addEventListener("click", () => this.#begin());
-    this.#stop.addEventListener("click", () => this.#press(this.#stop, "/api/session/stop", {}, () => this.#consent.first));
+    this.#stop.addEventListener("click", () => this.#press(this.#stop, urlOf("api/session/stop"), {}, () => this.#consent.first));
     byId("reload")?.addEventListener("click", () => location.reload());
     byId("record").addEventListener("click", () => byId("record-dialog").showModal());
     byId("record-dialog").addEventListener("close", () => this.#record());
@@ -84,7 +85,7 @@ export class Operator {
   async #begin() {
     this.#consent.say("");
     const body = { notice_version: document.body.dataset.noticeVersion, ...this.#consent.body };
-    const answer = await this.#press(this.#start, "/api/session/start", body, () => this.#stop);
+    const answer = await this.#press(this.#start, urlOf("api/session/start"), body, () => this.#stop);
     if (answer?.ok) {
       this.#showLink(await answer.json());
       return;
@@ -122,20 +123,20 @@ export class Operator {
     if (dialog.returnValue !== "record") return;
     dialog.returnValue = "";
     const body = { label: byId("record-label").value, note: byId("record-note").value };
-    this.#tell("/api/session/record", body, "Recording numbers");
+    this.#tell(urlOf("api/session/record"), body, "Recording numbers");
   }
 
   #withdraw() {
     const dialog = byId("withdraw-dialog");
     if (dialog.returnValue !== "withdraw") return;
     dialog.returnValue = "";
-    this.#tell("/api/session/withdraw", {}, "Withdrawn: everything recorded is erased");
+    this.#tell(urlOf("api/session/withdraw"), {}, "Withdrawn: everything recorded is erased");
   }
 
   async #mark() {
     const field = byId("marker-text");
     const text = field.value.trim();
-    if (!text || !(await this.#tell("/api/session/marker", { text }, `Marked: ${text}`))) return;
+    if (!text || !(await this.#tell(urlOf("api/session/marker"), { text }, `Marked: ${text}`))) return;
     field.value = text.replace(/\d+$/, (digits) => String(Number(digits) + 1));
   }
 
@@ -156,12 +157,12 @@ export class Operator {
       this.#draw(false);
       if (keyboard) byId("draw-zone").focus();
       const done = zone ? "Only faces in the zone are analysed" : "No zone: faces anywhere in the picture may be analysed";
-      await this.#tell("/api/session/seat", { zone }, done);
+      await this.#tell(urlOf("api/session/seat"), { zone }, done);
     });
     byId("again").addEventListener("click", () => {
       this.#completeAt = performance.now();
       byId("away").hidden = true;
-      this.#tell("/api/session/again", {}, "The people in view are analysed again");
+      this.#tell(urlOf("api/session/again"), {}, "The people in view are analysed again");
     });
     byId("draw-zone").addEventListener("click", () => this.#draw(!this.#drawing.enabled));
     byId("show-link").addEventListener("click", () => this.#toggleLink());
@@ -183,7 +184,7 @@ export class Operator {
       this.#hideLink();
       return;
     }
-    const answer = await fetch("/api/session/link", { cache: "no-store" }).catch(() => null);
+    const answer = await fetch(urlOf("api/session/link"), { cache: "no-store" }).catch(() => null);
     if (answer?.ok) this.#showLink(await answer.json());
     else toast("The link is not available.", "bad");
   }

@@ -18,6 +18,8 @@ WIDTHS = (360, 768, 1280)
 OPTIONS = {"ignore_https_errors": True, "extra_http_headers": {"X-Forwarded-For": "192.0.2.7"}}
 """The certificate is self-signed; the header makes the browser a client of the network if there is none."""
 
+SERVED = ("--camera", "demo", "--host", "0.0.0.0", "--set", 'web.trusted_proxies=["127.0.0.1"]')
+
 SPILLS = """async () => {
   if (document.readyState !== 'complete')  // the style sheets may still be missing
     await new Promise((resolve) => addEventListener('load', resolve));
@@ -57,7 +59,7 @@ class Device:
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[Device]:
     """Before anyone has a password."""
-    with running(tmp_path, "--camera", "demo", "--host", "0.0.0.0") as daemon:
+    with running(tmp_path, *SERVED) as daemon:
         yield Device(daemon)
 
 

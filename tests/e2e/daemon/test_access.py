@@ -44,6 +44,9 @@ FOREIGN_ORIGINS = [
 def test_foreign_host_is_refused_everywhere(demo: Daemon, host: str) -> None:
     for path in ("/", "/stream.mjpg", "/api/state", "/healthz", "/metrics", "/static/live.js", "/nothing"):
         answer = demo.request(path, headers={"Host": host})
+        if path == "/healthz" and host == "192.0.2.9":
+            assert answer.status == 200, "a load balancer asks by address"
+            continue
         assert answer.status == 400, path
         assert host in answer.json()["error"]
     assert demo.post("/api/session/stop", headers={"Host": host}).status == 400

@@ -23,14 +23,17 @@ from tests.machine import ROOT
 
 PASSWORD, VIEWER = "a long enough password", "another good password"
 ELSEWHERE = {"X-Forwarded-For": "192.0.2.7"}
-"""The header of a proxy on the device: such a request does not come from the device itself."""
+"""The header of a trusted proxy on the device: such a request does not come from the device itself."""
+NEAR = "127.0.0.2"
+"""A loopback address that is not the proxy's."""
 
 SIEGE_S = 6.0
 
 
 @contextmanager
 def on_the_network(folder: Path, *more: str) -> Iterator[tuple[Daemon, Client]]:
-    with running(folder, "--camera", "demo", "--host", "0.0.0.0", *more) as daemon:
+    trusted = ("--set", 'web.trusted_proxies=["127.0.0.1"]')
+    with running(folder, "--camera", "demo", "--host", "0.0.0.0", *trusted, *more) as daemon:
         yield daemon, client_of(daemon)
 
 
@@ -128,11 +131,12 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, 
 
 def test_the_device_itself_needs_no_login_and_a_proxy_on_it_does(settled: tuple[Daemon, Client]) -> None:
     daemon, _ = settled
-    near = Client(daemon.port, daemon.folder / "state")
+    near = Client(daemon.port, daemon.folder / "state", source=NEAR)
     assert near.request("/api/state").status == 200
     assert near.request("/metrics").status == 200
     for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via", "X-Forwarded-Host"):
-        assert near.request("/api/state", headers={name: "127.0.0.1"}).status == 401
+        assert near.request("/api/state", headers={name: "127.0.0.1"}).status == 403
+    assert client_of(daemon).request("/api/state").status == 401
 
 
 def test_a_real_address_of_the_network_needs_a_login(settled: tuple[Daemon, Client]) -> None:
@@ -181,7 +185,8 @@ def test_own_files_are_used_and_changed_without_a_restart(tmp_path: Path) -> Non
 
         def changed() -> bool:
             with suppress(ssl.SSLError):
-                return Client(daemon.port, tmp_path / "trusted").request("/login").status < 400
+                trusting = Client(daemon.port, tmp_path / "trusted", source=NEAR)
+                return trusting.request("/login").status < 400
             return False
 
         until(changed, 10, "the new certificate is served")
@@ -271,7 +276,7 @@ def trickle(client: Client, over: threading.Event) -> None:
 def test_the_stream_continues_during_an_attack(settled: tuple[Daemon, Client], attack: object) -> None:
     assert callable(attack)
     daemon, client = settled
-    near = Client(daemon.port, client.folder)  # the attacking address may be rate-limited
+    near = Client(daemon.port, client.folder, source=NEAR)  # the attacking address may be rate-limited
     viewer = Watching(near)
     over = threading.Event()
     besiegers = [threading.Thread(target=attack, args=(client, over), daemon=True) for _ in range(2)]

@@ -487,6 +487,30 @@ def test_loopback_can_require_a_login(places: Places, host: str) -> None:
     assert not places.load(host="127.0.0.1").needs_login, "in a checkout"
 
 
+def test_a_trusted_proxy_brings_strangers(places: Places) -> None:
+    trusted = 'web.trusted_proxies=["127.0.0.1"]'
+    near = places.load(host="127.0.0.1", settings=[trusted])
+    assert near.needs_login and not near.needs_tls, "nothing but the proxy and the operator connects"
+    assert places.load(host="0.0.0.0", settings=[trusted]).needs_tls
+    assert places.load(host="127.0.0.1", settings=[trusted, "access.loopback=login"]).needs_tls
+    assert not places.load(settings=[trusted, "access.open_to_network=true"]).needs_login
+
+
+@pytest.mark.parametrize("given", ["localhost", "192.0.2.7/24", "0.0.0.0/0", "::/0", ""])
+def test_a_trusted_proxy_is_an_address_or_a_network(places: Places, given: str) -> None:
+    with pytest.raises(ConfigErrors, match=r"web\.trusted_proxies"):
+        places.load(settings=[f'web.trusted_proxies=["{given}"]'])
+    assert places.load(settings=['web.trusted_proxies=["192.0.2.0/24", "2001:db8::/64"]']).needs_login
+
+
+@pytest.mark.parametrize("given", ["grader", "//grader", "/a b", "/a/../b", "https://x/", "/a?b"])
+def test_a_base_path_is_a_plain_path(places: Places, given: str) -> None:
+    with pytest.raises(ConfigErrors, match=r"web\.base_path"):
+        places.load(settings=[f'web.base_path="{given}"'])
+    assert places.load(settings=['web.base_path="/a/grader/"']).web.base_path == "/a/grader"
+    assert places.load(settings=['web.base_path="/"']).web.base_path == ""
+
+
 def test_an_empty_host_is_reported(places: Places) -> None:
     (problem,) = places.problems(host="")
     assert problem.key == "web.host"
