@@ -68,7 +68,7 @@ def test_what_waits_for_its_turn_may_be_large(reader: Reader, config: Config, fi
 
 
 class Watched(Sequence[Item]):
-    """Items, and the last one that was asked for."""
+    """Items, and the number of the last one that was fetched."""
 
     def __init__(self, items: list[Item]) -> None:
         self._items, self.last = items, -1
