@@ -115,3 +115,7 @@ class SlotClosed(ApplianceError, RuntimeError):
 
 class WorkerStuck(ApplianceError, RuntimeError):
     """A worker sent no heartbeat within its limit."""
+
+
+class WorkerDied(ApplianceError, RuntimeError):
+    """A process that reads inputs ended before its work was done."""

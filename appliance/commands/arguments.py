@@ -59,6 +59,16 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Add `--jobs`, the number of processes that read; None if it is not given."""
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        metavar="N",
+        help="read in N processes, each with about 150 MB of memory (default: the number of cores)",
+    )
+
+
 def find_state_dir(options: argparse.Namespace) -> Path:
     """The state directory of a command with `state_options`."""
     from appliance.configuration.load import find_state_dir

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from tqdm import tqdm
 
@@ -32,6 +32,11 @@ class RunCounts:
         self.faces += len(reading.people)
         self.beyond_limit += reading.beyond_limit
 
+    def merge(self, more: RunCounts) -> None:
+        """Add the counts of other inputs."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(more, each.name))
+
     def summary(self) -> str:
         """All counts in one line, always in the same order."""
         skipped = self.skipped.total()
@@ -43,6 +48,13 @@ class RunCounts:
             f" {_plural(self.beyond_limit, 'face')} beyond vision.max_people,"
             f" {_plural(self.lost, 'frame')} lost"
         )
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line for standard error about an input, for `print_note`."""
+
+    text: str
 
 
 def print_note(text: str) -> None:

@@ -17,7 +17,8 @@ import sys
 from datetime import datetime, timezone
 
 from appliance.audit import AuditLog
-from appliance.commands.analyze.command import Options, analyze
+from appliance.commands.analyze.command import analyze
+from appliance.commands.analyze.reading import Options
 from appliance.commands.arguments import Parser
 from appliance.commands.bench.engines import rank_and_save
 from appliance.composition.engine import why_measure

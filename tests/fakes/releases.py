@@ -64,8 +64,8 @@ BEFORE_STATUS: Edits = {
 """A version without the command `status`, like the first releases."""
 
 BLIND: Edits = {
-    "commands/analyze/command.py": replaced(
-        "self._write_reading(reading_json(reading, source))", "assert reading is None"
+    "commands/analyze/reading.py": replaced(
+        "yield from self._reading_lines(reading_json(reading, self._source))", "assert reading is None"
     )
 }
 """A version that cannot read the demo clip."""

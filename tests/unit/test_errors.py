@@ -28,6 +28,7 @@ KINDS = {
     "TooManyAttempts": RuntimeError,
     "SlotClosed": RuntimeError,
     "WorkerStuck": RuntimeError,
+    "WorkerDied": RuntimeError,
 }
 
 

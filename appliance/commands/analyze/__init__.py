@@ -6,7 +6,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from appliance.commands.arguments import FAULT, PROGRAM, Commands, config_options, load_config, positive
+from appliance.commands.arguments import (
+    FAULT,
+    PROGRAM,
+    Commands,
+    add_jobs,
+    config_options,
+    load_config,
+    positive,
+)
 
 _MOST_FPS = 10_000
 
@@ -38,18 +46,23 @@ def add_commands(commands: Commands) -> None:
         action="store_true",
         help="write one line for each person in a video instead of each frame",
     )
+    add_jobs(parser)
     parser.set_defaults(function=_analyze)
 
 
 def _analyze(options: argparse.Namespace) -> int:
     config = load_config(options)
-    from appliance.commands.analyze.command import Options, analyze
+    from appliance.commands.analyze.command import analyze
+    from appliance.commands.analyze.reading import Options
+    from appliance.commands.jobs import choose_jobs
     from appliance.composition.reader import make_reader
 
     names = ("crops", "every", "fps", "recursive", "jsonl", "csv", "summary")
     wanted = Options(**{name: getattr(options, name) for name in names})
     paths = [_input(text) for text in options.paths]
-    counts = analyze(paths, make_reader(config), wanted, sys.stdout, sys.stderr.isatty())
+    reader = make_reader(config)
+    jobs = choose_jobs(options.jobs, config, reader)
+    counts = analyze(paths, reader, wanted, sys.stdout, sys.stderr.isatty(), jobs)
     print(f"{PROGRAM}: {counts.summary()}", file=sys.stderr)
     return FAULT if counts.failed else 0
 

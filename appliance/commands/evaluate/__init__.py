@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from appliance.commands.arguments import FAULT, PROGRAM, Commands, config_options, load_config
+from appliance.commands.arguments import FAULT, PROGRAM, Commands, add_jobs, config_options, load_config
 
 
 def add_commands(commands: Commands) -> None:
@@ -33,6 +33,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--no-pictures", dest="pictures", action="store_false", help="omit pictures of people from the page"
     )
+    add_jobs(parser)
     parser.set_defaults(function=_evaluate)
 
 
@@ -40,7 +41,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     config = load_config(options)
     from appliance.commands.evaluate.command import EvaluateOptions, evaluate
 
-    names = ("path", "faces", "whole", "json", "html", "pictures")
+    names = ("path", "faces", "whole", "json", "html", "pictures", "jobs")
     wanted = EvaluateOptions(**{name: getattr(options, name) for name in names})
     counts = evaluate(config, wanted, progress=sys.stderr.isatty())
     print(f"{PROGRAM}: {counts.summary()}", file=sys.stderr)

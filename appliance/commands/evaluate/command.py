@@ -22,6 +22,7 @@ from appliance.commands.evaluate.report import (
     worst_mistakes,
 )
 from appliance.commands.evaluate.run import classify_pictures, detect_faces
+from appliance.commands.jobs import choose_jobs
 from appliance.commands.reporting import RunCounts
 from appliance.composition.reader import Reader, make_reader
 from appliance.configuration.load import Config
@@ -32,7 +33,7 @@ STDOUT = Path("-")
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Options of `evaluate`. If `json` is `STDOUT`, there is no text."""
+    """Options of `evaluate`. If `json` is `STDOUT`, there is no text. `jobs`: see `choose_jobs`."""
 
     path: Path
     faces: bool = False
@@ -40,6 +41,7 @@ class EvaluateOptions:
     json: Path | None = None
     html: Path | None = None
     pictures: bool = True
+    jobs: int | None = None
 
 
 def evaluate(config: Config, options: EvaluateOptions, *, progress: bool) -> RunCounts:
@@ -68,8 +70,9 @@ def _evaluate_expressions(
     labelled = read_labelled(options.path)
     counts.skipped += labelled.skipped
     reader = make_reader(config)
+    jobs = choose_jobs(options.jobs, config, reader)
     judged = classify_pictures(
-        labelled.samples, reader, whole=options.whole, progress=progress, counts=counts
+        labelled.samples, reader, jobs, whole=options.whole, progress=progress, counts=counts
     )
     wrong = worst_mistakes(judged)
     read = len(judged.predictions)
@@ -90,7 +93,8 @@ def _evaluate_faces(
 ) -> tuple[Report, list[Shown]]:
     marks = read_annotated(options.path)
     reader = make_reader(config)
-    examined, failed = detect_faces(marks.scenes, reader, progress=progress, counts=counts)
+    jobs = choose_jobs(options.jobs, config, reader)
+    examined, failed = detect_faces(marks.scenes, reader, jobs, progress=progress, counts=counts)
     report = FaceReport(
         origin=_origin(options, reader, ("detector",)),
         pictures=Coverage(len(marks.scenes), len(examined), {}, failed, marks.repeated),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
 import io
@@ -9,11 +10,13 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
 import termios
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,15 @@ import numpy as np
 import pytest
 
 from appliance import __version__
-from tests.e2e.daemon.driver import called, clean_environment, clip_frames, command, complaints, make_clip
+from tests.e2e.daemon.driver import (
+    called,
+    clean_environment,
+    clip_frames,
+    command,
+    complaints,
+    make_clip,
+    until,
+)
 from tests.e2e.daemon.driver_schema import check_reading
 from tests.fakes.videos import video as make_video
 from tests.machine import ROOT
@@ -78,6 +89,7 @@ def test_the_options_of_the_contract_exist() -> None:
         "run": ["--config", "--camera", "--host", "--port", "--data-dir", "--set"],
         "analyze": [
             *("--crops", "--every", "--fps", "--recursive", "--jsonl", "--csv", "--summary", "PATH"),
+            "--jobs",
         ],
         "config": ["--changed", "--config", "--set"],
         "check": ["--config", "--set"],
@@ -394,6 +406,85 @@ def test_analyze_into_a_closed_pipe_is_not_a_fault(pictures: Path) -> None:
         complaint = process.stderr.read().decode()
         process.wait(60)
     assert complaint == ""
+
+
+def children(process: int) -> list[int]:
+    """The processes of `analyze` that read."""
+    found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    lines = {int(each): Path(f"/proc/{each}/cmdline").read_bytes() for each in found}
+    return [each for each, line in lines.items() if b"spawn_main" in line]
+
+
+@contextlib.contextmanager
+def reading_endlessly(pictures: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """`analyze` with two processes that have begun and do not end soon, and the two."""
+    command = [sys.executable, "-m", "appliance", "analyze", "--jobs=2", *[str(pictures)] * 2000]
+    with subprocess.Popen(
+        # Background jobs ignore it, and their children inherit that.
+        ["env", "--default-signal=INT", *command],
+        cwd=ROOT,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield process, children(process.pid)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def is_gone(process: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+def test_ctrl_c_ends_every_process_of_analyze_silently(pictures: Path) -> None:
+    with reading_endlessly(pictures) as (process, workers):
+        assert len(workers) == 2
+        os.killpg(process.pid, signal.SIGINT)  # as the terminal does
+        _, complaint = process.communicate(timeout=30)
+        assert (process.returncode, complaint) == (130, "")
+        until(lambda: all(map(is_gone, workers)), 10, "the end of the processes")
+
+
+def test_the_processes_of_analyze_end_with_it(pictures: Path) -> None:
+    with reading_endlessly(pictures) as (process, workers):
+        process.kill()
+        process.wait(30)
+        until(lambda: all(map(is_gone, workers)), 10, "the end of the processes")
+
+
+def test_a_killed_process_of_analyze_is_one_error(pictures: Path) -> None:
+    with reading_endlessly(pictures) as (process, workers):
+        os.kill(workers[0], signal.SIGKILL)
+        _, complaint = process.communicate(timeout=60)
+        assert process.returncode == 1
+        (line,) = complaint.splitlines()
+        assert line.startswith(f"interview-grader: {pictures}") and "died (signal SIGKILL)" in line
+        until(lambda: all(map(is_gone, workers)), 10, "the end of the processes")
+
+
+def test_the_processes_of_analyze_run_no_module_of_the_current_folder(pictures: Path) -> None:
+    for name in ("multiprocessing", "signal", "appliance", "cv2"):
+        (pictures / f"{name}.py").write_text("print('a stranger')\nraise SystemExit(3)\n")
+    program = Path(sys.executable).with_name("interview-grader")
+    result = subprocess.run(
+        [program, "analyze", "--jsonl", "--jobs=2", "a.jpg", "b.png"],
+        cwd=pictures,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, complaints(result)) == (0, [])
+    assert [json.loads(line)["source"] for line in result.stdout.splitlines()] == ["a.jpg", "b.png"]
 
 
 def on_terminal(*arguments: str) -> tuple[str, str, int]:

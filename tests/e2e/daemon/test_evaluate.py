@@ -278,6 +278,24 @@ def test_every_unknown_class_is_one_line(crops: Path) -> None:
     assert "contempt" in result.stderr and "boredom" in result.stderr
 
 
+def test_several_processes_find_what_one_does(
+    crops: Path, frame: Image, boxes: list[Box], tmp_path: Path
+) -> None:
+    (crops / "sad").mkdir()
+    (crops / "sad" / "bad.jpg").write_bytes(b"no picture")
+    write(tmp_path / "both.png", frame)
+    lines = [f"both.png,{box.x},{box.y},{box.width},{box.height}" for box in boxes]
+    (tmp_path / "faces.csv").write_text("\n".join(["path,x,y,width,height", *lines, "gone.png,,,,", ""]))
+    for words in ([crops], [crops, "--whole"], ["--faces", tmp_path / "faces.csv"]):
+        done = []
+        for jobs in (1, 2):
+            page = tmp_path / f"{jobs}.html"
+            result = evaluate(*words, "--json", "-", "--html", page, f"--jobs={jobs}")
+            done.append((result.returncode, result.stdout, result.stderr, page.read_text(encoding="utf-8")))
+        assert done[0] == done[1]
+        assert done[0][0] == 1 and json.loads(done[0][1])["pictures"]["failed"] == 1
+
+
 def test_ctrl_c_ends_it_silently(crops: Path, tmp_path: Path) -> None:
     source = crops / "neutral" / "<b>0 & so on.png"
     for number in range(5000):

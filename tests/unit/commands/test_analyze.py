@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from appliance.commands.analyze.command import Options, analyze
+from appliance.commands.analyze.command import analyze
 from appliance.commands.analyze.output import COLUMNS
+from appliance.commands.analyze.reading import Options
+from appliance.commands.jobs import Jobs
 from appliance.composition.reader import Reader, make_reader
 from appliance.configuration.layers import ConfigOptions
-from appliance.configuration.load import load_config
+from appliance.configuration.load import Config, load_config
 from appliance.media.video import Video
 from appliance.values import EMOTIONS, Image
 from tests.fakes.files import encoded
@@ -35,8 +39,13 @@ def saved(folder: Path, name: str, data: bytes) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    made = make_reader(load_config(ConfigOptions(data_dir=tmp_path_factory.mktemp("state")), {}))
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return load_config(ConfigOptions(data_dir=tmp_path_factory.mktemp("state")), {})
+
+
+@pytest.fixture(scope="module")
+def reader(config: Config) -> Iterator[Reader]:
+    made = make_reader(config)
     yield made
     made.pipeline.close()
 
@@ -56,7 +65,8 @@ class Analyzed:
     def __init__(self, reader: Reader, *paths: Path, **options: Any) -> None:
         out = io.StringIO()
         form = {} if options.get("csv") or options.pop("words", False) else {"jsonl": True}
-        self.counts = analyze(paths, reader, Options(**form, **options), out, progress=False)
+        jobs = options.pop("jobs", None)
+        self.counts = analyze(paths, reader, Options(**form, **options), out, progress=False, jobs=jobs)
         self.failed = self.counts.failed
         self.lines = out.getvalue().splitlines()
         if form:
@@ -406,3 +416,57 @@ def test_a_damaged_video_gives_the_readings_before_the_damage(
     path = saved(tmp_path, "half.mp4", data[: len(data) // 2])
     found = Analyzed(reader, path, every=30, summary=True)
     assert found.failed == 1 and found.readings[0]["seen_s"] > 1
+
+
+# --- several processes ---
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"csv": True}, {"words": True}, {"summary": True}, {"crops": True}],
+    ids=["jsonl", "csv", "words", "summary", "crops"],
+)
+def test_several_processes_write_what_one_does(
+    config: Config,
+    tmp_path: Path,
+    portrait: Image,
+    demo_clip: Path,
+    options: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "c").mkdir()
+    saved(tmp_path, "a.jpg", damaged_jpeg())
+    saved(tmp_path, "b.jpg", b"no picture")
+    saved(tmp_path / "c", "1.png", encoded(portrait, ".png"))
+    saved(tmp_path, "notes.txt", b"words")
+    for number in range(4):
+        saved(tmp_path, f"d{number}.png", encoded(portrait[number * 50 :], ".png"))
+    make_video(tmp_path / "e.mp4", [BLACK] * 5)
+    half = demo_clip.read_bytes()[: demo_clip.stat().st_size // 2]
+    paths = (demo_clip, tmp_path, tmp_path / "missing.png", saved(tmp_path / "c", "half.mp4", half), tmp_path)
+    done = []
+    for number in (1, 2):
+        reader = make_reader(config)  # several processes close it
+        found = Analyzed(reader, *paths, every=30, recursive=True, jobs=Jobs(number, config), **dict(options))
+        reader.pipeline.close()
+        done.append((found.out, found.counts.summary(), capsys.readouterr().err))
+    assert done[0] == done[1]
+    out, _, notes = done[0]
+    assert out.count("\n") > 10 and "missing.png" in notes
+
+
+@pytest.mark.parametrize("place", ["/dev/fd/{}", "/proc/self/fd/{}"])
+def test_an_open_file_of_this_process_is_read_with_several_jobs(
+    config: Config, reader: Reader, tmp_path: Path, portrait: Image, place: str
+) -> None:
+    data = encoded(portrait, ".png")
+    ours, theirs = os.pipe()
+    writer = threading.Thread(target=lambda: (os.write(theirs, data), os.close(theirs)))
+    with open(ours, "rb") as file:
+        writer.start()
+        path = saved(tmp_path, "a.png", data)
+        pipe = Path(place.format(file.fileno()))
+        found = Analyzed(reader, pipe, path, jobs=Jobs(2, config))
+        writer.join()
+    assert found.failed == 0
+    assert found.readings[0]["faces"] == found.readings[1]["faces"]
