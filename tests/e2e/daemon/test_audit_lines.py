@@ -269,11 +269,16 @@ def backup_and_restore(world: World) -> None:
     world.run("restore", world.folder / "kept", "--passphrase-file", passphrase)
 
 
-def sweep_records(world: World) -> None:
-    """Open the records as the daemon does, with this device's state and audit log."""
-    config = load_config(ConfigOptions(data_dir=world.state))
-    store = make_store(config.storage, config.state_dir, world.context.audit)
+def sweep_records(world: World, wait_for: str = "") -> None:
+    """Open the records as the daemon does, with this device's state and audit log.
+
+    `wait_for`: an event that the background writes before the records are closed.
+    """
+    config, audit = load_config(ConfigOptions(data_dir=world.state)), world.context.audit
+    store = make_store(config.storage, config.state_dir, audit)
     store.tick()
+    if wait_for:
+        until(lambda: any(entry.get("what") == wait_for for entry in audit.entries()), 20, wait_for)
     store.close()
 
 
@@ -289,7 +294,7 @@ def set_aside(world: World) -> None:
     world.recorded()
     world.shut()
     (world.state / "records.db").write_bytes(b"no database at all" * 1000)
-    sweep_records(world)
+    sweep_records(world, wait_for="salvaged")
 
 
 # --- what was seen ---
@@ -445,7 +450,10 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
         ],
     ),
     "records swept": (swept, [("storage", "timer", {"what": "swept", "sessions": 1})]),
-    "records set aside": (set_aside, [("storage", "timer", {"what": "set aside"})]),
+    "records set aside": (
+        set_aside,
+        [("storage", "timer", {"what": "set aside"}), ("storage", "timer", {"what": "salvaged"})],
+    ),
     "readings seen": (
         seen,
         [AGREED, BEGUN, LOGGED_IN, ("viewer", "operator", {"what": "readings", "address": FAR})],
