@@ -137,7 +137,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
 
     return Appliance(
-        servers=make_servers(config, create_app(context), auth),
+        servers=make_servers(config, create_app(context), auth, proxies),
         session=session,
         health=health,
         auth=auth,

@@ -31,10 +31,11 @@ def make_auth(config: Config) -> AuthService:
     )
 
 
-def make_servers(config: Config, app: WsgiApp, auth: AuthService) -> tuple[Server, ...]:
+def make_servers(
+    config: Config, app: WsgiApp, auth: AuthService, proxies: TrustedProxies
+) -> tuple[Server, ...]:
     """The web server, with TLS if the network can reach it, then the server that redirects HTTP to it."""
     certificate = choose_certificate(config)
-    proxies = TrustedProxies(config.web.trusted_proxies)
     # Everyone behind a proxy shares its address.
     limiter = ConnectionLimiter(
         config.access.connections_per_address,
