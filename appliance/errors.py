@@ -93,8 +93,8 @@ class UnknownName(AccessError):
     """No account or token has this name; HTTP 404, exits with 2."""
 
 
-class NameTaken(AccessError):
-    """The name is in use, or there is no room for one more; HTTP 409, exits with 2."""
+class AccessConflict(AccessError):
+    """The name is in use, or the limit of accounts or tokens is reached; HTTP 409, exits with 2."""
 
 
 class WrongPassword(AccessError):

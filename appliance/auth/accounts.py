@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from appliance.auth.clock import ForwardClock
 from appliance.auth.files import PrivateFile
 from appliance.auth.passwords import Passwords
-from appliance.errors import AccessError, NameTaken, UnknownName
+from appliance.errors import AccessConflict, AccessError, UnknownName
 
 OPERATOR = "operator"
 """The name of the account that may do everything."""
@@ -130,11 +130,11 @@ class Accounts:
         kept = self._passwords.hash(password)
         with self._file.edit() as content:
             if name in content.accounts or name == OPERATOR:
-                raise NameTaken(
+                raise AccessConflict(
                     "an account with this name already exists; choose another name", key="name", value=name
                 )
             if len(content.accounts) >= MOST_VIEWERS:
-                raise NameTaken(f"{MOST_VIEWERS} viewers are the limit; remove one first")
+                raise AccessConflict(f"{MOST_VIEWERS} viewers are the limit; remove one first")
             content.accounts[name] = _account("viewer", kept)
 
     def set_password(self, name: str, password: str) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from appliance.auth.accounts import NAME_PATTERN
 from appliance.auth.files import PrivateFile
-from appliance.errors import AccessError, NameTaken, StoreError, UnknownName
+from appliance.errors import AccessConflict, AccessError, StoreError, UnknownName
 
 ROLES = ("viewer", "operator", "metrics")
 PREFIX = "ig_"  # lets secret scanners recognise one
@@ -69,13 +69,13 @@ class Tokens:
         secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         with self._file.edit() as content:
             if name in content.tokens:
-                raise NameTaken(
+                raise AccessConflict(
                     "a token with this name already exists; revoke it first or choose another name",
                     key="name",
                     value=name,
                 )
             if len(content.tokens) >= MOST_TOKENS:
-                raise NameTaken(f"{MOST_TOKENS} tokens are the limit; revoke one first")
+                raise AccessConflict(f"{MOST_TOKENS} tokens are the limit; revoke one first")
             content.tokens[name] = Token(digest=digest_of(secret), role=role, made=time.time())
         return secret
 

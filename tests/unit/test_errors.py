@@ -26,7 +26,7 @@ KINDS = {
     "Busy": RuntimeError,
     "AccessError": ValueError,
     "UnknownName": ValueError,
-    "NameTaken": ValueError,
+    "AccessConflict": ValueError,
     "WrongPassword": ValueError,
     "TooManyAttempts": RuntimeError,
     "SlotClosed": RuntimeError,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from appliance.errors import (
+    AccessConflict,
     AccessError,
     Busy,
-    NameTaken,
     SlotClosed,
     StateConflict,
     StoreError,
@@ -19,7 +19,7 @@ STATUS: dict[type[Exception], int] = {
     AccessError: 400,
     WrongPassword: 403,
     UnknownName: 404,
-    NameTaken: 409,
+    AccessConflict: 409,
     StateConflict: 409,
     TooManyAttempts: 429,
     TooManyViewers: 503,
