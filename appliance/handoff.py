@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from appliance.errors import SlotClosed
@@ -22,6 +23,7 @@ class Slot(Generic[T]):
         self._item: T | None = None
         self._number = 0
         self._closed = False
+        self._subscribers: list[Callable[[], None]] = []
 
     def put(self, item: T) -> None:
         """Replace the item and wake all waiting readers; never blocks. A closed slot ignores it."""
@@ -30,7 +32,7 @@ class Slot(Generic[T]):
                 return
             self._item = item
             self._number += 1
-            self._changed.notify_all()
+            self._notify()
 
     def take(self, after: int, timeout: float) -> tuple[T | None, int]:
         """Wait up to `timeout` seconds for an item newer than number `after`.
@@ -43,10 +45,34 @@ class Slot(Generic[T]):
                 raise SlotClosed("the slot is closed")
             return (self._item, self._number) if self._is_newer(after) else (None, after)
 
+    def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call `changed` at each change, in the thread that makes it; it must neither wait nor use the slot.
+
+        Returns what ends this.
+        """
+        with self._changed:
+            self._subscribers.append(changed)
+
+        def leave() -> None:
+            with self._changed:
+                self._subscribers.remove(changed)
+
+        return leave
+
     def newest(self) -> T | None:
         """The newest item, or None."""
+        return self.newest_numbered()[0]
+
+    def newest_numbered(self) -> tuple[T | None, int]:
+        """The newest item, or None, and its number."""
         with self._changed:
-            return self._item
+            return self._item, self._number
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether there will be no more items."""
+        with self._changed:
+            return self._closed
 
     @property
     def number(self) -> int:
@@ -58,13 +84,19 @@ class Slot(Generic[T]):
         """Drop the item, so that no reader gets it; numbers keep rising."""
         with self._changed:
             self._item = None
+            self._notify()
 
     def close(self) -> None:
         """End all waits, now and later. May be called twice."""
         with self._changed:
             self._closed = True
             self._item = None
-            self._changed.notify_all()
+            self._notify()
+
+    def _notify(self) -> None:
+        self._changed.notify_all()
+        for changed in self._subscribers:
+            changed()
 
     def _is_newer(self, after: int) -> bool:
         return self._item is not None and self._number > after

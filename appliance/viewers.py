@@ -12,26 +12,45 @@ OVERLAY, BARE = "overlay", "bare"
 
 
 class Viewers:
-    """Counts viewers, so that only watched pictures are drawn and encoded."""
+    """Counts viewers, so that only watched pictures are drawn and encoded.
+
+    Operators have no limit: others must not keep them from seeing what they are responsible for.
+    """
 
     def __init__(self, limit: int) -> None:
+        """`limit` viewers who are not operators; one seat of them is for those without this name."""
         self._limit = limit
         self._lock = threading.RLock()
         self._watching: Counter[str] = Counter()
+        self._seats: Counter[str] = Counter()
 
-    def join(self, variant: str) -> None:
-        """Add a viewer of a variant; raises `TooManyViewers` at the limit. Each `join` needs a `leave`."""
+    def join(self, variant: str, name: str = "", *, is_operator: bool = False) -> None:
+        """Add a viewer of a variant; raises `TooManyViewers` at the limit. Each `join` needs a `leave`.
+
+        `name`: of a token, which may take all seats but one; empty for other viewers.
+        """
         with self._lock:
-            if self.count >= self._limit:
-                raise TooManyViewers(
-                    f"the viewer limit ({self._limit}) is reached; close another viewer or try again soon"
-                )
+            if not is_operator:
+                self._take_seat(name)
             self._watching[variant] += 1
 
-    def leave(self, variant: str) -> None:
-        """Remove a viewer of a variant."""
+    def leave(self, variant: str, name: str = "", *, is_operator: bool = False) -> None:
+        """Remove a viewer of a variant; the arguments are those of `join`."""
         with self._lock:
             self._watching[variant] -= 1
+            if not is_operator:
+                self._seats[name] -= 1
+
+    def _take_seat(self, name: str) -> None:
+        if self._seats.total() >= self._limit:
+            raise TooManyViewers(
+                f"the viewer limit ({self._limit}) is reached; close another viewer or try again soon"
+            )
+        if name and self._seats[name] >= max(1, self._limit - 1):
+            raise TooManyViewers(
+                f"the token {name} has all but one of the {self._limit} viewers that are allowed; close one"
+            )
+        self._seats[name] += 1
 
     def watched_variants(self) -> list[str]:
         """The variants that have viewers."""

@@ -9,14 +9,14 @@ from appliance.composition.certificate import choose_certificate
 from appliance.configuration.load import Config
 from appliance.system.addresses import is_loopback
 from appliance.web.proxies import TrustedProxies
-from appliance.web.transport.connection_limiter import ConnectionLimiter
 from appliance.web.transport.redirect import HttpsRedirect
-from appliance.web.transport.server import Server, WsgiApp
+from appliance.web.transport.server import Server
+from appliance.web.transport.wsgi import WsgiApp
 
 log = logging.getLogger("appliance.build")
 
-REDIRECT_THREADS = 4
-"""Threads of the redirect port; each request takes only a moment."""
+CONNECTIONS, REDIRECT_CONNECTIONS = 128, 32
+"""At a time, beside two for each viewer; and to the redirect port."""
 
 
 def make_auth(config: Config) -> AuthService:
@@ -36,21 +36,20 @@ def make_servers(
 ) -> tuple[Server, ...]:
     """The web server, with TLS if the network can reach it, then the server that redirects HTTP to it."""
     certificate = choose_certificate(config)
-    # Everyone behind a proxy shares its address.
-    limiter = ConnectionLimiter(
-        config.access.connections_per_address,
-        exempt=lambda address: (
-            proxies.is_trusted(address) or (config.loopback_is_operator and is_loopback(address))
-        ),
-    )
+
+    def exempt(address: str) -> bool:
+        # Everyone behind a proxy shares its address.
+        return proxies.is_trusted(address) or (config.loopback_is_operator and is_loopback(address))
+
     page = Server(
         app,
         config.web.host,
         config.web.port,
         # A picture and a WebSocket for each viewer, and room for short requests.
-        max_connections=2 * config.web.max_viewers + 8,
+        max_connections=2 * config.web.max_viewers + CONNECTIONS,
+        per_address=config.access.connections_per_address,
+        exempt=exempt,
         tls=certificate,
-        limiter=limiter,
     )
     if not config.web.redirect_port:
         return (page,)
@@ -64,8 +63,10 @@ def make_servers(
         redirect,
         config.web.host,
         config.web.redirect_port,
-        max_connections=REDIRECT_THREADS,
-        limiter=limiter,
+        max_connections=REDIRECT_CONNECTIONS,
+        threads=1,
+        per_address=config.access.connections_per_address,
+        exempt=exempt,
         name="redirect",
         setting="web.redirect_port",
     )

@@ -29,7 +29,7 @@ from appliance.web.pages import (
 from appliance.web.security import policy
 from appliance.web.security.caller import caller
 from appliance.web.security.csrf import csrf_token
-from appliance.web.transport.connection import MAX_BODY_BYTES
+from appliance.web.transport.server import MAX_BODY_BYTES
 
 _CSP = "Content-Security-Policy"
 _HEADERS = {

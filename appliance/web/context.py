@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,8 +21,10 @@ from appliance.records import Store
 from appliance.values import Picture, Reading
 from appliance.viewers import FirstViews, Viewers
 from appliance.web.export_limiter import ExportLimiter
+from appliance.web.framing import frame_picture, frame_reading
 from appliance.web.metrics import Metrics
 from appliance.web.proxies import TrustedProxies
+from appliance.web.transport.broadcast import Broadcast
 
 KEY = "appliance"
 """Under this key of `Flask.extensions` an application keeps its context."""
@@ -84,6 +87,27 @@ class AppContext:
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     exports: ExportLimiter = field(default_factory=ExportLimiter)
     seen: FirstViews = field(default_factory=FirstViews)
+
+    @cached_property
+    def picture_broadcast(self) -> Broadcast[Picture]:
+        """Sends pictures to streams, by variant; for the event loop only."""
+
+        def frame(picture: Picture, variant: Hashable) -> bytes | None:
+            is_in_force = picture.consent_epoch == self.session.consent_epoch
+            is_there = isinstance(variant, str) and variant in picture.jpegs
+            return frame_picture(picture, str(variant)) if is_in_force and is_there else None
+
+        return Broadcast(self.live.pictures, frame)
+
+    @cached_property
+    def reading_broadcast(self) -> Broadcast[Reading]:
+        """Sends readings to WebSockets; for the event loop only."""
+
+        def frame(reading: Reading, kind: Hashable) -> bytes | None:
+            newest = self.newest_reading()
+            return frame_reading(newest) if newest else None
+
+        return Broadcast(self.live.readings, frame)
 
     def newest_reading(self) -> dict[str, Any] | None:
         """The newest reading as JSON, None unless it belongs to the consent in force."""

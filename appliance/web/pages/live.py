@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
 
 from flask import Blueprint, Response, render_template, request
 
 from appliance import __version__
 from appliance.consent.law import INSTITUTIONS, PURPOSES, REGIONS
 from appliance.errors import SlotClosed, StateConflict
-from appliance.values import EMOTIONS, LABELS, Picture, shown_name
+from appliance.values import EMOTIONS, LABELS, Picture, Reading, shown_name
 from appliance.viewers import BARE, OVERLAY
 from appliance.web.api.describe import HTML, JPEG, MJPEG, describe
 from appliance.web.api.models import OverlayQuery, Problem
 from appliance.web.api.models import Reading as ReadingMessage
 from appliance.web.context import AppContext, context
+from appliance.web.framing import BOUNDARY, FIRST_BOUNDARY, picture_headers
 from appliance.web.security.caller import Caller, caller
 from appliance.web.security.policy import VIEWER, policy
 from appliance.web.security.view_audit import ViewAudit
 from appliance.web.transport import websocket
+from appliance.web.transport.handover import Handover
+from appliance.web.transport.outlet import Outlet
 
 blueprint = Blueprint("live", __name__)
 
-BOUNDARY = "interview-grader-picture"
-
-_CHUNK_BYTES = 16_384
 _WAIT_S = 1.0
 _SNAPSHOT_S = 3.0
 
@@ -61,8 +59,10 @@ def video_stream() -> Response:
     """The video, until the viewer leaves or consent ends; 409 while idle."""
     pictures = PictureStream(context(), _variant_asked(), caller())
     ViewAudit("picture").record()
-    response = Response(MultipartBody(pictures), mimetype=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+    response = Handover(pictures.begin, 200)
+    response.headers["Content-Type"] = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
     response.headers["X-Accel-Buffering"] = "no"
+    response.call_on_close(pictures.close)
     return response
 
 
@@ -82,7 +82,7 @@ def snapshot() -> Response:
     response = Response(
         picture.jpegs[pictures.variant], mimetype="image/jpeg", status=200 if picture.live else 503
     )
-    response.headers.update(_picture_headers(picture))
+    response.headers.update(picture_headers(picture))
     return response
 
 
@@ -91,13 +91,14 @@ def snapshot() -> Response:
 @describe({101: None, 400: None, 426: None, 503: Problem}, messages=ReadingMessage)
 def live_readings() -> Response:
     """One JSON message for each reading; a slow client gets the newest and misses the others."""
-    listeners, audit = context().live.listeners, ViewAudit("readings")
-    next_message = _NextMessage(context(), caller(), audit)
-    answer = websocket.upgrade(request.environ, lambda client: websocket.send_messages(client, next_message))
+    viewer, audit = caller(), ViewAudit("readings")
+    readings = _ReadingStream(context(), viewer, audit)
+    answer = websocket.upgrade(request.environ, readings.begin)
     if answer.status_code == 101:
-        listeners.join("readings")
+        listeners = context().live.listeners
+        listeners.join("readings", viewer.seat, is_operator=viewer.is_operator)
         audit.record()
-        answer.call_on_close(lambda: listeners.leave("readings"))
+        answer.call_on_close(lambda: listeners.leave("readings", viewer.seat, is_operator=viewer.is_operator))
     return answer
 
 
@@ -112,12 +113,21 @@ class PictureStream:
                 "idle: the camera is closed until everyone in view has agreed; press Start on the page"
             )
         self.variant = variant
-        self._session, self._live = session, live
+        self._context, self._session, self._live = app_context, session, live
         self._auth, self._viewer = app_context.auth, viewer
         self._consent_epoch = session.consent_epoch
         self._seen = live.pictures.number
-        live.viewers.join(variant)
+        live.viewers.join(variant, viewer.seat, is_operator=viewer.is_operator)
         self._joined = True
+
+    def begin(self, outlet: Outlet) -> None:
+        """Send pictures until the viewer leaves or consent ends; in the event loop."""
+        pictures = self._context.picture_broadcast
+        outlet.may_send = lambda: self._consent_epoch == self._session.consent_epoch
+        outlet.is_authorized = lambda: self._viewer.is_still_authorized(self._auth)
+        outlet.ended = lambda: pictures.leave(outlet)
+        outlet.send(FIRST_BOUNDARY)
+        pictures.join(outlet, self.variant, self._seen)
 
     def next(self, limit_s: float) -> Picture | None:
         """The next picture; None when consent ends, the server stops, or `limit_s` seconds are over."""
@@ -145,74 +155,28 @@ class PictureStream:
         """Stop counting as a viewer. May be called twice."""
         if self._joined:
             self._joined = False
-            self._live.viewers.leave(self.variant)
+            self._live.viewers.leave(self.variant, self._viewer.seat, is_operator=self._viewer.is_operator)
 
 
-class MultipartBody:
-    """The body of `/stream.mjpg`. A class, because a generator that never started is never closed."""
-
-    def __init__(self, pictures: PictureStream) -> None:
-        self._pictures = pictures
-        self._chunks = self._make_chunks()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        return next(self._chunks)
-
-    def close(self) -> None:
-        """The connection is closed. May be called twice."""
-        self._pictures.close()
-
-    def _make_chunks(self) -> Iterator[bytes]:
-        """The parts in chunks, so that Stop cuts off a picture that a slow viewer is still receiving."""
-        boundary = f"--{BOUNDARY}\r\n".encode()
-        first = boundary
-        while (picture := self._pictures.next(float("inf"))) is not None:
-            jpeg = picture.jpegs[self._pictures.variant]
-            headers = {
-                "Content-Type": "image/jpeg",
-                "Content-Length": str(len(jpeg)),
-                **_picture_headers(picture),
-            }
-            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            # The next boundary is sent with the picture: browsers show a part only when they see its end.
-            part = b"".join((first, head.encode(), b"\r\n", jpeg, b"\r\n", boundary))
-            for start in range(0, len(part), _CHUNK_BYTES):
-                if not self._pictures.is_allowed:
-                    return
-                yield part[start : start + _CHUNK_BYTES]
-            first = b""
-
-
-class _NextMessage:
-    """The text for the next message of one WebSocket client."""
+class _ReadingStream:
+    """The readings for one WebSocket client."""
 
     def __init__(self, app_context: AppContext, viewer: Caller, audit: ViewAudit) -> None:
-        self._context, self._viewer, self._audit, self._seen = app_context, viewer, audit, 0
+        self._context, self._viewer, self._audit = app_context, viewer, audit
+        self._consent_epoch = app_context.session.consent_epoch
 
-    def __call__(self) -> str | None:
-        if not self._viewer.is_still_authorized(self._context.auth):
-            raise SlotClosed("the login has ended")
-        reading, self._seen = self._context.live.readings.take(self._seen, 0.5)
-        if reading is None:
-            return None
-        newest = self._context.newest_reading()
-        if newest is None:
-            return None
-        self._audit.record()  # for a client that connected before this session
-        return json.dumps(newest, separators=(",", ":"))
+    def begin(self, client: websocket.WebSocket) -> None:
+        """Send readings until the client leaves; in the event loop."""
+        readings, outlet = self._context.reading_broadcast, client.outlet
+        outlet.is_authorized = lambda: self._viewer.is_still_authorized(self._context.auth)
+        outlet.ended = lambda: readings.leave(outlet)
+        readings.join(outlet, None, 0, lambda reading: self._record(outlet, reading))
+
+    def _record(self, outlet: Outlet, reading: Reading) -> None:
+        if reading.frame.consent_epoch != self._consent_epoch:  # it connected before this session
+            self._consent_epoch = reading.frame.consent_epoch
+            outlet.run(self._audit.record)
 
 
 def _variant_asked() -> str:
     return BARE if request.args.get("overlay") == "0" else OVERLAY
-
-
-def _picture_headers(picture: Picture) -> dict[str, str]:
-    captured = time.time() - (time.monotonic() - picture.captured)
-    return {
-        "X-Frame-Number": str(picture.frame),
-        "X-Timestamp": f"{captured:.6f}",
-        "X-Live": str(int(picture.live)),
-    }

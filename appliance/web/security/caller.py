@@ -58,6 +58,11 @@ class Caller:
         """Whether the caller may do everything."""
         return self.role == "operator"
 
+    @property
+    def seat(self) -> str:
+        """Whose viewer seats the caller takes: those of its token; empty for others."""
+        return self.name if self.kind == TOKEN else ""
+
     def is_still_authorized(self, auth: AuthService) -> bool:
         """Whether the caller still has the role: not logged out, removed, revoked, or idle for too long."""
         try:

@@ -20,11 +20,13 @@ from flask import (
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
+from appliance.errors import Busy
 from appliance.system.addresses import parse_address
 from appliance.web.context import context
 from appliance.web.proxies import how_to_trust, route_of
 from appliance.web.security.caller import (
     ANONYMOUS,
+    OPEN,
     Caller,
     caller,
     has_local_token,
@@ -35,6 +37,7 @@ from appliance.web.security.caller import (
 from appliance.web.security.caller import LOCAL as LOCAL_CALLER
 from appliance.web.security.csrf import require_csrf_token
 from appliance.web.security.hosts import host_refusal, is_device_name, parse_host
+from appliance.web.transport.wsgi import CONNECTION
 
 PUBLIC, VIEWER, OPERATOR, TOKEN, LOCAL = "public", "viewer", "operator", "token", "local"
 
@@ -124,6 +127,9 @@ def check_request() -> Response | None:
     changes = upgrades or request.method not in _READS
     if changes and not _same_origin():
         _refuse_other_site()
+    connection = request.environ.get(CONNECTION)
+    if connection is not None and connection.is_crowded:
+        _refuse_unless_operator()
     if request.endpoint is None:
         return None
     needed = policy_of(current_app, request.endpoint)
@@ -132,10 +138,18 @@ def check_request() -> Response | None:
     if takes_basic(current_app, request.endpoint):
         identify_basic()
     who = caller()
+    if connection is not None and who.kind not in (OPEN, ANONYMOUS):
+        connection.role = who.role
     if who.kind != LOCAL_CALLER if needed == LOCAL else who.role not in ALLOWED[needed]:
         return _refuse(who, needed)
     require_csrf_token()
     return None
+
+
+def _refuse_unless_operator() -> None:
+    who = caller()
+    if not (who.is_operator or who.kind == LOCAL_CALLER):
+        raise Busy("too many connections; close another page or try again soon")
 
 
 def _refuse_host() -> Response:

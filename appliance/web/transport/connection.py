@@ -1,159 +1,338 @@
-"""One client's connection, plain or TLS, with a time limit on every read and write."""
+"""One client: TLS handshake, requests and answers, until it leaves or is over a limit."""
 
 from __future__ import annotations
 
-import errno
+import asyncio
 import logging
-import math
-import socket
-import ssl
-import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import formatdate
+from functools import partial
+from http import HTTPStatus
 from time import monotonic
+from typing import Any, TypeVar
 
-CONNECTION = "appliance.connection"
-"""Key in the WSGI environ under which a view finds its `Connection`."""
+import h11
 
-MAX_BODY_BYTES = 64 * 1024
-"""The largest body of a request that is read at all."""
+from appliance.web.transport import wsgi
+from appliance.web.transport.admission import Admission, Guest
+from appliance.web.transport.outlet import Outlet
+from appliance.web.transport.thread_pool import ThreadPool
+from appliance.web.transport.tls import ReloadingTls
+from appliance.web.transport.wire import Wire
 
-CHUNK_BYTES = 65536  # a client must accept this much within the send limit; a long export may take longer
-LATE_S = 0.1  # for the last answer to a client that missed its limit
+IDLE_S = 15.0
+"""How long a connection may wait for its next request."""
 
-BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: 20\r\nConnection: close\r\n\r\ntoo busy, try again\n"
-)
-"""The answer when no thread is free, or when the client holds too many connections."""
+BODY_S = 5.0
+"""Within which a complete request body must arrive."""
 
-_TLS_REQUIRED = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 58\r\nConnection: close\r\n\r\n"
-    b"This page is encrypted: its address begins with https://.\n"
-)
-"""The answer to plain HTTP on a TLS port."""
+_LINGER_S, _LINGER_BYTES = 1.0, 1 << 18  # for the rest of a refused request: its answer must arrive
+_LATE_S = 0.1  # for the last answer to a client that missed its limit
+
+SERVER = "interview-grader"
+T = TypeVar("T")
 
 _log = logging.getLogger("appliance.web")
 
 
-class TimedSocket:
-    """A client's socket, plain or TLS, on which no read or write takes longer than its limit.
-
-    A slow client raises `TimeoutError` and a broken connection `ConnectionResetError`, whatever the layer
-    below raises, so that a fault of the client never looks like one of ours.
-    """
-
-    def __init__(self, sock: socket.socket, limit_s: float) -> None:
-        self._socket, self._limit_s = sock, limit_s
-        self._buffer = bytearray()
-        self.read_by = math.inf
-        """Monotonic seconds by which the current request must have arrived completely."""
-
-    def fileno(self) -> int:
-        """The descriptor, for a selector."""
-        return self._socket.fileno()
-
-    def has_data(self) -> bool:
-        """Whether bytes were received that have not been read yet."""
-        return bool(self._buffer)
-
-    def readline(self, size: int) -> bytes:
-        """A line with its end; less at `size` bytes or when the client has closed."""
-        while b"\n" not in self._buffer and len(self._buffer) < size and self._fill():
-            pass
-        return self._pop(min(size, self._buffer.find(b"\n") + 1 or size))
-
-    def read(self, size: int) -> bytes:
-        """`size` bytes; less only when the client has closed."""
-        while len(self._buffer) < size and self._fill():
-            pass
-        return self._pop(size)
-
-    def receive(self, wait_s: float) -> bytes | None:
-        """The next bytes, empty if the client has closed, None if nothing came within `wait_s` seconds."""
-        return self._pop(CHUNK_BYTES) if self._buffer else self._receive(wait_s)
-
-    def arrived(self, size: int, within_s: float = 0.0) -> bool:
-        """Whether `size` bytes are in the buffer, or arrive within `within_s` seconds."""
-        by = monotonic() + within_s
-        while len(self._buffer) < size and (received := self._receive(max(0.0, by - monotonic()))):
-            self._buffer += received
-        return len(self._buffer) >= size
-
-    def refuse(self, answer: bytes) -> None:
-        """Answer as far as possible without waiting, and close: for a thread that must not wait."""
-        with suppress(OSError):
-            # Closing with unread bytes resets the connection, and the client loses the answer.
-            self.arrived(CHUNK_BYTES)
-            self._socket.settimeout(0.0)
-            self._socket.send(answer)
-        self.close()
-
-    def write(self, data: bytes, within_s: float = math.inf) -> None:
-        """Send everything; drop a client that does not take a chunk within the limit, or `within_s`."""
-        view = memoryview(data)
-        for start in range(0, len(view), CHUNK_BYTES):
-            self._send(view[start : start + CHUNK_BYTES], min(self._limit_s, within_s))
-
-    def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
-        """End the connection from any thread: a thread that reads or writes on it wakes at once."""
-        with suppress(OSError):  # ended already
-            # Not TLS's own shutdown, which would free the TLS session while another thread uses it.
-            socket.socket.shutdown(self._socket, how)
-
-    def close(self) -> None:
-        """Close the descriptor. May be called twice."""
-        self.shutdown()
-        self._socket.close()
-
-    def _pop(self, size: int) -> bytes:
-        taken = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return taken
-
-    def _fill(self) -> bool:
-        left_s = min(self._limit_s, self.read_by - monotonic())
-        received = self._receive(left_s) if left_s > 0 else None
-        if received is None:
-            self._limit_s = LATE_S
-            raise TimeoutError("timed out")  # cheroot matches these words
-        self._buffer += received
-        return bool(received)
-
-    def _receive(self, wait_s: float) -> bytes | None:
-        try:
-            self._socket.settimeout(wait_s)
-            return self._socket.recv(CHUNK_BYTES)
-        except (BlockingIOError, TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
-        except ssl.SSLError as error:
-            if error.reason == "HTTP_REQUEST":
-                with suppress(OSError):
-                    socket.socket.send(
-                        self._socket, _TLS_REQUIRED
-                    )  # bypass TLS: the client speaks plain HTTP
-            raise ConnectionResetError(errno.ECONNRESET, f"while reading: {error}") from error
-        except OSError as error:
-            raise ConnectionResetError(errno.ECONNRESET, f"while reading: {error}") from error
-
-    def _send(self, view: memoryview, limit_s: float) -> None:
-        by = monotonic() + limit_s
-        try:
-            while view and (left_s := by - monotonic()) > 0:
-                self._socket.settimeout(left_s)
-                view = view[self._socket.send(view) :]
-        except TimeoutError:
-            pass  # the deadline of this send is that of the chunk
-        except OSError as error:
-            raise ConnectionResetError(errno.ECONNRESET, f"while writing: {error}") from error
-        if view:
-            _log.info("a client that took nothing for %.1f s was dropped", limit_s)
-            raise ConnectionResetError(errno.ECONNRESET, "took too long to read")
-
-
 @dataclass(frozen=True)
-class Connection:
-    """What a view needs to switch from HTTP to another protocol after status 101."""
+class Settings:
+    """What the connections of one server share. `send_s`: for a head, and for each 64 KiB sent."""
 
-    socket: TimedSocket
-    stopping: threading.Event
+    app: wsgi.WsgiApp
+    pool: ThreadPool
+    admission: Admission
+    tls: ReloadingTls | None
+    server: tuple[str, str]
+    send_s: float
+    max_header_bytes: int
+    max_body_bytes: int
+
+
+class Refused(Exception):
+    """A request that gets an answer of the transport, and the end of its connection."""
+
+    def __init__(self, status: int, reason: str, *headers: tuple[str, str]) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.headers = status, reason, headers
+
+
+class ClientConnection:
+    """Serves one client as a task of the event loop."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        guest: Guest,
+        settings: Settings,
+        outlets: dict[Outlet, None],
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        """`outlets`: the connections that were taken over, which the server ticks."""
+        self._wire, self._guest, self._settings = wire, guest, settings
+        self._outlets, self._is_stopping = outlets, is_stopping
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=settings.max_header_bytes)
+
+    async def serve(self) -> None:
+        """Return when the connection is closed; a fault of the client raises nothing."""
+        try:
+            await self._handshake()
+            wait_s = self._settings.send_s
+            while await self._serve_request(wait_s):
+                wait_s = IDLE_S
+        except (ConnectionError, TimeoutError) as error:
+            _log.debug("a connection ended: %s", error)
+        except asyncio.CancelledError:
+            if not self._is_stopping():
+                self._wire.refuse(_refusal(503, "too busy, try again", ("Retry-After", "5")))
+        finally:
+            self._wire.close()
+            self._settings.admission.leave(self._guest)
+
+    async def _handshake(self) -> None:
+        tls = self._settings.tls
+        if tls is None:
+            return
+        by = monotonic() + self._settings.send_s
+        context = tls.ready
+        if context is None:
+            context = await self._run(tls.context)
+        await self._wire.handshake(context, by)
+
+    async def _serve_request(self, wait_s: float) -> bool:
+        """Serve the next request; whether there may be one more."""
+        try:
+            request = await self._read_head(wait_s)
+            if request is None:
+                return False
+            body = await self._read_body(request)
+            environ = self._make_environ(request, body)
+        except h11.RemoteProtocolError as error:
+            await self._refuse(Refused(error.error_status_hint, str(error)))
+            return False
+        except Refused as refused:
+            await self._refuse(refused)
+            return False
+        self._guest.is_waiting = False
+        try:
+            return await self._answer(request, environ)
+        finally:
+            self._guest.is_waiting = True
+
+    async def _read_head(self, wait_s: float) -> h11.Request | None:
+        by = monotonic() + wait_s
+        is_begun = bool(self._http.trailing_data[0])
+        while True:
+            if is_begun:
+                event = self._http.next_event()
+                if isinstance(event, h11.Request):
+                    return event
+                if event is not h11.NEED_DATA:
+                    return None  # closed between two requests
+            try:
+                data = await self._wire.receive(by)
+            except TimeoutError:
+                if is_begun:
+                    raise Refused(408, "the request took too long to arrive") from None
+                raise
+            if data and not is_begun:
+                by = min(by, monotonic() + self._settings.send_s)
+            is_begun = True
+            self._http.receive_data(data)
+
+    async def _read_body(self, request: h11.Request) -> bytes:
+        names = [name for name, _ in request.headers]
+        if names.count(b"transfer-encoding") and (
+            b"content-length" in names or request.http_version < b"1.1"
+        ):
+            raise Refused(400, "Transfer-Encoding together with Content-Length, or in HTTP/1.0")
+        limit = self._settings.max_body_bytes
+        length = dict(request.headers).get(b"content-length", b"0")
+        if len(length) > 12 or int(length) > limit:
+            raise Refused(413, f"the body is larger than {limit} bytes")
+        if self._http.they_are_waiting_for_100_continue:
+            go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+            await self._send(self._http.send(go_on))
+        by, parts, size = monotonic() + BODY_S, [], 0
+        while True:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                try:
+                    self._http.receive_data(await self._wire.receive(by))
+                except TimeoutError:
+                    raise Refused(408, "the body took too long to arrive") from None
+            elif isinstance(event, h11.Data):
+                size += len(event.data)
+                if size > limit:
+                    raise Refused(413, f"the body is larger than {limit} bytes")
+                parts.append(bytes(event.data))
+            else:
+                return b"".join(parts)
+
+    def _make_environ(self, request: h11.Request, body: bytes) -> dict[str, Any]:
+        self._guest.connection.take_over = None
+        try:
+            return wsgi.make_environ(
+                request,
+                body,
+                self._guest.connection,
+                peer=self._guest.address,
+                server=self._settings.server,
+                scheme="https" if self._settings.tls else "http",
+            )
+        except ValueError as error:
+            raise Refused(400, str(error)) from error
+
+    async def _answer(self, request: h11.Request, environ: dict[str, Any]) -> bool:
+        """Run the application and send its answer; whether the connection stays open."""
+        app = self._settings.app
+        try:
+            answer = await self._run(lambda: wsgi.call(app, environ), dispose=wsgi.Answer.close)
+        except Exception as error:
+            # Any exception: it is a bug of the application, or memory or threads have run out.
+            return await self._fail(error)
+        self._settings.admission.recognise(self._guest)
+        try:
+            if self._guest.connection.take_over is not None:
+                await self._hand_over(answer)
+                return False
+            return await self._send_answer(request, answer)
+        finally:
+            if not answer.is_closed:
+                self._submit(answer.close)
+
+    async def _send_answer(self, request: h11.Request, answer: wsgi.Answer) -> bool:
+        has_body = request.method != b"HEAD" and answer.status not in (204, 304)
+        data = self._head(answer)
+        while has_body:
+            data += self._frame(h11.Data(data=answer.block)) if answer.block else b""
+            if answer.failure is not None:
+                await self._send(data)
+                self._log_failure(answer.failure)
+                return False
+            if answer.is_complete:
+                break
+            await self._send(data)
+            data = b""
+            await self._run(answer.make_block)
+        await self._send(data + self._frame(h11.EndOfMessage()))
+        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            return False
+        self._http.start_next_cycle()
+        return not self._is_stopping() and not self._guest.connection.is_crowded
+
+    async def _hand_over(self, answer: wsgi.Answer) -> None:
+        begin = self._guest.connection.take_over
+        assert begin is not None
+        closing = () if answer.status == 101 else ((b"Connection", b"close"),)
+        await self._send(_head_bytes(answer.status, answer.reason, (*self._common(answer), *closing)))
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        outlet = Outlet(self._wire, self._settings.send_s, self._submit)
+        begin(outlet)
+        left = outlet.ended
+
+        def end() -> None:
+            left()
+            if not ended.done():
+                ended.set_result(None)
+
+        outlet.ended = end
+        self._outlets[outlet] = None
+        try:
+            if outlet.has_ended:
+                return
+            outlet.start()
+            if early := self._http.trailing_data[0]:
+                outlet.received(early)
+            if self._is_stopping():
+                outlet.stopping()
+            await ended
+        finally:
+            outlet.end()
+            self._outlets.pop(outlet, None)
+
+    def _head(self, answer: wsgi.Answer) -> bytes:
+        headers = self._common(answer)
+        if self._is_stopping() or self._guest.connection.is_crowded:
+            headers.append((b"Connection", b"close"))
+        return self._frame(h11.Response(status_code=answer.status, reason=answer.reason, headers=headers))
+
+    def _common(self, answer: wsgi.Answer) -> list[tuple[bytes, bytes]]:
+        return [
+            *answer.headers,
+            (b"Date", formatdate(usegmt=True).encode()),
+            (b"Server", SERVER.encode()),
+        ]
+
+    def _frame(self, event: Any) -> bytes:
+        return self._http.send(event) or b""
+
+    async def _fail(self, error: Exception) -> bool:
+        if isinstance(error, ConnectionError):
+            return False
+        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "thread" in str(error)):
+            await self._refuse(Refused(503, "too busy, try again", ("Retry-After", "5")))
+        else:
+            self._log_failure(error)
+            await self._refuse(Refused(500, "the request failed"))
+        return False
+
+    async def _refuse(self, refused: Refused) -> None:
+        with suppress(TimeoutError):
+            answer = _refusal(refused.status, refused.reason, *refused.headers)
+            await self._wire.send(answer, _LATE_S)
+            await self._wire.linger(_LINGER_S, _LINGER_BYTES)
+
+    async def _send(self, data: bytes | None) -> None:
+        try:
+            await self._wire.send(data or b"", self._settings.send_s)
+        except TimeoutError:
+            _log.info("a client that took nothing for %.1f s was dropped", self._settings.send_s)
+            raise
+
+    async def _run(self, job: Callable[[], T], *, dispose: Callable[[T], None] | None = None) -> T:
+        """The result of a job in the pool; `dispose` gets it if this connection is cut meanwhile."""
+        known = self._settings.admission.recognise(self._guest)
+        future = self._settings.pool.submit(job, first=known)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if dispose is not None:
+                future.add_done_callback(partial(_dispose, dispose))
+            raise
+
+    def _submit(self, job: Callable[[], object]) -> None:
+        try:
+            self._settings.pool.submit(job, first=True)
+        except (RuntimeError, MemoryError) as error:
+            _log.warning("a job was left out: %s", error)
+
+    def _log_failure(self, error: BaseException | None) -> None:
+        if not isinstance(error, ConnectionError):
+            _log.error("a request failed: %s: %s", type(error).__name__, error, exc_info=error)
+
+
+def _dispose(dispose: Callable[[T], None], future: Future[T]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        dispose(future.result())
+
+
+def _refusal(status: int, reason: str, *headers: tuple[str, str]) -> bytes:
+    body = f"{reason}\n".encode()
+    lines = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Connection", "close"),
+        ("Server", SERVER),
+        *headers,
+    ]
+    encoded = [(name.encode(), value.encode()) for name, value in lines]
+    return _head_bytes(status, HTTPStatus(status).phrase.encode(), encoded) + body
+
+
+def _head_bytes(status: int, reason: bytes, headers: Any) -> bytes:
+    lines = [b"HTTP/1.1 %d %s" % (status, reason), *(b"%s: %s" % header for header in headers)]
+    return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -9,6 +9,10 @@ from appliance.errors import ConfigError
 from appliance.system.host_names import device_label
 from appliance.web.transport.tls import ReloadingTls
 
+BACKLOG = 128
+UNACKNOWLEDGED_MS = 10_000
+"""After which the kernel drops a client that acknowledges nothing."""
+
 _PORT_FAULTS = {
     errno.EADDRINUSE: "another program listens on this port already; stop it or choose another port",
     errno.EACCES: "this port needs a privilege; choose one above 1023",
@@ -21,15 +25,23 @@ def network_url(url: str) -> str:
 
 
 def open_listener(
-    host: str, port: int, tls: ReloadingTls | None = None, setting: str = "web.port"
+    host: str,
+    port: int,
+    tls: ReloadingTls | None = None,
+    setting: str = "web.port",
+    *,
+    send_buffer_bytes: int,
 ) -> socket.socket:
-    """A socket to which clients may connect; checks the certificate of `tls`. Raises `ConfigError`.
+    """A non-blocking socket to which clients may connect; checks the certificate of `tls`.
 
-    `setting`: the configuration key that an error of the port names.
+    Its connections inherit the size of the send buffer. `setting`: the configuration key that an error of the
+    port names. Raises `ConfigError`.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")
+        listener = socket.create_server(
+            (host, port), family=family, dualstack_ipv6=host == "::", backlog=BACKLOG
+        )
     except OSError as error:
         if error.errno in _PORT_FAULTS:
             raise ConfigError(_PORT_FAULTS[error.errno], key=setting, value=port) from error
@@ -40,4 +52,10 @@ def open_listener(
     except ConfigError:
         listener.close()
         raise
+    listener.setblocking(False)
+    # A small buffer: what is in it is old when a viewer who paused reads on.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # What was sent before the end also has a limit, which no program can watch after it has closed.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
     return listener

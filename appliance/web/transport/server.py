@@ -1,185 +1,40 @@
-"""Serves the Flask application: the only file that names the WSGI server, cheroot.
+"""The web server: one event loop owns every connection, a small pool of threads runs the views.
 
-One thread for each busy connection and none for a silent one, limits on every read and write, small send
-buffers: a viewer who stops reading costs neither memory nor another client's connection. Measured in
-docs/decisions/0002-web-server.md.
+A client that is slow, silent or stalled costs a few kB and no thread. Measured in
+docs/decisions/0090-event-loop.md.
 """
 
 from __future__ import annotations
 
-import errno
+import asyncio
 import logging
-import os
-import queue
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from cheroot.errors import FatalSSLAlert
-from cheroot.server import HTTPConnection, HTTPRequest, HTTPServer
-from cheroot.ssl import Adapter
-from cheroot.wsgi import Gateway_10
-
 from appliance.errors import WorkerStuck
-from appliance.web.transport.connection import BUSY, CONNECTION, MAX_BODY_BYTES, Connection, TimedSocket
-from appliance.web.transport.connection_limiter import ConnectionLimiter
+from appliance.web.transport.admission import Admission, Guest
+from appliance.web.transport.connection import ClientConnection, Settings
 from appliance.web.transport.listener import open_listener
+from appliance.web.transport.outlet import Outlet
 from appliance.web.transport.thread_pool import ThreadPool
 from appliance.web.transport.tls import CertificateFiles, ReloadingTls
+from appliance.web.transport.wire import Wire
+from appliance.web.transport.wsgi import Connection, WsgiApp
 
-BODY_S = 5.0  # for a complete request body
-REFUSED_BODY_S = 0.2  # for the rest of a refused body: if it is cut off, the client may miss the answer
-LISTENER_S = 10.0  # handing over a connection takes far less, unless the listener hangs
-BACKLOG = 64
-MAX_SILENT = 256  # silent connections: each costs a descriptor and no thread
+MAX_BODY_BYTES = 64 * 1024
+"""The largest body of a request that is read at all."""
 
-_LISTENER_CLOSED = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)  # other errors of accept() are temporary
+TICK_S = 0.5
+GRACE_S = 1.0  # to finish answers when the server stops
+LOOP_S = 10.0  # within which the event loop must answer, and this many checks
+_CHECKS = 3
+_PAUSE_S = 0.2  # after an error of accept(), which is usually temporary
+_ACCEPTED_AT_ONCE = 32
 
 _log = logging.getLogger("appliance.web")
-
-
-class _SocketAdapter(Adapter):
-    """Cheroot's adapter for TLS, used for plain connections too: both become a `TimedSocket`."""
-
-    def __init__(self, tls: ReloadingTls | None, limit_s: float, buffer_bytes: int) -> None:
-        self._tls, self._limit_s, self._buffer_bytes = tls, limit_s, buffer_bytes
-
-    def bind(self, sock: socket.socket) -> socket.socket:
-        return sock
-
-    def wrap(self, sock: socket.socket) -> tuple[TimedSocket, dict[str, Any]]:
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._buffer_bytes)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is not None:
-                # The handshake happens at the first read, in the connection's thread and within its limit.
-                context = self._tls.context()
-                sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        except OSError as error:
-            sock.close()
-            raise FatalSSLAlert(str(error)) from error
-        return TimedSocket(sock, self._limit_s), self.get_environ()
-
-    def get_environ(self) -> dict[str, Any]:
-        return {"wsgi.url_scheme": "http" if self._tls is None else "https"}
-
-    def makefile(self, sock: TimedSocket, mode: str = "r", bufsize: int = -1) -> TimedSocket:
-        return sock
-
-
-class _Request(HTTPRequest):
-    def parse_request(self) -> None:
-        self.conn.socket.read_by = monotonic() + self.server.timeout
-        super().parse_request()
-
-    def read_request_headers(self) -> bool:
-        if not super().read_request_headers():  # type: ignore[no-untyped-call]
-            return False
-        self.conn.socket.read_by = monotonic() + BODY_S
-        if self.chunked_read:  # browsers never send it, and cheroot reports its faults as errors of ours
-            self.simple_response("411 Length Required")
-            return False
-        if not self.inheaders.get(b"Content-Length", b"0").isdigit():
-            self.simple_response("400 Bad Request", "Malformed Content-Length.")
-            return False
-        return True
-
-    def send_headers(self) -> None:
-        left = getattr(self.rfile, "remaining", 0)
-        unwanted = self.close_connection or self.method in (b"GET", b"HEAD") or int(self.status[:3]) >= 400
-        # Cheroot would wait for the complete body of a refused request, however slowly it arrives.
-        if left and unwanted and not self.conn.socket.arrived(left, REFUSED_BODY_S):
-            self.close_connection = True
-        super().send_headers()
-
-
-class _HttpConnection(HTTPConnection):
-    RequestHandlerClass = _Request
-    counted = False
-
-    def close(self) -> None:
-        if self.counted:
-            self.counted = False
-            self.server.limiter.release(self.remote_addr)
-        super().close()
-
-
-class _Gateway(Gateway_10):
-    def get_environ(self) -> dict[str, Any]:  # type: ignore[override]  # cheroot's stub says None
-        environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]
-        environ[CONNECTION] = Connection(self.req.conn.socket, self.req.server.stopping)
-        return environ
-
-    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        if status.startswith("101"):
-            self.req.close_connection = True  # what follows is not HTTP
-        return super().start_response(status, headers, exc_info)
-
-
-class _HttpServer(HTTPServer):
-    ConnectionClass = _HttpConnection
-    expiration_interval = 0.2  # seconds; also how long a stop waits for the listener
-    _connections: Any
-    handing_over_since: float | None = None
-
-    def __init__(
-        self, app: WsgiApp, listener: socket.socket, limit: int, limiter: ConnectionLimiter, name: str
-    ) -> None:
-        self.limiter = limiter
-        super().__init__(listener.getsockname()[:2], _Gateway, server_name="interview-grader")
-        self.wsgi_app, self._listener = app, listener
-        self.software = self.server_name
-        self.request_queue_size, self.keep_alive_conn_limit = BACKLOG, MAX_SILENT
-        self.requests = ThreadPool(self, limit, name)
-        self.stopping = threading.Event()
-
-    def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
-        self.socket = self._listener
-        return self._listener
-
-    def process_conn(self, conn: _HttpConnection) -> None:
-        self.handing_over_since = monotonic()
-        try:
-            self._hand_over(conn)
-        finally:
-            self.handing_over_since = None
-
-    def _hand_over(self, conn: _HttpConnection) -> None:
-        if conn.last_used is None:
-            conn.counted = self.limiter.acquire(conn.remote_addr)
-            if not conn.counted:
-                _log.info("%s has too many connections: one more was refused", conn.remote_addr)
-                return self._refuse(conn)
-            if self.can_add_keepalive_connection:
-                self.put_conn(conn)  # new: it gets a thread at its first byte
-                return
-        try:
-            self.requests.put(conn)
-        except queue.Full:
-            _log.warning("every http-N thread is busy: a connection was refused")
-            self._refuse(conn)
-
-    def _refuse(self, conn: HTTPConnection) -> None:
-        conn.socket.refuse(BUSY)
-        conn.close()
-
-    def serve(self) -> None:
-        while self.ready:
-            try:
-                self._connections.run(self.expiration_interval)
-            except (OSError, RuntimeError, MemoryError) as error:
-                if getattr(error, "errno", None) in _LISTENER_CLOSED:
-                    raise
-                _log.warning("cannot take connections now: %s", error)
-                self.stopping.wait(self.expiration_interval)
-
-    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
-        _log.log(level if traceback else logging.DEBUG, "%s", msg, exc_info=traceback)
-
-
-WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Server:
@@ -195,44 +50,51 @@ class Server:
         port: int,
         *,
         max_connections: int,
+        threads: int = 16,
+        per_address: int | None = None,
+        exempt: Callable[[str], bool] | None = None,
         send_timeout_s: float = 4.0,
         send_buffer_bytes: int = 65536,
         tls: Callable[[], CertificateFiles] | None = None,
         max_header_bytes: int = 16384,
         max_body_bytes: int = MAX_BODY_BYTES,
-        limiter: ConnectionLimiter | None = None,
         name: str = "http",
         setting: str = "web.port",
     ) -> None:
-        """`tls` returns the files of certificate and key; `name` is that of the threads, `setting` the
-        configuration key of the port."""
+        """`per_address` and `exempt` as in `Admission`; `tls` returns the files of certificate and key;
+        `name` is that of the threads, `setting` the configuration key of the port."""
         self.name, self._setting = name, setting
         self.app, self._host, self._port = app, host, port
-        self._tls, self._limiter = ReloadingTls(tls) if tls else None, limiter or ConnectionLimiter()
-        self._max_connections, self._send_timeout_s = max_connections, send_timeout_s
-        self._send_buffer_bytes = send_buffer_bytes
+        self._tls = ReloadingTls(tls) if tls else None
+        self._send_timeout_s, self._send_buffer_bytes = send_timeout_s, send_buffer_bytes
         self._max_header_bytes, self._max_body_bytes = max_header_bytes, max_body_bytes
-        self._server: _HttpServer | None = None
+        self._pool = ThreadPool(threads, name)
+        self.admission = Admission(max_connections, per_address, exempt)
+        self._listener: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        self._stopping, self._served = threading.Event(), threading.Event()
+        self._wake = asyncio.Event()
+        self._grace_s = GRACE_S
+        self._tasks: dict[asyncio.Task[None], Guest] = {}
+        self._outlets: dict[Outlet, None] = {}
+        self._is_checking = False
+        self._asked_at, self._checks = 0.0, 0
 
     def bind(self) -> None:
         """Open the port; clients may connect from here on, and get answers once `serve` runs.
 
         Raises `ConfigError` if the address is unavailable or the certificate is unusable.
         """
-        adapter = _SocketAdapter(self._tls, self._send_timeout_s, self._send_buffer_bytes)
-        listener = open_listener(self._host, self._port, self._tls, self._setting)
-        server = _HttpServer(self.app, listener, self._max_connections, self._limiter, self.name)
-        server.ssl_adapter, server.timeout = adapter, self._send_timeout_s  # type: ignore[assignment]
-        server.max_request_header_size = self._max_header_bytes
-        server.max_request_body_size = self._max_body_bytes
-        os.environ.pop("LISTEN_PID", None)  # otherwise cheroot listens on descriptor 3
-        server.prepare()
-        self._server = server
+        self._listener = open_listener(
+            self._host, self._port, self._tls, self._setting, send_buffer_bytes=self._send_buffer_bytes
+        )
+        self._port = int(self._listener.getsockname()[1])
 
     @property
     def port(self) -> int:
         """The port that clients use; after `bind` never 0."""
-        return self._port if self._server is None else int(self._server.bind_addr[1])
+        return self._port
 
     @property
     def url(self) -> str:
@@ -243,15 +105,37 @@ class Server:
 
     def serve(self) -> None:
         """Accept connections until `stop`; call `bind` first."""
-        if self._server is None:
+        if self._listener is None:
             raise RuntimeError("serve() before bind()")
-        self._server.serve()
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(_log_exception)
+        with self._lock:
+            if self._stopping.is_set():
+                loop.close()
+                return
+            self._loop = loop
+        try:
+            loop.run_until_complete(self._main())
+        finally:
+            self._listener.close()
+            with self._lock:
+                self._loop = None
+            loop.close()
+            self._served.set()
 
     def check_moving(self) -> None:
-        """Raises `WorkerStuck` when the listener hangs: a new thread may never report that it started."""
-        since = self._server.handing_over_since if self._server else None
-        if since is not None and monotonic() - since > LISTENER_S:
-            raise WorkerStuck(f"{self.name} has not moved for {monotonic() - since:.1f} s")
+        """Raises `WorkerStuck` when the event loop hangs. Call it about once a second."""
+        with self._lock:
+            if self._loop is None:
+                return
+            if not self._asked_at:
+                self._asked_at, self._checks = monotonic(), 0
+                self._loop.call_soon_threadsafe(self._note_moving)
+        self._checks += 1
+        asked_at = self._asked_at
+        # Not after a single look: a process that was suspended has had no time to answer.
+        if asked_at and self._checks > _CHECKS and monotonic() - asked_at > LOOP_S:
+            raise WorkerStuck(f"{self.name} has not moved for {monotonic() - asked_at:.1f} s")
 
     def stop(self, deadline_s: float = 3.0) -> list[str]:
         """End every thread of the server; returns the names of those still alive after `deadline_s` seconds.
@@ -259,14 +143,123 @@ class Server:
         Unfinished answers get up to a second, WebSockets close with code 1001, then connections are cut.
         May be called twice, and before `serve`.
         """
-        if self._server is None:
+        if self._listener is None:
             return []
-        self._server.stopping.set()
+        by = monotonic() + deadline_s
+        with self._lock:
+            self._stopping.set()
+            loop = self._loop
+            if loop is not None:
+                self._grace_s = max(0.0, min(GRACE_S, deadline_s - 0.3))
+                loop.call_soon_threadsafe(self._wake.set)
+        if loop is None:
+            self._listener.close()
+        elif not self._served.wait(max(0.0, by - monotonic())):
+            return [self.name, *self._pool.stop(0.0)]
+        return self._pool.stop(by)
+
+    async def _main(self) -> None:
+        self._settings = Settings(
+            app=self.app,
+            pool=self._pool,
+            admission=self.admission,
+            tls=self._tls,
+            server=(self._host, str(self._port)),
+            send_s=self._send_timeout_s,
+            max_header_bytes=self._max_header_bytes,
+            max_body_bytes=self._max_body_bytes,
+        )
+        self._listen()
+        ticker = asyncio.ensure_future(self._tick())
+        await self._wake.wait()
+        ticker.cancel()
+        self._close_listener()
+        for task, guest in list(self._tasks.items()):
+            if guest.is_waiting:
+                task.cancel()
+        for outlet in list(self._outlets):
+            outlet.stopping()
+        for limit_s in (self._grace_s, None):
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=limit_s)
+            for task in self._tasks:
+                task.cancel()
+
+    def _listen(self) -> None:
+        if self._listener is not None and not self._stopping.is_set():
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _close_listener(self) -> None:
+        assert self._listener is not None
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        assert self._listener is not None
         try:
-            self.check_moving()
-        except WorkerStuck:
-            return [self.name]
-        threads_s = max(0.1, deadline_s - self._server.expiration_interval)
-        self._server.shutdown_timeout = threads_s  # type: ignore[assignment]
-        self._server.stop()
-        return [thread.name for thread, _conn in self._server.requests.busy()]
+            for _ in range(_ACCEPTED_AT_ONCE):
+                sock, address = self._listener.accept()
+                self._begin(sock, address[0])
+        except (BlockingIOError, InterruptedError):
+            pass
+        except (OSError, RuntimeError, MemoryError) as error:
+            _log.warning("cannot take connections now: %s", error)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._listener)
+            loop.call_later(_PAUSE_S, self._listen)
+
+    def _begin(self, sock: socket.socket, address: str) -> None:
+        wire = Wire(sock)
+        guest = Guest(address, Connection(), cut=wire.close)
+        if not self.admission.enter(guest):
+            wire.close()
+            return
+        client = ClientConnection(wire, guest, self._settings, self._outlets, self._stopping.is_set)
+        task = asyncio.ensure_future(client.serve())
+        guest.cut = task.cancel
+        self._tasks[task] = guest
+        task.add_done_callback(self._note_end)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        guest = self._tasks.pop(task)
+        self.admission.leave(guest)  # a task that was cancelled before it began has not done it
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a connection failed: %s", error, exc_info=error)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            for outlet in list(self._outlets):
+                outlet.tick()
+            if self._outlets and not self._is_checking:
+                self._check_authorization(list(self._outlets))
+
+    def _check_authorization(self, outlets: list[Outlet]) -> None:
+        """Ask in the pool, because it may wait for the disk."""
+        loop = asyncio.get_running_loop()
+        self._is_checking = True
+
+        def check() -> None:
+            refused = outlets
+            try:
+                refused = [outlet for outlet in outlets if not outlet.is_authorized()]
+            finally:
+                loop.call_soon_threadsafe(end, refused)
+
+        def end(refused: list[Outlet]) -> None:
+            self._is_checking = False
+            for outlet in refused:
+                outlet.stopping()
+
+        try:
+            self._pool.submit(check, first=True)
+        except (RuntimeError, MemoryError) as error:
+            self._is_checking = False
+            _log.warning("viewers were not checked: %s", error)
+
+    def _note_moving(self) -> None:
+        self._asked_at = 0.0
+
+
+def _log_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    _log.error("the web server: %s", context["message"], exc_info=context.get("exception"))

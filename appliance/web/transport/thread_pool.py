@@ -1,69 +1,90 @@
-"""The threads of the web server: one for each busy connection, started when needed."""
+"""The threads that run views: few, started when needed, and never one for a client that keeps us waiting."""
 
 from __future__ import annotations
 
 import logging
 import queue
 import threading
-from contextlib import suppress
+from collections.abc import Callable
+from concurrent.futures import Future
+from itertools import count
 from time import monotonic
-from typing import Any
+from typing import TypeVar
 
-from appliance.web.transport.connection import MAX_BODY_BYTES
+T = TypeVar("T")
 
-GRACE_S = 1.0  # to finish answers when the server stops; a WebSocket notices within 0.5 s
+_Job = tuple[int, int, "Callable[[], None] | None"]
 
 _log = logging.getLogger("appliance.web")
 
 
 class ThreadPool:
-    """A thread pool with the interface that cheroot documents: threads `http-1` to `http-<limit>`."""
+    """Runs jobs in threads `<name>-1` to `<name>-<limit>`, which do not keep the process alive.
 
-    def __init__(self, server: Any, limit: int, name: str) -> None:
-        self._server, self._name = server, name
-        self._slots: list[tuple[threading.Thread, Any] | None] = [None] * limit
+    Unlike `ThreadPoolExecutor`: a view that hangs at the stop is reported instead of awaited for ever, and
+    those who are logged in go first.
+    """
 
-    def start(self) -> None:
-        """Do nothing: a thread starts with its connection."""
+    def __init__(self, limit: int, name: str) -> None:
+        self._limit, self._name = limit, name
+        self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
+        self._numbers = count()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._waiting = 0  # threads without a job, less the jobs without a thread
+        self._stopped = False
 
-    def put(self, conn: Any) -> None:
-        """Serve a connection; raises `queue.Full` when no thread is free or none can be started."""
-        for number, slot in enumerate(self._slots):
-            if slot is None or not slot[0].is_alive():
-                name = f"{self._name}-{number + 1}"
-                thread = threading.Thread(target=self._serve, args=(conn,), name=name, daemon=True)
-                try:
-                    thread.start()
-                except (RuntimeError, MemoryError) as error:
-                    _log.warning("no thread can be started now: %s", error)
-                    break
-                self._slots[number] = (thread, conn)
+    def submit(self, job: Callable[[], T], *, first: bool = False) -> Future[T]:
+        """The result of a job to come. `first`: before every job without it.
+
+        Raises `RuntimeError` or `MemoryError` if there is no thread yet and none can be started.
+        """
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
                 return
-        raise queue.Full
+            try:
+                found = job()
+            except BaseException as error:
+                # Any exception: it belongs to whoever waits for the result.
+                future.set_exception(error)
+            else:
+                future.set_result(found)
 
-    def stop(self, timeout: float) -> None:
-        """End all threads within `timeout` seconds; connections are cut after the grace period."""
-        by = monotonic() + timeout
-        for _thread, conn in self.busy(min(by - timeout / 3, monotonic() + GRACE_S)):
-            conn.socket.shutdown()
-        for thread, _conn in self.busy(by):
-            _log.error("%s did not end within %.1f s", thread.name, timeout)
+        with self._lock:
+            if self._waiting <= 0 and len(self._threads) < self._limit:
+                self._start_thread()
+            self._waiting -= 1
+            self._jobs.put((0 if first else 1, next(self._numbers), run))
+        return future
 
-    def busy(self, by: float = 0.0) -> list[tuple[threading.Thread, Any]]:
-        """Wait until the monotonic second `by`; the threads that still run, with their connections."""
-        slots = [slot for slot in self._slots if slot is not None]
-        for thread, _conn in slots:
+    def stop(self, by: float) -> list[str]:
+        """Let threads end after their jobs; the names of those that run at the monotonic second `by`."""
+        with self._lock:
+            if not self._stopped:
+                self._stopped = True
+                for _ in self._threads:
+                    self._jobs.put((2, next(self._numbers), None))
+        for thread in self._threads:
             thread.join(max(0.0, by - monotonic()))
-        return [slot for slot in slots if slot[0].is_alive()]
+        return [thread.name for thread in self._threads if thread.is_alive()]
 
-    def _serve(self, conn: Any) -> None:
+    def _start_thread(self) -> None:
+        name = f"{self._name}-{len(self._threads) + 1}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
         try:
-            while conn.communicate():
-                if not conn.socket.has_data():
-                    self._server.put_conn(conn)  # it waits for its next request without a thread
-                    return
-        except OSError as error:  # cheroot could not send its answer to a broken request
-            _log.debug("a connection broke: %s", error)
-        with suppress(OSError):
-            conn.socket.arrived(MAX_BODY_BYTES)  # closing with unread bytes resets the connection
-        conn.close()
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            _log.warning("no thread can be started now: %s", error)
+            if not self._threads:
+                raise
+            return
+        self._threads.append(thread)
+        self._waiting += 1
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()[2]) is not None:
+            job()
+            with self._lock:
+                self._waiting += 1

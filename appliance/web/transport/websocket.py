@@ -1,15 +1,13 @@
-"""WebSockets on a connection of the web server, served in the connection's own thread.
+"""WebSockets, served by the event loop.
 
-The protocol is that of the `websockets` library; this module connects it to WSGI. A client that stops reading
-is dropped when it does not answer a ping or does not accept a message.
+The protocol is that of the `websockets` library; this module connects it to WSGI and to an `Outlet`. A client
+that stops reading is dropped when it does not answer a ping or does not accept a message.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -20,117 +18,109 @@ from websockets.http11 import Request
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
-from appliance.errors import SlotClosed
-from appliance.web.transport.connection import CONNECTION, Connection
+from appliance.web.transport.handover import Handover
+from appliance.web.transport.outlet import Outlet
 
 MAX_MESSAGE_BYTES = 4096
-PING_S = 3.0
-PONG_S = 4.0
-CLOSE_S = 0.3  # for the client's answer to our close; without the wait our close may be lost
-MAX_READS = 16  # in a row, so that a client that sends without end does not block our own sending
+PING_S = 2.5
+PONG_S = 6.0
+CLOSE_S = 0.5  # for the client's answer to our close; without the wait our close may be lost
 
+Message = str | bytes
 View = TypeVar("View", bound=Callable[..., Response])
 
 _log = logging.getLogger("appliance.web")
 
 
-class WebSocket:
-    """A connected client. Call all methods from the connection's thread; none raises when it is gone."""
+def frame(message: Message) -> bytes:
+    """A message as a server sends it; the same bytes for every client."""
+    protocol = Protocol(Side.SERVER, state=State.OPEN)
+    if isinstance(message, str):
+        protocol.send_text(message.encode())
+    else:
+        protocol.send_binary(message)
+    return b"".join(protocol.data_to_send())
 
-    def __init__(self, connection: Connection) -> None:
-        self._socket, self._stopping = connection.socket, connection.stopping
-        self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=MAX_MESSAGE_BYTES)
-        self._gone = False
-        self._pinged = monotonic()
-        self._answered = True
+
+class WebSocket:
+    """A connected client, in the event loop's thread. No method waits, and none raises when it is gone.
+
+    `outlet`: the connection below, for a `Broadcast` and its callbacks. Messages that were framed by `frame`
+    are sent with `outlet.send`; `outlet.drained` is called when the client has room for the next.
+    """
+
+    def __init__(self, outlet: Outlet, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+        """A longer message of the client ends it with 1009."""
+        self.outlet = outlet
+        self.received: Callable[[Message], None] = lambda message: None
+        """Called with each complete message of the client: text or bytes."""
+        self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=max_message_bytes)
+        self._parts: list[bytes] = []
+        self._is_text = False
+        self._heard_at, self._pinged_at = monotonic(), 0.0
+        outlet.received, outlet.ticked = self._take, self._tick
+        outlet.stopping = self.close
 
     @property
     def open(self) -> bool:
-        """True while messages can be sent: the client is connected and the server is not stopping."""
-        return self._protocol.state is State.OPEN and not self._gone and not self._stopping.is_set()
+        """Whether messages can be sent."""
+        return self._protocol.state is State.OPEN and not self.outlet.has_ended
 
-    def send(self, text: str) -> None:
-        """Send one message; a client that does not take it within the server's send limit is dropped."""
+    def send(self, message: Message) -> None:
+        """Send one message, after those that wait."""
         if self.open:
-            self._protocol.send_text(text.encode())
-            self._flush()
-
-    def poll(self) -> None:
-        """Answer what the client sent and check that it is alive, without waiting. Call it twice a second."""
-        for _ in range(MAX_READS):
-            if self._gone or not self._read(0.0):
-                break
-        if not self._gone:
-            self._check_alive()
+            self.outlet.send(frame(message))
 
     def close(self, code: int = CloseCode.GOING_AWAY) -> None:
-        """Close with `code` and wait briefly for the client to close too. May be called twice."""
-        if not self._gone and self._protocol.state is State.OPEN:
+        """Close with `code`; the client has a moment to close too. May be called twice."""
+        if self.open:
             self._protocol.send_close(code)
             self._flush()
-        by = monotonic() + CLOSE_S
-        while not self._gone and self._protocol.close_rcvd is None and (left_s := by - monotonic()) > 0:
-            self._read(left_s)
-        self._gone = True
+        self.outlet.finish(CLOSE_S)
 
-    def _read(self, wait_s: float) -> bool:
-        """Read once and answer it. False if nothing came within `wait_s` seconds or nothing more can."""
-        try:
-            data = self._socket.receive(wait_s)
-        except ConnectionError as error:
-            return self._drop(str(error))
-        if data is None:
-            return False
-        if not data:
-            self._protocol.receive_eof()
-            return self._drop("closed by the client")
+    def _take(self, data: bytes) -> None:
+        self._heard_at, self._pinged_at = monotonic(), 0.0
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
-            if isinstance(event, Frame) and event.opcode is Opcode.PONG:
-                self._answered = True
+            if isinstance(event, Frame) and self.open:
+                self._take_frame(event)
         self._flush()
-        return True
+        if self._protocol.close_expected():
+            self.outlet.finish(CLOSE_S)
 
-    def _check_alive(self) -> None:
-        waited_s = monotonic() - self._pinged
-        if not self._answered and waited_s > PONG_S:
-            self._drop(f"no answer to a ping for {waited_s:.1f} s")
-            self._socket.shutdown()
-        elif self._answered and waited_s > PING_S and self.open:
-            self._pinged, self._answered = monotonic(), False
+    def _take_frame(self, event: Frame) -> None:
+        if event.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._parts, self._is_text = [], event.opcode is Opcode.TEXT
+        elif event.opcode is not Opcode.CONT:
+            return
+        self._parts.append(bytes(event.data))
+        if not event.fin:
+            return
+        data, self._parts = b"".join(self._parts), []
+        try:
+            message = data.decode() if self._is_text else data
+        except UnicodeDecodeError:
+            self._protocol.fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
+            return
+        self.received(message)
+
+    def _tick(self) -> None:
+        now = monotonic()
+        if self._pinged_at:
+            if now - self._pinged_at > PONG_S:
+                _log.debug("a WebSocket ended: no answer to a ping")
+                self.outlet.end()
+        elif now - self._heard_at > PING_S and self.open:
+            self._pinged_at = now
             self._protocol.send_ping(b"")
             self._flush()
 
-    def _left_s(self) -> float:
-        """How many seconds the client may still take to read; an unanswered ping keeps its own deadline."""
-        return math.inf if self._answered else max(0.1, PONG_S - (monotonic() - self._pinged))
-
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():
-            if self._gone:
-                return
-            try:
-                # The protocol marks the end of our half of the connection with an empty item.
-                self._socket.write(data, self._left_s()) if data else self._socket.shutdown(socket.SHUT_WR)
-            except ConnectionError as error:
-                self._drop(str(error))
-
-    def _drop(self, reason: str) -> bool:
-        self._gone = True
-        _log.debug("a WebSocket ended: %s", reason)
-        return False
-
-
-def send_messages(client: WebSocket, next_message: Callable[[], str | None]) -> None:
-    """Send what `next_message` returns until the client is gone.
-
-    `next_message` waits 0.5 s at most and returns the newest message, or None if there is nothing new.
-    """
-    while client.open:
-        text = next_message()
-        if text is not None:
-            client.send(text)
-        client.poll()
+            if data:
+                self.outlet.send(data)
+            else:  # the end of our half of the connection
+                self.outlet.finish(CLOSE_S)
 
 
 def route(app: Flask | Blueprint, path: str) -> Callable[[View], View]:
@@ -148,44 +138,31 @@ def route(app: Flask | Blueprint, path: str) -> Callable[[View], View]:
     return register
 
 
-def upgrade(environ: dict[str, Any], serve: Callable[[WebSocket], None]) -> Response:
-    """The response of a view that opens a WebSocket; `serve` runs while the client is connected.
+def upgrade(
+    environ: dict[str, Any],
+    serve: Callable[[WebSocket], None],
+    *,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
+) -> Response:
+    """The response of a view that opens a WebSocket.
 
-    A request that is not a WebSocket handshake gets 426 or 400. When `serve` returns, or raises
-    `SlotClosed`, the WebSocket closes with code 1001, going away.
+    A request that is not a WebSocket handshake gets 426 or 400. Else the status is 101, and `serve` is called
+    in the event loop once the client is connected: it sets callbacks and returns. What the view adds with
+    `Response.call_on_close` is called when the client is gone. When the server stops, the WebSocket closes
+    with code 1001, going away. A longer message of the client than `max_message_bytes` closes it with 1009.
     """
     answer = ServerProtocol().accept(_handshake(environ))
     headers = list(answer.headers.raw_items())
     if answer.status_code != 101:
         return Response(bytes(answer.body or b""), answer.status_code, headers)
-    return _Upgrade(serve, headers)
+    response = Handover(lambda outlet: serve(WebSocket(outlet, max_message_bytes)), 101, headers)
+    del response.headers["Content-Type"]
+    return response
 
 
 def _handshake(environ: dict[str, Any]) -> Request:
     names = ("CONNECTION", "UPGRADE", "SEC_WEBSOCKET_KEY", "SEC_WEBSOCKET_VERSION")
     present = {name.replace("_", "-"): environ[f"HTTP_{name}"] for name in names if f"HTTP_{name}" in environ}
+    if environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
+        present.pop("UPGRADE", None)  # RFC 9110, 7.8
     return Request(environ.get("PATH_INFO", "/"), Headers(present))
-
-
-class _Upgrade(Response):
-    """Status 101; the WebSocket runs where another response would send its body."""
-
-    def __init__(self, serve: Callable[[WebSocket], None], headers: list[tuple[str, str]]) -> None:
-        super().__init__(status=101, headers=headers)
-        del self.headers["Content-Type"]
-        self._serve = serve
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        client = WebSocket(environ[CONNECTION])
-        code = CloseCode.INTERNAL_ERROR
-        try:
-            write = start_response("101 Switching Protocols", self.headers.to_wsgi_list())
-            write(b"")  # sends the head
-            self._serve(client)
-            code = CloseCode.GOING_AWAY
-        except SlotClosed:
-            code = CloseCode.GOING_AWAY
-        finally:
-            client.close(code)
-            self.close()
-        return []

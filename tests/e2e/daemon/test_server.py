@@ -25,12 +25,14 @@ from flask import Flask, Response, request
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from appliance.errors import CameraLost, ConfigError, SlotClosed, WorkerStuck
+from appliance.errors import CameraLost, ConfigError, WorkerStuck
 from appliance.handoff import Slot
-from appliance.web.transport.connection import MAX_BODY_BYTES
-from appliance.web.transport.connection_limiter import ConnectionLimiter
-from appliance.web.transport.server import Server
-from appliance.web.transport.websocket import WebSocket, route, send_messages, upgrade
+from appliance.web.transport.broadcast import Broadcast
+from appliance.web.transport.handover import Handover
+from appliance.web.transport.outlet import Outlet
+from appliance.web.transport.server import MAX_BODY_BYTES, Server
+from appliance.web.transport.websocket import Message, WebSocket, frame, route, upgrade
+from appliance.web.transport.wsgi import CONNECTION
 from tests.fakes.web import served
 
 PICTURE_BYTES = 80_000
@@ -45,52 +47,79 @@ class Probe:
 
     def __init__(self) -> None:
         self.pictures: Slot[int] = Slot()
-        self.texts: queue.Queue[str] = queue.Queue()
+        self.texts: Slot[str] = Slot()
+        self.heard: queue.Queue[Message] = queue.Queue()
+        self.bodies: queue.Queue[bytes] = queue.Queue()
         self.watching, self.ended = threading.Event(), threading.Event()
         self.talking, self.talked = threading.Event(), threading.Event()
-        self.rounds = threading.Semaphore(0)
         self.released = threading.Event()
+        self.allowed, self.authorized = True, True
+        self.framed = 0
+        self._picture_broadcast = Broadcast(self.pictures, self._frame_picture)
+        self._text_broadcast = Broadcast(self.texts, lambda text, _: frame(text))
         self.app = self._make_app()
 
     def _make_app(self) -> Flask:
         app = Flask("probe")
-        app.get("/hello")(self._hello)
+        app.route("/hello", methods=["GET", "POST"])(self._hello)
         app.post("/size")(self._size)
+        app.get("/headers")(self._headers)
         app.get("/stream.mjpg")(self._watch)
         app.get("/wait")(self._wait)
+        app.get("/long")(self._long)
         app.get("/broken/<kind>")(self._broken)
         route(app, "/ws/live")(self._live)
         return app
 
     def _hello(self) -> str:
+        request.environ[CONNECTION].role = request.headers.get("X-Role", "")
         return "hello"
 
+    def _headers(self) -> dict[str, str]:
+        return dict(request.headers) | {"path": request.full_path, "peer": request.remote_addr or ""}
+
     def _size(self) -> str:
+        self.bodies.put(request.get_data())
         return str(len(request.get_data()))
 
     def _watch(self) -> Response:
-        return Response(self._stream(), mimetype="multipart/x-mixed-replace")
+        self.watching.set()
+        response = Handover(self._begin_pictures, 200, [("Content-Type", "multipart/x-mixed-replace")])
+        response.call_on_close(self.ended.set)
+        return response
 
     def _live(self) -> Response:
-        return upgrade(request.environ, self._talk)
+        answer = upgrade(request.environ, self._begin_texts)
+        if answer.status_code == 101:
+            answer.call_on_close(self.talked.set)
+        return answer
 
-    def _stream(self) -> Iterator[bytes]:
-        number = 0
-        self.watching.set()
-        try:
-            while True:
-                item, number = self.pictures.take(number, 0.5)
-                if item is not None:
-                    yield BOUNDARY + struct.pack("!I", item) + bytes(PICTURE_BYTES)
-        except SlotClosed:
-            return
-        finally:
-            self.ended.set()
+    def _begin_pictures(self, outlet: Outlet) -> None:
+        outlet.ended = lambda: self._picture_broadcast.leave(outlet)
+        outlet.may_send = lambda: self.allowed
+        outlet.is_authorized = lambda: self.authorized
+        self._picture_broadcast.join(outlet, None, self.pictures.number)
+
+    def _begin_texts(self, client: WebSocket) -> None:
+        client.outlet.ended = lambda: self._text_broadcast.leave(client.outlet)
+        client.outlet.is_authorized = lambda: self.authorized
+        client.received = self.heard.put
+        self._text_broadcast.join(client.outlet, None, self.texts.number)
+        self.talking.set()
+
+    def _frame_picture(self, number: int, kind: object) -> bytes:
+        self.framed += 1
+        return BOUNDARY + struct.pack("!I", number) + bytes(PICTURE_BYTES)
 
     def _wait(self) -> str:
         self.watching.set()
         self.released.wait(WITHIN_S)
         return "waited"
+
+    def _long(self) -> Response:
+        response = Response(bytes(10_000) for _ in range(1000))
+        response.call_on_close(self.ended.set)
+        return response
 
     def _broken(self, kind: str) -> Response:
         def body() -> Iterator[bytes]:
@@ -98,20 +127,6 @@ class Probe:
             raise CameraLost("unplugged") if kind == "lost" else RuntimeError("a bug")
 
         return Response(body())
-
-    def _talk(self, client: WebSocket) -> None:
-        self.talking.set()
-        try:
-            send_messages(client, self._next_text)
-        finally:
-            self.talked.set()
-
-    def _next_text(self) -> str | None:
-        self.rounds.release()
-        try:
-            return self.texts.get(timeout=0.2)
-        except queue.Empty:
-            return None
 
 
 @pytest.fixture
@@ -131,6 +146,7 @@ def probe() -> Iterator[Probe]:
     over.set()
     source.join()
     made.pictures.close()
+    made.texts.close()
     made.released.set()
 
 

@@ -1,0 +1,135 @@
+"""Which connections a server keeps: strangers share what those logged in leave.
+
+A full server closes a connection that has no complete request, and whose caller is not known, of the address
+that holds the most of them. So the newest gets its turn, and a crowd makes room for others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from appliance.auth.rate_limits import network_of
+from appliance.web.transport.wsgi import Connection
+
+OVERFLOW = 16
+"""Connections over the limit that are kept until it is clear whether an operator makes the request."""
+
+KNOWN_S = 3600.0
+"""How long the address of a caller with a role is remembered."""
+
+LOG_EVERY_S = 60.0
+_MOST_KNOWN = 1024
+
+_log = logging.getLogger("appliance.web")
+
+
+@dataclass(eq=False)
+class Guest:
+    """One connection. `is_waiting`: it has no complete request. `cut` closes it."""
+
+    address: str
+    connection: Connection
+    cut: Callable[[], object]
+    network: str = ""
+    number: int = 0
+    is_waiting: bool = True
+
+
+class Admission:
+    """Decides over the connections of one server, in its event loop."""
+
+    def __init__(
+        self,
+        limit: int,
+        per_address: int | None = None,
+        exempt: Callable[[str], bool] | None = None,
+    ) -> None:
+        """`limit` connections at a time, of which each address has `per_address`, None for no such limit.
+
+        `exempt` addresses, such as a proxy's, have only the limit of all.
+        """
+        self._limit, self._per_address = limit, per_address or limit
+        self._exempt = exempt or (lambda address: False)
+        self._guests: dict[Guest, None] = {}
+        self._known: OrderedDict[str, float] = OrderedDict()
+        self._arrived = 0
+        self._refused: Counter[str] = Counter()
+        self._log_at = 0.0
+
+    def enter(self, guest: Guest) -> bool:
+        """Take in a connection; False if it must be closed now. Each True needs a `leave`."""
+        guest.network = network_of(guest.address)
+        self._arrived += 1
+        guest.number = self._arrived
+        own = [each for each in self._guests if each.network == guest.network]
+        is_full = len(own) >= self._per_address and not self._exempt(guest.address)
+        is_one_too_many = is_full and not self._make_room(own)
+        if len(self._guests) >= self._limit and not is_one_too_many:
+            is_one_too_many = not self._make_room(list(self._guests))
+        guest.connection.is_crowded = is_one_too_many
+        if is_one_too_many:
+            self._note(guest)
+            crowded = [each for each in self._guests if each.connection.is_crowded]
+            if len(crowded) >= OVERFLOW and not self._make_room(crowded):
+                return False
+        self._guests[guest] = None
+        return True
+
+    def leave(self, guest: Guest) -> None:
+        """The connection is closed."""
+        self._guests.pop(guest, None)
+
+    def recognise(self, guest: Guest) -> bool:
+        """Whether the caller is known, or another from its address was within the last hour."""
+        if guest.connection.role and not self._exempt(guest.address):
+            self._known[guest.network] = monotonic()
+            self._known.move_to_end(guest.network)
+            while len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+        return bool(guest.connection.role) or self._is_known(guest)
+
+    def held(self, address: str) -> int:
+        """How many connections this address holds."""
+        network = network_of(address)
+        return sum(each.network == network for each in self._guests)
+
+    def _is_known(self, guest: Guest) -> bool:
+        return monotonic() - self._known.get(guest.network, -KNOWN_S) < KNOWN_S
+
+    def _make_room(self, among: list[Guest]) -> bool:
+        """Close one that waits and belongs to no one known; False if there is none."""
+        strangers = [each for each in among if each.is_waiting and not each.connection.role]
+        if not strangers:
+            return False
+        crowd = Counter(each.network for each in strangers)
+        worst = max(
+            strangers,
+            key=lambda each: (
+                not self._exempt(each.address),
+                not self._is_known(each),
+                crowd[each.network],
+                -each.number,
+            ),
+        )
+        self._note(worst)
+        self.leave(worst)
+        worst.cut()
+        return True
+
+    def _note(self, guest: Guest) -> None:
+        """One line a minute, whatever the number."""
+        self._refused[guest.network] += 1
+        if monotonic() >= self._log_at:
+            self._log_at = monotonic() + LOG_EVERY_S
+            network, most = self._refused.most_common(1)[0]
+            _log.warning(
+                "too many connections: %d refused or closed since the last such line, %d of them of %s",
+                sum(self._refused.values()),
+                most,
+                network,
+            )
+            self._refused.clear()

@@ -1,0 +1,91 @@
+"""Sends each new item of a slot to many clients: framed once, to those who have taken the last one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+from appliance.handoff import Slot
+from appliance.web.transport.outlet import Outlet
+
+T = TypeVar("T")
+
+
+class Broadcast(Generic[T]):
+    """The clients of one slot. A slow client misses items and gets the newest next.
+
+    The event loop wakes once for each item, whatever the number of clients. It belongs to that loop's thread.
+    """
+
+    def __init__(self, slot: Slot[T], frame: Callable[[T, Hashable], bytes | None]) -> None:
+        """`frame(item, kind)` returns the bytes for clients of this kind, None if they do not get it."""
+        self._slot, self._frame = slot, frame
+        self._clients: dict[Outlet, tuple[Hashable, Callable[[T], None]]] = {}
+        self._seen: dict[Outlet, int] = {}
+        self._framed: dict[Hashable, bytes | None] = {}
+        self._item: T | None = None
+        self._number = 0
+        self._leave: Callable[[], None] | None = None
+
+    def join(
+        self, client: Outlet, kind: Hashable, after: int, sending: Callable[[T], None] = lambda item: None
+    ) -> None:
+        """Send this client each item newer than number `after`, until it ends.
+
+        `sending`: called with each item before it is sent. Sets the client's `drained`.
+        """
+        self._clients[client], self._seen[client] = (kind, sending), after
+        client.drained = lambda: self._offer(client)
+        if self._leave is None:
+            self._subscribe()
+        self._look()
+        self._offer(client)
+
+    def leave(self, client: Outlet) -> None:
+        """Send it nothing more. Call it when the client has ended."""
+        self._clients.pop(client, None)
+        self._seen.pop(client, None)
+        if not self._clients and self._leave is not None:
+            self._leave()
+            self._leave = None
+
+    def _subscribe(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._wake)
+
+        self._leave = self._slot.subscribe(wake)
+
+    def _wake(self) -> None:
+        if self._slot.is_closed:
+            for client in list(self._clients):
+                client.stopping()
+            return
+        self._look()
+        for client in list(self._clients):
+            if not client.may_send():
+                client.end()
+            elif client.is_idle:
+                self._offer(client)
+
+    def _look(self) -> None:
+        self._item, number = self._slot.newest_numbered()
+        if number != self._number:
+            self._number = number
+            self._framed.clear()
+
+    def _offer(self, client: Outlet) -> None:
+        if client not in self._clients or self._item is None or self._seen[client] >= self._number:
+            return
+        kind, sending = self._clients[client]
+        self._seen[client] = self._number
+        if kind not in self._framed:
+            self._framed[kind] = self._frame(self._item, kind)
+        data = self._framed[kind]
+        if data is not None:
+            sending(self._item)
+            client.send(data)

@@ -1,0 +1,155 @@
+"""A connection after its answer's head: pictures or WebSocket messages, written by the event loop.
+
+No task and no thread: whoever has something new calls `send`, and what the client's kernel does not take at
+once waits for it, within a time limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+from appliance.web.transport.wire import CHUNK_BYTES, Wire
+
+MOST_WAITING_BYTES = 8 * 1024 * 1024
+"""A client for whom more waits, such as one that sends pings and reads no answer, is dropped."""
+
+_MOST_READS = 16  # in a row, so that a client that sends without end does not block the others
+
+_log = logging.getLogger("appliance.web")
+
+
+def _nothing() -> None:
+    pass
+
+
+def _yes() -> bool:
+    return True
+
+
+class Outlet:
+    """What a view's hand-over gets; every method belongs to the event loop's thread.
+
+    `received`: called with what the client sent. `drained`: called when all was sent. `may_send`: asked
+    before each piece, must not wait; once false, the connection is cut even within an item. `is_authorized`: asked
+    twice a second in a thread of the pool. `ticked`: called twice a second. `stopping`: called when the
+    server stops or the caller is no longer authorized; it ends the connection soon. `ended`: called once.
+    """
+
+    def __init__(self, wire: Wire, limit_s: float, run: Callable[[Callable[[], object]], None]) -> None:
+        """`limit_s`: within which the client must accept each 64 KiB; `run`: runs a job in the pool."""
+        self._wire, self._limit_s, self.run = wire, limit_s, run
+        self._waiting: deque[memoryview] = deque()
+        self._taken = 0
+        self._stalled_at = 0.0
+        self._is_flushing = self._is_last = False
+        self._end_by = float("inf")
+        self.has_ended = False
+        self.received: Callable[[bytes], None] = lambda data: None
+        self.drained = self.ticked = self.ended = _nothing
+        self.stopping: Callable[[], None] = self.end
+        self.may_send = self.is_authorized = _yes
+
+    def start(self) -> None:
+        """Begin to read what the client sends; the caller has set the callbacks."""
+        self._wire.on_readable(self._read)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the client's kernel has taken everything."""
+        return not self._waiting
+
+    def send(self, data: bytes) -> None:
+        """Send all of it, after what waits already."""
+        if self.has_ended or self._is_last:
+            return
+        if not self._waiting:
+            self._stalled_at, self._taken = monotonic(), 0
+        self._waiting.append(memoryview(data))
+        if sum(map(len, self._waiting)) > MOST_WAITING_BYTES:
+            return self._drop("a client that reads nothing")
+        if len(self._waiting) == 1:
+            self._flush()
+
+    def finish(self, within_s: float) -> None:
+        """Send what waits, then end our half; the client has `within_s` seconds to end its own."""
+        self._end_by = min(self._end_by, monotonic() + within_s)
+        self._is_last = True
+        if self.is_idle:
+            self._wire.shutdown(socket.SHUT_WR)
+
+    def end(self) -> None:
+        """Close at once; what waits is lost. May be called twice."""
+        if not self.has_ended:
+            self.has_ended = True
+            self._waiting.clear()
+            self._wire.close()
+            self.ended()
+
+    def tick(self) -> None:
+        """End a client that is over its limits; the server calls it twice a second."""
+        now = monotonic()
+        if not self.may_send() or now > self._end_by:
+            self.end()
+        elif self._waiting and now - self._stalled_at > self._limit_s:
+            self._drop(f"a client that took nothing for {now - self._stalled_at:.1f} s")
+        else:
+            self.ticked()
+
+    def _flush(self) -> None:
+        if self._is_flushing:
+            return
+        self._is_flushing = True  # `drained` may send
+        try:
+            while not self.has_ended:
+                if self._waiting:
+                    if not self._send_some():
+                        self._wire.on_writable(self._flush)
+                        return
+                elif self._is_last:
+                    self._wire.on_writable(None)
+                    self._wire.shutdown(socket.SHUT_WR)
+                    return
+                else:
+                    self.drained()
+                    if not self._waiting:
+                        self._wire.on_writable(None)
+                        return
+        except ConnectionError:
+            self.end()
+        finally:
+            self._is_flushing = False
+
+    def _send_some(self) -> int:
+        if not self.may_send():
+            self.end()
+            return 1
+        sent = self._wire.try_send(self._waiting[0][:CHUNK_BYTES])
+        self._waiting[0] = self._waiting[0][sent:]
+        if not self._waiting[0]:
+            self._waiting.popleft()
+        self._taken += sent
+        if self._taken >= CHUNK_BYTES or not self._waiting:
+            self._stalled_at, self._taken = monotonic(), 0
+        return sent
+
+    def _read(self) -> None:
+        try:
+            for _ in range(_MOST_READS):
+                data = None if self.has_ended else self._wire.try_receive()
+                if data is None:
+                    return
+                if not data:
+                    return self.end()
+                self.received(data)
+        except ConnectionError:
+            return self.end()
+        asyncio.get_running_loop().call_soon(self._read)  # TLS may hold bytes that no selector sees
+
+    def _drop(self, reason: str) -> None:
+        _log.info("%s was dropped", reason)
+        self.end()
