@@ -92,11 +92,6 @@ class Admission:
                 self._known.popitem(last=False)
         return bool(guest.connection.role) or self._is_known(guest)
 
-    def held(self, address: str) -> int:
-        """How many connections this address holds."""
-        network = network_of(address)
-        return sum(each.network == network for each in self._guests)
-
     def _is_known(self, guest: Guest) -> bool:
         return monotonic() - self._known.get(guest.network, -KNOWN_S) < KNOWN_S
 

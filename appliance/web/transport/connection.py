@@ -77,7 +77,7 @@ class ClientConnection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=settings.max_header_bytes)
 
     async def serve(self) -> None:
-        """Return when the connection is closed; a fault of the client raises nothing."""
+        """Return when the connection is over, and close nothing; a fault of the client raises nothing."""
         try:
             await self._handshake()
             wait_s = self._settings.send_s
@@ -88,9 +88,6 @@ class ClientConnection:
         except asyncio.CancelledError:
             if not self._is_stopping():
                 self._wire.refuse(_refusal(503, "too busy, try again", ("Retry-After", "5")))
-        finally:
-            self._wire.close()
-            self._settings.admission.leave(self._guest)
 
     async def _handshake(self) -> None:
         tls = self._settings.tls

@@ -11,6 +11,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -69,7 +70,7 @@ class Server:
         self._send_timeout_s, self._send_buffer_bytes = send_timeout_s, send_buffer_bytes
         self._max_header_bytes, self._max_body_bytes = max_header_bytes, max_body_bytes
         self._pool = ThreadPool(threads, name)
-        self.admission = Admission(max_connections, per_address, exempt)
+        self._admission = Admission(max_connections, per_address, exempt)
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -155,14 +156,14 @@ class Server:
         if loop is None:
             self._listener.close()
         elif not self._served.wait(max(0.0, by - monotonic())):
-            return [self.name, *self._pool.stop(0.0)]
+            return [self.name, *self._pool.stop(monotonic() + 0.1)]
         return self._pool.stop(by)
 
     async def _main(self) -> None:
         self._settings = Settings(
             app=self.app,
             pool=self._pool,
-            admission=self.admission,
+            admission=self._admission,
             tls=self._tls,
             server=(self._host, str(self._port)),
             send_s=self._send_timeout_s,
@@ -211,18 +212,18 @@ class Server:
     def _begin(self, sock: socket.socket, address: str) -> None:
         wire = Wire(sock)
         guest = Guest(address, Connection(), cut=wire.close)
-        if not self.admission.enter(guest):
+        if not self._admission.enter(guest):
             wire.close()
             return
         client = ClientConnection(wire, guest, self._settings, self._outlets, self._stopping.is_set)
         task = asyncio.ensure_future(client.serve())
         guest.cut = task.cancel
         self._tasks[task] = guest
-        task.add_done_callback(self._note_end)
+        task.add_done_callback(partial(self._note_end, wire))
 
-    def _note_end(self, task: asyncio.Task[None]) -> None:
-        guest = self._tasks.pop(task)
-        self.admission.leave(guest)  # a task that was cancelled before it began has not done it
+    def _note_end(self, wire: Wire, task: asyncio.Task[None]) -> None:
+        wire.close()  # also if the task was cancelled before it began
+        self._admission.leave(self._tasks.pop(task))
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a connection failed: %s", error, exc_info=error)
 
