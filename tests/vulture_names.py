@@ -18,11 +18,8 @@ _.mistake, _.todo
 _.logged_out  # flask.g
 _.WORKER, _.CAMERA  # fields of the journal
 
-# Libraries call or read them: cheroot, ssl, sqlite3, Pillow, numpy, PyAV, Flask, reportlab, Prometheus.
-_.bufsize, _.proto
-_.ConnectionClass, _.RequestHandlerClass, _.error_log, _.keep_alive_conn_limit, _.makefile, _.process_conn
-_.max_request_body_size, _.max_request_header_size, _.request_queue_size, _.shutdown_timeout, _.software
-_.ssl_adapter, _.wsgi_app
+# Libraries call or read them: ssl, sqlite3, Pillow, numpy, PyAV, Flask, reportlab, Prometheus.
+_.wsgi_app
 _.MAX_IMAGE_PIXELS, _.fontName, _.num_tickets, _.row_factory, _.sort_keys, _.text_factory, _.thread_count
 _.collect, _.writeable, _.writelines
 

@@ -9,14 +9,14 @@ from appliance.composition.certificate import choose_certificate
 from appliance.configuration.load import Config
 from appliance.system.addresses import is_loopback
 from appliance.web.proxies import TrustedProxies
-from appliance.web.transport.redirect import HttpsRedirect
+from appliance.web.redirect import HttpsRedirect
 from appliance.web.transport.server import Server
 from appliance.web.transport.wsgi import WsgiApp
 
 log = logging.getLogger("appliance.build")
 
 CONNECTIONS, REDIRECT_CONNECTIONS = 128, 32
-"""At a time, beside two for each viewer; and to the redirect port."""
+"""At a time, in addition to two for each viewer; and to the redirect port."""
 
 
 def make_auth(config: Config) -> AuthService:

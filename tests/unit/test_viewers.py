@@ -36,6 +36,32 @@ def test_a_viewer_beyond_the_limit_is_refused() -> None:
     viewers.join(OVERLAY)
 
 
+def test_an_operator_is_never_refused_and_takes_no_seat() -> None:
+    viewers = Viewers(1)
+    for _ in range(3):
+        viewers.join(OVERLAY, is_operator=True)
+    viewers.join(OVERLAY)
+    with pytest.raises(TooManyViewers):
+        viewers.join(OVERLAY)
+    assert viewers.count == 4
+    viewers.leave(OVERLAY, is_operator=True)
+    with pytest.raises(TooManyViewers):
+        viewers.join(OVERLAY)
+
+
+def test_a_token_leaves_one_seat_to_others() -> None:
+    viewers = Viewers(3)
+    for _ in range(2):
+        viewers.join(OVERLAY, "wall")
+    with pytest.raises(TooManyViewers, match="the token wall"):
+        viewers.join(OVERLAY, "wall")
+    viewers.join(OVERLAY, "kiosk")
+    viewers.leave(OVERLAY, "kiosk")
+    viewers.leave(OVERLAY, "wall")
+    viewers.join(OVERLAY, "wall")
+    viewers.join(BARE)
+
+
 def test_the_limit_holds_under_threads() -> None:
     viewers = Viewers(3)
     most: list[int] = []

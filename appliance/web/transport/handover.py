@@ -26,8 +26,9 @@ class Handover(Response):
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """End the WSGI part of the request."""
-        if environ["REQUEST_METHOD"] != "HEAD":
-            environ[CONNECTION].take_over = self._begin
+        connection = environ.get(CONNECTION)  # another WSGI server sends the head alone
+        if connection is not None and environ["REQUEST_METHOD"] != "HEAD":
+            connection.take_over = self._begin
         self.headers.pop("Content-Length", None)
         start_response(self.status, self.headers.to_wsgi_list())
         return _Empty(self.close)

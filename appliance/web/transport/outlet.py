@@ -1,6 +1,6 @@
 """A connection after its answer's head: pictures or WebSocket messages, written by the event loop.
 
-No task and no thread: whoever has something new calls `send`, and what the client's kernel does not take at
+No task and no thread: who has something new calls `send`, and what the client's kernel does not take at
 once waits for it, within a time limit.
 """
 
@@ -16,7 +16,7 @@ from time import monotonic
 from appliance.web.transport.wire import CHUNK_BYTES, Wire
 
 MOST_WAITING_BYTES = 8 * 1024 * 1024
-"""A client for whom more waits, such as one that sends pings and reads no answer, is dropped."""
+"""A client that has more to take, such as one that sends pings and reads no answer, is dropped."""
 
 _MOST_READS = 16  # in a row, so that a client that sends without end does not block the others
 
@@ -35,9 +35,10 @@ class Outlet:
     """What a view's hand-over gets; every method belongs to the event loop's thread.
 
     `received`: called with what the client sent. `drained`: called when all was sent. `may_send`: asked
-    before each piece, must not wait; once false, the connection is cut even within an item. `is_authorized`: asked
-    twice a second in a thread of the pool. `ticked`: called twice a second. `stopping`: called when the
-    server stops or the caller is no longer authorized; it ends the connection soon. `ended`: called once.
+    before each piece, must not wait; once false, the connection is cut even within an item.
+    `is_authorized`: asked twice a second in a thread of the pool. `ticked`: called twice a second.
+    `stopping`: called when the server stops or the caller is no longer authorized; it ends the connection
+    soon. `ended`: called once.
     """
 
     def __init__(self, wire: Wire, limit_s: float, run: Callable[[Callable[[], object]], None]) -> None:

@@ -21,7 +21,7 @@ _log = logging.getLogger("appliance.web")
 class ThreadPool:
     """Runs jobs in threads `<name>-1` to `<name>-<limit>`, which do not keep the process alive.
 
-    Unlike `ThreadPoolExecutor`: a view that hangs at the stop is reported instead of awaited for ever, and
+    Unlike `ThreadPoolExecutor`: a view that hangs at the stop is reported instead of awaited without end, and
     those who are logged in go first.
     """
 
@@ -47,7 +47,7 @@ class ThreadPool:
             try:
                 found = job()
             except BaseException as error:
-                # Any exception: it belongs to whoever waits for the result.
+                # Any exception: it belongs to the one that waits for the result.
                 future.set_exception(error)
             else:
                 future.set_result(found)

@@ -43,7 +43,7 @@ class Wire:
         """False on a TLS port before the handshake is done: no answer can be sent."""
 
     async def handshake(self, context: ssl.SSLContext, by: float) -> None:
-        """Become a TLS server; plain HTTP gets a line that says so."""
+        """Become a TLS server; plain HTTP gets an answer with the reason."""
         self.is_open_for_http = False
         try:
             wrapped = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)

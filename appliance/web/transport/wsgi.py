@@ -131,6 +131,8 @@ def make_environ(
         environ["HTTP_HOST"] = url.netloc
         target = target[len(f"{url.scheme}://{url.netloc}") :] or "/"
         target = target if target.startswith("/") else f"/{target}"
+    if target.startswith("//"):
+        raise ValueError("the request target begins with two slashes, which some read as a host")
     if "#" in target:
         raise ValueError("the request target has a fragment, which is not sent to servers")
     path, _, query = target.partition("?")

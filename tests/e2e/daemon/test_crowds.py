@@ -19,9 +19,11 @@ from appliance.viewers import OVERLAY, Viewers
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
 from appliance.web.transport import websocket
-from appliance.web.transport.server import BODY_S, Server
+from appliance.web.transport.connection import BODY_S
+from appliance.web.transport.server import Server
 from tests.e2e.daemon.driver import open_websocket, until
 from tests.fakes.consent import NOTICE
+from tests.fakes.far import from_far
 from tests.fakes.web import make_context, served
 
 VIEWERS = 8
@@ -49,9 +51,21 @@ def serving(context: AppContext) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture
+def from_outside() -> Iterator[tuple[Server, AppContext]]:
+    """A server on an open network, for which every client is a viewer."""
+    made = make_context(open_to_network=True)
+    context = replace(made, live=replace(made.live, viewers=Viewers(VIEWERS), listeners=Viewers(VIEWERS)))
+    with served(Server(from_far(create_app(context)), "127.0.0.1", 0, max_connections=THREADS)) as server:
+        yield server, context
+
+
 def test_a_rush_of_websockets_is_admitted_up_to_the_limit(
-    server: Server, context: AppContext, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    from_outside: tuple[Server, AppContext],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    server, context = from_outside
     # These answer no ping: on a busy machine the first would be dropped before the last arrives.
     monkeypatch.setattr(websocket, "PONG_S", 600.0)
     for _ in range(3):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.auth.rate_limits import RequestRates
-from appliance.web.transport.redirect import HttpsRedirect
+from appliance.web.redirect import HttpsRedirect
 from appliance.web.transport.server import Server
 from tests.e2e.daemon.driver import command, running
 from tests.fakes.far import Client

@@ -29,7 +29,6 @@ IN_ONE_FILE = {
     "ai_edge_litert": "inference",
     "argon2": "auth",
     "av": "media",
-    "cheroot": "web",
     "cryptography": "auth records",
     "cuda": "inference",
     "gi": "cameras",
@@ -57,6 +56,7 @@ IN_ONE_FILE = {
 IN_MANY = {
     "cv2": "cameras commands composition consent sinks vision",
     "flask": "web",
+    "h11": "web",
     "jinja2": "commands web",
     "numpy": "*",
     "pydantic": "*",
@@ -189,7 +189,7 @@ def test_each_contract_is_shown_to_find_a_breach() -> None:
 @pytest.mark.parametrize(
     ("importer", "library"),
     [
-        ("web.app", "cheroot"),
+        ("web.app", "segno"),
         ("daemon", "systemd"),
         ("cli", "torch"),
         ("consent", "sqlite3"),

@@ -16,7 +16,6 @@ from appliance.auth.rate_limits import (
     network_of,
 )
 from appliance.errors import TooManyAttempts
-from appliance.web.transport.connection_limiter import ConnectionLimiter
 
 HERE, THERE = "192.0.2.7", "192.0.2.8"
 
@@ -188,15 +187,3 @@ def test_a_flooding_client_still_gets_its_share() -> None:
         except TooManyAttempts:
             pass
     assert 230 <= served <= 245  # 20 s at 10 a second, and the burst
-
-
-def test_an_address_has_at_most_its_share_of_connections() -> None:
-    limiter = ConnectionLimiter(2, exempt=lambda address: address == "127.0.0.1")
-    assert [limiter.acquire(HERE) for _ in range(3)] == [True, True, False]
-    assert limiter.acquire(THERE)
-    assert all(limiter.acquire("127.0.0.1") for _ in range(10))
-    limiter.release(HERE)
-    assert limiter.acquire(HERE) and limiter.held(HERE) == 2
-    limiter.release(HERE)
-    limiter.release(HERE)
-    assert limiter.held(HERE) == 0

@@ -26,7 +26,7 @@ finally:
 """
 """Runs a command, and at its end writes the names of all loaded modules to a file."""
 
-WEB = {"cheroot", "flask", "jinja2", "markdown_it", "prometheus_client", "segno", "websockets", "werkzeug"}
+WEB = {"flask", "h11", "jinja2", "markdown_it", "prometheus_client", "segno", "websockets", "werkzeug"}
 SECRETS = {"argon2", "cryptography", "itsdangerous"}
 RECORDS = {"reportlab", "sqlite3"}
 PICTURES = {"PIL", "pi_heif", "simplejpeg"}

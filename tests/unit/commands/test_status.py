@@ -15,7 +15,6 @@ from appliance.configuration.load import Config
 from appliance.errors import TooManyAttempts
 from appliance.web.api.device_status import DeviceHealth, DeviceStatus
 from appliance.web.app import create_app
-from appliance.web.transport.connection_limiter import ConnectionLimiter
 from appliance.web.transport.server import Server
 from tests.fakes.web import make_context, served
 
@@ -30,7 +29,7 @@ def test_other_users_of_the_device_cannot_block_it(tmp_path: Path, host: str, en
     """Idle connections and requests of other local users: an update would be rolled back for them."""
     context = make_context(login=True, loopback_is_operator=False, requests_per_s=1)
     tls = DeviceCertificate(tmp_path).current if encrypted else None
-    server = Server(create_app(context), host, 0, max_connections=24, limiter=ConnectionLimiter(16), tls=tls)
+    server = Server(create_app(context), host, 0, max_connections=24, per_address=16, tls=tls)
     with served(server), ExitStack() as others:
         publish_local_access(tmp_path, server.url, context.auth.local_token)
         if host != "::1":  # the only loopback address of IPv6
