@@ -291,14 +291,29 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class PictureVariant:
+    """One way to encode a picture. `overlay`: with boxes and labels drawn in.
+
+    `max_width` in pixels, a smaller picture stays as it is; None: as wide as the frame.
+    """
+
+    overlay: bool
+    max_width: int | None = None
+
+
+@dataclass(frozen=True)
 class Picture:
-    """One encoded picture for viewers: JPEG bytes by variant, only of the variants being watched."""
+    """One encoded picture for viewers: JPEG bytes by variant, only of the variants being watched.
+
+    `reading`: what to show with it: the reading of the same frame, or of one up to 100 ms older, or None.
+    """
 
     frame: int
     captured: float
     consent_epoch: int
     live: bool
-    jpegs: dict[str, bytes] = field(default_factory=dict)
+    jpegs: dict[PictureVariant, bytes] = field(default_factory=dict)
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
