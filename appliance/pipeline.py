@@ -100,7 +100,7 @@ class Pipeline:
         people = [
             self._read_person(id, face, frame, pair)
             if id in analysed
-            else Person(id, face, NOT_AGREED, None, NOT_ANALYSED)
+            else Person(id, face.scaled(frame.scale), NOT_AGREED, None, NOT_ANALYSED)
             for id, face in sorted(tracked.items())
         ]
         beyond = len(found) - len(faces) + self._search.beyond_limit
@@ -163,7 +163,7 @@ class Pipeline:
         if self._slots is None:
             return frozenset(tracked)
         boxes = {id: face.box for id, face in tracked.items()}
-        size = frame.width, frame.height
+        size = int(frame.image.shape[1]), int(frame.image.shape[0])
         return self._slots.assign(boxes, self._tracker.ids, size, frame.captured)
 
     def _new_state(self) -> _PersonState:
@@ -177,7 +177,7 @@ class Pipeline:
         expression = self._classify(frame.image, face, limits)
         smoothed, label = state.smoother.add(expression, frame.captured)
         movement = state.motion.add(pair, face, expression.pose, frame.captured)
-        return Person(id, face, expression, smoothed, label, movement)
+        return Person(id, face.scaled(frame.scale), expression, smoothed, label, movement)
 
     def _classify(
         self, image: Image, face: Face, limits: QualityLimits, *, still: bool = False

@@ -27,6 +27,8 @@ Floats: TypeAlias = "NDArray[np.float32]"
 class Frame:
     """One picture of a camera or a file. Its image is marked read-only.
 
+    `jpeg`: the same picture as the camera encoded it, intact and fit for any viewer; None if there is none.
+    `source_size`: width and height of the picture before it was shrunk for the appliance; None: it was not.
     `number` rises by one with each frame. `captured`: monotonic seconds. `time_s`: seconds since the camera
     was opened, or the position in a file. `consent_epoch`: the number of the consent or preview under which
     it was captured (see `consent.session`); frames with an older one are not processed.
@@ -37,19 +39,26 @@ class Frame:
     image: Image
     time_s: float = 0.0
     consent_epoch: int = 0
+    jpeg: bytes | None = None
+    source_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         self.image.flags.writeable = False
 
     @property
     def width(self) -> int:
-        """Width in pixels."""
-        return int(self.image.shape[1])
+        """Width of the source picture in pixels; `image` may be smaller."""
+        return self.source_size[0] if self.source_size else int(self.image.shape[1])
 
     @property
     def height(self) -> int:
-        """Height in pixels."""
-        return int(self.image.shape[0])
+        """Height of the source picture in pixels; `image` may be smaller."""
+        return self.source_size[1] if self.source_size else int(self.image.shape[0])
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the source picture per pixel of `image`."""
+        return self.width / int(self.image.shape[1])
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,10 @@ class Box:
         union = self.area + other.area - both
         return both / union if union > 0 else 0.0
 
+    def scaled(self, factor: float) -> Box:
+        """This box in a picture that is `factor` times as large."""
+        return Box(self.x * factor, self.y * factor, self.width * factor, self.height * factor)
+
     def moved(self, dx: float, dy: float) -> Box:
         """This box shifted by (`dx`, `dy`) pixels."""
         return Box(self.x + dx, self.y + dy, self.width, self.height)
@@ -112,6 +125,13 @@ class Face:
     box: Box
     score: float
     keypoints: tuple[Point, ...] = ()
+
+    def scaled(self, factor: float) -> Face:
+        """This face in a picture that is `factor` times as large."""
+        if factor == 1:
+            return self
+        points = tuple((x * factor, y * factor) for x, y in self.keypoints)
+        return Face(self.box.scaled(factor), self.score, points)
 
 
 @dataclass(frozen=True)

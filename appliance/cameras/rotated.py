@@ -26,7 +26,11 @@ class RotatedCamera:
     def read(self, timeout: float) -> Frame:
         """The next frame, rotated; see `Camera.read`."""
         frame = self._camera.read(timeout)
-        return replace(frame, image=rotate_image(frame.image, self._rotation))
+        image = rotate_image(frame.image, self._rotation)
+        size = frame.source_size
+        if size and image.shape[1] != frame.image.shape[1]:
+            size = size[1], size[0]
+        return replace(frame, image=image, jpeg=None, source_size=size)
 
 
 def rotate_image(image: Image, rotation: Rotation) -> Image:

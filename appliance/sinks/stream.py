@@ -21,6 +21,12 @@ from appliance.viewers import Viewers
 _PLACEHOLDER_EVERY_S = 1.0
 _DEFAULT_SIZE = 1280, 720
 
+_MOST_BYTES = 1.5
+"""The camera's own JPEG may have this many times the bytes of ours: encoding costs more than sending them."""
+
+_MEASURE_EVERY_S = 5.0
+"""How often a frame is encoded to compare."""
+
 
 class Stream:
     """Publishes a picture for each frame to the `jpegs` slot."""
@@ -39,6 +45,7 @@ class Stream:
         self._viewers, self._jpegs = viewers, jpegs
         self._session, self._health = session, health
         self._readings = ReadingMatcher(readings)
+        self._own_bytes = _OwnBytes()
         self._options = [cv2.IMWRITE_JPEG_QUALITY, quality]
         self._size = _DEFAULT_SIZE
         self._number = 0
@@ -47,7 +54,7 @@ class Stream:
     def take(self, frame: Frame) -> None:
         """Encode the variants that have viewers; may wait for the reading of the frame."""
         self._size, self._number, self._last_live = (
-            (frame.width, frame.height),
+            (int(frame.image.shape[1]), int(frame.image.shape[0])),
             frame.number,
             time.monotonic(),
         )
@@ -56,7 +63,7 @@ class Stream:
         wanted = self._viewers.watched_variants()
         if not wanted:
             return
-        encoder = _FrameEncoder(frame, self._encode)
+        encoder = _FrameEncoder(frame, self._encode, self._own_bytes)
         # Pictures without boxes are encoded while vision still reads the frame.
         jpegs = {variant: encoder.plain(variant) for variant in wanted if not variant.overlay}
         reading = self._readings.reading_for(frame)
@@ -102,32 +109,57 @@ class Stream:
         return data.tobytes()
 
 
+class _OwnBytes:
+    """Decides whether viewers get the camera's own JPEG: if it is not much larger than ours would be."""
+
+    def __init__(self) -> None:
+        self._ratio = 0.0
+        self._measure_at = 0.0
+
+    def fit(self, frame: Frame, encode: Callable[[], bytes]) -> bool:
+        """Whether the JPEG of the frame is small enough; `encode` makes ours, once in a while."""
+        if frame.jpeg is None:
+            return False
+        if frame.captured >= self._measure_at:
+            ratio = len(frame.jpeg) / len(encode())
+            self._ratio = (self._ratio + ratio) / 2 if self._measure_at else ratio
+            self._measure_at = frame.captured + _MEASURE_EVERY_S
+        return self._ratio <= _MOST_BYTES
+
+
 class _FrameEncoder:
     """Encodes one frame in several variants; each size is made once, and each picture encoded once."""
 
-    def __init__(self, frame: Frame, encode: Callable[[Image], bytes]) -> None:
-        self._frame, self._encode = frame, encode
-        self._images = {frame.width: frame.image}
+    def __init__(self, frame: Frame, encode: Callable[[Image], bytes], own_bytes: _OwnBytes) -> None:
+        self._frame, self._encode, self._own_bytes = frame, encode, own_bytes
+        self._full_width = int(frame.image.shape[1])
+        self._images = {self._full_width: frame.image}
         self._encoded: dict[tuple[bool, int], bytes] = {}
 
     def plain(self, variant: PictureVariant) -> bytes:
-        """The JPEG of a variant without overlay."""
-        return self._once(variant, lambda image: image)
+        """The JPEG of a variant without overlay: the camera's own, or ours."""
+        fits = variant.max_width is None or variant.max_width >= self._full_width
+        if fits and self._frame.jpeg and self._own_bytes.fit(self._frame, lambda: self._plain(variant)):
+            return self._frame.jpeg
+        return self._plain(variant)
 
     def with_overlay(self, variant: PictureVariant, people: tuple[Person, ...]) -> bytes:
         """The JPEG of a variant with these people drawn in."""
         source_width = self._frame.width
         return self._once(variant, lambda image: draw_people(image, people, image.shape[1] / source_width))
 
+    def _plain(self, variant: PictureVariant) -> bytes:
+        return self._once(variant, lambda image: image)
+
     def _once(self, variant: PictureVariant, draw: Callable[[Image], Image]) -> bytes:
-        width = min(variant.max_width or self._frame.width, self._frame.width)
+        width = min(variant.max_width or self._full_width, self._full_width)
         if (variant.overlay, width) not in self._encoded:
             self._encoded[variant.overlay, width] = self._encode(draw(self._image(width)))
         return self._encoded[variant.overlay, width]
 
     def _image(self, width: int) -> Image:
         if width not in self._images:
-            size = width, max(1, round(self._frame.height * width / self._frame.width))
-            resized = cv2.resize(self._frame.image, size, interpolation=cv2.INTER_AREA)
-            self._images[width] = np.asarray(resized, np.uint8)
+            image = self._frame.image
+            size = width, max(1, round(image.shape[0] * width / self._full_width))
+            self._images[width] = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         return self._images[width]
