@@ -6,7 +6,8 @@ Almost everything imports this module, so it loads no numpy, which is slow and w
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Frame:
 
     `jpeg`: the same picture as the camera encoded it, intact and fit for any viewer; None if there is none.
     `source_size`: width and height of the picture before it was shrunk for the appliance; None: it was not.
+    `full_size`: returns the picture before it was shrunk, decoded on the first call.
     `number` rises by one with each frame. `captured`: monotonic seconds. `time_s`: seconds since the camera
     was opened, or the position in a file. `consent_epoch`: the number of the consent or preview under which
     it was captured (see `consent.session`); frames with an older one are not processed.
@@ -41,6 +43,7 @@ class Frame:
     consent_epoch: int = 0
     jpeg: bytes | None = None
     source_size: tuple[int, int] | None = None
+    full_size: Callable[[], Image] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         self.image.flags.writeable = False
@@ -238,6 +241,10 @@ class Person:
     smoothed: Scores | None
     label: str
     movement: Movement | None = None
+
+    def scaled(self, factor: float) -> Person:
+        """This person in a picture that is `factor` times as large."""
+        return self if factor == 1 else replace(self, face=self.face.scaled(factor))
 
 
 @dataclass(frozen=True)

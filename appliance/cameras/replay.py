@@ -23,7 +23,7 @@ from appliance.media.inputs import (
     open_video,
     read_still_of,
 )
-from appliance.media.shrink import make_frame, shrink
+from appliance.media.shrink import frame_of, shrunk_frame
 from appliance.ports import CameraDefaults, Discovery
 from appliance.system.resources import demo_clip
 from appliance.values import Frame
@@ -189,8 +189,10 @@ class Replay(CameraDefaults):
     def _frames(self, video: Video | Animation) -> Iterator[_Timed]:
         """The frames of a video; a damaged one still plays, with one warning."""
         for frame in video:
-            size = frame.size or (int(frame.image.shape[1]), int(frame.image.shape[0]))
-            yield make_frame(frame.image, size, frame.jpeg), frame.time_s
+            if frame.size and frame.full_size:
+                yield shrunk_frame(frame.image, frame.size, frame.full_size), frame.time_s
+            else:
+                yield frame_of(frame.image, frame.jpeg), frame.time_s
         if video.defects:
             self._warn_once(self.path, f"{video.name}: {video.defects}")
 
@@ -247,9 +249,7 @@ def _unreadable(path: Path, error: OSError) -> str:
 
 
 def _still_frame(path: Path) -> Frame:
-    image = read_still_of(path).image
-    size = int(image.shape[1]), int(image.shape[0])
-    return make_frame(shrink(image, size), size)
+    return frame_of(read_still_of(path).image)
 
 
 def _at_rate(frames: Iterable[Frame], fps: float) -> Iterator[_Timed]:

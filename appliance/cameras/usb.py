@@ -24,7 +24,7 @@ from pydantic import ConfigDict, Field
 from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import CameraLost, PictureError
 from appliance.media.jpeg import JpegDecoder
-from appliance.media.shrink import make_frame, shrink
+from appliance.media.shrink import frame_of
 from appliance.ports import CameraDefaults, Discovery
 from appliance.values import Frame, Image
 
@@ -177,10 +177,8 @@ class Usb(CameraDefaults):
     def _decode(self, data: Image) -> Frame:
         """A frame without number and time; raises `PictureError` for a damaged JPEG."""
         if data.ndim == 3 and data.shape[2] == 3:
-            size = int(data.shape[1]), int(data.shape[0])
-            return make_frame(shrink(data, size), size)
-        made = self._jpegs.decode(data.tobytes())
-        return make_frame(made.image, made.size, made.jpeg)
+            return frame_of(data)
+        return self._jpegs.decode(data.tobytes())
 
     def _log_damage(self, reason: str) -> None:
         level = logging.DEBUG if self._damage_logged else logging.WARNING

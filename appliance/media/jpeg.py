@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import simplejpeg
 
 from appliance.errors import PictureError
-from appliance.media.shrink import reduced_size, shrink
+from appliance.media.shrink import frame_of, reduced_size, shrink, shrunk_frame
 from appliance.system.native import MAX_PIXELS
-from appliance.values import Image
+from appliance.values import Frame, Image
 
 ALWAYS_DAMAGED = 10
 """After this many damaged pictures in a row they are shown: its encoder is at fault, not the cable."""
@@ -21,46 +21,31 @@ _SOF0, _SOF2, _DHT, _SOS = 0xC0, 0xC2, 0xC4, 0xDA
 _APP0, _APP14, _LAST_APP, _COM = 0xE0, 0xEE, 0xEF, 0xFE
 
 
-@dataclass(frozen=True)
-class DecodedJpeg:
-    """One decoded picture: uint8 blue-green-red, with at most `shrink.MAX_AREA` pixels.
-
-    `jpeg`: the same picture as JPEG, which any viewer may get; None if it was shrunk, or is damaged or
-    unusual. `size`: its width and height before it was shrunk.
-    """
-
-    image: Image
-    jpeg: bytes | None
-    size: tuple[int, int]
-
-
 class JpegDecoder:
     """Decodes the pictures of one camera, without those that were damaged on their way."""
 
     def __init__(self) -> None:
         self._damaged = 0
 
-    def decode(self, data: bytes) -> DecodedJpeg:
-        """Decode a picture; raises `PictureError` if it is damaged.
+    def decode(self, data: bytes) -> Frame:
+        """A frame without number and time; raises `PictureError` if the picture is damaged.
 
         libjpeg fills what is missing with grey and only warns, so a warning counts as damage. A camera whose
         pictures all cause warnings is shown nevertheless, see `ALWAYS_DAMAGED`.
         """
         try:
-            image, size = _decode(data, strict=True)
+            frame = _decode(data, strict=True)
         except ValueError as error:
             self._damaged += 1
             if self._damaged < ALWAYS_DAMAGED:
-                raise PictureError(f"damaged JPEG picture: {' '.join(str(error).split())}") from error
+                raise _damage(error) from error
         else:
             self._damaged = 0
-            is_shrunk = (image.shape[1], image.shape[0]) != size
-            return DecodedJpeg(image, None if is_shrunk else fit_for_browsers(data), size)
+            return frame
         try:
-            image, size = _decode(data, strict=False)
+            return replace(_decode(data, strict=False), jpeg=None)
         except ValueError as error:
-            raise PictureError(f"damaged JPEG picture: {' '.join(str(error).split())}") from error
-        return DecodedJpeg(image, None, size)
+            raise _damage(error) from error
 
 
 def intact_size(data: bytes) -> tuple[int, int] | None:
@@ -102,13 +87,29 @@ def fit_for_browsers(data: bytes) -> bytes | None:
     return None
 
 
-def _decode(data: bytes, *, strict: bool) -> tuple[Image, tuple[int, int]]:
-    height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=strict)
+def _decode(data: bytes, *, strict: bool) -> Frame:
+    """A frame with its JPEG, or a shrunk one; raises `ValueError`."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=strict)
+    except KeyError:  # without `strict`, for a header that it cannot read
+        raise ValueError("its header is incomplete") from None
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width}x{height} pixels; expected at most {MAX_PIXELS}")
-    least_width, least_height = reduced_size(width, height)
-    image = simplejpeg.decode_jpeg(data, "BGR", min_width=least_width, min_height=least_height, strict=strict)
-    return shrink(image, (width, height)), (width, height)
+
+    def pixels(least_width: int, least_height: int) -> Image:
+        image: Image = simplejpeg.decode_jpeg(
+            data, "BGR", min_width=least_width, min_height=least_height, strict=strict
+        )
+        return image
+
+    size, reduced = (width, height), reduced_size(width, height)
+    if reduced == size:
+        return frame_of(pixels(*size), fit_for_browsers(data))
+    return shrunk_frame(shrink(pixels(*reduced), size), size, lambda: pixels(*size))
+
+
+def _damage(error: ValueError) -> PictureError:
+    return PictureError(f"damaged JPEG picture: {' '.join(str(error).split())}")
 
 
 @cache

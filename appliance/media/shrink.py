@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 
 import cv2
 import numpy as np
@@ -40,7 +42,18 @@ def shrink(image: Image, size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(image, wanted, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def make_frame(image: Image, size: tuple[int, int], jpeg: bytes | None = None) -> Frame:
-    """A frame without number and time, of a source picture of this (width, height)."""
-    is_shrunk = (image.shape[1], image.shape[0]) != size
-    return Frame(0, 0.0, image, jpeg=jpeg, source_size=size if is_shrunk else None)
+def shrunk_frame(image: Image, size: tuple[int, int], full_size: Callable[[], Image]) -> Frame:
+    """A frame without number and time, shrunk by its decoder.
+
+    `size`: width and height before; `full_size`: decodes the picture again, and is called once at most.
+    """
+    return Frame(0, 0.0, image, source_size=size, full_size=cache(full_size))
+
+
+def frame_of(image: Image, jpeg: bytes | None = None) -> Frame:
+    """A frame without number and time; shrunk if the picture is too large, and then without its JPEG."""
+    size = int(image.shape[1]), int(image.shape[0])
+    if working_size(*size) == size:
+        return Frame(0, 0.0, image, jpeg=jpeg)
+    image.flags.writeable = False
+    return shrunk_frame(shrink(image, size), size, lambda: image)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -87,6 +87,9 @@ class VideoFrame:
 
     size: tuple[int, int] | None = None
     """Width and height before it was shrunk; None if it was not."""
+
+    full_size: Callable[[], Image] | None = None
+    """Converts the frame without shrinking it; None if it was not shrunk."""
 
     jpeg: bytes | None = None
     """The same picture as the file stores it, if that is an intact JPEG and the video is `live`."""
@@ -378,19 +381,15 @@ class Video:
     # --- showing ---
 
     def _to_video_frame(self, frame: Any) -> VideoFrame:
-        width, height = size = self._shown_size(frame)
-        if self._live:
-            width, height = working_size(width, height)
-        image = frame.reformat(width=width, height=height, format="bgr24", threads=1).to_ndarray()
-        matrix = _matrix(frame)
-        image = np.ascontiguousarray(_upright(image, matrix))
-        is_plain = matrix == _QUARTERS[0] and size == (frame.width, frame.height)
+        size, matrix = self._shown_size(frame), _matrix(frame)
         time_s = self._clock.next(self._time(frame))
-        if (width, height) == size:
+        wanted = working_size(*size) if self._live else size
+        image = _to_image(frame, wanted, matrix)
+        if wanted == size:
+            is_plain = matrix == _QUARTERS[0] and size == (frame.width, frame.height)
             return VideoFrame(image, time_s, jpeg=self._jpeg(size) if is_plain else None)
-        if image.shape[1] != width:  # turned by 90 degrees
-            size = size[1], size[0]
-        return VideoFrame(image, time_s, size)
+        upright = size if image.shape[1] == wanted[0] else (size[1], size[0])
+        return VideoFrame(image, time_s, upright, lambda: _to_image(frame, size, matrix))
 
     def _jpeg(self, size: tuple[int, int]) -> bytes | None:
         """The packet of the frame of this size as JPEG for any viewer."""
@@ -588,6 +587,12 @@ def _matrix(frame: Any) -> tuple[int, int, int, int]:
         return _QUARTERS[0]
     a, b, _, c, d, *_ = np.frombuffer(bytes(found), np.int32).tolist()
     return a, b, c, d
+
+
+def _to_image(frame: Any, size: tuple[int, int], matrix: tuple[int, int, int, int]) -> Image:
+    width, height = size
+    image = frame.reformat(width=width, height=height, format="bgr24", threads=1).to_ndarray()
+    return np.ascontiguousarray(_upright(image, matrix))
 
 
 def _upright(image: Image, matrix: tuple[int, int, int, int]) -> Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -55,6 +55,12 @@ class Room:
 @pytest.fixture
 def room() -> Room:
     return Room(make_session("1", needs_consent=False))
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No frame waits for its reading."""
+    monkeypatch.setattr(reading_matcher, "LONGEST_WAIT_S", 0.0)
 
 
 @pytest.fixture
@@ -161,6 +167,67 @@ def test_the_jpeg_quality_is_as_configured() -> None:
         with watching(room.viewers, BARE):
             sizes.append(len(room.show(taken()).jpegs[BARE]))
     assert sizes[0] < sizes[1] / 2
+
+
+# --- the camera's own JPEG ---
+
+OWN = b"the camera's own bytes"
+
+
+def with_jpeg(number: int, jpeg: bytes, captured: float = 0.0) -> Frame:
+    return replace(frame(number, captured, noise(640, 480)), jpeg=jpeg)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_cameras_own_jpeg_is_passed_on_and_a_frame_is_encoded_only_to_compare(room: Room) -> None:
+    with watching(room.viewers, BARE), watching(room.viewers, HUGE_BARE):
+        for number in range(5):
+            room.stream.take(with_jpeg(number, OWN, number / 30))
+            assert room.newest.jpegs == {BARE: OWN, HUGE_BARE: OWN}
+    assert room.health.counts["encoded"] == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_boxes_and_smaller_pictures_are_encoded(room: Room) -> None:
+    with watching(room.viewers, OVERLAY), watching(room.viewers, SMALL_BARE), watching(room.viewers, BARE):
+        room.stream.take(with_jpeg(1, OWN))
+    jpegs = room.newest.jpegs
+    assert jpegs[BARE] == OWN
+    assert decoded(jpegs[OVERLAY]).shape == (480, 640, 3) and decoded(jpegs[SMALL_BARE]).shape == (
+        240,
+        320,
+        3,
+    )
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("ratio", "passed"), [(1.4, True), (1.6, False)])
+def test_a_jpeg_much_larger_than_ours_is_encoded_anew(room: Room, ratio: float, passed: bool) -> None:
+    with watching(room.viewers, BARE):
+        room.stream.take(taken(1))
+        ours = len(room.newest.jpegs[BARE])
+        jpeg = bytes(int(ours * ratio))
+        for number in (2, 3):
+            room.stream.take(with_jpeg(number, jpeg, number / 30))
+            assert (room.newest.jpegs[BARE] == jpeg) is passed
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_sizes_are_compared_again_and_again(room: Room) -> None:
+    with watching(room.viewers, BARE):
+        for second in range(60):
+            jpeg = OWN if second < 20 else bytes(2_000_000)
+            room.stream.take(with_jpeg(second, jpeg, float(second)))
+    assert decoded(room.newest.jpegs[BARE]).shape == (480, 640, 3)
+
+
+def test_a_shrunk_frame_is_drawn_with_boxes_of_its_source(room: Room) -> None:
+    of = replace(taken(1, flat(640, 480)), source_size=(1280, 960))
+    with watching(room.viewers, OVERLAY):
+        picture = room.show(of, 800)
+    drawn = np.argwhere(np.abs(decoded(picture.jpegs[OVERLAY]).astype(int) - 90).max(axis=2) > 50)
+    # The box from (750, 750) to (850, 850) of the source, in half of its pixels.
+    assert drawn[:, 1].min() in range(370, 380) and drawn[:, 0].max() in range(420, 430)
 
 
 # --- frame and reading ---
