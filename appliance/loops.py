@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from appliance.consent.session import Session
 from appliance.errors import CameraEnded, CameraLost, LampError, SlotClosed
@@ -205,6 +206,33 @@ class VisionLoop:
         )
         if frame.consent_epoch == self._session.consent_epoch:
             self._readings.put(reading)
+
+
+class PictureSink(Protocol):
+    """Makes pictures for viewers. Called from one thread only."""
+
+    def take(self, frame: Frame) -> None:
+        """Use a new frame; must not take longer than the next one."""
+
+    def idle(self) -> None:
+        """React to half a second without a frame, or to a frame that no one may see."""
+
+
+class PictureLoop:
+    """Passes the newest frame of the consent in force to the picture sink, at the camera's rate."""
+
+    def __init__(self, sink: PictureSink, frames: Slot[Frame], session: Session) -> None:
+        self._sink, self._frames, self._session = sink, frames, session
+        self._seen = 0
+
+    def step(self) -> None:
+        """Pass on one frame, or wait half a second for one."""
+        frame, self._seen = self._frames.take(self._seen, WAIT_S)
+        self._session.check_gap()  # after the wait, as in `VisionLoop`
+        if frame is not None and frame.consent_epoch == self._session.consent_epoch:
+            self._sink.take(frame)
+        else:
+            self._sink.idle()
 
 
 class SinkLoop:

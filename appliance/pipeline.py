@@ -47,6 +47,10 @@ class _PersonState:
     motion: MotionEstimator
 
 
+_FULL_SIZE_BELOW_PX = 64.0
+"""Narrower faces of a shrunk frame are cropped from the full-size picture; wider ones have more pixels than
+the classifier takes."""
+
 NOT_AGREED = ExpressionResult(None, "not_agreed")
 """The result for a face without a consent slot: it never reaches the classifier."""
 
@@ -104,7 +108,8 @@ class Pipeline:
             for id, face in sorted(tracked.items())
         ]
         beyond = len(found) - len(faces) + self._search.beyond_limit
-        return Reading(frame, tuple(people), Stamps(now, detected, time.monotonic()), skipped, beyond)
+        shown = tuple(person.scaled(frame.scale) for person in people)
+        return Reading(frame, shown, Stamps(now, detected, time.monotonic()), skipped, beyond)
 
     def skip(self, frame: Frame) -> None:
         """Check an unread frame of a video for a cut: after it, every face is a newcomer."""
@@ -163,7 +168,7 @@ class Pipeline:
         if self._slots is None:
             return frozenset(tracked)
         boxes = {id: face.box for id, face in tracked.items()}
-        size = frame.width, frame.height
+        size = int(frame.image.shape[1]), int(frame.image.shape[0])
         return self._slots.assign(boxes, self._tracker.ids, size, frame.captured)
 
     def _new_state(self) -> _PersonState:
@@ -174,7 +179,7 @@ class Pipeline:
     def _read_person(self, id: int, face: Face, frame: Frame, pair: FramePair) -> Person:
         state, limits = self._states[id], self._policy.limits
         limits = limits.relaxed() if state.smoother.readable else limits
-        expression = self._classify(frame.image, face, limits)
+        expression = self._classify(*_sharpest(frame, face), limits)
         smoothed, label = state.smoother.add(expression, frame.captured)
         movement = state.motion.add(pair, face, expression.pose, frame.captured)
         return Person(id, face, expression, smoothed, label, movement)
@@ -187,3 +192,10 @@ class Pipeline:
         output = self._classifier.classify(*(with_mirror_image(crop) if still else (crop,)))
         reason = unreadable_reason(face, pose, crop, limits, output.covered)
         return ExpressionResult(None if reason else output.scores, reason, pose)
+
+
+def _sharpest(frame: Frame, face: Face) -> tuple[Image, Face]:
+    """The picture from which to crop a face, and the face in its pixels."""
+    if frame.full_size is None or face.box.width >= _FULL_SIZE_BELOW_PX:
+        return frame.image, face
+    return frame.full_size(), face.scaled(frame.scale)

@@ -6,7 +6,8 @@ Almost everything imports this module, so it loads no numpy, which is slow and w
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ Floats: TypeAlias = "NDArray[np.float32]"
 class Frame:
     """One picture of a camera or a file. Its image is marked read-only.
 
+    `jpeg`: the same picture as the camera encoded it, intact and fit for any viewer; None if there is none.
+    `source_size`: width and height of the picture before it was shrunk for the appliance; None: it was not.
+    `full_size`: returns the picture before it was shrunk, decoded on the first call.
     `number` rises by one with each frame. `captured`: monotonic seconds. `time_s`: seconds since the camera
     was opened, or the position in a file. `consent_epoch`: the number of the consent or preview under which
     it was captured (see `consent.session`); frames with an older one are not processed.
@@ -37,19 +41,27 @@ class Frame:
     image: Image
     time_s: float = 0.0
     consent_epoch: int = 0
+    jpeg: bytes | None = None
+    source_size: tuple[int, int] | None = None
+    full_size: Callable[[], Image] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         self.image.flags.writeable = False
 
     @property
     def width(self) -> int:
-        """Width in pixels."""
-        return int(self.image.shape[1])
+        """Width of the source picture in pixels; `image` may be smaller."""
+        return self.source_size[0] if self.source_size else int(self.image.shape[1])
 
     @property
     def height(self) -> int:
-        """Height in pixels."""
-        return int(self.image.shape[0])
+        """Height of the source picture in pixels; `image` may be smaller."""
+        return self.source_size[1] if self.source_size else int(self.image.shape[0])
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the source picture per pixel of `image`."""
+        return self.width / int(self.image.shape[1])
 
 
 @dataclass(frozen=True)
@@ -93,6 +105,10 @@ class Box:
         union = self.area + other.area - both
         return both / union if union > 0 else 0.0
 
+    def scaled(self, factor: float) -> Box:
+        """This box in a picture that is `factor` times as large."""
+        return Box(self.x * factor, self.y * factor, self.width * factor, self.height * factor)
+
     def moved(self, dx: float, dy: float) -> Box:
         """This box shifted by (`dx`, `dy`) pixels."""
         return Box(self.x + dx, self.y + dy, self.width, self.height)
@@ -112,6 +128,13 @@ class Face:
     box: Box
     score: float
     keypoints: tuple[Point, ...] = ()
+
+    def scaled(self, factor: float) -> Face:
+        """This face in a picture that is `factor` times as large."""
+        if factor == 1:
+            return self
+        points = tuple((x * factor, y * factor) for x, y in self.keypoints)
+        return Face(self.box.scaled(factor), self.score, points)
 
 
 @dataclass(frozen=True)
@@ -219,6 +242,10 @@ class Person:
     label: str
     movement: Movement | None = None
 
+    def scaled(self, factor: float) -> Person:
+        """This person in a picture that is `factor` times as large."""
+        return self if factor == 1 else replace(self, face=self.face.scaled(factor))
+
 
 @dataclass(frozen=True)
 class Stamps:
@@ -291,14 +318,29 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class PictureVariant:
+    """One way to encode a picture. `overlay`: with boxes and labels drawn in.
+
+    `max_width` in pixels, a smaller picture stays as it is; None: as wide as the frame.
+    """
+
+    overlay: bool
+    max_width: int | None = None
+
+
+@dataclass(frozen=True)
 class Picture:
-    """One encoded picture for viewers: JPEG bytes by variant, only of the variants being watched."""
+    """One encoded picture for viewers: JPEG bytes by variant, only of the variants being watched.
+
+    `reading`: what to show with it: the reading of the same frame, or of one up to 100 ms older, or None.
+    """
 
     frame: int
     captured: float
     consent_epoch: int
     live: bool
-    jpegs: dict[str, bytes] = field(default_factory=dict)
+    jpegs: dict[PictureVariant, bytes] = field(default_factory=dict)
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)

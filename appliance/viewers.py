@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Hashable
 
 from appliance.errors import TooManyViewers
+from appliance.values import PictureVariant
 
-OVERLAY, BARE = "overlay", "bare"
-"""The two variants of a picture: with boxes and labels, and as the camera delivered it."""
+WIDTHS = (320, 640, 960, 1280)
+"""Widths to which a picture may be shrunk, in pixels; few, so that viewers share the encodings."""
+
+
+def snap_width(wanted: int) -> int | None:
+    """The `max_width` for a viewer who shows a picture `wanted` pixels wide; None: as wide as the frame.
+
+    The smallest of `WIDTHS` that need not be enlarged.
+    """
+    return next((width for width in WIDTHS if width >= wanted), None)
 
 
 class Viewers:
@@ -21,11 +31,13 @@ class Viewers:
         """`limit` viewers who are not operators; one seat of them is for those without this name."""
         self._limit = limit
         self._lock = threading.RLock()
-        self._watching: Counter[str] = Counter()
+        self._watching: Counter[Hashable] = Counter()
         self._seats: Counter[str] = Counter()
 
-    def join(self, variant: str, name: str = "", *, is_operator: bool = False) -> None:
-        """Add a viewer of a variant; raises `TooManyViewers` at the limit. Each `join` needs a `leave`.
+    def join(self, variant: Hashable, name: str = "", *, is_operator: bool = False) -> None:
+        """Add a viewer of a `PictureVariant`, or of something else, by any name.
+
+        Raises `TooManyViewers` at the limit. Each `join` needs a `leave`.
 
         `name`: of a token, which may take all seats but one; empty for other viewers.
         """
@@ -34,7 +46,7 @@ class Viewers:
                 self._take_seat(name)
             self._watching[variant] += 1
 
-    def leave(self, variant: str, name: str = "", *, is_operator: bool = False) -> None:
+    def leave(self, variant: Hashable, name: str = "", *, is_operator: bool = False) -> None:
         """Remove a viewer of a variant; the arguments are those of `join`."""
         with self._lock:
             self._watching[variant] -= 1
@@ -52,10 +64,11 @@ class Viewers:
             )
         self._seats[name] += 1
 
-    def watched_variants(self) -> list[str]:
-        """The variants that have viewers."""
+    def watched_variants(self) -> list[PictureVariant]:
+        """The variants of the picture that have viewers."""
         with self._lock:
-            return [variant for variant, count in self._watching.items() if count > 0]
+            watched = [variant for variant, count in self._watching.items() if count > 0]
+        return [variant for variant in watched if isinstance(variant, PictureVariant)]
 
     @property
     def count(self) -> int:

@@ -6,7 +6,7 @@ import concurrent.futures
 import importlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from pydantic import Field
 
 from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import BackendMissing, CameraLost
+from appliance.media.shrink import frame_of
 from appliance.ports import CameraDefaults, Discovery
 from appliance.values import Frame
 
@@ -119,7 +120,7 @@ class Csi(CameraDefaults):
         finally:
             request.release()
         now = time.monotonic()
-        frame = Frame(self._number, now, image, now - self._opened)
+        frame = replace(frame_of(image), number=self._number, captured=now, time_s=now - self._opened)
         self._number += 1
         return frame
 

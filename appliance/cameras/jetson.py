@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pydantic import Field
 
 from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import BackendMissing, CameraLost
+from appliance.media.shrink import frame_of
 from appliance.ports import CameraDefaults, Discovery
 from appliance.values import Frame, Image
 
@@ -92,7 +94,8 @@ class Jetson(CameraDefaults):
         if sample is None:
             raise CameraLost(self._read_error() or "the sensor delivers no frames; check its ribbon cable")
         now = time.monotonic()
-        frame = Frame(self._number, now, self._to_image(sample), now - self._opened)
+        made = frame_of(self._to_image(sample))
+        frame = replace(made, number=self._number, captured=now, time_s=now - self._opened)
         self._number += 1
         return frame
 

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,10 @@ from appliance.media.inputs import (
     open_video,
     read_still_of,
 )
+from appliance.media.shrink import frame_of, shrunk_frame
 from appliance.ports import CameraDefaults, Discovery
 from appliance.system.resources import demo_clip
-from appliance.values import Frame, Image
+from appliance.values import Frame
 
 if TYPE_CHECKING:
     from appliance.media.animation import Animation
@@ -35,8 +37,8 @@ log = logging.getLogger("appliance.camera")
 _PICTURES_FPS = 10.0
 _LONGEST_S = 1.0  # between frames; a slower clip would count as a lost camera
 
-_Timed = tuple[Image, float]
-"""A picture and its time, in seconds since the first one of this round."""
+_Timed = tuple[Frame, float]
+"""A frame without number, and its time in seconds since the first one of this round."""
 
 
 class _PlaybackSettings(RotatableSettings):
@@ -117,14 +119,14 @@ class Replay(CameraDefaults):
             raise CameraLost(f"{self.path} is not open")
         if gone := self.missing():
             raise CameraLost(gone)
-        image, time_s = self._next_image()
+        made, time_s = self._next_frame()
         # The first frame of each round follows the last one at the clip's rate.
         step = self._step_s if self._last_s is None else time_s - self._last_s
         self._last_s = time_s
         self._time_s += min(step, _LONGEST_S)
         if self._settings.realtime:
             self._wait_turn(timeout)
-        frame = Frame(self._number, time.monotonic(), image, self._time_s)
+        frame = replace(made, number=self._number, captured=time.monotonic(), time_s=self._time_s)
         self._number += 1
         return frame
 
@@ -148,11 +150,11 @@ class Replay(CameraDefaults):
             self._source, rate, self._close_source = self._open()
         if self._settings.fps:
             rate = self._settings.fps
-            self._source = _at_rate((image for image, _ in self._source), rate)
+            self._source = _at_rate((frame for frame, _ in self._source), rate)
         self._step_s = min(1 / rate, _LONGEST_S)
         self._last_s = None
 
-    def _next_image(self) -> _Timed:
+    def _next_frame(self) -> _Timed:
         shown = self._take()
         if shown is not None:
             return shown
@@ -178,24 +180,27 @@ class Replay(CameraDefaults):
                 raise empty_folder_error(path, listing)
             return _at_rate(self._pictures(listing.files), _PICTURES_FPS), _PICTURES_FPS, _nothing
         if path.is_file() and is_picture(path):
-            return _at_rate([read_still_of(path).image], _PICTURES_FPS), _PICTURES_FPS, _nothing
+            return _at_rate([_still_frame(path)], _PICTURES_FPS), _PICTURES_FPS, _nothing
         with ExitStack() as stack:
-            video = open_video(stack.enter_context(open_input(path)), str(path))
+            video = open_video(stack.enter_context(open_input(path)), str(path), live=True)
             stack.callback(video.close)
             return self._frames(video), video.rate, stack.pop_all().close
 
     def _frames(self, video: Video | Animation) -> Iterator[_Timed]:
         """The frames of a video; a damaged one still plays, with one warning."""
         for frame in video:
-            yield frame.image, frame.time_s
+            if frame.size and frame.full_size:
+                yield shrunk_frame(frame.image, frame.size, frame.full_size), frame.time_s
+            else:
+                yield frame_of(frame.image, frame.jpeg), frame.time_s
         if video.defects:
             self._warn_once(self.path, f"{video.name}: {video.defects}")
 
-    def _pictures(self, paths: list[Path]) -> Iterator[Image]:
+    def _pictures(self, paths: list[Path]) -> Iterator[Frame]:
         """The pictures of a folder; skips a damaged one with one warning."""
         for path in paths:
             try:
-                yield read_still_of(path).image
+                yield _still_frame(path)
             except PictureError as error:
                 self._warn_once(path, f"{error}; the picture is skipped")
 
@@ -243,8 +248,12 @@ def _unreadable(path: Path, error: OSError) -> str:
     )
 
 
-def _at_rate(images: Iterable[Image], fps: float) -> Iterator[_Timed]:
-    return ((image, number / fps) for number, image in enumerate(images))
+def _still_frame(path: Path) -> Frame:
+    return frame_of(read_still_of(path).image)
+
+
+def _at_rate(frames: Iterable[Frame], fps: float) -> Iterator[_Timed]:
+    return ((frame, number / fps) for number, frame in enumerate(frames))
 
 
 def _nothing() -> None:

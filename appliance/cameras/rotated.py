@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import cv2
 import numpy as np
@@ -26,7 +27,11 @@ class RotatedCamera:
     def read(self, timeout: float) -> Frame:
         """The next frame, rotated; see `Camera.read`."""
         frame = self._camera.read(timeout)
-        return replace(frame, image=rotate_image(frame.image, self._rotation))
+        image, size, full = rotate_image(frame.image, self._rotation), frame.source_size, frame.full_size
+        if size and image.shape[1] != frame.image.shape[1]:
+            size = size[1], size[0]
+        rotated = cache(lambda: rotate_image(full(), self._rotation)) if full else None
+        return replace(frame, image=image, jpeg=None, source_size=size, full_size=rotated)
 
 
 def rotate_image(image: Image, rotation: Rotation) -> Image:

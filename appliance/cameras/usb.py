@@ -1,4 +1,8 @@
-"""A USB camera (V4L2) with OpenCV; MJPG first, since USB 2 is too slow for raw 720p at 30 fps."""
+"""A USB camera (V4L2) with OpenCV; MJPG first, since USB 2 is too slow for raw 720p at 30 fps.
+
+OpenCV delivers MJPG pictures undecoded, so that viewers can get the camera's own bytes. `media.jpeg` decodes
+them three times as fast as OpenCV, and detects damage.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import os
 import re
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -18,9 +22,11 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from appliance.cameras.rotation import RotatableSettings
-from appliance.errors import CameraLost
+from appliance.errors import CameraLost, PictureError
+from appliance.media.jpeg import JpegDecoder
+from appliance.media.shrink import frame_of
 from appliance.ports import CameraDefaults, Discovery
-from appliance.values import Frame
+from appliance.values import Frame, Image
 
 log = logging.getLogger("appliance.camera")
 
@@ -30,6 +36,7 @@ DEVICES = Path("/dev")
 _VIDIOC_QUERYCAP = 0x80685600  # _IOR('V', 0, struct v4l2_capability), <linux/videodev2.h>
 _VIDIOC_REQBUFS = 0xC0145608  # _IOWR('V', 8, struct v4l2_requestbuffers)
 _CAP_VIDEO_CAPTURE = 0x00000001
+_JPEG_FORMATS = ("MJPG", "JPEG")
 _NOT_CAMERAS = ("bcm2835-isp", "bcm2835-codec", "unicam", "rp1-cfe", "pispbe", "rpi-hevc-dec", "rpivid")
 """Drivers of the Raspberry Pi's image pipeline; `csi` reads its camera."""
 
@@ -76,6 +83,8 @@ class Usb(CameraDefaults):
         self._settings = settings
         self._capture: cv2.VideoCapture | None = None
         self._device: Device | None = None
+        self._jpegs = JpegDecoder()
+        self._damage_logged = False
         self._number = 0
         self._opened = 0.0
 
@@ -110,21 +119,30 @@ class Usb(CameraDefaults):
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, wanted.width)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wanted.height)
         capture.set(cv2.CAP_PROP_FPS, wanted.fps)
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        # Two, because OpenCV copies an undecoded picture only after it gave its buffer back to the driver.
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
+        if _obtained_format(capture) in _JPEG_FORMATS:
+            capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        self._jpegs = JpegDecoder()
         self._capture, self._device, self._opened = capture, device, time.monotonic()
         log.info("%s: requested %s, obtained %s", path, _describe(wanted), self._obtained())
 
     def read(self, timeout: float) -> Frame:
-        """The next frame; OpenCV waits at most 2 s, which `system.native` sets before loading it."""
-        if self._capture is None or self._device is None:
-            raise CameraLost("the camera is not open")
-        done, image = self._capture.read()
-        if not done or image is None:
-            raise CameraLost(f"{self._device.path} delivers no frames; was it unplugged?")
-        now = time.monotonic()
-        frame = Frame(self._number, now, np.asarray(image, np.uint8), now - self._opened)
-        self._number += 1
-        return frame
+        """The next intact frame; OpenCV waits at most 2 s, which `system.native` sets before loading it."""
+        end = time.monotonic() + timeout
+        while True:
+            data = self._read_picture()
+            now = time.monotonic()
+            try:
+                made = self._decode(data)
+            except PictureError as error:
+                self._log_damage(str(error))
+                if now > end:
+                    raise CameraLost(f"{error}; try another cable or USB port") from error
+                continue
+            frame = replace(made, number=self._number, captured=now, time_s=now - self._opened)
+            self._number += 1
+            return frame
 
     def close(self) -> None:
         """Stop and release the device."""
@@ -147,19 +165,38 @@ class Usb(CameraDefaults):
             return devices[0]
         raise inaccessible or CameraLost("no V4L2 capture device at /dev/video*; plug in the camera")
 
+    def _read_picture(self) -> Image:
+        """The next picture: pixels, or the bytes of a JPEG in one row."""
+        if self._capture is None or self._device is None:
+            raise CameraLost("the camera is not open")
+        done, data = self._capture.read()
+        if not done or data is None:
+            raise CameraLost(f"{self._device.path} delivers no frames; was it unplugged?")
+        return np.asarray(data, np.uint8)
+
+    def _decode(self, data: Image) -> Frame:
+        """A frame without number and time; raises `PictureError` for a damaged JPEG."""
+        if data.ndim == 3 and data.shape[2] == 3:
+            return frame_of(data)
+        return self._jpegs.decode(data.tobytes())
+
+    def _log_damage(self, reason: str) -> None:
+        level = logging.DEBUG if self._damage_logged else logging.WARNING
+        log.log(level, "a picture is left out: %s", reason)
+        self._damage_logged = True
+
     def _obtained(self) -> str:
         assert self._capture is not None
-        width, height, fps, code = (
+        width, height, fps = (
             self._capture.get(key)
-            for key in (
-                cv2.CAP_PROP_FRAME_WIDTH,
-                cv2.CAP_PROP_FRAME_HEIGHT,
-                cv2.CAP_PROP_FPS,
-                cv2.CAP_PROP_FOURCC,
-            )
+            for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS)
         )
-        fourcc = int(code).to_bytes(4, "little", signed=True).decode("ascii", "replace")
-        return f"{width:.0f}x{height:.0f} at {fps:g} fps, {fourcc}"
+        return f"{width:.0f}x{height:.0f} at {fps:g} fps, {_obtained_format(self._capture)}"
+
+
+def _obtained_format(capture: cv2.VideoCapture) -> str:
+    code = int(capture.get(cv2.CAP_PROP_FOURCC))
+    return code.to_bytes(4, "little", signed=True).decode("ascii", "replace")
 
 
 def list_device_nodes() -> list[Path]:

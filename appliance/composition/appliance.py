@@ -28,7 +28,7 @@ from appliance.handoff import Slot
 from appliance.hardware.button import Button
 from appliance.health import Health
 from appliance.inference.fallback import CircuitBreaker
-from appliance.loops import CaptureLoop, SinkLoop, VisionLoop
+from appliance.loops import CaptureLoop, PictureLoop, SinkLoop, VisionLoop
 from appliance.ports import Lamps, Sink
 from appliance.records import Store
 from appliance.sinks.lamps import LampSink
@@ -45,7 +45,7 @@ from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.server import Server
 from appliance.workers import Worker
 
-LIMITS_S = {"capture": 15.0, "vision": 10.0, "sink-stream": 10.0, "sink-lamps": 10.0, "sink-recorder": 120.0}
+LIMITS_S = {"capture": 15.0, "vision": 10.0, "pictures": 10.0, "sink-lamps": 10.0, "sink-recorder": 120.0}
 """Maximum duration of a worker's step, in seconds: opening a camera is slow, a worn card much slower."""
 
 
@@ -124,8 +124,8 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     )
     capture = CaptureLoop(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
     vision = VisionLoop(reader.pipeline, session, frames, readings, health)
+    pictures = Stream(viewers, jpegs, readings, session, health, quality=config.web.jpeg_quality)
     sinks: dict[str, Sink] = {
-        "sink-stream": Stream(viewers, jpegs, session, health, quality=config.web.jpeg_quality),
         "sink-lamps": LampSink(lamps, session, health),
         "sink-recorder": Recorder(store, session, health),
     }
@@ -133,7 +133,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     def reset() -> None:
         reset_access(auth.accounts, audit, "button")
 
-    def worker(name: str, step: Callable[[], None], finish: Callable[[], None]) -> Worker:
+    def worker(name: str, step: Callable[[], None], finish: Callable[[], None] | None = None) -> Worker:
         return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
 
     return Appliance(
@@ -148,8 +148,12 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
             worker("vision", vision.step, reader.pipeline.close),
             worker("capture", capture.step, capture.close),
         ),
-        consumers=tuple(
-            worker(name, SinkLoop(sink, readings, session).step, sink.close) for name, sink in sinks.items()
+        consumers=(
+            worker("pictures", PictureLoop(pictures, frames, session).step),
+            *(
+                worker(name, SinkLoop(sink, readings, session).step, sink.close)
+                for name, sink in sinks.items()
+            ),
         ),
         lamps=lamps,
         button=make_button(config.session, config.lamps, session, reset),

@@ -133,8 +133,10 @@ def is_still(file: BinaryIO, name: str) -> bool:
     return not is_animation(file, name)
 
 
-def open_video(file: BinaryIO, name: str, fps: float | None = None) -> Video | Animation:
-    """Open a seekable file that is not a still picture; raises `PictureError`. `fps`: see `Video`."""
+def open_video(
+    file: BinaryIO, name: str, fps: float | None = None, *, live: bool = False
+) -> Video | Animation:
+    """Open a seekable file that is not a still picture; raises `PictureError`. `fps`, `live`: see `Video`."""
     head = read_head(file)
     if picture_format(head) is not None:
         from appliance.media.animation import Animation
@@ -143,7 +145,7 @@ def open_video(file: BinaryIO, name: str, fps: float | None = None) -> Video | A
     from appliance.media.video import Video
 
     try:
-        return Video(file, fps=fps, name=name)
+        return Video(file, fps=fps, name=name, live=live)
     except PictureError as error:
         if is_video(head):
             raise

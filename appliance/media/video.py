@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +21,8 @@ from av.sidedata.sidedata import SideDataContainer
 from av.stream import Disposition
 
 from appliance.errors import PictureError
+from appliance.media.jpeg import fit_for_browsers, intact_size
+from appliance.media.shrink import working_size
 from appliance.system.native import MAX_PIXELS
 from appliance.values import Image
 
@@ -83,6 +85,15 @@ class VideoFrame:
     time_s: float
     """Seconds since the first frame, strictly rising."""
 
+    size: tuple[int, int] | None = None
+    """Width and height before it was shrunk; None if it was not."""
+
+    full_size: Callable[[], Image] | None = None
+    """Converts the frame without shrinking it; None if it was not shrunk."""
+
+    jpeg: bytes | None = None
+    """The same picture as the file stores it, if that is an intact JPEG and the video is `live`."""
+
 
 class Video:
     """A video, decoded in one thread; its frames can be read once."""
@@ -102,13 +113,22 @@ class Video:
     has_times: bool
     """Whether its frames have times; a raw stream has none and uses `fps`."""
 
-    def __init__(self, source: Path | BinaryIO, *, fps: float | None = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        source: Path | BinaryIO,
+        *,
+        fps: float | None = None,
+        name: str | None = None,
+        live: bool = False,
+    ) -> None:
         """Open a video from a path, or from a seekable binary file that the caller closes.
 
-        `fps` is the rate of a stream without times. Raises `PictureError` if the file is missing, empty, not
+        `fps` is the rate of a stream without times. `live`: play it as a camera would: frames are shrunk, see
+        `media.shrink`, and come with their JPEG. Raises `PictureError` if the file is missing, empty, not
         a video, or a video without a decoder.
         """
         self.name = name or str(source if isinstance(source, Path) else getattr(source, "name", "input"))
+        self._live, self._packet = live, b""
         self._shown = 0
         self._decoder_messages: dict[str, None] = {}
         self._ends_early = self._has_message = False
@@ -173,7 +193,7 @@ class Video:
         try:
             for frame in self._deinterlaced():
                 self._shown += 1
-                yield VideoFrame(self._to_image(frame), self._clock.next(self._time(frame)))
+                yield self._to_video_frame(frame)
         except OSError as error:
             raise PictureError(f"{self.name}: reading failed partway ({error.strerror})") from error
         if not self._shown:
@@ -276,6 +296,9 @@ class Video:
                 self._losses.add_packet(self._time(packet), is_damaged=is_damaged)
             self._ends_early |= is_last and self._has_message and has_no_lengths
             at_end |= is_last
+            # The only decoder whose packet is a complete picture, and whose frames come with their packet.
+            is_jpeg = self._live and self._stream.codec_context.name == "mjpeg" and not self._has_message
+            self._packet = bytes(packet) if is_jpeg and len(frames) == 1 else b""
             for frame in frames:
                 self._ends_early |= at_end and frame.is_corrupt and has_no_lengths
                 self._losses.add_frame(self._time(frame))
@@ -357,15 +380,31 @@ class Video:
 
     # --- showing ---
 
-    def _to_image(self, frame: Any) -> Image:
+    def _to_video_frame(self, frame: Any) -> VideoFrame:
+        size, matrix = self._shown_size(frame), _matrix(frame)
+        time_s = self._clock.next(self._time(frame))
+        wanted = working_size(*size) if self._live else size
+        image = _to_image(frame, wanted, matrix)
+        if wanted == size:
+            is_plain = matrix == _QUARTERS[0] and size == (frame.width, frame.height)
+            return VideoFrame(image, time_s, jpeg=self._jpeg(size) if is_plain else None)
+        upright = size if image.shape[1] == wanted[0] else (size[1], size[0])
+        return VideoFrame(image, time_s, upright, lambda: _to_image(frame, size, matrix))
+
+    def _jpeg(self, size: tuple[int, int]) -> bytes | None:
+        """The packet of the frame of this size as JPEG for any viewer."""
+        packet, self._packet = self._packet, b""
+        return fit_for_browsers(packet) if packet and intact_size(packet) == size else None
+
+    def _shown_size(self, frame: Any) -> tuple[int, int]:
+        """Width and height with square pixels."""
         width, height = frame.width, frame.height
         aspect = self._aspect or self._stream.codec_context.sample_aspect_ratio or Fraction(1)
         if 1 < aspect <= _MAX_ASPECT:
             width = round(width * aspect)
         elif 1 / _MAX_ASPECT <= aspect < 1:
             height = round(height / aspect)
-        image = frame.reformat(width=width, height=height, format="bgr24", threads=1).to_ndarray()
-        return np.ascontiguousarray(_upright(image, _matrix(frame)))
+        return width, height
 
 
 class _Deinterlacer:
@@ -548,6 +587,12 @@ def _matrix(frame: Any) -> tuple[int, int, int, int]:
         return _QUARTERS[0]
     a, b, _, c, d, *_ = np.frombuffer(bytes(found), np.int32).tolist()
     return a, b, c, d
+
+
+def _to_image(frame: Any, size: tuple[int, int], matrix: tuple[int, int, int, int]) -> Image:
+    width, height = size
+    image = frame.reformat(width=width, height=height, format="bgr24", threads=1).to_ndarray()
+    return np.ascontiguousarray(_upright(image, matrix))
 
 
 def _upright(image: Image, matrix: tuple[int, int, int, int]) -> Image:

@@ -14,12 +14,15 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DARK, _LIGHT = (24, 20, 18), (245, 245, 245)
 
 
-def draw_people(image: Image, people: tuple[Person, ...]) -> Image:
-    """A copy of the picture with a box and a label for each person."""
+def draw_people(image: Image, people: tuple[Person, ...], scale: float = 1.0) -> Image:
+    """A copy of the picture with a box and a label for each person.
+
+    `scale`: pixels of this picture per pixel of the source picture, to which the boxes refer.
+    """
     canvas: Image = image.copy()
     unit = max(1.0, image.shape[0] / 480)
     for person in people:
-        _draw_person(canvas, person, unit)
+        _draw_person(canvas, person, unit, scale)
     return canvas
 
 
@@ -43,11 +46,12 @@ def placeholder(width: int, height: int, lines: list[str]) -> Image:
     return canvas
 
 
-def _draw_person(canvas: Image, person: Person, unit: float) -> None:
+def _draw_person(canvas: Image, person: Person, unit: float, scale: float) -> None:
     colour = bgr_of(person.label)
     box = person.face.box
-    corner = round(box.x), round(box.y)
-    cv2.rectangle(canvas, corner, (round(box.right), round(box.bottom)), colour, max(2, round(2 * unit)))
+    corner = round(box.x * scale), round(box.y * scale)
+    opposite = round(box.right * scale), round(box.bottom * scale)
+    cv2.rectangle(canvas, corner, opposite, colour, max(2, round(2 * unit)))
     _draw_label(canvas, _caption(person), corner, colour, unit)
 
 

@@ -18,7 +18,7 @@ from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.reading_json import reading_json
 from appliance.records import Store
-from appliance.values import Picture, Reading
+from appliance.values import Picture, PictureVariant, Reading
 from appliance.viewers import FirstViews, Viewers
 from appliance.web.export_limiter import ExportLimiter
 from appliance.web.framing import frame_picture, frame_reading
@@ -94,8 +94,9 @@ class AppContext:
 
         def frame(picture: Picture, variant: Hashable) -> bytes | None:
             is_in_force = picture.consent_epoch == self.session.consent_epoch
-            is_there = isinstance(variant, str) and variant in picture.jpegs
-            return frame_picture(picture, str(variant)) if is_in_force and is_there else None
+            if not (is_in_force and isinstance(variant, PictureVariant) and variant in picture.jpegs):
+                return None
+            return frame_picture(picture, variant)
 
         return Broadcast(self.live.pictures, frame)
 

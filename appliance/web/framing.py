@@ -6,14 +6,14 @@ import json
 import time
 from typing import Any
 
-from appliance.values import Picture
+from appliance.values import Picture, PictureVariant
 from appliance.web.transport import websocket
 
 BOUNDARY = "interview-grader-picture"
 FIRST_BOUNDARY = f"--{BOUNDARY}\r\n".encode()
 
 
-def frame_picture(picture: Picture, variant: str) -> bytes:
+def frame_picture(picture: Picture, variant: PictureVariant) -> bytes:
     """A part of `multipart/x-mixed-replace`; `FIRST_BOUNDARY` goes before the first."""
     jpeg = picture.jpegs[variant]
     headers = {"Content-Type": "image/jpeg", "Content-Length": str(len(jpeg)), **picture_headers(picture)}

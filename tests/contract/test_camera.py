@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from appliance import registry
 from appliance.cameras import usb
 from appliance.errors import BackendMissing, CameraEnded, CameraLost, ConfigError
+from appliance.media.jpeg import ALWAYS_DAMAGED
 from appliance.ports import Camera
 from appliance.values import Frame, Image
 from tests.fakes.files import encoded
@@ -152,6 +153,12 @@ def usb_double(shop: Workshop) -> Bench:
     return scene_bench(made("usb", width=320, height=240), scene, scene.picture(0, 320, 240))
 
 
+def usb_raw_double(shop: Workshop) -> Bench:
+    bench = usb_double(shop)
+    bench.camera = made("usb", width=320, height=240, fourcc="YUYV")
+    return bench
+
+
 def usb_answer(scene: Scene, device: Path, asked: Path) -> usb.Device:
     if asked != device or not (scene.plugged and device.exists()):
         raise CameraLost(f"{asked} is missing")
@@ -190,6 +197,7 @@ BENCHES: dict[str, tuple[str, Maker]] = {
     "demo": ("demo", demo),
     "csi-double": ("csi", csi),
     "usb-double": ("usb", usb_double),
+    "usb-raw-double": ("usb", usb_raw_double),
     "jetson-other-source": ("jetson", jetson),
     "csi-device": ("csi", csi_device),
     "usb-device": ("usb", usb_device),
@@ -753,6 +761,89 @@ def test_usb_that_is_unplugged_while_reading_is_named(shop: Workshop) -> None:
     device.unlink()
     with pytest.raises(CameraLost, match=str(device)):
         camera.read(TIMEOUT_S)
+    camera.close()
+
+
+# --- JPEG ---
+
+
+@pytest.fixture
+def usb_bench(shop: Workshop) -> Iterator[Bench]:
+    bench = usb_double(shop)
+    bench.camera.open()
+    yield bench
+    bench.camera.close()
+
+
+def test_usb_passes_the_cameras_jpeg_on(usb_bench: Bench) -> None:
+    assert usb_bench.scene is not None
+    sent: list[bytes] = []
+    usb_bench.scene.on_the_wire = lambda jpeg: (sent.append(jpeg), jpeg)[1]
+    frames = usb_bench.read(3)
+    assert [frame.jpeg for frame in frames] == sent
+    for frame, jpeg in zip(frames, sent, strict=True):
+        assert np.array_equal(frame.image, cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1))
+
+
+def test_usb_with_another_pixel_format_has_no_jpeg(shop: Workshop) -> None:
+    bench = usb_raw_double(shop)
+    bench.camera.open()
+    assert bench.read(1)[0].jpeg is None
+    bench.camera.close()
+
+
+def test_usb_leaves_damaged_pictures_out(usb_bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    assert usb_bench.scene is not None
+    lengths = itertools.cycle([None, -900, 0, None])
+    usb_bench.scene.on_the_wire = lambda jpeg: jpeg[: next(lengths)]
+    frames = usb_bench.read(6)
+    assert [frame.number for frame in frames] == list(range(6))
+    assert all(frame.jpeg and frame.jpeg.endswith(b"\xff\xd9") for frame in frames)
+    assert usb_bench.scene.taken == 12
+    assert [record.levelname for record in caplog.records] == ["WARNING"], "one line, not one for each"
+
+
+def test_usb_whose_pictures_are_all_damaged_a_little_is_shown_without_its_jpeg(usb_bench: Bench) -> None:
+    assert usb_bench.scene is not None
+    usb_bench.scene.on_the_wire = lambda jpeg: jpeg[:-40] + b"\xff\xd9"
+    (frame,) = usb_bench.read(1)
+    assert frame.jpeg is None and frame.image.shape == (240, 320, 3)
+    assert usb_bench.scene.taken == ALWAYS_DAMAGED
+
+
+def test_usb_that_delivers_no_intact_picture_is_lost(usb_bench: Bench) -> None:
+    assert usb_bench.scene is not None
+    usb_bench.scene.on_the_wire = lambda jpeg: jpeg[:20]
+    with pytest.raises(CameraLost, match=r"damaged JPEG picture.*another cable"):
+        usb_bench.camera.read(TIMEOUT_S)
+
+
+def test_a_film_of_jpegs_is_played_like_a_camera_that_delivers_them(shop: Workshop) -> None:
+    path = video(shop.folder / "film.avi", moving(3), codec="mjpeg", pixels="yuvj420p")
+    camera = made("replay", path=str(path), realtime=False)
+    camera.open()
+    for _ in range(3):
+        frame = camera.read(1.0)
+        assert frame.jpeg is not None
+        shown = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), 1).astype(int)
+        assert np.abs(shown - frame.image).mean() < 3
+    camera.close()
+
+
+@pytest.mark.parametrize("name", ["large.mp4", "large.png"])
+def test_a_large_picture_is_shrunk_and_knows_its_size(shop: Workshop, name: str) -> None:
+    image = Scene().picture(0, 2560, 1440)
+    path = shop.folder / name
+    if name.endswith(".png"):
+        path.write_bytes(encoded(image, ".png"))
+    else:
+        video(path, [image] * 2)
+    camera = made("replay", path=str(path), realtime=False)
+    camera.open()
+    frame = camera.read(1.0)
+    assert frame.image.shape == (1080, 1920, 3)
+    assert (frame.width, frame.height) == (2560, 1440)
+    assert frame.full_size is not None and frame.full_size().shape == (1440, 2560, 3)
     camera.close()
 
 

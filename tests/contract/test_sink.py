@@ -1,4 +1,4 @@
-"""The promises of every sink; then the stream and the lamps separately."""
+"""The promises of every sink; then the lamps separately."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import gpiozero
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from appliance import sinks
 from appliance.colours import rgb_of
 from appliance.consent.session import Session
 from appliance.errors import BackendMissing, ConfigError, LampError
-from appliance.handoff import Slot
 from appliance.hardware.gpio_lamps import GpioLamps, GpioSettings
 from appliance.hardware.lamps import NoLamps, NoSettings
 from appliance.health import Health
@@ -27,11 +25,9 @@ from appliance.ports import Lamps, Sink
 from appliance.records import Store
 from appliance.sinks.lamps import LampSink
 from appliance.sinks.recorder import Recorder
-from appliance.sinks.stream import Stream
-from appliance.values import NOT_ANALYSED, ExpressionResult, Image, Person, Picture, Reading
-from appliance.viewers import BARE, OVERLAY, Viewers
+from appliance.values import NOT_ANALYSED, ExpressionResult, Image, Person, Reading
 from tests.fakes.consent import make_session
-from tests.fakes.parts import face, frame, noise, person, reading, scores, watching
+from tests.fakes.parts import face, frame, noise, person, reading, scores
 
 HAPPY, SAD = scores(happy=1), scores(sad=1)
 
@@ -42,12 +38,10 @@ class Shared:
 
     health: Health
     session: Session
-    viewers: Viewers
-    jpegs: Slot[Picture]
 
 
 def make_shared(*, needs_consent: bool = False) -> Shared:
-    return Shared(Health("usb"), make_session("1", needs_consent=needs_consent), Viewers(8), Slot[Picture]())
+    return Shared(Health("usb"), make_session("1", needs_consent=needs_consent))
 
 
 @pytest.fixture
@@ -82,14 +76,6 @@ def delivering(shared: Shared) -> Shared:
     return shared
 
 
-def stream(shared: Shared) -> Sink:
-    return make_stream(shared, 80)
-
-
-def make_stream(shared: Shared, quality: int) -> Stream:
-    return Stream(shared.viewers, shared.jpegs, shared.session, shared.health, quality=quality)
-
-
 def lamps(shared: Shared) -> Sink:
     return make_lamp_sink(shared, GpioLamps(GpioSettings()))
 
@@ -107,7 +93,6 @@ def recorder(shared: Shared) -> Sink:
 
 
 SINKS: dict[str, Callable[[Shared], Sink]] = {
-    "stream": stream,
     "lamps-gpiozero": lamps,
     "lamps-none": no_lamps,
     "recorder": recorder,
@@ -115,7 +100,9 @@ SINKS: dict[str, Callable[[Shared], Sink]] = {
 
 
 def test_every_sink_is_tested_here() -> None:
-    files = {path.stem for path in Path(sinks.__file__).parent.glob("*.py")} - {"__init__", "drawing"}
+    files = {path.stem for path in Path(sinks.__file__).parent.glob("*.py")}
+    # Pictures are made from frames, not from readings.
+    files -= {"__init__", "drawing", "reading_matcher", "stream"}
     assert {name.partition("-")[0] for name in SINKS} == files
 
 
@@ -126,10 +113,9 @@ class TestPromises:
 
     def test_take_idle_close_and_close_again(self, name: str, shared: Shared) -> None:
         sink = SINKS[name](shared)
-        with watching(shared.viewers, OVERLAY):
-            for happy in (0, 100):
-                sink.take(seen(happy=happy))
-                sink.idle()
+        for happy in (0, 100):
+            sink.take(seen(happy=happy))
+            sink.idle()
         sink.close()
         sink.close()
 
@@ -140,8 +126,7 @@ class TestPromises:
         sink = SINKS[name](shared)
         given = seen(happy=100, sad=80)
         before = given.frame.image.copy()
-        with watching(shared.viewers, OVERLAY):
-            sink.take(given)
+        sink.take(given)
         assert np.array_equal(given.frame.image, before)
         sink.close()
 
@@ -149,159 +134,10 @@ class TestPromises:
     def test_idle_in_any_state(self, name: str, shared: Shared, state: str) -> None:
         sink = SINKS[name](shared)
         shared.health.set_camera_state(state, "unplugged")
-        with watching(shared.viewers, BARE):
-            sink.idle()
+        sink.idle()
         shared.session.stop("operator")
         sink.idle()
         sink.close()
-
-
-# --- stream ---
-
-
-@dataclass
-class Clock:
-    """A clock that a test advances."""
-
-    now: float = 5000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(time, "monotonic", made)
-    return made
-
-
-def decoded(data: bytes) -> Image:
-    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
-
-
-def newest(shared: Shared) -> Picture:
-    picture = shared.jpegs.newest()
-    assert picture is not None
-    return picture
-
-
-def test_without_viewers_nothing_is_drawn_or_encoded(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(*_: object) -> Image:
-        raise AssertionError("drawn without a viewer")
-
-    monkeypatch.setattr("appliance.sinks.stream.draw_people", forbidden)
-    sink = stream(shared)
-    for number in range(3):
-        sink.take(seen(number, happy=100))
-    sink.idle()
-    assert shared.health.counts["encoded"] == 0
-    assert shared.jpegs.number == 0
-
-
-@pytest.mark.parametrize(
-    ("watching", "encoded"),
-    [([OVERLAY], 1), ([OVERLAY, OVERLAY], 1), ([BARE, BARE, BARE], 1), ([OVERLAY, BARE, OVERLAY], 2)],
-)
-def test_each_variant_is_encoded_once_however_many_watch(
-    shared: Shared, watching: list[str], encoded: int
-) -> None:
-    for variant in watching:
-        shared.viewers.join(variant)
-    sink = stream(shared)
-    sink.take(seen(7, happy=100))
-    assert shared.health.counts["encoded"] == encoded
-    assert shared.jpegs.number == 1
-    assert set(newest(shared).jpegs) == set(watching)
-
-
-def test_the_picture_carries_frame_time_and_consent_epoch(shared: Shared) -> None:
-    given = seen(7, happy=100)
-    with watching(shared.viewers, BARE):
-        stream(shared).take(given)
-    picture = newest(shared)
-    assert (picture.frame, picture.captured, picture.consent_epoch, picture.live) == (
-        7,
-        given.frame.captured,
-        1,
-        True,
-    )
-
-
-def test_bare_is_the_cameras_picture_and_overlay_has_boxes(shared: Shared) -> None:
-    flat = np.full((480, 640, 3), 90, np.uint8)
-    with watching(shared.viewers, BARE), watching(shared.viewers, OVERLAY):
-        stream(shared).take(seen(1, happy=200, image=flat))
-    bare, overlay = (decoded(newest(shared).jpegs[variant]) for variant in (BARE, OVERLAY))
-    assert bare.shape == overlay.shape == flat.shape
-    assert np.abs(bare.astype(int) - 90).max() <= 2
-    assert np.abs(overlay.astype(int) - 90).max() > 50
-
-
-def test_the_jpeg_quality_is_as_configured(shared: Shared) -> None:
-    sizes = []
-    with watching(shared.viewers, BARE):
-        for quality in (20, 90):
-            make_stream(shared, quality).take(seen())
-            sizes.append(len(newest(shared).jpegs[BARE]))
-    assert sizes[0] < sizes[1] / 2
-
-
-def test_a_short_gap_while_the_camera_is_open_shows_no_placeholder(delivering: Shared, clock: Clock) -> None:
-    sink = stream(delivering)
-    with watching(delivering.viewers, BARE):
-        sink.take(seen(7))
-        clock.now += 0.5
-        sink.idle()
-        assert newest(delivering).live
-        clock.now += 0.6
-        sink.idle()
-        assert not newest(delivering).live
-
-
-def test_a_lost_camera_shows_a_placeholder_immediately_and_then_every_second(
-    delivering: Shared, clock: Clock
-) -> None:
-    sink = stream(delivering)
-    with watching(delivering.viewers, OVERLAY), watching(delivering.viewers, BARE):
-        sink.take(seen(7, happy=100))
-        delivering.health.set_camera_state("lost", "unplugged")
-        clock.now += 0.5
-        sink.idle()
-        picture = newest(delivering)
-        assert not picture.live and (picture.frame, picture.captured) == (7, clock.now)
-        assert set(picture.jpegs) == {OVERLAY, BARE}
-        assert decoded(picture.jpegs[OVERLAY]).shape == (480, 640, 3), "as large as the last picture"
-        number = delivering.jpegs.number
-        for half_seconds in range(1, 7):
-            clock.now += 0.5
-            sink.idle()
-            assert delivering.jpegs.number == number + half_seconds // 2
-
-
-def test_a_new_reason_shows_a_new_placeholder(shared: Shared, clock: Clock) -> None:
-    sink, pictures = stream(shared), []
-    with watching(shared.viewers, BARE):
-        for reason in ("unplugged", "in use by another program"):
-            shared.health.set_camera_state("lost", reason)
-            clock.now += 2
-            sink.idle()
-            pictures.append(newest(shared).jpegs[BARE])
-    assert pictures[0] != pictures[1]
-
-
-def test_nothing_of_an_ended_consent_is_published_or_kept() -> None:
-    shared = make_shared(needs_consent=True)
-    shared.session.start("1", "operator")
-    sink = stream(shared)
-    with watching(shared.viewers, BARE):
-        sink.take(seen(1))
-        assert shared.jpegs.newest() is not None
-        shared.session.stop("operator")
-        sink.take(seen(2))
-        assert shared.jpegs.number == 1
-        sink.idle()
-    assert shared.jpegs.newest() is None
 
 
 # --- lamps ---

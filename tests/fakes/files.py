@@ -10,8 +10,8 @@ import numpy as np
 from appliance.values import Image
 
 
-def encoded(image: Image, suffix: str) -> bytes:
-    done, data = cv2.imencode(suffix, image)
+def encoded(image: Image, suffix: str, *options: int) -> bytes:
+    done, data = cv2.imencode(suffix, image, options)
     assert done
     return bytes(data)
 
@@ -46,6 +46,26 @@ def cmyk_jpeg(ink: tuple[int, int, int, int], blocks: int = 2) -> bytes:
     bits += "1" * (-len(bits) % 8)
     data = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\x00")
     return head + data + b"\xff\xd9"
+
+
+def segments(jpeg: bytes) -> list[tuple[int, bytes]]:
+    """Marker and bytes of each segment; the last one is the scan, with everything after it."""
+    found, at = [], 2
+    while jpeg[at + 1] != 0xDA:
+        after = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        found.append((jpeg[at + 1], jpeg[at:after]))
+        at = after
+    return [*found, (0xDA, jpeg[at:])]
+
+
+def without_segments(jpeg: bytes, marker: int) -> bytes:
+    """The same JPEG without one kind of segment."""
+    return jpeg[:2] + b"".join(part for kind, part in segments(jpeg) if kind != marker)
+
+
+def with_segment(jpeg: bytes, marker: int, content: bytes) -> bytes:
+    """The same JPEG with one more segment."""
+    return jpeg[:2] + _segment(marker, content) + jpeg[2:]
 
 
 def with_orientation(jpeg: bytes, orientation: int) -> bytes:

@@ -17,6 +17,7 @@ from appliance.values import (
     Frame,
     Image,
     Person,
+    PictureVariant,
     Reading,
     Scores,
     Stamps,
@@ -24,6 +25,8 @@ from appliance.values import (
     TensorSpec,
 )
 from appliance.viewers import Viewers
+
+OVERLAY, BARE = PictureVariant(overlay=True), PictureVariant(overlay=False)
 
 WITHIN_S = 10.0
 """No test waits longer than this for another thread."""
@@ -59,8 +62,8 @@ def person(number: int, of: Face, raw: Scores, smoothed: Scores | None = None) -
     return Person(number, of, ExpressionResult(raw), named, named.dominant)
 
 
-def reading(of: Frame, *people: Person, skipped: int = 0) -> Reading:
-    return Reading(of, people, Stamps(of.captured, of.captured, of.captured), skipped)
+def reading(of: Frame, *people: Person, skipped: int = 0, took_s: float = 0.0) -> Reading:
+    return Reading(of, people, Stamps(of.captured, of.captured, of.captured + took_s), skipped)
 
 
 class CannedEngine:
@@ -138,7 +141,7 @@ class ScriptedLamp:
 
 
 @contextmanager
-def watching(viewers: Viewers, variant: str) -> Iterator[None]:
+def watching(viewers: Viewers, variant: PictureVariant) -> Iterator[None]:
     """A viewer for the duration of a `with` block."""
     viewers.join(variant)
     try:

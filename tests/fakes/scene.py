@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -18,6 +20,8 @@ class Scene:
         self.taken = 0
         self.started = 0
         self.open = 0
+        self.on_the_wire: Callable[[bytes], bytes] = lambda jpeg: jpeg
+        """What arrives of a picture that is sent as JPEG."""
 
     def picture(self, number: int, width: int = 64, height: int = 48) -> Image:
         """The picture with this number: blue on the left, red on the right, a moving green bar."""

@@ -20,12 +20,13 @@ from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.records import Store
 from appliance.values import Frame, Picture, Reading
-from appliance.viewers import OVERLAY, Viewers
+from appliance.viewers import Viewers
 from appliance.web.context import AppContext, Device, LiveFeed, Network
 from appliance.web.metrics import Metrics
 from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.server import Server
 from tests.fakes.consent import MemoryRecords
+from tests.fakes.parts import OVERLAY
 
 
 def make_context(

@@ -12,7 +12,7 @@ from appliance.consent.session import Session
 from appliance.errors import CameraEnded, CameraLost, SlotClosed
 from appliance.handoff import Slot
 from appliance.health import Health
-from appliance.loops import FROZEN_S, CaptureLoop, SinkLoop, VisionLoop
+from appliance.loops import FROZEN_S, CaptureLoop, PictureLoop, SinkLoop, VisionLoop
 from appliance.values import Consent, Frame, Reading
 from tests.fakes.consent import make_session, make_terms
 from tests.fakes.parts import (
@@ -502,6 +502,62 @@ def test_vision_ends_with_its_slot(eye: Eye) -> None:
     eye.frames.close()
     with pytest.raises(SlotClosed):
         eye.vision.step()
+
+
+# --- pictures ---
+
+
+class PictureSinkDouble:
+    """Records the frames that it was given."""
+
+    def __init__(self) -> None:
+        self.diary: list[object] = []
+
+    def take(self, of: Frame) -> None:
+        self.diary.append(of.number)
+
+    def idle(self) -> None:
+        self.diary.append("idle")
+
+
+def test_the_picture_sink_gets_the_newest_frame_without_waiting_for_vision() -> None:
+    session, frames, sink = make_session("1", needs_consent=False), Slot[Frame](), PictureSinkDouble()
+    loop = PictureLoop(sink, frames, session)
+    frames.put(frame(1))
+    loop.step()
+    loop.step()
+    frames.put(frame(2))
+    frames.put(frame(3))
+    loop.step()
+    assert sink.diary == [1, "idle", 3]
+
+
+def test_no_picture_is_made_of_a_preview_or_an_ended_consent() -> None:
+    session, frames, sink = make_session("1"), Slot[Frame](), PictureSinkDouble()
+    loop = PictureLoop(sink, frames, session)
+    session.start_preview("operator")
+    frames.put(frame(1, consent_epoch=session.camera_epoch))
+    loop.step()
+    session.start("1", "operator")
+    frames.put(frame(2, consent_epoch=session.camera_epoch))
+    loop.step()
+    session.stop("operator")
+    frames.put(frame(3, consent_epoch=2))
+    loop.step()
+    assert sink.diary == ["idle", 2, "idle"]
+
+
+def test_a_picture_after_a_long_sleep_finds_the_consent_unconfirmed() -> None:
+    slept_s = [0.0]
+    session = make_session("1", clock=lambda: time.monotonic() + slept_s[0])
+    frames, sink = Slot[Frame](), PictureSinkDouble()
+    loop = PictureLoop(sink, frames, session)
+    session.start("1", "operator")
+    slept_s[0] = 61.0
+    frames.put(frame(1))
+    loop.step()
+    consent = session.snapshot.consent
+    assert consent is not None and consent.unconfirmed
 
 
 # --- sinks ---

@@ -243,3 +243,32 @@ def test_a_still_picture_and_its_mirror_image_have_the_same_scores(
     scores, mirrored = (reading.people[0].expression.scores for reading in (one, other))
     assert scores and mirrored
     assert scores.values == pytest.approx(mirrored.values, abs=1e-6)
+
+
+def test_faces_of_a_shrunk_frame_are_in_pixels_of_the_source(pipeline: Pipeline, clip: list[Image]) -> None:
+    small = np.asarray(cv2.resize(clip[0], (640, 360), interpolation=cv2.INTER_AREA), np.uint8)
+    whole = pipeline.read(frame(clip[0])).people
+    pipeline.reset()
+    shrunk = replace(frame(small), source_size=(1280, 720), full_size=lambda: clip[0])
+    for before, after in zip(whole, pipeline.read(shrunk).people, strict=True):
+        assert before.face.box.iou(after.face.box) > 0.8
+        assert after.face.keypoints[2] == pytest.approx(before.face.keypoints[2], abs=15)
+        assert before.label == after.label
+
+
+def test_a_small_face_of_a_shrunk_frame_is_cropped_from_the_source(
+    pipeline: Pipeline, clip: list[Image]
+) -> None:
+    calls: list[str] = []
+
+    def full_size() -> Image:
+        calls.append("decoded")
+        return clip[0]
+
+    for width, expected in ((640, []), (256, ["decoded", "decoded"])):
+        size = width, width * 9 // 16
+        small = np.asarray(cv2.resize(clip[0], size, interpolation=cv2.INTER_AREA), np.uint8)
+        pipeline.reset()
+        reading = pipeline.read(replace(frame(small), source_size=(1280, 720), full_size=full_size))
+        assert len(reading.people) == 2
+        assert calls == expected

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from appliance.errors import TooManyViewers
-from appliance.viewers import BARE, OVERLAY, Viewers
-from tests.fakes.parts import in_threads, watching
+from appliance.viewers import Viewers, snap_width
+from tests.fakes.parts import BARE, OVERLAY, in_threads, watching
 
 
 def test_there_are_no_viewers_at_first() -> None:
@@ -19,7 +19,7 @@ def test_only_watched_variants_are_reported() -> None:
     with watching(viewers, OVERLAY), watching(viewers, OVERLAY):
         assert viewers.watched_variants() == [OVERLAY]
         with watching(viewers, BARE):
-            assert sorted(viewers.watched_variants()) == sorted([OVERLAY, BARE])
+            assert set(viewers.watched_variants()) == {OVERLAY, BARE}
             assert viewers.count == 3
         assert viewers.watched_variants() == [OVERLAY]
     assert viewers.watched_variants() == []
@@ -77,3 +77,11 @@ def test_the_limit_holds_under_threads() -> None:
     in_threads(*[come_and_go] * 6)
     assert max(most) <= 3
     assert viewers.count == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "width"),
+    [(1, 320), (320, 320), (321, 640), (960, 960), (1280, 1280), (1281, None)],
+)
+def test_a_width_snaps_to_the_next_one_that_need_not_be_enlarged(wanted: int, width: int | None) -> None:
+    assert snap_width(wanted) == width

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from appliance.cameras.usb import Device
 from appliance.errors import CameraLost
 from appliance.values import Image
+from tests.fakes.files import encoded
 from tests.fakes.parts import noise
 from tests.fakes.scene import Scene
+
+MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 
 
 class VideoCaptures:
@@ -54,7 +58,13 @@ class VideoCapture:
     def read(self) -> tuple[bool, Image | None]:
         if not (self._open and self._scene.plugged and self._scene.delivers):
             return False, None
-        return True, self._scene.next_picture(*self._size)
+        picture = self._scene.next_picture(*self._size)
+        asked = dict(self.asked)
+        if asked.get(cv2.CAP_PROP_FOURCC) == MJPG and asked.get(cv2.CAP_PROP_CONVERT_RGB) == 0:
+            return True, np.frombuffer(
+                self._scene.on_the_wire(encoded(picture, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 95)), np.uint8
+            )[None]
+        return True, picture
 
     def release(self) -> None:
         self._scene.open -= self._open

@@ -9,8 +9,7 @@ from flask import Blueprint, Response, render_template, request
 from appliance import __version__
 from appliance.consent.law import INSTITUTIONS, PURPOSES, REGIONS
 from appliance.errors import SlotClosed, StateConflict
-from appliance.values import EMOTIONS, LABELS, Picture, Reading, shown_name
-from appliance.viewers import BARE, OVERLAY
+from appliance.values import EMOTIONS, LABELS, Picture, PictureVariant, Reading, shown_name
 from appliance.web.api.describe import HTML, JPEG, MJPEG, describe
 from appliance.web.api.models import OverlayQuery, Problem
 from appliance.web.api.models import Reading as ReadingMessage
@@ -105,7 +104,7 @@ def live_readings() -> Response:
 class PictureStream:
     """The newest pictures for one viewer, who counts as a viewer until `close`."""
 
-    def __init__(self, app_context: AppContext, variant: str, viewer: Caller) -> None:
+    def __init__(self, app_context: AppContext, variant: PictureVariant, viewer: Caller) -> None:
         """Raises `StateConflict` while idle and `TooManyViewers` at the limit."""
         session, live = app_context.session, app_context.live
         if not session.consent_epoch:
@@ -178,5 +177,5 @@ class _ReadingStream:
             outlet.run(self._audit.record)
 
 
-def _variant_asked() -> str:
-    return BARE if request.args.get("overlay") == "0" else OVERLAY
+def _variant_asked() -> PictureVariant:
+    return PictureVariant(overlay=request.args.get("overlay") != "0")

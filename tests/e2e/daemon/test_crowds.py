@@ -15,7 +15,7 @@ from time import monotonic
 import pytest
 
 from appliance.values import Picture
-from appliance.viewers import OVERLAY, Viewers
+from appliance.viewers import Viewers
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
 from appliance.web.transport import websocket
@@ -24,6 +24,7 @@ from appliance.web.transport.server import Server
 from tests.e2e.daemon.driver import open_websocket, until
 from tests.fakes.consent import NOTICE
 from tests.fakes.far import from_far
+from tests.fakes.parts import OVERLAY
 from tests.fakes.web import make_context, served
 
 VIEWERS = 8

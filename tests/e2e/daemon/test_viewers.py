@@ -89,12 +89,12 @@ def test_each_frame_is_encoded_once_per_variant(demo: Daemon, viewers: int, vari
         before = demo.metrics()
         until(lambda: all(len(each.read_at) > 40 for each in watchers), 30, "40 pictures for everyone")
         after = demo.metrics()
-    encoded, read = (
+    encoded, frames = (
         after[f"interview_grader_{name}_total"] - before[f"interview_grader_{name}_total"]
-        for name in ("encoded", "readings")
+        for name in ("encoded", "frames")
     )
-    assert encoded <= variants * (read + 1)
-    assert encoded >= variants * 0.7 * read
+    assert encoded <= variants * (frames + 1)
+    assert encoded >= variants * 0.7 * frames
 
 
 def test_nothing_is_encoded_without_viewers(demo: Daemon) -> None:

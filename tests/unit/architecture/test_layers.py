@@ -43,7 +43,6 @@ IN_ONE_FILE = {
     "prometheus_client": "web",
     "reportlab": "records",
     "segno": "web",
-    "simplejpeg": "media",
     "tensorrt": "inference",
     "tflite_runtime": "inference",
     "tomli": "system",
@@ -54,12 +53,13 @@ IN_ONE_FILE = {
 """Library -> the packages in which one file each imports it: it can be replaced there, and be absent."""
 
 IN_MANY = {
-    "cv2": "cameras commands composition consent sinks vision",
+    "cv2": "cameras commands composition consent media sinks vision",
     "flask": "web",
     "h11": "web",
     "jinja2": "commands web",
     "numpy": "*",
     "pydantic": "*",
+    "simplejpeg": "media",
     "sqlite3": "records",
     "systemd": "system",
     "tqdm": "cli commands",

@@ -9,14 +9,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from appliance.values import Picture
-from appliance.viewers import BARE
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
 from appliance.web.framing import frame_picture
 from appliance.web.pages.live import PictureStream
 from appliance.web.security.caller import LOOPBACK, Caller
 from tests.fakes.consent import NOTICE
-from tests.fakes.parts import WITHIN_S, frame
+from tests.fakes.parts import BARE, WITHIN_S, frame
 from tests.fakes.web import make_context
 
 

@@ -7,9 +7,9 @@ import math
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.health import Health
-from appliance.viewers import OVERLAY, Viewers
+from appliance.viewers import Viewers
 from appliance.web.metrics import Metrics
-from tests.fakes.parts import frame
+from tests.fakes.parts import OVERLAY, frame
 
 
 def scraped(metrics: Metrics) -> dict[str, float]:

@@ -1,0 +1,79 @@
+"""Finds the reading to show with a picture, and waits for it if it is about to come."""
+
+from __future__ import annotations
+
+import time
+
+from appliance.handoff import Slot
+from appliance.values import Consent, Frame, Reading
+
+OLDEST_S = 0.1
+"""Without a reading of its own, a picture shows the newest earlier one up to this age, by capture time."""
+
+LONGEST_WAIT_S = 0.05
+"""No picture waits longer than this after its capture."""
+
+_SMOOTHING = 0.2  # share of the newest interval in the mean
+
+
+class ReadingMatcher:
+    """Matches readings to frames. Belongs to one thread.
+
+    A frame waits for its own reading only while vision keeps up with the camera, that is while readings are
+    ready before the next frame is captured. Otherwise the picture leaves at once, at the camera's rate.
+    """
+
+    def __init__(self, readings: Slot[Reading]) -> None:
+        self._readings = readings
+        self._seen = 0
+        self._newest: Reading | None = None
+        self._earlier: Reading | None = None
+        self._frame: tuple[int, float] | None = None  # number and capture time of the last one
+        self._interval_s = LONGEST_WAIT_S
+        self._limits: tuple[int, Consent | None] | None = None
+
+    def begin(self, consent_epoch: int, consent: Consent | None) -> None:
+        """State the limits in force; readings under any others are forgotten. Called before each frame."""
+        before, self._limits = self._limits, (consent_epoch, consent)
+        if before is not None and before != self._limits:
+            self._seen = self._readings.number
+            self._newest = self._earlier = None
+
+    def reading_for(self, frame: Frame) -> Reading | None:
+        """The reading of this frame, or a recent earlier one; waits as the class says.
+
+        Raises `SlotClosed` once the slot is closed.
+        """
+        self._measure(frame)
+        until = frame.captured + self._interval_s
+        while self._newest is None or self._newest.frame.number < frame.number:
+            wait_s = until - time.monotonic() if self._keeps_up else 0.0
+            reading, self._seen = self._readings.take(self._seen, max(0.0, wait_s))
+            if reading is None:
+                break
+            self._earlier, self._newest = self._newest, reading
+        fitting = (each for each in (self._newest, self._earlier) if each and self._fits(each, frame))
+        return next(fitting, None)
+
+    @property
+    def _keeps_up(self) -> bool:
+        if self._newest is None:
+            return True
+        stamps = self._newest.stamps
+        return stamps.classified - stamps.captured <= self._interval_s
+
+    def _measure(self, frame: Frame) -> None:
+        if self._frame is not None and frame.number > self._frame[0]:
+            number, captured = self._frame
+            interval_s = min((frame.captured - captured) / (frame.number - number), LONGEST_WAIT_S)
+            self._interval_s += _SMOOTHING * (interval_s - self._interval_s)
+        self._frame = frame.number, frame.captured
+
+    @staticmethod
+    def _fits(reading: Reading, frame: Frame) -> bool:
+        of = reading.frame
+        return (
+            of.consent_epoch == frame.consent_epoch
+            and of.number <= frame.number
+            and frame.captured - of.captured < OLDEST_S
+        )
