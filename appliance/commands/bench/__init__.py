@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 
-from appliance.commands.arguments import Commands, config_options, load_config, positive
+from appliance.commands.arguments import Commands, config_options, load_config, pass_config_on, positive
 
 
 def add_commands(commands: Commands) -> None:
@@ -25,19 +26,24 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("--report", action="store_true", help="print a full report that you can share")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # used by --engines for its processes
+    parser.add_argument("--if-due", action="store_true", help=argparse.SUPPRESS)  # used by the idle daemon
     parser.set_defaults(function=_bench)
 
 
 def _bench(options: argparse.Namespace) -> int:
     config = load_config(options)
-    passed_on = [word for text in options.set for word in ("--set", text)]
-    if options.config:
-        passed_on += ["--config", str(options.config)]
-    with_state = [*passed_on, "--data-dir", str(config.state_dir)]
+    passed_on = pass_config_on(options, config, state=False)
+    with_state = pass_config_on(options, config)
     if options.one:
         from appliance.commands.bench.engines import measure_one
 
         print(json.dumps(measure_one(config, options.one)))
+        return 0
+    if options.if_due:
+        from appliance.commands.bench.engines import rank_if_due
+
+        os.nice(19)  # whatever else the machine does comes first
+        print(rank_if_due(config, with_state))
         return 0
     from appliance.commands.bench import cost, report
 
