@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -50,8 +50,11 @@ class TickClock:
 class Daemon:
     """Runs one appliance until a signal, the end of its clip, or a fault."""
 
-    def __init__(self, config: Config, stop: threading.Event) -> None:
-        """`stop` is set by signals, by the end of a clip, and by a fault."""
+    def __init__(self, config: Config, stop: threading.Event, *, measure: Sequence[str] = ()) -> None:
+        """`stop` is set by signals, by the end of a clip, and by a fault.
+
+        `measure`: the command that measures the engines while idle, for `engine.backend = "auto"`.
+        """
         self._config, self._stop = config, stop
         self._faults: list[str] = []
         self._notifier = Notifier()
@@ -59,7 +62,7 @@ class Daemon:
         self._writer, self._scheduling, self._selfcheck = BackgroundWriter(), SchedulingMonitor(), SelfCheck()
         self._clock = TickClock()
         self._failed_ticks = 0
-        self._appliance = make_appliance(config, stop=self._stop, failed=self._fail)
+        self._appliance = make_appliance(config, stop=stop, failed=self._fail, measure=measure)
 
     def run(self, announce: Callable[[str], None]) -> int:
         """Start, serve, stop; returns the exit code. `announce` gets the address to open."""

@@ -83,6 +83,17 @@ def load_config(options: argparse.Namespace) -> Config:
     return load_config(_request(options))
 
 
+def pass_config_on(options: argparse.Namespace, config: Config, *, state: bool = True) -> list[str]:
+    """The options with which another command of this program loads the same configuration.
+
+    Without those of `run` alone, and the state directory only if `state`.
+    """
+    words = [word for text in options.set for word in ("--set", text)]
+    if options.config:
+        words += ["--config", str(options.config)]
+    return [*words, "--data-dir", str(config.state_dir)] if state else words
+
+
 def load_config_without_state(options: argparse.Namespace) -> Config:
     """As `load_config`, for a user who may not read the state: its settings never include the address."""
     from appliance.configuration.load import load_config

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from appliance.commands.arguments import Commands, config_options, load_config
+from appliance.commands.arguments import Commands, config_options, load_config, pass_config_on
 from appliance.system.files import check_writable
+from appliance.system.native import self_command
 from appliance.system.signals import stop_on_signals
 
 
@@ -30,6 +31,7 @@ def _run(options: argparse.Namespace) -> int:
         check_writable(config.state_dir)
         from appliance.daemon import Daemon
 
-        return Daemon(config, stop).run(
+        measure = self_command("appliance", "bench", "--if-due", *pass_config_on(options, config))
+        return Daemon(config, stop, measure=measure).run(
             lambda url: print(f"Interview Grader is ready: open {url}", flush=True)
         )

@@ -20,7 +20,7 @@ from appliance.audit import AuditLog
 from appliance.commands.analyze.command import analyze
 from appliance.commands.analyze.reading import Options
 from appliance.commands.arguments import Parser
-from appliance.commands.bench.engines import rank_and_save
+from appliance.commands.bench.engines import rank_if_due
 from appliance.composition.engine import why_measure
 from appliance.composition.reader import make_reader
 from appliance.configuration.layers import ConfigOptions
@@ -94,11 +94,7 @@ def _why_unmeasured(config: Config, options: argparse.Namespace) -> str:
 
 
 def _measure_engines(config: Config, options: argparse.Namespace) -> str:
-    if not why_measure(config):
-        return ""
-    found = rank_and_save(config, ["--data-dir", str(config.state_dir)])
-    times = [f"{each.name} {each.ms:.1f} ms" for each in found.engines if each.ms is not None]
-    return f"engines: {', '.join(times)}; auto selects {found.best.name if found.best else 'the CPU'}"
+    return rank_if_due(config, ["--data-dir", str(config.state_dir)])
 
 
 def _parser() -> Parser:

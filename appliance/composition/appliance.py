@@ -7,7 +7,7 @@ the configuration.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from appliance import registry
@@ -28,6 +28,7 @@ from appliance.handoff import Slot
 from appliance.hardware.button import Button
 from appliance.health import Health
 from appliance.inference.fallback import CircuitBreaker
+from appliance.inference.idle_measurement import IdleMeasurement
 from appliance.loops import CaptureLoop, PictureLoop, SinkLoop, VisionLoop
 from appliance.ports import Lamps, Sink
 from appliance.records import Store
@@ -45,7 +46,14 @@ from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.server import Server
 from appliance.workers import Worker
 
-LIMITS_S = {"capture": 15.0, "vision": 10.0, "pictures": 10.0, "sink-lamps": 10.0, "sink-recorder": 120.0}
+LIMITS_S = {
+    "capture": 15.0,
+    "vision": 10.0,
+    "pictures": 10.0,
+    "sink-lamps": 10.0,
+    "sink-recorder": 120.0,
+    "engines": 10.0,
+}
 """Maximum duration of a worker's step, in seconds: opening a camera is slow, a worn card much slower."""
 
 
@@ -71,10 +79,13 @@ class Appliance:
     """Role -> model and engine, in words, as they are now."""
 
 
-def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[str], None]) -> Appliance:
+def make_appliance(
+    config: Config, *, stop: threading.Event, failed: Callable[[str], None], measure: Sequence[str] = ()
+) -> Appliance:
     """Build and connect every part; nothing is started.
 
     `stop` is set after the last frame of a clip; `failed` is called with the reason if a worker dies.
+    `measure`: the command that measures the engines while idle.
     """
     chosen = choose_camera(config.camera, config.origins, installed=config.installed)
     set_camera_field(chosen.backend)
@@ -136,6 +147,15 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     def worker(name: str, step: Callable[[], None], finish: Callable[[], None] | None = None) -> Worker:
         return Worker(name, step, limit_s=LIMITS_S[name], health=health, failed=failed, finish=finish)
 
+    producers = [
+        worker("vision", vision.step, reader.pipeline.close),
+        worker("capture", capture.step, capture.close),
+    ]
+    # A chosen accelerator has one user at a time: then only the installer and an update measure.
+    if measure and config.engine.backend == "auto" and reader.breaker is None:
+        measurement = IdleMeasurement(measure, session.wait_until_open, stop.wait)
+        producers.append(worker("engines", measurement.step, measurement.close))
+
     return Appliance(
         servers=make_servers(config, create_app(context), auth, proxies),
         session=session,
@@ -144,10 +164,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
         frames=frames,
         readings=readings,
         jpegs=jpegs,
-        producers=(
-            worker("vision", vision.step, reader.pipeline.close),
-            worker("capture", capture.step, capture.close),
-        ),
+        producers=tuple(producers),
         consumers=(
             worker("pictures", PictureLoop(pictures, frames, session).step),
             *(

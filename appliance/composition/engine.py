@@ -14,18 +14,14 @@ from pydantic import BaseModel
 from appliance import registry
 from appliance.configuration.load import Config, backend_settings
 from appliance.errors import ApplianceError, BackendMissing, ConfigErrors, EngineError, ModelError
+from appliance.hardware import board
 from appliance.health import Health
 from appliance.inference.fallback import BREAKER_FILE, CircuitBreaker, FallbackEngine
 from appliance.inference.manifest import Manifest, ModelSet
-from appliance.inference.ranking import load_ranking
+from appliance.inference.ranking import CPU, Ranking, load_ranking
 from appliance.ports import Engine, EngineBackend
 from appliance.system.native import quiet_native_output, self_command
 from appliance.system.resources import models_dir
-
-CPU = "tflite"
-"""The engine that runs everywhere, and the fallback of every accelerator."""
-
-_OTHER_MODELS = "the last measurement was of other models"
 
 
 @dataclass(frozen=True)
@@ -51,21 +47,20 @@ def choose_engine(config: Config, models: str) -> EngineChoice:
     if wanted.backend != "auto":
         backend = registry.load("engine", wanted.backend)
         return EngineChoice(wanted.backend, backend, wanted.settings, backend.float_models)
-    ranking = load_ranking(config.state_dir)
+    ranking = _valid_ranking(config, models)
     if isinstance(ranking, str):
         why = f"{ranking}; measure with: interview-grader bench --engines"
-    elif ranking.models != models:
-        why = f"{_OTHER_MODELS}; measure with: interview-grader bench --engines"
     elif (best := ranking.best) is None:
         why = "no measured engine agreed with it"
     else:
         reason = (
-            f"auto: fastest engine that agrees with the CPU, {best.ms:.1f} ms for one run of each model, "
-            f"measured {ranking.date}"
+            f"auto: {best.name}, fastest engine that agrees with the CPU, {best.ms:.1f} ms for one run of "
+            f"each model, measured {ranking.date}"
         )
+        found = best.candidate
         try:
             return configure_engine(
-                config, best.backend, best.settings, float_models=best.float_models, why=reason
+                config, found.backend, found.settings, float_models=found.float_models, why=reason
             )
         except (BackendMissing, ConfigErrors) as error:
             why = f"{best.name} was fastest but is unavailable: {error}"
@@ -102,19 +97,35 @@ def why_measure(config: Config) -> str:
     """Why `bench --engines` is due; "" if it is not, and always if the owner chose the engine."""
     if config.engine.backend != "auto":
         return ""
-    ranking = load_ranking(config.state_dir)
+    _, models = load_models(config)
+    ranking = _valid_ranking(config, models.digest)
     if isinstance(ranking, str):
         return ranking
-    _, models = load_models(config)
-    if ranking.models != models.digest:
-        return _OTHER_MODELS
     if ranking.there != (now := engine_inventory(config)):
         return f"the last measurement was of {ranking.there or 'something else'}, and this device has {now}"
     return ""
 
 
+def _valid_ranking(config: Config, models: str) -> Ranking | str:
+    """The ranking if it is of these models, this processor and this runtime; else why it is not used."""
+    ranking = load_ranking(config.state_dir)
+    if isinstance(ranking, str):
+        return ranking
+    if ranking.models != models:
+        return "the last measurement was of other models"
+    if ranking.processor != board.processor_key():
+        return "the last measurement was of another processor"
+    runtime, now = ranking.there.partition(", ")[0], next(_inventory(config), "")
+    if runtime != now:
+        return f"the last measurement was of {runtime or 'something else'}, and this device has {now}"
+    return ranking
+
+
 def engine_inventory(config: Config) -> str:
-    """Our engines that can run here, in one line: software with versions, hardware, compiled models."""
+    """Our engines that can run here, in one line: software with versions, hardware, compiled models.
+
+    The CPU's runtime is first.
+    """
     return ", ".join(_inventory(config))
 
 

@@ -35,6 +35,9 @@ class AutoCamera(RotatableSettings):
 class AutoEngine(_Section):
     """Settings of `engine.backend = "auto"`, passed to the engine that it selects."""
 
+    runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = Field(
+        "auto", description="As for tflite: which TFLite runtime to load."
+    )
     threads: int = Field(1, ge=1, le=16, description="Threads for one model on the CPU.")
     library: str = Field("libedgetpu.so.1", min_length=1, description="As for coral: the Edge TPU library.")
     device: str = Field("usb", description="As for coral: which Edge TPU to use.")
@@ -303,5 +306,5 @@ PLAIN_SECTIONS: dict[str, type[BaseModel]] = {
 AUTO_SETTINGS: dict[str, type[BaseModel]] = {"camera": AutoCamera, "engine": AutoEngine}
 """The settings of `auto`, for sections whose backend may be `auto`."""
 
-BACKEND_SECTIONS = {"camera": "auto", "engine": "tflite", "lamps": "none"}
+BACKEND_SECTIONS = {"camera": "auto", "engine": "auto", "lamps": "none"}
 """Sections whose keys depend on their backend, and their default backend."""

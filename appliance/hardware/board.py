@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +27,20 @@ def processor_name() -> str:
             if line.startswith(("model name", "Model")):
                 return f"{line.partition(':')[2].strip()}, {cores}"
     return cores
+
+
+def processor_key() -> str:
+    """What decides how fast the processor is at models: its name, and a digest of what else the kernel says.
+
+    The name alone does not decide: virtual machines share it, with and without fast int8 instructions.
+    """
+    wanted = ("flags", "Features", "CPU ", "cpu family", "model\t", "stepping", "vendor_id")
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        found = sorted({line for line in lines if line.startswith(wanted)})
+        digest = hashlib.sha256("\n".join(found).encode()).hexdigest()
+        return f"{processor_name()}, {digest[:12]}"
+    return processor_name()
 
 
 def system_name() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import shutil
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -77,7 +78,7 @@ def print_cost(config: Config, *, seconds: int, arguments: Sequence[str] = ()) -
     """Measure and print Markdown tables: `seconds` of the daemon, which gets `arguments`."""
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "one_face.mp4"
-        with _reader(config) as reader:
+        with open_reader(config) as reader:
             make_clip(reader, clip)
             described = reader.described()
         bare = [_measure_bare(config, clip)]
@@ -92,7 +93,7 @@ def print_cost(config: Config, *, seconds: int, arguments: Sequence[str] = ()) -
 
 
 @contextmanager
-def _reader(config: Config) -> Iterator[Reader]:
+def open_reader(config: Config) -> Iterator[Reader]:
     """A reader that is closed afterwards, since an accelerator has only one user at a time."""
     reader = make_reader(config)
     try:
@@ -102,7 +103,7 @@ def _reader(config: Config) -> Iterator[Reader]:
 
 
 def _measure_bare(config: Config, clip: Path) -> dict[str, float]:
-    with _reader(config) as reader:
+    with open_reader(config) as reader:
         return measure_parts(reader, clip, config.web.jpeg_quality)
 
 
@@ -159,22 +160,23 @@ def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str], state: 
 
     `state`: the state directory; the daemon gets copies of the files that affect how it reads.
     """
-    with _copied(state) as own, _daemon(clip, own, arguments) as (process, url, start_s):
-        with _viewer(url):
+    with copied_state(state) as own, run_daemon(clip, own, arguments) as daemon:
+        with _viewer(daemon):
             time.sleep(_WARM_UP_S)
-            used, frames = _processor_s(process.pid), _frames(url)
+            before = daemon.usage("readings")
             time.sleep(seconds)
-            used, frames = _processor_s(process.pid) - used, _frames(url) - frames
+            after = daemon.usage("readings")
+        used, frames = (last - first for first, last in zip(before, after, strict=True))
         if not frames:
             raise ApplianceError(
                 f"the daemon read no frame within {seconds:g} s; see the log of: interview-grader run"
             )
-        memory, peak = _memory_mb(process.pid)
-    return DaemonCost(frames, 1000 * used / frames, memory, peak, start_s)
+        memory, peak = _memory_mb(daemon.pid)
+    return DaemonCost(round(frames), 1000 * used / frames, memory, peak, daemon.start_s)
 
 
 @contextmanager
-def _copied(state: Path) -> Iterator[Path]:
+def copied_state(state: Path) -> Iterator[Path]:
     """A folder with the settings of the page and the state of the engines."""
     with tempfile.TemporaryDirectory() as folder:
         for name in (PAGE_FILE, RANKING_FILE, BREAKER_FILE):
@@ -223,12 +225,54 @@ def _invoke(engine: Engine) -> None:
     engine.run(np.zeros(engine.inputs[0].shape, engine.inputs[0].dtype))
 
 
+@dataclass(frozen=True)
+class Daemon:
+    """A daemon in a process of its own. `start_s`: seconds until it served."""
+
+    pid: int
+    url: str
+    start_s: float
+    certificate: str = ""
+
+    def usage(self, counter: str = "frames") -> tuple[float, float]:
+        """Seconds of processor time, and the value of a counter of the metrics."""
+        return _processor_s(self.pid), self._counter(counter)
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection; with TLS it accepts the daemon's certificate only."""
+        where = urlsplit(self.url).netloc
+        if not self.certificate:
+            return http.client.HTTPConnection(where, timeout=10)
+        trust = ssl.create_default_context(cafile=self.certificate)
+        trust.check_hostname = False  # it is pinned
+        return http.client.HTTPSConnection(where, timeout=10, context=trust)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of an answer."""
+        connection = self.connect()
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def _counter(self, name: str) -> float:
+        lines = (line.split() for line in self.get("/metrics")[1].splitlines())
+        return next(float(line[1]) for line in lines if line[0] == f"interview_grader_{name}_total")
+
+
 @contextmanager
-def _daemon(
-    clip: Path, state: Path, arguments: Sequence[str]
-) -> Iterator[tuple[subprocess.Popen[str], str, float]]:
+def run_daemon(
+    clip: Path, state: Path, arguments: Sequence[str], settings: Sequence[str] = (), certificate: str = ""
+) -> Iterator[Daemon]:
+    """The real daemon plays a clip. `arguments`: the owner's; `settings`: those that override everything.
+
+    `certificate`: the PEM file of its certificate, if it uses TLS.
+    """
     command = self_command("appliance", "run", "--camera", f"replay:{clip}")
-    command += ["--data-dir", str(state), *arguments, *(word for text in _ALONE for word in ("--set", text))]
+    command += ["--data-dir", str(state), *arguments]
+    command += [word for text in (*_ALONE, *settings) for word in ("--set", text)]
     began = time.monotonic()
     with (
         tempfile.TemporaryFile("w+") as log,
@@ -239,23 +283,24 @@ def _daemon(
             line = process.stdout.readline()
             start_s = time.monotonic() - began
             if "http" not in line:
-                raise ApplianceError(f"the daemon did not start: {_last_line(log)}")
-            yield process, line.split()[-1], start_s
+                raise ApplianceError(f"the daemon did not start: {last_line(log)}")
+            yield Daemon(process.pid, line.split()[-1], start_s, certificate)
         finally:
             process.terminate()
 
 
-def _last_line(log: TextIO) -> str:
+def last_line(log: TextIO) -> str:
+    """The last line that a process wrote into its log."""
     log.seek(0)
     *_, last = ["no output; try: interview-grader run", *log.read().strip().splitlines()]
     return last.removeprefix("interview-grader: ")
 
 
 @contextmanager
-def _viewer(url: str) -> Iterator[None]:
+def _viewer(daemon: Daemon) -> Iterator[None]:
     """A viewer that reads the stream of pictures."""
     done = threading.Event()
-    connection = _connect(url)
+    connection = daemon.connect()
     connection.request("GET", "/stream.mjpg")
     response = connection.getresponse()
 
@@ -271,21 +316,6 @@ def _viewer(url: str) -> Iterator[None]:
         done.set()
         thread.join(5.0)
         connection.close()
-
-
-def _connect(url: str) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
-
-
-def _frames(url: str) -> int:
-    connection = _connect(url)
-    try:
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-    finally:
-        connection.close()
-    lines = (line.split() for line in text.splitlines())
-    return int(next(float(line[1]) for line in lines if line[0] == "interview_grader_readings_total"))
 
 
 def _processor_s(pid: int) -> float:

@@ -10,20 +10,25 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from appliance import registry
-from appliance.composition.engine import CPU, EngineOpener, configure_engine, engine_inventory, load_models
+from appliance.composition.engine import (
+    EngineOpener,
+    configure_engine,
+    engine_inventory,
+    load_models,
+    why_measure,
+)
 from appliance.composition.reader import make_reader
 from appliance.configuration.load import Config
 from appliance.errors import ApplianceError, ConfigError
 from appliance.hardware import board
 from appliance.inference.manifest import ModelSet
 from appliance.inference.parity import FaceNumbers, face_numbers, measure_parity
-from appliance.inference.ranking import EngineMeasurement, Ranking
+from appliance.inference.ranking import CANDIDATES, Candidate, EngineMeasurement, Ranking
 from appliance.media.video import Video
 from appliance.ports import Engine
 from appliance.system.native import as_owner, self_command
@@ -35,26 +40,6 @@ _LIMIT_S = 300.0
 _BUILD_LIMIT_S = 3600.0
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """An engine that may be available, its kind of models, and its settings on top of the configuration."""
-
-    name: str
-    backend: str
-    float_models: bool
-    settings: dict[str, str]
-
-
-CANDIDATES = (
-    Candidate("cpu-int8", CPU, False, {}),
-    Candidate("cpu-float", CPU, True, {}),
-    Candidate("coral", "coral", False, {}),
-    Candidate("tensorrt-fp16", "tensorrt", True, {"precision": "fp16"}),
-    Candidate("tensorrt-int8", "tensorrt", True, {"precision": "int8"}),
-)
-"""The first is the reference, which runs everywhere."""
-
-
 def rank(config: Config, arguments: Sequence[str]) -> Ranking:
     """Measure every engine; `arguments` are passed to the measuring processes."""
     _, models = load_models(config)
@@ -62,9 +47,17 @@ def rank(config: Config, arguments: Sequence[str]) -> Ranking:
     reference = found[0][1]
     if isinstance(reference, str):
         raise ApplianceError(f"cannot measure the CPU engine: {reference}; see: interview-grader check")
+    # Again at the end: if something else used the machine meanwhile, the reference must not lose by chance.
+    if not isinstance(again := _measure(CANDIDATES[0], arguments)[1], str):
+        reference["ms"] = min(reference["ms"], again["ms"], key=lambda ms: sum(ms.values()))
     measured = tuple(_judged(each, result, reference) for each, result in found)
     return Ranking(
-        board.board_name(), time.strftime("%Y-%m-%d"), models.digest, measured, engine_inventory(config)
+        machine=board.board_name(),
+        date=time.strftime("%Y-%m-%d"),
+        models=models.digest,
+        engines=measured,
+        there=engine_inventory(config),
+        processor=board.processor_key(),
     )
 
 
@@ -74,6 +67,11 @@ def rank_and_save(config: Config, arguments: Sequence[str]) -> Ranking:
     with as_owner(config.state_dir):
         ranking.save(config.state_dir)
     return ranking
+
+
+def rank_if_due(config: Config, arguments: Sequence[str]) -> str:
+    """Like `rank_and_save`, if a measurement is due; returns its summary, "" if none was due."""
+    return rank_and_save(config, arguments).summary() if why_measure(config) else ""
 
 
 def measure_one(config: Config, name: str) -> dict[str, Any]:
@@ -134,17 +132,12 @@ def _measure(candidate: Candidate, arguments: Sequence[str]) -> tuple[Candidate,
 def _judged(
     candidate: Candidate, result: dict[str, Any] | str, reference: dict[str, Any]
 ) -> EngineMeasurement:
-    def measured(ms: float | None, agrees: bool, note: str) -> EngineMeasurement:
-        return EngineMeasurement(
-            candidate.name, candidate.backend, candidate.float_models, candidate.settings, ms, agrees, note
-        )
-
     if isinstance(result, str):
-        return measured(None, False, result)
+        return EngineMeasurement(candidate.name, None, False, result)
     wanted: list[list[FaceNumbers]] = reference["faces"]
     parity = measure_parity(wanted, result["faces"])
     note = str(result["described"]["detector"]) + ("" if result is reference else f"; {parity}")
-    return measured(round(sum(result["ms"].values()), 3), parity.holds, note)
+    return EngineMeasurement(candidate.name, round(sum(result["ms"].values()), 3), parity.holds, note)
 
 
 def _milliseconds(engine: Engine) -> float:

@@ -64,6 +64,7 @@ def lines(status: DeviceStatus) -> Iterator[str]:
         "address": status.address,
         "first code": status.first_code,
         "certificate": status.certificate_sha256 and f"SHA-256 {status.certificate_sha256}",
+        "engine": status.engine,
         "lamps": None if status.lamps is None else "present" if status.lamps else "none",
         "version": status.version,
     }

@@ -111,11 +111,6 @@ def tiles(size: tuple[int, int]) -> list[Region]:
     ]
 
 
-def all_regions(size: tuple[int, int]) -> list[Region]:
-    """Every part to scan in a picture of `size` (width, height), the largest parts first."""
-    return [whole(size), *squares(size), *tiles(size)]
-
-
 def square_around(box: Box, factor: float, size: tuple[int, int]) -> Region | None:
     """A square of `factor` times a box's larger side around its centre, clipped to the picture.
 

@@ -8,8 +8,11 @@ from appliance.values import Box, Face, Image
 from appliance.vision.detection.blazeface import BlazeFace
 from appliance.vision.detection.cascade import DetectorCascade
 from appliance.vision.detection.nms import weighted_nms
-from appliance.vision.detection.regions import all_regions
+from appliance.vision.detection.regions import squares, tiles, whole
 from appliance.vision.detection.video_search import VideoSearch
+
+NEAR = 0.05
+"""Share of the picture's longer side from which a face is near: the squares add nothing to the tiles then."""
 
 
 class FaceSearch:
@@ -58,8 +61,23 @@ class FaceSearch:
     def _scan(self, image: Image) -> list[Face]:
         """Possible faces, highest score first."""
         size = int(image.shape[1]), int(image.shape[0])
-        scans = (self._cascade.scan(image, region) for region in all_regions(size))
-        return weighted_nms([face for found in scans for face in found])
+        found, parts = self._cascade.scan(image, whole(size)), tiles(size)
+        if not (parts and self._are_near(found, size)):
+            parts = [*squares(size), *parts]
+        scans = (self._cascade.scan(image, part) for part in parts)
+        return weighted_nms([*found, *(face for faces in scans for face in faces)])
+
+    def _are_near(self, found: Sequence[Face], size: tuple[int, int]) -> bool:
+        """Whether the scan of a full picture of `size` (width, height) shows only near faces.
+
+        Not in a panorama: its tiles overlap too little for what the scan of the full picture misses.
+        """
+        least = NEAR * max(size)
+        return (
+            bool(found)
+            and max(size) <= 2 * min(size)
+            and all(face.score >= self._cascade.threshold and face.box.width >= least for face in found)
+        )
 
     def _verified(self, image: Image, found: Sequence[Face]) -> list[Face]:
         """The candidates that the cascade confirms."""

@@ -40,6 +40,9 @@ class DeviceStatus(Answer):
     storage: Storage | None = None
     address: str | None = Field(default=None, description="Address of the page, as a browser opens it")
     version: str | None = Field(default=None, description="Release of the running daemon")
+    engine: str | None = Field(
+        default=None, description="What runs the models, and why if it was not configured"
+    )
     lamps: bool | None = Field(default=None, description="Whether the device has lamps")
     certificate_sha256: str | None = Field(
         default=None, description="Fingerprint of the certificate in use, as browsers show it"

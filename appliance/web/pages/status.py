@@ -67,6 +67,7 @@ def device_status() -> Response:
             storage=state.storage,
             address=device_url(url_for("live.live_page")),
             version=__version__,
+            engine=_engine(app_context.device.engines()),
             lamps=app_context.device.has_camera_lamp,
             first_code=app_context.auth.accounts.first_code(),
         )
@@ -96,6 +97,10 @@ def make_state(app_context: AppContext) -> State:
         session=_session_details(session),
         reading=None if reading is None else Reading.model_validate(reading),
     )
+
+
+def _engine(engines: dict[str, str]) -> str:
+    return engines.get("choice") or engines["detector"]
 
 
 def _health(app_context: AppContext) -> tuple[str, str | None]:

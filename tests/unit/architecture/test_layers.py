@@ -48,7 +48,7 @@ IN_ONE_FILE = {
     "tomli": "system",
     "tomli_w": "system",
     "tomllib": "system",
-    "websockets": "web",
+    "websockets": "commands web",
 }
 """Library -> the packages in which one file each imports it: it can be replaced there, and be absent."""
 

@@ -6,7 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from appliance.cli import main
 from appliance.commands.bench.cost import DaemonCost, cost_table, ratios
+from appliance.commands.bench.viewers import ClientCost, client_table
 
 
 def test_a_machine_that_slows_down_changes_no_ratio() -> None:
@@ -24,3 +26,21 @@ def test_the_median_is_shown_with_its_spread() -> None:
     assert "| **entire daemon** (450 frames; 3 runs, 12.00 to 30.00) | **13.00** |" in text
     assert "| **ratio** (at most 1.5; 3 runs, 1.20 to 3.00) | **1.30** |" in text
     assert "180 MB (peak 190)" in text, "the largest of all runs"
+
+
+def test_clients_are_shown_with_the_ratio_to_the_first_number() -> None:
+    costs = [
+        ClientCost("/stream.mjpg", 1, (8.0, 9.0, 10.0), 30.0, 1.0),
+        ClientCost("/stream.mjpg", 32, (9.0, 10.0, 12.0), 29.5, 1.123),
+    ]
+    machine, *_, one, many = client_table(costs, tls=True)
+    assert machine.endswith("; TLS")
+    assert one == "| 1 | `/stream.mjpg` | 9.00 (3 runs, 8.00 to 10.00) | 1.00 | 30.0 |"
+    assert many == "| 32 | `/stream.mjpg` | 10.00 (3 runs, 9.00 to 12.00) | 1.12 | 29.5 |"
+
+
+@pytest.mark.parametrize("text", ["1,65", "0", "1,", "", "eight", "-1"])
+def test_a_number_of_clients_that_cannot_be_measured_is_refused(text: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", "--viewers", text])
+    assert ended.value.code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +24,16 @@ from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import Config, load_config
 from appliance.configuration.settings import AutoEngine
 from appliance.errors import ConfigErrors
+from appliance.hardware.board import processor_key
 from appliance.inference.engines import coral
 from appliance.inference.engines.coral import Coral
+from appliance.inference.engines.tflite import TFLite
 from appliance.inference.manifest import Manifest
 from appliance.inference.ranking import RANKING_FILE, EngineMeasurement, Ranking, load_ranking
 
-CPU = EngineMeasurement("cpu-int8", "tflite", False, {}, 5.0, True, "")
-FLOAT = EngineMeasurement("cpu-float", "tflite", True, {}, 4.0, True, "")
-CORAL = EngineMeasurement("coral", "coral", False, {}, 3.0, True, "")
+CPU = EngineMeasurement("cpu-int8", 5.0, True)
+FLOAT = EngineMeasurement("cpu-float", 4.0, True)
+CORAL = EngineMeasurement("coral", 3.0, True)
 
 
 @pytest.fixture(autouse=True)
@@ -53,26 +56,58 @@ def choose(config: Config) -> EngineChoice:
     return choose_engine(config, digest(config))
 
 
-def ranked(folder: Path, *engines: EngineMeasurement, models: str = "") -> Ranking:
-    ranking = Ranking("a board", "2026-11-25", models or digest(configured(folder)), engines)
+def ranked(folder: Path, *engines: EngineMeasurement, models: str = "", processor: str = "") -> Ranking:
+    config = configured(folder)
+    ranking = Ranking(
+        "a board",
+        "2026-11-25",
+        models or digest(config),
+        engines,
+        engine_inventory(config),
+        processor or processor_key(),
+    )
     ranking.save(folder)
     return ranking
 
 
+def measured_as(**changes: object) -> str:
+    """The file with one measurement that was changed by hand."""
+    entry = {"name": "cpu-float", "ms": 1.0, "agrees": True, "note": "", **changes}
+    return json.dumps({"machine": "", "date": "", "models": "", "engines": [entry]})
+
+
 def test_a_saved_ranking_is_read_back(tmp_path: Path) -> None:
-    slow = replace(CORAL, ms=None, agrees=False, note="no stick", settings={"device": "usb"})
+    slow = replace(CORAL, ms=None, agrees=False, note="no stick")
     assert load_ranking(tmp_path) == "no engine has been measured yet"
     written = ranked(tmp_path, CPU, slow)
     assert load_ranking(tmp_path) == written
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"engines": 3}', '{"machine":"","date":"","models":""}']
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"engines": 3}',
+        '{"machine":"","date":"","models":""}',
+        '{"machine":"","date":"","models":"","engines":[3]}',
+        measured_as(name="gone"),
+        measured_as(name=["cpu-int8"]),
+        measured_as(ms="1"),
+        measured_as(ms=float("nan")),
+        measured_as(ms=-1),
+        measured_as(ms=True),
+        measured_as(agrees="yes"),
+        measured_as(note=None, name={}),
+    ],
+    ids=range(15),
 )
 def test_a_damaged_ranking_is_ignored(tmp_path: Path, content: str) -> None:
     (tmp_path / RANKING_FILE).write_text(content)
     found = load_ranking(tmp_path)
-    assert isinstance(found, str) and RANKING_FILE in found
+    assert isinstance(found, str) and RANKING_FILE in found and "\n" not in found
     assert choose(configured(tmp_path)).name == "tflite"
 
 
@@ -85,6 +120,8 @@ def test_a_damaged_ranking_is_ignored(tmp_path: Path, content: str) -> None:
         ([CPU, replace(CORAL, ms=None)], CPU),
         ([replace(CPU, agrees=False)], None),
         ([], None),
+        ([CPU, replace(FLOAT, ms=4.6)], CPU),  # hardly faster
+        ([replace(CPU, agrees=False), replace(FLOAT, ms=6.0)], replace(FLOAT, ms=6.0)),
     ],
 )
 def test_the_best_is_the_fastest_with_parity(
@@ -99,7 +136,8 @@ def test_auto_selects_the_best_and_gives_the_reason(tmp_path: Path) -> None:
     assert chosen.name == "coral" and not chosen.float_models
     assert chosen.settings.library == "libmine.so" and chosen.settings.threads == 2  # type: ignore[attr-defined]
     assert chosen.why == (
-        "auto: fastest engine that agrees with the CPU, 3.0 ms for one run of each model, measured 2026-11-25"
+        "auto: coral, fastest engine that agrees with the CPU, 3.0 ms for one run of each model, "
+        "measured 2026-11-25"
     )
 
 
@@ -115,17 +153,38 @@ def test_a_ranking_of_other_models_does_not_count(tmp_path: Path) -> None:
     assert chosen.name == "tflite" and "the last measurement was of other models" in chosen.why
 
 
-def test_a_ranked_engine_that_is_no_longer_known_means_the_cpu(tmp_path: Path) -> None:
-    ranked(tmp_path, CPU, EngineMeasurement("gone", "gone", False, {}, 1.0, True, ""))
-    chosen = choose(configured(tmp_path))
-    assert chosen.name == "tflite" and "gone was fastest but is unavailable" in chosen.why
+def test_a_ranking_of_another_processor_does_not_count(tmp_path: Path) -> None:
+    """A card that moves to another board, or a virtual machine to another host, is measured again."""
+    ranked(tmp_path, CPU, FLOAT, processor="another")
+    config = configured(tmp_path)
+    chosen = choose(config)
+    assert not chosen.float_models and "the last measurement was of another processor" in chosen.why
+    assert why_measure(config) == "the last measurement was of another processor"
+
+
+def test_a_ranking_of_another_runtime_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranked(tmp_path, CPU, FLOAT)
+    config = configured(tmp_path)
+    monkeypatch.setattr(TFLite, "inventory", staticmethod(lambda settings: "a newer runtime"))
+    chosen = choose(config)
+    assert not chosen.float_models and "this device has tflite a newer runtime" in chosen.why
+
+
+def test_the_settings_of_an_engine_are_not_those_of_the_file(tmp_path: Path) -> None:
+    """Else who can write the file could have any library loaded."""
+    ranked(tmp_path, CPU, CORAL)
+    path = tmp_path / RANKING_FILE
+    path.write_text(
+        path.read_text().replace('"name": "coral"', '"settings": {"library": "x"}, "name": "coral"')
+    )
+    assert choose(configured(tmp_path)).settings.library == "libedgetpu.so.1"  # type: ignore[attr-defined]
 
 
 def test_float_models_are_used_where_they_were_faster(tmp_path: Path) -> None:
     ranked(tmp_path, CPU, FLOAT)
     reader = make_reader(configured(tmp_path))
     assert set(reader.names.values()) == {"blazeface_full", "blazeface_short", "expression"}
-    assert "auto: fastest" in reader.described()["choice"]
+    assert "auto: cpu-float, fastest" in reader.described()["choice"]
     reader.pipeline.close()
 
 
@@ -178,7 +237,7 @@ def test_measuring_is_due_when_the_inventory_changes(tmp_path: Path) -> None:
             f"the last measurement was of an older runtime, and this device has {now}",
         ),
     ):
-        Ranking("a board", "2026-11-25", models, (CPU,), there).save(tmp_path)
+        Ranking("a board", "2026-11-25", models, (CPU,), there, processor_key()).save(tmp_path)
         assert why_measure(config) == due
 
 

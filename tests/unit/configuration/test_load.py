@@ -59,7 +59,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
 
 def test_defaults(places: Places) -> None:
     found = places.load()
-    assert (found.camera.backend, found.engine.backend, found.lamps.backend) == ("auto", "tflite", "none")
+    assert (found.camera.backend, found.engine.backend, found.lamps.backend) == ("auto", "auto", "none")
     assert (found.web.host, found.web.port, found.access.open_to_network) == ("127.0.0.1", 8080, False)
     assert found.origins == {}
     assert not found.installed
@@ -275,7 +275,7 @@ def test_an_unknown_name_suggests_the_nearest_known_one(
     [
         ("[camera]\npath = 'a.mp4'", "camera.path", 'belongs to camera.backend = "replay"; set that'),
         ("[camera]\nbackend = 'demo'\ndevice = 0", "camera.device", 'belongs to camera.backend = "usb"'),
-        ("[engine]\nonnx = '/a'", "engine.onnx", 'belongs to engine.backend = "auto" or "tensorrt"'),
+        ("[engine]\nprecision = 'int8'", "engine.precision", 'belongs to engine.backend = "tensorrt"'),
         ("[lamps]\nrunning = 3", "lamps.running", 'belongs to lamps.backend = "gpiozero" or "jetson"'),
         ("[camera]\npaht = 'a.mp4'", "camera.paht", "did you mean 'path' of camera.backend = \"replay\"?"),
     ],
@@ -551,7 +551,7 @@ def test_only_keys_on_the_pages_list_are_used(places: Places, caplog: pytest.Log
     law = found.lawful
     assert (law.region, law.purpose, law.institution) == ("EU", "practice", "none")
     assert {key for key, origin in found.origins.items() if origin == str(places.page)} == PAGE_KEYS
-    assert (found.engine.backend, found.camera.backend) == ("tflite", "auto")
+    assert (found.engine.backend, found.camera.backend) == ("auto", "auto")
     assert (found.web.port, found.web.host, found.access.open_to_network) == (9001, "127.0.0.1", False)
     [line] = [record.getMessage() for record in caplog.records]
     assert "keys that the page may not set: access.open_to_network, camera.backend, camera.path" in line

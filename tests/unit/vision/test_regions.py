@@ -11,13 +11,17 @@ from appliance.values import Box
 from appliance.vision.detection.regions import (
     SMALLEST_PART,
     Region,
-    all_regions,
     square_around,
     squares,
     tiles,
     whole,
 )
 from tests.fakes.parts import noise
+
+
+def all_regions(size: tuple[int, int]) -> list[Region]:
+    return [whole(size), *squares(size), *tiles(size)]
+
 
 SIDES = st.integers(1, 5000)
 

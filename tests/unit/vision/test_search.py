@@ -147,6 +147,26 @@ def test_a_face_of_any_share_of_the_width_is_found(eyes: Eyes, people: list[Cuto
     assert found >= 5 and extra <= 1
 
 
+@pytest.mark.parametrize(
+    ("shares", "most"),
+    [
+        ((0.2,), 7),  # the full picture and six tiles
+        ((0.2, 0.02), 9),  # a far face also gets the third detection
+        ((0.02,), 10),  # two squares, too
+        ((), 9),
+    ],
+)
+def test_near_faces_need_fewer_detector_runs(
+    eyes: Eyes, people: list[Cutout], shares: tuple[float, ...], most: int
+) -> None:
+    places = [PlacedPerson(people[n], share, 0.25 + 0.5 * n) for n, share in enumerate(shares)]
+    shot = Room(3).shot(places)
+    detector, before = eyes.engines[0], eyes.engines[0].runs
+    faces = eyes.search.find_all(shot.image)
+    assert detector.runs - before <= most
+    assert len(faces) == len(shares)
+
+
 @pytest.mark.parametrize("share", [0.2, 0.06, 0.03])
 def test_two_people_side_by_side_stay_separate(eyes: Eyes, people: list[Cutout], share: float) -> None:
     room = Room(7)
