@@ -133,6 +133,19 @@ def has_own_network() -> bool:
     )
 
 
+BROWSERS = {
+    "chromium": ("chromium",),
+    "firefox": ("firefox-esr",),
+    "webkit": ("WebKitWebDriver", "Xvfb", "setpriv"),
+}
+"""The programs that tests in each browser engine need."""
+
+
+def browser_lacking(engine: str) -> str:
+    """The programs of a browser engine that are missing here, separated by commas."""
+    return ", ".join(name for name in BROWSERS[engine] if shutil.which(name) is None)
+
+
 CONDITIONS: dict[str, Callable[[], bool]] = {
     "ci": lambda: bool(os.environ.get("CI")),
     "boots-nothing": boots_nothing,
@@ -146,7 +159,9 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     ),
     "no-camera": lambda: not list(Path("/dev").glob("video*")),
     "no-buildah": lambda: os.geteuid() != 0 or not all(map(shutil.which, ("buildah", "mmdebstrap"))),
-    "no-chromium-and-not-root": lambda: not Path("/usr/bin/chromium").exists() and os.geteuid() != 0,
+    "no-chromium-and-not-root": lambda: bool(browser_lacking("chromium")) and os.geteuid() != 0,
+    "no-firefox": lambda: bool(browser_lacking("firefox")),
+    "no-webkit": lambda: bool(browser_lacking("webkit")),
     "no-picamera2": lambda: importlib.util.find_spec("picamera2") is None,
     "no-python3.11": lambda: fallback_python() is None,
     "no-right-to-mount": lambda: not can_mount(),
