@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.e2e.browser.webkit import WebKitBrowser, WebKitContext, WebKitPage
+from tests.e2e.browser.webkit import WebKitBrowser, WebKitPage
 from tests.machine import BROWSERS, browser_lacking
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -125,16 +125,16 @@ class Record:
 
     hosts: set[str] = field(default_factory=set)
     _said_by_playwright: list[str] = field(default_factory=list)
-    _webkit: list[WebKitContext] = field(default_factory=list)
+    _webkit: list[WebKitPage] = field(default_factory=list)
 
     @property
     def complaints(self) -> list[str]:
-        return self._said_by_playwright + [line for each in self._webkit for line in each.complaints()]
+        return self._said_by_playwright + [line for each in self._webkit for line in each.complaints]
 
     def watch(self, page: Page | WebKitPage) -> None:
         """WebKit does not tell its requests: its hosts stay unknown."""
         if isinstance(page, WebKitPage):
-            self._webkit.append(page.context)
+            self._webkit.append(page)
             return
         page.on("console", lambda message: self._said(message.type, message.text))
         page.on("pageerror", lambda error: self._said_by_playwright.append(f"exception: {error}"))
