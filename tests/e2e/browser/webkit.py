@@ -1,8 +1,8 @@
 """WebKitGTK over its own WebDriver, with the part of Playwright's interface that tests of every engine use.
 
 Playwright drives no WebKit of a distribution. WebDriver is a small protocol of JSON over HTTP:
-https://www.w3.org/TR/webdriver2/. A context is a process of MiniBrowser with its own cookies, as in Playwright;
-its windows take turns.
+https://www.w3.org/TR/webdriver2/. A context is a MiniBrowser with its own cookies, as in Playwright; its windows
+take turns.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PATIENCE_S = 15.0
 """Long enough that only a page that hangs fails."""
 ANSWER_S = 30.0
 LOOK_S = 1.0
-"""How long one look at a condition may take before it begins again: a page that loads meanwhile forgets it."""
+"""The longest look at a condition; a page that loads meanwhile forgets it."""
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 KEYS = {
@@ -98,7 +98,7 @@ class WebDriverError(Exception):
 
 
 def minibrowser() -> Path | None:
-    """The browser that comes with the library; its folder has the machine's name and the library's version."""
+    """The browser that comes with the library, in a folder with the machine's name and the version."""
     return max(Path("/usr/lib").glob("*/webkit2gtk-4.*/MiniBrowser"), default=None)
 
 
@@ -179,7 +179,11 @@ class WebKitContext:
         try:
             self._wait_for_driver()
             options = {"binary": str(minibrowser()), "args": ["--automation"]}
-            wanted = {"acceptInsecureCerts": ignore_https_errors, "webkitgtk:browserOptions": options}
+            wanted = {
+                "acceptInsecureCerts": ignore_https_errors,
+                "pageLoadStrategy": "none",
+                "webkitgtk:browserOptions": options,
+            }
             answer = self._send("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
             self._session = f"/session/{answer['sessionId']}"
             self.call(
@@ -295,9 +299,14 @@ class WebKitPage:
     def goto(self, url: str, *, wait_until: str = "commit") -> None:
         """Open an address. Never waits for `load`: it may not come while a picture moves."""
         assert wait_until == "commit"
-        before = self.evaluate("performance.timeOrigin")
-        self.evaluate("(url) => { setTimeout(() => { location.href = url }) }", url)
-        self.wait_for_function("(before) => performance.timeOrigin !== before", arg=before)
+        script = {"script": "return performance.timeOrigin", "args": []}
+        before = self._call("POST", "/execute/sync", script)
+        self._call("POST", "/url", {"url": url})
+        end = time.monotonic() + PATIENCE_S
+        # No long command: the answer is lost if the new document comes in another process.
+        while self._call("POST", "/execute/sync", script) == before:
+            assert time.monotonic() < end, f"not opened within {PATIENCE_S:g} s: {url}"
+            time.sleep(0.02)
 
     def evaluate(self, expression: str, arg: Any = None) -> Any:
         """What an expression, or a function of `arg`, gives or promises; JSON values only."""
@@ -354,8 +363,8 @@ class WebKitPage:
                 if error.kind not in PASSING or time.monotonic() > end:
                     raise
 
-    def screenshot(self, *, path: Path | None = None, full_page: bool = False) -> bytes:
-        """The visible part as PNG, also written to `path`; `full_page` changes nothing here."""
+    def screenshot(self, *, path: Path | None = None, full_page: bool = False, caret: str = "") -> bytes:
+        """The visible part as PNG, also written to `path`; `full_page` and `caret` change nothing here."""
         picture = base64.b64decode(self._call("GET", "/screenshot"))
         if path is not None:
             path.write_bytes(picture)
