@@ -1,6 +1,6 @@
 """A real browser, the real daemon in its own process, and a record of what the page did.
 
-The browser is Chromium, unless a test is parametrised over `browser` (`ENGINES`, indirect) or pytest is called with
+The browser is Chromium, unless a test is parametrised over `browser` (`ENGINES`, indirect) or pytest gets
 `--engine firefox`. Playwright drives Chromium and Firefox; `webkit.py` drives WebKitGTK and offers the part of
 Playwright's `Page` that `test_every_engine.py` uses.
 """
@@ -41,6 +41,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+OF_PLAYWRIGHT = "sha256-YjaKGiklmzC6wjXA513HAMmzus8VE61XCOT+SmwNZWA="
+"""The style `body {}`, which Playwright adds for a screenshot; in Firefox the page's policy refuses it."""
 PATIENCE_MS = 15_000
 """Long enough that only a page that hangs fails."""
 
@@ -137,12 +139,12 @@ class Record:
             self._webkit.append(page)
             return
         page.on("console", lambda message: self._said(message.type, message.text))
-        page.on("pageerror", lambda error: self._said_by_playwright.append(f"exception: {error}"))
+        page.on("pageerror", lambda error: self._said("exception", str(error)))
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
         page.on("websocket", lambda socket: self.hosts.add(urlsplit(socket.url).netloc))
 
     def _said(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
+        if kind in ("error", "warning", "exception") and OF_PLAYWRIGHT not in text:
             self._said_by_playwright.append(f"{kind}: {text}")
 
 
