@@ -177,6 +177,7 @@ command_run() {
 command_test() {
   prepare test test
   need_packages 'the tests' chromium fonts-dejavu-core gcc libc6-dev man-db shellcheck strace || true
+  need_packages 'the other browsers' firefox-esr webkit2gtk-driver xvfb || true
   RUNLEVEL=1 need_packages 'the proxies' caddy haproxy nginx || true # 1: Debian installs them and starts none
   need_packages 'the camera of a Jetson' python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base \
     gstreamer1.0-plugins-good || true

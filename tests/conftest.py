@@ -59,6 +59,11 @@ def threads_of_ours() -> set[threading.Thread]:
     }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The browser of the tests in `tests/e2e/browser` that do not name one."""
+    parser.addoption("--engine", choices=tuple(machine.BROWSERS), default="chromium", help="browser engine")
+
+
 @pytest.fixture(autouse=True)
 def no_thread_survives() -> Iterator[None]:
     """Fail a test that leaves a thread running."""

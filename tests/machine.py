@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -133,6 +134,34 @@ def has_own_network() -> bool:
     )
 
 
+def network_address() -> str:
+    """The address of this machine in its network, or 127.0.0.1."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.9", 9))  # sends nothing
+        except OSError:
+            return "127.0.0.1"
+        return str(sock.getsockname()[0])
+
+
+BROWSERS = {
+    "chromium": ("chromium",),
+    "firefox": ("firefox-esr",),
+    "webkit": ("WebKitWebDriver", "Xvfb", "setpriv"),
+}
+"""The programs that tests in each browser engine need."""
+
+
+def browser_lacking(engine: str) -> str:
+    """The programs of a browser engine that are missing here, separated by commas."""
+    return ", ".join(name for name in BROWSERS[engine] if shutil.which(name) is None)
+
+
+def has_multipart_picture() -> bool:
+    """Whether the live page still shows its picture as a multipart image: the stream fails in Firefox."""
+    return '<img id="picture"' in (ROOT / "appliance" / "web" / "templates" / "live.html").read_text()
+
+
 CONDITIONS: dict[str, Callable[[], bool]] = {
     "ci": lambda: bool(os.environ.get("CI")),
     "boots-nothing": boots_nothing,
@@ -146,7 +175,11 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     ),
     "no-camera": lambda: not list(Path("/dev").glob("video*")),
     "no-buildah": lambda: os.geteuid() != 0 or not all(map(shutil.which, ("buildah", "mmdebstrap"))),
-    "no-chromium-and-not-root": lambda: not Path("/usr/bin/chromium").exists() and os.geteuid() != 0,
+    "no-chromium-and-not-root": lambda: bool(browser_lacking("chromium")) and os.geteuid() != 0,
+    "no-firefox": lambda: bool(browser_lacking("firefox")),
+    "multipart-picture": has_multipart_picture,
+    "no-network": lambda: network_address().startswith("127."),
+    "no-webkit": lambda: bool(browser_lacking("webkit")),
     "no-picamera2": lambda: importlib.util.find_spec("picamera2") is None,
     "no-python3.11": lambda: fallback_python() is None,
     "no-right-to-mount": lambda: not can_mount(),

@@ -1,4 +1,9 @@
-"""A real Chromium, the real daemon in its own process, and a record of what the page did."""
+"""A real browser, the real daemon in its own process, and a record of what the page did.
+
+The browser is Chromium, unless a test is parametrised over `browser` (`ENGINES`, indirect) or pytest gets
+`--engine firefox`. Playwright drives Chromium and Firefox; `webkit.py` drives WebKitGTK and offers the part of
+Playwright's `Page` that `test_every_engine.py` uses.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,6 @@ import json
 import os
 import re
 import select
-import shutil
 import subprocess
 import sys
 import time
@@ -20,9 +24,14 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.e2e.browser.webkit import WebKitBrowser, WebKitPage
+from tests.machine import BROWSERS, browser_lacking
+
 ROOT = Path(__file__).resolve().parents[3]
 OUTPUT = ROOT / "tests" / "output"
 CHROMIUM = "/usr/bin/chromium"
+FIREFOX = "/usr/bin/firefox-esr"
+ENGINES = tuple(BROWSERS)
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -32,6 +41,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+OF_PLAYWRIGHT = "sha256-YjaKGiklmzC6wjXA513HAMmzus8VE61XCOT+SmwNZWA="
+"""The style `body {}`, which Playwright adds for a screenshot; in Firefox the page's policy refuses it."""
 PATIENCE_MS = 15_000
 """Long enough that only a page that hangs fails."""
 
@@ -112,31 +123,54 @@ class Daemon:
 
 @dataclass
 class Record:
-    """The errors and warnings of a page, and the hosts it contacted."""
+    """The errors and warnings of the pages, and the hosts they contacted."""
 
-    complaints: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
+    _said_by_playwright: list[str] = field(default_factory=list)
+    _webkit: list[WebKitPage] = field(default_factory=list)
 
-    def watch(self, page: Page) -> None:
+    @property
+    def complaints(self) -> list[str]:
+        return self._said_by_playwright + [line for each in self._webkit for line in each.complaints]
+
+    def watch(self, page: Page | WebKitPage) -> None:
+        """WebKit does not tell its requests: its hosts stay unknown."""
+        if isinstance(page, WebKitPage):
+            self._webkit.append(page)
+            return
         page.on("console", lambda message: self._said(message.type, message.text))
-        page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
+        page.on("pageerror", lambda error: self._said("exception", str(error)))
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
         page.on("websocket", lambda socket: self.hosts.add(urlsplit(socket.url).netloc))
 
     def _said(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
-            self.complaints.append(f"{kind}: {text}")
+        if kind in ("error", "warning", "exception") and OF_PLAYWRIGHT not in text:
+            self._said_by_playwright.append(f"{kind}: {text}")
 
 
 OpenPage = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if shutil.which(CHROMIUM) is None:
-        pytest.skip("no chromium: ./setup.sh test installs it as root")
+def browser(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser | WebKitBrowser]:
+    """The browser that the test asks for, else the one of `--engine`."""
+    engine = getattr(request, "param", request.config.getoption("engine"))
+    if lacking := browser_lacking(engine):
+        pytest.skip(f"no {lacking}: ./setup.sh test installs it as root")
+    if engine == "webkit":
+        webkit = WebKitBrowser(tmp_path_factory.mktemp("webkit"))
+        try:
+            yield webkit
+        finally:
+            webkit.close()
+        return
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        if engine == "firefox":
+            browser = playwright.firefox.launch(executable_path=FIREFOX, channel="moz-firefox")
+        else:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield browser
         browser.close()
 
@@ -167,13 +201,14 @@ def record() -> Record:
 
 
 @pytest.fixture
-def new_page(browser: Browser, record: Record) -> Iterator[Callable[..., Page]]:
+def new_page(browser: Browser | WebKitBrowser, record: Record) -> Iterator[Callable[..., Any]]:
     """A page with nothing opened in it yet."""
-    pages: list[Page] = []
+    pages: list[Page | WebKitPage] = []
 
-    def make(width: int = 1280, height: int = 720, **options: Any) -> Page:
+    def make(width: int = 1280, height: int = 720, **options: Any) -> Page | WebKitPage:
         page = browser.new_page(viewport={"width": width, "height": height}, **options)
-        page.set_default_timeout(PATIENCE_MS)
+        if isinstance(page, Page):
+            page.set_default_timeout(PATIENCE_MS)
         record.watch(page)
         pages.append(page)
         return page

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.daemon.driver import Daemon, running
+from tests.machine import network_address
 
 PASSWORD, VIEWER = "a long enough password", "another good password"
 WIDTHS = (360, 768, 1280)
@@ -32,15 +32,6 @@ SPILLS = """async () => {
 
 OpenPage = Callable[..., Page]
 Shoot = Callable[..., None]
-
-
-def network_address() -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("192.0.2.9", 9))  # sends nothing
-        except OSError:
-            return "127.0.0.1"
-        return str(sock.getsockname()[0])
 
 
 class Device:
