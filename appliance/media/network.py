@@ -37,7 +37,7 @@ COMPLETE_S = 4.0
 """Longest wait for the first complete picture of a sender that already sends parts of others."""
 
 CLOSE_S = 3.0
-"""Longest wait for the thread. One that is still connecting may take longer, and disconnects by itself."""
+"""Longest wait for the thread. One that is still connecting may take longer, and disconnects then."""
 
 _PROTOCOLS = {"rtsp": "rtsp,rtp,tcp", "http": "http,tcp", "https": "https,tls,tcp"}
 _DECODERS = "h264,hevc,mjpeg,mpeg4"
@@ -147,7 +147,7 @@ class NetworkStream:
         with av.logging.Capture() as lines:  # FFmpeg's messages may hold the address
             try:
                 self._look_up()
-                if self._scheme == "rtsp" and not self._is_closed:
+                if self._scheme == "rtsp" and self._login and not self._is_closed:
                     self._refuse_redirection()
                 if not self._is_closed:
                     with closing(self._connect()) as container:
@@ -172,7 +172,7 @@ class NetworkStream:
         self._is_public = all(address.is_global for address in addresses)
 
     def _refuse_redirection(self) -> None:
-        """Ask once without a login: FFmpeg would follow an RTSP redirection, and log in there."""
+        """Ask once without the login: FFmpeg would follow an RTSP redirection, and log in there."""
         request = f"DESCRIBE {self._url} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"
         with socket.create_connection((self._host, self._port), timeout=OPEN_S) as connection:
             connection.sendall(request.encode())

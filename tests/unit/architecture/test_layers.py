@@ -28,7 +28,6 @@ IN_ONE_FILE = {
     "PIL": "media",
     "ai_edge_litert": "inference",
     "argon2": "auth",
-    "av": "media",
     "cheroot": "web",
     "cryptography": "auth records",
     "cuda": "inference",
@@ -55,6 +54,7 @@ IN_ONE_FILE = {
 """Library -> the packages in which one file each imports it: it can be replaced there, and be absent."""
 
 IN_MANY = {
+    "av": "media",
     "cv2": "cameras commands composition consent sinks vision",
     "flask": "web",
     "jinja2": "commands web",
