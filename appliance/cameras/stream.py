@@ -82,7 +82,6 @@ class Stream(CameraDefaults):
         self._stream: NetworkStream | None = None
         self._refused: tuple[Login | None, str] | None = None
         self._number = 0
-        self._taken = 0
         self._opened = 0.0
         self._read_login()
 
@@ -100,7 +99,7 @@ class Stream(CameraDefaults):
         if self._refused and self._refused[0] == login:
             raise CameraLost(self._refused[1])  # many cameras lock out who tries too often
         self._stream = NetworkStream(self._settings.url, login, ca_file=self._settings.ca_file)
-        self._taken, self._opened = 0, time.monotonic()
+        self._opened = time.monotonic()
         try:
             self._stream.open(OPEN_S)
         except WrongLogin as wrong:
@@ -111,8 +110,7 @@ class Stream(CameraDefaults):
         """The newest frame that was not read yet."""
         if self._stream is None:
             raise CameraLost("the camera is not open")
-        picture = self._stream.take(self._taken, timeout)
-        self._taken = picture.number
+        picture = self._stream.take(timeout)
         # picture.jpeg is the sender's own JPEG, where it sends MJPEG.
         frame = Frame(self._number, picture.captured, picture.image, picture.captured - self._opened)
         self._number += 1

@@ -8,7 +8,8 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import closing
+from collections import deque
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
@@ -41,7 +42,10 @@ CLOSE_S = 3.0
 
 _PROTOCOLS = {"rtsp": "rtsp,rtp,tcp", "http": "http,tcp", "https": "https,tls,tcp"}
 _DECODERS = "h264,hevc,mjpeg,mpeg4"
-_WAITED_S, _BEHIND_S = 0.001, 1.0
+_MOST_WAITING = 300
+"""Packets after a key frame that are kept for decoding: ten seconds of most cameras."""
+
+_DECODE_S = 0.5
 _STATUS_BYTES = 200
 _MAX_LOGIN = 127
 """Bytes of user name and password in FFmpeg's RTSP client, which cuts off the rest."""
@@ -61,12 +65,11 @@ class Login:
 
 @dataclass(frozen=True)
 class NetworkPicture:
-    """A picture as received. `number` rises from 1; `captured`: monotonic seconds of its arrival.
+    """A picture as received. `captured`: monotonic seconds of its arrival.
 
     `jpeg`: the bytes of the sender's own JPEG, None if it sends another format.
     """
 
-    number: int
     captured: float
     image: Image
     jpeg: bytes | None
@@ -75,8 +78,8 @@ class NetworkPicture:
 class NetworkStream:
     """A connection to a sender. A thread of its own receives, so that nothing old waits in any buffer.
 
-    That thread drops each picture for which a newer one has arrived. JPEG is decoded only when taken;
-    formats whose pictures depend on earlier ones are decoded as they arrive.
+    It keeps only what the newest picture needs: that one itself, or the packets since the last key frame.
+    They are decoded in the thread that takes the picture.
 
     No message names the path of the address, the user or the password. FFmpeg's own errors hold all three,
     so none is ever chained.
@@ -90,11 +93,11 @@ class NetworkStream:
         self._url, self._login, self._ca_file = url, login, ca_file
         self.sender = f"{parts.scheme}://{parts.netloc}"
         self._news = threading.Condition()
-        self._number = 0
-        self._newest: tuple[float, Any] | None = None
+        self._waiting: deque[tuple[float, Any]] = deque()
+        self._decoder: Any = None
+        self._needs_key_frame = True
         self._lost: CameraLost | None = None
         self._is_closed = False
-        self._jpegs: Any = None
         self._is_public = self._receives = False
         self._connecting_since = 0.0
         self._thread = threading.Thread(target=self._run, name="network camera", daemon=True)
@@ -102,43 +105,56 @@ class NetworkStream:
     def open(self, timeout: float) -> None:
         """Connect and wait for the first picture; raises `CameraLost` with the reason."""
         self._thread.start()
-        if self._wait_for(0, timeout):
+        if self._wait(timeout):
             return
         if not self._receives:
             raise CameraLost(self._no_answer())
-        if not self._wait_for(0, COMPLETE_S):
+        if not self._wait(COMPLETE_S):
             raise CameraLost(f"{self.sender} sends no complete picture; set its key frame interval to 2 s")
 
-    def take(self, after: int, timeout: float) -> NetworkPicture:
-        """The newest picture with a number above `after`; raises `CameraLost`. For one thread only."""
+    def take(self, timeout: float) -> NetworkPicture:
+        """The newest picture that was not taken yet; raises `CameraLost`. For one thread only."""
         deadline = time.monotonic() + timeout
-        while True:
-            if not self._wait_for(after, deadline - time.monotonic()):
-                raise CameraLost(f"{self.sender} delivers no frames; check the camera and its network")
-            with self._news:
-                assert self._newest is not None
-                number, (captured, content) = self._number, self._newest
-            jpeg = content if isinstance(content, bytes) else None
-            picture = self._decode_jpeg(jpeg) if jpeg is not None else content
-            if picture is not None:
-                image = picture.reformat(format="bgr24", threads=1).to_ndarray()
-                return NetworkPicture(number, captured, np.ascontiguousarray(image), jpeg)
-            after = number  # a damaged picture
+        while self._wait(deadline - time.monotonic()):
+            if picture := self._decode():
+                return picture
+        raise CameraLost(f"{self.sender} delivers no frames; check the camera and its network")
 
     def close(self) -> None:
         """Disconnect. Waits for the thread, at most until a silent sender's time is over."""
         self._is_closed = True
         if self._thread.ident is not None:
             self._thread.join(CLOSE_S)
-        self._newest = self._jpegs = None
+        self._waiting.clear()
 
-    def _wait_for(self, after: int, timeout: float) -> bool:
-        """Whether a picture with a number above `after` came in time; raises why none will come."""
+    def _wait(self, timeout: float) -> bool:
+        """Whether something to decode came in time; raises why nothing will come."""
         with self._news:
-            self._news.wait_for(lambda: self._number > after or self._lost is not None, max(0.0, timeout))
-            if self._number <= after and self._lost is not None:
+            self._news.wait_for(lambda: self._waiting or self._lost, max(0.0, timeout))
+            if not self._waiting and self._lost:
                 raise self._lost
-            return self._number > after
+            return bool(self._waiting)
+
+    def _decode(self) -> NetworkPicture | None:
+        """The newest picture of what has arrived; None if that is damaged."""
+        newest: tuple[float, Any, Any] | None = None
+        # A board that decodes too slowly shows what it has, and skips to the next key frame.
+        deadline = time.monotonic() + _DECODE_S
+        while newest is None or time.monotonic() < deadline:
+            try:
+                arrived, packet = self._waiting.popleft()
+            except IndexError:
+                break
+            with suppress(av.error.FFmpegError), av.logging.Capture():
+                newest = next(
+                    ((arrived, packet, frame) for frame in self._decoder.decode(packet)[-1:]), newest
+                )
+        if newest is None:
+            return None
+        arrived, packet, frame = newest
+        image = frame.reformat(format="bgr24", threads=1).to_ndarray()
+        jpeg = bytes(packet) if self._decoder.name == "mjpeg" else None
+        return NetworkPicture(arrived, np.ascontiguousarray(image), jpeg)
 
     # --- the thread ---
 
@@ -215,48 +231,27 @@ class NetworkStream:
         decoder.thread_count = 1  # more would hold back pictures
         decoder.options = {"max_pixels": str(MAX_PIXELS)}
         log.info("%s sends %s", self.sender, decoder.name)
-        pace = _Pace(decoder, self.sender)
-        packets = container.demux(stream)
-        while not self._is_closed:
-            began = time.monotonic()
-            packet = next(packets, None)
-            if packet is None or not packet.size:
+        self._decoder = decoder
+        for packet in container.demux(stream):
+            if self._is_closed or not packet.size:
                 return
-            arrived = time.monotonic()
             self._receives = True
-            messages.clear()  # of damage: the next picture tells more
-            if decoder.name == "mjpeg":
-                self._put(arrived, bytes(packet))
-                continue
-            pace.received(packet, waited=arrived - began > _WAITED_S, now=arrived)
-            try:
-                frames = packet.decode()
-            except av.error.InvalidDataError:
-                continue  # until the next complete picture
-            if frames:
-                self._put(arrived, frames[-1])
+            messages.clear()
+            self._keep(packet)
 
-    def _put(self, captured: float, content: Any) -> None:
-        if self._is_closed:
-            return
+    def _keep(self, packet: Any) -> None:
         with self._news:
-            self._number, self._newest = self._number + 1, (captured, content)
+            if packet.is_keyframe:
+                self._needs_key_frame = False
+                self._waiting.clear()
+            elif self._needs_key_frame or len(self._waiting) >= _MOST_WAITING:
+                self._needs_key_frame = True
+                self._waiting.clear()
+                return
+            self._waiting.append((time.monotonic(), packet))
             self._news.notify_all()
 
-    # --- pictures and reasons ---
-
-    def _decode_jpeg(self, jpeg: bytes) -> Any:
-        """The picture of a JPEG; None if it is damaged."""
-        if self._jpegs is None:
-            self._jpegs = av.CodecContext.create("mjpeg", "r")
-            self._jpegs.thread_count = 1
-            self._jpegs.options = {"max_pixels": str(MAX_PIXELS)}
-        try:
-            with av.logging.Capture():
-                frames = self._jpegs.decode(av.Packet(jpeg))
-        except av.error.FFmpegError:
-            return None
-        return frames[-1] if frames else None
+    # --- reasons ---
 
     def _explain(self, error: Exception, messages: list[str]) -> CameraLost:
         """What a person can do about an error of the connection."""
@@ -302,32 +297,3 @@ class NetworkStream:
                 " private networks; allow it with setup.sh install --allow NETWORK"
             )
         return f"{self.sender} does not answer; check the camera and its network"
-
-
-class _Pace:
-    """Skips to the next complete picture when decoding cannot keep up, so that none is late.
-
-    It is behind when packets were always waiting for a second.
-    """
-
-    def __init__(self, decoder: Any, sender: str) -> None:
-        self._decoder, self._sender = decoder, sender
-        self._caught_up = time.monotonic()
-        self._skips = self._is_logged = False
-
-    def received(self, packet: Any, *, waited: bool, now: float) -> None:
-        """Note a packet. `waited`: it was not waiting already."""
-        if waited:
-            self._caught_up = now
-        if now - self._caught_up > _BEHIND_S:
-            self._skips = True
-            self._decoder.skip_frame = "NONKEY"
-            if not self._is_logged:
-                log.warning(
-                    "%s sends more than this board can decode; choose a smaller size or rate, or MJPEG",
-                    self._sender,
-                )
-            self._is_logged = True
-        elif self._skips and waited and packet.is_keyframe:
-            self._skips = False
-            self._decoder.skip_frame = "DEFAULT"

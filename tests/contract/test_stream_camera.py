@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -101,7 +102,7 @@ def test_the_senders_own_jpeg_is_kept() -> None:
         stream = NetworkStream(sender.url, None)
         try:
             stream.open(5.0)
-            picture = stream.take(0, 5.0)
+            picture = stream.take(5.0)
         finally:
             stream.close()
     assert picture.jpeg in [scene_jpeg(number) for number in range(15)]
@@ -112,7 +113,7 @@ def test_jpeg_by_rtsp_is_read_and_kept() -> None:
         sender.width, stream = 320, NetworkStream(sender.url, None)
         try:
             stream.open(8.0)
-            picture = stream.take(0, 5.0)
+            picture = stream.take(5.0)
         finally:
             stream.close()
     assert picture.jpeg is not None
@@ -185,28 +186,27 @@ def test_the_content_is_new_after_a_pause_too() -> None:
     assert sent > resumed - 0.5
 
 
-def test_a_decoder_that_is_too_slow_skips_to_complete_pictures(caplog: pytest.LogCaptureFixture) -> None:
-    from appliance.media.network import _Pace
+def test_a_decoder_that_is_too_slow_never_shows_an_old_picture() -> None:
+    encoder = "x264enc tune=zerolatency key-int-max=30 ! rtph264pay"
+    with rtsp_sender(encoder=encoder) as sender, opened(sender.url) as camera:
+        stream: Any = camera._stream
+        stream._decoder = SlowDecoder(stream._decoder)
+        ages = []
+        for _ in range(8):
+            frame = camera.read(5.0)
+            ages.append(time.monotonic() - frame.captured)
+    assert max(ages) < 3.0, "a second to the next key frame, and half a second of decoding"
 
-    class Decoder:
-        skip_frame = "DEFAULT"
 
-    class Packet:
-        is_keyframe = False
+class SlowDecoder:
+    """Takes twice as long as the sender for each picture."""
 
-    decoder, packet, began = Decoder(), Packet(), time.monotonic()
-    pace = _Pace(decoder, "rtsp://camera")
-    pace.received(packet, waited=False, now=began + 0.5)
-    assert decoder.skip_frame == "DEFAULT"
-    for second in (1.5, 2.0):
-        pace.received(packet, waited=False, now=began + second)
-        assert decoder.skip_frame == "NONKEY"
-    pace.received(packet, waited=True, now=began + 2.1)
-    assert decoder.skip_frame == "NONKEY", "the pictures until the next complete one depend on skipped ones"
-    packet.is_keyframe = True
-    pace.received(packet, waited=True, now=began + 2.2)
-    assert decoder.skip_frame == "DEFAULT"
-    assert len(caplog.records) == 1 and "smaller size" in caplog.text
+    def __init__(self, decoder: Any) -> None:
+        self._decoder, self.name = decoder, decoder.name
+
+    def decode(self, packet: Any) -> Any:
+        time.sleep(2 / 30)
+        return self._decoder.decode(packet)
 
 
 # --- faults ---
@@ -284,7 +284,7 @@ def test_what_is_not_there_is_reported() -> None:
 def test_a_public_address_that_does_not_answer_says_what_an_installed_device_needs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Nothing outside of this machine is asked: the silent sender has a public address in the look-up only.
+    # Nothing leaves this machine: the silent sender has a public address in the look-up only.
     monkeypatch.setattr("appliance.media.network.ip_address", lambda text: Public())
     with mjpeg_sender(Mjpeg(silent=True)) as sender:
         reason = refusal(sender.url)
@@ -359,14 +359,14 @@ def test_the_refused_login_is_tried_again_after_stop(credentials: Path) -> None:
         camera.close()
 
 
-def test_a_missing_login_is_asked_for() -> None:
+def test_a_missing_login_is_reported() -> None:
     with mjpeg_sender(Mjpeg(login=("basic", USER, PASSWORD))) as sender:
         assert "asks for a user name and password" in refusal(sender.url)
     with rtsp_sender(login=(USER, PASSWORD)) as rtsp:
         assert "asks for a user name and password" in refusal(rtsp.url)
 
 
-def test_a_redirection_is_refused_and_its_target_never_asked(credentials: Path) -> None:
+def test_a_redirection_is_refused_and_its_target_gets_no_request(credentials: Path) -> None:
     with mjpeg_sender() as other, mjpeg_sender(Mjpeg(redirect=other.url)) as sender:
         assert "redirects to another address" in refusal(sender.url, credentials=str(credentials))
         sender.behaviour.redirect = other.url.replace("http", "rtsp")
@@ -494,7 +494,7 @@ def test_the_password_is_all_behind_the_first_colon(text: str, tmp_path: Path) -
     assert read_login(write_login(tmp_path / "login", text, 0o640)) == Login("a", "b:c d")
 
 
-# --- nothing is asked before the camera may be open ---
+# --- before the camera may be open ---
 
 
 def test_nothing_is_sent_before_it_is_opened(credentials: Path) -> None:

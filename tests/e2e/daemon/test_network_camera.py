@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,3 +119,15 @@ def test_another_device_with_tls_and_a_token(tmp_path: Path) -> None:
             device.start_session()
             until(lambda: readings_with_faces(device), WITHIN_S, "readings of a face")
             assert token not in device.log
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_a_device_stops_in_time_while_its_camera_does_not_answer(scheme: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/live"
+        with running(tmp_path, "--camera", f"stream:{address}") as device:  # expects exit 0 within 5 s
+            device.start_session()
+            silent.settimeout(WITHIN_S)
+            connection, _ = silent.accept()
+            with connection:
+                assert device.stop() == 0
