@@ -181,6 +181,7 @@ command_test() {
   RUNLEVEL=1 need_packages 'the proxies' caddy haproxy nginx || true # 1: Debian installs them and starts none
   need_packages 'the camera of a Jetson' python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base \
     gstreamer1.0-plugins-good || true
+  need_packages 'the cameras on the network' gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-ugly || true
   need_packages 'the container' buildah mmdebstrap || true
   need_packages 'booting a device' mmdebstrap systemd-container iproute2 curl openssh-client || true
   need_packages 'emulating the boards' mmdebstrap qemu-user-static || true

@@ -6,6 +6,8 @@ surface and keep their cause.
 
 from __future__ import annotations
 
+import re
+
 
 class ApplianceError(Exception):
     """Base of all errors of the appliance."""
@@ -20,9 +22,15 @@ class ConfigError(ApplianceError, ValueError):
 
     def __str__(self) -> str:
         where = f"{self.file}: " if self.file else ""
-        shown = "" if self.value is None else f" = {self.value!r}"
+        shown = "" if self.value is None else f" = {_without_login(repr(self.value))}"
         what = f"{self.key}{shown}: " if self.key else ""
         return f"{where}{what}{self.reason}"
+
+
+def _without_login(text: str) -> str:
+    """A text without the USER:PASSWORD@ of an address in it, also of a mistyped one."""
+    hidden, count = re.subn(r"://.*@", "://***@", text, flags=re.DOTALL)
+    return hidden if count else re.sub(r"[^'\"]*:.*@", "***@", text, flags=re.DOTALL)
 
 
 class ConfigErrors(ConfigError):

@@ -22,6 +22,7 @@ CAMERAS = {
     "csi": "appliance.cameras.csi:Csi",
     "usb": "appliance.cameras.usb:Usb",
     "jetson": "appliance.cameras.jetson:Jetson",
+    "stream": "appliance.cameras.stream:Stream",
     "replay": "appliance.cameras.replay:Replay",
     "demo": "appliance.cameras.replay:Demo",
 }

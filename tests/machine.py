@@ -58,6 +58,14 @@ def has_gstreamer() -> bool:
     return subprocess.run([sys.executable, "-c", words], capture_output=True, check=False).returncode == 0
 
 
+@functools.cache
+def has_rtsp_server() -> bool:
+    """Whether the distribution's GStreamer has its RTSP server and the elements of a sender."""
+    python, program = Path("/usr/bin/python3"), ROOT / "tests" / "fakes" / "rtsp_server.py"
+    command = [str(python), "-I", str(program), "--check"]
+    return python.exists() and subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 def has_compiled_model() -> bool:
     """Whether the TFLite runtime here is a LiteRT with its newer interface."""
     try:
@@ -186,6 +194,7 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-right-to-mount-images": lambda: not can_mount_image(),
     "no-own-network": lambda: not has_own_network(),
     "no-gstreamer-for-this-python": lambda: not has_gstreamer(),
+    "no-rtsp-server": lambda: not has_rtsp_server(),
     "no-gcc": lambda: shutil.which("gcc") is None,
     "no-strace": lambda: not can_trace(),
     "no-systemd-python": lambda: not has_module("systemd.journal"),

@@ -38,7 +38,15 @@ from appliance.system.addresses import is_loopback
 HIDDEN_FOLDERS = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 """Folders hidden by ProtectHome= and PrivateTmp= of systemd/interview-grader.service."""
 
-_PATH_SETTINGS = ("vision.models", "access.certificate", "access.key", "session.notice", "camera.path")
+_PATH_SETTINGS = (
+    "vision.models",
+    "access.certificate",
+    "access.key",
+    "session.notice",
+    "camera.path",
+    "camera.credentials",
+    "camera.ca_file",
+)
 SERVICE_STATE = Path("/var/lib/interview-grader")
 
 
