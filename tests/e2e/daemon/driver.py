@@ -356,6 +356,7 @@ class Stream:
         address: str = "127.0.0.1",
         receive_bytes: int | None = None,
         limit_s: float = 15.0,
+        headers: dict[str, str] | None = None,
     ) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_bytes:
@@ -365,7 +366,7 @@ class Stream:
         self._connection.sock = self._socket = sock
         try:
             sock.connect((address, port))
-            self._connection.request("GET", path)
+            self._connection.request("GET", path, headers=headers or {})
             self.response = self._connection.getresponse()
         except BaseException:
             self._connection.close()

@@ -9,10 +9,20 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.e2e.daemon.driver import Daemon, Part, Stream, open_websocket, running, server_holds, until
+from tests.e2e.daemon.driver import (
+    Daemon,
+    Part,
+    Stream,
+    command,
+    open_websocket,
+    running,
+    server_holds,
+    until,
+)
 
 MAX_VIEWERS = 3
 DROPPED_WITHIN_S = 10.0
@@ -25,8 +35,8 @@ READINGS = "interview_grader_readings_total"
 class Watcher:
     """A good viewer in its own thread: reads everything, and keeps the times."""
 
-    def __init__(self, daemon: Daemon, path: str = "/stream.mjpg") -> None:
-        self._stream = daemon.stream(path)
+    def __init__(self, daemon: Daemon, path: str = "/stream.mjpg", **more: Any) -> None:
+        self._stream = daemon.stream(path, **more)
         self.read_at: list[float] = []
         self._enough = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -52,10 +62,10 @@ class Watcher:
 
 
 @contextmanager
-def listening(daemon: Daemon) -> Iterator[None]:
+def listening(daemon: Daemon, headers: dict[str, str]) -> Iterator[None]:
     """A good listener on `/ws/live`, in its own thread, because a client that reads nothing is dropped."""
     with ExitStack() as stack:
-        client = stack.enter_context(daemon.live())
+        client = stack.enter_context(daemon.live(additional_headers=headers))
         client.recv(15)
 
         def listen() -> None:
@@ -110,31 +120,51 @@ def test_nothing_is_encoded_without_viewers(demo: Daemon) -> None:
     assert after["interview_grader_encoded_total"] <= before["interview_grader_encoded_total"] + 1
 
 
-def test_a_viewer_over_the_limit_gets_retry_after(few: Daemon) -> None:
+@pytest.fixture(scope="module")
+def tokens(few: Daemon) -> list[dict[str, str]]:
+    """The headers of two viewers: on loopback, who has no token is operator and not limited."""
+    found = []
+    for name in ("wall", "kiosk"):
+        made = command("token", "create", name, "--role", "viewer", "--data-dir", few.folder / "state")
+        assert made.returncode == 0, made.stderr
+        secret = next(word for word in made.stdout.split() if word.startswith("ig_"))
+        found.append({"Authorization": f"Bearer {secret}"})
+    return found
+
+
+def test_a_viewer_over_the_limit_gets_retry_after(few: Daemon, tokens: list[dict[str, str]]) -> None:
+    wall, kiosk = tokens
     with ExitStack() as stack:
         leaving = stack.enter_context(ExitStack())
-        leaving.enter_context(Watcher(few))
-        for _ in range(MAX_VIEWERS - 1):
-            stack.enter_context(Watcher(few))
+        leaving.enter_context(Watcher(few, headers=wall))
+        stack.enter_context(Watcher(few, headers=wall))
+        refused = few.request("/stream.mjpg", headers=wall)
+        assert refused.status == 503 and "all but one" in refused.json()["error"]
+        stack.enter_context(Watcher(few, headers=kiosk))
         for path in ("/stream.mjpg", "/snapshot.jpg"):
-            refused = few.request(path)
+            refused = few.request(path, headers=kiosk)
             assert refused.status == 503
             assert int(refused.headers["Retry-After"]) > 0
             assert str(MAX_VIEWERS) in refused.json()["error"]
-        assert few.request("/").status == few.request("/api/state").status == 200
-        leaving.close()
-        until(lambda: few.request("/snapshot.jpg").status == 200, 5, "a place is free again")
+        assert few.request("/snapshot.jpg").status == 200, "the operator's picture"
         with few.stream() as stream:
+            stream.take(2)
+        assert few.request("/", headers=kiosk).status == few.request("/api/state").status == 200
+        leaving.close()
+        until(lambda: few.request("/snapshot.jpg", headers=kiosk).status == 200, 5, "a place is free again")
+        with few.stream(headers=kiosk) as stream:
             stream.take(2)
     until(lambda: few.state()["viewers"] == 0, 5, "all places are free again")
 
 
-def test_a_websocket_over_the_limit_gets_retry_after(few: Daemon) -> None:
+def test_a_websocket_over_the_limit_gets_retry_after(few: Daemon, tokens: list[dict[str, str]]) -> None:
+    wall, kiosk = tokens
     with ExitStack() as stack:
-        for _ in range(MAX_VIEWERS):
-            stack.enter_context(listening(few))
-        assert b"503" in first_line(few)
-    until(lambda: b"101" in first_line(few), 5, "a place is free again")
+        for each in (wall, wall, kiosk):
+            stack.enter_context(listening(few, each))
+        assert b"503" in first_line(few, wall) and b"503" in first_line(few, kiosk)
+        assert b"101" in first_line(few, {}), "the operator's readings"
+    until(lambda: b"101" in first_line(few, kiosk), 5, "a place is free again")
 
 
 def test_viewer_who_stops_reading_is_dropped_and_costs_the_others_nothing(few: Daemon) -> None:
@@ -191,9 +221,10 @@ def test_websocket_that_stops_reading_is_dropped(few: Daemon) -> None:
     assert longest < SEND_LIMIT_S
 
 
-def first_line(daemon: Daemon) -> bytes:
+def first_line(daemon: Daemon, headers: dict[str, str]) -> bytes:
     """The status line of the answer to a WebSocket handshake."""
-    with open_websocket(daemon.port) as sock:
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    with open_websocket(daemon.port, headers=lines) as sock:
         answer = sock.recv(64)
         sock.shutdown(socket.SHUT_RDWR)
         return answer.partition(b"\r\n")[0]
