@@ -202,7 +202,7 @@ def test_boxes_and_smaller_pictures_are_encoded(room: Room) -> None:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("ratio", "passed"), [(1.4, True), (1.6, False)])
-def test_a_jpeg_much_larger_than_ours_is_encoded_anew(room: Room, ratio: float, passed: bool) -> None:
+def test_a_jpeg_much_larger_than_ours_is_encoded_again(room: Room, ratio: float, passed: bool) -> None:
     with watching(room.viewers, BARE):
         room.stream.take(taken(1))
         ours = len(room.newest.jpegs[BARE])
