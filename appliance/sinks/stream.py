@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timezone
 
 import cv2
@@ -70,8 +69,7 @@ class Stream:
         reading = self._readings.reading_for(frame)
         people = reading.people if reading else ()
         jpegs |= {variant: encoder.with_overlay(variant, people) for variant in wanted if variant.overlay}
-        shown = replace(reading, frame=reading.frame.without_pixels()) if reading else None
-        self._publish(Picture(frame.number, frame.captured, frame.consent_epoch, True, jpegs, shown))
+        self._publish(Picture(frame.number, frame.captured, frame.consent_epoch, True, jpegs, reading))
 
     def idle(self) -> None:
         """Once a second, show viewers why there is no picture."""
