@@ -63,6 +63,11 @@ class Frame:
         """Pixels of the source picture per pixel of `image`."""
         return self.width / int(self.image.shape[1])
 
+    def without_pixels(self) -> Frame:
+        """The same frame without its picture, for what outlives the next frame."""
+        size = self.width, self.height
+        return replace(self, image=self.image[:0].copy(), jpeg=None, source_size=size, full_size=None)
+
 
 @dataclass(frozen=True)
 class Box:
@@ -332,7 +337,8 @@ class PictureVariant:
 class Picture:
     """One encoded picture for viewers: JPEG bytes by variant, only of the variants being watched.
 
-    `reading`: what to show with it: the reading of the same frame, or of one up to 100 ms older, or None.
+    `reading`: what to show with it: the reading of the same frame, or of one up to 100 ms older, or None. Its
+    frame has no pixels, so that a picture on its way to a slow viewer keeps none.
     """
 
     frame: int

@@ -140,7 +140,13 @@ class WebSettings(_Section):
     max_viewers: int = Field(
         8, ge=1, le=64, description="Maximum number of streams at a time; more get the status 503."
     )
-    jpeg_quality: int = Field(80, ge=10, le=100, description="JPEG quality of the streamed pictures.")
+    jpeg_quality: int = Field(
+        80,
+        ge=10,
+        le=100,
+        description="JPEG quality of the streamed pictures; one that the camera encoded is passed on as it "
+        "is, unless it is more than half as large again.",
+    )
     allowed_hosts: tuple[str, ...] = Field(
         (), description="Additional host names that browsers may use for this device (Host header)."
     )

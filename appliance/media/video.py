@@ -21,7 +21,6 @@ from av.sidedata.sidedata import SideDataContainer
 from av.stream import Disposition
 
 from appliance.errors import PictureError
-from appliance.media.jpeg import fit_for_browsers, intact_size
 from appliance.media.shrink import working_size
 from appliance.system.native import MAX_PIXELS
 from appliance.values import Image
@@ -394,7 +393,11 @@ class Video:
     def _jpeg(self, size: tuple[int, int]) -> bytes | None:
         """The packet of the frame of this size as JPEG for any viewer."""
         packet, self._packet = self._packet, b""
-        return fit_for_browsers(packet) if packet and intact_size(packet) == size else None
+        if not packet:
+            return None
+        from appliance.media.jpeg import fit_for_browsers, intact_size
+
+        return fit_for_browsers(packet) if intact_size(packet) == size else None
 
     def _shown_size(self, frame: Any) -> tuple[int, int]:
         """Width and height with square pixels."""

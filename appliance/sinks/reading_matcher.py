@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from appliance.handoff import Slot
 from appliance.values import Consent, Frame, Reading
@@ -40,7 +41,7 @@ class ReadingMatcher:
             self._newest = self._earlier = None
 
     def reading_for(self, frame: Frame) -> Reading | None:
-        """The reading of this frame, or a recent earlier one; waits as the class says.
+        """The reading of this frame, or a recent earlier one, without pixels; waits as the class says.
 
         Raises `SlotClosed` once the slot is closed.
         """
@@ -51,7 +52,8 @@ class ReadingMatcher:
             reading, self._seen = self._readings.take(self._seen, max(0.0, wait_s))
             if reading is None:
                 break
-            self._earlier, self._newest = self._newest, reading
+            kept = replace(reading, frame=reading.frame.without_pixels())
+            self._earlier, self._newest = self._newest, kept
         fitting = (each for each in (self._newest, self._earlier) if each and self._fits(each, frame))
         return next(fitting, None)
 

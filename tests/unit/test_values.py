@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.values import EMOTIONS, LABELS, Box, Frame, Scores, shown_name
+from appliance.values import EMOTIONS, LABELS, Box, Face, Frame, Scores, shown_name
 from tests.fakes.parts import picture
 
 # In sixteenths of a pixel, which floats represent exactly, so that rounding does not affect the tests.
@@ -111,3 +111,9 @@ def test_frames_are_read_only() -> None:
     assert (taken.width, taken.height) == (40, 30)
     with pytest.raises(ValueError, match="read-only"):
         taken.image[0, 0] = 1
+
+
+def test_a_scaled_face_has_box_and_keypoints_of_the_larger_picture() -> None:
+    face = Face(Box(1, 2, 3, 4), 0.5, ((5, 6), (7, 8)))
+    assert face.scaled(2) == Face(Box(2, 4, 6, 8), 0.5, ((10, 12), (14, 16)))
+    assert face.scaled(1) is face

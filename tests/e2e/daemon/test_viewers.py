@@ -11,8 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
+from appliance.media.jpeg import fit_for_browsers
 from tests.e2e.daemon.driver import (
     Daemon,
     Part,
@@ -23,6 +25,7 @@ from tests.e2e.daemon.driver import (
     server_holds,
     until,
 )
+from tests.fakes.videos import moving, video
 
 MAX_VIEWERS = 3
 DROPPED_WITHIN_S = 10.0
@@ -105,6 +108,20 @@ def test_each_frame_is_encoded_once_per_variant(demo: Daemon, viewers: int, vari
     )
     assert encoded <= variants * (frames + 1)
     assert encoded >= variants * 0.7 * frames
+
+
+def test_a_film_of_jpegs_reaches_viewers_as_it_is(tmp_path: Path) -> None:
+    path = video(tmp_path / "film.avi", moving(30, 640, 384), codec="mjpeg", pixels="yuvj420p")
+    with av.open(str(path)) as film:
+        stored = {fit_for_browsers(bytes(packet)) for packet in film.demux(video=0) if packet.size}
+    with running(tmp_path, "--camera", f"replay:{path}") as daemon:
+        with daemon.stream("/stream.mjpg?overlay=0") as stream:
+            seen = [part.jpeg for part in stream.take(20) if part.live]
+        before = daemon.metrics()["interview_grader_encoded_total"]
+        boxes = daemon.request("/snapshot.jpg").body
+    assert len(seen) > 15 and set(seen) <= stored
+    assert before <= 3, "one to compare sizes, and what was shown before the first frame"
+    assert boxes not in stored
 
 
 def test_nothing_is_encoded_without_viewers(demo: Daemon) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from appliance import registry
+from appliance.cameras.rotated import RotatedCamera
 from appliance.cameras.rotation import Rotation
 from appliance.composition import camera as cameras
 from appliance.configuration import layers
@@ -17,9 +19,10 @@ from appliance.configuration import load as config
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config
 from appliance.configuration.settings import AutoCamera
+from appliance.media.shrink import frame_of
 from appliance.ports import Discovery
 from tests.fakes.files import encoded
-from tests.fakes.parts import picture
+from tests.fakes.parts import ScriptedCamera, picture
 
 ROTATIONS = get_args(Rotation)
 
@@ -86,6 +89,23 @@ def test_a_setting_that_the_chosen_camera_refuses_is_reported(
     wanted = load_config(ConfigOptions(settings=["camera.fps=2.5"]), {"XDG_STATE_HOME": "/nowhere"})
     with pytest.raises(config.ConfigErrors, match=r"camera\.fps = 2\.5"):
         cameras.choose_camera(wanted.camera, wanted.origins, installed=False)
+
+
+@pytest.mark.parametrize(("rotation", "size"), [(90, (1440, 2560)), (180, (2560, 1440))])
+def test_a_rotated_picture_keeps_its_source_and_loses_its_jpeg(
+    rotation: Rotation, size: tuple[int, int]
+) -> None:
+    upright = picture(2560, 1440)
+    upright[:200, :200] = 255
+    camera = ScriptedCamera([])
+    camera.next = lambda number: replace(frame_of(upright), jpeg=b"upright")
+    turned = RotatedCamera(camera, rotation).read(1.0)
+    assert (turned.width, turned.height) == size and turned.jpeg is None
+    assert turned.full_size is not None
+    full = turned.full_size()
+    assert np.array_equal(full, np.rot90(upright, -(rotation // 90)))
+    assert turned.image.shape[:2] == ((1920, 1080) if rotation == 90 else (1080, 1920))
+    assert turned.image[10, -10].min() == (255 if rotation == 90 else 0)
 
 
 @pytest.mark.parametrize("rotation", ROTATIONS)
