@@ -64,7 +64,7 @@ class VisionSettings(_Section):
     )
     classifier: str = Field("", description="Classifier, as named in the manifest; empty: its default.")
     threshold: float = Field(
-        0.5, gt=0, lt=1, description="Minimum score of a face, as the mean of three detections."
+        0.5, gt=0, lt=1, description="Minimum score of a face, as the mean of its detections."
     )
     max_people: int = Field(
         8,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from appliance.commands.bench.cost import measure_daemon
 from appliance.errors import ApplianceError
 from appliance.system.native import self_command
 from appliance.system.resources import demo_clip
+from tests.e2e.daemon.driver import command
 
 
 def test_an_installed_device_is_measured_while_its_daemon_runs(tmp_path: Path) -> None:
@@ -47,3 +49,16 @@ def test_it_uses_the_page_settings(tmp_path: Path) -> None:
         measure_daemon(demo_clip(), 1, ["--set", "vision.models=/nowhere"], tmp_path)
     (tmp_path / "page.toml").write_text("[lawful")
     assert measure_daemon(demo_clip(), 1, [], tmp_path).frames > 0, "problems in the file prevent nothing"
+
+
+def test_an_idle_daemon_has_the_engines_measured_only_if_it_is_due(tmp_path: Path) -> None:
+    """The command that `inference/idle_measurement.py` runs."""
+    here = ("--data-dir", tmp_path)
+    done = command("bench", "--if-due", *here, limit_s=110)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"engines: cpu-int8 \S+ ms, cpu-float \S+ ms; auto selects cpu-\w+\n", done.stdout)
+    again = command("bench", "--if-due", *here)
+    assert (again.returncode, again.stdout.strip()) == (0, ""), again.stderr
+    (tmp_path / "engines.json").unlink()
+    chosen = command("bench", "--if-due", *here, "--set", "engine.backend=tflite")
+    assert (chosen.returncode, chosen.stdout.strip()) == (0, ""), chosen.stderr
