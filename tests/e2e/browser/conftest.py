@@ -1,8 +1,8 @@
 """A real browser, the real daemon in its own process, and a record of what the page did.
 
 The browser is Chromium, unless a test is parametrised over `browser` (`ENGINES`, indirect) or pytest gets
-`--engine firefox`. Playwright drives Chromium and Firefox; `webkit.py` drives WebKitGTK and offers the part of
-Playwright's `Page` that `test_every_engine.py` uses.
+`--engine firefox`. Playwright drives Chromium and Firefox; `webkit.py` drives WebKitGTK and offers the
+part of Playwright's `Page` that `test_every_engine.py` uses.
 """
 
 from __future__ import annotations

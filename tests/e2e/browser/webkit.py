@@ -40,16 +40,15 @@ KEYS = {
     "ArrowUp": "\ue013",
 }
 
-PASSING = {
+NOT_DONE = {
     "element click intercepted",
     "element not interactable",
-    "javascript error",
     "no such element",
-    "no such frame",
-    "script timeout",
     "stale element reference",
 }
-"""Errors of a page that is still loading or moving."""
+"""Errors of a page that is still loading or moving; nothing was clicked or typed."""
+PASSING = NOT_DONE | {"javascript error", "no such frame", "script timeout"}
+"""Errors of a look at such a page."""
 
 # The console of WebKit cannot be read by WebDriver, so the first command in each document listens to it.
 # `given` is an expression or a function, as in Playwright.
@@ -359,7 +358,7 @@ class WebKitPage:
                 action()
                 return
             except WebDriverError as error:
-                if error.kind not in PASSING or time.monotonic() > end:
+                if error.kind not in NOT_DONE or time.monotonic() > end:
                     raise
 
     def screenshot(self, *, path: Path | None = None, full_page: bool = False) -> bytes:
