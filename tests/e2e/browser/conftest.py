@@ -206,7 +206,7 @@ def new_page(browser: Browser | WebKitBrowser, record: Record) -> Iterator[Calla
     pages: list[Page | WebKitPage] = []
 
     def make(width: int = 1280, height: int = 720, **options: Any) -> Page | WebKitPage:
-        page = browser.new_page(viewport={"width": width, "height": height}, **options)
+        page = browser.new_context(viewport={"width": width, "height": height}, **options).new_page()
         if isinstance(page, Page):
             page.set_default_timeout(PATIENCE_MS)
         record.watch(page)
