@@ -296,7 +296,7 @@ class WebKitPage:
         return str(self._call("GET", "/url"))
 
     def goto(self, url: str, *, wait_until: str = "commit") -> None:
-        """Open an address and wait until its document is parsed; `load` may not come while a picture moves."""
+        """Open an address, until its document is parsed: `load` may not come while a picture moves."""
         assert wait_until == "commit"
         self._call("POST", "/url", {"url": url})
 
