@@ -185,7 +185,7 @@ class WebKitContext:
             answer = self._send("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
             self._session = f"/session/{answer['sessionId']}"
             self.call(
-                "POST", "/timeouts", {"script": int(5 * LOOK_S * 1000), "pageLoad": int(ANSWER_S * 1000)}
+                "POST", "/timeouts", {"script": int(5 * LOOK_S * 1000), "pageLoad": int(3 * LOOK_S * 1000)}
             )
             self._window = self.call("GET", "/window")
             self._first: str | None = self._window
@@ -285,7 +285,14 @@ class WebKitPage:
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         self.context.switch_to(self._handle)
-        return self.context.call(method, path, body)
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self.context.call(method, path, body)
+            except WebDriverError as error:
+                # Before each command the driver waits for a document that is loading, and may miss its end.
+                if error.kind != "timeout" or time.monotonic() > end:
+                    raise
 
     def act(self, source: dict[str, Any]) -> None:
         """Input events of one device."""
