@@ -1,8 +1,8 @@
 """A real browser, the real daemon in its own process, and a record of what the page did.
 
 The browser is Chromium, unless a test is parametrised over `browser` (`ENGINES`, indirect) or pytest gets
-`--engine firefox`. Playwright drives Chromium and Firefox; `webkit.py` drives WebKitGTK and offers the part of
-Playwright's `Page` that `test_every_engine.py` uses.
+`--engine firefox`. Playwright drives Chromium and Firefox; `webkit.py` drives WebKitGTK and offers the
+part of Playwright's `Page` that `test_every_engine.py` uses.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def new_page(browser: Browser | WebKitBrowser, record: Record) -> Iterator[Calla
     pages: list[Page | WebKitPage] = []
 
     def make(width: int = 1280, height: int = 720, **options: Any) -> Page | WebKitPage:
-        page = browser.new_page(viewport={"width": width, "height": height}, **options)
+        page = browser.new_context(viewport={"width": width, "height": height}, **options).new_page()
         if isinstance(page, Page):
             page.set_default_timeout(PATIENCE_MS)
         record.watch(page)

@@ -110,7 +110,7 @@ def test_the_live_page(demo: Any, open_page: OpenPage, record: Any) -> None:
 
 @new_picture
 @pytest.mark.parametrize("browser", ("chromium", "firefox"), indirect=True)  # WebKit tells no requests
-def test_the_picture_is_asked_for_once(demo: Any, new_page: Callable[..., AnyPage]) -> None:
+def test_the_page_opens_one_stream(demo: Any, new_page: Callable[..., AnyPage]) -> None:
     page = new_page()
     asked: list[str] = []
     for event in ("request", "websocket"):

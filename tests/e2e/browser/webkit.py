@@ -40,16 +40,15 @@ KEYS = {
     "ArrowUp": "\ue013",
 }
 
-PASSING = {
+NOT_DONE = {
     "element click intercepted",
     "element not interactable",
-    "javascript error",
     "no such element",
-    "no such frame",
-    "script timeout",
     "stale element reference",
 }
-"""Errors of a page that is still loading or moving."""
+"""Errors of a page that is still loading or moving; nothing was clicked or typed."""
+PASSING = NOT_DONE | {"javascript error", "no such frame", "script timeout"}
+"""Errors of a look at such a page."""
 
 # The console of WebKit cannot be read by WebDriver, so the first command in each document listens to it.
 # `given` is an expression or a function, as in Playwright.
@@ -135,13 +134,13 @@ class WebKitBrowser:
             kill(self._screen)
             raise RuntimeError(f"{DISPLAY} gave no display within {ANSWER_S:g} s")
 
-    def new_page(self, viewport: dict[str, int], *, ignore_https_errors: bool = False) -> WebKitPage:
-        """A window in a new context; `viewport` has width and height in pixels."""
+    def new_context(self, viewport: dict[str, int], *, ignore_https_errors: bool = False) -> WebKitContext:
+        """A browser with its own cookies; `viewport` has width and height in pixels."""
         folder = self._folder / str(len(self._contexts))
         folder.mkdir(mode=0o700)
         context = WebKitContext(self._display, folder, viewport, ignore_https_errors)
         self._contexts.append(context)
-        return context.pages[0]
+        return context
 
     def close(self) -> None:
         for context in self._contexts:
@@ -180,17 +179,16 @@ class WebKitContext:
             options = {"binary": str(minibrowser()), "args": ["--automation"]}
             wanted = {
                 "acceptInsecureCerts": ignore_https_errors,
-                "pageLoadStrategy": "none",
+                "pageLoadStrategy": "eager",
                 "webkitgtk:browserOptions": options,
             }
             answer = self._send("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
             self._session = f"/session/{answer['sessionId']}"
             self.call(
-                "POST", "/timeouts", {"script": int(5 * LOOK_S * 1000), "pageLoad": int(ANSWER_S * 1000)}
+                "POST", "/timeouts", {"script": int(5 * LOOK_S * 1000), "pageLoad": int(3 * LOOK_S * 1000)}
             )
             self._window = self.call("GET", "/window")
-            self.pages = [WebKitPage(self, self._window)]
-            self.pages[0].set_viewport_size(viewport)
+            self._first: str | None = self._window
         except BaseException:
             kill(self._driver)
             raise
@@ -228,9 +226,11 @@ class WebKitContext:
             self._window = window
 
     def new_page(self) -> WebKitPage:
-        """Another window of the same browser."""
-        page = WebKitPage(self, self.call("POST", "/window/new", {"type": "window"})["handle"])
-        self.pages.append(page)
+        """A window; the first is there from the start."""
+        window, self._first = self._first, None
+        if window is None:
+            window = self.call("POST", "/window/new", {"type": "window"})["handle"]
+        page = WebKitPage(self, window)
         page.set_viewport_size(self._viewport)
         return page
 
@@ -285,7 +285,14 @@ class WebKitPage:
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         self.context.switch_to(self._handle)
-        return self.context.call(method, path, body)
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self.context.call(method, path, body)
+            except WebDriverError as error:
+                # Before each command the driver waits for a document that is loading, and may miss its end.
+                if error.kind != "timeout" or time.monotonic() > end:
+                    raise
 
     def act(self, source: dict[str, Any]) -> None:
         """Input events of one device."""
@@ -296,16 +303,9 @@ class WebKitPage:
         return str(self._call("GET", "/url"))
 
     def goto(self, url: str, *, wait_until: str = "commit") -> None:
-        """Open an address. Never waits for `load`: it may not come while a picture moves."""
+        """Open an address, until its document is parsed: `load` may not come while a picture moves."""
         assert wait_until == "commit"
-        script = {"script": "return performance.timeOrigin", "args": []}
-        before = self._call("POST", "/execute/sync", script)
         self._call("POST", "/url", {"url": url})
-        end = time.monotonic() + PATIENCE_S
-        # No long command: the answer is lost if the new document comes in another process.
-        while self._call("POST", "/execute/sync", script) == before:
-            assert time.monotonic() < end, f"not opened within {PATIENCE_S:g} s: {url}"
-            time.sleep(0.02)
 
     def evaluate(self, expression: str, arg: Any = None) -> Any:
         """What an expression, or a function of `arg`, gives or promises; JSON values only."""
@@ -359,7 +359,7 @@ class WebKitPage:
                 action()
                 return
             except WebDriverError as error:
-                if error.kind not in PASSING or time.monotonic() > end:
+                if error.kind not in NOT_DONE or time.monotonic() > end:
                     raise
 
     def screenshot(self, *, path: Path | None = None, full_page: bool = False) -> bytes:
