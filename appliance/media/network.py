@@ -214,6 +214,7 @@ class NetworkStream:
             return av.open(url, format="rtsp", options=options, timeout=(OPEN_S, READ_S))
         # A redirection would lead to a sender that the owner did not name, a proxy of the environment too.
         options |= {"max_redirects": "0", "http_proxy": "", "strict_mime_boundary": "1"}
+        options |= {"seekable": "0", "icy": "0"}  # without the headers of a player
         if self._scheme == "https":
             trusted = self._ca_file or ssl.get_default_verify_paths().cafile or ""
             options |= {"tls_verify": "1", "ca_file": trusted}

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from appliance import registry
 from appliance.auth.certificate import DeviceCertificate
 from appliance.cameras.stream import Stream, StreamSettings, read_login
+from appliance.composition.camera import AUTO_ORDER
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config
 from appliance.errors import CameraLost, ConfigError
@@ -164,7 +165,7 @@ def test_after_a_pause_of_the_reader_the_next_frame_is_new(kind: str) -> None:
         camera.read(5.0)
         time.sleep(2)  # the reader's pause is what is tested
         resumed = time.monotonic()
-        assert camera.read(5.0).captured > resumed - 0.5, "not one of the sixty that came meanwhile"
+        assert camera.read(5.0).captured > resumed - 1, "not one of the sixty that came meanwhile"
 
 
 def test_the_content_is_new_after_a_pause_too() -> None:
@@ -183,7 +184,7 @@ def test_the_content_is_new_after_a_pause_too() -> None:
         image = camera.read(5.0).image
     bits = (image[32, 8::16, 0] > 127).astype(np.uint8)
     sent = int(np.packbits(bits).view(">u4")[0]) / 1000
-    assert sent > resumed - 0.5
+    assert sent > resumed - 1
 
 
 def test_a_decoder_that_is_too_slow_never_shows_an_old_picture() -> None:
@@ -501,5 +502,5 @@ def test_nothing_is_sent_before_it_is_opened(credentials: Path) -> None:
     with mjpeg_sender() as sender:
         camera = Stream(StreamSettings(url=sender.url, credentials=str(credentials)))
         assert camera.missing() is None
-        assert not registry.load("camera", "stream").discover().found
+        assert not registry.load("camera", "stream").discover().found and "stream" not in AUTO_ORDER
         assert not sender.requests

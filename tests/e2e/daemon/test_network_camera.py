@@ -89,11 +89,12 @@ def test_no_trace_of_a_wrong_password(kind: str, tmp_path: Path) -> None:
                 for path in ("/", "/api/state", "/metrics", "/healthz", "/about", "/api/openapi.json")
             ]
             shown += [device.log, device.out]
-            state = folder / "state"
+            state, requests = folder / "state", len(sender.requests)
             for name in ("status", "config", "check"):
                 options = () if name == "status" else (*arguments[:-1],)
                 done = command(name, "--data-dir", state, *options)
                 shown += [done.stdout, done.stderr]
+            assert len(sender.requests) == requests, "no command connects"
         files = [path.read_bytes() for path in state.rglob("*") if path.is_file()]
     for secret in (USER, PASSWORD):
         assert not any(secret in text for text in shown)
