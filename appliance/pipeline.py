@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from appliance.values import (
@@ -26,6 +27,7 @@ from appliance.vision.motion.frame_pair import FramePair, FramePairBuilder
 from appliance.vision.motion.head_pose import estimate_pose
 from appliance.vision.motion.movement import MotionEstimator
 from appliance.vision.motion.scene_cuts import CutDetector
+from appliance.vision.tracking.cadence import Cadence, Look
 from appliance.vision.tracking.consent_slots import ConsentSlots
 from appliance.vision.tracking.tracker import Tracker
 
@@ -39,12 +41,13 @@ class ReadingPolicy:
     limits: QualityLimits = field(default_factory=QualityLimits)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _PersonState:
-    """The state of one person between frames."""
+    """The state of one person between frames; `last`: the result of the last frame."""
 
     smoother: Smoother
     motion: MotionEstimator
+    last: Person | None = None
 
 
 NOT_AGREED = ExpressionResult(None, "not_agreed")
@@ -63,14 +66,19 @@ class Pipeline:
         *,
         max_people: int,
         is_video: bool = True,
+        every_frame: bool = True,
     ) -> None:
-        """`max_people`: most faces read in a frame; `is_video`: false for a camera, which has no cuts."""
+        """`max_people`: most faces read in a frame; `is_video`: false for a camera, which has no cuts.
+
+        `every_frame`: false reads a steady face less often (`tracking.cadence`), and carries its result on.
+        """
         self._search = search
         self._classifier = classifier
         self._tracker = tracker
         self._policy = policy
         self._max_people = max_people
         self._cuts = CutDetector() if is_video else None
+        self._cadence = None if every_frame else Cadence()
         self._frame_pairs = FramePairBuilder()
         self._states: dict[int, _PersonState] = {}
         self._slots: ConsentSlots | None = None
@@ -88,21 +96,16 @@ class Pipeline:
         now = frame.captured
         self.skip(frame)
         expected = self._tracker.predict(now)
-        found = self._search.find_next(frame.image, expected, now)
+        looks = self._cadence.plan(frame.image, expected, now) if self._cadence else {}
+        boxes = list(expected.values())
+        resting = [index for index, id in enumerate(expected) if looks.get(id, Look.READ) is not Look.READ]
+        found = self._search.find_next(frame.image, boxes, now, resting)
         # Newcomers are numbered from left to right.
-        faces = sorted(select_faces(found, expected, self._max_people), key=lambda face: face.box.x)
+        faces = sorted(select_faces(found, boxes, self._max_people), key=lambda face: face.box.x)
         ids = self._tracker.update(faces, now)
         detected = time.monotonic()
         self._states = {id: self._states.get(id) or self._new_state() for id in self._tracker.ids}
-        pair = self._frame_pairs.add(frame.image, [face.box for face in faces], now)
-        tracked = dict(zip(ids, faces, strict=True))
-        analysed = self._analysed(tracked, frame)
-        people = [
-            self._read_person(id, face, frame, pair)
-            if id in analysed
-            else Person(id, face, NOT_AGREED, None, NOT_ANALYSED)
-            for id, face in sorted(tracked.items())
-        ]
+        people = self._read_people(dict(sorted(zip(ids, faces, strict=True))), frame, looks)
         beyond = len(found) - len(faces) + self._search.beyond_limit
         return Reading(frame, tuple(people), Stamps(now, detected, time.monotonic()), skipped, beyond)
 
@@ -137,6 +140,8 @@ class Pipeline:
         self._frame_pairs.reset()
         self._states = {}
         self._slots = ConsentSlots(self._slots.consent) if self._slots else None
+        if self._cadence:
+            self._cadence.reset()
         if self._cuts:
             self._cuts.reset()
 
@@ -171,12 +176,47 @@ class Pipeline:
         smoother = Smoother(smoothing_s=policy.smoothing_s, unsure_below=policy.unsure_below)
         return _PersonState(smoother, MotionEstimator())
 
-    def _read_person(self, id: int, face: Face, frame: Frame, pair: FramePair) -> Person:
+    def _read_people(self, tracked: dict[int, Face], frame: Frame, looks: Mapping[int, Look]) -> list[Person]:
+        """Each tracked face with its result: of this frame, or carried on from the last one if it rests."""
+        analysed = self._analysed(tracked, frame)
+        # The search may have detected a face although it was to rest.
+        carried = {
+            id: person
+            for id, face in tracked.items()
+            if looks.get(id, Look.READ) is not Look.READ
+            and (person := self._states[id].last) is not None
+            and person.face == face
+            and (person.expression is NOT_AGREED) == (id not in analysed)
+        }
+        resting = {id for id in carried if looks[id] is Look.REST}
+        pair = None
+        if not tracked or len(resting) < len(tracked):
+            pair = self._frame_pairs.add(frame.image, [face.box for face in tracked.values()], frame.captured)
+        people = []
+        for id, face in tracked.items():
+            if id in resting:
+                people.append(carried[id])
+                continue
+            if id in analysed:
+                assert pair is not None
+                person = self._read_person(id, face, frame, pair, detected=id not in carried)
+            else:
+                person = Person(id, face, NOT_AGREED, None, NOT_ANALYSED)
+            people.append(person)
+            state = self._states[id]
+            state.last = person
+            if self._cadence:
+                steady = id not in analysed or state.smoother.steady
+                detected = id not in carried
+                self._cadence.add(id, face.box, frame.image, frame.captured, detected=detected, steady=steady)
+        return people
+
+    def _read_person(self, id: int, face: Face, frame: Frame, pair: FramePair, *, detected: bool) -> Person:
         state, limits = self._states[id], self._policy.limits
         limits = limits.relaxed() if state.smoother.readable else limits
         expression = self._classify(frame.image, face, limits)
         smoothed, label = state.smoother.add(expression, frame.captured)
-        movement = state.motion.add(pair, face, expression.pose, frame.captured)
+        movement = state.motion.add(pair, face, expression.pose, frame.captured, detected=detected)
         return Person(id, face, expression, smoothed, label, movement)
 
     def _classify(

@@ -46,11 +46,13 @@ def make_reader(
     opener: EngineOpener | None = None,
     *,
     is_video: bool = True,
+    every_frame: bool = True,
 ) -> Reader:
     """Detectors, classifier and tracker on their engines; raises `ModelError` for an invalid model.
 
     `watch` may wrap each engine, by role. `health` watches calls to an accelerator, so that a hang is
-    detected. `is_video`: the frames may have cuts (`motion.scene_cuts`).
+    detected. `is_video`: the frames may have cuts (`motion.scene_cuts`); `every_frame`: false reads steady
+    faces less often (`tracking.cadence`).
     """
     cv2.setNumThreads(1)  # Frames come one at a time; more threads would only cost processor time and memory.
     vision = config.vision
@@ -79,6 +81,7 @@ def make_reader(
         ReadingPolicy(vision.smoothing_s, vision.unsure_below, _limits(vision)),
         max_people=vision.max_people,
         is_video=is_video,
+        every_frame=every_frame,
     )
     return Reader(pipeline, classifier, engines, names, opener.choice.why, opener.breaker)
 

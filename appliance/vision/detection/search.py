@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from appliance.values import Box, Face, Image
 from appliance.vision.detection.blazeface import BlazeFace
@@ -28,10 +28,13 @@ class FaceSearch:
         """Every face in a still picture, highest score first."""
         return self._verified(image, self._scan(image))
 
-    def find_next(self, image: Image, expected: Sequence[Box], now: float) -> list[Face]:
+    def find_next(
+        self, image: Image, expected: Sequence[Box], now: float, resting: Collection[int] = ()
+    ) -> list[Face]:
         """The faces in the next frame of a video.
 
-        `expected`: where the tracked faces should be; `now`: seconds.
+        `expected`: where the tracked faces should be; `now`: seconds; `resting`: indices of expected faces
+        that need not be detected in this frame: they are returned unchanged.
         """
         size = int(image.shape[1]), int(image.shape[0])
         if self._video is None or self._video.size != size:
@@ -40,7 +43,7 @@ class FaceSearch:
             # The first frame of a live camera must be fast too: verify only the best candidates.
             beyond = [face for face in found[self._limit :] if face.score >= self._cascade.threshold]
             return self._video.start(image, self._verified(image, found[: self._limit]), beyond)
-        return self._video.step(image, expected, now)
+        return self._video.step(image, expected, now, resting)
 
     @property
     def beyond_limit(self) -> int:

@@ -1,14 +1,15 @@
 """Face search in video at about two detector runs a frame.
 
-In each frame one detector looks where each tracked face should be. A frame also has one turn (two if no face
-is tracked) for the most urgent work: a face that was missed, a recheck by the other detector, the
-verification of a candidate, or a scan of the next part of the picture. See docs/decisions/0006-search.md.
+In each frame one detector looks where each tracked face should be, unless the face rests. A frame also has
+one turn (two if no face is tracked) for the most urgent work: a face that was missed, a recheck by the other
+detector, the verification of a candidate, or a scan of the next part of the picture. See
+docs/decisions/0006-search.md.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -41,7 +42,7 @@ _WIDE_WEIGHT = 2 / 3
 """Weight of the detector that sees a face with its surroundings: it is harder to fool."""
 
 _FIRST_RECHECK, _LAST_RECHECK = 2, 16
-"""Frames from the first sight to the other detector's recheck, and the longest interval between rechecks."""
+"""Detections from the first sight to the other detector's recheck, and the most between two rechecks."""
 
 _RESIZED = 1.3
 """A face is rechecked once it is this many times larger or smaller than when it was confirmed."""
@@ -119,8 +120,9 @@ class TrackState:
     `face`: where it was last seen; `expected`: where it should be now. `close_score`, `wide_score`: running
     averages of each detector's scores. One detector runs in each frame: the one that last saw the face
     (`by_wide`); `confirmed`: the box that the other one last saw, which bounds the size. `tracked`: the
-    tracker waits for it. `lost`: not shown until both detectors see it again; `hint`: what one of them saw
-    meanwhile; `pause`: frames until the next attempt to recover it.
+    tracker waits for it. `resting`: it need not be detected in this frame. `lost`: not shown until both
+    detectors see it again; `hint`: what one of them saw meanwhile; `pause`: frames until the next attempt to
+    recover it.
     """
 
     face: Face
@@ -128,6 +130,7 @@ class TrackState:
     wide_score: float
     by_wide: bool = False
     tracked: bool = False
+    resting: bool = False
     seen: bool = True
     lost: bool = False
     missed: int = 0
@@ -176,7 +179,7 @@ class TrackState:
         self.hint = None
 
     def schedule_recheck(self) -> None:
-        """Schedule the next recheck after twice as many frames as the last one."""
+        """Schedule the next recheck after twice as many detections as the last one."""
         self._recheck_interval = min(2 * self._recheck_interval, _LAST_RECHECK)
         self._recheck_in = self._recheck_interval
 
@@ -250,10 +253,15 @@ class VideoSearch:
         ]
         return list(faces)
 
-    def step(self, image: Image, expected: Sequence[Box], now: float) -> list[Face]:
-        """The faces in the next frame, at `now` seconds; `expected`: where the tracker expects faces."""
+    def step(
+        self, image: Image, expected: Sequence[Box], now: float, resting: Collection[int] = ()
+    ) -> list[Face]:
+        """The faces in the next frame, at `now` seconds; `expected`: where the tracker expects faces.
+
+        `resting`: indices of `expected`; these faces stay as they are, unless they are in doubt.
+        """
         self._scan_budget.refill(now)
-        self._predict(expected)
+        self._predict(expected, resting)
         is_cut = self._scene.has_changed(image)
         for track in self._tracks:
             self._redetect(track, image)
@@ -271,13 +279,14 @@ class VideoSearch:
         """How many faces are in view but not tracked, because others are larger or came first."""
         return len(self._beyond)
 
-    def _predict(self, expected: Sequence[Box]) -> None:
+    def _predict(self, expected: Sequence[Box], resting: Collection[int]) -> None:
         """Set where each face should be, and drop those that the tracker gave up."""
         matches = match_tracks(self._tracks, expected)
         kept = []
         for index, track in enumerate(self._tracks):
             if index in matches:
                 track.expected, track.tracked = expected[matches[index]], True
+                track.resting = matches[index] in resting
             elif not track.seen and (track.tracked or track.missed > _UNTRACKED_FRAMES):
                 continue
             kept.append(track)
@@ -286,6 +295,8 @@ class VideoSearch:
     # --- tracked faces ---
 
     def _redetect(self, track: TrackState, image: Image) -> None:
+        if track.resting and track.seen and not track.lost and track.average >= self._cascade.threshold:
+            return
         track.begin_frame()
         face = self._detect(track, image, wide=track.by_wide)
         track.add_score(face.score if face else 0.0, wide=track.by_wide)
