@@ -81,7 +81,7 @@ def make_appliance(config: Config, *, stop: threading.Event, failed: Callable[[s
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     health = Health(chosen.backend)
     is_video = registry.load("camera", chosen.backend).is_video
-    reader = make_reader(config, health=health, is_video=is_video, every_frame=False)
+    reader = make_reader(config, health=health, is_video=is_video, live=True)
     # After the models: once GStreamer is loaded, an exception in LiteRT ends the process.
     camera = make_camera(chosen)
     audit = AuditLog(config.state_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,9 @@ from appliance.values import Consent, Frame, Image, Reading, Tensor
 from appliance.vision.detection.blazeface import BlazeFace
 from appliance.vision.detection.search import FaceSearch
 from appliance.vision.expression.classifier import ExpressionClassifier
+from appliance.vision.face_models import FaceModels
 from appliance.vision.tracking.tracker import Tracker
+from appliance.workers import TwoWorkers
 
 
 @pytest.fixture(scope="module")
@@ -40,23 +43,42 @@ class Counting(TFLite):
 class Reader:
     """A pipeline that counts the runs of its classifier and its verifier."""
 
-    def __init__(self, models: Path, *, every_frame: bool = False, smoothing_s: float = 0.8) -> None:
+    def __init__(
+        self,
+        models: Path,
+        *,
+        every_frame: bool = False,
+        smoothing_s: float = 0.8,
+        two_workers: bool = False,
+    ) -> None:
         manifest = Manifest.load(models)
         detector, verifier = manifest.detector(""), manifest.detector("blazeface-short-int8")
         classifier = manifest.classifier("")
         self.classifier = Counting(manifest.verified(classifier))
         self.verifier = Counting(manifest.verified(verifier))
         wide: Engine = TFLite(manifest.verified(detector))
+
+        def second() -> FaceModels:
+            return FaceModels(
+                BlazeFace(TFLite(manifest.verified(verifier)), verifier, threshold=0.5),
+                ExpressionClassifier(TFLite(manifest.verified(classifier)), classifier),
+            )
+
+        close = BlazeFace(self.verifier, verifier, threshold=0.5)
+        expression = ExpressionClassifier(self.classifier, classifier)
+        self.workers = None
+        if two_workers:
+            first = FaceModels(close, expression)
+            self.workers = TwoWorkers("vision-2", first, second, from_people=3, limit_s=8.0)
         self.pipeline = Pipeline(
-            FaceSearch(
-                BlazeFace(wide, detector, threshold=0.5), BlazeFace(self.verifier, verifier, threshold=0.5)
-            ),
-            ExpressionClassifier(self.classifier, classifier),
+            FaceSearch(BlazeFace(wide, detector, threshold=0.5), close, workers=self.workers),
+            expression,
             Tracker(expiry_s=2.0),
             ReadingPolicy(smoothing_s=smoothing_s),
             max_people=8,
             is_video=False,
             every_frame=every_frame,
+            workers=self.workers,
         )
         self.number, self.now = 0, 0.0
 
@@ -109,7 +131,7 @@ def test_a_frame_between_two_readings_carries_the_result_on(models_dir: Path, tw
 
 
 @pytest.mark.parametrize(("every_frame", "smoothing_s"), [(True, 0.8), (False, 0.0)])
-def test_every_frame_is_read_where_that_is_asked(
+def test_every_frame_is_read_where_each_must_be(
     models_dir: Path, two_people: Image, every_frame: bool, smoothing_s: float
 ) -> None:
     reader = Reader(models_dir, every_frame=every_frame, smoothing_s=smoothing_s)
@@ -156,3 +178,29 @@ def test_consent_counts_in_the_next_frame(models_dir: Path, two_people: Image) -
     (reading,) = reader.read(image, 1 / 30, 30.0)
     reader.close()
     assert [person.expression for person in reading.people] == [NOT_AGREED] * 2
+
+
+def test_two_workers_give_what_one_gives(models_dir: Path, two_people: Image) -> None:
+    people = small(two_people)
+    four = np.concatenate([people, people[:, ::-1]], axis=0)
+    one, two = Reader(models_dir), Reader(models_dir, two_workers=True)
+    assert two.workers
+    two.workers.prepare(4)
+    barrier = threading.Barrier(2)
+    while len(set(two.workers.map(lambda models, _: meet(barrier), range(2)))) < 2:
+        pass  # the second one is still opening its models
+    expected, found = one.read(four, 1.2, 30.0), two.read(four, 1.2, 30.0)
+    one.close()
+    two.close()
+    assert [reading.people for reading in found] == [reading.people for reading in expected]
+    assert len(found[-1].people) == 4
+    assert two.classifier.runs < one.classifier.runs, "the second worker took part"
+
+
+def meet(barrier: threading.Barrier) -> int:
+    """The current thread, after two threads have met, or neither has come within a moment."""
+    try:
+        barrier.wait(0.5)
+    except threading.BrokenBarrierError:
+        barrier.reset()
+    return threading.get_ident()

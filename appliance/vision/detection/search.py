@@ -10,6 +10,7 @@ from appliance.vision.detection.cascade import DetectorCascade
 from appliance.vision.detection.nms import weighted_nms
 from appliance.vision.detection.regions import all_regions
 from appliance.vision.detection.video_search import VideoSearch
+from appliance.vision.face_models import FaceWorkers
 
 
 class FaceSearch:
@@ -18,10 +19,20 @@ class FaceSearch:
     Pictures are uint8 blue-green-red, shape (height, width, 3); faces are in their pixels.
     """
 
-    def __init__(self, detector: BlazeFace, verifier: BlazeFace | None = None, *, limit: int = 8) -> None:
-        """`verifier` checks single places, by default the detector; `limit`: how many faces are tracked."""
+    def __init__(
+        self,
+        detector: BlazeFace,
+        verifier: BlazeFace | None = None,
+        *,
+        limit: int = 8,
+        workers: FaceWorkers | None = None,
+    ) -> None:
+        """`verifier` checks single places, by default the detector; `limit`: how many faces are tracked.
+
+        `workers` share the tracked faces of a frame, by default this thread has them all.
+        """
         self._cascade = DetectorCascade(detector, verifier or detector)
-        self._limit = limit
+        self._limit, self._workers = limit, workers
         self._video: VideoSearch | None = None
 
     def find_all(self, image: Image) -> list[Face]:
@@ -38,7 +49,7 @@ class FaceSearch:
         """
         size = int(image.shape[1]), int(image.shape[0])
         if self._video is None or self._video.size != size:
-            self._video = VideoSearch(self._cascade, size, self._limit)
+            self._video = VideoSearch(self._cascade, size, self._limit, self._workers)
             found = self._scan(image)
             # The first frame of a live camera must be fast too: verify only the best candidates.
             beyond = [face for face in found[self._limit :] if face.score >= self._cascade.threshold]

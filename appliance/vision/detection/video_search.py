@@ -31,6 +31,7 @@ from appliance.vision.detection.regions import (
     whole,
 )
 from appliance.vision.detection.select_faces import TRACKED_WEIGHT, select_faces
+from appliance.vision.face_models import FaceModels, FaceWorkers
 
 _SHOW = 0.84
 """A face is shown while its average score is at least this share of the threshold (0.42 of 0.5)."""
@@ -228,11 +229,17 @@ class SuppressedBox:
 class VideoSearch:
     """The search in one video. `size`: (width, height) of its frames in pixels."""
 
-    def __init__(self, cascade: DetectorCascade, size: tuple[int, int], limit: int) -> None:
-        """`limit`: how many faces are tracked."""
+    def __init__(
+        self,
+        cascade: DetectorCascade,
+        size: tuple[int, int],
+        limit: int,
+        workers: FaceWorkers | None = None,
+    ) -> None:
+        """`limit`: how many faces are tracked; `workers`: who detects them, by default this thread."""
         self.size = size
         self._cascade = cascade
-        self._limit = limit
+        self._limit, self._workers = limit, workers
         self._parts = _scan_cycle(size)
         self._part = 0
         self._tracks: list[TrackState] = []
@@ -263,9 +270,9 @@ class VideoSearch:
         self._scan_budget.refill(now)
         self._predict(expected, resting)
         is_cut = self._scene.has_changed(image)
-        for track in self._tracks:
-            self._redetect(track, image)
-            if is_cut:
+        self._redetect(image)
+        if is_cut:
+            for track in self._tracks:
                 self._verify_after_cut(track, image)
         self._separate_twins()
         for _ in range(1 if self._tracks else 2):
@@ -294,21 +301,47 @@ class VideoSearch:
 
     # --- tracked faces ---
 
-    def _redetect(self, track: TrackState, image: Image) -> None:
-        if track.resting and track.seen and not track.lost and track.average >= self._cascade.threshold:
-            return
-        track.begin_frame()
-        face = self._detect(track, image, wide=track.by_wide)
-        track.add_score(face.score if face else 0.0, wide=track.by_wide)
-        if face and not track.lost:
-            track.mark_seen(face, wide=track.by_wide)
-            return
-        track.mark_missed()
-        track.hint = face
+    def _redetect(self, image: Image) -> None:
+        due = [track for track in self._tracks if not self._rests(track)]
+        for track, face in zip(due, self._detect_all(due, image), strict=True):
+            track.begin_frame()
+            track.add_score(face.score if face else 0.0, wide=track.by_wide)
+            if face and not track.lost:
+                track.mark_seen(face, wide=track.by_wide)
+                continue
+            track.mark_missed()
+            track.hint = face
 
-    def _detect(self, track: TrackState, image: Image, *, wide: bool) -> Face | None:
+    def _rests(self, track: TrackState) -> bool:
+        doubtful = not track.seen or track.lost or track.average < self._cascade.threshold
+        return track.resting and not doubtful
+
+    def _detect_all(self, tracks: Sequence[TrackState], image: Image) -> list[Face | None]:
+        """What the detector that last saw each face sees of it now."""
+        if self._workers is None:
+            return [self._detect(track, image, wide=track.by_wide) for track in tracks]
+        # There is only one wide detector.
+        close = [index for index, track in enumerate(tracks) if not track.by_wide]
+        found = dict(
+            zip(
+                close,
+                self._workers.map(
+                    lambda models, index: self._detect(tracks[index], image, wide=False, models=models), close
+                ),
+                strict=True,
+            )
+        )
+        return [
+            found[index] if index in found else self._detect(track, image, wide=True)
+            for index, track in enumerate(tracks)
+        ]
+
+    def _detect(
+        self, track: TrackState, image: Image, *, wide: bool, models: FaceModels | None = None
+    ) -> Face | None:
         """What one detector sees of a tracked face, if its size is plausible."""
-        face = self._cascade.redetect(image, track.expected, wide=wide)
+        verifier = models.verifier if models else None
+        face = self._cascade.redetect(image, track.expected, wide=wide, verifier=verifier)
         return face if face and (track.lost or track.allows_size(face)) else None
 
     def _recheck(self, track: TrackState, image: Image) -> None:

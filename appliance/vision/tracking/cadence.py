@@ -1,8 +1,8 @@
 """How often a face is read: in every frame, unless it is steady. See docs/decisions/0093-cadence.md.
 
 A steady face has not moved, and its scores have not changed, for a while. It is classified `CLASSIFIED_PER_S`
-times a second at any frame rate, and if it is completely still, detected in a fourth of these frames. In every
-frame its pixels are compared with those of the last detection, so it is read at once when it moves.
+times a second at any frame rate, and if it is completely still, detected in a fourth of these frames. In
+every frame its pixels are compared with those of the last detection, so it is read at once when it moves.
 """
 
 from __future__ import annotations
