@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from appliance.values import (
@@ -22,10 +23,12 @@ from appliance.vision.detection.select_faces import select_faces
 from appliance.vision.expression.classifier import ExpressionClassifier, with_mirror_image
 from appliance.vision.expression.quality import QualityLimits, unreadable_reason
 from appliance.vision.expression.smoothing import Smoother
+from appliance.vision.face_models import FaceModels, FaceWorkers
 from appliance.vision.motion.frame_pair import FramePair, FramePairBuilder
 from appliance.vision.motion.head_pose import estimate_pose
 from appliance.vision.motion.movement import MotionEstimator
 from appliance.vision.motion.scene_cuts import CutDetector
+from appliance.vision.tracking.cadence import Cadence, Look
 from appliance.vision.tracking.consent_slots import ConsentSlots
 from appliance.vision.tracking.tracker import Tracker
 
@@ -39,12 +42,13 @@ class ReadingPolicy:
     limits: QualityLimits = field(default_factory=QualityLimits)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _PersonState:
-    """The state of one person between frames."""
+    """The state of one person between frames; `last`: the result of the last frame."""
 
     smoother: Smoother
     motion: MotionEstimator
+    last: Person | None = None
 
 
 _FULL_SIZE_BELOW_PX = 64.0
@@ -67,14 +71,21 @@ class Pipeline:
         *,
         max_people: int,
         is_video: bool = True,
+        every_frame: bool = True,
+        workers: FaceWorkers | None = None,
     ) -> None:
-        """`max_people`: most faces read in a frame; `is_video`: false for a camera, which has no cuts."""
+        """`max_people`: most faces read in a frame; `is_video`: false for a camera, which has no cuts.
+
+        `every_frame`: false reads a steady face less often (`tracking.cadence`), and carries its result on.
+        `workers` share the faces of a frame, by default this thread has them all.
+        """
         self._search = search
         self._classifier = classifier
         self._tracker = tracker
         self._policy = policy
-        self._max_people = max_people
+        self._max_people, self._workers = max_people, workers
         self._cuts = CutDetector() if is_video else None
+        self._cadence = None if every_frame else Cadence()
         self._frame_pairs = FramePairBuilder()
         self._states: dict[int, _PersonState] = {}
         self._slots: ConsentSlots | None = None
@@ -92,21 +103,16 @@ class Pipeline:
         now = frame.captured
         self.skip(frame)
         expected = self._tracker.predict(now)
-        found = self._search.find_next(frame.image, expected, now)
+        looks = self._cadence.plan(frame.image, expected, now) if self._cadence else {}
+        boxes = list(expected.values())
+        resting = [index for index, id in enumerate(expected) if looks.get(id, Look.READ) is not Look.READ]
+        found = self._search.find_next(frame.image, boxes, now, resting)
         # Newcomers are numbered from left to right.
-        faces = sorted(select_faces(found, expected, self._max_people), key=lambda face: face.box.x)
+        faces = sorted(select_faces(found, boxes, self._max_people), key=lambda face: face.box.x)
         ids = self._tracker.update(faces, now)
         detected = time.monotonic()
         self._states = {id: self._states.get(id) or self._new_state() for id in self._tracker.ids}
-        pair = self._frame_pairs.add(frame.image, [face.box for face in faces], now)
-        tracked = dict(zip(ids, faces, strict=True))
-        analysed = self._analysed(tracked, frame)
-        people = [
-            self._read_person(id, face, frame, pair)
-            if id in analysed
-            else Person(id, face, NOT_AGREED, None, NOT_ANALYSED)
-            for id, face in sorted(tracked.items())
-        ]
+        people = self._read_people(dict(sorted(zip(ids, faces, strict=True))), frame, looks)
         beyond = len(found) - len(faces) + self._search.beyond_limit
         shown = tuple(person.scaled(frame.scale) for person in people)
         return Reading(frame, shown, Stamps(now, detected, time.monotonic()), skipped, beyond)
@@ -125,7 +131,8 @@ class Pipeline:
         faces = sorted(self._search.find_all(image), key=lambda face: face.box.x)
         limits = self._policy.limits
         return self._single(
-            image, [(face, self._classify(image, face, limits, still=True)) for face in faces]
+            image,
+            [(face, self._classify(image, face, limits, self._classifier, still=True)) for face in faces],
         )
 
     def read_crop(self, image: Image) -> Reading:
@@ -137,16 +144,22 @@ class Pipeline:
 
     def reset(self) -> None:
         """Start over: another video, another consent."""
+        if self._workers:
+            self._workers.prepare(0)
         self._search.reset()
         self._tracker.reset()
         self._frame_pairs.reset()
         self._states = {}
         self._slots = ConsentSlots(self._slots.consent) if self._slots else None
+        if self._cadence:
+            self._cadence.reset()
         if self._cuts:
             self._cuts.reset()
 
     def close(self) -> None:
         """Release the engines."""
+        if self._workers:
+            self._workers.close()
         self._search.close()
         self._classifier.close()
 
@@ -176,20 +189,87 @@ class Pipeline:
         smoother = Smoother(smoothing_s=policy.smoothing_s, unsure_below=policy.unsure_below)
         return _PersonState(smoother, MotionEstimator())
 
-    def _read_person(self, id: int, face: Face, frame: Frame, pair: FramePair) -> Person:
+    def _read_people(self, tracked: dict[int, Face], frame: Frame, looks: Mapping[int, Look]) -> list[Person]:
+        """Each tracked face with its result: of this frame, or carried on from the last one if it rests."""
+        analysed = self._analysed(tracked, frame)
+        # The search may have detected a face although it was to rest.
+        carried = {
+            id: person
+            for id, face in tracked.items()
+            if looks.get(id, Look.READ) is not Look.READ
+            and (person := self._states[id].last) is not None
+            and person.face == face
+            and (person.expression is NOT_AGREED) == (id not in analysed)
+        }
+        resting = {id for id in carried if looks[id] is Look.REST}
+        pair = None
+        if not tracked or len(resting) < len(tracked):
+            pair = self._frame_pairs.add(frame.image, [face.box for face in tracked.values()], frame.captured)
+        people = {id: carried[id] for id in resting}
+        for id in tracked.keys() - resting - analysed:
+            people[id] = Person(id, tracked[id], NOT_AGREED, None, NOT_ANALYSED)
+        due = [id for id in tracked if id in analysed and id not in resting]
+        if due:
+            assert pair is not None
+            people.update(zip(due, self._read_each(due, tracked, frame, pair, carried), strict=True))
+        for id, face in tracked.items():
+            if id in resting:
+                continue
+            state = self._states[id]
+            state.last = people[id]
+            if self._cadence:
+                steady = id not in analysed or state.smoother.steady
+                detected = id not in carried
+                self._cadence.add(id, face.box, frame.image, frame.captured, detected=detected, steady=steady)
+        return [people[id] for id in tracked]
+
+    def _read_each(
+        self,
+        ids: Sequence[int],
+        tracked: Mapping[int, Face],
+        frame: Frame,
+        pair: FramePair,
+        carried: Collection[int],
+    ) -> list[Person]:
+        def read(models: FaceModels | None, id: int) -> Person:
+            classifier = models.classifier if models else self._classifier
+            return self._read_person(id, tracked[id], frame, pair, classifier, detected=id not in carried)
+
+        if self._workers is None:
+            return [read(None, id) for id in ids]
+        self._workers.prepare(len(tracked))
+        return self._workers.map(read, ids)
+
+    def _read_person(
+        self,
+        id: int,
+        face: Face,
+        frame: Frame,
+        pair: FramePair,
+        classifier: ExpressionClassifier,
+        *,
+        detected: bool,
+    ) -> Person:
+        """Read one person. Two threads may do this at the same time for different people."""
         state, limits = self._states[id], self._policy.limits
         limits = limits.relaxed() if state.smoother.readable else limits
-        expression = self._classify(*_sharpest(frame, face), limits)
+        expression = self._classify(*_sharpest(frame, face), limits, classifier)
         smoothed, label = state.smoother.add(expression, frame.captured)
-        movement = state.motion.add(pair, face, expression.pose, frame.captured)
+        movement = state.motion.add(pair, face, expression.pose, frame.captured, detected=detected)
         return Person(id, face, expression, smoothed, label, movement)
 
     def _classify(
-        self, image: Image, face: Face, limits: QualityLimits, *, still: bool = False
+        self,
+        image: Image,
+        face: Face,
+        limits: QualityLimits,
+        classifier: ExpressionClassifier,
+        *,
+        still: bool = False,
     ) -> ExpressionResult:
-        pose, crop = estimate_pose(face), self._classifier.crop(image, face)
+        pose, crop = estimate_pose(face), classifier.crop(image, face)
         # A video is averaged over time, a still picture with its mirror image.
-        output = self._classifier.classify(*(with_mirror_image(crop) if still else (crop,)))
+        output = classifier.classify(*(with_mirror_image(crop) if still else (crop,)))
         reason = unreadable_reason(face, pose, crop, limits, output.covered)
         return ExpressionResult(None if reason else output.scores, reason, pose)
 

@@ -103,6 +103,9 @@ class EngineBackend(Backend, Protocol):
     needs_build: bool
     """`build` must run once for each model before the model is opened, and may take minutes."""
 
+    parallel: bool
+    """Two of its engines may run at the same time in two threads, and together they are faster."""
+
     def __call__(self, model: Path, settings: Any) -> Engine:
         """Open a model with these `Settings`.
 
@@ -121,11 +124,12 @@ class EngineBackend(Backend, Protocol):
 
 
 class EngineDefaults:
-    """Defaults of an `EngineBackend`: no fallback, quantised models, no build, no inventory."""
+    """Defaults of an `EngineBackend`: no fallback, quantised models, one at a time, nothing else."""
 
     needs_fallback = False
     float_models = False
     needs_build = False
+    parallel = False
 
     @staticmethod
     def build(model: Path, settings: Any) -> None:

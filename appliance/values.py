@@ -223,7 +223,8 @@ class Movement:
 class ExpressionResult:
     """The expression of one face in one frame: either `scores` or the `reason` why there are none.
 
-    `scores` are calibrated, and of this frame alone. `reason`: small, turned, blurred, dark, bright or
+    `scores` are calibrated, and of one frame alone: this one, or for a steady face the last one that was
+    classified (`vision.tracking.cadence`). `reason`: small, turned, blurred, dark, bright or
     covered; not_agreed for a face that was not analysed. `pose` is None if the keypoints do not allow one.
     """
 

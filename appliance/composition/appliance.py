@@ -91,7 +91,8 @@ def make_appliance(
     set_camera_field(chosen.backend)
     lamps: Lamps = registry.load("lamps", config.lamps.backend)(config.lamps.settings)
     health = Health(chosen.backend)
-    reader = make_reader(config, health=health, is_video=registry.load("camera", chosen.backend).is_video)
+    is_video = registry.load("camera", chosen.backend).is_video
+    reader = make_reader(config, health=health, is_video=is_video, live=True)
     # After the models: once GStreamer is loaded, an exception in LiteRT ends the process.
     camera = make_camera(chosen)
     audit = AuditLog(config.state_dir)

@@ -170,6 +170,18 @@ class EngineOpener:
             self.breaker, lambda: self._open_accelerated(path), lambda: self._open_cpu(path)
         )
 
+    def open_another(self, path: Path) -> Engine:
+        """One more engine for a model, for another thread, while others run; only if `parallel`.
+
+        It is not kept quiet, which would silence all threads: the libraries have reported what they are.
+        """
+        return self.choice.backend(path, self.choice.settings)
+
+    @property
+    def parallel(self) -> bool:
+        """Whether two engines may run at the same time. Those with a fallback share its circuit breaker."""
+        return self.choice.backend.parallel and not self.choice.backend.needs_fallback
+
     def _open_accelerated(self, path: Path) -> Engine:
         try:
             return _open_quietly(self.choice.backend, path, self.choice.settings)

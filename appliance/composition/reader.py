@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 
@@ -19,7 +21,15 @@ from appliance.vision.detection.blazeface import BlazeFace
 from appliance.vision.detection.search import FaceSearch
 from appliance.vision.expression.classifier import ExpressionClassifier
 from appliance.vision.expression.quality import QualityLimits
+from appliance.vision.face_models import FaceModels
 from appliance.vision.tracking.tracker import Tracker
+from appliance.workers import TwoWorkers
+
+SECOND_FROM_PEOPLE = 3
+"""People in view from which a second thread reads, for as long as the session lasts."""
+
+SECOND_LIMIT_S = 8.0
+"""Most that its share of a frame may take: less than the vision worker's limit, so that a hang is named."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +56,13 @@ def make_reader(
     opener: EngineOpener | None = None,
     *,
     is_video: bool = True,
+    live: bool = False,
 ) -> Reader:
     """Detectors, classifier and tracker on their engines; raises `ModelError` for an invalid model.
 
     `watch` may wrap each engine, by role. `health` watches calls to an accelerator, so that a hang is
-    detected. `is_video`: the frames may have cuts (`motion.scene_cuts`).
+    detected. `is_video`: the frames may have cuts (`motion.scene_cuts`). `live`: steady faces are read less
+    often (`tracking.cadence`), and several people by two threads if the engine and the processor allow it.
     """
     cv2.setNumThreads(1)  # Frames come one at a time; more threads would only cost processor time and memory.
     vision = config.vision
@@ -60,8 +72,9 @@ def make_reader(
         models = manifest.originals(models)
     engines: dict[str, Engine] = {}
     names: dict[str, str] = {}
+    paths: dict[str, Path] = {}
     for role, model in models.by_role.items():
-        path = manifest.verified(model)
+        path = paths[role] = manifest.verified(model)
         opened = opener.open(path)
         check_tensors(str(path), model, opened.inputs, opened.outputs)
         engines[role] = watch(role, opened)
@@ -71,7 +84,28 @@ def make_reader(
     verifier = None
     if models.verifier:
         verifier = BlazeFace(engines["verifier"], models.verifier, threshold=vision.threshold)
-    search = FaceSearch(detector, verifier, limit=vision.max_people)
+    workers = None
+    if live and opener.parallel and len(os.sched_getaffinity(0)) > 1:
+
+        def open_second() -> FaceModels:
+            role, model = ("verifier", models.verifier) if models.verifier else ("detector", models.detector)
+            close, expression = (
+                watch(f"second {name}", opener.open_another(paths[name])) for name in (role, "classifier")
+            )
+            return FaceModels(
+                BlazeFace(close, model, threshold=vision.threshold),
+                ExpressionClassifier(expression, models.classifier),
+            )
+
+        workers = TwoWorkers(
+            "vision-2",
+            FaceModels(verifier or detector, classifier),
+            open_second,
+            from_people=SECOND_FROM_PEOPLE,
+            limit_s=SECOND_LIMIT_S,
+            health=health,
+        )
+    search = FaceSearch(detector, verifier, limit=vision.max_people, workers=workers)
     pipeline = Pipeline(
         search,
         classifier,
@@ -79,6 +113,8 @@ def make_reader(
         ReadingPolicy(vision.smoothing_s, vision.unsure_below, _limits(vision)),
         max_people=vision.max_people,
         is_video=is_video,
+        every_frame=not live,
+        workers=workers,
     )
     return Reader(pipeline, classifier, engines, names, opener.choice.why, opener.breaker)
 

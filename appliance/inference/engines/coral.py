@@ -47,6 +47,7 @@ class Coral(TFLite):
 
     Settings = CoralSettings
     needs_fallback = True  # a stick can be unplugged
+    parallel = False  # one stick runs one model at a time
 
     def __init__(self, model: Path, settings: CoralSettings | None = None) -> None:
         """`model`: the model for the CPU; the compiled model is found by its name.

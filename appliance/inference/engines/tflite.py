@@ -68,6 +68,7 @@ class TFLite(EngineDefaults):
     """One model in one interpreter. Belongs to one thread."""
 
     Settings: type[TFLiteSettings] = TFLiteSettings
+    parallel = True  # each interpreter has its own memory, and lets go of Python's lock while it runs
 
     def __init__(
         self, model: Path, settings: TFLiteSettings | None = None, delegates: Sequence[Any] = ()

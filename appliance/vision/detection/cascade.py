@@ -61,9 +61,15 @@ class DetectorCascade:
         """The face that the verifier sees at `place`; None if there is none."""
         return _detect_at(self._verifier, image, place, CLOSE_CROP)
 
-    def redetect(self, image: Image, place: Box, *, wide: bool) -> Face | None:
-        """A tracked face that should be at `place`, with room for movement; `wide`: by the detector."""
-        detector, factor = (self._detector, WIDE_CROP) if wide else (self._verifier, TRACK_CROP)
+    def redetect(
+        self, image: Image, place: Box, *, wide: bool, verifier: BlazeFace | None = None
+    ) -> Face | None:
+        """A tracked face that should be at `place`, with room for movement; `wide`: by the detector.
+
+        `verifier`: that of another thread, which may then call this at the same time.
+        """
+        close = verifier or self._verifier
+        detector, factor = (self._detector, WIDE_CROP) if wide else (close, TRACK_CROP)
         near = _detect_around(detector, image, place, factor, KEEP * self.threshold)
         found = [face for face in near if is_reachable(face.box, place)]
         return max(

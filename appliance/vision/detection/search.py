@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from appliance.values import Box, Face, Image
 from appliance.vision.detection.blazeface import BlazeFace
@@ -10,6 +10,7 @@ from appliance.vision.detection.cascade import DetectorCascade
 from appliance.vision.detection.nms import weighted_nms
 from appliance.vision.detection.regions import squares, tiles, whole
 from appliance.vision.detection.video_search import VideoSearch
+from appliance.vision.face_models import FaceWorkers
 
 NEAR = 0.05
 """Share of the picture's longer side from which a face is near: the squares add nothing to the tiles then."""
@@ -21,29 +22,42 @@ class FaceSearch:
     Pictures are uint8 blue-green-red, shape (height, width, 3); faces are in their pixels.
     """
 
-    def __init__(self, detector: BlazeFace, verifier: BlazeFace | None = None, *, limit: int = 8) -> None:
-        """`verifier` checks single places, by default the detector; `limit`: how many faces are tracked."""
+    def __init__(
+        self,
+        detector: BlazeFace,
+        verifier: BlazeFace | None = None,
+        *,
+        limit: int = 8,
+        workers: FaceWorkers | None = None,
+    ) -> None:
+        """`verifier` checks single places, by default the detector; `limit`: how many faces are tracked.
+
+        `workers` share the tracked faces of a frame, by default this thread has them all.
+        """
         self._cascade = DetectorCascade(detector, verifier or detector)
-        self._limit = limit
+        self._limit, self._workers = limit, workers
         self._video: VideoSearch | None = None
 
     def find_all(self, image: Image) -> list[Face]:
         """Every face in a still picture, highest score first."""
         return self._verified(image, self._scan(image))
 
-    def find_next(self, image: Image, expected: Sequence[Box], now: float) -> list[Face]:
+    def find_next(
+        self, image: Image, expected: Sequence[Box], now: float, resting: Collection[int] = ()
+    ) -> list[Face]:
         """The faces in the next frame of a video.
 
-        `expected`: where the tracked faces should be; `now`: seconds.
+        `expected`: where the tracked faces should be; `now`: seconds; `resting`: indices of expected faces
+        that need not be detected in this frame: they are returned unchanged.
         """
         size = int(image.shape[1]), int(image.shape[0])
         if self._video is None or self._video.size != size:
-            self._video = VideoSearch(self._cascade, size, self._limit)
+            self._video = VideoSearch(self._cascade, size, self._limit, self._workers)
             found = self._scan(image)
             # The first frame of a live camera must be fast too: verify only the best candidates.
             beyond = [face for face in found[self._limit :] if face.score >= self._cascade.threshold]
             return self._video.start(image, self._verified(image, found[: self._limit]), beyond)
-        return self._video.step(image, expected, now)
+        return self._video.step(image, expected, now, resting)
 
     @property
     def beyond_limit(self) -> int:

@@ -1,14 +1,15 @@
 """Face search in video at about two detector runs a frame.
 
-In each frame one detector looks where each tracked face should be. A frame also has one turn (two if no face
-is tracked) for the most urgent work: a face that was missed, a recheck by the other detector, the
-verification of a candidate, or a scan of the next part of the picture. See docs/decisions/0006-search.md.
+In each frame one detector looks where each tracked face should be, unless the face rests. A frame also has
+one turn (two if no face is tracked) for the most urgent work: a face that was missed, a recheck by the other
+detector, the verification of a candidate, or a scan of the next part of the picture. See
+docs/decisions/0006-search.md.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -30,6 +31,7 @@ from appliance.vision.detection.regions import (
     whole,
 )
 from appliance.vision.detection.select_faces import TRACKED_WEIGHT, select_faces
+from appliance.vision.face_models import FaceModels, FaceWorkers
 
 _SHOW = 0.84
 """A face is shown while its average score is at least this share of the threshold (0.42 of 0.5)."""
@@ -41,7 +43,7 @@ _WIDE_WEIGHT = 2 / 3
 """Weight of the detector that sees a face with its surroundings: it is harder to fool."""
 
 _FIRST_RECHECK, _LAST_RECHECK = 2, 16
-"""Frames from the first sight to the other detector's recheck, and the longest interval between rechecks."""
+"""Detections from the first sight to the other detector's recheck, and the most between two rechecks."""
 
 _RESIZED = 1.3
 """A face is rechecked once it is this many times larger or smaller than when it was confirmed."""
@@ -119,8 +121,9 @@ class TrackState:
     `face`: where it was last seen; `expected`: where it should be now. `close_score`, `wide_score`: running
     averages of each detector's scores. One detector runs in each frame: the one that last saw the face
     (`by_wide`); `confirmed`: the box that the other one last saw, which bounds the size. `tracked`: the
-    tracker waits for it. `lost`: not shown until both detectors see it again; `hint`: what one of them saw
-    meanwhile; `pause`: frames until the next attempt to recover it.
+    tracker waits for it. `resting`: it need not be detected in this frame. `lost`: not shown until both
+    detectors see it again; `hint`: what one of them saw meanwhile; `pause`: frames until the next attempt to
+    recover it.
     """
 
     face: Face
@@ -128,6 +131,7 @@ class TrackState:
     wide_score: float
     by_wide: bool = False
     tracked: bool = False
+    resting: bool = False
     seen: bool = True
     lost: bool = False
     missed: int = 0
@@ -176,7 +180,7 @@ class TrackState:
         self.hint = None
 
     def schedule_recheck(self) -> None:
-        """Schedule the next recheck after twice as many frames as the last one."""
+        """Schedule the next recheck after twice as many detections as the last one."""
         self._recheck_interval = min(2 * self._recheck_interval, _LAST_RECHECK)
         self._recheck_in = self._recheck_interval
 
@@ -225,11 +229,17 @@ class SuppressedBox:
 class VideoSearch:
     """The search in one video. `size`: (width, height) of its frames in pixels."""
 
-    def __init__(self, cascade: DetectorCascade, size: tuple[int, int], limit: int) -> None:
-        """`limit`: how many faces are tracked."""
+    def __init__(
+        self,
+        cascade: DetectorCascade,
+        size: tuple[int, int],
+        limit: int,
+        workers: FaceWorkers | None = None,
+    ) -> None:
+        """`limit`: how many faces are tracked; `workers`: who detects them, by default this thread."""
         self.size = size
         self._cascade = cascade
-        self._limit = limit
+        self._limit, self._workers = limit, workers
         self._parts = _scan_cycle(size)
         self._part = 0
         self._tracks: list[TrackState] = []
@@ -250,14 +260,19 @@ class VideoSearch:
         ]
         return list(faces)
 
-    def step(self, image: Image, expected: Sequence[Box], now: float) -> list[Face]:
-        """The faces in the next frame, at `now` seconds; `expected`: where the tracker expects faces."""
+    def step(
+        self, image: Image, expected: Sequence[Box], now: float, resting: Collection[int] = ()
+    ) -> list[Face]:
+        """The faces in the next frame, at `now` seconds; `expected`: where the tracker expects faces.
+
+        `resting`: indices of `expected`; these faces stay as they are, unless they are in doubt.
+        """
         self._scan_budget.refill(now)
-        self._predict(expected)
+        self._predict(expected, resting)
         is_cut = self._scene.has_changed(image)
-        for track in self._tracks:
-            self._redetect(track, image)
-            if is_cut:
+        self._redetect(image)
+        if is_cut:
+            for track in self._tracks:
                 self._verify_after_cut(track, image)
         self._separate_twins()
         for _ in range(1 if self._tracks else 2):
@@ -271,13 +286,14 @@ class VideoSearch:
         """How many faces are in view but not tracked, because others are larger or came first."""
         return len(self._beyond)
 
-    def _predict(self, expected: Sequence[Box]) -> None:
+    def _predict(self, expected: Sequence[Box], resting: Collection[int]) -> None:
         """Set where each face should be, and drop those that the tracker gave up."""
         matches = match_tracks(self._tracks, expected)
         kept = []
         for index, track in enumerate(self._tracks):
             if index in matches:
                 track.expected, track.tracked = expected[matches[index]], True
+                track.resting = matches[index] in resting
             elif not track.seen and (track.tracked or track.missed > _UNTRACKED_FRAMES):
                 continue
             kept.append(track)
@@ -285,19 +301,47 @@ class VideoSearch:
 
     # --- tracked faces ---
 
-    def _redetect(self, track: TrackState, image: Image) -> None:
-        track.begin_frame()
-        face = self._detect(track, image, wide=track.by_wide)
-        track.add_score(face.score if face else 0.0, wide=track.by_wide)
-        if face and not track.lost:
-            track.mark_seen(face, wide=track.by_wide)
-            return
-        track.mark_missed()
-        track.hint = face
+    def _redetect(self, image: Image) -> None:
+        due = [track for track in self._tracks if not self._rests(track)]
+        for track, face in zip(due, self._detect_all(due, image), strict=True):
+            track.begin_frame()
+            track.add_score(face.score if face else 0.0, wide=track.by_wide)
+            if face and not track.lost:
+                track.mark_seen(face, wide=track.by_wide)
+                continue
+            track.mark_missed()
+            track.hint = face
 
-    def _detect(self, track: TrackState, image: Image, *, wide: bool) -> Face | None:
+    def _rests(self, track: TrackState) -> bool:
+        doubtful = not track.seen or track.lost or track.average < self._cascade.threshold
+        return track.resting and not doubtful
+
+    def _detect_all(self, tracks: Sequence[TrackState], image: Image) -> list[Face | None]:
+        """What the detector that last saw each face sees of it now."""
+        if self._workers is None:
+            return [self._detect(track, image, wide=track.by_wide) for track in tracks]
+        # There is only one wide detector.
+        close = [index for index, track in enumerate(tracks) if not track.by_wide]
+        found = dict(
+            zip(
+                close,
+                self._workers.map(
+                    lambda models, index: self._detect(tracks[index], image, wide=False, models=models), close
+                ),
+                strict=True,
+            )
+        )
+        return [
+            found[index] if index in found else self._detect(track, image, wide=True)
+            for index, track in enumerate(tracks)
+        ]
+
+    def _detect(
+        self, track: TrackState, image: Image, *, wide: bool, models: FaceModels | None = None
+    ) -> Face | None:
         """What one detector sees of a tracked face, if its size is plausible."""
-        face = self._cascade.redetect(image, track.expected, wide=wide)
+        verifier = models.verifier if models else None
+        face = self._cascade.redetect(image, track.expected, wide=wide, verifier=verifier)
         return face if face and (track.lost or track.allows_size(face)) else None
 
     def _recheck(self, track: TrackState, image: Image) -> None:

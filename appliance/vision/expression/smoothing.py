@@ -33,6 +33,9 @@ _NOISE_AT_FIRST, _NOISE_MOST = 0.07, 0.3
 _CHANGE_NOISES, _CHANGE_LEAST, _CHANGE_MOST = 3.5, 0.2, 0.5
 """The short mean has changed at this many times the noise, within these bounds (0 same, 1 disjoint)."""
 
+_STEADY = 0.5
+"""The expression is steady while the short mean is within this share of what counts as a change."""
+
 _LEAD_NOISES, _LEAD_LEAST, _LEAD_MOST = 1.5, 0.05, 0.2
 """A new label must lead by this many times the noise, within these bounds (probability)."""
 
@@ -53,12 +56,17 @@ class Smoother:
         self._seen = self._changed = 0.0
         self._label: str | None = None
         self._due_since: float | None = None
-        self._readable = False
+        self._readable = self._steady = False
 
     @property
     def readable(self) -> bool:
         """Whether the last frame had scores."""
         return self._readable
+
+    @property
+    def steady(self) -> bool:
+        """Whether neither the expression nor the label is changing; never with `smoothing_s` 0."""
+        return self._readable and self._steady and self._due_since is None
 
     def add(self, result: ExpressionResult, now: float) -> tuple[Scores | None, str]:
         """The smoothed scores and the label after one more frame, at `now` seconds.
@@ -79,7 +87,7 @@ class Smoother:
         return smoothed, self._named(smoothed, now)
 
     def _start(self, raw: Weights, now: float) -> Weights:
-        self._recent, self._noise = raw, _NOISE_AT_FIRST
+        self._recent, self._noise, self._steady = raw, _NOISE_AT_FIRST, False
         self._changed, self._label = now, None
         return raw
 
@@ -94,7 +102,9 @@ class Smoother:
         # The noise of a mean over the last frames: more frames have less noise.
         averaged = math.sqrt(recent / (2 - recent))
         gate = min(max(_CHANGE_NOISES * averaged * self._noise, _CHANGE_LEAST), _CHANGE_MOST)
-        if _apart(self._recent, mean) > gate:
+        apart = _apart(self._recent, mean)
+        self._steady = apart <= _STEADY * gate
+        if apart > gate:
             self._changed = now
             return self._recent
         since = min(max(now - self._changed, _RECENT_S), max(self._smoothing_s, _RECENT_S))

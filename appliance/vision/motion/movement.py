@@ -45,22 +45,22 @@ class MotionEstimator:
         self._bodies = TimeWindow(1, _SECOND)
         self._nods, self._shakes = SwingCounter(), SwingCounter(across=_ACROSS)
 
-    def add(self, pair: FramePair, face: Face, pose: Pose | None, now: float) -> Movement | None:
+    def add(
+        self, pair: FramePair, face: Face, pose: Pose | None, now: float, *, detected: bool = True
+    ) -> Movement | None:
         """The movement within the last second; None until the person was in view for half a second.
 
-        `pair`: the pair of the frame taken at `now` seconds; `face`: in pixels of the frame.
+        `pair`: the pair of the frame taken at `now` seconds; `face`: in pixels of the frame; `detected`:
+        false for a face that stays where it was detected before: only the body is measured.
         """
         seen = self._places.times
         if len(seen) and not 0 <= now - seen[-1] <= _GAP_S:
             self._clear()
-        self._places.add(now, *_position(face, pair), face.box.width)
+        if detected:
+            self._add_head(pair, face, pose, now)
         body = body_change(pair, face.box)
         if body is not None:
             self._bodies.add(now, body)
-        angles = head_angles(face, pose)
-        if angles is not None:
-            self._shakes.add(angles[0], now)
-            self._nods.add(angles[1], now)
         if self._places.lasted < _ENOUGH_S:
             return None
         return Movement(
@@ -69,6 +69,13 @@ class MotionEstimator:
             nods=self._nods.completed(now),
             shakes=self._shakes.completed(now),
         )
+
+    def _add_head(self, pair: FramePair, face: Face, pose: Pose | None, now: float) -> None:
+        self._places.add(now, *_position(face, pair), face.box.width)
+        angles = head_angles(face, pose)
+        if angles is not None:
+            self._shakes.add(angles[0], now)
+            self._nods.add(angles[1], now)
 
     def _clear(self) -> None:
         self._places.clear()

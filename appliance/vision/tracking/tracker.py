@@ -66,9 +66,9 @@ class Tracker:
         """The ids of all tracks: of faces in view, and of those out of sight for less than `expiry_s`."""
         return frozenset(track.id for track in self._tracks)
 
-    def predict(self, now: float) -> list[Box]:
-        """Where the tracked faces should be at `now`."""
-        return [track.predict(now) for track in self._tracks if now - track.seen <= self._expiry_s]
+    def predict(self, now: float) -> dict[int, Box]:
+        """Where the tracked faces should be at `now`, by track id."""
+        return {track.id: track.predict(now) for track in self._tracks if now - track.seen <= self._expiry_s}
 
     def update(self, faces: Sequence[Face], now: float) -> list[int]:
         """The track id of each face of a frame, in the order of `faces`; `now`: its capture time."""

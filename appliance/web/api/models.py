@@ -64,7 +64,9 @@ class Face(Answer):
     readable: bool
     reason: str | None
     emotions: Emotions | None
-    emotions_raw: Emotions | None
+    emotions_raw: Emotions | None = Field(
+        description="Of one frame alone: this one, or for a steady face the last one that was classified"
+    )
     dominant: str | None
     label: str
     pose: Pose | None

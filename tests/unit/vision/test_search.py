@@ -119,7 +119,7 @@ def watch(eyes: Eyes, video: Iterator[Shot] | chain[Shot], fps: float = FPS) -> 
     tracker, seen = Tracker(expiry_s=EXPIRY_S), []
     for number, shot in enumerate(video):
         now, before = number / fps, eyes.runs
-        faces = eyes.search.find_next(shot.image, tracker.predict(now), now)
+        faces = eyes.search.find_next(shot.image, list(tracker.predict(now).values()), now)
         numbers = tracker.update(faces, now)
         people = dict(zip(numbers, faces, strict=True))
         seen.append(Seen(shot, people, eyes.runs - before, eyes.search.beyond_limit))

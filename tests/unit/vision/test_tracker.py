@@ -197,9 +197,9 @@ def test_a_face_out_of_sight_keeps_its_id_and_its_predicted_path() -> None:
         followed.update([face(300 + 10 * index, 300, SIDE)], index / 10)
     followed.update([], 1.2)
     assert followed.ids == {1}
-    (box,) = followed.predict(1.2)
+    (box,) = followed.predict(1.2).values()
     assert 400 < box.center[0] < 430
-    assert followed.predict(9.0) == []
+    assert followed.predict(9.0) == {}
 
 
 @settings(deadline=None)
