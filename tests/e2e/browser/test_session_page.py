@@ -217,7 +217,7 @@ def test_aiming_shows_a_blurred_picture_and_the_zone_drawn_there_limits_the_anal
     expect(page.locator("#aim-left")).to_have_text(re.compile("^[45]\\d\\ss left|60\\ss left"))
     page.wait_for_function("() => document.getElementById('aim-picture').naturalWidth > 0")
     expect(page.locator("#stage")).to_be_hidden()
-    drag(page, "#aim-frame", (0.5, 0.0, 0.5, 1.0))
+    drag(page, "#aim-frame", (0.5, 0.02, 0.48, 0.96))
     expect(page.locator("#aim-zone")).to_be_visible()
     shoot(page, "session-aiming", full_page=True)
     agree_and_start(page)

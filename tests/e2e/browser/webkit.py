@@ -226,7 +226,7 @@ class WebKitContext:
             self._window = window
 
     def new_page(self) -> WebKitPage:
-        """A window; the first is there from the start."""
+        """A window; the first exists from the start."""
         window, self._first = self._first, None
         if window is None:
             window = self.call("POST", "/window/new", {"type": "window"})["handle"]
