@@ -108,7 +108,7 @@ def crowded(server: Server, addresses: int, *, hello: bool) -> Iterator[SlowOpen
     thread = threading.Thread(target=crowd.run)
     thread.start()
     try:
-        until(lambda: crowd.opened >= addresses * PER_ADDRESS, 30, "all are there")
+        until(lambda: crowd.opened >= addresses * PER_ADDRESS, 30, "all are connected")
         yield crowd
     finally:
         crowd.stop()
