@@ -138,7 +138,10 @@ class WebSettings(_Section):
         description="Port that redirects HTTP to HTTPS; 0 disables it.",
     )
     max_viewers: int = Field(
-        8, ge=1, le=64, description="Maximum number of streams at a time; more get the status 503."
+        8,
+        ge=1,
+        le=64,
+        description="Maximum number of streams at a time, operators not counted; more get the status 503.",
     )
     jpeg_quality: int = Field(
         80,

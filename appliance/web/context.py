@@ -93,22 +93,22 @@ class AppContext:
         """Sends pictures to streams, by variant; for the event loop only."""
 
         def frame(picture: Picture, variant: Hashable) -> bytes | None:
-            is_in_force = picture.consent_epoch == self.session.consent_epoch
-            if not (is_in_force and isinstance(variant, PictureVariant) and variant in picture.jpegs):
+            if not (isinstance(variant, PictureVariant) and variant in picture.jpegs):
                 return None
             return frame_picture(picture, variant)
 
-        return Broadcast(self.live.pictures, frame)
+        return Broadcast(self.live.pictures, frame, lambda picture: self._is_in_force(picture.consent_epoch))
 
     @cached_property
     def reading_broadcast(self) -> Broadcast[Reading]:
         """Sends readings to WebSockets; for the event loop only."""
 
-        def frame(reading: Reading, kind: Hashable) -> bytes | None:
-            newest = self.newest_reading()
-            return frame_reading(newest) if newest else None
+        def frame(reading: Reading, kind: Hashable) -> bytes:
+            return frame_reading(reading_json(reading, self.device.source))
 
-        return Broadcast(self.live.readings, frame)
+        return Broadcast(
+            self.live.readings, frame, lambda reading: self._is_in_force(reading.frame.consent_epoch)
+        )
 
     def newest_reading(self) -> dict[str, Any] | None:
         """The newest reading as JSON, None unless it belongs to the consent in force."""
@@ -116,6 +116,9 @@ class AppContext:
         if reading is None or reading.frame.consent_epoch != self.session.consent_epoch:
             return None
         return reading_json(reading, self.device.source)
+
+    def _is_in_force(self, consent_epoch: int) -> bool:
+        return consent_epoch == self.session.consent_epoch
 
 
 def context() -> AppContext:

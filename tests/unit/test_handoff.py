@@ -137,3 +137,18 @@ def test_a_reader_that_starts_now_gets_only_later_items() -> None:
     assert slot.take(start, timeout=0) == (None, start)
     slot.put("after")
     assert slot.take(start, timeout=0) == ("after", start + 1)
+
+
+def test_a_subscriber_is_called_at_each_change_until_it_leaves() -> None:
+    slot: Slot[int] = Slot()
+    changes: list[int] = []
+    leave = slot.subscribe(lambda: changes.append(1))
+    slot.put(1)
+    assert slot.newest_numbered() == (1, 1)
+    slot.clear()
+    assert slot.newest_numbered() == (None, 1) and not slot.is_closed
+    slot.close()
+    assert slot.is_closed and len(changes) == 3
+    leave()
+    slot.close()
+    assert len(changes) == 3

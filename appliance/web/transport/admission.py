@@ -65,11 +65,12 @@ class Admission:
         guest.network = network_of(guest.address)
         self._arrived += 1
         guest.number = self._arrived
-        own = [each for each in self._guests if each.network == guest.network]
-        is_full = len(own) >= self._per_address and not self._exempt(guest.address)
-        is_one_too_many = is_full and not self._make_room(own)
-        if len(self._guests) >= self._limit and not is_one_too_many:
-            is_one_too_many = not self._make_room(list(self._guests))
+        admitted = [each for each in self._guests if not each.connection.is_crowded]
+        own = [each for each in admitted if each.network == guest.network]
+        is_at_share = len(own) >= self._per_address and not self._exempt(guest.address)
+        is_one_too_many = is_at_share and not self._make_room(own)
+        if len(admitted) >= self._limit and not is_at_share:
+            is_one_too_many = not self._make_room(admitted)
         guest.connection.is_crowded = is_one_too_many
         if is_one_too_many:
             self._note(guest)

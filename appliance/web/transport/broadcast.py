@@ -19,9 +19,17 @@ class Broadcast(Generic[T]):
     The event loop wakes once for each item, whatever the number of clients. It belongs to that loop's thread.
     """
 
-    def __init__(self, slot: Slot[T], frame: Callable[[T, Hashable], bytes | None]) -> None:
-        """`frame(item, kind)` returns the bytes for clients of this kind, None if they do not get it."""
-        self._slot, self._frame = slot, frame
+    def __init__(
+        self,
+        slot: Slot[T],
+        frame: Callable[[T, Hashable], bytes | None],
+        is_current: Callable[[T], bool] = lambda item: True,
+    ) -> None:
+        """`frame(item, kind)` returns the bytes for clients of this kind, None if they do not get it.
+
+        `is_current`: asked before an item goes to a client, who may have been slow.
+        """
+        self._slot, self._frame, self._is_current = slot, frame, is_current
         self._clients: dict[Outlet, tuple[Hashable, Callable[[T], None]]] = {}
         self._seen: dict[Outlet, int] = {}
         self._framed: dict[Hashable, bytes | None] = {}
@@ -80,6 +88,8 @@ class Broadcast(Generic[T]):
 
     def _offer(self, client: Outlet) -> None:
         if client not in self._clients or self._item is None or self._seen[client] >= self._number:
+            return
+        if not self._is_current(self._item):
             return
         kind, sending = self._clients[client]
         self._seen[client] = self._number

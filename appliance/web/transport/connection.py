@@ -60,6 +60,9 @@ class Refused(Exception):
         self.status, self.reason, self.headers = status, reason, headers
 
 
+TOO_BUSY = Refused(503, "too busy, try again", ("Retry-After", "5"))
+
+
 class ClientConnection:
     """Serves one client as a task of the event loop."""
 
@@ -83,11 +86,11 @@ class ClientConnection:
             wait_s = self._settings.send_s
             while await self._serve_request(wait_s):
                 wait_s = IDLE_S
-        except (ConnectionError, TimeoutError) as error:
+        except (ConnectionError, TimeoutError, Refused) as error:
             _log.debug("a connection ended: %s", error)
         except asyncio.CancelledError:
             if not self._is_stopping():
-                self._wire.refuse(_refusal(503, "too busy, try again", ("Retry-After", "5")))
+                self._wire.refuse(_refusal(TOO_BUSY))
 
     async def _handshake(self) -> None:
         tls = self._settings.tls
@@ -189,8 +192,9 @@ class ClientConnection:
         try:
             answer = await self._run(lambda: wsgi.call(app, environ), dispose=wsgi.Answer.close)
         except Exception as error:
-            # Any exception: it is a bug of the application, or memory or threads have run out.
-            return await self._fail(error)
+            # Any exception: the connection has to end with an answer.
+            await self._fail(error)
+            return False
         self._settings.admission.recognise(self._guest)
         try:
             if self._guest.connection.take_over is not None:
@@ -267,20 +271,16 @@ class ClientConnection:
     def _frame(self, event: Any) -> bytes:
         return self._http.send(event) or b""
 
-    async def _fail(self, error: Exception) -> bool:
-        if isinstance(error, ConnectionError):
-            return False
-        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "thread" in str(error)):
-            await self._refuse(Refused(503, "too busy, try again", ("Retry-After", "5")))
-        else:
+    async def _fail(self, error: Exception) -> None:
+        if isinstance(error, Refused):
+            await self._refuse(error)
+        elif not isinstance(error, ConnectionError):
             self._log_failure(error)
             await self._refuse(Refused(500, "the request failed"))
-        return False
 
     async def _refuse(self, refused: Refused) -> None:
         with suppress(TimeoutError):
-            answer = _refusal(refused.status, refused.reason, *refused.headers)
-            await self._wire.send(answer, _LATE_S)
+            await self._wire.send(_refusal(refused), _LATE_S)
             await self._wire.linger(_LINGER_S, _LINGER_BYTES)
 
     async def _send(self, data: bytes | None) -> None:
@@ -291,9 +291,15 @@ class ClientConnection:
             raise
 
     async def _run(self, job: Callable[[], T], *, dispose: Callable[[T], None] | None = None) -> T:
-        """The result of a job in the pool; `dispose` gets it if this connection is cut meanwhile."""
+        """The result of a job in the pool; `dispose` gets it if this connection is cut meanwhile.
+
+        Raises `Refused` if no thread can be started, and what the job raises.
+        """
         known = self._settings.admission.recognise(self._guest)
-        future = self._settings.pool.submit(job, first=known)
+        try:
+            future = self._settings.pool.submit(job, first=known)
+        except (RuntimeError, MemoryError):
+            raise TOO_BUSY from None
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -317,17 +323,17 @@ def _dispose(dispose: Callable[[T], None], future: Future[T]) -> None:
         dispose(future.result())
 
 
-def _refusal(status: int, reason: str, *headers: tuple[str, str]) -> bytes:
-    body = f"{reason}\n".encode()
+def _refusal(refused: Refused) -> bytes:
+    body = f"{refused.reason}\n".encode()
     lines = [
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Content-Length", str(len(body))),
         ("Connection", "close"),
         ("Server", SERVER),
-        *headers,
+        *refused.headers,
     ]
     encoded = [(name.encode(), value.encode()) for name, value in lines]
-    return _head_bytes(status, HTTPStatus(status).phrase.encode(), encoded) + body
+    return _head_bytes(refused.status, HTTPStatus(refused.status).phrase.encode(), encoded) + body
 
 
 def _head_bytes(status: int, reason: bytes, headers: Any) -> bytes:

@@ -81,7 +81,7 @@ class Answer:
         if close is not None:
             close()
 
-    def _start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+    def _start_response(self, status: str, headers: list[tuple[str, str]], _error: Any = None) -> Any:
         code, _, reason = status.partition(" ")
         self.status, self.reason = int(code), reason.encode("latin-1")
         self.headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]

@@ -328,9 +328,11 @@ def test_a_lost_camera_is_shown_and_recovers(
 
 
 def test_too_many_viewers_wait_their_turn(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
-    first = open_page(daemon.start("--set", "web.max_viewers=1").url)
+    daemon.start("--set", "web.max_viewers=1")
+    viewer = daemon.viewer()
+    first = open_page(daemon.url, extra_http_headers=viewer)
     picture_moves(first, 2)
-    second = open_page(daemon.url)
+    second = open_page(daemon.url, extra_http_headers=viewer)
     expect(second.locator("#warning")).to_contain_text("Too many viewers")
     expect(second.locator("#warning-count")).to_have_text(re.compile("trying again in \\d\\ss"))
     shoot(second, "too-many-viewers")
