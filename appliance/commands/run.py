@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from appliance.commands.arguments import Commands, config_options, load_config
+from appliance.system import native
 from appliance.system.files import check_writable
 from appliance.system.signals import stop_on_signals
 
@@ -28,6 +29,7 @@ def _run(options: argparse.Namespace) -> int:
     with stop_on_signals() as stop:  # before the slow imports: a signal during the start must stop it too
         config = load_config(options)
         check_writable(config.state_dir)
+        native.use_one_arena()
         from appliance.daemon import Daemon
 
         return Daemon(config, stop).run(
