@@ -26,7 +26,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def starts_second(config: Config, demo_clip: Path, monkeypatch: pytest.MonkeyPatch, *, live: bool) -> bool:
-    """Whether a second thread is there while two people are read, if two are enough for it."""
+    """Whether a second thread runs while two people are read, if two are enough for it."""
     monkeypatch.setattr(composition, "SECOND_FROM_PEOPLE", 2)
     capture = cv2.VideoCapture(str(demo_clip))
     image = np.asarray(capture.read()[1], np.uint8)

@@ -31,7 +31,9 @@ class Scripted:
     def detect_close(self, image: Image, place: Box) -> Face | None:
         return self.near(place)
 
-    def redetect(self, image: Image, place: Box, *, wide: bool) -> Face | None:
+    def redetect(
+        self, image: Image, place: Box, *, wide: bool, verifier: BlazeFace | None = None
+    ) -> Face | None:
         return self.detect_wide(image, place) if wide else self.near(place)
 
 
