@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.values import Box, Face, Image
+from appliance.vision.detection.blazeface import BlazeFace
 from appliance.vision.detection.regions import Region
 from appliance.vision.detection.video_search import VideoSearch
 from tests.fakes.parts import face, picture
