@@ -18,12 +18,12 @@ from appliance.values import (
     Reading,
     Stamps,
 )
+from appliance.vision.detection.face_models import FaceModels, FaceWorkers
 from appliance.vision.detection.search import FaceSearch
 from appliance.vision.detection.select_faces import select_faces
 from appliance.vision.expression.classifier import ExpressionClassifier, with_mirror_image
 from appliance.vision.expression.quality import QualityLimits, unreadable_reason
 from appliance.vision.expression.smoothing import Smoother
-from appliance.vision.face_models import FaceModels, FaceWorkers
 from appliance.vision.motion.frame_pair import FramePair, FramePairBuilder
 from appliance.vision.motion.head_pose import estimate_pose
 from appliance.vision.motion.movement import MotionEstimator

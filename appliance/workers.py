@@ -93,7 +93,7 @@ Result = TypeVar("Result")
 class TwoWorkers(Generic[Tools]):
     """The calling thread and, when there is enough to do, a second thread with its own tools.
 
-    Whoever is free takes the next item, so the results do not depend on who did what.
+    Each takes the next item when it is free, so the results do not depend on who did what.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class _SecondWorker(Generic[Tools]):
             tools = self._open_tools()
         except (ApplianceError, OSError, MemoryError) as error:
             with suppress(MemoryError):
-                log.warning("%s cannot start, one worker goes on alone: %s", self._name, error)
+                log.warning("%s cannot start, one worker continues alone: %s", self._name, error)
             return
         self.ready.set()
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from appliance.commands.arguments import Commands, config_options, load_config, pass_config_on
+from appliance.system import native
 from appliance.system.files import check_writable
-from appliance.system.native import self_command
 from appliance.system.signals import stop_on_signals
 
 
@@ -29,9 +29,10 @@ def _run(options: argparse.Namespace) -> int:
     with stop_on_signals() as stop:  # before the slow imports: a signal during the start must stop it too
         config = load_config(options)
         check_writable(config.state_dir)
+        native.use_one_arena()
         from appliance.daemon import Daemon
 
-        measure = self_command("appliance", "bench", "--if-due", *pass_config_on(options, config))
+        measure = native.self_command("appliance", "bench", "--if-due", *pass_config_on(options, config))
         return Daemon(config, stop, measure=measure).run(
             lambda url: print(f"Interview Grader is ready: open {url}", flush=True)
         )

@@ -18,10 +18,10 @@ from appliance.inference.manifest import check_tensors
 from appliance.pipeline import Pipeline, ReadingPolicy
 from appliance.ports import Engine
 from appliance.vision.detection.blazeface import BlazeFace
+from appliance.vision.detection.face_models import FaceModels
 from appliance.vision.detection.search import FaceSearch
 from appliance.vision.expression.classifier import ExpressionClassifier
 from appliance.vision.expression.quality import QualityLimits
-from appliance.vision.face_models import FaceModels
 from appliance.vision.tracking.tracker import Tracker
 from appliance.workers import TwoWorkers
 

@@ -15,9 +15,9 @@ from appliance.pipeline import NOT_AGREED, Pipeline, ReadingPolicy
 from appliance.ports import Engine
 from appliance.values import Consent, Frame, Image, Reading, Tensor
 from appliance.vision.detection.blazeface import BlazeFace
+from appliance.vision.detection.face_models import FaceModels
 from appliance.vision.detection.search import FaceSearch
 from appliance.vision.expression.classifier import ExpressionClassifier
-from appliance.vision.face_models import FaceModels
 from appliance.vision.tracking.tracker import Tracker
 from appliance.workers import TwoWorkers
 

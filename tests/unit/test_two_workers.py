@@ -106,7 +106,7 @@ def test_it_ends_and_closes_its_tools_with_the_session(bench: Bench) -> None:
     bench.workers.close()
 
 
-def test_without_its_tools_one_worker_goes_on_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_its_tools_one_worker_continues_alone(caplog: pytest.LogCaptureFixture) -> None:
     tried = threading.Event()
 
     def fail() -> Tools:

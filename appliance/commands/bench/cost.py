@@ -380,7 +380,7 @@ def measure_vision(config: Config, path: Path) -> VisionCost:
     def count(role: str, engine: Engine) -> Engine:
         return counted.setdefault(role, _CountingEngine(engine))
 
-    pipeline = make_reader(config, count).pipeline
+    pipeline = make_reader(config, count, live=True).pipeline
     video = Video(path)
     times, people, due = [], 0, time.monotonic()
     for number, shown in enumerate(video):

@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from appliance.values import Box, Face, Image
 from appliance.vision.detection.blazeface import BlazeFace
 from appliance.vision.detection.cascade import DetectorCascade
+from appliance.vision.detection.face_models import FaceWorkers
 from appliance.vision.detection.nms import weighted_nms
 from appliance.vision.detection.regions import squares, tiles, whole
 from appliance.vision.detection.video_search import VideoSearch
-from appliance.vision.face_models import FaceWorkers
 
 NEAR = 0.05
 """Share of the picture's longer side from which a face is near: the squares add nothing to the tiles then."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from appliance.values import Box, Face, Image
 from appliance.vision.detection.cascade import DetectorCascade, consensus, mean_score
+from appliance.vision.detection.face_models import FaceModels, FaceWorkers
 from appliance.vision.detection.nms import is_same_face
 from appliance.vision.detection.regions import (
     MAX_SIZE_RATIO,
@@ -31,7 +32,6 @@ from appliance.vision.detection.regions import (
     whole,
 )
 from appliance.vision.detection.select_faces import TRACKED_WEIGHT, select_faces
-from appliance.vision.face_models import FaceModels, FaceWorkers
 
 _SHOW = 0.84
 """A face is shown while its average score is at least this share of the threshold (0.42 of 0.5)."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.values import Box, Face, Image
+from appliance.vision.detection.blazeface import BlazeFace
 from appliance.vision.detection.regions import Region
 from appliance.vision.detection.video_search import VideoSearch
 from tests.fakes.parts import face, picture
@@ -31,7 +32,9 @@ class Scripted:
     def detect_close(self, image: Image, place: Box) -> Face | None:
         return self.near(place)
 
-    def redetect(self, image: Image, place: Box, *, wide: bool, verifier: object = None) -> Face | None:
+    def redetect(
+        self, image: Image, place: Box, *, wide: bool, verifier: BlazeFace | None = None
+    ) -> Face | None:
         return self.detect_wide(image, place) if wide else self.near(place)
 
 

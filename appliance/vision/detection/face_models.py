@@ -27,13 +27,13 @@ class FaceModels:
 
 
 class FaceWorkers(Protocol):
-    """Whoever reads the faces of a frame, each with its own models. Called from one thread only."""
+    """Threads that read the faces of a frame, each with its own models. Called from one thread only."""
 
     def prepare(self, people: int) -> None:
         """Get ready for this many people, without waiting; 0 releases what only several people need."""
 
     def map(self, work: Callable[[FaceModels, Item], Result], items: Sequence[Item]) -> list[Result]:
-        """The result of `work` for each item, in their order, whoever did it. Raises what `work` raises."""
+        """The result of `work` for each item, in their order. Raises what `work` raises."""
 
     def close(self) -> None:
         """Release everything but the models that were passed in. May be called twice."""
