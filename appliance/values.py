@@ -340,6 +340,7 @@ class Picture:
 
     `reading`: what to show with it: the reading of the same frame, or of one up to 100 ms older, or None. Its
     frame has no pixels, so that a picture on its way to a slow viewer keeps none.
+    `width`: of the variants without `max_width`, in pixels; 0 while unknown.
     """
 
     frame: int
@@ -348,6 +349,7 @@ class Picture:
     live: bool
     jpegs: dict[PictureVariant, bytes] = field(default_factory=dict)
     reading: Reading | None = None
+    width: int = 0
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,12 @@ class Viewers:
             )
         self._seats[name] += 1
 
+    def change(self, old: Hashable, new: Hashable) -> None:
+        """A viewer of `old` watches `new` from now on, and keeps the place."""
+        with self._lock:
+            self._watching[old] -= 1
+            self._watching[new] += 1
+
     def watched_variants(self) -> list[PictureVariant]:
         """The variants of the picture that have viewers."""
         with self._lock:

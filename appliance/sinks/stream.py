@@ -69,7 +69,10 @@ class Stream:
         reading = self._readings.reading_for(frame)
         people = reading.people if reading else ()
         jpegs |= {variant: encoder.with_overlay(variant, people) for variant in wanted if variant.overlay}
-        self._publish(Picture(frame.number, frame.captured, frame.consent_epoch, True, jpegs, reading))
+        width = self._size[0]
+        self._publish(
+            Picture(frame.number, frame.captured, frame.consent_epoch, True, jpegs, reading, width)
+        )
 
     def idle(self) -> None:
         """Once a second, show viewers why there is no picture."""
@@ -88,7 +91,8 @@ class Stream:
         image = placeholder(*self._size, self._explanation())
         encoded = self._encode(image)
         jpegs = dict.fromkeys(wanted, encoded)
-        self._publish(Picture(self._number, now, snapshot.consent_epoch, False, jpegs))
+        width = self._size[0]
+        self._publish(Picture(self._number, now, snapshot.consent_epoch, False, jpegs, width=width))
 
     def _publish(self, picture: Picture) -> None:
         if picture.consent_epoch == self._session.consent_epoch:

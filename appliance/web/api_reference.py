@@ -55,6 +55,12 @@ _GROUPS = {
 _FORM = "application/x-www-form-urlencoded"
 _KINDS = {"application/json": "JSON", _FORM: "form"}
 
+_MESSAGES = {
+    "x-message": "Messages",
+    "x-client-message": "Messages of the client",
+    "x-reply": "Answers to them",
+}
+
 _LIMITS = {
     "minimum": "from {}",
     "maximum": "to {}",
@@ -124,8 +130,9 @@ def _operation_lines(title: str, operation: Json, common: dict[str, str]) -> Ite
         yield f"- `{each['name']}`, {where}: {_words(each['schema'])}"
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         yield f"- Body: {_KINDS.get(kind, kind)}, {_words(content['schema'])}"
-    if "x-message" in operation:
-        yield f"- Messages: {_words(operation['x-message'])}"
+    for key, title in _MESSAGES.items():
+        if key in operation:
+            yield f"- {title}: {_words(operation[key])}"
     for status, answer in operation["responses"].items():
         if common.get(status) != answer["description"]:
             yield f"- {status}: {answer['description']}{_content(answer, status)}"

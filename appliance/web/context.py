@@ -21,7 +21,7 @@ from appliance.records import Store
 from appliance.values import Picture, PictureVariant, Reading
 from appliance.viewers import FirstViews, Viewers
 from appliance.web.export_limiter import ExportLimiter
-from appliance.web.framing import frame_picture, frame_reading
+from appliance.web.framing import frame_picture, frame_picture_message, frame_reading
 from appliance.web.metrics import Metrics
 from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.broadcast import Broadcast
@@ -92,10 +92,20 @@ class AppContext:
     def picture_broadcast(self) -> Broadcast[Picture]:
         """Sends pictures to streams, by variant; for the event loop only."""
 
+        return self._broadcast_pictures(frame_picture)
+
+    @cached_property
+    def message_broadcast(self) -> Broadcast[Picture]:
+        """Sends pictures with their readings to WebSockets, by variant; for the event loop only."""
+        return self._broadcast_pictures(
+            lambda picture, variant: frame_picture_message(picture, variant, self.device.source)
+        )
+
+    def _broadcast_pictures(self, make: Callable[[Picture, PictureVariant], bytes]) -> Broadcast[Picture]:
         def frame(picture: Picture, variant: Hashable) -> bytes | None:
             if not (isinstance(variant, PictureVariant) and variant in picture.jpegs):
                 return None
-            return frame_picture(picture, variant)
+            return make(picture, variant)
 
         return Broadcast(self.live.pictures, frame, lambda picture: self._is_in_force(picture.consent_epoch))
 

@@ -1,4 +1,4 @@
-"""JSON bodies: requests are parsed into models, answers are made of models."""
+"""JSON bodies and queries: requests are parsed into models, answers are made of models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from flask import Response, abort, jsonify, request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 Model = TypeVar("Model", bound="RequestBody")
+Query = TypeVar("Query", bound=BaseModel)
 
 
 class RequestBody(BaseModel):
@@ -28,6 +29,15 @@ def parse_body(model: type[Model], expected: str) -> Model:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         abort(400, f"{faults}; {hint}")
+
+
+def parse_query(model: type[Query]) -> Query:
+    """The parameters after the ?; ends the request with 400 when one of them is not as described."""
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        abort(400, f"{faults}; see /api/openapi.json for what {request.path} takes")
 
 
 def json_answer(answer: BaseModel, status: int = 200) -> Response:

@@ -29,6 +29,8 @@ class Description:
     form: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     messages: type[BaseModel] | None = None
+    replies: type[BaseModel] | None = None
+    client_messages: type[BaseModel] | None = None
 
 
 def describe(
@@ -38,15 +40,26 @@ def describe(
     form: type[BaseModel] | None = None,
     query: type[BaseModel] | None = None,
     messages: type[BaseModel] | None = None,
+    replies: type[BaseModel] | None = None,
+    client_messages: type[BaseModel] | None = None,
 ) -> Callable[[View], View]:
     """Declare what a view answers with each status, and what it takes.
 
-    `body`: JSON, `form`: a form, `query`: parameters after the ?, `messages`: those of a WebSocket. Leave out
-    the refusals that every route has: host, login, role, rate.
+    `body`: JSON, `form`: a form, `query`: parameters after the ?, `messages`: those of a WebSocket,
+    `client_messages`: what its client may send, `replies`: the answers to them. Leave out the refusals that
+    every route has: host, login, role, rate.
     """
 
     def declare(view: View) -> View:
-        found = Description(answers, body=body, form=form, query=query, messages=messages)
+        found = Description(
+            answers,
+            body=body,
+            form=form,
+            query=query,
+            messages=messages,
+            replies=replies,
+            client_messages=client_messages,
+        )
         setattr(view, _ATTRIBUTE, found)
         return view
 

@@ -159,10 +159,58 @@ class Health(Answer):
     reason: str | None
 
 
-class OverlayQuery(BaseModel):
-    """Which picture: with boxes and labels, or `overlay=0`."""
+class SnapshotQuery(BaseModel):
+    """Which picture: with boxes and labels, or `overlay=0`; and how wide."""
 
     overlay: Literal["0", "1"] = "1"
+    width: int | None = Field(
+        None, ge=1, le=10_000, description="Pixels; the picture has the next larger of a few widths"
+    )
+
+
+class StreamQuery(SnapshotQuery):
+    """Which pictures: with boxes and labels, or `overlay=0`; how wide, and how many."""
+
+    fps: float | None = Field(None, gt=0, le=1000, description="At most this many pictures a second")
+
+
+class PicturesQuery(BaseModel):
+    """The most that a viewer wants; on a slow link there are fewer pictures, and narrower ones."""
+
+    width: int | None = Field(
+        None, ge=1, le=10_000, description="Pixels; the pictures have at most the next larger of a few widths"
+    )
+    fps: float | None = Field(None, gt=0, le=1000, description="At most this many pictures a second")
+
+
+class PictureHead(Answer):
+    """What comes before the JPEG in a message: of which frame it is, and the reading to show with it."""
+
+    frame: int
+    captured_s: float = Field(description="Seconds of the device's monotonic clock, see `now_s`")
+    live: bool = Field(description="False for a picture in words, while the camera delivers none")
+    reading: Reading | None = Field(
+        description="Of this frame, or of one up to 100 ms earlier; boxes are in pixels of its width and height"
+    )
+
+
+class ClockAnswer(Answer):
+    """The answer to a message with `clock_ms`: the same number, and the device's monotonic clock."""
+
+    clock_ms: float
+    now_s: float
+
+
+class ViewerMessage(BaseModel):
+    """What a viewer of `/ws/pictures` sends."""
+
+    shown: int | None = Field(
+        None, description="The frame that the viewer shows now: acknowledges its picture"
+    )
+    clock_ms: float | None = Field(None, description="Any number; asks for the device's clock")
+    round_trip_ms: float | None = Field(
+        None, ge=0, description="The shortest time that an answer to `clock_ms` took"
+    )
 
 
 class LoginForm(BaseModel):

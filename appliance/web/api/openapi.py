@@ -42,7 +42,7 @@ _SERVER_REFUSALS = {411: "A body needs its Content-Length", 413: "The body or th
 """Answers of the server, before it reads the request."""
 
 _MEANING = {
-    101: "WebSocket: one message for each reading",
+    101: "WebSocket",
     200: "Done",
     303: "Redirect",
     404: "Not found",
@@ -120,7 +120,8 @@ def _models(app: Flask) -> list[type[BaseModel]]:
     for rule, _method in operations(app):
         description = description_of(app.view_functions[rule.endpoint])
         if description is not None:
-            inner = [description.body, description.form, description.messages, *description.answers.values()]
+            messages = (description.messages, description.replies, description.client_messages)
+            inner = [description.body, description.form, *messages, *description.answers.values()]
             found.update({each: None for each in inner if isinstance(each, type)})
     return list(found)
 
@@ -142,8 +143,13 @@ def _operation(app: Flask, rule: Rule) -> dict[str, Any]:
         operation["description"] = " ".join(rest.split())
     if description.body or description.form:
         operation["requestBody"] = {"required": True, "content": _request_body(description)}
-    if description.messages:
-        operation["x-message"] = _schema(description.messages)
+    for name, model in (
+        ("x-message", description.messages),
+        ("x-reply", description.replies),
+        ("x-client-message", description.client_messages),
+    ):
+        if model:
+            operation[name] = _schema(model)
     return operation
 
 

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable
 
 from flask import Blueprint, Response, render_template, request
+from websockets.frames import CloseCode
 
 from appliance import __version__
 from appliance.consent.law import INSTITUTIONS, PURPOSES, REGIONS
-from appliance.errors import SlotClosed, StateConflict
+from appliance.errors import SlotClosed, StateConflict, TooManyViewers
 from appliance.values import EMOTIONS, LABELS, Picture, PictureVariant, Reading, shown_name
+from appliance.viewers import snap_width
+from appliance.web.api.bodies import parse_query
 from appliance.web.api.describe import HTML, JPEG, MJPEG, describe
-from appliance.web.api.models import OverlayQuery, Problem
+from appliance.web.api.models import (
+    ClockAnswer,
+    PictureHead,
+    PicturesQuery,
+    Problem,
+    SnapshotQuery,
+    StreamQuery,
+    ViewerMessage,
+)
 from appliance.web.api.models import Reading as ReadingMessage
 from appliance.web.context import AppContext, context
+from appliance.web.delivery import RateLimit
 from appliance.web.framing import BOUNDARY, FIRST_BOUNDARY, picture_headers
+from appliance.web.picture_viewer import PictureViewer
 from appliance.web.security.caller import Caller, caller
 from appliance.web.security.policy import VIEWER, policy
 from appliance.web.security.view_audit import ViewAudit
 from appliance.web.transport import websocket
+from appliance.web.transport.broadcast import NOT_NOW
 from appliance.web.transport.handover import Handover
 from appliance.web.transport.outlet import Outlet
 
@@ -43,6 +58,7 @@ def live_page() -> str:
         open_to_network=app_context.network.open,
         camera_lamp=app_context.device.has_camera_lamp,
         needs_consent=app_context.session.needs_consent,
+        live=app_context.session.snapshot.state in ("live", "recording"),
         operator=caller().is_operator,
         terms=app_context.session.terms,
         regions=REGIONS,
@@ -53,12 +69,13 @@ def live_page() -> str:
 
 @blueprint.get("/stream.mjpg")
 @policy(VIEWER, basic=True)
-@describe({200: MJPEG, 409: Problem, 503: Problem}, query=OverlayQuery)
+@describe({200: MJPEG, 409: Problem, 503: Problem}, query=StreamQuery)
 def video_stream() -> Response:
     """The video, until the viewer leaves or consent ends; 409 while idle."""
-    pictures = PictureStream(context(), _variant_asked(), caller())
+    query = parse_query(StreamQuery)
+    pictures = PictureStream(context(), _variant(query), caller())
     ViewAudit("picture").record()
-    response = Handover(pictures.begin, 200)
+    response = Handover(lambda outlet: pictures.begin(outlet, RateLimit(query.fps)), 200)
     response.headers["Content-Type"] = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(pictures.close)
@@ -67,10 +84,10 @@ def video_stream() -> Response:
 
 @blueprint.get("/snapshot.jpg")
 @policy(VIEWER, basic=True)
-@describe({200: JPEG, 409: Problem, 503: JPEG}, query=OverlayQuery)
+@describe({200: JPEG, 409: Problem, 503: JPEG}, query=SnapshotQuery)
 def snapshot() -> Response:
     """The newest picture; 503 with a picture that gives the reason if there is none."""
-    pictures = PictureStream(context(), _variant_asked(), caller())
+    pictures = PictureStream(context(), _variant(parse_query(SnapshotQuery)), caller())
     try:
         picture = pictures.next(_SNAPSHOT_S)
     finally:
@@ -83,6 +100,34 @@ def snapshot() -> Response:
     )
     response.headers.update(picture_headers(picture))
     return response
+
+
+@websocket.route(blueprint, "/ws/pictures")
+@policy(VIEWER)
+@describe(
+    {101: None, 400: None, 409: Problem, 426: None},
+    query=PicturesQuery,
+    messages=PictureHead,
+    client_messages=ViewerMessage,
+    replies=ClockAnswer,
+)
+def live_pictures() -> Response:
+    """Pictures without boxes, each with the reading to show with it; 409 while idle.
+
+    A binary message for each picture: the length of the head (4 bytes, big-endian), the head (JSON, as under
+    Messages), the JPEG. The viewer acknowledges what it shows, and gets as many pictures, and as wide ones,
+    as it can show without delay; one that never acknowledges gets a single picture. Closes with 1001 when the
+    server stops or the login ends, with 1008 when a message is not understood, and with 1013, try again
+    later, at the limit of viewers. The end of the session cuts the connection.
+    """
+    app_context, query = context(), parse_query(PicturesQuery)
+    require_consent(app_context)
+    shower = _PictureSocket(app_context, PictureViewer(width=query.width, fps=query.fps))
+    answer = websocket.upgrade(request.environ, shower.begin)
+    if answer.status_code == 101 and shower.join(caller()):
+        ViewAudit("picture").record()
+        answer.call_on_close(shower.close)
+    return answer
 
 
 @websocket.route(blueprint, "/ws/live")
@@ -107,10 +152,7 @@ class PictureStream:
     def __init__(self, app_context: AppContext, variant: PictureVariant, viewer: Caller) -> None:
         """Raises `StateConflict` while idle and `TooManyViewers` at the limit."""
         session, live = app_context.session, app_context.live
-        if not session.consent_epoch:
-            raise StateConflict(
-                "idle: the camera is closed until everyone in view has agreed; press Start on the page"
-            )
+        require_consent(app_context)
         self.variant = variant
         self._context, self._session, self._live = app_context, session, live
         self._auth, self._viewer = app_context.auth, viewer
@@ -119,14 +161,29 @@ class PictureStream:
         live.viewers.join(variant, viewer.seat, is_operator=viewer.is_operator)
         self._joined = True
 
-    def begin(self, outlet: Outlet) -> None:
+    def begin(self, outlet: Outlet, rate: RateLimit) -> None:
         """Send pictures until the viewer leaves or consent ends; in the event loop."""
         pictures = self._context.picture_broadcast
-        outlet.may_send = lambda: self._consent_epoch == self._session.consent_epoch
-        outlet.is_authorized = lambda: self._viewer.is_still_authorized(self._auth)
+        self.guard(outlet)
         outlet.ended = lambda: pictures.leave(outlet)
         outlet.send(FIRST_BOUNDARY)
-        pictures.join(outlet, self.variant, self._seen)
+        pictures.join(
+            outlet,
+            lambda picture: self.variant if rate.allows(time.monotonic()) else NOT_NOW,
+            self._seen,
+            lambda picture: rate.sent(time.monotonic()),
+        )
+
+    def guard(self, outlet: Outlet) -> None:
+        """Cut the connection when consent ends, and end it when the viewer is no longer authorized."""
+        outlet.may_send = lambda: self._consent_epoch == self._session.consent_epoch
+        outlet.is_authorized = lambda: self._viewer.is_still_authorized(self._auth)
+
+    def change(self, variant: PictureVariant) -> None:
+        """Watch another variant from now on."""
+        if self._joined and variant != self.variant:
+            self._live.viewers.change(self.variant, variant)
+            self.variant = variant
 
     def next(self, limit_s: float) -> Picture | None:
         """The next picture; None when consent ends, the server stops, or `limit_s` seconds are over."""
@@ -157,6 +214,58 @@ class PictureStream:
             self._live.viewers.leave(self.variant, self._viewer.seat, is_operator=self._viewer.is_operator)
 
 
+class _PictureSocket:
+    """Shows pictures to one viewer of `/ws/pictures`."""
+
+    def __init__(self, app_context: AppContext, viewer: PictureViewer) -> None:
+        self._context, self._viewer = app_context, viewer
+        self._pictures: PictureStream | None = None
+        self._after = app_context.live.pictures.number
+        self._refusal = ""
+
+    def join(self, who: Caller) -> bool:
+        """Take a seat; False at the limit, which the client learns from the close of the WebSocket.
+
+        Not from the status of the handshake, because a browser tells a page nothing about it.
+        """
+        try:
+            self._pictures = PictureStream(self._context, self._viewer.variant, who)
+        except TooManyViewers as error:
+            self._refusal = str(error)
+        return self._pictures is not None
+
+    def begin(self, client: websocket.WebSocket) -> None:
+        """Send pictures until the viewer leaves or consent ends; in the event loop."""
+        pictures, messages, outlet = self._pictures, self._context.message_broadcast, client.outlet
+        if pictures is None:
+            client.close(CloseCode.TRY_AGAIN_LATER, self._refusal)
+            return
+
+        def hear(message: websocket.Message) -> None:
+            try:
+                answer = self._viewer.hear(message)
+            except ValueError as error:
+                client.close(CloseCode.POLICY_VIOLATION, str(error))
+                return
+            if answer:
+                client.send(answer)
+            pictures.change(self._viewer.variant)
+            messages.offer(outlet)
+
+        pictures.guard(outlet)
+        client.received = hear
+        outlet.ended = lambda: messages.leave(outlet)
+        messages.join(outlet, self._choose, self._after, self._viewer.sent)
+
+    def close(self) -> None:
+        """Free the seat."""
+        if self._pictures is not None:
+            self._pictures.close()
+
+    def _choose(self, picture: Picture) -> Hashable:
+        return self._viewer.variant if self._viewer.accepts(picture) else NOT_NOW
+
+
 class _ReadingStream:
     """The readings for one WebSocket client."""
 
@@ -169,7 +278,7 @@ class _ReadingStream:
         readings, outlet = self._context.reading_broadcast, client.outlet
         outlet.is_authorized = lambda: self._viewer.is_still_authorized(self._context.auth)
         outlet.ended = lambda: readings.leave(outlet)
-        readings.join(outlet, None, 0, lambda reading: self._record(outlet, reading))
+        readings.join(outlet, lambda reading: None, 0, lambda reading: self._record(outlet, reading))
 
     def _record(self, outlet: Outlet, reading: Reading) -> None:
         if reading.frame.consent_epoch != self._consent_epoch:  # it connected before this session
@@ -177,5 +286,14 @@ class _ReadingStream:
             outlet.run(self._audit.record)
 
 
-def _variant_asked() -> PictureVariant:
-    return PictureVariant(overlay=request.args.get("overlay") != "0")
+def require_consent(app_context: AppContext) -> None:
+    """Raise `StateConflict` while idle."""
+    if not app_context.session.consent_epoch:
+        raise StateConflict(
+            "idle: the camera is closed until everyone in view has agreed; press Start on the page"
+        )
+
+
+def _variant(query: SnapshotQuery) -> PictureVariant:
+    max_width = snap_width(query.width) if query.width else None
+    return PictureVariant(overlay=query.overlay != "0", max_width=max_width)

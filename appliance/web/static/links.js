@@ -1,186 +1,125 @@
-/* The two connections to the device: the picture and the readings.
+/* The connection to the device that carries pictures, each with the reading to show with it: /ws/pictures.
  *
- * The page opens and closes both with `want` and drives them with its beat. Neither has a timer of its own,
- * so a hidden page, which does not beat, costs the device nothing.
+ * The page opens and closes it with `want` and drives it with its beat. It has no timer of its own, so a hidden
+ * page, which does not beat, costs the device nothing. The device sends a picture only when earlier ones were
+ * acknowledged, so that on a slow link pictures come seldom, and not late.
  */
 
 import { urlOf } from "./base.js";
+import { Backoff } from "./backoff.js";
+import { DeviceClock } from "./device_clock.js";
 
-/** Milliseconds to wait before try n: 1, 2, 3, 4, 5, 5, 5 … seconds. */
-export const pause = (tries) => Math.min(Math.max(tries, 1), 5) * 1000;
+const OPENING_MS = 20_000;      // a far device: TCP, TLS and the handshake are four or five round trips
+const SILENT_MS = 8000;         // without a camera the device sends a picture in words every second
+const BUSY_MS = 4000;
+const TRY_AGAIN_LATER = 1013;   // close code: the device has no place for another viewer
 
-const OPENING_MS = 8000;
-const FROZEN_MS = 4000;
-const FROZEN_MOST_MS = 60000;
-const SILENT_MS = 3000;
-
-/** The MJPEG picture in an <img>, which reports neither the end of its stream nor a frozen picture. */
-export class Picture {
-  problem = "";        // "", "busy" (too many viewers) or "broken"
-  retryAt = 0;
-  showing = false;     // the first frame of this stream has arrived
-
-  #img;
-  #wanted = false;
-  #tries = 0;
-  #movedAt = 0;
-  #patience = FROZEN_MS;
-  #last = "";
-  #probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-
-  constructor(img) {
-    this.#img = img;
-    this.#probe.canvas.width = 32;
-    this.#probe.canvas.height = 18;
-    img.addEventListener("load", () => this.#arrived());
-    img.addEventListener("error", () => this.#failed());
-  }
-
-  want(wanted) {
-    if (wanted === this.#wanted) return;
-    this.#wanted = wanted;
-    this.problem = "";
-    this.#tries = 0;
-    if (wanted) this.reopen();
-    else this.#close();
-  }
-
-  /** Request a new stream; the old frame stays until the first new one, so nothing flickers. */
-  reopen() {
-    if (!this.#wanted) return;
-    this.showing = false;
-    this.retryAt = Infinity;
-    this.#movedAt = performance.now();
-    this.#img.src = urlOf(`stream.mjpg?t=${Date.now()}`);
-  }
-
-  /** `still`: the picture may be frozen now, because it shows why there is no camera picture. */
-  beat(now, still) {
-    if (!this.#wanted) return;
-    if (now >= this.retryAt) this.reopen();
-    else if (still) this.#movedAt = now;
-    else if (this.showing) this.#watch(now);
-    else if (this.retryAt === Infinity && now - this.#movedAt > OPENING_MS) this.#failed();
-  }
-
-  /** A stream that ended without an error keeps its last frame: check whether any pixel still changes.
-   * A clip of one still picture never changes either, so the patience grows. */
-  #watch(now) {
-    if (!this.#img.naturalWidth) {       // broken: the stream was cut in the middle of a frame
-      this.#failed();
-      return;
-    }
-    this.#probe.drawImage(this.#img, 0, 0, 32, 18);
-    const pixels = this.#probe.getImageData(0, 0, 32, 18).data.join();
-    if (pixels !== this.#last) {
-      this.#last = pixels;
-      this.#movedAt = now;
-      this.#patience = FROZEN_MS;
-    } else if (now - this.#movedAt > this.#patience) {
-      this.#patience = Math.min(this.#patience * 2, FROZEN_MOST_MS);
-      this.reopen();
-    }
-  }
-
-  #arrived() {
-    this.showing = true;
-    this.problem = "";
-    this.#tries = 0;
-  }
-
-  async #failed() {
-    if (!this.#wanted) return;
-    this.#close();
-    this.problem = "broken";
-    this.retryAt = performance.now() + pause(++this.#tries);
-    // An <img> gives no reason; a short request does.
-    const ask = new AbortController();
-    try {
-      const answer = await fetch(urlOf("stream.mjpg"), { cache: "no-store", signal: ask.signal });
-      if (answer.status === 503 && this.problem) {
-        const seconds = Number(answer.headers.get("Retry-After")) || 5;
-        this.problem = "busy";
-        this.retryAt = performance.now() + seconds * 1000;
-      }
-    } catch {
-      // no connection: the state poll reports it
-    } finally {
-      ask.abort();
-    }
-  }
-
-  #close() {
-    this.#img.removeAttribute("src");
-    this.showing = false;
-    this.retryAt = Infinity;
-    this.#last = "";
-  }
+/** A message: 4 bytes with the length of the head, the head (JSON), the JPEG. */
+function parse(buffer) {
+  const length = new DataView(buffer).getUint32(0);
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  return { ...head, jpeg: new Blob([new Uint8Array(buffer, 4 + length)], { type: "image/jpeg" }) };
 }
 
-/** The WebSocket of readings; `onReading` gets each message, `onLost` is called when an open one ends.
- * A refused one (too many listeners) means nothing for the picture. */
-export class Readings {
-  #url;
-  #onReading;
+export class PictureLink {
+  problem = "";        // "", "busy" (too many viewers) or "broken"
+  retryAt = Infinity;
+  heardAt = 0;         // when anything came from the device
+  clock = new DeviceClock();
+
+  #onPicture;
   #onLost;
+  #url = new URL(urlOf("ws/pictures"), location.href);
   #socket = null;
   #wanted = false;
-  #tries = 0;
-  #retryAt = 0;
-  #heardAt = 0;
+  #backoff = new Backoff();
 
-  constructor(path, { onReading, onLost }) {
-    this.#url = new URL(path, location.href);
-    this.#url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-    this.#onReading = onReading;
+  /** `onPicture` gets each picture with its head; `onLost` is called when the connection ends. */
+  constructor({ onPicture, onLost }) {
+    this.#onPicture = onPicture;
     this.#onLost = onLost;
-  }
-
-  /** Whether readings are wanted and none came for so long that the numbers shown are old. */
-  silent(now) {
-    return this.#wanted && now - this.#heardAt > SILENT_MS;
+    this.#url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   }
 
   want(wanted) {
     if (wanted === this.#wanted) return;
     this.#wanted = wanted;
-    this.#tries = 0;
-    if (wanted) {
-      this.#heardAt = performance.now();
-      this.#open();
-    } else {
-      this.#drop();
-    }
+    this.problem = "";
+    this.#backoff.succeeded();
+    if (wanted) this.#open();
+    else this.#drop();
+  }
+
+  /** The device was reached again: do not wait for the rest of the pause. */
+  hurry() {
+    if (this.#wanted && !this.#socket && this.problem !== "busy") this.#open();
   }
 
   beat(now) {
-    if (this.#wanted && !this.#socket && now >= this.#retryAt) this.#open();
+    if (!this.#wanted) return;
+    if (!this.#socket) {
+      if (now >= this.retryAt) this.#open();
+      return;
+    }
+    const patience = this.#socket.readyState === WebSocket.CONNECTING ? OPENING_MS : SILENT_MS;
+    if (now - this.heardAt > patience) this.#ended("broken");
+    else if (this.#socket.readyState === WebSocket.OPEN && this.clock.isDue(now)) this.#say({});
+  }
+
+  /** The picture of this frame is on the screen: the device may send the next one. */
+  shown(frame) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#say({ shown: frame });
+  }
+
+  #say(message) {
+    const now = performance.now();
+    if (this.clock.isDue(now)) {
+      this.clock.asked(now);
+      message.clock_ms = now;
+    }
+    const roundTrip = this.clock.roundTrip;
+    if (roundTrip !== null) message.round_trip_ms = Math.round(roundTrip);
+    this.#socket.send(JSON.stringify(message));
   }
 
   #open() {
     const socket = new WebSocket(this.#url);
-    let opened = false;
+    socket.binaryType = "arraybuffer";
     this.#socket = socket;
+    this.heardAt = performance.now();
+    this.retryAt = Infinity;
     socket.addEventListener("open", () => {
-      opened = true;
+      if (socket !== this.#socket) return;
+      this.clock = new DeviceClock();     // the device may have restarted, and its clock with it
+      this.#say({});
     });
     socket.addEventListener("message", (event) => {
       if (socket !== this.#socket) return;
-      this.#heardAt = performance.now();
-      this.#tries = 0;
-      this.#onReading(JSON.parse(event.data));
+      this.heardAt = performance.now();
+      if (typeof event.data === "string") {
+        this.clock.answered(JSON.parse(event.data), this.heardAt);
+        return;
+      }
+      this.problem = "";
+      this.#backoff.succeeded();
+      this.#onPicture(parse(event.data));
     });
-    socket.addEventListener("close", () => {
-      if (socket !== this.#socket) return;   // closed by drop()
-      this.#socket = null;
-      this.#retryAt = performance.now() + pause(++this.#tries);
-      if (opened) this.#onLost();
+    socket.addEventListener("close", (event) => {
+      if (socket === this.#socket) this.#ended(event.code === TRY_AGAIN_LATER ? "busy" : "broken");
     });
+  }
+
+  #ended(problem) {
+    this.#drop();
+    this.problem = problem;
+    this.retryAt = performance.now() + this.#backoff.failed(problem === "busy" ? BUSY_MS : 0);
+    this.#onLost(problem);
   }
 
   #drop() {
     const socket = this.#socket;
     this.#socket = null;
+    this.retryAt = Infinity;
     socket?.close();
   }
 }

@@ -1,11 +1,12 @@
-/* The live page: polls the state, shows picture and readings to match, and reports problems in words.
+/* The live page: shows picture, boxes and bars of one frame, follows the state, and reports problems in words.
  *
  * Names that tests and others may rely on:
  *   body[data-view]        connecting | idle | live
  *   #banner                permanent notice: open to the network (only then in the page)
  *   #consent               panel shown while idle or aiming; #reload, #consent-problem in it (consent.js)
  *   #stage, #side          picture and people, hidden while idle; what operators do: operator.js
- *   #picture               <img> of /stream.mjpg; no src attribute while it is closed; .stale when old
+ *   #frame, #picture, #boxes    the picture: picture.js; #frame.stale when old
+ *   #show-boxes, #mirror   switches over the picture: view_options.js
  *   #warning               one line over the picture; #warning-text the problem, #warning-count the seconds
  *   #people                the cards; .stale when the numbers are old; #empty, #empty-title when there are none
  *   .person[data-id][data-label], .person .name, .label, .reason
@@ -14,16 +15,17 @@
  *   #announce              polite live region: changed labels only, at most every 3 s
  */
 
-import { urlOf } from "./base.js";
-import { csrf, toLogin } from "./csrf.js";
-import { Picture, Readings, pause } from "./links.js";
+import { csrf } from "./csrf.js";
+import { PictureLink } from "./links.js";
 import { Operator } from "./operator.js";
 import { People, setText } from "./people.js";
+import { PictureView } from "./picture.js";
+import { StatePoll } from "./state_poll.js";
+import { connectViewOptions } from "./view_options.js";
 
 const BEAT_MS = 250;
-const POLL_MS = 1000;
-const POLL_LIMIT_MS = 4000;
-const OLD_S = 2;
+const OLD_MS = 2000;
+const SILENT_MS = 3000;         // without a reading for this long the numbers shown are old
 const FORGET_MS = 10_000;       // after this long without an answer, no face stays on the screen
 const LIVE_STATES = ["live", "recording"];
 
@@ -31,78 +33,59 @@ const byId = (id) => document.getElementById(id);
 
 let state = null;               // the newest /api/state, null before the first
 let connected = false;
-let failures = 0;
-let polling = 0;                // polls in progress
-let pollNumber = 0;             // of the newest one; an older one's answer no longer counts
-let pollAt = 0;
-let answeredAt = 0;             // when the device last answered
-let reopen = false;             // the picture's connection may be dead without the <img> knowing
-let clockOffset = 0;            // device clock minus ours, ms
+let readAt = 0;                 // when the newest reading was shown, or the picture began
 let heard = false;              // a reading has come since the session started
-let newest = null;              // reading waiting for the next animation frame
 
-const picture = new Picture(byId("picture"));
+const names = JSON.parse(byId("person-card").dataset.names);
 const operator = new Operator(post);
 const people = new People(byId("people"), byId("person-card"), byId("announce"));
-const readings = new Readings(urlOf("ws/live"), {
-  onReading(reading) {
-    if (!newest) requestAnimationFrame(showNewest);
-    newest = reading;
-  },
-  onLost() {
-    // The server may have restarted between two polls.
-    pollAt = 0;
-    reopen = true;
+const poll = new StatePoll((returned) => {
+  if (returned) link.hurry();
+  follow();
+});
+const link = new PictureLink({
+  onPicture: (picture) => view.show(picture),
+  onLost(problem) {
+    if (problem !== "busy") poll.hurry();       // the session may have ended, or the login, or the server
   },
 });
+const view = new PictureView({
+  frame: byId("frame"),
+  canvas: byId("picture"),
+  boxes: byId("boxes"),
+  words: byId("picture-words"),
+  names,
+  onShown,
+});
 
-function showNewest() {
+/** Bars of the frame that just came on the screen. Returns its age in milliseconds. */
+function onShown({ frame, captured_s, reading }) {
   const now = performance.now();
-  const reading = newest;
-  newest = null;
-  if (!isLive() || lost()) return;
-  heard = true;
-  people.show(reading.faces, now);
-  operator.see(reading.faces, now);
-  drawEmpty();
+  link.shown(frame);
+  if (reading && isLive() && !lost()) {
+    heard = true;
+    readAt = now;
+    people.show(reading.faces, now);
+    operator.see(reading.faces, now);
+    drawEmpty();
+  }
+  return link.clock.since(captured_s, now);
 }
 
 const isLive = () => state !== null && LIVE_STATES.includes(state.state);
 const lost = () => state?.camera.state === "lost";
-const forgotten = () => !connected && performance.now() - answeredAt > FORGET_MS;
-const old = () => isLive() && state.camera.age_s > OLD_S;
+const lastHeard = () => Math.max(poll.answeredAt, link.heardAt);
+const forgotten = () => !connected && performance.now() - lastHeard() > FORGET_MS;
+const silent = (now) => isLive() && view.shownAt > 0 && now - readAt > SILENT_MS;
 
-async function poll() {
-  const number = ++pollNumber;
-  let answer = null;
-  let received = null;
-  polling += 1;
-  try {
-    answer = await fetch(urlOf("api/state"), { cache: "no-store", signal: AbortSignal.timeout(POLL_LIMIT_MS) });
-    toLogin(answer);
-    if (answer.ok) received = await answer.json();
-  } catch {
-    // no connection, too slow, or not our JSON: received stays null
-  }
-  polling -= 1;
-  if (number !== pollNumber) return;
-  if (received) {
-    state = received;
-    answeredAt = performance.now();
-    clockOffset = (Date.parse(answer.headers.get("Date")) || Date.now()) - Date.now();
-    if (!connected || reopen) picture.reopen();
-    reopen = false;
-    failures = 0;
-  } else {
-    failures += 1;
-  }
-  connected = received !== null;
-  pollAt = performance.now() + (connected ? POLL_MS : pause(failures));
-  follow();
-}
+/** The age of the picture as the viewer sees it now, in milliseconds; null while unknown. */
+const pictureAge = (now) => (view.ageMs === null ? null : view.ageMs + now - view.shownAt);
+const old = (now) => isLive() && pictureAge(now) > OLD_MS;
 
 /** Show or hide picture, readings and panels to match the state. */
 function follow() {
+  state = poll.state;
+  connected = poll.isConnected(performance.now(), link.heardAt);
   const live = isLive();
   if (state) document.body.dataset.view = live ? "live" : "idle";
   byId("consent").hidden = !state || live;
@@ -111,17 +94,17 @@ function follow() {
   const { width, height } = state?.camera ?? {};
   if (width && height) byId("frame").style.setProperty("--ratio", width / height);
   // Hidden pages cost the device nothing. A short loss of connection only marks what is shown as old.
-  const seen = live && !document.hidden && !forgotten();
-  picture.want(seen);
-  readings.want(seen);
-  if (!seen) heard = false;
-  if (!seen || lost()) people.clear();
+  watch(live && !document.hidden && !forgotten());
+  if (lost()) people.clear();
   beat();
 }
 
-function forget() {
-  picture.want(false);
-  readings.want(false);
+function watch(seen) {
+  link.want(seen);
+  if (seen) return;
+  heard = false;
+  readAt = performance.now();
+  view.clear();
   people.clear();
 }
 
@@ -129,11 +112,11 @@ function forget() {
 function beat() {
   if (document.hidden) return;
   const now = performance.now();
-  if (!polling && now >= pollAt) poll();
-  if (forgotten()) forget();
-  picture.beat(now, lost());
-  readings.beat(now);
-  byId("people").classList.toggle("stale", !connected || old() || readings.silent(now));
+  poll.beat(now);
+  connected = poll.isConnected(now, link.heardAt);
+  if (forgotten()) watch(false);
+  link.beat(now);
+  byId("people").classList.toggle("stale", !connected || old(now) || silent(now));
   people.beat(now);
   drawStatus(now);
   drawWarning(now);
@@ -153,8 +136,8 @@ function mark(element, text, tone = "") {
 
 function drawStatus(now) {
   if (connected) mark(byId("status-connection"), "connected", "good");
-  else if (polling) mark(byId("status-connection"), failures ? "reconnecting" : "connecting", failures ? "bad" : "");
-  else mark(byId("status-connection"), `reconnecting in ${secondsUntil(pollAt, now)}\u00a0s`, "bad");
+  else if (!poll.isAsking) mark(byId("status-connection"), `reconnecting in ${secondsUntil(poll.nextAt, now)}\u00a0s`, "bad");
+  else mark(byId("status-connection"), state ? "reconnecting" : "connecting", state ? "bad" : "");
 
   const pill = byId("status-session");
   const [word, tone] = sessionWords();
@@ -167,34 +150,48 @@ function drawStatus(now) {
   const size = camera.width && camera.height ? `${camera.width}\u00a0×\u00a0${camera.height}` : "open";
   mark(byId("status-camera"), `${camera.backend}, ${known ? size : camera.state}`, lost() ? "bad" : "");
   mark(byId("status-rate"), known && camera.fps !== null ? `${camera.fps.toFixed(1)} per second` : "–");
-  const age = camera.age_s === null || !connected ? "–" : `${camera.age_s.toFixed(camera.age_s < 1 ? 2 : 1)} s`;
-  mark(byId("status-age"), connected && old() ? `${age}, old` : age, old() ? "bad" : "");
+  mark(byId("status-age"), ...ageWords(now));
   mark(byId("status-viewers"), connected ? String(viewers) : "–");
   mark(byId("status-engine"), [engine.detector, engine.classifier].filter(Boolean).join(" · ") || "–");
 }
 
+/** How old the picture was when it came on the screen; how old it is now if no other followed. */
+function ageWords(now) {
+  if (view.ageMs === null) return ["–", ""];
+  const seconds = (now - view.shownAt < 1000 ? view.ageMs : pictureAge(now)) / 1000;
+  const age = `${seconds.toFixed(seconds < 1 ? 2 : 1)} s`;
+  return old(now) ? [`${age}, old`, "bad"] : [age, ""];
+}
+
+const unreached = () => state !== null || poll.hasFailed;
+
 function sessionWords() {
-  if (!connected) return [failures ? "No connection" : "Connecting", failures ? "bad" : "off"];
+  if (!connected) return [unreached() ? "No connection" : "Connecting", unreached() ? "bad" : "off"];
   if (lost()) return ["Camera lost", "bad"];
   if (state.state === "recording") return ["Recording", "record"];
   if (state.state === "aiming") return ["Aiming", "aim"];
   return isLive() ? ["Live", "on"] : ["Camera off", "off"];
 }
 
+const tryingAgain = (now) =>
+  link.retryAt === Infinity ? "trying again" : `trying again in ${secondsUntil(link.retryAt, now)}\u00a0s`;
+
+const shownAge = (now) => (view.ageMs === null ? "" : `(${duration(Math.round(pictureAge(now) / 1000))} old)`);
+
 /** The most serious problem and its seconds; screen readers do not read the seconds. */
 function trouble(now) {
-  if (!connected) return failures ? ["No connection to the device.", ""] : null;
+  if (!connected) return unreached() ? ["No connection to the device.", shownAge(now)] : null;
   if (!isLive()) return null;
   const { camera } = state;
   if (lost()) {
-    const seconds = Math.round((Date.now() + clockOffset) / 1000 - camera.since);
+    const seconds = Math.round((Date.now() + poll.deviceClock) / 1000 - camera.since);
     const since = camera.since ? ` since ${clock(camera.since)}` : "";
     return [`Camera lost${since}: ${camera.reason ?? "reason unknown"}`, camera.since ? `(for ${duration(seconds)})` : ""];
   }
-  if (picture.problem === "busy") return ["Too many viewers,", `trying again in ${secondsUntil(picture.retryAt, now)}\u00a0s`];
-  if (picture.problem) return ["The picture stopped,", `trying again in ${secondsUntil(picture.retryAt, now)}\u00a0s`];
-  if (old()) return ["This picture is old.", `(${duration(Math.round(camera.age_s))})`];
-  if (readings.silent(now)) return ["No new readings.", ""];
+  if (link.problem === "busy") return ["Too many viewers,", tryingAgain(now)];
+  if (link.problem) return ["The picture stopped,", tryingAgain(now)];
+  if (old(now)) return ["This picture is old.", shownAge(now)];
+  if (silent(now)) return ["No new readings.", ""];
   if (["full", "failed"].includes(state.storage?.state)) return [`Nothing is being recorded: ${state.storage.reason}`, ""];
   if (state.board?.strain) return [`The device is slowed down: ${state.board.strain}.`, ""];
   return null;
@@ -205,13 +202,13 @@ function drawWarning(now) {
   setText(byId("warning-text"), text);
   setText(byId("warning-count"), count);
   byId("warning").hidden = !text;
-  byId("picture").classList.toggle("stale", !connected || (old() && !lost()));
-  byId("picture-waiting").hidden = picture.showing || text !== "";
+  byId("frame").classList.toggle("stale", !connected || link.problem !== "" || (old(now) && !lost()));
+  byId("picture-waiting").hidden = view.shownAt > 0 || text !== "";
 }
 
 function drawEmpty() {
   byId("empty").hidden = people.count > 0;
-  const isEmpty = heard && connected && !lost() && !readings.silent(performance.now());
+  const isEmpty = heard && connected && !lost() && !silent(performance.now());
   setText(byId("empty-title"), isEmpty ? "No one in view" : lost() ? "No camera picture" : "Waiting for readings");
   setText(byId("empty-hint"), isEmpty ? "A card appears here for each face the camera sees." : "");
 }
@@ -223,13 +220,17 @@ async function post(path, body) {
     headers: { "Content-Type": "application/json", ...csrf() },
     body: JSON.stringify(body),
   }).catch(() => null);
-  await poll();
+  await poll.ask();
   return answer;
 }
 
 document.addEventListener("visibilitychange", () => {
-  pollAt = 0;
+  poll.hurry();
   follow();
+});
+connectViewOptions(({ boxes, mirrored }) => {
+  view.boxesVisible = boxes;
+  view.mirrored = mirrored;
 });
 setInterval(beat, BEAT_MS);
 beat();

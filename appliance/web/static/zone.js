@@ -63,10 +63,17 @@ export class ZoneDrawing {
     }
   }
 
+  /** A mirrored picture is only shown so: the zone is one of the picture as the camera delivers it. */
+  get #isMirrored() {
+    return this.#frame.classList.contains("mirrored");
+  }
+
   #key(event) {
     if (!this.enabled) return;
     if (event.key in ARROWS) {
-      this.#keyed = this.#keyed ? moved(this.#keyed, ARROWS[event.key], event.shiftKey) : FIRST;
+      const [right, down] = ARROWS[event.key];
+      const step = [this.#isMirrored ? -right : right, down];
+      this.#keyed = this.#keyed ? moved(this.#keyed, step, event.shiftKey) : FIRST;
       showZone(this.#element, this.#keyed);
     } else if (event.key === "Enter" && this.#keyed) {
       this.#finish(this.#keyed);
@@ -99,7 +106,8 @@ export class ZoneDrawing {
 
   #at(event) {
     const box = this.#frame.getBoundingClientRect();
-    return [within((event.clientX - box.left) / box.width), within((event.clientY - box.top) / box.height)];
+    const x = within((event.clientX - box.left) / box.width);
+    return [this.#isMirrored ? 1 - x : x, within((event.clientY - box.top) / box.height)];
   }
 
   #zone(event) {

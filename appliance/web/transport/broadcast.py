@@ -12,6 +12,9 @@ from appliance.web.transport.outlet import Outlet
 
 T = TypeVar("T")
 
+NOT_NOW = object()
+"""The kind of item for a client that should not get the newest one yet."""
+
 
 class Broadcast(Generic[T]):
     """The clients of one slot. A slow client misses items and gets the newest next.
@@ -30,7 +33,7 @@ class Broadcast(Generic[T]):
         `is_current`: asked before an item goes to a client, who may have been slow.
         """
         self._slot, self._frame, self._is_current = slot, frame, is_current
-        self._clients: dict[Outlet, tuple[Hashable, Callable[[T], None]]] = {}
+        self._clients: dict[Outlet, tuple[Callable[[T], Hashable], Callable[[T], None]]] = {}
         self._seen: dict[Outlet, int] = {}
         self._framed: dict[Hashable, bytes | None] = {}
         self._item: T | None = None
@@ -38,18 +41,29 @@ class Broadcast(Generic[T]):
         self._leave: Callable[[], None] | None = None
 
     def join(
-        self, client: Outlet, kind: Hashable, after: int, sending: Callable[[T], None] = lambda item: None
+        self,
+        client: Outlet,
+        choose: Callable[[T], Hashable],
+        after: int,
+        sending: Callable[[T], None] = lambda item: None,
     ) -> None:
-        """Send this client each item newer than number `after`, until it ends.
+        """Send this client items newer than number `after`, until it ends.
 
-        `sending`: called with each item before it is sent. Sets the client's `drained`.
+        `choose(item)` returns the kind in which the client gets an item, or `NOT_NOW`; then the client
+        can choose the newest item at each `offer`, or the next one. `sending`: called with each item before
+        it is sent. Sets the client's `drained`.
         """
-        self._clients[client], self._seen[client] = (kind, sending), after
+        self._clients[client], self._seen[client] = (choose, sending), after
         client.drained = lambda: self._offer(client)
         if self._leave is None:
             self._subscribe()
         self._look()
         self._offer(client)
+
+    def offer(self, client: Outlet) -> None:
+        """Send the newest item now if the client has not had it, has room for it and chooses it."""
+        if client.is_idle:
+            self._offer(client)
 
     def leave(self, client: Outlet) -> None:
         """Send it nothing more. Call it when the client has ended."""
@@ -91,7 +105,10 @@ class Broadcast(Generic[T]):
             return
         if not self._is_current(self._item):
             return
-        kind, sending = self._clients[client]
+        choose, sending = self._clients[client]
+        kind = choose(self._item)
+        if kind is NOT_NOW:
+            return
         self._seen[client] = self._number
         if kind not in self._framed:
             self._framed[kind] = self._frame(self._item, kind)

@@ -22,6 +22,7 @@ from appliance.web.transport.handover import Handover
 from appliance.web.transport.outlet import Outlet
 
 MAX_MESSAGE_BYTES = 4096
+MAX_REASON_BYTES = 123
 PING_S = 2.5
 PONG_S = 6.0
 CLOSE_S = 0.5  # for the client's answer to our close; without the wait our close may be lost
@@ -71,10 +72,13 @@ class WebSocket:
         if self.open:
             self.outlet.send(frame(message))
 
-    def close(self, code: int = CloseCode.GOING_AWAY) -> None:
-        """Close with `code`; the client has a moment to close too. May be called twice."""
+    def close(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
+        """Close with `code`; the client has a moment to close too. May be called twice.
+
+        `reason`: a sentence for people who debug a client; what exceeds the 123 bytes of the protocol is cut.
+        """
         if self.open:
-            self._protocol.send_close(code)
+            self._protocol.send_close(code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
             self._flush()
         self.outlet.finish(CLOSE_S)
 

@@ -1,0 +1,56 @@
+"""One viewer of `/ws/pictures`: which picture it gets, how wide, and the answers to what it says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from appliance.values import Picture, PictureVariant
+from appliance.viewers import snap_width
+from appliance.web.api.models import ViewerMessage
+from appliance.web.delivery import Delivery
+
+
+class PictureViewer:
+    """One viewer of `/ws/pictures`: which picture it gets, in which variant, and the answers to what it says."""
+
+    def __init__(
+        self, *, width: int | None, fps: float | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`width` in pixels and `fps`: what the viewer wants at most."""
+        self._clock = clock
+        self._delivery = Delivery(clock(), max_width=snap_width(width) if width else None, fps=fps)
+
+    @property
+    def variant(self) -> PictureVariant:
+        """The variant of the next picture; it changes when the viewer says what it shows."""
+        return PictureVariant(overlay=False, max_width=self._delivery.max_width)
+
+    def accepts(self, picture: Picture) -> bool:
+        """Whether to send this picture, the newest, now."""
+        return self.variant in picture.jpegs and self._delivery.may_send(self._clock())
+
+    def sent(self, picture: Picture, source_width: int) -> None:
+        """This picture, of a frame `source_width` pixels wide, is being sent."""
+        self._delivery.sent(picture.frame, source_width, self._clock())
+
+    def hear(self, text: str) -> str | None:
+        """Take a message of the viewer; returns the answer, if there is one.
+
+        Raises `ValueError` for a message that is not as `ViewerMessage` describes.
+        """
+        now = self._clock()
+        try:
+            said = ViewerMessage.model_validate_json(text)
+        except ValidationError as error:
+            raise ValueError(f"not a message of a viewer: {text[:80]!r}; see /api/openapi.json") from error
+        if said.round_trip_ms is not None:
+            self._delivery.set_round_trip(said.round_trip_ms / 1000)
+        if said.shown is not None:
+            self._delivery.shown(said.shown, now)
+        if said.clock_ms is None:
+            return None
+        return json.dumps({"clock_ms": said.clock_ms, "now_s": round(now, 6)})
