@@ -130,9 +130,9 @@ def _operation_lines(title: str, operation: Json, common: dict[str, str]) -> Ite
         yield f"- `{each['name']}`, {where}: {_words(each['schema'])}"
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         yield f"- Body: {_KINDS.get(kind, kind)}, {_words(content['schema'])}"
-    for key, title in _MESSAGES.items():
+    for key, name in _MESSAGES.items():
         if key in operation:
-            yield f"- {title}: {_words(operation[key])}"
+            yield f"- {name}: {_words(operation[key])}"
     for status, answer in operation["responses"].items():
         if common.get(status) != answer["description"]:
             yield f"- {status}: {answer['description']}{_content(answer, status)}"

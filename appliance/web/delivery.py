@@ -1,8 +1,8 @@
-"""How many pictures a viewer gets, and how wide: what its link carries without a queue that makes them old.
+"""How many pictures a viewer gets, and how wide: what its link carries before pictures queue and get old.
 
-A viewer acknowledges each picture that it shows. The time from sending to acknowledgement, less the round trip
-of the link, is how long a picture took to get through: from it follow how many may be under way, and the width.
-No sockets and no clock in here: every time is given, in monotonic seconds.
+A viewer acknowledges each picture that it shows. The time from sending to acknowledgement, less the round
+trip of the link, is how long a picture took to get through. From it follow how many may be under way, and the
+width. No sockets and no clock in here: every time is given, in monotonic seconds.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from appliance.viewers import WIDTHS
 
-FIRST_WIDTH = 640
+FIRST_WIDTH = WIDTHS[0]
 """The first picture is small, because it may be a slow link; a fast one has the full width a moment later."""
 
 MOST_UNDER_WAY = 12
 """A round trip of 0.4 s still carries 30 pictures a second."""
 
-_QUEUE_S = 0.35  # a picture that takes longer than this waited behind others: fewer under way
+_QUEUE_S = 0.3  # a picture that takes longer than this waited behind others: fewer under way
 _SLOW_S = 0.2  # one picture alone takes longer than this: fewer than five a second, so narrower ones
 _WIDER_S = 0.12  # the next width is taken if it is expected to stay below this
 _FIRST_HOLD_S, _MOST_HOLD_S = 2.0, 32.0  # before pictures are wider again after they had to be narrower
@@ -48,6 +48,8 @@ class RateLimit:
 class _UnderWay:
     frame: int
     sent: float
+    number: int
+    """Of the pictures under way when it was sent, itself included."""
 
 
 class Delivery:
@@ -74,7 +76,7 @@ class Delivery:
     @property
     def max_width(self) -> int | None:
         """The width that the next picture may have, in pixels; None: as wide as the frame."""
-        return None if self._width == self._widest else self._width
+        return None if 0 < self._source_width <= self._width else self._width
 
     @property
     def under_way(self) -> int:
@@ -97,7 +99,7 @@ class Delivery:
                 (width for width in self._widths if width <= self._width), default=self._widths[0]
             )
         self._rate.sent(now)
-        self._under_way.append(_UnderWay(frame, now))
+        self._under_way.append(_UnderWay(frame, now, len(self._under_way) + 1))
 
     def set_round_trip(self, seconds: float) -> None:
         """The round trip of the link as the viewer measured it without pictures in the way."""
@@ -115,11 +117,12 @@ class Delivery:
         if last is None or last.frame != frame or last.sent < self._changed or not self._knows_link(now):
             return
         took_s = max(0.0, now - last.sent - (self._round_trip_s or 0.0))
-        self._times.append(took_s)
-        if took_s > _QUEUE_S and self._window > 1:
-            self._change(now, window=self._window - 1)
-        elif took_s > _SLOW_S and self._window == 1:
-            self._narrow(now)
+        alone_s = took_s / last.number  # had no other been under way
+        self._times.append(alone_s)
+        if alone_s > _SLOW_S:
+            self._narrow(now, alone_s)
+        elif took_s > _QUEUE_S:
+            self._change(now, window=max(1, int(self._window * _QUEUE_S / took_s)))
         elif len(self._times) >= self._needed:
             self._widen(now)
         if was_full and took_s < _QUEUE_S / 2 and self._window < MOST_UNDER_WAY:
@@ -132,28 +135,31 @@ class Delivery:
     def _knows_link(self, now: float) -> bool:
         return self._round_trip_s is not None or now - self._began > _NO_ROUND_TRIP_S
 
-    def _narrow(self, now: float) -> None:
+    def _narrow(self, now: float, alone_s: float) -> None:
         narrower = [width for width in self._widths if width < self._width]
         if not narrower:
+            if self._window > 1:
+                self._change(now, window=1)
             return
+        fitting = [width for width in narrower if self._expected_s(alone_s, width) < _SLOW_S]
         # A width that did not last is tried again later and later.
         failed = now - self._widened < 2 * self._hold_s
         self._hold_s = min(_MOST_HOLD_S, 2 * self._hold_s) if failed else _FIRST_HOLD_S
         self._hold_until = now + self._hold_s
-        self._change(now, width=narrower[-1])
+        self._change(now, window=1, width=fitting[-1] if fitting else narrower[0])
 
     def _widen(self, now: float) -> None:
         if now < self._hold_until:
             return
-        expected_s = max(self._times)
-        fitting = [
-            width
-            for width in self._widths
-            if width > self._width and expected_s * (width / self._width) ** _GROWTH < _WIDER_S
-        ]
+        alone_s = max(self._times)
+        wider = (width for width in self._widths if width > self._width)
+        fitting = [width for width in wider if self._expected_s(alone_s, width) < _WIDER_S]
         if fitting:
             self._widened = now
             self._change(now, width=fitting[-1])
+
+    def _expected_s(self, alone_s: float, width: int) -> float:
+        return float(alone_s * (width / self._width) ** _GROWTH)
 
     def _change(self, now: float, *, window: int | None = None, width: int | None = None) -> None:
         self._window, self._width = window or self._window, width or self._width

@@ -190,7 +190,7 @@ class PictureHead(Answer):
     captured_s: float = Field(description="Seconds of the device's monotonic clock, see `now_s`")
     live: bool = Field(description="False for a picture in words, while the camera delivers none")
     reading: Reading | None = Field(
-        description="Of this frame, or of one up to 100 ms earlier; boxes are in pixels of its width and height"
+        description="Of this frame or one up to 100 ms earlier; boxes in pixels of its width and height"
     )
 
 
@@ -205,7 +205,7 @@ class ViewerMessage(BaseModel):
     """What a viewer of `/ws/pictures` sends."""
 
     shown: int | None = Field(
-        None, description="The frame that the viewer shows now: acknowledges its picture"
+        None, description="The frame that is shown now: acknowledges its picture"
     )
     clock_ms: float | None = Field(None, description="Any number; asks for the device's clock")
     round_trip_ms: float | None = Field(
