@@ -15,7 +15,7 @@ from appliance.web.delivery import Delivery
 
 
 class PictureViewer:
-    """One viewer of `/ws/pictures`: which picture it gets, in which variant, and the answers to what it says."""
+    """One viewer of `/ws/pictures`: which picture it gets, how wide, and the answers to what it says."""
 
     def __init__(
         self, *, width: int | None, fps: float | None, clock: Callable[[], float] = time.monotonic
@@ -46,7 +46,9 @@ class PictureViewer:
         try:
             said = ViewerMessage.model_validate_json(text)
         except ValidationError as error:
-            raise ValueError(f"not a message of a viewer: {text[:80]!r}; see /api/openapi.json") from error
+            # The reason of a close has room for 123 bytes.
+            given = ascii(text)[:40]
+            raise ValueError(f"not understood: {given}; see ViewerMessage in /api/openapi.json") from error
         if said.round_trip_ms is not None:
             self._delivery.set_round_trip(said.round_trip_ms / 1000)
         if said.shown is not None:

@@ -1,4 +1,4 @@
-"""A slow or far link between a client and a server on this machine: a TCP proxy with a bandwidth and a delay."""
+"""A slow or far link between a client and a server: a TCP proxy with a bandwidth and a delay."""
 
 from __future__ import annotations
 
@@ -72,7 +72,16 @@ class SlowLink:
             with suppress(OSError):
                 await asyncio.sleep(2 * self.delay_s)  # TCP's own round trip
                 await self._loop.sock_connect(server, ("127.0.0.1", self._to_port))
-                await asyncio.gather(self._carry(client, server, "up"), self._carry(server, client, "down"))
+                ways = [
+                    self._loop.create_task(self._carry(client, server, "up")),
+                    self._loop.create_task(self._carry(server, client, "down")),
+                ]
+                try:
+                    await asyncio.gather(*ways)
+                finally:
+                    for way in ways:
+                        way.cancel()
+                    await asyncio.gather(*ways, return_exceptions=True)
 
     async def _carry(self, source: socket.socket, target: socket.socket, way: str) -> None:
         flying: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(4096)
@@ -90,6 +99,7 @@ class SlowLink:
             await landing
         finally:
             landing.cancel()
+            await asyncio.gather(landing, return_exceptions=True)
 
     async def _land(self, flying: asyncio.Queue[tuple[float, bytes]], target: socket.socket) -> None:
         while True:

@@ -204,9 +204,7 @@ class ClockAnswer(Answer):
 class ViewerMessage(BaseModel):
     """What a viewer of `/ws/pictures` sends."""
 
-    shown: int | None = Field(
-        None, description="The frame that is shown now: acknowledges its picture"
-    )
+    shown: int | None = Field(None, description="The frame that is shown now: acknowledges its picture")
     clock_ms: float | None = Field(None, description="Any number; asks for the device's clock")
     round_trip_ms: float | None = Field(
         None, ge=0, description="The shortest time that an answer to `clock_ms` took"

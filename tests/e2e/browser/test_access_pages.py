@@ -84,7 +84,7 @@ def test_from_the_first_code_to_the_logout(
     set_first_password(page, device.first_code)
 
     expect(page.locator("body")).to_have_attribute("data-view", "live")
-    page.wait_for_function("() => document.getElementById('picture').naturalWidth > 0")
+    page.wait_for_function("() => document.getElementById('frame').dataset.frame !== undefined")
     expect(page.locator(".person .bar").first).to_be_visible()
     page.locator("#stop").click()  # a POST with the page's token
     expect(page.locator("body")).to_have_attribute("data-view", "idle")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass
 
@@ -27,7 +28,9 @@ class Shown:
 class Link:
     """A link with a bandwidth and a round trip; pictures wait in it for each other."""
 
-    def __init__(self, bits_per_s: float, round_trip_s: float = 0.04, *, asks_fps: float | None = None) -> None:
+    def __init__(
+        self, bits_per_s: float, round_trip_s: float = 0.04, *, asks_fps: float | None = None
+    ) -> None:
         self.bits_per_s, self.round_trip_s = bits_per_s, round_trip_s
         self.now = 100.0
         self.delivery = Delivery(self.now, fps=asks_fps)
@@ -119,7 +122,7 @@ def test_a_link_that_becomes_slow_has_fresh_pictures_again_soon_and_recovers(bit
 def test_a_width_that_did_not_last_is_tried_more_and_more_seldom() -> None:
     link = Link(1.4e6)  # 960 pixels seem to fit at times, and do not
     widths = [each.width for each in link.run(120)]
-    changes = sum(before != after for before, after in zip(widths, widths[1:], strict=False))
+    changes = sum(before != after for before, after in itertools.pairwise(widths))
     assert changes < 25
 
 
