@@ -22,6 +22,15 @@ export function caption(face, names) {
   return EMOTIONS.includes(face.label) || !face.reason ? words : `${words}: ${face.reason.replaceAll("_", " ")}`;
 }
 
+const overlap = (one, other) => one.x < other.x + other.width && other.x < one.x + one.width
+  && one.y < other.y + other.height && other.y < one.y + one.height;
+
+/** A length in the screen's pixels; `exact` as the browser knows it, which may not see an emulated screen. */
+function pixels(length, exact) {
+  const scaled = length * devicePixelRatio;
+  return exact !== undefined && Math.abs(exact - scaled) <= 1 ? exact : Math.round(scaled);
+}
+
 export class Boxes {
   #canvas;
   #context;
@@ -64,8 +73,8 @@ export class Boxes {
   #resize(entry) {
     const exact = entry.devicePixelContentBoxSize?.[0];
     const { width, height } = entry.contentRect;
-    this.#canvas.width = exact?.inlineSize ?? Math.round(width * devicePixelRatio);
-    this.#canvas.height = exact?.blockSize ?? Math.round(height * devicePixelRatio);
+    this.#canvas.width = pixels(width, exact?.inlineSize);
+    this.#canvas.height = pixels(height, exact?.blockSize);
     this.#draw();
   }
 
@@ -78,7 +87,8 @@ export class Boxes {
     const area = fitted(width, height, this.#reading.width / this.#reading.height);
     const placed = drawn.map((face) => ({ face, box: this.#place(face.box, area) }));
     for (const { face, box } of placed) this.#drawBox(face, box);
-    for (const { face, box } of placed) this.#drawLabel(caption(face, this.#names), face, box);
+    const labels = [];
+    for (const { face, box } of placed) labels.push(this.#drawLabel(caption(face, this.#names), face, box, labels));
   }
 
   #place([x, y, width, height], area) {
@@ -95,14 +105,16 @@ export class Boxes {
     context.setLineDash((DASHES[face.label] ?? []).map((part) => part * unit));
     context.lineCap = DASHES[face.label] ? "butt" : "round";
     context.lineWidth = (LINE_PX + 2 * EDGE_PX) * unit;
-    context.strokeStyle = "rgb(255 255 255 / 92%)";
+    // The grey of faces that are not read is light: it needs the dark line to be seen.
+    context.strokeStyle = DASHES[face.label] ? GROUND : "rgb(255 255 255 / 92%)";
     context.stroke();
     context.lineWidth = LINE_PX * unit;
     context.strokeStyle = this.#colour(face.label);
     context.stroke();
   }
 
-  #drawLabel(text, face, box) {
+  /** Returns the area of the label, which avoids `others` where it can. */
+  #drawLabel(text, face, box, others) {
     const context = this.#context;
     const unit = devicePixelRatio;
     const size = Math.round(Math.min(16, Math.max(12, this.#canvas.width / unit / 60)) * unit);
@@ -113,9 +125,12 @@ export class Boxes {
     const width = mark + context.measureText(text).width + 3 * pad;
     const height = Math.round(size * 1.6);
     const gap = (LINE_PX / 2 + EDGE_PX + 2) * unit;
-    // Above the box; within it where there is no room above.
     const x = Math.round(Math.min(Math.max(0, box.x - gap), Math.max(0, this.#canvas.width - width)));
-    const y = Math.round(box.y - height - gap >= 0 ? box.y - height - gap : Math.max(0, box.y + gap));
+    const above = box.y - height - gap;
+    const places = [above, box.y + box.height + gap, above - height - unit, Math.max(0, box.y + gap)];
+    const fits = (top) => top >= 0 && top + height <= this.#canvas.height;
+    const isFree = (top) => !others.some((other) => overlap({ x, y: top, width, height }, other));
+    const y = Math.round(places.find((top) => fits(top) && isFree(top)) ?? (fits(above) ? above : places.at(-1)));
     context.beginPath();
     context.roundRect(x, y, width, height, 5 * unit);
     context.fillStyle = GROUND;
@@ -126,6 +141,7 @@ export class Boxes {
     context.fill();
     context.fillStyle = "#ffffff";
     context.fillText(text, x + 2 * pad + mark, y + height / 2 + unit * 0.5);
+    return { x, y, width, height };
   }
 
   #colour(label) {

@@ -31,6 +31,7 @@ export class PictureLink {
   #onLost;
   #url = new URL(urlOf("ws/pictures"), location.href);
   #socket = null;
+  #openedAt = 0;
   #wanted = false;
   #backoff = new Backoff();
 
@@ -62,7 +63,7 @@ export class PictureLink {
       return;
     }
     const patience = this.#socket.readyState === WebSocket.CONNECTING ? OPENING_MS : SILENT_MS;
-    if (now - this.heardAt > patience) this.#ended("broken");
+    if (now - Math.max(this.#openedAt, this.heardAt) > patience) this.#ended("broken");
     else if (this.#socket.readyState === WebSocket.OPEN && this.clock.isDue(now)) this.#say({});
   }
 
@@ -86,7 +87,7 @@ export class PictureLink {
     const socket = new WebSocket(this.#url);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
-    this.heardAt = performance.now();
+    this.#openedAt = performance.now();
     this.retryAt = Infinity;
     socket.addEventListener("open", () => {
       if (socket !== this.#socket) return;

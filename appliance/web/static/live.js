@@ -176,7 +176,7 @@ function sessionWords() {
 const tryingAgain = (now) =>
   link.retryAt === Infinity ? "trying again" : `trying again in ${secondsUntil(link.retryAt, now)}\u00a0s`;
 
-const shownAge = (now) => (view.ageMs === null ? "" : `(${duration(Math.round(pictureAge(now) / 1000))} old)`);
+const shownAge = (now) => (view.ageMs === null ? "" : `(picture ${duration(Math.round(pictureAge(now) / 1000))} old)`);
 
 /** The most serious problem and its seconds; screen readers do not read the seconds. */
 function trouble(now) {
