@@ -1,7 +1,7 @@
 /* The device's clock, so that the age of a picture does not depend on this computer's clock.
  *
- * As in NTP: a question carries our time, the answer the device's; half of the round trip lies before it. The
- * answer with the shortest round trip of the last few is believed: it met no picture on the way.
+ * As in NTP: a question carries our time, the answer the device's, taken half a round trip later. The answer with
+ * the shortest round trip of the last few counts: it met no picture on the way.
  */
 
 const ASK_MS = 2000;

@@ -1,7 +1,7 @@
 /* Asks for /api/state once a second, and knows whether the device can be reached.
  *
  * A far device may take seconds for an answer: TCP, TLS and the request are four or five round trips. So an answer
- * may take long, and the longer the slower earlier ones were; that nothing was heard for a while is said much sooner.
+ * may take long, and the longer the slower earlier ones were; the page reports much sooner that nothing was heard.
  */
 
 import { urlOf } from "./base.js";

@@ -234,7 +234,7 @@ def test_tries_to_reconnect_become_rarer_and_the_last_picture_stays_with_its_age
     expect(page.locator("#frame")).not_to_contain_class("stale")
 
 
-def test_a_device_without_a_place_is_asked_again_by_and_by(daemon: Any, open_page: OpenPage) -> None:
+def test_without_a_place_the_page_reports_it_and_tries_again(daemon: Any, open_page: OpenPage) -> None:
     first = open_page(daemon.start("--set", "web.max_viewers=1").url)
     picture_moves(first, 2)
     second = open_page(daemon.url)
@@ -426,7 +426,7 @@ def test_without_javascript_the_picture_has_its_boxes_drawn_in(
     shoot(page, "no-javascript")
 
 
-def test_without_javascript_a_closed_camera_is_said(daemon: Any, open_page: OpenPage) -> None:
+def test_without_javascript_the_page_says_that_the_camera_is_off(daemon: Any, open_page: OpenPage) -> None:
     page = open_page(daemon.start("--set", "camera.needs_agreement=true").url, java_script_enabled=False)
     words = page.locator("#frame noscript .waiting")
     expect(words).to_be_visible()
