@@ -32,6 +32,7 @@ export class PictureView {
   #generation = 0;     // rises with each clear: what was decoded before does not appear after it
   #mirrored = false;
   #wordsAt = -Infinity;
+  #readAt = 0;         // when the last picture with a reading came on the screen
 
   /** `onShown(picture)` is called when a picture is on the screen, and returns its age in milliseconds. */
   constructor({ frame, canvas, boxes, words, names, onShown }) {
@@ -116,10 +117,14 @@ export class PictureView {
     dataset.readingFrame = picture.reading?.frame ?? "";
     dataset.live = picture.live;
     dataset.ageMs = this.ageMs === null ? "" : Math.round(this.ageMs);
-    if (this.shownAt - this.#wordsAt >= WORDS_MS) this.#describe(picture);
+    this.#describe(picture);
   }
 
   #describe({ live, reading }) {
+    if (reading) this.#readAt = this.shownAt;
+    if (this.shownAt - this.#wordsAt < WORDS_MS) return;
+    // A single picture without a reading tells nothing new.
+    if (live && !reading && this.shownAt - this.#readAt < WORDS_MS) return;
     this.#wordsAt = this.shownAt;
     setText(this.#words, live ? describe(reading, this.#names, this.#mirrored) : "The camera delivers no picture.");
   }
