@@ -70,9 +70,7 @@ class Stream:
         people = reading.people if reading else ()
         jpegs |= {variant: encoder.with_overlay(variant, people) for variant in wanted if variant.overlay}
         width = self._size[0]
-        self._publish(
-            Picture(frame.number, frame.captured, frame.consent_epoch, True, jpegs, reading, width)
-        )
+        self._publish(Picture(frame.number, frame.captured, frame.consent_epoch, True, jpegs, reading, width))
 
     def idle(self) -> None:
         """Once a second, show viewers why there is no picture."""

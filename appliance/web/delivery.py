@@ -91,8 +91,8 @@ class Delivery:
         return self._rate.allows(now)
 
     def sent(self, frame: int, source_width: int, now: float) -> None:
-        """The picture of this frame, whose frame is `source_width` pixels wide, is being sent."""
-        if source_width != self._source_width:
+        """The picture of this frame is being sent; at full width it has `source_width` pixels, 0: unknown."""
+        if source_width and source_width != self._source_width:
             self._source_width = source_width
             self._widths = [*(width for width in WIDTHS if width < self._widest), self._widest]
             self._width = max(

@@ -15,7 +15,7 @@ from appliance.web.delivery import Delivery
 
 
 class PictureViewer:
-    """One viewer of `/ws/pictures`: which picture it gets, how wide, and the answers to what it says."""
+    """Decides for one viewer, from what it asked for and what it acknowledges. Knows no sockets."""
 
     def __init__(
         self, *, width: int | None, fps: float | None, clock: Callable[[], float] = time.monotonic
@@ -33,21 +33,20 @@ class PictureViewer:
         """Whether to send this picture, the newest, now."""
         return self.variant in picture.jpegs and self._delivery.may_send(self._clock())
 
-    def sent(self, picture: Picture, source_width: int) -> None:
-        """This picture, of a frame `source_width` pixels wide, is being sent."""
-        self._delivery.sent(picture.frame, source_width, self._clock())
+    def sent(self, picture: Picture) -> None:
+        """This picture is being sent."""
+        self._delivery.sent(picture.frame, picture.width, self._clock())
 
-    def hear(self, text: str) -> str | None:
+    def hear(self, message: str | bytes) -> str | None:
         """Take a message of the viewer; returns the answer, if there is one.
 
         Raises `ValueError` for a message that is not as `ViewerMessage` describes.
         """
         now = self._clock()
         try:
-            said = ViewerMessage.model_validate_json(text)
+            said = ViewerMessage.model_validate_json(message)
         except ValidationError as error:
-            # The reason of a close has room for 123 bytes.
-            given = ascii(text)[:40]
+            given = ascii(message)[:40]  # the reason of a close has room for 123 bytes
             raise ValueError(f"not understood: {given}; see ViewerMessage in /api/openapi.json") from error
         if said.round_trip_ms is not None:
             self._delivery.set_round_trip(said.round_trip_ms / 1000)

@@ -234,15 +234,27 @@ def test_tries_to_reconnect_become_rarer_and_the_last_picture_stays_with_its_age
     expect(page.locator("#frame")).not_to_contain_class("stale")
 
 
-def test_without_a_place_the_page_reports_it_and_tries_again(daemon: Any, open_page: OpenPage) -> None:
-    first = open_page(daemon.start("--set", "web.max_viewers=1").url)
-    picture_moves(first, 2)
-    second = open_page(daemon.url)
-    expect(second.locator("#warning")).to_contain_text("Too many viewers, trying again in")
-    expect(second.locator("#frame")).not_to_have_attribute("data-frame", re.compile(".*"))
-    first.close()
-    picture_moves(second, 2)
-    expect(second.locator("#warning")).to_be_hidden()
+def test_too_many_viewers_wait_their_turn(
+    demo: Any, new_page: Callable[..., Page], shoot: Callable[..., None]
+) -> None:
+    page, opened = new_page(), []
+
+    def refuse_twice(socket: WebSocketRoute) -> None:
+        opened.append(time.monotonic())
+        if len(opened) > 2:
+            socket.connect_to_server()
+        else:
+            socket.close(code=1013, reason="the viewer limit (1) is reached")
+
+    page.route_web_socket("**/ws/pictures", refuse_twice)
+    page.goto(demo.url, wait_until="commit")
+    expect(page.locator("#warning")).to_contain_text(re.compile(r"Too many viewers, trying again in \d+\ss"))
+    expect(page.locator("#frame")).not_to_have_attribute("data-frame", re.compile(".*"))
+    expect(page.locator("#status-connection")).to_have_text("connected")
+    shoot(page, "too-many-viewers")
+    picture_moves(page, 2)
+    expect(page.locator("#warning")).to_be_hidden()
+    assert all(after - before > 2.5 for before, after in itertools.pairwise(opened))
 
 
 # --- boxes -------------------------------------------------------------------------------------------------

@@ -101,13 +101,13 @@ class Probe:
         outlet.ended = lambda: self._picture_broadcast.leave(outlet)
         outlet.may_send = lambda: self.allowed
         outlet.is_authorized = lambda: self.authorized
-        self._picture_broadcast.join(outlet, None, self.pictures.number)
+        self._picture_broadcast.join(outlet, lambda picture: None, self.pictures.number)
 
     def _begin_texts(self, client: WebSocket) -> None:
         client.outlet.ended = lambda: self._text_broadcast.leave(client.outlet)
         client.outlet.is_authorized = lambda: self.authorized
         client.received = self.heard.put
-        self._text_broadcast.join(client.outlet, None, self.texts.number)
+        self._text_broadcast.join(client.outlet, lambda text: None, self.texts.number)
         self.talking.set()
 
     def _frame_picture(self, number: int, kind: object) -> bytes:

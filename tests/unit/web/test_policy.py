@@ -40,6 +40,7 @@ def test_every_route_declares_who_may_call_it() -> None:
         "/stream.mjpg": policy.VIEWER,
         "/snapshot.jpg": policy.VIEWER,
         "/ws/live": policy.VIEWER,
+        "/ws/pictures": policy.VIEWER,
         "/about": policy.VIEWER,
         "/api/state": policy.VIEWER,
         "/api/status": policy.LOCAL,
