@@ -385,6 +385,11 @@ class Script:
         self._socket = socket
         socket.on_message(lambda text: self.said.append(json.loads(text)))
 
+    def reload(self) -> None:
+        """Load the page again; what is said next waits for its connection."""
+        self._socket = None
+        self.page.reload(wait_until="commit")
+
     def say(self, *faces: dict[str, Any]) -> int:
         """Send a picture and the reading of its frame; returns the frame's number."""
         self._frame += 1
