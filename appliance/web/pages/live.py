@@ -6,7 +6,6 @@ import time
 from collections.abc import Hashable
 
 from flask import Blueprint, Response, render_template, request
-from websockets.frames import CloseCode
 
 from appliance import __version__
 from appliance.consent.law import INSTITUTIONS, PURPOSES, REGIONS
@@ -238,14 +237,14 @@ class _PictureSocket:
         """Send pictures until the viewer leaves or consent ends; in the event loop."""
         pictures, messages, outlet = self._pictures, self._context.message_broadcast, client.outlet
         if pictures is None:
-            client.close(CloseCode.TRY_AGAIN_LATER, self._refusal)
+            client.close(websocket.TRY_AGAIN_LATER, self._refusal)
             return
 
         def hear(message: websocket.Message) -> None:
             try:
                 answer = self._viewer.hear(message)
             except ValueError as error:
-                client.close(CloseCode.POLICY_VIOLATION, str(error))
+                client.close(websocket.POLICY_VIOLATION, str(error))
                 return
             if answer:
                 client.send(answer)

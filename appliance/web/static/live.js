@@ -228,6 +228,10 @@ document.addEventListener("visibilitychange", () => {
   poll.hurry();
   follow();
 });
+addEventListener("online", () => {
+  poll.hurry();
+  link.hurry();
+});
 connectViewOptions(({ boxes, mirrored }) => {
   view.boxesVisible = boxes;
   view.mirrored = mirrored;

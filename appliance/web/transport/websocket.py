@@ -27,6 +27,13 @@ PING_S = 2.5
 PONG_S = 6.0
 CLOSE_S = 0.5  # for the client's answer to our close; without the wait our close may be lost
 
+GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER = (
+    CloseCode.GOING_AWAY,
+    CloseCode.POLICY_VIOLATION,
+    CloseCode.TRY_AGAIN_LATER,
+)
+"""Why the server closes: it stops, a message makes no sense, no place is free."""
+
 Message = str | bytes
 View = TypeVar("View", bound=Callable[..., Response])
 
@@ -72,7 +79,7 @@ class WebSocket:
         if self.open:
             self.outlet.send(frame(message))
 
-    def close(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
+    def close(self, code: int = GOING_AWAY, reason: str = "") -> None:
         """Close with `code`; the client has a moment to close too. May be called twice.
 
         `reason`: a sentence for people who debug a client; what exceeds the 123 bytes of the protocol is cut.

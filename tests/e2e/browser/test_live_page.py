@@ -386,7 +386,7 @@ class Script:
         socket.on_message(lambda text: self.said.append(json.loads(text)))
 
     def reload(self) -> None:
-        """Load the page again; what is said next waits for its connection."""
+        """Load the page again; the next `say` waits for its connection."""
         self._socket = None
         self.page.reload(wait_until="commit")
 

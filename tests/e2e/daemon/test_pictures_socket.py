@@ -192,7 +192,7 @@ def full(message: Message) -> Message | None:
 
 def test_too_many_viewers_are_told_to_come_back(tmp_path: Path) -> None:
     with running(tmp_path, "--camera", "demo", "--set", "web.max_viewers=1") as daemon:
-        # Whoever has no token is operator here, and not limited.
+        # A client without a token is operator here, and not limited.
         made = command("token", "create", "wall", "--role", "viewer", "--data-dir", daemon.folder / "state")
         secret = next(word for word in made.stdout.split() if word.startswith("ig_"))
         with viewer(daemon, token=secret) as first:

@@ -55,7 +55,7 @@ def test_no_viewer_needs_boxes_drawn_in() -> None:
         assert not viewer.variant.overlay
 
 
-def test_the_clock_is_told_to_whoever_asks() -> None:
+def test_a_question_for_the_clock_gets_it() -> None:
     viewer = PictureViewer(width=None, fps=None, clock=Clock())
     answer = viewer.hear('{"clock_ms": 12.25}')
     assert answer is not None
