@@ -193,7 +193,7 @@ def test_each_contract_is_shown_to_find_a_breach() -> None:
         ("daemon", "systemd"),
         ("cli", "torch"),
         ("consent", "sqlite3"),
-        ("media", "simplejpeg"),
+        ("media", "PIL"),
     ],
 )
 def test_a_library_in_the_wrong_place_is_found(importer: str, library: str) -> None:
