@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import cv2
@@ -50,6 +52,7 @@ class Stream:
         self._size = _DEFAULT_SIZE
         self._number = 0
         self._last_live = self._last_placeholder = 0.0
+        self._shown_at = -math.inf  # capture time of the last frame shown
 
     def take(self, frame: Frame) -> None:
         """Encode the variants that have viewers; may wait for the reading of the frame."""
@@ -63,14 +66,28 @@ class Stream:
         wanted = self._viewers.watched_variants()
         if not wanted:
             return
+        if self._readings.follows_readings(frame):
+            reading = self._readings.next_reading(frame)
+            if reading is not None:
+                self._show(reading.frame, wanted, lambda: reading)
+        else:
+            self._show(frame, wanted, lambda: self._readings.reading_for(frame))
+
+    def _show(
+        self, frame: Frame, wanted: list[PictureVariant], reading_of: Callable[[], Reading | None]
+    ) -> None:
+        if frame.captured <= self._shown_at:
+            return  # a frame that was read late, after a newer one was shown
+        self._shown_at = frame.captured
         encoder = _FrameEncoder(frame, self._encode, self._own_bytes)
         # Pictures without boxes are encoded while vision still reads the frame.
         jpegs = {variant: encoder.plain(variant) for variant in wanted if not variant.overlay}
-        reading = self._readings.reading_for(frame)
+        reading = reading_of()
         people = reading.people if reading else ()
         jpegs |= {variant: encoder.with_overlay(variant, people) for variant in wanted if variant.overlay}
-        width = self._size[0]
-        self._publish(Picture(frame.number, frame.captured, frame.consent_epoch, True, jpegs, reading, width))
+        kept = replace(reading, frame=reading.frame.without_pixels()) if reading else None
+        width = int(frame.image.shape[1])
+        self._publish(Picture(frame.number, frame.captured, frame.consent_epoch, True, jpegs, kept, width))
 
     def idle(self) -> None:
         """Once a second, show viewers why there is no picture."""

@@ -204,7 +204,7 @@ def test_boxes_and_smaller_pictures_are_encoded(room: Room) -> None:
 @pytest.mark.parametrize(("ratio", "passed"), [(1.4, True), (1.6, False)])
 def test_a_jpeg_much_larger_than_ours_is_encoded_again(room: Room, ratio: float, passed: bool) -> None:
     with watching(room.viewers, BARE):
-        room.stream.take(taken(1))
+        room.stream.take(frame(1, 0.0, noise(640, 480)))
         ours = len(room.newest.jpegs[BARE])
         jpeg = bytes(int(ours * ratio))
         for number in (2, 3):
@@ -284,6 +284,39 @@ def test_while_vision_is_slower_than_the_camera_no_picture_waits(
         room.stream.take(taken(2))
     assert room.newest.frame == 2
     assert waits == [0.0]
+
+
+def test_pictures_follow_the_readings_of_a_slow_device(room: Room) -> None:
+    with watching(room.viewers, OVERLAY):
+        shown: list[tuple[int, int | None]] = []
+        began = time.monotonic() - 60.0
+        for number in range(300):  # 30 a second, of which vision reads every fourth, in 120 ms
+            given = frame(number, began + number / 30, noise(64, 48))
+            if number % 4 == 3:
+                room.readings.put(
+                    reading(frame(number - 3, began + (number - 3) / 30, noise(64, 48)), took_s=0.12)
+                )
+            before = room.jpegs.number
+            room.stream.take(given)
+            if room.jpegs.number > before:
+                own = room.newest.reading
+                shown.append((room.newest.frame, own.frame.number if own else None))
+        late = shown[-20:]
+        assert all(number == own for number, own in late) and [n for n, _ in late] == sorted(
+            n for n, _ in late
+        )
+        assert late[-1][0] - late[0][0] == 4 * 19
+        for number in range(300, 330):  # vision hangs: the picture goes on without it
+            room.stream.take(frame(number, began + number / 30, noise(64, 48)))
+    assert (room.newest.frame, room.newest.reading) == (329, None)
+
+
+def test_an_older_frame_is_never_shown_after_a_newer_one(room: Room) -> None:
+    with watching(room.viewers, OVERLAY):
+        first, second = taken(1, age_s=0.1), taken(2)
+        room.stream.take(second)
+        room.stream.take(first)
+    assert room.newest.frame == 2
 
 
 @pytest.mark.parametrize(("age_s", "shown"), [(0.09, True), (0.11, False)])
