@@ -308,8 +308,15 @@ class ClientConnection:
             raise
 
     def _submit(self, job: Callable[[], object]) -> None:
+        def logged() -> None:
+            try:
+                job()
+            except Exception as error:
+                # Any exception: no one waits for the result.
+                self._log_failure(error)
+
         try:
-            self._settings.pool.submit(job, first=True)
+            self._settings.pool.submit(logged, first=True)
         except (RuntimeError, MemoryError) as error:
             _log.warning("a job was left out: %s", error)
 

@@ -11,6 +11,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -241,10 +242,8 @@ class Server:
         self._is_checking = True
 
         def check() -> None:
-            refused = outlets
-            try:
-                refused = [outlet for outlet in outlets if not outlet.is_authorized()]
-            finally:
+            refused = [outlet for outlet in outlets if not _is_authorized(outlet)]
+            with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(end, refused)
 
         def end(refused: list[Outlet]) -> None:
@@ -260,6 +259,15 @@ class Server:
 
     def _note_moving(self) -> None:
         self._asked_at = 0.0
+
+
+def _is_authorized(outlet: Outlet) -> bool:
+    try:
+        return outlet.is_authorized()
+    except Exception:
+        # Any exception: who cannot be checked sees nothing.
+        _log.exception("a viewer cannot be checked")
+        return False
 
 
 def _log_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -91,6 +91,35 @@ def test_a_rush_of_websockets_is_admitted_up_to_the_limit(
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+def test_a_full_server_answers_the_operator_and_refuses_others_with_an_answer() -> None:
+    context = make_context(login=True, loopback_is_operator=False)
+    tokens = {
+        role: {"Authorization": f"Bearer {context.auth.tokens.create(role, role)}"}
+        for role in ("viewer", "operator")
+    }
+    context.session.start(NOTICE, "operator")
+    with served(Server(create_app(context), "127.0.0.1", 0, max_connections=1)) as server:
+        watching = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        watching.request("GET", "/stream.mjpg", headers=tokens["viewer"])
+        stream = watching.getresponse()
+        assert stream.status == 200
+        for path, headers, status in (
+            ("/api/state", tokens["viewer"], 503),
+            ("/login", {}, 503),
+            ("/nowhere", {}, 503),
+            ("/api/state", tokens["operator"], 200),
+        ):
+            client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+            client.request("GET", path, headers=headers)
+            answer = client.getresponse()
+            assert (answer.status, answer.headers["Retry-After"]) == (status, "5" if status == 503 else None)
+            answer.read()
+            client.close()
+        stream.close()
+        watching.close()
+        until(lambda: answered(server, "/login") == 200, 5, "there is room again")
+
+
 def test_a_request_that_is_not_a_websocket_takes_no_slot(server: Server, context: AppContext) -> None:
     for _ in range(VIEWERS + 1):
         assert answered(server, "/ws/live") == 426

@@ -414,8 +414,8 @@ def test_ok__a_picture_is_framed_once_for_all(probe: Probe) -> None:
         assert probe.framed - framed <= probe.pictures.number - number + 1
 
 
-def test_ok__a_viewer_who_may_not_see_more_gets_no_rest_of_a_picture(probe: Probe) -> None:
-    with running(probe) as server, ask(server, "/stream.mjpg") as viewer:
+def test_ok__a_viewer_who_may_not_see_more_gets_no_rest_of_a_picture(probe: Probe, tls: Tls | None) -> None:
+    with running(probe, tls=tls) as server, ask(server, "/stream.mjpg") as viewer:
         viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         assert probe.watching.wait(WITHIN_S) and viewer.recv(100)
         probe.allowed = False
