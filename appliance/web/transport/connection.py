@@ -60,7 +60,8 @@ class Refused(Exception):
         self.status, self.reason, self.headers = status, reason, headers
 
 
-TOO_BUSY = Refused(503, "too busy, try again", ("Retry-After", "5"))
+def _too_busy() -> Refused:
+    return Refused(503, "too busy, try again", ("Retry-After", "5"))
 
 
 class ClientConnection:
@@ -90,7 +91,7 @@ class ClientConnection:
             _log.debug("a connection ended: %s", error)
         except asyncio.CancelledError:
             if not self._is_stopping():
-                self._wire.refuse(_refusal(TOO_BUSY))
+                self._wire.refuse(_refusal(_too_busy()))
 
     async def _handshake(self) -> None:
         tls = self._settings.tls
@@ -299,7 +300,7 @@ class ClientConnection:
         try:
             future = self._settings.pool.submit(job, first=known)
         except (RuntimeError, MemoryError):
-            raise TOO_BUSY from None
+            raise _too_busy() from None
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
