@@ -11,6 +11,9 @@ from itertools import count
 from time import monotonic
 from typing import TypeVar
 
+KEEP_S = 0.5
+"""After which a thread without a job ends."""
+
 T = TypeVar("T")
 
 _Job = tuple[int, int, "Callable[[], None] | None"]
@@ -62,16 +65,18 @@ class ThreadPool:
     def stop(self, by: float) -> list[str]:
         """Let threads end after their jobs; the names of those that run at the monotonic second `by`."""
         with self._lock:
+            threads = list(self._threads)
             if not self._stopped:
                 self._stopped = True
-                for _ in self._threads:
+                for _ in threads:
                     self._jobs.put((2, next(self._numbers), None))
-        for thread in self._threads:
+        for thread in threads:
             thread.join(max(0.0, by - monotonic()))
-        return [thread.name for thread in self._threads if thread.is_alive()]
+        return [thread.name for thread in threads if thread.is_alive()]
 
     def _start_thread(self) -> None:
-        name = f"{self._name}-{len(self._threads) + 1}"
+        names = {thread.name for thread in self._threads}
+        name = next(name for number in count(1) if (name := f"{self._name}-{number}") not in names)
         thread = threading.Thread(target=self._work, name=name, daemon=True)
         try:
             thread.start()
@@ -84,7 +89,18 @@ class ThreadPool:
         self._waiting += 1
 
     def _work(self) -> None:
-        while (job := self._jobs.get()[2]) is not None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=KEEP_S)[2]
+            except queue.Empty:
+                with self._lock:
+                    if self._jobs.empty():  # otherwise a job came meanwhile and counts on this thread
+                        self._waiting -= 1
+                        self._threads.remove(threading.current_thread())
+                        return
+                continue
+            if job is None:
+                return
             job()
             with self._lock:
                 self._waiting += 1
