@@ -165,11 +165,6 @@ def browser_lacking(engine: str) -> str:
     return ", ".join(name for name in BROWSERS[engine] if shutil.which(name) is None)
 
 
-def has_multipart_picture() -> bool:
-    """Whether the live page still shows its picture as a multipart image: the stream fails in Firefox."""
-    return '<img id="picture"' in (ROOT / "appliance" / "web" / "templates" / "live.html").read_text()
-
-
 CONDITIONS: dict[str, Callable[[], bool]] = {
     "ci": lambda: bool(os.environ.get("CI")),
     "boots-nothing": boots_nothing,
@@ -185,7 +180,6 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-buildah": lambda: os.geteuid() != 0 or not all(map(shutil.which, ("buildah", "mmdebstrap"))),
     "no-chromium-and-not-root": lambda: bool(browser_lacking("chromium")) and os.geteuid() != 0,
     "no-firefox": lambda: bool(browser_lacking("firefox")),
-    "multipart-picture": has_multipart_picture,
     "no-network": lambda: network_address().startswith("127."),
     "no-webkit": lambda: bool(browser_lacking("webkit")),
     "no-picamera2": lambda: importlib.util.find_spec("picamera2") is None,

@@ -204,6 +204,8 @@ class ClockAnswer(Answer):
 class ViewerMessage(BaseModel):
     """What a viewer of `/ws/pictures` sends."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     shown: int | None = Field(None, description="The frame that is shown now: acknowledges its picture")
     clock_ms: float | None = Field(None, description="Any number; asks for the device's clock")
     round_trip_ms: float | None = Field(

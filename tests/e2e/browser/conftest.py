@@ -65,15 +65,6 @@ class Daemon:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}/"
 
-    def viewer(self) -> dict[str, str]:
-        """The header of a viewer: on loopback, a page without a token is the operator's."""
-        words = ("token", "create", "wall", "--role", "viewer", "--data-dir", str(self._data_dir))
-        made = subprocess.run(
-            [sys.executable, "-m", "appliance", *words], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        secret = next(word for word in made.stdout.split() if word.startswith("ig_"))
-        return {"Authorization": f"Bearer {secret}"}
-
     def start(
         self,
         *arguments: str,

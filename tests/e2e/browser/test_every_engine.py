@@ -21,14 +21,11 @@ from tests.e2e.browser.test_history_pages import recorded
 from tests.e2e.browser.test_live_page import AGREES, BARS_MOVE, TOLERANCE
 from tests.e2e.browser.test_session_page import audit, living
 from tests.e2e.daemon.driver import until
-from tests.machine import has_multipart_picture, network_address
+from tests.machine import network_address
 
 __all__ = ["device", "living", "recorded"]  # fixtures
 
 every_engine = pytest.mark.parametrize("browser", ENGINES, indirect=True)
-
-new_picture = pytest.mark.skipif(has_multipart_picture(), reason="the page has a multipart picture")
-"""Tests that begin to run with the page that draws its pictures on a canvas."""
 
 AnyPage = Any
 """Playwright's `Page`, or `WebKitPage`, which has some of its methods."""
@@ -108,7 +105,6 @@ def test_the_live_page(demo: Any, open_page: OpenPage, record: Any) -> None:
     assert record.complaints == []
 
 
-@new_picture
 @pytest.mark.parametrize("browser", ("chromium", "firefox"), indirect=True)  # WebKit tells no requests
 def test_the_page_opens_one_stream(demo: Any, new_page: Callable[..., AnyPage]) -> None:
     page = new_page()
@@ -124,16 +120,18 @@ def test_the_page_opens_one_stream(demo: Any, new_page: Callable[..., AnyPage]) 
     assert len(set(asked)) == len(asked) == 1
 
 
-@new_picture
 @every_engine
-def test_seven_windows_of_one_browser_all_have_a_moving_picture(demo: Any, open_page: OpenPage) -> None:
-    first = open_page(demo.url)
-    pages = [first, *(first.context.new_page() for _ in range(6))]
-    for page in pages[1:]:
-        page.goto(demo.url, wait_until="commit")
-    for page in pages:
-        shows(page, "#status-connection", "^connected$")
-        picture_moves(page, 3)
+def test_seven_windows_of_one_browser_all_have_a_moving_picture(demo: Any, browser: Any) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    try:
+        pages = [context.new_page() for _ in range(7)]
+        for page in pages:
+            page.goto(demo.url)
+        for page in pages:
+            shows(page, "#status-connection", "^connected$")
+            picture_moves(page, 3)
+    finally:
+        context.close()
 
 
 @every_engine

@@ -335,20 +335,6 @@ def test_a_lost_camera_is_shown_and_recovers(
     shows_people(page, 2)
 
 
-def test_too_many_viewers_wait_their_turn(daemon: Any, open_page: OpenPage, shoot: Shoot) -> None:
-    daemon.start("--set", "web.max_viewers=1")
-    viewer = daemon.viewer()
-    first = open_page(daemon.url, extra_http_headers=viewer)
-    picture_moves(first, 2)
-    second = open_page(daemon.url, extra_http_headers=viewer)
-    expect(second.locator("#warning")).to_contain_text("Too many viewers")
-    expect(second.locator("#warning-count")).to_have_text(re.compile("trying again in \\d\\ss"))
-    shoot(second, "too-many-viewers")
-    first.close()
-    picture_moves(second, 2)
-    expect(second.locator("#warning")).to_be_hidden()
-
-
 def test_the_picture_disappears_after_a_long_loss_of_connection(
     daemon: Any, open_page: OpenPage, shoot: Shoot
 ) -> None:

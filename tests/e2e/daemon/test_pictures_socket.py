@@ -147,7 +147,9 @@ def test_a_question_for_the_clock_is_answered_with_it(demo: Daemon) -> None:
     assert abs(answer["now_s"] - first.head["captured_s"]) < 10
 
 
-@pytest.mark.parametrize("said", ["", "[]", '{"shown": "all"}', '{"round_trip_ms": -1}', "[" * 2000])
+@pytest.mark.parametrize(
+    "said", ["", "[]", '{"shown": "all"}', '{"round_trip_ms": -1}', '{"clock_ms": NaN}', "[" * 2000]
+)
 def test_a_message_that_is_not_understood_ends_it(demo: Daemon, said: str) -> None:
     with viewer(demo) as client:
         client.socket.send(said)
