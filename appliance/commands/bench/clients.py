@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import connect
 
 _LIMIT_S = 20.0
-_FRAME_HEADER = b"X-Frame-Number:"
 
 
 class Clients:
@@ -29,8 +28,7 @@ class Clients:
 
     async def run(self) -> None:
         """Watch until standard input ends; raises `OSError` if a client is refused or dropped."""
-        client = self._watch_messages if self._path.startswith("/ws/") else self._watch_stream
-        watching = [asyncio.ensure_future(client(index)) for index in range(self._count)]
+        watching = [asyncio.ensure_future(self._watch(index)) for index in range(self._count)]
         started = asyncio.ensure_future(self._all_started())
         await asyncio.wait([started, *watching], timeout=_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
         if not started.done():
@@ -67,25 +65,8 @@ class Clients:
             self._started.release()
         self._received[index] += amount
 
-    async def _watch_stream(self, index: int) -> None:
-        """A picture stream: counts the headers that each picture has, however the body is transferred."""
-        host, port = self._url.hostname or "", self._url.port
-        reader, writer = await asyncio.open_connection(host, port, ssl=self._trust, limit=1 << 20)
-        try:
-            writer.write(f"GET {self._path} HTTP/1.1\r\nHost: {self._url.netloc}\r\n\r\n".encode())
-            status = await reader.readline()
-            if b" 200 " not in status:
-                raise OSError(f"{self._path} answers {status.decode().strip()!r}, expected 200")
-            tail = b""
-            while data := await reader.read(1 << 18):
-                data = tail + data
-                self._add(index, data.count(_FRAME_HEADER))
-                tail = data[1 - len(_FRAME_HEADER) :]
-        finally:
-            writer.close()
-
-    async def _watch_messages(self, index: int) -> None:
-        """A WebSocket. Pictures come as binary messages, and are acknowledged as the page does."""
+    async def _watch(self, index: int) -> None:
+        """Pictures come as binary messages, and are acknowledged as the page does."""
         scheme = "wss" if self._trust else "ws"
         url = f"{scheme}://{self._url.netloc}{self._path}"
         async with connect(url, ssl=self._trust, max_size=None, open_timeout=_LIMIT_S) as socket:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
-import os
-import shutil
-import ssl
-import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,22 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import TextIO
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
+from appliance.commands.bench.daemon_process import PICTURES, copied_state, run_daemon, watching
 from appliance.composition.reader import Reader, make_reader
 from appliance.configuration.load import Config
-from appliance.configuration.page_file import PAGE_FILE
 from appliance.errors import ApplianceError
 from appliance.hardware import board
-from appliance.inference.fallback import BREAKER_FILE
-from appliance.inference.ranking import RANKING_FILE
 from appliance.media.video import Video
 from appliance.ports import Engine
-from appliance.system.native import self_command
 from appliance.system.resources import demo_clip
 from appliance.values import Frame, Tensor, TensorSpec
 
@@ -43,19 +32,6 @@ ROUNDS = 4
 
 _WARM_UP_S = 2.0
 _CLIP_FRAMES = 150
-
-_ALONE = (
-    "web.host=127.0.0.1",
-    "web.port=0",
-    "web.redirect_port=0",
-    "access.certificate=",
-    "access.key=",
-    "access.loopback=operator",
-    "access.open_to_network=false",
-    "lamps.backend=none",
-    "session.button_pin=-1",
-)
-"""Settings of the measured daemon, so that it uses nothing that the device's own daemon may be using."""
 
 
 def parts(reader: Reader) -> tuple[str, ...]:
@@ -161,7 +137,7 @@ def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str], state: 
     `state`: the state directory; the daemon gets copies of the files that affect how it reads.
     """
     with copied_state(state) as own, run_daemon(clip, own, arguments) as daemon:
-        with _viewer(daemon):
+        with watching(daemon, PICTURES, 1):  # as the page does
             time.sleep(_WARM_UP_S)
             before = daemon.usage("readings")
             time.sleep(seconds)
@@ -173,16 +149,6 @@ def measure_daemon(clip: Path, seconds: float, arguments: Sequence[str], state: 
             )
         memory, peak = _memory_mb(daemon.pid)
     return DaemonCost(round(frames), 1000 * used / frames, memory, peak, daemon.start_s)
-
-
-@contextmanager
-def copied_state(state: Path) -> Iterator[Path]:
-    """A folder with the settings of the page and the state of the engines."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name in (PAGE_FILE, RANKING_FILE, BREAKER_FILE):
-            if (state / name).exists():
-                shutil.copyfile(state / name, Path(folder, name))
-        yield Path(folder)
 
 
 def ratios(bare: Sequence[float], daemon: Sequence[float]) -> list[float]:
@@ -223,105 +189,6 @@ def _spread(values: Sequence[float]) -> str:
 
 def _invoke(engine: Engine) -> None:
     engine.run(np.zeros(engine.inputs[0].shape, engine.inputs[0].dtype))
-
-
-@dataclass(frozen=True)
-class Daemon:
-    """A daemon in a process of its own. `start_s`: seconds until it served."""
-
-    pid: int
-    url: str
-    start_s: float
-    certificate: str = ""
-
-    def usage(self, counter: str = "frames") -> tuple[float, float]:
-        """Seconds of processor time, and the value of a counter of the metrics."""
-        return _processor_s(self.pid), self._counter(counter)
-
-    def connect(self) -> http.client.HTTPConnection:
-        """A connection; with TLS it accepts the daemon's certificate only."""
-        where = urlsplit(self.url).netloc
-        if not self.certificate:
-            return http.client.HTTPConnection(where, timeout=10)
-        trust = ssl.create_default_context(cafile=self.certificate)
-        trust.check_hostname = False  # it is pinned
-        return http.client.HTTPSConnection(where, timeout=10, context=trust)
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and text of an answer."""
-        connection = self.connect()
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def _counter(self, name: str) -> float:
-        lines = (line.split() for line in self.get("/metrics")[1].splitlines())
-        return next(float(line[1]) for line in lines if line[0] == f"interview_grader_{name}_total")
-
-
-@contextmanager
-def run_daemon(
-    clip: Path, state: Path, arguments: Sequence[str], settings: Sequence[str] = (), certificate: str = ""
-) -> Iterator[Daemon]:
-    """The real daemon plays a clip. `arguments`: the owner's; `settings`: those that override everything.
-
-    `certificate`: the PEM file of its certificate, if it uses TLS.
-    """
-    command = self_command("appliance", "run", "--camera", f"replay:{clip}")
-    command += ["--data-dir", str(state), *arguments]
-    command += [word for text in (*_ALONE, *settings) for word in ("--set", text)]
-    began = time.monotonic()
-    with (
-        tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            start_s = time.monotonic() - began
-            if "http" not in line:
-                raise ApplianceError(f"the daemon did not start: {last_line(log)}")
-            yield Daemon(process.pid, line.split()[-1], start_s, certificate)
-        finally:
-            process.terminate()
-
-
-def last_line(log: TextIO) -> str:
-    """The last line that a process wrote into its log."""
-    log.seek(0)
-    *_, last = ["no output; try: interview-grader run", *log.read().strip().splitlines()]
-    return last.removeprefix("interview-grader: ")
-
-
-@contextmanager
-def _viewer(daemon: Daemon) -> Iterator[None]:
-    """A viewer that reads the stream of pictures."""
-    done = threading.Event()
-    connection = daemon.connect()
-    connection.request("GET", "/stream.mjpg")
-    response = connection.getresponse()
-
-    def watch() -> None:
-        while not done.is_set() and response.read(65536):
-            pass
-
-    thread = threading.Thread(target=watch, name="viewer")
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join(5.0)
-        connection.close()
-
-
-def _processor_s(pid: int) -> float:
-    # Fields 14 and 15 of /proc/PID/stat: user and system time in ticks. The name before may have spaces.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory_mb(pid: int) -> tuple[float, float]:

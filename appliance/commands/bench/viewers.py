@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import TextIO
 
-from appliance.commands.bench.cost import (
-    ROUNDS,
+from appliance.commands.bench.cost import ROUNDS, make_clip, open_reader
+from appliance.commands.bench.daemon_process import (
+    PICTURES,
+    READINGS,
     Daemon,
     copied_state,
-    last_line,
-    make_clip,
-    open_reader,
     run_daemon,
+    watching,
 )
 from appliance.configuration.load import Config
 from appliance.errors import ApplianceError
 from appliance.hardware import board
-from appliance.system.native import self_command
-
-PICTURES, STREAM, READINGS = "/ws/pictures", "/stream.mjpg", "/ws/live"
 
 _WARM_UP_S = 1.0
 
@@ -69,7 +62,7 @@ def print_client_costs(
             copied_state(config.state_dir) as state,
             run_daemon(clip, state, arguments, settings, certificate) as daemon,
         ):
-            wanted = [(_page_path(daemon), viewers), (READINGS, websockets)]
+            wanted = [(PICTURES, viewers), (READINGS, websockets)]
             costs = [
                 cost for path, counts in wanted for cost in measure_clients(daemon, path, counts, seconds)
             ]
@@ -88,7 +81,7 @@ def measure_clients(daemon: Daemon, path: str, counts: Sequence[int], seconds: f
     received: dict[int, list[float]] = {count: [] for count in counts}
     for number in range(ROUNDS):
         for count in counts if number % 2 else reversed(counts):
-            with _watching(daemon, path, count) as clients:
+            with watching(daemon, path, count) as clients:
                 time.sleep(_WARM_UP_S)
                 before, began = (clients.received(), *daemon.usage()), time.monotonic()
                 time.sleep(seconds / ROUNDS)
@@ -124,57 +117,9 @@ def client_table(costs: Sequence[ClientCost], *, tls: bool) -> Iterator[str]:
         )
 
 
-class _ClientProcess:
-    """The process of the clients, whose cost is not the daemon's."""
-
-    def __init__(self, process: subprocess.Popen[str], log: TextIO) -> None:
-        self._process, self._log = process, log
-
-    def wait(self) -> None:
-        """Wait until each client has received something; raises `ApplianceError` if one is refused."""
-        self._line()
-
-    def received(self) -> float:
-        """How many pictures or messages all clients have received."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return float(self._line())
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        if line := self._process.stdout.readline():
-            return line
-        self._process.wait()
-        raise ApplianceError(f"a client failed: {last_line(self._log)}")
-
-
-@contextmanager
-def _watching(daemon: Daemon, path: str, count: int) -> Iterator[_ClientProcess]:
-    command = self_command("appliance.commands.bench.clients", daemon.url, path, str(count))
-    command += [daemon.certificate] if daemon.certificate else []
-    with (
-        tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
-        ) as process,
-    ):
-        try:
-            clients = _ClientProcess(process, log)
-            clients.wait()
-            yield clients
-        finally:
-            process.kill()
-
-
 def _certificate(folder: Path) -> tuple[str, list[str]]:
     """A certificate of the daemon's own kind, and the settings with which the daemon uses it."""
     from appliance.auth.certificate import DeviceCertificate  # slow to load, and needed only here
 
     certificate, key = DeviceCertificate(folder).current()
     return certificate, [f"access.certificate={certificate}", f"access.key={key}"]
-
-
-def _page_path(daemon: Daemon) -> str:
-    """Where the live page gets its pictures: the WebSocket, if this release has it, else the stream."""
-    return STREAM if daemon.get(PICTURES)[0] == http.client.NOT_FOUND else PICTURES
