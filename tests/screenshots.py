@@ -74,6 +74,7 @@ def run_session(page: Page, folder: Path) -> None:
     page.keyboard.press("m")
     page.wait_for_timeout(RECORD_MS / 2)
     expect(page.locator('#people .person:not([data-label^="not_"]) .bar')).to_have_count(14)
+    expect(page.locator("#boxes")).to_have_attribute("data-boxes", "2")
     shoot(page, folder, "live-page")
     page.locator("#stop").click()
     expect(page.locator("body")).to_have_attribute("data-view", "idle")

@@ -56,6 +56,8 @@ const view = new PictureView({
   words: byId("picture-words"),
   names,
   onShown,
+  // Else the device would wait for the acknowledgement and send nothing more.
+  onSkipped: ({ frame }) => link.shown(frame),
 });
 
 /** Bars of the frame that just came on the screen. Returns its age in milliseconds. */

@@ -388,12 +388,17 @@ class Script:
         self._frame += 1
         return self._send(None)
 
-    def _send(self, reading: dict[str, Any] | None) -> int:
+    def damage(self) -> int:
+        """Send a picture that is not a JPEG."""
+        self._frame += 1
+        return self._send(None, b"not a JPEG")
+
+    def _send(self, reading: dict[str, Any] | None, jpeg: bytes = JPEG) -> int:
         while self._socket is None:
             self.page.wait_for_timeout(10)
         head = {"frame": self._frame, "captured_s": 0.0, "live": True, "reading": reading}
         coded = json.dumps(head).encode()
-        self._socket.send(struct.pack(">I", len(coded)) + coded + JPEG)
+        self._socket.send(struct.pack(">I", len(coded)) + coded + jpeg)
         return self._frame
 
     def repeat(self, *turns: list[dict[str, Any]], until: str) -> None:

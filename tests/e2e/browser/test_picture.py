@@ -18,7 +18,15 @@ from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from appliance.colours import COLOURS, rgb_of
 from appliance.values import EMOTIONS
-from tests.e2e.browser.test_live_page import WIDTH, Script, face, picture_moves, shows_people
+from tests.e2e.browser.test_live_page import (
+    WIDTH,
+    Script,
+    agree_and_start,
+    face,
+    picture_moves,
+    shows_people,
+)
+from tests.e2e.daemon.driver import until
 from tests.fakes.slow_link import slow_link
 
 OpenPage = Callable[..., Page]
@@ -408,6 +416,42 @@ def test_each_picture_is_acknowledged_once_it_is_shown(script: Script) -> None:
     expect(page.locator("#frame")).to_have_attribute("data-frame", str(frame))
     page.wait_for_timeout(50)
     assert [said["shown"] for said in script.said if "shown" in said] == [frame]
+
+
+def test_a_damaged_picture_is_acknowledged_and_left_out(script: Script, record: Any) -> None:
+    page = script.page
+    frame = script.say(face(1, happy=1.0))
+    expect(page.locator("#frame")).to_have_attribute("data-frame", str(frame))
+    damaged = script.damage()
+
+    def acknowledged() -> bool:
+        page.wait_for_timeout(20)
+        return any(said.get("shown") == damaged for said in script.said)
+
+    until(acknowledged, 10, "the acknowledgement of the damaged picture")
+    expect(page.locator("#frame")).to_have_attribute("data-frame", str(frame))
+    assert record.complaints == []
+
+
+def test_a_zone_drawn_in_the_mirrored_picture_is_one_of_the_camera(daemon: Any, open_page: OpenPage) -> None:
+    page = open_page(daemon.start("--set", "camera.needs_agreement=true").url)
+    agree_and_start(page)
+    page.locator("#link-done").click()
+    picture_moves(page, 2)
+    page.get_by_role("button", name="Mirror").click()
+    page.locator("#draw-zone").click()
+    box = page.locator("#frame").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.8 * box["height"], steps=3)
+    page.mouse.up()
+    expect(page.locator("#live-zone")).to_be_visible()
+    until(lambda: daemon.state()["session"]["seat"], 10, "the zone")
+    assert daemon.state()["session"]["seat"] == pytest.approx([0.6, 0.2, 0.3, 0.6], abs=0.01)
+    shown = page.locator("#live-zone").bounding_box()
+    assert shown is not None
+    assert (shown["x"] - box["x"]) / box["width"] == pytest.approx(0.1, abs=0.01)
 
 
 def test_nothing_moves_when_the_picture_comes(demo: Any, new_page: Callable[..., Page]) -> None:
