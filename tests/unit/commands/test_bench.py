@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from appliance.cli import main
+from appliance.commands.bench import engines
 from appliance.commands.bench.cost import DaemonCost, cost_table, ratios
 from appliance.commands.bench.viewers import ClientCost, client_table
 
@@ -44,3 +47,15 @@ def test_a_number_of_clients_that_cannot_be_measured_is_refused(text: str) -> No
     with pytest.raises(SystemExit) as ended:
         main(["bench", "--viewers", text])
     assert ended.value.code == 2
+
+
+def test_the_sandbox_of_a_device_may_refuse_a_lower_priority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(increment: int) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "nice", refuse)
+    monkeypatch.setattr(engines, "rank_if_due", lambda config, arguments: "engines: measured")
+    assert main(["bench", "--if-due", "--data-dir", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "engines: measured\n"
