@@ -152,7 +152,13 @@ class NetworkStream:
         if newest is None:
             return None
         arrived, packet, frame = newest
-        image = frame.reformat(format="bgr24", threads=1).to_ndarray()
+        try:
+            with av.logging.Capture():
+                image = frame.reformat(format="bgr24", threads=1).to_ndarray()
+        except (av.error.FFmpegError, ValueError) as error:  # a pixel format that is not converted
+            raise CameraLost(
+                f"{self.sender} sends pictures that cannot be converted: {type(error).__name__}"
+            ) from None
         jpeg = bytes(packet) if self._decoder.name == "mjpeg" else None
         return NetworkPicture(arrived, np.ascontiguousarray(image), jpeg)
 
