@@ -109,6 +109,26 @@ def test_the_senders_own_jpeg_is_kept() -> None:
     assert picture.jpeg in [scene_jpeg(number) for number in range(15)]
 
 
+def test_viewers_get_the_senders_own_jpeg() -> None:
+    with mjpeg_sender() as sender, opened(sender.url) as camera:
+        frame = camera.read(5.0)
+    assert frame.jpeg in [scene_jpeg(number) for number in range(15)]
+
+
+def test_a_jpeg_that_ends_early_is_not_passed_on() -> None:
+    behaviour = Mjpeg(picture=lambda number: scene_jpeg(number)[:-900] + b"\xff\xd9")
+    with mjpeg_sender(behaviour) as sender, opened(sender.url) as camera:
+        assert camera.read(5.0).jpeg is None
+
+
+def test_a_frame_above_1080p_is_shrunk() -> None:
+    data = encoded(Scene().picture(0, 2560, 1440), ".jpg")
+    with mjpeg_sender(Mjpeg(picture=lambda number: data)) as sender, opened(sender.url) as camera:
+        frame = camera.read(5.0)
+    assert frame.image.shape == (1080, 1920, 3) and (frame.width, frame.height) == (2560, 1440)
+    assert frame.jpeg is None and frame.full_size is not None and frame.full_size().shape == (1440, 2560, 3)
+
+
 def test_jpeg_by_rtsp_is_read_and_kept() -> None:
     with rtsp_sender(encoder="jpegenc ! rtpjpegpay") as sender:
         sender.width, stream = 320, NetworkStream(sender.url, None)
