@@ -219,6 +219,26 @@ def test_a_decoder_that_is_too_slow_never_shows_an_old_picture() -> None:
     assert max(ages) < 3.0, "a second to the next key frame, and half a second of decoding"
 
 
+def test_pictures_that_cannot_be_converted_are_a_lost_camera() -> None:
+    with mjpeg_sender() as sender, opened(sender.url) as camera:
+        stream: Any = camera._stream
+        stream._decoder = Unconvertible()
+        with pytest.raises(CameraLost, match="cannot be converted"):
+            camera.read(5.0)
+
+
+class Unconvertible:
+    """Decodes to a pixel format that is not known."""
+
+    name = "h264"
+
+    def decode(self, packet: Any) -> Any:
+        return [self]
+
+    def reformat(self, **options: Any) -> Any:
+        raise ValueError("rtsp://user:secret@192.0.2.7")
+
+
 class SlowDecoder:
     """Takes twice as long as the sender for each picture."""
 
