@@ -16,11 +16,10 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import connect
 
 _LIMIT_S = 20.0
-_FRAME_HEADER = b"X-Frame-Number:"
 
 
 class Clients:
-    """`count` clients of one path, and how much they have received."""
+    """`count` clients of one WebSocket, and how much they have received."""
 
     def __init__(self, url: str, path: str, count: int, trust: ssl.SSLContext | None) -> None:
         self._url, self._path, self._count, self._trust = urlsplit(url), path, count, trust
@@ -28,9 +27,8 @@ class Clients:
         self._started = asyncio.Semaphore(0)
 
     async def run(self) -> None:
-        """Watch until standard input ends; raises `OSError` if a client is refused or dropped."""
-        client = self._watch_messages if self._path.startswith("/ws/") else self._watch_stream
-        watching = [asyncio.ensure_future(client(index)) for index in range(self._count)]
+        """Watch until standard input ends; raises an error if a client is refused or dropped."""
+        watching = [asyncio.ensure_future(self._watch(index)) for index in range(self._count)]
         started = asyncio.ensure_future(self._all_started())
         await asyncio.wait([started, *watching], timeout=_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
         if not started.done():
@@ -62,30 +60,13 @@ class Clients:
         while await reader.readline():
             print(sum(self._received), flush=True)
 
-    def _add(self, index: int, amount: int = 1) -> None:
-        if amount and not self._received[index]:
+    def _add(self, index: int) -> None:
+        if not self._received[index]:
             self._started.release()
-        self._received[index] += amount
+        self._received[index] += 1
 
-    async def _watch_stream(self, index: int) -> None:
-        """A picture stream: counts the headers that each picture has, however the body is transferred."""
-        host, port = self._url.hostname or "", self._url.port
-        reader, writer = await asyncio.open_connection(host, port, ssl=self._trust, limit=1 << 20)
-        try:
-            writer.write(f"GET {self._path} HTTP/1.1\r\nHost: {self._url.netloc}\r\n\r\n".encode())
-            status = await reader.readline()
-            if b" 200 " not in status:
-                raise OSError(f"{self._path} answers {status.decode().strip()!r}, expected 200")
-            tail = b""
-            while data := await reader.read(1 << 18):
-                data = tail + data
-                self._add(index, data.count(_FRAME_HEADER))
-                tail = data[1 - len(_FRAME_HEADER) :]
-        finally:
-            writer.close()
-
-    async def _watch_messages(self, index: int) -> None:
-        """A WebSocket. Pictures come as binary messages, and are acknowledged as the page does."""
+    async def _watch(self, index: int) -> None:
+        """Pictures come as binary messages, and are acknowledged as the page does."""
         scheme = "wss" if self._trust else "ws"
         url = f"{scheme}://{self._url.netloc}{self._path}"
         async with connect(url, ssl=self._trust, max_size=None, open_timeout=_LIMIT_S) as socket:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import subprocess
 import tempfile
@@ -28,7 +27,7 @@ from appliance.errors import ApplianceError
 from appliance.hardware import board
 from appliance.system.native import self_command
 
-PICTURES, STREAM, READINGS = "/ws/pictures", "/stream.mjpg", "/ws/live"
+PICTURES, READINGS = "/ws/pictures", "/ws/live"
 
 _WARM_UP_S = 1.0
 
@@ -69,7 +68,7 @@ def print_client_costs(
             copied_state(config.state_dir) as state,
             run_daemon(clip, state, arguments, settings, certificate) as daemon,
         ):
-            wanted = [(_page_path(daemon), viewers), (READINGS, websockets)]
+            wanted = [(PICTURES, viewers), (READINGS, websockets)]
             costs = [
                 cost for path, counts in wanted for cost in measure_clients(daemon, path, counts, seconds)
             ]
@@ -173,8 +172,3 @@ def _certificate(folder: Path) -> tuple[str, list[str]]:
 
     certificate, key = DeviceCertificate(folder).current()
     return certificate, [f"access.certificate={certificate}", f"access.key={key}"]
-
-
-def _page_path(daemon: Daemon) -> str:
-    """Where the live page gets its pictures: the WebSocket, if this release has it, else the stream."""
-    return STREAM if daemon.get(PICTURES)[0] == http.client.NOT_FOUND else PICTURES

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from appliance.commands.bench.cost import run_daemon
-from appliance.commands.bench.viewers import READINGS, STREAM, measure_clients
+from appliance.commands.bench.viewers import READINGS, measure_clients
 from appliance.errors import ApplianceError
 from appliance.system.native import self_command
 from appliance.system.resources import demo_clip
@@ -40,10 +40,10 @@ def test_the_daemon_is_measured_with_each_number_of_clients(
 
 def test_a_client_that_is_refused_is_reported(tmp_path: Path) -> None:
     with (
-        run_daemon(demo_clip(), tmp_path, [], ["web.max_viewers=1"]) as daemon,
-        pytest.raises(ApplianceError, match=r"a client failed: .*503"),
+        run_daemon(demo_clip(), tmp_path, []) as daemon,
+        pytest.raises(ApplianceError, match=r"a client failed: .*404"),
     ):
-        measure_clients(daemon, STREAM, [2], 1)
+        measure_clients(daemon, "/ws/other", [2], 1)
 
 
 def test_pictures_are_acknowledged() -> None:

@@ -33,13 +33,13 @@ def test_the_median_is_shown_with_its_spread() -> None:
 
 def test_clients_are_shown_with_the_ratio_to_the_first_number() -> None:
     costs = [
-        ClientCost("/stream.mjpg", 1, (8.0, 9.0, 10.0), 30.0, 1.0),
-        ClientCost("/stream.mjpg", 32, (9.0, 10.0, 12.0), 29.5, 1.123),
+        ClientCost("/ws/pictures", 1, (8.0, 9.0, 10.0), 30.0, 1.0),
+        ClientCost("/ws/pictures", 32, (9.0, 10.0, 12.0), 29.5, 1.123),
     ]
     machine, *_, one, many = client_table(costs, tls=True)
     assert machine.endswith("; TLS")
-    assert one == "| 1 | `/stream.mjpg` | 9.00 (3 runs, 8.00 to 10.00) | 1.00 | 30.0 |"
-    assert many == "| 32 | `/stream.mjpg` | 10.00 (3 runs, 9.00 to 12.00) | 1.12 | 29.5 |"
+    assert one == "| 1 | `/ws/pictures` | 9.00 (3 runs, 8.00 to 10.00) | 1.00 | 30.0 |"
+    assert many == "| 32 | `/ws/pictures` | 10.00 (3 runs, 9.00 to 12.00) | 1.12 | 29.5 |"
 
 
 @pytest.mark.parametrize("text", ["1,65", "0", "1,", "", "eight", "-1"])
