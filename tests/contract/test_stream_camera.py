@@ -432,6 +432,56 @@ def test_a_redirection_by_rtsp_is_refused_before_the_login_is_sent(credentials: 
     assert len(asked) == 1 and b"Authorization" not in asked[0]
 
 
+def test_a_playlist_of_a_sender_opens_nothing() -> None:
+    with mjpeg_sender() as other:
+        playlist = f"#EXTM3U\n#EXTINF:1,\n{other.url}\n#EXTINF:1,\nfile:///etc/hostname\n".encode()
+        with (
+            mjpeg_sender(Mjpeg(picture=lambda number: playlist)) as sender,
+            pytest.raises(CameraLost),
+            opened(sender.url) as camera,
+        ):
+            camera.read(1.0)
+        assert other.requests == []
+
+
+def test_a_track_at_another_address_is_not_opened() -> None:
+    """An RTSP server may name any address for its video."""
+    with mjpeg_sender() as other:
+        for address in (other.url, other.url.replace("http:", "rtsp:"), "file:///etc/hostname"):
+            with answering_rtsp(f"a=control:{address}\r\n") as (url, asked):
+                assert "refuses the stream" in refusal(url)
+            assert f"SETUP {address} RTSP/1.0" in asked, "it was asked of the sender itself"
+        assert other.requests == []
+
+
+@contextmanager
+def answering_rtsp(line: str) -> Iterator[tuple[str, list[str]]]:
+    """The address of a sender of H.264 with this line in its description, and the requests it gets."""
+    sdp = f"v=0\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n{line}"
+    described = f"Content-Type: application/sdp\r\nContent-Length: {len(sdp)}\r\n\r\n{sdp}"
+    asked: list[str] = []
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client, client.makefile("rw", newline="") as stream:
+            while first := stream.readline():
+                asked.append(first.strip())
+                number = ""
+                while header := stream.readline().strip():
+                    number = header if header.startswith("CSeq") else number
+                known = first.startswith(("OPTIONS", "DESCRIBE"))
+                rest = described if first.startswith("DESCRIBE") else "\r\n"
+                stream.write(f"RTSP/1.0 {'200 OK' if known else '454 Unknown'}\r\n{number}\r\n{rest}")
+                stream.flush()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(HUNG_S)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"rtsp://127.0.0.1:{listener.getsockname()[1]}/live", asked
+        thread.join()
+
+
 def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
