@@ -14,11 +14,9 @@ from pydantic import Field, field_validator
 
 from appliance.cameras.rotation import RotatableSettings
 from appliance.errors import CameraLost, ConfigError
-from appliance.media.jpeg import fit_for_browsers, intact_size
 from appliance.media.network import PORTS, Login, NetworkStream, WrongLogin
-from appliance.media.shrink import frame_of, working_size
 from appliance.ports import CameraDefaults
-from appliance.values import Frame, Image
+from appliance.values import Frame
 
 OPEN_S = 4.0
 """Longest wait for an answer; a process that stops waits for it, too."""
@@ -114,9 +112,8 @@ class Stream(CameraDefaults):
         if self._stream is None:
             raise CameraLost("the camera is not open")
         picture = self._stream.take(timeout)
-        made = frame_of(picture.image, picture.jpeg and _passed_on(picture.jpeg, picture.image))
         captured = picture.captured
-        frame = replace(made, number=self._number, captured=captured, time_s=captured - self._opened)
+        frame = replace(picture.frame, number=self._number, captured=captured, time_s=captured - self._opened)
         self._number += 1
         return frame
 
@@ -132,12 +129,6 @@ class Stream(CameraDefaults):
 
     def _read_login(self) -> Login | None:
         return read_login(Path(self._settings.credentials)) if self._settings.credentials else None
-
-
-def _passed_on(jpeg: bytes, image: Image) -> bytes | None:
-    """The sender's own JPEG of this picture for viewers, if it is intact."""
-    size = int(image.shape[1]), int(image.shape[0])
-    return fit_for_browsers(jpeg) if working_size(*size) == size == intact_size(jpeg) else None
 
 
 def read_login(path: Path) -> Login:

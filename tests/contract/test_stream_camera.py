@@ -99,23 +99,11 @@ def test_every_kind_of_multipart_is_read(habit: Mjpeg) -> None:
 
 
 def test_the_senders_own_jpeg_is_kept() -> None:
-    with mjpeg_sender() as sender:
-        stream = NetworkStream(sender.url, None)
-        try:
-            stream.open(5.0)
-            picture = stream.take(5.0)
-        finally:
-            stream.close()
-    assert picture.jpeg in [scene_jpeg(number) for number in range(15)]
-
-
-def test_viewers_get_the_senders_own_jpeg() -> None:
     with mjpeg_sender() as sender, opened(sender.url) as camera:
-        frame = camera.read(5.0)
-    assert frame.jpeg in [scene_jpeg(number) for number in range(15)]
+        assert camera.read(5.0).jpeg in [scene_jpeg(number) for number in range(15)]
 
 
-def test_a_jpeg_that_ends_early_is_not_passed_on() -> None:
+def test_a_camera_whose_jpegs_all_end_early_is_shown_but_they_are_not_passed_on() -> None:
     behaviour = Mjpeg(picture=lambda number: scene_jpeg(number)[:-900] + b"\xff\xd9")
     with mjpeg_sender(behaviour) as sender, opened(sender.url) as camera:
         assert camera.read(5.0).jpeg is None
@@ -137,9 +125,9 @@ def test_jpeg_by_rtsp_is_read_and_kept() -> None:
             picture = stream.take(5.0)
         finally:
             stream.close()
-    assert picture.jpeg is not None
-    image = cv2.imdecode(np.frombuffer(picture.jpeg, np.uint8), cv2.IMREAD_COLOR)
-    assert image is not None and np.abs(picture.image.astype(int) - image).mean() < 3
+    assert picture.frame.jpeg is not None
+    image = cv2.imdecode(np.frombuffer(picture.frame.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None and np.abs(picture.frame.image.astype(int) - image).mean() < 3
 
 
 def test_a_damaged_picture_is_left_out() -> None:
@@ -450,7 +438,7 @@ def test_a_track_at_another_address_is_not_opened() -> None:
         for address in (other.url, other.url.replace("http:", "rtsp:"), "file:///etc/hostname"):
             with answering_rtsp(f"a=control:{address}\r\n") as (url, asked):
                 assert "refuses the stream" in refusal(url)
-            assert f"SETUP {address} RTSP/1.0" in asked, "it was asked of the sender itself"
+            assert f"SETUP {address} RTSP/1.0" in asked, "the sender itself gets the request"
         assert other.requests == []
 
 
