@@ -189,6 +189,9 @@ class VisionLoop:
         now = self._session.snapshot
         if now.info is None:
             self._readings.clear()
+            if self._consent_epoch:  # nothing of the people in it stays in memory, nor the second thread
+                self._pipeline.reset()
+                self._consent_epoch = 0
             return
         if frame is None and self._health.camera.state != "open":
             self._readings.clear()

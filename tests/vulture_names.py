@@ -10,8 +10,8 @@ Coral, Csi, Demo, GpioLamps, Jetson, JetsonLamps, NoLamps, TensorRT, Usb
 
 # Keys of JSON, TOML, TSV or a database: pydantic and dataclasses read the fields by name.
 _.angry, _.disgusted, _.fear, _.happy, _.sad, _.surprised, _.neutral
-_.aiming_s, _.blurred, _.bright, _.built_by, _.deleted_about, _.deletion, _.emotions, _.emotions_raw
-_.not_readable, _.overlay, _.quantisation, _.sampling, _.schema_version, _.strain
+_.aiming_s, _.blurred, _.bright, _.built_by, _.captured_s, _.deleted_about, _.deletion, _.emotions
+_.emotions_raw, _.not_readable, _.now_s, _.overlay, _.quantisation, _.sampling, _.schema_version, _.strain
 
 # Templates and other programs read them.
 _.mistake, _.todo
@@ -26,4 +26,4 @@ _.collect, _.writeable, _.writelines
 # Scripts in models/build and tests use them.
 measure_quality, notice_as_markdown, record_answers
 UNDO_STEPS
-_.decoder_messages
+_.decoder_messages, _.under_way

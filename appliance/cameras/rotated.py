@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import cv2
 import numpy as np
 
 from appliance.cameras.rotation import Rotation
+from appliance.media.shrink import once
 from appliance.ports import Camera
 from appliance.values import Frame, Image
 
@@ -30,7 +30,7 @@ class RotatedCamera:
         image, size, full = rotate_image(frame.image, self._rotation), frame.source_size, frame.full_size
         if size and image.shape[1] != frame.image.shape[1]:
             size = size[1], size[0]
-        rotated = cache(lambda: rotate_image(full(), self._rotation)) if full else None
+        rotated = once(lambda: rotate_image(full(), self._rotation)) if full else None
         return replace(frame, image=image, jpeg=None, source_size=size, full_size=rotated)
 
 

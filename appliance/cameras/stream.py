@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -111,8 +112,8 @@ class Stream(CameraDefaults):
         if self._stream is None:
             raise CameraLost("the camera is not open")
         picture = self._stream.take(timeout)
-        # picture.jpeg is the sender's own JPEG, where it sends MJPEG.
-        frame = Frame(self._number, picture.captured, picture.image, picture.captured - self._opened)
+        captured = picture.captured
+        frame = replace(picture.frame, number=self._number, captured=captured, time_s=captured - self._opened)
         self._number += 1
         return frame
 

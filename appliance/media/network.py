@@ -20,9 +20,11 @@ import av.error
 import av.logging
 import numpy as np
 
-from appliance.errors import CameraLost
+from appliance.errors import CameraLost, PictureError
+from appliance.media.jpeg import JpegDecoder
+from appliance.media.shrink import frame_of
 from appliance.system.native import MAX_PIXELS
-from appliance.values import Image
+from appliance.values import Frame
 
 log = logging.getLogger("appliance.camera")
 
@@ -65,14 +67,10 @@ class Login:
 
 @dataclass(frozen=True)
 class NetworkPicture:
-    """A picture as received. `captured`: monotonic seconds of its arrival.
-
-    `jpeg`: the bytes of the sender's own JPEG, None if it sends another format.
-    """
+    """A picture as received: a frame without number and time. `captured`: monotonic seconds of arrival."""
 
     captured: float
-    image: Image
-    jpeg: bytes | None
+    frame: Frame
 
 
 class NetworkStream:
@@ -95,6 +93,7 @@ class NetworkStream:
         self._news = threading.Condition()
         self._waiting: deque[tuple[float, Any]] = deque()
         self._decoder: Any = None
+        self._jpegs = JpegDecoder()
         self._needs_key_frame = True
         self._lost: CameraLost | None = None
         self._is_closed = False
@@ -137,7 +136,19 @@ class NetworkStream:
 
     def _decode(self) -> NetworkPicture | None:
         """The newest picture of what has arrived; None if that is damaged."""
-        newest: tuple[float, Any, Any] | None = None
+        return self._decode_jpeg() if self._decoder.name == "mjpeg" else self._decode_video()
+
+    def _decode_jpeg(self) -> NetworkPicture | None:
+        with self._news:
+            arrived, packet = self._waiting.pop()
+            self._waiting.clear()
+        try:
+            return NetworkPicture(arrived, self._jpegs.decode(bytes(packet)))
+        except PictureError:
+            return None
+
+    def _decode_video(self) -> NetworkPicture | None:
+        newest: tuple[float, Any] | None = None
         # A board that decodes too slowly shows what it has, and skips to the next key frame.
         deadline = time.monotonic() + _DECODE_S
         while newest is None or time.monotonic() < deadline:
@@ -146,15 +157,18 @@ class NetworkStream:
             except IndexError:
                 break
             with suppress(av.error.FFmpegError), av.logging.Capture():
-                newest = next(
-                    ((arrived, packet, frame) for frame in self._decoder.decode(packet)[-1:]), newest
-                )
+                newest = next(((arrived, frame) for frame in self._decoder.decode(packet)[-1:]), newest)
         if newest is None:
             return None
-        arrived, packet, frame = newest
-        image = frame.reformat(format="bgr24", threads=1).to_ndarray()
-        jpeg = bytes(packet) if self._decoder.name == "mjpeg" else None
-        return NetworkPicture(arrived, np.ascontiguousarray(image), jpeg)
+        arrived, frame = newest
+        try:
+            with av.logging.Capture():
+                image = frame.reformat(format="bgr24", threads=1).to_ndarray()
+        except (av.error.FFmpegError, ValueError) as error:  # a pixel format that is not converted
+            raise CameraLost(
+                f"{self.sender} sends pictures that cannot be converted: {type(error).__name__}"
+            ) from None
+        return NetworkPicture(arrived, frame_of(np.ascontiguousarray(image)))
 
     # --- the thread ---
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
-from functools import cache
 
 import cv2
 import numpy as np
@@ -42,12 +42,26 @@ def shrink(image: Image, size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(image, wanted, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def once(make: Callable[[], Image]) -> Callable[[], Image]:
+    """Calls `make` at the first call only, in whichever thread that is; others wait for its picture."""
+    lock, made = threading.Lock(), list[Image]()
+
+    def get() -> Image:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return get
+
+
 def shrunk_frame(image: Image, size: tuple[int, int], full_size: Callable[[], Image]) -> Frame:
     """A frame without number and time, shrunk by its decoder.
 
-    `size`: width and height before; `full_size`: decodes the picture again, and is called once at most.
+    `size`: width and height before; `full_size`: decodes the picture again, and is called once at most, since
+    decoders are not safe for several threads.
     """
-    return Frame(0, 0.0, image, source_size=size, full_size=cache(full_size))
+    return Frame(0, 0.0, image, source_size=size, full_size=once(full_size))
 
 
 def frame_of(image: Image, jpeg: bytes | None = None) -> Frame:

@@ -63,9 +63,9 @@ _MESSAGES = {
 
 _LIMITS = {
     "minimum": "from {}",
+    "exclusiveMinimum": "above {}",
     "maximum": "to {}",
-    "exclusiveMinimum": "over {}",
-    "exclusiveMaximum": "under {}",
+    "exclusiveMaximum": "below {}",
     "minLength": "from {}",
     "maxLength": "up to {} characters",
     "pattern": "matching `{}`",

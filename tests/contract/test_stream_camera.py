@@ -99,14 +99,22 @@ def test_every_kind_of_multipart_is_read(habit: Mjpeg) -> None:
 
 
 def test_the_senders_own_jpeg_is_kept() -> None:
-    with mjpeg_sender() as sender:
-        stream = NetworkStream(sender.url, None)
-        try:
-            stream.open(5.0)
-            picture = stream.take(5.0)
-        finally:
-            stream.close()
-    assert picture.jpeg in [scene_jpeg(number) for number in range(15)]
+    with mjpeg_sender() as sender, opened(sender.url) as camera:
+        assert camera.read(5.0).jpeg in [scene_jpeg(number) for number in range(15)]
+
+
+def test_a_camera_whose_jpegs_all_end_early_is_shown_but_they_are_not_passed_on() -> None:
+    behaviour = Mjpeg(picture=lambda number: scene_jpeg(number)[:-900] + b"\xff\xd9")
+    with mjpeg_sender(behaviour) as sender, opened(sender.url) as camera:
+        assert camera.read(5.0).jpeg is None
+
+
+def test_a_frame_above_1080p_is_shrunk() -> None:
+    data = encoded(Scene().picture(0, 2560, 1440), ".jpg")
+    with mjpeg_sender(Mjpeg(picture=lambda number: data)) as sender, opened(sender.url) as camera:
+        frame = camera.read(5.0)
+    assert frame.image.shape == (1080, 1920, 3) and (frame.width, frame.height) == (2560, 1440)
+    assert frame.jpeg is None and frame.full_size is not None and frame.full_size().shape == (1440, 2560, 3)
 
 
 def test_jpeg_by_rtsp_is_read_and_kept() -> None:
@@ -117,9 +125,9 @@ def test_jpeg_by_rtsp_is_read_and_kept() -> None:
             picture = stream.take(5.0)
         finally:
             stream.close()
-    assert picture.jpeg is not None
-    image = cv2.imdecode(np.frombuffer(picture.jpeg, np.uint8), cv2.IMREAD_COLOR)
-    assert image is not None and np.abs(picture.image.astype(int) - image).mean() < 3
+    assert picture.frame.jpeg is not None
+    image = cv2.imdecode(np.frombuffer(picture.frame.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None and np.abs(picture.frame.image.astype(int) - image).mean() < 3
 
 
 def test_a_damaged_picture_is_left_out() -> None:
@@ -197,6 +205,26 @@ def test_a_decoder_that_is_too_slow_never_shows_an_old_picture() -> None:
             frame = camera.read(5.0)
             ages.append(time.monotonic() - frame.captured)
     assert max(ages) < 3.0, "a second to the next key frame, and half a second of decoding"
+
+
+def test_pictures_that_cannot_be_converted_are_a_lost_camera() -> None:
+    with mjpeg_sender() as sender, opened(sender.url) as camera:
+        stream: Any = camera._stream
+        stream._decoder = Unconvertible()
+        with pytest.raises(CameraLost, match="cannot be converted"):
+            camera.read(5.0)
+
+
+class Unconvertible:
+    """Decodes to a pixel format that is not known."""
+
+    name = "h264"
+
+    def decode(self, packet: Any) -> Any:
+        return [self]
+
+    def reformat(self, **options: Any) -> Any:
+        raise ValueError("rtsp://user:secret@192.0.2.7")
 
 
 class SlowDecoder:
@@ -390,6 +418,56 @@ def test_a_redirection_by_rtsp_is_refused_before_the_login_is_sent(credentials: 
         assert "redirects to another address" in refusal(url, credentials=str(credentials))
         thread.join()
     assert len(asked) == 1 and b"Authorization" not in asked[0]
+
+
+def test_a_playlist_of_a_sender_opens_nothing() -> None:
+    with mjpeg_sender() as other:
+        playlist = f"#EXTM3U\n#EXTINF:1,\n{other.url}\n#EXTINF:1,\nfile:///etc/hostname\n".encode()
+        with (
+            mjpeg_sender(Mjpeg(picture=lambda number: playlist)) as sender,
+            pytest.raises(CameraLost),
+            opened(sender.url) as camera,
+        ):
+            camera.read(1.0)
+        assert other.requests == []
+
+
+def test_a_track_at_another_address_is_not_opened() -> None:
+    """An RTSP server may name any address for its video."""
+    with mjpeg_sender() as other:
+        for address in (other.url, other.url.replace("http:", "rtsp:"), "file:///etc/hostname"):
+            with answering_rtsp(f"a=control:{address}\r\n") as (url, asked):
+                assert "refuses the stream" in refusal(url)
+            assert f"SETUP {address} RTSP/1.0" in asked, "the sender itself gets the request"
+        assert other.requests == []
+
+
+@contextmanager
+def answering_rtsp(line: str) -> Iterator[tuple[str, list[str]]]:
+    """The address of a sender of H.264 with this line in its description, and the requests it gets."""
+    sdp = f"v=0\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n{line}"
+    described = f"Content-Type: application/sdp\r\nContent-Length: {len(sdp)}\r\n\r\n{sdp}"
+    asked: list[str] = []
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client, client.makefile("rw", newline="") as stream:
+            while first := stream.readline():
+                asked.append(first.strip())
+                number = ""
+                while header := stream.readline().strip():
+                    number = header if header.startswith("CSeq") else number
+                known = first.startswith(("OPTIONS", "DESCRIBE"))
+                rest = described if first.startswith("DESCRIBE") else "\r\n"
+                stream.write(f"RTSP/1.0 {'200 OK' if known else '454 Unknown'}\r\n{number}\r\n{rest}")
+                stream.flush()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(HUNG_S)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"rtsp://127.0.0.1:{listener.getsockname()[1]}/live", asked
+        thread.join()
 
 
 def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

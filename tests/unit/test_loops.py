@@ -480,6 +480,16 @@ def test_readings_are_cleared_when_the_consent_ends(eye: Eye) -> None:
     assert eye.readings.newest() is None
 
 
+def test_the_end_of_a_consent_frees_what_the_pipeline_keeps(eye: Eye) -> None:
+    eye.session.start("1", "operator")
+    eye.see(1, 1)
+    resets = eye.pipeline.resets
+    eye.session.stop("operator")
+    for number in (2, 3):
+        eye.see(number, 1)
+    assert eye.pipeline.resets == resets + 1, "at once, and once only"
+
+
 @pytest.mark.parametrize(("state", "kept"), [("lost", False), ("open", True)])
 def test_readings_are_cleared_when_the_camera_is_lost(eye: Eye, state: str, kept: bool) -> None:
     eye.session.start("1", "operator")

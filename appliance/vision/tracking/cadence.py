@@ -26,6 +26,9 @@ STEADY_S = 0.5
 _FEWEST = 4
 """Of so many classifications of a face that does not move at all, one has a detection."""
 
+_UNDETECTED_S = 0.4
+"""Longest time without a detection, where frames are so few that `_FEWEST` of them would take longer."""
+
 _MOVED, _RESIZED = 0.05, 1.06
 """A face moved if its centre did by this share of its width, or its width changed by this factor, between two
 detections. The detectors' own noise is about a hundredth of the width."""
@@ -53,7 +56,7 @@ class Look(Enum):
 
 @dataclass
 class _Watched:
-    """A face: its box and its pixels when it was last detected, and when it last moved or changed.
+    """A face: its box, its pixels and the time when it was last detected, and when it last moved or changed.
 
     `owed`: classifications that are due to it; `since_detected`: how many it had since it was detected;
     `change`: how much its pixels have changed since.
@@ -61,6 +64,7 @@ class _Watched:
 
     box: Box
     pixels: Floats
+    detected: float
     unsteady: float
     owed: float = 0.0
     since_detected: int = 0
@@ -109,7 +113,8 @@ class Cadence:
                 looks[id] = Look.REST
                 continue
             face.owed -= 1.0
-            if face.change <= _STILL and face.since_detected + 1 < _FEWEST:
+            is_recent = face.since_detected + 1 < _FEWEST and now - face.detected < _UNDETECTED_S
+            if face.change <= _STILL and is_recent:
                 looks[id] = Look.CLASSIFY
         return looks
 
@@ -120,12 +125,13 @@ class Cadence:
         """
         face = self._watched.get(id)
         if face is None:
-            self._watched[id] = _Watched(box, _pixels(image, box), now)
+            self._watched[id] = _Watched(box, _pixels(image, box), now, now)
             return
         if not steady or (detected and _moved(face.box, box)):
             face.unsteady = now
         if detected:
-            face.box, face.pixels, face.since_detected = box, _pixels(image, box), 0
+            face.box, face.pixels = box, _pixels(image, box)
+            face.detected, face.since_detected = now, 0
         else:
             face.since_detected += 1
 

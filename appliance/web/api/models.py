@@ -138,7 +138,9 @@ class State(Answer):
     state: Literal["idle", "aiming", "live", "recording"]
     notice: NoticeVersion
     camera: Camera
-    engine: dict[str, str]
+    engine: dict[str, str] = Field(
+        description="Role to model and what runs it; `choice`: why, if it was not configured"
+    )
     storage: Storage
     board: Board
     viewers: int

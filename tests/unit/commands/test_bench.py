@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from appliance.cli import main
+from appliance.commands.bench import engines
 from appliance.commands.bench.cost import DaemonCost, cost_table, ratios
 from appliance.commands.bench.viewers import ClientCost, client_table
 
@@ -30,13 +33,13 @@ def test_the_median_is_shown_with_its_spread() -> None:
 
 def test_clients_are_shown_with_the_ratio_to_the_first_number() -> None:
     costs = [
-        ClientCost("/stream.mjpg", 1, (8.0, 9.0, 10.0), 30.0, 1.0),
-        ClientCost("/stream.mjpg", 32, (9.0, 10.0, 12.0), 29.5, 1.123),
+        ClientCost("/ws/pictures", 1, (8.0, 9.0, 10.0), 30.0, 1.0),
+        ClientCost("/ws/pictures", 32, (9.0, 10.0, 12.0), 29.5, 1.123),
     ]
     machine, *_, one, many = client_table(costs, tls=True)
     assert machine.endswith("; TLS")
-    assert one == "| 1 | `/stream.mjpg` | 9.00 (3 runs, 8.00 to 10.00) | 1.00 | 30.0 |"
-    assert many == "| 32 | `/stream.mjpg` | 10.00 (3 runs, 9.00 to 12.00) | 1.12 | 29.5 |"
+    assert one == "| 1 | `/ws/pictures` | 9.00 (3 runs, 8.00 to 10.00) | 1.00 | 30.0 |"
+    assert many == "| 32 | `/ws/pictures` | 10.00 (3 runs, 9.00 to 12.00) | 1.12 | 29.5 |"
 
 
 @pytest.mark.parametrize("text", ["1,65", "0", "1,", "", "eight", "-1"])
@@ -44,3 +47,15 @@ def test_a_number_of_clients_that_cannot_be_measured_is_refused(text: str) -> No
     with pytest.raises(SystemExit) as ended:
         main(["bench", "--viewers", text])
     assert ended.value.code == 2
+
+
+def test_the_sandbox_of_a_device_may_refuse_a_lower_priority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(increment: int) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "nice", refuse)
+    monkeypatch.setattr(engines, "rank_if_due", lambda config, arguments: "engines: measured")
+    assert main(["bench", "--if-due", "--data-dir", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "engines: measured\n"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import numpy as np
 import pytest
 
-from appliance.media.shrink import MAX_AREA, frame_of, reduced_size, working_size
+from appliance.media.shrink import MAX_AREA, frame_of, reduced_size, shrunk_frame, working_size
+from appliance.values import Image
 from tests.fakes.parts import picture
 
 
@@ -41,3 +45,22 @@ def test_a_shrunk_frame_knows_its_source() -> None:
     assert (frame.width, frame.height) == (2560, 1440)
     assert frame.jpeg is None, "the JPEG is another picture now"
     assert frame.full_size is not None and np.array_equal(frame.full_size(), image)
+
+
+def test_two_threads_never_decode_the_full_picture_at_the_same_time() -> None:
+    entered, again, calls = Event(), Event(), []
+
+    def decode() -> Image:
+        calls.append(1)
+        (again if entered.is_set() else entered).set()
+        again.wait(0.3)  # as long as another call can come in
+        return picture(2560, 1440)
+
+    frame = shrunk_frame(picture(1920, 1080), (2560, 1440), decode)
+    assert frame.full_size is not None
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(frame.full_size)
+        assert entered.wait(20.0)
+        second = threads.submit(frame.full_size)
+        assert first.result() is second.result()
+    assert calls == [1]

@@ -132,3 +132,14 @@ def test_a_pause_reads_everyone(room: Image) -> None:
 def test_a_face_at_the_edge_or_outside_the_picture_is_compared(room: Image) -> None:
     watcher = Watcher(30.0, {1: Box(-60.0, 380.0, 90.0, 90.0), 2: Box(900.0, 900.0, 10.0, 10.0)})
     assert len(watcher.run(room, 1.0)) == 30
+
+
+@pytest.mark.parametrize("fps", [2.5, 3.0, 4.0, 5.0])
+def test_a_still_face_of_few_frames_is_detected_often_enough_for_its_movement(
+    room: Image, fps: float
+) -> None:
+    watcher = Watcher(fps, {1: BOXES[1]})
+    watcher.run(room, 4.0)
+    looks = [frame[1] for frame in watcher.run(room, 8.0)]
+    apart = "".join("x" if look is Look.READ else "-" for look in looks).split("x")
+    assert (1 + max(map(len, apart))) / fps < 1.0, "a longer gap restarts the measurement of movement"
