@@ -53,6 +53,8 @@ class Broadcast(Generic[T]):
         can choose the newest item at each `offer`, or the next one. `sending`: called with each item before
         it is sent. Sets the client's `drained`.
         """
+        if client.has_ended:  # while the view sent something else
+            return
         self._clients[client], self._seen[client] = (choose, sending), after
         client.drained = lambda: self._offer(client)
         if self._leave is None:
@@ -71,7 +73,8 @@ class Broadcast(Generic[T]):
         self._seen.pop(client, None)
         if not self._clients and self._leave is not None:
             self._leave()
-            self._leave = None
+            self._leave = self._item = None
+            self._framed.clear()
 
     def _subscribe(self) -> None:
         loop = asyncio.get_running_loop()
@@ -96,7 +99,7 @@ class Broadcast(Generic[T]):
 
     def _look(self) -> None:
         self._item, number = self._slot.newest_numbered()
-        if number != self._number:
+        if number != self._number or self._item is None:  # no item is kept longer than by the slot
             self._number = number
             self._framed.clear()
 

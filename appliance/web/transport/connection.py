@@ -29,6 +29,9 @@ IDLE_S = 15.0
 BODY_S = 5.0
 """Within which a complete request body must arrive."""
 
+MOST_CHUNKS = 512
+"""Of a request body; each costs the event loop some 50 µs."""
+
 _LINGER_S, _LINGER_BYTES = 1.0, 1 << 18  # for the rest of a refused request: its answer must arrive
 _LATE_S = 0.1  # for the last answer to a client that missed its limit
 
@@ -125,7 +128,8 @@ class ClientConnection:
 
     async def _read_head(self, wait_s: float) -> h11.Request | None:
         by = monotonic() + wait_s
-        is_begun = bool(self._http.trailing_data[0])
+        if is_begun := bool(self._http.trailing_data[0]):
+            by = monotonic() + self._settings.send_s
         while True:
             if is_begun:
                 event = self._http.next_event()
@@ -157,7 +161,7 @@ class ClientConnection:
         if self._http.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             await self._send(self._http.send(go_on))
-        by, parts, size = monotonic() + BODY_S, [], 0
+        by, parts, size, chunks = monotonic() + BODY_S, [], 0, 0
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
@@ -166,7 +170,9 @@ class ClientConnection:
                 except TimeoutError:
                     raise Refused(408, "the body took too long to arrive") from None
             elif isinstance(event, h11.Data):
-                size += len(event.data)
+                size, chunks = size + len(event.data), chunks + event.chunk_start
+                if chunks > MOST_CHUNKS:
+                    raise Refused(413, f"the body has more than {MOST_CHUNKS} chunks")
                 if size > limit:
                     raise Refused(413, f"the body is larger than {limit} bytes")
                 parts.append(bytes(event.data))

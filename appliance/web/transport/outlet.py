@@ -6,7 +6,6 @@ once waits for it, within a time limit.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 from collections import deque
@@ -17,8 +16,6 @@ from appliance.web.transport.wire import CHUNK_BYTES, Wire
 
 MOST_WAITING_BYTES = 8 * 1024 * 1024
 """A client that has more to take, such as one that sends pings and reads no answer, is dropped."""
-
-_MOST_READS = 16  # in a row, so that a client that sends without end does not block the others
 
 _log = logging.getLogger("appliance.web")
 
@@ -45,7 +42,7 @@ class Outlet:
         """`limit_s`: within which the client must accept each 64 KiB; `run`: runs a job in the pool."""
         self._wire, self._limit_s, self.run = wire, limit_s, run
         self._waiting: deque[memoryview] = deque()
-        self._taken = 0
+        self._waiting_bytes = self._taken = 0
         self._stalled_at = 0.0
         self._is_flushing = self._is_last = False
         self._end_by = float("inf")
@@ -66,12 +63,13 @@ class Outlet:
 
     def send(self, data: bytes) -> None:
         """Send all of it, after what waits already."""
-        if self.has_ended or self._is_last:
+        if self.has_ended or self._is_last or not data:
             return
         if not self._waiting:
             self._stalled_at, self._taken = monotonic(), 0
         self._waiting.append(memoryview(data))
-        if sum(map(len, self._waiting)) > MOST_WAITING_BYTES:
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > MOST_WAITING_BYTES:
             return self._drop("a client that reads nothing")
         if len(self._waiting) == 1:
             self._flush()
@@ -133,23 +131,22 @@ class Outlet:
         self._waiting[0] = self._waiting[0][sent:]
         if not self._waiting[0]:
             self._waiting.popleft()
+        self._waiting_bytes -= sent
         self._taken += sent
         if self._taken >= CHUNK_BYTES or not self._waiting:
             self._stalled_at, self._taken = monotonic(), 0
         return sent
 
     def _read(self) -> None:
+        # Once only: a client that sends without end must not block the others.
         try:
-            for _ in range(_MOST_READS):
-                data = None if self.has_ended else self._wire.try_receive()
-                if data is None:
-                    return
-                if not data:
-                    return self.end()
-                self.received(data)
+            data = self._wire.try_receive()
         except ConnectionError:
-            return self.end()
-        asyncio.get_running_loop().call_soon(self._read)  # TLS may hold bytes that no selector sees
+            data = b""
+        if data:
+            self.received(data)
+        elif data is not None:
+            self.end()
 
     def _drop(self, reason: str) -> None:
         _log.info("%s was dropped", reason)

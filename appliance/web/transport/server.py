@@ -223,8 +223,8 @@ class Server:
         task.add_done_callback(partial(self._note_end, wire))
 
     def _note_end(self, wire: Wire, task: asyncio.Task[None]) -> None:
-        wire.close()  # also if the task was cancelled before it began
         self._admission.leave(self._tasks.pop(task))
+        wire.close()  # also if the task was cancelled before it began
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a connection failed: %s", error, exc_info=error)
 

@@ -19,6 +19,9 @@ CONNECTION = "appliance.connection"
 GATHER_BYTES = 65536
 """How much of a body is made before it is sent."""
 
+_CONTROL = frozenset({*range(0x20), 0x7F} - {ord("\t")})
+"""Which h11 lets through in a header, and RFC 9110 (5.5) does not."""
+
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -110,7 +113,7 @@ def make_environ(
     server: tuple[str, str],
     scheme: str,
 ) -> dict[str, Any]:
-    """The WSGI environ of a request; raises `ValueError` for a target that no server can answer.
+    """The WSGI environ of a request; raises `ValueError` for a target or a header that no server can answer.
 
     `server`: name and port.
     """
@@ -122,6 +125,8 @@ def make_environ(
             continue
         key = name.upper().replace("-", "_")
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+        if not _CONTROL.isdisjoint(raw_value):
+            raise ValueError(f"the header {name} has a control character")
         value, joint = raw_value.decode("latin-1"), "; " if key == "HTTP_COOKIE" else ", "
         environ[key] = f"{environ[key]}{joint}{value}" if key in environ else value
     if not target.startswith("/") and target != "*":

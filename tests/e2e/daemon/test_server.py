@@ -422,7 +422,55 @@ def test_ok__a_viewer_who_may_not_see_more_gets_no_rest_of_a_picture(probe: Prob
         assert probe.ended.wait(WITHIN_S)
 
 
+def test_ok__a_viewer_who_is_gone_before_the_first_picture_is_not_served(probe: Probe) -> None:
+    def begin(outlet: Outlet) -> None:
+        outlet.end()
+        probe._begin_pictures(outlet)
+
+    probe.app.view_functions["_watch"] = lambda: Handover(begin, 200)
+    with running(probe) as server, ask(server, "/stream.mjpg") as viewer:
+        read_all(viewer)
+        assert not probe._picture_broadcast._clients
+
+
+def test_ok__no_picture_is_kept_for_viewers_who_left(probe: Probe) -> None:
+    with running(probe) as server:
+        with open_stream(server) as stream:
+            next_picture(stream)
+        assert probe.ended.wait(WITHIN_S)
+        broadcast = probe._picture_broadcast
+        assert broadcast._item is None and not broadcast._framed
+
+
 # Misbehaving clients
+
+
+@pytest.mark.parametrize(
+    "frames", [b"\x89\x80\0\0\0\0", b"\x00\x80\0\0\0\0", b"\x8a\x80\0\0\0\0"], ids=["pings", "parts", "pongs"]
+)
+def test_ok__a_websocket_client_that_floods_the_server_is_dropped(probe: Probe, frames: bytes) -> None:
+    with running(probe) as server, ask_websocket(server) as flood:
+        assert probe.talking.wait(WITHIN_S)
+        with pytest.raises(ConnectionError):
+            flood.sendall(b"\x01\x80\0\0\0\0")
+            for _ in range(1000):
+                flood.sendall(frames * 10_000)
+        assert probe.talked.wait(WITHIN_S)
+        assert hello(server) < 2.0
+
+
+def test_fail__a_body_of_very_many_chunks(probe: Probe) -> None:
+    chunks = "Transfer-Encoding: chunked\r\n"
+    with running(probe) as server, ask(server, "/size", chunks, method="POST") as connection:
+        connection.sendall(b"1\r\nx\r\n" * 2000)
+        assert read_all(connection).startswith(b"HTTP/1.1 413 ")
+    assert probe.bodies.empty()
+
+
+def test_fail__a_pipelined_head_has_no_longer_than_the_first(probe: Probe) -> None:
+    with running(probe, send_timeout_s=0.5) as server, dial(server) as connection:
+        connection.sendall(b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\nGET")
+        assert b"HTTP/1.1 408 " in read_all(connection)
 
 
 def test_ok__silent_and_slow_clients_do_not_block_others(probe: Probe, tls: Tls | None) -> None:
@@ -458,7 +506,11 @@ def test_ok__broken_client_is_not_logged_as_an_error(
     probe: Probe, tls: Tls | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with running(probe, tls=tls) as server:
+    with running(probe, tls=tls, max_connections=64) as server:
+        for _ in range(50):
+            gone = dial(server, encrypt=False)
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            gone.close()  # often before the server has begun
         connection = ask(server, "/stream.mjpg")
         connection.recv(1000)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -467,6 +519,7 @@ def test_ok__broken_client_is_not_logged_as_an_error(
             rude.sendall(b"\x16\x03\x01nonsense\r\n\r\n")
             read_all(rude)
         assert probe.ended.wait(WITHIN_S)
+        wait_until(lambda: not server._tasks and not server._admission._guests)
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
 
@@ -496,7 +549,9 @@ def test_fail__error_of_ours_is_logged_with_its_traceback(
         ({"host": "other.example"}, 400),
         ({"X-Space ": "before the colon"}, 400),
         ({"X-Nul": "a\0b"}, 400),
+        ({"Sec-WebSocket-Key": "a\x07b"}, 400),
         ({"X-Large": "x" * 65536}, 431),
+        ({f"X-{number}": "many" for number in range(5000)}, 431),
         (
             {"Transfer-Encoding": "chunked", "": f"{TOO_MUCH:x}\r\n{'x' * TOO_MUCH}"},
             413,
@@ -504,7 +559,7 @@ def test_fail__error_of_ours_is_logged_with_its_traceback(
     ],
     ids=[
         *("large body", "huge length", "negative body", "two lengths", "length and chunks", "unknown coding"),
-        *("two hosts", "space", "NUL", "large head", "large chunk"),
+        *("two hosts", "space", "NUL", "control character", "large head", "many headers", "large chunk"),
     ],
 )
 def test_fail__request_over_a_limit_or_malformed(
