@@ -1,7 +1,7 @@
 """WebSockets, served by the event loop.
 
-The protocol is that of the `websockets` library; this module connects it to WSGI and to an `Outlet`. A client
-that stops reading is dropped when it does not answer a ping or does not accept a message.
+The protocol is that of the `websockets` library; this module connects it to WSGI and to a
+`ConnectionWriter`. A client is dropped that answers no ping, accepts no message, or floods the server.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from websockets.http11 import Request
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
-from appliance.web.transport.handover import Handover
-from appliance.web.transport.outlet import Outlet
+from appliance.web.transport.connection_writer import ConnectionWriter
+from appliance.web.transport.takeover import Takeover
 
 MAX_MESSAGE_BYTES = 4096
 MAX_REASON_BYTES = 123
@@ -56,13 +56,13 @@ def frame(message: Message) -> bytes:
 class WebSocket:
     """A connected client, in the event loop's thread. No method waits, and none raises when it is gone.
 
-    `outlet`: the connection below, for a `Broadcast` and its callbacks. Messages that were framed by `frame`
-    are sent with `outlet.send`; `outlet.drained` is called when the client has room for the next.
+    `writer`: the connection below, for a `Broadcast` and its callbacks. Messages that were framed by `frame`
+    are sent with `writer.send`; `writer.drained` is called when the client has room for the next.
     """
 
-    def __init__(self, outlet: Outlet, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
+    def __init__(self, writer: ConnectionWriter, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
         """A longer message of the client ends it with 1009."""
-        self.outlet = outlet
+        self.writer = writer
         self.received: Callable[[Message], None] = lambda message: None
         """Called with each complete message of the client: text or bytes."""
         self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=max_message_bytes)
@@ -70,18 +70,18 @@ class WebSocket:
         self._frames = 0
         self._is_text = False
         self._heard_at, self._pinged_at = monotonic(), 0.0
-        outlet.received, outlet.ticked = self._take, self._tick
-        outlet.stopping = self.close
+        writer.received, writer.ticked = self._take, self._tick
+        writer.stopping = self.close
 
     @property
     def open(self) -> bool:
         """Whether messages can be sent."""
-        return self._protocol.state is State.OPEN and not self.outlet.has_ended
+        return self._protocol.state is State.OPEN and not self.writer.has_ended
 
     def send(self, message: Message) -> None:
         """Send one message, after those that wait."""
         if self.open:
-            self.outlet.send(frame(message))
+            self.writer.send(frame(message))
 
     def close(self, code: int = GOING_AWAY, reason: str = "") -> None:
         """Close with `code`; the client has a moment to close too. May be called twice.
@@ -91,7 +91,7 @@ class WebSocket:
         if self.open:
             self._protocol.send_close(code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
             self._flush()
-        self.outlet.finish(CLOSE_S)
+        self.writer.finish(CLOSE_S)
 
     def _take(self, data: bytes) -> None:
         self._heard_at, self._pinged_at = monotonic(), 0.0
@@ -100,13 +100,13 @@ class WebSocket:
             self._frames += 1
             if self._frames > MOST_FRAMES:
                 _log.info("a WebSocket client that floods the server was dropped")
-                self.outlet.end()
+                self.writer.end()
                 return
             if isinstance(event, Frame) and self.open:
                 self._take_frame(event)
         self._flush()
         if self._protocol.close_expected():
-            self.outlet.finish(CLOSE_S)
+            self.writer.finish(CLOSE_S)
 
     def _take_frame(self, event: Frame) -> None:
         if event.opcode in (Opcode.TEXT, Opcode.BINARY):
@@ -129,7 +129,7 @@ class WebSocket:
         if self._pinged_at:
             if now - self._pinged_at > PONG_S:
                 _log.debug("a WebSocket ended: no answer to a ping")
-                self.outlet.end()
+                self.writer.end()
         elif now - self._heard_at > PING_S and self.open:
             self._pinged_at = now
             self._protocol.send_ping(b"")
@@ -137,9 +137,9 @@ class WebSocket:
 
     def _flush(self) -> None:
         parts = self._protocol.data_to_send()
-        self.outlet.send(b"".join(parts))
+        self.writer.send(b"".join(parts))
         if b"" in parts:  # the end of our half of the connection
-            self.outlet.finish(CLOSE_S)
+            self.writer.finish(CLOSE_S)
 
 
 def route(app: Flask | Blueprint, path: str) -> Callable[[View], View]:
@@ -174,7 +174,7 @@ def upgrade(
     headers = list(answer.headers.raw_items())
     if answer.status_code != 101:
         return Response(bytes(answer.body or b""), answer.status_code, headers)
-    response = Handover(lambda outlet: serve(WebSocket(outlet, max_message_bytes)), 101, headers)
+    response = Takeover(lambda writer: serve(WebSocket(writer, max_message_bytes)), 101, headers)
     del response.headers["Content-Type"]
     return response
 

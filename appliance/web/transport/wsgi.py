@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import h11
 
-from appliance.web.transport.outlet import Outlet
+from appliance.web.transport.connection_writer import ConnectionWriter
 
 CONNECTION = "appliance.connection"
 """Key in the WSGI environ under which a view finds its `Connection`."""
@@ -29,11 +29,11 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class Connection:
     """What the application knows of the connection of a request, and can do with it."""
 
-    is_crowded: bool = False
+    is_over_limit: bool = False
     """Whether it is one too many, so that only an operator is answered."""
     role: str = ""
     """The role of its last known caller; the application sets it."""
-    take_over: Callable[[Outlet], None] | None = None
+    take_over: Callable[[ConnectionWriter], None] | None = None
     """A view sets it to continue in the event loop after the head of its answer."""
 
 

@@ -30,9 +30,9 @@ from appliance.errors import CameraLost, ConfigError, WorkerStuck
 from appliance.handoff import Slot
 from appliance.web.transport import websocket
 from appliance.web.transport.broadcast import Broadcast
-from appliance.web.transport.handover import Handover
-from appliance.web.transport.outlet import Outlet
+from appliance.web.transport.connection_writer import ConnectionWriter
 from appliance.web.transport.server import MAX_BODY_BYTES, Server
+from appliance.web.transport.takeover import Takeover
 from appliance.web.transport.websocket import Message, WebSocket, frame, route, upgrade
 from appliance.web.transport.wsgi import CONNECTION
 from tests.fakes.web import served
@@ -87,7 +87,7 @@ class Probe:
 
     def _watch(self) -> Response:
         self.watching.set()
-        response = Handover(self._begin_pictures, 200, [("Content-Type", "multipart/x-mixed-replace")])
+        response = Takeover(self._begin_pictures, 200, [("Content-Type", "multipart/x-mixed-replace")])
         response.call_on_close(self.ended.set)
         return response
 
@@ -97,17 +97,17 @@ class Probe:
             answer.call_on_close(self.talked.set)
         return answer
 
-    def _begin_pictures(self, outlet: Outlet) -> None:
-        outlet.ended = lambda: self._picture_broadcast.leave(outlet)
-        outlet.may_send = lambda: self.allowed
-        outlet.is_authorized = lambda: self.authorized
-        self._picture_broadcast.join(outlet, lambda picture: None, self.pictures.number)
+    def _begin_pictures(self, writer: ConnectionWriter) -> None:
+        writer.ended = lambda: self._picture_broadcast.leave(writer)
+        writer.may_send = lambda: self.allowed
+        writer.is_authorized = lambda: self.authorized
+        self._picture_broadcast.join(writer, lambda picture: None, self.pictures.number)
 
     def _begin_texts(self, client: WebSocket) -> None:
-        client.outlet.ended = lambda: self._text_broadcast.leave(client.outlet)
-        client.outlet.is_authorized = lambda: self.authorized
+        client.writer.ended = lambda: self._text_broadcast.leave(client.writer)
+        client.writer.is_authorized = lambda: self.authorized
         client.received = self.heard.put
-        self._text_broadcast.join(client.outlet, lambda text: None, self.texts.number)
+        self._text_broadcast.join(client.writer, lambda text: None, self.texts.number)
         self.talking.set()
 
     def _frame_picture(self, number: int, kind: object) -> bytes:
@@ -423,11 +423,11 @@ def test_ok__a_viewer_who_may_not_see_more_gets_no_rest_of_a_picture(probe: Prob
 
 
 def test_ok__a_viewer_who_is_gone_before_the_first_picture_is_not_served(probe: Probe) -> None:
-    def begin(outlet: Outlet) -> None:
-        outlet.end()
-        probe._begin_pictures(outlet)
+    def begin(writer: ConnectionWriter) -> None:
+        writer.end()
+        probe._begin_pictures(writer)
 
-    probe.app.view_functions["_watch"] = lambda: Handover(begin, 200)
+    probe.app.view_functions["_watch"] = lambda: Takeover(begin, 200)
     with running(probe) as server, ask(server, "/stream.mjpg") as viewer:
         read_all(viewer)
         assert not probe._picture_broadcast._clients
@@ -519,7 +519,7 @@ def test_ok__broken_client_is_not_logged_as_an_error(
             rude.sendall(b"\x16\x03\x01nonsense\r\n\r\n")
             read_all(rude)
         assert probe.ended.wait(WITHIN_S)
-        wait_until(lambda: not server._tasks and not server._admission._guests)
+        wait_until(lambda: not server._tasks and not server._admission._peers)
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
 
@@ -735,7 +735,7 @@ def test_ok__one_too_many_gets_an_answer_and_an_operator_gets_in(probe: Probe, t
     busy = "Connection: close\r\n"
 
     def behind(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ[CONNECTION].is_crowded and environ.get("HTTP_X_ROLE") != "operator":
+        if environ[CONNECTION].is_over_limit and environ.get("HTTP_X_ROLE") != "operator":
             start_response("503 Service Unavailable", [("Retry-After", "5")])
             return [b"too busy"]
         return app(environ, start_response)
@@ -911,7 +911,7 @@ def test_fail__a_hung_loop_is_reported(probe: Probe, monkeypatch: pytest.MonkeyP
         for _ in range(9):
             server.check_moving()
         assert answers(server)
-        monkeypatch.setattr(server._admission, "enter", lambda guest: hang(""))
+        monkeypatch.setattr(server._admission, "enter", lambda peer: hang(""))
         with dial(server):
             assert hung.wait(WITHIN_S)
             with pytest.raises(WorkerStuck, match=r"^http has not moved"):

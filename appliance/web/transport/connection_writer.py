@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-from appliance.web.transport.wire import CHUNK_BYTES, Wire
+from appliance.web.transport.socket_stream import CHUNK_BYTES, SocketStream
 
 MOST_WAITING_BYTES = 8 * 1024 * 1024
 """A client that has more to take, such as one that sends pings and reads no answer, is dropped."""
@@ -28,8 +28,8 @@ def _yes() -> bool:
     return True
 
 
-class Outlet:
-    """What a view's hand-over gets; every method belongs to the event loop's thread.
+class ConnectionWriter:
+    """What a view's takeover gets; every method belongs to the event loop's thread.
 
     `received`: called with what the client sent. `drained`: called when all was sent. `may_send`: asked
     before each piece, must not wait; once false, the connection is cut even within an item.
@@ -38,9 +38,11 @@ class Outlet:
     soon. `ended`: called once.
     """
 
-    def __init__(self, wire: Wire, limit_s: float, run: Callable[[Callable[[], object]], None]) -> None:
+    def __init__(
+        self, stream: SocketStream, limit_s: float, run: Callable[[Callable[[], object]], None]
+    ) -> None:
         """`limit_s`: within which the client must accept each 64 KiB; `run`: runs a job in the pool."""
-        self._wire, self._limit_s, self.run = wire, limit_s, run
+        self._stream, self._limit_s, self.run = stream, limit_s, run
         self._waiting: deque[memoryview] = deque()
         self._waiting_bytes = self._taken = 0
         self._stalled_at = 0.0
@@ -54,7 +56,7 @@ class Outlet:
 
     def start(self) -> None:
         """Begin to read what the client sends; the caller has set the callbacks."""
-        self._wire.on_readable(self._read)
+        self._stream.on_readable(self._read)
 
     @property
     def is_idle(self) -> bool:
@@ -79,14 +81,14 @@ class Outlet:
         self._end_by = min(self._end_by, monotonic() + within_s)
         self._is_last = True
         if self.is_idle:
-            self._wire.shutdown(socket.SHUT_WR)
+            self._stream.shutdown(socket.SHUT_WR)
 
     def end(self) -> None:
         """Close at once; what waits is lost. May be called twice."""
         if not self.has_ended:
             self.has_ended = True
             self._waiting.clear()
-            self._wire.close()
+            self._stream.close()
             self.ended()
 
     def tick(self) -> None:
@@ -107,16 +109,16 @@ class Outlet:
             while not self.has_ended:
                 if self._waiting:
                     if not self._send_some():
-                        self._wire.on_writable(self._flush)
+                        self._stream.on_writable(self._flush)
                         return
                 elif self._is_last:
-                    self._wire.on_writable(None)
-                    self._wire.shutdown(socket.SHUT_WR)
+                    self._stream.on_writable(None)
+                    self._stream.shutdown(socket.SHUT_WR)
                     return
                 else:
                     self.drained()
                     if not self._waiting:
-                        self._wire.on_writable(None)
+                        self._stream.on_writable(None)
                         return
         except ConnectionError:
             self.end()
@@ -127,7 +129,7 @@ class Outlet:
         if not self.may_send():
             self.end()
             return 1
-        sent = self._wire.try_send(self._waiting[0][:CHUNK_BYTES])
+        sent = self._stream.try_send(self._waiting[0][:CHUNK_BYTES])
         self._waiting[0] = self._waiting[0][sent:]
         if not self._waiting[0]:
             self._waiting.popleft()
@@ -140,7 +142,7 @@ class Outlet:
     def _read(self) -> None:
         # Once only: a client that sends without end must not block the others.
         try:
-            data = self._wire.try_receive()
+            data = self._stream.try_receive()
         except ConnectionError:
             data = b""
         if data:

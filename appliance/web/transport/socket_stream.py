@@ -30,7 +30,7 @@ _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWant
 T = TypeVar("T")
 
 
-class Wire:
+class SocketStream:
     """A non-blocking socket. Use it in its event loop only.
 
     A slow client raises `TimeoutError` and a broken connection `ConnectionResetError`, whatever the layer
