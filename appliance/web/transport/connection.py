@@ -237,27 +237,16 @@ class ClientConnection:
         assert begin is not None
         closing = () if answer.status == 101 else ((b"Connection", b"close"),)
         await self._send(_head_bytes(answer.status, answer.reason, (*self._common(answer), *closing)))
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         writer = ConnectionWriter(self._stream, self._settings.send_s, self._submit)
-        begin(writer)
-        left = writer.ended
-
-        def end() -> None:
-            left()
-            if not ended.done():
-                ended.set_result(None)
-
-        writer.ended = end
         self._writers[writer] = None
         try:
-            if writer.has_ended:
-                return
+            begin(writer)
             writer.start()
             if early := self._http.trailing_data[0]:
                 writer.received(early)
             if self._is_stopping():
                 writer.stopping()
-            await ended
+            await writer.over.wait()
         finally:
             writer.end()
             self._writers.pop(writer, None)

@@ -6,6 +6,7 @@ once waits for it, within a time limit.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections import deque
@@ -48,7 +49,7 @@ class ConnectionWriter:
         self._stalled_at = 0.0
         self._is_flushing = self._is_last = False
         self._end_by = float("inf")
-        self.has_ended = False
+        self.over = asyncio.Event()
         self.received: Callable[[bytes], None] = lambda data: None
         self.drained = self.ticked = self.ended = _nothing
         self.stopping: Callable[[], None] = self.end
@@ -57,6 +58,11 @@ class ConnectionWriter:
     def start(self) -> None:
         """Begin to read what the client sends; the caller has set the callbacks."""
         self._stream.on_readable(self._read)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the connection is closed."""
+        return self.over.is_set()
 
     @property
     def is_idle(self) -> bool:
@@ -86,7 +92,7 @@ class ConnectionWriter:
     def end(self) -> None:
         """Close at once; what waits is lost. May be called twice."""
         if not self.has_ended:
-            self.has_ended = True
+            self.over.set()
             self._waiting.clear()
             self._stream.close()
             self.ended()

@@ -433,6 +433,18 @@ def test_ok__a_viewer_who_is_gone_before_the_first_picture_is_not_served(probe: 
         assert not probe._picture_broadcast._clients
 
 
+def test_fail__a_takeover_that_raises_ends_the_viewer(probe: Probe, caplog: pytest.LogCaptureFixture) -> None:
+    def begin(writer: ConnectionWriter) -> None:
+        probe._begin_pictures(writer)
+        raise RuntimeError("a bug")
+
+    probe.app.view_functions["_watch"] = lambda: Takeover(begin, 200)
+    with running(probe) as server, ask(server, "/stream.mjpg") as viewer:
+        read_all(viewer)
+        assert not probe._picture_broadcast._clients
+    assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
+
+
 def test_ok__no_picture_is_kept_for_viewers_who_left(probe: Probe) -> None:
     with running(probe) as server:
         with open_stream(server) as stream:
