@@ -197,7 +197,7 @@ class ClientConnection:
         """Run the application and send its answer; whether the connection stays open."""
         app = self._settings.app
         try:
-            answer = await self._run(lambda: wsgi.call(app, environ), dispose=wsgi.Answer.close)
+            answer = await self._run(lambda: wsgi.Answer(app, environ), dispose=wsgi.Answer.close)
         except Exception as error:
             # Any exception: the connection has to end with an answer.
             await self._fail(error)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -38,9 +39,10 @@ class Connection:
 
 
 class Answer:
-    """The answer of the application. Call `make_block` and `close` in the pool."""
+    """The answer of the application. Make it, and call its methods, in the pool."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: WsgiApp, environ: dict[str, Any]) -> None:
+        """Call the application and make the first part of the body; raises what the application raises."""
         self.status, self.reason = 0, b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.block = b""
@@ -50,54 +52,45 @@ class Answer:
         self.failure: Exception | None = None
         """Why the body ends before it is complete."""
         self.is_closed = False
-        self._body: Iterable[bytes] = ()
-        self._blocks: Iterator[bytes] = iter(())
-
-    def begin(self, app: WsgiApp, environ: dict[str, Any]) -> None:
-        """Call the application and make the first part; raises what the application raises."""
         self._body = app(environ, self._start_response)
         self._blocks = iter(self._body)
+        self._lock = threading.Lock()  # the server may stop, and close the body, while a part is being made
         self.make_block()
         if self.failure is not None and not self.status:
             self.close()
             raise self.failure
+        if self.is_complete and environ[CONNECTION].take_over is None:
+            self.close()
 
     def make_block(self) -> None:
         """Make the next part."""
         parts, size = [], 0
-        try:
-            while size < GATHER_BYTES and not self.is_complete:
-                block = next(self._blocks, None)
-                self.is_complete = block is None
-                parts.append(block or b"")
-                size += len(parts[-1])
-        except Exception as error:
-            self.failure = error
+        with self._lock:
+            try:
+                while size < GATHER_BYTES and not self.is_complete:
+                    block = next(self._blocks, None)
+                    self.is_complete = block is None
+                    parts.append(block or b"")
+                    size += len(parts[-1])
+            except Exception as error:
+                self.failure = error
         self.block = b"".join(parts)
 
     def close(self) -> None:
         """The answer was sent, or never will be. Must be called, and may be called twice."""
-        if self.is_closed:
-            return
-        self.is_closed = True
-        close = getattr(self._body, "close", None)
-        if close is not None:
-            close()
+        with self._lock:
+            if self.is_closed:
+                return
+            self.is_closed = True
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], _error: Any = None) -> Any:
         code, _, reason = status.partition(" ")
         self.status, self.reason = int(code), reason.encode("latin-1")
         self.headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         return _refuse_write
-
-
-def call(app: WsgiApp, environ: dict[str, Any]) -> Answer:
-    """The answer of the application with the first part of its body; raises what the application raises."""
-    answer = Answer()
-    answer.begin(app, environ)
-    if answer.is_complete and environ[CONNECTION].take_over is None:
-        answer.close()
-    return answer
 
 
 def _refuse_write(data: bytes) -> None:

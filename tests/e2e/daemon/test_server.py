@@ -70,6 +70,7 @@ class Probe:
         app.get("/stream.mjpg")(self._watch)
         app.get("/wait")(self._wait)
         app.get("/long")(self._long)
+        app.get("/stuck")(self._stuck)
         app.get("/broken/<kind>")(self._broken)
         route(app, "/ws/live")(self._live)
         return app
@@ -121,6 +122,16 @@ class Probe:
 
     def _long(self) -> Response:
         response = Response(bytes(10_000) for _ in range(1000))
+        response.call_on_close(self.ended.set)
+        return response
+
+    def _stuck(self) -> Response:
+        def body() -> Iterator[bytes]:
+            yield bytes(100_000)
+            self.watching.set()
+            self.released.wait(WITHIN_S)
+
+        response = Response(body())
         response.call_on_close(self.ended.set)
         return response
 
@@ -821,6 +832,18 @@ def test_fail__thread_that_does_not_end_is_reported(probe: Probe) -> None:
             if thread.name == "http-1":
                 thread.join(WITHIN_S)
         assert server.stop(0.2) == []
+
+
+def test_ok__a_body_that_is_being_made_at_the_stop_is_closed_after_it(
+    probe: Probe, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(probe) as server, ask(server, "/stuck"):
+        assert probe.watching.wait(WITHIN_S)
+        assert "http-1" in server.stop(0.6)
+        probe.released.set()
+        assert probe.ended.wait(WITHIN_S), "what the view holds, such as the place of an export, is free"
+        assert server.stop(WITHIN_S) == []
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_ok__stop_before_serve_and_twice(probe: Probe) -> None:
