@@ -33,8 +33,8 @@ from appliance.web.security.policy import VIEWER, policy
 from appliance.web.security.view_audit import ViewAudit
 from appliance.web.transport import websocket
 from appliance.web.transport.broadcast import NOT_NOW
-from appliance.web.transport.handover import Handover
-from appliance.web.transport.outlet import Outlet
+from appliance.web.transport.connection_writer import ConnectionWriter
+from appliance.web.transport.takeover import Takeover
 
 blueprint = Blueprint("live", __name__)
 
@@ -74,7 +74,7 @@ def video_stream() -> Response:
     query = parse_query(StreamQuery)
     pictures = PictureStream(context(), _variant(query), caller())
     ViewAudit("picture").record()
-    response = Handover(lambda outlet: pictures.begin(outlet, RateLimit(query.fps)), 200)
+    response = Takeover(lambda writer: pictures.begin(writer, RateLimit(query.fps)), 200)
     response.headers["Content-Type"] = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(pictures.close)
@@ -160,23 +160,23 @@ class PictureStream:
         live.viewers.join(variant, viewer.seat, is_operator=viewer.is_operator)
         self._joined = True
 
-    def begin(self, outlet: Outlet, rate: RateLimit) -> None:
+    def begin(self, writer: ConnectionWriter, rate: RateLimit) -> None:
         """Send pictures until the viewer leaves or consent ends; in the event loop."""
         pictures = self._context.picture_broadcast
-        self.guard(outlet)
-        outlet.ended = lambda: pictures.leave(outlet)
-        outlet.send(FIRST_BOUNDARY)
+        self.guard(writer)
+        writer.ended = lambda: pictures.leave(writer)
+        writer.send(FIRST_BOUNDARY)
         pictures.join(
-            outlet,
+            writer,
             lambda picture: self.variant if rate.allows(time.monotonic()) else NOT_NOW,
             self._seen,
             lambda picture: rate.sent(time.monotonic()),
         )
 
-    def guard(self, outlet: Outlet) -> None:
+    def guard(self, writer: ConnectionWriter) -> None:
         """Cut the connection when consent ends, and end it when the viewer is no longer authorized."""
-        outlet.may_send = lambda: self._consent_epoch == self._session.consent_epoch
-        outlet.is_authorized = lambda: self._viewer.is_still_authorized(self._auth)
+        writer.may_send = lambda: self._consent_epoch == self._session.consent_epoch
+        writer.is_authorized = lambda: self._viewer.is_still_authorized(self._auth)
 
     def change(self, variant: PictureVariant) -> None:
         """Watch another variant from now on."""
@@ -235,7 +235,7 @@ class _PictureSocket:
 
     def begin(self, client: websocket.WebSocket) -> None:
         """Send pictures until the viewer leaves or consent ends; in the event loop."""
-        pictures, messages, outlet = self._pictures, self._context.message_broadcast, client.outlet
+        pictures, messages, writer = self._pictures, self._context.message_broadcast, client.writer
         if pictures is None:
             client.close(websocket.TRY_AGAIN_LATER, self._refusal)
             return
@@ -249,12 +249,12 @@ class _PictureSocket:
             if answer:
                 client.send(answer)
             pictures.change(self._viewer.variant)
-            messages.offer(outlet)
+            messages.offer(writer)
 
-        pictures.guard(outlet)
+        pictures.guard(writer)
         client.received = hear
-        outlet.ended = lambda: messages.leave(outlet)
-        messages.join(outlet, self._choose, self._after, self._viewer.sent)
+        writer.ended = lambda: messages.leave(writer)
+        messages.join(writer, self._choose, self._after, self._viewer.sent)
 
     def close(self) -> None:
         """Free the seat."""
@@ -274,15 +274,15 @@ class _ReadingStream:
 
     def begin(self, client: websocket.WebSocket) -> None:
         """Send readings until the client leaves; in the event loop."""
-        readings, outlet = self._context.reading_broadcast, client.outlet
-        outlet.is_authorized = lambda: self._viewer.is_still_authorized(self._context.auth)
-        outlet.ended = lambda: readings.leave(outlet)
-        readings.join(outlet, lambda reading: None, 0, lambda reading: self._record(outlet, reading))
+        readings, writer = self._context.reading_broadcast, client.writer
+        writer.is_authorized = lambda: self._viewer.is_still_authorized(self._context.auth)
+        writer.ended = lambda: readings.leave(writer)
+        readings.join(writer, lambda reading: None, 0, lambda reading: self._record(writer, reading))
 
-    def _record(self, outlet: Outlet, reading: Reading) -> None:
+    def _record(self, writer: ConnectionWriter, reading: Reading) -> None:
         if reading.frame.consent_epoch != self._consent_epoch:  # it connected before this session
             self._consent_epoch = reading.frame.consent_epoch
-            outlet.run(self._audit.record)
+            writer.run(self._audit.record)
 
 
 def require_consent(app_context: AppContext) -> None:

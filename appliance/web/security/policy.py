@@ -128,7 +128,7 @@ def check_request() -> Response | None:
     if changes and not _same_origin():
         _refuse_other_site()
     connection = request.environ.get(CONNECTION)
-    if connection is not None and connection.is_crowded:
+    if connection is not None and connection.is_over_limit:
         _refuse_unless_operator()
     if request.endpoint is None:
         return None

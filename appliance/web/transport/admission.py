@@ -28,12 +28,12 @@ _log = logging.getLogger("appliance.web")
 
 
 @dataclass(eq=False)
-class Guest:
-    """One connection. `is_waiting`: it has no complete request. `cut` closes it."""
+class Peer:
+    """One connection. `is_waiting`: it has no complete request. `abort` closes it."""
 
     address: str
     connection: Connection
-    cut: Callable[[], object]
+    abort: Callable[[], object]
     network: str = ""
     number: int = 0
     is_waiting: bool = True
@@ -54,49 +54,50 @@ class Admission:
         """
         self._limit, self._per_address = limit, per_address or limit
         self._exempt = exempt or (lambda address: False)
-        self._guests: dict[Guest, None] = {}
+        self._peers: dict[Peer, None] = {}
         self._known: OrderedDict[str, float] = OrderedDict()
         self._arrived = 0
         self._refused: Counter[str] = Counter()
         self._log_at = 0.0
 
-    def enter(self, guest: Guest) -> bool:
+    def enter(self, peer: Peer) -> bool:
         """Take in a connection; False if it must be closed now. Each True needs a `leave`."""
-        guest.network = network_of(guest.address)
+        peer.network = network_of(peer.address)
         self._arrived += 1
-        guest.number = self._arrived
-        admitted = [each for each in self._guests if not each.connection.is_crowded]
-        own = [each for each in admitted if each.network == guest.network]
-        is_at_share = len(own) >= self._per_address and not self._exempt(guest.address)
+        peer.number = self._arrived
+        admitted = [each for each in self._peers if not each.connection.is_over_limit]
+        own = [each for each in admitted if each.network == peer.network]
+        is_at_share = len(own) >= self._per_address and not self._exempt(peer.address)
         is_one_too_many = is_at_share and not self._make_room(own)
         if len(admitted) >= self._limit and not is_at_share:
             is_one_too_many = not self._make_room(admitted)
-        guest.connection.is_crowded = is_one_too_many
+        peer.connection.is_over_limit = is_one_too_many
         if is_one_too_many:
-            self._note(guest)
-            crowded = [each for each in self._guests if each.connection.is_crowded]
+            self._note(peer)
+            crowded = [each for each in self._peers if each.connection.is_over_limit]
             if len(crowded) >= OVERFLOW and not self._make_room(crowded):
                 return False
-        self._guests[guest] = None
+        self._peers[peer] = None
         return True
 
-    def leave(self, guest: Guest) -> None:
+    def leave(self, peer: Peer) -> None:
         """The connection is closed."""
-        self._guests.pop(guest, None)
+        self._peers.pop(peer, None)
 
-    def recognise(self, guest: Guest) -> bool:
-        """Whether the caller is known, or another from its address was within the last hour."""
-        if guest.connection.role and not self._exempt(guest.address):
-            self._known[guest.network] = monotonic()
-            self._known.move_to_end(guest.network)
+    def remember(self, peer: Peer) -> None:
+        """Note the address of a caller with a role."""
+        if peer.connection.role and not self._exempt(peer.address):
+            self._known[peer.network] = monotonic()
+            self._known.move_to_end(peer.network)
             while len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
-        return bool(guest.connection.role) or self._is_known(guest)
 
-    def _is_known(self, guest: Guest) -> bool:
-        return monotonic() - self._known.get(guest.network, -KNOWN_S) < KNOWN_S
+    def is_known(self, peer: Peer) -> bool:
+        """Whether the caller has a role, or another from its address had one within the last hour."""
+        seen_at = self._known.get(peer.network, -KNOWN_S)
+        return bool(peer.connection.role) or monotonic() - seen_at < KNOWN_S
 
-    def _make_room(self, among: list[Guest]) -> bool:
+    def _make_room(self, among: list[Peer]) -> bool:
         """Close one that waits and belongs to no one known; False if there is none."""
         strangers = [each for each in among if each.is_waiting and not each.connection.role]
         if not strangers:
@@ -106,19 +107,19 @@ class Admission:
             strangers,
             key=lambda each: (
                 not self._exempt(each.address),
-                not self._is_known(each),
+                not self.is_known(each),
                 crowd[each.network],
                 -each.number,
             ),
         )
         self._note(worst)
         self.leave(worst)
-        worst.cut()
+        worst.abort()
         return True
 
-    def _note(self, guest: Guest) -> None:
+    def _note(self, peer: Peer) -> None:
         """One line a minute, whatever the number."""
-        self._refused[guest.network] += 1
+        self._refused[peer.network] += 1
         if monotonic() >= self._log_at:
             self._log_at = monotonic() + LOG_EVERY_S
             network, most = self._refused.most_common(1)[0]

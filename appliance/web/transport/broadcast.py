@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from appliance.handoff import Slot
-from appliance.web.transport.outlet import Outlet
+from appliance.web.transport.connection_writer import ConnectionWriter
 
 T = TypeVar("T")
 
@@ -33,8 +33,8 @@ class Broadcast(Generic[T]):
         `is_current`: asked before an item goes to a client, who may have been slow.
         """
         self._slot, self._frame, self._is_current = slot, frame, is_current
-        self._clients: dict[Outlet, tuple[Callable[[T], Hashable], Callable[[T], None]]] = {}
-        self._seen: dict[Outlet, int] = {}
+        self._clients: dict[ConnectionWriter, tuple[Callable[[T], Hashable], Callable[[T], None]]] = {}
+        self._seen: dict[ConnectionWriter, int] = {}
         self._framed: dict[Hashable, bytes | None] = {}
         self._item: T | None = None
         self._number = 0
@@ -42,7 +42,7 @@ class Broadcast(Generic[T]):
 
     def join(
         self,
-        client: Outlet,
+        client: ConnectionWriter,
         choose: Callable[[T], Hashable],
         after: int,
         sending: Callable[[T], None] = lambda item: None,
@@ -53,6 +53,8 @@ class Broadcast(Generic[T]):
         can choose the newest item at each `offer`, or the next one. `sending`: called with each item before
         it is sent. Sets the client's `drained`.
         """
+        if client.has_ended:  # while the view sent something else
+            return
         self._clients[client], self._seen[client] = (choose, sending), after
         client.drained = lambda: self._offer(client)
         if self._leave is None:
@@ -60,18 +62,19 @@ class Broadcast(Generic[T]):
         self._look()
         self._offer(client)
 
-    def offer(self, client: Outlet) -> None:
+    def offer(self, client: ConnectionWriter) -> None:
         """Send the newest item now if the client has not had it, has room for it and chooses it."""
         if client.is_idle:
             self._offer(client)
 
-    def leave(self, client: Outlet) -> None:
+    def leave(self, client: ConnectionWriter) -> None:
         """Send it nothing more. Call it when the client has ended."""
         self._clients.pop(client, None)
         self._seen.pop(client, None)
         if not self._clients and self._leave is not None:
             self._leave()
-            self._leave = None
+            self._leave = self._item = None
+            self._framed.clear()
 
     def _subscribe(self) -> None:
         loop = asyncio.get_running_loop()
@@ -96,11 +99,11 @@ class Broadcast(Generic[T]):
 
     def _look(self) -> None:
         self._item, number = self._slot.newest_numbered()
-        if number != self._number:
+        if number != self._number or self._item is None:  # no item is kept longer than by the slot
             self._number = number
             self._framed.clear()
 
-    def _offer(self, client: Outlet) -> None:
+    def _offer(self, client: ConnectionWriter) -> None:
         if client not in self._clients or self._item is None or self._seen[client] >= self._number:
             return
         if not self._is_current(self._item):

@@ -17,17 +17,20 @@ from typing import Any, TypeVar
 import h11
 
 from appliance.web.transport import wsgi
-from appliance.web.transport.admission import Admission, Guest
-from appliance.web.transport.outlet import Outlet
+from appliance.web.transport.admission import Admission, Peer
+from appliance.web.transport.connection_writer import ConnectionWriter
+from appliance.web.transport.socket_stream import SocketStream
 from appliance.web.transport.thread_pool import ThreadPool
 from appliance.web.transport.tls import ReloadingTls
-from appliance.web.transport.wire import Wire
 
 IDLE_S = 15.0
 """How long a connection may wait for its next request."""
 
 BODY_S = 5.0
 """Within which a complete request body must arrive."""
+
+MOST_CHUNKS = 512
+"""Of a request body; each costs the event loop some 50 µs."""
 
 _LINGER_S, _LINGER_BYTES = 1.0, 1 << 18  # for the rest of a refused request: its answer must arrive
 _LATE_S = 0.1  # for the last answer to a client that missed its limit
@@ -69,15 +72,15 @@ class ClientConnection:
 
     def __init__(
         self,
-        wire: Wire,
-        guest: Guest,
+        stream: SocketStream,
+        peer: Peer,
         settings: Settings,
-        outlets: dict[Outlet, None],
+        writers: dict[ConnectionWriter, None],
         is_stopping: Callable[[], bool],
     ) -> None:
-        """`outlets`: the connections that were taken over, which the server ticks."""
-        self._wire, self._guest, self._settings = wire, guest, settings
-        self._outlets, self._is_stopping = outlets, is_stopping
+        """`writers`: the connections that were taken over, which the server ticks."""
+        self._stream, self._peer, self._settings = stream, peer, settings
+        self._writers, self._is_stopping = writers, is_stopping
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=settings.max_header_bytes)
 
     async def serve(self) -> None:
@@ -91,7 +94,7 @@ class ClientConnection:
             _log.debug("a connection ended: %s", error)
         except asyncio.CancelledError:
             if not self._is_stopping():
-                self._wire.refuse(_refusal(_too_busy()))
+                self._stream.refuse(_refusal(_too_busy()))
 
     async def _handshake(self) -> None:
         tls = self._settings.tls
@@ -101,7 +104,7 @@ class ClientConnection:
         context = tls.ready
         if context is None:
             context = await self._run(tls.context)
-        await self._wire.handshake(context, by)
+        await self._stream.handshake(context, by)
 
     async def _serve_request(self, wait_s: float) -> bool:
         """Serve the next request; whether there may be one more."""
@@ -117,15 +120,16 @@ class ClientConnection:
         except Refused as refused:
             await self._refuse(refused)
             return False
-        self._guest.is_waiting = False
+        self._peer.is_waiting = False
         try:
             return await self._answer(request, environ)
         finally:
-            self._guest.is_waiting = True
+            self._peer.is_waiting = True
 
     async def _read_head(self, wait_s: float) -> h11.Request | None:
         by = monotonic() + wait_s
-        is_begun = bool(self._http.trailing_data[0])
+        if is_begun := bool(self._http.trailing_data[0]):
+            by = monotonic() + self._settings.send_s
         while True:
             if is_begun:
                 event = self._http.next_event()
@@ -134,7 +138,7 @@ class ClientConnection:
                 if event is not h11.NEED_DATA:
                     return None  # closed between two requests
             try:
-                data = await self._wire.receive(by)
+                data = await self._stream.receive(by)
             except TimeoutError:
                 if is_begun:
                     raise Refused(408, "the request took too long to arrive") from None
@@ -157,16 +161,18 @@ class ClientConnection:
         if self._http.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             await self._send(self._http.send(go_on))
-        by, parts, size = monotonic() + BODY_S, [], 0
+        by, parts, size, chunks = monotonic() + BODY_S, [], 0, 0
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
                 try:
-                    self._http.receive_data(await self._wire.receive(by))
+                    self._http.receive_data(await self._stream.receive(by))
                 except TimeoutError:
                     raise Refused(408, "the body took too long to arrive") from None
             elif isinstance(event, h11.Data):
-                size += len(event.data)
+                size, chunks = size + len(event.data), chunks + event.chunk_start
+                if chunks > MOST_CHUNKS:
+                    raise Refused(413, f"the body has more than {MOST_CHUNKS} chunks")
                 if size > limit:
                     raise Refused(413, f"the body is larger than {limit} bytes")
                 parts.append(bytes(event.data))
@@ -174,13 +180,13 @@ class ClientConnection:
                 return b"".join(parts)
 
     def _make_environ(self, request: h11.Request, body: bytes) -> dict[str, Any]:
-        self._guest.connection.take_over = None
+        self._peer.connection.take_over = None
         try:
             return wsgi.make_environ(
                 request,
                 body,
-                self._guest.connection,
-                peer=self._guest.address,
+                self._peer.connection,
+                peer=self._peer.address,
                 server=self._settings.server,
                 scheme="https" if self._settings.tls else "http",
             )
@@ -191,15 +197,15 @@ class ClientConnection:
         """Run the application and send its answer; whether the connection stays open."""
         app = self._settings.app
         try:
-            answer = await self._run(lambda: wsgi.call(app, environ), dispose=wsgi.Answer.close)
+            answer = await self._run(lambda: wsgi.Answer(app, environ), dispose=wsgi.Answer.close)
         except Exception as error:
             # Any exception: the connection has to end with an answer.
             await self._fail(error)
             return False
-        self._settings.admission.recognise(self._guest)
+        self._settings.admission.remember(self._peer)
         try:
-            if self._guest.connection.take_over is not None:
-                await self._hand_over(answer)
+            if self._peer.connection.take_over is not None:
+                await self._take_over(answer)
                 return False
             return await self._send_answer(request, answer)
         finally:
@@ -224,41 +230,30 @@ class ClientConnection:
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
-        return not self._is_stopping() and not self._guest.connection.is_crowded
+        return not self._is_stopping() and not self._peer.connection.is_over_limit
 
-    async def _hand_over(self, answer: wsgi.Answer) -> None:
-        begin = self._guest.connection.take_over
+    async def _take_over(self, answer: wsgi.Answer) -> None:
+        begin = self._peer.connection.take_over
         assert begin is not None
         closing = () if answer.status == 101 else ((b"Connection", b"close"),)
         await self._send(_head_bytes(answer.status, answer.reason, (*self._common(answer), *closing)))
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        outlet = Outlet(self._wire, self._settings.send_s, self._submit)
-        begin(outlet)
-        left = outlet.ended
-
-        def end() -> None:
-            left()
-            if not ended.done():
-                ended.set_result(None)
-
-        outlet.ended = end
-        self._outlets[outlet] = None
+        writer = ConnectionWriter(self._stream, self._settings.send_s, self._submit)
+        self._writers[writer] = None
         try:
-            if outlet.has_ended:
-                return
-            outlet.start()
+            begin(writer)
+            writer.start()
             if early := self._http.trailing_data[0]:
-                outlet.received(early)
+                writer.received(early)
             if self._is_stopping():
-                outlet.stopping()
-            await ended
+                writer.stopping()
+            await writer.over.wait()
         finally:
-            outlet.end()
-            self._outlets.pop(outlet, None)
+            writer.end()
+            self._writers.pop(writer, None)
 
     def _head(self, answer: wsgi.Answer) -> bytes:
         headers = self._common(answer)
-        if self._is_stopping() or self._guest.connection.is_crowded:
+        if self._is_stopping() or self._peer.connection.is_over_limit:
             headers.append((b"Connection", b"close"))
         return self._frame(h11.Response(status_code=answer.status, reason=answer.reason, headers=headers))
 
@@ -281,12 +276,12 @@ class ClientConnection:
 
     async def _refuse(self, refused: Refused) -> None:
         with suppress(TimeoutError):
-            await self._wire.send(_refusal(refused), _LATE_S)
-            await self._wire.linger(_LINGER_S, _LINGER_BYTES)
+            await self._stream.send(_refusal(refused), _LATE_S)
+            await self._stream.linger(_LINGER_S, _LINGER_BYTES)
 
     async def _send(self, data: bytes | None) -> None:
         try:
-            await self._wire.send(data or b"", self._settings.send_s)
+            await self._stream.send(data or b"", self._settings.send_s)
         except TimeoutError:
             _log.info("a client that took nothing for %.1f s was dropped", self._settings.send_s)
             raise
@@ -296,7 +291,7 @@ class ClientConnection:
 
         Raises `Refused` if no thread can be started, and what the job raises.
         """
-        known = self._settings.admission.recognise(self._guest)
+        known = self._settings.admission.is_known(self._peer)
         try:
             future = self._settings.pool.submit(job, first=known)
         except (RuntimeError, MemoryError):

@@ -17,13 +17,13 @@ from time import monotonic
 from typing import Any
 
 from appliance.errors import WorkerStuck
-from appliance.web.transport.admission import Admission, Guest
+from appliance.web.transport.admission import Admission, Peer
 from appliance.web.transport.connection import ClientConnection, Settings
+from appliance.web.transport.connection_writer import ConnectionWriter
 from appliance.web.transport.listener import open_listener
-from appliance.web.transport.outlet import Outlet
+from appliance.web.transport.socket_stream import SocketStream
 from appliance.web.transport.thread_pool import ThreadPool
 from appliance.web.transport.tls import CertificateFiles, ReloadingTls
-from appliance.web.transport.wire import Wire
 from appliance.web.transport.wsgi import Connection, WsgiApp
 
 MAX_BODY_BYTES = 64 * 1024
@@ -78,8 +78,8 @@ class Server:
         self._stopping, self._served = threading.Event(), threading.Event()
         self._wake = asyncio.Event()
         self._grace_s = GRACE_S
-        self._tasks: dict[asyncio.Task[None], Guest] = {}
-        self._outlets: dict[Outlet, None] = {}
+        self._tasks: dict[asyncio.Task[None], Peer] = {}
+        self._writers: dict[ConnectionWriter, None] = {}
         self._is_checking = False
         self._asked_at, self._checks = 0.0, 0
 
@@ -142,7 +142,7 @@ class Server:
     def stop(self, deadline_s: float = 3.0) -> list[str]:
         """End every thread of the server; returns the names of those still alive after `deadline_s` seconds.
 
-        Unfinished answers get up to a second, WebSockets close with code 1001, then connections are cut.
+        Unfinished answers get up to a second, WebSockets close with code 1001, then connections are closed.
         May be called twice, and before `serve`.
         """
         if self._listener is None:
@@ -176,11 +176,11 @@ class Server:
         await self._wake.wait()
         ticker.cancel()
         self._close_listener()
-        for task, guest in list(self._tasks.items()):
-            if guest.is_waiting:
+        for task, peer in list(self._tasks.items()):
+            if peer.is_waiting:
                 task.cancel()
-        for outlet in list(self._outlets):
-            outlet.stopping()
+        for writer in list(self._writers):
+            writer.stopping()
         for limit_s in (self._grace_s, None):
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=limit_s)
@@ -211,45 +211,45 @@ class Server:
             loop.call_later(_PAUSE_S, self._listen)
 
     def _begin(self, sock: socket.socket, address: str) -> None:
-        wire = Wire(sock)
-        guest = Guest(address, Connection(), cut=wire.close)
-        if not self._admission.enter(guest):
-            wire.close()
+        stream = SocketStream(sock)
+        peer = Peer(address, Connection(), abort=stream.close)
+        if not self._admission.enter(peer):
+            stream.close()
             return
-        client = ClientConnection(wire, guest, self._settings, self._outlets, self._stopping.is_set)
+        client = ClientConnection(stream, peer, self._settings, self._writers, self._stopping.is_set)
         task = asyncio.ensure_future(client.serve())
-        guest.cut = task.cancel
-        self._tasks[task] = guest
-        task.add_done_callback(partial(self._note_end, wire))
+        peer.abort = task.cancel
+        self._tasks[task] = peer
+        task.add_done_callback(partial(self._note_end, stream))
 
-    def _note_end(self, wire: Wire, task: asyncio.Task[None]) -> None:
-        wire.close()  # also if the task was cancelled before it began
+    def _note_end(self, stream: SocketStream, task: asyncio.Task[None]) -> None:
         self._admission.leave(self._tasks.pop(task))
+        stream.close()  # also if the task was cancelled before it began
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a connection failed: %s", error, exc_info=error)
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            for outlet in list(self._outlets):
-                outlet.tick()
-            if self._outlets and not self._is_checking:
-                self._check_authorization(list(self._outlets))
+            for writer in list(self._writers):
+                writer.tick()
+            if self._writers and not self._is_checking:
+                self._check_authorization(list(self._writers))
 
-    def _check_authorization(self, outlets: list[Outlet]) -> None:
+    def _check_authorization(self, writers: list[ConnectionWriter]) -> None:
         """Ask in the pool, because it may wait for the disk."""
         loop = asyncio.get_running_loop()
         self._is_checking = True
 
         def check() -> None:
-            refused = [outlet for outlet in outlets if not _is_authorized(outlet)]
+            refused = [writer for writer in writers if not _is_authorized(writer)]
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(end, refused)
 
-        def end(refused: list[Outlet]) -> None:
+        def end(refused: list[ConnectionWriter]) -> None:
             self._is_checking = False
-            for outlet in refused:
-                outlet.stopping()
+            for writer in refused:
+                writer.stopping()
 
         try:
             self._pool.submit(check, first=True)
@@ -261,9 +261,9 @@ class Server:
         self._asked_at = 0.0
 
 
-def _is_authorized(outlet: Outlet) -> bool:
+def _is_authorized(writer: ConnectionWriter) -> bool:
     try:
-        return outlet.is_authorized()
+        return writer.is_authorized()
     except Exception:
         # Any exception: who cannot be checked sees nothing.
         _log.exception("a viewer cannot be checked")

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import h11
 
-from appliance.web.transport.outlet import Outlet
+from appliance.web.transport.connection_writer import ConnectionWriter
 
 CONNECTION = "appliance.connection"
 """Key in the WSGI environ under which a view finds its `Connection`."""
 
 GATHER_BYTES = 65536
 """How much of a body is made before it is sent."""
+
+_CONTROL = frozenset({*range(0x20), 0x7F} - {ord("\t")})
+"""Which h11 lets through in a header, and RFC 9110 (5.5) does not."""
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -26,18 +30,19 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class Connection:
     """What the application knows of the connection of a request, and can do with it."""
 
-    is_crowded: bool = False
+    is_over_limit: bool = False
     """Whether it is one too many, so that only an operator is answered."""
     role: str = ""
     """The role of its last known caller; the application sets it."""
-    take_over: Callable[[Outlet], None] | None = None
+    take_over: Callable[[ConnectionWriter], None] | None = None
     """A view sets it to continue in the event loop after the head of its answer."""
 
 
 class Answer:
-    """The answer of the application. Call `make_block` and `close` in the pool."""
+    """The answer of the application. Make it, and call its methods, in the pool."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: WsgiApp, environ: dict[str, Any]) -> None:
+        """Call the application and make the first part of the body; raises what the application raises."""
         self.status, self.reason = 0, b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.block = b""
@@ -47,54 +52,45 @@ class Answer:
         self.failure: Exception | None = None
         """Why the body ends before it is complete."""
         self.is_closed = False
-        self._body: Iterable[bytes] = ()
-        self._blocks: Iterator[bytes] = iter(())
-
-    def begin(self, app: WsgiApp, environ: dict[str, Any]) -> None:
-        """Call the application and make the first part; raises what the application raises."""
         self._body = app(environ, self._start_response)
         self._blocks = iter(self._body)
+        self._lock = threading.Lock()  # the server may stop, and close the body, while a part is being made
         self.make_block()
         if self.failure is not None and not self.status:
             self.close()
             raise self.failure
+        if self.is_complete and environ[CONNECTION].take_over is None:
+            self.close()
 
     def make_block(self) -> None:
         """Make the next part."""
         parts, size = [], 0
-        try:
-            while size < GATHER_BYTES and not self.is_complete:
-                block = next(self._blocks, None)
-                self.is_complete = block is None
-                parts.append(block or b"")
-                size += len(parts[-1])
-        except Exception as error:
-            self.failure = error
+        with self._lock:
+            try:
+                while size < GATHER_BYTES and not self.is_complete:
+                    block = next(self._blocks, None)
+                    self.is_complete = block is None
+                    parts.append(block or b"")
+                    size += len(parts[-1])
+            except Exception as error:
+                self.failure = error
         self.block = b"".join(parts)
 
     def close(self) -> None:
         """The answer was sent, or never will be. Must be called, and may be called twice."""
-        if self.is_closed:
-            return
-        self.is_closed = True
-        close = getattr(self._body, "close", None)
-        if close is not None:
-            close()
+        with self._lock:
+            if self.is_closed:
+                return
+            self.is_closed = True
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], _error: Any = None) -> Any:
         code, _, reason = status.partition(" ")
         self.status, self.reason = int(code), reason.encode("latin-1")
         self.headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         return _refuse_write
-
-
-def call(app: WsgiApp, environ: dict[str, Any]) -> Answer:
-    """The answer of the application with the first part of its body; raises what the application raises."""
-    answer = Answer()
-    answer.begin(app, environ)
-    if answer.is_complete and environ[CONNECTION].take_over is None:
-        answer.close()
-    return answer
 
 
 def _refuse_write(data: bytes) -> None:
@@ -110,7 +106,7 @@ def make_environ(
     server: tuple[str, str],
     scheme: str,
 ) -> dict[str, Any]:
-    """The WSGI environ of a request; raises `ValueError` for a target that no server can answer.
+    """The WSGI environ of a request; raises `ValueError` for a target or a header that no server can answer.
 
     `server`: name and port.
     """
@@ -122,6 +118,8 @@ def make_environ(
             continue
         key = name.upper().replace("-", "_")
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+        if not _CONTROL.isdisjoint(raw_value):
+            raise ValueError(f"the header {name} has a control character")
         value, joint = raw_value.decode("latin-1"), "; " if key == "HTTP_COOKIE" else ", "
         environ[key] = f"{environ[key]}{joint}{value}" if key in environ else value
     if not target.startswith("/") and target != "*":

@@ -30,9 +30,9 @@ from appliance.errors import CameraLost, ConfigError, WorkerStuck
 from appliance.handoff import Slot
 from appliance.web.transport import websocket
 from appliance.web.transport.broadcast import Broadcast
-from appliance.web.transport.handover import Handover
-from appliance.web.transport.outlet import Outlet
+from appliance.web.transport.connection_writer import ConnectionWriter
 from appliance.web.transport.server import MAX_BODY_BYTES, Server
+from appliance.web.transport.takeover import Takeover
 from appliance.web.transport.websocket import Message, WebSocket, frame, route, upgrade
 from appliance.web.transport.wsgi import CONNECTION
 from tests.fakes.web import served
@@ -70,6 +70,7 @@ class Probe:
         app.get("/stream.mjpg")(self._watch)
         app.get("/wait")(self._wait)
         app.get("/long")(self._long)
+        app.get("/stuck")(self._stuck)
         app.get("/broken/<kind>")(self._broken)
         route(app, "/ws/live")(self._live)
         return app
@@ -87,7 +88,7 @@ class Probe:
 
     def _watch(self) -> Response:
         self.watching.set()
-        response = Handover(self._begin_pictures, 200, [("Content-Type", "multipart/x-mixed-replace")])
+        response = Takeover(self._begin_pictures, 200, [("Content-Type", "multipart/x-mixed-replace")])
         response.call_on_close(self.ended.set)
         return response
 
@@ -97,17 +98,17 @@ class Probe:
             answer.call_on_close(self.talked.set)
         return answer
 
-    def _begin_pictures(self, outlet: Outlet) -> None:
-        outlet.ended = lambda: self._picture_broadcast.leave(outlet)
-        outlet.may_send = lambda: self.allowed
-        outlet.is_authorized = lambda: self.authorized
-        self._picture_broadcast.join(outlet, lambda picture: None, self.pictures.number)
+    def _begin_pictures(self, writer: ConnectionWriter) -> None:
+        writer.ended = lambda: self._picture_broadcast.leave(writer)
+        writer.may_send = lambda: self.allowed
+        writer.is_authorized = lambda: self.authorized
+        self._picture_broadcast.join(writer, lambda picture: None, self.pictures.number)
 
     def _begin_texts(self, client: WebSocket) -> None:
-        client.outlet.ended = lambda: self._text_broadcast.leave(client.outlet)
-        client.outlet.is_authorized = lambda: self.authorized
+        client.writer.ended = lambda: self._text_broadcast.leave(client.writer)
+        client.writer.is_authorized = lambda: self.authorized
         client.received = self.heard.put
-        self._text_broadcast.join(client.outlet, lambda text: None, self.texts.number)
+        self._text_broadcast.join(client.writer, lambda text: None, self.texts.number)
         self.talking.set()
 
     def _frame_picture(self, number: int, kind: object) -> bytes:
@@ -121,6 +122,16 @@ class Probe:
 
     def _long(self) -> Response:
         response = Response(bytes(10_000) for _ in range(1000))
+        response.call_on_close(self.ended.set)
+        return response
+
+    def _stuck(self) -> Response:
+        def body() -> Iterator[bytes]:
+            yield bytes(100_000)
+            self.watching.set()
+            self.released.wait(WITHIN_S)
+
+        response = Response(body())
         response.call_on_close(self.ended.set)
         return response
 
@@ -422,7 +433,67 @@ def test_ok__a_viewer_who_may_not_see_more_gets_no_rest_of_a_picture(probe: Prob
         assert probe.ended.wait(WITHIN_S)
 
 
+def test_ok__a_viewer_who_is_gone_before_the_first_picture_is_not_served(probe: Probe) -> None:
+    def begin(writer: ConnectionWriter) -> None:
+        writer.end()
+        probe._begin_pictures(writer)
+
+    probe.app.view_functions["_watch"] = lambda: Takeover(begin, 200)
+    with running(probe) as server, ask(server, "/stream.mjpg") as viewer:
+        read_all(viewer)
+        assert not probe._picture_broadcast._clients
+
+
+def test_fail__a_takeover_that_raises_ends_the_viewer(probe: Probe, caplog: pytest.LogCaptureFixture) -> None:
+    def begin(writer: ConnectionWriter) -> None:
+        probe._begin_pictures(writer)
+        raise RuntimeError("a bug")
+
+    probe.app.view_functions["_watch"] = lambda: Takeover(begin, 200)
+    with running(probe) as server, ask(server, "/stream.mjpg") as viewer:
+        read_all(viewer)
+        assert not probe._picture_broadcast._clients
+    assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
+
+
+def test_ok__no_picture_is_kept_for_viewers_who_left(probe: Probe) -> None:
+    with running(probe) as server:
+        with open_stream(server) as stream:
+            next_picture(stream)
+        assert probe.ended.wait(WITHIN_S)
+        broadcast = probe._picture_broadcast
+        assert broadcast._item is None and not broadcast._framed
+
+
 # Misbehaving clients
+
+
+@pytest.mark.parametrize(
+    "frames", [b"\x89\x80\0\0\0\0", b"\x00\x80\0\0\0\0", b"\x8a\x80\0\0\0\0"], ids=["pings", "parts", "pongs"]
+)
+def test_ok__a_websocket_client_that_floods_the_server_is_dropped(probe: Probe, frames: bytes) -> None:
+    with running(probe) as server, ask_websocket(server) as flood:
+        assert probe.talking.wait(WITHIN_S)
+        with pytest.raises(ConnectionError):
+            flood.sendall(b"\x01\x80\0\0\0\0")
+            for _ in range(1000):
+                flood.sendall(frames * 10_000)
+        assert probe.talked.wait(WITHIN_S)
+        assert hello(server) < 2.0
+
+
+def test_fail__a_body_of_very_many_chunks(probe: Probe) -> None:
+    chunks = "Transfer-Encoding: chunked\r\n"
+    with running(probe) as server, ask(server, "/size", chunks, method="POST") as connection:
+        connection.sendall(b"1\r\nx\r\n" * 2000)
+        assert read_all(connection).startswith(b"HTTP/1.1 413 ")
+    assert probe.bodies.empty()
+
+
+def test_fail__a_pipelined_head_has_no_longer_than_the_first(probe: Probe) -> None:
+    with running(probe, send_timeout_s=0.5) as server, dial(server) as connection:
+        connection.sendall(b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\nGET")
+        assert b"HTTP/1.1 408 " in read_all(connection)
 
 
 def test_ok__silent_and_slow_clients_do_not_block_others(probe: Probe, tls: Tls | None) -> None:
@@ -458,7 +529,11 @@ def test_ok__broken_client_is_not_logged_as_an_error(
     probe: Probe, tls: Tls | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with running(probe, tls=tls) as server:
+    with running(probe, tls=tls, max_connections=64) as server:
+        for _ in range(50):
+            gone = dial(server, encrypt=False)
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            gone.close()  # often before the server has begun
         connection = ask(server, "/stream.mjpg")
         connection.recv(1000)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -467,6 +542,7 @@ def test_ok__broken_client_is_not_logged_as_an_error(
             rude.sendall(b"\x16\x03\x01nonsense\r\n\r\n")
             read_all(rude)
         assert probe.ended.wait(WITHIN_S)
+        wait_until(lambda: not server._tasks and not server._admission._peers)
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
 
@@ -496,7 +572,9 @@ def test_fail__error_of_ours_is_logged_with_its_traceback(
         ({"host": "other.example"}, 400),
         ({"X-Space ": "before the colon"}, 400),
         ({"X-Nul": "a\0b"}, 400),
+        ({"Sec-WebSocket-Key": "a\x07b"}, 400),
         ({"X-Large": "x" * 65536}, 431),
+        ({f"X-{number}": "many" for number in range(5000)}, 431),
         (
             {"Transfer-Encoding": "chunked", "": f"{TOO_MUCH:x}\r\n{'x' * TOO_MUCH}"},
             413,
@@ -504,7 +582,7 @@ def test_fail__error_of_ours_is_logged_with_its_traceback(
     ],
     ids=[
         *("large body", "huge length", "negative body", "two lengths", "length and chunks", "unknown coding"),
-        *("two hosts", "space", "NUL", "large head", "large chunk"),
+        *("two hosts", "space", "NUL", "control character", "large head", "many headers", "large chunk"),
     ],
 )
 def test_fail__request_over_a_limit_or_malformed(
@@ -680,7 +758,7 @@ def test_ok__one_too_many_gets_an_answer_and_an_operator_gets_in(probe: Probe, t
     busy = "Connection: close\r\n"
 
     def behind(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ[CONNECTION].is_crowded and environ.get("HTTP_X_ROLE") != "operator":
+        if environ[CONNECTION].is_over_limit and environ.get("HTTP_X_ROLE") != "operator":
             start_response("503 Service Unavailable", [("Retry-After", "5")])
             return [b"too busy"]
         return app(environ, start_response)
@@ -754,6 +832,18 @@ def test_fail__thread_that_does_not_end_is_reported(probe: Probe) -> None:
             if thread.name == "http-1":
                 thread.join(WITHIN_S)
         assert server.stop(0.2) == []
+
+
+def test_ok__a_body_that_is_being_made_at_the_stop_is_closed_after_it(
+    probe: Probe, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(probe) as server, ask(server, "/stuck"):
+        assert probe.watching.wait(WITHIN_S)
+        assert "http-1" in server.stop(0.6)
+        probe.released.set()
+        assert probe.ended.wait(WITHIN_S), "what the view holds, such as the place of an export, is free"
+        assert server.stop(WITHIN_S) == []
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_ok__stop_before_serve_and_twice(probe: Probe) -> None:
@@ -856,7 +946,7 @@ def test_fail__a_hung_loop_is_reported(probe: Probe, monkeypatch: pytest.MonkeyP
         for _ in range(9):
             server.check_moving()
         assert answers(server)
-        monkeypatch.setattr(server._admission, "enter", lambda guest: hang(""))
+        monkeypatch.setattr(server._admission, "enter", lambda peer: hang(""))
         with dial(server):
             assert hung.wait(WITHIN_S)
             with pytest.raises(WorkerStuck, match=r"^http has not moved"):

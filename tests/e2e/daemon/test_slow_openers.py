@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import selectors
-import socket
-import ssl
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -16,75 +15,14 @@ from appliance.auth.certificate import DeviceCertificate
 from appliance.web.app import create_app
 from appliance.web.transport import admission
 from appliance.web.transport.server import Server
-from tests.e2e.daemon.driver import until
 from tests.fakes.far import COOKIE, Client
+from tests.fakes.slow_openers import PER_ADDRESS
 from tests.fakes.web import make_context, served
+from tests.machine import ROOT
 
-PER_ADDRESS = 16
 OWNER = "127.0.1.1"
 GOOD = 40
 PASSWORD = "correct horse battery staple"
-
-HELLO = bytes.fromhex("1603010200010001fc0303")
-"""The start of a TLS hello of 512 bytes."""
-
-
-class SlowOpeners:
-    """Holds 16 connections from each address, sends a byte at a time, and opens closed ones again."""
-
-    def __init__(self, port: int, addresses: int, *, hello: bool) -> None:
-        """`hello`: they do not finish the TLS handshake; else they do, and not the head."""
-        self._port, self._hello = port, hello
-        self._sources = [f"127.0.0.{2 + number}" for number in range(addresses)]
-        self._selector = selectors.DefaultSelector()
-        self._over = threading.Event()
-        self.opened = 0
-
-    def run(self) -> None:
-        for source in self._sources * PER_ADDRESS:
-            self._open(source)
-        while not self._over.wait(0.05):
-            for key, _ in self._selector.select(0):
-                with suppress(BlockingIOError, ssl.SSLWantReadError):
-                    if self._is_closed(key.fileobj):
-                        self._selector.unregister(key.fileobj)
-                        key.fileobj.close()
-                        self._open(key.data)
-            for key in list(self._selector.get_map().values()):
-                with suppress(OSError):
-                    key.fileobj.send(b"a")
-        for key in list(self._selector.get_map().values()):
-            key.fileobj.close()
-        self._selector.close()
-
-    def stop(self) -> None:
-        self._over.set()
-
-    def _is_closed(self, sock: socket.socket) -> bool:
-        try:
-            return sock.recv(4096) == b""
-        except (BlockingIOError, ssl.SSLWantReadError):
-            raise
-        except OSError:
-            return True
-
-    def _open(self, source: str) -> None:
-        with suppress(OSError):
-            sock = socket.create_connection(("127.0.0.1", self._port), 5, source_address=(source, 0))
-            self.opened += 1
-            if self._hello:
-                sock.send(HELLO)
-            else:
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-                try:
-                    sock = context.wrap_socket(sock)
-                except OSError:
-                    sock.close()
-                    raise
-                sock.send(b"GET /api/state HTTP/1.1\r\nX-A: ")
-            sock.setblocking(False)
-            self._selector.register(sock, selectors.EVENT_READ, source)
 
 
 @pytest.fixture
@@ -101,16 +39,21 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 @contextmanager
-def crowded(server: Server, addresses: int, *, hello: bool) -> Iterator[SlowOpeners]:
-    crowd = SlowOpeners(server.port, addresses, hello=hello)
-    thread = threading.Thread(target=crowd.run)
-    thread.start()
-    try:
-        until(lambda: crowd.opened >= addresses * PER_ADDRESS, 30, "all are connected")
-        yield crowd
-    finally:
-        crowd.stop()
-        thread.join(30)
+def crowded(server: Server, addresses: int, *, hello: bool) -> Iterator[None]:
+    """Slow openers in a process of their own, so that they do not hold the server's interpreter."""
+    sources = [f"127.0.0.{2 + number}" for number in range(addresses)]
+    command = [sys.executable, "-m", "tests.fakes.slow_openers", "127.0.0.1", str(server.port)]
+    crowd = subprocess.Popen(
+        [*command, "hellos" if hello else "heads", *sources], stdin=PIPE, stdout=PIPE, cwd=ROOT, text=True
+    )
+    with crowd:
+        assert crowd.stdout is not None and crowd.stdin is not None
+        assert crowd.stdout.readline() == "connected\n"
+        try:
+            yield
+        finally:
+            crowd.stdin.close()
+    assert crowd.returncode == 0
 
 
 @pytest.mark.parametrize("hello", [True, False], ids=["hellos", "heads"])

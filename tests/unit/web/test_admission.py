@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from appliance.web.transport import admission
-from appliance.web.transport.admission import OVERFLOW, Admission, Guest
+from appliance.web.transport.admission import OVERFLOW, Admission, Peer
 from appliance.web.transport.wsgi import Connection
 
 
@@ -16,12 +16,14 @@ class Door:
 
     def __init__(self, *arguments: object, **more: object) -> None:
         self.admission = Admission(*arguments, **more)  # type: ignore[arg-type]
-        self.cut: list[Guest] = []
+        self.aborted: list[Peer] = []
 
-    def enter(self, address: str, *, role: str = "", busy: bool = False) -> Guest:
-        guest = Guest(address, Connection(role=role), cut=lambda: self.cut.append(guest), is_waiting=not busy)
-        assert self.admission.enter(guest)
-        return guest
+    def enter(self, address: str, *, role: str = "", busy: bool = False) -> Peer:
+        peer = Peer(
+            address, Connection(role=role), abort=lambda: self.aborted.append(peer), is_waiting=not busy
+        )
+        assert self.admission.enter(peer)
+        return peer
 
 
 def test_the_oldest_of_the_address_that_holds_the_most_makes_room() -> None:
@@ -29,12 +31,12 @@ def test_the_oldest_of_the_address_that_holds_the_most_makes_room() -> None:
     alone = door.enter("192.0.2.1")
     first, second, third = (door.enter("192.0.2.2") for _ in range(3))
     newest = door.enter("192.0.2.3")
-    assert door.cut == [first] and not newest.connection.is_crowded
+    assert door.aborted == [first] and not newest.connection.is_over_limit
     door.enter("192.0.2.4")
-    assert door.cut == [first, second]
+    assert door.aborted == [first, second]
     door.enter("192.0.2.5")
-    assert door.cut == [first, second, alone], "of addresses with one each, the oldest"
-    assert third not in door.cut
+    assert door.aborted == [first, second, alone], "of addresses with one each, the oldest"
+    assert third not in door.aborted
 
 
 def test_an_address_makes_room_for_itself_at_its_own_limit() -> None:
@@ -42,7 +44,7 @@ def test_an_address_makes_room_for_itself_at_its_own_limit() -> None:
     other = door.enter("192.0.2.1")
     first, _ = door.enter("192.0.2.2"), door.enter("192.0.2.2")
     door.enter("192.0.2.2")
-    assert door.cut == [first] and other not in door.cut
+    assert door.aborted == [first] and other not in door.aborted
 
 
 def test_a_remote_ipv6_network_is_one_address() -> None:
@@ -50,7 +52,7 @@ def test_a_remote_ipv6_network_is_one_address() -> None:
     first, _ = door.enter("2001:db8::1"), door.enter("2001:db8::2")
     door.enter("2001:db8::3")
     door.enter("2001:db8:0:1::1")
-    assert door.cut == [first]
+    assert door.aborted == [first]
 
 
 def test_an_exempt_address_has_only_the_limit_of_all_and_makes_room_last() -> None:
@@ -58,41 +60,41 @@ def test_an_exempt_address_has_only_the_limit_of_all_and_makes_room_last() -> No
     for _ in range(3):
         door.enter("192.0.2.9")
     stranger = door.enter("192.0.2.1")
-    assert door.cut == []
+    assert door.aborted == []
     door.enter("192.0.2.2")
-    assert door.cut == [stranger]
+    assert door.aborted == [stranger]
 
 
 def test_who_makes_a_request_or_is_known_does_not_make_room() -> None:
     door = Door(2)
     busy, known = door.enter("192.0.2.1", busy=True), door.enter("192.0.2.2", role="viewer")
     newest = door.enter("192.0.2.3")
-    assert newest.connection.is_crowded and door.cut == []
+    assert newest.connection.is_over_limit and door.aborted == []
     door.admission.leave(busy)
     door.admission.leave(newest)
-    assert not door.enter("192.0.2.3").connection.is_crowded
-    assert known not in door.cut
+    assert not door.enter("192.0.2.3").connection.is_over_limit
+    assert known not in door.aborted
 
 
 def test_the_address_of_a_known_caller_makes_room_last() -> None:
     door = Door(3)
     known = door.enter("192.0.2.1", role="operator")
-    assert door.admission.recognise(known)
+    door.admission.remember(known)
     door.admission.leave(known)
     own = [door.enter("192.0.2.1") for _ in range(2)]
-    assert door.admission.recognise(own[0])
+    assert door.admission.is_known(own[0])
     stranger = door.enter("192.0.2.2")
     door.enter("192.0.2.3")
-    assert door.cut == [stranger]
+    assert door.aborted == [stranger]
 
 
 def test_those_over_the_limit_are_few() -> None:
     door = Door(1)
     door.enter("192.0.2.1", busy=True)
     crowded = [door.enter(f"192.0.2.{2 + number}") for number in range(OVERFLOW)]
-    assert all(each.connection.is_crowded for each in crowded) and door.cut == []
+    assert all(each.connection.is_over_limit for each in crowded) and door.aborted == []
     door.enter("192.0.2.200")
-    assert door.cut == crowded[:1]
+    assert door.aborted == crowded[:1]
 
 
 def test_refusals_are_one_line_a_minute(

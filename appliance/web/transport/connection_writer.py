@@ -13,12 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-from appliance.web.transport.wire import CHUNK_BYTES, Wire
+from appliance.web.transport.socket_stream import CHUNK_BYTES, SocketStream
 
 MOST_WAITING_BYTES = 8 * 1024 * 1024
 """A client that has more to take, such as one that sends pings and reads no answer, is dropped."""
-
-_MOST_READS = 16  # in a row, so that a client that sends without end does not block the others
 
 _log = logging.getLogger("appliance.web")
 
@@ -31,8 +29,8 @@ def _yes() -> bool:
     return True
 
 
-class Outlet:
-    """What a view's hand-over gets; every method belongs to the event loop's thread.
+class ConnectionWriter:
+    """What a view's takeover gets; every method belongs to the event loop's thread.
 
     `received`: called with what the client sent. `drained`: called when all was sent. `may_send`: asked
     before each piece, must not wait; once false, the connection is cut even within an item.
@@ -41,15 +39,17 @@ class Outlet:
     soon. `ended`: called once.
     """
 
-    def __init__(self, wire: Wire, limit_s: float, run: Callable[[Callable[[], object]], None]) -> None:
+    def __init__(
+        self, stream: SocketStream, limit_s: float, run: Callable[[Callable[[], object]], None]
+    ) -> None:
         """`limit_s`: within which the client must accept each 64 KiB; `run`: runs a job in the pool."""
-        self._wire, self._limit_s, self.run = wire, limit_s, run
+        self._stream, self._limit_s, self.run = stream, limit_s, run
         self._waiting: deque[memoryview] = deque()
-        self._taken = 0
+        self._waiting_bytes = self._taken = 0
         self._stalled_at = 0.0
         self._is_flushing = self._is_last = False
         self._end_by = float("inf")
-        self.has_ended = False
+        self.over = asyncio.Event()
         self.received: Callable[[bytes], None] = lambda data: None
         self.drained = self.ticked = self.ended = _nothing
         self.stopping: Callable[[], None] = self.end
@@ -57,7 +57,12 @@ class Outlet:
 
     def start(self) -> None:
         """Begin to read what the client sends; the caller has set the callbacks."""
-        self._wire.on_readable(self._read)
+        self._stream.on_readable(self._read)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the connection is closed."""
+        return self.over.is_set()
 
     @property
     def is_idle(self) -> bool:
@@ -66,12 +71,13 @@ class Outlet:
 
     def send(self, data: bytes) -> None:
         """Send all of it, after what waits already."""
-        if self.has_ended or self._is_last:
+        if self.has_ended or self._is_last or not data:
             return
         if not self._waiting:
             self._stalled_at, self._taken = monotonic(), 0
         self._waiting.append(memoryview(data))
-        if sum(map(len, self._waiting)) > MOST_WAITING_BYTES:
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > MOST_WAITING_BYTES:
             return self._drop("a client that reads nothing")
         if len(self._waiting) == 1:
             self._flush()
@@ -81,14 +87,14 @@ class Outlet:
         self._end_by = min(self._end_by, monotonic() + within_s)
         self._is_last = True
         if self.is_idle:
-            self._wire.shutdown(socket.SHUT_WR)
+            self._stream.shutdown(socket.SHUT_WR)
 
     def end(self) -> None:
         """Close at once; what waits is lost. May be called twice."""
         if not self.has_ended:
-            self.has_ended = True
+            self.over.set()
             self._waiting.clear()
-            self._wire.close()
+            self._stream.close()
             self.ended()
 
     def tick(self) -> None:
@@ -109,16 +115,16 @@ class Outlet:
             while not self.has_ended:
                 if self._waiting:
                     if not self._send_some():
-                        self._wire.on_writable(self._flush)
+                        self._stream.on_writable(self._flush)
                         return
                 elif self._is_last:
-                    self._wire.on_writable(None)
-                    self._wire.shutdown(socket.SHUT_WR)
+                    self._stream.on_writable(None)
+                    self._stream.shutdown(socket.SHUT_WR)
                     return
                 else:
                     self.drained()
                     if not self._waiting:
-                        self._wire.on_writable(None)
+                        self._stream.on_writable(None)
                         return
         except ConnectionError:
             self.end()
@@ -129,27 +135,26 @@ class Outlet:
         if not self.may_send():
             self.end()
             return 1
-        sent = self._wire.try_send(self._waiting[0][:CHUNK_BYTES])
+        sent = self._stream.try_send(self._waiting[0][:CHUNK_BYTES])
         self._waiting[0] = self._waiting[0][sent:]
         if not self._waiting[0]:
             self._waiting.popleft()
+        self._waiting_bytes -= sent
         self._taken += sent
         if self._taken >= CHUNK_BYTES or not self._waiting:
             self._stalled_at, self._taken = monotonic(), 0
         return sent
 
     def _read(self) -> None:
+        # Once only: a client that sends without end must not block the others.
         try:
-            for _ in range(_MOST_READS):
-                data = None if self.has_ended else self._wire.try_receive()
-                if data is None:
-                    return
-                if not data:
-                    return self.end()
-                self.received(data)
+            data = self._stream.try_receive()
         except ConnectionError:
-            return self.end()
-        asyncio.get_running_loop().call_soon(self._read)  # TLS may hold bytes that no selector sees
+            data = b""
+        if data:
+            self.received(data)
+        elif data is not None:
+            self.end()
 
     def _drop(self, reason: str) -> None:
         _log.info("%s was dropped", reason)

@@ -14,7 +14,10 @@ from time import monotonic
 from typing import TypeVar
 
 CHUNK_BYTES = 65536
-"""What is read at once; and what a client must accept within the send limit."""
+"""What a client must accept within the send limit."""
+
+READ_BYTES = 16384
+"""What is read at once: a TLS record at most, so that OpenSSL holds no bytes that the selector cannot see."""
 
 _TLS_REQUIRED = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 58\r\nConnection: close\r\n\r\n"
@@ -27,7 +30,7 @@ _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWant
 T = TypeVar("T")
 
 
-class Wire:
+class SocketStream:
     """A non-blocking socket. Use it in its event loop only.
 
     A slow client raises `TimeoutError` and a broken connection `ConnectionResetError`, whatever the layer
@@ -46,8 +49,10 @@ class Wire:
         """Become a TLS server; plain HTTP gets an answer with the reason."""
         self.is_open_for_http = False
         try:
+            self._socket.getpeername()  # if the client is gone, `wrap_socket` raises and loses the descriptor
             wrapped = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
-        except OSError as error:  # gone already
+        except OSError as error:
+            self.is_closed = self._socket.fileno() < 0
             raise self._broken(error) from error
         self._socket = wrapped
         await self._wait_for(wrapped.do_handshake, by, write=False)
@@ -55,7 +60,7 @@ class Wire:
 
     async def receive(self, by: float) -> bytes:
         """The next bytes; empty if the client has closed."""
-        return await self._wait_for(lambda: self._socket.recv(CHUNK_BYTES), by, write=False)
+        return await self._wait_for(lambda: self._socket.recv(READ_BYTES), by, write=False)
 
     async def send(self, data: bytes, limit_s: float) -> None:
         """Send everything; the client must accept each 64 KiB within `limit_s` seconds."""
@@ -68,7 +73,7 @@ class Wire:
 
     def try_receive(self) -> bytes | None:
         """What has arrived; None if nothing has, empty if the client has closed."""
-        return self._attempt(lambda: self._socket.recv(CHUNK_BYTES))
+        return self._attempt(lambda: self._socket.recv(READ_BYTES))
 
     def try_send(self, view: memoryview) -> int:
         """How many of these bytes the kernel takes now."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from flask import Response
 
-from appliance.web.transport.outlet import Outlet
+from appliance.web.transport.connection_writer import ConnectionWriter
 from appliance.web.transport.wsgi import CONNECTION
 
 
-class Handover(Response):
+class Takeover(Response):
     """Its `begin` gets the connection, in the event loop: it sets the callbacks and may send.
 
     The view has run by then, with every check before it and every header after it. `call_on_close` callbacks
@@ -19,7 +19,7 @@ class Handover(Response):
     """
 
     def __init__(
-        self, begin: Callable[[Outlet], None], status: int, headers: Iterable[tuple[str, str]] = ()
+        self, begin: Callable[[ConnectionWriter], None], status: int, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
         super().__init__(status=status, headers=list(headers))
         self._begin = begin
