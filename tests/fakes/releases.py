@@ -45,8 +45,8 @@ UNHEALTHY: Edits = {
 
 CRASHES: Edits = {
     "commands/run.py": replaced(
-        "        return Daemon(config, stop).run(\n",
-        '        raise OSError("it is a test")\n        return Daemon(config, stop).run(\n',
+        "        from appliance.daemon import Daemon\n",
+        '        raise OSError("it is a test")\n        from appliance.daemon import Daemon\n',
     )
 }
 """A version that passes every check and crashes at the start."""
