@@ -116,8 +116,8 @@ def live_pictures() -> Response:
     A binary message for each picture: the length of the head (4 bytes, big-endian), the head (JSON, as under
     Messages), the JPEG. The viewer acknowledges what it shows, and gets as many pictures, and as wide ones,
     as it can show without delay; one that never acknowledges gets a single picture. Closes with 1001 when the
-    server stops or the login ends, with 1008 when a message is not understood, and with 1013, try again
-    later, at the limit of viewers. The end of the session cuts the connection.
+    server stops or the login ends, with 1008 when a message is not understood or too many come, and with
+    1013, try again later, at the limit of viewers. The end of the session cuts the connection.
     """
     app_context, query = context(), parse_query(PicturesQuery)
     require_consent(app_context)

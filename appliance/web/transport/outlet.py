@@ -45,7 +45,7 @@ class Outlet:
         """`limit_s`: within which the client must accept each 64 KiB; `run`: runs a job in the pool."""
         self._wire, self._limit_s, self.run = wire, limit_s, run
         self._waiting: deque[memoryview] = deque()
-        self._taken = 0
+        self._waiting_bytes = self._taken = 0
         self._stalled_at = 0.0
         self._is_flushing = self._is_last = False
         self._end_by = float("inf")
@@ -71,7 +71,8 @@ class Outlet:
         if not self._waiting:
             self._stalled_at, self._taken = monotonic(), 0
         self._waiting.append(memoryview(data))
-        if sum(map(len, self._waiting)) > MOST_WAITING_BYTES:
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > MOST_WAITING_BYTES:
             return self._drop("a client that reads nothing")
         if len(self._waiting) == 1:
             self._flush()
@@ -131,6 +132,7 @@ class Outlet:
             return 1
         sent = self._wire.try_send(self._waiting[0][:CHUNK_BYTES])
         self._waiting[0] = self._waiting[0][sent:]
+        self._waiting_bytes -= sent
         if not self._waiting[0]:
             self._waiting.popleft()
         self._taken += sent
