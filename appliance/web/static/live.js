@@ -56,12 +56,13 @@ const view = new PictureView({
   words: byId("picture-words"),
   names,
   onShown,
+  onDamaged: ({ frame }) => link.done(frame),
 });
 
 /** Bars of the frame that just came on the screen. Returns its age in milliseconds. */
 function onShown({ frame, captured_s, reading }) {
   const now = performance.now();
-  link.shown(frame);
+  link.done(frame);
   if (reading && isLive() && !lost()) {
     heard = true;
     readAt = now;

@@ -26,6 +26,7 @@ export class PictureView {
   #names;
   #boxes;
   #onShown;
+  #onDamaged;
   #next = null;        // the newest picture that waits for the decoder
   #decoding = false;
   #ready = null;       // decoded, waits for the next animation frame
@@ -34,8 +35,9 @@ export class PictureView {
   #wordsAt = -Infinity;
   #readAt = 0;         // when the last picture with a reading came on the screen
 
-  /** `onShown(picture)` is called when a picture is on the screen, and returns its age in milliseconds. */
-  constructor({ frame, canvas, boxes, words, names, onShown }) {
+  /** `onShown(picture)` is called when a picture is on the screen, and returns its age in milliseconds;
+   * `onDamaged(picture)` when the browser cannot decode it. */
+  constructor({ frame, canvas, boxes, words, names, onShown, onDamaged }) {
     this.#frame = frame;
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d", { alpha: false });
@@ -43,6 +45,7 @@ export class PictureView {
     this.#names = names;
     this.#boxes = new Boxes(boxes, names);
     this.#onShown = onShown;
+    this.#onDamaged = onDamaged;
   }
 
   set mirrored(mirrored) {
@@ -86,7 +89,8 @@ export class PictureView {
       try {
         bitmap = await createImageBitmap(picture.jpeg);
       } catch {
-        continue;               // a damaged JPEG: the next picture replaces it
+        this.#onDamaged(picture);
+        continue;
       }
       if (generation !== this.#generation) {
         bitmap.close();

@@ -383,17 +383,17 @@ class Script:
         reading |= {"width": WIDTH, "height": HEIGHT, "faces": list(faces)}
         return self._send(reading)
 
-    def show(self) -> int:
+    def show(self, jpeg: bytes = JPEG) -> int:
         """Send a picture without a reading."""
         self._frame += 1
-        return self._send(None)
+        return self._send(None, jpeg)
 
-    def _send(self, reading: dict[str, Any] | None) -> int:
+    def _send(self, reading: dict[str, Any] | None, jpeg: bytes = JPEG) -> int:
         while self._socket is None:
             self.page.wait_for_timeout(10)
         head = {"frame": self._frame, "captured_s": 0.0, "live": True, "reading": reading}
         coded = json.dumps(head).encode()
-        self._socket.send(struct.pack(">I", len(coded)) + coded + JPEG)
+        self._socket.send(struct.pack(">I", len(coded)) + coded + jpeg)
         return self._frame
 
     def repeat(self, *turns: list[dict[str, Any]], until: str) -> None:

@@ -235,6 +235,14 @@ def test_tries_to_reconnect_become_rarer_and_the_last_picture_stays_with_its_age
     picture_moves(page)
 
 
+def test_a_picture_that_the_browser_cannot_decode_does_not_hold_up_the_next(script: Script) -> None:
+    damaged = script.show(jpeg=b"\xff\xd8 no picture")
+    while not any(said.get("shown") == damaged for said in script.said):
+        script.page.wait_for_timeout(20)
+    following = script.show()
+    expect(script.page.locator("#frame")).to_have_attribute("data-frame", str(following))
+
+
 def test_too_many_viewers_wait_their_turn(
     demo: Any, new_page: Callable[..., Page], shoot: Callable[..., None]
 ) -> None:
