@@ -3,7 +3,7 @@
  * Names that tests and others may rely on:
  *   #frame[data-frame]           the frame shown, no attribute while nothing is shown
  *   #frame[data-reading-frame]   the frame of the reading shown with it, "" without one
- *   #frame[data-age-ms]          its age when it came on the screen, "" while unknown
+ *   #frame[data-age-ms]          its age when it came on the screen, "" while unknown and for a picture in words
  *   #frame[data-live]            "false" for a picture in words
  *   #picture                     <canvas> with the pixels of the JPEG
  *   #boxes[data-boxes]           <canvas> over it; how many boxes are drawn
@@ -35,7 +35,7 @@ export class PictureView {
   #wordsAt = -Infinity;
   #readAt = 0;         // when the last picture with a reading came on the screen
 
-  /** `onShown(picture)` is called when a picture is on the screen, and returns its age in milliseconds;
+  /** `onShown(picture)` is called when a picture is on the screen, and returns its age in milliseconds or null;
    * `onDamaged(picture)` when the browser cannot decode it. */
   constructor({ frame, canvas, boxes, words, names, onShown, onDamaged }) {
     this.#frame = frame;
