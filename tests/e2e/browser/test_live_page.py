@@ -337,7 +337,7 @@ def test_a_lost_camera_is_shown_and_recovers(
     expect(page.locator("#status-camera")).to_contain_text("lost")
     expect(page.locator(".person")).to_have_count(0)
     page.wait_for_function(MOVES, arg=2)  # the placeholder is another picture
-    expect(page.locator("#status-age")).to_have_text("–")
+    expect(page.locator("#status-age")).to_have_text("\u2013")
     transform = "picture => getComputedStyle(picture).transform"
     assert page.locator("#picture").evaluate(transform) == "none", "its text is not mirrored"
     shoot(page, "camera-lost")
