@@ -81,11 +81,13 @@ class ReadingMatcher:
         return next(fitting, None)
 
     def _take(self, wait_s: float) -> Reading | None:
-        reading, self._seen = self._readings.take(self._seen, max(0.0, wait_s))
+        before = self._seen
+        reading, self._seen = self._readings.take(before, max(0.0, wait_s))
         if reading is not None:
             kept = replace(reading, frame=reading.frame.without_pixels())
             self._earlier, self._newest = self._newest, kept
-            self._measure_age()
+            if self._seen == before + 1:  # none was missed, as while no one watched
+                self._measure_age()
         return reading
 
     @property

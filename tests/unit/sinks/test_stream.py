@@ -312,6 +312,21 @@ def test_pictures_follow_the_readings_of_a_slow_device(room: Room, takes: list[i
     assert (room.newest.frame, room.newest.reading) == (629, None)
 
 
+def test_a_viewer_who_returns_gets_the_cameras_rate_at_once(room: Room) -> None:
+    began = time.monotonic() - 60.0
+    for number in range(120):
+        if number:
+            of = frame(number - 1, began + (number - 1) / 30, noise(64, 48))
+            room.readings.put(reading(of, took_s=0.03))
+        given = frame(number, began + number / 30, noise(64, 48))
+        if 30 <= number < 90:
+            room.stream.take(given)  # no one watches
+            continue
+        with watching(room.viewers, BARE):
+            room.stream.take(given)
+        assert room.newest.frame == number
+
+
 def test_an_older_frame_is_never_shown_after_a_newer_one(room: Room) -> None:
     with watching(room.viewers, OVERLAY):
         first, second = taken(1, age_s=0.1), taken(2)
