@@ -246,9 +246,9 @@ class _PictureSocket:
             except ValueError as error:
                 client.close(websocket.POLICY_VIOLATION, str(error))
                 return
+            pictures.change(self._viewer.variant)  # before what is sent, which can end the connection
             if answer:
                 client.send(answer)
-            pictures.change(self._viewer.variant)
             messages.offer(outlet)
 
         pictures.guard(outlet)

@@ -307,7 +307,7 @@ def test_pictures_follow_the_readings_of_a_slow_device(room: Room, takes: list[i
         late = shown[-20:]
         assert all(number == own for number, own in late)
         assert all(after - earlier in takes for (earlier, _), (after, _) in pairwise(late))
-        for number in range(600, 630):  # vision hangs: the picture goes on without it
+        for number in range(600, 630):  # vision hangs: pictures continue without it
             room.stream.take(frame(number, began + number / 30, noise(64, 48)))
     assert (room.newest.frame, room.newest.reading) == (629, None)
 
