@@ -14,7 +14,7 @@ from appliance.web.api.models import ViewerMessage
 from appliance.web.delivery import Delivery
 
 SILENT_S = 20.0
-"""A viewer who acknowledges nothing for this long would keep its place, and pictures be encoded for no one."""
+"""After this long without an acknowledgement a viewer loses its place: it may hang, and see no picture."""
 
 
 class PictureViewer:

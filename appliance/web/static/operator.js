@@ -2,7 +2,7 @@
  *
  * Names that tests and others may rely on:
  *   #start, #stop          #record opens #record-dialog (#record-label, #record-note, #record-start)
- *   #marker, #marker-text  while recording; key M sends it from anywhere outside a field
+ *   #marker, #marker-text, #mark   while recording; key M sends it from anywhere outside a field
  *   #withdraw              opens #withdraw-dialog (#withdraw-sure)
  *   #draw-zone             toggles drawing over the picture; #live-zone the rectangle
  *   #link                  the card with #link-qr and #link-address; #link-done, #show-link
