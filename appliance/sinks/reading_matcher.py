@@ -15,9 +15,10 @@ LONGEST_WAIT_S = 0.05
 """No picture waits longer than this after its capture."""
 
 LONGEST_FOLLOWED_S = 0.5
-"""Pictures follow readings that are at most this far apart."""
+"""Pictures follow readings while the next one is ready within this time."""
 
 _SMOOTHING = 0.2  # share of the newest value in a mean
+_FALL = 0.1  # share of the newest age: one reading that was late is remembered for about a second
 _ENTER, _LEAVE = 1.0, 0.8  # of `OLDEST_S`, so that the rule does not change with each frame
 
 
@@ -26,8 +27,8 @@ class ReadingMatcher:
 
     A frame waits for its own reading only while vision keeps up with the camera, that is while readings are
     ready before the next frame is captured. Otherwise the picture leaves at once, at the camera's rate, with
-    an earlier reading. If vision is so slow that this one would often be too old, boxes would flicker or be
-    absent: then pictures follow the readings, and only frames that were read are shown.
+    an earlier reading. While vision is so slow that this one gets too old, boxes would flicker or be absent:
+    then pictures follow the readings, and only frames that were read are shown.
     """
 
     def __init__(self, readings: Slot[Reading]) -> None:
@@ -54,7 +55,9 @@ class ReadingMatcher:
         self._measure(frame)
         last = self._newest
         return (
-            self._follows and last is not None and frame.captured - last.frame.captured < LONGEST_FOLLOWED_S
+            self._follows
+            and last is not None
+            and frame.captured - last.stamps.classified < LONGEST_FOLLOWED_S
         )
 
     def next_reading(self, frame: Frame) -> Reading | None:
@@ -78,11 +81,13 @@ class ReadingMatcher:
         return next(fitting, None)
 
     def _take(self, wait_s: float) -> Reading | None:
-        reading, self._seen = self._readings.take(self._seen, max(0.0, wait_s))
+        before = self._seen
+        reading, self._seen = self._readings.take(before, max(0.0, wait_s))
         if reading is not None:
             kept = replace(reading, frame=reading.frame.without_pixels())
             self._earlier, self._newest = self._newest, kept
-            self._measure_age()
+            if self._seen == before + 1:  # none was missed, as while no one watched
+                self._measure_age()
         return reading
 
     @property
@@ -103,8 +108,9 @@ class ReadingMatcher:
         """Update how old a reading gets before the next one is ready, and what follows from it."""
         if self._newest is None or self._earlier is None:
             return
-        age_s = self._newest.stamps.classified - self._earlier.stamps.captured
-        self._age_s += _SMOOTHING * (min(age_s, LONGEST_FOLLOWED_S) - self._age_s)
+        age_s = min(self._newest.stamps.classified - self._earlier.stamps.captured, LONGEST_FOLLOWED_S)
+        # A mean would fall below the limit between late readings, and boxes would vanish at each of them.
+        self._age_s = max(age_s, self._age_s + _FALL * (age_s - self._age_s))
         self._follows = self._age_s > OLDEST_S * (_LEAVE if self._follows else _ENTER)
 
     @staticmethod

@@ -83,6 +83,10 @@ class Delivery:
         """How many pictures were sent and not acknowledged."""
         return len(self._under_way)
 
+    def waits_s(self, now: float) -> float:
+        """For how long the oldest picture under way has not been acknowledged, in seconds; 0 without one."""
+        return now - self._under_way[0].sent if self._under_way else 0.0
+
     def may_send(self, now: float) -> bool:
         """Whether the newest picture should be sent now."""
         if len(self._under_way) >= self._window:

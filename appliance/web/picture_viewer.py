@@ -13,6 +13,9 @@ from appliance.viewers import snap_width
 from appliance.web.api.models import ViewerMessage
 from appliance.web.delivery import Delivery
 
+SILENT_S = 20.0
+"""After this long without an acknowledgement a viewer loses its place: it may hang, and see no picture."""
+
 
 class PictureViewer:
     """Decides for one viewer, from what it asked for and what it acknowledges. Knows no sockets."""
@@ -32,6 +35,11 @@ class PictureViewer:
     def accepts(self, picture: Picture) -> bool:
         """Whether to send this picture, the newest, now."""
         return self.variant in picture.jpegs and self._delivery.may_send(self._clock())
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a picture has not been acknowledged for `SILENT_S` seconds."""
+        return self._delivery.waits_s(self._clock()) > SILENT_S
 
     def sent(self, picture: Picture) -> None:
         """This picture is being sent."""

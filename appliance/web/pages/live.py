@@ -27,7 +27,7 @@ from appliance.web.api.models import Reading as ReadingMessage
 from appliance.web.context import AppContext, context
 from appliance.web.delivery import RateLimit
 from appliance.web.framing import BOUNDARY, FIRST_BOUNDARY, picture_headers
-from appliance.web.picture_viewer import PictureViewer
+from appliance.web.picture_viewer import SILENT_S, PictureViewer
 from appliance.web.security.caller import Caller, caller
 from appliance.web.security.policy import VIEWER, policy
 from appliance.web.security.view_audit import ViewAudit
@@ -116,8 +116,9 @@ def live_pictures() -> Response:
     A binary message for each picture: the length of the head (4 bytes, big-endian), the head (JSON, as under
     Messages), the JPEG. The viewer acknowledges what it shows, and gets as many pictures, and as wide ones,
     as it can show without delay; one that never acknowledges gets a single picture. Closes with 1001 when the
-    server stops or the login ends, with 1008 when a message is not understood, and with 1013, try again
-    later, at the limit of viewers. The end of the session cuts the connection.
+    server stops or the login ends, with 1008 when a message is not understood, too many come, or a picture
+    is not acknowledged for 20 s, and with 1013, try again later, at the limit of viewers. The end
+    of the session cuts the connection.
     """
     app_context, query = context(), parse_query(PicturesQuery)
     require_consent(app_context)
@@ -246,23 +247,25 @@ class _PictureSocket:
             except ValueError as error:
                 client.close(websocket.POLICY_VIOLATION, str(error))
                 return
+            pictures.change(self._viewer.variant)  # before what is sent, which can end the connection
             if answer:
                 client.send(answer)
-            pictures.change(self._viewer.variant)
             messages.offer(writer)
+
+        def choose(picture: Picture) -> Hashable:
+            if self._viewer.is_silent:
+                client.close(websocket.POLICY_VIOLATION, f"no picture was acknowledged for {SILENT_S:g} s")
+            return self._viewer.variant if self._viewer.accepts(picture) else NOT_NOW
 
         pictures.guard(writer)
         client.received = hear
         writer.ended = lambda: messages.leave(writer)
-        messages.join(writer, self._choose, self._after, self._viewer.sent)
+        messages.join(writer, choose, self._after, self._viewer.sent)
 
     def close(self) -> None:
         """Free the seat."""
         if self._pictures is not None:
             self._pictures.close()
-
-    def _choose(self, picture: Picture) -> Hashable:
-        return self._viewer.variant if self._viewer.accepts(picture) else NOT_NOW
 
 
 class _ReadingStream:

@@ -47,8 +47,8 @@ export class ConsentPanel {
       byId("aim-picture").addEventListener(kind, () => { this.#loading = false; });
     }
     this.#drawing = new ZoneDrawing(byId("aim-frame"), byId("aim-zone"), (zone) => {
-      this.zone = zone;
-      showZone(byId("aim-zone"), zone);
+      if (zone !== undefined) this.zone = zone;
+      showZone(byId("aim-zone"), this.zone);
     });
     this.#count(1);
   }

@@ -67,8 +67,8 @@ export class PictureLink {
     else if (this.#socket.readyState === WebSocket.OPEN && this.clock.isDue(now)) this.#say({});
   }
 
-  /** The picture of this frame is on the screen: the device may send the next one. */
-  shown(frame) {
+  /** The picture of this frame is on the screen, or damaged: the device may send the next one. */
+  done(frame) {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#say({ shown: frame });
   }
 

@@ -56,14 +56,13 @@ const view = new PictureView({
   words: byId("picture-words"),
   names,
   onShown,
-  // Else the device would wait for the acknowledgement and send nothing more.
-  onSkipped: ({ frame }) => link.shown(frame),
+  onDamaged: ({ frame }) => link.done(frame),
 });
 
-/** Bars of the frame that just came on the screen. Returns its age in milliseconds. */
-function onShown({ frame, captured_s, reading }) {
+/** Bars of the frame that just came on the screen. Returns its age in milliseconds, null for a picture in words. */
+function onShown({ frame, captured_s, live, reading }) {
   const now = performance.now();
-  link.shown(frame);
+  link.done(frame);
   if (reading && isLive() && !lost()) {
     heard = true;
     readAt = now;
@@ -71,7 +70,7 @@ function onShown({ frame, captured_s, reading }) {
     operator.see(reading.faces, now);
     drawEmpty();
   }
-  return link.clock.since(captured_s, now);
+  return live ? link.clock.since(captured_s, now) : null;
 }
 
 const isLive = () => state !== null && LIVE_STATES.includes(state.state);
@@ -97,7 +96,10 @@ function follow() {
   if (width && height) byId("frame").style.setProperty("--ratio", width / height);
   // Hidden pages cost the device nothing. A short loss of connection only marks what is shown as old.
   watch(live && !document.hidden && !forgotten());
-  if (lost()) people.clear();
+  if (lost()) {
+    people.clear();
+    readAt = performance.now();     // no reading is missing before the camera is back
+  }
   beat();
 }
 

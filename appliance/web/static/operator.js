@@ -2,7 +2,7 @@
  *
  * Names that tests and others may rely on:
  *   #start, #stop          #record opens #record-dialog (#record-label, #record-note, #record-start)
- *   #marker, #marker-text  while recording; key M sends it from anywhere outside a field
+ *   #marker, #marker-text, #mark   while recording; key M sends it from anywhere outside a field
  *   #withdraw              opens #withdraw-dialog (#withdraw-sure)
  *   #draw-zone             toggles drawing over the picture; #live-zone the rectangle
  *   #link                  the card with #link-qr and #link-address; #link-done, #show-link
@@ -118,12 +118,13 @@ export class Operator {
     return answer?.ok ?? false;
   }
 
-  #record() {
+  async #record() {
     const dialog = byId("record-dialog");
     if (dialog.returnValue !== "record") return;
     dialog.returnValue = "";
     const body = { label: byId("record-label").value, note: byId("record-note").value };
-    this.#tell(urlOf("api/session/record"), body, "Recording numbers");
+    // The button that opened the dialog is gone. Not to the text: there M would be a letter.
+    if (await this.#tell(urlOf("api/session/record"), body, "Recording numbers")) byId("mark").focus();
   }
 
   #withdraw() {
@@ -156,6 +157,10 @@ export class Operator {
       const keyboard = document.activeElement === byId("frame");
       this.#draw(false);
       if (keyboard) byId("draw-zone").focus();
+      if (zone === undefined) {
+        showZone(byId("live-zone"), this.#state.session?.seat);
+        return;
+      }
       const done = zone ? "Only faces in the zone are analysed" : "No zone: faces anywhere in the picture may be analysed";
       await this.#tell(urlOf("api/session/seat"), { zone }, done);
     });
@@ -201,6 +206,7 @@ export class Operator {
 
   #hideLink() {
     if (!byId("link")) return;
+    if (byId("link").contains(document.activeElement)) byId("show-link").focus();
     byId("link").hidden = true;
     byId("link-qr").removeAttribute("src");
     byId("link-address").removeAttribute("href");

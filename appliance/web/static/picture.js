@@ -3,7 +3,7 @@
  * Names that tests and others may rely on:
  *   #frame[data-frame]           the frame shown, no attribute while nothing is shown
  *   #frame[data-reading-frame]   the frame of the reading shown with it, "" without one
- *   #frame[data-age-ms]          its age when it came on the screen, "" while unknown
+ *   #frame[data-age-ms]          its age when it came on the screen, "" while unknown and for a picture in words
  *   #frame[data-live]            "false" for a picture in words
  *   #picture                     <canvas> with the pixels of the JPEG
  *   #boxes[data-boxes]           <canvas> over it; how many boxes are drawn
@@ -26,7 +26,7 @@ export class PictureView {
   #names;
   #boxes;
   #onShown;
-  #onSkipped;
+  #onDamaged;
   #next = null;        // the newest picture that waits for the decoder
   #decoding = false;
   #ready = null;       // decoded, waits for the next animation frame
@@ -35,9 +35,9 @@ export class PictureView {
   #wordsAt = -Infinity;
   #readAt = 0;         // when the last picture with a reading came on the screen
 
-  /** `onShown(picture)` is called when a picture is on the screen, and returns its age in milliseconds;
-   * `onSkipped(picture)` when it cannot be shown. */
-  constructor({ frame, canvas, boxes, words, names, onShown, onSkipped }) {
+  /** `onShown(picture)` is called when a picture is on the screen, and returns its age in milliseconds or null;
+   * `onDamaged(picture)` when the browser cannot decode it. */
+  constructor({ frame, canvas, boxes, words, names, onShown, onDamaged }) {
     this.#frame = frame;
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d", { alpha: false });
@@ -45,7 +45,7 @@ export class PictureView {
     this.#names = names;
     this.#boxes = new Boxes(boxes, names);
     this.#onShown = onShown;
-    this.#onSkipped = onSkipped;
+    this.#onDamaged = onDamaged;
   }
 
   set mirrored(mirrored) {
@@ -89,7 +89,7 @@ export class PictureView {
       try {
         bitmap = await createImageBitmap(picture.jpeg);
       } catch {
-        this.#onSkipped(picture);       // a damaged JPEG: the next picture replaces it
+        this.#onDamaged(picture);
         continue;
       }
       if (generation !== this.#generation) {

@@ -4,7 +4,7 @@ const LEAST = 0.03;     // a smaller rectangle is drawn by mistake and removes t
 const STEP = 0.05;      // an arrow key moves it this far
 const FIRST = [0.25, 0.1, 0.5, 0.8];
 const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
-const HELP = "Zone: the arrow keys move a rectangle, and resize it with Shift; Enter sets the zone, Delete removes it";
+const HELP = "Zone: the arrow keys move a rectangle, and resize it with Shift; Enter sets the zone, Delete removes it, Escape leaves it as it was";
 
 const within = (value) => Math.min(1, Math.max(0, value));
 
@@ -26,7 +26,7 @@ function moved([x, y, width, height], [right, down], sizing) {
 }
 
 /** Lets the operator drag a rectangle over `frame`, or move one with the keyboard; calls `done` with
- * [x, y, width, height], or null for none. */
+ * [x, y, width, height], with null for none, or with undefined to leave it as it was. */
 export class ZoneDrawing {
   #enabled = false;
   #frame;
@@ -79,6 +79,9 @@ export class ZoneDrawing {
       this.#finish(this.#keyed);
     } else if (event.key === "Delete" || event.key === "Backspace") {
       this.#finish(null);
+    } else if (event.key === "Escape") {
+      this.#from = null;
+      this.#finish(undefined);
     } else {
       return;
     }

@@ -137,6 +137,7 @@ class ConnectionWriter:
             return 1
         sent = self._stream.try_send(self._waiting[0][:CHUNK_BYTES])
         self._waiting[0] = self._waiting[0][sent:]
+        self._waiting_bytes -= sent
         if not self._waiting[0]:
             self._waiting.popleft()
         self._waiting_bytes -= sent

@@ -25,10 +25,11 @@ MAX_MESSAGE_BYTES = 4096
 MAX_REASON_BYTES = 123
 PING_S = 2.5
 PONG_S = 6.0
-MOST_FRAMES = 500
-"""Of a client between two ticks of the server, half a second apart. Each costs the event loop some 20 µs."""
-
 CLOSE_S = 0.5  # for the client's answer to our close; without the wait our close may be lost
+MOST_FRAMES = 500
+"""Frames that a client may send within half a second, pings included: more would delay all other clients."""
+
+_SLICE_BYTES = 4096  # parsed at once, so that a flood ends before all of it is parsed
 
 GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER = (
     CloseCode.GOING_AWAY,
@@ -58,6 +59,7 @@ class WebSocket:
 
     `writer`: the connection below, for a `Broadcast` and its callbacks. Messages that were framed by `frame`
     are sent with `writer.send`; `writer.drained` is called when the client has room for the next.
+    A client that sends more than `MOST_FRAMES` ends with 1008.
     """
 
     def __init__(self, writer: ConnectionWriter, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
@@ -67,8 +69,8 @@ class WebSocket:
         """Called with each complete message of the client: text or bytes."""
         self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=max_message_bytes)
         self._message = bytearray()
-        self._frames = 0
         self._is_text = False
+        self._frames = 0  # since the last tick
         self._heard_at, self._pinged_at = monotonic(), 0.0
         writer.received, writer.ticked = self._take, self._tick
         writer.stopping = self.close
@@ -95,20 +97,22 @@ class WebSocket:
 
     def _take(self, data: bytes) -> None:
         self._heard_at, self._pinged_at = monotonic(), 0.0
-        self._protocol.receive_data(data)
-        for event in self._protocol.events_received():
-            self._frames += 1
-            if self._frames > MOST_FRAMES:
-                _log.info("a WebSocket client that floods the server was dropped")
-                self.writer.end()
-                return
-            if isinstance(event, Frame) and self.open:
-                self._take_frame(event)
-        self._flush()
+        for at in range(0, len(data), _SLICE_BYTES):
+            self._protocol.receive_data(data[at : at + _SLICE_BYTES])
+            for event in self._protocol.events_received():
+                if isinstance(event, Frame) and self.open:
+                    self._take_frame(event)
+            self._flush()
         if self._protocol.close_expected():
             self.writer.finish(CLOSE_S)
 
     def _take_frame(self, event: Frame) -> None:
+        self._frames += 1
+        if self._frames > MOST_FRAMES:
+            self._protocol.fail(
+                CloseCode.POLICY_VIOLATION, f"more than {MOST_FRAMES} frames in half a second"
+            )
+            return
         if event.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._is_text = event.opcode is Opcode.TEXT
         elif event.opcode is not Opcode.CONT:
@@ -168,7 +172,8 @@ def upgrade(
     A request that is not a WebSocket handshake gets 426 or 400. Else the status is 101, and `serve` is called
     in the event loop once the client is connected: it sets callbacks and returns. What the view adds with
     `Response.call_on_close` is called when the client is gone. When the server stops, the WebSocket closes
-    with code 1001, going away. A longer message of the client than `max_message_bytes` closes it with 1009.
+    with code 1001, going away. A longer message of the client than `max_message_bytes` closes it with 1009,
+    and too many messages close it with 1008.
     """
     answer = ServerProtocol().accept(_handshake(environ))
     headers = list(answer.headers.raw_items())

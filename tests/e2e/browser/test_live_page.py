@@ -314,6 +314,14 @@ def test_the_page_reconnects_after_the_server_was_killed(
     expect(page.locator("#warning")).to_be_hidden()
 
 
+RECORD_WARNINGS = """() => {
+  const warning = document.getElementById('warning-text');
+  window.warnings = [];
+  new MutationObserver(() => window.warnings.push(warning.textContent))
+    .observe(warning, { childList: true, characterData: true, subtree: true });
+}"""
+
+
 def test_a_lost_camera_is_shown_and_recovers(
     daemon: Any, open_page: OpenPage, shoot: Shoot, demo_clip: Path, tmp_path: Path
 ) -> None:
@@ -321,6 +329,7 @@ def test_a_lost_camera_is_shown_and_recovers(
     shutil.copy(demo_clip, clip)
     page = open_page(daemon.start(camera=f"replay:{clip}").url)
     shows_people(page, 2)
+    page.get_by_role("button", name="Mirror").click()
     picture_moves(page, 1)  # keeps one frame of the video
     clip.rename(away)
     expect(page.locator("#warning-text")).to_contain_text("Camera lost since", timeout=30_000)
@@ -328,9 +337,15 @@ def test_a_lost_camera_is_shown_and_recovers(
     expect(page.locator("#status-camera")).to_contain_text("lost")
     expect(page.locator(".person")).to_have_count(0)
     page.wait_for_function(MOVES, arg=2)  # the placeholder is another picture
+    expect(page.locator("#status-age")).to_have_text("\u2013")
+    transform = "picture => getComputedStyle(picture).transform"
+    assert page.locator("#picture").evaluate(transform) == "none", "its text is not mirrored"
     shoot(page, "camera-lost")
+    page.wait_for_timeout(3000)  # longer than a running camera may be without readings
+    page.evaluate(RECORD_WARNINGS)
     away.rename(clip)
     expect(page.locator("#warning")).to_be_hidden(timeout=30_000)
+    assert not [words for words in page.evaluate("window.warnings") if "No new readings" in words]
     picture_moves(page)
     shows_people(page, 2)
 
@@ -383,15 +398,10 @@ class Script:
         reading |= {"width": WIDTH, "height": HEIGHT, "faces": list(faces)}
         return self._send(reading)
 
-    def show(self) -> int:
+    def show(self, jpeg: bytes = JPEG) -> int:
         """Send a picture without a reading."""
         self._frame += 1
-        return self._send(None)
-
-    def damage(self) -> int:
-        """Send a picture that is not a JPEG."""
-        self._frame += 1
-        return self._send(None, b"not a JPEG")
+        return self._send(None, jpeg)
 
     def _send(self, reading: dict[str, Any] | None, jpeg: bytes = JPEG) -> int:
         while self._socket is None:

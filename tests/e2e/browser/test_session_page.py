@@ -60,6 +60,7 @@ def test_a_session_from_agreement_to_withdrawal(
     shoot(page, "session-live")
     page.locator("#link-done").click()
     expect(page.locator("#link")).to_be_hidden()
+    expect(page.locator("#show-link")).to_be_focused()
 
     page.locator("#record").click()
     page.locator("#record-label").fill("morning")
@@ -67,6 +68,7 @@ def test_a_session_from_agreement_to_withdrawal(
     page.locator("#record-start").click()
     expect(page.locator("#status-session")).to_have_text("Recording")
     expect(page.locator(".toast", has_text="Recording numbers")).to_be_visible()
+    expect(page.locator("#mark")).to_be_focused()
     page.keyboard.press("m")
     expect(page.locator(".toast", has_text="Marked: question 1")).to_be_visible()
     expect(page.locator("#marker-text")).to_have_value("question 2")
@@ -226,6 +228,8 @@ def test_aiming_shows_a_blurred_picture_and_the_zone_drawn_there_limits_the_anal
     expect(page.locator('.person[data-label="neutral"]')).to_have_count(1)  # the person on the right
     expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
     shoot(page, "session-zone")
+    for name in ("#view-options", "#warning"):  # the shade around the zone does not cover them
+        assert page.locator(name).evaluate("it => Number(getComputedStyle(it).zIndex)") > 0
 
     page.locator("#draw-zone").click()
     drag(page, "#frame", (0.03, 0.03, 0.45, 0.9))
@@ -254,8 +258,15 @@ def test_the_zone_can_be_drawn_without_a_mouse(
     assert living.state()["session"]["seat"] == [0.0, 0.1, 0.45, 0.8]
     expect(page.locator('.person[data-label="not_analysed"]')).to_have_count(1)
     page.keyboard.press("Enter")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Escape")
+    expect(page.locator("#draw-zone")).to_be_focused()
+    assert page.locator("#live-zone").evaluate("zone => zone.style.getPropertyValue('--x')") == "0"
+    assert living.state()["session"]["seat"] == [0.0, 0.1, 0.45, 0.8]
+    page.keyboard.press("Enter")
     page.keyboard.press("Delete")
     expect(page.locator(".toast", has_text="No zone")).to_be_visible()
+    expect(page.locator(".toast", has_text="Drag over the picture")).to_have_count(1)
     expect(page.locator("#live-zone")).to_be_hidden()
     assert living.state()["session"]["seat"] is None
 

@@ -72,11 +72,11 @@ class Viewer:
             self.say(shown=found[-1].frame, round_trip_ms=1)
         return found
 
-    def end(self) -> tuple[int, str]:
+    def end(self, limit_s: float = 15.0) -> tuple[int, str]:
         """Code and reason with which the device closes."""
         try:
             while True:
-                self.next()
+                self.next(limit_s)
         except ConnectionClosed as closed:
             assert closed.rcvd is not None, "closed without a word"
             return closed.rcvd.code, closed.rcvd.reason
@@ -132,6 +132,14 @@ def test_without_acknowledgement_only_one_picture_comes(demo: Daemon) -> None:
             client.next(NONE_COMES_S)
         client.say(shown=first.frame)
         assert client.next().frame > first.frame + 5, "the newest, not the next"
+
+
+def test_a_viewer_who_acknowledges_nothing_loses_its_place(demo: Daemon) -> None:
+    with viewer(demo) as client:
+        client.next()
+        code, reason = client.end(limit_s=40)
+    assert (code, reason) == (1008, "no picture was acknowledged for 20 s")
+    until(lambda: demo.metrics()["interview_grader_viewers"] == 0, 10, "that the viewer has left")
 
 
 def test_a_question_for_the_clock_is_answered_with_it(demo: Daemon) -> None:

@@ -16,7 +16,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
 from appliance.errors import CameraLost, ConfigError, WorkerStuck
@@ -280,6 +281,11 @@ def ask_websocket(server: Server) -> socket.socket:
     return ask(server, "/ws/live", f"{upgrade}Sec-WebSocket-Key: {key}\r\n")
 
 
+def send_until_refused(connection: socket.socket, data: bytes) -> None:
+    with suppress(OSError):
+        connection.sendall(data)
+
+
 def rss_mb() -> float:
     """Memory of this process, in megabytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -381,6 +387,25 @@ def test_ok__messages_of_the_client_arrive_and_large_ones_end_it(probe: Probe) -
         with pytest.raises(ConnectionClosed) as closed:
             client.recv(WITHIN_S)
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
+
+
+@pytest.mark.parametrize(
+    ("opcode", "payload"),
+    [(Opcode.TEXT, b"{}"), (Opcode.PING, b""), (Opcode.PING, b"x" * 100)],
+    ids=["texts", "pings", "large pings"],
+)
+def test_ok__a_client_that_floods_is_ended_and_blocks_no_other(
+    probe: Probe, tls: Tls | None, opcode: Opcode, payload: bytes
+) -> None:
+    flood = Frame(opcode, payload).serialize(mask=True) * 100_000
+    with running(probe, tls=tls) as server, ask_websocket(server) as client:
+        assert probe.talking.wait(WITHIN_S)
+        sender = threading.Thread(target=send_until_refused, args=(client, flood))
+        sender.start()
+        assert hello(server) < WITHIN_S / 2
+        assert probe.talked.wait(WITHIN_S)
+        sender.join()
+        assert probe.heard.qsize() <= websocket.MOST_FRAMES
 
 
 @pytest.mark.parametrize("parts", [[b"\xc3\x28"], [b"a\xc3", b"\x28"]], ids=["whole", "in fragments"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from itertools import cycle, pairwise
 
 import cv2
 import numpy as np
@@ -286,29 +287,44 @@ def test_while_vision_is_slower_than_the_camera_no_picture_waits(
     assert waits == [0.0]
 
 
-def test_pictures_follow_the_readings_of_a_slow_device(room: Room) -> None:
+@pytest.mark.parametrize("takes", [[4], [8], [12], [*[1] * 12, 5]], ids=str)
+def test_pictures_follow_the_readings_of_a_slow_device(room: Room, takes: list[int]) -> None:
+    """`takes`: how many frames each reading takes, in turn, at 30 frames a second."""
     with watching(room.viewers, OVERLAY):
         shown: list[tuple[int, int | None]] = []
-        began = time.monotonic() - 60.0
-        for number in range(300):  # 30 a second, of which vision reads every fourth, in 120 ms
-            given = frame(number, began + number / 30, noise(64, 48))
-            if number % 4 == 3:
-                room.readings.put(
-                    reading(frame(number - 3, began + (number - 3) / 30, noise(64, 48)), took_s=0.12)
-                )
+        began, read, remaining = time.monotonic() - 60.0, 0, cycle(takes)
+        ready = next(remaining)
+        for number in range(600):
+            if number == ready:
+                of = frame(read, began + read / 30, noise(64, 48))
+                room.readings.put(reading(of, took_s=(number - read - 0.1) / 30))
+                read, ready = number, number + next(remaining)
             before = room.jpegs.number
-            room.stream.take(given)
+            room.stream.take(frame(number, began + number / 30, noise(64, 48)))
             if room.jpegs.number > before:
                 own = room.newest.reading
                 shown.append((room.newest.frame, own.frame.number if own else None))
         late = shown[-20:]
-        assert all(number == own for number, own in late) and [n for n, _ in late] == sorted(
-            n for n, _ in late
-        )
-        assert late[-1][0] - late[0][0] == 4 * 19
-        for number in range(300, 330):  # vision hangs: pictures continue without it
+        assert all(number == own for number, own in late)
+        assert all(after - earlier in takes for (earlier, _), (after, _) in pairwise(late))
+        for number in range(600, 630):  # vision hangs: pictures continue without it
             room.stream.take(frame(number, began + number / 30, noise(64, 48)))
-    assert (room.newest.frame, room.newest.reading) == (329, None)
+    assert (room.newest.frame, room.newest.reading) == (629, None)
+
+
+def test_a_viewer_who_returns_gets_the_cameras_rate_at_once(room: Room) -> None:
+    began = time.monotonic() - 60.0
+    for number in range(120):
+        if number:
+            of = frame(number - 1, began + (number - 1) / 30, noise(64, 48))
+            room.readings.put(reading(of, took_s=0.03))
+        given = frame(number, began + number / 30, noise(64, 48))
+        if 30 <= number < 90:
+            room.stream.take(given)  # no one watches
+            continue
+        with watching(room.viewers, BARE):
+            room.stream.take(given)
+        assert room.newest.frame == number
 
 
 def test_an_older_frame_is_never_shown_after_a_newer_one(room: Room) -> None:

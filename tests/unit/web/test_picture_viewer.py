@@ -12,7 +12,7 @@ from websockets.protocol import Protocol, Side, State
 from appliance.reading_json import reading_json
 from appliance.values import Picture, PictureVariant
 from appliance.web.framing import frame_picture_message
-from appliance.web.picture_viewer import PictureViewer
+from appliance.web.picture_viewer import SILENT_S, PictureViewer
 from tests.fakes.parts import face, frame, person, reading, scores
 
 SMALL, FULL = PictureVariant(overlay=False, max_width=320), PictureVariant(overlay=False)
@@ -44,6 +44,21 @@ def test_a_viewer_gets_the_next_picture_once_it_shows_the_last() -> None:
     assert viewer.hear('{"shown": 1, "round_trip_ms": 2}') is None
     assert viewer.variant == FULL
     assert viewer.accepts(picture(2, FULL))
+
+
+def test_a_viewer_who_acknowledges_nothing_is_silent_after_a_while() -> None:
+    clock = Clock()
+    viewer = PictureViewer(width=None, fps=None, clock=clock)
+    clock.now += 100
+    assert not viewer.is_silent, "it has had no picture"
+    viewer.sent(picture(1, SMALL))
+    clock.now += SILENT_S - 1
+    viewer.hear('{"clock_ms": 1}')
+    assert not viewer.is_silent
+    clock.now += 2
+    assert viewer.is_silent
+    viewer.hear('{"shown": 1}')
+    assert not viewer.is_silent
 
 
 def test_no_viewer_needs_boxes_drawn_in() -> None:
