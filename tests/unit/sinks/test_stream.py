@@ -306,7 +306,7 @@ def test_pictures_follow_the_readings_of_a_slow_device(room: Room) -> None:
             n for n, _ in late
         )
         assert late[-1][0] - late[0][0] == 4 * 19
-        for number in range(300, 330):  # vision hangs: the picture goes on without it
+        for number in range(300, 330):  # vision hangs: the picture continues without it
             room.stream.take(frame(number, began + number / 30, noise(64, 48)))
     assert (room.newest.frame, room.newest.reading) == (329, None)
 
