@@ -238,14 +238,14 @@ class _PictureSocket:
         """Send pictures until the viewer leaves or consent ends; in the event loop."""
         pictures, messages, writer = self._pictures, self._context.message_broadcast, client.writer
         if pictures is None:
-            client.close(websocket.TRY_AGAIN_LATER, self._refusal)
+            client.close(websocket.CloseCode.TRY_AGAIN_LATER, self._refusal)
             return
 
         def hear(message: websocket.Message) -> None:
             try:
                 answer = self._viewer.hear(message)
             except ValueError as error:
-                client.close(websocket.POLICY_VIOLATION, str(error))
+                client.close(websocket.CloseCode.POLICY_VIOLATION, str(error))
                 return
             pictures.change(self._viewer.variant)  # before what is sent, which can end the connection
             if answer:

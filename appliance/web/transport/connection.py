@@ -49,7 +49,7 @@ class Settings:
     pool: ThreadPool
     admission: Admission
     tls: ReloadingTls | None
-    server: tuple[str, str]
+    server: Callable[[], tuple[str, str]]
     send_s: float
     max_header_bytes: int
     max_body_bytes: int
@@ -187,7 +187,7 @@ class ClientConnection:
                 body,
                 self._peer.connection,
                 peer=self._peer.address,
-                server=self._settings.server,
+                server=self._settings.server(),
                 scheme="https" if self._settings.tls else "http",
             )
         except ValueError as error:
@@ -291,9 +291,8 @@ class ClientConnection:
 
         Raises `Refused` if no thread can be started, and what the job raises.
         """
-        known = self._settings.admission.is_known(self._peer)
         try:
-            future = self._settings.pool.submit(job, first=known)
+            future = self._settings.pool.submit(job, first=self._settings.admission.is_known(self._peer))
         except (RuntimeError, MemoryError):
             raise _too_busy() from None
         try:

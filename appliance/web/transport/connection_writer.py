@@ -21,14 +21,6 @@ MOST_WAITING_BYTES = 8 * 1024 * 1024
 _log = logging.getLogger("appliance.web")
 
 
-def _nothing() -> None:
-    pass
-
-
-def _yes() -> bool:
-    return True
-
-
 class ConnectionWriter:
     """What a view's takeover gets; every method belongs to the event loop's thread.
 
@@ -51,9 +43,11 @@ class ConnectionWriter:
         self._end_by = float("inf")
         self.over = asyncio.Event()
         self.received: Callable[[bytes], None] = lambda data: None
-        self.drained = self.ticked = self.ended = _nothing
+        self.drained: Callable[[], None] = lambda: None
+        self.ticked = self.ended = self.drained
         self.stopping: Callable[[], None] = self.end
-        self.may_send = self.is_authorized = _yes
+        self.may_send: Callable[[], bool] = lambda: True
+        self.is_authorized = self.may_send
 
     def start(self) -> None:
         """Begin to read what the client sends; the caller has set the callbacks."""
@@ -78,8 +72,8 @@ class ConnectionWriter:
         self._waiting.append(memoryview(data))
         self._waiting_bytes += len(data)
         if self._waiting_bytes > MOST_WAITING_BYTES:
-            return self._drop("a client that reads nothing")
-        if len(self._waiting) == 1:
+            self.drop("reads nothing")
+        elif len(self._waiting) == 1:
             self._flush()
 
     def finish(self, within_s: float) -> None:
@@ -97,13 +91,18 @@ class ConnectionWriter:
             self._stream.close()
             self.ended()
 
+    def drop(self, reason: str) -> None:
+        """End a client that `reason`, and log it."""
+        _log.info("a client that %s was dropped", reason)
+        self.end()
+
     def tick(self) -> None:
         """End a client that is over its limits; the server calls it twice a second."""
         now = monotonic()
         if not self.may_send() or now > self._end_by:
             self.end()
         elif self._waiting and now - self._stalled_at > self._limit_s:
-            self._drop(f"a client that took nothing for {now - self._stalled_at:.1f} s")
+            self.drop(f"took nothing for {now - self._stalled_at:.1f} s")
         else:
             self.ticked()
 
@@ -156,7 +155,3 @@ class ConnectionWriter:
             self.received(data)
         elif data is not None:
             self.end()
-
-    def _drop(self, reason: str) -> None:
-        _log.info("%s was dropped", reason)
-        self.end()

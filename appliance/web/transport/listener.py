@@ -10,7 +10,7 @@ from appliance.system.host_names import device_label
 from appliance.web.transport.tls import ReloadingTls
 
 BACKLOG = 128
-"""A longer queue lets a crowd that connects again at once stand before the owner: measured with 1,024."""
+"""A longer queue lets a crowd that connects again at once get in before the owner: measured with 1,024."""
 
 UNACKNOWLEDGED_MS = 10_000
 """After which the kernel drops a client that acknowledges nothing."""

@@ -66,12 +66,20 @@ class Server:
         """`per_address` and `exempt` as in `Admission`; `tls` returns the files of certificate and key;
         `name` is that of the threads, `setting` the configuration key of the port."""
         self.name, self._setting = name, setting
-        self.app, self._host, self._port = app, host, port
+        self._host, self._port, self._send_buffer_bytes = host, port, send_buffer_bytes
         self._tls = ReloadingTls(tls) if tls else None
-        self._send_timeout_s, self._send_buffer_bytes = send_timeout_s, send_buffer_bytes
-        self._max_header_bytes, self._max_body_bytes = max_header_bytes, max_body_bytes
         self._pool = ThreadPool(threads, name)
         self._admission = Admission(max_connections, per_address, exempt)
+        self._settings = Settings(
+            app=app,
+            pool=self._pool,
+            admission=self._admission,
+            tls=self._tls,
+            server=lambda: (host, str(self.port)),
+            send_s=send_timeout_s,
+            max_header_bytes=max_header_bytes,
+            max_body_bytes=max_body_bytes,
+        )
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -161,21 +169,13 @@ class Server:
         return self._pool.stop(by)
 
     async def _main(self) -> None:
-        self._settings = Settings(
-            app=self.app,
-            pool=self._pool,
-            admission=self._admission,
-            tls=self._tls,
-            server=(self._host, str(self._port)),
-            send_s=self._send_timeout_s,
-            max_header_bytes=self._max_header_bytes,
-            max_body_bytes=self._max_body_bytes,
-        )
+        assert self._listener is not None
         self._listen()
         ticker = asyncio.ensure_future(self._tick())
         await self._wake.wait()
         ticker.cancel()
-        self._close_listener()
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
         for task, peer in list(self._tasks.items()):
             if peer.is_waiting:
                 task.cancel()
@@ -190,11 +190,6 @@ class Server:
     def _listen(self) -> None:
         if self._listener is not None and not self._stopping.is_set():
             asyncio.get_running_loop().add_reader(self._listener, self._accept)
-
-    def _close_listener(self) -> None:
-        assert self._listener is not None
-        asyncio.get_running_loop().remove_reader(self._listener)
-        self._listener.close()
 
     def _accept(self) -> None:
         assert self._listener is not None

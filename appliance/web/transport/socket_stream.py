@@ -81,21 +81,17 @@ class SocketStream:
 
     def on_readable(self, callback: Callable[[], None] | None) -> None:
         """Call back when bytes arrive; None ends it."""
-        if self.is_closed:
-            return
-        if callback is None:
-            self._loop.remove_reader(self._socket)
-        else:
+        if callback is not None and not self.is_closed:
             self._loop.add_reader(self._socket, callback)
+        elif not self.is_closed:
+            self._loop.remove_reader(self._socket)
 
     def on_writable(self, callback: Callable[[], None] | None) -> None:
         """Call back when the kernel takes bytes; None ends it."""
-        if self.is_closed:
-            return
-        if callback is None:
-            self._loop.remove_writer(self._socket)
-        else:
+        if callback is not None and not self.is_closed:
             self._loop.add_writer(self._socket, callback)
+        elif not self.is_closed:
+            self._loop.remove_writer(self._socket)
 
     def refuse(self, answer: bytes) -> None:
         """Answer as far as possible without waiting, and close."""
@@ -140,12 +136,9 @@ class SocketStream:
         while True:
             try:
                 return attempt()
-            except ssl.SSLWantWriteError:
-                await self._ready(by, write=True)
-            except ssl.SSLWantReadError:
-                await self._ready(by, write=False)
-            except (BlockingIOError, InterruptedError):
-                await self._ready(by, write=write)
+            except _NOT_NOW as error:
+                is_tls = isinstance(error, ssl.SSLError)
+                await self._ready(by, write=isinstance(error, ssl.SSLWantWriteError) if is_tls else write)
             except OSError as error:
                 raise self._broken(error) from error
 

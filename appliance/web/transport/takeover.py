@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flask import Response
+from werkzeug.wsgi import ClosingIterator
 
 from appliance.web.transport.connection_writer import ConnectionWriter
 from appliance.web.transport.wsgi import CONNECTION
@@ -31,14 +32,4 @@ class Takeover(Response):
             connection.take_over = self._begin
         self.headers.pop("Content-Length", None)
         start_response(self.status, self.headers.to_wsgi_list())
-        return _Empty(self.close)
-
-
-class _Empty:
-    """A body without bytes; a class, because a generator that never started is never closed."""
-
-    def __init__(self, close: Callable[[], None]) -> None:
-        self.close = close
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(())
+        return ClosingIterator((), self.close)

@@ -6,14 +6,13 @@ The protocol is that of the `websockets` library; this module connects it to WSG
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, Response
+from websockets import frames
 from websockets.datastructures import Headers
-from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
@@ -22,7 +21,6 @@ from appliance.web.transport.connection_writer import ConnectionWriter
 from appliance.web.transport.takeover import Takeover
 
 MAX_MESSAGE_BYTES = 4096
-MAX_REASON_BYTES = 123
 PING_S = 2.5
 PONG_S = 6.0
 CLOSE_S = 0.5  # for the client's answer to our close; without the wait our close may be lost
@@ -31,17 +29,11 @@ MOST_FRAMES = 500
 
 _SLICE_BYTES = 4096  # parsed at once, so that a flood ends before all of it is parsed
 
-GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER = (
-    CloseCode.GOING_AWAY,
-    CloseCode.POLICY_VIOLATION,
-    CloseCode.TRY_AGAIN_LATER,
-)
-"""Why the server closes: it stops, a message makes no sense, no place is free."""
+CloseCode = frames.CloseCode
+"""Why a WebSocket is closed."""
 
 Message = str | bytes
 View = TypeVar("View", bound=Callable[..., Response])
-
-_log = logging.getLogger("appliance.web")
 
 
 def frame(message: Message) -> bytes:
@@ -85,13 +77,13 @@ class WebSocket:
         if self.open:
             self.writer.send(frame(message))
 
-    def close(self, code: int = GOING_AWAY, reason: str = "") -> None:
+    def close(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
         """Close with `code`; the client has a moment to close too. May be called twice.
 
         `reason`: a sentence for people who debug a client; what exceeds the 123 bytes of the protocol is cut.
         """
         if self.open:
-            self._protocol.send_close(code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
+            self._protocol.send_close(code, reason.encode()[:123].decode(errors="ignore"))
             self._flush()
         self.writer.finish(CLOSE_S)
 
@@ -100,22 +92,22 @@ class WebSocket:
         for at in range(0, len(data), _SLICE_BYTES):
             self._protocol.receive_data(data[at : at + _SLICE_BYTES])
             for event in self._protocol.events_received():
-                if isinstance(event, Frame) and self.open:
+                if isinstance(event, frames.Frame) and self.open:
                     self._take_frame(event)
             self._flush()
         if self._protocol.close_expected():
             self.writer.finish(CLOSE_S)
 
-    def _take_frame(self, event: Frame) -> None:
+    def _take_frame(self, event: frames.Frame) -> None:
         self._frames += 1
         if self._frames > MOST_FRAMES:
             self._protocol.fail(
                 CloseCode.POLICY_VIOLATION, f"more than {MOST_FRAMES} frames in half a second"
             )
             return
-        if event.opcode in (Opcode.TEXT, Opcode.BINARY):
-            self._is_text = event.opcode is Opcode.TEXT
-        elif event.opcode is not Opcode.CONT:
+        if event.opcode in (frames.Opcode.TEXT, frames.Opcode.BINARY):
+            self._is_text = event.opcode is frames.Opcode.TEXT
+        elif event.opcode is not frames.Opcode.CONT:
             return
         self._message += event.data
         if not event.fin:
@@ -132,8 +124,7 @@ class WebSocket:
         now, self._frames = monotonic(), 0
         if self._pinged_at:
             if now - self._pinged_at > PONG_S:
-                _log.debug("a WebSocket ended: no answer to a ping")
-                self.writer.end()
+                self.writer.drop("answered no ping")
         elif now - self._heard_at > PING_S and self.open:
             self._pinged_at = now
             self._protocol.send_ping(b"")
