@@ -254,7 +254,9 @@ class _PictureSocket:
 
         def choose(picture: Picture) -> Hashable:
             if self._viewer.is_silent:
-                client.close(websocket.POLICY_VIOLATION, f"no picture was acknowledged for {SILENT_S:g} s")
+                client.close(
+                    websocket.CloseCode.POLICY_VIOLATION, f"no picture was acknowledged for {SILENT_S:g} s"
+                )
             return self._viewer.variant if self._viewer.accepts(picture) else NOT_NOW
 
         pictures.guard(writer)
