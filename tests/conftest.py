@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
@@ -85,6 +86,15 @@ def scheduling_is_unchanged() -> Iterator[None]:
     if (after := os.sched_getscheduler(0)) != before:
         os.sched_setscheduler(0, before, parameters)
         pytest.fail(f"the scheduling policy was changed from {before} to {after}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """Restore the log level of the product, which each command sets."""
+    logger = logging.getLogger("appliance")
+    before = logger.level
+    yield
+    logger.setLevel(before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -134,6 +134,8 @@ class ClientConnection:
             if is_begun:
                 event = self._http.next_event()
                 if isinstance(event, h11.Request):
+                    if _size(event) > self._settings.max_header_bytes:  # h11 limits incomplete ones
+                        raise Refused(431, "the head of the request is too large")
                     return event
                 if event is not h11.NEED_DATA:
                     return None  # closed between two requests
@@ -341,3 +343,8 @@ def _refusal(refused: Refused) -> bytes:
 def _head_bytes(status: int, reason: bytes, headers: Any) -> bytes:
     lines = [b"HTTP/1.1 %d %s" % (status, reason), *(b"%s: %s" % header for header in headers)]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _size(request: h11.Request) -> int:
+    lines = ((request.method, request.target), *request.headers)
+    return sum(len(name) + len(value) + len(b": \r\n") for name, value in lines)

@@ -65,7 +65,7 @@ class Server:
     ) -> None:
         """`per_address` and `exempt` as in `Admission`; `tls` returns the files of certificate and key;
         `name` is that of the threads, `setting` the configuration key of the port."""
-        self.name, self._setting = name, setting
+        self.name, self.app, self._setting = name, app, setting
         self._host, self._port, self._send_buffer_bytes = host, port, send_buffer_bytes
         self._tls = ReloadingTls(tls) if tls else None
         self._pool = ThreadPool(threads, name)

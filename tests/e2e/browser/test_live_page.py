@@ -411,13 +411,13 @@ class Script:
         self._socket.send(struct.pack(">I", len(coded)) + coded + jpeg)
         return self._frame
 
-    def repeat(self, *turns: list[dict[str, Any]], until: str) -> None:
+    def repeat(self, *turns: list[dict[str, Any]], until: str, limit_s: float = WITHIN_S) -> None:
         """Repeat these readings, twenty a second, until the condition `until` holds on the page."""
-        deadline = time.monotonic() + WITHIN_S
+        deadline = time.monotonic() + limit_s
         for faces in itertools.cycle(turns):
             if self.page.evaluate(until):
                 return
-            assert time.monotonic() < deadline, f"not within {WITHIN_S:g} s: {until}"
+            assert time.monotonic() < deadline, f"not within {limit_s:g} s: {until}"
             self.say(*faces)
             self.page.wait_for_timeout(50)
 

@@ -401,7 +401,7 @@ def test_the_words_for_the_picture_change_seldom(script: Script) -> None:
         .observe(words, { childList: true, characterData: true, subtree: true });
     }""")
     turns = [[face(1, label, **{label: 1.0})] for label in ("happy", "sad", "angry")]
-    script.repeat(*turns, until="window.said.length >= 3")
+    script.repeat(*turns, until="window.said.length >= 3", limit_s=60)
     said = page.evaluate("window.said")
     assert all(later[0] - earlier[0] >= 4900 for earlier, later in itertools.pairwise(said))
     assert re.fullmatch(r"One face\. Person 1 on the left: \w+\.", said[0][1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import signal
@@ -149,21 +150,26 @@ def test_without_memory_the_process_ends(tmp_path: Path, idle: bool) -> None:
         if idle:
             daemon.stop_session()
 
+        lowest = math.inf
+
         def ended() -> bool:
-            leave_no_memory(daemon)
+            nonlocal lowest
+            lowest = min(lowest, limit_memory(daemon, lowest))
             with suppress(OSError, HTTPException):
                 daemon.request("/", limit_s=1)
             return daemon.process.poll() is not None
 
-        until(ended, 150, "the end")
+        until(ended, 100, "the end")
         assert daemon.wait(1) == 1, daemon.log
 
 
-def leave_no_memory(daemon: Daemon) -> None:
-    """Limit the process to the memory it has now; again each time, since it gives some back."""
+def limit_memory(daemon: Daemon, most: float) -> float:
+    """Limit the process to `most` bytes, or to what it uses now if that is less; returns the limit."""
     with suppress(OSError, IndexError):
-        used = os.sysconf("SC_PAGE_SIZE") * int(Path(f"/proc/{daemon.pid}/statm").read_text().split()[0])
-        resource.prlimit(daemon.pid, resource.RLIMIT_AS, (used, resource.RLIM_INFINITY))
+        pages = int(Path(f"/proc/{daemon.pid}/statm").read_text().split()[0])
+        most = min(most, os.sysconf("SC_PAGE_SIZE") * pages)
+        resource.prlimit(daemon.pid, resource.RLIMIT_AS, (int(most), resource.RLIM_INFINITY))
+    return most
 
 
 def stand_still(daemon: Daemon) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import socket
@@ -24,17 +23,14 @@ from tests.fakes.parts import noise, picture
 
 @pytest.fixture(autouse=True)
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Ignore this machine's configuration; restore signals and log levels afterwards."""
+    """Ignore this machine's configuration; restore signals afterwards."""
     for module in (layers, load):
         monkeypatch.setattr(module, "BOARD_FILE", tmp_path / "board.toml")
     monkeypatch.setattr(layers, "OWNER_FILE", tmp_path / "etc" / "config.toml")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    ours = logging.getLogger("appliance")
-    level = ours.level
     yield
-    ours.setLevel(level)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
