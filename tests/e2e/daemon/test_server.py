@@ -335,6 +335,7 @@ def test_ok__viewer_who_pauses_gets_a_fresh_picture(probe: Probe) -> None:
 
 def test_ok__websocket_delivers_what_is_pushed(probe: Probe, tls: Tls | None) -> None:
     with running(probe, tls=tls) as server, talk_to(server) as client:
+        assert probe.talking.wait(WITHIN_S)
         for number in range(20):
             probe.texts.put(json.dumps({"frame": number, "word": "fröhlich"}))
             assert json.loads(client.recv(WITHIN_S)) == {"frame": number, "word": "fröhlich"}
