@@ -145,7 +145,7 @@ def test_after_a_long_gap_no_one_is_read_until_the_operator_confirms(tmp_path: P
 
 
 def test_without_memory_the_process_ends(tmp_path: Path) -> None:
-    """In a session, which always needs more; an idle process can serve from the memory that the session freed."""
+    """In a session, which always needs more: an idle process may serve from what its last session freed."""
     with running(tmp_path, "--camera", "demo", ends_with=None) as daemon:
         lowest = math.inf
 
