@@ -478,7 +478,7 @@ def test_fail__a_takeover_that_raises_ends_the_viewer(probe: Probe, caplog: pyte
     probe.app.view_functions["_watch"] = lambda: Takeover(begin, 200)
     with running(probe) as server, ask(server, "/stream.mjpg") as viewer:
         read_all(viewer)
-        assert not probe._picture_broadcast._clients
+        wait_until(lambda: not probe._picture_broadcast._clients)
     assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
 
 
