@@ -23,11 +23,11 @@ CLASSIFIED_PER_S = 15.0
 STEADY_S = 0.5
 """Seconds without movement and change until a face is steady."""
 
-_FEWEST = 4
-"""Of so many classifications of a face that does not move at all, one has a detection."""
+_DETECT_EVERY = 4
+"""A face that does not move at all is detected again with every fourth classification."""
 
 _UNDETECTED_S = 0.4
-"""Longest time without a detection, where frames are so few that `_FEWEST` of them would take longer."""
+"""Longest time without a detection, where `_DETECT_EVERY` frames would take longer."""
 
 _MOVED, _RESIZED = 0.05, 1.06
 """A face moved if its centre did by this share of its width, or its width changed by this factor, between two
@@ -113,7 +113,7 @@ class Cadence:
                 looks[id] = Look.REST
                 continue
             face.owed -= 1.0
-            is_recent = face.since_detected + 1 < _FEWEST and now - face.detected < _UNDETECTED_S
+            is_recent = face.since_detected + 1 < _DETECT_EVERY and now - face.detected < _UNDETECTED_S
             if face.change <= _STILL and is_recent:
                 looks[id] = Look.CLASSIFY
         return looks

@@ -1,4 +1,4 @@
-"""Sends each new item of a slot to many clients: framed once, to those who have taken the last one."""
+"""Sends each new item of a slot, framed once, to every client that has taken the last one."""
 
 from __future__ import annotations
 

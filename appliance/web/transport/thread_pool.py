@@ -25,7 +25,7 @@ class ThreadPool:
     """Runs jobs in threads `<name>-1` to `<name>-<limit>`, which do not keep the process alive.
 
     Unlike `ThreadPoolExecutor`: a view that hangs at the stop is reported instead of awaited without end, and
-    those who are logged in go first.
+    jobs of logged-in callers go first.
     """
 
     def __init__(self, limit: int, name: str) -> None:

@@ -73,6 +73,7 @@ class Answer:
                     parts.append(block or b"")
                     size += len(parts[-1])
             except Exception as error:
+                # Any exception: it belongs to the connection, once the blocks before it are sent.
                 self.failure = error
         self.block = b"".join(parts)
 
@@ -94,7 +95,7 @@ class Answer:
 
 
 def _refuse_write(data: bytes) -> None:
-    raise NotImplementedError("this server has no write(); return the body")
+    raise RuntimeError("this server has no write(), which PEP 3333 advises against; return the body")
 
 
 def make_environ(
