@@ -27,7 +27,7 @@ _DETECT_EVERY = 4
 """A face that does not move at all is detected again with every fourth classification."""
 
 _UNDETECTED_S = 0.4
-"""Longest time without a detection, where `_DETECT_EVERY` frames would take longer."""
+"""Longest time without a detection, where `_DETECT_EVERY` classifications would take longer."""
 
 _MOVED, _RESIZED = 0.05, 1.06
 """A face moved if its centre did by this share of its width, or its width changed by this factor, between two

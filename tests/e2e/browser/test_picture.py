@@ -24,10 +24,13 @@ from tests.e2e.browser.test_live_page import (
     agree_and_start,
     face,
     picture_moves,
+    script,
     shows_people,
 )
 from tests.e2e.daemon.driver import until
 from tests.fakes.slow_link import slow_link
+
+__all__ = ["script"]  # fixtures
 
 OpenPage = Callable[..., Page]
 
@@ -76,14 +79,6 @@ def messages_of(page: Page) -> dict[int, tuple[dict[str, Any], bytes]]:
 
 def port_of(daemon: Any) -> int:
     return urlsplit(daemon.url).port or 0
-
-
-@pytest.fixture
-def script(demo: Any, new_page: Callable[..., Page]) -> Script:
-    page = new_page()
-    script = Script(page)
-    page.goto(demo.url, wait_until="commit")
-    return script
 
 
 # --- one frame -------------------------------------------------------------------------------------------
