@@ -7,9 +7,11 @@ Jetson: the tests use another source in the same pipeline.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import logging
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,18 @@ def make_pipeline(settings: JetsonSettings) -> str:
 
 def load_gstreamer() -> Any:
     """Import and initialise GStreamer; raises `BackendMissing`."""
+    gst = import_gstreamer()
+    gst.init(None)
+    return gst
+
+
+def import_gstreamer() -> Any:
+    """GStreamer, not yet initialised; raises `BackendMissing`."""
+    # GStreamer loads libunwind, whose stack unwinder has the same names as GCC's. Where a package already
+    # uses GCC's, the two mix, and the next C++ exception (a model that LiteRT refuses) crashes the process.
+    # GCC's, made global first, is the only one found.
+    with suppress(OSError):
+        ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
     try:
         gi = importlib.import_module("gi")
         gi.require_version("Gst", "1.0")
@@ -161,7 +175,6 @@ def load_gstreamer() -> Any:
             key="camera.backend",
             value="jetson",
         ) from error
-    gst.init(None)
     return gst
 
 

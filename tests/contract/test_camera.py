@@ -7,6 +7,7 @@ import importlib
 import itertools
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from appliance.errors import BackendMissing, CameraEnded, CameraLost, ConfigErro
 from appliance.media.jpeg import ALWAYS_DAMAGED
 from appliance.ports import Camera
 from appliance.values import Frame, Image
+from tests import machine
 from tests.fakes.files import encoded
 from tests.fakes.network_cameras import Mjpeg, mjpeg_sender, rtsp_sender
 from tests.fakes.scene import Scene
@@ -1059,6 +1061,22 @@ def test_the_sensors_pipeline_is_the_documented_one() -> None:
     words = make_pipeline(JetsonSettings(sensor=1))
     assert words.startswith("nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),width=1280,height=720,")
     assert "nvvidconv" in words and words.endswith("max-buffers=1 drop=true sync=false")
+
+
+def test_a_refused_model_does_not_crash_with_gstreamer_loaded(shop: Workshop) -> None:
+    """PyAV brings GCC's stack unwinder, GStreamer libunwind's; LiteRT refuses a model by a C++ exception."""
+    if not machine.has_gstreamer():
+        pytest.skip("no GStreamer for this Python")
+    model = shop.folder / "no.tflite"
+    model.write_bytes(b"not a model" * 10)
+    words = (
+        f"import sys, av; sys.path.append({gstreamer.DISTRIBUTION!r});"
+        "from appliance.cameras import jetson; jetson.load_gstreamer();"
+        "from ai_edge_litert.interpreter import Interpreter; Interpreter(model_path=sys.argv[1])"
+    )
+    command = [sys.executable, "-c", words, str(model)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.splitlines()[-1].split(":")[0]) == (1, "ValueError"), ended
 
 
 def test_without_gstreamer_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ Stopping the sender means unplugging the camera.
 
 from __future__ import annotations
 
-import importlib
 import socket
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from appliance.cameras.jetson import import_gstreamer
+from appliance.errors import BackendMissing
 from appliance.values import Image
 
 WIDTH, HEIGHT = 322, 240
@@ -52,12 +53,8 @@ def find(patch: pytest.MonkeyPatch) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ImportWarning)  # PyGObject's own way to import
-            gi = importlib.import_module("gi")
-            gi.require_version("Gst", "1.0")
-            gi.require_version("GstApp", "1.0")
-            importlib.import_module("gi.repository.Gst")
-            importlib.import_module("gi.repository.GstApp")
-    except (ImportError, ValueError):
+            import_gstreamer()
+    except BackendMissing:
         pytest.skip("no GStreamer for this Python")
 
 
