@@ -16,7 +16,7 @@ from appliance.auth.accounts import NAME_PATTERN
 from appliance.auth.files import PrivateFile
 from appliance.errors import AccessConflict, AccessError, StoreError, UnknownName
 
-ROLES = ("viewer", "operator", "metrics")
+ROLES = ("viewer", "operator", "metrics", "analyze")
 PREFIX = "ig_"  # lets secret scanners recognise one
 SECRET_BYTES = 32
 MOST_TOKENS = 100

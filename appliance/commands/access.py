@@ -17,7 +17,7 @@ from appliance.system.terminal import print_line
 Action = Callable[[argparse.Namespace, Path], None]
 """What a command does, given its arguments and the state directory."""
 
-_ROLES = ("viewer", "operator", "metrics")
+_ROLES = ("viewer", "operator", "metrics", "analyze")
 
 
 def add_commands(commands: Commands) -> None:

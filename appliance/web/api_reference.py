@@ -35,6 +35,7 @@ of HTTP Basic, to the routes marked so.
 | viewer | viewers and operators |
 | operator | operators |
 | token | tokens of role metrics and operator; on the device itself anyone, if `access.loopback` allows it |
+| analyze | operators, and tokens of role analyze |
 | local | root and the service's user, on the device itself |
 """
 

@@ -16,6 +16,7 @@ from appliance import __version__
 from appliance.web.api.describe import Content, Description, describe, description_of
 from appliance.web.api.models import Answer, Problem
 from appliance.web.security.policy import (
+    ANALYZE,
     LOCAL,
     OPERATOR,
     PUBLIC,
@@ -58,6 +59,7 @@ _SECURITY: dict[str, list[dict[str, list[str]]]] = {
     VIEWER: [{"login": []}, {"token": []}],
     OPERATOR: [{"login": []}, {"token": []}],
     TOKEN: [{"login": []}, {"token": []}],
+    ANALYZE: [{"login": []}, {"token": []}],
     LOCAL: [{"token": []}],
 }
 

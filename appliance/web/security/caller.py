@@ -36,8 +36,8 @@ _log = logging.getLogger("appliance.web")
 class Caller:
     """Who makes a request.
 
-    `role`: operator, viewer, metrics, or empty; `name`: of the account or the token; `digest`: of the token,
-    empty for others.
+    `role`: operator, viewer, metrics, analyze, or empty; `name`: of the account or the token; `digest`: of
+    the token, empty for others.
     """
 
     kind: str

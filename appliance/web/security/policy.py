@@ -39,12 +39,14 @@ from appliance.web.security.csrf import require_csrf_token
 from appliance.web.security.hosts import host_refusal, is_device_name, parse_host
 from appliance.web.transport.wsgi import CONNECTION
 
-PUBLIC, VIEWER, OPERATOR, TOKEN, LOCAL = "public", "viewer", "operator", "token", "local"
+PUBLIC, VIEWER, OPERATOR, LOCAL = "public", "viewer", "operator", "local"
+TOKEN, ANALYZE = "token", "analyze"
 
 ALLOWED = {
     VIEWER: ("viewer", "operator"),
     OPERATOR: ("operator",),
     TOKEN: ("metrics", "operator"),
+    ANALYZE: ("analyze", "operator"),
 }
 """Which roles each policy admits. `LOCAL` admits no role: it takes the local token."""
 
@@ -52,6 +54,9 @@ _NO_LOGIN = (
     "this device has no login and answers only clients on the device itself; for others set"
     " web.trusted_proxies; see docs/proxy.md"
 )
+
+_TOKEN_ROLE = {TOKEN: "metrics", ANALYZE: "analyze"}
+"""The role that a refused token needs, for the policies with a role of their own."""
 
 _OPERATOR_ONLY = {
     True: "only the operator may do this, on the device itself (127.0.0.1)",
@@ -68,7 +73,7 @@ _HEALTH = "status.healthz"
 
 
 def policy(name: str, *, basic: bool = False) -> Callable[[View], View]:
-    """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR`, `TOKEN` or `LOCAL`.
+    """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR`, `TOKEN`, `ANALYZE` or `LOCAL`.
 
     `basic`: a viewer token is also accepted as the password of HTTP Basic. Only for routes that change
     nothing, because browsers send such a password automatically.
@@ -170,10 +175,11 @@ def _refuse(who: Caller, needed: str) -> Response:
         if _wants_page():
             return _redirect_to_login()
         raise _not_logged_in()
-    if needed == TOKEN:
+    if needed in _TOKEN_ROLE:
+        role = _TOKEN_ROLE[needed]
         abort(
             403,
-            "expected a token of role metrics or operator: interview-grader token create NAME --role metrics",
+            f"expected a token of role {role} or operator: interview-grader token create NAME --role {role}",
         )
     if needed == LOCAL:
         abort(403, "only root and the service may read this; run sudo interview-grader status --json")

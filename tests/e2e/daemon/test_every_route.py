@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from appliance.auth.tokens import ROLES
 from appliance.web.api.openapi import operations
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
@@ -99,7 +100,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
     context = make_context(login=True)
     assert context.auth.accounts.claim(context.auth.accounts.new_first_code(), OPERATOR)
     context.auth.accounts.add_viewer("anna", VIEWER)
-    tokens = {role: context.auth.tokens.create(role, role) for role in ("viewer", "operator", "metrics")}
+    tokens = {role: context.auth.tokens.create(role, role) for role in ROLES}
     with served_far(create_app(context), folder) as server:
         logins = {}
         for name, password in (("operator", OPERATOR), ("anna", VIEWER)):
@@ -152,13 +153,19 @@ def test_a_browser_without_login_is_redirected_to_it(device: Device, route: Rout
 @routes(CLOSED)
 def test_the_wrong_role_is_refused(device: Device, route: Route) -> None:
     unfit = {
-        policy.VIEWER: [device.client(token="metrics")],
+        policy.VIEWER: [device.client(token="metrics"), device.client(token="analyze")],
         policy.OPERATOR: [
             device.client("anna"),
             device.client(token="viewer"),
             device.client(token="metrics"),
+            device.client(token="analyze"),
         ],
-        policy.TOKEN: [device.client("anna"), device.client(token="viewer")],
+        policy.TOKEN: [device.client("anna"), device.client(token="viewer"), device.client(token="analyze")],
+        policy.ANALYZE: [
+            device.client("anna"),
+            device.client(token="viewer"),
+            device.client(token="metrics"),
+        ],
         policy.LOCAL: [device.client("operator"), device.client(token="operator")],
     }[route.policy]
     for client in unfit:
@@ -172,6 +179,7 @@ def test_the_right_role_is_admitted(device: Device, route: Route) -> None:
         policy.VIEWER: [device.client("anna"), device.client("operator"), device.client(token="viewer")],
         policy.OPERATOR: [device.client("operator"), device.client(token="operator")],
         policy.TOKEN: [device.client("operator"), device.client(token="metrics")],
+        policy.ANALYZE: [device.client("operator"), device.client(token="analyze")],
     }[route.policy]
     if route.rule == "/access/log-out-everywhere":
         fit = fit[1:]  # it would end the logins of later tests

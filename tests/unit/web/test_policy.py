@@ -7,6 +7,7 @@ import socket
 import pytest
 from flask import Flask
 
+from appliance.auth.tokens import ROLES
 from appliance.web.app import create_app
 from appliance.web.security import policy
 from tests.fakes.consent import NOTICE
@@ -261,3 +262,38 @@ def test_a_forwarded_address_does_not_make_a_caller_operator() -> None:
         X_Forwarded_For="127.0.0.1",
     )
     assert found == 403
+
+
+def test_an_analyze_token_may_only_send_pictures() -> None:
+    context = make_context(login=True)
+    app = create_app(context)
+    app._got_first_request = False
+    app.add_url_rule("/send", "send", policy.policy(policy.ANALYZE)(lambda: "read"), methods=["POST"])
+    tokens = {role: context.auth.tokens.create(role, role) for role in ROLES}
+
+    def answer(method: str, path: str, role: str) -> int:
+        sent = {"Host": "192.168.1.5", "Authorization": f"Bearer {tokens[role]}"}
+        return status(app, method, path, client="192.168.1.7", **sent)
+
+    assert {role: answer("POST", "/send", role) for role in ROLES} == {
+        "viewer": 403,
+        "operator": 200,
+        "metrics": 403,
+        "analyze": 200,
+    }
+    for path in ("/", "/api/state", "/snapshot.jpg", "/ws/live", "/metrics", "/sessions", "/access"):
+        assert answer("GET", path, "analyze") == 403, path
+    assert answer("POST", "/api/session/start", "analyze") == 403
+    assert context.session.state == "idle"
+
+
+@pytest.mark.parametrize(("path", "role"), [("/send", "analyze"), ("/metrics", "metrics")])
+def test_a_refusal_names_the_role_that_a_token_needs(path: str, role: str) -> None:
+    context = make_context(login=True)
+    app = create_app(context)
+    app._got_first_request = False
+    app.add_url_rule("/send", "send", policy.policy(policy.ANALYZE)(lambda: "read"))
+    token = context.auth.tokens.create("dashboard", "viewer")
+    headers = {"Host": "192.168.1.5", "Authorization": f"Bearer {token}"}
+    with app.test_client().get(path, headers=headers) as answer:
+        assert answer.status_code == 403 and f"--role {role}" in answer.json["error"]
