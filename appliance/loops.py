@@ -178,7 +178,7 @@ class VisionLoop:
     ) -> None:
         self._pipeline, self._session = pipeline, session
         self._frames, self._readings, self._health = frames, readings, health
-        self._seen = 0
+        self._seen = self._baselines = 0
         self._consent_epoch = 0
 
     def step(self) -> None:
@@ -200,7 +200,11 @@ class VisionLoop:
         if frame.consent_epoch != self._consent_epoch:
             self._pipeline.reset()
             self._consent_epoch, before = frame.consent_epoch, self._seen - 1
+            self._baselines = 0
         self._pipeline.limit_to(now.consent)
+        if now.baselines != self._baselines:
+            self._pipeline.take_baselines(frame.captured)
+            self._baselines = now.baselines
         began = time.monotonic()
         reading = self._pipeline.read(frame, self._seen - before - 1)
         stamps = reading.stamps
