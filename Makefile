@@ -97,6 +97,7 @@ ifdef DATA
 	.venv-models/bin/python models/build/build_detectors.py --calibrate --data $(DATA) $(if $(QUICK),--steps 20)
 	.venv-models/bin/python models/build/train_expression.py --data $(DATA) --work $(WORK) $(if $(QUICK),--quick)
 	.venv-models/bin/python models/build/export_expression.py --data $(DATA) --work $(WORK)
+	.venv-models/bin/python models/build/calibrate_expression.py --data $(DATA)
 else
 	.venv-models/bin/python models/build/build_detectors.py
 	.venv-models/bin/python models/build/export_expression.py

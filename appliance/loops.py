@@ -181,7 +181,7 @@ class VisionLoop:
         self._pipeline, self._session = pipeline, session
         self._right_of_way = right_of_way or RightOfWay()
         self._frames, self._readings, self._health = frames, readings, health
-        self._seen = 0
+        self._seen = self._baselines = 0
         self._consent_epoch = 0
 
     def step(self) -> None:
@@ -203,7 +203,11 @@ class VisionLoop:
         if frame.consent_epoch != self._consent_epoch:
             self._pipeline.reset()
             self._consent_epoch, before = frame.consent_epoch, self._seen - 1
+            self._baselines = 0
         self._pipeline.limit_to(now.consent)
+        if now.baselines != self._baselines:
+            self._pipeline.take_baselines(frame.captured)
+            self._baselines = now.baselines
         began = time.monotonic()
         with self._right_of_way:
             reading = self._pipeline.read(frame, self._seen - before - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from appliance.values import (
     NOT_ANALYSED,
@@ -16,11 +16,13 @@ from appliance.values import (
     Image,
     Person,
     Reading,
+    Scores,
     Stamps,
 )
 from appliance.vision.detection.face_models import FaceModels, FaceWorkers
 from appliance.vision.detection.search import FaceSearch
 from appliance.vision.detection.select_faces import select_faces
+from appliance.vision.expression.baseline import PICTURES, Baseline, adjust_pictures
 from appliance.vision.expression.classifier import ExpressionClassifier, with_mirror_image
 from appliance.vision.expression.quality import QualityLimits, unreadable_reason
 from appliance.vision.expression.smoothing import Smoother
@@ -48,6 +50,7 @@ class _PersonState:
 
     smoother: Smoother
     motion: MotionEstimator
+    baseline: Baseline | None
     last: Person | None = None
 
 
@@ -142,6 +145,29 @@ class Pipeline:
         scores = self._classifier.classify(*with_mirror_image(image)).scores
         return self._single(image, [(face, ExpressionResult(scores))])
 
+    def as_one_person(self, readings: Sequence[Reading]) -> list[Reading]:
+        """These readings of single pictures, read as pictures of one person: the largest face of each.
+
+        A share of what the pictures have in common is subtracted. It uses no engine, so it may follow
+        `close`.
+        """
+        rest = self._classifier.rest
+        found = [_largest_readable(reading) for reading in readings]
+        scores = [person.expression.scores for person in found if person and person.expression.scores]
+        if rest is None or not scores:
+            return list(readings)
+        adjusted = iter(adjust_pictures(scores, rest))
+        return [
+            self._with_adjusted(reading, person, next(adjusted)) if person else reading
+            for reading, person in zip(readings, found, strict=True)
+        ]
+
+    def take_baselines(self, now: float) -> None:
+        """Take the baseline of everyone in view, from frames of the next `baseline.TAKE_S` seconds."""
+        for state in self._states.values():
+            if state.baseline:
+                state.baseline.take(now)
+
     def reset(self) -> None:
         """Start over: another video, another consent."""
         if self._workers:
@@ -176,6 +202,12 @@ class Pipeline:
             people.append(Person(id, face, expression, smoothed, label))
         return Reading(Frame(0, 0.0, image), tuple(people), Stamps(0.0, 0.0, 0.0))
 
+    def _with_adjusted(self, reading: Reading, person: Person, adjusted: Scores) -> Reading:
+        expression = replace(person.expression, adjusted=adjusted, baseline=PICTURES)
+        smoothed, label = self._new_state().smoother.add(expression, 0.0)
+        changed = replace(person, expression=expression, smoothed=smoothed, label=label)
+        return replace(reading, people=tuple(changed if each is person else each for each in reading.people))
+
     def _analysed(self, tracked: dict[int, Face], frame: Frame) -> frozenset[int]:
         """The track ids that may be analysed."""
         if self._slots is None:
@@ -185,9 +217,9 @@ class Pipeline:
         return self._slots.assign(boxes, self._tracker.ids, size, frame.captured)
 
     def _new_state(self) -> _PersonState:
-        policy = self._policy
+        policy, rest = self._policy, self._classifier.rest
         smoother = Smoother(smoothing_s=policy.smoothing_s, unsure_below=policy.unsure_below)
-        return _PersonState(smoother, MotionEstimator())
+        return _PersonState(smoother, MotionEstimator(), Baseline(rest) if rest else None)
 
     def _read_people(self, tracked: dict[int, Face], frame: Frame, looks: Mapping[int, Look]) -> list[Person]:
         """Each tracked face with its result: of this frame, or carried on from the last one if it rests."""
@@ -254,7 +286,12 @@ class Pipeline:
         state, limits = self._states[id], self._policy.limits
         limits = limits.relaxed() if state.smoother.readable else limits
         expression = self._classify(*_sharpest(frame, face), limits, classifier)
+        if state.baseline:
+            expression = _adjusted(expression, state.baseline)
         smoothed, label = state.smoother.add(expression, frame.captured)
+        if state.baseline and expression.scores:
+            calm = state.smoother.steady
+            state.baseline.add(expression.scores, expression.pose, frame.captured, calm=calm)
         movement = state.motion.add(pair, face, expression.pose, frame.captured, detected=detected)
         return Person(id, face, expression, smoothed, label, movement)
 
@@ -272,6 +309,23 @@ class Pipeline:
         output = classifier.classify(*(with_mirror_image(crop) if still else (crop,)))
         reason = unreadable_reason(face, pose, crop, limits, output.covered)
         return ExpressionResult(None if reason else output.scores, reason, pose)
+
+
+def _adjusted(expression: ExpressionResult, baseline: Baseline) -> ExpressionResult:
+    """The result of a frame with the person's baseline as it was before this frame."""
+    if expression.scores is None:
+        return replace(expression, baseline=baseline.kind)
+    return replace(
+        expression,
+        adjusted=baseline.adjust(expression.scores),
+        strength=baseline.strength,
+        baseline=baseline.kind,
+    )
+
+
+def _largest_readable(reading: Reading) -> Person | None:
+    readable = [person for person in reading.people if person.expression.scores]
+    return max(readable, key=lambda person: person.face.box.area, default=None)
 
 
 def _sharpest(frame: Frame, face: Face) -> tuple[Image, Face]:

@@ -43,6 +43,8 @@ def _face(person: Person) -> dict[str, Any]:
         "label": person.label,
         "pose": _pose(expression.pose),
         "movement": _movement(person.movement),
+        "strength": None if expression.strength is None else round(expression.strength, 3),
+        "baseline": expression.baseline,
     }
 
 

@@ -226,11 +226,17 @@ class ExpressionResult:
     `scores` are calibrated, and of one frame alone: this one, or for a steady face the last one that was
     classified (`vision.tracking.cadence`). `reason`: small, turned, blurred, dark, bright or
     covered; not_agreed for a face that was not analysed. `pose` is None if the keypoints do not allow one.
+
+    `baseline`: how the person's baseline came about (`vision.expression.baseline`). `adjusted`: the scores
+    with a share of it subtracted; `strength`: distance from rest, 0 to 1. All three are None without one.
     """
 
     scores: Scores | None
     reason: str | None = None
     pose: Pose | None = None
+    adjusted: Scores | None = None
+    strength: float | None = None
+    baseline: str | None = None
 
 
 @dataclass(frozen=True)

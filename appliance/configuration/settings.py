@@ -81,7 +81,7 @@ class VisionSettings(_Section):
         " immediately. 0: no smoothing.",
     )
     unsure_below: float = Field(
-        0.5, ge=0, le=1, description="Report `unsure` when the highest score is below this."
+        0.55, ge=0, le=1, description="Report `unsure` when the highest score is below this."
     )
     # The defaults of these limits, and of unsure_below, were measured: see docs/quality.md.
     min_face_px: float = Field(
@@ -94,10 +94,10 @@ class VisionSettings(_Section):
         25.0, gt=0, le=180, description="Angle up or down above which a face is turned, in degrees."
     )
     min_sharpness: float = Field(
-        3.1, ge=0, le=20, description="Detail below which a face is blurred, in cycles per face width."
+        2.9, ge=0, le=20, description="Detail below which a face is blurred, in cycles per face width."
     )
     dark_below: float = Field(
-        36.0, ge=0, le=255, description="A face is dark if three quarters of it are below this grey level."
+        32.0, ge=0, le=255, description="A face is dark if three quarters of it are below this grey level."
     )
     bright_above: float = Field(
         202.0,
@@ -106,7 +106,7 @@ class VisionSettings(_Section):
         description="A face is bright if three quarters of it are above this grey level.",
     )
     min_contrast: float = Field(
-        19.0,
+        16.0,
         ge=0,
         le=255,
         description="A face with fewer grey levels between its dark and bright parts is dark or bright.",

@@ -54,7 +54,8 @@ class SessionState:
     `camera_epoch`: number of the consent or preview under which the camera is open, 0 while idle. `since`:
     monotonic seconds of its beginning; `until`: of its automatic end. `consent`: the limits of the analysis,
     None where no living person is seen. `info`: None while idle or in the preview. `token`: secret of the
-    personal link; only its hash is ever written.
+    personal link; only its hash is ever written. `baselines`: how often the operator asked to take the
+    baselines of the people in view (`vision.expression.baseline`).
     """
 
     state: str = IDLE
@@ -64,6 +65,7 @@ class SessionState:
     consent: Consent | None = None
     info: SessionInfo | None = None
     token: str = ""
+    baselines: int = 0
 
     @property
     def id(self) -> str | None:
@@ -262,6 +264,12 @@ class Session:
                 self._require_entry("agreement", who, session=now.id, people=people, again=count)
                 with commit():
                     self._change_consent(confirmations=count, unconfirmed=False)
+
+    def take_baselines(self) -> None:
+        """Have the baseline of everyone who is analysed taken; raises `StateConflict` unless live."""
+        with self._changed:
+            now = self._require_live()
+            self._set(replace(now, baselines=now.baselines + 1))
 
     def check_gap(self) -> None:
         """Require a confirmation after a long gap in which no thread called this; threads call it often.

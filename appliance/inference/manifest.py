@@ -126,19 +126,37 @@ class DetectorModel(_Model):
 
 
 class Calibration(_Strict):
-    """Turns a classifier's logits into calibrated probabilities: softmax((logits + offsets) / temperature).
+    """From logits to probabilities: softmax((weights @ logits + offsets) / temperature).
 
-    Fitted on validation pictures. `offsets`: in the order of the model's `classes`; empty means zeros.
+    Fitted on validation pictures. `offsets`, and the rows and columns of `weights`: in the order of the
+    model's `classes`; empty means zeros, and the identity.
     """
 
     temperature: float = Field(1.0, gt=0)
     offsets: tuple[float, ...] = ()
+    weights: tuple[tuple[float, ...], ...] = ()
+
+
+class RestModel(_Strict):
+    """What the baseline needs to know of a classifier; see `vision/expression/baseline.py`.
+
+    `typical`: calibrated logits of a typical face at rest, in the order of `EMOTIONS`, with a sum of 0;
+    `radius`: how far from them a resting face may be; `strong`: distance from rest of a strong expression;
+    `share`, `pictures_share`: how much of a person's baseline is subtracted, in video and in pictures.
+    """
+
+    typical: tuple[float, ...] = Field(min_length=len(EMOTIONS), max_length=len(EMOTIONS))
+    radius: float = Field(gt=0)
+    strong: float = Field(gt=0)
+    share: float = Field(ge=0, le=1)
+    pictures_share: float = Field(ge=0, le=1)
 
 
 class ClassifierModel(_Model):
     """A classifier of the seven expressions. `classes`: in the order of its output.
 
     `covered`: the name of a second output, if any, with the logit that mouth or eyes are covered.
+    `baseline`: None for a model with which no one has a baseline.
     """
 
     role: Literal["classifier"]
@@ -146,6 +164,7 @@ class ClassifierModel(_Model):
     output: Literal["probabilities", "logits"]
     covered: str = ""
     calibration: Calibration = Calibration()
+    baseline: RestModel | None = None
 
     @property
     def scores(self) -> str:
@@ -169,6 +188,10 @@ class ClassifierModel(_Model):
         calibration = self.calibration
         if calibration.offsets and len(calibration.offsets) != len(EMOTIONS):
             raise ValueError(f"calibration.offsets: {len(calibration.offsets)} numbers, expected 7 or none")
+        if calibration.weights and [len(row) for row in calibration.weights] != [len(EMOTIONS)] * len(
+            EMOTIONS
+        ):
+            raise ValueError("calibration.weights: expected 7 rows of 7 numbers, or none")
         if self.output == "probabilities" and calibration != Calibration():
             raise ValueError("calibration: applies only to logits; expected output = 'logits'")
         return self

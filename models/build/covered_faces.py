@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from expression_data import SIDE
+from labelled_faces import SIDE
 
 EYES, MOUTH = (0.5, 0.39), (0.5, 0.76)
 BESIDE = ((0.08, 0.5), (0.92, 0.5), (0.5, 0.06), (0.1, 0.9), (0.9, 0.9), (0.5, 1.02))

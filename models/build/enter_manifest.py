@@ -1,4 +1,4 @@
-"""Updates a rebuilt model's entry in `manifest.toml`: digest, storage of its tensors, calibration.
+"""Updates a rebuilt model's entry in `manifest.toml`: digest, storage of its tensors, calibration, baseline.
 
 Everything else in the manifest, including comments, stays unchanged.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,25 @@ from fetch_models import write
 
 @dataclass(frozen=True)
 class Calibration:
-    """From a classifier's logits to its probabilities: softmax((logits + offsets) / temperature)."""
+    """From logits to probabilities: softmax((weights @ logits + offsets) / temperature)."""
 
     temperature: float
     offsets: Sequence[float]
+    weights: Sequence[Sequence[float]]
 
 
-def enter(models: Path, name: str, calibration: Calibration | None = None) -> None:
+@dataclass(frozen=True)
+class Rest:
+    """What `[models.NAME.baseline]` has; see `RestModel` in `appliance/inference/manifest.py`."""
+
+    typical: Sequence[float]
+    radius: float
+    strong: float
+    share: float
+    pictures_share: float
+
+
+def enter(models: Path, name: str, calibration: Calibration | None = None, rest: Rest | None = None) -> None:
     """Update the entry `name` of a folder's manifest from its file; KeyError if there is no such entry."""
     path = models / "manifest.toml"
     document = tomlkit.parse(path.read_text("utf-8"))
@@ -39,8 +51,18 @@ def enter(models: Path, name: str, calibration: Calibration | None = None) -> No
             tensor["scale"], tensor["zero_point"] = float(f"{scale:.9g}"), zero_point
     if calibration:
         entry["calibration"]["temperature"] = float(f"{calibration.temperature:.4g}")
-        entry["calibration"]["offsets"] = [round(float(offset), 3) for offset in calibration.offsets]
+        entry["calibration"]["offsets"] = _rounded(calibration.offsets)
+        rows = tomlkit.array()
+        rows.extend([_rounded(row) for row in calibration.weights])
+        entry["calibration"]["weights"] = rows.multiline(True)
+    if rest:
+        for key, value in asdict(rest).items():
+            entry["baseline"][key] = _rounded(value) if key == "typical" else round(value, 3)
     write(path, tomlkit.dumps(document).encode())
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(float(value), 3) for value in values]
 
 
 def _stored(content: bytes) -> dict[str, tuple[float, int]]:

@@ -1,111 +1,20 @@
-"""Training faces: FER2013 pictures with FER+ votes, with random camera effects.
+"""Training faces as input of the nets, with random camera effects.
 
-The order of classes is always the product's: angry, disgusted, fear, happy, sad, surprised, neutral.
-Grey faces are uint8 (count, 48, 48); the input of the nets is float32 (count, 1, 48, 48) from -1 to 1.
+The input of the nets is float32 (count, 1, 48, 48) from -1 to 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from labelled_faces import SIDE
 from torch import Tensor
-
-SIDE = 48
-TRAINING, PUBLIC_TEST = 0, 1
-VOTE_COLUMNS = (4, 5, 6, 1, 3, 2, 0)
-"""Index of our classes in the FER+ votes: neutral, happiness, surprise, sadness, anger, ..."""
-CONTEMPT, UNKNOWN, NOT_A_FACE = 7, 8, 9
-
-SHARPNESS = 1.5
-"""Vote shares are raised to this power: the first class matters, and the shares are noisy."""
-
-MOST_NOT_A_FACE = 5
-"""A picture is left out if more than this many of the ten voters saw no face in it."""
-
-
-@dataclass(frozen=True)
-class Votes:
-    """Training faces with vote shares, and validation faces with the majority's class."""
-
-    images: np.ndarray
-    shares: np.ndarray
-    chosen: np.ndarray
-    """Rows to train on."""
-    valid: np.ndarray
-    """Rows of PublicTest with a majority, without near-duplicates of training pictures: two thirds to
-    choose by (`selection`), one third used for no choice (`kept`)."""
-    majority: np.ndarray
-    kept_out: np.ndarray
-
-    @property
-    def selection(self) -> np.ndarray:
-        """Rows by which recipes, mixtures and calibration are chosen."""
-        return self.valid[~self.kept_out]
-
-    @property
-    def kept(self) -> np.ndarray:
-        """Rows that were used for no choice."""
-        return self.valid[self.kept_out]
-
-
-def load_votes(data: Path) -> Votes:
-    """FER2013 with FER+ votes from `emotion/fer_train_publictest.npz` of a data folder."""
-    table = np.load(data / "emotion" / "fer_train_publictest.npz")
-    votes, usage, majority = (
-        table["ferplus_votes"].astype(np.float32),
-        table["usage"],
-        table["ferplus_majority"],
-    )
-    shares = votes[:, VOTE_COLUMNS]
-    shares = np.where(shares <= 1, 0, shares)  # single votes are noise, as the authors of FER+ found
-    total = shares.sum(1)
-    usable = (total > 0) & (votes[:, NOT_A_FACE] <= MOST_NOT_A_FACE)
-    usable &= total >= votes[:, CONTEMPT] + votes[:, UNKNOWN]
-    again = table["near_dup_in_training"].astype(bool) | table["dup_in_training"].astype(bool)
-    valid = np.flatnonzero((usage == PUBLIC_TEST) & (majority >= 0) & (majority < CONTEMPT) & ~again)
-    shares = (shares / np.maximum(total, 1)[:, None]) ** SHARPNESS
-    shares /= np.maximum(shares.sum(1), 1e-6)[:, None]
-    return Votes(
-        table["images"],
-        shares.astype(np.float32),
-        np.flatnonzero((usage == TRAINING) & usable),
-        valid,
-        majority,
-        third(len(valid), seed=5),
-    )
-
-
-def load_photographs(data: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Photographs of other people, only for evaluation: faces, labels, and which third is held out."""
-    table = np.load(data / "emotion" / "photographs_dev_112.npz")
-    faces = [cv2.resize(face, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for face in table["images"]]
-    return np.stack(faces), table["label"], third(len(faces), seed=6)
-
-
-def third(count: int, seed: int) -> np.ndarray:
-    """A mask over `count` rows that is true for a random third."""
-    mask = np.zeros(count, bool)
-    mask[np.random.default_rng(seed).permutation(count)[count * 2 // 3 :]] = True
-    return mask
 
 
 def as_input(faces: np.ndarray) -> Tensor:
     """Grey faces as input of the nets."""
     return torch.from_numpy(faces).float()[:, None] / 127.5 - 1
-
-
-def accuracy_and_f1(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
-    """Accuracy, and the mean F1 of the classes that occur, from class numbers (count,)."""
-    scores = []
-    for number in np.unique(truth):
-        hits = np.sum((truth == number) & (predicted == number))
-        scores.append(2 * hits / max(1, np.sum(truth == number) + np.sum(predicted == number)))
-    return float(np.mean(truth == predicted)), float(np.mean(scores))
 
 
 class Camera:

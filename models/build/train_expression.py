@@ -32,8 +32,9 @@ import covered_faces
 import numpy as np
 import torch
 import torch.nn.functional as F
-from expression_data import Camera, Votes, accuracy_and_f1, as_input, load_photographs, load_votes
+from expression_data import Camera, as_input
 from expression_net import Deep, PosedTeacher, Shipped
+from labelled_faces import Votes, accuracy_and_f1, load_photographs, load_votes
 from npm_package import FACE_API, unpacked
 from torch import Tensor, nn
 from tqdm import tqdm

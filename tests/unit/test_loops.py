@@ -342,6 +342,7 @@ class PipelineDouble:
         self.read_frames: list[int] = []
         self.skipped: list[int] = []
         self.resets = 0
+        self.taken: list[float] = []
         self.during: object = None
 
     def read(self, of: Frame, skipped: int = 0) -> Reading:
@@ -357,6 +358,9 @@ class PipelineDouble:
 
     def limit_to(self, agreed: Consent | None) -> None:
         self.agreed = agreed
+
+    def take_baselines(self, now: float) -> None:
+        self.taken.append(now)
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
@@ -419,6 +423,22 @@ def test_frames_of_an_older_consent_are_dropped_unread(eye: Eye) -> None:
     assert eye.pipeline.read_frames == []
     eye.see(2, 2)
     assert eye.pipeline.read_frames == [2]
+
+
+def test_each_request_takes_the_baselines_once_from_the_next_frame_on(eye: Eye) -> None:
+    eye.session.start("1", "operator")
+    eye.see(1, 1)
+    eye.session.take_baselines()
+    assert eye.pipeline.taken == []
+    for number in (2, 3):
+        eye.see(number, 1)
+    eye.session.take_baselines()
+    eye.see(4, 1)
+    assert len(eye.pipeline.taken) == 2
+    eye.session.stop("operator")
+    eye.session.start("1", "operator")
+    eye.see(5, 2)
+    assert len(eye.pipeline.taken) == 2, "a request ends with its consent"
 
 
 def test_a_new_consent_resets_the_pipeline(eye: Eye) -> None:

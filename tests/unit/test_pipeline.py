@@ -14,7 +14,7 @@ import pytest
 from appliance.inference.engines.tflite import TFLite
 from appliance.inference.manifest import Manifest
 from appliance.pipeline import NOT_AGREED, Pipeline, ReadingPolicy
-from appliance.values import EMOTIONS, NOT_ANALYSED, Box, Consent, Frame, Image, Tensor
+from appliance.values import EMOTIONS, NOT_ANALYSED, Box, Consent, Frame, Image, Person, Tensor
 from appliance.vision.detection.blazeface import BlazeFace
 from appliance.vision.detection.search import FaceSearch
 from appliance.vision.expression.classifier import ExpressionClassifier
@@ -118,6 +118,39 @@ def test_people_have_new_ids_after_each_hard_cut(models_dir: Path, clip: list[Im
     pipeline.reset()
     assert [person.id for person in pipeline.read(Frame(40, 40 / 25, cut[0])).people] == [1]
     pipeline.close()
+
+
+def read_for(pipeline: Pipeline, clip: list[Image], begin: float, seconds: float) -> dict[str, Person]:
+    """Read the clip at 5 frames per second, forwards and backwards; the last result of each label."""
+    back_and_forth = [*clip, *clip[-2:0:-1]]
+    found: dict[str, Person] = {}
+    for index in range(round(seconds * 5)):
+        now = begin + index / 5
+        taken = Frame(index, now, back_and_forth[index % len(back_and_forth)], now)
+        found = {person.label: person for person in pipeline.read(taken).people}
+    return found
+
+
+def test_a_calm_face_gets_a_baseline_and_a_smile_does_not(pipeline: Pipeline, clip: list[Image]) -> None:
+    first = read_for(pipeline, clip, 0.0, 1.0)
+    assert {person.expression.baseline for person in first.values()} == {None}
+    found = read_for(pipeline, clip, 1.0, 11.0)
+    calm, smile = found["neutral"].expression, found["happy"].expression
+    assert calm.baseline == "running" and calm.strength is not None and calm.strength < 0.25
+    assert calm.adjusted and calm.scores and calm.adjusted != calm.scores
+    assert smile == replace(smile, adjusted=None, strength=None, baseline=None)
+    pipeline.reset()
+    assert read_for(pipeline, clip, 100.0, 1.0)["neutral"].expression.baseline is None
+
+
+def test_a_baseline_taken_on_purpose_needs_no_neutral_face(pipeline: Pipeline, clip: list[Image]) -> None:
+    read_for(pipeline, clip, 0.0, 1.0)
+    pipeline.take_baselines(1.0)
+    during = read_for(pipeline, clip, 1.0, 9.0)
+    assert {person.expression.baseline for person in during.values()} == {"taking"}
+    after = read_for(pipeline, clip, 10.0, 3.0)
+    assert {person.expression.baseline for person in after.values()} == {"taken"}
+    assert all((person.expression.strength or 0) < 0.25 for person in after.values())
 
 
 def test_stamps_rise_and_skipped_frames_are_reported(pipeline: Pipeline, clip: list[Image]) -> None:

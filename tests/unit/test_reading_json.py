@@ -49,6 +49,8 @@ def test_a_reading_has_exactly_the_keys_of_the_contract() -> None:
                 "label": "neutral",
                 "pose": None,
                 "movement": None,
+                "strength": None,
+                "baseline": None,
             }
         ],
     }
@@ -73,6 +75,16 @@ def test_rounding_keeps_the_sum_within_a_thousandth(weights: list[float], x: flo
     assert shown["emotions"][shown["dominant"]] == max(shown["emotions"].values())
     assert shown["box"][0] == pytest.approx(x, abs=0.051)
     assert 0 <= shown["score"] <= 1
+
+
+def test_a_face_with_a_baseline_shows_both_scores_and_its_strength() -> None:
+    adjusted = scores(happy=1, neutral=3)
+    look = ExpressionResult(RAW, adjusted=adjusted, strength=0.12345, baseline="running")
+    (shown,) = reading_json(reading(frame(), Person(1, face(9, 9, 9), look, adjusted, "neutral")), "")[
+        "faces"
+    ]
+    assert (shown["strength"], shown["baseline"]) == (0.123, "running")
+    assert shown["emotions_raw"]["happy"] == 0.75 and shown["emotions"]["happy"] == 0.25
 
 
 def test_an_unreadable_face_has_no_result() -> None:

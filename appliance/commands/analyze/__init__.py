@@ -37,6 +37,11 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--fps", type=_rate, metavar="N", help="frame rate of a video without timestamps (default: 25)"
     )
+    parser.add_argument(
+        "--same-person",
+        action="store_true",
+        help="all pictures show one person; what they have in common is no expression. Written last",
+    )
     parser.add_argument("--recursive", action="store_true", help="include sub-folders")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--jsonl", action="store_true", help="write one JSON object for each picture or frame")
@@ -57,7 +62,7 @@ def _analyze(options: argparse.Namespace) -> int:
     from appliance.commands.jobs import choose_jobs
     from appliance.composition.reader import make_reader
 
-    names = ("crops", "every", "fps", "recursive", "jsonl", "csv", "summary")
+    names = ("crops", "every", "fps", "recursive", "jsonl", "csv", "summary", "same_person")
     wanted = Options(**{name: getattr(options, name) for name in names})
     paths = [_input(text) for text in options.paths]
     reader = make_reader(config)

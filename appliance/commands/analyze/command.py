@@ -17,7 +17,9 @@ from appliance.commands.analyze.reading import (
     InputDone,
     Line,
     Options,
+    PictureRead,
     VideoOpened,
+    picture_lines,
     read_input,
 )
 from appliance.commands.jobs import Jobs, read_in_order
@@ -59,6 +61,7 @@ class _Run:
         self._out = out
         self._progress = progress
         self._counts = RunCounts()
+        self._pictures: list[PictureRead] = []
 
     def read(self, paths: Sequence[Path], jobs: Jobs | None) -> RunCounts:
         """Read all inputs."""
@@ -75,11 +78,21 @@ class _Run:
             for event in events:
                 self._take(event)
                 shown.take(event)
+        self._write_pictures()
         return self._counts
+
+    def _write_pictures(self) -> None:
+        """Write the pictures of one person, after all of them are read."""
+        readings = self._reader.pipeline.as_one_person([each.reading for each in self._pictures])
+        for picture, reading in zip(self._pictures, readings, strict=True):
+            for line in picture_lines(self._options, picture.source, reading):
+                self._write(line.text)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Line):
             self._write(event.text)
+        elif isinstance(event, PictureRead):
+            self._pictures.append(event)
         elif isinstance(event, Note):
             print_note(event.text)
         elif isinstance(event, InputDone):

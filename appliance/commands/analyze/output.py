@@ -13,6 +13,7 @@ from appliance.values import EMOTIONS
 _BOX = ("box_x", "box_y", "box_width", "box_height")
 _POSE = ("yaw", "pitch", "roll")
 _MOVEMENT = ("head", "body", "nods", "shakes")
+_REST = ("strength", "baseline")
 _OF_FRAME = ("source", "frame", "time_s", "width", "height")
 _OF_FACE = ("id", "score", "analysed", "readable", "reason", "label", "dominant")
 
@@ -25,6 +26,7 @@ COLUMNS = (
     *(f"{name}_raw" for name in EMOTIONS),
     *_POSE,
     *_MOVEMENT,
+    *_REST,
 )
 """Columns of a face in CSV. Names and order are stable; new columns are added at the end."""
 
@@ -62,6 +64,7 @@ def _flat(face: dict[str, Any]) -> dict[str, Any]:
         **{f"{name}_raw": value for name, value in raw.items()},
         **(face["pose"] or {}),
         **(face["movement"] or {}),
+        **{name: face[name] for name in _REST},
     }
 
 

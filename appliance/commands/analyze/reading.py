@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """Options of `analyze`. `jsonl` and `csv` exclude each other; without either, output is text."""
+    """Options of `analyze`. `jsonl` and `csv` exclude each other; without either, output is text.
+
+    `same_person`: all pictures show one person, so their lines can be written only when all are read.
+    """
 
     crops: bool = False
     every: int = 1
@@ -36,6 +39,7 @@ class Options:
     jsonl: bool = False
     csv: bool = False
     summary: bool = False
+    same_person: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,14 @@ class Line:
     """A line for the output."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class PictureRead:
+    """A picture of the same person as the others, without its pixels."""
+
+    source: str
+    reading: Reading
 
 
 @dataclass(frozen=True)
@@ -65,12 +77,22 @@ class InputDone:
     counts: RunCounts
 
 
-Event: TypeAlias = Line | Note | VideoOpened | FrameDone | InputDone
+Event: TypeAlias = Line | Note | PictureRead | VideoOpened | FrameDone | InputDone
 
 
 def read_input(options: Options, reader: Reader, path: Path) -> Iterator[Event]:
     """Read a picture or a video. If it fails, a note has the reason, and the counts have one failure."""
     return _Input(options, reader, path).read()
+
+
+def picture_lines(options: Options, source: str, reading: Reading) -> Iterator[Line]:
+    """The lines of one picture."""
+    if options.summary:
+        people = Summary(source)
+        people.add(reading)
+        yield from _summary_lines(options, people)
+    else:
+        yield from _reading_lines(options, reading_json(reading, source))
 
 
 class _Input:
@@ -91,7 +113,7 @@ class _Input:
         except PictureError as error:
             fault = error
         if self._people.has_readings:  # also those before the fault
-            yield from self._summary_lines()
+            yield from _summary_lines(self._options, self._people)
         if fault:
             self._counts.failed += 1
             yield Note(str(fault))
@@ -113,7 +135,12 @@ class _Input:
             yield Note(f"{self._name}: {note}")
         self._counts.pictures += 1
         read = self._pipeline.read_crop if self._options.crops else self._pipeline.read_still
-        yield from self._found(read(still.image))
+        reading = read(still.image)
+        self._counts.add(reading)
+        if self._options.same_person:
+            yield PictureRead(self._source, replace(reading, frame=reading.frame.without_pixels()))
+        else:
+            yield from picture_lines(self._options, self._source, reading)
 
     def _video(self, video: Video | Animation) -> Iterator[Event]:
         diagnosis = Diagnosis()
@@ -145,17 +172,19 @@ class _Input:
         if self._options.summary:
             self._people.add(reading)
         else:
-            yield from self._reading_lines(reading_json(reading, self._source))
+            yield from _reading_lines(self._options, reading_json(reading, self._source))
 
-    def _reading_lines(self, found: dict[str, Any]) -> Iterator[Line]:
-        if self._options.csv:
-            yield from map(Line, output.as_csv(found))
+
+def _reading_lines(options: Options, found: dict[str, Any]) -> Iterator[Line]:
+    if options.csv:
+        yield from map(Line, output.as_csv(found))
+    else:
+        yield Line(json.dumps(found) if options.jsonl else output.as_text(found))
+
+
+def _summary_lines(options: Options, people: Summary) -> Iterator[Line]:
+    for row in people.rows():
+        if options.csv:
+            yield Line(summary.as_csv(row))
         else:
-            yield Line(json.dumps(found) if self._options.jsonl else output.as_text(found))
-
-    def _summary_lines(self) -> Iterator[Line]:
-        for row in self._people.rows():
-            if self._options.csv:
-                yield Line(summary.as_csv(row))
-            else:
-                yield Line(json.dumps(row) if self._options.jsonl else summary.as_text(row))
+            yield Line(json.dumps(row) if options.jsonl else summary.as_text(row))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from appliance.inference.manifest import ClassifierModel
+from appliance.inference.manifest import ClassifierModel, RestModel
 from appliance.ports import Engine
 from appliance.values import EMOTIONS, Face, Floats, Image, Scores
 from appliance.vision.expression.align import resize_for_model, upright_crop
@@ -36,10 +36,19 @@ class ExpressionClassifier:
         self._model = model
         self._pixels = InputEncoder(model.preprocessing.range, engine.inputs[0])
         self._order = [model.classes.index(name) for name in EMOTIONS]
-        self._offsets = np.array(model.calibration.offsets or [0.0] * len(EMOTIONS), np.float32)
+        calibration = model.calibration
+        weights = np.array(calibration.weights or np.eye(len(EMOTIONS)), np.float32)
+        offsets = np.array(calibration.offsets or [0.0] * len(EMOTIONS), np.float32)
+        self._weights = weights[self._order] / np.float32(calibration.temperature)
+        self._offsets = offsets[self._order] / np.float32(calibration.temperature)
         names = [spec.name for spec in engine.outputs]
         self._scores_at = names.index(model.scores)
         self._covered_at = names.index(model.covered) if model.covered else None
+
+    @property
+    def rest(self) -> RestModel | None:
+        """How faces at rest look to this model; None if it has no baselines."""
+        return self._model.baseline
 
     def crop(self, image: Image, face: Face) -> Image:
         """A face in a blue-green-red picture, cropped and aligned for this model."""
@@ -53,7 +62,7 @@ class ExpressionClassifier:
         """
         outputs_of_views = zip(*map(self._outputs, views), strict=True)
         outputs = [np.asarray(np.mean(each, axis=0), np.float32) for each in outputs_of_views]
-        scores = Scores.of(self._probabilities(outputs[self._scores_at])[self._order])
+        scores = Scores.of(self._probabilities(outputs[self._scores_at]))
         if self._covered_at is None:
             return ClassifierOutput(scores)
         return ClassifierOutput(scores, logistic(float(outputs[self._covered_at][0])))
@@ -71,9 +80,10 @@ class ExpressionClassifier:
         ]
 
     def _probabilities(self, answer: Floats) -> Floats:
+        """In the order of `EMOTIONS`, shape (7,)."""
         if self._model.output == "probabilities":
-            return np.maximum(answer, 0.0)
-        return softmax((answer + self._offsets) / np.float32(self._model.calibration.temperature))
+            return np.maximum(answer[self._order], 0.0)
+        return softmax(self._weights @ answer + self._offsets)
 
 
 def with_mirror_image(crop: Image) -> tuple[Image, Image]:

@@ -71,19 +71,21 @@ class Smoother:
     def add(self, result: ExpressionResult, now: float) -> tuple[Scores | None, str]:
         """The smoothed scores and the label after one more frame, at `now` seconds.
 
+        Scores with the baseline subtracted are used where there are any.
         A frame that is not readable has no scores, even if it is only one. Smoothing continues across it, so
         the label is the same before and after.
         """
-        self._readable = result.scores is not None
-        if result.scores is None:
+        scores = result.adjusted or result.scores
+        self._readable = scores is not None
+        if scores is None:
             return None, NOT_READABLE
-        raw = np.asarray(result.scores.values, np.float64)
+        raw = np.asarray(scores.values, np.float64)
         if self._mean is None or self._smoothing_s <= 0 or now - self._seen > GAP_S:
             mean = self._start(raw, now)
         else:
             mean = self._follow(self._mean, raw, now)
         self._mean, self._last, self._seen = mean, raw, now
-        smoothed = result.scores if mean is raw else Scores.of(mean)
+        smoothed = scores if mean is raw else Scores.of(mean)
         return smoothed, self._named(smoothed, now)
 
     def _start(self, raw: Weights, now: float) -> Weights:

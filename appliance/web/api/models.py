@@ -63,14 +63,24 @@ class Face(Answer):
     analysed: bool
     readable: bool
     reason: str | None
-    emotions: Emotions | None
+    emotions: Emotions | None = Field(
+        description="Smoothed, with a share of the person's baseline subtracted if there is one"
+    )
     emotions_raw: Emotions | None = Field(
-        description="Of one frame alone: this one, or for a steady face the last one that was classified"
+        description="Of one frame alone: this one, or for a steady face the last one that was classified. "
+        "Without the baseline"
     )
     dominant: str | None
     label: str
     pose: Pose | None
     movement: Movement | None
+    strength: float | None = Field(
+        ge=0, le=1, description="How far the face is from its rest; null without a baseline"
+    )
+    baseline: Literal["running", "taking", "taken", "pictures"] | None = Field(
+        description="How the person's baseline came about: from calm frames, being taken, taken on purpose, "
+        "from a person's pictures; null without one"
+    )
 
 
 class Reading(Answer):

@@ -140,6 +140,19 @@ def reconfirm() -> Response:
     return _state()
 
 
+@blueprint.post("/api/session/baseline")
+@policy(OPERATOR)
+@describe({200: SessionState, 409: Problem})
+def take_baselines() -> Response:
+    """Take the baseline of everyone who is analysed: they look at the camera with a resting face for 10 s.
+
+    409 unless live. The readings say what became of it: `baseline` is `taking`, then `taken`, or as before
+    if the face was readable and frontal for less than 3 of the 10 seconds.
+    """
+    context().session.take_baselines()
+    return _state()
+
+
 @blueprint.post("/api/session/record")
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=RecordRequest)

@@ -4,6 +4,7 @@
  *   #start, #stop          #record opens #record-dialog (#record-label, #record-note, #record-start)
  *   #marker, #marker-text, #mark   while recording; key M sends it from anywhere outside a field
  *   #withdraw              opens #withdraw-dialog (#withdraw-sure)
+ *   #baseline              takes everyone's resting face
  *   #draw-zone             toggles drawing over the picture; #live-zone the rectangle
  *   #link                  the card with #link-qr and #link-address; #link-done, #show-link
  *   #away, #again          fewer people are analysed than agreed; confirms who is in view
@@ -45,6 +46,8 @@ export class Operator {
       event.preventDefault();
       this.#mark();
     });
+    byId("baseline").addEventListener("click", () =>
+      this.#tell(urlOf("api/session/baseline"), {}, "Rest your face and look at the camera for 10\u00a0seconds"));
     document.addEventListener("keydown", (event) => this.#key(event));
     this.#setUpZoneAndLink();
   }

@@ -24,8 +24,8 @@ const LEVEL_DEG = 5;        // smaller angles count as straight
 const turn = (degrees, less, more) =>
   Math.abs(degrees) < LEVEL_DEG ? [] : [`${Math.abs(degrees).toFixed(0)}° ${degrees < 0 ? less : more}`];
 
-/** Direction and movement of a head, in words for what is seen, not for what it could mean. */
-function motion({ pose, movement }) {
+/** Direction and movement of a head, and how far the face is from its rest: what is seen, not what it could mean. */
+function motion({ pose, movement, strength, baseline }) {
   const parts = [];
   if (pose) {
     const turns = [...turn(pose.yaw, "left", "right"), ...turn(pose.pitch, "down", "up")];
@@ -38,6 +38,8 @@ function motion({ pose, movement }) {
     if (nods) parts.push(`nods ${nods}`);
     if (shakes) parts.push(`head shakes ${shakes}`);
   }
+  if (baseline === "taking") parts.push("taking the resting face");
+  else if (strength != null) parts.push(`strength ${strength.toFixed(1)}`);
   return parts.join(" · ");
 }
 

@@ -163,15 +163,69 @@ def test_a_rebuilt_model_is_entered_into_the_manifest(
     for told in (
         Manifest.load(models_dir).document.models[name].sha256,
         "scale = 0.0464631766\nzero_point = 7\n",
-        "temperature = 0.5773",
+        "temperature = 0.6579",
+        "radius = 6.24",
     ):
         assert told in spoilt
         spoilt = spoilt.replace(told, "".join("1" if each in "023456789" else each for each in told))
     (tmp_path / "manifest.toml").write_text(spoilt, "utf-8")
-    calibration = Manifest.load(models_dir).document.models[name].calibration
-    entries.enter(tmp_path, name, entries.Calibration(0.57731, calibration.offsets))
+    model = Manifest.load(models_dir).document.models[name]
+    calibration, rest = model.calibration, model.baseline
+    entries.enter(
+        tmp_path,
+        name,
+        entries.Calibration(0.65791, calibration.offsets, calibration.weights),
+        entries.Rest(rest.typical, rest.radius, rest.strong, rest.share, rest.pictures_share),
+    )
     entered = (tmp_path / "manifest.toml").read_text("utf-8")
     # The float model's entry has the same calibration, and must stay as it is.
     head, _, tail = entered.partition("[models.expression]\n")
     assert head == true.partition("[models.expression]\n")[0]
-    assert "temperature = 1.1111" in tail
+    assert "temperature = 1.1111" in tail and "radius = 1.11" in tail
+
+
+@pytest.fixture
+def calibrating(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that fits calibration and baseline, imported as it imports its neighbours."""
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        pytest.skip("ai-edge-litert is not installed")
+    monkeypatch.syspath_prepend(str(BUILD))
+    return importlib.import_module("calibrate_expression")
+
+
+def test_the_fit_finds_the_calibration_that_the_labels_have(calibrating: ModuleType) -> None:
+    random = np.random.default_rng(1)
+    weights, offsets = 1.5 * np.eye(7) + random.normal(0, 0.2, (7, 7)), random.normal(0, 1, 7)
+    offsets -= offsets.mean()
+    sets, rows = {}, {}
+    for name in calibrating.WEIGHTS:
+        logits = random.normal(0, 2, (20_000, 7))
+        shares = calibrating.softmax(logits @ weights.T + offsets)
+        truth = np.array([random.choice(7, p=each) for each in shares])
+        sets[name] = calibrating.Judged(logits, truth, np.arange(len(truth)), np.ones(len(truth), bool))
+        rows[name] = sets[name].good
+    found = calibrating.fit(sets, rows)
+    test = random.normal(0, 2, (500, 7))
+    expected = calibrating.softmax(test @ weights.T + offsets)
+    assert np.abs(calibrating.softmax(found(test)) - expected).mean() < 0.02
+
+
+def test_no_person_is_in_two_folds(calibrating: ModuleType) -> None:
+    people = np.repeat([7, 3, 12, 5, 40, 41, 42], 5)
+    folds = calibrating._folds(people)
+    assert all(len(set(folds[people == person])) == 1 for person in people)
+    assert set(folds) == set(range(calibrating.FOLDS))
+
+
+@pytest.mark.timeout(300)
+def test_calibration_and_baseline_of_the_manifest_are_fitted_again(
+    calibrating: ModuleType, models_dir: Path, shared_data: Path
+) -> None:
+    calibration, rest = calibrating.calibrate(models_dir, shared_data)
+    shipped = Manifest.load(models_dir).classifier("expression-int8")
+    assert calibration.temperature == pytest.approx(shipped.calibration.temperature, abs=0.001)
+    assert np.array(calibration.weights) == pytest.approx(np.array(shipped.calibration.weights), abs=0.002)
+    assert list(calibration.offsets) == pytest.approx(shipped.calibration.offsets, abs=0.002)
+    assert shipped.baseline is not None
+    assert list(rest.typical) == pytest.approx(shipped.baseline.typical, abs=0.002)
+    assert (rest.share, rest.pictures_share) == (shipped.baseline.share, shipped.baseline.pictures_share)

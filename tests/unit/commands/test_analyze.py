@@ -91,6 +91,49 @@ def test_each_picture_gives_one_line_and_is_read_alone(
         assert all(face["emotions"] == face["emotions_raw"] for face in each["faces"])
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_the_pictures_of_one_person_have_in_common_is_subtracted(
+    reader: Reader, config: Config, tmp_path: Path, portrait: Image, number: int
+) -> None:
+    """The two people of the clip, one happy and one neutral, stand for two pictures of one person."""
+    for name, part in (("happy", portrait[:, :640]), ("neutral", portrait[:, 640:])):
+        saved(tmp_path, f"{name}.png", encoded(np.ascontiguousarray(part), ".png"))
+    saved(tmp_path, "none.png", encoded(picture(100, 100), ".png"))
+    saved(tmp_path, "bad.png", b"no picture")
+    own = make_reader(config)
+    alone = Analyzed(reader, tmp_path)
+    found = Analyzed(own, tmp_path, same_person=True, jobs=Jobs(number, config))
+    own.pipeline.close()
+    assert (found.counts, found.failed) == (alone.counts, 1)
+    assert [each["source"] for each in found.readings] == [each["source"] for each in alone.readings]
+    for one, other in zip(found.readings, alone.readings, strict=True):
+        for face, before in zip(one["faces"], other["faces"], strict=True):
+            assert (face["baseline"], before["baseline"]) == ("pictures", None)
+            assert face["emotions_raw"] == before["emotions_raw"] == before["emotions"]
+            assert face["emotions"] != before["emotions"]
+            assert face["label"] == before["label"] in one["source"]
+            assert face["strength"] is None
+
+
+def test_one_picture_of_a_person_stays_as_it_is(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+    path = saved(tmp_path, "a.png", encoded(portrait, ".png"))
+    (found,) = Analyzed(reader, path, same_person=True).readings
+    assert sorted(str(face["baseline"]) for face in found["faces"]) == ["None", "pictures"], (
+        "only the largest face is the person"
+    )
+    for face in found["faces"]:
+        assert face["emotions"] == pytest.approx(face["emotions_raw"], abs=0.0002)
+
+
+def test_a_summary_of_the_pictures_of_one_person(reader: Reader, tmp_path: Path, portrait: Image) -> None:
+    for name in ("a.png", "b.png"):
+        saved(tmp_path, name, encoded(portrait[:, :640].copy(), ".png"))
+    found = Analyzed(reader, tmp_path, same_person=True, summary=True)
+    assert [(row["source"], row["labels"]["happy"]) for row in found.readings] == [
+        (str(tmp_path / name), 1.0) for name in ("a.png", "b.png")
+    ]
+
+
 def test_a_failed_input_is_counted_and_the_others_are_read(
     reader: Reader, tmp_path: Path, portrait: Image, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -345,7 +388,8 @@ def test_the_csv_header_is_stable() -> None:
     assert ",".join(COLUMNS) == (
         "source,frame,time_s,width,height,id,box_x,box_y,box_width,box_height,score,analysed,readable,reason,"
         "label,dominant,angry,disgusted,fear,happy,sad,surprised,neutral,angry_raw,disgusted_raw,fear_raw,"
-        "happy_raw,sad_raw,surprised_raw,neutral_raw,yaw,pitch,roll,head,body,nods,shakes"
+        "happy_raw,sad_raw,surprised_raw,neutral_raw,yaw,pitch,roll,head,body,nods,shakes,"
+        "strength,baseline"
     )
 
 

@@ -188,6 +188,18 @@ def test_reconfirming_in_a_video_changes_nothing() -> None:
     assert session.snapshot.consent is None
 
 
+def test_baselines_are_taken_only_while_live(rig: Rig) -> None:
+    with pytest.raises(StateConflict, match="press Start"):
+        rig.session.take_baselines()
+    rig.session.start("3", "operator")
+    rig.session.take_baselines()
+    rig.session.take_baselines()
+    assert (rig.session.state, rig.session.snapshot.baselines) == ("live", 2)
+    rig.session.stop("operator")
+    rig.session.start("3", "operator")
+    assert rig.session.snapshot.baselines == 0
+
+
 # --- aiming ---
 
 

@@ -114,6 +114,9 @@ def test_tensors_that_differ_from_the_manifest(
         ("offsets = [", "offsets = [0.5, ", "calibration.offsets"),
         ('output = "logits"', 'output = "probabilities"', "calibration"),
         ("temperature = ", "temperature = -", "temperature"),
+        ("weights = [\n", "weights = [\n    [1.0, 2.0],\n", "calibration.weights"),
+        ("typical = [", "typical = [0.5, ", "typical"),
+        ("radius = ", "radius = -", "radius"),
     ],
 )
 def test_a_manifest_that_contradicts_itself(folder: Path, old: str, new: str, named: str) -> None:

@@ -76,6 +76,18 @@ def test_offsets_are_in_the_order_of_the_models_classes() -> None:
     assert read.scores.dominant == EMOTIONS[-1]
 
 
+def test_weights_mix_logits_in_the_order_of_the_models_classes() -> None:
+    weights = np.eye(7)
+    weights[0, 6] = 1.0  # the first class also gets the logit of the last
+    turned = model(
+        output="logits", classes=EMOTIONS[::-1], calibration={"temperature": 2.0, "weights": weights.tolist()}
+    )
+    answer = np.array([[0, 0, 0, 0, 0, 0, 3]], np.float32)
+    read = ExpressionClassifier(CannedEngine(INPUT, [(OUTPUT, answer)]), turned).classify(picture()).scores
+    assert read.named()[EMOTIONS[-1]] == pytest.approx(read.named()[EMOTIONS[0]])
+    assert read.named()["happy"] / read.top == pytest.approx(np.exp(-1.5))
+
+
 @pytest.mark.parametrize(("logit", "expected"), [(0.0, 0.5), (2.0, 0.8808), (-1e9, 0.0), (1e9, 1.0)])
 def test_covered_is_found_by_the_name_of_its_output(logit: float, expected: float) -> None:
     answer = np.array([[logit]], np.float32)

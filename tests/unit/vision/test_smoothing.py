@@ -39,6 +39,10 @@ def changes(labels: list[str]) -> int:
     return sum(one != other for one, other in itertools.pairwise(labels))
 
 
+def test_scores_with_the_baseline_subtracted_come_first() -> None:
+    assert smoother().add(ExpressionResult(SAD, adjusted=HAPPY), 0.0) == (HAPPY, "happy")
+
+
 def test_the_noise_of_these_tests_matches_real_faces() -> None:
     random = np.random.default_rng(0)
     raw = np.array([look.scores.values for look in (noisy(TORN, random) for _ in range(2000)) if look.scores])

@@ -51,6 +51,7 @@ def test_every_route_declares_who_may_call_it() -> None:
         "/api/session/aim": policy.OPERATOR,
         "/api/session/seat": policy.OPERATOR,
         "/api/session/again": policy.OPERATOR,
+        "/api/session/baseline": policy.OPERATOR,
         "/api/session/record": policy.OPERATOR,
         "/api/session/marker": policy.OPERATOR,
         "/api/session/withdraw": policy.OPERATOR,
