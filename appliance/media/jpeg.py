@@ -48,6 +48,15 @@ class JpegDecoder:
             raise _damage(error) from error
 
 
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Width and height from the header alone; raises `PictureError` for what is not a JPEG."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise PictureError(f"not a JPEG picture: {' '.join(str(error).split())}") from error
+    return width, height
+
+
 def intact_size(data: bytes) -> tuple[int, int] | None:
     """Width and height of a picture that libjpeg decodes without a warning, else None."""
     try:

@@ -17,9 +17,11 @@ from appliance.web.api.statuses import STATUS
 from appliance.web.context import KEY, AppContext
 from appliance.web.pages import (
     about,
+    camera,
     data_subject,
     live,
     login,
+    one_time_links,
     recordings,
     session,
     status,
@@ -67,7 +69,8 @@ def create_app(context: AppContext) -> Flask:
 
 def register_pages(app: Flask) -> None:
     """Add every route; `create_app` adds what they need to answer requests."""
-    for part in (about, users, recordings, live, login, data_subject, openapi, session, status, terms):
+    pages = (about, users, recordings, live, login, data_subject, openapi, session, status, terms)
+    for part in (*pages, camera, one_time_links):
         app.register_blueprint(part.blueprint)
 
 

@@ -18,6 +18,7 @@ from appliance.consent.session import Session
 from appliance.consent.terms import Terms
 from appliance.handoff import Slot
 from appliance.health import Health
+from appliance.media.ingest import Ingest
 from appliance.records import Store
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
@@ -43,6 +44,7 @@ def make_context(
     requests_per_s: float = 1000,
     trusted_proxies: tuple[str, ...] = (),
     base_path: str = "",
+    ingest: Ingest | None = None,
 ) -> AppContext:
     """`lawful`: region and purpose. The records of its session are in memory."""
     health, viewers = Health("usb"), Viewers(2)
@@ -77,6 +79,7 @@ def make_context(
         network=Network(login or open_to_network, open_to_network, allowed_hosts, frame_ancestors),
         metrics=Metrics(health, viewers),
         proxies=TrustedProxies(trusted_proxies, base_path),
+        ingest=ingest,
     )
 
 
