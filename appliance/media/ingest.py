@@ -99,15 +99,19 @@ class Ingest:
     def close(self) -> None:
         """Take nothing more, and drop what waits. May be called twice."""
         with self._changed:
+            was_open = self._opening > 0
             self._opening, self._waiting = 0, None
             sender = self._sender
-        if sender:
+        if sender and was_open:
             sender.on_change()
 
     def forget(self) -> None:
         """Another sender may come next: the consent to this one ended."""
         with self._changed:
-            self._chosen = ""
+            was_chosen, self._chosen = self._chosen, ""
+            sender = self._sender
+        if sender and was_chosen:
+            sender.on_change()  # the reason why it waits is another one now
 
     # --- for `Sender` ---
 

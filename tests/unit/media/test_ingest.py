@@ -43,6 +43,10 @@ def test_the_newest_picture_replaces_one_that_waits(ingest: Ingest) -> None:
         sender.put(picture, sender.opening)
     assert ingest.take(0).jpeg == b"3" and sender.taken == 3
     assert changes == [0, 1, 2, 3], "opened, two replaced, one taken"
+    for _ in range(2):
+        ingest.close()
+        ingest.forget()
+    assert changes[4:] == [3, 3], "closed and forgotten, each once"
 
 
 def test_without_a_browser_it_is_lost_with_the_last_reason(ingest: Ingest) -> None:
