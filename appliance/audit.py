@@ -33,6 +33,7 @@ EVENTS = {
     "start": "analysis began",
     "stop": "analysis ended",
     "aiming": "a blurred preview was shown before consent",
+    "camera": "a browser was the camera of a session, once for each",
     "record": "recording began",
     "withdraw": "a person withdrew: the session ended and its rows were erased",
     "erase": "a session was erased",

@@ -23,6 +23,7 @@ CAMERAS = {
     "usb": "appliance.cameras.usb:Usb",
     "jetson": "appliance.cameras.jetson:Jetson",
     "stream": "appliance.cameras.stream:Stream",
+    "browser": "appliance.cameras.browser:Browser",
     "replay": "appliance.cameras.replay:Replay",
     "demo": "appliance.cameras.replay:Demo",
 }

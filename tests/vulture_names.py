@@ -6,7 +6,7 @@ Listed here is only what `[tool.vulture]` in pyproject.toml cannot say by a deco
 # ruff: noqa: F821, B018
 
 # Loaded by the registry by name.
-Coral, Csi, Demo, GpioLamps, Jetson, JetsonLamps, NoLamps, TensorRT, Usb
+Browser, Coral, Csi, Demo, GpioLamps, Jetson, JetsonLamps, NoLamps, TensorRT, Usb
 
 # Keys of JSON, TOML, TSV or a database: pydantic and dataclasses read the fields by name.
 _.angry, _.disgusted, _.fear, _.happy, _.sad, _.surprised, _.neutral

@@ -20,13 +20,14 @@ LONGEST_S = 30 * 86_400.0
 """The longest life of a login in seconds, even if it is used all the time."""
 
 
-def cookie_name(prefix: str = "") -> str:
-    """The name of the cookie of a page below the path `prefix`, empty for a page at `/`.
+def cookie_name(prefix: str = "", *, guest: bool = False) -> str:
+    """The name of the cookie of a login, or of a guest, on pages below the path `prefix`, empty for `/`.
 
     `__Host-` makes browsers accept it only over TLS, and only from and for this host, with the path `/`.
     Below a path other pages share the host and must not get the cookie: `__Secure-` allows another path.
     """
-    return f"__Secure-{_NAME}" if prefix else f"__Host-{_NAME}"
+    name = f"{_NAME}-guest" if guest else _NAME
+    return f"__Secure-{name}" if prefix else f"__Host-{name}"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from appliance.auth.clock import ForwardClock
 from appliance.auth.cookies import Cookies
 from appliance.auth.files import load_key
 from appliance.auth.idle import IdleTracker
+from appliance.auth.one_time_links import OneTimeLinks
 from appliance.auth.passwords import Passwords
 from appliance.auth.rate_limits import AttemptLimiter, RequestRates
 from appliance.auth.tokens import Tokens
@@ -26,10 +27,11 @@ class AuthService:
     loopback_is_operator: bool
     accounts: Accounts
     tokens: Tokens
+    one_time_links: OneTimeLinks
     cookies: Cookies
     login_attempts: AttemptLimiter
     link_attempts: AttemptLimiter
-    """For one-time links. They have 128 random bits, so this limit only saves work."""
+    """For personal and one-time links. They have 128 random bits, so this limit only saves work."""
     request_rates: RequestRates
     idle: IdleTracker
     local_token: str
@@ -58,6 +60,7 @@ def make_auth_service(
         loopback_is_operator=loopback_is_operator,
         accounts=accounts,
         tokens=Tokens(folder),
+        one_time_links=OneTimeLinks(),
         cookies=Cookies(secret, 60 * idle_minutes, 86_400 * longest_days, clock),
         login_attempts=AttemptLimiter(),
         link_attempts=AttemptLimiter(),

@@ -35,7 +35,8 @@ def _check(options: argparse.Namespace) -> int:
     check_certificate(config)
     terms = make_terms(config)
     camera = choose_camera(config.camera, config.origins, installed=config.installed)
-    missing = make_camera(camera).missing()
+    opened, ingest = make_camera(camera)
+    missing = None if ingest else opened.missing()  # a browser connects to the daemon, not to this command
     check_writable(config.state_dir)
     for line in models:
         print(line)

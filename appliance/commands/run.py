@@ -18,7 +18,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--camera",
         metavar="BACKEND[:ARG]",
-        help="auto, csi, usb, jetson, stream:URL, replay:PATH or demo (default: auto)",
+        help="auto, csi, usb, jetson, stream:URL, browser, replay:PATH or demo (default: auto)",
     )
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", help="port to listen on, 0 for a free one (default: 8080)")

@@ -96,7 +96,7 @@ def make_appliance(
     is_video = registry.load("camera", chosen.backend).is_video
     reader = make_reader(config, health=health, is_video=is_video, live=True)
     # After the models: once GStreamer is loaded, an exception in LiteRT ends the process.
-    camera = make_camera(chosen)
+    camera, ingest = make_camera(chosen)
     audit = AuditLog(config.state_dir)
     record_changes(config.effective(), config.state_dir, audit)
     store = make_store(config.storage, config.state_dir, audit)
@@ -138,6 +138,7 @@ def make_appliance(
         metrics=Metrics(health, viewers, webcams),
         webcams=webcams,
         proxies=proxies,
+        ingest=ingest,
     )
     capture = CaptureLoop(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
     vision = VisionLoop(reader.pipeline, session, frames, readings, health, right_of_way)

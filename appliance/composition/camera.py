@@ -10,6 +10,7 @@ from appliance.cameras.rotated import RotatedCamera
 from appliance.cameras.rotation import Rotation
 from appliance.configuration.load import BackendConfig, backend_settings
 from appliance.errors import BackendMissing
+from appliance.media.ingest import Ingest
 from appliance.ports import Camera
 
 log = logging.getLogger("appliance.build")
@@ -49,8 +50,12 @@ def choose_camera(wanted: BackendConfig, origins: Mapping[str, str], *, installe
     return BackendConfig("usb", backend_settings("camera", usb.Settings, given, origins))
 
 
-def make_camera(chosen: BackendConfig) -> Camera:
-    """The chosen camera, closed; raises `ConfigError` if it can never be one, such as a text file."""
-    camera: Camera = registry.load("camera", chosen.backend)(chosen.settings)
+def make_camera(chosen: BackendConfig) -> tuple[Camera, Ingest | None]:
+    """The chosen camera, closed, and what the web server fills, if a browser is the camera.
+
+    Raises `ConfigError` if it can never be a camera, such as a text file.
+    """
+    camera = registry.load("camera", chosen.backend)(chosen.settings)
+    ingest: Ingest | None = getattr(camera, "ingest", None)  # only the camera `browser` has one
     rotation: Rotation = getattr(chosen.settings, "rotate", 0)  # another package's backend may have none
-    return RotatedCamera(camera, rotation) if rotation else camera
+    return RotatedCamera(camera, rotation) if rotation else camera, ingest

@@ -51,6 +51,15 @@ class JpegDecoder:
             raise _damage(error) from error
 
 
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Width and height from the header alone; raises `PictureError` for what is not a JPEG."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise PictureError(f"not a JPEG picture: {' '.join(str(error).split())}") from error
+    return width, height
+
+
 def decode_within(data: bytes, max_pixels: int) -> Image:
     """The pixels of a picture that a client sent, uint8 blue-green-red, shape (height, width, 3).
 
@@ -58,7 +67,7 @@ def decode_within(data: bytes, max_pixels: int) -> Image:
     libjpeg does not decode without a warning, or only in more than `MOST_SCANS` scans.
     """
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        width, height = picture_size(data)
         if width * height > max_pixels:
             raise PictureTooLarge(f"{width}x{height} pixels; expected at most {max_pixels} in all")
         if data.count(bytes((0xFF, _SOS))) > MOST_SCANS:

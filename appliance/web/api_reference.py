@@ -35,7 +35,8 @@ of HTTP Basic, to the routes marked so.
 | viewer | viewers and operators |
 | operator | operators |
 | token | tokens of role metrics and operator; on the device itself anyone, if `access.loopback` allows it |
-| analyze | operators, and tokens of role analyze |
+| analyze | operators, tokens of role analyze, and guests of a one-time link to `/webcam` |
+| camera | operators, and guests of a one-time link to `/camera` |
 | local | root and the service's user, on the device itself |
 """
 
@@ -47,6 +48,8 @@ _GROUPS = {
     "terms": "Notice and jurisdiction",
     "recordings": "Recorded sessions",
     "data_subject": "The link of the person who was read",
+    "camera": "A browser as the camera",
+    "one_time_links": "One-time links",
     "login": "Logging in and out",
     "users": "Accounts and tokens",
     "about": "The models",

@@ -17,9 +17,11 @@ from appliance.web.api.statuses import STATUS
 from appliance.web.context import KEY, AppContext
 from appliance.web.pages import (
     about,
+    camera,
     data_subject,
     live,
     login,
+    one_time_links,
     recordings,
     session,
     status,
@@ -68,19 +70,8 @@ def create_app(context: AppContext) -> Flask:
 
 def register_pages(app: Flask) -> None:
     """Add every route; `create_app` adds what they need to answer requests."""
-    for part in (
-        about,
-        users,
-        recordings,
-        live,
-        login,
-        data_subject,
-        openapi,
-        session,
-        status,
-        terms,
-        webcam_socket,
-    ):
+    pages = (about, users, recordings, live, login, data_subject, openapi, session, status, terms)
+    for part in (*pages, camera, one_time_links, webcam_socket):
         app.register_blueprint(part.blueprint)
 
 

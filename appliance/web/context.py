@@ -16,6 +16,7 @@ from appliance.consent.preview import BlurredPreview
 from appliance.consent.session import Session
 from appliance.handoff import Slot
 from appliance.health import Health
+from appliance.media.ingest import Ingest
 from appliance.reading_json import reading_json
 from appliance.records import Store
 from appliance.values import Picture, PictureVariant, Reading
@@ -89,6 +90,8 @@ class AppContext:
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     exports: ExportLimiter = field(default_factory=ExportLimiter)
     seen: FirstViews = field(default_factory=FirstViews)
+    ingest: Ingest | None = None
+    """Where the browser that is the camera sends its pictures; None if the camera is another."""
 
     @cached_property
     def picture_broadcast(self) -> Broadcast[Picture]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -26,15 +26,20 @@ from pydantic import ValidationError
 
 from appliance import registry
 from appliance.cameras import usb
+from appliance.cameras.browser import Browser
 from appliance.errors import BackendMissing, CameraEnded, CameraLost, ConfigError
 from appliance.media.jpeg import ALWAYS_DAMAGED
 from appliance.ports import Camera
 from appliance.values import Frame, Image
+from appliance.web.app import create_app
+from appliance.web.transport.server import Server
 from tests import machine
+from tests.fakes.browser_camera import browser_camera
 from tests.fakes.files import encoded
 from tests.fakes.network_cameras import Mjpeg, mjpeg_sender, rtsp_sender
 from tests.fakes.scene import Scene
 from tests.fakes.videos import moving, video
+from tests.fakes.web import make_context, served
 from tests.vendor_stubs import gstreamer
 from tests.vendor_stubs.capture import Sockets, VideoCaptures, wants
 
@@ -192,6 +197,28 @@ def stream_rtsp(shop: Workshop) -> Bench:
     return Bench(camera, lives=True, first=sender.first, pull=sender.stop, put_back=sender.start)
 
 
+def browser(shop: Workshop) -> Bench:
+    """A browser that sends over a real WebSocket to a real server, in a session that has begun."""
+    camera = cast(Browser, made("browser"))
+    app = create_app(make_context(needs_consent=False, ingest=camera.ingest))
+    server = shop.after.enter_context(served(Server(app, "127.0.0.1", 0, max_connections=8)))
+    sender = shop.after.enter_context(browser_camera(f"ws://127.0.0.1:{server.port}/ws/camera"))
+
+    def pull() -> None:
+        sender.stop()
+        wait_until(lambda: camera.missing() is not None)
+
+    first = partial(Scene().picture, 0, 320, 240)
+    return Bench(camera, lives=True, first=first, pull=pull, put_back=sender.start)
+
+
+def wait_until(happened: Callable[[], bool], limit_s: float = 15.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not happened():
+        assert time.monotonic() < deadline, f"not within {limit_s:g} s"
+        time.sleep(0.01)
+
+
 def csi_device(shop: Workshop) -> Bench:
     pytest.importorskip("picamera2", reason="picamera2 is not installed")
     kind = registry.load("camera", "csi")
@@ -217,6 +244,7 @@ BENCHES: dict[str, tuple[str, Maker]] = {
     "jetson-other-source": ("jetson", jetson),
     "stream-mjpeg": ("stream", stream_mjpeg),
     "stream-rtsp": ("stream", stream_rtsp),
+    "browser": ("browser", browser),
     "csi-device": ("csi", csi_device),
     "usb-device": ("usb", usb_device),
 }

@@ -15,6 +15,7 @@ import numpy as np
 from av.video.frame import PictureType
 
 from appliance.values import Image
+from tests.fakes.files import encoded
 
 
 def moving(count: int, width: int = 160, height: int = 96) -> list[Image]:
@@ -134,3 +135,11 @@ def trimmed(data: bytes, *, skip_s: float = 0, last_s: float) -> bytes:
     track = struct.unpack(">I", data[(of := data.index(b"mdhd") + 16) : of + 4])[0]
     edit = struct.pack(">Ii", round(last_s * movie), start + round(skip_s * track))
     return data[:at] + edit + data[at + 8 :]
+
+
+def frames_as_mjpeg(film: Path, path: Path) -> Path:
+    """The frames of a film as one JPEG after the other, which Chromium plays as its camera."""
+    with av.open(str(film)) as container, path.open("wb") as file:
+        for frame in container.decode(video=0):
+            file.write(encoded(frame.to_ndarray(format="bgr24"), ".jpg"))
+    return path

@@ -19,6 +19,7 @@ from appliance.consent.terms import Terms
 from appliance.errors import ModelError
 from appliance.handoff import Slot
 from appliance.health import Health
+from appliance.media.ingest import Ingest
 from appliance.records import Store
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
@@ -50,6 +51,7 @@ def make_context(
     trusted_proxies: tuple[str, ...] = (),
     base_path: str = "",
     open_models: Callable[[], Models] = _no_models,
+    ingest: Ingest | None = None,
 ) -> AppContext:
     """`lawful`: region and purpose. The records of its session are in memory."""
     health, viewers = Health("usb"), Viewers(2)
@@ -86,6 +88,7 @@ def make_context(
         metrics=Metrics(health, viewers, webcams),
         webcams=webcams,
         proxies=TrustedProxies(trusted_proxies, base_path),
+        ingest=ingest,
     )
 
 

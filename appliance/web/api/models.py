@@ -264,6 +264,38 @@ class Link(Answer):
     qr: str
 
 
+class OneTimeLink(Link):
+    """A link for one browser, and its QR code as the address of an image; unused it ends after `seconds`."""
+
+    seconds: int
+
+
+class CameraMessage(Answer):
+    """What the device says to the browser that is its camera; one of the keys.
+
+    `wait`: send nothing, and why. `taken`: how many pictures were taken since sending began; 0: begin.
+    """
+
+    wait: str | None = None
+    taken: int | None = None
+
+
+class CameraClientMessage(BaseModel):
+    """What that browser says, besides its pictures, one JPEG in each binary message.
+
+    `waiting`: the answer to `wait`, after the last picture. `leaving`: why it will close the connection.
+    """
+
+    waiting: Literal[True] | None = None
+    leaving: Literal["hidden", "stopped", "camera"] | None = None
+
+
+class CameraQuery(BaseModel):
+    """`take_over=1`: replace another browser, as long as no one has agreed to its picture."""
+
+    take_over: Literal["0", "1"] = "0"
+
+
 class Started(SessionState):
     """The session state, and the personal link if the camera shows living people."""
 

@@ -17,6 +17,7 @@ from appliance.web.api.describe import Content, Description, describe, descripti
 from appliance.web.api.models import Answer, Problem
 from appliance.web.security.policy import (
     ANALYZE,
+    CAMERA,
     LOCAL,
     OPERATOR,
     PUBLIC,
@@ -60,6 +61,7 @@ _SECURITY: dict[str, list[dict[str, list[str]]]] = {
     OPERATOR: [{"login": []}, {"token": []}],
     TOKEN: [{"login": []}, {"token": []}],
     ANALYZE: [{"login": []}, {"token": []}],
+    CAMERA: [{"login": []}, {"token": []}],
     LOCAL: [{"token": []}],
 }
 

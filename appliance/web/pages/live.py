@@ -27,6 +27,7 @@ from appliance.web.api.models import Reading as ReadingMessage
 from appliance.web.context import AppContext, context
 from appliance.web.delivery import RateLimit
 from appliance.web.framing import BOUNDARY, FIRST_BOUNDARY, picture_headers
+from appliance.web.pages.one_time_links import linkable_pages
 from appliance.web.picture_viewer import SILENT_S, PictureViewer
 from appliance.web.security.caller import Caller, caller
 from appliance.web.security.policy import VIEWER, policy
@@ -63,6 +64,7 @@ def live_page() -> str:
         regions=REGIONS,
         purposes=PURPOSES,
         institutions=INSTITUTIONS,
+        one_time_pages=linkable_pages() if caller().is_operator else [],
     )
 
 

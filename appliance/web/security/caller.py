@@ -16,11 +16,12 @@ from appliance.system.addresses import is_loopback
 from appliance.web.context import context
 from appliance.web.proxies import route_of
 
-LOOPBACK, LOCAL, LOGIN, TOKEN, OPEN, ANONYMOUS = (
+LOOPBACK, LOCAL, LOGIN, TOKEN, GUEST, OPEN, ANONYMOUS = (
     "loopback",
     "local",
     "login",
     "token",
+    "guest",
     "open",
     "anonymous",
 )
@@ -36,8 +37,8 @@ _log = logging.getLogger("appliance.web")
 class Caller:
     """Who makes a request.
 
-    `role`: operator, viewer, metrics, analyze, or empty; `name`: of the account or the token; `digest`: of
-    the token, empty for others.
+    `role`: operator, viewer, metrics, analyze, camera, or empty; `name`: of the account or the token, or the
+    page of a guest; `digest`: of the token or of the guest's secret, empty for others.
     """
 
     kind: str
@@ -48,9 +49,9 @@ class Caller:
 
     @property
     def actor(self) -> str:
-        """The caller as the audit log names it: loopback, local, operator, viewer or token:NAME."""
-        if self.kind == TOKEN:
-            return f"token:{self.name}"
+        """The caller in the audit log: loopback, local, operator, viewer, token:NAME or guest:PAGE."""
+        if self.kind in (TOKEN, GUEST):
+            return f"{self.kind}:{self.name}"
         return self.kind if self.kind in (LOOPBACK, LOCAL) else self.role or "viewer"
 
     @property
@@ -63,13 +64,25 @@ class Caller:
         """Whose viewer seats the caller takes: those of its token; empty for others."""
         return self.name if self.kind == TOKEN else ""
 
+    @property
+    def identity(self) -> str:
+        """What a returning browser is known by: its login, token or link. All on the device are one."""
+        return self.login.id if self.login else f"{self.kind}:{self.name}:{self.digest}"
+
     def is_still_authorized(self, auth: AuthService) -> bool:
         """Whether the caller still has the role: not logged out, removed, revoked, or idle for too long."""
+        is_idle = self.login is not None and auth.idle.is_idle(self.login.id)
+        return not is_idle and self.has_role(auth)
+
+    def has_role(self, auth: AuthService) -> bool:
+        """As `is_still_authorized`, also while the caller is idle."""
         try:
             if self.kind == TOKEN:
                 return auth.tokens.role_of(self.name, self.digest) == self.role
+            if self.kind == GUEST:
+                return auth.one_time_links.find_by_digest(self.digest) is not None
             if self.login is not None:
-                if auth.idle.is_idle(self.login.id) or auth.cookies.is_over(self.login):
+                if auth.cookies.is_over(self.login):
                     return False
                 return auth.accounts.role_of(self.name, self.login.epoch, self.login.id) == self.role
         except StoreError as error:
@@ -102,6 +115,16 @@ def identify_basic() -> None:
         app_context.audit.record("login_failed", "unknown", name=_BASIC, address=address)
     is_viewer = found is not None and found[1] == "viewer"
     g.caller = _token_caller(found, given.password or "") if is_viewer else Caller(ANONYMOUS)
+
+
+def identify_guest() -> Caller:
+    """The guest who makes the current request, see `auth.one_time_links`; anonymous if it is none."""
+    auth = context().auth
+    secret = request.cookies.get(cookie_name(request.root_path, guest=True), "")
+    guest = auth.one_time_links.find(secret) if secret and _may_send_secret(request, auth) else None
+    if guest is None or route_of(request.environ).refusal:
+        return Caller(ANONYMOUS)
+    return Caller(GUEST, guest.role, guest.page, digest=guest.digest)
 
 
 def is_from_this_device(asked: Request) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import abort, request
 
 from appliance.web.context import context
-from appliance.web.security.caller import LOOPBACK, TOKEN, caller
+from appliance.web.security.caller import GUEST, LOOPBACK, TOKEN, caller
 
 HEADER, FIELD = "X-CSRF-Token", "csrf_token"
 """The header (scripts) and the field (forms) that carry the token."""
@@ -30,14 +30,16 @@ def require_csrf_token() -> None:
     given, subject = request.headers.get(HEADER) or request.form.get(FIELD, ""), _token_subject()
     if subject and context().auth.cookies.is_form_token(subject, given):
         return
-    if who.login is None and (_is_program() or _needs_preflight()):
+    if who.login is None and who.kind != GUEST and (_is_program() or _needs_preflight()):
         return
     abort(403, "the request does not carry this page's token; reload the page and try again")
 
 
 def _token_subject() -> str:
-    """What the token is bound to: a login, or the device itself; empty for other callers."""
+    """What the token is bound to: a login, a guest, or the device itself; empty for other callers."""
     who = caller()
+    if who.kind == GUEST:
+        return who.identity
     return who.login.id if who.login else LOOPBACK if who.kind == LOOPBACK else ""
 
 

@@ -11,6 +11,7 @@ from flask import (
     Response,
     abort,
     current_app,
+    g,
     make_response,
     redirect,
     render_template,
@@ -31,6 +32,7 @@ from appliance.web.security.caller import (
     caller,
     has_local_token,
     identify_basic,
+    identify_guest,
     is_from_this_device,
     is_trusted_loopback,
 )
@@ -40,15 +42,19 @@ from appliance.web.security.hosts import host_refusal, is_device_name, parse_hos
 from appliance.web.transport.wsgi import CONNECTION
 
 PUBLIC, VIEWER, OPERATOR, LOCAL = "public", "viewer", "operator", "local"
-TOKEN, ANALYZE = "token", "analyze"
+TOKEN, ANALYZE, CAMERA = "token", "analyze", "camera"
 
 ALLOWED = {
     VIEWER: ("viewer", "operator"),
     OPERATOR: ("operator",),
     TOKEN: ("metrics", "operator"),
     ANALYZE: ("analyze", "operator"),
+    CAMERA: ("camera", "operator"),
 }
 """Which roles each policy admits. `LOCAL` admits no role: it takes the local token."""
+
+_FOR_GUESTS = (ANALYZE, CAMERA)
+"""The policies of routes that a guest may call, with the role of the guest's one-time link."""
 
 _NO_LOGIN = (
     "this device has no login and answers only clients on the device itself; for others set"
@@ -73,7 +79,8 @@ _HEALTH = "status.healthz"
 
 
 def policy(name: str, *, basic: bool = False) -> Callable[[View], View]:
-    """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR`, `TOKEN`, `ANALYZE` or `LOCAL`.
+    """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR`, `TOKEN`, `ANALYZE`, `CAMERA` or
+    `LOCAL`.
 
     `basic`: a viewer token is also accepted as the password of HTTP Basic. Only for routes that change
     nothing, because browsers send such a password automatically.
@@ -143,6 +150,10 @@ def check_request() -> Response | None:
     if takes_basic(current_app, request.endpoint):
         identify_basic()
     who = caller()
+    if needed in _FOR_GUESTS and who.role not in ALLOWED[needed]:
+        guest = identify_guest()
+        if guest.role in ALLOWED[needed]:
+            g.caller = who = guest
     if connection is not None and who.kind not in (OPEN, ANONYMOUS):
         connection.role = who.role
     if who.kind != LOCAL_CALLER if needed == LOCAL else who.role not in ALLOWED[needed]:

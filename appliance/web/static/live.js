@@ -17,6 +17,7 @@
 
 import { csrf } from "./csrf.js";
 import { PictureLink } from "./links.js";
+import { OneTimeCards } from "./one_time_links.js";
 import { Operator } from "./operator.js";
 import { People, setText } from "./people.js";
 import { PictureView } from "./picture.js";
@@ -38,6 +39,7 @@ let heard = false;              // a reading has come since the session started
 
 const names = JSON.parse(byId("person-card").dataset.names);
 const operator = new Operator(post);
+const oneTimeCards = new OneTimeCards();
 const people = new People(byId("people"), byId("person-card"), byId("announce"));
 const poll = new StatePoll((returned) => {
   if (returned) link.hurry();
@@ -92,6 +94,7 @@ function follow() {
   byId("consent").hidden = !state || live;
   byId("stage").hidden = byId("side").hidden = state !== null && !live;
   if (state) operator.follow(state);
+  if (state) oneTimeCards.follow(state);
   const { width, height } = state?.camera ?? {};
   if (width && height) byId("frame").style.setProperty("--ratio", width / height);
   // Hidden pages cost the device nothing. A short loss of connection only marks what is shown as old.
@@ -126,6 +129,7 @@ function beat() {
   drawWarning(now);
   drawEmpty();
   operator.beat(now);
+  oneTimeCards.beat(now);
 }
 
 const secondsUntil = (at, now) => Math.max(1, Math.ceil((at - now) / 1000));

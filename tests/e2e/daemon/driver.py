@@ -423,7 +423,9 @@ class Stream:
         return Part(headers, jpeg, time.time())
 
 
-def open_websocket(port: int, *, headers: Sequence[str] = (), receive_bytes: int = 0) -> socket.socket:
+def open_websocket(
+    port: int, *, path: str = "/ws/live", headers: Sequence[str] = (), receive_bytes: int = 0
+) -> socket.socket:
     """A TCP connection that requested a WebSocket and has not read the answer."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if receive_bytes:
@@ -431,7 +433,7 @@ def open_websocket(port: int, *, headers: Sequence[str] = (), receive_bytes: int
     sock.settimeout(15)
     sock.connect(("127.0.0.1", port))
     lines = [
-        "GET /ws/live HTTP/1.1",
+        f"GET {path} HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
         "Upgrade: websocket",
         "Connection: Upgrade",

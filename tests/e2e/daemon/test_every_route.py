@@ -34,6 +34,7 @@ UPGRADE = {
 NO_PAGE_TOKEN = {
     "/login": "there is no login yet; the Origin is checked",
     "/mine/<token>": "the link itself is the secret; the Origin is checked",
+    "/link/<token>": "the link itself is the secret; the Origin is checked",
     "/logout": "without a login it does nothing; with one the view checks it (a test of its own below)",
 }
 
@@ -123,8 +124,8 @@ def test_the_list_of_routes_has_media_sockets_pages_and_changes() -> None:
         *("GET /", "GET /stream.mjpg", "GET /snapshot.jpg", "WS /ws/live", "GET /ws/live"),
         *("POST /api/session/start", "POST /login", "POST /access/add", "GET /static/live.js"),
     } <= found
-    policies = (policy.PUBLIC, policy.VIEWER, policy.OPERATOR, policy.TOKEN, policy.ANALYZE, policy.LOCAL)
-    assert {route.policy for route in ROUTES} == set(policies)
+    policies = {getattr(policy, name) for name in ("PUBLIC", "VIEWER", "OPERATOR", "TOKEN", "LOCAL")}
+    assert {route.policy for route in ROUTES} == policies | {policy.ANALYZE, policy.CAMERA}
 
 
 @routes(CLOSED)
@@ -166,6 +167,12 @@ def test_the_wrong_role_is_refused(device: Device, route: Route) -> None:
             device.client(token="viewer"),
             device.client(token="metrics"),
         ],
+        policy.CAMERA: [
+            device.client("anna"),
+            device.client(token="viewer"),
+            device.client(token="metrics"),
+            device.client(token="analyze"),
+        ],
         policy.LOCAL: [device.client("operator"), device.client(token="operator")],
     }[route.policy]
     for client in unfit:
@@ -180,6 +187,7 @@ def test_the_right_role_is_admitted(device: Device, route: Route) -> None:
         policy.OPERATOR: [device.client("operator"), device.client(token="operator")],
         policy.TOKEN: [device.client("operator"), device.client(token="metrics")],
         policy.ANALYZE: [device.client("operator"), device.client(token="analyze")],
+        policy.CAMERA: [device.client("operator"), device.client(token="operator")],
     }[route.policy]
     if route.rule == "/access/log-out-everywhere":
         fit = fit[1:]  # it would end the logins of later tests

@@ -116,7 +116,7 @@ def test_a_camera_rotates_its_pictures(tmp_path: Path, rotation: Rotation) -> No
     upright[:8, 16:20] = 128
     path.write_bytes(encoded(upright, ".png"))
     wanted = ConfigOptions(settings=[f"camera.rotate={rotation}"], camera=f"replay:{path}")
-    camera = cameras.make_camera(load_config(wanted, {"XDG_STATE_HOME": "/nowhere"}).camera)
+    camera, _ = cameras.make_camera(load_config(wanted, {"XDG_STATE_HOME": "/nowhere"}).camera)
     assert camera.missing() is None
     camera.open()
     turned = camera.read(1.0)

@@ -32,8 +32,8 @@ def test_nothing_is_loaded_from_other_hosts(path: Path) -> None:
 def test_a_form_that_posts_carries_the_pages_token(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for form in re.findall(r"<form\b.*?</form>", text, re.DOTALL):
-        # No one is logged in on /login yet; the personal link is a secret itself.
-        if 'method="post"' in form and not re.search(r"login\.log_in|data_subject\.withdraw", form):
+        # No one is logged in on /login yet; the two links are secrets themselves.
+        if 'method="post"' in form and not re.search(r"login\.log_in|data_subject\.withdraw|use_link", form):
             assert "csrf_token" in form or "{{ token() }}" in form, form
 
 

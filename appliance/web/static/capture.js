@@ -1,0 +1,55 @@
+/* Opens this browser's camera and makes JPEG pictures of what it shows. */
+
+const WORDS = {
+  NotAllowedError: "The camera was refused. Allow it for this page in the browser’s settings, then try again.",
+  NotReadableError: "Another app uses the camera. Close it, then try again.",
+  AbortError: "Another app uses the camera. Close it, then try again.",
+  NotFoundError: "No camera was found. Connect one, then try again.",
+  OverconstrainedError: "The chosen camera is gone. Choose another one.",
+};
+
+/** A stream of pictures without sound; rejects with an Error whose message says why. */
+export async function openCamera({ deviceId, width, height } = {}) {
+  if (!navigator.mediaDevices?.getUserMedia) {
+    throw new Error(`Browsers open a camera only on pages with https. Open https://${location.host}${location.pathname} instead.`);
+  }
+  const video = { width: { ideal: width }, height: { ideal: height } };
+  if (deviceId) video.deviceId = { exact: deviceId };
+  try {
+    return await navigator.mediaDevices.getUserMedia({ video, audio: false });
+  } catch (error) {
+    throw new Error(WORDS[error.name] ?? `The camera cannot be opened: ${error.name}.`);
+  }
+}
+
+/** The cameras; their names are known only after one was opened. */
+export async function listCameras() {
+  const devices = await navigator.mediaDevices?.enumerateDevices() ?? [];
+  return devices.filter(({ kind }) => kind === "videoinput");
+}
+
+/** Makes JPEG pictures of a playing video. */
+export class FrameEncoder {
+  #video;
+  #width;
+  #quality;
+  #canvas = document.createElement("canvas");
+
+  /** `width`: of the pictures at most, in pixels. */
+  constructor(video, { width, quality }) {
+    this.#video = video;
+    this.#width = width;
+    this.#quality = quality;
+  }
+
+  /** The newest frame. */
+  async next() {
+    const { videoWidth, videoHeight } = this.#video;
+    const scale = Math.min(1, this.#width / videoWidth);
+    const width = this.#canvas.width = Math.round(videoWidth * scale);
+    const height = this.#canvas.height = Math.round(videoHeight * scale);
+    this.#canvas.getContext("2d").drawImage(this.#video, 0, 0, width, height);
+    const blob = await new Promise((resolve) => this.#canvas.toBlob(resolve, "image/jpeg", this.#quality));
+    return { blob, width, height };
+  }
+}
