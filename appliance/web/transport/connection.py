@@ -51,7 +51,7 @@ class Refused(Exception):
 
 
 class LargeBodies:
-    """The places for bodies that are larger than others may be."""
+    """The places for bodies that are larger than others may be; `max_bytes` 0: none is read."""
 
     def __init__(self, max_bytes: int, places: int) -> None:
         self.max_bytes, self._free = max_bytes, places
@@ -183,8 +183,8 @@ class ClientConnection:
         So only callers who may send such a body use memory for it. `held` gives its place back.
         """
         large = self._settings.large_bodies
-        if length > large.max_bytes:
-            raise _too_large(large.max_bytes)
+        if not large.max_bytes:
+            raise _too_large(self._settings.max_body_bytes)
         answer = await self._call({**self._make_environ(request, b""), wsgi.HEAD_ONLY: True})
         if answer is None:
             return False
@@ -193,6 +193,8 @@ class ClientConnection:
             await self._stream.linger(_LINGER_S, _LINGER_BYTES)
             return False
         answer.close()
+        if length > large.max_bytes:
+            raise _too_large(large.max_bytes)
         large.enter()
         held.callback(large.leave)
         return True

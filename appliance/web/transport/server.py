@@ -68,7 +68,8 @@ class Server:
         setting: str = "web.port",
     ) -> None:
         """`per_address` and `exempt` as in `Admission`; `tls` returns the files of certificate and key;
-        a body above `max_body_bytes` is read if the application allows it, see `wsgi.HEAD_ONLY`;
+        a body above `max_body_bytes` and up to `max_large_body_bytes` is read if the application allows it,
+        see `wsgi.HEAD_ONLY`;
         `name` is that of the threads, `setting` the configuration key of the port."""
         self.name, self.app, self._setting = name, app, setting
         self._host, self._port, self._send_buffer_bytes = host, port, send_buffer_bytes
@@ -84,7 +85,7 @@ class Server:
             send_s=send_timeout_s,
             max_header_bytes=max_header_bytes,
             max_body_bytes=max_body_bytes,
-            large_bodies=LargeBodies(max(max_body_bytes, max_large_body_bytes), LARGE_AT_ONCE),
+            large_bodies=LargeBodies(max_large_body_bytes, LARGE_AT_ONCE),
         )
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -712,7 +712,7 @@ def test_fail__a_view_that_ignores_the_question_gets_no_large_body(free: Probe) 
 
 
 @pytest.mark.parametrize("size", [LARGE + 1, 8_000_000])
-def test_fail__above_the_limit_nothing_is_asked_and_the_client_learns_why(
+def test_fail__above_the_limit_no_body_is_read_and_the_client_learns_why(
     free: Probe, tls: Tls | None, size: int
 ) -> None:
     head = f"Content-Length: {size}\r\n"
