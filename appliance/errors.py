@@ -69,6 +69,10 @@ class PictureError(ApplianceError, ValueError):
     """A picture or video given to `analyze` cannot be read."""
 
 
+class PictureTooLarge(PictureError):
+    """A picture that a client sent has more bytes or pixels than are allowed."""
+
+
 class LampError(ApplianceError, OSError):
     """A configured lamp cannot be driven. Without its lamp the camera stays closed."""
 

@@ -8,13 +8,16 @@ from functools import cache
 import numpy as np
 import simplejpeg
 
-from appliance.errors import PictureError
+from appliance.errors import PictureError, PictureTooLarge
 from appliance.media.shrink import frame_of, reduced_size, shrink, shrunk_frame
 from appliance.system.native import MAX_PIXELS
 from appliance.values import Frame, Image
 
 ALWAYS_DAMAGED = 10
 """After this many damaged pictures in a row they are shown: its encoder is at fault, not the cable."""
+
+MOST_SCANS = 32
+"""Of a picture that a client sent: each may take as long to decode as a picture, and encoders make ten."""
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _SOF0, _SOF2, _DHT, _SOS = 0xC0, 0xC2, 0xC4, 0xDA
@@ -46,6 +49,26 @@ class JpegDecoder:
             return replace(_decode(data, strict=False), jpeg=None)
         except ValueError as error:
             raise _damage(error) from error
+
+
+def decode_within(data: bytes, max_pixels: int) -> Image:
+    """The pixels of a picture that a client sent, uint8 blue-green-red, shape (height, width, 3).
+
+    Raises `PictureTooLarge` from the header alone, before anything is decoded, and `PictureError` for what
+    libjpeg does not decode without a warning, or only in more than `MOST_SCANS` scans.
+    """
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        if width * height > max_pixels:
+            raise PictureTooLarge(f"{width}x{height} pixels; expected at most {max_pixels} in all")
+        if data.count(bytes((0xFF, _SOS))) > MOST_SCANS:
+            raise PictureError(f"a JPEG of more than {MOST_SCANS} scans; expected a usual one")
+        image: Image = simplejpeg.decode_jpeg(data, "BGR")
+    except PictureError:
+        raise
+    except ValueError as error:
+        raise PictureError(f"not a JPEG picture, or a damaged one: {' '.join(str(error).split())}") from error
+    return image
 
 
 def intact_size(data: bytes) -> tuple[int, int] | None:

@@ -42,6 +42,7 @@ of HTTP Basic, to the routes marked so.
 _GROUPS = {
     "live": "Live picture and readings",
     "status": "State and health",
+    "webcam_socket": "Pictures of a webcam",
     "session": "Running a session",
     "terms": "Notice and jurisdiction",
     "recordings": "Recorded sessions",

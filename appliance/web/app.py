@@ -25,6 +25,7 @@ from appliance.web.pages import (
     status,
     terms,
     users,
+    webcam_socket,
 )
 from appliance.web.security import policy
 from appliance.web.security.caller import caller
@@ -67,7 +68,19 @@ def create_app(context: AppContext) -> Flask:
 
 def register_pages(app: Flask) -> None:
     """Add every route; `create_app` adds what they need to answer requests."""
-    for part in (about, users, recordings, live, login, data_subject, openapi, session, status, terms):
+    for part in (
+        about,
+        users,
+        recordings,
+        live,
+        login,
+        data_subject,
+        openapi,
+        session,
+        status,
+        terms,
+        webcam_socket,
+    ):
         app.register_blueprint(part.blueprint)
 
 

@@ -25,6 +25,7 @@ from appliance.web.framing import frame_picture, frame_picture_message, frame_re
 from appliance.web.metrics import Metrics
 from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.broadcast import Broadcast
+from appliance.webcams.service import WebcamService
 
 KEY = "appliance"
 """Under this key of `Flask.extensions` an application keeps its context."""
@@ -84,6 +85,7 @@ class AppContext:
     device: Device
     network: Network
     metrics: Metrics
+    webcams: WebcamService
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     exports: ExportLimiter = field(default_factory=ExportLimiter)
     seen: FirstViews = field(default_factory=FirstViews)

@@ -123,7 +123,7 @@ def test_the_list_of_routes_has_media_sockets_pages_and_changes() -> None:
         *("GET /", "GET /stream.mjpg", "GET /snapshot.jpg", "WS /ws/live", "GET /ws/live"),
         *("POST /api/session/start", "POST /login", "POST /access/add", "GET /static/live.js"),
     } <= found
-    policies = (policy.PUBLIC, policy.VIEWER, policy.OPERATOR, policy.TOKEN, policy.LOCAL)
+    policies = (policy.PUBLIC, policy.VIEWER, policy.OPERATOR, policy.TOKEN, policy.ANALYZE, policy.LOCAL)
     assert {route.policy for route in ROUTES} == set(policies)
 
 

@@ -42,6 +42,7 @@ def test_every_route_declares_who_may_call_it() -> None:
         "/snapshot.jpg": policy.VIEWER,
         "/ws/live": policy.VIEWER,
         "/ws/pictures": policy.VIEWER,
+        "/ws/analyze": policy.ANALYZE,
         "/about": policy.VIEWER,
         "/api/state": policy.VIEWER,
         "/api/status": policy.LOCAL,
