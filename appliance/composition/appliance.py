@@ -25,7 +25,7 @@ from appliance.configuration.changes import record_changes
 from appliance.configuration.load import Config
 from appliance.consent.preview import BlurredPreview
 from appliance.consent.session import Session
-from appliance.handoff import Slot
+from appliance.handoff import RightOfWay, Slot
 from appliance.hardware.button import Button
 from appliance.health import Health
 from appliance.inference.fallback import CircuitBreaker
@@ -111,7 +111,8 @@ def make_appliance(
     store.on_stopped = lambda id, reason: session.stop_recording("timer", id)
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
-    webcams = make_webcams(config, health)
+    right_of_way = RightOfWay()
+    webcams = make_webcams(config, health, right_of_way)
     auth, proxies = make_auth(config), TrustedProxies(config.web.trusted_proxies, config.web.base_path)
     context = AppContext(
         session=session,
@@ -139,7 +140,7 @@ def make_appliance(
         proxies=proxies,
     )
     capture = CaptureLoop(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
-    vision = VisionLoop(reader.pipeline, session, frames, readings, health)
+    vision = VisionLoop(reader.pipeline, session, frames, readings, health, right_of_way)
     pictures = Stream(viewers, jpegs, readings, session, health, quality=config.web.jpeg_quality)
     sinks: dict[str, Sink] = {
         "sink-lamps": LampSink(lamps, session, health),

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from appliance.errors import ApplianceError, Busy, PictureError
 from appliance.health import Health
@@ -19,6 +20,19 @@ log = logging.getLogger("appliance.webcams")
 
 WAIT_S = 0.5
 """Longest wait for a picture."""
+
+TURN_S = 1.0
+"""Longest wait for a pause of the room."""
+
+
+class Models(Protocol):
+    """The models that all clients share. Belongs to one thread."""
+
+    def make_pipeline(self) -> Pipeline:
+        """A pipeline with these models; it is never closed."""
+
+    def close(self) -> None:
+        """Release the models."""
 
 
 @dataclass(frozen=True)
@@ -41,28 +55,38 @@ class Webcam:
     """
     pictures: int = 0
     """How many pictures came."""
+    began: float = 0.0
+    """When the first one came, in monotonic seconds."""
     waiting: Waiting | None = field(default=None, repr=False)
     """The newest picture, until it is read."""
-    began: float = 0.0
-    """When the first picture came, in monotonic seconds."""
-    pipeline: Pipeline | None = None
 
 
 class WebcamService:
-    """The webcam clients, their limit, and their pipelines.
+    """The webcam clients, their limit, and the models that read their pictures.
 
-    `step` and `close` belong to one thread, as the pipelines do; all other methods may be called from any
-    thread and never wait for a reading. A client without a picture has no pipeline, so that the engines take
-    memory only while someone sends pictures.
+    `step` and `close` belong to one thread, as the models do. All other methods may be called from any thread
+    and never wait for a reading. The models take memory only while there are clients that sent a picture.
     """
 
-    def __init__(self, open_pipeline: Callable[[], Pipeline], limit: int, health: Health) -> None:
-        """`open_pipeline`: makes a pipeline, in the thread of `step`; `limit`: clients at a time."""
-        self._open_pipeline, self._limit, self._health = open_pipeline, limit, health
+    def __init__(
+        self,
+        open_models: Callable[[], Models],
+        health: Health,
+        *,
+        limit: int,
+        wait_turn: Callable[[float], object] = lambda limit_s: None,
+    ) -> None:
+        """`limit`: clients at a time.
+
+        `wait_turn`: waits until a picture may be read without delaying the room, at most so many seconds.
+        """
+        self._open_models, self._health = open_models, health
+        self._limit, self._wait_turn = limit, wait_turn
         self._changed = threading.Condition()
         self._clients: set[Webcam] = set()
-        self._ready: deque[Webcam] = deque()
-        self._left: list[Webcam] = []
+        self._ready: deque[Webcam] = deque()  # those with a picture, in the order of its coming
+        self._models: Models | None = None
+        self._pipelines: dict[Webcam, Pipeline] = {}
 
     @property
     def count(self) -> int:
@@ -88,16 +112,14 @@ class WebcamService:
             return webcam
 
     def leave(self, webcam: Webcam) -> None:
-        """Remove a client; its pipeline is closed soon. May be called twice."""
+        """Remove a client. May be called twice."""
         with self._changed:
-            if webcam in self._clients:
-                self._clients.remove(webcam)
-                webcam.waiting = None
-                self._left.append(webcam)
-                self._changed.notify()
+            self._clients.discard(webcam)
+            webcam.waiting = None
+            self._changed.notify()
 
     def offer(self, webcam: Webcam, message: bytes | str) -> int | None:
-        """Read this picture next; the number of the picture that it replaces, which is not read any more."""
+        """Let this picture be read; the number of a picture that it replaces, which is not read any more."""
         with self._changed:
             if webcam not in self._clients:
                 return None
@@ -113,48 +135,55 @@ class WebcamService:
     def step(self) -> None:
         """Read one picture, or wait half a second for one."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._left, WAIT_S)
-            left, self._left = self._left, []
-            webcam = self._ready.popleft() if self._ready else None
-            waiting = webcam.waiting if webcam else None
-            if webcam:
-                webcam.waiting = None
-        for gone in left:
-            _close(gone)
+            self._changed.wait_for(lambda: self._ready or self._gone(), WAIT_S)
+            gone = self._gone()
+            webcam, waiting = self._take()
+        for each in gone:
+            del self._pipelines[each]
+        if not self._pipelines:
+            self.close()
         if webcam and waiting:
             webcam.answer(waiting.number, self._read(webcam, waiting))
 
     def close(self) -> None:
-        """Close every pipeline."""
-        with self._changed:
-            webcams = [*self._clients, *self._left]
-        for webcam in webcams:
-            _close(webcam)
+        """Close the models."""
+        self._pipelines.clear()
+        if self._models is not None:
+            self._models.close()
+            self._models = None
+
+    def _gone(self) -> set[Webcam]:
+        """The clients that have left, and whose pipelines are still here."""
+        return self._pipelines.keys() - self._clients
+
+    def _take(self) -> tuple[Webcam | None, Waiting | None]:
+        """The client whose turn it is, and its picture; none if it has left."""
+        webcam = self._ready.popleft() if self._ready else None
+        waiting = webcam.waiting if webcam else None
+        if webcam:
+            webcam.waiting = None
+        return webcam, waiting
 
     def _read(self, webcam: Webcam, waiting: Waiting) -> Reading | Exception:
+        self._wait_turn(TURN_S)
         try:
             image = decode_message(waiting.message)
-            if webcam.pipeline is None:
-                webcam.pipeline = self._open_pipeline()
             frame = Frame(waiting.number, waiting.came, image, waiting.came - webcam.began)
-            reading = webcam.pipeline.read(frame)
+            reading = self._pipeline_of(webcam).read(frame)
         except PictureError as error:
             self._health.count("webcams_refused", 1)
             return error
         except Exception as error:
             # Any exception: whatever a client sends must not end the session of the room.
-            log.log(
-                logging.ERROR,
-                "a webcam client cannot be served: %s",
-                error,
-                exc_info=None if isinstance(error, ApplianceError) else error,
-            )
+            unexpected = None if isinstance(error, ApplianceError) else error
+            log.error("a webcam client cannot be served: %s", error, exc_info=unexpected)
             return error
         self._health.count("webcam_readings", 1)
         return reading
 
-
-def _close(webcam: Webcam) -> None:
-    if webcam.pipeline is not None:
-        webcam.pipeline.close()
-        webcam.pipeline = None
+    def _pipeline_of(self, webcam: Webcam) -> Pipeline:
+        if webcam not in self._pipelines:
+            if self._models is None:
+                self._models = self._open_models()
+            self._pipelines[webcam] = self._models.make_pipeline()
+        return self._pipelines[webcam]

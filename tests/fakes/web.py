@@ -19,7 +19,6 @@ from appliance.consent.terms import Terms
 from appliance.errors import ModelError
 from appliance.handoff import Slot
 from appliance.health import Health
-from appliance.pipeline import Pipeline
 from appliance.records import Store
 from appliance.values import Frame, Picture, Reading
 from appliance.viewers import Viewers
@@ -27,12 +26,12 @@ from appliance.web.context import AppContext, Device, LiveFeed, Network
 from appliance.web.metrics import Metrics
 from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.server import Server
-from appliance.webcams.service import WebcamService
+from appliance.webcams.service import Models, WebcamService
 from tests.fakes.consent import MemoryRecords
 from tests.fakes.parts import OVERLAY
 
 
-def _no_models() -> Pipeline:
+def _no_models() -> Models:
     raise ModelError("this context has no models")
 
 
@@ -50,11 +49,11 @@ def make_context(
     requests_per_s: float = 1000,
     trusted_proxies: tuple[str, ...] = (),
     base_path: str = "",
-    make_pipeline: Callable[[], Pipeline] = _no_models,
+    open_models: Callable[[], Models] = _no_models,
 ) -> AppContext:
     """`lawful`: region and purpose. The records of its session are in memory."""
     health, viewers = Health("usb"), Viewers(2)
-    webcams = WebcamService(make_pipeline, 2, health)
+    webcams = WebcamService(open_models, health, limit=2)
     state = Path(tempfile.mkdtemp())
     audit = AuditLog(state)
     terms = Terms(read_notice(), keep_days=KEEP_DAYS, region=lawful[0], purpose=lawful[1])

@@ -33,13 +33,17 @@ MOST_FAULTS = 3
 """After this many messages in a row that are no pictures the client is at fault."""
 
 BYTES_PER_S = 16 * MOST_BYTES
+"""Of pictures that a newer one replaced: a client that waits for the answers sends none."""
+
 LEAST_BYTES = MOST_BYTES // 4
-"""What each picture counts at least: with `BYTES_PER_S`, 64 pictures a second."""
+"""What each of them counts at least: with `BYTES_PER_S`, 64 pictures a second."""
 
 _NO_CONSENT = (
     "consent=yes is missing: pictures are analysed only if everyone in them has agreed; add ?consent=yes to "
     "declare that they have"
 )
+
+_TOO_FAST = "pictures come faster than they are read; send the next one when the answer has come"
 
 SOURCE = "webcam"
 """The source of the readings."""
@@ -60,10 +64,10 @@ def analyze_webcam() -> Response:
     JPEG in each binary message, or a `data:image/jpeg;base64,` URL in a text message: up to 1,000,000 bytes
     and 1920x1080 pixels. Each gets one answer with its number, from 0: its reading, or why there is none.
     Send the next picture when the answer has come: only one waits, and a newer one replaces it. Closes with
-    1009 for a larger picture, with 1007 at the third message in a row that is no picture, with 1008 for more
-    than 64 pictures or 16 MB in a second and after a minute without a picture, with 1001 when the login ends,
-    when analysis is no longer allowed or the server stops, and with 1013 when no engine is available. 503 at
-    the limit of clients, web.max_webcams, and 409 where analysis is not allowed.
+    1009 for a larger picture, with 1007 at the third message in a row that is no picture, with 1008 when
+    more than 64 pictures or 16 MB are replaced in a second and after a minute without a picture, with 1001
+    when the login ends, when analysis is no longer allowed or the server stops, and with 1013 when no engine
+    is available. 503 at the limit of clients, web.max_webcams, and 409 where analysis is not allowed.
     """
     app_context, who = context(), caller()
     if parse_query(ConsentQuery).consent != "yes":
@@ -113,10 +117,10 @@ class _WebcamSocket:
             heard_at = time.monotonic()
             if isinstance(message, bytes) and len(message) > MOST_BYTES:
                 self._refuse(client, CloseCode.MESSAGE_TOO_BIG, f"more than {MOST_BYTES} bytes")
-            elif not self._allowance.take(max(len(message), LEAST_BYTES), heard_at):
-                self._refuse(client, CloseCode.POLICY_VIOLATION, "more than 64 pictures or 16 MB in a second")
             elif (replaced := webcams.offer(webcam, message)) is not None:
                 client.send(_problem(replaced, "replaced by a newer picture before it was read"))
+                if not self._allowance.take(max(len(message), LEAST_BYTES), heard_at):
+                    self._refuse(client, CloseCode.POLICY_VIOLATION, _TOO_FAST)
 
         def answer(number: int, result: Reading | Exception) -> None:
             with suppress(RuntimeError):  # the loop is closed

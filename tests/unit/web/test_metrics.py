@@ -30,7 +30,7 @@ def scraped(metrics: Metrics) -> dict[str, float]:
 
 
 def made(health: Health, viewers: Viewers | None = None) -> tuple[Metrics, WebcamService]:
-    webcams = WebcamService(lambda: pytest.fail("no picture came"), 2, health)
+    webcams = WebcamService(lambda: pytest.fail("no picture came"), health, limit=2)
     return Metrics(health, viewers or Viewers(8), webcams), webcams
 
 
