@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from functools import partial
 
-from flask import Flask, Response
+from flask import Flask, Request, Response
 from werkzeug.exceptions import HTTPException
 
 from appliance.errors import TooManyAttempts
@@ -20,6 +21,7 @@ from appliance.web.pages import (
     data_subject,
     live,
     login,
+    pictures,
     recordings,
     session,
     status,
@@ -27,10 +29,9 @@ from appliance.web.pages import (
     users,
     webcam_socket,
 )
-from appliance.web.security import policy
+from appliance.web.security import body_sizes, policy
 from appliance.web.security.caller import caller
 from appliance.web.security.csrf import csrf_token
-from appliance.web.transport.server import MAX_BODY_BYTES
 
 _CSP = "Content-Security-Policy"
 _HEADERS = {
@@ -46,14 +47,23 @@ _HEADERS = {
 }
 
 
+class _Request(Request):
+    """A request whose files stay in memory: by default a large one would be written to the disk."""
+
+    def _get_file_stream(self, *sizes: object, **names: object) -> io.BytesIO:
+        return io.BytesIO()
+
+
 def create_app(context: AppContext) -> Flask:
     """The application whose views use this context."""
     app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.request_class = _Request
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the seven names keep their order
     app.extensions[KEY] = context
     register_pages(app)
+    app.before_request(body_sizes.check_body_size)
     app.before_request(policy.check_request)
+    app.before_request(body_sizes.let_body_come)
     app.after_request(login.renew_cookie)
     headers = {**_HEADERS, **_framing_headers(context.network.frame_ancestors)}
     app.after_request(partial(_add_headers, headers))
@@ -75,6 +85,7 @@ def register_pages(app: Flask) -> None:
         live,
         login,
         data_subject,
+        pictures,
         openapi,
         session,
         status,
