@@ -22,9 +22,9 @@ from appliance.values import Picture, PictureVariant, Reading
 from appliance.viewers import FirstViews, Viewers
 from appliance.web.export_limiter import ExportLimiter
 from appliance.web.framing import frame_picture, frame_picture_message, frame_reading
+from appliance.web.hourly_audit import HourlyAudit
 from appliance.web.metrics import Metrics
 from appliance.web.proxies import TrustedProxies
-from appliance.web.security.hourly_audit import HourlyAudit
 from appliance.web.transport.broadcast import Broadcast
 from appliance.webcams.service import WebcamService
 from appliance.webcams.stills import StillReader

@@ -1,4 +1,4 @@
-"""How large a body may be: more than 64 KiB only for routes that declare it, and callers whom they admit.
+"""How large a body may be: more than 64 KiB only for routes that declare it, and callers who may call them.
 
 The server asks before it reads a larger body, see `transport.wsgi.HEAD_ONLY`.
 """

@@ -161,7 +161,7 @@ def test_a_form_without_exactly_one_file_is_422(demo: Daemon) -> None:
     assert "the form has 0 files" in problem(demo.request(QUERY, "POST", **bare), 422)
 
 
-def test_at_most_a_megabyte_is_taken_and_the_refusal_says_so(demo: Daemon) -> None:
+def test_at_most_a_megabyte_is_taken_and_the_refusal_names_the_limit(demo: Daemon) -> None:
     limit, padded = 1_000_000, JPEG + bytes(1_000_000 - len(JPEG))
     assert send(demo, padded).status == 200
     for answer in (

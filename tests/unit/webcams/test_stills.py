@@ -154,7 +154,7 @@ def test_a_fault_of_the_models_is_logged_and_the_sender_may_try_again(
     assert bench.reader.read(JPEG)
 
 
-def test_whoever_waits_when_the_device_stops_is_told() -> None:
+def test_a_picture_that_waits_when_the_device_stops_is_refused() -> None:
     bench = Bench()
     waiting = bench.service.submit(lambda pipeline: pytest.fail("read"))
     bench.service.close()
