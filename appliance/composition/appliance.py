@@ -45,6 +45,7 @@ from appliance.web.context import AppContext, Device, LiveFeed, Network
 from appliance.web.metrics import Metrics
 from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.server import Server
+from appliance.webcams.stills import StillReader
 from appliance.workers import Worker
 
 LIMITS_S = {
@@ -137,6 +138,7 @@ def make_appliance(
         ),
         metrics=Metrics(health, viewers, webcams),
         webcams=webcams,
+        stills=StillReader(webcams),
         proxies=proxies,
         ingest=ingest,
     )

@@ -70,7 +70,7 @@ def decode_within(data: bytes, max_pixels: int) -> Image:
         width, height = picture_size(data)
         if width * height > max_pixels:
             raise PictureTooLarge(f"{width}x{height} pixels; expected at most {max_pixels} in all")
-        if data.count(bytes((0xFF, _SOS))) > MOST_SCANS:
+        if has_too_many_scans(data):
             raise PictureError(f"a JPEG of more than {MOST_SCANS} scans; expected a usual one")
         image: Image = simplejpeg.decode_jpeg(data, "BGR")
     except PictureError:
@@ -78,6 +78,11 @@ def decode_within(data: bytes, max_pixels: int) -> Image:
     except ValueError as error:
         raise PictureError(f"not a JPEG picture, or a damaged one: {' '.join(str(error).split())}") from error
     return image
+
+
+def has_too_many_scans(data: bytes) -> bool:
+    """Whether a JPEG may take far longer to decode than its size suggests, see `MOST_SCANS`."""
+    return data.count(bytes((0xFF, _SOS))) > MOST_SCANS  # within a scan this pair of bytes cannot occur
 
 
 def intact_size(data: bytes) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Reads the pictures of all webcam clients in one thread, one picture after the other."""
+"""Reads the pictures of all webcam clients, and single pictures, in one thread, one after the other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +21,9 @@ log = logging.getLogger("appliance.webcams")
 
 WAIT_S = 0.5
 """Longest wait for a picture."""
+
+KEEP_S = 60.0
+"""How long the models stay open after a single picture."""
 
 TURN_S = 1.0
 """Longest wait for a pause of the room."""
@@ -65,7 +69,8 @@ class WebcamService:
     """The webcam clients, their limit, and the models that read their pictures.
 
     `step` and `close` belong to one thread, as the models do. All other methods may be called from any thread
-    and never wait for a reading. The models take memory only while there are clients that sent a picture.
+    and never wait for a reading. The models take memory only while there are clients that sent a picture, and
+    for `KEEP_S` after a single picture.
     """
 
     def __init__(
@@ -87,6 +92,9 @@ class WebcamService:
         self._ready: deque[Webcam] = deque()  # those with a picture, in the order of its coming
         self._models: Models | None = None
         self._pipelines: dict[Webcam, Pipeline] = {}
+        self._singles: deque[tuple[Callable[[Pipeline], Reading], Future[Reading]]] = deque()
+        self._keep_until = 0.0
+        self._is_closed = False
 
     @property
     def count(self) -> int:
@@ -132,21 +140,46 @@ class WebcamService:
                 self._changed.notify()
             return replaced.number if replaced else None
 
-    def step(self) -> None:
-        """Read one picture, or wait half a second for one."""
+    def submit(self, read: Callable[[Pipeline], Reading]) -> Future[Reading]:
+        """What `read` returns for a single picture, in its turn; it gets a pipeline in the thread of `step`.
+
+        The future raises `Busy` when no models are available.
+        """
+        future: Future[Reading] = Future()
         with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._gone(), WAIT_S)
+            if self._is_closed:
+                future.set_exception(_unavailable())
+            else:
+                self._singles.append((read, future))
+                self._changed.notify()
+        return future
+
+    def step(self) -> None:
+        """Read one picture of a client and one single picture, or wait half a second for one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._singles or self._gone(), WAIT_S)
             gone = self._gone()
             webcam, waiting = self._take()
+            single = self._singles.popleft() if self._singles else None
         for each in gone:
             del self._pipelines[each]
-        if not self._pipelines:
-            self.close()
+        if not self._pipelines and time.monotonic() > self._keep_until:
+            self._close_models()
         if webcam and waiting:
             webcam.answer(waiting.number, self._read(webcam, waiting))
+        if single:
+            self._read_single(*single)
 
     def close(self) -> None:
-        """Close the models."""
+        """Close the models, for good."""
+        with self._changed:
+            self._is_closed = True
+            singles, self._singles = self._singles, deque()
+        for _, future in singles:
+            future.set_exception(_unavailable())
+        self._close_models()
+
+    def _close_models(self) -> None:
         self._pipelines.clear()
         if self._models is not None:
             self._models.close()
@@ -175,15 +208,35 @@ class WebcamService:
             return error
         except Exception as error:
             # Any exception: whatever a client sends must not end the session of the room.
-            unexpected = None if isinstance(error, ApplianceError) else error
-            log.error("a webcam client cannot be served: %s", error, exc_info=unexpected)
+            _log_fault("a webcam client cannot be served", error)
             return error
         self._health.count("webcam_readings", 1)
         return reading
 
+    def _read_single(self, read: Callable[[Pipeline], Reading], future: Future[Reading]) -> None:
+        self._wait_turn(TURN_S)
+        try:
+            future.set_result(read(self._make_pipeline()))
+        except Exception as error:
+            # Any exception, for the same reason.
+            _log_fault("a single picture cannot be read", error)
+            future.set_exception(_unavailable())
+        self._keep_until = time.monotonic() + KEEP_S
+
     def _pipeline_of(self, webcam: Webcam) -> Pipeline:
         if webcam not in self._pipelines:
-            if self._models is None:
-                self._models = self._open_models()
-            self._pipelines[webcam] = self._models.make_pipeline()
+            self._pipelines[webcam] = self._make_pipeline()
         return self._pipelines[webcam]
+
+    def _make_pipeline(self) -> Pipeline:
+        if self._models is None:
+            self._models = self._open_models()
+        return self._models.make_pipeline()
+
+
+def _log_fault(what: str, error: Exception) -> None:
+    log.error("%s: %s", what, error, exc_info=None if isinstance(error, ApplianceError) else error)
+
+
+def _unavailable() -> Busy:
+    return Busy("the picture cannot be read now; see the device's log")

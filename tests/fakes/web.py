@@ -28,6 +28,7 @@ from appliance.web.metrics import Metrics
 from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.server import Server
 from appliance.webcams.service import Models, WebcamService
+from appliance.webcams.stills import StillReader
 from tests.fakes.consent import MemoryRecords
 from tests.fakes.parts import OVERLAY
 
@@ -87,6 +88,7 @@ def make_context(
         network=Network(login or open_to_network, open_to_network, allowed_hosts, frame_ancestors),
         metrics=Metrics(health, viewers, webcams),
         webcams=webcams,
+        stills=StillReader(webcams),
         proxies=TrustedProxies(trusted_proxies, base_path),
         ingest=ingest,
     )

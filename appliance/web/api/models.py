@@ -214,6 +214,18 @@ class ConsentQuery(BaseModel):
     )
 
 
+class PictureForm(BaseModel):
+    """A form with one file; the name of its field does not matter."""
+
+    picture: bytes
+
+
+class PictureReading(Reading):
+    """What was read in a single picture. `notes`: messages about the file, such as its decoder's warning."""
+
+    notes: list[str]
+
+
 class PictureProblem(Answer):
     """Why a picture of a webcam client was not read; `frame` is its number."""
 

@@ -85,6 +85,7 @@ async function listIt(chosen) {
 
 function closeCamera() {
   for (const track of stream?.getTracks() ?? []) track.stop();
+  encoder?.close();
   stream = encoder = null;
   video.srcObject = null;
   video.hidden = true;

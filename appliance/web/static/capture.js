@@ -28,28 +28,54 @@ export async function listCameras() {
   return devices.filter(({ kind }) => kind === "videoinput");
 }
 
-/** Makes JPEG pictures of a playing video. */
+/** Makes JPEG pictures of a playing video, in a worker where the browser can. One at a time. */
 export class FrameEncoder {
   #video;
   #width;
   #quality;
-  #canvas = document.createElement("canvas");
+  #worker = null;
+  #canvas = null;
 
   /** `width`: of the pictures at most, in pixels. */
   constructor(video, { width, quality }) {
     this.#video = video;
     this.#width = width;
     this.#quality = quality;
+    if (typeof OffscreenCanvas !== "undefined" && OffscreenCanvas.prototype.convertToBlob) {
+      this.#worker = new Worker(new URL("capture_worker.js", import.meta.url));
+    } else {
+      this.#canvas = document.createElement("canvas");
+    }
   }
 
   /** The newest frame. */
   async next() {
     const { videoWidth, videoHeight } = this.#video;
     const scale = Math.min(1, this.#width / videoWidth);
-    const width = this.#canvas.width = Math.round(videoWidth * scale);
-    const height = this.#canvas.height = Math.round(videoHeight * scale);
-    this.#canvas.getContext("2d").drawImage(this.#video, 0, 0, width, height);
-    const blob = await new Promise((resolve) => this.#canvas.toBlob(resolve, "image/jpeg", this.#quality));
+    const width = Math.round(videoWidth * scale);
+    const height = Math.round(videoHeight * scale);
+    const blob = await (this.#worker ? this.#encodeAway(width, height) : this.#encodeHere(width, height));
+    if (!blob) throw new Error("This browser cannot make a JPEG picture of its camera.");
     return { blob, width, height };
+  }
+
+  close() {
+    this.#worker?.terminate();
+  }
+
+  async #encodeAway(width, height) {
+    const bitmap = await createImageBitmap(this.#video, { resizeWidth: width, resizeHeight: height });
+    return new Promise((resolve, reject) => {
+      this.#worker.onmessage = ({ data }) => resolve(data);
+      this.#worker.onerror = () => reject(new Error("This browser cannot make a JPEG picture of its camera."));
+      this.#worker.postMessage({ bitmap, quality: this.#quality }, [bitmap]);
+    });
+  }
+
+  #encodeHere(width, height) {
+    this.#canvas.width = width;
+    this.#canvas.height = height;
+    this.#canvas.getContext("2d").drawImage(this.#video, 0, 0, width, height);
+    return new Promise((resolve) => this.#canvas.toBlob(resolve, "image/jpeg", this.#quality));
   }
 }

@@ -22,16 +22,19 @@ function remember(key, on) {
   }
 }
 
-/** Connect the switches; `change({ boxes, mirrored })` is called now and after each press. */
-export function connectViewOptions(change) {
-  const states = SWITCHES.map(({ key, usual }) => remembered(key, usual));
+/** Connect the switches; `change({ boxes, mirrored })` is called now and after each press.
+ *
+ * `mirror`: how this page's mirror is remembered, and what it is at first. */
+export function connectViewOptions(change, mirror = {}) {
+  const switches = SWITCHES.map((each) => (each.id === "mirror" ? { ...each, ...mirror } : each));
+  const states = switches.map(({ key, usual }) => remembered(key, usual));
   const apply = () => {
-    SWITCHES.forEach(({ id }, index) => {
+    switches.forEach(({ id }, index) => {
       document.getElementById(id).setAttribute("aria-pressed", String(states[index]));
     });
     change({ boxes: states[0], mirrored: states[1] });
   };
-  SWITCHES.forEach(({ id, key }, index) => {
+  switches.forEach(({ id, key }, index) => {
     document.getElementById(id).addEventListener("click", () => {
       states[index] = !states[index];
       remember(key, states[index]);

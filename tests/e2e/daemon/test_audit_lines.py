@@ -327,6 +327,14 @@ def webcam_analysed(world: World) -> None:
     until(lambda: [entry.get("what") for entry in entries()][-1] == "end", 15, "the end of the webcam")
 
 
+def picture_sent(world: World) -> None:
+    client = world.logged_in()
+    page = {"X-CSRF-Token": client.token(), "Content-Type": "image/jpeg"}
+    for query in ("", "?consent=yes", "?consent=yes"):
+        answer = client.request(f"/api/analyze{query}", "POST", body=b"damaged", headers=page)
+        assert answer.status == 422
+
+
 # --- the software ---
 
 
@@ -482,6 +490,10 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
                 for what in ("begin", "end")
             ),
         ],
+    ),
+    "picture sent, in one line": (
+        picture_sent,
+        [LOGGED_IN, ("picture", "operator", {"consent": "yes", "address": FAR})],
     ),
     "settings changed": (settings_changed, [("settings", "configuration", {"changed": "web.port"})]),
     "another version": (another_version, [("update", "configuration", {"before": "1", "now": "2"})]),

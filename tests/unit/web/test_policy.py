@@ -45,6 +45,7 @@ def test_every_route_declares_who_may_call_it() -> None:
         "/ws/analyze": policy.ANALYZE,
         "/about": policy.VIEWER,
         "/api/state": policy.VIEWER,
+        "/api/analyze": policy.ANALYZE,
         "/api/status": policy.LOCAL,
         "/api/session/start": policy.OPERATOR,
         "/api/session/stop": policy.OPERATOR,
