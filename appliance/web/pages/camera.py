@@ -25,7 +25,7 @@ MAX_BYTES = 1_000_000
 """Of a picture; a JPEG of 1920x1080 with much detail has half of it."""
 
 LEAVING = {
-    "hidden": "the page on the phone or laptop is in the background, or its screen is off; open it again",
+    "hidden": "the page on the phone or laptop was closed or hidden, or its screen is off; open it again",
     "stopped": "sending was stopped on the phone or laptop; press Send there",
     "camera": "the phone or laptop lost its own camera; does another app use it?",
 }
@@ -165,6 +165,7 @@ class _CameraSocket:
             return
         if said.leaving and self._sender is not None:
             self._sender.leave(LEAVING[said.leaving])
+            client.close(CloseCode.NORMAL_CLOSURE)
         elif said.waiting and not self._is_confirmed:
             self._is_confirmed, self._room = True, 0
             self._update(client)
