@@ -40,6 +40,8 @@ EVENTS = {
     "export": "a session was exported",
     "backup": "a backup was made or restored",
     "viewer": "a viewer saw the picture or the readings of a session, once for each",
+    "webcam": "a client began or ended to send pictures of people who consented",
+    "picture": "a program sent pictures of people who consented, once an hour for each",
     "login": "a user logged in",
     "login_failed": "a login was refused",
     "logout": "a user logged out",

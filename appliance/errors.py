@@ -66,7 +66,15 @@ class EngineError(ApplianceError, RuntimeError):
 
 
 class PictureError(ApplianceError, ValueError):
-    """A picture or video given to `analyze` cannot be read."""
+    """A picture or video given to `analyze`, or sent by a program, cannot be read; HTTP 422."""
+
+
+class UnsupportedPicture(PictureError):
+    """A picture in a format that is not accepted here; HTTP 415."""
+
+
+class PictureTooLarge(PictureError):
+    """A picture that a client sent has more bytes or pixels than are allowed."""
 
 
 class LampError(ApplianceError, OSError):

@@ -1,9 +1,13 @@
-"""Passes items between threads: a slot holds the newest item, and each reader keeps its own cursor."""
+"""Passes items between threads, and lets one thread go first.
+
+A slot holds the newest item, and each reader keeps its own cursor.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import TracebackType
 from typing import Generic, TypeVar
 
 from appliance.errors import SlotClosed
@@ -100,3 +104,28 @@ class Slot(Generic[T]):
 
     def _is_newer(self, after: int) -> bool:
         return self._item is not None and self._number > after
+
+
+class RightOfWay:
+    """One thread's work goes first: another thread begins only in its pauses.
+
+    The first thread never waits. Work that the other has begun continues beside it, so it should be short.
+    """
+
+    def __init__(self) -> None:
+        self._is_free = threading.Event()
+        self._is_free.set()
+
+    def __enter__(self) -> None:
+        """The first thread begins its work."""
+        self._is_free.clear()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """A pause begins."""
+        self._is_free.set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for a pause, however short; whether there was one."""
+        return self._is_free.wait(timeout)

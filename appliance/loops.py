@@ -10,7 +10,7 @@ from typing import Protocol
 
 from appliance.consent.session import Session
 from appliance.errors import CameraEnded, CameraLost, LampError, SlotClosed
-from appliance.handoff import Slot
+from appliance.handoff import RightOfWay, Slot
 from appliance.health import Health
 from appliance.pipeline import Pipeline
 from appliance.ports import Camera, CameraLamp, Sink
@@ -175,8 +175,11 @@ class VisionLoop:
         frames: Slot[Frame],
         readings: Slot[Reading],
         health: Health,
+        right_of_way: RightOfWay | None = None,
     ) -> None:
+        """`right_of_way`: held while a frame is read."""
         self._pipeline, self._session = pipeline, session
+        self._right_of_way = right_of_way or RightOfWay()
         self._frames, self._readings, self._health = frames, readings, health
         self._seen = 0
         self._consent_epoch = 0
@@ -202,7 +205,8 @@ class VisionLoop:
             self._consent_epoch, before = frame.consent_epoch, self._seen - 1
         self._pipeline.limit_to(now.consent)
         began = time.monotonic()
-        reading = self._pipeline.read(frame, self._seen - before - 1)
+        with self._right_of_way:
+            reading = self._pipeline.read(frame, self._seen - before - 1)
         stamps = reading.stamps
         self._health.record_reading(
             reading.skipped, detect=stamps.detected - began, classify=stamps.classified - stamps.detected

@@ -194,5 +194,6 @@ CONDITIONS: dict[str, Callable[[], bool]] = {
     "no-systemd-python": lambda: not has_module("systemd.journal"),
     "no-proxies": lambda: bool(proxies_lacking()),
     "no-man": lambda: shutil.which("man") is None,
+    "no-node": lambda: shutil.which("node") is None,
     "no-shared-data": lambda: shared_data() is None,
 }

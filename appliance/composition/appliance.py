@@ -20,11 +20,12 @@ from appliance.composition.reader import make_reader
 from appliance.composition.store import make_store
 from appliance.composition.terms import make_terms
 from appliance.composition.web import make_auth, make_servers
+from appliance.composition.webcams import make_webcams
 from appliance.configuration.changes import record_changes
 from appliance.configuration.load import Config
 from appliance.consent.preview import BlurredPreview
 from appliance.consent.session import Session
-from appliance.handoff import Slot
+from appliance.handoff import RightOfWay, Slot
 from appliance.hardware.button import Button
 from appliance.health import Health
 from appliance.inference.fallback import CircuitBreaker
@@ -44,6 +45,7 @@ from appliance.web.context import AppContext, Device, LiveFeed, Network
 from appliance.web.metrics import Metrics
 from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.server import Server
+from appliance.webcams.stills import StillReader
 from appliance.workers import Worker
 
 LIMITS_S = {
@@ -52,6 +54,7 @@ LIMITS_S = {
     "pictures": 10.0,
     "sink-lamps": 10.0,
     "sink-recorder": 120.0,
+    "webcams": 10.0,
     "engines": 10.0,
 }
 """Maximum duration of a worker's step, in seconds: opening a camera is slow, a worn card much slower."""
@@ -109,6 +112,8 @@ def make_appliance(
     store.on_stopped = lambda id, reason: session.stop_recording("timer", id)
     frames, readings, jpegs = Slot[Frame](), Slot[Reading](), Slot[Picture]()
     viewers = Viewers(config.web.max_viewers)
+    right_of_way = RightOfWay()
+    webcams = make_webcams(config, health, right_of_way)
     auth, proxies = make_auth(config), TrustedProxies(config.web.trusted_proxies, config.web.base_path)
     context = AppContext(
         session=session,
@@ -131,12 +136,14 @@ def make_appliance(
             allowed_hosts=config.web.allowed_hosts,
             frame_ancestors=config.web.frame_ancestors,
         ),
-        metrics=Metrics(health, viewers),
+        metrics=Metrics(health, viewers, webcams),
+        webcams=webcams,
+        stills=StillReader(webcams),
         proxies=proxies,
         ingest=ingest,
     )
     capture = CaptureLoop(camera, lamps, session, frames, health, ended=stop.set, pause=stop.wait)
-    vision = VisionLoop(reader.pipeline, session, frames, readings, health)
+    vision = VisionLoop(reader.pipeline, session, frames, readings, health, right_of_way)
     pictures = Stream(viewers, jpegs, readings, session, health, quality=config.web.jpeg_quality)
     sinks: dict[str, Sink] = {
         "sink-lamps": LampSink(lamps, session, health),
@@ -151,6 +158,7 @@ def make_appliance(
 
     producers = [
         worker("vision", vision.step, reader.pipeline.close),
+        worker("webcams", webcams.step, webcams.close),
         worker("capture", capture.step, capture.close),
     ]
     # A chosen accelerator has one user at a time: then only the installer and an update measure.

@@ -147,14 +147,17 @@ class EngineOpener:
         breaker_file: Path | None = None,
         health: Health | None = None,
         fallback: bool = True,
+        quiet: bool = True,
     ) -> None:
         """`breaker_file`: where failures are saved, None to save nothing; `health`: watches calls.
 
-        `fallback=False` opens the engine alone, to measure it, and first builds what it needs.
+        `fallback=False` opens the engine alone, to measure it, and first builds what it needs. `quiet=False`
+        opens it while other threads run, see `system.native.quiet_native_output`.
         """
         self.choice = choice
         self.breaker: CircuitBreaker | None = None
         self._breaker_file, self._health, self._fallback = breaker_file, health, fallback
+        self._quiet = quiet
 
     def open(self, path: Path) -> Engine:
         """One model, ready to run; raises `BackendMissing`, `ModelError` or `EngineError`."""
@@ -162,6 +165,8 @@ class EngineOpener:
         if not self._fallback:
             choice.backend.build(path, choice.settings)
             return _open_quietly(choice.backend, path, choice.settings)
+        if not self._quiet:
+            return self.open_another(path)
         if not choice.backend.needs_fallback:
             return _open_quietly(choice.backend, path, choice.settings)
         if self.breaker is None:

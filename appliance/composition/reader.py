@@ -14,7 +14,7 @@ from appliance.configuration.load import Config
 from appliance.configuration.settings import VisionSettings
 from appliance.health import Health
 from appliance.inference.fallback import CircuitBreaker
-from appliance.inference.manifest import check_tensors
+from appliance.inference.manifest import ModelSet, check_tensors
 from appliance.pipeline import Pipeline, ReadingPolicy
 from appliance.ports import Engine
 from appliance.vision.detection.blazeface import BlazeFace
@@ -49,6 +49,55 @@ class Reader:
         return {**found, "choice": self.why} if self.why else found
 
 
+@dataclass(frozen=True)
+class OpenModels:
+    """Detectors and classifier on their engines. Belongs to one thread."""
+
+    detector: BlazeFace
+    verifier: BlazeFace | None
+    classifier: ExpressionClassifier
+    engines: dict[str, Engine]
+    paths: dict[str, Path]
+    opener: EngineOpener
+    models: ModelSet
+
+    def close(self) -> None:
+        """Release the engines."""
+        for engine in self.engines.values():
+            engine.close()
+
+
+def open_models(
+    config: Config,
+    opener: EngineOpener | None = None,
+    *,
+    watch: Callable[[str, Engine], Engine] = lambda role, engine: engine,
+    health: Health | None = None,
+) -> OpenModels:
+    """The models of a configuration; raises `ModelError`. The arguments are those of `make_reader`."""
+    threshold = config.vision.threshold
+    manifest, models = load_models(config)
+    opener = opener or make_engine_opener(config, models.digest, health)
+    if opener.choice.float_models:
+        models = manifest.originals(models)
+    engines: dict[str, Engine] = {}
+    paths: dict[str, Path] = {}
+    for role, model in models.by_role.items():
+        path = paths[role] = manifest.verified(model)
+        opened = opener.open(path)
+        check_tensors(str(path), model, opened.inputs, opened.outputs)
+        engines[role] = watch(role, opened)
+    return OpenModels(
+        BlazeFace(engines["detector"], models.detector, threshold=threshold),
+        BlazeFace(engines["verifier"], models.verifier, threshold=threshold) if models.verifier else None,
+        ExpressionClassifier(engines["classifier"], models.classifier),
+        engines,
+        paths,
+        opener,
+        models,
+    )
+
+
 def make_reader(
     config: Config,
     watch: Callable[[str, Engine], Engine] = lambda role, engine: engine,
@@ -64,33 +113,17 @@ def make_reader(
     detected. `is_video`: the frames may have cuts (`motion.scene_cuts`). `live`: steady faces are read less
     often (`tracking.cadence`), and several people by two threads if the engine and the processor allow it.
     """
-    cv2.setNumThreads(1)  # Frames come one at a time; more threads would only cost processor time and memory.
     vision = config.vision
-    manifest, models = load_models(config)
-    opener = opener or make_engine_opener(config, models.digest, health)
-    if opener.choice.float_models:
-        models = manifest.originals(models)
-    engines: dict[str, Engine] = {}
-    names: dict[str, str] = {}
-    paths: dict[str, Path] = {}
-    for role, model in models.by_role.items():
-        path = paths[role] = manifest.verified(model)
-        opened = opener.open(path)
-        check_tensors(str(path), model, opened.inputs, opened.outputs)
-        engines[role] = watch(role, opened)
-        names[role] = path.stem
-    classifier = ExpressionClassifier(engines["classifier"], models.classifier)
-    detector = BlazeFace(engines["detector"], models.detector, threshold=vision.threshold)
-    verifier = None
-    if models.verifier:
-        verifier = BlazeFace(engines["verifier"], models.verifier, threshold=vision.threshold)
+    opened = open_models(config, opener, watch=watch, health=health)
+    opener, models = opened.opener, opened.models
     workers = None
     if live and opener.parallel and len(os.sched_getaffinity(0)) > 1:
 
         def open_second() -> FaceModels:
             role, model = ("verifier", models.verifier) if models.verifier else ("detector", models.detector)
             close, expression = (
-                watch(f"second {name}", opener.open_another(paths[name])) for name in (role, "classifier")
+                watch(f"second {name}", opener.open_another(opened.paths[name]))
+                for name in (role, "classifier")
             )
             return FaceModels(
                 BlazeFace(close, model, threshold=vision.threshold),
@@ -99,24 +132,37 @@ def make_reader(
 
         workers = TwoWorkers(
             "vision-2",
-            FaceModels(verifier or detector, classifier),
+            FaceModels(opened.verifier or opened.detector, opened.classifier),
             open_second,
             from_people=SECOND_FROM_PEOPLE,
             limit_s=SECOND_LIMIT_S,
             health=health,
         )
-    search = FaceSearch(detector, verifier, limit=vision.max_people, workers=workers)
-    pipeline = Pipeline(
-        search,
-        classifier,
+    pipeline = make_pipeline(vision, opened, is_video=is_video, every_frame=not live, workers=workers)
+    names = {role: path.stem for role, path in opened.paths.items()}
+    return Reader(pipeline, opened.classifier, opened.engines, names, opener.choice.why, opener.breaker)
+
+
+def make_pipeline(
+    vision: VisionSettings,
+    opened: OpenModels,
+    *,
+    is_video: bool = True,
+    every_frame: bool = True,
+    workers: TwoWorkers[FaceModels] | None = None,
+) -> Pipeline:
+    """A pipeline with these models, which other pipelines of the same thread may share."""
+    cv2.setNumThreads(1)  # Frames come one at a time; more threads would only cost processor time and memory.
+    return Pipeline(
+        FaceSearch(opened.detector, opened.verifier, limit=vision.max_people, workers=workers),
+        opened.classifier,
         Tracker(expiry_s=vision.expiry_s),
         ReadingPolicy(vision.smoothing_s, vision.unsure_below, _limits(vision)),
         max_people=vision.max_people,
         is_video=is_video,
-        every_frame=not live,
+        every_frame=every_frame,
         workers=workers,
     )
-    return Reader(pipeline, classifier, engines, names, opener.choice.why, opener.breaker)
 
 
 def _limits(vision: VisionSettings) -> QualityLimits:

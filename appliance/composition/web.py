@@ -8,6 +8,7 @@ from appliance.auth.service import AuthService, make_auth_service
 from appliance.composition.certificate import choose_certificate
 from appliance.configuration.load import Config
 from appliance.system.addresses import is_loopback
+from appliance.web.pages.pictures import MAX_REQUEST_BYTES
 from appliance.web.proxies import TrustedProxies
 from appliance.web.redirect import HttpsRedirect
 from appliance.web.transport.server import Server
@@ -50,6 +51,7 @@ def make_servers(
         per_address=config.access.connections_per_address,
         exempt=exempt,
         tls=certificate,
+        max_large_body_bytes=MAX_REQUEST_BYTES,
     )
     if not config.web.redirect_port:
         return (page,)

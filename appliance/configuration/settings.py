@@ -143,6 +143,13 @@ class WebSettings(_Section):
         le=64,
         description="Maximum number of streams at a time, operators not counted; more get the status 503.",
     )
+    max_webcams: int = Field(
+        2,
+        ge=1,
+        le=8,
+        description="Maximum number of clients that send their own pictures (/ws/analyze); more get the"
+        " status 503.",
+    )
     jpeg_quality: int = Field(
         80,
         ge=10,

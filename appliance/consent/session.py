@@ -452,8 +452,8 @@ class Session:
     # --- conditions ---
 
     def _refuse_unlawful(self) -> None:
-        if self.needs_consent and self.terms.refusal:
-            raise StateConflict(self.terms.refusal)
+        if self.needs_consent:
+            self.terms.refuse_unlawful()
 
     def _require_records(self) -> Records:
         if self._records is None:

@@ -84,6 +84,11 @@ class Terms:
         """Why no living person may be analysed, "" if analysis is allowed."""
         return self._in_force.ruling.refusal
 
+    def refuse_unlawful(self) -> None:
+        """Raises `StateConflict` while no living person may be analysed."""
+        if self.refusal:
+            raise StateConflict(self.refusal)
+
     def require_current(self, version: str) -> Notice:
         """The notice in force; raises `StateConflict` if people read another version."""
         notice = self.notice

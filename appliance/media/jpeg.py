@@ -8,13 +8,16 @@ from functools import cache
 import numpy as np
 import simplejpeg
 
-from appliance.errors import PictureError
+from appliance.errors import PictureError, PictureTooLarge
 from appliance.media.shrink import frame_of, reduced_size, shrink, shrunk_frame
 from appliance.system.native import MAX_PIXELS
 from appliance.values import Frame, Image
 
 ALWAYS_DAMAGED = 10
 """After this many damaged pictures in a row they are shown: its encoder is at fault, not the cable."""
+
+MOST_SCANS = 32
+"""Of a picture that a client sent: each may take as long to decode as a picture, and encoders make ten."""
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _SOF0, _SOF2, _DHT, _SOS = 0xC0, 0xC2, 0xC4, 0xDA
@@ -48,13 +51,37 @@ class JpegDecoder:
             raise _damage(error) from error
 
 
-def picture_size(data: bytes) -> tuple[int, int]:
-    """Width and height from the header alone; raises `PictureError` for what is not a JPEG."""
+def check_jpeg(data: bytes, max_pixels: int) -> None:
+    """Check a picture that a client sent from its header, before anything is decoded.
+
+    Raises `PictureTooLarge`, or `PictureError` for what is no JPEG or has more than `MOST_SCANS` scans.
+    """
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
         raise PictureError(f"not a JPEG picture: {' '.join(str(error).split())}") from error
-    return width, height
+    if width * height > max_pixels:
+        raise PictureTooLarge(f"{width}x{height} pixels; expected at most {max_pixels} in all")
+    if has_too_many_scans(data):
+        raise PictureError(f"a JPEG of more than {MOST_SCANS} scans; expected a usual one")
+
+
+def decode_within(data: bytes, max_pixels: int) -> Image:
+    """The pixels of a picture that a client sent, uint8 blue-green-red, shape (height, width, 3).
+
+    Raises as `check_jpeg`, and `PictureError` for what libjpeg does not decode without a warning.
+    """
+    check_jpeg(data, max_pixels)
+    try:
+        image: Image = simplejpeg.decode_jpeg(data, "BGR")
+    except ValueError as error:
+        raise PictureError(f"a damaged JPEG picture: {' '.join(str(error).split())}") from error
+    return image
+
+
+def has_too_many_scans(data: bytes) -> bool:
+    """Whether a JPEG may take far longer to decode than its size suggests, see `MOST_SCANS`."""
+    return data.count(bytes((0xFF, _SOS))) > MOST_SCANS  # within a scan this pair of bytes cannot occur
 
 
 def intact_size(data: bytes) -> tuple[int, int] | None:

@@ -27,7 +27,6 @@ from appliance.values import Image
 EXPECTED = "expected JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC, AVIF, PGM or PPM"
 
 _CUT_SHORT = "is truncated; expected a complete picture, copy it again"
-_LIMIT = f"at most {MAX_PIXELS // 1_000_000} megapixels"
 
 _IN_BOXES = ("AVIF", "HEIF")
 """Formats in the MP4 container."""
@@ -60,7 +59,7 @@ _LOW_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _ORIENTATION, _SUBFILE, _INVERTED, _SAMPLE_BITS, _LARGEST, _DNG = 274, 254, 262, 258, 281, 50706
 
 assert TiffImagePlugin and WebPImagePlugin  # imported to be registered; Pillow does not load them by default
-Pillow.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses pictures above twice this, and only warns below
+Pillow.MAX_IMAGE_PIXELS = None  # `open_picture` has the limit
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,15 @@ class Still:
     notes: tuple[str, ...] = ()
 
 
-def read_still(source: Path | BinaryIO, name: str | None = None) -> Still:
+def read_still(source: Path | BinaryIO, name: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Still:
     """Read a picture and its notes; the first of several frames or pages. Raises `PictureError`.
 
-    `source`: a path or a seekable file; `name`: its name in messages.
+    `source`: a path or a seekable file; `name`: its name in messages. A picture with more pixels than
+    `max_pixels` is refused before it is decoded.
     """
     name = name or str(source)
     with _opened(source, name) as file, picture_errors(file, name) as complaints:
-        picture = open_picture(file)
+        picture = open_picture(file, max_pixels)
         # Before Pillow decodes it, so that file and decoded picture are never in memory together.
         damage = _jpeg_damage(file) if picture.format in ("JPEG", "MPO") else None
         image = to_bgr(picture, file)
@@ -173,7 +173,6 @@ def picture_errors(file: BinaryIO, name: str) -> Iterator[list[str]]:
     complaints: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
         try:
             yield complaints
         except PictureError as error:
@@ -184,8 +183,6 @@ def picture_errors(file: BinaryIO, name: str) -> Iterator[list[str]]:
 
 
 def _fault(error: Exception, file: BinaryIO) -> str:
-    if isinstance(error, Pillow.DecompressionBombError):
-        return _too_large()
     if isinstance(error, MemoryError):
         return "needs more memory than is available; expected a smaller picture"
     reason = "" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
@@ -200,14 +197,10 @@ def _fault(error: Exception, file: BinaryIO) -> str:
     if "truncated" in reason.lower():
         return _CUT_SHORT
     why = reason and f" ({reason})"
-    return f"is {kind}, truncated or damaged{why}; expected a complete picture of {_LIMIT}"
+    return f"is {kind}, truncated or damaged{why}; expected a complete picture"
 
 
-def _too_large() -> str:
-    return f"is too large to decode; expected {_LIMIT}"
-
-
-def open_picture(file: BinaryIO) -> Any:
+def open_picture(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Any:
     """Open a picture with Pillow and check its size; nothing is decoded. Raises `PictureError`."""
     kind = picture_format(read_head(file))
     if kind in _IN_BOXES and _ends_within_a_box(file):
@@ -215,8 +208,10 @@ def open_picture(file: BinaryIO) -> Any:
     plugins = _with_heif() if kind == "HEIF" else _OF_PILLOW
     file.seek(0)
     picture = Pillow.open(file, formats=plugins)
-    if picture.width * picture.height > MAX_PIXELS:
-        raise PictureError(_too_large())
+    if picture.width * picture.height > max_pixels:
+        raise PictureError(
+            f"has {picture.width}x{picture.height} pixels; expected at most {max_pixels / 1e6:.3g} megapixels"
+        )
     if picture.format == "TIFF":
         _refuse_raw(picture)
     return picture

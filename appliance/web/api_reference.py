@@ -43,6 +43,8 @@ of HTTP Basic, to the routes marked so.
 _GROUPS = {
     "live": "Live picture and readings",
     "status": "State and health",
+    "pictures": "Single pictures",
+    "webcam_socket": "Pictures of a webcam",
     "session": "Running a session",
     "terms": "Notice and jurisdiction",
     "recordings": "Recorded sessions",
@@ -57,7 +59,7 @@ _GROUPS = {
 """Blueprint -> heading, in the order of the page."""
 
 _FORM = "application/x-www-form-urlencoded"
-_KINDS = {"application/json": "JSON", _FORM: "form"}
+_KINDS = {"application/json": "JSON", _FORM: "form", "multipart/form-data": "form with a file"}
 
 _MESSAGES = {
     "x-message": "Messages",
@@ -132,8 +134,14 @@ def _operation_lines(title: str, operation: Json, common: dict[str, str]) -> Ite
     for each in operation["parameters"]:
         where = "in the path" if each["in"] == "path" else "after the `?`"
         yield f"- `{each['name']}`, {where}: {_words(each['schema'])}"
-    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        yield f"- Body: {_KINDS.get(kind, kind)}, {_words(content['schema'])}"
+    bodies = operation.get("requestBody", {}).get("content", {})
+    if files := [
+        f"`{kind}`" for kind, content in bodies.items() if content["schema"].get("format") == "binary"
+    ]:
+        yield f"- Body: a file, {', '.join(files)}"
+    for kind, content in bodies.items():
+        if kind in _KINDS:
+            yield f"- Body: {_KINDS[kind]}, {_words(content['schema'])}"
     for key, name in _MESSAGES.items():
         if key in operation:
             yield f"- {name}: {_words(operation[key])}"
@@ -182,6 +190,8 @@ def _words(schema: Json) -> str:
         return ", ".join(f"`{json.dumps(each)}`" for each in schema["enum"])
     if "const" in schema:
         return f"`{json.dumps(schema['const'])}`"
+    if schema.get("format") == "binary":
+        return "file"
     kind = str(schema.get("type", "any"))
     if kind == "array":
         count = schema.get("minItems")

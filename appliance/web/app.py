@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from functools import partial
 
-from flask import Flask, Response
+from flask import Flask, Request, Response
 from werkzeug.exceptions import HTTPException
 
 from appliance.errors import TooManyAttempts
@@ -22,16 +23,17 @@ from appliance.web.pages import (
     live,
     login,
     one_time_links,
+    pictures,
     recordings,
     session,
     status,
     terms,
     users,
+    webcam_socket,
 )
-from appliance.web.security import policy
+from appliance.web.security import body_sizes, policy
 from appliance.web.security.caller import caller
 from appliance.web.security.csrf import csrf_token
-from appliance.web.transport.server import MAX_BODY_BYTES
 
 _CSP = "Content-Security-Policy"
 _HEADERS = {
@@ -47,14 +49,23 @@ _HEADERS = {
 }
 
 
+class _Request(Request):
+    """A request whose files stay in memory: by default a large one would be written to the disk."""
+
+    def _get_file_stream(self, *sizes: object, **names: object) -> io.BytesIO:
+        return io.BytesIO()
+
+
 def create_app(context: AppContext) -> Flask:
     """The application whose views use this context."""
     app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.request_class = _Request
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the seven names keep their order
     app.extensions[KEY] = context
     register_pages(app)
+    app.before_request(body_sizes.check_body_size)
     app.before_request(policy.check_request)
+    app.before_request(body_sizes.let_body_come)
     app.after_request(login.renew_cookie)
     headers = {**_HEADERS, **_framing_headers(context.network.frame_ancestors)}
     app.after_request(partial(_add_headers, headers))
@@ -69,8 +80,22 @@ def create_app(context: AppContext) -> Flask:
 
 def register_pages(app: Flask) -> None:
     """Add every route; `create_app` adds what they need to answer requests."""
-    pages = (about, users, recordings, live, login, data_subject, openapi, session, status, terms)
-    for part in (*pages, camera, one_time_links):
+    for part in (
+        about,
+        users,
+        recordings,
+        live,
+        login,
+        data_subject,
+        pictures,
+        openapi,
+        session,
+        status,
+        terms,
+        webcam_socket,
+        camera,
+        one_time_links,
+    ):
         app.register_blueprint(part.blueprint)
 
 

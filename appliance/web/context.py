@@ -23,9 +23,12 @@ from appliance.values import Picture, PictureVariant, Reading
 from appliance.viewers import FirstViews, Viewers
 from appliance.web.export_limiter import ExportLimiter
 from appliance.web.framing import frame_picture, frame_picture_message, frame_reading
+from appliance.web.hourly_audit import HourlyAudit
 from appliance.web.metrics import Metrics
 from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.broadcast import Broadcast
+from appliance.webcams.service import WebcamService
+from appliance.webcams.stills import StillReader
 
 KEY = "appliance"
 """Under this key of `Flask.extensions` an application keeps its context."""
@@ -85,11 +88,18 @@ class AppContext:
     device: Device
     network: Network
     metrics: Metrics
+    webcams: WebcamService
+    stills: StillReader
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     exports: ExportLimiter = field(default_factory=ExportLimiter)
     seen: FirstViews = field(default_factory=FirstViews)
     ingest: Ingest | None = None
     """Where the browser that is the camera sends its pictures; None if the camera is another."""
+
+    @cached_property
+    def hourly_audit(self) -> HourlyAudit:
+        """Writes frequent lines of the audit log."""
+        return HourlyAudit(self.audit)
 
     @cached_property
     def picture_broadcast(self) -> Broadcast[Picture]:

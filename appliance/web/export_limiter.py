@@ -14,7 +14,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import TypeVar
 
 from flask import Response
 
@@ -23,18 +22,12 @@ from appliance.errors import Busy, StoreError, TooManyAttempts
 LINK_EXPORTS, LINK_WINDOW_S = 6, 3600.0
 """Limit of exports by one session's link, within `LINK_WINDOW_S`: each of three formats twice an hour."""
 
-AUDIT_EVERY_S = 3600.0
-"""Seconds between two lines of the audit log for the same export by the same caller."""
-
 LONGEST_WAIT_S = 600.0
 """A client is cut off when its export has waited this long in total: others need the slot."""
 
-_MAX_REMEMBERED = 4096  # sessions or callers; the oldest are forgotten first
+_MAX_REMEMBERED = 4096  # sessions; the oldest are forgotten first
 
 _log = logging.getLogger("appliance.web")
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 
 class ExportSlot:
@@ -52,13 +45,12 @@ class ExportSlot:
 
 
 class ExportLimiter:
-    """Which exports are being made, how many each link has had, and which are in the audit log."""
+    """Which exports are being made, and how many each link has had."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._lock = clock, threading.Lock()
         self._locks = {by_link: threading.Lock() for by_link in (False, True)}
         self._taken: OrderedDict[str, deque[float]] = OrderedDict()
-        self._audited: OrderedDict[tuple[str, ...], float] = OrderedDict()
 
     @contextmanager
     def slot(self, id: str, *, by_link: bool = False) -> Iterator[ExportSlot]:
@@ -80,16 +72,6 @@ class ExportLimiter:
         if not slot.kept:
             slot.release()
 
-    def needs_audit(self, *export: str) -> bool:
-        """Whether the audit log has no line of this export within the last hour."""
-        with self._lock:
-            return self._clock() - self._audited.get(export, -AUDIT_EVERY_S) >= AUDIT_EVERY_S
-
-    def mark_audited(self, *export: str) -> None:
-        """The audit log has a line of this export now."""
-        with self._lock:
-            _remember(self._audited, export, self._clock())
-
     def _count(self, id: str) -> None:
         now = self._clock()
         with self._lock:
@@ -104,7 +86,10 @@ class ExportLimiter:
                     wait_s=wait_s,
                 )
             taken.append(now)
-            _remember(self._taken, id, taken)
+            self._taken[id] = taken
+            self._taken.move_to_end(id)
+            while len(self._taken) > _MAX_REMEMBERED:
+                self._taken.popitem(last=False)
 
 
 def stream_response(blocks: Iterator[bytes], content_type: str, slot: ExportSlot) -> Response:
@@ -133,10 +118,3 @@ def _cut_off_if_slow(blocks: Iterator[bytes]) -> Iterator[bytes]:
         _log.warning("an export was cut off: %s", error)
         # Without the last chunk no client mistakes the export for a complete one.
         raise ConnectionResetError(errno.ECONNRESET, "the export was cut off") from error
-
-
-def _remember(table: OrderedDict[Key, Value], key: Key, value: Value) -> None:
-    table[key] = value
-    table.move_to_end(key)
-    while len(table) > _MAX_REMEMBERED:
-        table.popitem(last=False)

@@ -16,20 +16,24 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from appliance.health import Health
 from appliance.viewers import Viewers
+from appliance.webcams.service import WebcamService
 
 _COUNTERS = {
     "frames": "Frames captured.",
     "readings": "Frames that went through detector and classifier.",
     "skipped": "Frames that were replaced by a newer one before they were analysed.",
     "encoded": "JPEG pictures encoded.",
+    "webcam_readings": "Pictures of webcam clients that were read.",
+    "webcams_refused": "Webcam clients, and pictures of theirs, that were refused.",
 }
 
 
 class HealthCollector:
     """Reads `Health` at each scrape; stores nothing itself."""
 
-    def __init__(self, health: Health, viewers: Viewers) -> None:
-        self._health, self._viewers, self._began = health, viewers, time.monotonic()
+    def __init__(self, health: Health, viewers: Viewers, webcams: WebcamService) -> None:
+        self._health, self._viewers, self._webcams = health, viewers, webcams
+        self._began = time.monotonic()
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as they are now."""
@@ -44,6 +48,7 @@ class HealthCollector:
             bool(health.throttling),
         )
         yield _gauge("viewers", "Pictures being streamed.", self._viewers.count)
+        yield _gauge("webcams", "Clients that send their own pictures.", self._webcams.count)
         yield _gauge("uptime_seconds", "Seconds since the start.", time.monotonic() - self._began)
         counts, seconds = health.totals()
         for name, text in _COUNTERS.items():
@@ -59,9 +64,9 @@ class HealthCollector:
 class Metrics:
     """The registry of this appliance; nothing global."""
 
-    def __init__(self, health: Health, viewers: Viewers) -> None:
+    def __init__(self, health: Health, viewers: Viewers, webcams: WebcamService) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(HealthCollector(health, viewers))
+        self._registry.register(HealthCollector(health, viewers, webcams))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
 

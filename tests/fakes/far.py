@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from appliance.auth.certificate import DeviceCertificate
+from appliance.web.pages.pictures import MAX_REQUEST_BYTES
 from appliance.web.transport.server import Server, WsgiApp
 from tests.e2e.daemon.driver import Answer
 from tests.fakes.web import served
@@ -38,7 +39,7 @@ def from_far(app: WsgiApp, address: str = FAR) -> WsgiApp:
 @contextmanager
 def served_far(app: WsgiApp, folder: Path, *, address: str = FAR, **settings: Any) -> Iterator[Server]:
     """A real TLS server on a free port; its certificate is in `folder`."""
-    settings.setdefault("max_connections", 16)
+    settings = {"max_connections": 16, "max_large_body_bytes": MAX_REQUEST_BYTES, **settings}
     server = Server(from_far(app, address), "127.0.0.1", 0, tls=DeviceCertificate(folder).current, **settings)
     with served(server):
         yield server

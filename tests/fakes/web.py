@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from appliance.consent.notice import KEEP_DAYS, read_notice
 from appliance.consent.preview import BlurredPreview
 from appliance.consent.session import Session
 from appliance.consent.terms import Terms
+from appliance.errors import ModelError
 from appliance.handoff import Slot
 from appliance.health import Health
 from appliance.media.ingest import Ingest
@@ -26,8 +27,14 @@ from appliance.web.context import AppContext, Device, LiveFeed, Network
 from appliance.web.metrics import Metrics
 from appliance.web.proxies import TrustedProxies
 from appliance.web.transport.server import Server
+from appliance.webcams.service import Models, WebcamService
+from appliance.webcams.stills import StillReader
 from tests.fakes.consent import MemoryRecords
 from tests.fakes.parts import OVERLAY
+
+
+def _no_models() -> Models:
+    raise ModelError("this context has no models")
 
 
 def make_context(
@@ -45,9 +52,11 @@ def make_context(
     trusted_proxies: tuple[str, ...] = (),
     base_path: str = "",
     ingest: Ingest | None = None,
+    open_models: Callable[[], Models] = _no_models,
 ) -> AppContext:
     """`lawful`: region and purpose. The records of its session are in memory."""
     health, viewers = Health("usb"), Viewers(2)
+    webcams = WebcamService(open_models, health, limit=2)
     state = Path(tempfile.mkdtemp())
     audit = AuditLog(state)
     terms = Terms(read_notice(), keep_days=KEEP_DAYS, region=lawful[0], purpose=lawful[1])
@@ -77,7 +86,9 @@ def make_context(
             state_dir=state,
         ),
         network=Network(login or open_to_network, open_to_network, allowed_hosts, frame_ancestors),
-        metrics=Metrics(health, viewers),
+        metrics=Metrics(health, viewers, webcams),
+        webcams=webcams,
+        stills=StillReader(webcams),
         proxies=TrustedProxies(trusted_proxies, base_path),
         ingest=ingest,
     )

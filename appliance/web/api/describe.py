@@ -27,6 +27,8 @@ class Description:
     answers: Mapping[int, Content]
     body: type[BaseModel] | None = None
     form: type[BaseModel] | None = None
+    files: tuple[str, ...] = ()
+    form_with_file: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     messages: type[BaseModel] | None = None
     replies: type[BaseModel] | None = None
@@ -38,6 +40,8 @@ def describe(
     *,
     body: type[BaseModel] | None = None,
     form: type[BaseModel] | None = None,
+    files: tuple[str, ...] = (),
+    form_with_file: type[BaseModel] | None = None,
     query: type[BaseModel] | None = None,
     messages: type[BaseModel] | None = None,
     replies: type[BaseModel] | None = None,
@@ -45,7 +49,8 @@ def describe(
 ) -> Callable[[View], View]:
     """Declare what a view answers with each status, and what it takes.
 
-    `body`: JSON, `form`: a form, `query`: parameters after the ?, `messages`: those of a WebSocket,
+    `body`: JSON, `form`: a form, `files`: the media types of a file, `form_with_file`: a form that has one,
+    `query`: parameters after the ?, `messages`: those of a WebSocket,
     `client_messages`: what its client may send, `replies`: the answers to them. Leave out the refusals that
     every route has: host, login, role, rate.
     """
@@ -55,6 +60,8 @@ def describe(
             answers,
             body=body,
             form=form,
+            files=files,
+            form_with_file=form_with_file,
             query=query,
             messages=messages,
             replies=replies,

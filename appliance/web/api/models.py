@@ -196,6 +196,34 @@ class PictureHead(Answer):
     )
 
 
+class ConsentQuery(BaseModel):
+    """What the sender of pictures declares."""
+
+    consent: str = Field(
+        "", max_length=32, description="`yes`: everyone in the pictures agreed that they are analysed"
+    )
+
+
+class PictureForm(BaseModel):
+    """A form with one file; the name of its field does not matter."""
+
+    picture: bytes
+
+
+class PictureReading(Reading):
+    """What was read in a single picture. `notes`: messages about the file, such as its decoder's warning."""
+
+    notes: list[str]
+
+
+class PictureProblem(Answer):
+    """Why a picture of a webcam client was not read; `frame` is its number."""
+
+    schema_: int = Field(alias="schema")
+    frame: int
+    error: str
+
+
 class ClockAnswer(Answer):
     """The answer to a message with `clock_ms`: the same number, and the device's monotonic clock."""
 

@@ -36,12 +36,11 @@ _REFUSALS = {
     400: "Malformed, or the Host is not a name of this device",
     401: "Not logged in",
     403: "Not allowed: role, Origin, or the page's token is missing",
+    411: "A body needs its Content-Length",
+    413: "The body or the head is too large",
     429: "Too many requests; the header Retry-After says when to try again",
 }
 """Answers that every route may give."""
-
-_SERVER_REFUSALS = {411: "A body needs its Content-Length", 413: "The body or the head is too large"}
-"""Answers of the server, before it reads the request."""
 
 _MEANING = {
     101: "WebSocket",
@@ -50,10 +49,13 @@ _MEANING = {
     404: "Not found",
     409: "The state does not allow this",
     415: "Expected another content type",
+    422: "Consent is not declared, or the picture cannot be read",
     426: "Open it as a WebSocket",
     503: "Not available now",
     507: "Cannot be stored: the disk is full or cannot be written",
 }
+
+_FILE = {"type": "string", "format": "binary"}
 
 _SECURITY: dict[str, list[dict[str, list[str]]]] = {
     PUBLIC: [],
@@ -125,7 +127,8 @@ def _models(app: Flask) -> list[type[BaseModel]]:
         description = description_of(app.view_functions[rule.endpoint])
         if description is not None:
             messages = (description.messages, description.replies, description.client_messages)
-            inner = [description.body, description.form, *messages, *description.answers.values()]
+            forms = description.form, description.form_with_file
+            inner = [description.body, *forms, *messages, *description.answers.values()]
             found.update({each: None for each in inner if isinstance(each, type)})
     return list(found)
 
@@ -145,8 +148,8 @@ def _operation(app: Flask, rule: Rule) -> dict[str, Any]:
     }
     if rest:
         operation["description"] = " ".join(rest.split())
-    if description.body or description.form:
-        operation["requestBody"] = {"required": True, "content": _request_body(description)}
+    if content := _request_body(description):
+        operation["requestBody"] = {"required": True, "content": content}
     for name, model in (
         ("x-message", description.messages),
         ("x-reply", description.replies),
@@ -165,22 +168,31 @@ def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
 def _query_parameters(description: Description) -> list[dict[str, Any]]:
     if description.query is None:
         return []
-    properties = description.query.model_json_schema()["properties"]
-    return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+    schema = description.query.model_json_schema()
+    required = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "schema": found, **({"required": True} if name in required else {})}
+        for name, found in schema["properties"].items()
+    ]
 
 
 def _request_body(description: Description) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {kind: {"schema": _FILE} for kind in description.files}
     if description.body:
         found["application/json"] = {"schema": _schema(description.body)}
     if description.form:
         found["application/x-www-form-urlencoded"] = {"schema": _schema(description.form)}
+    if description.form_with_file:
+        kinds = {
+            name: {"contentType": ", ".join(description.files)}
+            for name in description.form_with_file.model_fields
+        }
+        found["multipart/form-data"] = {"schema": _schema(description.form_with_file), "encoding": kinds}
     return found
 
 
 def _responses(description: Description) -> dict[str, Any]:
     found = {str(status): _response(meaning, Problem) for status, meaning in _REFUSALS.items()}
-    found.update({str(status): _response(meaning, None) for status, meaning in _SERVER_REFUSALS.items()})
     for status, content in description.answers.items():
         own = _response(_MEANING.get(status, "See the description"), content)
         refusal = found.get(str(status), {})

@@ -6,12 +6,14 @@ from appliance.errors import (
     AccessConflict,
     AccessError,
     Busy,
+    PictureError,
     SlotClosed,
     StateConflict,
     StoreError,
     TooManyAttempts,
     TooManyViewers,
     UnknownName,
+    UnsupportedPicture,
     WrongPassword,
 )
 
@@ -21,6 +23,8 @@ STATUS: dict[type[Exception], int] = {
     UnknownName: 404,
     AccessConflict: 409,
     StateConflict: 409,
+    UnsupportedPicture: 415,
+    PictureError: 422,
     TooManyAttempts: 429,
     TooManyViewers: 503,
     Busy: 503,

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, render_template, request
 from pydantic import ValidationError
 
 from appliance import __version__
-from appliance.errors import PictureError, StateConflict
+from appliance.errors import PictureError, PictureTooLarge, StateConflict
 from appliance.media.ingest import WINDOW, Ingest, Sender
 from appliance.media.shrink import MAX_AREA
 from appliance.web.api.bodies import parse_query
@@ -171,7 +171,7 @@ class _CameraSocket:
             self._update(client)
 
     def _take(self, client: websocket.WebSocket, jpeg: bytes) -> None:
-        from appliance.media.jpeg import picture_size  # loads a library that only this camera needs
+        from appliance.media.jpeg import check_jpeg  # loads a library that only this camera needs
 
         self._room -= 1
         if self._room < 0:
@@ -180,14 +180,12 @@ class _CameraSocket:
         if not self._opening:
             return  # it was on its way when sending ended
         try:
-            width, height = picture_size(jpeg)
+            check_jpeg(jpeg, MAX_AREA)
+        except PictureTooLarge as error:
+            client.close(CloseCode.MESSAGE_TOO_BIG, str(error))
+            return
         except PictureError as error:
             client.close(CloseCode.INVALID_DATA, str(error))
-            return
-        if width * height > MAX_AREA:
-            client.close(
-                CloseCode.MESSAGE_TOO_BIG, f"{width}x{height} pixels; expected at most {MAX_AREA} in all"
-            )
             return
         # The camera closes a moment after consent ends; until then its opening is still the same.
         if self._sender is not None and self._context.session.camera_epoch:

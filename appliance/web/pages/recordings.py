@@ -121,9 +121,7 @@ def export_response(session: SessionRecord, kind: str, actor: str, *, by_link: b
     """A session as a file, for a caller with a role or a personal link; written to the audit log first."""
     app_context, id = context(), session.summary.id
     with app_context.exports.slot(id, by_link=by_link) as slot:
-        if app_context.exports.needs_audit(actor, id, kind):
-            app_context.audit.require("export", actor, session=id, format=kind)
-            app_context.exports.mark_audited(actor, id, kind)
+        app_context.hourly_audit.require("export", actor, session=id, format=kind)
         response = stream_response(export_session(session, kind), _TYPES[kind], slot)
     response.headers["Content-Disposition"] = f'attachment; filename="session-{id}.{kind}"'
     return response

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import partial
@@ -32,13 +33,38 @@ BODY_S = 5.0
 MOST_CHUNKS = 512
 """Of a request body; each costs the event loop some 50 µs."""
 
-_LINGER_S, _LINGER_BYTES = 1.0, 1 << 18  # for the rest of a refused request: its answer must arrive
+_LINGER_S, _LINGER_BYTES = 1.0, 1 << 24  # for the rest of a refused request: its answer must arrive
 _LATE_S = 0.1  # for the last answer to a client that missed its limit
 
 SERVER = "interview-grader"
 T = TypeVar("T")
 
 _log = logging.getLogger("appliance.web")
+
+
+class Refused(Exception):
+    """A request that gets an answer of the transport, and the end of its connection."""
+
+    def __init__(self, status: int, reason: str, *headers: tuple[str, str]) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.headers = status, reason, headers
+
+
+class LargeBodies:
+    """The places for bodies that are larger than others may be; `max_bytes` 0: none is read."""
+
+    def __init__(self, max_bytes: int, places: int) -> None:
+        self.max_bytes, self._free = max_bytes, places
+
+    def enter(self) -> None:
+        """Take a place; raises `Refused` if there is none. Each needs a `leave`."""
+        if not self._free:
+            raise Refused(429, "other large requests are in progress; try again", ("Retry-After", "1"))
+        self._free -= 1
+
+    def leave(self) -> None:
+        """Give the place back: the request was answered."""
+        self._free += 1
 
 
 @dataclass(frozen=True)
@@ -53,14 +79,11 @@ class Settings:
     send_s: float
     max_header_bytes: int
     max_body_bytes: int
+    large_bodies: LargeBodies
 
 
-class Refused(Exception):
-    """A request that gets an answer of the transport, and the end of its connection."""
-
-    def __init__(self, status: int, reason: str, *headers: tuple[str, str]) -> None:
-        super().__init__(reason)
-        self.status, self.reason, self.headers = status, reason, headers
+def _too_large(limit: int, more: str = "") -> Refused:
+    return Refused(413, f"the body is larger than {limit} bytes{more}")
 
 
 def _too_busy() -> Refused:
@@ -108,23 +131,27 @@ class ClientConnection:
 
     async def _serve_request(self, wait_s: float) -> bool:
         """Serve the next request; whether there may be one more."""
-        try:
-            request = await self._read_head(wait_s)
-            if request is None:
+        with ExitStack() as held:
+            try:
+                request = await self._read_head(wait_s)
+                if request is None:
+                    return False
+                length, limit = _body_length(request), self._settings.max_body_bytes
+                if length > limit and not await self._allows_large_body(request, length, held):
+                    return False
+                body = await self._read_body(max(length, limit))
+                environ = self._make_environ(request, body)
+            except h11.RemoteProtocolError as error:
+                await self._refuse(Refused(error.error_status_hint, str(error)))
                 return False
-            body = await self._read_body(request)
-            environ = self._make_environ(request, body)
-        except h11.RemoteProtocolError as error:
-            await self._refuse(Refused(error.error_status_hint, str(error)))
-            return False
-        except Refused as refused:
-            await self._refuse(refused)
-            return False
-        self._peer.is_waiting = False
-        try:
-            return await self._answer(request, environ)
-        finally:
-            self._peer.is_waiting = True
+            except Refused as refused:
+                await self._refuse(refused)
+                return False
+            self._peer.is_waiting = False
+            try:
+                return await self._answer(request, environ)
+            finally:
+                self._peer.is_waiting = True
 
     async def _read_head(self, wait_s: float) -> h11.Request | None:
         by = monotonic() + wait_s
@@ -150,16 +177,29 @@ class ClientConnection:
             is_begun = True
             self._http.receive_data(data)
 
-    async def _read_body(self, request: h11.Request) -> bytes:
-        names = [name for name, _ in request.headers]
-        if names.count(b"transfer-encoding") and (
-            b"content-length" in names or request.http_version < b"1.1"
-        ):
-            raise Refused(400, "Transfer-Encoding together with Content-Length, or in HTTP/1.0")
-        limit = self._settings.max_body_bytes
-        length = dict(request.headers).get(b"content-length", b"0")
-        if len(length) > 12 or int(length) > limit:
-            raise Refused(413, f"the body is larger than {limit} bytes")
+    async def _allows_large_body(self, request: h11.Request, length: int, held: ExitStack) -> bool:
+        """Whether a large body may come; the application sees the head, and otherwise its refusal is sent.
+
+        So only callers who may send such a body use memory for it. `held` gives its place back.
+        """
+        large = self._settings.large_bodies
+        if not large.max_bytes:
+            raise _too_large(self._settings.max_body_bytes)
+        answer = await self._call({**self._make_environ(request, b""), wsgi.HEAD_ONLY: True})
+        if answer is None:
+            return False
+        if answer.status != wsgi.CONTINUE:
+            await self._deliver(request, answer)
+            await self._stream.linger(_LINGER_S, _LINGER_BYTES)
+            return False
+        answer.close()
+        if length > large.max_bytes:
+            raise _too_large(large.max_bytes)
+        large.enter()
+        held.callback(large.leave)
+        return True
+
+    async def _read_body(self, limit: int) -> bytes:
         if self._http.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             await self._send(self._http.send(go_on))
@@ -176,7 +216,7 @@ class ClientConnection:
                 if chunks > MOST_CHUNKS:
                     raise Refused(413, f"the body has more than {MOST_CHUNKS} chunks")
                 if size > limit:
-                    raise Refused(413, f"the body is larger than {limit} bytes")
+                    raise _too_large(limit, " and has no Content-Length")
                 parts.append(bytes(event.data))
             else:
                 return b"".join(parts)
@@ -197,13 +237,21 @@ class ClientConnection:
 
     async def _answer(self, request: h11.Request, environ: dict[str, Any]) -> bool:
         """Run the application and send its answer; whether the connection stays open."""
+        answer = await self._call(environ)
+        return answer is not None and await self._deliver(request, answer)
+
+    async def _call(self, environ: dict[str, Any]) -> wsgi.Answer | None:
+        """The answer of the application; None if it fails, after a refusal."""
         app = self._settings.app
         try:
-            answer = await self._run(lambda: wsgi.Answer(app, environ), dispose=wsgi.Answer.close)
+            return await self._run(lambda: wsgi.Answer(app, environ), dispose=wsgi.Answer.close)
         except Exception as error:
             # Any exception: the connection has to end with an answer.
             await self._fail(error)
-            return False
+            return None
+
+    async def _deliver(self, request: h11.Request, answer: wsgi.Answer) -> bool:
+        """Send an answer; whether the connection stays open."""
         self._settings.admission.remember(self._peer)
         try:
             if self._peer.connection.take_over is not None:
@@ -328,9 +376,9 @@ def _dispose(dispose: Callable[[T], None], future: Future[T]) -> None:
 
 
 def _refusal(refused: Refused) -> bytes:
-    body = f"{refused.reason}\n".encode()
+    body = json.dumps({"error": refused.reason}).encode() + b"\n"
     lines = [
-        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Type", "application/json"),
         ("Content-Length", str(len(body))),
         ("Connection", "close"),
         ("Server", SERVER),
@@ -343,6 +391,14 @@ def _refusal(refused: Refused) -> bytes:
 def _head_bytes(status: int, reason: bytes, headers: Any) -> bytes:
     lines = [b"HTTP/1.1 %d %s" % (status, reason), *(b"%s: %s" % header for header in headers)]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _body_length(request: h11.Request) -> int:
+    """The length that the head announces, 0 if the body comes in chunks; raises `Refused`."""
+    headers = dict(request.headers)
+    if b"transfer-encoding" in headers and (b"content-length" in headers or request.http_version < b"1.1"):
+        raise Refused(400, "Transfer-Encoding together with Content-Length, or in HTTP/1.0")
+    return int(headers.get(b"content-length", b"0")[:20])  # longer numbers are too large for any limit
 
 
 def _size(request: h11.Request) -> int:

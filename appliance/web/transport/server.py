@@ -18,7 +18,7 @@ from typing import Any
 
 from appliance.errors import WorkerStuck
 from appliance.web.transport.admission import Admission, Peer
-from appliance.web.transport.connection import ClientConnection, Settings
+from appliance.web.transport.connection import ClientConnection, LargeBodies, Settings
 from appliance.web.transport.connection_writer import ConnectionWriter
 from appliance.web.transport.listener import open_listener
 from appliance.web.transport.socket_stream import SocketStream
@@ -27,7 +27,10 @@ from appliance.web.transport.tls import CertificateFiles, ReloadingTls
 from appliance.web.transport.wsgi import Connection, WsgiApp
 
 MAX_BODY_BYTES = 64 * 1024
-"""The largest body of a request that is read at all."""
+"""The largest body of a request that is read without asking the application."""
+
+LARGE_AT_ONCE = 4
+"""Larger bodies that are in memory at a time."""
 
 TICK_S = 0.5
 GRACE_S = 1.0  # to finish answers when the server stops
@@ -60,10 +63,13 @@ class Server:
         tls: Callable[[], CertificateFiles] | None = None,
         max_header_bytes: int = 16384,
         max_body_bytes: int = MAX_BODY_BYTES,
+        max_large_body_bytes: int = 0,
         name: str = "http",
         setting: str = "web.port",
     ) -> None:
         """`per_address` and `exempt` as in `Admission`; `tls` returns the files of certificate and key;
+        a body above `max_body_bytes` and up to `max_large_body_bytes` is read if the application allows it,
+        see `wsgi.HEAD_ONLY`;
         `name` is that of the threads, `setting` the configuration key of the port."""
         self.name, self.app, self._setting = name, app, setting
         self._host, self._port, self._send_buffer_bytes = host, port, send_buffer_bytes
@@ -79,6 +85,7 @@ class Server:
             send_s=send_timeout_s,
             max_header_bytes=max_header_bytes,
             max_body_bytes=max_body_bytes,
+            large_bodies=LargeBodies(max_large_body_bytes, LARGE_AT_ONCE),
         )
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -110,7 +110,9 @@ class SocketStream:
         with suppress(OSError):
             self.shutdown(socket.SHUT_WR)
             by = monotonic() + wait_s
-            while limit > 0 and (data := await self.receive(by)):
+            # Past TLS: after its end OpenSSL may report what still comes as an error.
+            read = partial(socket.socket.recv, self._socket, CHUNK_BYTES)
+            while limit > 0 and (data := await self._wait_for(read, by, write=False)):
                 limit -= len(data)
         self.close()
 

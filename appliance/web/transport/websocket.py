@@ -59,6 +59,8 @@ class WebSocket:
         self.writer = writer
         self.received: Callable[[Message], None] = lambda message: None
         """Called with each complete message of the client: text or bytes."""
+        self.ticked: Callable[[], None] = lambda: None
+        """Called twice a second."""
         self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=max_message_bytes)
         self._message = bytearray()
         self._is_text = False
@@ -129,6 +131,8 @@ class WebSocket:
             self._pinged_at = now
             self._protocol.send_ping(b"")
             self._flush()
+        if self.open:
+            self.ticked()
 
     def _flush(self) -> None:
         parts = self._protocol.data_to_send()

@@ -17,6 +17,13 @@ from appliance.web.transport.connection_writer import ConnectionWriter
 CONNECTION = "appliance.connection"
 """Key in the WSGI environ under which a view finds its `Connection`."""
 
+HEAD_ONLY = "appliance.head_only"
+"""Key in the WSGI environ of a request whose large body has not been read. Any answer but `CONTINUE` refuses
+it."""
+
+CONTINUE = 100
+"""The status that lets a large body come; then the application is called again, with it."""
+
 GATHER_BYTES = 65536
 """How much of a body is made before it is sent."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from appliance.audit import EVENTS, AuditLog
 from appliance.auth.reset import reset_access
@@ -316,6 +317,24 @@ def picture_seen(world: World) -> None:
         assert client.request("/snapshot.jpg").status == 200
 
 
+def webcam_analysed(world: World) -> None:
+    client = world.logged_in()
+    headers = {"Origin": client.origin, "Cookie": f"{client.cookie_name}={client.cookie}"}
+    address = f"wss://127.0.0.1:{world.port}/ws/analyze?consent=yes"
+    with connect(address, proxy=None, ssl=client.context(), additional_headers=headers, open_timeout=15):
+        pass
+    entries = world.context.audit.entries
+    until(lambda: [entry.get("what") for entry in entries()][-1] == "end", 15, "the end of the webcam")
+
+
+def picture_sent(world: World) -> None:
+    client = world.logged_in()
+    page = {"X-CSRF-Token": client.token(), "Content-Type": "image/jpeg"}
+    for query in ("", "?consent=yes", "?consent=yes"):
+        answer = client.request(f"/api/analyze{query}", "POST", body=b"damaged", headers=page)
+        assert answer.status == 422
+
+
 # --- the software ---
 
 
@@ -461,6 +480,20 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
     "picture seen": (
         picture_seen,
         [AGREED, BEGUN, LOGGED_IN, ("viewer", "operator", {"what": "picture", "address": FAR})],
+    ),
+    "webcam": (
+        webcam_analysed,
+        [
+            LOGGED_IN,
+            *(
+                ("webcam", "operator", {"what": what, "consent": "yes", "name": "operator", "address": FAR})
+                for what in ("begin", "end")
+            ),
+        ],
+    ),
+    "picture sent, in one line": (
+        picture_sent,
+        [LOGGED_IN, ("picture", "operator", {"consent": "yes", "address": FAR})],
     ),
     "settings changed": (settings_changed, [("settings", "configuration", {"changed": "web.port"})]),
     "another version": (another_version, [("update", "configuration", {"before": "1", "now": "2"})]),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
+import tempfile
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +17,19 @@ import jsonschema
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings, strategies
+from PIL import Image as Pillow
 
+from appliance.composition.webcams import make_webcams
+from appliance.configuration.layers import ConfigOptions
+from appliance.configuration.load import load_config
+from appliance.handoff import RightOfWay
+from appliance.health import Health
 from appliance.web.api.openapi import make_document
 from appliance.web.app import create_app
+from appliance.webcams.service import WebcamService
+from appliance.webcams.stills import StillReader
+from appliance.webcams.uploads import MEDIA_TYPES
 from tests.e2e.daemon.driver import Daemon
 from tests.fakes.far import served_far
 from tests.fakes.web import make_context
@@ -68,7 +81,25 @@ def test_refusals_are_as_described(demo: Daemon, path: str, content: object) -> 
     validate(described, path, "post", answer.status, answer.headers.get_content_type(), answer.json())
 
 
-CONTEXT = make_context(login=True)
+def make_service() -> WebcamService:
+    """The service of the product, with its models."""
+    options = ConfigOptions(camera="demo", data_dir=Path(tempfile.mkdtemp()))
+    return make_webcams(load_config(options, {}), Health("demo"), RightOfWay())
+
+
+def pictures() -> list[bytes]:
+    made = []
+    for kind in ("JPEG", "PNG", "WEBP", "AVIF"):
+        out = io.BytesIO()
+        Pillow.new("RGB", (64, 48), "grey").save(out, kind)
+        made.append(out.getvalue())
+    return made
+
+
+for kind in MEDIA_TYPES:
+    schemathesis.openapi.media_type(kind, strategies.sampled_from(pictures()))
+WEBCAMS = make_service()
+CONTEXT = replace(make_context(login=True), webcams=WEBCAMS, stills=StillReader(WEBCAMS))
 APP = create_app(CONTEXT)
 DESCRIBED = schemathesis.openapi.from_dict(make_document(APP))
 OPERATIONS = [found.ok() for found in DESCRIBED.get_all_operations()]
@@ -89,11 +120,22 @@ NOT_ALL_ACCEPTED = {"POST /login"}
 
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str]]:
-    """Address, trusted certificate and operator's token of a device on the network."""
+    """Address, trusted certificate and operator's token of a device on the network, which reads pictures."""
     folder: Path = tmp_path_factory.mktemp("device")
     token = CONTEXT.auth.tokens.create("fuzz", "operator")
+    over = threading.Event()
+
+    def read_pictures() -> None:
+        while not over.is_set():
+            WEBCAMS.step()
+        WEBCAMS.close()
+
+    reader = threading.Thread(target=read_pictures, name="webcams")
+    reader.start()
     with served_far(APP, folder) as server:
         yield f"https://127.0.0.1:{server.port}", str(folder / "tls-certificate.pem"), token
+    over.set()
+    reader.join()
 
 
 @pytest.mark.hypothesis

@@ -32,10 +32,10 @@ from appliance.handoff import Slot
 from appliance.web.transport import websocket
 from appliance.web.transport.broadcast import Broadcast
 from appliance.web.transport.connection_writer import ConnectionWriter
-from appliance.web.transport.server import MAX_BODY_BYTES, Server
+from appliance.web.transport.server import LARGE_AT_ONCE, MAX_BODY_BYTES, Server
 from appliance.web.transport.takeover import Takeover
 from appliance.web.transport.websocket import Message, WebSocket, frame, route, upgrade
-from appliance.web.transport.wsgi import CONNECTION
+from appliance.web.transport.wsgi import CONNECTION, CONTINUE, HEAD_ONLY
 from tests.fakes.web import served
 
 PICTURE_BYTES = 80_000
@@ -67,6 +67,7 @@ class Probe:
         app = Flask("probe")
         app.route("/hello", methods=["GET", "POST"])(self._hello)
         app.post("/size")(self._size)
+        app.post("/large/<int:status>")(self._large)
         app.get("/headers")(self._headers)
         app.get("/stream.mjpg")(self._watch)
         app.get("/wait")(self._wait)
@@ -86,6 +87,13 @@ class Probe:
     def _size(self) -> str:
         self.bodies.put(request.get_data())
         return str(len(request.get_data()))
+
+    def _large(self, status: int) -> Response | str:
+        if request.environ.get(HEAD_ONLY):
+            return Response("no large body from you", status)
+        self.watching.set()
+        self.released.wait(WITHIN_S)
+        return self._size()
 
     def _watch(self) -> Response:
         self.watching.set()
@@ -659,6 +667,97 @@ def test_fail__a_request_whose_body_was_cut_off_is_not_executed(
                 assert read_all(connection).startswith(b"HTTP/1.1 400 ")
         assert answers(server)
     assert probe.bodies.empty()
+
+
+LARGE = 1_000_000
+
+
+@pytest.fixture
+def free(probe: Probe) -> Probe:
+    """The application, whose views for large bodies do not wait."""
+    probe.released.set()
+    return probe
+
+
+def test_ok__a_large_body_comes_if_the_application_allows_it(free: Probe, tls: Tls | None) -> None:
+    with running(free, tls=tls, max_large_body_bytes=LARGE) as server:
+        head = f"Content-Length: {LARGE}\r\nConnection: close\r\n"
+        with ask(server, f"/large/{CONTINUE}", head, method="POST") as connection:
+            connection.sendall(bytes(LARGE))
+            assert read_all(connection).endswith(b"\r\n\r\n1000000")
+    assert free.bodies.get(timeout=WITHIN_S) == bytes(LARGE)
+
+
+def test_fail__a_large_body_that_the_application_refuses_is_not_read(free: Probe, tls: Tls | None) -> None:
+    with running(free, tls=tls, max_large_body_bytes=LARGE) as server:
+        for sent in (0, LARGE):  # clients that wait for the answer, and clients that do not
+            head = f"Content-Length: {LARGE}\r\n"
+            with ask(server, "/large/401", head, method="POST") as connection:
+                connection.sendall(bytes(sent))
+                answer = read_all(connection)
+            assert answer.startswith(b"HTTP/1.1 401 ") and answer.endswith(b"no large body from you")
+        assert answers(server)
+    assert free.bodies.empty()
+
+
+def test_fail__a_view_that_ignores_the_question_gets_no_large_body(free: Probe) -> None:
+    head = f"Content-Length: {LARGE}\r\n"
+    with (
+        running(free, max_large_body_bytes=LARGE) as server,
+        ask(server, "/size", head, method="POST") as connection,
+    ):
+        connection.sendall(bytes(LARGE))
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
+    assert free.bodies.get(timeout=WITHIN_S) == b""
+
+
+@pytest.mark.parametrize("size", [LARGE + 1, 8_000_000])
+def test_fail__above_the_limit_no_body_is_read_and_the_client_learns_why(
+    free: Probe, tls: Tls | None, size: int
+) -> None:
+    head = f"Content-Length: {size}\r\n"
+    with (
+        running(free, tls=tls, max_large_body_bytes=LARGE) as server,
+        ask(server, f"/large/{CONTINUE}", head, method="POST") as connection,
+    ):
+        connection.sendall(bytes(size))
+        answer = read_all(connection)
+    answered, _, body = answer.partition(b"\r\n\r\n")
+    assert answered.startswith(b"HTTP/1.1 413 ") and b"Content-Type: application/json" in answered
+    assert json.loads(body) == {"error": "the body is larger than 1000000 bytes"}
+    assert free.bodies.empty()
+
+
+def test_fail__a_large_body_in_chunks_needs_its_length(free: Probe) -> None:
+    with running(free, max_large_body_bytes=LARGE) as server:
+        head = "Transfer-Encoding: chunked\r\n"
+        with ask(server, f"/large/{CONTINUE}", head, method="POST") as connection:
+            send_until_refused(connection, b"%x\r\n%b\r\n0\r\n\r\n" % (LARGE, bytes(LARGE)))
+            answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 413 ") and b"has no Content-Length" in answer
+    assert free.bodies.empty()
+
+
+def test_fail__few_large_bodies_are_in_memory_at_a_time(probe: Probe) -> None:
+    head = f"Content-Length: {LARGE}\r\nConnection: close\r\n"
+
+    def post() -> socket.socket:
+        return ask(server, f"/large/{CONTINUE}", head, method="POST")
+
+    with running(probe, max_large_body_bytes=LARGE, max_connections=16) as server, ExitStack() as clients:
+        busy = [clients.enter_context(post()) for _ in range(LARGE_AT_ONCE)]
+        for each in busy:
+            each.sendall(bytes(LARGE))
+        wait_until(lambda: not server._settings.large_bodies._free)
+        with post() as refused:
+            answer = read_all(refused)
+        assert answer.startswith(b"HTTP/1.1 429 ") and b"\r\nRetry-After: 1\r\n" in answer
+        assert answers(server), "small requests are answered meanwhile"
+        probe.released.set()
+        assert all(read_all(each).endswith(b"\r\n\r\n1000000") for each in busy)
+        with post() as next_one:
+            next_one.sendall(bytes(LARGE))
+            assert read_all(next_one).endswith(b"\r\n\r\n1000000")
 
 
 def test_fail__a_body_that_takes_too_long_gets_408(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,7 @@ LISTED = {
     "reboot": "booted devices are restarted from outside",
     "ssh": "it needs two computers",
     "curl": "it needs a token and a device; tests/e2e/daemon/test_network.py sends the same request",
+    "export": "it sets variables of the shell; tests/e2e/daemon/test_programs_page.py sets the same ones",
     "docker": "no Docker here; tests/e2e/device/test_container.py builds the same file with buildah",
     "cat": "it shows a file",
     "echo": "part of a line",

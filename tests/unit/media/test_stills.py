@@ -284,7 +284,7 @@ def test_a_heic_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
     data = heic(tmp_path, smooth(256, 128))
     size, huge = struct.pack(">II", 256, 128), struct.pack(">II", 20_000, 10_000)
     assert size in data
-    with pytest.raises(PictureError, match="too large to decode"):
+    with pytest.raises(PictureError, match="20000x10000 pixels"):
         read_picture(saved(tmp_path, "a.heic", data.replace(size, huge)))
 
 
@@ -463,9 +463,7 @@ def bmp_head(width: int, height: int) -> bytes:
     ids=["png", "just over the limit", "bmp", "pgm"],
 )
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(
-        PictureError, match=r"a\.png: is too large to decode; expected at most 160 megapixels"
-    ):
+    with pytest.raises(PictureError, match=r"a\.png: has \d+x\d+ pixels; expected at most 160 megapixels"):
         read_picture(saved(tmp_path, "a.png", data))
 
 

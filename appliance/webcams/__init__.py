@@ -1,0 +1,1 @@
+"""Clients that send their own pictures: a browser with a webcam, a program."""
