@@ -87,7 +87,7 @@ class _CameraSocket:
         self._address = request.remote_addr or ""
         self._sender: Sender | None = None
         self._opening = 0
-        """The opening that the browser was told of; 0: it was told to wait."""
+        """The opening that the browser knows of; 0: it waits."""
         self._acknowledged = 0
         self._room = 0
         """Pictures that may come: on their way, or acknowledged ones that make room for others."""
