@@ -1,7 +1,7 @@
 """One-time links: they let a phone use one page without an account.
 
 A link works once and for ten minutes. The browser that opens it becomes a guest: it gets a secret of its own,
-which admits it to that page alone, until whoever made the link loses the right to.
+which admits it to that page alone, as long as the maker of the link has the right to it.
 """
 
 from __future__ import annotations

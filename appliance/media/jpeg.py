@@ -51,32 +51,31 @@ class JpegDecoder:
             raise _damage(error) from error
 
 
-def picture_size(data: bytes) -> tuple[int, int]:
-    """Width and height from the header alone; raises `PictureError` for what is not a JPEG."""
+def check_jpeg(data: bytes, max_pixels: int) -> None:
+    """Check a picture that a client sent from its header, before anything is decoded.
+
+    Raises `PictureTooLarge`, or `PictureError` for what is no JPEG or has more than `MOST_SCANS` scans.
+    """
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
         raise PictureError(f"not a JPEG picture: {' '.join(str(error).split())}") from error
-    return width, height
+    if width * height > max_pixels:
+        raise PictureTooLarge(f"{width}x{height} pixels; expected at most {max_pixels} in all")
+    if has_too_many_scans(data):
+        raise PictureError(f"a JPEG of more than {MOST_SCANS} scans; expected a usual one")
 
 
 def decode_within(data: bytes, max_pixels: int) -> Image:
     """The pixels of a picture that a client sent, uint8 blue-green-red, shape (height, width, 3).
 
-    Raises `PictureTooLarge` from the header alone, before anything is decoded, and `PictureError` for what
-    libjpeg does not decode without a warning, or only in more than `MOST_SCANS` scans.
+    Raises as `check_jpeg`, and `PictureError` for what libjpeg does not decode without a warning.
     """
+    check_jpeg(data, max_pixels)
     try:
-        width, height = picture_size(data)
-        if width * height > max_pixels:
-            raise PictureTooLarge(f"{width}x{height} pixels; expected at most {max_pixels} in all")
-        if has_too_many_scans(data):
-            raise PictureError(f"a JPEG of more than {MOST_SCANS} scans; expected a usual one")
         image: Image = simplejpeg.decode_jpeg(data, "BGR")
-    except PictureError:
-        raise
     except ValueError as error:
-        raise PictureError(f"not a JPEG picture, or a damaged one: {' '.join(str(error).split())}") from error
+        raise PictureError(f"a damaged JPEG picture: {' '.join(str(error).split())}") from error
     return image
 
 

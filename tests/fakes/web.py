@@ -51,8 +51,8 @@ def make_context(
     requests_per_s: float = 1000,
     trusted_proxies: tuple[str, ...] = (),
     base_path: str = "",
-    open_models: Callable[[], Models] = _no_models,
     ingest: Ingest | None = None,
+    open_models: Callable[[], Models] = _no_models,
 ) -> AppContext:
     """`lawful`: region and purpose. The records of its session are in memory."""
     health, viewers = Health("usb"), Viewers(2)

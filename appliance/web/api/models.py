@@ -295,7 +295,8 @@ class CameraMessage(Answer):
 class CameraClientMessage(BaseModel):
     """What that browser says, besides its pictures, one JPEG in each binary message.
 
-    `waiting`: the answer to `wait`, after the last picture. `leaving`: why it will close the connection.
+    `waiting`: the answer to `wait`, after the last picture. `leaving`: why it
+    sends no more; the device then closes the connection.
     """
 
     waiting: Literal[True] | None = None

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, render_template, request
 from pydantic import ValidationError
 
 from appliance import __version__
-from appliance.errors import PictureError, StateConflict
+from appliance.errors import PictureError, PictureTooLarge, StateConflict
 from appliance.media.ingest import WINDOW, Ingest, Sender
 from appliance.media.shrink import MAX_AREA
 from appliance.web.api.bodies import parse_query
@@ -25,7 +25,7 @@ MAX_BYTES = 1_000_000
 """Of a picture; a JPEG of 1920x1080 with much detail has half of it."""
 
 LEAVING = {
-    "hidden": "the page on the phone or laptop is in the background, or its screen is off; open it again",
+    "hidden": "the page on the phone or laptop was closed or hidden, or its screen is off; open it again",
     "stopped": "sending was stopped on the phone or laptop; press Send there",
     "camera": "the phone or laptop lost its own camera; does another app use it?",
 }
@@ -87,7 +87,7 @@ class _CameraSocket:
         self._address = request.remote_addr or ""
         self._sender: Sender | None = None
         self._opening = 0
-        """The opening that the browser was told of; 0: it was told to wait."""
+        """The opening that the browser knows of; 0: it waits."""
         self._acknowledged = 0
         self._room = 0
         """Pictures that may come: on their way, or acknowledged ones that make room for others."""
@@ -165,12 +165,13 @@ class _CameraSocket:
             return
         if said.leaving and self._sender is not None:
             self._sender.leave(LEAVING[said.leaving])
+            client.close(CloseCode.NORMAL_CLOSURE)
         elif said.waiting and not self._is_confirmed:
             self._is_confirmed, self._room = True, 0
             self._update(client)
 
     def _take(self, client: websocket.WebSocket, jpeg: bytes) -> None:
-        from appliance.media.jpeg import picture_size  # loads a library that only this camera needs
+        from appliance.media.jpeg import check_jpeg  # loads a library that only this camera needs
 
         self._room -= 1
         if self._room < 0:
@@ -179,14 +180,12 @@ class _CameraSocket:
         if not self._opening:
             return  # it was on its way when sending ended
         try:
-            width, height = picture_size(jpeg)
+            check_jpeg(jpeg, MAX_AREA)
+        except PictureTooLarge as error:
+            client.close(CloseCode.MESSAGE_TOO_BIG, str(error))
+            return
         except PictureError as error:
             client.close(CloseCode.INVALID_DATA, str(error))
-            return
-        if width * height > MAX_AREA:
-            client.close(
-                CloseCode.MESSAGE_TOO_BIG, f"{width}x{height} pixels; expected at most {MAX_AREA} in all"
-            )
             return
         # The camera closes a moment after consent ends; until then its opening is still the same.
         if self._sender is not None and self._context.session.camera_epoch:

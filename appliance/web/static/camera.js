@@ -24,6 +24,7 @@ let stream = null;
 let encoder = null;
 let lock = null;
 let problem = "";
+let opening = 0;                // number of the newest try to open the camera
 let renewAt = RENEW_MS;
 let paused = false;             // hidden while it was on
 
@@ -55,9 +56,14 @@ const newFrame = () =>
   });
 
 async function openIt() {
+  const number = ++opening;
   const [width, height] = byId("camera-size").value.split("x").map(Number);
+  closeCamera();                // a phone opens one camera at a time
   const opened = await openCamera({ deviceId: byId("camera-device").value || undefined, width, height });
-  closeCamera();
+  if (number !== opening) {     // stopped, or another one was chosen meanwhile
+    for (const track of opened.getTracks()) track.stop();
+    return;
+  }
   stream = opened;
   video.srcObject = stream;
   video.hidden = false;
@@ -101,6 +107,7 @@ async function begin(options = {}) {
   byId("camera-send").disabled = true;
   try {
     if (!stream) await openIt();
+    if (!stream) return;
     sender.start(options);
     await stayAwake();
   } catch (error) {
@@ -112,6 +119,7 @@ async function begin(options = {}) {
 }
 
 function stop() {
+  opening += 1;
   sender.stop("stopped");
   closeCamera();
   lock?.release();
@@ -178,7 +186,11 @@ byId("camera-stop").addEventListener("click", stop);
 byId("camera-take-over").addEventListener("click", () => begin({ takeOver: true }));
 for (const id of ["camera-device", "camera-size"]) {
   byId(id).addEventListener("change", () => {
-    if (stream) openIt().catch((error) => fail(error.message));
+    if (!stream) return;
+    openIt().catch((error) => {
+      sender.stop("camera");
+      fail(error.message);
+    });
   });
 }
 document.addEventListener("visibilitychange", () => {

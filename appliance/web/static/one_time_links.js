@@ -33,7 +33,7 @@ export class OneTimeCard {
     this.#card.hidden = hidden;
   }
 
-  /** Why the card is there, in words. */
+  /** The reason for the card, in words. */
   set why(words) {
     setText(this.#find(".why"), words);
   }

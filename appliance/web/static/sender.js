@@ -54,8 +54,10 @@ export class Sender {
 
   /** `leaving`: hidden, stopped or camera; the live page shows it in words. */
   stop(leaving) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ leaving }));
-    this.#drop();
+    // The device closes the connection then; a close that follows at once could hide the message.
+    const isHeard = this.#socket?.readyState === WebSocket.OPEN;
+    if (isHeard) this.#socket.send(JSON.stringify({ leaving }));
+    this.#drop({ close: !isHeard });
     this.#set("off");
   }
 
@@ -65,6 +67,7 @@ export class Sender {
 
   beat(now) {
     if (now >= this.retryAt) this.#open();
+    this.#pump();               // the camera may have had no picture a moment ago
   }
 
   #set(phase, reason = "") {
@@ -139,12 +142,12 @@ export class Sender {
     this.#set(code === REFUSED ? "refused" : "lost", reason);
   }
 
-  #drop() {
+  #drop({ close = true } = {}) {
     const socket = this.#socket;
     this.#socket = null;
     this.#period += 1;
     this.#times = [];
     this.retryAt = Infinity;
-    socket?.close();
+    if (close) socket?.close();
   }
 }

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.e2e.browser.conftest import ARGUMENTS, CHROMIUM
-from tests.e2e.browser.test_live_page import picture_moves, shows_people
+from tests.e2e.browser.test_live_page import SPILLS, picture_moves, shows_people
 from tests.fakes.videos import frames_as_mjpeg
 from tests.machine import browser_lacking
 
@@ -110,12 +110,16 @@ def test_a_phone_becomes_the_camera_and_is_lost_and_back(
     assert sent.sizes and 1000 < max(sent.sizes) <= 1_000_000
     assert sent.words == [{"waiting": True}], "it confirmed that it waits, once"
 
+    phone.locator("#camera-size").select_option("640x360")
+    expect(operator.locator("#status-camera")).to_contain_text("640")
+    shows_people(operator, 2)
+
     operator.locator("#record").click()
     operator.locator("#record-start").click()
     expect(operator.locator("#status-session")).to_have_text("Recording")
 
     phone.goto("about:blank")
-    expect(operator.locator("#warning-text")).to_contain_text("its page was closed, or its network failed")
+    expect(operator.locator("#warning-text")).to_contain_text(re.compile(r"page .*was closed"))
     expect(card).to_be_visible()
     expect(operator.locator("#people .person")).to_have_count(0)
     shoot(operator, "camera-lost")
@@ -133,3 +137,67 @@ def test_a_phone_becomes_the_camera_and_is_lost_and_back(
     assert len(sent.sizes) == before, "nothing is sent after Stop"
     events = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     assert [entry["who"] for entry in events if entry["event"] == "camera"] == ["loopback"]
+
+
+def test_it_stops_while_its_page_is_hidden_and_sends_again_on_its_own(
+    daemon: Any, new_page: OpenPage, open_page: OpenPage
+) -> None:
+    daemon.start(camera="browser")
+    phone = new_page(390, 844, **CAMERA)
+    phone.goto(f"{daemon.url}camera")
+    phone.locator("#camera-send").press("Enter")
+    phase(phone, "waiting")
+    operator = open_page(daemon.url)
+    agree(operator, 1)
+    phase(phone, "sending")
+    expect(operator.locator("#status-session")).to_have_text("Live")
+    hide = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+    hide += " document.dispatchEvent(new Event('visibilitychange')) }"
+    phone.evaluate(hide, True)
+    expect(operator.locator("#warning-text")).to_contain_text("was closed or hidden, or its screen is off")
+    phone.evaluate(hide, False)
+    expect(operator.locator("#status-session")).to_have_text("Live", timeout=40_000)
+    phase(phone, "sending")
+    phone.locator("#camera-stop").press("Enter")
+    phase(phone, "off")
+    expect(operator.locator("#warning-text")).to_contain_text("sending was stopped on the phone or laptop")
+    expect(phone.locator("#camera-picture")).to_be_hidden()
+
+
+def test_a_refused_camera_is_explained_and_connects_nothing(daemon: Any, new_page: OpenPage) -> None:
+    daemon.start(camera="browser")
+    phone = new_page(390, 844)
+    phone.context.clear_permissions()
+    phone.add_init_script(
+        "navigator.mediaDevices.getUserMedia ="
+        " async () => { throw new DOMException('no', 'NotAllowedError') }"
+    )
+    sockets: list[str] = []
+    phone.on("websocket", lambda socket: sockets.append(socket.url))
+    phone.goto(f"{daemon.url}camera")
+    phone.locator("#camera-send").click()
+    expect(phone.locator("#camera-words")).to_contain_text("The camera was refused")
+    phase(phone, "off")
+    assert sockets == [] and daemon.state()["camera"]["state"] == "lost"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_fit_every_width(daemon: Any, new_page: OpenPage, shoot: Shoot, scheme: str) -> None:
+    daemon.start(camera="browser")
+    live = new_page(360, 800, color_scheme=scheme)
+    live.goto(daemon.url)
+    card = live.locator("#link-camera")
+    card.get_by_role("button").press("Enter")
+    expect(card.locator(".qr")).to_be_visible()
+    link = card.locator(".address a").get_attribute("href")
+    assert link is not None
+    page = new_page(360, 800, color_scheme=scheme, **CAMERA)
+    page.goto(link)
+    shoot(page, f"camera-continue-{scheme}")
+    page.goto(f"{daemon.url}camera")
+    page.get_by_text("What the phone needs").click()
+    for width in (360, 768, 1440):
+        for name, shown in (("live", live), ("page", page)):
+            shown.set_viewport_size({"width": width, "height": 800})
+            assert shown.evaluate(SPILLS) == [], (name, width)
+            shoot(shown, f"camera-{name}-{width}-{scheme}", full_page=name == "page")

@@ -139,7 +139,11 @@ def test_what_was_under_way_when_consent_ended_is_not_taken_for_the_next(device:
 
 @pytest.mark.parametrize(
     ("leaving", "words"),
-    [("hidden", "in the background"), ("stopped", "sending was stopped"), ("camera", "lost its own camera")],
+    [
+        ("hidden", "was closed or hidden"),
+        ("stopped", "sending was stopped"),
+        ("camera", "lost its own camera"),
+    ],
 )
 def test_the_reason_is_the_one_that_the_browser_gave(device: Daemon, leaving: str, words: str) -> None:
     with phone(device) as client:
@@ -147,6 +151,7 @@ def test_the_reason_is_the_one_that_the_browser_gave(device: Daemon, leaving: st
         client.socket.send(scene_jpeg(0))
         client.hear()
         client.say(leaving=leaving)
+        assert client.end()[0] == 1000
         camera_is(device, "lost", words)
     device.stop_session()
     camera_is(device, "lost", words)
