@@ -65,7 +65,8 @@ BEFORE_STATUS: Edits = {
 
 BLIND: Edits = {
     "commands/analyze/reading.py": replaced(
-        "yield from self._reading_lines(reading_json(reading, self._source))", "assert reading is None"
+        "yield from _reading_lines(self._options, reading_json(reading, self._source))",
+        "assert reading is None",
     )
 }
 """A version that cannot read the demo clip."""

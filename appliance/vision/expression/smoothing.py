@@ -36,7 +36,7 @@ _CHANGE_NOISES, _CHANGE_LEAST, _CHANGE_MOST = 3.5, 0.2, 0.5
 _STEADY = 0.5
 """The expression is steady while the short mean is within this share of what counts as a change."""
 
-_LEAD_NOISES, _LEAD_LEAST, _LEAD_MOST = 1.5, 0.05, 0.2
+_LEAD_NOISES, _LEAD_LEAST, _LEAD_MOST = 2.2, 0.05, 0.2
 """A new label must lead by this many times the noise, within these bounds (probability)."""
 
 

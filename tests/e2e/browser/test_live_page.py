@@ -495,8 +495,10 @@ def test_cards_show_direction_and_movement_of_the_head_in_numbers(script: Script
             "movement": {"head": 0.0, "body": None, "nods": 0, "shakes": 2},
         },
         face(4, happy=1.0),
+        face(5, happy=1.0) | {"strength": 0.42, "baseline": "taken"},
+        face(6, happy=1.0) | {"strength": None, "baseline": "taking"},
     )
-    shows_people(page, 4)
+    shows_people(page, 6)
 
     def line(number: int) -> Any:
         return page.locator(f'.person[data-id="{number}"] .motion')
@@ -505,6 +507,8 @@ def test_cards_show_direction_and_movement_of_the_head_in_numbers(script: Script
     expect(line(2)).to_have_text("turned 6° right, 8° down")
     expect(line(3)).to_have_text("straight · head 0.0/s · head shakes 2")
     expect(line(4)).to_be_hidden()
+    expect(line(5)).to_have_text("strength 0.4")
+    expect(line(6)).to_have_text("taking the resting face")
     assert line(1).evaluate("line => getComputedStyle(line).fontVariantNumeric") == "tabular-nums"
     assert line(1).evaluate("line => line.closest('[aria-live], [role=status], [role=alert]')") is None
     assert page.evaluate(SPILLS) == []

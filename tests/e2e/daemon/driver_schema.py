@@ -10,7 +10,7 @@ REASONS = ["small", "turned", "blurred", "dark", "bright", "covered", "not_agree
 READING = ["schema", "source", "frame", "time_s", "width", "height", "beyond_limit", "faces"]
 FACE = [
     *("id", "box", "score", "analysed", "readable", "reason"),
-    *("emotions", "emotions_raw", "dominant", "label", "pose", "movement"),
+    *("emotions", "emotions_raw", "dominant", "label", "pose", "movement", "strength", "baseline"),
 ]
 STATE = ["schema", "state", "notice", "camera", "engine", "storage", "board", "viewers", "session", "reading"]
 SESSION = ["people", "seat", "aiming_s"]
@@ -53,6 +53,8 @@ def _check_face(face: Any) -> None:
         assert all(_is_number(value) and -180 <= value <= 180 for value in face["pose"].values())
     if face["movement"] is not None:
         _check_movement(face["movement"])
+    assert face["baseline"] in (None, "running", "taking", "taken", "pictures")
+    assert face["strength"] is None or 0 <= face["strength"] <= 1
 
 
 def _check_scores(face: Any) -> None:

@@ -140,6 +140,17 @@ def test_the_operator_reconfirms_the_people_in_view(living: Noting) -> None:
     assert (last["event"], last["people"], last["again"]) == ("agreement", 1, 1)
 
 
+def test_a_baseline_is_taken_while_live_and_ends_with_the_session(living: Noting) -> None:
+    daemon, _ = living
+    assert daemon.post("/api/session/baseline", {}).status == 409
+    assert daemon.start_session(people=2).status == 200
+    faces_until(daemon, lambda each: [face["baseline"] for face in each] == [None, None], "no baseline yet")
+    assert daemon.post("/api/session/baseline", {}).json() == {"state": "live"}
+    faces_until(daemon, lambda each: {face["baseline"] for face in each} == {"taking"}, "it is being taken")
+    faces = faces_until(daemon, lambda each: {face["baseline"] for face in each} == {"taken"}, "it was taken")
+    assert all(face["strength"] is not None for face in faces)
+
+
 def test_two_people_consent(living: Noting) -> None:
     daemon, _ = living
     assert daemon.start_session(people=2).status == 200
