@@ -139,7 +139,6 @@ class ConnectionWriter:
         self._waiting_bytes -= sent
         if not self._waiting[0]:
             self._waiting.popleft()
-        self._waiting_bytes -= sent
         self._taken += sent
         if self._taken >= CHUNK_BYTES or not self._waiting:
             self._stalled_at, self._taken = monotonic(), 0
