@@ -141,7 +141,7 @@ class ConnectionWriter:
             self._is_flushing = False
 
     def _send_some(self) -> bool:
-        """Whether to go on at once; else when the kernel has room."""
+        """False if the kernel has no room now."""
         if not self.may_send():
             self.end()
             return True
@@ -151,7 +151,7 @@ class ConnectionWriter:
                 self._waiting_bytes -= len(item.rest)
                 self._waiting.popleft()
                 return True
-            # Not by an attempt: one that fails leaves a part with OpenSSL, which cannot be taken back.
+            # Not by an attempt: one that fails leaves a part with OpenSSL, which must follow.
             if not self._stream.is_writable:
                 return False
             item.has_begun = True

@@ -32,6 +32,7 @@ from websockets.sync.client import ClientConnection, connect
 from appliance.errors import CameraLost, ConfigError, WorkerStuck
 from appliance.handoff import Slot
 from appliance.web.transport import websocket
+from appliance.web.transport.admission import OVERFLOW
 from appliance.web.transport.broadcast import Broadcast
 from appliance.web.transport.connection_writer import ConnectionWriter
 from appliance.web.transport.server import MAX_BODY_BYTES, Server
@@ -394,7 +395,7 @@ def test_ok__what_a_stalled_websocket_has_not_begun_to_get_ends_with_consent(
 
 
 def is_stalled(writer: ConnectionWriter) -> bool:
-    """Whether something waits for this client, and goes on waiting."""
+    """Whether something waits for this client, and still does a moment later."""
     return all(not writer.is_idle for _ in range(20) if not time.sleep(0.01))
 
 
@@ -843,6 +844,13 @@ def test_ok__one_too_many_gets_an_answer_and_an_operator_gets_in(probe: Probe, t
             probe.released.set()
             assert read_all(first).endswith(b"waited")
         wait_until(lambda: answers(server))
+
+
+def test_ok__who_takes_no_answer_makes_room(probe: Probe, tls: Tls | None) -> None:
+    with running(probe, tls=tls, max_connections=2) as server, ExitStack() as clients:
+        for _ in range(2 + OVERFLOW):
+            assert clients.enter_context(ask(server, "/long")).recv(1)
+        assert answers(server)
 
 
 def test_ok__one_address_holds_no_more_than_its_share(probe: Probe, tls: Tls | None) -> None:
