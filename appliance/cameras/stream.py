@@ -1,4 +1,4 @@
-"""A camera on the network: RTSP, or MJPEG over HTTP."""
+"""A camera on the network: RTSP, or MJPEG over HTTP, each also with TLS."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class StreamSettings(RotatableSettings):
 
     url: str = Field(
         max_length=1000,
-        description="Address of the stream, without user name and password: rtsp://192.0.2.7/live, or"
-        " http:// or https:// for MJPEG.",
+        description="Address of the stream, without user name and password: rtsp://192.0.2.7/live or rtsps://,"
+        " or http:// or https:// for MJPEG.",
     )
     credentials: str = Field(
         "",
@@ -41,8 +41,8 @@ class StreamSettings(RotatableSettings):
     )
     ca_file: str = Field(
         "",
-        description="PEM file of the authority, or of the camera's own certificate, for https://; empty: the"
-        " system's authorities.",
+        description="PEM file of the authority, or of the camera's own certificate, for rtsps:// and https://;"
+        " empty: the system's authorities.",
     )
 
     @field_validator("url")
@@ -62,7 +62,9 @@ class StreamSettings(RotatableSettings):
         except ValueError:
             raise ValueError("expected an address such as rtsp://192.0.2.7:554/live") from None
         if parts.scheme not in PORTS or not parts.hostname or port == 0 or parts.fragment:
-            raise ValueError("expected rtsp://, http:// or https:// with a host: rtsp://192.0.2.7:554/live")
+            raise ValueError(
+                "expected rtsp://, rtsps://, http:// or https:// with a host: rtsp://192.0.2.7:554/live"
+            )
         if any(_SECRET_NAMES.search(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
             raise ValueError(
                 "holds a password behind its question mark, which the configuration never may; use the"

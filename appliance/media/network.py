@@ -1,7 +1,11 @@
-"""Reads a camera on the network with PyAV: RTSP over TCP or MJPEG over HTTP, the newest picture only."""
+"""Reads a camera on the network with PyAV: RTSP over TCP or MJPEG over HTTP, each also with TLS.
+
+Only the newest picture is kept.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import socket
@@ -29,12 +33,16 @@ from appliance.values import Frame
 log = logging.getLogger("appliance.camera")
 
 av.logging.set_level(av.logging.ERROR)
+av.logging.set_skip_repeated(False)  # the reason of a failure is wanted at each try
 
-PORTS = {"rtsp": 554, "http": 80, "https": 443}
+PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 """The schemes that can be read, with their ports."""
 
 OPEN_S, READ_S = 3.0, 2.0
 """Longest silence of the sender in each step of opening it, and between two pictures."""
+
+MOST_PICTURE_BYTES = 32 * 1024 * 1024
+"""A larger picture, as it is sent, is a lost camera."""
 
 COMPLETE_S = 4.0
 """Longest wait for the first complete picture of a sender that already sends parts of others."""
@@ -42,10 +50,17 @@ COMPLETE_S = 4.0
 CLOSE_S = 3.0
 """Longest wait for the thread. One that is still connecting may take longer, and disconnects then."""
 
-_PROTOCOLS = {"rtsp": "rtsp,rtp,tcp", "http": "http,tcp", "https": "https,tls,tcp"}
+_PROTOCOLS = {
+    "rtsp": "rtsp,rtp,tcp",
+    "rtsps": "rtsp,rtp,tls,tcp",
+    "http": "http,tcp",
+    "https": "https,tls,tcp",
+}
 _DECODERS = "h264,hevc,mjpeg,mpeg4"
 _MOST_WAITING = 300
 """Packets after a key frame that are kept for decoding: ten seconds of most cameras."""
+_MOST_ALLOCATED_BYTES = 2 * MOST_PICTURE_BYTES
+"""What FFmpeg may allocate at once: enough for the pixels of an 8K picture."""
 
 _DECODE_S = 0.5
 _STATUS_BYTES = 200
@@ -87,11 +102,13 @@ class NetworkStream:
         """A stream that is not open. `ca_file`: PEM file of the trusted authorities; "": the system's."""
         parts = urlsplit(url)
         self._scheme, self._host = parts.scheme, parts.hostname or ""
+        self._is_rtsp, self._is_tls = parts.scheme in ("rtsp", "rtsps"), parts.scheme in ("rtsps", "https")
         self._port = parts.port or PORTS[parts.scheme]
         self._url, self._login, self._ca_file = url, login, ca_file
         self.sender = f"{parts.scheme}://{parts.netloc}"
         self._news = threading.Condition()
         self._waiting: deque[tuple[float, Any]] = deque()
+        self._waiting_bytes = 0
         self._decoder: Any = None
         self._jpegs = JpegDecoder()
         self._needs_key_frame = True
@@ -103,6 +120,7 @@ class NetworkStream:
 
     def open(self, timeout: float) -> None:
         """Connect and wait for the first picture; raises `CameraLost` with the reason."""
+        _limit_allocations()
         self._thread.start()
         if self._wait(timeout):
             return
@@ -124,7 +142,8 @@ class NetworkStream:
         self._is_closed = True
         if self._thread.ident is not None:
             self._thread.join(CLOSE_S)
-        self._waiting.clear()
+        with self._news:
+            self._forget_waiting()
 
     def _wait(self, timeout: float) -> bool:
         """Whether something to decode came in time; raises why nothing will come."""
@@ -140,8 +159,8 @@ class NetworkStream:
 
     def _decode_jpeg(self) -> NetworkPicture | None:
         with self._news:
-            arrived, packet = self._waiting.pop()
-            self._waiting.clear()
+            arrived, packet = self._waiting[-1]
+            self._forget_waiting()
         try:
             return NetworkPicture(arrived, self._jpegs.decode(bytes(packet)))
         except PictureError:
@@ -152,10 +171,11 @@ class NetworkStream:
         # A board that decodes too slowly shows what it has, and skips to the next key frame.
         deadline = time.monotonic() + _DECODE_S
         while newest is None or time.monotonic() < deadline:
-            try:
+            with self._news:
+                if not self._waiting:
+                    break
                 arrived, packet = self._waiting.popleft()
-            except IndexError:
-                break
+                self._waiting_bytes -= packet.size
             with suppress(av.error.FFmpegError), av.logging.Capture():
                 newest = next(((arrived, frame) for frame in self._decoder.decode(packet)[-1:]), newest)
         if newest is None:
@@ -177,7 +197,7 @@ class NetworkStream:
         with av.logging.Capture() as lines:  # FFmpeg's messages may hold the address
             try:
                 self._look_up()
-                if self._scheme == "rtsp" and self._login and not self._is_closed:
+                if self._is_rtsp and self._login and not self._is_closed:
                     self._refuse_redirection()
                 if not self._is_closed:
                     with closing(self._connect()) as container:
@@ -204,11 +224,27 @@ class NetworkStream:
     def _refuse_redirection(self) -> None:
         """Ask once without the login: FFmpeg would follow an RTSP redirection, and log in there."""
         request = f"DESCRIBE {self._url} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"
-        with socket.create_connection((self._host, self._port), timeout=OPEN_S) as connection:
+        line, deadline = b"", time.monotonic() + OPEN_S
+        with (
+            socket.create_connection((self._host, self._port), timeout=OPEN_S) as plain,
+            self._encrypted(plain) as connection,
+        ):
             connection.sendall(request.encode())
-            _, _, status = connection.makefile("rb").readline(_STATUS_BYTES).partition(b" ")
-        if status.startswith(b"3"):
+            while b"\n" not in line and len(line) < _STATUS_BYTES:
+                connection.settimeout(max(0.001, deadline - time.monotonic()))
+                data = connection.recv(_STATUS_BYTES)
+                if not data:
+                    break
+                line += data
+        if line.partition(b" ")[2].startswith(b"3"):
             raise CameraLost(self._redirects())
+
+    def _encrypted(self, connection: socket.socket) -> socket.socket:
+        """The connection, with TLS for `rtsps`."""
+        if self._scheme != "rtsps":
+            return connection
+        context = ssl.create_default_context(cafile=self._ca_file or None)
+        return context.wrap_socket(connection, server_hostname=self._host)
 
     def _connect(self) -> Any:
         self._connecting_since = time.monotonic()
@@ -223,15 +259,15 @@ class NetworkStream:
             url = url.replace("://", f"://{login}@", 1)
         # Without probing, which would hold back the first second of a stream.
         options |= {"analyzeduration": "0", "probesize": "32"}
-        if self._scheme == "rtsp":
+        if self._is_tls:
+            trusted = self._ca_file or ssl.get_default_verify_paths().cafile or ""
+            options |= {"tls_verify": "1", "ca_file": trusted}
+        if self._is_rtsp:
             options |= {"rtsp_transport": "tcp", "allowed_media_types": "video"}
             return av.open(url, format="rtsp", options=options, timeout=(OPEN_S, READ_S))
         # A redirection would lead to a sender that the owner did not name, a proxy of the environment too.
         options |= {"max_redirects": "0", "http_proxy": "", "strict_mime_boundary": "1"}
         options |= {"seekable": "0", "icy": "0"}  # without the headers of a player
-        if self._scheme == "https":
-            trusted = self._ca_file or ssl.get_default_verify_paths().cafile or ""
-            options |= {"tls_verify": "1", "ca_file": trusted}
         return av.open(url, format="mpjpeg", options=options, timeout=(OPEN_S, READ_S))
 
     def _receive(self, container: Any, messages: list[Any]) -> None:
@@ -250,21 +286,35 @@ class NetworkStream:
         for packet in container.demux(stream):
             if self._is_closed or not packet.size:
                 return
+            if packet.size > MOST_PICTURE_BYTES:
+                limit_mb = MOST_PICTURE_BYTES >> 20
+                raise CameraLost(
+                    f"{self.sender} sends a picture larger than {limit_mb} MB; choose a smaller one"
+                )
             self._receives = True
             messages.clear()
             self._keep(packet)
 
     def _keep(self, packet: Any) -> None:
         with self._news:
+            is_full = (
+                len(self._waiting) >= _MOST_WAITING
+                or self._waiting_bytes + packet.size > _MOST_ALLOCATED_BYTES
+            )
             if packet.is_keyframe:
                 self._needs_key_frame = False
-                self._waiting.clear()
-            elif self._needs_key_frame or len(self._waiting) >= _MOST_WAITING:
+                self._forget_waiting()
+            elif self._needs_key_frame or is_full:
                 self._needs_key_frame = True
-                self._waiting.clear()
+                self._forget_waiting()
                 return
             self._waiting.append((time.monotonic(), packet))
+            self._waiting_bytes += packet.size
             self._news.notify_all()
+
+    def _forget_waiting(self) -> None:
+        self._waiting.clear()
+        self._waiting_bytes = 0
 
     # --- reasons ---
 
@@ -281,7 +331,7 @@ class NetworkStream:
             return CameraLost(f"{sender} has no such stream; correct the path of camera.url")
         if isinstance(error, (av.error.HTTPClientError, av.error.HTTPServerError)):
             return CameraLost(f"{sender} refuses the stream; is it busy, or switched off?")
-        if "certificate" in said.lower():
+        if "certificate" in said.lower() or isinstance(error, ssl.SSLCertVerificationError):
             return CameraLost(
                 f"the certificate of {sender} is not trusted; set camera.ca_file to that of its authority"
             )
@@ -312,3 +362,10 @@ class NetworkStream:
                 " private networks; allow it with setup.sh install --allow NETWORK"
             )
         return f"{self.sender} does not answer; check the camera and its network"
+
+
+def _limit_allocations() -> None:
+    """Bound what a sender can make FFmpeg keep: it has no limit for the bytes of a picture."""
+    # Of the whole process, whose only videos are those of its camera. The symbol is that of the FFmpeg which
+    # this module of PyAV is linked to.
+    ctypes.CDLL(str(av.logging.__file__)).av_max_alloc(ctypes.c_size_t(_MOST_ALLOCATED_BYTES))

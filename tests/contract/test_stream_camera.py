@@ -6,11 +6,13 @@ import logging
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,11 @@ from appliance.configuration.load import load_config
 from appliance.errors import CameraLost, ConfigError
 from appliance.media.network import Login, NetworkStream
 from appliance.values import Image
+from tests.e2e.daemon.driver import until
 from tests.fakes.files import encoded
 from tests.fakes.network_cameras import Mjpeg, MjpegSender, mjpeg_sender, rtsp_sender, scene_jpeg
 from tests.fakes.scene import Scene
+from tests.machine import ROOT
 
 USER, PASSWORD = "viewer", "pass:w/ör@d %1"
 """A password with everything that an address would have to escape."""
@@ -324,6 +328,98 @@ class Public:
     is_global = True
 
 
+@contextmanager
+def one_byte_a_second(scheme: str, text: bytes) -> Iterator[str]:
+    """The address of a sender that answers each request with this text, for as long as the client waits."""
+    over = threading.Event()
+
+    def serve() -> None:
+        while not over.is_set():
+            with suppress(OSError):
+                client, _ = listener.accept()
+                with client:
+                    client.recv(4096)
+                    for number in range(len(text)):
+                        client.send(text[number : number + 1])
+                        if over.wait(1):
+                            return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/live"
+        finally:
+            over.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("with_login", [False, True], ids=["no login", "login"])
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_a_sender_that_answers_a_byte_a_second_is_given_up(
+    scheme: str, with_login: bool, credentials: Path
+) -> None:
+    with one_byte_a_second(scheme, b"RTSP/1.0 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(99)) as url:
+        camera = Stream(StreamSettings(url=url, credentials=str(credentials) if with_login else ""))
+        began = time.monotonic()
+        with pytest.raises(CameraLost, match="does not answer"):
+            camera.open()
+        camera.close()
+        until(lambda: not is_receiving(), HUNG_S, "the thread that receives has ended")
+        assert time.monotonic() - began < 2 * HUNG_S
+
+
+def is_receiving() -> bool:
+    """Whether a thread receives from a sender."""
+    return any(each.name == "network camera" for each in threading.enumerate())
+
+
+def test_a_picture_that_takes_a_byte_a_second_is_a_lost_camera() -> None:
+    with mjpeg_sender() as sender, opened(sender.url) as camera:
+        camera.read(5.0)
+        sender.behaviour.picture_pause_s = 1.0
+        with pytest.raises(CameraLost, match="delivers no frames"):
+            while True:
+                camera.read(2.0)
+
+
+READ_ENDLESS = """
+import resource, sys
+from appliance.errors import CameraLost
+from appliance.media.network import NetworkStream
+
+stream = NetworkStream(sys.argv[1], None)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    stream.open(4.0)
+    while True:
+        stream.take(4.0)
+except CameraLost as lost:
+    print(lost)
+stream.close()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize("lengths", [True, False], ids=["length", "no length"])
+def test_a_picture_without_end_fills_no_memory(lengths: bool) -> None:
+    """Two seconds of it were 1.9 GB from a sender on the same machine."""
+    endless = Mjpeg(endless=True, lengths=lengths)
+    with mjpeg_sender(endless) as sender:
+        done = subprocess.run(
+            [sys.executable, "-c", READ_ENDLESS, sender.url],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    reason, grown = done.stdout.splitlines()
+    assert ("larger than 32 MB" if lengths else "cannot be read") in reason
+    assert int(grown) < 300, f"{grown} MB"
+
+
 # --- login ---
 
 
@@ -420,6 +516,31 @@ def test_a_redirection_by_rtsp_is_refused_before_the_login_is_sent(credentials: 
     assert len(asked) == 1 and b"Authorization" not in asked[0]
 
 
+@pytest.mark.parametrize("scheme", ["http", "tcp", "rtsps", "file"])
+def test_a_redirection_by_rtsp_leads_to_nothing_but_rtsp(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as target, socket.create_server(("127.0.0.1", 0)) as listener:
+        location = f"{scheme}://127.0.0.1:{target.getsockname()[1]}/etc/hostname"
+        listener.settimeout(HUNG_S)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rw", newline="") as stream:
+                while stream.readline():
+                    number = ""
+                    while header := stream.readline().strip():
+                        number = header if header.startswith("CSeq") else number
+                    stream.write(f"RTSP/1.0 302 Found\r\n{number}\r\nLocation: {location}\r\n\r\n")
+                    stream.flush()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert refusal(f"rtsp://127.0.0.1:{listener.getsockname()[1]}/live")
+        thread.join()
+        target.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            target.accept()
+
+
 def test_a_playlist_of_a_sender_opens_nothing() -> None:
     with mjpeg_sender() as other:
         playlist = f"#EXTM3U\n#EXTINF:1,\n{other.url}\n#EXTINF:1,\nfile:///etc/hostname\n".encode()
@@ -490,7 +611,71 @@ def test_https_needs_a_trusted_certificate_of_this_host(tmp_path: Path) -> None:
             with opened(url, ca_file=certificate) as camera:
                 camera.read(5.0)
     with mjpeg_sender(tls=tls, address="127.0.0.2") as sender:
-        assert "is not trusted" in refusal(sender.url, ca_file=certificate)
+        for _ in range(2):
+            assert "is not trusted" in refusal(sender.url, ca_file=certificate)
+
+
+@contextmanager
+def encrypted(port: int, tls: ssl.SSLContext) -> Iterator[int]:
+    """The port of a relay that ends TLS in front of a sender on this machine."""
+    over = threading.Event()
+
+    def relay(client: socket.socket) -> None:
+        with (
+            client,
+            suppress(OSError),
+            tls.wrap_socket(client, server_side=True) as plain,
+            socket.create_connection(("127.0.0.1", port)) as sender,
+        ):
+            back = threading.Thread(target=pump, args=(sender, plain))
+            back.start()
+            pump(plain, sender)
+            back.join()
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def serve() -> None:
+        while not over.is_set():
+            with suppress(TimeoutError):
+                client, _ = listener.accept()
+                threads.append(threading.Thread(target=relay, args=(client,)))
+                threads[-1].start()
+
+    threads: list[threading.Thread] = []
+    with socket.create_server(("", 0)) as listener:
+        listener.settimeout(0.2)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            over.set()
+            for each in (thread, *threads):
+                each.join()
+
+
+def test_rtsps_needs_a_trusted_certificate_of_this_host(tmp_path: Path, credentials: Path) -> None:
+    for folder in ("own", "other"):
+        (tmp_path / folder).mkdir()
+    certificate, key = DeviceCertificate(tmp_path / "own", ()).current()
+    other, _ = DeviceCertificate(tmp_path / "other", ()).current()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with rtsp_sender(login=(USER, PASSWORD)) as sender, encrypted(sender.port, tls) as port:
+        url = f"rtsps://127.0.0.1:{port}/live"
+        with opened(url, ca_file=certificate, credentials=str(credentials)) as camera:
+            camera.read(5.0)
+        for ca_file in ("", other):
+            assert "is not trusted" in refusal(url, ca_file=ca_file, credentials=str(credentials))
+        elsewhere = url.replace("127.0.0.1", "127.0.0.2")
+        for _ in range(2):
+            assert "is not trusted" in refusal(elsewhere, ca_file=certificate)
 
 
 # --- settings ---
@@ -530,14 +715,16 @@ def test_a_password_in_the_address_is_refused_and_not_repeated(url: str, way: st
 
 @pytest.mark.parametrize(
     "url",
-    ["", "192.0.2.7", "rtsp://", "ftp://192.0.2.7/", "rtsp://host:99999/", "rtsp://a b/", "rtsps://a/b"],
+    ["", "192.0.2.7", "rtsp://", "ftp://192.0.2.7/", "rtsp://host:99999/", "rtsp://a b/", "rtmp://a/b"],
 )
 def test_what_can_never_be_a_stream_is_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="expected"):
         StreamSettings(url=url)
 
 
-@pytest.mark.parametrize("url", ["rtsp://[fd00::7]:8554/a?b=c&subtype=1", "https://camera.local/%40hd"])
+@pytest.mark.parametrize(
+    "url", ["rtsp://[fd00::7]:8554/a?b=c&subtype=1", "rtsps://a/b", "https://camera.local/%40hd"]
+)
 def test_addresses(url: str) -> None:
     assert StreamSettings(url=url).url == url
 

@@ -29,6 +29,7 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 RTSP_PROGRAM = Path(__file__).with_name("rtsp_server.py")
 NO_RTSP = "no RTSP server of GStreamer"
 RTSP_READY_S = 20.0
+_ENDLESS = 2_000_000_000
 
 
 def scene_jpeg(number: int) -> bytes:
@@ -56,6 +57,10 @@ class Mjpeg:
     """Answers nothing."""
     stalls: bool = False
     """Sends no further picture."""
+    picture_pause_s: float = 0.0
+    """Between two bytes of a picture; 0: it is sent at once."""
+    endless: bool = False
+    """The first picture has no end."""
 
 
 @dataclass
@@ -186,9 +191,17 @@ class _Handler(BaseHTTPRequestHandler):
         while not self.server.is_over.is_set():
             if not how.stalls:
                 jpeg = how.picture(number)
-                length = f"Content-Length: {len(jpeg)}\r\n" if how.lengths else ""
+                stated = _ENDLESS if how.endless else len(jpeg)
+                length = f"Content-Length: {stated}\r\n" if how.lengths else ""
                 head = f"{how.delimiter}\r\nContent-Type: image/jpeg\r\n{length}\r\n"
-                self._write(head.encode() + jpeg + b"\r\n")
+                self._write(head.encode())
+                while how.endless:
+                    self._write(bytes(65536))
+                if how.picture_pause_s:
+                    for value in jpeg:
+                        self._write(bytes([value]))
+                        self.server.is_over.wait(how.picture_pause_s)
+                self._write(jpeg + b"\r\n")
                 number += 1
             self.server.is_over.wait(how.pause_s)
 

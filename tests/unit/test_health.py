@@ -9,17 +9,8 @@ import pytest
 
 from appliance.errors import WorkerStuck
 from appliance.health import FRESH_S, STARTING_S, Health, Rate
+from tests.fakes.clock import Clock
 from tests.fakes.parts import frame, in_threads, picture
-
-
-class Clock:
-    """A clock that advances only when a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -77,6 +77,9 @@ _READS = ("GET", "HEAD", "OPTIONS")
 
 _HEALTH = "status.healthz"
 
+_OPEN_WHEN_FULL = ("login.login_page", "login.log_in", "static")
+"""What anyone gets on a connection over the limit, because it may be an operator's."""
+
 
 def policy(name: str, *, basic: bool = False) -> Callable[[View], View]:
     """Declare who may call a route: `PUBLIC`, `VIEWER`, `OPERATOR`, `TOKEN`, `ANALYZE`, `CAMERA` or
@@ -163,6 +166,8 @@ def check_request() -> Response | None:
 
 
 def _refuse_unless_operator() -> None:
+    if request.endpoint in _OPEN_WHEN_FULL:
+        return
     who = caller()
     if not (who.is_operator or who.kind == LOCAL_CALLER):
         raise Busy("too many connections; close another page or try again soon")

@@ -1,6 +1,6 @@
-"""Which connections a server keeps: strangers share what those logged in leave.
+"""Which connections a server keeps: all others share what operators leave.
 
-A full server closes a connection that has no complete request, and whose caller is not known, of the address
+A full server closes a connection that waits for its client, and is not an operator's, of the address
 that holds the most of them. So the newest gets its turn, and a crowd makes room for others.
 """
 
@@ -16,10 +16,13 @@ from appliance.auth.rate_limits import network_of
 from appliance.web.transport.wsgi import Connection
 
 OVERFLOW = 16
-"""Connections over the limit that are kept until it is clear whether an operator makes the request."""
+"""Connections over the limit that are kept until it is clear who makes the request; as many of operators."""
+
+OPERATOR = "operator"
+"""The role that is never refused."""
 
 KNOWN_S = 3600.0
-"""How long the address of a caller with a role is remembered."""
+"""How long the address of an operator is remembered."""
 
 LOG_EVERY_S = 60.0
 _MOST_KNOWN = 1024
@@ -29,7 +32,10 @@ _log = logging.getLogger("appliance.web")
 
 @dataclass(eq=False)
 class Peer:
-    """One connection. `is_waiting`: it has no complete request. `abort` closes it."""
+    """One connection. `abort` closes it.
+
+    `is_waiting`: it has no complete request; `is_sending`: its client has not taken all of an answer.
+    """
 
     address: str
     connection: Connection
@@ -37,6 +43,12 @@ class Peer:
     network: str = ""
     number: int = 0
     is_waiting: bool = True
+    is_sending: bool = False
+
+    @property
+    def is_operators(self) -> bool:
+        """Whether its last known caller is an operator."""
+        return self.connection.role == OPERATOR
 
 
 class Admission:
@@ -74,7 +86,7 @@ class Admission:
         peer.connection.is_over_limit = is_one_too_many
         if is_one_too_many:
             self._note(peer)
-            crowded = [each for each in self._peers if each.connection.is_over_limit]
+            crowded = [each for each in self._crowded() if not each.is_operators]
             if len(crowded) >= OVERFLOW and not self._make_room(crowded):
                 return False
         self._peers[peer] = None
@@ -85,37 +97,52 @@ class Admission:
         self._peers.pop(peer, None)
 
     def remember(self, peer: Peer) -> None:
-        """Note the address of a caller with a role."""
-        if peer.connection.role and not self._exempt(peer.address):
+        """Note that a request was answered: its caller is known now, and may be an operator."""
+        if not peer.is_operators:
+            return
+        if not self._exempt(peer.address):
             self._known[peer.network] = monotonic()
             self._known.move_to_end(peer.network)
             while len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
+        # An operator always gets in, so the oldest of theirs over the limit ends: most likely a stream.
+        operators = [each for each in self._crowded() if each.is_operators]
+        if peer.connection.is_over_limit and len(operators) > OVERFLOW:
+            self._close(min(operators, key=lambda each: each.number))
 
     def is_known(self, peer: Peer) -> bool:
-        """Whether the caller has a role, or another from its address had one within the last hour."""
-        seen_at = self._known.get(peer.network, -KNOWN_S)
-        return bool(peer.connection.role) or monotonic() - seen_at < KNOWN_S
+        """Whether the caller has a role, or an operator came from its address within the last hour."""
+        return bool(peer.connection.role) or self._is_known_network(peer.network)
+
+    def _is_known_network(self, network: str) -> bool:
+        return monotonic() - self._known.get(network, -KNOWN_S) < KNOWN_S
+
+    def _crowded(self) -> list[Peer]:
+        return [each for each in self._peers if each.connection.is_over_limit]
 
     def _make_room(self, among: list[Peer]) -> bool:
-        """Close one that waits and belongs to no one known; False if there is none."""
-        strangers = [each for each in among if each.is_waiting and not each.connection.role]
-        if not strangers:
+        """Close one that waits for its client and is not an operator's; False if there is none."""
+        idle = [each for each in among if (each.is_waiting or each.is_sending) and not each.is_operators]
+        if not idle:
             return False
-        crowd = Counter(each.network for each in strangers)
-        worst = max(
-            strangers,
-            key=lambda each: (
-                not self._exempt(each.address),
-                not self.is_known(each),
-                crowd[each.network],
-                -each.number,
-            ),
+        crowd = Counter(each.network for each in idle)
+        self._close(
+            max(
+                idle,
+                key=lambda each: (
+                    not self._exempt(each.address),
+                    not self._is_known_network(each.network),
+                    crowd[each.network],
+                    -each.number,
+                ),
+            )
         )
-        self._note(worst)
-        self.leave(worst)
-        worst.abort()
         return True
+
+    def _close(self, peer: Peer) -> None:
+        self._note(peer)
+        self.leave(peer)
+        peer.abort()
 
     def _note(self, peer: Peer) -> None:
         """One line a minute, whatever the number."""

@@ -30,7 +30,7 @@ class Broadcast(Generic[T]):
     ) -> None:
         """`frame(item, kind)` returns the bytes for clients of this kind, None if they do not get it.
 
-        `is_current`: asked before an item goes to a client, who may have been slow.
+        `is_current`: asked before an item goes to a client, and again when it waited for a slow one.
         """
         self._slot, self._frame, self._is_current = slot, frame, is_current
         self._clients: dict[ConnectionWriter, tuple[Callable[[T], Hashable], Callable[[T], None]]] = {}
@@ -104,18 +104,19 @@ class Broadcast(Generic[T]):
             self._framed.clear()
 
     def _offer(self, client: ConnectionWriter) -> None:
-        if client not in self._clients or self._item is None or self._seen[client] >= self._number:
+        item = self._item
+        if client not in self._clients or item is None or self._seen[client] >= self._number:
             return
-        if not self._is_current(self._item):
+        if not self._is_current(item):
             return
         choose, sending = self._clients[client]
-        kind = choose(self._item)
+        kind = choose(item)
         if kind is NOT_NOW:
             return
         self._seen[client] = self._number
         if kind not in self._framed:
-            self._framed[kind] = self._frame(self._item, kind)
+            self._framed[kind] = self._frame(item, kind)
         data = self._framed[kind]
         if data is not None:
-            sending(self._item)
-            client.send(data)
+            sending(item)
+            client.send(data, lambda: self._is_current(item))

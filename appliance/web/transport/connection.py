@@ -116,7 +116,8 @@ class ClientConnection:
         except (ConnectionError, TimeoutError, Refused) as error:
             _log.debug("a connection ended: %s", error)
         except asyncio.CancelledError:
-            if not self._is_stopping():
+            # Within an answer it would be taken for a part of it.
+            if self._peer.is_waiting and not self._is_stopping():
                 self._stream.refuse(_refusal(_too_busy()))
 
     async def _handshake(self) -> None:
@@ -148,10 +149,9 @@ class ClientConnection:
                 await self._refuse(refused)
                 return False
             self._peer.is_waiting = False
-            try:
-                return await self._answer(request, environ)
-            finally:
-                self._peer.is_waiting = True
+            is_open = await self._answer(request, environ)
+            self._peer.is_waiting = True
+            return is_open
 
     async def _read_head(self, wait_s: float) -> h11.Request | None:
         by = monotonic() + wait_s
@@ -330,11 +330,14 @@ class ClientConnection:
             await self._stream.linger(_LINGER_S, _LINGER_BYTES)
 
     async def _send(self, data: bytes | None) -> None:
+        self._peer.is_sending = True
         try:
             await self._stream.send(data or b"", self._settings.send_s)
         except TimeoutError:
             _log.info("a client that took nothing for %.1f s was dropped", self._settings.send_s)
             raise
+        finally:
+            self._peer.is_sending = False
 
     async def _run(self, job: Callable[[], T], *, dispose: Callable[[T], None] | None = None) -> T:
         """The result of a job in the pool; `dispose` gets it if this connection is cut meanwhile.

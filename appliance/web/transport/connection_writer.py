@@ -11,6 +11,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 
 from appliance.web.transport.socket_stream import CHUNK_BYTES, SocketStream
@@ -19,6 +20,15 @@ MOST_WAITING_BYTES = 8 * 1024 * 1024
 """A client that has more to take, such as one that sends pings and reads no answer, is dropped."""
 
 _log = logging.getLogger("appliance.web")
+
+
+@dataclass
+class _Item:
+    """What one `send` was given: the `rest` of it, and whether the kernel has any of it."""
+
+    rest: memoryview
+    is_current: Callable[[], bool]
+    has_begun: bool = False
 
 
 class ConnectionWriter:
@@ -36,7 +46,7 @@ class ConnectionWriter:
     ) -> None:
         """`limit_s`: within which the client must accept each 64 KiB; `run`: runs a job in the pool."""
         self._stream, self._limit_s, self.run = stream, limit_s, run
-        self._waiting: deque[memoryview] = deque()
+        self._waiting: deque[_Item] = deque()
         self._waiting_bytes = self._taken = 0
         self._stalled_at = 0.0
         self._is_flushing = self._is_last = False
@@ -63,13 +73,13 @@ class ConnectionWriter:
         """Whether the client's kernel has taken everything."""
         return not self._waiting
 
-    def send(self, data: bytes) -> None:
-        """Send all of it, after what waits already."""
+    def send(self, data: bytes, is_current: Callable[[], bool] = lambda: True) -> None:
+        """Send all of it, after what waits already; nothing if it is not current when its turn comes."""
         if self.has_ended or self._is_last or not data:
             return
         if not self._waiting:
             self._stalled_at, self._taken = monotonic(), 0
-        self._waiting.append(memoryview(data))
+        self._waiting.append(_Item(memoryview(data), is_current))
         self._waiting_bytes += len(data)
         if self._waiting_bytes > MOST_WAITING_BYTES:
             self.drop("reads nothing")
@@ -130,19 +140,30 @@ class ConnectionWriter:
         finally:
             self._is_flushing = False
 
-    def _send_some(self) -> int:
+    def _send_some(self) -> bool:
+        """False if the kernel has no room now."""
         if not self.may_send():
             self.end()
-            return 1
-        sent = self._stream.try_send(self._waiting[0][:CHUNK_BYTES])
-        self._waiting[0] = self._waiting[0][sent:]
+            return True
+        item = self._waiting[0]
+        if not item.has_begun:
+            if not item.is_current():
+                self._waiting_bytes -= len(item.rest)
+                self._waiting.popleft()
+                return True
+            # Not by an attempt: one that fails leaves a part with OpenSSL, which must follow.
+            if not self._stream.is_writable:
+                return False
+            item.has_begun = True
+        sent = self._stream.try_send(item.rest[:CHUNK_BYTES])
+        item.rest = item.rest[sent:]
         self._waiting_bytes -= sent
-        if not self._waiting[0]:
-            self._waiting.popleft()
         self._taken += sent
+        if not item.rest:
+            self._waiting.popleft()
         if self._taken >= CHUNK_BYTES or not self._waiting:
             self._stalled_at, self._taken = monotonic(), 0
-        return sent
+        return sent > 0
 
     def _read(self) -> None:
         # Once only: a client that sends without end must not block the others.

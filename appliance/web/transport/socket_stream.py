@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import math
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -78,6 +79,15 @@ class SocketStream:
     def try_send(self, view: memoryview) -> int:
         """How many of these bytes the kernel takes now."""
         return self._attempt(lambda: self._socket.send(view)) or 0
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the kernel has room."""
+        if self.is_closed:
+            return True  # for the attempt that says why not
+        poller = select.poll()
+        poller.register(self._socket, select.POLLOUT)
+        return bool(poller.poll(0))
 
     def on_readable(self, callback: Callable[[], None] | None) -> None:
         """Call back when bytes arrive; None ends it."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from time import monotonic
+from urllib.parse import urlencode
 
 import pytest
 
@@ -19,15 +20,17 @@ from appliance.viewers import Viewers
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
 from appliance.web.transport import websocket
+from appliance.web.transport.admission import OVERFLOW
 from appliance.web.transport.connection import BODY_S
 from appliance.web.transport.server import Server
 from tests.e2e.daemon.driver import open_websocket, until
 from tests.fakes.consent import NOTICE
 from tests.fakes.far import from_far
 from tests.fakes.parts import OVERLAY
-from tests.fakes.web import make_context, served
+from tests.fakes.web import make_context, pictures, served
 
 VIEWERS = 8
+PASSWORD = "correct horse battery staple"
 THREADS = 24
 SOON_S = 0.8 * BODY_S
 """Less than the time after which the server gives up on a missing body."""
@@ -105,7 +108,8 @@ def test_a_full_server_answers_the_operator_and_refuses_others_with_an_answer() 
         assert stream.status == 200
         for path, headers, status in (
             ("/api/state", tokens["viewer"], 503),
-            ("/login", {}, 503),
+            ("/login", {}, 200),
+            ("/static/access.css", {}, 200),
             ("/nowhere", {}, 503),
             ("/api/state", tokens["operator"], 200),
         ):
@@ -117,7 +121,58 @@ def test_a_full_server_answers_the_operator_and_refuses_others_with_an_answer() 
             client.close()
         stream.close()
         watching.close()
-        until(lambda: answered(server, "/login") == 200, 5, "there is room again")
+        until(lambda: answered(server, "/nowhere") == 404, 5, "there is room again")
+
+
+def test_viewers_who_hold_every_connection_do_not_keep_the_operator_from_logging_in() -> None:
+    context = make_context(login=True, loopback_is_operator=False)
+    assert context.auth.accounts.claim(context.auth.accounts.new_first_code(), PASSWORD)
+    token = {"Authorization": f"Bearer {context.auth.tokens.create('wall', 'viewer')}"}
+    with (
+        served(Server(create_app(context), "127.0.0.1", 0, max_connections=8)) as server,
+        ExitStack() as held,
+    ):
+        for _ in range(24):
+            viewer = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+            held.callback(viewer.close)
+            viewer.request("GET", "/api/state", headers=token)
+            assert viewer.getresponse().read()
+        assert answered(server, "/nowhere") == 404, "none is over the limit"
+        form = urlencode({"name": "operator", "password": PASSWORD})
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        held.callback(client.close)
+        client.request("POST", "/login", form, headers)
+        answer = client.getresponse()
+        assert answer.status == 303
+        cookie = {"Cookie": (answer.headers["Set-Cookie"] or "").partition(";")[0]}
+        for path in ("/", "/api/state"):
+            page = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+            held.callback(page.close)
+            page.request("GET", path, headers=cookie)
+            assert page.getresponse().status == 200
+
+
+def test_streams_of_operators_do_not_keep_the_next_one_out() -> None:
+    context = make_context(login=True, loopback_is_operator=False)
+    token = {"Authorization": f"Bearer {context.auth.tokens.create('desk', 'operator')}"}
+    context.session.start(NOTICE, "operator")
+    with (
+        served(Server(create_app(context), "127.0.0.1", 0, max_connections=1)) as server,
+        pictures(context),
+        ExitStack() as held,
+    ):
+        for _ in range(1 + 2 * OVERFLOW):
+            stream = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+            held.callback(stream.close)
+            stream.request("GET", "/stream.mjpg", headers=token)
+            answer = stream.getresponse()
+            held.callback(answer.close)
+            assert answer.status == 200
+            for path in ("/", "/snapshot.jpg", "/api/state"):
+                assert answered(server, path, headers=token) == 200
+        assert answered(server, "/login") == 200
+        assert context.live.viewers.count <= 2 + OVERFLOW
 
 
 def test_a_request_that_is_not_a_websocket_takes_no_slot(server: Server, context: AppContext) -> None:
@@ -187,10 +242,16 @@ def received(sock: socket.socket) -> bytes:
         return b""
 
 
-def answered(server: Server, path: str, method: str = "GET", body: bytes | None = None) -> int | None:
+def answered(
+    server: Server,
+    path: str,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> int | None:
     client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     try:
-        client.request(method, path, body)
+        client.request(method, path, body, headers or {})
         return client.getresponse().status
     except OSError:
         return None

@@ -15,6 +15,7 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -25,11 +26,13 @@ import pytest
 from flask import Flask, Response, request
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol, Side, State
 from websockets.sync.client import ClientConnection, connect
 
 from appliance.errors import CameraLost, ConfigError, WorkerStuck
 from appliance.handoff import Slot
 from appliance.web.transport import websocket
+from appliance.web.transport.admission import OVERFLOW
 from appliance.web.transport.broadcast import Broadcast
 from appliance.web.transport.connection_writer import ConnectionWriter
 from appliance.web.transport.server import LARGE_AT_ONCE, MAX_BODY_BYTES, Server
@@ -58,9 +61,14 @@ class Probe:
         self.talking, self.talked = threading.Event(), threading.Event()
         self.released = threading.Event()
         self.allowed, self.authorized = True, True
+        self.session = ""
+        """How the texts begin that may be sent."""
         self.framed = 0
+        self.framed_texts: list[str] = []
         self._picture_broadcast = Broadcast(self.pictures, self._frame_picture)
-        self._text_broadcast = Broadcast(self.texts, lambda text, _: frame(text))
+        self._text_broadcast = Broadcast(
+            self.texts, self._frame_text, lambda text: text.startswith(self.session)
+        )
         self.app = self._make_app()
 
     def _make_app(self) -> Flask:
@@ -123,6 +131,10 @@ class Probe:
     def _frame_picture(self, number: int, kind: object) -> bytes:
         self.framed += 1
         return BOUNDARY + struct.pack("!I", number) + bytes(PICTURE_BYTES)
+
+    def _frame_text(self, text: str, kind: object) -> bytes:
+        self.framed_texts.append(text)
+        return frame(text)
 
     def _wait(self) -> str:
         self.watching.set()
@@ -369,6 +381,49 @@ def test_ok__stalled_websocket_is_dropped(probe: Probe, tls: Tls | None, text: s
         while text and not probe.talked.wait(0.02) and monotonic() < ended:
             probe.texts.put(str(text))
         assert probe.talked.wait(WITHIN_S), "a client that reads nothing is still connected"
+
+
+def test_ok__what_a_stalled_websocket_has_not_begun_to_get_ends_with_consent(
+    probe: Probe, tls: Tls | None
+) -> None:
+    with running(probe, tls=tls) as server, ask_websocket(server) as connection:
+        assert probe.talking.wait(WITHIN_S)
+        (writer,), number = probe._text_broadcast._clients, 0
+        while not is_stalled(writer):
+            probe.texts.put(f"first {number} {'x' * 1000}")
+            number += 1
+        probe.session = "second"
+        client, texts = Protocol(Side.CLIENT, state=State.OPEN), []
+        begin_frames(connection)
+        while len(texts) < len(probe.framed_texts) - 1:
+            texts += read_texts(connection, client)
+        assert texts == probe.framed_texts[:-1], "the last one waited"
+        probe.texts.put("second 0")
+        assert read_texts(connection, client) == ["second 0"]
+
+
+def is_stalled(writer: ConnectionWriter) -> bool:
+    """Whether something waits for this client, and still does a moment later."""
+    return all(not writer.is_idle for _ in range(20) if not time.sleep(0.01))
+
+
+def begin_frames(connection: socket.socket) -> None:
+    """Read the answer of the handshake, and nothing more."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += connection.recv(1)
+
+
+def read_texts(connection: socket.socket, client: Protocol) -> list[str]:
+    """The texts in what arrives next; at least one."""
+    texts: list[str] = []
+    while not texts:
+        data = connection.recv(65536)
+        assert data, "the connection has ended"
+        client.receive_data(data)
+        frames = (event for event in client.events_received() if isinstance(event, Frame))
+        texts = [bytes(each.data).decode() for each in frames if each.opcode is Opcode.TEXT]
+    return texts
 
 
 def test_fail__plain_request_to_a_websocket(probe: Probe) -> None:
@@ -888,6 +943,13 @@ def test_ok__one_too_many_gets_an_answer_and_an_operator_gets_in(probe: Probe, t
             probe.released.set()
             assert read_all(first).endswith(b"waited")
         wait_until(lambda: answers(server))
+
+
+def test_ok__who_takes_no_answer_makes_room(probe: Probe, tls: Tls | None) -> None:
+    with running(probe, tls=tls, max_connections=2) as server, ExitStack() as clients:
+        for _ in range(2 + OVERFLOW):
+            assert clients.enter_context(ask(server, "/long")).recv(1)
+        assert answers(server)
 
 
 def test_ok__one_address_holds_no_more_than_its_share(probe: Probe, tls: Tls | None) -> None:

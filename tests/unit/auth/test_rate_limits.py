@@ -16,16 +16,9 @@ from appliance.auth.rate_limits import (
     network_of,
 )
 from appliance.errors import TooManyAttempts
+from tests.fakes.clock import Clock
 
 HERE, THERE = "192.0.2.7", "192.0.2.8"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def wait_of(tries: AttemptLimiter, address: str = HERE) -> float:

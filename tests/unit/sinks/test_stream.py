@@ -17,6 +17,7 @@ from appliance.sinks import reading_matcher
 from appliance.sinks.stream import Stream
 from appliance.values import Frame, Image, Picture, PictureVariant, Reading
 from appliance.viewers import Viewers
+from tests.fakes.clock import Clock
 from tests.fakes.consent import make_session
 from tests.fakes.parts import BARE, OVERLAY, face, frame, in_threads, noise, person, reading, scores, watching
 
@@ -376,16 +377,6 @@ def test_after_a_change_of_the_consent_no_earlier_reading_is_shown() -> None:
 
 
 # --- no live picture ---
-
-
-@dataclass
-class Clock:
-    """A clock that a test advances."""
-
-    now: float = 5000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

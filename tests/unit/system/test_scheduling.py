@@ -10,16 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.system.scheduling import SchedulingMonitor
-
-
-class Clock:
-    """A clock that advances only when a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 500.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.fakes.clock import Clock
 
 
 def write(tasks: Path, state: str = "S", **seconds: tuple[float, float]) -> None:

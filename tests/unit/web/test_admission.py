@@ -65,18 +65,49 @@ def test_an_exempt_address_has_only_the_limit_of_all_and_makes_room_last() -> No
     assert door.aborted == [stranger]
 
 
-def test_who_makes_a_request_or_is_known_does_not_make_room() -> None:
+def test_an_operator_and_who_makes_a_request_do_not_make_room() -> None:
     door = Door(2)
-    busy, known = door.enter("192.0.2.1", busy=True), door.enter("192.0.2.2", role="viewer")
+    busy, operator = door.enter("192.0.2.1", busy=True), door.enter("192.0.2.2", role="operator")
     newest = door.enter("192.0.2.3")
     assert newest.connection.is_over_limit and door.aborted == []
     door.admission.leave(busy)
     door.admission.leave(newest)
     assert not door.enter("192.0.2.3").connection.is_over_limit
-    assert known not in door.aborted
+    assert operator not in door.aborted
 
 
-def test_the_address_of_a_known_caller_makes_room_last() -> None:
+def test_a_viewer_between_two_requests_makes_room() -> None:
+    door = Door(8, 4)
+    viewers = [door.enter(f"192.0.2.{number // 4}", role="viewer") for number in range(8)]
+    for each in viewers:
+        door.admission.remember(each)
+    operator = door.enter("192.0.2.200")
+    assert door.aborted == viewers[:1] and not operator.connection.is_over_limit
+    for number in range(4):
+        door.enter(f"192.0.2.{number // 4}", role="viewer")
+    assert operator not in door.aborted, "it has fewer connections than the viewers' addresses"
+
+
+def test_who_does_not_take_an_answer_makes_room() -> None:
+    door = Door(1)
+    slow = door.enter("192.0.2.1", busy=True)
+    slow.is_sending = True
+    assert not door.enter("192.0.2.2").connection.is_over_limit and door.aborted == [slow]
+
+
+def test_operators_over_the_limit_never_shut_out_the_next_one() -> None:
+    door = Door(1)
+    door.enter("192.0.2.1", busy=True)
+    streams = []
+    for _ in range(2 * OVERFLOW):
+        streams.append(door.enter("192.0.2.2", role="operator", busy=True))
+        door.admission.remember(streams[-1])
+    assert door.aborted == streams[:OVERFLOW], "the oldest, so that their number has a limit"
+    stranger = door.enter("192.0.2.3")
+    assert stranger.connection.is_over_limit and stranger not in door.aborted
+
+
+def test_the_address_of_an_operator_makes_room_last() -> None:
     door = Door(3)
     known = door.enter("192.0.2.1", role="operator")
     door.admission.remember(known)

@@ -13,19 +13,10 @@ from appliance.reading_json import reading_json
 from appliance.values import Picture, PictureVariant
 from appliance.web.framing import frame_picture_message
 from appliance.web.picture_viewer import SILENT_S, PictureViewer
+from tests.fakes.clock import Clock
 from tests.fakes.parts import face, frame, person, reading, scores
 
 SMALL, FULL = PictureVariant(overlay=False, max_width=320), PictureVariant(overlay=False)
-
-
-class Clock:
-    """Monotonic seconds that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def picture(frame: int, *variants: PictureVariant) -> Picture:
@@ -74,7 +65,7 @@ def test_a_question_for_the_clock_gets_it() -> None:
     viewer = PictureViewer(width=None, fps=None, clock=Clock())
     answer = viewer.hear('{"clock_ms": 12.25}')
     assert answer is not None
-    assert json.loads(answer) == {"clock_ms": 12.25, "now_s": 100.0}
+    assert json.loads(answer) == {"clock_ms": 12.25, "now_s": 1000.0}
 
 
 @pytest.mark.parametrize("message", ["", b"\xff\x00", "\U0001f600" * 100, '{"shown": 1.5}', "{" * 4000])
