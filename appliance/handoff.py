@@ -109,7 +109,7 @@ class Slot(Generic[T]):
 class RightOfWay:
     """One thread's work goes first: another thread begins only in its pauses.
 
-    The first thread never waits. Work that the other has begun continues beside it, so it should be short.
+    The first thread never waits. Work that the other has begun continues, so it should be short.
     """
 
     def __init__(self) -> None:

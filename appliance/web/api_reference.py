@@ -44,7 +44,7 @@ _GROUPS = {
     "live": "Live picture and readings",
     "status": "State and health",
     "pictures": "Single pictures",
-    "webcam_socket": "Pictures of a webcam",
+    "webcam": "A browser's own webcam",
     "session": "Running a session",
     "terms": "Notice and jurisdiction",
     "recordings": "Recorded sessions",

@@ -30,7 +30,6 @@ from appliance.web.pages import (
     terms,
     users,
     webcam,
-    webcam_socket,
 )
 from appliance.web.security import body_sizes, policy
 from appliance.web.security.caller import caller
@@ -82,7 +81,7 @@ def create_app(context: AppContext) -> Flask:
 def register_pages(app: Flask) -> None:
     """Add every route; `create_app` adds what they need to answer requests."""
     pages = (about, users, recordings, live, login, data_subject, openapi, session, status, terms)
-    for part in (*pages, camera, one_time_links, pictures, webcam, webcam_socket):
+    for part in (*pages, camera, one_time_links, pictures, webcam):
         app.register_blueprint(part.blueprint)
 
 

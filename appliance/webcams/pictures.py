@@ -7,7 +7,6 @@ import re
 from base64 import b64decode
 
 from appliance.errors import PictureError, PictureTooLarge
-from appliance.media.jpeg import decode_within
 from appliance.values import Image
 
 MOST_BYTES = 1_000_000
@@ -28,6 +27,8 @@ def decode_message(message: bytes | str) -> Image:
 
     uint8 blue-green-red, shape (height, width, 3). Raises `PictureTooLarge` or `PictureError`.
     """
+    from appliance.media.jpeg import decode_within  # loads a library that only pictures of clients need
+
     data = _from_url(message) if isinstance(message, str) else message
     if len(data) > MOST_BYTES:
         raise PictureTooLarge(f"a picture of {len(data)} bytes; expected at most {MOST_BYTES}")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from appliance.errors import PictureError, UnsupportedPicture
 from appliance.media.formats import HEAD_BYTES, picture_format
-from appliance.media.jpeg import MOST_SCANS, has_too_many_scans
 from appliance.webcams.pictures import MOST_PIXELS
 
 if TYPE_CHECKING:
@@ -33,8 +32,12 @@ def read_upload(data: bytes) -> Still:
         raise PictureError(f"{_NAME}: is {'not a picture' if data else 'empty'}; {EXPECTED}")
     if kind not in _FORMATS:
         raise UnsupportedPicture(f"{_NAME}: is {kind}; {EXPECTED}")
+    from appliance.media.jpeg import (
+        MOST_SCANS,
+        has_too_many_scans,
+    )  # few need them
+    from appliance.media.stills import read_still
+
     if kind == "JPEG" and has_too_many_scans(data):
         raise PictureError(f"{_NAME}: has more than {MOST_SCANS} scans; expected a usual JPEG")
-    from appliance.media.stills import read_still  # slow to load
-
     return read_still(io.BytesIO(data), _NAME, max_pixels=MOST_PIXELS)

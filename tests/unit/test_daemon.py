@@ -57,7 +57,7 @@ def test_the_lamps_are_tested_before_the_camera_can_open(
 
     monkeypatch.setattr(appliance.lamps, "test", test)
     assert daemon.run(lambda url: daemon._stop.set()) == 0
-    assert seen == [None] * 5, "no worker has started"
+    assert set(seen) == {None}, "no worker has started"
 
 
 @pytest.mark.parametrize("error", [OSError(24, "Too many files"), MemoryError(), RuntimeError("no thread")])

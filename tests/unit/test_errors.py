@@ -18,6 +18,8 @@ KINDS = {
     "ModelError": ValueError,
     "EngineError": RuntimeError,
     "PictureError": ValueError,
+    "PictureTooLarge": ValueError,
+    "UnsupportedPicture": ValueError,
     "LampError": OSError,
     "PowerError": OSError,
     "StoreError": OSError,

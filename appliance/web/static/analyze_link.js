@@ -1,6 +1,6 @@
 /* Sends pictures to /ws/analyze, one at a time, and gives back their readings.
  *
- * A browser does not see why the device refuses a WebSocket, so the same address is asked once more in plain.
+ * A browser does not see why the device refuses a WebSocket, so this sends a plain request to the same address.
  */
 
 import { urlOf } from "./base.js";

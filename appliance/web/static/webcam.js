@@ -73,7 +73,7 @@ function setPhase(phase) {
   byId("webcam-state").dataset.tone = tone;
 }
 
-/** Only one's own camera is mirrored: people know themselves from a mirror. */
+/** Only the camera is mirrored: people know themselves from a mirror. */
 function mirror() {
   const on = mirrorChosen && source === "camera";
   byId("webcam-frame").classList.toggle("mirrored", on);
@@ -111,7 +111,7 @@ function show(reading) {
   if (reading) people.show(reading.faces, performance.now());
 }
 
-/** Begin anew with `kind`; returns a function that is true while nothing else has begun. */
+/** Begin with `kind`; returns a function that is true while nothing else has begun. */
 function begin(kind) {
   stop();
   source = kind;

@@ -43,6 +43,7 @@ def test_every_route_declares_who_may_call_it() -> None:
         "/ws/live": policy.VIEWER,
         "/ws/pictures": policy.VIEWER,
         "/ws/analyze": policy.ANALYZE,
+        "/webcam": policy.ANALYZE,
         "/about": policy.VIEWER,
         "/api/state": policy.VIEWER,
         "/api/analyze": policy.ANALYZE,
