@@ -28,7 +28,13 @@ let opening = 0;                // number of the newest try to open the camera
 let renewAt = RENEW_MS;
 let paused = false;             // hidden while it was on
 
-const sender = new Sender({ next, onChange: draw });
+const sender = new Sender({
+  next,
+  onChange() {
+    if (sender.phase === "lost") renewAt = 0;     // a browser does not say that the device refused it
+    draw();
+  },
+});
 
 /** The next frame of the camera as a JPEG; null when the camera was closed meanwhile. */
 async function next() {
