@@ -39,6 +39,8 @@ def create_link() -> Response:
         raise StateConflict(
             f'the camera of this device is {app_context.device.source}; set camera.backend = "browser" first'
         )
+    if page not in linkable_pages():
+        raise StateConflict(f"this device has no page /{page}")
     if app_context.network.reachable and not request.is_secure:
         raise StateConflict("browsers open a camera only on pages with https, and this one is on plain http")
     token = app_context.auth.one_time_links.create(page, lambda: maker.has_role(app_context.auth))

@@ -16,6 +16,8 @@ import { Sender } from "./sender.js";
 const BEAT_MS = 250;
 const RENEW_MS = 60_000;        // a login ends without a request for long enough; sending makes none
 const QUALITY = 0.8;
+const FRAME_MS = 33;
+const LATE_MS = 500;
 
 const byId = (id) => document.getElementById(id);
 const video = byId("camera-picture");
@@ -28,7 +30,13 @@ let opening = 0;                // number of the newest try to open the camera
 let renewAt = RENEW_MS;
 let paused = false;             // hidden while it was on
 
-const sender = new Sender({ next, onChange: draw });
+const sender = new Sender({
+  next,
+  onChange() {
+    if (sender.phase === "lost") renewAt = 0;     // a browser does not say that the device refused it
+    draw();
+  },
+});
 
 /** The next frame of the camera as a JPEG; null when the camera was closed meanwhile. */
 async function next() {
@@ -45,14 +53,14 @@ async function next() {
 
 const newFrame = () =>
   new Promise((resolve) => {
-    // A camera that delivers nothing must not hold a picture for later: see `closeCamera`.
-    const late = setTimeout(resolve, 500);
-    if (video.requestVideoFrameCallback) {
-      video.requestVideoFrameCallback(() => {
-        clearTimeout(late);
-        resolve();
-      });
-    }
+    // Older browsers do not report frames. Where they do, a camera that delivers none must not block the next one.
+    const reports = "requestVideoFrameCallback" in video;
+    const late = setTimeout(resolve, reports ? LATE_MS : FRAME_MS);
+    if (!reports) return;
+    video.requestVideoFrameCallback(() => {
+      clearTimeout(late);
+      resolve();
+    });
   });
 
 async function openIt() {
@@ -104,6 +112,7 @@ function fail(words) {
 
 async function begin(options = {}) {
   problem = "";
+  const hadFocus = document.activeElement?.closest(".actions");
   byId("camera-send").disabled = true;
   try {
     if (!stream) await openIt();
@@ -115,8 +124,12 @@ async function begin(options = {}) {
   } finally {
     byId("camera-send").disabled = false;
     draw();
+    if (hadFocus) focusNext();
   }
 }
+
+/** Move the keyboard focus to the button that comes next; the one that had it may be hidden now. */
+const focusNext = () => byId(sender.isOn ? "camera-stop" : "camera-send").focus();
 
 function stop() {
   opening += 1;
@@ -182,7 +195,10 @@ function beat() {
 }
 
 byId("camera-send").addEventListener("click", () => begin());
-byId("camera-stop").addEventListener("click", stop);
+byId("camera-stop").addEventListener("click", () => {
+  stop();
+  focusNext();
+});
 byId("camera-take-over").addEventListener("click", () => begin({ takeOver: true }));
 for (const id of ["camera-device", "camera-size"]) {
   byId(id).addEventListener("change", () => {

@@ -147,6 +147,7 @@ def test_it_stops_while_its_page_is_hidden_and_sends_again_on_its_own(
     phone.goto(f"{daemon.url}camera")
     phone.locator("#camera-send").press("Enter")
     phase(phone, "waiting")
+    expect(phone.locator("#camera-stop")).to_be_focused()
     operator = open_page(daemon.url)
     agree(operator, 1)
     phase(phone, "sending")
@@ -162,6 +163,7 @@ def test_it_stops_while_its_page_is_hidden_and_sends_again_on_its_own(
     phase(phone, "off")
     expect(operator.locator("#warning-text")).to_contain_text("sending was stopped on the phone or laptop")
     expect(phone.locator("#camera-picture")).to_be_hidden()
+    expect(phone.locator("#camera-send")).to_be_focused()
 
 
 def test_a_refused_camera_is_explained_and_connects_nothing(daemon: Any, new_page: OpenPage) -> None:

@@ -14,12 +14,15 @@ import pytest
 from appliance.media.ingest import Ingest
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
+from tests.e2e.daemon.driver import until
 from tests.e2e.daemon.test_every_route import UPGRADE
+from tests.fakes.browser_camera import browser_camera
 from tests.fakes.far import Client, served_far
 from tests.fakes.web import make_context
 
 PASSWORD = "a long enough password"
 GUEST = "__Host-interview-grader-guest"
+WITHIN_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,21 @@ def test_it_ends_with_the_login_of_the_operator(device: Device) -> None:
     assert device.phone().submit(unused, {}).status == 404
 
 
+def test_it_ends_a_connection_with_the_login_of_the_operator(device: Device) -> None:
+    guest = device.guest()
+    cookie = {"Cookie": f"{GUEST}={guest.cookie}"}
+    url = f"wss://127.0.0.1:{device.port}/ws/camera"
+    with browser_camera(url, headers=cookie, tls=guest.context()) as sender:
+        assert sender.closed is None
+        device.operator.submit("/logout", {"csrf_token": device.operator.token("/camera")})
+        assert until(lambda: sender.closed, WITHIN_S, "closed")[0] == 1001
+
+
+def test_there_is_no_link_to_a_page_that_is_missing(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.web.pages.one_time_links.linkable_pages", list)
+    assert device.create("webcam") == (409, {"error": "this device has no page /webcam"})
+
+
 def test_an_operator_who_is_idle_does_not_end_it(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     guest = device.guest()
     monkeypatch.setattr(type(device.context.auth.idle), "is_idle", lambda self, login: True)
@@ -157,3 +175,15 @@ def test_without_a_browser_as_the_camera_there_is_no_link_to_it(tmp_path: Path) 
         assert answer.status == 409 and re.search("the camera of this device is usb", answer.text)
         socket = operator.request("/ws/camera", headers=UPGRADE)
         assert socket.status == 409 and "camera.backend" in socket.text
+
+
+def test_a_guest_of_the_webcam_page_may_send_pictures_to_be_read_and_nothing_else(device: Device) -> None:
+    links = device.context.auth.one_time_links
+    used = links.redeem(links.create("webcam", lambda: True))
+    assert used is not None
+    guest = Client(device.port, device.folder, cookie=used[1], cookie_name=GUEST)
+    assert guest.request("/ws/analyze").status == 422, "only the consent is missing"
+    refused = guest.request("/api/analyze?consent=yes", "POST", body=b"", headers={"Origin": guest.origin})
+    assert refused.status == 403 and "page's token" in refused.text
+    for path in ("/camera", "/ws/camera", "/", "/api/state", "/sessions"):
+        assert guest.request(path).status == 401, path
