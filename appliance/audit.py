@@ -33,6 +33,8 @@ EVENTS = {
     "start": "analysis began",
     "stop": "analysis ended",
     "aiming": "a blurred preview was shown before consent",
+    "pause": "the camera was closed, and consent kept",
+    "resume": "the camera was opened again after a pause",
     "record": "recording began",
     "withdraw": "a person withdrew: the session ended and its rows were erased",
     "erase": "a session was erased",

@@ -291,7 +291,9 @@ class _ReadingStream:
 
 
 def require_consent(app_context: AppContext) -> None:
-    """Raise `StateConflict` while idle."""
+    """Raise `StateConflict` while idle or paused."""
+    if app_context.session.state == "paused":
+        raise StateConflict("paused: the camera is closed; press Resume on the page")
     if not app_context.session.consent_epoch:
         raise StateConflict(
             "idle: the camera is closed until everyone in view has agreed; press Start on the page"
