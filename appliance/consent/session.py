@@ -410,11 +410,12 @@ class Session:
             raise StateConflict(f"{now.state}: a marker needs a recording; press Start recording first")
         self._require_records().mark(str(now.id), text)
 
-    def discard(self, who: str) -> str:
+    def discard(self, who: str, id: str | None = None) -> str:
         """Erase the recording that ended last, and keep the session; returns the id of what was erased.
 
-        Raises `StateConflict` while recording and when there is none, `StoreError` when erasing fails. A
-        session in force goes on under a new id, so that it can be recorded again.
+        `id`: only if it is this one. Raises `StateConflict` if it is not, while recording, and when there is
+        none; `StoreError` when erasing fails. A session in force continues under a new id, so that it can be
+        recorded again.
         """
         with self._beginnings:
             if self.snapshot.has_recording:
@@ -422,6 +423,10 @@ class Session:
             discarded = self._saved
             if discarded is None:
                 raise StateConflict("no recording has ended since the appliance started: nothing to discard")
+            if id not in (None, discarded):
+                raise StateConflict(
+                    f"{id} is not the recording that ended last; erase it under Recorded sessions"
+                )
             records = self._require_records()
             self._writer.call("the erasure", lambda: records.erase(discarded))
             self._record_entry("erase", who, session=discarded)

@@ -124,7 +124,8 @@ class SessionDetails(Answer):
 
     `people` who agreed, null if the camera shows no living people; `seat`: x, y, width, height as shares of
     the picture; `aiming_s`: seconds left of the preview, null outside a preview; `elapsed_s`: seconds since
-    the session began, null in the preview; `pause_s`: seconds left of a pause, null outside a pause.
+    the session began, null in the preview; `pause_s`: seconds left of a pause, null outside a pause;
+    `recording`: whether a recording has begun and not ended, also in a pause.
     """
 
     people: int | None
@@ -132,6 +133,7 @@ class SessionDetails(Answer):
     aiming_s: float | None
     elapsed_s: float | None
     pause_s: float | None
+    recording: bool
 
 
 class State(Answer):

@@ -86,6 +86,12 @@ class PauseRequest(RequestBody):
     paused: bool = True
 
 
+class DiscardRequest(RequestBody):
+    """The body of `/api/session/discard`: the id of the recording, null for the one that ended last."""
+
+    session: str | None = None
+
+
 class MarkerRequest(RequestBody):
     """The body of `/api/session/marker`."""
 
@@ -169,11 +175,12 @@ def stop_recording() -> Response:
 
 @blueprint.post("/api/session/discard")
 @policy(OPERATOR)
-@describe({200: Discarded, 409: Problem, 507: Problem})
+@describe({200: Discarded, 409: Problem, 415: Problem, 507: Problem}, body=DiscardRequest)
 def discard_recording() -> Response:
     """Erase the recording that ended last; 409 while recording and when there is none."""
-    session = context().session
-    return json_answer(Discarded(erased=session.discard(caller().actor), state=session.state))
+    session, wanted = context().session, parse_body(DiscardRequest, '{"session": null}')
+    erased = session.discard(caller().actor, wanted.session)
+    return json_answer(Discarded(erased=erased, state=session.state))
 
 
 @blueprint.post("/api/session/pause")

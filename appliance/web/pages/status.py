@@ -138,4 +138,5 @@ def _session_details(session: Session) -> SessionDetails | None:
         aiming_s=None if left_s is None else round(left_s, 1),
         elapsed_s=None if length_s is None else round(length_s, 1),
         pause_s=None if pause_s is None else round(pause_s, 1),
+        recording=now.has_recording,
     )

@@ -382,7 +382,10 @@ def test_the_recording_that_ended_last_can_be_discarded(rig: Rig, end: Callable[
     assert id not in rig.records.erased
     end(rig.session, "operator")
     state = rig.session.state
-    assert rig.session.discard("operator") == id
+    with pytest.raises(StateConflict, match="not the recording that ended last"):
+        rig.session.discard("operator", "000000000000")
+    assert rig.records.erased == []
+    assert rig.session.discard("operator", id) == id
     assert rig.records.erased == [id] and ("erase", "operator") in rig.audit.events
     assert rig.session.state == state
     with pytest.raises(StateConflict, match="nothing to discard"):
