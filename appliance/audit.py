@@ -34,6 +34,8 @@ EVENTS = {
     "stop": "analysis ended",
     "aiming": "a blurred preview was shown before consent",
     "camera": "a browser was the camera of a session, once for each",
+    "pause": "the camera was closed, and consent kept",
+    "resume": "the camera was opened again after a pause",
     "record": "recording began",
     "withdraw": "a person withdrew: the session ended and its rows were erased",
     "erase": "a session was erased",

@@ -1,6 +1,8 @@
 """The colour of each label: on boxes in the picture, on the page, in the PDF and on the colour lamp.
 
-To change or add one, edit `COLOURS`, and `web/static/palette.css` for the page; a test compares them.
+To change or add one, edit `COLOURS`, and `web/static/palette.css` for the page; a test compares them. Another
+test checks that people with a colour vision deficiency can tell the expressions apart, and that each colour
+stands out from its ground.
 """
 
 from __future__ import annotations
@@ -9,21 +11,26 @@ from typing import NamedTuple
 
 
 class Colour(NamedTuple):
-    """The colour of a label. `plain`: red, green, blue (0 or 1) for a lamp without shades."""
+    """The colour of a label.
 
-    hex: str
+    `light`: on a light page, in the picture and on paper. `dark`: on a dark page and a lamp. `plain`: red,
+    green, blue (0 or 1) for a lamp without shades.
+    """
+
+    light: str
+    dark: str
     plain: tuple[float, float, float]
 
 
 COLOURS = {
-    "angry": Colour("#d7263d", plain=(1.0, 0.0, 0.0)),
-    "disgusted": Colour("#7a9e1f", plain=(0.0, 1.0, 0.0)),
-    "fear": Colour("#8e4ec6", plain=(1.0, 0.0, 1.0)),
-    "happy": Colour("#f2b90f", plain=(1.0, 1.0, 0.0)),
-    "sad": Colour("#2f6fde", plain=(0.0, 0.0, 1.0)),
-    "surprised": Colour("#f0801a", plain=(0.0, 1.0, 1.0)),
-    "neutral": Colour("#8a929c", plain=(1.0, 1.0, 1.0)),
-    "unsure": Colour("#b8bec6", plain=(1.0, 1.0, 1.0)),
+    "angry": Colour("#f53041", "#eb1c22", plain=(1.0, 0.0, 0.0)),
+    "disgusted": Colour("#319958", "#95e992", plain=(0.0, 1.0, 0.0)),
+    "fear": Colour("#6a1a9a", "#915ed9", plain=(1.0, 0.0, 1.0)),
+    "happy": Colour("#90680f", "#f3bf37", plain=(1.0, 1.0, 0.0)),
+    "sad": Colour("#1968e1", "#5aa2ff", plain=(0.0, 0.0, 1.0)),
+    "surprised": Colour("#793b11", "#cb8865", plain=(0.0, 1.0, 1.0)),
+    "neutral": Colour("#44413e", "#a4adb6", plain=(1.0, 1.0, 1.0)),
+    "unsure": Colour("#878e98", "#77808b", plain=(1.0, 1.0, 1.0)),
 }
 """Words always accompany a colour, for people who do not see it."""
 
@@ -34,12 +41,20 @@ def colour_of(label: str) -> Colour:
 
 
 def rgb_of(label: str) -> tuple[int, int, int]:
-    """Red, green, blue of a label, 0 to 255."""
-    value = colour_of(label).hex
-    return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
+    """Red, green, blue of a label on a light ground, 0 to 255."""
+    return _channels(colour_of(label).light)
+
+
+def lamp_rgb_of(label: str) -> tuple[int, int, int]:
+    """Red, green, blue of a label on a lamp, 0 to 255."""
+    return _channels(colour_of(label).dark)
 
 
 def bgr_of(label: str) -> tuple[int, int, int]:
     """Blue, green, red of a label, 0 to 255: the channel order of `Image`."""
     red, green, blue = rgb_of(label)
     return blue, green, red
+
+
+def _channels(hex: str) -> tuple[int, int, int]:
+    return int(hex[1:3], 16), int(hex[3:5], 16), int(hex[5:7], 16)

@@ -193,10 +193,10 @@ class Health:
     def status(self, session_state: str, live_s: float) -> tuple[str, str | None]:
         """The status (`ok`, `idle`, `starting`, `failing`) and its reason for `/healthz`.
 
-        `live_s`: seconds since the session began. The reason is public: the camera's own, which may name
+        `live_s`: seconds since the camera may be open. The reason is public: the camera's own, which may name
         files and devices, is in `camera`.
         """
-        if session_state == "idle":
+        if session_state in ("idle", "paused"):
             return "idle", None
         camera, age = self.camera, self.frame_age()
         if camera.state == "lost":

@@ -54,7 +54,7 @@ class CaptureLoop:
         self._camera, self._lamp, self._session = camera, lamp, session
         self._frames, self._health = frames, health
         self._ended, self._pause = ended, pause
-        self._camera_epoch = 0
+        self._camera_epoch = self._first_epoch = 0
         self._open = False
         self._over = False
         self._retry_at = 0.0
@@ -67,10 +67,13 @@ class CaptureLoop:
         """Wait for consent, open the camera, or read one frame; raises `SlotClosed` after a clip's end."""
         if self._over:
             raise SlotClosed("the clip has ended")
-        epoch = self._session.camera_epoch
-        if epoch != self._camera_epoch:
+        now = self._session.snapshot
+        epoch = now.camera_epoch
+        if now.first_epoch != self._first_epoch:
             self.close()
-            self._camera_epoch = epoch
+        elif epoch != self._camera_epoch:  # a pause: people agreed to this camera, so it is not forgotten
+            self._close("closed")
+        self._camera_epoch, self._first_epoch = epoch, now.first_epoch
         if not epoch:
             self._probe()
             self._session.wait_until_open(_TICK_S)
@@ -182,7 +185,7 @@ class VisionLoop:
         self._right_of_way = right_of_way or RightOfWay()
         self._frames, self._readings, self._health = frames, readings, health
         self._seen = self._baselines = 0
-        self._consent_epoch = 0
+        self._consent_epoch = self._first_epoch = 0
 
     def step(self) -> None:
         """Read one frame, or wait half a second for one."""
@@ -190,10 +193,10 @@ class VisionLoop:
         frame, self._seen = self._frames.take(before, WAIT_S)
         self._session.check_gap()  # after the wait, during which the device may have slept
         now = self._session.snapshot
-        if now.info is None:
+        if not now.consent_epoch:
             self._readings.clear()
             if self._consent_epoch:  # nothing of the people in it stays in memory, nor the second thread
-                self._pipeline.reset()
+                self._pipeline.reset(keep_ids=now.info is not None)
                 self._consent_epoch = 0
             return
         if frame is None and self._health.camera.state != "open":
@@ -201,7 +204,8 @@ class VisionLoop:
         if frame is None or frame.consent_epoch != now.consent_epoch:
             return
         if frame.consent_epoch != self._consent_epoch:
-            self._pipeline.reset()
+            self._pipeline.reset(keep_ids=now.first_epoch == self._first_epoch)
+            self._first_epoch = now.first_epoch
             self._consent_epoch, before = frame.consent_epoch, self._seen - 1
             self._baselines = 0
         self._pipeline.limit_to(now.consent)

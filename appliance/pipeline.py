@@ -168,12 +168,12 @@ class Pipeline:
             if state.baseline:
                 state.baseline.take(now)
 
-    def reset(self) -> None:
-        """Start over: another video, another consent."""
+    def reset(self, *, keep_ids: bool = False) -> None:
+        """Start over: another video, another consent; `keep_ids`: after a pause no id is used again."""
         if self._workers:
             self._workers.prepare(0)
         self._search.reset()
-        self._tracker.reset()
+        self._tracker.reset(keep_ids=keep_ids)
         self._frame_pairs.reset()
         self._states = {}
         self._slots = ConsentSlots(self._slots.consent) if self._slots else None

@@ -242,7 +242,7 @@ def _find_again(before: Device) -> Device:
     if not same:
         raise CameraLost(
             f"{before.path} ({before.card}) is missing; plug it into the same port again, "
-            "or press Stop before using another camera"
+            "or end the session before using another camera"
         )
     return next((each for each in same if each.path == before.path), same[0])
 

@@ -1,4 +1,4 @@
-"""The session: idle, preview, live or recording. It decides whether the camera may be open at all.
+"""The session: idle, preview, live, recording or paused. It decides whether the camera may be open at all.
 
 Page, button, API and timer all go through here. Every transition is in the audit log with the person who made
 it. A beginning is written there first; if it cannot be written, it does not happen. An end never waits for
@@ -29,7 +29,7 @@ from appliance.values import Box, Consent, SessionInfo
 
 log = logging.getLogger("appliance.session")
 
-IDLE, PREVIEW, LIVE, RECORDING = "idle", "aiming", "live", "recording"
+IDLE, PREVIEW, LIVE, RECORDING, PAUSED = "idle", "aiming", "live", "recording", "paused"
 """The states, as `/api/state` and the audit log name them."""
 
 PREVIEW_S = 60.0
@@ -37,6 +37,9 @@ PREVIEW_S = 60.0
 
 PREVIEW_EVERY_S = 300.0
 """`PREVIEW_S` is available once in this many seconds, unless people consent meanwhile: no endless preview."""
+
+PAUSE_S = 600.0
+"""The longest pause, in seconds; then the session ends."""
 
 LONGEST_GAP_S = 60.0
 """After a longer gap in seconds, asleep or stopped, people must confirm who is in view."""
@@ -51,21 +54,32 @@ _LINK_BYTES, _ID_BYTES = 16, 6
 class SessionState:
     """Immutable snapshot of the session state.
 
-    `camera_epoch`: number of the consent or preview under which the camera is open, 0 while idle. `since`:
-    monotonic seconds of its beginning; `until`: of its automatic end. `consent`: the limits of the analysis,
-    None where no living person is seen. `info`: None while idle or in the preview. `token`: secret of the
-    personal link; only its hash is ever written. `baselines`: how often the operator asked to take the
-    baselines of the people in view (`vision.expression.baseline`).
+    `camera_epoch`: number of the consent or preview under which the camera is open, 0 while idle or paused.
+    `first_epoch`: the first one of this session, the same after a pause. `since`: monotonic seconds from
+    which this epoch or pause runs; `until`: of its automatic end; `began`: of the beginning of the session;
+    `consent_until`: of the end of its consent. `consent`: the limits of the analysis, None where no living
+    person is seen. `info`: None while idle or in the preview. `token`: secret of the personal link; only its
+    hash is ever written. `resumes_as`: the state after the pause, "" unless paused. `baselines`: how often
+    the operator asked to take the baselines of the people in view (`vision.expression.baseline`).
     """
 
     state: str = IDLE
     camera_epoch: int = 0
     since: float = 0.0
     until: float = math.inf
+    first_epoch: int = 0
+    began: float = 0.0
+    consent_until: float = math.inf
     consent: Consent | None = None
     info: SessionInfo | None = None
     token: str = ""
     baselines: int = 0
+    resumes_as: str = ""
+
+    @property
+    def has_recording(self) -> bool:
+        """Whether a recording has begun and not ended; nothing is added to it during a pause."""
+        return RECORDING in (self.state, self.resumes_as)
 
     @property
     def id(self) -> str | None:
@@ -74,7 +88,7 @@ class SessionState:
 
     @property
     def consent_epoch(self) -> int:
-        """Number of the consent in force, 0 while idle or in the preview."""
+        """Number of the consent in force, 0 while idle, paused or in the preview."""
         return self.camera_epoch if self.info else 0
 
 
@@ -136,6 +150,8 @@ class Session:
         self._changed = threading.Condition()
         """Guards the state; held only for a moment, never while the disk works."""
         self._ends = self._recording_ends = 0
+        self._saved: str | None = None
+        """The id of the session whose recording ended last, until it is discarded."""
         self._ran_at = clock()
         self._preview_budget = PreviewBudget()
         self._last_epoch = 0
@@ -151,12 +167,12 @@ class Session:
 
     @property
     def state(self) -> str:
-        """`idle`, `aiming`, `live` or `recording`."""
+        """`idle`, `aiming`, `live`, `recording` or `paused`."""
         return self.snapshot.state
 
     @property
     def consent_epoch(self) -> int:
-        """Number of the consent in force, 0 while idle or in the preview."""
+        """Number of the consent in force, 0 while idle, paused or in the preview."""
         return self.snapshot.consent_epoch
 
     @property
@@ -171,8 +187,20 @@ class Session:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the consent or preview in force, or the last one, began."""
+        """Seconds since the camera may be open, or since it must be closed."""
         return self._clock() - self._snapshot.since
+
+    @property
+    def length_s(self) -> float | None:
+        """Seconds since the session began, pauses included; None while idle or in the preview."""
+        snapshot = self.snapshot
+        return None if snapshot.info is None else self._clock() - snapshot.began
+
+    @property
+    def pause_left_s(self) -> float | None:
+        """Seconds left of the pause, None outside a pause."""
+        snapshot = self.snapshot
+        return None if snapshot.state != PAUSED else snapshot.until - self._clock()
 
     @property
     def preview_left_s(self) -> float | None:
@@ -196,9 +224,9 @@ class Session:
             self._refuse_unlawful()
             self.tick()
             state = self.state
-            if state in (LIVE, RECORDING):
+            if state not in (IDLE, PREVIEW):
                 raise StateConflict(
-                    f"{state}: the camera can be aimed only before people agree; press Stop first"
+                    f"{state}: the camera can be aimed only before people agree; end the session first"
                 )
             if state == IDLE:
                 left = self._preview_budget.begin(self._clock())
@@ -206,7 +234,7 @@ class Session:
                 with commit():
                     self._last_epoch += 1
                     now = self._clock()
-                    self._set(SessionState(PREVIEW, self._last_epoch, now, now + left))
+                    self._set(SessionState(PREVIEW, self._last_epoch, now, now + left, self._last_epoch))
 
     def start(self, notice_version: str, who: str, people: int = 1, zone: Box | None = None) -> SessionState:
         """Go live: `people` read this version of the notice and consent; returns the new state.
@@ -223,8 +251,8 @@ class Session:
             if now.info:
                 if self.needs_consent and now.info.people != people:
                     raise StateConflict(
-                        f"{people} people agree, but {now.info.people} agreed at the start; press Stop, and "
-                        "start again with everyone who agrees"
+                        f"{people} people agree, but {now.info.people} agreed at the start; end the session, "
+                        "and start again with everyone who agrees"
                     )
                 return now
             info, token = self._new_info(people)
@@ -241,7 +269,9 @@ class Session:
         """Set region, purpose and institution; raises `StateConflict` unless idle."""
         with self._beginnings:
             if self.state != IDLE:
-                raise StateConflict(f"{self.state}: people agreed under the current terms; press Stop first")
+                raise StateConflict(
+                    f"{self.state}: people agreed under the current terms; end the session first"
+                )
             self.terms.refuse_if_fixed()
             self._require_entry("settings", who, region=region, purpose=purpose, institution=institution)
             self.terms.set_jurisdiction(region, purpose, institution)
@@ -295,12 +325,54 @@ class Session:
                     gap_s,
                 )
 
+    def pause(self, who: str) -> None:
+        """Close the camera and keep consent and recording, for `PAUSE_S` at most; harmless while paused.
+
+        Raises `StateConflict` without a session. Never waits for the disk.
+        """
+        with self._changed:
+            self.tick()
+            now = self._require_live()
+            if now.state != PAUSED:
+                self._ends += 1  # a beginning under way belongs to an open camera
+                clock = self._clock()
+                until = min(clock + PAUSE_S, now.consent_until)
+                self._set(
+                    replace(now, state=PAUSED, resumes_as=now.state, camera_epoch=0, since=clock, until=until)
+                )
+                self._record_entry("pause", who, session=now.id)
+
+    def resume(self, who: str) -> None:
+        """Open the camera again; the people who agreed are in view again, as at the start.
+
+        Harmless while live. Raises `StateConflict` without a session and when the pause ends meanwhile.
+        """
+        with self._beginning() as commit:
+            now = self._require_live()
+            if now.state == PAUSED:
+                self._require_entry("resume", who, session=now.id)
+                with commit():
+                    self._last_epoch += 1
+                    now = self._snapshot
+                    self._set(
+                        replace(
+                            now,
+                            state=now.resumes_as,
+                            resumes_as="",
+                            camera_epoch=self._last_epoch,
+                            since=self._clock(),
+                            until=now.consent_until,
+                        )
+                    )
+
     def start_recording(self, label: str, note: str, who: str) -> None:
         """Record numbers from now on; raises `StoreError`, and stays live, when that is impossible."""
         with self._beginning() as commit:
             now = self._require_live()
-            if now.state == RECORDING:
-                raise StateConflict("already recording; press Stop to end the session")
+            if now.has_recording:
+                raise StateConflict("already recording; press Stop recording first")
+            if now.state == PAUSED:
+                raise StateConflict("paused: press Resume first")
             assert now.info
             records, info = self._require_records(), replace(now.info, label=label, note=note)
             recording_ends = self._recording_ends
@@ -318,21 +390,24 @@ class Session:
             with commit(undo):
                 if recording_ends != self._recording_ends:
                     undo()
-                    raise StateConflict("the recording has ended in the meantime; press Record again")
+                    raise StateConflict(
+                        "the recording has ended in the meantime; press Start recording again"
+                    )
                 self._set(replace(self._snapshot, state=RECORDING, info=info))
 
     def stop_recording(self, who: str, id: str | None = None) -> None:
-        """End the recording and stay live, as when the disk is full; harmless when none runs.
+        """End the recording and keep the session, as when the disk is full; harmless when none runs.
 
-        `id`: only if this session is recorded.
+        `id`: only if this session is recorded. Never waits for the disk: see `flush`.
         """
         with self._changed:
             now = self.snapshot
             if id not in (None, now.id):
                 return
             self._recording_ends += 1
-            if now.state == RECORDING:
-                self._set(replace(now, state=LIVE))
+            if now.has_recording:
+                paused = now.state == PAUSED
+                self._set(replace(now, resumes_as=LIVE) if paused else replace(now, state=LIVE))
                 self._end_record(str(now.id))
                 self._record_entry("stop", who, session=now.id, recording=True)
 
@@ -340,8 +415,36 @@ class Session:
         """Note `text` in the record at this moment; raises `StateConflict` unless recording."""
         now = self.snapshot
         if now.state != RECORDING:
-            raise StateConflict(f"{now.state}: a marker needs a recording; press Record first")
+            raise StateConflict(f"{now.state}: a marker needs a recording; press Start recording first")
         self._require_records().mark(str(now.id), text)
+
+    def discard(self, who: str, id: str | None = None) -> str:
+        """Erase the recording that ended last, and keep the session; returns the id of what was erased.
+
+        `id`: only if it is this one. Raises `StateConflict` if it is not, while recording, and when there is
+        none; `StoreError` when erasing fails. A session in force continues under a new id, so that it can be
+        recorded again.
+        """
+        with self._beginnings:
+            if self.snapshot.has_recording:
+                raise StateConflict("recording: press Stop recording first, then Discard")
+            discarded = self._saved
+            if discarded is None:
+                raise StateConflict("no recording has ended since the appliance started: nothing to discard")
+            if id not in (None, discarded):
+                raise StateConflict(
+                    f"{id} is not the recording that ended last; erase it under Recorded sessions"
+                )
+            records = self._require_records()
+            self._writer.call("the erasure", lambda: records.erase(discarded))
+            self._record_entry("erase", who, session=discarded)
+            with self._changed:
+                self._saved, now = None, self.snapshot
+                if now.info and now.id == discarded:
+                    info = replace(now.info, id=secrets.token_hex(_ID_BYTES), label="", note="")
+                    self._set(replace(now, info=info))
+                    self._record_entry("start", who, session=info.id, continues=discarded)
+            return discarded
 
     def stop(self, who: str) -> None:
         """End everything and close the camera; harmless when idle. A beginning under way is cancelled."""
@@ -364,6 +467,8 @@ class Session:
             if id in (None, current):
                 self._ends += 1
                 self._set(SessionState(since=now.since))
+            if self._saved == (id or current):
+                self._saved = None
         erased = id or str(current)
         with self._beginnings:  # a recording that was about to begin sees the end first
             self._writer.call("the withdrawal", lambda: self._erase(erased, who))
@@ -378,7 +483,7 @@ class Session:
 
     def close(self) -> None:
         """End a recording in good order when the appliance stops. May be called twice."""
-        if self.needs_consent or self.state == RECORDING:
+        if self.needs_consent or self.snapshot.has_recording:
             self.stop("shell")
 
     def flush(self, limit_s: float) -> list[str]:
@@ -421,13 +526,13 @@ class Session:
         if (ended.state, who) != (PREVIEW, "timer"):  # the end of a preview cancels no Start under way
             self._ends += 1
         self._set(SessionState(since=ended.since))
-        if ended.state == RECORDING:
+        if ended.has_recording:
             self._end_record(str(ended.id))
         if ended.state != IDLE:
             self._record_entry("stop", who, session=ended.id, state=ended.state)
 
     def _end_record(self, id: str) -> None:
-        records = self._require_records()
+        records, self._saved = self._require_records(), id
 
         def end() -> None:
             try:
@@ -485,10 +590,23 @@ class Session:
     def _live_state(self, people: int, zone: Box | None, info: SessionInfo, token: str) -> SessionState:
         self._last_epoch += 1
         now = self._clock()
+        consent: Consent | None
         if not self.needs_consent:  # no living person is seen: no time limit, and no one can withdraw
-            return SessionState(LIVE, self._last_epoch, now, info=replace(info, link_hash=""))
-        until, consent = now + self._longest_s, Consent(people, zone)
-        return SessionState(LIVE, self._last_epoch, now, until, consent, info, token)
+            until, consent, token, info = math.inf, None, "", replace(info, link_hash="")
+        else:
+            until, consent = now + self._longest_s, Consent(people, zone)
+        return SessionState(
+            LIVE,
+            self._last_epoch,
+            since=now,
+            until=until,
+            first_epoch=self._last_epoch,
+            began=now,
+            consent_until=until,
+            consent=consent,
+            info=info,
+            token=token,
+        )
 
     def _change_consent(self, **changed: Any) -> None:
         now = self._snapshot

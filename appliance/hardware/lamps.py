@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from appliance.colours import rgb_of
+from appliance.colours import lamp_rgb_of
 from appliance.errors import LampError
 from appliance.values import LampState
 
@@ -137,7 +137,7 @@ class LampPanel:
 
     @staticmethod
     def _colour(label: str) -> tuple[float, float, float]:
-        red, green, blue = rgb_of(label)
+        red, green, blue = lamp_rgb_of(label)
         return red / 255, green / 255, blue / 255
 
     def _write(self, role: str, value: object) -> None:

@@ -51,7 +51,9 @@ def _draw_person(canvas: Image, person: Person, unit: float, scale: float) -> No
     box = person.face.box
     corner = round(box.x * scale), round(box.y * scale)
     opposite = round(box.right * scale), round(box.bottom * scale)
-    cv2.rectangle(canvas, corner, opposite, colour, max(2, round(2 * unit)))
+    thickness = max(2, round(2 * unit))
+    cv2.rectangle(canvas, corner, opposite, _LIGHT, thickness + 2)
+    cv2.rectangle(canvas, corner, opposite, colour, thickness)
     _draw_label(canvas, _caption(person), corner, colour, unit)
 
 

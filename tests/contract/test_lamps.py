@@ -19,7 +19,7 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from appliance import registry
-from appliance.colours import COLOURS, colour_of, rgb_of
+from appliance.colours import COLOURS, colour_of, lamp_rgb_of
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config
 from appliance.errors import BackendMissing, ConfigError, LampError
@@ -233,7 +233,7 @@ def test_a_lamp_without_shades_has_a_colour_for_every_expression() -> None:
     labels = [label for label in COLOURS if label not in ("neutral", "unsure")]
     assert len({colour_of(label).plain for label in labels}) == len(labels)
     assert colour_of("neutral").plain == colour_of("unsure").plain == (1, 1, 1)
-    assert all(max(rgb_of(label)) > 0 for label in labels)
+    assert all(max(lamp_rgb_of(label)) > 0 for label in labels)
 
 
 def test_pins_outside_the_header_of_a_jetson(jetson: ModuleType) -> None:

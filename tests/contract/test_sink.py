@@ -15,7 +15,7 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from appliance import sinks
-from appliance.colours import rgb_of
+from appliance.colours import lamp_rgb_of
 from appliance.consent.session import Session
 from appliance.errors import BackendMissing, ConfigError, LampError
 from appliance.hardware.gpio_lamps import GpioLamps, GpioSettings
@@ -157,9 +157,9 @@ def changes(pins: MockFactory, number: int) -> list[float]:
 def test_the_colour_is_that_of_the_largest_face(delivering: Shared, pins: MockFactory) -> None:
     sink = lamps(delivering)
     sink.take(seen(happy=80, sad=120))
-    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb_of("sad")])
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in lamp_rgb_of("sad")])
     sink.take(seen(happy=120, sad=80))
-    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb_of("happy")])
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in lamp_rgb_of("happy")])
     sink.take(seen())
     assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
     assert lit(pins, RUNNING, FAULT) == (1, 0)
@@ -171,7 +171,7 @@ def test_people_without_consent_never_set_the_colour(delivering: Shared, pins: M
     only_one = seen(happy=40)
     sink = lamps(delivering)
     sink.take(reading(only_one.frame, *only_one.people, other))
-    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in rgb_of("happy")])
+    assert lit(pins, RED, GREEN, BLUE) == pytest.approx([channel / 255 for channel in lamp_rgb_of("happy")])
     sink.take(reading(only_one.frame, other))
     assert lit(pins, RED, GREEN, BLUE) == (0, 0, 0)
     sink.close()

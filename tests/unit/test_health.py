@@ -129,6 +129,7 @@ def test_the_newest_frame_and_the_rate_of_the_camera(health: Health, clock: Cloc
     [
         ("idle", 99.0, "closed", None, "idle", None),
         ("idle", 99.0, "lost", None, "idle", None),
+        ("paused", 99.0, "closed", None, "idle", None),
         ("live", 0.0, "closed", None, "starting", "no frame yet"),
         ("live", STARTING_S - 0.01, "closed", None, "starting", "no frame yet"),
         ("live", STARTING_S, "closed", None, "failing", "no frame yet"),

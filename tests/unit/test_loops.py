@@ -101,6 +101,27 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # --- capture ---
 
 
+def test_a_pause_closes_the_camera_without_forgetting_it(rig: Rig) -> None:
+    rig.agree()
+    rig.capture.step()
+    forgotten = rig.camera.forgotten
+    rig.session.pause("operator")
+    rig.capture.step()
+    assert rig.diary[-2:] == ["close", "lamp off"] and rig.health.camera.state == "closed"
+    assert rig.frames.newest() is None
+    rig.session.resume("operator")
+    rig.capture.step()
+    assert rig.health.camera.state == "open"
+    newest = rig.frames.newest()
+    assert newest is not None and newest.consent_epoch == rig.session.consent_epoch == 2
+    assert rig.camera.forgotten == forgotten, "people agreed to this camera"
+    rig.session.pause("operator")
+    rig.capture.step()
+    rig.session.stop("operator")
+    rig.capture.step()
+    assert rig.camera.forgotten == forgotten + 1, "the next session may use another"
+
+
 def test_without_consent_the_camera_is_never_opened(rig: Rig) -> None:
     for _ in range(5):
         rig.capture.step()
@@ -343,6 +364,7 @@ class PipelineDouble:
         self.skipped: list[int] = []
         self.resets = 0
         self.taken: list[float] = []
+        self.keeps_ids = False
         self.during: object = None
 
     def read(self, of: Frame, skipped: int = 0) -> Reading:
@@ -353,8 +375,9 @@ class PipelineDouble:
             self.during()
         return reading(of, skipped=skipped)
 
-    def reset(self) -> None:
+    def reset(self, *, keep_ids: bool = False) -> None:
         self.resets += 1
+        self.keeps_ids = keep_ids
 
     def limit_to(self, agreed: Consent | None) -> None:
         self.agreed = agreed
@@ -508,6 +531,23 @@ def test_the_end_of_a_consent_frees_what_the_pipeline_keeps(eye: Eye) -> None:
     for number in (2, 3):
         eye.see(number, 1)
     assert eye.pipeline.resets == resets + 1, "at once, and once only"
+
+
+def test_a_pause_frees_what_the_pipeline_keeps_and_uses_no_id_again(eye: Eye) -> None:
+    eye.session.start("1", "operator")
+    eye.see(1, 1)
+    resets = eye.pipeline.resets
+    eye.session.pause("operator")
+    eye.see(2, 1)
+    assert eye.readings.newest() is None
+    assert (eye.pipeline.resets, eye.pipeline.keeps_ids) == (resets + 1, True)
+    eye.session.resume("operator")
+    eye.see(3, 2)
+    assert eye.pipeline.read_frames[-1] == 3 and eye.pipeline.keeps_ids
+    eye.session.stop("operator")
+    eye.session.start("1", "operator")
+    eye.see(4, 3)
+    assert not eye.pipeline.keeps_ids
 
 
 @pytest.mark.parametrize(("state", "kept"), [("lost", False), ("open", True)])

@@ -189,7 +189,7 @@ class Store:
         file = self._file
         with file.lock:
             if id not in self._recording:
-                raise StateConflict("nothing is recorded: press Record first, then set a marker")
+                raise StateConflict("nothing is recorded: press Start recording first, then set a marker")
             at = self._clocks.monotonic() - self._starts[id].monotonic
             connection = file.open()
             if id not in self._recording:
@@ -208,7 +208,7 @@ class Store:
         with self._file.lock:
             if id not in self._recording and self._is_recorded_elsewhere(id):
                 raise StateConflict(
-                    f"session {id} is being recorded; press Stop or Withdraw on the live page first"
+                    f"session {id} is being recorded; end the recording on the live page first"
                 )
             self._recording.discard(id)
             if ID.fullmatch(id) and (os.path.lexists(self.path) or self._copies.any()):

@@ -86,9 +86,11 @@ class Tracker:
         """End all tracks, as after a cut; ids continue."""
         self._tracks = []
 
-    def reset(self) -> None:
-        """End all tracks; ids start at 1 again."""
-        self._tracks, self._last_id = [], 0
+    def reset(self, *, keep_ids: bool = False) -> None:
+        """End all tracks; ids start at 1 again, or with `keep_ids` continue."""
+        self._tracks = []
+        if not keep_ids:
+            self._last_id = 0
 
     def _begin(self, box: Box, now: float) -> int:
         self._last_id += 1

@@ -30,7 +30,7 @@ class DeviceStatus(Answer):
     schema_: Literal[1] = Field(default=1, alias="schema")
     running: bool | None = Field(description="Whether the daemon answers; null: it was not asked")
     health: DeviceHealth
-    state: Literal["idle", "aiming", "live", "recording"] | None = Field(
+    state: Literal["idle", "aiming", "live", "recording", "paused"] | None = Field(
         default=None, description="State of the session"
     )
     live: bool | None = Field(

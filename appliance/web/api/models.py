@@ -133,19 +133,24 @@ class SessionDetails(Answer):
     """The session in force.
 
     `people` who agreed, null if the camera shows no living people; `seat`: x, y, width, height as shares of
-    the picture; `aiming_s`: seconds left of the preview, null outside a preview.
+    the picture; `aiming_s`: seconds left of the preview, null outside a preview; `elapsed_s`: seconds since
+    the session began, null in the preview; `pause_s`: seconds left of a pause, null outside a pause;
+    `recording`: whether a recording has begun and not ended, also in a pause.
     """
 
     people: int | None
     seat: list[float] | None
     aiming_s: float | None
+    elapsed_s: float | None
+    pause_s: float | None
+    recording: bool
 
 
 class State(Answer):
     """The complete state, with the newest reading."""
 
     schema_: int = Field(alias="schema")
-    state: Literal["idle", "aiming", "live", "recording"]
+    state: Literal["idle", "aiming", "live", "recording", "paused"]
     notice: NoticeVersion
     camera: Camera
     engine: dict[str, str] = Field(
@@ -161,7 +166,13 @@ class State(Answer):
 class SessionState(Answer):
     """The session state after the request."""
 
-    state: Literal["idle", "aiming", "live", "recording"]
+    state: Literal["idle", "aiming", "live", "recording", "paused"]
+
+
+class Discarded(SessionState):
+    """The session state, and the id of the recording that was erased."""
+
+    erased: str
 
 
 class Health(Answer):

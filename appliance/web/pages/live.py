@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable
+from typing import Any
 
 from flask import Blueprint, Response, render_template, request
 
 from appliance import __version__
 from appliance.consent.law import INSTITUTIONS, PURPOSES, REGIONS
-from appliance.errors import SlotClosed, StateConflict, TooManyViewers
+from appliance.errors import SlotClosed, StateConflict, StoreError, TooManyViewers
+from appliance.records.export.tables import summary_json
 from appliance.values import EMOTIONS, LABELS, Picture, PictureVariant, Reading, shown_name
 from appliance.viewers import snap_width
 from appliance.web.api.bodies import parse_query
@@ -39,6 +41,7 @@ from appliance.web.transport.takeover import Takeover
 
 blueprint = Blueprint("live", __name__)
 
+_CUT = ("power", "full")  # how a recording ended that no one ended
 _WAIT_S = 1.0
 _SNAPSHOT_S = 3.0
 
@@ -60,6 +63,7 @@ def live_page() -> str:
         needs_consent=app_context.session.needs_consent,
         live=app_context.session.snapshot.state in ("live", "recording"),
         operator=caller().is_operator,
+        cut=_cut_recordings(app_context) if caller().is_operator else [],
         terms=app_context.session.terms,
         regions=REGIONS,
         purposes=PURPOSES,
@@ -292,8 +296,25 @@ class _ReadingStream:
             writer.run(self._audit.record)
 
 
+def _cut_recordings(app_context: AppContext) -> list[dict[str, Any]]:
+    """The recordings that a power failure, a crash or a full disk ended, the newest first."""
+    try:
+        sessions = app_context.store.sessions()
+    except StoreError:
+        return []  # the page says on its own that the records cannot be read
+    in_force = app_context.session.id
+    return [
+        # One that still seems to be in progress was cut just now: the store closes it within a moment.
+        summary_json(each) | {"ending": each.ending or "power"}
+        for each in sessions
+        if each.ending in _CUT or (each.ended is None and each.id != in_force)
+    ]
+
+
 def require_consent(app_context: AppContext) -> None:
-    """Raise `StateConflict` while idle."""
+    """Raise `StateConflict` while idle or paused."""
+    if app_context.session.state == "paused":
+        raise StateConflict("paused: the camera is closed; press Resume on the page")
     if not app_context.session.consent_epoch:
         raise StateConflict(
             "idle: the camera is closed until everyone in view has agreed; press Start on the page"

@@ -111,7 +111,7 @@ def erase_recording(id: str) -> Response:
     """Erase a session and every copy of it on the device; 409 while it is being recorded."""
     app_context = context()
     if _find(id).summary.ended is None:
-        raise StateConflict(f"session {id} is being recorded; press Stop or Withdraw on the live page first")
+        raise StateConflict(f"session {id} is being recorded; end the recording on the live page first")
     app_context.store.erase(id)
     app_context.audit.require("erase", caller().actor, session=id)
     return json_answer(Erased(erased=id))

@@ -8,13 +8,13 @@ from flask import Blueprint, Response
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
-from appliance.consent.session import PREVIEW_S
+from appliance.consent.session import ANSWER_S, PREVIEW_S
 from appliance.errors import StateConflict
 from appliance.values import Box
 from appliance.web.addresses import personal_link
 from appliance.web.api.bodies import RequestBody, json_answer, parse_body
 from appliance.web.api.describe import JPEG, describe
-from appliance.web.api.models import Aiming, Link, Problem, SessionState, Started
+from appliance.web.api.models import Aiming, Discarded, Link, Problem, SessionState, Started
 from appliance.web.context import context
 from appliance.web.security.caller import caller
 from appliance.web.security.policy import OPERATOR, policy
@@ -78,6 +78,18 @@ class RecordRequest(RequestBody):
 
     label: str = Field("", max_length=80)
     note: str = Field("", max_length=2000)
+
+
+class PauseRequest(RequestBody):
+    """The body of `/api/session/pause`: false resumes."""
+
+    paused: bool = True
+
+
+class DiscardRequest(RequestBody):
+    """The body of `/api/session/discard`: the id of the recording, null for the one that ended last."""
+
+    session: str | None = None
 
 
 class MarkerRequest(RequestBody):
@@ -157,9 +169,40 @@ def take_baselines() -> Response:
 @policy(OPERATOR)
 @describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=RecordRequest)
 def start_recording() -> Response:
-    """Start to record numbers; 409 unless live."""
+    """Start to record numbers; 409 unless live and not recording."""
     wanted = parse_body(RecordRequest, '{"label": "", "note": ""}')
     context().session.start_recording(wanted.label.strip(), wanted.note.strip(), caller().actor)
+    return _state()
+
+
+@blueprint.post("/api/session/record/stop")
+@policy(OPERATOR)
+@describe({200: SessionState})
+def stop_recording() -> Response:
+    """End the recording and keep the session; harmless when none runs."""
+    session = context().session
+    session.stop_recording(caller().actor)
+    session.flush(ANSWER_S)
+    return _state()
+
+
+@blueprint.post("/api/session/discard")
+@policy(OPERATOR)
+@describe({200: Discarded, 409: Problem, 415: Problem, 507: Problem}, body=DiscardRequest)
+def discard_recording() -> Response:
+    """Erase the recording that ended last; 409 while recording and when there is none."""
+    session, wanted = context().session, parse_body(DiscardRequest, '{"session": null}')
+    erased = session.discard(caller().actor, wanted.session)
+    return json_answer(Discarded(erased=erased, state=session.state))
+
+
+@blueprint.post("/api/session/pause")
+@policy(OPERATOR)
+@describe({200: SessionState, 409: Problem, 415: Problem, 507: Problem}, body=PauseRequest)
+def pause_session() -> Response:
+    """Close the camera and keep the consent, for ten minutes at most, or resume; 409 without a session."""
+    session, wanted = context().session, parse_body(PauseRequest, '{"paused": true}')
+    (session.pause if wanted.paused else session.resume)(caller().actor)
     return _state()
 
 

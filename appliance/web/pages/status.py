@@ -57,7 +57,9 @@ def device_status() -> Response:
     app_context = context()
     state = make_state(app_context)
     status, reason = _health(app_context)
-    shows_no_people = state.state in ("live", "recording") and not app_context.session.needs_consent  # a clip
+    shows_no_people = (
+        state.state in ("live", "recording", "paused") and not app_context.session.needs_consent
+    )  # a clip
     return json_answer(
         DeviceStatus(
             running=True,
@@ -125,12 +127,16 @@ def _camera(health: Health) -> Camera:
 def _session_details(session: Session) -> SessionDetails | None:
     """The session in force or the preview, None while idle."""
     now, left_s = session.snapshot, session.preview_left_s
-    if not now.camera_epoch:
+    if not now.first_epoch:
         return None
+    length_s, pause_s = session.length_s, session.pause_left_s
     consent = now.consent
     zone = consent.zone if consent else None
     return SessionDetails(
         people=consent.people if consent else None,
         seat=[round(side, 4) for side in (zone.x, zone.y, zone.width, zone.height)] if zone else None,
         aiming_s=None if left_s is None else round(left_s, 1),
+        elapsed_s=None if length_s is None else round(length_s, 1),
+        pause_s=None if pause_s is None else round(pause_s, 1),
+        recording=now.has_recording,
     )

@@ -139,6 +139,10 @@ export class Boxes {
     context.beginPath();
     context.roundRect(x + pad, y + (height - mark) / 2, mark, mark, mark / 3);
     context.fill();
+    context.setLineDash([]);
+    context.lineWidth = unit;
+    context.strokeStyle = "#ffffff";    // a dark colour would not be seen on the dark ground
+    context.stroke();
     context.fillStyle = "#ffffff";
     context.fillText(text, x + 2 * pad + mark, y + height / 2 + unit * 0.5);
     return { x, y, width, height };

@@ -11,6 +11,7 @@
  *   #people                the cards; .stale when the numbers are old; #empty, #empty-title when there are none
  *   .person[data-id][data-label], .person .name, .label, .reason
  *   .bar[data-emotion][data-value]   data-value: number with 3 decimals, "" when there is no reading
+ *   #status-elapsed        how long the session has run, also in the title
  *   #status-session, #status-connection, #status-camera, #status-rate, #status-age, #status-viewers, #status-engine
  *   #announce              polite live region: changed labels only, at most every 3 s
  */
@@ -21,6 +22,7 @@ import { OneTimeCards } from "./one_time_links.js";
 import { Operator } from "./operator.js";
 import { People, setText } from "./people.js";
 import { PictureView } from "./picture.js";
+import { clockTime } from "./saved.js";
 import { StatePoll } from "./state_poll.js";
 import { connectViewOptions } from "./view_options.js";
 
@@ -29,6 +31,7 @@ const OLD_MS = 2000;
 const SILENT_MS = 3000;         // without a reading for this long the numbers shown are old
 const FORGET_MS = 10_000;       // after this long without an answer, no face stays on the screen
 const LIVE_STATES = ["live", "recording"];
+const TITLE = document.title;
 
 const byId = (id) => document.getElementById(id);
 
@@ -75,6 +78,7 @@ function onShown({ frame, captured_s, live, reading }) {
   return live ? link.clock.since(captured_s, now) : null;
 }
 
+const isPaused = () => state?.state === "paused";
 const isLive = () => state !== null && LIVE_STATES.includes(state.state);
 const lost = () => state?.camera.state === "lost";
 const lastHeard = () => Math.max(poll.answeredAt, link.heardAt);
@@ -90,9 +94,10 @@ function follow() {
   state = poll.state;
   connected = poll.isConnected(performance.now(), link.heardAt);
   const live = isLive();
-  if (state) document.body.dataset.view = live ? "live" : "idle";
-  byId("consent").hidden = !state || live;
-  byId("stage").hidden = byId("side").hidden = state !== null && !live;
+  const running = live || isPaused();
+  if (state) document.body.dataset.view = running ? "live" : "idle";
+  byId("consent").hidden = !state || running;
+  byId("stage").hidden = byId("side").hidden = state !== null && !running;
   if (state) operator.follow(state);
   if (state) oneTimeCards.follow(state);
   const { width, height } = state?.camera ?? {};
@@ -128,6 +133,7 @@ function beat() {
   drawStatus(now);
   drawWarning(now);
   drawEmpty();
+  operator.reachable = connected;
   operator.beat(now);
   oneTimeCards.beat(now);
 }
@@ -151,6 +157,12 @@ function drawStatus(now) {
   const [word, tone] = sessionWords();
   setText(pill, word);
   pill.dataset.tone = tone;
+  const elapsed = state?.session?.elapsed_s ?? null;
+  const time = elapsed === null ? "" : clockTime(elapsed + (connected ? (now - poll.answeredAt) / 1000 : 0));
+  setText(byId("status-elapsed"), time);
+  byId("status-elapsed").hidden = time === "" || !connected;
+  const title = time && connected ? `${word} ${time} · ${TITLE}` : TITLE;
+  if (document.title !== title) document.title = title;
 
   if (!state) return;
   const { camera, engine, viewers } = state;
@@ -177,6 +189,7 @@ function sessionWords() {
   if (!connected) return [unreached() ? "No connection" : "Connecting", unreached() ? "bad" : "off"];
   if (lost()) return ["Camera lost", "bad"];
   if (state.state === "recording") return ["Recording", "record"];
+  if (isPaused()) return ["Paused", "off"];
   if (state.state === "aiming") return ["Aiming", "aim"];
   return isLive() ? ["Live", "on"] : ["Camera off", "off"];
 }
@@ -211,13 +224,20 @@ function drawWarning(now) {
   setText(byId("warning-count"), count);
   byId("warning").hidden = !text;
   byId("frame").classList.toggle("stale", !connected || link.problem !== "" || (old(now) && !lost()));
+  setText(byId("picture-waiting"), waitingWords(now));
   byId("picture-waiting").hidden = view.shownAt > 0 || text !== "";
+}
+
+function waitingWords(now) {
+  if (!isPaused()) return "Waiting for the picture";
+  const left = state.session.pause_s - (now - poll.answeredAt) / 1000;
+  return `Paused: the camera is closed. The session ends in ${clockTime(left)} unless it is resumed.`;
 }
 
 function drawEmpty() {
   byId("empty").hidden = people.count > 0;
   const isEmpty = heard && connected && !lost() && !silent(performance.now());
-  setText(byId("empty-title"), isEmpty ? "No one in view" : lost() ? "No camera picture" : "Waiting for readings");
+  setText(byId("empty-title"), isEmpty ? "No one in view" : isPaused() ? "Paused" : lost() ? "No camera picture" : "Waiting for readings");
   setText(byId("empty-hint"), isEmpty ? "A card appears here for each face the camera sees." : "");
 }
 

@@ -1,7 +1,8 @@
 /* What an operator does: start, stop, record, mark, withdraw, draw the zone, show the personal link.
  *
  * Names that tests and others may rely on:
- *   #start, #stop          #record opens #record-dialog (#record-label, #record-note, #record-start)
+ *   #start, #stop          #stop ends the session; #pause pauses and resumes it
+ *   #record                opens #record-dialog (#record-label, #record-note, #record-start); #record-stop
  *   #marker, #marker-text, #mark   while recording; key M sends it from anywhere outside a field
  *   #withdraw              opens #withdraw-dialog (#withdraw-sure)
  *   #baseline              takes everyone's resting face
@@ -14,6 +15,7 @@
 import { urlOf } from "./base.js";
 import { ConsentPanel } from "./consent.js";
 import { setText } from "./people.js";
+import { SavedCard } from "./saved.js";
 import { ZoneDrawing, showZone } from "./zone.js";
 import { toast } from "./toasts.js";
 
@@ -24,6 +26,7 @@ const AWAY_MS = 3000;       // someone who looks aside for a moment is not away
 export class Operator {
   #post;
   #consent;
+  #saved;
   #state = null;
   #drawing = null;
   #completeAt = 0;
@@ -35,11 +38,15 @@ export class Operator {
     this.#post = post;
     if (!this.#stop) return;
     this.#consent = new ConsentPanel(post);
+    this.#saved = new SavedCard(post, () => (IDLE.includes(this.#state.state) ? this.#consent.first : byId("record"))?.focus());
     this.#start?.addEventListener("click", () => this.#begin());
     this.#stop.addEventListener("click", () => this.#press(this.#stop, urlOf("api/session/stop"), {}, () => this.#consent.first));
     byId("reload")?.addEventListener("click", () => location.reload());
     byId("record").addEventListener("click", () => byId("record-dialog").showModal());
     byId("record-dialog").addEventListener("close", () => this.#record());
+    byId("record-stop").addEventListener("click", () =>
+      this.#press(byId("record-stop"), urlOf("api/session/record/stop"), {}, () => byId("record")));
+    byId("pause").addEventListener("click", () => this.#pause());
     byId("withdraw").addEventListener("click", () => byId("withdraw-dialog").showModal());
     byId("withdraw-dialog").addEventListener("close", () => this.#withdraw());
     byId("marker").addEventListener("submit", (event) => {
@@ -58,7 +65,13 @@ export class Operator {
     this.#state = state;
     const idle = IDLE.includes(state.state);
     this.#stop.hidden = idle;
-    byId("record").hidden = state.state === "recording";
+    const paused = state.state === "paused";
+    const recording = state.session?.recording ?? false;
+    byId("record").hidden = recording;
+    byId("record").disabled = paused;
+    byId("record-stop").hidden = !recording;
+    setText(byId("pause"), paused ? "Resume" : "Pause");
+    this.#saved.follow(state);
     byId("marker").hidden = state.state !== "recording";
     if (!this.#drawing?.enabled) showZone(byId("live-zone"), state.session?.seat);
     this.#consent.follow(state);
@@ -69,6 +82,11 @@ export class Operator {
     this.#consent.forget();
     setText(byId("marker-text"), "");
     byId("marker-text").value = "question 1";
+  }
+
+  /** Without a connection no button does anything. */
+  set reachable(reachable) {
+    for (const id of ["tools", "stop"]) byId(id)?.toggleAttribute("inert", !reachable);
   }
 
   beat(now) {
@@ -128,6 +146,12 @@ export class Operator {
     const body = { label: byId("record-label").value, note: byId("record-note").value };
     // The button that opened the dialog is gone. Not to the text: there M would be a letter.
     if (await this.#tell(urlOf("api/session/record"), body, "Recording numbers")) byId("mark").focus();
+  }
+
+  async #pause() {
+    const paused = this.#state.state !== "paused";
+    const done = paused ? "Paused: the camera is closed" : "The camera is open again";
+    await this.#tell(urlOf("api/session/pause"), { paused }, done);
   }
 
   #withdraw() {

@@ -2,6 +2,7 @@
 
 const GONE_MS = 1000;       // missing from the readings for this long: fade
 const FADE_MS = 450;
+const NEWCOMER_MS = 1000;   // a face may be analysed half a second after it came: until then its card would be small
 const ANNOUNCE_MS = 3000;
 
 const REASONS = {
@@ -132,6 +133,7 @@ export class People {
   #names;
   #announcer;
   #cards = new Map();
+  #newcomers = new Map();     // faces that are not analysed and have no card yet: id -> { face, since }
   #heardAt = 0;
   #said = new Map();
   #saidAt = -Infinity;
@@ -149,11 +151,27 @@ export class People {
 
   show(faces, now) {
     this.#heardAt = now;
-    for (const face of faces) (this.#cards.get(face.id) ?? this.#add(face.id)).show(face, now);
+    const before = this.#newcomers;
+    this.#newcomers = new Map();
+    for (const face of faces) {
+      const since = before.get(face.id)?.since ?? now;
+      if (face.label === "not_analysed" && !this.#cards.has(face.id) && now - since < NEWCOMER_MS) {
+        this.#newcomers.set(face.id, { face, since });
+      } else this.#showFace(face, now);
+    }
+  }
+
+  #showFace(face, now) {
+    (this.#cards.get(face.id) ?? this.#add(face.id)).show(face, now);
   }
 
   /** Only readings show that a person has left: without readings no one leaves. */
   beat(now) {
+    for (const [id, { face, since }] of this.#newcomers) {
+      if (now - since < NEWCOMER_MS) continue;
+      this.#newcomers.delete(id);
+      this.#showFace(face, now);
+    }
     for (const [id, card] of this.#cards) {
       if (card.leftAt && now - card.leftAt > FADE_MS) this.#remove(id);
       else if (!card.leftAt && this.#heardAt - card.seenAt > GONE_MS) card.leave(now);
@@ -163,6 +181,7 @@ export class People {
   }
 
   clear() {
+    this.#newcomers.clear();
     for (const id of [...this.#cards.keys()]) this.#remove(id);
     setText(this.#announcer, "");
   }

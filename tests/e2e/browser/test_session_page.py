@@ -80,6 +80,8 @@ def test_a_session_from_agreement_to_withdrawal(
     page.locator("#stop").click()
     expect(page.locator("#consent")).to_be_visible()
     expect(page.locator("#start")).to_be_disabled()
+    expect(page.locator("#saved-title")).to_have_text("morning")
+    shoot(page, "session-saved")
 
     mine = open_page(link)
     expect(mine.get_by_role("heading", name="Your session")).to_be_visible()
@@ -103,6 +105,121 @@ def test_a_session_from_agreement_to_withdrawal(
     complaints = [said for said in record.complaints if "404" not in said]
     assert complaints == []
     assert record.hosts == {living.url.split("/")[2]}
+
+
+def place(page: Page) -> list[int]:
+    """Where the picture is, in whole pixels."""
+    box = page.locator("#frame").bounding_box()
+    assert box is not None
+    return [round(box[side]) for side in ("x", "y", "width", "height")]
+
+
+SHIFTS = """() => {
+  window.shifts = [];
+  new PerformanceObserver((list) => {
+    for (const { value, hadRecentInput, sources } of list.getEntries()) {
+      if (!hadRecentInput) window.shifts.push([value, ...sources.map(({ node }) => node?.outerHTML)]);
+    }
+  }).observe({ type: "layout-shift" });
+}"""
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_recording_pause_and_discard_within_a_session(
+    living: Any, open_page: OpenPage, record: Any, shoot: Shoot, tmp_path: Path, width: int
+) -> None:
+    page = open_page(living.url, width, 740)
+    page.locator("#ticks input").check()
+    page.locator("#start").click()
+    page.locator("#link-done").click()
+    shows_people(page, 2)
+    expect(page.locator("#status-elapsed")).to_have_text(re.compile(r"^\d:\d\d$"))
+    expect(page).to_have_title(re.compile(r"^Live \d:\d\d · Interview Grader$"))
+    chromium = page.context.browser.browser_type.name == "chromium"  # type: ignore[union-attr]
+    if chromium:
+        page.evaluate(SHIFTS)
+    before = place(page)
+
+    page.locator("#record").click()
+    page.locator("#record-label").fill("first try")
+    page.locator("#record-start").click()
+    expect(page.locator("#status-session")).to_have_text("Recording")
+    expect(page.locator("#record")).to_be_hidden()
+    assert place(page) == before, "the picture stays where it is"
+    page.locator("#pause").click()
+    expect(page.locator("#status-session")).to_have_text("Paused")
+    expect(page.locator("#picture-waiting")).to_have_text(re.compile(r"ends in (10:00|9:\d\d)"))
+    expect(page.locator("#pause")).to_have_text("Resume")
+    expect(page.locator(".person:not(.leaving)")).to_have_count(0)
+    expect(page.locator("#status-camera")).to_contain_text("closed")
+    assert place(page) == before
+    shoot(page, f"session-paused-{width}")
+    page.locator("#pause").click()
+    expect(page.locator("#status-session")).to_have_text("Recording")
+    expect(page.locator('.person:not([data-label^="not_"])')).to_have_count(1)  # who agreed is read again
+    assert place(page) == before
+
+    page.locator("#record-stop").click()
+    expect(page.locator("#status-session")).to_have_text("Live")
+    expect(page.locator("#saved-kind")).to_have_text("Saved")
+    expect(page.locator("#saved-title")).to_have_text("first try")
+    expect(page.locator("#saved-facts")).to_have_text(re.compile(r"^\d:\d\d · erased automatically on"))
+    assert place(page) == before
+    shoot(page, f"session-saved-live-{width}")
+    if chromium:
+        shifts = page.evaluate("window.shifts")
+        assert sum(value for value, *_ in shifts) <= 0.02, shifts
+    page.locator("#saved-discard").click()
+    page.locator("#saved-erase").click()
+    expect(page.locator("#saved")).to_be_hidden()
+    expect(page.locator("#record")).to_be_focused()
+
+    page.locator("#record").click()
+    page.locator("#record-label").fill("second try")
+    page.locator("#record-start").click()
+    expect(page.locator("#status-session")).to_have_text("Recording")
+    page.wait_for_timeout(1500)  # something is recorded
+    page.locator("#stop").click()
+    expect(page.locator("#saved-title")).to_have_text("second try")
+    expect(page).to_have_title("Interview Grader")
+    shoot(page, f"session-saved-{width}", full_page=True)
+    page.locator("#saved-new").click()
+    expect(page.locator("#saved")).to_be_hidden()
+    events = [entry["event"] for entry in audit(tmp_path)]
+    assert [event for event in events if event in ("pause", "resume", "erase")] == [
+        "pause",
+        "resume",
+        "erase",
+    ]
+    assert record.complaints == []
+
+
+def test_a_recording_that_was_cut_is_reported_once(
+    living: Any, daemon: Any, open_page: OpenPage, shoot: Shoot
+) -> None:
+    page = open_page(living.url)
+    agree_and_record(page, "cut off")
+    page.wait_for_timeout(2500)  # at least a second is on the disk
+    living.kill()
+    daemon.start()
+    page = page.context.new_page()
+    page.goto(daemon.url, wait_until="commit")
+    expect(page.locator("#saved-kind")).to_have_text("Cut short by a power failure or a crash")
+    expect(page.locator("#saved-title")).to_have_text("cut off")
+    shoot(page, "session-cut")
+    page.reload(wait_until="commit")
+    expect(page.locator("#status-session")).to_have_text("Live")
+    expect(page.locator("#saved")).to_be_hidden()
+
+
+def agree_and_record(page: Page, label: str) -> None:
+    page.locator("#ticks input").check()
+    page.locator("#start").click()
+    page.locator("#link-done").click()
+    page.locator("#record").click()
+    page.locator("#record-label").fill(label)
+    page.locator("#record-start").click()
+    expect(page.locator("#status-session")).to_have_text("Recording")
 
 
 def test_the_short_notice_above_the_ticks_unfolds_into_the_full_text(

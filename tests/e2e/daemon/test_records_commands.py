@@ -241,7 +241,7 @@ def test_a_session_being_recorded_is_not_erased_from_the_shell(run: Run, state: 
     try:
         store.begin(session_info("c" * 12))
         store.add("c" * 12, [second(0)])
-        complains(run("sessions", "erase", "c" * 12), 2, "being recorded; press Stop or Withdraw")
+        complains(run("sessions", "erase", "c" * 12), 2, "being recorded; end the recording")
         store.mark("c" * 12, "question 2")
         assert len(store.sessions()) == 3
     finally:

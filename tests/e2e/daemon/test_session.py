@@ -186,7 +186,7 @@ def test_other_people_can_join_only_with_a_new_start(living: Noting) -> None:
     daemon, _ = living
     assert daemon.start_session(people=1).status == 200
     answer = daemon.start_session(people=2)
-    assert answer.status == 409 and "press Stop" in answer.json()["error"]
+    assert answer.status == 409 and "end the session" in answer.json()["error"]
 
 
 # --- record, marker, withdraw ---

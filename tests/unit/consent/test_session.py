@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from appliance.audit import AuditLog
-from appliance.consent.session import PREVIEW_S, Session, digest
+from appliance.consent.session import PAUSE_S, PREVIEW_S, Session, digest
 from appliance.errors import StateConflict, StoreError
 from appliance.values import Box, Consent
 from tests.fakes.consent import MemoryRecords, make_session, make_terms
@@ -316,7 +316,7 @@ def test_nothing_starts_where_the_law_forbids_it(region: str, purpose: str, inst
 
 def test_the_jurisdiction_is_set_only_while_idle(rig: Rig) -> None:
     rig.session.start("3", "operator")
-    with pytest.raises(StateConflict, match="press Stop"):
+    with pytest.raises(StateConflict, match="end the session"):
         rig.session.set_jurisdiction("EU", "hiring", "operator")
     rig.session.stop("operator")
     rig.audit.full = True
@@ -369,6 +369,155 @@ def test_a_full_disk_ends_the_recording_and_not_the_session(rig: Rig) -> None:
     assert (rig.session.state, rig.records.ended) == ("live", [rig.session.id])
     rig.session.stop_recording("timer")
     assert len(rig.records.ended) == 1
+
+
+def test_a_recording_can_end_and_begin_again_within_a_session(rig: Rig) -> None:
+    rig.session.start("3", "operator")
+    id = rig.session.id
+    rig.session.start_recording("", "", "operator")
+    rig.session.stop_recording("operator")
+    assert (rig.session.state, rig.session.id, rig.records.ended) == ("live", id, [id])
+    assert rig.audit.events[-1] == ("stop", "operator") and rig.audit.details[-1]["recording"]
+    rig.session.start_recording("", "", "operator")
+    assert (rig.session.state, rig.session.id) == ("recording", id)
+
+
+@pytest.mark.parametrize("end", [Session.stop, Session.stop_recording])
+def test_the_recording_that_ended_last_can_be_discarded(rig: Rig, end: Callable[..., None]) -> None:
+    rig.session.start("3", "operator")
+    with pytest.raises(StateConflict, match="nothing to discard"):
+        rig.session.discard("operator")
+    rig.session.start_recording("morning", "", "operator")
+    id, token = rig.session.id, rig.session.snapshot.token
+    with pytest.raises(StateConflict, match="press Stop recording first"):
+        rig.session.discard("operator")
+    assert id not in rig.records.erased
+    end(rig.session, "operator")
+    state = rig.session.state
+    with pytest.raises(StateConflict, match="not the recording that ended last"):
+        rig.session.discard("operator", "000000000000")
+    assert rig.records.erased == []
+    assert rig.session.discard("operator", id) == id
+    assert rig.records.erased == [id] and ("erase", "operator") in rig.audit.events
+    assert rig.session.state == state
+    with pytest.raises(StateConflict, match="nothing to discard"):
+        rig.session.discard("operator")
+    if state == "live":  # the store takes no erased id again
+        assert rig.session.id != id and rig.session.snapshot.token == token
+        assert rig.session.find_link(token) == rig.session.id
+        rig.session.start_recording("", "", "operator")
+        assert list(rig.records.kept) == [rig.session.id]
+
+
+def test_a_withdrawn_recording_cannot_be_discarded(rig: Rig) -> None:
+    rig.session.start("3", "operator")
+    rig.session.start_recording("", "", "operator")
+    rig.session.withdraw("operator")
+    with pytest.raises(StateConflict, match="nothing to discard"):
+        rig.session.discard("operator")
+
+
+# --- pause ---
+
+
+def test_a_pause_closes_the_camera_and_keeps_consent_and_recording(rig: Rig) -> None:
+    rig.session.start("3", "operator", 2)
+    rig.session.start_recording("", "", "operator")
+    before = rig.session.snapshot
+    rig.session.pause("operator")
+    paused = rig.session.snapshot
+    assert (paused.state, paused.camera_epoch, paused.consent_epoch) == ("paused", 0, 0)
+    assert (paused.id, paused.consent, paused.token) == (before.id, before.consent, before.token)
+    assert rig.session.pause_left_s == PAUSE_S
+    assert rig.records.ended == []
+    with pytest.raises(StateConflict, match="paused"):
+        rig.session.add_marker("question 2")
+    with pytest.raises(StateConflict, match="end the session first"):
+        rig.session.start_preview("operator")
+    rig.now += 60
+    rig.session.pause("operator")
+    assert rig.session.pause_left_s == PAUSE_S - 60, "a second press does not make it longer"
+    rig.session.resume("operator")
+    now = rig.session.snapshot
+    assert (now.state, now.id, now.consent) == ("recording", before.id, before.consent)
+    assert now.camera_epoch > before.camera_epoch and now.first_epoch == before.first_epoch
+    assert (rig.session.pause_left_s, rig.session.length_s) == (None, 60.0)
+    assert rig.audit.events[-2:] == [("pause", "operator"), ("resume", "operator")]
+    rig.session.resume("operator")
+    assert rig.session.camera_epoch == now.camera_epoch
+
+
+def test_a_pause_that_is_too_long_ends_session_and_recording(rig: Rig) -> None:
+    rig.session.start("3", "operator")
+    rig.session.start_recording("", "", "operator")
+    id = rig.session.id
+    rig.session.pause("operator")
+    rig.now += PAUSE_S
+    assert rig.session.state == "idle"
+    with pytest.raises(StateConflict):
+        rig.session.resume("operator")
+    rig.session.tick()
+    assert (rig.records.ended, rig.audit.events[-1]) == ([id], ("stop", "timer"))
+
+
+def test_a_pause_does_not_make_a_consent_longer() -> None:
+    rig = Rig(longest_s=900.0)
+    rig.session.start("3", "operator")
+    rig.now += 600.0
+    rig.session.pause("operator")
+    assert rig.session.pause_left_s == 300.0
+    rig.now += 100.0
+    rig.session.resume("operator")
+    rig.now += 200.0
+    assert rig.session.state == "idle"
+
+
+def test_a_recording_can_end_during_a_pause(rig: Rig) -> None:
+    rig.session.start("3", "operator")
+    rig.session.start_recording("", "", "operator")
+    rig.session.pause("operator")
+    rig.session.stop_recording("operator")
+    assert (rig.session.state, rig.records.ended) == ("paused", [rig.session.id])
+    with pytest.raises(StateConflict, match="press Resume"):
+        rig.session.start_recording("", "", "operator")
+    rig.session.resume("operator")
+    assert rig.session.state == "live"
+
+
+def test_a_pause_that_cannot_be_audited_happens_and_a_resumption_does_not(rig: Rig) -> None:
+    with pytest.raises(StateConflict, match="press Start"):
+        rig.session.pause("operator")
+    rig.session.start("3", "operator")
+    rig.audit.full = True
+    rig.session.pause("operator")
+    with pytest.raises(StoreError):
+        rig.session.resume("operator")
+    assert rig.session.state == "paused"
+
+
+def test_a_pause_cancels_a_recording_that_is_about_to_begin(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.session.start("3", "operator")
+    begin = rig.records.begin
+
+    def pause_first(info: Any) -> None:
+        begin(info)
+        rig.session.pause("operator")
+
+    monkeypatch.setattr(rig.records, "begin", pause_first)
+    with pytest.raises(StateConflict, match="try again"):
+        rig.session.start_recording("", "", "operator")
+    assert (rig.session.state, rig.session.snapshot.has_recording) == ("paused", False)
+    assert rig.records.ended == [rig.session.id]
+
+
+def test_a_clip_without_people_can_pause_too() -> None:
+    session = make_session("3", needs_consent=False)
+    session.pause("operator")
+    assert (session.state, session.camera_epoch) == ("paused", 0)
+    session.resume("operator")
+    assert (session.state, session.camera_epoch) == ("live", 2)
 
 
 def test_without_a_store_nothing_is_recorded() -> None:
@@ -784,6 +933,18 @@ class AnySequence(RuleBasedStateMachine):
         self._try(lambda: self.session.start_recording("", "", "operator"))
 
     @rule()
+    def pause(self) -> None:
+        self._try(lambda: self.session.pause("operator"))
+
+    @rule()
+    def resume(self) -> None:
+        self._try(lambda: self.session.resume("operator"))
+
+    @rule()
+    def discard(self) -> None:
+        self._try(lambda: self.session.discard("operator"))
+
+    @rule()
     def full(self) -> None:
         self.session.stop_recording("timer")
 
@@ -828,10 +989,12 @@ class AnySequence(RuleBasedStateMachine):
     @invariant()
     def state_epoch_and_id_agree(self) -> None:
         now = self.session.snapshot
-        assert now.state in ("idle", "aiming", "live", "recording")
-        assert (now.camera_epoch == 0) is (now.state == "idle")
+        assert now.state in ("idle", "aiming", "live", "recording", "paused")
+        assert (now.camera_epoch == 0) is (now.state in ("idle", "paused"))
+        assert (now.first_epoch == 0) is (now.state == "idle")
+        assert bool(now.resumes_as) is (now.state == "paused")
         assert (now.info is None) is (now.state in ("idle", "aiming"))
-        assert (self.session.id is None) is (self.session.consent_epoch == 0)
+        assert (self.session.consent_epoch == 0) is (now.state in ("idle", "aiming", "paused"))
         assert (now.consent is None) is (now.info is None)
         assert bool(now.token) is (now.info is not None)
 

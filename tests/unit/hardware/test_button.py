@@ -77,6 +77,14 @@ def test_a_short_press_confirms_the_printed_notice() -> None:
     assert rig.session.state == "idle"
 
 
+def test_a_short_press_during_a_pause_ends_the_session() -> None:
+    rig = Rig()
+    rig.press(0.2)
+    rig.session.pause("operator")
+    rig.press(0.2)
+    assert rig.session.state == "idle"
+
+
 @pytest.mark.parametrize("printed", ["", "2"])
 def test_without_the_current_printed_notice_it_does_not_start(
     printed: str, caplog: pytest.LogCaptureFixture
@@ -122,7 +130,7 @@ def test_it_switches_off_when_the_time_is_reached_and_not_on_release() -> None:
     assert (rig.offs, rig.session.state) == (1, "idle")
 
 
-@pytest.mark.parametrize("state", ["aiming", "live", "recording"])
+@pytest.mark.parametrize("state", ["aiming", "live", "recording", "paused"])
 def test_a_hold_during_a_session_ends_it_and_does_nothing_more(state: str) -> None:
     rig = Rig()
     if state == "aiming":
@@ -131,6 +139,8 @@ def test_a_hold_during_a_session_ends_it_and_does_nothing_more(state: str) -> No
         rig.session.start("3", "operator")
     if state == "recording":
         rig.session.start_recording("", "", "operator")
+    if state == "paused":
+        rig.session.pause("operator")
     rig.press(60.0)
     assert (rig.session.state, rig.offs, rig.resets) == ("idle", 0, 0)
 

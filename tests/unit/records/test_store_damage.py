@@ -145,7 +145,7 @@ def test_a_session_that_another_process_records_is_not_erased(path: Path) -> Non
     with closing(make_store(path.parent, time)) as store:
         record(store, time, ID, end=False)
         with closing(make_store(path.parent, time)) as command:
-            with pytest.raises(StateConflict, match="being recorded; press Stop or Withdraw"):
+            with pytest.raises(StateConflict, match="being recorded; end the recording"):
                 command.erase(ID)
             command.erase(IDS[0])
         store.add(ID, [second(9)])

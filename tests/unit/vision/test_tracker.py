@@ -221,9 +221,10 @@ def test_two_frames_at_the_same_time_are_accepted() -> None:
     assert number == 1
 
 
-def test_after_reset_ids_start_at_one() -> None:
+@pytest.mark.parametrize(("keep_ids", "expected"), [(False, 1), (True, 2)])
+def test_after_reset_ids_start_at_one_or_continue(keep_ids: bool, expected: int) -> None:
     followed = tracker()
     followed.update([face(300, 300, SIDE)], 0.0)
-    followed.reset()
+    followed.reset(keep_ids=keep_ids)
     (number,) = followed.update([face(300, 300, SIDE)], 0.1)
-    assert number == 1
+    assert number == expected
