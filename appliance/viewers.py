@@ -96,7 +96,7 @@ class Viewers:
         return [
             variant
             for variant, viewers in watching
-            # Each is asked: it notes that a picture came while it was not ready.
+            # All of them, because each notes that a picture came while it was not ready.
             if isinstance(variant, PictureVariant) and sum(is_ready() for is_ready in viewers)
         ]
 

@@ -110,7 +110,7 @@ def test_each_frame_is_encoded_once_per_variant(demo: Daemon, viewers: int, vari
     assert encoded >= variants * 0.7 * frames
 
 
-@pytest.mark.parametrize("others", [0, 1], ids=["alone", "beside a fast one"])
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "with a fast one"])
 def test_a_variant_is_encoded_no_more_often_than_its_viewers_take_it(demo: Daemon, others: int) -> None:
     with ExitStack() as stack:
         slow = stack.enter_context(Watcher(demo, "/stream.mjpg?fps=2&width=320&overlay=0"))
