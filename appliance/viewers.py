@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Hashable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable
 
 from appliance.errors import TooManyViewers
 from appliance.values import PictureVariant
@@ -21,8 +21,12 @@ def snap_width(wanted: int) -> int | None:
     return next((width for width in WIDTHS if width >= wanted), None)
 
 
+def _always() -> bool:
+    return True
+
+
 class Viewers:
-    """Counts viewers, so that only watched pictures are drawn and encoded.
+    """Counts viewers, and knows who takes a picture now: only for them pictures are drawn and encoded.
 
     Operators have no limit: others must not keep them from seeing what they are responsible for.
     """
@@ -31,25 +35,40 @@ class Viewers:
         """`limit` viewers who are not operators; one seat of them is for those without this name."""
         self._limit = limit
         self._lock = threading.RLock()
-        self._watching: Counter[Hashable] = Counter()
+        self._watching: defaultdict[Hashable, list[Callable[[], bool]]] = defaultdict(list)
         self._seats: Counter[str] = Counter()
 
-    def join(self, variant: Hashable, name: str = "", *, is_operator: bool = False) -> None:
+    def join(
+        self,
+        variant: Hashable,
+        name: str = "",
+        *,
+        is_operator: bool = False,
+        is_ready: Callable[[], bool] = _always,
+    ) -> None:
         """Add a viewer of a `PictureVariant`, or of something else, by any name.
 
         Raises `TooManyViewers` at the limit. Each `join` needs a `leave`.
 
         `name`: of a token, which may take all seats but one; empty for other viewers.
+        `is_ready`: whether the viewer takes a picture now; asked once for each frame, in any thread.
         """
         with self._lock:
             if not is_operator:
                 self._take_seat(name)
-            self._watching[variant] += 1
+            self._watching[variant].append(is_ready)
 
-    def leave(self, variant: Hashable, name: str = "", *, is_operator: bool = False) -> None:
+    def leave(
+        self,
+        variant: Hashable,
+        name: str = "",
+        *,
+        is_operator: bool = False,
+        is_ready: Callable[[], bool] = _always,
+    ) -> None:
         """Remove a viewer of a variant; the arguments are those of `join`."""
         with self._lock:
-            self._watching[variant] -= 1
+            self._watching[variant].remove(is_ready)
             if not is_operator:
                 self._seats[name] -= 1
 
@@ -64,23 +83,28 @@ class Viewers:
             )
         self._seats[name] += 1
 
-    def change(self, old: Hashable, new: Hashable) -> None:
+    def change(self, old: Hashable, new: Hashable, is_ready: Callable[[], bool] = _always) -> None:
         """A viewer of `old` watches `new` from now on, and keeps the place."""
         with self._lock:
-            self._watching[old] -= 1
-            self._watching[new] += 1
+            self._watching[old].remove(is_ready)
+            self._watching[new].append(is_ready)
 
-    def watched_variants(self) -> list[PictureVariant]:
-        """The variants of the picture that have viewers."""
+    def wanted_variants(self) -> list[PictureVariant]:
+        """The variants of the picture that a viewer takes now."""
         with self._lock:
-            watched = [variant for variant, count in self._watching.items() if count > 0]
-        return [variant for variant in watched if isinstance(variant, PictureVariant)]
+            watching = [(variant, list(viewers)) for variant, viewers in self._watching.items()]
+        return [
+            variant
+            for variant, viewers in watching
+            # All of them, because each notes that a picture came while it was not ready.
+            if isinstance(variant, PictureVariant) and sum(is_ready() for is_ready in viewers)
+        ]
 
     @property
     def count(self) -> int:
         """Number of viewers."""
         with self._lock:
-            return sum(self._watching.values())
+            return sum(map(len, self._watching.values()))
 
 
 class FirstViews:

@@ -1,4 +1,4 @@
-"""The video for viewers: each variant encoded once for all viewers, and only while someone watches it."""
+"""The video for viewers: each variant encoded once for all viewers, and only if one of them takes it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Stream:
         self._shown_at = -math.inf  # capture time of the last frame shown
 
     def take(self, frame: Frame) -> None:
-        """Encode the variants that have viewers; may wait for the reading of the frame."""
+        """Encode the variants that a viewer takes now; may wait for the reading of the frame."""
         self._size, self._number, self._last_live = (
             (int(frame.image.shape[1]), int(frame.image.shape[0])),
             frame.number,
@@ -63,7 +63,7 @@ class Stream:
         )
         now = self._session.snapshot
         self._readings.begin(now.consent_epoch, now.consent)
-        wanted = self._viewers.watched_variants()
+        wanted = self._viewers.wanted_variants()
         if not wanted:
             return
         if self._readings.follows_readings(frame):
@@ -97,7 +97,7 @@ class Stream:
         if not snapshot.consent_epoch:
             self._jpegs.clear()
             return
-        wanted = self._viewers.watched_variants()
+        wanted = self._viewers.wanted_variants()
         # While the camera is open, ignore a short gap; once it is lost, the last face must disappear at once.
         quiet_since = self._last_live if self._health.camera.state == "open" else 0.0
         if not wanted or now - max(quiet_since, self._last_placeholder) < _PLACEHOLDER_EVERY_S:

@@ -15,6 +15,9 @@ from appliance.viewers import WIDTHS
 FIRST_WIDTH = WIDTHS[0]
 """The first picture is small, because it may be a slow link; a fast one has the full width a moment later."""
 
+READY_S = 0.05
+"""How long it may take from a frame to its picture: a viewer with a rate is ready so much earlier."""
+
 MOST_UNDER_WAY = 12
 """A round trip of 0.4 s still carries 30 pictures a second."""
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from appliance.values import Picture, PictureVariant
 from appliance.viewers import snap_width
 from appliance.web.api.models import ViewerMessage
-from appliance.web.delivery import Delivery
+from appliance.web.delivery import READY_S, Delivery
 
 SILENT_S = 20.0
 """After this long without an acknowledgement a viewer loses its place: it may hang, and see no picture."""
@@ -35,6 +35,11 @@ class PictureViewer:
     def accepts(self, picture: Picture) -> bool:
         """Whether to send this picture, the newest, now."""
         return self.variant in picture.jpegs and self._delivery.may_send(self._clock())
+
+    def is_ready(self) -> bool:
+        """Whether it takes a picture now, or loses its place with it; for each frame, in any thread."""
+        # One that was full when a picture came may have more under way.
+        return self._delivery.may_send(self._clock() + READY_S) or self.is_silent
 
     @property
     def is_silent(self) -> bool:

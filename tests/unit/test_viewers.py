@@ -11,18 +11,38 @@ from tests.fakes.parts import BARE, OVERLAY, in_threads, watching
 
 def test_there_are_no_viewers_at_first() -> None:
     viewers = Viewers(2)
-    assert viewers.count == 0 and viewers.watched_variants() == []
+    assert viewers.count == 0 and viewers.wanted_variants() == []
 
 
-def test_only_watched_variants_are_reported() -> None:
+def test_only_wanted_variants_are_reported() -> None:
     viewers = Viewers(8)
     with watching(viewers, OVERLAY), watching(viewers, OVERLAY):
-        assert viewers.watched_variants() == [OVERLAY]
+        assert viewers.wanted_variants() == [OVERLAY]
         with watching(viewers, BARE):
-            assert set(viewers.watched_variants()) == {OVERLAY, BARE}
+            assert set(viewers.wanted_variants()) == {OVERLAY, BARE}
             assert viewers.count == 3
-        assert viewers.watched_variants() == [OVERLAY]
-    assert viewers.watched_variants() == []
+        assert viewers.wanted_variants() == [OVERLAY]
+    assert viewers.wanted_variants() == []
+
+
+def test_a_variant_that_no_viewer_takes_now_is_not_wanted() -> None:
+    viewers, ready = Viewers(8), False
+
+    def slow() -> bool:
+        return ready
+
+    viewers.join(BARE, is_ready=slow)
+    assert viewers.count == 1 and viewers.wanted_variants() == []
+    ready = True
+    assert viewers.wanted_variants() == [BARE]
+    ready = False
+    with watching(viewers, BARE):
+        assert viewers.wanted_variants() == [BARE]
+    viewers.change(BARE, OVERLAY, slow)
+    ready = True
+    assert viewers.wanted_variants() == [OVERLAY]
+    viewers.leave(OVERLAY, is_ready=slow)
+    assert viewers.count == 0 and viewers.wanted_variants() == []
 
 
 def test_a_viewer_beyond_the_limit_is_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from flask import Blueprint, Response, render_template, request
@@ -27,7 +27,7 @@ from appliance.web.api.models import (
 )
 from appliance.web.api.models import Reading as ReadingMessage
 from appliance.web.context import AppContext, context
-from appliance.web.delivery import RateLimit
+from appliance.web.delivery import READY_S, RateLimit
 from appliance.web.framing import BOUNDARY, FIRST_BOUNDARY, picture_headers
 from appliance.web.pages.one_time_links import linkable_pages
 from appliance.web.picture_viewer import SILENT_S, PictureViewer
@@ -164,13 +164,14 @@ class PictureStream:
         self._auth, self._viewer = app_context.auth, viewer
         self._consent_epoch = session.consent_epoch
         self._seen = live.pictures.number
-        live.viewers.join(variant, viewer.seat, is_operator=viewer.is_operator)
+        self._takes: Callable[[], bool] = lambda: True
+        live.viewers.join(variant, viewer.seat, is_operator=viewer.is_operator, is_ready=self._is_ready)
         self._joined = True
 
     def begin(self, writer: ConnectionWriter, rate: RateLimit) -> None:
         """Send pictures until the viewer leaves or consent ends; in the event loop."""
         pictures = self._context.picture_broadcast
-        self.guard(writer)
+        self.guard(writer, lambda: rate.allows(time.monotonic() + READY_S))
         writer.ended = lambda: pictures.leave(writer)
         writer.send(FIRST_BOUNDARY)
         pictures.join(
@@ -180,15 +181,19 @@ class PictureStream:
             lambda picture: rate.sent(time.monotonic()),
         )
 
-    def guard(self, writer: ConnectionWriter) -> None:
-        """Cut the connection when consent ends, and end it when the viewer is no longer authorized."""
+    def guard(self, writer: ConnectionWriter, is_ready: Callable[[], bool]) -> None:
+        """Cut the connection when consent ends, and end it when the viewer is no longer authorized.
+
+        From now on pictures are encoded for it only while its connection has room and it `is_ready`.
+        """
+        self._takes = lambda: writer.is_idle and is_ready()
         writer.may_send = lambda: self._consent_epoch == self._session.consent_epoch
         writer.is_authorized = lambda: self._viewer.is_still_authorized(self._auth)
 
     def change(self, variant: PictureVariant) -> None:
         """Watch another variant from now on."""
         if self._joined and variant != self.variant:
-            self._live.viewers.change(self.variant, variant)
+            self._live.viewers.change(self.variant, variant, self._is_ready)
             self.variant = variant
 
     def next(self, limit_s: float) -> Picture | None:
@@ -217,7 +222,13 @@ class PictureStream:
         """Stop counting as a viewer. May be called twice."""
         if self._joined:
             self._joined = False
-            self._live.viewers.leave(self.variant, self._viewer.seat, is_operator=self._viewer.is_operator)
+            who = self._viewer
+            self._live.viewers.leave(
+                self.variant, who.seat, is_operator=who.is_operator, is_ready=self._is_ready
+            )
+
+    def _is_ready(self) -> bool:
+        return self._takes()
 
 
 class _PictureSocket:
@@ -265,7 +276,7 @@ class _PictureSocket:
                 )
             return self._viewer.variant if self._viewer.accepts(picture) else NOT_NOW
 
-        pictures.guard(writer)
+        pictures.guard(writer, self._viewer.is_ready)
         client.received = hear
         writer.ended = lambda: messages.leave(writer)
         messages.join(writer, choose, self._after, self._viewer.sent)

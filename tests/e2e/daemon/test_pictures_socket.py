@@ -125,6 +125,22 @@ def test_no_more_pictures_a_second_than_asked_for(demo: Daemon) -> None:
     assert (stamps[-1] - stamps[0]) / 7 > 0.17
 
 
+def test_pictures_are_encoded_for_a_slow_viewer_only_when_it_takes_one(demo: Daemon) -> None:
+    with viewer(demo, "?width=320") as watching:
+        watching.watch(2)
+        before = demo.metrics()
+        for _ in range(6):
+            picture = watching.next()
+            time.sleep(0.4)  # to show it
+            watching.say(shown=picture.frame, round_trip_ms=1)
+        after = demo.metrics()
+    encoded, frames = (
+        after[f"interview_grader_{name}_total"] - before[f"interview_grader_{name}_total"]
+        for name in ("encoded", "frames")
+    )
+    assert encoded < 0.5 * frames
+
+
 def test_without_acknowledgement_only_one_picture_comes(demo: Daemon) -> None:
     with viewer(demo) as client:
         first = client.next()

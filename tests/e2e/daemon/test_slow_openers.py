@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE
@@ -18,7 +19,7 @@ from appliance.web.transport.server import Server
 from tests.fakes.far import COOKIE, Client
 from tests.fakes.slow_openers import PER_ADDRESS
 from tests.fakes.web import make_context, served
-from tests.machine import ROOT
+from tests.machine import ROOT, has_own_network
 
 OWNER = "127.0.1.1"
 GOOD = 40
@@ -69,6 +70,37 @@ def test_the_owner_gets_in_every_time(server: Server, tmp_path: Path, addresses:
             connection.request("GET", "/api/state", headers={"Cookie": f"{COOKIE}={owner.cookie}"})
             assert connection.getresponse().read()
         connection.close()
+
+
+@pytest.mark.skipif(not has_own_network(), reason="no right to a network")
+@pytest.mark.parametrize("kind", ["hellos", "heads"])
+@pytest.mark.parametrize("addresses", [2, 20])
+def test_no_request_of_a_logged_in_owner_is_refused_on_a_network_of_strangers(
+    tmp_path: Path, addresses: int, kind: str, record_property: Callable[[str, object], None]
+) -> None:
+    """With real addresses, and everyone in a process of their own."""
+    command = [
+        "unshare",
+        "--net",
+        sys.executable,
+        "-m",
+        "tests.fakes.crowded_network",
+        str(tmp_path / "device"),
+    ]
+    done = subprocess.run(
+        [*command, kind, str(addresses), "100"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    print(found["p95_ms"], "ms, p95 of a connection with its request")
+    record_property("p95_ms", found["p95_ms"])
+    assert found["claimed"] == 303 and found["answers"] == {"200": 100}
+    assert found["log_lines"] <= 2, "one a minute"
 
 
 @pytest.mark.parametrize("hello", [True, False], ids=["hellos", "heads"])

@@ -110,6 +110,22 @@ def test_each_frame_is_encoded_once_per_variant(demo: Daemon, viewers: int, vari
     assert encoded >= variants * 0.7 * frames
 
 
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "with a fast one"])
+def test_a_variant_is_encoded_no_more_often_than_its_viewers_take_it(demo: Daemon, others: int) -> None:
+    with ExitStack() as stack:
+        slow = stack.enter_context(Watcher(demo, "/stream.mjpg?fps=2&width=320&overlay=0"))
+        fast = [stack.enter_context(Watcher(demo, "/stream.mjpg")) for _ in range(others)]
+        until(lambda: all(len(each.read_at) > 3 for each in (slow, *fast)), 15, "all watch")
+        before = demo.metrics()
+        until(lambda: len(slow.read_at) > 12, 30, "some more pictures for the slow one")
+        after = demo.metrics()
+    encoded, frames = (
+        after[f"interview_grader_{name}_total"] - before[f"interview_grader_{name}_total"]
+        for name in ("encoded", "frames")
+    )
+    assert encoded - others * frames < 0.5 * frames
+
+
 def test_a_film_of_jpegs_reaches_viewers_as_it_is(tmp_path: Path) -> None:
     path = video(tmp_path / "film.avi", moving(30, 640, 384), codec="mjpeg", pixels="yuvj420p")
     with av.open(str(path)) as film:
