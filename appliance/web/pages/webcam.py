@@ -10,6 +10,7 @@ from contextlib import suppress
 from flask import Blueprint, Response, abort, render_template, request
 
 from appliance import __version__
+from appliance.consent.law import INSTITUTIONS, PURPOSES, REGIONS
 from appliance.errors import ApplianceError, PictureError, PictureTooLarge
 from appliance.reading_json import SCHEMA, reading_json
 from appliance.values import EMOTIONS, LABELS, Reading, shown_name
@@ -18,7 +19,7 @@ from appliance.web.api.describe import HTML, describe
 from appliance.web.api.models import ConsentQuery, PictureProblem, Problem
 from appliance.web.api.models import Reading as ReadingMessage
 from appliance.web.context import AppContext, context
-from appliance.web.security.caller import Caller, caller
+from appliance.web.security.caller import GUEST, Caller, caller
 from appliance.web.security.policy import ANALYZE, policy
 from appliance.web.transport import websocket
 from appliance.web.transport.websocket import CloseCode
@@ -55,14 +56,19 @@ SOURCE = "webcam"
 @describe({200: HTML})
 def webcam_page() -> str:
     """The page that sends pictures to /ws/analyze and shows what is read. Nothing is sent before consent."""
+    terms = context().session.terms
     return render_template(
         "webcam.html",
         version=__version__,
-        notice=context().session.terms.notice,
-        refusal=context().session.terms.refusal,
+        notice=terms.notice,
+        terms=terms,
+        regions=REGIONS,
+        purposes=PURPOSES,
+        institutions=INSTITUTIONS,
+        operator=caller().is_operator,
         emotions=EMOTIONS,
         names={label: shown_name(label) for label in LABELS},
-        guest=caller().kind == "guest",
+        guest=caller().kind == GUEST,
     )
 
 

@@ -9,6 +9,7 @@
  */
 
 import { urlOf } from "./base.js";
+import { connectLawful } from "./lawful.js";
 import { setText } from "./people.js";
 import { ZoneDrawing, showZone } from "./zone.js";
 
@@ -33,10 +34,7 @@ export class ConsentPanel {
 
   constructor(post) {
     this.#post = post;
-    const lawful = byId("lawful");
-    lawful?.addEventListener("submit", (event) => this.#setJurisdiction(event));
-    lawful?.addEventListener("change", () => showInstitution(lawful));
-    if (lawful) showInstitution(lawful);
+    connectLawful(post, (problem) => this.say(problem));
     if (!this.#ticks) return;
     byId("fewer").addEventListener("click", () => this.#count(this.#people - 1));
     byId("more").addEventListener("click", () => this.#count(this.#people + 1));
@@ -124,21 +122,6 @@ export class ConsentPanel {
     const answer = await this.#post(path, {});
     if (!answer?.ok) this.say(answer ? (await answer.json()).error : "The device does not answer.");
   }
-
-  async #setJurisdiction(event) {
-    event.preventDefault();
-    this.say("");
-    const chosen = Object.fromEntries(new FormData(event.target));
-    const answer = await this.#post(urlOf("api/lawful"), chosen);
-    if (answer?.ok) location.reload();      // the notice may have changed
-    else this.say(answer ? (await answer.json()).error : "The device does not answer.");
-  }
-}
-
-// Only EU law depends on it; a disabled field is neither required nor sent.
-function showInstitution(form) {
-  const isNeeded = form.elements.region.value === "EU";
-  Object.assign(byId("institution"), { hidden: !isNeeded, disabled: !isNeeded });
 }
 
 function tick(number) {

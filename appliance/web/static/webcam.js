@@ -313,8 +313,14 @@ byId("webcam-agree").addEventListener("change", ({ target }) => {
   byId("webcam-start").disabled = byId("webcam-choose").disabled = !target.checked;
   setText(byId("webcam-problem"), "");
 });
-byId("webcam-start").addEventListener("click", startCamera);
-byId("webcam-stop").addEventListener("click", () => stop());
+byId("webcam-start").addEventListener("click", () => {
+  startCamera();
+  byId("webcam-stop").focus();
+});
+byId("webcam-stop").addEventListener("click", () => {
+  stop();
+  byId("webcam-agree").focus();
+});
 byId("webcam-choose").addEventListener("click", () => byId("webcam-file").click());
 byId("webcam-file").addEventListener("change", ({ target }) => {
   open(target.files[0]);
