@@ -109,9 +109,13 @@ def test_a_session_from_agreement_to_withdrawal(
 
 def place(page: Page) -> list[int]:
     """Where the picture is, in whole pixels."""
-    box = page.locator("#frame").bounding_box()
-    assert box is not None
-    return [round(box[side]) for side in ("x", "y", "width", "height")]
+    where: list[int] = page.evaluate(
+        """() => {
+          const { x, y, width, height } = document.getElementById("frame").getBoundingClientRect();
+          return [x, y + scrollY, width, height].map(Math.round);
+        }"""
+    )
+    return where
 
 
 SHIFTS = """() => {
@@ -200,9 +204,11 @@ def test_a_recording_that_was_cut_is_reported_once(
     page = open_page(living.url)
     agree_and_record(page, "cut off")
     page.wait_for_timeout(2500)  # at least a second is on the disk
+    context = page.context
+    page.close()  # an open page would report it as soon as the device is back
     living.kill()
     daemon.start()
-    page = page.context.new_page()
+    page = context.new_page()
     page.goto(daemon.url, wait_until="commit")
     expect(page.locator("#saved-kind")).to_have_text("Cut short by a power failure or a crash")
     expect(page.locator("#saved-title")).to_have_text("cut off")
