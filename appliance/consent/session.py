@@ -266,9 +266,9 @@ class Session:
                 return self._snapshot
 
     def set_jurisdiction(self, region: str, purpose: str, who: str, institution: str = "") -> None:
-        """Set region, purpose and institution; raises `StateConflict` unless idle."""
+        """Set region, purpose and institution; raises `StateConflict` while people are analysed who agreed."""
         with self._beginnings:
-            if self.state != IDLE:
+            if self.needs_consent and self.state != IDLE:
                 raise StateConflict(
                     f"{self.state}: people agreed under the current terms; end the session first"
                 )

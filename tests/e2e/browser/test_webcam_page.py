@@ -106,7 +106,7 @@ def test_a_film_is_played_in_the_page_and_never_uploaded(page: Page) -> None:
     page.locator("#webcam-file").set_input_files(DEMO)
     phase(page, "reading")
     shows_people(page, 2)
-    page.wait_for_function("document.querySelector('#webcam-progress').value > 0.05")
+    page.wait_for_function("() => document.querySelector('#webcam-progress').value > 0.05")
     assert "POST" not in posts
     assert max(page.sent.sizes) < DEMO.stat().st_size / 2  # type: ignore[attr-defined]
 
