@@ -13,7 +13,7 @@ FACE = [
     *("emotions", "emotions_raw", "dominant", "label", "pose", "movement", "strength", "baseline"),
 ]
 STATE = ["schema", "state", "notice", "camera", "engine", "storage", "board", "viewers", "session", "reading"]
-SESSION = ["people", "seat", "aiming_s"]
+SESSION = ["people", "seat", "aiming_s", "elapsed_s", "pause_s", "recording"]
 CAMERA = ["backend", "state", "reason", "since", "frame", "age_s", "fps", "width", "height"]
 
 
@@ -78,7 +78,7 @@ def check_state(found: Any, *, backend: str) -> None:
     """Fails unless this is exactly the body of `/api/state`."""
     assert list(found) == STATE, found
     assert found["schema"] == 1
-    assert found["state"] in ("idle", "aiming", "live", "recording")
+    assert found["state"] in ("idle", "aiming", "live", "recording", "paused")
     assert list(found["notice"]) == ["version"] and isinstance(found["notice"]["version"], str)
     camera = found["camera"]
     assert list(camera) == CAMERA, camera

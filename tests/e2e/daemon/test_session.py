@@ -125,7 +125,9 @@ def test_one_of_two_people_consents(living: Noting) -> None:
     assert other["pose"] is other["movement"] is None
     state = daemon.state()
     check_state(state, backend="living")
-    assert state["session"] == {"people": 1, "seat": None, "aiming_s": None}
+    session = state["session"]
+    assert (session["people"], session["seat"], session["aiming_s"]) == (1, None, None)
+    assert session["elapsed_s"] > 0 and (session["pause_s"], session["recording"]) == (None, False)
     assert "inference" in noted()
 
 
