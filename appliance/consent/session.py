@@ -266,7 +266,7 @@ class Session:
                 return self._snapshot
 
     def set_jurisdiction(self, region: str, purpose: str, who: str, institution: str = "") -> None:
-        """Set region, purpose and institution; raises `StateConflict` while people are analysed who agreed."""
+        """Set region, purpose and institution; raises `StateConflict` while anyone is analysed."""
         with self._beginnings:
             if self.needs_consent and self.state != IDLE:
                 raise StateConflict(
