@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from appliance.errors import SlotClosed
@@ -120,9 +119,7 @@ class RightOfWay:
         """The first thread begins its work."""
         self._is_free.clear()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """A pause begins."""
         self._is_free.set()
 

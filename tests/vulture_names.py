@@ -11,7 +11,17 @@ Browser, Coral, Csi, Demo, GpioLamps, Jetson, JetsonLamps, NoLamps, TensorRT, Us
 # Keys of JSON, TOML, TSV or a database: pydantic and dataclasses read the fields by name.
 _.angry, _.disgusted, _.fear, _.happy, _.sad, _.surprised, _.neutral
 _.aiming_s, _.blurred, _.bright, _.built_by, _.captured_s, _.deleted_about, _.deletion, _.emotions
-_.emotions_raw, _.not_readable, _.now_s, _.overlay, _.quantisation, _.sampling, _.schema_version, _.strain
+(
+    _.emotions_raw,
+    _.not_readable,
+    _.recording,
+    _.now_s,
+    _.overlay,
+    _.quantisation,
+    _.sampling,
+    _.schema_version,
+    _.strain,
+)
 
 # Templates and other programs read them.
 _.mistake, _.todo
@@ -19,7 +29,7 @@ _.logged_out  # flask.g
 _.WORKER, _.CAMERA  # fields of the journal
 
 # Libraries call or read them: ssl, sqlite3, Pillow, numpy, PyAV, Flask, reportlab, Prometheus.
-_.wsgi_app
+_.wsgi_app, _.request_class, _._get_file_stream
 _.MAX_IMAGE_PIXELS, _.fontName, _.num_tickets, _.row_factory, _.sort_keys, _.text_factory, _.thread_count
 _.collect, _.writeable, _.writelines
 

@@ -52,7 +52,7 @@ _HEADERS = {
 class _Request(Request):
     """A request whose files stay in memory: by default a large one would be written to the disk."""
 
-    def _get_file_stream(self, *sizes: object, **names: object) -> io.BytesIO:
+    def _get_file_stream(self, *_: object, **__: object) -> io.BytesIO:
         return io.BytesIO()
 
 

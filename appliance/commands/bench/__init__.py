@@ -36,8 +36,13 @@ def add_commands(commands: Commands) -> None:
             metavar="N,N,…",
             help=f"measure the daemon with these numbers of {what}, such as 1,8,32",
         )
+    parser.add_argument(
+        "--webcam", action="store_true", help="measure how soon a picture of a webcam is answered"
+    )
     parser.add_argument("--tls", action="store_true", help="encrypt, for --viewers and --websockets")
-    parser.add_argument("--json", action="store_true", help="one JSON object, for --viewers and --websockets")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object, for --viewers, --websockets and --webcam"
+    )
     parser.add_argument("--report", action="store_true", help="print a full report that you can share")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # used by --engines for its processes
     parser.add_argument("--if-due", action="store_true", help=argparse.SUPPRESS)  # used by the idle daemon
@@ -79,6 +84,12 @@ def _bench(options: argparse.Namespace) -> int:
             seconds=options.seconds,
             arguments=passed_on,
             as_json=options.json,
+        )
+    if options.webcam:
+        from appliance.commands.bench.webcam import print_webcam_latency
+
+        return print_webcam_latency(
+            config, seconds=options.seconds, arguments=passed_on, as_json=options.json
         )
     if options.tls or options.json:
         raise ConfigError(

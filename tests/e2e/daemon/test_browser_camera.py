@@ -240,7 +240,10 @@ def huge_header() -> bytes:
         (lambda: '{"leaving": "later"}', 1008),
         (lambda: '{"waiting": false}', 1008),
     ],
-    ids=str,
+    ids=(
+        *("empty", "text", "noise", "png", "cut-off", "huge-header", "too-many-pixels", "too-many-bytes"),
+        *("no-json", "unknown-reason", "not-waiting"),
+    ),
 )
 def test_a_bad_message_ends_the_client_with_the_reason(
     device: Daemon, make: Callable[[], bytes | str], code: int

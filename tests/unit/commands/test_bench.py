@@ -12,6 +12,7 @@ from appliance.cli import main
 from appliance.commands.bench import engines
 from appliance.commands.bench.cost import DaemonCost, cost_table, ratios
 from appliance.commands.bench.viewers import ClientCost, client_table
+from appliance.commands.bench.webcam import WebcamLatency, webcam_table
 
 
 def test_a_machine_that_slows_down_changes_no_ratio() -> None:
@@ -40,6 +41,14 @@ def test_clients_are_shown_with_the_ratio_to_the_first_number() -> None:
     assert machine.endswith("; TLS")
     assert one == "| 1 | `/ws/pictures` | 9.00 (3 runs, 8.00 to 10.00) | 1.00 | 30.0 |"
     assert many == "| 32 | `/ws/pictures` | 10.00 (3 runs, 9.00 to 12.00) | 1.12 | 29.5 |"
+
+
+def test_the_latency_of_a_webcam_is_compared_with_its_limit() -> None:
+    for answer_95, words in ((14.0, "14.00 ms (within 14.50 ms)"), (15.0, "15.00 ms (over 14.50 ms)")):
+        found = WebcamLatency(4.5, 7.0, answer_95, 110.0, 30.0, 29.7, 0.99)
+        text = "\n".join(webcam_table(found))
+        assert f"| from sending to the answer, 95 of 100 | {words} |" in text
+        assert "| readings a second of the room | 29.7, without the client 30.0 (ratio 0.990) |" in text
 
 
 @pytest.mark.parametrize("text", ["1,65", "0", "1,", "", "eight", "-1"])

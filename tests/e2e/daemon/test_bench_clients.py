@@ -1,4 +1,4 @@
-"""`bench --viewers` and `--websockets` measure a real daemon with clients in a process of their own."""
+"""`bench --viewers`, `--websockets` and `--webcam` measure a real daemon with real clients."""
 
 from __future__ import annotations
 
@@ -35,6 +35,15 @@ def test_the_daemon_is_measured_with_each_number_of_clients(
         assert min(each["milliseconds"]) > 0 and each["received_per_s"] > 1
     assert found["clients"][0]["ratio"] == 1
     assert [each["clients"] for each in found["clients"] if each["path"] == READINGS] == clients[2:]
+    assert list(tmp_path.iterdir()) == [], "it leaves nothing behind"
+
+
+def test_the_latency_of_a_webcam_is_measured(tmp_path: Path) -> None:
+    done = command("bench", "--webcam", "--seconds", "2", "--json", "--data-dir", str(tmp_path), limit_s=110)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["webcam"]
+    assert 0 < found["answer_ms"] <= found["answer_95_ms"] and found["vision_ms"] > 0
+    assert found["answers_per_s"] > 1 and found["room_per_s"] > 1
     assert list(tmp_path.iterdir()) == [], "it leaves nothing behind"
 
 
