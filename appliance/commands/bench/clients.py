@@ -10,10 +10,15 @@ import asyncio
 import json
 import ssl
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from itertools import cycle
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
+from websockets.sync import client as blocking
+
+from appliance.errors import ApplianceError
 
 _LIMIT_S = 20.0
 
@@ -76,6 +81,24 @@ class Clients:
                     length = int.from_bytes(message[:4], "big")
                     head = json.loads(message[4 : 4 + length])
                     await socket.send(json.dumps({"shown": head["frame"]}))
+
+
+def send_pictures(url: str, pictures: Sequence[bytes], seconds: float) -> Iterator[float]:
+    """Send JPEGs to /ws/analyze, the next when the answer has come; milliseconds until each answer."""
+    address = f"ws://{urlsplit(url).netloc}/ws/analyze?consent=yes"
+    with blocking.connect(address, proxy=None) as socket:
+        socket.send(pictures[0])  # opens the models
+        socket.recv()
+        end = time.monotonic() + seconds
+        for picture in cycle(pictures):
+            began = time.monotonic()
+            if began > end:
+                return
+            socket.send(picture)
+            answer = json.loads(socket.recv())
+            if "error" in answer:
+                raise ApplianceError(f"a picture was not read: {answer['error']}")
+            yield 1000 * (time.monotonic() - began)
 
 
 def main(url: str, path: str, count: str, certificate: str = "") -> None:

@@ -7,20 +7,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import cycle
 from pathlib import Path
 from statistics import median, quantiles
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
-from websockets.sync.client import connect
 
+from appliance.commands.bench.clients import send_pictures
 from appliance.commands.bench.cost import ROUNDS, make_clip, open_reader
 from appliance.commands.bench.daemon_process import Daemon, copied_state, run_daemon
 from appliance.composition.reader import Reader
 from appliance.configuration.load import Config
-from appliance.errors import ApplianceError
 from appliance.hardware import board
 from appliance.media.video import Video
 from appliance.values import Frame, Image
@@ -89,7 +86,9 @@ def measure_webcam(
     for _ in range(ROUNDS):
         time.sleep(_WARM_UP_S)
         alone.append(_room_rate(daemon, lambda: time.sleep(each_s)))
-        together.append(_room_rate(daemon, lambda: answers.extend(_send(daemon, pictures, each_s))))
+        together.append(
+            _room_rate(daemon, lambda: answers.extend(send_pictures(daemon.url, pictures, each_s)))
+        )
     ratios = [one / other for one, other in zip(together, alone, strict=True)]
     return WebcamLatency(
         vision_ms=round(vision_ms, 2),
@@ -125,24 +124,6 @@ def _room_rate(daemon: Daemon, spend: Callable[[], object]) -> float:
     spend()
     (_, after), lasted = daemon.usage("readings"), time.monotonic() - began
     return (after - before) / lasted
-
-
-def _send(daemon: Daemon, pictures: Sequence[bytes], seconds: float) -> Iterator[float]:
-    """Milliseconds from sending each picture to its answer."""
-    url = f"ws://{urlsplit(daemon.url).netloc}/ws/analyze?consent=yes"
-    with connect(url, proxy=None) as socket:
-        socket.send(pictures[0])  # opens the models
-        socket.recv()
-        end = time.monotonic() + seconds
-        for picture in cycle(pictures):
-            began = time.monotonic()
-            if began > end:
-                return
-            socket.send(picture)
-            answer = json.loads(socket.recv())
-            if "error" in answer:
-                raise ApplianceError(f"a picture was not read: {answer['error']}")
-            yield 1000 * (time.monotonic() - began)
 
 
 def _small_images(clip: Path) -> list[Image]:
