@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.errors import SlotClosed
-from appliance.handoff import Slot
+from appliance.handoff import RightOfWay, Slot
 from tests.fakes.parts import WITHIN_S, in_threads
 
 STEPS = st.lists(st.sampled_from(["put", "clear", "take a", "take b"]), max_size=40)
@@ -152,3 +152,14 @@ def test_a_subscriber_is_called_at_each_change_until_it_leaves() -> None:
     leave()
     slot.close()
     assert len(changes) == 3
+
+
+def test_another_thread_begins_only_while_the_first_is_not_at_work() -> None:
+    way = RightOfWay()
+    assert way.wait(0)
+    with way:
+        assert not way.wait(0)
+    assert way.wait(0)
+    with pytest.raises(ValueError), way:
+        raise ValueError
+    assert way.wait(0), "a fault ends the work too"
